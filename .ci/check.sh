@@ -1,0 +1,13 @@
+#!/bin/sh
+# Everything that can be said about the code without running it, and the Rust tests. `make check` calls it.
+set -eu
+set -x
+ruff check .
+ruff format --check .
+mypy
+mypy --strict tests/typing
+lint-imports --no-logo
+python -m mypy.stubtest runbus._core
+$CARGO fmt --all --check
+$CARGO clippy --quiet --all-targets -- -D warnings
+$CARGO test --quiet

@@ -1,0 +1,27 @@
+# What a person types. Each target is one line; what is already built is not built again.
+PYTHON ?= python3.11
+CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/runbus
+V := .venv
+PY := $(V)/bin/python
+PIP := $(if $(shell command -v uv),uv pip install --quiet --compile-bytecode --python $(PY),$(PY) -m pip install --quiet --disable-pip-version-check)
+RUST := $(shell git ls-files -co --exclude-standard 'rust/*' 'Cargo.*' 2>/dev/null || find rust Cargo.*)
+unexport PYTHONDONTWRITEBYTECODE
+# maturin and plain cargo build pyo3 with other settings: two folders, so neither undoes the other's work.
+export CARGO_TARGET_DIR ?= $(CACHE)/target
+CARGO := CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/cargo cargo
+BUILD := CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/maturin PATH="$(CURDIR)/$(V)/bin:$$PATH"
+
+.PHONY: demo test check bench services-test docs clean
+.DELETE_ON_ERROR:
+
+demo: $(V)/.demo $(V)/.core ; @$(PY) -m examples.demo
+test: $(V)/.dev $(V)/.core ; $(PY) -m pytest -m 'not services' $(ARGS)
+check: $(V)/.dev $(V)/.core ; PATH="$(CURDIR)/$(V)/bin:$$PATH" CARGO="env $(CARGO)" sh .ci/check.sh
+services-test: $(V)/.dev $(V)/.core ; sh tests/services/install.sh && $(PY) -m pytest -m services $(ARGS)
+bench: $(V)/.bench $(V)/.core ; $(PY) -m benches $(ARGS)
+docs: $(V)/.dev $(V)/.core ; $(PY) -m docs.generate
+clean: ; rm -rf $(V) build dist site python/runbus/*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis benches/results $(CARGO_TARGET_DIR)
+
+$(PY): ; $(PYTHON) -m venv $(V) && $(if $(shell command -v uv),true,$(PY) -m pip install --quiet -c constraints.txt pip)
+$(V)/.demo $(V)/.dev $(V)/.bench: $(V)/.%: pyproject.toml constraints.txt | $(PY) ; $(PIP) -c constraints.txt --group $* && touch $@
+$(V)/.core: pyproject.toml $(RUST) $(wildcard plugins/*/pyproject.toml) | $(V)/.demo ; $(BUILD) $(PIP) --no-build-isolation -c constraints.txt -e . $(addprefix -e ./,$(wildcard plugins/*)) && touch $@

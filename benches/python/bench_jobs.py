@@ -1,0 +1,102 @@
+"""Local jobs, from submit to the terminal event."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from benches.row import Row
+from runbus import AsyncExperiment, Command, Job, Kernel, LocalExecutor, Plugin
+from runbus.events import JobEnded, JobStarted, LogLines, MetricBatch
+from runbus.jobs import JobState
+
+JOBS, SLOTS, ROUNDS = 100, 8, 5
+
+
+def main() -> list[Row]:
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["RUNBUS_HOME"] = os.path.join(folder, "home")
+        many = statistics.median(asyncio.run(timed(JOBS, SLOTS)) for _ in range(ROUNDS))
+        one = statistics.median(asyncio.run(timed(1, 1)) for _ in range(4 * ROUNDS))
+        lateness = asyncio.run(measured_lateness())
+    bare_many = statistics.median(bare(JOBS, SLOTS) for _ in range(ROUNDS))
+    bare_one = statistics.median(bare(1, 1) for _ in range(4 * ROUNDS))
+    return [
+        Row(
+            f"a job of /bin/true, {JOBS} of them, {SLOTS} at a time",
+            many / JOBS * 1e3,
+            "ms",
+            10,
+            {"fork, exec and wait, as many at a time": bare_many / JOBS * 1e3},
+            note=f"{JOBS / many:.0f} jobs/s",
+        ),
+        Row("one job of /bin/true", one * 1e3, "ms", None, {"fork, exec and wait": bare_one * 1e3}),
+        *(
+            Row(f"{name}, until it is on the bus, p95", late, "ms", 100)
+            for name, late in lateness.items()
+        ),
+    ]
+
+
+async def timed(count: int, slots: int) -> float:
+    """Return the seconds that `count` jobs take, without the kernel's own start and stop."""
+    jobs = [Job(name=f"true-{index}", task=Command(("/bin/true",))) for index in range(count)]
+    experiment = AsyncExperiment("bench", jobs, max_parallel=slots)
+    async with Kernel(plugins=[LocalExecutor()]) as kernel:
+        start = time.perf_counter()
+        records = await experiment.run(kernel.bus)
+        span = time.perf_counter() - start
+    assert all(record.state is JobState.SUCCEEDED for record in records)
+    return span
+
+
+def bare(count: int, slots: int) -> float:
+    start = time.perf_counter()
+    with ThreadPoolExecutor(slots) as threads:
+        list(threads.map(lambda _: subprocess.run(["/bin/true"], check=True), range(count)))
+    return time.perf_counter() - start
+
+
+TRAINER = """
+import time, runbus
+run = runbus.init()
+for step in range(100):
+    run.log("loss", 1.0, step=step)
+    print(time.time_ns())
+    time.sleep(0.0173)
+"""
+
+
+async def measured_lateness() -> dict[str, float]:
+    """Return the 95th percentile of the time from a fact to its event, in ms, by kind of fact."""
+    late: dict[str, list[float]] = {"a start": [], "a point": [], "a line": [], "an end": []}
+
+    def started(event: JobStarted) -> None:
+        late["a start"].append(time.time_ns() - event.time_ns)
+
+    def ended(event: JobEnded) -> None:
+        late["an end"].append(time.time_ns() - event.time_ns)
+
+    async def points(batch: MetricBatch) -> None:
+        late["a point"] += [time.time_ns() - time_ns for _, _, time_ns, _ in batch.points()]
+
+    async def lines(event: LogLines) -> None:
+        late["a line"] += [time.time_ns() - int(line) for line in event.data.split()]
+
+    watch = (
+        Plugin("watch")
+        .on(JobStarted, started)
+        .on(JobEnded, ended)
+        .stream(MetricBatch, points)
+        .stream(LogLines, lines)
+    )
+    job = Job(name="train", task=Command((sys.executable, "-c", TRAINER)))
+    async with Kernel(plugins=[LocalExecutor(), watch]) as kernel:
+        await AsyncExperiment("bench", [job]).run(kernel.bus)
+    return {name: sorted(spans)[int(len(spans) * 0.95)] / 1e6 for name, spans in late.items()}

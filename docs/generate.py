@@ -1,0 +1,52 @@
+"""Writes the reference pages from the code: `make docs`. A test checks that they are fresh."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from runbus.cli._app import COMMANDS, app
+
+REFERENCE = Path(__file__).parent / "reference"
+
+
+def help_of(*words: str) -> str:
+    """Return the help of a command, 80 columns wide."""
+    context = click.Context(app, info_name="runbus")
+    command: click.Command = app
+    for word in words:
+        found = app.get_command(context, word)
+        assert found is not None
+        command, context = found, click.Context(found, info_name=word, parent=context)
+    context.terminal_width = 80
+    return command.get_help(context) + "\n"
+
+
+def cli_page() -> str:
+    """Return the page of every command and option."""
+    parts = ["# The command line\n\nMade by `make docs`.\n"]
+    parts += [
+        f"## {' '.join(('runbus', *words))}\n\n```text\n{help_of(*words)}```\n"
+        for words in ((), *((name,) for name in COMMANDS))
+    ]
+    return "\n".join(parts)
+
+
+def pages() -> dict[Path, str]:
+    """Return every generated page by its path."""
+    from runbus.events._catalog import events_page
+
+    return {REFERENCE / "cli.md": cli_page(), REFERENCE / "events.md": events_page()}
+
+
+def main() -> int:
+    for path, text in pages().items():
+        path.write_text(text)
+        print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

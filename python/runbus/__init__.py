@@ -1,0 +1,76 @@
+"""Launch ML runs on any backend and keep everything they measure.
+
+Names are imported on first use: `import runbus` costs a training script next to nothing, and a
+script that only logs never loads asyncio.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # as in typing, whose import would cost more than all of this module
+    from runbus.config import Command as Command
+    from runbus.config import Script as Script
+    from runbus.errors import RunbusError as RunbusError
+    from runbus.executors import LocalExecutor as LocalExecutor
+    from runbus.experiment import AsyncExperiment as AsyncExperiment
+    from runbus.experiment import Job as Job
+    from runbus.experiment import RunRecord as RunRecord
+    from runbus.experiment import open_run as open_run
+    from runbus.experiment import runs as runs
+    from runbus.experiment import sweep as sweep
+    from runbus.kernel import Kernel as Kernel
+    from runbus.metrics import Run as Run
+    from runbus.metrics import init as init
+    from runbus.plugins import Plugin as Plugin
+
+_HOMES = {
+    "AsyncExperiment": "experiment",
+    "Command": "config",
+    "Job": "experiment",
+    "Kernel": "kernel",
+    "LocalExecutor": "executors",
+    "Plugin": "plugins",
+    "Run": "metrics",
+    "RunRecord": "experiment",
+    "RunbusError": "errors",
+    "Script": "config",
+    "init": "metrics",
+    "open_run": "experiment",
+    "runs": "experiment",
+    "sweep": "experiment",
+}
+
+__all__ = [
+    "AsyncExperiment",
+    "Command",
+    "Job",
+    "Kernel",
+    "LocalExecutor",
+    "Plugin",
+    "Run",
+    "RunRecord",
+    "RunbusError",
+    "Script",
+    "__version__",
+    "init",
+    "open_run",
+    "runs",
+    "sweep",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOMES:
+        import importlib
+
+        value = getattr(importlib.import_module(f"runbus.{_HOMES[name]}"), name)
+    elif name == "__version__":
+        from runbus._core import __version__ as value
+    else:
+        raise AttributeError(f"module 'runbus' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,401 @@
+"""The compiled core: the journal of metrics and events.
+
+One file format serves both (``docs/reference/journal-format.md``): framed, checksummed,
+append-only, written by one process, followed by any number of readers while it grows. What a call
+has written survives ``kill -9`` of the process; ``sync()`` makes it survive a power failure.
+
+Errors of the operating system are raised as Python's own subclasses of `OSError`, with ``errno``
+and ``filename``; wrong arguments as `TypeError`, `ValueError` or `OverflowError` that name the
+argument. All classes may be used from several threads.
+"""
+
+import os
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Final, Self, SupportsFloat, SupportsIndex, final, overload
+
+from typing_extensions import disjoint_base
+
+__all__ = [
+    "BUILD_PROFILE",
+    "Columns",
+    "Journal",
+    "JournalReader",
+    "MetricReader",
+    "MetricWriter",
+    "Series",
+    "__version__",
+]
+
+__version__: Final[str]
+"""The version of the compiled core."""
+
+BUILD_PROFILE: Final[str]
+"""``"release"``, or ``"debug"`` for a build whose speed means nothing."""
+
+@disjoint_base
+class MetricWriter:
+    """Writes the metrics of one run, by one process, into one new journal.
+
+    Made to be the base of a Python class whose hot calls stay in Rust: arguments after the path are
+    left to the ``__init__`` of the subclass.
+
+    After ``os.fork()`` the child's copy is inert: it counts what it is given as dropped and never
+    touches the file. The child does inherit the writer's lock, so that nobody else can write this
+    file before both have closed it; `MetricReader.is_live` is not misled by that.
+    """
+
+    def __new__(cls, path: str | os.PathLike[str], /, *args: object, **kwargs: object) -> Self:
+        """Make the journal.
+
+        Args:
+            path: The file to make. It must not exist.
+            *args: For the ``__init__`` of a subclass.
+            **kwargs: For the ``__init__`` of a subclass.
+
+        Raises:
+            FileExistsError: There is such a file.
+            OSError: The file cannot be made.
+        """
+
+    @overload
+    def log(
+        self,
+        name_or_values: str,
+        /,
+        value: SupportsFloat | SupportsIndex,
+        step: SupportsIndex | None = None,
+    ) -> None: ...
+    @overload
+    def log(
+        self,
+        name_or_values: Mapping[str, object],
+        /,
+        value: None = None,
+        step: SupportsIndex | None = None,
+    ) -> None:
+        """Write one value, or a mapping of names to values as one row, all or nothing.
+
+        Returns when the row is in the file's memory: it survives the death of the process. Never
+        waits for the disk to take it, and never raises because the disk is full: see `dropped`.
+
+        Args:
+            name_or_values: The name, 1 to 1,024 bytes of UTF-8; or a mapping of names to values, in
+                which nested mappings are flattened: ``{"a": {"b": 1}}`` is ``{"a/b": 1}``.
+            value: A float, an int that a double represents exactly, a bool, or anything with
+                ``item()``, ``__index__`` or ``__float__``: numpy scalars, arrays and tensors of one
+                element. Stored as a double, bit for bit.
+            step: Any 64-bit integer, in any order. The default is the last step logged here plus
+                one, 0 at first.
+
+        Raises:
+            TypeError: A value is no real number, a name no str, the step no int.
+            OverflowError: A value is an int that no double represents, or the step exceeds 64 bits.
+            ValueError: A name is empty, too long, holds a lone surrogate or occurs twice; there are
+                more than 65,536 different sets of names; or the journal is closed.
+        """
+
+    def series(self, name: str) -> Series:
+        """Return the metric `name` with its look-up done, for the innermost loops.
+
+        Raises:
+            ValueError: The name is empty, too long, holds a lone surrogate, or there are too many.
+        """
+
+    def sync(self) -> None:
+        """Wait until everything logged so far is on the disk. Other threads go on meanwhile.
+
+        Raises:
+            OSError: The disk failed.
+        """
+
+    def close(self, state: int = 0) -> None:
+        """Write the final record, give back reserved space, and wait for the disk.
+
+        A second call does nothing, and so does a call in a forked child. Without `close`, as after
+        ``kill -9``, every row can be read all the same.
+
+        Args:
+            state: What became of the run: 0 succeeded, 1 failed, 2 cancelled.
+
+        Raises:
+            OSError: The disk failed. The journal is closed all the same.
+        """
+
+    @property
+    def path(self) -> str:
+        """The journal's path, as given."""
+
+    @property
+    def accepted(self) -> int:
+        """Values in the file; a mapping of twenty counts twenty."""
+
+    @property
+    def dropped(self) -> int:
+        """Values lost because the disk was full or failing, or logged in a forked child.
+
+        After a failure the disk is tried again at most every 100 ms, until it recovers.
+        """
+
+    @property
+    def closed(self) -> bool:
+        """Whether the journal was closed."""
+
+    @property
+    def last_error(self) -> str | None:
+        """Why values were dropped the last time; `None` if that never happened."""
+
+@final
+class Series:
+    """One metric of a `MetricWriter`, from `MetricWriter.series`."""
+
+    def append(
+        self, value: SupportsFloat | SupportsIndex, step: SupportsIndex | None = None
+    ) -> None:
+        """Write one value, as `MetricWriter.log` does.
+
+        Args:
+            value: A real number, stored as a double.
+            step: A 64-bit integer; the default is the run's last step plus one, 0 at first.
+
+        Raises:
+            TypeError: The value is no real number, or the step no int.
+            OverflowError: The value is an int that no double represents, or the step exceeds 64
+                bits.
+            ValueError: The journal is closed.
+        """
+
+    @property
+    def name(self) -> str:
+        """The name of the metric."""
+
+@final
+class Journal:
+    """Writes opaque records, the events, into one journal.
+
+    Usable as a context manager, which closes it.
+    """
+
+    def __new__(cls, path: str | os.PathLike[str], *, append: bool = True) -> Self:
+        """Continue the journal after its last whole record, or make it.
+
+        What follows the last whole record, such as a record that was being written when the machine
+        lost power, is cut off.
+
+        Args:
+            path: The file.
+            append: Whether the file may exist. Reading it to its end is part of the call.
+
+        Raises:
+            BlockingIOError: Another writer has it open.
+            FileExistsError: It exists, and `append` is false.
+            OSError: It cannot be opened or written.
+            ValueError: It is no event journal, or of a newer version.
+        """
+
+    def append(self, payload: bytes) -> int:
+        """Write one record and return its offset in the file.
+
+        Args:
+            payload: Up to 128 MiB less 16 bytes.
+
+        Raises:
+            OSError: The disk is full or failing. Nothing was written; a later call may succeed.
+            RuntimeError: This process was forked from the one that opened the journal.
+            ValueError: The record is too large, or the journal is closed.
+        """
+
+    def sync(self) -> None:
+        """Wait until everything appended so far is on the disk.
+
+        Raises:
+            OSError: The disk failed.
+        """
+
+    def close(self) -> None:
+        """Write a final record, give back reserved space, and wait for the disk.
+
+        A second call does nothing, and so does a call in a forked child.
+
+        Raises:
+            OSError: The disk failed. The journal is closed all the same.
+        """
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+    @property
+    def path(self) -> str:
+        """The journal's path, as given."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether the journal was closed."""
+
+@final
+class JournalReader:
+    """Follows an event journal, whatever state it is in: empty, being written, cut, damaged."""
+
+    def __new__(cls, path: str | os.PathLike[str], *, offset: int = 0) -> Self:
+        """Open a journal.
+
+        Args:
+            path: The file. It must exist; it may still be empty.
+            offset: Where to start: 0, or a `position` of another reader of this file.
+
+        Raises:
+            OSError: It cannot be opened.
+            ValueError: It is no event journal, or of a newer version; or the offset is impossible.
+        """
+
+    def poll(self, max_records: int = 65_536) -> list[tuple[int, bytes]]:
+        """Return the records committed since the last call, with their offsets, oldest first.
+
+        Fewer than `max_records`, though there are more, when they hold over 64 MiB together: poll
+        until the list is empty.
+
+        Raises:
+            OSError: The file cannot be read.
+            ValueError: It turned out to be no event journal, or `max_records` is 0.
+        """
+
+    @property
+    def position(self) -> int:
+        """Where the next poll goes on, in bytes from the start of the file."""
+
+    @property
+    def damage(self) -> list[tuple[int, int]]:
+        """The damaged ranges that were skipped so far, as (offset, bytes)."""
+
+    @property
+    def path(self) -> str:
+        """The journal's path, as given."""
+
+@final
+class MetricReader:
+    """Reads a metrics journal, whatever state it is in: empty, being written, cut, damaged."""
+
+    def __new__(cls, path: str | os.PathLike[str]) -> Self:
+        """Open a journal, with the cursor at its start.
+
+        Args:
+            path: The file. It must exist; it may still be empty.
+
+        Raises:
+            OSError: It cannot be opened.
+            ValueError: It is no metrics journal, or of a newer version.
+        """
+
+    def poll(self, max_points: int = 65_536) -> Columns | None:
+        """Return the points committed since the cursor and move it; `None` if there are none.
+
+        Args:
+            max_points: Stop here, but never within a row: the last row may exceed it.
+
+        Raises:
+            OSError: The file cannot be read.
+            ValueError: It turned out to be no metrics journal, or `max_points` is 0.
+        """
+
+    def series(self, name: str) -> tuple[bytearray, bytearray, bytearray]:
+        """Return all points of one series in the order of commitment, from the start of the file.
+
+        Does not move the cursor. Other threads go on meanwhile.
+
+        Returns:
+            Steps, int64 ``(n,)``; values, float64 ``(n,)``; times, int64 ``(n,)`` in unix
+            nanoseconds: each in the machine's byte order, ready for ``numpy.frombuffer``.
+
+        Raises:
+            KeyError: The journal has no such name.
+            OSError: The file cannot be read.
+        """
+
+    def summary(self) -> dict[str, tuple[int, int, float, float, float]]:
+        """Return what each series amounts to, from the start of the file.
+
+        Does not move the cursor. Other threads go on meanwhile.
+
+        Returns:
+            For each name with points: their number, the step and the value that were committed
+            last, the least and the greatest value. NaN is neither least nor greatest; both are NaN
+            if there is nothing else.
+
+        Raises:
+            OSError: The file cannot be read.
+        """
+
+    def seek(self, position: int) -> None:
+        """Move the cursor.
+
+        Args:
+            position: 0, or a `position` of this or another reader of this file.
+
+        Raises:
+            OSError: The file cannot be read.
+            ValueError: No record starts or ends there.
+        """
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the series read so far, in the order in which they turned up."""
+
+    @property
+    def position(self) -> int:
+        """The cursor, in bytes from the start of the file."""
+
+    @property
+    def damage(self) -> list[tuple[int, int]]:
+        """The damaged ranges found so far, as (offset, bytes), in the order of the file.
+
+        Rows whose names are unknown, because the record of the names is damaged, are among them.
+        """
+
+    @property
+    def end_state(self) -> int | None:
+        """The state that `MetricWriter.close` was given; `None` while there is no final record."""
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the writer is at work; `True` where the system cannot tell."""
+
+    @property
+    def writer_pid(self) -> int:
+        """The process that writes or wrote the journal; 0 while the header is missing."""
+
+    @property
+    def created_ns(self) -> int:
+        """When the journal was made, in unix nanoseconds; 0 while the header is missing."""
+
+    @property
+    def path(self) -> str:
+        """The journal's path, as given."""
+
+@final
+class Columns:
+    """Points as columns: the i-th entry of each is one point. From `MetricReader.poll`."""
+
+    def __len__(self) -> int: ...
+    @property
+    def names(self) -> list[str]:
+        """The reader's names, which `series` counts in."""
+
+    @property
+    def series(self) -> bytes:
+        """For each point the index of its name: uint32 ``(n,)``."""
+
+    @property
+    def steps(self) -> bytes:
+        """int64 ``(n,)``."""
+
+    @property
+    def times(self) -> bytes:
+        """Unix nanoseconds: int64 ``(n,)``."""
+
+    @property
+    def values(self) -> bytes:
+        """float64 ``(n,)``."""

@@ -1,0 +1,128 @@
+"""Where things are on disk: one place that knows the folders.
+
+$RUNBUS_HOME (default ~/.runbus)
+  experiments/<project>/<experiment_id>/
+    experiment.json            what was asked
+    events.journal             every fact, in order
+    jobs/<job>/<attempt>/      request.sh, stdout.log, stderr.log, pid.json, exit.json
+    runs/<run_id>/             run.json, metrics/<writer>.journal
+
+Plain paths as strings: `init()` must not pay for pathlib.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING
+
+from runbus._ids import new_experiment_id, slug, split_run_id
+from runbus.errors import HomeUnusable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["ENV_HOME", "ENV_RUN", "Home"]
+
+ENV_HOME = "RUNBUS_HOME"
+ENV_RUN = "RUNBUS_RUN"
+"""Names the folder of the run that was made for this process."""
+
+
+class Home:
+    """The folder under which runbus keeps everything."""
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
+        chosen = os.fspath(path) if path else os.environ.get(ENV_HOME) or "~/.runbus"
+        self.path = os.path.abspath(os.path.expanduser(chosen))
+
+    def __repr__(self) -> str:
+        return f"Home({self.path!r})"
+
+    @property
+    def experiments(self) -> str:
+        """The folder that holds a folder for each project."""
+        return os.path.join(self.path, "experiments")
+
+    def new_experiment(self, project: str) -> tuple[str, str]:
+        """Make the folder of a new experiment.
+
+        Returns:
+            The new id and the folder's path.
+
+        Raises:
+            HomeUnusable: The home folder cannot be made or written.
+        """
+        parent = os.path.join(self.experiments, slug(project))
+        try:
+            os.makedirs(parent, exist_ok=True)
+            while True:
+                experiment_id = new_experiment_id()
+                folder = os.path.join(parent, experiment_id)
+                try:
+                    os.mkdir(folder)
+                except FileExistsError:
+                    continue
+                os.mkdir(os.path.join(folder, "runs"))
+                return experiment_id, folder
+        except OSError as error:
+            raise HomeUnusable(self.path, _reason(self.path, error)) from error
+
+    def find_experiment(self, experiment_id: str) -> str | None:
+        """Return the folder of an experiment, whatever its project; None if there is none."""
+        for project in self._subfolders(self.experiments):
+            folder = os.path.join(project, experiment_id)
+            if os.path.isdir(folder):
+                return folder
+        return None
+
+    def find_run(self, run_id: str) -> str | None:
+        """Return the folder of a run; None if there is none. Costs one look per project."""
+        parts = split_run_id(run_id)
+        experiment = self.find_experiment(parts[0]) if parts else None
+        if experiment is None:
+            return None
+        folder = os.path.join(experiment, "runs", run_id)
+        return folder if os.path.isdir(folder) else None
+
+    def experiment_folders(self, project: str | None = None) -> Iterator[str]:
+        """Yield the folders of experiments, oldest first within a project.
+
+        Raises:
+            HomeUnusable: The home folder exists but cannot be read.
+        """
+        if project is None:
+            projects = self._subfolders(self.experiments)
+        else:
+            projects = [os.path.join(self.experiments, slug(project))]
+        for folder in projects:
+            yield from self._subfolders(folder)
+
+    def run_folders(self, project: str | None = None) -> Iterator[str]:
+        """Yield the folders of runs, in the order of their experiments."""
+        for experiment in self.experiment_folders(project):
+            yield from self._subfolders(os.path.join(experiment, "runs"))
+
+    def _subfolders(self, parent: str) -> list[str]:
+        try:
+            with os.scandir(parent) as entries:
+                return sorted((e.path for e in entries if e.is_dir()), key=_natural)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise HomeUnusable(self.path, _reason(parent, error)) from error
+
+
+def _natural(path: str) -> tuple[str, int]:
+    """Order `…-2` before `…-10`."""
+    stem, dash, index = path.rpartition("-")
+    return (stem, int(index)) if dash and index.isdigit() and index.isascii() else (path, -1)
+
+
+def _reason(path: str, error: OSError) -> str:
+    if error.errno in {errno.ENOTDIR, errno.EEXIST}:
+        return "it is not a folder"
+    where = "" if error.filename in {None, path} else f" ({error.filename})"
+    return f"{os.strerror(error.errno or 0).lower()}{where}"

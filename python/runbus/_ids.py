@@ -1,0 +1,41 @@
+"""Identifiers that sort by creation time, read well in a shell and are safe as folder names."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+
+__all__ = ["new_experiment_id", "run_id_of", "slug", "split_run_id"]
+
+# Crockford's base 32: no i, l, o, u, so an id read aloud or copied by hand stays itself.
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_EXPERIMENT_ID = r"\d{8}-\d{6}-[0-9a-hjkmnp-tv-z]{5}"
+_RUN_ID = re.compile(rf"({_EXPERIMENT_ID})-(\d+)")
+
+
+def new_experiment_id(now_s: float | None = None) -> str:
+    """Return an id such as `20261121-142530-k3x9q`: UTC time to the second and 25 random bits.
+
+    The folder of an experiment is made exclusively, so two equal ids cannot both be used.
+    """
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now_s))
+    bits = int.from_bytes(os.urandom(4), "little")
+    return f"{stamp}-" + "".join(_ALPHABET[bits >> shift & 31] for shift in range(0, 25, 5))
+
+
+def run_id_of(experiment_id: str, index: int) -> str:
+    """Return the id of an experiment's run; the experiment can be read back from it."""
+    return f"{experiment_id}-{index}"
+
+
+def split_run_id(run_id: str) -> tuple[str, int] | None:
+    """Return the experiment id and the index in a run id; None if this is not one."""
+    match = _RUN_ID.fullmatch(run_id)
+    return (match[1], int(match[2])) if match else None
+
+
+def slug(text: str, *, limit: int = 40) -> str:
+    """Return `text` as one safe path component: no separator, no leading dot or dash, not empty."""
+    cleaned = re.sub(r"[^\w.=+@-]+", "-", text).strip("-.")
+    return cleaned[:limit].strip("-.") or "unnamed"

@@ -1,0 +1,18 @@
+"""`runbus`, and `python -m runbus.cli`."""
+
+from __future__ import annotations
+
+import sys
+
+from runbus.cli._app import run_command
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command line and exit with its status."""
+    sys.exit(run_command(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

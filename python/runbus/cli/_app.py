@@ -1,0 +1,123 @@
+"""The command `runbus`: finds a subcommand, and turns every error into words and a status."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from runbus.cli._exit import ExitStatus
+from runbus.cli._printer import print_error
+from runbus.errors import RunbusError, UsageError, near_matches
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["COMMANDS", "app", "run_command"]
+
+COMMANDS = {
+    "run": "Run a Python script as a job, once or as a sweep.",
+    "ls": "List runs.",
+    "show": "Show a run: what it is, where it stands, what it logged.",
+    "logs": "Print what a run's job wrote.",
+    "metrics": "Print what a run logged.",
+    "plot": "Draw a metric of one run or several in the terminal.",
+    "version": "Print the version.",
+}
+"""Each subcommand and its summary: `runbus --help` imports none of them."""
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"runbus.cli.commands.{cmd_name}")
+        command = module.command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            near = near_matches(args[0], COMMANDS)
+            hint = f"did you mean {near[0]!r}" if near else "runbus --help lists the commands"
+            raise _NoSuchCommand(args[0], hint)
+        return super().resolve_command(ctx, args)
+
+
+class _NoSuchCommand(click.UsageError):
+    def __init__(self, name: str, hint: str) -> None:
+        super().__init__(f"there is no command {name!r}")
+        self.hint = hint
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def app(debug: bool) -> None:
+    """Launch ML runs and keep everything they measure.
+
+    Everything is kept under $RUNBUS_HOME (default ~/.runbus).
+    """
+
+
+def run_command(args: Sequence[str]) -> int:
+    """Run a command line and return its exit status; prints errors to standard error."""
+    debug = "--debug" in args[:1]
+    try:
+        status = app.main(args=list(args), prog_name="runbus", standalone_mode=False)
+        sys.stdout.flush()
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.UsageError as error:
+        print_error(_sentence(error.format_message()), _usage_hint(error))
+        return ExitStatus.USAGE
+    except click.Abort:
+        return ExitStatus.INTERRUPTED
+    except (KeyboardInterrupt, BrokenPipeError) as error:
+        if isinstance(error, KeyboardInterrupt):
+            return ExitStatus.INTERRUPTED
+        # Nobody reads any more: let the interpreter's own flush at exit find nothing to say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitStatus.BROKEN_PIPE
+    except RunbusError as error:
+        if debug:
+            raise
+        print_error(str(error), error.hint)
+        return ExitStatus.USAGE if isinstance(error, UsageError) else ExitStatus.FAILED
+    except Exception as error:
+        if debug:
+            raise
+        print_error(
+            f"{type(error).__name__}: {error}",
+            "this is a defect of runbus; runbus --debug … shows where",
+        )
+        return ExitStatus.UNEXPECTED
+    return status if isinstance(status, int) else ExitStatus.OK
+
+
+def _sentence(text: str) -> str:
+    """Bring the parser's messages into the form of ours: no capital, no full stop."""
+    text = text.strip().rstrip(".")
+    return text[:1].lower() + text[1:] if text[1:2].islower() else text
+
+
+def _usage_hint(error: click.UsageError) -> str:
+    if isinstance(error, _NoSuchCommand):
+        return error.hint
+    if isinstance(error, click.NoSuchOption) and error.possibilities:
+        return f"did you mean {' or '.join(sorted(error.possibilities))}"
+    path = error.ctx.command_path if error.ctx else "runbus"
+    if isinstance(error, click.NoSuchOption) and path == "runbus run":
+        return "arguments of the script go after --"
+    return f"{path} --help shows what it takes"

@@ -1,0 +1,119 @@
+"""How results and errors look. Results go to standard output, everything else to standard error."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from rich.console import Console
+
+__all__ = [
+    "console",
+    "format_bytes_of_text",
+    "format_duration",
+    "format_number",
+    "format_time",
+    "print_error",
+    "print_json",
+    "print_table",
+    "state_style",
+]
+
+_STATE_STYLES = {
+    "RUNNING": "cyan",
+    "SUCCEEDED": "green",
+    "FAILED": "red",
+    "LOST": "red",
+    "TIMEOUT": "red",
+    "CANCELLED": "yellow",
+    "PREEMPTED": "yellow",
+}
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console; off a terminal it has no colours and cuts no line."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(
+        stderr=stderr, highlight=False, width=None if stream.isatty() else 10_000, soft_wrap=False
+    )
+
+
+def print_error(message: str, hint: str | None = None) -> None:
+    """Print what went wrong and what to try next."""
+    lines = [f"error: {message}"] + ([f"hint: {hint}"] if hint else [])
+    sys.stderr.write("\n".join(lines) + "\n")
+
+
+def print_json(value: object) -> None:
+    """Print a value as one JSON document. NaN and the infinities become null."""
+    from runbus.codec import encode_json
+
+    sys.stdout.write(encode_json(value).decode() + "\n")
+
+
+def print_table(
+    header: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str] = ()
+) -> None:
+    """Print rows under a header.
+
+    Args:
+        header: The columns' names; the one called "state" is coloured.
+        rows: The cells.
+        right: The names of columns that hold numbers.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for name in header:
+        table.add_column(name, justify="right" if name in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(
+            *(
+                Text(cell, style=state_style(cell) if name == "state" else "")
+                for name, cell in zip(header, row, strict=True)
+            )
+        )
+    console().print(table)
+
+
+def state_style(state: str) -> str:
+    """Return the colour of a state."""
+    return _STATE_STYLES.get(state, "")
+
+
+def format_number(value: float) -> str:
+    """Return a number with six significant digits."""
+    return f"{value:.6g}"
+
+
+def format_duration(seconds: float) -> str:
+    """Return a time span as people say it: `0.31 s`, `42 s`, `3 min 5 s`, `2 h 7 min`."""
+    if seconds < 10:
+        return f"{seconds:.2f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def format_time(time_ns: int) -> str:
+    """Return a Unix time in nanoseconds as local date and time."""
+    import time
+
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time_ns / 1e9)) if time_ns else ""
+
+
+def format_bytes_of_text(line: bytes, limit: int = 2_000) -> str:
+    """Return a line of a log for the eye; what is beyond `limit` characters is only counted."""
+    text = line[: 4 * limit].decode("utf-8", "replace").rstrip("\r\n")
+    if len(line) <= 4 * limit and len(text) <= limit:
+        return text
+    return f"{text[:limit]}… ({len(line):,} bytes)"

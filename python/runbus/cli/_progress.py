@@ -1,0 +1,173 @@
+"""What a person sees while jobs run: a plugin like any other, fed by the bus."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from runbus.cli._printer import console, format_bytes_of_text, format_duration, format_number
+from runbus.events import JobEnded, JobStarted, LogLines, MetricBatch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.table import Table
+
+    from runbus.abc import JobSpec, Scope
+    from runbus.bus import EventStream
+
+__all__ = ["LiveProgress", "PlainProgress"]
+
+_REFRESHES_PER_S = 8
+
+
+class PlainProgress:
+    """A line for each start and end, and each line that a job writes, on standard error.
+
+    Args:
+        jobs: The jobs that will run.
+    """
+
+    name = "progress"
+
+    def __init__(self, jobs: Iterable[JobSpec]) -> None:
+        names = [job.name for job in jobs]
+        self._prefix = len(names) > 1
+        self._width = max(map(len, names))
+
+    async def setup(self, scope: Scope) -> None:
+        """Subscribe; what a plugin does."""
+        scope.on(JobStarted, self._started)
+        scope.on(JobEnded, self._ended)
+        lines = scope.stream(LogLines, maxsize=256, overflow="block")
+        scope.start(self._show_lines, lines)
+
+    async def _show_lines(self, lines: EventStream[LogLines]) -> None:
+        async for event in lines:
+            if isinstance(event, LogLines):
+                for line in event.data.splitlines():
+                    self._say(event.job, format_bytes_of_text(line))
+
+    def _started(self, event: JobStarted) -> None:
+        self._say(event.job, f"started on {event.host}, pid {event.pid}")
+
+    def _ended(self, event: JobEnded) -> None:
+        after = f" after {format_duration(event.duration_s)}" if event.duration_s else ""
+        why = f": {event.reason}" if event.reason else ""
+        self._say(event.job, f"{event.state}{after}{why}")
+
+    def _say(self, job: str, text: str) -> None:
+        sys.stderr.write(f"{job:<{self._width}} | {text}\n" if self._prefix else f"{text}\n")
+
+
+class LiveProgress:
+    """A table that is redrawn in place, on standard error; what jobs write scrolls above it.
+
+    Args:
+        jobs: The jobs that will run.
+    """
+
+    name = "progress"
+
+    def __init__(self, jobs: Iterable[JobSpec]) -> None:
+        self._rows = {job.name: _Row(job.run_id) for job in jobs}
+        self._names = {row.run_id: name for name, row in self._rows.items()}
+        self._console = console(stderr=True)
+
+    async def setup(self, scope: Scope) -> None:
+        """Subscribe and show the table; what a plugin does."""
+        from rich.live import Live
+
+        live = Live(
+            get_renderable=self._table,
+            console=self._console,
+            refresh_per_second=_REFRESHES_PER_S,
+            transient=True,
+        )
+        await scope.enter(live)
+        scope.on(JobStarted, self._started)
+        scope.on(JobEnded, self._ended)
+        lines = scope.stream(LogLines, maxsize=256, overflow="block")
+        scope.start(self._show_lines, lines)
+        # Only the latest batch of a run matters to the eye.
+        batches = scope.stream(
+            MetricBatch, maxsize=512, overflow="conflate", key=lambda batch: batch.run_id
+        )
+        scope.start(self._follow_metrics, batches)
+
+    async def _show_lines(self, lines: EventStream[LogLines]) -> None:
+        async for event in lines:
+            if not isinstance(event, LogLines):
+                continue
+            label = f"{event.job} | " if len(self._rows) > 1 else ""
+            for line in event.data.splitlines():
+                self._console.print(label + format_bytes_of_text(line), markup=False)
+
+    async def _follow_metrics(self, batches: EventStream[MetricBatch]) -> None:
+        async for batch in batches:
+            if isinstance(batch, MetricBatch) and (name := self._names.get(batch.run_id)):
+                self._rows[name].take_in(batch)
+
+    def _started(self, event: JobStarted) -> None:
+        row = self._rows[event.job]
+        row.state, row.started = "RUNNING", time.monotonic()
+
+    def _ended(self, event: JobEnded) -> None:
+        row = self._rows[event.job]
+        row.state, row.duration_s = event.state, event.duration_s
+
+    def _table(self) -> Table:
+        from rich.table import Table
+        from rich.text import Text
+
+        from runbus.cli._printer import state_style
+
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+        for column in ("job", "state", "step", "latest", "time"):
+            table.add_column(column, justify="right" if column in {"step", "time"} else "left")
+        for name, row in self._rows.items():
+            table.add_row(
+                name, Text(row.state, style=state_style(row.state)), row.step, row.latest, row.time
+            )
+        return table
+
+
+class _Row:
+    """One job in the live table."""
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        self.state = "PENDING"
+        self.started = 0.0
+        self.duration_s: float | None = None
+        self._step: int | None = None
+        self._latest: dict[str, float] = {}
+
+    def take_in(self, batch: MetricBatch) -> None:
+        """Remember the latest value of each metric: from the end, so a batch costs little."""
+        series = memoryview(batch.series).cast("I")
+        values = memoryview(batch.values).cast("d")
+        self._step = memoryview(batch.steps).cast("q")[-1]
+        missing = set(range(len(batch.names)))
+        for at in range(len(series) - 1, max(-1, len(series) - 1000), -1):
+            if series[at] in missing:
+                missing.remove(series[at])
+                self._latest[batch.names[series[at]]] = values[at]
+                if not missing:
+                    break
+
+    @property
+    def step(self) -> str:
+        return "" if self._step is None else str(self._step)
+
+    @property
+    def latest(self) -> str:
+        shown = list(self._latest.items())[:3]
+        return "  ".join(f"{name} {format_number(value)}" for name, value in shown)
+
+    @property
+    def time(self) -> str:
+        if self.duration_s is not None:
+            return format_duration(self.duration_s)
+        return format_duration(time.monotonic() - self.started) if self.started else ""

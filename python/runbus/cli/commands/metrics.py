@@ -1,0 +1,78 @@
+"""`runbus metrics`."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from runbus.cli._printer import format_number, print_json, print_table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runbus.metrics import Series
+
+__all__ = ["command"]
+
+
+@click.command("metrics")
+@click.argument("run")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+def command(run: str, names: tuple[str, ...], as_json: bool) -> None:
+    """Print what a run logged: every point of the metrics named, or a summary of all.
+
+    RUN is an id, a name (the newest run of that name), or "latest".
+
+    With --json, points are {"NAME": {"steps": […], "values": […], "times": […]}}, times in
+    nanoseconds since 1970; a value that is not finite is null.
+    """
+    from runbus.experiment import find_run
+
+    found = find_run(run)
+    if names:
+        series = [found.metrics(name) for name in names]
+        if as_json:
+            print_json(
+                {
+                    one.name: {
+                        "steps": one.steps.tolist(),
+                        "values": one.values.tolist(),
+                        "times": one.times.tolist(),
+                    }
+                    for one in series
+                }
+            )
+            return
+        _print_points(series)
+        return
+    summaries = found.summaries()
+    if as_json:
+        print_json({name: summary._asdict() for name, summary in summaries.items()})
+        return
+    print_table(
+        ["metric", "points", "last step", "last", "min", "max"],
+        [
+            [
+                name,
+                str(summary.points),
+                str(summary.last_step),
+                *map(format_number, (summary.last, summary.min, summary.max)),
+            ]
+            for name, summary in summaries.items()
+        ],
+        right=["points", "last step", "last", "min", "max"],
+    )
+
+
+def _print_points(series: Sequence[Series]) -> None:
+    """Print a line a point, every digit of it: there may be millions."""
+    width = max(len(one.name) for one in series)
+    sys.stdout.write(f"{'metric':<{width}}{'step':>12}  value\n")
+    for one in series:
+        sys.stdout.writelines(
+            f"{one.name:<{width}}{step:>12}  {value!r}\n"
+            for step, value in zip(one.steps, one.values, strict=True)
+        )

@@ -1,0 +1,61 @@
+"""`runbus run`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from runbus.cli._exit import ExitStatus
+
+__all__ = ["command"]
+
+
+@click.command("run")
+@click.argument("script")
+@click.argument("args", nargs=-1, metavar="[-- ARGS]...", type=click.UNPROCESSED)
+@click.option("--name", metavar="NAME", help="What to call it [default: the script's name].")
+@click.option(
+    "--project", metavar="NAME", help="What to gather the runs under [default: the script's name]."
+)
+@click.option(
+    "--sweep",
+    "sweeps",
+    multiple=True,
+    metavar="NAME=VALUE,…",
+    help="Run once for each value, as --NAME=VALUE to the script and in the run's config. "
+    "Several span a grid.",
+)
+@click.option(
+    "--max-parallel",
+    type=click.IntRange(min=1),
+    metavar="K",
+    help="How many run at a time [default: one a processor].",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as a JSON list of objects.")
+def command(
+    script: str,
+    args: tuple[str, ...],
+    name: str | None,
+    project: str | None,
+    sweeps: tuple[str, ...],
+    max_parallel: int | None,
+    as_json: bool,
+) -> ExitStatus:
+    """Run a Python script as a job, once or as a sweep.
+
+    The script logs with runbus.init() and run.log(); what it prints is kept beside. Ctrl-C ends
+    the jobs and keeps everything; a second Ctrl-C kills them.
+
+    Exits with 0 if every job succeeded, 1 if one did not, 130 after Ctrl-C.
+    """
+    from runbus.cli._launch import launch
+    from runbus.config import Script
+    from runbus.experiment import AsyncExperiment, sweep
+
+    task = Script(script, args)
+    experiment = AsyncExperiment(
+        project or task.title, sweep(task, sweeps, name=name), max_parallel=max_parallel
+    )
+    return launch(experiment, as_json=as_json)

@@ -1,0 +1,188 @@
+"""Bytes from values and back: the only user of msgspec's encoders.
+
+Events travel as MessagePack and are known by their tag, which leads to their class through a
+registry, never to an attribute of a module. Sensitive fields are redacted only where asked, so
+that a journal of one's own can be read back.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from runbus.events import Event
+from runbus.events._event import descendants
+
+__all__ = [
+    "REDACTED",
+    "DecodeError",
+    "convert",
+    "decode_event",
+    "decode_json",
+    "encode_event",
+    "encode_json",
+    "event_class",
+    "event_from_plain",
+    "event_to_plain",
+    "tag_of",
+]
+
+T = TypeVar("T")
+
+DecodeError = msgspec.DecodeError
+"""Raised for bytes that do not hold what was expected of them."""
+
+REDACTED = "[redacted]"
+
+
+class _Tagged(msgspec.Struct):
+    type: str
+
+
+_peek = msgspec.msgpack.Decoder(_Tagged)
+_packer = msgspec.msgpack.Encoder()
+_decoders: dict[str, tuple[type[Event], msgspec.msgpack.Decoder[Any]]] = {}
+
+
+def tag_of(event: type[Event]) -> str:
+    """Return the name by which a class of events is known outside of this process."""
+    return str(event.__struct_config__.tag)
+
+
+def event_class(tag: str) -> type[Event]:
+    """Return the class of events known by `tag`.
+
+    Raises:
+        DecodeError: No class that was imported has that tag, or two have.
+    """
+    found = [cls for cls in descendants(Event) if tag_of(cls) == tag]
+    if not found:
+        raise DecodeError(f"no event class with tag {tag!r} is known; is its plugin imported?")
+    if len(found) > 1:
+        names = " and ".join(f"{cls.__module__}.{cls.__qualname__}" for cls in found)
+        raise DecodeError(f"the tag {tag!r} belongs to {names}; give one of them another")
+    return found[0]
+
+
+def encode_event(event: Event) -> bytes:
+    """Return an event as MessagePack, with its tag.
+
+    Raises:
+        TypeError: A field holds what is no data.
+    """
+    return _packer.encode(event)
+
+
+def decode_event(data: bytes | bytearray | memoryview) -> Event:
+    """Return the event that `encode_event` encoded.
+
+    Raises:
+        DecodeError: It is no event, of an unknown class, or its fields do not fit the class.
+    """
+    tag = _peek.decode(data).type
+    known = _decoders.get(tag)
+    if known is None:
+        cls = event_class(tag)
+        known = _decoders[tag] = cls, msgspec.msgpack.Decoder(cls)
+    event: Event = known[1].decode(data)
+    return event
+
+
+def encode_json(value: object, *, indent: int = 0) -> bytes:
+    """Return a value as JSON: built-in types, Structs, dates, enums; bytes become base64.
+
+    Args:
+        value: What to encode.
+        indent: Spaces per level; 0 for one line.
+
+    Raises:
+        TypeError: It holds what is no data.
+    """
+    data = msgspec.json.encode(value)
+    return msgspec.json.format(data, indent=indent) if indent else data
+
+
+def decode_json(data: bytes | str, shape: type[T]) -> T:
+    """Return the value of JSON text, checked against a type.
+
+    Raises:
+        DecodeError: It is no JSON, or does not fit the type.
+    """
+    return msgspec.json.decode(data, type=shape)
+
+
+def convert(value: object, shape: type[T]) -> T:
+    """Return a value of built-in types as `shape`, such as a dict as a Struct.
+
+    Raises:
+        DecodeError: It does not fit the type.
+    """
+    return msgspec.convert(value, shape)
+
+
+def event_to_plain(event: Event, *, redact: bool = True) -> dict[str, Any]:
+    """Return an event as built-in types, with its tag under `type`; what is no data as its repr.
+
+    Args:
+        event: The event.
+        redact: Whether to replace the values of fields marked `Sensitive`, at any depth.
+    """
+    plain: dict[str, Any] = msgspec.to_builtins(
+        _redacted(event) if redact else event, enc_hook=repr
+    )
+    return plain
+
+
+def event_from_plain(plain: dict[str, Any]) -> Event:
+    """Return the event that `event_to_plain` made built-in types of.
+
+    Raises:
+        DecodeError: It is no event, of an unknown class, or its fields do not fit the class.
+    """
+    return msgspec.convert(plain, event_class(str(plain.get("type"))))
+
+
+def _redacted(value: Any) -> Any:
+    """Return a value in which every sensitive field is replaced, however deep it lies."""
+    if isinstance(value, msgspec.Struct):
+        names = _sensitive_fields(type(value))
+        changes: dict[str, Any] = {}
+        for name in value.__struct_fields__:
+            old = getattr(value, name)
+            new = REDACTED if name in names else _redacted(old)
+            if new is not old:
+                changes[name] = new
+        return msgspec.structs.replace(value, **changes) if changes else value
+    if isinstance(value, (list, tuple)):
+        parts = [_redacted(part) for part in value]
+        return value if all(a is b for a, b in zip(parts, value, strict=True)) else parts
+    if isinstance(value, dict):
+        return {key: _redacted(part) for key, part in value.items()}
+    return value
+
+
+_sensitive: dict[type, frozenset[str]] = {}
+
+
+def _sensitive_fields(cls: type) -> frozenset[str]:
+    names = _sensitive.get(cls)
+    if names is None:
+        try:
+            hints = get_type_hints(cls, include_extras=True)
+        except Exception:
+            # A hint that cannot be resolved here may hide a mark, so the text of it decides.
+            hints = {}
+            for base in cls.__mro__:
+                hints.update(getattr(base, "__annotations__", {}))
+        names = _sensitive[cls] = frozenset(n for n, hint in hints.items() if _is_marked(hint))
+    return names
+
+
+def _is_marked(hint: Any) -> bool:
+    if isinstance(hint, str):
+        return "Sensitive" in hint
+    if get_origin(hint) is Annotated:
+        marks = [a for a in get_args(hint)[1:] if isinstance(a, msgspec.Meta)]
+        return any((mark.extra or {}).get("sensitive") for mark in marks)
+    return any(_is_marked(arg) for arg in get_args(hint))

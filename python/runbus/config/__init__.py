@@ -1,0 +1,11 @@
+"""Tasks and values, as people write them."""
+
+from runbus.config._sweep import Value as Value
+from runbus.config._sweep import expand_sweeps as expand_sweeps
+from runbus.config._sweep import parse_sweep as parse_sweep
+from runbus.config._sweep import parse_value as parse_value
+from runbus.config._task import Command as Command
+from runbus.config._task import Script as Script
+from runbus.config._task import Task as Task
+
+__all__ = ["Command", "Script", "Task", "Value", "expand_sweeps", "parse_sweep", "parse_value"]

@@ -1,0 +1,69 @@
+"""`lr=0.01,0.1` on a command line, and the grid that several of them span."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from typing import TYPE_CHECKING
+
+from runbus.errors import SweepInvalid
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["Value", "expand_sweeps", "parse_sweep", "parse_value"]
+
+Value = bool | int | float | str | None
+
+_WORDS: dict[str, Value] = {"true": True, "false": False, "none": None, "null": None}
+_NAME = re.compile(r"[A-Za-z_][\w.-]*")
+
+
+def parse_value(text: str) -> Value:
+    """Return what a word stands for: a bool, None, an int, a float, else the word itself."""
+    if (word := text.lower()) in _WORDS:
+        return _WORDS[word]
+    for number in (int, float):
+        try:
+            return number(text)
+        except ValueError:
+            continue
+    return text
+
+
+def parse_sweep(text: str) -> tuple[str, tuple[str, ...]]:
+    """Split `name=value,value…` into the name and its values, still as they were written.
+
+    Raises:
+        SweepInvalid: There is no name, no value, an empty value, or a value twice.
+    """
+    name, equals, listed = text.partition("=")
+    if not equals:
+        raise SweepInvalid(text, "there is no '='")
+    if not name:
+        raise SweepInvalid(text, "there is no name before '='")
+    if not _NAME.fullmatch(name):
+        raise SweepInvalid(text, f"{name!r} is not a name")
+    if not listed:
+        raise SweepInvalid(text, f"{name} has no values")
+    values = tuple(listed.split(","))
+    if "" in values:
+        raise SweepInvalid(text, f"one of the values of {name} is empty")
+    if len(set(values)) < len(values):
+        raise SweepInvalid(text, f"one of the values of {name} stands there twice")
+    return name, values
+
+
+def expand_sweeps(sweeps: Sequence[str]) -> list[Mapping[str, str]]:
+    """Return every point of the grid, the last sweep varying fastest; one empty point for none.
+
+    Raises:
+        SweepInvalid: A sweep cannot be read, or a name is swept twice.
+    """
+    axes: dict[str, tuple[str, ...]] = {}
+    for text in sweeps:
+        name, values = parse_sweep(text)
+        if name in axes:
+            raise SweepInvalid(text, f"{name} is swept already")
+        axes[name] = values
+    return [dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values())]

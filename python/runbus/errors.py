@@ -1,0 +1,801 @@
+"""Every error that runbus raises on purpose, in one tree.
+
+    RunbusError
+     ├─ UsageError            what was asked for cannot be done as asked
+     ├─ NotFound              the thing named does not exist
+     ├─ HomeUnusable          the home folder cannot be used
+     ├─ JournalError          a journal file cannot be written or read
+     ├─ JobError              a job could not be handled
+     ├─ BusError              the bus or the kernel cannot do what was asked
+     │   ├─ WrongKind         an event was given to a verb of another kind
+     │   ├─ BusClosed         the bus is not open yet, or no longer
+     │   ├─ WrongLoop         the bus was used from another thread, event loop or process
+     │   ├─ InvalidHandler    what was subscribed can never work
+     │   ├─ Reentrant         a request was made while it was being answered
+     │   ├─ RecursionLimit    events caused events without end
+     │   ├─ WouldDeadlock     the wait could never end
+     │   ├─ MailboxFull       a mailbox that loses nothing has no room now
+     │   ├─ BackpressureTimeout  a mailbox that loses nothing stayed full
+     │   ├─ NoHandler         nobody answered a request
+     │   └─ TraceError        a trace cannot be read
+     └─ PluginError           a plugin failed, or cannot be used
+         ├─ HookError         a plugin failed while it was being called
+         ├─ HandlerTimeout    a handler took longer than it may
+         ├─ HandlerCancelled  a handler was cancelled by nobody
+         ├─ PluginCrashed     a background task of a plugin died
+         ├─ PluginStuck       a plugin would not stop in its time
+         ├─ MissingPlugin     a plugin requires one that is not there
+         ├─ OrderCycle        plugins want to come before and after each other
+         ├─ DuplicatePlugin   two plugins have one name
+         ├─ InvalidPlugin     what was given as a plugin is none
+         ├─ PluginNotFound    no plugin has that name
+         └─ PluginNotLoadable an installed plugin cannot be imported or made
+
+An error carries its facts as fields, its text in `__str__`, and where there is one, the next step in
+`hint`. It survives pickling, so it can cross a process or a host: `__init__` passes every field on to
+`Exception.__init__` in order, and takes them back by position.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = [
+    "ExtraMissing",
+    "BackpressureTimeout",
+    "BusClosed",
+    "BusError",
+    "DuplicatePlugin",
+    "HandlerCancelled",
+    "HandlerTimeout",
+    "HomeUnusable",
+    "HookError",
+    "InvalidHandler",
+    "InvalidPlugin",
+    "JobError",
+    "JobNotStarted",
+    "JournalError",
+    "MailboxFull",
+    "MetricNotFound",
+    "MissingPlugin",
+    "NoHandler",
+    "NotFound",
+    "OrderCycle",
+    "PluginCrashed",
+    "PluginError",
+    "PluginNotFound",
+    "PluginNotLoadable",
+    "PluginStuck",
+    "RecursionLimit",
+    "Reentrant",
+    "RunNotFound",
+    "RunbusError",
+    "ScriptUnusable",
+    "SweepInvalid",
+    "TraceError",
+    "UsageError",
+    "WouldDeadlock",
+    "WrongKind",
+    "WrongLoop",
+]
+
+
+class RunbusError(Exception):
+    """The root of the tree.
+
+    Attributes:
+        retryable: Whether the same call may succeed later without any change by the caller.
+    """
+
+    retryable: ClassVar[bool] = False
+
+    @property
+    def hint(self) -> str | None:
+        """What to try next, one sentence without a full stop; None where nothing can be said."""
+        return None
+
+
+# --- What was asked for cannot be done as asked ---------------------------------------------------
+
+
+class UsageError(RunbusError):
+    """The request itself is wrong; nothing was done."""
+
+
+class ScriptUnusable(UsageError):
+    """The script to run is missing, or is not a file that can be read.
+
+    Attributes:
+        path: The script as it was named.
+        reason: What is wrong with it.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"cannot run {self.path!r}: {self.reason}"
+
+
+class SweepInvalid(UsageError):
+    """A sweep is not `name=value,value…`.
+
+    Attributes:
+        text: The sweep as it was written.
+        reason: What is wrong with it.
+    """
+
+    def __init__(self, text: str, reason: str) -> None:
+        super().__init__(text, reason)
+        self.text = text
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"cannot read the sweep {self.text!r}: {self.reason}"
+
+    @property
+    def hint(self) -> str:
+        return "write it as name=value,value, for example lr=0.01,0.1"
+
+
+class ExtraMissing(UsageError):
+    """Something needs a package that is installed only on request.
+
+    Attributes:
+        what: What needs it.
+        package: The package.
+        extra: The extra of runbus that brings it.
+    """
+
+    def __init__(self, what: str, package: str, extra: str) -> None:
+        super().__init__(what, package, extra)
+        self.what = what
+        self.package = package
+        self.extra = extra
+
+    def __str__(self) -> str:
+        return f"{self.what} needs the package {self.package}, which is not installed"
+
+    @property
+    def hint(self) -> str:
+        return f"pip install 'runbus[{self.extra}]'"
+
+
+# --- The thing named does not exist ---------------------------------------------------------------
+
+
+class NotFound(RunbusError):
+    """Nothing of that name exists.
+
+    Attributes:
+        what: What kind of thing was looked for, for example "run".
+        name: What it was called.
+        similar: Names that exist and read almost the same, best first.
+    """
+
+    def __init__(self, what: str, name: str, similar: tuple[str, ...] = ()) -> None:
+        super().__init__(what, name, similar)
+        self.what = what
+        self.name = name
+        self.similar = similar
+
+    def __str__(self) -> str:
+        return f"no {self.what} named {self.name!r}"
+
+    @property
+    def hint(self) -> str | None:
+        if not self.similar:
+            return None
+        return "did you mean " + " or ".join(repr(name) for name in self.similar)
+
+
+class RunNotFound(NotFound):
+    """There is no run with that id or name."""
+
+    def __init__(self, name: str, similar: tuple[str, ...] = ()) -> None:
+        RunbusError.__init__(self, name, similar)
+        self.what, self.name, self.similar = "run", name, similar
+
+    @property
+    def hint(self) -> str:
+        return super().hint or "runbus ls shows the runs there are"
+
+
+class MetricNotFound(NotFound):
+    """A run has no metric of that name.
+
+    Attributes:
+        run_id: The run that was asked.
+        available: Every metric name the run has.
+    """
+
+    def __init__(
+        self, name: str, run_id: str, similar: tuple[str, ...] = (), available: tuple[str, ...] = ()
+    ) -> None:
+        RunbusError.__init__(self, name, run_id, similar, available)
+        self.what, self.name, self.similar = "metric", name, similar
+        self.run_id = run_id
+        self.available = available
+
+    def __str__(self) -> str:
+        return f"run {self.run_id} has no metric named {self.name!r}"
+
+    @property
+    def hint(self) -> str:
+        if near := super().hint:
+            return near
+        if self.available:
+            return "it has " + ", ".join(self.available)
+        return "it has logged nothing yet"
+
+
+# --- Files ----------------------------------------------------------------------------------------
+
+
+class HomeUnusable(RunbusError):
+    """The home folder cannot be made, read or written.
+
+    Attributes:
+        path: The home folder.
+        reason: What the operating system said.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"cannot use the home folder {self.path}: {self.reason}"
+
+    @property
+    def hint(self) -> str:
+        return "set RUNBUS_HOME to a folder you can write"
+
+
+class JournalError(RunbusError):
+    """A journal cannot be written or read.
+
+    Attributes:
+        path: The journal file.
+        reason: What is wrong.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"journal {self.path}: {self.reason}"
+
+
+# --- Jobs -----------------------------------------------------------------------------------------
+
+
+class JobError(RunbusError):
+    """A job could not be handled."""
+
+
+class JobNotStarted(JobError):
+    """An executor could not start a job.
+
+    Attributes:
+        job: The job's name.
+        reason: What the backend said.
+    """
+
+    def __init__(self, job: str, reason: str) -> None:
+        super().__init__(job, reason)
+        self.job = job
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"job {self.job!r} could not be started: {self.reason}"
+
+
+# --- the bus and the kernel ---------------------------------------------------------------------
+
+
+class BusError(RunbusError):
+    """The bus or the kernel was used wrongly, or cannot do what was asked now."""
+
+
+class WrongKind(BusError):
+    """An event was given to a verb of another kind.
+
+    Attributes:
+        event: Name of the event class.
+        kind: Its kind, such as `notify`; empty where the class is of no kind.
+        verb: The verb that was used.
+        right_verb: The verb of that kind; empty where there is none.
+    """
+
+    def __init__(self, event: str, kind: str, verb: str, right_verb: str) -> None:
+        super().__init__(event, kind, verb, right_verb)
+        self.event = event
+        self.kind = kind
+        self.verb = verb
+        self.right_verb = right_verb
+
+    def __str__(self) -> str:
+        what = f"is a {self.kind} event" if self.kind else "is no event of any kind"
+        return f"{self.event} {what}, which {self.verb}() does not take"
+
+    @property
+    def hint(self) -> str | None:
+        """The verb of that kind."""
+        return f"use {self.right_verb}()" if self.right_verb else None
+
+
+class BusClosed(BusError):
+    """The bus is not open yet, or no longer.
+
+    Attributes:
+        verb: What was asked of it.
+        state: `new`, `draining` or `closed`.
+    """
+
+    def __init__(self, verb: str, state: str) -> None:
+        super().__init__(verb, state)
+        self.verb = verb
+        self.state = state
+
+    def __str__(self) -> str:
+        return f"{self.verb}() was called on a bus that is {self.state}"
+
+    @property
+    def hint(self) -> str | None:
+        """When the bus is open."""
+        if self.state == "new":
+            return "use the bus inside `async with Kernel(...) as kernel`"
+        if self.state == "draining":
+            return "while the kernel stops, only publish() and emit() work"
+        return None
+
+
+class WrongLoop(BusError):
+    """The bus was used from another thread, another event loop or a forked child.
+
+    Attributes:
+        verb: What was asked of the bus.
+        where: `thread`, `loop` or `fork`.
+    """
+
+    def __init__(self, verb: str, where: str) -> None:
+        super().__init__(verb, where)
+        self.verb = verb
+        self.where = where
+
+    def __str__(self) -> str:
+        where = {
+            "thread": "from a thread that does not run its event loop",
+            "loop": "from another event loop",
+            "fork": "in a forked child, which does not own the bus",
+        }.get(self.where, self.where)
+        return f"{self.verb}() was called {where}"
+
+    @property
+    def hint(self) -> str | None:
+        """What works from there."""
+        if self.where == "fork":
+            return "start a kernel of the child's own, or publish in the parent"
+        return "use publish_from_thread() from other threads and loops"
+
+
+class InvalidHandler(BusError):
+    """What was subscribed can never work, so it is refused at once.
+
+    Attributes:
+        plugin: Who subscribed.
+        handler: Name of the handler.
+        event: Name of the event class.
+        problem: What is wrong, as the end of a sentence that starts with the handler.
+        fix: What to write instead.
+    """
+
+    def __init__(self, plugin: str, handler: str, event: str, problem: str, fix: str) -> None:
+        super().__init__(plugin, handler, event, problem, fix)
+        self.plugin = plugin
+        self.handler = handler
+        self.event = event
+        self.problem = problem
+        self.fix = fix
+
+    def __str__(self) -> str:
+        return f"plugin {self.plugin!r}: {self.handler} for {self.event} {self.problem}"
+
+    @property
+    def hint(self) -> str | None:
+        """What to write instead."""
+        return self.fix or None
+
+
+class Reentrant(BusError):
+    """A request was made while the same request was being answered.
+
+    Attributes:
+        event: Name of the event class.
+        chain: The events being dispatched, outermost first.
+    """
+
+    def __init__(self, event: str, chain: tuple[str, ...]) -> None:
+        super().__init__(event, chain)
+        self.event = event
+        self.chain = chain
+
+    def __str__(self) -> str:
+        return f"{self.event} was asked for while it is being answered: {' > '.join(self.chain)}"
+
+
+class RecursionLimit(BusError):
+    """Events caused events without end.
+
+    Attributes:
+        limit: How long a causal chain may be.
+        chain: The events of the chain, outermost first.
+    """
+
+    def __init__(self, limit: int, chain: tuple[str, ...]) -> None:
+        super().__init__(limit, chain)
+        self.limit = limit
+        self.chain = chain
+
+    def __str__(self) -> str:
+        return f"more than {self.limit} events caused one another: {' > '.join(self.chain)}"
+
+
+class WouldDeadlock(BusError):
+    """The wait could never end, so it was not begun.
+
+    Attributes:
+        wait: What would have been waited for, with the whole circle.
+    """
+
+    def __init__(self, wait: str) -> None:
+        super().__init__(wait)
+        self.wait = wait
+
+    def __str__(self) -> str:
+        return f"this would wait for ever: {self.wait}"
+
+
+class MailboxFull(BusError):
+    """A mailbox that loses nothing has no room now; the event was not put into it.
+
+    Attributes:
+        owner: The subscriber.
+        event: Name of the event class.
+        pending: How many events wait in the mailbox.
+    """
+
+    retryable = True
+
+    def __init__(self, owner: str, event: str, pending: int) -> None:
+        super().__init__(owner, event, pending)
+        self.owner = owner
+        self.event = event
+        self.pending = pending
+
+    def __str__(self) -> str:
+        return f"the mailbox of {self.owner} is full ({self.pending} waiting), {self.event} not put"
+
+    @property
+    def hint(self) -> str | None:
+        """How to wait for room."""
+        return "use emit(), which waits for room"
+
+
+class BackpressureTimeout(BusError):
+    """A mailbox that loses nothing stayed full; the event was not put into it.
+
+    Attributes:
+        owner: The subscriber.
+        event: Name of the event class.
+        pending: How many events wait in the mailbox.
+        waited_s: How long the publisher waited, in seconds.
+    """
+
+    retryable = True
+
+    def __init__(self, owner: str, event: str, pending: int, waited_s: float) -> None:
+        super().__init__(owner, event, pending, waited_s)
+        self.owner = owner
+        self.event = event
+        self.pending = pending
+        self.waited_s = waited_s
+
+    def __str__(self) -> str:
+        return (
+            f"the mailbox of {self.owner} stayed full for {self.waited_s:g} s "
+            f"({self.pending} waiting), {self.event} not put"
+        )
+
+
+class NoHandler(BusError):
+    """Nobody answered a request.
+
+    Attributes:
+        event: Name of the event class.
+        asked: The plugins that were asked and had no answer.
+    """
+
+    def __init__(self, event: str, asked: tuple[str, ...]) -> None:
+        super().__init__(event, asked)
+        self.event = event
+        self.asked = asked
+
+    def __str__(self) -> str:
+        asked = f"none of {', '.join(self.asked)} did" if self.asked else "no plugin listens"
+        return f"nobody answered {self.event}: {asked}"
+
+
+class TraceError(BusError):
+    """A trace cannot be read, or does not hold what was asked for.
+
+    Attributes:
+        path: The trace file.
+        problem: What is wrong with it.
+    """
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(path, problem)
+        self.path = path
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.problem}"
+
+
+class PluginError(RunbusError):
+    """A plugin failed, or cannot be used."""
+
+
+class HookError(PluginError):
+    """A plugin failed while it was being called; the cause, where there is one, is `__cause__`.
+
+    Attributes:
+        plugin: Whose code failed.
+        hook: The handler, or `setup`, or `close`.
+        event: Name of the event class; empty where no event was dispatched.
+        problem: What happened, as the end of a sentence that starts with the plugin.
+    """
+
+    def __init__(self, plugin: str, hook: str, event: str, problem: str) -> None:
+        super().__init__(plugin, hook, event, problem)
+        self.plugin = plugin
+        self.hook = hook
+        self.event = event
+        self.problem = problem
+
+    def __str__(self) -> str:
+        of = f" for {self.event}" if self.event else ""
+        return f"plugin {self.plugin!r}: {self.hook}{of} {self.problem}"
+
+
+class HandlerTimeout(PluginError):
+    """A handler took longer than it may, and was cancelled.
+
+    Attributes:
+        plugin: Whose handler it is.
+        handler: Its name.
+        event: Name of the event class; empty where no event was dispatched.
+        timeout_s: How long it may take, in seconds.
+    """
+
+    def __init__(self, plugin: str, handler: str, event: str, timeout_s: float) -> None:
+        super().__init__(plugin, handler, event, timeout_s)
+        self.plugin = plugin
+        self.handler = handler
+        self.event = event
+        self.timeout_s = timeout_s
+
+    def __str__(self) -> str:
+        of = f" for {self.event}" if self.event else ""
+        return f"plugin {self.plugin!r}: {self.handler}{of} took longer than {self.timeout_s:g} s"
+
+
+class HandlerCancelled(PluginError):
+    """A handler raised a cancellation although nobody had cancelled its task.
+
+    Attributes:
+        plugin: Whose handler it is.
+        handler: Its name.
+        event: Name of the event class.
+    """
+
+    def __init__(self, plugin: str, handler: str, event: str) -> None:
+        super().__init__(plugin, handler, event)
+        self.plugin = plugin
+        self.handler = handler
+        self.event = event
+
+    def __str__(self) -> str:
+        return (
+            f"plugin {self.plugin!r}: {self.handler} for {self.event} raised CancelledError, "
+            "though nobody cancelled it"
+        )
+
+
+class PluginCrashed(PluginError):
+    """A background task of a plugin died; the cause is `__cause__`.
+
+    Attributes:
+        plugin: Whose task it was.
+        task: Its name.
+        problem: What it died of.
+    """
+
+    def __init__(self, plugin: str, task: str, problem: str) -> None:
+        super().__init__(plugin, task, problem)
+        self.plugin = plugin
+        self.task = task
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"plugin {self.plugin!r}: its task {self.task} died: {self.problem}"
+
+
+class PluginStuck(PluginError):
+    """A plugin would not stop in its time, not even when cancelled; it was left behind.
+
+    Attributes:
+        plugin: Which plugin.
+        doing: What it was doing.
+        waited_s: How long it was waited for, in seconds.
+    """
+
+    def __init__(self, plugin: str, doing: str, waited_s: float) -> None:
+        super().__init__(plugin, doing, waited_s)
+        self.plugin = plugin
+        self.doing = doing
+        self.waited_s = waited_s
+
+    def __str__(self) -> str:
+        return f"plugin {self.plugin!r} was left behind after {self.waited_s:g} s: {self.doing}"
+
+
+class MissingPlugin(PluginError):
+    """A plugin requires one that is not there.
+
+    Attributes:
+        plugin: The plugin that requires.
+        required: The name that it requires.
+        near: Names that are there and look alike.
+    """
+
+    def __init__(self, plugin: str, required: str, near: tuple[str, ...]) -> None:
+        super().__init__(plugin, required, near)
+        self.plugin = plugin
+        self.required = required
+        self.near = near
+
+    def __str__(self) -> str:
+        return f"plugin {self.plugin!r} requires {self.required!r}, which is not there"
+
+    @property
+    def hint(self) -> str | None:
+        """What may have been meant."""
+        if self.near:
+            return f"did you mean {' or '.join(map(repr, self.near))}"
+        return f"add {self.required!r} to the plugins of the kernel"
+
+
+class OrderCycle(PluginError):
+    """Plugins want to come before and after each other.
+
+    Attributes:
+        path: The names around the circle; the first is repeated at the end.
+        edges: For each step, who declared it and how, such as `b says after=('a',)`.
+    """
+
+    def __init__(self, path: tuple[str, ...], edges: tuple[str, ...]) -> None:
+        super().__init__(path, edges)
+        self.path = path
+        self.edges = edges
+
+    def __str__(self) -> str:
+        return f"plugins in a circle: {' < '.join(self.path)} ({'; '.join(self.edges)})"
+
+    @property
+    def hint(self) -> str | None:
+        """How to open the circle."""
+        return "remove one of these declarations"
+
+
+class DuplicatePlugin(PluginError):
+    """Two plugins have one name.
+
+    Attributes:
+        plugin: The name.
+    """
+
+    def __init__(self, plugin: str) -> None:
+        super().__init__(plugin)
+        self.plugin = plugin
+
+    def __str__(self) -> str:
+        return f"two plugins are named {self.plugin!r}"
+
+    @property
+    def hint(self) -> str | None:
+        """How to have both."""
+        return "give one of them another name"
+
+
+class InvalidPlugin(PluginError):
+    """What was given as a plugin is none.
+
+    Attributes:
+        what: What was given.
+        problem: What it lacks, as the end of a sentence that starts with it.
+    """
+
+    def __init__(self, what: str, problem: str) -> None:
+        super().__init__(what, problem)
+        self.what = what
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"{self.what} is not a plugin: it {self.problem}"
+
+    @property
+    def hint(self) -> str | None:
+        """What a plugin is."""
+        return "a plugin has a `name` and `async def setup(self, scope)`"
+
+
+class PluginNotFound(PluginError):
+    """No plugin has that name.
+
+    Attributes:
+        plugin: The name.
+        near: Names that exist and look alike.
+    """
+
+    def __init__(self, plugin: str, near: tuple[str, ...]) -> None:
+        super().__init__(plugin, near)
+        self.plugin = plugin
+        self.near = near
+
+    def __str__(self) -> str:
+        return f"there is no plugin named {self.plugin!r}"
+
+    @property
+    def hint(self) -> str | None:
+        """What may have been meant."""
+        return f"did you mean {' or '.join(map(repr, self.near))}" if self.near else None
+
+
+class PluginNotLoadable(PluginError):
+    """An installed plugin cannot be imported, made or used with this version.
+
+    Attributes:
+        plugin: Name of its entry point.
+        entry_point: What the entry point refers to, such as `package.module:Name`.
+        distribution: Name and version of what installed it; empty where unknown.
+        problem: Why it cannot be used.
+    """
+
+    def __init__(self, plugin: str, entry_point: str, distribution: str, problem: str) -> None:
+        super().__init__(plugin, entry_point, distribution, problem)
+        self.plugin = plugin
+        self.entry_point = entry_point
+        self.distribution = distribution
+        self.problem = problem
+
+    def __str__(self) -> str:
+        source = f" of {self.distribution}" if self.distribution else ""
+        return f"plugin {self.plugin!r} ({self.entry_point}{source}): {self.problem}"
+
+
+def near_matches(name: str, known: Iterable[str]) -> tuple[str, ...]:
+    """Return up to three of `known` that read almost like `name`, best first."""
+    import difflib
+
+    return tuple(difflib.get_close_matches(name, known, n=3, cutoff=0.6))

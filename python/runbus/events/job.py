@@ -1,0 +1,121 @@
+"""Facts about jobs. The supervisor of jobs publishes them, each one after it is in the journal."""
+
+from __future__ import annotations
+
+from runbus.events._event import Notify, Stream
+
+__all__ = [
+    "JobCancelRequested",
+    "JobEnded",
+    "JobFact",
+    "JobIntended",
+    "JobStarted",
+    "JobSubmitted",
+    "LogLines",
+]
+
+
+class JobFact(Notify, frozen=True, kw_only=True):
+    """What every fact about a job says.
+
+    Attributes:
+        experiment_id: The experiment the job belongs to.
+        job: The job's name, unique within its experiment.
+        run_id: The run made for the job.
+        attempt: Which attempt of the job this is about, from 1.
+        time_ns: When it happened, Unix time in nanoseconds, by the clock of whoever saw it.
+    """
+
+    experiment_id: str
+    job: str
+    run_id: str
+    attempt: int
+    time_ns: int
+
+
+class JobIntended(JobFact, frozen=True, kw_only=True, tag="job.intended"):
+    """A job is about to be submitted: durable before anything is sent anywhere.
+
+    Attributes:
+        executor: The executor it will be submitted to.
+        folder: Where the attempt's request, logs and records lie, within the experiment's folder.
+    """
+
+    executor: str
+    folder: str
+
+
+class JobSubmitted(JobFact, frozen=True, kw_only=True, tag="job.submitted"):
+    """A backend accepted the job.
+
+    Attributes:
+        handle: What the backend calls it.
+    """
+
+    handle: str
+
+
+class JobStarted(JobFact, frozen=True, kw_only=True, tag="job.started"):
+    """The job's own process runs.
+
+    Attributes:
+        host: The machine it runs on.
+        pid: Its process id there; 0 where the backend does not say.
+    """
+
+    host: str
+    pid: int
+
+
+class JobCancelRequested(JobFact, frozen=True, kw_only=True, tag="job.cancel_requested"):
+    """Somebody asked for the job to be cancelled; the job may still end in any way.
+
+    Attributes:
+        reason: Who asked, and why.
+    """
+
+    reason: str
+
+
+class JobEnded(JobFact, frozen=True, kw_only=True, tag="job.ended"):
+    """The job reached a terminal state.
+
+    Attributes:
+        state: One of SUCCEEDED, FAILED, CANCELLED, TIMEOUT, PREEMPTED, LOST.
+        exit_code: The status the job exited with; None if a signal ended it or nobody knows.
+        signal: The number of the signal that ended it; None if none did.
+        reason: One sentence for people; empty for a plain success.
+        duration_s: Seconds from start to end; 0 if it never started.
+    """
+
+    state: str
+    exit_code: int | None
+    signal: int | None
+    reason: str
+    duration_s: float
+
+
+class LogLines(Stream, frozen=True, kw_only=True, tag="job.log_lines"):
+    """Some whole lines of a job's output, in order.
+
+    Attributes:
+        experiment_id: The experiment the job belongs to.
+        job: The job's name.
+        attempt: The attempt that wrote them, from 1.
+        source: "stdout" or "stderr".
+        offset: Where in the log file the first of them begins, in bytes.
+        data: The bytes as the job wrote them, line ends included. The last line lacks its end only
+            at the end of the file, or where a line is longer than the tailer's limit and is cut.
+    """
+
+    experiment_id: str
+    job: str
+    attempt: int
+    source: str
+    offset: int
+    data: bytes
+
+    @property
+    def text(self) -> str:
+        """The lines as text; bytes that are not UTF-8 become U+FFFD."""
+        return self.data.decode("utf-8", "replace")

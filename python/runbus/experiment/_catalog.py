@@ -1,0 +1,120 @@
+"""The runs there are, and where they stand."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+
+from runbus._home import Home
+from runbus.errors import RunNotFound, near_matches
+from runbus.jobs import JobRecord, JobState, current_state, read_jobs
+from runbus.metrics import FAILED, StoredRun
+
+__all__ = ["RunRecord", "find_run", "open_run", "runs"]
+
+_END_STATES = (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
+
+
+class RunRecord(StoredRun):
+    """A run: what it is, where it stands, what it has logged.
+
+    Attributes:
+        folder: The run's folder.
+        info: What the run is.
+    """
+
+    def __init__(self, folder: str, jobs: dict[str, JobRecord] | None = None) -> None:
+        super().__init__(folder)
+        self._jobs = jobs
+
+    def __repr__(self) -> str:
+        return f"<RunRecord {self.id} {self.name!r} {self.state}>"
+
+    @cached_property
+    def job(self) -> JobRecord | None:
+        """The job that the run records, as it stood when this was first asked for; None if none."""
+        if self.info.job is None:
+            return None
+        jobs = read_jobs(self.experiment_folder) if self._jobs is None else self._jobs
+        return jobs.get(self.info.job)
+
+    @property
+    def experiment_folder(self) -> str:
+        """The folder of the experiment that the run belongs to."""
+        return os.path.dirname(os.path.dirname(self.folder))
+
+    @property
+    def job_folder(self) -> str | None:
+        """The folder of the job's latest attempt; None for a run without a job."""
+        return os.path.join(self.experiment_folder, self.job.folder) if self.job else None
+
+    @property
+    def state(self) -> JobState:
+        """Where the run stands.
+
+        That of its job if it has one. Otherwise RUNNING while a process has its journal open, then
+        as the process ended it, or LOST if it died without a word.
+        """
+        if self.info.job is not None:
+            if self.job is None:
+                return JobState.INTENT
+            return current_state(self.experiment_folder, self.job)
+        if self.is_being_written():
+            return JobState.RUNNING
+        ends = [end for end in self.end_states() if end is not None]
+        if not ends:
+            return JobState.LOST
+        return _END_STATES[ends[-1]] if ends[-1] < len(_END_STATES) else _END_STATES[FAILED]
+
+
+def runs(project: str | None = None, *, home: Home | None = None) -> list[RunRecord]:
+    """Return the runs of a project, or all runs, oldest first.
+
+    Raises:
+        HomeUnusable: The home folder cannot be read.
+    """
+    found = []
+    jobs: dict[str, dict[str, JobRecord]] = {}
+    for folder in (home or Home()).run_folders(project):
+        experiment = os.path.dirname(os.path.dirname(folder))
+        if experiment not in jobs:
+            jobs[experiment] = read_jobs(experiment)
+        try:
+            found.append(RunRecord(folder, jobs[experiment]))
+        except (FileNotFoundError, ValueError):
+            # It is being made right now, or its maker died half-way: there is nothing to show yet.
+            continue
+    return sorted(found, key=lambda run: run.info.created_ns)
+
+
+def open_run(run_id: str, *, home: Home | None = None) -> RunRecord:
+    """Open a run by its id.
+
+    Raises:
+        RunNotFound: There is none; names those that read almost the same.
+        HomeUnusable: The home folder cannot be read.
+    """
+    home = home or Home()
+    folder = home.find_run(run_id)
+    if folder is None:
+        known = (os.path.basename(path) for path in home.run_folders())
+        raise RunNotFound(run_id, near_matches(run_id, known))
+    return RunRecord(folder)
+
+
+def find_run(text: str, *, home: Home | None = None) -> RunRecord:
+    """Find a run as people name it: its id, its name (the newest of them), or "latest".
+
+    Raises:
+        RunNotFound: There is none; names those that read almost the same.
+        HomeUnusable: The home folder cannot be read.
+    """
+    home = home or Home()
+    if folder := home.find_run(text):
+        return RunRecord(folder)
+    known = runs(home=home)
+    named = [run for run in known if text in (run.name, "latest")]
+    if not named:
+        names = {name: None for run in reversed(known) for name in (run.name, run.id)}
+        raise RunNotFound(text, near_matches(text, names))
+    return named[-1]

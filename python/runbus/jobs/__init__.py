@@ -1,0 +1,31 @@
+"""Jobs: what they are, where they stand, and the record that outlives everyone."""
+
+from runbus.jobs._evidence import current_state as current_state
+from runbus.jobs._evidence import is_running as is_running
+from runbus.jobs._evidence import observe_folder as observe_folder
+from runbus.jobs._logs import LogTail as LogTail
+from runbus.jobs._script import WRAPPER as WRAPPER
+from runbus.jobs._script import render_script as render_script
+from runbus.jobs._state import TERMINAL as TERMINAL
+from runbus.jobs._state import JobRecord as JobRecord
+from runbus.jobs._state import JobState as JobState
+from runbus.jobs._state import fold as fold
+from runbus.jobs._store import JobStore as JobStore
+from runbus.jobs._store import read_jobs as read_jobs
+from runbus.jobs._supervisor import Supervisor as Supervisor
+
+__all__ = [
+    "TERMINAL",
+    "WRAPPER",
+    "JobRecord",
+    "JobState",
+    "JobStore",
+    "LogTail",
+    "Supervisor",
+    "current_state",
+    "fold",
+    "is_running",
+    "observe_folder",
+    "read_jobs",
+    "render_script",
+]

@@ -1,0 +1,133 @@
+"""What the wrapper left in an attempt's folder, read without believing more than it says."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TypeVar
+
+import msgspec
+
+from runbus.abc import Observation
+from runbus.codec import DecodeError, decode_json
+from runbus.jobs._state import JobRecord, JobState
+
+__all__ = ["ExitRecord", "PidRecord", "current_state", "is_running", "observe_folder", "verdict"]
+
+_T = TypeVar("_T")
+
+
+class PidRecord(msgspec.Struct, frozen=True):
+    """pid.json: the job's process. `start` is in clock ticks, `uptime` in seconds since boot."""
+
+    pid: int
+    start: int
+    boot: str
+    host: str
+    uptime: float
+
+
+class ExitRecord(msgspec.Struct, frozen=True):
+    """exit.json: the status as a shell reports it, 128 + n for signal n."""
+
+    status: int
+    uptime: float
+    reason: str
+
+
+def observe_folder(folder: str) -> Observation | None:
+    """Return what the records in `folder` say; None if the job has left no record yet.
+
+    `phase` is "running" also for a job whose process died without an exit record: only the
+    executor can tell a dead machine from a slow one. Ask `is_running` for that.
+    """
+    # The end first: a job that ends between the two looks must not seem to be running still.
+    ended = _read(os.path.join(folder, "exit.json"), ExitRecord)
+    began = _read(os.path.join(folder, "pid.json"), PidRecord)
+    if began is None and ended is None:
+        return None
+    host, pid, started_ns, up = "", 0, 0, 0.0
+    if began is not None:
+        record, started_ns = began
+        host, pid, up = record.host, record.pid, record.uptime
+    if ended is None:
+        return Observation(phase="running", host=host, pid=pid, started_ns=started_ns)
+    exit_record, ended_ns = ended
+    exit_code, signal_number = _split_status(exit_record.status)
+    return Observation(
+        phase="ended",
+        host=host,
+        pid=pid,
+        started_ns=started_ns,
+        ended_ns=ended_ns,
+        duration_s=max(0.0, exit_record.uptime - up) if began else 0.0,
+        exit_code=exit_code,
+        signal=signal_number,
+        reason=exit_record.reason,
+    )
+
+
+def is_running(folder: str) -> bool:
+    """Whether the very process in `folder`'s pid.json is alive on this machine, since this boot."""
+    began = _read(os.path.join(folder, "pid.json"), PidRecord)
+    if began is None:
+        return False
+    record = began[0]
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            if file.read().strip() != record.boot:
+                return False
+        with open(f"/proc/{record.pid}/stat", encoding="utf-8", errors="replace") as file:
+            fields = file.read().rpartition(")")[2].split()
+    except OSError:
+        return False
+    return int(fields[19]) == record.start and fields[0] not in "ZX"
+
+
+def verdict(seen: Observation, cancel_reason: str | None) -> tuple[JobState, str]:
+    """Return the terminal state of a job that is over, and the reason in words.
+
+    Args:
+        seen: What was seen of it: "ended" or "gone".
+        cancel_reason: Why its end was asked for; None if nobody asked.
+    """
+    if seen.phase == "gone":
+        return JobState.LOST, "its process is gone and left no exit record"
+    if seen.exit_code == 0:
+        return JobState.SUCCEEDED, ""
+    if cancel_reason is not None:
+        return JobState.CANCELLED, cancel_reason
+    if seen.signal is not None:
+        return JobState.FAILED, seen.reason or f"killed by {signal.Signals(seen.signal).name}"
+    return JobState.FAILED, seen.reason or f"exit code {seen.exit_code}"
+
+
+def current_state(experiment_folder: str, job: JobRecord) -> JobState:
+    """Return where a job stands now, also if whoever should have recorded its end has died.
+
+    The journal tells it, unless the attempt's own exit record tells more.
+    """
+    if job.state.is_terminal:
+        return job.state
+    seen = observe_folder(os.path.join(experiment_folder, job.folder))
+    if seen is None or seen.phase != "ended":
+        return job.state
+    return verdict(seen, "cancelled" if job.cancelling else None)[0]
+
+
+def _split_status(status: int) -> tuple[int | None, int | None]:
+    """Tell an exit status from a signal as far as a shell's `$?` can."""
+    number = status - 128
+    if number > 0 and number in {member.value for member in signal.Signals}:
+        return None, number
+    return status, None
+
+
+def _read(path: str, shape: type[_T]) -> tuple[_T, int] | None:
+    """Return a record and the time it was written; None if it is not (wholly) there."""
+    try:
+        with open(path, "rb") as file:
+            written_ns = os.fstat(file.fileno()).st_mtime_ns
+            return decode_json(file.read(), shape), written_ns
+    except (FileNotFoundError, DecodeError):
+        return None

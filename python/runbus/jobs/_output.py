@@ -1,0 +1,72 @@
+"""What a job writes, on its way to the bus: log lines and metrics."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from runbus.events import LogLines
+from runbus.jobs._logs import LogTail
+from runbus.metrics import RunTail
+
+if TYPE_CHECKING:
+    from runbus.abc import JobSpec
+    from runbus.bus import Bus
+
+__all__ = ["JobOutput"]
+
+_ROUNDS = 16
+"""How much one job may hand on before the next has its turn, in pieces of at most 1 MiB."""
+
+
+class JobOutput:
+    """Follows the logs and the metrics of one attempt.
+
+    Args:
+        job: The job; its folders need not have anything in them yet.
+    """
+
+    def __init__(self, job: JobSpec) -> None:
+        self._job = job
+        self._logs = {
+            source: LogTail(os.path.join(job.folder, f"{source}.log"))
+            for source in ("stdout", "stderr")
+        }
+        self._metrics = RunTail(job.run_id, job.run_folder)
+
+    async def hand_on(self, bus: Bus, *, final: bool = False) -> None:
+        """Emit what is new.
+
+        Args:
+            bus: Where it goes; a full mailbox that blocks makes this wait.
+            final: The job has ended: emit everything that is left.
+        """
+        rounds = 0
+        while (await self._hand_on_some(bus, final)) and (final or rounds < _ROUNDS):
+            rounds += 1
+
+    async def _hand_on_some(self, bus: Bus, final: bool) -> bool:
+        job, more = self._job, False
+        for source, tail in self._logs.items():
+            offset = tail.offset
+            if data := tail.poll(final=final):
+                more = True
+                await bus.emit(
+                    LogLines(
+                        experiment_id=job.experiment_id,
+                        job=job.name,
+                        attempt=job.attempt,
+                        source=source,
+                        offset=offset,
+                        data=data,
+                    )
+                )
+        for batch in self._metrics.poll():
+            more = True
+            await bus.emit(batch)
+        return more
+
+    def close(self) -> None:
+        """Give the files back; safe to repeat."""
+        for tail in self._logs.values():
+            tail.close()

@@ -1,0 +1,29 @@
+"""The shell script that becomes a job's process."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from runbus.abc import JobSpec
+
+__all__ = ["WRAPPER", "render_script"]
+
+WRAPPER = os.path.join(os.path.dirname(__file__), "wrapper.sh")
+"""The script that runs a job and keeps its record; see its first lines."""
+
+
+def render_script(job: JobSpec) -> str:
+    """Return the POSIX shell script for a job: environment, folder, bootstrap lines, program.
+
+    Every value is quoted, so no value can be read as shell; only bootstrap lines are shell.
+    """
+    env = {**dict(job.image.env), **job.env}
+    lines = [f"# runbus: {shlex.quote(job.name)} of {job.experiment_id}, attempt {job.attempt}"]
+    lines += [f"export {name}={shlex.quote(value)}" for name, value in sorted(env.items())]
+    lines += [f"cd {shlex.quote(job.cwd)} || exit 126"]
+    lines += [f"{{ {line}\n}} || exit" for line in job.bootstrap]
+    lines += ["exec " + shlex.join(job.argv)]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,146 @@
+"""A job's state: what the facts in the journal add up to, and nothing else."""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+from msgspec.structs import replace
+
+from runbus.events import (
+    JobCancelRequested,
+    JobEnded,
+    JobFact,
+    JobIntended,
+    JobStarted,
+    JobSubmitted,
+)
+
+__all__ = ["TERMINAL", "JobRecord", "JobState", "fold"]
+
+
+class JobState(enum.StrEnum):
+    """Where a job stands. Terminal states do not change, except LOST on late evidence."""
+
+    INTENT = "INTENT"
+    PENDING = "PENDING"
+    QUEUED = "QUEUED"
+    PROVISIONING = "PROVISIONING"
+    RUNNING = "RUNNING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+    TIMEOUT = "TIMEOUT"
+    PREEMPTED = "PREEMPTED"
+    LOST = "LOST"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the job is over."""
+        return self in TERMINAL
+
+
+TERMINAL = frozenset(
+    {
+        JobState.SUCCEEDED,
+        JobState.FAILED,
+        JobState.CANCELLED,
+        JobState.TIMEOUT,
+        JobState.PREEMPTED,
+        JobState.LOST,
+    }
+)
+
+_ORDER = list(JobState)
+_ALIVE = frozenset(_ORDER) - TERMINAL
+
+# To reach the state on the left, a job must be in one of those on the right. A backend may be seen
+# late, so steps in between may be missing; going back is never allowed.
+_FROM: dict[JobState, frozenset[JobState]] = {
+    state: frozenset(_ORDER[: _ORDER.index(state)]) & _ALIVE
+    for state in _ORDER
+    if state not in TERMINAL
+} | {state: _ALIVE | {JobState.LOST} for state in TERMINAL}
+
+
+class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A job as the facts so far tell it.
+
+    Attributes:
+        name: The job's name.
+        run_id: The run made for it.
+        executor: Where it was sent.
+        folder: Where the latest attempt's request, logs and records lie, within the
+            experiment's folder.
+        state: Where it stands.
+        attempt: The latest attempt, from 1.
+        handle: What the backend calls it; empty before it was accepted.
+        host: The machine it runs on; empty while unknown.
+        intended_ns: Unix time of the intent in nanoseconds; likewise the other three, 0 if unknown.
+        submitted_ns: When a backend accepted it.
+        started_ns: When its process started.
+        ended_ns: When it ended.
+        duration_s: Seconds from start to end; 0 until then.
+        exit_code: Its exit status; None if a signal ended it or it has not ended.
+        signal: The signal that ended it; None otherwise.
+        reason: One sentence for people; empty if there is nothing to explain.
+        cancelling: Somebody asked for its end.
+    """
+
+    name: str
+    run_id: str
+    executor: str
+    folder: str
+    state: JobState
+    attempt: int
+    intended_ns: int
+    handle: str = ""
+    host: str = ""
+    submitted_ns: int = 0
+    started_ns: int = 0
+    ended_ns: int = 0
+    duration_s: float = 0.0
+    exit_code: int | None = None
+    signal: int | None = None
+    reason: str = ""
+    cancelling: bool = False
+
+
+def fold(record: JobRecord | None, fact: JobFact) -> JobRecord | None:
+    """Return the record after one more fact; the same record if the fact does not apply.
+
+    A fact that would be an illegal step stays in the journal, where it can be read, and changes
+    nothing here.
+    """
+    if isinstance(fact, JobIntended):
+        return record or JobRecord(
+            name=fact.job,
+            run_id=fact.run_id,
+            executor=fact.executor,
+            folder=fact.folder,
+            state=JobState.PENDING,
+            attempt=fact.attempt,
+            intended_ns=fact.time_ns,
+        )
+    if record is None:
+        return None
+    match fact:
+        case JobSubmitted() if record.state in _FROM[JobState.QUEUED]:
+            return replace(
+                record, state=JobState.QUEUED, handle=fact.handle, submitted_ns=fact.time_ns
+            )
+        case JobStarted() if record.state in _FROM[JobState.RUNNING]:
+            return replace(record, state=JobState.RUNNING, host=fact.host, started_ns=fact.time_ns)
+        case JobCancelRequested() if record.state in _ALIVE:
+            return replace(record, cancelling=True)
+        case JobEnded() if record.state in _FROM[JobState(fact.state)]:
+            return replace(
+                record,
+                state=JobState(fact.state),
+                ended_ns=fact.time_ns,
+                duration_s=fact.duration_s,
+                exit_code=fact.exit_code,
+                signal=fact.signal,
+                reason=fact.reason,
+            )
+    return record

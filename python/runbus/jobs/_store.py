@@ -1,0 +1,104 @@
+"""The journal of an experiment: every fact about its jobs, in order."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from runbus import codec
+from runbus._core import Journal, JournalReader
+from runbus.errors import JournalError
+from runbus.events import JobFact
+from runbus.jobs._state import JobRecord, fold
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["JobStore", "read_jobs"]
+
+_FILE = "events.journal"
+
+
+class JobStore:
+    """The one writer of an experiment's journal, and the state it adds up to.
+
+    Opening continues an existing journal: a torn tail is cut off, the whole records are folded.
+
+    Attributes:
+        folder: The experiment's folder.
+
+    Raises:
+        JournalError: Another process writes this journal, or the file cannot be written.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self._path = os.path.join(folder, _FILE)
+        self._jobs: dict[str, JobRecord] = {}
+        try:
+            if os.path.exists(self._path):
+                self._jobs = read_jobs(folder)
+            self._journal = Journal(self._path)
+        except OSError as error:
+            raise JournalError(self._path, str(error.strerror or error)) from error
+
+    @property
+    def jobs(self) -> Mapping[str, JobRecord]:
+        """The records by job name, in the order of their intents."""
+        return self._jobs
+
+    def relative(self, folder: str) -> str:
+        """Return a folder within the experiment's as the journal names it."""
+        return os.path.relpath(folder, self.folder)
+
+    def record(self, fact: JobFact) -> JobRecord | None:
+        """Append a fact and return the job's record after it.
+
+        The fact outlives this process at once, and a power failure after the next `sync`.
+
+        Raises:
+            JournalError: It could not be written; the state is unchanged.
+        """
+        try:
+            self._journal.append(codec.encode_event(fact))
+        except OSError as error:
+            raise JournalError(self._path, str(error.strerror or error)) from error
+        return _apply(self._jobs, fact)
+
+    def sync(self) -> None:
+        """Make everything recorded so far survive a power failure. Blocks for the disk."""
+        self._journal.sync()
+
+    def close(self) -> None:
+        """Sync and give the journal back; safe to repeat."""
+        self._journal.close()
+
+
+def read_jobs(folder: str) -> dict[str, JobRecord]:
+    """Fold the journal of the experiment in `folder`, also while another process writes it.
+
+    Returns:
+        The records by job name, in the order of their intents; empty if there is no journal.
+    """
+    jobs: dict[str, JobRecord] = {}
+    try:
+        reader = JournalReader(os.path.join(folder, _FILE))
+    except FileNotFoundError:
+        return jobs
+    while records := reader.poll():
+        for _, payload in records:
+            try:
+                fact = codec.decode_event(payload)
+            except codec.DecodeError:
+                # A newer runbus, or a plugin that is not here, knows what that is.
+                continue
+            if isinstance(fact, JobFact):
+                _apply(jobs, fact)
+    return jobs
+
+
+def _apply(jobs: dict[str, JobRecord], fact: JobFact) -> JobRecord | None:
+    record = fold(jobs.get(fact.job), fact)
+    if record is not None:
+        jobs[fact.job] = record
+    return record

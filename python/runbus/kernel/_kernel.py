@@ -1,0 +1,427 @@
+"""The kernel: plugins around a bus, from set-up to shutdown."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from runbus.bus import Bus
+from runbus.bus._timers import wait_until
+from runbus.bus._trace import TraceWriter
+from runbus.errors import BusClosed, PluginError
+from runbus.events import KernelStarted, TraceStopped
+from runbus.kernel._admission import admit, wish_of
+from runbus.kernel._health import CHECK_EVERY_S, Health, HealthChecks, look
+from runbus.kernel._order import resolve_order
+from runbus.kernel._plan import Plan, make_plan
+from runbus.kernel._roster import Roster
+from runbus.kernel._shutdown import Shutdowns
+from runbus.kernel._signals import FAST_S, SignalWatch
+from runbus.kernel._watchdog import LagWatchdog
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Generator, Iterable
+    from types import TracebackType
+
+    from runbus.bus import Timers
+    from runbus.events import Event
+    from runbus.kernel._host import PluginHost
+
+__all__ = ["Kernel"]
+
+
+class Kernel:
+    """Plugins around a bus: `async with Kernel(plugins=[...]) as kernel`.
+
+    On entering, the plugins are set up in their order; an error closes those that were set up,
+    in reverse, and is raised. On leaving, everything is brought to an end within
+    `shutdown_budget_s`, whatever was cancelled. What went wrong in that is raised as one
+    ExceptionGroup, unless the block itself failed: then it is added to that error as notes.
+
+    A kernel can be entered and left by different tasks, so it works in a fixture. It is used once.
+
+    Attributes:
+        bus: The bus; usable inside the block only.
+        shutdown_budget_s: How long the shutdown may take in all, in seconds.
+    """
+
+    def __init__(
+        self,
+        plugins: Iterable[Any] = (),
+        *,
+        signals: bool = False,
+        trace: str | os.PathLike[str] | None = None,
+        shutdown_budget_s: float = 25.0,
+        setup_timeout_s: float = 30.0,
+        timers: Timers | None = None,
+    ) -> None:
+        """Prepare a kernel; nothing runs yet.
+
+        Args:
+            plugins: Objects with a `name` and `async def setup(self, scope)`, or names of
+                installed plugins. They start in this order, as far as they do not say otherwise.
+            signals: Whether SIGINT and SIGTERM end the block: the first in order, with exit
+                status 130 or 143, the second within 2 seconds, the third at once. Main thread
+                only.
+            trace: A file to which every event is written before and after its dispatch.
+            shutdown_budget_s: How long the shutdown may take in all, in seconds. Stay below what
+                your supervisor grants: 30 s in Kubernetes, 10 s with `docker stop`.
+            setup_timeout_s: How long the set-up of one plugin may take, in seconds.
+            timers: Where deadlines come from; `runbus.testing.FakeClock` in tests.
+
+        Raises:
+            InvalidPlugin: One is no plugin.
+            PluginNotFound: No installed plugin has that name.
+            PluginNotLoadable: An installed plugin cannot be imported or made.
+            DuplicatePlugin: Two have one name.
+            MissingPlugin: One requires a name that is not there.
+            OrderCycle: They want to come before and after each other.
+        """
+        admitted = [admit(plugin) for plugin in plugins]
+        places = resolve_order([wish_of(plugin) for plugin in admitted])
+        by_name = {plugin.name: plugin for plugin in admitted}
+        self._plugins: list[Any] = [by_name[place.name] for place in places]
+        self.bus = Bus(timers)
+        self.shutdown_budget_s = shutdown_budget_s
+        self._roster = Roster(self.bus, places, setup_timeout_s, self._critical_failed)
+        self._checks = HealthChecks(self.bus)
+        self._trace_path = trace
+        self._trace: TraceWriter | None = None
+        self._wants_signals = signals
+        self._signals: SignalWatch | None = None
+        self._watchdog: LagWatchdog | None = None
+        self._main_task: asyncio.Task[None] | None = None
+        self._phases: asyncio.Task[None] | None = None
+        self._shutdown: Shutdowns | None = None
+        self._hurried = False
+        self._body: asyncio.Task[Any] | None = None
+        self._body_cancels = 0
+        self._crash: PluginError | None = None
+        self._start_error: BaseException | None = None
+        self._errors: list[Exception] = []
+        self._reason = ""
+
+    # -- life
+
+    async def __aenter__(self) -> Kernel:
+        """Set up the plugins in their order.
+
+        Cancelled, the running set-up is cancelled and what was set up is closed, in reverse.
+
+        Raises:
+            HookError: A plugin could not be set up.
+            OSError: The trace cannot be written.
+            RuntimeError: Signals were asked for outside of the main thread.
+        """
+        if self._main_task is not None:
+            raise BusClosed("__aenter__", "closed" if self.bus.is_closed else "open")
+        loop = asyncio.get_running_loop()
+        self._body = asyncio.current_task()
+        self._ready: asyncio.Future[None] = loop.create_future()
+        self._stop: asyncio.Future[None] = loop.create_future()
+        self._open_watches()
+        self.bus.open()
+        self._main_task = loop.create_task(self._main(), name="runbus kernel")
+        try:
+            await wait_until(self._ready, None, self.bus.timers)
+        except asyncio.CancelledError:
+            self._main_task.cancel()
+            await self._outlast(self._main_task)
+            self._close_watches()
+            if self._stopped_by_signal:
+                self._take_back_cancels()
+                raise SystemExit(self.exit_status) from None
+            raise
+        if self._start_error is not None:
+            self._close_watches()
+            raise self._start_error
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        """Bring everything to an end; cancellation does not cut it short, but is passed on."""
+        assert self._main_task is not None
+        self._request_stop(self._reason)
+        cancelled = await self._outlast(self._main_task)
+        self._close_watches()
+        return self._conclude(exc, cancelled)
+
+    def _open_watches(self) -> None:
+        if self._trace_path is not None:
+            self._trace = TraceWriter(
+                self._trace_path, self.bus.timers, on_stop=self._trace_stopped
+            )
+            self.bus.add_tap(self._trace)
+        if self._wants_signals:
+            self._signals = SignalWatch(self._stop_by_signal, self._hurry, self.shutdown_budget_s)
+            self._signals.open()
+        self._watchdog = LagWatchdog(self.bus)
+        self._watchdog.open()
+
+    def _close_watches(self) -> None:
+        if self._watchdog is not None:
+            self._watchdog.close()
+        if self._signals is not None:
+            self._signals.close()
+        if self._trace is not None:
+            self._trace.close()
+
+    async def _outlast(self, task: asyncio.Task[Any]) -> asyncio.CancelledError | None:
+        """Wait until `task` is done, whoever cancels; return the last cancellation meanwhile."""
+        cancelled: asyncio.CancelledError | None = None
+        with anyio.CancelScope(shield=True):
+            while not task.done():
+                try:
+                    await wait_until(task, None, self.bus.timers)
+                except asyncio.CancelledError as error:
+                    cancelled = error
+        return cancelled
+
+    def _take_back_cancels(self) -> bool:
+        """Undo our own cancellations of the block; return whether there were no others."""
+        if not self._body_cancels or asyncio.current_task() is not self._body:
+            return False
+        assert self._body is not None
+        while self._body_cancels:
+            self._body_cancels -= 1
+            self._body.uncancel()
+        return self._body.cancelling() == 0
+
+    def _conclude(self, exc: BaseException | None, cancelled: BaseException | None) -> bool:
+        """Decide what the block raises: its own error, a cancellation, ours, or nothing."""
+        ours = self._take_back_cancels()
+        trouble = [*([self._crash] if self._crash is not None else []), *self._errors]
+        if exc is not None and not (ours and isinstance(exc, asyncio.CancelledError)):
+            add_notes(exc, trouble)
+            return False
+        if cancelled is not None and not ours:
+            add_notes(cancelled, trouble)
+            raise cancelled
+        if self._crash is not None:
+            add_notes(self._crash, self._errors)
+            raise self._crash
+        if self._errors:
+            raise ExceptionGroup("the kernel did not stop cleanly", self._errors)
+        if self._stopped_by_signal:
+            raise SystemExit(self.exit_status)
+        return exc is not None
+
+    # -- the kernel's own task
+
+    async def _main(self) -> None:
+        try:
+            await self._start_all()
+        except BaseException as error:
+            self._start_error = error
+            await self._roll_back(error)
+            self._ready.set_result(None)
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            return
+        self._ready.set_result(None)
+        checking = asyncio.get_running_loop().create_task(self._check_health())
+        try:
+            await wait_until(self._stop, None, self.bus.timers)
+        finally:
+            checking.cancel()
+            self._checks.close()
+            await self._shut_down()
+
+    async def _start_all(self) -> None:
+        for rank, plugin in enumerate(self._plugins):
+            await self._roster.start(plugin, rank)
+        names = tuple(host.name for host in self._roster.hosts)
+        await self.bus.publish(KernelStarted(plugins=names))
+
+    async def _roll_back(self, error: BaseException) -> None:
+        shutdown = Shutdowns(self.bus, self._roster.hosts, self.shutdown_budget_s, str(error))
+        self.bus.drain()
+        await shutdown.close()
+        await self.bus.close()
+        add_notes(error, shutdown.errors)
+
+    async def _shut_down(self) -> None:
+        roster = self._roster
+        budget_s = FAST_S if self._hurried else self.shutdown_budget_s
+        self._shutdown = shutdown = Shutdowns(self.bus, roster.hosts, budget_s, self._reason)
+        if not self._hurried:
+            self._phases = asyncio.get_running_loop().create_task(
+                shutdown.run_to_close(), name="runbus shutdown"
+            )
+            await self._outlast(self._phases)
+        if self._trace is not None:
+            self._trace.flush()
+        for task in list(roster.tasks):
+            await wait_until(task, shutdown.budget.left_s(), self.bus.timers)
+        await shutdown.close()
+        for task in list(roster.tasks):
+            task.cancel()
+        await self.bus.close()
+        self._errors = [*roster.errors, *shutdown.errors]
+
+    async def _check_health(self) -> None:
+        while not await wait_until(self._stop, CHECK_EVERY_S, self.bus.timers):
+            await self._checks.poll(self._roster.hosts)
+
+    # -- stopping
+
+    def stop(self, reason: str = "") -> Stopping:
+        """Ask the kernel to stop: its block is cancelled, and that cancellation ends with it.
+
+        Asking again changes nothing. What this returns can be awaited, by others than the block
+        and the plugins, to wait for the end of the shutdown.
+
+        Args:
+            reason: Why, in words.
+
+        Raises:
+            BusClosed: The kernel was never started.
+        """
+        if self._main_task is None:
+            raise BusClosed("stop", "new")
+        if not self._reason:
+            self._reason = reason
+        self._cancel_body()
+        return Stopping(self._main_task, self.bus)
+
+    def _cancel_body(self) -> None:
+        """Cancel the block once; where it does not run, begin to stop at once."""
+        if self._stop.done() or self._body_cancels:
+            return
+        if self._body is None or self._body.done():
+            self._request_stop(self._reason)
+            return
+        self._body_cancels += 1
+        self._body.cancel()
+
+    def _request_stop(self, reason: str) -> None:
+        if not self._stop.done():
+            self._reason = reason
+            self._stop.set_result(None)
+
+    def _critical_failed(self, failure: PluginError) -> None:
+        if self._crash is None:
+            self._crash = failure
+            self._reason = self._reason or str(failure)
+        self._cancel_body()
+
+    def _stop_by_signal(self, number: int) -> None:
+        self._reason = self._reason or f"signal {number}"
+        self._cancel_body()
+
+    def _hurry(self) -> None:
+        """Cut everything short but the closing of the plugins, and leave that 2 seconds."""
+        self._hurried = True
+        if self._shutdown is not None:
+            self._shutdown.hurry(FAST_S)
+        if self._phases is not None:
+            self._phases.cancel()
+        elif self._body is not None and not self._body.done():
+            self._body_cancels += 1
+            self._body.cancel()
+        self._request_stop(self._reason)
+
+    @property
+    def _stopped_by_signal(self) -> bool:
+        return self._signals is not None and self._signals.received is not None
+
+    @property
+    def exit_status(self) -> int:
+        """What the process should exit with: 128 plus the signal that stopped it, else 0."""
+        received = self._signals.received if self._signals is not None else None
+        return 128 + received if received is not None else 0
+
+    def _trace_stopped(self, trace: TraceWriter) -> None:
+        self.bus.remove_tap(trace)
+        if not self.bus.is_closed:
+            event = TraceStopped(path=trace.path, error=str(trace.error))
+            self._roster.spawn(self._roster.publish(event))
+
+    # -- plugins
+
+    async def start_plugin(self, plugin: Any) -> None:
+        """Set up a further plugin while the kernel runs; it comes after those that are there.
+
+        Publishes `PluginStarted`. Cancelled, what it made so far is closed.
+
+        Args:
+            plugin: A plugin, or the name of an installed one.
+
+        Raises:
+            HookError: It could not be set up.
+            DuplicatePlugin: Its name is taken.
+            MissingPlugin: It requires a name that is not there.
+        """
+        await self._roster.add(admit(plugin))
+
+    async def stop_plugin(self, name: str) -> None:
+        """Close a plugin, after those that require it, while the others run on.
+
+        Publishes `PluginStopped` for each. Cancelled, the closing goes on in the background.
+
+        Raises:
+            PluginNotFound: No plugin of this kernel has that name.
+            WouldDeadlock: The plugin itself asks for it, which would wait for its own end.
+        """
+        await self._roster.remove(name, "stopped by request")
+
+    def release(self, name: str) -> None:
+        """Let a quarantined plugin get notifications again; publishes `PluginReleased`.
+
+        Raises:
+            PluginNotFound: No plugin of this kernel has that name.
+        """
+        self._roster.release(name)
+
+    # -- looking
+
+    def plan(self, event: type[Event]) -> Plan:
+        """Return who is called for a class of events, in which order and why; print it to read."""
+        return make_plan(event, self.bus, self._roster.places)
+
+    def health(self) -> Health:
+        """Return how the kernel and its plugins do; plugins are asked every 10 seconds."""
+        lag_s, blocked = 0.0, 0
+        if self._watchdog is not None:
+            lag_s, blocked = self._watchdog.lag_s, self._watchdog.blocked
+        return look(self.bus, self._roster.hosts, self._checks, lag_s, blocked)
+
+    async def check_health(self) -> Health:
+        """Ask the plugins now, at most 2 seconds, and return how everything does.
+
+        Cancelled, the plugins that were asked go on answering.
+        """
+        await self._checks.poll(self._roster.hosts)
+        return self.health()
+
+    @property
+    def hosts(self) -> tuple[PluginHost, ...]:
+        """The running plugins in their order, for tests and tools."""
+        return tuple(self._roster.hosts)
+
+
+class Stopping:
+    """Awaits the end of a kernel's shutdown."""
+
+    __slots__ = ("_bus", "_task")
+
+    def __init__(self, task: asyncio.Task[None], bus: Bus) -> None:
+        self._task = task
+        self._bus = bus
+
+    def __await__(self) -> Generator[Any, None, None]:
+        yield from wait_until(self._task, None, self._bus.timers).__await__()
+
+
+def add_notes(error: BaseException, trouble: list[Exception]) -> None:
+    """Tell in the notes of an error what else went wrong."""
+    for other in trouble:
+        if other is not error:
+            error.add_note(f"while the kernel stopped: {type(other).__name__}: {other}")

@@ -1,0 +1,153 @@
+"""Replay: what a kernel of today would do with the events of a trace."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, NamedTuple
+
+from runbus import codec
+from runbus.bus._trace_reading import TracedEvent, TracedHandler, read_trace
+from runbus.events import Event, Kind
+
+if TYPE_CHECKING:
+    import os
+
+    from runbus.bus._state import HandlerOutcome
+    from runbus.kernel._kernel import Kernel
+
+__all__ = ["Difference", "Replay", "replay"]
+
+# The kernel makes these itself, on both sides.
+_OWN = ("kernel.", "plugin.", "handler.", "trace.")
+
+
+class Difference(NamedTuple):
+    """Where the replay went another way than the trace.
+
+    Attributes:
+        seq: Number of the recorded root event.
+        type: The tag of its class.
+        recorded: What was recorded, line by line: events it caused, handlers and verdicts.
+        replayed: What the replay did, likewise.
+    """
+
+    seq: int
+    type: str
+    recorded: tuple[str, ...]
+    replayed: tuple[str, ...]
+
+
+class Replay(NamedTuple):
+    """The result of a replay.
+
+    Attributes:
+        fed: How many root events were fed to the kernel.
+        skipped: Root events that could not be: their tag, and why.
+        differences: Where the replay went another way.
+    """
+
+    fed: int
+    skipped: tuple[tuple[int, str, str], ...]
+    differences: tuple[Difference, ...]
+
+
+class _Recorder:
+    """Keeps what is dispatched, in the form in which a trace is read."""
+
+    def __init__(self) -> None:
+        self.events: dict[int, TracedEvent] = {}
+
+    def intent(self, seq: int, parent: int, event: Event, origin: str) -> None:
+        plain = codec.event_to_plain(event)
+        self.events[seq] = TracedEvent(seq, parent, 0, 0, origin, plain["type"], plain, "", ())
+
+    def outcome(self, seq: int, status: str, handlers: list[HandlerOutcome]) -> None:
+        calls = tuple(TracedHandler(*handler) for handler in handlers)
+        self.events[seq] = self.events[seq]._replace(status=status, handlers=calls)
+
+
+async def replay(path: str | os.PathLike[str], kernel: Kernel) -> Replay:
+    """Feed the root events of a trace to a running kernel and compare what comes of them.
+
+    Root events are those that no handler caused; they are fed in the order of their numbers, each
+    after the one before has been dispatched. Only notifications and requests are fed: what
+    consumers of streams do depends on time. Events of the kernel itself are left out.
+
+    Cancelled, it stops between two events or in the middle of one, as `publish` does.
+
+    Raises:
+        TraceError: The trace cannot be read.
+    """
+    recorded = read_trace(path)
+    roots = [e for e in recorded if not e.parent and not e.type.startswith(_OWN)]
+    recorder = _Recorder()
+    kernel.bus.add_tap(recorder)
+    skipped: list[tuple[int, str, str]] = []
+    differences: list[Difference] = []
+    fed = 0
+    try:
+        for root in roots:
+            recorder.events.clear()
+            try:
+                event = codec.event_from_plain(root.event)
+            except codec.DecodeError as error:
+                skipped.append((root.seq, root.type, str(error)))
+                continue
+            if not await feed(kernel, event):
+                skipped.append((root.seq, root.type, "it is neither notification nor request"))
+                continue
+            fed += 1
+            before, after = story(recorded, root.seq), story(list(recorder.events.values()), 0)
+            if before != after:
+                differences.append(Difference(root.seq, root.type, before, after))
+    finally:
+        kernel.bus.remove_tap(recorder)
+    return Replay(fed, tuple(skipped), tuple(differences))
+
+
+async def feed(kernel: Kernel, event: Event) -> bool:
+    """Dispatch an event by its kind; return whether that could be done. Failures are outcomes."""
+    verbs = {
+        Kind.PIPELINE: kernel.bus.apply,
+        Kind.COLLECTOR: kernel.bus.collect,
+        Kind.FIRST: kernel.bus.first,
+        Kind.NOTIFY: kernel.bus.publish,
+    }
+    if event.kind not in verbs:
+        return False
+    try:
+        await verbs[event.kind](event)  # type: ignore[operator]
+    except Exception:
+        return True
+    return True
+
+
+def story(events: list[TracedEvent], root: int) -> tuple[str, ...]:
+    """Return what came of a root event, line by line; the smallest number if `root` is 0."""
+    if not events:
+        return ()
+    by_seq = {event.seq: event for event in events}
+    root = root or min(by_seq)
+    children: dict[int, list[TracedEvent]] = defaultdict(list)
+    for event in events:
+        children[event.parent].append(event)
+    lines: list[str] = []
+
+    def tell(event: TracedEvent, depth: int) -> None:
+        indent = "  " * depth
+        lines.append(f"{indent}{event.type} {event.status}".rstrip())
+        lines.extend(f"{indent}- {h.plugin}: {h.handler} {h.verdict}" for h in event.handlers)
+        for child in sorted(children[event.seq], key=lambda child: child.seq):
+            if codec_kind(child) is not Kind.STREAM:
+                tell(child, depth + 1)
+
+    tell(by_seq[root], 0)
+    return tuple(lines)
+
+
+def codec_kind(event: TracedEvent) -> Kind | None:
+    """Return the kind of a recorded event; None if its class is not known here."""
+    try:
+        return codec.event_class(event.type).kind
+    except codec.DecodeError:
+        return None

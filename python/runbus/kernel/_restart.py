@@ -1,0 +1,39 @@
+"""How often and how soon a failed task may be started again."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from runbus.bus import Timers
+
+__all__ = ["Restarts"]
+
+_FIRST_DELAY_S = 0.1
+_LONGEST_DELAY_S = 10.0
+
+
+class Restarts:
+    """Counts restarts: at most `limit` within `per_s` seconds, each later than the one before."""
+
+    __slots__ = ("_at_ns", "_limit", "_per_s", "_timers")
+
+    def __init__(self, limit: int, per_s: float, timers: Timers) -> None:
+        if limit < 1 or per_s <= 0:
+            raise ValueError(f"max={limit}, per={per_s}: both must be positive")
+        self._limit = limit
+        self._per_s = per_s
+        self._timers = timers
+        self._at_ns: deque[int] = deque()
+
+    def next_delay_s(self) -> float | None:
+        """Return how long to wait before the next restart, or None if there were too many."""
+        now_ns = self._timers.monotonic_ns()
+        while self._at_ns and now_ns - self._at_ns[0] > self._per_s * 1e9:
+            self._at_ns.popleft()
+        if len(self._at_ns) >= self._limit:
+            return None
+        self._at_ns.append(now_ns)
+        delay_s: float = _FIRST_DELAY_S * 2 ** (len(self._at_ns) - 1)
+        return min(delay_s, _LONGEST_DELAY_S)

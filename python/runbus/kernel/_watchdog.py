@@ -1,0 +1,82 @@
+"""Notices from another thread that the event loop is blocked, and says by whom."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import threading
+import time
+import traceback
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from runbus.bus import Bus
+
+__all__ = ["LagWatchdog"]
+
+logger = logging.getLogger("runbus.kernel")
+
+LIMIT_S = 1.0
+_EVERY_S = 1.0
+
+
+class LagWatchdog:
+    """Asks the event loop for an answer now and then; logs the loop's stack if none comes.
+
+    Attributes:
+        lag_s: How long the loop took to answer last, in seconds.
+        blocked: How often it took longer than a second.
+    """
+
+    def __init__(self, bus: Bus) -> None:
+        self.lag_s = 0.0
+        self.blocked = 0
+        self._bus = bus
+        self._loop = asyncio.get_running_loop()
+        self._loop_thread = threading.get_ident()
+        self._ended = False
+        self._wake = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="runbus watchdog", daemon=True)
+
+    def open(self) -> None:
+        """Begin to ask."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Ask no more."""
+        self._ended = True
+        self._wake.set()
+
+    def _run(self) -> None:
+        while not self._waits(_EVERY_S):
+            asked = time.monotonic()
+            try:
+                self._loop.call_soon_threadsafe(self._wake.set)
+            except RuntimeError:
+                return
+            if not self._wake.wait(LIMIT_S):
+                self.blocked += 1
+                self._report()
+                self._wake.wait()
+            self.lag_s = time.monotonic() - asked
+
+    def _waits(self, delay_s: float) -> bool:
+        """Wait for `delay_s` seconds or the end; return whether it is the end."""
+        if not self._ended:
+            self._wake.clear()
+        if not self._ended:  # which may have come between the two lines
+            self._wake.wait(delay_s)
+        return self._ended
+
+    def _report(self) -> None:
+        frame = sys._current_frames().get(self._loop_thread)
+        stack = "".join(traceback.format_stack(frame)) if frame is not None else ""
+        task = asyncio.current_task(self._loop)
+        who = self._bus.running_in(task)
+        logger.error(
+            "%s has blocked the event loop for more than %g s:\n%s",
+            f"plugin {who[0]!r}: {who[1]}" if who else "something outside of the bus",
+            LIMIT_S,
+            stack,
+        )

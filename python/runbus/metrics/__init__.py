@@ -1,0 +1,48 @@
+"""Logging, and reading what was logged.
+
+What a training script needs is imported at once; what only readers need, on first use.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runbus._core import BUILD_PROFILE as BUILD_PROFILE
+from runbus.metrics._folder import make_run_folder as make_run_folder
+from runbus.metrics._info import RunInfo as RunInfo
+from runbus.metrics._run import FAILED as FAILED
+from runbus.metrics._run import SUCCEEDED as SUCCEEDED
+from runbus.metrics._run import Run as Run
+from runbus.metrics._run import init as init
+
+if TYPE_CHECKING:
+    from runbus.metrics._stored import Series as Series
+    from runbus.metrics._stored import SeriesSummary as SeriesSummary
+    from runbus.metrics._stored import StoredRun as StoredRun
+    from runbus.metrics._tail import RunTail as RunTail
+
+__all__ = [
+    "BUILD_PROFILE",
+    "FAILED",
+    "SUCCEEDED",
+    "Run",
+    "RunInfo",
+    "RunTail",
+    "Series",
+    "SeriesSummary",
+    "StoredRun",
+    "init",
+    "make_run_folder",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name == "RunTail":
+        from runbus.metrics._tail import RunTail
+
+        return RunTail
+    if name in {"Series", "SeriesSummary", "StoredRun"}:
+        from runbus.metrics import _stored
+
+        return getattr(_stored, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,43 @@
+"""A run's folder: its journals, one per writer."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from runbus.metrics._info import RunInfo
+
+__all__ = ["journals_of", "make_run_folder", "new_journal", "writer_of"]
+
+_METRICS = "metrics"
+_SUFFIX = ".journal"
+
+
+def make_run_folder(experiment: str, info: RunInfo) -> str:
+    """Make a run's folder inside an experiment's and return it."""
+    folder = os.path.join(experiment, "runs", info.id)
+    os.makedirs(os.path.join(folder, _METRICS))
+    info.write(folder)
+    return folder
+
+
+def new_journal(folder: str) -> str:
+    """Return the path of this writer's own journal: no two writers ever share a file."""
+    return os.path.join(folder, _METRICS, f"{time.time_ns():016x}-{os.getpid()}{_SUFFIX}")
+
+
+def journals_of(folder: str) -> list[str]:
+    """Return the paths of a run's journals, oldest first."""
+    metrics = os.path.join(folder, _METRICS)
+    try:
+        names = sorted(name for name in os.listdir(metrics) if name.endswith(_SUFFIX))
+    except FileNotFoundError:
+        return []
+    return [os.path.join(metrics, name) for name in names]
+
+
+def writer_of(journal: str) -> str:
+    """Return the name of the writer of a journal; unique within the run."""
+    return os.path.basename(journal).removesuffix(_SUFFIX)

@@ -1,0 +1,155 @@
+"""The run that a training loop logs to. Loads no numpy, asyncio or msgspec: scripts would pay."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from runbus._core import MetricWriter
+from runbus._home import ENV_RUN, Home
+from runbus._ids import run_id_of
+from runbus.errors import HomeUnusable
+from runbus.metrics._folder import make_run_folder, new_journal
+from runbus.metrics._info import RunInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+    from typing import Self
+
+__all__ = ["FAILED", "SUCCEEDED", "Run", "init"]
+
+SUCCEEDED, FAILED = 0, 1
+"""The states a journal can end in."""
+
+_open_runs: weakref.WeakSet[Run] = weakref.WeakSet()
+
+
+class Run(MetricWriter):
+    """What a process logs to; `runbus.init` makes one.
+
+    `log`, `series` and `sync` are the compiled methods of `MetricWriter`, inherited: a call to them
+    runs no Python. Threads may share a run. A forked child's copy is inert: it logs nothing.
+
+    Used as a context manager it finishes at the end of the block, as FAILED if an exception leaves
+    it. A run that is not finished is finished when the interpreter exits.
+
+    Attributes:
+        info: What the run is.
+        folder: The run's folder.
+    """
+
+    info: RunInfo
+    folder: str
+
+    def __new__(cls, path: str, info: RunInfo, folder: str) -> Self:
+        self = super().__new__(cls, path)
+        self.info = info
+        self.folder = folder
+        return self
+
+    @property
+    def id(self) -> str:
+        """The run's id, as `runbus.open_run` takes it."""
+        return self.info.id
+
+    @property
+    def name(self) -> str:
+        """What people call the run."""
+        return self.info.name
+
+    @property
+    def project(self) -> str:
+        """What the run is gathered under."""
+        return self.info.project
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What the run was started with; inside a sweep, the sweep's values are in it."""
+        return self.info.config
+
+    def finish(self) -> None:
+        """End the run as SUCCEEDED: everything is on disk when this returns. Safe to repeat."""
+        self.close(SUCCEEDED)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close(SUCCEEDED if exc_type is None else FAILED)
+
+    def __repr__(self) -> str:
+        return f"<Run {self.id} {self.name!r} of {self.project!r}>"
+
+
+def init(
+    project: str | None = None,
+    name: str | None = None,
+    config: Mapping[str, Any] | None = None,
+    *,
+    home: str | os.PathLike[str] | None = None,
+) -> Run:
+    """Start logging.
+
+    In a job that runbus launched, this attaches to the run that was made for the job: its project
+    and name stay, and `config` adds what the launcher did not set. Anywhere else it makes a run.
+
+    Args:
+        project: What to gather the run under; "default" if nothing says otherwise.
+        name: What to call it; the id if nothing says otherwise.
+        config: What it was started with: numbers, texts, lists and mappings.
+        home: The home folder, instead of `$RUNBUS_HOME` or `~/.runbus`.
+
+    Returns:
+        The run. Log to it with `run.log("loss", 0.1, step=3)` or `run.log({"loss": 0.1}, step=3)`.
+
+    Raises:
+        HomeUnusable: The home folder cannot be made or written.
+        TypeError: `config` holds a value that cannot be kept as JSON.
+    """
+    attached = os.environ.get(ENV_RUN)
+    place = attached or Home(home).path
+    try:
+        if attached:
+            folder, info = attached, _attach(attached, config or {})
+        else:
+            folder, info = _make(Home(home), project or "default", name, config or {})
+        run = Run(new_journal(folder), info, folder)
+    except OSError as error:
+        raise HomeUnusable(place, (error.strerror or str(error)).lower()) from error
+    _open_runs.add(run)
+    return run
+
+
+def _make(
+    home: Home, project: str, name: str | None, config: Mapping[str, Any]
+) -> tuple[str, RunInfo]:
+    experiment_id, experiment = home.new_experiment(project)
+    run_id = run_id_of(experiment_id, 1)
+    info = RunInfo.new(run_id, name or run_id, project, config)
+    return make_run_folder(experiment, info), info
+
+
+def _attach(folder: str, config: Mapping[str, Any]) -> RunInfo:
+    info = RunInfo.read(folder)
+    merged = {**config, **info.config}
+    if merged != info.config:
+        info = info._replace(config=merged)
+        info.write(folder)
+    return info
+
+
+@atexit.register
+def _finish_at_exit() -> None:
+    # The interpreter keeps an exception that nobody caught; at a prompt that is not the end.
+    crashed = hasattr(sys, "last_value") and not hasattr(sys, "ps1")
+    for run in list(_open_runs):
+        run.close(FAILED if crashed else SUCCEEDED)

@@ -1,0 +1,83 @@
+//! What can go wrong with a journal.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why a journal could not be opened, written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The operating system refused.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The journal.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another writer holds the journal; a journal has one writer.
+    #[error("{}: another writer has this journal open", .0.display())]
+    Locked(PathBuf),
+    /// The file starts with something else.
+    #[error("{}: not a runbus journal", .0.display())]
+    NotAJournal(PathBuf),
+    /// The journal was written by a newer runbus.
+    #[error("{}: journal format {version}, this runbus reads format {}", path.display(), super::format::VERSION)]
+    Version {
+        /// The journal.
+        path: PathBuf,
+        /// The version in its header.
+        version: u32,
+    },
+    /// A metrics journal was opened as an event journal, or the reverse.
+    #[error("{}: not {wanted} journal", path.display())]
+    WrongKind {
+        /// The journal.
+        path: PathBuf,
+        /// "a metrics" or "an event".
+        wanted: &'static str,
+    },
+    /// The writer was closed before.
+    #[error("the journal is closed")]
+    Closed,
+    /// The writer belongs to the process this one was forked from.
+    #[error("the journal belongs to the process that opened it, not to its forked child")]
+    Forked,
+    /// The record does not fit the format.
+    #[error(
+        "a record of {bytes} bytes is too large: the limit is {} bytes",
+        super::format::MAX_PAYLOAD_BYTES
+    )]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+    },
+    /// More names than one journal holds.
+    #[error(
+        "too many different metric names: a run holds {} sets of names and {} MiB of them",
+        super::names::MAX_SCHEMAS, super::names::MAX_NAMES_BYTES >> 20
+    )]
+    TooManyNames,
+    /// No step follows the greatest one.
+    #[error("the next automatic step is beyond a 64-bit integer: pass step=")]
+    StepOverflow,
+    /// A metric name that cannot be stored.
+    #[error("{0}")]
+    BadName(String),
+    /// A position that is no record boundary of the journal.
+    #[error("position {position} is not the start of a record (the journal was read up to {end})")]
+    BadPosition {
+        /// The position asked for.
+        position: u64,
+        /// Where the known records end.
+        end: u64,
+    },
+}
+
+impl Error {
+    pub(super) fn io(path: &Path, source: io::Error) -> Self {
+        Self::Io {
+            path: path.to_owned(),
+            source,
+        }
+    }
+}

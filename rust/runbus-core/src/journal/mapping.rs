@@ -1,0 +1,145 @@
+//! One piece of the file, mapped for writing. The only place that touches mapped memory.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::format::{Head, WORD, WORD_BYTES};
+
+/// Pages are no larger than this on the machines we know; pieces and what is faulted in of them are
+/// multiples of it.
+pub(super) const LARGEST_PAGE: usize = 64 << 10;
+
+/// A mapped range of the file whose space is reserved: storing into it cannot fail.
+pub(super) struct Piece {
+    start: NonNull<u64>,
+    words: usize,
+    /// So many words from the start have their pages.
+    present_words: usize,
+    /// Where the piece starts in the file.
+    offset: u64,
+}
+
+// SAFETY: the mapping belongs to this value alone and has no thread affinity.
+unsafe impl Send for Piece {}
+
+impl Piece {
+    /// Map `bytes` of `file` from `offset`, both multiples of the page size.
+    pub(super) fn map(file: &File, offset: u64, bytes: usize) -> io::Result<Self> {
+        let file_offset =
+            libc::off_t::try_from(offset).map_err(|_| io::Error::from_raw_os_error(libc::EFBIG))?;
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: a new mapping at an address of the kernel's choice; nothing else is affected.
+        let start = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                bytes,
+                protection,
+                libc::MAP_SHARED,
+                file.as_raw_fd(),
+                file_offset,
+            )
+        };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self {
+            start,
+            words: bytes / WORD,
+            present_words: 0,
+            offset,
+        })
+    }
+
+    /// Take the page faults up to `position` and `ahead` bytes further now, and with them the error
+    /// that a store would get as a SIGBUS.
+    ///
+    /// A piece at a time would make one call in a hundred thousand wait for milliseconds; and pages
+    /// that were just made are still in the cache when records are stored into them.
+    pub(super) fn fault_in(&mut self, position: u64, ahead: usize) -> io::Result<()> {
+        let wanted = self.index(position) + ahead / WORD;
+        let end = wanted.next_multiple_of(LARGEST_PAGE / WORD).min(self.words);
+        if end <= self.present_words {
+            return Ok(());
+        }
+        // SAFETY: the range lies inside our mapping; the advice does not change its contents.
+        let result = unsafe {
+            let from = self.start.as_ptr().add(self.present_words);
+            let bytes = (end - self.present_words) * WORD;
+            libc::madvise(from.cast(), bytes, libc::MADV_POPULATE_WRITE)
+        };
+        Self::judge(result).map(|()| self.present_words = end)
+    }
+
+    fn judge(result: i32) -> io::Result<()> {
+        if result == 0 {
+            return Ok(());
+        }
+        let error = io::Error::last_os_error();
+        match error.raw_os_error() {
+            // Linux before 5.14 does not know the advice: the stores fault by themselves.
+            Some(libc::EINVAL) => Ok(()),
+            // What a store would have answered with SIGBUS: no space, or a lost device.
+            Some(libc::EFAULT) => Err(io::Error::from_raw_os_error(libc::ENOSPC)),
+            _ => Err(error),
+        }
+    }
+
+    /// Up to where records can be staged without a page fault.
+    pub(super) fn present_end(&self) -> u64 {
+        self.offset + self.present_words as u64 * WORD_BYTES
+    }
+
+    pub(super) fn end(&self) -> u64 {
+        self.offset + self.words as u64 * WORD_BYTES
+    }
+
+    /// The words of the record at `position`: the commit word, then the payload.
+    #[inline]
+    pub(super) fn stage(&mut self, position: u64, words: usize) -> &mut [u64] {
+        let first = self.index(position);
+        assert!(
+            first <= self.words && words <= self.words - first,
+            "a record left its piece"
+        );
+        // SAFETY: the range lies inside the mapping by the assertion, is aligned (the mapping to a
+        // page, records to words), initialised (reserved space reads as zeros), and borrowed from
+        // `self`; nobody else writes this file (one writer, by the lock).
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr().add(first), words) }
+    }
+
+    /// Make the staged record visible: its commit word is stored last, with release order.
+    #[inline]
+    pub(super) fn commit(&mut self, position: u64, head: Head) {
+        let record = self.stage(position, head.payload_words + 1);
+        let word = head.commit_word(position, bytes_of(&record[1..]));
+        // SAFETY: the word is aligned, inside the mapping, and valid for writes through `record`.
+        let commit = unsafe { AtomicU64::from_ptr(record.as_mut_ptr()) };
+        commit.store(word.to_le(), Ordering::Release);
+    }
+
+    #[inline]
+    fn index(&self, position: u64) -> usize {
+        debug_assert!(position >= self.offset && position.is_multiple_of(WORD_BYTES));
+        // A position below the piece wraps to a huge index, which the caller's assertion refuses.
+        usize::try_from(position.wrapping_sub(self.offset) / WORD_BYTES).unwrap_or(usize::MAX)
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        // SAFETY: the range is exactly our mapping and no borrow of it outlives `self`. In a forked
+        // child this unmaps the child's copy only.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), self.words * WORD) };
+    }
+}
+
+/// Words as the bytes they have in memory.
+#[inline]
+pub(super) fn bytes_of(words: &[u64]) -> &[u8] {
+    // SAFETY: every byte of an initialised u64 is an initialised u8, with a weaker alignment.
+    unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), size_of_val(words)) }
+}

@@ -1,0 +1,407 @@
+//! Reads a metrics journal: what is new since a cursor, or all of it.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use super::error::Error;
+use super::format::{HEADER_BYTES, Kind, ROW_WORDS, WORD, word_at};
+use super::header::{JournalKind, halves};
+use super::names::MAX_SCHEMAS;
+use super::record::decode_schema;
+use super::scanner::{Mode, Record, Span};
+use super::source::Source;
+
+/// New points in the order of commitment, as columns of little-endian numbers.
+#[derive(Debug, Default)]
+pub struct Points {
+    /// How many.
+    pub count: usize,
+    /// For each point the index of its name, `u32`.
+    pub series: Vec<u8>,
+    /// `i64`.
+    pub steps: Vec<u8>,
+    /// Unix nanoseconds, `i64`.
+    pub times: Vec<u8>,
+    /// `f64`, bit for bit.
+    pub values: Vec<u8>,
+}
+
+/// All points of one series in the order of commitment, as columns of little-endian numbers.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct SeriesColumns {
+    /// `i64`.
+    pub steps: Vec<u8>,
+    /// `f64`, bit for bit.
+    pub values: Vec<u8>,
+    /// Unix nanoseconds, `i64`.
+    pub times: Vec<u8>,
+}
+
+/// What one series amounts to. Not-a-number counts, but is neither least nor greatest.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SeriesSummary {
+    /// Points.
+    pub count: u64,
+    /// The step that was committed last.
+    pub last_step: i64,
+    /// The value that was committed last.
+    pub last: f64,
+    /// The least value; NaN if there is none.
+    pub min: f64,
+    /// The greatest value; NaN if there is none.
+    pub max: f64,
+}
+
+impl SeriesSummary {
+    const EMPTY: Self = Self {
+        count: 0,
+        last_step: 0,
+        last: f64::NAN,
+        min: f64::NAN,
+        max: f64::NAN,
+    };
+
+    fn add(&mut self, step: i64, value: f64) {
+        self.count += 1;
+        self.last_step = step;
+        self.last = value;
+        // f64::min and f64::max prefer the number to the NaN.
+        self.min = self.min.min(value);
+        self.max = self.max.max(value);
+    }
+}
+
+/// Names and schemas, as far as they are known.
+#[derive(Default)]
+struct Table {
+    names: Vec<Box<str>>,
+    indices: HashMap<Box<str>, u32>,
+    /// For each schema id the indices of its names.
+    schemas: Vec<Option<Box<[u32]>>>,
+}
+
+impl Table {
+    /// Take in a schema record; `false` when it makes no sense.
+    fn learn(&mut self, payload: &[u8]) -> bool {
+        let Some((id, names)) = decode_schema(payload) else {
+            return false;
+        };
+        let id = id as usize;
+        if id >= MAX_SCHEMAS {
+            return false;
+        }
+        if self.schemas.get(id).is_some_and(Option::is_some) {
+            return true;
+        }
+        let columns = names.into_iter().map(|name| self.index_of(name)).collect();
+        if self.schemas.len() <= id {
+            self.schemas.resize(id + 1, None);
+        }
+        self.schemas[id] = Some(columns);
+        true
+    }
+
+    fn index_of(&mut self, name: &str) -> u32 {
+        if let Some(&index) = self.indices.get(name) {
+            return index;
+        }
+        let index = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
+        self.names.push(name.into());
+        self.indices.insert(name.into(), index);
+        index
+    }
+
+    fn columns(&self, id: u32) -> Option<&[u32]> {
+        self.schemas.get(id as usize)?.as_deref()
+    }
+}
+
+/// A row whose schema is known.
+struct Row<'a> {
+    columns: &'a [u32],
+    step: &'a [u8],
+    time: &'a [u8],
+    values: &'a [[u8; WORD]],
+}
+
+enum Parsed<'a> {
+    Row(Row<'a>),
+    /// Its schema record is damaged, or comes later as a repetition.
+    Unknown(u32),
+    /// Not a row that this version writes.
+    Wrong,
+}
+
+fn parse_row<'a>(table: &'a Table, payload: &'a [u8]) -> Parsed<'a> {
+    let (id, flags) = halves(word_at(payload, 0));
+    let Some((fixed, values)) = payload.split_at_checked(ROW_WORDS * WORD) else {
+        return Parsed::Wrong;
+    };
+    if flags != 0 {
+        return Parsed::Wrong;
+    }
+    let Some(columns) = table.columns(id) else {
+        return Parsed::Unknown(id);
+    };
+    let (values, _) = values.as_chunks::<WORD>();
+    if values.len() != columns.len() {
+        return Parsed::Wrong;
+    }
+    Parsed::Row(Row {
+        columns,
+        step: &fixed[WORD..2 * WORD],
+        time: &fixed[2 * WORD..],
+        values,
+    })
+}
+
+/// Reads one metrics journal, while it is written or afterwards.
+pub struct MetricReader {
+    source: Source,
+    table: Table,
+    /// Up to where every schema is in the table.
+    scanned: u64,
+    end_state: Option<u32>,
+}
+
+impl MetricReader {
+    /// Open a journal, with the cursor at its start.
+    ///
+    /// # Errors
+    /// [`Error::Io`], and when the file is no metrics journal of this version.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        Ok(Self {
+            source: Source::open(path, JournalKind::Metrics)?,
+            table: Table::default(),
+            scanned: HEADER_BYTES,
+            end_state: None,
+        })
+    }
+
+    /// The points committed since the cursor: whole rows, until there are `max_points` or more.
+    ///
+    /// # Errors
+    /// [`Error::Io`], and when the file turns out to be no metrics journal.
+    pub fn poll(&mut self, max_points: usize) -> Result<Points, Error> {
+        self.source.refresh()?;
+        let mut points = Points::default();
+        let mut wrong = Vec::new();
+        while points.count < max_points {
+            let record = match self.source.scanner.next(Mode::Live) {
+                Ok(Some(record)) => record,
+                Ok(None) => break,
+                Err(error) => return Err(self.source.io(error)),
+            };
+            match record.kind {
+                Kind::Row => match parse_row(&self.table, record.payload) {
+                    Parsed::Row(row) => points.add(&row),
+                    Parsed::Unknown(_) | Parsed::Wrong => wrong.push(record.span()),
+                },
+                Kind::Schema if self.table.learn(record.payload) => {}
+                Kind::Schema | Kind::Blob => wrong.push(record.span()),
+                Kind::End => self.end_state = Some(halves(word_at(record.payload, 0)).0),
+                Kind::Pad => {}
+            }
+        }
+        self.scanned = self.scanned.max(self.source.scanner.cursor());
+        let found = self.source.scanner.take_damage();
+        self.source.add_damage(found.into_iter().chain(wrong));
+        Ok(points)
+    }
+
+    /// All points of one series, from the start of the file; `None` if nobody named it.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn series(&mut self, name: &str) -> Result<Option<SeriesColumns>, Error> {
+        struct Wanted {
+            index: Option<u32>,
+            names: usize,
+            columns: SeriesColumns,
+        }
+        let start = || Wanted {
+            index: None,
+            names: 0,
+            columns: SeriesColumns::default(),
+        };
+        let wanted = self.scan_all(start, |wanted, table, row| {
+            if wanted.names != table.names.len() {
+                wanted.names = table.names.len();
+                wanted.index = table.indices.get(name).copied();
+            }
+            let Some(index) = wanted.index else { return };
+            if let Some(place) = row.columns.iter().position(|column| *column == index) {
+                wanted.columns.steps.extend_from_slice(row.step);
+                wanted.columns.values.extend_from_slice(&row.values[place]);
+                wanted.columns.times.extend_from_slice(row.time);
+            }
+        })?;
+        Ok(self
+            .table
+            .indices
+            .contains_key(name)
+            .then_some(wanted.columns))
+    }
+
+    /// What each series amounts to, in the order of [`MetricReader::names`]; without those that
+    /// have no point.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn summary(&mut self) -> Result<Vec<(&str, SeriesSummary)>, Error> {
+        let summaries: Vec<SeriesSummary> = self.scan_all(Vec::new, |summaries, table, row| {
+            if summaries.len() < table.names.len() {
+                summaries.resize(table.names.len(), SeriesSummary::EMPTY);
+            }
+            let step = word_at(row.step, 0).cast_signed();
+            for (column, value) in row.columns.iter().zip(row.values) {
+                summaries[*column as usize].add(step, f64::from_le_bytes(*value));
+            }
+        })?;
+        let named = self.names().zip(summaries);
+        Ok(named.filter(|(_, summary)| summary.count > 0).collect())
+    }
+
+    /// Visit every row of the file; `visit` gets what `start` made.
+    fn scan_all<T>(
+        &mut self,
+        start: impl Fn() -> T,
+        visit: impl Fn(&mut T, &Table, &Row<'_>),
+    ) -> Result<T, Error> {
+        loop {
+            let (mut result, mut wrong, mut unknown) = (start(), Vec::new(), Vec::new());
+            self.source.refresh()?;
+            let is_live = self.source.is_live()?;
+            let mut scanner = self.source.rescan()?;
+            while let Some(record) = scanner
+                .next(Mode::Settled)
+                .map_err(|error| self.source.io(error))?
+            {
+                match record.kind {
+                    Kind::Row => match parse_row(&self.table, record.payload) {
+                        Parsed::Row(row) => visit(&mut result, &self.table, &row),
+                        Parsed::Unknown(id) => {
+                            unknown.push(id);
+                            wrong.push(record.span());
+                        }
+                        Parsed::Wrong => wrong.push(record.span()),
+                    },
+                    Kind::Schema if self.table.learn(record.payload) => {}
+                    _ => wrong.extend(self.note(&record)),
+                }
+            }
+            self.scanned = self.scanned.max(scanner.cursor());
+            // A damaged schema that was repeated in a later piece: now its rows can be read.
+            if unknown.iter().any(|id| self.table.columns(*id).is_some()) {
+                continue;
+            }
+            let torn = scanner.torn().filter(|_| !is_live);
+            let found = scanner.take_damage();
+            self.source
+                .add_damage(found.into_iter().chain(wrong).chain(torn));
+            return Ok(result);
+        }
+    }
+
+    /// Take in a record that is neither row nor schema; the span if it does not belong here.
+    fn note(&mut self, record: &Record<'_>) -> Option<Span> {
+        match record.kind {
+            Kind::End => self.end_state = Some(halves(word_at(record.payload, 0)).0),
+            Kind::Pad => {}
+            Kind::Row | Kind::Schema | Kind::Blob => return Some(record.span()),
+        }
+        None
+    }
+
+    /// The names so far, in the order in which they turned up; `series` of [`Points`] counts here.
+    #[must_use]
+    pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.table.names.iter().map(|name| &**name)
+    }
+
+    /// The byte cursor: where the next poll goes on.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.source.scanner.cursor()
+    }
+
+    /// Move the cursor to a position it had, in this reader or in another of the same file; 0 is
+    /// the start.
+    ///
+    /// # Errors
+    /// [`Error::BadPosition`] when no record starts or ends there, and [`Error::Io`].
+    pub fn seek(&mut self, position: u64) -> Result<(), Error> {
+        let position = position.max(HEADER_BYTES);
+        let mut scanner = self.source.rescan()?;
+        scanner.restart(if position < self.scanned {
+            HEADER_BYTES
+        } else {
+            self.scanned
+        });
+        while scanner.cursor() < position {
+            let record = scanner
+                .next(Mode::Live)
+                .map_err(|error| self.source.io(error))?;
+            let Some(record) = record else { break };
+            if record.kind == Kind::Schema {
+                self.table.learn(record.payload);
+            }
+        }
+        let end = scanner.cursor();
+        if end != position {
+            return Err(Error::BadPosition { position, end });
+        }
+        self.scanned = self.scanned.max(position);
+        self.source.scanner.restart(position);
+        Ok(())
+    }
+
+    /// What is damaged, as far as it was read, in the order of the file.
+    #[must_use]
+    pub fn damage(&self) -> &[Span] {
+        self.source.damage()
+    }
+
+    /// The state that the writer closed the journal with.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn end_state(&self) -> Result<Option<u32>, Error> {
+        match self.end_state {
+            Some(state) => Ok(Some(state)),
+            None => self.source.end_state(),
+        }
+    }
+
+    /// Whether a writer is at work; `true` when that cannot be told.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn is_live(&self) -> Result<bool, Error> {
+        self.source.is_live()
+    }
+
+    /// The process that made the journal; `None` while its header is missing.
+    #[must_use]
+    pub fn writer_pid(&self) -> Option<u32> {
+        self.source.header().map(|header| header.writer.pid)
+    }
+
+    /// When the journal was made, in unix nanoseconds; `None` while its header is missing.
+    #[must_use]
+    pub fn created_ns(&self) -> Option<i64> {
+        self.source.header().map(|header| header.created_ns)
+    }
+}
+
+impl Points {
+    fn add(&mut self, row: &Row<'_>) {
+        self.count += row.columns.len();
+        for (column, value) in row.columns.iter().zip(row.values) {
+            self.series.extend_from_slice(&column.to_le_bytes());
+            self.steps.extend_from_slice(row.step);
+            self.times.extend_from_slice(row.time);
+            self.values.extend_from_slice(value);
+        }
+    }
+}

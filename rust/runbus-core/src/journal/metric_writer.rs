@@ -1,0 +1,211 @@
+//! Rows of numbers under sets of names.
+
+use std::io;
+use std::path::Path;
+
+use super::appender::{Appender, Closing, Durability, Options};
+use super::error::Error;
+use super::format::{Kind, MAX_PAYLOAD_BYTES, ROW_WORDS, WORD, WORD_BYTES};
+use super::header::JournalKind;
+use super::names::Names;
+use super::record::{copy_bytes, encode_schema};
+
+/// A set of names of one [`MetricWriter`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SchemaId(u32);
+
+/// What became of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is in the file and survives the death of the process.
+    Accepted,
+    /// It is lost, and counted: the disk is full, or this is a forked child.
+    Dropped,
+}
+
+struct Schema {
+    payload: Box<[u8]>,
+    values: usize,
+    /// The piece of the file that last got this schema; 0 is none.
+    piece: u32,
+}
+
+/// Writes one metrics journal.
+pub struct MetricWriter {
+    appender: Appender,
+    names: Names,
+    schemas: Vec<Schema>,
+    /// The automatic step; the least number stands for "beyond the greatest".
+    next_step: i64,
+    accepted: u64,
+    dropped: u64,
+    last_error: Option<String>,
+}
+
+impl MetricWriter {
+    /// Make a new journal at `path`.
+    ///
+    /// # Errors
+    /// [`Error::Io`], also when the file exists.
+    pub fn create(path: &Path, options: Options) -> Result<Self, Error> {
+        Ok(Self {
+            appender: Appender::create(path, JournalKind::Metrics, options)?,
+            names: Names::default(),
+            schemas: Vec::new(),
+            next_step: 0,
+            accepted: 0,
+            dropped: 0,
+            last_error: None,
+        })
+    }
+
+    /// The schema of these names, in this order.
+    ///
+    /// # Errors
+    /// [`Error::BadName`] and [`Error::TooManyNames`].
+    pub fn schema(&mut self, names: &[&str]) -> Result<SchemaId, Error> {
+        let bytes = (ROW_WORDS + names.len()) * WORD;
+        if bytes > MAX_PAYLOAD_BYTES {
+            return Err(Error::TooLarge { bytes });
+        }
+        let (id, is_new) = self.names.number(names)?;
+        if is_new {
+            let payload = encode_schema(id, names).into();
+            self.schemas.push(Schema {
+                payload,
+                values: names.len(),
+                piece: 0,
+            });
+        }
+        Ok(SchemaId(id))
+    }
+
+    /// Write one row; without `step` under the automatic one, the last step plus one.
+    ///
+    /// # Errors
+    /// [`Error::Closed`], and [`Error::StepOverflow`] without a `step` after the greatest one.
+    ///
+    /// # Panics
+    /// When the number of values is not that of the schema's names: a mistake of the caller.
+    #[inline]
+    pub fn log(
+        &mut self,
+        schema: SchemaId,
+        step: Option<i64>,
+        time_ns: i64,
+        values: &[f64],
+    ) -> Result<Outcome, Error> {
+        if self.appender.is_closed() {
+            return Err(Error::Closed);
+        }
+        let step = match step {
+            Some(step) => step,
+            None if self.next_step == i64::MIN => return Err(Error::StepOverflow),
+            None => self.next_step,
+        };
+        self.next_step = step.wrapping_add(1);
+        if self.appender.is_inherited() {
+            self.dropped += values.len() as u64;
+            return Ok(Outcome::Dropped);
+        }
+        match self.write(schema, step, time_ns, values) {
+            Ok(()) => {
+                self.accepted += values.len() as u64;
+                Ok(Outcome::Accepted)
+            }
+            Err(error) => Ok(self.drop_row(&error, values.len())),
+        }
+    }
+
+    #[inline]
+    fn write(&mut self, id: SchemaId, step: i64, time_ns: i64, values: &[f64]) -> io::Result<()> {
+        let payload_words = ROW_WORDS + values.len();
+        let bytes = (payload_words as u64 + 1) * WORD_BYTES;
+        let schema = &self.schemas[id.0 as usize];
+        assert_eq!(
+            schema.values,
+            values.len(),
+            "a row has one value for each name"
+        );
+        if schema.piece == self.appender.piece_number() {
+            self.appender.reserve(bytes)?;
+        }
+        // Also when the reservation went on to a new piece, which has no schema yet.
+        if self.schemas[id.0 as usize].piece != self.appender.piece_number() {
+            self.write_schema(id, bytes)?;
+        }
+        let payload = self.appender.stage(payload_words);
+        payload[0] = u64::from(id.0).to_le();
+        payload[1] = step.cast_unsigned().to_le();
+        payload[2] = time_ns.cast_unsigned().to_le();
+        for (word, value) in payload[ROW_WORDS..].iter_mut().zip(values) {
+            *word = value.to_bits().to_le();
+        }
+        self.appender.commit(Kind::Row, payload_words).map(drop)
+    }
+
+    /// Write the schema into the piece that will also hold its next row.
+    #[cold]
+    fn write_schema(&mut self, id: SchemaId, row_bytes: u64) -> io::Result<()> {
+        let schema = &mut self.schemas[id.0 as usize];
+        let payload_words = schema.payload.len() / WORD;
+        self.appender
+            .reserve((payload_words as u64 + 1) * WORD_BYTES + row_bytes)?;
+        copy_bytes(self.appender.stage(payload_words), &schema.payload);
+        self.appender.commit(Kind::Schema, payload_words)?;
+        schema.piece = self.appender.piece_number();
+        Ok(())
+    }
+
+    #[cold]
+    fn drop_row(&mut self, error: &io::Error, values: usize) -> Outcome {
+        self.dropped += values as u64;
+        self.last_error = Some(format!("{}: {error}", self.appender.path().display()));
+        Outcome::Dropped
+    }
+
+    /// Values in the file.
+    #[must_use]
+    pub fn accepted(&self) -> u64 {
+        self.accepted
+    }
+
+    /// Values that were lost to a full disk, or logged in a forked child.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Why values were dropped the last time.
+    #[must_use]
+    pub fn last_error(&self) -> Option<&str> {
+        self.last_error.as_deref()
+    }
+
+    /// Whether the journal was closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.appender.is_closed()
+    }
+
+    /// A handle that makes the journal durable beside this writer.
+    #[must_use]
+    pub fn durability(&self) -> Durability {
+        self.appender.sync_handle()
+    }
+
+    /// Write the final record and take no more rows; `None` when that was done before.
+    ///
+    /// In a forked child the file is left alone.
+    pub fn close(&mut self, state: u32) -> Option<Closing> {
+        if self.appender.is_closed() {
+            return None;
+        }
+        if !self.appender.is_inherited()
+            && let Err(error) = self.appender.end(state)
+        {
+            self.drop_row(&error, 0);
+        }
+        Some(self.appender.close())
+    }
+}

@@ -1,0 +1,24 @@
+//! One file format for metrics and events, one writer a file, any number of followers.
+
+mod appender;
+mod blobs;
+mod error;
+mod format;
+mod header;
+mod mapping;
+mod metric_reader;
+mod metric_writer;
+mod names;
+mod os;
+mod record;
+mod scanner;
+mod source;
+
+pub use appender::{Closing, Durability, Options};
+pub use blobs::{BlobReader, BlobWriter};
+pub use error::Error;
+pub use format::{HEADER_BYTES, Kind, MAX_PAYLOAD_BYTES};
+pub use metric_reader::{MetricReader, Points, SeriesColumns, SeriesSummary};
+pub use metric_writer::{MetricWriter, Outcome, SchemaId};
+pub use names::{MAX_NAME_BYTES, MAX_SCHEMAS};
+pub use scanner::Span;

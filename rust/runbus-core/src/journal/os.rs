@@ -1,0 +1,249 @@
+//! The few system calls that std does not offer, each behind a safe function.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
+use std::sync::Once;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Counts the forks between this process and its first ancestor with this library.
+static GENERATION: AtomicU32 = AtomicU32::new(0);
+static REGISTER: Once = Once::new();
+
+extern "C" fn after_fork_in_child() {
+    GENERATION.fetch_add(1, Ordering::Relaxed);
+}
+
+/// The generation of this process: a writer of another generation was inherited over a fork.
+#[inline]
+pub(super) fn generation() -> u32 {
+    GENERATION.load(Ordering::Relaxed)
+}
+
+/// Let forked children see another [`generation`] from now on.
+pub(super) fn watch_forks() {
+    REGISTER.call_once(|| {
+        // SAFETY: the handler lives as long as this library and only touches an atomic, which is
+        // allowed in the child of a process with several threads.
+        unsafe { libc::pthread_atfork(None, None, Some(after_fork_in_child)) };
+    });
+}
+
+/// Enough of a process to tell it from another with the same number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct ProcessIdentity {
+    pub(super) pid: u32,
+    /// Inode of the pid namespace: a number means nothing in another one.
+    pub(super) pid_namespace: u32,
+    /// Field 22 of `/proc/PID/stat`: clock ticks from boot to the start of the process.
+    pub(super) start_ticks: u64,
+    pub(super) boot_id_hash: u64,
+}
+
+impl ProcessIdentity {
+    pub(super) fn current() -> Self {
+        let pid = std::process::id();
+        Self {
+            pid,
+            start_ticks: start_ticks(pid).unwrap_or(0),
+            ..Self::here()
+        }
+    }
+
+    /// The parts that are the same for all processes which can judge each other.
+    fn here() -> Self {
+        let boot_id = fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let namespace = fs::metadata("/proc/self/ns/pid").map_or(0, |metadata| metadata.ino());
+        Self {
+            pid_namespace: u32::try_from(namespace).unwrap_or(0),
+            boot_id_hash: xxh3_64(boot_id.trim_ascii()),
+            ..Self::default()
+        }
+    }
+
+    /// Whether the process runs; `None` when that cannot be told from here.
+    pub(super) fn is_running(&self) -> Option<bool> {
+        let here = Self::here();
+        let is_comparable = self.pid_namespace == here.pid_namespace
+            && self.boot_id_hash == here.boot_id_hash
+            && self.pid_namespace != 0
+            && self.start_ticks != 0;
+        is_comparable.then(|| start_ticks(self.pid) == Some(self.start_ticks))
+    }
+}
+
+/// When the process started; `None` when there is none or it is a zombie.
+fn start_ticks(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name may hold spaces and brackets: count from the last one. State is field 3.
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+    if matches!(fields.next()?, "Z" | "X") {
+        return None;
+    }
+    fields.nth(18)?.parse().ok()
+}
+
+/// Who holds the lock of a journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lock {
+    Free,
+    Held,
+    /// The file system has no locks.
+    Unknown,
+}
+
+fn whole_file(lock_type: i32) -> libc::flock {
+    // SAFETY: all zeros is a valid flock: the whole file, no process.
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    lock.l_type = i16::try_from(lock_type).unwrap_or_default();
+    lock.l_whence = i16::try_from(libc::SEEK_SET).unwrap_or_default();
+    lock
+}
+
+/// Take the writer's lock: `Held` means another has it.
+///
+/// Locks of the open file description rather than `flock`: a reader can ask for the holder
+/// without taking the lock for a moment, which would refuse a writer that comes just then. Like
+/// `flock`, they are inherited over `fork`: the lock lives until parent and children closed it.
+pub(super) fn lock_for_writing(file: &File) -> io::Result<Lock> {
+    let lock = whole_file(libc::F_WRLCK);
+    // SAFETY: the descriptor is open, and the kernel reads one flock during the call.
+    let result = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) };
+    if result == 0 {
+        return Ok(Lock::Free);
+    }
+    let error = io::Error::last_os_error();
+    match error.raw_os_error() {
+        Some(libc::EAGAIN | libc::EACCES) => Ok(Lock::Held),
+        _ if is_unsupported(&error) => Ok(Lock::Unknown),
+        _ => Err(error),
+    }
+}
+
+/// Let go of the writer's lock: other holders of the descriptor keep nothing.
+pub(super) fn unlock(file: &File) {
+    let lock = whole_file(libc::F_UNLCK);
+    // SAFETY: the descriptor is open, and the kernel reads one flock during the call.
+    unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) };
+}
+
+/// Whether a writer holds the lock, asked without touching it.
+pub(super) fn lock_state(file: &File) -> Lock {
+    let mut lock = whole_file(libc::F_WRLCK);
+    // SAFETY: the descriptor is open, and the kernel writes one flock during the call.
+    let result = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &raw mut lock) };
+    match result {
+        0 if i32::from(lock.l_type) == libc::F_UNLCK => Lock::Free,
+        0 => Lock::Held,
+        _ => Lock::Unknown,
+    }
+}
+
+/// Reserve space, growing the file: afterwards a store into it cannot run out of disk.
+///
+/// `fallocate`, not `posix_fallocate`: glibc emulates the latter by writing into every block where
+/// the file system cannot reserve, and we want to be told.
+pub(super) fn reserve(file: &File, offset: u64, bytes: u64) -> io::Result<()> {
+    let too_far = |_| io::Error::from_raw_os_error(libc::EFBIG);
+    let offset = libc::off_t::try_from(offset).map_err(too_far)?;
+    let bytes = libc::off_t::try_from(bytes).map_err(too_far)?;
+    loop {
+        // SAFETY: the descriptor is open; no memory is passed.
+        if unsafe { libc::fallocate(file.as_raw_fd(), 0, offset, bytes) } == 0 {
+            return Ok(());
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
+/// Whether the file lives on another machine, or behind a process that may die.
+///
+/// There a mapping may show other machines nothing until it is unmapped, and a lost connection
+/// would be a SIGBUS instead of an error.
+pub(super) fn is_remote(file: &File) -> bool {
+    // SAFETY: all zeros is a valid statfs, and the kernel writes one during the call.
+    let (result, statistics) = unsafe {
+        let mut statistics: libc::statfs = std::mem::zeroed();
+        (
+            libc::fstatfs(file.as_raw_fd(), &raw mut statistics),
+            statistics,
+        )
+    };
+    result == 0
+        && REMOTE_FILE_SYSTEMS
+            .iter()
+            .any(|(magic, _)| *magic == statistics.f_type)
+}
+
+/// `f_type` of `statfs`.
+const REMOTE_FILE_SYSTEMS: [(i64, &str); 14] = [
+    (0x6969, "NFS"),
+    (0x517B, "SMB"),
+    (0xFF53_4D42, "CIFS"),
+    (0xFE53_4D42, "SMB 2"),
+    (0x6573_5546, "FUSE"),
+    (0x0BD0_0BD0, "Lustre"),
+    (0x4750_4653, "GPFS"),
+    (0x1983_0326, "BeeGFS"),
+    (0x00C3_6400, "Ceph"),
+    (0x0102_1997, "9P"),
+    (0x5346_414F, "AFS"),
+    (0x0116_1970, "GFS2"),
+    (0x7461_636F, "OCFS2"),
+    (0xAAD7_AAEA, "PanFS"),
+];
+
+/// Whether the error says that this file system cannot do such a thing at all.
+pub(super) fn is_unsupported(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EOPNOTSUPP | libc::EINVAL | libc::ENOSYS | libc::ENODEV | libc::ENOLCK)
+    )
+}
+
+/// Whether the error says that there is no room now.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_is_running_and_another_start_time_is_not() {
+        let me = ProcessIdentity::current();
+        assert_eq!(me.is_running(), Some(true));
+        let reused = ProcessIdentity {
+            start_ticks: me.start_ticks + 1,
+            ..me
+        };
+        assert_eq!(reused.is_running(), Some(false));
+        let elsewhere = ProcessIdentity {
+            boot_id_hash: 1,
+            ..me
+        };
+        assert_eq!(elsewhere.is_running(), None);
+    }
+
+    #[test]
+    fn a_second_description_is_refused_and_can_ask() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let other = file.reopen().unwrap();
+        assert_eq!(lock_state(&other), Lock::Free);
+        assert_eq!(lock_for_writing(file.as_file()).unwrap(), Lock::Free);
+        assert_eq!(lock_state(&other), Lock::Held);
+        assert_eq!(lock_for_writing(&other).unwrap(), Lock::Held);
+        drop(file);
+        assert_eq!(lock_state(&other), Lock::Free);
+    }
+}

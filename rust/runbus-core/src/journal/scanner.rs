@@ -1,0 +1,343 @@
+//! Finds the records of a file, whatever has happened to it.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use super::format::{
+    END_WORDS, HEADER_BYTES, Head, Kind, ROW_WORDS, WORD, WORD_BYTES, word_at, words_for,
+};
+use super::header::halves;
+use super::names::MAX_SCHEMAS;
+
+const SMALLEST_READ: usize = 16 << 10;
+const LARGEST_READ: usize = 1 << 20;
+
+/// A range of bytes of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Where it starts.
+    pub offset: u64,
+    /// How many bytes.
+    pub length: u64,
+}
+
+/// What a word that is not committed means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// The end, for now: a writer may be at work.
+    Live,
+    /// The end, or a hole that a power failure left: look behind it.
+    Settled,
+}
+
+/// A whole record.
+pub(super) struct Record<'a> {
+    pub(super) kind: Kind,
+    pub(super) offset: u64,
+    pub(super) payload: &'a [u8],
+}
+
+impl Record<'_> {
+    pub(super) fn span(&self) -> Span {
+        Span {
+            offset: self.offset,
+            length: self.payload.len() as u64 + WORD_BYTES,
+        }
+    }
+}
+
+/// Steps through the records of a file from a cursor.
+pub(super) struct Scanner {
+    file: File,
+    cursor: u64,
+    /// Bytes of the file from `start`, as they were when they were read.
+    window: Vec<u8>,
+    start: u64,
+    read_bytes: usize,
+    damage: Vec<Span>,
+    torn: Option<Span>,
+}
+
+impl Scanner {
+    pub(super) fn new(file: File, cursor: u64) -> Self {
+        Self {
+            file,
+            cursor,
+            window: Vec::new(),
+            start: 0,
+            read_bytes: SMALLEST_READ,
+            damage: Vec::new(),
+            torn: None,
+        }
+    }
+
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// The offset of the next record.
+    pub(super) fn cursor(&self) -> u64 {
+        self.cursor
+    }
+
+    /// Forget what was read of the file, and go on at `cursor`.
+    pub(super) fn restart(&mut self, cursor: u64) {
+        self.cursor = cursor.max(HEADER_BYTES);
+        self.read_bytes = SMALLEST_READ;
+        self.window.clear();
+        self.torn = None;
+    }
+
+    /// Damage found since the last call.
+    pub(super) fn take_damage(&mut self) -> Vec<Span> {
+        std::mem::take(&mut self.damage)
+    }
+
+    pub(super) fn report(&mut self, span: Span) {
+        self.damage.push(span);
+    }
+
+    /// The bytes at the end that are no whole record: in progress, or cut, or damaged.
+    pub(super) fn torn(&self) -> Option<Span> {
+        self.torn
+    }
+
+    /// The next whole record, or `None` at the end.
+    pub(super) fn next(&mut self, mode: Mode) -> io::Result<Option<Record<'_>>> {
+        loop {
+            let offset = self.cursor;
+            let available = self.fill(offset, WORD)?;
+            let commit_word = word_at(self.window_from(offset), 0);
+            if let Some(head) = self.validate(offset)? {
+                return Ok(Some(self.take(offset, head)));
+            }
+            if available == 0 || (commit_word == 0 && available >= WORD && mode == Mode::Live) {
+                return Ok(None);
+            }
+            let Some(found) = self.resync(offset + WORD_BYTES)? else {
+                if commit_word != 0 || available < WORD {
+                    self.torn = Some(Span {
+                        offset,
+                        length: self.file_bytes()? - offset,
+                    });
+                }
+                return Ok(None);
+            };
+            // A later record was committed after this one: what a live writer had not finished when
+            // we first looked is finished now. Only what stays invalid is damage.
+            self.window.clear();
+            if self.validate(offset)?.is_none() {
+                self.report(Span {
+                    offset,
+                    length: found - offset,
+                });
+                self.cursor = found;
+            }
+        }
+    }
+
+    /// Step over the record at `offset`, which the window holds.
+    fn take(&mut self, offset: u64, head: Head) -> Record<'_> {
+        self.cursor = offset + head.record_bytes();
+        let payload = &self.window_from(offset)[WORD..][..head.payload_words * WORD];
+        Record {
+            kind: head.kind,
+            offset,
+            payload,
+        }
+    }
+
+    /// The offset of the first whole record from `offset` on.
+    fn resync(&mut self, mut offset: u64) -> io::Result<Option<u64>> {
+        let end = self.file_bytes()?;
+        while self.fill(offset, WORD)? >= WORD {
+            let zeros = self.zeros_from(offset);
+            if zeros > 0 {
+                offset += zeros;
+            } else {
+                self.fill(offset, 2 * WORD)?;
+                if self.is_plausible(offset, end) && self.validate(offset)?.is_some() {
+                    return Ok(Some(offset));
+                }
+                offset += WORD_BYTES;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Bytes of zero words from `offset` on, as far as the window goes.
+    fn zeros_from(&self, offset: u64) -> u64 {
+        let (words, _) = self.window_from(offset).as_chunks::<WORD>();
+        let zeros = words
+            .iter()
+            .take_while(|word| u64::from_ne_bytes(**word) == 0)
+            .count();
+        zeros as u64 * WORD_BYTES
+    }
+
+    /// Cheap tests before the whole payload is read and hashed: random words hardly pass them.
+    fn is_plausible(&self, offset: u64, end: u64) -> bool {
+        let bytes = self.window_from(offset);
+        let Some(head) = Head::of(word_at(bytes, 0)) else {
+            return false;
+        };
+        if head.record_bytes() > end.saturating_sub(offset) {
+            return false;
+        }
+        let first = word_at(bytes, 1);
+        let (low, high) = halves(first);
+        match head.kind {
+            Kind::Row => head.payload_words > ROW_WORDS && (low as usize) < MAX_SCHEMAS,
+            Kind::Schema => (low as usize) < MAX_SCHEMAS && high as usize <= head.payload_words * 2,
+            Kind::Blob => usize::try_from(first).is_ok_and(|bytes| {
+                bytes <= head.payload_words * WORD && words_for(bytes) + 1 == head.payload_words
+            }),
+            Kind::Pad => head.payload_words == 0 || first == 0,
+            Kind::End => head.payload_words == END_WORDS,
+        }
+    }
+
+    /// The head of the record at `offset`, if all of it is there and its check holds.
+    fn validate(&mut self, offset: u64) -> io::Result<Option<Head>> {
+        if self.fill(offset, WORD)? < WORD {
+            return Ok(None);
+        }
+        let commit_word = word_at(self.window_from(offset), 0);
+        let Some(head) = Head::of(commit_word) else {
+            return Ok(None);
+        };
+        let bytes = (head.payload_words + 1) * WORD;
+        // A length is a claim: no room is made for more than the file holds.
+        if self.window_from(offset).len() < bytes
+            && (self.file_bytes()?.saturating_sub(offset) < head.record_bytes()
+                || self.fill(offset, bytes)? < bytes)
+        {
+            return Ok(None);
+        }
+        let payload = &self.window_from(offset)[WORD..bytes];
+        let is_whole = head.commit_word(offset, payload) == commit_word;
+        Ok(is_whole.then_some(head))
+    }
+
+    fn file_bytes(&self) -> io::Result<u64> {
+        self.file.metadata().map(|metadata| metadata.len())
+    }
+
+    fn index(&self, offset: u64) -> usize {
+        usize::try_from(offset - self.start)
+            .unwrap_or(usize::MAX)
+            .min(self.window.len())
+    }
+
+    fn window_from(&self, offset: u64) -> &[u8] {
+        &self.window[self.index(offset)..]
+    }
+
+    /// Have at least `needed` bytes from `offset` in the window; returns how many there are.
+    #[inline]
+    fn fill(&mut self, offset: u64, needed: usize) -> io::Result<usize> {
+        let end = self.start + self.window.len() as u64;
+        if offset >= self.start && offset <= end {
+            let available = self.window.len() - self.index(offset);
+            if available >= needed {
+                return Ok(available);
+            }
+        }
+        self.read_on(offset, needed)
+    }
+
+    /// Read a chunk from `offset`, keeping what the window holds of it.
+    fn read_on(&mut self, offset: u64, needed: usize) -> io::Result<usize> {
+        let end = self.start + self.window.len() as u64;
+        if offset >= self.start && offset < end {
+            let index = self.index(offset);
+            self.window.drain(..index);
+        } else {
+            self.window.clear();
+        }
+        self.start = offset;
+        let wanted = needed.max(self.window.len() + self.read_bytes);
+        self.read_bytes = (self.read_bytes * 4).min(LARGEST_READ);
+        while self.window.len() < needed {
+            let filled = self.window.len();
+            self.window.resize(wanted, 0);
+            let count = match self
+                .file
+                .read_at(&mut self.window[filled..], offset + filled as u64)
+            {
+                Ok(count) => count,
+                Err(error) => {
+                    self.window.truncate(filled);
+                    if error.kind() == io::ErrorKind::Interrupted {
+                        continue;
+                    }
+                    return Err(error);
+                }
+            };
+            self.window.truncate(filled + count);
+            if count == 0 {
+                break;
+            }
+        }
+        Ok(self.window.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::mapping::bytes_of;
+
+    fn pad(file: &File, offset: u64, payload_words: usize) -> u64 {
+        let head = Head {
+            kind: Kind::Pad,
+            payload_words,
+        };
+        let mut words = vec![0; payload_words + 1];
+        words[0] = head.commit_word(offset, bytes_of(&words[1..])).to_le();
+        file.write_all_at(bytes_of(&words), offset).unwrap();
+        offset + head.record_bytes()
+    }
+
+    #[test]
+    fn what_a_writer_finished_behind_our_back_is_no_damage() {
+        let file = tempfile::tempfile().unwrap();
+        let first = pad(&file, HEADER_BYTES, 1);
+        file.set_len(1 << 20).unwrap();
+        let mut scanner = Scanner::new(file.try_clone().unwrap(), HEADER_BYTES);
+        assert!(scanner.next(Mode::Settled).unwrap().is_some());
+        // The window now says that nothing follows; beyond it, the scanner will look for itself.
+        let second = pad(&file, first, 4 * SMALLEST_READ / WORD);
+        pad(&file, second, 1);
+
+        let offsets: Vec<u64> = std::iter::from_fn(|| {
+            scanner
+                .next(Mode::Settled)
+                .unwrap()
+                .map(|record| record.offset)
+        })
+        .collect();
+        assert_eq!(offsets, [first, second]);
+        assert_eq!((scanner.take_damage(), scanner.torn()), (vec![], None));
+    }
+
+    #[test]
+    fn a_claim_of_a_huge_record_makes_no_room_for_it() {
+        let file = tempfile::tempfile().unwrap();
+        let claim = [u64::from_le_bytes([2, 0xFF, 0xFF, 0xFF, 1, 2, 3, 4]).to_le(); 100];
+        file.write_all_at(bytes_of(&claim), HEADER_BYTES).unwrap();
+        let mut scanner = Scanner::new(file, HEADER_BYTES);
+        for mode in [Mode::Live, Mode::Settled] {
+            assert!(scanner.next(mode).unwrap().is_none());
+        }
+        assert!(scanner.window.capacity() <= 2 * LARGEST_READ);
+        assert_eq!(
+            scanner.torn(),
+            Some(Span {
+                offset: HEADER_BYTES,
+                length: 800
+            })
+        );
+    }
+}

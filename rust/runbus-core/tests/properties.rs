@@ -1,0 +1,318 @@
+//! What holds for any sequence of writes, any cut, any flipped bit and any bytes at all.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+use runbus_core::journal::{
+    BlobReader, BlobWriter, HEADER_BYTES, Kind, MetricReader, MetricWriter, Options,
+};
+use tempfile::TempDir;
+
+/// Name, step, time and the bits of the value.
+type Point = (String, i64, i64, u64);
+
+#[derive(Clone, Debug)]
+struct Row {
+    names: Vec<String>,
+    step: i64,
+    time_ns: i64,
+    bits: Vec<u64>,
+}
+
+impl Row {
+    fn points(&self) -> impl Iterator<Item = Point> {
+        let named = self.names.iter().cloned().zip(&self.bits);
+        named.map(|(name, bits)| (name, self.step, self.time_ns, *bits))
+    }
+}
+
+/// Rows under a few sets of names, so that sets repeat; sometimes large ones, so that pieces fill.
+fn rows(count: usize) -> impl Strategy<Value = Vec<Row>> {
+    let size = prop_oneof![8 => 1_usize..6, 1 => 300_usize..900];
+    let row = (
+        size,
+        any::<bool>(),
+        any::<i64>(),
+        any::<i64>(),
+        any::<u64>(),
+    );
+    let row = row.prop_map(|(size, is_long, step, time_ns, seed)| Row {
+        names: (0..size).map(|index| name(index, is_long)).collect(),
+        step,
+        time_ns,
+        bits: (0..size as u64)
+            .map(|index| seed.wrapping_mul(index * 2 + 1))
+            .collect(),
+    });
+    prop::collection::vec(row, 0..count)
+}
+
+fn name(index: usize, is_long: bool) -> String {
+    if is_long {
+        format!("größe/{index:08}")
+    } else {
+        format!("m{index}")
+    }
+}
+
+fn write(path: &Path, rows: &[Row], options: Options) -> MetricWriter {
+    let mut writer = MetricWriter::create(path, options).unwrap();
+    for row in rows {
+        let names: Vec<&str> = row.names.iter().map(String::as_str).collect();
+        let values: Vec<f64> = row.bits.iter().map(|bits| f64::from_bits(*bits)).collect();
+        let schema = writer.schema(&names).unwrap();
+        writer
+            .log(schema, Some(row.step), row.time_ns, &values)
+            .unwrap();
+    }
+    writer
+}
+
+fn poll_all(reader: &mut MetricReader, max_points: usize) -> Vec<Point> {
+    let mut found = Vec::new();
+    loop {
+        let points = reader.poll(max_points).unwrap();
+        if points.count == 0 {
+            return found;
+        }
+        let names: Vec<&str> = reader.names().collect();
+        for index in 0..points.count {
+            let word = |column: &[u8]| -> [u8; 8] { *column[index * 8..].first_chunk().unwrap() };
+            let series = u32::from_le_bytes(*points.series[index * 4..].first_chunk().unwrap());
+            found.push((
+                names[series as usize].to_owned(),
+                i64::from_le_bytes(word(&points.steps)),
+                i64::from_le_bytes(word(&points.times)),
+                u64::from_le_bytes(word(&points.values)),
+            ));
+        }
+    }
+}
+
+fn batch_count(reader: &mut MetricReader) -> u64 {
+    reader
+        .summary()
+        .unwrap()
+        .iter()
+        .map(|(_, summary)| summary.count)
+        .sum()
+}
+
+/// Offset, kind and bytes of each record, by the specification and not by our reader.
+fn records(bytes: &[u8]) -> Vec<(usize, u8, usize)> {
+    let mut offset = usize::try_from(HEADER_BYTES).unwrap();
+    let mut found = Vec::new();
+    while let Some(word) = bytes.get(offset..).and_then(|rest| rest.first_chunk::<8>()) {
+        let [kind, a, b, c, ..] = *word;
+        if kind == 0 {
+            break;
+        }
+        let length = 8 + 8 * u32::from_le_bytes([a, b, c, 0]) as usize;
+        found.push((offset, kind, length));
+        offset += length;
+    }
+    found
+}
+
+fn schema_id(bytes: &[u8], offset: usize) -> u32 {
+    u32::from_le_bytes(*bytes[offset + 8..].first_chunk().unwrap())
+}
+
+struct Place {
+    _folder: TempDir,
+    path: PathBuf,
+}
+
+fn place() -> Place {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal");
+    Place {
+        _folder: folder,
+        path,
+    }
+}
+
+fn blobs_of(path: &Path) -> (Vec<Vec<u8>>, usize) {
+    let mut reader = BlobReader::open(path, 0).unwrap();
+    let blobs = reader.poll(usize::MAX, usize::MAX).unwrap();
+    (
+        blobs.into_iter().map(|(_, blob)| blob).collect(),
+        reader.damage().len(),
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn what_was_written_reads_back(
+        rows in rows(60), is_mapped: bool, is_closed: bool, max_points in 1_usize..500,
+    ) {
+        let place = place();
+        let mut writer = write(&place.path, &rows, Options { is_mapped });
+        let expected: Vec<Point> = rows.iter().flat_map(Row::points).collect();
+        prop_assert_eq!(writer.accepted(), expected.len() as u64);
+        if is_closed {
+            writer.close(2).unwrap().complete().unwrap();
+        }
+        let mut reader = MetricReader::open(&place.path).unwrap();
+
+        prop_assert_eq!(poll_all(&mut reader, max_points), expected.clone());
+        prop_assert_eq!(batch_count(&mut reader), expected.len() as u64);
+        prop_assert_eq!(reader.end_state().unwrap(), is_closed.then_some(2));
+        prop_assert!(reader.damage().is_empty());
+    }
+
+    #[test]
+    fn one_series_is_the_points_of_its_name(rows in rows(40)) {
+        let place = place();
+        let writer = write(&place.path, &rows, Options::default());
+        let mut reader = MetricReader::open(&place.path).unwrap();
+        for wanted in ["m0", "m2", &name(1, true)] {
+            let expected: Vec<u8> = rows
+                .iter()
+                .flat_map(Row::points)
+                .filter(|point| point.0 == wanted)
+                .flat_map(|point| point.3.to_le_bytes())
+                .collect();
+            let found = reader.series(wanted).unwrap().map(|columns| columns.values);
+            prop_assert_eq!(found.unwrap_or_default(), expected);
+        }
+        drop(writer);
+    }
+
+    #[test]
+    fn any_cut_leaves_a_prefix(rows in rows(40), is_closed: bool, cut: prop::sample::Index) {
+        let place = place();
+        let mut writer = write(&place.path, &rows, Options::default());
+        if is_closed {
+            writer.close(0).unwrap().complete().unwrap();
+        }
+        drop(writer);
+        let bytes = fs::read(&place.path).unwrap();
+        let used = records(&bytes).last().map_or(64, |(offset, _, length)| offset + length);
+        let cut = cut.index(used + 1);
+        fs::write(&place.path, &bytes[..cut]).unwrap();
+        let mut reader = MetricReader::open(&place.path).unwrap();
+
+        let found = poll_all(&mut reader, 1000);
+        let expected: Vec<Point> = rows.iter().flat_map(Row::points).collect();
+        prop_assert!(expected.starts_with(&found));
+        prop_assert_eq!(batch_count(&mut reader), found.len() as u64);
+        // Nothing before the cut is missing.
+        let whole = records(&bytes[..cut]).into_iter().filter(|r| r.1 == 2 && r.0 + r.2 <= cut);
+        let values: usize = whole.map(|(_, _, length)| length / 8 - 4).sum();
+        prop_assert_eq!(found.len(), values);
+    }
+
+    #[test]
+    fn a_flipped_bit_is_reported_and_the_rest_is_read(
+        rows in rows(40), flip: prop::sample::Index, is_closed: bool,
+    ) {
+        prop_assume!(!rows.is_empty());
+        let place = place();
+        let mut writer = write(&place.path, &rows, Options::default());
+        if is_closed {
+            writer.close(0).unwrap().complete().unwrap();
+        }
+        drop(writer);
+        let mut bytes = fs::read(&place.path).unwrap();
+        let all = records(&bytes);
+        let used = all.last().map(|(offset, _, length)| offset + length).unwrap();
+        let bit = flip.index((used - 64) * 8) + 64 * 8;
+        let (at, kind, length) = *all.iter().rev().find(|(offset, ..)| *offset <= bit / 8).unwrap();
+        let id = schema_id(&bytes, at);
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        fs::write(&place.path, &bytes).unwrap();
+        let mut reader = MetricReader::open(&place.path).unwrap();
+
+        let found = batch_count(&mut reader);
+
+        let is_repeated = kind == Kind::Schema as u8
+            && all.iter().any(|r| r.1 == kind && r.0 != at && schema_id(&bytes, r.0) == id);
+        let is_lost = |record: &(usize, u8, usize)| {
+            record.0 == at
+                || (kind == Kind::Schema as u8 && !is_repeated && schema_id(&bytes, record.0) == id)
+        };
+        let kept: usize = all
+            .iter()
+            .filter(|record| record.1 == Kind::Row as u8 && !is_lost(record))
+            .map(|(_, _, length)| length / 8 - 4)
+            .sum();
+        prop_assert_eq!(found, kept as u64);
+        let damage = reader.damage();
+        prop_assert!(damage.iter().any(|span| span.offset == at as u64), "{:?}", damage);
+        let tail = at + length == used;
+        prop_assert!(tail || damage.iter().any(|span| span.length == length as u64));
+    }
+
+    #[test]
+    fn a_flipped_bit_costs_one_blob(
+        blobs in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 1..40),
+        flip: prop::sample::Index,
+    ) {
+        let place = place();
+        let mut writer = BlobWriter::create(&place.path, Options::default()).unwrap();
+        for blob in &blobs {
+            writer.append(blob).unwrap();
+        }
+        drop(writer);
+        prop_assert_eq!(blobs_of(&place.path), (blobs.clone(), 0));
+        let mut bytes = fs::read(&place.path).unwrap();
+        let all = records(&bytes);
+        let used = all.last().map(|(offset, _, length)| offset + length).unwrap();
+        let bit = flip.index((used - 64) * 8) + 64 * 8;
+        let hit = all.iter().rposition(|(offset, ..)| *offset <= bit / 8).unwrap();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        fs::write(&place.path, &bytes).unwrap();
+
+        let mut expected = blobs.clone();
+        expected.remove(hit);
+        let damaged = usize::from(hit + 1 < blobs.len());
+        prop_assert_eq!(blobs_of(&place.path), (expected, damaged));
+    }
+
+    #[test]
+    fn arbitrary_bytes_do_no_harm(
+        bytes in prop::collection::vec(prop_oneof![3 => any::<u8>(), 2 => 0_u8..6], 0..4000),
+        is_after_header: bool,
+    ) {
+        let place = place();
+        let mut content = Vec::new();
+        if is_after_header {
+            drop(MetricWriter::create(&place.path, Options { is_mapped: false }).unwrap());
+            content = fs::read(&place.path).unwrap();
+        }
+        content.extend(&bytes);
+        fs::write(&place.path, &content).unwrap();
+        if let Ok(mut reader) = MetricReader::open(&place.path) {
+            prop_assert_eq!(poll_all(&mut reader, 10).len(), 0);
+            prop_assert_eq!(batch_count(&mut reader), 0);
+        }
+        if let Ok(mut reader) = BlobReader::open(&place.path, 0) {
+            reader.poll(10, 1000).unwrap();
+        }
+    }
+
+    #[test]
+    fn overwritten_ranges_never_invent_points(
+        rows in rows(30), at: prop::sample::Index, from: prop::sample::Index, length in 1_usize..2000,
+    ) {
+        prop_assume!(!rows.is_empty());
+        let place = place();
+        drop(write(&place.path, &rows, Options { is_mapped: false }));
+        let mut bytes = fs::read(&place.path).unwrap();
+        // Whole records from elsewhere in the same file: only their offset is wrong.
+        let (at, from) = (64 + at.index(bytes.len() - 64), 64 + from.index(bytes.len() - 64));
+        let length = length.min(bytes.len() - at.max(from));
+        let moved = bytes[from..from + length].to_vec();
+        bytes[at..at + length].copy_from_slice(&moved);
+        fs::write(&place.path, &bytes).unwrap();
+        let written: std::collections::HashSet<Point> = rows.iter().flat_map(Row::points).collect();
+        let mut reader = MetricReader::open(&place.path).unwrap();
+
+        prop_assert!(poll_all(&mut reader, 100).iter().all(|point| written.contains(point)));
+    }
+}

@@ -1,0 +1,19 @@
+"""What every test gets: a home folder of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the home folder of this test; it does not exist yet."""
+    folder = tmp_path / "home"
+    monkeypatch.setenv("RUNBUS_HOME", str(folder))
+    monkeypatch.delenv("RUNBUS_RUN", raising=False)
+    return folder

@@ -1,0 +1,496 @@
+"""Each kind of event in its own verb: §5.1."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import pytest
+
+from runbus.errors import HookError, InvalidHandler, NoHandler, Reentrant, WrongKind
+from runbus.events import (
+    Around,
+    Collector,
+    Decorate,
+    First,
+    Notify,
+    Pipeline,
+    Stream,
+    Teardown,
+)
+from runbus.testing import FakePlugin, record
+
+
+class Layers(Pipeline[tuple[str, ...]], frozen=True):
+    pass
+
+
+class Lines(Collector[str], frozen=True):
+    pass
+
+
+class Which(First[str], frozen=True):
+    pass
+
+
+class Wrap(Around, frozen=True):
+    pass
+
+
+class Forgiving(Around, frozen=True):
+    may_suppress = True
+
+
+class Dress(Decorate, frozen=True):
+    pass
+
+
+class Happened(Notify, frozen=True):
+    number: int = 0
+
+
+class HappenedTwice(Happened, frozen=True):
+    pass
+
+
+class Tick(Stream, frozen=True):
+    number: int = 0
+
+
+class Over(Teardown, frozen=True):
+    pass
+
+
+def adds(layer):
+    async def handler(event):
+        return (*event.value, layer)
+
+    return handler
+
+
+def gives(value):
+    async def handler(event):
+        return value
+
+    return handler
+
+
+async def test_a_pipeline_passes_the_value_from_plugin_to_plugin_in_their_order(kernel_factory):
+    kernel = await kernel_factory(*(FakePlugin(n, {Layers: adds(n)}) for n in "abc"))
+
+    assert await kernel.bus.apply(Layers(("base",))) == ("base", "a", "b", "c")
+
+
+@pytest.mark.parametrize(("value", "said"), [(None, "returned None"), ("text", "returned a str")])
+async def test_a_pipeline_refuses_what_is_no_next_value(kernel_factory, value, said):
+    later = FakePlugin("later", {Layers: adds("later")})
+    kernel = await kernel_factory(FakePlugin("bad", {Layers: gives(value)}), later)
+
+    with pytest.raises(HookError, match=rf"plugin 'bad': .*{said}"):
+        await kernel.bus.apply(Layers(()))
+
+
+async def test_the_first_error_of_a_pipeline_ends_it_and_keeps_its_cause(kernel_factory):
+    called = []
+
+    async def breaks(event):
+        raise ZeroDivisionError("oh")
+
+    async def notes(event):
+        called.append(event)
+        return event.value
+
+    kernel = await kernel_factory(
+        FakePlugin("bad", {Layers: breaks}), FakePlugin("later", {Layers: notes})
+    )
+    with pytest.raises(HookError) as caught:
+        await kernel.bus.apply(Layers(()))
+
+    assert (caught.value.plugin, caught.value.event) == ("bad", "Layers")
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+    assert called == []
+
+
+async def test_an_exception_group_of_a_handler_is_kept_whole(kernel_factory):
+    async def breaks(event):
+        raise ExceptionGroup("two", [ValueError("a"), KeyError("b")])
+
+    kernel = await kernel_factory(FakePlugin("bad", {Layers: breaks}))
+    with pytest.raises(HookError) as caught:
+        await kernel.bus.apply(Layers(()))
+
+    assert isinstance(caught.value.__cause__, ExceptionGroup)
+    assert len(caught.value.__cause__.exceptions) == 2
+
+
+async def test_a_collector_concatenates_in_plugin_order_and_says_who_gave_what(kernel_factory):
+    kernel = await kernel_factory(
+        FakePlugin("a", {Lines: gives(["1", "2"])}),
+        FakePlugin("b", {Lines: gives(None)}),
+        FakePlugin("c", {Lines: gives(("3",))}),
+    )
+
+    assert await kernel.bus.collect(Lines()) == [("a", "1"), ("a", "2"), ("c", "3")]
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [("text", "bare str"), (b"x", "a bytes"), ({"a": 1}, "a dict"), (3, "a int")]
+)
+async def test_a_collector_refuses_what_is_no_list(kernel_factory, value, said):
+    kernel = await kernel_factory(FakePlugin("bad", {Lines: gives(value)}))
+
+    with pytest.raises(HookError, match=said):
+        await kernel.bus.collect(Lines())
+
+
+async def test_first_asks_until_somebody_knows(kernel_factory):
+    asked = []
+
+    def answers(name, value):
+        async def handler(event):
+            asked.append(name)
+            return value
+
+        return handler
+
+    kernel = await kernel_factory(
+        FakePlugin("a", {Which: answers("a", None)}),
+        FakePlugin("b", {Which: answers("b", "mine")}),
+        FakePlugin("c", {Which: answers("c", "too late")}),
+    )
+
+    assert await kernel.bus.first(Which()) == ("b", "mine")
+    assert asked == ["a", "b"]
+
+
+async def test_first_without_an_answer_names_who_was_asked(kernel_factory):
+    kernel = await kernel_factory(FakePlugin("a", {Which: gives(None)}))
+
+    with pytest.raises(NoHandler, match="none of a did"):
+        await kernel.bus.first(Which())
+
+
+def wrapper(name, log, *, fails_on="", swallows=False):
+    @asynccontextmanager
+    async def handler(event):
+        if fails_on == "enter":
+            raise ValueError(f"{name} cannot enter")
+        log.append(f"+{name}")
+        try:
+            yield name
+        except BaseException as error:
+            log.append(f"{name} saw {type(error).__name__}")
+            if not swallows:
+                raise
+        finally:
+            log.append(f"-{name}")
+            if fails_on == "exit":
+                raise ValueError(f"{name} cannot exit")
+
+    return handler
+
+
+async def test_wrappers_enter_in_order_and_exit_in_reverse(kernel_factory):
+    log = []
+    kernel = await kernel_factory(*(FakePlugin(n, {Wrap: wrapper(n, log)}) for n in "ab"))
+    async with kernel.bus.around(Wrap()) as values:
+        log.append(values)
+
+    assert log == ["+a", "+b", ["a", "b"], "-b", "-a"]
+
+
+async def test_a_wrapper_that_cannot_enter_unwinds_those_that_did(kernel_factory):
+    log = []
+    kernel = await kernel_factory(
+        FakePlugin("a", {Wrap: wrapper("a", log)}),
+        FakePlugin("b", {Wrap: wrapper("b", log, fails_on="enter")}),
+    )
+    with pytest.raises(HookError, match="plugin 'b'.*cannot enter"):
+        async with kernel.bus.around(Wrap()):
+            pytest.fail("the block must not run")
+
+    assert log == ["+a", "a saw HookError", "-a"]
+
+
+async def test_every_wrapper_sees_the_error_of_the_block_and_none_can_swallow_it(kernel_factory):
+    log = []
+    kernel = await kernel_factory(
+        FakePlugin("a", {Wrap: wrapper("a", log)}),
+        FakePlugin("b", {Wrap: wrapper("b", log, swallows=True)}),
+    )
+    with pytest.raises(KeyError):
+        async with kernel.bus.around(Wrap()):
+            raise KeyError("body")
+
+    assert log == ["+a", "+b", "b saw KeyError", "-b", "a saw KeyError", "-a"]
+
+
+async def test_a_class_of_events_may_let_wrappers_swallow_errors(kernel_factory):
+    log = []
+    kernel = await kernel_factory(
+        FakePlugin("a", {Forgiving: wrapper("a", log)}),
+        FakePlugin("b", {Forgiving: wrapper("b", log, swallows=True)}),
+    )
+    async with kernel.bus.around(Forgiving()):
+        raise KeyError("body")
+
+    assert log == ["+a", "+b", "b saw KeyError", "-b", "-a"]
+
+
+async def test_a_failing_exit_is_raised_when_the_block_was_fine_and_a_note_when_not(kernel_factory):
+    log = []
+    kernel = await kernel_factory(FakePlugin("a", {Wrap: wrapper("a", log, fails_on="exit")}))
+
+    with pytest.raises(HookError, match="cannot exit"):
+        async with kernel.bus.around(Wrap()):
+            pass
+    with pytest.raises(KeyError) as caught:
+        async with kernel.bus.around(Wrap()):
+            raise KeyError("body")
+    assert "cannot exit" in "".join(caught.value.__notes__)
+
+
+async def test_a_wrapper_handler_must_return_a_context_manager(kernel_factory):
+    kernel = await kernel_factory(FakePlugin("bad", {Wrap: gives(3)}))
+
+    with pytest.raises(HookError, match="no async context manager"):
+        async with kernel.bus.around(Wrap()):
+            pass
+
+
+async def test_the_first_plugin_wraps_a_function_outermost(kernel_factory):
+    def dresses(name):
+        def handler(event, fn):
+            return lambda: f"{name}({fn()})"
+
+        return handler
+
+    kernel = await kernel_factory(*(FakePlugin(n, {Dress: dresses(n)}) for n in "ab"))
+
+    assert kernel.bus.decorate(Dress(), lambda: "x")() == "a(b(x))"
+
+
+async def test_decorate_refuses_what_cannot_be_called(kernel_factory):
+    kernel = await kernel_factory(FakePlugin("bad", {Dress: lambda event, fn: None}))
+
+    with pytest.raises(HookError, match="cannot be called"):
+        kernel.bus.decorate(Dress(), print)
+
+
+async def test_a_subscriber_of_a_base_class_gets_its_subclasses(kernel_factory):
+    base = FakePlugin("base", {Happened: None})
+    every = FakePlugin("every", {Notify: None})
+    exact = FakePlugin("exact", {HappenedTwice: None})
+    kernel = await kernel_factory(base, every, exact)
+    await kernel.bus.publish(HappenedTwice(1))
+    await kernel.bus.publish(Happened(2))
+
+    assert base.seen == [HappenedTwice(1), Happened(2)]
+    assert every.seen[-2:] == [HappenedTwice(1), Happened(2)]
+    assert exact.seen == [HappenedTwice(1)]
+
+
+async def test_teardown_goes_in_reverse_and_collects_failures(kernel_factory):
+    log = []
+
+    async def fails(event):
+        log.append("b")
+        raise ValueError("no")
+
+    kernel = await kernel_factory(
+        FakePlugin("a", {Over: lambda event: log.append("a")}),
+        FakePlugin("b", {Over: fails}),
+        FakePlugin("c", {Over: lambda event: log.append("c")}),
+    )
+    failures = await kernel.bus.teardown(Over(), 1.0)
+
+    assert log == ["c", "b", "a"]
+    assert [failure.plugin for failure in failures] == ["b"]
+
+
+WRONG = [
+    ("publish", Tick(), "emit"),
+    ("publish", Layers(()), "apply"),
+    ("emit", Happened(), "publish"),
+    ("emit_nowait", Happened(), "publish"),
+    ("apply", Happened(), "publish"),
+    ("collect", Layers(()), "apply"),
+    ("first", Lines(), "collect"),
+    ("around", Which(), "first"),
+    ("decorate", Wrap(), "around"),
+    ("teardown", Dress(), "decorate"),
+    ("publish", object(), ""),
+]
+
+
+@pytest.mark.parametrize(("verb", "event", "right"), WRONG, ids=lambda value: str(value)[:20])
+async def test_the_wrong_verb_is_refused_and_the_right_one_named(
+    kernel_factory, verb, event, right
+):
+    kernel = await kernel_factory()
+    extra = {"decorate": (print,), "teardown": (1.0,)}.get(verb, ())
+    with pytest.raises(WrongKind) as caught:
+        result = getattr(kernel.bus, verb)(event, *extra)
+        if hasattr(result, "__aenter__"):
+            await result.__aenter__()
+        elif asyncio.iscoroutine(result):
+            await result
+
+    assert caught.value.right_verb == right
+
+
+async def test_streams_are_not_subscribed_with_on_nor_requests_with_stream(kernel_factory):
+    kernel = await kernel_factory()
+
+    with pytest.raises(WrongKind, match=r"Tick is a stream event, which on\(\)"):
+        kernel.bus.on(Tick, print)
+    with pytest.raises(WrongKind):
+        kernel.bus.stream(Layers)
+    with pytest.raises(WrongKind):
+        kernel.bus.on(int, print)
+
+
+async def asks_itself(event):
+    return await asks_itself.bus.apply(event)
+
+
+async def test_a_request_inside_of_itself_is_refused(kernel_factory):
+    kernel = await kernel_factory(FakePlugin("a", {Layers: asks_itself}))
+    asks_itself.bus = kernel.bus
+
+    with pytest.raises(HookError) as caught:
+        await kernel.bus.apply(Layers(()))
+    assert isinstance(caught.value.__cause__, Reentrant)
+    assert caught.value.__cause__.chain == ("Layers", "Layers")
+
+
+def none_wanted():
+    pass
+
+
+async def two_wanted(event, other):
+    pass
+
+
+async def yields(event):
+    yield event
+
+
+class Callable:
+    async def __call__(self, event):
+        return event
+
+
+BAD_HANDLERS = [
+    (Happened, none_wanted, "cannot be called with 1"),
+    (Happened, two_wanted, "cannot be called with 1"),
+    (Happened, "text", "cannot be called"),
+    (Happened, yields, "generator"),
+    (Happened, Callable, "is a class"),
+    (Dress, lambda event: None, "cannot be called with 2"),
+    (Dress, two_wanted, "is async"),
+    (Wrap, yields, "async generator"),
+]
+
+
+@pytest.mark.parametrize(("event", "handler", "said"), BAD_HANDLERS)
+async def test_a_handler_that_can_never_work_is_refused_when_subscribed(
+    kernel_factory, event, handler, said
+):
+    kernel = await kernel_factory()
+
+    with pytest.raises(InvalidHandler, match=said) as caught:
+        kernel.bus.on(event, handler)
+    assert caught.value.plugin == "application"
+    assert caught.value.hint
+
+
+async def test_callable_objects_and_partials_of_them_are_seen_as_async(kernel_factory):
+    from functools import partial
+
+    kernel = await kernel_factory()
+    assert kernel.bus.on(Happened, Callable()).is_async
+    assert kernel.bus.on(Happened, partial(two_wanted, other=1)).is_async
+
+
+async def test_a_sync_handler_that_returns_a_coroutine_is_an_error(kernel_factory):
+    kernel = await kernel_factory(FakePlugin("bad", {Happened: lambda event: two_wanted(1, 2)}))
+    receipt = await kernel.bus.publish(Happened())
+
+    assert "returned an awaitable" in str(receipt.errors[0])
+
+
+async def test_the_same_handler_twice_is_refused(kernel_factory):
+    kernel = await kernel_factory()
+    kernel.bus.on(Happened, print)
+
+    with pytest.raises(InvalidHandler, match="subscribed twice"):
+        kernel.bus.on(Happened, print)
+
+
+async def test_once_is_called_once(kernel_factory):
+    kernel = await kernel_factory()
+    seen = []
+    kernel.bus.on(Happened, seen.append, once=True)
+    await kernel.bus.publish(Happened(1))
+    await kernel.bus.publish(Happened(2))
+
+    assert seen == [Happened(1)]
+
+
+async def test_a_new_subscriber_gets_the_next_event_and_a_closed_one_not_even_this(kernel_factory):
+    kernel = await kernel_factory()
+    seen = []
+
+    def late(event):
+        seen.append(("late", event.number))
+
+    def second(event):
+        seen.append(("second", event.number))
+
+    async def first(event):
+        if event.number == 1:
+            kernel.bus.on(Happened, late)
+            subscription.close()
+
+    kernel.bus.on(Happened, first)
+    subscription = kernel.bus.on(Happened, second)
+    await kernel.bus.publish(Happened(1))
+    await kernel.bus.publish(Happened(2))
+
+    assert seen == [("late", 2)]
+
+
+async def test_a_sync_handler_can_run_in_a_thread(kernel_factory):
+    import threading
+
+    kernel = await kernel_factory()
+    seen = []
+    kernel.bus.on(Happened, lambda event: seen.append(threading.get_ident()), thread=True)
+    await kernel.bus.publish(Happened())
+
+    assert seen
+    assert seen != [threading.get_ident()]
+
+
+async def test_a_recording_shows_kind_parent_and_outcome(kernel_factory):
+    kernel = await kernel_factory()
+
+    async def answers(event):
+        await kernel.bus.publish(HappenedTwice(2))
+
+    kernel.bus.on(Layers, adds("x"))
+    kernel.bus.on(Tick and Happened, answers, once=True)
+    with record(kernel.bus) as recording:
+        await kernel.bus.apply(Layers(()))
+        await kernel.bus.publish(Happened(1))
+        await kernel.bus.emit(Tick(1))
+    layers, happened, twice, tick = recording.entries
+
+    assert [e.outcome for e in recording.entries] == ["ok"] * 4
+    assert (layers.parent, happened.parent, tick.parent) == (0, 0, 0)
+    assert (twice.parent, twice.origin) == (happened.seq, "application")
+    assert layers.handlers[0][0::2] == ("application", "ok")
+    recording.assert_order(Layers, Happened(1), HappenedTwice)
+    with pytest.raises(AssertionError):
+        recording.assert_order(HappenedTwice, Layers)

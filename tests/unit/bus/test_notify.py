@@ -1,0 +1,449 @@
+"""Notifications: isolation, quarantine, re-entrancy, deadlines, cancellation: §5.3, §5.4, §6."""
+
+from __future__ import annotations
+
+import asyncio
+
+import anyio
+import pytest
+
+from runbus.errors import (
+    BusClosed,
+    HandlerCancelled,
+    HandlerTimeout,
+    HookError,
+    RecursionLimit,
+    WouldDeadlock,
+)
+from runbus.events import HandlerFailed, Notify, PluginQuarantined, PluginReleased
+from runbus.kernel import Kernel
+from runbus.testing import FakeClock, FakePlugin, fail_next, idle, record
+
+
+class A(Notify, frozen=True):
+    number: int = 0
+
+
+class B(Notify, frozen=True):
+    number: int = 0
+
+
+class Quick(Notify, frozen=True):
+    deadline_s = 2.0
+
+
+async def breaks(event):
+    raise ZeroDivisionError("oh")
+
+
+async def test_one_failing_handler_hurts_nobody_and_is_in_the_receipt(kernel_factory, caplog):
+    before, after = FakePlugin("before", {A: None}), FakePlugin("after", {A: None})
+    failed = FakePlugin("failed", {HandlerFailed: None})
+    kernel = await kernel_factory(before, FakePlugin("bad", {A: breaks}), after, failed)
+    receipt = await kernel.bus.publish(A(1))
+
+    assert before.seen == after.seen == [A(1)]
+    assert receipt.handled == 2
+    (error,) = receipt.errors
+    assert (error.plugin, error.hook, error.event) == ("bad", "breaks", "A")
+    assert isinstance(error.__cause__, ZeroDivisionError)
+    (event,) = failed.seen
+    assert (event.plugin, event.event, event.seq, event.failures) == ("bad", "A", receipt.seq, 1)
+    assert "ZeroDivisionError" in event.error
+    assert caplog.text.count("Traceback") == 1
+
+
+async def test_failures_of_those_who_hear_of_failures_are_only_logged(kernel_factory, caplog):
+    kernel = await kernel_factory(FakePlugin("bad", {A: breaks, HandlerFailed: breaks}))
+    with record(kernel.bus) as recording:
+        await kernel.bus.publish(A())
+
+    assert len(recording.of(HandlerFailed)) == 1
+    assert caplog.text.count("ZeroDivisionError: oh") >= 2
+
+
+async def test_five_failures_in_a_row_put_a_plugin_into_quarantine(kernel_factory):
+    other = FakePlugin("other", {PluginQuarantined: None, PluginReleased: None})
+    bad = FakePlugin("bad", {A: breaks, B: None})
+    kernel = await kernel_factory(bad, other)
+    receipts = [await kernel.bus.publish(A(n)) for n in range(7)]
+    await kernel.bus.publish(B())
+
+    assert [len(receipt.errors) for receipt in receipts] == [1, 1, 1, 1, 1, 0, 0]
+    assert bad.seen == []
+    assert [(e.plugin, e.failures) for e in other.seen] == [("bad", 5)]
+    assert kernel.health().plugins["bad"].state.value == "quarantined"
+    assert not kernel.health().healthy
+
+    kernel.release("bad")
+    await kernel.bus.publish(B())
+    await idle(kernel.bus)
+    assert bad.seen == [B()]
+    assert other.seen[-1] == PluginReleased(plugin="bad")
+
+
+async def test_a_success_begins_the_count_anew(kernel_factory):
+    bad = FakePlugin("bad", {A: None})
+    kernel = await kernel_factory(bad)
+    for _ in range(3):
+        for _ in range(4):
+            fail_next(kernel.bus, bad._note, ValueError("no"))
+            await kernel.bus.publish(A())
+        await kernel.bus.publish(A())
+
+    assert kernel.health().plugins["bad"].state.value == "started"
+    assert len(bad.seen) == 3
+
+
+async def test_a_handler_subscribed_during_quarantine_is_skipped_until_the_release(kernel_factory):
+    bad = FakePlugin("bad", {A: breaks})
+    kernel = await kernel_factory(bad)
+    for _ in range(5):
+        await kernel.bus.publish(A())
+    seen = []
+    bad.scope.on(B, seen.append)
+    await kernel.bus.publish(B(1))
+    kernel.release("bad")
+    await kernel.bus.publish(B(2))
+
+    assert seen == [B(2)]
+
+
+async def test_the_failure_of_a_critical_plugin_reaches_the_publisher_after_the_others(
+    kernel_factory,
+):
+    after = FakePlugin("after", {A: None})
+    kernel = await kernel_factory(FakePlugin("vital", {A: breaks}, critical=True), after)
+
+    with pytest.raises(HookError, match="plugin 'vital'"):
+        await kernel.bus.publish(A())
+    assert after.seen == [A()]
+
+
+async def test_a_cancellation_by_nobody_is_an_ordinary_failure(kernel_factory):
+    async def stray(event):
+        raise asyncio.CancelledError
+
+    after = FakePlugin("after", {A: None})
+    kernel = await kernel_factory(FakePlugin("bad", {A: stray}), after)
+    receipt = await kernel.bus.publish(A())
+
+    assert isinstance(receipt.errors[0], HandlerCancelled)
+    assert after.seen == [A()]
+
+
+@pytest.mark.parametrize("how", ["task", "scope"])
+async def test_a_cancelled_publisher_ends_the_running_handler_and_skips_the_rest(
+    kernel_factory, how
+):
+    started = asyncio.Event()
+    log = []
+
+    async def waits(event):
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            log.append("cut")
+
+    async def queues(event):
+        await kernel.bus.publish(A(2))
+
+    after = FakePlugin("after", {A: None})
+    kernel = await kernel_factory(
+        FakePlugin("q", {A: queues}), FakePlugin("waits", {A: waits}), after
+    )
+    with record(kernel.bus) as recording:
+        if how == "task":
+            task = asyncio.create_task(kernel.bus.publish(A(1)))
+            await started.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        else:
+            async with anyio.create_task_group() as group:
+                group.start_soon(kernel.bus.publish, A(1))
+                await started.wait()
+                group.cancel_scope.cancel()
+
+    assert log == ["cut"]
+    assert after.seen == []
+    outer, queued = recording.entries
+    assert outer.outcome == "cancelled"
+    assert [verdict for *_, verdict in outer.handlers] == ["ok", "cancelled", "skipped"]
+    assert queued.outcome == "dropped"
+    assert kernel.bus.is_idle
+
+
+async def test_keyboard_interrupt_passes_through_and_leaves_the_books_in_order(kernel_factory):
+    async def interrupts(event):
+        raise KeyboardInterrupt
+
+    kernel = await kernel_factory(FakePlugin("bad", {A: interrupts}))
+    coroutine = kernel.bus.publish(A())
+    with pytest.raises(KeyboardInterrupt):
+        await coroutine
+
+    assert kernel.bus.is_idle
+    receipt = await kernel.bus.publish(B())
+    assert receipt.seq
+
+
+async def test_another_type_is_published_at_once_and_the_same_type_after_this_one(kernel_factory):
+    log = []
+
+    async def first(event):
+        log.append(f"first {event.number}")
+        if event.number == 1:
+            receipt = await kernel.bus.publish(A(2))
+            log.append(f"queued={receipt.queued}")
+            await kernel.bus.publish(A(3))
+            await kernel.bus.publish(B(9))
+
+    async def second(event):
+        log.append(f"second {event.number}")
+        if event.number == 2:
+            await kernel.bus.publish(A(4))
+
+    async def other(event):
+        log.append(f"other {event.number}")
+
+    kernel = await kernel_factory(FakePlugin("p", {A: first, B: other}))
+    kernel.bus.on(A, second)
+    receipt = await kernel.bus.publish(A(1))
+
+    assert log == [
+        "first 1", "queued=True", "other 9", "second 1",
+        "first 2", "second 2", "first 3", "second 3", "first 4", "second 4",
+    ]  # fmt: skip
+    assert not receipt.queued
+    assert await receipt is receipt
+
+
+async def test_an_event_queued_through_another_type_is_not_lost(kernel_factory):
+    seen = []
+
+    async def on_a(event):
+        seen.append(event)
+        if event.number < 3:
+            await kernel.bus.publish(B(event.number))
+
+    async def on_b(event):
+        seen.append(event)
+        await kernel.bus.publish(A(event.number + 1))
+
+    kernel = await kernel_factory(FakePlugin("p", {A: on_a, B: on_b}))
+    await kernel.bus.publish(A(1))
+
+    assert seen == [A(1), B(1), A(2), B(2), A(3)]
+
+
+@pytest.mark.parametrize("event", [A(0), B(0)])
+async def test_recursion_stops_at_sixteen_and_is_the_failure_of_a_handler(kernel_factory, event):
+    depths = []
+
+    async def on_a(event):
+        depths.append(event.number)
+        await kernel.bus.publish(B(event.number + 1))
+
+    async def on_b(event):
+        depths.append(event.number)
+        await kernel.bus.publish((A if type(event) is B else B)(event.number + 1))
+
+    async def itself(event):
+        depths.append(event.number)
+        await kernel.bus.publish(A(event.number + 1))
+
+    handlers = {A: on_a, B: on_b} if isinstance(event, A) else {A: itself, B: on_b}
+    kernel = await kernel_factory(FakePlugin("p", handlers))
+    with record(kernel.bus) as recording:
+        await kernel.bus.publish(event)
+
+    assert max(depths) == 15
+    (failed,) = recording.of(HandlerFailed)
+    assert failed.error.startswith("RecursionLimit")
+    assert kernel.bus.is_idle
+
+
+async def test_a_recursion_error_names_the_chain():
+    error = RecursionLimit(16, ("A", "B", "A"))
+
+    assert str(error) == "more than 16 events caused one another: A > B > A"
+
+
+async def test_awaiting_the_receipt_of_a_queued_event_inside_its_cause_would_deadlock(
+    kernel_factory,
+):
+    receipts = []
+
+    async def impatient(event):
+        if event.number == 1:
+            receipts.append(await kernel.bus.publish(A(2)))
+            await receipts[0]
+
+    kernel = await kernel_factory(FakePlugin("p", {A: impatient}))
+    receipt = await kernel.bus.publish(A(1))
+
+    assert isinstance(receipt.errors[0].__cause__, WouldDeadlock)
+    assert (await receipts[0]).handled == 1
+
+
+async def test_a_task_started_by_a_handler_is_caused_but_not_nested(kernel_factory):
+    done = asyncio.Event()
+
+    async def later():
+        receipt = await kernel.bus.publish(A(2))
+        assert not receipt.queued
+        done.set()
+
+    tasks = []
+
+    async def spawns(event):
+        if event.number == 1:
+            tasks.append(asyncio.create_task(later()))
+
+    kernel = await kernel_factory(FakePlugin("p", {A: spawns}))
+    with record(kernel.bus) as recording:
+        await kernel.bus.publish(A(1))
+        await done.wait()
+
+    first, second = recording.entries
+    assert second.parent == first.seq
+
+
+async def test_a_handler_over_its_own_limit_is_cancelled_and_the_next_one_runs(kernel_factory):
+    clock = FakeClock()
+    log = []
+
+    async def hangs(event):
+        try:
+            await asyncio.Event().wait()
+        finally:
+            log.append("cut")
+
+    kernel = await kernel_factory(timers=clock)
+    kernel.bus.on(A, hangs, timeout=0.5)
+    kernel.bus.on(A, lambda event: log.append("next"))
+    task = asyncio.create_task(kernel.bus.publish(A()))
+    await clock.advance(0.4)
+    assert log == []
+    await clock.advance(0.2)
+    receipt = await task
+
+    assert log == ["cut", "next"]
+    assert isinstance(receipt.errors[0], HandlerTimeout)
+    assert receipt.errors[0].timeout_s == 0.5
+    assert task.cancelling() == 0
+
+
+@pytest.mark.parametrize(("event", "limit_s"), [(A(), 30.0), (Quick(), 2.0)])
+async def test_a_handler_over_the_limit_of_its_event_class_is_cancelled(
+    kernel_factory, event, limit_s
+):
+    clock = FakeClock()
+    after = FakePlugin("after", {type(event): None})
+
+    async def hangs(event):
+        await asyncio.Event().wait()
+
+    kernel = await kernel_factory(FakePlugin("bad", {type(event): hangs}), after, timers=clock)
+    task = asyncio.create_task(kernel.bus.publish(event))
+    await clock.advance(limit_s * 0.99)
+    assert not task.done()
+    await clock.advance(limit_s * 0.08)
+    receipt = await task
+
+    assert isinstance(receipt.errors[0], HandlerTimeout)
+    assert after.seen == [event]
+
+
+async def test_the_inner_handler_is_blamed_when_a_nested_publish_hangs(kernel_factory):
+    clock = FakeClock()
+
+    async def hangs(event):
+        await asyncio.Event().wait()
+
+    async def outer(event):
+        receipt = await kernel.bus.publish(B())
+        assert isinstance(receipt.errors[0], HandlerTimeout)
+        assert receipt.errors[0].plugin == "inner"
+
+    kernel = await kernel_factory(
+        FakePlugin("outer", {A: outer}), FakePlugin("inner", {B: hangs}), timers=clock
+    )
+    task = asyncio.create_task(kernel.bus.publish(A()))
+    await clock.advance(33)
+    receipt = await task
+
+    assert receipt.errors == ()
+
+
+async def test_a_handler_that_swallows_its_cancellation_is_cancelled_again(kernel_factory):
+    clock = FakeClock()
+    swallowed = 0
+
+    async def stubborn(event):
+        nonlocal swallowed
+        while swallowed < 3:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                swallowed += 1
+        await asyncio.Event().wait()
+
+    kernel = await kernel_factory(timers=clock)
+    kernel.bus.on(A, stubborn, timeout=1.0)
+    task = asyncio.create_task(kernel.bus.publish(A()))
+    await clock.advance(5)
+    receipt = await task
+
+    assert swallowed == 3
+    assert isinstance(receipt.errors[0], HandlerTimeout)
+
+
+async def test_an_outer_timeout_wins_over_a_handler(kernel_factory):
+    async def hangs(event):
+        await asyncio.Event().wait()
+
+    kernel = await kernel_factory(FakePlugin("bad", {A: hangs}))
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await kernel.bus.publish(A())
+    with anyio.move_on_after(0.01) as scope:
+        await kernel.bus.publish(A())
+    assert scope.cancelled_caught
+
+
+async def test_a_slow_sync_handler_is_counted_and_warned_of_once(kernel_factory, caplog):
+    clock = FakeClock()
+
+    def slow(event):
+        clock._now_ns += 60_000_000
+
+    kernel = await kernel_factory(timers=clock)
+    subscription = kernel.bus.on(A, slow)
+    await kernel.bus.publish(A())
+    await kernel.bus.publish(A())
+
+    statistics = subscription.statistics()
+    assert (statistics.calls, statistics.slow) == (2, 2)
+    assert statistics.max_ms == pytest.approx(60)
+    assert caplog.text.count("held the event loop for 60 ms") == 1
+
+
+async def test_publish_outside_of_the_life_of_the_kernel_is_refused():
+    kernel = Kernel()
+    with pytest.raises(BusClosed, match="new"):
+        await kernel.bus.publish(A())
+    async with kernel:
+        pass
+    with pytest.raises(BusClosed, match="closed"):
+        await kernel.bus.publish(A())
+
+
+async def test_a_receipt_reads_well(kernel_factory):
+    kernel = await kernel_factory()
+    receipt = await kernel.bus.publish(A())
+
+    assert repr(receipt) == f"<Receipt {receipt.seq}: 0 handled, 0 failed>"

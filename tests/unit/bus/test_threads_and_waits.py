@@ -1,0 +1,288 @@
+"""Other threads, other processes, and waiting for one event: §5.9, §6."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import threading
+
+import pytest
+
+from runbus.bus import _threads
+from runbus.errors import BusClosed, WouldDeadlock, WrongKind, WrongLoop
+from runbus.events import Notify, Pipeline, Stream
+from runbus.kernel import Kernel
+from runbus.testing import FakeClock, FakePlugin, idle, record
+
+
+class Fact(Notify, frozen=True):
+    number: int = 0
+
+
+class Tick(Stream, frozen=True):
+    number: int = 0
+
+
+class Ask(Pipeline[int], frozen=True):
+    pass
+
+
+async def test_events_of_a_thread_arrive_in_their_order(kernel_factory):
+    seen = FakePlugin("seen", {Fact: None})
+    kernel = await kernel_factory(seen)
+
+    def work():
+        return [kernel.bus.publish_from_thread(Fact(number)) for number in range(500)]
+
+    async with kernel.bus.stream(Tick, maxsize=10):
+        assert all(await asyncio.to_thread(work))
+        await idle(kernel.bus)
+
+    assert seen.seen == [Fact(number) for number in range(500)]
+
+
+async def test_streams_and_facts_of_several_threads_all_arrive(kernel_factory):
+    kernel = await kernel_factory()
+
+    def work():
+        for number in range(300):
+            assert kernel.bus.publish_from_thread(Tick(number), timeout=10)
+
+    async with kernel.bus.stream(Tick, maxsize=2000) as stream:
+        await asyncio.gather(*(asyncio.to_thread(work) for _ in range(4)))
+        await asyncio.sleep(0)
+        got = await stream.batch()
+        while len(got) < 1200:
+            got += await stream.batch()
+
+    assert len(got) == 1200
+
+
+async def test_a_full_inbox_makes_the_thread_wait_and_then_says_no(kernel_factory, monkeypatch):
+    monkeypatch.setattr(_threads, "INBOX_LIMIT", 3)
+    kernel = await kernel_factory()
+    results = []
+
+    def work():
+        results.extend(kernel.bus.publish_from_thread(Fact(n), timeout=0.01) for n in range(4))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()  # which blocks the event loop, so nothing is pumped
+
+    assert results == [True, True, True, False]
+    assert kernel.health().inbox_refused == 1
+    await idle(kernel.bus)
+    assert await asyncio.to_thread(kernel.bus.publish_from_thread, Fact(5))
+
+
+async def test_a_thread_that_waits_for_room_goes_on_when_there_is_some(kernel_factory, monkeypatch):
+    monkeypatch.setattr(_threads, "INBOX_LIMIT", 2)
+    seen = FakePlugin("seen", {Fact: None})
+    kernel = await kernel_factory(seen)
+
+    def work():
+        return [kernel.bus.publish_from_thread(Fact(n), timeout=10) for n in range(50)]
+
+    assert all(await asyncio.to_thread(work))
+    await idle(kernel.bus)
+    assert len(seen.seen) == 50
+
+
+async def test_an_event_published_while_the_loop_is_blocked_is_delivered_later(kernel_factory):
+    seen = FakePlugin("seen", {Fact: None})
+    kernel = await kernel_factory(seen)
+    thread = threading.Thread(target=kernel.bus.publish_from_thread, args=[Fact(1)])
+    thread.start()
+    thread.join()
+
+    assert seen.seen == []
+    await idle(kernel.bus)
+    assert seen.seen == [Fact(1)]
+
+
+async def test_the_thread_of_the_event_loop_is_refused(kernel_factory):
+    kernel = await kernel_factory()
+
+    with pytest.raises(WouldDeadlock):
+        kernel.bus.publish_from_thread(Fact())
+
+
+async def test_requests_cannot_come_from_threads(kernel_factory):
+    kernel = await kernel_factory()
+
+    with pytest.raises(WrongKind):
+        await asyncio.to_thread(kernel.bus.publish_from_thread, Ask(1))
+
+
+async def test_other_verbs_from_a_thread_name_the_right_one(kernel_factory):
+    kernel = await kernel_factory()
+
+    with pytest.raises(WrongLoop) as caught:
+        await asyncio.to_thread(kernel.bus.emit_nowait, Tick())
+    assert "publish_from_thread" in caught.value.hint
+    with pytest.raises(WrongLoop):
+        await asyncio.to_thread(lambda: asyncio.run(kernel.bus.publish(Fact())))
+
+
+async def test_threads_are_refused_before_and_after():
+    kernel = Kernel()
+    with pytest.raises(BusClosed, match="new"):
+        await asyncio.to_thread(kernel.bus.publish_from_thread, Fact())
+    async with kernel:
+        pass
+    with pytest.raises(BusClosed, match="closed"):
+        await asyncio.to_thread(kernel.bus.publish_from_thread, Fact())
+
+
+async def test_what_a_thread_published_last_is_pumped_before_the_end():
+    seen = FakePlugin("seen", {Fact: None})
+    async with Kernel(plugins=[seen]) as kernel:
+        thread = threading.Thread(target=kernel.bus.publish_from_thread, args=[Fact(1)])
+        thread.start()
+        thread.join()
+
+    assert seen.seen == [Fact(1)]
+
+
+async def test_a_failing_dispatch_does_not_stop_the_inbox(kernel_factory, caplog):
+    async def breaks(event):
+        raise ValueError("no")
+
+    seen = FakePlugin("seen", {Fact: None})
+    vital = FakePlugin("vital", {Fact: breaks}, critical=True)
+    kernel = await kernel_factory(vital, seen)
+    for number in range(3):
+        await asyncio.to_thread(kernel.bus.publish_from_thread, Fact(number))
+    await idle(kernel.bus)
+
+    assert len(seen.seen) == 3
+    assert "could not be delivered" in caplog.text
+
+
+async def test_a_forked_child_is_refused_and_the_parent_goes_on(kernel_factory):
+    kernel = await kernel_factory()
+    read_end, write_end = os.pipe()
+    child = os.fork()
+    if not child:
+        told = b""
+        for call in (
+            lambda: kernel.bus.publish_from_thread(Fact()),
+            lambda: kernel.bus.emit_nowait(Tick()),
+            lambda: kernel.bus.publish(Fact()).send(None),
+        ):
+            try:
+                call()
+            except WrongLoop as error:
+                told += error.where.encode() + b" "
+        os.write(write_end, told)
+        os._exit(0)
+    os.close(write_end)
+    with open(read_end, "rb") as file:
+        told = await asyncio.to_thread(file.read)
+    os.waitpid(child, 0)
+
+    assert told == b"fork fork fork "
+    assert (await kernel.bus.publish(Fact())).seq
+
+
+async def test_a_wait_begins_when_it_is_called(kernel_factory):
+    kernel = await kernel_factory()
+    waiting = kernel.bus.wait_for(Fact, lambda event: event.number > 1)
+    await kernel.bus.publish(Fact(1))
+    await kernel.bus.publish(Fact(2))
+    await kernel.bus.publish(Fact(3))
+
+    assert await waiting == Fact(2)
+    assert kernel.bus.waiting == 0
+
+
+async def test_streams_can_be_waited_for(kernel_factory):
+    kernel = await kernel_factory()
+    waiting = kernel.bus.wait_for(Tick)
+    kernel.bus.emit_nowait(Tick(1))
+
+    assert await waiting == Tick(1)
+
+
+async def test_a_wait_can_look_back(kernel_factory):
+    kernel = await kernel_factory()
+    receipt = await kernel.bus.publish(Fact(1))
+    await kernel.bus.publish(Fact(2))
+
+    assert await kernel.bus.wait_for(Fact, since=receipt.seq) == Fact(2)
+    assert await kernel.bus.wait_for(Fact, since=0) == Fact(1)
+
+
+async def test_a_wait_that_takes_too_long_ends_with_timeout_error(kernel_factory):
+    clock = FakeClock()
+    kernel = await kernel_factory(timers=clock)
+    waiting = kernel.bus.wait_for(Fact, timeout=5)
+    await clock.advance(5)
+
+    with pytest.raises(TimeoutError):
+        await waiting
+    assert kernel.bus.waiting == 0
+
+
+async def test_an_error_of_the_predicate_goes_to_the_waiter_and_not_to_the_publisher(
+    kernel_factory,
+):
+    kernel = await kernel_factory()
+    waiting = kernel.bus.wait_for(Fact, lambda event: 1 / 0)
+    receipt = await kernel.bus.publish(Fact())
+
+    assert receipt.errors == ()
+    with pytest.raises(ZeroDivisionError):
+        await waiting
+
+
+async def test_a_wait_is_forgotten_when_it_is_dropped_or_cancelled(kernel_factory):
+    kernel = await kernel_factory()
+    waiting = kernel.bus.wait_for(Fact, timeout=60)
+    del waiting
+    gc.collect()
+    assert kernel.bus.waiting == 0
+
+    async def waits():
+        await kernel.bus.wait_for(Fact)
+
+    task = asyncio.create_task(waits())
+    await asyncio.sleep(0)
+    assert kernel.bus.waiting == 1
+    task.cancel()
+    await asyncio.wait([task])
+    del task
+    gc.collect()
+    assert kernel.bus.waiting == 0
+
+
+async def test_a_wait_ends_with_bus_closed_when_the_kernel_does():
+    async with Kernel() as kernel:
+        waiting = kernel.bus.wait_for(Fact)
+
+    with pytest.raises(BusClosed):
+        await waiting
+
+
+async def test_only_what_can_happen_can_be_waited_for(kernel_factory):
+    kernel = await kernel_factory()
+
+    with pytest.raises(WrongKind):
+        kernel.bus.wait_for(Ask)
+
+
+async def test_an_event_from_a_thread_knows_its_cause(kernel_factory):
+    kernel = await kernel_factory()
+
+    async def works(event):
+        await asyncio.to_thread(kernel.bus.publish_from_thread, Tick(1))
+
+    kernel.bus.on(Fact, works)
+    with record(kernel.bus) as recording:
+        await kernel.bus.publish(Fact())
+        await idle(kernel.bus)
+
+    fact, tick = recording.entries
+    assert tick.parent == fact.seq

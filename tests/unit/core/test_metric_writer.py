@@ -1,0 +1,465 @@
+"""What `log` takes, what it refuses, and what it says then."""
+
+from __future__ import annotations
+
+import decimal
+import enum
+import fractions
+import gc
+import math
+import os
+import struct
+import sys
+import threading
+import time
+import types
+import weakref
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from runbus._core import MetricReader, MetricWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> Iterator[MetricWriter]:
+    writer = MetricWriter(tmp_path / "journal")
+    yield writer
+    writer.close()
+
+
+def points(writer: MetricWriter) -> list[tuple[str, int, float]]:
+    columns = MetricReader(writer.path).poll()
+    if columns is None:
+        return []
+    count = len(columns)
+    names = [columns.names[index] for index in struct.unpack(f"<{count}I", columns.series)]
+    steps = struct.unpack(f"<{count}q", columns.steps)
+    values = struct.unpack(f"<{count}d", columns.values)
+    return list(zip(names, steps, values, strict=True))
+
+
+def test_every_way_to_log_a_point_is_the_same(writer: MetricWriter) -> None:
+    writer.log("loss", 0.5, 3)
+    writer.log("loss", value=0.5, step=3)
+    writer.log({"loss": 0.5}, step=3)
+    writer.series("loss").append(0.5, 3)
+    writer.series("loss").append(value=0.5, step=3)
+
+    assert points(writer) == [("loss", 3, 0.5)] * 5
+    assert (writer.accepted, writer.dropped, writer.last_error) == (5, 0, None)
+
+
+def test_the_automatic_step_follows_the_last_one(writer: MetricWriter) -> None:
+    writer.log("a", 1.0)
+    writer.log({"a": 1.0, "b": 1.0})
+    writer.log("a", 1.0, 10)
+    writer.series("b").append(1.0)
+    writer.log("a", 1.0, None)
+
+    assert [step for _, step, _ in points(writer)] == [0, 1, 1, 10, 11, 12]
+
+
+class Half:
+    def __float__(self) -> float:
+        return 0.5
+
+
+class Index:
+    def __index__(self) -> int:
+        return 7
+
+
+class Color(enum.IntEnum):
+    RED = 4
+
+
+class Loss(float):
+    def __float__(self) -> float:
+        raise AssertionError("a float is taken as it is")
+
+
+@pytest.mark.parametrize(
+    ("value", "stored"),
+    [
+        (3, 3.0),
+        (True, 1.0),
+        (-(2**53), -(2.0**53)),
+        (2**60, 2.0**60),
+        (Half(), 0.5),
+        (Index(), 7.0),
+        (Color.RED, 4.0),
+        (Loss(1.5), 1.5),
+        (decimal.Decimal("0.25"), 0.25),
+        (fractions.Fraction(1, 4), 0.25),
+        (np.float64(0.1), 0.1),
+        (np.float32(0.5), 0.5),
+        (np.float16(0.5), 0.5),
+        (np.int8(-3), -3.0),
+        (np.uint64(2**63), 2.0**63),
+        (np.bool_(True), 1.0),
+        (np.array(0.5), 0.5),
+        (np.array([0.5], dtype=np.float32), 0.5),
+        (np.array([[3]]), 3.0),
+    ],
+    ids=lambda value: f"{type(value).__name__}-{value}",
+)
+def test_numbers_of_all_kinds_are_taken(writer: MetricWriter, value: Any, stored: float) -> None:
+    writer.log("x", value, 1)
+    writer.log({"x": value}, step=1)
+    writer.log({"x": value, "y": {"x": value}}, step=1)
+    writer.series("x").append(value, 1)
+
+    assert {found for *_, found in points(writer)} == {stored}
+    assert writer.accepted == 5
+
+
+class Broken:
+    def __float__(self) -> float:
+        raise RuntimeError("the device is gone")
+
+
+class Impatient:
+    def __float__(self) -> float:
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "text"),
+    [
+        ("0.5", TypeError, "metric 'x' must be a number, not str"),
+        (b"0.5", TypeError, "metric 'x' must be a number, not bytes"),
+        (None, TypeError, "metric 'x' must be a number, not NoneType"),
+        ([0.5], TypeError, "metric 'x' must be a number, not list"),
+        (1j, TypeError, "metric 'x' must be a number, not complex"),
+        (np.complex128(1j), TypeError, "metric 'x' .*not a real number"),
+        (np.str_("0.5"), TypeError, "metric 'x'"),
+        (np.array([1.0, 2.0]), TypeError, r"metric 'x' \(ndarray\) cannot be converted"),
+        (np.array([]), TypeError, r"metric 'x' \(ndarray\)"),
+        (Broken(), TypeError, "metric 'x'.*the device is gone"),
+        (2**53 + 1, OverflowError, "metric 'x' is an int that no double"),
+        (-(2**64) - 1, OverflowError, "metric 'x'"),
+        (np.int64(2**53 + 1), OverflowError, "metric 'x'"),
+        (fractions.Fraction(10**400), OverflowError, "metric 'x'"),
+        (Impatient(), KeyboardInterrupt, "^$"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_is_no_number_raises_naming_the_metric(
+    writer: MetricWriter, value: Any, error: type[BaseException], text: str
+) -> None:
+    series = writer.series("x")
+    with pytest.raises(error, match=text):
+        writer.log("x", value)
+    with pytest.raises(error, match=text):
+        writer.log({"good": 1.0, "x": value})
+    with pytest.raises(error, match=text):
+        series.append(value)
+
+    assert (writer.accepted, points(writer)) == (0, [])
+
+
+def test_the_cause_of_a_failed_conversion_is_kept(writer: MetricWriter) -> None:
+    with pytest.raises(TypeError) as raised:
+        writer.log("x", Broken())  # type: ignore[arg-type,call-overload,unused-ignore]
+    assert isinstance(raised.value.__cause__, RuntimeError)
+
+
+@pytest.mark.parametrize(
+    ("step", "error", "text"),
+    [
+        (1.0, TypeError, "step must be an int, not float"),
+        ("1", TypeError, "step must be an int, not str"),
+        (True, TypeError, "step must be an int, not bool"),
+        (2**63, OverflowError, "step must fit into 64 bits"),
+        (-(2**63) - 1, OverflowError, "step must fit into 64 bits"),
+    ],
+)
+def test_a_wrong_step_raises(
+    writer: MetricWriter, step: Any, error: type[Exception], text: str
+) -> None:
+    calls: list[Callable[[], object]] = [
+        lambda: writer.log("x", 1.0, step),
+        lambda: writer.log("x", 1.0, step=step),
+        lambda: writer.log({"x": 1.0}, step=step),
+        lambda: writer.series("x").append(1.0, step),
+    ]
+    for call in calls:
+        with pytest.raises(error, match=text):
+            call()
+    assert writer.accepted == 0
+
+
+def test_steps_of_numpy_are_ints(writer: MetricWriter) -> None:
+    writer.log("x", 1.0, np.int32(5))
+    assert points(writer) == [("x", 5, 1.0)]
+
+
+def test_no_automatic_step_follows_the_greatest(writer: MetricWriter) -> None:
+    writer.log("x", 1.0, 2**63 - 1)
+    with pytest.raises(OverflowError, match="pass step="):
+        writer.log("x", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("", "must not be empty"),
+        ("ä" * 513, "1026 bytes of UTF-8: the limit is 1024"),
+        ("a\ud800", r"'a\\ud800' holds a lone surrogate"),
+    ],
+    ids=["empty", "long", "surrogate"],
+)
+def test_a_wrong_name_raises(writer: MetricWriter, name: str, text: str) -> None:
+    calls: list[Callable[[], object]] = [
+        lambda: writer.log(name, 1.0),
+        lambda: writer.log({"good": 1.0, name: 1.0}),
+        lambda: writer.log({"good": {name: 1.0}}),
+        lambda: writer.series(name),
+    ]
+    for call in calls[: 2 if "limit" in text else 4]:
+        with pytest.raises(ValueError, match=text):
+            call()
+    assert writer.accepted == 0
+
+
+def test_names_are_any_text(writer: MetricWriter) -> None:
+    names = ["x" * 1024, "größe", "a b", "\0", "损失", "🙂", "train/loss"]
+    for name in names:
+        writer.log(name, 1.0)
+    assert [name for name, *_ in points(writer)] == names
+
+
+def test_equal_names_of_different_objects_are_one_series(writer: MetricWriter) -> None:
+    class Text(str):
+        __slots__ = ()
+
+    for name in ("loss", "".join(["lo", "ss"]), Text("loss"), np.str_("loss")):
+        writer.log(name, 1.0)
+        writer.log({name: 1.0})
+    assert MetricReader(writer.path).summary()["loss"][0] == 8
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ((5, 1.0), "a metric name or a mapping of names to numbers, not int"),
+        (([("x", 1.0)],), "not list"),
+        (("x",), "metric 'x' must be a number, not NoneType"),
+        (({"x": 1.0}, 3), "pass the step as step="),
+        (({1: 1.0},), "metric names must be str, not int"),
+        (({"a": {2: 1.0}},), "metric names must be str, not int"),
+        ((), "required positional argument"),
+        (("x", 1.0, 2, 3), "positional arguments"),
+    ],
+)
+def test_wrong_arguments_raise(writer: MetricWriter, arguments: Any, text: str) -> None:
+    if arguments and len(arguments) == 2 and isinstance(arguments[0], int):
+        text = "a metric name|no value beside a mapping"
+    with pytest.raises(TypeError, match=text):
+        writer.log(*arguments)
+    assert writer.accepted == 0
+
+
+def test_nested_mappings_are_flattened(writer: MetricWriter) -> None:
+    nested = {"a": {"b": 1, "c": {"d": 2}}, "e": 3, "f": {}}
+    writer.log(nested, step=5)
+    writer.log(OrderedDict(x=1.0), step=6)
+    writer.log(types.MappingProxyType({"x": 2.0}), step=7)
+
+    expected = [("a/b", 5, 1), ("a/c/d", 5, 2), ("e", 5, 3), ("x", 6, 1), ("x", 7, 2)]
+    assert points(writer) == expected
+
+
+def test_a_mapping_that_contains_itself_or_a_name_twice_raises(writer: MetricWriter) -> None:
+    endless: dict[str, Any] = {}
+    endless["a"] = endless
+    with pytest.raises(ValueError, match="nested more than 32 deep"):
+        writer.log(endless)
+    with pytest.raises(ValueError, match="'a/b' occurs twice"):
+        writer.log({"a": {"b": 1.0}, "a/b": 2.0})
+    assert writer.accepted == 0
+
+
+def test_an_empty_mapping_logs_nothing(writer: MetricWriter) -> None:
+    writer.log({})
+    writer.log("x", 1.0)
+    assert points(writer) == [("x", 0, 1.0)]
+
+
+def test_dicts_of_the_same_keys_in_another_order_keep_their_values(writer: MetricWriter) -> None:
+    for _ in range(3):
+        writer.log({"a": 1.0, "b": 2.0}, step=0)
+        writer.log({"b": 2.0, "a": 1.0}, step=0)
+        writer.log({"a": 1.0}, step=0)
+        writer.log({"a": 1.0, "c": 3.0}, step=0)
+    expected = {"a": 1.0, "b": 2.0, "c": 3.0}
+    assert all(value == expected[name] for name, _, value in points(writer))
+    assert writer.accepted == 21
+
+
+def test_a_value_that_logs_or_changes_its_own_dict_does_no_harm(writer: MetricWriter) -> None:
+    class Meddler:
+        def __float__(self) -> float:
+            writer.log("inner", 1.0, 0)
+            values.clear()
+            values["other"] = 2.0
+            return 0.5
+
+    values: dict[str, Any] = {}
+    for _ in range(3):
+        values.clear()
+        values.update({"a": 1.0, "meddler": Meddler(), "z": 3.0})
+        writer.log(values, step=0)
+    writer.log("x", Meddler(), 0)
+    writer.log({"other": 2.0}, step=0)
+
+    found = points(writer)
+    row = [("inner", 0, 1.0), ("a", 0, 1.0), ("meddler", 0, 0.5), ("z", 0, 3.0)]
+    assert found == [*row * 3, ("inner", 0, 1.0), ("x", 0, 0.5), ("other", 0, 2.0)]
+
+
+def test_a_collector_run_in_the_middle_of_a_log_may_log(writer: MetricWriter) -> None:
+    class Cycle:
+        def __init__(self) -> None:
+            self.itself = self
+
+        def __del__(self) -> None:
+            writer.log("collected", 1.0, 0)
+
+    old = gc.get_threshold()
+    gc.set_threshold(1, 1, 1)
+    try:
+        for index in range(200):
+            Cycle()
+            writer.log({f"new-{index}": 1.0, "b": 2}, step=0)
+            writer.log(f"n-{index}", index, 0)
+    finally:
+        gc.set_threshold(*old)
+    gc.collect()
+    assert MetricReader(writer.path).summary()["collected"][0] == 200
+
+
+def test_a_flood_of_names_raises_and_the_known_ones_go_on(writer: MetricWriter) -> None:
+    for index in range(65_536):
+        writer.log(f"m{index}", 1.0)
+    with pytest.raises(ValueError, match="too many different metric names"):
+        writer.log("one more", 1.0)
+    with pytest.raises(ValueError, match="too many different metric names"):
+        writer.log({"m0": 1.0, "m1": 1.0})
+    writer.log("m7", 1.0)
+    assert writer.accepted == 65_537
+
+
+def test_threads_share_a_writer(writer: MetricWriter) -> None:
+    old = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+
+    def work(number: int) -> None:
+        for step in range(5_000):
+            writer.log(f"thread-{number}", float(step), step)
+            writer.log({"shared": 1.0, f"n{number}": 2.0}, step=step)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(old)
+
+    reader = MetricReader(writer.path)
+    assert writer.accepted == 60_000
+    for number in range(4):
+        steps, values, _ = reader.series(f"thread-{number}")
+        assert np.frombuffer(steps, np.int64).tolist() == list(range(5_000))
+        assert np.frombuffer(values, np.float64).tolist() == list(range(5_000))
+
+
+def test_a_subclass_takes_arguments_of_its_own(tmp_path: Path) -> None:
+    class Run(MetricWriter):
+        def __init__(self, path: Path, project: str, *, tags: list[str]) -> None:
+            self.project = project
+            self.tags = tags
+
+    run = Run(tmp_path / "journal", "digits", tags=["a"])
+    run.log("x", 1.0)
+
+    assert (run.project, run.tags, run.accepted) == ("digits", ["a"], 1)
+    with pytest.raises(TypeError, match="takes one argument"):
+        MetricWriter(tmp_path / "other", "digits")
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_closed_writer_refuses_and_keeps_its_counts(writer: MetricWriter) -> None:
+    series = writer.series("x")
+    series.append(1.0)
+    writer.close(2)
+    writer.close(0)
+    calls: list[Callable[[], object]] = [
+        lambda: writer.log("x", 1.0),
+        lambda: writer.log({"x": 1.0}),
+        lambda: writer.log({}),
+        lambda: series.append(1.0),
+    ]
+    for call in calls:
+        with pytest.raises(ValueError, match="finished run"):
+            call()
+    writer.sync()
+    assert (writer.closed, writer.accepted, writer.dropped) == (True, 1, 0)
+    assert MetricReader(writer.path).end_state == 2
+
+
+def test_files_that_exist_or_cannot_be_made_raise_their_own_error(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    MetricWriter(path).close()
+    with pytest.raises(FileExistsError) as raised:
+        MetricWriter(path)
+    assert raised.value.filename == str(path)
+    with pytest.raises(FileNotFoundError):
+        MetricWriter(tmp_path / "no" / "journal")
+    with pytest.raises(NotADirectoryError):
+        MetricWriter(path / "journal")
+    with pytest.raises(FileNotFoundError):
+        MetricReader(tmp_path / "no")
+    with pytest.raises(IsADirectoryError):
+        MetricReader(tmp_path)
+
+
+def test_reading_beside_a_writer(writer: MetricWriter) -> None:
+    reader = MetricReader(writer.path)
+    assert (reader.poll(), reader.is_live, reader.end_state) == (None, True, None)
+    assert reader.writer_pid == os.getpid()
+    assert 0 <= time.time_ns() - reader.created_ns < 10**10
+    writer.log("x", math.nan, 4)
+    writer.log("x", -1.0, 3)
+    columns = reader.poll()
+    assert columns is not None
+    assert len(columns) == 2
+    assert reader.poll() is None
+    count, last_step, last, least, greatest = reader.summary()["x"]
+    assert (count, last_step, last, least, greatest) == (2, 3, -1.0, -1.0, -1.0)
+    with pytest.raises(KeyError, match="unknown"):
+        reader.series("unknown")
+    writer.close()
+    assert (reader.is_live, reader.end_state, reader.poll()) == (False, 0, None)
+
+
+def test_a_run_that_keeps_its_series_is_collected(tmp_path: Path) -> None:
+    class Run(MetricWriter):
+        pass
+
+    run = Run(tmp_path / "journal")
+    run.loss = run.series("loss")  # type: ignore[attr-defined]
+    gone = weakref.ref(run)
+    del run
+    gc.collect()
+    assert gone() is None
+    assert not MetricReader(tmp_path / "journal").is_live

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import os
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runbus._ids import new_experiment_id, run_id_of, slug, split_run_id
+
+
+def test_ids_sort_by_the_time_they_were_made() -> None:
+    ids = [new_experiment_id(now) for now in (0.0, 1.0, 1e9, 2e9)]
+    assert sorted(ids) == ids
+
+
+def test_a_run_id_gives_back_its_experiment() -> None:
+    experiment_id = new_experiment_id()
+    assert split_run_id(run_id_of(experiment_id, 12)) == (experiment_id, 12)
+
+
+def test_what_is_no_run_id_is_none() -> None:
+    assert split_run_id("latest") is None
+    assert split_run_id(new_experiment_id()) is None
+    assert split_run_id("../../etc/passwd") is None
+
+
+@given(st.text())
+def test_a_slug_is_one_safe_folder_name(text: str) -> None:
+    name = slug(text)
+    assert name == os.path.basename(name)
+    assert name not in {"", ".", ".."}
+    assert not name.startswith(("-", "."))
+    assert "\0" not in name
+    assert len(name) <= 40

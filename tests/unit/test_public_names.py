@@ -1,0 +1,44 @@
+"""What `import runbus` offers is decided here, on purpose."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from pathlib import Path
+
+import pytest
+
+import runbus
+
+PACKAGES = ["abc", "bus", "config", "events", "experiment", "jobs", "kernel", "metrics", "plugins"]
+
+
+def test_every_public_name_can_be_had() -> None:
+    assert sorted(runbus.__all__) == runbus.__all__
+    for name in runbus.__all__:
+        assert getattr(runbus, name) is not None
+
+
+def test_type_checkers_see_the_names_that_are_imported_on_use() -> None:
+    tree = ast.parse(Path(runbus.__file__).read_text())
+    seen = {
+        alias.asname
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert set(runbus._HOMES) <= seen
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = runbus.nothing
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_names_of_a_package_are_sorted_and_there(package: str) -> None:
+    module = importlib.import_module(f"runbus.{package}")
+    names = module.__all__
+    assert len(set(names)) == len(names)
+    for name in names:
+        assert getattr(module, name) is not None
