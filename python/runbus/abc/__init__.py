@@ -3,11 +3,14 @@
 from runbus.abc.executor import Executor, JobRef, JobSpec, Observation, Request
 from runbus.abc.packager import Contents, Entry, Origin, Packager
 from runbus.abc.plugin import Plugin, PluginInfo, PluginState, Scope
+from runbus.abc.tunnel import Completed, Forward, Tunnel
 
 __all__ = [
+    "Completed",
     "Contents",
     "Entry",
     "Executor",
+    "Forward",
     "JobRef",
     "JobSpec",
     "Observation",
@@ -18,4 +21,5 @@ __all__ = [
     "PluginState",
     "Request",
     "Scope",
+    "Tunnel",
 ]
