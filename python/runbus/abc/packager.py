@@ -6,7 +6,15 @@ from abc import ABC, abstractmethod
 
 import msgspec
 
-__all__ = ["Contents", "Entry", "Origin", "Packager"]
+__all__ = [
+    "Contents",
+    "Entry",
+    "Origin",
+    "Package",
+    "PackageManifest",
+    "PackagedFile",
+    "Packager",
+]
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +67,56 @@ class Contents(msgspec.Struct, frozen=True, kw_only=True):
 
     entries: dict[bytes, Entry]
     origins: tuple[Origin, ...] = ()
+
+
+class PackagedFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    r"""One file of a package.
+
+    Attributes:
+        path: Where it lies in the package; bytes that are no UTF-8 as `\xNN`.
+        sha256: Digest of its bytes, or of what a link holds.
+        size: How many bytes that is.
+        executable: Whether it may be executed.
+        link: Whether it is a symbolic link.
+    """
+
+    path: str
+    sha256: str
+    size: int
+    executable: bool = False
+    link: bool = False
+
+
+class PackageManifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What was packaged.
+
+    Attributes:
+        tree_sha256: Digest of the files alone: paths, modes and bytes, whatever packed them.
+        files: Every file, in the order of their paths' bytes.
+        origins: The repositories and commits they come from.
+    """
+
+    tree_sha256: str
+    files: tuple[PackagedFile, ...]
+    origins: tuple[Origin, ...] = ()
+
+
+class Package(msgspec.Struct, frozen=True, kw_only=True):
+    """An archive in the cache.
+
+    Attributes:
+        path: The archive, a gzipped tar; its name is its digest.
+        sha256: The digest of that file.
+        size: Its size in bytes.
+        root: The folder on this machine that it was made of.
+        manifest: What it holds; also beside it, as `<sha256>.json`.
+    """
+
+    path: str
+    sha256: str
+    size: int
+    root: str
+    manifest: PackageManifest
 
 
 class Packager(ABC):

@@ -21,7 +21,8 @@ def render_script(job: JobSpec) -> str:
     Every value is quoted, so no value can be read as shell; only bootstrap lines are shell.
     """
     env = {**dict(job.image.env), **job.env}
-    lines = [f"# runbus: {shlex.quote(job.name)} of {job.experiment_id}, attempt {job.attempt}"]
+    # As a repr: a line break in a name must not end the comment.
+    lines = [f"# runbus: {job.name!r} of {job.experiment_id}, attempt {job.attempt}"]
     lines += [f"export {name}={shlex.quote(value)}" for name, value in sorted(env.items())]
     lines += [f"cd {shlex.quote(job.cwd)} || exit 126"]
     lines += [f"{{ {line}\n}} || exit" for line in job.bootstrap]

@@ -1,8 +1,5 @@
 """Packages: one working tree as one reproducible archive."""
 
-from runbus.packaging._archive import Package as Package
-from runbus.packaging._archive import PackagedFile as PackagedFile
-from runbus.packaging._archive import PackageManifest as PackageManifest
 from runbus.packaging._archive import build_package as build_package
 from runbus.packaging._archive import build_package_blocking as build_package_blocking
 from runbus.packaging._git import GitArchivePackager as GitArchivePackager
@@ -12,9 +9,6 @@ from runbus.packaging._pattern import PatternPackager as PatternPackager
 __all__ = [
     "GitArchivePackager",
     "HybridPackager",
-    "Package",
-    "PackageManifest",
-    "PackagedFile",
     "PatternPackager",
     "build_package",
     "build_package_blocking",

@@ -11,69 +11,20 @@ import tempfile
 from typing import IO, TYPE_CHECKING
 
 import anyio.to_thread
-import msgspec
 
 from runbus import codec
 from runbus._home import Home
-from runbus.abc import Origin  # noqa: TC001 - msgspec reads it at run time
+from runbus.abc import Package, PackagedFile, PackageManifest
 from runbus.errors import HomeUnusable, PackageUnreadable
 
 if TYPE_CHECKING:
     from runbus.abc import Contents, Entry, Packager
 
-__all__ = ["Package", "PackageManifest", "PackagedFile", "build_package", "build_package_blocking"]
+__all__ = ["build_package", "build_package_blocking"]
 
 _BLOCK = 1 << 20
 _LEVEL = 6
 """Part of the format: another level gives another digest."""
-
-
-class PackagedFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    r"""One file of a package.
-
-    Attributes:
-        path: Where it lies in the package; bytes that are no UTF-8 as `\xNN`.
-        sha256: Digest of its bytes, or of what a link holds.
-        size: How many bytes that is.
-        executable: Whether it may be executed.
-        link: Whether it is a symbolic link.
-    """
-
-    path: str
-    sha256: str
-    size: int
-    executable: bool = False
-    link: bool = False
-
-
-class PackageManifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What was packaged.
-
-    Attributes:
-        tree_sha256: Digest of the files alone: paths, modes and bytes, whatever packed them.
-        files: Every file, in the order of their paths' bytes.
-        origins: The repositories and commits they come from.
-    """
-
-    tree_sha256: str
-    files: tuple[PackagedFile, ...]
-    origins: tuple[Origin, ...] = ()
-
-
-class Package(msgspec.Struct, frozen=True, kw_only=True):
-    """An archive in the cache.
-
-    Attributes:
-        path: The archive, a gzipped tar; its name is its digest.
-        sha256: The digest of that file.
-        size: Its size in bytes.
-        manifest: What it holds; also beside it, as `<sha256>.json`.
-    """
-
-    path: str
-    sha256: str
-    size: int
-    manifest: PackageManifest
 
 
 async def build_package(packager: Packager, root: str, *, home: Home | None = None) -> Package:
@@ -110,7 +61,7 @@ def build_package_blocking(packager: Packager, root: str, *, home: Home | None =
             with tempfile.NamedTemporaryFile(dir=cache, prefix=".new-", delete=False) as file:
                 try:
                     files = _write(contents, file)
-                    return _keep(file, cache, _manifest(files, contents))
+                    return _keep(file, cache, root, _manifest(files, contents))
                 except BaseException:
                     os.unlink(file.name)
                     raise
@@ -119,7 +70,7 @@ def build_package_blocking(packager: Packager, root: str, *, home: Home | None =
             raise HomeUnusable(cache, reason) from error
 
 
-def _keep(file: IO[bytes], cache: str, manifest: PackageManifest) -> Package:
+def _keep(file: IO[bytes], cache: str, root: str, manifest: PackageManifest) -> Package:
     """Give a new archive the name it deserves."""
     file.flush()
     size = file.seek(0, os.SEEK_END)
@@ -132,7 +83,9 @@ def _keep(file: IO[bytes], cache: str, manifest: PackageManifest) -> Package:
     os.replace(told, os.path.join(cache, f"{sha256}.json"))
     # Last, and by rename: whoever sees the archive sees all of it.
     os.replace(file.name, path)
-    return Package(path=path, sha256=sha256, size=size, manifest=manifest)
+    return Package(
+        path=path, sha256=sha256, size=size, root=os.path.abspath(root), manifest=manifest
+    )
 
 
 def _write(contents: Contents, file: IO[bytes]) -> list[PackagedFile]:
