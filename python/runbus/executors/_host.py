@@ -58,7 +58,9 @@ _COPIES = 16
 class FollowedJob:
     """A job on a machine, and how far it has been copied."""
 
-    __slots__ = ("gone_since", "journals", "logs", "observation", "placement", "ref")
+    __slots__ = (
+        "gone_since", "journals", "logs", "observation", "placement", "recorded", "records", "ref"
+    )  # fmt: skip
 
     def __init__(self, ref: JobRef, placement: Placement) -> None:
         self.ref = ref
@@ -68,6 +70,8 @@ class FollowedJob:
         }
         self.journals: dict[str, JournalCopy] = {}
         self.observation: Observation | None = None
+        self.records: set[str] = set()
+        self.recorded: Observation | None = None
         self.gone_since: float | None = None
 
     def journal(self, name: str) -> JournalCopy:
@@ -105,6 +109,7 @@ class Host:
         self._preparing = anyio.Lock()
         self._base = ""
         self._detach = ""
+        self._umask = ""
         with open(WRAPPER, "rb") as file:
             digest = hashlib.sha256(file.read()).hexdigest()
         self._wrapper_name = f"wrapper-{digest[:16]}.sh"
@@ -142,14 +147,14 @@ class Host:
                 return self._base
             asked = prepare_script(self.tunnel.job_dir, self._wrapper_name, self._package_name)
             _, output = await self.tunnel.call(asked)
-            # The folder may hold line breaks, the three answers after it cannot.
-            base, detach, has_wrapper, has_package = output[:-1].rsplit(b"\n", 3)
+            # The folder may hold line breaks, the four answers after it cannot.
+            base, detach, umask, has_wrapper, has_package = output[:-1].rsplit(b"\n", 4)
             path = os.fsdecode(base)
             if not has_wrapper:
                 await self.tunnel.upload(WRAPPER, os.fsencode(f"{path}/{self._wrapper_name}"))
             if self._package is not None and not has_package:
                 await self._send_package(self._package, f"{path}/{self._package_name}")
-            self._detach, self._base = detach.decode(), path
+            self._detach, self._umask, self._base = detach.decode(), umask.decode(), path
             return path
 
     async def _send_package(self, package: Package, path: str) -> None:
@@ -174,7 +179,7 @@ class Host:
         """
         package = f"{self._base}/{self._package_name}" if self._package else ""
         request = submit_script(
-            placement, script, run_json, self._wrapper, package, self._detach or "env"
+            placement, script, run_json, self._wrapper, package, self._detach, self._umask
         )
         with anyio.move_on_after(PATIENCE_S):
             pause = 0.1
@@ -236,7 +241,7 @@ class Host:
         """Ask about all jobs in one request, and copy what is new."""
         await self.prepare()
         if cancels := dict(self._cancels):
-            await self.tunnel.call(cancel_script(cancels, self._wrapper, self._detach or "env"))
+            await self.tunnel.call(cancel_script(cancels, self._wrapper, self._detach))
             for folder, grace_s in cancels.items():
                 if self._cancels.get(folder) == grace_s:
                     del self._cancels[folder]
@@ -281,9 +286,13 @@ class Host:
         folder = job.ref.folder
         for name, line in (("pid.json", look.pid), ("exit.json", look.exit)):
             record = decoded(line)
-            if record is not None and not os.path.exists(os.path.join(folder, name)):
+            if record is None or name in job.records:
+                continue
+            if not os.path.exists(os.path.join(folder, name)):
                 write_record(folder, name, line, round_.time_of(record.uptime))
-        seen = observe_folder(folder)
+            job.records.add(name)
+            job.recorded = observe_folder(folder)
+        seen = job.recorded
         if (seen is not None and seen.phase == "ended") or not look.is_gone(round_.answer):
             job.gone_since = None
             return seen or Observation(phase="queued", host=self.name)

@@ -126,7 +126,7 @@ def decoded(line: bytes) -> Records | None:
 
 
 def prepare_script(base: str, wrapper: str, package: str) -> bytes:
-    """Ask a machine for its home and what it has: four lines.
+    """Ask a machine for its home and what it has: five lines.
 
     Args:
         base: The folder for everything; `~` is not expanded yet.
@@ -135,11 +135,11 @@ def prepare_script(base: str, wrapper: str, package: str) -> bytes:
     """
     return b"""
 if setsid -f true 2>/dev/null; then rb_d=setsid; elif command -v nohup >/dev/null; then rb_d=nohup
-else rb_d=; fi
+else rb_d=env; fi
 case %(base)s in '~') rb_b=$HOME ;; '~/'*) rb_b=$HOME/%(below)s ;; *) rb_b=%(base)s ;; esac
 rb_w=; [ -f "$rb_b/"%(wrapper)s ] && rb_w=1
 rb_p=; [ -z %(package)s ] || [ -f "$rb_b/"%(package)s ] && rb_p=1
-printf '%%s\\n' "$rb_b" "$rb_d" "$rb_w" "$rb_p"
+printf '%%s\\n' "$rb_b" "$rb_d" "$(umask)" "$rb_w" "$rb_p"
 """ % {
         b"base": quote(base),
         b"below": quote(base.removeprefix("~/")),
@@ -158,7 +158,13 @@ fi
 
 
 def submit_script(
-    placement: Placement, script: str, run_json: bytes, wrapper: str, package: str, detach: str
+    placement: Placement,
+    script: str,
+    run_json: bytes,
+    wrapper: str,
+    package: str,
+    detach: str,
+    umask: str,
 ) -> bytes:
     """Make an attempt's folder and start the wrapper in it, once however often this is run.
 
@@ -169,7 +175,7 @@ def submit_script(
     start, end = (b"setsid -f", b";") if detach == "setsid" else (detach.encode(), b"&")
     return b"""
 (
-rb_u=$(umask); umask 077; rb_boot=; rb_up=
+umask 077; rb_boot=; rb_up=
 read -r rb_boot 2>/dev/null </proc/sys/kernel/random/boot_id
 read -r rb_up rb_x 2>/dev/null </proc/uptime
 if ! mkdir -p %(parent)s %(run)s/metrics; then echo; echo failed
@@ -179,7 +185,7 @@ elif mkdir %(dir)s 2>/dev/null; then
         printf %%s %(script)s >%(dir)s/request.sh &&
         { [ -z %(package)s ] ||
             { mkdir %(dir)s/code && tar -xzf %(package)s -C %(dir)s/code; }; } &&
-        umask "$rb_u" &&
+        umask %(umask)s &&
         { %(start)s sh %(wrapper)s run %(dir)s </dev/null >%(dir)s/wrapper.log 2>&1 %(end)s }
     then echo; echo started
     else rm -rf %(dir)s; echo; echo failed
@@ -196,6 +202,7 @@ fi
         b"script": quote(script),
         b"package": quote(package),
         b"wrapper": quote(wrapper),
+        b"umask": quote(umask),
         b"start": start,
         b"end": end,
     }

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 import anyio
+import anyio.to_thread
 from msgspec.structs import replace
 
 from runbus.abc import Executor, JobRef, Observation, Request, Tunnel
@@ -162,7 +163,7 @@ class SSHExecutor(Executor):
         try:
             if placement is None:
                 placement = self._placed(job, host, await host.prepare())
-                _write_record(job.folder, _PLACEMENT, encode_json(placement))
+                await self._record(job, placement)
             handle = f"{host.name}:{placement.folder}"
             ref = JobRef(name=job.name, folder=job.folder, handle=handle)
             try:
@@ -177,6 +178,14 @@ class SSHExecutor(Executor):
         finally:
             host.reserved.discard(job.folder)
             self._tell()
+
+    async def _record(self, job: JobSpec, placement: Placement) -> None:
+        record = encode_json(placement)
+        if len(self._hosts) > 1:
+            # Waits for the disk: after a power failure here, no other machine may be chosen.
+            await anyio.to_thread.run_sync(_write_record, job.folder, record, True)
+        else:
+            _write_record(job.folder, record, False)
 
     async def observe(self, refs: Sequence[JobRef]) -> dict[str, Observation]:
         """Return what was seen last of each job whose machine answers.
@@ -199,23 +208,28 @@ class SSHExecutor(Executor):
     async def cancel(self, refs: Sequence[JobRef], grace_s: float) -> None:
         """Have the wrapper script end each job, as soon as its machine can be reached."""
         for ref in refs:
+            seen = observe_folder(ref.folder)
             placement = _read_placement(ref.folder)
             host = self._hosts.get(placement.host) if placement else None
-            if placement is not None and host is not None:
+            ended = seen is not None and seen.phase == "ended"
+            if placement is not None and host is not None and not ended:
                 host.follow(ref, placement)
                 host.cancel(placement, grace_s)
 
     def _follow(self, ref: JobRef) -> Observation | None:
+        for host in self._hosts.values():
+            if (job := host.jobs.get(ref.folder)) is not None:
+                if job.observation is not None and job.observation.phase == "ended":
+                    self._forget(ref)
+                return job.observation
         seen = observe_folder(ref.folder)
         if seen is not None and seen.phase == "ended":
-            self._forget(ref)
             return seen
         placement = _read_placement(ref.folder)
-        host = self._hosts.get(placement.host) if placement else None
-        if placement is None or host is None:
-            return None
-        job = host.jobs.get(ref.folder) or host.follow(ref, placement)
-        return job.observation
+        owner = self._hosts.get(placement.host) if placement else None
+        if placement is not None and owner is not None:
+            owner.follow(ref, placement)
+        return None
 
     def _forget(self, ref: JobRef) -> None:
         for host in self._hosts.values():
@@ -349,11 +363,12 @@ def _read_placement(folder: str) -> Placement | None:
         return None
 
 
-def _write_record(folder: str, name: str, data: bytes) -> None:
-    """Write a record that survives a power failure; it appears whole."""
-    path = os.path.join(folder, name)
+def _write_record(folder: str, data: bytes, durable: bool) -> None:
+    """Write where a job goes; it appears whole."""
+    path = os.path.join(folder, _PLACEMENT)
     with open(f"{path}.new", "wb") as file:
         file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
     os.replace(f"{path}.new", path)
