@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from runbus.bus._calls import Calls
 from runbus.bus._causality import CAUSE, Frame, link
@@ -52,6 +52,7 @@ class Notifications(Calls):
             route = self._find_route(event, Kind.NOTIFY, self._notify_routes)
         frame = Frame(self, event, task, route.limit_s)
         receipt = Receipt(frame.seq)
+        self._recent.append((frame.seq, event))
         before = CAUSE.get()
         if before is not None:
             link(frame, before)
@@ -185,29 +186,25 @@ class Notifications(Calls):
         sub.streak += 1
         sub.last_error = f"{type(error).__name__}: {error}"
         logger.error("%s", failure, exc_info=error)
-        if frame.holder(HandlerFailed) is not None:
-            return
-        await self.publish(
-            HandlerFailed(
-                plugin=sub.owner.name,
-                handler=sub.name,
-                event=type(frame.event).__name__,
-                seq=frame.seq,
-                error=sub.last_error,
-                failures=sub.streak,
-            )
-        )
         owner = sub.owner
-        if sub.streak >= QUARANTINE_AFTER and not (owner.quarantined or owner.critical):
-            self.quarantine(owner)
-            await self.publish(
-                PluginQuarantined(
-                    plugin=owner.name,
-                    handler=sub.name,
-                    error=sub.last_error,
-                    failures=sub.streak,
-                )
-            )
+        told: dict[str, Any] = {
+            "plugin": owner.name,
+            "handler": sub.name,
+            "error": sub.last_error,
+            "failures": sub.streak,
+        }
+        # What the bus tells of itself is no step of the causal chain: at its very end, too, the
+        # failure must be told, and the other handlers called.
+        frame.depth -= 1
+        try:
+            if frame.holder(HandlerFailed) is None:
+                event = type(frame.event).__name__
+                await self.publish(HandlerFailed(event=event, seq=frame.seq, **told))
+            if sub.streak >= QUARANTINE_AFTER and not (owner.quarantined or owner.critical):
+                self.quarantine(owner)
+                await self.publish(PluginQuarantined(**told))
+        finally:
+            frame.depth += 1
 
     def quarantine(self, owner: Owner) -> None:
         """Skip the notification handlers of a plugin from now on."""

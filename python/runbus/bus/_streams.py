@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from runbus.bus._calls import Calls
 from runbus.bus._causality import CAUSE, next_seq
-from runbus.bus._mailbox import BlockMailbox, Mailbox, Putter, make_mailbox
+from runbus.bus._overflow import BlockMailbox, Putter, make_mailbox
 from runbus.bus._routing import check_event_class
 from runbus.bus._state import current_task, get_ident
 from runbus.bus._timers import wait_until
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from runbus.bus._causality import Envelope
-    from runbus.bus._mailbox import Overflow, StreamStatistics
+    from runbus.bus._mailbox import Mailbox, StreamStatistics
+    from runbus.bus._overflow import Overflow
     from runbus.bus._timers import Timers
 
 __all__ = ["BLOCK_S", "EventStream", "Streams"]
@@ -79,6 +80,8 @@ class EventStream(Generic[E]):
         box = self._box
         if not box.items and not await self._arrival():
             raise StopAsyncIteration
+        if type(box) is BlockMailbox:
+            box.consumer = asyncio.current_task()
         item: E | Lagged = box.take()
         return item
 
@@ -91,6 +94,8 @@ class EventStream(Generic[E]):
         box = self._box
         if not box.items and not await self._arrival():
             return []
+        if type(box) is BlockMailbox:
+            box.consumer = asyncio.current_task()
         return box.take_all()
 
     async def _arrival(self) -> bool:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["LocalExecutor"]
 
 _SHELL = "/bin/sh"
+_LIMIT_GRACE_S = 10
 # What Python ignores or the terminal sends must not be inherited by a job.
 _DEFAULT_SIGNALS = (signal.SIGINT, signal.SIGPIPE, signal.SIGQUIT, signal.SIGTERM, signal.SIGXFSZ)
 
@@ -68,7 +69,7 @@ class LocalExecutor(Executor):
         return Request(job=job, script=render_script(job))
 
     async def submit(self, request: Request) -> JobRef:
-        """Start the wrapper; the folder of the attempt must exist and be empty."""
+        """Start the wrapper; it claims the folder, so a second call for it runs nothing."""
         job = request.job
         try:
             _write_request(request)
@@ -129,9 +130,17 @@ class LocalExecutor(Executor):
 
 
 def _write_request(request: Request) -> None:
-    path = os.path.join(request.job.folder, "request.sh")
-    with open(path, "x", encoding="utf-8", errors="surrogateescape", opener=_private) as file:
-        file.write(request.script)
+    """Write what the wrapper reads; whole, since an earlier wrapper may be about to read it."""
+    files = {"request.sh": request.script}
+    if request.job.timeout_s is not None:
+        files["limit"] = f"{request.job.timeout_s} {_LIMIT_GRACE_S}\n"
+    for name, text in files.items():
+        path = os.path.join(request.job.folder, name)
+        with open(
+            f"{path}.new", "w", encoding="utf-8", errors="surrogateescape", opener=_private
+        ) as file:
+            file.write(text)
+        os.replace(f"{path}.new", path)
 
 
 def _private(path: str, flags: int) -> int:

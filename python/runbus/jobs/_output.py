@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING
 
+from runbus.errors import BackpressureTimeout
 from runbus.events import LogLines
 from runbus.jobs._logs import LogTail
-from runbus.metrics import RunTail
 
 if TYPE_CHECKING:
     from runbus.abc import JobSpec
     from runbus.bus import Bus
+    from runbus.metrics import RunTail
 
 __all__ = ["JobOutput"]
+
+logger = logging.getLogger("runbus.jobs")
 
 _ROUNDS = 16
 """How much one job may hand on before the next has its turn, in pieces of at most 1 MiB."""
@@ -24,15 +28,16 @@ class JobOutput:
 
     Args:
         job: The job; its folders need not have anything in them yet.
+        metrics: Follows the job's run, over all attempts.
     """
 
-    def __init__(self, job: JobSpec) -> None:
+    def __init__(self, job: JobSpec, metrics: RunTail) -> None:
         self._job = job
         self._logs = {
             source: LogTail(os.path.join(job.folder, f"{source}.log"))
             for source in ("stdout", "stderr")
         }
-        self._metrics = RunTail(job.run_id, job.run_folder)
+        self._metrics = metrics
 
     async def hand_on(self, bus: Bus, *, final: bool = False) -> None:
         """Emit what is new.
@@ -42,8 +47,12 @@ class JobOutput:
             final: The job has ended: emit everything that is left.
         """
         rounds = 0
-        while (await self._hand_on_some(bus, final)) and (final or rounds < _ROUNDS):
-            rounds += 1
+        try:
+            while (await self._hand_on_some(bus, final)) and (final or rounds < _ROUNDS):
+                rounds += 1
+        except BackpressureTimeout as error:
+            # It is all in the files: one reader that stands still must not stop the others.
+            logger.warning("output of job %r was not read: %s", self._job.name, error)
 
     async def _hand_on_some(self, bus: Bus, final: bool) -> bool:
         job, more = self._job, False

@@ -255,11 +255,13 @@ async def test_recursion_stops_at_sixteen_and_is_the_failure_of_a_handler(kernel
         await kernel.bus.publish(A(event.number + 1))
 
     handlers = {A: on_a, B: on_b} if isinstance(event, A) else {A: itself, B: on_b}
-    kernel = await kernel_factory(FakePlugin("p", handlers))
+    deep = FakePlugin("deep", {A: None, B: None})
+    kernel = await kernel_factory(FakePlugin("p", handlers), deep)
     with record(kernel.bus) as recording:
         await kernel.bus.publish(event)
 
     assert max(depths) == 15
+    assert max(event.number for event in deep.seen) == 15
     (failed,) = recording.of(HandlerFailed)
     assert failed.error.startswith("RecursionLimit")
     assert kernel.bus.is_idle
