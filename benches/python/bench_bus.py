@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import importlib
 import importlib.util
 import statistics
 import threading
@@ -34,19 +35,25 @@ Work = Callable[[int], Awaitable[object]]
 
 
 class Happened(Notify, frozen=True, gc=False):
+    """A fact."""
+
     number: int
 
 
 class Tick(Stream, frozen=True, gc=False):
+    """One of many facts."""
+
     number: int
 
 
 class Plugin:
+    """Does nothing."""
+
     def __init__(self, name: str) -> None:
         self.name = name
 
     async def setup(self, scope: Any) -> None:
-        pass
+        """Do nothing."""
 
 
 async def us_per(work: Work, calls: int) -> float:
@@ -92,7 +99,8 @@ async def ours_publish(handlers: int) -> float:
             for _ in range(calls):
                 await publish(event)
 
-        return await us_per(work, 30_000 // handlers)
+        value = await us_per(work, 30_000 // handlers)
+    return value
 
 
 async def pluggy_publish(handlers: int) -> float:
@@ -173,23 +181,17 @@ async def psygnal_publish(handlers: int) -> float:
 
 
 async def bubus_publish(handlers: int) -> float:
-    from bubus import BaseEvent, EventBus
-
-    class Heard(BaseEvent[None]):
-        number: int = 0
-
-    bus = EventBus()
+    bubus = importlib.import_module("bubus")
+    heard: Any = type("Heard", (bubus.BaseEvent,), {"__module__": __name__})
+    bus = bubus.EventBus()
     for number in range(handlers):
-
-        async def handle(event: Heard) -> None:
-            pass
-
+        handle = handler()
         handle.__name__ = f"handle_{number}"
-        bus.on(Heard, handle)
+        bus.on(heard, handle)
 
     async def work(calls: int) -> None:
         for _ in range(calls):
-            await bus.dispatch(Heard())
+            await bus.dispatch(heard())
 
     try:
         return await us_per(work, 100)
@@ -227,11 +229,13 @@ class Readers:
         self.count = count
 
     def saw(self) -> None:
+        """Count an event."""
         self.left -= 1
         if not self.left:
             self.done.set()
 
     async def bursts(self, calls: int, put: Callable[[], Awaitable[None] | None]) -> None:
+        """Put `calls` events in bursts, and wait for every reader after each."""
         for _ in range(max(calls // BURST, 1)):
             self.left = BURST * self.count
             self.done.clear()
@@ -267,11 +271,10 @@ async def ours_emit(boxes: int) -> float:
         streams = [kernel.bus.stream(Tick, maxsize=1024).open() for _ in range(boxes)]
         tasks = [asyncio.create_task(read(stream)) for stream in streams]
         emit, event = kernel.bus.emit, Tick(1)
-        try:
-            return await measured(readers, tasks, lambda: emit(event))
-        finally:
-            for stream in streams:
-                stream.close()
+        value = await measured(readers, tasks, lambda: emit(event))
+        for stream in streams:
+            stream.close()
+    return value
 
 
 async def append_and_drain() -> float:
@@ -373,7 +376,7 @@ async def from_a_thread(send: Callable[[int], object], calls: int) -> float:
     async def work(count: int) -> None:
         thread = threading.Thread(target=lambda: [send(number) for number in range(count)])
         thread.start()
-        while thread.is_alive():
+        while thread.is_alive():  # noqa: ASYNC110 - the thread cannot set an event for free
             await asyncio.sleep(0.001)
         await asyncio.sleep(0.002)
 
@@ -436,18 +439,19 @@ async def kernel_row(scale: float) -> Row:
 
 
 async def asphalt_ms() -> float:
-    from asphalt.core import Component, ContainerComponent, Context
+    core = importlib.import_module("asphalt.core")
 
-    class Nothing(Component):
-        async def start(self, ctx: Any) -> None:
-            pass
+    async def start(self: Any, ctx: Any) -> None:
+        pass
+
+    nothing = type("Nothing", (core.Component,), {"start": start})
 
     async def work(calls: int) -> None:
         for _ in range(calls):
-            root = ContainerComponent()
+            root = core.ContainerComponent()
             for number in range(100):
-                root.add_component(f"p{number}", Nothing)
-            async with Context() as context:
+                root.add_component(f"p{number}", nothing)
+            async with core.Context() as context:
                 await root.start(context)
 
     return await us_per(work, 10) / 1000
@@ -493,7 +497,9 @@ async def rows() -> list[Row]:
     direct_us, append_us = await direct(1), await append_and_drain()
     publish, emit = direct_us / _DIRECT_US, append_us / _APPEND_US
     return [
-        Row("direct await of one handler", direct_us, "µs", note=f"scales publish by {publish:.2f}"),
+        Row(
+            "direct await of one handler", direct_us, "µs", note=f"scales publish by {publish:.2f}"
+        ),
         Row("deque append, drained in bursts", append_us, "µs", note=f"scales emit by {emit:.2f}"),
         await publish_row(1, 3.0, publish),
         await publish_row(10, 10.0, publish),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from runbus.bus._mailbox import Mailbox
-from runbus.bus._overflow import BlockMailbox, make_mailbox
+from runbus.bus._overflow import BlockMailbox, Putter, make_mailbox
 from runbus.events import Lagged
 
 POLICIES = ["block", "drop_oldest", "drop_newest", "conflate"]
@@ -26,7 +26,7 @@ class MailboxMachine(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         self.policy = policy
         self.maxsize = maxsize
-        self.spilled = []
+        self.spilled: list[int] = []
         key = (lambda event: event % 3) if policy == "conflate" else None
         self.box = make_mailbox(
             "test",
@@ -41,7 +41,7 @@ class MailboxMachine(RuleBasedStateMachine):
         self.got: list[int] = []
         self.marked = 0
         self.last_was_mark = False
-        self.line: deque = deque()
+        self.line: deque[Putter] = deque()
 
     @rule()
     def offer(self):

@@ -277,3 +277,42 @@ def test_an_unknown_batch_names_its_near_matches(batch: Callable[..., str]) -> N
         done = command(*words)
         assert done.returncode == 1
         assert "error: no experiment named 'bach'\nhint: did you mean 'batch'" in done.stderr
+
+
+def test_retry_runs_what_did_not_succeed_as_a_new_batch(
+    batch: Callable[..., str], tmp_path: Path
+) -> None:
+    ready = tmp_path / "ready"
+    command("submit", batch(job("good", "true"), job("bad", f"test -e {ready}", env={"A": "1"})))
+    before = status()
+    ready.touch()
+
+    done = command("retry")
+
+    assert done.returncode == 0, done.stderr
+    (again,) = status()
+    assert (again["name"], again["state"]) == ("bad", "SUCCEEDED")
+    assert again["job"] != before[1]["job"]
+    assert command("retry").returncode == 2
+
+
+def test_doctor_finds_a_healthy_home_and_what_a_crash_left_behind(
+    batch: Callable[..., str],
+) -> None:
+    healthy = command("doctor")
+    assert healthy.returncode == 0, healthy.stdout
+    with subprocess.Popen(
+        [RUNBUS, "submit", batch(job("a", "sleep 60"))],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as leader:
+        wait_until(lambda: command("status", "--json").stdout.count("RUNNING") == 1)
+        leader.kill()
+
+    ill = command("doctor")
+
+    assert ill.returncode == 1
+    assert "!!  unfinished: 1 of 1 jobs" in ill.stdout
+    assert "hint: runbus attach" in ill.stdout
+    command("cancel", "batch", "--grace", "0")
+    assert command("doctor").returncode == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, assert_type
 
+from runbus.bus import Receipt
 from runbus.events import (
     Around,
     Collector,
@@ -20,8 +21,6 @@ from runbus.kernel import Kernel, Scope
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-    from runbus.bus import Receipt
 
 
 class Fact(Notify, frozen=True):
@@ -68,7 +67,7 @@ async def on_wrap(event: Wrap) -> AsyncIterator[None]:
 
 
 async def right(kernel: Kernel, scope: Scope) -> None:
-    assert_type(await kernel.bus.publish(Fact(1)), "Receipt")
+    assert_type(await kernel.bus.publish(Fact(1)), Receipt)
     assert_type(await kernel.bus.emit(Tick(1)), None)
     assert_type(await kernel.bus.apply(ImageTransform(Image())), Image)
     assert_type(await kernel.bus.collect(Lines()), list[tuple[str, str]])

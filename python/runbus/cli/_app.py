@@ -23,12 +23,14 @@ COMMANDS = {
     "submit": "Run the jobs of a batch file and follow them to the end.",
     "attach": "Follow a batch to its end, and go on with it if nobody else does.",
     "status": "Show where the jobs of a batch stand.",
+    "retry": "Run the jobs of a batch that did not succeed once more, as a new batch.",
     "cancel": "End a job, or all jobs of a batch, and wait until they have ended.",
     "ls": "List runs.",
     "show": "Show a run: what it is, where it stands, what it logged.",
     "logs": "Print what a run's job wrote.",
     "metrics": "Print what a run logged.",
     "plot": "Draw the metric NAME of one run or several in the terminal.",
+    "doctor": "Check that jobs can run here and that nothing was left behind.",
     "version": "Print the version.",
 }
 """Each subcommand and its summary: `runbus --help` imports none of them."""

@@ -12,6 +12,7 @@ from runbus.experiment._lookup import JobStatus as JobStatus
 from runbus.experiment._lookup import find_experiment as find_experiment
 from runbus.experiment._lookup import find_job as find_job
 from runbus.experiment._lookup import job_statuses as job_statuses
+from runbus.experiment._lookup import jobs_to_retry as jobs_to_retry
 
 __all__ = [
     "AsyncExperiment",
@@ -23,6 +24,7 @@ __all__ = [
     "find_run",
     "job_statuses",
     "jobs_of_batch",
+    "jobs_to_retry",
     "open_run",
     "runs",
     "sweep",

@@ -8,11 +8,14 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from runbus._home import Home
+from runbus.config import Command
 from runbus.errors import ExperimentNotFound, NotFound, near_matches
 from runbus.experiment._asked import Asked
-from runbus.jobs import JobRecord, current_state, read_jobs
+from runbus.experiment._job import Job
+from runbus.jobs import JobRecord, JobState, current_state, read_jobs
+from runbus.metrics import RunInfo
 
-__all__ = ["JobStatus", "find_experiment", "find_job", "job_statuses"]
+__all__ = ["JobStatus", "find_experiment", "find_job", "job_statuses", "jobs_to_retry"]
 
 
 class JobStatus(NamedTuple):
@@ -87,3 +90,33 @@ def find_job(text: str, *, home: Home | None = None) -> tuple[str, str] | None:
             if text in (job.name, job.run_id):
                 return folder, job.name
     return None
+
+
+def jobs_to_retry(folder: str) -> tuple[str, int, list[Job]]:
+    """Return what a new experiment needs to run again what did not succeed in the one in `folder`.
+
+    Returns:
+        The project, how many jobs run at a time, and the jobs that ended without success.
+    """
+    asked = Asked.read(folder)
+    ended_badly = {
+        status.record.name
+        for status in job_statuses(folder)
+        if status.record.state.is_terminal and status.record.state is not JobState.SUCCEEDED
+    }
+    jobs = [
+        Job(
+            name=spec.name,
+            task=Command(spec.argv),
+            config=RunInfo.read(os.path.join(folder, spec.run_folder)).config,
+            env=spec.env,
+            cwd=spec.cwd,
+            executor=spec.executor,
+            retries=spec.retries,
+            backoff_s=spec.backoff_s,
+            timeout_s=spec.timeout_s,
+        )
+        for spec in asked.jobs
+        if spec.name in ended_badly
+    ]
+    return asked.project, asked.max_parallel, jobs

@@ -11,8 +11,6 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-from anyio.abc import TaskGroup
-
 from runbus.abc import PluginState
 from runbus.bus._timers import CutOff, wait_until
 from runbus.errors import HandlerTimeout, HookError, PluginCrashed, PluginError, PluginStuck
@@ -365,9 +363,10 @@ class PluginHost:
         hook = f"close of {self._closing_what}"
         try:
             with CutOff(slice_s, self._timers) as limit:
-                if isinstance(manager, TaskGroup):
-                    # Left open by `setup`, so what runs in it is meant to end with the plugin.
-                    manager.cancel_scope.cancel()
+                group_scope = getattr(manager, "cancel_scope", None)
+                if group_scope is not None:
+                    # A task group left open by `setup`: what runs in it ends with the plugin.
+                    group_scope.cancel()
                 if hasattr(manager, "__aexit__"):
                     await manager.__aexit__(None, None, None)
                 else:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from runbus.bus import Bus
 from runbus.bus._timers import wait_until
-from runbus.bus._trace import TraceWriter
 from runbus.errors import BusClosed, PluginError
 from runbus.events import KernelStarted, TraceStopped
 from runbus.kernel._admission import admit, wish_of
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from runbus.bus import Timers
+    from runbus.bus._trace import TraceWriter
     from runbus.events import Event
     from runbus.kernel._host import PluginHost
 
@@ -160,6 +160,8 @@ class Kernel:
 
     def _open_watches(self) -> None:
         if self._trace_path is not None:
+            from runbus.bus._trace import TraceWriter  # loads codec and hashlib
+
             self._trace = TraceWriter(
                 self._trace_path, self.bus.timers, on_stop=self._trace_stopped
             )

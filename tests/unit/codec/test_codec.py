@@ -13,7 +13,7 @@ class Login(Notify, frozen=True, tag="codec-test.login"):
     user: str
     password: Sensitive[str]
     deep: tuple[Login, ...] = ()
-    by_name: dict[str, Login] = {}
+    by_name: dict[str, Login] = {}  # noqa: RUF012 - msgspec copies it
 
 
 class One(Notify, frozen=True, tag="codec-test.same"):

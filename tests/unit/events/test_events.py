@@ -45,7 +45,7 @@ def test_the_five_of_the_design_card_have_their_kinds():
 
 
 def test_a_subclass_is_frozen_and_tagged_without_saying_so():
-    class Mine(Notify):
+    class Mine(Notify):  # type: ignore[misc]
         number: int
 
     event = Mine(3)

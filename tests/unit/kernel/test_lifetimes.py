@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 import anyio
 import pytest
@@ -44,6 +45,12 @@ class Tick(Stream, frozen=True):
     number: int = 0
 
 
+def this_task() -> asyncio.Task[Any]:
+    task = asyncio.current_task()
+    assert task is not None
+    return task
+
+
 async def forever():
     await asyncio.Event().wait()
 
@@ -53,7 +60,7 @@ def plugins(names, log, **options):
 
 
 async def test_plugins_are_set_up_in_order_and_closed_in_reverse():
-    log = []
+    log: list[Any] = []
     heard = FakePlugin("heard", {KernelStarted: None, KernelStopping: None, Shutdown: None})
     async with Kernel(plugins=[*plugins("ab", log), heard]) as kernel:
         log.append("body")
@@ -66,7 +73,7 @@ async def test_plugins_are_set_up_in_order_and_closed_in_reverse():
 
 @pytest_asyncio.fixture
 async def in_a_fixture():
-    log = []
+    log: list[Any] = []
 
     async def opens_a_group(scope):
         group = await scope.enter(anyio.create_task_group())
@@ -83,7 +90,7 @@ async def test_a_kernel_works_in_a_fixture_even_with_a_task_group_left_open(in_a
 
 
 async def test_a_failing_setup_closes_what_was_started_in_reverse_and_names_the_plugin():
-    log = []
+    log: list[Any] = []
 
     async def breaks(scope):
         raise ZeroDivisionError("oh")
@@ -103,7 +110,7 @@ async def test_a_failing_setup_closes_what_was_started_in_reverse_and_names_the_
 
 async def test_a_setup_that_hangs_is_told_of_every_ten_seconds_and_cut_after_thirty(caplog):
     clock = FakeClock()
-    log = []
+    log: list[Any] = []
 
     async def hangs(scope):
         await scope.enter(anyio.create_task_group())
@@ -128,7 +135,7 @@ async def test_a_setup_that_hangs_is_told_of_every_ten_seconds_and_cut_after_thi
 
 @pytest.mark.parametrize("how", ["task", "scope"])
 async def test_cancelled_while_starting_it_closes_what_was_started(how):
-    log = []
+    log: list[Any] = []
     reached = asyncio.Event()
 
     async def hangs(scope):
@@ -181,7 +188,7 @@ async def test_the_error_of_the_block_wins_and_the_rest_is_in_its_notes():
 
 @pytest.mark.parametrize("how", ["task", "scope"])
 async def test_a_cancelled_block_is_shut_down_in_full_and_stays_cancelled(how):
-    log = []
+    log: list[Any] = []
     reached = asyncio.Event()
 
     @asynccontextmanager
@@ -222,7 +229,7 @@ async def test_the_crash_of_a_critical_plugin_cancels_the_block_once_and_is_rais
     async def starts(scope):
         scope.start(crashes, name="pump")
 
-    task = asyncio.current_task()
+    task = this_task()
     with pytest.raises(PluginCrashed, match="its task pump died: ZeroDivisionError: oh") as caught:
         async with Kernel(plugins=[FakePlugin("vital", critical=True, setup=starts)]):
             await forever()
@@ -244,7 +251,7 @@ async def test_a_crash_at_the_very_end_of_the_block_is_not_lost():
     async def starts(scope):
         scope.start(crashes)
 
-    with pytest.raises(PluginCrashed):
+    async def run():
         async with Kernel(plugins=[FakePlugin("vital", critical=True, setup=starts)]):
             release.set()
             for _ in range(3):
@@ -252,11 +259,14 @@ async def test_a_crash_at_the_very_end_of_the_block_is_not_lost():
                     await asyncio.sleep(0)
                 except asyncio.CancelledError:
                     break
-    assert asyncio.current_task().cancelling() == 0
+
+    with pytest.raises(PluginCrashed):
+        await run()
+    assert this_task().cancelling() == 0
 
 
 async def test_the_crash_of_another_plugin_closes_it_and_those_that_require_it(kernel_factory):
-    log = []
+    log: list[Any] = []
     go = asyncio.Event()
 
     async def crashes():
@@ -303,7 +313,7 @@ async def test_a_task_that_dies_during_setup_leaves_the_plugin_failed(kernel_fac
 
 async def test_a_task_that_fails_starts_again_as_often_as_it_may(caplog):
     clock = FakeClock()
-    tries = []
+    tries: list[Any] = []
 
     async def crashes():
         tries.append(clock.monotonic_ns() / 1e9)
@@ -328,16 +338,19 @@ async def test_a_failing_task_group_of_a_plugin_is_told_at_the_end():
         group = await scope.enter(anyio.create_task_group())
         group.start_soon(crashes)
 
-    with pytest.raises(ExceptionGroup) as caught:
+    async def run():
         async with Kernel(plugins=[FakePlugin("p", setup=opens)]) as kernel:
-            await asyncio.sleep(0.01)
+            await kernel.bus.wait_for(PluginFailed, timeout=5)
             assert kernel.health().plugins["p"].state is PluginState.FAILED
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await run()
 
     assert caught.group_contains(HookError, match="ZeroDivisionError|unhandled errors")
 
 
 async def test_plugins_can_be_stopped_out_of_order_with_those_that_require_them(kernel_factory):
-    log = []
+    log: list[Any] = []
 
     async def opens(scope):
         await scope.enter(anyio.create_task_group())
@@ -382,7 +395,7 @@ async def test_a_plugin_that_cannot_be_started_later_leaves_nothing(kernel_facto
 
 
 async def test_a_plugin_cannot_stop_itself(kernel_factory):
-    errors = []
+    errors: list[Any] = []
 
     async def stops(event):
         try:
@@ -402,7 +415,7 @@ async def test_a_plugin_cannot_stop_itself(kernel_factory):
 
 
 async def test_a_cancelled_stop_of_a_plugin_goes_on(kernel_factory):
-    log = []
+    log: list[Any] = []
 
     @asynccontextmanager
     async def slow():
@@ -426,7 +439,7 @@ async def test_a_cancelled_stop_of_a_plugin_goes_on(kernel_factory):
 
 
 async def test_a_context_manager_can_be_entered_from_a_handler(kernel_factory):
-    log = []
+    log: list[Any] = []
 
     @asynccontextmanager
     async def manager():
@@ -467,16 +480,16 @@ async def test_only_async_functions_are_started_and_only_managers_entered(kernel
     await kernel_factory(plugin)
 
     with pytest.raises(InvalidHandler, match="is not async"):
-        plugin.scope.start(print)
+        plugin.scope.start(print)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="on_failure"):
         plugin.scope.start(forever, restart="always")
     with pytest.raises(TypeError, match="no context manager"):
-        await plugin.scope.enter(3)
+        await plugin.scope.enter(3)  # type: ignore[arg-type]
     assert await plugin.scope.thread(sum, [1, 2]) == 3
 
 
 async def test_on_closing_tasks_end_before_what_they_use():
-    log = []
+    log: list[Any] = []
 
     @contextmanager
     def resource():
@@ -503,7 +516,7 @@ async def test_on_closing_tasks_end_before_what_they_use():
 
 
 async def test_readers_get_what_waits_before_the_plugins_close():
-    got = []
+    got: list[Any] = []
 
     async def reads(stream):
         async for item in stream:
@@ -523,7 +536,7 @@ async def test_readers_get_what_waits_before_the_plugins_close():
 
 
 async def test_while_it_stops_facts_still_flow_but_requests_are_refused():
-    errors = []
+    errors: list[Any] = []
     seen = FakePlugin("seen", {Fact: None})
 
     async def on_shutdown(event):
@@ -541,7 +554,7 @@ async def test_while_it_stops_facts_still_flow_but_requests_are_refused():
 
 
 async def test_tasks_that_ask_for_it_are_given_time_to_finish():
-    log = []
+    log: list[Any] = []
 
     async def drains(scope):
         await scope.wait_stopping()
@@ -580,7 +593,7 @@ async def hangs_on_exit():
 
 async def test_every_phase_that_hangs_is_cut_and_all_of_it_stays_within_the_budget():
     clock = FakeClock()
-    log = []
+    log: list[Any] = []
 
     async def drains_forever(scope):
         scope.start(forever, drain=True)
@@ -634,7 +647,7 @@ async def test_a_task_that_ignores_its_cancellation_is_left_behind_and_named():
     async def setup(scope):
         scope.start(ignores, name="rock")
 
-    log = []
+    log: list[Any] = []
     kernel = Kernel(plugins=[*plugins("a", log), FakePlugin("b", setup=setup)], timers=clock)
     await kernel.__aenter__()
     await asyncio.sleep(0)
@@ -648,7 +661,7 @@ async def test_a_task_that_ignores_its_cancellation_is_left_behind_and_named():
 
 
 async def test_stop_cancels_the_block_and_the_cancellation_ends_with_it():
-    log = []
+    log: list[Any] = []
     async with Kernel(plugins=plugins("a", log)) as kernel:
         stopping = kernel.stop("enough")
         kernel.stop("again")
@@ -656,7 +669,7 @@ async def test_stop_cancels_the_block_and_the_cancellation_ends_with_it():
     await stopping
 
     assert log[-1] == "a: closed"
-    assert asyncio.current_task().cancelling() == 0
+    assert this_task().cancelling() == 0
 
 
 async def test_the_reason_of_a_stop_is_told():
@@ -706,7 +719,7 @@ async def test_health_asks_the_plugins_and_keeps_what_they_say(kernel_factory):
     clock = FakeClock()
 
     class Sick(FakePlugin):
-        answer = (True, {"queue": 3})
+        answer: tuple[bool, dict[str, int]] | None = (True, {"queue": 3})
 
         async def health(self):
             if self.answer is None:
@@ -744,11 +757,10 @@ async def test_health_shows_what_handlers_and_mailboxes_did(kernel_factory):
 
 
 async def test_idle_waits_for_readers(kernel_factory):
-    got = []
+    got: list[Any] = []
 
     async def reads(stream):
-        async for item in stream:
-            got.append(item)
+        got.extend([item async for item in stream])
 
     async def setup(scope):
         scope.start(reads, scope.stream(Tick))
@@ -763,7 +775,7 @@ async def test_idle_waits_for_readers(kernel_factory):
 async def test_a_shutdown_handler_that_ignores_its_cancellation_is_left_behind_too():
     clock = FakeClock()
     free = asyncio.Event()
-    log = []
+    log: list[Any] = []
 
     async def ignores(event):
         while not free.is_set():
@@ -781,15 +793,14 @@ async def test_a_shutdown_handler_that_ignores_its_cancellation_is_left_behind_t
 
     assert took_s < 26
     assert log[1:] == ["other: Shutdown", "other: closed"]
-    (problem,) = error.exceptions
-    assert isinstance(problem, PluginStuck)
-    assert problem.plugin == "rock"
+    assert [type(problem) for problem in error.exceptions] == [PluginStuck]
+    assert "plugin 'rock'" in str(error.exceptions[0])
 
 
 async def test_a_setup_that_ignores_its_cancellation_is_left_behind():
     clock = FakeClock()
     free = asyncio.Event()
-    log = []
+    log: list[Any] = []
 
     async def ignores(scope):
         while not free.is_set():

@@ -62,7 +62,7 @@ def test_a_missing_requirement_names_what_looks_alike():
     with pytest.raises(MissingPlugin) as caught:
         order(Wish("a", requires=("stor",)), Wish("store"))
     assert caught.value.near == ("store",)
-    assert "did you mean 'store'" in caught.value.hint
+    assert "did you mean 'store'" in str(caught.value.hint)
 
 
 def test_two_plugins_of_one_name_are_refused():

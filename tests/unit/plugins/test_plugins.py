@@ -8,6 +8,7 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from importlib.metadata import EntryPoint
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ class Tick(Stream, frozen=True):
 
 
 async def test_a_plugin_can_be_put_together_from_functions():
-    log = []
+    log: list[Any] = []
 
     async def on_fact(event):
         log.append(event)
@@ -218,7 +219,7 @@ def test_importing_the_kernel_loads_no_plugin_and_no_metadata():
 
 
 async def test_a_handler_given_by_value_is_awaited_with_marks_too():
-    got = []
+    got: list[Any] = []
     slow = asyncio.Event()
 
     async def on_tick(item):
