@@ -201,21 +201,30 @@ class Notifications(Calls):
                 event = type(frame.event).__name__
                 await self.publish(HandlerFailed(event=event, seq=frame.seq, **told))
             if sub.streak >= QUARANTINE_AFTER and not (owner.quarantined or owner.critical):
-                self.quarantine(owner)
+                self.quarantine(sub)
                 await self.publish(PluginQuarantined(**told))
         finally:
             frame.depth += 1
 
-    def quarantine(self, owner: Owner) -> None:
-        """Skip the notification handlers of a plugin from now on."""
+    def quarantine(self, failing: Subscription) -> None:
+        """Skip the notification handlers of a plugin from now on, because one keeps failing.
+
+        The application is no plugin that could be meant as a whole: only its failing handler is
+        skipped.
+        """
+        owner = failing.owner
+        if owner is self.registry.application:
+            failing.skip = True
+            return
         owner.quarantined = True
         for sub in owner.subscriptions:
             if sub.event.kind is Kind.NOTIFY:
                 sub.skip = True
 
     def release(self, owner: Owner) -> bool:
-        """Call the handlers of a quarantined plugin again; return whether it was quarantined."""
-        was, owner.quarantined = owner.quarantined, False
+        """Call the handlers of a quarantined plugin again; return whether any was skipped."""
+        was = any(sub.skip for sub in owner.subscriptions)
+        owner.quarantined = False
         for sub in owner.subscriptions:
             sub.streak = 0
             sub.skip = sub.closed

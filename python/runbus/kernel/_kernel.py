@@ -120,7 +120,11 @@ class Kernel:
         self._body.enter()
         self._ready: asyncio.Future[None] = loop.create_future()
         self._stop: asyncio.Future[None] = loop.create_future()
-        self._open_watches()
+        try:
+            self._open_watches()
+        except BaseException:
+            self._close_watches()
+            raise
         self.bus.open()
         self._main_task = loop.create_task(self._main(), name="runbus kernel")
         try:
@@ -236,6 +240,8 @@ class Kernel:
     async def _shut_down(self) -> None:
         roster = self._roster
         budget_s = FAST_S if self._hurried else self.shutdown_budget_s
+        if self._trace is not None:
+            self._trace.flush()
         self._shutdown = shutdown = Shutdowns(self.bus, roster.hosts, budget_s, self._reason)
         if not self._hurried:
             self._phases = asyncio.get_running_loop().create_task(

@@ -155,7 +155,9 @@ class Roster:
 
     def release(self, name: str) -> None:
         """Let a quarantined plugin get notifications again; publishes `PluginReleased`."""
-        if self._bus.release(self.find(name).owner):
+        application = self._bus.registry.application
+        owner = application if name == application.name else self.find(name).owner
+        if self._bus.release(owner):
             self.spawn(self.publish(PluginReleased(plugin=name)))
 
     async def publish(self, event: Notify) -> None:

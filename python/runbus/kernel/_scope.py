@@ -119,6 +119,7 @@ class Scope:
         stream = self.bus.stream(
             event, maxsize=maxsize, overflow=overflow, key=key, spill=spill, owner=self.name
         )
+        self.streams = [open_one for open_one in self.streams if not open_one.is_closed]
         self.streams.append(stream.open())
         return stream
 

@@ -450,3 +450,16 @@ async def test_a_receipt_reads_well(kernel_factory):
     receipt = await kernel.bus.publish(A())
 
     assert repr(receipt) == f"<Receipt {receipt.seq}: 0 handled, 0 failed>"
+
+
+async def test_the_application_loses_only_the_handler_that_keeps_failing(kernel_factory):
+    kernel = await kernel_factory()
+    seen: list[Any] = []
+    kernel.bus.on(A, breaks)
+    kernel.bus.on(A, seen.append)
+    receipts = [await kernel.bus.publish(A(number)) for number in range(6)]
+
+    assert [len(receipt.errors) for receipt in receipts] == [1, 1, 1, 1, 1, 0]
+    assert len(seen) == 6
+    kernel.release("application")
+    assert len((await kernel.bus.publish(A())).errors) == 1

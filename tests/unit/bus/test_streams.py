@@ -10,7 +10,7 @@ import pytest
 from runbus.errors import BackpressureTimeout, BusClosed, MailboxFull, WouldDeadlock
 from runbus.events import Event, Lagged, Notify, Stream
 from runbus.kernel import Kernel
-from runbus.testing import FakeClock, idle
+from runbus.testing import FakeClock, FakePlugin, idle
 
 
 class Tick(Stream, frozen=True):
@@ -355,7 +355,7 @@ async def test_a_stream_ends_after_what_waits_when_the_kernel_stops():
         async def read():
             async for item in stream:
                 await asyncio.sleep(0)
-                got += numbers([item])
+                got.extend(numbers([item]))
             got.append("end")
 
         reader = asyncio.create_task(read())
@@ -396,3 +396,23 @@ async def test_what_a_reader_publishes_is_caused_by_what_it_read(kernel_factory)
     by_event = {entry.event: entry for entry in recording.entries}
     assert by_event[Fact(1)].parent == by_event[Tick(1)].seq
     assert by_event[Fact(2)].parent == by_event[Tick(2)].seq
+
+
+async def test_a_stream_opened_twice_gets_everything_once(kernel_factory):
+    kernel = await kernel_factory()
+    async with kernel.bus.stream(Tick).open() as stream:
+        await fill(kernel, 2)
+        assert numbers(await stream.batch()) == [1, 2]
+    assert stream.is_closed
+    with pytest.raises(BusClosed):
+        stream.open()
+
+
+async def test_a_plugin_that_opens_many_streams_keeps_only_the_open_ones(kernel_factory):
+    plugin = FakePlugin("p")
+    kernel = await kernel_factory(plugin)
+    for _ in range(10):
+        async with plugin.scope.stream(Tick):
+            await fill(kernel, 1)
+
+    assert len(plugin.scope.streams) <= 1  # type: ignore[attr-defined]

@@ -340,7 +340,7 @@ async def test_a_failing_task_group_of_a_plugin_is_told_at_the_end():
 
     async def run():
         async with Kernel(plugins=[FakePlugin("p", setup=opens)]) as kernel:
-            await kernel.bus.wait_for(PluginFailed, timeout=5)
+            await kernel.bus.wait_for(PluginFailed, timeout=5, since=0)
             assert kernel.health().plugins["p"].state is PluginState.FAILED
 
     with pytest.raises(ExceptionGroup) as caught:
@@ -629,7 +629,7 @@ async def test_every_phase_that_hangs_is_cut_and_all_of_it_stays_within_the_budg
     assert 20 <= took_s <= 26
     assert log[-1] == "last: closed"
     assert isinstance(error, ExceptionGroup)
-    assert {problem.plugin for problem in error.exceptions} == {"tell", "close"}
+    assert {str(problem).split("'")[1] for problem in error.exceptions} == {"tell", "close"}
     assert all(isinstance(problem, HandlerTimeout) for problem in error.exceptions)
 
 
@@ -760,7 +760,8 @@ async def test_idle_waits_for_readers(kernel_factory):
     got: list[Any] = []
 
     async def reads(stream):
-        got.extend([item async for item in stream])
+        async for item in stream:
+            got.append(item)  # noqa: PERF401 - one by one, that is the point
 
     async def setup(scope):
         scope.start(reads, scope.stream(Tick))
