@@ -110,7 +110,9 @@ async def _run(experiment: AsyncExperiment) -> tuple[list[JobRecord], int | None
     async with anyio.create_task_group() as tasks:
         # Before the kernel starts: from here on a signal always ends the jobs first.
         await tasks.start(ending.heed_signals, name="signals")
-        async with Kernel(plugins=[LocalExecutor(), progress(experiment.specs)]) as kernel:
+        plugins = [LocalExecutor(), progress(experiment.specs)]
+        trace = os.path.join(experiment.folder, "trace.jsonl")
+        async with Kernel(plugins=plugins, trace=trace) as kernel:
             records = await experiment.run(kernel.bus)
         tasks.cancel_scope.cancel()
     return records, ending.signalled
