@@ -31,9 +31,9 @@
          ├─ PluginNotFound    no plugin has that name
          └─ PluginNotLoadable an installed plugin cannot be imported or made
 
-An error carries its facts as fields, its text in `__str__`, and where there is one, the next step in
-`hint`. It survives pickling, so it can cross a process or a host: `__init__` passes every field on to
-`Exception.__init__` in order, and takes them back by position.
+An error carries its facts as fields, its text in `__str__`, and where there is one, the next step
+in `hint`. It survives pickling, so it can cross a process or a host: `__init__` passes every field
+on to `Exception.__init__` in order, and takes them back by position.
 """
 
 from __future__ import annotations

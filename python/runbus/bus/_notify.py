@@ -119,7 +119,7 @@ class Notifications(Calls):
                     sub.max_ns = took
                 if frame.outcomes is not None:
                     verdict = f"error: {sub.last_error}" if sub.streak else "ok"
-                    frame.outcomes.append((sub.owner.name, sub.name, verdict, took))
+                    frame.outcomes.append((sub, verdict, took))
             status = "error" if receipt.errors else "ok"
             frame.subscription = None
         finally:
@@ -132,12 +132,12 @@ class Notifications(Calls):
 
     def _tap_all(self, route: Route, frame: Frame, status: str) -> None:
         """Tell the taps how it ended, also of the handlers that were not called to the end."""
-        called = frame.outcomes or []
-        done = {(plugin, handler) for plugin, handler, _, _ in called}
+        called = frame.outcomes
+        assert called is not None
+        done = {sub for sub, _, _ in called}
         for sub in route.subscriptions:
-            if (sub.owner.name, sub.name) not in done:
-                verdict = "cancelled" if sub is frame.subscription else "skipped"
-                called.append((sub.owner.name, sub.name, verdict, 0))
+            if sub not in done:
+                called.append((sub, "cancelled" if sub is frame.subscription else "skipped", 0))
         self._tap_end(frame, status)
 
     # -- the same event again
@@ -203,6 +203,9 @@ class Notifications(Calls):
             if sub.streak >= QUARANTINE_AFTER and not (owner.quarantined or owner.critical):
                 self.quarantine(sub)
                 await self.publish(PluginQuarantined(**told))
+        except PluginError as critical:
+            # It reaches the publisher in the end, but not before the other handlers were called.
+            receipt.errors = [*receipt.errors, critical]
         finally:
             frame.depth += 1
 

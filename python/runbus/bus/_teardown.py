@@ -92,7 +92,7 @@ class Teardowns(Calls):
             logger.error("%s", failure, exc_info=failure.__cause__)
         if whole.outcomes is not None:
             verdict = f"error: {failure}" if failure is not None else "ok"
-            whole.outcomes.append((sub.owner.name, sub.name, verdict, took))
+            whole.outcomes.append((sub, verdict, took))
         return [failure] if failure is not None else []
 
     async def _end_in_task(self, sub: Subscription, whole: Frame) -> None:

@@ -15,6 +15,7 @@ _TITLES = {
     "kernel": "The kernel",
     "plugin": "Plugins",
     "launch": "From a task to its start",
+    "executor": "Executors",
     "job": "Jobs",
     "metric": "Metrics",
 }

@@ -93,6 +93,7 @@ class PluginHost:
         self._stopping = loop.create_future()
         self.state = PluginState.STARTING
         self.task = loop.create_task(self._main(limit_s), name=f"runbus plugin {self.name}")
+        self.task.add_done_callback(self._ended)
         try:
             set_up = await wait_until(self._ended_setup, limit_s + _GRACE_S, self._timers)
             if set_up:
@@ -106,6 +107,12 @@ class PluginHost:
             raise HookError(self.name, "setup", "", problem)
         if self._setup_error is not None:
             raise self._setup_error
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        # Also of a task that was cancelled before its first step.
+        for future in (self._ended_setup, self._ready):
+            if not future.done():
+                future.set_result(None)
 
     def ask_to_stop(self) -> None:
         """Tell the plugin's tasks that the end is near."""
@@ -250,8 +257,7 @@ class PluginHost:
             self.error = self._setup_error = error
             self._ends_ns = self._timers.monotonic_ns() + int(limit_s * 1e9)
             await self._close_all(limit_s)
-            asyncio.get_running_loop().call_soon(self._tell_ready)
-            return
+            return  # and `_ended` tells
         # A task that died during the set-up has set FAILED already, and that must stay.
         if self.state is PluginState.STARTING:
             self.state = PluginState.STARTED
@@ -278,7 +284,8 @@ class PluginHost:
                 try:
                     await self.plugin.setup(self.scope)
                 finally:
-                    self._ended_setup.set_result(None)
+                    if not self._ended_setup.done():
+                        self._ended_setup.set_result(None)
             if limit.fired:
                 return HookError(self.name, "setup", "", f"took longer than {limit_s:g} s")
         except Exception as error:

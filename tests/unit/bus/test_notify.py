@@ -463,3 +463,25 @@ async def test_the_application_loses_only_the_handler_that_keeps_failing(kernel_
     assert len(seen) == 6
     kernel.release("application")
     assert len((await kernel.bus.publish(A())).errors) == 1
+
+
+async def test_a_critical_plugin_that_fails_to_hear_of_a_failure_still_lets_the_others_run(
+    kernel_factory,
+):
+    after = FakePlugin("after", {A: None})
+    vital = FakePlugin("vital", {HandlerFailed: breaks}, critical=True)
+    kernel = await kernel_factory(vital, FakePlugin("bad", {A: breaks}), after)
+
+    with pytest.raises(HookError, match="plugin 'vital'"):
+        await kernel.bus.publish(A())
+    assert after.seen == [A()]
+
+
+async def test_a_recording_shows_the_handlers_that_were_skipped(kernel_factory):
+    kernel = await kernel_factory(FakePlugin("bad", {A: breaks}))
+    for _ in range(5):
+        await kernel.bus.publish(A())
+    with record(kernel.bus) as recording:
+        await kernel.bus.publish(A())
+
+    assert recording.entries[0].handlers == (("bad", "breaks", "skipped"),)

@@ -36,7 +36,7 @@ def test_a_script_looks_as_it_should() -> None:
     assert render_script(JOB) == (GOLDEN / "local.sh").read_text()
 
 
-TEXT = st.text(st.characters(blacklist_characters="\0", blacklist_categories=("Cs",)), max_size=20)
+TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
 
 
 @settings(max_examples=40, deadline=None)

@@ -846,3 +846,15 @@ async def test_the_mailboxes_of_a_plugin_whose_reader_died_release_publishers_at
             await kernel.bus.emit(Tick(number))
             await asyncio.sleep(0)
     release.set()
+
+
+async def test_cancelled_before_a_setup_has_begun_it_ends_at_once():
+    kernel = Kernel(plugins=[FakePlugin("p")], timers=FakeClock())
+    task = asyncio.create_task(kernel.__aenter__())
+    for _ in range(2):
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert leaks(kernel) == []
