@@ -36,6 +36,7 @@ from runbus.events.plugin import (
     PluginStarted,
     PluginStopped,
 )
+from runbus.events.run import RunFinished, RunStarted
 
 __all__ = [
     "Around",
@@ -69,6 +70,8 @@ __all__ = [
     "PluginStarted",
     "PluginStopped",
     "ResolveExecutor",
+    "RunFinished",
+    "RunStarted",
     "Sensitive",
     "Shutdown",
     "Stream",

@@ -20,6 +20,7 @@ from runbus.events import (
     JobRetrying,
     JobStarted,
     JobSubmitted,
+    RunFinished,
     TaskStart,
 )
 from runbus.jobs._evidence import verdict
@@ -251,7 +252,9 @@ class Supervisor:
     async def _see_through(self, job: JobSpec, ref: JobRef) -> _End:
         """Wait for the end of a job that was submitted."""
         metrics = self._metrics.setdefault(job.name, RunTail(job.run_id, job.run_folder))
-        attempt = _Attempt(job, ref, self._executors[job.executor], JobOutput(job, metrics))
+        attempt = _Attempt(
+            job, ref, self._executors[job.executor], JobOutput(job, metrics, self._clock)
+        )
         attempt.has_started = self._store.jobs[job.name].started_ns > 0
         self._active[job.name] = attempt
         if self._reason_to_end(job.name) is not None:
@@ -295,6 +298,16 @@ class Supervisor:
 
     async def _tell_end(self, job: JobSpec, end: _End) -> None:
         seen = end.seen
+        if (metrics := self._metrics.get(job.name)) and metrics.has_begun:
+            await self._bus.publish(
+                RunFinished(
+                    run_id=job.run_id,
+                    experiment_id=job.experiment_id,
+                    job=job.name,
+                    state=end.state,
+                    time_ns=self._clock.time_ns(),
+                )
+            )
         await self._tell(
             JobEnded(
                 **self._about(job, seen.ended_ns if seen else 0),
