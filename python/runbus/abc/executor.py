@@ -29,6 +29,9 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
         folder: Where an attempt's request, logs and records lie.
         run_folder: Where the run keeps what it measures.
         attempt: Which attempt this is, from 1.
+        gpus: How many GPUs it needs for itself.
+        cpus: The processors it may run on, as `taskset -c` takes them; all if empty.
+        nice: How much it yields to others, from 0 to 19.
         timeout_s: Seconds after which it is ended, as TIMEOUT; None for no limit.
         retries: How many more attempts it gets if it fails.
         backoff_s: Seconds before the second attempt; doubled for each one after.
@@ -46,6 +49,9 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     folder: str
     run_folder: str
     attempt: int = 1
+    gpus: int = 0
+    cpus: str = ""
+    nice: int = 0
     timeout_s: int | None = None
     retries: int = 0
     backoff_s: float = 1.0

@@ -31,6 +31,9 @@ class BatchJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         config: What its run records as config.
         cwd: The folder it starts in, relative to the batch file; the batch file's own if absent.
         executor: The executor it runs on; the batch's if absent.
+        gpus: How many GPUs it needs for itself.
+        cpus: The processors it may run on, such as `0-3,6`; all if absent.
+        nice: How much it yields to others, from 0 to 19.
         retries: How many more attempts it gets if it fails.
         backoff: Seconds before the second attempt; doubled for each one after.
         timeout: Whole seconds after which it is ended, as TIMEOUT.
@@ -44,6 +47,9 @@ class BatchJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     config: Values = {}
     cwd: str | None = None
     executor: str | None = None
+    gpus: Annotated[int, msgspec.Meta(ge=0)] = 0
+    cpus: Annotated[str, msgspec.Meta(pattern=r"^[0-9,:-]*$")] = ""
+    nice: Annotated[int, msgspec.Meta(ge=0, le=19)] = 0
     retries: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 0
     backoff: Annotated[float, msgspec.Meta(ge=0)] = 1.0
     timeout: Annotated[int, msgspec.Meta(ge=1)] | None = None

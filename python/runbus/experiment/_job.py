@@ -29,6 +29,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         executor: The executor it runs on; the experiment's if None.
         retries: How many more attempts it gets if it fails.
         backoff_s: Seconds before the second attempt; doubled for each one after.
+        gpus: How many GPUs it needs for itself.
+        cpus: The processors it may run on, as `taskset -c` takes them; all if empty.
+        nice: How much it yields to others, from 0 to 19.
         timeout_s: Seconds after which it is ended, as TIMEOUT; None for no limit.
     """
 
@@ -40,6 +43,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     executor: str | None = None
     retries: int = 0
     backoff_s: float = 1.0
+    gpus: int = 0
+    cpus: str = ""
+    nice: int = 0
     timeout_s: int | None = None
 
 
@@ -84,6 +90,9 @@ def jobs_of_batch(batch: Batch, folder: str) -> list[Job]:
             executor=job.executor or batch.executor,
             retries=job.retries,
             backoff_s=job.backoff,
+            gpus=job.gpus,
+            cpus=job.cpus,
+            nice=job.nice,
             timeout_s=job.timeout,
         )
         for job in batch.jobs

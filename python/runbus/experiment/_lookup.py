@@ -114,6 +114,9 @@ def jobs_to_retry(folder: str) -> tuple[str, int, list[Job]]:
             executor=spec.executor,
             retries=spec.retries,
             backoff_s=spec.backoff_s,
+            gpus=spec.gpus,
+            cpus=spec.cpus,
+            nice=spec.nice,
             timeout_s=spec.timeout_s,
         )
         for spec in asked.jobs

@@ -37,5 +37,15 @@ def render_script(job: JobSpec) -> str:
     lines += [f"export {name}={shlex.quote(value)}" for name, value in sorted(env.items())]
     lines += [f"cd {shlex.quote(job.cwd)} || exit 126"]
     lines += [f"{{ {line}\n}} || exit" for line in job.bootstrap]
-    lines += ["exec " + shlex.join(job.argv)]
+    lines += ["exec " + shlex.join((*_limits(job), *job.argv))]
     return "\n".join(lines) + "\n"
+
+
+def _limits(job: JobSpec) -> list[str]:
+    """Return the words that go before a program to hold it within its share of the machine."""
+    words = []
+    if job.nice:
+        words += ["nice", "-n", str(job.nice)]
+    if job.cpus:
+        words += ["taskset", "-c", job.cpus]
+    return words

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 import anyio
 import anyio.to_thread
@@ -23,6 +23,7 @@ from runbus.events import (
     RunFinished,
     TaskStart,
 )
+from runbus.jobs._attempt import Attempt, End
 from runbus.jobs._evidence import verdict
 from runbus.jobs._intent import intents
 from runbus.jobs._output import JobOutput
@@ -56,10 +57,6 @@ CANCEL_GRACE_S = 10.0
 
 KILL_S = 5.0
 """How long the end of killed jobs is waited for."""
-
-GONE_LOOKS, GONE_S = 3, 2.0
-"""A job that is neither there nor recorded as ended is LOST only after so many looks in a row,
-over so many seconds."""
 
 RETRIED = frozenset({JobState.FAILED, JobState.TIMEOUT, JobState.LOST})
 """The ends after which a job that has retries left gets another attempt."""
@@ -96,7 +93,7 @@ class Supervisor:
         self._executors = executors
         self._store = store
         self._clock = clock
-        self._active: dict[str, _Attempt] = {}
+        self._active: dict[str, Attempt] = {}
         self._specs: dict[str, JobSpec] = {}
         self._metrics: dict[str, RunTail] = {}
         self._ending: dict[str, str] = {}
@@ -221,7 +218,7 @@ class Supervisor:
         finally:
             slots.release()
 
-    async def _attempt(self, job: JobSpec) -> _End:
+    async def _attempt(self, job: JobSpec) -> End:
         """Submit a job, unless it was submitted before this process began, and await its end."""
         record = self._store.jobs[job.name]
         try:
@@ -229,7 +226,7 @@ class Supervisor:
                 ref = JobRef(name=job.name, folder=job.folder, handle=record.handle)
                 return await self._see_through(job, ref)
             if (reason := self._reason_to_end(job.name)) is not None:
-                return _End(JobState.CANCELLED, reason, None)
+                return End(JobState.CANCELLED, reason, None)
             executor = self._executors[job.executor]
             request = executor.plan(await self._prepared(job))
             about = TaskStart(job=job.name, attempt=job.attempt, executor=job.executor)
@@ -240,7 +237,7 @@ class Supervisor:
         except JournalError:
             raise
         except RunbusError as error:
-            return _End(JobState.FAILED, str(error), None)
+            return End(JobState.FAILED, str(error), None)
 
     async def _prepared(self, job: JobSpec) -> JobSpec:
         """Let plugins change the image and add bootstrap lines."""
@@ -249,10 +246,10 @@ class Supervisor:
         lines = await self._bus.collect(Bootstrap(**about))
         return replace(job, image=image, bootstrap=(*job.bootstrap, *(line for _, line in lines)))
 
-    async def _see_through(self, job: JobSpec, ref: JobRef) -> _End:
+    async def _see_through(self, job: JobSpec, ref: JobRef) -> End:
         """Wait for the end of a job that was submitted."""
         metrics = self._metrics.setdefault(job.name, RunTail(job.run_id, job.run_folder))
-        attempt = _Attempt(
+        attempt = Attempt(
             job, ref, self._executors[job.executor], JobOutput(job, metrics, self._clock)
         )
         attempt.has_started = self._store.jobs[job.name].started_ns > 0
@@ -262,7 +259,7 @@ class Supervisor:
         await attempt.ended.wait()
         del self._active[job.name]
         assert attempt.last is not None
-        return _End(*verdict(attempt.last, self._reason_to_end(job.name)), attempt.last)
+        return End(*verdict(attempt.last, self._reason_to_end(job.name)), attempt.last)
 
     async def _watch(self, executor: Executor) -> None:
         """Look at all jobs of an executor, hand on their output, and say what was seen."""
@@ -283,7 +280,7 @@ class Supervisor:
                 if tail and not attempt.ended.is_set():
                     await attempt.output.hand_on(self._bus)
 
-    async def _take_in(self, attempt: _Attempt, seen: Observation) -> None:
+    async def _take_in(self, attempt: Attempt, seen: Observation) -> None:
         """Turn what was seen of a job into facts."""
         job = attempt.job
         if seen.started_ns and not attempt.has_started:
@@ -296,7 +293,7 @@ class Supervisor:
             attempt.output.close()
             attempt.ended.set()
 
-    async def _tell_end(self, job: JobSpec, end: _End) -> None:
+    async def _tell_end(self, job: JobSpec, end: End) -> None:
         seen = end.seen
         if (metrics := self._metrics.get(job.name)) and metrics.has_begun:
             await self._bus.publish(
@@ -320,7 +317,7 @@ class Supervisor:
             )
         )
 
-    async def _tell_retry(self, job: JobSpec, end: _End) -> tuple[JobSpec, float]:
+    async def _tell_retry(self, job: JobSpec, end: End) -> tuple[JobSpec, float]:
         """Make ready for the next attempt and return it, with the seconds to wait before it."""
         folder = os.path.join(os.path.dirname(job.folder), str(job.attempt + 1))
         os.makedirs(folder, mode=0o700, exist_ok=True)
@@ -379,55 +376,3 @@ class _Machine:
                 self.error = self.error.exceptions[0]
         finally:
             self.stopped.set()
-
-
-class _End(NamedTuple):
-    """How an attempt ended."""
-
-    state: JobState
-    reason: str
-    seen: Observation | None
-
-
-class _Attempt:
-    """An attempt that was submitted and has not ended."""
-
-    __slots__ = (
-        "_gone_looks",
-        "_gone_since",
-        "ended",
-        "executor",
-        "has_started",
-        "job",
-        "last",
-        "output",
-        "ref",
-    )
-
-    def __init__(self, job: JobSpec, ref: JobRef, executor: Executor, output: JobOutput) -> None:
-        self.job = job
-        self.ref = ref
-        self.executor = executor
-        self.output = output
-        self.has_started = False
-        self.ended = anyio.Event()
-        self.last: Observation | None = None
-        self._gone_looks = 0
-        self._gone_since = 0.0
-
-    def is_over(self, seen: Observation, now: float) -> bool:
-        """Take in an observation made at `now` and return whether it, with those before, is final.
-
-        One look at which the job is gone is no evidence: it may be starting, or its record on
-        its way.
-        """
-        self.last = seen
-        if seen.phase == "ended":
-            return True
-        if seen.phase != "gone":
-            self._gone_looks = 0
-            return False
-        if not self._gone_looks:
-            self._gone_since = now
-        self._gone_looks += 1
-        return self._gone_looks >= GONE_LOOKS and now - self._gone_since >= GONE_S
