@@ -316,3 +316,74 @@ def test_doctor_finds_a_healthy_home_and_what_a_crash_left_behind(
     assert "hint: runbus attach" in ill.stdout
     command("cancel", "batch", "--grace", "0")
     assert command("doctor").returncode == 0
+
+
+def pid_of(job_name: str, tmp_path: Path) -> int:
+    (record,) = (tmp_path / "home").rglob(f"*-{job_name}/1/pid.json")
+    pid: int = json.loads(record.read_text())["pid"]
+    return pid
+
+
+def parent_of(pid: int) -> int:
+    status_lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line.split()[1] for line in status_lines if line.startswith("PPid:")))
+
+
+def test_kill_9_of_a_job_is_a_failure_by_that_signal(
+    batch: Callable[..., str], tmp_path: Path
+) -> None:
+    with subprocess.Popen(
+        [RUNBUS, "submit", batch(job("a", "sleep 60"))],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as leader:
+        wait_until(lambda: command("status", "--json").stdout.count("RUNNING") == 1)
+        os.kill(pid_of("a", tmp_path), signal.SIGKILL)
+        assert leader.wait(20) == 1
+
+    assert (status()[0]["state"], status()[0]["signal"]) == ("FAILED", 9)
+    assert status()[0]["reason"] == "killed by SIGKILL"
+
+
+def test_kill_9_of_the_wrapper_makes_a_job_lost_only_once_it_is_gone(
+    batch: Callable[..., str], tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    waits = f"until [ -e {go} ]; do sleep 0.02; done"
+    with subprocess.Popen(
+        [RUNBUS, "submit", batch(job("a", waits))],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as leader:
+        wait_until(lambda: command("status", "--json").stdout.count("RUNNING") == 1)
+        os.kill(parent_of(pid_of("a", tmp_path)), signal.SIGKILL)
+        assert states() == ["RUNNING"]
+        go.touch()
+        assert leader.wait(20) == 1
+
+    assert states() == ["LOST"]
+    assert status()[0]["reason"] == "its process is gone and left no exit record"
+
+
+def test_a_lost_job_that_has_retries_left_is_tried_again(
+    batch: Callable[..., str], tmp_path: Path
+) -> None:
+    script = (
+        f"test -e {tmp_path}/seen || {{ touch {tmp_path}/seen; kill -9 $PPID; exec sleep 0.1; }}"
+    )
+    done = command("submit", batch(job("a", script, retries=1, backoff=0)))
+
+    assert done.returncode == 0
+    assert (status()[0]["state"], status()[0]["attempt"]) == ("SUCCEEDED", 2)
+
+
+def test_values_of_the_environment_are_readable_by_their_owner_only(
+    batch: Callable[..., str], home: Path
+) -> None:
+    command("submit", batch(job("a", "true", env={"TOKEN": "s3cret-value"})))
+
+    holders = [
+        path for path in home.rglob("*") if path.is_file() and b"s3cret" in path.read_bytes()
+    ]
+    assert {path.name for path in holders} <= {"request.sh", "experiment.json"}
+    assert {path.stat().st_mode & 0o077 for path in holders} == {0}
