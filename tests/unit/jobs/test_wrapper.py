@@ -32,7 +32,11 @@ def start(shell: list[str], folder: Path, script: str) -> subprocess.Popen[bytes
     (folder / "request.sh.new").write_text(script)
     (folder / "request.sh.new").rename(folder / "request.sh")
     return subprocess.Popen(
-        [*shell, WRAPPER, "run", str(folder)], stdin=subprocess.DEVNULL, start_new_session=True
+        [*shell, WRAPPER, "run", str(folder)],
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        # As the executor does: whoever runs the tests may ignore it, and so would the job.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
