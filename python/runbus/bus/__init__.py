@@ -1,7 +1,8 @@
 """Dispatch of events by kind."""
 
 from runbus.bus._bus import Bus
-from runbus.bus._mailbox import Overflow, StreamStatistics
+from runbus.bus._mailbox import StreamStatistics
+from runbus.bus._overflow import Overflow
 from runbus.bus._receipt import Receipt
 from runbus.bus._state import Tap
 from runbus.bus._streams import EventStream

@@ -31,7 +31,7 @@ from runbus.jobs import WRAPPER, observe_folder
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runbus.abc import JobRef, Package, Tunnel
+    from runbus.abc import JobRef, Package, Request, Tunnel
 
 __all__ = ["Host"]
 
@@ -47,6 +47,7 @@ PATIENCE_S = 60.0
 """How long a submit is repeated whose answer was lost."""
 
 _RETRY_S = 10.0
+_LIMIT_GRACE_S = 10
 _PIECE = 1 << 20
 _BUDGET = 8 << 20
 """Bytes of a log that are copied at one look, so that one loud job does not silence others."""
@@ -168,7 +169,9 @@ class Host:
         if done.exit_status != 0:
             raise RemoteFailed(self.name, done.stderr.decode("utf-8", "replace").strip())
 
-    async def submit(self, ref: JobRef, placement: Placement, script: str, run_json: bytes) -> None:
+    async def submit(
+        self, ref: JobRef, placement: Placement, request: Request, run_json: bytes
+    ) -> None:
         """Start a job, once; an answer that is lost is asked for again.
 
         If the machine stays out of reach for a minute this returns as well: nobody can tell
@@ -178,14 +181,17 @@ class Host:
             JobNotStarted: The machine refused it; nothing runs.
         """
         package = f"{self._base}/{self._package_name}" if self._package else ""
-        request = submit_script(
-            placement, script, run_json, self._wrapper, package, self._detach, self._umask
-        )
+        time_s = request.job.timeout_s
+        limit = f"{time_s} {_LIMIT_GRACE_S}\n" if time_s is not None else ""
+        asked = submit_script(
+            placement, request.script, limit, run_json,
+            self._wrapper, package, self._detach, self._umask,
+        )  # fmt: skip
         with anyio.move_on_after(PATIENCE_S):
             pause = 0.1
             while True:
                 try:
-                    _, output = await self.tunnel.call(request)
+                    _, output = await self.tunnel.call(asked)
                     break
                 except ConnectionLost:
                     await anyio.sleep(random.uniform(0, pause))

@@ -160,6 +160,7 @@ fi
 def submit_script(
     placement: Placement,
     script: str,
+    limit: str,
     run_json: bytes,
     wrapper: str,
     package: str,
@@ -182,6 +183,7 @@ if ! mkdir -p %(parent)s %(run)s/metrics; then echo; echo failed
 elif mkdir %(dir)s 2>/dev/null; then
     if printf '%%s %%s\\n' "$rb_boot" "$rb_up" >%(dir)s/submitted &&
         printf %%s %(run_json)s >%(run)s/run.json &&
+        { [ -z %(limit)s ] || printf %%s %(limit)s >%(dir)s/limit; } &&
         printf %%s %(script)s >%(dir)s/request.sh &&
         { [ -z %(package)s ] ||
             { mkdir %(dir)s/code && tar -xzf %(package)s -C %(dir)s/code; }; } &&
@@ -200,6 +202,7 @@ fi
         b"dir": quote(placement.folder),
         b"run_json": quote(run_json),
         b"script": quote(script),
+        b"limit": quote(limit),
         b"package": quote(package),
         b"wrapper": quote(wrapper),
         b"umask": quote(umask),

@@ -128,7 +128,7 @@ class SSHExecutor(Executor):
         """Return the script that would run. Images are refused: a machine is as it is.
 
         Raises:
-            UsageError: The job asks for an image.
+            UsageError: The job asks for an image, or for GPUs of its own.
         """
         asked = [
             field
@@ -139,6 +139,11 @@ class SSHExecutor(Executor):
             raise UsageError(
                 f"job {job.name!r} asks for {' and '.join(asked)} in its image, "
                 f"but the machines of executor {self.name!r} are as they are"
+            )
+        if job.gpus:
+            raise UsageError(
+                f"job {job.name!r} needs {job.gpus} GPUs, but executor {self.name!r} lends none: "
+                "give it one slot a machine and set CUDA_VISIBLE_DEVICES"
             )
         base = self._job_dir
         if base == "~" or base.startswith("~/"):
@@ -167,7 +172,7 @@ class SSHExecutor(Executor):
             handle = f"{host.name}:{placement.folder}"
             ref = JobRef(name=job.name, folder=job.folder, handle=handle)
             try:
-                await host.submit(ref, placement, request.script, _run_json(job.run_folder))
+                await host.submit(ref, placement, request, _run_json(job.run_folder))
             except JobNotStarted:
                 # Nothing runs there: another attempt may go elsewhere.
                 os.unlink(os.path.join(job.folder, _PLACEMENT))

@@ -20,12 +20,21 @@ class RunTail:
     Args:
         run_id: The run.
         folder: The run's folder; its journals need not exist yet.
+
+    Attributes:
+        has_begun: Whether `look` has seen that a process began to log.
     """
 
     def __init__(self, run_id: str, folder: str) -> None:
         self._run_id = run_id
         self._folder = folder
         self._readers: dict[str, MetricReader] = {}
+        self.has_begun = False
+
+    def look(self) -> bool:
+        """Look whether a process has begun to log, and remember it."""
+        self.has_begun = self.has_begun or bool(journals_of(self._folder))
+        return self.has_begun
 
     def poll(self, max_points: int = 65_536) -> Iterator[MetricBatch]:
         """Yield a batch per journal that has something new, of at most `max_points` points each."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from runbus.abc import Contents
 from runbus.errors import NothingToPackage, PackageUnreadable, UsageError
 from runbus.packaging import (
     GitArchivePackager,
@@ -110,7 +111,7 @@ def test_nothing_is_left_behind_by_a_refusal(tree: Path, home: Path) -> None:
     (tree / "gone").write_text("x")
 
     class Lying(PatternPackager):
-        def contents(self, root: str, scratch: str):  # type: ignore[no-untyped-def]
+        def contents(self, root: str, scratch: str) -> Contents:
             found = super().contents(root, scratch)
             (tree / "gone").unlink()
             return found

@@ -37,6 +37,8 @@ class JobOptions(TypedDict, total=False):
     cwd: str
     folder: str
     attempt: int
+    timeout_s: int
+    nice: int
     image: Image
     bootstrap: tuple[str, ...]
 
@@ -131,12 +133,15 @@ class Harness:
             experiment_id="20260101-000000-c0",
             name=options.get("name", f"job-{number}"),
             run_id=os.path.basename(run_folder),
+            executor=self.executor.name,
             argv=argv,
             cwd=options.get("cwd", "/"),
             env=options.get("env", {}),
             folder=folder,
             run_folder=run_folder,
             attempt=attempt,
+            timeout_s=options.get("timeout_s"),
+            nice=options.get("nice", 0),
             image=options.get("image", Image()),
             bootstrap=options.get("bootstrap", ()),
         )

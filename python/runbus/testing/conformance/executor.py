@@ -111,6 +111,17 @@ class EndContract(_Base):
         assert ended.seen.exit_code not in {0, None}
         assert ended.stdout == b""
 
+    async def test_a_job_that_takes_too_long_is_ended_and_told(self, harness: Harness) -> None:
+        ended = await harness.run(harness.shell("echo up; exec sleep 60", timeout_s=1))
+
+        assert ended.stdout == b"up\n"
+        assert (ended.seen.signal, ended.seen.reason) == (signal.SIGTERM, "time limit")
+
+    async def test_a_job_within_its_time_is_left_alone(self, harness: Harness) -> None:
+        ended = await harness.run(harness.shell("exit 3", timeout_s=60))
+
+        assert (ended.seen.exit_code, ended.seen.reason) == (3, "")
+
     async def test_a_child_that_is_left_behind_does_not_delay_the_end(
         self, harness: Harness
     ) -> None:
@@ -231,6 +242,12 @@ class LaunchContract(_Base):
 
     async def test_a_job_starts_in_its_folder(self, harness: Harness) -> None:
         assert (await harness.run(harness.shell("pwd", cwd="/usr"))).stdout == b"/usr\n"
+
+    async def test_a_job_yields_as_much_as_it_should(self, harness: Harness) -> None:
+        mine = int((await harness.run(harness.job("/usr/bin/nice"))).stdout)
+        ended = await harness.run(harness.job("/usr/bin/nice", nice=5))
+
+        assert int(ended.stdout) == mine + 5
 
     async def test_the_variables_of_the_image_arrive(self, harness: Harness) -> None:
         job = harness.shell(
