@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
+import time
 from pathlib import Path
 
 import anyio
@@ -280,3 +282,20 @@ async def ask_until_answered(port: int) -> bytes:
         while not (answer := await ask(port)):
             pass
     return answer
+
+
+async def test_a_connection_that_nobody_answers_is_noticed_and_replaced(
+    host: Sshd, tmp_path: Path
+) -> None:
+    async with tunnel_to(host, tmp_path, keepalive_s=0.2) as tunnel:
+        await tunnel.call(b":")
+        (frozen,) = host.sessions()
+        os.kill(frozen, signal.SIGSTOP)
+        start = time.monotonic()
+        try:
+            with pytest.raises(ConnectionLost):
+                await tunnel.call(b":")
+            assert time.monotonic() - start < 10
+            assert await tunnel.call(b"echo back") == (0, b"back\n")
+        finally:
+            os.kill(frozen, signal.SIGKILL)
