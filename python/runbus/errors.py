@@ -7,6 +7,12 @@
      ├─ JournalError          a journal file cannot be written or read
      ├─ JobError              a job could not be handled
      ├─ HostError             a host could not be used
+     │   ├─ ConnectionLost    there is no connection, or none any more
+     │   ├─ HostKeyUnknown    its key is in no known_hosts file
+     │   ├─ HostKeyRefused    its key has changed
+     │   ├─ LoginRefused      it let nobody in
+     │   ├─ RemoteFailed      it did not do what it was asked
+     │   └─ ForwardFailed     nothing answers behind a forwarded port
      ├─ BusError              the bus or the kernel cannot do what was asked
      │   ├─ WrongKind         an event was given to a verb of another kind
      │   ├─ BusClosed         the bus is not open yet, or no longer

@@ -377,3 +377,18 @@ async def test_a_job_that_nobody_knows_where_it_went_is_not_seen(harness: Harnes
     assert (
         await harness.executor.observe([JobRef(name=job.name, folder=job.folder, handle="x")]) == {}
     )
+
+
+async def test_records_that_a_job_has_spoilt_do_not_stop_the_others(
+    harness: Harness, remote: Path
+) -> None:
+    spoil = (
+        'cd "$(dirname "$(readlink /proc/$$/fd/1)")"; '
+        'echo \'{"status":0,"uptime":-1e300,"user":"0m0s","sys":"0m0s","reason":""}\' >exit.json; '
+        'ln -sf /dev/zero stderr.log; mkdir "../../../runs/x"; sleep 0.2'
+    )
+    spoilt = await harness.submit(harness.shell(spoil))
+    other = await harness.submit(harness.shell("sleep 0.5; echo fine"))
+
+    assert (await harness.end(other)).stdout == b"fine\n"
+    assert (await harness.phase(spoilt, "ended", "gone")).phase == "ended"

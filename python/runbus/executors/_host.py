@@ -149,7 +149,10 @@ class Host:
             asked = prepare_script(self.tunnel.job_dir, self._wrapper_name, self._package_name)
             _, output = await self.tunnel.call(asked)
             # The folder may hold line breaks, the four answers after it cannot.
-            base, detach, umask, has_wrapper, has_package = output[:-1].rsplit(b"\n", 4)
+            told = output[:-1].rsplit(b"\n", 4)
+            if len(told) != 5:
+                raise RemoteFailed(self.name, "its shell does not understand ours")
+            base, detach, umask, has_wrapper, has_package = told
             path = os.fsdecode(base)
             if not has_wrapper:
                 await self.tunnel.upload(WRAPPER, os.fsencode(f"{path}/{self._wrapper_name}"))
@@ -367,5 +370,7 @@ class _Round:
 
     def time_of(self, uptime: float) -> int:
         """Return the time of something by our clock: the machine's own may be wrong."""
-        ago_s = max(0.0, self.answer.uptime - uptime)
-        return self.now_ns - int(ago_s * 1e9)
+        if not 0 <= uptime <= self.answer.uptime:
+            # Before a reboot, or a record that the job has spoilt.
+            return self.now_ns
+        return self.now_ns - int((self.answer.uptime - uptime) * 1e9)

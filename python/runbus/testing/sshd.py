@@ -11,7 +11,7 @@ import signal
 import socket
 import subprocess
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,16 +101,14 @@ class Sshd:
     def sessions(self) -> list[int]:
         """Return the processes that serve connections."""
         assert self._listener is not None
-        told = subprocess.run(
-            ["pgrep", "-P", str(self._listener.pid)], capture_output=True, text=True, check=False
-        )
-        return [int(pid) for pid in told.stdout.split()]
+        return [pid for pid in _processes() if _parent(pid) == self._listener.pid]
 
     def kill_sessions(self) -> int:
         """SIGKILL what serves the connections; return how many there were."""
         pids = self.sessions()
         for pid in pids:
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         return len(pids)
 
     def stop(self) -> None:
@@ -146,6 +144,18 @@ def sshds(folder: Path, count: int = 3) -> Iterator[list[Sshd]]:
             stack.callback(host.stop)
             host.start()
         yield found
+
+
+def _processes() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def _parent(pid: int) -> int:
+    """Return the parent of a process; 0 if it is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[1])
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
 
 
 def _make_key(path: Path) -> None:
