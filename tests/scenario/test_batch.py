@@ -387,3 +387,24 @@ def test_values_of_the_environment_are_readable_by_their_owner_only(
     ]
     assert {path.name for path in holders} <= {"request.sh", "experiment.json"}
     assert {path.stat().st_mode & 0o077 for path in holders} == {0}
+
+
+def test_executors_may_be_described_in_the_file_and_an_unknown_one_is_refused(
+    batch: Callable[..., str],
+) -> None:
+    path = batch(
+        job("gpu", 'test "$CUDA_VISIBLE_DEVICES" = 5', gpus=1),
+        job("plain", "true", executor="other"),
+        executor={"type": "local", "gpus": ["5"]},
+        executors={"other": {"type": "local"}},
+    )
+
+    assert command("submit", path).returncode == 0
+    assert [one["executor"] for one in status()] == ["default", "other"]
+    done = command("submit", batch(job("a", "true", executor="otter"), executors={"other": {}}))
+    assert "executors: " in done.stderr
+    done = command(
+        "submit",
+        batch(job("a", "true", executor="otter"), executors={"other": {"type": "local"}}),
+    )
+    assert "jobs[0].executor: there is no executor 'otter'; did you mean 'other'" in done.stderr

@@ -14,9 +14,8 @@ import click
 from runbus.cli._exit import ExitStatus
 from runbus.cli._printer import format_duration, format_number, print_json, print_table
 from runbus.cli._progress import LiveProgress, PlainProgress
-from runbus.cli._supervise import start_supervisor
+from runbus.cli._supervise import executors_of, start_supervisor
 from runbus.errors import JournalHeld
-from runbus.executors import LocalExecutor
 from runbus.experiment import AsyncExperiment, job_statuses, open_run
 from runbus.jobs import CancelRequest, JobRecord, JobState, ask_to_cancel
 from runbus.kernel import Kernel
@@ -100,7 +99,7 @@ def _ended(folder: str, job: str | None) -> bool:
 
 async def _lead(experiment: AsyncExperiment) -> None:
     """Lead an experiment that nobody leads to its end."""
-    async with Kernel(plugins=[LocalExecutor()]) as kernel:
+    async with Kernel(plugins=executors_of(experiment)) as kernel:
         await experiment.run(kernel.bus)
 
 
@@ -110,7 +109,7 @@ async def _run(experiment: AsyncExperiment) -> tuple[list[JobRecord], int | None
     async with anyio.create_task_group() as tasks:
         # Before the kernel starts: from here on a signal always ends the jobs first.
         await tasks.start(ending.heed_signals, name="signals")
-        plugins = [LocalExecutor(), progress(experiment.specs)]
+        plugins = [*executors_of(experiment), progress(experiment.specs)]
         trace = os.path.join(experiment.folder, "trace.jsonl")
         async with Kernel(plugins=plugins, trace=trace) as kernel:
             records = await experiment.run(kernel.bus)

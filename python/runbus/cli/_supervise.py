@@ -11,12 +11,12 @@ import anyio
 
 from runbus._home import Home
 from runbus.errors import ExperimentNotFound, HomeUnusable, JournalHeld
-from runbus.executors import LocalExecutor
+from runbus.executors import LocalExecutor, make_executor
 from runbus.experiment import AsyncExperiment
 from runbus.kernel import Kernel
 
 if TYPE_CHECKING:
-    from runbus.bus import Bus
+    from runbus.abc import Executor
 
 __all__ = ["start_supervisor", "supervise"]
 
@@ -79,22 +79,30 @@ def _take_lease(home: Home) -> int | None:
     return lease
 
 
+def executors_of(experiment: AsyncExperiment) -> list[Executor]:
+    """Return the plugins that an experiment needs: this machine, and what comes with it."""
+    described = [make_executor(name, fields) for name, fields in experiment.executors.items()]
+    return described if "local" in experiment.executors else [LocalExecutor(), *described]
+
+
 async def _lead_all(home: Home) -> None:
     led: set[str] = set()
     idle = 0
-    async with Kernel(plugins=[LocalExecutor()]) as kernel, anyio.create_task_group() as leaders:
+    async with anyio.create_task_group() as leaders:
         while idle < _IDLE_LOOKS:
             for folder in home.open_experiments():
                 if folder not in led:
                     led.add(folder)
-                    leaders.start_soon(_lead, kernel.bus, folder, home, led, name=f"lead {folder}")
+                    leaders.start_soon(_lead, folder, home, led, name=f"lead {folder}")
             idle = 0 if led else idle + 1
             await anyio.sleep(_LOOK_S)
 
 
-async def _lead(bus: Bus, folder: str, home: Home, led: set[str]) -> None:
+async def _lead(folder: str, home: Home, led: set[str]) -> None:
     try:
-        await AsyncExperiment.open(folder, home=home).run(bus)
+        experiment = AsyncExperiment.open(folder, home=home)
+        async with Kernel(plugins=executors_of(experiment)) as kernel:
+            await experiment.run(kernel.bus)
     except JournalHeld:
         # Somebody else leads it. If they die before its end, a later look finds it again.
         await anyio.sleep(_LOOK_S)

@@ -3,6 +3,9 @@
 from runbus.config._batch import Batch as Batch
 from runbus.config._batch import BatchJob as BatchJob
 from runbus.config._batch import load_batch as load_batch
+from runbus.config._executors import ExecutorFields as ExecutorFields
+from runbus.config._executors import LocalFields as LocalFields
+from runbus.config._executors import SSHFields as SSHFields
 from runbus.config._sweep import Value as Value
 from runbus.config._sweep import expand_sweeps as expand_sweeps
 from runbus.config._sweep import parse_sweep as parse_sweep
@@ -15,6 +18,9 @@ __all__ = [
     "Batch",
     "BatchJob",
     "Command",
+    "ExecutorFields",
+    "LocalFields",
+    "SSHFields",
     "Script",
     "Task",
     "Value",

@@ -10,6 +10,7 @@ from msgspec.structs import fields
 
 from runbus import codec
 from runbus.config._document import Document, read_document
+from runbus.config._executors import ExecutorFields
 from runbus.config._task import Command, Script, Task
 from runbus.errors import BatchInvalid, ScriptUnusable, near_matches
 
@@ -62,20 +63,38 @@ class BatchJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return Command(tuple(self.command))
 
 
+DEFAULT = "default"
+"""What the executor is called whose fields stand where a name could."""
+
+
 class Batch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A batch file.
 
     Attributes:
         project: What its runs are gathered under.
-        executor: The executor of the jobs that name none.
+        executor: The executor of the jobs that name none: a name, or its fields.
+        executors: The fields of further executors, by the names that jobs use.
         max_parallel: How many jobs run at a time; as many as there are processors if absent.
         jobs: The jobs, in the order in which they are submitted.
     """
 
     project: Name
     jobs: Annotated[list[BatchJob], msgspec.Meta(min_length=1)]
-    executor: str = "local"
+    executor: str | ExecutorFields = "local"
+    executors: dict[str, ExecutorFields] = {}
     max_parallel: Annotated[int, msgspec.Meta(ge=1)] | None = None
+
+    @property
+    def executor_name(self) -> str:
+        """The name of the executor of the jobs that name none."""
+        return self.executor if isinstance(self.executor, str) else DEFAULT
+
+    @property
+    def all_executors(self) -> dict[str, ExecutorFields]:
+        """The fields of every executor that the file describes, by name."""
+        if isinstance(self.executor, str):
+            return self.executors
+        return {**self.executors, DEFAULT: self.executor}
 
 
 class _Problem(NamedTuple):
@@ -110,6 +129,9 @@ def _check(document: Document) -> list[_Problem]:
         return [*_without_jobs(data), _Problem(("jobs",), "jobs is a list of at least one job")]
     problems = _without_jobs(data)
     names: dict[Any, int] = {}
+    executors = {"local", *data.get("executors", {})} if not problems else None
+    if executors is not None and isinstance(data.get("executor"), str):
+        problems += _check_executor(data["executor"], ("executor",), executors)
     for index, job in enumerate(jobs):
         at = ("jobs", index)
         if not isinstance(job, dict):
@@ -117,6 +139,8 @@ def _check(document: Document) -> list[_Problem]:
             continue
         found = _check_struct(job, BatchJob, at)
         problems += found or _check_meaning(job, at, os.path.dirname(document.path))
+        if executors is not None and not found and job.get("executor") is not None:
+            problems += _check_executor(job["executor"], (*at, "executor"), executors)
         name = job.get("name")
         if isinstance(name, str):
             if name in names:
@@ -126,6 +150,14 @@ def _check(document: Document) -> list[_Problem]:
                 )
             names.setdefault(name, index + 1)
     return problems
+
+
+def _check_executor(name: str, at: tuple[str | int, ...], known: set[str]) -> list[_Problem]:
+    if name in known:
+        return []
+    near = near_matches(name, known)
+    hint = f"did you mean {near[0]!r}" if near else f"there are {', '.join(sorted(known))}"
+    return [_Problem(at, f"there is no executor {name!r}; {hint}")]
 
 
 def _without_jobs(data: dict[str, Any]) -> list[_Problem]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from runbus.executors._make import make_executor as make_executor
     from runbus.executors.local import LocalExecutor as LocalExecutor
     from runbus.executors.ssh import SSHExecutor as SSHExecutor
 
-__all__ = ["LocalExecutor", "SSHExecutor"]
+__all__ = ["LocalExecutor", "SSHExecutor", "make_executor"]
 
-_HOMES = {"LocalExecutor": "local", "SSHExecutor": "ssh"}
+_HOMES = {"LocalExecutor": "local", "SSHExecutor": "ssh", "make_executor": "_make"}
 
 
 def __getattr__(name: str) -> object:

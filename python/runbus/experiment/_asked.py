@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from runbus import codec
 from runbus._home import ENV_RUN
 from runbus.abc import JobSpec
+from runbus.config import ExecutorFields
 from runbus.errors import ExperimentNotFound
 
 __all__ = ["Asked"]
@@ -28,6 +29,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         created_ns: When it was prepared, Unix time in nanoseconds.
         max_parallel: How many jobs run at a time.
         jobs: The jobs, as of their first attempts.
+        executors: The fields of the executors that come with the experiment, by name.
     """
 
     id: str
@@ -35,6 +37,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     created_ns: int
     max_parallel: int
     jobs: list[JobSpec]
+    executors: dict[str, ExecutorFields] = {}
 
     @classmethod
     def read(cls, folder: str) -> Asked:

@@ -16,11 +16,12 @@ from runbus.jobs import JobRecord, JobStore, Supervisor, intend
 from runbus.metrics import RunInfo, make_run_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Self
 
     from runbus.abc import Executor
     from runbus.bus import Bus
+    from runbus.config import ExecutorFields
     from runbus.experiment._job import Job
 
 __all__ = ["AsyncExperiment"]
@@ -38,6 +39,8 @@ class AsyncExperiment:
         project: What its runs are gathered under.
         jobs: What to run, in this order.
         executor: The executor of the jobs that name none.
+        executors: The fields of executors that come with the experiment, by name. Whoever leads
+            it gives the kernel a plugin for each: see `runbus.executors.make_executor`.
         max_parallel: How many jobs run at a time; as many as there are processors if None.
         home: The home folder; the default one if None.
 
@@ -45,6 +48,7 @@ class AsyncExperiment:
         id: Its id; empty before `prepare`.
         folder: Its folder; empty before `prepare`.
         project: What its runs are gathered under.
+        executors: The fields of the executors that come with it, by name.
 
     Raises:
         UsageError: There is no job, two have one name, or `max_parallel` is below 1.
@@ -57,6 +61,7 @@ class AsyncExperiment:
         jobs: Sequence[Job],
         *,
         executor: str = "local",
+        executors: Mapping[str, ExecutorFields] | None = None,
         max_parallel: int | None = None,
         home: Home | None = None,
     ) -> None:
@@ -69,6 +74,7 @@ class AsyncExperiment:
             raise UsageError(f"two jobs are named {twice[0]!r}")
         self._jobs = [(job, job.task.command_line()) for job in jobs]
         self._executor = executor
+        self.executors = dict(executors or {})
         self._max_parallel = max_parallel or len(os.sched_getaffinity(0))
         self._home = home or Home()
         self._supervisor: Supervisor | None = None
@@ -93,6 +99,7 @@ class AsyncExperiment:
         self = cls.__new__(cls)
         self._jobs = []
         self._executor = ""
+        self.executors = asked.executors
         self._max_parallel = asked.max_parallel
         self._home = home or Home()
         self._supervisor = None
@@ -125,6 +132,7 @@ class AsyncExperiment:
                 created_ns=time.time_ns(),
                 max_parallel=self._max_parallel,
                 jobs=list(self._specs),
+                executors=self.executors,
             ).write(self.folder)
             self._home.note_open(self.folder)
         except OSError as error:

@@ -87,7 +87,7 @@ def jobs_of_batch(batch: Batch, folder: str) -> list[Job]:
             config=job.config,
             env=job.env,
             cwd=os.path.join(folder, job.cwd or ""),
-            executor=job.executor or batch.executor,
+            executor=job.executor or batch.executor_name,
             retries=job.retries,
             backoff_s=job.backoff,
             gpus=job.gpus,

@@ -92,11 +92,11 @@ def find_job(text: str, *, home: Home | None = None) -> tuple[str, str] | None:
     return None
 
 
-def jobs_to_retry(folder: str) -> tuple[str, int, list[Job]]:
+def jobs_to_retry(folder: str) -> tuple[Asked, list[Job]]:
     """Return what a new experiment needs to run again what did not succeed in the one in `folder`.
 
     Returns:
-        The project, how many jobs run at a time, and the jobs that ended without success.
+        What was asked of the old one, and the jobs that ended without success.
     """
     asked = Asked.read(folder)
     ended_badly = {
@@ -122,4 +122,4 @@ def jobs_to_retry(folder: str) -> tuple[str, int, list[Job]]:
         for spec in asked.jobs
         if spec.name in ended_badly
     ]
-    return asked.project, asked.max_parallel, jobs
+    return asked, jobs

@@ -30,10 +30,12 @@ def command(batch: str | None, detach: bool, as_json: bool) -> ExitStatus:
     from runbus.experiment import AsyncExperiment, find_experiment, jobs_to_retry
 
     folder = find_experiment(batch)
-    project, max_parallel, jobs = jobs_to_retry(folder)
+    asked, jobs = jobs_to_retry(folder)
     if not jobs:
         raise UsageError("every job of that batch has succeeded or is not over yet")
-    experiment = AsyncExperiment(project, jobs, max_parallel=max_parallel)
+    experiment = AsyncExperiment(
+        asked.project, jobs, executors=asked.executors, max_parallel=asked.max_parallel
+    )
     if detach:
         return _launch.detach(experiment, as_json=as_json)
     return _launch.launch(experiment, as_json=as_json)

@@ -34,7 +34,12 @@ def command(batch: str, detach: bool, dry_run: bool, as_json: bool) -> ExitStatu
 
     loaded = load_batch(batch)
     jobs = jobs_of_batch(loaded, os.path.dirname(os.path.abspath(batch)))
-    experiment = AsyncExperiment(loaded.project, jobs, max_parallel=loaded.max_parallel)
+    experiment = AsyncExperiment(
+        loaded.project,
+        jobs,
+        executors=loaded.all_executors,
+        max_parallel=loaded.max_parallel,
+    )
     if dry_run:
         return _launch.print_requests(experiment)
     if detach:

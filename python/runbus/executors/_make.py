@@ -1,0 +1,39 @@
+"""Executors from their fields."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runbus.config import ExecutorFields, LocalFields
+from runbus.executors.local import LocalExecutor
+
+if TYPE_CHECKING:
+    from runbus.abc import Executor
+
+__all__ = ["make_executor"]
+
+
+def make_executor(name: str, fields: ExecutorFields) -> Executor:
+    """Return the executor that a batch file describes, to be given to a kernel as a plugin.
+
+    Args:
+        name: What jobs call it.
+        fields: What the file says about it.
+
+    Raises:
+        ExtraMissing: It needs a package that is not installed.
+        UsageError: Its fields do not fit together.
+    """
+    if isinstance(fields, LocalFields):
+        return LocalExecutor(name, gpus=fields.gpus)
+    from runbus.executors.ssh import SSHExecutor  # needs the extra "ssh"
+
+    return SSHExecutor(
+        fields.hosts,
+        slots=fields.slots,
+        job_dir=fields.job_dir,
+        identity=fields.identity,
+        workdir=fields.workdir,
+        python=fields.python,
+        name=name,
+    )
