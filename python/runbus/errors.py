@@ -1076,3 +1076,10 @@ def near_matches(name: str, known: Iterable[str]) -> tuple[str, ...]:
     import difflib
 
     return tuple(difflib.get_close_matches(name, known, n=3, cutoff=0.6))
+
+
+def innermost(error: BaseException) -> BaseException:
+    """Return the one error inside groups of one, as task groups make them; else `error` itself."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error

@@ -408,3 +408,43 @@ def test_executors_may_be_described_in_the_file_and_an_unknown_one_is_refused(
         batch(job("a", "true", executor="otter"), executors={"other": {"type": "local"}}),
     )
     assert "jobs[0].executor: there is no executor 'otter'; did you mean 'other'" in done.stderr
+
+
+def test_attach_follows_a_batch_that_another_process_leads(
+    batch: Callable[..., str], tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    with subprocess.Popen(
+        [RUNBUS, "submit", batch(job("a", f"until [ -e {go} ]; do sleep 0.02; done; exit 3"))],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as leader:
+        wait_until(lambda: command("status", "--json").stdout.count("RUNNING") == 1)
+        with subprocess.Popen(
+            [RUNBUS, "attach", "--json"], stdout=subprocess.PIPE, text=True
+        ) as follower:
+            go.touch()
+            out, _ = follower.communicate(timeout=20)
+        assert leader.wait(20) == 1
+
+    assert follower.returncode == 1
+    assert [one["exit_code"] for one in json.loads(out)] == [3]
+
+
+def test_attach_takes_over_when_the_leader_dies(batch: Callable[..., str], tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    jobs = [job("a", f"until [ -e {go} ]; do sleep 0.02; done"), job("b", "true")]
+    with subprocess.Popen(
+        [RUNBUS, "submit", batch(*jobs, max_parallel=1)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as leader:
+        wait_until(lambda: command("status", "--json").stdout.count("RUNNING") == 1)
+        with subprocess.Popen([RUNBUS, "attach"], stdout=subprocess.PIPE) as follower:
+            leader.kill()
+            leader.wait(20)
+            go.touch()
+            follower.communicate(timeout=20)
+
+    assert follower.returncode == 0
+    assert states() == ["SUCCEEDED", "SUCCEEDED"]

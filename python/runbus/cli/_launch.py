@@ -15,7 +15,7 @@ from runbus.cli._exit import ExitStatus
 from runbus.cli._printer import format_duration, format_number, print_json, print_table
 from runbus.cli._progress import LiveProgress, PlainProgress
 from runbus.cli._supervise import executors_of, start_supervisor
-from runbus.errors import JournalHeld
+from runbus.errors import JournalHeld, innermost
 from runbus.experiment import AsyncExperiment, job_statuses, open_run
 from runbus.jobs import CancelRequest, JobRecord, JobState, ask_to_cancel
 from runbus.kernel import Kernel
@@ -38,7 +38,10 @@ def launch(experiment: AsyncExperiment, *, as_json: bool = False) -> ExitStatus:
     """
     if not experiment.folder:
         experiment.prepare()
-    records, signalled = anyio.run(_run, experiment)
+    try:
+        records, signalled = anyio.run(_run, experiment)
+    except ExceptionGroup as group:
+        raise innermost(group) from None
     return _report(experiment.folder, records, signalled, as_json=as_json)
 
 

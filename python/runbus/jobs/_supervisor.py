@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from runbus._clock import SYSTEM_CLOCK, Clock
 from runbus.abc import JobRef
-from runbus.errors import JournalError, RunbusError
+from runbus.errors import JournalError, RunbusError, innermost
 from runbus.events import (
     Bootstrap,
     ImageTransform,
@@ -371,8 +371,6 @@ class _Machine:
             with self.scope:
                 await run_all(jobs, max_parallel)
         except Exception as error:
-            self.error = error
-            while isinstance(self.error, ExceptionGroup) and len(self.error.exceptions) == 1:
-                self.error = self.error.exceptions[0]
+            self.error = innermost(error)
         finally:
             self.stopped.set()
