@@ -10,18 +10,20 @@ __all__ = ["new_experiment_id", "run_id_of", "slug", "split_run_id"]
 
 # Crockford's base 32: no i, l, o, u, so an id read aloud or copied by hand stays itself.
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-_EXPERIMENT_ID = r"\d{8}-\d{6}-[0-9a-hjkmnp-tv-z]{5}"
+_EXPERIMENT_ID = r"\d{8}-\d{6}-[0-9a-hjkmnp-tv-z]{6}"
 _RUN_ID = re.compile(rf"({_EXPERIMENT_ID})-(\d+)")
 
 
 def new_experiment_id(now_s: float | None = None) -> str:
-    """Return an id such as `20261121-142530-k3x9q`: UTC time to the second and 25 random bits.
+    """Return an id such as `20261121-142530-k3x9qd`: UTC time, milliseconds, 20 random bits.
 
-    The folder of an experiment is made exclusively, so two equal ids cannot both be used.
+    The first two letters at the end are the milliseconds, so ids sort by time. The folder of an
+    experiment is made exclusively, so two equal ids cannot both be used.
     """
-    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now_s))
-    bits = int.from_bytes(os.urandom(4), "little")
-    return f"{stamp}-" + "".join(_ALPHABET[bits >> shift & 31] for shift in range(0, 25, 5))
+    now = time.time() if now_s is None else now_s
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
+    bits = int(now % 1 * 1000) << 20 | int.from_bytes(os.urandom(4), "little") >> 12
+    return f"{stamp}-" + "".join(_ALPHABET[bits >> shift & 31] for shift in range(25, -5, -5))
 
 
 def run_id_of(experiment_id: str, index: int) -> str:

@@ -9,7 +9,7 @@ from runbus._ids import new_experiment_id, run_id_of, slug, split_run_id
 
 
 def test_ids_sort_by_the_time_they_were_made() -> None:
-    ids = [new_experiment_id(now) for now in (0.0, 1.0, 1e9, 2e9)]
+    ids = [new_experiment_id(now) for now in (0.0, 1.0, 1.001, 1.002, 1.5, 1.999, 1e9, 2e9)]
     assert sorted(ids) == ids
 
 

@@ -34,7 +34,7 @@ from runbus.metrics import RunTail
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from runbus.abc import Executor, JobSpec, Observation
+    from runbus.abc import Executor, JobSpec, Observation, Request
     from runbus.bus import Bus
     from runbus.events import JobFact
     from runbus.jobs._store import JobStore
@@ -95,6 +95,7 @@ class Supervisor:
         self._clock = clock
         self._active: dict[str, Attempt] = {}
         self._specs: dict[str, JobSpec] = {}
+        self._submitting: dict[str, anyio.CancelScope] = {}
         self._metrics: dict[str, RunTail] = {}
         self._ending: dict[str, str] = {}
         self._ending_all: str | None = None
@@ -176,6 +177,9 @@ class Supervisor:
             self._ending[job] = reason
         self._ending_changed.set()
         self._ending_changed = anyio.Event()
+        for name, scope in self._submitting.items():
+            if job in (None, name):
+                scope.cancel()
         attempts = [one for one in self._active.values() if job in (None, one.job.name)]
         for executor in self._executors.values():
             refs = [attempt.ref for attempt in attempts if attempt.executor is executor]
@@ -231,13 +235,33 @@ class Supervisor:
             request = executor.plan(await self._prepared(job))
             about = TaskStart(job=job.name, attempt=job.attempt, executor=job.executor)
             async with self._bus.around(about):
-                ref = await executor.submit(request)
+                ref = await self._submit(executor, request)
+                if ref is None:
+                    reason = self._reason_to_end(job.name) or ""
+                    return End(JobState.CANCELLED, reason, None)
                 await self._tell(JobSubmitted(**self._about(job), handle=ref.handle))
                 return await self._see_through(job, ref)
         except JournalError:
             raise
         except RunbusError as error:
             return End(JobState.FAILED, str(error), None)
+
+    async def _submit(self, executor: Executor, request: Request) -> JobRef | None:
+        """Submit a job; None if it was asked to end while it waited for its turn there."""
+        job, ref = request.job, None
+        with anyio.CancelScope() as scope:
+            self._submitting[job.name] = scope
+            try:
+                if self._reason_to_end(job.name) is not None:
+                    scope.cancel()
+                ref = await executor.submit(request)
+            finally:
+                del self._submitting[job.name]
+        if ref is None:
+            # It may have been on its way: what has not begun must not begin.
+            gone = JobRef(name=job.name, folder=job.folder, handle="")
+            await executor.cancel([gone], self._cancel_grace_s)
+        return ref
 
     async def _prepared(self, job: JobSpec) -> JobSpec:
         """Let plugins change the image and add bootstrap lines."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from runbus import AsyncExperiment, Command, Job, Kernel, LocalExecutor
+from runbus.events import JobIntended
 from runbus.executors._gpus import GpuPool, visible_gpus
 from runbus.jobs import JobState
 
@@ -103,3 +105,25 @@ async def test_a_job_is_held_within_its_processors_and_its_priority(tmp_path: Pa
     assert record.state is JobState.SUCCEEDED
     assert int((tmp_path / "nice").read_text()) >= 5
     assert (tmp_path / "cpus").read_text().split()[1] == str(cpu)
+
+
+async def test_a_job_that_waits_for_a_gpu_can_be_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    executor = LocalExecutor(gpus=["0"])
+    taken = executor._gpus.try_lease(1)
+    assert taken is not None
+    job = Job(name="j", task=Command(("touch", "ran")), gpus=1, cwd=str(tmp_path))
+    experiment = AsyncExperiment("p", [job])
+
+    async with Kernel(plugins=[executor]) as kernel:
+        asked = kernel.bus.wait_for(JobIntended)
+        running = asyncio.create_task(experiment.run(kernel.bus))
+        await asked
+        await experiment.cancel("by the test")
+        (record,) = await asyncio.wait_for(running, 20)
+
+    taken.close()
+    assert (record.state, record.reason) == (JobState.CANCELLED, "by the test")
+    assert not (tmp_path / "ran").exists()
