@@ -10,9 +10,9 @@ argument. All classes may be used from several threads.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Final, Self, SupportsFloat, SupportsIndex, final, overload
+from typing import Final, Literal, Self, SupportsFloat, SupportsIndex, final, overload
 
 from typing_extensions import disjoint_base
 
@@ -24,7 +24,9 @@ __all__ = [
     "MetricReader",
     "MetricWriter",
     "Series",
+    "SeriesData",
     "__version__",
+    "read_metrics",
 ]
 
 __version__: Final[str]
@@ -399,3 +401,80 @@ class Columns:
     @property
     def values(self) -> bytes:
         """float64 ``(n,)``."""
+
+@final
+class SeriesData:
+    """The points of one metric, in the order of logging. From `read_metrics`.
+
+    The columns are read-only views of memory that nobody changes: numpy reads them in place.
+    Every method returns new points and lets other threads go on meanwhile.
+    """
+
+    def __len__(self) -> int: ...
+    @property
+    def steps(self) -> memoryview[int]:
+        """int64 ``(n,)``, in any order."""
+
+    @property
+    def values(self) -> memoryview[float]:
+        """float64 ``(n,)``, bit for bit as logged."""
+
+    @property
+    def times(self) -> memoryview[int]:
+        """Unix nanoseconds: int64 ``(n,)``."""
+
+    def downsample(self, count: int, method: Literal["m4", "minmax", "lttb"]) -> SeriesData:
+        """Return at most `count` of the points, in their order; all if there are no more.
+
+        The series is cut into buckets of equally many points. NaN is neither least nor greatest;
+        infinities are values like others.
+
+        Args:
+            count: At least 4 for m4, 2 for minmax, 3 for lttb.
+            method: ``"m4"``: first, last, least and greatest of each bucket. ``"minmax"``: least
+                and greatest. ``"lttb"``: the point that spans the largest triangle, which may lose
+                a spike; the others never do.
+
+        Raises:
+            ValueError: `count` is too small, or the method unknown.
+        """
+
+    def smooth(self, alpha: float) -> SeriesData:
+        """Return the exponential moving average, corrected for its start at nothing.
+
+        Args:
+            alpha: The weight of the newest value, above 0 and at most 1. Values that are not finite
+                are passed on and have no part in later averages.
+
+        Raises:
+            ValueError: `alpha` is out of range.
+        """
+
+    def select(self, first: int, end: int | None = None, stride: int = 1) -> SeriesData:
+        """Return the points whose steps are in ``range(first, end, stride)``, in their order.
+
+        Args:
+            first: The least step.
+            end: The step behind the greatest one; `None` is no limit.
+            stride: The distance of steps from `first`, at least 1.
+
+        Raises:
+            OverflowError: A number does not fit.
+            ValueError: The stride is 0.
+        """
+
+def read_metrics(
+    writers: Sequence[Sequence[str | os.PathLike[str]]], patterns: Sequence[str] | None = None
+) -> list[tuple[str, SeriesData]]:
+    """Return the points of metrics, in the order of their first points. Lets other threads go on.
+
+    Args:
+        writers: For each writer its files. Points of several writers are merged by time, those of
+            one time in the order of the writers; those of one writer alone are in its own order.
+        patterns: The names wanted: ``*`` in a name stands for any characters, slashes too, ``?``
+            for any one. `None` means all.
+
+    Raises:
+        OSError: A file cannot be read.
+        ValueError: A file is no metrics file, or of a newer version.
+    """

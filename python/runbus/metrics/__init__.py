@@ -16,15 +16,17 @@ from runbus.metrics._run import Run as Run
 from runbus.metrics._run import init as init
 
 if TYPE_CHECKING:
-    from runbus.metrics._stored import Series as Series
+    from runbus.metrics._series import Series as Series
     from runbus.metrics._stored import SeriesSummary as SeriesSummary
     from runbus.metrics._stored import StoredRun as StoredRun
+    from runbus.metrics._table import MetricTable as MetricTable
     from runbus.metrics._tail import RunTail as RunTail
 
 __all__ = [
     "BUILD_PROFILE",
     "FAILED",
     "SUCCEEDED",
+    "MetricTable",
     "Run",
     "RunInfo",
     "RunTail",
@@ -41,7 +43,15 @@ def __getattr__(name: str) -> object:
         from runbus.metrics._tail import RunTail
 
         return RunTail
-    if name in {"Series", "SeriesSummary", "StoredRun"}:
+    if name == "Series":
+        from runbus.metrics._series import Series
+
+        return Series
+    if name == "MetricTable":
+        from runbus.metrics._table import MetricTable
+
+        return MetricTable
+    if name in {"SeriesSummary", "StoredRun"}:
         from runbus.metrics import _stored
 
         return getattr(_stored, name)

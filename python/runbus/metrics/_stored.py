@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import array
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, overload
 
-from runbus._core import MetricReader
+from runbus._core import MetricReader, read_metrics
 from runbus.errors import MetricNotFound, near_matches
 from runbus.metrics._folder import journals_of
 from runbus.metrics._info import RunInfo
+from runbus.metrics._series import Series, Steps, select
+from runbus.metrics._table import MetricTable
 
 if TYPE_CHECKING:
     from typing import Any
 
-    import numpy as np
-    from numpy.typing import NDArray
+    from runbus._core import SeriesData
 
-__all__ = ["Series", "SeriesSummary", "StoredRun"]
+__all__ = ["SeriesSummary", "StoredRun"]
 
 
 class SeriesSummary(NamedTuple):
@@ -36,51 +36,6 @@ class SeriesSummary(NamedTuple):
     last: float
     min: float
     max: float
-
-
-class Series:
-    """All points of one metric, in the order in which they were logged.
-
-    Attributes:
-        name: The metric's name.
-        steps: `int64 (n,)`.
-        values: `float64 (n,)`.
-        times: `int64 (n,)`: Unix time in nanoseconds.
-    """
-
-    __slots__ = ("name", "steps", "times", "values")
-
-    def __init__(
-        self,
-        name: str,
-        steps: memoryview[int],
-        values: memoryview[float],
-        times: memoryview[int],
-    ) -> None:
-        self.name = name
-        self.steps = steps
-        self.values = values
-        self.times = times
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def __repr__(self) -> str:
-        return f"<Series {self.name!r} of {len(self)} points>"
-
-    def to_numpy(self) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
-        """Return steps `(n,) int64`, values `(n,) float64`, Unix times in ns `(n,) int64`.
-
-        Raises:
-            ModuleNotFoundError: numpy is not installed.
-        """
-        import numpy as np
-
-        return (
-            np.asarray(self.steps, np.int64),
-            np.asarray(self.values, np.float64),
-            np.asarray(self.times, np.int64),
-        )
 
 
 class StoredRun:
@@ -119,28 +74,49 @@ class StoredRun:
         """Return the names of everything logged so far, in the order of their first points."""
         return list(self.summaries())
 
-    def metrics(self, name: str) -> Series:
-        """Return all points of one metric that are committed now.
+    @overload
+    def metrics(self, names: str, *, steps: Steps | None = None) -> Series: ...
+    @overload
+    def metrics(
+        self, names: list[str] | tuple[str, ...] = ..., *, steps: Steps | None = None
+    ) -> MetricTable: ...
+    def metrics(
+        self, names: str | list[str] | tuple[str, ...] = ("*",), *, steps: Steps | None = None
+    ) -> Series | MetricTable:
+        """Return the points that are committed now: of one metric, or of several as a table.
 
         Points of several writers (ranks, restarts) are merged by time.
 
+        Args:
+            names: One name: its `Series`. A list of names and patterns, or one pattern:
+                a `MetricTable`, read when it is first looked at. In a pattern, `*` stands for any
+                characters, slashes too, and `?` for any one. (For a type checker write a pattern
+                in a list: it cannot tell one from a name.)
+            steps: Only points with these steps: a slice or an ascending range, such as
+                `slice(1000, None)` or `range(0, 10_000, 100)`.
+
         Raises:
-            MetricNotFound: The run has logged nothing under that name.
+            MetricNotFound: The run has logged nothing under that one name.
+            ValueError: `steps` does not ascend.
         """
-        parts = []
-        for reader in self._readers():
-            try:
-                steps, values, times = reader.series(name)
-            except KeyError:
-                continue
-            parts.append((memoryview(steps), memoryview(values), memoryview(times)))
-        if not parts:
-            available = self.metric_names()
-            raise MetricNotFound(name, self.id, near_matches(name, available), tuple(available))
-        if len(parts) == 1:
-            ((steps_view, values_view, times_view),) = parts
-            return Series(name, steps_view.cast("q"), values_view.cast("d"), times_view.cast("q"))
-        return _merged(name, parts)
+        if not isinstance(names, str):
+            return self._table(list(names), steps)
+        for found, data in self._read([names]):
+            if found == names:
+                return Series(names, select(data, steps))
+        if "*" in names or "?" in names:
+            return self._table([names], steps)
+        available = self.metric_names()
+        raise MetricNotFound(names, self.id, near_matches(names, available), tuple(available))
+
+    def _table(self, patterns: list[str], steps: Steps | None) -> MetricTable:
+        def read() -> list[tuple[str, SeriesData]]:
+            return [(name, select(data, steps)) for name, data in self._read(patterns)]
+
+        return MetricTable(read)
+
+    def _read(self, patterns: list[str]) -> list[tuple[str, SeriesData]]:
+        return read_metrics([[path] for path in journals_of(self.folder)], patterns)
 
     def summaries(self) -> dict[str, SeriesSummary]:
         """Return a summary of each metric, in the order of their first points."""
@@ -171,25 +147,6 @@ class StoredRun:
 
     def _readers(self) -> list[MetricReader]:
         return [MetricReader(path) for path in journals_of(self.folder)]
-
-
-def _merged(name: str, parts: list[tuple[memoryview, memoryview, memoryview]]) -> Series:
-    points = sorted(
-        (
-            (time_ns, step, value)
-            for steps, values, times in parts
-            for time_ns, step, value in zip(
-                times.cast("q"), steps.cast("q"), values.cast("d"), strict=True
-            )
-        ),
-        key=lambda point: point[0],
-    )
-    return Series(
-        name,
-        memoryview(array.array("q", [point[1] for point in points])),
-        memoryview(array.array("d", [point[2] for point in points])),
-        memoryview(array.array("q", [point[0] for point in points])),
-    )
 
 
 def _add(a: SeriesSummary, b: SeriesSummary) -> SeriesSummary:

@@ -1,6 +1,8 @@
 //! The Python face of runbus-core: conversions, the release of the GIL and the error map.
 use pyo3::prelude::*;
 
+mod archive;
+mod columns;
 mod convert;
 mod errors;
 mod gil;
@@ -11,6 +13,10 @@ mod writer;
 /// The compiled core of runbus.
 #[pymodule]
 mod _core {
+    #[pymodule_export]
+    use crate::archive::read_metrics;
+    #[pymodule_export]
+    use crate::columns::PySeriesData;
     #[pymodule_export]
     use crate::reader::{Columns, JournalReader, MetricReader};
     #[pymodule_export]

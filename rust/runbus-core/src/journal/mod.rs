@@ -4,6 +4,7 @@ mod appender;
 mod blobs;
 mod error;
 mod format;
+mod frames;
 mod header;
 mod mapping;
 mod metric_reader;

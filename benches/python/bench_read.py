@@ -1,0 +1,144 @@
+"""What reading costs: a journal and its segments to numpy, and a picture of ten million points."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benches.row import Row
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from runbus.metrics import Run, StoredRun
+
+POINTS = 1_000_000
+NAMES = [f"layer{index}/grad_norm" for index in range(100)]
+
+
+def milliseconds(work: Callable[[], object], *, rounds: int = 7) -> float:
+    """Return the median wall time of `work()`, whose result is freed outside the clock."""
+    spans = []
+    for _ in range(rounds):
+        start = time.perf_counter_ns()
+        result = work()
+        spans.append(time.perf_counter_ns() - start)
+        del result
+    return statistics.median(spans) / 1e6
+
+
+def main() -> list[Row]:
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["RUNBUS_HOME"] = os.path.join(folder, "home")
+        return [*picture(), *journals(Path(folder))]
+
+
+def written(log: Callable[[Run], None]) -> StoredRun:
+    """Return a finished run that `log` has logged to."""
+    import runbus
+
+    with runbus.init(project="bench") as run:
+        log(run)
+    return runbus.open_run(run.id)
+
+
+def walk(points: int) -> NDArray[np.float64]:
+    return np.random.default_rng(1).standard_normal(points).cumsum()
+
+
+def picture() -> list[Row]:
+    rivals: Any = importlib.import_module("tsdownsample")
+    their_m4, their_minmax = rivals.M4Downsampler(), rivals.MinMaxDownsampler()
+    values = walk(10_000_000)
+
+    def log(run: Run) -> None:
+        append = run.series("loss").append
+        for value in values.tolist():
+            append(value)
+
+    series = written(log).metrics("loss")
+    m4 = {
+        "tsdownsample, one thread": milliseconds(lambda: their_m4.downsample(values, n_out=2_000)),
+        "tsdownsample, parallel": milliseconds(
+            lambda: their_m4.downsample(values, n_out=2_000, parallel=True)
+        ),
+    }
+    minmax = {
+        "tsdownsample, one thread": milliseconds(
+            lambda: their_minmax.downsample(values, n_out=2_000)
+        )
+    }
+    return [
+        Row(
+            "M4 of 10M points to 2,000",
+            milliseconds(lambda: series.downsample(2_000)),
+            "ms",
+            10,
+            m4,
+        ),
+        Row(
+            "minmax of 10M points to 2,000",
+            milliseconds(lambda: series.downsample(2_000, "minmax")),
+            "ms",
+            None,
+            minmax,
+        ),
+    ]
+
+
+def log_one(run: Run) -> None:
+    append = run.series("loss").append
+    for step, value in enumerate(walk(POINTS).tolist()):
+        append(value, step)
+
+
+def log_hundred(run: Run) -> None:
+    appends = [run.series(name).append for name in NAMES]
+    values = iter(walk(POINTS).tolist())
+    for step in range(POINTS // len(NAMES)):
+        for append in appends:
+            append(next(values), step)
+
+
+def journals(folder: Path) -> list[Row]:
+    one, hundred = written(log_one), written(log_hundred)
+    ours = milliseconds(lambda: one.metrics("loss").to_numpy())
+    return [
+        Row(
+            "1M points of one series to numpy: journal",
+            ours,
+            "ms",
+            20,
+            {"pyarrow: parquet of the same columns": pyarrow_read(one, folder)},
+        ),
+        Row(
+            "1M points of 100 series to numpy: journal",
+            milliseconds(lambda: every(hundred)),
+            "ms",
+            40,
+        ),
+    ]
+
+
+def every(run: StoredRun) -> list[object]:
+    return [series.to_numpy() for series in run.metrics().values()]
+
+
+def pyarrow_read(run: StoredRun, folder: Path) -> float:
+    """Return what pyarrow takes for a file of its own with default settings."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    steps, values, times = run.metrics("loss").to_numpy()
+    path = folder / "pyarrow.parquet"
+    pq.write_table(pa.table({"step": steps, "value": values, "time": times}), path)
+    return milliseconds(lambda: [column.to_numpy() for column in pq.read_table(path).columns])
