@@ -1,11 +1,12 @@
 //! The files of one run, read as one.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use crate::frame::Frames;
 use crate::journal::{Error, MetricReader};
+use crate::segment::{Content, SUFFIX, Segment};
 use crate::series::SeriesData;
 
 /// Which series are wanted.
@@ -68,7 +69,7 @@ fn character_end(name: &[u8], place: usize) -> usize {
 
 /// The points of the series that are wanted, in the order of their first points in the files.
 ///
-/// Each group of files holds what one writer wrote; points of several writers are merged by time.
+/// Each group of files, a journal or the segments it became, holds what one writer wrote; points of several writers are merged by time.
 ///
 /// # Errors
 /// When a file cannot be read, or is neither a journal nor a segment.
@@ -125,11 +126,24 @@ fn each_writer(writers: &[Vec<PathBuf>], wanted: &Wanted) -> Result<Vec<Named>, 
 }
 
 fn of_writer(paths: &[PathBuf], wanted: &Wanted) -> Result<Named, Error> {
+    let is_wanted = |name: &str| wanted.holds(name);
     let mut frames = Frames::default();
     for path in paths {
-        frames = MetricReader::open(path)?.frames(&|name| wanted.holds(name), false)?;
+        if !is_segment(path) {
+            frames = MetricReader::open(path)?.frames(&is_wanted, false)?;
+            continue;
+        }
+        match Segment::open(path)?.content(&is_wanted)? {
+            Content::Long(long) => frames.long = long,
+            Content::Wide(wide) => frames.wide.push(wide),
+        }
     }
     Ok(SeriesData::of_frames(frames))
+}
+
+fn is_segment(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default();
+    name.as_encoded_bytes().ends_with(SUFFIX.as_bytes())
 }
 
 #[cfg(test)]

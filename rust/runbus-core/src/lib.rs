@@ -8,4 +8,5 @@ pub mod downsample;
 pub mod frame;
 pub mod journal;
 mod memory;
+pub mod segment;
 pub mod series;

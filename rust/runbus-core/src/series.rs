@@ -176,7 +176,9 @@ impl Parts {
         self.found.sort_by_key(|(_, parts)| first(parts));
         let joined = self.found.into_iter().map(|(name, parts)| {
             let (orders, parts): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
-            let order = |part: usize, place: usize| -> u64 { orders[part][place] };
+            let order = |part: usize, place: usize| -> u64 {
+                orders[part].get(place).copied().unwrap_or(place as u64)
+            };
             (name, interleaved(&parts, order))
         });
         joined.collect()

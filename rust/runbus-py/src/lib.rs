@@ -14,7 +14,7 @@ mod writer;
 #[pymodule]
 mod _core {
     #[pymodule_export]
-    use crate::archive::read_metrics;
+    use crate::archive::{about_segment, read_metrics, seal_journal};
     #[pymodule_export]
     use crate::columns::PySeriesData;
     #[pymodule_export]
