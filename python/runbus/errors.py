@@ -71,6 +71,7 @@ __all__ = [
     "PluginStuck",
     "RecursionLimit",
     "Reentrant",
+    "RunBusy",
     "RunNotFound",
     "RunbusError",
     "ScriptUnusable",
@@ -164,6 +165,25 @@ class ExtraMissing(UsageError):
     @property
     def hint(self) -> str:
         return f"pip install 'runbus[{self.extra}]'"
+
+
+class RunBusy(UsageError):
+    """What was asked for needs a run that nobody writes to.
+
+    Attributes:
+        run_id: The run's id.
+    """
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(run_id)
+        self.run_id = run_id
+
+    def __str__(self) -> str:
+        return f"run {self.run_id} is still being written"
+
+    @property
+    def hint(self) -> str:
+        return "wait for it to end, or end it"
 
 
 # --- The thing named does not exist ---------------------------------------------------------------

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from runbus.metrics._frames import Frame
 
 if TYPE_CHECKING:
     import numpy as np
@@ -10,13 +12,52 @@ if TYPE_CHECKING:
 
     from runbus._core import SeriesData
 
-__all__ = ["DownsampleMethod", "Series", "Steps", "select"]
+__all__ = ["DownsampleMethod", "Series", "SeriesSummary", "Steps", "select"]
 
 DownsampleMethod = Literal["m4", "minmax", "lttb"]
 Steps = slice | range
 
 
-class Series:
+class SeriesSummary(NamedTuple):
+    """What the points of one series add up to.
+
+    NaN counts as a point, and may be the first or last one, but has no part in the rest. The
+    infinities take part in the extremes and quantiles, not in mean and standard deviation. What has
+    no number to be made of is NaN, and its step 0.
+
+    Attributes:
+        points: How many there are.
+        last_step: The step of the last one.
+        last: The value of the last one.
+        min: The smallest value.
+        max: The largest value.
+        first: The value of the first point.
+        mean: The mean.
+        std: The standard deviation, as of a whole population.
+        p50: The median. Exact up to 128 points, then off by at most 0.4 % of itself; so are the
+            other quantiles.
+        p95: The value that 95 % of all do not exceed.
+        p99: The value that 99 % of all do not exceed.
+        min_step: The step at which the smallest value was first logged.
+        max_step: The step at which the largest value was first logged.
+    """
+
+    points: int
+    last_step: int
+    last: float
+    min: float
+    max: float
+    first: float
+    mean: float
+    std: float
+    p50: float
+    p95: float
+    p99: float
+    min_step: int
+    max_step: int
+
+
+class Series(Frame):
     """All points of one metric, in the order in which they were logged.
 
     The columns are read-only and shared: slices, arrays and data frames made of them copy nothing.
@@ -36,6 +77,9 @@ class Series:
         self.steps: memoryview[int] = data.steps
         self.values: memoryview[float] = data.values
         self.times: memoryview[int] = data.times
+
+    def _parts(self) -> list[tuple[str, SeriesData]]:
+        return [(self.name, self._data)]
 
     def __len__(self) -> int:
         return len(self._data)
@@ -90,6 +134,22 @@ class Series:
             ValueError: `alpha` is not above 0 and at most 1.
         """
         return Series(self.name, self._data.smooth(alpha))
+
+    def windows(self, seconds: float) -> list[tuple[int, SeriesSummary]]:
+        """Return what the points of each span of time amount to, oldest first; no empty ones.
+
+        Args:
+            seconds: The length of a span.
+
+        Returns:
+            For each span its start, Unix time in nanoseconds, a multiple of its length; and its
+            summary.
+
+        Raises:
+            ValueError: `seconds` is less than a nanosecond.
+        """
+        spans = self._data.windows(round(seconds * 1e9))
+        return [(start, SeriesSummary(*fields)) for start, fields in spans]
 
 
 def select(data: SeriesData, steps: Steps | None) -> SeriesData:

@@ -2,40 +2,24 @@
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, NamedTuple, overload
+from typing import TYPE_CHECKING, NamedTuple, TypeVar, overload
 
-from runbus._core import MetricReader, read_metrics
-from runbus.errors import MetricNotFound, near_matches
-from runbus.metrics._folder import journals_of
+from runbus._core import MetricReader, about_segment, read_metrics, seal_journal, summarize
+from runbus.errors import MetricNotFound, RunBusy, near_matches
+from runbus.metrics._folder import journals_of, writers_of
 from runbus.metrics._info import RunInfo
-from runbus.metrics._series import Series, Steps, select
+from runbus.metrics._series import Series, SeriesSummary, Steps, select
 from runbus.metrics._table import MetricTable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from runbus._core import SeriesData
 
-__all__ = ["SeriesSummary", "StoredRun"]
+__all__ = ["StoredRun"]
 
-
-class SeriesSummary(NamedTuple):
-    """What the points of one series add up to; NaN counts, but is neither smallest nor largest.
-
-    Attributes:
-        points: How many there are.
-        last_step: The step of the last one.
-        last: The value of the last one.
-        min: The smallest value; NaN if there is none.
-        max: The largest value; NaN if there is none.
-    """
-
-    points: int
-    last_step: int
-    last: float
-    min: float
-    max: float
+_T = TypeVar("_T")
 
 
 class StoredRun:
@@ -116,45 +100,94 @@ class StoredRun:
         return MetricTable(read)
 
     def _read(self, patterns: list[str]) -> list[tuple[str, SeriesData]]:
-        return read_metrics([[path] for path in journals_of(self.folder)], patterns)
+        return self._with_files(lambda writers: read_metrics(list(writers.values()), patterns))
+
+    def _with_files(self, read: Callable[[dict[str, list[str]]], _T]) -> _T:
+        """Return `read(files)`; a journal that was sealed meanwhile is looked for once more."""
+        while True:
+            writers = writers_of(self.folder)
+            try:
+                return read(writers)
+            except FileNotFoundError:
+                if writers == writers_of(self.folder):
+                    raise
+
+    def seal(self) -> list[str]:
+        """Turn the journals that nobody writes any more into segments: Parquet files.
+
+        They take a fifth of the space, and DuckDB, polars, pandas and pyarrow read them as they
+        lie. A journal is removed when its segments are on the disk; a call that is cut short,
+        by whatever, does no harm. Segments stay what they are: a second call does nothing.
+
+        Returns:
+            The paths of the new segments.
+
+        Raises:
+            RunBusy: A process has one of the journals open for writing; nothing was done.
+            OSError: The disk is full or failing. What was sealed by then is sealed.
+        """
+        if self.is_being_written():
+            raise RunBusy(self.id)
+        sealed = []
+        for journal in journals_of(self.folder):
+            try:
+                sealed += seal_journal(journal)
+            except FileNotFoundError:
+                continue  # another process sealed it meanwhile
+            except BlockingIOError as error:
+                raise RunBusy(self.id) from error
+        return sealed
 
     def summaries(self) -> dict[str, SeriesSummary]:
-        """Return a summary of each metric, in the order of their first points."""
-        merged: dict[str, SeriesSummary] = {}
-        for reader in self._readers():
-            for name, fields in reader.summary().items():
-                summary = SeriesSummary(*fields)
-                merged[name] = _add(merged[name], summary) if name in merged else summary
-        return merged
+        """Return a summary of each metric, in the order of their first points.
+
+        Points of several writers add up; the first and the last are those in time.
+        """
+        found = self._with_files(lambda writers: summarize(list(writers.values())))
+        return {name: SeriesSummary(*fields) for name, fields in found}
 
     def is_being_written(self) -> bool:
         """Whether a process has one of the run's journals open for writing."""
-        return any(reader.is_live for reader in self._readers())
+        return any(
+            writer.is_live
+            for writer in self._writers().values()
+            if isinstance(writer, MetricReader)
+        )
 
     def end_states(self) -> list[int | None]:
         """Return how each writer ended: its code, or None if it has not, or died."""
-        return [reader.end_state for reader in self._readers()]
+        return [writer.end_state for writer in self._writers().values()]
 
     def damage(self) -> dict[str, list[tuple[int, int]]]:
-        """Return the damaged stretches as (offset, bytes) by journal; empty if all is well."""
+        """Return the damaged stretches as (offset, bytes) by journal; empty if all is well.
+
+        Those of a journal that became a segment are told as they were.
+        """
         found = {}
-        for path in journals_of(self.folder):
-            reader = MetricReader(path)
-            reader.summary()
-            if reader.damage:
-                found[os.path.basename(path)] = reader.damage
+        for name, writer in self._writers().items():
+            if isinstance(writer, MetricReader):
+                writer.summary()
+            if writer.damage:
+                found[f"{name}.journal"] = writer.damage
         return found
 
-    def _readers(self) -> list[MetricReader]:
-        return [MetricReader(path) for path in journals_of(self.folder)]
+    def _writers(self) -> dict[str, MetricReader | SegmentInfo]:
+        """Return what knows how each writer fared: its journal, or what its segment says of it."""
+        return self._with_files(
+            lambda writers: {
+                name: MetricReader(paths[0])
+                if paths[0].endswith(".journal")
+                else SegmentInfo(*about_segment(paths[0]))
+                for name, paths in writers.items()
+            }
+        )
 
 
-def _add(a: SeriesSummary, b: SeriesSummary) -> SeriesSummary:
-    """Add a later writer's summary to an earlier one's."""
-    return SeriesSummary(
-        a.points + b.points,
-        b.last_step,
-        b.last,
-        b.min if not a.min <= b.min else a.min,
-        b.max if not a.max >= b.max else a.max,
-    )
+class SegmentInfo(NamedTuple):
+    """What a segment tells of the journal that it was made from."""
+
+    end_state: int | None
+    writer_pid: int
+    created_ns: int
+    damage: list[tuple[int, int]]
+    segments: int

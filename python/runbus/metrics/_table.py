@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING
 
+from runbus.metrics._frames import Frame
 from runbus.metrics._series import Series
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["MetricTable"]
 
 
-class MetricTable(Mapping[str, Series]):
+class MetricTable(Frame, Mapping[str, Series]):
     """Metrics by name, in the order of their first points; read when it is first looked at.
 
     What it holds does not change after that.
@@ -26,24 +28,25 @@ class MetricTable(Mapping[str, Series]):
 
     def __init__(self, read: Callable[[], list[tuple[str, SeriesData]]]) -> None:
         self._read = read
-        self._series: dict[str, Series] | None = None
 
-    def _all(self) -> dict[str, Series]:
-        if self._series is None:
-            self._series = {name: Series(name, data) for name, data in self._read()}
-        return self._series
+    @cached_property
+    def _found(self) -> dict[str, SeriesData]:
+        return dict(self._read())
+
+    def _parts(self) -> list[tuple[str, SeriesData]]:
+        return list(self._found.items())
 
     def __getitem__(self, name: str) -> Series:
-        return self._all()[name]
+        return Series(name, self._found[name])
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._all())
+        return iter(self._found)
 
     def __len__(self) -> int:
-        return len(self._all())
+        return len(self._found)
 
     def __repr__(self) -> str:
-        points = sum(map(len, self.values()))
+        points = sum(map(len, self._found.values()))
         return f"<MetricTable of {len(self)} metrics, {points} points>"
 
     def to_numpy(

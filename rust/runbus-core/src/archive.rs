@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::thread;
 
+use crate::aggregate::Aggregate;
 use crate::frame::Frames;
 use crate::journal::{Error, MetricReader};
 use crate::segment::{Content, SUFFIX, Segment};
@@ -123,6 +124,42 @@ fn each_writer(writers: &[Vec<PathBuf>], wanted: &Wanted) -> Result<Vec<Named>, 
         }
     }
     Ok(found)
+}
+
+/// What each series amounts to, in the order of [`read`].
+///
+/// # Errors
+/// As [`read`].
+pub fn aggregates(writers: &[Vec<PathBuf>]) -> Result<Vec<(Box<str>, Aggregate)>, Error> {
+    let mut found: Vec<(Box<str>, Aggregate)> = Vec::new();
+    let mut places = HashMap::<Box<str>, usize>::new();
+    for paths in writers {
+        for (name, aggregate) in aggregates_of_writer(paths)? {
+            if let Some(place) = places.get(&name) {
+                found[*place].1.merge(&aggregate);
+                continue;
+            }
+            places.insert(name.clone(), found.len());
+            found.push((name, aggregate));
+        }
+    }
+    Ok(found)
+}
+
+fn aggregates_of_writer(paths: &[PathBuf]) -> Result<Vec<(Box<str>, Aggregate)>, Error> {
+    if let [journal] = paths
+        && !is_segment(journal)
+    {
+        let mut reader = MetricReader::open(journal)?;
+        let found = reader.aggregates()?.into_iter();
+        return Ok(found
+            .map(|(name, aggregate)| (name.into(), aggregate))
+            .collect());
+    }
+    let series = of_writer(paths, &Wanted::All)?.into_iter();
+    Ok(series
+        .map(|(name, data)| (name, Aggregate::of(&data)))
+        .collect())
 }
 
 fn of_writer(paths: &[PathBuf], wanted: &Wanted) -> Result<Named, Error> {

@@ -2,6 +2,7 @@
 //!
 //! `docs/reference/journal-format.md` specifies the bytes; [`journal`] writes and reads them.
 
+pub mod aggregate;
 pub mod archive;
 pub mod clock;
 pub mod downsample;

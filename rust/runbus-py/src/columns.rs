@@ -6,9 +6,12 @@ use pyo3::exceptions::{PyBufferError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyMemoryView;
+use runbus_core::aggregate::windows;
 use runbus_core::downsample::Method;
 use runbus_core::frame::Shared;
 use runbus_core::series::{SeriesData, Steps};
+
+use crate::archive::Summary;
 
 enum Numbers {
     Ints(Shared<i64>),
@@ -158,5 +161,17 @@ impl PySeriesData {
         }
         let wanted = Steps { first, end, stride };
         Ok(py.detach(|| self.data.select(&wanted)).into())
+    }
+
+    fn windows(&self, py: Python<'_>, width_ns: i64) -> PyResult<Vec<(i64, Summary)>> {
+        if width_ns < 1 {
+            return Err(PyValueError::new_err("width_ns must be at least 1"));
+        }
+        Ok(py.detach(|| {
+            let windows = windows(&self.data, width_ns).into_iter();
+            windows
+                .map(|window| (window.start, Summary::from(&window.aggregate)))
+                .collect()
+        }))
     }
 }

@@ -2,6 +2,7 @@
 use pyo3::prelude::*;
 
 mod archive;
+mod arrow;
 mod columns;
 mod convert;
 mod errors;
@@ -14,7 +15,9 @@ mod writer;
 #[pymodule]
 mod _core {
     #[pymodule_export]
-    use crate::archive::{about_segment, read_metrics, seal_journal};
+    use crate::archive::{about_segment, read_metrics, seal_journal, summarize};
+    #[pymodule_export]
+    use crate::arrow::arrow_stream;
     #[pymodule_export]
     use crate::columns::PySeriesData;
     #[pymodule_export]

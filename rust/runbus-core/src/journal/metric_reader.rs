@@ -111,6 +111,10 @@ impl Table {
         index
     }
 
+    pub(super) fn count(&self) -> usize {
+        self.names.len()
+    }
+
     /// The names of a schema that is known.
     pub(super) fn names_of(&self, id: u32) -> impl Iterator<Item = &str> {
         let columns = self.columns(id).unwrap_or_default();
@@ -125,7 +129,7 @@ impl Table {
 /// A row whose schema is known.
 pub(super) struct Row<'a> {
     pub(super) schema: u32,
-    columns: &'a [u32],
+    pub(super) columns: &'a [u32],
     pub(super) step: &'a [u8],
     pub(super) time: &'a [u8],
     pub(super) values: &'a [[u8; WORD]],

@@ -1,5 +1,6 @@
 //! One file format for metrics and events, one writer a file, any number of followers.
 
+mod aggregates;
 mod appender;
 mod blobs;
 mod error;

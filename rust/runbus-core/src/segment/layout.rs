@@ -16,7 +16,7 @@ pub const SUFFIX: &str = ".parquet";
 pub(super) const VERSION: &str = "1";
 /// Rows of one row group.
 pub(super) const GROUP_ROWS: usize = 1 << 20;
-const PAGE_ROWS: usize = 1 << 17;
+pub(super) const PAGE_ROWS: usize = 1 << 17;
 /// Fewer rows than this go into the long segment, point by point: a file each would be too many.
 const FEWEST_WIDE_ROWS: usize = 1024;
 /// The columns that are no metrics.

@@ -15,7 +15,7 @@ use parquet::file::reader::FileReader;
 use parquet::file::serialized_reader::SerializedFileReader;
 
 use super::chunks::Chunks;
-use super::layout::{self, About, NAME, ROW, STEP, TIME, TIME_NS, VALUE};
+use super::layout::{self, About, NAME, PAGE_ROWS, ROW, STEP, TIME, TIME_NS, VALUE};
 use crate::frame::{Long, Wide};
 use crate::journal::Error;
 use crate::memory::Big;
@@ -143,28 +143,94 @@ impl Segment {
         ranges: Vec<Range<usize>>,
         names: &[Box<str>],
     ) -> parquet::errors::Result<Read> {
+        let parts: Vec<Columns<'_>> = shares(&ranges, names.len())
+            .into_iter()
+            .map(|ranges| Columns {
+                segment: self,
+                ranges,
+            })
+            .collect();
         let columns = Columns {
             segment: self,
             ranges,
         };
-        let (mut steps, mut times, mut rows) = (Ok(Vec::new()), Ok(Vec::new()), Ok(None));
+        let (mut steps, mut micros) = (Ok(Vec::new()), Ok(Vec::new()));
+        let (mut nanos, mut rows) = (Ok(None), Ok(None));
         let mut values: Vec<parquet::errors::Result<Vec<f64>>> = Vec::new();
-        values.resize_with(names.len(), || Ok(Vec::new()));
+        values.resize_with(names.len() * parts.len(), || Ok(Vec::new()));
         let mut tasks: Vec<Box<dyn FnOnce() + Send + '_>> = Vec::new();
-        for (name, place) in names.iter().zip(&mut values) {
-            tasks.push(Box::new(|| *place = columns.read::<DoubleType>(name)));
+        tasks.push(Box::new(|| micros = columns.read::<Int64Type>(TIME)));
+        tasks.push(Box::new(|| {
+            nanos = columns.read_if_there::<Int32Type>(TIME_NS);
+        }));
+        let shares = names
+            .iter()
+            .flat_map(|name| parts.iter().map(move |part| (name, part)));
+        for ((name, part), place) in shares.zip(&mut values) {
+            tasks.push(Box::new(move || *place = part.read::<DoubleType>(name)));
         }
-        tasks.push(Box::new(|| times = columns.times()));
         tasks.push(Box::new(|| steps = columns.read::<Int64Type>(STEP)));
-        tasks.push(Box::new(|| rows = columns.rows()));
+        tasks.push(Box::new(|| rows = columns.read_if_there::<Int64Type>(ROW)));
         together(tasks);
+        let rows = rows?.map(|rows| rows.into_iter().map(i64::cast_unsigned).collect());
         Ok(Read {
             steps: steps?,
-            times: times?,
-            rows: rows?,
-            values: values.into_iter().collect::<Result<_, _>>()?,
+            times: nanoseconds(micros?, nanos?),
+            rows,
+            values: joined(values.into_iter().collect::<Result<_, _>>()?, parts.len()),
         })
     }
+}
+
+/// So many parts of a column become one.
+fn joined(parts: Vec<Vec<f64>>, count: usize) -> Vec<Vec<f64>> {
+    if count == 1 {
+        return parts;
+    }
+    let columns = parts.chunks(count).map(|parts| {
+        let mut column = Vec::new();
+        column.reserve_big(parts.iter().map(Vec::len).sum());
+        for part in parts {
+            column.extend_from_slice(part);
+        }
+        column
+    });
+    columns.collect()
+}
+
+/// The ranges in as many shares as there are cores without a column of their own; cut at pages.
+fn shares(ranges: &[Range<usize>], columns: usize) -> Vec<Vec<Range<usize>>> {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let rows: usize = ranges.iter().map(Range::len).sum();
+    let count = (cores / columns.max(1)).min(rows / (2 * PAGE_ROWS));
+    match ranges {
+        [whole] if count > 1 => {
+            let share = (rows / count).next_multiple_of(PAGE_ROWS);
+            let starts = whole.clone().step_by(share);
+            let ends = |start: usize| whole.end.min(start + share);
+            starts
+                .map(|start| std::iter::once(start..ends(start)).collect())
+                .collect()
+        }
+        _ => vec![ranges.to_vec()],
+    }
+}
+
+/// Whole microseconds and what is left of each, put together; wraps as the writer did.
+fn nanoseconds(mut times: Vec<i64>, rest: Option<Vec<i32>>) -> Vec<i64> {
+    match rest {
+        Some(rest) => {
+            for (time, rest) in times.iter_mut().zip(rest) {
+                *time = time.wrapping_mul(1000).wrapping_add(i64::from(rest));
+            }
+        }
+        None => {
+            for time in &mut times {
+                *time = time.wrapping_mul(1000);
+            }
+        }
+    }
+    times
 }
 
 struct Read {
@@ -181,27 +247,8 @@ struct Columns<'a> {
 }
 
 impl Columns<'_> {
-    fn times(&self) -> parquet::errors::Result<Vec<i64>> {
-        let mut times = self.read::<Int64Type>(TIME)?;
-        if self.index(TIME_NS).is_some() {
-            let rest = self.read::<Int32Type>(TIME_NS)?;
-            for (time, rest) in times.iter_mut().zip(rest) {
-                *time = time.wrapping_mul(1000).wrapping_add(i64::from(rest));
-            }
-        } else {
-            for time in &mut times {
-                *time = time.wrapping_mul(1000);
-            }
-        }
-        Ok(times)
-    }
-
-    fn rows(&self) -> parquet::errors::Result<Option<Vec<u64>>> {
-        if self.index(ROW).is_none() {
-            return Ok(None);
-        }
-        let rows = self.read::<Int64Type>(ROW)?;
-        Ok(Some(rows.into_iter().map(i64::cast_unsigned).collect()))
+    fn read_if_there<T: DataType>(&self, name: &str) -> parquet::errors::Result<Option<Vec<T::T>>> {
+        self.index(name).map(|_| self.read::<T>(name)).transpose()
     }
 
     fn index(&self, name: &str) -> Option<usize> {
