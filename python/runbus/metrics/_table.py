@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -20,10 +19,11 @@ if TYPE_CHECKING:
 __all__ = ["MetricTable"]
 
 
-class MetricTable(Frame, Mapping[str, Series]):
+class MetricTable(Frame):
     """Metrics by name, in the order of their first points; read when it is first looked at.
 
-    What it holds does not change after that.
+    What it holds does not change after that. It reads like a `dict` but is no `Mapping`: libraries
+    would take it for a dict of columns.
     """
 
     def __init__(self, read: Callable[[], list[tuple[str, SeriesData]]]) -> None:
@@ -42,12 +42,27 @@ class MetricTable(Frame, Mapping[str, Series]):
     def __iter__(self) -> Iterator[str]:
         return iter(self._found)
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._found
+
     def __len__(self) -> int:
         return len(self._found)
 
     def __repr__(self) -> str:
         points = sum(map(len, self._found.values()))
         return f"<MetricTable of {len(self)} metrics, {points} points>"
+
+    def keys(self) -> list[str]:
+        """Return the names."""
+        return list(self._found)
+
+    def values(self) -> list[Series]:
+        """Return the series."""
+        return [Series(name, data) for name, data in self._found.items()]
+
+    def items(self) -> list[tuple[str, Series]]:
+        """Return the names with their series."""
+        return [(series.name, series) for series in self.values()]
 
     def to_numpy(
         self,

@@ -52,7 +52,7 @@ def test_a_pattern_is_a_table_of_what_it_matches() -> None:
 def test_a_pattern_that_matches_nothing_is_an_empty_table_and_a_name_an_error() -> None:
     run = runbus.open_run(logged().id)
 
-    assert dict(run.metrics(["x/*"])) == {}
+    assert run.metrics(["x/*"]).keys() == []
     with pytest.raises(MetricNotFound):
         run.metrics("x")
 
