@@ -39,7 +39,7 @@ def milliseconds(work: Callable[[], object], *, rounds: int = 7) -> float:
 def main() -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["RUNBUS_HOME"] = os.path.join(folder, "home")
-        return [*picture(), *journals(Path(folder))]
+        return [*picture(), *journals(Path(folder)), *at_rest(Path(folder))]
 
 
 def written(log: Callable[[Run], None]) -> StoredRun:
@@ -110,23 +110,83 @@ def log_hundred(run: Run) -> None:
 
 
 def journals(folder: Path) -> list[Row]:
+    """Return rows of journals, then of the segments that they become."""
     one, hundred = written(log_one), written(log_hundred)
-    ours = milliseconds(lambda: one.metrics("loss").to_numpy())
+    theirs = pyarrow_read(one, folder)
+    rows = []
+    for state, limit in (("journal", 20), ("sealed", 15)):
+        rows += [
+            Row(
+                f"1M points of one series to numpy: {state}",
+                milliseconds(lambda: one.metrics("loss").to_numpy()),
+                "ms",
+                limit,
+                {"pyarrow: parquet of the same columns": theirs},
+            ),
+            Row(
+                f"1M points of 100 series to numpy: {state}",
+                milliseconds(lambda: every(hundred)),
+                "ms",
+                40,
+            ),
+        ]
+        one.seal()
+        hundred.seal()
+    return rows
+
+
+def at_rest(folder: Path) -> list[Row]:
+    """Return what a point takes: the noisy decay of a loss, and twenty wandering norms."""
+    random = np.random.default_rng(2)
+    noise = random.standard_normal(POINTS)
+    loss = 2.5 * np.exp(-np.arange(POINTS) / 3e5) + 0.05 * noise
+    norms = np.exp(random.standard_normal((POINTS // 20, 20)).cumsum(axis=0) / 1e3)
+    single = loss.astype(np.float32).astype(np.float64)
+    wide = norms.astype(np.float32).astype(np.float64)
     return [
-        Row(
-            "1M points of one series to numpy: journal",
-            ours,
-            "ms",
-            20,
-            {"pyarrow: parquet of the same columns": pyarrow_read(one, folder)},
-        ),
-        Row(
-            "1M points of 100 series to numpy: journal",
-            milliseconds(lambda: every(hundred)),
-            "ms",
-            40,
-        ),
+        size_row("float32-precision data", 6.2, single[:, None], folder),
+        size_row("full doubles", 9.5, loss[:, None], folder),
+        size_row("20 wide", 3.5, wide, folder),
+        size_row("20 wide, all noise", None, single.reshape(-1, 20), folder),
     ]
+
+
+def size_row(label: str, limit: float | None, values: NDArray[np.float64], folder: Path) -> Row:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    names = NAMES[: values.shape[1]]
+
+    def log(run: Run) -> None:
+        if len(names) == 1:
+            append = run.series(names[0]).append
+            for step, value in enumerate(values[:, 0].tolist()):
+                append(value, step)
+            return
+        for step, row in enumerate(values.tolist()):
+            run.log(dict(zip(names, row, strict=True)), step=step)
+
+    run = written(log)
+    steps, _, times = run.metrics(names[0]).to_numpy()
+    columns = {"step": steps, "time": times} | dict(zip(names, values.T, strict=True))
+    path = folder / "size.parquet"
+    beside = {}
+    for setting, options in (
+        ("its defaults", {}),
+        (
+            "our encodings",
+            {
+                "use_dictionary": False,
+                "compression": "lz4",
+                "column_encoding": {"step": "DELTA_BINARY_PACKED", "time": "DELTA_BINARY_PACKED"}
+                | dict.fromkeys(names, "BYTE_STREAM_SPLIT"),
+            },
+        ),
+    ):
+        pq.write_table(pa.table(columns), path, **options)
+        beside[f"pyarrow's writer, {setting}"] = path.stat().st_size / values.size
+    ours = sum(os.path.getsize(segment) for segment in run.seal()) / values.size
+    return Row(f"bytes a point at rest: {label}", ours, "B", limit, beside)
 
 
 def every(run: StoredRun) -> list[object]:

@@ -69,6 +69,7 @@ __all__ = [
     "PluginNotFound",
     "PluginNotLoadable",
     "PluginStuck",
+    "QueryInvalid",
     "RecursionLimit",
     "Reentrant",
     "RunBusy",
@@ -165,6 +166,21 @@ class ExtraMissing(UsageError):
     @property
     def hint(self) -> str:
         return f"pip install 'runbus[{self.extra}]'"
+
+
+class QueryInvalid(UsageError):
+    """A question in SQL cannot be answered.
+
+    Attributes:
+        reason: What DuckDB says.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return self.reason.rstrip(".")
 
 
 class RunBusy(UsageError):

@@ -25,6 +25,8 @@ COMMANDS = {
     "logs": "Print what a run's job wrote.",
     "metrics": "Print what a run logged.",
     "plot": "Draw a metric of one run or several in the terminal.",
+    "query": "Ask all runs a question in SQL.",
+    "seal": "Turn the journals of finished runs into Parquet files.",
     "version": "Print the version.",
 }
 """Each subcommand and its summary: `runbus --help` imports none of them."""

@@ -7,5 +7,6 @@ from runbus.experiment._catalog import runs as runs
 from runbus.experiment._experiment import AsyncExperiment as AsyncExperiment
 from runbus.experiment._experiment import Job as Job
 from runbus.experiment._experiment import sweep as sweep
+from runbus.experiment._query import query as query
 
-__all__ = ["AsyncExperiment", "Job", "RunRecord", "find_run", "open_run", "runs", "sweep"]
+__all__ = ["AsyncExperiment", "Job", "RunRecord", "find_run", "open_run", "query", "runs", "sweep"]

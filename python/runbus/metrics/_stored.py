@@ -12,10 +12,11 @@ from runbus.metrics._series import Series, SeriesSummary, Steps, select
 from runbus.metrics._table import MetricTable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
     from typing import Any
 
     from runbus._core import SeriesData
+    from runbus.events import MetricBatch
 
 __all__ = ["StoredRun"]
 
@@ -137,6 +138,33 @@ class StoredRun:
             except BlockingIOError as error:
                 raise RunBusy(self.id) from error
         return sealed
+
+    async def follow(self, *, poll_s: float = 0.05) -> AsyncIterator[MetricBatch]:
+        """Yield what the run has logged, then what it logs, until nobody writes to it any more.
+
+        Waits for the first writer. Every point comes once, those of a writer in their order; a
+        journal that is sealed meanwhile is read to its end. May be cancelled while it waits.
+
+        Args:
+            poll_s: Seconds between two looks when there is nothing new.
+        """
+        import anyio
+
+        from runbus.metrics._tail import RunTail
+
+        tail = RunTail(self.id, self.folder)
+        while True:
+            # Asked before the look: what was logged before the end is found by it.
+            is_live = self.is_being_written()
+            is_news = False
+            for batch in tail.poll():
+                is_news = True
+                yield batch
+            if is_news:
+                continue
+            if tail.has_writers and not is_live:
+                return
+            await anyio.sleep(poll_s)
 
     def summaries(self) -> dict[str, SeriesSummary]:
         """Return a summary of each metric, in the order of their first points.
