@@ -6,7 +6,7 @@ ruff check .
 ruff format --check .
 mypy
 mypy --strict tests/typing
-lint-imports --no-logo
+lint-imports
 python -m mypy.stubtest runbus._core
 $CARGO fmt --all --check
 $CARGO clippy --quiet --all-targets -- -D warnings

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
 import click
 
 from runbus.cli._app import COMMANDS, app
+from runbus.codec import json_schema
+from runbus.config import Batch
 
 REFERENCE = Path(__file__).parent / "reference"
 
@@ -34,11 +37,20 @@ def cli_page() -> str:
     return "\n".join(parts)
 
 
+def batch_schema() -> str:
+    """Return the JSON Schema of a batch file."""
+    return json.dumps(json_schema(Batch), indent=2) + "\n"
+
+
 def pages() -> dict[Path, str]:
     """Return every generated page by its path."""
     from runbus.events._catalog import events_page
 
-    return {REFERENCE / "cli.md": cli_page(), REFERENCE / "events.md": events_page()}
+    return {
+        REFERENCE / "cli.md": cli_page(),
+        REFERENCE / "events.md": events_page(),
+        REFERENCE / "batch.schema.json": batch_schema(),
+    }
 
 
 def main() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shlex
 import subprocess
 import sys
@@ -11,20 +12,14 @@ from pathlib import Path
 
 import runbus
 
-SCRIPT = Path(__file__).with_name("digits.py")
-COMMAND = ["runbus", "run", str(SCRIPT), "--sweep", "lr=0.01,0.1,1.0", "--max-parallel", "3"]
-
-
-def runbus_command(*words: str) -> list[str]:
-    """Return the command line of the runbus that belongs to this interpreter."""
-    return [sys.executable, "-m", "runbus.cli", *words]
+SCRIPT = os.path.relpath(Path(__file__).with_name("digits.py"))
+RUNBUS = os.path.relpath(Path(sys.executable).with_name("runbus"))
+COMMAND = [RUNBUS, "run", SCRIPT, "--sweep", "lr=0.01,0.1,1.0", "--max-parallel", "3"]
 
 
 def main() -> int:
     print("$", shlex.join(COMMAND), flush=True)
-    done = subprocess.run(
-        runbus_command(*COMMAND[1:], "--json"), stdout=subprocess.PIPE, check=False
-    )
+    done = subprocess.run([*COMMAND, "--json"], stdout=subprocess.PIPE, check=False)
     if done.returncode:
         return done.returncode
     results = json.loads(done.stdout)
@@ -39,13 +34,13 @@ def main() -> int:
         )
     print(flush=True)
     ids = [result["id"] for result in results]
-    subprocess.run(runbus_command("plot", *ids, "loss"), check=True)
+    subprocess.run([RUNBUS, "plot", *ids, "loss"], check=True)
     run = runbus.open_run(ids[-1])
     steps, values, _ = run.metrics("loss").to_numpy()
     assert len(steps) == 300
     assert math.isfinite(values[-1])
     print(f"\neverything is in {run.experiment_folder}")
-    print(f"next: runbus show {run.id}")
+    print(f"next: {RUNBUS} show {run.id}")
     return 0
 
 

@@ -17,6 +17,7 @@ from runbus.events import JobEnded, JobStarted, LogLines, MetricBatch
 from runbus.jobs import JobState
 
 JOBS, SLOTS, ROUNDS = 100, 8, 5
+RIVALS = ("psij", "torchx", "submitit")
 
 
 def main() -> list[Row]:
@@ -24,9 +25,13 @@ def main() -> list[Row]:
         os.environ["RUNBUS_HOME"] = os.path.join(folder, "home")
         many = statistics.median(asyncio.run(timed(JOBS, SLOTS)) for _ in range(ROUNDS))
         one = statistics.median(asyncio.run(timed(1, 1)) for _ in range(4 * ROUNDS))
+        parallel = statistics.median(asyncio.run(timed(20, 20)) for _ in range(ROUNDS))
+        in_turn = statistics.median(asyncio.run(timed(20, 1)) for _ in range(ROUNDS))
         lateness = asyncio.run(measured_lateness())
     bare_many = statistics.median(bare(JOBS, SLOTS) for _ in range(ROUNDS))
     bare_one = statistics.median(bare(1, 1) for _ in range(4 * ROUNDS))
+    ones = {name: rival(name, 1) * 1e3 for name in RIVALS}
+    twenties = {name: rival(name, 20) * 1e3 for name in RIVALS}
     return [
         Row(
             f"a job of /bin/true, {JOBS} of them, {SLOTS} at a time",
@@ -36,12 +41,30 @@ def main() -> list[Row]:
             {"fork, exec and wait, as many at a time": bare_many / JOBS * 1e3},
             note=f"{JOBS / many:.0f} jobs/s",
         ),
-        Row("one job of /bin/true", one * 1e3, "ms", None, {"fork, exec and wait": bare_one * 1e3}),
+        Row(
+            "one job of /bin/true, submit to end",
+            one * 1e3,
+            "ms",
+            20,
+            {"fork, exec and wait": bare_one * 1e3} | ones,
+            note="ours includes an intent that survives power failure; psij records nothing",
+        ),
+        Row("20 jobs of /bin/true at a time", parallel * 1e3, "ms", 120, twenties),
+        Row("20 jobs of /bin/true in turn", in_turn * 1e3, "ms", 400),
         *(
             Row(f"{name}, until it is on the bus, p95", late, "ms", 100)
             for name, late in lateness.items()
         ),
     ]
+
+
+def rival(name: str, count: int) -> float:
+    """Return the median seconds that a rival takes for `count` trivial jobs."""
+    command = [sys.executable, "-m", "benches.rivals.jobs", name, str(count)]
+    return statistics.median(
+        float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        for _ in range(3)
+    )
 
 
 async def timed(count: int, slots: int) -> float:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # as in typing, whose import would cost more than all of this
     from runbus.experiment import sweep as sweep
     from runbus.kernel import Kernel as Kernel
     from runbus.metrics import Run as Run
+    from runbus.metrics import __version__ as __version__
     from runbus.metrics import init as init
     from runbus.plugins import Plugin as Plugin
 
@@ -34,6 +35,7 @@ _HOMES = {
     "RunRecord": "experiment",
     "RunbusError": "errors",
     "Script": "config",
+    "__version__": "metrics",
     "init": "metrics",
     "open_run": "experiment",
     "runs": "experiment",
@@ -60,14 +62,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    if name in _HOMES:
-        import importlib
-
-        value = getattr(importlib.import_module(f"runbus.{_HOMES[name]}"), name)
-    elif name == "__version__":
-        from runbus._core import __version__ as value
-    else:
+    if name not in _HOMES:
         raise AttributeError(f"module 'runbus' has no attribute {name!r}")
+    import importlib
+
+    value = getattr(importlib.import_module(f"runbus.{_HOMES[name]}"), name)
     globals()[name] = value
     return value
 

@@ -78,6 +78,38 @@ class Home:
                 return folder
         return None
 
+    def note_open(self, experiment: str) -> None:
+        """Note that an experiment has jobs that are not over: for those who look for work.
+
+        The note is only a short cut; the experiment's own journal tells the truth.
+        """
+        folder = os.path.join(self.path, "open")
+        os.makedirs(folder, exist_ok=True)
+        note = os.path.join(folder, os.path.basename(experiment))
+        with open(note, "w", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(os.path.relpath(experiment, self.path))
+
+    def note_closed(self, experiment: str) -> None:
+        """Take the note back; safe to repeat."""
+        try:
+            os.unlink(os.path.join(self.path, "open", os.path.basename(experiment)))
+        except FileNotFoundError:
+            pass
+
+    def open_experiments(self) -> list[str]:
+        """Return the folders of the experiments that are noted as open, oldest first."""
+        folder = os.path.join(self.path, "open")
+        try:
+            names = sorted(os.listdir(folder))
+        except FileNotFoundError:
+            return []
+        found = []
+        for name in names:
+            path = os.path.join(folder, name)
+            with open(path, encoding="utf-8", errors="surrogateescape") as file:
+                found.append(os.path.join(self.path, file.read()))
+        return [path for path in found if os.path.isdir(path)]
+
     def find_run(self, run_id: str) -> str | None:
         """Return the folder of a run; None if there is none. Costs one look per project."""
         parts = split_run_id(run_id)

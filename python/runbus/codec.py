@@ -25,6 +25,7 @@ __all__ = [
     "event_class",
     "event_from_plain",
     "event_to_plain",
+    "json_schema",
     "tag_of",
 ]
 
@@ -119,6 +120,11 @@ def convert(value: object, shape: type[T]) -> T:
         DecodeError: It does not fit the type.
     """
     return msgspec.convert(value, shape)
+
+
+def json_schema(shape: type) -> dict[str, Any]:
+    """Return the JSON Schema of a type, with the descriptions of its Structs."""
+    return msgspec.json.schema(shape)
 
 
 def event_to_plain(event: Event, *, redact: bool = True) -> dict[str, Any]:

@@ -31,9 +31,9 @@
          ├─ PluginNotFound    no plugin has that name
          └─ PluginNotLoadable an installed plugin cannot be imported or made
 
-An error carries its facts as fields, its text in `__str__`, and where there is one, the next step in
-`hint`. It survives pickling, so it can cross a process or a host: `__init__` passes every field on to
-`Exception.__init__` in order, and takes them back by position.
+An error carries its facts as fields, its text in `__str__`, and where there is one, the next step
+in `hint`. It survives pickling, so it can cross a process or a host: `__init__` passes every field
+on to `Exception.__init__` in order, and takes them back by position.
 """
 
 from __future__ import annotations
@@ -44,11 +44,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = [
-    "ExtraMissing",
     "BackpressureTimeout",
+    "BatchInvalid",
     "BusClosed",
     "BusError",
     "DuplicatePlugin",
+    "ExperimentNotFound",
+    "ExtraMissing",
     "HandlerCancelled",
     "HandlerTimeout",
     "HomeUnusable",
@@ -58,6 +60,7 @@ __all__ = [
     "JobError",
     "JobNotStarted",
     "JournalError",
+    "JournalHeld",
     "MailboxFull",
     "MetricNotFound",
     "MissingPlugin",
@@ -143,6 +146,23 @@ class SweepInvalid(UsageError):
     @property
     def hint(self) -> str:
         return "write it as name=value,value, for example lr=0.01,0.1"
+
+
+class BatchInvalid(UsageError):
+    """A batch file is refused whole: nothing of it was submitted.
+
+    Attributes:
+        path: The file.
+        problems: Every mistake in it, as `file:line: key: what is wrong`.
+    """
+
+    def __init__(self, path: str, problems: tuple[str, ...]) -> None:
+        super().__init__(path, problems)
+        self.path = path
+        self.problems = problems
+
+    def __str__(self) -> str:
+        return f"{self.path} is refused, nothing was submitted\n" + "\n".join(self.problems)
 
 
 class ExtraMissing(UsageError):
@@ -242,6 +262,14 @@ class RunNotFound(NotFound):
         return super().hint or "runbus ls shows the runs there are"
 
 
+class ExperimentNotFound(NotFound):
+    """There is no experiment with that id, and no project of that name has one."""
+
+    def __init__(self, name: str, similar: tuple[str, ...] = ()) -> None:
+        RunbusError.__init__(self, name, similar)
+        self.what, self.name, self.similar = "experiment", name, similar
+
+
 class MetricNotFound(NotFound):
     """A run has no metric of that name.
 
@@ -309,6 +337,25 @@ class JournalError(RunbusError):
 
     def __str__(self) -> str:
         return f"journal {self.path}: {self.reason}"
+
+
+class JournalHeld(JournalError):
+    """Another process writes the journal; a journal has one writer.
+
+    Attributes:
+        path: The journal file.
+    """
+
+    retryable = True
+
+    def __init__(self, path: str) -> None:
+        RunbusError.__init__(self, path)
+        self.path = path
+        self.reason = "another process writes it"
+
+    @property
+    def hint(self) -> str:
+        return "runbus attach follows what another process leads"
 
 
 # --- Jobs -----------------------------------------------------------------------------------------

@@ -59,7 +59,9 @@ def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
 def test_the_targets_in_the_docs_exist() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = {
-        target for page in PAGES for target in re.findall(r"\bmake ([a-z-]+)", page.read_text())
+        target
+        for page in PAGES
+        for target in re.findall(r"(?:`|\$ )make ([a-z-]+)", page.read_text())
     }
     assert named <= targets
 

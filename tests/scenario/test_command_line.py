@@ -384,3 +384,28 @@ def test_version_tells_what_a_bug_report_needs() -> None:
     verbose = command("version", "--verbose").stdout
     for word in ("build", "python", "home", "anyio", "msgspec"):
         assert word in verbose
+
+
+def test_why_tells_the_story_of_a_run_and_of_an_event(script: Callable[[str], str]) -> None:
+    command("run", script("raise SystemExit(7)"))
+
+    story = command("why", "latest").stdout
+    tags = re.findall(r"#\d+ (job\.\w+): ok", story)
+    assert tags == ["job.intended", "job.submitted", "job.started", "job.ended"]
+    assert "exit_code=7" in story
+    number = re.search(r"#(\d+) job\.ended", story)
+    assert number is not None
+    assert "job.ended" in command("why", number[1]).stdout
+    assert "error: no event named '99999'" in command("why", "99999").stderr
+    assert "Traceback" not in command("why", "1", "--trace", "/nowhere").stderr
+
+
+def test_replay_says_where_a_fresh_kernel_goes_another_way(script: Callable[[str], str]) -> None:
+    command("run", script("print('hi')"))
+    trace = os.path.join(runbus.runs()[0].experiment_folder, "trace.jsonl")
+
+    done = command("replay", trace)
+
+    assert done.returncode == 1
+    assert "was  - local: LocalExecutor._resolve ok" in done.stdout
+    assert "events fed" in done.stderr

@@ -22,12 +22,19 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
         experiment_id: The experiment it belongs to.
         name: Its name, unique within the experiment and safe as a folder name.
         run_id: The run that records what it measures.
+        executor: The name of the executor that it goes to.
         argv: The program and its arguments, as the operating system gets them.
         cwd: The folder it starts in.
         env: What is added to the environment it inherits.
         folder: Where an attempt's request, logs and records lie.
         run_folder: Where the run keeps what it measures.
         attempt: Which attempt this is, from 1.
+        gpus: How many GPUs it needs for itself.
+        cpus: The processors it may run on, as `taskset -c` takes them; all if empty.
+        nice: How much it yields to others, from 0 to 19.
+        timeout_s: Seconds after which it is ended, as TIMEOUT; None for no limit.
+        retries: How many more attempts it gets if it fails.
+        backoff_s: Seconds before the second attempt; doubled for each one after.
         image: What the machine must hold before the job starts.
         bootstrap: Lines of POSIX shell that run first; one that fails fails the job.
     """
@@ -35,12 +42,19 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     experiment_id: str
     name: str
     run_id: str
+    executor: str
     argv: tuple[str, ...]
     cwd: str
     env: dict[str, str]
     folder: str
     run_folder: str
     attempt: int = 1
+    gpus: int = 0
+    cpus: str = ""
+    nice: int = 0
+    timeout_s: int | None = None
+    retries: int = 0
+    backoff_s: float = 1.0
     image: Image = Image()
     bootstrap: tuple[str, ...] = ()
 
@@ -80,6 +94,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
         started_ns: Unix time of its start in nanoseconds; 0 while unknown.
         ended_ns: Unix time of its end in nanoseconds; 0 while unknown.
         duration_s: Seconds from start to end by a clock that is never set; 0 while unknown.
+        cpu_s: Seconds of processor time that it and its children took; 0 while unknown.
         exit_code: Its exit status, once ended by itself.
         signal: The signal that ended it.
         reason: What the backend says about it.
@@ -91,6 +106,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     started_ns: int = 0
     ended_ns: int = 0
     duration_s: float = 0.0
+    cpu_s: float = 0.0
     exit_code: int | None = None
     signal: int | None = None
     reason: str = ""

@@ -65,7 +65,7 @@ class Scope(Protocol):
 
     @property
     def bus(self) -> Any:
-        """The bus: `publish`, `emit`, `apply`, `collect`, `first`, `around`, `wait_for` …"""
+        """The bus, with all its verbs."""
         ...
 
     @property

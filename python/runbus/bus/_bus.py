@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, TypeVar
+import logging
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from runbus.bus._causality import CAUSE, Frame
 from runbus.bus._requests import Requests
@@ -11,7 +12,7 @@ from runbus.bus._state import Phase
 from runbus.bus._teardown import Teardowns
 from runbus.bus._threads import Threads
 from runbus.bus._timers import wait_until
-from runbus.events import Event
+from runbus.events import Decorate, Event
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 __all__ = ["Bus"]
 
 E = TypeVar("E", bound=Event)
+D = TypeVar("D", bound=Decorate)
+
+
+logger = logging.getLogger("runbus.bus")
 
 
 class Bus(Requests, Teardowns, Threads):
@@ -31,9 +36,29 @@ class Bus(Requests, Teardowns, Threads):
     other threads may call. A forked child must not use it at all.
     """
 
+    @overload
+    def on(
+        self,
+        event: type[D],
+        handler: Callable[[D, Any], object],
+        *,
+        once: bool = False,
+    ) -> Subscription: ...
+
+    @overload
     def on(
         self,
         event: type[E],
+        handler: Callable[[E], object],
+        *,
+        once: bool = False,
+        timeout: float | None = None,
+        thread: bool = False,
+    ) -> Subscription: ...
+
+    def on(
+        self,
+        event: type[Any],
         handler: Callable[..., Any],
         *,
         once: bool = False,
@@ -89,7 +114,10 @@ class Bus(Requests, Teardowns, Threads):
         if self._pump_task is not None and not self._pump_task.done():
             self._pump_task.cancel()
             await asyncio.wait([self._pump_task])
+        if self._inbox:
+            logger.warning("%d events from threads came too late", len(self._inbox))
         self._inbox.clear()
+        self._recent.clear()
         for event, box in list(self.registry.boxes()):
             self.registry.remove_box(event, box)
             box.close()

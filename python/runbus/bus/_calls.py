@@ -81,9 +81,12 @@ class Calls(Waits):
                 logger.exception("a tap of the bus failed")
 
     def _tap_end(self, frame: Frame, status: str) -> None:
+        outcomes = [
+            (sub.owner.name, sub.name, verdict, took) for sub, verdict, took in frame.outcomes or ()
+        ]
         for tap in self._taps:
             try:
-                tap.outcome(frame.seq, status, frame.outcomes or [])
+                tap.outcome(frame.seq, status, outcomes)
             except Exception:
                 logger.exception("a tap of the bus failed")
 

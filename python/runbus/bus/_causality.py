@@ -54,7 +54,7 @@ class Frame:
     subscription: Subscription | None = None
     started_ns: int = 0
     cancels: int = 0
-    outcomes: list[tuple[str, str, str, int]] | None = None
+    outcomes: list[tuple[Subscription, str, int]] | None = None
 
     def __init__(
         self, bus: object, event: Event, task: asyncio.Task[Any] | None, limit_s: float

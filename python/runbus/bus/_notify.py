@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from runbus.bus._calls import Calls
 from runbus.bus._causality import CAUSE, Frame, link
@@ -52,6 +52,7 @@ class Notifications(Calls):
             route = self._find_route(event, Kind.NOTIFY, self._notify_routes)
         frame = Frame(self, event, task, route.limit_s)
         receipt = Receipt(frame.seq)
+        self._recent.append((frame.seq, event))
         before = CAUSE.get()
         if before is not None:
             link(frame, before)
@@ -118,7 +119,7 @@ class Notifications(Calls):
                     sub.max_ns = took
                 if frame.outcomes is not None:
                     verdict = f"error: {sub.last_error}" if sub.streak else "ok"
-                    frame.outcomes.append((sub.owner.name, sub.name, verdict, took))
+                    frame.outcomes.append((sub, verdict, took))
             status = "error" if receipt.errors else "ok"
             frame.subscription = None
         finally:
@@ -131,12 +132,12 @@ class Notifications(Calls):
 
     def _tap_all(self, route: Route, frame: Frame, status: str) -> None:
         """Tell the taps how it ended, also of the handlers that were not called to the end."""
-        called = frame.outcomes or []
-        done = {(plugin, handler) for plugin, handler, _, _ in called}
+        called = frame.outcomes
+        assert called is not None
+        done = {sub for sub, _, _ in called}
         for sub in route.subscriptions:
-            if (sub.owner.name, sub.name) not in done:
-                verdict = "cancelled" if sub is frame.subscription else "skipped"
-                called.append((sub.owner.name, sub.name, verdict, 0))
+            if sub not in done:
+                called.append((sub, "cancelled" if sub is frame.subscription else "skipped", 0))
         self._tap_end(frame, status)
 
     # -- the same event again
@@ -185,40 +186,48 @@ class Notifications(Calls):
         sub.streak += 1
         sub.last_error = f"{type(error).__name__}: {error}"
         logger.error("%s", failure, exc_info=error)
-        if frame.holder(HandlerFailed) is not None:
-            return
-        await self.publish(
-            HandlerFailed(
-                plugin=sub.owner.name,
-                handler=sub.name,
-                event=type(frame.event).__name__,
-                seq=frame.seq,
-                error=sub.last_error,
-                failures=sub.streak,
-            )
-        )
         owner = sub.owner
-        if sub.streak >= QUARANTINE_AFTER and not (owner.quarantined or owner.critical):
-            self.quarantine(owner)
-            await self.publish(
-                PluginQuarantined(
-                    plugin=owner.name,
-                    handler=sub.name,
-                    error=sub.last_error,
-                    failures=sub.streak,
-                )
-            )
+        told: dict[str, Any] = {
+            "plugin": owner.name,
+            "handler": sub.name,
+            "error": sub.last_error,
+            "failures": sub.streak,
+        }
+        # What the bus tells of itself is no step of the causal chain: at its very end, too, the
+        # failure must be told, and the other handlers called.
+        frame.depth -= 1
+        try:
+            if frame.holder(HandlerFailed) is None:
+                event = type(frame.event).__name__
+                await self.publish(HandlerFailed(event=event, seq=frame.seq, **told))
+            if sub.streak >= QUARANTINE_AFTER and not (owner.quarantined or owner.critical):
+                self.quarantine(sub)
+                await self.publish(PluginQuarantined(**told))
+        except PluginError as critical:
+            # It reaches the publisher in the end, but not before the other handlers were called.
+            receipt.errors = [*receipt.errors, critical]
+        finally:
+            frame.depth += 1
 
-    def quarantine(self, owner: Owner) -> None:
-        """Skip the notification handlers of a plugin from now on."""
+    def quarantine(self, failing: Subscription) -> None:
+        """Skip the notification handlers of a plugin from now on, because one keeps failing.
+
+        The application is no plugin that could be meant as a whole: only its failing handler is
+        skipped.
+        """
+        owner = failing.owner
+        if owner is self.registry.application:
+            failing.skip = True
+            return
         owner.quarantined = True
         for sub in owner.subscriptions:
             if sub.event.kind is Kind.NOTIFY:
                 sub.skip = True
 
     def release(self, owner: Owner) -> bool:
-        """Call the handlers of a quarantined plugin again; return whether it was quarantined."""
-        was, owner.quarantined = owner.quarantined, False
+        """Call the handlers of a quarantined plugin again; return whether any was skipped."""
+        was = any(sub.skip for sub in owner.subscriptions)
+        owner.quarantined = False
         for sub in owner.subscriptions:
             sub.streak = 0
             sub.skip = sub.closed

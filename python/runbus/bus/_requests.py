@@ -92,7 +92,7 @@ class Requests(Calls):
         sub.max_ns = max(sub.max_ns, took)
         frame.subscription = None
         if frame.outcomes is not None:
-            frame.outcomes.append((sub.owner.name, sub.name, verdict, took))
+            frame.outcomes.append((sub, verdict, took))
 
     def _broken(self, sub: Subscription, error: Exception, frame: Frame) -> HookError:
         sub.errors += 1

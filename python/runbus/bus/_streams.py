@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from runbus.bus._calls import Calls
 from runbus.bus._causality import CAUSE, next_seq
-from runbus.bus._mailbox import BlockMailbox, Mailbox, Putter, make_mailbox
+from runbus.bus._overflow import BlockMailbox, Putter, make_mailbox
 from runbus.bus._routing import check_event_class
 from runbus.bus._state import current_task, get_ident
 from runbus.bus._timers import wait_until
-from runbus.errors import BackpressureTimeout, MailboxFull, WouldDeadlock, WrongKind
+from runbus.errors import BackpressureTimeout, BusClosed, MailboxFull, WouldDeadlock, WrongKind
 from runbus.events import Event, Kind, Lagged, Stream
 
 if TYPE_CHECKING:
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from runbus.bus._causality import Envelope
-    from runbus.bus._mailbox import Overflow, StreamStatistics
+    from runbus.bus._mailbox import Mailbox, StreamStatistics
+    from runbus.bus._overflow import Overflow
     from runbus.bus._timers import Timers
 
 __all__ = ["BLOCK_S", "EventStream", "Streams"]
@@ -43,9 +44,19 @@ class EventStream(Generic[E]):
         self._bus = bus
         self._event = event
         self._box = box
+        self._is_open = False
 
     def open(self) -> EventStream[E]:
-        """Begin to receive events; `async with` does it."""
+        """Begin to receive events; `async with` does it. Twice is safe.
+
+        Raises:
+            BusClosed: The stream was closed, or the bus is.
+        """
+        if self._box.sealed or self._bus.is_closed:
+            raise BusClosed("stream", "closed")
+        if self._is_open:
+            return self
+        self._is_open = True
         self._box.causal = self._bus.is_watched
         self._bus.registry.add_box(self._event, self._box)
         return self
@@ -79,6 +90,8 @@ class EventStream(Generic[E]):
         box = self._box
         if not box.items and not await self._arrival():
             raise StopAsyncIteration
+        if type(box) is BlockMailbox:
+            box.consumer = asyncio.current_task()
         item: E | Lagged = box.take()
         return item
 
@@ -91,6 +104,8 @@ class EventStream(Generic[E]):
         box = self._box
         if not box.items and not await self._arrival():
             return []
+        if type(box) is BlockMailbox:
+            box.consumer = asyncio.current_task()
         return box.take_all()
 
     async def _arrival(self) -> bool:
@@ -111,6 +126,11 @@ class EventStream(Generic[E]):
                 if box.waiter is waiter:
                     box.waiter = None
         return True
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the stream has ended."""
+        return self._box.closed
 
     def statistics(self) -> StreamStatistics:
         """Return what has become of the events so far."""

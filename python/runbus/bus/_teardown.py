@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 
 from runbus.bus._calls import Calls
 from runbus.bus._causality import CAUSE, Frame, link_request
-from runbus.bus._deadlines import is_cancelled
 from runbus.bus._notify import as_plugin_error
-from runbus.bus._timers import CutOff
-from runbus.errors import HandlerCancelled, HandlerTimeout
+from runbus.bus._timers import wait_until
+from runbus.errors import HandlerCancelled, HandlerTimeout, PluginStuck
 from runbus.events import Kind
 
 if TYPE_CHECKING:
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 __all__ = ["MIN_SLICE_S", "Teardowns"]
 
 MIN_SLICE_S = 0.05
+_GRACE_S = 1.0
+_AGAIN_S = 0.25
+
+logger = logging.getLogger("runbus.bus")
 
 
 class Teardowns(Calls):
@@ -30,7 +34,8 @@ class Teardowns(Calls):
         """Tell every handler about an end, in reverse plugin order; return what failed.
 
         Each handler gets an equal share of the time that is left, and at least 50 ms; one that
-        takes longer is cancelled and the next one is called. Nothing stops the rest.
+        takes longer is cancelled, a second later it is left behind, and the next one is called.
+        Each runs in a task of its own. Nothing stops the rest.
 
         Cancellation is passed on at once, unless the caller shields this.
 
@@ -53,46 +58,30 @@ class Teardowns(Calls):
             self._tap_intent(frame)
         ends_ns = self._now_ns() + int(budget_s * 1e9)
         remaining = len(route.subscriptions)
-        CAUSE.set(frame)
-        try:
-            for sub in reversed(route.subscriptions):
-                left_s = (ends_ns - self._now_ns()) / 1e9
-                slice_s = max(left_s / remaining, MIN_SLICE_S)
-                remaining -= 1
-                if sub.closed:
-                    continue
-                failure = await self._end_one(sub, event, frame, slice_s)
-                if failure is not None:
-                    failures.append(failure)
-        finally:
-            CAUSE.set(before)
-            if frame.outcomes is not None:
-                self._tap_end(frame, "error" if failures else "ok")
+        for sub in reversed(route.subscriptions):
+            left_s = (ends_ns - self._now_ns()) / 1e9
+            slice_s = max(left_s / remaining, MIN_SLICE_S)
+            remaining -= 1
+            if not sub.closed:
+                failures += await self._end_one(sub, frame, slice_s)
+        if frame.outcomes is not None:
+            self._tap_end(frame, "error" if failures else "ok")
         return failures
 
-    async def _end_one(
-        self, sub: Subscription, event: Teardown, frame: Frame, slice_s: float
-    ) -> PluginError | None:
+    async def _end_one(self, sub: Subscription, whole: Frame, slice_s: float) -> list[PluginError]:
+        """Call one handler in a task of its own, which can be left behind if it never ends."""
         started = self._now_ns()
-        name, label = sub.owner.name, type(event).__name__
         limit_s = min(slice_s, sub.timeout_s) if sub.timeout_s is not None else slice_s
-        failure: PluginError | None = None
-        frame.subscription = sub
+        if sub.once:
+            sub.close()
+        task = asyncio.get_running_loop().create_task(
+            self._end_in_task(sub, whole), name=f"{sub.owner.name}: {sub.name}"
+        )
         try:
-            with CutOff(limit_s, self.timers) as limit:
-                if sub.once:
-                    sub.close()
-                await self._call_unlimited(sub, event)
-            if limit.fired:
-                failure = HandlerTimeout(name, sub.name, label, limit_s)
-        except Exception as error:
-            failure = as_plugin_error(sub, error, frame)
+            failure = await self._outcome_within(task, sub, whole, limit_s)
         except asyncio.CancelledError:
-            if is_cancelled(frame.task):
-                raise
-            failure = HandlerCancelled(name, sub.name, label)
-        finally:
-            frame.subscription = None
+            task.cancel()
+            raise
         took = self._now_ns() - started
         sub.calls += 1
         sub.total_ns += took
@@ -100,7 +89,34 @@ class Teardowns(Calls):
         if failure is not None:
             sub.errors += 1
             sub.last_error = str(failure)
-        if frame.outcomes is not None:
+            logger.error("%s", failure, exc_info=failure.__cause__)
+        if whole.outcomes is not None:
             verdict = f"error: {failure}" if failure is not None else "ok"
-            frame.outcomes.append((name, sub.name, verdict, took))
-        return failure
+            whole.outcomes.append((sub, verdict, took))
+        return [failure] if failure is not None else []
+
+    async def _end_in_task(self, sub: Subscription, whole: Frame) -> None:
+        frame = Frame(self, whole.event, asyncio.current_task(), whole.limit_s)
+        frame.seq, frame.parent, frame.subscription = whole.seq, whole.parent, sub
+        CAUSE.set(frame)
+        await self._call_unlimited(sub, whole.event)
+
+    async def _outcome_within(
+        self, task: asyncio.Task[None], sub: Subscription, whole: Frame, limit_s: float
+    ) -> PluginError | None:
+        """Wait for a handler, cancel it when its time is up, and leave it a second after that."""
+        name, label = sub.owner.name, type(whole.event).__name__
+        if not await wait_until(task, limit_s, self.timers):
+            for _ in range(round(_GRACE_S / _AGAIN_S)):
+                task.cancel()
+                if await wait_until(task, _AGAIN_S, self.timers):
+                    return HandlerTimeout(name, sub.name, label, limit_s)
+            return PluginStuck(name, f"{sub.name} ignores its cancellation", limit_s + _GRACE_S)
+        if task.cancelled():
+            return HandlerCancelled(name, sub.name, label)
+        error = task.exception()
+        if error is None:
+            return None
+        if not isinstance(error, Exception):
+            raise error
+        return as_plugin_error(sub, error, whole)

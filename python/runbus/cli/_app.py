@@ -20,16 +20,26 @@ __all__ = ["COMMANDS", "app", "run_command"]
 
 COMMANDS = {
     "run": "Run a Python script as a job, once or as a sweep.",
+    "submit": "Run the jobs of a batch file and follow them to the end.",
+    "attach": "Follow a batch to its end, and go on with it if nobody else does.",
+    "status": "Show where the jobs of a batch stand.",
+    "retry": "Run the jobs of a batch that did not succeed once more, as a new batch.",
+    "cancel": "End a job, or all jobs of a batch, and wait until they have ended.",
     "ls": "List runs.",
     "show": "Show a run: what it is, where it stands, what it logged.",
     "logs": "Print what a run's job wrote.",
     "metrics": "Print what a run logged.",
-    "plot": "Draw a metric of one run or several in the terminal.",
+    "plot": "Draw the metric NAME of one run or several in the terminal.",
     "query": "Ask all runs a question in SQL.",
     "seal": "Turn the journals of finished runs into Parquet files.",
+    "why": "Show what happened to a run, or what led to an event, from the trace of the kernel.",
+    "replay": "Feed the events of a trace to a fresh kernel and show what goes another way.",
+    "doctor": "Check that jobs can run here and that nothing was left behind.",
     "version": "Print the version.",
 }
 """Each subcommand and its summary: `runbus --help` imports none of them."""
+
+_HIDDEN = ("supervise",)
 
 
 class _Commands(click.Group):
@@ -37,7 +47,7 @@ class _Commands(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
+        if cmd_name not in COMMANDS and cmd_name not in _HIDDEN:
             return None
         module = importlib.import_module(f"runbus.cli.commands.{cmd_name}")
         command = module.command
@@ -51,7 +61,7 @@ class _Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+        if args and not args[0].startswith("-") and args[0] not in {*COMMANDS, *_HIDDEN}:
             near = near_matches(args[0], COMMANDS)
             hint = f"did you mean {near[0]!r}" if near else "runbus --help lists the commands"
             raise _NoSuchCommand(args[0], hint)

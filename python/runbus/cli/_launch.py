@@ -1,45 +1,107 @@
-"""Running an experiment for a person at a terminal, or for a program."""
+"""Running experiments for a person at a terminal, or for a program."""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import anyio
+import click
 
 from runbus.cli._exit import ExitStatus
 from runbus.cli._printer import format_duration, format_number, print_json, print_table
 from runbus.cli._progress import LiveProgress, PlainProgress
+from runbus.cli._supervise import start_supervisor
+from runbus.errors import JournalHeld
 from runbus.executors import LocalExecutor
-from runbus.experiment import open_run
-from runbus.jobs import JobState
+from runbus.experiment import AsyncExperiment, job_statuses, open_run
+from runbus.jobs import CancelRequest, JobRecord, JobState, ask_to_cancel
 from runbus.kernel import Kernel
 
 if TYPE_CHECKING:
-    from runbus.experiment import AsyncExperiment
-    from runbus.jobs import JobRecord
+    from collections.abc import Sequence
 
-__all__ = ["launch"]
+__all__ = ["attach", "cancel", "detach", "launch", "print_requests"]
 
 _GRACE_S = 10.0
 _FINAL_METRICS = 3
+_POLL_S = 0.1
 
 
-def launch(experiment: AsyncExperiment, *, as_json: bool) -> ExitStatus:
-    """Run an experiment, show its progress and its result, and say how it went."""
-    experiment.prepare()
+def launch(experiment: AsyncExperiment, *, as_json: bool = False) -> ExitStatus:
+    """Run an experiment, show its progress and its result, and say how it went.
+
+    Raises:
+        JournalHeld: Another process leads it.
+    """
+    if not experiment.folder:
+        experiment.prepare()
     records, signalled = anyio.run(_run, experiment)
+    return _report(experiment.folder, records, signalled, as_json=as_json)
+
+
+def attach(folder: str, *, as_json: bool) -> ExitStatus:
+    """Lead an experiment to its end, or follow whoever leads it, and take over if they die."""
+    while True:
+        try:
+            return launch(AsyncExperiment.open(folder), as_json=as_json)
+        except JournalHeld:
+            records = [status.record for status in job_statuses(folder)]
+            if records and all(record.state.is_terminal for record in records):
+                return _report(folder, records, None, as_json=as_json)
+            time.sleep(_POLL_S)
+
+
+def detach(experiment: AsyncExperiment, *, as_json: bool) -> ExitStatus:
+    """Record an experiment for good and leave it to a supervisor."""
+    experiment.prepare()
+    records = experiment.intend()
+    start_supervisor()
     if as_json:
-        print_json([_described(record) for record in records])
+        print_json([{"id": record.run_id, "name": record.name} for record in records])
     else:
-        _print_result(records)
-        sys.stderr.write(f"everything is in {experiment.folder}\n")
-    if signalled is not None:
-        return ExitStatus(128 + signalled)
-    succeeded = all(record.state is JobState.SUCCEEDED for record in records)
-    return ExitStatus.OK if succeeded else ExitStatus.FAILED
+        click.echo(experiment.id)
+        sys.stderr.write(f"runbus attach {experiment.id} follows it\n")
+    return ExitStatus.OK
+
+
+def cancel(folder: str, job: str | None, grace_s: float) -> ExitStatus:
+    """End a job, or all of an experiment, through whoever leads it; lead it if nobody does."""
+    request = CancelRequest(job, "by runbus cancel", grace_s)
+    if _ended(folder, job):
+        sys.stderr.write("it has ended already\n")
+        return ExitStatus.OK
+    ask_to_cancel(folder, request)
+    while not _ended(folder, job):
+        try:
+            anyio.run(_lead, AsyncExperiment.open(folder))
+        except JournalHeld:
+            # Somebody leads it and will act; if they die, the next round leads.
+            time.sleep(_POLL_S)
+    return ExitStatus.OK
+
+
+def print_requests(experiment: AsyncExperiment) -> ExitStatus:
+    """Print what would be sent for each job; nothing is written or sent."""
+    from runbus.jobs import render_script
+
+    for spec in experiment.dry_specs():
+        click.echo(render_script(spec))
+    return ExitStatus.OK
+
+
+def _ended(folder: str, job: str | None) -> bool:
+    records = [one.record for one in job_statuses(folder) if job in (None, one.record.name)]
+    return bool(records) and all(record.state.is_terminal for record in records)
+
+
+async def _lead(experiment: AsyncExperiment) -> None:
+    """Lead an experiment that nobody leads to its end."""
+    async with Kernel(plugins=[LocalExecutor()]) as kernel:
+        await experiment.run(kernel.bus)
 
 
 async def _run(experiment: AsyncExperiment) -> tuple[list[JobRecord], int | None]:
@@ -48,7 +110,9 @@ async def _run(experiment: AsyncExperiment) -> tuple[list[JobRecord], int | None
     async with anyio.create_task_group() as tasks:
         # Before the kernel starts: from here on a signal always ends the jobs first.
         await tasks.start(ending.heed_signals, name="signals")
-        async with Kernel(plugins=[LocalExecutor(), progress(experiment.specs)]) as kernel:
+        plugins = [LocalExecutor(), progress(experiment.specs)]
+        trace = os.path.join(experiment.folder, "trace.jsonl")
+        async with Kernel(plugins=plugins, trace=trace) as kernel:
             records = await experiment.run(kernel.bus)
         tasks.cancel_scope.cancel()
     return records, ending.signalled
@@ -77,6 +141,21 @@ class _Ending:
                     os._exit(128 + number)
 
 
+def _report(
+    folder: str, records: Sequence[JobRecord], signalled: int | None, *, as_json: bool
+) -> ExitStatus:
+    """Print the result of an experiment and return what it means."""
+    if as_json:
+        print_json([_described(record) for record in records])
+    else:
+        _print_result(records)
+        sys.stderr.write(f"everything is in {folder}\n")
+    if signalled is not None:
+        return ExitStatus(128 + signalled)
+    succeeded = all(record.state is JobState.SUCCEEDED for record in records)
+    return ExitStatus.OK if succeeded else ExitStatus.FAILED
+
+
 def _described(record: JobRecord) -> dict[str, object]:
     run = open_run(record.run_id)
     return {
@@ -86,6 +165,7 @@ def _described(record: JobRecord) -> dict[str, object]:
         "exit_code": record.exit_code,
         "signal": record.signal,
         "reason": record.reason,
+        "attempt": record.attempt,
         "duration_s": record.duration_s,
         "config": run.config,
         "metrics": {name: summary._asdict() for name, summary in run.summaries().items()},
@@ -93,7 +173,7 @@ def _described(record: JobRecord) -> dict[str, object]:
     }
 
 
-def _print_result(records: list[JobRecord]) -> None:
+def _print_result(records: Sequence[JobRecord]) -> None:
     """Print a row a job: how it ended, and the last values of the first few metrics."""
     summaries = [open_run(record.run_id).summaries() for record in records]
     metrics = list(dict.fromkeys(name for summary in summaries for name in summary))

@@ -1,5 +1,8 @@
 """Tasks and values, as people write them."""
 
+from runbus.config._batch import Batch as Batch
+from runbus.config._batch import BatchJob as BatchJob
+from runbus.config._batch import load_batch as load_batch
 from runbus.config._sweep import Value as Value
 from runbus.config._sweep import expand_sweeps as expand_sweeps
 from runbus.config._sweep import parse_sweep as parse_sweep
@@ -8,4 +11,15 @@ from runbus.config._task import Command as Command
 from runbus.config._task import Script as Script
 from runbus.config._task import Task as Task
 
-__all__ = ["Command", "Script", "Task", "Value", "expand_sweeps", "parse_sweep", "parse_value"]
+__all__ = [
+    "Batch",
+    "BatchJob",
+    "Command",
+    "Script",
+    "Task",
+    "Value",
+    "expand_sweeps",
+    "load_batch",
+    "parse_sweep",
+    "parse_value",
+]

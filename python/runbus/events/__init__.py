@@ -20,6 +20,7 @@ from runbus.events.job import (
     JobEnded,
     JobFact,
     JobIntended,
+    JobRetrying,
     JobStarted,
     JobSubmitted,
     LogLines,
@@ -35,6 +36,7 @@ from runbus.events.plugin import (
     PluginStarted,
     PluginStopped,
 )
+from runbus.events.run import RunFinished, RunStarted
 
 __all__ = [
     "Around",
@@ -50,6 +52,7 @@ __all__ = [
     "JobEnded",
     "JobFact",
     "JobIntended",
+    "JobRetrying",
     "JobStarted",
     "JobSubmitted",
     "KernelStarted",
@@ -67,6 +70,8 @@ __all__ = [
     "PluginStarted",
     "PluginStopped",
     "ResolveExecutor",
+    "RunFinished",
+    "RunStarted",
     "Sensitive",
     "Shutdown",
     "Stream",

@@ -142,7 +142,7 @@ class Stream(Event, frozen=True):
 
 
 class Teardown(Event, frozen=True):
-    """An end: `await bus.teardown(event, budget_s)` tells every handler, in reverse plugin order."""
+    """An end: `await bus.teardown(event, budget_s)` tells all handlers, in reverse plugin order."""
 
     kind: ClassVar[Kind | None] = Kind.TEARDOWN
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from runbus.events._event import First
 
 if TYPE_CHECKING:
-    from runbus.abc import Executor
+    from runbus.abc import Executor  # noqa: F401 (named as text below: it stands higher)
 
 __all__ = ["ResolveExecutor"]
 

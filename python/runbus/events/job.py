@@ -9,6 +9,7 @@ __all__ = [
     "JobEnded",
     "JobFact",
     "JobIntended",
+    "JobRetrying",
     "JobStarted",
     "JobSubmitted",
     "LogLines",
@@ -77,6 +78,28 @@ class JobCancelRequested(JobFact, frozen=True, kw_only=True, tag="job.cancel_req
     reason: str
 
 
+class JobRetrying(JobFact, frozen=True, kw_only=True, tag="job.retrying"):
+    """An attempt did not succeed, and another will follow.
+
+    Attributes:
+        state: What the attempt would have ended the job as: FAILED, TIMEOUT or LOST.
+        exit_code: The status it exited with; None if a signal ended it or nobody knows.
+        signal: The number of the signal that ended it; None if none did.
+        reason: One sentence for people.
+        next_attempt: The number of the attempt that follows.
+        folder: Where that attempt's request, logs and records will lie, within the experiment's.
+        delay_s: Seconds until it is submitted.
+    """
+
+    state: str
+    exit_code: int | None
+    signal: int | None
+    reason: str
+    next_attempt: int
+    folder: str
+    delay_s: float
+
+
 class JobEnded(JobFact, frozen=True, kw_only=True, tag="job.ended"):
     """The job reached a terminal state.
 
@@ -86,6 +109,7 @@ class JobEnded(JobFact, frozen=True, kw_only=True, tag="job.ended"):
         signal: The number of the signal that ended it; None if none did.
         reason: One sentence for people; empty for a plain success.
         duration_s: Seconds from start to end; 0 if it never started.
+        cpu_s: Seconds of processor time that it and its children took; 0 if nobody knows.
     """
 
     state: str
@@ -93,6 +117,7 @@ class JobEnded(JobFact, frozen=True, kw_only=True, tag="job.ended"):
     signal: int | None
     reason: str
     duration_s: float
+    cpu_s: float = 0.0
 
 
 class LogLines(Stream, frozen=True, kw_only=True, tag="job.log_lines"):

@@ -3,7 +3,10 @@
 from runbus.jobs._evidence import current_state as current_state
 from runbus.jobs._evidence import is_running as is_running
 from runbus.jobs._evidence import observe_folder as observe_folder
+from runbus.jobs._intent import intend as intend
 from runbus.jobs._logs import LogTail as LogTail
+from runbus.jobs._requests import CancelRequest as CancelRequest
+from runbus.jobs._requests import ask_to_cancel as ask_to_cancel
 from runbus.jobs._script import WRAPPER as WRAPPER
 from runbus.jobs._script import render_script as render_script
 from runbus.jobs._state import TERMINAL as TERMINAL
@@ -17,13 +20,16 @@ from runbus.jobs._supervisor import Supervisor as Supervisor
 __all__ = [
     "TERMINAL",
     "WRAPPER",
+    "CancelRequest",
     "JobRecord",
     "JobState",
     "JobStore",
     "LogTail",
     "Supervisor",
+    "ask_to_cancel",
     "current_state",
     "fold",
+    "intend",
     "is_running",
     "observe_folder",
     "read_jobs",

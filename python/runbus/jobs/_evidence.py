@@ -16,6 +16,9 @@ __all__ = ["ExitRecord", "PidRecord", "current_state", "is_running", "observe_fo
 
 _T = TypeVar("_T")
 
+TIME_LIMIT = "time limit"
+"""What the wrapper gives as the reason when it ended a job for its time."""
+
 
 class PidRecord(msgspec.Struct, frozen=True):
     """pid.json: the job's process. `start` is in clock ticks, `uptime` in seconds since boot."""
@@ -28,10 +31,12 @@ class PidRecord(msgspec.Struct, frozen=True):
 
 
 class ExitRecord(msgspec.Struct, frozen=True):
-    """exit.json: the status as a shell reports it, 128 + n for signal n."""
+    """exit.json: the status as a shell reports it, 128 + n for signal n; times as `1m2.5s`."""
 
     status: int
     uptime: float
+    user: str
+    sys: str
     reason: str
 
 
@@ -61,6 +66,7 @@ def observe_folder(folder: str) -> Observation | None:
         started_ns=started_ns,
         ended_ns=ended_ns,
         duration_s=max(0.0, exit_record.uptime - up) if began else 0.0,
+        cpu_s=_seconds(exit_record.user) + _seconds(exit_record.sys),
         exit_code=exit_code,
         signal=signal_number,
         reason=exit_record.reason,
@@ -93,6 +99,8 @@ def verdict(seen: Observation, cancel_reason: str | None) -> tuple[JobState, str
     """
     if seen.phase == "gone":
         return JobState.LOST, "its process is gone and left no exit record"
+    if seen.reason == TIME_LIMIT:
+        return JobState.TIMEOUT, "it reached its time limit"
     if seen.exit_code == 0:
         return JobState.SUCCEEDED, ""
     if cancel_reason is not None:
@@ -113,6 +121,12 @@ def current_state(experiment_folder: str, job: JobRecord) -> JobState:
     if seen is None or seen.phase != "ended":
         return job.state
     return verdict(seen, "cancelled" if job.cancelling else None)[0]
+
+
+def _seconds(text: str) -> float:
+    """Return the seconds in a time as the shell's `times` writes it."""
+    minutes, _, seconds = text.rstrip("s").partition("m")
+    return 60 * float(minutes) + float(seconds)
 
 
 def _split_status(status: int) -> tuple[int | None, int | None]:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING
 
-from runbus.events import LogLines
+from runbus.errors import BackpressureTimeout
+from runbus.events import LogLines, RunStarted
 from runbus.jobs._logs import LogTail
-from runbus.metrics import RunTail
 
 if TYPE_CHECKING:
+    from runbus._clock import Clock
     from runbus.abc import JobSpec
     from runbus.bus import Bus
+    from runbus.metrics import RunTail
 
 __all__ = ["JobOutput"]
+
+logger = logging.getLogger("runbus.jobs")
 
 _ROUNDS = 16
 """How much one job may hand on before the next has its turn, in pieces of at most 1 MiB."""
@@ -24,15 +29,18 @@ class JobOutput:
 
     Args:
         job: The job; its folders need not have anything in them yet.
+        metrics: Follows the job's run, over all attempts.
+        clock: Where the time of what happens here comes from.
     """
 
-    def __init__(self, job: JobSpec) -> None:
+    def __init__(self, job: JobSpec, metrics: RunTail, clock: Clock) -> None:
         self._job = job
         self._logs = {
             source: LogTail(os.path.join(job.folder, f"{source}.log"))
             for source in ("stdout", "stderr")
         }
-        self._metrics = RunTail(job.run_id, job.run_folder)
+        self._metrics = metrics
+        self._clock = clock
 
     async def hand_on(self, bus: Bus, *, final: bool = False) -> None:
         """Emit what is new.
@@ -42,8 +50,12 @@ class JobOutput:
             final: The job has ended: emit everything that is left.
         """
         rounds = 0
-        while (await self._hand_on_some(bus, final)) and (final or rounds < _ROUNDS):
-            rounds += 1
+        try:
+            while (await self._hand_on_some(bus, final)) and (final or rounds < _ROUNDS):
+                rounds += 1
+        except BackpressureTimeout as error:
+            # It is all in the files: one reader that stands still must not stop the others.
+            logger.warning("output of job %r was not read: %s", self._job.name, error)
 
     async def _hand_on_some(self, bus: Bus, final: bool) -> bool:
         job, more = self._job, False
@@ -61,6 +73,15 @@ class JobOutput:
                         data=data,
                     )
                 )
+        if not self._metrics.has_begun and self._metrics.look():
+            await bus.publish(
+                RunStarted(
+                    run_id=job.run_id,
+                    experiment_id=job.experiment_id,
+                    job=job.name,
+                    time_ns=self._clock.time_ns(),
+                )
+            )
         for batch in self._metrics.poll():
             more = True
             await bus.emit(batch)

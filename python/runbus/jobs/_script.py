@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from typing import TYPE_CHECKING
 
+from runbus.errors import UsageError
+
 if TYPE_CHECKING:
     from runbus.abc import JobSpec
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 __all__ = ["WRAPPER", "render_script"]
 
@@ -19,11 +24,28 @@ def render_script(job: JobSpec) -> str:
     """Return the POSIX shell script for a job: environment, folder, bootstrap lines, program.
 
     Every value is quoted, so no value can be read as shell; only bootstrap lines are shell.
+
+    Raises:
+        UsageError: The name of a variable is none that a shell can set, or a value has a NUL in it.
     """
     env = {**dict(job.image.env), **job.env}
-    lines = [f"# runbus: {shlex.quote(job.name)} of {job.experiment_id}, attempt {job.attempt}"]
+    for name, value in env.items():
+        if not _NAME.fullmatch(name) or "\0" in value:
+            raise UsageError(f"job {job.name!r}: {name!r} cannot be set in an environment")
+    # As Python writes it: a line end in a name must not end the comment.
+    lines = [f"# runbus: {job.name!r} of {job.experiment_id}, attempt {job.attempt}"]
     lines += [f"export {name}={shlex.quote(value)}" for name, value in sorted(env.items())]
     lines += [f"cd {shlex.quote(job.cwd)} || exit 126"]
     lines += [f"{{ {line}\n}} || exit" for line in job.bootstrap]
-    lines += ["exec " + shlex.join(job.argv)]
+    lines += ["exec " + shlex.join((*_limits(job), *job.argv))]
     return "\n".join(lines) + "\n"
+
+
+def _limits(job: JobSpec) -> list[str]:
+    """Return the words that go before a program to hold it within its share of the machine."""
+    words = []
+    if job.nice:
+        words += ["nice", "-n", str(job.nice)]
+    if job.cpus:
+        words += ["taskset", "-c", job.cpus]
+    return words

@@ -12,6 +12,7 @@ from runbus.events import (
     JobEnded,
     JobFact,
     JobIntended,
+    JobRetrying,
     JobStarted,
     JobSubmitted,
 )
@@ -81,6 +82,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
         started_ns: When its process started.
         ended_ns: When it ended.
         duration_s: Seconds from start to end; 0 until then.
+        cpu_s: Seconds of processor time that it took; 0 until it has ended.
         exit_code: Its exit status; None if a signal ended it or it has not ended.
         signal: The signal that ended it; None otherwise.
         reason: One sentence for people; empty if there is nothing to explain.
@@ -100,6 +102,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     started_ns: int = 0
     ended_ns: int = 0
     duration_s: float = 0.0
+    cpu_s: float = 0.0
     exit_code: int | None = None
     signal: int | None = None
     reason: str = ""
@@ -131,6 +134,18 @@ def fold(record: JobRecord | None, fact: JobFact) -> JobRecord | None:
             )
         case JobStarted() if record.state in _FROM[JobState.RUNNING]:
             return replace(record, state=JobState.RUNNING, host=fact.host, started_ns=fact.time_ns)
+        case JobRetrying() if record.state in _ALIVE:
+            return replace(
+                record,
+                state=JobState.PENDING,
+                attempt=fact.next_attempt,
+                folder=fact.folder,
+                handle="",
+                host="",
+                submitted_ns=0,
+                started_ns=0,
+                reason=fact.reason,
+            )
         case JobCancelRequested() if record.state in _ALIVE:
             return replace(record, cancelling=True)
         case JobEnded() if record.state in _FROM[JobState(fact.state)]:
@@ -139,6 +154,7 @@ def fold(record: JobRecord | None, fact: JobFact) -> JobRecord | None:
                 state=JobState(fact.state),
                 ended_ns=fact.time_ns,
                 duration_s=fact.duration_s,
+                cpu_s=fact.cpu_s,
                 exit_code=fact.exit_code,
                 signal=fact.signal,
                 reason=fact.reason,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from runbus import codec
 from runbus._core import Journal, JournalReader
-from runbus.errors import JournalError
+from runbus.errors import JournalError, JournalHeld
 from runbus.events import JobFact
 from runbus.jobs._state import JobRecord, fold
 
@@ -28,7 +28,8 @@ class JobStore:
         folder: The experiment's folder.
 
     Raises:
-        JournalError: Another process writes this journal, or the file cannot be written.
+        JournalHeld: Another process leads this experiment.
+        JournalError: The file cannot be written.
     """
 
     def __init__(self, folder: str) -> None:
@@ -36,9 +37,10 @@ class JobStore:
         self._path = os.path.join(folder, _FILE)
         self._jobs: dict[str, JobRecord] = {}
         try:
-            if os.path.exists(self._path):
-                self._jobs = read_jobs(folder)
             self._journal = Journal(self._path)
+            self._jobs = read_jobs(folder)
+        except BlockingIOError as error:
+            raise JournalHeld(self._path) from error
         except OSError as error:
             raise JournalError(self._path, str(error.strerror or error)) from error
 
@@ -50,6 +52,10 @@ class JobStore:
     def relative(self, folder: str) -> str:
         """Return a folder within the experiment's as the journal names it."""
         return os.path.relpath(folder, self.folder)
+
+    def absolute(self, folder: str) -> str:
+        """Return the path of a folder as the journal names it."""
+        return os.path.join(self.folder, folder)
 
     def record(self, fact: JobFact) -> JobRecord | None:
         """Append a fact and return the job's record after it.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+from runbus.bus._routing import APPLICATION
 from runbus.errors import InvalidPlugin
 from runbus.kernel._order import Wish
 
@@ -28,6 +29,8 @@ def admit(plugin: Any) -> Any:
     name = getattr(plugin, "name", None)
     if not isinstance(name, str) or not name:
         raise InvalidPlugin(repr(plugin), "has no name")
+    if name == APPLICATION:
+        raise InvalidPlugin(f"plugin {name!r}", "has the name that the application itself goes by")
     setup = getattr(plugin, "setup", None)
     if setup is None:
         raise InvalidPlugin(f"plugin {name!r}", "has no setup")

@@ -5,12 +5,12 @@ This module loads importlib.metadata, so it is itself imported only when a plugi
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from importlib import metadata
 from typing import Any
 
 from runbus.abc import PluginInfo, PluginState
 from runbus.errors import PluginNotFound, PluginNotLoadable
+from runbus.kernel._order import near
 
 __all__ = ["API_VERSION", "GROUP", "find", "load"]
 
@@ -45,7 +45,7 @@ def load(name: str) -> Any:
     """
     points = find()
     if name not in points:
-        raise PluginNotFound(name, tuple(get_close_matches(name, points)))
+        raise PluginNotFound(name, near(name, points))
     return make(points[name])
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
 from runbus.abc import PluginState
@@ -70,8 +69,10 @@ class PluginHost:
         self._requests: list[tuple[Any, asyncio.Future[Any]]] = []
         self._wake: asyncio.Future[None] | None = None
         self._closing = False
+        self._setup_error: PluginError | None = None
         self._ends_ns = 0
         self._ready: asyncio.Future[None]
+        self._ended_setup: asyncio.Future[None]
         self._stopping: asyncio.Future[None]
         self.task: asyncio.Task[None] | None = None
 
@@ -88,18 +89,30 @@ class PluginHost:
         """
         loop = asyncio.get_running_loop()
         self._ready = loop.create_future()
+        self._ended_setup = loop.create_future()
         self._stopping = loop.create_future()
         self.state = PluginState.STARTING
         self.task = loop.create_task(self._main(limit_s), name=f"runbus plugin {self.name}")
+        self.task.add_done_callback(self._ended)
         try:
-            await wait_until(self._ready, None, self._timers)
+            set_up = await wait_until(self._ended_setup, limit_s + _GRACE_S, self._timers)
+            if set_up:
+                await wait_until(self._ready, None, self._timers)
         except asyncio.CancelledError:
-            self.task.cancel()
-            while not self.task.done():
-                await wait_until(self.task, None, self._timers)
+            await self._cancel_start()
             raise
-        if self.state is PluginState.FAILED and self.error is not None and self.task.done():
-            raise self.error
+        if not set_up:
+            self._leave_behind(f"its setup ignores its cancellation after {limit_s:g} s")
+            problem = f"took longer than {limit_s:g} s and ignores its cancellation"
+            raise HookError(self.name, "setup", "", problem)
+        if self._setup_error is not None:
+            raise self._setup_error
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        # Also of a task that was cancelled before its first step.
+        for future in (self._ended_setup, self._ready):
+            if not future.done():
+                future.set_result(None)
 
     def ask_to_stop(self) -> None:
         """Tell the plugin's tasks that the end is near."""
@@ -122,10 +135,25 @@ class PluginHost:
         if not await wait_until(self.task, limit_s, self._timers):
             doing = self._doing()
             self.failures.append(PluginStuck(self.name, doing, limit_s))
-            logger.error("plugin %r was left behind: %s", self.name, doing)
-            self._abandon()
+            self._leave_behind(doing)
         if self.state is not PluginState.FAILED:
             self.state = PluginState.STOPPED
+
+    async def _cancel_start(self) -> None:
+        """Cancel the set-up and wait until what it made is closed, or it ignores that."""
+        assert self.task is not None
+        self.task.cancel()
+        for _ in range(round(_GRACE_S / _AGAIN_S)):
+            if await wait_until(self._ended_setup, _AGAIN_S, self._timers):
+                await wait_until(self.task, None, self._timers)
+                return
+            self.task.cancel()
+        self._leave_behind("its setup ignores its cancellation")
+
+    def _leave_behind(self, doing: str) -> None:
+        logger.error("plugin %r was left behind: %s", self.name, doing)
+        self.state = PluginState.FAILED
+        self._abandon()
 
     def _abandon(self) -> None:
         self._bus.registry.remove_owner(self.owner)
@@ -208,6 +236,8 @@ class PluginHost:
             return
         self.state = PluginState.FAILED
         self.error = crash
+        for stream in self.scope.streams:
+            stream.close()  # nobody reads it any more, so publishers must not wait for room
         self._on_crash(self, crash)
 
     # -- the plugin's own task
@@ -224,11 +254,10 @@ class PluginHost:
         self.took_s = (self._timers.monotonic_ns() - started) / 1e9
         if error is not None:
             self.state = PluginState.FAILED
-            self.error = error
+            self.error = self._setup_error = error
             self._ends_ns = self._timers.monotonic_ns() + int(limit_s * 1e9)
             await self._close_all(limit_s)
-            asyncio.get_running_loop().call_soon(self._tell_ready)
-            return
+            return  # and `_ended` tells
         # A task that died during the set-up has set FAILED already, and that must stay.
         if self.state is PluginState.STARTING:
             self.state = PluginState.STARTED
@@ -252,7 +281,11 @@ class PluginHost:
         """Run the plugin's `setup`; return why it failed, or None."""
         try:
             with CutOff(limit_s, self._timers) as limit:
-                await self.plugin.setup(self.scope)
+                try:
+                    await self.plugin.setup(self.scope)
+                finally:
+                    if not self._ended_setup.done():
+                        self._ended_setup.set_result(None)
             if limit.fired:
                 return HookError(self.name, "setup", "", f"took longer than {limit_s:g} s")
         except Exception as error:
@@ -337,9 +370,11 @@ class PluginHost:
         hook = f"close of {self._closing_what}"
         try:
             with CutOff(slice_s, self._timers) as limit:
-                if isinstance(manager, AbstractAsyncContextManager) or hasattr(
-                    manager, "__aexit__"
-                ):
+                group_scope = getattr(manager, "cancel_scope", None)
+                if group_scope is not None:
+                    # A task group left open by `setup`: what runs in it ends with the plugin.
+                    group_scope.cancel()
+                if hasattr(manager, "__aexit__"):
                     await manager.__aexit__(None, None, None)
                 else:
                     manager.__exit__(None, None, None)

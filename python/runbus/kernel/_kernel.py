@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
-
-import anyio
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from runbus.bus import Bus
 from runbus.bus._timers import wait_until
-from runbus.bus._trace import TraceWriter
 from runbus.errors import BusClosed, PluginError
 from runbus.events import KernelStarted, TraceStopped
 from runbus.kernel._admission import admit, wish_of
+from runbus.kernel._body import Body, Stopping, add_notes, outlast
 from runbus.kernel._health import CHECK_EVERY_S, Health, HealthChecks, look
 from runbus.kernel._order import resolve_order
 from runbus.kernel._plan import Plan, make_plan
@@ -23,10 +21,11 @@ from runbus.kernel._watchdog import LagWatchdog
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Generator, Iterable
+    from collections.abc import Iterable
     from types import TracebackType
 
     from runbus.bus import Timers
+    from runbus.bus._trace import TraceWriter
     from runbus.events import Event
     from runbus.kernel._host import PluginHost
 
@@ -97,8 +96,7 @@ class Kernel:
         self._phases: asyncio.Task[None] | None = None
         self._shutdown: Shutdowns | None = None
         self._hurried = False
-        self._body: asyncio.Task[Any] | None = None
-        self._body_cancels = 0
+        self._body = Body()
         self._crash: PluginError | None = None
         self._start_error: BaseException | None = None
         self._errors: list[Exception] = []
@@ -119,21 +117,24 @@ class Kernel:
         if self._main_task is not None:
             raise BusClosed("__aenter__", "closed" if self.bus.is_closed else "open")
         loop = asyncio.get_running_loop()
-        self._body = asyncio.current_task()
+        self._body.enter()
         self._ready: asyncio.Future[None] = loop.create_future()
         self._stop: asyncio.Future[None] = loop.create_future()
-        self._open_watches()
+        try:
+            self._open_watches()
+        except BaseException:
+            self._close_watches()
+            raise
         self.bus.open()
         self._main_task = loop.create_task(self._main(), name="runbus kernel")
         try:
             await wait_until(self._ready, None, self.bus.timers)
         except asyncio.CancelledError:
             self._main_task.cancel()
-            await self._outlast(self._main_task)
+            await outlast(self._main_task, self.bus.timers)
             self._close_watches()
-            if self._stopped_by_signal:
-                self._take_back_cancels()
-                raise SystemExit(self.exit_status) from None
+            if self._body.take_back():
+                self._raise_stopped()
             raise
         if self._start_error is not None:
             self._close_watches()
@@ -149,12 +150,22 @@ class Kernel:
         """Bring everything to an end; cancellation does not cut it short, but is passed on."""
         assert self._main_task is not None
         self._request_stop(self._reason)
-        cancelled = await self._outlast(self._main_task)
+        cancelled = await outlast(self._main_task, self.bus.timers)
         self._close_watches()
         return self._conclude(exc, cancelled)
 
+    def _raise_stopped(self) -> NoReturn:
+        """Raise what ended a kernel that was stopped before its block began."""
+        if self._crash is not None:
+            raise self._crash
+        if self._stopped_by_signal:
+            raise SystemExit(self.exit_status) from None
+        raise BusClosed("__aenter__", "closed") from None
+
     def _open_watches(self) -> None:
         if self._trace_path is not None:
+            from runbus.bus._trace import TraceWriter  # loads codec and hashlib
+
             self._trace = TraceWriter(
                 self._trace_path, self.bus.timers, on_stop=self._trace_stopped
             )
@@ -173,30 +184,9 @@ class Kernel:
         if self._trace is not None:
             self._trace.close()
 
-    async def _outlast(self, task: asyncio.Task[Any]) -> asyncio.CancelledError | None:
-        """Wait until `task` is done, whoever cancels; return the last cancellation meanwhile."""
-        cancelled: asyncio.CancelledError | None = None
-        with anyio.CancelScope(shield=True):
-            while not task.done():
-                try:
-                    await wait_until(task, None, self.bus.timers)
-                except asyncio.CancelledError as error:
-                    cancelled = error
-        return cancelled
-
-    def _take_back_cancels(self) -> bool:
-        """Undo our own cancellations of the block; return whether there were no others."""
-        if not self._body_cancels or asyncio.current_task() is not self._body:
-            return False
-        assert self._body is not None
-        while self._body_cancels:
-            self._body_cancels -= 1
-            self._body.uncancel()
-        return self._body.cancelling() == 0
-
     def _conclude(self, exc: BaseException | None, cancelled: BaseException | None) -> bool:
         """Decide what the block raises: its own error, a cancellation, ours, or nothing."""
-        ours = self._take_back_cancels()
+        ours = self._body.take_back()
         trouble = [*([self._crash] if self._crash is not None else []), *self._errors]
         if exc is not None and not (ours and isinstance(exc, asyncio.CancelledError)):
             add_notes(exc, trouble)
@@ -250,19 +240,19 @@ class Kernel:
     async def _shut_down(self) -> None:
         roster = self._roster
         budget_s = FAST_S if self._hurried else self.shutdown_budget_s
+        if self._trace is not None:
+            self._trace.flush()
         self._shutdown = shutdown = Shutdowns(self.bus, roster.hosts, budget_s, self._reason)
         if not self._hurried:
             self._phases = asyncio.get_running_loop().create_task(
                 shutdown.run_to_close(), name="runbus shutdown"
             )
-            await self._outlast(self._phases)
+            await outlast(self._phases, self.bus.timers)
         if self._trace is not None:
             self._trace.flush()
         for task in list(roster.tasks):
-            await wait_until(task, shutdown.budget.left_s(), self.bus.timers)
+            task.cancel()  # what it was closing is closed below
         await shutdown.close()
-        for task in list(roster.tasks):
-            task.cancel()
         await self.bus.close()
         self._errors = [*roster.errors, *shutdown.errors]
 
@@ -289,17 +279,14 @@ class Kernel:
         if not self._reason:
             self._reason = reason
         self._cancel_body()
-        return Stopping(self._main_task, self.bus)
+        return Stopping(self._main_task, self.bus.timers)
 
     def _cancel_body(self) -> None:
         """Cancel the block once; where it does not run, begin to stop at once."""
-        if self._stop.done() or self._body_cancels:
+        if self._stop.done() or self._body.is_cancelled:
             return
-        if self._body is None or self._body.done():
+        if not self._body.cancel():
             self._request_stop(self._reason)
-            return
-        self._body_cancels += 1
-        self._body.cancel()
 
     def _request_stop(self, reason: str) -> None:
         if not self._stop.done():
@@ -323,8 +310,7 @@ class Kernel:
             self._shutdown.hurry(FAST_S)
         if self._phases is not None:
             self._phases.cancel()
-        elif self._body is not None and not self._body.done():
-            self._body_cancels += 1
+        else:
             self._body.cancel()
         self._request_stop(self._reason)
 
@@ -405,23 +391,3 @@ class Kernel:
     def hosts(self) -> tuple[PluginHost, ...]:
         """The running plugins in their order, for tests and tools."""
         return tuple(self._roster.hosts)
-
-
-class Stopping:
-    """Awaits the end of a kernel's shutdown."""
-
-    __slots__ = ("_bus", "_task")
-
-    def __init__(self, task: asyncio.Task[None], bus: Bus) -> None:
-        self._task = task
-        self._bus = bus
-
-    def __await__(self) -> Generator[Any, None, None]:
-        yield from wait_until(self._task, None, self._bus.timers).__await__()
-
-
-def add_notes(error: BaseException, trouble: list[Exception]) -> None:
-    """Tell in the notes of an error what else went wrong."""
-    for other in trouble:
-        if other is not error:
-            error.add_note(f"while the kernel stopped: {type(other).__name__}: {other}")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from runbus.errors import DuplicatePlugin, MissingPlugin, OrderCycle
 
-__all__ = ["Place", "Wish", "resolve_order"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["Place", "Wish", "near", "resolve_order"]
 
 
 class Wish(NamedTuple):
@@ -81,8 +83,14 @@ def check_names(wishes: list[Wish]) -> None:
     for wish in wishes:
         for required in wish.requires:
             if required not in seen:
-                near = tuple(get_close_matches(required, sorted(seen)))
-                raise MissingPlugin(wish.name, required, near)
+                raise MissingPlugin(wish.name, required, near(required, seen))
+
+
+def near(name: str, names: Iterable[str]) -> tuple[str, ...]:
+    """Return those of `names` that look like `name`."""
+    from difflib import get_close_matches  # a millisecond that only a mistake should cost
+
+    return tuple(get_close_matches(name, sorted(names)))
 
 
 def edges_of(wish: Wish) -> list[Edge]:

@@ -138,14 +138,14 @@ def story(events: list[TracedEvent], root: int) -> tuple[str, ...]:
         lines.append(f"{indent}{event.type} {event.status}".rstrip())
         lines.extend(f"{indent}- {h.plugin}: {h.handler} {h.verdict}" for h in event.handlers)
         for child in sorted(children[event.seq], key=lambda child: child.seq):
-            if codec_kind(child) is not Kind.STREAM:
+            if kind_of(child) is not Kind.STREAM:
                 tell(child, depth + 1)
 
     tell(by_seq[root], 0)
     return tuple(lines)
 
 
-def codec_kind(event: TracedEvent) -> Kind | None:
+def kind_of(event: TracedEvent) -> Kind | None:
     """Return the kind of a recorded event; None if its class is not known here."""
     try:
         return codec.event_class(event.type).kind

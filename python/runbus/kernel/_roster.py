@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from runbus.bus._timers import wait_until
@@ -12,7 +11,7 @@ from runbus.errors import BusClosed, PluginError, PluginNotFound, WouldDeadlock
 from runbus.events import PluginFailed, PluginReleased, PluginStarted, PluginStopped
 from runbus.kernel._admission import wish_of
 from runbus.kernel._host import PluginHost
-from runbus.kernel._order import Place, resolve_order
+from runbus.kernel._order import Place, near, resolve_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -62,8 +61,7 @@ class Roster:
         for host in self.hosts:
             if host.name == name:
                 return host
-        near = tuple(get_close_matches(name, [host.name for host in self.hosts]))
-        raise PluginNotFound(name, near)
+        raise PluginNotFound(name, near(name, [host.name for host in self.hosts]))
 
     def dependants(self, name: str) -> list[PluginHost]:
         """Return the plugins that require `name`, directly or not, in their order."""
@@ -157,7 +155,9 @@ class Roster:
 
     def release(self, name: str) -> None:
         """Let a quarantined plugin get notifications again; publishes `PluginReleased`."""
-        if self._bus.release(self.find(name).owner):
+        application = self._bus.registry.application
+        owner = application if name == application.name else self.find(name).owner
+        if self._bus.release(owner):
             self.spawn(self.publish(PluginReleased(plugin=name)))
 
     async def publish(self, event: Notify) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from anyio import to_thread
 
@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 
     from runbus.bus import Bus, EventStream, Overflow, Subscription
     from runbus.bus._subscription import Owner
-    from runbus.events import Event
+    from runbus.events import Decorate, Event
     from runbus.kernel._host import PluginHost
 
 __all__ = ["Scope"]
 
 T = TypeVar("T")
 E = TypeVar("E", bound="Event")
+D = TypeVar("D", bound="Decorate")
 
 logger = logging.getLogger("runbus.kernel")
 
@@ -50,9 +51,29 @@ class Scope:
     def __repr__(self) -> str:
         return f"<Scope of plugin {self.name!r}>"
 
+    @overload
+    def on(
+        self,
+        event: type[D],
+        handler: Callable[[D, Any], object],
+        *,
+        once: bool = False,
+    ) -> Subscription: ...
+
+    @overload
     def on(
         self,
         event: type[E],
+        handler: Callable[[E], object],
+        *,
+        once: bool = False,
+        timeout: float | None = None,
+        thread: bool = False,
+    ) -> Subscription: ...
+
+    def on(
+        self,
+        event: type[Any],
         handler: Callable[..., Any],
         *,
         once: bool = False,
@@ -98,6 +119,7 @@ class Scope:
         stream = self.bus.stream(
             event, maxsize=maxsize, overflow=overflow, key=key, spill=spill, owner=self.name
         )
+        self.streams = [open_one for open_one in self.streams if not open_one.is_closed]
         self.streams.append(stream.open())
         return stream
 
@@ -153,8 +175,8 @@ class Scope:
         """Enter a context manager, sync or async, and return what it gives.
 
         It is entered and left by the plugin's own task, so it may be a task group or a cancel
-        scope. It is left when the plugin closes, in reverse order. Cancelled while entering, the
-        manager is not entered.
+        scope. It is left when the plugin closes, in reverse order; a task group is cancelled then.
+        Cancelled while entering, the manager is not entered.
 
         Raises:
             TypeError: It is no context manager.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from runbus.events import KernelStopping, Shutdown
 
 if TYPE_CHECKING:
     from runbus.bus import Bus
+    from runbus.bus._mailbox import Mailbox
     from runbus.kernel._host import PluginHost
 
 __all__ = ["Budget", "Shutdowns"]
@@ -19,6 +21,7 @@ logger = logging.getLogger("runbus.kernel")
 # Up to which part of the whole budget the phases drain, tell, flush and close may last.
 _DRAIN, _TELL, _FLUSH = 0.4, 0.6, 0.8
 _MIN_SLICE_S = 0.05
+_TURNS = 3
 
 
 class Budget:
@@ -83,7 +86,9 @@ class Shutdowns:
         self.errors += await self._bus.teardown(event, left_s)
 
     async def _flush(self) -> None:
-        boxes = list(self._bus.registry.boxes())
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)  # tasks that were only just started get to their first read
+        boxes = [(event, box) for event, box in self._bus.registry.boxes() if self._has_reader(box)]
         readers = [box.consumer for _, box in boxes]
         self._bus.seal()
         for event, box in boxes:
@@ -100,6 +105,12 @@ class Shutdowns:
         for reader in readers:
             if reader in background:
                 await wait_until(reader, self.budget.left_s(_FLUSH), self._bus.timers)
+
+    def _has_reader(self, box: Mailbox) -> bool:
+        if box.consumer is not None:
+            return not box.consumer.done()
+        owner = next((host for host in self._hosts if host.name == box.owner), None)
+        return owner is not None and any(not task.done() for task in owner.scope.tasks)
 
     async def close(self) -> None:
         """Close the plugins in reverse order, each with its share of what time is left."""

@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 from runbus._core import BUILD_PROFILE as BUILD_PROFILE
+from runbus._core import __version__ as __version__
 from runbus.metrics._folder import make_run_folder as make_run_folder
 from runbus.metrics._info import RunInfo as RunInfo
 from runbus.metrics._run import FAILED as FAILED
@@ -34,6 +35,7 @@ __all__ = [
     "Series",
     "SeriesSummary",
     "StoredRun",
+    "__version__",
     "init",
     "make_run_folder",
 ]

@@ -162,7 +162,7 @@ class StoredRun:
                 yield batch
             if is_news:
                 continue
-            if tail.has_writers and not is_live:
+            if tail.look() and not is_live:
                 return
             await anyio.sleep(poll_s)
 

@@ -23,6 +23,9 @@ class RunTail:
     Args:
         run_id: The run.
         folder: The run's folder; its journals need not exist yet.
+
+    Attributes:
+        has_begun: Whether `look` has seen that a process began to log.
     """
 
     def __init__(self, run_id: str, folder: str) -> None:
@@ -30,11 +33,12 @@ class RunTail:
         self._folder = folder
         self._readers: dict[str, MetricReader] = {}
         self._sealed: set[str] = set()
+        self.has_begun = False
 
-    @property
-    def has_writers(self) -> bool:
-        """Whether anybody had written anything when `poll` looked last."""
-        return bool(self._readers or self._sealed)
+    def look(self) -> bool:
+        """Look whether a process has begun to log, and remember it."""
+        self.has_begun = self.has_begun or bool(writers_of(self._folder))
+        return self.has_begun
 
     def poll(self, max_points: int = 65_536) -> Iterator[MetricBatch]:
         """Yield batches of at most `max_points` points: one per journal that has something new."""

@@ -19,13 +19,12 @@ class FakePlugin:
     Attributes:
         log: Lines such as `a: setup`, `a: closed`; share one list to see the order of several.
         seen: The events that reached this plugin's own handlers, for classes given without one.
-        scope: What `setup` was given; None before.
     """
 
     def __init__(
         self,
         name: str,
-        handlers: Mapping[type[Event], Callable[..., Any] | None] | None = None,
+        handlers: Mapping[Any, Callable[..., Any] | None] | None = None,
         *,
         after: tuple[str, ...] = (),
         before: tuple[str, ...] = (),
@@ -52,14 +51,25 @@ class FakePlugin:
         self.requires = requires
         self.critical = critical
         self.log: list[str] = log if log is not None else []
-        self.seen: list[Event] = []
-        self.scope: Scope | None = None
+        self.seen: list[Any] = []
+        self._scope: Scope | None = None
         self._handlers = dict(handlers or {})
         self._setup = setup
 
+    @property
+    def scope(self) -> Scope:
+        """What `setup` was given.
+
+        Raises:
+            RuntimeError: It was not called yet.
+        """
+        if self._scope is None:
+            raise RuntimeError(f"plugin {self.name!r} is not set up")
+        return self._scope
+
     async def setup(self, scope: Scope) -> None:
         """Subscribe the handlers; what is entered first is left last."""
-        self.scope = scope
+        self._scope = scope
         self.log.append(f"{self.name}: setup")
         await scope.enter(_Closing(self))
         for event, handler in self._handlers.items():

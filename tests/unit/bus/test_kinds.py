@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -61,6 +62,10 @@ class Over(Teardown, frozen=True):
     pass
 
 
+def fail():
+    raise KeyError("body")
+
+
 def adds(layer):
     async def handler(event):
         return (*event.value, layer)
@@ -91,7 +96,7 @@ async def test_a_pipeline_refuses_what_is_no_next_value(kernel_factory, value, s
 
 
 async def test_the_first_error_of_a_pipeline_ends_it_and_keeps_its_cause(kernel_factory):
-    called = []
+    called: list[Any] = []
 
     async def breaks(event):
         raise ZeroDivisionError("oh")
@@ -144,7 +149,7 @@ async def test_a_collector_refuses_what_is_no_list(kernel_factory, value, said):
 
 
 async def test_first_asks_until_somebody_knows(kernel_factory):
-    asked = []
+    asked: list[Any] = []
 
     def answers(name, value):
         async def handler(event):
@@ -191,7 +196,7 @@ def wrapper(name, log, *, fails_on="", swallows=False):
 
 
 async def test_wrappers_enter_in_order_and_exit_in_reverse(kernel_factory):
-    log = []
+    log: list[Any] = []
     kernel = await kernel_factory(*(FakePlugin(n, {Wrap: wrapper(n, log)}) for n in "ab"))
     async with kernel.bus.around(Wrap()) as values:
         log.append(values)
@@ -200,12 +205,12 @@ async def test_wrappers_enter_in_order_and_exit_in_reverse(kernel_factory):
 
 
 async def test_a_wrapper_that_cannot_enter_unwinds_those_that_did(kernel_factory):
-    log = []
+    log: list[Any] = []
     kernel = await kernel_factory(
         FakePlugin("a", {Wrap: wrapper("a", log)}),
         FakePlugin("b", {Wrap: wrapper("b", log, fails_on="enter")}),
     )
-    with pytest.raises(HookError, match="plugin 'b'.*cannot enter"):
+    with pytest.raises(HookError, match=r"plugin 'b'.*cannot enter"):
         async with kernel.bus.around(Wrap()):
             pytest.fail("the block must not run")
 
@@ -213,7 +218,7 @@ async def test_a_wrapper_that_cannot_enter_unwinds_those_that_did(kernel_factory
 
 
 async def test_every_wrapper_sees_the_error_of_the_block_and_none_can_swallow_it(kernel_factory):
-    log = []
+    log: list[Any] = []
     kernel = await kernel_factory(
         FakePlugin("a", {Wrap: wrapper("a", log)}),
         FakePlugin("b", {Wrap: wrapper("b", log, swallows=True)}),
@@ -226,19 +231,19 @@ async def test_every_wrapper_sees_the_error_of_the_block_and_none_can_swallow_it
 
 
 async def test_a_class_of_events_may_let_wrappers_swallow_errors(kernel_factory):
-    log = []
+    log: list[Any] = []
     kernel = await kernel_factory(
         FakePlugin("a", {Forgiving: wrapper("a", log)}),
         FakePlugin("b", {Forgiving: wrapper("b", log, swallows=True)}),
     )
     async with kernel.bus.around(Forgiving()):
-        raise KeyError("body")
+        fail()
 
     assert log == ["+a", "+b", "b saw KeyError", "-b", "-a"]
 
 
 async def test_a_failing_exit_is_raised_when_the_block_was_fine_and_a_note_when_not(kernel_factory):
-    log = []
+    log: list[Any] = []
     kernel = await kernel_factory(FakePlugin("a", {Wrap: wrapper("a", log, fails_on="exit")}))
 
     with pytest.raises(HookError, match="cannot exit"):
@@ -291,7 +296,7 @@ async def test_a_subscriber_of_a_base_class_gets_its_subclasses(kernel_factory):
 
 
 async def test_teardown_goes_in_reverse_and_collects_failures(kernel_factory):
-    log = []
+    log: list[Any] = []
 
     async def fails(event):
         log.append("b")
@@ -329,12 +334,16 @@ async def test_the_wrong_verb_is_refused_and_the_right_one_named(
 ):
     kernel = await kernel_factory()
     extra = {"decorate": (print,), "teardown": (1.0,)}.get(verb, ())
-    with pytest.raises(WrongKind) as caught:
+
+    async def use():
         result = getattr(kernel.bus, verb)(event, *extra)
         if hasattr(result, "__aenter__"):
             await result.__aenter__()
         elif asyncio.iscoroutine(result):
             await result
+
+    with pytest.raises(WrongKind) as caught:
+        await use()
 
     assert caught.value.right_verb == right
 
@@ -350,14 +359,11 @@ async def test_streams_are_not_subscribed_with_on_nor_requests_with_stream(kerne
         kernel.bus.on(int, print)
 
 
-async def asks_itself(event):
-    return await asks_itself.bus.apply(event)
-
-
 async def test_a_request_inside_of_itself_is_refused(kernel_factory):
-    kernel = await kernel_factory(FakePlugin("a", {Layers: asks_itself}))
-    asks_itself.bus = kernel.bus
+    async def asks_itself(event):
+        return await kernel.bus.apply(event)
 
+    kernel = await kernel_factory(FakePlugin("a", {Layers: asks_itself}))
     with pytest.raises(HookError) as caught:
         await kernel.bus.apply(Layers(()))
     assert isinstance(caught.value.__cause__, Reentrant)
@@ -430,7 +436,7 @@ async def test_the_same_handler_twice_is_refused(kernel_factory):
 
 async def test_once_is_called_once(kernel_factory):
     kernel = await kernel_factory()
-    seen = []
+    seen: list[Any] = []
     kernel.bus.on(Happened, seen.append, once=True)
     await kernel.bus.publish(Happened(1))
     await kernel.bus.publish(Happened(2))
@@ -440,7 +446,7 @@ async def test_once_is_called_once(kernel_factory):
 
 async def test_a_new_subscriber_gets_the_next_event_and_a_closed_one_not_even_this(kernel_factory):
     kernel = await kernel_factory()
-    seen = []
+    seen: list[Any] = []
 
     def late(event):
         seen.append(("late", event.number))
@@ -465,7 +471,7 @@ async def test_a_sync_handler_can_run_in_a_thread(kernel_factory):
     import threading
 
     kernel = await kernel_factory()
-    seen = []
+    seen: list[Any] = []
     kernel.bus.on(Happened, lambda event: seen.append(threading.get_ident()), thread=True)
     await kernel.bus.publish(Happened())
 
@@ -480,7 +486,7 @@ async def test_a_recording_shows_kind_parent_and_outcome(kernel_factory):
         await kernel.bus.publish(HappenedTwice(2))
 
     kernel.bus.on(Layers, adds("x"))
-    kernel.bus.on(Tick and Happened, answers, once=True)
+    kernel.bus.on(Happened, answers, once=True)
     with record(kernel.bus) as recording:
         await kernel.bus.apply(Layers(()))
         await kernel.bus.publish(Happened(1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import anyio
 import pytest
@@ -100,7 +101,7 @@ async def test_a_handler_subscribed_during_quarantine_is_skipped_until_the_relea
     kernel = await kernel_factory(bad)
     for _ in range(5):
         await kernel.bus.publish(A())
-    seen = []
+    seen: list[Any] = []
     bad.scope.on(B, seen.append)
     await kernel.bus.publish(B(1))
     kernel.release("bad")
@@ -137,7 +138,7 @@ async def test_a_cancelled_publisher_ends_the_running_handler_and_skips_the_rest
     kernel_factory, how
 ):
     started = asyncio.Event()
-    log = []
+    log: list[Any] = []
 
     async def waits(event):
         started.set()
@@ -190,7 +191,7 @@ async def test_keyboard_interrupt_passes_through_and_leaves_the_books_in_order(k
 
 
 async def test_another_type_is_published_at_once_and_the_same_type_after_this_one(kernel_factory):
-    log = []
+    log: list[Any] = []
 
     async def first(event):
         log.append(f"first {event.number}")
@@ -221,7 +222,7 @@ async def test_another_type_is_published_at_once_and_the_same_type_after_this_on
 
 
 async def test_an_event_queued_through_another_type_is_not_lost(kernel_factory):
-    seen = []
+    seen: list[Any] = []
 
     async def on_a(event):
         seen.append(event)
@@ -240,7 +241,7 @@ async def test_an_event_queued_through_another_type_is_not_lost(kernel_factory):
 
 @pytest.mark.parametrize("event", [A(0), B(0)])
 async def test_recursion_stops_at_sixteen_and_is_the_failure_of_a_handler(kernel_factory, event):
-    depths = []
+    depths: list[Any] = []
 
     async def on_a(event):
         depths.append(event.number)
@@ -255,11 +256,13 @@ async def test_recursion_stops_at_sixteen_and_is_the_failure_of_a_handler(kernel
         await kernel.bus.publish(A(event.number + 1))
 
     handlers = {A: on_a, B: on_b} if isinstance(event, A) else {A: itself, B: on_b}
-    kernel = await kernel_factory(FakePlugin("p", handlers))
+    deep = FakePlugin("deep", {A: None, B: None})
+    kernel = await kernel_factory(FakePlugin("p", handlers), deep)
     with record(kernel.bus) as recording:
         await kernel.bus.publish(event)
 
     assert max(depths) == 15
+    assert max(event.number for event in deep.seen) == 15
     (failed,) = recording.of(HandlerFailed)
     assert failed.error.startswith("RecursionLimit")
     assert kernel.bus.is_idle
@@ -274,7 +277,7 @@ async def test_a_recursion_error_names_the_chain():
 async def test_awaiting_the_receipt_of_a_queued_event_inside_its_cause_would_deadlock(
     kernel_factory,
 ):
-    receipts = []
+    receipts: list[Any] = []
 
     async def impatient(event):
         if event.number == 1:
@@ -296,7 +299,7 @@ async def test_a_task_started_by_a_handler_is_caused_but_not_nested(kernel_facto
         assert not receipt.queued
         done.set()
 
-    tasks = []
+    tasks: list[Any] = []
 
     async def spawns(event):
         if event.number == 1:
@@ -313,7 +316,7 @@ async def test_a_task_started_by_a_handler_is_caused_but_not_nested(kernel_facto
 
 async def test_a_handler_over_its_own_limit_is_cancelled_and_the_next_one_runs(kernel_factory):
     clock = FakeClock()
-    log = []
+    log: list[Any] = []
 
     async def hangs(event):
         try:
@@ -447,3 +450,38 @@ async def test_a_receipt_reads_well(kernel_factory):
     receipt = await kernel.bus.publish(A())
 
     assert repr(receipt) == f"<Receipt {receipt.seq}: 0 handled, 0 failed>"
+
+
+async def test_the_application_loses_only_the_handler_that_keeps_failing(kernel_factory):
+    kernel = await kernel_factory()
+    seen: list[Any] = []
+    kernel.bus.on(A, breaks)
+    kernel.bus.on(A, seen.append)
+    receipts = [await kernel.bus.publish(A(number)) for number in range(6)]
+
+    assert [len(receipt.errors) for receipt in receipts] == [1, 1, 1, 1, 1, 0]
+    assert len(seen) == 6
+    kernel.release("application")
+    assert len((await kernel.bus.publish(A())).errors) == 1
+
+
+async def test_a_critical_plugin_that_fails_to_hear_of_a_failure_still_lets_the_others_run(
+    kernel_factory,
+):
+    after = FakePlugin("after", {A: None})
+    vital = FakePlugin("vital", {HandlerFailed: breaks}, critical=True)
+    kernel = await kernel_factory(vital, FakePlugin("bad", {A: breaks}), after)
+
+    with pytest.raises(HookError, match="plugin 'vital'"):
+        await kernel.bus.publish(A())
+    assert after.seen == [A()]
+
+
+async def test_a_recording_shows_the_handlers_that_were_skipped(kernel_factory):
+    kernel = await kernel_factory(FakePlugin("bad", {A: breaks}))
+    for _ in range(5):
+        await kernel.bus.publish(A())
+    with record(kernel.bus) as recording:
+        await kernel.bus.publish(A())
+
+    assert recording.entries[0].handlers == (("bad", "breaks", "skipped"),)

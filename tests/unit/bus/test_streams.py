@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from runbus.errors import BackpressureTimeout, BusClosed, MailboxFull, WouldDeadlock
 from runbus.events import Event, Lagged, Notify, Stream
 from runbus.kernel import Kernel
-from runbus.testing import FakeClock, idle
+from runbus.testing import FakeClock, FakePlugin, idle
 
 
 class Tick(Stream, frozen=True):
@@ -69,7 +70,7 @@ async def test_drop_newest_marks_the_loss_where_it_happened(kernel_factory):
 
 async def test_a_slow_reader_gets_marks_and_events_in_turn(kernel_factory):
     kernel = await kernel_factory()
-    got = []
+    got: list[Any] = []
     async with kernel.bus.stream(Tick, maxsize=1) as stream:
         for _ in range(4):
             await fill(kernel, 3)
@@ -234,7 +235,7 @@ class Pong(Stream, frozen=True):
 
 async def test_two_readers_that_feed_each_other_would_deadlock(kernel_factory):
     kernel = await kernel_factory()
-    outcomes = []
+    outcomes: list[Any] = []
 
     async def play(stream, answer):
         await anext(stream)
@@ -289,7 +290,7 @@ async def test_a_cancelled_reader_takes_nothing(kernel_factory):
 async def test_what_is_lost_can_be_spilled(kernel_factory):
     clock = FakeClock()
     kernel = await kernel_factory(timers=clock)
-    spilled = []
+    spilled: list[Any] = []
     async with (
         kernel.bus.stream(Tick, maxsize=1, spill=spilled.append) as lossy,
         kernel.bus.stream(Tick, maxsize=1, overflow="block", spill=spilled.append) as blocking,
@@ -347,14 +348,14 @@ async def test_a_stream_that_cannot_be_is_refused(kernel_factory, options, said)
 
 
 async def test_a_stream_ends_after_what_waits_when_the_kernel_stops():
-    got = []
+    got: list[Any] = []
     async with Kernel() as kernel:
         stream = kernel.bus.stream(Tick).open()
 
         async def read():
             async for item in stream:
                 await asyncio.sleep(0)
-                got.append(item.number)
+                got.extend(numbers([item]))
             got.append("end")
 
         reader = asyncio.create_task(read())
@@ -395,3 +396,23 @@ async def test_what_a_reader_publishes_is_caused_by_what_it_read(kernel_factory)
     by_event = {entry.event: entry for entry in recording.entries}
     assert by_event[Fact(1)].parent == by_event[Tick(1)].seq
     assert by_event[Fact(2)].parent == by_event[Tick(2)].seq
+
+
+async def test_a_stream_opened_twice_gets_everything_once(kernel_factory):
+    kernel = await kernel_factory()
+    async with kernel.bus.stream(Tick).open() as stream:
+        await fill(kernel, 2)
+        assert numbers(await stream.batch()) == [1, 2]
+    assert stream.is_closed
+    with pytest.raises(BusClosed):
+        stream.open()
+
+
+async def test_a_plugin_that_opens_many_streams_keeps_only_the_open_ones(kernel_factory):
+    plugin = FakePlugin("p")
+    kernel = await kernel_factory(plugin)
+    for _ in range(10):
+        async with plugin.scope.stream(Tick):
+            await fill(kernel, 1)
+
+    assert len(plugin.scope.streams) <= 1  # type: ignore[attr-defined]

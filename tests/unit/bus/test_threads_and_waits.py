@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import threading
+from typing import Any
 
 import pytest
 
@@ -62,7 +63,7 @@ async def test_streams_and_facts_of_several_threads_all_arrive(kernel_factory):
 async def test_a_full_inbox_makes_the_thread_wait_and_then_says_no(kernel_factory, monkeypatch):
     monkeypatch.setattr(_threads, "INBOX_LIMIT", 3)
     kernel = await kernel_factory()
-    results = []
+    results: list[Any] = []
 
     def work():
         results.extend(kernel.bus.publish_from_thread(Fact(n), timeout=0.01) for n in range(4))
@@ -121,7 +122,7 @@ async def test_other_verbs_from_a_thread_name_the_right_one(kernel_factory):
 
     with pytest.raises(WrongLoop) as caught:
         await asyncio.to_thread(kernel.bus.emit_nowait, Tick())
-    assert "publish_from_thread" in caught.value.hint
+    assert "publish_from_thread" in str(caught.value.hint)
     with pytest.raises(WrongLoop):
         await asyncio.to_thread(lambda: asyncio.run(kernel.bus.publish(Fact())))
 
@@ -179,9 +180,9 @@ async def test_a_forked_child_is_refused_and_the_parent_goes_on(kernel_factory):
         os.write(write_end, told)
         os._exit(0)
     os.close(write_end)
-    with open(read_end, "rb") as file:
-        told = await asyncio.to_thread(file.read)
-    os.waitpid(child, 0)
+    told = await asyncio.to_thread(os.read, read_end, 100)
+    os.close(read_end)
+    await asyncio.to_thread(os.waitpid, child, 0)
 
     assert told == b"fork fork fork "
     assert (await kernel.bus.publish(Fact())).seq

@@ -29,9 +29,14 @@ def shell(request: pytest.FixtureRequest) -> list[str]:
 
 
 def start(shell: list[str], folder: Path, script: str) -> subprocess.Popen[bytes]:
-    (folder / "request.sh").write_text(script)
+    (folder / "request.sh.new").write_text(script)
+    (folder / "request.sh.new").rename(folder / "request.sh")
     return subprocess.Popen(
-        [*shell, WRAPPER, "run", str(folder)], stdin=subprocess.DEVNULL, start_new_session=True
+        [*shell, WRAPPER, "run", str(folder)],
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        # As the executor does: whoever runs the tests may ignore it, and so would the job.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
@@ -202,3 +207,40 @@ def test_no_record_is_no_observation(tmp_path: Path) -> None:
     assert observe_folder(str(tmp_path)) is None
     (tmp_path / "exit.json").write_text('{"status"')
     assert observe_folder(str(tmp_path)) is None
+
+
+def test_a_job_is_run_once_however_often_it_is_started(shell: list[str], tmp_path: Path) -> None:
+    wrappers = [start(shell, tmp_path, "echo ran") for _ in range(5)]
+    for wrapper in wrappers:
+        wrapper.wait(20)
+
+    assert (tmp_path / "stdout.log").read_text() == "ran\n"
+
+
+def test_a_job_that_reaches_its_time_limit_says_so(shell: list[str], tmp_path: Path) -> None:
+    (tmp_path / "limit").write_text("1 5\n")
+    start(shell, tmp_path, "exec sleep 60").wait(20)
+
+    seen = observe_folder(str(tmp_path))
+
+    assert seen is not None
+    assert (seen.signal, seen.reason) == (signal.SIGTERM, "time limit")
+
+
+def test_a_job_within_its_time_limit_leaves_no_watch_behind(
+    shell: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "limit").write_text("4321 5\n")
+    start(shell, tmp_path, "exit 0").wait(20)
+
+    found = subprocess.run(["pgrep", "-f", "sleep 4321"], capture_output=True, check=False)
+    assert found.stdout == b""
+
+
+def test_the_processor_time_of_the_job_is_recorded(shell: list[str], tmp_path: Path) -> None:
+    start(shell, tmp_path, "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done").wait(50)
+
+    seen = observe_folder(str(tmp_path))
+
+    assert seen is not None
+    assert 0.01 < seen.cpu_s < 30

@@ -20,7 +20,8 @@ _POLL_S = 0.05
 @click.command("logs")
 @click.argument("run")
 @click.option("-f", "--follow", is_flag=True, help="Go on until the job has ended.")
-def command(run: str, follow: bool) -> None:
+@click.option("--stderr", "only_stderr", is_flag=True, help="Only the standard error.")
+def command(run: str, follow: bool, only_stderr: bool) -> None:
     """Print what a run's job wrote, byte for byte.
 
     Its standard output goes to standard output, its standard error to standard error.
@@ -34,8 +35,8 @@ def command(run: str, follow: bool) -> None:
     if found.job_folder is None:
         raise click.UsageError(f"run {found.id} was not started by runbus: it has no logs")
     tails = [
-        (LogTail(os.path.join(found.job_folder, "stdout.log")), sys.stdout.buffer),
-        (LogTail(os.path.join(found.job_folder, "stderr.log")), sys.stderr.buffer),
+        (LogTail(os.path.join(found.job_folder, f"{stream.name.strip('<>')}.log")), stream.buffer)
+        for stream in ([sys.stderr] if only_stderr else [sys.stdout, sys.stderr])
     ]
     while True:
         # The state first: what a job wrote before it ended is then surely there to be read.

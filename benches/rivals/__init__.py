@@ -1,0 +1,1 @@
+"""Rivals, each run as a process of its own with the same work."""

@@ -1,0 +1,303 @@
+"""What a mailbox does when it is full: one class per policy."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from typing import TYPE_CHECKING, Any, Literal
+
+from runbus.bus._causality import CAUSE, Envelope
+from runbus.bus._mailbox import Mailbox
+from runbus.events import Lagged
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Hashable
+
+__all__ = [
+    "BlockMailbox",
+    "ConflateMailbox",
+    "DropNewestMailbox",
+    "DropOldestMailbox",
+    "Overflow",
+    "Putter",
+    "make_mailbox",
+]
+
+Overflow = Literal["block", "drop_oldest", "drop_newest", "conflate"]
+
+logger = logging.getLogger("runbus.bus")
+
+
+class Putter:
+    """A publisher that waits for room with an event in its hand."""
+
+    __slots__ = ("admitted", "future", "item")
+
+    def __init__(self, item: Envelope, future: asyncio.Future[None]) -> None:
+        self.item = item
+        self.future = future
+        self.admitted = False
+
+
+class DropOldestMailbox(Mailbox):
+    """When full, the event that has waited longest makes room."""
+
+    __slots__ = ()
+
+    def offer(self, item: Envelope) -> None:
+        """Take the event, at the price of the oldest one if need be."""
+        if self.sealed:
+            return
+        items = self.items
+        items.append(item)
+        waiting = len(items)
+        if waiting > self.high_water:  # which is at most maxsize
+            if waiting > self.maxsize:
+                self._missed += 1
+                self._lose(items.popleft())
+            else:
+                self.high_water = waiting
+        waiter = self.waiter
+        if waiter is not None:
+            self.waiter = None
+            if not waiter.done():
+                waiter.set_result(None)
+
+
+class DropNewestMailbox(Mailbox):
+    """When full, new events are lost until there is room again."""
+
+    __slots__ = ("_marks",)
+
+    def __init__(
+        self, owner: str, maxsize: int, spill: Callable[[Any], object] | None = None
+    ) -> None:
+        super().__init__(owner, maxsize, spill)
+        self._marks = 0
+
+    def offer(self, item: Envelope) -> None:
+        """Take the event if there is room, else count it as accepted and lost."""
+        if self.sealed:
+            return
+        if len(self.items) - self._marks >= self.maxsize:
+            self._missed += 1
+            self._lose(item)
+            return
+        if self._missed:
+            # The loss lies between what waits already and this event, so that is where it shows.
+            self.items.append(Lagged(self._missed))
+            self._marks += 1
+            self._missed = 0
+        self.items.append(item)
+        self.high_water = max(self.high_water, self.pending)
+        self._wake()
+
+    def take(self) -> Any:
+        """Return the next event or mark."""
+        item = self.items.popleft()
+        if type(item) is Lagged:
+            self._marks -= 1
+            return item
+        self.delivered += 1
+        if self.causal:
+            CAUSE.set(item)
+        return item[0]
+
+    def take_all(self) -> list[Any]:
+        """Return everything that waits, in order, with marks where events were lost."""
+        taken = []
+        while self.items:
+            taken.append(self.take())
+        return taken
+
+    def close(self) -> int:
+        """End at once."""
+        left = super().close()
+        self._marks = 0
+        return left
+
+    @property
+    def pending(self) -> int:
+        """How many events wait."""
+        return len(self.items) - self._marks
+
+
+class BlockMailbox(Mailbox):
+    """When full, publishers wait in line; nothing is lost while they do."""
+
+    __slots__ = ("putters",)
+
+    def __init__(
+        self, owner: str, maxsize: int, spill: Callable[[Any], object] | None = None
+    ) -> None:
+        super().__init__(owner, maxsize, spill)
+        self.putters: deque[Putter] = deque()
+
+    def offer(self, item: Envelope) -> Mailbox | None:
+        """Take the event if there is room and nobody waits for it; else return self."""
+        if self.sealed:
+            return None
+        items = self.items
+        if len(items) >= self.maxsize or self.putters:
+            return self
+        items.append(item)
+        self.high_water = max(self.high_water, len(items))
+        self._wake()
+        return None
+
+    def line_up(self, item: Envelope, future: asyncio.Future[None]) -> Putter:
+        """Let a publisher wait for room behind those that wait already."""
+        putter = Putter(item, future)
+        self.putters.append(putter)
+        return putter
+
+    def give_up(self, putter: Putter) -> None:
+        """Take a publisher out of the line; its event was not accepted."""
+        if not putter.admitted and putter in self.putters:
+            self.putters.remove(putter)
+            # Whoever stood behind it may have room now.
+            self._admit()
+
+    def _admit(self) -> None:
+        items = self.items
+        while self.putters and len(items) < self.maxsize:
+            putter = self.putters.popleft()
+            putter.admitted = True
+            items.append(putter.item)
+            self.high_water = max(self.high_water, len(items))
+            if not putter.future.done():
+                putter.future.set_result(None)
+        if items:
+            self._wake()
+
+    def _release(self) -> None:
+        while self.putters:
+            putter = self.putters.popleft()
+            if not putter.future.done():
+                putter.future.set_result(None)
+
+    def take(self) -> Any:
+        """Return the next event, and let in whoever waits for room."""
+        event = super().take()
+        if self.putters:
+            self._admit()
+        return event
+
+    def take_all(self) -> list[Any]:
+        """Return everything that waits, and let in whoever waits for room."""
+        taken = super().take_all()
+        if self.putters:
+            self._admit()
+        return taken
+
+    def seal(self) -> None:
+        """Take no more events; publishers that wait go on without."""
+        super().seal()
+        self._release()
+
+    def close(self) -> int:
+        """End at once; publishers that wait go on without."""
+        self._release()
+        return super().close()
+
+    @property
+    def waiting_publishers(self) -> int:
+        """How many publishers wait for room."""
+        return len(self.putters)
+
+
+class ConflateMailbox(Mailbox):
+    """Only the latest event of each key waits, in the place of the first; it never lags behind."""
+
+    __slots__ = ("key",)
+
+    items: dict[Hashable, Envelope]
+
+    def __init__(
+        self,
+        owner: str,
+        maxsize: int,
+        spill: Callable[[Any], object] | None,
+        key: Callable[[Any], Hashable],
+    ) -> None:
+        super().__init__(owner, maxsize, spill)
+        self.items = {}
+        self.key = key
+
+    def offer(self, item: Envelope) -> None:
+        """Take the event in place of an older one of its key; too many keys lose the oldest."""
+        if self.sealed:
+            return
+        try:
+            key = self.key(item[0])
+            hash(key)
+        except Exception:
+            logger.exception("the key function of %s failed; an event is lost", self.owner)
+            self._missed += 1
+            self._lose(item)
+            return
+        if key in self.items:
+            self.superseded += 1
+            self.dropped += 1
+        elif len(self.items) >= self.maxsize:
+            self._missed += 1
+            self._lose(self.items.pop(next(iter(self.items))))
+        self.items[key] = item
+        self.high_water = max(self.high_water, len(self.items))
+        self._wake()
+
+    def take(self) -> Any:
+        """Return the next event, or a mark that keys were lost."""
+        if self._missed and self._marked_at != self.delivered:
+            return self._mark()
+        item = self.items.pop(next(iter(self.items)))
+        self.delivered += 1
+        if self.causal:
+            CAUSE.set(item)
+        return item[0]
+
+    def take_all(self) -> list[Any]:
+        """Return the latest event of every key, with at most one mark, at the front."""
+        taken = []
+        while self.items:
+            taken.append(self.take())
+        return taken
+
+    def close(self) -> int:
+        """End at once."""
+        left = list(self.items.values())
+        self.items.clear()
+        for item in left:
+            self._lose(item)
+        super().close()
+        return len(left)
+
+
+def make_mailbox(
+    owner: str,
+    *,
+    maxsize: int,
+    overflow: str,
+    key: Callable[[Any], Hashable] | None,
+    spill: Callable[[Any], object] | None,
+) -> Mailbox:
+    """Return an empty mailbox.
+
+    Raises:
+        ValueError: The size is below 1, the policy is unknown, or a key is missing or too many.
+    """
+    if maxsize < 1:
+        raise ValueError(f"maxsize is {maxsize}; a mailbox holds at least 1 event")
+    if (key is not None) != (overflow == "conflate"):
+        raise ValueError(f"overflow={overflow!r} and key={key!r}: a key goes with 'conflate' only")
+    if overflow == "conflate" and key is not None:
+        return ConflateMailbox(owner, maxsize, spill, key)
+    classes: dict[str, type[Mailbox]] = {
+        "block": BlockMailbox,
+        "drop_oldest": DropOldestMailbox,
+        "drop_newest": DropNewestMailbox,
+    }
+    if overflow not in classes:
+        raise ValueError(f"overflow={overflow!r} is none of {', '.join([*classes, 'conflate'])}")
+    return classes[overflow](owner, maxsize, spill)

@@ -1,0 +1,104 @@
+"""The supervisor of a home: leads experiments that were left to it, then goes."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import anyio
+
+from runbus._home import Home
+from runbus.errors import ExperimentNotFound, HomeUnusable, JournalHeld
+from runbus.executors import LocalExecutor
+from runbus.experiment import AsyncExperiment
+from runbus.kernel import Kernel
+
+if TYPE_CHECKING:
+    from runbus.bus import Bus
+
+__all__ = ["start_supervisor", "supervise"]
+
+_LOOK_S = 0.25
+_IDLE_LOOKS = 4
+
+
+def start_supervisor() -> None:
+    """Start the supervisor of the default home, unless there is one, out of this process' reach."""
+    log = os.open(
+        os.path.join(Home().path, "supervisor.log"),
+        os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC,
+        0o600,
+    )
+    try:
+        os.posix_spawn(
+            sys.executable,
+            (sys.executable, "-m", "runbus.cli", "supervise"),
+            os.environ,
+            file_actions=(
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_DUP2, log, 1),
+                (os.POSIX_SPAWN_DUP2, log, 2),
+            ),
+            setsid=True,
+        )
+    finally:
+        os.close(log)
+
+
+def supervise() -> None:
+    """Lead open experiments until there are none; returns at once if another supervisor is there.
+
+    Whoever leaves work behind notes it first and starts a supervisor then. So this one looks once
+    more after it has given up its lease: what was noted while it still held it is not forgotten.
+    """
+    home = Home()
+    while home.open_experiments():
+        lease = _take_lease(home)
+        if lease is None:
+            return
+        try:
+            anyio.run(_lead_all, home)
+        finally:
+            os.close(lease)
+
+
+def _take_lease(home: Home) -> int | None:
+    """Return the held lease; it falls back when this process ends, however that happens."""
+    path = os.path.join(home.path, "supervisor.lock")
+    try:
+        lease = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise HomeUnusable(home.path, (error.strerror or str(error)).lower()) from error
+    try:
+        fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lease)
+        return None
+    return lease
+
+
+async def _lead_all(home: Home) -> None:
+    led: set[str] = set()
+    idle = 0
+    async with Kernel(plugins=[LocalExecutor()]) as kernel, anyio.create_task_group() as leaders:
+        while idle < _IDLE_LOOKS:
+            for folder in home.open_experiments():
+                if folder not in led:
+                    led.add(folder)
+                    leaders.start_soon(_lead, kernel.bus, folder, home, led, name=f"lead {folder}")
+            idle = 0 if led else idle + 1
+            await anyio.sleep(_LOOK_S)
+
+
+async def _lead(bus: Bus, folder: str, home: Home, led: set[str]) -> None:
+    try:
+        await AsyncExperiment.open(folder, home=home).run(bus)
+    except JournalHeld:
+        # Somebody else leads it. If they die before its end, a later look finds it again.
+        await anyio.sleep(_LOOK_S)
+    except ExperimentNotFound:
+        home.note_closed(folder)
+    finally:
+        led.discard(folder)

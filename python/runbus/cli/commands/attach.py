@@ -1,0 +1,30 @@
+"""`runbus attach`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from runbus.cli._exit import ExitStatus
+
+__all__ = ["command"]
+
+
+@click.command("attach")
+@click.argument("batch", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as a JSON list of objects.")
+def command(batch: str | None, as_json: bool) -> ExitStatus:
+    """Follow a batch to its end, and go on with it if nobody else does.
+
+    BATCH is the id of an experiment or a project (its newest); without it, the newest of all.
+    What ran on meanwhile is found again, what was never started is started, nothing runs twice.
+
+    Exits as submit does. Ctrl-C ends the jobs if this process leads them; if another does, it
+    only stops following.
+    """
+    from runbus.cli import _launch
+    from runbus.experiment import find_experiment
+
+    return _launch.attach(find_experiment(batch), as_json=as_json)

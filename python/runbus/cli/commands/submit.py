@@ -1,0 +1,42 @@
+"""`runbus submit`."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from runbus.cli._exit import ExitStatus
+
+__all__ = ["command"]
+
+
+@click.command("submit")
+@click.argument("batch")
+@click.option(
+    "--detach", is_flag=True, help="Return once every job is recorded; a supervisor stays."
+)
+@click.option("--dry-run", is_flag=True, help="Print what would be sent, and send nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as a JSON list of objects.")
+def command(batch: str, detach: bool, dry_run: bool, as_json: bool) -> ExitStatus:
+    """Run the jobs of a batch file and follow them to the end.
+
+    BATCH is a file of YAML, TOML or JSON. If anything in it is wrong, it is refused whole, with
+    the place of every mistake.
+
+    Exits with 0 if every job succeeded, 1 if one did not, 130 after Ctrl-C.
+    """
+    from runbus.cli import _launch
+    from runbus.config import load_batch
+    from runbus.experiment import AsyncExperiment, jobs_of_batch
+
+    loaded = load_batch(batch)
+    jobs = jobs_of_batch(loaded, os.path.dirname(os.path.abspath(batch)))
+    experiment = AsyncExperiment(loaded.project, jobs, max_parallel=loaded.max_parallel)
+    if dry_run:
+        return _launch.print_requests(experiment)
+    if detach:
+        return _launch.detach(experiment, as_json=as_json)
+    return _launch.launch(experiment, as_json=as_json)

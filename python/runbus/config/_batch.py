@@ -1,0 +1,184 @@
+"""Batch files: what `runbus submit` takes, and every mistake in one, each with its place."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+from msgspec.structs import fields
+
+from runbus import codec
+from runbus.config._document import Document, read_document
+from runbus.config._task import Command, Script, Task
+from runbus.errors import BatchInvalid, ScriptUnusable, near_matches
+
+__all__ = ["Batch", "BatchJob", "load_batch"]
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+Values = dict[str, bool | int | float | str | None]
+
+
+class BatchJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One job of a batch: a command or a script, and how to run it.
+
+    Attributes:
+        name: What it is called; unique within the batch.
+        command: The program and its arguments; no shell reads them.
+        script: A Python script, relative to the batch file.
+        args: What the script gets in `sys.argv[1:]`.
+        env: What is added to its environment.
+        config: What its run records as config.
+        cwd: The folder it starts in, relative to the batch file; the batch file's own if absent.
+        executor: The executor it runs on; the batch's if absent.
+        gpus: How many GPUs it needs for itself.
+        cpus: The processors it may run on, such as `0-3,6`; all if absent.
+        nice: How much it yields to others, from 0 to 19.
+        retries: How many more attempts it gets if it fails.
+        backoff: Seconds before the second attempt; doubled for each one after.
+        timeout: Whole seconds after which it is ended, as TIMEOUT.
+    """
+
+    name: Name
+    command: Annotated[list[str], msgspec.Meta(min_length=1)] | None = None
+    script: str | None = None
+    args: list[str] = []
+    env: dict[str, str] = {}
+    config: Values = {}
+    cwd: str | None = None
+    executor: str | None = None
+    gpus: Annotated[int, msgspec.Meta(ge=0)] = 0
+    cpus: Annotated[str, msgspec.Meta(pattern=r"^[0-9,:-]*$")] = ""
+    nice: Annotated[int, msgspec.Meta(ge=0, le=19)] = 0
+    retries: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 0
+    backoff: Annotated[float, msgspec.Meta(ge=0)] = 1.0
+    timeout: Annotated[int, msgspec.Meta(ge=1)] | None = None
+
+    def task(self, folder: str) -> Task:
+        """Return what to run; paths are relative to `folder`."""
+        if self.script is not None:
+            return Script(os.path.join(folder, self.script), tuple(self.args))
+        assert self.command is not None
+        return Command(tuple(self.command))
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A batch file.
+
+    Attributes:
+        project: What its runs are gathered under.
+        executor: The executor of the jobs that name none.
+        max_parallel: How many jobs run at a time; as many as there are processors if absent.
+        jobs: The jobs, in the order in which they are submitted.
+    """
+
+    project: Name
+    jobs: Annotated[list[BatchJob], msgspec.Meta(min_length=1)]
+    executor: str = "local"
+    max_parallel: Annotated[int, msgspec.Meta(ge=1)] | None = None
+
+
+class _Problem(NamedTuple):
+    """A mistake: where it stands, and what it is."""
+
+    path: tuple[str | int, ...]
+    message: str
+
+
+def load_batch(path: str) -> Batch:
+    """Read a batch file: YAML, TOML or JSON, by the end of its name.
+
+    Raises:
+        BatchInvalid: It cannot be read, or something in it is wrong; every mistake is listed with
+            file, line and key. Nothing was done.
+    """
+    document = read_document(path)
+    problems = _check(document)
+    if problems:
+        raise BatchInvalid(path, tuple(document.place(one.path, one.message) for one in problems))
+    return codec.convert(document.data, Batch)
+
+
+def _check(document: Document) -> list[_Problem]:
+    data = document.data
+    if not isinstance(data, dict):
+        return [_Problem((), "a batch is a mapping with the keys project and jobs")]
+    if "jobs" not in data:
+        return _check_struct(data, Batch, ())
+    jobs = data["jobs"]
+    if not isinstance(jobs, list) or not jobs:
+        return [*_without_jobs(data), _Problem(("jobs",), "jobs is a list of at least one job")]
+    problems = _without_jobs(data)
+    names: dict[Any, int] = {}
+    for index, job in enumerate(jobs):
+        at = ("jobs", index)
+        if not isinstance(job, dict):
+            problems.append(_Problem(at, "a job is a mapping with a name and a command or script"))
+            continue
+        found = _check_struct(job, BatchJob, at)
+        problems += found or _check_meaning(job, at, os.path.dirname(document.path))
+        name = job.get("name")
+        if isinstance(name, str):
+            if name in names:
+                first = names[name]
+                problems.append(
+                    _Problem((*at, "name"), f"{name!r} is the name of job {first}, too")
+                )
+            names.setdefault(name, index + 1)
+    return problems
+
+
+def _without_jobs(data: dict[str, Any]) -> list[_Problem]:
+    return [one for one in _check_struct(data, Batch, ()) if one.path[:1] != ("jobs",)]
+
+
+def _check_struct(
+    data: dict[str, Any], shape: type[msgspec.Struct], at: tuple[str | int, ...]
+) -> list[_Problem]:
+    """Check each field by itself, so that one mistake does not hide the next."""
+    problems = []
+    known = {field.name: field for field in fields(shape)}
+    for key in data:
+        if key not in known:
+            near = near_matches(str(key), known)
+            hint = f"; did you mean {near[0]!r}" if near else f"; there are {', '.join(known)}"
+            problems.append(_Problem((*at, key), f"unknown key {key!r}{hint}"))
+    for name, field in known.items():
+        if name not in data:
+            if field.required:
+                problems.append(_Problem(at, f"the key {name!r} is missing"))
+            continue
+        try:
+            codec.convert(data[name], field.type)
+        except codec.DecodeError as error:
+            problems.append(_Problem((*at, name), _worded(str(error))))
+    return problems
+
+
+def _check_meaning(job: dict[str, Any], at: tuple[str | int, ...], folder: str) -> list[_Problem]:
+    """Check what the types of the fields do not say."""
+    command, script = job.get("command"), job.get("script")
+    if (command is None) == (script is None):
+        return [_Problem(at, "a job has either a command or a script")]
+    if command is not None and job.get("args"):
+        return [_Problem((*at, "args"), "args go with a script; a command holds its own")]
+    problems = []
+    if script is not None:
+        try:
+            Script(os.path.join(folder, script)).command_line()
+        except ScriptUnusable as error:
+            problems.append(_Problem((*at, "script"), str(error)))
+    if job.get("cwd") and not os.path.isdir(os.path.join(folder, job["cwd"])):
+        problems.append(_Problem((*at, "cwd"), f"{job['cwd']!r} is no folder"))
+    problems += [
+        _Problem((*at, "env", name), f"{name!r} is no name of an environment variable")
+        for name in job.get("env", {})
+        if not name.isidentifier() or not name.isascii()
+    ]
+    return problems
+
+
+def _worded(text: str) -> str:
+    """Bring msgspec's message into the form of ours."""
+    text = text.replace("`", "")
+    return text[:1].lower() + text[1:]

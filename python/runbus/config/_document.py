@@ -1,0 +1,129 @@
+"""A file of YAML, TOML or JSON, which remembers where each key stands."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tomllib
+from typing import Any
+
+from runbus.errors import BatchInvalid
+
+__all__ = ["Document", "read_document"]
+
+_Path = tuple[str | int, ...]
+
+
+class Document:
+    """What is in a file.
+
+    Attributes:
+        path: The file.
+        data: Its content as mappings, lists and scalars.
+    """
+
+    def __init__(self, path: str, data: Any, lines: dict[_Path, int]) -> None:
+        self.path = path
+        self.data = data
+        self._lines = lines
+
+    def place(self, path: _Path, message: str) -> str:
+        """Return a message with the file, the line and the key that it is about."""
+        near = path
+        while near and near not in self._lines:
+            near = near[:-1]
+        line = self._lines.get(near, 1)
+        key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+        return f"{self.path}:{line}: {key.lstrip('.') + ': ' if key else ''}{message}"
+
+
+def read_document(path: str) -> Document:
+    """Read a file by the end of its name: .yaml, .yml, .toml or .json.
+
+    Raises:
+        BatchInvalid: It cannot be read.
+    """
+    readers = {".yaml": _read_yaml, ".yml": _read_yaml, ".toml": _read_toml, ".json": _read_json}
+    reader = readers.get(os.path.splitext(path)[1].lower())
+    if reader is None:
+        raise BatchInvalid(path, (f"{path}:1: its name must end in .yaml, .toml or .json",))
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+    except OSError as error:
+        raise BatchInvalid(path, (f"{path}: {(error.strerror or str(error)).lower()}",)) from error
+    except UnicodeDecodeError as error:
+        raise BatchInvalid(path, (f"{path}: it is not UTF-8 at byte {error.start}",)) from error
+    return reader(path, text)
+
+
+def _read_yaml(path: str, text: str) -> Document:
+    import yaml
+
+    lines: dict[_Path, int] = {}
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        if root is not None:
+            _note_lines(root, (), lines)
+        data = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise BatchInvalid(path, (f"{path}:{line}: {error.problem}",)) from error
+    except yaml.YAMLError as error:
+        raise BatchInvalid(path, (f"{path}:1: {error}",)) from error
+    return Document(path, data, lines)
+
+
+def _note_lines(node: Any, at: _Path, lines: dict[_Path, int]) -> None:
+    """Remember the line of each key and item of a YAML tree; aliases make no loops here."""
+    lines.setdefault(at, node.start_mark.line + 1)
+    if node.id == "mapping":
+        for key, value in node.value:
+            lines[(*at, key.value)] = key.start_mark.line + 1
+            if value is not node and len(at) < 8:
+                _note_lines(value, (*at, key.value), lines)
+    elif node.id == "sequence":
+        for index, value in enumerate(node.value):
+            if value is not node and len(at) < 8:
+                _note_lines(value, (*at, index), lines)
+
+
+def _read_json(path: str, text: str) -> Document:
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise BatchInvalid(path, (f"{path}:{error.lineno}: {error.msg.lower()}",)) from error
+    # JSON is YAML as far as places are concerned, but for tabs, which YAML does not indent by.
+    return Document(path, data, _read_yaml(path, text.replace("\t", " "))._lines)
+
+
+_TOML_TABLE = re.compile(r"\s*\[(\[)?\s*([\w.-]+)\s*\]")
+_TOML_KEY = re.compile(r"\s*([\w-]+)\s*=")
+
+
+def _read_toml(path: str, text: str) -> Document:
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        found = re.search(r"line (\d+)", str(error))
+        message = re.sub(r" \(at .*\)", "", str(error)).lower()
+        place = f"{path}:{found[1] if found else 1}"
+        raise BatchInvalid(path, (f"{place}: {message}",)) from error
+    lines: dict[_Path, int] = {}
+    at: _Path = ()
+    counts: dict[str, int] = {}
+    # tomllib keeps no places: this knows the tables and keys that begin a line, as people write.
+    for number, line in enumerate(text.splitlines(), start=1):
+        if table := _TOML_TABLE.match(line):
+            name = table[2]
+            at = tuple(name.split("."))
+            if table[1]:
+                counts[name] = counts.get(name, -1) + 1
+            head = at[0]
+            if head in counts:
+                at = (head, counts[head], *at[1:])
+            lines.setdefault(at, number)
+        elif key := _TOML_KEY.match(line):
+            lines.setdefault((*at, key[1]), number)
+    return Document(path, data, lines)

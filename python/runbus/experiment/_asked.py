@@ -1,0 +1,83 @@
+"""experiment.json: what was asked, enough to go on with it after a crash of anything."""
+
+from __future__ import annotations
+
+import os
+
+import msgspec
+from msgspec.structs import replace
+
+from runbus import codec
+from runbus._home import ENV_RUN
+from runbus.abc import JobSpec
+from runbus.errors import ExperimentNotFound
+
+__all__ = ["Asked"]
+
+_FILE = "experiment.json"
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What was asked of an experiment.
+
+    On disk the folders in it are relative to the experiment's own: a home folder may be moved.
+
+    Attributes:
+        id: The experiment's id.
+        project: What its runs are gathered under.
+        created_ns: When it was prepared, Unix time in nanoseconds.
+        max_parallel: How many jobs run at a time.
+        jobs: The jobs, as of their first attempts.
+    """
+
+    id: str
+    project: str
+    created_ns: int
+    max_parallel: int
+    jobs: list[JobSpec]
+
+    @classmethod
+    def read(cls, folder: str) -> Asked:
+        """Read experiment.json in an experiment's folder; folders in it are relative.
+
+        Raises:
+            ExperimentNotFound: There is none, or it is damaged.
+        """
+        try:
+            with open(os.path.join(folder, _FILE), "rb") as file:
+                return codec.decode_json(file.read(), cls)
+        except (OSError, codec.DecodeError) as error:
+            raise ExperimentNotFound(os.path.basename(folder)) from error
+
+    def write(self, folder: str) -> None:
+        """Write experiment.json, whole or not at all, readable by its owner only."""
+        relative = replace(self, jobs=[_relative(job, folder) for job in self.jobs])
+        path = os.path.join(folder, _FILE)
+        descriptor = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with open(descriptor, "wb") as file:
+            file.write(codec.encode_json(relative, indent=2) + b"\n")
+        os.replace(f"{path}.new", path)
+
+    def absolute(self, folder: str) -> Asked:
+        """Return the same with the folders as paths, the experiment being in `folder`."""
+        return replace(self, jobs=[_absolute(job, folder) for job in self.jobs])
+
+
+def _relative(job: JobSpec, folder: str) -> JobSpec:
+    env = {name: value for name, value in job.env.items() if name != ENV_RUN}
+    return replace(
+        job,
+        folder=os.path.relpath(job.folder, folder),
+        run_folder=os.path.relpath(job.run_folder, folder),
+        env=env,
+    )
+
+
+def _absolute(job: JobSpec, folder: str) -> JobSpec:
+    run_folder = os.path.join(folder, job.run_folder)
+    return replace(
+        job,
+        folder=os.path.join(folder, job.folder),
+        run_folder=run_folder,
+        env={**job.env, ENV_RUN: run_folder},
+    )

@@ -1,0 +1,99 @@
+"""What goes into an experiment."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from runbus.config import Task, Value, expand_sweeps, parse_value
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runbus.config import Batch
+
+__all__ = ["Job", "jobs_of_batch", "sweep"]
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing to run within an experiment.
+
+    Attributes:
+        name: What it is called; unique within the experiment.
+        task: What to run.
+        config: What the run records as its config.
+        env: What is added to the job's environment.
+        cwd: The folder it starts in; the current one if None.
+        executor: The executor it runs on; the experiment's if None.
+        retries: How many more attempts it gets if it fails.
+        backoff_s: Seconds before the second attempt; doubled for each one after.
+        gpus: How many GPUs it needs for itself.
+        cpus: The processors it may run on, as `taskset -c` takes them; all if empty.
+        nice: How much it yields to others, from 0 to 19.
+        timeout_s: Seconds after which it is ended, as TIMEOUT; None for no limit.
+    """
+
+    name: str
+    task: Task
+    config: dict[str, Value] = {}
+    env: dict[str, str] = {}
+    cwd: str | None = None
+    executor: str | None = None
+    retries: int = 0
+    backoff_s: float = 1.0
+    gpus: int = 0
+    cpus: str = ""
+    nice: int = 0
+    timeout_s: int | None = None
+
+
+def sweep(task: Task, sweeps: Sequence[str] = (), *, name: str | None = None) -> list[Job]:
+    """Return a job for each point of a grid; one job if nothing is swept.
+
+    The values of a point reach the task as `--name=value` and the run as its config.
+
+    Args:
+        task: What to run.
+        sweeps: Texts such as `lr=0.01,0.1`; the last one varies fastest.
+        name: What the jobs' names begin with; the task's own title if None.
+
+    Raises:
+        SweepInvalid: A sweep cannot be read, or a name is swept twice.
+    """
+    base = name or task.title
+    return [
+        Job(
+            name="-".join([base, *(f"{key}={value}" for key, value in point.items())]),
+            task=task.with_values(dict(point)),
+            config={key: parse_value(value) for key, value in point.items()},
+        )
+        for point in expand_sweeps(sweeps)
+    ]
+
+
+def jobs_of_batch(batch: Batch, folder: str) -> list[Job]:
+    """Return the jobs of a batch file.
+
+    Args:
+        batch: The batch.
+        folder: The folder of the file: paths in it are relative to that.
+    """
+    return [
+        Job(
+            name=job.name,
+            task=job.task(folder),
+            config=job.config,
+            env=job.env,
+            cwd=os.path.join(folder, job.cwd or ""),
+            executor=job.executor or batch.executor,
+            retries=job.retries,
+            backoff_s=job.backoff,
+            gpus=job.gpus,
+            cpus=job.cpus,
+            nice=job.nice,
+            timeout_s=job.timeout,
+        )
+        for job in batch.jobs
+    ]

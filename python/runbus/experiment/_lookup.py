@@ -1,0 +1,125 @@
+"""Finding an experiment as people name it."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from runbus._home import Home
+from runbus.config import Command
+from runbus.errors import ExperimentNotFound, NotFound, near_matches
+from runbus.experiment._asked import Asked
+from runbus.experiment._job import Job
+from runbus.jobs import JobRecord, JobState, current_state, read_jobs
+from runbus.metrics import RunInfo
+
+__all__ = ["JobStatus", "find_experiment", "find_job", "job_statuses", "jobs_to_retry"]
+
+
+class JobStatus(NamedTuple):
+    """A job of an experiment, and where it stands.
+
+    Attributes:
+        record: What the journal tells; its state is the one now.
+        folder: The folder of its latest attempt.
+    """
+
+    record: JobRecord
+    folder: str
+
+
+def find_experiment(text: str | None, *, home: Home | None = None) -> str:
+    """Return the folder of an experiment: by its id, by its project (the newest), or the newest.
+
+    Raises:
+        ExperimentNotFound: There is none; names those that read almost the same.
+        HomeUnusable: The home folder cannot be read.
+    """
+    home = home or Home()
+    folders = [
+        folder
+        for folder in home.experiment_folders()
+        if os.path.exists(os.path.join(folder, "experiment.json"))
+    ]
+    folders.sort(key=os.path.basename)
+    projects = {os.path.basename(os.path.dirname(folder)) for folder in folders}
+    found = [
+        folder
+        for folder in folders
+        if text in (None, os.path.basename(folder), os.path.basename(os.path.dirname(folder)))
+    ]
+    if not found:
+        ids = [os.path.basename(folder) for folder in reversed(folders)]
+        raise ExperimentNotFound(text or "", near_matches(text or "", [*sorted(projects), *ids]))
+    return found[-1]
+
+
+def job_statuses(folder: str) -> list[JobStatus]:
+    """Return the jobs of the experiment in `folder`, in the order in which they were given.
+
+    A job of which nothing is recorded yet is left out.
+    """
+    jobs = read_jobs(folder)
+    names = [job.name for job in Asked.read(folder).jobs]
+    return [
+        JobStatus(
+            replace(jobs[name], state=current_state(folder, jobs[name])),
+            os.path.join(folder, jobs[name].folder),
+        )
+        for name in names
+        if name in jobs
+    ]
+
+
+def find_job(text: str, *, home: Home | None = None) -> tuple[str, str] | None:
+    """Return the folder of the experiment and the name of a job; None if no job has that name.
+
+    Args:
+        text: The id of a job's run, or the job's name in the newest experiment that has it.
+        home: The home folder; the default one if None.
+    """
+    home = home or Home()
+    for folder in sorted(home.experiment_folders(), key=os.path.basename, reverse=True):
+        try:
+            asked = Asked.read(folder)
+        except NotFound:
+            continue
+        for job in asked.jobs:
+            if text in (job.name, job.run_id):
+                return folder, job.name
+    return None
+
+
+def jobs_to_retry(folder: str) -> tuple[str, int, list[Job]]:
+    """Return what a new experiment needs to run again what did not succeed in the one in `folder`.
+
+    Returns:
+        The project, how many jobs run at a time, and the jobs that ended without success.
+    """
+    asked = Asked.read(folder)
+    ended_badly = {
+        status.record.name
+        for status in job_statuses(folder)
+        if status.record.state.is_terminal and status.record.state is not JobState.SUCCEEDED
+    }
+    jobs = [
+        Job(
+            name=spec.name,
+            task=Command(spec.argv),
+            config=RunInfo.read(os.path.join(folder, spec.run_folder)).config,
+            env=spec.env,
+            cwd=spec.cwd,
+            executor=spec.executor,
+            retries=spec.retries,
+            backoff_s=spec.backoff_s,
+            gpus=spec.gpus,
+            cpus=spec.cpus,
+            nice=spec.nice,
+            timeout_s=spec.timeout_s,
+        )
+        for spec in asked.jobs
+        if spec.name in ended_badly
+    ]
+    return asked.project, asked.max_parallel, jobs

@@ -1,0 +1,55 @@
+"""How another process asks whoever leads an experiment to end jobs: a file each, taken once."""
+
+from __future__ import annotations
+
+import os
+
+import msgspec
+
+from runbus import codec
+
+__all__ = ["CancelRequest", "ask_to_cancel", "read_requests"]
+
+_FOLDER = "requests"
+
+
+class CancelRequest(msgspec.Struct, frozen=True):
+    """Somebody wants a job, or all, to end.
+
+    Attributes:
+        job: The job's name; None for all.
+        reason: Who asked, and why.
+        grace_s: Seconds between TERM and KILL.
+    """
+
+    job: str | None
+    reason: str
+    grace_s: float
+
+
+def ask_to_cancel(folder: str, request: CancelRequest) -> None:
+    """Leave a request in an experiment's folder; whoever leads it acts within half a second."""
+    requests = os.path.join(folder, _FOLDER)
+    os.makedirs(requests, exist_ok=True)
+    path = os.path.join(requests, f"{os.getpid()}-{os.urandom(4).hex()}")
+    with open(f"{path}.new", "wb") as file:
+        file.write(codec.encode_json(request))
+    os.replace(f"{path}.new", f"{path}.json")
+
+
+def read_requests(folder: str) -> dict[str, CancelRequest]:
+    """Return the requests that wait in an experiment's folder, by their files.
+
+    Whoever acts on one removes its file afterwards: acting twice does no harm, forgetting would.
+    """
+    requests = os.path.join(folder, _FOLDER)
+    try:
+        names = sorted(name for name in os.listdir(requests) if name.endswith(".json"))
+    except FileNotFoundError:
+        return {}
+    waiting = {}
+    for name in names:
+        path = os.path.join(requests, name)
+        with open(path, "rb") as file:
+            waiting[path] = codec.decode_json(file.read(), CancelRequest)
+    return waiting

@@ -1,0 +1,389 @@
+"""Batches as a person submits them, and everything dying at the worst moment."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+RUNBUS = os.path.join(os.path.dirname(sys.executable), "runbus")
+
+
+def command(*words: str, timeout: float = 50) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [RUNBUS, *words],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def status(*words: str) -> list[dict[str, Any]]:
+    done = command("status", *words, "--json")
+    assert done.returncode == 0, done.stderr
+    jobs: list[dict[str, Any]] = json.loads(done.stdout)
+    return jobs
+
+
+def states() -> list[str]:
+    return [job["state"] for job in status()]
+
+
+def wait_until(question: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not question():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def batch(tmp_path: Path) -> Callable[..., str]:
+    def write(*jobs: dict[str, Any], **settings: Any) -> str:
+        path = tmp_path / "batch.json"
+        path.write_text(json.dumps({"project": "batch", "jobs": jobs, **settings}))
+        return str(path)
+
+    return write
+
+
+def job(name: str, script: str, **settings: Any) -> dict[str, Any]:
+    return {"name": name, "command": ["sh", "-c", script], **settings}
+
+
+def test_a_batch_runs_to_its_end_and_its_status_tells_how(batch: Callable[..., str]) -> None:
+    path = batch(
+        job("good", 'test "$A" = "a b"', env={"A": "a b"}),
+        job("bad", "exit 7"),
+        job("slow", "sleep 60", timeout=1),
+    )
+
+    done = command("submit", path)
+
+    assert done.returncode == 1
+    good, bad, slow = status()
+    assert (good["name"], good["state"], good["exit_code"]) == ("good", "SUCCEEDED", 0)
+    assert (bad["state"], bad["exit_code"], bad["reason"]) == ("FAILED", 7, "exit code 7")
+    assert (slow["state"], slow["reason"]) == ("TIMEOUT", "it reached its time limit")
+    assert good["submitted"] <= good["started"] <= good["ended"]
+    assert Path(good["log"]).exists()
+
+
+@pytest.mark.parametrize(
+    ("suffix", "text"),
+    [
+        ("yaml", "project: p\njobs:\n  - name: a\n    command: [echo, hi]\n"),
+        ("toml", 'project = "p"\n[[jobs]]\nname = "a"\ncommand = ["echo", "hi"]\n'),
+        ("json", '{"project": "p", "jobs": [{"name": "a", "command": ["echo", "hi"]}]}'),
+    ],
+)
+def test_a_batch_may_be_yaml_toml_or_json(tmp_path: Path, suffix: str, text: str) -> None:
+    path = tmp_path / f"batch.{suffix}"
+    path.write_text(text)
+
+    assert command("submit", str(path)).returncode == 0
+    assert states() == ["SUCCEEDED"]
+
+
+def test_a_job_is_tried_again_as_often_as_asked(batch: Callable[..., str], tmp_path: Path) -> None:
+    counts = tmp_path / "counts"
+    flaky = f"echo x >>{counts}; test $(wc -l <{counts}) -ge 3"
+    done = command(
+        "submit",
+        batch(
+            job("flaky", flaky, retries=2, backoff=0.01),
+            job("hopeless", "exit 4", retries=1, backoff=0.01),
+        ),
+    )
+
+    flaky_job, hopeless = status()
+    assert done.returncode == 1
+    assert (flaky_job["state"], flaky_job["attempt"]) == ("SUCCEEDED", 3)
+    assert (hopeless["state"], hopeless["attempt"]) == ("FAILED", 2)
+
+
+WRONG = """\
+project: sweep
+max_paralel: 2
+jobs:
+  - name: a
+    command: [echo, hi]
+    retries: many
+  - name: a
+    command: [echo, hi]
+  - name: b
+    script: nowhere.py
+"""
+
+
+def test_a_batch_with_mistakes_is_refused_whole_and_every_mistake_has_its_place(
+    tmp_path: Path, home: Path
+) -> None:
+    path = tmp_path / "batch.yaml"
+    path.write_text(WRONG)
+
+    done = command("submit", str(path))
+
+    assert done.returncode == 2
+    assert f"{path}:2: max_paralel: unknown key 'max_paralel'; did you mean 'max_parallel'" in (
+        done.stderr
+    )
+    assert f"{path}:6: jobs[0].retries: expected int, got str" in done.stderr
+    assert f"{path}:7: jobs[1].name: 'a' is the name of job 1, too" in done.stderr
+    assert f"{path}:10: jobs[2].script: cannot run" in done.stderr
+    assert not home.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "problem"),
+    [
+        ("x.yaml", "a: [", ":1: "),
+        ("x.yaml", "", "a batch is a mapping"),
+        ("x.yaml", "project: p\n", "the key 'jobs' is missing"),
+        ("x.yaml", "project: p\njobs: []\n", "jobs is a list of at least one job"),
+        ("x.json", '{"project": "p",}', ":1: "),
+        ("x.toml", "project = \n", ":1: "),
+        ("x.txt", "", "must end in .yaml, .toml or .json"),
+    ],
+)
+def test_a_file_that_is_no_batch_is_refused(
+    tmp_path: Path, name: str, text: str, problem: str
+) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+
+    done = command("submit", str(path))
+
+    assert done.returncode == 2
+    assert problem in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_dry_run_prints_the_requests_and_sends_nothing(
+    batch: Callable[..., str], home: Path
+) -> None:
+    done = command("submit", batch(job("x; rm -rf ~", "echo $HOME")), "--dry-run")
+
+    assert "exec sh -c 'echo $HOME'" in done.stdout
+    assert not home.exists()
+
+
+def test_names_and_values_are_never_read_as_shell(
+    batch: Callable[..., str], tmp_path: Path
+) -> None:
+    name = "x; touch pwned #"
+    value = "line\nline 'quoted' \"double\" $(touch pwned) `touch pwned` \\"
+    script = 'printf %s "$lower" >value'
+    path = batch({"name": name, "command": ["sh", "-c", script], "env": {"lower": value}})
+
+    assert command("submit", path).returncode == 0
+    assert (tmp_path / "value").read_text() == value
+    assert not list(tmp_path.rglob("pwned"))
+    assert status()[0]["name"] == name
+
+
+def test_a_detached_batch_is_led_by_a_supervisor_that_goes_when_it_is_done(
+    batch: Callable[..., str], home: Path, tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    waits = f"until [ -e {go} ]; do sleep 0.02; done"
+    started = time.monotonic()
+
+    done = command("submit", batch(job("waits", waits), job("quick", "true")), "--detach")
+
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - started < 10
+    assert [job["state"] for job in status()] != []
+    wait_until(lambda: states() == ["RUNNING", "SUCCEEDED"])
+    with subprocess.Popen([RUNBUS, "attach"], stdout=subprocess.PIPE, text=True) as attached:
+        go.touch()
+        out, _ = attached.communicate(timeout=30)
+    assert attached.returncode == 0
+    assert out.count("SUCCEEDED") == 2
+    wait_until(lambda: not os.listdir(home / "open"))
+    wait_until(lambda: not supervisors(home))
+
+
+def supervisors(home: Path) -> list[int]:
+    """Return the supervisors of a home, found by their lease."""
+    lock = home / "supervisor.lock"
+    done = subprocess.run(["flock", "-n", str(lock), "true"], check=False)
+    return [] if done.returncode == 0 else [1]
+
+
+def test_cancel_ends_one_job_and_leaves_the_others(
+    batch: Callable[..., str], tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    waits = f"until [ -e {go} ]; do sleep 0.02; done"
+    command("submit", batch(job("one", waits, retries=3), job("two", waits)), "--detach")
+    wait_until(lambda: states() == ["RUNNING", "RUNNING"])
+
+    assert command("cancel", "one").returncode == 0
+    assert states() == ["CANCELLED", "RUNNING"]
+    go.touch()
+    wait_until(lambda: states() == ["CANCELLED", "SUCCEEDED"])
+
+
+def test_cancel_ends_a_batch_that_nobody_leads(batch: Callable[..., str]) -> None:
+    with subprocess.Popen(
+        [RUNBUS, "submit", batch(job("a", "sleep 60"), job("b", "sleep 60"), max_parallel=1)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as leader:
+        wait_until(lambda: command("status", "--json").stdout.count("RUNNING") == 1)
+        leader.kill()
+
+    assert command("cancel", "batch").returncode == 0
+    assert states() == ["CANCELLED", "CANCELLED"]
+
+
+@pytest.mark.parametrize("round_", range(6))
+def test_kill_9_of_a_submit_burst_and_attach_runs_every_job_exactly_once(
+    batch: Callable[..., str], tmp_path: Path, round_: int
+) -> None:
+    runs = tmp_path / "runs"
+    jobs = [job(f"j{index}", f"echo {index} >>{runs}") for index in range(60)]
+    with subprocess.Popen(
+        [RUNBUS, "submit", batch(*jobs, max_parallel=8)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as leader:
+        wait_until(lambda: list((tmp_path / "home").rglob("experiment.json")) != [])
+        time.sleep(random.Random(round_).uniform(0, 0.5))
+        leader.send_signal(signal.SIGKILL)
+
+    done = command("attach")
+
+    assert done.returncode == 0, done.stderr
+    assert states() == ["SUCCEEDED"] * 60
+    assert sorted(map(int, runs.read_text().split())) == list(range(60))
+
+
+def test_an_unknown_batch_names_its_near_matches(batch: Callable[..., str]) -> None:
+    command("submit", batch(job("a", "true")))
+
+    for words in (["status", "bach"], ["attach", "bach"], ["cancel", "bach"]):
+        done = command(*words)
+        assert done.returncode == 1
+        assert "error: no experiment named 'bach'\nhint: did you mean 'batch'" in done.stderr
+
+
+def test_retry_runs_what_did_not_succeed_as_a_new_batch(
+    batch: Callable[..., str], tmp_path: Path
+) -> None:
+    ready = tmp_path / "ready"
+    command("submit", batch(job("good", "true"), job("bad", f"test -e {ready}", env={"A": "1"})))
+    before = status()
+    ready.touch()
+
+    done = command("retry")
+
+    assert done.returncode == 0, done.stderr
+    (again,) = status()
+    assert (again["name"], again["state"]) == ("bad", "SUCCEEDED")
+    assert again["job"] != before[1]["job"]
+    assert command("retry").returncode == 2
+
+
+def test_doctor_finds_a_healthy_home_and_what_a_crash_left_behind(
+    batch: Callable[..., str],
+) -> None:
+    healthy = command("doctor")
+    assert healthy.returncode == 0, healthy.stdout
+    with subprocess.Popen(
+        [RUNBUS, "submit", batch(job("a", "sleep 60"))],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as leader:
+        wait_until(lambda: command("status", "--json").stdout.count("RUNNING") == 1)
+        leader.kill()
+
+    ill = command("doctor")
+
+    assert ill.returncode == 1
+    assert "!!  unfinished: 1 of 1 jobs" in ill.stdout
+    assert "hint: runbus attach" in ill.stdout
+    command("cancel", "batch", "--grace", "0")
+    assert command("doctor").returncode == 0
+
+
+def pid_of(job_name: str, tmp_path: Path) -> int:
+    (record,) = (tmp_path / "home").rglob(f"*-{job_name}/1/pid.json")
+    pid: int = json.loads(record.read_text())["pid"]
+    return pid
+
+
+def parent_of(pid: int) -> int:
+    status_lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line.split()[1] for line in status_lines if line.startswith("PPid:")))
+
+
+def test_kill_9_of_a_job_is_a_failure_by_that_signal(
+    batch: Callable[..., str], tmp_path: Path
+) -> None:
+    with subprocess.Popen(
+        [RUNBUS, "submit", batch(job("a", "sleep 60"))],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as leader:
+        wait_until(lambda: command("status", "--json").stdout.count("RUNNING") == 1)
+        os.kill(pid_of("a", tmp_path), signal.SIGKILL)
+        assert leader.wait(20) == 1
+
+    assert (status()[0]["state"], status()[0]["signal"]) == ("FAILED", 9)
+    assert status()[0]["reason"] == "killed by SIGKILL"
+
+
+def test_kill_9_of_the_wrapper_makes_a_job_lost_only_once_it_is_gone(
+    batch: Callable[..., str], tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    waits = f"until [ -e {go} ]; do sleep 0.02; done"
+    with subprocess.Popen(
+        [RUNBUS, "submit", batch(job("a", waits))],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as leader:
+        wait_until(lambda: command("status", "--json").stdout.count("RUNNING") == 1)
+        os.kill(parent_of(pid_of("a", tmp_path)), signal.SIGKILL)
+        assert states() == ["RUNNING"]
+        go.touch()
+        assert leader.wait(20) == 1
+
+    assert states() == ["LOST"]
+    assert status()[0]["reason"] == "its process is gone and left no exit record"
+
+
+def test_a_lost_job_that_has_retries_left_is_tried_again(
+    batch: Callable[..., str], tmp_path: Path
+) -> None:
+    script = (
+        f"test -e {tmp_path}/seen || {{ touch {tmp_path}/seen; kill -9 $PPID; exec sleep 0.1; }}"
+    )
+    done = command("submit", batch(job("a", script, retries=1, backoff=0)))
+
+    assert done.returncode == 0
+    assert (status()[0]["state"], status()[0]["attempt"]) == ("SUCCEEDED", 2)
+
+
+def test_values_of_the_environment_are_readable_by_their_owner_only(
+    batch: Callable[..., str], home: Path
+) -> None:
+    command("submit", batch(job("a", "true", env={"TOKEN": "s3cret-value"})))
+
+    holders = [
+        path for path in home.rglob("*") if path.is_file() and b"s3cret" in path.read_bytes()
+    ]
+    assert {path.name for path in holders} <= {"request.sh", "experiment.json"}
+    assert {path.stat().st_mode & 0o077 for path in holders} == {0}

@@ -1,0 +1,152 @@
+"""A kernel in an application of one's own: what its plugins see of a job, in which order."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from runbus import AsyncExperiment, Command, Job, Kernel, LocalExecutor, Plugin, open_run
+from runbus.errors import NoHandler
+from runbus.events import (
+    Bootstrap,
+    Event,
+    Image,
+    ImageTransform,
+    JobEnded,
+    JobFact,
+    JobStarted,
+    LogLines,
+    MetricBatch,
+    RunFinished,
+    RunStarted,
+    TaskStart,
+)
+from runbus.jobs import JobState
+
+TRAINER = """
+import runbus
+run = runbus.init()
+for step in range(1000):
+    run.log({"loss": 1 / (step + 1), "acc": 0.5}, step=step)
+    print(step)
+"""
+
+
+def recorder(seen: list[Event]) -> Plugin:
+    async def note(event: Event) -> None:
+        seen.append(event)
+
+    plugin = Plugin("recorder")
+    for fact in (JobFact, RunStarted, RunFinished):
+        plugin = plugin.on(fact, note)
+    for stream in (LogLines, MetricBatch):
+        plugin = plugin.stream(stream, note, maxsize=10_000, overflow="block")
+    return plugin
+
+
+async def test_everything_a_job_writes_is_on_the_bus_before_its_end() -> None:
+    seen: list[Event] = []
+    job = Job(name="train", task=Command((sys.executable, "-u", "-c", TRAINER)))
+
+    async with Kernel(plugins=[LocalExecutor(), recorder(seen)]) as kernel:
+        (record,) = await AsyncExperiment("p", [job]).run(kernel.bus)
+
+    assert record.state is JobState.SUCCEEDED
+    lines = b"".join(event.data for event in seen if isinstance(event, LogLines))
+    assert lines == b"".join(b"%d\n" % step for step in range(1000))
+    points = [p for event in seen if isinstance(event, MetricBatch) for p in event.points()]
+    losses = [(step, value) for name, step, _, value in points if name == "loss"]
+    assert losses == [(step, 1 / (step + 1)) for step in range(1000)]
+    assert len(points) == 2000
+    names = [
+        type(event).__name__ for event in seen if not isinstance(event, LogLines | MetricBatch)
+    ]
+    assert names == [
+        "JobIntended",
+        "JobSubmitted",
+        "JobStarted",
+        "RunStarted",
+        "RunFinished",
+        "JobEnded",
+    ]
+
+
+async def test_plugins_shape_the_job_before_it_is_submitted() -> None:
+    entered: list[str] = []
+
+    @asynccontextmanager
+    async def around(event: TaskStart) -> AsyncIterator[None]:
+        entered.append(f"enter {event.job}")
+        yield
+        entered.append(f"exit {event.job}")
+
+    def image(event: ImageTransform) -> Image:
+        return Image(env=(*event.value.env, ("FROM_PLUGIN", "yes")))
+
+    plugin = (
+        Plugin("shaper")
+        .on(ImageTransform, image)
+        .on(Bootstrap, lambda event: [f"BOOTED={event.job}", "export BOOTED"])
+        .on(TaskStart, around)
+    )
+    job = Job(name="j", task=Command(("sh", "-c", 'test "$FROM_PLUGIN,$BOOTED" = yes,j')))
+
+    async with Kernel(plugins=[LocalExecutor(), plugin]) as kernel:
+        (record,) = await AsyncExperiment("p", [job]).run(kernel.bus)
+
+    assert record.state is JobState.SUCCEEDED
+    assert entered == ["enter j", "exit j"]
+
+
+async def test_a_plugin_that_fails_to_shape_a_job_fails_that_job_with_its_name() -> None:
+    def fails(event: ImageTransform) -> Image:
+        raise ValueError("no such image")
+
+    plugin = Plugin("broken").on(ImageTransform, fails)
+    async with Kernel(plugins=[LocalExecutor(), plugin]) as kernel:
+        (record,) = await AsyncExperiment("p", [Job(name="j", task=Command(("true",)))]).run(
+            kernel.bus
+        )
+
+    assert record.state is JobState.FAILED
+    assert "broken" in record.reason
+
+
+async def test_an_executor_that_nobody_brings_is_named() -> None:
+    async with Kernel() as kernel:
+        with pytest.raises(NoHandler):
+            await AsyncExperiment("p", [Job(name="j", task=Command(("true",)))]).run(kernel.bus)
+
+
+async def test_a_bootstrap_line_that_fails_fails_the_job() -> None:
+    plugin = Plugin("b").on(Bootstrap, lambda event: ["exit 9"])
+    async with Kernel(plugins=[LocalExecutor(), plugin]) as kernel:
+        (record,) = await AsyncExperiment("p", [Job(name="j", task=Command(("true",)))]).run(
+            kernel.bus
+        )
+
+    assert (record.state, record.exit_code) == (JobState.FAILED, 9)
+
+
+async def test_cancelling_an_experiment_ends_its_jobs_first() -> None:
+    jobs = [Job(name=f"j{index}", task=Command(("sleep", "60"))) for index in range(3)]
+    experiment = AsyncExperiment("p", jobs, max_parallel=2)
+    ended: list[str] = []
+
+    def note(event: JobEnded) -> None:
+        ended.append(event.state)
+
+    async with Kernel(plugins=[LocalExecutor(), Plugin("e").on(JobEnded, note)]) as kernel:
+        started = kernel.bus.wait_for(JobStarted)
+        running = asyncio.create_task(experiment.run(kernel.bus))
+        await started
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    assert ended == ["CANCELLED"] * 3
+    assert {open_run(spec.run_id).state for spec in experiment.specs} == {JobState.CANCELLED}

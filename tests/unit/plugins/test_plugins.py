@@ -1,0 +1,235 @@
+"""Plugins as values, and installed plugins: §5.11."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+from importlib.metadata import EntryPoint
+from typing import Any
+
+import pytest
+
+from runbus.abc import Plugin as PluginPort
+from runbus.abc import PluginState
+from runbus.errors import PluginNotFound, PluginNotLoadable
+from runbus.events import Notify, Stream
+from runbus.kernel import Kernel
+from runbus.kernel._entry_points import api_fits
+from runbus.plugins import Plugin, Registry, Selection, discover
+from runbus.testing import FakePlugin
+
+
+class Fact(Notify, frozen=True):
+    number: int = 0
+
+
+class Tick(Stream, frozen=True):
+    number: int = 0
+
+
+async def test_a_plugin_can_be_put_together_from_functions():
+    log: list[Any] = []
+
+    async def on_fact(event):
+        log.append(event)
+
+    async def on_tick(event):
+        log.append(event)
+
+    async def background():
+        log.append("background")
+
+    @contextmanager
+    def resource():
+        log.append("open")
+        yield
+        log.append("closed")
+
+    bare = Plugin("p")
+    full = (
+        bare.enter(resource)
+        .on(Fact, on_fact)
+        .stream(Tick, on_tick, maxsize=5)
+        .start(background)
+        .placed(after=("a",), requires=("b",))
+    )
+    async with Kernel(plugins=[full, FakePlugin("a"), FakePlugin("b")]) as kernel:
+        assert [host.name for host in kernel.hosts] == ["a", "b", "p"]
+        await kernel.bus.publish(Fact(1))
+        await kernel.bus.emit(Tick(2))
+
+    assert log == ["open", Fact(1), "background", Tick(2), "closed"] or log == [
+        "open", "background", Fact(1), Tick(2), "closed",
+    ]  # fmt: skip
+    assert bare == Plugin("p")
+    assert isinstance(full, PluginPort)
+
+
+@contextmanager
+def installed(tmp_path, monkeypatch, points, modules):
+    """Put a distribution with entry points and modules on the path, as an installer would."""
+    info = tmp_path / "toys-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: toys\nVersion: 1.0\n")
+    lines = "".join(f"{name} = {value}\n" for name, value in points.items())
+    (info / "entry_points.txt").write_text(f"[runbus.plugins]\n{lines}")
+    for name, code in modules.items():
+        (tmp_path / f"{name}.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield
+    for name in modules:
+        sys.modules.pop(name, None)
+
+
+GOOD = """
+class Toy:
+    name = "toy"
+    async def setup(self, scope):
+        pass
+"""
+POINTS = {
+    "toy": "toy_good:Toy",
+    "broken": "toy_broken:Toy",
+    "missing": "toy_good:Nothing",
+    "future": "toy_future:Toy",
+}
+MODULES = {
+    "toy_good": GOOD,
+    "toy_broken": "raise RuntimeError('broken on import')",
+    "toy_future": GOOD + "    api = '>=2'\n",
+}
+
+
+@pytest.fixture
+def toys(tmp_path, monkeypatch):
+    with installed(tmp_path, monkeypatch, POINTS, MODULES):
+        yield
+
+
+@pytest.mark.usefixtures("toys")
+def test_plugins_are_listed_without_being_imported():
+    infos = {info.name: info for info in discover()}
+
+    assert set(POINTS) <= set(infos)
+    assert infos["toy"].state is PluginState.DISCOVERED
+    assert (infos["toy"].entry_point, infos["toy"].distribution) == ("toy_good:Toy", "toys 1.0")
+    assert not set(MODULES) & set(sys.modules)
+
+
+@pytest.mark.usefixtures("toys")
+def test_a_plugin_that_cannot_be_loaded_is_kept_with_its_reason_and_the_others_load(caplog):
+    registry = Registry()
+    names = [plugin.name for plugin in registry.load_all(Selection(without=["jsonl"]))]
+
+    assert names == ["toy"]
+    states = {name: registry.infos[name].state.value for name in POINTS}
+    assert states == {
+        "toy": "loaded", "broken": "failed", "missing": "failed", "future": "failed",
+    }  # fmt: skip
+    assert "RuntimeError: broken on import" in registry.infos["broken"].error
+    assert "interface >=2, this is 1.0" in registry.infos["future"].error
+    assert "toys 1.0" in caplog.text
+
+
+@pytest.mark.usefixtures("toys")
+def test_a_plugin_that_was_asked_for_by_name_must_load():
+    registry = Registry()
+    with pytest.raises(PluginNotLoadable, match="broken on import") as caught:
+        registry.load_all(Selection(only=["broken"]))
+    assert (caught.value.plugin, caught.value.distribution) == ("broken", "toys 1.0")
+    assert isinstance(caught.value.__cause__, RuntimeError)
+    with pytest.raises(PluginNotLoadable):
+        registry.load_all(strict=True)
+    with pytest.raises(PluginNotFound) as near:
+        registry.load_all(Selection(only=["tay"]))
+    assert near.value.near == ("toy",)
+    with pytest.raises(PluginNotLoadable):
+        Kernel(plugins=["broken"])
+
+
+@pytest.mark.usefixtures("toys")
+async def test_a_kernel_takes_installed_plugins_by_name():
+    async with Kernel(plugins=["toy", FakePlugin("other")]) as kernel:
+        assert [host.name for host in kernel.hosts] == ["toy", "other"]
+
+
+ENVIRONMENTS = [
+    ({}, {"a", "b", "c"}),
+    ({"RUNBUS_PLUGINS": "none"}, set()),
+    ({"RUNBUS_PLUGINS": ""}, set()),
+    ({"RUNBUS_PLUGINS": "a, b"}, {"a", "b"}),
+    ({"RUNBUS_WITHOUT_PLUGINS": "a"}, {"b", "c"}),
+    ({"RUNBUS_PLUGINS": "a,b", "RUNBUS_WITHOUT_PLUGINS": "b"}, {"a"}),
+]
+
+
+@pytest.mark.parametrize(("environment", "expected"), ENVIRONMENTS)
+def test_the_environment_says_which_plugins_are_wanted(environment, expected):
+    selection = Selection.from_environment(environment)
+
+    assert {name for name in "abc" if name in selection} == expected
+
+
+RANGES = [
+    ("", True),
+    (">=1", True),
+    (">=1,<2", True),
+    ("==1.0", True),
+    (">=1.1", False),
+    (">1", False),
+    ("<=0.9", False),
+]
+
+
+@pytest.mark.parametrize(("wanted", "fits"), RANGES)
+def test_a_plugin_says_which_interface_it_is_made_for(wanted, fits):
+    assert api_fits(wanted) is fits
+
+
+@pytest.mark.parametrize("wanted", ["1", "~1", ">=x"])
+def test_a_range_that_cannot_be_read_is_refused(wanted):
+    with pytest.raises(ValueError, match="cannot be read"):
+        api_fits(wanted)
+
+
+def test_an_empty_registry_needs_no_metadata():
+    point = EntryPoint("x", "no_such_module:X", "runbus.plugins")
+    registry = Registry({"x": point})
+    with pytest.raises(PluginNotLoadable, match="no_such_module"):
+        registry.load("x")
+
+    assert registry.infos["x"].state is PluginState.FAILED
+    assert registry.infos["x"].distribution == ""
+
+
+def test_importing_the_kernel_loads_no_plugin_and_no_metadata():
+    code = (
+        "import sys, runbus.kernel; "
+        "print([m for m in ('importlib.metadata', 'runbus.plugins', 'runbus._core', 'numpy', "
+        "'rich', 'click', 'asyncssh', 'httpx', 'pytest') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=True
+    )
+
+    assert done.stdout == "[]\n"
+
+
+async def test_a_handler_given_by_value_is_awaited_with_marks_too():
+    got: list[Any] = []
+    slow = asyncio.Event()
+
+    async def on_tick(item):
+        await slow.wait()
+        got.append(type(item).__name__)
+
+    async with Kernel(plugins=[Plugin("p").stream(Tick, on_tick, maxsize=1)]) as kernel:
+        await asyncio.sleep(0)
+        for number in range(3):
+            await kernel.bus.emit(Tick(number))
+        slow.set()
+
+    assert got == ["Lagged", "Tick"]
