@@ -491,8 +491,9 @@ def read_metrics(
     """Return the points of metrics, in the order of their first points. Lets other threads go on.
 
     Args:
-        writers: For each writer its journal, or the segments it became. Points of several writers are merged by time, those of
-            one time in the order of the writers; those of one writer alone are in its own order.
+        writers: For each writer its journal, or the segments it became. Points of several writers
+            are merged by time, those of one time in the order of the writers; those of one writer
+            alone are in its own order.
         patterns: The names wanted: ``*`` in a name stands for any characters, slashes too, ``?``
             for any one. `None` means all.
 
