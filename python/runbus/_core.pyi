@@ -28,6 +28,7 @@ __all__ = [
     "__version__",
     "about_segment",
     "arrow_stream",
+    "is_whole_segment",
     "read_metrics",
     "seal_journal",
     "summarize",
@@ -541,6 +542,16 @@ def seal_journal(path: str | os.PathLike[str]) -> list[str]:
         FileNotFoundError: There is no such journal.
         OSError: The disk is full or failing; the journal is as it was.
         ValueError: It is no metrics journal, or of a newer version.
+    """
+
+def is_whole_segment(path: str | os.PathLike[str]) -> bool:
+    """Whether the columns of a segment are what was written, by their checksum.
+
+    Reads the whole file and lets other threads go on meanwhile. `read_metrics` does not ask.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is no segment.
     """
 
 def about_segment(

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, NamedTuple, TypeVar, overload
 
-from runbus._core import MetricReader, about_segment, read_metrics, seal_journal, summarize
+from runbus._core import (
+    MetricReader,
+    about_segment,
+    is_whole_segment,
+    read_metrics,
+    seal_journal,
+    summarize,
+)
 from runbus.errors import MetricNotFound, RunBusy, near_matches
 from runbus.metrics._folder import journals_of, writers_of
 from runbus.metrics._info import RunInfo
@@ -12,7 +20,7 @@ from runbus.metrics._series import Series, SeriesSummary, Steps, select
 from runbus.metrics._table import MetricTable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
     from typing import Any
 
     from runbus._core import SeriesData
@@ -187,17 +195,20 @@ class StoredRun:
         return [writer.end_state for writer in self._writers().values()]
 
     def damage(self) -> dict[str, list[tuple[int, int]]]:
-        """Return the damaged stretches as (offset, bytes) by journal; empty if all is well.
+        """Return the damaged stretches as (offset, bytes) by file; empty if all is well.
 
-        Those of a journal that became a segment are told as they were.
+        Those of a journal that became segments are told as they were. A segment is damaged as a
+        whole: what can be read of it is returned, but need not be what was logged. One that is
+        missing is a stretch of no bytes.
         """
-        found = {}
-        for name, writer in self._writers().items():
-            if isinstance(writer, MetricReader):
-                writer.summary()
-            if writer.damage:
-                found[f"{name}.journal"] = writer.damage
-        return found
+        return self._with_files(
+            lambda writers: {
+                name: damage
+                for writer, paths in writers.items()
+                for name, damage in _damage(writer, paths)
+                if damage
+            }
+        )
 
     def _writers(self) -> dict[str, MetricReader | SegmentInfo]:
         """Return what knows how each writer fared: its journal, or what its segment says of it."""
@@ -209,6 +220,31 @@ class StoredRun:
                 for name, paths in writers.items()
             }
         )
+
+
+def _damage(writer: str, paths: list[str]) -> Iterator[tuple[str, list[tuple[int, int]]]]:
+    if paths[0].endswith(".journal"):
+        reader = MetricReader(paths[0])
+        reader.summary()
+        yield f"{writer}.journal", reader.damage
+        return
+    expected = 1
+    for path in paths:
+        try:
+            about = SegmentInfo(*about_segment(path))
+            is_whole = is_whole_segment(path)
+        except ValueError:
+            is_whole = False
+        else:
+            expected = about.segments
+            yield f"{writer}.journal", about.damage
+        if not is_whole:
+            yield os.path.basename(path), [(0, os.path.getsize(path))]
+    there = set(map(os.path.basename, paths))
+    for number in range(expected):
+        name = f"{writer}.{number}.parquet"
+        if name not in there:
+            yield name, [(0, 0)]
 
 
 class SegmentInfo(NamedTuple):

@@ -266,6 +266,28 @@ fn damage_of_the_journal_is_told_by_the_segment() {
     assert_eq!(told(&segments)[0].1.len(), 2);
 }
 
+#[test]
+fn a_flipped_bit_in_a_column_is_found() {
+    let (_folder, journal) = place();
+    let rows = (0..50).map(|step| (step, step * 7, 3)).collect();
+    let names = vec!["a".into()];
+    write(
+        &journal,
+        &[Batch {
+            names,
+            rows,
+            times: 20,
+        }],
+        true,
+    );
+    let path = seal(&journal).unwrap().remove(0);
+    assert!(Segment::open(&path).unwrap().is_whole().unwrap());
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[300] ^= 4;
+    fs::write(&path, &bytes).unwrap();
+    assert!(!Segment::open(&path).unwrap().is_whole().unwrap());
+}
+
 /// Runs in a child process: seals as far as it is told, then dies as by `kill -9`.
 #[test]
 fn die_while_sealing() {

@@ -43,6 +43,16 @@ pub(crate) fn seal_journal(py: Python<'_>, path: PathBuf) -> PyResult<Vec<String
     Ok(texts.map(String::from).collect())
 }
 
+#[pyfunction]
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "pyo3 hands over what it made"
+)]
+pub(crate) fn is_whole_segment(py: Python<'_>, path: PathBuf) -> PyResult<bool> {
+    py.detach(|| segment::Segment::open(&path)?.is_whole())
+        .map_err(to_python)
+}
+
 type Facts = (Option<u32>, u32, i64, Vec<(u64, u64)>, usize);
 
 #[pyfunction]

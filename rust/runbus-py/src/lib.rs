@@ -15,7 +15,7 @@ mod writer;
 #[pymodule]
 mod _core {
     #[pymodule_export]
-    use crate::archive::{about_segment, read_metrics, seal_journal, summarize};
+    use crate::archive::{about_segment, is_whole_segment, read_metrics, seal_journal, summarize};
     #[pymodule_export]
     use crate::arrow::arrow_stream;
     #[pymodule_export]

@@ -122,6 +122,20 @@ def test_segments_beside_their_journal_are_ignored() -> None:
     assert not journal.exists()
 
 
+def test_damage_of_segments_is_told() -> None:
+    made = logged(2000)
+    run = runbus.open_run(made.id)
+    first, second = map(Path, run.seal())
+    assert run.damage() == {}
+
+    flipped = bytearray(first.read_bytes())
+    flipped[5_000] ^= 1
+    first.write_bytes(flipped)
+    second.unlink()
+
+    assert run.damage() == {first.name: [(0, len(flipped))], second.name: [(0, 0)]}
+
+
 def test_a_journal_and_the_segments_of_another_writer_are_one_series(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

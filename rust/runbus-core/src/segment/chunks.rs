@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parquet::errors::{ParquetError, Result};
 use parquet::file::reader::{ChunkReader, Length};
+use xxhash_rust::xxh3::Xxh3;
 
 /// The crate's own reader of a `File` moves one cursor, which all its copies share.
 #[derive(Clone)]
@@ -23,6 +24,25 @@ impl Chunks {
             file: Arc::new(file),
             bytes,
         })
+    }
+}
+
+impl Chunks {
+    /// XXH3-64 of so many bytes from the start; `None` when there are not so many.
+    pub(super) fn hash(&self, bytes: u64) -> io::Result<Option<u64>> {
+        const CHUNK: usize = 1 << 18;
+        let mut hash = Xxh3::new();
+        let (mut chunk, mut position) = (vec![0; CHUNK], 0);
+        while position < bytes {
+            let wanted = usize::try_from(bytes - position).map_or(CHUNK, |left| left.min(CHUNK));
+            let count = self.file.read_at(&mut chunk[..wanted], position)?;
+            if count == 0 {
+                return Ok(None);
+            }
+            hash.update(&chunk[..count]);
+            position += count as u64;
+        }
+        Ok(Some(hash.digest()))
     }
 }
 

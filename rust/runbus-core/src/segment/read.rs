@@ -24,7 +24,10 @@ use crate::memory::Big;
 pub struct Segment {
     path: PathBuf,
     reader: SerializedFileReader<Chunks>,
+    chunks: Chunks,
     about: About,
+    /// So many bytes from the start have this hash.
+    check: Option<(u64, u64)>,
     rows: usize,
     /// The names of a long segment, and where their points end.
     names: Option<(Vec<Box<str>>, Vec<usize>)>,
@@ -48,7 +51,7 @@ impl Segment {
             .and_then(Chunks::new)
             .map_err(|error| Error::io(path, error))?;
         guarded(path, || {
-            let reader = SerializedFileReader::new(chunks)?;
+            let reader = SerializedFileReader::new(chunks.clone())?;
             let file = reader.metadata().file_metadata();
             let pairs = file.key_value_metadata().map_or(&[][..], Vec::as_slice);
             let about = About::decode(pairs).ok_or_else(|| wrong("it is not ours"))?;
@@ -65,7 +68,9 @@ impl Segment {
             };
             Ok(Self {
                 path: path.to_owned(),
+                check: layout::find(pairs, "runbus.check").and_then(layout::decode_check),
                 reader,
+                chunks,
                 about,
                 rows,
                 names,
@@ -77,6 +82,19 @@ impl Segment {
     #[must_use]
     pub fn about(&self) -> &About {
         &self.about
+    }
+
+    /// Whether the columns are what was written. Reads the whole file, which [`Segment::content`]
+    /// does not: it takes a column as it is, unless it makes no sense.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn is_whole(&self) -> Result<bool, Error> {
+        let io = |error| Error::io(&self.path, error);
+        let Some((bytes, hash)) = self.check else {
+            return Ok(false);
+        };
+        Ok(self.chunks.hash(bytes).map_err(io)? == Some(hash))
     }
 
     /// The points, with only the names that are wanted.

@@ -1,6 +1,7 @@
 //! Frames to Parquet.
 
 use std::fs::File;
+use std::io::{self, Write};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -8,11 +9,30 @@ use parquet::data_type::{ByteArray, ByteArrayType, DataType, DoubleType, Int32Ty
 use parquet::errors::Result;
 use parquet::file::metadata::KeyValue;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
+use xxhash_rust::xxh3::Xxh3;
 
 use super::layout::{self, GROUP_ROWS, Shape};
 use crate::frame::{Long, Wide};
 
-type Group<'a> = SerializedRowGroupWriter<'a, File>;
+type Group<'a> = SerializedRowGroupWriter<'a, Checked>;
+
+/// A file that is hashed while it is written.
+struct Checked {
+    file: File,
+    hash: Xxh3,
+}
+
+impl Write for Checked {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.write(bytes)?;
+        self.hash.update(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
 
 /// What every point has, whatever its name.
 struct Points<'a> {
@@ -66,7 +86,7 @@ pub(super) fn write_long(file: File, frame: &Long, mut about: Vec<KeyValue>) -> 
         write::<DoubleType>(&mut group, &frame.values[range])?;
         group.close()?;
     }
-    writer.into_inner()
+    finish(writer)
 }
 
 /// Write the rows of a wide frame; the file is complete, but not yet on the disk.
@@ -91,15 +111,27 @@ pub(super) fn write_wide(file: File, frame: &Wide, about: Vec<KeyValue>) -> Resu
         }
         group.close()?;
     }
-    writer.into_inner()
+    finish(writer)
 }
 
 fn open(
     file: File,
     schema: parquet::schema::types::TypePtr,
     about: Vec<KeyValue>,
-) -> Result<SerializedFileWriter<File>> {
+) -> Result<SerializedFileWriter<Checked>> {
+    let file = Checked {
+        file,
+        hash: Xxh3::new(),
+    };
     SerializedFileWriter::new(file, schema, Arc::new(layout::properties(about)))
+}
+
+/// Write the footer, which holds the check of all that stands before it.
+fn finish(mut writer: SerializedFileWriter<Checked>) -> Result<File> {
+    writer.flush()?;
+    let check = layout::encode_check(writer.bytes_written(), writer.inner().hash.digest());
+    writer.append_key_value_metadata(check);
+    writer.into_inner().map(|checked| checked.file)
 }
 
 fn groups(rows: usize) -> impl Iterator<Item = Range<usize>> {
