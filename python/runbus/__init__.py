@@ -12,6 +12,7 @@ if TYPE_CHECKING:  # as in typing, whose import would cost more than all of this
     from runbus.config import Script as Script
     from runbus.errors import RunbusError as RunbusError
     from runbus.executors import LocalExecutor as LocalExecutor
+    from runbus.executors import SSHExecutor as SSHExecutor
     from runbus.experiment import AsyncExperiment as AsyncExperiment
     from runbus.experiment import Job as Job
     from runbus.experiment import RunRecord as RunRecord
@@ -22,18 +23,29 @@ if TYPE_CHECKING:  # as in typing, whose import would cost more than all of this
     from runbus.metrics import Run as Run
     from runbus.metrics import __version__ as __version__
     from runbus.metrics import init as init
+    from runbus.packaging import GitArchivePackager as GitArchivePackager
+    from runbus.packaging import HybridPackager as HybridPackager
+    from runbus.packaging import PatternPackager as PatternPackager
     from runbus.plugins import Plugin as Plugin
+    from runbus.transports import LocalTunnel as LocalTunnel
+    from runbus.transports import SSHTunnel as SSHTunnel
 
 _HOMES = {
     "AsyncExperiment": "experiment",
     "Command": "config",
+    "GitArchivePackager": "packaging",
+    "HybridPackager": "packaging",
     "Job": "experiment",
     "Kernel": "kernel",
     "LocalExecutor": "executors",
+    "LocalTunnel": "transports",
+    "PatternPackager": "packaging",
     "Plugin": "plugins",
     "Run": "metrics",
     "RunRecord": "experiment",
     "RunbusError": "errors",
+    "SSHExecutor": "executors",
+    "SSHTunnel": "transports",
     "Script": "config",
     "__version__": "metrics",
     "init": "metrics",
@@ -45,13 +57,19 @@ _HOMES = {
 __all__ = [
     "AsyncExperiment",
     "Command",
+    "GitArchivePackager",
+    "HybridPackager",
     "Job",
     "Kernel",
     "LocalExecutor",
+    "LocalTunnel",
+    "PatternPackager",
     "Plugin",
     "Run",
     "RunRecord",
     "RunbusError",
+    "SSHExecutor",
+    "SSHTunnel",
     "Script",
     "__version__",
     "init",

@@ -6,6 +6,13 @@
      ├─ HomeUnusable          the home folder cannot be used
      ├─ JournalError          a journal file cannot be written or read
      ├─ JobError              a job could not be handled
+     ├─ HostError             a host could not be used
+     │   ├─ ConnectionLost    there is no connection, or none any more
+     │   ├─ HostKeyUnknown    its key is in no known_hosts file
+     │   ├─ HostKeyRefused    its key has changed
+     │   ├─ LoginRefused      it let nobody in
+     │   ├─ RemoteFailed      it did not do what it was asked
+     │   └─ ForwardFailed     nothing answers behind a forwarded port
      ├─ BusError              the bus or the kernel cannot do what was asked
      │   ├─ WrongKind         an event was given to a verb of another kind
      │   ├─ BusClosed         the bus is not open yet, or no longer
@@ -48,25 +55,35 @@ __all__ = [
     "BatchInvalid",
     "BusClosed",
     "BusError",
+    "ConnectionLost",
     "DuplicatePlugin",
     "ExperimentNotFound",
     "ExtraMissing",
+    "ForwardFailed",
+    "GitFailed",
     "HandlerCancelled",
     "HandlerTimeout",
     "HomeUnusable",
     "HookError",
+    "HostError",
+    "HostKeyRefused",
+    "HostKeyUnknown",
     "InvalidHandler",
     "InvalidPlugin",
     "JobError",
     "JobNotStarted",
     "JournalError",
     "JournalHeld",
+    "LoginRefused",
     "MailboxFull",
     "MetricNotFound",
     "MissingPlugin",
     "NoHandler",
+    "NotARepository",
     "NotFound",
+    "NothingToPackage",
     "OrderCycle",
+    "PackageUnreadable",
     "PluginCrashed",
     "PluginError",
     "PluginNotFound",
@@ -76,11 +93,14 @@ __all__ = [
     "RecursionLimit",
     "Reentrant",
     "RunBusy",
+    "RemoteFailed",
     "RunNotFound",
     "RunbusError",
     "ScriptUnusable",
+    "SubmoduleMissing",
     "SweepInvalid",
     "TraceError",
+    "TreeDirty",
     "UsageError",
     "WouldDeadlock",
     "WrongKind",
@@ -380,6 +400,216 @@ class JobNotStarted(JobError):
 
     def __str__(self) -> str:
         return f"job {self.job!r} could not be started: {self.reason}"
+
+
+# --- Packages -------------------------------------------------------------------------------------
+
+
+class PackageUnreadable(UsageError):
+    """A file or folder that should be packaged cannot be read.
+
+    Attributes:
+        path: Which one.
+        reason: What is wrong with it.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"cannot package {self.path!r}: {self.reason}"
+
+
+class NothingToPackage(UsageError):
+    """What should be packaged chooses no file at all.
+
+    Attributes:
+        root: Where was looked.
+        patterns: What was looked for.
+        near: What would choose something and reads almost the same, best first.
+        passed: How many files were there.
+    """
+
+    def __init__(
+        self, root: str, patterns: tuple[str, ...], near: tuple[str, ...] = (), passed: int = 0
+    ) -> None:
+        super().__init__(root, patterns, near, passed)
+        self.root = root
+        self.patterns = patterns
+        self.near = near
+        self.passed = passed
+
+    def __str__(self) -> str:
+        return f"nothing to package: no file in {self.root} matches {', '.join(self.patterns)}"
+
+    @property
+    def hint(self) -> str:
+        if self.near:
+            return "did you mean " + " or ".join(repr(name) for name in self.near)
+        if self.passed:
+            return f"there are {self.passed} files that are neither included nor excluded"
+        return "there is no file that is not excluded"
+
+
+class NotARepository(UsageError):
+    """A folder is in no git repository.
+
+    Attributes:
+        path: The folder.
+        reason: What git said.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.path} is in no git repository: {self.reason}"
+
+    @property
+    def hint(self) -> str:
+        return "use a PatternPackager for a folder without git"
+
+
+class SubmoduleMissing(UsageError):
+    """A submodule, or the commit of it that is needed, is not there.
+
+    Attributes:
+        path: The submodule.
+        repository: The repository that names it.
+    """
+
+    def __init__(self, path: str, repository: str) -> None:
+        super().__init__(path, repository)
+        self.path = path
+        self.repository = repository
+
+    def __str__(self) -> str:
+        return f"the submodule {self.path!r} of {self.repository} is not checked out"
+
+    @property
+    def hint(self) -> str:
+        return "git submodule update --init --recursive, or include_submodules=False"
+
+
+class TreeDirty(UsageError):
+    """A working tree is not as the commit says, and that was to be refused.
+
+    Attributes:
+        repository: The repository.
+        files: What differs, the first hundred.
+        what: How it differs.
+    """
+
+    def __init__(self, repository: str, files: tuple[str, ...], what: str) -> None:
+        super().__init__(repository, files, what)
+        self.repository = repository
+        self.files = files
+        self.what = what
+
+    def __str__(self) -> str:
+        return f"{self.repository} has {self.what}: {', '.join(self.files[:5])}"
+
+    @property
+    def hint(self) -> str:
+        return "commit or stash them, or package them on purpose"
+
+
+class GitFailed(UsageError):
+    """Git could not be run, or failed.
+
+    Attributes:
+        command: What it should do.
+        repository: Where.
+        reason: What it said.
+    """
+
+    def __init__(self, command: str, repository: str, reason: str) -> None:
+        super().__init__(command, repository, reason)
+        self.command = command
+        self.repository = repository
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"git {self.command} failed in {self.repository}: {self.reason}"
+
+
+# --- Hosts ----------------------------------------------------------------------------------------
+
+
+class HostError(RunbusError):
+    """A host could not be used.
+
+    Attributes:
+        host: Which one, as `user@name:port`.
+        reason: What happened.
+    """
+
+    def __init__(self, host: str, reason: str) -> None:
+        super().__init__(host, reason)
+        self.host = host
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"host {self.host}: {self.reason}"
+
+
+class ConnectionLost(HostError):
+    """There is no connection to a host, or none any more. What it was asked may have been done."""
+
+    retryable = True
+
+    def __str__(self) -> str:
+        return f"no connection to {self.host}: {self.reason}"
+
+
+class HostKeyUnknown(HostError):
+    """A host shows a key that no known_hosts file has; nothing was sent to it."""
+
+    def __str__(self) -> str:
+        return f"the key of {self.host} is not known: {self.reason}"
+
+    @property
+    def hint(self) -> str:
+        return "compare the fingerprint with the host's own, then connect once with ssh to keep it"
+
+
+class HostKeyRefused(HostError):
+    """A host shows another key than the one that is known; nothing was sent to it."""
+
+    def __str__(self) -> str:
+        return f"the key of {self.host} has changed, or this is another machine: {self.reason}"
+
+    @property
+    def hint(self) -> str:
+        return "only if the host was set up anew: ssh-keygen -R forgets the old key"
+
+
+class LoginRefused(HostError):
+    """A host let nobody in under that name with those keys."""
+
+    def __str__(self) -> str:
+        return f"cannot log in to {self.host}: {self.reason}"
+
+    @property
+    def hint(self) -> str:
+        return "check the user, the identity file and the agent (ssh-add -l)"
+
+
+class RemoteFailed(HostError):
+    """A host did not do what it was asked, and said so."""
+
+
+class ForwardFailed(HostError):
+    """Nothing can be reached behind a forwarded port."""
+
+    retryable = True
+
+    def __str__(self) -> str:
+        return f"the forward through {self.host} leads nowhere: {self.reason}"
 
 
 # --- the bus and the kernel ---------------------------------------------------------------------

@@ -10,7 +10,20 @@ import pytest
 
 import runbus
 
-PACKAGES = ["abc", "bus", "config", "events", "experiment", "jobs", "kernel", "metrics", "plugins"]
+PACKAGES = [
+    "abc",
+    "bus",
+    "config",
+    "events",
+    "experiment",
+    "jobs",
+    "kernel",
+    "metrics",
+    "plugins",
+    "executors",
+    "packaging",
+    "transports",
+]
 
 
 def test_every_public_name_can_be_had() -> None:

@@ -140,6 +140,9 @@ impl Mixed {
 
     #[inline]
     pub(crate) fn push(&mut self, series: u32, order: u64, step: i64, time: i64, value: f64) {
+        if self.steps.len() == self.steps.capacity() {
+            self.reserve(self.steps.len().max(64));
+        }
         self.series.push(series);
         if let Some(known) = &mut self.order {
             known.push(order);

@@ -1,0 +1,93 @@
+"""Jobs on three hosts over SSH, beside one asyncssh `run` a job, which records nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import asyncssh
+
+from benches.row import Row
+from runbus import AsyncExperiment, Command, Job, Kernel
+from runbus.executors import SSHExecutor
+from runbus.jobs import JobState
+from runbus.testing.sshd import Sshd, sshds
+from runbus.transports import SSHTunnel
+
+JOBS, SLOTS, ROUNDS = 200, 8, 3
+NAME = f"a job of /bin/true over SSH, {JOBS} on 3 hosts, {SLOTS} at a time each"
+
+
+def main() -> list[Row]:
+    with tempfile.TemporaryDirectory() as name:
+        os.environ["RUNBUS_HOME"] = os.path.join(name, "home")
+        folder = Path(name)
+        (folder / "sshd").mkdir()
+        try:
+            with sshds(folder / "sshd") as hosts:
+                return measured(hosts, folder)
+        except (FileNotFoundError, PermissionError) as error:
+            return [Row(NAME, 0.0, "ms", note=f"not measured: {error}; needs sshd and root")]
+
+
+def measured(hosts: list[Sshd], folder: Path) -> list[Row]:
+    ours = [asyncio.run(timed(hosts, folder / f"remote-{n}")) for n in range(ROUNDS)]
+    bare = [asyncio.run(bare_runs(hosts)) for _ in range(ROUNDS)]
+    seconds = statistics.median(ours)
+    return [
+        Row(
+            NAME,
+            seconds / JOBS * 1e3,
+            "ms",
+            1e3 / 60,
+            {"asyncssh run a job, as many at a time": statistics.median(bare) / JOBS * 1e3},
+            note=f"{JOBS / seconds:.0f} jobs/s, intent, logs and exit record included",
+        )
+    ]
+
+
+async def timed(hosts: list[Sshd], remote: Path) -> float:
+    """Return the seconds that all jobs take, connecting included."""
+    tunnels = [
+        SSHTunnel(
+            host.address, "root", host.port, str(remote), str(host.identity),
+            known_hosts=str(host.known_hosts), config="", agent=False,
+        )
+        for host in hosts
+    ]  # fmt: skip
+    jobs = [Job(name=f"true-{index}", task=Command(("/bin/true",))) for index in range(JOBS)]
+    executor = SSHExecutor(tunnels, slots=SLOTS, workdir="/")
+    async with Kernel(plugins=[executor]) as kernel:
+        experiment = AsyncExperiment("bench", jobs, executor="ssh", max_parallel=3 * SLOTS)
+        start = time.perf_counter()
+        records = await experiment.run(kernel.bus)
+        span = time.perf_counter() - start
+    assert all(record.state is JobState.SUCCEEDED for record in records)
+    return span
+
+
+async def bare_runs(hosts: list[Sshd]) -> float:
+    start = time.perf_counter()
+    connections = [
+        await asyncssh.connect(
+            host.address, host.port, username="root", client_keys=[str(host.identity)],
+            known_hosts=str(host.known_hosts), config=None, agent_path=None,
+        )
+        for host in hosts
+    ]  # fmt: skip
+    slots = [asyncio.Semaphore(SLOTS) for _ in hosts]
+
+    async def run(index: int) -> None:
+        async with slots[index % len(hosts)]:
+            await connections[index % len(hosts)].run("/bin/true", check=True)
+
+    await asyncio.gather(*(run(index) for index in range(JOBS)))
+    span = time.perf_counter() - start
+    for connection in connections:
+        connection.close()
+        await connection.wait_closed()
+    return span

@@ -1,0 +1,134 @@
+"""Local copies of files that grow elsewhere, continued where they end."""
+
+from __future__ import annotations
+
+import os
+
+__all__ = ["JournalCopy", "LogCopy", "whole_records", "write_record"]
+
+_HEADER = 64
+_FIRST_WINDOW = 4 << 10
+_LAST_WINDOW = 1 << 20
+_LONGEST_RECORD = 16 << 20
+"""A record that claims to be longer is damage; the reader of the journal will say so."""
+
+
+class LogCopy:
+    """A log: bytes are only ever added, and the copy's own size says where to go on.
+
+    Args:
+        path: The copy.
+    """
+
+    __slots__ = ("_path", "offset")
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self.offset = _size(path)
+
+    def take(self, data: bytes) -> None:
+        """Add the bytes that were read from `offset` on.
+
+        Raises:
+            OSError: They cannot be written; `offset` tells how far it came.
+        """
+        self.offset += _write(self._path, data, self.offset)
+
+    def restart(self) -> None:
+        """Empty the copy, because the job has emptied its log."""
+        os.truncate(self._path, 0)
+        self.offset = 0
+
+
+class JournalCopy:
+    """A journal of metrics: space is reserved ahead, and records appear in the middle of it.
+
+    Only whole records are copied, so a reader of the copy sees a journal that ends there, and the
+    copy's own size says where to go on (docs/reference/journal-format.md).
+
+    Args:
+        path: The copy.
+    """
+
+    __slots__ = ("_path", "offset", "window")
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self.offset = _size(path)
+        self.window = _FIRST_WINDOW
+
+    def take(self, data: bytes) -> bool:
+        """Add what is whole of the bytes that were read from `offset` on.
+
+        The first word of a record is stored last, and bytes are read upwards: a record whose first
+        word is there is there as a whole.
+
+        Returns:
+            Whether more may be there already.
+
+        Raises:
+            OSError: They cannot be written; `offset` tells how far it came.
+        """
+        whole, wanted = whole_records(data, at_start=self.offset == 0)
+        full = len(data) >= self.window
+        self.offset += _write(self._path, data[:whole], self.offset)
+        if wanted > len(data) - whole:
+            self.window = max(self.window, min(wanted, _LONGEST_RECORD))
+            return full
+        # As much as comes, and not a megabyte of reserved zeros a look.
+        grown = min(self.window * 2, _LAST_WINDOW) if whole * 2 > len(data) else self.window // 2
+        self.window = max(grown, _FIRST_WINDOW)
+        return full and whole > 0
+
+    def take_rest(self, data: bytes) -> None:
+        """Add bytes as they are: what is damaged is for the reader of the journal to judge."""
+        self.offset += _write(self._path, data, self.offset)
+
+
+def whole_records(data: bytes, *, at_start: bool) -> tuple[int, int]:
+    """Return how many bytes of `data` are whole records, and how many the next one needs.
+
+    Args:
+        data: Bytes of a journal, from between two records on.
+        at_start: Whether they are its first, so that the header comes first.
+    """
+    position = 0
+    if at_start:
+        if len(data) < _HEADER or not any(data[:_HEADER]):
+            return 0, 0
+        position = _HEADER
+    while position + 8 <= len(data) and data[position]:
+        length = 8 + 8 * int.from_bytes(data[position + 1 : position + 4], "little")
+        if position + length > len(data):
+            return position, length
+        position += length
+    return position, 0
+
+
+def write_record(folder: str, name: str, data: bytes, time_ns: int) -> None:
+    """Write a job's record as if the job had written it here, at that time; it appears whole."""
+    path = os.path.join(folder, name)
+    with open(f"{path}.new", "wb") as file:
+        file.write(data + b"\n")
+    os.utime(f"{path}.new", ns=(time_ns, time_ns))
+    os.replace(f"{path}.new", path)
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _write(path: str, data: bytes, offset: int) -> int:
+    if not data:
+        return 0
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        written = 0
+        while written < len(data):
+            written += os.pwrite(file, memoryview(data)[written:], offset + written)
+        return written
+    finally:
+        os.close(file)

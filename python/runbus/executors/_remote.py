@@ -1,0 +1,323 @@
+"""What is said to a machine with a POSIX shell, and what its answers mean. No input, no output."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from runbus.codec import DecodeError, decode_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = [
+    "Answer",
+    "Look",
+    "Placement",
+    "Records",
+    "cancel_script",
+    "look_script",
+    "parse_look",
+    "prepare_script",
+    "quote",
+    "submit_script",
+    "verify_script",
+]
+
+_BLOCK = 64
+"""Jobs that are looked at in one go: a shell's list of words is copied whenever it grows."""
+
+START_S = 60.0
+"""A job that has left no record of its start after so long has not been started."""
+
+
+class Placement(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a job was sent: written before it is sent, so that nobody sends it elsewhere.
+
+    Attributes:
+        host: The machine.
+        folder: The attempt's folder on it.
+        run_folder: The run's folder on it.
+        local_run_folder: The run's folder here, relative to the attempt's.
+    """
+
+    host: str
+    folder: str
+    run_folder: str
+    local_run_folder: str
+
+
+class Records(msgspec.Struct, frozen=True):
+    """What pid.json and exit.json have in common with what is needed here."""
+
+    uptime: float
+    pid: int = 0
+    start: int = 0
+    boot: str = ""
+
+
+class Look(msgspec.Struct, kw_only=True):
+    """What was seen of one job.
+
+    Attributes:
+        there: Its folder exists.
+        pid: pid.json as it is; empty if it is not (wholly) there.
+        exit: exit.json likewise.
+        stat: The process's line in /proc; empty if there is no such process.
+        submitted: Boot id and uptime when it was handed over.
+        files: Sizes of its logs and journals that are not empty, by their names.
+    """
+
+    there: bool = False
+    pid: bytes = b""
+    exit: bytes = b""
+    stat: bytes = b""
+    submitted: bytes = b""
+    files: dict[str, int] = {}
+
+    def is_gone(self, answer: Answer) -> bool:
+        """Whether nothing of the job is alive; says nothing about one that has ended."""
+        began = decoded(self.pid)
+        if began is not None:
+            if answer.boot != began.boot:
+                return True
+            fields = self.stat.rpartition(b")")[2].split()
+            # Of a process whose line cannot be read, only that it is there is known.
+            alive = bool(self.stat) and (
+                len(fields) < 20 or (int(fields[19]) == began.start and fields[0] not in b"ZX")
+            )
+            return not alive
+        boot, _, uptime = self.submitted.decode("ascii", "replace").partition(" ")
+        if not self.there or boot != answer.boot:
+            return True
+        try:
+            return answer.uptime - float(uptime) > START_S
+        except ValueError:
+            return False
+
+
+class Answer(msgspec.Struct, kw_only=True):
+    """What a machine said about itself and its jobs.
+
+    Attributes:
+        uptime: Seconds since it booted.
+        boot: Its boot id.
+        looks: What was seen of each job, in the order in which they were asked for.
+    """
+
+    uptime: float = 0.0
+    boot: str = ""
+    looks: list[Look]
+
+
+def quote(text: str | bytes) -> bytes:
+    """Return any text without NUL as one word of a shell."""
+    return b"'" + os.fsencode(text).replace(b"'", b"'\\''") + b"'"
+
+
+def decoded(line: bytes) -> Records | None:
+    """Return a record; None if it is not, or not wholly, there."""
+    try:
+        return decode_json(line, Records)
+    except DecodeError:
+        return None
+
+
+def prepare_script(base: str, wrapper: str, package: str) -> bytes:
+    """Ask a machine for its home and what it has: five lines.
+
+    Args:
+        base: The folder for everything; `~` is not expanded yet.
+        wrapper: The wrapper's name below it.
+        package: The package's name below it; empty for none.
+    """
+    return b"""
+if setsid -f true 2>/dev/null; then rb_d=setsid; elif command -v nohup >/dev/null; then rb_d=nohup
+else rb_d=env; fi
+case %(base)s in '~') rb_b=$HOME ;; '~/'*) rb_b=$HOME/%(below)s ;; *) rb_b=%(base)s ;; esac
+rb_w=; [ -f "$rb_b/"%(wrapper)s ] && rb_w=1
+rb_p=; [ -z %(package)s ] || [ -f "$rb_b/"%(package)s ] && rb_p=1
+printf '%%s\\n' "$rb_b" "$rb_d" "$(umask)" "$rb_w" "$rb_p"
+""" % {
+        b"base": quote(base),
+        b"below": quote(base.removeprefix("~/")),
+        b"wrapper": quote(wrapper),
+        b"package": quote(package),
+    }
+
+
+def verify_script(path: str, sha256: str) -> bytes:
+    """Check what was uploaded, where the machine has the means."""
+    return b"""
+if command -v sha256sum >/dev/null && [ "$(sha256sum <%(path)s)" != "%(sha)s  -" ]; then
+    rm -f %(path)s; false
+fi
+""" % {b"path": quote(path), b"sha": sha256.encode()}
+
+
+def submit_script(
+    placement: Placement,
+    script: str,
+    limit: str,
+    run_json: bytes,
+    wrapper: str,
+    package: str,
+    detach: str,
+    umask: str,
+) -> bytes:
+    """Make an attempt's folder and start the wrapper in it, once however often this is run.
+
+    The answer ends in `started`, `exists` (it was submitted before) or `failed` (nothing runs).
+    Content reaches files through the shell's own printf, so that no process list shows it.
+    """
+    # A background child of a shell would ignore INT: `setsid -f` starts it in the foreground.
+    start, end = (b"setsid -f", b";") if detach == "setsid" else (detach.encode(), b"&")
+    return b"""
+(
+umask 077; rb_boot=; rb_up=
+read -r rb_boot 2>/dev/null </proc/sys/kernel/random/boot_id
+read -r rb_up rb_x 2>/dev/null </proc/uptime
+if ! mkdir -p %(parent)s %(run)s/metrics; then echo; echo failed
+elif mkdir %(dir)s 2>/dev/null; then
+    if printf '%%s %%s\\n' "$rb_boot" "$rb_up" >%(dir)s/submitted &&
+        printf %%s %(run_json)s >%(run)s/run.json &&
+        { [ -z %(limit)s ] || printf %%s %(limit)s >%(dir)s/limit; } &&
+        printf %%s %(script)s >%(dir)s/request.sh &&
+        { [ -z %(package)s ] ||
+            { mkdir %(dir)s/code && tar -xzf %(package)s -C %(dir)s/code; }; } &&
+        umask %(umask)s &&
+        { %(start)s sh %(wrapper)s run %(dir)s </dev/null >%(dir)s/wrapper.log 2>&1 %(end)s }
+    then echo; echo started
+    else rm -rf %(dir)s; echo; echo failed
+    fi
+elif [ -d %(dir)s ]; then echo; echo exists
+else mkdir %(dir)s; echo; echo failed
+fi
+) 2>&1
+""" % {
+        b"parent": quote(os.path.dirname(placement.folder)),
+        b"run": quote(placement.run_folder),
+        b"dir": quote(placement.folder),
+        b"run_json": quote(run_json),
+        b"script": quote(script),
+        b"limit": quote(limit),
+        b"package": quote(package),
+        b"wrapper": quote(wrapper),
+        b"umask": quote(umask),
+        b"start": start,
+        b"end": end,
+    }
+
+
+def cancel_script(folders: dict[str, int], wrapper: str, detach: str) -> bytes:
+    """Have the wrapper end attempts, each with its own grace in seconds, and do not wait."""
+    start, end = ("setsid -f", "") if detach == "setsid" else (detach, " &")
+    # A folder that is not there has no job to end.
+    return b"\n".join(
+        b"[ ! -d %(dir)s ] || %(start)s sh %(wrapper)s cancel %(dir)s %(grace)d "
+        b"</dev/null >/dev/null 2>&1%(end)s"
+        % {
+            b"dir": quote(folder),
+            b"wrapper": quote(wrapper),
+            b"grace": grace,
+            b"start": start.encode(),
+            b"end": end.encode(),
+        }
+        for folder, grace in folders.items()
+    )
+
+
+_LOOK_HEAD = b"""
+rb_boot=; rb_up=
+read -r rb_boot 2>/dev/null </proc/sys/kernel/random/boot_id
+read -r rb_up rb_x 2>/dev/null </proc/uptime
+printf '=%s %s\\n' "$rb_boot" "${rb_up:-0}"
+"""
+
+# No process is started for a job: 200 of them would cost more than all their work. The process is
+# looked at before its exit record, so that a job which ends in between is seen to have ended.
+_LOOK_BLOCK = b"""
+rb_n=%(count)d
+set -- %(words)s
+while [ $rb_n -gt 0 ]; do
+    rb_n=$((rb_n - 1)); rb_j=$1; rb_r=$2; shift 2; rb_p=; rb_e=; rb_s=; rb_b=
+    IFS= read -r rb_p 2>/dev/null <"$rb_j/pid.json"
+    if [ -n "$rb_p" ]; then
+        rb_x=${rb_p#*\\"pid\\":}
+        IFS= read -r rb_s 2>/dev/null <"/proc/${rb_x%%%%,*}/stat"
+    fi
+    IFS= read -r rb_e 2>/dev/null <"$rb_j/exit.json"
+    [ -n "$rb_p" ] || IFS= read -r rb_b 2>/dev/null <"$rb_j/submitted"
+    [ -d "$rb_j" ] && echo J1 || echo J0
+    printf 'P%%s\\nS%%s\\nE%%s\\nB%%s\\n' "$rb_p" "$rb_s" "$rb_e" "$rb_b"
+    for rb_f in "$rb_j/stdout.log" "$rb_j/stderr.log" "$rb_r"/metrics/*.journal; do
+        rb_x=${rb_f##*/}
+        case $rb_x in *[!0-9a-z.-]*) continue ;; esac
+        [ -s "$rb_f" ] && [ -f "$rb_f" ] && printf 'F%%s\\n' "$rb_x" && set -- "$@" "$rb_f"
+    done
+done
+echo Z
+[ $# -eq 0 ] || stat -L -c %%s -- "$@" 2>/dev/null
+set --
+"""
+
+
+def look_script(placements: Sequence[Placement]) -> bytes:
+    """Ask for everything that is known about some jobs."""
+    blocks = [_LOOK_HEAD]
+    for start in range(0, len(placements), _BLOCK):
+        block = placements[start : start + _BLOCK]
+        words = b" ".join(quote(word) for job in block for word in (job.folder, job.run_folder))
+        blocks.append(_LOOK_BLOCK % {b"count": len(block), b"words": words})
+    return b"".join(blocks)
+
+
+def parse_look(output: bytes, count: int) -> Answer:
+    """Read the answer to `look_script`.
+
+    Raises:
+        ValueError: It is not one, or not about `count` jobs.
+    """
+    answer = Answer(looks=[])
+    block: list[Look] = []
+    names: list[tuple[Look, str]] = []
+    sizes: list[int] = []
+    complete = False
+    for line in output.split(b"\n"):
+        kind, rest = line[:1], line[1:]
+        if kind.isdigit():
+            sizes.append(int(line))
+        elif kind == b"=":
+            boot, _, uptime = rest.decode("ascii", "replace").partition(" ")
+            answer.boot, answer.uptime = boot, float(uptime)
+        elif kind == b"J":
+            if complete:
+                _give_sizes(names, sizes)
+                complete = False
+            block.append(Look(there=rest == b"1"))
+            answer.looks.append(block[-1])
+        elif kind == b"Z":
+            complete = True
+        elif kind == b"F":
+            names.append((block[-1], rest.decode("ascii")))
+        elif kind in _FIELDS:
+            setattr(block[-1], _FIELDS[kind], rest)
+    _give_sizes(names, sizes)
+    if len(answer.looks) != count:
+        raise ValueError(f"an answer about {len(answer.looks)} jobs of {count}")
+    return answer
+
+
+_FIELDS = {b"P": "pid", b"S": "stat", b"E": "exit", b"B": "submitted"}
+
+
+def _give_sizes(names: list[tuple[Look, str]], sizes: list[int]) -> None:
+    """Join names and sizes of a block, once the sizes have come."""
+    # A file that vanished in between shifts the rest: the next look will tell.
+    if len(names) == len(sizes):
+        for (look, name), size in zip(names, sizes, strict=True):
+            look.files = {**look.files, name: size}
+    names.clear()
+    sizes.clear()

@@ -1,0 +1,168 @@
+"""Writes what a packager chose as one archive: same files, same bytes, same name."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import os
+import tarfile
+import tempfile
+from typing import IO, TYPE_CHECKING
+
+import anyio.to_thread
+
+from runbus import codec
+from runbus._home import Home
+from runbus.abc import Package, PackagedFile, PackageManifest
+from runbus.errors import HomeUnusable, PackageUnreadable
+
+if TYPE_CHECKING:
+    from runbus.abc import Contents, Entry, Packager
+
+__all__ = ["build_package", "build_package_blocking"]
+
+_BLOCK = 1 << 20
+_LEVEL = 6
+"""Part of the format: another level gives another digest."""
+
+
+async def build_package(packager: Packager, root: str, *, home: Home | None = None) -> Package:
+    """Package `root` in a worker thread; see `build_package_blocking`.
+
+    Cancelling this returns at once; the thread finishes its archive and leaves it in the cache.
+    """
+    return await anyio.to_thread.run_sync(
+        lambda: build_package_blocking(packager, root, home=home), abandon_on_cancel=True
+    )
+
+
+def build_package_blocking(packager: Packager, root: str, *, home: Home | None = None) -> Package:
+    """Write what `packager` chooses of `root` into the cache of packages.
+
+    The same files give the same archive, whatever their times, owners and order on disk, and so
+    the same name: a package that is there already is not written again.
+
+    Args:
+        packager: What to package.
+        root: The folder whose code it is.
+        home: Whose cache to use, in `cache/packages`; the default home if None.
+
+    Raises:
+        UsageError: There is nothing to package, or not as asked.
+        PackageUnreadable: A file cannot be read, or changed while it was.
+        HomeUnusable: The cache cannot be written.
+    """
+    cache = os.path.join((home or Home()).path, "cache", "packages")
+    with tempfile.TemporaryDirectory(prefix="runbus-package-") as scratch:
+        contents = packager.contents(root, scratch)
+        try:
+            os.makedirs(cache, mode=0o700, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=cache, prefix=".new-", delete=False) as file:
+                try:
+                    files = _write(contents, file)
+                    return _keep(file, cache, root, _manifest(files, contents))
+                except BaseException:
+                    os.unlink(file.name)
+                    raise
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise HomeUnusable(cache, reason) from error
+
+
+def _keep(file: IO[bytes], cache: str, root: str, manifest: PackageManifest) -> Package:
+    """Give a new archive the name it deserves."""
+    file.flush()
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    sha256 = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+    path = os.path.join(cache, f"{sha256}.tar.gz")
+    told = f"{file.name}.json"
+    with open(told, "xb") as text:
+        text.write(codec.encode_json(manifest, indent=1))
+    os.replace(told, os.path.join(cache, f"{sha256}.json"))
+    # Last, and by rename: whoever sees the archive sees all of it.
+    os.replace(file.name, path)
+    return Package(
+        path=path, sha256=sha256, size=size, root=os.path.abspath(root), manifest=manifest
+    )
+
+
+def _write(contents: Contents, file: IO[bytes]) -> list[PackagedFile]:
+    """Write the archive: sorted, without times and owners."""
+    files = []
+    # GNU's format keeps names as bytes, at any length, and busybox can read it; pax cannot do both.
+    with (
+        gzip.GzipFile("", "wb", _LEVEL, file, mtime=0) as packed,
+        tarfile.open(
+            fileobj=packed,
+            mode="w|",
+            format=tarfile.GNU_FORMAT,
+            encoding="utf-8",
+            errors="surrogateescape",
+        ) as archive,
+    ):
+        for path, entry in sorted(contents.entries.items()):
+            files.append(_add(archive, path, entry))
+    return files
+
+
+def _add(archive: tarfile.TarFile, path: bytes, entry: Entry) -> PackagedFile:
+    info = tarfile.TarInfo(os.fsdecode(path))
+    info.mode = 0o755 if entry.executable else 0o644
+    shown = path.decode("utf-8", "backslashreplace")
+    if entry.target is not None:
+        info.type, info.linkname, info.mode = tarfile.SYMTYPE, os.fsdecode(entry.target), 0o777
+        archive.addfile(info)
+        digest = hashlib.sha256(entry.target).hexdigest()
+        return PackagedFile(path=shown, sha256=digest, size=len(entry.target), link=True)
+    with _open(entry, shown) as source:
+        left = os.fstat(source.fileno()).st_size - entry.offset
+        info.size = left if entry.size < 0 else entry.size
+        source.seek(entry.offset)
+        told = _Hashed(source, info.size)
+        try:
+            archive.addfile(info, told)
+        except OSError as error:
+            if told.read_all:
+                raise
+            raise PackageUnreadable(shown, "it changed while it was read") from error
+    return PackagedFile(
+        path=shown, sha256=told.digest.hexdigest(), size=info.size, executable=entry.executable
+    )
+
+
+def _open(entry: Entry, shown: str) -> IO[bytes]:
+    try:
+        return open(entry.source, "rb")
+    except OSError as error:
+        raise PackageUnreadable(shown, (error.strerror or str(error)).lower()) from error
+
+
+class _Hashed(io.RawIOBase):
+    """Hashes what is read, so that the manifest tells the bytes that were packaged."""
+
+    def __init__(self, source: IO[bytes], size: int) -> None:
+        self._source = source
+        self._left = size
+        self.digest = hashlib.sha256()
+
+    @property
+    def read_all(self) -> bool:
+        return self._left == 0
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._source.read(self._left if size < 0 else min(size, self._left))
+        self._left -= len(data)
+        self.digest.update(data)
+        return data
+
+
+def _manifest(files: list[PackagedFile], contents: Contents) -> PackageManifest:
+    tree = hashlib.sha256()
+    for file, path in zip(files, sorted(contents.entries), strict=True):
+        kind = "link" if file.link else "exec" if file.executable else "file"
+        tree.update(f"{kind} {file.sha256} ".encode() + path + b"\0")
+    return PackageManifest(
+        tree_sha256=tree.hexdigest(), files=tuple(files), origins=contents.origins
+    )

@@ -1,0 +1,80 @@
+"""Packages made of packages."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from runbus.abc import Contents, Entry, Origin, Packager
+from runbus.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["HybridPackager"]
+
+
+class HybridPackager(Packager):
+    """Packages what several packagers choose.
+
+    Args:
+        packagers: A list: their files lie together, and where two have the same path the later
+            packager wins. A mapping: each lies in a folder of its name.
+        extract_at_root: Whether to treat a mapping as a list.
+
+    Raises:
+        UsageError: There is no packager, or a name is no plain relative path.
+    """
+
+    def __init__(
+        self,
+        packagers: Sequence[Packager] | Mapping[str, Packager],
+        *,
+        extract_at_root: bool = False,
+    ) -> None:
+        if not packagers:
+            raise UsageError("a hybrid packager needs at least one packager")
+        if isinstance(packagers, (list, tuple)):
+            self.parts = [("", packager) for packager in packagers]
+        else:
+            named = dict(packagers)  # type: ignore[arg-type]
+            self.parts = [("" if extract_at_root else name, part) for name, part in named.items()]
+        for name, _ in self.parts:
+            if name and (
+                os.path.normpath(name) != name or name.startswith(("/", "..")) or name == "."
+            ):
+                raise UsageError(f"{name!r} cannot be a folder in a package")
+
+    def contents(self, root: str, scratch: str) -> Contents:
+        """Return what the packagers choose.
+
+        Raises:
+            UsageError: One of them cannot do it as asked, or a file of one is a folder of another.
+        """
+        entries: dict[bytes, Entry] = {}
+        origins: list[Origin] = []
+        for index, (name, packager) in enumerate(self.parts):
+            own_scratch = os.path.join(scratch, str(index))
+            os.mkdir(own_scratch)
+            part = packager.contents(root, own_scratch)
+            below = os.fsencode(name)
+            entries |= {os.path.join(below, path): entry for path, entry in part.entries.items()}
+            origins += [
+                replace(origin, prefix=os.path.join(name, origin.prefix).removesuffix("/"))
+                for origin in part.origins
+            ]
+        _check_folders(entries)
+        return Contents(entries=entries, origins=tuple(origins))
+
+
+def _check_folders(entries: dict[bytes, Entry]) -> None:
+    """Refuse what no file system can hold: a path that is both a file and a folder."""
+    for path in entries:
+        parent = os.path.dirname(path)
+        while parent:
+            if parent in entries:
+                shown = parent.decode("utf-8", "backslashreplace")
+                raise UsageError(f"{shown!r} is a file in one package and a folder in another")
+            parent = os.path.dirname(parent)

@@ -1,0 +1,186 @@
+"""One long-lived shell, asked one question after the other."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
+
+from runbus.errors import ConnectionLost
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["CommandChannel", "Frames"]
+
+REPLY_LIMIT = 64 << 20
+"""A reply that is longer, in bytes, is no reply of ours."""
+
+_WAITING = 256
+"""How many questions may wait for their answers."""
+
+
+class Reader(Protocol):
+    """What a shell prints."""
+
+    async def read(self, n: int, /) -> bytes:
+        """Return what is there, at most `n` bytes; nothing at the end."""
+        ...
+
+
+class Writer(Protocol):
+    """What a shell reads."""
+
+    def write(self, data: bytes, /) -> object:
+        """Take bytes, to be sent."""
+        ...
+
+    async def drain(self) -> None:
+        """Wait until there is room for more."""
+        ...
+
+
+class Frames:
+    """Cuts what a shell prints into replies.
+
+    A reply is any bytes, a line break, the mark, a blank, the exit status, a line break. The mark
+    is 128 random bits that only we and the shell's own memory know, so no output can hold it.
+
+    Args:
+        mark: The mark.
+    """
+
+    def __init__(self, mark: bytes) -> None:
+        self._end = b"\n" + mark + b" "
+        self._data = bytearray()
+        self._searched = 0
+
+    def feed(self, data: bytes) -> list[tuple[int, bytes]]:
+        """Return the replies that `data` completes: status and bytes each.
+
+        Raises:
+            ValueError: What is there is too long to become a reply.
+        """
+        self._data += data
+        replies: list[tuple[int, bytes]] = []
+        while (end := self._data.find(self._end, self._searched)) >= 0:
+            line_end = self._data.find(b"\n", end + len(self._end))
+            if line_end < 0:
+                self._searched = end
+                return replies
+            status = int(self._data[end + len(self._end) : line_end])
+            replies.append((status, bytes(self._data[:end])))
+            del self._data[: line_end + 1]
+            self._searched = 0
+        # The end may have come in part: search these few bytes again.
+        self._searched = max(0, len(self._data) - len(self._end))
+        if len(self._data) > REPLY_LIMIT:
+            raise ValueError("a reply of more than 64 MiB")
+        return replies
+
+
+class CommandChannel:
+    """Sends shell code to `sh -s` and returns what it prints, in order.
+
+    Args:
+        host: What the machine is called in errors.
+        reader: The shell's output.
+        writer: The shell's input.
+        on_loss: Called once when the channel can no longer be used, unless it is closed before.
+    """
+
+    def __init__(
+        self, host: str, reader: Reader, writer: Writer, on_loss: Callable[[], None]
+    ) -> None:
+        self._host = host
+        self._reader = reader
+        self._writer = writer
+        self._on_loss = on_loss
+        self._mark = os.urandom(16).hex().encode()
+        self._waiting: deque[asyncio.Future[tuple[int, bytes]]] = deque()
+        self._room = asyncio.Semaphore(_WAITING)
+        self._error: ConnectionLost | None = None
+        self._pump_task: asyncio.Task[None] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can still be used."""
+        return self._error is None
+
+    async def start(self, prelude: bytes, timeout_s: float) -> None:
+        """Begin, and wait for the shell's first answer.
+
+        Args:
+            prelude: Shell code to run first, once.
+            timeout_s: How long the answer may take.
+
+        Raises:
+            ConnectionLost: There was none.
+        """
+        self._pump_task = asyncio.create_task(self._pump(), name=f"answers of {self._host}")
+        # What a login script prints before is part of the first answer, which nobody reads. The
+        # shell must not echo the mark, so it is put together only here.
+        self._writer.write(
+            b"rb_done() { printf '\\n%s %d\\n' " + self._mark + b' "$?"; }\n' + prelude + b"\n"
+        )
+        await self.call(b":", timeout_s)
+
+    async def call(self, script: bytes, timeout_s: float) -> tuple[int, bytes]:
+        """Run shell code; see `Tunnel.call`.
+
+        Raises:
+            ConnectionLost: The channel was lost, or did not answer in time and is given up.
+        """
+        try:
+            async with asyncio.timeout(timeout_s), self._room:
+                if self._error is not None:
+                    raise self._error
+                answer: asyncio.Future[tuple[int, bytes]] = asyncio.Future()
+                self._waiting.append(answer)
+                # What runs must not read the questions that come after it.
+                self._writer.write(b"{\n" + script + b"\n} </dev/null\nrb_done\n")
+                await self._writer.drain()
+                return await answer
+        except TimeoutError:
+            # Whatever is asked next would get this answer, or none: the shell is stuck.
+            self._fail(f"no answer for {timeout_s:g} s")
+            raise ConnectionLost(self._host, f"no answer for {timeout_s:g} s") from None
+        except OSError as error:
+            self._fail(str(error))
+            raise ConnectionLost(self._host, str(error)) from error
+
+    async def close(self) -> None:
+        """Stop listening; who still waits gets `ConnectionLost`."""
+        self._on_loss = lambda: None
+        self._fail("it was closed")
+        if self._pump_task is not None:
+            self._pump_task.cancel()
+            await asyncio.gather(self._pump_task, return_exceptions=True)
+
+    async def _pump(self) -> None:
+        frames = Frames(self._mark)
+        reason = "the shell ended"
+        try:
+            while data := await self._reader.read(1 << 16):
+                for reply in frames.feed(data):
+                    self._answer(reply)
+        except Exception as error:
+            # Whatever a library or a stranger on the line does: it ends here.
+            reason = str(error) or type(error).__name__
+        self._fail(reason)
+
+    def _answer(self, reply: tuple[int, bytes]) -> None:
+        answer = self._waiting.popleft()
+        if not answer.done():
+            answer.set_result(reply)
+
+    def _fail(self, reason: str) -> None:
+        if self._error is not None:
+            return
+        self._error = ConnectionLost(self._host, reason)
+        for answer in self._waiting:
+            if not answer.done():
+                answer.set_exception(ConnectionLost(self._host, reason))
+        self._waiting.clear()
+        self._on_loss()

@@ -1,0 +1,394 @@
+"""SSHExecutor against real sshds: the contract, and what goes wrong between machines."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from runbus._core import MetricReader
+from runbus.abc import JobRef
+from runbus.errors import JobNotStarted
+from runbus.executors import SSHExecutor
+from runbus.packaging import PatternPackager, build_package
+from runbus.testing.conformance.executor import ExecutorContract, ExecutorFactory, Harness
+from runbus.testing.sshd import Sshd
+
+from .conftest import tunnel_to
+
+pytestmark = pytest.mark.services
+
+
+class TestSshExecutor(ExecutorContract):
+    @pytest.fixture
+    def executors(self, host: Sshd, tmp_path: Path) -> ExecutorFactory:
+        return lambda: SSHExecutor([tunnel_to(host, tmp_path / "remote höme")], slots=16)
+
+
+@pytest.fixture
+def remote(tmp_path: Path) -> Path:
+    return tmp_path / "remote"
+
+
+@pytest.fixture
+async def harness(host: Sshd, tmp_path: Path, remote: Path) -> AsyncIterator[Harness]:
+    """One host with many slots."""
+    tunnel = tunnel_to(host, remote)
+
+    def make() -> SSHExecutor:
+        return SSHExecutor(tunnel=tunnel, slots=16)
+
+    async with Harness(make, str(tmp_path / "here")) as harness:
+        yield harness
+
+
+def put(path: Path, text: str) -> None:
+    path.write_text(text)
+
+
+def only_journal(run_folder: str) -> str:
+    (journal,) = Path(run_folder, "metrics").glob("*.journal")
+    return str(journal)
+
+
+def attempts(remote: Path) -> list[Path]:
+    return sorted(remote.glob("*/jobs/*/*"))
+
+
+async def test_killing_what_serves_the_connection_loses_and_repeats_nothing(
+    host: Sshd, harness: Harness
+) -> None:
+    script = "i=0; while [ $i -lt 300 ]; do echo $i; i=$((i + 1)); sleep 0.005; done; exit 4"
+    ref = await harness.submit(harness.shell(script))
+    for _ in range(6):
+        await harness.output(ref, b"\n")
+        host.kill_sessions()
+        await asyncio.sleep(0.15)
+
+    ended = await harness.end(ref)
+
+    assert ended.stdout == b"".join(b"%d\n" % number for number in range(300))
+    assert ended.seen.exit_code == 4
+
+
+async def test_a_job_that_ends_while_the_host_is_out_of_reach_is_told_afterwards(
+    host: Sshd, harness: Harness, remote: Path
+) -> None:
+    ref = await harness.submit(harness.shell("echo up; sleep 0.5; echo last; exit 9"))
+    await harness.output(ref, b"up")
+    host.stop()
+    (attempt,) = attempts(remote)
+    async with asyncio.timeout(20):
+        while not (attempt / "exit.json").exists():
+            seen = (await harness.executor.observe([ref])).get(ref.name)
+            assert seen is None or seen.phase == "running"
+            await harness.executor.wait_for_change(0.05)
+
+    host.start()
+    ended = await harness.end(ref)
+
+    assert (ended.stdout, ended.seen.exit_code) == (b"up\nlast\n", 9)
+
+
+async def test_a_host_out_of_reach_says_nothing_about_its_jobs(
+    host: Sshd, harness: Harness
+) -> None:
+    ref = await harness.submit(harness.shell("echo up; exec sleep 60"))
+    await harness.output(ref, b"up")
+    host.stop()
+
+    async with asyncio.timeout(20):
+        while await harness.executor.observe([ref]):
+            await harness.executor.wait_for_change(0.05)
+    for _ in range(20):
+        assert await harness.executor.observe([ref]) == {}
+        await harness.executor.wait_for_change(0.02)
+
+    host.start()
+    assert (await harness.phase(ref, "running", "gone", "ended")).phase == "running"
+
+
+async def test_a_cancel_reaches_a_host_that_is_out_of_reach_later(
+    host: Sshd, harness: Harness
+) -> None:
+    ref = await harness.submit(harness.shell("echo up; exec sleep 60"))
+    await harness.output(ref, b"up")
+    host.stop()
+    await harness.executor.cancel([ref], 5)
+
+    host.start()
+
+    assert (await harness.end(ref)).seen.signal == 15
+
+
+async def test_a_submit_whose_connection_breaks_runs_the_job_once(
+    host: Sshd, tmp_path: Path, remote: Path
+) -> None:
+    async with Harness(
+        lambda: SSHExecutor(tunnel=tunnel_to(host, remote), slots=40), str(tmp_path / "here")
+    ) as harness:
+        first = await harness.run(harness.shell("true"))
+        assert first.seen.exit_code == 0
+        jobs = [harness.shell("echo ran; sleep 0.05") for _ in range(30)]
+        submits = [asyncio.create_task(harness.submit(job)) for job in jobs]
+        for _ in range(8):
+            await asyncio.sleep(0.02)
+            host.kill_sessions()
+        ended = [await harness.end(ref) for ref in await asyncio.gather(*submits)]
+
+        assert [one.stdout for one in ended] == [b"ran\n"] * 30
+        assert len(attempts(remote)) == 31
+
+
+async def test_a_job_goes_again_where_it_went_before(
+    hosts: list[Sshd], tmp_path: Path, remote: Path
+) -> None:
+    """Whoever submitted may have died before the answer: the record of the choice decides."""
+
+    def make() -> SSHExecutor:
+        return SSHExecutor([tunnel_to(host, remote / str(host.number)) for host in hosts[:1]])
+
+    async with Harness(make, str(tmp_path / "here")) as harness:
+        job = harness.shell("echo ran; sleep 0.3")
+        await harness.submit(job)
+        await harness.restart()
+        ref = await harness.submit(job)
+
+        assert (await harness.end(ref)).stdout == b"ran\n"
+        assert len(attempts(remote / "1")) == 1
+
+
+async def test_one_session_a_connection_is_enough(host: Sshd, tmp_path: Path, remote: Path) -> None:
+    host.stop()
+    host.start(MaxSessions="1")
+    async with Harness(
+        lambda: SSHExecutor(tunnel=tunnel_to(host, remote)), str(tmp_path / "here")
+    ) as harness:
+        ended = await harness.run(harness.shell("echo through; exit 3"))
+
+    assert (ended.stdout, ended.seen.exit_code) == (b"through\n", 3)
+
+
+async def test_a_changed_host_key_stops_a_submit_and_says_why(
+    host: Sshd, tmp_path: Path, remote: Path
+) -> None:
+    host.stop()
+    host.new_key()
+    host.start()
+    async with Harness(
+        lambda: SSHExecutor(tunnel=tunnel_to(host, remote)), str(tmp_path / "here")
+    ) as harness:
+        with pytest.raises(JobNotStarted, match=r"the key of .* has changed"):
+            await harness.submit(harness.shell("true"))
+
+    assert attempts(remote) == []
+
+
+async def test_jobs_of_a_pool_go_to_every_host_one_a_slot(
+    hosts: list[Sshd], tmp_path: Path, remote: Path
+) -> None:
+    def make() -> SSHExecutor:
+        return SSHExecutor([tunnel_to(host, remote) for host in hosts])
+
+    async with Harness(make, str(tmp_path / "here")) as harness:
+        jobs = [harness.shell("echo $SSH_CONNECTION; sleep 0.3") for _ in range(6)]
+        refs = await asyncio.gather(*(harness.submit(job) for job in jobs))
+        ended = [await harness.end(ref) for ref in refs]
+
+    used = [one.stdout.split()[2].decode() for one in ended]
+    assert sorted(used) == sorted([host.address for host in hosts] * 2)
+    spans = [
+        (one.seen.started_ns, one.seen.ended_ns, where)
+        for one, where in zip(ended, used, strict=True)
+    ]
+    for begin, _, where in spans:
+        others = [span for span in spans if span[2] == where and span[0] < begin < span[1] - 50e6]
+        assert others == []
+
+
+async def test_a_pool_goes_on_without_a_host_that_is_not_there(
+    hosts: list[Sshd], tmp_path: Path, remote: Path
+) -> None:
+    hosts[0].stop()
+
+    def make() -> SSHExecutor:
+        return SSHExecutor([tunnel_to(host, remote) for host in hosts])
+
+    async with Harness(make, str(tmp_path / "here")) as harness:
+        for _ in range(4):
+            assert (await harness.run(harness.shell("exit 2"))).seen.exit_code == 2
+
+
+async def test_a_pool_without_any_host_refuses_a_job(
+    hosts: list[Sshd], tmp_path: Path, remote: Path
+) -> None:
+    for host in hosts:
+        host.stop()
+
+    def make() -> SSHExecutor:
+        return SSHExecutor([tunnel_to(host, remote) for host in hosts])
+
+    async with Harness(make, str(tmp_path / "here")) as harness:
+        with pytest.raises(JobNotStarted, match="no connection"):
+            await harness.submit(harness.shell("true"))
+
+
+TRAINER = """
+import runbus, sys, time
+run = runbus.init()
+for step in range(int(sys.argv[1])):
+    run.log({"loss": 1 / (step + 1), "acc": step}, step=step)
+    time.sleep(0.0005)
+if len(sys.argv) > 2:
+    import os
+    os._exit(3)
+run.finish()
+"""
+
+
+@pytest.mark.parametrize("ending", [[], ["dies"]], ids=["finished", "died"])
+async def test_metrics_arrive_whole_across_lost_connections(
+    host: Sshd, harness: Harness, ending: list[str]
+) -> None:
+    job = harness.job(sys.executable, "-c", TRAINER, "2000", *ending)
+    info = {"id": job.run_id, "name": "a", "project": "p", "created_ns": 1, "config": {}}
+    put(Path(job.run_folder, "run.json"), json.dumps(info))
+    env = {"RUNBUS_RUN": job.run_folder}
+    ref = await harness.submit(replace(job, env=env))
+    for _ in range(4):
+        await asyncio.sleep(0.2)
+        host.kill_sessions()
+    ended = await harness.end(ref)
+
+    assert ended.stderr == b""
+    assert ended.seen.exit_code == (3 if ending else 0)
+    columns = MetricReader(only_journal(job.run_folder)).poll(100_000)
+    assert columns is not None
+    assert len(columns) == 4000
+
+
+async def test_code_is_sent_once_and_unpacked_for_each_attempt(
+    host: Sshd, tmp_path: Path, remote: Path
+) -> None:
+    tree = tmp_path / "my code"
+    tree.mkdir()
+    (tree / "hello.sh").write_text("echo hello from $(pwd); echo x >> hello.sh\n")
+    package = await build_package(PatternPackager("*"), str(tree))
+
+    def make() -> SSHExecutor:
+        return SSHExecutor(tunnel=tunnel_to(host, remote), package=package)
+
+    async with Harness(make, str(tmp_path / "here")) as harness:
+        for _ in range(2):
+            job = harness.job("/bin/sh", str(tree / "hello.sh"), cwd=str(tree))
+            ended = await harness.run(job)
+            assert ended.stdout.startswith(b"hello from " + os.fsencode(remote))
+            assert ended.stdout.endswith(b"/code\n")
+        sent = (remote / "packages" / f"{package.sha256}.tar.gz").stat().st_mtime_ns
+        await harness.restart()
+        await harness.run(harness.job("/bin/sh", str(tree / "hello.sh"), cwd=str(tree)))
+
+    (archive,) = (remote / "packages").iterdir()
+    assert archive.stat().st_mtime_ns == sent
+    assert (tree / "hello.sh").read_text().count("echo x") == 1
+
+
+async def test_a_log_that_the_job_empties_is_followed_from_there(harness: Harness) -> None:
+    script = "seq 1 1000; sleep 0.4; : >stdout.log; echo new; sleep 0.2"
+    job = harness.shell('cd "$(dirname "$(readlink /proc/$$/fd/1)")" && ' + script)
+
+    ended = await harness.run(job)
+
+    assert ended.stdout.lstrip(b"\0") == b"new\n"
+
+
+async def test_everything_on_the_host_is_for_its_owner_only_but_not_what_jobs_make(
+    harness: Harness, remote: Path, tmp_path: Path
+) -> None:
+    made = tmp_path / "made"
+    await harness.run(harness.shell(f"umask; touch '{made}'", env={"TOKEN": "x"}))
+
+    (attempt,) = attempts(remote)
+    assert attempt.stat().st_mode & 0o077 == 0
+    assert (attempt / "request.sh").stat().st_mode & 0o077 == 0
+    assert made.stat().st_mode & 0o444 == 0o444
+
+
+async def test_a_disk_that_refuses_is_told_and_nothing_runs(host: Sshd, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    async with Harness(
+        lambda: SSHExecutor(tunnel=tunnel_to(host, tmp_path / "file" / "below")),
+        str(tmp_path / "here"),
+    ) as harness:
+        with pytest.raises(JobNotStarted):
+            await harness.submit(harness.shell("true"))
+
+
+async def test_a_wrapper_that_is_killed_leaves_a_job_that_is_gone(
+    harness: Harness, remote: Path
+) -> None:
+    ref = await harness.submit(harness.shell("echo up $PPID; exec sleep 60"))
+    wrapper = int((await harness.output(ref, b"\n")).split()[1])
+    pid = (await harness.phase(ref, "running")).pid
+    os.kill(wrapper, 9)
+    os.kill(pid, 9)
+    start = time.monotonic()
+
+    assert (await harness.phase(ref, "gone", "ended")).phase == "gone"
+    assert time.monotonic() - start > 2
+
+
+async def test_a_pid_of_another_start_is_not_the_job(harness: Harness, remote: Path) -> None:
+    ref = await harness.submit(harness.shell("echo up $PPID; exec sleep 60"))
+    wrapper = int((await harness.output(ref, b"\n")).split()[1])
+    pid = (await harness.phase(ref, "running")).pid
+    (attempt,) = attempts(remote)
+    record = json.loads((attempt / "pid.json").read_text())
+    (attempt / "pid.json").write_text(json.dumps(record | {"start": record["start"] - 5}) + "\n")
+
+    assert (await harness.phase(ref, "gone", "ended")).phase == "gone"
+    os.kill(wrapper, 9)
+    os.kill(pid, 9)
+
+
+async def test_a_reboot_is_told(harness: Harness, remote: Path) -> None:
+    ref = await harness.submit(harness.shell("echo up $PPID; exec sleep 60"))
+    wrapper = int((await harness.output(ref, b"\n")).split()[1])
+    pid = (await harness.phase(ref, "running")).pid
+    (attempt,) = attempts(remote)
+    record = json.loads((attempt / "pid.json").read_text())
+    (attempt / "pid.json").write_text(json.dumps(record | {"boot": "another"}) + "\n")
+
+    assert (await harness.phase(ref, "gone", "ended")).phase == "gone"
+    os.kill(wrapper, 9)
+    os.kill(pid, 9)
+
+
+async def test_a_job_that_nobody_knows_where_it_went_is_not_seen(harness: Harness) -> None:
+    job = harness.shell("true")
+
+    assert (
+        await harness.executor.observe([JobRef(name=job.name, folder=job.folder, handle="x")]) == {}
+    )
+
+
+async def test_records_that_a_job_has_spoilt_do_not_stop_the_others(
+    harness: Harness, remote: Path
+) -> None:
+    spoil = (
+        'cd "$(dirname "$(readlink /proc/$$/fd/1)")"; '
+        'echo \'{"status":0,"uptime":-1e300,"user":"0m0s","sys":"0m0s","reason":""}\' >exit.json; '
+        'ln -sf /dev/zero stderr.log; mkdir "../../../runs/x"; sleep 0.2'
+    )
+    spoilt = await harness.submit(harness.shell(spoil))
+    other = await harness.submit(harness.shell("sleep 0.5; echo fine"))
+
+    assert (await harness.end(other)).stdout == b"fine\n"
+    assert (await harness.phase(spoilt, "ended", "gone")).phase == "ended"

@@ -1,0 +1,102 @@
+"""A whole experiment on other machines: what a local one tells, a remote one tells."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import anyio
+import pytest
+
+from runbus import AsyncExperiment, Command, Job, Kernel, Plugin, SSHExecutor, runs
+from runbus.events import JobEnded, JobStarted, LogLines, MetricBatch
+from runbus.testing.sshd import Sshd
+
+from .conftest import tunnel_to
+
+pytestmark = pytest.mark.services
+
+TRAINER = """
+import runbus, sys
+run = runbus.init()
+for step in range(50):
+    run.log("loss", 1.0 / (step + 1), step=step)
+print("trained")
+run.finish()
+"""
+
+
+async def test_an_experiment_on_three_hosts_tells_everything(
+    hosts: list[Sshd], tmp_path: Path
+) -> None:
+    started: list[str] = []
+    ended: list[str] = []
+    written: list[tuple[str, str, bytes]] = []
+    points: list[float] = []
+
+    async def lines(event: LogLines) -> None:
+        written.append((event.job, event.source, event.data))
+
+    async def batches(batch: MetricBatch) -> None:
+        points.extend(value for _, _, _, value in batch.points())
+
+    watch = (
+        Plugin("watch")
+        .on(JobStarted, lambda event: started.append(event.job))
+        .on(JobEnded, lambda event: ended.append(event.job))
+        .stream(LogLines, lines)
+        .stream(MetricBatch, batches)
+    )
+    jobs = [Job(name=f"j{n}", task=Command((sys.executable, "-c", TRAINER))) for n in range(6)]
+    jobs.append(Job(name="fails", task=Command(("sh", "-c", "echo no >&2; exit 5"))))
+    executor = SSHExecutor([tunnel_to(host, tmp_path / "remote") for host in hosts], workdir="/")
+
+    async with Kernel(plugins=[executor, watch]) as kernel:
+        experiment = AsyncExperiment("far", jobs, executor="ssh", max_parallel=7)
+        records = await experiment.run(kernel.bus)
+
+    assert [str(record.state) for record in records] == ["SUCCEEDED"] * 6 + ["FAILED"]
+    assert records[-1].exit_code == 5
+    assert sorted(started) == sorted(ended) == sorted(job.name for job in jobs)
+    assert ("fails", "stderr", b"no\n") in written
+    assert len([data for _, _, data in written if data == b"trained\n"]) == 6
+    assert len(points) == 300
+    found = [run for run in runs(project="far") if run.name != "fails"]
+    assert [len(run.metrics("loss").to_numpy()[1]) for run in found] == [50] * 6
+
+
+async def test_a_cancelled_experiment_ends_its_jobs_there(host: Sshd, tmp_path: Path) -> None:
+    job = Job(name="long", task=Command(("sh", "-c", "echo $$; exec sleep 60")))
+    executor = SSHExecutor(tunnel=tunnel_to(host, tmp_path / "remote"), workdir="/")
+    pids: list[int] = []
+
+    async with Kernel(plugins=[executor]) as kernel, anyio.create_task_group() as group:
+        group.start_soon(AsyncExperiment("far", [job], executor="ssh").run, kernel.bus)
+        seen = await kernel.bus.wait_for(JobStarted, timeout=20)
+        pids.append(seen.pid)
+        group.cancel_scope.cancel()
+
+    assert is_dead(pids[0])
+
+
+def is_dead(pid: int) -> bool:
+    """Whether a process is gone, or waits only to be buried."""
+    stat = Path(f"/proc/{pid}/stat")
+    return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] in "ZX"
+
+
+async def test_what_a_job_writes_arrives_within_a_second(host: Sshd, tmp_path: Path) -> None:
+    late: list[float] = []
+
+    async def lines(event: LogLines) -> None:
+        late.extend(time.time() - float(line) for line in event.data.split())
+
+    script = "import time\nfor _ in range(40): print(time.time(), flush=True); time.sleep(0.03)"
+    job = Job(name="talks", task=Command((sys.executable, "-c", script)))
+    executor = SSHExecutor(tunnel=tunnel_to(host, tmp_path / "remote"), workdir="/")
+    async with Kernel(plugins=[executor, Plugin("watch").stream(LogLines, lines)]) as kernel:
+        await AsyncExperiment("far", [job], executor="ssh").run(kernel.bus)
+
+    assert len(late) == 40
+    assert sorted(late)[37] < 1.0

@@ -1,0 +1,138 @@
+"""What is said to a machine, tried on the shells that are here, and what its answers mean."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from runbus.executors._remote import (
+    Answer,
+    Look,
+    Placement,
+    look_script,
+    parse_look,
+    prepare_script,
+    quote,
+    submit_script,
+)
+
+SHELLS = [
+    pytest.param(["dash"], id="dash"),
+    pytest.param(["bash"], id="bash"),
+    pytest.param(["busybox", "sh"], id="busybox", marks=pytest.mark.services),
+]
+
+
+def said(shell: list[str], script: bytes) -> bytes:
+    done = subprocess.run([*shell, "-s"], input=script, capture_output=True, timeout=20, check=True)
+    return done.stdout
+
+
+def placed(folder: Path) -> Placement:
+    return Placement(
+        host="h", folder=str(folder / "job"), run_folder=str(folder / "run"), local_run_folder="."
+    )
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.binary(max_size=60).filter(lambda text: b"\0" not in text))
+def test_any_word_arrives_as_it_is(text: bytes) -> None:
+    assert said(["sh"], b"printf %s " + quote(text)) == text
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("name", ["plain", "a b", "it's", "$(id)", "new\nline", "-x", "ünï"])
+def test_a_look_tells_what_lies_there(shell: list[str], tmp_path: Path, name: str) -> None:
+    place = placed(tmp_path / name)
+    (tmp_path / name / "job").mkdir(parents=True)
+    (tmp_path / name / "run" / "metrics").mkdir(parents=True)
+    (tmp_path / name / "job" / "stdout.log").write_bytes(b"12345")
+    (tmp_path / name / "job" / "stderr.log").touch()
+    (tmp_path / name / "job" / "exit.json").write_text('{"status":0}\n')
+    (tmp_path / name / "run" / "metrics" / "00ab-1.journal").write_bytes(b"123")
+    (tmp_path / name / "run" / "metrics" / "odd\nname.journal").write_bytes(b"1")
+    missing = placed(tmp_path / "missing")
+
+    answer = parse_look(said(shell, look_script([missing, place, missing])), 3)
+
+    assert answer.looks == [
+        Look(),
+        Look(there=True, exit=b'{"status":0}', files={"stdout.log": 5, "00ab-1.journal": 3}),
+        Look(),
+    ]
+    assert answer.uptime > 0
+    assert answer.boot
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_many_jobs_are_told_apart(shell: list[str], tmp_path: Path) -> None:
+    places = [placed(tmp_path / str(number)) for number in range(150)]
+    for number in range(0, 150, 3):
+        (tmp_path / str(number) / "job").mkdir(parents=True)
+        (tmp_path / str(number) / "job" / "stderr.log").write_bytes(b"x" * (number + 1))
+
+    answer = parse_look(said(shell, look_script(places)), 150)
+
+    sizes = [look.files.get("stderr.log") for look in answer.looks]
+    assert sizes == [number + 1 if number % 3 == 0 else None for number in range(150)]
+
+
+def test_an_answer_about_other_jobs_is_none() -> None:
+    with pytest.raises(ValueError, match="0 jobs of 1"):
+        parse_look(b"=boot 1.0\nZ\n", 1)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("base", ["~", "~/a b", "/abs/it's"])
+def test_the_home_is_found(shell: list[str], tmp_path: Path, base: str) -> None:
+    script = b"HOME=" + quote(str(tmp_path)) + prepare_script(base, "w.sh", "")
+
+    answers = said(shell, script)[:-1].rsplit(b"\n", 4)
+
+    expected = base.replace("~", str(tmp_path))
+    assert answers[0].decode() == expected
+    assert answers[1] in {b"setsid", b"nohup"}
+    assert answers[3:] == [b"", b"1"]
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_submit_that_is_repeated_starts_one_job(shell: list[str], tmp_path: Path) -> None:
+    place = placed(tmp_path / "a'b")
+    wrapper = tmp_path / "w.sh"
+    wrapper.write_text('echo "$1 $2" >>"$2/ran"\n')
+    script = submit_script(place, "the script", "", b"{}", str(wrapper), "", "nohup", "022")
+
+    first, second = (said(shell, script + b"\nwait\n") for _ in range(2))
+
+    assert (first, second) == (b"\nstarted\n", b"\nexists\n")
+    folder = tmp_path / "a'b" / "job"
+    assert (folder / "request.sh").read_text() == "the script"
+    assert (folder / "ran").read_text() == f"run {folder}\n"
+
+
+BEGAN = b'{"pid":7,"start":500,"boot":"b","host":"h","uptime":1.0}'
+STAT = b"7 (a) b) S 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 500 0"
+
+
+@pytest.mark.parametrize(
+    ("look", "gone"),
+    [
+        (Look(there=True, pid=BEGAN, stat=STAT), False),
+        (Look(there=True, pid=BEGAN, stat=STAT.replace(b" 500 ", b" 501 ")), True),
+        (Look(there=True, pid=BEGAN, stat=STAT.replace(b") S", b") Z")), True),
+        (Look(there=True, pid=BEGAN), True),
+        (Look(there=True, pid=BEGAN.replace(b'"b"', b'"c"'), stat=STAT), True),
+        (Look(there=True, pid=BEGAN, stat=b"7 (torn"), False),
+        (Look(there=True, pid=BEGAN[:20], submitted=b"b 99.5"), False),
+        (Look(there=True, submitted=b"b 99.5"), False),
+        (Look(there=True, submitted=b"b 20.5"), True),
+        (Look(there=True, submitted=b"c 99.5"), True),
+        (Look(), True),
+    ],
+)
+def test_only_what_cannot_be_alive_is_gone(look: Look, gone: bool) -> None:
+    assert look.is_gone(Answer(uptime=100.0, boot="b", looks=[])) is gone
