@@ -26,7 +26,7 @@ impl Random {
 }
 
 fn write(path: &Path, random: &mut Random) {
-    let mut writer = MetricWriter::create(path, Options { is_mapped: false }).unwrap();
+    let mut writer = MetricWriter::create(path, Options::default()).unwrap();
     let one = writer.schema(&["loss"]).unwrap();
     let three = writer.schema(&["loss", "acc", "lr"]).unwrap();
     for step in 0..1_500_i64 {
