@@ -11,13 +11,14 @@ export CARGO_TARGET_DIR ?= $(CACHE)/target
 CARGO := CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/cargo cargo
 BUILD := CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/maturin PATH="$(CURDIR)/$(V)/bin:$$PATH"
 
-.PHONY: demo test check bench services-test docs clean
+.PHONY: demo test check fuzz bench services-test docs clean
 .DELETE_ON_ERROR:
 
 demo: $(V)/.demo $(V)/.core ; @$(PY) -m examples.demo
 test: $(V)/.dev $(V)/.core ; $(PY) -m pytest -m 'not services' $(ARGS)
 check: $(V)/.dev $(V)/.core ; PATH="$(CURDIR)/$(V)/bin:$$PATH" CARGO="env $(CARGO)" sh .ci/check.sh
 services-test: $(V)/.dev $(V)/.core ; sh tests/services/install.sh && $(PY) -m pytest -m services $(ARGS)
+fuzz: ; FUZZ_SECONDS=60 $(CARGO) test --release --quiet --package runbus-core --test fuzz -- --nocapture
 bench: $(V)/.bench $(V)/.core ; $(PY) -m benches $(ARGS)
 docs: $(V)/.dev $(V)/.core ; $(PY) -m docs.generate
 clean: ; rm -rf $(V) build dist site python/runbus/*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis benches/results $(CARGO_TARGET_DIR)/cargo $(CARGO_TARGET_DIR)/maturin

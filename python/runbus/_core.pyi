@@ -10,11 +10,11 @@ argument. All classes may be used from several threads.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Final, Self, SupportsFloat, SupportsIndex, final, overload
+from typing import Final, Literal, Self, SupportsFloat, SupportsIndex, TypeAlias, final, overload
 
-from typing_extensions import disjoint_base
+from typing_extensions import CapsuleType, disjoint_base
 
 __all__ = [
     "BUILD_PROFILE",
@@ -24,7 +24,14 @@ __all__ = [
     "MetricReader",
     "MetricWriter",
     "Series",
+    "SeriesData",
     "__version__",
+    "about_segment",
+    "arrow_stream",
+    "is_whole_segment",
+    "read_metrics",
+    "seal_journal",
+    "summarize",
 ]
 
 __version__: Final[str]
@@ -32,6 +39,10 @@ __version__: Final[str]
 
 BUILD_PROFILE: Final[str]
 """``"release"``, or ``"debug"`` for a build whose speed means nothing."""
+
+_Summary: TypeAlias = tuple[
+    int, int, float, float, float, float, float, float, float, float, float, int, int
+]
 
 @disjoint_base
 class MetricWriter:
@@ -399,3 +410,161 @@ class Columns:
     @property
     def values(self) -> bytes:
         """float64 ``(n,)``."""
+
+@final
+class SeriesData:
+    """The points of one metric, in the order of logging. From `read_metrics`.
+
+    The columns are read-only views of memory that nobody changes: numpy reads them in place.
+    Every method returns new points and lets other threads go on meanwhile.
+    """
+
+    def __len__(self) -> int: ...
+    @property
+    def steps(self) -> memoryview[int]:
+        """int64 ``(n,)``, in any order."""
+
+    @property
+    def values(self) -> memoryview[float]:
+        """float64 ``(n,)``, bit for bit as logged."""
+
+    @property
+    def times(self) -> memoryview[int]:
+        """Unix nanoseconds: int64 ``(n,)``."""
+
+    def downsample(self, count: int, method: Literal["m4", "minmax", "lttb"]) -> SeriesData:
+        """Return at most `count` of the points, in their order; all if there are no more.
+
+        The series is cut into buckets of equally many points. NaN is neither least nor greatest;
+        infinities are values like others.
+
+        Args:
+            count: At least 4 for m4, 2 for minmax, 3 for lttb.
+            method: ``"m4"``: first, last, least and greatest of each bucket. ``"minmax"``: least
+                and greatest. ``"lttb"``: the point that spans the largest triangle, which may lose
+                a spike; the others never do.
+
+        Raises:
+            ValueError: `count` is too small, or the method unknown.
+        """
+
+    def smooth(self, alpha: float) -> SeriesData:
+        """Return the exponential moving average, corrected for its start at nothing.
+
+        Args:
+            alpha: The weight of the newest value, above 0 and at most 1. Values that are not finite
+                are passed on and have no part in later averages.
+
+        Raises:
+            ValueError: `alpha` is out of range.
+        """
+
+    def select(self, first: int, end: int | None = None, stride: int = 1) -> SeriesData:
+        """Return the points whose steps are in ``range(first, end, stride)``, in their order.
+
+        Args:
+            first: The least step.
+            end: The step behind the greatest one; `None` is no limit.
+            stride: The distance of steps from `first`, at least 1.
+
+        Raises:
+            OverflowError: A number does not fit.
+            ValueError: The stride is 0.
+        """
+
+    def windows(self, width_ns: int) -> list[tuple[int, _Summary]]:
+        """Return what the points of each span of time amount to, oldest first; no empty ones.
+
+        Args:
+            width_ns: The length of a span in nanoseconds, at least 1.
+
+        Returns:
+            For each span its start in unix nanoseconds, a multiple of `width_ns`, and the fields
+            that `summarize` returns.
+
+        Raises:
+            ValueError: The width is below 1.
+        """
+
+def read_metrics(
+    writers: Sequence[Sequence[str | os.PathLike[str]]], patterns: Sequence[str] | None = None
+) -> list[tuple[str, SeriesData]]:
+    """Return the points of metrics, in the order of their first points. Lets other threads go on.
+
+    Args:
+        writers: For each writer its journal, or the segments it became. Points of several writers
+            are merged by time, those of one time in the order of the writers; those of one writer
+            alone are in its own order.
+        patterns: The names wanted: ``*`` in a name stands for any characters, slashes too, ``?``
+            for any one. `None` means all.
+
+    Raises:
+        OSError: A file cannot be read.
+        ValueError: A file is no metrics file, or of a newer version.
+    """
+
+def arrow_stream(series: Sequence[tuple[str, SeriesData]]) -> CapsuleType:
+    """Return named series as a stream in Arrow's C interface, a capsule ``arrow_array_stream``.
+
+    A batch for each series, whose columns are shared and not copied: name, a dictionary of int32
+    and utf8; step, int64; time, timestamp in ns, UTC; value, float64. There are no nulls.
+    """
+
+def summarize(writers: Sequence[Sequence[str | os.PathLike[str]]]) -> list[tuple[str, _Summary]]:
+    """Return what each metric amounts to, in the order of their first points.
+
+    Keeps no points of journals. Other threads go on meanwhile.
+
+    Args:
+        writers: As for `read_metrics`.
+
+    Returns:
+        For each name: the number of points; step and value of the last one; the least and the
+        greatest value; the value of the first point; mean and standard deviation (of a whole
+        population) of the finite values; the quantiles 0.5, 0.95 and 0.99, exact up to 128 points
+        and off by at most 1/256 of themselves beyond; the steps of the first least and the first
+        greatest value. First and last of several writers are those in time. NaN counts as a point
+        only; what has no number to be made of is NaN, its step 0.
+
+    Raises:
+        OSError: A file cannot be read.
+        ValueError: A file is no metrics file, or of a newer version.
+    """
+
+def seal_journal(path: str | os.PathLike[str]) -> list[str]:
+    """Turn a journal that nobody writes into segments, remove it, and return their paths.
+
+    The segments lie beside it: ``WRITER.0.parquet`` and so on. While the journal exists it is the
+    truth; it is removed when all segments are on the disk. Other threads go on meanwhile.
+
+    Raises:
+        BlockingIOError: A writer is at work, or may be; nothing was done.
+        FileNotFoundError: There is no such journal.
+        OSError: The disk is full or failing; the journal is as it was.
+        ValueError: It is no metrics journal, or of a newer version.
+    """
+
+def is_whole_segment(path: str | os.PathLike[str]) -> bool:
+    """Whether the columns of a segment are what was written, by their checksum.
+
+    Reads the whole file and lets other threads go on meanwhile. `read_metrics` does not ask.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is no segment.
+    """
+
+def about_segment(
+    path: str | os.PathLike[str],
+) -> tuple[int | None, int, int, list[tuple[int, int]], int]:
+    """Return what a segment tells of its journal.
+
+    Returns:
+        The state the writer closed it with, `None` if it died; the writer's process, 0 if unknown;
+        its creation in unix nanoseconds, 0 if unknown; its damaged ranges as (offset, bytes); how
+        many segments it became.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is no segment, or damaged.
+    """

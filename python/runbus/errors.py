@@ -89,9 +89,11 @@ __all__ = [
     "PluginNotFound",
     "PluginNotLoadable",
     "PluginStuck",
+    "QueryInvalid",
     "RecursionLimit",
     "Reentrant",
     "RemoteFailed",
+    "RunBusy",
     "RunNotFound",
     "RunbusError",
     "ScriptUnusable",
@@ -204,6 +206,40 @@ class ExtraMissing(UsageError):
     @property
     def hint(self) -> str:
         return f"pip install 'runbus[{self.extra}]'"
+
+
+class QueryInvalid(UsageError):
+    """A question in SQL cannot be answered.
+
+    Attributes:
+        reason: What DuckDB says.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return self.reason.rstrip(".")
+
+
+class RunBusy(UsageError):
+    """What was asked for needs a run that nobody writes to.
+
+    Attributes:
+        run_id: The run's id.
+    """
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(run_id)
+        self.run_id = run_id
+
+    def __str__(self) -> str:
+        return f"run {self.run_id} is still being written"
+
+    @property
+    def hint(self) -> str:
+        return "wait for it to end, or end it"
 
 
 # --- The thing named does not exist ---------------------------------------------------------------

@@ -13,6 +13,7 @@ from runbus.experiment._lookup import find_experiment as find_experiment
 from runbus.experiment._lookup import find_job as find_job
 from runbus.experiment._lookup import job_statuses as job_statuses
 from runbus.experiment._lookup import jobs_to_retry as jobs_to_retry
+from runbus.experiment._query import query as query
 
 __all__ = [
     "AsyncExperiment",
@@ -26,6 +27,7 @@ __all__ = [
     "jobs_of_batch",
     "jobs_to_retry",
     "open_run",
+    "query",
     "runs",
     "sweep",
 ]

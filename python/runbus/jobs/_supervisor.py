@@ -235,12 +235,11 @@ class Supervisor:
             request = executor.plan(await self._prepared(job))
             about = TaskStart(job=job.name, attempt=job.attempt, executor=job.executor)
             async with self._bus.around(about):
-                ref = await self._submit(executor, request)
-                if ref is None:
-                    reason = self._reason_to_end(job.name) or ""
-                    return End(JobState.CANCELLED, reason, None)
-                await self._tell(JobSubmitted(**self._about(job), handle=ref.handle))
-                return await self._see_through(job, ref)
+                submitted = await self._submit(executor, request)
+                if submitted is None:
+                    return End(JobState.CANCELLED, self._reason_to_end(job.name) or "", None)
+                await self._tell(JobSubmitted(**self._about(job), handle=submitted.handle))
+                return await self._see_through(job, submitted)
         except JournalError:
             raise
         except RunbusError as error:
@@ -248,7 +247,8 @@ class Supervisor:
 
     async def _submit(self, executor: Executor, request: Request) -> JobRef | None:
         """Submit a job; None if it was asked to end while it waited for its turn there."""
-        job, ref = request.job, None
+        job = request.job
+        ref: JobRef | None = None
         with anyio.CancelScope() as scope:
             self._submitting[job.name] = scope
             try:

@@ -5,6 +5,7 @@ What a training script needs is imported at once; what only readers need, on fir
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING
 
 from runbus._core import BUILD_PROFILE as BUILD_PROFILE
@@ -17,15 +18,17 @@ from runbus.metrics._run import Run as Run
 from runbus.metrics._run import init as init
 
 if TYPE_CHECKING:
-    from runbus.metrics._stored import Series as Series
-    from runbus.metrics._stored import SeriesSummary as SeriesSummary
+    from runbus.metrics._series import Series as Series
+    from runbus.metrics._series import SeriesSummary as SeriesSummary
     from runbus.metrics._stored import StoredRun as StoredRun
+    from runbus.metrics._table import MetricTable as MetricTable
     from runbus.metrics._tail import RunTail as RunTail
 
 __all__ = [
     "BUILD_PROFILE",
     "FAILED",
     "SUCCEEDED",
+    "MetricTable",
     "Run",
     "RunInfo",
     "RunTail",
@@ -38,13 +41,16 @@ __all__ = [
 ]
 
 
+_LAZY = {
+    "MetricTable": "_table",
+    "RunTail": "_tail",
+    "Series": "_series",
+    "SeriesSummary": "_series",
+    "StoredRun": "_stored",
+}
+
+
 def __getattr__(name: str) -> object:
-    if name == "RunTail":
-        from runbus.metrics._tail import RunTail
-
-        return RunTail
-    if name in {"Series", "SeriesSummary", "StoredRun"}:
-        from runbus.metrics import _stored
-
-        return getattr(_stored, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"runbus.metrics.{_LAZY[name]}"), name)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from runbus.metrics._info import RunInfo
 
-__all__ = ["journals_of", "make_run_folder", "new_journal", "writer_of"]
+__all__ = ["journals_of", "make_run_folder", "new_journal", "writer_of", "writers_of"]
 
 _METRICS = "metrics"
 _SUFFIX = ".journal"
+_SEGMENT_SUFFIX = ".parquet"
 
 
 def make_run_folder(experiment: str, info: RunInfo) -> str:
@@ -41,3 +42,36 @@ def journals_of(folder: str) -> list[str]:
 def writer_of(journal: str) -> str:
     """Return the name of the writer of a journal; unique within the run."""
     return os.path.basename(journal).removesuffix(_SUFFIX)
+
+
+def writers_of(folder: str) -> dict[str, list[str]]:
+    """Return the paths of each writer's files, oldest writer first: its journal, or its segments.
+
+    While there is a journal it is the truth: segments beside it may be incomplete.
+    """
+    metrics = os.path.join(folder, _METRICS)
+    names = _listed(metrics)
+    # A journal that is sealed while the folder is listed may show neither itself nor its segments.
+    while names != (again := _listed(metrics)):
+        names = again
+    journals = {
+        writer_of(name): [os.path.join(metrics, name)] for name in names if _is_journal(name)
+    }
+    segments: dict[str, list[str]] = {}
+    for name in names:
+        writer, _, number = name.removesuffix(_SEGMENT_SUFFIX).rpartition(".")
+        if name.endswith(_SEGMENT_SUFFIX) and not name.startswith(".") and number.isdecimal():
+            segments.setdefault(writer, []).append(os.path.join(metrics, name))
+    found = segments | journals
+    return {writer: found[writer] for writer in sorted(found)}
+
+
+def _listed(folder: str) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except FileNotFoundError:
+        return []
+
+
+def _is_journal(name: str) -> bool:
+    return name.endswith(_SUFFIX)

@@ -2,85 +2,33 @@
 
 from __future__ import annotations
 
-import array
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar, overload
 
-from runbus._core import MetricReader
-from runbus.errors import MetricNotFound, near_matches
-from runbus.metrics._folder import journals_of
+from runbus._core import (
+    MetricReader,
+    about_segment,
+    is_whole_segment,
+    read_metrics,
+    seal_journal,
+    summarize,
+)
+from runbus.errors import MetricNotFound, RunBusy, near_matches
+from runbus.metrics._folder import journals_of, writers_of
 from runbus.metrics._info import RunInfo
+from runbus.metrics._series import Series, SeriesSummary, Steps, select
+from runbus.metrics._table import MetricTable
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
     from typing import Any
 
-    import numpy as np
-    from numpy.typing import NDArray
+    from runbus._core import SeriesData
+    from runbus.events import MetricBatch
 
-__all__ = ["Series", "SeriesSummary", "StoredRun"]
+__all__ = ["StoredRun"]
 
-
-class SeriesSummary(NamedTuple):
-    """What the points of one series add up to; NaN counts, but is neither smallest nor largest.
-
-    Attributes:
-        points: How many there are.
-        last_step: The step of the last one.
-        last: The value of the last one.
-        min: The smallest value; NaN if there is none.
-        max: The largest value; NaN if there is none.
-    """
-
-    points: int
-    last_step: int
-    last: float
-    min: float
-    max: float
-
-
-class Series:
-    """All points of one metric, in the order in which they were logged.
-
-    Attributes:
-        name: The metric's name.
-        steps: `int64 (n,)`.
-        values: `float64 (n,)`.
-        times: `int64 (n,)`: Unix time in nanoseconds.
-    """
-
-    __slots__ = ("name", "steps", "times", "values")
-
-    def __init__(
-        self,
-        name: str,
-        steps: memoryview[int],
-        values: memoryview[float],
-        times: memoryview[int],
-    ) -> None:
-        self.name = name
-        self.steps = steps
-        self.values = values
-        self.times = times
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def __repr__(self) -> str:
-        return f"<Series {self.name!r} of {len(self)} points>"
-
-    def to_numpy(self) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
-        """Return steps `(n,) int64`, values `(n,) float64`, Unix times in ns `(n,) int64`.
-
-        Raises:
-            ModuleNotFoundError: numpy is not installed.
-        """
-        import numpy as np
-
-        return (
-            np.asarray(self.steps, np.int64),
-            np.asarray(self.values, np.float64),
-            np.asarray(self.times, np.int64),
-        )
+_T = TypeVar("_T")
 
 
 class StoredRun:
@@ -119,85 +67,191 @@ class StoredRun:
         """Return the names of everything logged so far, in the order of their first points."""
         return list(self.summaries())
 
-    def metrics(self, name: str) -> Series:
-        """Return all points of one metric that are committed now.
+    @overload
+    def metrics(self, names: str, *, steps: Steps | None = None) -> Series: ...
+    @overload
+    def metrics(
+        self, names: list[str] | tuple[str, ...] = ..., *, steps: Steps | None = None
+    ) -> MetricTable: ...
+    def metrics(
+        self, names: str | list[str] | tuple[str, ...] = ("*",), *, steps: Steps | None = None
+    ) -> Series | MetricTable:
+        """Return the points that are committed now: of one metric, or of several as a table.
 
         Points of several writers (ranks, restarts) are merged by time.
 
+        Args:
+            names: One name: its `Series`. A list of names and patterns, or one pattern:
+                a `MetricTable`, read when it is first looked at. In a pattern, `*` stands for any
+                characters, slashes too, and `?` for any one. (For a type checker write a pattern
+                in a list: it cannot tell one from a name.)
+            steps: Only points with these steps: a slice or an ascending range, such as
+                `slice(1000, None)` or `range(0, 10_000, 100)`.
+
         Raises:
-            MetricNotFound: The run has logged nothing under that name.
+            MetricNotFound: The run has logged nothing under that one name.
+            ValueError: `steps` does not ascend.
         """
-        parts = []
-        for reader in self._readers():
+        if not isinstance(names, str):
+            return self._table(list(names), steps)
+        for found, data in self._read([names]):
+            if found == names:
+                return Series(names, select(data, steps))
+        if "*" in names or "?" in names:
+            return self._table([names], steps)
+        available = self.metric_names()
+        raise MetricNotFound(names, self.id, near_matches(names, available), tuple(available))
+
+    def _table(self, patterns: list[str], steps: Steps | None) -> MetricTable:
+        def read() -> list[tuple[str, SeriesData]]:
+            return [(name, select(data, steps)) for name, data in self._read(patterns)]
+
+        return MetricTable(read)
+
+    def _read(self, patterns: list[str]) -> list[tuple[str, SeriesData]]:
+        return self._with_files(lambda writers: read_metrics(list(writers.values()), patterns))
+
+    def _with_files(self, read: Callable[[dict[str, list[str]]], _T]) -> _T:
+        """Return `read(files)`; a journal that was sealed meanwhile is looked for once more."""
+        while True:
+            writers = writers_of(self.folder)
             try:
-                steps, values, times = reader.series(name)
-            except KeyError:
+                return read(writers)
+            except FileNotFoundError:
+                if writers == writers_of(self.folder):
+                    raise
+
+    def seal(self) -> list[str]:
+        """Turn the journals that nobody writes any more into segments: Parquet files.
+
+        They take a fifth of the space, and DuckDB, polars, pandas and pyarrow read them as they
+        lie. A journal is removed when its segments are on the disk; a call that is cut short,
+        by whatever, does no harm. Segments stay what they are: a second call does nothing.
+
+        Returns:
+            The paths of the new segments.
+
+        Raises:
+            RunBusy: A process has one of the journals open for writing; nothing was done.
+            OSError: The disk is full or failing. What was sealed by then is sealed.
+        """
+        if self.is_being_written():
+            raise RunBusy(self.id)
+        sealed = []
+        for journal in journals_of(self.folder):
+            try:
+                sealed += seal_journal(journal)
+            except FileNotFoundError:
+                continue  # another process sealed it meanwhile
+            except BlockingIOError as error:
+                raise RunBusy(self.id) from error
+        return sealed
+
+    async def follow(self, *, poll_s: float = 0.05) -> AsyncIterator[MetricBatch]:
+        """Yield what the run has logged, then what it logs, until nobody writes to it any more.
+
+        Waits for the first writer. Every point comes once, those of a writer in their order; a
+        journal that is sealed meanwhile is read to its end. May be cancelled while it waits.
+
+        Args:
+            poll_s: Seconds between two looks when there is nothing new.
+        """
+        import anyio
+
+        from runbus.metrics._tail import RunTail
+
+        tail = RunTail(self.id, self.folder)
+        while True:
+            # Asked before the look: what was logged before the end is found by it.
+            is_live = self.is_being_written()
+            is_news = False
+            for batch in tail.poll():
+                is_news = True
+                yield batch
+            if is_news:
                 continue
-            parts.append((memoryview(steps), memoryview(values), memoryview(times)))
-        if not parts:
-            available = self.metric_names()
-            raise MetricNotFound(name, self.id, near_matches(name, available), tuple(available))
-        if len(parts) == 1:
-            ((steps_view, values_view, times_view),) = parts
-            return Series(name, steps_view.cast("q"), values_view.cast("d"), times_view.cast("q"))
-        return _merged(name, parts)
+            if tail.look() and not is_live:
+                return
+            await anyio.sleep(poll_s)
 
     def summaries(self) -> dict[str, SeriesSummary]:
-        """Return a summary of each metric, in the order of their first points."""
-        merged: dict[str, SeriesSummary] = {}
-        for reader in self._readers():
-            for name, fields in reader.summary().items():
-                summary = SeriesSummary(*fields)
-                merged[name] = _add(merged[name], summary) if name in merged else summary
-        return merged
+        """Return a summary of each metric, in the order of their first points.
+
+        Points of several writers add up; the first and the last are those in time.
+        """
+        found = self._with_files(lambda writers: summarize(list(writers.values())))
+        return {name: SeriesSummary(*fields) for name, fields in found}
 
     def is_being_written(self) -> bool:
         """Whether a process has one of the run's journals open for writing."""
-        return any(reader.is_live for reader in self._readers())
+        return any(
+            writer.is_live
+            for writer in self._writers().values()
+            if isinstance(writer, MetricReader)
+        )
 
     def end_states(self) -> list[int | None]:
         """Return how each writer ended: its code, or None if it has not, or died."""
-        return [reader.end_state for reader in self._readers()]
+        return [writer.end_state for writer in self._writers().values()]
 
     def damage(self) -> dict[str, list[tuple[int, int]]]:
-        """Return the damaged stretches as (offset, bytes) by journal; empty if all is well."""
-        found = {}
-        for path in journals_of(self.folder):
-            reader = MetricReader(path)
-            reader.summary()
-            if reader.damage:
-                found[os.path.basename(path)] = reader.damage
-        return found
+        """Return the damaged stretches as (offset, bytes) by file; empty if all is well.
 
-    def _readers(self) -> list[MetricReader]:
-        return [MetricReader(path) for path in journals_of(self.folder)]
+        Those of a journal that became segments are told as they were. A segment is damaged as a
+        whole: what can be read of it is returned, but need not be what was logged. One that is
+        missing is a stretch of no bytes.
+        """
+        return self._with_files(
+            lambda writers: {
+                name: damage
+                for writer, paths in writers.items()
+                for name, damage in _damage(writer, paths)
+                if damage
+            }
+        )
 
-
-def _merged(name: str, parts: list[tuple[memoryview, memoryview, memoryview]]) -> Series:
-    points = sorted(
-        (
-            (time_ns, step, value)
-            for steps, values, times in parts
-            for time_ns, step, value in zip(
-                times.cast("q"), steps.cast("q"), values.cast("d"), strict=True
-            )
-        ),
-        key=lambda point: point[0],
-    )
-    return Series(
-        name,
-        memoryview(array.array("q", [point[1] for point in points])),
-        memoryview(array.array("d", [point[2] for point in points])),
-        memoryview(array.array("q", [point[0] for point in points])),
-    )
+    def _writers(self) -> dict[str, MetricReader | SegmentInfo]:
+        """Return what knows how each writer fared: its journal, or what its segment says of it."""
+        return self._with_files(
+            lambda writers: {
+                name: MetricReader(paths[0])
+                if paths[0].endswith(".journal")
+                else SegmentInfo(*about_segment(paths[0]))
+                for name, paths in writers.items()
+            }
+        )
 
 
-def _add(a: SeriesSummary, b: SeriesSummary) -> SeriesSummary:
-    """Add a later writer's summary to an earlier one's."""
-    return SeriesSummary(
-        a.points + b.points,
-        b.last_step,
-        b.last,
-        b.min if not a.min <= b.min else a.min,
-        b.max if not a.max >= b.max else a.max,
-    )
+def _damage(writer: str, paths: list[str]) -> Iterator[tuple[str, list[tuple[int, int]]]]:
+    if paths[0].endswith(".journal"):
+        reader = MetricReader(paths[0])
+        reader.summary()
+        yield f"{writer}.journal", reader.damage
+        return
+    expected = 1
+    for path in paths:
+        try:
+            about = SegmentInfo(*about_segment(path))
+            is_whole = is_whole_segment(path)
+        except ValueError:
+            is_whole = False
+        else:
+            expected = about.segments
+            yield f"{writer}.journal", about.damage
+        if not is_whole:
+            yield os.path.basename(path), [(0, os.path.getsize(path))]
+    there = set(map(os.path.basename, paths))
+    for number in range(expected):
+        name = f"{writer}.{number}.parquet"
+        if name not in there:
+            yield name, [(0, 0)]
+
+
+class SegmentInfo(NamedTuple):
+    """What a segment tells of the journal that it was made from."""
+
+    end_state: int | None
+    writer_pid: int
+    created_ns: int
+    damage: list[tuple[int, int]]
+    segments: int

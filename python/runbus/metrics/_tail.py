@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runbus._core import MetricReader
+from runbus._core import MetricReader, read_metrics
 from runbus.events import MetricBatch
-from runbus.metrics._folder import journals_of, writer_of
+from runbus.metrics._folder import writers_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,6 +16,9 @@ __all__ = ["RunTail"]
 
 class RunTail:
     """Turns what is new in a run's journals into batches for the bus.
+
+    A journal that is sealed while it is followed is read to its end all the same; the points of one
+    that was sealed before come first, metric by metric.
 
     Args:
         run_id: The run.
@@ -29,25 +32,46 @@ class RunTail:
         self._run_id = run_id
         self._folder = folder
         self._readers: dict[str, MetricReader] = {}
+        self._sealed: set[str] = set()
         self.has_begun = False
 
     def look(self) -> bool:
         """Look whether a process has begun to log, and remember it."""
-        self.has_begun = self.has_begun or bool(journals_of(self._folder))
+        self.has_begun = self.has_begun or bool(writers_of(self._folder))
         return self.has_begun
 
     def poll(self, max_points: int = 65_536) -> Iterator[MetricBatch]:
-        """Yield a batch per journal that has something new, of at most `max_points` points each."""
-        for path in journals_of(self._folder):
-            reader = self._readers.get(path)
-            if reader is None:
-                reader = self._readers[path] = MetricReader(path)
+        """Yield batches of at most `max_points` points: one per journal that has something new."""
+        for writer, paths in writers_of(self._folder).items():
+            if writer in self._readers or writer in self._sealed:
+                continue
+            try:
+                if paths[0].endswith(".journal"):
+                    self._readers[writer] = MetricReader(paths[0])
+                    continue
+                series = read_metrics([paths])
+            except FileNotFoundError:
+                continue  # it was sealed just now: the next poll finds its segments
+            self._sealed.add(writer)
+            for name, data in series:
+                for start in range(0, len(data), max_points):
+                    part = slice(start, start + max_points)
+                    yield MetricBatch(
+                        run_id=self._run_id,
+                        writer=writer,
+                        names=(name,),
+                        series=bytes(4 * len(data.steps[part])),
+                        steps=data.steps[part].tobytes(),
+                        times=data.times[part].tobytes(),
+                        values=data.values[part].tobytes(),
+                    )
+        for writer, reader in self._readers.items():
             columns = reader.poll(max_points)
             if columns is None:
                 continue
             yield MetricBatch(
                 run_id=self._run_id,
-                writer=writer_of(path),
+                writer=writer,
                 names=tuple(columns.names),
                 series=columns.series,
                 steps=columns.steps,

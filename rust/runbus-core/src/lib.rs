@@ -1,6 +1,13 @@
-//! The metrics journal of runbus: framed, checksummed, append-only, memory-mapped. No Python here.
+//! The metrics of runbus: written to a journal, sealed into segments, read back. No Python here.
 //!
 //! `docs/reference/journal-format.md` specifies the bytes; [`journal`] writes and reads them.
 
+pub mod aggregate;
+pub mod archive;
 pub mod clock;
+pub mod downsample;
+pub mod frame;
 pub mod journal;
+mod memory;
+pub mod segment;
+pub mod series;

@@ -1,6 +1,9 @@
 //! The Python face of runbus-core: conversions, the release of the GIL and the error map.
 use pyo3::prelude::*;
 
+mod archive;
+mod arrow;
+mod columns;
 mod convert;
 mod errors;
 mod gil;
@@ -11,6 +14,12 @@ mod writer;
 /// The compiled core of runbus.
 #[pymodule]
 mod _core {
+    #[pymodule_export]
+    use crate::archive::{about_segment, is_whole_segment, read_metrics, seal_journal, summarize};
+    #[pymodule_export]
+    use crate::arrow::arrow_stream;
+    #[pymodule_export]
+    use crate::columns::PySeriesData;
     #[pymodule_export]
     use crate::reader::{Columns, JournalReader, MetricReader};
     #[pymodule_export]

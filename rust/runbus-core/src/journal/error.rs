@@ -36,6 +36,14 @@ pub enum Error {
         /// "a metrics" or "an event".
         wanted: &'static str,
     },
+    /// A file that should be a segment cannot be read as one.
+    #[error("{}: not a readable segment: {reason}", path.display())]
+    BadSegment {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The writer was closed before.
     #[error("the journal is closed")]
     Closed,
@@ -74,7 +82,7 @@ pub enum Error {
 }
 
 impl Error {
-    pub(super) fn io(path: &Path, source: io::Error) -> Self {
+    pub(crate) fn io(path: &Path, source: io::Error) -> Self {
         Self::Io {
             path: path.to_owned(),
             source,

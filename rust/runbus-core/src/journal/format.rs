@@ -33,6 +33,7 @@ pub enum Kind {
 }
 
 impl Kind {
+    #[inline]
     fn from_u8(byte: u8) -> Option<Self> {
         Some(match byte {
             1 => Self::Schema,
@@ -54,6 +55,7 @@ pub(super) struct Head {
 
 impl Head {
     /// What a commit word announces; `None` when it announces nothing this version writes.
+    #[inline]
     pub(super) fn of(commit_word: u64) -> Option<Self> {
         let [kind, a, b, c, ..] = commit_word.to_le_bytes();
         let payload_words = u32::from_le_bytes([a, b, c, 0]) as usize;
@@ -97,6 +99,7 @@ pub(super) fn words_for(bytes: usize) -> usize {
 }
 
 /// The `index`-th word of `bytes`; zero beyond its end.
+#[inline]
 pub(super) fn word_at(bytes: &[u8], index: usize) -> u64 {
     bytes
         .get(index * WORD..)

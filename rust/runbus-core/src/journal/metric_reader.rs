@@ -73,7 +73,7 @@ impl SeriesSummary {
 
 /// Names and schemas, as far as they are known.
 #[derive(Default)]
-struct Table {
+pub(super) struct Table {
     names: Vec<Box<str>>,
     indices: HashMap<Box<str>, u32>,
     /// For each schema id the indices of its names.
@@ -111,17 +111,28 @@ impl Table {
         index
     }
 
+    pub(super) fn count(&self) -> usize {
+        self.names.len()
+    }
+
+    /// The names of a schema that is known.
+    pub(super) fn names_of(&self, id: u32) -> impl Iterator<Item = &str> {
+        let columns = self.columns(id).unwrap_or_default();
+        columns.iter().map(|index| &*self.names[*index as usize])
+    }
+
     fn columns(&self, id: u32) -> Option<&[u32]> {
         self.schemas.get(id as usize)?.as_deref()
     }
 }
 
 /// A row whose schema is known.
-struct Row<'a> {
-    columns: &'a [u32],
-    step: &'a [u8],
-    time: &'a [u8],
-    values: &'a [[u8; WORD]],
+pub(super) struct Row<'a> {
+    pub(super) schema: u32,
+    pub(super) columns: &'a [u32],
+    pub(super) step: &'a [u8],
+    pub(super) time: &'a [u8],
+    pub(super) values: &'a [[u8; WORD]],
 }
 
 enum Parsed<'a> {
@@ -148,6 +159,7 @@ fn parse_row<'a>(table: &'a Table, payload: &'a [u8]) -> Parsed<'a> {
         return Parsed::Wrong;
     }
     Parsed::Row(Row {
+        schema: id,
         columns,
         step: &fixed[WORD..2 * WORD],
         time: &fixed[2 * WORD..],
@@ -262,8 +274,15 @@ impl MetricReader {
         Ok(named.filter(|(_, summary)| summary.count > 0).collect())
     }
 
+    pub(super) fn file_bytes(&self) -> Result<u64, Error> {
+        let metadata = self.source.scanner.file().metadata();
+        metadata
+            .map(|metadata| metadata.len())
+            .map_err(|error| self.source.io(error))
+    }
+
     /// Visit every row of the file; `visit` gets what `start` made.
-    fn scan_all<T>(
+    pub(super) fn scan_all<T>(
         &mut self,
         start: impl Fn() -> T,
         visit: impl Fn(&mut T, &Table, &Row<'_>),

@@ -1,9 +1,11 @@
 //! One file format for metrics and events, one writer a file, any number of followers.
 
+mod aggregates;
 mod appender;
 mod blobs;
 mod error;
 mod format;
+mod frames;
 mod header;
 mod mapping;
 mod metric_reader;

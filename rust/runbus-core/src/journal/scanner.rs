@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::fd::AsRawFd;
 
 use super::format::{
     END_WORDS, HEADER_BYTES, Head, Kind, ROW_WORDS, WORD, WORD_BYTES, word_at, words_for,
@@ -104,7 +104,27 @@ impl Scanner {
     }
 
     /// The next whole record, or `None` at the end.
+    #[inline]
     pub(super) fn next(&mut self, mode: Mode) -> io::Result<Option<Record<'_>>> {
+        match self.whole_in_window(self.cursor) {
+            Some(head) => Ok(Some(self.take(self.cursor, head))),
+            None => self.find(mode),
+        }
+    }
+
+    /// The head of the record at `offset`, if the window happens to hold all of it: the usual case.
+    #[inline]
+    fn whole_in_window(&self, offset: u64) -> Option<Head> {
+        let index = usize::try_from(offset.checked_sub(self.start)?).ok()?;
+        let (word, rest) = self.window.get(index..)?.split_first_chunk::<WORD>()?;
+        let commit_word = u64::from_le_bytes(*word);
+        let head = Head::of(commit_word)?;
+        let payload = rest.get(..head.payload_words * WORD)?;
+        (head.commit_word(offset, payload) == commit_word).then_some(head)
+    }
+
+    /// What [`Scanner::next`] does where more must be read, or nothing whole stands.
+    fn find(&mut self, mode: Mode) -> io::Result<Option<Record<'_>>> {
         loop {
             let offset = self.cursor;
             let available = self.fill(offset, WORD)?;
@@ -138,6 +158,7 @@ impl Scanner {
     }
 
     /// Step over the record at `offset`, which the window holds.
+    #[inline]
     fn take(&mut self, offset: u64, head: Head) -> Record<'_> {
         self.cursor = offset + head.record_bytes();
         let payload = &self.window_from(offset)[WORD..][..head.payload_words * WORD];
@@ -259,33 +280,49 @@ impl Scanner {
         self.start = offset;
         let wanted = needed.max(self.window.len() + self.read_bytes);
         self.read_bytes = (self.read_bytes * 4).min(LARGEST_READ);
+        self.window
+            .reserve(wanted.saturating_sub(self.window.len()));
         while self.window.len() < needed {
-            let filled = self.window.len();
-            self.window.resize(wanted, 0);
-            let count = match self
-                .file
-                .read_at(&mut self.window[filled..], offset + filled as u64)
-            {
-                Ok(count) => count,
-                Err(error) => {
-                    self.window.truncate(filled);
-                    if error.kind() == io::ErrorKind::Interrupted {
-                        continue;
-                    }
-                    return Err(error);
-                }
-            };
-            self.window.truncate(filled + count);
-            if count == 0 {
-                break;
+            match self.read_into_window(offset, wanted) {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(self.window.len())
+    }
+
+    /// Add to the window what one read gives, up to `wanted` bytes of window; returns how many.
+    ///
+    /// `FileExt::read_at` wants room full of zeros, which takes as long as the reading itself.
+    fn read_into_window(&mut self, offset: u64, wanted: usize) -> io::Result<usize> {
+        let filled = self.window.len();
+        let position = libc::off_t::try_from(offset + filled as u64)
+            .map_err(|_| io::Error::from_raw_os_error(libc::EFBIG))?;
+        let spare = self.window.spare_capacity_mut();
+        let room = spare.len().min(wanted - filled);
+        // SAFETY: the descriptor is open, and the kernel writes at most `room` bytes to the spare
+        // capacity.
+        let count = unsafe {
+            libc::pread(
+                self.file.as_raw_fd(),
+                spare.as_mut_ptr().cast(),
+                room,
+                position,
+            )
+        };
+        let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+        // SAFETY: so many bytes more were written by the kernel.
+        unsafe { self.window.set_len(filled + count) };
+        Ok(count)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::FileExt;
+
     use super::*;
     use crate::journal::mapping::bytes_of;
 

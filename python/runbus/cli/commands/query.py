@@ -1,0 +1,38 @@
+"""`runbus query`."""
+
+from __future__ import annotations
+
+import click
+
+from runbus.cli._printer import format_number, print_json, print_table
+
+__all__ = ["command"]
+
+
+@click.command("query")
+@click.argument("sql")
+@click.option("--project", help="Ask only the runs of this project.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list of objects.")
+def command(sql: str, project: str | None, as_json: bool) -> None:
+    """Ask all runs a question in SQL.
+
+    SQL is one statement for DuckDB. There are two tables: runs (id, name, project, state, created,
+    config, folder), and metrics (run, name, step, time, value) with a row for each point.
+
+    runbus query "SELECT run, min(value) FROM metrics WHERE name = 'loss' GROUP BY run"
+    """
+    from runbus.experiment import query
+
+    columns, rows = query(sql, project=project)
+    if as_json:
+        print_json([dict(zip(columns, map(_plain, row), strict=True)) for row in rows])
+        return
+    print_table(columns, [[_text(value) for value in row] for row in rows])
+
+
+def _plain(value: object) -> object:
+    return value if isinstance(value, int | float | str | None) else str(value)
+
+
+def _text(value: object) -> str:
+    return format_number(value) if isinstance(value, float) else str(value)

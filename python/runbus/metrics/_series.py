@@ -1,0 +1,167 @@
+"""The points of one metric."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from runbus.metrics._frames import Frame
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from runbus._core import SeriesData
+
+__all__ = ["DownsampleMethod", "Series", "SeriesSummary", "Steps", "select"]
+
+DownsampleMethod = Literal["m4", "minmax", "lttb"]
+Steps = slice | range
+
+
+class SeriesSummary(NamedTuple):
+    """What the points of one series add up to.
+
+    NaN counts as a point, and may be the first or last one, but has no part in the rest. The
+    infinities take part in the extremes and quantiles, not in mean and standard deviation. What has
+    no number to be made of is NaN, and its step 0.
+
+    Attributes:
+        points: How many there are.
+        last_step: The step of the last one.
+        last: The value of the last one.
+        min: The smallest value.
+        max: The largest value.
+        first: The value of the first point.
+        mean: The mean.
+        std: The standard deviation, as of a whole population.
+        p50: The median. Exact up to 128 points, then off by at most 0.4 % of itself; so are the
+            other quantiles.
+        p95: The value that 95 % of all do not exceed.
+        p99: The value that 99 % of all do not exceed.
+        min_step: The step at which the smallest value was first logged.
+        max_step: The step at which the largest value was first logged.
+    """
+
+    points: int
+    last_step: int
+    last: float
+    min: float
+    max: float
+    first: float
+    mean: float
+    std: float
+    p50: float
+    p95: float
+    p99: float
+    min_step: int
+    max_step: int
+
+
+class Series(Frame):
+    """All points of one metric, in the order in which they were logged.
+
+    The columns are read-only and shared: slices, arrays and data frames made of them copy nothing.
+
+    Attributes:
+        name: The metric's name.
+        steps: `int64 (n,)`.
+        values: `float64 (n,)`.
+        times: `int64 (n,)`: Unix time in nanoseconds.
+    """
+
+    __slots__ = ("_data", "name", "steps", "times", "values")
+
+    def __init__(self, name: str, data: SeriesData) -> None:
+        self.name = name
+        self._data = data
+        self.steps: memoryview[int] = data.steps
+        self.values: memoryview[float] = data.values
+        self.times: memoryview[int] = data.times
+
+    def _parts(self) -> list[tuple[str, SeriesData]]:
+        return [(self.name, self._data)]
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __repr__(self) -> str:
+        return f"<Series {self.name!r} of {len(self)} points>"
+
+    def to_numpy(self) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
+        """Return steps `(n,) int64`, values `(n,) float64`, Unix times in ns `(n,) int64`.
+
+        The arrays are read-only views of the series; `.copy()` makes one that can be changed.
+
+        Raises:
+            ModuleNotFoundError: numpy is not installed.
+        """
+        import numpy as np
+
+        return (
+            np.asarray(self.steps, np.int64),
+            np.asarray(self.values, np.float64),
+            np.asarray(self.times, np.int64),
+        )
+
+    def downsample(self, n: int, method: DownsampleMethod = "m4") -> Series:
+        """Return at most `n` of the points, which draw nearly the same picture.
+
+        The series is cut into buckets of equally many points, in the order of logging. NaN is
+        neither smallest nor largest, infinities are.
+
+        Args:
+            n: How many points, at least 4 for m4, 2 for minmax, 3 for lttb.
+            method: "m4" keeps the first, last, smallest and largest value of each bucket: a line
+                drawn `n / 4` pixels wide looks as if all were there. "minmax" keeps the smallest
+                and the largest. "lttb" looks smoothest, but is the one that may lose a spike.
+
+        Raises:
+            ValueError: `n` is too small, or there is no such method.
+        """
+        return Series(self.name, self._data.downsample(n, method))
+
+    def smooth(self, alpha: float) -> Series:
+        """Return the series with its values averaged exponentially, as charts show them.
+
+        The average is corrected for its start (as Adam does it): the first value is the first
+        value, not a share of it. Points that are not finite stay, and do not touch the others.
+
+        Args:
+            alpha: The weight of the newest value: above 0, and 1 changes nothing. TensorBoard's
+                slider of 0.9 is an alpha of 0.1.
+
+        Raises:
+            ValueError: `alpha` is not above 0 and at most 1.
+        """
+        return Series(self.name, self._data.smooth(alpha))
+
+    def windows(self, seconds: float) -> list[tuple[int, SeriesSummary]]:
+        """Return what the points of each span of time amount to, oldest first; no empty ones.
+
+        Args:
+            seconds: The length of a span.
+
+        Returns:
+            For each span its start, Unix time in nanoseconds, a multiple of its length; and its
+            summary.
+
+        Raises:
+            ValueError: `seconds` is less than a nanosecond.
+        """
+        spans = self._data.windows(round(seconds * 1e9))
+        return [(start, SeriesSummary(*fields)) for start, fields in spans]
+
+
+def select(data: SeriesData, steps: Steps | None) -> SeriesData:
+    """Return the points whose steps lie in a slice or range of steps."""
+    if steps is None:
+        return data
+    first, end, stride = steps.start, steps.stop, steps.step
+    stride = 1 if stride is None else stride
+    if stride < 1:
+        raise ValueError(f"steps must ascend: {steps!r}")
+    if first is None:
+        if stride != 1:
+            raise ValueError(f"steps that are not next to each other need a first one: {steps!r}")
+        first = -(2**63)
+    return data.select(max(first, -(2**63)), end, stride)

@@ -1,0 +1,109 @@
+//! What points amount to, by series and by time window. Aggregates of parts merge into one of all.
+
+mod moments;
+mod sketch;
+mod windows;
+
+pub use moments::Moments;
+pub use sketch::Sketch;
+pub use windows::{Window, windows};
+
+use crate::series::SeriesData;
+
+/// One point that an aggregate remembers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Point {
+    /// Its step.
+    pub step: i64,
+    /// Its time, unix nanoseconds.
+    pub time: i64,
+    /// Its value.
+    pub value: f64,
+}
+
+/// What points amount to.
+///
+/// NaN counts as a point, and may be the first or last one, but has no part in the rest. The
+/// infinities take part in the extremes and the quantiles, not in mean and variance.
+#[derive(Clone, Debug, Default)]
+pub struct Aggregate {
+    /// How many points.
+    pub count: u64,
+    /// The first one; of several writers' the earliest.
+    pub first: Option<Point>,
+    /// The last one; of several writers' the latest.
+    pub last: Option<Point>,
+    /// The first of the least values.
+    pub min: Option<Point>,
+    /// The first of the greatest values.
+    pub max: Option<Point>,
+    /// Of the finite values.
+    pub moments: Moments,
+    /// Of the values.
+    pub sketch: Sketch,
+}
+
+impl Aggregate {
+    /// The aggregate of a series.
+    #[must_use]
+    pub fn of(data: &SeriesData) -> Self {
+        let mut aggregate = Self::default();
+        let points = data.steps.iter().zip(&*data.times).zip(&*data.values);
+        for ((&step, &time), &value) in points {
+            aggregate.add(Point { step, time, value });
+        }
+        aggregate
+    }
+
+    /// Add the next point of a writer.
+    #[inline]
+    pub fn add(&mut self, point: Point) {
+        self.count += 1;
+        self.first.get_or_insert(point);
+        self.last = Some(point);
+        if point.value.is_nan() {
+            return;
+        }
+        if self.min.is_none_or(|min| point.value < min.value) {
+            self.min = Some(point);
+        }
+        if self.max.is_none_or(|max| point.value > max.value) {
+            self.max = Some(point);
+        }
+        if point.value.is_finite() {
+            self.moments.add(point.value);
+        }
+        self.sketch.add(point.value);
+    }
+
+    /// Add what another writer's points amount to.
+    pub fn merge(&mut self, other: &Self) {
+        self.count += other.count;
+        self.first = chosen(self.first, other.first, |a, b| b.time < a.time);
+        self.last = chosen(self.last, other.last, |a, b| b.time >= a.time);
+        self.min = chosen(self.min, other.min, |a, b| b.value < a.value);
+        self.max = chosen(self.max, other.max, |a, b| b.value > a.value);
+        self.moments.merge(&other.moments);
+        self.sketch.merge(&other.sketch);
+    }
+
+    /// The quantile `q`, 0 to 1, within [`Sketch::RELATIVE_ERROR`]; NaN if there is no number.
+    #[must_use]
+    pub fn quantile(&self, q: f64) -> f64 {
+        match (self.min, self.max) {
+            (Some(min), Some(max)) => self.sketch.quantile(q).clamp(min.value, max.value),
+            _ => f64::NAN,
+        }
+    }
+}
+
+fn chosen(
+    a: Option<Point>,
+    b: Option<Point>,
+    is_second: impl Fn(&Point, &Point) -> bool,
+) -> Option<Point> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(if is_second(&a, &b) { b } else { a }),
+        (a, b) => a.or(b),
+    }
+}

@@ -1,0 +1,219 @@
+//! The files of one run, read as one.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use crate::aggregate::Aggregate;
+use crate::frame::Frames;
+use crate::journal::{Error, MetricReader};
+use crate::segment::{Content, SUFFIX, Segment};
+use crate::series::SeriesData;
+
+/// Which series are wanted.
+#[derive(Clone, Debug)]
+pub enum Wanted {
+    /// All.
+    All,
+    /// Those of these names; `*` in a name stands for any characters, `?` for any one.
+    Matching(Vec<String>),
+}
+
+impl Wanted {
+    /// Whether the series of this name is wanted.
+    #[must_use]
+    pub fn holds(&self, name: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Matching(patterns) => patterns
+                .iter()
+                .any(|pattern| pattern == name || matches(pattern.as_bytes(), name.as_bytes())),
+        }
+    }
+}
+
+/// Whether a pattern describes a name; linear, as only the last `*` is ever tried again.
+fn matches(pattern: &[u8], name: &[u8]) -> bool {
+    let (mut at, mut place) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while place < name.len() {
+        match pattern.get(at) {
+            Some(b'*') => {
+                star = Some((at, place));
+                at += 1;
+            }
+            Some(b'?') => {
+                at += 1;
+                place = character_end(name, place);
+            }
+            Some(byte) if *byte == name[place] => {
+                at += 1;
+                place += 1;
+            }
+            _ => match star {
+                Some((back, from)) => {
+                    star = Some((back, from + 1));
+                    (at, place) = (back + 1, from + 1);
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[at..].iter().all(|byte| *byte == b'*')
+}
+
+/// The end of the character of UTF-8 that starts at `place`.
+fn character_end(name: &[u8], place: usize) -> usize {
+    let rest = name[place + 1..].iter();
+    place + 1 + rest.take_while(|byte| **byte & 0xC0 == 0x80).count()
+}
+
+/// The points of the series that are wanted, in the order of their first points in the files.
+///
+/// Each group of files, a journal or the segments it became, holds what one writer wrote; points of several writers are merged by time.
+///
+/// # Errors
+/// When a file cannot be read, or is neither a journal nor a segment.
+pub fn read(
+    writers: &[Vec<PathBuf>],
+    wanted: &Wanted,
+) -> Result<Vec<(Box<str>, SeriesData)>, Error> {
+    let mut found: Vec<(Box<str>, Vec<SeriesData>)> = Vec::new();
+    let mut places = HashMap::<Box<str>, usize>::new();
+    for series in each_writer(writers, wanted)? {
+        for (name, data) in series {
+            let place = *places.entry(name.clone()).or_insert_with(|| {
+                found.push((name, Vec::new()));
+                found.len() - 1
+            });
+            found[place].1.push(data);
+        }
+    }
+    let merged = found
+        .into_iter()
+        .map(|(name, parts)| (name, SeriesData::merged(&parts)));
+    Ok(merged.collect())
+}
+
+type Named = Vec<(Box<str>, SeriesData)>;
+
+/// What each writer wrote; as many at once as there are cores.
+fn each_writer(writers: &[Vec<PathBuf>], wanted: &Wanted) -> Result<Vec<Named>, Error> {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let mut found = Vec::with_capacity(writers.len());
+    for group in writers.chunks(cores) {
+        if let [only] = group {
+            found.push(of_writer(only, wanted)?);
+            continue;
+        }
+        let results: Vec<_> = thread::scope(|scope| {
+            let spawned: Vec<_> = group
+                .iter()
+                .map(|paths| scope.spawn(|| of_writer(paths, wanted)))
+                .collect();
+            spawned
+                .into_iter()
+                .map(thread::ScopedJoinHandle::join)
+                .collect()
+        });
+        for result in results {
+            match result {
+                Ok(series) => found.push(series?),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// What each series amounts to, in the order of [`read`].
+///
+/// # Errors
+/// As [`read`].
+pub fn aggregates(writers: &[Vec<PathBuf>]) -> Result<Vec<(Box<str>, Aggregate)>, Error> {
+    let mut found: Vec<(Box<str>, Aggregate)> = Vec::new();
+    let mut places = HashMap::<Box<str>, usize>::new();
+    for paths in writers {
+        for (name, aggregate) in aggregates_of_writer(paths)? {
+            if let Some(place) = places.get(&name) {
+                found[*place].1.merge(&aggregate);
+                continue;
+            }
+            places.insert(name.clone(), found.len());
+            found.push((name, aggregate));
+        }
+    }
+    Ok(found)
+}
+
+fn aggregates_of_writer(paths: &[PathBuf]) -> Result<Vec<(Box<str>, Aggregate)>, Error> {
+    if let [journal] = paths
+        && !is_segment(journal)
+    {
+        let mut reader = MetricReader::open(journal)?;
+        let found = reader.aggregates()?.into_iter();
+        return Ok(found
+            .map(|(name, aggregate)| (name.into(), aggregate))
+            .collect());
+    }
+    let series = of_writer(paths, &Wanted::All)?.into_iter();
+    Ok(series
+        .map(|(name, data)| (name, Aggregate::of(&data)))
+        .collect())
+}
+
+fn of_writer(paths: &[PathBuf], wanted: &Wanted) -> Result<Named, Error> {
+    let is_wanted = |name: &str| wanted.holds(name);
+    let mut frames = Frames::default();
+    for path in paths {
+        if !is_segment(path) {
+            frames = MetricReader::open(path)?.frames(&is_wanted, false)?;
+            continue;
+        }
+        match Segment::open(path)?.content(&is_wanted)? {
+            Content::Long(long) => frames.long = long,
+            Content::Wide(wide) => frames.wide.push(wide),
+        }
+    }
+    Ok(SeriesData::of_frames(frames))
+}
+
+fn is_segment(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default();
+    name.as_encoded_bytes().ends_with(SUFFIX.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_as_a_shell_would_but_across_slashes() {
+        let cases = [
+            ("*", "", true),
+            ("train/*", "train/loss/0", true),
+            ("train/*", "train", false),
+            ("*/norm", "layer/0/norm", true),
+            ("*/norm", "layer/norm/x", false),
+            ("l?ss", "loss", true),
+            ("l?ss", "löss", true),
+            ("l?ss", "lss", false),
+            ("a*b*c", "aXbXbXc", true),
+            ("a*b*c", "aXbXbX", false),
+            ("", "", true),
+            ("", "x", false),
+        ];
+        for (pattern, name, expected) in cases {
+            assert_eq!(
+                matches(pattern.as_bytes(), name.as_bytes()),
+                expected,
+                "{pattern} {name}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_name_that_looks_like_a_pattern_matches_itself() {
+        assert!(Wanted::Matching(vec!["a*".into()]).holds("a*"));
+    }
+}

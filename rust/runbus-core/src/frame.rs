@@ -1,0 +1,222 @@
+//! What one writer wrote, column by column.
+
+use std::ops::{Deref, Range};
+use std::sync::Arc;
+
+use crate::memory::Big;
+
+/// A stretch of numbers that nobody changes, cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Shared<T> {
+    all: Arc<Vec<T>>,
+    range: Range<usize>,
+}
+
+impl<T> Shared<T> {
+    /// A stretch of numbers that others share.
+    ///
+    /// # Panics
+    /// When the range lies outside.
+    #[must_use]
+    pub fn part(all: &Arc<Vec<T>>, range: Range<usize>) -> Self {
+        assert!(range.start <= range.end && range.end <= all.len());
+        Self {
+            all: Arc::clone(all),
+            range,
+        }
+    }
+}
+
+impl<T> From<Vec<T>> for Shared<T> {
+    fn from(all: Vec<T>) -> Self {
+        let range = 0..all.len();
+        Self {
+            all: Arc::new(all),
+            range,
+        }
+    }
+}
+
+impl<T> FromIterator<T> for Shared<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(items: I) -> Self {
+        items.into_iter().collect::<Vec<T>>().into()
+    }
+}
+
+impl<T> Deref for Shared<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &self.all[self.range.clone()]
+    }
+}
+
+/// Everything one writer wrote.
+#[derive(Clone, Debug, Default)]
+pub struct Frames {
+    /// The rows of one value.
+    pub long: Long,
+    /// The other rows, a frame for each set of names.
+    pub wide: Vec<Wide>,
+}
+
+/// Rows of one value each: the points of each name stand together, in the order of commitment.
+#[derive(Clone, Debug, Default)]
+pub struct Long {
+    /// The names, in the order of their first points.
+    pub names: Vec<Box<str>>,
+    /// For each name where its points end; they start where those of the name before end.
+    pub ends: Vec<usize>,
+    /// For each point how many rows its writer had committed before; `None` if nobody asked and
+    /// there is no frame besides, or there is one name and its points are all rows.
+    pub order: Option<Vec<u64>>,
+    /// For each point its step.
+    pub steps: Vec<i64>,
+    /// For each point its time, unix nanoseconds.
+    pub times: Vec<i64>,
+    /// For each point its value, bit for bit.
+    pub values: Vec<f64>,
+}
+
+/// The rows under one set of names, in the order in which they were committed.
+#[derive(Clone, Debug, Default)]
+pub struct Wide {
+    /// The names of the columns of `values`.
+    pub names: Vec<Box<str>>,
+    /// For each row how many rows its writer had committed before.
+    pub order: Vec<u64>,
+    /// For each row its step.
+    pub steps: Vec<i64>,
+    /// For each row its time, unix nanoseconds.
+    pub times: Vec<i64>,
+    /// For each name the values, one a row, bit for bit.
+    pub values: Vec<Vec<f64>>,
+}
+
+impl Wide {
+    /// A frame without rows.
+    #[must_use]
+    pub fn new(names: Vec<Box<str>>) -> Self {
+        Self {
+            values: vec![Vec::new(); names.len()],
+            names,
+            ..Self::default()
+        }
+    }
+}
+
+impl Long {
+    /// The points of each name.
+    pub fn stretches(&self) -> impl Iterator<Item = (&str, Range<usize>)> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        let names = self.names.iter().map(|name| &**name);
+        names
+            .zip(starts.zip(&self.ends))
+            .map(|(name, (start, end))| (name, start..*end))
+    }
+}
+
+/// Points of several names as they come, to become a [`Long`].
+#[derive(Debug, Default)]
+pub(crate) struct Mixed {
+    pub(crate) names: Vec<Box<str>>,
+    /// For each point its name.
+    pub(crate) series: Vec<u32>,
+    /// As in [`Long`], but `None` means that the place of the point is its row's number.
+    pub(crate) order: Option<Vec<u64>>,
+    pub(crate) steps: Vec<i64>,
+    pub(crate) times: Vec<i64>,
+    pub(crate) values: Vec<f64>,
+}
+
+impl Mixed {
+    /// Make room for so many points.
+    pub(crate) fn reserve(&mut self, points: usize) {
+        self.series.reserve_big(points);
+        self.steps.reserve_big(points);
+        self.times.reserve_big(points);
+        self.values.reserve_big(points);
+    }
+
+    #[inline]
+    pub(crate) fn push(&mut self, series: u32, order: u64, step: i64, time: i64, value: f64) {
+        if self.steps.len() == self.steps.capacity() {
+            self.reserve(self.steps.len().max(64));
+        }
+        self.series.push(series);
+        if let Some(known) = &mut self.order {
+            known.push(order);
+        }
+        self.steps.push(step);
+        self.times.push(time);
+        self.values.push(value);
+    }
+
+    /// From now on the place of a point is not its number.
+    pub(crate) fn number_rows(&mut self) {
+        if self.order.is_none() {
+            self.order = Some((0..self.steps.len() as u64).collect());
+        }
+    }
+
+    /// Put the points of each name together; `is_ordered` asks for their order in any case.
+    pub(crate) fn grouped(mut self, is_ordered: bool) -> Long {
+        if self.names.len() <= 1 {
+            return Long {
+                ends: vec![self.steps.len(); self.names.len()],
+                names: self.names,
+                order: self.order,
+                steps: self.steps,
+                times: self.times,
+                values: self.values,
+            };
+        }
+        if is_ordered {
+            self.number_rows();
+        }
+        let mut next = self.starts();
+        let points = self.steps.len();
+        let (mut steps, mut times, mut values) = (zeros(points), zeros(points), zeros(points));
+        let mut order = self.order.as_ref().map(|_| zeros(points));
+        for (from, series) in self.series.iter().enumerate() {
+            let place = &mut next[*series as usize];
+            steps[*place] = self.steps[from];
+            times[*place] = self.times[from];
+            values[*place] = self.values[from];
+            if let (Some(order), Some(known)) = (&mut order, &self.order) {
+                order[*place] = known[from];
+            }
+            *place += 1;
+        }
+        Long {
+            names: self.names,
+            ends: next,
+            order,
+            steps,
+            times,
+            values,
+        }
+    }
+
+    /// For each name where its points will start.
+    fn starts(&self) -> Vec<usize> {
+        let mut starts = vec![0_usize; self.names.len()];
+        for series in &self.series {
+            starts[*series as usize] += 1;
+        }
+        let mut total = 0;
+        for start in &mut starts {
+            let count = *start;
+            *start = total;
+            total += count;
+        }
+        starts
+    }
+}
+
+fn zeros<T: Copy + Default>(count: usize) -> Vec<T> {
+    let mut column = Vec::new();
+    column.reserve_big(count);
+    column.resize(count, T::default());
+    column
+}

@@ -1,0 +1,151 @@
+//! A whole journal as columns, in one pass.
+
+use super::error::Error;
+use super::format::{ROW_WORDS, WORD_BYTES, word_at};
+use super::metric_reader::{MetricReader, Row, Table};
+use crate::frame::{Frames, Mixed, Wide};
+use crate::memory::Big;
+
+/// Where the rows of one schema go.
+enum Sheet {
+    /// Nobody wants them.
+    Skipped,
+    /// Rows of one value, under this name of the mixed ones.
+    One(u32),
+    Several {
+        frame: Wide,
+        /// For each column of the frame the place of its value in the row.
+        places: Vec<usize>,
+    },
+}
+
+/// What one pass has gathered.
+#[derive(Default)]
+struct Gathered {
+    rows: u64,
+    /// By schema id.
+    sheets: Vec<Option<Sheet>>,
+    mixed: Mixed,
+    file_bytes: u64,
+}
+
+impl Gathered {
+    #[inline]
+    fn add(&mut self, table: &Table, row: &Row<'_>, is_wanted: &dyn Fn(&str) -> bool) {
+        let id = row.schema as usize;
+        if !matches!(self.sheets.get(id), Some(Some(_))) {
+            self.open(table, row, is_wanted);
+        }
+        let (step, time) = (
+            word_at(row.step, 0).cast_signed(),
+            word_at(row.time, 0).cast_signed(),
+        );
+        match &mut self.sheets[id] {
+            Some(Sheet::One(series)) => {
+                let value = f64::from_le_bytes(row.values[0]);
+                self.mixed.push(*series, self.rows, step, time, value);
+            }
+            Some(Sheet::Several { frame, places }) => {
+                frame.order.push(self.rows);
+                frame.steps.push(step);
+                frame.times.push(time);
+                for (column, place) in frame.values.iter_mut().zip(places) {
+                    column.push(f64::from_le_bytes(row.values[*place]));
+                }
+            }
+            Some(Sheet::Skipped) | None => {}
+        }
+        self.rows += 1;
+    }
+
+    #[cold]
+    fn open(&mut self, table: &Table, row: &Row<'_>, is_wanted: &dyn Fn(&str) -> bool) {
+        let id = row.schema as usize;
+        if self.sheets.len() <= id {
+            self.sheets.resize_with(id + 1, || None);
+        }
+        let names = table.names_of(row.schema).enumerate();
+        let (places, names): (Vec<usize>, Vec<Box<str>>) = names
+            .filter(|(_, name)| is_wanted(name))
+            .map(|(place, name)| (place, Box::from(name)))
+            .unzip();
+        let sheet = match (row.values.len(), names.len()) {
+            (_, 0) => Sheet::Skipped,
+            (1, _) => self.one(names),
+            _ => self.several(names, places),
+        };
+        if !matches!(sheet, Sheet::One(_)) {
+            self.mixed.number_rows();
+        }
+        self.sheets[id] = Some(sheet);
+    }
+
+    fn one(&mut self, names: Vec<Box<str>>) -> Sheet {
+        if self.mixed.names.is_empty() {
+            self.mixed.reserve(self.rows_at_most(1));
+        }
+        // There are no more names than schemas, of which an id has 32 bits.
+        let series = u32::try_from(self.mixed.names.len()).unwrap_or(u32::MAX);
+        self.mixed.names.extend(names);
+        Sheet::One(series)
+    }
+
+    fn several(&mut self, names: Vec<Box<str>>, places: Vec<usize>) -> Sheet {
+        let mut frame = Wide::new(names);
+        // The first one is often the only one.
+        if self.rows == 0 {
+            let rows = self.rows_at_most(places.len());
+            frame.order.reserve_big(rows);
+            frame.steps.reserve_big(rows);
+            frame.times.reserve_big(rows);
+            for column in &mut frame.values {
+                column.reserve_big(rows);
+            }
+        }
+        Sheet::Several { frame, places }
+    }
+
+    /// As many rows of so many values as the file has room for.
+    fn rows_at_most(&self, values: usize) -> usize {
+        let row_bytes = (1 + ROW_WORDS + values) as u64 * WORD_BYTES;
+        usize::try_from(self.file_bytes / row_bytes).unwrap_or(0)
+    }
+
+    fn into_frames(self, is_ordered: bool) -> Frames {
+        let wide = self.sheets.into_iter().filter_map(|sheet| match sheet {
+            Some(Sheet::Several { frame, .. }) => Some(frame),
+            _ => None,
+        });
+        let mut wide: Vec<Wide> = wide.collect();
+        wide.sort_by_key(|frame| frame.order[0]);
+        Frames {
+            long: self.mixed.grouped(is_ordered),
+            wide,
+        }
+    }
+}
+
+impl MetricReader {
+    /// The whole file, with only the names that are wanted.
+    ///
+    /// The order of points among different names of [`Frames::long`] is told only if `is_ordered`,
+    /// or if there are other rows besides.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn frames(
+        &mut self,
+        is_wanted: &dyn Fn(&str) -> bool,
+        is_ordered: bool,
+    ) -> Result<Frames, Error> {
+        let file_bytes = self.file_bytes()?;
+        let start = || Gathered {
+            file_bytes,
+            ..Gathered::default()
+        };
+        let gathered = self.scan_all(start, |gathered, table, row| {
+            gathered.add(table, row, is_wanted);
+        })?;
+        Ok(gathered.into_frames(is_ordered))
+    }
+}

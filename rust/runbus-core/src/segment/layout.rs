@@ -1,0 +1,258 @@
+//! Which columns a segment has, and what its metadata says.
+
+use std::sync::Arc;
+
+use parquet::basic::{Compression, Encoding, LogicalType, Repetition, TimeUnit, Type as Physical};
+use parquet::errors::Result;
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
+use parquet::schema::types::{ColumnPath, Type, TypePtr};
+
+use crate::frame::Wide;
+use crate::journal::Span;
+
+/// How the names of segments end.
+pub const SUFFIX: &str = ".parquet";
+pub(super) const VERSION: &str = "1";
+/// Rows of one row group.
+pub(super) const GROUP_ROWS: usize = 1 << 20;
+pub(super) const PAGE_ROWS: usize = 1 << 17;
+/// Fewer rows than this go into the long segment, point by point: a file each would be too many.
+const FEWEST_WIDE_ROWS: usize = 1024;
+/// The columns that are no metrics.
+pub(super) const NAME: &str = "name";
+pub(super) const STEP: &str = "step";
+pub(super) const TIME: &str = "time";
+pub(super) const TIME_NS: &str = "time_ns";
+pub(super) const ROW: &str = "row";
+pub(super) const VALUE: &str = "value";
+
+/// What a segment tells of the journal it was made from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct About {
+    /// How the writer ended; `None` if it died.
+    pub end_state: Option<u32>,
+    /// The writer's process; 0 unknown.
+    pub writer_pid: u32,
+    /// When the journal was made, unix nanoseconds; 0 unknown.
+    pub created_ns: i64,
+    /// What was damaged in the journal.
+    pub damage: Vec<Span>,
+    /// How many segments the journal became.
+    pub segments: usize,
+}
+
+/// Whether the rows get a segment of their own, a column for each name.
+pub(super) fn deserves_a_file(frame: &Wide) -> bool {
+    let mut taken: Vec<String> = [NAME, STEP, TIME, TIME_NS, ROW].map(String::from).into();
+    // DuckDB tells no capital letters apart.
+    taken.extend(frame.names.iter().map(|name| name.to_lowercase()));
+    let columns = taken.len();
+    taken.sort_unstable();
+    taken.dedup();
+    frame.steps.len() >= FEWEST_WIDE_ROWS && taken.len() == columns
+}
+
+/// Which of the columns that can be left out a segment has.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    pub(super) has_nanoseconds: bool,
+    pub(super) has_rows: bool,
+}
+
+fn column(name: &str, physical: Physical, logical: Option<LogicalType>) -> Result<TypePtr> {
+    let column = Type::primitive_type_builder(name, physical)
+        .with_repetition(Repetition::REQUIRED)
+        .with_logical_type(logical)
+        .build()?;
+    Ok(Arc::new(column))
+}
+
+/// The columns: `name` for a long segment, what every point has, then the values.
+pub(super) fn schema(shape: Shape, names: Option<&[Box<str>]>) -> Result<TypePtr> {
+    let mut columns = Vec::new();
+    if names.is_none() {
+        columns.push(column(
+            NAME,
+            Physical::BYTE_ARRAY,
+            Some(LogicalType::String),
+        )?);
+    }
+    columns.push(column(STEP, Physical::INT64, None)?);
+    let time = LogicalType::timestamp(true, TimeUnit::MICROS);
+    columns.push(column(TIME, Physical::INT64, Some(time))?);
+    if shape.has_nanoseconds {
+        columns.push(column(TIME_NS, Physical::INT32, None)?);
+    }
+    if shape.has_rows {
+        columns.push(column(ROW, Physical::INT64, None)?);
+    }
+    match names {
+        None => columns.push(column(VALUE, Physical::DOUBLE, None)?),
+        Some(names) => {
+            for name in names {
+                columns.push(column(name, Physical::DOUBLE, None)?);
+            }
+        }
+    }
+    let schema = Type::group_type_builder("runbus").with_fields(columns);
+    Ok(Arc::new(schema.build()?))
+}
+
+pub(super) fn properties(about: Vec<KeyValue>) -> WriterProperties {
+    let path = |name: &str| ColumnPath::from(name);
+    WriterProperties::builder()
+        .set_writer_version(WriterVersion::PARQUET_2_0)
+        .set_created_by(format!("runbus {}", env!("CARGO_PKG_VERSION")))
+        .set_compression(Compression::LZ4_RAW)
+        .set_dictionary_enabled(false)
+        .set_encoding(Encoding::BYTE_STREAM_SPLIT)
+        .set_statistics_enabled(EnabledStatistics::None)
+        .set_offset_index_disabled(true)
+        .set_data_page_size_limit(PAGE_ROWS * 8)
+        .set_data_page_row_count_limit(PAGE_ROWS)
+        .set_write_batch_size(PAGE_ROWS / 4)
+        .set_max_row_group_row_count(Some(GROUP_ROWS))
+        .set_column_dictionary_enabled(path(NAME), true)
+        .set_column_encoding(path(NAME), Encoding::PLAIN)
+        .set_column_encoding(path(STEP), Encoding::DELTA_BINARY_PACKED)
+        .set_column_statistics_enabled(path(STEP), EnabledStatistics::Chunk)
+        .set_column_encoding(path(TIME), Encoding::DELTA_BINARY_PACKED)
+        .set_column_statistics_enabled(path(TIME), EnabledStatistics::Chunk)
+        .set_column_dictionary_enabled(path(TIME_NS), true)
+        .set_column_encoding(path(TIME_NS), Encoding::DELTA_BINARY_PACKED)
+        .set_column_encoding(path(ROW), Encoding::DELTA_BINARY_PACKED)
+        .set_key_value_metadata(Some(about))
+        .build()
+}
+
+impl About {
+    pub(super) fn encode(&self) -> Vec<KeyValue> {
+        let damage: Vec<String> = self
+            .damage
+            .iter()
+            .map(|span| format!("{} {}", span.offset, span.length))
+            .collect();
+        let mut pairs = vec![
+            KeyValue::new("runbus.version".into(), VERSION.to_owned()),
+            KeyValue::new("runbus.writer_pid".into(), self.writer_pid.to_string()),
+            KeyValue::new("runbus.created_ns".into(), self.created_ns.to_string()),
+            KeyValue::new("runbus.damage".into(), damage.join(",")),
+            KeyValue::new("runbus.segments".into(), self.segments.to_string()),
+        ];
+        if let Some(state) = self.end_state {
+            pairs.push(KeyValue::new("runbus.end_state".into(), state.to_string()));
+        }
+        pairs
+    }
+
+    /// What the metadata says; `None` where it is not ours.
+    pub(super) fn decode(pairs: &[KeyValue]) -> Option<Self> {
+        let number = |key| find(pairs, key)?.parse().ok();
+        if find(pairs, "runbus.version")? != VERSION {
+            return None;
+        }
+        let spans = find(pairs, "runbus.damage")?.split(',').map(span);
+        Some(Self {
+            end_state: number("runbus.end_state"),
+            writer_pid: number("runbus.writer_pid")?,
+            created_ns: find(pairs, "runbus.created_ns")?.parse().ok()?,
+            damage: spans.flatten().collect(),
+            segments: find(pairs, "runbus.segments")?.parse().ok()?,
+        })
+    }
+}
+
+fn span(text: &str) -> Option<Span> {
+    let (offset, length) = text.split_once(' ')?;
+    Some(Span {
+        offset: offset.parse().ok()?,
+        length: length.parse().ok()?,
+    })
+}
+
+pub(super) fn find<'a>(pairs: &'a [KeyValue], key: &str) -> Option<&'a str> {
+    let pair = pairs.iter().find(|pair| pair.key == key)?;
+    pair.value.as_deref()
+}
+
+/// The hash of so many bytes from the start of the file.
+pub(super) fn encode_check(bytes: usize, hash: u64) -> KeyValue {
+    KeyValue::new("runbus.check".into(), format!("{bytes} {hash:016x}"))
+}
+
+pub(super) fn decode_check(text: &str) -> Option<(u64, u64)> {
+    let (bytes, hash) = text.split_once(' ')?;
+    Some((bytes.parse().ok()?, u64::from_str_radix(hash, 16).ok()?))
+}
+
+/// Names with the ends of their stretches, as `<end> <bytes of the name>:<name>` each.
+pub(super) fn encode_names(names: &[Box<str>], ends: &[usize]) -> KeyValue {
+    use std::fmt::Write;
+
+    let mut text = String::new();
+    for (name, end) in names.iter().zip(ends) {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{end} {}:{name}", name.len());
+    }
+    KeyValue::new("runbus.names".into(), text)
+}
+
+pub(super) fn decode_names(mut text: &str) -> Option<(Vec<Box<str>>, Vec<usize>)> {
+    let (mut names, mut ends) = (Vec::new(), Vec::new());
+    while !text.is_empty() {
+        let (end, rest) = text.split_once(' ')?;
+        let (length, rest) = rest.split_once(':')?;
+        let (name, rest) = rest.split_at_checked(length.parse().ok()?)?;
+        let end = end.parse().ok()?;
+        if ends.last().is_some_and(|last| *last > end) {
+            return None;
+        }
+        names.push(name.into());
+        ends.push(end);
+        text = rest;
+    }
+    Some((names, ends))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_any_characters_read_back() {
+        let names: Vec<Box<str>> = ["loss", "a 1:b", "größe\n", "9"].map(Box::from).into();
+        let ends = vec![1, 1, 5, 9];
+        let text = encode_names(&names, &ends).value.unwrap();
+        assert_eq!(decode_names(&text), Some((names, ends)));
+        for bad in ["x", "1 5:abc", "1 1:é", "2 1:a1 1:b"] {
+            assert_eq!(decode_names(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_told_of_a_journal_reads_back() {
+        let about = About {
+            end_state: Some(1),
+            writer_pid: 7,
+            created_ns: -3,
+            damage: vec![
+                Span {
+                    offset: 8,
+                    length: 16,
+                },
+                Span {
+                    offset: 80,
+                    length: 8,
+                },
+            ],
+            segments: 2,
+        };
+        assert_eq!(About::decode(&about.encode()), Some(about));
+        assert_eq!(
+            About::decode(&About::default().encode()),
+            Some(About::default())
+        );
+        assert_eq!(About::decode(&[]), None);
+    }
+}

@@ -1,0 +1,14 @@
+//! Sealed journals: Parquet files that other tools read as they lie.
+//!
+//! `docs/reference/segment-format.md` specifies the columns. [`seal`] turns a journal into the
+//! segments of its writer; [`Segment`] reads one.
+
+mod chunks;
+mod layout;
+mod read;
+mod seal;
+mod write;
+
+pub use layout::{About, SUFFIX};
+pub use read::{Content, Segment};
+pub use seal::{Sealing, seal};

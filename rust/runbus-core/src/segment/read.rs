@@ -1,0 +1,387 @@
+//! Parquet to frames.
+
+use std::fs::File;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::thread;
+
+use parquet::basic::Type as Physical;
+use parquet::column::reader::get_typed_column_reader;
+use parquet::data_type::{DataType, DoubleType, Int32Type, Int64Type};
+use parquet::errors::ParquetError;
+use parquet::file::reader::FileReader;
+use parquet::file::serialized_reader::SerializedFileReader;
+
+use super::chunks::Chunks;
+use super::layout::{self, About, NAME, PAGE_ROWS, ROW, STEP, TIME, TIME_NS, VALUE};
+use crate::frame::{Long, Wide};
+use crate::journal::Error;
+use crate::memory::Big;
+
+/// One segment, opened for reading.
+pub struct Segment {
+    path: PathBuf,
+    reader: SerializedFileReader<Chunks>,
+    chunks: Chunks,
+    about: About,
+    /// So many bytes from the start have this hash.
+    check: Option<(u64, u64)>,
+    rows: usize,
+    /// The names of a long segment, and where their points end.
+    names: Option<(Vec<Box<str>>, Vec<usize>)>,
+}
+
+/// What a segment holds.
+pub enum Content {
+    /// Points of names one after the other.
+    Long(Long),
+    /// Rows under one set of names.
+    Wide(Wide),
+}
+
+impl Segment {
+    /// Open a segment and read its metadata.
+    ///
+    /// # Errors
+    /// [`Error::Io`], and [`Error::BadSegment`] when it is none that this version reads.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let chunks = File::open(path)
+            .and_then(Chunks::new)
+            .map_err(|error| Error::io(path, error))?;
+        guarded(path, || {
+            let reader = SerializedFileReader::new(chunks.clone())?;
+            let file = reader.metadata().file_metadata();
+            let pairs = file.key_value_metadata().map_or(&[][..], Vec::as_slice);
+            let about = About::decode(pairs).ok_or_else(|| wrong("it is not ours"))?;
+            let rows = usize::try_from(file.num_rows()).map_err(|_| wrong("its rows"))?;
+            let names = match layout::find(pairs, "runbus.names") {
+                Some(text) => {
+                    let names = layout::decode_names(text).ok_or_else(|| wrong("its names"))?;
+                    if names.1.last().copied().unwrap_or(0) != rows {
+                        return Err(wrong("its names do not cover its points"));
+                    }
+                    Some(names)
+                }
+                None => None,
+            };
+            Ok(Self {
+                path: path.to_owned(),
+                check: layout::find(pairs, "runbus.check").and_then(layout::decode_check),
+                reader,
+                chunks,
+                about,
+                rows,
+                names,
+            })
+        })
+    }
+
+    /// What it tells of its journal.
+    #[must_use]
+    pub fn about(&self) -> &About {
+        &self.about
+    }
+
+    /// Whether the columns are what was written. Reads the whole file, which [`Segment::content`]
+    /// does not: it takes a column as it is, unless it makes no sense.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn is_whole(&self) -> Result<bool, Error> {
+        let io = |error| Error::io(&self.path, error);
+        let Some((bytes, hash)) = self.check else {
+            return Ok(false);
+        };
+        Ok(self.chunks.hash(bytes).map_err(io)? == Some(hash))
+    }
+
+    /// The points, with only the names that are wanted.
+    ///
+    /// # Errors
+    /// [`Error::Io`], and [`Error::BadSegment`] when the file is damaged.
+    pub fn content(&self, is_wanted: &dyn Fn(&str) -> bool) -> Result<Content, Error> {
+        guarded(&self.path, || match &self.names {
+            Some((names, ends)) => self.long(names, ends, is_wanted).map(Content::Long),
+            None => self.wide(is_wanted).map(Content::Wide),
+        })
+    }
+
+    fn long(
+        &self,
+        names: &[Box<str>],
+        ends: &[usize],
+        is_wanted: &dyn Fn(&str) -> bool,
+    ) -> parquet::errors::Result<Long> {
+        let (mut frame, mut ranges) = (Long::default(), Vec::new());
+        let (mut start, mut points) = (0, 0);
+        for (name, end) in names.iter().zip(ends) {
+            if is_wanted(name) {
+                points += end - start;
+                frame.names.push(name.clone());
+                frame.ends.push(points);
+                add_range(&mut ranges, start..*end);
+            }
+            start = *end;
+        }
+        let mut read = self.points(ranges, &[VALUE.into()])?;
+        (frame.steps, frame.times) = (read.steps, read.times);
+        frame.order = read.rows;
+        frame.values = read.values.pop().unwrap_or_default();
+        Ok(frame)
+    }
+
+    fn wide(&self, is_wanted: &dyn Fn(&str) -> bool) -> parquet::errors::Result<Wide> {
+        let schema = self.reader.metadata().file_metadata().schema_descr();
+        let names: Vec<Box<str>> = schema
+            .columns()
+            .iter()
+            .map(|column| column.name())
+            .filter(|name| ![NAME, STEP, TIME, TIME_NS, ROW].contains(name) && is_wanted(name))
+            .map(Box::from)
+            .collect();
+        if names.is_empty() {
+            return Ok(Wide::default());
+        }
+        let read = self.points(std::iter::once(0..self.rows).collect(), &names)?;
+        let rows = read.steps.len() as u64;
+        Ok(Wide {
+            names,
+            order: read.rows.unwrap_or_else(|| (0..rows).collect()),
+            steps: read.steps,
+            times: read.times,
+            values: read.values,
+        })
+    }
+
+    /// The columns of all points in `ranges`, as many at once as there are cores.
+    fn points(
+        &self,
+        ranges: Vec<Range<usize>>,
+        names: &[Box<str>],
+    ) -> parquet::errors::Result<Read> {
+        let parts: Vec<Columns<'_>> = shares(&ranges, names.len())
+            .into_iter()
+            .map(|ranges| Columns {
+                segment: self,
+                ranges,
+            })
+            .collect();
+        let columns = Columns {
+            segment: self,
+            ranges,
+        };
+        let (mut steps, mut micros) = (Ok(Vec::new()), Ok(Vec::new()));
+        let (mut nanos, mut rows) = (Ok(None), Ok(None));
+        let mut values: Vec<parquet::errors::Result<Vec<f64>>> = Vec::new();
+        values.resize_with(names.len() * parts.len(), || Ok(Vec::new()));
+        let mut tasks: Vec<Box<dyn FnOnce() + Send + '_>> = Vec::new();
+        tasks.push(Box::new(|| micros = columns.read::<Int64Type>(TIME)));
+        tasks.push(Box::new(|| {
+            nanos = columns.read_if_there::<Int32Type>(TIME_NS);
+        }));
+        let shares = names
+            .iter()
+            .flat_map(|name| parts.iter().map(move |part| (name, part)));
+        for ((name, part), place) in shares.zip(&mut values) {
+            tasks.push(Box::new(move || *place = part.read::<DoubleType>(name)));
+        }
+        tasks.push(Box::new(|| steps = columns.read::<Int64Type>(STEP)));
+        tasks.push(Box::new(|| rows = columns.read_if_there::<Int64Type>(ROW)));
+        together(tasks);
+        let rows = rows?.map(|rows| rows.into_iter().map(i64::cast_unsigned).collect());
+        Ok(Read {
+            steps: steps?,
+            times: nanoseconds(micros?, nanos?),
+            rows,
+            values: joined(values.into_iter().collect::<Result<_, _>>()?, parts.len()),
+        })
+    }
+}
+
+/// So many parts of a column become one.
+fn joined(parts: Vec<Vec<f64>>, count: usize) -> Vec<Vec<f64>> {
+    if count == 1 {
+        return parts;
+    }
+    let columns = parts.chunks(count).map(|parts| {
+        let mut column = Vec::new();
+        column.reserve_big(parts.iter().map(Vec::len).sum());
+        for part in parts {
+            column.extend_from_slice(part);
+        }
+        column
+    });
+    columns.collect()
+}
+
+/// The ranges in as many shares as there are cores without a column of their own; cut at pages.
+fn shares(ranges: &[Range<usize>], columns: usize) -> Vec<Vec<Range<usize>>> {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let rows: usize = ranges.iter().map(Range::len).sum();
+    let count = (cores / columns.max(1)).min(rows / (2 * PAGE_ROWS));
+    match ranges {
+        [whole] if count > 1 => {
+            let share = (rows / count).next_multiple_of(PAGE_ROWS);
+            let starts = whole.clone().step_by(share);
+            let ends = |start: usize| whole.end.min(start + share);
+            starts
+                .map(|start| std::iter::once(start..ends(start)).collect())
+                .collect()
+        }
+        _ => vec![ranges.to_vec()],
+    }
+}
+
+/// Whole microseconds and what is left of each, put together; wraps as the writer did.
+fn nanoseconds(mut times: Vec<i64>, rest: Option<Vec<i32>>) -> Vec<i64> {
+    match rest {
+        Some(rest) => {
+            for (time, rest) in times.iter_mut().zip(rest) {
+                *time = time.wrapping_mul(1000).wrapping_add(i64::from(rest));
+            }
+        }
+        None => {
+            for time in &mut times {
+                *time = time.wrapping_mul(1000);
+            }
+        }
+    }
+    times
+}
+
+struct Read {
+    steps: Vec<i64>,
+    times: Vec<i64>,
+    rows: Option<Vec<u64>>,
+    values: Vec<Vec<f64>>,
+}
+
+/// Certain rows of a segment.
+struct Columns<'a> {
+    segment: &'a Segment,
+    ranges: Vec<Range<usize>>,
+}
+
+impl Columns<'_> {
+    fn read_if_there<T: DataType>(&self, name: &str) -> parquet::errors::Result<Option<Vec<T::T>>> {
+        self.index(name).map(|_| self.read::<T>(name)).transpose()
+    }
+
+    fn index(&self, name: &str) -> Option<usize> {
+        let schema = self
+            .segment
+            .reader
+            .metadata()
+            .file_metadata()
+            .schema_descr();
+        schema
+            .columns()
+            .iter()
+            .position(|column| column.name() == name)
+    }
+
+    fn read<T: DataType>(&self, name: &str) -> parquet::errors::Result<Vec<T::T>> {
+        let index = self.index(name).ok_or_else(|| wrong(name))?;
+        let metadata = self.segment.reader.metadata();
+        let descriptor = metadata.file_metadata().schema_descr().column(index);
+        let is_flat = descriptor.max_def_level() == 0 && descriptor.max_rep_level() == 0;
+        if descriptor.physical_type() != T::get_physical_type() || !is_flat {
+            return Err(wrong(name));
+        }
+        let wanted: usize = self.ranges.iter().map(Range::len).sum();
+        let mut found = Vec::new();
+        if descriptor.physical_type() != Physical::BYTE_ARRAY {
+            found.reserve_big(wanted);
+        }
+        let mut start = 0;
+        for group in 0..metadata.num_row_groups() {
+            let rows = usize::try_from(metadata.row_group(group).num_rows());
+            let end = start + rows.map_err(|_| wrong(name))?;
+            self.read_group::<T>(group, index, start..end, &mut found)?;
+            start = end;
+        }
+        if found.len() != wanted {
+            return Err(wrong(name));
+        }
+        Ok(found)
+    }
+
+    fn read_group<T: DataType>(
+        &self,
+        group: usize,
+        index: usize,
+        bounds: Range<usize>,
+        found: &mut Vec<T::T>,
+    ) -> parquet::errors::Result<()> {
+        let within = |range: &Range<usize>| {
+            range.start.clamp(bounds.start, bounds.end)..range.end.clamp(bounds.start, bounds.end)
+        };
+        let ranges = self.ranges.iter().map(within);
+        let ranges: Vec<Range<usize>> = ranges.filter(|range| !range.is_empty()).collect();
+        if ranges.is_empty() {
+            return Ok(());
+        }
+        let group = self.segment.reader.get_row_group(group)?;
+        let mut column = get_typed_column_reader::<T>(group.get_column_reader(index)?);
+        let mut place = bounds.start;
+        for range in ranges {
+            column.skip_records(range.start - place)?;
+            let mut left = range.len();
+            while left > 0 {
+                let (_, count, _) = column.read_records(left, None, None, found)?;
+                if count == 0 || count > left {
+                    return Err(wrong("it ends early"));
+                }
+                left -= count;
+            }
+            place = range.end;
+        }
+        Ok(())
+    }
+}
+
+/// Neighbours become one.
+fn add_range(ranges: &mut Vec<Range<usize>>, range: Range<usize>) {
+    match ranges.last_mut() {
+        Some(last) if last.end == range.start => last.end = range.end,
+        _ => ranges.push(range),
+    }
+}
+
+/// Do all tasks, with a thread for each core.
+fn together(tasks: Vec<Box<dyn FnOnce() + Send + '_>>) {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let threads = cores.min(tasks.len());
+    let queue = Mutex::new(tasks.into_iter());
+    let work = || {
+        loop {
+            let next = queue.lock().map(|mut queue| queue.next());
+            let Ok(Some(task)) = next else { break };
+            task();
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(work);
+        }
+        work();
+    });
+}
+
+fn wrong(what: &str) -> ParquetError {
+    ParquetError::General(format!("{what} is not what a segment has"))
+}
+
+/// The crate that reads Parquet trusts a file in places, and panics where it is wrong.
+fn guarded<T>(path: &Path, read: impl FnOnce() -> parquet::errors::Result<T>) -> Result<T, Error> {
+    let bad = |reason: String| Error::BadSegment {
+        path: path.to_owned(),
+        reason,
+    };
+    match catch_unwind(AssertUnwindSafe(read)) {
+        Ok(result) => result.map_err(|error| bad(error.to_string())),
+        Err(_) => Err(bad("it is damaged".into())),
+    }
+}

@@ -1,0 +1,209 @@
+//! The points of one metric, whoever wrote them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::downsample::{self, Method};
+use crate::frame::{Frames, Shared};
+
+/// Points as columns of one length. Cheap to clone: nobody changes them.
+#[derive(Clone, Debug, Default)]
+pub struct SeriesData {
+    /// `i64`, in any order.
+    pub steps: Shared<i64>,
+    /// Bit for bit as logged.
+    pub values: Shared<f64>,
+    /// Unix nanoseconds.
+    pub times: Shared<i64>,
+}
+
+/// Which steps are wanted: those of the arithmetic progression from `first` below `end`.
+#[derive(Clone, Copy, Debug)]
+pub struct Steps {
+    /// The least step.
+    pub first: i64,
+    /// The step behind the greatest one; `None` is no limit.
+    pub end: Option<i64>,
+    /// The distance of steps, at least 1.
+    pub stride: u64,
+}
+
+impl Steps {
+    fn holds(&self, step: i64) -> bool {
+        step >= self.first
+            && self.end.is_none_or(|end| step < end)
+            && step.abs_diff(self.first).is_multiple_of(self.stride)
+    }
+}
+
+impl SeriesData {
+    /// How many points.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Whether there is no point.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// The points at these places.
+    #[must_use]
+    pub fn at(&self, places: &[usize]) -> Self {
+        Self {
+            steps: places.iter().map(|place| self.steps[*place]).collect(),
+            values: places.iter().map(|place| self.values[*place]).collect(),
+            times: places.iter().map(|place| self.times[*place]).collect(),
+        }
+    }
+
+    /// The points at the steps that are wanted.
+    #[must_use]
+    pub fn select(&self, wanted: &Steps) -> Self {
+        let steps = self.steps.iter().enumerate();
+        let places: Vec<usize> = steps
+            .filter_map(|(place, step)| wanted.holds(*step).then_some(place))
+            .collect();
+        if places.len() == self.len() {
+            return self.clone();
+        }
+        self.at(&places)
+    }
+
+    /// At most `count` points that draw the same picture: see [`downsample`].
+    #[must_use]
+    pub fn downsample(&self, count: usize, method: Method) -> Self {
+        self.at(&downsample::downsample(
+            &self.steps,
+            &self.values,
+            count,
+            method,
+        ))
+    }
+
+    /// The exponential moving average of the values, corrected for its start at nothing.
+    ///
+    /// With `alpha` the weight of the newest value, between 0 and 1: the mean of the values so far,
+    /// weighted by `(1 - alpha)^age`. A value that is not finite is passed on as it is, and has no
+    /// part in the averages after it.
+    #[must_use]
+    pub fn smooth(&self, alpha: f64) -> Self {
+        let (mut sum, mut weight) = (0.0, 0.0);
+        let smoothed = self.values.iter().map(|&value| {
+            if !value.is_finite() {
+                return value;
+            }
+            sum = (1.0 - alpha) * sum + alpha * value;
+            weight = (1.0 - alpha) * weight + alpha;
+            sum / weight
+        });
+        Self {
+            values: smoothed.collect(),
+            ..self.clone()
+        }
+    }
+
+    /// The series of each name in what one writer wrote.
+    #[must_use]
+    pub fn of_frames(frames: Frames) -> Vec<(Box<str>, Self)> {
+        let mut found = Parts::default();
+        let long = frames.long;
+        let stretches: Vec<_> = long
+            .stretches()
+            .map(|(name, range)| (Box::from(name), range))
+            .collect();
+        let (steps, times) = (Arc::new(long.steps), Arc::new(long.times));
+        let (values, order) = (Arc::new(long.values), long.order.map(Arc::new));
+        for (name, range) in stretches {
+            let order = order
+                .as_ref()
+                .map(|order| Shared::part(order, range.clone()));
+            let data = Self {
+                steps: Shared::part(&steps, range.clone()),
+                values: Shared::part(&values, range.clone()),
+                times: Shared::part(&times, range),
+            };
+            found.add(name, order.unwrap_or_default(), data);
+        }
+        for frame in frames.wide {
+            let order = Shared::from(frame.order);
+            let (steps, times) = (Shared::from(frame.steps), Shared::from(frame.times));
+            for (name, values) in frame.names.into_iter().zip(frame.values) {
+                let data = Self {
+                    steps: steps.clone(),
+                    values: values.into(),
+                    times: times.clone(),
+                };
+                found.add(name, order.clone(), data);
+            }
+        }
+        found.joined()
+    }
+
+    /// One series of those of several writers: by time, those of one time in the order of `parts`.
+    #[must_use]
+    pub fn merged(parts: &[Self]) -> Self {
+        interleaved(parts, |part, place| parts[part].times[place])
+    }
+}
+
+/// Points, and for each the number of its row.
+type Ordered = (Shared<u64>, SeriesData);
+
+/// The points of each name, in parts.
+#[derive(Default)]
+struct Parts {
+    found: Vec<(Box<str>, Vec<Ordered>)>,
+    places: HashMap<Box<str>, usize>,
+}
+
+impl Parts {
+    fn add(&mut self, name: Box<str>, order: Shared<u64>, data: SeriesData) {
+        let place = *self.places.entry(name.clone()).or_insert_with(|| {
+            self.found.push((name, Vec::new()));
+            self.found.len() - 1
+        });
+        self.found[place].1.push((order, data));
+    }
+
+    fn joined(mut self) -> Vec<(Box<str>, SeriesData)> {
+        let first = |parts: &[Ordered]| {
+            let rows = parts.iter().map(|(order, _)| order.first().copied());
+            rows.min().flatten().unwrap_or(0)
+        };
+        self.found.sort_by_key(|(_, parts)| first(parts));
+        let joined = self.found.into_iter().map(|(name, parts)| {
+            let (orders, parts): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+            let order = |part: usize, place: usize| -> u64 {
+                orders[part].get(place).copied().unwrap_or(place as u64)
+            };
+            (name, interleaved(&parts, order))
+        });
+        joined.collect()
+    }
+}
+
+/// The points of all parts, by their keys; those of one key in the order of the parts.
+fn interleaved<K: Ord>(parts: &[SeriesData], key: impl Fn(usize, usize) -> K) -> SeriesData {
+    if let [only] = parts {
+        return only.clone();
+    }
+    let mut places: Vec<(K, usize, usize)> = Vec::new();
+    for (part, data) in parts.iter().enumerate() {
+        places.extend((0..data.len()).map(|place| (key(part, place), part, place)));
+    }
+    // Stable, and quick where each part is in order already.
+    places.sort_by(|a, b| a.0.cmp(&b.0));
+    let each = || {
+        places
+            .iter()
+            .map(|(_, part, place)| (&parts[*part], *place))
+    };
+    SeriesData {
+        steps: each().map(|(part, place)| part.steps[place]).collect(),
+        values: each().map(|(part, place)| part.values[place]).collect(),
+        times: each().map(|(part, place)| part.times[place]).collect(),
+    }
+}

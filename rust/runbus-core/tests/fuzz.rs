@@ -1,0 +1,106 @@
+//! Readers against files that were changed at random, for as long as asked: `make fuzz`.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use runbus_core::archive::{Wanted, aggregates, read};
+use runbus_core::journal::{MetricReader, MetricWriter, Options};
+use runbus_core::segment::{Segment, seal};
+
+/// Marsaglia's xorshift: the seed is printed, so that a failure can be had again.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        usize::try_from(self.next() % (end.max(1) as u64)).unwrap()
+    }
+}
+
+fn write(path: &Path, random: &mut Random) {
+    let mut writer = MetricWriter::create(path, Options::default()).unwrap();
+    let one = writer.schema(&["loss"]).unwrap();
+    let three = writer.schema(&["loss", "acc", "lr"]).unwrap();
+    for step in 0..1_500_i64 {
+        let value = f64::from_bits(random.next());
+        writer.log(one, Some(step), step * 999, &[value]).unwrap();
+        writer.log(three, None, step, &[value, 0.5, 1.0]).unwrap();
+    }
+}
+
+/// Overwrite, move or cut some bytes.
+fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
+    for _ in 0..=random.below(4) {
+        // The last bytes of a segment are its footer: half of all changes go there.
+        let tail = bytes.len().min(2_000);
+        let at = match random.below(2) {
+            0 => random.below(bytes.len()),
+            _ => bytes.len() - tail + random.below(tail),
+        };
+        match random.below(8) {
+            0 => bytes.truncate(at),
+            1 => {
+                let from = random.below(bytes.len());
+                let length = random.below(200).min(bytes.len() - at.max(from));
+                bytes.copy_within(from..from + length, at);
+            }
+            2 => bytes[at] = 0xFF,
+            3 => bytes[at] ^= 1 << random.below(8),
+            _ => bytes[at] = random.next().to_le_bytes()[3],
+        }
+        if bytes.is_empty() {
+            return;
+        }
+    }
+}
+
+fn read_everything(path: &Path) {
+    let files = [vec![path.to_path_buf()]];
+    let _ = read(&files, &Wanted::All);
+    let _ = read(&files, &Wanted::Matching(vec!["l*".into()]));
+    let _ = aggregates(&files);
+    if let Ok(segment) = Segment::open(path) {
+        let _ = segment.is_whole();
+    }
+    if let Ok(mut reader) = MetricReader::open(path) {
+        while reader.poll(1000).is_ok_and(|points| points.count > 0) {}
+        let _ = reader.summary();
+    }
+}
+
+#[test]
+fn changed_files_never_crash_a_reader() {
+    let seconds = std::env::var("FUZZ_SECONDS").map_or(1, |text| text.parse().unwrap());
+    let seed = std::env::var("FUZZ_SEED").map_or(0x9E37_79B9, |text| text.parse().unwrap());
+    let mut random = Random(seed);
+    let folder = tempfile::tempdir().unwrap();
+    let journal = folder.path().join("a.journal");
+    write(&journal, &mut random);
+    let mut originals = vec![(journal.clone(), fs::read(&journal).unwrap())];
+    for path in seal(&journal).unwrap() {
+        let bytes = fs::read(&path).unwrap();
+        originals.push((path, bytes));
+    }
+    // What the Parquet crate panics with is an error of ours: not worth a word each time.
+    std::panic::set_hook(Box::new(|_| {}));
+    let (start, mut rounds) = (Instant::now(), 0_u64);
+    while start.elapsed() < Duration::from_secs(seconds) {
+        for (path, bytes) in &originals {
+            let mut changed = bytes.clone();
+            mutate(&mut changed, &mut random);
+            fs::write(path, &changed).unwrap();
+            read_everything(path);
+            rounds += 1;
+        }
+    }
+    let _ = std::panic::take_hook();
+    eprintln!("{rounds} files from seed {seed}");
+}

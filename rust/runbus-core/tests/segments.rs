@@ -1,0 +1,350 @@
+//! A sealed journal tells what the journal told, whatever happens on the way.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use proptest::prelude::*;
+use runbus_core::archive::{Wanted, read};
+use runbus_core::journal::{Error, MetricReader, MetricWriter, Options, Span};
+use runbus_core::segment::{Sealing, Segment, seal};
+use tempfile::TempDir;
+
+/// Name, then step, time and bits of the value of each point.
+type Told = Vec<(String, Vec<(i64, i64, u64)>)>;
+
+fn told(files: &[PathBuf]) -> Told {
+    let mut series = read(&[files.to_vec()], &Wanted::All).unwrap();
+    // Names that first turn up in one row may change places when they have other rows, too.
+    series.sort_by(|a, b| a.0.cmp(&b.0));
+    let series = series.into_iter().map(|(name, data)| {
+        let points = (0..data.len())
+            .map(|at| (data.steps[at], data.times[at], data.values[at].to_bits()))
+            .collect();
+        (name.into_string(), points)
+    });
+    series.collect()
+}
+
+fn number() -> impl Strategy<Value = i64> {
+    prop_oneof![
+        4 => -5_i64..5,
+        2 => any::<i64>(),
+        1 => prop_oneof![Just(i64::MIN), Just(i64::MAX)],
+    ]
+}
+
+fn bits() -> impl Strategy<Value = u64> {
+    let special = [
+        f64::NAN,
+        f64::INFINITY,
+        f64::NEG_INFINITY,
+        -0.0,
+        f64::MIN_POSITIVE / 3.0,
+    ];
+    prop_oneof![
+        2 => any::<u64>(),
+        1 => prop::sample::select(special.to_vec()).prop_map(f64::to_bits),
+        1 => Just(0x7FF0_0000_0000_0001), // a signalling NaN
+    ]
+}
+
+#[derive(Clone, Debug)]
+struct Batch {
+    names: Vec<String>,
+    rows: Vec<(i64, i64, u64)>,
+    /// Repeated so often that the rows get a file of their own, or not.
+    times: usize,
+}
+
+fn rows() -> impl Strategy<Value = Vec<Batch>> {
+    let names = prop::sample::select(vec![
+        vec!["a"],
+        vec!["b"],
+        vec!["a", "b", "c"],
+        vec!["c", "b"],
+        vec!["step", "time"],
+        vec!["Loss", "loss"],
+        vec!["größe", "x y.z", "\n"],
+    ]);
+    let times = prop_oneof![3 => Just(1_usize), 1 => Just(300_usize)];
+    let row = (number(), number(), bits());
+    let rows = (names, prop::collection::vec(row, 0..6), times);
+    let rows = rows.prop_map(|(names, rows, times)| Batch {
+        names: names.into_iter().map(String::from).collect(),
+        rows,
+        times,
+    });
+    prop::collection::vec(rows, 0..12)
+}
+
+fn write(path: &Path, all: &[Batch], is_closed: bool) {
+    let mut writer = MetricWriter::create(path, Options::default()).unwrap();
+    for Batch { names, rows, times } in all {
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let schema = writer.schema(&names).unwrap();
+        for _ in 0..*times {
+            for (step, time, bits) in rows {
+                let values: Vec<f64> = (0..names.len() as u64)
+                    .map(|column| f64::from_bits(bits.wrapping_add(column)))
+                    .collect();
+                writer.log(schema, Some(*step), *time, &values).unwrap();
+            }
+        }
+    }
+    if is_closed {
+        writer.close(1).unwrap().complete().unwrap();
+    }
+}
+
+fn place() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = folder.path().join("0f-7.journal");
+    (folder, journal)
+}
+
+fn files(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn segments_tell_what_the_journal_told_bit_for_bit(rows in rows(), is_closed: bool) {
+        let (_folder, journal) = place();
+        write(&journal, &rows, is_closed);
+        let before = told(std::slice::from_ref(&journal));
+        let segments = seal(&journal).unwrap();
+        prop_assert!(!journal.exists());
+        prop_assert_eq!(told(&segments), before);
+        let about = Segment::open(&segments[0]).unwrap().about().clone();
+        prop_assert_eq!(about.end_state, is_closed.then_some(1));
+        prop_assert_eq!(about.writer_pid, std::process::id());
+        prop_assert_eq!(about.segments, segments.len());
+    }
+
+    #[test]
+    fn a_name_is_read_alone_as_among_all(rows in rows()) {
+        let (_folder, journal) = place();
+        write(&journal, &rows, true);
+        let all = told(std::slice::from_ref(&journal));
+        let segments = seal(&journal).unwrap();
+        for (name, points) in all {
+            let wanted = Wanted::Matching(vec![name]);
+            let found = read(std::slice::from_ref(&segments), &wanted).unwrap();
+            prop_assert_eq!(found.len(), 1);
+            let steps: Vec<i64> = points.iter().map(|point| point.0).collect();
+            prop_assert_eq!(&*found[0].1.steps, steps.as_slice());
+        }
+    }
+
+    #[test]
+    fn a_damaged_segment_is_an_error_or_other_values_but_never_a_crash(
+        rows in rows(), at: prop::sample::Index, byte: u8, cut in prop::option::of(any::<prop::sample::Index>()),
+    ) {
+        let (_folder, journal) = place();
+        write(&journal, &rows, true);
+        for path in seal(&journal).unwrap() {
+            let mut bytes = fs::read(&path).unwrap();
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            if let Some(cut) = cut {
+                bytes.truncate(cut.index(bytes.len()));
+            }
+            fs::write(&path, &bytes).unwrap();
+            let _ = read(&[vec![path]], &Wanted::All);
+        }
+    }
+
+    #[test]
+    fn arbitrary_bytes_are_no_segment(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
+        let (folder, _) = place();
+        let path = folder.path().join("x.0.parquet");
+        let mut framed = b"PAR1".to_vec();
+        framed.extend(&bytes);
+        framed.extend(u32::try_from(bytes.len()).unwrap().to_le_bytes());
+        framed.extend(b"PAR1");
+        for content in [bytes, framed] {
+            fs::write(&path, &content).unwrap();
+            let is_refused = matches!(Segment::open(&path), Err(Error::BadSegment { .. }));
+            prop_assert!(is_refused);
+        }
+    }
+}
+
+#[test]
+fn large_series_read_back_across_row_groups_and_pages() {
+    let (_folder, journal) = place();
+    let mut writer = MetricWriter::create(&journal, Options::default()).unwrap();
+    let schemas = [
+        writer.schema(&["a"]).unwrap(),
+        writer.schema(&["b"]).unwrap(),
+    ];
+    for step in 0..1_300_000 {
+        let schema = schemas[usize::from(step % 3 == 0)];
+        #[allow(clippy::cast_precision_loss)]
+        let value = step as f64 / 7.0;
+        writer
+            .log(schema, Some(step), step * 1_001, &[value])
+            .unwrap();
+    }
+    drop(writer);
+    let before = told(std::slice::from_ref(&journal));
+    let segments = seal(&journal).unwrap();
+    assert!(told(&segments) == before);
+    for name in ["a", "b"] {
+        let wanted = Wanted::Matching(vec![name.into()]);
+        let found = read(std::slice::from_ref(&segments), &wanted).unwrap();
+        let expected = before.iter().find(|(other, _)| other == name).unwrap();
+        assert!(
+            found[0]
+                .1
+                .steps
+                .iter()
+                .eq(expected.1.iter().map(|point| &point.0))
+        );
+    }
+}
+
+#[test]
+fn names_keep_the_order_of_their_first_points() {
+    for times in [1, 300] {
+        let (_folder, journal) = place();
+        let names = ["z", "a", "m"].map(String::from).to_vec();
+        let rows = vec![(0, 0, 1); 6];
+        write(&journal, &[Batch { names, rows, times }], true);
+        let segments = seal(&journal).unwrap();
+        let found = read(&[segments], &Wanted::All).unwrap();
+        let names: Vec<&str> = found.iter().map(|(name, _)| &**name).collect();
+        assert_eq!(names, ["z", "a", "m"]);
+    }
+}
+
+#[test]
+fn a_journal_that_is_being_written_is_refused_and_left_alone() {
+    let (folder, journal) = place();
+    let mut writer = MetricWriter::create(&journal, Options::default()).unwrap();
+    let schema = writer.schema(&["a"]).unwrap();
+    writer.log(schema, None, 0, &[0.5]).unwrap();
+    assert!(matches!(seal(&journal), Err(Error::Locked(_))));
+    assert_eq!(files(folder.path()), ["0f-7.journal"]);
+    drop(writer);
+    seal(&journal).unwrap();
+    assert_eq!(files(folder.path()), ["0f-7.0.parquet"]);
+}
+
+#[test]
+fn damage_of_the_journal_is_told_by_the_segment() {
+    let (_folder, journal) = place();
+    let row = vec![(1, 2, 3)];
+    let rows = Batch {
+        names: vec!["a".into()],
+        rows: row,
+        times: 3,
+    };
+    write(&journal, &[rows], true);
+    let mut bytes = fs::read(&journal).unwrap();
+    let at = bytes.len() - 24 - 40;
+    bytes[at + 16] ^= 1;
+    fs::write(&journal, &bytes).unwrap();
+    let segments = seal(&journal).unwrap();
+    let about = Segment::open(&segments[0]).unwrap().about().clone();
+    assert_eq!(
+        about.damage,
+        [Span {
+            offset: at as u64,
+            length: 40
+        }]
+    );
+    assert_eq!(told(&segments)[0].1.len(), 2);
+}
+
+#[test]
+fn a_flipped_bit_in_a_column_is_found() {
+    let (_folder, journal) = place();
+    let rows = (0..50).map(|step| (step, step * 7, 3)).collect();
+    let names = vec!["a".into()];
+    write(
+        &journal,
+        &[Batch {
+            names,
+            rows,
+            times: 20,
+        }],
+        true,
+    );
+    let path = seal(&journal).unwrap().remove(0);
+    assert!(Segment::open(&path).unwrap().is_whole().unwrap());
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[300] ^= 4;
+    fs::write(&path, &bytes).unwrap();
+    assert!(!Segment::open(&path).unwrap().is_whole().unwrap());
+}
+
+/// Runs in a child process: seals as far as it is told, then dies as by `kill -9`.
+#[test]
+fn die_while_sealing() {
+    let (Ok(journal), Ok(steps)) = (std::env::var("DIE_JOURNAL"), std::env::var("DIE_AFTER"))
+    else {
+        return;
+    };
+    let steps: usize = steps.parse().unwrap();
+    let mut sealing = Sealing::begin(Path::new(&journal)).unwrap();
+    if steps >= 1 {
+        sealing.write().unwrap();
+    }
+    if steps >= 2 {
+        sealing.publish().unwrap();
+    }
+    if steps >= 3 {
+        sealing.remove_journal().unwrap();
+    }
+    // SAFETY: a signal to this process.
+    unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
+}
+
+#[test]
+fn a_kill_between_any_steps_of_sealing_loses_nothing_and_repeats_nothing() {
+    for steps in 0..=3 {
+        let (folder, journal) = place();
+        let row = vec![(1, 2, 3), (1, 2, 3)];
+        let wide = Batch {
+            names: vec!["a".into(), "b".into()],
+            rows: row,
+            times: 600,
+        };
+        let mut narrow = wide.clone();
+        narrow.names.truncate(1);
+        write(&journal, &[wide, narrow], true);
+        let before = told(std::slice::from_ref(&journal));
+        let status = Command::new(std::env::current_exe().unwrap())
+            .args(["die_while_sealing", "--exact"])
+            .env("DIE_JOURNAL", &journal)
+            .env("DIE_AFTER", steps.to_string())
+            .output()
+            .unwrap()
+            .status;
+        assert!(!status.success());
+        let segments = |folder: &Path| -> Vec<PathBuf> {
+            let names = files(folder).into_iter();
+            let names = names.filter(|name| !name.starts_with('.') && name.ends_with(".parquet"));
+            names.map(|name| folder.join(name)).collect()
+        };
+        assert_eq!(journal.exists(), steps < 3);
+        // What a reader goes by: the journal while it is there, then the segments.
+        if journal.exists() {
+            assert_eq!(told(std::slice::from_ref(&journal)), before);
+            seal(&journal).unwrap();
+        }
+        assert_eq!(told(&segments(folder.path())), before);
+        assert_eq!(files(folder.path()), ["0f-7.0.parquet", "0f-7.1.parquet"]);
+        assert!(MetricReader::open(&journal).is_err());
+    }
+}
