@@ -19,6 +19,7 @@ from typing_extensions import disjoint_base
 __all__ = [
     "BUILD_PROFILE",
     "Columns",
+    "Group",
     "Journal",
     "JournalReader",
     "MetricReader",
@@ -73,8 +74,20 @@ class MetricWriter:
         /,
         value: None = None,
         step: SupportsIndex | None = None,
+    ) -> None: ...
+    @overload
+    def log(
+        self,
+        name_or_values: None = None,
+        /,
+        *,
+        step: SupportsIndex | None = None,
+        **values: SupportsFloat | SupportsIndex | Mapping[str, object],
     ) -> None:
-        """Write one value, or a mapping of names to values as one row, all or nothing.
+        """Write one value, or several as one row, all or nothing.
+
+        ``log("loss", 0.5, step=3)``, ``log({"loss": 0.5, "acc": 0.9}, step=3)`` and
+        ``log(step=3, loss=0.5, acc=0.9)``.
 
         Returns when the row is in the file's memory: it survives the death of the process. Never
         waits for the disk to take it, and never raises because the disk is full: see `dropped`.
@@ -87,6 +100,8 @@ class MetricWriter:
                 element. Stored as a double, bit for bit.
             step: Any 64-bit integer, in any order. The default is the last step logged here plus
                 one, 0 at first.
+            **values: Names and values of the row, instead of the arguments before the step; a name
+                may be ``value`` here, but not ``step``.
 
         Raises:
             TypeError: A value is no real number, a name no str, the step no int.
@@ -100,6 +115,18 @@ class MetricWriter:
 
         Raises:
             ValueError: The name is empty, too long, holds a lone surrogate, or there are too many.
+        """
+
+    def group(self, *names: str) -> Group:
+        """Return some metrics with their look-up done, to be written as one row.
+
+        Args:
+            *names: The names, in the order in which `Group.log` takes their values.
+
+        Raises:
+            TypeError: A name is no str.
+            ValueError: A name is empty, too long, holds a lone surrogate or occurs twice; there is
+                no name, or there are too many.
         """
 
     def sync(self) -> None:
@@ -168,6 +195,29 @@ class Series:
     @property
     def name(self) -> str:
         """The name of the metric."""
+
+@final
+class Group:
+    """Metrics of a `MetricWriter` that are written together, from `MetricWriter.group`."""
+
+    def log(self, step: SupportsIndex | None, /, *values: SupportsFloat | SupportsIndex) -> None:
+        """Write one value for each name as one row, as `MetricWriter.log` does.
+
+        Args:
+            step: A 64-bit integer; None for the run's last step plus one, 0 at first.
+            *values: Real numbers, stored as doubles.
+
+        Raises:
+            TypeError: A value is no real number, the step no int, or there are too few or too many
+                values.
+            OverflowError: A value is an int that no double represents, or the step exceeds 64
+                bits.
+            ValueError: The journal is closed.
+        """
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names, in the order of the values."""
 
 @final
 class Journal:

@@ -125,25 +125,31 @@ fn not_convertible(name: &str, object: &Bound<'_, PyAny>, cause: PyErr) -> PyErr
     error
 }
 
-/// The step, `None` for the automatic one.
+/// The step that an exact int is, without running Python code; `None` when only [`step_of`] can
+/// tell.
 #[inline]
-pub(crate) fn step_of(step: Option<&Bound<'_, PyAny>>) -> PyResult<Option<i64>> {
-    let Some(step) = step else { return Ok(None) };
-    if step.is_exact_instance_of::<PyInt>() {
-        return match step.extract::<i64>() {
-            Ok(step) => Ok(Some(step)),
-            Err(_) => Err(step_overflow()),
-        };
+pub(crate) fn plain_step(step: Borrowed<'_, '_, PyAny>) -> Option<i64> {
+    // SAFETY: a live object and the GIL; an exact int is converted without running Python code, and
+    // one that is too large is told by `overflow` without an exception.
+    unsafe {
+        if ffi::PyLong_CheckExact(step.as_ptr()) == 0 {
+            return None;
+        }
+        let mut overflow = 0;
+        let number = ffi::PyLong_AsLongLongAndOverflow(step.as_ptr(), &raw mut overflow);
+        (overflow == 0).then_some(number)
     }
-    step_of_any(step)
 }
 
-#[cold]
-fn step_of_any(step: &Bound<'_, PyAny>) -> PyResult<Option<i64>> {
-    if step.is_none() {
+/// The step; `None` is the automatic one.
+pub(crate) fn step_of(step: Option<Borrowed<'_, '_, PyAny>>) -> PyResult<Option<i64>> {
+    let Some(step) = step.filter(|step| !step.is_none()) else {
         return Ok(None);
+    };
+    if let Some(number) = plain_step(step) {
+        return Ok(Some(number));
     }
-    let wrong = || PyTypeError::new_err(format!("step must be an int, not {}", type_name(step)));
+    let wrong = || PyTypeError::new_err(format!("step must be an int, not {}", type_name(&step)));
     // A bool is most likely a misplaced argument.
     if step.is_instance_of::<PyBool>() {
         return Err(wrong());

@@ -1,20 +1,30 @@
 //! The Python face of runbus-core: conversions, the release of the GIL and the error map.
 use pyo3::prelude::*;
 
+mod blobs;
 mod convert;
 mod errors;
+mod fastcall;
 mod gil;
 mod names;
 mod reader;
+mod series;
 mod writer;
 
 /// The compiled core of runbus.
 #[pymodule]
 mod _core {
+    use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use crate::blobs::Journal;
+    use crate::fastcall;
     #[pymodule_export]
     use crate::reader::{Columns, JournalReader, MetricReader};
     #[pymodule_export]
-    use crate::writer::{Journal, MetricWriter, Series};
+    use crate::series::{Group, Series};
+    #[pymodule_export]
+    use crate::writer::MetricWriter;
 
     #[pymodule_export]
     #[allow(non_upper_case_globals)]
@@ -26,4 +36,12 @@ mod _core {
     } else {
         "release"
     };
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        let py = module.py();
+        fastcall::add::<crate::writer::Log>(py)?;
+        fastcall::add::<crate::series::Append>(py)?;
+        fastcall::add::<crate::series::LogGroup>(py)
+    }
 }

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import decimal
 import enum
 import fractions
 import gc
+import inspect
 import math
 import os
 import struct
@@ -20,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from runbus._core import MetricReader, MetricWriter
+from runbus._core import Group, MetricReader, MetricWriter, Series
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,12 +50,99 @@ def points(writer: MetricWriter) -> list[tuple[str, int, float]]:
 def test_every_way_to_log_a_point_is_the_same(writer: MetricWriter) -> None:
     writer.log("loss", 0.5, 3)
     writer.log("loss", value=0.5, step=3)
+    writer.log("loss", 0.5, step=3)
     writer.log({"loss": 0.5}, step=3)
+    writer.log({"loss": 0.5}, None, 3)
+    writer.log(step=3, loss=0.5)
+    writer.log(None, step=3, loss=0.5)
     writer.series("loss").append(0.5, 3)
+    writer.series("loss").append(0.5, step=3)
     writer.series("loss").append(value=0.5, step=3)
+    writer.group("loss").log(3, 0.5)
 
-    assert points(writer) == [("loss", 3, 0.5)] * 5
-    assert (writer.accepted, writer.dropped, writer.last_error) == (5, 0, None)
+    assert points(writer) == [("loss", 3, 0.5)] * 11
+    assert (writer.accepted, writer.dropped, writer.last_error) == (11, 0, None)
+
+
+def test_keywords_are_one_row_under_their_names(writer: MetricWriter) -> None:
+    for index in range(3):
+        writer.log(loss=index, step=7, acc=True)
+        writer.log(value=np.float32(0.5))
+        writer.log(step=None, **{"train/loss": 0.25}, model={"norm": 2})
+
+    again = [("value", 8, 0.5), ("train/loss", 9, 0.25), ("model/norm", 9, 2.0)]
+    rows = [[("loss", 7, float(index)), ("acc", 7, 1.0), *again] for index in range(3)]
+    assert points(writer) == [point for row in rows for point in row]
+
+
+def test_a_group_is_one_row_under_names_agreed_on_before(writer: MetricWriter) -> None:
+    group = writer.group("loss", "acc")
+    group.log(3, 0.5, 1)
+    group.log(None, np.float32(0.25), np.array(2))
+    group.log(np.int64(9), 0.125, False)
+
+    assert group.names == ("loss", "acc")
+    assert [step for _, step, _ in points(writer)] == [3, 3, 4, 4, 9, 9]
+    assert [value for *_, value in points(writer)] == [0.5, 1.0, 0.25, 2.0, 0.125, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "keywords", "text"),
+    [
+        ((), {}, "missing 1 required positional argument: 'step'"),
+        ((1, 2.0), {}, r"a step and 2 values, .* \(1 given\)"),
+        ((1, 2.0, 3.0, 4.0), {}, r"\(3 given\)"),
+        ((1, 2.0), {"b": 3.0}, "unexpected keyword argument 'b'"),
+        ((1.5, 2.0, 3.0), {}, "step must be an int, not float"),
+        ((1, 2.0, "x"), {}, "metric 'b' must be a number, not str"),
+    ],
+)
+def test_wrong_arguments_of_a_group_raise(
+    writer: MetricWriter, arguments: Any, keywords: Any, text: str
+) -> None:
+    with pytest.raises(TypeError, match=text):
+        writer.group("a", "b").log(*arguments, **keywords)
+    assert writer.accepted == 0
+
+
+def test_a_group_needs_distinct_names(writer: MetricWriter) -> None:
+    with pytest.raises(ValueError, match="'a' occurs twice"):
+        writer.group("a", "b", "a")
+    with pytest.raises(ValueError, match="at least one name"):
+        writer.group()
+    with pytest.raises(TypeError):
+        writer.group("a", 1)  # type: ignore[arg-type,unused-ignore]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "keywords", "text"),
+    [
+        (("x", 1.0), {"stepp": 3}, "unexpected keyword argument 'stepp'"),
+        (("x", 1.0, 2), {"step": 3}, "multiple values for argument 'step'"),
+        (({"x": 1.0},), {"y": 3}, "unexpected keyword argument 'y'"),
+        ((), {"step": 3}, "missing 1 required positional argument"),
+        ((), {"x": "text"}, "metric 'x' must be a number, not str"),
+        ((), {"x": 1.0, "step": 0.5}, "step must be an int, not float"),
+    ],
+)
+def test_wrong_keywords_raise(
+    writer: MetricWriter, arguments: Any, keywords: Any, text: str
+) -> None:
+    with pytest.raises(TypeError, match=text):
+        writer.log(*arguments, **keywords)
+    assert writer.accepted == 0
+
+
+def test_the_hot_methods_tell_their_signatures() -> None:
+    signatures = [inspect.signature(m) for m in (MetricWriter.log, Series.append, Group.log)]
+
+    assert [str(signature) for signature in signatures] == [
+        "(self, name_or_values=None, /, value=None, step=None, **values)",
+        "(self, /, value, step=None)",
+        "(self, step, /, *values)",
+    ]
+    with pytest.raises(TypeError, match="Series' object"):
+        Series.append("no series", 1.0)  # type: ignore[arg-type,unused-ignore]
 
 
 def test_the_automatic_step_follows_the_last_one(writer: MetricWriter) -> None:
@@ -452,12 +541,41 @@ def test_reading_beside_a_writer(writer: MetricWriter) -> None:
     assert (reader.is_live, reader.end_state, reader.poll()) == (False, 0, None)
 
 
+def test_no_reference_is_kept_or_lost(writer: MetricWriter) -> None:
+    name, value, row, step = "loss" * 9, 0.75, {"a" * 9: 0.75, "b" * 9: 0.25}, 2**40
+    series, group = writer.series("s"), writer.group("a", "b")
+    half: Any = 0.5
+
+    def every_call() -> None:
+        writer.log(name, value, step)
+        writer.log(name, value, step=step)
+        writer.log(row, step=step)
+        writer.log(step=step, x=value, y=value)
+        series.append(value, step)
+        group.log(step, value, value)
+        for wrong in (half, [half]):
+            with contextlib.suppress(TypeError):
+                series.append(value, wrong)
+
+    every_call()
+    every_call()
+    objects = (name, value, row, step, *row, *row.values(), None, writer, series, group)
+    before = [sys.getrefcount(found) for found in objects]
+    for _ in range(1000):
+        every_call()
+    after = [sys.getrefcount(found) for found in objects]
+
+    # None is everybody's: other threads may take some.
+    assert [abs(a - b) < 100 for a, b in zip(before, after, strict=True)] == [True] * len(objects)
+
+
 def test_a_run_that_keeps_its_series_is_collected(tmp_path: Path) -> None:
     class Run(MetricWriter):
         pass
 
     run = Run(tmp_path / "journal")
     run.loss = run.series("loss")  # type: ignore[attr-defined]
+    run.both = run.group("loss", "acc")  # type: ignore[attr-defined]
     gone = weakref.ref(run)
     del run
     gc.collect()

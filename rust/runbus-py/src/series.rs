@@ -1,0 +1,171 @@
+//! `Series` and `Group`: names looked up once.
+
+use std::ffi::CStr;
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+use pyo3::{PyTraverseError, PyVisit};
+use runbus_core::journal::{Error, SchemaId};
+
+use crate::convert::{plain_step, plain_value, step_of, value_of};
+use crate::fastcall::{Arguments, Method};
+use crate::writer::{MetricWriter, log_error};
+
+/// One metric of a run with its name looked up once.
+#[pyclass(frozen, module = "runbus._core")]
+pub(crate) struct Series {
+    writer: Py<MetricWriter>,
+    schema: SchemaId,
+    name: String,
+}
+
+impl Series {
+    pub(crate) fn new(writer: &Bound<'_, MetricWriter>, schema: SchemaId, name: &str) -> Self {
+        Self {
+            writer: writer.clone().unbind(),
+            schema,
+            name: name.to_owned(),
+        }
+    }
+
+    #[inline]
+    fn write(&self, py: Python<'_>, value: f64, step: Option<i64>) -> Result<(), Error> {
+        let mut state = self.writer.get().state.borrow(py);
+        state.write(self.schema, step, &[value])
+    }
+}
+
+#[pymethods]
+impl Series {
+    /// A run may keep its series: the collector must see through the circle.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.writer)
+    }
+
+    #[getter]
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// `Series.append`.
+pub(crate) struct Append;
+
+impl Method for Append {
+    type Class = Series;
+    const NAME: &'static CStr = c"append";
+    const DOC: &'static CStr = c"append($self, value, step=None)\n--\n\nWrite one value.";
+
+    #[inline]
+    fn fast(this: &Series, py: Python<'_>, arguments: &Arguments<'_, '_>) -> Option<()> {
+        let (value, step) = match (arguments.positional, arguments.names) {
+            ([value, step], None) => (value, Some(plain_step(*step)?)),
+            ([value], None) => (value, None),
+            ([value], Some(_)) => {
+                let step = arguments.only(intern!(py, "step"))?;
+                (value, Some(plain_step(step)?))
+            }
+            _ => return None,
+        };
+        this.write(py, plain_value(*value)?, step).ok()
+    }
+
+    fn full(this: &Bound<'_, Series>, arguments: &Arguments<'_, '_>) -> PyResult<()> {
+        let [value, step] = arguments.bind("append", ["value", "step"])?;
+        let value = value.ok_or_else(|| {
+            PyTypeError::new_err("append() missing 1 required positional argument: 'value'")
+        })?;
+        let step = step_of(step)?;
+        let number = value_of(&this.get().name, &value)?;
+        this.get().write(this.py(), number, step).map_err(log_error)
+    }
+}
+
+/// Some metrics of a run with their names looked up once.
+#[pyclass(frozen, module = "runbus._core")]
+pub(crate) struct Group {
+    writer: Py<MetricWriter>,
+    schema: SchemaId,
+    names: Vec<String>,
+}
+
+impl Group {
+    pub(crate) fn new(writer: &Bound<'_, MetricWriter>, schema: SchemaId, names: &[&str]) -> Self {
+        Self {
+            writer: writer.clone().unbind(),
+            schema,
+            names: names.iter().map(|name| (*name).to_owned()).collect(),
+        }
+    }
+}
+
+#[pymethods]
+impl Group {
+    /// As for a series.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.writer)
+    }
+
+    #[getter]
+    fn names<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, &self.names)
+    }
+}
+
+/// `Group.log`.
+pub(crate) struct LogGroup;
+
+impl Method for LogGroup {
+    type Class = Group;
+    const NAME: &'static CStr = c"log";
+    const DOC: &'static CStr =
+        c"log($self, step, /, *values)\n--\n\nWrite one value for each name, as one row.";
+
+    #[inline]
+    fn fast(this: &Group, py: Python<'_>, arguments: &Arguments<'_, '_>) -> Option<()> {
+        let (step, values) = arguments.positional.split_first()?;
+        if values.len() != this.names.len() || arguments.names.is_some() {
+            return None;
+        }
+        let step = plain_step(*step)?;
+        let mut guard = this.writer.get().state.borrow(py);
+        let state = &mut *guard;
+        state.values.resize(values.len(), 0.0);
+        for (place, value) in state.values.iter_mut().zip(values) {
+            *place = plain_value(*value)?;
+        }
+        state.write_values(this.schema, Some(step)).ok()
+    }
+
+    fn full(this: &Bound<'_, Group>, arguments: &Arguments<'_, '_>) -> PyResult<()> {
+        if let Some((name, _)) = arguments.named().next() {
+            return Err(PyTypeError::new_err(format!(
+                "log() got an unexpected keyword argument '{}'",
+                name.to_str()?
+            )));
+        }
+        let Some((step, values)) = arguments.positional.split_first() else {
+            return Err(PyTypeError::new_err(
+                "log() missing 1 required positional argument: 'step'",
+            ));
+        };
+        let names = &this.get().names;
+        if values.len() != names.len() {
+            return Err(PyTypeError::new_err(format!(
+                "log() takes a step and {} values, one for each name of the group ({} given)",
+                names.len(),
+                values.len()
+            )));
+        }
+        let step = step_of(Some(*step))?;
+        let numbers = names.iter().zip(values);
+        let numbers = numbers.map(|(name, value)| value_of(name, value));
+        let numbers = numbers.collect::<PyResult<Vec<f64>>>()?;
+        let mut state = this.get().writer.get().state.borrow(this.py());
+        state
+            .write(this.get().schema, step, &numbers)
+            .map_err(log_error)
+    }
+}
