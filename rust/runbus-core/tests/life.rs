@@ -6,14 +6,21 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use runbus_core::journal::{
     BlobReader, BlobWriter, Error, MAX_PAYLOAD_BYTES, MetricReader, MetricWriter, Options, Outcome,
 };
 use tempfile::tempdir;
 
-const MAPPED: Options = Options { is_mapped: true };
-const PLAIN: Options = Options { is_mapped: false };
+const MAPPED: Options = Options {
+    is_mapped: true,
+    sync_every: Some(Duration::from_millis(100)),
+};
+const PLAIN: Options = Options {
+    is_mapped: false,
+    ..MAPPED
+};
 
 fn steps(columns: &[u8]) -> Vec<i64> {
     columns
@@ -94,6 +101,7 @@ fn ten_points_make_a_small_file() {
     for _ in 0..10 {
         writer.log(schema, None, 0, &[0.5]).unwrap();
     }
+    assert!(fs::metadata(&path).unwrap().len() <= 1 << 20);
     writer.close(1).unwrap().complete().unwrap();
 
     assert!(fs::metadata(&path).unwrap().len() < 1000);

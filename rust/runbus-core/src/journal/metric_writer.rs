@@ -48,8 +48,10 @@ impl MetricWriter {
     /// # Errors
     /// [`Error::Io`], also when the file exists.
     pub fn create(path: &Path, options: Options) -> Result<Self, Error> {
+        let mut appender = Appender::create(path, JournalKind::Metrics, options)?;
+        appender.tend(options.sync_every);
         Ok(Self {
-            appender: Appender::create(path, JournalKind::Metrics, options)?,
+            appender,
             names: Names::default(),
             schemas: Vec::new(),
             next_step: 0,
@@ -160,7 +162,9 @@ impl MetricWriter {
     #[cold]
     fn drop_row(&mut self, error: &io::Error, values: usize) -> Outcome {
         self.dropped += values as u64;
-        self.last_error = Some(format!("{}: {error}", self.appender.path().display()));
+        let reason = format!("{}: {error}", self.appender.path().display());
+        self.appender.tell_dropped(values as u64, &reason);
+        self.last_error = Some(reason);
         Outcome::Dropped
     }
 

@@ -1,0 +1,247 @@
+//! The background thread: what a writer must not wait for.
+//!
+//! One thread a process tends all metric writers. It makes the pages that the records will need next,
+//! writes what was committed to the disk every `sync_every`, and tells once what was lost. It starts
+//! with the first writer and ends after the last. In a forked child it does not exist, and the
+//! child's own first writer starts another. Everything works without it, only slower.
+
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::os;
+use super::shared::{LEAST_AHEAD_BYTES, Shared, lock};
+
+const BUSY_PAUSE: Duration = Duration::from_millis(1);
+const IDLE_PAUSE: Duration = Duration::from_millis(100);
+/// So many bytes between two looks are a fast loop.
+const BUSY_BYTES: u64 = 16 << 10;
+/// How far ahead pages are made, in looks at the same speed.
+const LOOKS_AHEAD: u64 = 4;
+const MOST_AHEAD_BYTES: u64 = 8 << 20;
+
+static KEEPER: AtomicPtr<Keeper> = AtomicPtr::new(ptr::null_mut());
+static REPORTER: OnceLock<fn(&Report)> = OnceLock::new();
+
+/// What the background thread has to tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// Values are being lost.
+    Dropping {
+        /// Why, with the journal's path.
+        reason: String,
+    },
+    /// Values are kept again.
+    Recovered {
+        /// The journal.
+        path: String,
+        /// How many were lost.
+        dropped: u64,
+    },
+    /// What is written survives the process, but perhaps not the machine.
+    NotDurable {
+        /// Why, with the journal's path.
+        reason: String,
+    },
+}
+
+/// Have a function called, on the background thread, with each report: at most one of a sort for
+/// each journal. Only the first call sets it.
+pub fn set_reporter(reporter: fn(&Report)) {
+    // A second module in one process reports to the first one's log.
+    let _ = REPORTER.set(reporter);
+}
+
+fn report(report: &Report) {
+    if let Some(reporter) = REPORTER.get() {
+        reporter(report);
+    }
+}
+
+#[derive(Default)]
+struct State {
+    /// Writers that the thread does not know yet.
+    new: Vec<Weak<Shared>>,
+    is_running: bool,
+    is_nudged: bool,
+}
+
+struct Keeper {
+    generation: u32,
+    state: Mutex<State>,
+    nudge: Condvar,
+}
+
+impl Keeper {
+    /// The keeper of this process.
+    fn here() -> &'static Self {
+        let generation = os::generation();
+        let known = KEEPER.load(Ordering::Acquire);
+        // SAFETY: null, or a keeper that was leaked below.
+        if let Some(keeper) = unsafe { known.as_ref() }
+            && keeper.generation == generation
+        {
+            return keeper;
+        }
+        // The parent's keeper may have been locked at the fork: it is left alone for ever.
+        let new = Box::into_raw(Box::new(Self {
+            generation,
+            state: Mutex::default(),
+            nudge: Condvar::new(),
+        }));
+        let swapped = KEEPER.compare_exchange(known, new, Ordering::AcqRel, Ordering::Acquire);
+        if swapped.is_ok() {
+            // SAFETY: just made, and never freed.
+            return unsafe { &*new };
+        }
+        // SAFETY: another thread was faster, and nobody has seen this one.
+        drop(unsafe { Box::from_raw(new) });
+        Self::here()
+    }
+
+    fn run(&self) {
+        let mut tended: Vec<Tended> = Vec::new();
+        loop {
+            {
+                let mut state = lock(&self.state);
+                tended.extend(state.new.drain(..).map(Tended::new));
+                state.is_nudged = false;
+                if tended.is_empty() {
+                    state.is_running = false;
+                    return;
+                }
+            }
+            let mut pause = IDLE_PAUSE;
+            tended.retain_mut(|writer| match writer.tend() {
+                Some(wanted) => {
+                    pause = pause.min(wanted);
+                    true
+                }
+                None => false,
+            });
+            let state = lock(&self.state);
+            let is_quiet = |state: &mut State| !state.is_nudged && state.new.is_empty();
+            drop(
+                self.nudge
+                    .wait_timeout_while(state, pause, is_quiet)
+                    .unwrap_or_else(PoisonError::into_inner),
+            );
+        }
+    }
+}
+
+/// Have the background thread look after the writer until it is closed or dropped.
+pub(super) fn tend(writer: &Arc<Shared>) {
+    let keeper = Keeper::here();
+    let mut state = lock(&keeper.state);
+    state.new.push(Arc::downgrade(writer));
+    if state.is_running {
+        keeper.nudge.notify_one();
+        return;
+    }
+    let builder = thread::Builder::new().name("runbus-keeper".into());
+    // Without a thread, pages are made by the writer and the disk is synced by the kernel.
+    state.is_running = os::without_signals(|| builder.spawn(|| keeper.run())).is_ok();
+}
+
+/// Have the background thread look at once.
+pub(super) fn nudge() {
+    let keeper = Keeper::here();
+    let mut state = lock(&keeper.state);
+    if !state.is_nudged {
+        state.is_nudged = true;
+        keeper.nudge.notify_one();
+    }
+}
+
+/// A writer and what the thread remembers of it.
+struct Tended {
+    writer: Weak<Shared>,
+    seen: u64,
+    synced: u64,
+    last_sync: Instant,
+    has_warned: bool,
+    has_recovered: bool,
+    has_failed_to_sync: bool,
+    dropped: u64,
+}
+
+impl Tended {
+    fn new(writer: Weak<Shared>) -> Self {
+        Self {
+            writer,
+            seen: 0,
+            synced: 0,
+            last_sync: Instant::now(),
+            has_warned: false,
+            has_recovered: false,
+            has_failed_to_sync: false,
+            dropped: 0,
+        }
+    }
+
+    /// Do what is due and say when to come again; `None` when the writer is gone.
+    fn tend(&mut self) -> Option<Duration> {
+        let writer = self.writer.upgrade()?;
+        let guard = lock(&writer.tending);
+        if writer.is_closed() {
+            return None;
+        }
+        let position = writer.position();
+        let moved = position - self.seen.min(position);
+        let ahead = (moved * LOOKS_AHEAD).clamp(LEAST_AHEAD_BYTES, MOST_AHEAD_BYTES);
+        // Its failure is the writer's own when it comes there.
+        let _ = writer.prepare(ahead);
+        self.seen = position;
+        if self.sync(&writer, position) {
+            // The pages that were written back want to be faulted in again.
+            let _ = writer.prepare(ahead);
+        }
+        drop(guard);
+        self.report(&writer, moved > 0);
+        let pause = if moved > BUSY_BYTES {
+            BUSY_PAUSE
+        } else {
+            IDLE_PAUSE
+        };
+        Some(writer.sync_every.map_or(pause, |every| pause.min(every)))
+    }
+
+    fn sync(&mut self, writer: &Shared, position: u64) -> bool {
+        let is_due = |every| self.last_sync.elapsed() >= every;
+        if position == self.synced || !writer.sync_every.is_some_and(is_due) {
+            return false;
+        }
+        let result = writer.durability.sync();
+        self.last_sync = Instant::now();
+        self.synced = position;
+        if let Err(error) = result
+            && !std::mem::replace(&mut self.has_failed_to_sync, true)
+        {
+            report(&Report::NotDurable {
+                reason: error.to_string(),
+            });
+        }
+        true
+    }
+
+    fn report(&mut self, writer: &Shared, has_moved: bool) {
+        let dropped = writer.dropped();
+        if dropped != self.dropped {
+            self.dropped = dropped;
+            if !std::mem::replace(&mut self.has_warned, true) {
+                report(&Report::Dropping {
+                    reason: writer.failure().unwrap_or_default(),
+                });
+            }
+        } else if has_moved && self.has_warned && !std::mem::replace(&mut self.has_recovered, true)
+        {
+            report(&Report::Recovered {
+                path: writer.path().display().to_string(),
+                dropped,
+            });
+        }
+    }
+}
