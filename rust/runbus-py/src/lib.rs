@@ -7,7 +7,9 @@ mod errors;
 mod fastcall;
 mod gil;
 mod names;
+mod numbers;
 mod reader;
+mod scalars;
 mod series;
 mod writer;
 
@@ -40,6 +42,7 @@ mod _core {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         let py = module.py();
+        crate::numbers::look_at_floats(py);
         fastcall::add::<crate::writer::Log>(py)?;
         fastcall::add::<crate::series::Append>(py)?;
         fastcall::add::<crate::series::LogGroup>(py)

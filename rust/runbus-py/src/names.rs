@@ -5,8 +5,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 use runbus_core::journal::SchemaId;
 
-use crate::convert::{plain_step, plain_value};
 use crate::fastcall::Arguments;
+use crate::numbers::{plain_step, plain_value};
 
 const NAME_SLOTS: usize = 1024;
 const SHAPE_SLOTS: usize = 64;

@@ -9,8 +9,8 @@ use pyo3::types::PyTuple;
 use pyo3::{PyTraverseError, PyVisit};
 use runbus_core::journal::{Error, SchemaId};
 
-use crate::convert::{plain_step, plain_value, step_of, value_of};
 use crate::fastcall::{Arguments, Method};
+use crate::numbers::{plain_step, plain_value, step_of, value_of};
 use crate::writer::{MetricWriter, log_error};
 
 /// One metric of a run with its name looked up once.

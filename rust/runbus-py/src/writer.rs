@@ -10,11 +10,12 @@ use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 use runbus_core::clock::unix_ns;
 use runbus_core::journal::{self, Durability, Error, Options, SchemaId};
 
-use crate::convert::{Flat, name_text, plain_step, plain_value, step_of, value_of};
+use crate::convert::{Flat, name_text};
 use crate::errors::to_python;
 use crate::fastcall::{Arguments, Method, Object};
 use crate::gil::GilCell;
 use crate::names::{KeywordCache, NameCache, ShapeCache};
+use crate::numbers::{plain_step, plain_value, step_of, value_of};
 use crate::series::{Group, Series};
 
 pub(crate) fn log_error(error: Error) -> PyErr {

@@ -545,6 +545,7 @@ def test_no_reference_is_kept_or_lost(writer: MetricWriter) -> None:
     name, value, row, step = "loss" * 9, 0.75, {"a" * 9: 0.75, "b" * 9: 0.25}, 2**40
     series, group = writer.series("s"), writer.group("a", "b")
     half: Any = 0.5
+    wrong: Any
 
     def every_call() -> None:
         writer.log(name, value, step)
