@@ -46,17 +46,27 @@ class MetricWriter:
     file before both have closed it; `MetricReader.is_live` is not misled by that.
     """
 
-    def __new__(cls, path: str | os.PathLike[str], /, *args: object, **kwargs: object) -> Self:
+    def __new__(
+        cls,
+        path: str | os.PathLike[str],
+        /,
+        *args: object,
+        sync_ms: int | None = 100,
+        **kwargs: object,
+    ) -> Self:
         """Make the journal.
 
         Args:
             path: The file to make. It must not exist.
+            sync_ms: How often a background thread, one for the process, writes what was logged to
+                the disk; None leaves it to the operating system.
             *args: For the ``__init__`` of a subclass.
             **kwargs: For the ``__init__`` of a subclass.
 
         Raises:
             FileExistsError: There is such a file.
             OSError: The file cannot be made.
+            ValueError: `sync_ms` is less than 1.
         """
 
     @overload

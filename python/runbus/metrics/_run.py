@@ -45,8 +45,10 @@ class Run(MetricWriter):
     info: RunInfo
     folder: str
 
-    def __new__(cls, path: str, info: RunInfo, folder: str) -> Self:
-        self = super().__new__(cls, path)
+    def __new__(
+        cls, path: str, info: RunInfo, folder: str, *, sync_ms: int | None = 100
+    ) -> Self:
+        self = super().__new__(cls, path, sync_ms=sync_ms)
         self.info = info
         self.folder = folder
         return self
@@ -96,6 +98,7 @@ def init(
     config: Mapping[str, Any] | None = None,
     *,
     home: str | os.PathLike[str] | None = None,
+    sync_ms: int | None = 100,
 ) -> Run:
     """Start logging.
 
@@ -107,6 +110,9 @@ def init(
         name: What to call it; the id if nothing says otherwise.
         config: What it was started with: numbers, texts, lists and mappings.
         home: The home folder, instead of `$RUNBUS_HOME` or `~/.runbus`.
+        sync_ms: How often what was logged is written to the disk, in the background: so much a
+            power failure may take. None leaves it to the operating system. The death of the process
+            takes nothing in any case.
 
     Returns:
         The run. Log to it with `run.log("loss", 0.1, step=3)` or `run.log({"loss": 0.1}, step=3)`.
@@ -114,6 +120,7 @@ def init(
     Raises:
         HomeUnusable: The home folder cannot be made or written.
         TypeError: `config` holds a value that cannot be kept as JSON.
+        ValueError: `sync_ms` is less than 1.
     """
     attached = os.environ.get(ENV_RUN)
     place = attached or Home(home).path
@@ -122,7 +129,7 @@ def init(
             folder, info = attached, _attach(attached, config or {})
         else:
             folder, info = _make(Home(home), project or "default", name, config or {})
-        run = Run(new_journal(folder), info, folder)
+        run = Run(new_journal(folder), info, folder, sync_ms=sync_ms)
     except OSError as error:
         raise HomeUnusable(place, (error.strerror or str(error)).lower()) from error
     _open_runs.add(run)

@@ -2,6 +2,7 @@
 
 use std::ffi::CStr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::intern;
@@ -70,21 +71,28 @@ pub(crate) struct MetricWriter {
 impl MetricWriter {
     #[new]
     #[classmethod]
-    #[pyo3(signature = (path, /, *args, **kwargs))]
+    #[pyo3(signature = (path, /, *args, sync_ms=Some(100), **kwargs))]
     fn new(
         cls: &Bound<'_, PyType>,
         path: PathBuf,
         args: &Bound<'_, PyTuple>,
+        sync_ms: Option<u64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
         let has_more = !args.is_empty() || kwargs.is_some_and(|kwargs| !kwargs.is_empty());
         if has_more && cls.is(cls.py().get_type::<Self>()) {
             return Err(PyTypeError::new_err(
-                "MetricWriter takes one argument, the path",
+                "MetricWriter takes one argument, the path, and sync_ms=",
             ));
         }
-        let journal =
-            journal::MetricWriter::create(&path, Options::default()).map_err(to_python)?;
+        if sync_ms == Some(0) {
+            return Err(PyValueError::new_err("sync_ms must be at least 1, or None"));
+        }
+        let options = Options {
+            sync_every: sync_ms.map(Duration::from_millis),
+            ..Options::default()
+        };
+        let journal = journal::MetricWriter::create(&path, options).map_err(to_python)?;
         let durability = journal.durability();
         let state = State {
             journal,

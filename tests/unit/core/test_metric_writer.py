@@ -544,8 +544,7 @@ def test_reading_beside_a_writer(writer: MetricWriter) -> None:
 def test_no_reference_is_kept_or_lost(writer: MetricWriter) -> None:
     name, value, row, step = "loss" * 9, 0.75, {"a" * 9: 0.75, "b" * 9: 0.25}, 2**40
     series, group = writer.series("s"), writer.group("a", "b")
-    half: Any = 0.5
-    wrong: Any
+    wrongs: Any = (0.5, "1")
 
     def every_call() -> None:
         writer.log(name, value, step)
@@ -554,7 +553,7 @@ def test_no_reference_is_kept_or_lost(writer: MetricWriter) -> None:
         writer.log(step=step, x=value, y=value)
         series.append(value, step)
         group.log(step, value, value)
-        for wrong in (half, [half]):
+        for wrong in wrongs:
             with contextlib.suppress(TypeError):
                 series.append(value, wrong)
 
