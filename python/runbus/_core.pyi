@@ -202,6 +202,25 @@ class Series:
             ValueError: The journal is closed.
         """
 
+    def extend(self, values: object, steps: object = None) -> None:
+        """Write many values at once, in records of 4,096, under the time of the call.
+
+        A disk that becomes full meanwhile costs the points that no longer fit.
+
+        Args:
+            values: One dimension of numbers: anything with the buffer protocol (numpy's arrays,
+                ``array.array``, ``bytes``) or with ``__dlpack__`` in the memory of the CPU (torch's
+                tensors), of floats of 16, 32 or 64 bits, ints or bools; or a list or tuple. Stored
+                as doubles.
+            steps: As many ints, in the same forms or as a ``range``; the default is the run's last
+                step plus one, 0 at first, and on from there.
+
+        Raises:
+            TypeError: The values are no such array, or the steps no ints.
+            OverflowError: A value is an int that no double represents, or a step exceeds 64 bits.
+            ValueError: There are not as many steps as values, or the journal is closed.
+        """
+
     @property
     def name(self) -> str:
         """The name of the metric."""

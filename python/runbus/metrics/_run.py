@@ -45,9 +45,7 @@ class Run(MetricWriter):
     info: RunInfo
     folder: str
 
-    def __new__(
-        cls, path: str, info: RunInfo, folder: str, *, sync_ms: int | None = 100
-    ) -> Self:
+    def __new__(cls, path: str, info: RunInfo, folder: str, *, sync_ms: int | None = 100) -> Self:
         self = super().__new__(cls, path, sync_ms=sync_ms)
         self.info = info
         self.folder = folder

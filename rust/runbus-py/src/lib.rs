@@ -1,6 +1,7 @@
 //! The Python face of runbus-core: conversions, the release of the GIL and the error map.
 use pyo3::prelude::*;
 
+mod arrays;
 mod blobs;
 mod convert;
 mod errors;

@@ -2,13 +2,15 @@
 
 use std::ffi::CStr;
 
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyList, PyRange, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
-use runbus_core::journal::{Error, SchemaId};
+use runbus_core::clock::unix_ns;
+use runbus_core::journal::{Error, SchemaId, Steps};
 
+use crate::arrays::Array;
 use crate::fastcall::{Arguments, Method};
 use crate::numbers::{plain_step, plain_value, step_of, value_of};
 use crate::writer::{MetricWriter, log_error};
@@ -44,10 +46,71 @@ impl Series {
         visit.call(&self.writer)
     }
 
+    #[pyo3(signature = (values, steps=None))]
+    fn extend(&self, values: &Bound<'_, PyAny>, steps: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let array = Array::of(&format!("the values of metric '{}'", self.name), values)?;
+        array.check(&self.name)?;
+        let steps = steps.filter(|steps| !steps.is_none());
+        let regular = steps.map_or(Ok(Some(Steps::Automatic)), |steps| {
+            regular(steps, array.len())
+        })?;
+        let own = match (regular, steps) {
+            (None, Some(steps)) => steps_of(steps)?,
+            _ => Vec::new(),
+        };
+        let steps = regular.unwrap_or(Steps::Each(&own));
+        if matches!(steps, Steps::Each(_)) {
+            check_lengths(own.len(), array.len())?;
+        }
+        let fill = |range, place: &mut [u64]| array.doubles(range, place);
+        let mut state = self.writer.get().state.borrow(values.py());
+        let journal = &mut state.journal;
+        let written = journal.extend(self.schema, steps, unix_ns(), array.len(), fill);
+        written.map(drop).map_err(log_error)
+    }
+
     #[getter]
     fn name(&self) -> &str {
         &self.name
     }
+}
+
+/// The steps that a `range` is; `None` if it is something else.
+fn regular(steps: &Bound<'_, PyAny>, count: usize) -> PyResult<Option<Steps<'static>>> {
+    let py = steps.py();
+    let Ok(range) = steps.cast::<PyRange>() else {
+        return Ok(None);
+    };
+    check_lengths(range.len()?, count)?;
+    let first = step_of(Some(range.getattr(intern!(py, "start"))?.as_borrowed()))?;
+    let stride = step_of(Some(range.getattr(intern!(py, "step"))?.as_borrowed()))?;
+    if count > 0 {
+        // The last is as far as it goes.
+        step_of(Some(range.get_item(count - 1)?.as_borrowed()))?;
+    }
+    Ok(first
+        .zip(stride)
+        .map(|(first, stride)| Steps::Regular { first, stride }))
+}
+
+fn steps_of(steps: &Bound<'_, PyAny>) -> PyResult<Vec<i64>> {
+    if !steps.is_instance_of::<PyList>() && !steps.is_instance_of::<PyTuple>() {
+        return Array::of("steps", steps)?.steps();
+    }
+    let one = |step: Bound<'_, PyAny>| {
+        let step = step_of(Some(step.as_borrowed()))?;
+        step.ok_or_else(|| PyTypeError::new_err("steps must be ints"))
+    };
+    steps.try_iter()?.map(|step| one(step?)).collect()
+}
+
+fn check_lengths(steps: usize, values: usize) -> PyResult<()> {
+    if steps == values {
+        return Ok(());
+    }
+    Err(PyValueError::new_err(format!(
+        "there are {values} values and {steps} steps"
+    )))
 }
 
 /// `Series.append`.

@@ -13,6 +13,11 @@ pub(super) const WORD: usize = 8;
 pub(super) const WORD_BYTES: u64 = 8;
 /// Schema id and flags, step, time: what precedes the values of a row.
 pub(super) const ROW_WORDS: usize = 3;
+/// Schema id and flags, time, count, first step, stride: what precedes the points of a column.
+pub(super) const COLUMN_WORDS: usize = 5;
+/// The most points of a column: it is hashed while it is still in the cache, and a reader that stops at
+/// a number of points need not stop within one.
+pub(super) const COLUMN_POINTS: usize = 4096;
 /// State and reserved half, time.
 pub(super) const END_WORDS: usize = 2;
 
@@ -30,6 +35,8 @@ pub enum Kind {
     Pad = 4,
     /// The writer closed the journal.
     End = 5,
+    /// Many points of one series: one `extend` call, or a part of it.
+    Column = 6,
 }
 
 impl Kind {
@@ -40,6 +47,7 @@ impl Kind {
             3 => Self::Blob,
             4 => Self::Pad,
             5 => Self::End,
+            6 => Self::Column,
             _ => return None,
         })
     }

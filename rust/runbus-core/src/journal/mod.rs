@@ -2,6 +2,7 @@
 
 mod appender;
 mod blobs;
+mod column;
 mod error;
 mod format;
 mod header;
@@ -18,6 +19,7 @@ mod source;
 
 pub use appender::{Closing, Durability, Options};
 pub use blobs::{BlobReader, BlobWriter};
+pub use column::Steps;
 pub use error::Error;
 pub use format::{HEADER_BYTES, Kind, MAX_PAYLOAD_BYTES};
 pub use keeper::{Report, set_reporter};
