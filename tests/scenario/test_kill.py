@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 import random
 import signal
 import struct
@@ -17,7 +18,7 @@ from runbus._core import MetricReader
 if TYPE_CHECKING:
     from pathlib import Path
 
-ROUNDS = 24
+ROUNDS = int(os.environ.get("RUNBUS_KILL_ROUNDS", "24"))  # 200 take half a minute.
 TRAINER = textwrap.dedent("""
     import mmap, sys
     from runbus._core import MetricWriter

@@ -138,6 +138,46 @@ fn the_automatic_step_follows_the_last_one_and_stops_at_the_greatest() {
 }
 
 #[test]
+fn a_clock_that_steps_back_changes_neither_order_nor_times() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("journal");
+    let mut writer = MetricWriter::create(&path, MAPPED).unwrap();
+    let schema = writer.schema(&["loss"]).unwrap();
+    let times = [5_000, 6_000, 10, i64::MIN, -1, 7_000];
+    for time_ns in times {
+        writer.log(schema, None, time_ns, &[0.5]).unwrap();
+    }
+    let columns = MetricReader::open(&path).unwrap().series("loss").unwrap();
+    let columns = columns.unwrap();
+    assert_eq!(steps(&columns.times), times);
+    assert_eq!(steps(&columns.steps), [0, 1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn one_background_thread_tends_all_writers() {
+    let keepers = || {
+        let tasks = fs::read_dir("/proc/self/task").unwrap();
+        let names =
+            tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
+        names.filter(|name| name.trim() == "runbus-keeper").count()
+    };
+    let folder = tempdir().unwrap();
+    let make = |name: &str| MetricWriter::create(&folder.path().join(name), MAPPED).unwrap();
+    let mut writers = [make("a"), make("b"), make("c")];
+    for writer in &mut writers {
+        let schema = writer.schema(&["loss"]).unwrap();
+        for _ in 0..100_000 {
+            writer.log(schema, None, 0, &[0.5]).unwrap();
+        }
+    }
+    // Other tests of this process may have writers, too.
+    assert_eq!(keepers(), 1);
+    for mut writer in writers {
+        writer.close(0).unwrap().complete().unwrap();
+    }
+}
+
+#[test]
 fn a_second_writer_is_refused_until_the_first_is_gone() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("journal");

@@ -10,6 +10,7 @@ mod gil;
 mod names;
 mod numbers;
 mod reader;
+mod reports;
 mod scalars;
 mod series;
 mod writer;
@@ -44,6 +45,7 @@ mod _core {
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         let py = module.py();
         crate::numbers::look_at_floats(py);
+        crate::reports::start(py)?;
         fastcall::add::<crate::writer::Log>(py)?;
         fastcall::add::<crate::series::Append>(py)?;
         fastcall::add::<crate::series::LogGroup>(py)

@@ -46,6 +46,12 @@ impl Series {
         visit.call(&self.writer)
     }
 
+    /// As another process's series, if the run can be pickled.
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, (&str,))> {
+        let series = self.writer.bind(py).getattr(intern!(py, "series"))?;
+        Ok((series, (&self.name,)))
+    }
+
     #[pyo3(signature = (values, steps=None))]
     fn extend(&self, values: &Bound<'_, PyAny>, steps: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let array = Array::of(&format!("the values of metric '{}'", self.name), values)?;
@@ -169,6 +175,14 @@ impl Group {
     /// As for a series.
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.writer)
+    }
+
+    fn __reduce__<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
+        let group = self.writer.bind(py).getattr(intern!(py, "group"))?;
+        Ok((group, self.names(py)?))
     }
 
     #[getter]
