@@ -69,6 +69,9 @@ class MetricWriter:
             ValueError: `sync_ms` is less than 1.
         """
 
+    def __init_subclass__(cls) -> None:
+        """Give the class a `log` of its own, the same one: Python calls that sooner."""
+
     @overload
     def log(
         self,

@@ -13,7 +13,7 @@ use runbus_core::journal::{self, Durability, Error, Options, SchemaId};
 
 use crate::convert::{Flat, name_text};
 use crate::errors::to_python;
-use crate::fastcall::{Arguments, Method, Object};
+use crate::fastcall::{self, Arguments, Method, Object};
 use crate::gil::GilCell;
 use crate::names::{KeywordCache, NameCache, ShapeCache};
 use crate::numbers::{plain_step, plain_value, step_of, value_of};
@@ -106,6 +106,11 @@ impl MetricWriter {
             durability,
             path,
         })
+    }
+
+    #[classmethod]
+    fn __init_subclass__(cls: &Bound<'_, PyType>) -> PyResult<()> {
+        fastcall::inherit::<Log>(cls)
     }
 
     /// One metric of the run with its name looked up once.

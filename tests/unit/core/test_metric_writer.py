@@ -487,6 +487,25 @@ def test_a_subclass_takes_arguments_of_its_own(tmp_path: Path) -> None:
     assert not (tmp_path / "other").exists()
 
 
+def test_a_subclass_may_have_a_log_of_its_own(tmp_path: Path) -> None:
+    class Loud(MetricWriter):
+        def log(self, *args: Any, **kwargs: Any) -> None:
+            super().log(f"loud/{args[0]}", *args[1:], **kwargs)
+
+    class Louder(Loud):
+        pass
+
+    class Plain(MetricWriter):
+        pass
+
+    for number, kind in enumerate((Loud, Louder, Plain)):
+        writer = kind(tmp_path / str(number))
+        writer.log("x", 1.0, 3)
+        assert points(writer) == [("x" if kind is Plain else "loud/x", 3, 1.0)]
+    with pytest.raises(TypeError, match="Plain' object"):
+        Plain.log(MetricWriter(tmp_path / "base"), "x", 1.0)  # type: ignore[arg-type,unused-ignore]
+
+
 def test_a_closed_writer_refuses_and_keeps_its_counts(writer: MetricWriter) -> None:
     series = writer.series("x")
     series.append(1.0)
