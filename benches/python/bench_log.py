@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from benches import c_limit
-from benches.rivals import KEYS, RIVALS, ROW, installed, measured
+from benches.rivals.trackers import KEYS, RIVALS, ROW, installed, measured
 from benches.row import Row
 from benches.timing import net_ns
 

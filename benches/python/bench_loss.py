@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 
-from benches.rivals import RIVALS, Trainer, installed, measured
+from benches.rivals.trackers import RIVALS, Trainer, installed, measured
 from benches.row import Row
 
 FLOOD, HERTZ, SECONDS = 20_000, 100, 2

@@ -1,6 +1,6 @@
 """The trackers that stand beside ours, each in a process of its own.
 
-`python -m benches.rivals NAME MODE FOLDER` is how `measured` and `Trainer` start one.
+`python -m benches.rivals.trackers NAME MODE FOLDER` is how `measured` and `Trainer` start one.
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ def installed(name: str) -> bool:
 
 def measured(name: str, mode: str, folder: str) -> dict[str, float]:
     """Return what a tracker says of itself in a process of its own."""
-    command = [sys.executable, "-m", "benches.rivals", name, mode, folder]
+    command = [sys.executable, "-m", "benches.rivals.trackers", name, mode, folder]
     os.makedirs(folder)
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
     figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
@@ -199,7 +199,14 @@ class Trainer:
     def __init__(self, name: str, points: int, hertz: int, folder: str) -> None:
         os.makedirs(folder)
         self.name, self.points, self.folder = name, points, folder
-        command = [sys.executable, "-m", "benches.rivals", name, f"{points}@{hertz}", folder]
+        command = [
+            sys.executable,
+            "-m",
+            "benches.rivals.trackers",
+            name,
+            f"{points}@{hertz}",
+            folder,
+        ]
         self._process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
         )
