@@ -1,4 +1,6 @@
 //! `Series` and `Group`: names looked up once.
+// A row is written in one run of instructions: calls between its parts took 8 ns of 45.
+#![allow(clippy::inline_always)]
 
 use std::ffi::CStr;
 
@@ -32,7 +34,7 @@ impl Series {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn write(&self, py: Python<'_>, value: f64, step: Option<i64>) -> Result<(), Error> {
         let mut state = self.writer.get().state.borrow(py);
         state.write(self.schema, step, &[value])

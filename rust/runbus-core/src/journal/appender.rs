@@ -1,4 +1,6 @@
 //! The writing end of a file: reserved space, committed records, growth, close.
+// A row is written in one run of instructions: calls between its parts took 8 ns of 45.
+#![allow(clippy::inline_always)]
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -156,7 +158,7 @@ impl Appender {
     }
 
     /// The payload of the next record, to be filled in; room for it must be reserved.
-    #[inline]
+    #[inline(always)]
     pub(super) fn stage(&mut self, payload_words: usize) -> &mut [u64] {
         let record = match &mut self.storage {
             Storage::Mapped(piece) => piece.stage(self.position, payload_words + 1),
@@ -169,7 +171,7 @@ impl Appender {
     }
 
     /// Commit the staged record and return its offset.
-    #[inline]
+    #[inline(always)]
     pub(super) fn commit(&mut self, kind: Kind, payload_words: usize) -> io::Result<u64> {
         let head = Head {
             kind,

@@ -1,4 +1,6 @@
 //! The frame of a record: one commit word, then the payload in little-endian words of eight bytes.
+// A row is written in one run of instructions: calls between its parts took 8 ns of 45.
+#![allow(clippy::inline_always)]
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -83,14 +85,14 @@ impl Head {
     }
 
     /// The word whose store commits the record at `offset`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn commit_word(self, offset: u64, payload: &[u8]) -> u64 {
         self.bits() | u64::from(self.check(offset, payload)) << 32
     }
 
     /// Offset, kind and length are part of the check: bytes that were moved, or left over from
     /// another record, never validate.
-    #[inline]
+    #[inline(always)]
     fn check(self, offset: u64, payload: &[u8]) -> u32 {
         let place = (offset ^ self.bits().rotate_left(32)).wrapping_mul(0x9E37_79B1_85EB_CA87);
         let mut mixed = xxh3_64(payload) ^ place;

@@ -1,4 +1,6 @@
 //! One piece of the file, mapped for writing. The only place that touches mapped memory.
+// A row is written in one run of instructions: calls between its parts took 8 ns of 45.
+#![allow(clippy::inline_always)]
 
 use std::fs::File;
 use std::io;
@@ -167,7 +169,7 @@ impl Piece {
     }
 
     /// The words of the record at `position`: the commit word, then the payload.
-    #[inline]
+    #[inline(always)]
     pub(super) fn stage(&mut self, position: u64, words: usize) -> &mut [u64] {
         let first = self.index(position);
         assert!(
@@ -181,7 +183,7 @@ impl Piece {
     }
 
     /// Make the staged record visible: its commit word is stored last, with release order.
-    #[inline]
+    #[inline(always)]
     pub(super) fn commit(&mut self, position: u64, head: Head) {
         let record = self.stage(position, head.payload_words + 1);
         let word = head.commit_word(position, bytes_of(&record[1..]));

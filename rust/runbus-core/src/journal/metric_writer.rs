@@ -1,4 +1,6 @@
 //! Rows of numbers under sets of names.
+// A row is written in one run of instructions: calls between its parts took 8 ns of 45.
+#![allow(clippy::inline_always)]
 
 use std::io;
 use std::ops::Range;
@@ -91,7 +93,7 @@ impl MetricWriter {
     ///
     /// # Panics
     /// When the number of values is not that of the schema's names: a mistake of the caller.
-    #[inline]
+    #[inline(always)]
     pub fn log(
         &mut self,
         schema: SchemaId,
@@ -121,7 +123,7 @@ impl MetricWriter {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn write(&mut self, id: SchemaId, step: i64, time_ns: i64, values: &[f64]) -> io::Result<()> {
         let payload_words = ROW_WORDS + values.len();
         let bytes = (payload_words as u64 + 1) * WORD_BYTES;
@@ -137,7 +139,7 @@ impl MetricWriter {
     }
 
     /// Make room for a record of `bytes` under the schema, and have the schema before it.
-    #[inline]
+    #[inline(always)]
     fn place(&mut self, id: SchemaId, bytes: u64, values: usize) -> io::Result<()> {
         let schema = &self.schemas[id.0 as usize];
         assert_eq!(schema.values, values, "a row has one value for each name");
