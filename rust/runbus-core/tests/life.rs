@@ -154,12 +154,12 @@ fn a_clock_that_steps_back_changes_neither_order_nor_times() {
 }
 
 #[test]
-fn one_background_thread_tends_all_writers() {
+fn the_background_threads_tend_all_writers() {
     let keepers = || {
         let tasks = fs::read_dir("/proc/self/task").unwrap();
         let names =
             tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
-        names.filter(|name| name.trim() == "runbus-keeper").count()
+        names.filter(|name| name.trim() == "runbus-pages").count()
     };
     let folder = tempdir().unwrap();
     let make = |name: &str| MetricWriter::create(&folder.path().join(name), MAPPED).unwrap();

@@ -1,9 +1,10 @@
-//! The background thread: what a writer must not wait for.
+//! The background threads: what a writer must not wait for.
 //!
-//! One thread a process tends all metric writers. It makes the pages that the records will need next,
-//! writes what was committed to the disk every `sync_every`, and tells once what was lost. It starts
-//! with the first writer and ends after the last. In a forked child it does not exist, and the
-//! child's own first writer starts another. Everything works without it, only slower.
+//! Two threads a process tend all metric writers. One makes the pages that the records will need next,
+//! and tells once what was lost; the other writes what was committed to the disk every `sync_every`.
+//! They are two because a slow disk would leave a fast writer without pages. They start with the first
+//! writer and end after the last. In a forked child they do not exist, and the child's own first
+//! writer starts others. Everything works without them, only slower.
 
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -22,7 +23,8 @@ const BUSY_BYTES: u64 = 16 << 10;
 const LOOKS_AHEAD: u64 = 4;
 const MOST_AHEAD_BYTES: u64 = 8 << 20;
 
-static KEEPER: AtomicPtr<Keeper> = AtomicPtr::new(ptr::null_mut());
+static PAGES: Service = Service::new("runbus-pages", Tended::make_pages);
+static SYNC: Service = Service::new("runbus-sync", Tended::sync);
 static REPORTER: OnceLock<fn(&Report)> = OnceLock::new();
 
 /// What the background thread has to tell.
@@ -68,17 +70,34 @@ struct State {
     is_nudged: bool,
 }
 
+/// What one thread a process does.
+struct Service {
+    name: &'static str,
+    /// What is due for a writer, and when to come again; `None` when the writer is gone.
+    work: fn(&mut Tended) -> Option<Duration>,
+    keeper: AtomicPtr<Keeper>,
+}
+
+/// The thread of this process, and what it is told.
 struct Keeper {
     generation: u32,
+    work: fn(&mut Tended) -> Option<Duration>,
     state: Mutex<State>,
     nudge: Condvar,
 }
 
-impl Keeper {
-    /// The keeper of this process.
-    fn here() -> &'static Self {
+impl Service {
+    const fn new(name: &'static str, work: fn(&mut Tended) -> Option<Duration>) -> Self {
+        Self {
+            name,
+            work,
+            keeper: AtomicPtr::new(ptr::null_mut()),
+        }
+    }
+
+    fn here(&self) -> &'static Keeper {
         let generation = os::generation();
-        let known = KEEPER.load(Ordering::Acquire);
+        let known = self.keeper.load(Ordering::Acquire);
         // SAFETY: null, or a keeper that was leaked below.
         if let Some(keeper) = unsafe { known.as_ref() }
             && keeper.generation == generation
@@ -86,21 +105,52 @@ impl Keeper {
             return keeper;
         }
         // The parent's keeper may have been locked at the fork: it is left alone for ever.
-        let new = Box::into_raw(Box::new(Self {
+        let new = Box::into_raw(Box::new(Keeper {
             generation,
+            work: self.work,
             state: Mutex::default(),
             nudge: Condvar::new(),
         }));
-        let swapped = KEEPER.compare_exchange(known, new, Ordering::AcqRel, Ordering::Acquire);
-        if swapped.is_ok() {
+        let (order, failed) = (Ordering::AcqRel, Ordering::Acquire);
+        if self
+            .keeper
+            .compare_exchange(known, new, order, failed)
+            .is_ok()
+        {
             // SAFETY: just made, and never freed.
             return unsafe { &*new };
         }
         // SAFETY: another thread was faster, and nobody has seen this one.
         drop(unsafe { Box::from_raw(new) });
-        Self::here()
+        self.here()
     }
 
+    /// Do it for this writer, too, until it is closed or dropped.
+    fn add(&self, writer: &Arc<Shared>) {
+        let keeper = self.here();
+        let mut state = lock(&keeper.state);
+        state.new.push(Arc::downgrade(writer));
+        if state.is_running {
+            keeper.nudge.notify_one();
+            return;
+        }
+        let builder = thread::Builder::new().name(self.name.into());
+        // Without a thread, pages are made by the writer and the disk is synced by the kernel.
+        state.is_running = os::without_signals(|| builder.spawn(|| keeper.run())).is_ok();
+    }
+
+    /// Have it look at once.
+    fn nudge(&self) {
+        let keeper = self.here();
+        let mut state = lock(&keeper.state);
+        if !state.is_nudged {
+            state.is_nudged = true;
+            keeper.nudge.notify_one();
+        }
+    }
+}
+
+impl Keeper {
     fn run(&self) {
         let mut tended: Vec<Tended> = Vec::new();
         loop {
@@ -114,7 +164,7 @@ impl Keeper {
                 }
             }
             let mut pause = IDLE_PAUSE;
-            tended.retain_mut(|writer| match writer.tend() {
+            tended.retain_mut(|writer| match (self.work)(writer) {
                 Some(wanted) => {
                     pause = pause.min(wanted);
                     true
@@ -132,39 +182,33 @@ impl Keeper {
     }
 }
 
-/// Have the background thread look after the writer until it is closed or dropped.
+/// Have the background threads look after the writer until it is closed or dropped.
 pub(super) fn tend(writer: &Arc<Shared>) {
-    let keeper = Keeper::here();
-    let mut state = lock(&keeper.state);
-    state.new.push(Arc::downgrade(writer));
-    if state.is_running {
-        keeper.nudge.notify_one();
-        return;
+    PAGES.add(writer);
+    if writer.sync_every.is_some() {
+        SYNC.add(writer);
     }
-    let builder = thread::Builder::new().name("runbus-keeper".into());
-    // Without a thread, pages are made by the writer and the disk is synced by the kernel.
-    state.is_running = os::without_signals(|| builder.spawn(|| keeper.run())).is_ok();
 }
 
-/// Have the background thread look at once.
+/// Have pages made at once.
 pub(super) fn nudge() {
-    let keeper = Keeper::here();
-    let mut state = lock(&keeper.state);
-    if !state.is_nudged {
-        state.is_nudged = true;
-        keeper.nudge.notify_one();
-    }
+    PAGES.nudge();
 }
 
-/// A writer and what the thread remembers of it.
+/// Have threads notice that a writer is closed.
+pub(super) fn release() {
+    PAGES.nudge();
+    SYNC.nudge();
+}
+
+/// A writer and what a thread remembers of it.
 struct Tended {
     writer: Weak<Shared>,
+    /// How far its records reached at the last look.
     seen: u64,
-    synced: u64,
     last_sync: Instant,
     has_warned: bool,
     has_recovered: bool,
-    has_failed_to_sync: bool,
     dropped: u64,
 }
 
@@ -173,17 +217,14 @@ impl Tended {
         Self {
             writer,
             seen: 0,
-            synced: 0,
             last_sync: Instant::now(),
             has_warned: false,
             has_recovered: false,
-            has_failed_to_sync: false,
             dropped: 0,
         }
     }
 
-    /// Do what is due and say when to come again; `None` when the writer is gone.
-    fn tend(&mut self) -> Option<Duration> {
+    fn make_pages(&mut self) -> Option<Duration> {
         let writer = self.writer.upgrade()?;
         let guard = lock(&writer.tending);
         if writer.is_closed() {
@@ -195,36 +236,42 @@ impl Tended {
         // Its failure is the writer's own when it comes there.
         let _ = writer.prepare(ahead);
         self.seen = position;
-        if self.sync(&writer, position) {
-            // The pages that were written back want to be faulted in again.
-            let _ = writer.prepare(ahead);
-        }
         drop(guard);
         self.report(&writer, moved > 0);
-        let pause = if moved > BUSY_BYTES {
+        Some(if moved > BUSY_BYTES {
             BUSY_PAUSE
         } else {
             IDLE_PAUSE
-        };
-        Some(writer.sync_every.map_or(pause, |every| pause.min(every)))
+        })
     }
 
-    fn sync(&mut self, writer: &Shared, position: u64) -> bool {
-        let is_due = |every| self.last_sync.elapsed() >= every;
-        if position == self.synced || !writer.sync_every.is_some_and(is_due) {
-            return false;
+    fn sync(&mut self) -> Option<Duration> {
+        let writer = self.writer.upgrade()?;
+        if writer.is_closed() {
+            return None;
+        }
+        let every = writer.sync_every.unwrap_or(IDLE_PAUSE);
+        let waited = self.last_sync.elapsed();
+        if waited < every {
+            return Some(every.saturating_sub(waited));
+        }
+        self.last_sync = Instant::now();
+        let position = writer.position();
+        if position == self.seen {
+            return Some(every);
         }
         let result = writer.durability.sync();
-        self.last_sync = Instant::now();
-        self.synced = position;
+        self.seen = position;
+        // The pages that were written back want to be faulted in again.
+        PAGES.nudge();
         if let Err(error) = result
-            && !std::mem::replace(&mut self.has_failed_to_sync, true)
+            && !std::mem::replace(&mut self.has_warned, true)
         {
             report(&Report::NotDurable {
                 reason: error.to_string(),
             });
         }
-        true
+        Some(every.saturating_sub(self.last_sync.elapsed()))
     }
 
     fn report(&mut self, writer: &Shared, has_moved: bool) {

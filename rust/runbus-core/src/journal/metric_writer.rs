@@ -6,8 +6,9 @@ use std::io;
 use std::ops::Range;
 use std::path::Path;
 
-use super::appender::{Appender, Closing, Durability, Options};
+use super::appender::{Appender, Options};
 use super::column::{self, Steps};
+use super::durability::{Closing, Durability};
 use super::error::Error;
 use super::format::{COLUMN_POINTS, Kind, MAX_PAYLOAD_BYTES, ROW_WORDS, WORD, WORD_BYTES};
 use super::header::JournalKind;

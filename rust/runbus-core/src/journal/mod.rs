@@ -3,6 +3,7 @@
 mod appender;
 mod blobs;
 mod column;
+mod durability;
 mod error;
 mod format;
 mod header;
@@ -17,9 +18,10 @@ mod scanner;
 mod shared;
 mod source;
 
-pub use appender::{Closing, Durability, Options};
+pub use appender::Options;
 pub use blobs::{BlobReader, BlobWriter};
 pub use column::Steps;
+pub use durability::{Closing, Durability};
 pub use error::Error;
 pub use format::{HEADER_BYTES, Kind, MAX_PAYLOAD_BYTES};
 pub use keeper::{Report, set_reporter};

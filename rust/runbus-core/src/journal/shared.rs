@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::appender::{Durability, reserve_some};
+use super::appender::reserve_some;
+use super::durability::Durability;
 use super::mapping::{LARGEST_PAGE, Mapping};
 
 /// Pages are made at least this far ahead of the records: the rows of a slow loop for a while.
