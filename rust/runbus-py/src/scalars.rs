@@ -58,6 +58,10 @@ pub(crate) fn learn(class: &Bound<'_, PyType>) -> bool {
         return false;
     };
     let mut known = KNOWN.borrow(py);
+    // Again, because of a value that only Python's own int can hold.
+    if known.iter().flatten().any(|(known, _)| known.is(class)) {
+        return true;
+    }
     let Some(slot) = known.iter_mut().find(|slot| slot.is_none()) else {
         return false;
     };

@@ -86,6 +86,19 @@ def test_a_group_is_one_row_under_names_agreed_on_before(writer: MetricWriter) -
     assert [value for *_, value in points(writer)] == [0.5, 1.0, 0.25, 2.0, 0.125, 0.0]
 
 
+def test_numbers_of_numpy_are_known_whatever_was_refused_before(writer: MetricWriter) -> None:
+    for _ in range(40):
+        with pytest.raises(OverflowError):
+            writer.log("x", np.int64(2**53 + 1))
+        writer.log("x", np.uint64(2**63), 0)
+    for kind in (np.float16, np.float32, np.int8, np.uint16, np.intc, np.longlong, np.bool_):
+        writer.log("y", kind(1), 0)
+        writer.log({"y": kind(1), "z": kind(0)}, step=0)
+
+    assert {value for name, _, value in points(writer) if name == "x"} == {2.0**63}
+    assert {value for name, _, value in points(writer) if name == "y"} == {1.0}
+
+
 @pytest.mark.parametrize(
     ("arguments", "keywords", "text"),
     [
