@@ -152,14 +152,15 @@ def init(
 
 def _attached(folder: str, sync_ms: int | None) -> Run:
     """Return this process's writer to a run, made on first use: what a pickled run becomes."""
-    for run in list(_open_runs):
-        if run.folder == folder and run._pid == os.getpid() and not run.closed:
+    ours = [run for run in list(_open_runs) if run._pid == os.getpid() and not run.closed]
+    for run in ours:
+        if run.folder == folder:
             return run
     try:
         run = Run(new_journal(folder), RunInfo.read(folder), folder, sync_ms=sync_ms)
     except OSError as error:
         raise HomeUnusable(folder, (error.strerror or str(error)).lower()) from error
-    _workers.append(run)
+    _workers[:] = [*(run for run in _workers if run in ours), run]
     if "multiprocessing.util" in sys.modules:
         # Its children leave without the interpreter's own end.
         from multiprocessing.util import Finalize
