@@ -232,9 +232,9 @@ impl Tended {
         }
         let position = writer.position();
         let moved = position - self.seen.min(position);
-        let ahead = (moved * LOOKS_AHEAD).clamp(LEAST_AHEAD_BYTES, MOST_AHEAD_BYTES);
+        let soon = (moved * LOOKS_AHEAD).min(MOST_AHEAD_BYTES);
         // Its failure is the writer's own when it comes there.
-        let _ = writer.prepare(ahead);
+        let _ = writer.prepare(soon.max(LEAST_AHEAD_BYTES), soon);
         self.seen = position;
         drop(guard);
         self.report(&writer, moved > 0);
@@ -262,7 +262,7 @@ impl Tended {
         }
         let result = writer.durability.sync();
         self.seen = position;
-        // The pages that were written back want to be faulted in again.
+        // The pages that were written want to be visited again.
         PAGES.nudge();
         if let Err(error) = result
             && !std::mem::replace(&mut self.has_warned, true)

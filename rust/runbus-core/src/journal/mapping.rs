@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::format::{Head, WORD, WORD_BYTES};
+use super::os;
 
 /// Pages are no larger than this on the machines we know; pieces and what is faulted in of them are
 /// multiples of it.
@@ -78,27 +79,40 @@ impl Mapping {
         self.present_end.load(Ordering::Acquire)
     }
 
-    /// Take the page faults of this part now, and with them the error that a store would get as a
-    /// SIGBUS. Contents do not change; any thread may do it, and twice.
-    pub(super) fn populate(&self, from: u64, to: u64) -> io::Result<()> {
-        let page = LARGEST_PAGE as u64;
-        // The mapping starts at a page; what is left of `present_end` has been asked for before.
-        let from = from.clamp(self.offset, self.end()) / page * page;
-        let to = to.next_multiple_of(page).min(self.end());
-        let from = from.max(self.offset);
-        let Some(bytes) = to.checked_sub(from).filter(|bytes| *bytes > 0) else {
-            return Ok(());
-        };
-        let first = usize::try_from((from - self.offset) / WORD_BYTES).unwrap_or(self.words);
-        let bytes = usize::try_from(bytes).unwrap_or(0);
-        // SAFETY: the range lies inside our mapping; the advice does not change its contents.
-        let result = unsafe {
-            let start = self.start.as_ptr().add(first);
-            libc::madvise(start.cast(), bytes, libc::MADV_POPULATE_WRITE)
-        };
-        Self::judge(result)?;
+    /// Take the page faults up to `to` now, and with them the error that a store would get as a SIGBUS.
+    /// Contents do not change; any thread may do it, and twice.
+    pub(super) fn populate(&self, to: u64) -> io::Result<()> {
+        let to = to.next_multiple_of(LARGEST_PAGE as u64).min(self.end());
+        self.fault(self.present_end(), to)?;
         self.present_end.fetch_max(to, Ordering::AcqRel);
         Ok(())
+    }
+
+    /// Take the page faults of this part again: the first store into a page is one after each time it
+    /// was written to the disk. No more than will be stored into soon, because it is written again.
+    pub(super) fn revisit(&self, from: u64, to: u64) -> io::Result<()> {
+        let page = os::page_bytes();
+        let to = to.next_multiple_of(page).min(self.present_end());
+        self.fault((from / page * page).max(self.offset), to)
+    }
+
+    fn fault(&self, from: u64, to: u64) -> io::Result<()> {
+        let index = |bytes: u64| usize::try_from(bytes / WORD_BYTES).unwrap_or(self.words);
+        let Some(words) = to.checked_sub(from).map(index).filter(|words| *words > 0) else {
+            return Ok(());
+        };
+        let first = index(from - self.offset);
+        assert!(
+            first <= self.words && words <= self.words - first,
+            "within the mapping"
+        );
+        // SAFETY: the range lies inside our mapping by the assertion, from a page on; the advice does
+        // not change its contents.
+        let result = unsafe {
+            let start = self.start.as_ptr().add(first);
+            libc::madvise(start.cast(), words * WORD, libc::MADV_POPULATE_WRITE)
+        };
+        Self::judge(result)
     }
 
     fn judge(result: i32) -> io::Result<()> {
@@ -152,12 +166,7 @@ impl Piece {
 
     /// Take the page faults up to `position` and `ahead` bytes further now, unless that was done.
     pub(super) fn fault_in(&self, position: u64, ahead: u64) -> io::Result<()> {
-        let present = self.mapping.present_end();
-        let wanted = (position + ahead).min(self.end());
-        if wanted <= present {
-            return Ok(());
-        }
-        self.mapping.populate(present, wanted)
+        self.mapping.populate(position + ahead)
     }
 
     pub(super) fn present_end(&self) -> u64 {

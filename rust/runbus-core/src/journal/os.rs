@@ -157,6 +157,13 @@ pub(super) fn lock_state(file: &File) -> Lock {
     }
 }
 
+/// The size of a page of memory.
+pub(super) fn page_bytes() -> u64 {
+    // SAFETY: asks for a constant.
+    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    u64::try_from(bytes).unwrap_or(4096).max(1)
+}
+
 /// Reserve space, growing the file: afterwards a store into it cannot run out of disk.
 ///
 /// `fallocate`, not `posix_fallocate`: glibc emulates the latter by writing into every block where

@@ -125,11 +125,9 @@ impl Shared {
         lock(&self.failure).clone()
     }
 
-    /// Have the pages of the next `ahead` bytes, and the piece they lie in.
-    ///
-    /// Pages that exist are visited again: writing one back to the disk makes the next store into
-    /// it a fault, too.
-    pub(super) fn prepare(&self, ahead: u64) -> io::Result<()> {
+    /// Have the pages of the next `ahead` bytes, and the piece they lie in; of those that exist, visit
+    /// `again` bytes again.
+    pub(super) fn prepare(&self, ahead: u64, again: u64) -> io::Result<()> {
         let (current, next, left) = {
             let mut pieces = lock(&self.pieces);
             let left = std::mem::take(&mut pieces.left);
@@ -141,12 +139,13 @@ impl Shared {
         };
         let position = self.position().max(current.offset());
         let end = position + ahead;
-        current.populate(position, end.min(current.end()))?;
+        current.populate(end)?;
+        current.revisit(position, position + again)?;
         let is_half_full = position - current.offset() > current.bytes() / 2;
         match next {
-            Some(next) => next.populate(next.present_end(), end.min(next.end())),
+            Some(next) if end > next.offset() => next.populate(end),
             None if is_half_full || end > current.end() => self.make_next(&current, end),
-            None => Ok(()),
+            Some(_) | None => Ok(()),
         }
     }
 
@@ -155,8 +154,7 @@ impl Shared {
         let wanted = next_piece_bytes(Some(current.bytes()));
         let bytes = reserve_some(file, current.end(), LARGEST_PAGE as u64, wanted)?;
         let next = Arc::new(Mapping::map(file, current.end(), bytes)?);
-        let end = end.max(next.offset() + LEAST_AHEAD_BYTES).min(next.end());
-        next.populate(next.offset(), end)?;
+        next.populate(end.max(next.offset() + LEAST_AHEAD_BYTES))?;
         let mut pieces = lock(&self.pieces);
         if pieces
             .current
