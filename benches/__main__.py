@@ -52,7 +52,7 @@ def main(asked: list[str]) -> int:
     }
     file.write_text(json.dumps(report, indent=1) + "\n")
     print(f"\nwritten to {file}")
-    missed = [row.name for row in rows if row.limit is not None and row.value > row.limit]
+    missed = [row.name for row in rows if row.is_over]
     print("every limit is held" if not missed else f"over the limit: {', '.join(missed)}")
     return 0
 

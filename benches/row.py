@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from dataclasses import asdict, dataclass, field
@@ -24,6 +25,7 @@ class Row:
         limit: What it must not exceed; None if nothing was promised.
         beside: The same work by rivals, or the physical limit, measured in the same run.
         note: Anything a reader must know.
+        ratios: How many times what stands beside it the value may be, by its name.
     """
 
     name: str
@@ -32,20 +34,34 @@ class Row:
     limit: float | None = None
     beside: dict[str, float] = field(default_factory=dict)
     note: str = ""
+    ratios: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether a limit is missed."""
+        most = [ratio * self.beside[name] for name, ratio in self.ratios.items()]
+        return self.value > min(
+            most if self.limit is None else [*most, self.limit], default=math.inf
+        )
 
     def __str__(self) -> str:
-        limit = f" (limit {self.limit:g})" if self.limit is not None else ""
+        limits = [f"{ratio:g} x {name}" for name, ratio in self.ratios.items()]
+        limits += [] if self.limit is None else [f"{self.limit:g}"]
+        limit = f" (limit {', '.join(limits)})" if limits else ""
         beside = "".join(
-            f"\n      {name:<44}{value:>12.4g} {self.unit}   ours is {self.value / value:.3g} x"
+            f"\n      {name:<44}{value:>12.4g} {self.unit}{self._times(value)}"
             for name, value in self.beside.items()
         )
         note = f"\n      {self.note}" if self.note else ""
         return f"  {self.name:<48}{self.value:>12.4g} {self.unit}{limit}{beside}{note}"
 
+    def _times(self, value: float) -> str:
+        return f"   ours is {self.value / value:.3g} x" if value else ""
+
     def as_dict(self) -> dict[str, Any]:
         """Return the row with the ratios to what stands beside it."""
         ratios = {name: self.value / value for name, value in self.beside.items() if value}
-        return asdict(self) | {"ratios": ratios}
+        return asdict(self) | {"limits": self.ratios, "ratios": ratios}
 
 
 def ns_per_call(statement: Callable[[], object], calls: int, *, rounds: int = 300) -> float:

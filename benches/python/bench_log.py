@@ -1,85 +1,189 @@
-"""What one `run.log` costs the training loop, net of an empty loop."""
+"""What a `run.log` costs the training loop, beside C that does no more than it must, and rivals."""
 
 from __future__ import annotations
 
+import array
+import math
 import os
+import statistics
 import tempfile
+import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from benches.row import Row, ns_per_call
+from benches import c_limit
+from benches.rivals.trackers import KEYS, RIVALS, ROW, installed, measured
+from benches.row import Row
+from benches.timing import net_ns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import runbus
 
-CALLS = 1_000
-KEYS = [f"layer{index}/grad_norm" for index in range(20)]
-
-
-def looped(statement: str, names: dict[str, object]) -> Callable[[], object]:
-    """Return a function that makes the statement `CALLS` times, as inline code."""
-    scope = dict(names)
-    exec(f"def loop():\n    for i in range({CALLS}):\n        {statement}", scope)
-    loop = scope["loop"]
-    assert callable(loop)
-    return loop
+POINTS = 1_000_000
+THREADS = 8
+VALUES = ", ".join(f"v{index}" for index in range(len(KEYS)))
+STATEMENTS = {
+    "log": "run.log('loss', 0.5, i)",
+    "log step=": "run.log('loss', 0.5, step=i)",
+    "log keywords": "run.log(step=i, loss=0.5, acc=0.25)",
+    "log float32": "run.log('loss', float32, i)",
+    "append": "append(0.5, i)",
+    "dict": "run.log(row, step=i)",
+    "group": f"group.log(i, {VALUES})",
+    "C log": "limit.log('loss', 0.5, i)",
+    "C append": "limit.append(0.5, i)",
+    "C dict": "limit.log_dict(row, step=i)",
+    "C group": f"limit.log_group(i, {VALUES})",
+    "tuple": "keep(('loss', i, clock(), 0.5))",
+    "copy": "keep((i, clock(), dict(row)))",
+}
 
 
 def main() -> list[Row]:
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["RUNBUS_HOME"] = os.path.join(folder, "home")
-        return measured(folder)
-
-
-def measured(folder: str) -> list[Row]:
     import runbus
 
-    run = runbus.init(project="bench")
-    values = {key: float(index) for index, key in enumerate(KEYS)}
+    with tempfile.TemporaryDirectory() as folder:
+        limit = c_limit.build(folder)
+        os.environ["RUNBUS_HOME"] = os.path.join(folder, "home")
+        rivals = {
+            name: measured(name, "speed", os.path.join(folder, name))
+            for name in RIVALS
+            if installed(name)
+        }
+        with runbus.init(project="bench") as run:
+            rows = calls(run, limit, rivals)
+        return [*rows, *extended(limit), *latency(), *threads()]
+
+
+def calls(run: runbus.Run, limit: Any, rivals: dict[str, dict[str, float]]) -> list[Row]:
+    import numpy as np
+
     kept: list[object] = []
-    names: dict[str, object] = {
+    scope: dict[str, object] = {
         "append": run.series("loss").append,
         "clock": time.time_ns,
+        "float32": np.float32(0.5),
+        "group": run.group(*KEYS),
         "keep": kept.append,
-        "log": run.log,
+        "limit": limit,
+        "row": ROW,
         "run": run,
-        "values": values,
-    }
-    empty = ns_per_call(looped("pass", names), CALLS)
+    } | {f"v{index}": float(index) for index in range(len(KEYS))}
+    ns = net_ns(STATEMENTS, scope, between=kept.clear)
+    scalars = {name: figures["scalar"] for name, figures in rivals.items()}
+    dicts = {name: figures["row"] for name, figures in rivals.items()}
+    c_log = {"C": ns["C log"]}
+    missing = ", ".join(name for name in (*RIVALS, "aim") if name not in rivals)
+    note = f"not installed here: {missing}"
+    beside = c_log | {"list.append of (name, step, time, value)": ns["tuple"]} | scalars
+    beside_dict = {"C": ns["C dict"], "list.append of (step, time, copy)": ns["copy"]} | dicts
 
-    def net(statement: str) -> float:
-        kept.clear()
-        return ns_per_call(looped(statement, names), CALLS) - empty
+    def row(
+        name: str, statement: str, beside: dict[str, float], times: float, note: str = ""
+    ) -> Row:
+        return Row(name, ns[statement], "ns", None, beside, note, {"C": times} if times else {})
 
-    tuple_append = net('keep(("loss", i, clock(), 0.5))')
-    kept.clear()
-    dict_append = net("keep((i, clock(), dict(values)))")
-    kept.clear()
-    scalar_x, dict_x = tensorboardx(folder, values, empty)
-    scalar = {"list.append of (name, step, time, value)": tuple_append, "tensorboardX": scalar_x}
-    row = {"list.append of (step, time, copy of the dict)": dict_append, "tensorboardX": dict_x}
     return [
-        Row("run.log(name, value, step)", net('run.log("loss", 0.5, i)'), "ns", 150, scalar),
-        Row(
-            "run.log(name, value, step=step)",
-            net('run.log("loss", 0.5, step=i)'),
-            "ns",
-            150,
-            scalar,
-        ),
-        Row("series.append(value, step)", net("append(0.5, i)"), "ns", 150, scalar),
-        Row("run.log(dict of 20, step=step)", net("run.log(values, step=i)"), "ns", 1_000, row),
+        row("run.log(name, v, step)", "log", beside, 1.35, note),
+        row("run.log(name, v, step=step)", "log step=", c_log, 1.9),
+        row("run.log(step=step, loss=a, acc=b)", "log keywords", c_log, 0),
+        row("run.log(name, numpy.float32, step)", "log float32", c_log, 0),
+        row("series.append(v, step)", "append", {"C": ns["C append"]}, 1.35),
+        row("run.log(ready dict of 20, step=step)", "dict", beside_dict, 1.6),
+        row("group.log(step, 20 values)", "group", {"C": ns["C group"]}, 1.5),
     ]
 
 
-def tensorboardx(folder: str, values: dict[str, float], empty: float) -> tuple[float, float]:
-    """Return what tensorboardX takes for a scalar and for twenty, which it has no one call for."""
-    from tensorboardX import SummaryWriter
+def extended(limit: Any) -> list[Row]:
+    """Whole arrays, at the pace of a loop that has something else to do, too."""
+    import numpy as np
 
-    writer = SummaryWriter(os.path.join(folder, "tb"))
-    names: dict[str, object] = {"add": writer.add_scalar, "values": values}
-    scalar = ns_per_call(looped('add("loss", 0.5, i)', names), CALLS, rounds=10) - empty
-    twenty = looped("for name in values: add(name, values[name], i)", names)
-    row = ns_per_call(twenty, CALLS, rounds=3) - empty
-    writer.close()
-    return scalar, row
+    import runbus
+
+    values = np.random.default_rng(0).normal(size=POINTS)
+
+    def spans(extend: Any) -> list[float]:
+        found = []
+        for _ in range(12):
+            time.sleep(0.05)
+            start = time.perf_counter_ns()
+            extend(values)
+            found.append((time.perf_counter_ns() - start) / POINTS)
+        return found
+
+    with runbus.init(project="bench") as run:
+        ours = spans(run.series("loss").extend)
+    beside = {"C, memcpy into a file whose pages are there": statistics.median(spans(limit.extend))}
+    note = f"the first call, whose pages nobody has made, took {ours[0]:.2g} ns a point"
+    name = f"series.extend of {POINTS:,} doubles, a point"
+    return [Row(name, statistics.median(ours), "ns", 1, beside, note)]
+
+
+def quantile(ordered: array.array[int], share: float) -> int:
+    return ordered[min(math.ceil(len(ordered) * share), len(ordered) - 1)]
+
+
+def latency() -> list[Row]:
+    """Each call timed on its own, in a loop that trains, while the disk is synced every 100 ms."""
+    import runbus
+
+    with runbus.init(project="bench", sync_ms=100) as run:
+        log, clock, weights = run.log, time.perf_counter_ns, [0.5] * 200
+        spans, idle = array.array("q"), array.array("q")
+        end = time.monotonic() + 3
+        step = 0
+        while time.monotonic() < end:
+            loss = sum(weight * weight for weight in weights)
+            start = clock()
+            log("loss", loss, step)
+            spans.append(clock() - start)
+            step += 1
+            loss = sum(weight * weight for weight in weights)
+            start = clock()
+            idle.append(clock() - start)
+    ordered, nothing = (array.array("q", sorted(found)) for found in (spans, idle))
+
+    def row(name: str, share: float, limit: float) -> Row:
+        beside = {"the timer alone": float(quantile(nothing, share))}
+        note = f"{len(spans):,} calls, the timer's own time included"
+        return Row(
+            f"one log in a loop that trains, {name}",
+            quantile(ordered, share),
+            "ns",
+            limit,
+            beside,
+            note,
+        )
+
+    return [row("p99", 0.99, 300), row("p99.9", 0.999, 10_000)]
+
+
+def threads() -> list[Row]:
+    """Eight threads at once against one, each record through the same journal."""
+    import runbus
+
+    records = 400_000
+
+    def log(run: runbus.Run, count: int) -> None:
+        for step in range(count):
+            run.log("loss", 0.5, step)
+
+    def span(count: int) -> float:
+        with runbus.init(project="bench") as run:
+            workers = [
+                threading.Thread(target=log, args=(run, records // count)) for _ in range(count)
+            ]
+            start = time.perf_counter_ns()
+            for worker in workers:
+                worker.start()
+            for worker in workers:
+                worker.join()
+            took = time.perf_counter_ns() - start
+            assert run.accepted == records
+        return took / records
+
+    one, many = (min(span(count) for _ in range(5)) for count in (1, THREADS))
+    beside = {"one thread": one}
+    return [
+        Row(f"a record by {THREADS} threads", many, "ns", None, beside, "", {"one thread": 1.5})
+    ]

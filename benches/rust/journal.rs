@@ -32,7 +32,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let values = [0.5_f64; 20];
     for (mode, is_mapped) in [("mapped", true), ("pwrite", false)] {
         let path = folder.path().join(mode);
-        let mut writer = MetricWriter::create(&path, Options { is_mapped })?;
+        let mut writer = MetricWriter::create(
+            &path,
+            Options {
+                is_mapped,
+                ..Options::default()
+            },
+        )?;
         let one = writer.schema(&["loss"])?;
         let names: Vec<String> = (0..20).map(|index| format!("metric_{index}")).collect();
         let twenty = writer.schema(&names.iter().map(String::as_str).collect::<Vec<_>>())?;

@@ -19,6 +19,7 @@ from typing_extensions import CapsuleType, disjoint_base
 __all__ = [
     "BUILD_PROFILE",
     "Columns",
+    "Group",
     "Journal",
     "JournalReader",
     "MetricReader",
@@ -56,18 +57,31 @@ class MetricWriter:
     file before both have closed it; `MetricReader.is_live` is not misled by that.
     """
 
-    def __new__(cls, path: str | os.PathLike[str], /, *args: object, **kwargs: object) -> Self:
+    def __new__(
+        cls,
+        path: str | os.PathLike[str],
+        /,
+        *args: object,
+        sync_ms: int | None = 100,
+        **kwargs: object,
+    ) -> Self:
         """Make the journal.
 
         Args:
             path: The file to make. It must not exist.
+            sync_ms: How often a background thread, one for the process, writes what was logged to
+                the disk; None leaves it to the operating system.
             *args: For the ``__init__`` of a subclass.
             **kwargs: For the ``__init__`` of a subclass.
 
         Raises:
             FileExistsError: There is such a file.
             OSError: The file cannot be made.
+            ValueError: `sync_ms` is less than 1.
         """
+
+    def __init_subclass__(cls) -> None:
+        """Give the class a `log` of its own, the same one: Python calls that sooner."""
 
     @overload
     def log(
@@ -84,8 +98,20 @@ class MetricWriter:
         /,
         value: None = None,
         step: SupportsIndex | None = None,
+    ) -> None: ...
+    @overload
+    def log(
+        self,
+        name_or_values: None = None,
+        /,
+        *,
+        step: SupportsIndex | None = None,
+        **values: SupportsFloat | SupportsIndex | Mapping[str, object],
     ) -> None:
-        """Write one value, or a mapping of names to values as one row, all or nothing.
+        """Write one value, or several as one row, all or nothing.
+
+        ``log("loss", 0.5, step=3)``, ``log({"loss": 0.5, "acc": 0.9}, step=3)`` and
+        ``log(step=3, loss=0.5, acc=0.9)``.
 
         Returns when the row is in the file's memory: it survives the death of the process. Never
         waits for the disk to take it, and never raises because the disk is full: see `dropped`.
@@ -98,6 +124,8 @@ class MetricWriter:
                 element. Stored as a double, bit for bit.
             step: Any 64-bit integer, in any order. The default is the last step logged here plus
                 one, 0 at first.
+            **values: Names and values of the row, instead of the arguments before the step; a name
+                may be ``value`` here, but not ``step``.
 
         Raises:
             TypeError: A value is no real number, a name no str, the step no int.
@@ -111,6 +139,18 @@ class MetricWriter:
 
         Raises:
             ValueError: The name is empty, too long, holds a lone surrogate, or there are too many.
+        """
+
+    def group(self, *names: str) -> Group:
+        """Return some metrics with their look-up done, to be written as one row.
+
+        Args:
+            *names: The names, in the order in which `Group.log` takes their values.
+
+        Raises:
+            TypeError: A name is no str.
+            ValueError: A name is empty, too long, holds a lone surrogate or occurs twice; there is
+                no name, or there are too many.
         """
 
     def sync(self) -> None:
@@ -176,9 +216,51 @@ class Series:
             ValueError: The journal is closed.
         """
 
+    def extend(self, values: object, steps: object = None) -> None:
+        """Write many values at once, in records of 4,096, under the time of the call.
+
+        A disk that becomes full meanwhile costs the points that no longer fit.
+
+        Args:
+            values: One dimension of numbers: anything with the buffer protocol (numpy's arrays,
+                ``array.array``, ``bytes``) or with ``__dlpack__`` in the memory of the CPU (torch's
+                tensors), of floats of 16, 32 or 64 bits, ints or bools; or a list or tuple. Stored
+                as doubles.
+            steps: As many ints, in the same forms or as a ``range``; the default is the run's last
+                step plus one, 0 at first, and on from there.
+
+        Raises:
+            TypeError: The values are no such array, or the steps no ints.
+            OverflowError: A value is an int that no double represents, or a step exceeds 64 bits.
+            ValueError: There are not as many steps as values, or the journal is closed.
+        """
+
     @property
     def name(self) -> str:
         """The name of the metric."""
+
+@final
+class Group:
+    """Metrics of a `MetricWriter` that are written together, from `MetricWriter.group`."""
+
+    def log(self, step: SupportsIndex | None, /, *values: SupportsFloat | SupportsIndex) -> None:
+        """Write one value for each name as one row, as `MetricWriter.log` does.
+
+        Args:
+            step: A 64-bit integer; None for the run's last step plus one, 0 at first.
+            *values: Real numbers, stored as doubles.
+
+        Raises:
+            TypeError: A value is no real number, the step no int, or there are too few or too many
+                values.
+            OverflowError: A value is an int that no double represents, or the step exceeds 64
+                bits.
+            ValueError: The journal is closed.
+        """
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names, in the order of the values."""
 
 @final
 class Journal:

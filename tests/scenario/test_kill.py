@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 import random
 import signal
 import struct
@@ -17,21 +18,29 @@ from runbus._core import MetricReader
 if TYPE_CHECKING:
     from pathlib import Path
 
-ROUNDS = 24
+ROUNDS = int(os.environ.get("RUNBUS_KILL_ROUNDS", "24"))  # 200 take half a minute.
 TRAINER = textwrap.dedent("""
     import mmap, sys
     from runbus._core import MetricWriter
     with open(sys.argv[2], "r+b") as file:
         # Stored in one piece: struct.pack_into would write zeros first.
         accepted = memoryview(mmap.mmap(file.fileno(), 8)).cast("q")
-    log = MetricWriter(sys.argv[1]).log
-    values = {"a": 0.5, "b": 1.5}
+    writer = MetricWriter(sys.argv[1], sync_ms=5)
+    log, values = writer.log, {"a": 0.5, "b": 1.5}
+    group, series = writer.group("a", "c"), writer.series("loss")
     step = 0
     while True:
-        if step % 3:
-            log("loss", 0.5, step)
-        else:
-            log(values, step=step)
+        match step % 5:
+            case 0:
+                log(values, step=step)
+            case 1:
+                group.log(step, 0.5, 2.5)
+            case 2:
+                series.extend([0.5], range(step, step + 1))
+            case 3:
+                log(step=step, a=0.5, d=3.5)
+            case _:
+                log("loss", 0.5, step)
         step += 1
         accepted[0] = step
 """)

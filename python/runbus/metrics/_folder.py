@@ -6,6 +6,8 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from runbus.metrics._rank import rank
+
 if TYPE_CHECKING:
     from runbus.metrics._info import RunInfo
 
@@ -25,8 +27,13 @@ def make_run_folder(experiment: str, info: RunInfo) -> str:
 
 
 def new_journal(folder: str) -> str:
-    """Return the path of this writer's own journal: no two writers ever share a file."""
-    return os.path.join(folder, _METRICS, f"{time.time_ns():016x}-{os.getpid()}{_SUFFIX}")
+    """Return the path of this writer's own journal: no two writers ever share a file.
+
+    The rank that a launcher gave to the process is part of the name.
+    """
+    number = rank()
+    which = "" if number is None else f"-r{number}"
+    return os.path.join(folder, _METRICS, f"{time.time_ns():016x}-{os.getpid()}{which}{_SUFFIX}")
 
 
 def journals_of(folder: str) -> list[str]:

@@ -6,14 +6,21 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use runbus_core::journal::{
     BlobReader, BlobWriter, Error, MAX_PAYLOAD_BYTES, MetricReader, MetricWriter, Options, Outcome,
 };
 use tempfile::tempdir;
 
-const MAPPED: Options = Options { is_mapped: true };
-const PLAIN: Options = Options { is_mapped: false };
+const MAPPED: Options = Options {
+    is_mapped: true,
+    sync_every: Some(Duration::from_millis(100)),
+};
+const PLAIN: Options = Options {
+    is_mapped: false,
+    ..MAPPED
+};
 
 fn steps(columns: &[u8]) -> Vec<i64> {
     columns
@@ -94,6 +101,7 @@ fn ten_points_make_a_small_file() {
     for _ in 0..10 {
         writer.log(schema, None, 0, &[0.5]).unwrap();
     }
+    assert!(fs::metadata(&path).unwrap().len() <= 1 << 20);
     writer.close(1).unwrap().complete().unwrap();
 
     assert!(fs::metadata(&path).unwrap().len() < 1000);
@@ -127,6 +135,46 @@ fn the_automatic_step_follows_the_last_one_and_stops_at_the_greatest() {
     let mut reader = MetricReader::open(&folder.path().join("journal")).unwrap();
     let found = steps(&reader.poll(100).unwrap().steps);
     assert_eq!(found, [0, -7, -6, i64::MIN, i64::MIN + 1, i64::MAX]);
+}
+
+#[test]
+fn a_clock_that_steps_back_changes_neither_order_nor_times() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("journal");
+    let mut writer = MetricWriter::create(&path, MAPPED).unwrap();
+    let schema = writer.schema(&["loss"]).unwrap();
+    let times = [5_000, 6_000, 10, i64::MIN, -1, 7_000];
+    for time_ns in times {
+        writer.log(schema, None, time_ns, &[0.5]).unwrap();
+    }
+    let columns = MetricReader::open(&path).unwrap().series("loss").unwrap();
+    let columns = columns.unwrap();
+    assert_eq!(steps(&columns.times), times);
+    assert_eq!(steps(&columns.steps), [0, 1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn the_background_threads_tend_all_writers() {
+    let keepers = || {
+        let tasks = fs::read_dir("/proc/self/task").unwrap();
+        let names =
+            tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
+        names.filter(|name| name.trim() == "runbus-pages").count()
+    };
+    let folder = tempdir().unwrap();
+    let make = |name: &str| MetricWriter::create(&folder.path().join(name), MAPPED).unwrap();
+    let mut writers = [make("a"), make("b"), make("c")];
+    for writer in &mut writers {
+        let schema = writer.schema(&["loss"]).unwrap();
+        for _ in 0..100_000 {
+            writer.log(schema, None, 0, &[0.5]).unwrap();
+        }
+    }
+    // Other tests of this process may have writers, too.
+    assert_eq!(keepers(), 1);
+    for mut writer in writers {
+        writer.close(0).unwrap().complete().unwrap();
+    }
 }
 
 #[test]

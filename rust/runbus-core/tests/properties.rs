@@ -57,6 +57,13 @@ fn name(index: usize, is_long: bool) -> String {
     }
 }
 
+fn options(is_mapped: bool) -> Options {
+    Options {
+        is_mapped,
+        ..Options::default()
+    }
+}
+
 fn write(path: &Path, rows: &[Row], options: Options) -> MetricWriter {
     let mut writer = MetricWriter::create(path, options).unwrap();
     for row in rows {
@@ -151,7 +158,7 @@ proptest! {
         rows in rows(60), is_mapped: bool, is_closed: bool, max_points in 1_usize..500,
     ) {
         let place = place();
-        let mut writer = write(&place.path, &rows, Options { is_mapped });
+        let mut writer = write(&place.path, &rows, options(is_mapped));
         let expected: Vec<Point> = rows.iter().flat_map(Row::points).collect();
         prop_assert_eq!(writer.accepted(), expected.len() as u64);
         if is_closed {
@@ -282,7 +289,7 @@ proptest! {
         let place = place();
         let mut content = Vec::new();
         if is_after_header {
-            drop(MetricWriter::create(&place.path, Options { is_mapped: false }).unwrap());
+            drop(MetricWriter::create(&place.path, options(false)).unwrap());
             content = fs::read(&place.path).unwrap();
         }
         content.extend(&bytes);
@@ -302,7 +309,7 @@ proptest! {
     ) {
         prop_assume!(!rows.is_empty());
         let place = place();
-        drop(write(&place.path, &rows, Options { is_mapped: false }));
+        drop(write(&place.path, &rows, options(false)));
         let mut bytes = fs::read(&place.path).unwrap();
         // Whole records from elsewhere in the same file: only their offset is wrong.
         let (at, from) = (64 + at.index(bytes.len() - 64), 64 + from.index(bytes.len() - 64));

@@ -2,28 +2,42 @@
 use pyo3::prelude::*;
 
 mod archive;
+mod arrays;
 mod arrow;
+mod blobs;
 mod columns;
 mod convert;
 mod errors;
+mod fastcall;
 mod gil;
 mod names;
+mod numbers;
 mod reader;
+mod reports;
+mod scalars;
+mod series;
 mod writer;
 
 /// The compiled core of runbus.
 #[pymodule]
 mod _core {
+    use pyo3::prelude::*;
+
     #[pymodule_export]
     use crate::archive::{about_segment, is_whole_segment, read_metrics, seal_journal, summarize};
     #[pymodule_export]
     use crate::arrow::arrow_stream;
     #[pymodule_export]
+    use crate::blobs::Journal;
+    #[pymodule_export]
     use crate::columns::PySeriesData;
+    use crate::fastcall;
     #[pymodule_export]
     use crate::reader::{Columns, JournalReader, MetricReader};
     #[pymodule_export]
-    use crate::writer::{Journal, MetricWriter, Series};
+    use crate::series::{Group, Series};
+    #[pymodule_export]
+    use crate::writer::MetricWriter;
 
     #[pymodule_export]
     #[allow(non_upper_case_globals)]
@@ -35,4 +49,14 @@ mod _core {
     } else {
         "release"
     };
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        let py = module.py();
+        crate::numbers::look_at_floats(py);
+        crate::reports::start(py)?;
+        fastcall::add::<crate::writer::Log>(py)?;
+        fastcall::add::<crate::series::Append>(py)?;
+        fastcall::add::<crate::series::LogGroup>(py)
+    }
 }

@@ -2,10 +2,11 @@
 
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString};
+use pyo3::types::{PyDict, PyString, PyTuple};
 use runbus_core::journal::SchemaId;
 
-use crate::convert::plain_value;
+use crate::fastcall::Arguments;
+use crate::numbers::{plain_step, plain_value};
 
 const NAME_SLOTS: usize = 1024;
 const SHAPE_SLOTS: usize = 64;
@@ -87,7 +88,11 @@ impl ShapeCache {
     ///
     /// No Python code runs, so the writer may be borrowed meanwhile.
     #[inline]
-    pub(crate) fn read(&self, dict: &Bound<'_, PyDict>, values: &mut Vec<f64>) -> Option<SchemaId> {
+    pub(crate) fn read(
+        &self,
+        dict: Borrowed<'_, '_, PyDict>,
+        values: &mut Vec<f64>,
+    ) -> Option<SchemaId> {
         let length = dict.len();
         let (first, _) = Items { dict, position: 0 }.next()?;
         let shape = self.slots[place(first.as_ptr(), length, SHAPE_SLOTS)].as_ref()?;
@@ -117,11 +122,73 @@ impl ShapeCache {
     }
 }
 
+/// The keywords of a call in the source: each such place has a tuple of names of its own.
+pub(crate) struct CallSite {
+    names: Py<PyTuple>,
+    /// Where the step is among them.
+    step: Option<usize>,
+    schema: SchemaId,
+}
+
+/// The schema of keyword arguments, found by the identity of the tuple of their names.
+pub(crate) struct KeywordCache {
+    slots: Box<[Option<CallSite>]>,
+}
+
+impl KeywordCache {
+    pub(crate) fn new() -> Self {
+        Self {
+            slots: (0..SHAPE_SLOTS).map(|_| None).collect(),
+        }
+    }
+
+    /// Read the step and the values, if the names are known and all are plain numbers.
+    #[inline]
+    pub(crate) fn read(
+        &self,
+        arguments: &Arguments<'_, '_>,
+        values: &mut Vec<f64>,
+    ) -> Option<(SchemaId, Option<i64>)> {
+        let names = arguments.names?.as_ptr();
+        let site = self.slots[place(names, 0, SHAPE_SLOTS)].as_ref()?;
+        if site.names.as_ptr() != names {
+            return None;
+        }
+        let mut step = None;
+        values.clear();
+        for (index, value) in arguments.keywords.iter().enumerate() {
+            if site.step == Some(index) {
+                step = Some(plain_step(*value)?);
+            } else {
+                values.push(plain_value(*value)?);
+            }
+        }
+        Some((site.schema, step))
+    }
+
+    /// Remember the names; returns what had to make room, to be dropped when the writer is free.
+    pub(crate) fn put(
+        &mut self,
+        arguments: &Arguments<'_, '_>,
+        schema: SchemaId,
+    ) -> Option<CallSite> {
+        let names = arguments.names?;
+        let step = arguments
+            .named()
+            .position(|(name, _)| name.to_str().is_ok_and(|name| name == "step"));
+        self.slots[place(names.as_ptr(), 0, SHAPE_SLOTS)].replace(CallSite {
+            names: names.to_owned().unbind(),
+            step,
+            schema,
+        })
+    }
+}
+
 type Item<'a, 'py> = (Borrowed<'a, 'py, PyAny>, Borrowed<'a, 'py, PyAny>);
 
 /// The items of a dict without new references: only while nothing can change the dict.
 struct Items<'a, 'py> {
-    dict: &'a Bound<'py, PyDict>,
+    dict: Borrowed<'a, 'py, PyDict>,
     position: ffi::Py_ssize_t,
 }
 

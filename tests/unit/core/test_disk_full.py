@@ -56,6 +56,30 @@ def test_points_are_dropped_counted_and_accepted_again(tmp_path: Path) -> None:
     assert (reader.damage, reader.end_state) == ([], 0)
 
 
+def test_what_is_lost_is_told_once_and_so_is_the_recovery(tmp_path: Path) -> None:
+    program = """
+        import logging
+        told = []
+        class Keep(logging.Handler):
+            def emit(self, record):
+                told.append(record.getMessage())
+        logging.getLogger("runbus.metrics").addHandler(Keep())
+        writer = MetricWriter(path, sync_ms=1)
+        deadline = time.monotonic() + 20
+        while len(told) < 1 and time.monotonic() < deadline:
+            writer.log("x", 0.5)
+        give_room()
+        while len(told) < 2 and time.monotonic() < deadline:
+            writer.log("x", 0.5)
+        for _ in range(200_000):
+            writer.log("x", 0.5)
+        lost, again = told
+        assert lost.startswith(path) and "too large" in lost and "points are lost" in lost, lost
+        assert again == f"{path}: points are kept again; {writer.dropped} were lost", again
+    """
+    run_limited(tmp_path / "journal", program)
+
+
 def test_a_writer_closed_on_a_full_disk_keeps_what_it_accepted(tmp_path: Path) -> None:
     program = """
         writer = MetricWriter(path)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import decimal
 import enum
 import fractions
 import gc
+import inspect
 import math
 import os
 import struct
@@ -20,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from runbus._core import MetricReader, MetricWriter
+from runbus._core import Group, MetricReader, MetricWriter, Series
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,12 +50,112 @@ def points(writer: MetricWriter) -> list[tuple[str, int, float]]:
 def test_every_way_to_log_a_point_is_the_same(writer: MetricWriter) -> None:
     writer.log("loss", 0.5, 3)
     writer.log("loss", value=0.5, step=3)
+    writer.log("loss", 0.5, step=3)
     writer.log({"loss": 0.5}, step=3)
+    writer.log({"loss": 0.5}, None, 3)
+    writer.log(step=3, loss=0.5)
+    writer.log(None, step=3, loss=0.5)
     writer.series("loss").append(0.5, 3)
+    writer.series("loss").append(0.5, step=3)
     writer.series("loss").append(value=0.5, step=3)
+    writer.group("loss").log(3, 0.5)
 
-    assert points(writer) == [("loss", 3, 0.5)] * 5
-    assert (writer.accepted, writer.dropped, writer.last_error) == (5, 0, None)
+    assert points(writer) == [("loss", 3, 0.5)] * 11
+    assert (writer.accepted, writer.dropped, writer.last_error) == (11, 0, None)
+
+
+def test_keywords_are_one_row_under_their_names(writer: MetricWriter) -> None:
+    for index in range(3):
+        writer.log(loss=index, step=7, acc=True)
+        writer.log(value=np.float32(0.5))
+        writer.log(step=None, **{"train/loss": 0.25}, model={"norm": 2})
+
+    again = [("value", 8, 0.5), ("train/loss", 9, 0.25), ("model/norm", 9, 2.0)]
+    rows = [[("loss", 7, float(index)), ("acc", 7, 1.0), *again] for index in range(3)]
+    assert points(writer) == [point for row in rows for point in row]
+
+
+def test_a_group_is_one_row_under_names_agreed_on_before(writer: MetricWriter) -> None:
+    group = writer.group("loss", "acc")
+    group.log(3, 0.5, 1)
+    group.log(None, np.float32(0.25), np.array(2))
+    group.log(np.int64(9), 0.125, False)
+
+    assert group.names == ("loss", "acc")
+    assert [step for _, step, _ in points(writer)] == [3, 3, 4, 4, 9, 9]
+    assert [value for *_, value in points(writer)] == [0.5, 1.0, 0.25, 2.0, 0.125, 0.0]
+
+
+def test_numbers_of_numpy_are_known_whatever_was_refused_before(writer: MetricWriter) -> None:
+    for _ in range(40):
+        with pytest.raises(OverflowError):
+            writer.log("x", np.int64(2**53 + 1))
+        writer.log("x", np.uint64(2**63), 0)
+    for kind in (np.float16, np.float32, np.int8, np.uint16, np.intc, np.longlong, np.bool_):
+        writer.log("y", kind(1), 0)
+        writer.log({"y": kind(1), "z": kind(0)}, step=0)
+
+    assert {value for name, _, value in points(writer) if name == "x"} == {2.0**63}
+    assert {value for name, _, value in points(writer) if name == "y"} == {1.0}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "keywords", "text"),
+    [
+        ((), {}, "missing 1 required positional argument: 'step'"),
+        ((1, 2.0), {}, r"a step and 2 values, .* \(1 given\)"),
+        ((1, 2.0, 3.0, 4.0), {}, r"\(3 given\)"),
+        ((1, 2.0), {"b": 3.0}, "unexpected keyword argument 'b'"),
+        ((1.5, 2.0, 3.0), {}, "step must be an int, not float"),
+        ((1, 2.0, "x"), {}, "metric 'b' must be a number, not str"),
+    ],
+)
+def test_wrong_arguments_of_a_group_raise(
+    writer: MetricWriter, arguments: Any, keywords: Any, text: str
+) -> None:
+    with pytest.raises(TypeError, match=text):
+        writer.group("a", "b").log(*arguments, **keywords)
+    assert writer.accepted == 0
+
+
+def test_a_group_needs_distinct_names(writer: MetricWriter) -> None:
+    with pytest.raises(ValueError, match="'a' occurs twice"):
+        writer.group("a", "b", "a")
+    with pytest.raises(ValueError, match="at least one name"):
+        writer.group()
+    with pytest.raises(TypeError):
+        writer.group("a", 1)  # type: ignore[arg-type,unused-ignore]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "keywords", "text"),
+    [
+        (("x", 1.0), {"stepp": 3}, "unexpected keyword argument 'stepp'"),
+        (("x", 1.0, 2), {"step": 3}, "multiple values for argument 'step'"),
+        (({"x": 1.0},), {"y": 3}, "unexpected keyword argument 'y'"),
+        ((), {"step": 3}, "missing 1 required positional argument"),
+        ((), {"x": "text"}, "metric 'x' must be a number, not str"),
+        ((), {"x": 1.0, "step": 0.5}, "step must be an int, not float"),
+    ],
+)
+def test_wrong_keywords_raise(
+    writer: MetricWriter, arguments: Any, keywords: Any, text: str
+) -> None:
+    with pytest.raises(TypeError, match=text):
+        writer.log(*arguments, **keywords)
+    assert writer.accepted == 0
+
+
+def test_the_hot_methods_tell_their_signatures() -> None:
+    signatures = [inspect.signature(m) for m in (MetricWriter.log, Series.append, Group.log)]
+
+    assert [str(signature) for signature in signatures] == [
+        "(self, name_or_values=None, /, value=None, step=None, **values)",
+        "(self, /, value, step=None)",
+        "(self, step, /, *values)",
+    ]
+    with pytest.raises(TypeError, match="Series' object"):
+        Series.append("no series", 1.0)  # type: ignore[arg-type,unused-ignore]
 
 
 def test_the_automatic_step_follows_the_last_one(writer: MetricWriter) -> None:
@@ -398,6 +500,25 @@ def test_a_subclass_takes_arguments_of_its_own(tmp_path: Path) -> None:
     assert not (tmp_path / "other").exists()
 
 
+def test_a_subclass_may_have_a_log_of_its_own(tmp_path: Path) -> None:
+    class Loud(MetricWriter):
+        def log(self, *args: Any, **kwargs: Any) -> None:
+            super().log(f"loud/{args[0]}", *args[1:], **kwargs)
+
+    class Louder(Loud):
+        pass
+
+    class Plain(MetricWriter):
+        pass
+
+    for number, kind in enumerate((Loud, Louder, Plain)):
+        writer = kind(tmp_path / str(number))
+        writer.log("x", 1.0, 3)
+        assert points(writer) == [("x" if kind is Plain else "loud/x", 3, 1.0)]
+    with pytest.raises(TypeError, match="Plain' object"):
+        Plain.log(MetricWriter(tmp_path / "base"), "x", 1.0)  # type: ignore[arg-type,unused-ignore]
+
+
 def test_a_closed_writer_refuses_and_keeps_its_counts(writer: MetricWriter) -> None:
     series = writer.series("x")
     series.append(1.0)
@@ -452,12 +573,41 @@ def test_reading_beside_a_writer(writer: MetricWriter) -> None:
     assert (reader.is_live, reader.end_state, reader.poll()) == (False, 0, None)
 
 
+def test_no_reference_is_kept_or_lost(writer: MetricWriter) -> None:
+    name, value, row, step = "loss" * 9, 0.75, {"a" * 9: 0.75, "b" * 9: 0.25}, 2**40
+    series, group = writer.series("s"), writer.group("a", "b")
+    wrongs: Any = (0.5, "1")
+
+    def every_call() -> None:
+        writer.log(name, value, step)
+        writer.log(name, value, step=step)
+        writer.log(row, step=step)
+        writer.log(step=step, x=value, y=value)
+        series.append(value, step)
+        group.log(step, value, value)
+        for wrong in wrongs:
+            with contextlib.suppress(TypeError):
+                series.append(value, wrong)
+
+    every_call()
+    every_call()
+    objects = (name, value, row, step, *row, *row.values(), None, writer, series, group)
+    before = [sys.getrefcount(found) for found in objects]
+    for _ in range(1000):
+        every_call()
+    after = [sys.getrefcount(found) for found in objects]
+
+    # None is everybody's: other threads may take some.
+    assert [abs(a - b) < 100 for a, b in zip(before, after, strict=True)] == [True] * len(objects)
+
+
 def test_a_run_that_keeps_its_series_is_collected(tmp_path: Path) -> None:
     class Run(MetricWriter):
         pass
 
     run = Run(tmp_path / "journal")
     run.loss = run.series("loss")  # type: ignore[attr-defined]
+    run.both = run.group("loss", "acc")  # type: ignore[attr-defined]
     gone = weakref.ref(run)
     del run
     gc.collect()

@@ -207,3 +207,22 @@ def test_run_json_is_plain_json(home: Path) -> None:
     record = json.loads((Path(run.folder) / "run.json").read_text())
     assert record["config"] == {"a": 1}
     assert Path(run.folder).is_relative_to(home)
+
+
+def test_whole_arrays_and_groups_survive_sealing_with_what_was_logged_one_by_one() -> None:
+    run = runbus.init()
+    run.series("a").extend(np.arange(10_000.0))
+    run.log("a", 3.0)
+    run.group("p", "q").log(7, 2.0, 4.0)
+    run.log(step=8, p=5.0)
+    run.finish()
+    stored = runbus.open_run(run.id)
+    before = [column.tolist() for column in stored.metrics("a").to_numpy()]
+
+    stored.seal()
+    sealed = runbus.open_run(run.id)
+
+    assert [column.tolist() for column in sealed.metrics("a").to_numpy()] == before
+    assert before[1] == [*map(float, range(10_000)), 3.0]
+    assert sealed.metrics("p").steps.tolist() == [7, 8]
+    assert sealed.summaries()["a"].points == 10_001

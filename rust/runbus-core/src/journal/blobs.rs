@@ -4,7 +4,8 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use super::appender::{Appender, Closing, Durability, Options, take_lock, write_header};
+use super::appender::{Appender, Options, take_lock, write_header};
+use super::durability::{Closing, Durability};
 use super::error::Error;
 use super::format::{HEADER_BYTES, Kind, MAX_PAYLOAD_BYTES, WORD, WORD_BYTES, words_for};
 use super::header::{self, Header, HeaderState, JournalKind};

@@ -1,4 +1,6 @@
 //! The frame of a record: one commit word, then the payload in little-endian words of eight bytes.
+// A row is written in one run of instructions: calls between its parts took 8 ns of 45.
+#![allow(clippy::inline_always)]
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -13,6 +15,11 @@ pub(super) const WORD: usize = 8;
 pub(super) const WORD_BYTES: u64 = 8;
 /// Schema id and flags, step, time: what precedes the values of a row.
 pub(super) const ROW_WORDS: usize = 3;
+/// Schema id and flags, time, count, first step, stride: what precedes the points of a column.
+pub(super) const COLUMN_WORDS: usize = 5;
+/// The most points of a column: it is hashed while it is still in the cache, and a reader that stops at
+/// a number of points need not stop within one.
+pub(super) const COLUMN_POINTS: usize = 4096;
 /// State and reserved half, time.
 pub(super) const END_WORDS: usize = 2;
 
@@ -30,6 +37,8 @@ pub enum Kind {
     Pad = 4,
     /// The writer closed the journal.
     End = 5,
+    /// Many points of one series: one `extend` call, or a part of it.
+    Column = 6,
 }
 
 impl Kind {
@@ -41,6 +50,7 @@ impl Kind {
             3 => Self::Blob,
             4 => Self::Pad,
             5 => Self::End,
+            6 => Self::Column,
             _ => return None,
         })
     }
@@ -77,14 +87,14 @@ impl Head {
     }
 
     /// The word whose store commits the record at `offset`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn commit_word(self, offset: u64, payload: &[u8]) -> u64 {
         self.bits() | u64::from(self.check(offset, payload)) << 32
     }
 
     /// Offset, kind and length are part of the check: bytes that were moved, or left over from
     /// another record, never validate.
-    #[inline]
+    #[inline(always)]
     fn check(self, offset: u64, payload: &[u8]) -> u32 {
         let place = (offset ^ self.bits().rotate_left(32)).wrapping_mul(0x9E37_79B1_85EB_CA87);
         let mut mixed = xxh3_64(payload) ^ place;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use super::column::Column;
 use super::error::Error;
 use super::format::{HEADER_BYTES, Kind, ROW_WORDS, WORD, word_at};
 use super::header::{JournalKind, halves};
@@ -167,6 +168,27 @@ fn parse_row<'a>(table: &'a Table, payload: &'a [u8]) -> Parsed<'a> {
     })
 }
 
+/// Visit each point of a column as a row of its own; the schema's id if that cannot be done.
+fn each_of_column(table: &Table, payload: &[u8], mut visit: impl FnMut(&Row<'_>)) -> Option<u32> {
+    let (id, _) = halves(word_at(payload, 0));
+    let Some((column, columns)) = Column::decode(payload).zip(table.columns(id)) else {
+        return Some(id);
+    };
+    if columns.len() != 1 {
+        return Some(id);
+    }
+    for (step, value) in column.points() {
+        visit(&Row {
+            schema: id,
+            columns,
+            step: &step,
+            time: column.time,
+            values: std::slice::from_ref(value),
+        });
+    }
+    None
+}
+
 /// Reads one metrics journal, while it is written or afterwards.
 pub struct MetricReader {
     source: Source,
@@ -209,6 +231,12 @@ impl MetricReader {
                     Parsed::Row(row) => points.add(&row),
                     Parsed::Unknown(_) | Parsed::Wrong => wrong.push(record.span()),
                 },
+                Kind::Column => {
+                    let add = |row: &Row<'_>| points.add(row);
+                    if each_of_column(&self.table, record.payload, add).is_some() {
+                        wrong.push(record.span());
+                    }
+                }
                 Kind::Schema if self.table.learn(record.payload) => {}
                 Kind::Schema | Kind::Blob => wrong.push(record.span()),
                 Kind::End => self.end_state = Some(halves(word_at(record.payload, 0)).0),
@@ -305,6 +333,13 @@ impl MetricReader {
                         }
                         Parsed::Wrong => wrong.push(record.span()),
                     },
+                    Kind::Column => {
+                        let add = |row: &Row<'_>| visit(&mut result, &self.table, row);
+                        if let Some(id) = each_of_column(&self.table, record.payload, add) {
+                            unknown.push(id);
+                            wrong.push(record.span());
+                        }
+                    }
                     Kind::Schema if self.table.learn(record.payload) => {}
                     _ => wrong.extend(self.note(&record)),
                 }
@@ -327,7 +362,7 @@ impl MetricReader {
         match record.kind {
             Kind::End => self.end_state = Some(halves(word_at(record.payload, 0)).0),
             Kind::Pad => {}
-            Kind::Row | Kind::Schema | Kind::Blob => return Some(record.span()),
+            Kind::Row | Kind::Column | Kind::Schema | Kind::Blob => return Some(record.span()),
         }
         None
     }

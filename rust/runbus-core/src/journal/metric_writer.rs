@@ -1,11 +1,16 @@
 //! Rows of numbers under sets of names.
+// A row is written in one run of instructions: calls between its parts took 8 ns of 45.
+#![allow(clippy::inline_always)]
 
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 
-use super::appender::{Appender, Closing, Durability, Options};
+use super::appender::{Appender, Options};
+use super::column::{self, Steps};
+use super::durability::{Closing, Durability};
 use super::error::Error;
-use super::format::{Kind, MAX_PAYLOAD_BYTES, ROW_WORDS, WORD, WORD_BYTES};
+use super::format::{COLUMN_POINTS, Kind, MAX_PAYLOAD_BYTES, ROW_WORDS, WORD, WORD_BYTES};
 use super::header::JournalKind;
 use super::names::Names;
 use super::record::{copy_bytes, encode_schema};
@@ -48,8 +53,10 @@ impl MetricWriter {
     /// # Errors
     /// [`Error::Io`], also when the file exists.
     pub fn create(path: &Path, options: Options) -> Result<Self, Error> {
+        let mut appender = Appender::create(path, JournalKind::Metrics, options)?;
+        appender.tend(options.sync_every);
         Ok(Self {
-            appender: Appender::create(path, JournalKind::Metrics, options)?,
+            appender,
             names: Names::default(),
             schemas: Vec::new(),
             next_step: 0,
@@ -87,7 +94,7 @@ impl MetricWriter {
     ///
     /// # Panics
     /// When the number of values is not that of the schema's names: a mistake of the caller.
-    #[inline]
+    #[inline(always)]
     pub fn log(
         &mut self,
         schema: SchemaId,
@@ -117,23 +124,11 @@ impl MetricWriter {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn write(&mut self, id: SchemaId, step: i64, time_ns: i64, values: &[f64]) -> io::Result<()> {
         let payload_words = ROW_WORDS + values.len();
         let bytes = (payload_words as u64 + 1) * WORD_BYTES;
-        let schema = &self.schemas[id.0 as usize];
-        assert_eq!(
-            schema.values,
-            values.len(),
-            "a row has one value for each name"
-        );
-        if schema.piece == self.appender.piece_number() {
-            self.appender.reserve(bytes)?;
-        }
-        // Also when the reservation went on to a new piece, which has no schema yet.
-        if self.schemas[id.0 as usize].piece != self.appender.piece_number() {
-            self.write_schema(id, bytes)?;
-        }
+        self.place(id, bytes, values.len())?;
         let payload = self.appender.stage(payload_words);
         payload[0] = u64::from(id.0).to_le();
         payload[1] = step.cast_unsigned().to_le();
@@ -142,6 +137,94 @@ impl MetricWriter {
             *word = value.to_bits().to_le();
         }
         self.appender.commit(Kind::Row, payload_words).map(drop)
+    }
+
+    /// Make room for a record of `bytes` under the schema, and have the schema before it.
+    #[inline(always)]
+    fn place(&mut self, id: SchemaId, bytes: u64, values: usize) -> io::Result<()> {
+        let schema = &self.schemas[id.0 as usize];
+        assert_eq!(schema.values, values, "a row has one value for each name");
+        if schema.piece == self.appender.piece_number() {
+            self.appender.reserve(bytes)?;
+        }
+        // Also when the reservation went on to a new piece, which has no schema yet.
+        if self.schemas[id.0 as usize].piece != self.appender.piece_number() {
+            self.write_schema(id, bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Write many points of one series under one time, in records of 4,096; `fill` puts the bits of
+    /// the values of a range of points where it is told. Returns how many were accepted.
+    ///
+    /// # Errors
+    /// [`Error::Closed`], and [`Error::StepOverflow`] when automatic steps would exceed 64 bits.
+    ///
+    /// # Panics
+    /// When the schema has other than one name: a mistake of the caller.
+    pub fn extend(
+        &mut self,
+        schema: SchemaId,
+        steps: Steps<'_>,
+        time_ns: i64,
+        count: usize,
+        mut fill: impl FnMut(Range<usize>, &mut [u64]),
+    ) -> Result<usize, Error> {
+        if self.appender.is_closed() {
+            return Err(Error::Closed);
+        }
+        if count == 0 {
+            return Ok(0);
+        }
+        let steps = self.resolve(steps, count)?;
+        let is_inherited = self.appender.is_inherited();
+        for from in (0..count).step_by(COLUMN_POINTS) {
+            let points = from..count.min(from + COLUMN_POINTS);
+            let part = steps.part(points.start, points.end);
+            self.next_step = part.last(points.len()).wrapping_add(1);
+            if is_inherited {
+                self.dropped += points.len() as u64;
+                continue;
+            }
+            let filled = |place: &mut [u64]| fill(points.clone(), place);
+            match self.write_column(schema, part, time_ns, points.len(), filled) {
+                Ok(()) => self.accepted += points.len() as u64,
+                Err(error) => {
+                    self.drop_row(&error, count - points.start);
+                    self.next_step = steps.last(count).wrapping_add(1);
+                    return Ok(points.start);
+                }
+            }
+        }
+        Ok(if is_inherited { 0 } else { count })
+    }
+
+    /// Automatic steps as those they will be.
+    fn resolve<'a>(&self, steps: Steps<'a>, count: usize) -> Result<Steps<'a>, Error> {
+        if !matches!(steps, Steps::Automatic) {
+            return Ok(steps);
+        }
+        let first = self.next_step;
+        let fits = i64::try_from(count).is_ok_and(|count| first.checked_add(count - 1).is_some());
+        if self.next_step == i64::MIN || !fits {
+            return Err(Error::StepOverflow);
+        }
+        Ok(Steps::Regular { first, stride: 1 })
+    }
+
+    fn write_column(
+        &mut self,
+        id: SchemaId,
+        steps: Steps<'_>,
+        time_ns: i64,
+        count: usize,
+        fill: impl FnOnce(&mut [u64]),
+    ) -> io::Result<()> {
+        let payload_words = column::payload_words(steps, count);
+        self.place(id, (payload_words as u64 + 1) * WORD_BYTES, 1)?;
+        let payload = self.appender.stage(payload_words);
+        fill(column::encode(payload, id.0, time_ns, steps, count));
+        self.appender.commit(Kind::Column, payload_words).map(drop)
     }
 
     /// Write the schema into the piece that will also hold its next row.
@@ -160,7 +243,9 @@ impl MetricWriter {
     #[cold]
     fn drop_row(&mut self, error: &io::Error, values: usize) -> Outcome {
         self.dropped += values as u64;
-        self.last_error = Some(format!("{}: {error}", self.appender.path().display()));
+        let reason = format!("{}: {error}", self.appender.path().display());
+        self.appender.tell_dropped(values as u64, &reason);
+        self.last_error = Some(reason);
         Outcome::Dropped
     }
 

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
+use std::ptr;
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -30,6 +31,20 @@ pub(super) fn watch_forks() {
         // allowed in the child of a process with several threads.
         unsafe { libc::pthread_atfork(None, None, Some(after_fork_in_child)) };
     });
+}
+
+/// Do `work` with all signals blocked: a thread started in it gets none, so that they reach the threads
+/// that expect them.
+pub(super) fn without_signals<T>(work: impl FnOnce() -> T) -> T {
+    // SAFETY: both sets are valid for the calls, and the thread's own mask is put back.
+    unsafe {
+        let (mut all, mut before) = (std::mem::zeroed(), std::mem::zeroed());
+        libc::sigfillset(&raw mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
+        let result = work();
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, ptr::null_mut());
+        result
+    }
 }
 
 /// Enough of a process to tell it from another with the same number.
@@ -140,6 +155,13 @@ pub(super) fn lock_state(file: &File) -> Lock {
         0 => Lock::Held,
         _ => Lock::Unknown,
     }
+}
+
+/// The size of a page of memory.
+pub(super) fn page_bytes() -> u64 {
+    // SAFETY: asks for a constant.
+    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    u64::try_from(bytes).unwrap_or(4096).max(1)
 }
 
 /// Reserve space, growing the file: afterwards a store into it cannot run out of disk.

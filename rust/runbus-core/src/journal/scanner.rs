@@ -5,7 +5,8 @@ use std::io;
 use std::os::fd::AsRawFd;
 
 use super::format::{
-    END_WORDS, HEADER_BYTES, Head, Kind, ROW_WORDS, WORD, WORD_BYTES, word_at, words_for,
+    COLUMN_WORDS, END_WORDS, HEADER_BYTES, Head, Kind, ROW_WORDS, WORD, WORD_BYTES, word_at,
+    words_for,
 };
 use super::header::halves;
 use super::names::MAX_SCHEMAS;
@@ -210,6 +211,7 @@ impl Scanner {
         let (low, high) = halves(first);
         match head.kind {
             Kind::Row => head.payload_words > ROW_WORDS && (low as usize) < MAX_SCHEMAS,
+            Kind::Column => head.payload_words > COLUMN_WORDS && (low as usize) < MAX_SCHEMAS,
             Kind::Schema => (low as usize) < MAX_SCHEMAS && high as usize <= head.payload_words * 2,
             Kind::Blob => usize::try_from(first).is_ok_and(|bytes| {
                 bytes <= head.payload_words * WORD && words_for(bytes) + 1 == head.payload_words

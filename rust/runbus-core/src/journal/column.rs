@@ -1,0 +1,145 @@
+//! Many points of one series in one record.
+
+use super::format::{COLUMN_POINTS, COLUMN_WORDS, WORD, word_at};
+use super::header::halves;
+
+/// The steps of many points.
+#[derive(Clone, Copy, Debug)]
+pub enum Steps<'a> {
+    /// From the automatic step on, one by one.
+    Automatic,
+    /// From the first on, each this much further; wrapping around.
+    Regular {
+        /// The first.
+        first: i64,
+        /// From each to the next.
+        stride: i64,
+    },
+    /// One for each point.
+    Each(&'a [i64]),
+}
+
+impl<'a> Steps<'a> {
+    /// The steps of points `from..to`, in their shortest form.
+    pub(super) fn part(self, from: usize, to: usize) -> Self {
+        match self {
+            Self::Automatic => Self::Automatic,
+            Self::Regular { first, stride } => Self::Regular {
+                first: nth(first, stride, from),
+                stride,
+            },
+            Self::Each(steps) => Self::shortest(&steps[from..to]),
+        }
+    }
+
+    fn shortest(steps: &'a [i64]) -> Self {
+        let [first, second, ..] = *steps else {
+            let first = steps.first().copied().unwrap_or(0);
+            return Self::Regular { first, stride: 1 };
+        };
+        let stride = second.wrapping_sub(first);
+        let is_regular = steps
+            .windows(2)
+            .all(|pair| pair[1].wrapping_sub(pair[0]) == stride);
+        if is_regular {
+            Self::Regular { first, stride }
+        } else {
+            Self::Each(steps)
+        }
+    }
+
+    /// The last of `count` steps.
+    pub(super) fn last(self, count: usize) -> i64 {
+        match self {
+            Self::Automatic => 0,
+            Self::Regular { first, stride } => nth(first, stride, count.saturating_sub(1)),
+            Self::Each(steps) => steps.last().copied().unwrap_or(0),
+        }
+    }
+}
+
+fn nth(first: i64, stride: i64, index: usize) -> i64 {
+    first.wrapping_add(stride.wrapping_mul(index.cast_signed() as i64))
+}
+
+/// The words of a column's payload.
+pub(super) fn payload_words(steps: Steps<'_>, count: usize) -> usize {
+    let each = matches!(steps, Steps::Each(_));
+    COLUMN_WORDS + if each { 2 * count } else { count }
+}
+
+/// Write everything but the values, and return the place of these.
+pub(super) fn encode<'a>(
+    payload: &'a mut [u64],
+    schema: u32,
+    time_ns: i64,
+    steps: Steps<'_>,
+    count: usize,
+) -> &'a mut [u64] {
+    let (flags, first, stride) = match steps {
+        Steps::Each(_) | Steps::Automatic => (1, 0, 0),
+        Steps::Regular { first, stride } => (0, first, stride),
+    };
+    let head = [
+        u64::from(schema) | flags << 32,
+        time_ns.cast_unsigned(),
+        count as u64,
+        first.cast_unsigned(),
+        stride.cast_unsigned(),
+    ];
+    for (word, value) in payload.iter_mut().zip(head) {
+        *word = value.to_le();
+    }
+    let mut rest = &mut payload[COLUMN_WORDS..];
+    if let Steps::Each(steps) = steps {
+        let (own, after) = rest.split_at_mut(count);
+        for (word, step) in own.iter_mut().zip(steps) {
+            *word = step.cast_unsigned().to_le();
+        }
+        rest = after;
+    }
+    rest
+}
+
+/// A column as it lies in a record.
+pub(super) struct Column<'a> {
+    pub(super) time: &'a [u8],
+    first: i64,
+    stride: i64,
+    /// Empty where first and stride tell them.
+    steps: &'a [[u8; WORD]],
+    values: &'a [[u8; WORD]],
+}
+
+impl<'a> Column<'a> {
+    /// `None` when the payload is no column of this version.
+    pub(super) fn decode(payload: &'a [u8]) -> Option<Self> {
+        let (_, flags) = halves(word_at(payload, 0));
+        let count = usize::try_from(word_at(payload, 2)).ok()?;
+        let (head, rest) = payload.split_at_checked(COLUMN_WORDS * WORD)?;
+        let (words, _) = rest.as_chunks::<WORD>();
+        let (steps, values) = match flags {
+            0 => (&words[..0], words),
+            1 if words.len() == count * 2 => words.split_at(count),
+            _ => return None,
+        };
+        (values.len() == count && count <= COLUMN_POINTS).then_some(Self {
+            time: &head[WORD..2 * WORD],
+            first: word_at(payload, 3).cast_signed(),
+            stride: word_at(payload, 4).cast_signed(),
+            steps,
+            values,
+        })
+    }
+
+    /// The steps, as they are stored, and the values.
+    pub(super) fn points(&self) -> impl Iterator<Item = ([u8; WORD], &'a [u8; WORD])> {
+        self.values.iter().enumerate().map(|(index, value)| {
+            let regular = || nth(self.first, self.stride, index).to_le_bytes();
+            (
+                self.steps.get(index).copied().unwrap_or_else(regular),
+                value,
+            )
+        })
+    }
+}

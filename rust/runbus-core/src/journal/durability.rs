@@ -1,0 +1,103 @@
+//! What makes a journal survive the machine: syncing, and the end of writing.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::error::Error;
+use super::keeper;
+use super::os;
+use super::shared::{Shared, lock};
+
+/// Makes what was written durable, from any thread, beside the writer.
+#[derive(Clone)]
+pub struct Durability {
+    path: PathBuf,
+    pub(super) file: Arc<File>,
+    pub(super) generation: u32,
+    /// Whether the folder holds the file's name durably.
+    is_named: Arc<AtomicBool>,
+}
+
+impl Durability {
+    pub(super) fn new(path: &Path, file: File) -> Self {
+        Self {
+            path: path.to_owned(),
+            file: Arc::new(file),
+            generation: os::generation(),
+            is_named: Arc::default(),
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Wait until everything committed before this call is on the disk, and the file in its folder.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the disk refuses.
+    pub fn sync(&self) -> Result<(), Error> {
+        // Linux keeps one page cache: syncing the file covers stores into a shared mapping of it.
+        self.file
+            .sync_data()
+            .and_then(|()| self.sync_folder())
+            .map_err(|error| Error::io(&self.path, error))
+    }
+
+    fn sync_folder(&self) -> io::Result<()> {
+        if self.is_named.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let folder = self
+            .path
+            .parent()
+            .filter(|path| !path.as_os_str().is_empty());
+        match File::open(folder.unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all()) {
+            Err(error) if !os::is_unsupported(&error) => return Err(error),
+            _ => self.is_named.store(true, Ordering::Relaxed),
+        }
+        Ok(())
+    }
+}
+
+/// The slow part of closing a journal; dropped unused, the file keeps its reserved space.
+#[must_use]
+pub struct Closing {
+    pub(super) durability: Durability,
+    pub(super) shared: Option<Arc<Shared>>,
+    /// Up to here the file holds records.
+    pub(super) used: u64,
+}
+
+impl Closing {
+    /// Give back the space that was not used, make the rest durable, let go of the lock.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the disk refuses; the journal is closed all the same.
+    pub fn complete(self) -> Result<(), Error> {
+        let durability = &self.durability;
+        if durability.generation != os::generation() {
+            return Ok(());
+        }
+        // The background thread may be at work; it has been told to stop.
+        let guard = self.shared.as_ref().map(|shared| lock(&shared.tending));
+        let truncated = durability
+            .file
+            .set_len(self.used)
+            .map_err(|error| Error::io(&durability.path, error))
+            .and_then(|()| durability.sync());
+        os::unlock(&durability.file);
+        drop(guard);
+        if self.shared.is_some() {
+            keeper::release();
+        }
+        truncated
+    }
+}

@@ -1,0 +1,294 @@
+//! The background threads: what a writer must not wait for.
+//!
+//! Two threads a process tend all metric writers. One makes the pages that the records will need next,
+//! and tells once what was lost; the other writes what was committed to the disk every `sync_every`.
+//! They are two because a slow disk would leave a fast writer without pages. They start with the first
+//! writer and end after the last. In a forked child they do not exist, and the child's own first
+//! writer starts others. Everything works without them, only slower.
+
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::os;
+use super::shared::{LEAST_AHEAD_BYTES, Shared, lock};
+
+const BUSY_PAUSE: Duration = Duration::from_millis(1);
+const IDLE_PAUSE: Duration = Duration::from_millis(100);
+/// So many bytes between two looks are a fast loop.
+const BUSY_BYTES: u64 = 16 << 10;
+/// How far ahead pages are made, in looks at the same speed.
+const LOOKS_AHEAD: u64 = 4;
+const MOST_AHEAD_BYTES: u64 = 8 << 20;
+
+static PAGES: Service = Service::new("runbus-pages", Tended::make_pages);
+static SYNC: Service = Service::new("runbus-sync", Tended::sync);
+static REPORTER: OnceLock<fn(&Report)> = OnceLock::new();
+
+/// What the background thread has to tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// Values are being lost.
+    Dropping {
+        /// Why, with the journal's path.
+        reason: String,
+    },
+    /// Values are kept again.
+    Recovered {
+        /// The journal.
+        path: String,
+        /// How many were lost.
+        dropped: u64,
+    },
+    /// What is written survives the process, but perhaps not the machine.
+    NotDurable {
+        /// Why, with the journal's path.
+        reason: String,
+    },
+}
+
+/// Have a function called, on the background thread, with each report: at most one of a sort for
+/// each journal. Only the first call sets it.
+pub fn set_reporter(reporter: fn(&Report)) {
+    // A second module in one process reports to the first one's log.
+    let _ = REPORTER.set(reporter);
+}
+
+fn report(report: &Report) {
+    if let Some(reporter) = REPORTER.get() {
+        reporter(report);
+    }
+}
+
+#[derive(Default)]
+struct State {
+    /// Writers that the thread does not know yet.
+    new: Vec<Weak<Shared>>,
+    is_running: bool,
+    is_nudged: bool,
+}
+
+/// What one thread a process does.
+struct Service {
+    name: &'static str,
+    /// What is due for a writer, and when to come again; `None` when the writer is gone.
+    work: fn(&mut Tended) -> Option<Duration>,
+    keeper: AtomicPtr<Keeper>,
+}
+
+/// The thread of this process, and what it is told.
+struct Keeper {
+    generation: u32,
+    work: fn(&mut Tended) -> Option<Duration>,
+    state: Mutex<State>,
+    nudge: Condvar,
+}
+
+impl Service {
+    const fn new(name: &'static str, work: fn(&mut Tended) -> Option<Duration>) -> Self {
+        Self {
+            name,
+            work,
+            keeper: AtomicPtr::new(ptr::null_mut()),
+        }
+    }
+
+    fn here(&self) -> &'static Keeper {
+        let generation = os::generation();
+        let known = self.keeper.load(Ordering::Acquire);
+        // SAFETY: null, or a keeper that was leaked below.
+        if let Some(keeper) = unsafe { known.as_ref() }
+            && keeper.generation == generation
+        {
+            return keeper;
+        }
+        // The parent's keeper may have been locked at the fork: it is left alone for ever.
+        let new = Box::into_raw(Box::new(Keeper {
+            generation,
+            work: self.work,
+            state: Mutex::default(),
+            nudge: Condvar::new(),
+        }));
+        let (order, failed) = (Ordering::AcqRel, Ordering::Acquire);
+        if self
+            .keeper
+            .compare_exchange(known, new, order, failed)
+            .is_ok()
+        {
+            // SAFETY: just made, and never freed.
+            return unsafe { &*new };
+        }
+        // SAFETY: another thread was faster, and nobody has seen this one.
+        drop(unsafe { Box::from_raw(new) });
+        self.here()
+    }
+
+    /// Do it for this writer, too, until it is closed or dropped.
+    fn add(&self, writer: &Arc<Shared>) {
+        let keeper = self.here();
+        let mut state = lock(&keeper.state);
+        state.new.push(Arc::downgrade(writer));
+        if state.is_running {
+            keeper.nudge.notify_one();
+            return;
+        }
+        let builder = thread::Builder::new().name(self.name.into());
+        // Without a thread, pages are made by the writer and the disk is synced by the kernel.
+        state.is_running = os::without_signals(|| builder.spawn(|| keeper.run())).is_ok();
+    }
+
+    /// Have it look at once.
+    fn nudge(&self) {
+        let keeper = self.here();
+        let mut state = lock(&keeper.state);
+        if !state.is_nudged {
+            state.is_nudged = true;
+            keeper.nudge.notify_one();
+        }
+    }
+}
+
+impl Keeper {
+    fn run(&self) {
+        let mut tended: Vec<Tended> = Vec::new();
+        loop {
+            {
+                let mut state = lock(&self.state);
+                tended.extend(state.new.drain(..).map(Tended::new));
+                state.is_nudged = false;
+                if tended.is_empty() {
+                    state.is_running = false;
+                    return;
+                }
+            }
+            let mut pause = IDLE_PAUSE;
+            tended.retain_mut(|writer| match (self.work)(writer) {
+                Some(wanted) => {
+                    pause = pause.min(wanted);
+                    true
+                }
+                None => false,
+            });
+            let state = lock(&self.state);
+            let is_quiet = |state: &mut State| !state.is_nudged && state.new.is_empty();
+            drop(
+                self.nudge
+                    .wait_timeout_while(state, pause, is_quiet)
+                    .unwrap_or_else(PoisonError::into_inner),
+            );
+        }
+    }
+}
+
+/// Have the background threads look after the writer until it is closed or dropped.
+pub(super) fn tend(writer: &Arc<Shared>) {
+    PAGES.add(writer);
+    if writer.sync_every.is_some() {
+        SYNC.add(writer);
+    }
+}
+
+/// Have pages made at once.
+pub(super) fn nudge() {
+    PAGES.nudge();
+}
+
+/// Have threads notice that a writer is closed.
+pub(super) fn release() {
+    PAGES.nudge();
+    SYNC.nudge();
+}
+
+/// A writer and what a thread remembers of it.
+struct Tended {
+    writer: Weak<Shared>,
+    /// How far its records reached at the last look.
+    seen: u64,
+    last_sync: Instant,
+    has_warned: bool,
+    has_recovered: bool,
+    dropped: u64,
+}
+
+impl Tended {
+    fn new(writer: Weak<Shared>) -> Self {
+        Self {
+            writer,
+            seen: 0,
+            last_sync: Instant::now(),
+            has_warned: false,
+            has_recovered: false,
+            dropped: 0,
+        }
+    }
+
+    fn make_pages(&mut self) -> Option<Duration> {
+        let writer = self.writer.upgrade()?;
+        let guard = lock(&writer.tending);
+        if writer.is_closed() {
+            return None;
+        }
+        let position = writer.position();
+        let moved = position - self.seen.min(position);
+        let soon = (moved * LOOKS_AHEAD).min(MOST_AHEAD_BYTES);
+        // Its failure is the writer's own when it comes there.
+        let _ = writer.prepare(soon.max(LEAST_AHEAD_BYTES), soon);
+        self.seen = position;
+        drop(guard);
+        self.report(&writer, moved > 0);
+        Some(if moved > BUSY_BYTES {
+            BUSY_PAUSE
+        } else {
+            IDLE_PAUSE
+        })
+    }
+
+    fn sync(&mut self) -> Option<Duration> {
+        let writer = self.writer.upgrade()?;
+        if writer.is_closed() {
+            return None;
+        }
+        let every = writer.sync_every.unwrap_or(IDLE_PAUSE);
+        let waited = self.last_sync.elapsed();
+        if waited < every {
+            return Some(every.saturating_sub(waited));
+        }
+        self.last_sync = Instant::now();
+        let position = writer.position();
+        if position == self.seen {
+            return Some(every);
+        }
+        let result = writer.durability.sync();
+        self.seen = position;
+        // The pages that were written want to be visited again.
+        PAGES.nudge();
+        if let Err(error) = result
+            && !std::mem::replace(&mut self.has_warned, true)
+        {
+            report(&Report::NotDurable {
+                reason: error.to_string(),
+            });
+        }
+        Some(every.saturating_sub(self.last_sync.elapsed()))
+    }
+
+    fn report(&mut self, writer: &Shared, has_moved: bool) {
+        let dropped = writer.dropped();
+        if dropped != self.dropped {
+            self.dropped = dropped;
+            if !std::mem::replace(&mut self.has_warned, true) {
+                report(&Report::Dropping {
+                    reason: writer.failure().unwrap_or_default(),
+                });
+            }
+        } else if has_moved && self.has_warned && !std::mem::replace(&mut self.has_recovered, true)
+        {
+            report(&Report::Recovered {
+                path: writer.path().display().to_string(),
+                dropped,
+            });
+        }
+    }
+}

@@ -1,0 +1,351 @@
+//! Arrays of numbers, without numpy or torch: by the buffer protocol or `DLPack`.
+
+use std::ffi::{CStr, c_void};
+use std::ops::Range;
+
+use pyo3::exceptions::{PyBufferError, PyOverflowError, PyTypeError};
+use pyo3::ffi;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyList, PyTuple};
+
+use crate::convert::type_name;
+use crate::numbers::value_of;
+
+/// What the elements are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Element {
+    F64,
+    F32,
+    F16,
+    Bf16,
+    Signed(u8),
+    Unsigned(u8),
+}
+
+impl Element {
+    /// By a format of the `struct` module, in the machine's byte order.
+    fn of_format(format: &[u8], bytes: usize) -> Option<Self> {
+        let code = match format {
+            [code] | [b'@' | b'=', code] => *code,
+            [b'<', code] if cfg!(target_endian = "little") => *code,
+            [b'>' | b'!', code] if cfg!(target_endian = "big") => *code,
+            _ => return None,
+        };
+        let size = u8::try_from(bytes).ok()?;
+        Some(match code {
+            b'd' => Self::F64,
+            b'f' => Self::F32,
+            b'e' => Self::F16,
+            b'b' | b'h' | b'i' | b'l' | b'q' | b'n' => Self::Signed(size),
+            b'B' | b'H' | b'I' | b'L' | b'Q' | b'N' | b'?' => Self::Unsigned(size),
+            _ => return None,
+        })
+    }
+
+    fn of_dlpack(code: u8, bits: u8) -> Option<Self> {
+        Some(match (code, bits) {
+            (0, 8 | 16 | 32 | 64) => Self::Signed(bits / 8),
+            (1, 8 | 16 | 32 | 64) | (6, 8) => Self::Unsigned(bits / 8),
+            (2, 64) => Self::F64,
+            (2, 32) => Self::F32,
+            (2, 16) => Self::F16,
+            (4, 16) => Self::Bf16,
+            _ => return None,
+        })
+    }
+
+    fn bytes(self) -> isize {
+        match self {
+            Self::F64 => 8,
+            Self::F32 => 4,
+            Self::F16 | Self::Bf16 => 2,
+            Self::Signed(bytes) | Self::Unsigned(bytes) => bytes.into(),
+        }
+    }
+}
+
+/// Keeps the memory of an array in place.
+enum Owner<'py> {
+    View(Box<ffi::Py_buffer>),
+    /// Its destructor lets go of the tensor.
+    Capsule {
+        _capsule: Bound<'py, PyAny>,
+    },
+    Copy {
+        _values: Vec<f64>,
+    },
+}
+
+impl Drop for Owner<'_> {
+    fn drop(&mut self) {
+        if let Self::View(view) = self {
+            // SAFETY: filled by PyObject_GetBuffer, released once, and the GIL is held ('py).
+            unsafe { ffi::PyBuffer_Release(&raw mut **view) };
+        }
+    }
+}
+
+/// One dimension of numbers, which stays where it is as long as this value lives.
+pub(crate) struct Array<'py> {
+    start: *const u8,
+    count: usize,
+    /// Bytes from each element to the next.
+    stride: isize,
+    element: Element,
+    _owner: Owner<'py>,
+}
+
+impl<'py> Array<'py> {
+    /// An array, a tensor of the CPU, or a list or tuple of numbers.
+    pub(crate) fn of(what: &str, object: &Bound<'py, PyAny>) -> PyResult<Self> {
+        let array = if let Some(array) = Self::of_buffer(what, object)? {
+            array
+        } else if object.hasattr(intern!(object.py(), "__dlpack__"))? {
+            Self::of_dlpack(what, object)?
+        } else if object.is_instance_of::<PyList>() || object.is_instance_of::<PyTuple>() {
+            let numbers = object.try_iter()?.map(|item| value_of(what, &item?));
+            let values = numbers.collect::<PyResult<Vec<f64>>>()?;
+            Self {
+                start: values.as_ptr().cast(),
+                count: values.len(),
+                stride: 8,
+                element: Element::F64,
+                _owner: Owner::Copy { _values: values },
+            }
+        } else {
+            return Err(PyTypeError::new_err(format!(
+                "{what} must be an array of numbers, not {}",
+                type_name(object)
+            )));
+        };
+        Ok(array)
+    }
+
+    fn of_buffer(what: &str, object: &Bound<'py, PyAny>) -> PyResult<Option<Self>> {
+        // SAFETY: a live object and the GIL; the view is filled or an error set.
+        let view = unsafe {
+            if ffi::PyObject_CheckBuffer(object.as_ptr()) == 0 {
+                return Ok(None);
+            }
+            let mut view = Box::new(ffi::Py_buffer::new());
+            let flags = ffi::PyBUF_FORMAT | ffi::PyBUF_STRIDES;
+            if ffi::PyObject_GetBuffer(object.as_ptr(), &raw mut *view, flags) != 0 {
+                return Err(PyErr::fetch(object.py()));
+            }
+            view
+        };
+        // From here on the view is released whatever happens.
+        let owner = Owner::View(view);
+        let Owner::View(view) = &owner else {
+            return Ok(None);
+        };
+        let bytes = view.itemsize.unsigned_abs();
+        let format = if view.format.is_null() {
+            &b"B"[..]
+        } else {
+            // SAFETY: the exporter gives a text that ends with a zero and lives with the view.
+            unsafe { CStr::from_ptr(view.format) }.to_bytes()
+        };
+        let Some(element) = Element::of_format(format, bytes) else {
+            let format = String::from_utf8_lossy(format);
+            return Err(PyTypeError::new_err(format!(
+                "{what}: elements of format '{format}' are no numbers of this machine"
+            )));
+        };
+        one_dimension(what, view.ndim.into())?;
+        // SAFETY: with strides asked for, shape and strides have one entry a dimension.
+        let (count, stride) = unsafe { (*view.shape, *view.strides) };
+        Ok(Some(Self {
+            start: view.buf.cast::<u8>().cast_const(),
+            count: count.unsigned_abs(),
+            stride,
+            element,
+            _owner: owner,
+        }))
+    }
+
+    fn of_dlpack(what: &str, object: &Bound<'py, PyAny>) -> PyResult<Self> {
+        let py = object.py();
+        let capsule = object.call_method0(intern!(py, "__dlpack__"));
+        let capsule = capsule.map_err(|cause| {
+            let text = format!("{what}: {}", cause.value(py));
+            let error = PyTypeError::new_err(text);
+            error.set_cause(py, Some(cause));
+            error
+        })?;
+        // SAFETY: by the protocol the capsule of this name holds a managed tensor, and its
+        // destructor frees it: we neither rename it nor keep the pointer longer than the capsule.
+        let tensor = unsafe {
+            let pointer = ffi::PyCapsule_GetPointer(capsule.as_ptr(), c"dltensor".as_ptr());
+            pointer.cast::<DlTensor>().as_ref()
+        };
+        let Some(tensor) = tensor else {
+            return Err(PyErr::fetch(py));
+        };
+        if !CPU_DEVICES.contains(&tensor.device_type) {
+            return Err(PyTypeError::new_err(format!(
+                "{what}: the tensor is not in the memory of the CPU; copy it there first"
+            )));
+        }
+        one_dimension(what, tensor.dimensions.into())?;
+        let element = Element::of_dlpack(tensor.code, tensor.bits)
+            .filter(|_| tensor.lanes == 1)
+            .ok_or_else(|| {
+                PyTypeError::new_err(format!("{what}: the tensor's elements are no real numbers"))
+            })?;
+        // SAFETY: one dimension, so one length and, unless NULL, one stride; both in elements.
+        let (count, stride) = unsafe { (*tensor.shape, tensor.strides.as_ref().map_or(1, |s| *s)) };
+        let too_large = |_| PyBufferError::new_err(format!("{what}: the tensor is too large"));
+        let offset = usize::try_from(tensor.byte_offset).map_err(too_large)?;
+        Ok(Self {
+            start: tensor.data.cast::<u8>().wrapping_add(offset).cast_const(),
+            count: usize::try_from(count).map_err(too_large)?,
+            stride: isize::try_from(stride).map_err(too_large)? * element.bytes(),
+            element,
+            _owner: Owner::Capsule { _capsule: capsule },
+        })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Each element of a range, in turn.
+    #[inline]
+    fn each<T: Copy>(&self, range: Range<usize>, mut visit: impl FnMut(usize, T)) {
+        assert!(range.end <= self.count, "within the array");
+        for (place, index) in range.enumerate() {
+            // SAFETY: the index is within the array by the assertion, the exporter vouches for
+            // shape and strides, and `T` is the type of the elements by the callers' match.
+            visit(place, unsafe {
+                let element = self.start.offset(self.stride * index.cast_signed());
+                element.cast::<T>().read_unaligned()
+            });
+        }
+    }
+
+    /// The bits of the doubles that a range of elements is.
+    #[allow(clippy::cast_precision_loss)] // Refused by `check`.
+    pub(crate) fn doubles(&self, range: Range<usize>, place: &mut [u64]) {
+        assert_eq!(range.len(), place.len());
+        if self.element == Element::F64 && self.stride == 8 && cfg!(target_endian = "little") {
+            assert!(range.end <= self.count, "within the array");
+            // SAFETY: the range lies within the array, whose doubles lie one behind the other; the
+            // place is as long and elsewhere.
+            unsafe {
+                let from = self.start.add(range.start * 8);
+                std::ptr::copy_nonoverlapping(
+                    from,
+                    place.as_mut_ptr().cast::<u8>(),
+                    place.len() * 8,
+                );
+            }
+            return;
+        }
+        let mut put = |index: usize, value: f64| place[index] = value.to_bits().to_le();
+        match self.element {
+            Element::F64 => self.each(range, put),
+            Element::F32 => self.each(range, |i, v: f32| put(i, v.into())),
+            Element::F16 => self.each(range, |i, v| put(i, half(v))),
+            Element::Bf16 => {
+                self.each(range, |i, v: u16| {
+                    put(i, f32::from_bits(u32::from(v) << 16).into());
+                });
+            }
+            Element::Signed(_) | Element::Unsigned(_) => {
+                self.integers(range, |i, v| put(i, v as f64));
+            }
+        }
+    }
+
+    fn integers(&self, range: Range<usize>, mut visit: impl FnMut(usize, i128)) {
+        match self.element {
+            Element::Signed(1) => self.each(range, |i, v: i8| visit(i, v.into())),
+            Element::Signed(2) => self.each(range, |i, v: i16| visit(i, v.into())),
+            Element::Signed(4) => self.each(range, |i, v: i32| visit(i, v.into())),
+            Element::Signed(_) => self.each(range, |i, v: i64| visit(i, v.into())),
+            Element::Unsigned(1) => self.each(range, |i, v: u8| visit(i, v.into())),
+            Element::Unsigned(2) => self.each(range, |i, v: u16| visit(i, v.into())),
+            Element::Unsigned(4) => self.each(range, |i, v: u32| visit(i, v.into())),
+            Element::Unsigned(_) => self.each(range, |i, v: u64| visit(i, v.into())),
+            _ => {}
+        }
+    }
+
+    /// Refuse integers that no double represents.
+    pub(crate) fn check(&self, name: &str) -> PyResult<()> {
+        if !matches!(self.element, Element::Signed(8) | Element::Unsigned(8)) {
+            return Ok(());
+        }
+        let mut first = None;
+        self.integers(0..self.count, |index, value| {
+            let magnitude = value.unsigned_abs();
+            let zeros = magnitude.leading_zeros() + magnitude.trailing_zeros();
+            if first.is_none() && magnitude != 0 && u128::BITS - zeros > f64::MANTISSA_DIGITS {
+                first = Some(index);
+            }
+        });
+        first.map_or(Ok(()), |index| {
+            Err(PyOverflowError::new_err(format!(
+                "value {index} of metric '{name}' is an int that no double represents exactly"
+            )))
+        })
+    }
+
+    /// The elements as steps.
+    pub(crate) fn steps(&self) -> PyResult<Vec<i64>> {
+        if !matches!(self.element, Element::Signed(_) | Element::Unsigned(_)) {
+            return Err(PyTypeError::new_err("steps must be ints"));
+        }
+        let mut steps = vec![0; self.count];
+        let mut is_too_large = false;
+        self.integers(0..self.count, |index, value| match i64::try_from(value) {
+            Ok(step) => steps[index] = step,
+            Err(_) => is_too_large = true,
+        });
+        if is_too_large {
+            return Err(PyOverflowError::new_err("steps must fit into 64 bits"));
+        }
+        Ok(steps)
+    }
+}
+
+fn one_dimension(what: &str, dimensions: i64) -> PyResult<()> {
+    if dimensions == 1 {
+        return Ok(());
+    }
+    Err(PyTypeError::new_err(format!(
+        "{what} must have one dimension, not {dimensions}"
+    )))
+}
+
+/// A half-precision float as a double.
+fn half(bits: u16) -> f64 {
+    let (exponent, fraction) = (bits >> 10 & 0x1F, bits & 0x3FF);
+    let magnitude = match exponent {
+        0 => f64::from(fraction) * 2.0_f64.powi(-24),
+        // The bits of a NaN are kept where numpy keeps them.
+        31 => f64::from_bits(0x7FF0 << 48 | u64::from(fraction) << 42),
+        _ => f64::from(fraction + 0x400) * 2.0_f64.powi(i32::from(exponent) - 25),
+    };
+    f64::from_bits(magnitude.to_bits() | u64::from(bits >> 15) << 63)
+}
+
+/// The CPU, and memory of the CPU that a GPU can reach, too.
+const CPU_DEVICES: [i32; 4] = [1, 3, 11, 13];
+
+/// The start of a `DLManagedTensor` of `DLPack` before version 1, which every exporter still gives.
+#[repr(C)]
+struct DlTensor {
+    data: *mut c_void,
+    device_type: i32,
+    device_id: i32,
+    dimensions: i32,
+    code: u8,
+    bits: u8,
+    lanes: u16,
+    shape: *const i64,
+    strides: *const i64,
+    byte_offset: u64,
+}

@@ -1,0 +1,82 @@
+//! `Journal`.
+
+use std::path::PathBuf;
+
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use runbus_core::journal::{self, Durability, Options};
+
+use crate::errors::to_python;
+use crate::gil::GilCell;
+
+/// Writes opaque records into one journal: the events.
+#[pyclass(frozen, module = "runbus._core")]
+pub(crate) struct Journal {
+    writer: GilCell<journal::BlobWriter>,
+    durability: Durability,
+    path: PathBuf,
+}
+
+#[pymethods]
+impl Journal {
+    #[new]
+    #[pyo3(signature = (path, *, append=true))]
+    fn new(py: Python<'_>, path: PathBuf, append: bool) -> PyResult<Self> {
+        // Reads the whole file to find its end, so not under the GIL.
+        let writer = py.detach(|| {
+            if append {
+                journal::BlobWriter::open(&path, Options::default())
+            } else {
+                journal::BlobWriter::create(&path, Options::default())
+            }
+        });
+        let writer = writer.map_err(to_python)?;
+        let durability = writer.durability();
+        Ok(Self {
+            writer: GilCell::new(writer),
+            durability,
+            path,
+        })
+    }
+
+    fn append(&self, py: Python<'_>, payload: &Bound<'_, PyBytes>) -> PyResult<u64> {
+        let result = self.writer.borrow(py).append(payload.as_bytes());
+        result.map_err(to_python)
+    }
+
+    fn sync(&self, py: Python<'_>) -> PyResult<()> {
+        py.detach(|| self.durability.sync()).map_err(to_python)
+    }
+
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        let closing = self.writer.borrow(py).close();
+        match closing {
+            Some(closing) => py.detach(|| closing.complete()).map_err(to_python),
+            None => Ok(()),
+        }
+    }
+
+    fn __enter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __exit__(
+        &self,
+        py: Python<'_>,
+        _exc_type: &Bound<'_, PyAny>,
+        _exc_value: &Bound<'_, PyAny>,
+        _traceback: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        self.close(py)
+    }
+
+    #[getter]
+    fn path(&self) -> &std::ffi::OsStr {
+        self.path.as_os_str()
+    }
+
+    #[getter]
+    fn closed(&self, py: Python<'_>) -> bool {
+        self.writer.borrow(py).is_closed()
+    }
+}
