@@ -1,17 +1,48 @@
-"""The ports: what executors, plugins and others must offer, and may rely on."""
+"""The ports: what executors, plugins and others must offer, and may rely on.
 
-from runbus.abc.executor import Executor, JobRef, JobSpec, Observation, Request
-from runbus.abc.packager import (
-    Contents,
-    Entry,
-    Origin,
-    Package,
-    PackagedFile,
-    PackageManifest,
-    Packager,
-)
-from runbus.abc.plugin import Plugin, PluginInfo, PluginState, Scope
-from runbus.abc.tunnel import Completed, Forward, Tunnel
+Names are imported on use: a kernel needs the port of plugins only, and should not pay for the rest.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from runbus.abc.executor import Executor as Executor
+    from runbus.abc.executor import JobRef as JobRef
+    from runbus.abc.executor import JobSpec as JobSpec
+    from runbus.abc.executor import Observation as Observation
+    from runbus.abc.executor import Request as Request
+    from runbus.abc.packager import Contents as Contents
+    from runbus.abc.packager import Entry as Entry
+    from runbus.abc.packager import Origin as Origin
+    from runbus.abc.packager import Package as Package
+    from runbus.abc.packager import PackagedFile as PackagedFile
+    from runbus.abc.packager import PackageManifest as PackageManifest
+    from runbus.abc.packager import Packager as Packager
+    from runbus.abc.plugin import Plugin as Plugin
+    from runbus.abc.plugin import PluginInfo as PluginInfo
+    from runbus.abc.plugin import PluginState as PluginState
+    from runbus.abc.plugin import Scope as Scope
+    from runbus.abc.tunnel import Completed as Completed
+    from runbus.abc.tunnel import Forward as Forward
+    from runbus.abc.tunnel import Tunnel as Tunnel
+
+_NAMES = {
+    "executor": ("Executor", "JobRef", "JobSpec", "Observation", "Request"),
+    "packager": (
+        "Contents",
+        "Entry",
+        "Origin",
+        "Package",
+        "PackageManifest",
+        "PackagedFile",
+        "Packager",
+    ),
+    "plugin": ("Plugin", "PluginInfo", "PluginState", "Scope"),
+    "tunnel": ("Completed", "Forward", "Tunnel"),
+}
+_HOMES = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [
     "Completed",
@@ -34,3 +65,12 @@ __all__ = [
     "Scope",
     "Tunnel",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'runbus.abc' has no attribute {name!r}")
+    import importlib
+
+    value = globals()[name] = getattr(importlib.import_module(f"runbus.abc.{_HOMES[name]}"), name)
+    return value

@@ -6,7 +6,7 @@ import inspect
 import logging
 from typing import TYPE_CHECKING, Any
 
-from anyio import to_thread
+import anyio
 
 from runbus.bus._timers import CutOff
 from runbus.bus._waiting import Waits
@@ -47,7 +47,7 @@ class Calls(Waits):
         if sub.is_async:
             return await sub.invoke(event)
         if sub.thread:
-            return await to_thread.run_sync(sub.invoke, event, abandon_on_cancel=True)
+            return await anyio.to_thread.run_sync(sub.invoke, event, abandon_on_cancel=True)
         started = self._now_ns()
         result = sub.invoke(event)
         took = self._now_ns() - started

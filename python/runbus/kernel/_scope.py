@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
-from anyio import to_thread
+import anyio
 
 from runbus.bus._subscription import is_coroutine_function, name_of
 from runbus.errors import BusClosed, InvalidHandler
@@ -191,7 +191,7 @@ class Scope:
 
         Cancelled, this does not wait for the thread: the function runs on and its result is lost.
         """
-        return await to_thread.run_sync(fn, *args, abandon_on_cancel=True)
+        return await anyio.to_thread.run_sync(fn, *args, abandon_on_cancel=True)
 
     # -- the end
 
