@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -33,7 +35,7 @@ class PluginState(Enum):
     STOPPED = "stopped"
 
 
-class PluginInfo(NamedTuple):
+class PluginInfo(msgspec.Struct, frozen=True):
     """What is known of a plugin without asking it.
 
     Attributes:

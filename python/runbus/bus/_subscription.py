@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from runbus.errors import InvalidHandler
 from runbus.events import Kind
@@ -41,7 +43,7 @@ class Owner:
         self.subscriptions: list[Subscription] = []
 
 
-class HandlerStatistics(NamedTuple):
+class HandlerStatistics(msgspec.Struct, frozen=True):
     """How a handler does.
 
     Attributes:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from runbus.abc import PluginState
+from runbus.bus._mailbox import StreamStatistics
+from runbus.bus._subscription import HandlerStatistics
 from runbus.bus._timers import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from runbus.bus import Bus, HandlerStatistics, StreamStatistics
+    from runbus.bus import Bus
     from runbus.kernel._host import PluginHost
 
 __all__ = ["Health", "HealthChecks", "PluginHealth", "look"]
@@ -21,7 +24,7 @@ CHECK_EVERY_S = 10.0
 CHECK_LIMIT_S = 2.0
 
 
-class PluginHealth(NamedTuple):
+class PluginHealth(msgspec.Struct, frozen=True):
     """How one plugin does.
 
     Attributes:
@@ -43,7 +46,7 @@ class PluginHealth(NamedTuple):
     streams: tuple[StreamStatistics, ...]
 
 
-class Health(NamedTuple):
+class Health(msgspec.Struct, frozen=True):
     """How a kernel does.
 
     Attributes:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from runbus.bus._routing import check_event_class
 from runbus.events import Kind
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Plan", "PlanStep", "make_plan"]
 
 
-class PlanStep(NamedTuple):
+class PlanStep(msgspec.Struct, frozen=True):
     """One call of the plan.
 
     Attributes:
@@ -31,7 +33,7 @@ class PlanStep(NamedTuple):
     note: str = ""
 
 
-class Plan(NamedTuple):
+class Plan(msgspec.Struct, frozen=True):
     """Who is called for a class of events, in the order of the calls."""
 
     event: str
