@@ -20,9 +20,9 @@ def new_experiment_id(now_s: float | None = None) -> str:
     The first two letters at the end are the milliseconds, so ids sort by time. The folder of an
     experiment is made exclusively, so two equal ids cannot both be used.
     """
-    now = time.time() if now_s is None else now_s
-    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
-    bits = int(now % 1 * 1000) << 20 | int.from_bytes(os.urandom(4), "little") >> 12
+    seconds, milliseconds = divmod(round((time.time() if now_s is None else now_s) * 1000), 1000)
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(seconds))
+    bits = milliseconds << 20 | int.from_bytes(os.urandom(4), "little") >> 12
     return f"{stamp}-" + "".join(_ALPHABET[bits >> shift & 31] for shift in range(25, -5, -5))
 
 

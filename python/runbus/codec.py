@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from runbus.events import Event
+from runbus.events import Event, load_all
 from runbus.events._event import descendants
 
 __all__ = [
@@ -57,6 +57,7 @@ def event_class(tag: str) -> type[Event]:
     Raises:
         DecodeError: No class that was imported has that tag, or two have.
     """
+    load_all()
     found = [cls for cls in descendants(Event) if tag_of(cls) == tag]
     if not found:
         raise DecodeError(f"no event class with tag {tag!r} is known; is its plugin imported?")
