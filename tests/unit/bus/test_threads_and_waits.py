@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from runbus.bus import _threads
+from runbus.bus._threads import INBOX_LIMIT
 from runbus.errors import BusClosed, WouldDeadlock, WrongKind, WrongLoop
 from runbus.events import Notify, Pipeline, Stream
 from runbus.kernel import Kernel
@@ -60,35 +60,36 @@ async def test_streams_and_facts_of_several_threads_all_arrive(kernel_factory):
     assert len(got) == 1200
 
 
-async def test_a_full_inbox_makes_the_thread_wait_and_then_says_no(kernel_factory, monkeypatch):
-    monkeypatch.setattr(_threads, "INBOX_LIMIT", 3)
+async def test_a_full_inbox_makes_the_thread_wait_and_then_says_no(kernel_factory):
     kernel = await kernel_factory()
     results: list[Any] = []
 
     def work():
-        results.extend(kernel.bus.publish_from_thread(Fact(n), timeout=0.01) for n in range(4))
+        results.extend(
+            kernel.bus.publish_from_thread(Fact(n), timeout=0.01) for n in range(INBOX_LIMIT + 1)
+        )
 
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()  # which blocks the event loop, so nothing is pumped
 
-    assert results == [True, True, True, False]
+    assert results == [True] * INBOX_LIMIT + [False]
     assert kernel.health().inbox_refused == 1
     await idle(kernel.bus)
     assert await asyncio.to_thread(kernel.bus.publish_from_thread, Fact(5))
 
 
-async def test_a_thread_that_waits_for_room_goes_on_when_there_is_some(kernel_factory, monkeypatch):
-    monkeypatch.setattr(_threads, "INBOX_LIMIT", 2)
+async def test_a_thread_that_waits_for_room_goes_on_when_there_is_some(kernel_factory):
+    count = INBOX_LIMIT + 2_000
     seen = FakePlugin("seen", {Fact: None})
     kernel = await kernel_factory(seen)
 
     def work():
-        return [kernel.bus.publish_from_thread(Fact(n), timeout=10) for n in range(50)]
+        return [kernel.bus.publish_from_thread(Fact(n), timeout=10) for n in range(count)]
 
     assert all(await asyncio.to_thread(work))
     await idle(kernel.bus)
-    assert len(seen.seen) == 50
+    assert len(seen.seen) == count
 
 
 async def test_an_event_published_while_the_loop_is_blocked_is_delivered_later(kernel_factory):

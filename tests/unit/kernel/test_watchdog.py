@@ -3,7 +3,7 @@ from __future__ import annotations
 import time
 
 from runbus.events import Notify
-from runbus.kernel import Kernel, _watchdog
+from runbus.kernel import Kernel
 from runbus.testing import FakePlugin
 
 
@@ -11,12 +11,9 @@ class Fact(Notify, frozen=True):
     pass
 
 
-async def test_a_blocked_event_loop_is_told_with_the_plugin_and_its_stack(monkeypatch, caplog):
-    monkeypatch.setattr(_watchdog, "LIMIT_S", 0.02)
-    monkeypatch.setattr(_watchdog, "_EVERY_S", 0.005)
-
+async def test_a_blocked_event_loop_is_told_with_the_plugin_and_its_stack(caplog):
     def blocks(event):
-        ends = time.monotonic() + 5
+        ends = time.monotonic() + 20
         while "has blocked" not in caplog.text and time.monotonic() < ends:
             time.sleep(0.005)
 
