@@ -284,17 +284,18 @@ async def test_code_is_sent_once_and_unpacked_for_each_attempt(
     package = await build_package(PatternPackager("*"), str(tree))
 
     def make() -> SSHExecutor:
-        return SSHExecutor(tunnel=tunnel_to(host, remote), package=package)
+        return SSHExecutor(tunnel=tunnel_to(host, remote))
 
     async with Harness(make, str(tmp_path / "here")) as harness:
+        hello = ("/bin/sh", str(tree / "hello.sh"))
         for _ in range(2):
-            job = harness.job("/bin/sh", str(tree / "hello.sh"), cwd=str(tree))
+            job = harness.job(*hello, cwd=str(tree), package=package)
             ended = await harness.run(job)
             assert ended.stdout.startswith(b"hello from " + os.fsencode(remote))
             assert ended.stdout.endswith(b"/code\n")
         sent = (remote / "packages" / f"{package.sha256}.tar.gz").stat().st_mtime_ns
         await harness.restart()
-        await harness.run(harness.job("/bin/sh", str(tree / "hello.sh"), cwd=str(tree)))
+        await harness.run(harness.job(*hello, cwd=str(tree), package=package))
 
     (archive,) = (remote / "packages").iterdir()
     assert archive.stat().st_mtime_ns == sent
