@@ -45,8 +45,8 @@ LOOK_S, SLOW_LOOK_S = 0.05, 0.5
 GONE_S = 3.0
 """How long a job must have been missing, look after look, before that is told."""
 
-PATIENCE_S = 60.0
-"""How long a submit is repeated whose answer was lost."""
+PATIENCE_S = 5.0
+"""How long a submit is repeated whose answer was lost, before nobody knows what became of it."""
 
 _RETRY_S = 10.0
 _LIMIT_GRACE_S = 10
@@ -167,7 +167,7 @@ class Host:
     async def submit(
         self, ref: JobRef, placement: Placement, request: Request, run_json: bytes
     ) -> bool:
-        """Start a job, once; an answer that is lost is asked for again, for a minute.
+        """Start a job, once; an answer that is lost is asked for again, for a while.
 
         Returns:
             Whether it was started; not if so many GPUs are not free right now.
@@ -195,7 +195,7 @@ class Host:
         return True
 
     async def _answer(self, asked: bytes) -> bytes | None:
-        """Ask until there is an answer; None if there is none for a minute."""
+        """Ask until there is an answer; None if there is none for a while."""
         with anyio.move_on_after(PATIENCE_S):
             pause = 0.1
             while True:

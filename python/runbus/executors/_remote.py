@@ -226,7 +226,7 @@ mkdir -p "$rb_l" || { echo; echo failed; exit; }
 for rb_x in %(names)s; do
     [ "$rb_n" -gt 0 ] || break
     rb_p=$rb_l/$(printf %%s "$rb_x" | tr / _)
-    eval "exec $rb_f>>\"\\$rb_p\""
+    eval "exec $rb_f"'>>"$rb_p"' || { echo; echo failed; exit; }
     if flock -n "$rb_f"; then
         rb_f=$((rb_f + 1)); rb_n=$((rb_n - 1)); rb_g=$rb_g${rb_g:+,}$rb_x
     else eval "exec $rb_f>&-"
