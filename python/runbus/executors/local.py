@@ -193,7 +193,7 @@ def _write_request(request: Request) -> None:
 
 def _is_claimed(folder: str) -> bool:
     """Whether a wrapper has begun there."""
-    return os.path.exists(os.path.join(folder, "claim"))
+    return any(os.path.exists(os.path.join(folder, name)) for name in ("exit.json", "claim"))
 
 
 def _private(path: str, flags: int) -> int:
