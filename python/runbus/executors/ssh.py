@@ -45,6 +45,8 @@ _GPU_LOOK_S = 1.0
 
 _PIECE = 1 << 20
 
+_NO_FOLDER = "runbus: this machine has no such folder; give its executor a packager or a workdir"
+
 # Between quotes, where a shell would not expand it; not to be found in any path.
 _HOME_MARK = "\x01home\x01"
 
@@ -163,7 +165,7 @@ class SSHExecutor(Executor):
         base = self._job_dir
         if base == "~" or base.startswith("~/"):
             base = _HOME_MARK + base[1:]
-        script = render_script(self._moved(job, base))
+        script = render_script(self._moved(job, base), advice=_NO_FOLDER)
         return Request(job=job, script=script.replace(_HOME_MARK, "'\"$HOME\"'"))
 
     async def submit(self, request: Request) -> JobRef:

@@ -20,10 +20,14 @@ WRAPPER = os.path.join(os.path.dirname(__file__), "wrapper.sh")
 """The script that runs a job and keeps its record; see its first lines."""
 
 
-def render_script(job: JobSpec) -> str:
+def render_script(job: JobSpec, *, advice: str = "") -> str:
     """Return the POSIX shell script for a job: environment, code, folder, bootstrap lines, program.
 
     Every value is quoted, so no value can be read as shell; only bootstrap lines are shell.
+
+    Args:
+        job: The job.
+        advice: What the job's stderr says if its folder is not there.
 
     Raises:
         UsageError: The name of a variable is none that a shell can set, or a value has a NUL in it.
@@ -36,7 +40,8 @@ def render_script(job: JobSpec) -> str:
     lines = [f"# runbus: {job.name!r} of {job.experiment_id}, attempt {job.attempt}"]
     lines += [f"export {name}={shlex.quote(value)}" for name, value in sorted(env.items())]
     lines += _unpacking(job)
-    lines += [f"cd {shlex.quote(job.cwd)} || exit 126"]
+    advised = f"{{ echo {shlex.quote(advice)} >&2; exit 126; }}" if advice else "exit 126"
+    lines += [f"cd {shlex.quote(job.cwd)} || {advised}"]
     lines += [f"{{ {line}\n}} || exit" for line in job.bootstrap]
     lines += ["exec " + shlex.join((*_limits(job), *job.argv))]
     return "\n".join(lines) + "\n"

@@ -320,7 +320,8 @@ class Supervisor:
         """Turn what was seen of a job into facts; return whether it was new."""
         job, now = attempt.job, self._clock.monotonic()
         overdue = attempt.patience.exceeded(seen, now)
-        if overdue and not self._store.jobs[job.name].overdue:
+        is_ending = self._store.jobs[job.name].overdue or self._reason_to_end(job.name) is not None
+        if overdue and not is_ending:
             await self._teller.overdue(job, overdue)
             await self._watches[job.executor].cancel(job.name, CANCEL_GRACE_S)
         if seen is None:
