@@ -134,11 +134,11 @@ class Supervisor:
             async with anyio.create_task_group() as attempts:
                 for name in self._executors:
                     queue = [job for job in unfinished if job.executor == name]
-                    attempts.start_soon(self._feed, queue, seats, attempts, name=f"feed {name}")
+                    attempts.start_soon(self._seat, queue, seats, attempts, name=f"seat {name}")
             watches.cancel_scope.cancel()
         await anyio.to_thread.run_sync(self._store.sync)
 
-    async def _feed(
+    async def _seat(
         self, queue: Sequence[JobSpec], seats: Seats, attempts: anyio.abc.TaskGroup
     ) -> None:
         """Attend to the jobs of one executor, in their order, as there are seats."""
