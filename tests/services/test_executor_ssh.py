@@ -443,3 +443,18 @@ async def test_gpus_of_a_host_are_lent_to_one_job_at_a_time_by_all_kernels(
     first, second = sorted(ends, key=lambda end: end.seen.started_ns)
     assert first.stdout == second.stdout == f"{gpu}\n".encode()
     assert first.seen.ended_ns <= second.seen.started_ns + 50_000_000
+
+
+async def test_a_job_that_was_sent_to_a_host_that_is_gone_now_is_not_said_to_be_refused(
+    host: Sshd, harness: Harness
+) -> None:
+    job = harness.shell("echo ran; exit 5")
+    ref = await harness.submit(job)
+    host.stop()
+    await harness.restart()
+
+    with pytest.raises(SubmitUnknown, match="no connection"):
+        await harness.submit(job)
+
+    host.start()
+    assert (await harness.end(ref)).seen.exit_code == 5

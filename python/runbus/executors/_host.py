@@ -32,7 +32,7 @@ from runbus.jobs import WRAPPER, observe_folder
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from runbus.abc import JobRef, Package, Request, Tunnel
+    from runbus.abc import JobRef, JobSpec, Package, Request, Tunnel
     from runbus.executors._placement import Placement
 
 __all__ = ["Host", "package_path"]
@@ -110,6 +110,10 @@ class Host:
     @property
     def _wrapper(self) -> str:
         return f"{self._base}/{self._wrapper_name}"
+
+    def lacks(self, job: JobSpec) -> bool:
+        """Whether it is known to have too few GPUs for a job."""
+        return self.gpus is not None and len(self.gpus) < job.gpus
 
     async def prepare(self) -> str:
         """Connect, send what the machine lacks, and return its folder for everything.

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from runbus.abc import Capabilities, Executor, JobRef, Limits, Observation, Request, Tunnel
 from runbus.codec import encode_json
-from runbus.errors import HostError, JobNotStarted, RemoteFailed, UsageError
+from runbus.errors import HostError, JobNotStarted, RemoteFailed, SubmitUnknown, UsageError
 from runbus.events import ResolveExecutor
 from runbus.executors._code import in_unpacked_code
 from runbus.executors._host import Host, package_path
@@ -176,6 +176,7 @@ class SSHExecutor(Executor):
 
         Raises:
             JobNotStarted: No machine could be reached, or the chosen one refused; nothing runs.
+            SubmitUnknown: The chosen one does not answer, or not any more.
         """
         # A lock tells nobody when it falls free: other kernels may hold the GPUs.
         while (ref := await self._try_submit(request)) is None:  # noqa: ASYNC110
@@ -303,6 +304,7 @@ class SSHExecutor(Executor):
 
         Raises:
             JobNotStarted: There is none that can be reached.
+            SubmitUnknown: It was sent to one before that cannot be reached now.
         """
         refused: dict[str, HostError] = {}
         while True:
@@ -316,17 +318,20 @@ class SSHExecutor(Executor):
             host.reserved.add(job.folder)
             try:
                 await host.prepare()
-                if len(host.gpus or ()) < job.gpus:
+                if host.lacks(job):
                     raise RemoteFailed(host.name, f"it has no {job.gpus} GPUs")
                 if job.package is not None:
                     await host.provide(job.package)
                 return host
             except HostError as error:
                 host.reserved.discard(job.folder)
-                host.down_until = time.monotonic() + _AVOID_S
+                if not host.lacks(job):
+                    host.down_until = time.monotonic() + _AVOID_S
                 refused[host.name] = error
                 if placement is not None:
-                    raise JobNotStarted(job.name, str(error)) from error
+                    # It was sent there before: that nothing runs, nobody can say.
+                    kind = JobNotStarted if host.lacks(job) else SubmitUnknown
+                    raise kind(job.name, str(error)) from error
             except BaseException:
                 host.reserved.discard(job.folder)
                 raise
