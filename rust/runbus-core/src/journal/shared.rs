@@ -45,6 +45,7 @@ pub(super) struct Shared {
     pub(super) sync_every: Option<Duration>,
     /// Up to here all is committed.
     position: AtomicU64,
+    is_syncing: AtomicBool,
     is_closed: AtomicBool,
     dropped: AtomicU64,
     failure: Mutex<Option<String>>,
@@ -60,6 +61,7 @@ impl Shared {
             durability,
             sync_every,
             position: AtomicU64::new(position),
+            is_syncing: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
             dropped: AtomicU64::new(0),
             failure: Mutex::default(),
@@ -111,6 +113,15 @@ impl Shared {
 
     pub(super) fn position(&self) -> u64 {
         self.position.load(Ordering::Acquire)
+    }
+
+    /// Whether it is just being written to the disk.
+    pub(super) fn is_syncing(&self) -> bool {
+        self.is_syncing.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_syncing(&self, is_syncing: bool) {
+        self.is_syncing.store(is_syncing, Ordering::Relaxed);
     }
 
     pub(super) fn is_closed(&self) -> bool {
