@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::os;
-use super::shared::{LEAST_AHEAD_BYTES, Shared, lock};
+use super::shared::{LEAST_AHEAD_BYTES, MANY_BYTES, Shared, lock};
 
 const BUSY_PAUSE: Duration = Duration::from_millis(1);
 const IDLE_PAUSE: Duration = Duration::from_millis(100);
@@ -21,7 +21,6 @@ const IDLE_PAUSE: Duration = Duration::from_millis(100);
 const BUSY_BYTES: u64 = 64 << 10;
 /// How far ahead pages are made, in looks like the one that found most.
 const LOOKS_AHEAD: u64 = 2;
-const LEAST_BUSY_AHEAD_BYTES: u64 = 2 << 20;
 const MOST_AHEAD_BYTES: u64 = 8 << 20;
 /// What a look found counts half after so many more.
 const LOOKS_REMEMBERED: u64 = 8;
@@ -245,7 +244,7 @@ impl Tended {
         // A loop that pauses, or logs an array now and then, goes on as it did.
         self.most = moved.max(self.most - self.most.div_ceil(LOOKS_REMEMBERED));
         let least = if is_busy {
-            LEAST_BUSY_AHEAD_BYTES
+            MANY_BYTES
         } else {
             LEAST_AHEAD_BYTES
         };
@@ -253,11 +252,7 @@ impl Tended {
         // While a sync is under way it takes pages the right to be stored into, at any moment.
         let is_syncing = writer.is_syncing();
         let was_syncing = std::mem::replace(&mut self.was_syncing, is_syncing);
-        let again = match (is_syncing, was_syncing) {
-            (true, _) => soon.min(LEAST_AHEAD_BYTES),
-            (false, true) => soon,
-            (false, false) => 0,
-        };
+        let again = if is_syncing || was_syncing { soon } else { 0 };
         // Its failure is the writer's own when it comes there.
         let _ = writer.prepare(soon.max(least), again);
         drop(guard);
