@@ -35,9 +35,10 @@ def launch(experiment: AsyncExperiment, *, as_json: bool = False) -> ExitStatus:
 
     Raises:
         JournalHeld: Another process leads it.
+        UsageError: A job, or its code, cannot be run as asked; nothing was submitted.
     """
     if not experiment.folder:
-        experiment.prepare()
+        experiment.prepare(executors_of(experiment))
     try:
         records, signalled = anyio.run(_run, experiment)
     except ExceptionGroup as group:
@@ -59,7 +60,7 @@ def attach(folder: str, *, as_json: bool) -> ExitStatus:
 
 def detach(experiment: AsyncExperiment, *, as_json: bool) -> ExitStatus:
     """Record an experiment for good and leave it to a supervisor."""
-    experiment.prepare()
+    experiment.prepare(executors_of(experiment))
     records = experiment.intend()
     start_supervisor()
     if as_json:
@@ -88,10 +89,8 @@ def cancel(folder: str, job: str | None, grace_s: float) -> ExitStatus:
 
 def print_requests(experiment: AsyncExperiment) -> ExitStatus:
     """Print what would be sent for each job; nothing is written or sent."""
-    from runbus.jobs import render_script
-
-    for spec in experiment.dry_specs():
-        click.echo(render_script(spec))
+    for request in experiment.plan(executors_of(experiment)):
+        click.echo(request.render())
     return ExitStatus.OK
 
 
@@ -102,7 +101,7 @@ def _ended(folder: str, job: str | None) -> bool:
 
 async def _lead(experiment: AsyncExperiment) -> None:
     """Lead an experiment that nobody leads to its end."""
-    async with Kernel(plugins=executors_of(experiment)) as kernel:
+    async with Kernel(plugins=list(executors_of(experiment).values())) as kernel:
         await experiment.run(kernel.bus)
 
 
@@ -112,7 +111,7 @@ async def _run(experiment: AsyncExperiment) -> tuple[list[JobRecord], int | None
     async with anyio.create_task_group() as tasks:
         # Before the kernel starts: from here on a signal always ends the jobs first.
         await tasks.start(ending.heed_signals, name="signals")
-        plugins = [*executors_of(experiment), progress(experiment.specs)]
+        plugins = [*executors_of(experiment).values(), progress(experiment.specs)]
         trace = os.path.join(experiment.folder, "trace.jsonl")
         async with Kernel(plugins=plugins, trace=trace) as kernel:
             records = await experiment.run(kernel.bus)

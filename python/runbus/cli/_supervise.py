@@ -79,10 +79,18 @@ def _take_lease(home: Home) -> int | None:
     return lease
 
 
-def executors_of(experiment: AsyncExperiment) -> list[Executor]:
-    """Return the plugins that an experiment needs: this machine, and what comes with it."""
-    described = [make_executor(name, fields) for name, fields in experiment.executors.items()]
-    return described if "local" in experiment.executors else [LocalExecutor(), *described]
+def executors_of(experiment: AsyncExperiment) -> dict[str, Executor]:
+    """Return the executors that an experiment needs by name: this machine, and its own."""
+    executors: dict[str, Executor] = {"local": LocalExecutor()}
+    for name, fields in experiment.executors.items():
+        packager = None
+        if fields.packager is not None:
+            # Costs what archives cost, which who packages nothing need not pay.
+            from runbus.packaging import make_packager
+
+            packager = make_packager(fields.packager)
+        executors[name] = make_executor(name, fields, packager)
+    return executors
 
 
 async def _lead_all(home: Home) -> None:
@@ -101,7 +109,7 @@ async def _lead_all(home: Home) -> None:
 async def _lead(folder: str, home: Home, led: set[str]) -> None:
     try:
         experiment = AsyncExperiment.open(folder, home=home)
-        async with Kernel(plugins=executors_of(experiment)) as kernel:
+        async with Kernel(plugins=list(executors_of(experiment).values())) as kernel:
             await experiment.run(kernel.bus)
     except JournalHeld:
         # Somebody else leads it. If they die before its end, a later look finds it again.

@@ -4,7 +4,10 @@ from runbus.config._batch import Batch as Batch
 from runbus.config._batch import BatchJob as BatchJob
 from runbus.config._batch import load_batch as load_batch
 from runbus.config._executors import ExecutorFields as ExecutorFields
+from runbus.config._executors import GitFields as GitFields
 from runbus.config._executors import LocalFields as LocalFields
+from runbus.config._executors import PackagerFields as PackagerFields
+from runbus.config._executors import PatternFields as PatternFields
 from runbus.config._executors import SSHFields as SSHFields
 from runbus.config._sweep import Value as Value
 from runbus.config._sweep import expand_sweeps as expand_sweeps
@@ -19,7 +22,10 @@ __all__ = [
     "BatchJob",
     "Command",
     "ExecutorFields",
+    "GitFields",
     "LocalFields",
+    "PackagerFields",
+    "PatternFields",
     "SSHFields",
     "Script",
     "Task",

@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from runbus.abc import Executor, JobRef, Observation, Request
-from runbus.errors import JobNotStarted, UsageError
+from runbus.abc import Capabilities, Executor, JobRef, Limits, Observation, Request
+from runbus.errors import JobNotStarted
 from runbus.events import ResolveExecutor
+from runbus.executors._code import in_unpacked_code
 from runbus.executors._gpus import GpuLease, GpuPool, visible_gpus
-from runbus.jobs import WRAPPER, is_running, observe_folder, render_script
+from runbus.jobs import WRAPPER, is_running, observe_folder, read_log, render_script
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Literal
 
-    from runbus.abc import JobSpec, Scope
+    from runbus.abc import JobSpec, Packager, Scope
 
 __all__ = ["LocalExecutor"]
 
@@ -39,10 +41,18 @@ class LocalExecutor(Executor):
     Args:
         name: What jobs call this executor.
         gpus: The GPUs it may lend to jobs; those of the machine if None.
+        packager: Chooses the code that jobs get a copy of; without one they run where it is.
     """
 
-    def __init__(self, name: str = "local", *, gpus: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        name: str = "local",
+        *,
+        gpus: Sequence[str] | None = None,
+        packager: Packager | None = None,
+    ) -> None:
         self.name = name
+        self.packager = packager
         self._gpus = GpuPool(visible_gpus() if gpus is None else list(gpus))
         self._changed = anyio.Event()
         self._pidfds: dict[int, int] = {}
@@ -58,23 +68,26 @@ class LocalExecutor(Executor):
         for pid in list(self._pidfds):
             self._unwatch(pid)
 
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this machine can do; it is as it is, so there are no images."""
+        return Capabilities(
+            gpus=len(self._gpus.names),
+            affinity=True,
+            niceness=True,
+            time_limit=True,
+            packages=True,
+            pushes=True,
+        )
+
+    def limits(self) -> Limits:
+        """Return no limits: how many jobs run at a time is the experiment's to say."""
+        return Limits()
+
     def plan(self, job: JobSpec) -> Request:
-        """Return the script that would run. Images are refused: the machine is as it is."""
-        asked = [
-            field
-            for field in ("base", "python", "packages", "system_packages")
-            if getattr(job.image, field)
-        ]
-        if asked:
-            raise UsageError(
-                f"job {job.name!r} asks for {' and '.join(asked)} in its image, "
-                f"but executor {self.name!r} runs on this machine as it is"
-            )
-        if job.gpus > (there := len(self._gpus.names)):
-            raise UsageError(
-                f"job {job.name!r} needs {job.gpus} GPUs, but {self.name!r} has {there}"
-            )
-        return Request(job=job, script=render_script(job))
+        """Return the script that would run."""
+        self.capabilities.check(job, self.name)
+        return Request(job=job, script=render_script(in_unpacked_code(job)))
 
     async def submit(self, request: Request) -> JobRef:
         """Start the wrapper; it claims the folder, so a second call for it runs nothing."""
@@ -95,15 +108,28 @@ class LocalExecutor(Executor):
         self._watch(pid)
         return JobRef(name=job.name, folder=job.folder, handle=str(pid))
 
+    async def find(self, job: JobSpec) -> JobRef | None:
+        """Return the job if a wrapper has claimed its folder."""
+        if not _is_claimed(job.folder):
+            return None
+        seen = observe_folder(job.folder)
+        return JobRef(name=job.name, folder=job.folder, handle=str(seen.pid if seen else 0))
+
     async def observe(self, refs: Sequence[JobRef]) -> dict[str, Observation]:
         """Read the records of each job."""
         return {ref.name: self._observe(ref) for ref in refs}
 
-    async def wait_for_change(self, timeout_s: float) -> None:
+    async def wait_for_change(self, timeout_s: float) -> bool:
         """Return when a wrapper has ended since the last call, or after `timeout_s` seconds."""
         with anyio.move_on_after(timeout_s):
             await self._changed.wait()
+        has_changed = self._changed.is_set()
         self._changed = anyio.Event()
+        return has_changed
+
+    async def logs(self, ref: JobRef, source: Literal["stdout", "stderr"], offset: int) -> bytes:
+        """Read the file that the job writes to."""
+        return read_log(ref.folder, source, offset)
 
     async def cancel(self, refs: Sequence[JobRef], grace_s: float) -> None:
         """Let the wrapper script end each job: it goes on with that if this process dies."""
@@ -163,6 +189,11 @@ def _write_request(request: Request) -> None:
         ) as file:
             file.write(text)
         os.replace(f"{path}.new", path)
+
+
+def _is_claimed(folder: str) -> bool:
+    """Whether a wrapper has begun there."""
+    return any(os.path.exists(os.path.join(folder, name)) for name in ("exit.json", "claim"))
 
 
 def _private(path: str, flags: int) -> int:

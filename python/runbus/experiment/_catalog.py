@@ -6,6 +6,8 @@ import os
 from functools import cached_property
 
 from runbus._home import Home
+from runbus.abc import PackageManifest
+from runbus.codec import DecodeError, decode_json
 from runbus.errors import RunNotFound, near_matches
 from runbus.jobs import JobRecord, JobState, current_state, read_jobs
 from runbus.metrics import FAILED, StoredRun
@@ -47,6 +49,17 @@ class RunRecord(StoredRun):
     def job_folder(self) -> str | None:
         """The folder of the job's latest attempt; None for a run without a job."""
         return os.path.join(self.experiment_folder, self.job.folder) if self.job else None
+
+    def packaged(self) -> PackageManifest | None:
+        """Return what code the job took along; None if none, or if its record is gone."""
+        if self.job is None or not self.job.package:
+            return None
+        archive = os.path.join(self.experiment_folder, self.job.package)
+        try:
+            with open(f"{archive.removesuffix('.tar.gz')}.json", "rb") as file:
+                return decode_json(file.read(), PackageManifest)
+        except (FileNotFoundError, DecodeError):
+            return None
 
     @property
     def state(self) -> JobState:

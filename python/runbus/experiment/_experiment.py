@@ -6,12 +6,16 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+import anyio.to_thread
+from msgspec.structs import replace
+
 from runbus._home import ENV_RUN, Home
 from runbus._ids import run_id_of, slug
 from runbus.abc import JobSpec
 from runbus.errors import HomeUnusable, UsageError
 from runbus.events import ResolveExecutor
 from runbus.experiment._asked import Asked
+from runbus.experiment._code import build_code, keep_code, unbuilt_code
 from runbus.jobs import JobRecord, JobStore, Supervisor, intend
 from runbus.metrics import RunInfo, make_run_folder
 
@@ -19,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Self
 
-    from runbus.abc import Executor
+    from runbus.abc import Executor, Package, Request
     from runbus.bus import Bus
     from runbus.config import ExecutorFields
     from runbus.experiment._job import Job
@@ -42,6 +46,7 @@ class AsyncExperiment:
         executors: The fields of executors that come with the experiment, by name. Whoever leads
             it gives the kernel a plugin for each: see `runbus.executors.make_executor`.
         max_parallel: How many jobs run at a time; as many as there are processors if None.
+        root: The folder whose code executors package that take code along; the current one if None.
         home: The home folder; the default one if None.
 
     Attributes:
@@ -63,6 +68,7 @@ class AsyncExperiment:
         executor: str = "local",
         executors: Mapping[str, ExecutorFields] | None = None,
         max_parallel: int | None = None,
+        root: str | None = None,
         home: Home | None = None,
     ) -> None:
         if not jobs:
@@ -76,6 +82,7 @@ class AsyncExperiment:
         self._executor = executor
         self.executors = dict(executors or {})
         self._max_parallel = max_parallel or len(os.sched_getaffinity(0))
+        self._root = os.path.abspath(root or os.getcwd())
         self._home = home or Home()
         self._supervisor: Supervisor | None = None
         self._cancel: tuple[str, float] | None = None
@@ -101,6 +108,7 @@ class AsyncExperiment:
         self._executor = ""
         self.executors = asked.executors
         self._max_parallel = asked.max_parallel
+        self._root = asked.root
         self._home = home or Home()
         self._supervisor = None
         self._cancel = None
@@ -114,16 +122,45 @@ class AsyncExperiment:
         """The jobs as the executors get them; empty before `prepare`."""
         return self._specs
 
-    def prepare(self) -> None:
-        """Make the folders and records of the experiment, its jobs and its runs.
+    def plan(self, executors: Mapping[str, Executor]) -> list[Request]:
+        """Return what `run` would submit, without writing or sending anything.
+
+        Args:
+            executors: What runs the jobs, by the names that they use.
 
         Raises:
-            HomeUnusable: They cannot be written.
+            Unsupported: A job asks for what its executor cannot give.
+            UsageError: A job cannot be run as it is.
         """
+        packages = unbuilt_code(executors, self._root)
+        return [
+            executors[spec.executor].plan(replace(spec, package=packages.get(spec.executor)))
+            for spec in self._dry_specs()
+        ]
+
+    def prepare(self, executors: Mapping[str, Executor] | None = None) -> None:
+        """Package the code, and make the folders and records of experiment, jobs and runs. Blocks.
+
+        Args:
+            executors: What will run the jobs, by the names that they use: nothing is made if one of
+                them cannot run its jobs. If None, that is not looked at, and no code is packaged.
+
+        Raises:
+            Unsupported: A job asks for what its executor cannot give.
+            UsageError: A job cannot be run, or the code cannot be packaged, as asked.
+            HomeUnusable: The folders cannot be written.
+        """
+        packages = {}
+        if executors is not None:
+            self.plan(executors)
+            if any(executor.packager for executor in executors.values()):
+                used = sorted({job.executor or self._executor for job, _ in self._jobs})
+                packages = build_code(executors, used, self._root, self._home)
         self.id, self.folder = self._home.new_experiment(self.project)
         try:
+            packages = keep_code(packages, self.folder)
             self._specs = [
-                self._make_job(index, job, argv)
+                self._make_job(index, job, argv, packages)
                 for index, (job, argv) in enumerate(self._jobs, start=1)
             ]
             Asked(
@@ -133,6 +170,7 @@ class AsyncExperiment:
                 max_parallel=self._max_parallel,
                 jobs=list(self._specs),
                 executors=self.executors,
+                root=self._root,
             ).write(self.folder)
             self._home.note_open(self.folder)
         except OSError as error:
@@ -155,7 +193,7 @@ class AsyncExperiment:
         finally:
             store.close()
 
-    def dry_specs(self) -> list[JobSpec]:
+    def _dry_specs(self) -> list[JobSpec]:
         """Return the jobs as `run` would hand them on, without writing anything."""
         folder = os.path.join(self._home.experiments, slug(self.project), "EXPERIMENT")
         return [
@@ -175,6 +213,7 @@ class AsyncExperiment:
 
         Raises:
             NoHandler: No plugin brings an executor that a job names.
+            UsageError: A job, or its code, cannot be run as asked; nothing was submitted.
             HomeUnusable: The home folder cannot be written.
             JournalError: The journal cannot be written, or another process leads the experiment.
         """
@@ -184,8 +223,10 @@ class AsyncExperiment:
         executors: dict[str, Executor] = {
             name: (await bus.first(ResolveExecutor(name=name)))[1] for name in sorted(asked)
         }
-        if not self._specs:
-            self.prepare()
+        if not self._specs and any(executor.packager for executor in executors.values()):
+            await anyio.to_thread.run_sync(self.prepare, executors)
+        elif not self._specs:
+            self.prepare(executors)
         store = JobStore(self.folder)
         try:
             self._supervisor = Supervisor(bus, executors, store)
@@ -208,8 +249,11 @@ class AsyncExperiment:
         if self._supervisor is not None:
             await self._supervisor.cancel(reason, grace_s)
 
-    def _make_job(self, index: int, job: Job, argv: tuple[str, ...]) -> JobSpec:
+    def _make_job(
+        self, index: int, job: Job, argv: tuple[str, ...], packages: Mapping[str, Package]
+    ) -> JobSpec:
         spec = self._spec(index, job, argv, self.folder)
+        spec = replace(spec, package=packages.get(spec.executor))
         info = RunInfo.new(spec.run_id, job.name, self.project, job.config, job=job.name)
         make_run_folder(self.folder, info)
         os.makedirs(spec.folder, mode=0o700)
@@ -235,6 +279,9 @@ class AsyncExperiment:
             cpus=job.cpus,
             nice=job.nice,
             timeout_s=job.timeout_s,
+            queue_timeout_s=job.queue_timeout_s,
+            idle_timeout_s=job.idle_timeout_s,
             retries=job.retries,
+            retry_on=job.retry_on,
             backoff_s=job.backoff_s,
         )

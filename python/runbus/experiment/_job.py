@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from runbus.abc import RETRY_CAUSES, RetryCause
 from runbus.config import Task, Value, expand_sweeps, parse_value
 
 if TYPE_CHECKING:
@@ -28,11 +29,14 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         cwd: The folder it starts in; the current one if None.
         executor: The executor it runs on; the experiment's if None.
         retries: How many more attempts it gets if it fails.
+        retry_on: After what it gets one: causes, and exit codes as numbers.
         backoff_s: Seconds before the second attempt; doubled for each one after.
         gpus: How many GPUs it needs for itself.
         cpus: The processors it may run on, as `taskset -c` takes them; all if empty.
         nice: How much it yields to others, from 0 to 19.
-        timeout_s: Seconds after which it is ended, as TIMEOUT; None for no limit.
+        timeout_s: Seconds that it may run before it is ended, as TIMEOUT; None for no limit.
+        queue_timeout_s: Seconds that it may wait for its start, from when it is sent off; likewise.
+        idle_timeout_s: Seconds that it may run without a byte of output; likewise.
     """
 
     name: str
@@ -42,11 +46,14 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     cwd: str | None = None
     executor: str | None = None
     retries: int = 0
+    retry_on: tuple[RetryCause | int, ...] = RETRY_CAUSES
     backoff_s: float = 1.0
     gpus: int = 0
     cpus: str = ""
     nice: int = 0
     timeout_s: int | None = None
+    queue_timeout_s: int | None = None
+    idle_timeout_s: int | None = None
 
 
 def sweep(task: Task, sweeps: Sequence[str] = (), *, name: str | None = None) -> list[Job]:
@@ -89,11 +96,15 @@ def jobs_of_batch(batch: Batch, folder: str) -> list[Job]:
             cwd=os.path.join(folder, job.cwd or ""),
             executor=job.executor or batch.executor_name,
             retries=job.retries,
+            retry_on=RETRY_CAUSES if job.retry_on is None else tuple(job.retry_on),
             backoff_s=job.backoff,
             gpus=job.gpus,
             cpus=job.cpus,
             nice=job.nice,
-            timeout_s=job.timeout,
+            timeout_s=job.timeout or fields.timeout,
+            queue_timeout_s=job.queue_timeout or fields.queue_timeout,
+            idle_timeout_s=job.idle_timeout or fields.idle_timeout,
         )
         for job in batch.jobs
+        for fields in [batch.fields_of(job)]
     ]

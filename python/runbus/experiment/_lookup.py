@@ -113,11 +113,14 @@ def jobs_to_retry(folder: str) -> tuple[Asked, list[Job]]:
             cwd=spec.cwd,
             executor=spec.executor,
             retries=spec.retries,
+            retry_on=spec.retry_on,
             backoff_s=spec.backoff_s,
             gpus=spec.gpus,
             cpus=spec.cpus,
             nice=spec.nice,
             timeout_s=spec.timeout_s,
+            queue_timeout_s=spec.queue_timeout_s,
+            idle_timeout_s=spec.idle_timeout_s,
         )
         for spec in asked.jobs
         if spec.name in ended_badly

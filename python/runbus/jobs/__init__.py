@@ -5,6 +5,7 @@ from runbus.jobs._evidence import is_running as is_running
 from runbus.jobs._evidence import observe_folder as observe_folder
 from runbus.jobs._intent import intend as intend
 from runbus.jobs._logs import LogTail as LogTail
+from runbus.jobs._logs import read_log as read_log
 from runbus.jobs._requests import CancelRequest as CancelRequest
 from runbus.jobs._requests import ask_to_cancel as ask_to_cancel
 from runbus.jobs._script import WRAPPER as WRAPPER
@@ -33,5 +34,6 @@ __all__ = [
     "is_running",
     "observe_folder",
     "read_jobs",
+    "read_log",
     "render_script",
 ]

@@ -19,6 +19,9 @@ _T = TypeVar("_T")
 TIME_LIMIT = "time limit"
 """What the wrapper gives as the reason when it ended a job for its time."""
 
+OUT_OF_MEMORY = "out of memory"
+"""How the wrapper's reason begins when the kernel killed a job for its memory."""
+
 
 class PidRecord(msgspec.Struct, frozen=True):
     """pid.json: the job's process. `start` is in clock ticks, `uptime` in seconds since boot."""
@@ -90,17 +93,22 @@ def is_running(folder: str) -> bool:
     return int(fields[19]) == record.start and fields[0] not in "ZX"
 
 
-def verdict(seen: Observation, cancel_reason: str | None) -> tuple[JobState, str]:
+def verdict(
+    seen: Observation, cancel_reason: str | None, overdue: str = ""
+) -> tuple[JobState, str]:
     """Return the terminal state of a job that is over, and the reason in words.
 
     Args:
         seen: What was seen of it: "ended" or "gone".
         cancel_reason: Why its end was asked for; None if nobody asked.
+        overdue: Which time-out it was ended for; empty if for none.
     """
-    if seen.phase == "gone":
+    if seen.phase == "gone" and not (overdue and not seen.started_ns):
         return JobState.LOST, "its process is gone and left no exit record"
     if seen.reason == TIME_LIMIT:
         return JobState.TIMEOUT, "it reached its time limit"
+    if overdue:
+        return JobState.TIMEOUT, overdue
     if seen.exit_code == 0:
         return JobState.SUCCEEDED, ""
     if cancel_reason is not None:
@@ -120,7 +128,7 @@ def current_state(experiment_folder: str, job: JobRecord) -> JobState:
     seen = observe_folder(os.path.join(experiment_folder, job.folder))
     if seen is None or seen.phase != "ended":
         return job.state
-    return verdict(seen, "cancelled" if job.cancelling else None)[0]
+    return verdict(seen, "cancelled" if job.cancelling else None, job.overdue)[0]
 
 
 def _seconds(text: str) -> float:

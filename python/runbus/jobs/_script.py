@@ -20,10 +20,14 @@ WRAPPER = os.path.join(os.path.dirname(__file__), "wrapper.sh")
 """The script that runs a job and keeps its record; see its first lines."""
 
 
-def render_script(job: JobSpec) -> str:
-    """Return the POSIX shell script for a job: environment, folder, bootstrap lines, program.
+def render_script(job: JobSpec, *, advice: str = "") -> str:
+    """Return the POSIX shell script for a job: environment, code, folder, bootstrap lines, program.
 
     Every value is quoted, so no value can be read as shell; only bootstrap lines are shell.
+
+    Args:
+        job: The job.
+        advice: What the job's stderr says if its folder is not there.
 
     Raises:
         UsageError: The name of a variable is none that a shell can set, or a value has a NUL in it.
@@ -35,10 +39,21 @@ def render_script(job: JobSpec) -> str:
     # As Python writes it: a line end in a name must not end the comment.
     lines = [f"# runbus: {job.name!r} of {job.experiment_id}, attempt {job.attempt}"]
     lines += [f"export {name}={shlex.quote(value)}" for name, value in sorted(env.items())]
-    lines += [f"cd {shlex.quote(job.cwd)} || exit 126"]
+    lines += _unpacking(job)
+    advised = f"{{ echo {shlex.quote(advice)} >&2; exit 126; }}" if advice else "exit 126"
+    lines += [f"cd {shlex.quote(job.cwd)} || {advised}"]
     lines += [f"{{ {line}\n}} || exit" for line in job.bootstrap]
     lines += ["exec " + shlex.join((*_limits(job), *job.argv))]
     return "\n".join(lines) + "\n"
+
+
+def _unpacking(job: JobSpec) -> list[str]:
+    """Return the lines that give an attempt a copy of the packaged code."""
+    if job.package is None:
+        return []
+    code = shlex.quote(os.path.join(job.folder, "code"))
+    archive = shlex.quote(job.package.path)
+    return [f"mkdir -p {code} && tar -xzf {archive} -C {code} || exit 126"]
 
 
 def _limits(job: JobSpec) -> list[str]:

@@ -12,6 +12,7 @@ from runbus.events import (
     JobEnded,
     JobFact,
     JobIntended,
+    JobOverdue,
     JobRetrying,
     JobStarted,
     JobSubmitted,
@@ -87,6 +88,8 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
         signal: The signal that ended it; None otherwise.
         reason: One sentence for people; empty if there is nothing to explain.
         cancelling: Somebody asked for its end.
+        overdue: Which time-out the latest attempt is being ended for; empty if for none.
+        package: The file with its code, within the experiment's folder; empty if it has none.
     """
 
     name: str
@@ -107,6 +110,8 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     signal: int | None = None
     reason: str = ""
     cancelling: bool = False
+    overdue: str = ""
+    package: str = ""
 
 
 def fold(record: JobRecord | None, fact: JobFact) -> JobRecord | None:
@@ -124,6 +129,7 @@ def fold(record: JobRecord | None, fact: JobFact) -> JobRecord | None:
             state=JobState.PENDING,
             attempt=fact.attempt,
             intended_ns=fact.time_ns,
+            package=fact.package,
         )
     if record is None:
         return None
@@ -133,7 +139,14 @@ def fold(record: JobRecord | None, fact: JobFact) -> JobRecord | None:
                 record, state=JobState.QUEUED, handle=fact.handle, submitted_ns=fact.time_ns
             )
         case JobStarted() if record.state in _FROM[JobState.RUNNING]:
-            return replace(record, state=JobState.RUNNING, host=fact.host, started_ns=fact.time_ns)
+            return replace(
+                record,
+                state=JobState.RUNNING,
+                host=fact.host,
+                started_ns=fact.time_ns,
+                # It may have started before its acceptance was noted, but not before it was taken.
+                submitted_ns=min(record.submitted_ns, fact.time_ns),
+            )
         case JobRetrying() if record.state in _ALIVE:
             return replace(
                 record,
@@ -145,7 +158,10 @@ def fold(record: JobRecord | None, fact: JobFact) -> JobRecord | None:
                 submitted_ns=0,
                 started_ns=0,
                 reason=fact.reason,
+                overdue="",
             )
+        case JobOverdue() if record.state in _ALIVE and record.attempt == fact.attempt:
+            return replace(record, overdue=fact.reason)
         case JobCancelRequested() if record.state in _ALIVE:
             return replace(record, cancelling=True)
         case JobEnded() if record.state in _FROM[JobState(fact.state)]:

@@ -10,11 +10,16 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from runbus.experiment import RunRecord
+    from typing import Literal
+
+    from runbus.cli._elsewhere import ReadLog
+
+    Source = Literal["stdout", "stderr"]
 
 __all__ = ["command"]
 
 _POLL_S = 0.05
+_POLL_ELSEWHERE_S = 0.5
 
 
 @click.command("logs")
@@ -24,31 +29,49 @@ _POLL_S = 0.05
 def command(run: str, follow: bool, only_stderr: bool) -> None:
     """Print what a run's job wrote, byte for byte.
 
-    Its standard output goes to standard output, its standard error to standard error.
+    Its standard output goes to standard output, its standard error to standard error. Of a job on
+    another machine that machine is asked for what has not been copied here.
 
     RUN is an id, a name (the newest run of that name), or "latest".
     """
+    from runbus.cli._elsewhere import reading_elsewhere
     from runbus.experiment import RunRecord, find_run
-    from runbus.jobs import LogTail
 
     found = find_run(run)
     if found.job_folder is None:
         raise click.UsageError(f"run {found.id} was not started by runbus: it has no logs")
-    tails = [
-        (LogTail(os.path.join(found.job_folder, f"{stream.name.strip('<>')}.log")), stream.buffer)
-        for stream in ([sys.stderr] if only_stderr else [sys.stdout, sys.stderr])
-    ]
-    while True:
-        # The state first: what a job wrote before it ended is then surely there to be read.
-        final = not follow or _has_ended(RunRecord(found.folder))
-        for tail, stream in tails:
-            while data := tail.poll(final=final):
-                stream.write(data)
-            stream.flush()
-        if final:
-            return
-        time.sleep(_POLL_S)
+    sources: tuple[Source, ...] = ("stderr",) if only_stderr else ("stdout", "stderr")
+    with reading_elsewhere(found) as read_elsewhere:
+        outputs = [_Output(found.job_folder, source, read_elsewhere) for source in sources]
+        while True:
+            # The state first: what a job wrote before it ended is then surely there to be read.
+            final = not follow or RunRecord(found.folder).state.is_terminal
+            for output in outputs:
+                output.print_new(final=final)
+            if final:
+                return
+            time.sleep(_POLL_ELSEWHERE_S if read_elsewhere else _POLL_S)
 
 
-def _has_ended(run: RunRecord) -> bool:
-    return run.state.is_terminal
+class _Output:
+    """One output of a job, on its way to ours."""
+
+    def __init__(self, folder: str, source: Source, read_elsewhere: ReadLog | None) -> None:
+        from runbus.jobs import LogTail
+
+        self._stream = getattr(sys, source).buffer
+        self._source = source
+        self._tail = LogTail(os.path.join(folder, f"{source}.log"))
+        self._read_elsewhere = read_elsewhere
+        self._offset = 0
+
+    def print_new(self, *, final: bool) -> None:
+        while data := self._read(final=final):
+            self._offset += len(data)
+            self._stream.write(data)
+        self._stream.flush()
+
+    def _read(self, *, final: bool) -> bytes:
+        if self._read_elsewhere is not None:
+            return self._read_elsewhere(self._source, self._offset)
+        return self._tail.poll(final=final)

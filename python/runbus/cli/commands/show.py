@@ -15,6 +15,7 @@ from runbus.cli._printer import (
 )
 
 if TYPE_CHECKING:
+    from runbus.abc import PackageManifest
     from runbus.experiment import RunRecord
 
 __all__ = ["command"]
@@ -53,6 +54,18 @@ def _described(run: RunRecord) -> dict[str, object]:
     }
 
 
+def _code(packaged: PackageManifest) -> list[str]:
+    """Return what code a job took along, in words."""
+    described = []
+    for origin in packaged.origins:
+        changed = ""
+        if origin.changed:
+            kept = "as they were" if origin.included else "as committed"
+            changed = f", with {len(origin.changed)} changed files {kept}"
+        described.append(f"{origin.commit[:12]} ({origin.ref}) of {origin.path}{changed}")
+    return described or [f"{len(packaged.files)} files, {packaged.tree_sha256[:12]}"]
+
+
 def _print(run: RunRecord) -> None:
     job = run.job
     facts = [
@@ -72,6 +85,8 @@ def _print(run: RunRecord) -> None:
         for journal, stretches in run.damage().items()
         for offset, length in stretches
     ]
+    if (packaged := run.packaged()) is not None:
+        facts += [("code", text) for text in _code(packaged)]
     facts.append(("folder", run.folder))
     if run.job_folder:
         facts.append(("logs", run.job_folder))

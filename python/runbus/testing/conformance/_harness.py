@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self, Unpack
 
-    from runbus.abc import Executor, JobRef, Observation
+    from runbus.abc import Executor, JobRef, Observation, Package
 
 __all__ = ["DEADLINE_S", "Ended", "ExecutorFactory", "Harness"]
 
@@ -39,6 +39,9 @@ class JobOptions(TypedDict, total=False):
     attempt: int
     timeout_s: int
     nice: int
+    cpus: str
+    gpus: int
+    package: Package
     image: Image
     bootstrap: tuple[str, ...]
 
@@ -142,6 +145,9 @@ class Harness:
             attempt=attempt,
             timeout_s=options.get("timeout_s"),
             nice=options.get("nice", 0),
+            cpus=options.get("cpus", ""),
+            gpus=options.get("gpus", 0),
+            package=options.get("package"),
             image=options.get("image", Image()),
             bootstrap=options.get("bootstrap", ()),
         )
