@@ -9,12 +9,13 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import anyio
+from msgspec.structs import replace
 
 from runbus.abc import Executor, JobRef, Observation, Request
 from runbus.errors import JobNotStarted, UsageError
 from runbus.events import ResolveExecutor
 from runbus.executors._gpus import GpuLease, GpuPool, visible_gpus
-from runbus.jobs import WRAPPER, is_running, observe_folder, render_script
+from runbus.jobs import WRAPPER, is_running, observe_folder, observe_start, render_script
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -47,6 +48,7 @@ class LocalExecutor(Executor):
         self._changed = anyio.Event()
         self._pidfds: dict[int, int] = {}
         self._wrappers: dict[str, int] = {}
+        self._running: dict[str, Observation] = {}
 
     async def setup(self, scope: Scope) -> None:
         """Answer for this executor's name; what a plugin does."""
@@ -82,9 +84,9 @@ class LocalExecutor(Executor):
         lease = await self._lease_gpus(job)
         try:
             _write_request(request)
-            environment = dict(os.environ)
+            environment = dict(os.environb)
             if job.gpus:
-                environment["CUDA_VISIBLE_DEVICES"] = ",".join(lease.names)
+                environment[b"CUDA_VISIBLE_DEVICES"] = os.fsencode(",".join(lease.names))
             pid = _spawn(job.folder, environment=environment, inherit=lease.files)
         except OSError as error:
             raise JobNotStarted(job.name, (error.strerror or str(error)).lower()) from error
@@ -119,17 +121,25 @@ class LocalExecutor(Executor):
 
     def _observe(self, ref: JobRef) -> Observation:
         wrapper = self._wrappers.get(ref.folder)
-        gone = wrapper not in self._pidfds if wrapper else not is_running(ref.folder)
+        if wrapper in self._pidfds:
+            return self._observe_watched(ref.folder)
+        gone = wrapper is not None or not is_running(ref.folder)
         # After the look at the process: a record that is written in between is then seen.
         seen = observe_folder(ref.folder)
         if seen is None:
             return Observation(phase="gone" if gone else "queued")
         if seen.phase == "ended":
             self._wrappers.pop(ref.folder, None)
+            self._running.pop(ref.folder, None)
         elif gone and not is_running(ref.folder):
-            return Observation(
-                phase="gone", host=seen.host, pid=seen.pid, started_ns=seen.started_ns
-            )
+            return replace(seen, phase="gone")
+        return seen
+
+    def _observe_watched(self, folder: str) -> Observation:
+        """Look at a job whose wrapper lives: of one that was seen to run nothing can be new."""
+        if (seen := self._running.get(folder) or observe_start(folder)) is None:
+            return Observation(phase="queued")
+        self._running[folder] = seen
         return seen
 
     def _resolve(self, event: ResolveExecutor) -> LocalExecutor | None:
@@ -158,10 +168,10 @@ def _write_request(request: Request) -> None:
         files["limit"] = f"{request.job.timeout_s} {_LIMIT_GRACE_S}\n"
     for name, text in files.items():
         path = os.path.join(request.job.folder, name)
-        with open(
-            f"{path}.new", "w", encoding="utf-8", errors="surrogateescape", opener=_private
-        ) as file:
-            file.write(text)
+        with open(f"{path}.new", "wb", buffering=0, opener=_private) as file:
+            rest = text.encode("utf-8", "surrogateescape")
+            while rest:
+                rest = rest[file.write(rest) :]
         os.replace(f"{path}.new", path)
 
 
@@ -173,7 +183,7 @@ def _spawn(
     folder: str,
     verb: str = "run",
     *arguments: str,
-    environment: Mapping[str, str] = os.environ,
+    environment: Mapping[bytes, bytes] = os.environb,
     inherit: Sequence[int] = (),
 ) -> int:
     """Start the wrapper script in a session of its own and return its pid."""

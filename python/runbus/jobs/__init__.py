@@ -3,6 +3,7 @@
 from runbus.jobs._evidence import current_state as current_state
 from runbus.jobs._evidence import is_running as is_running
 from runbus.jobs._evidence import observe_folder as observe_folder
+from runbus.jobs._evidence import observe_start as observe_start
 from runbus.jobs._intent import intend as intend
 from runbus.jobs._logs import LogTail as LogTail
 from runbus.jobs._requests import CancelRequest as CancelRequest
@@ -32,6 +33,7 @@ __all__ = [
     "intend",
     "is_running",
     "observe_folder",
+    "observe_start",
     "read_jobs",
     "render_script",
 ]

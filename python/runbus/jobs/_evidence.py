@@ -7,14 +7,25 @@ import signal
 from typing import TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from runbus.abc import Observation
 from runbus.codec import DecodeError, decode_json
 from runbus.jobs._state import JobRecord, JobState
 
-__all__ = ["ExitRecord", "PidRecord", "current_state", "is_running", "observe_folder", "verdict"]
+__all__ = [
+    "ExitRecord",
+    "PidRecord",
+    "current_state",
+    "is_running",
+    "observe_folder",
+    "observe_start",
+    "verdict",
+]
 
 _T = TypeVar("_T")
+
+_LONGEST = 4096
 
 TIME_LIMIT = "time limit"
 """What the wrapper gives as the reason when it ended a job for its time."""
@@ -31,13 +42,17 @@ class PidRecord(msgspec.Struct, frozen=True):
 
 
 class ExitRecord(msgspec.Struct, frozen=True):
-    """exit.json: the status as a shell reports it, 128 + n for signal n; times as `1m2.5s`."""
+    """exit.json: the status as a shell reports it, 128 + n also for signal n; times as `1m2.5s`.
+
+    `signal` is what ended the job for certain; None if it exited by itself, or nobody can tell.
+    """
 
     status: int
+    signal: int | None
+    reason: str
     uptime: float
     user: str
     sys: str
-    reason: str
 
 
 def observe_folder(folder: str) -> Observation | None:
@@ -49,28 +64,26 @@ def observe_folder(folder: str) -> Observation | None:
     # The end first: a job that ends between the two looks must not seem to be running still.
     ended = _read(os.path.join(folder, "exit.json"), ExitRecord)
     began = _read(os.path.join(folder, "pid.json"), PidRecord)
-    if began is None and ended is None:
-        return None
-    host, pid, started_ns, up = "", 0, 0, 0.0
-    if began is not None:
-        record, started_ns = began
-        host, pid, up = record.host, record.pid, record.uptime
+    seen = _started(began) if began else Observation(phase="queued")
     if ended is None:
-        return Observation(phase="running", host=host, pid=pid, started_ns=started_ns)
-    exit_record, ended_ns = ended
-    exit_code, signal_number = _split_status(exit_record.status)
-    return Observation(
+        return seen if began else None
+    record, ended_ns = ended
+    return replace(
+        seen,
         phase="ended",
-        host=host,
-        pid=pid,
-        started_ns=started_ns,
         ended_ns=ended_ns,
-        duration_s=max(0.0, exit_record.uptime - up) if began else 0.0,
-        cpu_s=_seconds(exit_record.user) + _seconds(exit_record.sys),
-        exit_code=exit_code,
-        signal=signal_number,
-        reason=exit_record.reason,
+        duration_s=max(0.0, record.uptime - began[0].uptime) if began else 0.0,
+        cpu_s=_seconds(record.user) + _seconds(record.sys),
+        exit_code=record.status if record.signal is None else None,
+        signal=record.signal,
+        reason=record.reason,
     )
+
+
+def observe_start(folder: str) -> Observation | None:
+    """Return what `observe_folder` does of a job that is known not to have ended."""
+    began = _read(os.path.join(folder, "pid.json"), PidRecord)
+    return _started(began) if began else None
 
 
 def is_running(folder: str) -> bool:
@@ -129,19 +142,22 @@ def _seconds(text: str) -> float:
     return 60 * float(minutes) + float(seconds)
 
 
-def _split_status(status: int) -> tuple[int | None, int | None]:
-    """Tell an exit status from a signal as far as a shell's `$?` can."""
-    number = status - 128
-    if number > 0 and number in {member.value for member in signal.Signals}:
-        return None, number
-    return status, None
+def _started(began: tuple[PidRecord, int]) -> Observation:
+    record, started_ns = began
+    return Observation(phase="running", host=record.host, pid=record.pid, started_ns=started_ns)
 
 
 def _read(path: str, shape: type[_T]) -> tuple[_T, int] | None:
     """Return a record and the time it was written; None if it is not (wholly) there."""
     try:
-        with open(path, "rb") as file:
-            written_ns = os.fstat(file.fileno()).st_mtime_ns
-            return decode_json(file.read(), shape), written_ns
-    except (FileNotFoundError, DecodeError):
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
         return None
+    try:
+        record = decode_json(os.read(file, _LONGEST), shape)
+        # After the record: exit.json is there, and blank, before it is filled in.
+        return record, os.fstat(file).st_mtime_ns
+    except DecodeError:
+        return None
+    finally:
+        os.close(file)

@@ -52,7 +52,7 @@ def test_paths_in_the_packaged_folder_lead_to_the_unpacked_one(tmp_path: Path) -
     script = executor.plan(asked).script
 
     assert "cd /far/e/jobs/1-a/1/code/sub || exit 126\n" in script
-    assert script.endswith("exec /there/python /far/e/jobs/1-a/1/code/train.py --x\n")
+    assert script.endswith("} /there/python /far/e/jobs/1-a/1/code/train.py --x\n")
     outside = executor.plan(replace(asked, cwd="/elsewhere")).script
     assert "cd /far/e/jobs/1-a/1/code || exit 126\n" in outside
 
