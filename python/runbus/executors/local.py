@@ -187,7 +187,8 @@ def _spawn(
     inherit: Sequence[int] = (),
 ) -> int:
     """Start the wrapper script in a session of its own and return its pid."""
-    complaints = os.path.join(folder, "wrapper.log")
+    # Nobody but the one wrapper that runs the job writes there: what it holds tells how that ended.
+    complaints = os.path.join(folder, "wrapper.log") if verb == "run" else os.devnull
     append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     return os.posix_spawn(
         _SHELL,

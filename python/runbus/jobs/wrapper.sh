@@ -10,7 +10,7 @@
 #                            at the start, so that a disk that is full by then loses nothing
 #   stdout.log, stderr.log   what the job wrote: files, not pipes, so nobody's death can block it
 #   pid.json                 who runs: process group, start time and boot id tell it from a reused pid
-#   ending                   what the shell says of the job's end, then the processor time it took
+#   wrapper.log              what the shell says of the job's end, then the processor time it took
 #   heartbeat                the uptime, written again every so many seconds
 #   cancel                   somebody asked for the end; a job that has not begun yet does not begin
 #   expired                  the job reached its time limit
@@ -28,10 +28,10 @@ esac
 
 # Set rb_pid to the pid of this very shell, which $$ is not in a subshell, and rb_stat to its line.
 own_pid() {
-    rb_stat='0 (sh) S 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0'
-    if read -r rb_stat 2>/dev/null </proc/self/stat; then
+    if read -r rb_stat </proc/self/stat; then
         rb_pid=${rb_stat%% *}
     else
+        rb_stat=') S 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0'
         rb_pid=$(exec sh -c 'echo "$PPID"')
     fi
 }
@@ -60,7 +60,7 @@ count_kills() {
 would_tell() {
     case $(kill -l "$1" 2>/dev/null) in
     # These kill nobody.
-    '' | CHLD | CONT | STOP | TSTP | TTIN | TTOU | URG | WINCH) return ;;
+    '' | CHLD | CONT | STOP | TSTP | TTIN | TTOU | URG | WINCH) return 0 ;;
     esac
     (
         ulimit -c 0
@@ -68,7 +68,7 @@ would_tell() {
         kill "-$1" "$rb_pid"
     )
     : # With the next command dash has said it.
-    [ -s ending ]
+    [ -s wrapper.log ]
 }
 
 # Set status, signal and reason from what the shell gave as the status. It gives 128 + n for signal n
@@ -79,7 +79,7 @@ tell_end() {
     if [ "$status" -le 128 ]; then
         [ -e pid.json ] || reason='cannot open the log files'
         [ ! -e pid.json ] || [ -s pid.json ] || reason='no space for its records'
-    elif [ -s ending ]; then
+    elif [ -s wrapper.log ]; then
         signal=$((status - 128))
     elif ! would_tell $((status - 128)); then
         reason="exit status $status or signal $((status - 128)): its shell does not say which"
@@ -93,9 +93,9 @@ tell_end() {
 
 record_exit() {
     up=0 user=0m0s sys=0m0s left=3600
-    times >ending
+    times >wrapper.log
     # The second line is about the children: the job and all that it waited for.
-    { read -r _ && read -r user sys; } <ending
+    { read -r _ && read -r user sys; } <wrapper.log
     read -r up _ </proc/uptime
     line="{\"status\":$status,\"signal\":$signal,\"reason\":\"$reason\""
     line="$line,\"uptime\":${up:-0},\"user\":\"$user\",\"sys\":\"$sys\"}"
@@ -150,7 +150,7 @@ run)
     set +C
     trap : TERM INT HUP
     # Not at once: a shell whose `exec` fails ends.
-    { true >ending; } 2>/dev/null && exec 2>>ending
+    { true >wrapper.log; } 2>/dev/null && exec 2>>wrapper.log
     if ! printf '%511s\n' '' 1<>exit.json; then
         status=126 signal=null reason='no space for its records'
         record_exit
@@ -166,16 +166,18 @@ run)
     [ -x "$rb_alone" ] || rb_alone=$(command -v setsid)
     rb_watch=
     if [ -e limit ] || [ -e beat ]; then
-        ${rb_alone:+"$rb_alone"} sh "$rb_self" watch &
+        ${rb_alone:+"$rb_alone"} sh "$rb_self" watch 2>/dev/null &
         rb_watch=$!
     fi
     count_kills 2>/dev/null
     (
         rb_boot= rb_host= rb_up=0 rb_request=$PWD/request.sh
-        read -r rb_boot 2>/dev/null </proc/sys/kernel/random/boot_id
-        read -r rb_host 2>/dev/null </proc/sys/kernel/hostname
-        read -r rb_up _ 2>/dev/null </proc/uptime
-        own_pid
+        {
+            read -r rb_boot </proc/sys/kernel/random/boot_id
+            read -r rb_host </proc/sys/kernel/hostname
+            read -r rb_up _ </proc/uptime
+            own_pid
+        } 2>/dev/null
         # Field 22, the start time in clock ticks, counted after the name, which may hold spaces.
         # shellcheck disable=SC2086
         set -- ${rb_stat##*) }
