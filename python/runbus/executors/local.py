@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from contextlib import closing
+from resource import RUSAGE_SELF, getrusage
 from typing import TYPE_CHECKING
 
 import anyio
@@ -15,7 +17,15 @@ from runbus.abc import Executor, JobRef, Observation, Request
 from runbus.errors import JobNotStarted, UsageError
 from runbus.events import ResolveExecutor
 from runbus.executors._gpus import GpuLease, GpuPool, visible_gpus
-from runbus.jobs import WRAPPER, is_running, observe_folder, observe_start, render_script
+from runbus.jobs import (
+    WRAPPER,
+    Pulse,
+    is_elsewhere,
+    is_running,
+    observe_folder,
+    observe_start,
+    render_script,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,15 +50,26 @@ class LocalExecutor(Executor):
     Args:
         name: What jobs call this executor.
         gpus: The GPUs it may lend to jobs; those of the machine if None.
+        heartbeat_s: How often a job shows that it lives, in seconds, so that a kernel on another
+            machine that shares the home folder can tell; None for not at all.
     """
 
-    def __init__(self, name: str = "local", *, gpus: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        name: str = "local",
+        *,
+        gpus: Sequence[str] | None = None,
+        heartbeat_s: int | None = None,
+    ) -> None:
         self.name = name
+        self._heartbeat_s = heartbeat_s
         self._gpus = GpuPool(visible_gpus() if gpus is None else list(gpus))
         self._changed = anyio.Event()
         self._pidfds: dict[int, int] = {}
         self._wrappers: dict[str, int] = {}
+        self._max_rss: dict[int, int] = {}
         self._running: dict[str, Observation] = {}
+        self._pulses: dict[str, Pulse] = {}
 
     async def setup(self, scope: Scope) -> None:
         """Answer for this executor's name; what a plugin does."""
@@ -83,7 +104,7 @@ class LocalExecutor(Executor):
         job = request.job
         lease = await self._lease_gpus(job)
         try:
-            _write_request(request)
+            _write_request(request, self._heartbeat_s)
             environment = dict(os.environb)
             if job.gpus:
                 environment[b"CUDA_VISIBLE_DEVICES"] = os.fsencode(",".join(lease.names))
@@ -98,8 +119,13 @@ class LocalExecutor(Executor):
         return JobRef(name=job.name, folder=job.folder, handle=str(pid))
 
     async def observe(self, refs: Sequence[JobRef]) -> dict[str, Observation]:
-        """Read the records of each job."""
-        return {ref.name: self._observe(ref) for ref in refs}
+        """Read the records of each job.
+
+        One of another machine that shares the folder is seen to have begun and ended; between the
+        two it is seen by its heartbeat, or not at all.
+        """
+        seen = {ref.name: self._observe(ref) for ref in refs}
+        return {name: observation for name, observation in seen.items() if observation}
 
     async def wait_for_change(self, timeout_s: float) -> None:
         """Return when a wrapper has ended since the last call, or after `timeout_s` seconds."""
@@ -119,7 +145,7 @@ class LocalExecutor(Executor):
             await anyio.sleep(_GPU_LOOK_S)
         return lease
 
-    def _observe(self, ref: JobRef) -> Observation:
+    def _observe(self, ref: JobRef) -> Observation | None:
         wrapper = self._wrappers.get(ref.folder)
         if wrapper in self._pidfds:
             return self._observe_watched(ref.folder)
@@ -129,9 +155,14 @@ class LocalExecutor(Executor):
         if seen is None:
             return Observation(phase="gone" if gone else "queued")
         if seen.phase == "ended":
+            if wrapper in self._max_rss:
+                seen = replace(seen, max_rss_bytes=self._max_rss.pop(wrapper))
             self._wrappers.pop(ref.folder, None)
             self._running.pop(ref.folder, None)
+            self._pulses.pop(ref.folder, None)
         elif gone and not is_running(ref.folder):
+            if is_elsewhere(ref.folder):
+                return self._observe_elsewhere(ref.folder, seen)
             return replace(seen, phase="gone")
         return seen
 
@@ -141,6 +172,12 @@ class LocalExecutor(Executor):
             return Observation(phase="queued")
         self._running[folder] = seen
         return seen
+
+    def _observe_elsewhere(self, folder: str, began: Observation) -> Observation | None:
+        now = time.monotonic()
+        pulse = self._pulses.setdefault(folder, Pulse(folder, now))
+        is_still = pulse.is_still(now)
+        return None if is_still is None else replace(began, phase="gone") if is_still else began
 
     def _resolve(self, event: ResolveExecutor) -> LocalExecutor | None:
         return self if event.name == self.name else None
@@ -152,7 +189,11 @@ class LocalExecutor(Executor):
 
     def _reap(self, pid: int) -> None:
         self._unwatch(pid)
-        os.waitpid(pid, 0)
+        _, _, used = os.wait4(pid, 0)
+        # Of the wrapper and all that it waited for. A child begins with what its parent has, so less
+        # than the most that this process ever had is not the job's.
+        if used.ru_maxrss > getrusage(RUSAGE_SELF).ru_maxrss:
+            self._max_rss[pid] = used.ru_maxrss << 10
         self._changed.set()
 
     def _unwatch(self, pid: int) -> None:
@@ -161,11 +202,13 @@ class LocalExecutor(Executor):
         os.close(pidfd)
 
 
-def _write_request(request: Request) -> None:
+def _write_request(request: Request, heartbeat_s: int | None) -> None:
     """Write what the wrapper reads; whole, since an earlier wrapper may be about to read it."""
     files = {"request.sh": request.script}
     if request.job.timeout_s is not None:
         files["limit"] = f"{request.job.timeout_s} {_LIMIT_GRACE_S}\n"
+    if heartbeat_s is not None:
+        files["beat"] = f"{heartbeat_s}\n"
     for name, text in files.items():
         path = os.path.join(request.job.folder, name)
         with open(f"{path}.new", "wb", buffering=0, opener=_private) as file:

@@ -1,6 +1,8 @@
 """Jobs: what they are, where they stand, and the record that outlives everyone."""
 
+from runbus.jobs._evidence import Pulse as Pulse
 from runbus.jobs._evidence import current_state as current_state
+from runbus.jobs._evidence import is_elsewhere as is_elsewhere
 from runbus.jobs._evidence import is_running as is_running
 from runbus.jobs._evidence import observe_folder as observe_folder
 from runbus.jobs._evidence import observe_start as observe_start
@@ -26,11 +28,13 @@ __all__ = [
     "JobState",
     "JobStore",
     "LogTail",
+    "Pulse",
     "Supervisor",
     "ask_to_cancel",
     "current_state",
     "fold",
     "intend",
+    "is_elsewhere",
     "is_running",
     "observe_folder",
     "observe_start",

@@ -16,7 +16,9 @@ from runbus.jobs._state import JobRecord, JobState
 __all__ = [
     "ExitRecord",
     "PidRecord",
+    "Pulse",
     "current_state",
+    "is_elsewhere",
     "is_running",
     "observe_folder",
     "observe_start",
@@ -24,6 +26,9 @@ __all__ = [
 ]
 
 _T = TypeVar("_T")
+
+MISSED_BEATS = 6
+"""A network file system may show a file as it was half a minute ago: one late beat is no death."""
 
 _LONGEST = 4096
 
@@ -48,11 +53,11 @@ class ExitRecord(msgspec.Struct, frozen=True):
     """
 
     status: int
-    signal: int | None
-    reason: str
     uptime: float
     user: str
     sys: str
+    reason: str
+    signal: int | None = None
 
 
 def observe_folder(folder: str) -> Observation | None:
@@ -101,6 +106,48 @@ def is_running(folder: str) -> bool:
     except OSError:
         return False
     return int(fields[19]) == record.start and fields[0] not in "ZX"
+
+
+def is_elsewhere(folder: str) -> bool:
+    """Whether the process in `folder`'s pid.json is one of another machine."""
+    began = _read(os.path.join(folder, "pid.json"), PidRecord)
+    return began is not None and began[0].host != os.uname().nodename
+
+
+class Pulse:
+    """The heartbeat of a job on a machine where nobody can look, by way of a shared file system.
+
+    Its clock and ours may differ, so only that it changes counts, and how long ago by our clock.
+
+    Args:
+        folder: The attempt's folder.
+        now: This moment, in seconds of any clock that is never set.
+    """
+
+    __slots__ = ("_beat_s", "_changed", "_heartbeat", "_path")
+
+    def __init__(self, folder: str, now: float) -> None:
+        self._path = os.path.join(folder, "heartbeat")
+        self._heartbeat = b""
+        self._changed = now
+        try:
+            with open(os.path.join(folder, "beat"), encoding="ascii") as file:
+                self._beat_s: float | None = float(file.read())
+        except (OSError, ValueError):
+            self._beat_s = None
+
+    def is_still(self, now: float) -> bool | None:
+        """Whether it has stopped: `MISSED_BEATS` have not come. None if the job has no heartbeat."""
+        if self._beat_s is None:
+            return None
+        try:
+            with open(self._path, "rb") as file:
+                heartbeat = file.read()
+        except OSError:
+            heartbeat = self._heartbeat
+        if heartbeat != self._heartbeat:
+            self._heartbeat, self._changed = heartbeat, now
+        return now - self._changed > MISSED_BEATS * self._beat_s
 
 
 def verdict(seen: Observation, cancel_reason: str | None) -> tuple[JobState, str]:

@@ -201,7 +201,7 @@ run)
 watch)
     if [ -e beat ]; then
         read -r seconds <beat
-        while read -r up _ </proc/uptime && printf '%s\n' "$up" >heartbeat; do
+        while read -r up _ </proc/uptime && printf '%-31s\n' "$up" 1<>heartbeat; do
             sleep "$seconds"
         done &
     fi

@@ -177,8 +177,9 @@ def test_a_job_that_reaches_its_time_limit_says_so(start, tmp_path: Path) -> Non
     assert (seen.signal, seen.reason) == (signal.SIGTERM, "time limit")
 
 
-def test_a_job_within_its_time_limit_leaves_no_watch_behind(start, tmp_path: Path) -> None:
+def test_a_job_that_has_ended_leaves_no_watch_behind(start, tmp_path: Path) -> None:
     (tmp_path / "limit").write_text("4321 5\n")
+    (tmp_path / "beat").write_text("4321\n")
     start(tmp_path, "exit 0").wait(20)
 
     found = subprocess.run(["pgrep", "-f", "sleep 4321"], capture_output=True, check=False)
