@@ -86,7 +86,11 @@ tell_end() {
     fi
     if [ "$status" -ne 0 ]; then
         count_kills 2>/dev/null
-        [ "$rb_kills" = "$kills" ] || reason='out of memory'
+        if [ "$rb_kills" != "$kills" ]; then
+            # Of a job that exits by itself it was another process, its own or a neighbour's.
+            reason="exit code $status, after the kernel killed a process for want of memory"
+            [ "$signal" != 9 ] || reason='out of memory'
+        fi
     fi
     [ ! -e expired ] || reason='time limit'
 }
