@@ -190,7 +190,7 @@ class LocalExecutor(Executor):
     def _reap(self, pid: int) -> None:
         self._unwatch(pid)
         _, _, used = os.wait4(pid, 0)
-        # Of the wrapper and all that it waited for. A child begins with what its parent has, so less
+        # Of the wrapper and all that it waited for. A child begins with what its parent has: less
         # than the most that this process ever had is not the job's.
         if used.ru_maxrss > getrusage(RUSAGE_SELF).ru_maxrss:
             self._max_rss[pid] = used.ru_maxrss << 10

@@ -137,7 +137,7 @@ class Pulse:
             self._beat_s = None
 
     def is_still(self, now: float) -> bool | None:
-        """Whether it has stopped: `MISSED_BEATS` have not come. None if the job has no heartbeat."""
+        """Whether `MISSED_BEATS` beats have not come; None if the job has no heartbeat."""
         if self._beat_s is None:
             return None
         try:
