@@ -229,17 +229,17 @@ def _spawn(
     environment: Mapping[bytes, bytes] = os.environb,
     inherit: Sequence[int] = (),
 ) -> int:
-    """Start the wrapper script in a session of its own and return its pid."""
-    # Nobody but the one wrapper that runs the job writes there: what it holds tells how that ended.
-    complaints = os.path.join(folder, "wrapper.log") if verb == "run" else os.devnull
-    append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    """Start the wrapper script in a session of its own and return its pid.
+
+    This process stands still until the shell is loaded: nothing slow is done before.
+    """
     return os.posix_spawn(
         _SHELL,
         ("sh", WRAPPER, verb, folder, *arguments),
         environment,
         file_actions=(
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, complaints, append, 0o600),
+            (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
             (os.POSIX_SPAWN_DUP2, 1, 2),
             # Onto itself: what is close-on-exec is inherited after all.
             *((os.POSIX_SPAWN_DUP2, file, file) for file in inherit),
