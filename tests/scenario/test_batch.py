@@ -174,7 +174,7 @@ def test_a_dry_run_prints_the_requests_and_sends_nothing(
 ) -> None:
     done = command("submit", batch(job("x; rm -rf ~", "echo $HOME")), "--dry-run")
 
-    assert "exec sh -c 'echo $HOME'" in done.stdout
+    assert "sh -c 'echo $HOME'\n" in done.stdout
     assert not home.exists()
 
 

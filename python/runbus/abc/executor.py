@@ -186,6 +186,8 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
         ended_ns: Unix time of its end in nanoseconds; 0 while unknown.
         duration_s: Seconds from start to end by a clock that is never set; 0 while unknown.
         cpu_s: Seconds of processor time that it and its children took; 0 while unknown.
+        max_rss_bytes: The most memory that one of its processes ever had, in bytes; None while
+            unknown.
         exit_code: Its exit status, once ended by itself.
         signal: The signal that ended it.
         reason: What the backend says about it.
@@ -198,6 +200,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     ended_ns: int = 0
     duration_s: float = 0.0
     cpu_s: float = 0.0
+    max_rss_bytes: int | None = None
     exit_code: int | None = None
     signal: int | None = None
     reason: str = ""

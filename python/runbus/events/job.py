@@ -126,6 +126,8 @@ class JobEnded(JobFact, frozen=True, kw_only=True, tag="job.ended"):
         reason: One sentence for people; empty for a plain success.
         duration_s: Seconds from start to end; 0 if it never started.
         cpu_s: Seconds of processor time that it and its children took; 0 if nobody knows.
+        max_rss_bytes: The most memory that one of its processes ever had, in bytes; None if nobody
+            knows.
     """
 
     state: str
@@ -134,6 +136,7 @@ class JobEnded(JobFact, frozen=True, kw_only=True, tag="job.ended"):
     reason: str
     duration_s: float
     cpu_s: float = 0.0
+    max_rss_bytes: int | None = None
 
 
 class LogLines(Stream, frozen=True, kw_only=True, tag="job.log_lines"):

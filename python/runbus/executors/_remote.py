@@ -279,7 +279,7 @@ while [ $rb_n -gt 0 ]; do
         rb_x=${rb_p#*\\"pid\\":}
         IFS= read -r rb_s 2>/dev/null <"/proc/${rb_x%%%%,*}/stat"
     fi
-    IFS= read -r rb_e 2>/dev/null <"$rb_j/exit.json"
+    read -r rb_e 2>/dev/null <"$rb_j/exit.json"
     [ -n "$rb_p" ] || IFS= read -r rb_b 2>/dev/null <"$rb_j/submitted"
     [ -d "$rb_j" ] && echo J1 || echo J0
     printf 'P%%s\\nS%%s\\nE%%s\\nB%%s\\n' "$rb_p" "$rb_s" "$rb_e" "$rb_b"

@@ -5,17 +5,29 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from contextlib import closing
+from resource import RUSAGE_SELF, getrusage
 from typing import TYPE_CHECKING
 
 import anyio
+from msgspec.structs import replace
 
 from runbus.abc import Capabilities, Executor, JobRef, Limits, Observation, Request
 from runbus.errors import JobNotStarted
 from runbus.events import ResolveExecutor
 from runbus.executors._code import in_unpacked_code
 from runbus.executors._gpus import GpuLease, GpuPool, visible_gpus
-from runbus.jobs import WRAPPER, is_running, observe_folder, read_log, render_script
+from runbus.jobs import (
+    WRAPPER,
+    Pulse,
+    is_elsewhere,
+    is_running,
+    observe_folder,
+    observe_start,
+    read_log,
+    render_script,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,6 +54,8 @@ class LocalExecutor(Executor):
         name: What jobs call this executor.
         gpus: The GPUs it may lend to jobs; those of the machine if None.
         packager: Chooses the code that jobs get a copy of; without one they run where it is.
+        heartbeat_s: How often a job shows that it lives, in seconds, so that a kernel on another
+            machine that shares the home folder can tell; None for not at all.
     """
 
     def __init__(
@@ -50,13 +64,18 @@ class LocalExecutor(Executor):
         *,
         gpus: Sequence[str] | None = None,
         packager: Packager | None = None,
+        heartbeat_s: int | None = None,
     ) -> None:
         self.name = name
         self.packager = packager
+        self._heartbeat_s = heartbeat_s
         self._gpus = GpuPool(visible_gpus() if gpus is None else list(gpus))
         self._changed = anyio.Event()
         self._pidfds: dict[int, int] = {}
         self._wrappers: dict[str, int] = {}
+        self._max_rss: dict[int, int] = {}
+        self._running: dict[str, Observation] = {}
+        self._pulses: dict[str, Pulse] = {}
 
     async def setup(self, scope: Scope) -> None:
         """Answer for this executor's name; what a plugin does."""
@@ -94,10 +113,10 @@ class LocalExecutor(Executor):
         job = request.job
         lease = await self._lease_gpus(job)
         try:
-            _write_request(request)
-            environment = dict(os.environ)
+            _write_request(request, self._heartbeat_s)
+            environment = dict(os.environb)
             if job.gpus:
-                environment["CUDA_VISIBLE_DEVICES"] = ",".join(lease.names)
+                environment[b"CUDA_VISIBLE_DEVICES"] = os.fsencode(",".join(lease.names))
             pid = _spawn(job.folder, environment=environment, inherit=lease.files)
         except OSError as error:
             raise JobNotStarted(job.name, (error.strerror or str(error)).lower()) from error
@@ -116,8 +135,13 @@ class LocalExecutor(Executor):
         return JobRef(name=job.name, folder=job.folder, handle=str(seen.pid if seen else 0))
 
     async def observe(self, refs: Sequence[JobRef]) -> dict[str, Observation]:
-        """Read the records of each job."""
-        return {ref.name: self._observe(ref) for ref in refs}
+        """Read the records of each job.
+
+        One of another machine that shares the folder is seen to have begun and ended; between the
+        two it is seen by its heartbeat, or not at all.
+        """
+        seen = {ref.name: self._observe(ref) for ref in refs}
+        return {name: observation for name, observation in seen.items() if observation}
 
     async def wait_for_change(self, timeout_s: float) -> bool:
         """Return when a wrapper has ended since the last call, or after `timeout_s` seconds."""
@@ -143,20 +167,39 @@ class LocalExecutor(Executor):
             await anyio.sleep(_GPU_LOOK_S)
         return lease
 
-    def _observe(self, ref: JobRef) -> Observation:
+    def _observe(self, ref: JobRef) -> Observation | None:
         wrapper = self._wrappers.get(ref.folder)
-        gone = wrapper not in self._pidfds if wrapper else not is_running(ref.folder)
+        if wrapper in self._pidfds:
+            return self._observe_watched(ref.folder)
+        gone = wrapper is not None or not is_running(ref.folder)
         # After the look at the process: a record that is written in between is then seen.
         seen = observe_folder(ref.folder)
         if seen is None:
             return Observation(phase="gone" if gone else "queued")
         if seen.phase == "ended":
+            if wrapper in self._max_rss:
+                seen = replace(seen, max_rss_bytes=self._max_rss.pop(wrapper))
             self._wrappers.pop(ref.folder, None)
+            self._running.pop(ref.folder, None)
+            self._pulses.pop(ref.folder, None)
         elif gone and not is_running(ref.folder):
-            return Observation(
-                phase="gone", host=seen.host, pid=seen.pid, started_ns=seen.started_ns
-            )
+            if is_elsewhere(ref.folder):
+                return self._observe_elsewhere(ref.folder, seen)
+            return replace(seen, phase="gone")
         return seen
+
+    def _observe_watched(self, folder: str) -> Observation:
+        """Look at a job whose wrapper lives: of one that was seen to run nothing can be new."""
+        if (seen := self._running.get(folder) or observe_start(folder)) is None:
+            return Observation(phase="queued")
+        self._running[folder] = seen
+        return seen
+
+    def _observe_elsewhere(self, folder: str, began: Observation) -> Observation | None:
+        now = time.monotonic()
+        pulse = self._pulses.setdefault(folder, Pulse(folder, now))
+        is_still = pulse.is_still(now)
+        return None if is_still is None else replace(began, phase="gone") if is_still else began
 
     def _resolve(self, event: ResolveExecutor) -> LocalExecutor | None:
         return self if event.name == self.name else None
@@ -168,7 +211,11 @@ class LocalExecutor(Executor):
 
     def _reap(self, pid: int) -> None:
         self._unwatch(pid)
-        os.waitpid(pid, 0)
+        _, _, used = os.wait4(pid, 0)
+        # Of the wrapper and all that it waited for. A child begins with what its parent has: less
+        # than the most that this process ever had is not the job's.
+        if used.ru_maxrss > getrusage(RUSAGE_SELF).ru_maxrss:
+            self._max_rss[pid] = used.ru_maxrss << 10
         self._changed.set()
 
     def _unwatch(self, pid: int) -> None:
@@ -177,23 +224,25 @@ class LocalExecutor(Executor):
         os.close(pidfd)
 
 
-def _write_request(request: Request) -> None:
+def _write_request(request: Request, heartbeat_s: int | None) -> None:
     """Write what the wrapper reads; whole, since an earlier wrapper may be about to read it."""
     files = {"request.sh": request.script}
     if request.job.timeout_s is not None:
         files["limit"] = f"{request.job.timeout_s} {_LIMIT_GRACE_S}\n"
+    if heartbeat_s is not None:
+        files["beat"] = f"{heartbeat_s}\n"
     for name, text in files.items():
         path = os.path.join(request.job.folder, name)
-        with open(
-            f"{path}.new", "w", encoding="utf-8", errors="surrogateescape", opener=_private
-        ) as file:
-            file.write(text)
+        with open(f"{path}.new", "wb", buffering=0, opener=_private) as file:
+            rest = text.encode("utf-8", "surrogateescape")
+            while rest:
+                rest = rest[file.write(rest) :]
         os.replace(f"{path}.new", path)
 
 
 def _is_claimed(folder: str) -> bool:
     """Whether a wrapper has begun there."""
-    return any(os.path.exists(os.path.join(folder, name)) for name in ("exit.json", "claim"))
+    return os.path.exists(os.path.join(folder, "exit.json"))
 
 
 def _private(path: str, flags: int) -> int:
@@ -204,19 +253,20 @@ def _spawn(
     folder: str,
     verb: str = "run",
     *arguments: str,
-    environment: Mapping[str, str] = os.environ,
+    environment: Mapping[bytes, bytes] = os.environb,
     inherit: Sequence[int] = (),
 ) -> int:
-    """Start the wrapper script in a session of its own and return its pid."""
-    complaints = os.path.join(folder, "wrapper.log")
-    append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    """Start the wrapper script in a session of its own and return its pid.
+
+    This process stands still until the shell is loaded: nothing slow is done before.
+    """
     return os.posix_spawn(
         _SHELL,
         ("sh", WRAPPER, verb, folder, *arguments),
         environment,
         file_actions=(
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, complaints, append, 0o600),
+            (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
             (os.POSIX_SPAWN_DUP2, 1, 2),
             # Onto itself: what is close-on-exec is inherited after all.
             *((os.POSIX_SPAWN_DUP2, file, file) for file in inherit),

@@ -1,8 +1,11 @@
 """Jobs: what they are, where they stand, and the record that outlives everyone."""
 
+from runbus.jobs._evidence import Pulse as Pulse
 from runbus.jobs._evidence import current_state as current_state
+from runbus.jobs._evidence import is_elsewhere as is_elsewhere
 from runbus.jobs._evidence import is_running as is_running
 from runbus.jobs._evidence import observe_folder as observe_folder
+from runbus.jobs._evidence import observe_start as observe_start
 from runbus.jobs._intent import intend as intend
 from runbus.jobs._logs import LogTail as LogTail
 from runbus.jobs._logs import read_log as read_log
@@ -26,13 +29,16 @@ __all__ = [
     "JobState",
     "JobStore",
     "LogTail",
+    "Pulse",
     "Supervisor",
     "ask_to_cancel",
     "current_state",
     "fold",
     "intend",
+    "is_elsewhere",
     "is_running",
     "observe_folder",
+    "observe_start",
     "read_jobs",
     "read_log",
     "render_script",

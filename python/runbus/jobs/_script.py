@@ -23,7 +23,9 @@ WRAPPER = os.path.join(os.path.dirname(__file__), "wrapper.sh")
 def render_script(job: JobSpec, *, advice: str = "") -> str:
     """Return the POSIX shell script for a job: environment, code, folder, bootstrap lines, program.
 
-    Every value is quoted, so no value can be read as shell; only bootstrap lines are shell.
+    Every value is quoted, so no value can be read as shell; only bootstrap lines are shell. The
+    wrapper reads it into a process that becomes the job. `rb_alone` is then what gives a program a
+    session of its own, which a job has from its first bootstrap line on.
 
     Args:
         job: The job.
@@ -38,12 +40,15 @@ def render_script(job: JobSpec, *, advice: str = "") -> str:
             raise UsageError(f"job {job.name!r}: {name!r} cannot be set in an environment")
     # As Python writes it: a line end in a name must not end the comment.
     lines = [f"# runbus: {job.name!r} of {job.experiment_id}, attempt {job.attempt}"]
+    if job.bootstrap:
+        lines += ['${rb_alone:+exec "$rb_alone" sh "$rb_request"}']
     lines += [f"export {name}={shlex.quote(value)}" for name, value in sorted(env.items())]
     lines += _unpacking(job)
     advised = f"{{ echo {shlex.quote(advice)} >&2; exit 126; }}" if advice else "exit 126"
     lines += [f"cd {shlex.quote(job.cwd)} || {advised}"]
     lines += [f"{{ {line}\n}} || exit" for line in job.bootstrap]
-    lines += ["exec " + shlex.join((*_limits(job), *job.argv))]
+    alone = "" if job.bootstrap else '${rb_alone:+"$rb_alone" --} '
+    lines += [f"exec {alone}" + shlex.join((*_limits(job), *job.argv))]
     return "\n".join(lines) + "\n"
 
 

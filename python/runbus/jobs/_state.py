@@ -84,6 +84,8 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
         ended_ns: When it ended.
         duration_s: Seconds from start to end; 0 until then.
         cpu_s: Seconds of processor time that it took; 0 until it has ended.
+        max_rss_bytes: The most memory that one of its processes ever had, in bytes; None while
+            unknown.
         exit_code: Its exit status; None if a signal ended it or it has not ended.
         signal: The signal that ended it; None otherwise.
         reason: One sentence for people; empty if there is nothing to explain.
@@ -106,6 +108,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     ended_ns: int = 0
     duration_s: float = 0.0
     cpu_s: float = 0.0
+    max_rss_bytes: int | None = None
     exit_code: int | None = None
     signal: int | None = None
     reason: str = ""
@@ -171,6 +174,7 @@ def fold(record: JobRecord | None, fact: JobFact) -> JobRecord | None:
                 ended_ns=fact.time_ns,
                 duration_s=fact.duration_s,
                 cpu_s=fact.cpu_s,
+                max_rss_bytes=fact.max_rss_bytes,
                 exit_code=fact.exit_code,
                 signal=fact.signal,
                 reason=fact.reason,

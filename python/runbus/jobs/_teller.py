@@ -100,6 +100,7 @@ class Teller:
                 reason=end.reason,
                 duration_s=seen.duration_s if seen else 0.0,
                 cpu_s=seen.cpu_s if seen else 0.0,
+                max_rss_bytes=seen.max_rss_bytes if seen else None,
             )
         )
 
