@@ -61,7 +61,7 @@ def detach(experiment: AsyncExperiment, *, as_json: bool) -> ExitStatus:
     """Record an experiment for good and leave it to a supervisor."""
     experiment.prepare()
     records = experiment.intend()
-    start_supervisor()
+    start_supervisor(experiment)
     if as_json:
         print_json([{"id": record.run_id, "name": record.name} for record in records])
     else:
@@ -87,11 +87,11 @@ def cancel(folder: str, job: str | None, grace_s: float) -> ExitStatus:
 
 
 def print_requests(experiment: AsyncExperiment) -> ExitStatus:
-    """Print what would be sent for each job; nothing is written or sent."""
-    from runbus.jobs import render_script
+    """Print what would be sent for each job, without its secrets; nothing is written or sent."""
+    from runbus.jobs import redacted_job, render_script
 
     for spec in experiment.dry_specs():
-        click.echo(render_script(spec))
+        click.echo(render_script(redacted_job(spec)))
     return ExitStatus.OK
 
 

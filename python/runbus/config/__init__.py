@@ -2,6 +2,7 @@
 
 from runbus.config._batch import Batch as Batch
 from runbus.config._batch import BatchJob as BatchJob
+from runbus.config._batch import SecretField as SecretField
 from runbus.config._batch import load_batch as load_batch
 from runbus.config._executors import ExecutorFields as ExecutorFields
 from runbus.config._executors import LocalFields as LocalFields
@@ -22,6 +23,7 @@ __all__ = [
     "LocalFields",
     "SSHFields",
     "Script",
+    "SecretField",
     "Task",
     "Value",
     "expand_sweeps",

@@ -25,8 +25,9 @@ from runbus.executors._remote import (
     prepare_script,
     submit_script,
     verify_script,
+    with_variables,
 )
-from runbus.jobs import WRAPPER, observe_folder
+from runbus.jobs import WRAPPER, observe_folder, secret_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -182,6 +183,7 @@ class Host:
 
         Raises:
             JobNotStarted: The machine refused it; nothing runs.
+            SecretMissing: A secret cannot be had; nothing runs.
         """
         package = f"{self._base}/{self._package_name}" if self._package else ""
         time_s = request.job.timeout_s
@@ -190,6 +192,7 @@ class Host:
             placement, request.script, limit, run_json,
             self._wrapper, package, self._detach, self._umask,
         )  # fmt: skip
+        asked = with_variables(asked, secret_environment(request.job))
         with anyio.move_on_after(PATIENCE_S):
             pause = 0.1
             while True:

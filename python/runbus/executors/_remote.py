@@ -24,6 +24,7 @@ __all__ = [
     "quote",
     "submit_script",
     "verify_script",
+    "with_variables",
 ]
 
 _BLOCK = 64
@@ -209,6 +210,14 @@ fi
         b"start": start,
         b"end": end,
     }
+
+
+def with_variables(script: bytes, values: dict[str, str]) -> bytes:
+    """Run a script, and what it starts, with variables set that nothing after it sees."""
+    lines = b"".join(
+        b"export %s=%s\n" % (name.encode(), quote(value)) for name, value in values.items()
+    )
+    return b"(\n%s%s)\n" % (lines, script) if values else script
 
 
 def cancel_script(folders: dict[str, int], wrapper: str, detach: str) -> bytes:

@@ -14,7 +14,7 @@ from runbus.abc import Executor, JobRef, Observation, Request
 from runbus.errors import JobNotStarted, UsageError
 from runbus.events import ResolveExecutor
 from runbus.executors._gpus import GpuLease, GpuPool, visible_gpus
-from runbus.jobs import WRAPPER, is_running, observe_folder, render_script
+from runbus.jobs import WRAPPER, is_running, observe_folder, render_script, secret_environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -82,7 +82,7 @@ class LocalExecutor(Executor):
         lease = await self._lease_gpus(job)
         try:
             _write_request(request)
-            environment = dict(os.environ)
+            environment = {**os.environ, **secret_environment(job)}
             if job.gpus:
                 environment["CUDA_VISIBLE_DEVICES"] = ",".join(lease.names)
             pid = _spawn(job.folder, environment=environment, inherit=lease.files)

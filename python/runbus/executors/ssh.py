@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from runbus.abc import Executor, JobRef, Observation, Request, Tunnel
 from runbus.codec import DecodeError, decode_json, encode_json
-from runbus.errors import HostError, JobNotStarted, UsageError
+from runbus.errors import HostError, JobNotStarted, SecretMissing, UsageError
 from runbus.events import ResolveExecutor
 from runbus.executors._host import Host
 from runbus.executors._remote import Placement
@@ -173,7 +173,7 @@ class SSHExecutor(Executor):
             ref = JobRef(name=job.name, folder=job.folder, handle=handle)
             try:
                 await host.submit(ref, placement, request, _run_json(job.run_folder))
-            except JobNotStarted:
+            except (JobNotStarted, SecretMissing):
                 # Nothing runs there: another attempt may go elsewhere.
                 os.unlink(os.path.join(job.folder, _PLACEMENT))
                 raise

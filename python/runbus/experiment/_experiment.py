@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 
 from runbus._home import ENV_RUN, Home
 from runbus._ids import run_id_of, slug
+from runbus._secrets import Secret
 from runbus.abc import JobSpec
 from runbus.errors import HomeUnusable, UsageError
 from runbus.events import ResolveExecutor
 from runbus.experiment._asked import Asked
-from runbus.jobs import JobRecord, JobStore, Supervisor, intend
+from runbus.jobs import JobRecord, JobStore, Supervisor, intend, read_requests
 from runbus.metrics import RunInfo, make_run_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Self
 
     from runbus.abc import Executor
@@ -118,8 +119,10 @@ class AsyncExperiment:
         """Make the folders and records of the experiment, its jobs and its runs.
 
         Raises:
+            SecretMissing: A secret cannot be had; nothing was made.
             HomeUnusable: They cannot be written.
         """
+        _check_secrets(self.dry_specs())
         self.id, self.folder = self._home.new_experiment(self.project)
         try:
             self._specs = [
@@ -175,6 +178,8 @@ class AsyncExperiment:
 
         Raises:
             NoHandler: No plugin brings an executor that a job names.
+            SecretMissing: A job that is still to be submitted needs a secret that cannot be had;
+                nothing was submitted.
             HomeUnusable: The home folder cannot be written.
             JournalError: The journal cannot be written, or another process leads the experiment.
         """
@@ -188,6 +193,7 @@ class AsyncExperiment:
             self.prepare()
         store = JobStore(self.folder)
         try:
+            _check_secrets(spec for spec in self._specs if self._will_be_submitted(store, spec))
             self._supervisor = Supervisor(bus, executors, store)
             if self._cancel is not None:
                 await self._supervisor.cancel(*self._cancel)
@@ -208,6 +214,14 @@ class AsyncExperiment:
         if self._supervisor is not None:
             await self._supervisor.cancel(reason, grace_s)
 
+    def _will_be_submitted(self, store: JobStore, spec: JobSpec) -> bool:
+        """Whether a job is still to be submitted, and nobody has asked for its end."""
+        record = store.jobs.get(spec.name)
+        if self._cancel or (record and (record.handle or record.state.is_terminal)):
+            return False
+        asked = read_requests(self.folder).values()
+        return not any(request.job in (None, spec.name) for request in asked)
+
     def _make_job(self, index: int, job: Job, argv: tuple[str, ...]) -> JobSpec:
         spec = self._spec(index, job, argv, self.folder)
         info = RunInfo.new(spec.run_id, job.name, self.project, job.config, job=job.name)
@@ -220,6 +234,8 @@ class AsyncExperiment:
         run_folder = os.path.join(experiment, "runs", run_id)
         # The index keeps apart names that differ only in what a folder's name cannot hold.
         folder = os.path.join(experiment, "jobs", f"{index}-{slug(job.name)}", "1")
+        secrets = {name: v.reference for name, v in job.env.items() if isinstance(v, Secret)}
+        plain = {name: value for name, value in job.env.items() if isinstance(value, str)}
         return JobSpec(
             experiment_id=self.id,
             name=job.name,
@@ -228,7 +244,8 @@ class AsyncExperiment:
             argv=argv,
             cwd=os.path.abspath(job.cwd or os.getcwd()),
             # Lines must reach the log when they are printed, not when a buffer is full.
-            env={"PYTHONUNBUFFERED": "1", **job.env, ENV_RUN: run_folder},
+            env={"PYTHONUNBUFFERED": "1", **plain, ENV_RUN: run_folder},
+            secrets=secrets,
             folder=folder,
             run_folder=run_folder,
             gpus=job.gpus,
@@ -238,3 +255,9 @@ class AsyncExperiment:
             retries=job.retries,
             backoff_s=job.backoff_s,
         )
+
+
+def _check_secrets(specs: Iterable[JobSpec]) -> None:
+    """Look once for every secret, and keep none."""
+    for reference in sorted({place for spec in specs for place in spec.secrets.values()}):
+        Secret(reference).value()

@@ -7,8 +7,11 @@ from runbus.jobs._intent import intend as intend
 from runbus.jobs._logs import LogTail as LogTail
 from runbus.jobs._requests import CancelRequest as CancelRequest
 from runbus.jobs._requests import ask_to_cancel as ask_to_cancel
+from runbus.jobs._requests import read_requests as read_requests
 from runbus.jobs._script import WRAPPER as WRAPPER
+from runbus.jobs._script import redacted_job as redacted_job
 from runbus.jobs._script import render_script as render_script
+from runbus.jobs._script import secret_environment as secret_environment
 from runbus.jobs._state import TERMINAL as TERMINAL
 from runbus.jobs._state import JobRecord as JobRecord
 from runbus.jobs._state import JobState as JobState
@@ -33,5 +36,8 @@ __all__ = [
     "is_running",
     "observe_folder",
     "read_jobs",
+    "read_requests",
+    "redacted_job",
     "render_script",
+    "secret_environment",
 ]
