@@ -314,6 +314,8 @@ def test_doctor_finds_a_healthy_home_and_what_a_crash_left_behind(
     assert ill.returncode == 1
     assert "!!  unfinished: 1 of 1 jobs" in ill.stdout
     assert "hint: runbus attach" in ill.stdout
+    told = json.loads(command("doctor", "--json").stdout)
+    assert [one["is_well"] for one in told if one["title"] == "unfinished"] == [False]
     command("cancel", "batch", "--grace", "0")
     assert command("doctor").returncode == 0
 

@@ -48,6 +48,11 @@ class LocalExecutor(Executor):
         self._pidfds: dict[int, int] = {}
         self._wrappers: dict[str, int] = {}
 
+    @property
+    def gpus(self) -> Sequence[str]:
+        """The GPUs it may lend to jobs."""
+        return self._gpus.names
+
     async def setup(self, scope: Scope) -> None:
         """Answer for this executor's name; what a plugin does."""
         await scope.enter(closing(self))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from runbus.abc import JobSpec, Package, Scope
 
-__all__ = ["SSHExecutor"]
+__all__ = ["SSHExecutor", "tunnel_to"]
 
 _PLACEMENT = "placement.json"
 _AVOID_S = 15.0
@@ -77,7 +77,7 @@ class SSHExecutor(Executor):
     ) -> None:
         self.name = name
         tunnels = [
-            host if isinstance(host, Tunnel) else _tunnel(host, job_dir, identity)
+            host if isinstance(host, Tunnel) else tunnel_to(host, job_dir, identity)
             for host in (*hosts, *((tunnel,) if tunnel else ()))
         ]
         if not tunnels or slots < 1:
@@ -327,8 +327,13 @@ class SSHExecutor(Executor):
         return self if event.name == self.name else None
 
 
-def _tunnel(host: str, job_dir: str, identity: str | None) -> Tunnel:
-    """Return a tunnel to a machine that is given as text."""
+def tunnel_to(host: str, job_dir: str, identity: str | None) -> Tunnel:
+    """Return a tunnel to a machine that is given as text.
+
+    Raises:
+        UsageError: The text names no machine.
+        ExtraMissing: asyncssh is not installed.
+    """
     # Costs what asyncssh costs, which who gives tunnels of another kind need not pay.
     from runbus.transports import SSHTunnel
 

@@ -7,8 +7,8 @@ import json
 
 import pytest
 
-from runbus.errors import TraceError
 from runbus._secrets import REDACTED
+from runbus.errors import TraceError
 from runbus.events import Notify, Pipeline, Sensitive, Stream, TraceStopped
 from runbus.kernel import Kernel, causes, mentions, read_trace, replay
 from runbus.testing import FakeClock, FakePlugin
