@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -450,3 +451,51 @@ def test_attach_takes_over_when_the_leader_dies(batch: Callable[..., str], tmp_p
 
     assert follower.returncode == 0
     assert states() == ["SUCCEEDED", "SUCCEEDED"]
+
+
+def test_logs_since_a_time_begin_where_that_was_written(
+    batch: Callable[..., str], tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    script = f"echo old; until [ -e {go} ]; do sleep 0.02; done; echo new; echo err >&2"
+    with subprocess.Popen(
+        [RUNBUS, "submit", batch(job("a", script))],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as leader:
+        wait_until(lambda: list(tmp_path.rglob("jobs/*/1/cursor")) != [])
+        now = datetime.now().isoformat()
+        go.touch()
+        assert leader.wait(20) == 0
+
+    since = command("logs", "a", "--since", now)
+    assert (since.stdout, since.stderr) == ("new\n", "err\n")
+    assert command("logs", "a", "--since", "1d").stdout == "old\nnew\n"
+    assert command("logs", "a", "--since", now, "--stderr").stdout == ""
+    wrong = command("logs", "a", "--since", "tomorrow")
+    assert (wrong.returncode, "'tomorrow' is neither a time" in wrong.stderr) == (2, True)
+
+
+def test_attach_shows_what_was_written_since_the_leader_died_and_leaves_no_gap(
+    batch: Callable[..., str], tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    script = f"for i in $(seq 50); do echo line $i; done; until [ -e {go} ]; do sleep 0.02; done; "
+    with subprocess.Popen(
+        [RUNBUS, "submit", batch(job("a", f"{script} echo last"))],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as leader:
+        wait_until(lambda: list(tmp_path.rglob("jobs/*/1/cursor")) != [])
+        leader.kill()
+        _, before = leader.communicate(timeout=20)
+    go.touch()
+
+    after = command("attach")
+
+    assert after.returncode == 0
+    assert [line for line in before.splitlines() if line.startswith("line")] == [
+        f"line {number}" for number in range(1, 51)
+    ]
+    assert [line for line in after.stderr.splitlines() if line.startswith("l")] == ["last"]

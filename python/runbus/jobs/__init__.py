@@ -5,6 +5,7 @@ from runbus.jobs._evidence import is_running as is_running
 from runbus.jobs._evidence import observe_folder as observe_folder
 from runbus.jobs._intent import intend as intend
 from runbus.jobs._logs import LogTail as LogTail
+from runbus.jobs._marks import log_offset_at as log_offset_at
 from runbus.jobs._requests import CancelRequest as CancelRequest
 from runbus.jobs._requests import ask_to_cancel as ask_to_cancel
 from runbus.jobs._requests import read_requests as read_requests
@@ -34,6 +35,7 @@ __all__ = [
     "fold",
     "intend",
     "is_running",
+    "log_offset_at",
     "observe_folder",
     "read_jobs",
     "read_requests",
