@@ -417,21 +417,33 @@ def test_attach_follows_a_batch_that_another_process_leads(
     batch: Callable[..., str], tmp_path: Path
 ) -> None:
     go = tmp_path / "go"
+    script = f"until [ -e {go} ]; do echo waits; sleep 0.2; done; echo went; exit 3"
     with subprocess.Popen(
-        [RUNBUS, "submit", batch(job("a", f"until [ -e {go} ]; do sleep 0.02; done; exit 3"))],
+        [RUNBUS, "submit", batch(job("a", script), job("b", "echo after"), max_parallel=1)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as leader:
         wait_until(lambda: command("status", "--json").stdout.count("RUNNING") == 1)
         with subprocess.Popen(
-            [RUNBUS, "attach", "--json"], stdout=subprocess.PIPE, text=True
+            [RUNBUS, "attach", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         ) as follower:
+            assert follower.stderr is not None
+            first = follower.stderr.readline()
             go.touch()
-            out, _ = follower.communicate(timeout=20)
+            out, rest = follower.communicate(timeout=20)
         assert leader.wait(20) == 1
 
+    assert first == "a | waits\n"
+    # Lines and facts reach the eye by two ways.
+    told = sorted(line for line in rest.splitlines() if "waits" not in line)
+    assert told[0].startswith("a | FAILED after ")
+    assert told[1] == "a | went"
+    assert told[2].startswith("b | SUCCEEDED after ")
+    assert told[3] == "b | after"
+    assert told[4].startswith("b | started on ")
+    assert len(told) == 5
     assert follower.returncode == 1
-    assert [one["exit_code"] for one in json.loads(out)] == [3]
+    assert [one["exit_code"] for one in json.loads(out)] == [3, 0]
 
 
 def test_attach_takes_over_when_the_leader_dies(batch: Callable[..., str], tmp_path: Path) -> None:

@@ -11,10 +11,9 @@ import time
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, NamedTuple
 
-from runbus.errors import JournalHeld
 from runbus.executors import LocalExecutor
 from runbus.experiment import job_statuses
-from runbus.jobs import WRAPPER, JobStore, observe_folder
+from runbus.jobs import WRAPPER, is_led, observe_folder
 from runbus.metrics import BUILD_PROFILE, __version__
 
 if TYPE_CHECKING:
@@ -145,7 +144,7 @@ def _open_checks(home: Home) -> Iterator[Check]:
     for folder in home.open_experiments():
         states = [status.record.state for status in job_statuses(folder)]
         unfinished = sum(not state.is_terminal for state in states)
-        if unfinished and not _is_led(folder):
+        if unfinished and not is_led(folder):
             name = os.path.basename(folder)
             yield Check(
                 "unfinished",
@@ -153,12 +152,3 @@ def _open_checks(home: Home) -> Iterator[Check]:
                 f"{unfinished} of {len(states)} jobs of {name}, and nobody leads it",
                 f"runbus attach {name} goes on with it",
             )
-
-
-def _is_led(folder: str) -> bool:
-    """Whether a process has the experiment in `folder` in its hands."""
-    try:
-        JobStore(folder).close()
-    except JournalHeld:
-        return True
-    return False

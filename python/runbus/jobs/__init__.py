@@ -3,6 +3,7 @@
 from runbus.jobs._evidence import current_state as current_state
 from runbus.jobs._evidence import is_running as is_running
 from runbus.jobs._evidence import observe_folder as observe_folder
+from runbus.jobs._follow import Follower as Follower
 from runbus.jobs._intent import intend as intend
 from runbus.jobs._logs import LogTail as LogTail
 from runbus.jobs._marks import log_offset_at as log_offset_at
@@ -18,6 +19,7 @@ from runbus.jobs._state import JobRecord as JobRecord
 from runbus.jobs._state import JobState as JobState
 from runbus.jobs._state import fold as fold
 from runbus.jobs._store import JobStore as JobStore
+from runbus.jobs._store import is_led as is_led
 from runbus.jobs._store import read_jobs as read_jobs
 from runbus.jobs._supervisor import Supervisor as Supervisor
 
@@ -25,6 +27,7 @@ __all__ = [
     "TERMINAL",
     "WRAPPER",
     "CancelRequest",
+    "Follower",
     "JobRecord",
     "JobState",
     "JobStore",
@@ -34,6 +37,7 @@ __all__ = [
     "current_state",
     "fold",
     "intend",
+    "is_led",
     "is_running",
     "log_offset_at",
     "observe_folder",
