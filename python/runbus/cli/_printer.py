@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,6 +24,9 @@ __all__ = [
 
 _PLAIN_ROWS = 500
 """A longer table is printed plainly on a terminal, too."""
+
+_FOLDED = ("name", "reason")
+"""The columns that a narrow terminal breaks; nobody can copy an id that is broken."""
 
 _STATE_STYLES = {
     "RUNNING": "cyan",
@@ -78,7 +81,8 @@ def print_table(
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for name in header:
-        table.add_column(name, justify="right" if name in right else "left", overflow="fold")
+        justify: Literal["left", "right"] = "right" if name in right else "left"
+        table.add_column(name, justify=justify, overflow="fold", no_wrap=name not in _FOLDED)
     for row in rows:
         table.add_row(
             *(

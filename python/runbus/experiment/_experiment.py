@@ -230,14 +230,15 @@ class AsyncExperiment:
         return spec
 
     def _spec(self, index: int, job: Job, argv: tuple[str, ...], experiment: str) -> JobSpec:
-        run_id = run_id_of(self.id or "EXPERIMENT", index)
+        experiment_id = self.id or "EXPERIMENT"
+        run_id = run_id_of(experiment_id, index)
         run_folder = os.path.join(experiment, "runs", run_id)
         # The index keeps apart names that differ only in what a folder's name cannot hold.
         folder = os.path.join(experiment, "jobs", f"{index}-{slug(job.name)}", "1")
         secrets = {name: v.reference for name, v in job.env.items() if isinstance(v, Secret)}
         plain = {name: value for name, value in job.env.items() if isinstance(value, str)}
         return JobSpec(
-            experiment_id=self.id,
+            experiment_id=experiment_id,
             name=job.name,
             run_id=run_id,
             executor=job.executor or self._executor,
