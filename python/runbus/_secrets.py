@@ -1,16 +1,14 @@
-"""Secrets: which values are some, and references that stand for them until a job starts."""
+"""Secrets: which values are some, and what stands in their place."""
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from runbus.errors import SecretMissing, UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 __all__ = ["REDACTED", "Secret", "is_secret_name", "redacted"]
 
@@ -22,7 +20,8 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+# `re` compiles them on use, and keeps them: most scripts that log never need them.
+_WORD = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+"
 _SECRETS = _words(
     "apikey apitoken authtoken accesstoken credential credentials passphrase passwd password "
     "passwords secret secrets"
@@ -38,7 +37,7 @@ _HARMLESS_TOKENS = _words(
     "per prompt sep special start stop text unk video"
 )
 _MENTIONS = _words("count dir env file files folder len length name path size type")
-_CREDENTIALS_IN_URL = re.compile(r"(?<=://)[^/\s:@]*:[^/\s@]+(?=@)")
+_CREDENTIALS_IN_URL = r"(?<=://)[^/\s:@]*:[^/\s@]+(?=@)"
 
 
 def is_secret_name(name: str) -> bool:
@@ -47,7 +46,7 @@ def is_secret_name(name: str) -> bool:
     The name of a file or variable that holds one is not (`password_file`), nor is what models call
     a token (`pad_token`, `max_tokens`).
     """
-    words = [word.lower() for word in _WORD.findall(name)]
+    words = [word.lower() for word in re.findall(_WORD, name)]
     if not words or words[-1] in _MENTIONS:
         return False
     if words[-1] in _LAST or not _SECRETS.isdisjoint(words):
@@ -60,7 +59,7 @@ def is_secret_name(name: str) -> bool:
     return any(second in ("key", "keys") and first in _KEYS for first, second in pairwise(words))
 
 
-def redacted(values: Mapping[str, Any]) -> dict[str, Any]:
+def redacted(values: Mapping[Any, Any]) -> dict[Any, Any]:
     """Return a mapping with its secrets replaced, at any depth; the mapping stays as it is.
 
     A secret is what a secret's name stands for, apart from true, false and None; and the user and
@@ -68,7 +67,7 @@ def redacted(values: Mapping[str, Any]) -> dict[str, Any]:
     """
     return {
         key: REDACTED
-        if is_secret_name(key) and not isinstance(value, bool | None)
+        if isinstance(key, str) and is_secret_name(key) and not isinstance(value, bool | None)
         else _redacted(value)
         for key, value in values.items()
     }
@@ -76,15 +75,15 @@ def redacted(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _redacted(value: Any) -> Any:
     if isinstance(value, str):
-        return _CREDENTIALS_IN_URL.sub(REDACTED, value) if "://" in value else value
-    if isinstance(value, dict):
+        return re.sub(_CREDENTIALS_IN_URL, REDACTED, value) if "://" in value else value
+    if isinstance(value, Mapping):
         return redacted(value)
     if isinstance(value, list | tuple):
         return [_redacted(part) for part in value]
     return value
 
 
-_VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+_VARIABLE = r"[A-Za-z_]\w*"
 
 
 class Secret:
@@ -107,10 +106,12 @@ class Secret:
     __slots__ = ("reference",)
 
     def __init__(self, reference: str) -> None:
-        if _VARIABLE.fullmatch(reference):
+        if re.fullmatch(_VARIABLE, reference, re.ASCII):
             reference = f"env:{reference}"
         kind, _, place = reference.partition(":")
-        if not (kind == "env" and _VARIABLE.fullmatch(place)) and not (kind == "file" and place):
+        if not (kind == "env" and re.fullmatch(_VARIABLE, place, re.ASCII)) and not (
+            kind == "file" and place
+        ):
             # It may be the secret itself, by mistake: it is not repeated.
             raise UsageError("a secret is env:NAME or file:PATH")
         self.reference = reference
