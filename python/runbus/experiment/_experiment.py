@@ -122,7 +122,12 @@ class AsyncExperiment:
             SecretMissing: A secret cannot be had; nothing was made.
             HomeUnusable: They cannot be written.
         """
-        _check_secrets(self.dry_specs())
+        _check_secrets(
+            value
+            for job, _ in self._jobs
+            for value in job.env.values()
+            if isinstance(value, Secret)
+        )
         self.id, self.folder = self._home.new_experiment(self.project)
         try:
             self._specs = [
@@ -193,7 +198,12 @@ class AsyncExperiment:
             self.prepare()
         store = JobStore(self.folder)
         try:
-            _check_secrets(spec for spec in self._specs if self._will_be_submitted(store, spec))
+            _check_secrets(
+                Secret(place)
+                for spec in self._specs
+                if spec.secrets and self._will_be_submitted(store, spec)
+                for place in spec.secrets.values()
+            )
             self._supervisor = Supervisor(bus, executors, store)
             if self._cancel is not None:
                 await self._supervisor.cancel(*self._cancel)
@@ -258,7 +268,7 @@ class AsyncExperiment:
         )
 
 
-def _check_secrets(specs: Iterable[JobSpec]) -> None:
-    """Look once for every secret, and keep none."""
-    for reference in sorted({place for spec in specs for place in spec.secrets.values()}):
-        Secret(reference).value()
+def _check_secrets(secrets: Iterable[Secret]) -> None:
+    """Look once for each secret, and keep none."""
+    for secret in sorted(set(secrets), key=lambda one: one.reference):
+        secret.value()
