@@ -136,7 +136,11 @@ class Home:
     def run_folders(self, project: str | None = None) -> Iterator[str]:
         """Yield the folders of runs, in the order of their experiments."""
         for experiment in self.experiment_folders(project):
-            yield from self._subfolders(os.path.join(experiment, "runs"))
+            yield from self.runs_of(experiment)
+
+    def runs_of(self, experiment: str) -> list[str]:
+        """Return the folders of an experiment's runs, in their order."""
+        return self._subfolders(os.path.join(experiment, "runs"))
 
     def _subfolders(self, parent: str) -> list[str]:
         try:

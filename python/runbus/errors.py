@@ -97,6 +97,7 @@ __all__ = [
     "RunNotFound",
     "RunbusError",
     "ScriptUnusable",
+    "SecretMissing",
     "SubmitUnknown",
     "SubmoduleMissing",
     "SweepInvalid",
@@ -208,6 +209,27 @@ class ExtraMissing(UsageError):
     @property
     def hint(self) -> str:
         return f"pip install 'runbus[{self.extra}]'"
+
+
+class SecretMissing(UsageError):
+    """A secret that a job needs cannot be had where it is said to be.
+
+    Attributes:
+        reference: Where it is said to be; never the secret itself.
+        reason: What is wrong.
+    """
+
+    def __init__(self, reference: str, reason: str) -> None:
+        super().__init__(reference, reason)
+        self.reference = reference
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"no secret at {self.reference}: {self.reason}"
+
+    @property
+    def hint(self) -> str:
+        return "it is read by whoever submits the job: provide it there"
 
 
 class QueryInvalid(UsageError):

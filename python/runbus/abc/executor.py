@@ -47,6 +47,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
         argv: The program and its arguments, as the operating system gets them.
         cwd: The folder it starts in.
         env: What is added to the environment it inherits.
+        secrets: What else is added, as references by the names of the variables: see `Secret`.
         folder: Where an attempt's request, logs and records lie.
         run_folder: Where the run keeps what it measures.
         attempt: Which attempt this is, from 1.
@@ -86,6 +87,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     package: Package | None = None
     image: Image = Image()
     bootstrap: tuple[str, ...] = ()
+    secrets: dict[str, str] = {}
 
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
@@ -246,11 +248,14 @@ class Executor(ABC):
     async def submit(self, request: Request) -> JobRef:
         """Hand a job to the backend.
 
-        The intent is durable before this is called. Cancelling it leaves a job that is either
-        not submitted, or that `find` and `observe` find by what is in the request.
+        The intent is durable before this is called. Secrets are resolved here and reach the job's
+        script as the variables of `runbus.jobs.secret_environment`, through its environment or a
+        file that only its owner can read. Cancelling it leaves a job that is either not submitted,
+        or that `find` and `observe` find by what is in the request.
 
         Raises:
             JobNotStarted: The backend refused it; nothing runs.
+            SecretMissing: A secret cannot be had; nothing runs.
             SubmitUnknown: The backend may have it: `find` tells, once it answers.
         """
 

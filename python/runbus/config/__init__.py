@@ -2,6 +2,7 @@
 
 from runbus.config._batch import Batch as Batch
 from runbus.config._batch import BatchJob as BatchJob
+from runbus.config._batch import SecretField as SecretField
 from runbus.config._batch import load_batch as load_batch
 from runbus.config._executors import ExecutorFields as ExecutorFields
 from runbus.config._executors import GitFields as GitFields
@@ -28,6 +29,7 @@ __all__ = [
     "PatternFields",
     "SSHFields",
     "Script",
+    "SecretField",
     "Task",
     "Value",
     "expand_sweeps",

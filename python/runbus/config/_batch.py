@@ -9,17 +9,29 @@ import msgspec
 from msgspec.structs import fields
 
 from runbus import codec
+from runbus._secrets import Secret
 from runbus.abc import RetryCause
 from runbus.config._document import Document, read_document
 from runbus.config._executors import ExecutorFields, LocalFields, Seconds
 from runbus.config._task import Command, Script, Task
-from runbus.errors import BatchInvalid, ScriptUnusable, near_matches
+from runbus.errors import BatchInvalid, ScriptUnusable, UsageError, near_matches
 
-__all__ = ["Batch", "BatchJob", "load_batch"]
+__all__ = ["Batch", "BatchJob", "SecretField", "load_batch"]
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 ExitCode = Annotated[int, msgspec.Meta(ge=1, le=255)]
 Values = dict[str, bool | int | float | str | None]
+
+
+class SecretField(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where a secret is, instead of the secret.
+
+    Attributes:
+        secret: `env:NAME`, or `NAME` for short: a variable of the environment of whoever submits;
+            or `file:PATH`, relative to the batch file.
+    """
+
+    secret: str
 
 
 class BatchJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -51,7 +63,7 @@ class BatchJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     command: Annotated[list[str], msgspec.Meta(min_length=1)] | None = None
     script: str | None = None
     args: list[str] = []
-    env: dict[str, str] = {}
+    env: dict[str, str | SecretField] = {}
     config: Values = {}
     cwd: str | None = None
     executor: str | None = None
@@ -221,7 +233,20 @@ def _check_meaning(job: dict[str, Any], at: tuple[str | int, ...], folder: str) 
         for name in job.get("env", {})
         if not name.isidentifier() or not name.isascii()
     ]
-    return problems
+    return problems + [
+        _Problem((*at, "env", name, "secret"), _reference_problem(value["secret"]))
+        for name, value in job.get("env", {}).items()
+        if isinstance(value, dict) and _reference_problem(value["secret"])
+    ]
+
+
+def _reference_problem(reference: str) -> str:
+    """Return what is wrong with where a secret is said to be; empty if nothing is."""
+    try:
+        Secret(reference)
+    except UsageError as error:
+        return str(error)
+    return ""
 
 
 def _worded(text: str) -> str:

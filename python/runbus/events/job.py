@@ -142,6 +142,9 @@ class JobEnded(JobFact, frozen=True, kw_only=True, tag="job.ended"):
 class LogLines(Stream, frozen=True, kw_only=True, tag="job.log_lines"):
     """Some whole lines of a job's output, in order.
 
+    Where another process takes the experiment over, the lines of about a second come once more.
+    Whoever must not take one twice remembers `offset` plus the length of `data` per log.
+
     Attributes:
         experiment_id: The experiment the job belongs to.
         job: The job's name.

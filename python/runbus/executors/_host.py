@@ -26,8 +26,9 @@ from runbus.executors._remote import (
     submit_script,
     there_script,
     verify_script,
+    with_variables,
 )
-from runbus.jobs import WRAPPER, observe_folder
+from runbus.jobs import WRAPPER, observe_folder, secret_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -179,6 +180,7 @@ class Host:
         Raises:
             JobNotStarted: The machine refused it; nothing runs.
             SubmitUnknown: The machine stays out of reach.
+            SecretMissing: A secret cannot be had; nothing runs.
         """
         time_s = request.job.timeout_s
         limit = f"{time_s} {_LIMIT_GRACE_S}\n" if time_s is not None else ""
@@ -186,6 +188,7 @@ class Host:
             placement, request.script, limit, run_json,
             self._wrapper, self._detach, self._umask, (request.job.gpus, self.gpus or ()),
         )  # fmt: skip
+        asked = with_variables(asked, secret_environment(request.job))
         output = await self._answer(asked)
         if output is None:
             raise SubmitUnknown(ref.name, f"{self.name} does not answer")

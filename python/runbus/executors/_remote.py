@@ -26,6 +26,7 @@ __all__ = [
     "submit_script",
     "there_script",
     "verify_script",
+    "with_variables",
 ]
 
 _BLOCK = 64
@@ -240,6 +241,14 @@ def _lease_script(count: int, names: Sequence[str]) -> bytes:
     if not count:
         return b""
     return _LEASE % {b"count": count, b"names": b" ".join(quote(name) for name in names)}
+
+
+def with_variables(script: bytes, values: dict[str, str]) -> bytes:
+    """Run a script, and what it starts, with variables set that nothing after it sees."""
+    lines = b"".join(
+        b"export %s=%s\n" % (name.encode(), quote(value)) for name, value in values.items()
+    )
+    return b"(\n%s%s)\n" % (lines, script) if values else script
 
 
 def cancel_script(folders: dict[str, int], wrapper: str, detach: str) -> bytes:

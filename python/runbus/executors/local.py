@@ -27,6 +27,7 @@ from runbus.jobs import (
     observe_start,
     read_log,
     render_script,
+    secret_environment,
 )
 
 if TYPE_CHECKING:
@@ -77,6 +78,11 @@ class LocalExecutor(Executor):
         self._running: dict[str, Observation] = {}
         self._pulses: dict[str, Pulse] = {}
 
+    @property
+    def gpus(self) -> Sequence[str]:
+        """The GPUs it may lend to jobs."""
+        return self._gpus.names
+
     async def setup(self, scope: Scope) -> None:
         """Answer for this executor's name; what a plugin does."""
         await scope.enter(closing(self))
@@ -115,6 +121,8 @@ class LocalExecutor(Executor):
         try:
             _write_request(request, self._heartbeat_s)
             environment = dict(os.environb)
+            for name, value in secret_environment(job).items():
+                environment[os.fsencode(name)] = os.fsencode(value)
             if job.gpus:
                 environment[b"CUDA_VISIBLE_DEVICES"] = os.fsencode(",".join(lease.names))
             pid = _spawn(job.folder, environment=environment, inherit=lease.files)

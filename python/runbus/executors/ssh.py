@@ -13,7 +13,14 @@ from msgspec.structs import replace
 
 from runbus.abc import Capabilities, Executor, JobRef, Limits, Observation, Request, Tunnel
 from runbus.codec import encode_json
-from runbus.errors import HostError, JobNotStarted, RemoteFailed, SubmitUnknown, UsageError
+from runbus.errors import (
+    HostError,
+    JobNotStarted,
+    RemoteFailed,
+    SecretMissing,
+    SubmitUnknown,
+    UsageError,
+)
 from runbus.events import ResolveExecutor
 from runbus.executors._code import in_unpacked_code
 from runbus.executors._host import Host, package_path
@@ -35,7 +42,7 @@ if TYPE_CHECKING:
 
     from runbus.abc import JobSpec, Packager, Scope
 
-__all__ = ["SSHExecutor"]
+__all__ = ["SSHExecutor", "tunnel_to"]
 
 _AVOID_S = 15.0
 """How long a machine that could not be reached gets no new jobs, as long as there are others."""
@@ -94,7 +101,7 @@ class SSHExecutor(Executor):
     ) -> None:
         self.name = name
         tunnels = [
-            host if isinstance(host, Tunnel) else _tunnel(host, job_dir, identity)
+            host if isinstance(host, Tunnel) else tunnel_to(host, job_dir, identity)
             for host in (*hosts, *((tunnel,) if tunnel else ()))
         ]
         if not tunnels or slots < 1:
@@ -198,7 +205,7 @@ class SSHExecutor(Executor):
             started = False
             try:
                 started = await host.submit(ref, placement, request, run_json(job.run_folder))
-            except JobNotStarted:
+            except (JobNotStarted, SecretMissing):
                 # Nothing runs there: another attempt may go elsewhere.
                 os.unlink(os.path.join(job.folder, PLACEMENT))
                 raise
@@ -389,8 +396,13 @@ class SSHExecutor(Executor):
         return self if event.name == self.name else None
 
 
-def _tunnel(host: str, job_dir: str, identity: str | None) -> Tunnel:
-    """Return a tunnel to a machine that is given as text."""
+def tunnel_to(host: str, job_dir: str, identity: str | None) -> Tunnel:
+    """Return a tunnel to a machine that is given as text.
+
+    Raises:
+        UsageError: The text names no machine.
+        ExtraMissing: asyncssh is not installed.
+    """
     # Costs what asyncssh costs, which who gives tunnels of another kind need not pay.
     from runbus.transports import SSHTunnel
 

@@ -11,16 +11,17 @@ from msgspec.structs import replace
 
 from runbus._home import ENV_RUN, Home
 from runbus._ids import run_id_of, slug
+from runbus._secrets import Secret
 from runbus.abc import JobSpec
 from runbus.errors import HomeUnusable, UsageError
 from runbus.events import ResolveExecutor
 from runbus.experiment._asked import Asked
 from runbus.experiment._code import build_code, keep_code, unbuilt_code
-from runbus.jobs import JobRecord, JobStore, Supervisor, intend
+from runbus.jobs import JobRecord, JobStore, Supervisor, intend, read_requests
 from runbus.metrics import RunInfo, make_run_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Self
 
     from runbus.abc import Executor, Package, Request
@@ -148,8 +149,15 @@ class AsyncExperiment:
         Raises:
             Unsupported: A job asks for what its executor cannot give.
             UsageError: A job cannot be run, or the code cannot be packaged, as asked.
+            SecretMissing: A secret cannot be had; nothing was made.
             HomeUnusable: The folders cannot be written.
         """
+        _check_secrets(
+            value
+            for job, _ in self._jobs
+            for value in job.env.values()
+            if isinstance(value, Secret)
+        )
         packages = {}
         if executors is not None:
             self.plan(executors)
@@ -214,6 +222,8 @@ class AsyncExperiment:
         Raises:
             NoHandler: No plugin brings an executor that a job names.
             UsageError: A job, or its code, cannot be run as asked; nothing was submitted.
+            SecretMissing: A job that is still to be submitted needs a secret that cannot be had;
+                nothing was submitted.
             HomeUnusable: The home folder cannot be written.
             JournalError: The journal cannot be written, or another process leads the experiment.
         """
@@ -229,6 +239,12 @@ class AsyncExperiment:
             self.prepare(executors)
         store = JobStore(self.folder)
         try:
+            _check_secrets(
+                Secret(place)
+                for spec in self._specs
+                if spec.secrets and self._will_be_submitted(store, spec)
+                for place in spec.secrets.values()
+            )
             self._supervisor = Supervisor(bus, executors, store)
             if self._cancel is not None:
                 await self._supervisor.cancel(*self._cancel)
@@ -249,6 +265,14 @@ class AsyncExperiment:
         if self._supervisor is not None:
             await self._supervisor.cancel(reason, grace_s)
 
+    def _will_be_submitted(self, store: JobStore, spec: JobSpec) -> bool:
+        """Whether a job is still to be submitted, and nobody has asked for its end."""
+        record = store.jobs.get(spec.name)
+        if self._cancel or (record and (record.handle or record.state.is_terminal)):
+            return False
+        asked = read_requests(self.folder).values()
+        return not any(request.job in (None, spec.name) for request in asked)
+
     def _make_job(
         self, index: int, job: Job, argv: tuple[str, ...], packages: Mapping[str, Package]
     ) -> JobSpec:
@@ -260,19 +284,23 @@ class AsyncExperiment:
         return spec
 
     def _spec(self, index: int, job: Job, argv: tuple[str, ...], experiment: str) -> JobSpec:
-        run_id = run_id_of(self.id or "EXPERIMENT", index)
+        experiment_id = self.id or "EXPERIMENT"
+        run_id = run_id_of(experiment_id, index)
         run_folder = os.path.join(experiment, "runs", run_id)
         # The index keeps apart names that differ only in what a folder's name cannot hold.
         folder = os.path.join(experiment, "jobs", f"{index}-{slug(job.name)}", "1")
+        secrets = {name: v.reference for name, v in job.env.items() if isinstance(v, Secret)}
+        plain = {name: value for name, value in job.env.items() if isinstance(value, str)}
         return JobSpec(
-            experiment_id=self.id,
+            experiment_id=experiment_id,
             name=job.name,
             run_id=run_id,
             executor=job.executor or self._executor,
             argv=argv,
             cwd=os.path.abspath(job.cwd or os.getcwd()),
             # Lines must reach the log when they are printed, not when a buffer is full.
-            env={"PYTHONUNBUFFERED": "1", **job.env, ENV_RUN: run_folder},
+            env={"PYTHONUNBUFFERED": "1", **plain, ENV_RUN: run_folder},
+            secrets=secrets,
             folder=folder,
             run_folder=run_folder,
             gpus=job.gpus,
@@ -285,3 +313,9 @@ class AsyncExperiment:
             retry_on=job.retry_on,
             backoff_s=job.backoff_s,
         )
+
+
+def _check_secrets(secrets: Iterable[Secret]) -> None:
+    """Look once for each secret, and keep none."""
+    for secret in sorted(set(secrets), key=lambda one: one.reference):
+        secret.value()

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from runbus._secrets import Secret
 from runbus.abc import RETRY_CAUSES, RetryCause
-from runbus.config import Task, Value, expand_sweeps, parse_value
+from runbus.config import SecretField, Task, Value, expand_sweeps, parse_value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +26,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         name: What it is called; unique within the experiment.
         task: What to run.
         config: What the run records as its config.
-        env: What is added to the job's environment.
+        env: What is added to the job's environment; what must stay secret as a `Secret`.
         cwd: The folder it starts in; the current one if None.
         executor: The executor it runs on; the experiment's if None.
         retries: How many more attempts it gets if it fails.
@@ -42,7 +43,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     task: Task
     config: dict[str, Value] = {}
-    env: dict[str, str] = {}
+    env: dict[str, str | Secret] = {}
     cwd: str | None = None
     executor: str | None = None
     retries: int = 0
@@ -92,7 +93,12 @@ def jobs_of_batch(batch: Batch, folder: str) -> list[Job]:
             name=job.name,
             task=job.task(folder),
             config=job.config,
-            env=job.env,
+            env={
+                name: Secret(value.secret).relative_to(folder)
+                if isinstance(value, SecretField)
+                else value
+                for name, value in job.env.items()
+            },
             cwd=os.path.join(folder, job.cwd or ""),
             executor=job.executor or batch.executor_name,
             retries=job.retries,

@@ -6,13 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runbus.cli._printer import (
-    format_duration,
-    format_number,
-    format_time,
-    print_json,
-    print_table,
-)
+from runbus.cli._printer import format_duration, format_time, print_json
+from runbus.cli._summaries import print_summaries
 
 if TYPE_CHECKING:
     from runbus.abc import PackageManifest
@@ -75,8 +70,13 @@ def _print(run: RunRecord) -> None:
         ("state", f"{run.state}{f': {job.reason}' if job and job.reason else ''}"),
         ("created", format_time(run.info.created_ns)),
     ]
+    if job:
+        facts.append(("executor", f"{job.executor}{f' on {job.host}' if job.host else ''}"))
+    if job and job.attempt > 1:
+        facts.append(("attempt", str(job.attempt)))
     if job and job.ended_ns:
-        facts.append(("took", format_duration(job.duration_s)))
+        busy = f", {format_duration(job.cpu_s)} of processor time" if job.cpu_s else ""
+        facts.append(("took", format_duration(job.duration_s) + busy))
     if job and job.exit_code is not None:
         facts.append(("exit code", str(job.exit_code)))
     facts += [("config", f"{name} = {value}") for name, value in run.config.items()]
@@ -94,16 +94,4 @@ def _print(run: RunRecord) -> None:
     summaries = run.summaries()
     if summaries:
         click.echo()
-        print_table(
-            ["metric", "points", "last step", "last", "min", "max"],
-            [
-                [
-                    name,
-                    str(summary.points),
-                    str(summary.last_step),
-                    *map(format_number, (summary.last, summary.min, summary.max)),
-                ]
-                for name, summary in summaries.items()
-            ],
-            right=["points", "last step", "last", "min", "max"],
-        )
+        print_summaries(summaries)

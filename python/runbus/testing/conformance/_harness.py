@@ -34,6 +34,7 @@ class JobOptions(TypedDict, total=False):
 
     name: str
     env: dict[str, str]
+    secrets: dict[str, str]
     cwd: str
     folder: str
     attempt: int
@@ -140,6 +141,7 @@ class Harness:
             argv=argv,
             cwd=options.get("cwd", "/"),
             env=options.get("env", {}),
+            secrets=options.get("secrets", {}),
             folder=folder,
             run_folder=run_folder,
             attempt=attempt,

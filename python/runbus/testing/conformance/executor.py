@@ -22,7 +22,7 @@ import pytest
 from msgspec.structs import replace
 
 from runbus.abc import Capabilities, JobRef
-from runbus.errors import JobNotStarted, Unsupported, UsageError
+from runbus.errors import JobNotStarted, SecretMissing, Unsupported, UsageError
 from runbus.events import Image
 from runbus.testing.conformance._base import Base
 from runbus.testing.conformance._finding import FindContract, LogContract, PackageContract
@@ -258,6 +258,30 @@ class LaunchContract(Base):
 
         assert ended.stdout.endswith(b"done\n")
         assert secret.encode() not in ended.stdout
+
+    async def test_a_secret_is_in_its_job_alone(self, harness: Harness, tmp_path: Path) -> None:
+        secret = "it's $(a)\n" + (canary := os.urandom(8).hex())
+        (tmp_path / "secret").write_text(secret)
+        script = (
+            'for p in /proc/[0-9]*; do tr "\\0" " " <$p/cmdline; done >&2 2>/dev/null; env >&2; '
+            'printf "<%s>" "$line"'
+        )
+        # The wrapper has a variable of that name for itself.
+        job = harness.shell(script, secrets={"line": f"file:{tmp_path}/secret"})
+
+        plan = harness.executor.plan(job)
+        ended = await harness.run(job)
+
+        assert ended.stdout == f"<{secret}>".encode()
+        assert ended.stderr.count(canary.encode()) == 1
+        assert canary not in f"{plan!r} {plan.render()} {ended.seen!r}"
+        assert set(_files_with(tmp_path, canary)) == {"secret", "stdout.log", "stderr.log"}
+
+    async def test_a_secret_that_is_not_there_starts_nothing(self, harness: Harness) -> None:
+        job = harness.shell("true", secrets={"A": "env:RUNBUS_TEST_NOT_SET"})
+
+        with pytest.raises(SecretMissing, match="env:RUNBUS_TEST_NOT_SET"):
+            await harness.submit(job)
 
     @pytest.mark.parametrize("name", ["x; rm -rf ~", "../../up", "$(id)", "a'b", "new\nline", "☃"])
     async def test_the_name_of_a_job_is_only_a_name(self, harness: Harness, name: str) -> None:
@@ -602,3 +626,9 @@ class ExecutorContract(
     RestartContract,
 ):
     """Everything that an executor must do."""
+
+
+def _files_with(folder: Path, text: str) -> list[str]:
+    """Return the names of the files below a folder that hold a text."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return [path.name for path in files if text.encode() in path.read_bytes()]
