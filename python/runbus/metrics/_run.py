@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from runbus._core import MetricWriter
 from runbus._home import ENV_RUN, Home
 from runbus._ids import run_id_of
+from runbus._secrets import REDACTED
 from runbus.errors import HomeUnusable
 from runbus.metrics._folder import make_run_folder, new_journal
 from runbus.metrics._info import RunInfo
@@ -180,7 +181,9 @@ def _make(
 
 def _attach(folder: str, config: Mapping[str, Any]) -> RunInfo:
     info = RunInfo.read(folder)
-    merged = {**config, **info.config}
+    # What is a secret there is none here.
+    known = {name: value for name, value in config.items() if info.config.get(name) == REDACTED}
+    merged = {**config, **info.config, **known}
     # Of the processes of one launch the first speaks for all.
     if merged != info.config and not rank():
         info = info._replace(config=merged)
