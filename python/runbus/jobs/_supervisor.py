@@ -27,6 +27,7 @@ from runbus.jobs._attempt import Attempt, End
 from runbus.jobs._evidence import verdict
 from runbus.jobs._intent import intents
 from runbus.jobs._output import JobOutput
+from runbus.jobs._records import RecordFeed
 from runbus.jobs._requests import read_requests
 from runbus.jobs._state import JobRecord, JobState
 from runbus.metrics import RunTail
@@ -97,6 +98,7 @@ class Supervisor:
         self._specs: dict[str, JobSpec] = {}
         self._submitting: dict[str, anyio.CancelScope] = {}
         self._metrics: dict[str, RunTail] = {}
+        self._records = RecordFeed(bus, self._has_begun)
         self._ending: dict[str, str] = {}
         self._ending_all: str | None = None
         self._ending_changed = anyio.Event()
@@ -139,6 +141,7 @@ class Supervisor:
         slots = anyio.Semaphore(max_parallel)
         async with anyio.create_task_group() as watch:
             watch.start_soon(self._heed_requests, name="cancel requests")
+            watch.start_soon(self._records.run, name="records")
             for name, executor in self._executors.items():
                 watch.start_soon(self._watch, executor, name=f"watch {name}")
             async with anyio.create_task_group() as attempts:
@@ -273,6 +276,7 @@ class Supervisor:
     async def _see_through(self, job: JobSpec, ref: JobRef) -> End:
         """Wait for the end of a job that was submitted."""
         metrics = self._metrics.setdefault(job.name, RunTail(job.run_id, job.run_folder))
+        self._records.follow(job)
         attempt = Attempt(
             job, ref, self._executors[job.executor], JobOutput(job, metrics, self._clock)
         )
@@ -317,9 +321,15 @@ class Supervisor:
             attempt.output.close()
             attempt.ended.set()
 
+    def _has_begun(self, job: JobSpec) -> bool:
+        """Whether the run of a job is on the bus as begun."""
+        metrics = self._metrics.get(job.name)
+        return metrics is not None and metrics.has_begun
+
     async def _tell_end(self, job: JobSpec, end: End) -> None:
         seen = end.seen
-        if (metrics := self._metrics.get(job.name)) and metrics.has_begun:
+        await self._records.finish(job)
+        if self._has_begun(job):
             await self._bus.publish(
                 RunFinished(
                     run_id=job.run_id,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from runbus.metrics._kept import Text as Text
     from runbus.metrics._params import Note as Note
     from runbus.metrics._params import ParamValue as ParamValue
+    from runbus.metrics._record_tail import RecordTail as RecordTail
     from runbus.metrics._series import Series as Series
     from runbus.metrics._series import SeriesSummary as SeriesSummary
     from runbus.metrics._stored import StoredRun as StoredRun
@@ -38,6 +39,7 @@ __all__ = [
     "MetricTable",
     "Note",
     "ParamValue",
+    "RecordTail",
     "Run",
     "RunInfo",
     "RunTail",
@@ -57,6 +59,7 @@ _LAZY = {
     "MetricTable": "_table",
     "Note": "_params",
     "ParamValue": "_params",
+    "RecordTail": "_record_tail",
     "RunTail": "_tail",
     "Series": "_series",
     "SeriesSummary": "_series",
