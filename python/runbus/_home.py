@@ -6,7 +6,7 @@ $RUNBUS_HOME (default ~/.runbus)
     events.journal             every fact, in order
     jobs/<job>/<attempt>/      request.sh, stdout.log, stderr.log, pid.json, exit.json
     code/                      packaged code, and what it holds
-    runs/<run_id>/             run.json, metrics/<writer>.journal
+    runs/<run_id>/             run.json, {metrics,records}/<writer>.journal, artifacts/
 
 Plain paths as strings: `init()` must not pay for pathlib.
 """

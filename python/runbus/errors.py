@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = [
+    "ArtifactUnreadable",
     "BackpressureTimeout",
     "BatchInvalid",
     "BusClosed",
@@ -90,6 +91,7 @@ __all__ = [
     "PluginNotLoadable",
     "PluginStuck",
     "QueryInvalid",
+    "RecordNotFound",
     "RecursionLimit",
     "Reentrant",
     "RemoteFailed",
@@ -232,6 +234,23 @@ class SecretMissing(UsageError):
         return "it is read by whoever submits the job: provide it there"
 
 
+class ArtifactUnreadable(UsageError):
+    """A file or folder that should be kept with a run cannot be read.
+
+    Attributes:
+        path: The file or folder as it was named.
+        reason: What is wrong with it.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"cannot keep {self.path!r}: {self.reason}"
+
+
 class QueryInvalid(UsageError):
     """A question in SQL cannot be answered.
 
@@ -340,6 +359,26 @@ class MetricNotFound(NotFound):
         if self.available:
             return "it has " + ", ".join(self.available)
         return "it has logged nothing yet"
+
+
+class RecordNotFound(NotFound):
+    """A run has no text, histogram, image, table or artifact of that name.
+
+    Attributes:
+        run_id: The run that was asked.
+    """
+
+    def __init__(self, what: str, name: str, run_id: str, similar: tuple[str, ...] = ()) -> None:
+        RunbusError.__init__(self, what, name, run_id, similar)
+        self.what, self.name, self.similar = what, name, similar
+        self.run_id = run_id
+
+    def __str__(self) -> str:
+        return f"run {self.run_id} has no {self.what} named {self.name!r}"
+
+    @property
+    def hint(self) -> str:
+        return super().hint or f"runbus show {self.run_id} shows what it has"
 
 
 # --- Files ----------------------------------------------------------------------------------------

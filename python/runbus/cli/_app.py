@@ -29,6 +29,7 @@ COMMANDS = {
     "show": "Show a run: what it is, where it stands, what it logged.",
     "logs": "Print what a run's job wrote.",
     "metrics": "Print what a run logged.",
+    "artifacts": "List the files that a run keeps, or copy them.",
     "plot": "Draw the metric NAME of one run or several in the terminal.",
     "query": "Ask all runs a question in SQL.",
     "seal": "Turn the journals of finished runs into Parquet files.",

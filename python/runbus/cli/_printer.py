@@ -15,6 +15,7 @@ __all__ = [
     "format_bytes_of_text",
     "format_duration",
     "format_number",
+    "format_size",
     "format_time",
     "print_error",
     "print_json",
@@ -133,6 +134,18 @@ def format_duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def format_size(count: int) -> str:
+    """Return a number of bytes as people say it: `512 B`, `3.4 kB`, `1.2 GB`."""
+    if count < 1000:
+        return f"{count} B"
+    size = float(count)
+    for unit in ("kB", "MB", "GB"):
+        size /= 1000
+        if size < 999.5:
+            return f"{size:.3g} {unit}"
+    return f"{size / 1000:.3g} TB"
 
 
 def format_time(time_ns: int) -> str:

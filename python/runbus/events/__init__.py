@@ -50,12 +50,21 @@ if TYPE_CHECKING:
     from runbus.events.launch import TaskStart as TaskStart
     from runbus.events.metric import MetricBatch as MetricBatch
     from runbus.events.metric import MetricPoint as MetricPoint
+    from runbus.events.run import ArtifactLogged as ArtifactLogged
+    from runbus.events.run import HistogramLogged as HistogramLogged
+    from runbus.events.run import NoteAdded as NoteAdded
+    from runbus.events.run import ParamsLogged as ParamsLogged
     from runbus.events.run import RunFinished as RunFinished
+    from runbus.events.run import RunRecorded as RunRecorded
     from runbus.events.run import RunStarted as RunStarted
+    from runbus.events.run import TagsChanged as TagsChanged
+    from runbus.events.run import TextLogged as TextLogged
 
 # A kernel needs none of them, and should not pay for them.
 _HOMES = {
+    "ArtifactLogged": "run",
     "Bootstrap": "launch",
+    "HistogramLogged": "run",
     "Image": "launch",
     "ImageTransform": "launch",
     "JobCancelRequested": "job",
@@ -69,20 +78,27 @@ _HOMES = {
     "LogLines": "job",
     "MetricBatch": "metric",
     "MetricPoint": "metric",
+    "NoteAdded": "run",
+    "ParamsLogged": "run",
     "ResolveExecutor": "executor",
     "RunFinished": "run",
+    "RunRecorded": "run",
     "RunStarted": "run",
+    "TagsChanged": "run",
     "TaskStart": "launch",
+    "TextLogged": "run",
 }
 
 __all__ = [
     "Around",
+    "ArtifactLogged",
     "Bootstrap",
     "Collector",
     "Decorate",
     "Event",
     "First",
     "HandlerFailed",
+    "HistogramLogged",
     "Image",
     "ImageTransform",
     "JobCancelRequested",
@@ -100,7 +116,9 @@ __all__ = [
     "LogLines",
     "MetricBatch",
     "MetricPoint",
+    "NoteAdded",
     "Notify",
+    "ParamsLogged",
     "Pipeline",
     "PluginFailed",
     "PluginQuarantined",
@@ -109,12 +127,15 @@ __all__ = [
     "PluginStopped",
     "ResolveExecutor",
     "RunFinished",
+    "RunRecorded",
     "RunStarted",
     "Sensitive",
     "Shutdown",
     "Stream",
+    "TagsChanged",
     "TaskStart",
     "Teardown",
+    "TextLogged",
     "TraceStopped",
 ]
 

@@ -19,7 +19,8 @@ __all__ = ["query"]
 
 _TABLES = """
 CREATE TABLE runs (
-    id TEXT, name TEXT, project TEXT, state TEXT, created TIMESTAMPTZ, config JSON, folder TEXT
+    id TEXT, name TEXT, project TEXT, state TEXT, created TIMESTAMPTZ, config JSON, folder TEXT,
+    params JSON, tags TEXT[]
 );
 CREATE TABLE metrics (run TEXT, name TEXT, step BIGINT, time TIMESTAMPTZ, value DOUBLE);
 """
@@ -30,9 +31,10 @@ def query(
 ) -> tuple[list[str], list[tuple[Any, ...]]]:
     """Answer a question about runs: `SELECT run, min(value) FROM metrics GROUP BY run`.
 
-    There are two tables. `runs` has id, name, project, state, created, config (JSON) and folder.
-    `metrics` has a row for each point: run (an id), name, step, time and value. They are read into
-    memory for the question; the points only if it names them.
+    There are two tables. `runs` has id, name, project, state, created, config (JSON), folder,
+    params (JSON: the config, flattened, and what was set since) and tags (a list). `metrics` has a
+    row for each point: run (an id), name, step, time and value. They are read into memory for the
+    question; the points only if it names them.
 
     Args:
         sql: One statement in DuckDB's SQL.
@@ -53,7 +55,7 @@ def query(
         connection.execute(_TABLES)
         for run in found:
             connection.execute(
-                "INSERT INTO runs VALUES (?, ?, ?, ?, make_timestamp_ns(?)::TIMESTAMP, ?, ?)",
+                "INSERT INTO runs VALUES (?, ?, ?, ?, make_timestamp_ns(?)::TIMESTAMP, ?, ?, ?, ?)",
                 [
                     run.id,
                     run.name,
@@ -62,6 +64,8 @@ def query(
                     run.info.created_ns,
                     json.dumps(run.config),
                     run.folder,
+                    json.dumps(run.params),
+                    run.tags,
                 ],
             )
         if re.search(r"\bmetrics\b", sql, re.IGNORECASE):

@@ -89,6 +89,7 @@ class JobOutput:
                     time_ns=self._clock.time_ns(),
                 )
             )
+            self._metrics.has_begun = True
         for batch in self._metrics.poll():
             more = True
             await bus.emit(batch)

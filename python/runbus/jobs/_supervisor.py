@@ -19,6 +19,7 @@ from runbus.jobs._evidence import verdict
 from runbus.jobs._intent import intents
 from runbus.jobs._output import JobOutput
 from runbus.jobs._patience import Patience, late_start
+from runbus.jobs._records import RecordFeed
 from runbus.jobs._requests import read_requests
 from runbus.jobs._retry import delay_s, gets_another
 from runbus.jobs._seats import Seats
@@ -84,6 +85,7 @@ class Supervisor:
         self._specs: dict[str, JobSpec] = {}
         self._submitting: dict[str, anyio.CancelScope] = {}
         self._metrics: dict[str, RunTail] = {}
+        self._records = RecordFeed(bus, self._has_begun)
         self._ending: dict[str, str] = {}
         self._ending_all: str | None = None
         self._ending_changed = anyio.Event()
@@ -129,6 +131,7 @@ class Supervisor:
         unfinished = self._unfinished(jobs)
         async with anyio.create_task_group() as watches:
             watches.start_soon(self._heed_requests, name="cancel requests")
+            watches.start_soon(self._records.run, name="records")
             for name, watch in self._watches.items():
                 watches.start_soon(watch.run, name=f"watch {name}")
             async with anyio.create_task_group() as attempts:
@@ -300,6 +303,7 @@ class Supervisor:
         if not self._store.jobs[job.name].handle:
             await self._teller.submitted(job, ref.handle)
         metrics = self._metrics.setdefault(job.name, RunTail(job.run_id, job.run_folder))
+        self._records.follow(job)
         output = JobOutput(job, metrics, self._clock)
         attempt = Attempt(job, ref, output, Patience(job, waiting_since))
         record = self._store.jobs[job.name]
@@ -336,8 +340,14 @@ class Supervisor:
             attempt.ended.set()
         return is_new
 
+    def _has_begun(self, job: JobSpec) -> bool:
+        """Whether the run of a job is on the bus as begun."""
+        metrics = self._metrics.get(job.name)
+        return metrics is not None and metrics.has_begun
+
     async def _tell_end(self, job: JobSpec, end: End) -> None:
-        if (metrics := self._metrics.get(job.name)) and metrics.has_begun:
+        await self._records.finish(job)
+        if self._has_begun(job):
             await self._bus.publish(
                 RunFinished(
                     run_id=job.run_id,

@@ -18,6 +18,12 @@ from runbus.metrics._run import Run as Run
 from runbus.metrics._run import init as init
 
 if TYPE_CHECKING:
+    from runbus.metrics._histograms import Histogram as Histogram
+    from runbus.metrics._kept import Artifact as Artifact
+    from runbus.metrics._kept import Text as Text
+    from runbus.metrics._params import Note as Note
+    from runbus.metrics._params import ParamValue as ParamValue
+    from runbus.metrics._record_tail import RecordTail as RecordTail
     from runbus.metrics._series import Series as Series
     from runbus.metrics._series import SeriesSummary as SeriesSummary
     from runbus.metrics._stored import StoredRun as StoredRun
@@ -28,13 +34,19 @@ __all__ = [
     "BUILD_PROFILE",
     "FAILED",
     "SUCCEEDED",
+    "Artifact",
+    "Histogram",
     "MetricTable",
+    "Note",
+    "ParamValue",
+    "RecordTail",
     "Run",
     "RunInfo",
     "RunTail",
     "Series",
     "SeriesSummary",
     "StoredRun",
+    "Text",
     "__version__",
     "init",
     "make_run_folder",
@@ -42,11 +54,17 @@ __all__ = [
 
 
 _LAZY = {
+    "Artifact": "_kept",
+    "Histogram": "_histograms",
     "MetricTable": "_table",
+    "Note": "_params",
+    "ParamValue": "_params",
+    "RecordTail": "_record_tail",
     "RunTail": "_tail",
     "Series": "_series",
     "SeriesSummary": "_series",
     "StoredRun": "_stored",
+    "Text": "_kept",
 }
 
 

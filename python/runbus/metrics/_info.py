@@ -7,6 +7,9 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from runbus._secrets import redacted
+from runbus.metrics._values import plain
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -22,7 +25,7 @@ class RunInfo(NamedTuple):
         id: Its id; the experiment's id is part of it.
         name: What people call it.
         project: What it is gathered under.
-        config: What it was started with: JSON values.
+        config: What it was started with: JSON values; in run.json without its secrets.
         created_ns: When it was made, Unix time in nanoseconds.
         job: The name of the job that it records; None for a run without one.
     """
@@ -66,24 +69,18 @@ class RunInfo(NamedTuple):
             raise ValueError(f"{path} is not a run's record: {error}") from error
 
     def write(self, folder: str) -> None:
-        """Write run.json, whole or not at all: a reader never sees half of it.
+        """Write run.json, whole or not at all: a reader never sees half of it, and no secret.
 
         Raises:
             TypeError: The config holds a value that JSON has no word for.
         """
-        text = json.dumps(self._asdict(), indent=2, allow_nan=True, default=_plain)
+        fields = self._replace(config=redacted(self.config))._asdict()
+        try:
+            text = json.dumps(fields, indent=2, allow_nan=True, default=plain)
+        except TypeError as error:
+            raise TypeError(f"config: {error}") from None
         path = os.path.join(folder, _FILE)
         temporary = f"{path}.{os.getpid()}.new"
         with open(temporary, "w", encoding="utf-8") as file:
             file.write(text + "\n")
         os.replace(temporary, path)
-
-
-def _plain(value: object) -> object:
-    """Turn what configs hold in practice (numpy scalars, paths) into JSON's own values."""
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    item = getattr(value, "item", None)
-    if callable(item) and getattr(value, "ndim", None) == 0:
-        return item()
-    raise TypeError(f"config holds {value!r}, which is not a number, text, list or mapping")

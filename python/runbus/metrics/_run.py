@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 from runbus._core import MetricWriter
 from runbus._home import ENV_RUN, Home
 from runbus._ids import run_id_of
+from runbus._secrets import REDACTED
 from runbus.errors import HomeUnusable
-from runbus.metrics._folder import make_run_folder, new_journal
+from runbus.metrics._folder import make_run_folder, new_journal, writer_of
 from runbus.metrics._info import RunInfo
 from runbus.metrics._rank import rank
+from runbus.metrics._recorder import Recorder
+from runbus.metrics._records import RecordWriter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,11 +33,12 @@ _open_runs: weakref.WeakSet[Run] = weakref.WeakSet()
 _workers: list[Run] = []  # Runs that only pickles hold: the next one must find the same writer.
 
 
-class Run(MetricWriter):
+class Run(MetricWriter, Recorder):
     """What a process logs to; `runbus.init` makes one.
 
-    `log`, `series` and `sync` are the compiled methods of `MetricWriter`, inherited: a call to them
-    runs no Python. Threads may share a run. A forked child's copy is inert: it logs nothing.
+    `log`, `series`, `group` are the compiled methods of `MetricWriter`, inherited: a call to them
+    runs no Python. What is no metric (params, tags, files) is recorded by those of `Recorder`.
+    Threads may share a run. A forked child's copy is inert: it logs nothing.
 
     A run can be pickled, and so can its series and groups: in another process they come out as a
     writer of that process's own to the same run, in this one as what they were. So they may be
@@ -49,12 +53,13 @@ class Run(MetricWriter):
     """
 
     # Without a dict of its own, `run.log` is found 7 ns sooner.
-    __slots__ = ("__weakref__", "_pid", "_sync_ms", "folder", "info")
+    __slots__ = ("__weakref__", "_pid", "_records", "_sync_ms", "folder", "info")
 
     info: RunInfo
     folder: str
     _sync_ms: int | None
     _pid: int
+    _records: RecordWriter
 
     def __new__(cls, path: str, info: RunInfo, folder: str, *, sync_ms: int | None = 100) -> Self:
         self = super().__new__(cls, path, sync_ms=sync_ms)
@@ -62,6 +67,7 @@ class Run(MetricWriter):
         self.folder = folder
         self._sync_ms = sync_ms
         self._pid = os.getpid()
+        self._records = RecordWriter(folder, writer_of(path))
         _open_runs.add(self)
         return self
 
@@ -87,6 +93,25 @@ class Run(MetricWriter):
     def config(self) -> dict[str, Any]:
         """What the run was started with; inside a sweep, the sweep's values are in it."""
         return self.info.config
+
+    def sync(self) -> None:
+        """Wait until everything logged so far is on the disk.
+
+        Raises:
+            OSError: The disk failed.
+        """
+        self._records.sync()
+        super().sync()
+
+    def close(self, state: int = SUCCEEDED) -> None:
+        """End the run in a state: everything is on disk when this returns. Safe to repeat.
+
+        Raises:
+            OSError: The disk failed. The run is ended all the same.
+        """
+        # First: while its metrics are being written, a run has a writer.
+        self._records.close()
+        super().close(state)
 
     def finish(self) -> None:
         """End the run as SUCCEEDED: everything is on disk when this returns. Safe to repeat."""
@@ -180,7 +205,9 @@ def _make(
 
 def _attach(folder: str, config: Mapping[str, Any]) -> RunInfo:
     info = RunInfo.read(folder)
-    merged = {**config, **info.config}
+    # What is a secret there is none here.
+    known = {name: value for name, value in config.items() if info.config.get(name) == REDACTED}
+    merged = {**config, **info.config, **known}
     # Of the processes of one launch the first speaks for all.
     if merged != info.config and not rank():
         info = info._replace(config=merged)

@@ -14,8 +14,10 @@ from runbus._core import (
     summarize,
 )
 from runbus.errors import MetricNotFound, RunBusy, near_matches
+from runbus.metrics._artifacts import clear_unfinished
 from runbus.metrics._folder import journals_of, writers_of
 from runbus.metrics._info import RunInfo
+from runbus.metrics._kept import Kept
 from runbus.metrics._series import Series, SeriesSummary, Steps, select
 from runbus.metrics._table import MetricTable
 
@@ -31,7 +33,7 @@ __all__ = ["StoredRun"]
 _T = TypeVar("_T")
 
 
-class StoredRun:
+class StoredRun(Kept):
     """A run as its folder tells it.
 
     Attributes:
@@ -137,6 +139,7 @@ class StoredRun:
         """
         if self.is_being_written():
             raise RunBusy(self.id)
+        clear_unfinished(self.folder)
         sealed = []
         for journal in journals_of(self.folder):
             try:
@@ -201,7 +204,7 @@ class StoredRun:
         whole: what can be read of it is returned, but need not be what was logged. One that is
         missing is a stretch of no bytes.
         """
-        return self._with_files(
+        metrics = self._with_files(
             lambda writers: {
                 name: damage
                 for writer, paths in writers.items()
@@ -209,6 +212,7 @@ class StoredRun:
                 if damage
             }
         )
+        return metrics | self._damage_of_records()
 
     def _writers(self) -> dict[str, MetricReader | SegmentInfo]:
         """Return what knows how each writer fared: its journal, or what its segment says of it."""

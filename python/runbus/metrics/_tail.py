@@ -25,7 +25,7 @@ class RunTail:
         folder: The run's folder; its journals need not exist yet.
 
     Attributes:
-        has_begun: Whether `look` has seen that a process began to log.
+        has_begun: Whether it is known that a process began to log: whoever tells it sets it then.
     """
 
     def __init__(self, run_id: str, folder: str) -> None:
@@ -36,9 +36,8 @@ class RunTail:
         self.has_begun = False
 
     def look(self) -> bool:
-        """Look whether a process has begun to log, and remember it."""
-        self.has_begun = self.has_begun or bool(writers_of(self._folder))
-        return self.has_begun
+        """Look whether a process has begun to log."""
+        return self.has_begun or bool(writers_of(self._folder))
 
     def poll(self, max_points: int = 65_536) -> Iterator[MetricBatch]:
         """Yield batches of at most `max_points` points: one per journal that has something new."""

@@ -36,6 +36,21 @@ def test_a_query_joins_runs_with_their_metrics(capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().out.split() == ["name", "state"]
 
 
+def test_a_query_asks_for_params_and_tags(capsys: pytest.CaptureFixture[str]) -> None:
+    with runbus.init(project="p", name="tagged", config={"opt": {"name": "sgd"}}) as run:
+        run.params(lr=float("nan"), momentum=0.9)
+        run.tag("baseline", "v1")
+    question = """
+        SELECT name, params->>'opt/name' AS opt, params->>'momentum' AS momentum FROM runs
+        WHERE list_contains(tags, 'baseline')
+    """
+
+    assert run_command(["query", question, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == [
+        {"name": "tagged", "opt": "sgd", "momentum": "0.9"}
+    ]
+
+
 def test_a_question_that_makes_no_sense_is_a_usage_error(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

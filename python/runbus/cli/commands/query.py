@@ -17,7 +17,8 @@ def command(sql: str, project: str | None, as_json: bool) -> None:
     """Ask all runs a question in SQL.
 
     SQL is one statement for DuckDB. There are two tables: runs (id, name, project, state, created,
-    config, folder), and metrics (run, name, step, time, value) with a row for each point.
+    config, folder, params, tags), and metrics (run, name, step, time, value) with a row for each
+    point.
 
     runbus query "SELECT run, min(value) FROM metrics WHERE name = 'loss' GROUP BY run"
     """

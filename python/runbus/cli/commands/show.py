@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from runbus.cli._kept import kept_facts, print_kept
 from runbus.cli._printer import format_duration, format_time, print_json
 from runbus.cli._summaries import print_summaries
 
@@ -44,6 +45,10 @@ def _described(run: RunRecord) -> dict[str, object]:
         "created_ns": run.info.created_ns,
         "folder": run.folder,
         "job": job,
+        "params": run.params,
+        "tags": run.tags,
+        "notes": [note._asdict() for note in run.notes],
+        "artifacts": [artifact._asdict() for artifact in run.artifacts()],
         "metrics": {name: summary._asdict() for name, summary in run.summaries().items()},
         "damage": run.damage(),
     }
@@ -79,7 +84,7 @@ def _print(run: RunRecord) -> None:
         facts.append(("took", format_duration(job.duration_s) + busy))
     if job and job.exit_code is not None:
         facts.append(("exit code", str(job.exit_code)))
-    facts += [("config", f"{name} = {value}") for name, value in run.config.items()]
+    facts += kept_facts(run)
     facts += [
         ("damage", f"{journal}: {length} bytes at {offset} are unreadable")
         for journal, stretches in run.damage().items()
@@ -91,6 +96,11 @@ def _print(run: RunRecord) -> None:
     if run.job_folder:
         facts.append(("logs", run.job_folder))
     click.echo("\n".join(f"{label:<10}{text}" for label, text in facts))
+    _print_metrics(run)
+    print_kept(run)
+
+
+def _print_metrics(run: RunRecord) -> None:
     summaries = run.summaries()
     if summaries:
         click.echo()

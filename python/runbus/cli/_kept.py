@@ -1,0 +1,52 @@
+"""What a run keeps beside its metrics, for the eye."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from runbus.cli._printer import format_size, print_table
+
+if TYPE_CHECKING:
+    from runbus.experiment import RunRecord
+    from runbus.metrics import ParamValue
+
+__all__ = ["kept_facts", "print_kept"]
+
+
+def kept_facts(run: RunRecord) -> list[tuple[str, str]]:
+    """Return tags, params and notes of a run as labels with texts."""
+    return [
+        *([("tags", ", ".join(run.tags))] if run.tags else []),
+        *(("param", _changes(name, values)) for name, values in run.param_values().items()),
+        *(("note", note.text) for note in run.notes),
+    ]
+
+
+def _changes(name: str, values: list[ParamValue]) -> str:
+    """Return a param's value, and those it had before."""
+    *before, now = (str(value.value) for value in values)
+    return f"{name} = {now}" + (f" (was {', '.join(before)})" if before else "")
+
+
+def print_kept(run: RunRecord) -> None:
+    """Print which files, texts and histograms a run logged: a row for each name, if any."""
+    kept = [
+        *((one.kind, one.name, one.step, one.size) for one in run.artifacts()),
+        *(("text", one.name, one.step, None) for one in run.text()),
+        *(("histogram", one.name, one.step, None) for one in run.histograms()),
+    ]
+    rows: dict[tuple[str, str], list[str]] = {}
+    for kind, name, step, size in kept:
+        times = int(rows.get((kind, name), ["", "", "0"])[2]) + 1
+        last = "" if step is None else str(step)
+        shown = "" if size is None else format_size(size)
+        rows[kind, name] = [kind, name, str(times), last, shown]
+    if rows:
+        click.echo()
+        print_table(
+            ["kind", "name", "times", "last step", "size"],
+            rows.values(),
+            right=["times", "last step", "size"],
+        )

@@ -1,0 +1,83 @@
+"""`runbus artifacts`."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from runbus.cli._printer import format_size, format_time, print_json, print_table
+from runbus.errors import UsageError
+
+if TYPE_CHECKING:
+    from runbus.metrics import Artifact
+
+__all__ = ["command"]
+
+
+@click.command("artifacts")
+@click.argument("run")
+@click.argument("name", required=False)
+@click.option("--kind", help="Only those of this kind, such as image, table or file.")
+@click.option(
+    "-o", "--output", type=click.Path(file_okay=False), help="Copy the newest of each name here."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list of objects.")
+def command(
+    run: str, name: str | None, kind: str | None, output: str | None, as_json: bool
+) -> None:
+    """List the files that a run keeps, or copy them.
+
+    RUN is an id, a name (the newest run of that name), or "latest". NAME is what the run calls a
+    file or folder; without it, all are meant.
+    """
+    from runbus.experiment import find_run
+
+    found = find_run(run).artifacts(name, kind=kind)
+    if output is not None:
+        newest = {artifact.name: artifact for artifact in found}
+        for artifact in newest.values():
+            click.echo(_copy(artifact, output))
+    elif as_json:
+        print_json([artifact._asdict() for artifact in found])
+    else:
+        print_table(
+            ["name", "kind", "step", "time", "size", "path"],
+            [
+                [
+                    artifact.name,
+                    artifact.kind,
+                    "" if artifact.step is None else str(artifact.step),
+                    format_time(artifact.time_ns),
+                    format_size(artifact.size),
+                    artifact.path,
+                ]
+                for artifact in found
+            ],
+            right=["step", "size"],
+        )
+
+
+def _copy(artifact: Artifact, folder: str) -> str:
+    """Copy a file or folder into `folder`, where nothing is overwritten; return where it is."""
+    import shutil
+
+    from runbus._ids import slug
+
+    file = os.path.basename(artifact.path)
+    path = os.path.join(folder, file)
+    if os.path.lexists(path):
+        path = os.path.join(folder, f"{slug(artifact.name)}-{file}")
+    if os.path.lexists(path):
+        raise UsageError(f"{path} exists already")
+    try:
+        os.makedirs(folder, exist_ok=True)
+        # The bytes alone: what is kept is read-only, a copy need not be.
+        if os.path.isdir(artifact.path):
+            shutil.copytree(artifact.path, path, copy_function=shutil.copyfile)
+        else:
+            shutil.copyfile(artifact.path, path)
+    except OSError as error:
+        raise UsageError(f"cannot copy {artifact.name!r} to {path}: {error.strerror}") from error
+    return path

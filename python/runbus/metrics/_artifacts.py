@@ -1,0 +1,310 @@
+"""The files of a run, kept by content.
+
+    artifacts/<sha256>/<file>       a file, under a name that says what it is; it never changes
+    artifacts/<sha256>.d/<folder>/  a folder
+    artifacts/.new-<writer>-<n>/    being written; what a writer leaves behind when it is killed
+
+A folder appears under its hash by one rename, so nothing is ever there by half; what another writer
+has put there before is the same content, and stays. Nobody needs a lock.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import itertools
+import os
+import re
+import shutil
+import stat
+from typing import TYPE_CHECKING, NamedTuple
+
+from runbus._ids import slug
+from runbus.errors import ArtifactUnreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["ArtifactStore", "Content", "clear_unfinished", "digest", "path_of"]
+
+_FOLDER = "artifacts"
+_UNFINISHED = ".new-"
+_TREE_SUFFIX = ".d"
+_SHARED_BYTES = 1 << 30
+_NOT_HERE = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM}
+"""What `copy_file_range` says where it cannot do it: bytes are read and written then."""
+_MANY = 100
+"""More files than this are synced by one call for all that the system has to write."""
+
+
+class Content(NamedTuple):
+    """What is kept, as a record of the index names it.
+
+    Attributes:
+        sha256: The hash of a file. That of a folder is the hash of what `sha256sum` prints for
+            its files, by their paths in it, in the order of the paths' bytes.
+        size: Bytes; of a folder, of all its files.
+        file: Its own name in the folder of its hash.
+        is_folder: Whether it is a folder.
+    """
+
+    sha256: str
+    size: int
+    file: str
+    is_folder: bool
+
+
+def path_of(folder: str, content: Content) -> str | None:
+    """Return where content of a run lies; None if what describes it cannot be true.
+
+    A run's folder may come from anywhere: no index may lead out of it.
+    """
+    if not re.fullmatch(r"[0-9a-f]{64}", str(content.sha256)):
+        return None
+    if content.file != os.path.basename(str(content.file)) or content.file in ("", ".", ".."):
+        return None
+    shelf = content.sha256 + (_TREE_SUFFIX if content.is_folder else "")
+    return os.path.join(folder, _FOLDER, shelf, content.file)
+
+
+class ArtifactStore:
+    """Puts files into a run's folder.
+
+    Args:
+        folder: The run's folder.
+        writer: The writer's name, unique within the run.
+    """
+
+    def __init__(self, folder: str, writer: str) -> None:
+        self._folder = folder
+        self._root = os.path.join(folder, _FOLDER)
+        self._writer = writer
+        self._count = itertools.count()
+        self._unsynced: list[str] = []
+
+    def sync(self) -> None:
+        """Wait until everything that was kept is on the disk.
+
+        Raises:
+            OSError: The disk failed.
+        """
+        paths, self._unsynced = self._unsynced, []
+        if len(paths) > _MANY:
+            os.sync()
+            return
+        for path in paths:
+            try:
+                files = [os.path.join(path, name) for name in _files_in(path)]
+                for file in [*files, path, self._root]:
+                    _sync(file)
+            except FileNotFoundError:
+                continue  # somebody has removed it
+
+    def keep_bytes(self, data: bytes, file: str) -> Content:
+        """Keep bytes as a file.
+
+        Args:
+            data: What the file holds.
+            file: What it is to be called; made safe.
+
+        Raises:
+            OSError: The disk is full or failing; nothing is left behind.
+        """
+        content = Content(hashlib.sha256(data).hexdigest(), len(data), _safe(file), False)
+        if kept := self._kept(content):
+            return kept
+
+        def write(path: str) -> Content:
+            with open(path, "xb") as target:
+                target.write(data)
+            return content
+
+        return self._keep(content.file, write)
+
+    def keep_path(self, source: str) -> Content:
+        """Keep a copy of a file or folder. Links in it are followed; empty folders are left out.
+
+        Raises:
+            ArtifactUnreadable: It is missing, cannot be read, or is no file or folder.
+            OSError: The disk is full or failing; nothing is left behind.
+        """
+        source = os.path.abspath(source)
+        file = _safe(os.path.basename(source) or "root")
+        if not os.path.isdir(source):
+            return self._keep(file, lambda path: self._copy_file(source, path))
+        if _is_within(os.path.realpath(self._root), os.path.realpath(source)):
+            raise ArtifactUnreadable(source, "the run itself lies in it")
+        return self._keep(file, lambda path: self._copy_tree(source, path))
+
+    def _keep(self, file: str, write: Callable[[str], Content]) -> Content:
+        """Have content written to a new place, then give it its own."""
+        new = os.path.join(self._root, f"{_UNFINISHED}{self._writer}-{next(self._count)}")
+        os.makedirs(new)
+        try:
+            content = write(os.path.join(new, file))._replace(file=file)
+            _protect(new)
+            return self._settled(new, content)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+
+    def _settled(self, new: str, content: Content) -> Content:
+        path = path_of(self._folder, content)
+        assert path is not None
+        shelf = os.path.dirname(path)
+        try:
+            os.rename(new, shelf)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            if kept := self._kept(content):
+                return kept
+            # Cut short by a power failure before it was on the disk: it keeps the name that is in
+            # records, and gets its content.
+            broken = f"{new}.broken"
+            os.rename(shelf, broken)
+            for file in os.listdir(broken)[:1]:
+                os.rename(os.path.join(new, content.file), os.path.join(new, file))
+                content = content._replace(file=file)
+            os.rename(new, shelf)
+            shutil.rmtree(broken, ignore_errors=True)
+        self._unsynced.append(shelf)
+        return content
+
+    def _kept(self, content: Content) -> Content | None:
+        """Return the content as it is kept already, perhaps under another name."""
+        path = path_of(self._folder, content)
+        assert path is not None
+        shelf = os.path.dirname(path)
+        try:
+            (file,) = os.listdir(shelf)
+        except (FileNotFoundError, ValueError):
+            return None
+        is_whole = _size(os.path.join(shelf, file)) == content.size
+        return content._replace(file=file) if is_whole else None
+
+    def _copy_file(self, source: str, target: str) -> Content:
+        _copy(source, target)
+        with open(target, "rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            return Content(sha256, os.fstat(file.fileno()).st_size, "", False)
+
+    def _copy_tree(self, source: str, target: str) -> Content:
+        try:
+            paths = list(_files_in(source))
+        except OSError as error:
+            raise ArtifactUnreadable(error.filename or source, _reason(error)) from error
+        if not paths:
+            raise ArtifactUnreadable(source, "the folder holds no file")
+        for path in paths:
+            copy = os.path.join(target, path)
+            os.makedirs(os.path.dirname(copy), exist_ok=True)
+            _copy(os.path.join(source, path), copy)
+        return Content(digest(target), _size(target), "", True)
+
+
+def digest(path: str) -> str:
+    """Return the SHA-256 of a file or folder, as `Content` says.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    if not os.path.isdir(path):
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    listing = hashlib.sha256()
+    for name in sorted(_files_in(path), key=os.fsencode):
+        line = f"{digest(os.path.join(path, name))}  {name}\n"
+        listing.update(line.encode("utf-8", "surrogateescape"))
+    return listing.hexdigest()
+
+
+def clear_unfinished(folder: str) -> None:
+    """Remove what killed writers of a run left behind. Nobody may be writing it."""
+    root = os.path.join(folder, _FOLDER)
+    try:
+        names = os.listdir(root)
+    except FileNotFoundError:
+        return
+    for name in names:
+        if name.startswith(_UNFINISHED):
+            shutil.rmtree(os.path.join(root, name), ignore_errors=True)
+
+
+def _safe(name: str) -> str:
+    """Return a file name that is safe anywhere, as near to the last part of `name` as can be."""
+    stem, extension = os.path.splitext(name.rpartition("/")[2])
+    if not re.fullmatch(r"\.[A-Za-z0-9]{1,10}", extension):
+        stem, extension = stem + extension, ""
+    return slug(stem, limit=50) + extension
+
+
+def _files_in(folder: str, within: str = "", above: tuple[str, ...] = ()) -> Iterator[str]:
+    """Yield the paths of all files in a folder, relative to it.
+
+    Raises:
+        ArtifactUnreadable: A link leads back to a folder above it.
+        OSError: A folder cannot be read.
+    """
+    here = os.path.join(folder, within)
+    real = os.path.realpath(here)
+    if real in above:
+        raise ArtifactUnreadable(here, "the link leads back to a folder above it")
+    for name in sorted(os.listdir(here)):
+        path = os.path.join(within, name)
+        if os.path.isdir(os.path.join(folder, path)):
+            yield from _files_in(folder, path, (*above, real))
+        else:
+            yield path
+
+
+def _copy(source: str, target: str) -> None:
+    """Copy a file's bytes; where the file system can share them, none are written."""
+    try:
+        # A pipe would wait for its other end.
+        reading = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise ArtifactUnreadable(source, _reason(error)) from error
+    try:
+        if not stat.S_ISREG(os.fstat(reading).st_mode):
+            raise ArtifactUnreadable(source, "it is neither a file nor a folder")
+        with open(target, "xb") as writing:
+            try:
+                while os.copy_file_range(reading, writing.fileno(), _SHARED_BYTES):
+                    pass
+            except OSError as error:
+                if error.errno not in _NOT_HERE:
+                    raise
+        # What is left, which is all of it where the kernel could not, or would not say so.
+        with open(reading, "rb", closefd=False) as rest, open(target, "ab") as writing:
+            shutil.copyfileobj(rest, writing, 1 << 20)
+    finally:
+        os.close(reading)
+
+
+def _sync(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _protect(folder: str) -> None:
+    """Take the right to write from all files: what is kept does not change."""
+    for path in _files_in(folder):
+        file = os.path.join(folder, path)
+        os.chmod(file, os.stat(file).st_mode & 0o555)
+
+
+def _size(path: str) -> int:
+    if os.path.isdir(path):
+        return sum(os.path.getsize(os.path.join(path, name)) for name in _files_in(path))
+    return os.path.getsize(path)
+
+
+def _is_within(path: str, folder: str) -> bool:
+    return os.path.commonpath([path, folder]) == folder
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()

@@ -1,0 +1,95 @@
+"""What a run records, as facts for the bus."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from runbus.events import (
+    ArtifactLogged,
+    HistogramLogged,
+    NoteAdded,
+    ParamsLogged,
+    RunRecorded,
+    TagsChanged,
+    TextLogged,
+)
+from runbus.metrics._kept import Artifact, Text
+from runbus.metrics._records import RecordReader, merged
+
+if TYPE_CHECKING:
+    from runbus.metrics._records import Record
+
+__all__ = ["RecordTail"]
+
+logger = logging.getLogger("runbus.metrics")
+
+
+class RecordTail:
+    """Follows the records of the run of a job, over all attempts.
+
+    Args:
+        run_id: The run.
+        experiment_id: The experiment it belongs to.
+        job: The name of its job.
+        folder: The run's folder; it need not have any records yet.
+    """
+
+    def __init__(self, run_id: str, experiment_id: str, job: str, folder: str) -> None:
+        self._about = {"run_id": run_id, "experiment_id": experiment_id, "job": job}
+        self._run_id = run_id
+        self._folder = folder
+        self._reader = RecordReader(folder)
+        self._told = False
+
+    def poll(self) -> list[RunRecorded]:
+        """Return what is new as facts, by time; those of one process in their order.
+
+        What cannot be read is told to the logger `runbus.metrics`, once for the run's indexes.
+        """
+        try:
+            records = merged(self._reader.poll().values())
+        except (OSError, ValueError) as error:
+            if not self._told:
+                self._told = True
+                logger.warning("records of run %s cannot be read: %s", self._run_id, error)
+            return []
+        return [fact for record in records if (fact := self._readable(record)) is not None]
+
+    def _readable(self, record: Record) -> RunRecorded | None:
+        try:
+            return self._fact(record)
+        except OSError as error:
+            logger.warning("a text of run %s cannot be read: %s", self._run_id, error)
+            return None
+
+    def _fact(self, record: Record) -> RunRecorded | None:
+        about: dict[str, Any] = {**self._about, "time_ns": record["time_ns"]}
+        match record["what"]:
+            case "params":
+                return ParamsLogged(**about, params=record["params"])
+            case "tags":
+                return TagsChanged(
+                    **about, added=tuple(record["added"]), removed=tuple(record["removed"])
+                )
+            case "note":
+                return NoteAdded(**about, text=record["text"])
+            case "text":
+                text = Text.of(self._folder, record)
+                return TextLogged(**about, name=text.name, step=text.step, text=text.text)
+            case "histogram":
+                about |= {"name": record["name"], "step": record.get("step")}
+                return HistogramLogged(
+                    **about,
+                    counts=tuple(record["counts"]),
+                    edges=tuple(record["edges"]),
+                    not_finite=record["not_finite"],
+                )
+            case "artifact":
+                artifact = Artifact.of(self._folder, record)
+                if artifact is None:
+                    return None
+                fields = artifact._asdict()
+                fields["artifact_kind"] = fields.pop("kind")
+                return ArtifactLogged(**{**about, **fields})
+        return None

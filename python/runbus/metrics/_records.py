@@ -1,0 +1,232 @@
+"""The records of a run: everything it keeps that is no metric, in the order in which it came.
+
+Each writer appends to an index of its own, `records/<writer>.journal`: a journal of the same format
+as that of events, whose records are JSON objects. So writers never wait for each other, a record is
+there as a whole or not at all, and reading merges the writers by time. Small things (params, tags,
+notes, texts, histograms) are in the index; files are in `artifacts/`, and the index names them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from _thread import allocate_lock  # as functools does: threading is no small module
+from typing import TYPE_CHECKING, Any
+
+from runbus._core import Journal, JournalReader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from runbus.metrics._artifacts import ArtifactStore
+
+__all__ = ["Record", "RecordReader", "RecordWriter", "merged"]
+
+Record = dict[str, Any]
+"""What is recorded under "what", when under "time_ns" (Unix time), the rest as it needs."""
+
+_FIELDS: dict[str, dict[str, type]] = {
+    "params": {"params": dict},
+    "tags": {"added": list, "removed": list},
+    "note": {"text": str},
+    "text": {"name": str},
+    "histogram": {"name": str, "counts": list, "edges": list, "not_finite": int},
+    "artifact": {"name": str, "kind": str, "size": int},
+}
+"""What a record of each kind must have to be one; those of other kinds are passed over."""
+
+_FOLDER = "records"
+_SUFFIX = ".journal"
+
+
+class RecordWriter:
+    """Writes the index of one writer; made with the run, and costs nothing until it is used.
+
+    Never raises for the disk's sake: what could not be kept is counted, and told once to the logger
+    `runbus.metrics`. In a forked child it only counts. Threads may share it.
+
+    Args:
+        folder: The run's folder.
+        writer: The writer's name, unique within the run.
+
+    Attributes:
+        lost: How many records could not be kept.
+        params: What this writer knows of the values of params.
+    """
+
+    __slots__ = (
+        *("_closed", "_folder", "_journal", "_lock", "_pid", "_store", "_told", "_writer"),
+        *("lost", "params"),
+    )
+
+    def __init__(self, folder: str, writer: str) -> None:
+        self._folder = folder
+        self._writer = writer
+        self._pid = os.getpid()
+        self._lock = allocate_lock()
+        self._journal: Journal | None = None
+        self._store: ArtifactStore | None = None
+        self._closed = False
+        self._told = False
+        self.lost = 0
+        self.params: dict[str, Any] | None = None
+
+    def keep(self, what: str, make: Callable[[], Record]) -> Record | None:
+        """Append a record and return it; None if it could not be kept.
+
+        Args:
+            what: Which kind of record.
+            make: Returns the rest of it, and puts files where they belong. An `OSError` from it is
+                the disk's; other errors are the caller's and are passed on.
+
+        Raises:
+            ValueError: The run is finished, or the record is larger than 128 MiB.
+        """
+        if os.getpid() != self._pid:
+            self.lost += 1
+            return None
+        if self._closed:
+            raise ValueError("the run is finished")
+        time_ns = time.time_ns()
+        try:
+            record = {"what": what, "time_ns": time_ns, **make()}
+            self._opened().append(json.dumps(record, separators=(",", ":")).encode())
+        except OSError as error:
+            self._lose(error)
+            return None
+        if self._told:
+            self._told = False
+            self.warn(f"records are kept again; {self.lost} were lost")
+        return record
+
+    @property
+    def store(self) -> ArtifactStore:
+        """Where the files go."""
+        with self._lock:
+            if self._store is None:
+                from runbus.metrics._artifacts import ArtifactStore
+
+                self._store = ArtifactStore(self._folder, self._writer)
+            return self._store
+
+    def sync(self) -> None:
+        """Wait until all files and the index are on the disk.
+
+        Raises:
+            OSError: The disk failed.
+        """
+        if os.getpid() != self._pid:
+            return
+        if self._store is not None:
+            self._store.sync()
+        if self._journal is not None and not self._closed:
+            self._journal.sync()
+
+    def close(self) -> None:
+        """End the index and wait for the disk; safe to repeat."""
+        if self._closed:
+            return
+        try:
+            try:
+                self.sync()
+            finally:
+                if self._journal is not None:
+                    self._journal.close()
+        except OSError as error:
+            self.warn(f"records may not be on the disk: {_reason(error)}")
+        self._closed = True
+
+    def warn(self, message: str) -> None:
+        """Tell the logger something about the run."""
+        import logging
+
+        logging.getLogger("runbus.metrics").warning("%s: %s", self._folder, message)
+
+    def _opened(self) -> Journal:
+        with self._lock:
+            if self._journal is None:
+                path = os.path.join(self._folder, _FOLDER, self._writer + _SUFFIX)
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                self._journal = Journal(path, append=False)
+            return self._journal
+
+    def _lose(self, error: OSError) -> None:
+        self.lost += 1
+        if not self._told:
+            self._told = True
+            self.warn(f"records are lost: {_reason(error)}")
+
+
+class RecordReader:
+    """Reads the indexes of a run, whatever state they are in, and goes on where it stopped.
+
+    Holds no file open in between.
+
+    Args:
+        folder: The run's folder; it need not have any index yet.
+
+    Attributes:
+        damage: The damaged stretches found so far as (offset, bytes), by the file's path relative
+            to the run's folder.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._positions: dict[str, int] = {}
+        self.damage: dict[str, list[tuple[int, int]]] = {}
+
+    def poll(self) -> dict[str, list[Record]]:
+        """Return what is new, by writer.
+
+        Raises:
+            OSError: An index cannot be read.
+        """
+        return {name: self._read(name) for name in self._listed()}
+
+    def _listed(self) -> list[str]:
+        try:
+            names = os.listdir(os.path.join(self._folder, _FOLDER))
+        except FileNotFoundError:
+            return []
+        return sorted(name for name in names if name.endswith(_SUFFIX))
+
+    def _read(self, name: str) -> list[Record]:
+        reader = JournalReader(
+            os.path.join(self._folder, _FOLDER, name), offset=self._positions.get(name, 0)
+        )
+        wrong: list[tuple[int, int]] = []
+        records = []
+        while blobs := reader.poll():
+            for offset, blob in blobs:
+                if (record := _decoded(blob)) is not None:
+                    records.append(record)
+                else:
+                    wrong.append((offset, len(blob)))
+        self._positions[name] = reader.position
+        if found := [*reader.damage, *wrong]:
+            self.damage.setdefault(f"{_FOLDER}/{name}", []).extend(sorted(found))
+        return records
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
+
+
+def merged(writers: Iterable[list[Record]]) -> list[Record]:
+    """Return the records of several writers by time, those of one always in its own order."""
+    import heapq  # who only writes does not need it
+
+    return list(heapq.merge(*writers, key=lambda record: record["time_ns"]))
+
+
+def _decoded(blob: bytes) -> Record | None:
+    """Return a record; None if it is none, which no checksum can tell."""
+    try:
+        record = json.loads(blob)
+    except ValueError:
+        return None
+    if not isinstance(record, dict) or not isinstance(record.get("what"), str):
+        return None
+    fields = {"time_ns": int, **_FIELDS.get(record["what"], {})}
+    return record if all(isinstance(record.get(f), kind) for f, kind in fields.items()) else None

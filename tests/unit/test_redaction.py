@@ -1,0 +1,54 @@
+"""Which names are those of secrets, and what is written in the place of their values."""
+
+from __future__ import annotations
+
+import pytest
+
+from runbus._secrets import REDACTED, is_secret_name, redacted
+
+SECRETS = """
+    password DB_PASSWORD passwd db_pwd passphrase token hf_token HF_TOKEN github.token authToken
+    access_tokens api_key apiKey openai.apiKey X-Api-Key AWS_ACCESS_KEY_ID aws_secret_access_key
+    private_key clientSecret secrets credentials Authorization basic_auth wandb/api_key
+"""
+HARMLESS = """
+    lr key keys tokens max_tokens num_tokens pad_token eos_token loss_per_token tokenizer PWD monkey
+    author authors secretary PRNGKey password_file api_key_env token_type secret_name max_new_tokens
+    passed keyboard_shortcut sort_key
+"""
+
+
+@pytest.mark.parametrize("name", SECRETS.split())
+def test_the_name_of_a_secret_is_known(name: str) -> None:
+    assert is_secret_name(name)
+
+
+@pytest.mark.parametrize("name", ["", "/", *HARMLESS.split()])
+def test_other_names_are_left_alone(name: str) -> None:
+    assert not is_secret_name(name)
+
+
+def test_secrets_are_replaced_at_any_depth_and_the_mapping_stays_as_it_is() -> None:
+    values = {"lr": 0.1, "auth": {"user": "me"}, "hosts": [{"password": "x", "port": 22}]}
+
+    assert redacted(values) == {
+        "lr": 0.1,
+        "auth": REDACTED,
+        "hosts": [{"password": REDACTED, "port": 22}],
+    }
+    assert values["hosts"] == [{"password": "x", "port": 22}]
+
+
+def test_whether_there_is_a_secret_is_none() -> None:
+    values = {"password": None, "use_auth": True}
+
+    assert redacted(values) == values
+
+
+def test_user_and_password_in_a_url_are_a_secret() -> None:
+    values = {"storage": "postgresql://me:pa%20ss@host:5432/db", "docs": "https://host/a:b@c"}
+
+    assert redacted(values) == {
+        "storage": f"postgresql://{REDACTED}@host:5432/db",
+        "docs": "https://host/a:b@c",
+    }
