@@ -49,6 +49,8 @@ if TYPE_CHECKING:
     from runbus.events.launch import TaskStart as TaskStart
     from runbus.events.metric import MetricBatch as MetricBatch
     from runbus.events.metric import MetricPoint as MetricPoint
+    from runbus.events.metric import MetricWindow as MetricWindow
+    from runbus.events.metric import MetricWindows as MetricWindows
     from runbus.events.run import RunFinished as RunFinished
     from runbus.events.run import RunStarted as RunStarted
 
@@ -67,6 +69,8 @@ _HOMES = {
     "LogLines": "job",
     "MetricBatch": "metric",
     "MetricPoint": "metric",
+    "MetricWindow": "metric",
+    "MetricWindows": "metric",
     "ResolveExecutor": "executor",
     "RunFinished": "run",
     "RunStarted": "run",
@@ -97,6 +101,8 @@ __all__ = [
     "LogLines",
     "MetricBatch",
     "MetricPoint",
+    "MetricWindow",
+    "MetricWindows",
     "Notify",
     "Pipeline",
     "PluginFailed",

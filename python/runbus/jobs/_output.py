@@ -1,4 +1,4 @@
-"""What a job writes, on its way to the bus: log lines and metrics."""
+"""What a job prints, on its way to the bus."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ import os
 from typing import TYPE_CHECKING
 
 from runbus.errors import BackpressureTimeout
-from runbus.events import LogLines, RunStarted
+from runbus.events import LogLines
 from runbus.jobs._logs import LogTail
 
 if TYPE_CHECKING:
-    from runbus._clock import Clock
     from runbus.abc import JobSpec
     from runbus.bus import Bus
-    from runbus.metrics import RunTail
 
 __all__ = ["JobOutput"]
 
@@ -25,22 +23,18 @@ _ROUNDS = 16
 
 
 class JobOutput:
-    """Follows the logs and the metrics of one attempt.
+    """Follows the logs of one attempt.
 
     Args:
-        job: The job; its folders need not have anything in them yet.
-        metrics: Follows the job's run, over all attempts.
-        clock: Where the time of what happens here comes from.
+        job: The job; its folder need not have anything in it yet.
     """
 
-    def __init__(self, job: JobSpec, metrics: RunTail, clock: Clock) -> None:
+    def __init__(self, job: JobSpec) -> None:
         self._job = job
         self._logs = {
             source: LogTail(os.path.join(job.folder, f"{source}.log"))
             for source in ("stdout", "stderr")
         }
-        self._metrics = metrics
-        self._clock = clock
 
     async def hand_on(self, bus: Bus, *, final: bool = False) -> None:
         """Emit what is new.
@@ -73,18 +67,6 @@ class JobOutput:
                         data=data,
                     )
                 )
-        if not self._metrics.has_begun and self._metrics.look():
-            await bus.publish(
-                RunStarted(
-                    run_id=job.run_id,
-                    experiment_id=job.experiment_id,
-                    job=job.name,
-                    time_ns=self._clock.time_ns(),
-                )
-            )
-        for batch in self._metrics.poll():
-            more = True
-            await bus.emit(batch)
         return more
 
     def close(self) -> None:

@@ -25,11 +25,11 @@ from runbus.events import (
 )
 from runbus.jobs._attempt import Attempt, End
 from runbus.jobs._evidence import verdict
+from runbus.jobs._feed import MetricFeed
 from runbus.jobs._intent import intents
 from runbus.jobs._output import JobOutput
 from runbus.jobs._requests import read_requests
 from runbus.jobs._state import JobRecord, JobState
-from runbus.metrics import RunTail
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -96,7 +96,7 @@ class Supervisor:
         self._active: dict[str, Attempt] = {}
         self._specs: dict[str, JobSpec] = {}
         self._submitting: dict[str, anyio.CancelScope] = {}
-        self._metrics: dict[str, RunTail] = {}
+        self._feed = MetricFeed(bus, clock)
         self._ending: dict[str, str] = {}
         self._ending_all: str | None = None
         self._ending_changed = anyio.Event()
@@ -139,6 +139,7 @@ class Supervisor:
         slots = anyio.Semaphore(max_parallel)
         async with anyio.create_task_group() as watch:
             watch.start_soon(self._heed_requests, name="cancel requests")
+            watch.start_soon(self._feed.run, name="metrics")
             for name, executor in self._executors.items():
                 watch.start_soon(self._watch, executor, name=f"watch {name}")
             async with anyio.create_task_group() as attempts:
@@ -272,15 +273,13 @@ class Supervisor:
 
     async def _see_through(self, job: JobSpec, ref: JobRef) -> End:
         """Wait for the end of a job that was submitted."""
-        metrics = self._metrics.setdefault(job.name, RunTail(job.run_id, job.run_folder))
-        attempt = Attempt(
-            job, ref, self._executors[job.executor], JobOutput(job, metrics, self._clock)
-        )
+        attempt = Attempt(job, ref, self._executors[job.executor], JobOutput(job))
         attempt.has_started = self._store.jobs[job.name].started_ns > 0
         self._active[job.name] = attempt
         if self._reason_to_end(job.name) is not None:
             await attempt.executor.cancel([ref], self._cancel_grace_s)
         await attempt.ended.wait()
+        await self._feed.drain(job)
         del self._active[job.name]
         assert attempt.last is not None
         return End(*verdict(attempt.last, self._reason_to_end(job.name)), attempt.last)
@@ -312,6 +311,8 @@ class Supervisor:
             await self._tell(
                 JobStarted(**self._about(job, seen.started_ns), host=seen.host, pid=seen.pid)
             )
+        if attempt.has_started and seen.phase == "running":
+            self._feed.follow(job)
         if attempt.is_over(seen, self._clock.monotonic()):
             await attempt.output.hand_on(self._bus, final=True)
             attempt.output.close()
@@ -319,7 +320,7 @@ class Supervisor:
 
     async def _tell_end(self, job: JobSpec, end: End) -> None:
         seen = end.seen
-        if (metrics := self._metrics.get(job.name)) and metrics.has_begun:
+        if self._feed.has_begun(job):
             await self._bus.publish(
                 RunFinished(
                     run_id=job.run_id,
@@ -329,6 +330,7 @@ class Supervisor:
                     time_ns=self._clock.time_ns(),
                 )
             )
+        self._feed.forget(job)
         await self._tell(
             JobEnded(
                 **self._about(job, seen.ended_ns if seen else 0),
