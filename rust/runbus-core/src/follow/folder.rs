@@ -8,6 +8,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// A folder whose time is younger may change again without showing it: clocks tick coarsely.
 const SETTLED: Duration = Duration::from_millis(100);
+/// How often a folder with writers is asked whether there is another one.
+const SEEN: Duration = Duration::from_millis(50);
 /// A folder is listed so often whatever its time says: the clock of a file server is another.
 const LONGEST: Duration = Duration::from_secs(1);
 
@@ -22,7 +24,9 @@ pub(super) enum Files {
 pub(super) struct Folder {
     path: PathBuf,
     changed: Option<SystemTime>,
+    asked: Option<Instant>,
     listed: Option<Instant>,
+    has_writers: bool,
 }
 
 impl Folder {
@@ -30,7 +34,9 @@ impl Folder {
         Self {
             path,
             changed: None,
+            asked: None,
             listed: None,
+            has_writers: false,
         }
     }
 
@@ -40,22 +46,28 @@ impl Folder {
         now: Instant,
         must: bool,
     ) -> io::Result<Option<BTreeMap<String, Files>>> {
+        let is_within = |since: Option<Instant>, span: Duration| {
+            since.is_some_and(|since| now.duration_since(since) < span)
+        };
+        if !must && self.has_writers && is_within(self.asked, SEEN) {
+            return Ok(None);
+        }
+        self.asked = Some(now);
         let changed = match fs::metadata(&self.path).and_then(|metadata| metadata.modified()) {
             Ok(changed) => changed,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
         let is_settled = changed.elapsed().is_ok_and(|age| age > SETTLED);
-        let is_recent = self
-            .listed
-            .is_some_and(|listed| now.duration_since(listed) < LONGEST);
-        if !must && is_settled && is_recent && self.changed == Some(changed) {
+        if !must && is_settled && is_within(self.listed, LONGEST) && self.changed == Some(changed) {
             return Ok(None);
         }
         // Settled or not is judged by a look before the listing: what comes later changes the time.
         self.changed = is_settled.then_some(changed);
         self.listed = Some(now);
-        writers(&self.path).map(Some)
+        let found = writers(&self.path)?;
+        self.has_writers = !found.is_empty();
+        Ok(Some(found))
     }
 }
 
