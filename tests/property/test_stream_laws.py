@@ -1,4 +1,4 @@
-"""What readers of each overflow policy get of a run that logs, and what their mailboxes say of it."""
+"""What readers of a run get, and what their mailboxes say of it."""
 
 from __future__ import annotations
 

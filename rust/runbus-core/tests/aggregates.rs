@@ -227,7 +227,7 @@ proptest! {
                 prop_assert!(max == greatest || (max.is_nan() && greatest.is_nan()));
                 if finite > 0 {
                     prop_assert!(is_close(mean, whole.moments.mean()));
-                    let scale = greatest.abs().max(least.abs()).min(1e9).max(1.0);
+                    let scale = greatest.abs().max(least.abs()).clamp(1.0, 1e9);
                     prop_assert!((variance - whole.moments.variance()).abs() <= 1e-9 * scale * scale);
                 }
                 let (first, last) = (parts[0], parts[parts.len() - 1]);
