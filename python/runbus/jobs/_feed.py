@@ -51,20 +51,24 @@ class MetricFeed:
 
     def follow(self, job: JobSpec) -> None:
         """Follow the run of a job, over all of its attempts, from now on; safe to repeat."""
-        if job.run_id not in self._runs:
+        if job.run_id in self._runs:
+            return
+        try:
             tail = self._tailer.follow(job.run_id, job.run_folder, window_ns=self._window_ns)
-            self._runs[job.run_id] = _Run(job, tail)
+        except OSError as error:
+            # Jobs must not fail because this process has no room for another thread.
+            logger.warning("metrics of job %r cannot be followed: %s", job.name, error)
+            return
+        self._runs[job.run_id] = _Run(job, tail)
 
     async def drain(self, job: JobSpec) -> None:
         """Wait until everything that a job has logged by now is on the bus."""
-        if job.run_id not in self._runs:
-            if not has_metrics(job.run_folder):
-                return
+        if job.run_id not in self._runs and has_metrics(job.run_folder):
             self.follow(job)
-        run = self._runs[job.run_id]
-        run.drained = anyio.Event()
-        run.tail.drain()
-        await run.drained.wait()
+        if (run := self._runs.get(job.run_id)) is not None:
+            run.drained = anyio.Event()
+            run.tail.drain()
+            await run.drained.wait()
 
     def has_begun(self, job: JobSpec) -> bool:
         """Whether the run of a job is on the bus as begun."""

@@ -31,9 +31,10 @@ class RunTail:
         run_id: The run.
         has_begun: Whether a process has begun to log, as far as was taken.
         is_drained: Whether what `drain` asked for was taken.
+        positions: Where to go on in the journal of each writer after what was taken.
     """
 
-    __slots__ = ("_tail", "_window_ns", "has_begun", "is_drained", "run_id")
+    __slots__ = ("_tail", "_window_ns", "has_begun", "is_drained", "positions", "run_id")
 
     def __init__(self, run_id: str, tail: MetricTail, window_ns: int) -> None:
         self.run_id = run_id
@@ -41,6 +42,7 @@ class RunTail:
         self._window_ns = window_ns
         self.has_begun = False
         self.is_drained = False
+        self.positions: dict[str, int] = {}
 
     def take(self) -> list[MetricBatch | MetricWindows]:
         """Return what is new: at most 64k points and a row; the last of it is in `has_begun`.
@@ -53,6 +55,7 @@ class RunTail:
         batches, failures, self.has_begun, self.is_drained = news
         for failure in failures:
             logger.warning("run %s: cannot follow %s", self.run_id, failure)
+        self.positions |= {writer: position for writer, _, position, *_ in batches}
         return [
             MetricWindows(
                 run_id=self.run_id,
@@ -128,8 +131,8 @@ class RunTailer:
         Args:
             run_id: The run.
             folder: The run's folder; nothing needs to be there yet.
-            positions: Where to begin in the journals of these writers, as `MetricBatch.position`
-                told; others from their start.
+            positions: Where to begin in the journals of these writers: `RunTail.positions` of an
+                earlier follower. Others are read from their start.
             window_ns: Make windows of this width, too; 0 for none.
 
         Raises:

@@ -158,15 +158,16 @@ async def test_a_follower_goes_on_where_another_one_stood() -> None:
     run = runbus.init()
     run.log({"a": 1.0, "b": 2.0}, step=0)
     with RunTailer() as tailer:
-        (first,) = await rest(tailer, tailer.follow(run.id, run.folder))
+        before = tailer.follow(run.id, run.folder)
+        (first,) = await rest(tailer, before)
     run.log("b", 3.0, step=1)
     run.finish()
 
     with RunTailer() as tailer:
-        positions = {first.writer: first.position}
-        tail = tailer.follow(run.id, run.folder, positions=positions)
+        tail = tailer.follow(run.id, run.folder, positions=before.positions)
         (second,) = await rest(tailer, tail)
 
+    assert before.positions == {first.writer: first.position}
     assert isinstance(second, MetricBatch)
     assert [(name, step, value) for name, step, _, value in second.points()] == [("b", 1, 3.0)]
 
