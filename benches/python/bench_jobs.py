@@ -11,19 +11,15 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-import runbus
 from benches.row import Row
 from runbus import AsyncExperiment, Command, Job, Kernel, LocalExecutor, Plugin
 from runbus.events import JobEnded, JobStarted, LogLines, MetricBatch
 from runbus.jobs import JobState
-from runbus.metrics import RunTailer
 
 JOBS, SLOTS, ROUNDS = 100, 8, 5
 RIVALS = ("psij", "torchx", "submitit")
 LATE_MS = {"a point": 5.0}
 """What must not take as much as 100 ms."""
-RUNS = 50
-FINAL_BYTES = 24
 
 
 def main() -> list[Row]:
@@ -61,12 +57,6 @@ def main() -> list[Row]:
             Row(f"{name}, until it is on the bus, p95", late, "ms", LATE_MS.get(name, 100))
             for name, late in lateness.items()
         ),
-        Row(
-            f"processor time to follow {RUNS} runs that log nothing, for a second",
-            asyncio.run(idle_ms_per_s()),
-            "ms",
-            50,
-        ),
     ]
 
 
@@ -96,26 +86,6 @@ def bare(count: int, slots: int) -> float:
     with ThreadPoolExecutor(slots) as threads:
         list(threads.map(lambda _: subprocess.run(["/bin/true"], check=True), range(count)))
     return time.perf_counter() - start
-
-
-def unfinished_run() -> runbus.Run:
-    """Return a run that looks as if it might go on at any time."""
-    run = runbus.init()
-    run.log("loss", 1.0)
-    run.finish()
-    os.truncate(run.path, os.path.getsize(run.path) - FINAL_BYTES)
-    return run
-
-
-async def idle_ms_per_s() -> float:
-    """Return what following costs a second, in ms, when there is nothing to read."""
-    with RunTailer() as tailer:
-        for run in [unfinished_run() for _ in range(RUNS)]:
-            tailer.follow(run.id, run.folder)
-        await asyncio.sleep(2)  # until it is looked at as seldom as ever
-        cpu, wall = time.process_time(), time.perf_counter()
-        await asyncio.sleep(2)
-        return (time.process_time() - cpu) / (time.perf_counter() - wall) * 1e3
 
 
 TRAINER = """

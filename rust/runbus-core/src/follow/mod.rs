@@ -279,7 +279,8 @@ impl Followed {
             self.last_news = now;
         }
         self.pause = (now.duration_since(self.last_news) / PATIENCE).clamp(SHORTEST, LONGEST);
-        self.due = now + self.pause;
+        // What is there already is read as soon as this was taken.
+        self.due = if news.is_full { now } else { now + self.pause };
         if is_news || news.is_drained {
             slot.has_begun = news.has_begun;
             slot.news = Some(news);
