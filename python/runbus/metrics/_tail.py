@@ -45,9 +45,10 @@ class RunTail:
         self.positions: dict[str, int] = {}
 
     def take(self) -> list[MetricBatch | MetricWindows]:
-        """Return what is new: at most 64k points and a row; the last of it is in `has_begun`.
+        """Return what is new, at most 64k points and a row, and let more be read. Never waits.
 
-        The points of one writer come in its order, and each comes once. Never waits.
+        The points of one writer come in its order, and each comes once. What cannot be read is told
+        to the logger `runbus.metrics`, once.
         """
         news = self._tail.take()
         if news is None:
