@@ -18,6 +18,8 @@ from runbus.jobs import JobState
 
 JOBS, SLOTS, ROUNDS = 100, 8, 5
 RIVALS = ("psij", "torchx", "submitit")
+LATE_MS = {"a point": 5.0}
+"""What must not take as much as 100 ms."""
 
 
 def main() -> list[Row]:
@@ -52,7 +54,7 @@ def main() -> list[Row]:
         Row("20 jobs of /bin/true at a time", parallel * 1e3, "ms", 120, twenties),
         Row("20 jobs of /bin/true in turn", in_turn * 1e3, "ms", 400),
         *(
-            Row(f"{name}, until it is on the bus, p95", late, "ms", 100)
+            Row(f"{name}, until it is on the bus, p95", late, "ms", LATE_MS.get(name, 100))
             for name, late in lateness.items()
         ),
     ]

@@ -22,7 +22,9 @@ __all__ = [
     "Group",
     "Journal",
     "JournalReader",
+    "MetricBell",
     "MetricReader",
+    "MetricTail",
     "MetricWriter",
     "Series",
     "SeriesData",
@@ -41,6 +43,7 @@ __version__: Final[str]
 BUILD_PROFILE: Final[str]
 """``"release"``, or ``"debug"`` for a build whose speed means nothing."""
 
+_Batch: TypeAlias = tuple[str, tuple[str, ...], int, int, bytes, list[bytes]]
 _Summary: TypeAlias = tuple[
     int, int, float, float, float, float, float, float, float, float, float, int, int
 ]
@@ -467,6 +470,79 @@ class MetricReader:
     @property
     def path(self) -> str:
         """The journal's path, as given."""
+
+@final
+class MetricBell:
+    """Wakes an event loop: its descriptor is readable while a run that it follows has news.
+
+    One thread of the process, without the GIL, reads the runs of all bells: a busy one every
+    millisecond, an idle one ever more slowly, down to every 20 ms.
+    """
+
+    def __new__(cls) -> Self:
+        """Make a bell that follows nothing yet.
+
+        Raises:
+            OSError: The process has no more descriptors.
+        """
+
+    def fileno(self) -> int:
+        """The descriptor; readable until `heard` is called."""
+
+    def heard(self) -> list[int]:
+        """Return the keys of the runs that got news since the last call. Never waits."""
+
+    def follow(
+        self,
+        key: int,
+        folder: str | os.PathLike[str],
+        positions: Mapping[str, int],
+        window_ns: int,
+    ) -> MetricTail:
+        """Follow a run; what it has logged by now comes first.
+
+        Args:
+            key: What `heard` calls it.
+            folder: The run's folder; nothing needs to be there yet.
+            positions: Where to begin in the journals of these writers: the positions of batches
+                that were taken earlier. All others are read from their start.
+            window_ns: How wide windows are to be; 0 for none.
+
+        Raises:
+            OSError: The thread cannot be started.
+        """
+
+@final
+class MetricTail:
+    """Follows a run, from `MetricBell.follow`, until it is closed or dropped."""
+
+    def take(self) -> tuple[list[_Batch], list[str], bool, bool] | None:
+        """Return the news of one look, at most 64k points and a row; `None` if there are none.
+
+        Nothing more is read of the run until this is called. Never waits.
+
+        Returns:
+            The batches, each as writer, its names so far, position behind it in the writer's
+            journal (0 if that is sealed), width of its windows in ns (0 for points), series and the
+            other columns: steps, times and values of points; of windows the int64 columns start,
+            points, finite, first_step, last_step, min_step, max_step, first_time and last_time,
+            then the float64 columns first, last, min, max, mean, variance, p50, p95 and p99. What
+            cannot be read, each told once. Whether any process has begun to log. Whether `drain` is
+            done.
+        """
+
+    def drain(self) -> None:
+        """Have everything read that is committed by now, and open windows closed.
+
+        The last news of it says so. A journal without a writer is also read behind the holes that a
+        power failure left in it.
+        """
+
+    def set_window_ns(self, width_ns: int) -> None:
+        """Have windows of this width made from what is read from now on; 0 for none."""
+
+    def close(self) -> None:
+        """Follow it no more. Safe to repeat."""
 
 @final
 class Columns:

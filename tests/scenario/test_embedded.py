@@ -21,6 +21,7 @@ from runbus.events import (
     JobStarted,
     LogLines,
     MetricBatch,
+    MetricWindows,
     RunFinished,
     RunStarted,
     TaskStart,
@@ -73,6 +74,35 @@ async def test_everything_a_job_writes_is_on_the_bus_before_its_end() -> None:
         "RunFinished",
         "JobEnded",
     ]
+
+
+async def test_windows_are_made_for_those_who_read_them_and_are_over_before_the_job() -> None:
+    seen: list[Event] = []
+
+    async def note(event: Event) -> None:
+        seen.append(event)
+
+    plugin = Plugin("windows").stream(MetricWindows, note, overflow="block").on(JobEnded, note)
+    job = Job(name="train", task=Command((sys.executable, "-c", TRAINER)))
+
+    async with Kernel(plugins=[LocalExecutor(), plugin]) as kernel:
+        assert kernel.bus.has_readers(MetricWindows)
+        assert not kernel.bus.has_readers(MetricBatch)
+        await AsyncExperiment("p", [job]).run(kernel.bus)
+        points = kernel.bus.wait_for(MetricBatch)
+        assert kernel.bus.has_readers(MetricBatch)
+        del points
+
+    *windows, ended = seen
+    assert isinstance(ended, JobEnded)
+    rows = [row for event in windows if isinstance(event, MetricWindows) for row in event.windows()]
+    assert {row.width_ns for row in rows} == {10**9}
+    for name in ("loss", "acc"):
+        own = [row for row in rows if row.name == name]
+        assert sum(row.points for row in own) == 1000
+        assert (own[0].first_step, own[-1].last_step) == (0, 999)
+    assert all(row.steps_per_s > 0 for row in rows if row.points > 1)
+    assert sum(row.points_per_s for row in rows) == 2000
 
 
 async def test_plugins_shape_the_job_before_it_is_submitted() -> None:

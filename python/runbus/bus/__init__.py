@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from runbus.bus._bus import Bus
-from runbus.bus._mailbox import StreamStatistics
+from runbus.bus._mailbox import ItemStatistics, StreamStatistics
 from runbus.bus._overflow import Overflow
 from runbus.bus._receipt import Receipt
 from runbus.bus._state import Tap
@@ -18,6 +18,7 @@ __all__ = [
     "Bus",
     "EventStream",
     "HandlerStatistics",
+    "ItemStatistics",
     "LoopTimers",
     "Overflow",
     "Receipt",

@@ -15,11 +15,27 @@ from runbus.events import Lagged
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-__all__ = ["Mailbox", "StreamStatistics"]
+__all__ = ["ItemStatistics", "Mailbox", "StreamStatistics"]
 
 logger = logging.getLogger("runbus.bus")
+
+
+class ItemStatistics(NamedTuple):
+    """What has become of what the events hold, such as the points of a `MetricBatch`.
+
+    Attributes:
+        accepted: Items of the events that the mailbox took responsibility for.
+        delivered: Of those that were handed to the consumer.
+        dropped: Of those that the consumer will never get.
+        pending: Of those that wait for the consumer.
+    """
+
+    accepted: int
+    delivered: int
+    dropped: int
+    pending: int
 
 
 class StreamStatistics(NamedTuple):
@@ -36,6 +52,8 @@ class StreamStatistics(NamedTuple):
         spilled: Events that were handed to the spill function instead.
         high_water: The most events that ever waited at once.
         waiting_publishers: How many publishers wait for room.
+        refused: Events that a publisher gave up on because the mailbox stayed full; not accepted.
+        items: The same law for what the events hold; None if their class has no `__len__`.
     """
 
     accepted: int
@@ -46,6 +64,8 @@ class StreamStatistics(NamedTuple):
     spilled: int
     high_water: int
     waiting_publishers: int
+    refused: int
+    items: ItemStatistics | None
 
 
 class Mailbox:
@@ -60,6 +80,7 @@ class Mailbox:
         sealed: Takes no more events; what waits may still be read.
         closed: As sealed, and nothing waits.
         causal: Whether somebody watches the bus and wants to know what caused what.
+        sized: Whether the events have a length, and what they hold is counted, too.
     """
 
     __slots__ = (
@@ -70,13 +91,17 @@ class Mailbox:
         "closed",
         "consumer",
         "delivered",
+        "delivered_items",
         "dropped",
+        "dropped_items",
         "high_water",
         "items",
         "maxsize",
         "owner",
+        "refused",
         "sealed",
         "settled",
+        "sized",
         "spill",
         "spilled",
         "superseded",
@@ -101,6 +126,10 @@ class Mailbox:
         self.dropped = 0
         self.superseded = 0
         self.spilled = 0
+        self.refused = 0
+        self.sized = False
+        self.delivered_items = 0
+        self.dropped_items = 0
         self._missed = 0
         self._marked_at = -1
         self.high_water = 0
@@ -120,9 +149,14 @@ class Mailbox:
                 waiter.set_result(None)
 
     def _lose(self, item: Envelope) -> None:
-        self.dropped += 1
+        self._drop(item)
         if self.spill is not None:
             self.divert(item)
+
+    def _drop(self, item: Envelope) -> None:
+        self.dropped += 1
+        if self.sized:
+            self.dropped_items += len(item[0])
 
     def divert(self, item: Envelope) -> bool:
         """Hand an event to the spill function; return whether that took it."""
@@ -142,11 +176,16 @@ class Mailbox:
         """Return the next event, or a mark that some were lost; only while `items` is true."""
         if self._missed and self._marked_at != self.delivered:
             return self._mark()
-        item = self.items.popleft()
+        return self._deliver(self.items.popleft())
+
+    def _deliver(self, item: Envelope) -> Any:
         self.delivered += 1
+        event = item[0]
+        if self.sized:
+            self.delivered_items += len(event)
         if self.causal:
             CAUSE.set(item)
-        return item[0]
+        return event
 
     def take_all(self) -> list[Any]:
         """Return everything that waits, in order, with at most one mark, at the front."""
@@ -156,6 +195,8 @@ class Mailbox:
             return taken
         if self.causal:
             CAUSE.set(items[-1])
+        if self.sized:
+            self.delivered_items += sum(map(len, taken))
         items.clear()
         if self._missed and self._marked_at != self.delivered:
             self.delivered += len(taken)
@@ -211,6 +252,18 @@ class Mailbox:
         self.settle()
         return len(left)
 
+    def _waiting(self) -> Iterable[Any]:
+        """Return what waits: events in their envelopes, and marks."""
+        items: Iterable[Any] = self.items
+        return items
+
+    def _item_statistics(self) -> ItemStatistics | None:
+        if not self.sized:
+            return None
+        pending = sum(len(item[0]) for item in self._waiting() if type(item) is tuple)
+        accepted = self.delivered_items + self.dropped_items + pending
+        return ItemStatistics(accepted, self.delivered_items, self.dropped_items, pending)
+
     def statistics(self) -> StreamStatistics:
         """Return what has become of the events so far."""
         pending = self.pending
@@ -223,6 +276,8 @@ class Mailbox:
             self.spilled,
             self.high_water,
             self.waiting_publishers,
+            self.refused,
+            self._item_statistics(),
         )
 
     @property

@@ -6,13 +6,14 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING, Any, Literal
 
-from runbus.bus._causality import CAUSE, Envelope
 from runbus.bus._mailbox import Mailbox
 from runbus.events import Lagged
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Iterable
+
+    from runbus.bus._causality import Envelope
 
 __all__ = [
     "BlockMailbox",
@@ -99,10 +100,7 @@ class DropNewestMailbox(Mailbox):
         if type(item) is Lagged:
             self._marks -= 1
             return item
-        self.delivered += 1
-        if self.causal:
-            CAUSE.set(item)
-        return item[0]
+        return self._deliver(item)
 
     def take_all(self) -> list[Any]:
         """Return everything that waits, in order, with marks where events were lost."""
@@ -239,7 +237,7 @@ class ConflateMailbox(Mailbox):
             return
         if key in self.items:
             self.superseded += 1
-            self.dropped += 1
+            self._drop(self.items[key])
         elif len(self.items) >= self.maxsize:
             self._missed += 1
             self._lose(self.items.pop(next(iter(self.items))))
@@ -251,11 +249,10 @@ class ConflateMailbox(Mailbox):
         """Return the next event, or a mark that keys were lost."""
         if self._missed and self._marked_at != self.delivered:
             return self._mark()
-        item = self.items.pop(next(iter(self.items)))
-        self.delivered += 1
-        if self.causal:
-            CAUSE.set(item)
-        return item[0]
+        return self._deliver(self.items.pop(next(iter(self.items))))
+
+    def _waiting(self) -> Iterable[Any]:
+        return self.items.values()
 
     def take_all(self) -> list[Any]:
         """Return the latest event of every key, with at most one mark, at the front."""

@@ -125,6 +125,10 @@ class Registry:
         self._boxes.setdefault(event, []).append(box)
         self._changed()
 
+    def has_boxes(self, event: type[Event]) -> bool:
+        """Whether a mailbox gets events of exactly this class."""
+        return any(self._boxes.get(cls) for cls in event.__mro__)
+
     def remove_box(self, event: type[Event], box: Mailbox) -> None:
         """Let a mailbox get no more events; does nothing if it gets none."""
         boxes = self._boxes.get(event, [])

@@ -182,7 +182,15 @@ class Streams(Calls):
                 f"overflow='block' for {event.__name__}: only Stream events may wait for a reader"
             )
         box = make_mailbox(owner, maxsize=maxsize, overflow=overflow, key=key, spill=spill)
+        box.sized = hasattr(event, "__len__")
         return EventStream(self, event, box)
+
+    def has_readers(self, event: type[Stream]) -> bool:
+        """Whether an event of exactly this class would reach anybody.
+
+        To make no events in vain, if they cost something; `emit` needs no such question.
+        """
+        return self.registry.has_boxes(event) or self._is_awaited(event)
 
     async def emit(self, event: Stream) -> None:
         """Put an event into the mailbox of every subscriber.
@@ -231,6 +239,7 @@ class Streams(Calls):
         for offer in route.offers:
             box = offer(item)
             if box is not None and not box.divert(item):
+                box.refused += 1
                 full = box
         if self._taps or self._waiters:
             self._note_emit(item)
@@ -271,6 +280,8 @@ class Streams(Calls):
             del self._blocked[task]
             late = give_up(line)
         refused = [box for box in late if not box.divert(item)]
+        for box in refused:
+            box.refused += 1
         if refused:
             box = refused[0]
             raise BackpressureTimeout(box.owner, type(item[0]).__name__, box.pending, BLOCK_S)

@@ -35,6 +35,10 @@ class Waiter(Generic[E]):
         self._future: asyncio.Future[E] = asyncio.get_running_loop().create_future()
         self._timer: TimerHandle | None = None
 
+    def awaits(self, event: type[Event]) -> bool:
+        """Whether an event of this class may be the one."""
+        return not self._future.done() and issubclass(event, self._event)
+
     def offer(self, event: Event) -> bool:
         """Take the event if it is the one; return whether the wait is over."""
         if self._future.done():
@@ -129,6 +133,10 @@ class Waits(BusState):
     def waiting(self) -> int:
         """How many waits for an event are under way."""
         return len(self._waiters)
+
+    def _is_awaited(self, event: type[Event]) -> bool:
+        waiters = [reference() for reference in self._waiters]
+        return any(waiter is not None and waiter.awaits(event) for waiter in waiters)
 
     def _forget_waiter(self, reference: weakref.ref[Waiter[Any]]) -> None:
         if reference in self._waiters:

@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from runbus.events.launch import TaskStart as TaskStart
     from runbus.events.metric import MetricBatch as MetricBatch
     from runbus.events.metric import MetricPoint as MetricPoint
+    from runbus.events.metric import MetricWindow as MetricWindow
+    from runbus.events.metric import MetricWindows as MetricWindows
     from runbus.events.run import ArtifactLogged as ArtifactLogged
     from runbus.events.run import HistogramLogged as HistogramLogged
     from runbus.events.run import NoteAdded as NoteAdded
@@ -78,6 +80,8 @@ _HOMES = {
     "LogLines": "job",
     "MetricBatch": "metric",
     "MetricPoint": "metric",
+    "MetricWindow": "metric",
+    "MetricWindows": "metric",
     "NoteAdded": "run",
     "ParamsLogged": "run",
     "ResolveExecutor": "executor",
@@ -116,6 +120,8 @@ __all__ = [
     "LogLines",
     "MetricBatch",
     "MetricPoint",
+    "MetricWindow",
+    "MetricWindows",
     "NoteAdded",
     "Notify",
     "ParamsLogged",

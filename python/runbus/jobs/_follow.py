@@ -10,10 +10,10 @@ from msgspec.structs import replace
 
 from runbus._clock import SYSTEM_CLOCK, Clock
 from runbus.events import JobEnded, JobRetrying, JobStarted
+from runbus.jobs._feed import MetricFeed
 from runbus.jobs._output import JobOutput
 from runbus.jobs._state import JobRecord, JobState, fold
 from runbus.jobs._store import FactReader, is_led
-from runbus.metrics import RunTail
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +46,7 @@ class Follower:
         self._clock = clock
         self._records: dict[str, JobRecord] = {}
         self._outputs: dict[str, JobOutput] = {}
-        self._metrics: dict[str, RunTail] = {}
+        self._feed = MetricFeed(bus, clock)
 
     async def run(self) -> None:
         """Follow until every job is over, or nobody leads them. Cancelling it is harmless."""
@@ -56,19 +56,25 @@ class Follower:
         for record in self._records.values():
             if record.state is JobState.RUNNING:
                 self._follow(record)
-        try:
-            is_being_led = True
-            while is_being_led and not self._is_over():
-                # First: then what the leader recorded last is there to be read.
-                is_being_led = is_led(self._folder)
-                for fact in facts.poll():
-                    await self._take_in(fact)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._feed.run, name="metrics")
+            try:
+                await self._read_on(facts)
+            finally:
                 for output in self._outputs.values():
-                    await output.hand_on(self._bus)
-                await anyio.sleep(_POLL_S)
-        finally:
+                    output.close()
+            tasks.cancel_scope.cancel()
+
+    async def _read_on(self, facts: FactReader) -> None:
+        is_being_led = True
+        while is_being_led and not self._is_over():
+            # First: then what the leader recorded last is there to be read.
+            is_being_led = is_led(self._folder)
+            for fact in facts.poll():
+                await self._take_in(fact)
             for output in self._outputs.values():
-                output.close()
+                await output.hand_on(self._bus)
+            await anyio.sleep(_POLL_S)
 
     def _is_over(self) -> bool:
         ended = [record for record in self._records.values() if record.state.is_terminal]
@@ -82,6 +88,9 @@ class Follower:
         ):
             await output.hand_on(self._bus, final=True)
             output.close()
+            await self._feed.drain(self._specs[fact.job])
+        if isinstance(fact, JobEnded):
+            self._feed.forget(self._specs[fact.job])
         await self._bus.publish(fact)
         if isinstance(fact, JobStarted):
             self._follow(self._records[fact.job])
@@ -89,12 +98,9 @@ class Follower:
     def _follow(self, record: JobRecord) -> None:
         spec = self._specs[record.name]
         folder = os.path.join(self._folder, record.folder)
-        metrics = self._metrics.setdefault(spec.name, RunTail(spec.run_id, spec.run_folder))
+        self._feed.follow(spec)
         self._outputs[spec.name] = JobOutput(
-            replace(spec, attempt=record.attempt, folder=folder),
-            metrics,
-            self._clock,
-            leads=False,
+            replace(spec, attempt=record.attempt, folder=folder), self._clock, leads=False
         )
 
     def _fold(self, fact: JobFact) -> None:

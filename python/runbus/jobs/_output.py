@@ -1,4 +1,4 @@
-"""What a job writes, on its way to the bus: log lines and metrics."""
+"""What a job prints, on its way to the bus."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from runbus.errors import BackpressureTimeout
-from runbus.events import LogLines, RunStarted
+from runbus.events import LogLines
 from runbus.jobs._logs import LogTail
 from runbus.jobs._marks import LogMarks
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from runbus._clock import Clock
     from runbus.abc import JobSpec
     from runbus.bus import Bus
-    from runbus.metrics import RunTail
 
 __all__ = ["JobOutput"]
 
@@ -26,16 +25,15 @@ _ROUNDS = 16
 
 
 class JobOutput:
-    """Follows the logs and the metrics of one attempt.
+    """Follows the logs of one attempt.
 
     Args:
-        job: The job; its folders need not have anything in them yet.
-        metrics: Follows the job's run, over all attempts.
+        job: The job; its folder need not have anything in it yet.
         clock: Where the time of what happens here comes from.
         leads: Whether this process leads the experiment; if not, it notes nothing.
     """
 
-    def __init__(self, job: JobSpec, metrics: RunTail, clock: Clock, *, leads: bool = True) -> None:
+    def __init__(self, job: JobSpec, clock: Clock, *, leads: bool = True) -> None:
         self._job = job
         self._marks = LogMarks(job.folder, clock)
         # Where whoever led before stopped: lines since the last mark are handed on again.
@@ -44,8 +42,6 @@ class JobOutput:
             for source, offset in zip(("stdout", "stderr"), self._marks.last, strict=True)
         }
         self._leads = leads
-        self._metrics = metrics
-        self._clock = clock
 
     async def hand_on(self, bus: Bus, *, final: bool = False) -> None:
         """Emit what is new.
@@ -80,19 +76,6 @@ class JobOutput:
                         data=data,
                     )
                 )
-        if not self._metrics.has_begun and self._metrics.look():
-            await bus.publish(
-                RunStarted(
-                    run_id=job.run_id,
-                    experiment_id=job.experiment_id,
-                    job=job.name,
-                    time_ns=self._clock.time_ns(),
-                )
-            )
-            self._metrics.has_begun = True
-        for batch in self._metrics.poll():
-            more = True
-            await bus.emit(batch)
         return more
 
     def close(self) -> None:

@@ -16,6 +16,7 @@ from runbus.errors import HostError, JournalError, RunbusError, SubmitUnknown, i
 from runbus.events import Bootstrap, ImageTransform, RunFinished, TaskStart
 from runbus.jobs._attempt import Attempt, End
 from runbus.jobs._evidence import verdict
+from runbus.jobs._feed import MetricFeed
 from runbus.jobs._intent import intents
 from runbus.jobs._output import JobOutput
 from runbus.jobs._patience import Patience, late_start
@@ -26,7 +27,6 @@ from runbus.jobs._seats import Seats
 from runbus.jobs._state import JobRecord, JobState
 from runbus.jobs._teller import Teller
 from runbus.jobs._watch import Watch
-from runbus.metrics import RunTail
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -84,8 +84,8 @@ class Supervisor:
         self._inherited: set[str] = set()
         self._specs: dict[str, JobSpec] = {}
         self._submitting: dict[str, anyio.CancelScope] = {}
-        self._metrics: dict[str, RunTail] = {}
-        self._records = RecordFeed(bus, self._has_begun)
+        self._feed = MetricFeed(bus, clock)
+        self._records = RecordFeed(bus, self._feed.has_begun)
         self._ending: dict[str, str] = {}
         self._ending_all: str | None = None
         self._ending_changed = anyio.Event()
@@ -131,6 +131,7 @@ class Supervisor:
         unfinished = self._unfinished(jobs)
         async with anyio.create_task_group() as watches:
             watches.start_soon(self._heed_requests, name="cancel requests")
+            watches.start_soon(self._feed.run, name="metrics")
             watches.start_soon(self._records.run, name="records")
             for name, watch in self._watches.items():
                 watches.start_soon(watch.run, name=f"watch {name}")
@@ -302,10 +303,8 @@ class Supervisor:
         """Wait for the end of a job that was submitted."""
         if not self._store.jobs[job.name].handle:
             await self._teller.submitted(job, ref.handle)
-        metrics = self._metrics.setdefault(job.name, RunTail(job.run_id, job.run_folder))
         self._records.follow(job)
-        output = JobOutput(job, metrics, self._clock)
-        attempt = Attempt(job, ref, output, Patience(job, waiting_since))
+        attempt = Attempt(job, ref, JobOutput(job, self._clock), Patience(job, waiting_since))
         record = self._store.jobs[job.name]
         attempt.has_started = record.started_ns > 0
         watch = self._watches[job.executor]
@@ -315,6 +314,7 @@ class Supervisor:
         elif record.overdue:
             await watch.cancel(job.name, CANCEL_GRACE_S)
         await attempt.ended.wait()
+        await self._feed.drain(job)
         watch.remove(attempt)
         assert attempt.last is not None
         overdue = self._store.jobs[job.name].overdue
@@ -334,20 +334,17 @@ class Supervisor:
         if seen.started_ns and not attempt.has_started:
             attempt.has_started = True
             await self._teller.started(job, seen)
+        if attempt.has_started and seen.phase == "running":
+            self._feed.follow(job)
         if attempt.is_over(seen, now):
             await attempt.output.hand_on(self._bus, final=True)
             attempt.output.close()
             attempt.ended.set()
         return is_new
 
-    def _has_begun(self, job: JobSpec) -> bool:
-        """Whether the run of a job is on the bus as begun."""
-        metrics = self._metrics.get(job.name)
-        return metrics is not None and metrics.has_begun
-
     async def _tell_end(self, job: JobSpec, end: End) -> None:
         await self._records.finish(job)
-        if self._has_begun(job):
+        if self._feed.has_begun(job):
             await self._bus.publish(
                 RunFinished(
                     run_id=job.run_id,
@@ -357,6 +354,7 @@ class Supervisor:
                     time_ns=self._clock.time_ns(),
                 )
             )
+        self._feed.forget(job)
         await self._teller.ended(job, end)
 
     async def _next_attempt(self, job: JobSpec, end: End, wait_s: float) -> JobSpec:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from runbus._core import BUILD_PROFILE as BUILD_PROFILE
 from runbus._core import __version__ as __version__
+from runbus.metrics._folder import has_metrics as has_metrics
 from runbus.metrics._folder import make_run_folder as make_run_folder
 from runbus.metrics._info import RunInfo as RunInfo
 from runbus.metrics._run import FAILED as FAILED
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from runbus.metrics._stored import StoredRun as StoredRun
     from runbus.metrics._table import MetricTable as MetricTable
     from runbus.metrics._tail import RunTail as RunTail
+    from runbus.metrics._tail import RunTailer as RunTailer
 
 __all__ = [
     "BUILD_PROFILE",
@@ -43,11 +45,13 @@ __all__ = [
     "Run",
     "RunInfo",
     "RunTail",
+    "RunTailer",
     "Series",
     "SeriesSummary",
     "StoredRun",
     "Text",
     "__version__",
+    "has_metrics",
     "init",
     "make_run_folder",
 ]
@@ -61,6 +65,7 @@ _LAZY = {
     "ParamValue": "_params",
     "RecordTail": "_record_tail",
     "RunTail": "_tail",
+    "RunTailer": "_tail",
     "Series": "_series",
     "SeriesSummary": "_series",
     "StoredRun": "_stored",

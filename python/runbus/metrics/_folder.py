@@ -11,7 +11,14 @@ from runbus.metrics._rank import rank
 if TYPE_CHECKING:
     from runbus.metrics._info import RunInfo
 
-__all__ = ["journals_of", "make_run_folder", "new_journal", "writer_of", "writers_of"]
+__all__ = [
+    "has_metrics",
+    "journals_of",
+    "make_run_folder",
+    "new_journal",
+    "writer_of",
+    "writers_of",
+]
 
 _METRICS = "metrics"
 _SUFFIX = ".journal"
@@ -34,6 +41,11 @@ def new_journal(folder: str) -> str:
     number = rank()
     which = "" if number is None else f"-r{number}"
     return os.path.join(folder, _METRICS, f"{time.time_ns():016x}-{os.getpid()}{which}{_SUFFIX}")
+
+
+def has_metrics(folder: str) -> bool:
+    """Whether a process has begun to log to a run."""
+    return bool(writers_of(folder))
 
 
 def journals_of(folder: str) -> list[str]:

@@ -26,9 +26,12 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runbus._core import SeriesData
-    from runbus.events import MetricBatch
+    from runbus.events import MetricBatch, MetricWindows
 
 __all__ = ["StoredRun"]
+
+_LOOK_S = 0.05
+"""How long nothing must come before it is asked whether anybody still writes."""
 
 _T = TypeVar("_T")
 
@@ -150,32 +153,46 @@ class StoredRun(Kept):
                 raise RunBusy(self.id) from error
         return sealed
 
-    async def follow(self, *, poll_s: float = 0.05) -> AsyncIterator[MetricBatch]:
+    @overload
+    def follow(self) -> AsyncIterator[MetricBatch]: ...
+    @overload
+    def follow(self, *, window_s: float) -> AsyncIterator[MetricWindows]: ...
+    async def follow(
+        self, *, window_s: float | None = None
+    ) -> AsyncIterator[MetricBatch | MetricWindows]:
         """Yield what the run has logged, then what it logs, until nobody writes to it any more.
 
         Waits for the first writer. Every point comes once, those of a writer in their order; a
-        journal that is sealed meanwhile is read to its end. May be cancelled while it waits.
+        journal that is sealed meanwhile is read to its end. What is yielded may be emitted on a
+        bus. While the caller is busy, or waits for a mailbox, no more than one batch is held for
+        it: the rest stays in the journals. May be cancelled while it waits.
 
         Args:
-            poll_s: Seconds between two looks when there is nothing new.
+            window_s: Instead of the points, what they amount to in spans of so many seconds.
+
+        Raises:
+            ValueError: `window_s` is less than a nanosecond.
+            OSError: The process has no more descriptors or threads.
         """
         import anyio
 
-        from runbus.metrics._tail import RunTail
+        from runbus.events import MetricWindows
+        from runbus.metrics._tail import RunTailer
 
-        tail = RunTail(self.id, self.folder)
-        while True:
-            # Asked before the look: what was logged before the end is found by it.
-            is_live = self.is_being_written()
-            is_news = False
-            for batch in tail.poll():
-                is_news = True
-                yield batch
-            if is_news:
-                continue
-            if tail.look() and not is_live:
-                return
-            await anyio.sleep(poll_s)
+        width_ns = 0 if window_s is None else round(window_s * 1e9)
+        if window_s is not None and width_ns < 1:
+            raise ValueError(f"window_s is {window_s!r}; a window is at least a nanosecond long")
+        with RunTailer() as tailer:
+            tail = tailer.follow(self.id, self.folder, window_ns=width_ns)
+            while not tail.is_drained:
+                with anyio.move_on_after(_LOOK_S) as pause:
+                    await tailer.news()
+                for event in tail.take():
+                    if isinstance(event, MetricWindows) == bool(width_ns):
+                        yield event
+                # Asked for after the writers are gone: what they logged before is found by it.
+                if pause.cancelled_caught and tail.has_begun and not self.is_being_written():
+                    tail.drain()
 
     def summaries(self) -> dict[str, SeriesSummary]:
         """Return a summary of each metric, in the order of their first points.

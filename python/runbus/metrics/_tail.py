@@ -1,79 +1,181 @@
-"""Following the journals of a run while they are written."""
+"""Following runs while they are written, for one event loop."""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from typing import TYPE_CHECKING
 
-from runbus._core import MetricReader, read_metrics
-from runbus.events import MetricBatch
-from runbus.metrics._folder import writers_of
+from runbus._core import MetricBell
+from runbus.events import MetricBatch, MetricWindows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Mapping
+    from types import TracebackType
+    from typing import Self
 
-__all__ = ["RunTail"]
+    from runbus._core import MetricTail
+
+__all__ = ["RunTail", "RunTailer"]
+
+logger = logging.getLogger("runbus.metrics")
 
 
 class RunTail:
-    """Turns what is new in a run's journals into batches for the bus.
+    """What one run logs, in pieces; from `RunTailer.follow`.
 
-    A journal that is sealed while it is followed is read to its end all the same; the points of one
-    that was sealed before come first, metric by metric.
-
-    Args:
-        run_id: The run.
-        folder: The run's folder; its journals need not exist yet.
+    Nothing more is read of the run until `take` is called: a taker that waits lets the journals
+    grow, not memory.
 
     Attributes:
-        has_begun: Whether it is known that a process began to log: whoever tells it sets it then.
+        run_id: The run.
+        has_begun: Whether a process has begun to log, as far as was taken.
+        is_drained: Whether what `drain` asked for was taken.
+        positions: Where to go on in the journal of each writer after what was taken.
     """
 
-    def __init__(self, run_id: str, folder: str) -> None:
-        self._run_id = run_id
-        self._folder = folder
-        self._readers: dict[str, MetricReader] = {}
-        self._sealed: set[str] = set()
+    __slots__ = ("_tail", "_window_ns", "has_begun", "is_drained", "positions", "run_id")
+
+    def __init__(self, run_id: str, tail: MetricTail, window_ns: int) -> None:
+        self.run_id = run_id
+        self._tail = tail
+        self._window_ns = window_ns
         self.has_begun = False
+        self.is_drained = False
+        self.positions: dict[str, int] = {}
 
-    def look(self) -> bool:
-        """Look whether a process has begun to log."""
-        return self.has_begun or bool(writers_of(self._folder))
+    def take(self) -> list[MetricBatch | MetricWindows]:
+        """Return what is new, at most 64k points and a row, and let more be read. Never waits.
 
-    def poll(self, max_points: int = 65_536) -> Iterator[MetricBatch]:
-        """Yield batches of at most `max_points` points: one per journal that has something new."""
-        for writer, paths in writers_of(self._folder).items():
-            if writer in self._readers or writer in self._sealed:
-                continue
-            try:
-                if paths[0].endswith(".journal"):
-                    self._readers[writer] = MetricReader(paths[0])
-                    continue
-                series = read_metrics([paths])
-            except FileNotFoundError:
-                continue  # it was sealed just now: the next poll finds its segments
-            self._sealed.add(writer)
-            for name, data in series:
-                for start in range(0, len(data), max_points):
-                    part = slice(start, start + max_points)
-                    yield MetricBatch(
-                        run_id=self._run_id,
-                        writer=writer,
-                        names=(name,),
-                        series=bytes(4 * len(data.steps[part])),
-                        steps=data.steps[part].tobytes(),
-                        times=data.times[part].tobytes(),
-                        values=data.values[part].tobytes(),
-                    )
-        for writer, reader in self._readers.items():
-            columns = reader.poll(max_points)
-            if columns is None:
-                continue
-            yield MetricBatch(
-                run_id=self._run_id,
+        The points of one writer come in its order, and each comes once. What cannot be read is told
+        to the logger `runbus.metrics`, once.
+        """
+        news = self._tail.take()
+        if news is None:
+            return []
+        batches, failures, self.has_begun, self.is_drained = news
+        for failure in failures:
+            logger.warning("run %s: cannot follow %s", self.run_id, failure)
+        self.positions |= {writer: position for writer, _, position, *_ in batches}
+        return [
+            MetricWindows(
+                run_id=self.run_id,
                 writer=writer,
-                names=tuple(columns.names),
-                series=columns.series,
-                steps=columns.steps,
-                times=columns.times,
-                values=columns.values,
+                names=names,
+                width_ns=width_ns,
+                series=series,
+                columns=tuple(columns),
+                position=position,
             )
+            if width_ns
+            else MetricBatch(
+                run_id=self.run_id,
+                writer=writer,
+                names=names,
+                series=series,
+                steps=columns[0],
+                times=columns[1],
+                values=columns[2],
+                position=position,
+            )
+            for writer, names, position, width_ns, series, columns in batches
+        ]
+
+    def drain(self) -> None:
+        """Ask for everything that is committed by now; with the last of it, `is_drained` is set.
+
+        Windows that are open are closed. What a journal that nobody writes any more holds behind
+        the holes of a power failure is read, too.
+        """
+        self.is_drained = False
+        self._tail.drain()
+
+    def make_windows(self, window_ns: int) -> None:
+        """Make windows of this width, too, from what is read from now on; 0 for none."""
+        if window_ns != self._window_ns:
+            self._window_ns = window_ns
+            self._tail.set_window_ns(window_ns)
+
+    def close(self) -> None:
+        """Follow the run no more; safe to repeat."""
+        self._tail.close()
+
+
+class RunTailer:
+    """Follows runs: a thread without the GIL reads their journals, and wakes the loop once a batch.
+
+    The thread is one for the process. It looks at a busy run every millisecond, and the longer
+    nothing comes, the more seldom, down to every 20 ms. Used as a context manager in the loop's
+    thread; one task takes the news.
+    """
+
+    def __init__(self) -> None:
+        self._bell = MetricBell()
+        self._tails: dict[int, RunTail] = {}
+        self._keys = 0
+        self._heard: list[int] = []
+        self._rung = asyncio.Event()
+
+    def follow(
+        self,
+        run_id: str,
+        folder: str,
+        *,
+        positions: Mapping[str, int] | None = None,
+        window_ns: int = 0,
+    ) -> RunTail:
+        """Follow a run from now on; what it has logged by now comes first.
+
+        A journal that is sealed while it is followed is read to its end all the same; the points of
+        one that was sealed before come metric by metric.
+
+        Args:
+            run_id: The run.
+            folder: The run's folder; nothing needs to be there yet.
+            positions: Where to begin in the journals of these writers: `RunTail.positions` of an
+                earlier follower. Others are read from their start.
+            window_ns: Make windows of this width, too; 0 for none.
+
+        Raises:
+            OSError: The thread cannot be started.
+        """
+        self._keys += 1
+        tail = self._bell.follow(self._keys, folder, positions or {}, window_ns)
+        self._tails[self._keys] = RunTail(run_id, tail, window_ns)
+        return self._tails[self._keys]
+
+    async def news(self) -> list[RunTail]:
+        """Wait until there is something to take, and return of which runs.
+
+        Cancelled, it takes nothing.
+        """
+        while True:
+            heard, self._heard = self._heard, []
+            if tails := [self._tails[key] for key in heard if key in self._tails]:
+                return tails
+            self._rung.clear()
+            await self._rung.wait()
+
+    def forget(self, tail: RunTail) -> None:
+        """Follow a run no more; safe to repeat."""
+        tail.close()
+        self._tails = {key: one for key, one in self._tails.items() if one is not tail}
+
+    def _ring(self) -> None:
+        self._heard += self._bell.heard()
+        self._rung.set()
+
+    def __enter__(self) -> Self:
+        asyncio.get_running_loop().add_reader(self._bell.fileno(), self._ring)
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        asyncio.get_running_loop().remove_reader(self._bell.fileno())
+        for tail in self._tails.values():
+            tail.close()
+        self._tails.clear()

@@ -72,6 +72,7 @@ fn read_everything(path: &Path) {
     }
     if let Ok(mut reader) = MetricReader::open(path) {
         while reader.poll(1000).is_ok_and(|points| points.count > 0) {}
+        while reader.poll_rest(1000).is_ok_and(|points| points.count > 0) {}
         let _ = reader.summary();
     }
 }

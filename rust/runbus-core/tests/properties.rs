@@ -256,6 +256,36 @@ proptest! {
     }
 
     #[test]
+    fn a_follower_of_a_dead_writer_steps_over_holes(
+        rows in rows(40), at: prop::sample::Index, length in 1_usize..500, max_points in 1_usize..500,
+    ) {
+        prop_assume!(!rows.is_empty());
+        let place = place();
+        drop(write(&place.path, &rows, Options::default()));
+        let mut bytes = fs::read(&place.path).unwrap();
+        let all = records(&bytes);
+        let used = all.last().map(|(offset, _, length)| offset + length).unwrap();
+        let hole = 64 + at.index(used - 64);
+        let hole = hole..used.min(hole + length);
+        // Without their names rows cannot be told, behind the hole as before it.
+        prop_assume!(all.iter().all(|(offset, kind, length)| {
+            *kind != Kind::Schema as u8 || offset + length <= hole.start || *offset >= hole.end
+        }));
+        bytes[hole].fill(0);
+        fs::write(&place.path, &bytes).unwrap();
+        let mut reader = MetricReader::open(&place.path).unwrap();
+        let mut found = poll_all(&mut reader, max_points).len();
+        loop {
+            match reader.poll_rest(max_points).unwrap().count {
+                0 => break,
+                count => found += count,
+            }
+        }
+
+        prop_assert_eq!(found as u64, batch_count(&mut reader));
+    }
+
+    #[test]
     fn a_flipped_bit_costs_one_blob(
         blobs in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 1..40),
         flip: prop::sample::Index,

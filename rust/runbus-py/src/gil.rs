@@ -17,6 +17,12 @@ pub(crate) struct GilCell<T>(RefCell<T>);
 // which only interpreters with a GIL load.
 unsafe impl<T: Send> Sync for GilCell<T> {}
 
+impl<T: Default> Default for GilCell<T> {
+    fn default() -> Self {
+        Self::new(T::default())
+    }
+}
+
 impl<T> GilCell<T> {
     pub(crate) const fn new(value: T) -> Self {
         Self(RefCell::new(value))

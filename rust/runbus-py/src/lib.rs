@@ -9,6 +9,7 @@ mod columns;
 mod convert;
 mod errors;
 mod fastcall;
+mod follow;
 mod gil;
 mod names;
 mod numbers;
@@ -32,6 +33,8 @@ mod _core {
     #[pymodule_export]
     use crate::columns::PySeriesData;
     use crate::fastcall;
+    #[pymodule_export]
+    use crate::follow::{MetricBell, MetricTail};
     #[pymodule_export]
     use crate::reader::{Columns, JournalReader, MetricReader};
     #[pymodule_export]

@@ -186,7 +186,7 @@ async def test_a_publisher_cancelled_while_it_waits_leaves_no_ghost(kernel_facto
         await asyncio.wait([waiting])
 
         assert numbers(await stream.batch()) == [1]
-        assert stream.statistics() == (1, 1, 0, 0, 0, 0, 1, 0)
+        assert stream.statistics() == (1, 1, 0, 0, 0, 0, 1, 0, 0, None)
 
 
 async def test_emit_nowait_never_waits(kernel_factory):

@@ -1,9 +1,11 @@
 //! What points amount to, by series and by time window. Aggregates of parts merge into one of all.
 
+mod live;
 mod moments;
 mod sketch;
 mod windows;
 
+pub use live::{LiveWindows, WindowRows};
 pub use moments::Moments;
 pub use sketch::Sketch;
 pub use windows::{Window, windows};

@@ -6,6 +6,7 @@
 //! writer and end after the last. In a forked child they do not exist, and the child's own first
 //! writer starts others. Everything works without them, only slower.
 
+use std::io;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak};
@@ -25,8 +26,8 @@ const MOST_AHEAD_BYTES: u64 = 8 << 20;
 /// What a look found counts half after so many more.
 const LOOKS_REMEMBERED: u64 = 8;
 
-static PAGES: Service = Service::new("runbus-pages", Tended::make_pages);
-static SYNC: Service = Service::new("runbus-sync", Tended::sync);
+static PAGES: Service<Tended> = Service::new("runbus-pages", Tended::make_pages);
+static SYNC: Service<Tended> = Service::new("runbus-sync", Tended::sync);
 static REPORTER: OnceLock<fn(&Report)> = OnceLock::new();
 
 /// What the background thread has to tell.
@@ -64,32 +65,31 @@ fn report(report: &Report) {
     }
 }
 
-#[derive(Default)]
-struct State {
-    /// Writers that the thread does not know yet.
-    new: Vec<Weak<Shared>>,
+struct State<T> {
+    /// What the thread does not know yet.
+    new: Vec<T>,
     is_running: bool,
     is_nudged: bool,
 }
 
 /// What one thread a process does.
-struct Service {
+pub(crate) struct Service<T: 'static> {
     name: &'static str,
-    /// What is due for a writer, and when to come again; `None` when the writer is gone.
-    work: fn(&mut Tended) -> Option<Duration>,
-    keeper: AtomicPtr<Keeper>,
+    /// What is due for one of those it tends, and when to come again; `None` when that is gone.
+    work: fn(&mut T) -> Option<Duration>,
+    keeper: AtomicPtr<Keeper<T>>,
 }
 
 /// The thread of this process, and what it is told.
-struct Keeper {
+struct Keeper<T> {
     generation: u32,
-    work: fn(&mut Tended) -> Option<Duration>,
-    state: Mutex<State>,
+    work: fn(&mut T) -> Option<Duration>,
+    state: Mutex<State<T>>,
     nudge: Condvar,
 }
 
-impl Service {
-    const fn new(name: &'static str, work: fn(&mut Tended) -> Option<Duration>) -> Self {
+impl<T: Send> Service<T> {
+    pub(crate) const fn new(name: &'static str, work: fn(&mut T) -> Option<Duration>) -> Self {
         Self {
             name,
             work,
@@ -97,7 +97,7 @@ impl Service {
         }
     }
 
-    fn here(&self) -> &'static Keeper {
+    fn here(&self) -> &'static Keeper<T> {
         let generation = os::generation();
         let known = self.keeper.load(Ordering::Acquire);
         // SAFETY: null, or a keeper that was leaked below.
@@ -110,7 +110,11 @@ impl Service {
         let new = Box::into_raw(Box::new(Keeper {
             generation,
             work: self.work,
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                new: Vec::new(),
+                is_running: false,
+                is_nudged: false,
+            }),
             nudge: Condvar::new(),
         }));
         let (order, failed) = (Ordering::AcqRel, Ordering::Acquire);
@@ -127,22 +131,26 @@ impl Service {
         self.here()
     }
 
-    /// Do it for this writer, too, until it is closed or dropped.
-    fn add(&self, writer: &Arc<Shared>) {
+    /// Tend this one, too, until it is gone.
+    ///
+    /// # Errors
+    /// When the thread cannot be started; the next call tries again.
+    pub(crate) fn add(&self, tended: T) -> io::Result<()> {
         let keeper = self.here();
         let mut state = lock(&keeper.state);
-        state.new.push(Arc::downgrade(writer));
+        state.new.push(tended);
         if state.is_running {
             keeper.nudge.notify_one();
-            return;
+            return Ok(());
         }
         let builder = thread::Builder::new().name(self.name.into());
-        // Without a thread, pages are made by the writer and the disk is synced by the kernel.
-        state.is_running = os::without_signals(|| builder.spawn(|| keeper.run())).is_ok();
+        os::without_signals(|| builder.spawn(|| keeper.run()))?;
+        state.is_running = true;
+        Ok(())
     }
 
     /// Have it look at once.
-    fn nudge(&self) {
+    pub(crate) fn nudge(&self) {
         let keeper = self.here();
         let mut state = lock(&keeper.state);
         if !state.is_nudged {
@@ -152,13 +160,13 @@ impl Service {
     }
 }
 
-impl Keeper {
+impl<T> Keeper<T> {
     fn run(&self) {
-        let mut tended: Vec<Tended> = Vec::new();
+        let mut tended: Vec<T> = Vec::new();
         loop {
             {
                 let mut state = lock(&self.state);
-                tended.extend(state.new.drain(..).map(Tended::new));
+                tended.append(&mut state.new);
                 state.is_nudged = false;
                 if tended.is_empty() {
                     state.is_running = false;
@@ -166,7 +174,7 @@ impl Keeper {
                 }
             }
             let mut pause = IDLE_PAUSE;
-            tended.retain_mut(|writer| match (self.work)(writer) {
+            tended.retain_mut(|one| match (self.work)(one) {
                 Some(wanted) => {
                     pause = pause.min(wanted);
                     true
@@ -174,7 +182,7 @@ impl Keeper {
                 None => false,
             });
             let state = lock(&self.state);
-            let is_quiet = |state: &mut State| !state.is_nudged && state.new.is_empty();
+            let is_quiet = |state: &mut State<T>| !state.is_nudged && state.new.is_empty();
             drop(
                 self.nudge
                     .wait_timeout_while(state, pause, is_quiet)
@@ -186,9 +194,10 @@ impl Keeper {
 
 /// Have the background threads look after the writer until it is closed or dropped.
 pub(super) fn tend(writer: &Arc<Shared>) {
-    PAGES.add(writer);
+    // Without threads, pages are made by the writer and the disk is synced by the kernel.
+    let _ = PAGES.add(Tended::new(Arc::downgrade(writer)));
     if writer.sync_every.is_some() {
-        SYNC.add(writer);
+        let _ = SYNC.add(Tended::new(Arc::downgrade(writer)));
     }
 }
 

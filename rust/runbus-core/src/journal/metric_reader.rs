@@ -217,11 +217,42 @@ impl MetricReader {
     /// # Errors
     /// [`Error::Io`], and when the file turns out to be no metrics journal.
     pub fn poll(&mut self, max_points: usize) -> Result<Points, Error> {
+        self.poll_in(Mode::Live, max_points)
+    }
+
+    /// As [`MetricReader::poll`], but when no writer is at work, go on behind the holes that a power
+    /// failure left.
+    ///
+    /// # Errors
+    /// As [`MetricReader::poll`].
+    pub fn poll_rest(&mut self, max_points: usize) -> Result<Points, Error> {
+        if self.source.is_live()? {
+            return self.poll(max_points);
+        }
+        self.poll_in(Mode::Settled, max_points)
+    }
+
+    /// Whether anything stands at the cursor: without, [`MetricReader::poll`] finds nothing. Costs
+    /// one small read.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn has_news(&self) -> Result<bool, Error> {
+        self.source.has_news()
+    }
+
+    /// Whether the final record was read.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.end_state.is_some()
+    }
+
+    fn poll_in(&mut self, mode: Mode, max_points: usize) -> Result<Points, Error> {
         self.source.refresh()?;
         let mut points = Points::default();
         let mut wrong = Vec::new();
         while points.count < max_points {
-            let record = match self.source.scanner.next(Mode::Live) {
+            let record = match self.source.scanner.next(mode) {
                 Ok(Some(record)) => record,
                 Ok(None) => break,
                 Err(error) => return Err(self.source.io(error)),

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::ptr;
 use std::sync::Once;
@@ -20,12 +20,12 @@ extern "C" fn after_fork_in_child() {
 
 /// The generation of this process: a writer of another generation was inherited over a fork.
 #[inline]
-pub(super) fn generation() -> u32 {
+pub(crate) fn generation() -> u32 {
     GENERATION.load(Ordering::Relaxed)
 }
 
 /// Let forked children see another [`generation`] from now on.
-pub(super) fn watch_forks() {
+pub(crate) fn watch_forks() {
     REGISTER.call_once(|| {
         // SAFETY: the handler lives as long as this library and only touches an atomic, which is
         // allowed in the child of a process with several threads.
@@ -45,6 +45,32 @@ pub(super) fn without_signals<T>(work: impl FnOnce() -> T) -> T {
         libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, ptr::null_mut());
         result
     }
+}
+
+/// A counter that makes whoever polls it readable when it is not zero; neither side ever waits.
+pub(crate) fn event_counter() -> io::Result<OwnedFd> {
+    // SAFETY: no memory is passed.
+    let descriptor = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
+    if descriptor < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: it is new, and nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// Add one to an [`event_counter`].
+pub(crate) fn count_event(counter: &OwnedFd) {
+    let one = 1u64.to_ne_bytes();
+    // SAFETY: the descriptor is open, and the kernel reads eight bytes. It refuses only when the
+    // counter is full, and then it is readable already.
+    unsafe { libc::write(counter.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+}
+
+/// Set an [`event_counter`] to zero.
+pub(crate) fn clear_events(counter: &OwnedFd) {
+    let mut count = [0u8; 8];
+    // SAFETY: the descriptor is open, and the kernel writes eight bytes, or none if it was zero.
+    unsafe { libc::read(counter.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
 }
 
 /// Enough of a process to tell it from another with the same number.

@@ -95,6 +95,13 @@ impl Source {
             .map_err(|error| self.io(error))
     }
 
+    /// Whether anything but zeros stands at the cursor.
+    pub(super) fn has_news(&self) -> Result<bool, Error> {
+        let mut word = [0; WORD];
+        let count = self.read_at(&mut word, self.scanner.cursor())?;
+        Ok(word[..count].iter().any(|byte| *byte != 0))
+    }
+
     pub(super) fn io(&self, error: std::io::Error) -> Error {
         Error::io(&self.path, error)
     }

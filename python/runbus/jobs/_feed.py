@@ -1,0 +1,120 @@
+"""What the runs of jobs log, on its way to the bus."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import anyio
+
+from runbus.errors import BackpressureTimeout
+from runbus.events import MetricWindows, RunStarted
+from runbus.metrics import RunTailer, has_metrics
+
+if TYPE_CHECKING:
+    from runbus._clock import Clock
+    from runbus.abc import JobSpec
+    from runbus.bus import Bus
+    from runbus.metrics import RunTail
+
+__all__ = ["WINDOW_NS", "MetricFeed"]
+
+logger = logging.getLogger("runbus.jobs")
+
+WINDOW_NS = 1_000_000_000
+"""How long the windows on the bus are."""
+
+
+class MetricFeed:
+    """Follows the runs of jobs and puts on the bus that they begin, and what they log.
+
+    Windows are made only while somebody reads them.
+
+    Args:
+        bus: Where it goes; a full mailbox that blocks makes the feed wait, and the journals grow.
+        clock: Where the time of what happens here comes from.
+    """
+
+    def __init__(self, bus: Bus, clock: Clock) -> None:
+        self._bus = bus
+        self._clock = clock
+        self._tailer = RunTailer()
+        self._runs: dict[str, _Run] = {}
+
+    async def run(self) -> None:
+        """Feed the bus until cancelled."""
+        with self._tailer:
+            while True:
+                for tail in await self._tailer.news():
+                    if (run := self._runs.get(tail.run_id)) is not None:
+                        await self._hand_on(run)
+
+    def follow(self, job: JobSpec) -> None:
+        """Follow the run of a job, over all of its attempts, from now on; safe to repeat."""
+        if job.run_id in self._runs:
+            return
+        try:
+            tail = self._tailer.follow(job.run_id, job.run_folder, window_ns=self._window_ns)
+        except OSError as error:
+            # Jobs must not fail because this process has no room for another thread.
+            logger.warning("metrics of job %r cannot be followed: %s", job.name, error)
+            return
+        self._runs[job.run_id] = _Run(job, tail)
+
+    async def drain(self, job: JobSpec) -> None:
+        """Wait until everything that a job has logged by now is on the bus."""
+        if job.run_id not in self._runs and has_metrics(job.run_folder):
+            self.follow(job)
+        if (run := self._runs.get(job.run_id)) is not None:
+            run.drained = anyio.Event()
+            run.tail.drain()
+            await run.drained.wait()
+
+    def has_begun(self, job: JobSpec) -> bool:
+        """Whether the run of a job is on the bus as begun."""
+        run = self._runs.get(job.run_id)
+        return run is not None and run.has_begun
+
+    def forget(self, job: JobSpec) -> None:
+        """Follow the run of a job no more; safe to repeat."""
+        if run := self._runs.pop(job.run_id, None):
+            self._tailer.forget(run.tail)
+
+    async def _hand_on(self, run: _Run) -> None:
+        job, tail = run.job, run.tail
+        events = tail.take()
+        tail.make_windows(self._window_ns)
+        if tail.has_begun and not run.has_begun:
+            await self._bus.publish(
+                RunStarted(
+                    run_id=job.run_id,
+                    experiment_id=job.experiment_id,
+                    job=job.name,
+                    time_ns=self._clock.time_ns(),
+                )
+            )
+            run.has_begun = True
+        for event in events:
+            try:
+                await self._bus.emit(event)
+            except BackpressureTimeout as error:
+                # It is all in the journals: one reader that stands still must not stop the others.
+                logger.warning("metrics of job %r were not read: %s", job.name, error)
+        if tail.is_drained:
+            run.drained.set()
+
+    @property
+    def _window_ns(self) -> int:
+        return WINDOW_NS if self._bus.has_readers(MetricWindows) else 0
+
+
+class _Run:
+    """A run that is followed."""
+
+    __slots__ = ("drained", "has_begun", "job", "tail")
+
+    def __init__(self, job: JobSpec, tail: RunTail) -> None:
+        self.job = job
+        self.tail = tail
+        self.has_begun = False
+        self.drained = anyio.Event()

@@ -1,0 +1,121 @@
+//! What lies in the metrics folder of a run: journals, and segments that were journals.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+/// A folder whose time is younger may change again without showing it: clocks tick coarsely.
+const SETTLED: Duration = Duration::from_millis(100);
+/// How often a folder with writers is asked whether there is another one.
+const SEEN: Duration = Duration::from_millis(50);
+/// A folder is listed so often whatever its time says: the clock of a file server is another.
+const LONGEST: Duration = Duration::from_secs(1);
+
+/// One writer's files: its journal, or the segments it became.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Files {
+    Journal(PathBuf),
+    Segments(Vec<PathBuf>),
+}
+
+/// A folder that is listed only when it has changed.
+pub(super) struct Folder {
+    path: PathBuf,
+    changed: Option<SystemTime>,
+    asked: Option<Instant>,
+    listed: Option<Instant>,
+    has_writers: bool,
+}
+
+impl Folder {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self {
+            path,
+            changed: None,
+            asked: None,
+            listed: None,
+            has_writers: false,
+        }
+    }
+
+    /// The files of each writer, oldest writer first; `None` if they are the same as before.
+    pub(super) fn list(
+        &mut self,
+        now: Instant,
+        must: bool,
+    ) -> io::Result<Option<BTreeMap<String, Files>>> {
+        let is_within = |since: Option<Instant>, span: Duration| {
+            since.is_some_and(|since| now.duration_since(since) < span)
+        };
+        if !must && self.has_writers && is_within(self.asked, SEEN) {
+            return Ok(None);
+        }
+        self.asked = Some(now);
+        let changed = match fs::metadata(&self.path).and_then(|metadata| metadata.modified()) {
+            Ok(changed) => changed,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let is_settled = changed.elapsed().is_ok_and(|age| age > SETTLED);
+        if !must && is_settled && is_within(self.listed, LONGEST) && self.changed == Some(changed) {
+            return Ok(None);
+        }
+        // Settled or not is judged by a look before the listing: what comes later changes the time.
+        self.changed = is_settled.then_some(changed);
+        self.listed = Some(now);
+        let found = writers(&self.path)?;
+        self.has_writers = !found.is_empty();
+        Ok(Some(found))
+    }
+}
+
+fn writers(folder: &Path) -> io::Result<BTreeMap<String, Files>> {
+    let mut names = names(folder)?;
+    // A journal that is sealed while the folder is listed may show neither itself nor its segments.
+    loop {
+        let again = self::names(folder)?;
+        if again == names {
+            break;
+        }
+        names = again;
+    }
+    let mut found = BTreeMap::new();
+    for name in &names {
+        if let Some((writer, number)) = name
+            .strip_suffix(crate::segment::SUFFIX)
+            .and_then(|stem| stem.rsplit_once('.'))
+            && !name.starts_with('.')
+            && !number.is_empty()
+            && number.bytes().all(|byte| byte.is_ascii_digit())
+            && let Files::Segments(paths) = found
+                .entry(writer.to_owned())
+                .or_insert_with(|| Files::Segments(Vec::new()))
+        {
+            paths.push(folder.join(name));
+        }
+    }
+    // While there is a journal it is the truth: segments beside it may be incomplete.
+    for name in &names {
+        if let Some(writer) = name.strip_suffix(".journal") {
+            found.insert(writer.to_owned(), Files::Journal(folder.join(name)));
+        }
+    }
+    Ok(found)
+}
+
+fn names(folder: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    match fs::read_dir(folder) {
+        Ok(entries) => {
+            for entry in entries {
+                names.extend(entry?.file_name().into_string());
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    names.sort_unstable();
+    Ok(names)
+}

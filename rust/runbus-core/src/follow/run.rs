@@ -1,0 +1,305 @@
+//! One run, read on from where its readers stand.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::mem;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::folder::{Files, Folder};
+use super::{Batch, Content, News};
+use crate::aggregate::{LiveWindows, WindowRows};
+use crate::archive::{self, Wanted};
+use crate::journal::{Error, MetricReader, Points};
+use crate::series::SeriesData;
+
+/// One look gathers no more points than this, and the last row.
+const MOST_POINTS: usize = 65_536;
+/// A journal that shows something which is no record is read so often: each time to its end.
+const STALLED: Duration = Duration::from_secs(1);
+
+/// What one writer wrote, on its way out.
+struct Outlet {
+    writer: Arc<str>,
+    /// So many names were told.
+    names: usize,
+    windows: Option<LiveWindows>,
+}
+
+impl Outlet {
+    fn new(writer: &str) -> Self {
+        Self {
+            writer: writer.into(),
+            names: 0,
+            windows: None,
+        }
+    }
+
+    /// Tell of new points, and of the windows that are over.
+    fn tell<'a>(
+        &mut self,
+        names: impl ExactSizeIterator<Item = &'a str>,
+        points: Points,
+        position: u64,
+        look: &Look,
+        news: &mut News,
+    ) {
+        let mut rows = WindowRows::default();
+        self.cut(&points, look, &mut rows);
+        if points.count == 0 && rows.count == 0 {
+            return;
+        }
+        let total = names.len();
+        let mut new: Vec<Box<str>> = names.skip(self.names).map(Box::from).collect();
+        self.names = total;
+        let batch = |new_names: Vec<Box<str>>, content| Batch {
+            writer: Arc::clone(&self.writer),
+            new_names,
+            content,
+            position,
+        };
+        if points.count > 0 {
+            news.points += points.count;
+            let content = Content::Points(points);
+            news.batches.push(batch(mem::take(&mut new), content));
+        }
+        if rows.count > 0 {
+            let width_ns = self.windows.as_ref().map_or(0, LiveWindows::width_ns);
+            let rows = Box::new(rows);
+            let content = Content::Windows { width_ns, rows };
+            news.batches.push(batch(new, content));
+        }
+    }
+
+    fn cut(&mut self, points: &Points, look: &Look, rows: &mut WindowRows) {
+        if look.width_ns == 0 {
+            self.windows = None;
+            return;
+        }
+        let windows = match &mut self.windows {
+            Some(windows) if windows.width_ns() == look.width_ns => windows,
+            place => place.insert(LiveWindows::new(look.width_ns)),
+        };
+        windows.add(points, look.now, rows);
+        if look.is_last {
+            windows.close_all(rows);
+        } else {
+            windows.close_due(look.now, rows);
+        }
+    }
+}
+
+/// A journal that is followed.
+struct Journal {
+    reader: MetricReader,
+    outlet: Outlet,
+    stalled: Option<Instant>,
+}
+
+impl Journal {
+    /// Tell what is new; whether the journal has ended and was read to its end.
+    fn look(&mut self, look: &Look, news: &mut News) -> Result<bool, Error> {
+        let room = MOST_POINTS.saturating_sub(news.points);
+        let mut points = Points::default();
+        let rests = |since: Instant| look.now.duration_since(since) < STALLED;
+        let is_worth_it = look.to_the_end || !self.stalled.is_some_and(rests);
+        if room > 0 && is_worth_it && (look.to_the_end || self.reader.has_news()?) {
+            let before = self.reader.position();
+            points = if look.to_the_end {
+                self.reader.poll_rest(room)?
+            } else {
+                self.reader.poll(room)?
+            };
+            let has_moved = self.reader.position() != before;
+            self.stalled = (!has_moved && !look.to_the_end).then_some(look.now);
+        }
+        let is_read = points.count < room;
+        let is_over = is_read && self.reader.has_ended();
+        let is_last = is_over || (is_read && look.to_the_end);
+        let look = Look { is_last, ..*look };
+        let position = self.reader.position();
+        self.outlet
+            .tell(self.reader.names(), points, position, &look, news);
+        Ok(is_over)
+    }
+}
+
+/// A writer whose journal was sealed before it was seen: its series one after the other.
+struct Sealed {
+    outlet: Outlet,
+    series: Vec<(Box<str>, SeriesData)>,
+    /// Which series is next, and which of its points.
+    next: (usize, usize),
+}
+
+impl Sealed {
+    fn open(writer: &str, paths: &[PathBuf]) -> Result<Self, Error> {
+        Ok(Self {
+            outlet: Outlet::new(writer),
+            series: archive::read(&[paths.to_vec()], &Wanted::All)?,
+            next: (0, 0),
+        })
+    }
+
+    /// Tell what there is room for; whether that was all.
+    fn look(&mut self, look: &Look, news: &mut News) -> bool {
+        while news.points < MOST_POINTS {
+            let (place, first) = self.next;
+            let Some((_, data)) = self.series.get(place) else {
+                break;
+            };
+            let end = data.len().min(first + MOST_POINTS - news.points);
+            let points = part(place, data, first, end);
+            self.next = if end == data.len() {
+                (place + 1, 0)
+            } else {
+                (place, end)
+            };
+            let is_last = self.next.0 == self.series.len();
+            let look = Look { is_last, ..*look };
+            let names = self.series[..=place].iter().map(|(name, _)| &**name);
+            self.outlet.tell(names, points, 0, &look, news);
+        }
+        self.next.0 == self.series.len()
+    }
+}
+
+fn part(place: usize, data: &SeriesData, first: usize, end: usize) -> Points {
+    let bytes = |numbers: &[i64]| numbers.iter().flat_map(|n| n.to_le_bytes()).collect();
+    let series = u32::try_from(place).unwrap_or(u32::MAX);
+    Points {
+        count: end - first,
+        series: series.to_le_bytes().repeat(end - first),
+        steps: bytes(&data.steps[first..end]),
+        times: bytes(&data.times[first..end]),
+        values: data.values[first..end]
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect(),
+    }
+}
+
+/// What a look is for.
+#[derive(Clone, Copy)]
+pub(super) struct Look {
+    pub(super) now: Instant,
+    /// How wide the windows are, in nanoseconds; 0 for none.
+    pub(super) width_ns: i64,
+    /// Whoever wrote is gone or asked to be read as far as it goes.
+    pub(super) to_the_end: bool,
+    /// Close the windows.
+    pub(super) is_last: bool,
+}
+
+/// All writers of one run.
+pub(super) struct RunReader {
+    folder: Folder,
+    /// Where to begin in the journals of these writers.
+    positions: HashMap<String, u64>,
+    /// What could not be opened yet.
+    unopened: BTreeMap<String, Files>,
+    known: HashSet<String>,
+    sealed: Vec<Sealed>,
+    journals: Vec<Journal>,
+    failures: HashSet<String>,
+    /// The journal that is looked at first, so that a loud one does not silence others.
+    first: usize,
+}
+
+impl RunReader {
+    pub(super) fn new(folder: &Path, positions: HashMap<String, u64>) -> Self {
+        Self {
+            folder: Folder::new(folder.join("metrics")),
+            positions,
+            unopened: BTreeMap::new(),
+            known: HashSet::new(),
+            sealed: Vec::new(),
+            journals: Vec::new(),
+            failures: HashSet::new(),
+            first: 0,
+        }
+    }
+
+    /// Gather what is new.
+    pub(super) fn look(&mut self, look: &Look) -> News {
+        let mut news = News::default();
+        match self.folder.list(look.now, look.to_the_end) {
+            Ok(Some(found)) => {
+                let known = &self.known;
+                self.unopened = found
+                    .into_iter()
+                    .filter(|(writer, _)| !known.contains(writer))
+                    .collect();
+            }
+            Ok(None) => {}
+            Err(error) => self.fail(error.to_string(), &mut news),
+        }
+        self.open(&mut news);
+        news.has_begun = !self.known.is_empty() || !self.unopened.is_empty();
+        self.sealed
+            .retain_mut(|sealed| !sealed.look(look, &mut news));
+        let count = self.journals.len();
+        let mut over = vec![false; count];
+        for offset in 0..count {
+            let place = (self.first + offset) % count;
+            match self.journals[place].look(look, &mut news) {
+                Ok(is_over) => over[place] = is_over,
+                Err(error) => self.fail(error.to_string(), &mut news),
+            }
+        }
+        self.first = (self.first + 1) % count.max(1);
+        let mut over = over.into_iter();
+        self.journals.retain(|_| !over.next().unwrap_or(false));
+        news.is_full = news.points >= MOST_POINTS || !self.sealed.is_empty();
+        news
+    }
+
+    fn open(&mut self, news: &mut News) {
+        for (writer, files) in mem::take(&mut self.unopened) {
+            let opened = match &files {
+                Files::Journal(path) => self.open_journal(&writer, path, news),
+                Files::Segments(paths) => Sealed::open(&writer, paths).map(|sealed| {
+                    self.sealed.push(sealed);
+                }),
+            };
+            match opened {
+                Ok(()) => {
+                    self.known.insert(writer);
+                }
+                // It was sealed just now: the next listing finds its segments.
+                Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error @ Error::Io { .. }) => {
+                    self.fail(error.to_string(), news);
+                    self.unopened.insert(writer, files);
+                }
+                Err(error) => {
+                    self.fail(error.to_string(), news);
+                    self.known.insert(writer);
+                }
+            }
+        }
+    }
+
+    fn open_journal(&mut self, writer: &str, path: &Path, news: &mut News) -> Result<(), Error> {
+        let mut reader = MetricReader::open(path)?;
+        if let Some(position) = self.positions.remove(writer)
+            && let Err(error) = reader.seek(position)
+        {
+            // Twice is better than never: it is read from its start.
+            self.fail(error.to_string(), news);
+        }
+        self.journals.push(Journal {
+            reader,
+            outlet: Outlet::new(writer),
+            stalled: None,
+        });
+        Ok(())
+    }
+
+    /// Tell what cannot be read, once.
+    fn fail(&mut self, text: String, news: &mut News) {
+        if self.failures.insert(text.clone()) {
+            news.failures.push(text);
+        }
+    }
+}
