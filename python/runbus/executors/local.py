@@ -31,7 +31,7 @@ from runbus.jobs import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Literal
 
     from runbus.abc import JobSpec, Packager, Scope
@@ -48,8 +48,8 @@ _DEFAULT_SIGNALS = (signal.SIGINT, signal.SIGPIPE, signal.SIGQUIT, signal.SIGTER
 class LocalExecutor(Executor):
     """Runs each job through the wrapper script, in a session of its own.
 
-    The end of a wrapper wakes `wait_for_change` at once, through its pidfd; a job that another
-    process started is seen by its records.
+    The end of a wrapper, or of a job that another process started, wakes `wait_for_change` at once,
+    through its pidfd.
 
     Args:
         name: What jobs call this executor.
@@ -132,7 +132,7 @@ class LocalExecutor(Executor):
             # The wrapper has its own part of it now.
             lease.close()
         self._wrappers[job.folder] = pid
-        self._watch(pid)
+        self._watch(pid, self._reap)
         return JobRef(name=job.name, folder=job.folder, handle=str(pid))
 
     async def find(self, job: JobSpec) -> JobRef | None:
@@ -166,7 +166,7 @@ class LocalExecutor(Executor):
     async def cancel(self, refs: Sequence[JobRef], grace_s: float) -> None:
         """Let the wrapper script end each job: it goes on with that if this process dies."""
         for ref in refs:
-            self._watch(_spawn(ref.folder, "cancel", str(round(grace_s))))
+            self._watch(_spawn(ref.folder, "cancel", str(round(grace_s))), self._reap)
 
     async def _lease_gpus(self, job: JobSpec) -> GpuLease:
         """Wait until the GPUs that a job needs are free: other kernels may have them."""
@@ -194,6 +194,8 @@ class LocalExecutor(Executor):
             if is_elsewhere(ref.folder):
                 return self._observe_elsewhere(ref.folder, seen)
             return replace(seen, phase="gone")
+        elif not gone and seen.pid not in self._pidfds:
+            self._watch(seen.pid, self._note_end)
         return seen
 
     def _observe_watched(self, folder: str) -> Observation:
@@ -212,10 +214,19 @@ class LocalExecutor(Executor):
     def _resolve(self, event: ResolveExecutor) -> LocalExecutor | None:
         return self if event.name == self.name else None
 
-    def _watch(self, pid: int) -> None:
-        """Have the end of a child wake `wait_for_change`, without a thread."""
-        pidfd = self._pidfds[pid] = os.pidfd_open(pid)
-        asyncio.get_running_loop().add_reader(pidfd, self._reap, pid)
+    def _watch(self, pid: int, when_ended: Callable[[int], None]) -> None:
+        """Have the end of a process call something, without a thread."""
+        try:
+            pidfd = self._pidfds[pid] = os.pidfd_open(pid)
+        except ProcessLookupError:
+            # Another's child, which has just ended: its record follows.
+            self._changed.set()
+            return
+        asyncio.get_running_loop().add_reader(pidfd, when_ended, pid)
+
+    def _note_end(self, pid: int) -> None:
+        self._unwatch(pid)
+        self._changed.set()
 
     def _reap(self, pid: int) -> None:
         self._unwatch(pid)

@@ -551,6 +551,20 @@ class RestartContract(Base):
 
         assert (ended.stdout, ended.seen.exit_code) == (b"one\n", 6)
 
+    async def test_an_end_is_told_as_a_change_also_after_a_restart(self, harness: Harness) -> None:
+        ref = await harness.submit(harness.shell("echo up; sleep 1"))
+        await harness.output(ref, b"up")
+
+        await harness.restart()
+        await harness.phase(ref, "running", "ended")
+        told = False
+        with anyio.fail_after(30):
+            while (await harness.executor.observe([ref]))[ref.name].phase != "ended":
+                # Between the end of a process and its record there is a moment.
+                told |= await harness.executor.wait_for_change(0.1 if told else 20)
+
+        assert told == harness.executor.capabilities.pushes
+
     async def test_a_job_can_be_cancelled_after_a_restart(self, harness: Harness) -> None:
         ref = await harness.submit(harness.shell("echo up; exec sleep 60"))
         await harness.output(ref, b"up")
