@@ -165,6 +165,29 @@ async def test_a_job_goes_again_where_it_went_before(
         assert len(attempts(remote / "1")) == 1
 
 
+async def test_a_job_that_may_have_been_submitted_waits_for_its_host(
+    hosts: list[Sshd], tmp_path: Path, remote: Path
+) -> None:
+    """Who says that it was not started, while it runs there, has it run twice."""
+
+    def make() -> SSHExecutor:
+        return SSHExecutor([tunnel_to(host, remote) for host in hosts])
+
+    async with Harness(make, str(tmp_path / "here")) as harness:
+        job = harness.shell("echo ran; sleep 0.3")
+        sent = (await harness.submit(job)).handle
+        await harness.restart()
+        (host,) = (host for host in hosts if sent.startswith(f"root@{host.address}"))
+        host.stop()
+        again = asyncio.create_task(harness.submit(job))
+        done, _ = await asyncio.wait([again], timeout=1)
+        assert not done
+        host.start()
+
+        assert (await harness.end(await again)).stdout == b"ran\n"
+        assert len(attempts(remote)) == 1
+
+
 async def test_one_session_a_connection_is_enough(host: Sshd, tmp_path: Path, remote: Path) -> None:
     host.stop()
     host.start(MaxSessions="1")

@@ -43,8 +43,8 @@ LOOK_S, SLOW_LOOK_S = 0.05, 0.5
 GONE_S = 3.0
 """How long a job must have been missing, look after look, before that is told."""
 
-PATIENCE_S = 60.0
-"""How long a submit is repeated whose answer was lost."""
+PATIENCE_S = 900.0
+"""How long a submit is repeated whose answer was lost: longer than links are usually down."""
 
 _RETRY_S = 10.0
 _LIMIT_GRACE_S = 10
@@ -177,7 +177,7 @@ class Host:
     ) -> None:
         """Start a job, once; an answer that is lost is asked for again.
 
-        If the machine stays out of reach for a minute this returns as well: nobody can tell
+        If the machine stays out of reach for long this returns as well: nobody can tell
         whether the job runs, and `observe` will.
 
         Raises:

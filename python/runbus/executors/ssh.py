@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
@@ -28,9 +29,14 @@ if TYPE_CHECKING:
 
 __all__ = ["SSHExecutor"]
 
+logger = logging.getLogger("runbus.executors")
+
 _PLACEMENT = "placement.json"
 _AVOID_S = 15.0
 """How long a machine that could not be reached gets no new jobs, as long as there are others."""
+
+_AWAY_S = 2.0
+"""How often the machine is tried that may have a job already."""
 
 # Between quotes, where a shell would not expand it; not to be found in any path.
 _HOME_MARK = "\x01home\x01"
@@ -155,7 +161,8 @@ class SSHExecutor(Executor):
         """Start the wrapper on a machine with a free slot, or wait for one.
 
         The choice is recorded in the attempt's folder before the machine is told, so a job that
-        is submitted again, by whomever, goes to the same machine, which then has it already.
+        is submitted again, by whomever, goes to the same machine, which then has it already. If
+        that one cannot be reached, this waits for it.
 
         Raises:
             JobNotStarted: No machine could be reached, or the chosen one refused; nothing runs.
@@ -265,7 +272,9 @@ class SSHExecutor(Executor):
                 host.down_until = time.monotonic() + _AVOID_S
                 refused[host.name] = error
                 if placement is not None:
-                    raise JobNotStarted(job.name, str(error)) from error
+                    # It was sent there before, and may run: nobody else can tell.
+                    logger.warning("job %s was sent to a host that is away: %s", job.name, error)
+                    await anyio.sleep(_AWAY_S)
             except BaseException:
                 host.reserved.discard(job.folder)
                 raise
