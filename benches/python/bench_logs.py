@@ -99,7 +99,8 @@ async def followed(executor: Executor, folder: Path) -> Followed:
             now = time.time_ns()
             arrived += len(event.data)
             late.extend(
-                now - int(event.data[at : at + 19]) for at in range(0, len(event.data), 10 * LINE)
+                now - int(event.data[at : at + 19])
+                for at in range(0, len(event.data), 1_000 * LINE)
             )
             resident.append(resident_mb())
 
