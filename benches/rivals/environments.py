@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-__all__ = ["environment"]
+__all__ = ["PACKAGES", "environment"]
 
 PACKAGES = {
     "aim": ("aim==3.29.1",),
