@@ -1,4 +1,4 @@
-"""Jobs on three hosts over SSH, beside one asyncssh `run` a job, which records nothing."""
+"""Jobs on three hosts over SSH, beside a `run` a job of asyncssh and of fabric: no records."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import os
 import statistics
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import asyncssh
@@ -37,6 +39,7 @@ def main() -> list[Row]:
 def measured(hosts: list[Sshd], folder: Path) -> list[Row]:
     ours = [asyncio.run(timed(hosts, folder / f"remote-{n}")) for n in range(ROUNDS)]
     bare = [asyncio.run(bare_runs(hosts)) for _ in range(ROUNDS)]
+    fabric = [fabric_runs(hosts) for _ in range(ROUNDS)]
     seconds = statistics.median(ours)
     return [
         Row(
@@ -44,7 +47,10 @@ def measured(hosts: list[Sshd], folder: Path) -> list[Row]:
             seconds / JOBS * 1e3,
             "ms",
             1e3 / 60,
-            {"asyncssh run a job, as many at a time": statistics.median(bare) / JOBS * 1e3},
+            {
+                "asyncssh run a job, as many at a time": statistics.median(bare) / JOBS * 1e3,
+                "fabric run a job, a thread a slot": statistics.median(fabric) / JOBS * 1e3,
+            },
             note=f"{JOBS / seconds:.0f} jobs/s, intent, logs and exit record included",
         )
     ]
@@ -90,4 +96,35 @@ async def bare_runs(hosts: list[Sshd]) -> float:
     for connection in connections:
         connection.close()
         await connection.wait_closed()
+    return span
+
+
+def fabric_runs(hosts: list[Sshd]) -> float:
+    import fabric
+    import paramiko
+
+    start = time.perf_counter()
+    connections = [
+        fabric.Connection(
+            host.address, "root", host.port, connect_kwargs={"key_filename": str(host.identity)}
+        )
+        for host in hosts
+    ]
+    for connection, host in zip(connections, hosts, strict=True):
+        connection.client.load_host_keys(str(host.known_hosts))
+        connection.client.set_missing_host_key_policy(paramiko.RejectPolicy())
+        connection.open()
+    with ExitStack() as stack:
+        # A pool a host, since a host lets in ten sessions at a time and no more.
+        pools = [stack.enter_context(ThreadPoolExecutor(SLOTS)) for _ in hosts]
+        runs = [
+            pools[index % len(hosts)].submit(
+                connections[index % len(hosts)].run, "/bin/true", hide=True, in_stream=False
+            )
+            for index in range(JOBS)
+        ]
+        assert all(run.result().ok for run in runs)
+    span = time.perf_counter() - start
+    for connection in connections:
+        connection.close()
     return span
