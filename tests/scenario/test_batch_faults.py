@@ -126,8 +126,10 @@ def check_names(tmp_path: Path, **settings: Any) -> None:
     assert [(job["name"], job["exit_code"]) for job in jobs()] == [
         (name, index) for index, name in enumerate(NAMES)
     ]
-    for index, name in enumerate(NAMES):
-        assert command("logs", "--", name).stdout == f"{index}\n"
+    for index, job in enumerate(jobs()):
+        assert Path(job["log"]).read_text() == f"{index}\n"
+    for name in ("../../", "--help"):
+        assert command("logs", "--", name).stdout == f"{NAMES.index(name)}\n"
     assert before <= {path for path in tmp_path.rglob("*") if path.is_file()}
     assert not list(tmp_path.rglob("pwned"))
     assert {path.name for path in tmp_path.iterdir()} <= {"home", "user", "far", "batch.json"}

@@ -41,6 +41,10 @@ end_job() {
     pid=${pid%%,*}
     start=${line#*\"start\":}
     start=${start%%,*}
+    boot=${line#*\"boot\":\"} now=
+    read -r now 2>/dev/null </proc/sys/kernel/random/boot_id || :
+    # After a reboot another process may have this pid, even with this start time.
+    [ "$now" = "${boot%%\"*}" ] || return
     now=
     read -r now 2>/dev/null <"/proc/$pid/stat" || :
     # A pid that was given to another process since has another start time.
