@@ -8,6 +8,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # as in typing, whose import would cost more than all of this module
+    from runbus._secrets import Secret as Secret
     from runbus.config import Command as Command
     from runbus.config import Script as Script
     from runbus.errors import RunbusError as RunbusError
@@ -47,6 +48,7 @@ _HOMES = {
     "SSHExecutor": "executors",
     "SSHTunnel": "transports",
     "Script": "config",
+    "Secret": "_secrets",
     "__version__": "metrics",
     "init": "metrics",
     "open_run": "experiment",
@@ -71,6 +73,7 @@ __all__ = [
     "SSHExecutor",
     "SSHTunnel",
     "Script",
+    "Secret",
     "__version__",
     "init",
     "open_run",

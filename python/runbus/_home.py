@@ -5,6 +5,7 @@ $RUNBUS_HOME (default ~/.runbus)
     experiment.json            what was asked
     events.journal             every fact, in order
     jobs/<job>/<attempt>/      request.sh, stdout.log, stderr.log, pid.json, exit.json
+    code/                      packaged code, and what it holds
     runs/<run_id>/             run.json, metrics/<writer>.journal
 
 Plain paths as strings: `init()` must not pay for pathlib.
@@ -135,7 +136,11 @@ class Home:
     def run_folders(self, project: str | None = None) -> Iterator[str]:
         """Yield the folders of runs, in the order of their experiments."""
         for experiment in self.experiment_folders(project):
-            yield from self._subfolders(os.path.join(experiment, "runs"))
+            yield from self.runs_of(experiment)
+
+    def runs_of(self, experiment: str) -> list[str]:
+        """Return the folders of an experiment's runs, in their order."""
+        return self._subfolders(os.path.join(experiment, "runs"))
 
     def _subfolders(self, parent: str) -> list[str]:
         try:

@@ -11,11 +11,11 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from runbus._secrets import REDACTED, is_secret_name
 from runbus.events import Event, load_all
 from runbus.events._event import descendants
 
 __all__ = [
-    "REDACTED",
     "DecodeError",
     "convert",
     "decode_event",
@@ -33,8 +33,6 @@ T = TypeVar("T")
 
 DecodeError = msgspec.DecodeError
 """Raised for bytes that do not hold what was expected of them."""
-
-REDACTED = "[redacted]"
 
 
 class _Tagged(msgspec.Struct):
@@ -133,7 +131,8 @@ def event_to_plain(event: Event, *, redact: bool = True) -> dict[str, Any]:
 
     Args:
         event: The event.
-        redact: Whether to replace the values of fields marked `Sensitive`, at any depth.
+        redact: Whether to replace, at any depth, the values of fields marked `Sensitive` and the
+            texts that go by a secret's name: as a field, a key, or the first of two texts.
     """
     plain: dict[str, Any] = msgspec.to_builtins(
         _redacted(event) if redact else event, enc_hook=repr
@@ -157,16 +156,30 @@ def _redacted(value: Any) -> Any:
         changes: dict[str, Any] = {}
         for name in value.__struct_fields__:
             old = getattr(value, name)
-            new = REDACTED if name in names else _redacted(old)
+            secret = name in names or (isinstance(old, str) and is_secret_name(name))
+            new = REDACTED if secret else _redacted(old)
             if new is not old:
                 changes[name] = new
         return msgspec.structs.replace(value, **changes) if changes else value
     if isinstance(value, (list, tuple)):
-        parts = [_redacted(part) for part in value]
+        parts = [_redacted_pair(part) or _redacted(part) for part in value]
         return value if all(a is b for a, b in zip(parts, value, strict=True)) else parts
     if isinstance(value, dict):
-        return {key: _redacted(part) for key, part in value.items()}
+        return {
+            key: REDACTED if _is_secret(key, part) else _redacted(part)
+            for key, part in value.items()
+        }
     return value
+
+
+def _redacted_pair(value: Any) -> tuple[str, str] | None:
+    """Return a secret's name and what stands for its value; None if it is no such pair."""
+    is_pair = isinstance(value, (list, tuple)) and len(value) == 2
+    return (value[0], REDACTED) if is_pair and _is_secret(*value) else None
+
+
+def _is_secret(name: Any, value: Any) -> bool:
+    return isinstance(name, str) and isinstance(value, str) and is_secret_name(name)
 
 
 _sensitive: dict[type, frozenset[str]] = {}

@@ -97,10 +97,13 @@ __all__ = [
     "RunNotFound",
     "RunbusError",
     "ScriptUnusable",
+    "SecretMissing",
+    "SubmitUnknown",
     "SubmoduleMissing",
     "SweepInvalid",
     "TraceError",
     "TreeDirty",
+    "Unsupported",
     "UsageError",
     "WouldDeadlock",
     "WrongKind",
@@ -206,6 +209,27 @@ class ExtraMissing(UsageError):
     @property
     def hint(self) -> str:
         return f"pip install 'runbus[{self.extra}]'"
+
+
+class SecretMissing(UsageError):
+    """A secret that a job needs cannot be had where it is said to be.
+
+    Attributes:
+        reference: Where it is said to be; never the secret itself.
+        reason: What is wrong.
+    """
+
+    def __init__(self, reference: str, reason: str) -> None:
+        super().__init__(reference, reason)
+        self.reference = reference
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"no secret at {self.reference}: {self.reason}"
+
+    @property
+    def hint(self) -> str:
+        return "it is read by whoever submits the job: provide it there"
 
 
 class QueryInvalid(UsageError):
@@ -400,6 +424,50 @@ class JobNotStarted(JobError):
 
     def __str__(self) -> str:
         return f"job {self.job!r} could not be started: {self.reason}"
+
+
+class SubmitUnknown(JobError):
+    """A job was sent to a backend, and nobody knows whether it arrived.
+
+    Attributes:
+        job: The job's name.
+        reason: What is known.
+    """
+
+    def __init__(self, job: str, reason: str) -> None:
+        super().__init__(job, reason)
+        self.job = job
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"job {self.job!r} may have been submitted or not: {self.reason}"
+
+
+class Unsupported(UsageError):
+    """A job asks for what its executor cannot give.
+
+    Attributes:
+        job: The job's name.
+        executor: The executor's name.
+        missing: What it asks for and would not get, in words.
+    """
+
+    def __init__(self, job: str, executor: str, missing: tuple[str, ...]) -> None:
+        super().__init__(job, executor, missing)
+        self.job = job
+        self.executor = executor
+        self.missing = missing
+
+    def __str__(self) -> str:
+        return (
+            f"job {self.job!r} asks for {' and '.join(self.missing)}, "
+            f"which executor {self.executor!r} cannot give"
+        )
+
+    @property
+    def hint(self) -> str:
+        """What to do."""
+        return "give the job another executor, or ask for less"
 
 
 # --- Packages -------------------------------------------------------------------------------------

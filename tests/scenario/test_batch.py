@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -173,7 +174,7 @@ def test_a_dry_run_prints_the_requests_and_sends_nothing(
 ) -> None:
     done = command("submit", batch(job("x; rm -rf ~", "echo $HOME")), "--dry-run")
 
-    assert "exec sh -c 'echo $HOME'" in done.stdout
+    assert "sh -c 'echo $HOME'\n" in done.stdout
     assert not home.exists()
 
 
@@ -291,6 +292,8 @@ def test_doctor_finds_a_healthy_home_and_what_a_crash_left_behind(
     assert ill.returncode == 1
     assert "!!  unfinished: 1 of 1 jobs" in ill.stdout
     assert "hint: runbus attach" in ill.stdout
+    told = json.loads(command("doctor", "--json").stdout)
+    assert [one["is_well"] for one in told if one["title"] == "unfinished"] == [False]
     command("cancel", "batch", "--grace", "0")
     assert command("doctor").returncode == 0
 
@@ -391,21 +394,33 @@ def test_attach_follows_a_batch_that_another_process_leads(
     batch: Callable[..., str], tmp_path: Path
 ) -> None:
     go = tmp_path / "go"
+    script = f"until [ -e {go} ]; do echo waits; sleep 0.2; done; echo went; exit 3"
     with subprocess.Popen(
-        [RUNBUS, "submit", batch(job("a", f"until [ -e {go} ]; do sleep 0.02; done; exit 3"))],
+        [RUNBUS, "submit", batch(job("a", script), job("b", "echo after"), max_parallel=1)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as leader:
         wait_until(lambda: command("status", "--json").stdout.count("RUNNING") == 1)
         with subprocess.Popen(
-            [RUNBUS, "attach", "--json"], stdout=subprocess.PIPE, text=True
+            [RUNBUS, "attach", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         ) as follower:
+            assert follower.stderr is not None
+            first = follower.stderr.readline()
             go.touch()
-            out, _ = follower.communicate(timeout=20)
+            out, rest = follower.communicate(timeout=20)
         assert leader.wait(20) == 1
 
+    assert first == "a | waits\n"
+    # Lines and facts reach the eye by two ways.
+    told = sorted(line for line in rest.splitlines() if "waits" not in line)
+    assert told[0].startswith("a | FAILED after ")
+    assert told[1] == "a | went"
+    assert told[2].startswith("b | SUCCEEDED after ")
+    assert told[3] == "b | after"
+    assert told[4].startswith("b | started on ")
+    assert len(told) == 5
     assert follower.returncode == 1
-    assert [one["exit_code"] for one in json.loads(out)] == [3]
+    assert [one["exit_code"] for one in json.loads(out)] == [3, 0]
 
 
 def test_attach_takes_over_when_the_leader_dies(batch: Callable[..., str], tmp_path: Path) -> None:
@@ -425,3 +440,51 @@ def test_attach_takes_over_when_the_leader_dies(batch: Callable[..., str], tmp_p
 
     assert follower.returncode == 0
     assert states() == ["SUCCEEDED", "SUCCEEDED"]
+
+
+def test_logs_since_a_time_begin_where_that_was_written(
+    batch: Callable[..., str], tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    script = f"echo old; until [ -e {go} ]; do sleep 0.02; done; echo new; echo err >&2"
+    with subprocess.Popen(
+        [RUNBUS, "submit", batch(job("a", script))],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as leader:
+        wait_until(lambda: list(tmp_path.rglob("jobs/*/1/cursor")) != [])
+        now = datetime.now().isoformat()
+        go.touch()
+        assert leader.wait(20) == 0
+
+    since = command("logs", "a", "--since", now)
+    assert (since.stdout, since.stderr) == ("new\n", "err\n")
+    assert command("logs", "a", "--since", "1d").stdout == "old\nnew\n"
+    assert command("logs", "a", "--since", now, "--stderr").stdout == ""
+    wrong = command("logs", "a", "--since", "tomorrow")
+    assert (wrong.returncode, "'tomorrow' is neither a time" in wrong.stderr) == (2, True)
+
+
+def test_attach_shows_what_was_written_since_the_leader_died_and_leaves_no_gap(
+    batch: Callable[..., str], tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    script = f"for i in $(seq 50); do echo line $i; done; until [ -e {go} ]; do sleep 0.02; done; "
+    with subprocess.Popen(
+        [RUNBUS, "submit", batch(job("a", f"{script} echo last"))],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as leader:
+        wait_until(lambda: list(tmp_path.rglob("jobs/*/1/cursor")) != [])
+        leader.kill()
+        _, before = leader.communicate(timeout=20)
+    go.touch()
+
+    after = command("attach")
+
+    assert after.returncode == 0
+    assert [line for line in before.splitlines() if line.startswith("line")] == [
+        f"line {number}" for number in range(1, 51)
+    ]
+    assert [line for line in after.stderr.splitlines() if line.startswith("l")] == ["last"]

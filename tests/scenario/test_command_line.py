@@ -134,6 +134,28 @@ def test_show_and_metrics_tell_what_was_logged(script: Callable[[str], str]) -> 
     assert json.loads(command("metrics", "mine", "--json").stdout)["acc"]["points"] == 10
 
 
+def test_ls_may_show_only_the_newest_runs_and_an_index_changes_nothing(
+    script: Callable[[str], str], home: Path
+) -> None:
+    command(
+        "run", script(TRAINER), "--sweep", "lr=0.5,0.25,0.1", "--name", "größer", "--max-parallel=1"
+    )
+    table = command("ls").stdout
+
+    rebuilt = command("doctor", "--rebuild-index")
+
+    assert rebuilt.stdout == f"1 experiments that are over are in {home}/index.db\n"
+    assert command("ls").stdout == table
+    assert [line.split()[1] for line in table.splitlines()] == [
+        "name",
+        "größer-lr=0.5",
+        "größer-lr=0.25",
+        "größer-lr=0.1",
+    ]
+    assert command("ls", "-n", "2").stdout.splitlines()[1:] == table.splitlines()[2:]
+    assert "größer-lr=0.1" in command("show", "latest").stdout
+
+
 def test_a_plot_is_drawn_for_one_run_and_for_several(script: Callable[[str], str]) -> None:
     command("run", script(TRAINER), "--sweep", "lr=0.5,0.25")
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from msgspec.structs import replace
 
 from runbus._core import MetricReader
 from runbus.abc import JobRef
-from runbus.errors import JobNotStarted
+from runbus.errors import ConnectionLost, JobNotStarted, SubmitUnknown
 from runbus.executors import SSHExecutor
 from runbus.packaging import PatternPackager, build_package
 from runbus.testing.conformance.executor import ExecutorContract, ExecutorFactory, Harness
@@ -165,7 +166,7 @@ async def test_a_job_goes_again_where_it_went_before(
         assert len(attempts(remote / "1")) == 1
 
 
-async def test_a_job_that_may_have_been_submitted_waits_for_its_host(
+async def test_a_job_that_may_have_been_submitted_is_not_told_as_not_started(
     hosts: list[Sshd], tmp_path: Path, remote: Path
 ) -> None:
     """Who says that it was not started, while it runs there, has it run twice."""
@@ -179,12 +180,13 @@ async def test_a_job_that_may_have_been_submitted_waits_for_its_host(
         await harness.restart()
         (host,) = (host for host in hosts if sent.startswith(f"root@{host.address}"))
         host.stop()
-        again = asyncio.create_task(harness.submit(job))
-        done, _ = await asyncio.wait([again], timeout=1)
-        assert not done
+        with pytest.raises(SubmitUnknown):
+            await harness.submit(job)
         host.start()
+        ref = await harness.executor.find(job)
 
-        assert (await harness.end(await again)).stdout == b"ran\n"
+        assert ref is not None
+        assert (await harness.end(ref)).stdout == b"ran\n"
         assert len(attempts(remote)) == 1
 
 
@@ -307,17 +309,18 @@ async def test_code_is_sent_once_and_unpacked_for_each_attempt(
     package = await build_package(PatternPackager("*"), str(tree))
 
     def make() -> SSHExecutor:
-        return SSHExecutor(tunnel=tunnel_to(host, remote), package=package)
+        return SSHExecutor(tunnel=tunnel_to(host, remote))
 
     async with Harness(make, str(tmp_path / "here")) as harness:
+        hello = ("/bin/sh", str(tree / "hello.sh"))
         for _ in range(2):
-            job = harness.job("/bin/sh", str(tree / "hello.sh"), cwd=str(tree))
+            job = harness.job(*hello, cwd=str(tree), package=package)
             ended = await harness.run(job)
             assert ended.stdout.startswith(b"hello from " + os.fsencode(remote))
             assert ended.stdout.endswith(b"/code\n")
         sent = (remote / "packages" / f"{package.sha256}.tar.gz").stat().st_mtime_ns
         await harness.restart()
-        await harness.run(harness.job("/bin/sh", str(tree / "hello.sh"), cwd=str(tree)))
+        await harness.run(harness.job(*hello, cwd=str(tree), package=package))
 
     (archive,) = (remote / "packages").iterdir()
     assert archive.stat().st_mtime_ns == sent
@@ -416,3 +419,66 @@ async def test_records_that_a_job_has_spoilt_do_not_stop_the_others(
 
     assert (await harness.end(other)).stdout == b"fine\n"
     assert (await harness.phase(spoilt, "ended", "gone")).phase == "ended"
+
+
+async def test_a_submit_to_a_host_that_went_away_is_unknown_until_it_is_back(
+    host: Sshd, harness: Harness
+) -> None:
+    await harness.run(harness.shell("true"))
+    host.stop()
+    job = harness.shell("echo ran")
+
+    with pytest.raises(SubmitUnknown, match="does not answer"):
+        await harness.submit(job)
+    with pytest.raises(ConnectionLost):
+        await harness.executor.find(job)
+    host.start()
+
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                found = await harness.executor.find(job)
+                break
+            except ConnectionLost:
+                await harness.executor.wait_for_change(0.1)
+    assert found is None
+    assert (await harness.run(job)).stdout == b"ran\n"
+
+
+async def test_gpus_of_a_host_are_lent_to_one_job_at_a_time_by_all_kernels(
+    host: Sshd, tmp_path: Path, remote: Path
+) -> None:
+    gpu = f"test-{os.urandom(6).hex()}"
+
+    def make() -> SSHExecutor:
+        return SSHExecutor(tunnel=tunnel_to(host, remote), slots=4, gpus=[gpu])
+
+    async with (
+        Harness(make, str(tmp_path / "one")) as one,
+        Harness(make, str(tmp_path / "two")) as two,
+    ):
+        script = 'echo "$CUDA_VISIBLE_DEVICES"; sleep 0.5'
+        ends = await asyncio.gather(
+            one.run(one.shell(script, gpus=1, name="one")),
+            two.run(two.shell(script, gpus=1, attempt=2, name="two")),
+        )
+
+    (Path(tempfile.gettempdir()) / f"runbus-gpus-{os.getuid()}" / gpu).unlink()
+    first, second = sorted(ends, key=lambda end: end.seen.started_ns)
+    assert first.stdout == second.stdout == f"{gpu}\n".encode()
+    assert first.seen.ended_ns <= second.seen.started_ns + 50_000_000
+
+
+async def test_a_job_that_was_sent_to_a_host_that_is_gone_now_is_not_said_to_be_refused(
+    host: Sshd, harness: Harness
+) -> None:
+    job = harness.shell("echo ran; exit 5")
+    ref = await harness.submit(job)
+    host.stop()
+    await harness.restart()
+
+    with pytest.raises(SubmitUnknown, match="no connection"):
+        await harness.submit(job)
+
+    host.start()
+    assert (await harness.end(ref)).seen.exit_code == 5

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -11,6 +14,8 @@ import pytest
 
 from runbus import AsyncExperiment, Command, Job, Kernel, Plugin, SSHExecutor, runs
 from runbus.events import JobEnded, JobStarted, LogLines, MetricBatch
+from runbus.jobs import read_log
+from runbus.packaging import GitArchivePackager
 from runbus.testing.sshd import Sshd
 
 from .conftest import tunnel_to
@@ -137,3 +142,81 @@ async def test_what_a_job_writes_arrives_within_a_second(host: Sshd, tmp_path: P
 
     assert len(late) == 40
     assert sorted(late)[37] < 1.0
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Return a repository with a commit, and a change since."""
+    tree = tmp_path / "my tree"
+    tree.mkdir()
+    (tree / "main.sh").write_text("cat data; pwd\n")
+    (tree / "data").write_text("committed\n")
+    git = ("git", "-C", str(tree), "-c", "user.name=a", "-c", "user.email=a@b")
+    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "first"]):
+        subprocess.run([*git, *words], check=True)
+    (tree / "data").write_text("changed\n")
+    return tree
+
+
+async def test_code_of_a_commit_travels_once_and_is_on_record(
+    host: Sshd, tmp_path: Path, tree: Path
+) -> None:
+    remote = tmp_path / "remote"
+    executor = SSHExecutor(tunnel=tunnel_to(host, remote), slots=2, packager=GitArchivePackager())
+    task = Command(("sh", str(tree / "main.sh")))
+    jobs = [Job(name=name, task=task, cwd=str(tree)) for name in ("one", "two")]
+
+    async with Kernel(plugins=[executor]) as kernel:
+        experiment = AsyncExperiment("far", jobs, executor="ssh", root=str(tree))
+        records = await experiment.run(kernel.bus)
+
+    assert [str(record.state) for record in records] == ["SUCCEEDED", "SUCCEEDED"]
+    for record in records:
+        folder = f"{experiment.folder}/{record.folder}"
+        written = read_log(folder, "stdout", 0)
+        assert written.startswith(b"committed\n" + bytes(remote))
+    assert len(list((remote / "packages").iterdir())) == 1
+    package = Path(experiment.folder, records[0].package)
+    manifest = json.loads(package.with_name(package.name.replace(".tar.gz", ".json")).read_bytes())
+    (origin,) = manifest["origins"]
+    assert origin["changed"] == ["data"]
+    assert len(origin["commit"]) == 40
+    assert not origin["included"]
+
+
+def test_logs_are_read_where_the_job_runs_when_nobody_leads_it(
+    host: Sshd, tmp_path: Path, home: Path
+) -> None:
+    (tmp_path / ".ssh").mkdir(mode=0o700)
+    (tmp_path / ".ssh" / "config").write_text(
+        f"Host far\n  HostName {host.address}\n  Port {host.port}\n  User root\n"
+        f"  IdentityFile {host.identity}\n  UserKnownHostsFile {host.known_hosts}\n"
+    )
+    batch = tmp_path / "batch.json"
+    command = ["sh", "-c", "echo up; sleep 2; echo behind; exec sleep 60"]
+    box = {"type": "ssh", "hosts": ["far"], "job_dir": str(tmp_path / "remote"), "workdir": "/"}
+    jobs = [{"name": "talks", "command": command}]
+    batch.write_text(json.dumps({"project": "far", "executor": box, "jobs": jobs}))
+    env = {**os.environ, "HOME": str(tmp_path)}
+    runbus = os.path.join(os.path.dirname(sys.executable), "runbus")
+    deadline = time.monotonic() + 40
+
+    leader = subprocess.Popen([runbus, "submit", str(batch)], env=env, stderr=subprocess.DEVNULL)
+    try:
+        while not any(log.read_bytes() for log in home.glob("**/stdout.log")):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    finally:
+        leader.kill()
+        leader.wait()
+    (copy,) = home.glob("**/stdout.log")
+    assert copy.read_bytes() == b"up\n"
+    shown = b""
+    while shown != b"up\nbehind\n":
+        assert time.monotonic() < deadline
+        shown = subprocess.run(
+            [runbus, "logs", "talks"], env=env, check=True, stdout=subprocess.PIPE
+        ).stdout
+
+    assert copy.read_bytes() == b"up\n"
+    subprocess.run([runbus, "cancel", "far"], env=env, check=True)

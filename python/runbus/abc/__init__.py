@@ -8,11 +8,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from runbus.abc.executor import RETRY_CAUSES as RETRY_CAUSES
+    from runbus.abc.executor import Capabilities as Capabilities
     from runbus.abc.executor import Executor as Executor
     from runbus.abc.executor import JobRef as JobRef
     from runbus.abc.executor import JobSpec as JobSpec
+    from runbus.abc.executor import Limits as Limits
     from runbus.abc.executor import Observation as Observation
     from runbus.abc.executor import Request as Request
+    from runbus.abc.executor import RetryCause as RetryCause
     from runbus.abc.packager import Contents as Contents
     from runbus.abc.packager import Entry as Entry
     from runbus.abc.packager import Origin as Origin
@@ -29,7 +33,17 @@ if TYPE_CHECKING:
     from runbus.abc.tunnel import Tunnel as Tunnel
 
 _NAMES = {
-    "executor": ("Executor", "JobRef", "JobSpec", "Observation", "Request"),
+    "executor": (
+        "RETRY_CAUSES",
+        "Capabilities",
+        "Executor",
+        "JobRef",
+        "JobSpec",
+        "Limits",
+        "Observation",
+        "Request",
+        "RetryCause",
+    ),
     "packager": (
         "Contents",
         "Entry",
@@ -45,6 +59,8 @@ _NAMES = {
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [
+    "RETRY_CAUSES",
+    "Capabilities",
     "Completed",
     "Contents",
     "Entry",
@@ -52,6 +68,7 @@ __all__ = [
     "Forward",
     "JobRef",
     "JobSpec",
+    "Limits",
     "Observation",
     "Origin",
     "Package",
@@ -62,6 +79,7 @@ __all__ = [
     "PluginInfo",
     "PluginState",
     "Request",
+    "RetryCause",
     "Scope",
     "Tunnel",
 ]

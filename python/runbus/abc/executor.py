@@ -7,12 +7,33 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from runbus.abc.packager import Package
+from runbus.errors import Unsupported
 from runbus.events import Image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Executor", "JobRef", "JobSpec", "Observation", "Request"]
+    from runbus.abc.packager import Packager
+
+__all__ = [
+    "RETRY_CAUSES",
+    "Capabilities",
+    "Executor",
+    "JobRef",
+    "JobSpec",
+    "Limits",
+    "Observation",
+    "Request",
+    "RetryCause",
+]
+
+RetryCause = Literal["exit", "signal", "oom", "timeout", "lost", "start"]
+"""Why an attempt did not succeed: it exited with a status, a signal ended it, it took more memory
+than there was, it reached a time limit, it vanished without a record, or it could not be started.
+"""
+
+RETRY_CAUSES: tuple[RetryCause, ...] = ("exit", "signal", "oom", "timeout", "lost", "start")
 
 
 class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,15 +47,20 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
         argv: The program and its arguments, as the operating system gets them.
         cwd: The folder it starts in.
         env: What is added to the environment it inherits.
+        secrets: What else is added, as references by the names of the variables: see `Secret`.
         folder: Where an attempt's request, logs and records lie.
         run_folder: Where the run keeps what it measures.
         attempt: Which attempt this is, from 1.
         gpus: How many GPUs it needs for itself.
         cpus: The processors it may run on, as `taskset -c` takes them; all if empty.
         nice: How much it yields to others, from 0 to 19.
-        timeout_s: Seconds after which it is ended, as TIMEOUT; None for no limit.
+        timeout_s: Seconds that it may run before it is ended, as TIMEOUT; None for no limit.
+        queue_timeout_s: Seconds that it may wait for its start, from when it is sent off; likewise.
+        idle_timeout_s: Seconds that it may run without a byte of output; likewise.
         retries: How many more attempts it gets if it fails.
+        retry_on: After what it gets one: causes, and exit codes as numbers.
         backoff_s: Seconds before the second attempt; doubled for each one after.
+        package: The code that travels with it: it runs in a copy of its own. None for none.
         image: What the machine must hold before the job starts.
         bootstrap: Lines of POSIX shell that run first; one that fails fails the job.
     """
@@ -53,10 +79,77 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     cpus: str = ""
     nice: int = 0
     timeout_s: int | None = None
+    queue_timeout_s: int | None = None
+    idle_timeout_s: int | None = None
     retries: int = 0
+    retry_on: tuple[RetryCause | int, ...] = RETRY_CAUSES
     backoff_s: float = 1.0
+    package: Package | None = None
     image: Image = Image()
     bootstrap: tuple[str, ...] = ()
+    secrets: dict[str, str] = {}
+
+
+class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
+    """What a backend can do for a job. What it cannot is refused before anything is sent.
+
+    Attributes:
+        gpus: The most GPUs that one job can have for itself; None if only the backend knows.
+        images: Whether it makes a machine as a job's image asks. Its variables everyone gives.
+        affinity: Whether it holds a job to some processors.
+        niceness: Whether it lets a job yield to others.
+        time_limit: Whether it ends a job by itself, also when nobody watches any more.
+        packages: Whether it gives a job a copy of the packaged code.
+        pushes: Whether `wait_for_change` returns when something happens, and not only in time.
+    """
+
+    gpus: int | None = 0
+    images: bool = False
+    affinity: bool = False
+    niceness: bool = False
+    time_limit: bool = False
+    packages: bool = False
+    pushes: bool = False
+
+    def check(self, job: JobSpec, executor: str) -> None:
+        """Refuse a job that asks for more.
+
+        Args:
+            job: The job.
+            executor: The name of the executor that this is about.
+
+        Raises:
+            Unsupported: Everything that it asks for and will not get.
+        """
+        asked = [
+            (job.image.base, self.images, f"the image {job.image.base!r}"),
+            (job.image.python, self.images, f"Python {job.image.python}"),
+            (job.image.packages, self.images, "Python packages"),
+            (job.image.system_packages, self.images, "system packages"),
+            (job.cpus, self.affinity, "processors of its own"),
+            (job.nice, self.niceness, "niceness"),
+            (job.timeout_s, self.time_limit, "a time limit"),
+            (job.package, self.packages, "packaged code"),
+            (
+                job.gpus,
+                self.gpus is None or job.gpus <= self.gpus,
+                f"{job.gpus} GPU{'s' if job.gpus != 1 else ''} (there are {self.gpus})",
+            ),
+        ]
+        if missing := tuple(words for wanted, given, words in asked if wanted and not given):
+            raise Unsupported(job.name, executor, missing)
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """How much a backend takes at a time.
+
+    Attributes:
+        jobs: How many jobs it runs at a time, further ones being no use there; None for any number.
+        observe_s: Seconds that should lie between two looks, at the least.
+    """
+
+    jobs: int | None = None
+    observe_s: float = 0.0
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,6 +188,8 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
         ended_ns: Unix time of its end in nanoseconds; 0 while unknown.
         duration_s: Seconds from start to end by a clock that is never set; 0 while unknown.
         cpu_s: Seconds of processor time that it and its children took; 0 while unknown.
+        max_rss_bytes: The most memory that one of its processes ever had, in bytes; None while
+            unknown.
         exit_code: Its exit status, once ended by itself.
         signal: The signal that ended it.
         reason: What the backend says about it.
@@ -107,6 +202,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     ended_ns: int = 0
     duration_s: float = 0.0
     cpu_s: float = 0.0
+    max_rss_bytes: int | None = None
     exit_code: int | None = None
     signal: int | None = None
     reason: str = ""
@@ -117,15 +213,34 @@ class Executor(ABC):
 
     It only plans, starts, looks and stops: retries, time-outs, records and events are the
     supervisor's. All methods may be called from several tasks.
+
+    What a job writes lies in the attempt's folder as `stdout.log` and `stderr.log` while it runs,
+    copied there if the job runs elsewhere, and all of it before `observe` says "ended".
+
+    Attributes:
+        name: What jobs call it.
+        packager: Chooses the code that travels with its jobs; None for none. Whoever prepares an
+            experiment builds the package, once, and gives it to the jobs.
     """
 
     name: str
+    packager: Packager | None = None
+
+    @property
+    @abstractmethod
+    def capabilities(self) -> Capabilities:
+        """What it can do for a job; the same for its whole life."""
+
+    @abstractmethod
+    def limits(self) -> Limits:
+        """Return how much it takes at a time."""
 
     @abstractmethod
     def plan(self, job: JobSpec) -> Request:
         """Return what `submit` would send. Pure: a dry run prints it.
 
         Raises:
+            Unsupported: The job asks for what `capabilities` do not give.
             UsageError: The job cannot run on this backend as it is.
         """
 
@@ -133,11 +248,30 @@ class Executor(ABC):
     async def submit(self, request: Request) -> JobRef:
         """Hand a job to the backend.
 
-        The intent is durable before this is called. Cancelling it leaves a job that is either
-        not submitted, or that `observe` finds by the folder in the request.
+        The intent is durable before this is called. Secrets are resolved here and reach the job's
+        script as the variables of `runbus.jobs.secret_environment`, through its environment or a
+        file that only its owner can read. Cancelling it leaves a job that is either not submitted,
+        or that `find` and `observe` find by what is in the request.
 
         Raises:
             JobNotStarted: The backend refused it; nothing runs.
+            SecretMissing: A secret cannot be had; nothing runs.
+            SubmitUnknown: The backend may have it: `find` tells, once it answers.
+        """
+
+    @abstractmethod
+    async def find(self, job: JobSpec) -> JobRef | None:
+        """Look a job up by what it was called when it was submitted, by whomever.
+
+        Asked before a submit is repeated: one whose answer was lost, or that another process may
+        have made. Cancelling it is harmless.
+
+        Returns:
+            What `submit` returned then, or as good; None if the backend answers and has no such
+            job, so that it may be submitted.
+
+        Raises:
+            HostError: The backend does not answer: nobody knows.
         """
 
     @abstractmethod
@@ -150,10 +284,33 @@ class Executor(ABC):
         """
 
     @abstractmethod
-    async def wait_for_change(self, timeout_s: float) -> None:
+    async def wait_for_change(self, timeout_s: float) -> bool:
         """Return when a job may have changed since the last call, or after `timeout_s` seconds.
 
         A backend that does not push simply waits. Cancelling it is harmless.
+
+        Returns:
+            Whether something may have changed.
+        """
+
+    @abstractmethod
+    async def logs(self, ref: JobRef, source: Literal["stdout", "stderr"], offset: int) -> bytes:
+        """Return what a job has written, from a byte on: from the backend itself if need be.
+
+        For who reads without waiting for the copies in the attempt's folder, which nobody makes
+        when nobody leads the experiment. The offset after the returned bytes is the next cursor.
+        Cancelling it is harmless.
+
+        Args:
+            ref: The job.
+            source: Which of its outputs.
+            offset: Where to begin, in bytes.
+
+        Returns:
+            At most 1 MiB; empty if there is nothing there (yet).
+
+        Raises:
+            HostError: The backend does not answer.
         """
 
     @abstractmethod

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 
 import msgspec
+
+from runbus.codec import decode_json
 
 __all__ = [
     "Contents",
@@ -63,10 +66,13 @@ class Contents(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         entries: By path within the package, as the operating system's bytes.
         origins: The repositories it comes from.
+        top: The folder on this machine whose files lie at the package's top; empty for the folder
+            that was given.
     """
 
     entries: dict[bytes, Entry]
     origins: tuple[Origin, ...] = ()
+    top: str = ""
 
 
 class PackagedFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -102,21 +108,34 @@ class PackageManifest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Package(msgspec.Struct, frozen=True, kw_only=True):
-    """An archive in the cache.
+    """An archive, with its manifest beside it as `<sha256>.json`.
 
     Attributes:
         path: The archive, a gzipped tar; its name is its digest.
         sha256: The digest of that file.
         size: Its size in bytes.
-        root: The folder on this machine that it was made of.
-        manifest: What it holds; also beside it, as `<sha256>.json`.
+        root: The folder on this machine whose files lie at its top.
     """
 
     path: str
     sha256: str
     size: int
     root: str
-    manifest: PackageManifest
+
+    @property
+    def manifest_path(self) -> str:
+        """The file that tells what it holds."""
+        return os.path.join(os.path.dirname(self.path), f"{self.sha256}.json")
+
+    @property
+    def manifest(self) -> PackageManifest:
+        """What it holds, read from the file beside it.
+
+        Raises:
+            FileNotFoundError: The file is gone.
+        """
+        with open(self.manifest_path, "rb") as file:
+            return decode_json(file.read(), PackageManifest)
 
 
 class Packager(ABC):

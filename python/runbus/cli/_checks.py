@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import subprocess
 import tempfile
 import time
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, NamedTuple
 
-from runbus._home import Home
-from runbus.errors import JournalHeld
+from runbus.executors import LocalExecutor
 from runbus.experiment import job_statuses
-from runbus.jobs import WRAPPER, JobStore, observe_folder
-from runbus.metrics import BUILD_PROFILE
+from runbus.jobs import WRAPPER, is_led, observe_folder
+from runbus.metrics import BUILD_PROFILE, __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Check", "all_checks"]
+    from runbus._home import Home
+
+__all__ = ["Check", "all_checks", "clock_check", "space_check"]
 
 _LOW_DISK_BYTES = 1 << 30
 _CLOCK_STEP_S = 2.0
@@ -40,20 +43,15 @@ class Check(NamedTuple):
     advice: str = ""
 
 
-def all_checks() -> Iterator[Check]:
-    """Look at everything, one thing at a time."""
-    home = Home()
+def all_checks(home: Home) -> Iterator[Check]:
+    """Look at everything on this machine, one thing at a time."""
+    yield _version_check()
     yield _home_check(home)
     yield _disk_check(home)
-    yield _clock_check(home)
+    yield _file_clock_check(home)
     yield _job_check()
+    yield _gpu_check()
     yield from _open_checks(home)
-    yield Check(
-        "build",
-        BUILD_PROFILE == "release",
-        BUILD_PROFILE,
-        "" if BUILD_PROFILE == "release" else "a debug build logs many times slower",
-    )
 
 
 def _home_check(home: Home) -> Check:
@@ -72,21 +70,55 @@ def _disk_check(home: Home) -> Check:
         free = shutil.disk_usage(home.path).free
     except OSError as error:
         return Check("disk", False, (error.strerror or str(error)).lower())
+    return space_check("disk", free)
+
+
+def space_check(title: str, free: int) -> Check:
+    """Judge how many bytes are free on a disk."""
     is_well = free >= _LOW_DISK_BYTES
     advice = "" if is_well else "points and facts are dropped on a full disk: make room"
-    return Check("disk", is_well, f"{free / 1e9:.1f} GB free", advice)
+    return Check(title, is_well, f"{free / 1e9:.1f} GB free", advice)
 
 
-def _clock_check(home: Home) -> Check:
+def _file_clock_check(home: Home) -> Check:
     """Compare this machine's clock with the file system's, which may be a server's."""
     try:
         with tempfile.NamedTemporaryFile(dir=home.path) as file:
             ahead = os.stat(file.name).st_mtime - time.time()
     except OSError as error:
         return Check("clock", False, (error.strerror or str(error)).lower())
-    is_well = abs(ahead) < _CLOCK_STEP_S
+    return clock_check("clock", ahead, "the file system's")
+
+
+def clock_check(title: str, ahead_s: float, whose: str) -> Check:
+    """Judge how far another clock is ahead of ours, in seconds."""
+    is_well = abs(ahead_s) < _CLOCK_STEP_S
     advice = "" if is_well else "times of jobs on other machines will not compare: synchronise"
-    return Check("clock", is_well, f"the file system's is {ahead:+.2f} s from ours", advice)
+    return Check(title, is_well, f"{whose} is {ahead_s:+.1f} s from ours", advice)
+
+
+def _version_check() -> Check:
+    """Compare what is installed with what its core was built from."""
+    python = f"Python {platform.python_version()}"
+    try:
+        installed = version("runbus")
+    except PackageNotFoundError:
+        installed = "not installed"
+    if installed != __version__:
+        found = f"runbus is {installed}, but its core {__version__}"
+        return Check("versions", False, found, "install it anew: two versions are mixed")
+    found = f"runbus {installed}, a {BUILD_PROFILE} build, {python}"
+    if BUILD_PROFILE != "release":
+        return Check("versions", False, found, "a debug build logs many times slower")
+    return Check("versions", True, found)
+
+
+def _gpu_check() -> Check:
+    """Say what the executor of this machine has to lend."""
+    gpus = LocalExecutor().gpus
+    processors = len(os.sched_getaffinity(0))
+    lent = f"GPUs {', '.join(gpus)}" if gpus else "no GPUs"
+    return Check("executor local", True, f"{processors} processors, {lent}")
 
 
 def _job_check() -> Check:
@@ -112,7 +144,7 @@ def _open_checks(home: Home) -> Iterator[Check]:
     for folder in home.open_experiments():
         states = [status.record.state for status in job_statuses(folder)]
         unfinished = sum(not state.is_terminal for state in states)
-        if unfinished and not _is_led(folder):
+        if unfinished and not is_led(folder):
             name = os.path.basename(folder)
             yield Check(
                 "unfinished",
@@ -120,12 +152,3 @@ def _open_checks(home: Home) -> Iterator[Check]:
                 f"{unfinished} of {len(states)} jobs of {name}, and nobody leads it",
                 f"runbus attach {name} goes on with it",
             )
-
-
-def _is_led(folder: str) -> bool:
-    """Whether a process has the experiment in `folder` in its hands."""
-    try:
-        JobStore(folder).close()
-    except JournalHeld:
-        return True
-    return False

@@ -17,11 +17,22 @@ from runbus.cli._progress import LiveProgress, PlainProgress
 from runbus.cli._supervise import executors_of, start_supervisor
 from runbus.errors import JournalHeld, innermost
 from runbus.experiment import AsyncExperiment, job_statuses, open_run
-from runbus.jobs import CancelRequest, JobRecord, JobState, ask_to_cancel
+from runbus.jobs import (
+    CancelRequest,
+    Follower,
+    JobRecord,
+    JobState,
+    ask_to_cancel,
+    is_led,
+    read_jobs,
+    redacted_job,
+)
 from runbus.kernel import Kernel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from runbus.abc import JobSpec, Plugin
 
 __all__ = ["attach", "cancel", "detach", "launch", "print_requests"]
 
@@ -35,9 +46,10 @@ def launch(experiment: AsyncExperiment, *, as_json: bool = False) -> ExitStatus:
 
     Raises:
         JournalHeld: Another process leads it.
+        UsageError: A job, or its code, cannot be run as asked; nothing was submitted.
     """
     if not experiment.folder:
-        experiment.prepare()
+        experiment.prepare(executors_of(experiment))
     try:
         records, signalled = anyio.run(_run, experiment)
     except ExceptionGroup as group:
@@ -48,20 +60,34 @@ def launch(experiment: AsyncExperiment, *, as_json: bool = False) -> ExitStatus:
 def attach(folder: str, *, as_json: bool) -> ExitStatus:
     """Lead an experiment to its end, or follow whoever leads it, and take over if they die."""
     while True:
-        try:
-            return launch(AsyncExperiment.open(folder), as_json=as_json)
-        except JournalHeld:
+        if is_led(folder):
+            anyio.run(_follow, folder)
             records = [status.record for status in job_statuses(folder)]
             if records and all(record.state.is_terminal for record in records):
                 return _report(folder, records, None, as_json=as_json)
-            time.sleep(_POLL_S)
+        try:
+            return launch(AsyncExperiment.open(folder), as_json=as_json)
+        except JournalHeld:
+            continue
+
+
+async def _follow(folder: str) -> None:
+    """Show what another process does with an experiment, until all is over or it has gone."""
+    specs = AsyncExperiment.open(folder).specs
+    async with Kernel(plugins=[_progress(specs, folder)]) as kernel:
+        await Follower(kernel.bus, folder, specs).run()
+
+
+def _progress(specs: Sequence[JobSpec], folder: str) -> Plugin:
+    shown = LiveProgress if sys.stderr.isatty() else PlainProgress
+    return shown(specs, read_jobs(folder))
 
 
 def detach(experiment: AsyncExperiment, *, as_json: bool) -> ExitStatus:
     """Record an experiment for good and leave it to a supervisor."""
-    experiment.prepare()
+    experiment.prepare(executors_of(experiment))
     records = experiment.intend()
-    start_supervisor()
+    start_supervisor(experiment)
     if as_json:
         print_json([{"id": record.run_id, "name": record.name} for record in records])
     else:
@@ -87,11 +113,11 @@ def cancel(folder: str, job: str | None, grace_s: float) -> ExitStatus:
 
 
 def print_requests(experiment: AsyncExperiment) -> ExitStatus:
-    """Print what would be sent for each job; nothing is written or sent."""
-    from runbus.jobs import render_script
-
-    for spec in experiment.dry_specs():
-        click.echo(render_script(spec))
+    """Print what would be sent for each job, without its secrets; nothing is written or sent."""
+    executors = executors_of(experiment)
+    for request in experiment.plan(executors):
+        job = redacted_job(request.job)
+        click.echo(executors[job.executor].plan(job).render())
     return ExitStatus.OK
 
 
@@ -102,17 +128,19 @@ def _ended(folder: str, job: str | None) -> bool:
 
 async def _lead(experiment: AsyncExperiment) -> None:
     """Lead an experiment that nobody leads to its end."""
-    async with Kernel(plugins=executors_of(experiment)) as kernel:
+    async with Kernel(plugins=list(executors_of(experiment).values())) as kernel:
         await experiment.run(kernel.bus)
 
 
 async def _run(experiment: AsyncExperiment) -> tuple[list[JobRecord], int | None]:
-    progress = LiveProgress if sys.stderr.isatty() else PlainProgress
     ending = _Ending(experiment)
     async with anyio.create_task_group() as tasks:
         # Before the kernel starts: from here on a signal always ends the jobs first.
         await tasks.start(ending.heed_signals, name="signals")
-        plugins = [*executors_of(experiment), progress(experiment.specs)]
+        plugins = [
+            *executors_of(experiment).values(),
+            _progress(experiment.specs, experiment.folder),
+        ]
         trace = os.path.join(experiment.folder, "trace.jsonl")
         async with Kernel(plugins=plugins, trace=trace) as kernel:
             records = await experiment.run(kernel.bus)

@@ -10,12 +10,13 @@ from runbus.cli._printer import console, format_bytes_of_text, format_duration, 
 from runbus.events import JobEnded, JobStarted, LogLines, MetricBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from rich.table import Table
 
     from runbus.abc import JobSpec, Scope
     from runbus.bus import EventStream
+    from runbus.jobs import JobRecord
 
 __all__ = ["LiveProgress", "PlainProgress"]
 
@@ -26,12 +27,14 @@ class PlainProgress:
     """A line for each start and end, and each line that a job writes, on standard error.
 
     Args:
-        jobs: The jobs that will run.
+        jobs: The jobs.
+        known: What is known of them already.
     """
 
     name = "progress"
 
-    def __init__(self, jobs: Iterable[JobSpec]) -> None:
+    def __init__(self, jobs: Iterable[JobSpec], known: Mapping[str, JobRecord]) -> None:
+        del known  # what happened before is for status to tell
         names = [job.name for job in jobs]
         self._prefix = len(names) > 1
         self._width = max(map(len, names))
@@ -65,13 +68,14 @@ class LiveProgress:
     """A table that is redrawn in place, on standard error; what jobs write scrolls above it.
 
     Args:
-        jobs: The jobs that will run.
+        jobs: The jobs.
+        known: What is known of them already.
     """
 
     name = "progress"
 
-    def __init__(self, jobs: Iterable[JobSpec]) -> None:
-        self._rows = {job.name: _Row(job.run_id) for job in jobs}
+    def __init__(self, jobs: Iterable[JobSpec], known: Mapping[str, JobRecord]) -> None:
+        self._rows = {job.name: _Row(job.run_id, known.get(job.name)) for job in jobs}
         self._names = {row.run_id: name for name, row in self._rows.items()}
         self._console = console(stderr=True)
 
@@ -136,11 +140,13 @@ class LiveProgress:
 class _Row:
     """One job in the live table."""
 
-    def __init__(self, run_id: str) -> None:
+    def __init__(self, run_id: str, known: JobRecord | None) -> None:
         self.run_id = run_id
-        self.state = "PENDING"
+        self.state = str(known.state) if known else "PENDING"
         self.started = 0.0
-        self.duration_s: float | None = None
+        if known and known.started_ns:
+            self.started = time.monotonic() - (time.time_ns() - known.started_ns) / 1e9
+        self.duration_s = known.duration_s if known and known.state.is_terminal else None
         self._step: int | None = None
         self._latest: dict[str, float] = {}
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from runbus._home import Home
-from runbus.errors import ExperimentNotFound, HomeUnusable, JournalHeld
+from runbus.errors import ExperimentNotFound, HomeUnusable, JournalHeld, SecretMissing
 from runbus.executors import LocalExecutor, make_executor
 from runbus.experiment import AsyncExperiment
 from runbus.kernel import Kernel
@@ -24,8 +24,14 @@ _LOOK_S = 0.25
 _IDLE_LOOKS = 4
 
 
-def start_supervisor() -> None:
-    """Start the supervisor of the default home, unless there is one, out of this process' reach."""
+def start_supervisor(experiment: AsyncExperiment) -> None:
+    """Start the supervisor of the default home, unless there is one, out of this process' reach.
+
+    If there is one, it may not have the variables that the experiment's secrets are in, so the
+    process that is started here leads such an experiment all the same.
+    """
+    places = {place for spec in experiment.specs for place in spec.secrets.values()}
+    own = (experiment.folder,) if any(place.startswith("env:") for place in places) else ()
     log = os.open(
         os.path.join(Home().path, "supervisor.log"),
         os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC,
@@ -34,7 +40,7 @@ def start_supervisor() -> None:
     try:
         os.posix_spawn(
             sys.executable,
-            (sys.executable, "-m", "runbus.cli", "supervise"),
+            (sys.executable, "-m", "runbus.cli", "supervise", *own),
             os.environ,
             file_actions=(
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
@@ -47,19 +53,27 @@ def start_supervisor() -> None:
         os.close(log)
 
 
-def supervise() -> None:
+def supervise(own: str | None = None) -> None:
     """Lead open experiments until there are none; returns at once if another supervisor is there.
 
     Whoever leaves work behind notes it first and starts a supervisor then. So this one looks once
     more after it has given up its lease: what was noted while it still held it is not forgotten.
+
+    An experiment whose secrets are not to be had here is left to others.
+
+    Args:
+        own: The folder of an experiment to lead also if another supervisor is there.
     """
     home = Home()
-    while home.open_experiments():
+    not_ours: set[str] = set()
+    while not not_ours.issuperset(home.open_experiments()):
         lease = _take_lease(home)
         if lease is None:
+            if own is not None:
+                anyio.run(_lead_own, own, home)
             return
         try:
-            anyio.run(_lead_all, home)
+            anyio.run(_lead_all, home, not_ours)
         finally:
             os.close(lease)
 
@@ -79,33 +93,51 @@ def _take_lease(home: Home) -> int | None:
     return lease
 
 
-def executors_of(experiment: AsyncExperiment) -> list[Executor]:
-    """Return the plugins that an experiment needs: this machine, and what comes with it."""
-    described = [make_executor(name, fields) for name, fields in experiment.executors.items()]
-    return described if "local" in experiment.executors else [LocalExecutor(), *described]
+def executors_of(experiment: AsyncExperiment) -> dict[str, Executor]:
+    """Return the executors that an experiment needs by name: this machine, and its own."""
+    executors: dict[str, Executor] = {"local": LocalExecutor()}
+    for name, fields in experiment.executors.items():
+        packager = None
+        if fields.packager is not None:
+            # Costs what archives cost, which who packages nothing need not pay.
+            from runbus.packaging import make_packager
+
+            packager = make_packager(fields.packager)
+        executors[name] = make_executor(name, fields, packager)
+    return executors
 
 
-async def _lead_all(home: Home) -> None:
+async def _lead_all(home: Home, not_ours: set[str]) -> None:
     led: set[str] = set()
     idle = 0
     async with anyio.create_task_group() as leaders:
         while idle < _IDLE_LOOKS:
             for folder in home.open_experiments():
-                if folder not in led:
+                if folder not in led | not_ours:
                     led.add(folder)
-                    leaders.start_soon(_lead, folder, home, led, name=f"lead {folder}")
+                    leaders.start_soon(_lead, folder, home, led, not_ours, name=f"lead {folder}")
             idle = 0 if led else idle + 1
             await anyio.sleep(_LOOK_S)
 
 
-async def _lead(folder: str, home: Home, led: set[str]) -> None:
+async def _lead_own(folder: str, home: Home) -> None:
+    """Lead one experiment to its end, as soon as nobody else does."""
+    not_ours: set[str] = set()
+    while folder in home.open_experiments() and folder not in not_ours:
+        await _lead(folder, home, set(), not_ours)
+
+
+async def _lead(folder: str, home: Home, led: set[str], not_ours: set[str]) -> None:
     try:
         experiment = AsyncExperiment.open(folder, home=home)
-        async with Kernel(plugins=executors_of(experiment)) as kernel:
+        async with Kernel(plugins=list(executors_of(experiment).values())) as kernel:
             await experiment.run(kernel.bus)
     except JournalHeld:
         # Somebody else leads it. If they die before its end, a later look finds it again.
         await anyio.sleep(_LOOK_S)
+    except SecretMissing as error:
+        sys.stderr.write(f"{folder} is left to others: {error}\n")
+        not_ours.add(folder)
     except ExperimentNotFound:
         home.note_closed(folder)
     finally:

@@ -2,9 +2,13 @@
 
 from runbus.config._batch import Batch as Batch
 from runbus.config._batch import BatchJob as BatchJob
+from runbus.config._batch import SecretField as SecretField
 from runbus.config._batch import load_batch as load_batch
 from runbus.config._executors import ExecutorFields as ExecutorFields
+from runbus.config._executors import GitFields as GitFields
 from runbus.config._executors import LocalFields as LocalFields
+from runbus.config._executors import PackagerFields as PackagerFields
+from runbus.config._executors import PatternFields as PatternFields
 from runbus.config._executors import SSHFields as SSHFields
 from runbus.config._sweep import Value as Value
 from runbus.config._sweep import expand_sweeps as expand_sweeps
@@ -19,9 +23,13 @@ __all__ = [
     "BatchJob",
     "Command",
     "ExecutorFields",
+    "GitFields",
     "LocalFields",
+    "PackagerFields",
+    "PatternFields",
     "SSHFields",
     "Script",
+    "SecretField",
     "Task",
     "Value",
     "expand_sweeps",

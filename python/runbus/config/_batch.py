@@ -9,15 +9,29 @@ import msgspec
 from msgspec.structs import fields
 
 from runbus import codec
+from runbus._secrets import Secret
+from runbus.abc import RetryCause
 from runbus.config._document import Document, read_document
-from runbus.config._executors import ExecutorFields
+from runbus.config._executors import ExecutorFields, LocalFields, Seconds
 from runbus.config._task import Command, Script, Task
-from runbus.errors import BatchInvalid, ScriptUnusable, near_matches
+from runbus.errors import BatchInvalid, ScriptUnusable, UsageError, near_matches
 
-__all__ = ["Batch", "BatchJob", "load_batch"]
+__all__ = ["Batch", "BatchJob", "SecretField", "load_batch"]
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+ExitCode = Annotated[int, msgspec.Meta(ge=1, le=255)]
 Values = dict[str, bool | int | float | str | None]
+
+
+class SecretField(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where a secret is, instead of the secret.
+
+    Attributes:
+        secret: `env:NAME`, or `NAME` for short: a variable of the environment of whoever submits;
+            or `file:PATH`, relative to the batch file.
+    """
+
+    secret: str
 
 
 class BatchJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -36,15 +50,20 @@ class BatchJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         cpus: The processors it may run on, such as `0-3,6`; all if absent.
         nice: How much it yields to others, from 0 to 19.
         retries: How many more attempts it gets if it fails.
+        retry_on: After what it gets one: `exit`, `signal`, `oom` (it took more memory than there
+            was), `timeout`, `lost` (it vanished), `start` (it could not be started), and exit codes
+            as numbers; after any of them if absent.
         backoff: Seconds before the second attempt; doubled for each one after.
-        timeout: Whole seconds after which it is ended, as TIMEOUT.
+        timeout: Whole seconds that it may run before it is ended, as TIMEOUT.
+        queue_timeout: Whole seconds that it may wait for its start once it is sent to its executor.
+        idle_timeout: Whole seconds that it may run without writing to its output.
     """
 
     name: Name
     command: Annotated[list[str], msgspec.Meta(min_length=1)] | None = None
     script: str | None = None
     args: list[str] = []
-    env: dict[str, str] = {}
+    env: dict[str, str | SecretField] = {}
     config: Values = {}
     cwd: str | None = None
     executor: str | None = None
@@ -52,8 +71,11 @@ class BatchJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     cpus: Annotated[str, msgspec.Meta(pattern=r"^[0-9,:-]*$")] = ""
     nice: Annotated[int, msgspec.Meta(ge=0, le=19)] = 0
     retries: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 0
+    retry_on: Annotated[list[RetryCause | ExitCode], msgspec.Meta(min_length=1)] | None = None
     backoff: Annotated[float, msgspec.Meta(ge=0)] = 1.0
-    timeout: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    timeout: Seconds | None = None
+    queue_timeout: Seconds | None = None
+    idle_timeout: Seconds | None = None
 
     def task(self, folder: str) -> Task:
         """Return what to run; paths are relative to `folder`."""
@@ -88,6 +110,10 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def executor_name(self) -> str:
         """The name of the executor of the jobs that name none."""
         return self.executor if isinstance(self.executor, str) else DEFAULT
+
+    def fields_of(self, job: BatchJob) -> ExecutorFields:
+        """Return the fields of the executor of a job."""
+        return self.all_executors.get(job.executor or self.executor_name, LocalFields())
 
     @property
     def all_executors(self) -> dict[str, ExecutorFields]:
@@ -207,7 +233,20 @@ def _check_meaning(job: dict[str, Any], at: tuple[str | int, ...], folder: str) 
         for name in job.get("env", {})
         if not name.isidentifier() or not name.isascii()
     ]
-    return problems
+    return problems + [
+        _Problem((*at, "env", name, "secret"), _reference_problem(value["secret"]))
+        for name, value in job.get("env", {}).items()
+        if isinstance(value, dict) and _reference_problem(value["secret"])
+    ]
+
+
+def _reference_problem(reference: str) -> str:
+    """Return what is wrong with where a secret is said to be; empty if nothing is."""
+    try:
+        Secret(reference)
+    except UsageError as error:
+        return str(error)
+    return ""
 
 
 def _worded(text: str) -> str:

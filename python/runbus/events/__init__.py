@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from runbus.events.job import JobEnded as JobEnded
     from runbus.events.job import JobFact as JobFact
     from runbus.events.job import JobIntended as JobIntended
+    from runbus.events.job import JobOverdue as JobOverdue
     from runbus.events.job import JobRetrying as JobRetrying
     from runbus.events.job import JobStarted as JobStarted
     from runbus.events.job import JobSubmitted as JobSubmitted
@@ -61,6 +62,7 @@ _HOMES = {
     "JobEnded": "job",
     "JobFact": "job",
     "JobIntended": "job",
+    "JobOverdue": "job",
     "JobRetrying": "job",
     "JobStarted": "job",
     "JobSubmitted": "job",
@@ -87,6 +89,7 @@ __all__ = [
     "JobEnded",
     "JobFact",
     "JobIntended",
+    "JobOverdue",
     "JobRetrying",
     "JobStarted",
     "JobSubmitted",

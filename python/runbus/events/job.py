@@ -9,6 +9,7 @@ __all__ = [
     "JobEnded",
     "JobFact",
     "JobIntended",
+    "JobOverdue",
     "JobRetrying",
     "JobStarted",
     "JobSubmitted",
@@ -40,10 +41,13 @@ class JobIntended(JobFact, frozen=True, kw_only=True, tag="job.intended"):
     Attributes:
         executor: The executor it will be submitted to.
         folder: Where the attempt's request, logs and records lie, within the experiment's folder.
+        package: The file with the code that travels with it, likewise; empty if none does. What it
+            holds stands beside it, in the `.json` of the same name.
     """
 
     executor: str
     folder: str
+    package: str = ""
 
 
 class JobSubmitted(JobFact, frozen=True, kw_only=True, tag="job.submitted"):
@@ -73,6 +77,18 @@ class JobCancelRequested(JobFact, frozen=True, kw_only=True, tag="job.cancel_req
 
     Attributes:
         reason: Who asked, and why.
+    """
+
+    reason: str
+
+
+class JobOverdue(JobFact, frozen=True, kw_only=True, tag="job.overdue"):
+    """The job waited for its start, or wrote nothing, for too long: it is being ended for that.
+
+    The time that it may run is its backend's to keep, and told by its end alone.
+
+    Attributes:
+        reason: Which time-out, in one sentence for people.
     """
 
     reason: str
@@ -110,6 +126,8 @@ class JobEnded(JobFact, frozen=True, kw_only=True, tag="job.ended"):
         reason: One sentence for people; empty for a plain success.
         duration_s: Seconds from start to end; 0 if it never started.
         cpu_s: Seconds of processor time that it and its children took; 0 if nobody knows.
+        max_rss_bytes: The most memory that one of its processes ever had, in bytes; None if nobody
+            knows.
     """
 
     state: str
@@ -118,10 +136,14 @@ class JobEnded(JobFact, frozen=True, kw_only=True, tag="job.ended"):
     reason: str
     duration_s: float
     cpu_s: float = 0.0
+    max_rss_bytes: int | None = None
 
 
 class LogLines(Stream, frozen=True, kw_only=True, tag="job.log_lines"):
     """Some whole lines of a job's output, in order.
+
+    Where another process takes the experiment over, the lines of about a second come once more.
+    Whoever must not take one twice remembers `offset` plus the length of `data` per log.
 
     Attributes:
         experiment_id: The experiment the job belongs to.

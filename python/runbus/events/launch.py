@@ -17,7 +17,8 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
         python: Python version, such as `3.12`; empty for the one that is there.
         packages: Python requirements, in pip's notation.
         system_packages: Packages of the operating system.
-        env: Environment variables. A secret goes here as a reference, never as its value.
+        env: Environment variables.
+        secrets: Environment variables whose values are secrets, as references: see `Secret`.
     """
 
     base: str = ""
@@ -25,6 +26,7 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
     packages: tuple[str, ...] = ()
     system_packages: tuple[str, ...] = ()
     env: tuple[tuple[str, str], ...] = ()
+    secrets: tuple[tuple[str, str], ...] = ()
 
 
 class ImageTransform(Pipeline[Image], frozen=True, kw_only=True, tag="launch.image"):

@@ -62,6 +62,8 @@ class GpuPool:
 
     def try_lease(self, count: int) -> GpuLease | None:
         """Return a lease of `count` GPUs, or None if so many are not free right now."""
+        if not count:
+            return GpuLease([], [])
         os.makedirs(self._folder, mode=0o700, exist_ok=True)
         lease = GpuLease([], [])
         for name in self.names:

@@ -12,28 +12,31 @@ from typing import TYPE_CHECKING
 import anyio
 
 from runbus.abc import Observation
-from runbus.errors import ConnectionLost, HostError, JobNotStarted, RemoteFailed
-from runbus.executors._mirror import JournalCopy, LogCopy, write_record
+from runbus.errors import ConnectionLost, HostError, JobNotStarted, RemoteFailed, SubmitUnknown
+from runbus.executors._followed import FollowedJob
+from runbus.executors._mirror import write_record
 from runbus.executors._remote import (
     Answer,
     Look,
-    Placement,
     cancel_script,
     decoded,
     look_script,
     parse_look,
     prepare_script,
     submit_script,
+    there_script,
     verify_script,
+    with_variables,
 )
-from runbus.jobs import WRAPPER, observe_folder
+from runbus.jobs import WRAPPER, observe_folder, secret_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from runbus.abc import JobRef, Package, Request, Tunnel
+    from runbus.abc import JobRef, JobSpec, Package, Request, Tunnel
+    from runbus.executors._placement import Placement
 
-__all__ = ["Host"]
+__all__ = ["Host", "package_path"]
 
 logger = logging.getLogger("runbus.executors")
 
@@ -43,45 +46,14 @@ LOOK_S, SLOW_LOOK_S = 0.05, 0.5
 GONE_S = 3.0
 """How long a job must have been missing, look after look, before that is told."""
 
-PATIENCE_S = 900.0
-"""How long a submit is repeated whose answer was lost: longer than links are usually down."""
+PATIENCE_S = 5.0
+"""How long a submit is repeated whose answer was lost, before nobody knows what became of it."""
 
 _RETRY_S = 10.0
 _LIMIT_GRACE_S = 10
-_PIECE = 1 << 20
-_BUDGET = 8 << 20
-"""Bytes of a log that are copied at one look, so that one loud job does not silence others."""
 
 _COPIES = 16
 """Files that are copied at a time."""
-
-
-class FollowedJob:
-    """A job on a machine, and how far it has been copied."""
-
-    __slots__ = (
-        "gone_since", "journals", "logs", "observation", "placement", "recorded", "records", "ref"
-    )  # fmt: skip
-
-    def __init__(self, ref: JobRef, placement: Placement) -> None:
-        self.ref = ref
-        self.placement = placement
-        self.logs = {
-            name: LogCopy(os.path.join(ref.folder, name)) for name in ("stdout.log", "stderr.log")
-        }
-        self.journals: dict[str, JournalCopy] = {}
-        self.observation: Observation | None = None
-        self.records: set[str] = set()
-        self.recorded: Observation | None = None
-        self.gone_since: float | None = None
-
-    def journal(self, name: str) -> JournalCopy:
-        """Return the copy of a journal of the job's run."""
-        if name not in self.journals:
-            folder = os.path.join(self.ref.folder, self.placement.local_run_folder, "metrics")
-            os.makedirs(folder, exist_ok=True)
-            self.journals[name] = JournalCopy(os.path.join(folder, name))
-        return self.journals[name]
 
 
 class Host:
@@ -90,19 +62,25 @@ class Host:
     Args:
         tunnel: How to reach it.
         slots: How many jobs it may have at a time.
-        package: The code that jobs get; None for none.
+        gpus: The GPUs it may lend to jobs; those that it has if None.
         changed: Called when something new was seen.
     """
 
     def __init__(
-        self, tunnel: Tunnel, slots: int, package: Package | None, changed: Callable[[], None]
+        self,
+        tunnel: Tunnel,
+        slots: int,
+        gpus: Sequence[str] | None,
+        changed: Callable[[], None],
     ) -> None:
         self.tunnel = tunnel
         self.slots = slots
+        self.gpus = None if gpus is None else list(gpus)
+        self.busy_until = 0.0
         self.reserved: set[str] = set()
         self.down_until = 0.0
         self.jobs: dict[str, FollowedJob] = {}
-        self._package = package
+        self._packages: set[str] = set()
         self._changed = changed
         self._cancels: dict[str, int] = {}
         self._wake = anyio.Event()
@@ -114,7 +92,6 @@ class Host:
         with open(WRAPPER, "rb") as file:
             digest = hashlib.sha256(file.read()).hexdigest()
         self._wrapper_name = f"wrapper-{digest[:16]}.sh"
-        self._package_name = f"packages/{package.sha256}.tar.gz" if package else ""
 
     @property
     def name(self) -> str:
@@ -135,6 +112,10 @@ class Host:
     def _wrapper(self) -> str:
         return f"{self._base}/{self._wrapper_name}"
 
+    def lacks(self, job: JobSpec) -> bool:
+        """Whether it is known to have too few GPUs for a job."""
+        return self.gpus is not None and len(self.gpus) < job.gpus
+
     async def prepare(self) -> str:
         """Connect, send what the machine lacks, and return its folder for everything.
 
@@ -146,20 +127,36 @@ class Host:
         async with self._preparing:
             if self._base:
                 return self._base
-            asked = prepare_script(self.tunnel.job_dir, self._wrapper_name, self._package_name)
+            asked = prepare_script(self.tunnel.job_dir, self._wrapper_name)
             _, output = await self.tunnel.call(asked)
             # The folder may hold line breaks, the four answers after it cannot.
             told = output[:-1].rsplit(b"\n", 4)
             if len(told) != 5:
                 raise RemoteFailed(self.name, "its shell does not understand ours")
-            base, detach, umask, has_wrapper, has_package = told
+            base, detach, umask, has_wrapper, gpus = told
             path = os.fsdecode(base)
             if not has_wrapper:
                 await self.tunnel.upload(WRAPPER, os.fsencode(f"{path}/{self._wrapper_name}"))
-            if self._package is not None and not has_package:
-                await self._send_package(self._package, f"{path}/{self._package_name}")
+            if self.gpus is None:
+                self.gpus = [name.strip() for name in os.fsdecode(gpus).split(",") if name.strip()]
             self._detach, self._umask, self._base = detach.decode(), umask.decode(), path
             return path
+
+    async def provide(self, package: Package) -> None:
+        """Send code, unless the machine has it: it is known by its digest.
+
+        Raises:
+            HostError: It cannot be reached or used.
+        """
+        base = await self.prepare()
+        async with self._preparing:
+            if package.sha256 in self._packages:
+                return
+            path = package_path(base, package)
+            missing, _ = await self.tunnel.call(there_script(path))
+            if missing:
+                await self._send_package(package, path)
+            self._packages.add(package.sha256)
 
     async def _send_package(self, package: Package, path: str) -> None:
         # Under another name until it is checked, so that nobody uses what was damaged on its way.
@@ -174,36 +171,56 @@ class Host:
 
     async def submit(
         self, ref: JobRef, placement: Placement, request: Request, run_json: bytes
-    ) -> None:
-        """Start a job, once; an answer that is lost is asked for again.
+    ) -> bool:
+        """Start a job, once; an answer that is lost is asked for again, for a while.
 
-        If the machine stays out of reach for long this returns as well: nobody can tell
-        whether the job runs, and `observe` will.
+        Returns:
+            Whether it was started; not if so many GPUs are not free right now.
 
         Raises:
             JobNotStarted: The machine refused it; nothing runs.
+            SubmitUnknown: The machine stays out of reach.
+            SecretMissing: A secret cannot be had; nothing runs.
         """
-        package = f"{self._base}/{self._package_name}" if self._package else ""
         time_s = request.job.timeout_s
         limit = f"{time_s} {_LIMIT_GRACE_S}\n" if time_s is not None else ""
         asked = submit_script(
             placement, request.script, limit, run_json,
-            self._wrapper, package, self._detach, self._umask,
+            self._wrapper, self._detach, self._umask, (request.job.gpus, self.gpus or ()),
         )  # fmt: skip
+        asked = with_variables(asked, secret_environment(request.job))
+        output = await self._answer(asked)
+        if output is None:
+            raise SubmitUnknown(ref.name, f"{self.name} does not answer")
+        said, _, verdict = output.rstrip(b"\n").rpartition(b"\n")
+        if verdict == b"busy":
+            return False
+        if verdict not in {b"started", b"exists"}:
+            reason = said.decode("utf-8", "replace").strip() or "the machine refused it"
+            raise JobNotStarted(ref.name, f"{self.name}: {reason}")
+        self.follow(ref, placement)
+        return True
+
+    async def _answer(self, asked: bytes) -> bytes | None:
+        """Ask until there is an answer; None if there is none for a while."""
         with anyio.move_on_after(PATIENCE_S):
             pause = 0.1
             while True:
                 try:
-                    _, output = await self.tunnel.call(asked)
-                    break
+                    return (await self.tunnel.call(asked))[1]
                 except ConnectionLost:
                     await anyio.sleep(random.uniform(0, pause))
                     pause = min(pause * 2, 5.0)
-            said, _, verdict = output.rstrip(b"\n").rpartition(b"\n")
-            if verdict not in {b"started", b"exists"}:
-                reason = said.decode("utf-8", "replace").strip() or "the machine refused it"
-                raise JobNotStarted(ref.name, f"{self.name}: {reason}")
-        self.follow(ref, placement)
+        return None
+
+    async def has(self, placement: Placement) -> bool:
+        """Whether a job was submitted here.
+
+        Raises:
+            HostError: The machine cannot be reached.
+        """
+        missing, _ = await self.tunnel.call(there_script(placement.folder))
+        return not missing
 
     def follow(self, ref: JobRef, placement: Placement) -> FollowedJob:
         """Look at a job from now on."""
@@ -278,7 +295,7 @@ class Host:
         try:
             async with self._copying:
                 for name, size in look.files.items():
-                    round_.changed |= await self._copy(job, name, size, final=ended)
+                    round_.changed |= await job.copy(self.tunnel, name, size, final=ended)
         except HostError as error:
             round_.error = error
             return
@@ -314,47 +331,10 @@ class Host:
             return Observation(phase="gone", host=self.name)
         return Observation(phase="gone", host=seen.host, pid=seen.pid, started_ns=seen.started_ns)
 
-    async def _copy(self, job: FollowedJob, name: str, size: int, *, final: bool) -> bool:
-        """Copy what is new in a file; return whether anything was."""
-        try:
-            if name in job.logs:
-                return await self._copy_log(job, name, size, final=final)
-            return await self._copy_journal(job, name, final=final)
-        except RemoteFailed as error:
-            # One file that cannot be read must not hide how the job stands.
-            logger.warning("cannot copy %s of job %s: %s", name, job.ref.name, error)
-            return False
 
-    async def _copy_log(self, job: FollowedJob, name: str, size: int, *, final: bool) -> bool:
-        copy = job.logs[name]
-        if size < copy.offset:
-            copy.restart()
-        start = copy.offset
-        path = os.fsencode(f"{job.placement.folder}/{name}")
-        while copy.offset < size and (final or copy.offset - start < _BUDGET):
-            data = await self.tunnel.read(path, copy.offset, min(_PIECE, size - copy.offset))
-            if not data:
-                break
-            copy.take(data)
-        return copy.offset > start
-
-    async def _copy_journal(self, job: FollowedJob, name: str, *, final: bool) -> bool:
-        copy = job.journal(name)
-        start = copy.offset
-        path = os.fsencode(f"{job.placement.run_folder}/metrics/{name}")
-        more = True
-        while more and (final or copy.offset - start < _BUDGET):
-            before = copy.offset, copy.window
-            more = copy.take(await self.tunnel.read(path, copy.offset, copy.window))
-            more = more and (copy.offset, copy.window) != before
-        if final:
-            await self._copy_damaged(path, copy)
-        return copy.offset > start
-
-    async def _copy_damaged(self, path: bytes, copy: JournalCopy) -> None:
-        """Copy what no record explains, up to the reserved zeros."""
-        while data := (await self.tunnel.read(path, copy.offset, _PIECE)).rstrip(b"\0"):
-            copy.take_rest(data)
+def package_path(base: str, package: Package) -> str:
+    """Return where a machine keeps code that was sent to it."""
+    return f"{base}/packages/{package.sha256}.tar.gz"
 
 
 class _Round:

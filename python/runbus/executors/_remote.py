@@ -12,10 +12,11 @@ from runbus.codec import DecodeError, decode_json
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from runbus.executors._placement import Placement
+
 __all__ = [
     "Answer",
     "Look",
-    "Placement",
     "Records",
     "cancel_script",
     "look_script",
@@ -23,7 +24,9 @@ __all__ = [
     "prepare_script",
     "quote",
     "submit_script",
+    "there_script",
     "verify_script",
+    "with_variables",
 ]
 
 _BLOCK = 64
@@ -31,22 +34,6 @@ _BLOCK = 64
 
 START_S = 60.0
 """A job that has left no record of its start after so long has not been started."""
-
-
-class Placement(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a job was sent: written before it is sent, so that nobody sends it elsewhere.
-
-    Attributes:
-        host: The machine.
-        folder: The attempt's folder on it.
-        run_folder: The run's folder on it.
-        local_run_folder: The run's folder here, relative to the attempt's.
-    """
-
-    host: str
-    folder: str
-    run_folder: str
-    local_run_folder: str
 
 
 class Records(msgspec.Struct, frozen=True):
@@ -125,27 +112,33 @@ def decoded(line: bytes) -> Records | None:
         return None
 
 
-def prepare_script(base: str, wrapper: str, package: str) -> bytes:
-    """Ask a machine for its home and what it has: five lines.
+def prepare_script(base: str, wrapper: str) -> bytes:
+    """Ask a machine for its home and what it has: five lines, the last one its GPUs.
 
     Args:
         base: The folder for everything; `~` is not expanded yet.
         wrapper: The wrapper's name below it.
-        package: The package's name below it; empty for none.
     """
     return b"""
 if setsid -f true 2>/dev/null; then rb_d=setsid; elif command -v nohup >/dev/null; then rb_d=nohup
 else rb_d=env; fi
 case %(base)s in '~') rb_b=$HOME ;; '~/'*) rb_b=$HOME/%(below)s ;; *) rb_b=%(base)s ;; esac
 rb_w=; [ -f "$rb_b/"%(wrapper)s ] && rb_w=1
-rb_p=; [ -z %(package)s ] || [ -f "$rb_b/"%(package)s ] && rb_p=1
-printf '%%s\\n' "$rb_b" "$rb_d" "$(umask)" "$rb_w" "$rb_p"
+rb_g=; rb_n=0
+for rb_x in /proc/driver/nvidia/gpus/*; do
+    [ -e "$rb_x" ] && rb_g=$rb_g${rb_g:+,}$rb_n && rb_n=$((rb_n + 1))
+done
+printf '%%s\\n' "$rb_b" "$rb_d" "$(umask)" "$rb_w" "${CUDA_VISIBLE_DEVICES-$rb_g}"
 """ % {
         b"base": quote(base),
         b"below": quote(base.removeprefix("~/")),
         b"wrapper": quote(wrapper),
-        b"package": quote(package),
     }
+
+
+def there_script(path: str) -> bytes:
+    """Ask whether something is there: 0 if so."""
+    return b"[ -e %s ]\n" % quote(path)
 
 
 def verify_script(path: str, sha256: str) -> bytes:
@@ -163,30 +156,40 @@ def submit_script(
     limit: str,
     run_json: bytes,
     wrapper: str,
-    package: str,
     detach: str,
     umask: str,
+    gpus: tuple[int, Sequence[str]] = (0, ()),
 ) -> bytes:
     """Make an attempt's folder and start the wrapper in it, once however often this is run.
 
-    The answer ends in `started`, `exists` (it was submitted before) or `failed` (nothing runs).
-    Content reaches files through the shell's own printf, so that no process list shows it.
+    The answer ends in `started`, `exists` (it was submitted before), `busy` (so many GPUs are not
+    free; nothing runs) or `failed` (likewise). Content reaches files through the shell's own
+    printf, so that no process list shows it.
+
+    Args:
+        placement: Where the attempt goes.
+        script: The job's script.
+        limit: What the wrapper reads about its time; empty for nothing.
+        run_json: The description of the job's run.
+        wrapper: The wrapper there.
+        detach: What starts a process that outlives the connection.
+        umask: The user's own.
+        gpus: How many GPUs it needs, and the names of those there are.
     """
     # A background child of a shell would ignore INT: `setsid -f` starts it in the foreground.
     start, end = (b"setsid -f", b";") if detach == "setsid" else (detach.encode(), b"&")
-    return b"""
+    asked = b"""
 (
 umask 077; rb_boot=; rb_up=
 read -r rb_boot 2>/dev/null </proc/sys/kernel/random/boot_id
 read -r rb_up rb_x 2>/dev/null </proc/uptime
+[ ! -d %(dir)s ] || { echo; echo exists; exit; }%(lease)s
 if ! mkdir -p %(parent)s %(run)s/metrics; then echo; echo failed
 elif mkdir %(dir)s 2>/dev/null; then
     if printf '%%s %%s\\n' "$rb_boot" "$rb_up" >%(dir)s/submitted &&
         printf %%s %(run_json)s >%(run)s/run.json &&
         { [ -z %(limit)s ] || printf %%s %(limit)s >%(dir)s/limit; } &&
         printf %%s %(script)s >%(dir)s/request.sh &&
-        { [ -z %(package)s ] ||
-            { mkdir %(dir)s/code && tar -xzf %(package)s -C %(dir)s/code; }; } &&
         umask %(umask)s &&
         { %(start)s sh %(wrapper)s run %(dir)s </dev/null >%(dir)s/wrapper.log 2>&1 %(end)s }
     then echo; echo started
@@ -203,12 +206,49 @@ fi
         b"run_json": quote(run_json),
         b"script": quote(script),
         b"limit": quote(limit),
-        b"package": quote(package),
         b"wrapper": quote(wrapper),
         b"umask": quote(umask),
+        b"lease": _lease_script(*gpus),
         b"start": start,
         b"end": end,
     }
+    # dash and busybox know files by one digit only, and the first three are taken.
+    return b"bash -c %s </dev/null\n" % quote(asked) if gpus[0] > _ONE_DIGIT else asked
+
+
+_ONE_DIGIT = 7
+
+# The wrapper inherits the locks, so they last as long as the job, whoever dies. The files are those
+# of `runbus.executors._gpus`: kernels on that machine share them.
+_LEASE = b"""
+rb_l=${TMPDIR:-/tmp}/runbus-gpus-$(id -u); rb_n=%(count)d; rb_f=3; rb_g=
+command -v flock >/dev/null || { echo 'no flock to hold GPUs with'; echo failed; exit; }
+mkdir -p "$rb_l" || { echo; echo failed; exit; }
+for rb_x in %(names)s; do
+    [ "$rb_n" -gt 0 ] || break
+    rb_p=$rb_l/$(printf %%s "$rb_x" | tr / _)
+    eval "exec $rb_f"'>>"$rb_p"' || { echo; echo failed; exit; }
+    if flock -n "$rb_f"; then
+        rb_f=$((rb_f + 1)); rb_n=$((rb_n - 1)); rb_g=$rb_g${rb_g:+,}$rb_x
+    else eval "exec $rb_f>&-"
+    fi
+done
+[ "$rb_n" -eq 0 ] || { echo; echo busy; exit; }
+CUDA_VISIBLE_DEVICES=$rb_g; export CUDA_VISIBLE_DEVICES"""
+
+
+def _lease_script(count: int, names: Sequence[str]) -> bytes:
+    if not count:
+        return b""
+    return _LEASE % {b"count": count, b"names": b" ".join(quote(name) for name in names)}
+
+
+def with_variables(script: bytes, values: dict[str, str]) -> bytes:
+    """Run a script, and what it starts, with variables set that nothing after it sees."""
+    lines = b"".join(
+        b"export %s=%s\n" % (name.encode(), quote(value)) for name, value in values.items()
+    )
+    return b"(\n%s%s)\n" % (lines, script) if values else script
 
 
 def cancel_script(folders: dict[str, int], wrapper: str, detach: str) -> bytes:
@@ -248,7 +288,7 @@ while [ $rb_n -gt 0 ]; do
         rb_x=${rb_p#*\\"pid\\":}
         IFS= read -r rb_s 2>/dev/null <"/proc/${rb_x%%%%,*}/stat"
     fi
-    IFS= read -r rb_e 2>/dev/null <"$rb_j/exit.json"
+    read -r rb_e 2>/dev/null <"$rb_j/exit.json"
     [ -n "$rb_p" ] || IFS= read -r rb_b 2>/dev/null <"$rb_j/submitted"
     [ -d "$rb_j" ] && echo J1 || echo J0
     printf 'P%%s\\nS%%s\\nE%%s\\nB%%s\\n' "$rb_p" "$rb_s" "$rb_e" "$rb_b"

@@ -5,21 +5,36 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from contextlib import closing
+from resource import RUSAGE_SELF, getrusage
 from typing import TYPE_CHECKING
 
 import anyio
+from msgspec.structs import replace
 
-from runbus.abc import Executor, JobRef, Observation, Request
-from runbus.errors import JobNotStarted, UsageError
+from runbus.abc import Capabilities, Executor, JobRef, Limits, Observation, Request
+from runbus.errors import JobNotStarted
 from runbus.events import ResolveExecutor
+from runbus.executors._code import in_unpacked_code
 from runbus.executors._gpus import GpuLease, GpuPool, visible_gpus
-from runbus.jobs import WRAPPER, is_running, observe_folder, render_script
+from runbus.jobs import (
+    WRAPPER,
+    Pulse,
+    is_elsewhere,
+    is_running,
+    observe_folder,
+    observe_start,
+    read_log,
+    render_script,
+    secret_environment,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Literal
 
-    from runbus.abc import JobSpec, Scope
+    from runbus.abc import JobSpec, Packager, Scope
 
 __all__ = ["LocalExecutor"]
 
@@ -39,14 +54,34 @@ class LocalExecutor(Executor):
     Args:
         name: What jobs call this executor.
         gpus: The GPUs it may lend to jobs; those of the machine if None.
+        packager: Chooses the code that jobs get a copy of; without one they run where it is.
+        heartbeat_s: How often a job shows that it lives, in seconds, so that a kernel on another
+            machine that shares the home folder can tell; None for not at all.
     """
 
-    def __init__(self, name: str = "local", *, gpus: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        name: str = "local",
+        *,
+        gpus: Sequence[str] | None = None,
+        packager: Packager | None = None,
+        heartbeat_s: int | None = None,
+    ) -> None:
         self.name = name
+        self.packager = packager
+        self._heartbeat_s = heartbeat_s
         self._gpus = GpuPool(visible_gpus() if gpus is None else list(gpus))
         self._changed = anyio.Event()
         self._pidfds: dict[int, int] = {}
         self._wrappers: dict[str, int] = {}
+        self._max_rss: dict[int, int] = {}
+        self._running: dict[str, Observation] = {}
+        self._pulses: dict[str, Pulse] = {}
+
+    @property
+    def gpus(self) -> Sequence[str]:
+        """The GPUs it may lend to jobs."""
+        return self._gpus.names
 
     async def setup(self, scope: Scope) -> None:
         """Answer for this executor's name; what a plugin does."""
@@ -58,33 +93,38 @@ class LocalExecutor(Executor):
         for pid in list(self._pidfds):
             self._unwatch(pid)
 
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this machine can do; it is as it is, so there are no images."""
+        return Capabilities(
+            gpus=len(self._gpus.names),
+            affinity=True,
+            niceness=True,
+            time_limit=True,
+            packages=True,
+            pushes=True,
+        )
+
+    def limits(self) -> Limits:
+        """Return no limits: how many jobs run at a time is the experiment's to say."""
+        return Limits()
+
     def plan(self, job: JobSpec) -> Request:
-        """Return the script that would run. Images are refused: the machine is as it is."""
-        asked = [
-            field
-            for field in ("base", "python", "packages", "system_packages")
-            if getattr(job.image, field)
-        ]
-        if asked:
-            raise UsageError(
-                f"job {job.name!r} asks for {' and '.join(asked)} in its image, "
-                f"but executor {self.name!r} runs on this machine as it is"
-            )
-        if job.gpus > (there := len(self._gpus.names)):
-            raise UsageError(
-                f"job {job.name!r} needs {job.gpus} GPUs, but {self.name!r} has {there}"
-            )
-        return Request(job=job, script=render_script(job))
+        """Return the script that would run."""
+        self.capabilities.check(job, self.name)
+        return Request(job=job, script=render_script(in_unpacked_code(job)))
 
     async def submit(self, request: Request) -> JobRef:
         """Start the wrapper; it claims the folder, so a second call for it runs nothing."""
         job = request.job
         lease = await self._lease_gpus(job)
         try:
-            _write_request(request)
-            environment = dict(os.environ)
+            _write_request(request, self._heartbeat_s)
+            environment = dict(os.environb)
+            for name, value in secret_environment(job).items():
+                environment[os.fsencode(name)] = os.fsencode(value)
             if job.gpus:
-                environment["CUDA_VISIBLE_DEVICES"] = ",".join(lease.names)
+                environment[b"CUDA_VISIBLE_DEVICES"] = os.fsencode(",".join(lease.names))
             pid = _spawn(job.folder, environment=environment, inherit=lease.files)
         except OSError as error:
             raise JobNotStarted(job.name, (error.strerror or str(error)).lower()) from error
@@ -95,15 +135,33 @@ class LocalExecutor(Executor):
         self._watch(pid)
         return JobRef(name=job.name, folder=job.folder, handle=str(pid))
 
-    async def observe(self, refs: Sequence[JobRef]) -> dict[str, Observation]:
-        """Read the records of each job."""
-        return {ref.name: self._observe(ref) for ref in refs}
+    async def find(self, job: JobSpec) -> JobRef | None:
+        """Return the job if a wrapper has claimed its folder."""
+        if not _is_claimed(job.folder):
+            return None
+        seen = observe_folder(job.folder)
+        return JobRef(name=job.name, folder=job.folder, handle=str(seen.pid if seen else 0))
 
-    async def wait_for_change(self, timeout_s: float) -> None:
+    async def observe(self, refs: Sequence[JobRef]) -> dict[str, Observation]:
+        """Read the records of each job.
+
+        One of another machine that shares the folder is seen to have begun and ended; between the
+        two it is seen by its heartbeat, or not at all.
+        """
+        seen = {ref.name: self._observe(ref) for ref in refs}
+        return {name: observation for name, observation in seen.items() if observation}
+
+    async def wait_for_change(self, timeout_s: float) -> bool:
         """Return when a wrapper has ended since the last call, or after `timeout_s` seconds."""
         with anyio.move_on_after(timeout_s):
             await self._changed.wait()
+        has_changed = self._changed.is_set()
         self._changed = anyio.Event()
+        return has_changed
+
+    async def logs(self, ref: JobRef, source: Literal["stdout", "stderr"], offset: int) -> bytes:
+        """Read the file that the job writes to."""
+        return read_log(ref.folder, source, offset)
 
     async def cancel(self, refs: Sequence[JobRef], grace_s: float) -> None:
         """Let the wrapper script end each job: it goes on with that if this process dies."""
@@ -117,20 +175,39 @@ class LocalExecutor(Executor):
             await anyio.sleep(_GPU_LOOK_S)
         return lease
 
-    def _observe(self, ref: JobRef) -> Observation:
+    def _observe(self, ref: JobRef) -> Observation | None:
         wrapper = self._wrappers.get(ref.folder)
-        gone = wrapper not in self._pidfds if wrapper else not is_running(ref.folder)
+        if wrapper in self._pidfds:
+            return self._observe_watched(ref.folder)
+        gone = wrapper is not None or not is_running(ref.folder)
         # After the look at the process: a record that is written in between is then seen.
         seen = observe_folder(ref.folder)
         if seen is None:
             return Observation(phase="gone" if gone else "queued")
         if seen.phase == "ended":
+            if wrapper in self._max_rss:
+                seen = replace(seen, max_rss_bytes=self._max_rss.pop(wrapper))
             self._wrappers.pop(ref.folder, None)
+            self._running.pop(ref.folder, None)
+            self._pulses.pop(ref.folder, None)
         elif gone and not is_running(ref.folder):
-            return Observation(
-                phase="gone", host=seen.host, pid=seen.pid, started_ns=seen.started_ns
-            )
+            if is_elsewhere(ref.folder):
+                return self._observe_elsewhere(ref.folder, seen)
+            return replace(seen, phase="gone")
         return seen
+
+    def _observe_watched(self, folder: str) -> Observation:
+        """Look at a job whose wrapper lives: of one that was seen to run nothing can be new."""
+        if (seen := self._running.get(folder) or observe_start(folder)) is None:
+            return Observation(phase="queued")
+        self._running[folder] = seen
+        return seen
+
+    def _observe_elsewhere(self, folder: str, began: Observation) -> Observation | None:
+        now = time.monotonic()
+        pulse = self._pulses.setdefault(folder, Pulse(folder, now))
+        is_still = pulse.is_still(now)
+        return None if is_still is None else replace(began, phase="gone") if is_still else began
 
     def _resolve(self, event: ResolveExecutor) -> LocalExecutor | None:
         return self if event.name == self.name else None
@@ -142,7 +219,11 @@ class LocalExecutor(Executor):
 
     def _reap(self, pid: int) -> None:
         self._unwatch(pid)
-        os.waitpid(pid, 0)
+        _, _, used = os.wait4(pid, 0)
+        # Of the wrapper and all that it waited for. A child begins with what its parent has: less
+        # than the most that this process ever had is not the job's.
+        if used.ru_maxrss > getrusage(RUSAGE_SELF).ru_maxrss:
+            self._max_rss[pid] = used.ru_maxrss << 10
         self._changed.set()
 
     def _unwatch(self, pid: int) -> None:
@@ -151,18 +232,25 @@ class LocalExecutor(Executor):
         os.close(pidfd)
 
 
-def _write_request(request: Request) -> None:
+def _write_request(request: Request, heartbeat_s: int | None) -> None:
     """Write what the wrapper reads; whole, since an earlier wrapper may be about to read it."""
     files = {"request.sh": request.script}
     if request.job.timeout_s is not None:
         files["limit"] = f"{request.job.timeout_s} {_LIMIT_GRACE_S}\n"
+    if heartbeat_s is not None:
+        files["beat"] = f"{heartbeat_s}\n"
     for name, text in files.items():
         path = os.path.join(request.job.folder, name)
-        with open(
-            f"{path}.new", "w", encoding="utf-8", errors="surrogateescape", opener=_private
-        ) as file:
-            file.write(text)
+        with open(f"{path}.new", "wb", buffering=0, opener=_private) as file:
+            rest = text.encode("utf-8", "surrogateescape")
+            while rest:
+                rest = rest[file.write(rest) :]
         os.replace(f"{path}.new", path)
+
+
+def _is_claimed(folder: str) -> bool:
+    """Whether a wrapper has begun there."""
+    return os.path.exists(os.path.join(folder, "exit.json"))
 
 
 def _private(path: str, flags: int) -> int:
@@ -173,19 +261,20 @@ def _spawn(
     folder: str,
     verb: str = "run",
     *arguments: str,
-    environment: Mapping[str, str] = os.environ,
+    environment: Mapping[bytes, bytes] = os.environb,
     inherit: Sequence[int] = (),
 ) -> int:
-    """Start the wrapper script in a session of its own and return its pid."""
-    complaints = os.path.join(folder, "wrapper.log")
-    append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    """Start the wrapper script in a session of its own and return its pid.
+
+    This process stands still until the shell is loaded: nothing slow is done before.
+    """
     return os.posix_spawn(
         _SHELL,
         ("sh", WRAPPER, verb, folder, *arguments),
         environment,
         file_actions=(
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, complaints, append, 0o600),
+            (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
             (os.POSIX_SPAWN_DUP2, 1, 2),
             # Onto itself: what is close-on-exec is inherited after all.
             *((os.POSIX_SPAWN_DUP2, file, file) for file in inherit),

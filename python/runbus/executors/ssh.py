@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import time
@@ -12,31 +11,48 @@ import anyio
 import anyio.to_thread
 from msgspec.structs import replace
 
-from runbus.abc import Executor, JobRef, Observation, Request, Tunnel
-from runbus.codec import DecodeError, decode_json, encode_json
-from runbus.errors import HostError, JobNotStarted, UsageError
+from runbus.abc import Capabilities, Executor, JobRef, Limits, Observation, Request, Tunnel
+from runbus.codec import encode_json
+from runbus.errors import (
+    HostError,
+    JobNotStarted,
+    RemoteFailed,
+    SecretMissing,
+    SubmitUnknown,
+    UsageError,
+)
 from runbus.events import ResolveExecutor
-from runbus.executors._host import Host
-from runbus.executors._remote import Placement
-from runbus.jobs import observe_folder, render_script
+from runbus.executors._code import in_unpacked_code
+from runbus.executors._host import Host, package_path
+from runbus.executors._placement import (
+    PLACEMENT,
+    Placement,
+    read_placement,
+    ref_to,
+    remote_folders,
+    run_json,
+    write_placement,
+)
+from runbus.jobs import observe_folder, read_log, render_script
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
-    from typing import Self
+    from typing import Literal, Self
 
-    from runbus.abc import JobSpec, Package, Scope
+    from runbus.abc import JobSpec, Packager, Scope
 
-__all__ = ["SSHExecutor"]
+__all__ = ["SSHExecutor", "tunnel_to"]
 
-logger = logging.getLogger("runbus.executors")
-
-_PLACEMENT = "placement.json"
 _AVOID_S = 15.0
 """How long a machine that could not be reached gets no new jobs, as long as there are others."""
 
-_AWAY_S = 2.0
-"""How often the machine is tried that may have a job already."""
+_GPU_LOOK_S = 1.0
+"""How often a machine is asked for GPUs that others have."""
+
+_PIECE = 1 << 20
+
+_NO_FOLDER = "runbus: this machine has no such folder; give its executor a packager or a workdir"
 
 # Between quotes, where a shell would not expand it; not to be found in any path.
 _HOME_MARK = "\x01home\x01"
@@ -58,7 +74,8 @@ class SSHExecutor(Executor):
         slots: How many jobs a machine has at a time; further ones wait.
         job_dir: Under which folder of a machine given as text everything lies.
         identity: The private key file for machines given as text, instead of the configured ones.
-        package: The code that jobs get, unpacked for each attempt; paths in it are rewritten.
+        gpus: The GPUs that each machine may lend to jobs; those that it has if None.
+        packager: Chooses the code that jobs get, each attempt a copy; paths in it are rewritten.
         workdir: The folder where jobs start, instead of their own.
         python: The interpreter there, for jobs that would run under this one.
         name: What jobs call this executor.
@@ -76,14 +93,15 @@ class SSHExecutor(Executor):
         slots: int = 1,
         job_dir: str = "~/.runbus/remote",
         identity: str | None = None,
-        package: Package | None = None,
+        gpus: Sequence[str] | None = None,
+        packager: Packager | None = None,
         workdir: str | None = None,
         python: str | None = None,
         name: str = "ssh",
     ) -> None:
         self.name = name
         tunnels = [
-            host if isinstance(host, Tunnel) else _tunnel(host, job_dir, identity)
+            host if isinstance(host, Tunnel) else tunnel_to(host, job_dir, identity)
             for host in (*hosts, *((tunnel,) if tunnel else ()))
         ]
         if not tunnels or slots < 1:
@@ -91,12 +109,14 @@ class SSHExecutor(Executor):
         if len({one.job_dir for one in tunnels}) > 1:
             raise UsageError(f"all hosts of executor {name!r} must have one job_dir")
         self._job_dir = tunnels[0].job_dir
-        self._package = package
+        self.packager = packager
+        self._gpus = gpus
+        self._slots = slots
         self._workdir = workdir
         self._python = python
         self._changed = anyio.Event()
         self._room = anyio.Event()
-        self._hosts = {one.name: Host(one, slots, package, self._tell) for one in tunnels}
+        self._hosts = {one.name: Host(one, slots, gpus, self._tell) for one in tunnels}
         if len(self._hosts) < len(tunnels):
             raise UsageError(f"two hosts of executor {name!r} have one name")
         self._tasks: anyio.abc.TaskGroup | None = None
@@ -130,45 +150,50 @@ class SSHExecutor(Executor):
                 for host in self._hosts.values():
                     closing.start_soon(host.tunnel.close, name=f"close {host.name}")
 
-    def plan(self, job: JobSpec) -> Request:
-        """Return the script that would run. Images are refused: a machine is as it is.
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the machines can do; they are as they are, so there are no images."""
+        return Capabilities(
+            gpus=None if self._gpus is None else len(self._gpus),
+            affinity=True,
+            niceness=True,
+            time_limit=True,
+            packages=True,
+            pushes=True,
+        )
 
-        Raises:
-            UsageError: The job asks for an image, or for GPUs of its own.
-        """
-        asked = [
-            field
-            for field in ("base", "python", "packages", "system_packages")
-            if getattr(job.image, field)
-        ]
-        if asked:
-            raise UsageError(
-                f"job {job.name!r} asks for {' and '.join(asked)} in its image, "
-                f"but the machines of executor {self.name!r} are as they are"
-            )
-        if job.gpus:
-            raise UsageError(
-                f"job {job.name!r} needs {job.gpus} GPUs, but executor {self.name!r} lends none: "
-                "give it one slot a machine and set CUDA_VISIBLE_DEVICES"
-            )
+    def limits(self) -> Limits:
+        """Return how many slots there are."""
+        return Limits(jobs=self._slots * len(self._hosts))
+
+    def plan(self, job: JobSpec) -> Request:
+        """Return the script that would run."""
+        self.capabilities.check(job, self.name)
         base = self._job_dir
         if base == "~" or base.startswith("~/"):
             base = _HOME_MARK + base[1:]
-        script = render_script(self._moved(job, base))
+        script = render_script(self._moved(job, base), advice=_NO_FOLDER)
         return Request(job=job, script=script.replace(_HOME_MARK, "'\"$HOME\"'"))
 
     async def submit(self, request: Request) -> JobRef:
         """Start the wrapper on a machine with a free slot, or wait for one.
 
         The choice is recorded in the attempt's folder before the machine is told, so a job that
-        is submitted again, by whomever, goes to the same machine, which then has it already. If
-        that one cannot be reached, this waits for it.
+        is submitted again, by whomever, goes to the same machine, which then has it already.
 
         Raises:
             JobNotStarted: No machine could be reached, or the chosen one refused; nothing runs.
+            SubmitUnknown: The chosen one does not answer, or not any more.
         """
+        # A lock tells nobody when it falls free: other kernels may hold the GPUs.
+        while (ref := await self._try_submit(request)) is None:  # noqa: ASYNC110
+            await anyio.sleep(_GPU_LOOK_S)
+        return ref
+
+    async def _try_submit(self, request: Request) -> JobRef | None:
+        """Submit a job; None if the machine has not so many free GPUs."""
         job = request.job
-        placement = _read_placement(job.folder)
+        placement = read_placement(job.folder)
         if placement is not None and placement.host not in self._hosts:
             raise JobNotStarted(job.name, f"it was sent to {placement.host}, which is not ours")
         host = await self._reserve(job, placement)
@@ -176,28 +201,46 @@ class SSHExecutor(Executor):
             if placement is None:
                 placement = self._placed(job, host, await host.prepare())
                 await self._record(job, placement)
-            handle = f"{host.name}:{placement.folder}"
-            ref = JobRef(name=job.name, folder=job.folder, handle=handle)
+            ref = ref_to(job, placement)
+            started = False
             try:
-                await host.submit(ref, placement, request, _run_json(job.run_folder))
-            except JobNotStarted:
+                started = await host.submit(ref, placement, request, run_json(job.run_folder))
+            except (JobNotStarted, SecretMissing):
                 # Nothing runs there: another attempt may go elsewhere.
-                os.unlink(os.path.join(job.folder, _PLACEMENT))
+                os.unlink(os.path.join(job.folder, PLACEMENT))
                 raise
-            return ref
+            if started:
+                return ref
+            os.unlink(os.path.join(job.folder, PLACEMENT))
+            host.busy_until = time.monotonic() + _GPU_LOOK_S
+            return None
         except OSError as error:
             raise JobNotStarted(job.name, (error.strerror or str(error)).lower()) from error
         finally:
             host.reserved.discard(job.folder)
             self._tell()
 
+    async def find(self, job: JobSpec) -> JobRef | None:
+        """Ask the machine where the job was sent, if it was, whether it has it."""
+        placement = read_placement(job.folder)
+        host = self._hosts.get(placement.host) if placement else None
+        if placement is None or host is None:
+            return None
+        ref = ref_to(job, placement)
+        seen = observe_folder(job.folder)
+        if seen is None:
+            if not await host.has(placement):
+                return None
+            host.follow(ref, placement)
+        return ref
+
     async def _record(self, job: JobSpec, placement: Placement) -> None:
         record = encode_json(placement)
         if len(self._hosts) > 1:
             # Waits for the disk: after a power failure here, no other machine may be chosen.
-            await anyio.to_thread.run_sync(_write_record, job.folder, record, True)
+            await anyio.to_thread.run_sync(write_placement, job.folder, record, True)
         else:
-            _write_record(job.folder, record, False)
+            write_placement(job.folder, record, False)
 
     async def observe(self, refs: Sequence[JobRef]) -> dict[str, Observation]:
         """Return what was seen last of each job whose machine answers.
@@ -211,17 +254,32 @@ class SSHExecutor(Executor):
                 found[ref.name] = followed
         return found
 
-    async def wait_for_change(self, timeout_s: float) -> None:
+    async def wait_for_change(self, timeout_s: float) -> bool:
         """Return when something new was seen since the last call, or after `timeout_s` seconds."""
         with anyio.move_on_after(timeout_s):
             await self._changed.wait()
+        has_changed = self._changed.is_set()
         self._changed = anyio.Event()
+        return has_changed
+
+    async def logs(self, ref: JobRef, source: Literal["stdout", "stderr"], offset: int) -> bytes:
+        """Read what has been copied here, and after that what the machine has."""
+        if data := read_log(ref.folder, source, offset):
+            return data
+        seen = observe_folder(ref.folder)
+        placement = read_placement(ref.folder)
+        host = self._hosts.get(placement.host) if placement else None
+        if placement is None or host is None or (seen is not None and seen.phase == "ended"):
+            # All of it was copied before its end was told.
+            return b""
+        path = os.fsencode(f"{placement.folder}/{source}.log")
+        return await host.tunnel.read(path, offset, _PIECE)
 
     async def cancel(self, refs: Sequence[JobRef], grace_s: float) -> None:
         """Have the wrapper script end each job, as soon as its machine can be reached."""
         for ref in refs:
             seen = observe_folder(ref.folder)
-            placement = _read_placement(ref.folder)
+            placement = read_placement(ref.folder)
             host = self._hosts.get(placement.host) if placement else None
             ended = seen is not None and seen.phase == "ended"
             if placement is not None and host is not None and not ended:
@@ -237,7 +295,7 @@ class SSHExecutor(Executor):
         seen = observe_folder(ref.folder)
         if seen is not None and seen.phase == "ended":
             return seen
-        placement = _read_placement(ref.folder)
+        placement = read_placement(ref.folder)
         owner = self._hosts.get(placement.host) if placement else None
         if placement is not None and owner is not None:
             owner.follow(ref, placement)
@@ -253,6 +311,7 @@ class SSHExecutor(Executor):
 
         Raises:
             JobNotStarted: There is none that can be reached.
+            SubmitUnknown: It was sent to one before that cannot be reached now.
         """
         refused: dict[str, HostError] = {}
         while True:
@@ -266,15 +325,20 @@ class SSHExecutor(Executor):
             host.reserved.add(job.folder)
             try:
                 await host.prepare()
+                if host.lacks(job):
+                    raise RemoteFailed(host.name, f"it has no {job.gpus} GPUs")
+                if job.package is not None:
+                    await host.provide(job.package)
                 return host
             except HostError as error:
                 host.reserved.discard(job.folder)
-                host.down_until = time.monotonic() + _AVOID_S
+                if not host.lacks(job):
+                    host.down_until = time.monotonic() + _AVOID_S
                 refused[host.name] = error
                 if placement is not None:
-                    # It was sent there before, and may run: nobody else can tell.
-                    logger.warning("job %s was sent to a host that is away: %s", job.name, error)
-                    await anyio.sleep(_AWAY_S)
+                    # It was sent there before: that nothing runs, nobody can say.
+                    kind = JobNotStarted if host.lacks(job) else SubmitUnknown
+                    raise kind(job.name, str(error)) from error
             except BaseException:
                 host.reserved.discard(job.folder)
                 raise
@@ -285,10 +349,14 @@ class SSHExecutor(Executor):
             return self._hosts[placement.host]
         now = time.monotonic()
         free = [host for host in self._hosts.values() if host.free > 0 and host.name not in refused]
-        return max(free, key=lambda host: (host.down_until < now, host.free), default=None)
+        return max(
+            free,
+            key=lambda host: (host.down_until < now, host.busy_until < now, host.free),
+            default=None,
+        )
 
     def _placed(self, job: JobSpec, host: Host, base: str) -> Placement:
-        folder, run_folder = _folders(job, base)
+        folder, run_folder = remote_folders(job, base)
         return Placement(
             host=host.name,
             folder=folder,
@@ -298,28 +366,20 @@ class SSHExecutor(Executor):
 
     def _moved(self, job: JobSpec, base: str) -> JobSpec:
         """Return a job with its paths as they are on a machine."""
-        folder, run_folder = _folders(job, base)
-        code = f"{folder}/code"
-
-        def moved(path: str) -> str:
-            if self._package is None or not _is_below(path, self._package.root):
-                return path
-            inside = os.path.relpath(path, self._package.root)
-            return code if inside == "." else f"{code}/{inside}"
-
-        cwd = moved(job.cwd)
-        if self._package is not None and cwd == job.cwd:
-            cwd = code
-        argv = [moved(word) for word in job.argv]
-        if self._python and argv[0] == sys.executable:
-            argv[0] = self._python
+        folder, run_folder = remote_folders(job, base)
+        package = job.package and replace(job.package, path=package_path(base, job.package))
+        there = in_unpacked_code(replace(job, folder=folder, package=package))
+        python = self._python
         return replace(
-            job,
-            argv=tuple(argv),
-            cwd=self._workdir or cwd,
+            there,
+            argv=tuple(
+                python if python and index == 0 and word == sys.executable else word
+                for index, word in enumerate(there.argv)
+            ),
+            cwd=self._workdir or there.cwd,
             env={
-                name: run_folder if value == job.run_folder else moved(value)
-                for name, value in job.env.items()
+                name: run_folder if value == job.run_folder else value
+                for name, value in there.env.items()
             },
         )
 
@@ -336,8 +396,13 @@ class SSHExecutor(Executor):
         return self if event.name == self.name else None
 
 
-def _tunnel(host: str, job_dir: str, identity: str | None) -> Tunnel:
-    """Return a tunnel to a machine that is given as text."""
+def tunnel_to(host: str, job_dir: str, identity: str | None) -> Tunnel:
+    """Return a tunnel to a machine that is given as text.
+
+    Raises:
+        UsageError: The text names no machine.
+        ExtraMissing: asyncssh is not installed.
+    """
     # Costs what asyncssh costs, which who gives tunnels of another kind need not pay.
     from runbus.transports import SSHTunnel
 
@@ -348,41 +413,3 @@ def _tunnel(host: str, job_dir: str, identity: str | None) -> Tunnel:
     return SSHTunnel(
         name, user or None, int(port) if port else None, job_dir=job_dir, identity=identity
     )
-
-
-def _folders(job: JobSpec, base: str) -> tuple[str, str]:
-    """Return the attempt's and the run's folder on a machine: the same for every submit."""
-    parent, attempt = os.path.split(job.folder)
-    top = f"{base}/{job.experiment_id}"
-    return f"{top}/jobs/{os.path.basename(parent)}/{attempt}", f"{top}/runs/{job.run_id}"
-
-
-def _is_below(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip("/") + "/")
-
-
-def _run_json(run_folder: str) -> bytes:
-    try:
-        with open(os.path.join(run_folder, "run.json"), "rb") as file:
-            return file.read()
-    except FileNotFoundError:
-        return b"{}"
-
-
-def _read_placement(folder: str) -> Placement | None:
-    try:
-        with open(os.path.join(folder, _PLACEMENT), "rb") as file:
-            return decode_json(file.read(), Placement)
-    except (FileNotFoundError, DecodeError):
-        return None
-
-
-def _write_record(folder: str, data: bytes, durable: bool) -> None:
-    """Write where a job goes; it appears whole."""
-    path = os.path.join(folder, _PLACEMENT)
-    with open(f"{path}.new", "wb") as file:
-        file.write(data)
-        if durable:
-            file.flush()
-            os.fsync(file.fileno())
-    os.replace(f"{path}.new", path)

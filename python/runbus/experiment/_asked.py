@@ -30,6 +30,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         max_parallel: How many jobs run at a time.
         jobs: The jobs, as of their first attempts.
         executors: The fields of the executors that come with the experiment, by name.
+        root: The folder whose code is packaged for executors that take code along.
     """
 
     id: str
@@ -38,6 +39,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     max_parallel: int
     jobs: list[JobSpec]
     executors: dict[str, ExecutorFields] = {}
+    root: str = ""
 
     @classmethod
     def read(cls, folder: str) -> Asked:
@@ -68,19 +70,23 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
 def _relative(job: JobSpec, folder: str) -> JobSpec:
     env = {name: value for name, value in job.env.items() if name != ENV_RUN}
+    package = job.package
     return replace(
         job,
         folder=os.path.relpath(job.folder, folder),
         run_folder=os.path.relpath(job.run_folder, folder),
         env=env,
+        package=package and replace(package, path=os.path.relpath(package.path, folder)),
     )
 
 
 def _absolute(job: JobSpec, folder: str) -> JobSpec:
     run_folder = os.path.join(folder, job.run_folder)
+    package = job.package
     return replace(
         job,
         folder=os.path.join(folder, job.folder),
         run_folder=run_folder,
         env={**job.env, ENV_RUN: run_folder},
+        package=package and replace(package, path=os.path.join(folder, package.path)),
     )

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from runbus._home import Home
+from runbus.abc import PackageManifest
+from runbus.codec import DecodeError, decode_json
 from runbus.errors import RunNotFound, near_matches
+from runbus.experiment._index import Index
 from runbus.jobs import JobRecord, JobState, current_state, read_jobs
 from runbus.metrics import FAILED, StoredRun
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from runbus.metrics import RunInfo
 
 __all__ = ["RunRecord", "find_run", "open_run", "runs"]
 
@@ -23,8 +33,13 @@ class RunRecord(StoredRun):
         info: What the run is.
     """
 
-    def __init__(self, folder: str, jobs: dict[str, JobRecord] | None = None) -> None:
-        super().__init__(folder)
+    def __init__(
+        self,
+        folder: str,
+        jobs: dict[str, JobRecord] | None = None,
+        info: RunInfo | None = None,
+    ) -> None:
+        super().__init__(folder, info)
         self._jobs = jobs
 
     def __repr__(self) -> str:
@@ -48,6 +63,17 @@ class RunRecord(StoredRun):
         """The folder of the job's latest attempt; None for a run without a job."""
         return os.path.join(self.experiment_folder, self.job.folder) if self.job else None
 
+    def packaged(self) -> PackageManifest | None:
+        """Return what code the job took along; None if none, or if its record is gone."""
+        if self.job is None or not self.job.package:
+            return None
+        archive = os.path.join(self.experiment_folder, self.job.package)
+        try:
+            with open(f"{archive.removesuffix('.tar.gz')}.json", "rb") as file:
+                return decode_json(file.read(), PackageManifest)
+        except (FileNotFoundError, DecodeError):
+            return None
+
     @property
     def state(self) -> JobState:
         """Where the run stands.
@@ -67,24 +93,34 @@ class RunRecord(StoredRun):
         return _END_STATES[ends[-1]] if ends[-1] < len(_END_STATES) else _END_STATES[FAILED]
 
 
-def runs(project: str | None = None, *, home: Home | None = None) -> list[RunRecord]:
+def runs(
+    project: str | None = None, *, newest: int | None = None, home: Home | None = None
+) -> list[RunRecord]:
     """Return the runs of a project, or all runs, oldest first.
+
+    Args:
+        project: The project; all if None.
+        newest: How many at most, those of the newest experiments; all if None.
+        home: The home folder; the default one if None.
 
     Raises:
         HomeUnusable: The home folder cannot be read.
     """
-    found = []
-    jobs: dict[str, dict[str, JobRecord]] = {}
-    for folder in (home or Home()).run_folders(project):
-        experiment = os.path.dirname(os.path.dirname(folder))
-        if experiment not in jobs:
-            jobs[experiment] = read_jobs(experiment)
-        try:
-            found.append(RunRecord(folder, jobs[experiment]))
-        except (FileNotFoundError, ValueError):
-            # It is being made right now, or its maker died half-way: there is nothing to show yet.
-            continue
+    found = list(itertools.islice(_newest_first(home or Home(), project), newest))
+    found.reverse()
     return sorted(found, key=lambda run: run.info.created_ns)
+
+
+def _newest_first(home: Home, project: str | None = None) -> Iterator[RunRecord]:
+    """Yield runs, those of the newest experiments first, and read no more than is asked for."""
+    folders = sorted(home.experiment_folders(project), key=os.path.basename, reverse=True)
+    index = Index(home)
+    for folder in folders:
+        infos, jobs = index.experiment(folder)
+        infos.sort(key=lambda one: one[1].created_ns)
+        for run, info in reversed(infos):
+            yield RunRecord(run, jobs, info)
+    index.save()
 
 
 def open_run(run_id: str, *, home: Home | None = None) -> RunRecord:
@@ -112,9 +148,9 @@ def find_run(text: str, *, home: Home | None = None) -> RunRecord:
     home = home or Home()
     if folder := home.find_run(text):
         return RunRecord(folder)
-    known = runs(home=home)
-    named = [run for run in known if text in (run.name, "latest")]
-    if not named:
-        names = {name: None for run in reversed(known) for name in (run.name, run.id)}
-        raise RunNotFound(text, near_matches(text, names))
-    return named[-1]
+    names: dict[str, None] = {}
+    for run in _newest_first(home):
+        if text in (run.name, "latest"):
+            return run
+        names |= {run.name: None, run.id: None}
+    raise RunNotFound(text, near_matches(text, names))

@@ -6,20 +6,25 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+import anyio.to_thread
+from msgspec.structs import replace
+
 from runbus._home import ENV_RUN, Home
 from runbus._ids import run_id_of, slug
+from runbus._secrets import Secret
 from runbus.abc import JobSpec
 from runbus.errors import HomeUnusable, UsageError
 from runbus.events import ResolveExecutor
 from runbus.experiment._asked import Asked
-from runbus.jobs import JobRecord, JobStore, Supervisor, intend
+from runbus.experiment._code import build_code, keep_code, unbuilt_code
+from runbus.jobs import JobRecord, JobStore, Supervisor, intend, read_requests
 from runbus.metrics import RunInfo, make_run_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Self
 
-    from runbus.abc import Executor
+    from runbus.abc import Executor, Package, Request
     from runbus.bus import Bus
     from runbus.config import ExecutorFields
     from runbus.experiment._job import Job
@@ -42,6 +47,7 @@ class AsyncExperiment:
         executors: The fields of executors that come with the experiment, by name. Whoever leads
             it gives the kernel a plugin for each: see `runbus.executors.make_executor`.
         max_parallel: How many jobs run at a time; as many as there are processors if None.
+        root: The folder whose code executors package that take code along; the current one if None.
         home: The home folder; the default one if None.
 
     Attributes:
@@ -63,6 +69,7 @@ class AsyncExperiment:
         executor: str = "local",
         executors: Mapping[str, ExecutorFields] | None = None,
         max_parallel: int | None = None,
+        root: str | None = None,
         home: Home | None = None,
     ) -> None:
         if not jobs:
@@ -76,6 +83,7 @@ class AsyncExperiment:
         self._executor = executor
         self.executors = dict(executors or {})
         self._max_parallel = max_parallel or len(os.sched_getaffinity(0))
+        self._root = os.path.abspath(root or os.getcwd())
         self._home = home or Home()
         self._supervisor: Supervisor | None = None
         self._cancel: tuple[str, float] | None = None
@@ -101,6 +109,7 @@ class AsyncExperiment:
         self._executor = ""
         self.executors = asked.executors
         self._max_parallel = asked.max_parallel
+        self._root = asked.root
         self._home = home or Home()
         self._supervisor = None
         self._cancel = None
@@ -114,16 +123,52 @@ class AsyncExperiment:
         """The jobs as the executors get them; empty before `prepare`."""
         return self._specs
 
-    def prepare(self) -> None:
-        """Make the folders and records of the experiment, its jobs and its runs.
+    def plan(self, executors: Mapping[str, Executor]) -> list[Request]:
+        """Return what `run` would submit, without writing or sending anything.
+
+        Args:
+            executors: What runs the jobs, by the names that they use.
 
         Raises:
-            HomeUnusable: They cannot be written.
+            Unsupported: A job asks for what its executor cannot give.
+            UsageError: A job cannot be run as it is.
         """
+        packages = unbuilt_code(executors, self._root)
+        return [
+            executors[spec.executor].plan(replace(spec, package=packages.get(spec.executor)))
+            for spec in self._dry_specs()
+        ]
+
+    def prepare(self, executors: Mapping[str, Executor] | None = None) -> None:
+        """Package the code, and make the folders and records of experiment, jobs and runs. Blocks.
+
+        Args:
+            executors: What will run the jobs, by the names that they use: nothing is made if one of
+                them cannot run its jobs. If None, that is not looked at, and no code is packaged.
+
+        Raises:
+            Unsupported: A job asks for what its executor cannot give.
+            UsageError: A job cannot be run, or the code cannot be packaged, as asked.
+            SecretMissing: A secret cannot be had; nothing was made.
+            HomeUnusable: The folders cannot be written.
+        """
+        _check_secrets(
+            value
+            for job, _ in self._jobs
+            for value in job.env.values()
+            if isinstance(value, Secret)
+        )
+        packages = {}
+        if executors is not None:
+            self.plan(executors)
+            if any(executor.packager for executor in executors.values()):
+                used = sorted({job.executor or self._executor for job, _ in self._jobs})
+                packages = build_code(executors, used, self._root, self._home)
         self.id, self.folder = self._home.new_experiment(self.project)
         try:
+            packages = keep_code(packages, self.folder)
             self._specs = [
-                self._make_job(index, job, argv)
+                self._make_job(index, job, argv, packages)
                 for index, (job, argv) in enumerate(self._jobs, start=1)
             ]
             Asked(
@@ -133,6 +178,7 @@ class AsyncExperiment:
                 max_parallel=self._max_parallel,
                 jobs=list(self._specs),
                 executors=self.executors,
+                root=self._root,
             ).write(self.folder)
             self._home.note_open(self.folder)
         except OSError as error:
@@ -157,7 +203,7 @@ class AsyncExperiment:
         finally:
             store.close()
 
-    def dry_specs(self) -> list[JobSpec]:
+    def _dry_specs(self) -> list[JobSpec]:
         """Return the jobs as `run` would hand them on, without writing anything."""
         folder = os.path.join(self._home.experiments, slug(self.project), "EXPERIMENT")
         return [
@@ -177,6 +223,9 @@ class AsyncExperiment:
 
         Raises:
             NoHandler: No plugin brings an executor that a job names.
+            UsageError: A job, or its code, cannot be run as asked; nothing was submitted.
+            SecretMissing: A job that is still to be submitted needs a secret that cannot be had;
+                nothing was submitted.
             HomeUnusable: The home folder cannot be written.
             JournalError: The journal cannot be written, or another process leads the experiment.
         """
@@ -186,10 +235,18 @@ class AsyncExperiment:
         executors: dict[str, Executor] = {
             name: (await bus.first(ResolveExecutor(name=name)))[1] for name in sorted(asked)
         }
-        if not self._specs:
-            self.prepare()
+        if not self._specs and any(executor.packager for executor in executors.values()):
+            await anyio.to_thread.run_sync(self.prepare, executors)
+        elif not self._specs:
+            self.prepare(executors)
         store = JobStore(self.folder)
         try:
+            _check_secrets(
+                Secret(place)
+                for spec in self._specs
+                if spec.secrets and self._will_be_submitted(store, spec)
+                for place in spec.secrets.values()
+            )
             self._supervisor = Supervisor(bus, executors, store)
             if self._cancel is not None:
                 await self._supervisor.cancel(*self._cancel)
@@ -210,33 +267,57 @@ class AsyncExperiment:
         if self._supervisor is not None:
             await self._supervisor.cancel(reason, grace_s)
 
-    def _make_job(self, index: int, job: Job, argv: tuple[str, ...]) -> JobSpec:
+    def _will_be_submitted(self, store: JobStore, spec: JobSpec) -> bool:
+        """Whether a job is still to be submitted, and nobody has asked for its end."""
+        record = store.jobs.get(spec.name)
+        if self._cancel or (record and (record.handle or record.state.is_terminal)):
+            return False
+        asked = read_requests(self.folder).values()
+        return not any(request.job in (None, spec.name) for request in asked)
+
+    def _make_job(
+        self, index: int, job: Job, argv: tuple[str, ...], packages: Mapping[str, Package]
+    ) -> JobSpec:
         spec = self._spec(index, job, argv, self.folder)
+        spec = replace(spec, package=packages.get(spec.executor))
         info = RunInfo.new(spec.run_id, job.name, self.project, job.config, job=job.name)
         make_run_folder(self.folder, info)
         os.makedirs(spec.folder, mode=0o700)
         return spec
 
     def _spec(self, index: int, job: Job, argv: tuple[str, ...], experiment: str) -> JobSpec:
-        run_id = run_id_of(self.id or "EXPERIMENT", index)
+        experiment_id = self.id or "EXPERIMENT"
+        run_id = run_id_of(experiment_id, index)
         run_folder = os.path.join(experiment, "runs", run_id)
         # The index keeps apart names that differ only in what a folder's name cannot hold.
         folder = os.path.join(experiment, "jobs", f"{index}-{slug(job.name)}", "1")
+        secrets = {name: v.reference for name, v in job.env.items() if isinstance(v, Secret)}
+        plain = {name: value for name, value in job.env.items() if isinstance(value, str)}
         return JobSpec(
-            experiment_id=self.id,
+            experiment_id=experiment_id,
             name=job.name,
             run_id=run_id,
             executor=job.executor or self._executor,
             argv=argv,
             cwd=os.path.abspath(job.cwd or os.getcwd()),
             # Lines must reach the log when they are printed, not when a buffer is full.
-            env={"PYTHONUNBUFFERED": "1", **job.env, ENV_RUN: run_folder},
+            env={"PYTHONUNBUFFERED": "1", **plain, ENV_RUN: run_folder},
+            secrets=secrets,
             folder=folder,
             run_folder=run_folder,
             gpus=job.gpus,
             cpus=job.cpus,
             nice=job.nice,
             timeout_s=job.timeout_s,
+            queue_timeout_s=job.queue_timeout_s,
+            idle_timeout_s=job.idle_timeout_s,
             retries=job.retries,
+            retry_on=job.retry_on,
             backoff_s=job.backoff_s,
         )
+
+
+def _check_secrets(secrets: Iterable[Secret]) -> None:
+    """Look once for each secret, and keep none."""
+    for secret in sorted(set(secrets), key=lambda one: one.reference):
+        secret.value()

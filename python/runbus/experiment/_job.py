@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from runbus.config import Task, Value, expand_sweeps, parse_value
+from runbus._secrets import Secret
+from runbus.abc import RETRY_CAUSES, RetryCause
+from runbus.config import SecretField, Task, Value, expand_sweeps, parse_value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,29 +26,35 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         name: What it is called; unique within the experiment.
         task: What to run.
         config: What the run records as its config.
-        env: What is added to the job's environment.
+        env: What is added to the job's environment; what must stay secret as a `Secret`.
         cwd: The folder it starts in; the current one if None.
         executor: The executor it runs on; the experiment's if None.
         retries: How many more attempts it gets if it fails.
+        retry_on: After what it gets one: causes, and exit codes as numbers.
         backoff_s: Seconds before the second attempt; doubled for each one after.
         gpus: How many GPUs it needs for itself.
         cpus: The processors it may run on, as `taskset -c` takes them; all if empty.
         nice: How much it yields to others, from 0 to 19.
-        timeout_s: Seconds after which it is ended, as TIMEOUT; None for no limit.
+        timeout_s: Seconds that it may run before it is ended, as TIMEOUT; None for no limit.
+        queue_timeout_s: Seconds that it may wait for its start, from when it is sent off; likewise.
+        idle_timeout_s: Seconds that it may run without a byte of output; likewise.
     """
 
     name: str
     task: Task
     config: dict[str, Value] = {}
-    env: dict[str, str] = {}
+    env: dict[str, str | Secret] = {}
     cwd: str | None = None
     executor: str | None = None
     retries: int = 0
+    retry_on: tuple[RetryCause | int, ...] = RETRY_CAUSES
     backoff_s: float = 1.0
     gpus: int = 0
     cpus: str = ""
     nice: int = 0
     timeout_s: int | None = None
+    queue_timeout_s: int | None = None
+    idle_timeout_s: int | None = None
 
 
 def sweep(task: Task, sweeps: Sequence[str] = (), *, name: str | None = None) -> list[Job]:
@@ -85,15 +93,24 @@ def jobs_of_batch(batch: Batch, folder: str) -> list[Job]:
             name=job.name,
             task=job.task(folder),
             config=job.config,
-            env=job.env,
+            env={
+                name: Secret(value.secret).relative_to(folder)
+                if isinstance(value, SecretField)
+                else value
+                for name, value in job.env.items()
+            },
             cwd=os.path.join(folder, job.cwd or ""),
             executor=job.executor or batch.executor_name,
             retries=job.retries,
+            retry_on=RETRY_CAUSES if job.retry_on is None else tuple(job.retry_on),
             backoff_s=job.backoff,
             gpus=job.gpus,
             cpus=job.cpus,
             nice=job.nice,
-            timeout_s=job.timeout,
+            timeout_s=job.timeout or fields.timeout,
+            queue_timeout_s=job.queue_timeout or fields.queue_timeout,
+            idle_timeout_s=job.idle_timeout or fields.idle_timeout,
         )
         for job in batch.jobs
+        for fields in [batch.fields_of(job)]
     ]

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from runbus._home import Home
+from runbus._secrets import Secret
 from runbus.config import Command
 from runbus.errors import ExperimentNotFound, NotFound, near_matches
 from runbus.experiment._asked import Asked
@@ -109,15 +110,18 @@ def jobs_to_retry(folder: str) -> tuple[Asked, list[Job]]:
             name=spec.name,
             task=Command(spec.argv),
             config=RunInfo.read(os.path.join(folder, spec.run_folder)).config,
-            env=spec.env,
+            env={**spec.env, **{name: Secret(at) for name, at in spec.secrets.items()}},
             cwd=spec.cwd,
             executor=spec.executor,
             retries=spec.retries,
+            retry_on=spec.retry_on,
             backoff_s=spec.backoff_s,
             gpus=spec.gpus,
             cpus=spec.cpus,
             nice=spec.nice,
             timeout_s=spec.timeout_s,
+            queue_timeout_s=spec.queue_timeout_s,
+            idle_timeout_s=spec.idle_timeout_s,
         )
         for spec in asked.jobs
         if spec.name in ended_badly

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import anyio
 
 if TYPE_CHECKING:
-    from runbus.abc import Executor, JobRef, JobSpec, Observation
+    from runbus.abc import JobRef, JobSpec, Observation
     from runbus.jobs._output import JobOutput
+    from runbus.jobs._patience import Patience
     from runbus.jobs._state import JobState
 
 __all__ = ["Attempt", "End"]
@@ -33,19 +34,19 @@ class Attempt:
         "_gone_looks",
         "_gone_since",
         "ended",
-        "executor",
         "has_started",
         "job",
         "last",
         "output",
+        "patience",
         "ref",
     )
 
-    def __init__(self, job: JobSpec, ref: JobRef, executor: Executor, output: JobOutput) -> None:
+    def __init__(self, job: JobSpec, ref: JobRef, output: JobOutput, patience: Patience) -> None:
         self.job = job
         self.ref = ref
-        self.executor = executor
         self.output = output
+        self.patience = patience
         self.has_started = False
         self.ended = anyio.Event()
         self.last: Observation | None = None

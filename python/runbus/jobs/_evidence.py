@@ -7,17 +7,36 @@ import signal
 from typing import TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from runbus.abc import Observation
 from runbus.codec import DecodeError, decode_json
 from runbus.jobs._state import JobRecord, JobState
 
-__all__ = ["ExitRecord", "PidRecord", "current_state", "is_running", "observe_folder", "verdict"]
+__all__ = [
+    "ExitRecord",
+    "PidRecord",
+    "Pulse",
+    "current_state",
+    "is_elsewhere",
+    "is_running",
+    "observe_folder",
+    "observe_start",
+    "verdict",
+]
 
 _T = TypeVar("_T")
 
+MISSED_BEATS = 6
+"""A network file system may show a file as it was half a minute ago: one late beat is no death."""
+
+_LONGEST = 4096
+
 TIME_LIMIT = "time limit"
 """What the wrapper gives as the reason when it ended a job for its time."""
+
+OUT_OF_MEMORY = "out of memory"
+"""How the wrapper's reason begins when the kernel killed a job for its memory."""
 
 
 class PidRecord(msgspec.Struct, frozen=True):
@@ -31,13 +50,17 @@ class PidRecord(msgspec.Struct, frozen=True):
 
 
 class ExitRecord(msgspec.Struct, frozen=True):
-    """exit.json: the status as a shell reports it, 128 + n for signal n; times as `1m2.5s`."""
+    """exit.json: the status as a shell reports it, 128 + n also for signal n; times as `1m2.5s`.
+
+    `signal` is what ended the job for certain; None if it exited by itself, or nobody can tell.
+    """
 
     status: int
     uptime: float
     user: str
     sys: str
     reason: str
+    signal: int | None = None
 
 
 def observe_folder(folder: str) -> Observation | None:
@@ -49,28 +72,26 @@ def observe_folder(folder: str) -> Observation | None:
     # The end first: a job that ends between the two looks must not seem to be running still.
     ended = _read(os.path.join(folder, "exit.json"), ExitRecord)
     began = _read(os.path.join(folder, "pid.json"), PidRecord)
-    if began is None and ended is None:
-        return None
-    host, pid, started_ns, up = "", 0, 0, 0.0
-    if began is not None:
-        record, started_ns = began
-        host, pid, up = record.host, record.pid, record.uptime
+    seen = _started(began) if began else Observation(phase="queued")
     if ended is None:
-        return Observation(phase="running", host=host, pid=pid, started_ns=started_ns)
-    exit_record, ended_ns = ended
-    exit_code, signal_number = _split_status(exit_record.status)
-    return Observation(
+        return seen if began else None
+    record, ended_ns = ended
+    return replace(
+        seen,
         phase="ended",
-        host=host,
-        pid=pid,
-        started_ns=started_ns,
         ended_ns=ended_ns,
-        duration_s=max(0.0, exit_record.uptime - up) if began else 0.0,
-        cpu_s=_seconds(exit_record.user) + _seconds(exit_record.sys),
-        exit_code=exit_code,
-        signal=signal_number,
-        reason=exit_record.reason,
+        duration_s=max(0.0, record.uptime - began[0].uptime) if began else 0.0,
+        cpu_s=_seconds(record.user) + _seconds(record.sys),
+        exit_code=record.status if record.signal is None else None,
+        signal=record.signal,
+        reason=record.reason,
     )
+
+
+def observe_start(folder: str) -> Observation | None:
+    """Return what `observe_folder` does of a job that is known not to have ended."""
+    began = _read(os.path.join(folder, "pid.json"), PidRecord)
+    return _started(began) if began else None
 
 
 def is_running(folder: str) -> bool:
@@ -90,17 +111,64 @@ def is_running(folder: str) -> bool:
     return int(fields[19]) == record.start and fields[0] not in "ZX"
 
 
-def verdict(seen: Observation, cancel_reason: str | None) -> tuple[JobState, str]:
+def is_elsewhere(folder: str) -> bool:
+    """Whether the process in `folder`'s pid.json is one of another machine."""
+    began = _read(os.path.join(folder, "pid.json"), PidRecord)
+    return began is not None and began[0].host != os.uname().nodename
+
+
+class Pulse:
+    """The heartbeat of a job on a machine where nobody can look, by way of a shared file system.
+
+    Its clock and ours may differ, so only that it changes counts, and how long ago by our clock.
+
+    Args:
+        folder: The attempt's folder.
+        now: This moment, in seconds of any clock that is never set.
+    """
+
+    __slots__ = ("_beat_s", "_changed", "_heartbeat", "_path")
+
+    def __init__(self, folder: str, now: float) -> None:
+        self._path = os.path.join(folder, "heartbeat")
+        self._heartbeat = b""
+        self._changed = now
+        try:
+            with open(os.path.join(folder, "beat"), encoding="ascii") as file:
+                self._beat_s: float | None = float(file.read())
+        except (OSError, ValueError):
+            self._beat_s = None
+
+    def is_still(self, now: float) -> bool | None:
+        """Whether `MISSED_BEATS` beats have not come; None if the job has no heartbeat."""
+        if self._beat_s is None:
+            return None
+        try:
+            with open(self._path, "rb") as file:
+                heartbeat = file.read()
+        except OSError:
+            heartbeat = self._heartbeat
+        if heartbeat != self._heartbeat:
+            self._heartbeat, self._changed = heartbeat, now
+        return now - self._changed > MISSED_BEATS * self._beat_s
+
+
+def verdict(
+    seen: Observation, cancel_reason: str | None, overdue: str = ""
+) -> tuple[JobState, str]:
     """Return the terminal state of a job that is over, and the reason in words.
 
     Args:
         seen: What was seen of it: "ended" or "gone".
         cancel_reason: Why its end was asked for; None if nobody asked.
+        overdue: Which time-out it was ended for; empty if for none.
     """
-    if seen.phase == "gone":
+    if seen.phase == "gone" and not (overdue and not seen.started_ns):
         return JobState.LOST, "its process is gone and left no exit record"
     if seen.reason == TIME_LIMIT:
         return JobState.TIMEOUT, "it reached its time limit"
+    if overdue:
+        return JobState.TIMEOUT, overdue
     if seen.exit_code == 0:
         return JobState.SUCCEEDED, ""
     if cancel_reason is not None:
@@ -120,7 +188,7 @@ def current_state(experiment_folder: str, job: JobRecord) -> JobState:
     seen = observe_folder(os.path.join(experiment_folder, job.folder))
     if seen is None or seen.phase != "ended":
         return job.state
-    return verdict(seen, "cancelled" if job.cancelling else None)[0]
+    return verdict(seen, "cancelled" if job.cancelling else None, job.overdue)[0]
 
 
 def _seconds(text: str) -> float:
@@ -129,19 +197,22 @@ def _seconds(text: str) -> float:
     return 60 * float(minutes) + float(seconds)
 
 
-def _split_status(status: int) -> tuple[int | None, int | None]:
-    """Tell an exit status from a signal as far as a shell's `$?` can."""
-    number = status - 128
-    if number > 0 and number in {member.value for member in signal.Signals}:
-        return None, number
-    return status, None
+def _started(began: tuple[PidRecord, int]) -> Observation:
+    record, started_ns = began
+    return Observation(phase="running", host=record.host, pid=record.pid, started_ns=started_ns)
 
 
 def _read(path: str, shape: type[_T]) -> tuple[_T, int] | None:
     """Return a record and the time it was written; None if it is not (wholly) there."""
     try:
-        with open(path, "rb") as file:
-            written_ns = os.fstat(file.fileno()).st_mtime_ns
-            return decode_json(file.read(), shape), written_ns
-    except (FileNotFoundError, DecodeError):
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
         return None
+    try:
+        record = decode_json(os.read(file, _LONGEST), shape)
+        # After the record: exit.json is there, and blank, before it is filled in.
+        return record, os.fstat(file).st_mtime_ns
+    except DecodeError:
+        return None
+    finally:
+        os.close(file)

@@ -29,6 +29,7 @@ def intents(store: JobStore, jobs: Sequence[JobSpec], clock: Clock) -> Iterator[
                 time_ns=clock.time_ns(),
                 executor=job.executor,
                 folder=store.relative(job.folder),
+                package=store.relative(job.package.path) if job.package else "",
             )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from runbus.errors import BackpressureTimeout
 from runbus.events import LogLines, RunStarted
 from runbus.jobs._logs import LogTail
+from runbus.jobs._marks import LogMarks
 
 if TYPE_CHECKING:
     from runbus._clock import Clock
@@ -31,14 +32,18 @@ class JobOutput:
         job: The job; its folders need not have anything in them yet.
         metrics: Follows the job's run, over all attempts.
         clock: Where the time of what happens here comes from.
+        leads: Whether this process leads the experiment; if not, it notes nothing.
     """
 
-    def __init__(self, job: JobSpec, metrics: RunTail, clock: Clock) -> None:
+    def __init__(self, job: JobSpec, metrics: RunTail, clock: Clock, *, leads: bool = True) -> None:
         self._job = job
+        self._marks = LogMarks(job.folder, clock)
+        # Where whoever led before stopped: lines since the last mark are handed on again.
         self._logs = {
-            source: LogTail(os.path.join(job.folder, f"{source}.log"))
-            for source in ("stdout", "stderr")
+            source: LogTail(os.path.join(job.folder, f"{source}.log"), offset)
+            for source, offset in zip(("stdout", "stderr"), self._marks.last, strict=True)
         }
+        self._leads = leads
         self._metrics = metrics
         self._clock = clock
 
@@ -56,6 +61,8 @@ class JobOutput:
         except BackpressureTimeout as error:
             # It is all in the files: one reader that stands still must not stop the others.
             logger.warning("output of job %r was not read: %s", self._job.name, error)
+        if self._leads:
+            self._marks.note(*(tail.offset for tail in self._logs.values()))
 
     async def _hand_on_some(self, bus: Bus, final: bool) -> bool:
         job, more = self._job, False

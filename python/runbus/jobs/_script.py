@@ -7,38 +7,91 @@ import re
 import shlex
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
+from runbus._secrets import REDACTED, Secret, is_secret_name
 from runbus.errors import UsageError
 
 if TYPE_CHECKING:
     from runbus.abc import JobSpec
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_PREFIX = "RUNBUS_SECRET_"
 
-__all__ = ["WRAPPER", "render_script"]
+__all__ = ["WRAPPER", "redacted_job", "render_script", "secret_environment"]
 
 WRAPPER = os.path.join(os.path.dirname(__file__), "wrapper.sh")
 """The script that runs a job and keeps its record; see its first lines."""
 
 
-def render_script(job: JobSpec) -> str:
-    """Return the POSIX shell script for a job: environment, folder, bootstrap lines, program.
+def render_script(job: JobSpec, *, advice: str = "") -> str:
+    """Return the POSIX shell script for a job: environment, code, folder, bootstrap lines, program.
 
-    Every value is quoted, so no value can be read as shell; only bootstrap lines are shell.
+    Every value is quoted, so no value can be read as shell; only bootstrap lines are shell. Secrets
+    are not in it: it takes them from the variables of `secret_environment`. The wrapper reads it
+    into a process that becomes the job. `rb_alone` is then what gives a program a session of its
+    own, which a job has from its first bootstrap line on.
+
+    Args:
+        job: The job.
+        advice: What the job's stderr says if its folder is not there.
 
     Raises:
-        UsageError: The name of a variable is none that a shell can set, or a value has a NUL in it.
+        UsageError: The name of a variable is none that a shell can set, a value has a NUL in it, or
+            a variable is both plain and a secret.
     """
     env = {**dict(job.image.env), **job.env}
-    for name, value in env.items():
+    secrets = _references(job)
+    for name, value in {**env, **secrets}.items():
         if not _NAME.fullmatch(name) or "\0" in value:
             raise UsageError(f"job {job.name!r}: {name!r} cannot be set in an environment")
+    if both := sorted(env.keys() & secrets.keys()):
+        raise UsageError(f"job {job.name!r}: {both[0]!r} is both a plain value and a secret")
     # As Python writes it: a line end in a name must not end the comment.
     lines = [f"# runbus: {job.name!r} of {job.experiment_id}, attempt {job.attempt}"]
+    if job.bootstrap:
+        lines += ['${rb_alone:+exec "$rb_alone" sh "$rb_request"}']
+    for name, place in sorted(secrets.items()):
+        lines.append(f"# {name} is {place!r}")
+        lines.append(f'export {name}="${{{_PREFIX}{name}?}}"; unset {_PREFIX}{name}')
     lines += [f"export {name}={shlex.quote(value)}" for name, value in sorted(env.items())]
-    lines += [f"cd {shlex.quote(job.cwd)} || exit 126"]
+    lines += _unpacking(job)
+    advised = f"{{ echo {shlex.quote(advice)} >&2; exit 126; }}" if advice else "exit 126"
+    lines += [f"cd {shlex.quote(job.cwd)} || {advised}"]
     lines += [f"{{ {line}\n}} || exit" for line in job.bootstrap]
-    lines += ["exec " + shlex.join((*_limits(job), *job.argv))]
+    alone = "" if job.bootstrap else '${rb_alone:+"$rb_alone" --} '
+    lines += [f"exec {alone}" + shlex.join((*_limits(job), *job.argv))]
     return "\n".join(lines) + "\n"
+
+
+def _unpacking(job: JobSpec) -> list[str]:
+    """Return the lines that give an attempt a copy of the packaged code."""
+    if job.package is None:
+        return []
+    code = shlex.quote(os.path.join(job.folder, "code"))
+    archive = shlex.quote(job.package.path)
+    return [f"mkdir -p {code} && tar -xzf {archive} -C {code} || exit 126"]
+
+
+def secret_environment(job: JobSpec) -> dict[str, str]:
+    """Return the variables that must be set where a job's script begins; hold on to none of them.
+
+    They are not those that the job sees: a shell on the way may use the same names for itself.
+
+    Raises:
+        SecretMissing: One cannot be had.
+    """
+    return {f"{_PREFIX}{name}": Secret(place).value() for name, place in _references(job).items()}
+
+
+def redacted_job(job: JobSpec) -> JobSpec:
+    """Return a job to show to people: plain values that go by a secret's name are replaced."""
+    env = {name: REDACTED if is_secret_name(name) else value for name, value in job.env.items()}
+    return replace(job, env=env)
+
+
+def _references(job: JobSpec) -> dict[str, str]:
+    return {**dict(job.image.secrets), **job.secrets}
 
 
 def _limits(job: JobSpec) -> list[str]:

@@ -12,6 +12,7 @@ from runbus.events import (
     JobEnded,
     JobFact,
     JobIntended,
+    JobOverdue,
     JobRetrying,
     JobStarted,
     JobSubmitted,
@@ -83,10 +84,14 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
         ended_ns: When it ended.
         duration_s: Seconds from start to end; 0 until then.
         cpu_s: Seconds of processor time that it took; 0 until it has ended.
+        max_rss_bytes: The most memory that one of its processes ever had, in bytes; None while
+            unknown.
         exit_code: Its exit status; None if a signal ended it or it has not ended.
         signal: The signal that ended it; None otherwise.
         reason: One sentence for people; empty if there is nothing to explain.
         cancelling: Somebody asked for its end.
+        overdue: Which time-out the latest attempt is being ended for; empty if for none.
+        package: The file with its code, within the experiment's folder; empty if it has none.
     """
 
     name: str
@@ -103,10 +108,13 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     ended_ns: int = 0
     duration_s: float = 0.0
     cpu_s: float = 0.0
+    max_rss_bytes: int | None = None
     exit_code: int | None = None
     signal: int | None = None
     reason: str = ""
     cancelling: bool = False
+    overdue: str = ""
+    package: str = ""
 
 
 def fold(record: JobRecord | None, fact: JobFact) -> JobRecord | None:
@@ -124,6 +132,7 @@ def fold(record: JobRecord | None, fact: JobFact) -> JobRecord | None:
             state=JobState.PENDING,
             attempt=fact.attempt,
             intended_ns=fact.time_ns,
+            package=fact.package,
         )
     if record is None:
         return None
@@ -133,7 +142,14 @@ def fold(record: JobRecord | None, fact: JobFact) -> JobRecord | None:
                 record, state=JobState.QUEUED, handle=fact.handle, submitted_ns=fact.time_ns
             )
         case JobStarted() if record.state in _FROM[JobState.RUNNING]:
-            return replace(record, state=JobState.RUNNING, host=fact.host, started_ns=fact.time_ns)
+            return replace(
+                record,
+                state=JobState.RUNNING,
+                host=fact.host,
+                started_ns=fact.time_ns,
+                # It may have started before its acceptance was noted, but not before it was taken.
+                submitted_ns=min(record.submitted_ns, fact.time_ns),
+            )
         case JobRetrying() if record.state in _ALIVE:
             return replace(
                 record,
@@ -145,7 +161,10 @@ def fold(record: JobRecord | None, fact: JobFact) -> JobRecord | None:
                 submitted_ns=0,
                 started_ns=0,
                 reason=fact.reason,
+                overdue="",
             )
+        case JobOverdue() if record.state in _ALIVE and record.attempt == fact.attempt:
+            return replace(record, overdue=fact.reason)
         case JobCancelRequested() if record.state in _ALIVE:
             return replace(record, cancelling=True)
         case JobEnded() if record.state in _FROM[JobState(fact.state)]:
@@ -155,6 +174,7 @@ def fold(record: JobRecord | None, fact: JobFact) -> JobRecord | None:
                 ended_ns=fact.time_ns,
                 duration_s=fact.duration_s,
                 cpu_s=fact.cpu_s,
+                max_rss_bytes=fact.max_rss_bytes,
                 exit_code=fact.exit_code,
                 signal=fact.signal,
                 reason=fact.reason,

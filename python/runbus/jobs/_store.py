@@ -12,9 +12,9 @@ from runbus.events import JobFact
 from runbus.jobs._state import JobRecord, fold
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
-__all__ = ["JobStore", "read_jobs"]
+__all__ = ["FactReader", "JobStore", "is_led", "read_jobs"]
 
 _FILE = "events.journal"
 
@@ -87,20 +87,47 @@ def read_jobs(folder: str) -> dict[str, JobRecord]:
         The records by job name, in the order of their intents; empty if there is no journal.
     """
     jobs: dict[str, JobRecord] = {}
-    try:
-        reader = JournalReader(os.path.join(folder, _FILE))
-    except FileNotFoundError:
-        return jobs
-    while records := reader.poll():
-        for _, payload in records:
-            try:
-                fact = codec.decode_event(payload)
-            except codec.DecodeError:
-                # A newer runbus, or a plugin that is not here, knows what that is.
-                continue
-            if isinstance(fact, JobFact):
-                _apply(jobs, fact)
+    for fact in FactReader(folder).poll():
+        _apply(jobs, fact)
     return jobs
+
+
+class FactReader:
+    """Reads the facts of an experiment, also while another process writes them.
+
+    Args:
+        folder: The experiment's folder; its journal need not exist yet.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._path = os.path.join(folder, _FILE)
+        self._reader: JournalReader | None = None
+
+    def poll(self) -> Iterator[JobFact]:
+        """Yield the facts that were recorded since the last call, or from the beginning."""
+        if self._reader is None:
+            try:
+                self._reader = JournalReader(self._path)
+            except FileNotFoundError:
+                return
+        while records := self._reader.poll():
+            for _, payload in records:
+                try:
+                    fact = codec.decode_event(payload)
+                except codec.DecodeError:
+                    # A newer runbus, or a plugin that is not here, knows what that is.
+                    continue
+                if isinstance(fact, JobFact):
+                    yield fact
+
+
+def is_led(folder: str) -> bool:
+    """Whether a process has the experiment in `folder` in its hands."""
+    try:
+        JobStore(folder).close()
+    except JournalHeld:
+        return True
+    return False
 
 
 def _apply(jobs: dict[str, JobRecord], fact: JobFact) -> JobRecord | None:

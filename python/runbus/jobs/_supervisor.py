@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
@@ -11,24 +12,19 @@ from msgspec.structs import replace
 
 from runbus._clock import SYSTEM_CLOCK, Clock
 from runbus.abc import JobRef
-from runbus.errors import JournalError, RunbusError, innermost
-from runbus.events import (
-    Bootstrap,
-    ImageTransform,
-    JobCancelRequested,
-    JobEnded,
-    JobRetrying,
-    JobStarted,
-    JobSubmitted,
-    RunFinished,
-    TaskStart,
-)
+from runbus.errors import HostError, JournalError, RunbusError, SubmitUnknown, innermost
+from runbus.events import Bootstrap, ImageTransform, RunFinished, TaskStart
 from runbus.jobs._attempt import Attempt, End
 from runbus.jobs._evidence import verdict
 from runbus.jobs._intent import intents
 from runbus.jobs._output import JobOutput
+from runbus.jobs._patience import Patience, late_start
 from runbus.jobs._requests import read_requests
+from runbus.jobs._retry import delay_s, gets_another
+from runbus.jobs._seats import Seats
 from runbus.jobs._state import JobRecord, JobState
+from runbus.jobs._teller import Teller
+from runbus.jobs._watch import Watch
 from runbus.metrics import RunTail
 
 if TYPE_CHECKING:
@@ -36,21 +32,11 @@ if TYPE_CHECKING:
 
     from runbus.abc import Executor, JobSpec, Observation, Request
     from runbus.bus import Bus
-    from runbus.events import JobFact
     from runbus.jobs._store import JobStore
-
-    class _About(TypedDict):
-        experiment_id: str
-        job: str
-        run_id: str
-        attempt: int
-        time_ns: int
-
 
 __all__ = ["Supervisor"]
 
-POLL_S = 0.025
-"""How often a running job is looked at; what it writes is on the bus well within 100 ms."""
+logger = logging.getLogger("runbus.jobs")
 
 CANCEL_GRACE_S = 10.0
 """Seconds between TERM and KILL where the caller does not say."""
@@ -58,14 +44,11 @@ CANCEL_GRACE_S = 10.0
 KILL_S = 5.0
 """How long the end of killed jobs is waited for."""
 
-RETRIED = frozenset({JobState.FAILED, JobState.TIMEOUT, JobState.LOST})
-"""The ends after which a job that has retries left gets another attempt."""
-
 REQUESTS_S = 0.25
 """How often it is looked whether another process asks for something."""
 
-BACKOFF_MAX_S = 300.0
-"""The longest wait before another attempt."""
+FIND_S, FIND_MAX_S = 0.5, 30.0
+"""Seconds between two questions to a backend that does not answer: at first, and at the most."""
 
 
 class Supervisor:
@@ -93,7 +76,11 @@ class Supervisor:
         self._executors = executors
         self._store = store
         self._clock = clock
-        self._active: dict[str, Attempt] = {}
+        self._teller = Teller(bus, store, clock)
+        self._watches = {
+            name: Watch(executor, bus, self._take_in, clock) for name, executor in executors.items()
+        }
+        self._inherited: set[str] = set()
         self._specs: dict[str, JobSpec] = {}
         self._submitting: dict[str, anyio.CancelScope] = {}
         self._metrics: dict[str, RunTail] = {}
@@ -132,21 +119,32 @@ class Supervisor:
             machine.scope.cancel()
 
     async def _run_all(self, jobs: Sequence[JobSpec], max_parallel: int) -> None:
+        # Whoever intended these may have submitted them, too.
+        self._inherited = set(self._store.jobs)
         for fact in intents(self._store, jobs, self._clock):
-            await self._tell(fact)
+            await self._teller.tell(fact)
         # On a network file system a sync takes long: not in the loop's thread.
         await anyio.to_thread.run_sync(self._store.sync)
-        slots = anyio.Semaphore(max_parallel)
-        async with anyio.create_task_group() as watch:
-            watch.start_soon(self._heed_requests, name="cancel requests")
-            for name, executor in self._executors.items():
-                watch.start_soon(self._watch, executor, name=f"watch {name}")
+        seats = Seats(self._executors, max_parallel)
+        unfinished = self._unfinished(jobs)
+        async with anyio.create_task_group() as watches:
+            watches.start_soon(self._heed_requests, name="cancel requests")
+            for name, watch in self._watches.items():
+                watches.start_soon(watch.run, name=f"watch {name}")
             async with anyio.create_task_group() as attempts:
-                for job in self._unfinished(jobs):
-                    await slots.acquire()
-                    attempts.start_soon(self._attend, job, slots, name=f"job {job.name}")
-            watch.cancel_scope.cancel()
+                for name in self._executors:
+                    queue = [job for job in unfinished if job.executor == name]
+                    attempts.start_soon(self._seat, queue, seats, attempts, name=f"seat {name}")
+            watches.cancel_scope.cancel()
         await anyio.to_thread.run_sync(self._store.sync)
+
+    async def _seat(
+        self, queue: Sequence[JobSpec], seats: Seats, attempts: anyio.abc.TaskGroup
+    ) -> None:
+        """Attend to the jobs of one executor, in their order, as there are seats."""
+        for job in queue:
+            await seats.take(job.executor)
+            attempts.start_soon(self._attend, job, seats, name=f"job {job.name}")
 
     def _unfinished(self, jobs: Sequence[JobSpec]) -> list[JobSpec]:
         """Return the jobs that are not over, as of their latest attempts; those that run first."""
@@ -168,8 +166,7 @@ class Supervisor:
         """
         for name, record in list(self._store.jobs.items()):
             if job in (None, name) and not (record.cancelling or record.state.is_terminal):
-                about = self._about(self._specs[name], attempt=record.attempt)
-                await self._tell(JobCancelRequested(**about, reason=reason))
+                await self._teller.cancel_requested(self._specs[name], record.attempt, reason)
         self._cancel_grace_s = grace_s
         if job is None:
             self._ending_all = reason
@@ -180,10 +177,8 @@ class Supervisor:
         for name, scope in self._submitting.items():
             if job in (None, name):
                 scope.cancel()
-        attempts = [one for one in self._active.values() if job in (None, one.job.name)]
-        for executor in self._executors.values():
-            refs = [attempt.ref for attempt in attempts if attempt.executor is executor]
-            await executor.cancel(refs, grace_s)
+        for watch in self._watches.values():
+            await watch.cancel(job, grace_s)
 
     async def _heed_requests(self) -> None:
         """Act on what other processes ask for."""
@@ -206,55 +201,85 @@ class Supervisor:
             while self._reason_to_end(job) is None:
                 await self._ending_changed.wait()
 
-    async def _attend(self, job: JobSpec, slots: anyio.Semaphore) -> None:
+    async def _attend(self, job: JobSpec, seats: Seats) -> None:
         """Take one job from its intent to its end, through as many attempts as it gets."""
         try:
             while True:
                 end = await self._attempt(job)
-                if end.state not in RETRIED or job.retries < job.attempt:
+                if not gets_another(job, end):
                     await self._tell_end(job, end)
                     return
-                job, delay_s = await self._tell_retry(job, end)
-                # Whoever waits for a slot may have it meanwhile.
-                slots.release()
-                await self._pause(job.name, delay_s)
-                await slots.acquire()
+                wait_s = delay_s(job)
+                job = await self._next_attempt(job, end, wait_s)
+                # Whoever waits for a seat may have it meanwhile.
+                seats.give_back(job.executor)
+                await self._pause(job.name, wait_s)
+                await seats.take(job.executor)
         finally:
-            slots.release()
+            seats.give_back(job.executor)
 
     async def _attempt(self, job: JobSpec) -> End:
         """Submit a job, unless it was submitted before this process began, and await its end."""
         record = self._store.jobs[job.name]
+        waiting_since = self._clock.monotonic()
         try:
             if record.handle:
+                waited_s = max(0, self._clock.time_ns() - record.submitted_ns) / 1e9
                 ref = JobRef(name=job.name, folder=job.folder, handle=record.handle)
-                return await self._see_through(job, ref)
+                return await self._see_through(job, ref, waiting_since - waited_s)
+            executor = self._executors[job.executor]
+            if (found := await self._inherited_ref(executor, job)) is not None:
+                return await self._see_through(job, found, waiting_since)
             if (reason := self._reason_to_end(job.name)) is not None:
                 return End(JobState.CANCELLED, reason, None)
-            executor = self._executors[job.executor]
             request = executor.plan(await self._prepared(job))
             about = TaskStart(job=job.name, attempt=job.attempt, executor=job.executor)
             async with self._bus.around(about):
                 submitted = await self._submit(executor, request)
                 if submitted is None:
-                    return End(JobState.CANCELLED, self._reason_to_end(job.name) or "", None)
-                await self._tell(JobSubmitted(**self._about(job), handle=submitted.handle))
-                return await self._see_through(job, submitted)
+                    if (reason := self._reason_to_end(job.name)) is not None:
+                        return End(JobState.CANCELLED, reason, None)
+                    return End(JobState.TIMEOUT, late_start(job.queue_timeout_s or 0), None)
+                return await self._see_through(job, submitted, waiting_since)
         except JournalError:
             raise
         except RunbusError as error:
             return End(JobState.FAILED, str(error), None)
 
+    async def _inherited_ref(self, executor: Executor, job: JobSpec) -> JobRef | None:
+        """Return a job that an earlier process submitted without living to record it."""
+        if job.name not in self._inherited:
+            return None
+        self._inherited.discard(job.name)
+        return await self._find(executor, job)
+
+    async def _find(self, executor: Executor, job: JobSpec) -> JobRef | None:
+        """Look a job up until its backend answers: before that nobody knows."""
+        pause_s = FIND_S
+        while True:
+            try:
+                return await executor.find(job)
+            except HostError as error:
+                logger.warning("cannot tell whether job %r was submitted: %s", job.name, error)
+                await anyio.sleep(pause_s)
+                pause_s = min(pause_s * 2, FIND_MAX_S)
+
     async def _submit(self, executor: Executor, request: Request) -> JobRef | None:
-        """Submit a job; None if it was asked to end while it waited for its turn there."""
+        """Submit a job; None if it was asked to end, or waited too long, before it was taken."""
         job = request.job
         ref: JobRef | None = None
-        with anyio.CancelScope() as scope:
+        limit_s = job.queue_timeout_s
+        with anyio.move_on_after(limit_s) as scope:
             self._submitting[job.name] = scope
             try:
                 if self._reason_to_end(job.name) is not None:
                     scope.cancel()
-                ref = await executor.submit(request)
+                while ref is None:
+                    try:
+                        ref = await executor.submit(request)
+                    except SubmitUnknown as error:
+                        logger.warning("%s", error)
+                        ref = await self._find(executor, job)
             finally:
                 del self._submitting[job.name]
         if ref is None:
@@ -270,55 +295,48 @@ class Supervisor:
         lines = await self._bus.collect(Bootstrap(**about))
         return replace(job, image=image, bootstrap=(*job.bootstrap, *(line for _, line in lines)))
 
-    async def _see_through(self, job: JobSpec, ref: JobRef) -> End:
+    async def _see_through(self, job: JobSpec, ref: JobRef, waiting_since: float) -> End:
         """Wait for the end of a job that was submitted."""
+        if not self._store.jobs[job.name].handle:
+            await self._teller.submitted(job, ref.handle)
         metrics = self._metrics.setdefault(job.name, RunTail(job.run_id, job.run_folder))
-        attempt = Attempt(
-            job, ref, self._executors[job.executor], JobOutput(job, metrics, self._clock)
-        )
-        attempt.has_started = self._store.jobs[job.name].started_ns > 0
-        self._active[job.name] = attempt
+        output = JobOutput(job, metrics, self._clock)
+        attempt = Attempt(job, ref, output, Patience(job, waiting_since))
+        record = self._store.jobs[job.name]
+        attempt.has_started = record.started_ns > 0
+        watch = self._watches[job.executor]
+        watch.add(attempt)
         if self._reason_to_end(job.name) is not None:
-            await attempt.executor.cancel([ref], self._cancel_grace_s)
+            await watch.cancel(job.name, self._cancel_grace_s)
+        elif record.overdue:
+            await watch.cancel(job.name, CANCEL_GRACE_S)
         await attempt.ended.wait()
-        del self._active[job.name]
+        watch.remove(attempt)
         assert attempt.last is not None
-        return End(*verdict(attempt.last, self._reason_to_end(job.name)), attempt.last)
+        overdue = self._store.jobs[job.name].overdue
+        return End(*verdict(attempt.last, self._reason_to_end(job.name), overdue), attempt.last)
 
-    async def _watch(self, executor: Executor) -> None:
-        """Look at all jobs of an executor, hand on their output, and say what was seen."""
-        next_tail = 0.0
-        while True:
-            await executor.wait_for_change(POLL_S)
-            attempts = [
-                one
-                for one in self._active.values()
-                if one.executor is executor and not one.ended.is_set()
-            ]
-            seen = await executor.observe([attempt.ref for attempt in attempts])
-            now = self._clock.monotonic()
-            tail, next_tail = (True, now + POLL_S) if now >= next_tail else (False, next_tail)
-            for attempt in attempts:
-                if observation := seen.get(attempt.job.name):
-                    await self._take_in(attempt, observation)
-                if tail and not attempt.ended.is_set():
-                    await attempt.output.hand_on(self._bus)
-
-    async def _take_in(self, attempt: Attempt, seen: Observation) -> None:
-        """Turn what was seen of a job into facts."""
-        job = attempt.job
+    async def _take_in(self, attempt: Attempt, seen: Observation | None) -> bool:
+        """Turn what was seen of a job into facts; return whether it was new."""
+        job, now = attempt.job, self._clock.monotonic()
+        overdue = attempt.patience.exceeded(seen, now)
+        is_ending = self._store.jobs[job.name].overdue or self._reason_to_end(job.name) is not None
+        if overdue and not is_ending:
+            await self._teller.overdue(job, overdue)
+            await self._watches[job.executor].cancel(job.name, CANCEL_GRACE_S)
+        if seen is None:
+            return False
+        is_new = seen != attempt.last
         if seen.started_ns and not attempt.has_started:
             attempt.has_started = True
-            await self._tell(
-                JobStarted(**self._about(job, seen.started_ns), host=seen.host, pid=seen.pid)
-            )
-        if attempt.is_over(seen, self._clock.monotonic()):
+            await self._teller.started(job, seen)
+        if attempt.is_over(seen, now):
             await attempt.output.hand_on(self._bus, final=True)
             attempt.output.close()
             attempt.ended.set()
+        return is_new
 
     async def _tell_end(self, job: JobSpec, end: End) -> None:
-        seen = end.seen
         if (metrics := self._metrics.get(job.name)) and metrics.has_begun:
             await self._bus.publish(
                 RunFinished(
@@ -329,51 +347,14 @@ class Supervisor:
                     time_ns=self._clock.time_ns(),
                 )
             )
-        await self._tell(
-            JobEnded(
-                **self._about(job, seen.ended_ns if seen else 0),
-                state=end.state,
-                exit_code=seen.exit_code if seen else None,
-                signal=seen.signal if seen else None,
-                reason=end.reason,
-                duration_s=seen.duration_s if seen else 0.0,
-                cpu_s=seen.cpu_s if seen else 0.0,
-            )
-        )
+        await self._teller.ended(job, end)
 
-    async def _tell_retry(self, job: JobSpec, end: End) -> tuple[JobSpec, float]:
-        """Make ready for the next attempt and return it, with the seconds to wait before it."""
+    async def _next_attempt(self, job: JobSpec, end: End, wait_s: float) -> JobSpec:
+        """Make ready for the next attempt and return it."""
         folder = os.path.join(os.path.dirname(job.folder), str(job.attempt + 1))
         os.makedirs(folder, mode=0o700, exist_ok=True)
-        delay_s = min(BACKOFF_MAX_S, job.backoff_s * 2 ** (job.attempt - 1))
-        seen = end.seen
-        await self._tell(
-            JobRetrying(
-                **self._about(job, seen.ended_ns if seen else 0),
-                state=end.state,
-                exit_code=seen.exit_code if seen else None,
-                signal=seen.signal if seen else None,
-                reason=end.reason,
-                next_attempt=job.attempt + 1,
-                folder=self._store.relative(folder),
-                delay_s=delay_s,
-            )
-        )
-        return replace(job, attempt=job.attempt + 1, folder=folder), delay_s
-
-    async def _tell(self, fact: JobFact) -> None:
-        """Record a fact, then publish it."""
-        self._store.record(fact)
-        await self._bus.publish(fact)
-
-    def _about(self, job: JobSpec, time_ns: int = 0, *, attempt: int = 0) -> _About:
-        return {
-            "experiment_id": job.experiment_id,
-            "job": job.name,
-            "run_id": job.run_id,
-            "attempt": attempt or job.attempt,
-            "time_ns": time_ns or self._clock.time_ns(),
-        }
+        await self._teller.retrying(job, end, folder=folder, delay_s=wait_s)
+        return replace(job, attempt=job.attempt + 1, folder=folder)
 
 
 class _Machine:

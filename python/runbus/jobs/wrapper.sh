@@ -3,116 +3,219 @@
 #   sh wrapper.sh run FOLDER            in a session of its own; returns when the job has ended
 #   sh wrapper.sh cancel FOLDER GRACE   TERM to the job's process group, KILL after GRACE seconds
 #
-# In FOLDER it reads request.sh and, if there is one, limit ("SECONDS GRACE"), and leaves
-#   claim                    made once: whoever is second, after any confusion, does not run the job
+# In FOLDER it reads request.sh and, if they are there, limit ("SECONDS GRACE") and beat
+# ("SECONDS"), and leaves
+#   exit.json                made first, and blank: whoever finds it, after any confusion, does not
+#                            run the job. Filled in at the end: how the job ended. Its space is taken
+#                            at the start, so that a disk that is full by then loses nothing
 #   stdout.log, stderr.log   what the job wrote: files, not pipes, so nobody's death can block it
 #   pid.json                 who runs: process group, start time and boot id tell it from a reused pid
-#   exit.json                how it ended; appears whole, by rename
+#   wrapper.log              what the shell says of the job's end, then the processor time it took
+#   heartbeat                the uptime, written again every so many seconds
 #   cancel                   somebody asked for the end; a job that has not begun yet does not begin
 #   expired                  the job reached its time limit
 #
 # The job is the foreground child: a background one would inherit ignored INT and QUIT. It leads a
 # session of its own, so that one kill reaches everything it started and spares this script.
+# What the job inherits must not change: names that are set before it starts begin with rb_.
 
 set -u
+unset rb_alone rb_request
 case $0 in
-/*) self=$0 ;;
-*) self=$PWD/$0 ;;
+/*) rb_self=$0 ;;
+*) rb_self=$PWD/$0 ;;
 esac
 
-record_exit() {
-    up=0 user=0m0s sys=0m0s reason=${2-}
-    read -r up _ 2>/dev/null </proc/uptime || :
-    times >times.new
-    # The second line is about the children: the job and all that it waited for.
-    { read -r _ && read -r user sys; } <times.new
-    [ -e expired ] && reason='time limit'
-    printf '{"status":%d,"uptime":%s,"user":"%s","sys":"%s","reason":"%s"}\n' \
-        "$1" "${up:-0}" "$user" "$sys" "$reason" >exit.json.new &&
-        mv -f exit.json.new exit.json
+# Set rb_pid to the pid of this very shell, which $$ is not in a subshell, and rb_stat to its line.
+own_pid() {
+    if read -r rb_stat </proc/self/stat; then
+        rb_pid=${rb_stat%% *}
+    else
+        rb_stat=') S 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0'
+        rb_pid=$(exec sh -c 'echo "$PPID"')
+    fi
 }
 
-# TERM to the group of the job in pid.json, KILL after $1 seconds.
-end_job() {
-    left=$1 line=
-    [ -e exit.json ] && return
-    read -r line 2>/dev/null <pid.json || return
-    pid=${line#*\"pid\":}
-    pid=${pid%%,*}
-    start=${line#*\"start\":}
-    start=${start%%,*}
-    boot=${line#*\"boot\":\"} now=
-    read -r now 2>/dev/null </proc/sys/kernel/random/boot_id || :
-    # After a reboot another process may have this pid, even with this start time.
-    [ "$now" = "${boot%%\"*}" ] || return
-    now=
-    read -r now 2>/dev/null <"/proc/$pid/stat" || :
-    # A pid that was given to another process since has another start time.
-    if [ -n "$now" ]; then
-        # shellcheck disable=SC2086
-        set -- ${now##*) }
-        [ "$start" != "${20}" ] && return
+# Set rb_kills to how often the kernel has killed for want of memory in this control group.
+count_kills() {
+    rb_kills=0 rb_v1=/ rb_v2=/
+    while IFS=: read -r _ rb_name rb_path; do
+        case $rb_name in
+        '') rb_v2=$rb_path ;;
+        memory) rb_v1=$rb_path ;;
+        esac
+    done </proc/self/cgroup
+    # A container may see its own group as the root, whatever it is called here.
+    for rb_path in "$rb_v2/memory.events" /memory.events \
+        "/memory$rb_v1/memory.oom_control" /memory/memory.oom_control; do
+        [ -r "/sys/fs/cgroup$rb_path" ] || continue
+        while read -r rb_name rb_path; do
+            [ "$rb_name" != oom_kill ] || rb_kills=$rb_path
+        done <"/sys/fs/cgroup$rb_path"
+        return
+    done
+}
+
+# Whether this shell says something when signal $1 kills a job.
+would_tell() {
+    case $(kill -l "$1" 2>/dev/null) in
+    # These kill nobody.
+    '' | CHLD | CONT | STOP | TSTP | TTIN | TTOU | URG | WINCH) return 0 ;;
+    esac
+    (
+        ulimit -c 0
+        own_pid
+        kill "-$1" "$rb_pid"
+    )
+    : # With the next command dash has said it.
+    [ -s wrapper.log ]
+}
+
+# Set status, signal and reason from what the shell gave as the status. It gives 128 + n for signal n
+# and also for a job that exits with that, but about most signals it says something as well.
+tell_end() {
+    : # With the next command dash has said what it has to say.
+    kills=$rb_kills
+    if [ "$status" -le 128 ]; then
+        [ -e pid.json ] || reason='cannot open the log files'
+        [ ! -e pid.json ] || [ -s pid.json ] || reason='no space for its records'
+    elif [ -s wrapper.log ]; then
+        signal=$((status - 128))
+    elif ! would_tell $((status - 128)); then
+        reason="exit status $status or signal $((status - 128)): its shell does not say which"
     fi
-    [ "$left" -gt 0 ] && kill -TERM "-$pid" 2>/dev/null && kill -CONT "-$pid" 2>/dev/null
-    # The group lives as long as anything in it does, also after the job itself has ended.
-    while [ "$left" -gt 0 ] && kill -0 "-$pid" 2>/dev/null; do
+    if [ "$status" -ne 0 ]; then
+        count_kills 2>/dev/null
+        if [ "$rb_kills" != "$kills" ]; then
+            # Of a job that exits by itself it was another process, its own or a neighbour's.
+            reason="exit code $status, after the kernel killed a process for want of memory"
+            [ "$signal" != 9 ] || reason='out of memory'
+        fi
+    fi
+    [ ! -e expired ] || reason='time limit'
+}
+
+record_exit() {
+    up=0 user=0m0s sys=0m0s left=3600
+    times >wrapper.log
+    # The second line is about the children: the job and all that it waited for.
+    { read -r _ && read -r user sys; } <wrapper.log
+    read -r up _ </proc/uptime
+    line="{\"status\":$status,\"signal\":$signal,\"reason\":\"$reason\""
+    line="$line,\"uptime\":${up:-0},\"user\":\"$user\",\"sys\":\"$sys\"}"
+    # Where space could not be kept it is waited for, unless somebody has cleared all this away.
+    until printf '%-511s\n' "$line" 1<>exit.json; do
+        left=$((left - 1))
+        { [ "$left" -gt 0 ] && [ -e exit.json ]; } || return
+        sleep 1
+    done
+} 2>/dev/null
+
+# Whether the job's first process is there, and not another that was given its pid since.
+is_there() {
+    [ "$start" = 0 ] && return
+    now=
+    read -r now 2>/dev/null <"/proc/$pid/stat" || return
+    # shellcheck disable=SC2086
+    set -- ${now##*) }
+    [ "$start" = "${20}" ]
+}
+
+# Signal $1 to all of the job: it is one process still until it leads its session.
+send() {
+    kill "-$1" "-$pid" 2>/dev/null || { is_there && kill "-$1" "$pid" 2>/dev/null; }
+}
+
+# TERM to the job in pid.json, KILL after $1 seconds.
+end_job() {
+    left=$1 line= now=
+    read -r line <exit.json
+    case $line in "{"*) return ;; esac
+    read -r line <pid.json || return
+    pid=${line#*\"pid\":} start=${line#*\"start\":} boot=${line#*\"boot\":\"}
+    pid=${pid%%,*} start=${start%%,*} boot=${boot%%\"*}
+    read -r now </proc/sys/kernel/random/boot_id
+    [ "$now" = "$boot" ] || return
+    # Of a job whose first process has ended the others may live.
+    [ ! -e "/proc/$pid" ] || is_there || return
+    [ "$left" -gt 0 ] && send TERM && send CONT
+    while [ "$left" -gt 0 ] && send 0; do
         sleep 1
         left=$((left - 1))
     done
-    kill -KILL "-$pid" 2>/dev/null
-}
+    send KILL
+} 2>/dev/null
 
 case $1 in
 run)
     cd "$2" || exit 111
     set -C
-    { true >claim; } 2>/dev/null || exit 75
+    { true >exit.json; } 2>/dev/null || exit 75
     set +C
     trap : TERM INT HUP
-    if ! { true >>stdout.log && true >>stderr.log; } 2>/dev/null; then
-        record_exit 126 'cannot open the log files'
+    # Not at once: a shell whose `exec` fails ends.
+    { true >wrapper.log; } 2>/dev/null && exec 2>>wrapper.log
+    if ! printf '%511s\n' '' 1<>exit.json; then
+        status=126 signal=null reason='no space for its records'
+        record_exit
         exit 126
     fi
     if [ -e cancel ]; then
-        record_exit 143
+        status=143 signal=15 reason=
+        record_exit
         exit 143
     fi
-    alone= watch=
-    command -v setsid >/dev/null 2>&1 && alone=setsid
-    if [ -e limit ]; then
-        $alone sh "$self" limit &
-        watch=$!
+    # By its path: the job may have another PATH. What is looked up costs a process.
+    rb_alone=/usr/bin/setsid
+    [ -x "$rb_alone" ] || rb_alone=$(command -v setsid)
+    rb_watch=
+    if [ -e limit ] || [ -e beat ]; then
+        ${rb_alone:+"$rb_alone"} sh "$rb_self" watch 2>/dev/null &
+        rb_watch=$!
     fi
-    $alone sh "$self" job >>stdout.log 2>>stderr.log
-    record_exit $?
+    count_kills 2>/dev/null
+    (
+        rb_boot= rb_host= rb_up=0 rb_request=$PWD/request.sh
+        {
+            read -r rb_boot </proc/sys/kernel/random/boot_id
+            read -r rb_host </proc/sys/kernel/hostname
+            read -r rb_up _ </proc/uptime
+            own_pid
+        } 2>/dev/null
+        # Field 22, the start time in clock ticks, counted after the name, which may hold spaces.
+        # shellcheck disable=SC2086
+        set -- ${rb_stat##*) }
+        printf '{"pid":%d,"start":%s,"boot":"%s","host":"%s","uptime":%s}\n' \
+            "$rb_pid" "${20}" "$rb_boot" "$rb_host" "${rb_up:-0}" >pid.json || exit 126
+        # After pid.json: whoever cancels first makes the file and then looks for the pid.
+        [ ! -e cancel ] || kill -TERM "$rb_pid"
+        set +u
+        # shellcheck disable=SC1090
+        . "$rb_request"
+    ) >>stdout.log 2>>stderr.log
+    status=$? signal=null reason=
+    tell_end
+    record_exit
     # With its sleep: they are a session of their own.
-    if [ -n "$watch" ]; then
-        kill -KILL "-$watch" 2>/dev/null || kill -KILL "$watch" 2>/dev/null
+    if [ -n "$rb_watch" ]; then
+        kill -KILL "-$rb_watch" || kill -KILL "$rb_watch"
     fi
     exit 0
     ;;
-job)
-    boot= host= up=0 line='0 (sh) S 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0'
-    read -r boot 2>/dev/null </proc/sys/kernel/random/boot_id || :
-    read -r host 2>/dev/null </proc/sys/kernel/hostname || :
-    read -r up _ 2>/dev/null </proc/uptime || :
-    read -r line 2>/dev/null </proc/$$/stat || :
-    request=$PWD/request.sh
-    # Field 22, the start time in clock ticks, counted after the name, which may hold spaces.
-    # shellcheck disable=SC2086
-    set -- ${line##*) }
-    printf '{"pid":%d,"start":%s,"boot":"%s","host":"%s","uptime":%s}\n' \
-        $$ "${20:-0}" "$boot" "$host" "${up:-0}" >pid.json
-    # After pid.json: whoever cancels first makes the file and then looks for the pid.
-    [ -e cancel ] && exit 143
-    # shellcheck disable=SC1090
-    . "$request"
-    ;;
-limit)
-    read -r seconds grace <limit
-    sleep "$seconds"
-    true >expired
-    end_job "$grace"
+watch)
+    if [ -e beat ]; then
+        read -r seconds <beat
+        while read -r up _ </proc/uptime && printf '%-31s\n' "$up" 1<>heartbeat; do
+            sleep "$seconds"
+        done &
+    fi
+    if [ -e limit ]; then
+        read -r seconds grace <limit
+        sleep "$seconds"
+        true >expired
+        end_job "$grace"
+    fi
+    wait
     ;;
 cancel)
     cd "$2" || exit 111

@@ -49,12 +49,21 @@ class RunInfo(NamedTuple):
             FileNotFoundError: There is none.
             ValueError: It is damaged.
         """
-        with open(os.path.join(folder, _FILE), encoding="utf-8") as file:
-            fields = json.load(file)
+        path = os.path.join(folder, _FILE)
+        with open(path, encoding="utf-8") as file:
+            return cls.parse(file.read(), path)
+
+    @classmethod
+    def parse(cls, text: str, path: str = _FILE) -> RunInfo:
+        """Return what the text of a run.json says; `path` is what an error calls the file.
+
+        Raises:
+            ValueError: It is damaged.
+        """
         try:
-            return cls(**fields)
+            return cls(**json.loads(text))
         except TypeError as error:
-            raise ValueError(f"{folder}/{_FILE} is not a run's record: {error}") from error
+            raise ValueError(f"{path} is not a run's record: {error}") from error
 
     def write(self, folder: str) -> None:
         """Write run.json, whole or not at all: a reader never sees half of it.

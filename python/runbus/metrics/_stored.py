@@ -39,9 +39,9 @@ class StoredRun:
         info: What the run is.
     """
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, info: RunInfo | None = None) -> None:
         self.folder = folder
-        self.info = RunInfo.read(folder)
+        self.info = info or RunInfo.read(folder)
 
     @property
     def id(self) -> str:

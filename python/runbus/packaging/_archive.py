@@ -61,7 +61,7 @@ def build_package_blocking(packager: Packager, root: str, *, home: Home | None =
             with tempfile.NamedTemporaryFile(dir=cache, prefix=".new-", delete=False) as file:
                 try:
                     files = _write(contents, file)
-                    return _keep(file, cache, root, _manifest(files, contents))
+                    return _keep(file, cache, contents.top or root, _manifest(files, contents))
                 except BaseException:
                     os.unlink(file.name)
                     raise
@@ -83,9 +83,7 @@ def _keep(file: IO[bytes], cache: str, root: str, manifest: PackageManifest) -> 
     os.replace(told, os.path.join(cache, f"{sha256}.json"))
     # Last, and by rename: whoever sees the archive sees all of it.
     os.replace(file.name, path)
-    return Package(
-        path=path, sha256=sha256, size=size, root=os.path.abspath(root), manifest=manifest
-    )
+    return Package(path=path, sha256=sha256, size=size, root=os.path.abspath(root))
 
 
 def _write(contents: Contents, file: IO[bytes]) -> list[PackagedFile]:

@@ -97,7 +97,8 @@ class GitArchivePackager(Packager):
             entries |= select(start, self.include_pattern, ())
         if not entries:
             raise NothingToPackage(top, (self.subpath or ".",), (), 0)
-        return Contents(entries=entries, origins=tuple(origins))
+        place = os.path.join(_as_given(top, root), self.subpath)
+        return Contents(entries=entries, origins=tuple(origins), top=place)
 
     def _add_tree(
         self, tree: _Tree, entries: dict[bytes, Entry], scratch: str, *, index: int
@@ -191,6 +192,15 @@ def _top_of(root: str) -> str:
         return os.fsdecode(_git(root, "rev-parse", "--show-toplevel").removesuffix(b"\n"))
     except GitFailed as error:
         raise NotARepository(root, error.reason) from error
+
+
+def _as_given(top: str, root: str) -> str:
+    """Return a repository's top folder by the links that lead to `root`: git knows none."""
+    given = os.path.abspath(root)
+    below = os.path.relpath(os.path.realpath(given), os.path.realpath(top))
+    if below == ".":
+        return given
+    return given.removesuffix(f"/{below}") if given.endswith(f"/{below}") else top
 
 
 def _commit_of(top: str, ref: str) -> str:

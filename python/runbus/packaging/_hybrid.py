@@ -55,18 +55,23 @@ class HybridPackager(Packager):
         """
         entries: dict[bytes, Entry] = {}
         origins: list[Origin] = []
+        tops: set[str] = set()
         for index, (name, packager) in enumerate(self.parts):
             own_scratch = os.path.join(scratch, str(index))
             os.mkdir(own_scratch)
             part = packager.contents(root, own_scratch)
             below = os.fsencode(name)
+            if not name:
+                tops.add(part.top)
             entries |= {os.path.join(below, path): entry for path, entry in part.entries.items()}
             origins += [
                 replace(origin, prefix=os.path.join(name, origin.prefix).removesuffix("/"))
                 for origin in part.origins
             ]
         _check_folders(entries)
-        return Contents(entries=entries, origins=tuple(origins))
+        # Where folders of several places lie together, none of them is at the top.
+        top = tops.pop() if len(tops) == 1 else ""
+        return Contents(entries=entries, origins=tuple(origins), top=top)
 
 
 def _check_folders(entries: dict[bytes, Entry]) -> None:

@@ -49,7 +49,7 @@ class PatternPackager(Packager):
             PackageUnreadable: A folder cannot be read.
         """
         start = os.path.join(root, self.relative_path)
-        return Contents(entries=select(start, self.include, self.exclude))
+        return Contents(entries=select(start, self.include, self.exclude), top=start)
 
 
 def as_patterns(patterns: str | Sequence[str]) -> tuple[str, ...]:

@@ -1,4 +1,5 @@
 # runbus: 'lr=0.1; rm -rf ~' of 20260101-000000-abcde, attempt 2
+${rb_alone:+exec "$rb_alone" sh "$rb_request"}
 export A='$(id)'
 export FROM_IMAGE=1
 export lower='a

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runbus import codec, events
+from runbus._secrets import REDACTED
 from runbus.events import HandlerFailed, Image, ImageTransform, Notify, Sensitive
 from runbus.events._event import Event, descendants
 
@@ -80,7 +81,7 @@ def test_sensitive_fields_are_redacted_at_any_depth_and_the_event_is_not_changed
     plain = codec.event_to_plain(event)
 
     assert "s3cret" not in repr(plain)
-    assert plain["password"] == plain["deep"][0]["password"] == codec.REDACTED
+    assert plain["password"] == plain["deep"][0]["password"] == REDACTED
     assert (plain["user"], plain["by_name"]["c"]["user"]) == ("a", "c")
     assert event.password == "s3cret-a"
     assert codec.event_to_plain(event, redact=False)["password"] == "s3cret-a"

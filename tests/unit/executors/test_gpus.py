@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from runbus import AsyncExperiment, Command, Job, Kernel, LocalExecutor
+from runbus.errors import Unsupported
 from runbus.events import JobIntended
 from runbus.executors._gpus import GpuPool, visible_gpus
 from runbus.jobs import JobState
@@ -84,14 +85,14 @@ async def test_jobs_share_the_gpus_and_never_two_have_one(
     assert set((tmp_path / "used").read_text().split()) == {"7", "8"}
 
 
-async def test_more_gpus_than_there_are_fail_the_job_at_once() -> None:
+async def test_more_gpus_than_there_are_are_refused_before_anything_is_made(home: Path) -> None:
     job = Job(name="big", task=Command(("true",)), gpus=9)
 
     async with Kernel(plugins=[LocalExecutor(gpus=["0"])]) as kernel:
-        (record,) = await AsyncExperiment("p", [job]).run(kernel.bus)
+        with pytest.raises(Unsupported, match=r"9 GPUs \(there are 1\)"):
+            await AsyncExperiment("p", [job]).run(kernel.bus)
 
-    assert record.state is JobState.FAILED
-    assert "needs 9 GPUs, but 'local' has 1" in record.reason
+    assert not (home / "experiments").exists()
 
 
 async def test_a_job_is_held_within_its_processors_and_its_priority(tmp_path: Path) -> None:

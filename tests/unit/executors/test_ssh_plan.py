@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from runbus.abc import JobSpec
-from runbus.errors import UsageError
+from runbus.errors import Unsupported, UsageError
 from runbus.events import Image
 from runbus.executors import SSHExecutor
 from runbus.packaging import PatternPackager, build_package_blocking
@@ -46,24 +46,28 @@ def test_paths_in_the_packaged_folder_lead_to_the_unpacked_one(tmp_path: Path) -
     (tree / "sub").mkdir(parents=True)
     (tree / "train.py").touch()
     package = build_package_blocking(PatternPackager("*"), str(tree))
-    executor = SSHExecutor([LocalTunnel("/far")], package=package, python="/there/python")
-    asked = job(tmp_path, sys.executable, str(tree / "train.py"), "--x", cwd=str(tree / "sub"))
+    executor = SSHExecutor([LocalTunnel("/far")], python="/there/python")
+    asked = replace(
+        job(tmp_path, sys.executable, str(tree / "train.py"), "--x", cwd=str(tree / "sub")),
+        package=package,
+    )
 
     script = executor.plan(asked).script
 
-    assert "cd /far/e/jobs/1-a/1/code/sub || exit 126\n" in script
-    assert script.endswith("exec /there/python /far/e/jobs/1-a/1/code/train.py --x\n")
+    archive = f"/far/packages/{package.sha256}.tar.gz"
+    assert f"tar -xzf {archive} -C /far/e/jobs/1-a/1/code || exit 126\n" in script
+    assert "\ncd /far/e/jobs/1-a/1/code/sub || " in script
+    assert script.endswith("} /there/python /far/e/jobs/1-a/1/code/train.py --x\n")
     outside = executor.plan(replace(asked, cwd="/elsewhere")).script
-    assert "cd /far/e/jobs/1-a/1/code || exit 126\n" in outside
+    assert "\ncd /far/e/jobs/1-a/1/code || " in outside
 
 
 def test_what_no_machine_can_give_is_refused(tmp_path: Path) -> None:
-    executor = SSHExecutor([LocalTunnel("/far")])
+    executor = SSHExecutor([LocalTunnel("/far")], gpus=["0"])
+    asked = replace(job(tmp_path, "true"), image=Image(packages=("torch",)), gpus=2)
 
-    with pytest.raises(UsageError, match="packages"):
-        executor.plan(replace(job(tmp_path, "true"), image=Image(packages=("torch",))))
-    with pytest.raises(UsageError, match="2 GPUs"):
-        executor.plan(replace(job(tmp_path, "true"), gpus=2))
+    with pytest.raises(Unsupported, match=r"Python packages and 2 GPUs \(there are 1\)"):
+        executor.plan(asked)
 
 
 @pytest.mark.parametrize("host", ["", "a:b", "user@", ":22"])

@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from runbus._secrets import REDACTED
 from runbus.errors import TraceError
 from runbus.events import Notify, Pipeline, Sensitive, Stream, TraceStopped
 from runbus.kernel import Kernel, causes, mentions, read_trace, replay
@@ -78,7 +79,7 @@ async def test_what_is_sensitive_is_not_in_the_file(tmp_path):
     await make(path)
 
     assert b"s3cret" not in path.read_bytes()
-    assert b"[redacted]" in path.read_bytes()
+    assert REDACTED.encode() in path.read_bytes()
 
 
 async def test_the_intent_is_on_disk_before_a_crash_and_has_no_outcome(tmp_path):

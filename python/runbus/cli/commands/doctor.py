@@ -2,29 +2,50 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from runbus.cli._exit import ExitStatus
-
-if TYPE_CHECKING:
-    from runbus.cli._checks import Check
+from runbus.cli._printer import print_json
 
 __all__ = ["command"]
 
 
 @click.command("doctor")
-def command() -> ExitStatus:
+@click.argument("batches", metavar="[BATCH]...", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list of objects.")
+@click.option(
+    "--rebuild-index", is_flag=True, help="Only make index.db anew from the folders of the home."
+)
+def command(batches: tuple[str, ...], as_json: bool, rebuild_index: bool) -> ExitStatus:
     """Check that jobs can run here and that nothing was left behind.
 
-    Says what to do where something is not as it should be. Exits with 0 if all is well, 1 if not.
-    """
-    from runbus.cli._checks import all_checks
+    Looks at this machine, at the home folder, and at the machines of the SSH executors in the batch
+    files BATCH, or without any in the home's open and newest experiments. Says what to do where
+    something is not as it should be.
 
-    checks: list[Check] = list(all_checks())
-    for check in checks:
-        click.echo(f"{'ok' if check.is_well else '!!'}  {check.title}: {check.found}")
-        if check.advice:
-            click.echo(f"    hint: {check.advice}")
+    index.db only saves time where there are many runs; no answer depends on it.
+
+    Exits with 0 if all is well, 1 if not.
+    """
+    from runbus._home import Home
+
+    home = Home()
+    if rebuild_index:
+        from runbus.experiment import rebuild_index as rebuild
+
+        known = rebuild(home)
+        told = f"{known} experiments that are over are in {home.path}/index.db"
+        click.echo(told if known else "there is nothing to index, or not on a file system for it")
+        return ExitStatus.OK
+    from runbus.cli._checks import all_checks
+    from runbus.cli._host_checks import host_checks, known_executors
+
+    checks = [*all_checks(home), *host_checks(known_executors(home, batches))]
+    if as_json:
+        print_json([check._asdict() for check in checks])
+    else:
+        for check in checks:
+            click.echo(f"{'ok' if check.is_well else '!!'}  {check.title}: {check.found}")
+            if check.advice:
+                click.echo(f"    hint: {check.advice}")
     return ExitStatus.OK if all(check.is_well for check in checks) else ExitStatus.FAILED

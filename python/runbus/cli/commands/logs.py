@@ -3,52 +3,113 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
-    from runbus.experiment import RunRecord
+    from typing import Literal
+
+    from runbus.cli._elsewhere import ReadLog
+
+    Source = Literal["stdout", "stderr"]
 
 __all__ = ["command"]
 
 _POLL_S = 0.05
+_POLL_ELSEWHERE_S = 0.5
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class _Since(click.ParamType[int]):
+    """A time, absolute or ago, as Unix time in nanoseconds."""
+
+    name = "when"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if ago := re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", value):
+            return time.time_ns() - int(float(ago[1]) * _SECONDS[ago[2]] * 1e9)
+        try:
+            return int(datetime.fromisoformat(value).timestamp() * 1e9)
+        except (ValueError, OverflowError, OSError):
+            self.fail(f"{value!r} is neither a time ago, such as 10m, nor a date with a time")
 
 
 @click.command("logs")
 @click.argument("run")
 @click.option("-f", "--follow", is_flag=True, help="Go on until the job has ended.")
 @click.option("--stderr", "only_stderr", is_flag=True, help="Only the standard error.")
-def command(run: str, follow: bool, only_stderr: bool) -> None:
+@click.option(
+    "--since",
+    type=_Since(),
+    metavar="WHEN",
+    help="Only what was written since: 30s, 10m, 2h, 1d ago, or a time such as 2030-01-31T12:00.",
+)
+def command(run: str, follow: bool, only_stderr: bool, since: int | None) -> None:
     """Print what a run's job wrote, byte for byte.
 
-    Its standard output goes to standard output, its standard error to standard error.
+    Its standard output goes to standard output, its standard error to standard error. Of a job on
+    another machine that machine is asked for what has not been copied here.
+
+    Logs have no times of their own. Whoever follows a job notes each second how far its logs have
+    come, and --since begins at the last such note before WHEN: it never leaves out what was written
+    since, but may show up to a second more, and more where nobody followed the job for a while.
 
     RUN is an id, a name (the newest run of that name), or "latest".
     """
+    from runbus.cli._elsewhere import reading_elsewhere
     from runbus.experiment import RunRecord, find_run
-    from runbus.jobs import LogTail
+    from runbus.jobs import log_offset_at
 
     found = find_run(run)
     if found.job_folder is None:
         raise click.UsageError(f"run {found.id} was not started by runbus: it has no logs")
-    tails = [
-        (LogTail(os.path.join(found.job_folder, f"{stream.name.strip('<>')}.log")), stream.buffer)
-        for stream in ([sys.stderr] if only_stderr else [sys.stdout, sys.stderr])
-    ]
-    while True:
-        # The state first: what a job wrote before it ended is then surely there to be read.
-        final = not follow or _has_ended(RunRecord(found.folder))
-        for tail, stream in tails:
-            while data := tail.poll(final=final):
-                stream.write(data)
-            stream.flush()
-        if final:
-            return
-        time.sleep(_POLL_S)
+    sources: tuple[Source, ...] = ("stderr",) if only_stderr else ("stdout", "stderr")
+    with reading_elsewhere(found) as read_elsewhere:
+        outputs = [
+            _Output(
+                found.job_folder,
+                source,
+                0 if since is None else log_offset_at(found.job_folder, source, since),
+                read_elsewhere,
+            )
+            for source in sources
+        ]
+        while True:
+            # The state first: what a job wrote before it ended is then surely there to be read.
+            final = not follow or RunRecord(found.folder).state.is_terminal
+            for output in outputs:
+                output.print_new(final=final)
+            if final:
+                return
+            time.sleep(_POLL_ELSEWHERE_S if read_elsewhere else _POLL_S)
 
 
-def _has_ended(run: RunRecord) -> bool:
-    return run.state.is_terminal
+class _Output:
+    """One output of a job, on its way to ours."""
+
+    def __init__(
+        self, folder: str, source: Source, offset: int, read_elsewhere: ReadLog | None
+    ) -> None:
+        from runbus.jobs import LogTail
+
+        self._stream = getattr(sys, source).buffer
+        self._source = source
+        self._tail = LogTail(os.path.join(folder, f"{source}.log"), offset)
+        self._read_elsewhere = read_elsewhere
+        self._offset = offset
+
+    def print_new(self, *, final: bool) -> None:
+        while data := self._read(final=final):
+            self._offset += len(data)
+            self._stream.write(data)
+        self._stream.flush()
+
+    def _read(self, *, final: bool) -> bytes:
+        if self._read_elsewhere is not None:
+            return self._read_elsewhere(self._source, self._offset)
+        return self._tail.poll(final=final)

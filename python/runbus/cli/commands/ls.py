@@ -11,12 +11,15 @@ __all__ = ["command"]
 
 @click.command("ls")
 @click.option("--project", metavar="NAME", help="Only the runs of this project.")
+@click.option(
+    "-n", "newest", type=click.IntRange(min=1), metavar="COUNT", help="Only so many, the newest."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list of objects.")
-def command(project: str | None, as_json: bool) -> None:
+def command(project: str | None, newest: int | None, as_json: bool) -> None:
     """List runs, the newest last."""
     from runbus.experiment import runs
 
-    found = runs(project)
+    found = runs(project, newest=newest)
     if as_json:
         print_json(
             [

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runbus.cli._printer import format_number, print_json, print_table
+from runbus.cli._printer import print_json
+from runbus.cli._summaries import print_summaries
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,19 +53,10 @@ def command(run: str, names: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         print_json({name: summary._asdict() for name, summary in summaries.items()})
         return
-    print_table(
-        ["metric", "points", "last step", "last", "min", "max"],
-        [
-            [
-                name,
-                str(summary.points),
-                str(summary.last_step),
-                *map(format_number, (summary.last, summary.min, summary.max)),
-            ]
-            for name, summary in summaries.items()
-        ],
-        right=["points", "last step", "last", "min", "max"],
-    )
+    if not summaries:
+        click.echo("nothing was logged", err=True)
+        return
+    print_summaries(summaries)
 
 
 def _print_points(series: Sequence[Series]) -> None:

@@ -34,7 +34,11 @@ def command(batch: str | None, detach: bool, as_json: bool) -> ExitStatus:
     if not jobs:
         raise UsageError("every job of that batch has succeeded or is not over yet")
     experiment = AsyncExperiment(
-        asked.project, jobs, executors=asked.executors, max_parallel=asked.max_parallel
+        asked.project,
+        jobs,
+        executors=asked.executors,
+        max_parallel=asked.max_parallel,
+        root=asked.root or None,
     )
     if detach:
         return _launch.detach(experiment, as_json=as_json)

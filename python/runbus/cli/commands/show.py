@@ -6,15 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runbus.cli._printer import (
-    format_duration,
-    format_number,
-    format_time,
-    print_json,
-    print_table,
-)
+from runbus.cli._printer import format_duration, format_time, print_json
+from runbus.cli._summaries import print_summaries
 
 if TYPE_CHECKING:
+    from runbus.abc import PackageManifest
     from runbus.experiment import RunRecord
 
 __all__ = ["command"]
@@ -53,6 +49,18 @@ def _described(run: RunRecord) -> dict[str, object]:
     }
 
 
+def _code(packaged: PackageManifest) -> list[str]:
+    """Return what code a job took along, in words."""
+    described = []
+    for origin in packaged.origins:
+        changed = ""
+        if origin.changed:
+            kept = "as they were" if origin.included else "as committed"
+            changed = f", with {len(origin.changed)} changed files {kept}"
+        described.append(f"{origin.commit[:12]} ({origin.ref}) of {origin.path}{changed}")
+    return described or [f"{len(packaged.files)} files, {packaged.tree_sha256[:12]}"]
+
+
 def _print(run: RunRecord) -> None:
     job = run.job
     facts = [
@@ -62,8 +70,13 @@ def _print(run: RunRecord) -> None:
         ("state", f"{run.state}{f': {job.reason}' if job and job.reason else ''}"),
         ("created", format_time(run.info.created_ns)),
     ]
+    if job:
+        facts.append(("executor", f"{job.executor}{f' on {job.host}' if job.host else ''}"))
+    if job and job.attempt > 1:
+        facts.append(("attempt", str(job.attempt)))
     if job and job.ended_ns:
-        facts.append(("took", format_duration(job.duration_s)))
+        busy = f", {format_duration(job.cpu_s)} of processor time" if job.cpu_s else ""
+        facts.append(("took", format_duration(job.duration_s) + busy))
     if job and job.exit_code is not None:
         facts.append(("exit code", str(job.exit_code)))
     facts += [("config", f"{name} = {value}") for name, value in run.config.items()]
@@ -72,6 +85,8 @@ def _print(run: RunRecord) -> None:
         for journal, stretches in run.damage().items()
         for offset, length in stretches
     ]
+    if (packaged := run.packaged()) is not None:
+        facts += [("code", text) for text in _code(packaged)]
     facts.append(("folder", run.folder))
     if run.job_folder:
         facts.append(("logs", run.job_folder))
@@ -79,16 +94,4 @@ def _print(run: RunRecord) -> None:
     summaries = run.summaries()
     if summaries:
         click.echo()
-        print_table(
-            ["metric", "points", "last step", "last", "min", "max"],
-            [
-                [
-                    name,
-                    str(summary.points),
-                    str(summary.last_step),
-                    *map(format_number, (summary.last, summary.min, summary.max)),
-                ]
-                for name, summary in summaries.items()
-            ],
-            right=["points", "last step", "last", "min", "max"],
-        )
+        print_summaries(summaries)

@@ -44,23 +44,23 @@ def command(batch: str | None, as_json: bool) -> None:
             ]
         )
         return
-    print_table(
-        ["job", "name", "state", "attempt", "executor", "exit", "time", "reason"],
-        [
-            [
-                record.run_id,
-                record.name,
-                record.state,
-                str(record.attempt),
-                record.executor,
-                "" if record.exit_code is None else str(record.exit_code),
-                format_duration(record.duration_s) if record.ended_ns else "",
-                record.reason,
-            ]
-            for record, _ in statuses
-        ],
-        right=["attempt", "exit", "time"],
-    )
+    records = [record for record, _ in statuses]
+    columns = [
+        ["job", *(record.run_id for record in records)],
+        ["name", *(record.name for record in records)],
+        ["state", *(str(record.state) for record in records)],
+        ["attempt", *(str(record.attempt) for record in records)],
+        ["executor", *(record.executor for record in records)],
+        ["exit", *("" if one.exit_code is None else str(one.exit_code) for one in records)],
+        ["time", *(format_duration(one.duration_s) if one.ended_ns else "" for one in records)],
+        ["reason", *(record.reason for record in records)],
+    ]
+    # What is the same for all, and the usual, takes only room.
+    usual = {"attempt": {"1"}, "executor": {"local"}, "reason": {""}}
+    shown = [column for column in columns if set(column[1:]) != usual.get(column[0])]
+    rows = zip(*(column[1:] for column in shown), strict=True)
+    header = [column[0] for column in shown]
+    print_table(header, [list(row) for row in rows], right=["attempt", "exit", "time"])
 
 
 def _iso(time_ns: int) -> str | None:

@@ -33,12 +33,14 @@ def command(batch: str, detach: bool, dry_run: bool, as_json: bool) -> ExitStatu
     from runbus.experiment import AsyncExperiment, jobs_of_batch
 
     loaded = load_batch(batch)
-    jobs = jobs_of_batch(loaded, os.path.dirname(os.path.abspath(batch)))
+    folder = os.path.dirname(os.path.abspath(batch))
+    jobs = jobs_of_batch(loaded, folder)
     experiment = AsyncExperiment(
         loaded.project,
         jobs,
         executors=loaded.all_executors,
         max_parallel=loaded.max_parallel,
+        root=folder,
     )
     if dry_run:
         return _launch.print_requests(experiment)

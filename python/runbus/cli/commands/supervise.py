@@ -8,8 +8,12 @@ __all__ = ["command"]
 
 
 @click.command("supervise", hidden=True)
-def command() -> None:
-    """Lead every experiment that nobody leads, until there is none; at most one a home."""
+@click.argument("own", required=False)
+def command(own: str | None) -> None:
+    """Lead every experiment that nobody leads, until there is none; at most one a home.
+
+    OWN is the folder of an experiment to lead also if there is another supervisor.
+    """
     from runbus.cli._supervise import supervise
 
-    supervise()
+    supervise(own)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self, Unpack
 
-    from runbus.abc import Executor, JobRef, Observation
+    from runbus.abc import Executor, JobRef, Observation, Package
 
 __all__ = ["DEADLINE_S", "Ended", "ExecutorFactory", "Harness"]
 
@@ -34,11 +34,15 @@ class JobOptions(TypedDict, total=False):
 
     name: str
     env: dict[str, str]
+    secrets: dict[str, str]
     cwd: str
     folder: str
     attempt: int
     timeout_s: int
     nice: int
+    cpus: str
+    gpus: int
+    package: Package
     image: Image
     bootstrap: tuple[str, ...]
 
@@ -137,11 +141,15 @@ class Harness:
             argv=argv,
             cwd=options.get("cwd", "/"),
             env=options.get("env", {}),
+            secrets=options.get("secrets", {}),
             folder=folder,
             run_folder=run_folder,
             attempt=attempt,
             timeout_s=options.get("timeout_s"),
             nice=options.get("nice", 0),
+            cpus=options.get("cpus", ""),
+            gpus=options.get("gpus", 0),
+            package=options.get("package"),
             image=options.get("image", Image()),
             bootstrap=options.get("bootstrap", ()),
         )

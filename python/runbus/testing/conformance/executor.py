@@ -15,16 +15,17 @@ import hashlib
 import os
 import signal
 import time
-from collections.abc import AsyncIterator  # noqa: TC003 - fixtures are read at run time
 from pathlib import Path  # noqa: TC003
 
 import anyio
 import pytest
-import pytest_asyncio
+from msgspec.structs import replace
 
-from runbus.abc import JobRef
-from runbus.errors import JobNotStarted, UsageError
+from runbus.abc import Capabilities, JobRef
+from runbus.errors import JobNotStarted, SecretMissing, Unsupported, UsageError
 from runbus.events import Image
+from runbus.testing.conformance._base import Base
+from runbus.testing.conformance._finding import FindContract, LogContract, PackageContract
 from runbus.testing.conformance._harness import ExecutorFactory, Harness
 
 __all__ = ["ExecutorContract", "ExecutorFactory", "Harness"]
@@ -44,20 +45,7 @@ STRANGE = [
 ]
 
 
-class _Base:
-    @pytest.fixture
-    def executors(self) -> ExecutorFactory:
-        """Return a function that makes an executor; a subclass says which."""
-        raise NotImplementedError("a subclass of the contract has a fixture `executors`")
-
-    @pytest_asyncio.fixture
-    async def harness(self, executors: ExecutorFactory, tmp_path: Path) -> AsyncIterator[Harness]:
-        """Return what runs jobs."""
-        async with Harness(executors, os.fspath(tmp_path / "a höme")) as harness:
-            yield harness
-
-
-class PlanContract(_Base):
+class PlanContract(Base):
     """What `plan` must do."""
 
     async def test_a_plan_can_be_printed_and_names_the_program(self, harness: Harness) -> None:
@@ -80,8 +68,45 @@ class PlanContract(_Base):
         with pytest.raises((UsageError, JobNotStarted)):
             await harness.submit(job)
 
+    async def test_what_cannot_be_given_is_refused_when_it_is_planned(
+        self, harness: Harness
+    ) -> None:
+        can = harness.executor.capabilities
+        asked = {
+            "images": harness.shell("true", image=Image(packages=("numpy",))),
+            "affinity": harness.shell("true", cpus="0"),
+            "niceness": harness.shell("true", nice=1),
+            "time_limit": harness.shell("true", timeout_s=60),
+        }
 
-class EndContract(_Base):
+        for name, job in asked.items():
+            if getattr(can, name):
+                assert harness.executor.plan(job).render()
+            else:
+                with pytest.raises(Unsupported):
+                    harness.executor.plan(job)
+
+    async def test_more_gpus_than_there_are_never_run(self, harness: Harness) -> None:
+        with pytest.raises((Unsupported, JobNotStarted), match="GPU"):
+            await harness.submit(harness.shell("true", gpus=10_000))
+
+    async def test_everything_that_is_refused_is_told_at_once(self, harness: Harness) -> None:
+        job = harness.shell("true")
+        nothing = Capabilities()
+
+        with pytest.raises(Unsupported) as caught:
+            nothing.check(replace(job, gpus=1, nice=3, cpus="0", timeout_s=5), "poor")
+
+        assert len(caught.value.missing) == 4
+
+    async def test_it_says_how_many_jobs_are_of_any_use(self, harness: Harness) -> None:
+        limits = harness.executor.limits()
+
+        assert limits.jobs is None or limits.jobs >= 1
+        assert 0 <= limits.observe_s < 3600
+
+
+class EndContract(Base):
     """How ends are told."""
 
     @pytest.mark.parametrize("code", [0, 1, 7, 126, 127, 255])
@@ -147,7 +172,7 @@ class EndContract(_Base):
         assert 0.2 < ended.seen.duration_s < 10
 
 
-class OutputContract(_Base):
+class OutputContract(Base):
     """What becomes of what a job writes."""
 
     async def test_the_two_outputs_are_kept_apart(self, harness: Harness) -> None:
@@ -199,7 +224,7 @@ class OutputContract(_Base):
         assert ended.stdout == b"done\n"
 
 
-class LaunchContract(_Base):
+class LaunchContract(Base):
     """What reaches a job."""
 
     @pytest.mark.parametrize("text", STRANGE)
@@ -234,6 +259,30 @@ class LaunchContract(_Base):
         assert ended.stdout.endswith(b"done\n")
         assert secret.encode() not in ended.stdout
 
+    async def test_a_secret_is_in_its_job_alone(self, harness: Harness, tmp_path: Path) -> None:
+        secret = "it's $(a)\n" + (canary := os.urandom(8).hex())
+        (tmp_path / "secret").write_text(secret)
+        script = (
+            'for p in /proc/[0-9]*; do tr "\\0" " " <$p/cmdline; done >&2 2>/dev/null; env >&2; '
+            'printf "<%s>" "$line"'
+        )
+        # The wrapper has a variable of that name for itself.
+        job = harness.shell(script, secrets={"line": f"file:{tmp_path}/secret"})
+
+        plan = harness.executor.plan(job)
+        ended = await harness.run(job)
+
+        assert ended.stdout == f"<{secret}>".encode()
+        assert ended.stderr.count(canary.encode()) == 1
+        assert canary not in f"{plan!r} {plan.render()} {ended.seen!r}"
+        assert set(_files_with(tmp_path, canary)) == {"secret", "stdout.log", "stderr.log"}
+
+    async def test_a_secret_that_is_not_there_starts_nothing(self, harness: Harness) -> None:
+        job = harness.shell("true", secrets={"A": "env:RUNBUS_TEST_NOT_SET"})
+
+        with pytest.raises(SecretMissing, match="env:RUNBUS_TEST_NOT_SET"):
+            await harness.submit(job)
+
     @pytest.mark.parametrize("name", ["x; rm -rf ~", "../../up", "$(id)", "a'b", "new\nline", "☃"])
     async def test_the_name_of_a_job_is_only_a_name(self, harness: Harness, name: str) -> None:
         ended = await harness.run(harness.shell("echo ran", name=name))
@@ -242,6 +291,14 @@ class LaunchContract(_Base):
 
     async def test_a_job_starts_in_its_folder(self, harness: Harness) -> None:
         assert (await harness.run(harness.shell("pwd", cwd="/usr"))).stdout == b"/usr\n"
+
+    async def test_a_job_keeps_to_its_processors(self, harness: Harness) -> None:
+        first = min(os.sched_getaffinity(0))
+        ended = await harness.run(
+            harness.job("/bin/grep", "Cpus_allowed_list", "/proc/self/status", cpus=str(first))
+        )
+
+        assert ended.stdout.split() == [b"Cpus_allowed_list:", b"%d" % first]
 
     async def test_a_job_yields_as_much_as_it_should(self, harness: Harness) -> None:
         mine = int((await harness.run(harness.job("/usr/bin/nice"))).stdout)
@@ -286,7 +343,7 @@ class LaunchContract(_Base):
         assert pid == group == session
 
 
-class ObserveContract(_Base):
+class ObserveContract(Base):
     """What `observe` and `wait_for_change` must do."""
 
     async def test_a_running_job_is_seen_with_its_process(self, harness: Harness) -> None:
@@ -360,8 +417,26 @@ class ObserveContract(_Base):
 
         assert time.monotonic() - start < 20
 
+    async def test_an_end_is_told_as_a_change_where_changes_are_told(
+        self, harness: Harness
+    ) -> None:
+        """Otherwise the supervisor would look as seldom as it does at what tells by itself."""
+        ref = await harness.submit(harness.shell("sleep 0.5"))
+        await harness.phase(ref, "running", "ended")
+        told = False
+        with anyio.fail_after(30):
+            while (await harness.executor.observe([ref]))[ref.name].phase != "ended":
+                told |= await harness.executor.wait_for_change(20)
 
-class CancelContract(_Base):
+        assert told == harness.executor.capabilities.pushes
+
+    async def test_waiting_in_vain_tells_of_no_change(self, harness: Harness) -> None:
+        await harness.executor.wait_for_change(0)
+
+        assert await harness.executor.wait_for_change(0.01) is False
+
+
+class CancelContract(Base):
     """What `cancel` must do."""
 
     async def test_a_job_may_clean_up(self, harness: Harness) -> None:
@@ -454,7 +529,7 @@ class CancelContract(_Base):
         await harness.executor.cancel([], 5)
 
 
-class RestartContract(_Base):
+class RestartContract(Base):
     """What must hold when whoever submitted is gone."""
 
     async def test_a_job_outlives_the_executor_and_is_found_again(self, harness: Harness) -> None:
@@ -544,7 +619,16 @@ class ExecutorContract(
     OutputContract,
     LaunchContract,
     ObserveContract,
+    FindContract,
+    LogContract,
+    PackageContract,
     CancelContract,
     RestartContract,
 ):
     """Everything that an executor must do."""
+
+
+def _files_with(folder: Path, text: str) -> list[str]:
+    """Return the names of the files below a folder that hold a text."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return [path.name for path in files if text.encode() in path.read_bytes()]

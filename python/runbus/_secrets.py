@@ -1,0 +1,153 @@
+"""Secrets: which values are some, and what stands in their place."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+from runbus.errors import SecretMissing, UsageError
+
+__all__ = ["REDACTED", "Secret", "is_secret_name", "redacted"]
+
+REDACTED = "***"
+"""What is written in the place of a secret."""
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# `re` compiles them on use, and keeps them: most scripts that log never need them.
+_WORD = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+"
+_SECRETS = _words(
+    "apikey apitoken authtoken accesstoken credential credentials passphrase passwd password "
+    "passwords secret secrets"
+)
+_LAST = _words("auth authorization bearer")
+_KEYS = _words(
+    "access account api auth client deploy encryption master private secret service shared "
+    "signing ssh storage"
+)
+# `pad_token`, `loss_per_token` and the like are what models are made of.
+_HARMLESS_TOKENS = _words(
+    "audio begin bos class cls end eos every first image last mask max min new next num pad "
+    "per prompt sep special start stop text unk video"
+)
+_MENTIONS = _words("count dir env file files folder len length name path size type")
+_CREDENTIALS_IN_URL = r"(?<=://)[^/\s:@]*:[^/\s@]+(?=@)"
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether what goes by this name is a secret: `password`, `hf_token`, `openai.apiKey`.
+
+    The name of a file or variable that holds one is not (`password_file`), nor is what models call
+    a token (`pad_token`, `max_tokens`).
+    """
+    words = [word.lower() for word in re.findall(_WORD, name)]
+    if not words or words[-1] in _MENTIONS:
+        return False
+    if words[-1] in _LAST or not _SECRETS.isdisjoint(words):
+        return True
+    before = words[-2] if len(words) > 1 else ""
+    if words[-1] == "token":
+        return before not in _HARMLESS_TOKENS
+    if words[-1] in ("tokens", "pwd"):
+        return before in _KEYS if words[-1] == "tokens" else bool(before)
+    return any(second in ("key", "keys") and first in _KEYS for first, second in pairwise(words))
+
+
+def redacted(values: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Return a mapping with its secrets replaced, at any depth; the mapping stays as it is.
+
+    A secret is what a secret's name stands for, apart from true, false and None; and the user and
+    password in a URL.
+    """
+    return {
+        key: REDACTED
+        if isinstance(key, str) and is_secret_name(key) and not isinstance(value, bool | None)
+        else _redacted(value)
+        for key, value in values.items()
+    }
+
+
+def _redacted(value: Any) -> Any:
+    if isinstance(value, str):
+        return re.sub(_CREDENTIALS_IN_URL, REDACTED, value) if "://" in value else value
+    if isinstance(value, Mapping):
+        return redacted(value)
+    if isinstance(value, list | tuple):
+        return [_redacted(part) for part in value]
+    return value
+
+
+_VARIABLE = r"[A-Za-z_]\w*"
+
+
+class Secret:
+    """Says where a secret is, and stands for it wherever something is written down.
+
+    Its value is read when a job is submitted, by whoever submits it, and goes to that job alone:
+    no file, record, event, text or pickle of runbus holds it.
+
+    Args:
+        reference: `env:NAME` for a variable of the environment of whoever submits, or `NAME` for
+            short; `file:PATH` for a file, of which one line end at its end does not count.
+
+    Attributes:
+        reference: The same, in its long form.
+
+    Raises:
+        UsageError: It is neither.
+    """
+
+    __slots__ = ("reference",)
+
+    def __init__(self, reference: str) -> None:
+        if re.fullmatch(_VARIABLE, reference, re.ASCII):
+            reference = f"env:{reference}"
+        kind, _, place = reference.partition(":")
+        if not (kind == "env" and re.fullmatch(_VARIABLE, place, re.ASCII)) and not (
+            kind == "file" and place
+        ):
+            # It may be the secret itself, by mistake: it is not repeated.
+            raise UsageError("a secret is env:NAME or file:PATH")
+        self.reference = reference
+
+    def value(self) -> str:
+        """Return the secret itself. Blocks for a file.
+
+        Raises:
+            SecretMissing: It is not there, or cannot be the value of a variable.
+        """
+        kind, _, place = self.reference.partition(":")
+        if kind == "env":
+            if (found := os.environ.get(place)) is None:
+                raise SecretMissing(self.reference, "the variable is not set")
+            return found
+        try:
+            with open(os.path.expanduser(place), "rb") as file:
+                data = file.read()
+        except OSError as error:
+            raise SecretMissing(self.reference, (error.strerror or str(error)).lower()) from error
+        if b"\0" in data:
+            raise SecretMissing(self.reference, "there is a NUL in it")
+        return os.fsdecode(data.removesuffix(b"\n").removesuffix(b"\r"))
+
+    def relative_to(self, folder: str) -> Secret:
+        """Return the same with the path of a file as seen from `folder`."""
+        kind, _, place = self.reference.partition(":")
+        if kind == "env" or place.startswith("~"):
+            return self
+        return Secret(f"file:{os.path.join(folder, place)}")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other.reference == self.reference
+
+    def __hash__(self) -> int:
+        return hash(self.reference)
+
+    def __repr__(self) -> str:
+        return f"Secret({self.reference!r})"

@@ -1,0 +1,134 @@
+"""What `runbus doctor` asks other machines."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import time
+from typing import TYPE_CHECKING
+
+import anyio
+
+from runbus.cli._checks import Check, clock_check, space_check
+from runbus.config import SSHFields, load_batch
+from runbus.errors import NotFound, RunbusError
+from runbus.executors.ssh import tunnel_to
+from runbus.experiment import Asked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from runbus._home import Home
+    from runbus.abc import Tunnel
+    from runbus.config import ExecutorFields
+
+__all__ = ["host_checks", "known_executors"]
+
+_TIMEOUT_S = 30.0
+_NEWEST = 20
+"""So many experiments are looked at for machines, beside those that are open."""
+
+
+def known_executors(home: Home, batches: Sequence[str]) -> list[ExecutorFields]:
+    """Return the executors of batch files, or those of the home's open and newest experiments.
+
+    Raises:
+        BatchInvalid: A file is no batch.
+    """
+    if batches:
+        return [fields for path in batches for fields in load_batch(path).all_executors.values()]
+    newest = sorted(home.experiment_folders(), key=os.path.basename)[-_NEWEST:]
+    found: list[ExecutorFields] = []
+    for folder in {*newest, *home.open_experiments()}:
+        try:
+            found += Asked.read(folder).executors.values()
+        except NotFound:
+            continue
+    return found
+
+
+def host_checks(executors: Sequence[ExecutorFields]) -> list[Check]:
+    """Ask every machine of some executors, all at the same time, each once."""
+    machines = sorted(
+        {
+            (host, fields.job_dir, fields.identity or "")
+            for fields in executors
+            if isinstance(fields, SSHFields)
+            for host in fields.hosts
+        }
+    )
+    checks: dict[int, list[Check]] = {}
+
+    async def ask(number: int, host: str, job_dir: str, identity: str) -> None:
+        checks[number] = await _ask(host, job_dir, identity)
+
+    async def ask_all() -> None:
+        async with anyio.create_task_group() as tasks:
+            for number, machine in enumerate(machines):
+                tasks.start_soon(ask, number, *machine, name=f"ask {machine[0]}")
+
+    anyio.run(ask_all)
+    return [check for number in sorted(checks) for check in checks[number]]
+
+
+async def _ask(host: str, job_dir: str, identity: str) -> list[Check]:
+    """Return what is to be said about one machine."""
+    title = f"host {host}"
+    began = time.monotonic()
+    try:
+        tunnel = tunnel_to(host, job_dir, identity or None)
+        async with tunnel:
+            with anyio.fail_after(_TIMEOUT_S):
+                checks = await _questions(title, tunnel)
+    except RunbusError as error:
+        return [Check(title, False, str(error), error.hint or f"ssh -v {host} tells more")]
+    except TimeoutError:
+        advice = f"ssh {host} shows where it hangs"
+        return [Check(title, False, f"no answer within {_TIMEOUT_S:.0f} s", advice)]
+    took = time.monotonic() - began
+    return [Check(title, True, f"its shell answered within {took:.1f} s"), *checks]
+
+
+async def _questions(title: str, tunnel: Tunnel) -> list[Check]:
+    asked_ns = time.time_ns()
+    _, output = await tunnel.call(_question(tunnel.job_dir))
+    answered_ns = time.time_ns()
+    lines = output.decode("utf-8", "replace").split("\n")
+    if len(lines) < 4 or not lines[0].isdigit():
+        return [Check(f"{title}: sh", False, "its shell does not understand ours", _NEEDS_SH)]
+    return list(_judged(title, tunnel.job_dir, lines, asked_ns / 1e9, answered_ns / 1e9))
+
+
+_NEEDS_SH = "jobs need a POSIX shell with date, df and mkdir there"
+
+
+def _question(job_dir: str) -> bytes:
+    """Ask for the clock, setsid, whether the folder can be written, and how full the disk is."""
+    home, _, below = job_dir.partition("/")
+    base = '"$HOME"/' + shlex.quote(below) if home == "~" else shlex.quote(job_dir)
+    return os.fsencode(f"""
+rb_b={base}; rb_s=; rb_w=
+command -v setsid >/dev/null && rb_s=1
+mkdir -p "$rb_b" 2>/dev/null && [ -w "$rb_b" ] && rb_w=1
+printf '%s\\n' "$(date +%s)" "$rb_s" "$rb_w"
+df -Pk "$rb_b" 2>/dev/null | {{ read -r rb_x; read -r rb_x; printf '%s\\n' "$rb_x"; }}
+""")
+
+
+def _judged(
+    title: str, job_dir: str, lines: list[str], asked_s: float, answered_s: float
+) -> Iterator[Check]:
+    seconds, setsid, writable, disk = lines[:4]
+    # Its clock tells whole seconds, and the answer was on its way.
+    early, late = asked_s - int(seconds) - 1, answered_s - int(seconds)
+    behind = early if early > 0 else min(late, 0.0)
+    yield clock_check(f"{title}: clock", -behind, "its clock")
+    if not writable:
+        advice = "let it be written, or name another job_dir"
+        yield Check(f"{title}: job_dir", False, f"{job_dir} cannot be written", advice)
+    free = disk.split()[-3:-2]
+    if free and free[0].isdigit():
+        yield space_check(f"{title}: disk", 1024 * int(free[0]))
+    if not setsid:
+        advice = "without it a job may end with the connection: install util-linux or busybox"
+        yield Check(f"{title}: setsid", False, "there is none", advice)

@@ -1,0 +1,97 @@
+"""A job on a machine, and how far what it writes there has been copied here."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING
+
+from runbus.errors import RemoteFailed
+from runbus.executors._mirror import JournalCopy, LogCopy
+
+if TYPE_CHECKING:
+    from runbus.abc import JobRef, Observation, Tunnel
+    from runbus.executors._placement import Placement
+
+__all__ = ["FollowedJob"]
+
+logger = logging.getLogger("runbus.executors")
+
+_PIECE = 1 << 20
+_BUDGET = 8 << 20
+"""Bytes of a log that are copied at one look, so that one loud job does not silence others."""
+
+
+class FollowedJob:
+    """A job on a machine, and how far it has been copied."""
+
+    __slots__ = (
+        "gone_since", "journals", "logs", "observation", "placement", "recorded", "records", "ref"
+    )  # fmt: skip
+
+    def __init__(self, ref: JobRef, placement: Placement) -> None:
+        self.ref = ref
+        self.placement = placement
+        self.logs = {
+            name: LogCopy(os.path.join(ref.folder, name)) for name in ("stdout.log", "stderr.log")
+        }
+        self.journals: dict[str, JournalCopy] = {}
+        self.observation: Observation | None = None
+        self.records: set[str] = set()
+        self.recorded: Observation | None = None
+        self.gone_since: float | None = None
+
+    def journal(self, name: str) -> JournalCopy:
+        """Return the copy of a journal of the job's run."""
+        if name not in self.journals:
+            folder = os.path.join(self.ref.folder, self.placement.local_run_folder, "metrics")
+            os.makedirs(folder, exist_ok=True)
+            self.journals[name] = JournalCopy(os.path.join(folder, name))
+        return self.journals[name]
+
+    async def copy(self, tunnel: Tunnel, name: str, size: int, *, final: bool) -> bool:
+        """Copy what is new in a file; return whether anything was.
+
+        Raises:
+            HostError: The machine cannot be reached.
+            OSError: It cannot be written here.
+        """
+        try:
+            if name in self.logs:
+                return await self._copy_log(tunnel, name, size, final=final)
+            return await self._copy_journal(tunnel, name, final=final)
+        except RemoteFailed as error:
+            # One file that cannot be read must not hide how the job stands.
+            logger.warning("cannot copy %s of job %s: %s", name, self.ref.name, error)
+            return False
+
+    async def _copy_log(self, tunnel: Tunnel, name: str, size: int, *, final: bool) -> bool:
+        copy = self.logs[name]
+        if size < copy.offset:
+            copy.restart()
+        start = copy.offset
+        path = os.fsencode(f"{self.placement.folder}/{name}")
+        while copy.offset < size and (final or copy.offset - start < _BUDGET):
+            data = await tunnel.read(path, copy.offset, min(_PIECE, size - copy.offset))
+            if not data:
+                break
+            copy.take(data)
+        return copy.offset > start
+
+    async def _copy_journal(self, tunnel: Tunnel, name: str, *, final: bool) -> bool:
+        copy = self.journal(name)
+        start = copy.offset
+        path = os.fsencode(f"{self.placement.run_folder}/metrics/{name}")
+        more = True
+        while more and (final or copy.offset - start < _BUDGET):
+            before = copy.offset, copy.window
+            more = copy.take(await tunnel.read(path, copy.offset, copy.window))
+            more = more and (copy.offset, copy.window) != before
+        if final:
+            await self._copy_damaged(tunnel, path, copy)
+        return copy.offset > start
+
+    async def _copy_damaged(self, tunnel: Tunnel, path: bytes, copy: JournalCopy) -> None:
+        """Copy what no record explains, up to the reserved zeros."""
+        while data := (await tunnel.read(path, copy.offset, _PIECE)).rstrip(b"\0"):
+            copy.take_rest(data)

@@ -1,0 +1,58 @@
+"""A job that the kernel really kills for want of memory. Needs root and control groups."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runbus.jobs import WRAPPER, observe_folder
+
+pytestmark = pytest.mark.services
+
+LIMIT = 64 << 20
+MOUNT = Path("/sys/fs/cgroup")
+
+
+@pytest.fixture
+def group() -> Iterator[Path]:
+    """A control group with little memory, below the one of this process."""
+    lines = Path("/proc/self/cgroup").read_text().splitlines()
+    paths = {name: path for _, name, path in (line.split(":", 2) for line in lines)}
+    if "memory" in paths:
+        parent, limit = MOUNT / "memory" / paths["memory"].strip("/"), "memory.limit_in_bytes"
+    else:
+        # Beside this process: with the controller on, a group has groups or processes, not both.
+        parent, limit = (MOUNT / paths[""].strip("/")).parent, "memory.max"
+        (parent / "cgroup.subtree_control").write_text("+memory")
+    folder = parent / "runbus-test"
+    folder.mkdir()
+    (folder / limit).write_text(str(LIMIT))
+    yield folder
+    folder.rmdir()
+
+
+@pytest.mark.parametrize("shell", [["dash"], ["bash"], ["busybox", "sh"]], ids=lambda it: it[0])
+def test_the_kernel_s_kill_is_told_from_any_other(
+    group: Path, tmp_path: Path, shell: list[str]
+) -> None:
+    program = f"{sys.executable} -c 'x = bytearray({4 * LIMIT})'"
+    reasons = []
+    for name, line in [("eats", f"exec {program}"), ("dies", "kill -9 $$"), ("had", program)]:
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "request.sh").write_text(
+            '${rb_alone:+exec "$rb_alone" sh "$rb_request"}\n' + line + "; exit 3\n"
+        )
+        join = f'echo $$ >{group}/cgroup.procs; exec "$@"'
+        words = [*shell, WRAPPER, "run", str(folder)]
+        subprocess.run(["sh", "-c", join, "sh", *words], start_new_session=True, timeout=50)
+        seen = observe_folder(str(folder))
+        assert seen is not None
+        reasons.append((seen.exit_code, seen.signal, seen.reason))
+
+    meanwhile = "exit code 3, after the kernel killed a process for want of memory"
+    assert reasons == [(None, 9, "out of memory"), (None, 9, ""), (3, None, meanwhile)]

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import json
+import os
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import anyio
+import pytest
+
+from runbus.abc import JobRef, JobSpec, Observation
+from runbus.executors import LocalExecutor
+
+
+def job_in(folder: Path, *argv: str) -> JobSpec:
+    return JobSpec(
+        experiment_id="e",
+        name="a",
+        run_id="e-1",
+        executor="local",
+        argv=argv,
+        cwd=str(folder),
+        env={},
+        folder=str(folder),
+        run_folder=str(folder),
+    )
+
+
+async def end_of(executor: LocalExecutor, job: JobSpec) -> Observation:
+    ref = await executor.submit(executor.plan(job))
+    with anyio.fail_after(50):
+        while (seen := (await executor.observe([ref]))["a"]).phase != "ended":
+            await executor.wait_for_change(1)
+    return seen
+
+
+async def test_the_most_memory_that_a_job_had_is_told(tmp_path: Path) -> None:
+    """Also of a process that the job started, and that is gone when the job ends."""
+    use = "import os; x = bytearray(400 << 20)"
+    with closing(LocalExecutor()) as executor:
+        seen = await end_of(
+            executor, job_in(tmp_path, "sh", "-c", f"{sys.executable} -c '{use}'; true")
+        )
+
+    assert seen.max_rss_bytes is not None
+    assert 400 << 20 < seen.max_rss_bytes < 600 << 20
+
+
+async def test_what_this_process_had_is_not_taken_for_the_job_s(tmp_path: Path) -> None:
+    with closing(LocalExecutor()) as executor:
+        seen = await end_of(executor, job_in(tmp_path, "true"))
+
+    assert seen.max_rss_bytes is None
+
+
+@pytest.fixture
+def far_job(tmp_path: Path) -> JobRef:
+    """A job that another machine has begun in a folder that both see."""
+    record = {"pid": os.getpid(), "start": 1, "boot": "far", "host": "far", "uptime": 1.0}
+    (tmp_path / "pid.json").write_text(json.dumps(record) + "\n")
+    return JobRef(name="a", folder=str(tmp_path), handle="1")
+
+
+async def test_of_a_job_on_another_machine_nothing_is_said(far_job: JobRef) -> None:
+    with closing(LocalExecutor()) as executor:
+        assert await executor.observe([far_job]) == {}
+
+
+async def test_a_job_on_another_machine_runs_while_its_heart_beats(far_job: JobRef) -> None:
+    folder = Path(far_job.folder)
+    (folder / "beat").write_text("0.05\n")
+    phases = []
+    with closing(LocalExecutor()) as executor, anyio.fail_after(50):
+        for beat in range(10):
+            (folder / "heartbeat").write_text(f"{beat}\n")
+            phases.append((await executor.observe([far_job]))["a"].phase)
+        assert set(phases) == {"running"}
+
+        while (await executor.observe([far_job]))["a"].phase != "gone":
+            await executor.wait_for_change(0.01)
+
+
+async def test_a_heartbeat_is_asked_for_where_it_is_wanted(tmp_path: Path) -> None:
+    with closing(LocalExecutor(heartbeat_s=7)) as executor:
+        seen = await end_of(
+            executor, job_in(tmp_path, "sh", "-c", "until [ -s heartbeat ]; do :; done")
+        )
+
+    assert seen.exit_code == 0
+    assert float((tmp_path / "heartbeat").read_text()) > 0

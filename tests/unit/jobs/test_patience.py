@@ -1,0 +1,77 @@
+"""How long a job may wait for its start, and how long be silent."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from runbus.abc import JobSpec, Observation
+from runbus.jobs._patience import Patience
+
+QUEUED = Observation(phase="queued")
+RUNNING = Observation(phase="running", started_ns=1)
+
+
+def job(folder: Path, **options: int) -> JobSpec:
+    return JobSpec(
+        experiment_id="e", name="a", run_id="e-1", executor="local", argv=("true",), cwd="/",
+        env={}, folder=str(folder), run_folder="/r", **options,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def test_a_job_may_wait_as_long_as_it_was_given(tmp_path: Path) -> None:
+    patience = Patience(job(tmp_path, queue_timeout_s=10), 100.0)
+
+    assert patience.exceeded(QUEUED, 109.9) is None
+    assert patience.exceeded(RUNNING, 500.0) is None
+    assert patience.exceeded(QUEUED, 110.0) == "it had not started after 10 s, its queue timeout"
+
+
+def test_a_job_that_was_not_seen_may_have_started(tmp_path: Path) -> None:
+    patience = Patience(job(tmp_path, queue_timeout_s=10, idle_timeout_s=10), 100.0)
+
+    assert patience.exceeded(None, 1000.0) is None
+
+
+@pytest.mark.parametrize("source", ["stdout", "stderr"])
+def test_every_byte_of_output_grants_more_time(tmp_path: Path, source: str) -> None:
+    patience = Patience(job(tmp_path, idle_timeout_s=10), 0.0)
+    log = tmp_path / f"{source}.log"
+
+    for now in (0.0, 9.0, 18.0, 27.0):
+        assert patience.exceeded(RUNNING, now) is None
+        with log.open("ab") as file:
+            file.write(b"x")
+    assert patience.exceeded(RUNNING, 36.0) is None
+    assert patience.exceeded(RUNNING, 45.9) is None
+    assert patience.exceeded(RUNNING, 46.0) == "it wrote nothing for 10 s, its idle timeout"
+
+
+def test_a_log_that_was_emptied_and_written_anew_is_output(tmp_path: Path) -> None:
+    patience = Patience(job(tmp_path, idle_timeout_s=10), 0.0)
+    log = tmp_path / "stdout.log"
+    log.write_bytes(b"12")
+    assert patience.exceeded(RUNNING, 0.0) is None
+    log.write_bytes(b"34")
+    os.utime(log, ns=(5, 5))
+
+    assert patience.exceeded(RUNNING, 11.0) is None
+
+
+def test_the_time_in_which_nobody_saw_the_job_is_no_silence(tmp_path: Path) -> None:
+    patience = Patience(job(tmp_path, idle_timeout_s=10), 0.0)
+
+    assert patience.exceeded(RUNNING, 0.0) is None
+    assert patience.exceeded(None, 5.0) is None
+    assert patience.exceeded(RUNNING, 100.0) is None
+    assert patience.exceeded(RUNNING, 110.0) is not None
+
+
+def test_a_job_without_time_outs_may_take_for_ever(tmp_path: Path) -> None:
+    patience = Patience(job(tmp_path), 0.0)
+
+    assert [patience.exceeded(seen, now) for now in (0.0, 1e9) for seen in (QUEUED, RUNNING)] == [
+        None
+    ] * 4

@@ -1,0 +1,323 @@
+"""The supervisor against a backend that does as it is told."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import anyio
+import pytest
+from msgspec.structs import replace
+
+from runbus.abc import Capabilities, Executor, JobRef, JobSpec, Limits, Observation, Request
+from runbus.bus import Bus
+from runbus.errors import ConnectionLost, SubmitUnknown
+from runbus.jobs import JobRecord, JobState, JobStore, Supervisor, intend
+from runbus.kernel import Kernel
+
+QUEUED = Observation(phase="queued")
+RUNNING = Observation(phase="running", host="h", pid=1, started_ns=10**18)
+DONE = replace(RUNNING, phase="ended", exit_code=0, ended_ns=10**18 + 1)
+KILLED = replace(RUNNING, phase="ended", signal=15)
+
+
+class Backend(Executor):
+    """Keeps jobs in memory. What a job shows is set from outside; it says when that has changed."""
+
+    def __init__(self, name: str = "a", *, jobs: int | None = None, pushes: bool = True) -> None:
+        self.name = name
+        self.jobs: dict[str, Observation] = {}
+        self.submits: list[str] = []
+        self.finds: list[str] = []
+        self.looks: list[set[str]] = []
+        self.cancelled: list[str] = []
+        self.on_submit: Callable[[str, int], None] = lambda _name, _count: None
+        self.on_find: Callable[[int], None] = lambda _count: None
+        self.on_look: Callable[[set[str]], None] = lambda _names: None
+        self.first = DONE
+        self.submitted = anyio.Event()
+        self.hang = False
+        self._jobs, self._pushes = jobs, pushes
+        self._changed = anyio.Event()
+
+    def show(self, name: str, seen: Observation) -> None:
+        self.jobs[name] = seen
+        self._changed.set()
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(pushes=self._pushes)
+
+    def limits(self) -> Limits:
+        return Limits(jobs=self._jobs)
+
+    def plan(self, job: JobSpec) -> Request:
+        self.capabilities.check(job, self.name)
+        return Request(job=job, script="")
+
+    async def submit(self, request: Request) -> JobRef:
+        name = request.job.name
+        self.submits.append(name)
+        self.submitted.set()
+        if self.hang:
+            await anyio.sleep_forever()
+        self.on_submit(name, len(self.submits))
+        self.show(name, self.first)
+        return JobRef(name=name, folder=request.job.folder, handle=f"h-{name}")
+
+    async def find(self, job: JobSpec) -> JobRef | None:
+        self.finds.append(job.name)
+        self.on_find(len(self.finds))
+        if job.name not in self.jobs:
+            return None
+        return JobRef(name=job.name, folder=job.folder, handle=f"h-{job.name}")
+
+    async def observe(self, refs: Sequence[JobRef]) -> dict[str, Observation]:
+        self.looks.append({ref.name for ref in refs})
+        self.on_look(self.looks[-1])
+        return {ref.name: self.jobs[ref.name] for ref in refs if ref.name in self.jobs}
+
+    async def wait_for_change(self, timeout_s: float) -> bool:
+        with anyio.move_on_after(timeout_s):
+            await (self._changed.wait() if self._pushes else anyio.sleep_forever())
+        told = self._pushes and self._changed.is_set()
+        self._changed = anyio.Event()
+        return told
+
+    async def logs(self, ref: JobRef, source: Literal["stdout", "stderr"], offset: int) -> bytes:
+        return b""
+
+    async def cancel(self, refs: Sequence[JobRef], grace_s: float) -> None:
+        for ref in refs:
+            self.cancelled.append(ref.name)
+            if ref.name in self.jobs:
+                self.show(ref.name, KILLED)
+
+
+@pytest.fixture
+async def bus() -> AsyncIterator[Bus]:
+    async with Kernel() as kernel:
+        yield kernel.bus
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> Callable[..., JobSpec]:
+    def make(name: str, executor: str = "a", **options: int) -> JobSpec:
+        folder = tmp_path / "jobs" / name / "1"
+        folder.mkdir(parents=True)
+        return JobSpec(
+            experiment_id="e", name=name, run_id=f"e-{name}", executor=executor, argv=("true",),
+            cwd="/", env={}, folder=str(folder), run_folder=str(tmp_path / "runs" / name),
+            **options,  # type: ignore[arg-type]
+        )  # fmt: skip
+
+    return make
+
+
+async def supervise(
+    bus: Bus, folder: Path, backends: Sequence[Backend], jobs: Sequence[JobSpec], parallel: int = 50
+) -> list[JobRecord]:
+    store = JobStore(str(folder))
+    try:
+        with anyio.fail_after(30):
+            supervisor = Supervisor(bus, {one.name: one for one in backends}, store)
+            return await supervisor.run(jobs, max_parallel=parallel)
+    finally:
+        store.close()
+
+
+Spec = Callable[..., JobSpec]
+
+
+async def test_all_jobs_of_a_backend_are_looked_at_in_one_go(
+    bus: Bus, spec: Spec, tmp_path: Path
+) -> None:
+    backend = Backend()
+    backend.first = RUNNING
+    jobs = [spec(f"j{number}") for number in range(20)]
+
+    def finish(names: set[str]) -> None:
+        if len(names) == len(jobs):
+            for name in names:
+                backend.show(name, DONE)
+
+    backend.on_look = finish
+    records = await supervise(bus, tmp_path, [backend], jobs)
+
+    assert {record.state for record in records} == {JobState.SUCCEEDED}
+    assert len(backend.looks) < 3 * len(jobs)
+
+
+async def test_a_backend_that_must_be_asked_is_asked_ever_more_seldom(
+    bus: Bus, spec: Spec, tmp_path: Path
+) -> None:
+    backend = Backend(pushes=False)
+    backend.first = RUNNING
+
+    async with anyio.create_task_group() as group:
+
+        async def finish() -> None:
+            await backend.submitted.wait()
+            await anyio.sleep(1.5)
+            backend.show("quiet", DONE)
+
+        group.start_soon(finish)
+        (record,) = await supervise(bus, tmp_path, [backend], [spec("quiet")])
+
+    assert record.state is JobState.SUCCEEDED
+    # Every 25 ms it would be 60 looks.
+    assert len(backend.looks) < 15
+
+
+async def test_a_submit_whose_answer_is_lost_is_looked_up_and_not_repeated(
+    bus: Bus, spec: Spec, tmp_path: Path
+) -> None:
+    backend = Backend()
+
+    def lose(name: str, _count: int) -> None:
+        backend.jobs[name] = DONE
+        raise SubmitUnknown(name, "no answer")
+
+    backend.on_submit = lose
+    (record,) = await supervise(bus, tmp_path, [backend], [spec("once")])
+
+    assert (record.state, record.handle) == (JobState.SUCCEEDED, "h-once")
+    assert (backend.submits, backend.finds) == (["once"], ["once"])
+
+
+async def test_a_submit_that_never_arrived_is_repeated_once_that_is_known(
+    bus: Bus, spec: Spec, tmp_path: Path
+) -> None:
+    backend = Backend()
+
+    def lose_first(name: str, count: int) -> None:
+        if count == 1:
+            raise SubmitUnknown(name, "no answer")
+
+    def down_at_first(count: int) -> None:
+        if count == 1:
+            raise ConnectionLost("h", "down")
+
+    backend.on_submit, backend.on_find = lose_first, down_at_first
+    (record,) = await supervise(bus, tmp_path, [backend], [spec("twice")])
+
+    assert record.state is JobState.SUCCEEDED
+    assert (backend.submits, backend.finds) == (["twice", "twice"], ["twice", "twice"])
+
+
+async def test_what_an_earlier_process_submitted_without_recording_it_is_found(
+    bus: Bus, spec: Spec, tmp_path: Path
+) -> None:
+    jobs = [spec("was sent"), spec("was not")]
+    earlier = JobStore(str(tmp_path))
+    intend(earlier, jobs)
+    earlier.close()
+    backend = Backend()
+    backend.jobs["was sent"] = DONE
+
+    records = await supervise(bus, tmp_path, [backend], jobs)
+
+    assert {record.state for record in records} == {JobState.SUCCEEDED}
+    assert sorted(backend.finds) == ["was not", "was sent"]
+    assert backend.submits == ["was not"]
+
+
+async def test_new_jobs_are_not_looked_up(bus: Bus, spec: Spec, tmp_path: Path) -> None:
+    backend = Backend()
+
+    await supervise(bus, tmp_path, [backend], [spec("new")])
+
+    assert backend.finds == []
+
+
+async def test_jobs_that_wait_for_a_full_executor_keep_no_others_out(
+    bus: Bus, spec: Spec, tmp_path: Path
+) -> None:
+    full, other = Backend("full", jobs=1), Backend("other")
+    full.first = RUNNING
+    jobs = [spec(f"f{number}", "full") for number in range(3)] + [spec("o", "other")]
+
+    async with anyio.create_task_group() as group:
+
+        async def finish() -> None:
+            await other.submitted.wait()
+            assert full.submits == ["f0"]
+            full.first = DONE
+            full.show("f0", DONE)
+
+        group.start_soon(finish)
+        records = await supervise(bus, tmp_path, [full, other], jobs, parallel=2)
+
+    assert {record.state for record in records} == {JobState.SUCCEEDED}
+
+
+async def test_a_job_that_waits_too_long_in_its_queue_times_out(
+    bus: Bus, spec: Spec, tmp_path: Path
+) -> None:
+    backend = Backend()
+    backend.first = QUEUED
+
+    (record,) = await supervise(bus, tmp_path, [backend], [spec("late", queue_timeout_s=1)])
+
+    assert (record.state, record.reason) == (
+        JobState.TIMEOUT,
+        "it had not started after 1 s, its queue timeout",
+    )
+    assert backend.cancelled == ["late"]
+
+
+async def test_a_job_that_the_backend_does_not_take_in_time_times_out(
+    bus: Bus, spec: Spec, tmp_path: Path
+) -> None:
+    backend = Backend()
+    backend.hang = True
+
+    (record,) = await supervise(bus, tmp_path, [backend], [spec("late", queue_timeout_s=1)])
+
+    assert (record.state, record.started_ns) == (JobState.TIMEOUT, 0)
+    assert backend.cancelled == ["late"]
+
+
+async def test_a_silent_job_is_ended_for_that_and_may_have_another_attempt(
+    bus: Bus, spec: Spec, tmp_path: Path
+) -> None:
+    backend = Backend()
+    backend.first = RUNNING
+    job = replace(spec("hangs", idle_timeout_s=1, retries=1), backoff_s=0.01, retry_on=("timeout",))
+
+    def second_is_fine(_name: str, count: int) -> None:
+        if count == 2:
+            backend.first = DONE
+
+    backend.on_submit = second_is_fine
+    (record,) = await supervise(bus, tmp_path, [backend], [job])
+
+    assert (record.state, record.attempt, record.overdue) == (JobState.SUCCEEDED, 2, "")
+    assert backend.cancelled == ["hangs"]
+
+
+async def test_what_was_being_ended_for_its_silence_is_ended_so_by_the_next_process(
+    bus: Bus, spec: Spec, tmp_path: Path
+) -> None:
+    job = spec("hangs", idle_timeout_s=1)
+    backend = Backend()
+    backend.first = RUNNING
+
+    class Stop(Exception):
+        pass
+
+    async def die(refs: Sequence[JobRef], grace_s: float) -> None:
+        raise Stop
+
+    cancel, backend.cancel = backend.cancel, die  # type: ignore[method-assign]
+    with pytest.raises(Stop):
+        await supervise(bus, tmp_path, [backend], [job])
+    backend.cancel = cancel  # type: ignore[method-assign]
+
+    (record,) = await supervise(bus, tmp_path, [backend], [job])
+
+    assert (record.state, record.reason) == (
+        JobState.TIMEOUT,
+        "it wrote nothing for 1 s, its idle timeout",
+    )
