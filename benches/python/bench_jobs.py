@@ -11,13 +11,15 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+from benches.rivals.jobs import measured
 from benches.row import Row
 from runbus import AsyncExperiment, Command, Job, Kernel, LocalExecutor, Plugin
 from runbus.events import JobEnded, JobStarted, LogLines, MetricBatch
 from runbus.jobs import JobState
 
 JOBS, SLOTS, ROUNDS = 100, 8, 5
-RIVALS = ("psij", "torchx", "submitit")
+TRUE, ECHO = Command(("/bin/true",)), Command(("/bin/echo", "hi"))
+RIVALS = ("psij", "torchx", "nemo_run", "submitit")
 LATE_MS = {"a point": 5.0}
 """What must not take as much as 100 ms."""
 
@@ -27,13 +29,14 @@ def main() -> list[Row]:
         os.environ["RUNBUS_HOME"] = os.path.join(folder, "home")
         many = statistics.median(asyncio.run(timed(JOBS, SLOTS)) for _ in range(ROUNDS))
         one = statistics.median(asyncio.run(timed(1, 1)) for _ in range(4 * ROUNDS))
-        parallel = statistics.median(asyncio.run(timed(20, 20)) for _ in range(ROUNDS))
-        in_turn = statistics.median(asyncio.run(timed(20, 1)) for _ in range(ROUNDS))
+        parallel = statistics.median(asyncio.run(timed(20, 20, ECHO)) for _ in range(ROUNDS))
+        in_turn = statistics.median(asyncio.run(timed(20, 1, ECHO)) for _ in range(ROUNDS))
         lateness = asyncio.run(measured_lateness())
     bare_many = statistics.median(bare(JOBS, SLOTS) for _ in range(ROUNDS))
     bare_one = statistics.median(bare(1, 1) for _ in range(4 * ROUNDS))
-    ones = {name: rival(name, 1) * 1e3 for name in RIVALS}
-    twenties = {name: rival(name, 20) * 1e3 for name in RIVALS}
+    ones = {name: measured(name, 1) * 1e3 for name in RIVALS}
+    twenties = {name: measured(name, 20) * 1e3 for name in RIVALS}
+    turns = {"nemo_run": measured("nemo_run", 20, "turn", rounds=1) * 1e3}
     return [
         Row(
             f"a job of /bin/true, {JOBS} of them, {SLOTS} at a time",
@@ -51,8 +54,8 @@ def main() -> list[Row]:
             {"fork, exec and wait": bare_one * 1e3} | ones,
             note="ours includes an intent that survives power failure; psij records nothing",
         ),
-        Row("20 jobs of /bin/true at a time", parallel * 1e3, "ms", 120, twenties),
-        Row("20 jobs of /bin/true in turn", in_turn * 1e3, "ms", 400),
+        Row("20 jobs of echo hi at a time", parallel * 1e3, "ms", 120, twenties),
+        Row("20 jobs of echo hi in turn", in_turn * 1e3, "ms", 400, turns),
         *(
             Row(f"{name}, until it is on the bus, p95", late, "ms", LATE_MS.get(name, 100))
             for name, late in lateness.items()
@@ -60,18 +63,9 @@ def main() -> list[Row]:
     ]
 
 
-def rival(name: str, count: int) -> float:
-    """Return the median seconds that a rival takes for `count` trivial jobs."""
-    command = [sys.executable, "-m", "benches.rivals.jobs", name, str(count)]
-    return statistics.median(
-        float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-        for _ in range(3)
-    )
-
-
-async def timed(count: int, slots: int) -> float:
+async def timed(count: int, slots: int, task: Command = TRUE) -> float:
     """Return the seconds that `count` jobs take, without the kernel's own start and stop."""
-    jobs = [Job(name=f"true-{index}", task=Command(("/bin/true",))) for index in range(count)]
+    jobs = [Job(name=f"job-{index}", task=task) for index in range(count)]
     experiment = AsyncExperiment("bench", jobs, max_parallel=slots)
     async with Kernel(plugins=[LocalExecutor()]) as kernel:
         start = time.perf_counter()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benches.rivals.trackers import STORED, measured
 from benches.row import Row
 
 if TYPE_CHECKING:
@@ -112,7 +113,13 @@ def log_hundred(run: Run) -> None:
 def journals(folder: Path) -> list[Row]:
     """Return rows of journals, then of the segments that they become."""
     one, hundred = written(log_one), written(log_hundred)
-    theirs = pyarrow_read(one, folder)
+    theirs = {"pyarrow: parquet of the same columns": pyarrow_read(one, folder)}
+    theirs |= {
+        f"{name}, {POINTS // STORED} times {STORED:,} points": POINTS
+        // STORED
+        * measured(name, "stored", str(folder / name))["read_ms"]
+        for name in ("tensorboard", "aim")
+    }
     rows = []
     for state, limit in (("journal", 20), ("sealed", 15)):
         rows += [
@@ -121,7 +128,7 @@ def journals(folder: Path) -> list[Row]:
                 milliseconds(lambda: one.metrics("loss").to_numpy()),
                 "ms",
                 limit,
-                {"pyarrow: parquet of the same columns": theirs},
+                theirs,
             ),
             Row(
                 f"1M points of 100 series to numpy: {state}",
@@ -185,6 +192,11 @@ def size_row(label: str, limit: float | None, values: NDArray[np.float64], folde
     ):
         pq.write_table(pa.table(columns), path, **options)
         beside[f"pyarrow's writer, {setting}"] = path.stat().st_size / values.size
+    if label.startswith("float32"):
+        beside |= {
+            name: measured(name, "stored", str(folder / f"{name} at rest"))["bytes"]
+            for name in ("tensorboardX", "wandb offline")
+        }
     ours = sum(os.path.getsize(segment) for segment in run.seal()) / values.size
     return Row(f"bytes a point at rest: {label}", ours, "B", limit, beside)
 

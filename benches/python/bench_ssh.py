@@ -1,4 +1,4 @@
-"""Jobs on three hosts over SSH, beside one asyncssh `run` a job, which records nothing."""
+"""Jobs on three hosts over SSH, beside a `run` a job of asyncssh and of fabric: no records."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import statistics
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import asyncssh
@@ -19,6 +20,7 @@ from runbus.testing.sshd import Sshd, sshds
 from runbus.transports import SSHTunnel
 
 JOBS, SLOTS, ROUNDS = 200, 8, 3
+FABRIC_JOBS = 30
 NAME = f"a job of /bin/true over SSH, {JOBS} on 3 hosts, {SLOTS} at a time each"
 
 
@@ -44,7 +46,10 @@ def measured(hosts: list[Sshd], folder: Path) -> list[Row]:
             seconds / JOBS * 1e3,
             "ms",
             1e3 / 60,
-            {"asyncssh run a job, as many at a time": statistics.median(bare) / JOBS * 1e3},
+            {
+                "asyncssh run a job, as many at a time": statistics.median(bare) / JOBS * 1e3,
+                "fabric run a job, one at a time a host": fabric_runs(hosts) / FABRIC_JOBS * 1e3,
+            },
             note=f"{JOBS / seconds:.0f} jobs/s, intent, logs and exit record included",
         )
     ]
@@ -90,4 +95,33 @@ async def bare_runs(hosts: list[Sshd]) -> float:
     for connection in connections:
         connection.close()
         await connection.wait_closed()
+    return span
+
+
+def fabric_runs(hosts: list[Sshd]) -> float:
+    import fabric
+    import paramiko
+
+    start = time.perf_counter()
+    connections = [
+        fabric.Connection(
+            host.address, "root", host.port, connect_kwargs={"key_filename": str(host.identity)}
+        )
+        for host in hosts
+    ]
+    for connection, host in zip(connections, hosts, strict=True):
+        connection.client.load_host_keys(str(host.known_hosts))
+        connection.client.set_missing_host_key_policy(paramiko.RejectPolicy())
+        connection.open()
+
+    def run_share(number: int) -> None:
+        for _ in range(number, FABRIC_JOBS, len(hosts)):
+            connections[number].run("/bin/true", hide=True, in_stream=False)
+
+    # A connection is used by one thread at a time, as its groups do.
+    with ThreadPoolExecutor(len(hosts)) as threads:
+        list(threads.map(run_share, range(len(hosts))))
+    span = time.perf_counter() - start
+    for connection in connections:
+        connection.close()
     return span

@@ -1,16 +1,37 @@
 """Submit to terminal state of N trivial local jobs: `python -m benches.rivals.jobs RIVAL N`.
 
-Prints the seconds.
+Prints the seconds. A third word asks for other circumstances: `turn` for one job after the other,
+a number for so many finished jobs in the rival's home.
 """
 
 from __future__ import annotations
 
+import json
+import os
+import statistics
+import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
+
+from benches.rivals.environments import environment
+
+__all__ = ["measured"]
 
 
-def submitit(count: int) -> float:
+def measured(rival: str, count: int, circumstances: str = "", *, rounds: int = 3) -> float:
+    """Return the median seconds that a rival takes for `count` trivial jobs."""
+    command = [environment(rival), "-m", "benches.rivals.jobs", rival, str(count), circumstances]
+    return statistics.median(
+        float(
+            subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1]
+        )
+        for _ in range(rounds)
+    )
+
+
+def submitit(count: int, _: str) -> float:
     import submitit as rival
 
     with tempfile.TemporaryDirectory() as folder:
@@ -21,7 +42,7 @@ def submitit(count: int) -> float:
         return time.perf_counter() - begin
 
 
-def torchx(count: int) -> float:
+def torchx(count: int, _: str) -> float:
     from torchx.components.utils import sh
     from torchx.runner import get_runner
 
@@ -33,7 +54,7 @@ def torchx(count: int) -> float:
         return time.perf_counter() - begin
 
 
-def psij(count: int) -> float:
+def psij(count: int, _: str) -> float:
     from psij import Job, JobExecutor, JobSpec
 
     executor = JobExecutor.get_instance("local")
@@ -46,6 +67,27 @@ def psij(count: int) -> float:
     return time.perf_counter() - begin
 
 
+def nemo_run(count: int, circumstances: str) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["NEMORUN_HOME"] = folder
+        finished = {
+            name: ["SUCCEEDED", name, f"/some/path/experiments/title/title_{number}/job", ["job"]]
+            for number in range(int(circumstances) if circumstances.isdigit() else 0)
+            for name in [f"job-{number:06d}-abcdefghij"]
+        }
+        Path(folder, ".local_jobs.json").write_text(json.dumps(finished))
+        import nemo_run as rival
+
+        begin = time.perf_counter()
+        with rival.Experiment(
+            "bench", executor=rival.LocalExecutor(), log_level="ERROR", clean_mode=True
+        ) as experiment:
+            for number in range(count):
+                experiment.add(rival.Script(inline="echo hi"), name=f"t{number}")
+            experiment.run(sequential=circumstances == "turn", detach=False, tail_logs=False)
+        return time.perf_counter() - begin
+
+
 if __name__ == "__main__":
-    rivals = {"submitit": submitit, "torchx": torchx, "psij": psij}
-    print(rivals[sys.argv[1]](int(sys.argv[2])))
+    rivals = {"submitit": submitit, "torchx": torchx, "psij": psij, "nemo_run": nemo_run}
+    print(rivals[sys.argv[1]](int(sys.argv[2]), sys.argv[3]))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import glob
 import importlib.util
 import json
+import math
 import os
 import signal
 import sqlite3
@@ -18,6 +19,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
+from benches.rivals.environments import PACKAGES, environment
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -25,7 +28,9 @@ __all__ = ["RIVALS", "Trainer", "installed", "measured"]
 
 KEYS = [f"layer{index}/grad_norm" for index in range(20)]
 ROW = {key: float(index) for index, key in enumerate(KEYS)}
-RIVALS = ("tensorboardX", "trackio", "wandb offline")
+RIVALS = ("tensorboardX", "trackio", "wandb offline", "aim")
+STORED = 20_000
+"""How many points are stored and read again; some rivals would take minutes for more."""
 
 
 class Tracker(Protocol):
@@ -62,7 +67,8 @@ class TensorboardX:
     def open(self, folder: str) -> None:
         from tensorboardX import SummaryWriter
 
-        self.add = SummaryWriter(folder).add_scalar
+        self.writer = SummaryWriter(folder)
+        self.add = self.writer.add_scalar
 
     def log(self, value: float, step: int) -> None:
         self.add("loss", value, step)
@@ -70,6 +76,9 @@ class TensorboardX:
     def log_row(self, values: dict[str, float], step: int) -> None:
         for name, value in values.items():
             self.add(name, value, step)
+
+    def close(self) -> None:
+        self.writer.close()
 
     def count(self, folder: str) -> int:
         from tensorboardX.proto import event_pb2
@@ -93,6 +102,55 @@ def tf_records(path: str) -> Iterator[bytes]:
             return
         yield data[offset + 12 : offset + 12 + length]
         offset += 16 + length
+
+
+class Tensorboard(TensorboardX):
+    """TensorBoard's own reader, of what tensorboardX writes."""
+
+    def read(self, folder: str) -> int:
+        import numpy as np
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+        events = EventAccumulator(folder, size_guidance={"scalars": 0, "tensors": 0})
+        events.Reload()
+        found = events.Scalars("loss")
+        return len(np.array([(event.step, event.value, event.wall_time) for event in found]))
+
+
+class Aim:
+    def open(self, folder: str) -> None:
+        os.environ["AIM_UI_TELEMETRY_ENABLED"] = "0"
+        import aim
+
+        repo = aim.Repo.from_path(folder, init=True)
+        self.run = aim.Run(
+            repo=repo, system_tracking_interval=None, log_system_params=False,
+            capture_terminal_logs=False,
+        )  # fmt: skip
+
+    def log(self, value: float, step: int) -> None:
+        self.run.track(value, name="loss", step=step)
+
+    def log_row(self, values: dict[str, float], step: int) -> None:
+        self.run.track(values, step=step)
+
+    def close(self) -> None:
+        self.run.close()
+
+    def count(self, folder: str) -> int:
+        return self.read(folder)
+
+    def read(self, folder: str) -> int:
+        import aim
+
+        # A run is listed only once it is indexed, which `aim up` does.
+        aim.Repo(folder)._recreate_index()
+        found = 0
+        for run in aim.Repo(folder).iter_runs():
+            for metric in run.metrics():
+                steps, values = metric.values.sparse_numpy()
+                found += len(values) if len(steps) == len(values) else 0
+        return found
 
 
 class Trackio:
@@ -130,7 +188,7 @@ class Wandb:
 
         settings = wandb.Settings(save_code=False, disable_git=True)
         run = wandb.init(project="p", dir=folder, mode="offline", settings=settings)
-        self.log_one = run.log
+        self.log_one, self.close = run.log, run.finish
 
     def log(self, value: float, step: int) -> None:
         self.log_one({"loss": value})
@@ -173,6 +231,8 @@ def leveldb_records(path: str) -> Iterator[bytes]:
 
 TRACKERS: dict[str, type[Tracker]] = {
     "runbus": Runbus,
+    "aim": Aim,
+    "tensorboard": Tensorboard,
     "tensorboardX": TensorboardX,
     "trackio": Trackio,
     "wandb offline": Wandb,
@@ -180,15 +240,15 @@ TRACKERS: dict[str, type[Tracker]] = {
 
 
 def installed(name: str) -> bool:
-    """Return whether the rival can be imported here."""
-    return importlib.util.find_spec(name.split()[0]) is not None
+    """Return whether the rival can be imported, here or in an environment of its own."""
+    return name in PACKAGES or importlib.util.find_spec(name.split()[0]) is not None
 
 
 def measured(name: str, mode: str, folder: str) -> dict[str, float]:
     """Return what a tracker says of itself in a process of its own."""
-    command = [sys.executable, "-m", "benches.rivals.trackers", name, mode, folder]
-    os.makedirs(folder)
-    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
+    command = [environment(name), "-m", "benches.rivals.trackers", name, mode, folder]
+    os.makedirs(folder, exist_ok=True)
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
     figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return figures
 
@@ -200,7 +260,7 @@ class Trainer:
         os.makedirs(folder)
         self.name, self.points, self.folder = name, points, folder
         command = [
-            sys.executable,
+            environment(name),
             "-m",
             "benches.rivals.trackers",
             name,
@@ -221,7 +281,7 @@ class Trainer:
         self._process.wait()
         self._process.stdout.close()
         assert line, f"{self.name} could not log"
-        return self.points - TRACKERS[self.name]().count(self.folder)
+        return self.points - int(measured(self.name, "found", self.folder)["points"])
 
 
 def speed(tracker: Tracker, folder: str) -> dict[str, float]:
@@ -257,6 +317,26 @@ def footprint(tracker: Tracker, folder: str) -> dict[str, float]:
     }
 
 
+def found(tracker: Tracker, folder: str) -> dict[str, float]:
+    return {"points": tracker.count(folder)}
+
+
+def stored(tracker: Any, folder: str) -> dict[str, float]:
+    """Store points of float32's precision, then read them to arrays if it has a reader."""
+    tracker.open(folder)
+    for step in range(STORED):
+        noise = math.sin(step * 12.9898) * 43758.5453 % 1
+        value = 2.5 * math.exp(-step / 3e4) + 0.1 * noise
+        tracker.log(struct.unpack("f", struct.pack("f", value))[0], step)
+    tracker.close()
+    figures = {"bytes": disk_kib(folder) * 1024 / STORED}
+    if read := getattr(tracker, "read", None):
+        begin = time.perf_counter()
+        assert read(folder) == STORED
+        figures["read_ms"] = (time.perf_counter() - begin) * 1e3
+    return figures
+
+
 def resident_mb() -> float:
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
@@ -283,7 +363,8 @@ def main(name: str, mode: str, folder: str) -> None:
     if "@" in mode:
         points, hertz = mode.split("@")
         train(tracker, folder, int(points), int(hertz))
-    figures = {"speed": speed, "footprint": footprint}[mode](tracker, folder)
+    modes = {"speed": speed, "footprint": footprint, "found": found, "stored": stored}
+    figures = modes[mode](tracker, folder)
     print(f"\n{json.dumps(figures)}", flush=True)
     os._exit(0)  # Trackers take their time to say goodbye.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -247,28 +246,6 @@ def test_cancel_ends_a_batch_that_nobody_leads(batch: Callable[..., str]) -> Non
 
     assert command("cancel", "batch").returncode == 0
     assert states() == ["CANCELLED", "CANCELLED"]
-
-
-@pytest.mark.parametrize("round_", range(6))
-def test_kill_9_of_a_submit_burst_and_attach_runs_every_job_exactly_once(
-    batch: Callable[..., str], tmp_path: Path, round_: int
-) -> None:
-    runs = tmp_path / "runs"
-    jobs = [job(f"j{index}", f"echo {index} >>{runs}") for index in range(60)]
-    with subprocess.Popen(
-        [RUNBUS, "submit", batch(*jobs, max_parallel=8)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as leader:
-        wait_until(lambda: list((tmp_path / "home").rglob("experiment.json")) != [])
-        time.sleep(random.Random(round_).uniform(0, 0.5))
-        leader.send_signal(signal.SIGKILL)
-
-    done = command("attach")
-
-    assert done.returncode == 0, done.stderr
-    assert states() == ["SUCCEEDED"] * 60
-    assert sorted(map(int, runs.read_text().split())) == list(range(60))
 
 
 def test_an_unknown_batch_names_its_near_matches(batch: Callable[..., str]) -> None:

@@ -166,6 +166,30 @@ async def test_a_job_goes_again_where_it_went_before(
         assert len(attempts(remote / "1")) == 1
 
 
+async def test_a_job_that_may_have_been_submitted_is_not_told_as_not_started(
+    hosts: list[Sshd], tmp_path: Path, remote: Path
+) -> None:
+    """Who says that it was not started, while it runs there, has it run twice."""
+
+    def make() -> SSHExecutor:
+        return SSHExecutor([tunnel_to(host, remote) for host in hosts])
+
+    async with Harness(make, str(tmp_path / "here")) as harness:
+        job = harness.shell("echo ran; sleep 0.3")
+        sent = (await harness.submit(job)).handle
+        await harness.restart()
+        (host,) = (host for host in hosts if sent.startswith(f"root@{host.address}"))
+        host.stop()
+        with pytest.raises(SubmitUnknown):
+            await harness.submit(job)
+        host.start()
+        ref = await harness.executor.find(job)
+
+        assert ref is not None
+        assert (await harness.end(ref)).stdout == b"ran\n"
+        assert len(attempts(remote)) == 1
+
+
 async def test_one_session_a_connection_is_enough(host: Sshd, tmp_path: Path, remote: Path) -> None:
     host.stop()
     host.start(MaxSessions="1")

@@ -85,6 +85,43 @@ async def test_a_cancelled_experiment_ends_its_jobs_there(host: Sshd, tmp_path: 
     assert is_dead(pids[0])
 
 
+async def test_hosts_that_let_in_little_and_break_often_run_every_job_once(
+    hosts: list[Sshd], tmp_path: Path
+) -> None:
+    narrow, guarded, breaking = hosts
+    for host, option in ((narrow, {"MaxSessions": "1"}), (guarded, {"MaxStartups": "1:100:1"})):
+        host.stop()
+        host.start(**option)
+    broken: list[int] = []
+    output: dict[str, bytes] = {}
+
+    def started(event: JobStarted) -> None:
+        if event.attempt == 1 and len(broken) < 10:
+            broken.append(breaking.kill_sessions())
+
+    async def lines(event: LogLines) -> None:
+        output[event.job] = output.get(event.job, b"") + event.data
+
+    runs = tmp_path / "runs"
+    jobs = [
+        Job(name=f"j{n}", task=Command(("sh", "-c", f"echo {n} >>{runs}; echo {n}; sleep 0.2")))
+        for n in range(60)
+    ]
+    executor = SSHExecutor(
+        [tunnel_to(host, tmp_path / "remote") for host in hosts], slots=4, workdir="/"
+    )
+    watch = Plugin("watch").on(JobStarted, started).stream(LogLines, lines)
+    async with Kernel(plugins=[executor, watch]) as kernel:
+        records = await AsyncExperiment("far", jobs, executor="ssh", max_parallel=12).run(
+            kernel.bus
+        )
+
+    assert [str(record.state) for record in records] == ["SUCCEEDED"] * 60
+    assert sorted(map(int, runs.read_text().split())) == list(range(60))
+    assert output == {f"j{n}": b"%d\n" % n for n in range(60)}
+    assert sum(broken) >= 3
+
+
 def is_dead(pid: int) -> bool:
     """Whether a process is gone, or waits only to be buried."""
     stat = Path(f"/proc/{pid}/stat")

@@ -182,7 +182,9 @@ class AsyncExperiment:
             ).write(self.folder)
             self._home.note_open(self.folder)
         except OSError as error:
-            reason = f"{(error.strerror or str(error)).lower()} ({error.filename})"
+            # A write that finds no room does not say in which file.
+            where = f" ({error.filename})" if error.filename else ""
+            reason = (error.strerror or str(error)).lower() + where
             raise HomeUnusable(self._home.path, reason) from error
 
     def intend(self) -> list[JobRecord]:

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-__all__ = ["Sshd", "sshds"]
+__all__ = ["Sshd", "make_user_key", "sshds"]
 
 _START_S = 10.0
 
@@ -27,6 +27,7 @@ class Sshd:
     """One sshd.
 
     Attributes:
+        name: What `settings` calls it.
         address: Where it listens.
         port: Likewise.
         identity: The private key that logs in, as root.
@@ -35,20 +36,26 @@ class Sshd:
     Args:
         folder: For keys and logs; siblings share it.
         number: Which one; the last number of its address.
+        address: Where it listens instead.
+        within: A command that runs another where that address is, such as in a network of its own.
 
     Raises:
         FileNotFoundError: There is no sshd on this machine.
     """
 
-    def __init__(self, folder: Path, number: int) -> None:
+    def __init__(
+        self, folder: Path, number: int, *, address: str = "", within: Sequence[str] = ()
+    ) -> None:
         self._program = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
         if self._program is None:
             raise FileNotFoundError("sshd")
         self.folder = folder
-        self.address = address = f"127.0.0.{number}"
+        self.address = address = address or f"127.0.0.{number}"
         self.number = number
+        self.name = f"host{number}"
+        self._within = tuple(within)
         with socket.socket() as free:
-            free.bind((address, 0))
+            free.bind(("" if within else address, 0))
             self.port: int = free.getsockname()[1]
         self.identity = folder / "user_key"
         self.known_hosts = folder / "known_hosts"
@@ -86,17 +93,30 @@ class Sshd:
         } | options
         config = self.folder / f"sshd_{self.number}.conf"
         config.write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
-        with (self.folder / f"sshd_{self.number}.log").open("ab") as log:
+        path = self.folder / f"sshd_{self.number}.log"
+        with path.open("ab") as log:
+            told = log.tell()
             self._listener = subprocess.Popen(
-                [self._program, "-D", "-e", "-f", str(config)],
+                [*self._within, self._program, "-D", "-e", "-f", str(config)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         deadline = time.monotonic() + _START_S
         while time.monotonic() < deadline:
-            with socket.socket() as probe:
-                if probe.connect_ex((self.address, self.port)) == 0:
-                    return
-        raise TimeoutError(f"sshd does not listen; see {log.name}")
+            if b"Server listening on" in path.read_bytes()[told:]:
+                return
+            time.sleep(0.005)
+        raise TimeoutError(f"sshd does not listen; see {path}")
+
+    def settings(self) -> str:
+        """Return a section of an SSH configuration in which this host is called `name`."""
+        return (
+            f"Host {self.name}\n"
+            f"  HostName {self.address}\n"
+            f"  Port {self.port}\n"
+            f"  User root\n"
+            f"  IdentityFile {self.identity}\n"
+            f"  UserKnownHostsFile {self.known_hosts}\n"
+        )
 
     def sessions(self) -> list[int]:
         """Return the processes that serve connections."""
@@ -132,18 +152,23 @@ def sshds(folder: Path, count: int = 3) -> Iterator[list[Sshd]]:
     Raises:
         FileNotFoundError: There is no sshd on this machine.
     """
-    # sshd separates privileges below this folder, which only a service manager would make.
-    Path("/run/sshd").mkdir(exist_ok=True)
-    # sshd reads the keys as the user who logs in.
-    folder.chmod(0o711)
-    _make_key(folder / "user_key")
-    shutil.copy(folder / "user_key.pub", folder / "authorized_keys")
+    make_user_key(folder)
     with ExitStack() as stack:
         found = [Sshd(folder, number) for number in range(1, count + 1)]
         for host in found:
             stack.callback(host.stop)
             host.start()
         yield found
+
+
+def make_user_key(folder: Path) -> None:
+    """Make the key that logs in to the hosts whose keys and logs will be in `folder`."""
+    # sshd separates privileges below this folder, which only a service manager would make.
+    Path("/run/sshd").mkdir(exist_ok=True)
+    # sshd reads the keys as the user who logs in.
+    folder.chmod(0o711)
+    _make_key(folder / "user_key")
+    shutil.copy(folder / "user_key.pub", folder / "authorized_keys")
 
 
 def _processes() -> list[int]:
