@@ -116,12 +116,17 @@ class MetricWriter:
         Returns when the row is in the file's memory: it survives the death of the process. Never
         waits for the disk to take it, and never raises because the disk is full: see `dropped`.
 
+        A value in the memory of a device (a CUDA tensor, a GPU's array) is copied there, under the
+        step and time of the call, and never waited for: see `fetch`. The rest of its row is written
+        at once.
+
         Args:
             name_or_values: The name, 1 to 1,024 bytes of UTF-8; or a mapping of names to values, in
                 which nested mappings are flattened: ``{"a": {"b": 1}}`` is ``{"a/b": 1}``.
             value: A float, an int that a double represents exactly, a bool, or anything with
-                ``item()``, ``__index__`` or ``__float__``: numpy scalars, arrays and tensors of one
-                element. Stored as a double, bit for bit.
+                ``item()``, ``__index__``, ``__float__`` or ``__array__``: numpy scalars, arrays and
+                tensors of one element. Stored as a double, bit for bit; a ``longdouble`` is
+                rounded.
             step: Any 64-bit integer, in any order. The default is the last step logged here plus
                 one, 0 at first.
             **values: Names and values of the row, instead of the arguments before the step; a name
@@ -151,6 +156,15 @@ class MetricWriter:
             TypeError: A name is no str.
             ValueError: A name is empty, too long, holds a lone surrogate or occurs twice; there is
                 no name, or there are too many.
+        """
+
+    def fetch(self) -> None:
+        """Wait for the values that are on devices, and write them.
+
+        A background thread calls this within 0.1 s of the first of them; so do `sync`, `close` and
+        the call that makes them 16,384 (see `stalls`). Tensors of one device and type come in one
+        copy. Until then the death of the process takes them. What cannot be fetched is counted as
+        dropped, and told to the logger ``runbus.metrics``. Does nothing in a forked child.
         """
 
     def sync(self) -> None:
@@ -183,10 +197,18 @@ class MetricWriter:
 
     @property
     def dropped(self) -> int:
-        """Values lost because the disk was full or failing, or logged in a forked child.
+        """Values lost because the disk or a device failed, or logged in a forked child.
 
         After a failure the disk is tried again at most every 100 ms, until it recovers.
         """
+
+    @property
+    def waiting(self) -> int:
+        """Values that are on devices, to be fetched: neither accepted nor dropped yet."""
+
+    @property
+    def stalls(self) -> int:
+        """How often a call had to `fetch`, because too many values were waiting."""
 
     @property
     def closed(self) -> bool:
@@ -223,9 +245,9 @@ class Series:
 
         Args:
             values: One dimension of numbers: anything with the buffer protocol (numpy's arrays,
-                ``array.array``, ``bytes``) or with ``__dlpack__`` in the memory of the CPU (torch's
-                tensors), of floats of 16, 32 or 64 bits, ints or bools; or a list or tuple. Stored
-                as doubles.
+                ``array.array``, ``bytes``), with ``__dlpack__`` in the memory of the CPU (torch's
+                tensors), or with ``__array__`` or ``__array_interface__`` (columns of pandas), of
+                floats of 16, 32 or 64 bits, ints or bools; or a list or tuple. Stored as doubles.
             steps: As many ints, in the same forms or as a ``range``; the default is the run's last
                 step plus one, 0 at first, and on from there.
 

@@ -7,6 +7,7 @@ mod arrow;
 mod blobs;
 mod columns;
 mod convert;
+mod devices;
 mod errors;
 mod fastcall;
 mod gil;
