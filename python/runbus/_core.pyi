@@ -29,7 +29,7 @@ __all__ = [
     "__version__",
     "about_segment",
     "arrow_stream",
-    "is_whole_segment",
+    "check_segment",
     "read_metrics",
     "seal_journal",
     "summarize",
@@ -416,29 +416,10 @@ class MetricReader:
             ValueError: It turned out to be no metrics journal, or `max_points` is 0.
         """
 
-    def series(self, name: str) -> tuple[bytearray, bytearray, bytearray]:
-        """Return all points of one series in the order of commitment, from the start of the file.
+    def check(self) -> list[tuple[int, int]]:
+        """Read the whole file and return its `damage`, also what lies behind holes and at its end.
 
         Does not move the cursor. Other threads go on meanwhile.
-
-        Returns:
-            Steps, int64 ``(n,)``; values, float64 ``(n,)``; times, int64 ``(n,)`` in unix
-            nanoseconds: each in the machine's byte order, ready for ``numpy.frombuffer``.
-
-        Raises:
-            KeyError: The journal has no such name.
-            OSError: The file cannot be read.
-        """
-
-    def summary(self) -> dict[str, tuple[int, int, float, float, float]]:
-        """Return what each series amounts to, from the start of the file.
-
-        Does not move the cursor. Other threads go on meanwhile.
-
-        Returns:
-            For each name with points: their number, the step and the value that were committed
-            last, the least and the greatest value. NaN is neither least nor greatest; both are NaN
-            if there is nothing else.
 
         Raises:
             OSError: The file cannot be read.
@@ -602,6 +583,8 @@ def read_metrics(
         patterns: The names wanted: ``*`` in a name stands for any characters, slashes too, ``?``
             for any one. `None` means all.
 
+    Damaged rows are left out: see `MetricReader.check` and `check_segment`.
+
     Raises:
         OSError: A file cannot be read.
         ValueError: A file is no metrics file, or of a newer version.
@@ -648,14 +631,14 @@ def seal_journal(path: str | os.PathLike[str]) -> list[str]:
         ValueError: It is no metrics journal, or of a newer version.
     """
 
-def is_whole_segment(path: str | os.PathLike[str]) -> bool:
-    """Whether the columns of a segment are what was written, by their checksum.
+def check_segment(path: str | os.PathLike[str]) -> list[tuple[int, int]]:
+    """Return the damaged columns of row groups as (offset, bytes), by their checksums.
 
-    Reads the whole file and lets other threads go on meanwhile. `read_metrics` does not ask.
+    Reads the whole file and lets other threads go on meanwhile.
 
     Raises:
         OSError: The file cannot be read.
-        ValueError: It is no segment.
+        ValueError: It is no segment, or its footer is damaged.
     """
 
 def about_segment(

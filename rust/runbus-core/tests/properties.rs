@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
+use runbus_core::archive::{Wanted, read};
 use runbus_core::journal::{
     BlobReader, BlobWriter, HEADER_BYTES, Kind, MetricReader, MetricWriter, Options,
 };
@@ -100,10 +101,10 @@ fn poll_all(reader: &mut MetricReader, max_points: usize) -> Vec<Point> {
 
 fn batch_count(reader: &mut MetricReader) -> u64 {
     reader
-        .summary()
+        .aggregates()
         .unwrap()
         .iter()
-        .map(|(_, summary)| summary.count)
+        .map(|(_, aggregate)| aggregate.count)
         .sum()
 }
 
@@ -176,15 +177,14 @@ proptest! {
     fn one_series_is_the_points_of_its_name(rows in rows(40)) {
         let place = place();
         let writer = write(&place.path, &rows, Options::default());
-        let mut reader = MetricReader::open(&place.path).unwrap();
         for wanted in ["m0", "m2", &name(1, true)] {
-            let expected: Vec<u8> = rows
-                .iter()
-                .flat_map(Row::points)
-                .filter(|point| point.0 == wanted)
-                .flat_map(|point| point.3.to_le_bytes())
-                .collect();
-            let found = reader.series(wanted).unwrap().map(|columns| columns.values);
+            let points = rows.iter().flat_map(Row::points);
+            let points = points.filter(|point| point.0 == wanted);
+            let expected: Vec<u64> = points.map(|point| point.3).collect();
+            let only = Wanted::Matching(vec![wanted.to_owned()]);
+            let found = read(&[vec![place.path.clone()]], &only).unwrap().pop();
+            let found: Option<Vec<u64>> =
+                found.map(|(_, data)| data.values.iter().map(|v| v.to_bits()).collect());
             prop_assert_eq!(found.unwrap_or_default(), expected);
         }
         drop(writer);

@@ -25,7 +25,7 @@ mod _core {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use crate::archive::{about_segment, is_whole_segment, read_metrics, seal_journal, summarize};
+    use crate::archive::{about_segment, check_segment, read_metrics, seal_journal, summarize};
     #[pymodule_export]
     use crate::arrow::arrow_stream;
     #[pymodule_export]

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runbus._core import MetricReader, MetricWriter
+from runbus._core import MetricReader, MetricWriter, read_metrics, summarize
 
 pandas: Any = importlib.import_module("pandas")
 
@@ -30,8 +30,8 @@ def writer(tmp_path: Path) -> Iterator[MetricWriter]:
 
 
 def stored(writer: MetricWriter, name: str = "x") -> tuple[list[int], np.ndarray[Any, Any]]:
-    steps, values, _ = MetricReader(writer.path).series(name)
-    return np.frombuffer(steps, np.int64).tolist(), np.frombuffer(values, np.float64)
+    [(_, data)] = read_metrics([[writer.path]], [name])
+    return data.steps.tolist(), np.asarray(data.values)
 
 
 class Tensor:
@@ -164,7 +164,7 @@ def test_more_points_than_a_record_holds_are_one_series(writer: MetricWriter) ->
     assert found_steps == [-1, *steps.tolist(), *range(last + 1, last + 100_001)]
     assert (found == np.concatenate([[7.0], values, values])).all()
     reader = MetricReader(writer.path)
-    assert reader.summary()["x"][:2] == (200_001, last + 100_000)
+    assert dict(summarize([[reader.path]]))["x"][:2] == (200_001, last + 100_000)
     polled = 0
     while columns := reader.poll(1000):
         assert len(columns) <= 1000 + 4096

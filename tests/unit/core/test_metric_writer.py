@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from runbus._core import Group, MetricReader, MetricWriter, Series
+from runbus._core import Group, MetricReader, MetricWriter, Series, read_metrics, summarize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -359,7 +359,7 @@ def test_equal_names_of_different_objects_are_one_series(writer: MetricWriter) -
     for name in ("loss", "".join(["lo", "ss"]), Text("loss"), np.str_("loss")):
         writer.log(name, 1.0)
         writer.log({name: 1.0})
-    assert MetricReader(writer.path).summary()["loss"][0] == 8
+    assert dict(summarize([[writer.path]]))["loss"][0] == 8
 
 
 @pytest.mark.parametrize(
@@ -524,7 +524,7 @@ def test_a_collector_run_in_the_middle_of_a_log_may_log(writer: MetricWriter) ->
     finally:
         gc.set_threshold(*old)
     gc.collect()
-    assert MetricReader(writer.path).summary()["collected"][0] == 200
+    assert dict(summarize([[writer.path]]))["collected"][0] == 200
 
 
 def test_a_flood_of_names_raises_and_the_known_ones_go_on(writer: MetricWriter) -> None:
@@ -556,12 +556,10 @@ def test_threads_share_a_writer(writer: MetricWriter) -> None:
     finally:
         sys.setswitchinterval(old)
 
-    reader = MetricReader(writer.path)
     assert writer.accepted == 60_000
     for number in range(4):
-        steps, values, _ = reader.series(f"thread-{number}")
-        assert np.frombuffer(steps, np.int64).tolist() == list(range(5_000))
-        assert np.frombuffer(values, np.float64).tolist() == list(range(5_000))
+        [(_, data)] = read_metrics([[writer.path]], [f"thread-{number}"])
+        assert data.steps.tolist() == data.values.tolist() == list(range(5_000))
 
 
 def test_a_subclass_takes_arguments_of_its_own(tmp_path: Path) -> None:
@@ -644,10 +642,8 @@ def test_reading_beside_a_writer(writer: MetricWriter) -> None:
     assert columns is not None
     assert len(columns) == 2
     assert reader.poll() is None
-    count, last_step, last, least, greatest = reader.summary()["x"]
-    assert (count, last_step, last, least, greatest) == (2, 3, -1.0, -1.0, -1.0)
-    with pytest.raises(KeyError, match="unknown"):
-        reader.series("unknown")
+    assert dict(summarize([[writer.path]]))["x"][:5] == (2, 3, -1.0, -1.0, -1.0)
+    assert read_metrics([[writer.path]], ["unknown"]) == []
     writer.close()
     assert (reader.is_live, reader.end_state, reader.poll()) == (False, 0, None)
 
