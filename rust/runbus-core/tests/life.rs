@@ -11,6 +11,7 @@ use std::time::Duration;
 use runbus_core::archive::{Wanted, read};
 use runbus_core::journal::{
     BlobReader, BlobWriter, Error, MAX_PAYLOAD_BYTES, MetricReader, MetricWriter, Options, Outcome,
+    Steps,
 };
 use tempfile::tempdir;
 
@@ -175,6 +176,47 @@ fn the_background_threads_tend_all_writers() {
     for mut writer in writers {
         writer.close(0).unwrap().complete().unwrap();
     }
+}
+
+/// The background thread clears pieces ahead of a fast writer, which may be there before it.
+#[test]
+fn what_is_cleared_ahead_is_never_what_was_written() {
+    const POINTS: usize = 150_000;
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("journal");
+    let mut writer = MetricWriter::create(&path, MAPPED).unwrap();
+    let schema = writer.schema(&["loss"]).unwrap();
+    let mut reader = MetricReader::open(&path).unwrap();
+    let mut expected = 0;
+    for round in 0..100_u64 {
+        let fill = |points: std::ops::Range<usize>, place: &mut [u64]| {
+            for (word, index) in place.iter_mut().zip(points) {
+                *word = (round + index as u64).to_le();
+            }
+        };
+        let written = writer.extend(schema, Steps::Automatic, 0, POINTS, fill);
+        assert_eq!(written.unwrap(), POINTS);
+        if round % 10 == 0 {
+            // The writer is caught up with now and then, and then not.
+            thread::yield_now();
+        }
+        expected += POINTS;
+    }
+    writer.close(0).unwrap().complete().unwrap();
+    let mut found = 0;
+    loop {
+        let points = reader.poll(POINTS).unwrap();
+        if points.count == 0 {
+            break;
+        }
+        for (index, value) in steps(&points.values).into_iter().enumerate() {
+            let (round, index) = ((found + index) / POINTS, (found + index) % POINTS);
+            assert_eq!(usize::try_from(value).unwrap(), round + index);
+        }
+        found += points.count;
+    }
+    assert_eq!(found, expected);
+    assert!(reader.damage().is_empty());
 }
 
 #[test]

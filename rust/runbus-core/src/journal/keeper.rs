@@ -13,15 +13,17 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::os;
-use super::shared::{LEAST_AHEAD_BYTES, Shared, lock};
+use super::shared::{LEAST_AHEAD_BYTES, MANY_BYTES, Shared, lock};
 
 const BUSY_PAUSE: Duration = Duration::from_millis(1);
 const IDLE_PAUSE: Duration = Duration::from_millis(100);
 /// So many bytes between two looks are a fast loop.
-const BUSY_BYTES: u64 = 16 << 10;
-/// How far ahead pages are made, in looks at the same speed.
-const LOOKS_AHEAD: u64 = 4;
+const BUSY_BYTES: u64 = 64 << 10;
+/// How far ahead pages are made, in looks like the one that found most.
+const LOOKS_AHEAD: u64 = 2;
 const MOST_AHEAD_BYTES: u64 = 8 << 20;
+/// What a look found counts half after so many more.
+const LOOKS_REMEMBERED: u64 = 8;
 
 static PAGES: Service = Service::new("runbus-pages", Tended::make_pages);
 static SYNC: Service = Service::new("runbus-sync", Tended::sync);
@@ -206,6 +208,9 @@ struct Tended {
     writer: Weak<Shared>,
     /// How far its records reached at the last look.
     seen: u64,
+    /// How far they moved between two looks, at the most.
+    most: u64,
+    was_syncing: bool,
     last_sync: Instant,
     has_warned: bool,
     has_recovered: bool,
@@ -217,6 +222,8 @@ impl Tended {
         Self {
             writer,
             seen: 0,
+            most: 0,
+            was_syncing: false,
             last_sync: Instant::now(),
             has_warned: false,
             has_recovered: false,
@@ -232,13 +239,25 @@ impl Tended {
         }
         let position = writer.position();
         let moved = position - self.seen.min(position);
-        let soon = (moved * LOOKS_AHEAD).min(MOST_AHEAD_BYTES);
-        // Its failure is the writer's own when it comes there.
-        let _ = writer.prepare(soon.max(LEAST_AHEAD_BYTES), soon);
         self.seen = position;
+        let is_busy = moved > BUSY_BYTES;
+        // A loop that pauses, or logs an array now and then, goes on as it did.
+        self.most = moved.max(self.most - self.most.div_ceil(LOOKS_REMEMBERED));
+        let least = if is_busy {
+            MANY_BYTES
+        } else {
+            LEAST_AHEAD_BYTES
+        };
+        let soon = (self.most * LOOKS_AHEAD).min(MOST_AHEAD_BYTES);
+        // While a sync is under way it takes pages the right to be stored into, at any moment.
+        let is_syncing = writer.is_syncing();
+        let was_syncing = std::mem::replace(&mut self.was_syncing, is_syncing);
+        let again = if is_syncing || was_syncing { soon } else { 0 };
+        // Its failure is the writer's own when it comes there.
+        let _ = writer.prepare(soon.max(least), again);
         drop(guard);
         self.report(&writer, moved > 0);
-        Some(if moved > BUSY_BYTES {
+        Some(if is_busy || (is_syncing && moved > 0) {
             BUSY_PAUSE
         } else {
             IDLE_PAUSE
@@ -260,8 +279,11 @@ impl Tended {
         if position == self.seen {
             return Some(every);
         }
+        writer.set_syncing(true);
+        PAGES.nudge();
         let result = writer.durability.sync();
         self.seen = position;
+        writer.set_syncing(false);
         // The pages that were written want to be visited again.
         PAGES.nudge();
         if let Err(error) = result

@@ -16,6 +16,9 @@ use super::os;
 /// multiples of it.
 pub(super) const LARGEST_PAGE: usize = 64 << 10;
 
+/// Words of a line of the cache.
+const LINE_WORDS: usize = 8;
+
 /// A mapped range of the file whose space is reserved: storing into it cannot fail.
 pub(super) struct Mapping {
     start: NonNull<u64>,
@@ -199,6 +202,11 @@ impl Piece {
         // SAFETY: the word is aligned, inside the mapping, and valid for writes through `record`.
         let commit = unsafe { AtomicU64::from_ptr(record.as_mut_ptr()) };
         commit.store(word.to_le(), Ordering::Release);
+        // The place of the next record would be cold in a loop that does other things meanwhile: it
+        // took one call in fifty 100 ns longer. Long records are better left to the processor.
+        if head.payload_words < LINE_WORDS {
+            prefetch(record.as_ptr_range().end.wrapping_add(LINE_WORDS));
+        }
     }
 
     #[inline]
@@ -207,6 +215,18 @@ impl Piece {
         // A position below the piece wraps to a huge index, which the caller's assertion refuses.
         usize::try_from(position.wrapping_sub(self.offset) / WORD_BYTES).unwrap_or(usize::MAX)
     }
+}
+
+/// Have the processor fetch the place, for writing.
+#[inline(always)]
+#[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables))]
+fn prefetch(place: *const u64) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint, which never faults.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_ET0>(place.cast());
+    };
 }
 
 /// Words as the bytes they have in memory.
