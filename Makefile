@@ -11,7 +11,7 @@ export CARGO_TARGET_DIR ?= $(CACHE)/target
 CARGO := CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/cargo cargo
 BUILD := CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/maturin PATH="$(CURDIR)/$(V)/bin:$$PATH"
 
-.PHONY: demo test check fuzz bench services-test docs clean
+.PHONY: demo test check fuzz sanitize bench services-test docs clean
 .DELETE_ON_ERROR:
 
 demo: $(V)/.demo $(V)/.core ; @$(PY) -m examples.demo
@@ -19,9 +19,10 @@ test: $(V)/.dev $(V)/.core ; $(PY) -m pytest -m 'not services' $(ARGS)
 check: $(V)/.dev $(V)/.core ; PATH="$(CURDIR)/$(V)/bin:$$PATH" CARGO="env $(CARGO)" sh .ci/check.sh
 services-test: $(V)/.dev $(V)/.core ; sh tests/services/install.sh && $(PY) -m pytest -m services $(ARGS)
 fuzz: ; FUZZ_SECONDS=60 $(CARGO) test --release --quiet --package runbus-core --test fuzz -- --nocapture
+sanitize: ; CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/sanitize sh rust/sanitize.sh
 bench: $(V)/.bench $(V)/.core ; $(PY) -m benches $(ARGS)
 docs: $(V)/.dev $(V)/.core ; $(PY) -m docs.generate
-clean: ; rm -rf $(V) build dist site python/runbus/*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis benches/results $(CARGO_TARGET_DIR)/cargo $(CARGO_TARGET_DIR)/maturin
+clean: ; rm -rf $(V) build dist site python/runbus/*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis benches/results $(CARGO_TARGET_DIR)/cargo $(CARGO_TARGET_DIR)/maturin $(CARGO_TARGET_DIR)/sanitize
 
 $(PY): ; $(PYTHON) -m venv $(V) && $(if $(shell command -v uv),true,$(PY) -m pip install --quiet -c constraints.txt pip)
 $(V)/.demo $(V)/.dev $(V)/.bench: $(V)/.%: pyproject.toml constraints.txt | $(PY) ; $(PIP) -c constraints.txt --group $* && touch $@

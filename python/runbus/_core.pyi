@@ -31,7 +31,7 @@ __all__ = [
     "__version__",
     "about_segment",
     "arrow_stream",
-    "is_whole_segment",
+    "check_segment",
     "read_metrics",
     "seal_journal",
     "summarize",
@@ -119,12 +119,17 @@ class MetricWriter:
         Returns when the row is in the file's memory: it survives the death of the process. Never
         waits for the disk to take it, and never raises because the disk is full: see `dropped`.
 
+        A value in the memory of a device (a CUDA tensor, a GPU's array) is copied there, under the
+        step and time of the call, and never waited for: see `fetch`. The rest of its row is written
+        at once.
+
         Args:
             name_or_values: The name, 1 to 1,024 bytes of UTF-8; or a mapping of names to values, in
                 which nested mappings are flattened: ``{"a": {"b": 1}}`` is ``{"a/b": 1}``.
             value: A float, an int that a double represents exactly, a bool, or anything with
-                ``item()``, ``__index__`` or ``__float__``: numpy scalars, arrays and tensors of one
-                element. Stored as a double, bit for bit.
+                ``item()``, ``__index__``, ``__float__`` or ``__array__``: numpy scalars, arrays and
+                tensors of one element. Stored as a double, bit for bit; a ``longdouble`` is
+                rounded.
             step: Any 64-bit integer, in any order. The default is the last step logged here plus
                 one, 0 at first.
             **values: Names and values of the row, instead of the arguments before the step; a name
@@ -154,6 +159,15 @@ class MetricWriter:
             TypeError: A name is no str.
             ValueError: A name is empty, too long, holds a lone surrogate or occurs twice; there is
                 no name, or there are too many.
+        """
+
+    def fetch(self) -> None:
+        """Wait for the values that are on devices, and write them.
+
+        A background thread calls this within 0.1 s of the first of them; so do `sync`, `close` and
+        the call that makes them 16,384 (see `stalls`). Tensors of one device and type come in one
+        copy. Until then the death of the process takes them. What cannot be fetched is counted as
+        dropped, and told to the logger ``runbus.metrics``. Does nothing in a forked child.
         """
 
     def sync(self) -> None:
@@ -186,10 +200,18 @@ class MetricWriter:
 
     @property
     def dropped(self) -> int:
-        """Values lost because the disk was full or failing, or logged in a forked child.
+        """Values lost because the disk or a device failed, or logged in a forked child.
 
         After a failure the disk is tried again at most every 100 ms, until it recovers.
         """
+
+    @property
+    def waiting(self) -> int:
+        """Values that are on devices, to be fetched: neither accepted nor dropped yet."""
+
+    @property
+    def stalls(self) -> int:
+        """How often a call had to `fetch`, because too many values were waiting."""
 
     @property
     def closed(self) -> bool:
@@ -226,9 +248,9 @@ class Series:
 
         Args:
             values: One dimension of numbers: anything with the buffer protocol (numpy's arrays,
-                ``array.array``, ``bytes``) or with ``__dlpack__`` in the memory of the CPU (torch's
-                tensors), of floats of 16, 32 or 64 bits, ints or bools; or a list or tuple. Stored
-                as doubles.
+                ``array.array``, ``bytes``), with ``__dlpack__`` in the memory of the CPU (torch's
+                tensors), or with ``__array__`` or ``__array_interface__`` (columns of pandas), of
+                floats of 16, 32 or 64 bits, ints or bools; or a list or tuple. Stored as doubles.
             steps: As many ints, in the same forms or as a ``range``; the default is the run's last
                 step plus one, 0 at first, and on from there.
 
@@ -397,29 +419,10 @@ class MetricReader:
             ValueError: It turned out to be no metrics journal, or `max_points` is 0.
         """
 
-    def series(self, name: str) -> tuple[bytearray, bytearray, bytearray]:
-        """Return all points of one series in the order of commitment, from the start of the file.
+    def check(self) -> list[tuple[int, int]]:
+        """Read the whole file and return its `damage`, also what lies behind holes and at its end.
 
         Does not move the cursor. Other threads go on meanwhile.
-
-        Returns:
-            Steps, int64 ``(n,)``; values, float64 ``(n,)``; times, int64 ``(n,)`` in unix
-            nanoseconds: each in the machine's byte order, ready for ``numpy.frombuffer``.
-
-        Raises:
-            KeyError: The journal has no such name.
-            OSError: The file cannot be read.
-        """
-
-    def summary(self) -> dict[str, tuple[int, int, float, float, float]]:
-        """Return what each series amounts to, from the start of the file.
-
-        Does not move the cursor. Other threads go on meanwhile.
-
-        Returns:
-            For each name with points: their number, the step and the value that were committed
-            last, the least and the greatest value. NaN is neither least nor greatest; both are NaN
-            if there is nothing else.
 
         Raises:
             OSError: The file cannot be read.
@@ -656,6 +659,8 @@ def read_metrics(
         patterns: The names wanted: ``*`` in a name stands for any characters, slashes too, ``?``
             for any one. `None` means all.
 
+    Damaged rows are left out: see `MetricReader.check` and `check_segment`.
+
     Raises:
         OSError: A file cannot be read.
         ValueError: A file is no metrics file, or of a newer version.
@@ -702,14 +707,14 @@ def seal_journal(path: str | os.PathLike[str]) -> list[str]:
         ValueError: It is no metrics journal, or of a newer version.
     """
 
-def is_whole_segment(path: str | os.PathLike[str]) -> bool:
-    """Whether the columns of a segment are what was written, by their checksum.
+def check_segment(path: str | os.PathLike[str]) -> list[tuple[int, int]]:
+    """Return the damaged columns of row groups as (offset, bytes), by their checksums.
 
-    Reads the whole file and lets other threads go on meanwhile. `read_metrics` does not ask.
+    Reads the whole file and lets other threads go on meanwhile.
 
     Raises:
         OSError: The file cannot be read.
-        ValueError: It is no segment.
+        ValueError: It is no segment, or its footer is damaged.
     """
 
 def about_segment(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runbus._core import Journal, JournalReader, MetricReader, MetricWriter
+from runbus._core import Journal, JournalReader, MetricReader, MetricWriter, read_metrics
 
 BITS = st.one_of(
     st.integers(0, 2**64 - 1),
@@ -47,10 +47,10 @@ def test_steps_and_doubles_round_trip_bit_for_bit(points: list[tuple[str, int, i
         assert list(zip(names, values, steps, strict=True)) == points
         name = points[0][0]
         own = [(bits, step) for other, bits, step in points if other == name]
-        own_steps, own_values, own_times = reader.series(name)
-        assert own_values == struct.pack(f"<{len(own)}Q", *(bits for bits, _ in own))
-        assert own_steps == struct.pack(f"<{len(own)}q", *(step for _, step in own))
-        assert len(own_times) == 8 * len(own)
+        data = dict(read_metrics([[path]]))[name]
+        assert data.values.tobytes() == struct.pack(f"<{len(own)}Q", *(bits for bits, _ in own))
+        assert data.steps.tolist() == [step for _, step in own]
+        assert len(data.times) == len(own)
 
 
 @given(rows=st.lists(st.dictionaries(NAMES.filter(lambda n: "/" not in n), BITS), max_size=15))
@@ -79,8 +79,7 @@ def test_an_int_is_stored_exactly_or_refused(value: int) -> None:
         writer = MetricWriter(str(Path(folder) / "journal"))
         if int(float(value)) == value:
             writer.log("n", value)
-            _, values, _ = MetricReader(writer.path).series("n")
-            assert struct.unpack("<d", values) == (float(value),)
+            assert dict(read_metrics([[writer.path]]))["n"].values.tolist() == [float(value)]
         else:
             with pytest.raises(OverflowError, match="'n'"):
                 writer.log("n", value)

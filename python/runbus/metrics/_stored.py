@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar, overload
 from runbus._core import (
     MetricReader,
     about_segment,
-    is_whole_segment,
+    check_segment,
     read_metrics,
     seal_journal,
     summarize,
@@ -86,15 +86,15 @@ class StoredRun(Kept):
         Points of several writers (ranks, restarts) are merged by time.
 
         Args:
-            names: One name: its `Series`. A list of names and patterns, or one pattern:
-                a `MetricTable`, read when it is first looked at. In a pattern, `*` stands for any
-                characters, slashes too, and `?` for any one. (For a type checker write a pattern
-                in a list: it cannot tell one from a name.)
+            names: One name: its `Series`. A list of names and patterns: a `MetricTable`, read when
+                it is first looked at. In a pattern, `*` stands for any characters, slashes too, and
+                `?` for any one.
             steps: Only points with these steps: a slice or an ascending range, such as
                 `slice(1000, None)` or `range(0, 10_000, 100)`.
 
         Raises:
-            MetricNotFound: The run has logged nothing under that one name.
+            MetricNotFound: The run has logged nothing under that one name. (A pattern alone is a
+                name like others: write it in a list.)
             ValueError: `steps` does not ascend.
         """
         if not isinstance(names, str):
@@ -102,8 +102,6 @@ class StoredRun(Kept):
         for found, data in self._read([names]):
             if found == names:
                 return Series(names, select(data, steps))
-        if "*" in names or "?" in names:
-            return self._table([names], steps)
         available = self.metric_names()
         raise MetricNotFound(names, self.id, near_matches(names, available), tuple(available))
 
@@ -217,9 +215,9 @@ class StoredRun(Kept):
     def damage(self) -> dict[str, list[tuple[int, int]]]:
         """Return the damaged stretches as (offset, bytes) by file; empty if all is well.
 
-        Those of a journal that became segments are told as they were. A segment is damaged as a
-        whole: what can be read of it is returned, but need not be what was logged. One that is
-        missing is a stretch of no bytes.
+        Those of a journal that became segments are told as they were. In a segment a stretch is a
+        column of up to a million rows, which are not read then. One whose footer is damaged is a
+        stretch as a whole, and reading raises; one that is missing is a stretch of no bytes.
         """
         metrics = self._with_files(
             lambda writers: {
@@ -245,22 +243,19 @@ class StoredRun(Kept):
 
 def _damage(writer: str, paths: list[str]) -> Iterator[tuple[str, list[tuple[int, int]]]]:
     if paths[0].endswith(".journal"):
-        reader = MetricReader(paths[0])
-        reader.summary()
-        yield f"{writer}.journal", reader.damage
+        yield f"{writer}.journal", MetricReader(paths[0]).check()
         return
     expected = 1
     for path in paths:
         try:
             about = SegmentInfo(*about_segment(path))
-            is_whole = is_whole_segment(path)
+            damage = check_segment(path)
         except ValueError:
-            is_whole = False
+            damage = [(0, os.path.getsize(path))]
         else:
             expected = about.segments
             yield f"{writer}.journal", about.damage
-        if not is_whole:
-            yield os.path.basename(path), [(0, os.path.getsize(path))]
+        yield os.path.basename(path), damage
     there = set(map(os.path.basename, paths))
     for number in range(expected):
         name = f"{writer}.{number}.parquet"

@@ -172,7 +172,7 @@ fn of_writer(paths: &[PathBuf], wanted: &Wanted) -> Result<Named, Error> {
         }
         match Segment::open(path)?.content(&is_wanted)? {
             Content::Long(long) => frames.long = long,
-            Content::Wide(wide) => frames.wide.push(wide),
+            Content::Wide(wide) => frames.wide.extend(wide),
         }
     }
     Ok(SeriesData::of_frames(frames))

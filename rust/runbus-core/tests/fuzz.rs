@@ -68,12 +68,12 @@ fn read_everything(path: &Path) {
     let _ = read(&files, &Wanted::Matching(vec!["l*".into()]));
     let _ = aggregates(&files);
     if let Ok(segment) = Segment::open(path) {
-        let _ = segment.is_whole();
+        let _ = segment.damage();
     }
     if let Ok(mut reader) = MetricReader::open(path) {
         while reader.poll(1000).is_ok_and(|points| points.count > 0) {}
         while reader.poll_rest(1000).is_ok_and(|points| points.count > 0) {}
-        let _ = reader.summary();
+        let _ = reader.check();
     }
 }
 

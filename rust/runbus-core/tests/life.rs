@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use runbus_core::archive::{Wanted, read};
 use runbus_core::journal::{
     BlobReader, BlobWriter, Error, MAX_PAYLOAD_BYTES, MetricReader, MetricWriter, Options, Outcome,
     Steps,
@@ -81,15 +82,15 @@ fn a_batch_read_beside_a_writer_reports_no_damage() {
                 writer.log(schema, None, 0, &[0.5]).unwrap();
             }
         });
-        let mut reader = MetricReader::open(&path).unwrap();
         let mut count = 0;
         while count < 400_000 {
-            let columns = reader.series("loss").unwrap().unwrap_or_default();
-            let found = steps(&columns.steps);
+            let mut found = read(&[vec![path.clone()]], &Wanted::All).unwrap();
+            let found = found.pop().map(|(_, data)| data.steps).unwrap_or_default();
             assert!(found.len() >= count && found.iter().copied().eq((0..).take(found.len())));
             count = found.len();
         }
-        assert!(reader.damage().is_empty());
+        let mut reader = MetricReader::open(&path).unwrap();
+        assert!(reader.check().unwrap().is_empty());
     });
 }
 
@@ -148,10 +149,9 @@ fn a_clock_that_steps_back_changes_neither_order_nor_times() {
     for time_ns in times {
         writer.log(schema, None, time_ns, &[0.5]).unwrap();
     }
-    let columns = MetricReader::open(&path).unwrap().series("loss").unwrap();
-    let columns = columns.unwrap();
-    assert_eq!(steps(&columns.times), times);
-    assert_eq!(steps(&columns.steps), [0, 1, 2, 3, 4, 5]);
+    let (_, columns) = read(&[vec![path]], &Wanted::All).unwrap().remove(0);
+    assert_eq!(&columns.times[..], times);
+    assert_eq!(&columns.steps[..], [0, 1, 2, 3, 4, 5]);
 }
 
 #[test]
@@ -351,7 +351,7 @@ fn a_hole_is_stepped_over_when_all_is_read() {
         .write_all_at(&[0; 4096], 8192)
         .unwrap();
     let mut reader = MetricReader::open(&path).unwrap();
-    let count = reader.summary().unwrap()[0].1.count;
+    let count = reader.aggregates().unwrap()[0].1.count;
     assert!((890..900).contains(&count), "{count}");
     assert_eq!(reader.damage().len(), 1);
 }
@@ -373,7 +373,7 @@ fn a_damaged_schema_is_found_again_in_a_later_piece() {
         .write_all_at(&[0xFF], 80)
         .unwrap();
     let mut reader = MetricReader::open(&path).unwrap();
-    assert_eq!(reader.summary().unwrap()[0].1.count, 5000);
+    assert_eq!(reader.aggregates().unwrap()[0].1.count, 5000);
     assert_eq!(reader.damage().len(), 1);
 }
 

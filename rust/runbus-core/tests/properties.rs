@@ -5,8 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
+use runbus_core::archive::{Wanted, read};
 use runbus_core::journal::{
-    BlobReader, BlobWriter, HEADER_BYTES, Kind, MetricReader, MetricWriter, Options,
+    BlobReader, BlobWriter, HEADER_BYTES, Kind, MetricReader, MetricWriter, Options, Steps,
 };
 use tempfile::TempDir;
 
@@ -100,10 +101,10 @@ fn poll_all(reader: &mut MetricReader, max_points: usize) -> Vec<Point> {
 
 fn batch_count(reader: &mut MetricReader) -> u64 {
     reader
-        .summary()
+        .aggregates()
         .unwrap()
         .iter()
-        .map(|(_, summary)| summary.count)
+        .map(|(_, aggregate)| aggregate.count)
         .sum()
 }
 
@@ -150,6 +151,73 @@ fn blobs_of(path: &Path) -> (Vec<Vec<u8>>, usize) {
     )
 }
 
+/// What one of several writers does at once.
+#[derive(Clone, Debug)]
+enum Entry {
+    Row(usize),
+    Column(usize),
+}
+
+/// How a file suffers.
+#[derive(Clone, Debug)]
+enum Harm {
+    Cut(prop::sample::Index),
+    Flip(prop::sample::Index),
+}
+
+/// Write under this time; the values are the numbers of the points. Returns the points by record.
+fn write_entry(writer: &mut MetricWriter, entry: &Entry, time: i64, next: u64) -> Vec<Vec<Point>> {
+    let (schema, points): (_, Vec<Point>) = match *entry {
+        Entry::Row(size) => {
+            let names: Vec<String> = (0..size).map(|index| name(index, false)).collect();
+            let texts: Vec<&str> = names.iter().map(String::as_str).collect();
+            let points = names.iter().cloned().zip(next..);
+            (
+                writer.schema(&texts).unwrap(),
+                points
+                    .map(|(name, bits)| (name, -time, time, bits))
+                    .collect(),
+            )
+        }
+        Entry::Column(count) => {
+            let points = (0..count as u64).map(|index| {
+                // By turns steps that are regular and steps that are not.
+                let step = time + index.cast_signed() * if count % 2 == 0 { 3 } else { 1 };
+                let step = if count % 3 == 0 { step ^ 5 } else { step };
+                ("m0".to_owned(), step, time, next + index)
+            });
+            (writer.schema(&["m0"]).unwrap(), points.collect())
+        }
+    };
+    let values: Vec<u64> = points.iter().map(|point| point.3.to_le()).collect();
+    if matches!(entry, Entry::Row(_)) {
+        let row: Vec<f64> = values.iter().map(|bits| f64::from_bits(*bits)).collect();
+        writer.log(schema, Some(-time), time, &row).unwrap();
+        return vec![points];
+    }
+    let steps: Vec<i64> = points.iter().map(|point| point.1).collect();
+    let fill = |range, place: &mut [u64]| place.copy_from_slice(&values[range]);
+    let written = writer.extend(schema, Steps::Each(&steps), time, values.len(), fill);
+    assert_eq!(written.unwrap(), values.len());
+    points.chunks(4096).map(<[Point]>::to_vec).collect()
+}
+
+fn harm(path: &Path, harm: &Harm) {
+    let mut bytes = fs::read(path).unwrap();
+    let used = records(&bytes)
+        .last()
+        .map_or(64, |(offset, _, length)| offset + length);
+    match harm {
+        Harm::Cut(at) => bytes.truncate(at.index(used + 1)),
+        Harm::Flip(at) if used > 64 => {
+            let bit = at.index((used - 64) * 8) + 64 * 8;
+            bytes[bit / 8] ^= 1 << (bit % 8);
+        }
+        Harm::Flip(_) => {}
+    }
+    fs::write(path, &bytes).unwrap();
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..Default::default() })]
 
@@ -176,15 +244,14 @@ proptest! {
     fn one_series_is_the_points_of_its_name(rows in rows(40)) {
         let place = place();
         let writer = write(&place.path, &rows, Options::default());
-        let mut reader = MetricReader::open(&place.path).unwrap();
         for wanted in ["m0", "m2", &name(1, true)] {
-            let expected: Vec<u8> = rows
-                .iter()
-                .flat_map(Row::points)
-                .filter(|point| point.0 == wanted)
-                .flat_map(|point| point.3.to_le_bytes())
-                .collect();
-            let found = reader.series(wanted).unwrap().map(|columns| columns.values);
+            let points = rows.iter().flat_map(Row::points);
+            let points = points.filter(|point| point.0 == wanted);
+            let expected: Vec<u64> = points.map(|point| point.3).collect();
+            let only = Wanted::Matching(vec![wanted.to_owned()]);
+            let found = read(&[vec![place.path.clone()]], &only).unwrap().pop();
+            let found: Option<Vec<u64>> =
+                found.map(|(_, data)| data.values.iter().map(|v| v.to_bits()).collect());
             prop_assert_eq!(found.unwrap_or_default(), expected);
         }
         drop(writer);
@@ -351,5 +418,81 @@ proptest! {
         let mut reader = MetricReader::open(&place.path).unwrap();
 
         prop_assert!(poll_all(&mut reader, 100).iter().all(|point| written.contains(point)));
+    }
+
+    #[test]
+    fn of_several_writers_each_keeps_whole_records_and_an_unharmed_prefix(
+        entries in prop::collection::vec((0_usize..3, prop_oneof![
+            3 => (1_usize..5).prop_map(Entry::Row),
+            1 => (1_usize..9_000).prop_map(Entry::Column),
+        ]), 1..40),
+        harms in prop::collection::vec(prop::option::of(prop_oneof![
+            any::<prop::sample::Index>().prop_map(Harm::Cut),
+            any::<prop::sample::Index>().prop_map(Harm::Flip),
+        ]), 3),
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let paths: Vec<PathBuf> = (0..3).map(|at| folder.path().join(at.to_string())).collect();
+        let create = |path: &PathBuf| MetricWriter::create(path, Options::default()).unwrap();
+        let mut writers: Vec<MetricWriter> = paths.iter().map(create).collect();
+        let (mut written, mut next) = (vec![Vec::new(); 3], 1_u64);
+        for (time, (writer, entry)) in entries.iter().enumerate() {
+            let time = i64::try_from(time).unwrap();
+            let records = write_entry(&mut writers[*writer], entry, time, next);
+            next += records.iter().map(Vec::len).sum::<usize>() as u64;
+            written[*writer].extend(records);
+        }
+        drop(writers);
+        for (path, harmed) in paths.iter().zip(&harms) {
+            if let Some(harmed) = harmed {
+                harm(path, harmed);
+            }
+        }
+        let groups: Vec<Vec<PathBuf>> = paths.iter().map(|path| vec![path.clone()]).collect();
+
+        let mut found = std::collections::HashMap::new();
+        for (name, data) in read(&groups, &Wanted::All).unwrap() {
+            prop_assert!(data.times.is_sorted());
+            for at in 0..data.len() {
+                let bits = data.values[at].to_bits();
+                let point = (name.to_string(), data.steps[at], data.times[at], bits);
+                prop_assert!(found.insert(bits, point).is_none(), "a point came twice");
+            }
+        }
+
+        for (records, harmed) in written.iter().zip(&harms) {
+            let kept: Vec<bool> = records.iter().map(|r| found.contains_key(&r[0].3)).collect();
+            for (record, is_kept) in records.iter().zip(&kept) {
+                for point in record {
+                    let read = found.remove(&point.3);
+                    prop_assert_eq!(read.as_ref(), is_kept.then_some(point));
+                }
+            }
+            match harmed {
+                None => prop_assert!(kept.iter().all(|is_kept| *is_kept)),
+                Some(Harm::Cut(_)) => prop_assert!(kept.is_sorted_by(|a, b| a >= b), "a prefix"),
+                Some(Harm::Flip(_)) => {}
+            }
+        }
+        prop_assert!(found.is_empty(), "invented: {found:?}");
+    }
+
+    #[test]
+    fn any_cut_leaves_a_prefix_of_the_blobs(
+        blobs in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 1..40),
+        cut: prop::sample::Index,
+    ) {
+        let place = place();
+        let mut writer = BlobWriter::create(&place.path, Options::default()).unwrap();
+        for blob in &blobs {
+            writer.append(blob).unwrap();
+        }
+        drop(writer);
+        harm(&place.path, &Harm::Cut(cut));
+        let whole = records(&fs::read(&place.path).unwrap());
+        let bytes = fs::metadata(&place.path).unwrap().len();
+        let whole = whole.iter().filter(|(offset, _, length)| (offset + length) as u64 <= bytes);
+
+        prop_assert_eq!(blobs_of(&place.path).0, &blobs[..whole.count()]);
     }
 }

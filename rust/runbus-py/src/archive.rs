@@ -10,6 +10,7 @@ use runbus_core::segment;
 
 use crate::columns::PySeriesData;
 use crate::errors::to_python;
+use crate::reader::pairs;
 
 #[pyfunction]
 #[pyo3(signature = (writers, patterns=None))]
@@ -48,8 +49,9 @@ pub(crate) fn seal_journal(py: Python<'_>, path: PathBuf) -> PyResult<Vec<String
     clippy::needless_pass_by_value,
     reason = "pyo3 hands over what it made"
 )]
-pub(crate) fn is_whole_segment(py: Python<'_>, path: PathBuf) -> PyResult<bool> {
-    py.detach(|| segment::Segment::open(&path)?.is_whole())
+pub(crate) fn check_segment(py: Python<'_>, path: PathBuf) -> PyResult<Vec<(u64, u64)>> {
+    py.detach(|| segment::Segment::open(&path)?.damage())
+        .map(|spans| pairs(&spans))
         .map_err(to_python)
 }
 
@@ -65,12 +67,11 @@ pub(crate) fn about_segment(py: Python<'_>, path: PathBuf) -> PyResult<Facts> {
         .detach(|| segment::Segment::open(&path))
         .map_err(to_python)?;
     let about = segment.about();
-    let damage = about.damage.iter().map(|span| (span.offset, span.length));
     Ok((
         about.end_state,
         about.writer_pid,
         about.created_ns,
-        damage.collect(),
+        pairs(&about.damage),
         about.segments,
     ))
 }

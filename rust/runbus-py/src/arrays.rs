@@ -102,7 +102,14 @@ impl<'py> Array<'py> {
         let array = if let Some(array) = Self::of_buffer(what, object)? {
             array
         } else if object.hasattr(intern!(object.py(), "__dlpack__"))? {
-            Self::of_dlpack(what, object)?
+            Self::of_dlpack(what, &without_gradient(object)?)?
+        } else if object.hasattr(intern!(object.py(), "__array__"))?
+            || object.hasattr(intern!(object.py(), "__array_interface__"))?
+        {
+            // Columns of pandas and polars, pictures: all come with numpy.
+            let numpy = object.py().import(intern!(object.py(), "numpy"))?;
+            let array = numpy.call_method1(intern!(object.py(), "asarray"), (object,))?;
+            Self::of_buffer(what, &array)?.ok_or_else(|| not_an_array(what, object))?
         } else if object.is_instance_of::<PyList>() || object.is_instance_of::<PyTuple>() {
             let numbers = object.try_iter()?.map(|item| value_of(what, &item?));
             let values = numbers.collect::<PyResult<Vec<f64>>>()?;
@@ -114,10 +121,7 @@ impl<'py> Array<'py> {
                 _owner: Owner::Copy { _values: values },
             }
         } else {
-            return Err(PyTypeError::new_err(format!(
-                "{what} must be an array of numbers, not {}",
-                type_name(object)
-            )));
+            return Err(not_an_array(what, object));
         };
         Ok(array)
     }
@@ -311,6 +315,23 @@ impl<'py> Array<'py> {
     }
 }
 
+fn not_an_array(what: &str, object: &Bound<'_, PyAny>) -> PyErr {
+    PyTypeError::new_err(format!(
+        "{what} must be an array of numbers, not {}",
+        type_name(object)
+    ))
+}
+
+/// A tensor that needs a gradient does not give its memory away; without it, it does.
+fn without_gradient<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let py = object.py();
+    let needs = object.getattr_opt(intern!(py, "requires_grad"))?;
+    if needs.is_some_and(|needs| needs.is_truthy().unwrap_or(false)) {
+        return object.call_method0(intern!(py, "detach"));
+    }
+    Ok(object.clone())
+}
+
 fn one_dimension(what: &str, dimensions: i64) -> PyResult<()> {
     if dimensions == 1 {
         return Ok(());
@@ -333,7 +354,7 @@ fn half(bits: u16) -> f64 {
 }
 
 /// The CPU, and memory of the CPU that a GPU can reach, too.
-const CPU_DEVICES: [i32; 4] = [1, 3, 11, 13];
+pub(crate) const CPU_DEVICES: [i32; 4] = [1, 3, 11, 13];
 
 /// The start of a `DLManagedTensor` of `DLPack` before version 1, which every exporter still gives.
 #[repr(C)]

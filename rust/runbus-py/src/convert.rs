@@ -6,7 +6,9 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyMapping, PyString};
 
-use crate::numbers::value_of;
+use crate::devices::Value;
+use crate::names::Key;
+use crate::numbers::value_or_device;
 
 /// Nested mappings deeper than this are refused: most likely one contains itself.
 const MAX_DEPTH: usize = 32;
@@ -37,9 +39,9 @@ pub(crate) fn name_text<'a>(name: &'a Bound<'_, PyString>) -> PyResult<&'a str> 
 #[derive(Default)]
 pub(crate) struct Flat {
     pub(crate) names: Vec<String>,
-    pub(crate) values: Vec<f64>,
-    /// The keys themselves, if all are exact strs and no mapping is nested.
-    pub(crate) keys: Option<Vec<Py<PyString>>>,
+    pub(crate) values: Vec<Value>,
+    /// The keys themselves, if all are exact strs and all nested mappings exact dicts.
+    pub(crate) keys: Option<Vec<Key>>,
 }
 
 impl Flat {
@@ -83,22 +85,27 @@ impl Flat {
                 return Err(PyValueError::new_err("a metric name must not be empty"));
             }
             if let Some(nested) = as_mapping(&value) {
-                self.keys = None;
+                let inner = nested.cast_exact::<PyDict>().ok().map(PyDictMethods::len);
+                if inner.is_none() {
+                    self.keys = None;
+                }
+                self.add_key(key, inner);
                 self.add(&name, nested, depth + 1)?;
             } else {
-                self.values.push(value_of(&name, &value)?);
+                self.values.push(value_or_device(&name, &value)?);
                 self.names.push(name);
-                self.add_key(key);
+                self.add_key(key, None);
             }
         }
         Ok(())
     }
 
-    fn add_key(&mut self, key: &Bound<'_, PyString>) {
+    fn add_key(&mut self, key: &Bound<'_, PyString>, inner: Option<usize>) {
         if !key.is_exact_instance_of::<PyString>() {
             self.keys = None;
         } else if let Some(keys) = &mut self.keys {
-            keys.push(key.clone().unbind());
+            let name = key.clone().unbind();
+            keys.push(Key { name, inner });
         }
     }
 }

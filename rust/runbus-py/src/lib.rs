@@ -7,6 +7,7 @@ mod arrow;
 mod blobs;
 mod columns;
 mod convert;
+mod devices;
 mod errors;
 mod fastcall;
 mod follow;
@@ -25,7 +26,7 @@ mod _core {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use crate::archive::{about_segment, is_whole_segment, read_metrics, seal_journal, summarize};
+    use crate::archive::{about_segment, check_segment, read_metrics, seal_journal, summarize};
     #[pymodule_export]
     use crate::arrow::arrow_stream;
     #[pymodule_export]

@@ -66,10 +66,64 @@ impl NameCache {
     }
 }
 
-/// The keys of a dict that was logged before.
+/// A key of a dict that was logged before.
+pub(crate) struct Key {
+    pub(crate) name: Py<PyString>,
+    /// The length of the dict that is its value; the keys of that one follow.
+    pub(crate) inner: Option<usize>,
+}
+
+/// A dict that was logged before.
 pub(crate) struct Shape {
-    keys: Vec<Py<PyString>>,
+    /// How many keys it has itself.
+    length: usize,
+    is_nested: bool,
+    /// Its keys, and those of dicts in it.
+    keys: Vec<Key>,
     schema: SchemaId,
+}
+
+impl Shape {
+    /// The values of a dict whose values are numbers.
+    #[inline]
+    fn read_flat(&self, dict: Borrowed<'_, '_, PyDict>, values: &mut Vec<f64>) -> Option<()> {
+        values.resize(self.length, 0.0);
+        let mut items = Items { dict, position: 0 };
+        for (known, place) in self.keys.iter().zip(values.iter_mut()) {
+            let (key, value) = items.next()?;
+            if known.name.as_ptr() != key.as_ptr() {
+                return None;
+            }
+            *place = plain_value(value)?;
+        }
+        Some(())
+    }
+}
+
+/// The values of a dict of numbers and dicts, which are to have the next of the keys.
+fn read_nested(
+    keys: &mut std::slice::Iter<'_, Key>,
+    dict: Borrowed<'_, '_, PyDict>,
+    values: &mut Vec<f64>,
+) -> Option<()> {
+    let mut items = Items { dict, position: 0 };
+    while let Some((key, value)) = items.next() {
+        let known = keys.next()?;
+        if known.name.as_ptr() != key.as_ptr() {
+            return None;
+        }
+        match known.inner {
+            None => values.push(plain_value(value)?),
+            Some(length) => {
+                let inner = value.cast_exact::<PyDict>().ok()?;
+                if inner.len() != length {
+                    return None;
+                }
+                read_nested(keys, inner, values)?;
+            }
+        }
+    }
+    Some(())
 }
 
 /// The schema of a dict, found by the identities of its keys in their order.
@@ -96,29 +150,39 @@ impl ShapeCache {
         let length = dict.len();
         let (first, _) = Items { dict, position: 0 }.next()?;
         let shape = self.slots[place(first.as_ptr(), length, SHAPE_SLOTS)].as_ref()?;
-        if shape.keys.len() != length {
+        if shape.length != length {
             return None;
         }
-        values.resize(length, 0.0);
-        let mut items = Items { dict, position: 0 };
-        for (known, place) in shape.keys.iter().zip(values.iter_mut()) {
-            let (key, value) = items.next()?;
-            if known.as_ptr() != key.as_ptr() {
+        if shape.is_nested {
+            values.clear();
+            let mut keys = shape.keys.iter();
+            read_nested(&mut keys, dict, values)?;
+            // None is left, unless a dict was changed while it was read first.
+            if keys.next().is_some() {
                 return None;
             }
-            *place = plain_value(value)?;
+        } else {
+            shape.read_flat(dict, values)?;
         }
         Some(shape.schema)
     }
 
     /// Remember the shape; returns what had to make room, to be dropped when the writer is free.
-    pub(crate) fn put(&mut self, keys: Vec<Py<PyString>>, schema: SchemaId) -> Option<Shape> {
+    ///
+    /// `length` is how many of the keys are those of the dict itself.
+    pub(crate) fn put(&mut self, length: usize, keys: Vec<Key>, schema: SchemaId) -> Option<Shape> {
         let first = keys.first()?;
-        if keys.len() > MAX_SHAPE_KEYS {
+        let is_nested = keys.iter().any(|key| key.inner.is_some());
+        if keys.len() > MAX_SHAPE_KEYS || !is_nested && keys.len() != length {
             return None;
         }
-        let place = place(first.as_ptr(), keys.len(), SHAPE_SLOTS);
-        self.slots[place].replace(Shape { keys, schema })
+        let place = place(first.name.as_ptr(), length, SHAPE_SLOTS);
+        self.slots[place].replace(Shape {
+            length,
+            is_nested,
+            keys,
+            schema,
+        })
     }
 }
 
@@ -210,7 +274,7 @@ impl<'a, 'py> Items<'a, 'py> {
         }
         let py = self.dict.py();
         // SAFETY: PyDict_Next gave live objects. The dict keeps them alive while it is unchanged,
-        // and `ShapeCache::read`, the only user, runs no Python code that could change it.
+        // and the users, all of `ShapeCache::read`, run no Python code that could change it.
         unsafe { Some((Borrowed::from_ptr(py, key), Borrowed::from_ptr(py, value))) }
     }
 }

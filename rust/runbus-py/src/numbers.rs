@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat, PyInt};
 
 use crate::convert::type_name;
+use crate::devices::{self, Value};
 use crate::scalars;
 
 /// Up to here every integer is a double.
@@ -89,6 +90,19 @@ pub(crate) fn value_of(name: &str, object: &Bound<'_, PyAny>) -> PyResult<f64> {
     }
 }
 
+/// The same, but what is on a device is left there.
+#[inline]
+pub(crate) fn value_or_device(name: &str, object: &Bound<'_, PyAny>) -> PyResult<Value> {
+    if let Some(value) = plain_value(object.as_borrowed()) {
+        return Ok(Value::Known(value));
+    }
+    let copy = devices::copy_on_device(object);
+    match copy.map_err(|cause| not_convertible(name, object, cause))? {
+        Some(copy) => Ok(Value::OnDevice(copy.unbind())),
+        None => value_of_any(name, object).map(Value::Known),
+    }
+}
+
 #[cold]
 fn value_of_any(name: &str, object: &Bound<'_, PyAny>) -> PyResult<f64> {
     if object.is_instance_of::<PyInt>() {
@@ -105,9 +119,13 @@ fn value_of_any(name: &str, object: &Bound<'_, PyAny>) -> PyResult<f64> {
         item.call0().and_then(|number| {
             let is_number = number.is_instance_of::<PyFloat>() || number.is_instance_of::<PyInt>();
             if is_number {
-                Ok(number)
-            } else {
-                Err(PyTypeError::new_err("not a real number"))
+                return Ok(number);
+            }
+            // Of a kind that Python has none like.
+            scalars::learn(&number.get_type());
+            match scalars::value(number.as_borrowed()) {
+                Some(value) => Ok(PyFloat::new(py, value).into_any()),
+                None => Err(PyTypeError::new_err("not a real number")),
             }
         })
     } else if object.get_type().hasattr(intern!(py, "__index__"))? {
@@ -116,6 +134,13 @@ fn value_of_any(name: &str, object: &Bound<'_, PyAny>) -> PyResult<f64> {
     } else if object.get_type().hasattr(intern!(py, "__float__"))? {
         // SAFETY: as above. A str has no `__float__`, so none is parsed here.
         unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyNumber_Float(object.as_ptr())) }
+    } else if object.hasattr(intern!(py, "__array__"))? {
+        let numpy = py.import(intern!(py, "numpy"))?;
+        let array = numpy.call_method1(intern!(py, "asarray"), (object,));
+        return value_of_any(
+            name,
+            &array.map_err(|cause| not_convertible(name, object, cause))?,
+        );
     } else {
         let type_name = type_name(object);
         return Err(PyTypeError::new_err(format!(

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use pyo3::exceptions::{PyKeyError, PyValueError};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyBytes, PyDict, PyList, PyString};
+use pyo3::types::{PyBytes, PyList, PyString};
 use runbus_core::journal::{self, HEADER_BYTES, Points, Span};
 
 use crate::errors::to_python;
@@ -19,7 +19,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn pairs(spans: &[Span]) -> Vec<(u64, u64)> {
+pub(crate) fn pairs(spans: &[Span]) -> Vec<(u64, u64)> {
     spans
         .iter()
         .map(|span| (span.offset, span.length))
@@ -48,12 +48,6 @@ impl Columns {
         self.count
     }
 }
-
-type SeriesBytes<'py> = (
-    Bound<'py, PyByteArray>,
-    Bound<'py, PyByteArray>,
-    Bound<'py, PyByteArray>,
-);
 
 /// Reads a metrics journal.
 #[pyclass(frozen, module = "runbus._core")]
@@ -104,35 +98,9 @@ impl MetricReader {
         }))
     }
 
-    fn series<'py>(&self, py: Python<'py>, name: &str) -> PyResult<SeriesBytes<'py>> {
-        let columns = py
-            .detach(|| lock(&self.reader).series(name))
-            .map_err(to_python)?;
-        let Some(columns) = columns else {
-            return Err(PyKeyError::new_err(name.to_owned()));
-        };
-        let array = |bytes: &[u8]| PyByteArray::new(py, bytes);
-        Ok((
-            array(&columns.steps),
-            array(&columns.values),
-            array(&columns.times),
-        ))
-    }
-
-    fn summary<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let rows = py.detach(|| {
-            let mut reader = lock(&self.reader);
-            let summary = reader.summary()?;
-            Ok(summary
-                .into_iter()
-                .map(|(name, row)| (name.to_owned(), row))
-                .collect::<Vec<_>>())
-        });
-        let result = PyDict::new(py);
-        for (name, row) in rows.map_err(to_python)? {
-            result.set_item(name, (row.count, row.last_step, row.last, row.min, row.max))?;
-        }
-        Ok(result)
+    fn check(&self, py: Python<'_>) -> PyResult<Vec<(u64, u64)>> {
+        py.detach(|| lock(&self.reader).check().map(pairs))
+            .map_err(to_python)
     }
 
     fn seek(&self, py: Python<'_>, position: u64) -> PyResult<()> {

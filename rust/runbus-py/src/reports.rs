@@ -64,7 +64,7 @@ fn log_now(report: &Report) {
     });
 }
 
-fn warn(py: Python<'_>, text: &str) -> PyResult<()> {
+pub(crate) fn warn(py: Python<'_>, text: &str) -> PyResult<()> {
     // Imported only now: a script that never needs it does not pay for it.
     let logger = py
         .import(intern!(py, "logging"))?

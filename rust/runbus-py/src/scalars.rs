@@ -11,13 +11,13 @@ use crate::numbers::exact;
 
 #[derive(Clone, Copy)]
 enum Scalar {
-    /// Its slot for `float()` gives the value, exactly.
+    /// Its slot for `float()` gives the value: exactly, but for a `longdouble`, rounded.
     Float,
     /// Its slot for `operator.index()` gives the value.
     Integer,
 }
 
-const FLOATS: [&str; 4] = ["float16", "float32", "bool", "bool_"];
+const FLOATS: [&str; 5] = ["float16", "float32", "longdouble", "bool", "bool_"];
 const INTEGERS: [&str; 12] = [
     "int8",
     "int16",
@@ -32,8 +32,10 @@ const INTEGERS: [&str; 12] = [
     "longlong",
     "ulonglong",
 ];
+/// The narrow types of `ml_dtypes`, which JAX uses; no double is too small for them.
+const NARROW: usize = 24;
 /// As many types as there are names, so that there is always room.
-const SLOTS: usize = FLOATS.len() + INTEGERS.len();
+const SLOTS: usize = FLOATS.len() + INTEGERS.len() + NARROW;
 
 type Known = [Option<(Py<PyType>, Scalar)>; SLOTS];
 
@@ -51,8 +53,12 @@ pub(crate) fn learn(class: &Bound<'_, PyType>) -> bool {
     {
         return false;
     }
-    let scalar = class.module().ok().filter(|module| module == "numpy");
-    let Some(scalar) = scalar.and_then(|_| scalar_named(class)) else {
+    let scalar = match class.module() {
+        Ok(module) if module == "numpy" => scalar_named(class),
+        Ok(module) if module == "ml_dtypes" => Some(Scalar::Float),
+        _ => None,
+    };
+    let Some(scalar) = scalar else {
         let before = OTHER.borrow(py).replace(class.clone().unbind());
         drop(before);
         return false;

@@ -13,8 +13,9 @@ use runbus_core::clock::unix_ns;
 use runbus_core::journal::{Error, SchemaId, Steps};
 
 use crate::arrays::Array;
+use crate::devices::{Value, all_known, write_partly};
 use crate::fastcall::{Arguments, Method};
-use crate::numbers::{plain_step, plain_value, step_of, value_of};
+use crate::numbers::{plain_step, plain_value, step_of, value_or_device};
 use crate::writer::{MetricWriter, log_error};
 
 /// One metric of a run with its name looked up once.
@@ -149,8 +150,14 @@ impl Method for Append {
             PyTypeError::new_err("append() missing 1 required positional argument: 'value'")
         })?;
         let step = step_of(step)?;
-        let number = value_of(&this.get().name, &value)?;
-        this.get().write(this.py(), number, step).map_err(log_error)
+        let name = this.get().name.as_str();
+        match value_or_device(name, &value)? {
+            Value::Known(number) => this.get().write(this.py(), number, step).map_err(log_error),
+            on_device @ Value::OnDevice(_) => {
+                let writer = this.get().writer.bind(this.py());
+                write_partly(writer, &[name], vec![on_device], step)
+            }
+        }
     }
 }
 
@@ -240,9 +247,14 @@ impl Method for LogGroup {
         }
         let step = step_of(Some(*step))?;
         let numbers = names.iter().zip(values);
-        let numbers = numbers.map(|(name, value)| value_of(name, value));
-        let numbers = numbers.collect::<PyResult<Vec<f64>>>()?;
-        let mut state = this.get().writer.get().state.borrow(this.py());
+        let numbers = numbers.map(|(name, value)| value_or_device(name, value));
+        let numbers = numbers.collect::<PyResult<Vec<Value>>>()?;
+        let writer = this.get().writer.bind(this.py());
+        let Some(numbers) = all_known(&numbers) else {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            return write_partly(writer, &names, numbers, step);
+        };
+        let mut state = writer.get().state.borrow(this.py());
         state
             .write(this.get().schema, step, &numbers)
             .map_err(log_error)

@@ -4,6 +4,7 @@
 
 use std::ffi::CStr;
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -14,11 +15,12 @@ use runbus_core::clock::unix_ns;
 use runbus_core::journal::{self, Durability, Error, Options, SchemaId};
 
 use crate::convert::{Flat, name_text};
+use crate::devices::{self, Value, Waiting, all_known, write_partly};
 use crate::errors::to_python;
 use crate::fastcall::{self, Arguments, Method, Object};
 use crate::gil::GilCell;
 use crate::names::{KeywordCache, NameCache, ShapeCache};
-use crate::numbers::{plain_step, plain_value, step_of, value_of};
+use crate::numbers::{plain_step, plain_value, step_of, value_or_device};
 use crate::series::{Group, Series};
 
 pub(crate) fn log_error(error: Error) -> PyErr {
@@ -35,6 +37,8 @@ pub(crate) struct State {
     keywords: KeywordCache,
     /// The values of the row in progress.
     pub(crate) values: Vec<f64>,
+    /// The values on devices.
+    pub(crate) waiting: Waiting,
 }
 
 impl State {
@@ -65,6 +69,8 @@ impl State {
 #[pyclass(subclass, frozen, module = "runbus._core")]
 pub(crate) struct MetricWriter {
     pub(crate) state: GilCell<State>,
+    /// Held while values are fetched from devices.
+    pub(crate) fetching: Mutex<()>,
     durability: Durability,
     path: PathBuf,
 }
@@ -102,9 +108,11 @@ impl MetricWriter {
             shapes: ShapeCache::new(),
             keywords: KeywordCache::new(),
             values: Vec::new(),
+            waiting: Waiting::default(),
         };
         Ok(Self {
             state: GilCell::new(state),
+            fetching: Mutex::new(()),
             durability,
             path,
         })
@@ -146,12 +154,18 @@ impl MetricWriter {
         Ok(Group::new(slf, schema, &texts))
     }
 
+    fn fetch(&self, py: Python<'_>) {
+        devices::fetch(self, py);
+    }
+
     fn sync(&self, py: Python<'_>) -> PyResult<()> {
+        devices::fetch(self, py);
         py.detach(|| self.durability.sync()).map_err(to_python)
     }
 
     #[pyo3(signature = (state=0))]
     fn close(&self, py: Python<'_>, state: u32) -> PyResult<()> {
+        devices::fetch(self, py);
         let closing = self.state.borrow(py).journal.close(state);
         // The slow part, without the GIL: another thread's log() is told that the run is finished.
         match closing {
@@ -172,7 +186,18 @@ impl MetricWriter {
 
     #[getter]
     fn dropped(&self, py: Python<'_>) -> u64 {
-        self.state.borrow(py).journal.dropped()
+        let state = self.state.borrow(py);
+        state.journal.dropped() + state.waiting.dropped
+    }
+
+    #[getter]
+    fn waiting(&self, py: Python<'_>) -> usize {
+        self.state.borrow(py).waiting.len()
+    }
+
+    #[getter]
+    fn stalls(&self, py: Python<'_>) -> u64 {
+        self.state.borrow(py).waiting.stalls
     }
 
     #[getter]
@@ -226,20 +251,20 @@ impl Method for Log {
             _ => true,
         };
         if !has_first && arguments.names.is_some() {
-            return this.get().log_keywords(this.py(), arguments);
+            return log_keywords(this, arguments);
         }
         let [first, value, step] = arguments.bind("log", ["", "value", "step"])?;
         let first = first.ok_or_else(nothing_to_log)?;
         let step = step_of(step)?;
         if let Ok(name) = first.cast::<PyString>() {
-            return this.get().log_scalar(&name, value, step);
+            return log_scalar(this, &name, value, step);
         }
         if value.is_some_and(|value| !value.is_none()) {
             return Err(PyTypeError::new_err(
                 "log() takes no value beside a mapping; pass the step as step=",
             ));
         }
-        this.get().log_values(&first, step)
+        log_values(this, &first, step)
     }
 }
 
@@ -284,89 +309,96 @@ impl MetricWriter {
     }
 }
 
-/// Any call.
-impl MetricWriter {
-    fn log_scalar(
-        &self,
-        name: &Bound<'_, PyString>,
-        value: Option<Object<'_, '_>>,
-        step: Option<i64>,
-    ) -> PyResult<()> {
-        let text = name_text(name)?;
-        let Some(value) = value else {
-            return Err(PyTypeError::new_err(format!(
-                "the value of metric '{text}' must be a number, not NoneType"
-            )));
+fn log_scalar(
+    this: &Bound<'_, MetricWriter>,
+    name: &Bound<'_, PyString>,
+    value: Option<Object<'_, '_>>,
+    step: Option<i64>,
+) -> PyResult<()> {
+    let text = name_text(name)?;
+    let Some(value) = value else {
+        return Err(PyTypeError::new_err(format!(
+            "the value of metric '{text}' must be a number, not NoneType"
+        )));
+    };
+    let value = match value_or_device(text, &value)? {
+        Value::Known(value) => value,
+        on_device @ Value::OnDevice(_) => {
+            return write_partly(this, &[text], vec![on_device], step);
+        }
+    };
+    let mut state = this.get().state.borrow(this.py());
+    let schema = match state.names.get(name.as_any().as_borrowed()) {
+        Some(schema) => schema,
+        None => state.journal.schema(&[text]).map_err(to_python)?,
+    };
+    let evicted = state.names.put(name, schema);
+    let result = state.write(schema, step, &[value]).map_err(log_error);
+    drop(state);
+    drop(evicted);
+    result
+}
+
+fn log_values(
+    this: &Bound<'_, MetricWriter>,
+    values: &Bound<'_, PyAny>,
+    step: Option<i64>,
+) -> PyResult<()> {
+    let mut flat = Flat::of(values)?;
+    let dict = values.cast_exact::<PyDict>().ok();
+    let keys = dict.and_then(|dict| Some((dict.len(), flat.keys.take()?)));
+    let mut evicted = None;
+    log_flat(this, flat, step, |state, schema| {
+        evicted = keys.and_then(|(length, keys)| state.shapes.put(length, keys, schema));
+    })
+}
+
+/// `log(step=3, loss=0.5, acc=0.9)`.
+fn log_keywords(this: &Bound<'_, MetricWriter>, arguments: &Arguments<'_, '_>) -> PyResult<()> {
+    let values = PyDict::new(this.py());
+    let mut step = None;
+    for (name, value) in arguments.named() {
+        if name.to_str()? == "step" {
+            step = Some(value);
+        } else {
+            values.set_item(name, value)?;
+        }
+    }
+    if values.is_empty() {
+        return Err(nothing_to_log());
+    }
+    let step = step_of(step)?;
+    let flat = Flat::of(&values)?;
+    let keys = flat.keys.as_ref();
+    let is_flat = keys.is_some_and(|keys| keys.iter().all(|key| key.inner.is_none()));
+    let mut evicted = None;
+    log_flat(this, flat, step, |state, schema| {
+        if is_flat {
+            evicted = state.keywords.put(arguments, schema);
+        }
+    })
+}
+
+fn log_flat(
+    this: &Bound<'_, MetricWriter>,
+    flat: Flat,
+    step: Option<i64>,
+    remember: impl FnOnce(&mut State, SchemaId),
+) -> PyResult<()> {
+    if flat.names.is_empty() {
+        let is_closed = this.get().state.borrow(this.py()).journal.is_closed();
+        return if is_closed {
+            Err(log_error(Error::Closed))
+        } else {
+            Ok(())
         };
-        let value = value_of(text, &value)?;
-        let mut state = self.state.borrow(name.py());
-        let schema = match state.names.get(name.as_any().as_borrowed()) {
-            Some(schema) => schema,
-            None => state.journal.schema(&[text]).map_err(to_python)?,
-        };
-        let evicted = state.names.put(name, schema);
-        let result = state.write(schema, step, &[value]).map_err(log_error);
-        drop(state);
-        drop(evicted);
-        result
     }
-
-    fn log_values(&self, values: &Bound<'_, PyAny>, step: Option<i64>) -> PyResult<()> {
-        let mut flat = Flat::of(values)?;
-        let keys = flat
-            .keys
-            .take()
-            .filter(|_| values.is_exact_instance_of::<PyDict>());
-        let mut evicted = None;
-        self.log_flat(values.py(), &flat, step, |state, schema| {
-            evicted = keys.and_then(|keys| state.shapes.put(keys, schema));
-        })
-    }
-
-    /// `log(step=3, loss=0.5, acc=0.9)`.
-    fn log_keywords(&self, py: Python<'_>, arguments: &Arguments<'_, '_>) -> PyResult<()> {
-        let values = PyDict::new(py);
-        let mut step = None;
-        for (name, value) in arguments.named() {
-            if name.to_str()? == "step" {
-                step = Some(value);
-            } else {
-                values.set_item(name, value)?;
-            }
-        }
-        if values.is_empty() {
-            return Err(nothing_to_log());
-        }
-        let step = step_of(step)?;
-        let flat = Flat::of(&values)?;
-        let is_flat = flat.keys.is_some();
-        let mut evicted = None;
-        self.log_flat(py, &flat, step, |state, schema| {
-            if is_flat {
-                evicted = state.keywords.put(arguments, schema);
-            }
-        })
-    }
-
-    fn log_flat(
-        &self,
-        py: Python<'_>,
-        flat: &Flat,
-        step: Option<i64>,
-        remember: impl FnOnce(&mut State, SchemaId),
-    ) -> PyResult<()> {
-        if flat.names.is_empty() {
-            let is_closed = self.state.borrow(py).journal.is_closed();
-            return if is_closed {
-                Err(log_error(Error::Closed))
-            } else {
-                Ok(())
-            };
-        }
-        let names: Vec<&str> = flat.names.iter().map(String::as_str).collect();
-        let mut state = self.state.borrow(py);
-        let schema = state.journal.schema(&names).map_err(to_python)?;
-        remember(&mut state, schema);
-        state.write(schema, step, &flat.values).map_err(log_error)
-    }
+    let names: Vec<&str> = flat.names.iter().map(String::as_str).collect();
+    let Some(values) = all_known(&flat.values) else {
+        return write_partly(this, &names, flat.values, step);
+    };
+    let mut state = this.get().state.borrow(this.py());
+    let schema = state.journal.schema(&names).map_err(to_python)?;
+    remember(&mut state, schema);
+    state.write(schema, step, &values).map_err(log_error)
 }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from runbus._core import MetricReader, MetricWriter
+from runbus._core import MetricReader, MetricWriter, summarize
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,7 +88,7 @@ def test_a_forked_child_that_opens_a_writer_gets_threads_of_its_own(tmp_path: Pa
     )
 
     for name in ("parent", "child"):
-        assert MetricReader(tmp_path / name).summary()["x"][0] == 200_000
+        assert dict(summarize([[tmp_path / name]]))["x"][0] == 200_000
 
 
 def test_signals_reach_the_threads_that_expect_them(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_a_fast_loop_grows_through_many_pieces_without_loss(tmp_path: Path) -> N
 
     assert os.path.getsize(writer.path) > 24 << 20
     reader = MetricReader(writer.path)
-    assert reader.summary()["m99"][:3] == (30_000, 29_999, 99.0)
+    assert dict(summarize([[reader.path]]))["m99"][:3] == (30_000, 29_999, 99.0)
     assert reader.damage == []
     writer.close()
     assert os.path.getsize(writer.path) == pytest.approx(30_000 * 832, rel=0.01)
@@ -142,4 +142,4 @@ def test_a_process_that_ends_without_closing_loses_nothing(tmp_path: Path) -> No
             writer.log("x", 1.0, step)
         """,
     )
-    assert MetricReader(tmp_path / "a").summary()["x"][0] == 100_000
+    assert dict(summarize([[tmp_path / "a"]]))["x"][0] == 100_000

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from runbus._core import JournalReader, MetricReader
+from runbus._core import JournalReader, MetricReader, summarize
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,8 +53,8 @@ def test_points_are_dropped_counted_and_accepted_again(tmp_path: Path) -> None:
     run_limited(path, program)
 
     reader = MetricReader(path)
-    assert reader.summary()["x"][0] == int((tmp_path / "journal.count").read_text())
-    assert (reader.damage, reader.end_state) == ([], 0)
+    assert dict(summarize([[reader.path]]))["x"][0] == int((tmp_path / "journal.count").read_text())
+    assert (reader.check(), reader.end_state) == ([], 0)
 
 
 def test_what_is_lost_is_told_once_and_so_is_the_recovery(tmp_path: Path) -> None:
@@ -93,8 +93,9 @@ def test_a_writer_closed_on_a_full_disk_keeps_what_it_accepted(tmp_path: Path) -
     run_limited(path, program)
 
     reader = MetricReader(path)
-    assert reader.summary()["a"][0] * 2 == int((tmp_path / "journal.count").read_text())
-    assert reader.damage == []
+    rows = dict(summarize([[reader.path]]))["a"][0]
+    assert rows * 2 == int((tmp_path / "journal.count").read_text())
+    assert reader.check() == []
 
 
 def test_an_event_that_does_not_fit_raises_and_the_next_may_fit(tmp_path: Path) -> None:
@@ -129,7 +130,7 @@ def test_an_event_that_does_not_fit_raises_and_the_next_may_fit(tmp_path: Path) 
 def test_a_full_file_system_never_kills(tmp_path: Path) -> None:
     program = textwrap.dedent("""
         import os, sys
-        from runbus._core import MetricReader, MetricWriter
+        from runbus._core import MetricWriter, summarize
         folder = sys.argv[1]
         writer = MetricWriter(folder + "/journal")
         while not writer.dropped:
@@ -137,7 +138,7 @@ def test_a_full_file_system_never_kills(tmp_path: Path) -> None:
         assert "No space left" in writer.last_error, writer.last_error
         # The last pieces are small, so that nearly all of the disk is used.
         assert writer.accepted * 40 > 900_000, writer.accepted
-        assert MetricReader(writer.path).summary()["x"][0] == writer.accepted
+        assert dict(summarize([[writer.path]]))["x"][0] == writer.accepted
         writer.close()
     """)
     mount = 'mount -t tmpfs -o size=1M none "$1" || exit 77; shift; exec "$@"'

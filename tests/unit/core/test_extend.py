@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import array
 import ctypes
+import importlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import polars
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runbus._core import MetricReader, MetricWriter
+from runbus._core import MetricReader, MetricWriter, read_metrics, summarize
+
+pandas: Any = importlib.import_module("pandas")
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,8 +30,8 @@ def writer(tmp_path: Path) -> Iterator[MetricWriter]:
 
 
 def stored(writer: MetricWriter, name: str = "x") -> tuple[list[int], np.ndarray[Any, Any]]:
-    steps, values, _ = MetricReader(writer.path).series(name)
-    return np.frombuffer(steps, np.int64).tolist(), np.frombuffer(values, np.float64)
+    [(_, data)] = read_metrics([[writer.path]], [name])
+    return data.steps.tolist(), np.asarray(data.values)
 
 
 class Tensor:
@@ -86,6 +90,40 @@ def test_doubles_are_kept_bit_for_bit(tmp_path_factory: Any, bits: list[int]) ->
     writer.close()
 
 
+class Interface:
+    """An array by numpy's own protocol, and no other."""
+
+    def __init__(self, array: np.ndarray[Any, Any]) -> None:
+        self._array = array
+
+    @property
+    def __array_interface__(self) -> dict[str, Any]:
+        return self._array.__array_interface__
+
+
+class Gradient(Tensor):
+    """A tensor that gives its memory away only without its gradient."""
+
+    requires_grad = True
+
+    def __dlpack__(self) -> object:
+        if self.requires_grad:
+            raise BufferError("use tensor.detach()")
+        return super().__dlpack__()
+
+    def detach(self) -> Tensor:
+        return Tensor(self._array)
+
+
+@pytest.mark.parametrize("form", [Interface, Gradient, pandas.Series, polars.Series])
+def test_what_turns_into_an_array_is_one(writer: MetricWriter, form: Any) -> None:
+    values = np.array([0.5, -1.0, 2.0])
+    writer.series("x").extend(form(values))
+    writer.series("x").extend(form(np.arange(3)), form(np.arange(3)))
+
+    assert stored(writer)[1].tolist() == [0.5, -1.0, 2.0, 0.0, 1.0, 2.0]
+
+
 def test_what_is_no_array_of_numpy_is_taken_too(writer: MetricWriter) -> None:
     series = writer.series("x")
     series.extend([1, 2.5, np.float32(0.5)])
@@ -126,7 +164,7 @@ def test_more_points_than_a_record_holds_are_one_series(writer: MetricWriter) ->
     assert found_steps == [-1, *steps.tolist(), *range(last + 1, last + 100_001)]
     assert (found == np.concatenate([[7.0], values, values])).all()
     reader = MetricReader(writer.path)
-    assert reader.summary()["x"][:2] == (200_001, last + 100_000)
+    assert dict(summarize([[reader.path]]))["x"][:2] == (200_001, last + 100_000)
     polled = 0
     while columns := reader.poll(1000):
         assert len(columns) <= 1000 + 4096

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from runbus._core import Group, MetricReader, MetricWriter, Series
+from runbus._core import Group, MetricReader, MetricWriter, Series, read_metrics, summarize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -182,6 +182,16 @@ class Color(enum.IntEnum):
     RED = 4
 
 
+class AsArray:
+    """What turns into an array and is nothing else."""
+
+    def __init__(self, array: np.ndarray[Any, Any]) -> None:
+        self._array = array
+
+    def __array__(self, dtype: object = None, copy: object = None) -> np.ndarray[Any, Any]:
+        return self._array
+
+
 class Loss(float):
     def __float__(self) -> float:
         raise AssertionError("a float is taken as it is")
@@ -209,6 +219,8 @@ class Loss(float):
         (np.array(0.5), 0.5),
         (np.array([0.5], dtype=np.float32), 0.5),
         (np.array([[3]]), 3.0),
+        (np.longdouble(0.5), 0.5),
+        (AsArray(np.array([0.5])), 0.5),
     ],
     ids=lambda value: f"{type(value).__name__}-{value}",
 )
@@ -244,6 +256,8 @@ class Impatient:
         (np.str_("0.5"), TypeError, "metric 'x'"),
         (np.array([1.0, 2.0]), TypeError, r"metric 'x' \(ndarray\) cannot be converted"),
         (np.array([]), TypeError, r"metric 'x' \(ndarray\)"),
+        (np.clongdouble(1j), TypeError, "metric 'x' .*not a real number"),
+        (AsArray(np.array([1.0, 2.0])), TypeError, "metric 'x'"),
         (Broken(), TypeError, "metric 'x'.*the device is gone"),
         (2**53 + 1, OverflowError, "metric 'x' is an int that no double"),
         (-(2**64) - 1, OverflowError, "metric 'x'"),
@@ -345,7 +359,7 @@ def test_equal_names_of_different_objects_are_one_series(writer: MetricWriter) -
     for name in ("loss", "".join(["lo", "ss"]), Text("loss"), np.str_("loss")):
         writer.log(name, 1.0)
         writer.log({name: 1.0})
-    assert MetricReader(writer.path).summary()["loss"][0] == 8
+    assert dict(summarize([[writer.path]]))["loss"][0] == 8
 
 
 @pytest.mark.parametrize(
@@ -377,6 +391,71 @@ def test_nested_mappings_are_flattened(writer: MetricWriter) -> None:
 
     expected = [("a/b", 5, 1), ("a/c/d", 5, 2), ("e", 5, 3), ("x", 6, 1), ("x", 7, 2)]
     assert points(writer) == expected
+
+
+def test_a_nested_dict_of_the_same_keys_is_read_anew_each_time(writer: MetricWriter) -> None:
+    shapes: list[dict[str, Any]] = [
+        {"a": {"b": 1.0, "c": {"d": 2}}, "e": 3.0},
+        {"a": {"b": 4.0, "c": {"d": 5}}, "e": 6.0},
+        {"a": {"b": 7.0, "c": 8.0}, "e": 9.0},
+        {"a": {"c": {"d": 1.5}, "b": 2.5}, "e": 3.5},
+        {"a": 0.5, "e": 1.5},
+        {"a": {"b": 4.5, "c": {"d": 5.5, "f": 1.0}}, "e": 6.5},
+        {"a": {}, "e": -1.0},
+        {"a": OrderedDict(b=1.25), "e": 2.25},
+        {"a": {"b": 4.0, "c": {"d": 5}}, "e": 6.0},
+    ]
+    expected = []
+    for step, values in enumerate(shapes * 3):
+        writer.log(values, step=step)
+        expected += [(name, step, float(value)) for name, value in flat(values).items()]
+    for step, values in enumerate(shapes * 3):
+        writer.log(step=step, **values)
+        expected += [(name, step, float(value)) for name, value in flat(values).items()]
+
+    assert points(writer) == expected
+
+
+def flat(values: dict[str, Any], prefix: str = "") -> dict[str, float]:
+    found: dict[str, float] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            found |= flat(value, f"{prefix}{name}/")
+        else:
+            found[prefix + name] = value
+    return found
+
+
+def test_a_dict_that_changes_while_it_is_read_first_does_no_harm(writer: MetricWriter) -> None:
+    class Grows:
+        def __init__(self, inner: dict[str, Any]) -> None:
+            self._inner = inner
+
+        def __float__(self) -> float:
+            self._inner["more"] = 1.0
+            return 0.5
+
+    inner: dict[str, Any] = {}
+    inner["x"] = Grows(inner)
+    writer.log({"a": inner, "b": 1.0})
+    writer.log({"a": inner, "b": 1.0})
+    inner["x"] = 2.0
+    writer.log({"a": inner, "b": 1.0})
+    del inner["more"]
+    writer.log({"a": inner, "b": 1.0})
+
+    assert [(name, value) for name, _, value in points(writer)] == [
+        ("a/x", 0.5),
+        ("b", 1.0),
+        ("a/x", 0.5),
+        ("a/more", 1.0),
+        ("b", 1.0),
+        ("a/x", 2.0),
+        ("a/more", 1.0),
+        ("b", 1.0),
+        ("a/x", 2.0),
+        ("b", 1.0),
+    ]
 
 
 def test_a_mapping_that_contains_itself_or_a_name_twice_raises(writer: MetricWriter) -> None:
@@ -445,7 +524,7 @@ def test_a_collector_run_in_the_middle_of_a_log_may_log(writer: MetricWriter) ->
     finally:
         gc.set_threshold(*old)
     gc.collect()
-    assert MetricReader(writer.path).summary()["collected"][0] == 200
+    assert dict(summarize([[writer.path]]))["collected"][0] == 200
 
 
 def test_a_flood_of_names_raises_and_the_known_ones_go_on(writer: MetricWriter) -> None:
@@ -477,12 +556,10 @@ def test_threads_share_a_writer(writer: MetricWriter) -> None:
     finally:
         sys.setswitchinterval(old)
 
-    reader = MetricReader(writer.path)
     assert writer.accepted == 60_000
     for number in range(4):
-        steps, values, _ = reader.series(f"thread-{number}")
-        assert np.frombuffer(steps, np.int64).tolist() == list(range(5_000))
-        assert np.frombuffer(values, np.float64).tolist() == list(range(5_000))
+        [(_, data)] = read_metrics([[writer.path]], [f"thread-{number}"])
+        assert data.steps.tolist() == data.values.tolist() == list(range(5_000))
 
 
 def test_a_subclass_takes_arguments_of_its_own(tmp_path: Path) -> None:
@@ -565,10 +642,8 @@ def test_reading_beside_a_writer(writer: MetricWriter) -> None:
     assert columns is not None
     assert len(columns) == 2
     assert reader.poll() is None
-    count, last_step, last, least, greatest = reader.summary()["x"]
-    assert (count, last_step, last, least, greatest) == (2, 3, -1.0, -1.0, -1.0)
-    with pytest.raises(KeyError, match="unknown"):
-        reader.series("unknown")
+    assert dict(summarize([[writer.path]]))["x"][:5] == (2, 3, -1.0, -1.0, -1.0)
+    assert read_metrics([[writer.path]], ["unknown"]) == []
     writer.close()
     assert (reader.is_live, reader.end_state, reader.poll()) == (False, 0, None)
 

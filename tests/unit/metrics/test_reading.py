@@ -42,7 +42,8 @@ def test_a_pattern_is_a_table_of_what_it_matches() -> None:
     assert list(table) == ["train/loss", "train/acc"]
     assert list(run.metrics()) == ["train/loss", "train/acc", "lr"]
     assert list(run.metrics(["lr", "*/loss"])) == ["train/loss", "lr"]
-    assert isinstance(run.metrics("tr*"), MetricTable)
+    with pytest.raises(MetricNotFound, match=r"tr\*"):
+        run.metrics("tr*")
     assert isinstance(run.metrics("lr"), Series)
     steps, values, _ = table.to_numpy()["train/acc"]
     assert steps.tolist() == list(range(10))
@@ -122,7 +123,7 @@ def test_segments_beside_their_journal_are_ignored() -> None:
     assert not journal.exists()
 
 
-def test_damage_of_segments_is_told() -> None:
+def test_damage_of_segments_is_told_and_not_read() -> None:
     made = logged(2000)
     run = runbus.open_run(made.id)
     first, second = map(Path, run.seal())
@@ -131,9 +132,17 @@ def test_damage_of_segments_is_told() -> None:
     flipped = bytearray(first.read_bytes())
     flipped[5_000] ^= 1
     first.write_bytes(flipped)
-    second.unlink()
+    [(offset, length)] = run.damage()[first.name]
+    assert offset <= 5_000 < offset + length < len(flipped)
+    assert list(run.metrics()) == ["train/acc", "lr"]
+    assert len(run.metrics("lr")) == 2000
 
-    assert run.damage() == {first.name: [(0, len(flipped))], second.name: [(0, 0)]}
+    second.unlink()
+    assert run.damage() == {first.name: [(offset, length)], second.name: [(0, 0)]}
+    first.write_bytes(flipped[:-1])
+    assert run.damage() == {first.name: [(0, len(flipped) - 1)]}
+    with pytest.raises(ValueError, match=first.name):
+        list(run.metrics())
 
 
 def test_a_journal_and_the_segments_of_another_writer_are_one_series(

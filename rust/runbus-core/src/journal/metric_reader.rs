@@ -27,51 +27,6 @@ pub struct Points {
     pub values: Vec<u8>,
 }
 
-/// All points of one series in the order of commitment, as columns of little-endian numbers.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct SeriesColumns {
-    /// `i64`.
-    pub steps: Vec<u8>,
-    /// `f64`, bit for bit.
-    pub values: Vec<u8>,
-    /// Unix nanoseconds, `i64`.
-    pub times: Vec<u8>,
-}
-
-/// What one series amounts to. Not-a-number counts, but is neither least nor greatest.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct SeriesSummary {
-    /// Points.
-    pub count: u64,
-    /// The step that was committed last.
-    pub last_step: i64,
-    /// The value that was committed last.
-    pub last: f64,
-    /// The least value; NaN if there is none.
-    pub min: f64,
-    /// The greatest value; NaN if there is none.
-    pub max: f64,
-}
-
-impl SeriesSummary {
-    const EMPTY: Self = Self {
-        count: 0,
-        last_step: 0,
-        last: f64::NAN,
-        min: f64::NAN,
-        max: f64::NAN,
-    };
-
-    fn add(&mut self, step: i64, value: f64) {
-        self.count += 1;
-        self.last_step = step;
-        self.last = value;
-        // f64::min and f64::max prefer the number to the NaN.
-        self.min = self.min.min(value);
-        self.max = self.max.max(value);
-    }
-}
-
 /// Names and schemas, as far as they are known.
 #[derive(Default)]
 pub(super) struct Table {
@@ -280,57 +235,13 @@ impl MetricReader {
         Ok(points)
     }
 
-    /// All points of one series, from the start of the file; `None` if nobody named it.
+    /// Read the whole file for its damage, also behind holes and at its end; the cursor stays.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn series(&mut self, name: &str) -> Result<Option<SeriesColumns>, Error> {
-        struct Wanted {
-            index: Option<u32>,
-            names: usize,
-            columns: SeriesColumns,
-        }
-        let start = || Wanted {
-            index: None,
-            names: 0,
-            columns: SeriesColumns::default(),
-        };
-        let wanted = self.scan_all(start, |wanted, table, row| {
-            if wanted.names != table.names.len() {
-                wanted.names = table.names.len();
-                wanted.index = table.indices.get(name).copied();
-            }
-            let Some(index) = wanted.index else { return };
-            if let Some(place) = row.columns.iter().position(|column| *column == index) {
-                wanted.columns.steps.extend_from_slice(row.step);
-                wanted.columns.values.extend_from_slice(&row.values[place]);
-                wanted.columns.times.extend_from_slice(row.time);
-            }
-        })?;
-        Ok(self
-            .table
-            .indices
-            .contains_key(name)
-            .then_some(wanted.columns))
-    }
-
-    /// What each series amounts to, in the order of [`MetricReader::names`]; without those that
-    /// have no point.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn summary(&mut self) -> Result<Vec<(&str, SeriesSummary)>, Error> {
-        let summaries: Vec<SeriesSummary> = self.scan_all(Vec::new, |summaries, table, row| {
-            if summaries.len() < table.names.len() {
-                summaries.resize(table.names.len(), SeriesSummary::EMPTY);
-            }
-            let step = word_at(row.step, 0).cast_signed();
-            for (column, value) in row.columns.iter().zip(row.values) {
-                summaries[*column as usize].add(step, f64::from_le_bytes(*value));
-            }
-        })?;
-        let named = self.names().zip(summaries);
-        Ok(named.filter(|(_, summary)| summary.count > 0).collect())
+    pub fn check(&mut self) -> Result<&[Span], Error> {
+        self.scan_all(|| (), |(), _, _| {})?;
+        Ok(self.damage())
     }
 
     pub(super) fn file_bytes(&self) -> Result<u64, Error> {

@@ -102,15 +102,7 @@ impl MetricWriter {
         time_ns: i64,
         values: &[f64],
     ) -> Result<Outcome, Error> {
-        if self.appender.is_closed() {
-            return Err(Error::Closed);
-        }
-        let step = match step {
-            Some(step) => step,
-            None if self.next_step == i64::MIN => return Err(Error::StepOverflow),
-            None => self.next_step,
-        };
-        self.next_step = step.wrapping_add(1);
+        let step = self.take_step(step)?;
         if self.appender.is_inherited() {
             self.dropped += values.len() as u64;
             return Ok(Outcome::Dropped);
@@ -122,6 +114,45 @@ impl MetricWriter {
             }
             Err(error) => Ok(self.drop_row(&error, values.len())),
         }
+    }
+
+    /// The step that a row of now is written under, to be given to [`MetricWriter::log_late`]: the
+    /// next automatic one is the one after it.
+    ///
+    /// # Errors
+    /// As [`MetricWriter::log`].
+    #[inline(always)]
+    pub fn take_step(&mut self, step: Option<i64>) -> Result<i64, Error> {
+        if self.appender.is_closed() {
+            return Err(Error::Closed);
+        }
+        let step = match step {
+            Some(step) => step,
+            None if self.next_step == i64::MIN => return Err(Error::StepOverflow),
+            None => self.next_step,
+        };
+        self.next_step = step.wrapping_add(1);
+        Ok(step)
+    }
+
+    /// Write one row whose step was taken before: automatic steps go on from where they are.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    ///
+    /// # Panics
+    /// As [`MetricWriter::log`].
+    pub fn log_late(
+        &mut self,
+        schema: SchemaId,
+        step: i64,
+        time_ns: i64,
+        values: &[f64],
+    ) -> Result<Outcome, Error> {
+        let next_step = self.next_step;
+        let outcome = self.log(schema, Some(step), time_ns, values);
+        self.next_step = next_step;
+        outcome
     }
 
     #[inline(always)]
@@ -271,6 +302,12 @@ impl MetricWriter {
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.appender.is_closed()
+    }
+
+    /// Whether this is a forked child's copy, which drops what it is given.
+    #[must_use]
+    pub fn is_inherited(&self) -> bool {
+        self.appender.is_inherited()
     }
 
     /// A handle that makes the journal durable beside this writer.

@@ -10,6 +10,8 @@ use parquet::errors::{ParquetError, Result};
 use parquet::file::reader::{ChunkReader, Length};
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::journal::Span;
+
 /// The crate's own reader of a `File` moves one cursor, which all its copies share.
 #[derive(Clone)]
 pub(super) struct Chunks {
@@ -28,21 +30,22 @@ impl Chunks {
 }
 
 impl Chunks {
-    /// XXH3-64 of so many bytes from the start; `None` when there are not so many.
-    pub(super) fn hash(&self, bytes: u64) -> io::Result<Option<u64>> {
-        const CHUNK: usize = 1 << 18;
+    /// XXH3-64 of these bytes, or of as many of them as there are.
+    pub(super) fn hash(&self, span: Span) -> io::Result<u64> {
+        const CHUNK: usize = 1 << 16;
         let mut hash = Xxh3::new();
-        let (mut chunk, mut position) = (vec![0; CHUNK], 0);
-        while position < bytes {
-            let wanted = usize::try_from(bytes - position).map_or(CHUNK, |left| left.min(CHUNK));
+        let (mut chunk, mut position) = (vec![0; CHUNK], span.offset);
+        let end = span.offset.saturating_add(span.length);
+        while position < end {
+            let wanted = usize::try_from(end - position).map_or(CHUNK, |left| left.min(CHUNK));
             let count = self.file.read_at(&mut chunk[..wanted], position)?;
             if count == 0 {
-                return Ok(None);
+                break;
             }
             hash.update(&chunk[..count]);
             position += count as u64;
         }
-        Ok(Some(hash.digest()))
+        Ok(hash.digest())
     }
 }
 

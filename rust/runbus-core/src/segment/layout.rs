@@ -176,16 +176,6 @@ pub(super) fn find<'a>(pairs: &'a [KeyValue], key: &str) -> Option<&'a str> {
     pair.value.as_deref()
 }
 
-/// The hash of so many bytes from the start of the file.
-pub(super) fn encode_check(bytes: usize, hash: u64) -> KeyValue {
-    KeyValue::new("runbus.check".into(), format!("{bytes} {hash:016x}"))
-}
-
-pub(super) fn decode_check(text: &str) -> Option<(u64, u64)> {
-    let (bytes, hash) = text.split_once(' ')?;
-    Some((bytes.parse().ok()?, u64::from_str_radix(hash, 16).ok()?))
-}
-
 /// Names with the ends of their stretches, as `<end> <bytes of the name>:<name>` each.
 pub(super) fn encode_names(names: &[Box<str>], ends: &[usize]) -> KeyValue {
     use std::fmt::Write;

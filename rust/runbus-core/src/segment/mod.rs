@@ -3,6 +3,7 @@
 //! `docs/reference/segment-format.md` specifies the columns. [`seal`] turns a journal into the
 //! segments of its writer; [`Segment`] reads one.
 
+mod checks;
 mod chunks;
 mod layout;
 mod read;

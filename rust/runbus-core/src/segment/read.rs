@@ -14,6 +14,7 @@ use parquet::errors::ParquetError;
 use parquet::file::reader::FileReader;
 use parquet::file::serialized_reader::SerializedFileReader;
 
+use super::checks;
 use super::chunks::Chunks;
 use super::layout::{self, About, NAME, PAGE_ROWS, ROW, STEP, TIME, TIME_NS, VALUE};
 use crate::frame::{Long, Wide};
@@ -22,12 +23,12 @@ use crate::memory::Big;
 
 /// One segment, opened for reading.
 pub struct Segment {
-    path: PathBuf,
-    reader: SerializedFileReader<Chunks>,
-    chunks: Chunks,
+    pub(super) path: PathBuf,
+    pub(super) reader: SerializedFileReader<Chunks>,
+    pub(super) chunks: Chunks,
     about: About,
-    /// So many bytes from the start have this hash.
-    check: Option<(u64, u64)>,
+    /// For each row group the hashes of its columns.
+    pub(super) checks: Vec<u64>,
     rows: usize,
     /// The names of a long segment, and where their points end.
     names: Option<(Vec<Box<str>>, Vec<usize>)>,
@@ -37,8 +38,8 @@ pub struct Segment {
 pub enum Content {
     /// Points of names one after the other.
     Long(Long),
-    /// Rows under one set of names.
-    Wide(Wide),
+    /// Rows under one set of names: several frames only where some columns are damaged.
+    Wide(Vec<Wide>),
 }
 
 impl Segment {
@@ -56,6 +57,13 @@ impl Segment {
             let pairs = file.key_value_metadata().map_or(&[][..], Vec::as_slice);
             let about = About::decode(pairs).ok_or_else(|| wrong("it is not ours"))?;
             let rows = usize::try_from(file.num_rows()).map_err(|_| wrong("its rows"))?;
+            let (description, checks) = checks::decode(pairs).ok_or_else(|| wrong("its checks"))?;
+            let columns = file.schema_descr().num_columns();
+            if checks::of_description(file.schema_descr(), pairs) != description
+                || checks.len() != columns * reader.metadata().num_row_groups()
+            {
+                return Err(wrong("its description is damaged"));
+            }
             let names = match layout::find(pairs, "runbus.names") {
                 Some(text) => {
                     let names = layout::decode_names(text).ok_or_else(|| wrong("its names"))?;
@@ -68,10 +76,10 @@ impl Segment {
             };
             Ok(Self {
                 path: path.to_owned(),
-                check: layout::find(pairs, "runbus.check").and_then(layout::decode_check),
                 reader,
                 chunks,
                 about,
+                checks,
                 rows,
                 names,
             })
@@ -84,20 +92,8 @@ impl Segment {
         &self.about
     }
 
-    /// Whether the columns are what was written. Reads the whole file, which [`Segment::content`]
-    /// does not: it takes a column as it is, unless it makes no sense.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn is_whole(&self) -> Result<bool, Error> {
-        let io = |error| Error::io(&self.path, error);
-        let Some((bytes, hash)) = self.check else {
-            return Ok(false);
-        };
-        Ok(self.chunks.hash(bytes).map_err(io)? == Some(hash))
-    }
-
-    /// The points, with only the names that are wanted.
+    /// The points, with only the names that are wanted, and without the row groups in which one of
+    /// their columns is damaged.
     ///
     /// # Errors
     /// [`Error::Io`], and [`Error::BadSegment`] when the file is damaged.
@@ -114,16 +110,26 @@ impl Segment {
         ends: &[usize],
         is_wanted: &dyn Fn(&str) -> bool,
     ) -> parquet::errors::Result<Long> {
-        let (mut frame, mut ranges) = (Long::default(), Vec::new());
-        let (mut start, mut points) = (0, 0);
+        let (mut wanted, mut start) = (Vec::new(), 0);
         for (name, end) in names.iter().zip(ends) {
             if is_wanted(name) {
-                points += end - start;
-                frame.names.push(name.clone());
-                frame.ends.push(points);
-                add_range(&mut ranges, start..*end);
+                wanted.push((name, start..*end));
             }
             start = *end;
+        }
+        let rows: Vec<Range<usize>> = wanted.iter().map(|(_, range)| range.clone()).collect();
+        let whole = self.damaged(&rows, &[VALUE])?.whole(&[VALUE]);
+        let (mut frame, mut ranges, mut points) = (Long::default(), Vec::new(), 0);
+        for (name, range) in wanted {
+            let before = points;
+            for part in within(&whole, &range) {
+                points += part.len();
+                add_range(&mut ranges, part);
+            }
+            if points > before {
+                frame.names.push(name.clone());
+                frame.ends.push(points);
+            }
         }
         let mut read = self.points(ranges, &[VALUE.into()])?;
         (frame.steps, frame.times) = (read.steps, read.times);
@@ -132,27 +138,38 @@ impl Segment {
         Ok(frame)
     }
 
-    fn wide(&self, is_wanted: &dyn Fn(&str) -> bool) -> parquet::errors::Result<Wide> {
+    /// A frame for all columns that are whole, and one more for those that lack the same rows.
+    fn wide(&self, is_wanted: &dyn Fn(&str) -> bool) -> parquet::errors::Result<Vec<Wide>> {
         let schema = self.reader.metadata().file_metadata().schema_descr();
-        let names: Vec<Box<str>> = schema
-            .columns()
-            .iter()
-            .map(|column| column.name())
+        let names = schema.columns().iter().map(|column| column.name());
+        let names: Vec<&str> = names
             .filter(|name| ![NAME, STEP, TIME, TIME_NS, ROW].contains(name) && is_wanted(name))
-            .map(Box::from)
             .collect();
         if names.is_empty() {
-            return Ok(Wide::default());
+            return Ok(Vec::new());
         }
-        let read = self.points(std::iter::once(0..self.rows).collect(), &names)?;
-        let rows = read.steps.len() as u64;
-        Ok(Wide {
-            names,
-            order: read.rows.unwrap_or_else(|| (0..rows).collect()),
-            steps: read.steps,
-            times: read.times,
-            values: read.values,
-        })
+        let damaged = self.damaged(std::slice::from_ref(&(0..self.rows)), &names)?;
+        let mut alike: Vec<(Ranges, Vec<Box<str>>)> = Vec::new();
+        for name in names {
+            let whole = damaged.whole(&[name]);
+            match alike.iter_mut().find(|(ranges, _)| *ranges == whole) {
+                Some((_, names)) => names.push(name.into()),
+                None => alike.push((whole, vec![name.into()])),
+            }
+        }
+        alike.retain(|(ranges, _)| !ranges.is_empty());
+        let frames = alike.into_iter().map(|(ranges, names)| {
+            let read = self.points(ranges.clone(), &names)?;
+            let places = || ranges.into_iter().flatten().map(|row| row as u64).collect();
+            Ok(Wide {
+                names,
+                order: read.rows.unwrap_or_else(places),
+                steps: read.steps,
+                times: read.times,
+                values: read.values,
+            })
+        });
+        frames.collect()
     }
 
     /// The columns of all points in `ranges`, as many at once as there are cores.
@@ -251,6 +268,8 @@ fn nanoseconds(mut times: Vec<i64>, rest: Option<Vec<i32>>) -> Vec<i64> {
     times
 }
 
+type Ranges = Vec<Range<usize>>;
+
 struct Read {
     steps: Vec<i64>,
     times: Vec<i64>,
@@ -342,8 +361,16 @@ impl Columns<'_> {
     }
 }
 
+/// What of a range lies within ascending ones.
+fn within(ranges: &[Range<usize>], range: &Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let parts = ranges
+        .iter()
+        .map(move |part| part.start.max(range.start)..part.end.min(range.end));
+    parts.filter(|part| !part.is_empty())
+}
+
 /// Neighbours become one.
-fn add_range(ranges: &mut Vec<Range<usize>>, range: Range<usize>) {
+pub(super) fn add_range(ranges: &mut Vec<Range<usize>>, range: Range<usize>) {
     match ranges.last_mut() {
         Some(last) if last.end == range.start => last.end = range.end,
         _ => ranges.push(range),
@@ -351,7 +378,7 @@ fn add_range(ranges: &mut Vec<Range<usize>>, range: Range<usize>) {
 }
 
 /// Do all tasks, with a thread for each core.
-fn together(tasks: Vec<Box<dyn FnOnce() + Send + '_>>) {
+pub(super) fn together(tasks: Vec<Box<dyn FnOnce() + Send + '_>>) {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let threads = cores.min(tasks.len());
     let queue = Mutex::new(tasks.into_iter());

@@ -86,7 +86,14 @@ impl Sealing {
             hidden.push(format!(".{}.new", std::process::id()));
             let temporary = self.journal.with_file_name(hidden);
             let path = self.journal.with_file_name(name);
-            let file = File::create(&temporary).map_err(|error| Error::io(&temporary, error))?;
+            // To be read as well: what was written is hashed.
+            let file = File::options()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .open(&temporary)
+                .map_err(|error| Error::io(&temporary, error))?;
             self.segments.push((temporary.clone(), path));
             let pairs = self.about.encode();
             let written = match number.checked_sub(1) {

@@ -1,38 +1,22 @@
 //! Frames to Parquet.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
 use parquet::data_type::{ByteArray, ByteArrayType, DataType, DoubleType, Int32Type, Int64Type};
 use parquet::errors::Result;
-use parquet::file::metadata::KeyValue;
+use parquet::file::metadata::{KeyValue, RowGroupMetaData};
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
-use xxhash_rust::xxh3::Xxh3;
+use parquet::schema::types::TypePtr;
 
+use super::checks::{self, span_of};
+use super::chunks::Chunks;
 use super::layout::{self, GROUP_ROWS, Shape};
 use crate::frame::{Long, Wide};
 
-type Group<'a> = SerializedRowGroupWriter<'a, Checked>;
-
-/// A file that is hashed while it is written.
-struct Checked {
-    file: File,
-    hash: Xxh3,
-}
-
-impl Write for Checked {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.file.write(bytes)?;
-        self.hash.update(&bytes[..count]);
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
-}
+type Group<'a> = SerializedRowGroupWriter<'a, File>;
 
 /// What every point has, whatever its name.
 struct Points<'a> {
@@ -78,15 +62,15 @@ pub(super) fn write_long(file: File, frame: &Long, mut about: Vec<KeyValue>) -> 
         rows: frame.order.as_deref(),
     };
     let shape = points.shape();
-    let mut writer = open(file, layout::schema(shape, None)?, about)?;
+    let mut writer = Writer::open(file, layout::schema(shape, None)?, about)?;
     for range in groups(frame.steps.len()) {
-        let mut group = writer.next_row_group()?;
+        let mut group = writer.parquet.next_row_group()?;
         write::<ByteArrayType>(&mut group, &names_of(frame, &range))?;
         points.write(&mut group, shape, &range)?;
         write::<DoubleType>(&mut group, &frame.values[range])?;
         group.close()?;
     }
-    finish(writer)
+    writer.finish()
 }
 
 /// Write the rows of a wide frame; the file is complete, but not yet on the disk.
@@ -102,36 +86,45 @@ pub(super) fn write_wide(file: File, frame: &Wide, about: Vec<KeyValue>) -> Resu
         rows: (!is_plain).then_some(&frame.order),
     };
     let shape = points.shape();
-    let mut writer = open(file, layout::schema(shape, Some(&frame.names))?, about)?;
+    let mut writer = Writer::open(file, layout::schema(shape, Some(&frame.names))?, about)?;
     for range in groups(frame.steps.len()) {
-        let mut group = writer.next_row_group()?;
+        let mut group = writer.parquet.next_row_group()?;
         points.write(&mut group, shape, &range)?;
         for column in &frame.values {
             write::<DoubleType>(&mut group, &column[range.clone()])?;
         }
         group.close()?;
     }
-    finish(writer)
+    writer.finish()
 }
 
-fn open(
-    file: File,
-    schema: parquet::schema::types::TypePtr,
+struct Writer {
+    parquet: SerializedFileWriter<File>,
     about: Vec<KeyValue>,
-) -> Result<SerializedFileWriter<Checked>> {
-    let file = Checked {
-        file,
-        hash: Xxh3::new(),
-    };
-    SerializedFileWriter::new(file, schema, Arc::new(layout::properties(about)))
 }
 
-/// Write the footer, which holds the check of all that stands before it.
-fn finish(mut writer: SerializedFileWriter<Checked>) -> Result<File> {
-    writer.flush()?;
-    let check = layout::encode_check(writer.bytes_written(), writer.inner().hash.digest());
-    writer.append_key_value_metadata(check);
-    writer.into_inner().map(|checked| checked.file)
+impl Writer {
+    fn open(file: File, schema: TypePtr, about: Vec<KeyValue>) -> Result<Self> {
+        let properties = Arc::new(layout::properties(about.clone()));
+        Ok(Self {
+            parquet: SerializedFileWriter::new(file, schema, properties)?,
+            about,
+        })
+    }
+
+    /// Write the footer, which holds the checks of all that stands before it.
+    fn finish(mut self) -> Result<File> {
+        self.parquet.flush()?;
+        let written = Chunks::new(self.parquet.inner().try_clone()?)?;
+        let groups = self.parquet.flushed_row_groups().iter();
+        let columns = groups.flat_map(RowGroupMetaData::columns);
+        let hashes = columns.map(|column| written.hash(span_of(column)));
+        let hashes = hashes.collect::<io::Result<Vec<u64>>>()?;
+        let description = checks::of_description(self.parquet.schema_descr(), &self.about);
+        self.parquet
+            .append_key_value_metadata(checks::encode(description, &hashes));
+        self.parquet.into_inner()
+    }
 }
 
 fn groups(rows: usize) -> impl Iterator<Item = Range<usize>> {
