@@ -28,7 +28,6 @@ FILES = {
     "folder": "",
     "placement": "placement.json",
     "request": "request.sh",
-    "claim": "claim",
     "start": "pid.json",
     "end": "exit.json",
 }
@@ -128,7 +127,7 @@ def check_burst(tmp_path: Path, home: Path, jobs: int, point: Point, **settings:
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize(
-    "point", points(["folder", "request", "claim", "start", "end"], JOBS, ROUNDS), ids=str
+    "point", points(["folder", "request", "start", "end"], JOBS, ROUNDS), ids=str
 )
 def test_kill_9_at_any_point_of_a_submit_burst_runs_every_job_exactly_once(
     tmp_path: Path, home: Path, point: Point

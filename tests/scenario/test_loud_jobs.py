@@ -11,6 +11,7 @@ from runbus.events import LogLines
 
 LINES = 1_000_000
 WRITER = f"""
+import os
 for first in range(0, {LINES}, 1000):
     os.write(1, b"".join([b"%063d\\n" % n for n in range(first, first + 1000)]))
 """
