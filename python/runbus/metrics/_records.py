@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from runbus.metrics._artifacts import ArtifactStore
 
-__all__ = ["Record", "RecordReader", "RecordWriter", "merged"]
+__all__ = ["Record", "RecordReader", "RecordWriter", "decoded", "merged"]
 
 Record = dict[str, Any]
 """What is recorded under "what", when under "time_ns" (Unix time), the rest as it needs."""
@@ -199,7 +199,7 @@ class RecordReader:
         records = []
         while blobs := reader.poll():
             for offset, blob in blobs:
-                if (record := _decoded(blob)) is not None:
+                if (record := decoded(blob)) is not None:
                     records.append(record)
                 else:
                     wrong.append((offset, len(blob)))
@@ -220,7 +220,7 @@ def merged(writers: Iterable[list[Record]]) -> list[Record]:
     return list(heapq.merge(*writers, key=lambda record: record["time_ns"]))
 
 
-def _decoded(blob: bytes) -> Record | None:
+def decoded(blob: bytes) -> Record | None:
     """Return a record; None if it is none, which no checksum can tell."""
     try:
         record = json.loads(blob)
