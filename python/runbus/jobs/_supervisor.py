@@ -85,7 +85,7 @@ class Supervisor:
         self._specs: dict[str, JobSpec] = {}
         self._submitting: dict[str, anyio.CancelScope] = {}
         self._feed = MetricFeed(bus, clock)
-        self._records = RecordFeed(bus, self._feed.has_begun)
+        self._records = RecordFeed(bus, clock, self._feed.has_begun)
         self._ending: dict[str, str] = {}
         self._ending_all: str | None = None
         self._ending_changed = anyio.Event()

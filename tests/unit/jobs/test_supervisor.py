@@ -10,11 +10,17 @@ import anyio
 import pytest
 from msgspec.structs import replace
 
+from runbus._clock import SYSTEM_CLOCK
 from runbus.abc import Capabilities, Executor, JobRef, JobSpec, Limits, Observation, Request
 from runbus.bus import Bus
 from runbus.errors import ConnectionLost, SubmitUnknown
+from runbus.events import MetricBatch, ParamsLogged, RunFinished, RunStarted, TagsChanged
 from runbus.jobs import JobRecord, JobState, JobStore, Supervisor, intend
+from runbus.jobs._feed import MetricFeed
+from runbus.jobs._positions import Positions
 from runbus.kernel import Kernel
+from runbus.metrics import init
+from runbus.plugins import Plugin
 
 QUEUED = Observation(phase="queued")
 RUNNING = Observation(phase="running", host="h", pid=1, started_ns=10**18)
@@ -321,3 +327,110 @@ async def test_what_was_being_ended_for_its_silence_is_ended_so_by_the_next_proc
         JobState.TIMEOUT,
         "it wrote nothing for 1 s, its idle timeout",
     )
+
+
+class Killed(Exception):
+    """Ends a supervisor where it stands."""
+
+
+class Told:
+    """What was told of the run of a job: the steps of its points, and its facts."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+        self.facts: list[str] = []
+        self.at: dict[str, int] = {}
+
+    @property
+    def plugin(self) -> Plugin:
+        plugin = Plugin("told").stream(MetricBatch, self._points)
+        for fact in (RunStarted, ParamsLogged, TagsChanged, RunFinished):
+            plugin = plugin.on(fact, self._fact)
+        return plugin
+
+    async def _points(self, batch: MetricBatch) -> None:
+        self.steps += [step for _, step, _, _ in batch.points()]
+        self.at[batch.writer] = batch.position
+
+    def _fact(self, fact: object) -> None:
+        self.facts.append(type(fact).__name__)
+
+
+async def test_what_a_run_logs_goes_on_where_the_process_before_had_noted(
+    spec: Spec, tmp_path: Path
+) -> None:
+    run = init(project="p")
+    backend = Backend()
+    backend.first = RUNNING
+    first, second = Told(), Told()
+    job = replace(spec("j"), run_folder=run.folder, run_id=run.id)
+    for step in range(3):
+        run.log("x", 0.5, step=step)
+    run.params(lr=0.1)
+
+    def die_when_all_is_noted(_names: set[str]) -> None:
+        noted = Positions(run.folder, "metrics").last
+        if len(first.steps) == 3 and noted == first.at and Positions(run.folder, "records").last:
+            raise Killed
+
+    backend.on_look = die_when_all_is_noted
+    with pytest.raises(Killed):
+        async with Kernel(plugins=[first.plugin]) as kernel:
+            await supervise(kernel.bus, tmp_path, [backend], [job])
+    run.log("x", 0.5, step=3)
+    run.tag("t")
+    run.finish()
+    backend.on_look = lambda _names: None
+    backend.show("j", DONE)
+    async with Kernel(plugins=[second.plugin]) as kernel:
+        await supervise(kernel.bus, tmp_path, [backend], [job])
+
+    assert first.facts == ["RunStarted", "ParamsLogged"]
+    assert second.steps == [3]
+    assert second.facts == ["RunStarted", "TagsChanged", "RunFinished"]
+    assert Positions(run.folder, "metrics").last == second.at
+
+
+async def drained(bus: Bus, job: JobSpec, *, leads: bool) -> None:
+    """Follow a run to what it has logged by now."""
+    feed = MetricFeed(bus, SYSTEM_CLOCK, leads=leads)
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(feed.run)
+            feed.follow(job)
+            await feed.drain(job)
+            tasks.cancel_scope.cancel()
+
+
+async def test_who_does_not_lead_notes_nothing_and_is_told_all(spec: Spec) -> None:
+    leader, other = Told(), Told()
+    with init(project="p") as run:
+        run.log("x", 0.5, step=0)
+    job = replace(spec("j"), run_folder=run.folder, run_id=run.id)
+
+    for _ in range(2):
+        async with Kernel(plugins=[other.plugin]) as kernel:
+            await drained(kernel.bus, job, leads=False)
+    assert other.steps == [0, 0]
+    assert Positions(run.folder, "metrics").last == {}
+
+    for _ in range(2):
+        async with Kernel(plugins=[leader.plugin]) as kernel:
+            await drained(kernel.bus, job, leads=True)
+    assert leader.steps == [0]
+    assert Positions(run.folder, "metrics").last == leader.at
+
+
+@pytest.mark.parametrize("junk", [b"", b"{", b"[1]", b'{"a": -1, "b": 36893488147419103232}'])
+def test_positions_that_are_none_are_passed_over(tmp_path: Path, junk: bytes) -> None:
+    (tmp_path / "metrics.cursor").write_bytes(junk)
+
+    assert Positions(str(tmp_path), "metrics").last == {}
+
+
+def test_positions_that_cannot_be_noted_stop_nothing(tmp_path: Path) -> None:
+    positions = Positions(str(tmp_path / "gone"), "metrics")
+
+    positions.note({"a": 5})
+
+    assert positions.last == {}
