@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +14,7 @@ from runbus._clock import SYSTEM_CLOCK
 from runbus.abc import Capabilities, Executor, JobRef, JobSpec, Limits, Observation, Request
 from runbus.bus import Bus
 from runbus.errors import ConnectionLost, SubmitUnknown
-from runbus.events import MetricBatch, ParamsLogged, RunFinished, RunStarted, TagsChanged
+from runbus.events import JobEnded, MetricBatch, ParamsLogged, RunFinished, RunStarted, TagsChanged
 from runbus.jobs import JobRecord, JobState, JobStore, Supervisor, intend
 from runbus.jobs._feed import MetricFeed
 from runbus.jobs._positions import Positions
@@ -256,6 +256,112 @@ async def test_jobs_that_wait_for_a_full_executor_keep_no_others_out(
         records = await supervise(bus, tmp_path, [full, other], jobs, parallel=2)
 
     assert {record.state for record in records} == {JobState.SUCCEEDED}
+
+
+Supervised = Callable[[Supervisor, JobStore], Coroutine[object, object, None]]
+
+
+async def supervise_with(
+    bus: Bus, folder: Path, backend: Backend, jobs: Sequence[JobSpec], act: Supervised
+) -> list[JobRecord]:
+    """Run jobs, two at a time, and do something beside that."""
+    store = JobStore(str(folder))
+    try:
+        with anyio.fail_after(30):
+            supervisor = Supervisor(bus, {backend.name: backend}, store)
+            async with anyio.create_task_group() as group:
+                group.start_soon(act, supervisor, store)
+                return await supervisor.run(jobs, max_parallel=2)
+    finally:
+        store.close()
+    raise AssertionError
+
+
+async def cancel_and_wait(bus: Bus, supervisor: Supervisor, job: str) -> None:
+    """Cancel a job and wait until its end is told."""
+    ended = bus.wait_for(JobEnded, lambda end: end.job == job)
+    await supervisor.cancel("not needed", 1, job)
+    await ended
+
+
+async def test_a_job_that_waits_for_a_seat_is_cancelled_at_once(
+    bus: Bus, spec: Spec, tmp_path: Path
+) -> None:
+    full = Backend("full", jobs=1)
+    full.first = RUNNING
+    seen: list[JobState] = []
+
+    async def act(supervisor: Supervisor, store: JobStore) -> None:
+        await full.submitted.wait()
+        await cancel_and_wait(bus, supervisor, "f2")
+        await cancel_and_wait(bus, supervisor, "f1")
+        seen.extend(store.jobs[f"f{number}"].state for number in range(4))
+        full.first = DONE
+        full.show("f0", DONE)
+
+    jobs = [spec(f"f{number}", "full") for number in range(4)]
+    records = await supervise_with(bus, tmp_path, full, jobs, act)
+
+    assert seen[1:3] == [JobState.CANCELLED] * 2
+    assert not seen[0].is_terminal
+    assert not seen[3].is_terminal
+    assert full.submits == ["f0", "f3"]
+    assert [record.state.value for record in records] == [
+        "SUCCEEDED", "CANCELLED", "CANCELLED", "SUCCEEDED",
+    ]  # fmt: skip
+    assert records[1].reason == "not needed"
+
+
+async def test_a_job_that_waits_for_a_seat_to_be_tried_again_is_cancelled_at_once(
+    bus: Bus, spec: Spec, tmp_path: Path
+) -> None:
+    full = Backend("full", jobs=1)
+    full.first = replace(DONE, exit_code=1)
+    retried = anyio.Event()
+
+    def second_runs(name: str, _count: int) -> None:
+        if name == "next":
+            full.first = RUNNING
+            retried.set()
+
+    full.on_submit = second_runs
+
+    async def act(supervisor: Supervisor, store: JobStore) -> None:
+        await retried.wait()
+        await cancel_and_wait(bus, supervisor, "fails")
+        assert not store.jobs["next"].state.is_terminal
+        full.show("next", DONE)
+
+    fails = replace(spec("fails", "full", retries=3), backoff_s=0.01, retry_on=("exit",))
+    records = await supervise_with(bus, tmp_path, full, [fails, spec("next", "full")], act)
+
+    assert [str(record.state) for record in records] == ["CANCELLED", "SUCCEEDED"]
+    assert full.submits[-1] == "next"
+
+
+async def test_a_cancelled_job_that_an_earlier_process_submitted_is_ended_and_needs_no_seat(
+    bus: Bus, spec: Spec, tmp_path: Path
+) -> None:
+    full = Backend("full", jobs=1)
+    full.first = RUNNING
+    jobs = [spec("f0", "full"), spec("f1", "full")]
+    store = JobStore(str(tmp_path))
+    intend(store, jobs)
+    store.close()
+    full.jobs["f1"] = RUNNING
+
+    async def act(supervisor: Supervisor, store: JobStore) -> None:
+        await full.submitted.wait()
+        await cancel_and_wait(bus, supervisor, "f1")
+        full.show("f0", DONE)
+
+    records = await supervise_with(bus, tmp_path, full, jobs, act)
+
+    assert full.submits == ["f0"]
+    assert [(str(record.state), record.signal) for record in records] == [
+        ("SUCCEEDED", None),
+        ("CANCELLED", 15),
+    ]
 
 
 async def test_a_job_that_waits_too_long_in_its_queue_times_out(
