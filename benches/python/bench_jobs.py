@@ -7,12 +7,12 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 from benches.rivals.jobs import measured
 from benches.row import Row
+from benches.scratch import scratch
 from runbus import AsyncExperiment, Command, Job, Kernel, LocalExecutor, Plugin
 from runbus.events import JobEnded, JobStarted, LogLines, MetricBatch
 from runbus.jobs import JobState
@@ -25,7 +25,7 @@ LATE_MS = {"a point": 5.0}
 
 
 def main() -> list[Row]:
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch() as folder:
         os.environ["RUNBUS_HOME"] = os.path.join(folder, "home")
         many = statistics.median(asyncio.run(timed(JOBS, SLOTS)) for _ in range(ROUNDS))
         one = statistics.median(asyncio.run(timed(1, 1)) for _ in range(4 * ROUNDS))
