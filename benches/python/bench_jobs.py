@@ -17,7 +17,7 @@ from runbus import AsyncExperiment, Command, Job, Kernel, LocalExecutor, Plugin
 from runbus.events import JobEnded, JobStarted, LogLines, MetricBatch
 from runbus.jobs import JobState
 
-JOBS, SLOTS, ROUNDS = 100, 8, 5
+JOBS, SLOTS, ROUNDS = 1_000, 8, 3
 TRUE, ECHO = Command(("/bin/true",)), Command(("/bin/echo", "hi"))
 RIVALS = ("psij", "torchx", "nemo_run", "submitit")
 LATE_MS = {"a point": 5.0}
@@ -42,7 +42,7 @@ def main() -> list[Row]:
             f"a job of /bin/true, {JOBS} of them, {SLOTS} at a time",
             many / JOBS * 1e3,
             "ms",
-            10,
+            1e3 / 300,
             {"fork, exec and wait, as many at a time": bare_many / JOBS * 1e3},
             note=f"{JOBS / many:.0f} jobs/s",
         ),
