@@ -97,6 +97,8 @@ class Contents:
                     return 0
                 data = await tunnel.read(there, incoming.size_so_far(part), _PIECE)
                 incoming.add(data, part)
+                if incoming.size_so_far(part) > content.size:
+                    raise RemoteFailed(tunnel.name, "it is larger than what was logged")
                 size = len(data)
                 left -= size
             parts.pop()

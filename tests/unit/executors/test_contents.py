@@ -141,6 +141,24 @@ async def test_what_this_disk_does_not_take_is_tried_again_until_the_job_has_end
     assert kept.sha256 in told
 
 
+async def test_a_file_that_has_grown_there_is_not_copied_on_and_on(
+    tunnel: Tunnel, run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = keep(run, tmp_path / "file", b"content")
+    grow(Path(kept.path), 1 << 30)
+
+    assert await come(tunnel, run, tmp_path / "here") == [0, len(index(run))]
+
+    (told,) = caplog.messages
+    assert "larger than what was logged" in told
+    assert os.listdir(tmp_path / "here" / "artifacts") == []
+
+
+def grow(file: Path, size: int) -> None:
+    file.chmod(0o600)
+    os.truncate(file, size)
+
+
 HASH = "a" * 64
 FIELDS = st.fixed_dictionaries(
     {
