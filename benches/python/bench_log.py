@@ -17,6 +17,8 @@ from benches.row import Row
 from benches.timing import net_ns
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import runbus
 
 POINTS = 1_000_000
@@ -132,35 +134,48 @@ def latency() -> list[Row]:
     """Each call timed on its own, in a loop that trains, while the disk is synced every 100 ms."""
     import runbus
 
+    def nothing(name: str, value: float, step: int) -> None:
+        pass
+
     with runbus.init(project="bench", sync_ms=100) as run:
-        log, clock, weights = run.log, time.perf_counter_ns, [0.5] * 200
-        spans, idle = array.array("q"), array.array("q")
-        end = time.monotonic() + 3
+        calls: dict[str, Callable[[str, float, int], None]] = {
+            "log": run.log,
+            "a Python function that does nothing": nothing,
+        }
+        spans = {name: array.array("q") for name in (*calls, "timer")}
+        end = time.monotonic() + 5
         step = 0
         while time.monotonic() < end:
-            loss = sum(weight * weight for weight in weights)
-            start = clock()
-            log("loss", loss, step)
-            spans.append(clock() - start)
+            for name, call in calls.items():
+                spans[name].append(timed_after_work(call, step))
+            spans["timer"].append(timed_after_work(None, step))
             step += 1
-            loss = sum(weight * weight for weight in weights)
-            start = clock()
-            idle.append(clock() - start)
-    ordered, nothing = (array.array("q", sorted(found)) for found in (spans, idle))
+    ordered = {name: array.array("q", sorted(found)) for name, found in spans.items()}
+    timer = quantile(ordered.pop("timer"), 0.5)
+    log = ordered.pop("log")
 
     def row(name: str, share: float, limit: float) -> Row:
-        beside = {"the timer alone": float(quantile(nothing, share))}
-        note = f"{len(spans):,} calls, the timer's own time included"
-        return Row(
-            f"one log in a loop that trains, {name}",
-            quantile(ordered, share),
-            "ns",
-            limit,
-            beside,
-            note,
-        )
+        beside = {other: float(quantile(found, share) - timer) for other, found in ordered.items()}
+        note = f"{len(log):,} calls; net of the timer's median of {timer} ns"
+        took = quantile(log, share) - timer
+        return Row(f"one log in a loop that trains, {name}", took, "ns", limit, beside, note)
 
     return [row("p99", 0.99, 300), row("p99.9", 0.999, 10_000)]
+
+
+WEIGHTS = [0.5] * 200
+
+
+def timed_after_work(call: Callable[[str, float, int], None] | None, step: int) -> int:
+    """Return the nanoseconds of one call, or of none, after work that leaves nothing warm."""
+    clock = time.perf_counter_ns
+    loss = sum(weight * weight for weight in WEIGHTS)
+    if call is None:
+        start = clock()
+        return clock() - start
+    start = clock()
+    call("loss", loss, step)
+    return clock() - start
 
 
 def threads() -> list[Row]:
