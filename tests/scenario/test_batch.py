@@ -396,7 +396,11 @@ def test_attach_follows_a_batch_that_another_process_leads(
     go = tmp_path / "go"
     script = f"until [ -e {go} ]; do echo waits; sleep 0.2; done; echo went; exit 3"
     with subprocess.Popen(
-        [RUNBUS, "submit", batch(job("a", script), job("b", "echo after"), max_parallel=1)],
+        [
+            RUNBUS,
+            "submit",
+            batch(job("a", script), job("b", "echo after; sleep 0.1"), max_parallel=1),
+        ],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as leader:

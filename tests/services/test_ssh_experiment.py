@@ -10,10 +10,19 @@ import time
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from runbus import AsyncExperiment, Command, Job, Kernel, Plugin, SSHExecutor, runs
-from runbus.events import JobEnded, JobStarted, LogLines, MetricBatch
+from runbus.events import (
+    ArtifactLogged,
+    JobEnded,
+    JobStarted,
+    LogLines,
+    MetricBatch,
+    RunRecorded,
+    TextLogged,
+)
 from runbus.jobs import read_log
 from runbus.packaging import GitArchivePackager
 from runbus.testing.sshd import Sshd
@@ -142,6 +151,120 @@ async def test_what_a_job_writes_arrives_within_a_second(host: Sshd, tmp_path: P
 
     assert len(late) == 40
     assert sorted(late)[37] < 1.0
+
+
+KEEPER = """
+import os, runbus
+run = runbus.init()
+run.log("loss", 1.0, step=0)
+run.params(lr=0.1)
+run.tag("best")
+os.makedirs("model/sub")
+for name, size in (("weights", 3_000_000), ("model/sub/a b", 2_000_000), ("model/none", 0)):
+    with open(name, "wb") as file:
+        file.write(os.urandom(size))
+run.log_artifact("weights")
+run.log_artifact("model", step=1)
+run.log_text("said", "x" * 100_000)
+run.log_artifact("weights", name="again")
+run.note("done")
+"""
+
+
+def cut(host: Sshd, home: Path, sizes: dict[str, int]) -> None:
+    """Kill the connection, once for each file, if some of it has come and not all."""
+    for name, size in list(sizes.items()):
+        for part in home.glob(f"**/artifacts/.new-*/**/{name}"):
+            if 0 < part.stat().st_size < size:
+                del sizes[name]
+                assert host.kill_sessions()
+
+
+async def keep_cutting(host: Sshd, home: Path, sizes: dict[str, int]) -> None:
+    while sizes:
+        cut(host, home, sizes)
+        await anyio.lowlevel.checkpoint()
+
+
+def found(folder: Path, pattern: str) -> list[Path]:
+    return list(folder.glob(pattern))
+
+
+async def test_what_a_job_records_arrives_once_across_lost_connections(
+    host: Sshd, tmp_path: Path, home: Path
+) -> None:
+    facts: list[RunRecorded] = []
+    order: list[str] = []
+    there: list[bool] = []
+
+    def note(event: RunRecorded) -> None:
+        facts.append(event)
+        order.append(type(event).__name__)
+        if isinstance(event, ArtifactLogged):
+            there.append(os.path.exists(event.path))
+
+    watch = Plugin("watch").on(RunRecorded, note)
+    watch = watch.on(JobEnded, lambda event: order.append("ended"))
+    (tmp_path / "work").mkdir()
+    job = Job(name="keeps", task=Command((sys.executable, "-c", KEEPER)))
+    executor = SSHExecutor(
+        tunnel=tunnel_to(host, tmp_path / "remote"), workdir=str(tmp_path / "work")
+    )
+    sizes = {"weights": 3_000_000, "a b": 2_000_000}
+    async with Kernel(plugins=[executor, watch]) as kernel, anyio.create_task_group() as group:
+        group.start_soon(keep_cutting, host, home, sizes)
+        (record,) = await AsyncExperiment("far", [job], executor="ssh").run(kernel.bus)
+        group.cancel_scope.cancel()
+
+    assert str(record.state) == "SUCCEEDED"
+    assert sizes == {}, "both were cut"
+    kinds = ["ParamsLogged", "TagsChanged", "ArtifactLogged", "ArtifactLogged", "TextLogged"]
+    assert order == [*kinds, "ArtifactLogged", "NoteAdded", "ended"]
+    assert there == [True] * 3
+    (said,) = [fact for fact in facts if isinstance(fact, TextLogged)]
+    assert said.text == "x" * 100_000
+    (run,) = runs(project="far")
+    assert (run.params["lr"], run.tags) == (0.1, ["best"])
+    kept = run.artifacts()
+    assert [one.name for one in kept] == ["weights", "model", "again"]
+    assert [one.is_whole() for one in kept] == [True] * 3
+    assert found(home, "**/artifacts/.new-*") == []
+    assert len(found(home, "**/artifacts/*")) == 3
+    (journal,) = found(home, "**/records/*.journal")
+    (original,) = found(tmp_path / "remote", "**/records/*.journal")
+    assert original.read_bytes() == journal.read_bytes()
+
+
+async def test_a_file_that_is_damaged_there_is_missing_here_and_fails_nothing(
+    host: Sshd, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    script = """
+import hashlib, os, runbus
+run = runbus.init()
+run.log("loss", 1.0)
+shelf = os.path.join(run.folder, "artifacts", hashlib.sha256(b"first").hexdigest())
+os.makedirs(shelf)
+with open(os.path.join(shelf, "file"), "w") as file:
+    file.write("wrong")
+for text in ("first", "second"):
+    with open("file", "w") as file:
+        file.write(text)
+    run.log_artifact("file")
+"""
+    job = Job(name="keeps", task=Command((sys.executable, "-c", script)))
+    executor = SSHExecutor(tunnel=tunnel_to(host, tmp_path / "remote"), workdir=str(tmp_path))
+    async with Kernel(plugins=[executor]) as kernel:
+        (record,) = await AsyncExperiment("far", [job], executor="ssh").run(kernel.bus)
+
+    assert str(record.state) == "SUCCEEDED"
+    (run,) = runs(project="far")
+    first, second = run.artifacts()
+    with pytest.raises(FileNotFoundError):
+        first.is_whole()
+    assert second.is_whole()
+    told = [line for line in caplog.messages if "cannot copy artifacts/" in line]
+    assert len(told) == 1
+    assert first.sha256 in told[0]
 
 
 @pytest.fixture

@@ -292,6 +292,7 @@ class Host:
     async def _take_in(self, job: FollowedJob, look: Look, round_: _Round) -> None:
         """Copy a job's files, then say what was seen: its end comes after all of its output."""
         ended = decoded(look.exit) is not None
+        job.behind.intersection_update(look.files)
         try:
             async with self._copying:
                 for name, size in look.files.items():
@@ -302,6 +303,10 @@ class Host:
         except OSError as error:
             # This machine's disk. What is true of the job is told all the same.
             logger.warning("cannot copy what job %s writes: %s", job.ref.name, error)
+            job.behind.clear()
+        if job.behind and (ended or look.is_gone(round_.answer)):
+            job.observation = job.gone_since = None
+            return
         seen = self._judge(job, look, round_)
         if seen is not None and seen != job.observation:
             job.observation = seen

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
-__all__ = ["JournalCopy", "LogCopy", "whole_records", "write_record"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["JournalCopy", "LogCopy", "blobs", "whole_records", "write_record"]
 
 _HEADER = 64
+_BLOB = 3
 _FIRST_WINDOW = 4 << 10
 _LAST_WINDOW = 1 << 20
 _LONGEST_RECORD = 16 << 20
@@ -41,7 +46,7 @@ class LogCopy:
 
 
 class JournalCopy:
-    """A journal of metrics: space is reserved ahead, and records appear in the middle of it.
+    """A journal: space is reserved ahead, and records appear in the middle of it.
 
     Only whole records are copied, so a reader of the copy sees a journal that ends there, and the
     copy's own size says where to go on (docs/reference/journal-format.md).
@@ -103,6 +108,23 @@ def whole_records(data: bytes, *, at_start: bool) -> tuple[int, int]:
             return position, length
         position += length
     return position, 0
+
+
+def blobs(data: bytes, *, at_start: bool) -> Iterator[tuple[int, bytes]]:
+    """Yield the blobs in bytes of a journal, each with the place where its record begins.
+
+    Args:
+        data: Bytes of a journal, from between two records on.
+        at_start: Whether they are its first, so that the header comes first.
+    """
+    whole, _ = whole_records(data, at_start=at_start)
+    position = _HEADER if at_start else 0
+    while position < whole:
+        end = position + 8 + 8 * int.from_bytes(data[position + 1 : position + 4], "little")
+        if data[position] == _BLOB:
+            size = int.from_bytes(data[position + 8 : position + 16], "little")
+            yield position, data[position + 16 : min(position + 16 + size, end)]
+        position = end
 
 
 def write_record(folder: str, name: str, data: bytes, time_ns: int) -> None:

@@ -19,7 +19,9 @@ __all__ = [
     "Look",
     "Records",
     "cancel_script",
+    "files_script",
     "look_script",
+    "parse_files",
     "parse_look",
     "prepare_script",
     "quote",
@@ -54,7 +56,8 @@ class Look(msgspec.Struct, kw_only=True):
         exit: exit.json likewise.
         stat: The process's line in /proc; empty if there is no such process.
         submitted: Boot id and uptime when it was handed over.
-        files: Sizes of its logs and journals that are not empty, by their names.
+        files: Sizes of its logs and journals that are not empty: of logs by their names, of
+            journals by their paths in the run's folder.
     """
 
     there: bool = False
@@ -139,6 +142,24 @@ printf '%%s\\n' "$rb_b" "$rb_d" "$(umask)" "$rb_w" "${CUDA_VISIBLE_DEVICES-$rb_g
 def there_script(path: str) -> bytes:
     """Ask whether something is there: 0 if so."""
     return b"[ -e %s ]\n" % quote(path)
+
+
+def files_script(path: bytes) -> bytes:
+    """Ask for the files in a folder, at any depth."""
+    return b"find %s/. -type f -print0\n" % quote(path)
+
+
+def parse_files(output: bytes, path: bytes) -> list[str]:
+    """Read the answer to `files_script`: the files' paths in the folder.
+
+    Raises:
+        ValueError: One of them would lead out of it.
+    """
+    files = [name.removeprefix(path + b"/./") for name in output.split(b"\0")[:-1]]
+    for name in files:
+        if name.startswith(b"/") or not name or b".." in name.split(b"/"):
+            raise ValueError(f"{os.fsdecode(name)!r} lies outside the folder")
+    return [os.fsdecode(name) for name in files]
 
 
 def verify_script(path: str, sha256: str) -> bytes:
@@ -293,9 +314,10 @@ while [ $rb_n -gt 0 ]; do
     [ -n "$rb_p" ] || IFS= read -r rb_b 2>/dev/null <"$rb_j/submitted"
     [ -d "$rb_j" ] && echo J1 || echo J0
     printf 'P%%s\\nS%%s\\nE%%s\\nB%%s\\n' "$rb_p" "$rb_s" "$rb_e" "$rb_b"
-    for rb_f in "$rb_j/stdout.log" "$rb_j/stderr.log" "$rb_r"/metrics/*.journal; do
-        rb_x=${rb_f##*/}
-        case $rb_x in *[!0-9a-z.-]*) continue ;; esac
+    for rb_f in "$rb_j/stdout.log" "$rb_j/stderr.log" \\
+        "$rb_r"/metrics/*.journal "$rb_r"/records/*.journal; do
+        rb_x=${rb_f#"$rb_j"/}; rb_x=${rb_x#"$rb_r"/}
+        case $rb_x in *[!0-9a-z./-]*) continue ;; esac
         [ -s "$rb_f" ] && [ -f "$rb_f" ] && printf 'F%%s\\n' "$rb_x" && set -- "$@" "$rb_f"
     done
 done

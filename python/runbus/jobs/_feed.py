@@ -9,6 +9,7 @@ import anyio
 
 from runbus.errors import BackpressureTimeout
 from runbus.events import MetricWindows, RunStarted
+from runbus.jobs._positions import NOTE_S, Positions
 from runbus.metrics import RunTailer, has_metrics
 
 if TYPE_CHECKING:
@@ -33,11 +34,14 @@ class MetricFeed:
     Args:
         bus: Where it goes; a full mailbox that blocks makes the feed wait, and the journals grow.
         clock: Where the time of what happens here comes from.
+        leads: Whether this process leads the experiment; see `Positions`.
     """
 
-    def __init__(self, bus: Bus, clock: Clock) -> None:
+    def __init__(self, bus: Bus, clock: Clock, *, leads: bool = True) -> None:
         self._bus = bus
         self._clock = clock
+        self._leads = leads
+        self._next_note_s = 0.0
         self._tailer = RunTailer()
         self._runs: dict[str, _Run] = {}
 
@@ -45,21 +49,34 @@ class MetricFeed:
         """Feed the bus until cancelled."""
         with self._tailer:
             while True:
-                for tail in await self._tailer.news():
+                tails: list[RunTail] = []
+                with anyio.move_on_after(NOTE_S):
+                    tails = await self._tailer.news()
+                for tail in tails:
                     if (run := self._runs.get(tail.run_id)) is not None:
                         await self._hand_on(run)
+                if (now := self._clock.monotonic()) >= self._next_note_s:
+                    self._next_note_s = now + NOTE_S
+                    for run in self._runs.values():
+                        run.positions.note(run.handed_on)
 
     def follow(self, job: JobSpec) -> None:
-        """Follow the run of a job, over all of its attempts, from now on; safe to repeat."""
+        """Follow the run of a job, over all of its attempts, from now on; safe to repeat.
+
+        What it has logged comes from where whoever led before had noted last.
+        """
         if job.run_id in self._runs:
             return
+        positions = Positions(job.run_folder, "metrics", leads=self._leads)
         try:
-            tail = self._tailer.follow(job.run_id, job.run_folder, window_ns=self._window_ns)
+            tail = self._tailer.follow(
+                job.run_id, job.run_folder, positions=positions.last, window_ns=self._window_ns
+            )
         except OSError as error:
             # Jobs must not fail because this process has no room for another thread.
             logger.warning("metrics of job %r cannot be followed: %s", job.name, error)
             return
-        self._runs[job.run_id] = _Run(job, tail)
+        self._runs[job.run_id] = _Run(job, tail, positions)
 
     async def drain(self, job: JobSpec) -> None:
         """Wait until everything that a job has logged by now is on the bus."""
@@ -69,6 +86,7 @@ class MetricFeed:
             run.drained = anyio.Event()
             run.tail.drain()
             await run.drained.wait()
+            run.positions.note(run.handed_on)
 
     def has_begun(self, job: JobSpec) -> bool:
         """Whether the run of a job is on the bus as begun."""
@@ -100,6 +118,7 @@ class MetricFeed:
             except BackpressureTimeout as error:
                 # It is all in the journals: one reader that stands still must not stop the others.
                 logger.warning("metrics of job %r were not read: %s", job.name, error)
+        run.handed_on = dict(tail.positions)
         if tail.is_drained:
             run.drained.set()
 
@@ -111,10 +130,12 @@ class MetricFeed:
 class _Run:
     """A run that is followed."""
 
-    __slots__ = ("drained", "has_begun", "job", "tail")
+    __slots__ = ("drained", "handed_on", "has_begun", "job", "positions", "tail")
 
-    def __init__(self, job: JobSpec, tail: RunTail) -> None:
+    def __init__(self, job: JobSpec, tail: RunTail, positions: Positions) -> None:
         self.job = job
         self.tail = tail
+        self.positions = positions
+        self.handed_on: dict[str, int] = {}
         self.has_begun = False
         self.drained = anyio.Event()

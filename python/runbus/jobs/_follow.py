@@ -46,7 +46,7 @@ class Follower:
         self._clock = clock
         self._records: dict[str, JobRecord] = {}
         self._outputs: dict[str, JobOutput] = {}
-        self._feed = MetricFeed(bus, clock)
+        self._feed = MetricFeed(bus, clock, leads=False)
 
     async def run(self) -> None:
         """Follow until every job is over, or nobody leads them. Cancelling it is harmless."""

@@ -25,6 +25,7 @@ class Seats:
     """
 
     def __init__(self, executors: Mapping[str, Executor], max_parallel: int) -> None:
+        self._waiting: set[anyio.CancelScope] = set()
         self._all = anyio.Semaphore(max_parallel)
         self._places = {
             name: anyio.Semaphore(limit)
@@ -32,8 +33,27 @@ class Seats:
             if (limit := executor.limits().jobs) is not None and limit < max_parallel
         }
 
-    async def take(self, executor: str) -> None:
-        """Wait for a seat of a job on an executor; first come, first served."""
+    async def take(self, executor: str) -> bool:
+        """Wait for a seat of a job on an executor; first come, first served.
+
+        Returns:
+            Whether it has one; not if `look_again` was called before.
+        """
+        with anyio.CancelScope() as scope:
+            self._waiting.add(scope)
+            try:
+                await self._take(executor)
+                return True
+            finally:
+                self._waiting.discard(scope)
+        return False
+
+    def look_again(self) -> None:
+        """Have all who wait for a seat look whether they still want one."""
+        for scope in self._waiting:
+            scope.cancel()
+
+    async def _take(self, executor: str) -> None:
         place = self._places.get(executor)
         if place is not None:
             await place.acquire()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import deque
 from typing import TYPE_CHECKING
 
 import anyio
@@ -84,8 +85,9 @@ class Supervisor:
         self._inherited: set[str] = set()
         self._specs: dict[str, JobSpec] = {}
         self._submitting: dict[str, anyio.CancelScope] = {}
+        self._seats: Seats | None = None
         self._feed = MetricFeed(bus, clock)
-        self._records = RecordFeed(bus, self._feed.has_begun)
+        self._records = RecordFeed(bus, clock, self._feed.has_begun)
         self._ending: dict[str, str] = {}
         self._ending_all: str | None = None
         self._ending_changed = anyio.Event()
@@ -127,7 +129,7 @@ class Supervisor:
             await self._teller.tell(fact)
         # On a network file system a sync takes long: not in the loop's thread.
         await anyio.to_thread.run_sync(self._store.sync)
-        seats = Seats(self._executors, max_parallel)
+        seats = self._seats = Seats(self._executors, max_parallel)
         unfinished = self._unfinished(jobs)
         async with anyio.create_task_group() as watches:
             watches.start_soon(self._heed_requests, name="cancel requests")
@@ -145,10 +147,22 @@ class Supervisor:
     async def _seat(
         self, queue: Sequence[JobSpec], seats: Seats, attempts: anyio.abc.TaskGroup
     ) -> None:
-        """Attend to the jobs of one executor, in their order, as there are seats."""
-        for job in queue:
-            await seats.take(job.executor)
-            attempts.start_soon(self._attend, job, seats, name=f"job {job.name}")
+        """Attend to the jobs of one executor, in their order, as there are seats.
+
+        Jobs that were asked to end are not submitted any more: they need none, and wait for none.
+        """
+        waiting = deque(queue)
+        while waiting:
+            wanted: deque[JobSpec] = deque()
+            for job in waiting:
+                if self._reason_to_end(job.name) is None:
+                    wanted.append(job)
+                else:
+                    attempts.start_soon(self._attend, job, seats, False, name=f"job {job.name}")
+            waiting = wanted
+            while waiting and await seats.take(waiting[0].executor):
+                job = waiting.popleft()
+                attempts.start_soon(self._attend, job, seats, True, name=f"job {job.name}")
 
     def _unfinished(self, jobs: Sequence[JobSpec]) -> list[JobSpec]:
         """Return the jobs that are not over, as of their latest attempts; those that run first."""
@@ -178,6 +192,8 @@ class Supervisor:
             self._ending[job] = reason
         self._ending_changed.set()
         self._ending_changed = anyio.Event()
+        if self._seats is not None:
+            self._seats.look_again()
         for name, scope in self._submitting.items():
             if job in (None, name):
                 scope.cancel()
@@ -205,7 +221,7 @@ class Supervisor:
             while self._reason_to_end(job) is None:
                 await self._ending_changed.wait()
 
-    async def _attend(self, job: JobSpec, seats: Seats) -> None:
+    async def _attend(self, job: JobSpec, seats: Seats, is_seated: bool) -> None:
         """Take one job from its intent to its end, through as many attempts as it gets."""
         try:
             while True:
@@ -216,11 +232,15 @@ class Supervisor:
                 wait_s = delay_s(job)
                 job = await self._next_attempt(job, end, wait_s)
                 # Whoever waits for a seat may have it meanwhile.
-                seats.give_back(job.executor)
+                if is_seated:
+                    seats.give_back(job.executor)
+                is_seated = False
                 await self._pause(job.name, wait_s)
-                await seats.take(job.executor)
+                while not is_seated and self._reason_to_end(job.name) is None:
+                    is_seated = await seats.take(job.executor)
         finally:
-            seats.give_back(job.executor)
+            if is_seated:
+                seats.give_back(job.executor)
 
     async def _attempt(self, job: JobSpec) -> End:
         """Submit a job, unless it was submitted before this process began, and await its end."""

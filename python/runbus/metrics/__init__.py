@@ -20,6 +20,7 @@ from runbus.metrics._run import init as init
 
 if TYPE_CHECKING:
     from runbus.metrics._histograms import Histogram as Histogram
+    from runbus.metrics._incoming import Incoming as Incoming
     from runbus.metrics._kept import Artifact as Artifact
     from runbus.metrics._kept import Text as Text
     from runbus.metrics._params import Note as Note
@@ -38,6 +39,7 @@ __all__ = [
     "SUCCEEDED",
     "Artifact",
     "Histogram",
+    "Incoming",
     "MetricTable",
     "Note",
     "ParamValue",
@@ -60,6 +62,7 @@ __all__ = [
 _LAZY = {
     "Artifact": "_kept",
     "Histogram": "_histograms",
+    "Incoming": "_incoming",
     "MetricTable": "_table",
     "Note": "_params",
     "ParamValue": "_params",

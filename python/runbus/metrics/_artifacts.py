@@ -25,10 +25,20 @@ from runbus.errors import ArtifactUnreadable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["ArtifactStore", "Content", "clear_unfinished", "digest", "path_of"]
+__all__ = [
+    "UNFINISHED",
+    "ArtifactStore",
+    "Content",
+    "clear_unfinished",
+    "digest",
+    "path_of",
+    "protect",
+    "size_of",
+]
 
 _FOLDER = "artifacts"
-_UNFINISHED = ".new-"
+UNFINISHED = ".new-"
+"""How the names of folders begin that are being written."""
 _TREE_SUFFIX = ".d"
 _SHARED_BYTES = 1 << 30
 _NOT_HERE = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM}
@@ -138,11 +148,11 @@ class ArtifactStore:
 
     def _keep(self, file: str, write: Callable[[str], Content]) -> Content:
         """Have content written to a new place, then give it its own."""
-        new = os.path.join(self._root, f"{_UNFINISHED}{self._writer}-{next(self._count)}")
+        new = os.path.join(self._root, f"{UNFINISHED}{self._writer}-{next(self._count)}")
         os.makedirs(new)
         try:
             content = write(os.path.join(new, file))._replace(file=file)
-            _protect(new)
+            protect(new)
             return self._settled(new, content)
         finally:
             shutil.rmtree(new, ignore_errors=True)
@@ -179,7 +189,7 @@ class ArtifactStore:
             (file,) = os.listdir(shelf)
         except (FileNotFoundError, ValueError):
             return None
-        is_whole = _size(os.path.join(shelf, file)) == content.size
+        is_whole = size_of(os.path.join(shelf, file)) == content.size
         return content._replace(file=file) if is_whole else None
 
     def _copy_file(self, source: str, target: str) -> Content:
@@ -199,7 +209,7 @@ class ArtifactStore:
             copy = os.path.join(target, path)
             os.makedirs(os.path.dirname(copy), exist_ok=True)
             _copy(os.path.join(source, path), copy)
-        return Content(digest(target), _size(target), "", True)
+        return Content(digest(target), size_of(target), "", True)
 
 
 def digest(path: str) -> str:
@@ -226,7 +236,7 @@ def clear_unfinished(folder: str) -> None:
     except FileNotFoundError:
         return
     for name in names:
-        if name.startswith(_UNFINISHED):
+        if name.startswith(UNFINISHED):
             shutil.rmtree(os.path.join(root, name), ignore_errors=True)
 
 
@@ -289,14 +299,19 @@ def _sync(path: str) -> None:
         os.close(descriptor)
 
 
-def _protect(folder: str) -> None:
+def protect(folder: str) -> None:
     """Take the right to write from all files: what is kept does not change."""
     for path in _files_in(folder):
         file = os.path.join(folder, path)
         os.chmod(file, os.stat(file).st_mode & 0o555)
 
 
-def _size(path: str) -> int:
+def size_of(path: str) -> int:
+    """Return the bytes of a file, or of all files in a folder.
+
+    Raises:
+        OSError: It cannot be read, or is not there.
+    """
     if os.path.isdir(path):
         return sum(os.path.getsize(os.path.join(path, name)) for name in _files_in(path))
     return os.path.getsize(path)

@@ -18,6 +18,8 @@ from runbus.metrics._kept import Artifact, Text
 from runbus.metrics._records import RecordReader, merged
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from runbus.metrics._records import Record
 
 __all__ = ["RecordTail"]
@@ -33,14 +35,28 @@ class RecordTail:
         experiment_id: The experiment it belongs to.
         job: The name of its job.
         folder: The run's folder; it need not have any records yet.
+        positions: Where to begin in the indexes of these writers: `positions` of an earlier
+            follower. Others are read from their start.
     """
 
-    def __init__(self, run_id: str, experiment_id: str, job: str, folder: str) -> None:
+    def __init__(
+        self,
+        run_id: str,
+        experiment_id: str,
+        job: str,
+        folder: str,
+        positions: Mapping[str, int] | None = None,
+    ) -> None:
         self._about = {"run_id": run_id, "experiment_id": experiment_id, "job": job}
         self._run_id = run_id
         self._folder = folder
-        self._reader = RecordReader(folder)
+        self._reader = RecordReader(folder, positions)
         self._told = False
+
+    @property
+    def positions(self) -> dict[str, int]:
+        """Where to go on in the index of each writer after what was polled."""
+        return dict(self._reader.positions)
 
     def poll(self) -> list[RunRecorded]:
         """Return what is new as facts, by time; those of one process in their order.

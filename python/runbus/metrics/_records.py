@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 from runbus._core import Journal, JournalReader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from runbus.metrics._artifacts import ArtifactStore
 
-__all__ = ["Record", "RecordReader", "RecordWriter", "merged"]
+__all__ = ["Record", "RecordReader", "RecordWriter", "decoded", "merged"]
 
 Record = dict[str, Any]
 """What is recorded under "what", when under "time_ns" (Unix time), the rest as it needs."""
@@ -165,15 +165,17 @@ class RecordReader:
 
     Args:
         folder: The run's folder; it need not have any index yet.
+        positions: Where to begin in these files; others are read from their start.
 
     Attributes:
+        positions: Where to go on in each file.
         damage: The damaged stretches found so far as (offset, bytes), by the file's path relative
             to the run's folder.
     """
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, positions: Mapping[str, int] | None = None) -> None:
         self._folder = folder
-        self._positions: dict[str, int] = {}
+        self.positions = dict(positions or {})
         self.damage: dict[str, list[tuple[int, int]]] = {}
 
     def poll(self) -> dict[str, list[Record]]:
@@ -192,18 +194,24 @@ class RecordReader:
         return sorted(name for name in names if name.endswith(_SUFFIX))
 
     def _read(self, name: str) -> list[Record]:
-        reader = JournalReader(
-            os.path.join(self._folder, _FOLDER, name), offset=self._positions.get(name, 0)
-        )
+        path = os.path.join(self._folder, _FOLDER, name)
+        offset = self.positions.get(name, 0)
+        try:
+            reader = JournalReader(path, offset=offset)
+        except ValueError:
+            if not offset:
+                raise
+            # Twice is better than never.
+            reader = JournalReader(path)
         wrong: list[tuple[int, int]] = []
         records = []
         while blobs := reader.poll():
             for offset, blob in blobs:
-                if (record := _decoded(blob)) is not None:
+                if (record := decoded(blob)) is not None:
                     records.append(record)
                 else:
                     wrong.append((offset, len(blob)))
-        self._positions[name] = reader.position
+        self.positions[name] = reader.position
         if found := [*reader.damage, *wrong]:
             self.damage.setdefault(f"{_FOLDER}/{name}", []).extend(sorted(found))
         return records
@@ -220,7 +228,7 @@ def merged(writers: Iterable[list[Record]]) -> list[Record]:
     return list(heapq.merge(*writers, key=lambda record: record["time_ns"]))
 
 
-def _decoded(blob: bytes) -> Record | None:
+def decoded(blob: bytes) -> Record | None:
     """Return a record; None if it is none, which no checksum can tell."""
     try:
         record = json.loads(blob)

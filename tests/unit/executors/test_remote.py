@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from runbus.executors._placement import Placement
 from runbus.executors._remote import (
     Answer,
     Look,
+    files_script,
     look_script,
+    parse_files,
     parse_look,
     prepare_script,
     quote,
@@ -55,17 +58,48 @@ def test_a_look_tells_what_lies_there(shell: list[str], tmp_path: Path, name: st
     (tmp_path / name / "job" / "exit.json").write_text('{"status":0}\n')
     (tmp_path / name / "run" / "metrics" / "00ab-1.journal").write_bytes(b"123")
     (tmp_path / name / "run" / "metrics" / "odd\nname.journal").write_bytes(b"1")
+    (tmp_path / name / "run" / "records").mkdir()
+    (tmp_path / name / "run" / "records" / "00ab-1.journal").write_bytes(b"1234")
     missing = placed(tmp_path / "missing")
 
     answer = parse_look(said(shell, look_script([missing, place, missing])), 3)
 
     assert answer.looks == [
         Look(),
-        Look(there=True, exit=b'{"status":0}', files={"stdout.log": 5, "00ab-1.journal": 3}),
+        Look(
+            there=True,
+            exit=b'{"status":0}',
+            files={
+                "stdout.log": 5,
+                "metrics/00ab-1.journal": 3,
+                "records/00ab-1.journal": 4,
+            },
+        ),
         Look(),
     ]
     assert answer.uptime > 0
     assert answer.boot
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("name", ["a b", "it's", "new\nline", "ünï", "-x"])
+def test_the_files_of_a_folder_are_listed(shell: list[str], tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    (folder / name).mkdir(parents=True)
+    (folder / name / name).touch()
+    (folder / "top").touch()
+    (folder / "link").symlink_to("/etc/passwd")
+    path = os.fsencode(folder)
+
+    assert sorted(parse_files(said(shell, files_script(path)), path)) == sorted(
+        [f"{name}/{name}", "top"]
+    )
+
+
+@pytest.mark.parametrize("lie", [b"/p/./../x\0", b"/etc/passwd\0", b"/p/./a/../../b\0", b"\0"])
+def test_files_that_lie_outside_are_refused(lie: bytes) -> None:
+    with pytest.raises(ValueError, match="outside"):
+        parse_files(lie, b"/p")
 
 
 @pytest.mark.parametrize("shell", SHELLS)

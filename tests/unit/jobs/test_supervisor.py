@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -10,11 +10,17 @@ import anyio
 import pytest
 from msgspec.structs import replace
 
+from runbus._clock import SYSTEM_CLOCK
 from runbus.abc import Capabilities, Executor, JobRef, JobSpec, Limits, Observation, Request
 from runbus.bus import Bus
 from runbus.errors import ConnectionLost, SubmitUnknown
+from runbus.events import JobEnded, MetricBatch, ParamsLogged, RunFinished, RunStarted, TagsChanged
 from runbus.jobs import JobRecord, JobState, JobStore, Supervisor, intend
+from runbus.jobs._feed import MetricFeed
+from runbus.jobs._positions import Positions
 from runbus.kernel import Kernel
+from runbus.metrics import init
+from runbus.plugins import Plugin
 
 QUEUED = Observation(phase="queued")
 RUNNING = Observation(phase="running", host="h", pid=1, started_ns=10**18)
@@ -252,6 +258,112 @@ async def test_jobs_that_wait_for_a_full_executor_keep_no_others_out(
     assert {record.state for record in records} == {JobState.SUCCEEDED}
 
 
+Supervised = Callable[[Supervisor, JobStore], Coroutine[object, object, None]]
+
+
+async def supervise_with(
+    bus: Bus, folder: Path, backend: Backend, jobs: Sequence[JobSpec], act: Supervised
+) -> list[JobRecord]:
+    """Run jobs, two at a time, and do something beside that."""
+    store = JobStore(str(folder))
+    try:
+        with anyio.fail_after(30):
+            supervisor = Supervisor(bus, {backend.name: backend}, store)
+            async with anyio.create_task_group() as group:
+                group.start_soon(act, supervisor, store)
+                return await supervisor.run(jobs, max_parallel=2)
+    finally:
+        store.close()
+    raise AssertionError
+
+
+async def cancel_and_wait(bus: Bus, supervisor: Supervisor, job: str) -> None:
+    """Cancel a job and wait until its end is told."""
+    ended = bus.wait_for(JobEnded, lambda end: end.job == job)
+    await supervisor.cancel("not needed", 1, job)
+    await ended
+
+
+async def test_a_job_that_waits_for_a_seat_is_cancelled_at_once(
+    bus: Bus, spec: Spec, tmp_path: Path
+) -> None:
+    full = Backend("full", jobs=1)
+    full.first = RUNNING
+    seen: list[JobState] = []
+
+    async def act(supervisor: Supervisor, store: JobStore) -> None:
+        await full.submitted.wait()
+        await cancel_and_wait(bus, supervisor, "f2")
+        await cancel_and_wait(bus, supervisor, "f1")
+        seen.extend(store.jobs[f"f{number}"].state for number in range(4))
+        full.first = DONE
+        full.show("f0", DONE)
+
+    jobs = [spec(f"f{number}", "full") for number in range(4)]
+    records = await supervise_with(bus, tmp_path, full, jobs, act)
+
+    assert seen[1:3] == [JobState.CANCELLED] * 2
+    assert not seen[0].is_terminal
+    assert not seen[3].is_terminal
+    assert full.submits == ["f0", "f3"]
+    assert [record.state.value for record in records] == [
+        "SUCCEEDED", "CANCELLED", "CANCELLED", "SUCCEEDED",
+    ]  # fmt: skip
+    assert records[1].reason == "not needed"
+
+
+async def test_a_job_that_waits_for_a_seat_to_be_tried_again_is_cancelled_at_once(
+    bus: Bus, spec: Spec, tmp_path: Path
+) -> None:
+    full = Backend("full", jobs=1)
+    full.first = replace(DONE, exit_code=1)
+    retried = anyio.Event()
+
+    def second_runs(name: str, _count: int) -> None:
+        if name == "next":
+            full.first = RUNNING
+            retried.set()
+
+    full.on_submit = second_runs
+
+    async def act(supervisor: Supervisor, store: JobStore) -> None:
+        await retried.wait()
+        await cancel_and_wait(bus, supervisor, "fails")
+        assert not store.jobs["next"].state.is_terminal
+        full.show("next", DONE)
+
+    fails = replace(spec("fails", "full", retries=3), backoff_s=0.01, retry_on=("exit",))
+    records = await supervise_with(bus, tmp_path, full, [fails, spec("next", "full")], act)
+
+    assert [str(record.state) for record in records] == ["CANCELLED", "SUCCEEDED"]
+    assert full.submits[-1] == "next"
+
+
+async def test_a_cancelled_job_that_an_earlier_process_submitted_is_ended_and_needs_no_seat(
+    bus: Bus, spec: Spec, tmp_path: Path
+) -> None:
+    full = Backend("full", jobs=1)
+    full.first = RUNNING
+    jobs = [spec("f0", "full"), spec("f1", "full")]
+    store = JobStore(str(tmp_path))
+    intend(store, jobs)
+    store.close()
+    full.jobs["f1"] = RUNNING
+
+    async def act(supervisor: Supervisor, store: JobStore) -> None:
+        await full.submitted.wait()
+        await cancel_and_wait(bus, supervisor, "f1")
+        full.show("f0", DONE)
+
+    records = await supervise_with(bus, tmp_path, full, jobs, act)
+
+    assert full.submits == ["f0"]
+    assert [(str(record.state), record.signal) for record in records] == [
+        ("SUCCEEDED", None),
+        ("CANCELLED", 15),
+    ]
+
+
 async def test_a_job_that_waits_too_long_in_its_queue_times_out(
     bus: Bus, spec: Spec, tmp_path: Path
 ) -> None:
@@ -321,3 +433,110 @@ async def test_what_was_being_ended_for_its_silence_is_ended_so_by_the_next_proc
         JobState.TIMEOUT,
         "it wrote nothing for 1 s, its idle timeout",
     )
+
+
+class Killed(Exception):
+    """Ends a supervisor where it stands."""
+
+
+class Told:
+    """What was told of the run of a job: the steps of its points, and its facts."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+        self.facts: list[str] = []
+        self.at: dict[str, int] = {}
+
+    @property
+    def plugin(self) -> Plugin:
+        plugin = Plugin("told").stream(MetricBatch, self._points)
+        for fact in (RunStarted, ParamsLogged, TagsChanged, RunFinished):
+            plugin = plugin.on(fact, self._fact)
+        return plugin
+
+    async def _points(self, batch: MetricBatch) -> None:
+        self.steps += [step for _, step, _, _ in batch.points()]
+        self.at[batch.writer] = batch.position
+
+    def _fact(self, fact: object) -> None:
+        self.facts.append(type(fact).__name__)
+
+
+async def test_what_a_run_logs_goes_on_where_the_process_before_had_noted(
+    spec: Spec, tmp_path: Path
+) -> None:
+    run = init(project="p")
+    backend = Backend()
+    backend.first = RUNNING
+    first, second = Told(), Told()
+    job = replace(spec("j"), run_folder=run.folder, run_id=run.id)
+    for step in range(3):
+        run.log("x", 0.5, step=step)
+    run.params(lr=0.1)
+
+    def die_when_all_is_noted(_names: set[str]) -> None:
+        noted = Positions(run.folder, "metrics").last
+        if len(first.steps) == 3 and noted == first.at and Positions(run.folder, "records").last:
+            raise Killed
+
+    backend.on_look = die_when_all_is_noted
+    with pytest.raises(Killed):
+        async with Kernel(plugins=[first.plugin]) as kernel:
+            await supervise(kernel.bus, tmp_path, [backend], [job])
+    run.log("x", 0.5, step=3)
+    run.tag("t")
+    run.finish()
+    backend.on_look = lambda _names: None
+    backend.show("j", DONE)
+    async with Kernel(plugins=[second.plugin]) as kernel:
+        await supervise(kernel.bus, tmp_path, [backend], [job])
+
+    assert first.facts == ["RunStarted", "ParamsLogged"]
+    assert second.steps == [3]
+    assert second.facts == ["RunStarted", "TagsChanged", "RunFinished"]
+    assert Positions(run.folder, "metrics").last == second.at
+
+
+async def drained(bus: Bus, job: JobSpec, *, leads: bool) -> None:
+    """Follow a run to what it has logged by now."""
+    feed = MetricFeed(bus, SYSTEM_CLOCK, leads=leads)
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(feed.run)
+            feed.follow(job)
+            await feed.drain(job)
+            tasks.cancel_scope.cancel()
+
+
+async def test_who_does_not_lead_notes_nothing_and_is_told_all(spec: Spec) -> None:
+    leader, other = Told(), Told()
+    with init(project="p") as run:
+        run.log("x", 0.5, step=0)
+    job = replace(spec("j"), run_folder=run.folder, run_id=run.id)
+
+    for _ in range(2):
+        async with Kernel(plugins=[other.plugin]) as kernel:
+            await drained(kernel.bus, job, leads=False)
+    assert other.steps == [0, 0]
+    assert Positions(run.folder, "metrics").last == {}
+
+    for _ in range(2):
+        async with Kernel(plugins=[leader.plugin]) as kernel:
+            await drained(kernel.bus, job, leads=True)
+    assert leader.steps == [0]
+    assert Positions(run.folder, "metrics").last == leader.at
+
+
+@pytest.mark.parametrize("junk", [b"", b"{", b"[1]", b'{"a": -1, "b": 36893488147419103232}'])
+def test_positions_that_are_none_are_passed_over(tmp_path: Path, junk: bytes) -> None:
+    (tmp_path / "metrics.cursor").write_bytes(junk)
+
+    assert Positions(str(tmp_path), "metrics").last == {}
+
+
+def test_positions_that_cannot_be_noted_stop_nothing(tmp_path: Path) -> None:
+    positions = Positions(str(tmp_path / "gone"), "metrics")
+
+    positions.note({"a": 5})
+
+    assert positions.last == {}
