@@ -167,7 +167,7 @@ fn of_writer(paths: &[PathBuf], wanted: &Wanted) -> Result<Named, Error> {
     let mut frames = Frames::default();
     for path in paths {
         if !is_segment(path) {
-            frames = MetricReader::open(path)?.frames(&is_wanted, false)?;
+            frames = MetricReader::open(path)?.frames(&is_wanted)?;
             continue;
         }
         match Segment::open(path)?.content(&is_wanted)? {

@@ -30,7 +30,7 @@ pub struct Segment {
     /// For each row group the hashes of its columns.
     pub(super) checks: Vec<u64>,
     rows: usize,
-    /// The names of a long segment, and where their points end.
+    /// The names of a long segment, and where their points end: each once a row group at most.
     names: Option<(Vec<Box<str>>, Vec<usize>)>,
 }
 
@@ -135,7 +135,7 @@ impl Segment {
         (frame.steps, frame.times) = (read.steps, read.times);
         frame.order = read.rows;
         frame.values = read.values.pop().unwrap_or_default();
-        Ok(frame)
+        Ok(frame.gathered())
     }
 
     /// A frame for all columns that are whole, and one more for those that lack the same rows.
