@@ -65,3 +65,41 @@ def test_seal_prints_the_files_it_made(capsys: pytest.CaptureFixture[str]) -> No
     assert Path(path).exists()
     assert run_command(["seal", "lr-0.1"]) == 0
     assert capsys.readouterr().out == ""
+
+
+def test_seal_all_takes_what_is_over_and_names_the_rest(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with runbus.init(project="q") as other:
+        other.log("x", 1.0)
+    with runbus.init(project="p", name="at work") as busy:
+        busy.log("x", 1.0)
+        assert run_command(["seal", "--all", "--project", "p"]) == 0
+        told = capsys.readouterr()
+    assert len(told.out.split()) == 2
+    assert all(Path(path).exists() and "/p/" in path for path in told.out.split())
+    assert told.err == f"run {busy.id} is not over: RUNNING\n"
+
+    assert run_command(["seal", "--all"]) == 0
+    told = capsys.readouterr()
+    assert (len(told.out.split()), told.err) == (2, "")
+    assert run_command(["seal", "--all"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("words", [[], ["lr-0.1", "--all"], ["lr-0.1", "--project", "p"]])
+def test_seal_wants_to_know_which_runs(words: list[str]) -> None:
+    assert run_command(["seal", *words]) == 2
+
+
+def test_doctor_tells_what_sealing_gives_back(capsys: pytest.CaptureFixture[str]) -> None:
+    run_command(["doctor", "--json"])
+    (found,) = [c for c in json.loads(capsys.readouterr().out) if c["title"] == "journals"]
+    assert found["is_well"]
+    assert found["found"].startswith("those of 2 finished runs take ")
+    assert "runbus seal --all" in found["advice"]
+
+    run_command(["seal", "--all"])
+    capsys.readouterr()
+    run_command(["doctor", "--json"])
+    assert "journals" not in [c["title"] for c in json.loads(capsys.readouterr().out)]
