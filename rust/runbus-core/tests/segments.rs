@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use proptest::prelude::*;
-use runbus_core::archive::{Wanted, read};
+use runbus_core::archive::{Wanted, aggregates, read};
 use runbus_core::journal::{Error, MetricReader, MetricWriter, Options, Span};
 use runbus_core::segment::{Sealing, Segment, seal};
 use tempfile::TempDir;
@@ -25,6 +25,14 @@ fn told(files: &[PathBuf]) -> Told {
         (name.into_string(), points)
     });
     series.collect()
+}
+
+/// What each series amounts to, by name.
+fn amounts(files: &[PathBuf]) -> Vec<String> {
+    let series = aggregates(&[files.to_vec()]).unwrap();
+    let mut texts: Vec<String> = series.iter().map(|one| format!("{one:?}")).collect();
+    texts.sort();
+    texts
 }
 
 fn number() -> impl Strategy<Value = i64> {
@@ -121,9 +129,11 @@ proptest! {
         let (_folder, journal) = place();
         write(&journal, &rows, is_closed);
         let before = told(std::slice::from_ref(&journal));
+        let amounts = amounts(std::slice::from_ref(&journal));
         let segments = seal(&journal).unwrap();
         prop_assert!(!journal.exists());
         prop_assert_eq!(told(&segments), before);
+        prop_assert_eq!(self::amounts(&segments), amounts);
         let about = Segment::open(&segments[0]).unwrap().about().clone();
         prop_assert_eq!(about.end_state, is_closed.then_some(1));
         prop_assert_eq!(about.writer_pid, std::process::id());
@@ -221,7 +231,10 @@ fn names_keep_the_order_of_their_first_points() {
         let rows = vec![(0, 0, 1); 6];
         write(&journal, &[Batch { names, rows, times }], true);
         let segments = seal(&journal).unwrap();
-        let found = read(&[segments], &Wanted::All).unwrap();
+        let found = read(std::slice::from_ref(&segments), &Wanted::All).unwrap();
+        let names: Vec<&str> = found.iter().map(|(name, _)| &**name).collect();
+        assert_eq!(names, ["z", "a", "m"]);
+        let found = aggregates(&[segments]).unwrap();
         let names: Vec<&str> = found.iter().map(|(name, _)| &**name).collect();
         assert_eq!(names, ["z", "a", "m"]);
     }
@@ -463,9 +476,11 @@ fn a_journal_that_takes_several_windows_and_passes_reads_back() {
     }
     drop(writer);
     let before = told(std::slice::from_ref(&journal));
+    let amounts = amounts(std::slice::from_ref(&journal));
     let segments = seal(&journal).unwrap();
     assert_eq!(segments.len(), 1 + 1 + 40);
     assert!(told(&segments) == before);
+    assert_eq!(self::amounts(&segments), amounts);
     let groups = |path: &Path| {
         let file = fs::File::open(path).unwrap();
         let reader = parquet::file::reader::SerializedFileReader::new(file).unwrap();
