@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import statistics
-import tempfile
 import time
 from functools import partial
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 from benches.python.bench_jobs import ECHO, SLOTS, TRUE, timed
 from benches.rivals.jobs import measured
 from benches.row import Row
+from benches.scratch import scratch
 from runbus import AsyncExperiment, Job
 from runbus._home import Home
 from runbus.events import JobEnded, JobStarted, JobSubmitted
@@ -29,7 +29,7 @@ MANY, ROUNDS = 1_000, 3
 
 
 def main() -> list[Row]:
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch() as folder:
         empty, full = (os.path.join(folder, name) for name in ("empty", "full"))
         os.environ["RUNBUS_HOME"] = full
         for _ in range(FINISHED // A_BATCH):

@@ -7,17 +7,17 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 from benches.rivals.jobs import measured
 from benches.row import Row
+from benches.scratch import scratch
 from runbus import AsyncExperiment, Command, Job, Kernel, LocalExecutor, Plugin
 from runbus.events import JobEnded, JobStarted, LogLines, MetricBatch
 from runbus.jobs import JobState
 
-JOBS, SLOTS, ROUNDS = 100, 8, 5
+JOBS, SLOTS, ROUNDS = 1_000, 8, 3
 TRUE, ECHO = Command(("/bin/true",)), Command(("/bin/echo", "hi"))
 RIVALS = ("psij", "torchx", "nemo_run", "submitit")
 LATE_MS = {"a point": 5.0}
@@ -25,7 +25,7 @@ LATE_MS = {"a point": 5.0}
 
 
 def main() -> list[Row]:
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch() as folder:
         os.environ["RUNBUS_HOME"] = os.path.join(folder, "home")
         many = statistics.median(asyncio.run(timed(JOBS, SLOTS)) for _ in range(ROUNDS))
         one = statistics.median(asyncio.run(timed(1, 1)) for _ in range(4 * ROUNDS))
@@ -42,7 +42,7 @@ def main() -> list[Row]:
             f"a job of /bin/true, {JOBS} of them, {SLOTS} at a time",
             many / JOBS * 1e3,
             "ms",
-            10,
+            1e3 / 300,
             {"fork, exec and wait, as many at a time": bare_many / JOBS * 1e3},
             note=f"{JOBS / many:.0f} jobs/s",
         ),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import statistics
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import asyncssh
 
 from benches.row import Row
+from benches.scratch import scratch
 from runbus import AsyncExperiment, Command, Job, Kernel
 from runbus.executors import SSHExecutor
 from runbus.jobs import JobState
@@ -25,7 +25,7 @@ NAME = f"a job of /bin/true over SSH, {JOBS} on 3 hosts, {SLOTS} at a time each"
 
 
 def main() -> list[Row]:
-    with tempfile.TemporaryDirectory() as name:
+    with scratch() as name:
         os.environ["RUNBUS_HOME"] = os.path.join(name, "home")
         folder = Path(name)
         (folder / "sshd").mkdir()

@@ -11,11 +11,11 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 from benches.rivals.environments import environment
+from benches.scratch import scratch
 
 __all__ = ["measured"]
 
@@ -34,7 +34,7 @@ def measured(rival: str, count: int, circumstances: str = "", *, rounds: int = 3
 def submitit(count: int, _: str) -> float:
     import submitit as rival
 
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch() as folder:
         executor = rival.LocalExecutor(folder)
         begin = time.perf_counter()
         for job in [executor.submit(int, "1") for _ in range(count)]:
@@ -46,7 +46,7 @@ def torchx(count: int, _: str) -> float:
     from torchx.components.utils import sh
     from torchx.runner import get_runner
 
-    with tempfile.TemporaryDirectory() as folder, get_runner("bench") as runner:
+    with scratch() as folder, get_runner("bench") as runner:
         begin = time.perf_counter()
         config = {"log_dir": folder}
         for handle in [runner.run(sh("true"), "local_cwd", cfg=config) for _ in range(count)]:
@@ -68,7 +68,7 @@ def psij(count: int, _: str) -> float:
 
 
 def nemo_run(count: int, circumstances: str) -> float:
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch() as folder:
         os.environ["NEMORUN_HOME"] = folder
         finished = {
             name: ["SUCCEEDED", name, f"/some/path/experiments/title/title_{number}/job", ["job"]]

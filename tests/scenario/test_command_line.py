@@ -171,7 +171,8 @@ def test_a_plot_is_drawn_for_one_run_and_for_several(script: Callable[[str], str
 
 def test_logs_follow_to_the_end(script: Callable[[str], str], tmp_path: Path) -> None:
     go = tmp_path / "go"
-    code = f"print('one')\nimport os\nwhile not os.path.exists({str(go)!r}): pass\nprint('two')"
+    wait = f"while not os.path.exists({str(go)!r}): time.sleep(0.01)"
+    code = f"import os, time\nprint('one')\n{wait}\nprint('two')"
     with subprocess.Popen(
         [RUNBUS, "run", script(code)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     ) as job:

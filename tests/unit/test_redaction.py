@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from runbus._secrets import REDACTED, is_secret_name, redacted
+import runbus
+from runbus._home import Home
+from runbus._secrets import REDACTED, Secret, is_secret_name, redacted
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SECRETS = """
     password DB_PASSWORD passwd db_pwd passphrase token hf_token HF_TOKEN github.token authToken
@@ -52,3 +59,12 @@ def test_user_and_password_in_a_url_are_a_secret() -> None:
         "storage": f"postgresql://{REDACTED}@host:5432/db",
         "docs": "https://host/a:b@c",
     }
+
+
+def test_a_secret_in_a_config_or_a_param_is_only_stood_for(tmp_path: Path) -> None:
+    login = {"hub": [Secret("env:HUB_LOGIN")]}
+    with runbus.init(home=tmp_path, config={"lr": 0.1, "login": login}) as run:
+        run.params(where=Secret("file:/run/login"))
+    stored = runbus.open_run(run.id, home=Home(str(tmp_path)))
+
+    assert stored.params == {"lr": 0.1, "login/hub": [REDACTED], "where": REDACTED}

@@ -212,8 +212,9 @@ fi
         b"start": start,
         b"end": end,
     }
-    # dash and busybox know files by one digit only, and the first three are taken.
-    return b"bash -c %s </dev/null\n" % quote(asked) if gpus[0] > _ONE_DIGIT else asked
+    # dash and busybox know files by one digit only, and the first three are taken. bash reads what
+    # it shall do: as an argument every process list would show it.
+    return b"printf %%s %s | bash\n" % quote(asked) if gpus[0] > _ONE_DIGIT else asked
 
 
 _ONE_DIGIT = 7

@@ -235,10 +235,9 @@ class AsyncExperiment:
         executors: dict[str, Executor] = {
             name: (await bus.first(ResolveExecutor(name=name)))[1] for name in sorted(asked)
         }
-        if not self._specs and any(executor.packager for executor in executors.values()):
+        if not self._specs:
+            # Thousands of folders, and perhaps code to be packaged: not in the loop's thread.
             await anyio.to_thread.run_sync(self.prepare, executors)
-        elif not self._specs:
-            self.prepare(executors)
         store = JobStore(self.folder)
         try:
             _check_secrets(

@@ -49,7 +49,9 @@ def render_script(job: JobSpec, *, advice: str = "") -> str:
         raise UsageError(f"job {job.name!r}: {both[0]!r} is both a plain value and a secret")
     # As Python writes it: a line end in a name must not end the comment.
     lines = [f"# runbus: {job.name!r} of {job.experiment_id}, attempt {job.attempt}"]
-    if job.bootstrap:
+    # What runs before the program, too, must be within reach of whoever ends the job.
+    has_prelude = bool(job.bootstrap or job.package)
+    if has_prelude:
         lines += ['${rb_alone:+exec "$rb_alone" sh "$rb_request"}']
     for name, place in sorted(secrets.items()):
         lines.append(f"# {name} is {place!r}")
@@ -59,7 +61,7 @@ def render_script(job: JobSpec, *, advice: str = "") -> str:
     advised = f"{{ echo {shlex.quote(advice)} >&2; exit 126; }}" if advice else "exit 126"
     lines += [f"cd {shlex.quote(job.cwd)} || {advised}"]
     lines += [f"{{ {line}\n}} || exit" for line in job.bootstrap]
-    alone = "" if job.bootstrap else '${rb_alone:+"$rb_alone" --} '
+    alone = "" if has_prelude else '${rb_alone:+"$rb_alone" --} '
     lines += [f"exec {alone}" + shlex.join((*_limits(job), *job.argv))]
     return "\n".join(lines) + "\n"
 

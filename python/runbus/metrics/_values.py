@@ -7,6 +7,8 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from runbus._secrets import REDACTED, Secret
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -16,13 +18,15 @@ MAX_NAME_CHARACTERS = 65_536
 
 
 def plain(value: object) -> object:
-    """Turn what configs hold in practice (numpy scalars, paths) into JSON's own values.
+    """Turn what configs hold in practice (numpy scalars, paths, secrets) into JSON's own values.
 
     Raises:
         TypeError: There is no such value for it.
     """
     if isinstance(value, os.PathLike):
         return os.fspath(value)
+    if isinstance(value, Secret):
+        return REDACTED
     item = getattr(value, "item", None)
     if callable(item) and getattr(value, "ndim", None) == 0:
         return item()

@@ -57,7 +57,7 @@ def test_paths_in_the_packaged_folder_lead_to_the_unpacked_one(tmp_path: Path) -
     archive = f"/far/packages/{package.sha256}.tar.gz"
     assert f"tar -xzf {archive} -C /far/e/jobs/1-a/1/code || exit 126\n" in script
     assert "\ncd /far/e/jobs/1-a/1/code/sub || " in script
-    assert script.endswith("} /there/python /far/e/jobs/1-a/1/code/train.py --x\n")
+    assert script.endswith("\nexec /there/python /far/e/jobs/1-a/1/code/train.py --x\n")
     outside = executor.plan(replace(asked, cwd="/elsewhere")).script
     assert "\ncd /far/e/jobs/1-a/1/code || " in outside
 

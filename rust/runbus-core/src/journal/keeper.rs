@@ -18,6 +18,8 @@ use super::shared::{LEAST_AHEAD_BYTES, MANY_BYTES, Shared, lock};
 
 const BUSY_PAUSE: Duration = Duration::from_millis(1);
 const IDLE_PAUSE: Duration = Duration::from_millis(100);
+/// While pages are taken away, and perhaps nobody comes for them.
+const SYNC_PAUSE: Duration = Duration::from_millis(4);
 /// So many bytes between two looks are a fast loop.
 const BUSY_BYTES: u64 = 64 << 10;
 /// How far ahead pages are made, in looks like the one that found most.
@@ -266,10 +268,10 @@ impl Tended {
         let _ = writer.prepare(soon.max(least), again);
         drop(guard);
         self.report(&writer, moved > 0);
-        Some(if is_busy || (is_syncing && moved > 0) {
-            BUSY_PAUSE
-        } else {
-            IDLE_PAUSE
+        Some(match (is_busy || (is_syncing && moved > 0), is_syncing) {
+            (true, _) => BUSY_PAUSE,
+            (false, true) => SYNC_PAUSE,
+            (false, false) => IDLE_PAUSE,
         })
     }
 

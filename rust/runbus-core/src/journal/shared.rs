@@ -163,7 +163,10 @@ impl Shared {
         current.revisit(position, position + again)?;
         let is_half_full = position - current.offset() > current.bytes() / 2;
         match next {
-            Some(next) if end > next.offset() => next.populate(end),
+            Some(next) if end > next.offset() => {
+                next.populate(end)?;
+                next.revisit(next.offset(), position + again)
+            }
             None if is_half_full || end > current.end() => {
                 self.make_next(&current, end, ahead >= MANY_BYTES)
             }
