@@ -419,6 +419,9 @@ class MetricReader:
             ValueError: It turned out to be no metrics journal, or `max_points` is 0.
         """
 
+    def poll_rest(self, max_points: int = 65_536) -> Columns | None:
+        """As `poll`; behind the holes that a power failure left, too, once nobody writes."""
+
     def check(self) -> list[tuple[int, int]]:
         """Read the whole file and return its `damage`, also what lies behind holes and at its end.
 

@@ -11,8 +11,9 @@ import time
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, NamedTuple
 
+from runbus.cli._printer import format_size
 from runbus.executors import LocalExecutor
-from runbus.experiment import job_statuses
+from runbus.experiment import job_statuses, runs
 from runbus.jobs import WRAPPER, is_led, observe_folder
 from runbus.metrics import BUILD_PROFILE, __version__
 
@@ -48,6 +49,7 @@ def all_checks(home: Home) -> Iterator[Check]:
     yield _version_check()
     yield _home_check(home)
     yield _disk_check(home)
+    yield from _journal_checks(home)
     yield _file_clock_check(home)
     yield _job_check()
     yield _gpu_check()
@@ -78,6 +80,14 @@ def space_check(title: str, free: int) -> Check:
     is_well = free >= _LOW_DISK_BYTES
     advice = "" if is_well else "points and facts are dropped on a full disk: make room"
     return Check(title, is_well, f"{free / 1e9:.1f} GB free", advice)
+
+
+def _journal_checks(home: Home) -> Iterator[Check]:
+    """Say what sealing would give back."""
+    sizes = ((run, run.journal_bytes()) for run in runs(home=home))
+    if unsealed := [size for run, size in sizes if size and run.state.is_terminal]:
+        found = f"those of {len(unsealed)} finished runs take {format_size(sum(unsealed))}"
+        yield Check("journals", True, found, "runbus seal --all gives most of that back")
 
 
 def _file_clock_check(home: Home) -> Check:

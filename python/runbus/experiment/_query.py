@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import importlib
 import json
 import re
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from runbus.errors import ExtraMissing, QueryInvalid
 from runbus.experiment._catalog import runs
+from runbus.metrics import PointStream
 
 if TYPE_CHECKING:
     from typing import Any
@@ -17,12 +19,12 @@ if TYPE_CHECKING:
 
 __all__ = ["query"]
 
+_NO_METRICS = ("step", "time", "time_ns", "row")
 _TABLES = """
 CREATE TABLE runs (
     id TEXT, name TEXT, project TEXT, state TEXT, created TIMESTAMPTZ, config JSON, folder TEXT,
     params JSON, tags TEXT[]
 );
-CREATE TABLE metrics (run TEXT, name TEXT, step BIGINT, time TIMESTAMPTZ, value DOUBLE);
 """
 
 
@@ -33,8 +35,9 @@ def query(
 
     There are two tables. `runs` has id, name, project, state, created, config (JSON), folder,
     params (JSON: the config, flattened, and what was set since) and tags (a list). `metrics` has a
-    row for each point: run (an id), name, step, time and value. They are read into memory for the
-    question; the points only if it names them.
+    row for each point: run (an id), name, step, time and value, in no order. The points are read
+    while the question is answered, and only if it names them: segments as they lie, journals in
+    batches. A question about running runs that reads them twice may find more the second time.
 
     Args:
         sql: One statement in DuckDB's SQL.
@@ -69,17 +72,52 @@ def query(
                 ],
             )
         if re.search(r"\bmetrics\b", sql, re.IGNORECASE):
-            for run in found:
-                connection.register("points", run.metrics().to_arrow())
-                connection.execute(
-                    "INSERT INTO metrics SELECT ?, name, step, time, value FROM points", [run.id]
-                )
-                connection.unregister("points")
+            _add_metrics(connection, PointStream(found))
         try:
             result = connection.execute(sql)
             return [column[0] for column in result.description or ()], result.fetchall()
         except duckdb.Error as error:
             raise QueryInvalid(str(error).splitlines()[0]) from error
+
+
+def _add_metrics(connection: Any, points: PointStream) -> None:
+    connection.register("unsealed", points)
+    parts = ["SELECT run, name, step, time::TIMESTAMPTZ AS time, value FROM unsealed"]
+    for names, paths in _alike(connection, points.segments).items():
+        files = ", ".join(_quoted(glob.escape(path), "'") for path in paths)
+        if "name" in names:
+            parts.append(
+                "SELECT split_part(filename, '/', -3), name, step, time, value "
+                f"FROM read_parquet([{files}], filename = true)"
+            )
+            continue
+        columns = ", ".join(_quoted(name, '"') for name in names if name not in _NO_METRICS)
+        # No metric in here has one of the reserved names: they are free for file, name and value.
+        parts.append(
+            "SELECT split_part(name, '/', -3), row, step, time, time_ns FROM (UNPIVOT ("
+            f"SELECT name, step, time, {columns} FROM read_parquet([{files}], filename = 'name')"
+            f') ON {columns} INTO NAME "row" VALUE "time_ns")'
+        )
+    connection.execute(f"CREATE VIEW metrics AS {' UNION ALL '.join(parts)}")
+
+
+def _alike(connection: Any, paths: list[str]) -> dict[tuple[str, ...], list[str]]:
+    """Return the files of each set of columns."""
+    if not paths:
+        return {}
+    found = connection.execute(
+        "SELECT list(name ORDER BY name), file_name FROM parquet_schema(?) "
+        "WHERE type IS NOT NULL GROUP BY file_name",
+        [list(map(glob.escape, paths))],
+    )
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for names, path in found.fetchall():
+        alike.setdefault(tuple(names), []).append(path)
+    return alike
+
+
+def _quoted(text: str, mark: str) -> str:
+    return mark + text.replace(mark, mark * 2) + mark
 
 
 def _duckdb() -> Any:

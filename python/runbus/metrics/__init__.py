@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from runbus.metrics._kept import Text as Text
     from runbus.metrics._params import Note as Note
     from runbus.metrics._params import ParamValue as ParamValue
+    from runbus.metrics._point_stream import PointStream as PointStream
     from runbus.metrics._record_tail import RecordTail as RecordTail
     from runbus.metrics._series import Series as Series
     from runbus.metrics._series import SeriesSummary as SeriesSummary
@@ -43,6 +44,7 @@ __all__ = [
     "MetricTable",
     "Note",
     "ParamValue",
+    "PointStream",
     "RecordTail",
     "Run",
     "RunInfo",
@@ -66,6 +68,7 @@ _LAZY = {
     "MetricTable": "_table",
     "Note": "_params",
     "ParamValue": "_params",
+    "PointStream": "_point_stream",
     "RecordTail": "_record_tail",
     "RunTail": "_tail",
     "RunTailer": "_tail",

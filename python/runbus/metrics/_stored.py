@@ -124,12 +124,17 @@ class StoredRun(Kept):
                 if writers == writers_of(self.folder):
                     raise
 
+    def journal_bytes(self) -> int:
+        """Return how many bytes of the disk the run's journals take; 0 once it is sealed."""
+        return sum(map(_disk_bytes, journals_of(self.folder)))
+
     def seal(self) -> list[str]:
         """Turn the journals that nobody writes any more into segments: Parquet files.
 
         They take a fifth of the space, and DuckDB, polars, pandas and pyarrow read them as they
         lie. A journal is removed when its segments are on the disk; a call that is cut short,
-        by whatever, does no harm. Segments stay what they are: a second call does nothing.
+        by whatever, does no harm. Segments stay what they are: a second call does nothing. It needs
+        some 50 MB of memory, however long the journals are.
 
         Returns:
             The paths of the new segments.
@@ -239,6 +244,13 @@ class StoredRun(Kept):
                 for name, paths in writers.items()
             }
         )
+
+
+def _disk_bytes(path: str) -> int:
+    try:
+        return os.stat(path).st_blocks * 512
+    except FileNotFoundError:
+        return 0  # another process sealed it meanwhile
 
 
 def _damage(writer: str, paths: list[str]) -> Iterator[tuple[str, list[tuple[int, int]]]]:

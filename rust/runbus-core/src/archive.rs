@@ -1,10 +1,10 @@
 //! The files of one run, read as one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use crate::aggregate::Aggregate;
+use crate::aggregate::{Aggregate, Point};
 use crate::frame::Frames;
 use crate::journal::{Error, MetricReader};
 use crate::segment::{Content, SUFFIX, Segment};
@@ -156,10 +156,74 @@ fn aggregates_of_writer(paths: &[PathBuf]) -> Result<Vec<(Box<str>, Aggregate)>,
             .map(|(name, aggregate)| (name.into(), aggregate))
             .collect());
     }
+    let segments: Vec<Segment> = paths
+        .iter()
+        .map(|path| Segment::open(path))
+        .collect::<Result<_, _>>()?;
+    let mut seen = HashSet::new();
+    let mut names = segments.iter().flat_map(Segment::names);
+    if names.all(|name| seen.insert(name)) {
+        return aggregates_of_segments(&segments);
+    }
+    // Some points of one name are among those of another segment.
     let series = of_writer(paths, &Wanted::All)?.into_iter();
     Ok(series
         .map(|(name, data)| (name, Aggregate::of(&data)))
         .collect())
+}
+
+/// Of segments that share no names: read a row group at a time.
+fn aggregates_of_segments(segments: &[Segment]) -> Result<Vec<(Box<str>, Aggregate)>, Error> {
+    let mut found = Aggregates::default();
+    for segment in segments {
+        for (_, rows) in segment.groups() {
+            match segment.content_of(rows, &|_| true)? {
+                Content::Long(long) => {
+                    for (name, range) in long.stretches() {
+                        let row = long.order.as_ref().map_or(0, |order| order[range.start]);
+                        let places =
+                            range.map(|at| (long.steps[at], long.times[at], long.values[at]));
+                        found.add(name, row, places);
+                    }
+                }
+                Content::Wide(frames) => {
+                    for frame in frames {
+                        for (name, values) in frame.names.iter().zip(&frame.values) {
+                            let places = frame.steps.iter().zip(&frame.times).zip(values);
+                            let places = places.map(|((step, time), value)| (*step, *time, *value));
+                            found.add(name, frame.order[0], places);
+                        }
+                    }
+                }
+            }
+        }
+    }
+    found.named.sort_by_key(|(row, ..)| *row);
+    let named = found.named.into_iter();
+    Ok(named
+        .map(|(_, name, aggregate)| (name, aggregate))
+        .collect())
+}
+
+/// What the series of one writer amount to so far, each with the number of its first row.
+#[derive(Default)]
+struct Aggregates {
+    named: Vec<(u64, Box<str>, Aggregate)>,
+    places: HashMap<Box<str>, usize>,
+}
+
+impl Aggregates {
+    fn add(&mut self, name: &str, row: u64, points: impl Iterator<Item = (i64, i64, f64)>) {
+        let place = self.places.get(name).copied().unwrap_or_else(|| {
+            self.places.insert(name.into(), self.named.len());
+            self.named.push((row, name.into(), Aggregate::default()));
+            self.named.len() - 1
+        });
+        let aggregate = &mut self.named[place].2;
+        for (step, time, value) in points {
+            aggregate.add(Point { step, time, value });
+        }
+    }
 }
 
 fn of_writer(paths: &[PathBuf], wanted: &Wanted) -> Result<Named, Error> {
@@ -167,7 +231,7 @@ fn of_writer(paths: &[PathBuf], wanted: &Wanted) -> Result<Named, Error> {
     let mut frames = Frames::default();
     for path in paths {
         if !is_segment(path) {
-            frames = MetricReader::open(path)?.frames(&is_wanted, false)?;
+            frames = MetricReader::open(path)?.frames(&is_wanted)?;
             continue;
         }
         match Segment::open(path)?.content(&is_wanted)? {

@@ -1,5 +1,6 @@
 //! What one writer wrote, column by column.
 
+use std::collections::HashMap;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
@@ -67,8 +68,8 @@ pub struct Long {
     pub names: Vec<Box<str>>,
     /// For each name where its points end; they start where those of the name before end.
     pub ends: Vec<usize>,
-    /// For each point how many rows its writer had committed before; `None` if nobody asked and
-    /// there is no frame besides, or there is one name and its points are all rows.
+    /// For each point how many rows its writer had committed before; `None` if
+    /// there is no frame besides.
     pub order: Option<Vec<u64>>,
     /// For each point its step.
     pub steps: Vec<i64>,
@@ -114,6 +115,49 @@ impl Long {
             .zip(starts.zip(&self.ends))
             .map(|(name, (start, end))| (name, start..*end))
     }
+
+    /// The same, of a frame in which names have several stretches: the points of each together.
+    pub(crate) fn gathered(self) -> Self {
+        let mut found: Vec<(Box<str>, Vec<Range<usize>>)> = Vec::new();
+        let mut places = HashMap::new();
+        for (name, range) in self.stretches() {
+            let place = *places.entry(name).or_insert(found.len());
+            if place == found.len() {
+                found.push((name.into(), Vec::new()));
+            }
+            found[place].1.push(range);
+        }
+        if found.len() == self.names.len() {
+            return self;
+        }
+        let mut frame = Self::default();
+        let (mut ranges, mut end) = (Vec::new(), 0);
+        for (name, of_name) in found {
+            end += of_name.iter().map(Range::len).sum::<usize>();
+            ranges.extend(of_name);
+            frame.names.push(name);
+            frame.ends.push(end);
+        }
+        frame.order = self.order.map(|order| picked(order, &ranges));
+        frame.steps = picked(self.steps, &ranges);
+        frame.times = picked(self.times, &ranges);
+        frame.values = picked(self.values, &ranges);
+        frame
+    }
+}
+
+/// These parts of a column, one after the other.
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "given back before the next column is made"
+)]
+fn picked<T: Copy>(column: Vec<T>, ranges: &[Range<usize>]) -> Vec<T> {
+    let mut found = Vec::new();
+    found.reserve_big(ranges.iter().map(Range::len).sum());
+    for range in ranges {
+        found.extend_from_slice(&column[range.clone()]);
+    }
+    found
 }
 
 /// Points of several names as they come, to become a [`Long`].
@@ -159,8 +203,8 @@ impl Mixed {
         }
     }
 
-    /// Put the points of each name together; `is_ordered` asks for their order in any case.
-    pub(crate) fn grouped(mut self, is_ordered: bool) -> Long {
+    /// Put the points of each name together.
+    pub(crate) fn grouped(self) -> Long {
         if self.names.len() <= 1 {
             return Long {
                 ends: vec![self.steps.len(); self.names.len()],
@@ -170,9 +214,6 @@ impl Mixed {
                 times: self.times,
                 values: self.values,
             };
-        }
-        if is_ordered {
-            self.number_rows();
         }
         let mut next = self.starts();
         let points = self.steps.len();

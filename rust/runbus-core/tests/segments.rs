@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use proptest::prelude::*;
-use runbus_core::archive::{Wanted, read};
+use runbus_core::archive::{Wanted, aggregates, read};
 use runbus_core::journal::{Error, MetricReader, MetricWriter, Options, Span};
 use runbus_core::segment::{Sealing, Segment, seal};
 use tempfile::TempDir;
@@ -25,6 +25,14 @@ fn told(files: &[PathBuf]) -> Told {
         (name.into_string(), points)
     });
     series.collect()
+}
+
+/// What each series amounts to, by name.
+fn amounts(files: &[PathBuf]) -> Vec<String> {
+    let series = aggregates(&[files.to_vec()]).unwrap();
+    let mut texts: Vec<String> = series.iter().map(|one| format!("{one:?}")).collect();
+    texts.sort();
+    texts
 }
 
 fn number() -> impl Strategy<Value = i64> {
@@ -121,9 +129,11 @@ proptest! {
         let (_folder, journal) = place();
         write(&journal, &rows, is_closed);
         let before = told(std::slice::from_ref(&journal));
+        let amounts = amounts(std::slice::from_ref(&journal));
         let segments = seal(&journal).unwrap();
         prop_assert!(!journal.exists());
         prop_assert_eq!(told(&segments), before);
+        prop_assert_eq!(self::amounts(&segments), amounts);
         let about = Segment::open(&segments[0]).unwrap().about().clone();
         prop_assert_eq!(about.end_state, is_closed.then_some(1));
         prop_assert_eq!(about.writer_pid, std::process::id());
@@ -221,7 +231,10 @@ fn names_keep_the_order_of_their_first_points() {
         let rows = vec![(0, 0, 1); 6];
         write(&journal, &[Batch { names, rows, times }], true);
         let segments = seal(&journal).unwrap();
-        let found = read(&[segments], &Wanted::All).unwrap();
+        let found = read(std::slice::from_ref(&segments), &Wanted::All).unwrap();
+        let names: Vec<&str> = found.iter().map(|(name, _)| &**name).collect();
+        assert_eq!(names, ["z", "a", "m"]);
+        let found = aggregates(&[segments]).unwrap();
         let names: Vec<&str> = found.iter().map(|(name, _)| &**name).collect();
         assert_eq!(names, ["z", "a", "m"]);
     }
@@ -420,4 +433,81 @@ fn a_kill_between_any_steps_of_sealing_loses_nothing_and_repeats_nothing() {
         assert_eq!(files(folder.path()), ["0f-7.0.parquet", "0f-7.1.parquet"]);
         assert!(MetricReader::open(&journal).is_err());
     }
+}
+
+/// Rows of many names and sets of names by turns: more than wait at a time, and more files than are
+/// written in one pass.
+#[test]
+fn a_journal_that_takes_several_windows_and_passes_reads_back() {
+    let (_folder, journal) = place();
+    let mut writer = MetricWriter::create(&journal, Options::default()).unwrap();
+    let mut sets: Vec<Vec<String>> = vec![(0..8).map(|at| format!("wide {at}")).collect()];
+    sets.extend((0..3).map(|at| vec![format!("long {at}")]));
+    sets.extend((0..41).map(|at| vec![format!("a {at}"), format!("b {at}")]));
+    let schemas: Vec<_> = sets
+        .iter()
+        .map(|names| {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            (writer.schema(&names).unwrap(), names.len())
+        })
+        .collect();
+    let mut log = |which: usize, step: i32| {
+        let (schema, columns) = schemas[which];
+        let value = f64::from(step) / 7.0;
+        let values: Vec<f64> = (0..columns).map(|_| value).collect();
+        let time = i64::from(step) * 1_000;
+        writer
+            .log(schema, Some(i64::from(step)), time, &values)
+            .unwrap();
+    };
+    for step in 0..300_000 {
+        log(0, step);
+        log(
+            1 + usize::from(step % 5 == 0) + usize::from(step % 20 == 0),
+            step,
+        );
+        if step < 50_000 {
+            log(4 + usize::try_from(step % 40).unwrap(), step);
+        }
+        if step % 100_000 == 7 {
+            // Too few rows for a file of their own.
+            log(44, step);
+        }
+    }
+    drop(writer);
+    let before = told(std::slice::from_ref(&journal));
+    let amounts = amounts(std::slice::from_ref(&journal));
+    let segments = seal(&journal).unwrap();
+    assert_eq!(segments.len(), 1 + 1 + 40);
+    assert!(told(&segments) == before);
+    assert_eq!(self::amounts(&segments), amounts);
+    let groups = |path: &Path| {
+        let file = fs::File::open(path).unwrap();
+        let reader = parquet::file::reader::SerializedFileReader::new(file).unwrap();
+        parquet::file::reader::FileReader::num_row_groups(&reader)
+    };
+    assert!(groups(&segments[1]) > 1, "one window would hold it");
+}
+
+#[test]
+fn a_journal_that_changes_while_it_is_sealed_is_left_alone() {
+    let (folder, journal) = place();
+    let batch = Batch {
+        names: vec!["a".into()],
+        rows: vec![(1, 2, 3)],
+        times: 3,
+    };
+    write(&journal, &[batch], true);
+    let mut sealing = Sealing::begin(&journal).unwrap();
+    let file = fs::File::options().write(true).open(&journal).unwrap();
+    let bytes = file.metadata().unwrap().len();
+    std::os::unix::fs::FileExt::write_all_at(&file, &[0xFF], bytes - 24 - 40 + 16).unwrap();
+    assert!(matches!(sealing.write(), Err(Error::Locked(_))));
+    drop(sealing);
+    assert!(journal.exists());
+    assert!(
+        !files(folder.path())
+            .iter()
+            .any(|name| name.ends_with(".parquet"))
+    );
 }

@@ -72,30 +72,12 @@ impl MetricReader {
 
     #[pyo3(signature = (max_points=65_536))]
     fn poll(&self, py: Python<'_>, max_points: usize) -> PyResult<Option<Columns>> {
-        if max_points == 0 {
-            return Err(PyValueError::new_err("max_points must be at least 1"));
-        }
-        let points = py
-            .detach(|| lock(&self.reader).poll(max_points))
-            .map_err(to_python)?;
-        if points.count == 0 {
-            return Ok(None);
-        }
-        let Points {
-            count,
-            series,
-            steps,
-            times,
-            values,
-        } = points;
-        Ok(Some(Columns {
-            names: self.names(py)?.unbind(),
-            series: PyBytes::new(py, &series).unbind(),
-            steps: PyBytes::new(py, &steps).unbind(),
-            times: PyBytes::new(py, &times).unbind(),
-            values: PyBytes::new(py, &values).unbind(),
-            count,
-        }))
+        self.columns(py, max_points, journal::MetricReader::poll)
+    }
+
+    #[pyo3(signature = (max_points=65_536))]
+    fn poll_rest(&self, py: Python<'_>, max_points: usize) -> PyResult<Option<Columns>> {
+        self.columns(py, max_points, journal::MetricReader::poll_rest)
     }
 
     fn check(&self, py: Python<'_>) -> PyResult<Vec<(u64, u64)>> {
@@ -157,6 +139,40 @@ impl MetricReader {
     #[getter]
     fn path(&self) -> &std::ffi::OsStr {
         self.path.as_os_str()
+    }
+}
+
+impl MetricReader {
+    fn columns(
+        &self,
+        py: Python<'_>,
+        max_points: usize,
+        poll: fn(&mut journal::MetricReader, usize) -> Result<Points, journal::Error>,
+    ) -> PyResult<Option<Columns>> {
+        if max_points == 0 {
+            return Err(PyValueError::new_err("max_points must be at least 1"));
+        }
+        let points = py
+            .detach(|| poll(&mut lock(&self.reader), max_points))
+            .map_err(to_python)?;
+        if points.count == 0 {
+            return Ok(None);
+        }
+        let Points {
+            count,
+            series,
+            steps,
+            times,
+            values,
+        } = points;
+        Ok(Some(Columns {
+            names: self.names(py)?.unbind(),
+            series: PyBytes::new(py, &series).unbind(),
+            steps: PyBytes::new(py, &steps).unbind(),
+            times: PyBytes::new(py, &times).unbind(),
+            values: PyBytes::new(py, &values).unbind(),
+            count,
+        }))
     }
 }
 

@@ -65,3 +65,81 @@ def test_seal_prints_the_files_it_made(capsys: pytest.CaptureFixture[str]) -> No
     assert Path(path).exists()
     assert run_command(["seal", "lr-0.1"]) == 0
     assert capsys.readouterr().out == ""
+
+
+def test_seal_all_takes_what_is_over_and_names_the_rest(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with runbus.init(project="q") as other:
+        other.log("x", 1.0)
+    with runbus.init(project="p", name="at work") as busy:
+        busy.log("x", 1.0)
+        assert run_command(["seal", "--all", "--project", "p"]) == 0
+        told = capsys.readouterr()
+    assert len(told.out.split()) == 2
+    assert all(Path(path).exists() and "/p/" in path for path in told.out.split())
+    assert told.err == f"run {busy.id} is not over: RUNNING\n"
+
+    assert run_command(["seal", "--all"]) == 0
+    told = capsys.readouterr()
+    assert (len(told.out.split()), told.err) == (2, "")
+    assert run_command(["seal", "--all"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("words", [[], ["lr-0.1", "--all"], ["lr-0.1", "--project", "p"]])
+def test_seal_wants_to_know_which_runs(words: list[str]) -> None:
+    assert run_command(["seal", *words]) == 2
+
+
+def test_doctor_tells_what_sealing_gives_back(capsys: pytest.CaptureFixture[str]) -> None:
+    run_command(["doctor", "--json"])
+    (found,) = [c for c in json.loads(capsys.readouterr().out) if c["title"] == "journals"]
+    assert found["is_well"]
+    assert found["found"].startswith("those of 2 finished runs take ")
+    assert "runbus seal --all" in found["advice"]
+
+    run_command(["seal", "--all"])
+    capsys.readouterr()
+    run_command(["doctor", "--json"])
+    assert "journals" not in [c["title"] for c in json.loads(capsys.readouterr().out)]
+
+
+def test_a_query_reads_journals_and_segments_alike(capsys: pytest.CaptureFixture[str]) -> None:
+    with runbus.init(project="q", name="mixed's", config={}) as run:
+        for step in range(1100):
+            run.log({"filename": step / 7, 'a "b"': float("nan")}, step=step)
+            run.log("value", -0.0, step=step)
+    question = """
+        SELECT run, name, count(*) AS points, sum(step)::BIGINT AS steps, min(time)::TEXT AS first,
+            max(value) AS most, (SELECT count(*) FROM metrics) AS everything
+        FROM metrics GROUP BY run, name ORDER BY run, name
+    """
+
+    def answer() -> object:
+        assert run_command(["query", question, "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    journals = answer()
+    for sealed in ("lr-0.1", "mixed's", "lr-0.3"):
+        run_command(["seal", sealed])
+        capsys.readouterr()
+        assert answer() == journals
+    assert isinstance(journals, list)
+    assert [row["name"] for row in journals[2:]] == ['a "b"', "filename", "value"]
+    assert journals[3] == journals[2] | {"name": "filename", "most": 1099 / 7}
+    assert {row["everything"] for row in journals} == {3306}
+
+
+def test_a_query_leaves_out_what_is_damaged_as_reading_does(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run_command(["seal", "lr-0.1"])
+    segment = Path(capsys.readouterr().out.strip())
+    content = bytearray(segment.read_bytes())
+    footer = int.from_bytes(content[-8:-4], "little")
+    content[-8 - footer - 8] ^= 1  # the last column before the footer is that of the values
+    segment.write_bytes(content)
+
+    assert run_command(["query", "SELECT count(*) AS points FROM metrics", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == [{"points": 3}]

@@ -1,7 +1,6 @@
 //! What the series of a journal amount to, without keeping their points.
 
 use super::error::Error;
-use super::format::word_at;
 use super::metric_reader::MetricReader;
 use crate::aggregate::{Aggregate, Point};
 
@@ -16,8 +15,8 @@ impl MetricReader {
             if found.len() < table.count() {
                 found.resize_with(table.count(), Aggregate::default);
             }
-            let step = word_at(row.step, 0).cast_signed();
-            let time = word_at(row.time, 0).cast_signed();
+            let step = row.step();
+            let time = row.time();
             for (column, value) in row.columns.iter().zip(row.values) {
                 let value = f64::from_le_bytes(*value);
                 found[*column as usize].add(Point { step, time, value });

@@ -1,7 +1,7 @@
 //! A whole journal as columns, in one pass.
 
 use super::error::Error;
-use super::format::{ROW_WORDS, WORD_BYTES, word_at};
+use super::format::{ROW_WORDS, WORD_BYTES};
 use super::metric_reader::{MetricReader, Row, Table};
 use crate::frame::{Frames, Mixed, Wide};
 use crate::memory::Big;
@@ -36,10 +36,7 @@ impl Gathered {
         if !matches!(self.sheets.get(id), Some(Some(_))) {
             self.open(table, row, is_wanted);
         }
-        let (step, time) = (
-            word_at(row.step, 0).cast_signed(),
-            word_at(row.time, 0).cast_signed(),
-        );
+        let (step, time) = (row.step(), row.time());
         match &mut self.sheets[id] {
             Some(Sheet::One(series)) => {
                 let value = f64::from_le_bytes(row.values[0]);
@@ -111,7 +108,7 @@ impl Gathered {
         usize::try_from(self.file_bytes / row_bytes).unwrap_or(0)
     }
 
-    fn into_frames(self, is_ordered: bool) -> Frames {
+    fn into_frames(self) -> Frames {
         let wide = self.sheets.into_iter().filter_map(|sheet| match sheet {
             Some(Sheet::Several { frame, .. }) => Some(frame),
             _ => None,
@@ -119,7 +116,7 @@ impl Gathered {
         let mut wide: Vec<Wide> = wide.collect();
         wide.sort_by_key(|frame| frame.order[0]);
         Frames {
-            long: self.mixed.grouped(is_ordered),
+            long: self.mixed.grouped(),
             wide,
         }
     }
@@ -128,16 +125,9 @@ impl Gathered {
 impl MetricReader {
     /// The whole file, with only the names that are wanted.
     ///
-    /// The order of points among different names of [`Frames::long`] is told only if `is_ordered`,
-    /// or if there are other rows besides.
-    ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn frames(
-        &mut self,
-        is_wanted: &dyn Fn(&str) -> bool,
-        is_ordered: bool,
-    ) -> Result<Frames, Error> {
+    pub fn frames(&mut self, is_wanted: &dyn Fn(&str) -> bool) -> Result<Frames, Error> {
         let file_bytes = self.file_bytes()?;
         let start = || Gathered {
             file_bytes,
@@ -146,6 +136,6 @@ impl MetricReader {
         let gathered = self.scan_all(start, |gathered, table, row| {
             gathered.add(table, row, is_wanted);
         })?;
-        Ok(gathered.into_frames(is_ordered))
+        Ok(gathered.into_frames())
     }
 }

@@ -83,12 +83,26 @@ impl Table {
 }
 
 /// A row whose schema is known.
-pub(super) struct Row<'a> {
-    pub(super) schema: u32,
-    pub(super) columns: &'a [u32],
+pub(crate) struct Row<'a> {
+    pub(crate) schema: u32,
+    /// For each value the index of its name.
+    pub(crate) columns: &'a [u32],
     pub(super) step: &'a [u8],
     pub(super) time: &'a [u8],
-    pub(super) values: &'a [[u8; WORD]],
+    pub(crate) values: &'a [[u8; WORD]],
+}
+
+impl Row<'_> {
+    #[inline]
+    pub(crate) fn step(&self) -> i64 {
+        word_at(self.step, 0).cast_signed()
+    }
+
+    /// Unix nanoseconds.
+    #[inline]
+    pub(crate) fn time(&self) -> i64 {
+        word_at(self.time, 0).cast_signed()
+    }
 }
 
 enum Parsed<'a> {
@@ -251,11 +265,23 @@ impl MetricReader {
             .map_err(|error| self.source.io(error))
     }
 
-    /// Visit every row of the file; `visit` gets what `start` made.
+    /// Visit every row of the file, in the order of commitment; `visit` gets what `start` made.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(crate) fn rows<T>(
+        &mut self,
+        start: impl Fn() -> T,
+        mut visit: impl FnMut(&mut T, &Row<'_>),
+    ) -> Result<T, Error> {
+        self.scan_all(start, |found, _, row| visit(found, row))
+    }
+
+    /// As [`MetricReader::rows`], with the names so far.
     pub(super) fn scan_all<T>(
         &mut self,
         start: impl Fn() -> T,
-        visit: impl Fn(&mut T, &Table, &Row<'_>),
+        mut visit: impl FnMut(&mut T, &Table, &Row<'_>),
     ) -> Result<T, Error> {
         loop {
             let (mut result, mut wrong, mut unknown) = (start(), Vec::new(), Vec::new());

@@ -136,7 +136,7 @@ impl Segment {
     }
 
     /// The row groups, each with the numbers of its rows.
-    fn groups(&self) -> impl Iterator<Item = (usize, Range<usize>)> {
+    pub(crate) fn groups(&self) -> impl Iterator<Item = (usize, Range<usize>)> {
         let mut start = 0;
         let groups = self.reader.metadata().row_groups().iter();
         let rows = groups.map(RowGroupMetaData::num_rows).map(move |rows| {

@@ -8,17 +8,17 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use parquet::schema::types::{ColumnPath, Type, TypePtr};
 
-use crate::frame::Wide;
 use crate::journal::Span;
 
 /// How the names of segments end.
 pub const SUFFIX: &str = ".parquet";
 pub(super) const VERSION: &str = "1";
-/// Rows of one row group.
+/// Rows of a row group of a long segment; those of wide ones are as large, but have fewer.
 pub(super) const GROUP_ROWS: usize = 1 << 20;
 pub(super) const PAGE_ROWS: usize = 1 << 17;
+pub(super) const BATCH_ROWS: usize = PAGE_ROWS / 4;
 /// Fewer rows than this go into the long segment, point by point: a file each would be too many.
-const FEWEST_WIDE_ROWS: usize = 1024;
+pub(super) const FEWEST_WIDE_ROWS: u64 = 1024;
 /// The columns that are no metrics.
 pub(super) const NAME: &str = "name";
 pub(super) const STEP: &str = "step";
@@ -42,19 +42,19 @@ pub struct About {
     pub segments: usize,
 }
 
-/// Whether the rows get a segment of their own, a column for each name.
-pub(super) fn deserves_a_file(frame: &Wide) -> bool {
+/// Whether so many rows under these names get a segment of their own, a column for each name.
+pub(super) fn deserves_a_file(names: &[&str], rows: u64) -> bool {
     let mut taken: Vec<String> = [NAME, STEP, TIME, TIME_NS, ROW].map(String::from).into();
     // DuckDB tells no capital letters apart.
-    taken.extend(frame.names.iter().map(|name| name.to_lowercase()));
+    taken.extend(names.iter().map(|name| name.to_lowercase()));
     let columns = taken.len();
     taken.sort_unstable();
     taken.dedup();
-    frame.steps.len() >= FEWEST_WIDE_ROWS && taken.len() == columns
+    names.len() > 1 && rows >= FEWEST_WIDE_ROWS && taken.len() == columns
 }
 
 /// Which of the columns that can be left out a segment has.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Shape {
     pub(super) has_nanoseconds: bool,
     pub(super) has_rows: bool,
@@ -111,7 +111,7 @@ pub(super) fn properties(about: Vec<KeyValue>) -> WriterProperties {
         .set_offset_index_disabled(true)
         .set_data_page_size_limit(PAGE_ROWS * 8)
         .set_data_page_row_count_limit(PAGE_ROWS)
-        .set_write_batch_size(PAGE_ROWS / 4)
+        .set_write_batch_size(BATCH_ROWS)
         .set_max_row_group_row_count(Some(GROUP_ROWS))
         .set_column_dictionary_enabled(path(NAME), true)
         .set_column_encoding(path(NAME), Encoding::PLAIN)
@@ -177,11 +177,11 @@ pub(super) fn find<'a>(pairs: &'a [KeyValue], key: &str) -> Option<&'a str> {
 }
 
 /// Names with the ends of their stretches, as `<end> <bytes of the name>:<name>` each.
-pub(super) fn encode_names(names: &[Box<str>], ends: &[usize]) -> KeyValue {
+pub(super) fn encode_names<'a>(stretches: impl Iterator<Item = (&'a str, usize)>) -> KeyValue {
     use std::fmt::Write;
 
     let mut text = String::new();
-    for (name, end) in names.iter().zip(ends) {
+    for (name, end) in stretches {
         // Writing to a String cannot fail.
         let _ = write!(text, "{end} {}:{name}", name.len());
     }
@@ -213,7 +213,8 @@ mod tests {
     fn names_of_any_characters_read_back() {
         let names: Vec<Box<str>> = ["loss", "a 1:b", "größe\n", "9"].map(Box::from).into();
         let ends = vec![1, 1, 5, 9];
-        let text = encode_names(&names, &ends).value.unwrap();
+        let stretches = names.iter().map(|name| &**name).zip(ends.clone());
+        let text = encode_names(stretches).value.unwrap();
         assert_eq!(decode_names(&text), Some((names, ends)));
         for bad in ["x", "1 5:abc", "1 1:é", "2 1:a1 1:b"] {
             assert_eq!(decode_names(bad), None, "{bad}");

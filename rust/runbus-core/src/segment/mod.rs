@@ -6,8 +6,10 @@
 mod checks;
 mod chunks;
 mod layout;
+mod plan;
 mod read;
 mod seal;
+mod window;
 mod write;
 
 pub use layout::{About, SUFFIX};

@@ -1,5 +1,6 @@
 //! Parquet to frames.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -30,7 +31,7 @@ pub struct Segment {
     /// For each row group the hashes of its columns.
     pub(super) checks: Vec<u64>,
     rows: usize,
-    /// The names of a long segment, and where their points end.
+    /// The names of a long segment, and where their points end: each once a row group at most.
     names: Option<(Vec<Box<str>>, Vec<usize>)>,
 }
 
@@ -98,22 +99,51 @@ impl Segment {
     /// # Errors
     /// [`Error::Io`], and [`Error::BadSegment`] when the file is damaged.
     pub fn content(&self, is_wanted: &dyn Fn(&str) -> bool) -> Result<Content, Error> {
+        self.content_of(0..self.rows, is_wanted)
+    }
+
+    /// The same of certain rows.
+    ///
+    /// # Errors
+    /// As [`Segment::content`].
+    pub fn content_of(
+        &self,
+        rows: Range<usize>,
+        is_wanted: &dyn Fn(&str) -> bool,
+    ) -> Result<Content, Error> {
         guarded(&self.path, || match &self.names {
-            Some((names, ends)) => self.long(names, ends, is_wanted).map(Content::Long),
-            None => self.wide(is_wanted).map(Content::Wide),
+            Some((names, ends)) => self.long(names, ends, &rows, is_wanted).map(Content::Long),
+            None => self.wide(rows, is_wanted).map(Content::Wide),
         })
+    }
+
+    /// The metrics that it has points of, each once.
+    #[must_use]
+    pub fn names(&self) -> HashSet<&str> {
+        match &self.names {
+            Some((names, _)) => names.iter().map(|name| &**name).collect(),
+            None => self.columns_of_metrics().collect(),
+        }
+    }
+
+    fn columns_of_metrics(&self) -> impl Iterator<Item = &str> {
+        let schema = self.reader.metadata().file_metadata().schema_descr();
+        let names = schema.columns().iter().map(|column| column.name());
+        names.filter(|name| ![NAME, STEP, TIME, TIME_NS, ROW].contains(name))
     }
 
     fn long(
         &self,
         names: &[Box<str>],
         ends: &[usize],
+        within_rows: &Range<usize>,
         is_wanted: &dyn Fn(&str) -> bool,
     ) -> parquet::errors::Result<Long> {
         let (mut wanted, mut start) = (Vec::new(), 0);
         for (name, end) in names.iter().zip(ends) {
-            if is_wanted(name) {
-                wanted.push((name, start..*end));
+            let range = start.max(within_rows.start)..(*end).min(within_rows.end);
+            if !range.is_empty() && is_wanted(name) {
+                wanted.push((name, range));
             }
             start = *end;
         }
@@ -135,23 +165,25 @@ impl Segment {
         (frame.steps, frame.times) = (read.steps, read.times);
         frame.order = read.rows;
         frame.values = read.values.pop().unwrap_or_default();
-        Ok(frame)
+        Ok(frame.gathered())
     }
 
     /// A frame for all columns that are whole, and one more for those that lack the same rows.
-    fn wide(&self, is_wanted: &dyn Fn(&str) -> bool) -> parquet::errors::Result<Vec<Wide>> {
-        let schema = self.reader.metadata().file_metadata().schema_descr();
-        let names = schema.columns().iter().map(|column| column.name());
-        let names: Vec<&str> = names
-            .filter(|name| ![NAME, STEP, TIME, TIME_NS, ROW].contains(name) && is_wanted(name))
-            .collect();
+    fn wide(
+        &self,
+        rows: Range<usize>,
+        is_wanted: &dyn Fn(&str) -> bool,
+    ) -> parquet::errors::Result<Vec<Wide>> {
+        let names = self.columns_of_metrics().filter(|name| is_wanted(name));
+        let names: Vec<&str> = names.collect();
         if names.is_empty() {
             return Ok(Vec::new());
         }
-        let damaged = self.damaged(std::slice::from_ref(&(0..self.rows)), &names)?;
+        let damaged = self.damaged(std::slice::from_ref(&rows), &names)?;
         let mut alike: Vec<(Ranges, Vec<Box<str>>)> = Vec::new();
         for name in names {
             let whole = damaged.whole(&[name]);
+            let whole: Ranges = within(&whole, &rows).collect();
             match alike.iter_mut().find(|(ranges, _)| *ranges == whole) {
                 Some((_, names)) => names.push(name.into()),
                 None => alike.push((whole, vec![name.into()])),

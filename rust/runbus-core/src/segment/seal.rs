@@ -7,12 +7,17 @@ use std::path::{Path, PathBuf};
 
 use parquet::errors::ParquetError;
 
-use super::layout::{About, SUFFIX, deserves_a_file};
-use super::write::{write_long, write_wide};
-use crate::frame::{Frames, Long, Wide};
-use crate::journal::{Error, MetricReader};
+use super::layout::{About, FEWEST_WIDE_ROWS, GROUP_ROWS, SUFFIX};
+use super::plan::Plan;
+use super::window::Window;
+use super::write::Writer;
+use crate::journal::{Error, MetricReader, Row};
 
 const JOURNAL: &str = ".journal";
+/// How many segments are written in one pass over the journal: each has a file open.
+const FILES_AT_ONCE: usize = 32;
+/// How many numbers wait at most to be written: those of one row group of a long segment.
+const WINDOW_WORDS: usize = 4 * GROUP_ROWS;
 
 /// A journal on its way to segments: [`Sealing::write`], [`Sealing::publish`], then
 /// [`Sealing::remove_journal`].
@@ -20,9 +25,13 @@ const JOURNAL: &str = ".journal";
 /// While the journal exists, it is the truth, and readers ignore its segments. It is removed only
 /// when all its segments are on the disk. So the work may be cut short after any step, by anything,
 /// and done again from the start.
+///
+/// The journal is read twice or more, never into memory: a first pass tells which segments there
+/// will be, the next ones write them, a row group at a time.
 pub struct Sealing {
     journal: PathBuf,
-    frames: Frames,
+    reader: MetricReader,
+    plan: Plan,
     about: About,
     /// Temporary and final paths.
     segments: Vec<(PathBuf, PathBuf)>,
@@ -43,7 +52,7 @@ pub fn seal(journal: &Path) -> Result<Vec<PathBuf>, Error> {
 }
 
 impl Sealing {
-    /// Read the journal.
+    /// Read the journal, and decide what it becomes.
     ///
     /// # Errors
     /// [`Error::Locked`] when a writer may be at work, and what reading may raise.
@@ -52,22 +61,18 @@ impl Sealing {
         if reader.is_live()? {
             return Err(Error::Locked(journal.to_owned()));
         }
-        let frames = reader.frames(&|_| true, true)?;
-        let (wide, small): (_, Vec<Wide>) = frames.wide.into_iter().partition(deserves_a_file);
-        let frames = Frames {
-            long: spilled(frames.long, &small),
-            wide,
-        };
+        let plan = Plan::of(&mut reader)?;
         let about = About {
             end_state: reader.end_state()?,
             writer_pid: reader.writer_pid().unwrap_or(0),
             created_ns: reader.created_ns().unwrap_or(0),
             damage: reader.damage().to_vec(),
-            segments: frames.wide.len() + 1,
+            segments: plan.sheets.len(),
         };
         Ok(Self {
             journal: journal.to_owned(),
-            frames,
+            reader,
+            plan,
             about,
             segments: Vec::new(),
         })
@@ -76,10 +81,25 @@ impl Sealing {
     /// Write the segments beside their places, and wait for the disk.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::Io`], and [`Error::Locked`] when the journal has other rows than before.
     pub fn write(&mut self) -> Result<(), Error> {
         self.remove_leftovers()?;
-        for number in 0..self.about.segments {
+        for first in (0..self.about.segments).step_by(FILES_AT_ONCE) {
+            let files = self.make_files(first)?;
+            let mut pass = Pass::open(&self.plan, &self.about, first, files)?;
+            let added = |(): &mut (), row: &Row<'_>| pass.add(row);
+            self.reader.rows(|| (), added)?;
+            if pass.finish()? != self.plan.rows {
+                return Err(Error::Locked(self.journal.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Make the files of the segments of one pass.
+    fn make_files(&mut self, first: usize) -> Result<Vec<(PathBuf, File)>, Error> {
+        let mut files = Vec::new();
+        for number in first..self.about.segments.min(first + FILES_AT_ONCE) {
             let name = self.segment(number);
             let mut hidden = OsString::from(".");
             hidden.push(&name);
@@ -95,17 +115,9 @@ impl Sealing {
                 .open(&temporary)
                 .map_err(|error| Error::io(&temporary, error))?;
             self.segments.push((temporary.clone(), path));
-            let pairs = self.about.encode();
-            let written = match number.checked_sub(1) {
-                None => write_long(file, &self.frames.long, pairs),
-                Some(index) => write_wide(file, &self.frames.wide[index], pairs),
-            };
-            written
-                .map_err(into_io)
-                .and_then(|file| file.sync_data())
-                .map_err(|error| Error::io(&temporary, error))?;
+            files.push((temporary, file));
         }
-        Ok(())
+        Ok(files)
     }
 
     /// Put the segments in their places, and wait for the disk.
@@ -185,6 +197,118 @@ impl Sealing {
     }
 }
 
+/// One pass over the journal, which writes some of its segments.
+struct Pass<'a> {
+    plan: &'a Plan,
+    /// The segments from this one on.
+    first: usize,
+    parts: Vec<Part<'a>>,
+    /// Rows so far, of all segments.
+    rows: u64,
+    /// How many words wait, and how many may.
+    words: usize,
+    words_at_most: usize,
+    failed: Option<Error>,
+}
+
+/// A segment on its way.
+struct Part<'a> {
+    path: PathBuf,
+    writer: Writer<'a>,
+    window: Window,
+}
+
+impl Part<'_> {
+    /// Write what waits.
+    fn flush(&mut self) -> Result<(), Error> {
+        let written = self.writer.write(&self.window).map_err(into_io);
+        written.map_err(|error| Error::io(&self.path, error))?;
+        self.window.clear();
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<(), Error> {
+        if self.window.words() > 0 {
+            self.flush()?;
+        }
+        let file = self.writer.finish().map_err(into_io);
+        file.and_then(|file| file.sync_data())
+            .map_err(|error| Error::io(&self.path, error))
+    }
+}
+
+impl<'a> Pass<'a> {
+    fn open(
+        plan: &'a Plan,
+        about: &About,
+        first: usize,
+        files: Vec<(PathBuf, File)>,
+    ) -> Result<Self, Error> {
+        let mut parts = Vec::new();
+        for (number, (path, file)) in (first..).zip(files) {
+            let sheet = &plan.sheets[number];
+            let writer = Writer::open(file, sheet, number == 0, about.encode())
+                .map_err(|error| Error::io(&path, into_io(error)))?;
+            parts.push(Part {
+                path,
+                writer,
+                window: Window::of(sheet, number == 0),
+            });
+        }
+        // A row group of a few rows of thousands of columns would be little but metadata.
+        let widest = parts.iter().map(|part| part.window.row_words()).max();
+        let fewest = usize::try_from(FEWEST_WIDE_ROWS).unwrap_or(usize::MAX);
+        Ok(Self {
+            plan,
+            first,
+            parts,
+            rows: 0,
+            words: 0,
+            words_at_most: WINDOW_WORDS.max(fewest.saturating_mul(widest.unwrap_or(0))),
+            failed: None,
+        })
+    }
+
+    #[inline]
+    fn add(&mut self, row: &Row<'_>) {
+        let number = self.rows;
+        self.rows += 1;
+        let target = self.plan.targets.get(row.schema as usize);
+        // A schema that was not there before: the count of rows will tell.
+        let Some(Some(target)) = target else { return };
+        let part = target.sheet.checked_sub(self.first);
+        let Some(part) = part.and_then(|place| self.parts.get_mut(place)) else {
+            return;
+        };
+        self.words += part.window.add(number, row, target);
+        if self.words >= self.words_at_most {
+            self.flush_fullest();
+        }
+    }
+
+    #[cold]
+    fn flush_fullest(&mut self) {
+        let fullest = self.parts.iter_mut().max_by_key(|part| part.window.words());
+        let Some(part) = fullest else { return };
+        let words = part.window.words();
+        if self.failed.is_none() {
+            self.failed = part.flush().err();
+        }
+        // After a failure, nothing is kept: the rest of the journal is only counted.
+        part.window.clear();
+        self.words -= words;
+    }
+
+    /// Complete the segments, and wait for the disk; returns how many rows there were.
+    fn finish(self) -> Result<u64, Error> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        self.parts.into_iter().try_for_each(Part::finish)?;
+        Ok(self.rows)
+    }
+}
+
 /// The writer's name: a journal's without its ending.
 fn stem(journal: &Path) -> OsString {
     let name = journal.file_name().unwrap_or_default();
@@ -201,66 +325,4 @@ fn into_io(error: ParquetError) -> io::Error {
         },
         other => io::Error::other(other),
     }
-}
-
-/// Row number, step, time, value.
-type Point = (u64, i64, i64, f64);
-
-/// The rows of frames that get no file of their own, point by point among the others.
-fn spilled(long: Long, small: &[Wide]) -> Long {
-    if small.is_empty() {
-        return long;
-    }
-    let mut series: Vec<(Box<str>, Vec<Point>)> = Vec::new();
-    let mut places = std::collections::HashMap::<Box<str>, usize>::new();
-    let mut points_of = |name: &str, points: &mut dyn Iterator<Item = Point>| {
-        let place = *places.entry(name.into()).or_insert_with(|| {
-            series.push((name.into(), Vec::new()));
-            series.len() - 1
-        });
-        series[place].1.extend(points);
-    };
-    for (name, range) in long.stretches() {
-        let row = |place: usize| {
-            long.order
-                .as_ref()
-                .map_or(place as u64, |order| order[place])
-        };
-        let points = range.map(|at| (row(at), long.steps[at], long.times[at], long.values[at]));
-        points_of(name, &mut points.into_iter());
-    }
-    for frame in small {
-        for (name, values) in frame.names.iter().zip(&frame.values) {
-            let rows = frame
-                .order
-                .iter()
-                .zip(&frame.steps)
-                .zip(&frame.times)
-                .zip(values);
-            let mut points = rows.map(|(((row, step), time), value)| (*row, *step, *time, *value));
-            points_of(name, &mut points);
-        }
-    }
-    for (_, points) in &mut series {
-        points.sort_by_key(|point| point.0);
-    }
-    series.sort_by_key(|(_, points)| points.first().map(|point| point.0));
-    laid_out(series)
-}
-
-fn laid_out(series: Vec<(Box<str>, Vec<Point>)>) -> Long {
-    let mut frame = Long::default();
-    let mut order = Vec::new();
-    for (name, points) in series {
-        for (row, step, time, value) in points {
-            order.push(row);
-            frame.steps.push(step);
-            frame.times.push(time);
-            frame.values.push(value);
-        }
-        frame.names.push(name);
-        frame.ends.push(frame.steps.len());
-    }
-    frame.order = Some(order);
-    frame
 }

@@ -1,119 +1,97 @@
-//! Frames to Parquet.
+//! Windows of rows to Parquet, a row group each.
 
 use std::fs::File;
 use std::io;
-use std::ops::Range;
 use std::sync::Arc;
 
 use parquet::data_type::{ByteArray, ByteArrayType, DataType, DoubleType, Int32Type, Int64Type};
 use parquet::errors::Result;
 use parquet::file::metadata::{KeyValue, RowGroupMetaData};
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
-use parquet::schema::types::TypePtr;
 
 use super::checks::{self, span_of};
 use super::chunks::Chunks;
-use super::layout::{self, GROUP_ROWS, Shape};
-use crate::frame::{Long, Wide};
+use super::layout::{self, BATCH_ROWS, Shape};
+use super::plan::Sheet;
+use super::window::Window;
 
 type Group<'a> = SerializedRowGroupWriter<'a, File>;
 
-/// What every point has, whatever its name.
-struct Points<'a> {
-    steps: &'a [i64],
-    times: &'a [i64],
-    /// `None` where the place of a row is its number.
-    rows: Option<&'a [u64]>,
-}
-
-impl Points<'_> {
-    fn shape(&self) -> Shape {
-        Shape {
-            has_nanoseconds: self.times.iter().any(|time| time.rem_euclid(1000) != 0),
-            has_rows: self.rows.is_some(),
-        }
-    }
-
-    fn write(&self, group: &mut Group<'_>, shape: Shape, range: &Range<usize>) -> Result<()> {
-        let times = &self.times[range.clone()];
-        write::<Int64Type>(group, &self.steps[range.clone()])?;
-        let micros: Vec<i64> = times.iter().map(|time| time.div_euclid(1000)).collect();
-        write::<Int64Type>(group, &micros)?;
-        if shape.has_nanoseconds {
-            let rest = times.iter().map(|time| time.rem_euclid(1000));
-            #[allow(clippy::cast_possible_truncation, reason = "less than a thousand")]
-            let rest: Vec<i32> = rest.map(|rest| rest as i32).collect();
-            write::<Int32Type>(group, &rest)?;
-        }
-        if let Some(rows) = self.rows {
-            let rows = rows[range.clone()].iter().map(|row| row.cast_signed());
-            write::<Int64Type>(group, &rows.collect::<Vec<_>>())?;
-        }
-        Ok(())
-    }
-}
-
-/// Write the points of a long frame; the file is complete, but not yet on the disk.
-pub(super) fn write_long(file: File, frame: &Long, mut about: Vec<KeyValue>) -> Result<File> {
-    about.push(layout::encode_names(&frame.names, &frame.ends));
-    let points = Points {
-        steps: &frame.steps,
-        times: &frame.times,
-        rows: frame.order.as_deref(),
-    };
-    let shape = points.shape();
-    let mut writer = Writer::open(file, layout::schema(shape, None)?, about)?;
-    for range in groups(frame.steps.len()) {
-        let mut group = writer.parquet.next_row_group()?;
-        write::<ByteArrayType>(&mut group, &names_of(frame, &range))?;
-        points.write(&mut group, shape, &range)?;
-        write::<DoubleType>(&mut group, &frame.values[range])?;
-        group.close()?;
-    }
-    writer.finish()
-}
-
-/// Write the rows of a wide frame; the file is complete, but not yet on the disk.
-pub(super) fn write_wide(file: File, frame: &Wide, about: Vec<KeyValue>) -> Result<File> {
-    let is_plain = frame
-        .order
-        .iter()
-        .zip(0..)
-        .all(|(row, place)| *row == place);
-    let points = Points {
-        steps: &frame.steps,
-        times: &frame.times,
-        rows: (!is_plain).then_some(&frame.order),
-    };
-    let shape = points.shape();
-    let mut writer = Writer::open(file, layout::schema(shape, Some(&frame.names))?, about)?;
-    for range in groups(frame.steps.len()) {
-        let mut group = writer.parquet.next_row_group()?;
-        points.write(&mut group, shape, &range)?;
-        for column in &frame.values {
-            write::<DoubleType>(&mut group, &column[range.clone()])?;
-        }
-        group.close()?;
-    }
-    writer.finish()
-}
-
-struct Writer {
+/// A segment that is being written.
+pub(super) struct Writer<'a> {
     parquet: SerializedFileWriter<File>,
     about: Vec<KeyValue>,
+    sheet: &'a Sheet,
+    is_long: bool,
+    rows: usize,
+    /// Of a long one: names by their places in the sheet, and where the rows of each end.
+    stretches: Vec<(usize, usize)>,
 }
 
-impl Writer {
-    fn open(file: File, schema: TypePtr, about: Vec<KeyValue>) -> Result<Self> {
+impl<'a> Writer<'a> {
+    pub(super) fn open(
+        file: File,
+        sheet: &'a Sheet,
+        is_long: bool,
+        about: Vec<KeyValue>,
+    ) -> Result<Self> {
+        let schema = layout::schema(sheet.shape, (!is_long).then_some(&sheet.names))?;
         let properties = Arc::new(layout::properties(about.clone()));
         Ok(Self {
             parquet: SerializedFileWriter::new(file, schema, properties)?,
             about,
+            sheet,
+            is_long,
+            rows: 0,
+            stretches: Vec::new(),
         })
     }
 
-    /// Write the footer, which holds the checks of all that stands before it.
-    fn finish(mut self) -> Result<File> {
+    /// Make a row group of a window.
+    pub(super) fn write(&mut self, window: &Window) -> Result<()> {
+        let mut group = self.parquet.next_row_group()?;
+        if self.is_long {
+            let counts = window.counts(self.sheet.names.len());
+            let names = self.sheet.names.iter().zip(&counts);
+            let names = names.filter(|(_, count)| **count > 0);
+            write::<ByteArrayType>(
+                &mut group,
+                names.flat_map(|(name, count)| {
+                    std::iter::repeat_n(ByteArray::from(&**name), *count)
+                }),
+            )?;
+            let order = window.order(&counts);
+            write_rows(&mut group, window, self.sheet.shape, order.as_deref())?;
+            group.close()?;
+            self.add_stretches(&counts);
+        } else {
+            write_rows(&mut group, window, self.sheet.shape, None)?;
+            group.close()?;
+        }
+        Ok(())
+    }
+
+    fn add_stretches(&mut self, counts: &[usize]) {
+        for (name, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+            self.rows += count;
+            match self.stretches.last_mut() {
+                Some((last, end)) if *last == name => *end = self.rows,
+                _ => self.stretches.push((name, self.rows)),
+            }
+        }
+    }
+
+    /// Write the footer, which holds the checks of all that stands before it; the file is complete,
+    /// but not yet on the disk.
+    pub(super) fn finish(mut self) -> Result<File> {
+        if self.is_long {
+            let names = &self.sheet.names;
+            let stretches = self.stretches.iter();
+            let stretches = stretches.map(|(name, end)| (&*names[*name], *end));
+            let pair = layout::encode_names(stretches);
+            self.parquet.append_key_value_metadata(pair.clone());
+            self.about.push(pair);
+        }
         self.parquet.flush()?;
         let written = Chunks::new(self.parquet.inner().try_clone()?)?;
         let groups = self.parquet.flushed_row_groups().iter();
@@ -127,26 +105,48 @@ impl Writer {
     }
 }
 
-fn groups(rows: usize) -> impl Iterator<Item = Range<usize>> {
-    let starts = (0..rows).step_by(GROUP_ROWS);
-    starts.map(move |start| start..rows.min(start + GROUP_ROWS))
-}
-
-fn names_of(frame: &Long, range: &Range<usize>) -> Vec<ByteArray> {
-    let mut names = Vec::with_capacity(range.len());
-    for (name, stretch) in frame.stretches() {
-        let from = stretch.start.clamp(range.start, range.end);
-        let to = stretch.end.clamp(range.start, range.end);
-        let name = ByteArray::from(name);
-        names.extend(std::iter::repeat_n(name, to - from));
+/// The columns behind the name, with the rows in this order.
+fn write_rows(
+    group: &mut Group<'_>,
+    window: &Window,
+    shape: Shape,
+    order: Option<&[u32]>,
+) -> Result<()> {
+    let places = || {
+        let place = move |at: usize| order.map_or(at, |order| order[at] as usize);
+        (0..window.steps.len()).map(place)
+    };
+    let times = || places().map(|place| window.times[place]);
+    write::<Int64Type>(group, places().map(|place| window.steps[place]))?;
+    write::<Int64Type>(group, times().map(|time| time.div_euclid(1000)))?;
+    if shape.has_nanoseconds {
+        #[allow(clippy::cast_possible_truncation, reason = "less than a thousand")]
+        write::<Int32Type>(group, times().map(|time| time.rem_euclid(1000) as i32))?;
     }
-    names
-}
-
-fn write<T: DataType>(group: &mut Group<'_>, values: &[T::T]) -> Result<()> {
-    if let Some(mut column) = group.next_column()? {
-        column.typed::<T>().write_batch(values, None, None)?;
-        column.close()?;
+    if shape.has_rows {
+        write::<Int64Type>(
+            group,
+            places().map(|place| window.rows[place].cast_signed()),
+        )?;
+    }
+    for column in &window.values {
+        write::<DoubleType>(group, places().map(|place| column[place]))?;
     }
     Ok(())
+}
+
+/// Write the next column, a batch at a time.
+fn write<T: DataType>(group: &mut Group<'_>, mut values: impl Iterator<Item = T::T>) -> Result<()> {
+    let Some(mut column) = group.next_column()? else {
+        return Ok(());
+    };
+    let mut batch = Vec::new();
+    loop {
+        batch.extend(values.by_ref().take(BATCH_ROWS));
+        if batch.is_empty() {
+            return column.close();
+        }
+        column.typed::<T>().write_batch(&batch, None, None)?;
+        batch.clear();
+    }
 }

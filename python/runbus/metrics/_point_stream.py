@@ -1,0 +1,110 @@
+"""The points of many runs for other engines, without holding them in memory."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import TYPE_CHECKING
+
+from runbus._core import MetricReader, check_segment, read_metrics
+from runbus.metrics._folder import writers_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any
+
+    from runbus.metrics._stored import StoredRun
+
+__all__ = ["PointStream"]
+
+_BATCH_POINTS = 1 << 17
+
+
+class PointStream:
+    """What runs have logged, split in what other tools may read as it lies, and the rest.
+
+    The rest is an Arrow stream of columns run, name, step, time and value, which is read from the
+    journals while it is taken, a batch at a time; times are whole microseconds, as in segments.
+    Each `__arrow_c_stream__` starts anew and ends with what was logged when it came to the journal.
+
+    Attributes:
+        segments: The paths of the segments that are whole.
+    """
+
+    def __init__(self, runs: Iterable[StoredRun]) -> None:
+        """Look at the files of `runs`, and check their segments.
+
+        Raises:
+            OSError: A file cannot be read.
+        """
+        self.segments: list[str] = []
+        self._rest: list[tuple[str, str, str]] = []
+        for run in runs:
+            for writer, paths in writers_of(run.folder).items():
+                if all(map(_is_whole_segment, paths)):
+                    self.segments += paths
+                else:
+                    self._rest.append((run.id, run.folder, writer))
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        arrow = importlib.import_module("pyarrow")
+        schema = arrow.schema(
+            {
+                "run": arrow.string(),
+                "name": arrow.string(),
+                "step": arrow.int64(),
+                "time": arrow.timestamp("us", "UTC"),
+                "value": arrow.float64(),
+            }
+        )
+        batches = self._batches(arrow, schema)
+        return arrow.RecordBatchReader.from_batches(schema, batches).__arrow_c_stream__()
+
+    def _batches(self, arrow: Any, schema: Any) -> Iterator[Any]:
+        types = arrow.int64(), arrow.timestamp("ns", "UTC"), arrow.float64()
+        for run, folder, writer in self._rest:
+            for names, numbers in _points(arrow, folder, writer):
+                count = len(names)
+                steps, times, values = (
+                    arrow.Array.from_buffers(of, count, [None, arrow.py_buffer(column)])
+                    for of, column in zip(types, numbers, strict=True)
+                )
+                times = times.cast(schema.field("time").type, safe=False)
+                columns = [arrow.repeat(run, count), names, steps, times, values]
+                yield arrow.record_batch(columns, schema=schema)
+
+
+def _is_whole_segment(path: str) -> bool:
+    try:
+        return path.endswith(".parquet") and not check_segment(path)
+    except ValueError:
+        return False  # reading it as a part of its run tells what is wrong
+    except FileNotFoundError:
+        return False
+
+
+def _points(arrow: Any, folder: str, writer: str) -> Iterator[tuple[Any, tuple[Any, Any, Any]]]:
+    """Yield names, and steps, times and values as buffers, of what a writer has written."""
+    paths = writers_of(folder).get(writer, [])
+    if [path for path in paths if path.endswith(".journal")]:
+        try:
+            reader, end = MetricReader(paths[0]), os.path.getsize(paths[0])
+        except FileNotFoundError:
+            paths = writers_of(folder).get(writer, [])  # sealed meanwhile
+        else:
+            yield from _journal_points(arrow, reader, end)
+            return
+    for name, data in read_metrics([paths], None):
+        yield arrow.repeat(name, len(data)), (data.steps, data.times, data.values)
+
+
+def _journal_points(
+    arrow: Any, reader: MetricReader, end: int
+) -> Iterator[tuple[Any, tuple[Any, Any, Any]]]:
+    # So that it knows names whose first mention is damaged.
+    reader.check()
+    while reader.position < end and (found := reader.poll_rest(_BATCH_POINTS)):
+        buffer = arrow.py_buffer(found.series)
+        places = arrow.Array.from_buffers(arrow.uint32(), len(found), [None, buffer])
+        names = arrow.array(found.names, arrow.string()).take(places)
+        yield names, (found.steps, found.times, found.values)
