@@ -231,9 +231,8 @@ class LocalExecutor(Executor):
     def _reap(self, pid: int) -> None:
         self._unwatch(pid)
         _, _, used = os.wait4(pid, 0)
-        # Of the wrapper and all that it waited for. A child begins with what its parent has: less
-        # than the most that this process ever had is not the job's.
-        if used.ru_maxrss > getrusage(RUSAGE_SELF).ru_maxrss:
+        # Of the wrapper and all that it waited for.
+        if used.ru_maxrss > _inherited_kib(used.ru_maxrss):
             self._max_rss[pid] = used.ru_maxrss << 10
         self._changed.set()
 
@@ -241,6 +240,21 @@ class LocalExecutor(Executor):
         pidfd = self._pidfds.pop(pid)
         asyncio.get_running_loop().remove_reader(pidfd)
         os.close(pidfd)
+
+
+def _inherited_kib(told: int) -> int:
+    """What a child may be told to have had only because this program has.
+
+    A child's count begins, until it loads its own program, at the most that its parent ever had.
+    This process's count began in that way, too: it may be that of whoever launched this one.
+    """
+    if (own := getrusage(RUSAGE_SELF).ru_maxrss) < told:
+        return own
+    with open("/proc/self/status", "rb") as status:
+        for line in status:
+            if line.startswith(b"VmHWM:"):
+                return int(line.split()[1])
+    return own
 
 
 def _write_request(request: Request, heartbeat_s: int | None) -> None:

@@ -54,8 +54,9 @@ asyncio.run(main())
 def test_the_most_memory_that_a_job_had_is_told() -> None:
     """Also of a process that the job started, and that is gone when the job ends.
 
-    Another process launches it: this one may have had more.
+    Another process launches it: this one has had more, which is not told of either.
     """
+    bytearray(600 << 20)
     done = subprocess.run([sys.executable, "-c", LAUNCHER], capture_output=True, timeout=50)
 
     assert done.stderr == b""
