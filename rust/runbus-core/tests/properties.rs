@@ -240,6 +240,49 @@ proptest! {
         prop_assert!(reader.damage().is_empty());
     }
 
+    /// Its places hold other bits by then, and those of a long row reach beyond the next one.
+    #[test]
+    fn a_row_that_is_given_up_while_it_is_filled_leaves_nothing(
+        rows in rows(40), given_up in prop::collection::vec(any::<Option<bool>>(), 40),
+        is_mapped: bool,
+    ) {
+        let place = place();
+        let mut writer = MetricWriter::create(&place.path, options(is_mapped)).unwrap();
+        let mut expected: Vec<Point> = Vec::new();
+        for ((row, given_up), step) in rows.iter().zip(given_up).zip(0..) {
+            let names: Vec<&str> = row.names.iter().map(String::as_str).collect();
+            let schema = writer.schema(&names).unwrap();
+            if let Some(is_long) = given_up {
+                let long: Vec<String> = (0..2000).map(|index| name(index, true)).collect();
+                let long: Vec<&str> = long.iter().map(String::as_str).collect();
+                let other = if is_long { writer.schema(&long).unwrap() } else { schema };
+                let written = writer.log_in_place(other, None, 7, |places| {
+                    // As the commit word of a row of two values would begin.
+                    places.fill(Kind::Row as u64 | 5 << 8 | 1 << 40);
+                    None
+                });
+                prop_assert!(written.is_none());
+            }
+            let written = writer.log_in_place(schema, None, row.time_ns, |places| {
+                for (place, bits) in places.iter_mut().zip(&row.bits) {
+                    *place = bits.to_le();
+                }
+                Some(())
+            });
+            prop_assert!(written.is_some());
+            expected.extend(Row { step, ..row.clone() }.points());
+            let mut reader = MetricReader::open(&place.path).unwrap();
+            prop_assert_eq!(batch_count(&mut reader), expected.len() as u64);
+        }
+        prop_assert_eq!(writer.accepted(), expected.len() as u64);
+        // As it lies after a kill.
+        drop(writer);
+        let mut reader = MetricReader::open(&place.path).unwrap();
+        prop_assert_eq!(batch_count(&mut reader), expected.len() as u64);
+        prop_assert_eq!(poll_all(&mut reader, 1000), expected);
+        prop_assert_eq!(reader.damage(), []);
+    }
+
     #[test]
     fn one_series_is_the_points_of_its_name(rows in rows(40)) {
         let place = place();

@@ -6,7 +6,7 @@ use pyo3::types::{PyDict, PyString, PyTuple};
 use runbus_core::journal::SchemaId;
 
 use crate::fastcall::Arguments;
-use crate::numbers::{plain_step, plain_value};
+use crate::numbers::plain_bits;
 
 const NAME_SLOTS: usize = 1024;
 const SHAPE_SLOTS: usize = 64;
@@ -80,31 +80,40 @@ pub(crate) struct Shape {
     is_nested: bool,
     /// Its keys, and those of dicts in it.
     keys: Vec<Key>,
-    schema: SchemaId,
+    pub(crate) schema: SchemaId,
 }
 
 impl Shape {
-    /// The values of a dict whose values are numbers.
+    /// Put the bits of a dict's values into `places`, if it has the keys and its values are plain
+    /// numbers.
+    ///
+    /// No Python code runs, so the writer may be borrowed meanwhile.
     #[inline]
-    fn read_flat(&self, dict: Borrowed<'_, '_, PyDict>, values: &mut Vec<f64>) -> Option<()> {
-        values.resize(self.length, 0.0);
+    pub(crate) fn read(&self, dict: Borrowed<'_, '_, PyDict>, places: &mut [u64]) -> Option<()> {
+        if self.is_nested {
+            let mut keys = self.keys.iter();
+            let mut places = places.iter_mut();
+            read_nested(&mut keys, dict, &mut places)?;
+            // None is left, unless a dict was changed while it was read first.
+            return keys.next().is_none().then_some(());
+        }
         let mut items = Items { dict, position: 0 };
-        for (known, place) in self.keys.iter().zip(values.iter_mut()) {
+        for (known, place) in self.keys.iter().zip(places) {
             let (key, value) = items.next()?;
             if known.name.as_ptr() != key.as_ptr() {
                 return None;
             }
-            *place = plain_value(value)?;
+            *place = plain_bits(value)?;
         }
         Some(())
     }
 }
 
-/// The values of a dict of numbers and dicts, which are to have the next of the keys.
+/// The same of a dict of numbers and dicts, which are to have the next of the keys.
 fn read_nested(
     keys: &mut std::slice::Iter<'_, Key>,
     dict: Borrowed<'_, '_, PyDict>,
-    values: &mut Vec<f64>,
+    places: &mut std::slice::IterMut<'_, u64>,
 ) -> Option<()> {
     let mut items = Items { dict, position: 0 };
     while let Some((key, value)) = items.next() {
@@ -113,13 +122,13 @@ fn read_nested(
             return None;
         }
         match known.inner {
-            None => values.push(plain_value(value)?),
+            None => *places.next()? = plain_bits(value)?,
             Some(length) => {
                 let inner = value.cast_exact::<PyDict>().ok()?;
                 if inner.len() != length {
                     return None;
                 }
-                read_nested(keys, inner, values)?;
+                read_nested(keys, inner, places)?;
             }
         }
     }
@@ -138,33 +147,13 @@ impl ShapeCache {
         }
     }
 
-    /// Read the dict's values, if its shape is known and its values are plain numbers.
-    ///
-    /// No Python code runs, so the writer may be borrowed meanwhile.
+    /// The shape that the dict has, going by its first key and its length.
     #[inline]
-    pub(crate) fn read(
-        &self,
-        dict: Borrowed<'_, '_, PyDict>,
-        values: &mut Vec<f64>,
-    ) -> Option<SchemaId> {
+    pub(crate) fn get(&self, dict: Borrowed<'_, '_, PyDict>) -> Option<&Shape> {
         let length = dict.len();
         let (first, _) = Items { dict, position: 0 }.next()?;
         let shape = self.slots[place(first.as_ptr(), length, SHAPE_SLOTS)].as_ref()?;
-        if shape.length != length {
-            return None;
-        }
-        if shape.is_nested {
-            values.clear();
-            let mut keys = shape.keys.iter();
-            read_nested(&mut keys, dict, values)?;
-            // None is left, unless a dict was changed while it was read first.
-            if keys.next().is_some() {
-                return None;
-            }
-        } else {
-            shape.read_flat(dict, values)?;
-        }
-        Some(shape.schema)
+        (shape.length == length).then_some(shape)
     }
 
     /// Remember the shape; returns what had to make room, to be dropped when the writer is free.
@@ -190,8 +179,22 @@ impl ShapeCache {
 pub(crate) struct CallSite {
     names: Py<PyTuple>,
     /// Where the step is among them.
-    step: Option<usize>,
-    schema: SchemaId,
+    pub(crate) step: Option<usize>,
+    pub(crate) schema: SchemaId,
+}
+
+impl CallSite {
+    /// Put the bits of the values into `places`, if all are plain numbers.
+    #[inline]
+    pub(crate) fn read(&self, arguments: &Arguments<'_, '_>, places: &mut [u64]) -> Option<()> {
+        let mut places = places.iter_mut();
+        for (index, value) in arguments.keywords.iter().enumerate() {
+            if self.step != Some(index) {
+                *places.next()? = plain_bits(*value)?;
+            }
+        }
+        Some(())
+    }
 }
 
 /// The schema of keyword arguments, found by the identity of the tuple of their names.
@@ -206,28 +209,12 @@ impl KeywordCache {
         }
     }
 
-    /// Read the step and the values, if the names are known and all are plain numbers.
+    /// The place in the source that the arguments come from.
     #[inline]
-    pub(crate) fn read(
-        &self,
-        arguments: &Arguments<'_, '_>,
-        values: &mut Vec<f64>,
-    ) -> Option<(SchemaId, Option<i64>)> {
+    pub(crate) fn get(&self, arguments: &Arguments<'_, '_>) -> Option<&CallSite> {
         let names = arguments.names?.as_ptr();
         let site = self.slots[place(names, 0, SHAPE_SLOTS)].as_ref()?;
-        if site.names.as_ptr() != names {
-            return None;
-        }
-        let mut step = None;
-        values.clear();
-        for (index, value) in arguments.keywords.iter().enumerate() {
-            if site.step == Some(index) {
-                step = Some(plain_step(*value)?);
-            } else {
-                values.push(plain_value(*value)?);
-            }
-        }
-        Some((site.schema, step))
+        (site.names.as_ptr() == names).then_some(site)
     }
 
     /// Remember the names; returns what had to make room, to be dropped when the writer is free.
@@ -274,7 +261,7 @@ impl<'a, 'py> Items<'a, 'py> {
         }
         let py = self.dict.py();
         // SAFETY: PyDict_Next gave live objects. The dict keeps them alive while it is unchanged,
-        // and the users, all of `ShapeCache::read`, run no Python code that could change it.
+        // and the users, all in `ShapeCache::get` and `Shape::read`, run no Python code that could change it.
         unsafe { Some((Borrowed::from_ptr(py, key), Borrowed::from_ptr(py, value))) }
     }
 }

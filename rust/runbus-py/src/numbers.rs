@@ -73,6 +73,12 @@ pub(crate) fn plain_value(object: Borrowed<'_, '_, PyAny>) -> Option<f64> {
     scalars::value(object)
 }
 
+/// The bits of the same value, as they are written.
+#[inline]
+pub(crate) fn plain_bits(object: Borrowed<'_, '_, PyAny>) -> Option<u64> {
+    plain_value(object).map(|value| value.to_bits().to_le())
+}
+
 /// An integer as a double, if there is such a double.
 #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)] // What is looked for.
 pub(crate) fn exact(value: i64) -> Option<f64> {

@@ -15,7 +15,7 @@ use runbus_core::journal::{Error, SchemaId, Steps};
 use crate::arrays::Array;
 use crate::devices::{Value, all_known, write_partly};
 use crate::fastcall::{Arguments, Method};
-use crate::numbers::{plain_step, plain_value, step_of, value_or_device};
+use crate::numbers::{plain_bits, plain_step, plain_value, step_of, value_or_device};
 use crate::writer::{MetricWriter, log_error};
 
 /// One metric of a run with its name looked up once.
@@ -218,11 +218,14 @@ impl Method for LogGroup {
         let step = plain_step(*step)?;
         let mut guard = this.writer.get().state.borrow(py);
         let state = &mut *guard;
-        state.values.resize(values.len(), 0.0);
-        for (place, value) in state.values.iter_mut().zip(values) {
-            *place = plain_value(*value)?;
-        }
-        state.write_values(this.schema, Some(step)).ok()
+        state
+            .journal
+            .log_in_place(this.schema, Some(step), unix_ns(), |places| {
+                for (place, value) in places.iter_mut().zip(values) {
+                    *place = plain_bits(*value)?;
+                }
+                Some(())
+            })
     }
 
     fn full(this: &Bound<'_, Group>, arguments: &Arguments<'_, '_>) -> PyResult<()> {

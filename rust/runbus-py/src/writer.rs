@@ -35,8 +35,6 @@ pub(crate) struct State {
     names: NameCache,
     shapes: ShapeCache,
     keywords: KeywordCache,
-    /// The values of the row in progress.
-    pub(crate) values: Vec<f64>,
     /// The values on devices.
     pub(crate) waiting: Waiting,
 }
@@ -50,18 +48,6 @@ impl State {
         values: &[f64],
     ) -> Result<(), Error> {
         self.journal.log(schema, step, unix_ns(), values).map(drop)
-    }
-
-    /// Write the row in progress.
-    #[inline]
-    pub(crate) fn write_values(
-        &mut self,
-        schema: SchemaId,
-        step: Option<i64>,
-    ) -> Result<(), Error> {
-        self.journal
-            .log(schema, step, unix_ns(), &self.values)
-            .map(drop)
     }
 }
 
@@ -107,7 +93,6 @@ impl MetricWriter {
             names: NameCache::new(),
             shapes: ShapeCache::new(),
             keywords: KeywordCache::new(),
-            values: Vec::new(),
             waiting: Waiting::default(),
         };
         Ok(Self {
@@ -296,16 +281,26 @@ impl MetricWriter {
     ) -> Option<()> {
         let dict = values.cast_exact::<PyDict>().ok()?;
         let mut guard = self.state.borrow(py);
-        let state = &mut *guard;
-        let schema = state.shapes.read(dict, &mut state.values)?;
-        state.write_values(schema, step).ok()
+        let State {
+            journal, shapes, ..
+        } = &mut *guard;
+        let shape = shapes.get(dict)?;
+        let read = |places: &mut [u64]| shape.read(dict, places);
+        journal.log_in_place(shape.schema, step, unix_ns(), read)
     }
 
     fn log_known_keywords(&self, py: Python<'_>, arguments: &Arguments<'_, '_>) -> Option<()> {
         let mut guard = self.state.borrow(py);
-        let state = &mut *guard;
-        let (schema, step) = state.keywords.read(arguments, &mut state.values)?;
-        state.write_values(schema, step).ok()
+        let State {
+            journal, keywords, ..
+        } = &mut *guard;
+        let site = keywords.get(arguments)?;
+        let step = match site.step {
+            Some(index) => Some(plain_step(*arguments.keywords.get(index)?)?),
+            None => None,
+        };
+        let read = |places: &mut [u64]| site.read(arguments, places);
+        journal.log_in_place(site.schema, step, unix_ns(), read)
     }
 }
 

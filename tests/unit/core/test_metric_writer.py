@@ -468,6 +468,32 @@ def test_a_mapping_that_contains_itself_or_a_name_twice_raises(writer: MetricWri
     assert writer.accepted == 0
 
 
+def test_a_wrong_value_in_a_known_shape_leaves_nothing_of_its_row(writer: MetricWriter) -> None:
+    """The values before it are in their places by then, and the next row may be shorter."""
+    wide = {f"m{index}": float(index) for index in range(100)}
+    group = writer.group(*wide)
+    wrong: Any = {**wide, "m99": "high"}
+    for _ in range(2):
+        writer.log(wide, step=0)
+        writer.log(step=0, a=1.0, b=2.0)
+    for refuse in (
+        lambda: writer.log(wrong, step=1),
+        lambda: group.log(1, *wrong.values()),
+        lambda: writer.log(step=1, a=1.0, b=wrong["m99"]),
+    ):
+        for _ in range(2):
+            with pytest.raises(TypeError, match="must be a number, not str"):
+                refuse()
+            writer.log("loss", 0.5)
+    writer.log("loss", 0.25)
+
+    assert [point for point in points(writer) if point[0] == "loss"] == [
+        *(("loss", step, 0.5) for step in range(1, 7)),
+        ("loss", 7, 0.25),
+    ]
+    assert writer.accepted == len(points(writer)) == 2 * 102 + 7
+
+
 def test_an_empty_mapping_logs_nothing(writer: MetricWriter) -> None:
     writer.log({})
     writer.log("x", 1.0)

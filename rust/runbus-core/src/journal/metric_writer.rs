@@ -155,19 +155,78 @@ impl MetricWriter {
         outcome
     }
 
+    /// Write one row whose values `fill` puts where they go, as their bits, or do nothing.
+    ///
+    /// Nothing is done, not even counted, when `fill` returns `None`, and when anything else stands in
+    /// the way: [`MetricWriter::log`] then says what, or counts what is lost.
+    #[inline(always)]
+    pub fn log_in_place(
+        &mut self,
+        id: SchemaId,
+        step: Option<i64>,
+        time_ns: i64,
+        fill: impl FnOnce(&mut [u64]) -> Option<()>,
+    ) -> Option<()> {
+        let next_step = self.next_step;
+        let step = self.take_step(step).ok()?;
+        let values = self.schemas[id.0 as usize].values;
+        let written = self.write_in_place(id, step, time_ns, values, fill);
+        if written.is_none() {
+            self.next_step = next_step;
+        } else {
+            self.accepted += values as u64;
+        }
+        written
+    }
+
+    #[inline(always)]
+    fn write_in_place(
+        &mut self,
+        id: SchemaId,
+        step: i64,
+        time_ns: i64,
+        values: usize,
+        fill: impl FnOnce(&mut [u64]) -> Option<()>,
+    ) -> Option<()> {
+        if self.appender.is_inherited() {
+            return None;
+        }
+        let places = self.stage(id, step, time_ns, values).ok()?;
+        if fill(places).is_none() {
+            // What follows the records reads as zeros.
+            self.appender.stage(ROW_WORDS + values).fill(0);
+            return None;
+        }
+        let committed = self.appender.commit(Kind::Row, ROW_WORDS + values);
+        committed.ok().map(drop)
+    }
+
     #[inline(always)]
     fn write(&mut self, id: SchemaId, step: i64, time_ns: i64, values: &[f64]) -> io::Result<()> {
-        let payload_words = ROW_WORDS + values.len();
-        let bytes = (payload_words as u64 + 1) * WORD_BYTES;
-        self.place(id, bytes, values.len())?;
-        let payload = self.appender.stage(payload_words);
-        payload[0] = u64::from(id.0).to_le();
-        payload[1] = step.cast_unsigned().to_le();
-        payload[2] = time_ns.cast_unsigned().to_le();
-        for (word, value) in payload[ROW_WORDS..].iter_mut().zip(values) {
-            *word = value.to_bits().to_le();
+        let places = self.stage(id, step, time_ns, values.len())?;
+        for (place, value) in places.iter_mut().zip(values) {
+            *place = value.to_bits().to_le();
         }
-        self.appender.commit(Kind::Row, payload_words).map(drop)
+        let committed = self.appender.commit(Kind::Row, ROW_WORDS + values.len());
+        committed.map(drop)
+    }
+
+    /// The places of the values of the next row, with what precedes them filled in.
+    #[inline(always)]
+    fn stage(
+        &mut self,
+        id: SchemaId,
+        step: i64,
+        time_ns: i64,
+        values: usize,
+    ) -> io::Result<&mut [u64]> {
+        let payload_words = ROW_WORDS + values;
+        self.place(id, (payload_words as u64 + 1) * WORD_BYTES, values)?;
+        let (head, places) = self.appender.stage(payload_words).split_at_mut(ROW_WORDS);
+        head[0] = u64::from(id.0).to_le();
+        head[1] = step.cast_unsigned().to_le();
+        head[2] = time_ns.cast_unsigned().to_le();
+        Ok(places)
     }
 
     /// Make room for a record of `bytes` under the schema, and have the schema before it.
