@@ -18,11 +18,11 @@ demo: $(V)/.demo $(V)/.core ; @$(PY) -m examples.demo
 test: $(V)/.dev $(V)/.core ; $(PY) -m pytest -m 'not services' $(ARGS)
 check: $(V)/.dev $(V)/.core ; PATH="$(CURDIR)/$(V)/bin:$$PATH" CARGO="env $(CARGO)" sh .ci/check.sh
 services-test: $(V)/.dev $(V)/.core ; sh tests/services/install.sh && $(PY) -m pytest -m services $(ARGS)
-fuzz: ; FUZZ_SECONDS=60 $(CARGO) test --release --quiet --package runbus-core --test fuzz -- --nocapture
+fuzz: ; CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/fuzz sh rust/fuzz/run.sh $(CACHE)
 sanitize: ; CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/sanitize sh rust/sanitize.sh
 bench: $(V)/.bench $(V)/.core ; $(PY) -m benches $(ARGS)
 docs: $(V)/.dev $(V)/.core ; $(PY) -m docs.generate
-clean: ; rm -rf $(V) build dist site python/runbus/*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis benches/results $(CARGO_TARGET_DIR)/cargo $(CARGO_TARGET_DIR)/maturin $(CARGO_TARGET_DIR)/sanitize
+clean: ; rm -rf $(V) build dist site python/runbus/*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis benches/results $(CARGO_TARGET_DIR)/cargo $(CARGO_TARGET_DIR)/maturin $(CARGO_TARGET_DIR)/sanitize $(CARGO_TARGET_DIR)/fuzz
 
 $(PY): ; $(PYTHON) -m venv $(V) && $(if $(shell command -v uv),true,$(PY) -m pip install --quiet -c constraints.txt pip)
 $(V)/.demo $(V)/.dev $(V)/.bench: $(V)/.%: pyproject.toml constraints.txt | $(PY) ; $(PIP) -c constraints.txt --group $* && touch $@

@@ -9,5 +9,7 @@ mypy --strict tests/typing
 lint-imports
 python -m mypy.stubtest runbus._core
 $CARGO fmt --all --check
+# Outside of the workspace, since it needs nightly Rust.
+rustfmt --check --edition 2024 rust/fuzz/src/*.rs
 $CARGO clippy --quiet --all-targets -- -D warnings
 $CARGO test --quiet

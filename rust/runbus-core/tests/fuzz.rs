@@ -1,13 +1,15 @@
-//! Readers against files that were changed at random, for as long as asked: `make fuzz`.
+//! Readers against files that were changed at random, for `FUZZ_SECONDS`. `make fuzz` looks for more.
 #![allow(missing_docs, clippy::unwrap_used)]
+
+mod everything;
 
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use runbus_core::archive::{Wanted, aggregates, read};
-use runbus_core::journal::{MetricReader, MetricWriter, Options};
-use runbus_core::segment::{Segment, seal};
+use everything::read_everything;
+use runbus_core::journal::{MetricWriter, Options};
+use runbus_core::segment::seal;
 
 /// Marsaglia's xorshift: the seed is printed, so that a failure can be had again.
 struct Random(u64);
@@ -59,21 +61,6 @@ fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
         if bytes.is_empty() {
             return;
         }
-    }
-}
-
-fn read_everything(path: &Path) {
-    let files = [vec![path.to_path_buf()]];
-    let _ = read(&files, &Wanted::All);
-    let _ = read(&files, &Wanted::Matching(vec!["l*".into()]));
-    let _ = aggregates(&files);
-    if let Ok(segment) = Segment::open(path) {
-        let _ = segment.damage();
-    }
-    if let Ok(mut reader) = MetricReader::open(path) {
-        while reader.poll(1000).is_ok_and(|points| points.count > 0) {}
-        while reader.poll_rest(1000).is_ok_and(|points| points.count > 0) {}
-        let _ = reader.check();
     }
 }
 

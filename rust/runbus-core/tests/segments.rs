@@ -1,10 +1,13 @@
 //! A sealed journal tells what the journal told, whatever happens on the way.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use parquet::file::metadata::ParquetMetaDataWriter;
+use parquet::file::reader::FileReader;
+use parquet::file::serialized_reader::SerializedFileReader;
 use proptest::prelude::*;
 use runbus_core::archive::{Wanted, aggregates, read};
 use runbus_core::journal::{Error, MetricReader, MetricWriter, Options, Span};
@@ -346,6 +349,43 @@ fn a_flipped_bit_of_a_segment_is_told_and_invents_nothing() {
         fs::write(path, &bytes).unwrap();
     }
     assert!(told > 200 && refused > 2, "{told} {refused}");
+}
+
+/// Only its footer says so: what the checks cover is as it was.
+#[test]
+fn a_column_that_lies_nowhere_is_an_error() {
+    let (_folder, journal) = place();
+    let one = Batch {
+        names: vec!["a".into()],
+        rows: vec![(0, 0, 1)],
+        times: 1,
+    };
+    write(&journal, &[one], true);
+    let path = seal(&journal).unwrap().pop().unwrap();
+    let metadata = SerializedFileReader::new(File::open(&path).unwrap()).unwrap();
+    let metadata = metadata.metadata().clone();
+    let group = metadata.row_group(0).clone();
+    let columns = group.columns().iter().cloned().map(|column| {
+        let column = column.into_builder().set_data_page_offset(-5);
+        column.set_dictionary_page_offset(None).build().unwrap()
+    });
+    let columns = columns.collect();
+    let group = group
+        .into_builder()
+        .set_column_metadata(columns)
+        .build()
+        .unwrap();
+    let metadata = metadata.into_builder().set_row_groups(vec![group]).build();
+    let mut file = File::options().append(true).open(&path).unwrap();
+    ParquetMetaDataWriter::new(&mut file, &metadata)
+        .finish()
+        .unwrap();
+
+    assert!(matches!(
+        Segment::open(&path),
+        Err(Error::BadSegment { .. })
+    ));
+    assert!(read(&[vec![path]], &Wanted::All).is_err());
 }
 
 #[test]

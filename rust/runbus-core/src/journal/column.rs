@@ -116,6 +116,9 @@ impl<'a> Column<'a> {
     pub(super) fn decode(payload: &'a [u8]) -> Option<Self> {
         let (_, flags) = halves(word_at(payload, 0));
         let count = usize::try_from(word_at(payload, 2)).ok()?;
+        if count > COLUMN_POINTS {
+            return None;
+        }
         let (head, rest) = payload.split_at_checked(COLUMN_WORDS * WORD)?;
         let (words, _) = rest.as_chunks::<WORD>();
         let (steps, values) = match flags {
@@ -123,7 +126,7 @@ impl<'a> Column<'a> {
             1 if words.len() == count * 2 => words.split_at(count),
             _ => return None,
         };
-        (values.len() == count && count <= COLUMN_POINTS).then_some(Self {
+        (values.len() == count).then_some(Self {
             time: &head[WORD..2 * WORD],
             first: word_at(payload, 3).cast_signed(),
             stride: word_at(payload, 4).cast_signed(),
@@ -141,5 +144,24 @@ impl<'a> Column<'a> {
                 value,
             )
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::mapping::bytes_of;
+
+    #[test]
+    fn a_count_beyond_what_the_payload_holds_is_none() {
+        let steps = [5, -1];
+        let mut payload = [0; COLUMN_WORDS + 4];
+        encode(&mut payload, 0, 0, Steps::Each(&steps), steps.len());
+        assert!(Column::decode(bytes_of(&payload)).is_some());
+        // Twice this many is four again, in 64 bits.
+        for count in [1_u64, 3, 1 << 63 | 2, u64::MAX] {
+            payload[2] = count.to_le();
+            assert!(Column::decode(bytes_of(&payload)).is_none(), "{count}");
+        }
     }
 }

@@ -105,57 +105,53 @@ impl Row<'_> {
     }
 }
 
-enum Parsed<'a> {
-    Row(Row<'a>),
+/// Why a record of points cannot be read.
+enum Unread {
     /// Its schema record is damaged, or comes later as a repetition.
     Unknown(u32),
-    /// Not a row that this version writes.
+    /// It is none that this version writes.
     Wrong,
 }
 
-fn parse_row<'a>(table: &'a Table, payload: &'a [u8]) -> Parsed<'a> {
-    let (id, flags) = halves(word_at(payload, 0));
-    let Some((fixed, values)) = payload.split_at_checked(ROW_WORDS * WORD) else {
-        return Parsed::Wrong;
-    };
-    if flags != 0 {
-        return Parsed::Wrong;
+/// Visit the rows of a record of points: a column is one for each of its points.
+#[inline]
+fn each_row(
+    table: &Table,
+    record: &Record<'_>,
+    mut visit: impl FnMut(&Row<'_>),
+) -> Result<(), Unread> {
+    let (id, flags) = halves(word_at(record.payload, 0));
+    let columns = table.columns(id).ok_or(Unread::Unknown(id))?;
+    if record.kind == Kind::Column {
+        let column = Column::decode(record.payload).ok_or(Unread::Wrong)?;
+        if columns.len() != 1 {
+            return Err(Unread::Wrong);
+        }
+        for (step, value) in column.points() {
+            visit(&Row {
+                schema: id,
+                columns,
+                step: &step,
+                time: column.time,
+                values: std::slice::from_ref(value),
+            });
+        }
+        return Ok(());
     }
-    let Some(columns) = table.columns(id) else {
-        return Parsed::Unknown(id);
-    };
+    let fixed = record.payload.split_at_checked(ROW_WORDS * WORD);
+    let (fixed, values) = fixed.ok_or(Unread::Wrong)?;
     let (values, _) = values.as_chunks::<WORD>();
-    if values.len() != columns.len() {
-        return Parsed::Wrong;
+    if flags != 0 || values.len() != columns.len() {
+        return Err(Unread::Wrong);
     }
-    Parsed::Row(Row {
+    visit(&Row {
         schema: id,
         columns,
         step: &fixed[WORD..2 * WORD],
         time: &fixed[2 * WORD..],
         values,
-    })
-}
-
-/// Visit each point of a column as a row of its own; the schema's id if that cannot be done.
-fn each_of_column(table: &Table, payload: &[u8], mut visit: impl FnMut(&Row<'_>)) -> Option<u32> {
-    let (id, _) = halves(word_at(payload, 0));
-    let Some((column, columns)) = Column::decode(payload).zip(table.columns(id)) else {
-        return Some(id);
-    };
-    if columns.len() != 1 {
-        return Some(id);
-    }
-    for (step, value) in column.points() {
-        visit(&Row {
-            schema: id,
-            columns,
-            step: &step,
-            time: column.time,
-            values: std::slice::from_ref(value),
-        });
-    }
-    None
+    });
+    Ok(())
 }
 
 /// Reads one metrics journal, while it is written or afterwards.
@@ -227,13 +223,8 @@ impl MetricReader {
                 Err(error) => return Err(self.source.io(error)),
             };
             match record.kind {
-                Kind::Row => match parse_row(&self.table, record.payload) {
-                    Parsed::Row(row) => points.add(&row),
-                    Parsed::Unknown(_) | Parsed::Wrong => wrong.push(record.span()),
-                },
-                Kind::Column => {
-                    let add = |row: &Row<'_>| points.add(row);
-                    if each_of_column(&self.table, record.payload, add).is_some() {
+                Kind::Row | Kind::Column => {
+                    if each_row(&self.table, &record, |row| points.add(row)).is_err() {
                         wrong.push(record.span());
                     }
                 }
@@ -293,19 +284,13 @@ impl MetricReader {
                 .map_err(|error| self.source.io(error))?
             {
                 match record.kind {
-                    Kind::Row => match parse_row(&self.table, record.payload) {
-                        Parsed::Row(row) => visit(&mut result, &self.table, &row),
-                        Parsed::Unknown(id) => {
-                            unknown.push(id);
-                            wrong.push(record.span());
-                        }
-                        Parsed::Wrong => wrong.push(record.span()),
-                    },
-                    Kind::Column => {
+                    Kind::Row | Kind::Column => {
                         let add = |row: &Row<'_>| visit(&mut result, &self.table, row);
-                        if let Some(id) = each_of_column(&self.table, record.payload, add) {
-                            unknown.push(id);
+                        if let Err(why) = each_row(&self.table, &record, add) {
                             wrong.push(record.span());
+                            if let Unread::Unknown(id) = why {
+                                unknown.push(id);
+                            }
                         }
                     }
                     Kind::Schema if self.table.learn(record.payload) => {}
@@ -425,5 +410,50 @@ impl Points {
             self.times.extend_from_slice(row.time);
             self.values.extend_from_slice(value);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::unix::fs::FileExt;
+
+    use super::*;
+    use crate::journal::column::{self, Steps};
+    use crate::journal::format::{COLUMN_WORDS, Head};
+    use crate::journal::mapping::bytes_of;
+    use crate::journal::{MetricWriter, Options};
+
+    #[test]
+    fn a_column_under_two_names_is_damage() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.journal");
+        let options = Options {
+            is_mapped: false,
+            ..Options::default()
+        };
+        let mut writer = MetricWriter::create(&path, options).unwrap();
+        let two = writer.schema(&["a", "b"]).unwrap();
+        writer.log(two, None, 0, &[0.5, 1.5]).unwrap();
+        drop(writer);
+        let file = File::options().write(true).open(&path).unwrap();
+        let offset = file.metadata().unwrap().len();
+        let mut words = [0; 1 + COLUMN_WORDS + 1];
+        let regular = Steps::Regular {
+            first: 0,
+            stride: 1,
+        };
+        column::encode(&mut words[1..], 0, 0, regular, 1);
+        let head = Head {
+            kind: Kind::Column,
+            payload_words: COLUMN_WORDS + 1,
+        };
+        words[0] = head.commit_word(offset, bytes_of(&words[1..])).to_le();
+        file.write_all_at(bytes_of(&words), offset).unwrap();
+
+        let mut reader = MetricReader::open(&path).unwrap();
+        let length = size_of_val(&words) as u64;
+        assert_eq!(reader.check().unwrap(), [Span { offset, length }]);
+        assert_eq!(reader.poll(10).unwrap().count, 2);
     }
 }

@@ -121,7 +121,8 @@ impl Scanner {
         let commit_word = u64::from_le_bytes(*word);
         let head = Head::of(commit_word)?;
         let payload = rest.get(..head.payload_words * WORD)?;
-        (head.commit_word(offset, payload) == commit_word).then_some(head)
+        head.is_committed(commit_word, offset, payload)
+            .then_some(head)
     }
 
     /// What [`Scanner::next`] does where more must be read, or nothing whole stands.
@@ -239,7 +240,7 @@ impl Scanner {
             return Ok(None);
         }
         let payload = &self.window_from(offset)[WORD..bytes];
-        let is_whole = head.commit_word(offset, payload) == commit_word;
+        let is_whole = head.is_committed(commit_word, offset, payload);
         Ok(is_whole.then_some(head))
     }
 
@@ -281,7 +282,6 @@ impl Scanner {
         }
         self.start = offset;
         let wanted = needed.max(self.window.len() + self.read_bytes);
-        self.read_bytes = (self.read_bytes * 4).min(LARGEST_READ);
         self.window
             .reserve(wanted.saturating_sub(self.window.len()));
         while self.window.len() < needed {
@@ -291,6 +291,10 @@ impl Scanner {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
+        }
+        // A follower at the end of a short file keeps to short reads.
+        if self.window.len() >= wanted {
+            self.read_bytes = (self.read_bytes * 4).min(LARGEST_READ);
         }
         Ok(self.window.len())
     }

@@ -12,6 +12,7 @@ use parquet::basic::Type as Physical;
 use parquet::column::reader::get_typed_column_reader;
 use parquet::data_type::{DataType, DoubleType, Int32Type, Int64Type};
 use parquet::errors::ParquetError;
+use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::reader::FileReader;
 use parquet::file::serialized_reader::SerializedFileReader;
 
@@ -64,6 +65,11 @@ impl Segment {
                 || checks.len() != columns * reader.metadata().num_row_groups()
             {
                 return Err(wrong("its description is damaged"));
+            }
+            let groups = reader.metadata().row_groups().iter();
+            for column in groups.flat_map(RowGroupMetaData::columns) {
+                // It panics for one that lies nowhere.
+                checks::span_of(column);
             }
             let names = match layout::find(pairs, "runbus.names") {
                 Some(text) => {
