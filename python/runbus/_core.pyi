@@ -623,6 +623,13 @@ class SeriesData:
             ValueError: `alpha` is out of range.
         """
 
+    def over(self, axis: SeriesData) -> memoryview[float]:
+        """Return for each point the value of `axis` at its step: float64 ``(n,)``.
+
+        It is the last one that was logged under that step, or else under the nearest one below it;
+        NaN where there is none.
+        """
+
     def select(self, first: int, end: int | None = None, stride: int = 1) -> SeriesData:
         """Return the points whose steps are in ``range(first, end, stride)``, in their order.
 

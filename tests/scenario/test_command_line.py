@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -167,6 +168,25 @@ def test_a_plot_is_drawn_for_one_run_and_for_several(script: Callable[[str], str
     assert "log10 loss" in two.stdout
     assert "\x1b" not in two.stdout
     assert "train-lr=0.25" in two.stdout
+
+
+def test_a_plot_may_lie_over_another_metric(script: Callable[[str], str]) -> None:
+    code = """
+        import runbus
+        with runbus.init() as run:
+            for step in range(100):
+                run.log({"loss": 1 / (1 + step), "epoch": step / 25}, step=step)
+    """
+    command("run", script(textwrap.dedent(code)), "--name", "train")
+
+    drawn = command("plot", "train", "loss", "--over", "epoch")
+    wrong = command("plot", "train", "loss", "--over", "epochs")
+
+    assert "(epoch)" in drawn.stdout
+    assert "3.712" in drawn.stdout
+    assert wrong.returncode == 1
+    assert "'epochs'" in wrong.stderr
+    assert "epoch" in wrong.stderr.split("hint: ")[1]
 
 
 def test_logs_follow_to_the_end(script: Callable[[str], str], tmp_path: Path) -> None:

@@ -6,16 +6,14 @@ import math
 import os
 import shutil
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from runbus.errors import ExtraMissing, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from runbus.metrics import Series
-
-__all__ = ["draw"]
+__all__ = ["Curve", "draw"]
 
 _HEIGHT = 16
 _MAX_WIDTH = 100
@@ -24,8 +22,16 @@ _COLOURS = ("cyan", "magenta", "yellow", "green", "red", "blue")
 _MARKS = "ox+*#@"
 
 
-def draw(title: str, curves: Sequence[tuple[str, Series]], *, log_scale: bool = False) -> str:
-    """Return curves over steps as a drawing, as wide as the terminal, at most 100 columns.
+class Curve(NamedTuple):
+    """One line of a drawing: for each point where it lies, and how high."""
+
+    label: str
+    positions: Sequence[float]
+    values: Sequence[float]
+
+
+def draw(title: str, axis: str, curves: Sequence[Curve], *, log_scale: bool = False) -> str:
+    """Return curves as a drawing, as wide as the terminal, at most 100 columns.
 
     Curves are told apart by colour on a terminal, by their marks elsewhere. Points that are not
     finite, and on a logarithmic axis those not above 0, are left out.
@@ -38,17 +44,17 @@ def draw(title: str, curves: Sequence[tuple[str, Series]], *, log_scale: bool = 
         import plotille
     except ModuleNotFoundError as error:
         raise ExtraMissing("drawing", "plotille", "plot") from error
-    drawable = [(label, _drawable(series, log_scale)) for label, series in curves]
-    steps = [step for _, points in drawable for step, _ in points]
+    drawable = [(curve.label, _drawable(curve, log_scale)) for curve in curves]
+    positions = [position for _, points in drawable for position, _ in points]
     values = [value for _, points in drawable for _, value in points]
-    if not steps:
+    if not positions:
         raise UsageError(f"no point of {title!r} can be drawn")
     figure = plotille.Figure()
     figure.width = min(shutil.get_terminal_size().columns, _MAX_WIDTH) - _MARGIN
     figure.height = _HEIGHT
     figure.origin = False
-    figure.x_label, figure.y_label = "step", f"log10 {title}" if log_scale else title
-    figure.set_x_limits(*_span(min(steps), max(steps)))
+    figure.x_label, figure.y_label = axis, f"log10 {title}" if log_scale else title
+    figure.set_x_limits(*_span(min(positions), max(positions)))
     figure.set_y_limits(*_span(min(values), max(values)))
     figure.register_label_formatter(float, _tick)
     figure.register_label_formatter(int, _tick)
@@ -59,7 +65,7 @@ def draw(title: str, curves: Sequence[tuple[str, Series]], *, log_scale: bool = 
         mark = None if coloured or len(curves) == 1 else _MARKS[index % len(_MARKS)]
         shown = points[:: max(1, len(points) // 40)] if mark else points
         figure.plot(
-            [step for step, _ in shown],
+            [position for position, _ in shown],
             [value for _, value in shown],
             lc=_COLOURS[index % len(_COLOURS)] if coloured else None,
             interp=None if mark else "linear",
@@ -69,11 +75,11 @@ def draw(title: str, curves: Sequence[tuple[str, Series]], *, log_scale: bool = 
     return str(figure.show(legend=True))
 
 
-def _drawable(series: Series, log_scale: bool) -> list[tuple[int, float]]:
+def _drawable(curve: Curve, log_scale: bool) -> list[tuple[float, float]]:
     return [
-        (step, math.log10(value) if log_scale else value)
-        for step, value in zip(series.steps, series.values, strict=True)
-        if math.isfinite(value) and (value > 0 or not log_scale)
+        (position, math.log10(value) if log_scale else value)
+        for position, value in zip(curve.positions, curve.values, strict=True)
+        if math.isfinite(position) and math.isfinite(value) and (value > 0 or not log_scale)
     ]
 
 

@@ -135,6 +135,21 @@ class Series(Frame):
         """
         return Series(self.name, self._data.smooth(alpha))
 
+    def over(self, axis: Series) -> memoryview[float]:
+        """Return where the points lie on another axis than their steps: `float64 (n,)`.
+
+        An axis is a metric like others, of the same run: the epoch, say, logged with each point or
+        once when it begins.
+
+        Args:
+            axis: Its points.
+
+        Returns:
+            For each point the value of the axis at its step: the last one that was logged under
+            that step, or else under the nearest one below it. NaN where there is none.
+        """
+        return self._data.over(axis._data)
+
     def windows(self, seconds: float) -> list[tuple[int, SeriesSummary]]:
         """Return what the points of each span of time amount to, oldest first; no empty ones.
 

@@ -105,6 +105,31 @@ impl SeriesData {
         }
     }
 
+    /// For each point the value of `axis` at its step: the last one that was logged under that step,
+    /// or else under the nearest one below it. NaN where there is none.
+    #[must_use]
+    pub fn over(&self, axis: &Self) -> Shared<f64> {
+        let values = axis.values.iter().copied();
+        let mut marks: Vec<(i64, f64)> = axis.steps.iter().copied().zip(values).collect();
+        // Stable, and quick where they are in order already.
+        marks.sort_by_key(|(step, _)| *step);
+        let mut passed = 0;
+        let positions = self.steps.iter().map(|step| {
+            let is_right = |passed: usize| {
+                marks.get(passed).is_none_or(|next| next.0 > *step)
+                    && (passed == 0 || marks[passed - 1].0 <= *step)
+            };
+            // Mostly steps ascend, and the axis has a point at each or at few of them.
+            if passed < marks.len() && is_right(passed + 1) {
+                passed += 1;
+            } else if !is_right(passed) {
+                passed = marks.partition_point(|(mark, _)| mark <= step);
+            }
+            passed.checked_sub(1).map_or(f64::NAN, |last| marks[last].1)
+        });
+        positions.collect()
+    }
+
     /// The series of each name in what one writer wrote.
     #[must_use]
     pub fn of_frames(frames: Frames) -> Vec<(Box<str>, Self)> {

@@ -154,6 +154,11 @@ impl PySeriesData {
         Ok(py.detach(|| self.data.smooth(alpha)).into())
     }
 
+    fn over<'py>(&self, py: Python<'py>, axis: &Self) -> PyResult<Bound<'py, PyMemoryView>> {
+        let positions = py.detach(|| self.data.over(&axis.data));
+        view(py, Numbers::Floats(positions))
+    }
+
     #[pyo3(signature = (first, end=None, stride=1))]
     fn select(&self, py: Python<'_>, first: i64, end: Option<i64>, stride: u64) -> PyResult<Self> {
         if stride == 0 {

@@ -186,6 +186,23 @@ def test_a_short_series_stays_whole_and_too_few_points_are_refused(method: str) 
         series.downsample(10, "average")  # type: ignore[arg-type]
 
 
+def test_points_lie_over_another_metric_by_their_steps() -> None:
+    with runbus.init() as run:
+        for step in range(4):
+            run.log({"loss": 4.0 - step, "epoch": step / 2}, step=step)
+        run.log("val", 1.0, step=-1)
+        for step in (3, 9, 1):
+            run.log("val", 0.5, step=step)
+        run.log("epoch", 7.0, step=3)
+    table = runbus.open_run(run.id).metrics()
+
+    assert table["loss"].over(table["epoch"]).tolist() == [0.0, 0.5, 1.0, 7.0]
+    before, *others = table["val"].over(table["epoch"]).tolist()
+    assert math.isnan(before)
+    assert others == [7.0, 7.0, 0.5]
+    assert table["loss"].over(table["epoch"]).readonly
+
+
 def test_smoothing_is_corrected_for_its_start_and_steps_over_nan() -> None:
     with runbus.init() as run:
         for value in (4.0, math.nan, 8.0):

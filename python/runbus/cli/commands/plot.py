@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from runbus.cli._plot import draw
+from runbus.cli._plot import Curve, draw
 
 __all__ = ["command"]
 
@@ -12,14 +12,20 @@ __all__ = ["command"]
 @click.command("plot")
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True)
 @click.argument("name")
+@click.option(
+    "--over", metavar="NAME", help="Draw it over this metric, such as epoch, not over steps."
+)
 @click.option("--log", "log_scale", is_flag=True, help="Use a logarithmic value axis.")
-def command(runs: tuple[str, ...], name: str, log_scale: bool) -> None:
+def command(runs: tuple[str, ...], name: str, over: str | None, log_scale: bool) -> None:
     """Draw the metric NAME of one run or several in the terminal.
 
     RUN is an id, a name (the newest run of that name), or "latest".
     """
     from runbus.experiment import find_run
 
-    found = [find_run(run) for run in runs]
-    curves = [(run.name, run.metrics(name)) for run in found]
-    click.echo(draw(name, curves, log_scale=log_scale))
+    curves = []
+    for run in map(find_run, runs):
+        series = run.metrics(name)
+        positions = series.over(run.metrics(over)) if over else series.steps
+        curves.append(Curve(run.name, positions, series.values))
+    click.echo(draw(name, over or "step", curves, log_scale=log_scale))
