@@ -195,7 +195,7 @@ def size_row(label: str, limit: float | None, values: NDArray[np.float64], folde
     if label.startswith("float32"):
         beside |= {
             name: measured(name, "stored", str(folder / f"{name} at rest"))["bytes"]
-            for name in ("tensorboardX", "wandb offline")
+            for name in ("dvclive", "tensorboardX", "wandb offline")
         }
     ours = sum(os.path.getsize(segment) for segment in run.seal()) / values.size
     return Row(f"bytes a point at rest: {label}", ours, "B", limit, beside)

@@ -17,6 +17,7 @@ import struct
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from benches.rivals.environments import PACKAGES, environment
@@ -153,6 +154,32 @@ class Aim:
         return found
 
 
+class Dvclive:
+    def open(self, folder: str) -> None:
+        # It makes the repository that it is started in one of DVC's.
+        os.chdir(folder)
+        os.environ |= {"DVC_NO_ANALYTICS": "1", "DVC_TEST": "true"}
+        from dvclive import Live
+
+        self.live = Live(dir=f"{folder}/live", save_dvc_exp=False, dvcyaml=None, report=None)
+
+    def log(self, value: float, step: int) -> None:
+        self.live.step = step
+        self.live.log_metric("loss", value)
+
+    def log_row(self, values: dict[str, float], step: int) -> None:
+        self.live.step = step
+        for name, value in values.items():
+            self.live.log_metric(name, value)
+
+    def close(self) -> None:
+        self.live.end()
+
+    def count(self, folder: str) -> int:
+        paths = glob.glob(f"{folder}/live/plots/metrics/**/*.tsv", recursive=True)
+        return sum(len(Path(path).read_bytes().splitlines()) - 1 for path in paths)
+
+
 class Trackio:
     def open(self, folder: str) -> None:
         os.environ |= {
@@ -232,6 +259,7 @@ def leveldb_records(path: str) -> Iterator[bytes]:
 TRACKERS: dict[str, type[Tracker]] = {
     "runbus": Runbus,
     "aim": Aim,
+    "dvclive": Dvclive,
     "tensorboard": Tensorboard,
     "tensorboardX": TensorboardX,
     "trackio": Trackio,
