@@ -42,6 +42,9 @@ class Home:
     def __repr__(self) -> str:
         return f"Home({self.path!r})"
 
+    def __fspath__(self) -> str:
+        return self.path
+
     @property
     def experiments(self) -> str:
         """The folder that holds a folder for each project."""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 import runbus
-from runbus._home import Home
 from runbus._secrets import REDACTED, Secret, is_secret_name, redacted
 
 if TYPE_CHECKING:
@@ -65,6 +64,6 @@ def test_a_secret_in_a_config_or_a_param_is_only_stood_for(tmp_path: Path) -> No
     login = {"hub": [Secret("env:HUB_LOGIN")]}
     with runbus.init(home=tmp_path, config={"lr": 0.1, "login": login}) as run:
         run.params(where=Secret("file:/run/login"))
-    stored = runbus.open_run(run.id, home=Home(str(tmp_path)))
+    stored = runbus.open_run(run.id, home=tmp_path)
 
     assert stored.params == {"lr": 0.1, "login/hub": [REDACTED], "where": REDACTED}

@@ -94,19 +94,22 @@ class RunRecord(StoredRun):
 
 
 def runs(
-    project: str | None = None, *, newest: int | None = None, home: Home | None = None
+    project: str | None = None,
+    *,
+    newest: int | None = None,
+    home: str | os.PathLike[str] | None = None,
 ) -> list[RunRecord]:
     """Return the runs of a project, or all runs, oldest first.
 
     Args:
         project: The project; all if None.
         newest: How many at most, those of the newest experiments; all if None.
-        home: The home folder; the default one if None.
+        home: The home folder, instead of `$RUNBUS_HOME` or `~/.runbus`.
 
     Raises:
         HomeUnusable: The home folder cannot be read.
     """
-    found = list(itertools.islice(_newest_first(home or Home(), project), newest))
+    found = list(itertools.islice(_newest_first(Home(home), project), newest))
     found.reverse()
     return sorted(found, key=lambda run: run.info.created_ns)
 
@@ -123,33 +126,41 @@ def _newest_first(home: Home, project: str | None = None) -> Iterator[RunRecord]
     index.save()
 
 
-def open_run(run_id: str, *, home: Home | None = None) -> RunRecord:
+def open_run(run_id: str, *, home: str | os.PathLike[str] | None = None) -> RunRecord:
     """Open a run by its id.
+
+    Args:
+        run_id: What `Run.id` told.
+        home: The home folder, instead of `$RUNBUS_HOME` or `~/.runbus`.
 
     Raises:
         RunNotFound: There is none; names those that read almost the same.
         HomeUnusable: The home folder cannot be read.
     """
-    home = home or Home()
-    folder = home.find_run(run_id)
+    where = Home(home)
+    folder = where.find_run(run_id)
     if folder is None:
-        known = (os.path.basename(path) for path in home.run_folders())
+        known = (os.path.basename(path) for path in where.run_folders())
         raise RunNotFound(run_id, near_matches(run_id, known))
     return RunRecord(folder)
 
 
-def find_run(text: str, *, home: Home | None = None) -> RunRecord:
+def find_run(text: str, *, home: str | os.PathLike[str] | None = None) -> RunRecord:
     """Find a run as people name it: its id, its name (the newest of them), or "latest".
+
+    Args:
+        text: The name.
+        home: The home folder, instead of `$RUNBUS_HOME` or `~/.runbus`.
 
     Raises:
         RunNotFound: There is none; names those that read almost the same.
         HomeUnusable: The home folder cannot be read.
     """
-    home = home or Home()
-    if folder := home.find_run(text):
+    where = Home(home)
+    if folder := where.find_run(text):
         return RunRecord(folder)
     names: dict[str, None] = {}
-    for run in _newest_first(home):
+    for run in _newest_first(where):
         if text in (run.name, "latest"):
             return run
         names |= {run.name: None, run.id: None}

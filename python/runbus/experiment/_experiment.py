@@ -70,7 +70,7 @@ class AsyncExperiment:
         executors: Mapping[str, ExecutorFields] | None = None,
         max_parallel: int | None = None,
         root: str | None = None,
-        home: Home | None = None,
+        home: str | os.PathLike[str] | None = None,
     ) -> None:
         if not jobs:
             raise UsageError("an experiment needs at least one job")
@@ -84,7 +84,7 @@ class AsyncExperiment:
         self.executors = dict(executors or {})
         self._max_parallel = max_parallel or len(os.sched_getaffinity(0))
         self._root = os.path.abspath(root or os.getcwd())
-        self._home = home or Home()
+        self._home = Home(home)
         self._supervisor: Supervisor | None = None
         self._cancel: tuple[str, float] | None = None
         self._specs: Sequence[JobSpec] = ()
@@ -93,12 +93,12 @@ class AsyncExperiment:
         self.folder = ""
 
     @classmethod
-    def open(cls, folder: str, *, home: Home | None = None) -> Self:
+    def open(cls, folder: str, *, home: str | os.PathLike[str] | None = None) -> Self:
         """Return an experiment as it was prepared, to go on with what is unfinished of it.
 
         Args:
             folder: The experiment's folder.
-            home: The home folder; the default one if None.
+            home: The home folder, instead of `$RUNBUS_HOME` or `~/.runbus`.
 
         Raises:
             ExperimentNotFound: There is no experiment in that folder.
@@ -110,7 +110,7 @@ class AsyncExperiment:
         self.executors = asked.executors
         self._max_parallel = asked.max_parallel
         self._root = asked.root
-        self._home = home or Home()
+        self._home = Home(home)
         self._supervisor = None
         self._cancel = None
         self._specs = asked.absolute(folder).jobs

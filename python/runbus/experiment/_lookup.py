@@ -31,17 +31,17 @@ class JobStatus(NamedTuple):
     folder: str
 
 
-def find_experiment(text: str | None, *, home: Home | None = None) -> str:
+def find_experiment(text: str | None, *, home: str | os.PathLike[str] | None = None) -> str:
     """Return the folder of an experiment: by its id, by its project (the newest), or the newest.
 
     Raises:
         ExperimentNotFound: There is none; names those that read almost the same.
         HomeUnusable: The home folder cannot be read.
     """
-    home = home or Home()
+    where = Home(home)
     folders = [
         folder
-        for folder in home.experiment_folders()
+        for folder in where.experiment_folders()
         if os.path.exists(os.path.join(folder, "experiment.json"))
     ]
     folders.sort(key=os.path.basename)
@@ -74,15 +74,15 @@ def job_statuses(folder: str) -> list[JobStatus]:
     ]
 
 
-def find_job(text: str, *, home: Home | None = None) -> tuple[str, str] | None:
+def find_job(text: str, *, home: str | os.PathLike[str] | None = None) -> tuple[str, str] | None:
     """Return the folder of the experiment and the name of a job; None if no job has that name.
 
     Args:
         text: The id of a job's run, or the job's name in the newest experiment that has it.
-        home: The home folder; the default one if None.
+        home: The home folder, instead of `$RUNBUS_HOME` or `~/.runbus`.
     """
-    home = home or Home()
-    for folder in sorted(home.experiment_folders(), key=os.path.basename, reverse=True):
+    where = Home(home)
+    for folder in sorted(where.experiment_folders(), key=os.path.basename, reverse=True):
         try:
             asked = Asked.read(folder)
         except NotFound:

@@ -27,7 +27,9 @@ _LEVEL = 6
 """Part of the format: another level gives another digest."""
 
 
-async def build_package(packager: Packager, root: str, *, home: Home | None = None) -> Package:
+async def build_package(
+    packager: Packager, root: str, *, home: str | os.PathLike[str] | None = None
+) -> Package:
     """Package `root` in a worker thread; see `build_package_blocking`.
 
     Cancelling this returns at once; the thread finishes its archive and leaves it in the cache.
@@ -37,7 +39,9 @@ async def build_package(packager: Packager, root: str, *, home: Home | None = No
     )
 
 
-def build_package_blocking(packager: Packager, root: str, *, home: Home | None = None) -> Package:
+def build_package_blocking(
+    packager: Packager, root: str, *, home: str | os.PathLike[str] | None = None
+) -> Package:
     """Write what `packager` chooses of `root` into the cache of packages.
 
     The same files give the same archive, whatever their times, owners and order on disk, and so
@@ -53,7 +57,7 @@ def build_package_blocking(packager: Packager, root: str, *, home: Home | None =
         PackageUnreadable: A file cannot be read, or changed while it was.
         HomeUnusable: The cache cannot be written.
     """
-    cache = os.path.join((home or Home()).path, "cache", "packages")
+    cache = os.path.join(Home(home).path, "cache", "packages")
     with tempfile.TemporaryDirectory(prefix="runbus-package-") as scratch:
         contents = packager.contents(root, scratch)
         try:
