@@ -9,9 +9,13 @@ fi
 target=$(rustc +nightly --version --verbose | sed -n 's/^host: //p')
 # A sanitized program takes ten times as long: fewer cases of each law.
 export PROPTEST_CASES="${PROPTEST_CASES:-4}"
-for sanitizer in address thread; do
-    echo "== $sanitizer"
+sanitized() {
+    echo "== $1"
+    sanitizer=$1
+    shift
     RUSTFLAGS="-Zsanitizer=$sanitizer" CARGO_TARGET_DIR="$CARGO_TARGET_DIR/$sanitizer" \
-        cargo +nightly test --quiet -Zbuild-std --target "$target" --package runbus-core \
-        --lib --test life --test properties --test segments "$@"
-done
+        cargo +nightly test --quiet -Zbuild-std --target "$target" --package runbus-core --lib "$@"
+}
+sanitized address --test life --test follow --test properties --test segments
+# The tests that have threads beside each other; the laws have hours to run under it.
+sanitized thread --test life --test follow
