@@ -1,4 +1,4 @@
-"""What every executor must do: jobs that are looked up, logs that are read, code that travels."""
+"""The contract of executors: jobs are looked up, logs are read, code travels."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ from msgspec.structs import replace
 
 from runbus.abc import JobRef, JobSpec, Package
 from runbus.errors import Unsupported
-from runbus.testing.conformance._base import Base
-from runbus.testing.conformance._harness import Harness  # noqa: TC001
+from runbus.testing.conformance._harness import Contract, Harness
 
 __all__ = ["FindContract", "LogContract", "PackageContract"]
 
 Source = Literal["stdout", "stderr"]
 
 
-class FindContract(Base):
+class FindContract(Contract):
     """What `find` must do."""
 
     async def test_a_job_that_was_never_submitted_is_not_found(self, harness: Harness) -> None:
@@ -78,7 +77,7 @@ class FindContract(Base):
         assert await harness.executor.find(second) is None
 
 
-class LogContract(Base):
+class LogContract(Contract):
     """What `logs` must do."""
 
     async def read_all(self, harness: Harness, ref: JobRef, source: Source) -> bytes:
@@ -133,7 +132,7 @@ class LogContract(Base):
         assert await harness.executor.logs(ref, "stdout", 0) == b""
 
 
-class PackageContract(Base):
+class PackageContract(Contract):
     """What becomes of packaged code."""
 
     @pytest.fixture

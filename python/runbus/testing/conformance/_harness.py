@@ -1,13 +1,17 @@
-"""Runs single jobs on an executor, without a kernel."""
+"""Runs single jobs on an executor, without a kernel; what every contract starts from."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 import os
+from collections.abc import AsyncIterator  # noqa: TC003 - fixtures are read at run time
+from pathlib import Path  # noqa: TC003
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypedDict
 
 import anyio
+import pytest
+import pytest_asyncio
 
 from runbus.abc import JobSpec
 from runbus.events import Image
@@ -20,7 +24,7 @@ if TYPE_CHECKING:
 
     from runbus.abc import Executor, JobRef, Observation, Package
 
-__all__ = ["DEADLINE_S", "Ended", "ExecutorFactory", "Harness"]
+__all__ = ["DEADLINE_S", "Contract", "Ended", "ExecutorFactory", "Harness"]
 
 DEADLINE_S = 30.0
 """How long anything may take before it is wrong."""
@@ -207,3 +211,18 @@ class Harness:
                 return file.read()
         except FileNotFoundError:
             return b""
+
+
+class Contract:
+    """The fixtures of the contract."""
+
+    @pytest.fixture
+    def executors(self) -> ExecutorFactory:
+        """Return a function that makes an executor; a subclass says which."""
+        raise NotImplementedError("a subclass of the contract has a fixture `executors`")
+
+    @pytest_asyncio.fixture
+    async def harness(self, executors: ExecutorFactory, tmp_path: Path) -> AsyncIterator[Harness]:
+        """Return what runs jobs."""
+        async with Harness(executors, os.fspath(tmp_path / "a höme")) as harness:
+            yield harness
