@@ -49,7 +49,8 @@ def query(
     """
     duckdb = _duckdb()
     found = runs(project, home=home)
-    with duckdb.connect() as connection:
+    # A table that is not there must not be looked for among the variables of this function.
+    with duckdb.connect(config={"python_enable_replacements": "false"}) as connection:
         _add_runs(connection, found)
         if re.search(r"\bmetrics\b", sql, re.IGNORECASE):
             _add_metrics(connection, PointStream(found))

@@ -56,6 +56,9 @@ def test_a_question_that_makes_no_sense_is_a_usage_error(
 ) -> None:
     assert run_command(["query", "SELECT nonsense FROM runs"]) == 2
     assert "nonsense" in capsys.readouterr().err
+    # A variable of the function that asks.
+    assert run_command(["query", "SELECT * FROM found"]) == 2
+    assert "name found does not exist" in capsys.readouterr().err
 
 
 def test_seal_prints_the_files_it_made(capsys: pytest.CaptureFixture[str]) -> None:
