@@ -221,8 +221,9 @@ class StoredRun(Kept):
         """Return the damaged stretches as (offset, bytes) by file; empty if all is well.
 
         Those of a journal that became segments are told as they were. In a segment a stretch is a
-        column of up to a million rows, which are not read then. One whose footer is damaged is a
-        stretch as a whole, and reading raises; one that is missing is a stretch of no bytes.
+        column of up to a million rows, which are not read then. One whose footer is damaged, or a
+        journal whose first bytes are, is a stretch as a whole, and reading its points raises; a
+        segment that is missing is a stretch of no bytes.
         """
         metrics = self._with_files(
             lambda writers: {
@@ -237,12 +238,7 @@ class StoredRun(Kept):
     def _writers(self) -> dict[str, MetricReader | SegmentInfo]:
         """Return what knows how each writer fared: its journal, or what its segment says of it."""
         return self._with_files(
-            lambda writers: {
-                name: MetricReader(paths[0])
-                if paths[0].endswith(".journal")
-                else SegmentInfo(*about_segment(paths[0]))
-                for name, paths in writers.items()
-            }
+            lambda writers: {name: _writer(paths) for name, paths in writers.items()}
         )
 
 
@@ -253,9 +249,24 @@ def _disk_bytes(path: str) -> int:
         return 0  # another process sealed it meanwhile
 
 
+def _writer(paths: list[str]) -> MetricReader | SegmentInfo:
+    """Return what knows how a writer fared; where no file of it can be read, it died."""
+    for path in paths:
+        try:
+            is_journal = path.endswith(".journal")
+            return MetricReader(path) if is_journal else SegmentInfo(*about_segment(path))
+        except ValueError:
+            continue  # one run that is damaged must not hide the others: `damage` tells
+    return SegmentInfo(None, 0, 0, [], len(paths))
+
+
 def _damage(writer: str, paths: list[str]) -> Iterator[tuple[str, list[tuple[int, int]]]]:
     if paths[0].endswith(".journal"):
-        yield f"{writer}.journal", MetricReader(paths[0]).check()
+        try:
+            damage = MetricReader(paths[0]).check()
+        except ValueError:
+            damage = [(0, os.path.getsize(paths[0]))]
+        yield f"{writer}.journal", damage
         return
     expected = 1
     for path in paths:

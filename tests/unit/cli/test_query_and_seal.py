@@ -146,3 +146,27 @@ def test_a_query_leaves_out_what_is_damaged_as_reading_does(
 
     assert run_command(["query", "SELECT count(*) AS points FROM metrics", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == [{"points": 3}]
+
+
+def test_a_run_that_is_damaged_does_not_hide_the_others(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with runbus.init(project="p", name="broken") as run:
+        run.log("loss", 1.0)
+        run.tag("tagged")
+    files = list(Path(run.folder).glob("*/*.journal"))
+    for path in files:
+        path.write_bytes(b"no journal" + path.read_bytes())
+
+    stored = runbus.open_run(run.id)
+    assert stored.state == "LOST"
+    assert stored.tags == []
+    assert sorted(stored.damage().values()) == sorted([(0, path.stat().st_size)] for path in files)
+    assert run_command(["query", "SELECT count(*) AS runs FROM runs", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == [{"runs": 3}]
+    assert run_command(["ls"]) == 0
+    assert "broken" in capsys.readouterr().out
+    assert run_command(["seal", "--all"]) == 1
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 2
+    assert f"run {run.id} cannot be sealed" in err
