@@ -18,6 +18,7 @@ from runbus.metrics._info import RunInfo
 from runbus.metrics._rank import rank
 from runbus.metrics._recorder import Recorder
 from runbus.metrics._records import RecordWriter
+from runbus.metrics._values import check_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -159,9 +160,12 @@ def init(
 
     Raises:
         HomeUnusable: The home folder cannot be made or written.
-        TypeError: `config` holds a value that cannot be kept as JSON.
-        ValueError: `sync_ms` is less than 1.
+        TypeError: A name is no text, or `config` holds a value that cannot be kept as JSON.
+        ValueError: A name holds a lone surrogate or is too long, or `sync_ms` is less than 1.
     """
+    for given, what in ((project, "a project"), (name, "a run")):
+        if given is not None and given != "":
+            check_name(given, what)
     attached = os.environ.get(ENV_RUN)
     place = attached or Home(home).path
     try:
