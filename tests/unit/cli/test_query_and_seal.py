@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -170,3 +173,27 @@ def test_a_run_that_is_damaged_does_not_hide_the_others(
     out, err = capsys.readouterr()
     assert len(out.splitlines()) == 2
     assert f"run {run.id} cannot be sealed" in err
+
+
+def test_a_run_whose_config_is_no_unicode_does_not_hide_the_others(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    data = os.fsdecode(b"\xe9t\xe9.csv")
+    with runbus.init(project="p", name="latin", config={"data": data, "lr": float("nan")}) as run:
+        run.params(other=data)
+
+    assert runbus.open_run(run.id).config["data"] == data
+    question = "SELECT config->>'data' AS data, params->>'other' AS other FROM runs WHERE name = "
+    assert run_command(["query", f"{question} 'latin'", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == [{"data": "?t?.csv", "other": "?t?.csv"}]
+    assert run_command(["ls", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)[-1]
+    assert (listed["name"], listed["config"]) == ("latin", {"data": "?t?.csv", "lr": None})
+    shown = subprocess.run(
+        [sys.executable, "-m", "runbus.cli", "show", "latin"],
+        env=os.environ | {"PYTHONIOENCODING": "utf-8:strict"},
+        capture_output=True,
+        timeout=50,
+        check=True,
+    )
+    assert b"data = ?t?.csv" in shown.stdout
