@@ -46,7 +46,8 @@ class Run(MetricWriter, Recorder):
     arguments of what multiprocessing, joblib or Ray call.
 
     Used as a context manager it finishes at the end of the block, as FAILED if an exception leaves
-    it. A run that is not finished is finished when the interpreter exits.
+    it. A run that is not finished is finished when nothing refers to it any more, or when the
+    interpreter exits.
 
     Attributes:
         info: What the run is.
@@ -128,6 +129,11 @@ class Run(MetricWriter, Recorder):
         traceback: TracebackType | None,
     ) -> None:
         self.close(SUCCEEDED if exc_type is None else FAILED)
+
+    def __del__(self) -> None:
+        # As when `main` made it and has returned.
+        if not self.closed:
+            self.close(SUCCEEDED)
 
     def __repr__(self) -> str:
         return f"<Run {self.id} {self.name!r} of {self.project!r}>"
