@@ -192,16 +192,27 @@ def _attached(folder: str, sync_ms: int | None) -> Run:
         if run.folder == folder:
             return run
     try:
-        run = Run(new_journal(folder), RunInfo.read(folder), folder, sync_ms=sync_ms)
+        journal = new_journal(folder, is_helper=True)
+        run = Run(journal, RunInfo.read(folder), folder, sync_ms=sync_ms)
     except OSError as error:
         raise HomeUnusable(folder, (error.strerror or str(error)).lower()) from error
     _workers[:] = [*(run for run in _workers if run in ours), run]
     if "multiprocessing.util" in sys.modules:
         # Its children leave without the interpreter's own end.
-        from multiprocessing.util import Finalize
+        from multiprocessing.util import register_after_fork
 
-        Finalize(None, run.finish, exitpriority=0)
+        _finish_with_process(run)
+        # What is an argument of a child comes before the child has cleared its list of things to do
+        # at the end, which it does just before this.
+        register_after_fork(run, _finish_with_process)
     return run
+
+
+def _finish_with_process(run: Run) -> None:
+    from multiprocessing.util import Finalize
+
+    if run._pid == os.getpid():
+        Finalize(None, run.finish, exitpriority=0)
 
 
 def _make(

@@ -15,7 +15,7 @@ from runbus._core import (
 )
 from runbus.errors import MetricNotFound, RunBusy, near_matches
 from runbus.metrics._artifacts import clear_unfinished
-from runbus.metrics._folder import journals_of, writers_of
+from runbus.metrics._folder import is_helper, journals_of, writers_of
 from runbus.metrics._info import RunInfo
 from runbus.metrics._kept import Kept
 from runbus.metrics._series import Series, SeriesSummary, Steps, select
@@ -216,6 +216,13 @@ class StoredRun(Kept):
     def end_states(self) -> list[int | None]:
         """Return how each writer ended: its code, or None if it has not, or died."""
         return [writer.end_state for writer in self._writers().values()]
+
+    def own_end_states(self) -> list[int | None]:
+        """Return how the processes ended that made the run or went on with it, as `end_states`.
+
+        Those that were handed the run, such as the workers of a pool, are none of them.
+        """
+        return [writer.end_state for name, writer in self._writers().items() if not is_helper(name)]
 
     def damage(self) -> dict[str, list[tuple[int, int]]]:
         """Return the damaged stretches as (offset, bytes) by file; empty if all is well.
