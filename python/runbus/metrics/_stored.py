@@ -95,6 +95,7 @@ class StoredRun(Kept):
         Raises:
             MetricNotFound: The run has logged nothing under that one name. (A pattern alone is a
                 name like others: write it in a list.)
+            TypeError: `steps` is neither a slice nor a range.
             ValueError: `steps` does not ascend.
         """
         if not isinstance(names, str):
