@@ -56,6 +56,8 @@ def query(
             _add_metrics(connection, PointStream(found))
         try:
             result = connection.execute(sql)
+            if result is None:
+                raise QueryInvalid("there is no statement in it")
             return [column[0] for column in result.description or ()], result.fetchall()
         except duckdb.Error as error:
             raise QueryInvalid(str(error).splitlines()[0]) from error

@@ -52,6 +52,11 @@ def test_a_query_asks_for_params_and_tags(capsys: pytest.CaptureFixture[str]) ->
     assert json.loads(capsys.readouterr().out) == [
         {"name": "tagged", "opt": "sgd", "momentum": "0.9"}
     ]
+    question = "SELECT tags, {'at': created::DATE} AS day FROM runs WHERE name = 'tagged'"
+    assert run_command(["query", question, "--json"]) == 0
+    [found] = json.loads(capsys.readouterr().out)
+    assert found["tags"] == ["baseline", "v1"]
+    assert found["day"]["at"].startswith("20")
 
 
 def test_a_question_that_makes_no_sense_is_a_usage_error(
@@ -59,6 +64,9 @@ def test_a_question_that_makes_no_sense_is_a_usage_error(
 ) -> None:
     assert run_command(["query", "SELECT nonsense FROM runs"]) == 2
     assert "nonsense" in capsys.readouterr().err
+    for nothing in ("", ";", "/* nothing */"):
+        assert run_command(["query", nothing]) == 2
+        assert "no statement" in capsys.readouterr().err
     # A variable of the function that asks.
     assert run_command(["query", "SELECT * FROM found"]) == 2
     assert "name found does not exist" in capsys.readouterr().err
