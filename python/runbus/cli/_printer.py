@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import TYPE_CHECKING, Literal
 
@@ -57,10 +58,25 @@ def print_error(message: str, hint: str | None = None) -> None:
 
 
 def print_json(value: object) -> None:
-    """Print a value as one JSON document. NaN and the infinities become null."""
+    """Print a value as one JSON document.
+
+    NaN and the infinities become null, what is no Unicode (as the names of files may be) a "?".
+    """
     from runbus.codec import encode_json
 
-    sys.stdout.write(encode_json(value).decode() + "\n")
+    try:
+        text = encode_json(value).decode()
+    except UnicodeEncodeError:
+        text = encode_json(_readable(value)).decode()
+    sys.stdout.write(text + "\n")
+
+
+def _readable(value: object) -> object:
+    from msgspec import to_builtins
+
+    text = json.dumps(to_builtins(value), ensure_ascii=False)
+    plain: object = json.loads(text.encode("utf-8", "replace"))
+    return plain
 
 
 def print_table(

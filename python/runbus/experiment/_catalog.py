@@ -79,7 +79,8 @@ class RunRecord(StoredRun):
         """Where the run stands.
 
         That of its job if it has one. Otherwise RUNNING while a process has its journal open, then
-        as the process ended it, or LOST if it died without a word.
+        as the process that made it ended it, or LOST if it died without a word; how processes
+        ended that were handed the run does not count.
         """
         if self.info.job is not None:
             if self.job is None:
@@ -87,7 +88,7 @@ class RunRecord(StoredRun):
             return current_state(self.experiment_folder, self.job)
         if self.is_being_written():
             return JobState.RUNNING
-        ends = [end for end in self.end_states() if end is not None]
+        ends = [end for end in self.own_end_states() if end is not None]
         if not ends:
             return JobState.LOST
         return _END_STATES[ends[-1]] if ends[-1] < len(_END_STATES) else _END_STATES[FAILED]

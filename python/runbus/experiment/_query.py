@@ -56,6 +56,8 @@ def query(
             _add_metrics(connection, PointStream(found))
         try:
             result = connection.execute(sql)
+            if result is None:
+                raise QueryInvalid("there is no statement in it")
             return [column[0] for column in result.description or ()], result.fetchall()
         except duckdb.Error as error:
             raise QueryInvalid(str(error).splitlines()[0]) from error
@@ -68,13 +70,13 @@ def _add_runs(connection: Any, found: list[RunRecord]) -> None:
     text, texts = pa.string(), pa.list_(pa.string())
     columns = {
         "id": ([run.id for run in found], text),
-        "name": ([run.name for run in found], text),
-        "project": ([run.project for run in found], text),
+        "name": ([_text(run.name) for run in found], text),
+        "project": ([_text(run.project) for run in found], text),
         "state": ([str(run.state) for run in found], text),
         "created": ([run.info.created_ns for run in found], pa.timestamp("ns", "UTC")),
-        "config": ([json.dumps(run.config) for run in found], text),
-        "folder": ([run.folder for run in found], text),
-        "params": ([json.dumps(run.params) for run in found], text),
+        "config": ([_json(run.config) for run in found], text),
+        "folder": ([_text(run.folder) for run in found], text),
+        "params": ([_json(run.params) for run in found], text),
         "tags": ([run.tags for run in found], texts),
     }
     table = pa.table({name: pa.array(values, kind) for name, (values, kind) in columns.items()})
@@ -85,6 +87,15 @@ def _add_runs(connection: Any, found: list[RunRecord]) -> None:
         "params::JSON AS params) FROM found"
     )
     connection.unregister("found")
+
+
+def _json(values: dict[str, Any]) -> str:
+    return _text(json.dumps(values, ensure_ascii=False))
+
+
+def _text(text: str) -> str:
+    """Return text that DuckDB takes: the names of files may be no Unicode."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _add_metrics(connection: Any, points: PointStream) -> None:

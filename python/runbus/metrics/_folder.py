@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "has_metrics",
+    "is_helper",
     "journals_of",
     "make_run_folder",
     "new_journal",
@@ -23,6 +24,7 @@ __all__ = [
 _METRICS = "metrics"
 _SUFFIX = ".journal"
 _SEGMENT_SUFFIX = ".parquet"
+_HELPER = "-h"
 
 
 def make_run_folder(experiment: str, info: RunInfo) -> str:
@@ -33,14 +35,20 @@ def make_run_folder(experiment: str, info: RunInfo) -> str:
     return folder
 
 
-def new_journal(folder: str) -> str:
+def new_journal(folder: str, *, is_helper: bool = False) -> str:
     """Return the path of this writer's own journal: no two writers ever share a file.
 
-    The rank that a launcher gave to the process is part of the name.
+    The rank that a launcher gave to the process is part of the name, and whether it is a helper.
     """
     number = rank()
     which = "" if number is None else f"-r{number}"
+    which += _HELPER if is_helper else ""
     return os.path.join(folder, _METRICS, f"{time.time_ns():016x}-{os.getpid()}{which}{_SUFFIX}")
+
+
+def is_helper(writer: str) -> bool:
+    """Whether a writer got the run from another process: how it ended is not how the run did."""
+    return writer.endswith(_HELPER)
 
 
 def has_metrics(folder: str) -> bool:

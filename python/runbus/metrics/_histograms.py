@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["Histogram", "counted", "to_array"]
 
 _MAX_BINS = 4096
+_TINY, _MANY, _FAR, _GREATEST = 1e-290, 1e6, 1e300, sys.float_info.max
 
 
 class Histogram(NamedTuple):
@@ -64,12 +66,31 @@ def counted(values: Any, bins: int) -> dict[str, Any]:
     finite = array[np.isfinite(array)].astype(np.float64)
     if array.size == 0:
         raise ValueError("a histogram needs at least one value")
-    counts, edges = np.histogram(finite, bins=bins)
+    counts, edges = np.histogram(finite, bins=_edges(finite, bins))
     return {
         "counts": counts.tolist(),
         "edges": edges.tolist(),
         "not_finite": int(array.size - finite.size),
     }
+
+
+def _edges(finite: Any, bins: int) -> Any:
+    """Return how many bins, or their edges where numpy finds none that differ or are finite."""
+    if finite.size == 0:
+        return bins
+    import numpy as np
+
+    least, greatest = float(finite.min()), float(finite.max())
+    # Halved, so that the widest range is a number, too.
+    half, middle = greatest / 2 - least / 2, greatest / 2 + least / 2
+    size = max(abs(least), abs(greatest))
+    if 1e-9 * size < half < _FAR or (least == greatest and size < _MANY):
+        return bins
+    if half >= _FAR:
+        return np.linspace(least / 2, greatest / 2, bins + 1) * 2
+    # Values that nearly are one: it is in the middle.
+    half = max(size, _TINY) * 1e-9
+    return np.linspace(max(middle - half, -_GREATEST), min(middle + half, _GREATEST), bins + 1)
 
 
 _PARTS = ("counts", "edges")

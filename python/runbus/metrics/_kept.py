@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -198,6 +199,14 @@ class _Recorded(RecordReader):
         for writer, records in self.poll().items():
             self._writers.setdefault(writer, []).extend(records)
         return merged(self._writers.values())
+
+    def _read(self, name: str) -> list[Record]:
+        try:
+            return super()._read(name)
+        except ValueError:
+            # It is no journal any more: what lies beside it is read all the same.
+            self.damage[f"records/{name}"] = [(0, os.path.getsize(self._path(name)))]
+            return []
 
 
 def _content(record: Record) -> Content:

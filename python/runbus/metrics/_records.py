@@ -193,8 +193,11 @@ class RecordReader:
             return []
         return sorted(name for name in names if name.endswith(_SUFFIX))
 
+    def _path(self, name: str) -> str:
+        return os.path.join(self._folder, _FOLDER, name)
+
     def _read(self, name: str) -> list[Record]:
-        path = os.path.join(self._folder, _FOLDER, name)
+        path = self._path(name)
         offset = self.positions.get(name, 0)
         try:
             reader = JournalReader(path, offset=offset)

@@ -18,6 +18,7 @@ from runbus.metrics._info import RunInfo
 from runbus.metrics._rank import rank
 from runbus.metrics._recorder import Recorder
 from runbus.metrics._records import RecordWriter
+from runbus.metrics._values import check_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,7 +46,8 @@ class Run(MetricWriter, Recorder):
     arguments of what multiprocessing, joblib or Ray call.
 
     Used as a context manager it finishes at the end of the block, as FAILED if an exception leaves
-    it. A run that is not finished is finished when the interpreter exits.
+    it. A run that is not finished is finished when nothing refers to it any more, or when the
+    interpreter exits.
 
     Attributes:
         info: What the run is.
@@ -128,6 +130,11 @@ class Run(MetricWriter, Recorder):
     ) -> None:
         self.close(SUCCEEDED if exc_type is None else FAILED)
 
+    def __del__(self) -> None:
+        # As when `main` made it and has returned.
+        if not self.closed:
+            self.close(SUCCEEDED)
+
     def __repr__(self) -> str:
         return f"<Run {self.id} {self.name!r} of {self.project!r}>"
 
@@ -159,9 +166,12 @@ def init(
 
     Raises:
         HomeUnusable: The home folder cannot be made or written.
-        TypeError: `config` holds a value that cannot be kept as JSON.
-        ValueError: `sync_ms` is less than 1.
+        TypeError: A name is no text, or `config` holds a value that cannot be kept as JSON.
+        ValueError: A name holds a lone surrogate or is too long, or `sync_ms` is less than 1.
     """
+    for given, what in ((project, "a project"), (name, "a run")):
+        if given is not None and given != "":
+            check_name(given, what)
     attached = os.environ.get(ENV_RUN)
     place = attached or Home(home).path
     try:
@@ -182,16 +192,27 @@ def _attached(folder: str, sync_ms: int | None) -> Run:
         if run.folder == folder:
             return run
     try:
-        run = Run(new_journal(folder), RunInfo.read(folder), folder, sync_ms=sync_ms)
+        journal = new_journal(folder, is_helper=True)
+        run = Run(journal, RunInfo.read(folder), folder, sync_ms=sync_ms)
     except OSError as error:
         raise HomeUnusable(folder, (error.strerror or str(error)).lower()) from error
     _workers[:] = [*(run for run in _workers if run in ours), run]
     if "multiprocessing.util" in sys.modules:
         # Its children leave without the interpreter's own end.
-        from multiprocessing.util import Finalize
+        from multiprocessing.util import register_after_fork
 
-        Finalize(None, run.finish, exitpriority=0)
+        _finish_with_process(run)
+        # What is an argument of a child comes before the child has cleared its list of things to do
+        # at the end, which it does just before this.
+        register_after_fork(run, _finish_with_process)
     return run
+
+
+def _finish_with_process(run: Run) -> None:
+    from multiprocessing.util import Finalize
+
+    if run._pid == os.getpid():
+        Finalize(None, run.finish, exitpriority=0)
 
 
 def _make(

@@ -171,6 +171,8 @@ def select(data: SeriesData, steps: Steps | None) -> SeriesData:
     """Return the points whose steps lie in a slice or range of steps."""
     if steps is None:
         return data
+    if not isinstance(steps, Steps):
+        raise TypeError(f"steps must be a slice or a range, not {steps!r}")
     first, end, stride = steps.start, steps.stop, steps.step
     stride = 1 if stride is None else stride
     if stride < 1:
@@ -179,4 +181,8 @@ def select(data: SeriesData, steps: Steps | None) -> SeriesData:
         if stride != 1:
             raise ValueError(f"steps that are not next to each other need a first one: {steps!r}")
         first = -(2**63)
-    return data.select(max(first, -(2**63)), end, stride)
+    # What lies beyond every step is no limit, or leaves none.
+    if first >= 2**63 or (end is not None and end < -(2**63)):
+        first, end = 0, 0
+    end = None if end is None or end >= 2**63 else end
+    return data.select(max(first, -(2**63)), end, min(stride, 2**63 - 1))

@@ -15,7 +15,7 @@ from runbus._core import (
 )
 from runbus.errors import MetricNotFound, RunBusy, near_matches
 from runbus.metrics._artifacts import clear_unfinished
-from runbus.metrics._folder import journals_of, writers_of
+from runbus.metrics._folder import is_helper, journals_of, writers_of
 from runbus.metrics._info import RunInfo
 from runbus.metrics._kept import Kept
 from runbus.metrics._series import Series, SeriesSummary, Steps, select
@@ -95,6 +95,7 @@ class StoredRun(Kept):
         Raises:
             MetricNotFound: The run has logged nothing under that one name. (A pattern alone is a
                 name like others: write it in a list.)
+            TypeError: `steps` is neither a slice nor a range.
             ValueError: `steps` does not ascend.
         """
         if not isinstance(names, str):
@@ -217,12 +218,20 @@ class StoredRun(Kept):
         """Return how each writer ended: its code, or None if it has not, or died."""
         return [writer.end_state for writer in self._writers().values()]
 
+    def own_end_states(self) -> list[int | None]:
+        """Return how the processes ended that made the run or went on with it, as `end_states`.
+
+        Those that were handed the run, such as the workers of a pool, are none of them.
+        """
+        return [writer.end_state for name, writer in self._writers().items() if not is_helper(name)]
+
     def damage(self) -> dict[str, list[tuple[int, int]]]:
         """Return the damaged stretches as (offset, bytes) by file; empty if all is well.
 
         Those of a journal that became segments are told as they were. In a segment a stretch is a
-        column of up to a million rows, which are not read then. One whose footer is damaged is a
-        stretch as a whole, and reading raises; one that is missing is a stretch of no bytes.
+        column of up to a million rows, which are not read then. One whose footer is damaged, or a
+        journal whose first bytes are, is a stretch as a whole, and reading its points raises; a
+        segment that is missing is a stretch of no bytes.
         """
         metrics = self._with_files(
             lambda writers: {
@@ -237,12 +246,7 @@ class StoredRun(Kept):
     def _writers(self) -> dict[str, MetricReader | SegmentInfo]:
         """Return what knows how each writer fared: its journal, or what its segment says of it."""
         return self._with_files(
-            lambda writers: {
-                name: MetricReader(paths[0])
-                if paths[0].endswith(".journal")
-                else SegmentInfo(*about_segment(paths[0]))
-                for name, paths in writers.items()
-            }
+            lambda writers: {name: _writer(paths) for name, paths in writers.items()}
         )
 
 
@@ -253,9 +257,24 @@ def _disk_bytes(path: str) -> int:
         return 0  # another process sealed it meanwhile
 
 
+def _writer(paths: list[str]) -> MetricReader | SegmentInfo:
+    """Return what knows how a writer fared; where no file of it can be read, it died."""
+    for path in paths:
+        try:
+            is_journal = path.endswith(".journal")
+            return MetricReader(path) if is_journal else SegmentInfo(*about_segment(path))
+        except ValueError:
+            continue  # one run that is damaged must not hide the others: `damage` tells
+    return SegmentInfo(None, 0, 0, [], len(paths))
+
+
 def _damage(writer: str, paths: list[str]) -> Iterator[tuple[str, list[tuple[int, int]]]]:
     if paths[0].endswith(".journal"):
-        yield f"{writer}.journal", MetricReader(paths[0]).check()
+        try:
+            damage = MetricReader(paths[0]).check()
+        except ValueError:
+            damage = [(0, os.path.getsize(paths[0]))]
+        yield f"{writer}.journal", damage
         return
     expected = 1
     for path in paths:

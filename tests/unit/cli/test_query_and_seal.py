@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,6 +52,11 @@ def test_a_query_asks_for_params_and_tags(capsys: pytest.CaptureFixture[str]) ->
     assert json.loads(capsys.readouterr().out) == [
         {"name": "tagged", "opt": "sgd", "momentum": "0.9"}
     ]
+    question = "SELECT tags, {'at': created::DATE} AS day FROM runs WHERE name = 'tagged'"
+    assert run_command(["query", question, "--json"]) == 0
+    [found] = json.loads(capsys.readouterr().out)
+    assert found["tags"] == ["baseline", "v1"]
+    assert found["day"]["at"].startswith("20")
 
 
 def test_a_question_that_makes_no_sense_is_a_usage_error(
@@ -56,6 +64,9 @@ def test_a_question_that_makes_no_sense_is_a_usage_error(
 ) -> None:
     assert run_command(["query", "SELECT nonsense FROM runs"]) == 2
     assert "nonsense" in capsys.readouterr().err
+    for nothing in ("", ";", "/* nothing */"):
+        assert run_command(["query", nothing]) == 2
+        assert "no statement" in capsys.readouterr().err
     # A variable of the function that asks.
     assert run_command(["query", "SELECT * FROM found"]) == 2
     assert "name found does not exist" in capsys.readouterr().err
@@ -146,3 +157,51 @@ def test_a_query_leaves_out_what_is_damaged_as_reading_does(
 
     assert run_command(["query", "SELECT count(*) AS points FROM metrics", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == [{"points": 3}]
+
+
+def test_a_run_that_is_damaged_does_not_hide_the_others(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with runbus.init(project="p", name="broken") as run:
+        run.log("loss", 1.0)
+        run.tag("tagged")
+    files = list(Path(run.folder).glob("*/*.journal"))
+    for path in files:
+        path.write_bytes(b"no journal" + path.read_bytes())
+
+    stored = runbus.open_run(run.id)
+    assert stored.state == "LOST"
+    assert stored.tags == []
+    assert sorted(stored.damage().values()) == sorted([(0, path.stat().st_size)] for path in files)
+    assert run_command(["query", "SELECT count(*) AS runs FROM runs", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == [{"runs": 3}]
+    assert run_command(["ls"]) == 0
+    assert "broken" in capsys.readouterr().out
+    assert run_command(["seal", "--all"]) == 1
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 2
+    assert f"run {run.id} cannot be sealed" in err
+
+
+def test_a_run_whose_config_is_no_unicode_does_not_hide_the_others(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    data = os.fsdecode(b"\xe9t\xe9.csv")
+    with runbus.init(project="p", name="latin", config={"data": data, "lr": float("nan")}) as run:
+        run.params(other=data)
+
+    assert runbus.open_run(run.id).config["data"] == data
+    question = "SELECT config->>'data' AS data, params->>'other' AS other FROM runs WHERE name = "
+    assert run_command(["query", f"{question} 'latin'", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == [{"data": "?t?.csv", "other": "?t?.csv"}]
+    assert run_command(["ls", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)[-1]
+    assert (listed["name"], listed["config"]) == ("latin", {"data": "?t?.csv", "lr": None})
+    shown = subprocess.run(
+        [sys.executable, "-m", "runbus.cli", "show", "latin"],
+        env=os.environ | {"PYTHONIOENCODING": "utf-8:strict"},
+        capture_output=True,
+        timeout=50,
+        check=True,
+    )
+    assert b"data = ?t?.csv" in shown.stdout

@@ -63,6 +63,62 @@ def test_a_run_sent_to_spawned_processes_is_written_by_each(tmp_path: Path) -> N
     assert 2 <= len(run.end_states()) <= 3
 
 
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_a_process_that_is_given_a_run_ends_its_journal(method: str, tmp_path: Path) -> None:
+    run_script(
+        tmp_path,
+        f"""
+        import multiprocessing, runbus
+
+        def work(run):
+            run.log("work", 1.0)
+
+        if __name__ == "__main__":
+            with runbus.init() as run:
+                context = multiprocessing.get_context("{method}")
+                process = context.Process(target=work, args=(run,))
+                process.start()
+                process.join()
+        """,
+    )
+
+    (run,) = runbus.runs()
+    assert run.end_states() == [0, 0]
+    assert run.metrics("work").values.tolist() == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("ending", "state"), [("raise ValueError", "FAILED"), ("os.kill(os.getpid(), 9)", "LOST")]
+)
+def test_a_run_ends_as_the_process_that_made_it(ending: str, state: str, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent(
+            f"""
+            import multiprocessing, os, runbus
+
+            def work(run):
+                run.log("work", 1.0)
+
+            if __name__ == "__main__":
+                with runbus.init() as run:
+                    context = multiprocessing.get_context("spawn")
+                    process = context.Process(target=work, args=(run,))
+                    process.start()
+                    process.join()
+                    {ending}
+            """
+        )
+    )
+    subprocess.run([sys.executable, str(script)], timeout=50, check=False)
+
+    (run,) = runbus.runs()
+    assert run.state == state
+    assert len(run.metrics("work")) == 1
+    run.seal()
+    assert runbus.open_run(run.id).state == state
+
+
 def test_joblib_takes_a_run_along(tmp_path: Path) -> None:
     run_script(
         tmp_path,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -121,6 +122,30 @@ def test_segments_beside_their_journal_are_ignored() -> None:
     run.seal()
     assert len(run.metrics("lr")) == 10
     assert not journal.exists()
+
+
+@pytest.mark.parametrize(
+    ("steps", "found"),
+    [
+        (slice(None, 2**63), 10),
+        (slice(-(2**70), 2**70), 10),
+        (slice(2**70, None), 0),
+        (slice(None, -(2**70)), 0),
+        (slice(0, None, 2**70), 1),
+    ],
+)
+def test_steps_beyond_all_numbers_are_no_limits(steps: slice, found: int) -> None:
+    run = runbus.open_run(logged(10).id)
+
+    assert len(run.metrics("lr", steps=steps)) == found
+
+
+@pytest.mark.parametrize("steps", [5, [1, 2]])
+def test_steps_that_are_neither_slice_nor_range_are_refused(steps: Any) -> None:
+    run = runbus.open_run(logged(10).id)
+
+    with pytest.raises(TypeError, match="steps must be a slice or a range"):
+        run.metrics("lr", steps=steps)
 
 
 def test_damage_of_segments_is_told_and_not_read() -> None:

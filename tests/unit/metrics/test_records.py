@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,28 @@ def test_a_histogram_counts_what_is_finite_and_says_what_is_not() -> None:
     first, second = runbus.open_run(run.id).histograms("w")
     assert (first.step, first.counts, first.edges, first.not_finite) == (7, [1, 1], [0, 0.5, 1], 2)
     assert (second.step, second.counts, second.edges) == (None, [1, 2.5], [0, 1, 2])
+
+
+@pytest.mark.parametrize("bins", [1, 64, 4096])
+@pytest.mark.parametrize(
+    "values",
+    [
+        [0.3, 0.1 + 0.2],
+        [1e17, 1e17],
+        [5e-324, 0.0],
+        [-1e308, 1e308, 5.0],
+        [sys.float_info.max, sys.float_info.max],
+    ],
+)
+def test_a_histogram_takes_any_finite_values(values: list[float], bins: int) -> None:
+    with runbus.init() as run:
+        run.log_histogram("w", values, bins=bins)
+
+    (found,) = runbus.open_run(run.id).histograms("w")
+    assert sum(found.counts) == len(values)
+    assert len(found.edges) == bins + 1
+    assert all(a < b for a, b in pairwise(found.edges))
+    assert found.edges[0] <= min(values) <= max(values) <= found.edges[-1]
 
 
 def test_what_numpy_makes_a_histogram_of_is_what_is_kept() -> None:

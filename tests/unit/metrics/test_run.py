@@ -87,6 +87,38 @@ def test_a_run_that_nobody_finished_ends_as_its_process_did(ending: str, state: 
     assert run.metrics("loss").values.tolist() == [1.0]
 
 
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [({"name": 5}, TypeError), ({"name": "\udce9"}, ValueError), ({"project": b"p"}, TypeError)],
+)
+def test_a_name_that_is_no_text_is_refused_before_anything_is_made(
+    given: Any, error: type[Exception], home: Path
+) -> None:
+    with pytest.raises(error, match=f"name of a {'run' if 'name' in given else 'project'}"):
+        runbus.init(**given)
+
+    assert not home.exists()
+
+
+def test_a_run_that_nobody_holds_any_more_is_finished() -> None:
+    code = """
+        import runbus
+
+        def main():
+            run = runbus.init()
+            run.log("loss", 1.0)
+            run.tag("t")
+
+        main()
+    """
+    assert python(code).stderr == ""
+
+    (run,) = runbus.runs()
+    assert run.state is JobState.SUCCEEDED
+    assert run.journal_bytes() <= 4096
+    assert run.tags == ["t"]
+
+
 def test_logging_to_a_finished_run_says_so() -> None:
     run = runbus.init()
     run.finish()

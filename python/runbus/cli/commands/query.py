@@ -32,6 +32,10 @@ def command(sql: str, project: str | None, as_json: bool) -> None:
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    if isinstance(value, dict):
+        return {str(name): _plain(part) for name, part in value.items()}
     return value if isinstance(value, int | float | str | None) else str(value)
 
 

@@ -27,7 +27,8 @@ def command(runs: tuple[str, ...], is_all: bool, project: str | None) -> ExitSta
     They take a fifth of the space, and other tools read them as they lie.
 
     RUN is an id, a name (the newest run of that name), or "latest". What is sealed already stays.
-    Prints the path of each file made. With --all, runs that are not over are named and left alone.
+    Prints the path of each file made. With --all, runs that are not over are named and left alone,
+    and so are those that are too damaged.
     """
     from runbus.experiment import find_run
 
@@ -35,6 +36,7 @@ def command(runs: tuple[str, ...], is_all: bool, project: str | None) -> ExitSta
         raise click.UsageError("give either runs or --all")
     if project is not None and not is_all:
         raise click.UsageError("--project goes with --all")
+    status = ExitStatus.OK
     for run in _finished(project) if is_all else map(find_run, runs):
         try:
             for path in run.seal():
@@ -43,7 +45,12 @@ def command(runs: tuple[str, ...], is_all: bool, project: str | None) -> ExitSta
             if not is_all:
                 raise
             click.echo(str(error), err=True)
-    return ExitStatus.OK
+        except ValueError as error:
+            if not is_all:
+                raise
+            status = ExitStatus.FAILED
+            click.echo(f"run {run.id} cannot be sealed: {error}", err=True)
+    return status
 
 
 def _finished(project: str | None) -> Iterator[RunRecord]:
