@@ -314,23 +314,47 @@ class NotFound(RunbusError):
 
 
 class RunNotFound(NotFound):
-    """There is no run with that id or name."""
+    """There is no run with that id or name.
 
-    def __init__(self, name: str, similar: tuple[str, ...] = ()) -> None:
-        RunbusError.__init__(self, name, similar)
+    Attributes:
+        are_any: Whether the home folder has any runs.
+    """
+
+    def __init__(self, name: str, similar: tuple[str, ...] = (), are_any: bool = True) -> None:
+        RunbusError.__init__(self, name, similar, are_any)
         self.what, self.name, self.similar = "run", name, similar
+        self.are_any = are_any
+
+    def __str__(self) -> str:
+        return super().__str__() if self.are_any else "there are no runs yet"
 
     @property
     def hint(self) -> str:
+        if not self.are_any:
+            return "runbus run SCRIPT makes one; $RUNBUS_HOME says where they are looked for"
         return super().hint or "runbus ls shows the runs there are"
 
 
 class ExperimentNotFound(NotFound):
-    """There is no experiment with that id, and no project of that name has one."""
+    """There is no experiment with that id, and no project of that name has one.
 
-    def __init__(self, name: str, similar: tuple[str, ...] = ()) -> None:
-        RunbusError.__init__(self, name, similar)
+    Attributes:
+        are_any: Whether the home folder has any experiments.
+    """
+
+    def __init__(self, name: str, similar: tuple[str, ...] = (), are_any: bool = True) -> None:
+        RunbusError.__init__(self, name, similar, are_any)
         self.what, self.name, self.similar = "experiment", name, similar
+        self.are_any = are_any
+
+    def __str__(self) -> str:
+        return super().__str__() if self.are_any else "there are no experiments yet"
+
+    @property
+    def hint(self) -> str | None:
+        if self.are_any:
+            return super().hint
+        return "runbus submit makes one; $RUNBUS_HOME says where they are looked for"
 
 
 class MetricNotFound(NotFound):
