@@ -79,6 +79,7 @@ __all__ = [
     "MailboxFull",
     "MetricNotFound",
     "MissingPlugin",
+    "NoExecutor",
     "NoHandler",
     "NotARepository",
     "NotFound",
@@ -103,6 +104,7 @@ __all__ = [
     "SubmitUnknown",
     "SubmoduleMissing",
     "SweepInvalid",
+    "TaskInvalid",
     "TraceError",
     "TreeDirty",
     "Unsupported",
@@ -150,6 +152,27 @@ class ScriptUnusable(UsageError):
 
     def __str__(self) -> str:
         return f"cannot run {self.path!r}: {self.reason}"
+
+
+class TaskInvalid(UsageError):
+    """What was given to run is no task, or none that can run.
+
+    Attributes:
+        given: What was given, as Python shows it.
+        reason: What is wrong with it.
+    """
+
+    def __init__(self, given: str, reason: str) -> None:
+        super().__init__(given, reason)
+        self.given = given
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"cannot run {self.given}: {self.reason}"
+
+    @property
+    def hint(self) -> str:
+        return """write Script("train.py"), Command(("echo", "hi")) or Command(("sh", "-c", "…"))"""
 
 
 class SweepInvalid(UsageError):
@@ -977,6 +1000,29 @@ class NoHandler(BusError):
     def __str__(self) -> str:
         asked = f"none of {', '.join(self.asked)} did" if self.asked else "no plugin listens"
         return f"nobody answered {self.event}: {asked}"
+
+
+class NoExecutor(NoHandler):
+    """No plugin of the kernel brings the executor that a job names.
+
+    Attributes:
+        name: The executor's name.
+    """
+
+    def __init__(self, name: str, asked: tuple[str, ...]) -> None:
+        RunbusError.__init__(self, name, asked)
+        self.event = "ResolveExecutor"
+        self.name = name
+        self.asked = asked
+
+    def __str__(self) -> str:
+        return f"no plugin of the kernel brings an executor named {self.name!r}"
+
+    @property
+    def hint(self) -> str:
+        if self.asked:
+            return f"those that bring executors are {', '.join(self.asked)}"
+        return "give the kernel one, for example Kernel(plugins=[LocalExecutor()])"
 
 
 class TraceError(BusError):
