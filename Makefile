@@ -1,5 +1,6 @@
 # What a person types. Each target is one line; what is already built is not built again.
-PYTHON ?= python3.11
+# The first that runs and is new enough; looked for only where the environment is still to be made.
+PYTHON ?= $(or $(shell for one in python3.11 python3 python3.12 python3.13 python3.14; do $$one -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$one && break; done),$(error Python 3.11 or later is needed: make PYTHON=/path/to/python3))
 CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/runbus
 V := .venv
 PY := $(V)/bin/python

@@ -17,7 +17,7 @@ REFERENCE = Path(__file__).parent / "reference"
 
 def help_of(*words: str) -> str:
     """Return the help of a command, 80 columns wide."""
-    context = click.Context(app, info_name="runbus")
+    context = click.Context(app, info_name="runbus", **app.context_settings)
     command: click.Command = app
     for word in words:
         found = app.get_command(context, word)

@@ -47,9 +47,8 @@ def run(
         UsageError: The task or the sweep cannot be run as it is.
         HomeUnusable: The home folder cannot be written.
     """
-    experiment = AsyncExperiment(
-        project or task.title, sweep(task, sweeps, name=name), max_parallel=max_parallel
-    )
+    jobs = sweep(task, sweeps, name=name)
+    experiment = AsyncExperiment(project or task.title, jobs, max_parallel=max_parallel)
 
     async def launch() -> None:
         async with Kernel(plugins=[LocalExecutor(), *plugins]) as kernel:

@@ -79,6 +79,7 @@ __all__ = [
     "MailboxFull",
     "MetricNotFound",
     "MissingPlugin",
+    "NoExecutor",
     "NoHandler",
     "NotARepository",
     "NotFound",
@@ -103,6 +104,7 @@ __all__ = [
     "SubmitUnknown",
     "SubmoduleMissing",
     "SweepInvalid",
+    "TaskInvalid",
     "TraceError",
     "TreeDirty",
     "Unsupported",
@@ -150,6 +152,27 @@ class ScriptUnusable(UsageError):
 
     def __str__(self) -> str:
         return f"cannot run {self.path!r}: {self.reason}"
+
+
+class TaskInvalid(UsageError):
+    """What was given to run is no task, or none that can run.
+
+    Attributes:
+        given: What was given, as Python shows it.
+        reason: What is wrong with it.
+    """
+
+    def __init__(self, given: str, reason: str) -> None:
+        super().__init__(given, reason)
+        self.given = given
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"cannot run {self.given}: {self.reason}"
+
+    @property
+    def hint(self) -> str:
+        return """write Script("train.py"), Command(("echo", "hi")) or Command(("sh", "-c", "…"))"""
 
 
 class SweepInvalid(UsageError):
@@ -314,23 +337,47 @@ class NotFound(RunbusError):
 
 
 class RunNotFound(NotFound):
-    """There is no run with that id or name."""
+    """There is no run with that id or name.
 
-    def __init__(self, name: str, similar: tuple[str, ...] = ()) -> None:
-        RunbusError.__init__(self, name, similar)
+    Attributes:
+        are_any: Whether the home folder has any runs.
+    """
+
+    def __init__(self, name: str, similar: tuple[str, ...] = (), are_any: bool = True) -> None:
+        RunbusError.__init__(self, name, similar, are_any)
         self.what, self.name, self.similar = "run", name, similar
+        self.are_any = are_any
+
+    def __str__(self) -> str:
+        return super().__str__() if self.are_any else "there are no runs yet"
 
     @property
     def hint(self) -> str:
+        if not self.are_any:
+            return "runbus run SCRIPT makes one; $RUNBUS_HOME says where they are looked for"
         return super().hint or "runbus ls shows the runs there are"
 
 
 class ExperimentNotFound(NotFound):
-    """There is no experiment with that id, and no project of that name has one."""
+    """There is no experiment with that id, and no project of that name has one.
 
-    def __init__(self, name: str, similar: tuple[str, ...] = ()) -> None:
-        RunbusError.__init__(self, name, similar)
+    Attributes:
+        are_any: Whether the home folder has any experiments.
+    """
+
+    def __init__(self, name: str, similar: tuple[str, ...] = (), are_any: bool = True) -> None:
+        RunbusError.__init__(self, name, similar, are_any)
         self.what, self.name, self.similar = "experiment", name, similar
+        self.are_any = are_any
+
+    def __str__(self) -> str:
+        return super().__str__() if self.are_any else "there are no experiments yet"
+
+    @property
+    def hint(self) -> str | None:
+        if self.are_any:
+            return super().hint
+        return "runbus submit makes one; $RUNBUS_HOME says where they are looked for"
 
 
 class MetricNotFound(NotFound):
@@ -953,6 +1000,29 @@ class NoHandler(BusError):
     def __str__(self) -> str:
         asked = f"none of {', '.join(self.asked)} did" if self.asked else "no plugin listens"
         return f"nobody answered {self.event}: {asked}"
+
+
+class NoExecutor(NoHandler):
+    """No plugin of the kernel brings the executor that a job names.
+
+    Attributes:
+        name: The executor's name.
+    """
+
+    def __init__(self, name: str, asked: tuple[str, ...]) -> None:
+        RunbusError.__init__(self, name, asked)
+        self.event = "ResolveExecutor"
+        self.name = name
+        self.asked = asked
+
+    def __str__(self) -> str:
+        return f"no plugin of the kernel brings an executor named {self.name!r}"
+
+    @property
+    def hint(self) -> str:
+        if self.asked:
+            return f"those that bring executors are {', '.join(self.asked)}"
+        return "give the kernel one, for example Kernel(plugins=[LocalExecutor()])"
 
 
 class TraceError(BusError):

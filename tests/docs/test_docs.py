@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -75,3 +76,24 @@ def test_the_examples_run(tmp_path: Path) -> None:
             timeout=50,
             capture_output=True,
         )
+
+
+@pytest.mark.parametrize(("name", "makes"), [("python3.13", True), ("python2", False)])
+def test_make_takes_whichever_python_is_new_enough(name: str, makes: bool, tmp_path: Path) -> None:
+    for tool in ("make", "sh"):
+        (tmp_path / tool).symlink_to(str(shutil.which(tool)))
+    (tmp_path / name).symlink_to(sys.executable)
+
+    done = subprocess.run(
+        ["make", "-n", "V=elsewhere", "elsewhere/bin/python", "RUST="],
+        cwd=ROOT,
+        env={"PATH": str(tmp_path), "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    if makes:
+        assert done.stdout.startswith(f"{name} -m venv elsewhere"), done.stderr
+    else:
+        assert "Python 3.11 or later is needed" in done.stderr

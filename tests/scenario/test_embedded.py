@@ -6,11 +6,13 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
-from runbus import AsyncExperiment, Command, Job, Kernel, LocalExecutor, Plugin, open_run
-from runbus.errors import NoHandler
+from runbus import AsyncExperiment, Command, Job, Kernel, LocalExecutor, Plugin, open_run, sweep
+from runbus.api import run
+from runbus.errors import NoExecutor, TaskInvalid, UsageError
 from runbus.events import (
     Bootstrap,
     Event,
@@ -148,8 +150,41 @@ async def test_a_plugin_that_fails_to_shape_a_job_fails_that_job_with_its_name()
 
 async def test_an_executor_that_nobody_brings_is_named() -> None:
     async with Kernel() as kernel:
-        with pytest.raises(NoHandler):
+        with pytest.raises(NoExecutor, match="named 'local'") as none:
             await AsyncExperiment("p", [Job(name="j", task=Command(("true",)))]).run(kernel.bus)
+    assert "LocalExecutor()" in none.value.hint
+
+    async with Kernel(plugins=[LocalExecutor()]) as kernel:
+        job = Job(name="j", task=Command(("true",)), executor="loacl")
+        with pytest.raises(NoExecutor, match="named 'loacl'") as other:
+            await AsyncExperiment("p", [job]).run(kernel.bus)
+    assert other.value.hint == "those that bring executors are local"
+
+
+@pytest.mark.parametrize("task", ["train.py", ["echo", "hi"], print])
+def test_what_is_no_task_is_refused(task: Any) -> None:
+    for use in (run, sweep, lambda task: Job(name="j", task=task)):
+        with pytest.raises(TaskInvalid, match="neither a Script nor a Command"):
+            use(task)
+
+
+@pytest.mark.parametrize("argv", ["echo hi", (), ("echo", 3)])
+def test_a_command_is_words_and_not_a_text(argv: Any) -> None:
+    with pytest.raises(TaskInvalid, match="cannot run Command"):
+        Command(argv)
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"env": {"SEED": 1}}, "SEED=1"),
+        ({"retry_on": ("oomm",)}, "'oomm', which is neither an exit code nor exit, signal"),
+        ({"retry_on": "exit"}, "instead of a tuple"),
+    ],
+)
+def test_what_a_job_would_silently_ignore_is_refused(fields: Any, problem: str) -> None:
+    with pytest.raises(UsageError, match=problem):
+        Job(name="j", task=Command(("true",)), **fields)
 
 
 async def test_a_bootstrap_line_that_fails_fails_the_job() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import importlib
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,24 @@ def test_every_public_name_can_be_had() -> None:
     assert sorted(runbus.__all__) == runbus.__all__
     for name in runbus.__all__:
         assert getattr(runbus, name) is not None
+
+
+def test_every_public_name_can_be_had_without_the_extras() -> None:
+    code = """
+import sys
+from runbus.errors import UsageError
+sys.modules["asyncssh"] = None
+from runbus import *
+try:
+    SSHTunnel("host")
+except UsageError as error:
+    print(error, error.hint)
+"""
+    code = code.replace("import sys", "import sys\nfrom runbus.errors import UsageError")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == (
+        "SSH needs the package asyncssh, which is not installed pip install 'runbus[ssh]'\n"
+    ), done.stderr
 
 
 def test_type_checkers_see_the_names_that_are_imported_on_use() -> None:

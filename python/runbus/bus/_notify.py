@@ -216,7 +216,16 @@ class Notifications(Calls):
         skipped.
         """
         owner = failing.owner
-        if owner is self.registry.application:
+        is_application = owner is self.registry.application
+        logger.error(
+            "plugin %r: %s failed %d times in a row; %s called no more until release(%r)",
+            owner.name,
+            failing.name,
+            failing.streak,
+            "it is" if is_application else "the plugin's handlers of notifications are",
+            owner.name,
+        )
+        if is_application:
             failing.skip = True
             return
         owner.quarantined = True

@@ -12,7 +12,14 @@ from runbus.bus._overflow import BlockMailbox, Putter, make_mailbox
 from runbus.bus._routing import check_event_class
 from runbus.bus._state import current_task, get_ident
 from runbus.bus._timers import wait_until
-from runbus.errors import BackpressureTimeout, BusClosed, MailboxFull, WouldDeadlock, WrongKind
+from runbus.errors import (
+    BackpressureTimeout,
+    BusClosed,
+    BusError,
+    MailboxFull,
+    WouldDeadlock,
+    WrongKind,
+)
 from runbus.events import Event, Kind, Lagged, Stream
 
 if TYPE_CHECKING:
@@ -86,6 +93,9 @@ class EventStream(Generic[E]):
         """Return the next event; ends when the stream was closed and read to the end.
 
         Does not yield to the event loop while events wait. Cancelled, it takes nothing.
+
+        Raises:
+            BusError: The stream was not opened.
         """
         box = self._box
         if not box.items and not await self._arrival():
@@ -100,6 +110,9 @@ class EventStream(Generic[E]):
 
         Returns an empty list when the stream was closed and read to the end. Cancelled, it takes
         nothing.
+
+        Raises:
+            BusError: The stream was not opened.
         """
         box = self._box
         if not box.items and not await self._arrival():
@@ -111,6 +124,9 @@ class EventStream(Generic[E]):
     async def _arrival(self) -> bool:
         """Wait until there is something to take; return False at the end of the stream."""
         box = self._box
+        if not self._is_open and not box.sealed:  # else this would wait for ever
+            name = self._event.__name__
+            raise BusError(f"the stream of {name} is not open: read it inside `async with`")
         box.consumer = asyncio.current_task()
         while not box.items:
             if box.sealed:

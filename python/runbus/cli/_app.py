@@ -93,7 +93,7 @@ def run_command(args: Sequence[str]) -> int:
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.UsageError as error:
-        print_error(_sentence(error.format_message()), _usage_hint(error))
+        _print_usage_error(error)
         return ExitStatus.USAGE
     except click.Abort:
         return ExitStatus.INTERRUPTED
@@ -119,6 +119,15 @@ def run_command(args: Sequence[str]) -> int:
     return status if isinstance(status, int) else ExitStatus.OK
 
 
+def _print_usage_error(error: click.UsageError) -> None:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message(), err=True)
+    elif isinstance(error, click.NoSuchOption):  # its own guess is left out: the hint makes one
+        print_error(f"no such option {error.option_name!r}", _usage_hint(error))
+    else:
+        print_error(_sentence(error.format_message()), _usage_hint(error))
+
+
 def _sentence(text: str) -> str:
     """Bring the parser's messages into the form of ours: no capital, no full stop."""
     text = text.strip().rstrip(".")
@@ -128,9 +137,12 @@ def _sentence(text: str) -> str:
 def _usage_hint(error: click.UsageError) -> str:
     if isinstance(error, _NoSuchCommand):
         return error.hint
-    if isinstance(error, click.NoSuchOption) and error.possibilities:
-        return f"did you mean {' or '.join(sorted(error.possibilities))}"
     path = error.ctx.command_path if error.ctx else "runbus"
-    if isinstance(error, click.NoSuchOption) and path == "runbus run":
-        return "arguments of the script go after --"
+    if isinstance(error, click.NoSuchOption):
+        near = sorted(set(error.possibilities or ()) - {"--help"})
+        hints = [f"did you mean {' or '.join(near)}"] if near else []
+        if path == "runbus run":
+            hints.append("arguments of the script go after --")
+        if hints:
+            return "; ".join(hints)
     return f"{path} --help shows what it takes"

@@ -12,7 +12,7 @@ import anyio
 import click
 
 from runbus.cli._exit import ExitStatus
-from runbus.cli._printer import format_duration, format_number, print_json, print_table
+from runbus.cli._printer import format_duration, format_number, print_json, print_table, table_fits
 from runbus.cli._progress import LiveProgress, PlainProgress
 from runbus.cli._supervise import executors_of, start_supervisor
 from runbus.errors import JournalHeld, innermost
@@ -30,9 +30,10 @@ from runbus.jobs import (
 from runbus.kernel import Kernel
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from runbus.abc import JobSpec, Plugin
+    from runbus.metrics import SeriesSummary
 
 __all__ = ["attach", "cancel", "detach", "launch", "print_requests"]
 
@@ -204,10 +205,24 @@ def _described(record: JobRecord) -> dict[str, object]:
 
 
 def _print_result(records: Sequence[JobRecord]) -> None:
-    """Print a row a job: how it ended, and the last values of the first few metrics."""
+    """Print a row a job: how it ended, and the last values of the first few metrics.
+
+    On a terminal, of as many of them as there is room for.
+    """
     summaries = [open_run(record.run_id).summaries() for record in records]
     metrics = list(dict.fromkeys(name for summary in summaries for name in summary))
     metrics = metrics[:_FINAL_METRICS]
+    header, rows = _result_table(records, summaries, metrics)
+    while metrics and sys.stdout.isatty() and not table_fits(header, rows):
+        header, rows = _result_table(records, summaries, metrics := metrics[:-1])
+    print_table(header, rows, right=["last step", *metrics, "time"])
+
+
+def _result_table(
+    records: Sequence[JobRecord],
+    summaries: Sequence[Mapping[str, SeriesSummary]],
+    metrics: Sequence[str],
+) -> tuple[list[str], list[list[str]]]:
     rows = []
     for record, summary in zip(records, summaries, strict=True):
         steps = max((one.last_step for one in summary.values()), default=None)
@@ -223,8 +238,4 @@ def _print_result(records: Sequence[JobRecord]) -> None:
                 record.reason,
             ]
         )
-    print_table(
-        ["run", "name", "state", "last step", *metrics, "time", "reason"],
-        rows,
-        right=["last step", *metrics, "time"],
-    )
+    return ["run", "name", "state", "last step", *metrics, "time", "reason"], rows

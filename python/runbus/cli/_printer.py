@@ -22,6 +22,7 @@ __all__ = [
     "print_json",
     "print_table",
     "state_style",
+    "table_fits",
 ]
 
 _PLAIN_ROWS = 500
@@ -29,6 +30,11 @@ _PLAIN_ROWS = 500
 
 _FOLDED = ("name", "reason")
 """The columns that a narrow terminal breaks; nobody can copy an id that is broken."""
+
+_FOLDED_WIDTH = 8
+"""No narrower than this are they broken."""
+
+_GAP = 2
 
 _STATE_STYLES = {
     "RUNNING": "cyan",
@@ -90,13 +96,13 @@ def print_table(
         right: The names of columns that hold numbers.
     """
     rows = list(rows)
-    if not sys.stdout.isatty() or len(rows) > _PLAIN_ROWS:
+    if not sys.stdout.isatty() or len(rows) > _PLAIN_ROWS or not table_fits(header, rows):
         _print_plainly([list(header), *map(list, rows)], [name in right for name in header])
         return
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
     for name in header:
         justify: Literal["left", "right"] = "right" if name in right else "left"
         table.add_column(name, justify=justify, overflow="fold", no_wrap=name not in _FOLDED)
@@ -110,6 +116,16 @@ def print_table(
     console().print(table)
 
 
+def table_fits(header: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    """Tell whether a table can be shown on the terminal without cutting any cell."""
+    widths = [max(map(_width, column)) for column in zip(header, *rows, strict=True)]
+    least = (
+        min(width, _FOLDED_WIDTH) if name in _FOLDED else width
+        for name, width in zip(header, widths, strict=True)
+    )
+    return sum(least) + _GAP * (len(widths) - 1) <= console().width
+
+
 def _print_plainly(rows: list[list[str]], right: list[bool]) -> None:
     """Print rows with neither colours nor folded lines: thirty times as fast."""
     widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
@@ -118,7 +134,7 @@ def _print_plainly(rows: list[list[str]], right: list[bool]) -> None:
         for cell, width, is_right in zip(row, widths, right, strict=True):
             blank = " " * (width - _width(cell))
             cells.append(blank + cell if is_right else cell + blank)
-        sys.stdout.write("  ".join(cells).rstrip() + "\n")
+        sys.stdout.write((" " * _GAP).join(cells).rstrip() + "\n")
 
 
 def _width(text: str) -> int:

@@ -106,7 +106,7 @@ class LiveProgress:
                 continue
             label = f"{event.job} | " if len(self._rows) > 1 else ""
             for line in event.data.splitlines():
-                self._console.print(label + format_bytes_of_text(line), markup=False)
+                self._console.print(label + format_bytes_of_text(line), markup=False, emoji=False)
 
     async def _follow_metrics(self, batches: EventStream[MetricBatch]) -> None:
         async for batch in batches:

@@ -17,6 +17,7 @@ from runbus.config._sweep import parse_value as parse_value
 from runbus.config._task import Command as Command
 from runbus.config._task import Script as Script
 from runbus.config._task import Task as Task
+from runbus.config._task import check_task as check_task
 
 __all__ = [
     "Batch",
@@ -32,6 +33,7 @@ __all__ = [
     "SecretField",
     "Task",
     "Value",
+    "check_task",
     "expand_sweeps",
     "load_batch",
     "parse_sweep",

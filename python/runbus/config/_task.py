@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
 import msgspec
 
-from runbus.errors import ScriptUnusable
+from runbus.errors import ScriptUnusable, TaskInvalid
 
-__all__ = ["Command", "Script", "Task"]
+__all__ = ["Command", "Script", "Task", "check_task"]
 
 
 class Command(msgspec.Struct, frozen=True):
@@ -17,9 +18,20 @@ class Command(msgspec.Struct, frozen=True):
 
     Attributes:
         argv: The program first.
+
+    Raises:
+        TaskInvalid: It is no sequence of texts, or an empty one.
     """
 
     argv: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        argv: Any = self.argv
+        # A text is a sequence of texts, too: its first letter would be the program.
+        if isinstance(argv, str) or not all(isinstance(word, str) for word in argv):
+            raise TaskInvalid(f"Command({argv!r})", "it must be a sequence of texts")
+        if not argv:
+            raise TaskInvalid("Command(())", "there is no program")
 
     @property
     def title(self) -> str:
@@ -75,6 +87,16 @@ class Script(msgspec.Struct, frozen=True):
 
 
 Task = Script | Command
+
+
+def check_task(given: object) -> None:
+    """Refuse what is no task.
+
+    Raises:
+        TaskInvalid: It is none.
+    """
+    if not isinstance(given, Task):
+        raise TaskInvalid(repr(given), "it is neither a Script nor a Command")
 
 
 def _options(values: dict[str, str]) -> tuple[str, ...]:

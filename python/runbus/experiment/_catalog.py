@@ -165,4 +165,4 @@ def find_run(text: str, *, home: str | os.PathLike[str] | None = None) -> RunRec
         if text in (run.name, "latest"):
             return run
         names |= {run.name: None, run.id: None}
-    raise RunNotFound(text, near_matches(text, names))
+    raise RunNotFound(text, near_matches(text, names), bool(names))

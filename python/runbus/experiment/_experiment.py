@@ -13,7 +13,7 @@ from runbus._home import ENV_RUN, Home
 from runbus._ids import run_id_of, slug
 from runbus._secrets import Secret
 from runbus.abc import JobSpec
-from runbus.errors import HomeUnusable, UsageError
+from runbus.errors import HomeUnusable, NoExecutor, NoHandler, UsageError
 from runbus.events import ResolveExecutor
 from runbus.experiment._asked import Asked
 from runbus.experiment._code import build_code, keep_code, unbuilt_code
@@ -222,7 +222,7 @@ class AsyncExperiment:
             The records of the jobs, in the order in which they were given.
 
         Raises:
-            NoHandler: No plugin brings an executor that a job names.
+            NoExecutor: No plugin brings an executor that a job names.
             UsageError: A job, or its code, cannot be run as asked; nothing was submitted.
             SecretMissing: A job that is still to be submitted needs a secret that cannot be had;
                 nothing was submitted.
@@ -233,7 +233,7 @@ class AsyncExperiment:
             job.executor or self._executor for job, _ in self._jobs
         }
         executors: dict[str, Executor] = {
-            name: (await bus.first(ResolveExecutor(name=name)))[1] for name in sorted(asked)
+            name: await _find_executor(bus, name) for name in sorted(asked)
         }
         if not self._specs:
             # Thousands of folders, and perhaps code to be packaged: not in the loop's thread.
@@ -320,3 +320,16 @@ def _check_secrets(secrets: Iterable[Secret]) -> None:
     """Look once for each secret, and keep none."""
     for secret in sorted(set(secrets), key=lambda one: one.reference):
         secret.value()
+
+
+async def _find_executor(bus: Bus, name: str) -> Executor:
+    """Return the executor of a name, from whichever plugin brings it.
+
+    Raises:
+        NoExecutor: None does.
+    """
+    try:
+        _, executor = await bus.first(ResolveExecutor(name=name))
+    except NoHandler as error:
+        raise NoExecutor(name, error.asked) from None
+    return executor

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from runbus._secrets import Secret
 from runbus.abc import RETRY_CAUSES, RetryCause
-from runbus.config import SecretField, Task, Value, expand_sweeps, parse_value
+from runbus.config import SecretField, Task, Value, check_task, expand_sweeps, parse_value
+from runbus.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +39,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         timeout_s: Seconds that it may run before it is ended, as TIMEOUT; None for no limit.
         queue_timeout_s: Seconds that it may wait for its start, from when it is sent off; likewise.
         idle_timeout_s: Seconds that it may run without a byte of output; likewise.
+
+    Raises:
+        TaskInvalid: The task is none.
+        UsageError: `retry_on` names what is no cause, or a variable is no text.
     """
 
     name: str
@@ -56,6 +61,19 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     queue_timeout_s: int | None = None
     idle_timeout_s: int | None = None
 
+    def __post_init__(self) -> None:
+        check_task(self.task)
+        for name, value in self.env.items():
+            if not isinstance(value, (str, Secret)):
+                raise UsageError(f"env has {name}={value!r}, which is neither a text nor a Secret")
+        causes: Any = self.retry_on
+        if isinstance(causes, str):
+            raise UsageError(f"retry_on is the text {causes!r} instead of a tuple of causes")
+        for cause in causes:
+            if not isinstance(cause, int) and cause not in RETRY_CAUSES:
+                known = f"neither an exit code nor {', '.join(RETRY_CAUSES)}"
+                raise UsageError(f"retry_on has {cause!r}, which is {known}")
+
 
 def sweep(task: Task, sweeps: Sequence[str] = (), *, name: str | None = None) -> list[Job]:
     """Return a job for each point of a grid; one job if nothing is swept.
@@ -69,7 +87,9 @@ def sweep(task: Task, sweeps: Sequence[str] = (), *, name: str | None = None) ->
 
     Raises:
         SweepInvalid: A sweep cannot be read, or a name is swept twice.
+        TaskInvalid: The task is none.
     """
+    check_task(task)
     base = name or task.title
     return [
         Job(

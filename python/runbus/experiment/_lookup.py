@@ -53,7 +53,8 @@ def find_experiment(text: str | None, *, home: str | os.PathLike[str] | None = N
     ]
     if not found:
         ids = [os.path.basename(folder) for folder in reversed(folders)]
-        raise ExperimentNotFound(text or "", near_matches(text or "", [*sorted(projects), *ids]))
+        similar = near_matches(text or "", [*sorted(projects), *ids])
+        raise ExperimentNotFound(text or "", similar, bool(folders))
     return found[-1]
 
 

@@ -59,6 +59,10 @@ def make(point: metadata.EntryPoint) -> Any:
     def broken(problem: str) -> PluginNotLoadable:
         return PluginNotLoadable(point.name, point.value, distribution_of(point), problem)
 
+    same = metadata.entry_points(group=GROUP, name=point.name)
+    if len(offer := sorted({distribution_of(one) for one in same})) > 1:
+        # Which of them comes first is a matter of sys.path.
+        raise broken(f"{' and '.join(offer)} offer that name; uninstall all but one")
     try:
         plugin = point.load()
         if not hasattr(plugin, "setup") or isinstance(plugin, type):

@@ -366,7 +366,7 @@ class PluginHost:
                 await wait_until(task, min(_AGAIN_S, left_s), self._timers)
 
     async def _leave(self, manager: Any, slice_s: float) -> None:
-        self._closing_what = type(manager).__qualname__
+        self._closing_what = _title_of(manager)
         hook = f"close of {self._closing_what}"
         try:
             with CutOff(slice_s, self._timers) as limit:
@@ -374,7 +374,9 @@ class PluginHost:
                 if group_scope is not None:
                     # A task group left open by `setup`: what runs in it ends with the plugin.
                     group_scope.cancel()
-                if hasattr(manager, "__aexit__"):
+                if isinstance(manager, asyncio.TaskGroup):
+                    await _leave_group(manager)
+                elif hasattr(manager, "__aexit__"):
                     await manager.__aexit__(None, None, None)
                 else:
                     manager.__exit__(None, None, None)
@@ -388,3 +390,23 @@ class PluginHost:
             self.failures.append(HookError(self.name, hook, "", "was cancelled"))
         finally:
             self._closing_what = ""
+
+
+async def _leave_group(group: asyncio.TaskGroup) -> None:
+    """Leave a task group left open by `setup`: what runs in it ends with the plugin.
+
+    It has no scope to cancel; it ends its tasks when told that its block was cancelled, and then
+    raises that very cancellation again.
+    """
+    told = asyncio.CancelledError()
+    try:
+        await group.__aexit__(type(told), told, None)
+    except asyncio.CancelledError as error:
+        if error is not told:
+            raise
+
+
+def _title_of(manager: Any) -> str:
+    """Return what messages call a context manager: its generator, if a decorator made it of one."""
+    made_of = getattr(manager, "gen", None)
+    return str(getattr(made_of, "__qualname__", type(manager).__qualname__))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from runbus.bus import Bus
 from runbus.bus._timers import wait_until
-from runbus.errors import BusClosed, PluginError
+from runbus.errors import BusClosed, InvalidPlugin, PluginError
 from runbus.events import KernelStarted, TraceStopped
 from runbus.kernel._admission import admit, wish_of
 from runbus.kernel._body import Body, Stopping, add_notes, outlast
@@ -79,6 +79,8 @@ class Kernel:
             MissingPlugin: One requires a name that is not there.
             OrderCycle: They want to come before and after each other.
         """
+        if isinstance(plugins, str):  # else each of its letters would be a plugin's name
+            raise InvalidPlugin(f"plugins={plugins!r}", "is a text; pass a list of plugins")
         admitted = [admit(plugin) for plugin in plugins]
         places = resolve_order([wish_of(plugin) for plugin in admitted])
         by_name = {plugin.name: plugin for plugin in admitted}

@@ -35,8 +35,10 @@ from runbus.transports._forward import Dialled, forwarded
 
 try:
     import asyncssh
-except ImportError as error:
-    raise ExtraMissing("SSH", "asyncssh", "ssh") from error
+except ImportError:  # told when a tunnel is made: `from runbus import *` names the class, too
+    _is_installed = False
+else:
+    _is_installed = True
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -91,6 +93,8 @@ class SSHTunnel(Tunnel):
         connect_timeout_s: float = 15.0,
         max_sessions: int = 8,
     ) -> None:
+        if not _is_installed:
+            raise ExtraMissing("SSH", "asyncssh", "ssh")
         self.host = host
         self.name = (f"{user}@" if user else "") + host + (f":{port}" if port else "")
         self.job_dir = job_dir
@@ -397,7 +401,7 @@ def _translated(error: Exception, host: str, *, alive: bool) -> Exception:
         alive: Whether there is still a connection to it.
     """
     reason = str(getattr(error, "reason", "") or error).lower() or type(error).__name__
-    for kinds, ours in _MEANINGS:
+    for kinds, ours in _meanings():
         if isinstance(error, kinds):
             return ours(host, reason)
     if isinstance(error, (asyncssh.SFTPNoSuchFile, FileNotFoundError)):
@@ -410,9 +414,13 @@ def _translated(error: Exception, host: str, *, alive: bool) -> Exception:
     return ConnectionLost(host, "no answer in time" if isinstance(error, TimeoutError) else reason)
 
 
-_MEANINGS: tuple[tuple[tuple[type[Exception], ...], Callable[[str, str], HostError]], ...] = (
-    ((asyncssh.PermissionDenied, asyncssh.KeyImportError), LoginRefused),
-    ((asyncssh.SFTPConnectionLost, asyncssh.SFTPNoConnection), ConnectionLost),
-    ((asyncssh.SFTPPermissionDenied, asyncssh.SFTPFailure, asyncssh.ProcessError), RemoteFailed),
-)
-"""What an error is, whatever else is known. The first that fits holds."""
+def _meanings() -> tuple[tuple[tuple[type[Exception], ...], Callable[[str, str], HostError]], ...]:
+    """Return what an error is, whatever else is known. The first that fits holds."""
+    return (
+        ((asyncssh.PermissionDenied, asyncssh.KeyImportError), LoginRefused),
+        ((asyncssh.SFTPConnectionLost, asyncssh.SFTPNoConnection), ConnectionLost),
+        (
+            (asyncssh.SFTPPermissionDenied, asyncssh.SFTPFailure, asyncssh.ProcessError),
+            RemoteFailed,
+        ),
+    )

@@ -63,7 +63,7 @@ async def test_failures_of_those_who_hear_of_failures_are_only_logged(kernel_fac
     assert caplog.text.count("ZeroDivisionError: oh") >= 2
 
 
-async def test_five_failures_in_a_row_put_a_plugin_into_quarantine(kernel_factory):
+async def test_five_failures_in_a_row_put_a_plugin_into_quarantine(kernel_factory, caplog):
     other = FakePlugin("other", {PluginQuarantined: None, PluginReleased: None})
     bad = FakePlugin("bad", {A: breaks, B: None})
     kernel = await kernel_factory(bad, other)
@@ -75,6 +75,7 @@ async def test_five_failures_in_a_row_put_a_plugin_into_quarantine(kernel_factor
     assert [(e.plugin, e.failures) for e in other.seen] == [("bad", 5)]
     assert kernel.health().plugins["bad"].state.value == "quarantined"
     assert not kernel.health().healthy
+    assert "called no more until release('bad')" in caplog.text
 
     kernel.release("bad")
     await kernel.bus.publish(B())

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from runbus.errors import BackpressureTimeout, BusClosed, MailboxFull, WouldDeadlock
+from runbus.errors import BackpressureTimeout, BusClosed, BusError, MailboxFull, WouldDeadlock
 from runbus.events import Event, Lagged, Notify, Stream
 from runbus.kernel import Kernel
 from runbus.testing import FakeClock, FakePlugin, idle
@@ -29,6 +29,15 @@ def numbers(items):
 async def fill(kernel, count, start=1):
     for number in range(start, start + count):
         await kernel.bus.emit(Tick(number))
+
+
+@pytest.mark.parametrize("read", ["batch", "__anext__"])
+async def test_a_stream_that_was_not_opened_is_not_waited_for(kernel_factory, read):
+    kernel = await kernel_factory()
+    stream = kernel.bus.stream(Tick)
+
+    with pytest.raises(BusError, match="stream of Tick is not open: read it inside `async with`"):
+        await asyncio.wait_for(getattr(stream, read)(), 5)
 
 
 CASES = [

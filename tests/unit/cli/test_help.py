@@ -8,6 +8,7 @@ import click
 import pytest
 from docs.generate import pages
 
+import runbus
 from runbus.cli._app import COMMANDS, app, run_command
 
 if TYPE_CHECKING:
@@ -26,8 +27,44 @@ def test_the_summary_of_a_command_is_the_first_line_of_its_help(name: str) -> No
     assert (command.help or "").startswith(COMMANDS[name].rstrip("."))
 
 
-def test_no_command_prints_the_help(capsys: pytest.CaptureFixture[str]) -> None:
-    run_command([])
+def test_no_command_prints_the_help_and_no_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command([]) == 2
 
-    printed = capsys.readouterr()
-    assert "Commands:" in printed.out + printed.err
+    assert capsys.readouterr().err.splitlines()[0] == "Usage: runbus [OPTIONS] COMMAND [ARGS]..."
+
+
+@pytest.mark.parametrize(
+    ("option", "hint"),
+    [
+        ("--lr", "arguments of the script go after --"),
+        ("--swep", "did you mean --sweep; arguments of the script go after --"),
+    ],
+)
+def test_an_unknown_option_of_run_may_be_meant_for_the_script(
+    option: str, hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(["run", "train.py", option, "0.1"]) == 2
+
+    assert capsys.readouterr().err == f"error: no such option '{option}'\nhint: {hint}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (["show", "latest"], "runs"),
+        (["show", "first"], "runs"),
+        (["status"], "experiments"),
+        (["cancel", "first"], "experiments"),
+    ],
+)
+def test_a_home_without_runs_is_told_as_such(
+    words: list[str], what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(words) == 1
+
+    error, hint = capsys.readouterr().err.splitlines()
+    assert error == f"error: there are no {what} yet"
+    assert "makes one" in hint
+    runbus.init(project="p").finish()
+    assert run_command(["show", ""]) == 1
+    assert capsys.readouterr().err.startswith("error: no run named ''")

@@ -349,6 +349,46 @@ async def test_a_failing_task_group_of_a_plugin_is_told_at_the_end():
     assert caught.group_contains(HookError, match="ZeroDivisionError|unhandled errors")
 
 
+@pytest.mark.parametrize("fails", [False, True])
+async def test_what_runs_in_a_task_group_of_asyncio_ends_with_the_plugin(fails):
+    async def crashes():
+        raise ZeroDivisionError("oh")
+
+    async def opens(scope):
+        group = await scope.enter(asyncio.TaskGroup())
+        group.create_task(forever())
+        if fails:
+            group.create_task(crashes())
+
+    async def run():
+        async with Kernel(plugins=[FakePlugin("p", setup=opens)]) as kernel:
+            if fails:
+                await kernel.bus.wait_for(PluginFailed, timeout=5, since=0)
+
+    if not fails:
+        async with asyncio.timeout(5):
+            await run()
+        return
+    with pytest.raises(ExceptionGroup) as caught:
+        await run()
+    assert caught.group_contains(HookError, match="unhandled errors")
+
+
+async def test_a_slow_close_is_named_by_the_function_that_it_is_in():
+    @asynccontextmanager
+    async def connection():
+        yield
+        await forever()
+
+    async def opens(scope):
+        await scope.enter(connection())
+
+    with pytest.raises(ExceptionGroup) as caught:
+        async with Kernel(plugins=[FakePlugin("p", setup=opens)], shutdown_budget_s=0.2):
+            pass
+    assert caught.group_contains(HandlerTimeout, match="close of .*connection took longer")
+
+
 async def test_plugins_can_be_stopped_out_of_order_with_those_that_require_them(kernel_factory):
     log: list[Any] = []
 

@@ -141,3 +141,8 @@ async def test_the_plan_shows_the_order_and_the_reasons(kernel_factory):
     assert "nobody listens" in str(kernel.plan(Tick))
     async with kernel.bus.stream(Tick, maxsize=7):
         assert "stream of 7, DropOldest" in str(kernel.plan(Tick))
+
+
+def test_a_text_is_no_list_of_plugins():
+    with pytest.raises(InvalidPlugin, match="plugins='jsonl' is not a plugin: it is a text"):
+        Kernel(plugins="jsonl")

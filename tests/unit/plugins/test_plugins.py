@@ -151,6 +151,17 @@ def test_a_plugin_that_was_asked_for_by_name_must_load():
 
 
 @pytest.mark.usefixtures("toys")
+def test_a_name_that_two_distributions_offer_is_refused(tmp_path):
+    info = tmp_path / "games-2.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: games\nVersion: 2.0\n")
+    (info / "entry_points.txt").write_text("[runbus.plugins]\ntoy = toy_good:Toy\n")
+
+    with pytest.raises(PluginNotLoadable, match=r"games 2\.0 and toys 1\.0 offer that name"):
+        Kernel(plugins=["toy"])
+
+
+@pytest.mark.usefixtures("toys")
 async def test_a_kernel_takes_installed_plugins_by_name():
     async with Kernel(plugins=["toy", FakePlugin("other")]) as kernel:
         assert [host.name for host in kernel.hosts] == ["toy", "other"]

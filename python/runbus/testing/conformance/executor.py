@@ -3,7 +3,11 @@
     class TestMine(ExecutorContract):
         @pytest.fixture
         def executors(self) -> ExecutorFactory:
-            return MyExecutor          # a function that returns an async context manager
+            @asynccontextmanager
+            async def make() -> AsyncIterator[Executor]:
+                yield MyExecutor()
+
+            return make
 
 Each test runs real jobs of /bin/sh. All executors that the factory makes must see the same jobs,
 as they would after a restart. The tests are async: pytest-asyncio runs them, in its auto mode.
