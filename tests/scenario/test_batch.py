@@ -154,6 +154,12 @@ def test_a_batch_with_mistakes_is_refused_whole_and_every_mistake_has_its_place(
         ("x.json", '{"project": "p",}', ":1: "),
         ("x.toml", "project = \n", ":1: "),
         ("x.txt", "", "must end in .yaml, .toml or .json"),
+        ("x.yaml", "project: p\njobs:\n  - env: {? [a] : b}\n", ":3: "),
+        ("x.yaml", "[" * 20_000, "nested too deeply"),
+        ("x.json", "[" * 20_000, "nested too deeply"),
+        ("x.toml", "a = " + "[" * 20_000, "nested too deeply"),
+        ("x.json", '{"jobs": [{"command": ["a\\u0000b"]}]}', ":1: jobs[0].command[0]: no text"),
+        ("x.json", '{"project":\n"\\ud800"}', ":1: project: half of a surrogate"),
     ],
 )
 def test_a_file_that_is_no_batch_is_refused(
