@@ -110,8 +110,15 @@ class Home:
         found = []
         for name in names:
             path = os.path.join(folder, name)
-            with open(path, encoding="utf-8", errors="surrogateescape") as file:
-                found.append(os.path.join(self.path, file.read()))
+            try:
+                with open(path, encoding="utf-8", errors="surrogateescape") as file:
+                    experiment = file.read()
+            except FileNotFoundError:
+                # It was closed meanwhile.
+                continue
+            # A note is empty until it is written, and stays so if there is no room for it.
+            if experiment:
+                found.append(os.path.join(self.path, experiment))
         return [path for path in found if os.path.isdir(path)]
 
     def find_run(self, run_id: str) -> str | None:

@@ -154,6 +154,12 @@ def test_a_batch_with_mistakes_is_refused_whole_and_every_mistake_has_its_place(
         ("x.json", '{"project": "p",}', ":1: "),
         ("x.toml", "project = \n", ":1: "),
         ("x.txt", "", "must end in .yaml, .toml or .json"),
+        ("x.yaml", "project: p\njobs:\n  - env: {? [a] : b}\n", ":3: "),
+        ("x.yaml", "[" * 20_000, "nested too deeply"),
+        ("x.json", "[" * 20_000, "nested too deeply"),
+        ("x.toml", "a = " + "[" * 20_000, "nested too deeply"),
+        ("x.json", '{"jobs": [{"command": ["a\\u0000b"]}]}', ":1: jobs[0].command[0]: no text"),
+        ("x.json", '{"project":\n"\\ud800"}', ":1: project: half of a surrogate"),
     ],
 )
 def test_a_file_that_is_no_batch_is_refused(
@@ -246,6 +252,45 @@ def test_cancel_ends_a_batch_that_nobody_leads(batch: Callable[..., str]) -> Non
 
     assert command("cancel", "batch").returncode == 0
     assert states() == ["CANCELLED", "CANCELLED"]
+
+
+@pytest.mark.parametrize("grace", ["inf", "nan", "1e30"])
+def test_a_grace_that_cannot_be_waited_is_refused(batch: Callable[..., str], grace: str) -> None:
+    command("submit", batch(job("one", "true")))
+
+    assert command("cancel", "one", "--grace", grace).returncode == 2
+
+
+def test_a_batch_that_cannot_be_led_leaves_the_others_alone(
+    batch: Callable[..., str], home: Path, tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    waits = f"until [ -e {go} ]; do sleep 0.02; done"
+    command("submit", batch(job("waits", waits)), "--detach")
+    wait_until(lambda: states() == ["RUNNING"])
+    (folder,) = (home / "experiments" / "batch").iterdir()
+    spoilt = folder.with_name("20200101-000000-aaaaaa")
+    spoilt.mkdir()
+    (spoilt / "experiment.json").write_bytes((folder / "experiment.json").read_bytes())
+    (spoilt / "events.journal").mkdir()
+    (home / "open" / spoilt.name).write_text(str(spoilt.relative_to(home)))
+    log = home / "supervisor.log"
+    wait_until(lambda: spoilt.name in log.read_text())
+
+    assert status(folder.name)[0]["state"] == "RUNNING"
+    go.touch()
+    wait_until(lambda: status(folder.name)[0]["state"] == "SUCCEEDED")
+
+
+def test_a_request_that_cannot_be_read_stops_nobody(batch: Callable[..., str], home: Path) -> None:
+    command("submit", batch(job("waits", "sleep 60")), "--detach")
+    wait_until(lambda: states() == ["RUNNING"])
+    (folder,) = (home / "experiments" / "batch").iterdir()
+    (folder / "requests").mkdir()
+    (folder / "requests" / "0.json").write_text("{")
+
+    assert command("cancel", "batch").returncode == 0
+    assert states() == ["CANCELLED"]
 
 
 def test_an_unknown_batch_names_its_near_matches(batch: Callable[..., str]) -> None:

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 import anyio
 
 from runbus._home import Home
-from runbus.errors import ExperimentNotFound, HomeUnusable, JournalHeld, SecretMissing
+from runbus.errors import (
+    ExperimentNotFound,
+    HomeUnusable,
+    JournalHeld,
+    SecretMissing,
+    innermost,
+)
 from runbus.executors import LocalExecutor, make_executor
 from runbus.experiment import AsyncExperiment
 from runbus.kernel import Kernel
@@ -59,7 +65,7 @@ def supervise(own: str | None = None) -> None:
     Whoever leaves work behind notes it first and starts a supervisor then. So this one looks once
     more after it has given up its lease: what was noted while it still held it is not forgotten.
 
-    An experiment whose secrets are not to be had here is left to others.
+    An experiment whose secrets are not to be had here, or that cannot be led, is left to others.
 
     Args:
         own: The folder of an experiment to lead also if another supervisor is there.
@@ -140,5 +146,10 @@ async def _lead(folder: str, home: Home, led: set[str], not_ours: set[str]) -> N
         not_ours.add(folder)
     except ExperimentNotFound:
         home.note_closed(folder)
+    except Exception as error:
+        # It must not take the others along, whose jobs would be cancelled.
+        reason = innermost(error)
+        sys.stderr.write(f"{folder} is left to others: {type(reason).__name__}: {reason}\n")
+        not_ours.add(folder)
     finally:
         led.discard(folder)

@@ -14,6 +14,9 @@ __all__ = ["Document", "read_document"]
 
 _Path = tuple[str | int, ...]
 
+_DEEPEST = 8
+"""How deep places are remembered."""
+
 
 class Document:
     """What is in a file.
@@ -55,7 +58,30 @@ def read_document(path: str) -> Document:
         raise BatchInvalid(path, (f"{path}: {(error.strerror or str(error)).lower()}",)) from error
     except UnicodeDecodeError as error:
         raise BatchInvalid(path, (f"{path}: it is not UTF-8 at byte {error.start}",)) from error
-    return reader(path, text)
+    try:
+        document = reader(path, text)
+    except RecursionError:
+        raise BatchInvalid(path, (f"{path}:1: it is nested too deeply",)) from None
+    if wrong := _unusable_text(document.data, ()):
+        raise BatchInvalid(path, (document.place(*wrong),))
+    return document
+
+
+def _unusable_text(data: Any, at: _Path) -> tuple[_Path, str] | None:
+    """Return the place of a text that no program can be given, and what is wrong with it."""
+    if isinstance(data, str):
+        if "\0" in data:
+            return at, "no text may hold a NUL"
+        if any("\ud800" <= character <= "\udfff" for character in data):
+            return at, "half of a surrogate pair is no text"
+        return None
+    # As deep as what is known reaches; what lies deeper, or in itself, is refused as it is.
+    if len(at) >= _DEEPEST or not isinstance(data, (dict, list)):
+        return None
+    parts = list(data.items() if isinstance(data, dict) else enumerate(data))
+    found = (_unusable_text(key, at) for key, _ in parts)
+    inside = (_unusable_text(value, (*at, key)) for key, value in parts)
+    return next((one for one in (*found, *inside) if one), None)
 
 
 def _read_yaml(path: str, text: str) -> Document:
@@ -63,10 +89,11 @@ def _read_yaml(path: str, text: str) -> Document:
 
     lines: dict[_Path, int] = {}
     try:
+        # First: it refuses keys that are no texts or numbers.
+        data = yaml.safe_load(text)
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         if root is not None:
             _note_lines(root, (), lines)
-        data = yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise BatchInvalid(path, (f"{path}:{line}: {error.problem}",)) from error
@@ -81,11 +108,11 @@ def _note_lines(node: Any, at: _Path, lines: dict[_Path, int]) -> None:
     if node.id == "mapping":
         for key, value in node.value:
             lines[(*at, key.value)] = key.start_mark.line + 1
-            if value is not node and len(at) < 8:
+            if value is not node and len(at) < _DEEPEST:
                 _note_lines(value, (*at, key.value), lines)
     elif node.id == "sequence":
         for index, value in enumerate(node.value):
-            if value is not node and len(at) < 8:
+            if value is not node and len(at) < _DEEPEST:
                 _note_lines(value, (*at, index), lines)
 
 

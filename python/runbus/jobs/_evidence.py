@@ -174,7 +174,7 @@ def verdict(
     if cancel_reason is not None:
         return JobState.CANCELLED, cancel_reason
     if seen.signal is not None:
-        return JobState.FAILED, seen.reason or f"killed by {signal.Signals(seen.signal).name}"
+        return JobState.FAILED, seen.reason or f"killed by {_signal_name(seen.signal)}"
     return JobState.FAILED, seen.reason or f"exit code {seen.exit_code}"
 
 
@@ -189,6 +189,14 @@ def current_state(experiment_folder: str, job: JobRecord) -> JobState:
     if seen is None or seen.phase != "ended":
         return job.state
     return verdict(seen, "cancelled" if job.cancelling else None, job.overdue)[0]
+
+
+def _signal_name(number: int) -> str:
+    """Return what a signal is called; most of those for real-time use have only a number."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _seconds(text: str) -> float:

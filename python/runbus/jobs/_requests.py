@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 import msgspec
@@ -9,6 +10,8 @@ import msgspec
 from runbus import codec
 
 __all__ = ["CancelRequest", "ask_to_cancel", "read_requests"]
+
+logger = logging.getLogger("runbus.jobs")
 
 _FOLDER = "requests"
 
@@ -41,6 +44,7 @@ def read_requests(folder: str) -> dict[str, CancelRequest]:
     """Return the requests that wait in an experiment's folder, by their files.
 
     Whoever acts on one removes its file afterwards: acting twice does no harm, forgetting would.
+    One that cannot be read would stop every leader there ever is: it is put aside.
     """
     requests = os.path.join(folder, _FOLDER)
     try:
@@ -50,6 +54,13 @@ def read_requests(folder: str) -> dict[str, CancelRequest]:
     waiting = {}
     for name in names:
         path = os.path.join(requests, name)
-        with open(path, "rb") as file:
-            waiting[path] = codec.decode_json(file.read(), CancelRequest)
+        try:
+            with open(path, "rb") as file:
+                waiting[path] = codec.decode_json(file.read(), CancelRequest)
+        except FileNotFoundError:
+            # Whoever led until now has acted on it.
+            continue
+        except codec.DecodeError as error:
+            logger.warning("the request %s cannot be read: %s", path, error)
+            os.replace(path, f"{path}.unreadable")
     return waiting

@@ -37,14 +37,16 @@ def render_script(job: JobSpec, *, advice: str = "") -> str:
         advice: What the job's stderr says if its folder is not there.
 
     Raises:
-        UsageError: The name of a variable is none that a shell can set, a value has a NUL in it, or
-            a variable is both plain and a secret.
+        UsageError: The name of a variable is none that a shell can set, a value, a word or the
+            folder has a NUL in it, or a variable is both plain and a secret.
     """
     env = {**dict(job.image.env), **job.env}
     secrets = _references(job)
     for name, value in {**env, **secrets}.items():
         if not _NAME.fullmatch(name) or "\0" in value:
             raise UsageError(f"job {job.name!r}: {name!r} cannot be set in an environment")
+    if any("\0" in word for word in (job.cwd, *job.argv)):
+        raise UsageError(f"job {job.name!r}: there is a NUL in its folder or command")
     if both := sorted(env.keys() & secrets.keys()):
         raise UsageError(f"job {job.name!r}: {both[0]!r} is both a plain value and a secret")
     # As Python writes it: a line end in a name must not end the comment.
@@ -61,7 +63,8 @@ def render_script(job: JobSpec, *, advice: str = "") -> str:
     advised = f"{{ echo {shlex.quote(advice)} >&2; exit 126; }}" if advice else "exit 126"
     lines += [f"cd {shlex.quote(job.cwd)} || {advised}"]
     lines += [f"{{ {line}\n}} || exit" for line in job.bootstrap]
-    alone = "" if has_prelude else '${rb_alone:+"$rb_alone" --} '
+    # A word each: the job's IFS, which is set by now, parts none.
+    alone = "" if has_prelude else '${rb_alone:+"$rb_alone"} ${rb_alone:+--} '
     lines += [f"exec {alone}" + shlex.join((*_limits(job), *job.argv))]
     return "\n".join(lines) + "\n"
 

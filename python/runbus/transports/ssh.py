@@ -275,6 +275,10 @@ class SSHTunnel(Tunnel):
                     # `UserKnownHostsFile none` in a configuration would trust anybody.
                     settings["known_hosts"] = b""
                 return await asyncssh.connect(self.host, tunnel=via, **settings)
+        except FileNotFoundError as error:
+            # What else a login reads may be missing; `identity` may not.
+            name = getattr(error.__cause__, "filename", None) or "a key"
+            raise LoginRefused(self.name, f"there is no file {os.fsdecode(name)!r}") from error
         except (asyncssh.HostKeyNotVerifiable, asyncssh.KeyExchangeFailed) as error:
             assert options is not None
             raise await self._about_key(options, via, error) from error

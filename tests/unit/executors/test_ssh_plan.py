@@ -9,11 +9,11 @@ import pytest
 from msgspec.structs import replace
 
 from runbus.abc import JobSpec
-from runbus.errors import Unsupported, UsageError
+from runbus.errors import LoginRefused, Unsupported, UsageError
 from runbus.events import Image
 from runbus.executors import SSHExecutor
 from runbus.packaging import PatternPackager, build_package_blocking
-from runbus.transports import LocalTunnel
+from runbus.transports import LocalTunnel, SSHTunnel
 
 
 def job(folder: Path, *argv: str, cwd: str = "/") -> JobSpec:
@@ -87,3 +87,9 @@ def test_hosts_given_as_text_are_named_as_they_were_written() -> None:
     executor = SSHExecutor(["a", "me@b", "me@c:2222"])
 
     assert list(executor._hosts) == ["a", "me@b", "me@c:2222"]
+
+
+async def test_an_identity_that_is_not_there_lets_nobody_in(tmp_path: Path) -> None:
+    async with SSHTunnel("h", port=1, identity=str(tmp_path / "Key"), config="") as tunnel:
+        with pytest.raises(LoginRefused, match=r"there is no file '.*/Key'"):
+            await tunnel.call(b"true")

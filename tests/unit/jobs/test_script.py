@@ -69,3 +69,18 @@ def test_every_argument_and_value_arrives_as_it_was(
 def test_what_a_shell_cannot_set_is_refused(name: str, value: str) -> None:
     with pytest.raises(UsageError, match="cannot be set"):
         render_script(replace(JOB, env={name: value}))
+
+
+@pytest.mark.parametrize("job", [replace(JOB, argv=("a\0b",)), replace(JOB, cwd="/a\0b")])
+def test_a_nul_is_refused_and_not_left_out(job: JobSpec) -> None:
+    with pytest.raises(UsageError, match="NUL"):
+        render_script(job)
+
+
+def test_no_variable_of_the_job_parts_the_words_that_start_it() -> None:
+    job = replace(JOB, argv=("echo", "hello"), cwd="/", env={"IFS": "x"}, bootstrap=())
+    script = "rb_alone=/usr/bin/setsid\n" + render_script(job)
+
+    done = subprocess.run(["sh", "-c", script], capture_output=True, timeout=20, check=False)
+
+    assert (done.stdout, done.stderr) == (b"hello\n", b"")

@@ -52,6 +52,12 @@ def test_a_signal_is_no_status_of_its_own(run, tmp_path: Path, name: str) -> Non
     assert seen.reason == ""
 
 
+def test_a_signal_that_has_no_name_is_told_by_its_number(run, tmp_path: Path) -> None:
+    seen = run(tmp_path, "kill -40 $$")
+
+    assert verdict(seen, None) == (JobState.FAILED, "killed by signal 40")
+
+
 @pytest.mark.parametrize("end", ["exit 130", "kill -INT $$"])
 def test_what_a_shell_does_not_tell_is_not_guessed(run, tmp_path: Path, end: str) -> None:
     seen = run(tmp_path, end)

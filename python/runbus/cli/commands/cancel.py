@@ -11,6 +11,16 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+_LONGEST_S = 1e9
+"""A shell counts the seconds, and it does not count to infinity."""
+
+
+def _countable(ctx: click.Context, param: click.Parameter, value: float) -> float:
+    # No comparison with what is not a number holds.
+    if not value <= _LONGEST_S:
+        raise click.BadParameter(f"{value} is no number of seconds that can be waited", ctx, param)
+    return value
+
 
 @click.command("cancel")
 @click.argument("job_or_batch")
@@ -18,6 +28,7 @@ __all__ = ["command"]
     "--grace",
     "grace_s",
     type=click.FloatRange(min=0),
+    callback=_countable,
     default=10.0,
     show_default=True,
     metavar="SECONDS",
