@@ -177,7 +177,7 @@ def test_a_command_is_words_and_not_a_text(argv: Any) -> None:
 @pytest.mark.parametrize(
     ("fields", "problem"),
     [
-        ({"env": {"SEED": 1}}, "SEED=1"),
+        ({"env": {"SEED": 1}}, "env has SEED, .* type int"),
         ({"retry_on": ("oomm",)}, "'oomm', which is neither an exit code nor exit, signal"),
         ({"retry_on": "exit"}, "instead of a tuple"),
     ],

@@ -57,8 +57,7 @@ class AsyncExperiment:
         executors: The fields of the executors that come with it, by name.
 
     Raises:
-        UsageError: There is no job, two have one name, `max_parallel` is below 1, or a variable is
-            no text.
+        UsageError: There is no job, two have one name, or `max_parallel` is below 1.
         ScriptUnusable: A script is missing, or is not a file that can be read.
     """
 
@@ -80,14 +79,6 @@ class AsyncExperiment:
         names = [job.name for job in jobs]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise UsageError(f"two jobs are named {twice[0]!r}")
-        for job in jobs:
-            values: Mapping[str, object] = job.env
-            for variable, value in values.items():
-                if not isinstance(value, (str, Secret)):
-                    kind = type(value).__name__
-                    raise UsageError(
-                        f"job {job.name!r}: {variable} must be a text or a Secret, not {kind}"
-                    )
         self._jobs = [(job, job.task.command_line()) for job in jobs]
         self._executor = executor
         self.executors = dict(executors or {})

@@ -63,9 +63,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         check_task(self.task)
-        for name, value in self.env.items():
+        env: dict[str, Any] = self.env
+        for name, value in env.items():
             if not isinstance(value, (str, Secret)):
-                raise UsageError(f"env has {name}={value!r}, which is neither a text nor a Secret")
+                kind = type(value).__name__
+                raise UsageError(f"env has {name}, which is no text or Secret, but of type {kind}")
         causes: Any = self.retry_on
         if isinstance(causes, str):
             raise UsageError(f"retry_on is the text {causes!r} instead of a tuple of causes")

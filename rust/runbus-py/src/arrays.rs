@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 
 use crate::convert::type_name;
-use crate::numbers::value_of;
+use crate::numbers::{Called, masked_as_nan, value_of};
 
 /// What the elements are.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -21,6 +21,7 @@ enum Element {
     Bf16,
     Signed(u8),
     Unsigned(u8),
+    Bool,
 }
 
 impl Element {
@@ -38,7 +39,8 @@ impl Element {
             b'f' => Self::F32,
             b'e' => Self::F16,
             b'b' | b'h' | b'i' | b'l' | b'q' | b'n' => Self::Signed(size),
-            b'B' | b'H' | b'I' | b'L' | b'Q' | b'N' | b'?' => Self::Unsigned(size),
+            b'B' | b'H' | b'I' | b'L' | b'Q' | b'N' => Self::Unsigned(size),
+            b'?' => Self::Bool,
             _ => return None,
         })
     }
@@ -46,7 +48,8 @@ impl Element {
     fn of_dlpack(code: u8, bits: u8) -> Option<Self> {
         Some(match (code, bits) {
             (0, 8 | 16 | 32 | 64) => Self::Signed(bits / 8),
-            (1, 8 | 16 | 32 | 64) | (6, 8) => Self::Unsigned(bits / 8),
+            (1, 8 | 16 | 32 | 64) => Self::Unsigned(bits / 8),
+            (6, 8) => Self::Bool,
             (2, 64) => Self::F64,
             (2, 32) => Self::F32,
             (2, 16) => Self::F16,
@@ -61,6 +64,7 @@ impl Element {
             Self::F32 => 4,
             Self::F16 | Self::Bf16 => 2,
             Self::Signed(bytes) | Self::Unsigned(bytes) => bytes.into(),
+            Self::Bool => 1,
         }
     }
 }
@@ -99,6 +103,9 @@ pub(crate) struct Array<'py> {
 impl<'py> Array<'py> {
     /// An array, a tensor of the CPU, or a list or tuple of numbers.
     pub(crate) fn of(what: &str, object: &Bound<'py, PyAny>) -> PyResult<Self> {
+        let object = &masked_as_nan(object)
+            .map_err(|cause| refused(what, object.py(), cause))?
+            .unwrap_or_else(|| object.clone());
         let array = if let Some(array) = Self::of_buffer(what, object)? {
             array
         } else if object.hasattr(intern!(object.py(), "__dlpack__"))? {
@@ -111,7 +118,9 @@ impl<'py> Array<'py> {
             let array = numpy.call_method1(intern!(object.py(), "asarray"), (object,))?;
             Self::of_buffer(what, &array)?.ok_or_else(|| not_an_array(what, object))?
         } else if object.is_instance_of::<PyList>() || object.is_instance_of::<PyTuple>() {
-            let numbers = object.try_iter()?.map(|item| value_of(what, &item?));
+            let numbers = object.try_iter()?.enumerate();
+            let numbers =
+                numbers.map(|(place, item)| value_of(Called::Element(what, place), &item?));
             let values = numbers.collect::<PyResult<Vec<f64>>>()?;
             Self {
                 start: values.as_ptr().cast(),
@@ -135,7 +144,8 @@ impl<'py> Array<'py> {
             let mut view = Box::new(ffi::Py_buffer::new());
             let flags = ffi::PyBUF_FORMAT | ffi::PyBUF_STRIDES;
             if ffi::PyObject_GetBuffer(object.as_ptr(), &raw mut *view, flags) != 0 {
-                return Err(PyErr::fetch(object.py()));
+                // Of dates, say: numpy gives none of their bytes.
+                return Err(refused(what, object.py(), PyErr::fetch(object.py())));
             }
             view
         };
@@ -172,12 +182,7 @@ impl<'py> Array<'py> {
     fn of_dlpack(what: &str, object: &Bound<'py, PyAny>) -> PyResult<Self> {
         let py = object.py();
         let capsule = object.call_method0(intern!(py, "__dlpack__"));
-        let capsule = capsule.map_err(|cause| {
-            let text = format!("{what}: {}", cause.value(py));
-            let error = PyTypeError::new_err(text);
-            error.set_cause(py, Some(cause));
-            error
-        })?;
+        let capsule = capsule.map_err(|cause| refused(what, py, cause))?;
         // SAFETY: by the protocol the capsule of this name holds a managed tensor, and its
         // destructor frees it: we neither rename it nor keep the pointer longer than the capsule.
         let tensor = unsafe {
@@ -260,6 +265,8 @@ impl<'py> Array<'py> {
             Element::Signed(_) | Element::Unsigned(_) => {
                 self.integers(range, |i, v| put(i, v as f64));
             }
+            // Not as `bool`: whoever made the array vouches for one byte, not for its value.
+            Element::Bool => self.each(range, |i, v: u8| put(i, f64::from(u8::from(v != 0)))),
         }
     }
 
@@ -313,6 +320,13 @@ impl<'py> Array<'py> {
         }
         Ok(steps)
     }
+}
+
+/// The object's own error becomes the cause of one that says what it is about.
+fn refused(what: &str, py: Python<'_>, cause: PyErr) -> PyErr {
+    let error = PyTypeError::new_err(format!("{what}: {}", cause.value(py)));
+    error.set_cause(py, Some(cause));
+    error
 }
 
 fn not_an_array(what: &str, object: &Bound<'_, PyAny>) -> PyErr {

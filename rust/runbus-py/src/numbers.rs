@@ -1,6 +1,7 @@
 //! Python numbers to doubles and steps. Python code may run here, so the writer is not borrowed while
 //! anything of this module is called, except what says it runs none.
 
+use std::fmt::{self, Display, Formatter};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::exceptions::{PyException, PyOverflowError, PyTypeError};
@@ -87,34 +88,56 @@ pub(crate) fn exact(value: i64) -> Option<f64> {
     is_exact.then_some(double)
 }
 
-/// The value of the metric `name` as a double.
-#[inline]
-pub(crate) fn value_of(name: &str, object: &Bound<'_, PyAny>) -> PyResult<f64> {
-    match plain_value(object.as_borrowed()) {
-        Some(value) => Ok(value),
-        None => value_of_any(name, object),
+/// What messages call a value.
+#[derive(Clone, Copy)]
+pub(crate) enum Called<'a> {
+    /// That of the metric of this name.
+    Metric(&'a str),
+    /// That at this place of what is called so.
+    Element(&'a str, usize),
+}
+
+impl Display for Called<'_> {
+    fn fmt(&self, to: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Metric(name) => write!(to, "the value of metric '{name}'"),
+            Self::Element(what, place) => write!(to, "number {place} of {what}"),
+        }
     }
 }
 
-/// The same, but what is on a device is left there.
+/// A value as a double.
+#[inline]
+pub(crate) fn value_of(called: Called<'_>, object: &Bound<'_, PyAny>) -> PyResult<f64> {
+    match plain_value(object.as_borrowed()) {
+        Some(value) => Ok(value),
+        None => value_of_any(called, object),
+    }
+}
+
+/// The value of the metric `name`, but what is on a device is left there.
 #[inline]
 pub(crate) fn value_or_device(name: &str, object: &Bound<'_, PyAny>) -> PyResult<Value> {
     if let Some(value) = plain_value(object.as_borrowed()) {
         return Ok(Value::Known(value));
     }
+    let called = Called::Metric(name);
     let copy = devices::copy_on_device(object);
-    match copy.map_err(|cause| not_convertible(name, object, cause))? {
+    match copy.map_err(|cause| not_convertible(called, object, cause))? {
         Some(copy) => Ok(Value::OnDevice(copy.unbind())),
-        None => value_of_any(name, object).map(Value::Known),
+        None => value_of_any(called, object).map(Value::Known),
     }
 }
 
 #[cold]
-fn value_of_any(name: &str, object: &Bound<'_, PyAny>) -> PyResult<f64> {
+fn value_of_any(called: Called<'_>, object: &Bound<'_, PyAny>) -> PyResult<f64> {
     if object.is_instance_of::<PyInt>() {
-        return integer(name, object);
+        return integer(called, object);
     }
     let py = object.py();
+    let object = &masked_as_nan(object)
+        .map_err(|cause| not_convertible(called, object, cause))?
+        .unwrap_or_else(|| object.clone());
     if scalars::learn(&object.get_type())
         && let Some(value) = scalars::value(object.as_borrowed())
     {
@@ -144,43 +167,71 @@ fn value_of_any(name: &str, object: &Bound<'_, PyAny>) -> PyResult<f64> {
         let numpy = py.import(intern!(py, "numpy"))?;
         let array = numpy.call_method1(intern!(py, "asarray"), (object,));
         return value_of_any(
-            name,
-            &array.map_err(|cause| not_convertible(name, object, cause))?,
+            called,
+            &array.map_err(|cause| not_convertible(called, object, cause))?,
         );
     } else {
         let type_name = type_name(object);
         return Err(PyTypeError::new_err(format!(
-            "the value of metric '{name}' must be a number, not {type_name}"
+            "{called} must be a number, not {type_name}"
         )));
     };
-    let number = number.map_err(|cause| not_convertible(name, object, cause))?;
+    let number = number.map_err(|cause| not_convertible(called, object, cause))?;
     match number.cast::<PyFloat>() {
         Ok(float) => Ok(float.value()),
-        Err(_) => integer(name, &number),
+        Err(_) => integer(called, &number),
     }
 }
 
-fn integer(name: &str, object: &Bound<'_, PyAny>) -> PyResult<f64> {
+/// An array of numpy's with a NaN for each masked value; `None` if nothing masks it.
+pub(crate) fn masked_as_nan<'py>(
+    object: &Bound<'py, PyAny>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let py = object.py();
+    // SAFETY: a live object and the GIL; only the slots of its type are looked at.
+    if unsafe { ffi::PyObject_CheckBuffer(object.as_ptr()) } == 0 {
+        return Ok(None);
+    }
+    let (filled, mask) = (intern!(py, "filled"), intern!(py, "mask"));
+    let Some(filled) = object.getattr_opt(filled)? else {
+        return Ok(None);
+    };
+    let Some(mask) = object.getattr_opt(mask)? else {
+        return Ok(None);
+    };
+    if mask.call_method0(intern!(py, "any"))?.is_truthy()? {
+        // numpy refuses it for ints, which know no NaN.
+        return filled.call1((f64::NAN,)).map(Some);
+    }
+    object.getattr(intern!(py, "data")).map(Some)
+}
+
+fn integer(called: Called<'_>, object: &Bound<'_, PyAny>) -> PyResult<f64> {
     // Python compares an int with a float exactly; a huge int has no double at all.
-    if let Ok(double) = object.extract::<f64>()
+    let nearest = object.extract::<f64>();
+    if let Ok(double) = nearest
         && object.eq(double)?
     {
         return Ok(double);
     }
-    Err(PyOverflowError::new_err(format!(
-        "the value of metric '{name}' is an int that no double represents exactly; \
-         log float(value) if the nearest double will do"
-    )))
+    Err(PyOverflowError::new_err(if nearest.is_ok() {
+        format!(
+            "{called} is an int that no double represents exactly; \
+             log float(value) if the nearest double will do"
+        )
+    } else {
+        format!("{called} is an int that is too large for a double")
+    }))
 }
 
-/// The object's own error becomes the cause of one that names the metric.
-fn not_convertible(name: &str, object: &Bound<'_, PyAny>, cause: PyErr) -> PyErr {
+/// The object's own error becomes the cause of one that names the value.
+fn not_convertible(called: Called<'_>, object: &Bound<'_, PyAny>, cause: PyErr) -> PyErr {
     let py = object.py();
     if !cause.is_instance_of::<PyException>(py) {
         return cause;
     }
     let text = format!(
-        "the value of metric '{name}' ({}) cannot be converted to a float: {}",
+        "{called} ({}) cannot be converted to a float: {}",
         type_name(object),
         cause.value(py),
     );

@@ -10,11 +10,11 @@ use std::time::Duration;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString, PyTuple, PyType};
+use pyo3::types::{PyDict, PyMapping, PyString, PyTuple, PyType};
 use runbus_core::clock::unix_ns;
 use runbus_core::journal::{self, Durability, Error, Options, SchemaId};
 
-use crate::convert::{Flat, name_text};
+use crate::convert::{Flat, name_text, type_name};
 use crate::devices::{self, Value, Waiting, all_known, write_partly};
 use crate::errors::to_python;
 use crate::fastcall::{self, Arguments, Method, Object};
@@ -126,7 +126,12 @@ impl MetricWriter {
     fn group(slf: &Bound<'_, Self>, names: &Bound<'_, PyTuple>) -> PyResult<Group> {
         let names = names
             .iter()
-            .map(|name| name.cast_into::<PyString>().map_err(PyErr::from))
+            .map(|name| {
+                name.cast_into::<PyString>().map_err(|error| {
+                    let found = type_name(&error.into_inner());
+                    PyTypeError::new_err(format!("metric names must be str, not {found}"))
+                })
+            })
             .collect::<PyResult<Vec<_>>>()?;
         let texts = names.iter().map(name_text).collect::<PyResult<Vec<_>>>()?;
         let schema = slf
@@ -244,7 +249,7 @@ impl Method for Log {
         if let Ok(name) = first.cast::<PyString>() {
             return log_scalar(this, &name, value, step);
         }
-        if value.is_some_and(|value| !value.is_none()) {
+        if value.is_some_and(|value| !value.is_none()) && first.cast::<PyMapping>().is_ok() {
             return Err(PyTypeError::new_err(
                 "log() takes no value beside a mapping; pass the step as step=",
             ));

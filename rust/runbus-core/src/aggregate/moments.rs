@@ -17,8 +17,15 @@ impl Moments {
     #[inline]
     pub fn add(&mut self, value: f64) {
         self.count += 1;
+        let count = self.count as f64;
         let delta = value - self.mean;
-        self.mean += delta / self.count as f64;
+        if delta.is_infinite() {
+            // Further apart than doubles reach: so is their spread, but their mean is a number.
+            self.mean += value / count - self.mean / count;
+            self.deviations = f64::INFINITY;
+            return;
+        }
+        self.mean += delta / count;
         self.deviations += delta * (value - self.mean);
     }
 
@@ -34,9 +41,14 @@ impl Moments {
         let (ours, theirs) = (self.count as f64, other.count as f64);
         let total = ours + theirs;
         let delta = other.mean - self.mean;
+        self.count += other.count;
+        if delta.is_infinite() {
+            self.mean = self.mean * (ours / total) + other.mean * (theirs / total);
+            self.deviations = f64::INFINITY;
+            return;
+        }
         self.mean += delta * (theirs / total);
         self.deviations += other.deviations + delta * delta * (ours * theirs / total);
-        self.count += other.count;
     }
 
     /// How many values.
