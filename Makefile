@@ -10,6 +10,8 @@ unexport PYTHONDONTWRITEBYTECODE
 # maturin and plain cargo build pyo3 with other settings: two folders, so neither undoes the other's work.
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 CARGO := CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/cargo cargo
+# maturin leaves its wheel beside what it builds: a second checkout would take that of the first.
+ALONE := $(if $(shell command -v flock),flock $(CARGO_TARGET_DIR)/.lock)
 BUILD := CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/maturin PATH="$(CURDIR)/$(V)/bin:$$PATH"
 
 .PHONY: demo test check fuzz sanitize bench services-test docs clean
@@ -27,4 +29,4 @@ clean: ; rm -rf $(V) build dist site python/runbus/*.so .mypy_cache .ruff_cache 
 
 $(PY): ; $(PYTHON) -m venv $(V) && $(if $(shell command -v uv),true,$(PY) -m pip install --quiet -c constraints.txt pip)
 $(V)/.demo $(V)/.dev $(V)/.bench: $(V)/.%: pyproject.toml constraints.txt | $(PY) ; $(PIP) -c constraints.txt --group $* && touch $@
-$(V)/.core: pyproject.toml $(RUST) $(wildcard plugins/*/pyproject.toml) | $(V)/.demo ; $(BUILD) $(PIP) --no-build-isolation -c constraints.txt -e . $(addprefix -e ./,$(wildcard plugins/*)) && touch $@
+$(V)/.core: pyproject.toml $(RUST) $(wildcard plugins/*/pyproject.toml) | $(V)/.demo ; mkdir -p $(CARGO_TARGET_DIR) && $(BUILD) $(ALONE) $(PIP) --no-build-isolation -c constraints.txt -e . $(addprefix -e ./,$(wildcard plugins/*)) && touch $@
