@@ -100,6 +100,18 @@ proptest! {
 }
 
 #[test]
+fn the_mean_of_what_lies_further_apart_than_doubles_reach_is_a_number() {
+    let values = [1e308, -1e308, 1.5e308, -1.5e308];
+    let whole = of(&values, 0).moments;
+    let mut merged = of(&values[..1], 0);
+    merged.merge(&of(&values[1..], 1));
+    for moments in [whole, merged.moments] {
+        assert!(moments.mean().abs() < 1e293, "{}", moments.mean());
+        assert!(moments.variance().is_infinite(), "{}", moments.variance());
+    }
+}
+
+#[test]
 fn nothing_amounts_to_nan() {
     let empty = Aggregate::default();
     assert!(empty.quantile(0.5).is_nan() && empty.moments.mean().is_nan());

@@ -184,7 +184,10 @@ def test_more_points_than_a_record_holds_are_one_series(writer: MetricWriter) ->
         (np.array([1.0], dtype=">f8"), None, TypeError, "format '>d'"),
         (np.array([1, 2**53 + 1]), None, OverflowError, "value 1 of metric 'x'"),
         (np.array([2**64 - 1], dtype=np.uint64), None, OverflowError, "value 0"),
-        ([1, "a"], None, TypeError, "must be a number, not str"),
+        ([1, "a"], None, TypeError, "^number 1 of the values of metric 'x' must be a number"),
+        (np.array(["2020"], "M8[D]"), None, TypeError, "values of metric 'x': cannot include"),
+        (np.ma.array([1, 2], mask=[0, 1]), None, TypeError, "values of metric 'x'.*fill_value"),
+        (np.zeros(2), np.array([True, False]), TypeError, "steps must be ints"),
         (np.zeros(3), range(2), ValueError, "3 values and 2 steps"),
         (np.zeros(3), np.arange(4), ValueError, "3 values and 4 steps"),
         (np.zeros(1), [0.5], TypeError, "step must be an int, not float"),
@@ -202,6 +205,16 @@ def test_wrong_arrays_raise_and_nothing_is_written(
     with pytest.raises(error, match=text):
         writer.series("x").extend(values, steps)
     assert (writer.accepted, writer.dropped) == (0, 0)
+
+
+def test_what_is_masked_is_nan(writer: MetricWriter) -> None:
+    series = writer.series("x")
+    series.extend(np.ma.array([1.0, 1e20, 3.0], mask=[0, 1, 0]))
+    series.extend(np.ma.array([1, 2]))
+    series.extend(np.array([True, False]))
+
+    ((_, data),) = read_metrics([[writer.path]])
+    assert str(data.values.tolist()) == "[1.0, nan, 3.0, 1.0, 2.0, 1.0, 0.0]"
 
 
 def test_no_automatic_step_goes_beyond_64_bits(writer: MetricWriter) -> None:

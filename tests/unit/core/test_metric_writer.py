@@ -221,6 +221,7 @@ class Loss(float):
         (np.array([[3]]), 3.0),
         (np.longdouble(0.5), 0.5),
         (AsArray(np.array([0.5])), 0.5),
+        (np.ma.array([7], mask=[False]), 7.0),
     ],
     ids=lambda value: f"{type(value).__name__}-{value}",
 )
@@ -263,6 +264,8 @@ class Impatient:
         (-(2**64) - 1, OverflowError, "metric 'x'"),
         (np.int64(2**53 + 1), OverflowError, "metric 'x'"),
         (fractions.Fraction(10**400), OverflowError, "metric 'x'"),
+        (2**2000, OverflowError, "metric 'x' is an int that is too large for a double$"),
+        (np.ma.array([7], mask=[True]), TypeError, "metric 'x' .*fill_value nan"),
         (Impatient(), KeyboardInterrupt, "^$"),
     ],
     ids=lambda value: type(value).__name__,
@@ -279,6 +282,13 @@ def test_what_is_no_number_raises_naming_the_metric(
         series.append(value)
 
     assert (writer.accepted, points(writer)) == (0, [])
+
+
+def test_what_is_masked_is_nan(writer: MetricWriter) -> None:
+    writer.log("x", np.ma.masked)  # type: ignore[arg-type,call-overload,unused-ignore]
+    writer.log({"x": np.ma.array([7.0], mask=[True])})
+
+    assert [str(value) for *_, value in points(writer)] == ["nan", "nan"]
 
 
 def test_the_cause_of_a_failed_conversion_is_kept(writer: MetricWriter) -> None:
@@ -366,6 +376,7 @@ def test_equal_names_of_different_objects_are_one_series(writer: MetricWriter) -
     ("arguments", "text"),
     [
         ((5, 1.0), "a metric name or a mapping of names to numbers, not int"),
+        ((b"x", 1.0, 2), "a metric name or a mapping of names to numbers, not bytes"),
         (([("x", 1.0)],), "not list"),
         (("x",), "metric 'x' must be a number, not NoneType"),
         (({"x": 1.0}, 3), "pass the step as step="),
@@ -376,8 +387,6 @@ def test_equal_names_of_different_objects_are_one_series(writer: MetricWriter) -
     ],
 )
 def test_wrong_arguments_raise(writer: MetricWriter, arguments: Any, text: str) -> None:
-    if arguments and len(arguments) == 2 and isinstance(arguments[0], int):
-        text = "a metric name|no value beside a mapping"
     with pytest.raises(TypeError, match=text):
         writer.log(*arguments)
     assert writer.accepted == 0
