@@ -10,7 +10,7 @@ from typing import Any
 
 from runbus.errors import SecretMissing, UsageError
 
-__all__ = ["REDACTED", "Secret", "is_secret_name", "redacted"]
+__all__ = ["REDACTED", "Secret", "is_secret_name", "redacted", "redacted_text"]
 
 REDACTED = "***"
 """What is written in the place of a secret."""
@@ -37,7 +37,10 @@ _HARMLESS_TOKENS = _words(
     "per prompt sep special start stop text unk video"
 )
 _MENTIONS = _words("count dir env file files folder len length name path size type")
-_CREDENTIALS_IN_URL = r"(?<=://)[^/\s:@]*:[^/\s@]+(?=@)"
+# In a web address what stands before the @ may be a token, without a colon; elsewhere it is a name.
+_CREDENTIALS_IN_URL = (
+    r"(?<=://)[^/\s:@]*:[^/\s@]+(?=@)|(?:(?<=http://)|(?<=https://))[^/\s:@]+(?=@)"
+)
 
 
 def is_secret_name(name: str) -> bool:
@@ -63,8 +66,23 @@ def redacted(values: Mapping[Any, Any]) -> dict[Any, Any]:
     """Return a mapping with its secrets replaced, at any depth; the mapping stays as it is.
 
     A secret is what a secret's name stands for, apart from true, false and None; and the user and
-    password in a URL.
+    password, or token, in a URL.
+
+    Raises:
+        ValueError: It holds itself.
     """
+    try:
+        return _redacted_mapping(values)
+    except RecursionError:
+        raise ValueError("a mapping that holds itself cannot be kept") from None
+
+
+def redacted_text(text: str) -> str:
+    """Return a text without the users, passwords and tokens in its URLs."""
+    return re.sub(_CREDENTIALS_IN_URL, REDACTED, text) if "://" in text else text
+
+
+def _redacted_mapping(values: Mapping[Any, Any]) -> dict[Any, Any]:
     return {
         key: REDACTED
         if isinstance(key, str) and is_secret_name(key) and not isinstance(value, bool | None)
@@ -75,9 +93,9 @@ def redacted(values: Mapping[Any, Any]) -> dict[Any, Any]:
 
 def _redacted(value: Any) -> Any:
     if isinstance(value, str):
-        return re.sub(_CREDENTIALS_IN_URL, REDACTED, value) if "://" in value else value
+        return redacted_text(value)
     if isinstance(value, Mapping):
-        return redacted(value)
+        return _redacted_mapping(value)
     if isinstance(value, list | tuple):
         return [_redacted(part) for part in value]
     return value

@@ -3,6 +3,7 @@
     RunbusError
      ├─ UsageError            what was asked for cannot be done as asked
      ├─ NotFound              the thing named does not exist
+     ├─ RunUnreadable         a file of a run is too damaged
      ├─ HomeUnusable          the home folder cannot be used
      ├─ JournalError          a journal file cannot be written or read
      ├─ JobError              a job could not be handled
@@ -98,6 +99,7 @@ __all__ = [
     "RemoteFailed",
     "RunBusy",
     "RunNotFound",
+    "RunUnreadable",
     "RunbusError",
     "ScriptUnusable",
     "SecretMissing",
@@ -306,6 +308,27 @@ class RunBusy(UsageError):
     @property
     def hint(self) -> str:
         return "wait for it to end, or end it"
+
+
+class RunUnreadable(RunbusError):
+    """A file of the run is too damaged to be read, so that its points cannot be told.
+
+    Attributes:
+        run_id: The run's id.
+        reason: Which file, and what is wrong with it.
+    """
+
+    def __init__(self, run_id: str, reason: str) -> None:
+        super().__init__(run_id, reason)
+        self.run_id = run_id
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"run {self.run_id} cannot be read: {self.reason}"
+
+    @property
+    def hint(self) -> str:
+        return "move the file away and the rest is read; the damage() of the run lists all damage"
 
 
 # --- The thing named does not exist ---------------------------------------------------------------

@@ -60,6 +60,39 @@ def test_user_and_password_in_a_url_are_a_secret() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("git clone https://ghp_abc@github.com/a/b", "git clone https://***@github.com/a/b"),
+        ("ssh://git@github.com/a", "ssh://git@github.com/a"),
+        ("ssh://me:pw@host and http://t@h", "ssh://***@host and http://***@h"),
+        ("https://host/@me mail me@host", "https://host/@me mail me@host"),
+    ],
+)
+def test_a_token_in_a_url_is_kept_nowhere(text: str, kept: str, tmp_path: Path) -> None:
+    with runbus.init(home=tmp_path, config={"source": text}) as run:
+        run.note(text)
+        run.log_text("said", text)
+    stored = runbus.open_run(run.id, home=tmp_path)
+
+    assert stored.config == stored.params == {"source": kept}
+    assert [note.text for note in stored.notes] == [kept]
+    assert [said.text for said in stored.text("said")] == [kept]
+
+
+def test_what_holds_itself_is_refused(tmp_path: Path) -> None:
+    config: dict[str, object] = {}
+    config["self"] = config
+
+    with pytest.raises(ValueError, match="holds itself"):
+        runbus.init(home=tmp_path, config=config)
+    with (
+        runbus.init(home=tmp_path) as run,
+        pytest.raises(ValueError, match="holds itself"),
+    ):
+        run.params(config)
+
+
 def test_a_secret_in_a_config_or_a_param_is_only_stood_for(tmp_path: Path) -> None:
     login = {"hub": [Secret("env:HUB_LOGIN")]}
     with runbus.init(home=tmp_path, config={"lr": 0.1, "login": login}) as run:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,11 @@ from runbus.metrics._folder import writers_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from typing import Any
+    from typing import Any, TypeAlias
 
     from runbus.metrics._stored import StoredRun
+
+    _Points: TypeAlias = tuple[Any, tuple[Any, Any, Any]]
 
 __all__ = ["PointStream"]
 
@@ -25,6 +28,7 @@ class PointStream:
 
     The rest is an Arrow stream of columns run, name, step, time and value, which is read from the
     journals while it is taken, a batch at a time; times are whole microseconds, as in segments.
+    What is too damaged to be read is left out, and the logger `runbus.metrics` is told.
     Each `__arrow_c_stream__` starts anew and ends with what was logged when it came to the journal.
 
     Attributes:
@@ -63,7 +67,7 @@ class PointStream:
     def _batches(self, arrow: Any, schema: Any) -> Iterator[Any]:
         types = arrow.int64(), arrow.timestamp("ns", "UTC"), arrow.float64()
         for run, folder, writer in self._rest:
-            for names, numbers in _points(arrow, folder, writer):
+            for names, numbers in _readable(run, _points(arrow, folder, writer)):
                 count = len(names)
                 steps, times, values = (
                     arrow.Array.from_buffers(of, count, [None, arrow.py_buffer(column)])
@@ -81,6 +85,13 @@ def _is_whole_segment(path: str) -> bool:
         return False  # reading it as a part of its run tells what is wrong
     except FileNotFoundError:
         return False
+
+
+def _readable(run: str, points: Iterator[_Points]) -> Iterator[_Points]:
+    try:
+        yield from points
+    except ValueError as error:
+        logging.getLogger("runbus.metrics").warning("%s is left out: %s", run, error)
 
 
 def _points(arrow: Any, folder: str, writer: str) -> Iterator[tuple[Any, tuple[Any, Any, Any]]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from runbus._secrets import redacted
+from runbus._secrets import redacted, redacted_text
 from runbus.metrics._values import check_name, check_step, clean_text, flatten, to_plain
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Recorder:
         before are kept, see `StoredRun.param_values`.
 
         What has a secret's name (`password`, `hf_token`) is recorded as `***`, and so are user and
-        password in a URL.
+        password, or a token, in a URL.
 
         Args:
             values: Numbers, texts, None, lists and mappings of them, by name.
@@ -62,7 +62,8 @@ class Recorder:
 
         Raises:
             TypeError: A value cannot be kept as JSON.
-            ValueError: A name is empty or occurs twice; or the run is finished.
+            ValueError: A name is empty or occurs twice, or a mapping holds itself; or the run is
+                finished.
         """
         flat: dict[str, Any] = {}
         for name, value in flatten(redacted({**(values or {}), **more})):
@@ -111,13 +112,13 @@ class Recorder:
             self._records.keep("tags", lambda: record)
 
     def note(self, text: str) -> None:
-        """Add a note.
+        """Add a note. User and password, or a token, in a URL of it become `***`.
 
         Raises:
             TypeError: It is no text.
             ValueError: The run is finished.
         """
-        text = _text(text, "a note")
+        text = redacted_text(_text(text, "a note"))
         self._records.keep("note", lambda: {"text": text})
 
     def log_text(self, name: str, text: str, step: int | None = None) -> None:
@@ -125,7 +126,8 @@ class Recorder:
 
         Args:
             name: What it is; the same for all steps.
-            text: The text; one beyond 64 KiB becomes a file. A lone surrogate becomes a "?".
+            text: The text; one beyond 64 KiB becomes a file. A lone surrogate becomes a "?", and
+                user and password, or a token, in a URL become `***`.
             step: A 64-bit integer; None for a text that belongs to no step.
 
         Raises:
@@ -133,7 +135,7 @@ class Recorder:
             ValueError: The name is empty; or the run is finished.
         """
         about = _about("a text", name, step)
-        text = _text(text, "a text")
+        text = redacted_text(_text(text, "a text"))
         data = text.encode()
 
         def make() -> Record:

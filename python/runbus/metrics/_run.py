@@ -167,7 +167,8 @@ def init(
     Raises:
         HomeUnusable: The home folder cannot be made or written.
         TypeError: A name is no text, or `config` holds a value that cannot be kept as JSON.
-        ValueError: A name holds a lone surrogate or is too long, or `sync_ms` is less than 1.
+        ValueError: A name holds a lone surrogate or is too long, `config` holds itself, or
+            `sync_ms` is less than 1.
     """
     for given, what in ((project, "a project"), (name, "a run")):
         if given is not None and given != "":

@@ -13,7 +13,7 @@ from runbus._core import (
     seal_journal,
     summarize,
 )
-from runbus.errors import MetricNotFound, RunBusy, near_matches
+from runbus.errors import MetricNotFound, RunBusy, RunUnreadable, near_matches
 from runbus.metrics._artifacts import clear_unfinished
 from runbus.metrics._folder import is_helper, journals_of, writers_of
 from runbus.metrics._info import RunInfo
@@ -95,6 +95,7 @@ class StoredRun(Kept):
         Raises:
             MetricNotFound: The run has logged nothing under that one name. (A pattern alone is a
                 name like others: write it in a list.)
+            RunUnreadable: A file is too damaged; of a table, when it is looked at.
             TypeError: `steps` is neither a slice nor a range.
             ValueError: `steps` does not ascend.
         """
@@ -116,7 +117,11 @@ class StoredRun(Kept):
         return self._with_files(lambda writers: read_metrics(list(writers.values()), patterns))
 
     def _with_files(self, read: Callable[[dict[str, list[str]]], _T]) -> _T:
-        """Return `read(files)`; a journal that was sealed meanwhile is looked for once more."""
+        """Return `read(files)`; a journal that was sealed meanwhile is looked for once more.
+
+        Raises:
+            RunUnreadable: A file is too damaged.
+        """
         while True:
             writers = writers_of(self.folder)
             try:
@@ -124,6 +129,8 @@ class StoredRun(Kept):
             except FileNotFoundError:
                 if writers == writers_of(self.folder):
                     raise
+            except ValueError as error:
+                raise RunUnreadable(self.id, str(error)) from error
 
     def journal_bytes(self) -> int:
         """Return how many bytes of the disk the run's journals take; 0 once it is sealed."""
@@ -142,6 +149,7 @@ class StoredRun(Kept):
 
         Raises:
             RunBusy: A process has one of the journals open for writing; nothing was done.
+            RunUnreadable: A journal is too damaged. What was sealed by then is sealed.
             OSError: The disk is full or failing. What was sealed by then is sealed.
         """
         if self.is_being_written():
@@ -153,6 +161,8 @@ class StoredRun(Kept):
                 sealed += seal_journal(journal)
             except FileNotFoundError:
                 continue  # another process sealed it meanwhile
+            except ValueError as error:
+                raise RunUnreadable(self.id, str(error)) from error
             except BlockingIOError as error:
                 raise RunBusy(self.id) from error
         return sealed
@@ -202,6 +212,9 @@ class StoredRun(Kept):
         """Return a summary of each metric, in the order of their first points.
 
         Points of several writers add up; the first and the last are those in time.
+
+        Raises:
+            RunUnreadable: A file is too damaged.
         """
         found = self._with_files(lambda writers: summarize(list(writers.values())))
         return {name: SeriesSummary(*fields) for name, fields in found}

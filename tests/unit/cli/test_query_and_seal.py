@@ -12,6 +12,7 @@ import pytest
 
 import runbus
 from runbus.cli._app import run_command
+from runbus.errors import RunUnreadable
 
 
 @pytest.fixture(autouse=True)
@@ -160,7 +161,7 @@ def test_a_query_leaves_out_what_is_damaged_as_reading_does(
 
 
 def test_a_run_that_is_damaged_does_not_hide_the_others(
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     with runbus.init(project="p", name="broken") as run:
         run.log("loss", 1.0)
@@ -180,7 +181,16 @@ def test_a_run_that_is_damaged_does_not_hide_the_others(
     assert run_command(["seal", "--all"]) == 1
     out, err = capsys.readouterr()
     assert len(out.splitlines()) == 2
-    assert f"run {run.id} cannot be sealed" in err
+    assert f"run {run.id} cannot be read: " in err
+    assert "not a runbus journal" in err
+    with pytest.raises(RunUnreadable, match="not a runbus journal"):
+        stored.metrics("loss")
+    assert run_command(["metrics", run.id]) == 1
+    assert "hint: " in capsys.readouterr().err
+    with caplog.at_level("WARNING", "runbus.metrics"):
+        assert run_command(["query", "SELECT count(*) AS points FROM metrics", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == [{"points": 6}]
+    assert f"{run.id} is left out: " in caplog.text
 
 
 def test_a_run_whose_config_is_no_unicode_does_not_hide_the_others(

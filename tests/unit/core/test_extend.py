@@ -186,7 +186,12 @@ def test_more_points_than_a_record_holds_are_one_series(writer: MetricWriter) ->
         (np.array([2**64 - 1], dtype=np.uint64), None, OverflowError, "value 0"),
         ([1, "a"], None, TypeError, "^number 1 of the values of metric 'x' must be a number"),
         (np.array(["2020"], "M8[D]"), None, TypeError, "values of metric 'x': cannot include"),
-        (np.ma.array([1, 2], mask=[0, 1]), None, TypeError, "values of metric 'x'.*fill_value"),
+        (
+            np.ma.array([1, 2], mask=[False, True]),
+            None,
+            TypeError,
+            "values of metric 'x'.*fill_value",
+        ),
         (np.zeros(2), np.array([True, False]), TypeError, "steps must be ints"),
         (np.zeros(3), range(2), ValueError, "3 values and 2 steps"),
         (np.zeros(3), np.arange(4), ValueError, "3 values and 4 steps"),
@@ -209,7 +214,7 @@ def test_wrong_arrays_raise_and_nothing_is_written(
 
 def test_what_is_masked_is_nan(writer: MetricWriter) -> None:
     series = writer.series("x")
-    series.extend(np.ma.array([1.0, 1e20, 3.0], mask=[0, 1, 0]))
+    series.extend(np.ma.array([1.0, 1e20, 3.0], mask=[False, True, False]))
     series.extend(np.ma.array([1, 2]))
     series.extend(np.array([True, False]))
 

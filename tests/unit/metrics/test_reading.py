@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import runbus
-from runbus.errors import MetricNotFound, RunBusy
+from runbus.errors import MetricNotFound, RunBusy, RunUnreadable
 from runbus.metrics import MetricTable, Run, Series
 
 
@@ -166,7 +166,7 @@ def test_damage_of_segments_is_told_and_not_read() -> None:
     assert run.damage() == {first.name: [(offset, length)], second.name: [(0, 0)]}
     first.write_bytes(flipped[:-1])
     assert run.damage() == {first.name: [(0, len(flipped) - 1)]}
-    with pytest.raises(ValueError, match=first.name):
+    with pytest.raises(RunUnreadable, match=first.name):
         list(run.metrics())
 
 

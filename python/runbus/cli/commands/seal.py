@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runbus.cli._exit import ExitStatus
-from runbus.errors import RunBusy
+from runbus.errors import RunBusy, RunUnreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,11 +45,11 @@ def command(runs: tuple[str, ...], is_all: bool, project: str | None) -> ExitSta
             if not is_all:
                 raise
             click.echo(str(error), err=True)
-        except ValueError as error:
+        except RunUnreadable as error:
             if not is_all:
                 raise
             status = ExitStatus.FAILED
-            click.echo(f"run {run.id} cannot be sealed: {error}", err=True)
+            click.echo(str(error), err=True)
     return status
 
 
