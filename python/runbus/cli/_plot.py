@@ -38,7 +38,7 @@ def draw(title: str, axis: str, curves: Sequence[Curve], *, log_scale: bool = Fa
 
     Raises:
         ExtraMissing: plotille is not installed.
-        UsageError: No point can be drawn.
+        UsageError: No point can be drawn, or the points are too far apart.
     """
     try:
         import plotille
@@ -54,8 +54,8 @@ def draw(title: str, axis: str, curves: Sequence[Curve], *, log_scale: bool = Fa
     figure.height = _HEIGHT
     figure.origin = False
     figure.x_label, figure.y_label = axis, f"log10 {title}" if log_scale else title
-    figure.set_x_limits(*_span(min(positions), max(positions)))
-    figure.set_y_limits(*_span(min(values), max(values)))
+    figure.set_x_limits(*_span(positions))
+    figure.set_y_limits(*_span(values))
     figure.register_label_formatter(float, _tick)
     figure.register_label_formatter(int, _tick)
     coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
@@ -83,9 +83,18 @@ def _drawable(curve: Curve, log_scale: bool) -> list[tuple[float, float]]:
     ]
 
 
-def _span(low: float, high: float) -> tuple[float, float]:
-    """Return limits that are not one point."""
-    return (low, high) if low < high else (low - 0.5, high + 0.5)
+def _span(numbers: Sequence[float]) -> tuple[float, float]:
+    """Return limits that are not one point.
+
+    Raises:
+        UsageError: They are too far apart.
+    """
+    low, high = min(numbers), max(numbers)
+    if math.isinf(high - low):
+        raise UsageError(f"{low:g} and {high:g} are too far apart to be drawn")
+    # Where a half is nothing beside it, the numbers around it are its neighbours.
+    margin = max(0.5, abs(low) * 1e-9)
+    return (low, high) if low < high else (low - margin, high + margin)
 
 
 def _tick(value: float, chars: int, delta: float, left: bool = False) -> str:
