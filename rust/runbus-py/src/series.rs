@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyList, PyRange, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 use runbus_core::clock::unix_ns;
-use runbus_core::journal::{Error, SchemaId, Steps};
+use runbus_core::journal::{SchemaId, Steps};
 
 use crate::arrays::Array;
 use crate::devices::{Value, all_known, write_partly};
@@ -33,12 +33,6 @@ impl Series {
             schema,
             name: name.to_owned(),
         }
-    }
-
-    #[inline(always)]
-    fn write(&self, py: Python<'_>, value: f64, step: Option<i64>) -> Result<(), Error> {
-        let mut state = self.writer.get().state.borrow(py);
-        state.write(self.schema, step, &[value])
     }
 }
 
@@ -72,10 +66,13 @@ impl Series {
             check_lengths(own.len(), array.len())?;
         }
         let fill = |range, place: &mut [u64]| array.doubles(range, place);
-        let mut state = self.writer.get().state.borrow(values.py());
+        let writer = self.writer.get();
+        let mut state = writer.state.borrow(values.py());
         let journal = &mut state.journal;
         let written = journal.extend(self.schema, steps, unix_ns(), array.len(), fill);
-        written.map(drop).map_err(log_error)
+        drop(state);
+        written.map_err(log_error)?;
+        writer.tell_if_forked(values.py())
     }
 
     #[getter]
@@ -141,7 +138,9 @@ impl Method for Append {
             }
             _ => return None,
         };
-        this.write(py, plain_value(*value)?, step).ok()
+        let mut state = this.writer.get().state.borrow(py);
+        let value = plain_value(*value)?;
+        state.journal.log_one(this.schema, step, unix_ns(), value)
     }
 
     fn full(this: &Bound<'_, Series>, arguments: &Arguments<'_, '_>) -> PyResult<()> {
@@ -151,13 +150,18 @@ impl Method for Append {
         })?;
         let step = step_of(step)?;
         let name = this.get().name.as_str();
+        let writer = this.get().writer.bind(this.py());
         match value_or_device(name, &value)? {
-            Value::Known(number) => this.get().write(this.py(), number, step).map_err(log_error),
+            Value::Known(number) => {
+                let mut state = writer.get().state.borrow(this.py());
+                let written = state.write(this.get().schema, step, &[number]);
+                written.map_err(log_error)?;
+            }
             on_device @ Value::OnDevice(_) => {
-                let writer = this.get().writer.bind(this.py());
-                write_partly(writer, &[name], vec![on_device], step)
+                write_partly(writer, &[name], vec![on_device], step)?;
             }
         }
+        writer.get().tell_if_forked(this.py())
     }
 }
 
@@ -257,9 +261,12 @@ impl Method for LogGroup {
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
             return write_partly(writer, &names, numbers, step);
         };
-        let mut state = writer.get().state.borrow(this.py());
-        state
-            .write(this.get().schema, step, &numbers)
-            .map_err(log_error)
+        let written = writer
+            .get()
+            .state
+            .borrow(this.py())
+            .write(this.get().schema, step, &numbers);
+        written.map_err(log_error)?;
+        writer.get().tell_if_forked(this.py())
     }
 }

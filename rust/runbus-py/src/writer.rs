@@ -5,6 +5,8 @@
 use std::ffi::CStr;
 use std::path::PathBuf;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -21,6 +23,7 @@ use crate::fastcall::{self, Arguments, Method, Object};
 use crate::gil::GilCell;
 use crate::names::{KeywordCache, NameCache, ShapeCache};
 use crate::numbers::{plain_step, plain_value, step_of, value_or_device};
+use crate::reports::warn;
 use crate::series::{Group, Series};
 
 pub(crate) fn log_error(error: Error) -> PyErr {
@@ -57,6 +60,8 @@ pub(crate) struct MetricWriter {
     pub(crate) state: GilCell<State>,
     /// Held while values are fetched from devices.
     pub(crate) fetching: Mutex<()>,
+    /// Whether it was told that this is a forked child's copy.
+    is_told: AtomicBool,
     durability: Durability,
     path: PathBuf,
 }
@@ -98,6 +103,7 @@ impl MetricWriter {
         Ok(Self {
             state: GilCell::new(state),
             fetching: Mutex::new(()),
+            is_told: AtomicBool::new(false),
             durability,
             path,
         })
@@ -235,31 +241,52 @@ impl Method for Log {
     }
 
     fn full(this: &Bound<'_, MetricWriter>, arguments: &Arguments<'_, '_>) -> PyResult<()> {
-        let has_first = match arguments.positional {
-            [] => false,
-            [only] => !only.is_none(),
-            _ => true,
-        };
-        if !has_first && arguments.names.is_some() {
-            return log_keywords(this, arguments);
-        }
-        let [first, value, step] = arguments.bind("log", ["", "value", "step"])?;
-        let first = first.ok_or_else(nothing_to_log)?;
-        let step = step_of(step)?;
-        if let Ok(name) = first.cast::<PyString>() {
-            return log_scalar(this, &name, value, step);
-        }
-        if value.is_some_and(|value| !value.is_none()) && first.cast::<PyMapping>().is_ok() {
-            return Err(PyTypeError::new_err(
-                "log() takes no value beside a mapping; pass the step as step=",
-            ));
-        }
-        log_values(this, &first, step)
+        log_any(this, arguments)?;
+        this.get().tell_if_forked(this.py())
     }
+}
+
+fn log_any(this: &Bound<'_, MetricWriter>, arguments: &Arguments<'_, '_>) -> PyResult<()> {
+    let has_first = match arguments.positional {
+        [] => false,
+        [only] => !only.is_none(),
+        _ => true,
+    };
+    if !has_first && arguments.names.is_some() {
+        return log_keywords(this, arguments);
+    }
+    let [first, value, step] = arguments.bind("log", ["", "value", "step"])?;
+    let first = first.ok_or_else(nothing_to_log)?;
+    let step = step_of(step)?;
+    if let Ok(name) = first.cast::<PyString>() {
+        return log_scalar(this, &name, value, step);
+    }
+    if value.is_some_and(|value| !value.is_none()) && first.cast::<PyMapping>().is_ok() {
+        return Err(PyTypeError::new_err(
+            "log() takes no value beside a mapping; pass the step as step=",
+        ));
+    }
+    log_values(this, &first, step)
 }
 
 fn nothing_to_log() -> PyErr {
     PyTypeError::new_err("log() missing 1 required positional argument: 'name_or_values'")
+}
+
+impl MetricWriter {
+    /// Say once that what is logged here is lost.
+    pub(crate) fn tell_if_forked(&self, py: Python<'_>) -> PyResult<()> {
+        if !self.state.borrow(py).journal.is_inherited() || self.is_told.swap(true, Relaxed) {
+            return Ok(());
+        }
+        let text = format!(
+            "{}: process {} was forked from the one that opened the run, and what it logs is lost; \
+             hand it the run by a pool, or with the start method \"spawn\"",
+            self.path.display(),
+            std::process::id()
+        );
+        warn(py, &text)
+    }
 }
 
 /// The usual calls: no Python code runs, and whatever is unusual is left to the others.
@@ -274,7 +301,7 @@ impl MetricWriter {
     ) -> Option<()> {
         let mut state = self.state.borrow(py);
         let schema = state.names.get(name)?;
-        state.write(schema, step, &[value]).ok()
+        state.journal.log_one(schema, step, unix_ns(), value)
     }
 
     #[inline]

@@ -54,6 +54,33 @@ def test_a_child_counts_what_it_logs_as_dropped_and_writes_nothing(tmp_path: Pat
     assert (writer.accepted, writer.dropped) == (2, 0)
 
 
+@pytest.mark.parametrize("way", ["log", "dict", "keywords", "append", "group", "extend"])
+def test_a_child_is_told_once_that_what_it_logs_is_lost(
+    way: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer = MetricWriter(tmp_path / "journal")
+    series, group = writer.series("x"), writer.group("x", "y")
+    ways: dict[str, Callable[[], None]] = {
+        "log": lambda: writer.log("x", 1.0),
+        "dict": lambda: writer.log({"x": 1.0, "y": 2.0}),
+        "keywords": lambda: writer.log(x=1.0, y=2.0),
+        "append": lambda: series.append(1.0),
+        "group": lambda: group.log(1, 1.0, 2.0),
+        "extend": lambda: series.extend([1.0]),
+    }
+    log = ways[way]
+    log()
+
+    def work() -> bool:
+        caplog.clear()
+        for _ in range(3):
+            log()
+        told = [record.getMessage() for record in caplog.records]
+        return len(told) == 1 and f"process {os.getpid()} was forked" in told[0]
+
+    in_child(work)
+
+
 def test_a_child_may_open_a_journal_of_its_own(tmp_path: Path) -> None:
     parent = MetricWriter(tmp_path / "parent")
 

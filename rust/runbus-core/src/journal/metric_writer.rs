@@ -167,9 +167,39 @@ impl MetricWriter {
         time_ns: i64,
         fill: impl FnOnce(&mut [u64]) -> Option<()>,
     ) -> Option<()> {
+        let values = self.schemas[id.0 as usize].values;
+        self.log_so_many(id, step, time_ns, values, fill)
+    }
+
+    /// Write one value, or do nothing: as [`MetricWriter::log_in_place`].
+    ///
+    /// # Panics
+    /// When the schema has other than one name: a mistake of the caller.
+    #[inline(always)]
+    pub fn log_one(
+        &mut self,
+        id: SchemaId,
+        step: Option<i64>,
+        time_ns: i64,
+        value: f64,
+    ) -> Option<()> {
+        self.log_so_many(id, step, time_ns, 1, |places| {
+            places[0] = value.to_bits().to_le();
+            Some(())
+        })
+    }
+
+    #[inline(always)]
+    fn log_so_many(
+        &mut self,
+        id: SchemaId,
+        step: Option<i64>,
+        time_ns: i64,
+        values: usize,
+        fill: impl FnOnce(&mut [u64]) -> Option<()>,
+    ) -> Option<()> {
         let next_step = self.next_step;
         let step = self.take_step(step).ok()?;
-        let values = self.schemas[id.0 as usize].values;
         let written = self.write_in_place(id, step, time_ns, values, fill);
         if written.is_none() {
             self.next_step = next_step;
