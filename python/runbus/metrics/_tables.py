@@ -28,7 +28,8 @@ def table_file(data: Any, columns: Sequence[str] | None) -> tuple[bytes, str]:
 
     Raises:
         ExtraMissing: pyarrow is needed and not installed.
-        TypeError: It is none of all that, or a cell holds no data.
+        TypeError: It is none of all that, a cell holds no data, or a column of a data frame values
+            of several types.
         ValueError: Rows and columns do not fit.
     """
     if hasattr(data, "__arrow_c_stream__"):
@@ -49,7 +50,10 @@ def _parquet(data: Any) -> bytes:
     except ModuleNotFoundError as error:
         raise ExtraMissing("log_table", "pyarrow", "arrow") from error
     buffer = io.BytesIO()
-    parquet.write_table(arrow.table(data), buffer)
+    try:
+        parquet.write_table(arrow.table(data), buffer)
+    except arrow.ArrowException as error:
+        raise TypeError(f"the table cannot become Parquet: {error}") from error
     return buffer.getvalue()
 
 

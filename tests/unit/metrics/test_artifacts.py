@@ -429,6 +429,7 @@ def test_a_table_of_metrics_is_a_table(run: Run) -> None:
         ({3: [1]}, None, TypeError, "name of a column"),
         ("text", None, TypeError, "the table"),
         (3, None, TypeError, "the table"),
+        (pd.DataFrame({"mixed": [1, "a"]}), None, TypeError, "table cannot become Parquet.*mixed"),
     ],
 )
 def test_what_is_no_table_is_refused(
