@@ -187,6 +187,22 @@ def test_what_a_job_would_silently_ignore_is_refused(fields: Any, problem: str) 
         Job(name="j", task=Command(("true",)), **fields)
 
 
+@pytest.mark.parametrize(
+    ("fields", "what"),
+    [
+        ({"name": "\udcff"}, "its name"),
+        ({"task": Command(("echo", "\udcff"))}, r"'\\udcff'"),
+        ({"env": {"HIDDEN": "\udcff-secret"}}, "the variable 'HIDDEN'"),
+    ],
+)
+def test_what_is_no_unicode_is_refused(fields: Any, what: str) -> None:
+    job = Job(**{"name": "j", "task": Command(("true",)), **fields})
+
+    with pytest.raises(UsageError, match=f"{what} is no Unicode") as caught:
+        AsyncExperiment("p", [job])
+    assert "secret" not in str(caught.value)
+
+
 async def test_a_bootstrap_line_that_fails_fails_the_job() -> None:
     plugin = Plugin("b").on(Bootstrap, lambda event: ["exit 9"])
     async with Kernel(plugins=[LocalExecutor(), plugin]) as kernel:

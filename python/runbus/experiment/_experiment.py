@@ -57,7 +57,8 @@ class AsyncExperiment:
         executors: The fields of the executors that come with it, by name.
 
     Raises:
-        UsageError: There is no job, two have one name, or `max_parallel` is below 1.
+        UsageError: There is no job, two have one name, `max_parallel` is below 1, or a command or a
+            variable is no Unicode.
         ScriptUnusable: A script is missing, or is not a file that can be read.
     """
 
@@ -80,6 +81,8 @@ class AsyncExperiment:
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise UsageError(f"two jobs are named {twice[0]!r}")
         self._jobs = [(job, job.task.command_line()) for job in jobs]
+        for job, argv in self._jobs:
+            _check_texts(job, argv)
         self._executor = executor
         self.executors = dict(executors or {})
         self._max_parallel = max_parallel or len(os.sched_getaffinity(0))
@@ -314,6 +317,18 @@ class AsyncExperiment:
             retry_on=job.retry_on,
             backoff_s=job.backoff_s,
         )
+
+
+def _check_texts(job: Job, argv: Iterable[str]) -> None:
+    """Refuse what no record can hold: the bytes of a file name, say, that are no UTF-8."""
+    texts = [("its name", job.name), *((repr(word), word) for word in argv)]
+    # The value of a variable may be something that is not to be shown.
+    texts += [(f"the variable {name!r}", f"{name}={value}") for name, value in job.env.items()]
+    for what, text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise UsageError(f"job {job.name!r}: {what} is no Unicode") from None
 
 
 def _check_secrets(secrets: Iterable[Secret]) -> None:
