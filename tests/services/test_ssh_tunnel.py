@@ -85,6 +85,18 @@ async def test_an_upload_appears_whole(host: Sshd, tmp_path: Path) -> None:
         assert [path.name for path in remote.parent.iterdir()] == ["ünï"]
 
 
+async def test_an_upload_that_cannot_be_says_which_end_is_missing(
+    host: Sshd, tmp_path: Path
+) -> None:
+    local = tmp_path / "local"
+    async with tunnel_to(host, tmp_path) as tunnel:
+        with pytest.raises(RemoteFailed, match=f"{local}: no such file"):
+            await tunnel.upload(str(local), os.fsencode(tmp_path / "there"))
+        local.write_bytes(b"data")
+        with pytest.raises(RemoteFailed, match="cannot make /proc/nope"):
+            await tunnel.upload(str(local), b"/proc/nope/there")
+
+
 async def test_what_is_not_there_reads_as_nothing_and_what_is_no_file_is_refused(
     host: Sshd, tmp_path: Path
 ) -> None:

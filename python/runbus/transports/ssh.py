@@ -184,7 +184,10 @@ class SSHTunnel(Tunnel):
                 # Plain rename refuses to replace; this is OpenSSH's extension that does not.
                 await files.posix_rename(part, remote)
         except FileNotFoundError as error:
-            raise RemoteFailed(self.name, f"{local}: no such file") from error
+            # Of a folder that cannot be made there, such as one in /proc, it is said as well.
+            folder = os.fsdecode(os.path.dirname(remote))
+            missing = f"cannot make {folder}" if os.path.exists(local) else f"{local}: no such file"
+            raise RemoteFailed(self.name, missing) from error
 
     def forward(
         self, port: int, *, host: str = "127.0.0.1", local_port: int = 0
