@@ -852,6 +852,8 @@ class WrongLoop(BusError):
         """What works from there."""
         if self.where == "fork":
             return "start a kernel of the child's own, or publish in the parent"
+        if self.verb in {"on", "stream", "wait_for"}:
+            return f"call {self.verb}() in the bus's own loop, as loop.call_soon_threadsafe() does"
         return "use publish_from_thread() from other threads and loops"
 
 

@@ -80,7 +80,9 @@ class Bus(Requests, Teardowns, Threads):
         Raises:
             InvalidHandler: The handler can never work, or is subscribed already.
             WrongKind: The events of the class are read from a stream, or it is no event class.
+            WrongLoop: A loop runs the bus, in another thread or in the process that forked.
         """
+        self.check_thread("on")
         return self.registry.subscribe(
             self.registry.application,
             event,

@@ -124,6 +124,16 @@ class BusState:
         if get_ident() != self._thread_id or asyncio._get_running_loop() is not self._loop:
             raise self._refuse(verb)
 
+    def check_thread(self, verb: str) -> None:
+        """Refuse to let another thread subscribe while a loop runs the bus.
+
+        Raises:
+            WrongLoop: This is another thread than that of the loop, or a forked child.
+        """
+        runs = self._phase in (Phase.OPEN, Phase.DRAINING, Phase.FORKED)
+        if runs and get_ident() != self._thread_id:
+            raise self._refuse(verb)
+
     def _check_phase(self, verb: str, last: int) -> None:
         if not Phase.OPEN <= self._phase <= last:
             raise BusClosed(verb, Phase.NAMES[self._phase])
