@@ -781,22 +781,30 @@ class WrongKind(BusError):
         kind: Its kind, such as `notify`; empty where the class is of no kind.
         verb: The verb that was used.
         right_verb: The verb of that kind; empty where there is none.
+        is_class: Whether the class itself was given instead of an event.
     """
 
-    def __init__(self, event: str, kind: str, verb: str, right_verb: str) -> None:
-        super().__init__(event, kind, verb, right_verb)
+    def __init__(
+        self, event: str, kind: str, verb: str, right_verb: str, is_class: bool = False
+    ) -> None:
+        super().__init__(event, kind, verb, right_verb, is_class)
         self.event = event
         self.kind = kind
         self.verb = verb
         self.right_verb = right_verb
+        self.is_class = is_class
 
     def __str__(self) -> str:
+        if self.is_class:
+            return f"{self.event} is a class of events, which {self.verb}() does not take"
         what = f"is a {self.kind} event" if self.kind else "is no event of any kind"
         return f"{self.event} {what}, which {self.verb}() does not take"
 
     @property
     def hint(self) -> str | None:
         """The verb of that kind."""
+        if self.is_class:
+            return f"pass an event of that class: {self.event}(...)"
         return f"use {self.right_verb}()" if self.right_verb else None
 
 

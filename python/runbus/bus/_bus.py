@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from runbus.bus._mailbox import Mailbox
     from runbus.bus._subscription import Owner, Subscription
 
-__all__ = ["Bus"]
+__all__ = ["Bus", "check_bus"]
 
 E = TypeVar("E", bound=Event)
 D = TypeVar("D", bound=Decorate)
@@ -157,3 +157,13 @@ class Bus(Requests, Teardowns, Threads):
                 return True
             frame = frame.up
         return False
+
+
+def check_bus(given: object) -> None:
+    """Refuse what is no bus, such as the kernel that has one.
+
+    Raises:
+        TypeError: It is none.
+    """
+    if not isinstance(given, Bus):
+        raise TypeError(f"a bus is wanted, not a {type(given).__name__}: pass kernel.bus")
