@@ -437,6 +437,7 @@ def test_a_closed_pipe_is_no_error(script: Callable[[str], str]) -> None:
 
 def test_version_tells_what_a_bug_report_needs() -> None:
     assert command("version").stdout == f"runbus {runbus.__version__}\n"
+    assert command("--version").stdout == command("version").stdout
     verbose = command("version", "--verbose").stdout
     for word in ("build", "python", "home", "anyio", "msgspec"):
         assert word in verbose
