@@ -46,8 +46,8 @@ class Run(MetricWriter, Recorder):
     arguments of what multiprocessing, joblib or Ray call.
 
     Used as a context manager it finishes at the end of the block, as FAILED if an exception leaves
-    it. A run that is not finished is finished when nothing refers to it any more, or when the
-    interpreter exits.
+    it; `sys.exit()` and `sys.exit(0)` are no failure. A run that is not finished is finished when
+    nothing refers to it any more, or when the interpreter exits.
 
     Attributes:
         info: What the run is.
@@ -128,7 +128,8 @@ class Run(MetricWriter, Recorder):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close(SUCCEEDED if exc_type is None else FAILED)
+        left = isinstance(exc, SystemExit) and exc.code in (None, 0)
+        self.close(SUCCEEDED if exc_type is None or left else FAILED)
 
     def __del__(self) -> None:
         # As when `main` made it and has returned.

@@ -47,6 +47,17 @@ def test_what_is_logged_is_read_back_as_three_columns() -> None:
     run.finish()
 
 
+@pytest.mark.parametrize(
+    ("code", "state"),
+    [(None, "SUCCEEDED"), (0, "SUCCEEDED"), (1, "FAILED"), ("no data", "FAILED")],
+)
+def test_leaving_the_block_by_sys_exit_is_what_its_code_says(code: Any, state: str) -> None:
+    with pytest.raises(SystemExit), runbus.init() as run:
+        sys.exit(code)
+
+    assert runbus.open_run(run.id).state == state
+
+
 def test_a_run_is_read_while_it_is_written_and_after() -> None:
     run = runbus.init(project="p", name="n", config={"lr": 0.1})
     run.log("loss", 0.5)
