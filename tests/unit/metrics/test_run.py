@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import runbus
+from runbus.cli._app import run_command
 from runbus.errors import HomeUnusable, MetricNotFound, RunNotFound
 from runbus.jobs import JobState
 
@@ -45,6 +46,18 @@ def test_what_is_logged_is_read_back_as_three_columns() -> None:
     ]
     assert (np.diff(times) >= 0).all()
     run.finish()
+
+
+def test_a_run_whose_record_is_gone_is_not_found(capfd: pytest.CaptureFixture[str]) -> None:
+    with runbus.init() as other, runbus.init() as run:
+        pass
+    os.remove(os.path.join(run.folder, "run.json"))
+
+    with pytest.raises(RunNotFound) as caught:
+        runbus.open_run(run.id)
+    assert caught.value.similar == (other.id,)
+    assert run_command(["show", run.id]) == 1
+    assert "Traceback" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
