@@ -432,24 +432,34 @@ class RecordNotFound(NotFound):
 
 
 class HomeUnusable(RunbusError):
-    """The home folder cannot be made, read or written.
+    """The home folder, or that of the run to go on with, cannot be made, read or written.
 
     Attributes:
-        path: The home folder.
+        path: The folder.
         reason: What the operating system said.
+        variable: The variable of the environment that can say which: `RUNBUS_HOME` or, for the
+            folder of a run, `RUNBUS_RUN`; empty if another process handed the run over.
     """
 
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(path, reason)
+    def __init__(self, path: str, reason: str, variable: str = "RUNBUS_HOME") -> None:
+        super().__init__(path, reason, variable)
         self.path = path
         self.reason = reason
+        self.variable = variable
 
     def __str__(self) -> str:
-        return f"cannot use the home folder {self.path}: {self.reason}"
+        if self.variable == "RUNBUS_HOME":
+            return f"cannot use the home folder {self.path}: {self.reason}"
+        source = f", which {self.variable} names" if self.variable else ""
+        return f"cannot use the folder {self.path} of a run{source}: {self.reason}"
 
     @property
     def hint(self) -> str:
-        return "set RUNBUS_HOME to a folder you can write"
+        if self.variable == "RUNBUS_HOME":
+            return "set RUNBUS_HOME to a folder you can write"
+        if self.variable:
+            return f"unset {self.variable} to make a new run instead"
+        return "a run can be handed only to a process that has its folder"
 
 
 class JournalError(RunbusError):

@@ -9,7 +9,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from runbus._core import MetricWriter
-from runbus._home import ENV_RUN, Home
+from runbus._home import ENV_HOME, ENV_RUN, Home
 from runbus._ids import run_id_of
 from runbus._secrets import REDACTED
 from runbus.errors import HomeUnusable
@@ -166,7 +166,8 @@ def init(
         The run. Log to it with `run.log("loss", 0.1, step=3)` or `run.log({"loss": 0.1}, step=3)`.
 
     Raises:
-        HomeUnusable: The home folder cannot be made or written.
+        HomeUnusable: The home folder, or that of the run that was made for the job, cannot be made
+            or written.
         TypeError: A name is no text, or `config` holds a value that cannot be kept as JSON.
         ValueError: A name holds a lone surrogate or is too long, or `sync_ms` is less than 1.
     """
@@ -182,7 +183,8 @@ def init(
             folder, info = _make(Home(home), project or "default", name, config or {})
         run = Run(new_journal(folder), info, folder, sync_ms=sync_ms)
     except OSError as error:
-        raise HomeUnusable(place, (error.strerror or str(error)).lower()) from error
+        variable = ENV_RUN if attached else ENV_HOME
+        raise HomeUnusable(place, (error.strerror or str(error)).lower(), variable) from error
     return run
 
 
@@ -196,7 +198,7 @@ def _attached(folder: str, sync_ms: int | None) -> Run:
         journal = new_journal(folder, is_helper=True)
         run = Run(journal, RunInfo.read(folder), folder, sync_ms=sync_ms)
     except OSError as error:
-        raise HomeUnusable(folder, (error.strerror or str(error)).lower()) from error
+        raise HomeUnusable(folder, (error.strerror or str(error)).lower(), "") from error
     _workers[:] = [*(run for run in _workers if run in ours), run]
     if "multiprocessing.util" in sys.modules:
         # Its children leave without the interpreter's own end.

@@ -194,6 +194,16 @@ def test_a_home_that_is_no_folder_is_refused_with_its_name(home: Path, make: Any
         runbus.init()
 
 
+def test_a_folder_that_cannot_be_attached_to_is_refused_with_the_variable_that_names_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RUNBUS_RUN", "/nonexist")
+
+    with pytest.raises(HomeUnusable, match="/nonexist of a run, which RUNBUS_RUN names") as caught:
+        runbus.init()
+    assert caught.value.hint == "unset RUNBUS_RUN to make a new run instead"
+
+
 def test_a_config_that_is_no_data_is_refused(home: Path) -> None:
     with pytest.raises(TypeError, match="config"):
         runbus.init(config={"model": object()})
