@@ -455,24 +455,34 @@ class RecordNotFound(NotFound):
 
 
 class HomeUnusable(RunbusError):
-    """The home folder cannot be made, read or written.
+    """The home folder, or that of the run to go on with, cannot be made, read or written.
 
     Attributes:
-        path: The home folder.
+        path: The folder.
         reason: What the operating system said.
+        variable: The variable of the environment that can say which: `RUNBUS_HOME` or, for the
+            folder of a run, `RUNBUS_RUN`; empty if another process handed the run over.
     """
 
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(path, reason)
+    def __init__(self, path: str, reason: str, variable: str = "RUNBUS_HOME") -> None:
+        super().__init__(path, reason, variable)
         self.path = path
         self.reason = reason
+        self.variable = variable
 
     def __str__(self) -> str:
-        return f"cannot use the home folder {self.path}: {self.reason}"
+        if self.variable == "RUNBUS_HOME":
+            return f"cannot use the home folder {self.path}: {self.reason}"
+        source = f", which {self.variable} names" if self.variable else ""
+        return f"cannot use the folder {self.path} of a run{source}: {self.reason}"
 
     @property
     def hint(self) -> str:
-        return "set RUNBUS_HOME to a folder you can write"
+        if self.variable == "RUNBUS_HOME":
+            return "set RUNBUS_HOME to a folder you can write"
+        if self.variable:
+            return f"unset {self.variable} to make a new run instead"
+        return "a run can be handed only to a process that has its folder"
 
 
 class JournalError(RunbusError):
@@ -804,22 +814,30 @@ class WrongKind(BusError):
         kind: Its kind, such as `notify`; empty where the class is of no kind.
         verb: The verb that was used.
         right_verb: The verb of that kind; empty where there is none.
+        is_class: Whether the class itself was given instead of an event.
     """
 
-    def __init__(self, event: str, kind: str, verb: str, right_verb: str) -> None:
-        super().__init__(event, kind, verb, right_verb)
+    def __init__(
+        self, event: str, kind: str, verb: str, right_verb: str, is_class: bool = False
+    ) -> None:
+        super().__init__(event, kind, verb, right_verb, is_class)
         self.event = event
         self.kind = kind
         self.verb = verb
         self.right_verb = right_verb
+        self.is_class = is_class
 
     def __str__(self) -> str:
+        if self.is_class:
+            return f"{self.event} is a class of events, which {self.verb}() does not take"
         what = f"is a {self.kind} event" if self.kind else "is no event of any kind"
         return f"{self.event} {what}, which {self.verb}() does not take"
 
     @property
     def hint(self) -> str | None:
         """The verb of that kind."""
+        if self.is_class:
+            return f"pass an event of that class: {self.event}(...)"
         return f"use {self.right_verb}()" if self.right_verb else None
 
 
@@ -875,6 +893,8 @@ class WrongLoop(BusError):
         """What works from there."""
         if self.where == "fork":
             return "start a kernel of the child's own, or publish in the parent"
+        if self.verb in {"on", "stream", "wait_for"}:
+            return f"call {self.verb}() in the bus's own loop, as loop.call_soon_threadsafe() does"
         return "use publish_from_thread() from other threads and loops"
 
 

@@ -437,6 +437,7 @@ def test_a_closed_pipe_is_no_error(script: Callable[[str], str]) -> None:
 
 def test_version_tells_what_a_bug_report_needs() -> None:
     assert command("version").stdout == f"runbus {runbus.__version__}\n"
+    assert command("--version").stdout == command("version").stdout
     verbose = command("version", "--verbose").stdout
     for word in ("build", "python", "home", "anyio", "msgspec"):
         assert word in verbose
@@ -456,12 +457,30 @@ def test_why_tells_the_story_of_a_run_and_of_an_event(script: Callable[[str], st
     assert "Traceback" not in command("why", "1", "--trace", "/nowhere").stderr
 
 
-def test_replay_says_where_a_fresh_kernel_goes_another_way(script: Callable[[str], str]) -> None:
-    command("run", script("print('hi')"))
+def test_replay_of_an_ordinary_run_finds_nothing_and_names_what_is_absent(
+    script: Callable[[str], str],
+) -> None:
+    command("run", script("import runbus\nwith runbus.init() as run: run.log('loss', 1.0)"))
     trace = os.path.join(runbus.runs()[0].experiment_folder, "trace.jsonl")
 
     done = command("replay", trace)
 
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "metric.batch was not fed: streams are left out" in done.stderr
+    assert "not compared, because absent: local, progress" in done.stderr
+    assert "events fed, 0 went another way" in done.stderr
+
+
+def test_replay_says_where_a_fresh_kernel_goes_another_way(
+    script: Callable[[str], str], tmp_path: Path
+) -> None:
+    command("run", script("print('hi')"))
+    trace = os.path.join(runbus.runs()[0].experiment_folder, "trace.jsonl")
+    changed = tmp_path / "changed.jsonl"
+    with open(trace) as file:
+        changed.write_text(file.read().replace('"status":"ok"}', '"status":"error"}'))
+
+    done = command("replay", str(changed))
+
     assert done.returncode == 1
-    assert "was  - local: LocalExecutor._resolve ok" in done.stdout
-    assert "events fed" in done.stderr
+    assert "was  job.submitted error\n  now  job.submitted ok" in done.stdout

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from runbus.bus._mailbox import Mailbox
     from runbus.bus._subscription import Owner, Subscription
 
-__all__ = ["Bus"]
+__all__ = ["Bus", "check_bus"]
 
 E = TypeVar("E", bound=Event)
 D = TypeVar("D", bound=Decorate)
@@ -80,7 +80,9 @@ class Bus(Requests, Teardowns, Threads):
         Raises:
             InvalidHandler: The handler can never work, or is subscribed already.
             WrongKind: The events of the class are read from a stream, or it is no event class.
+            WrongLoop: A loop runs the bus, in another thread or in the process that forked.
         """
+        self.check_thread("on")
         return self.registry.subscribe(
             self.registry.application,
             event,
@@ -155,3 +157,13 @@ class Bus(Requests, Teardowns, Threads):
                 return True
             frame = frame.up
         return False
+
+
+def check_bus(given: object) -> None:
+    """Refuse what is no bus, such as the kernel that has one.
+
+    Raises:
+        TypeError: It is none.
+    """
+    if not isinstance(given, Bus):
+        raise TypeError(f"a bus is wanted, not a {type(given).__name__}: pass kernel.bus")

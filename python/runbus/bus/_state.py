@@ -124,6 +124,16 @@ class BusState:
         if get_ident() != self._thread_id or asyncio._get_running_loop() is not self._loop:
             raise self._refuse(verb)
 
+    def check_thread(self, verb: str) -> None:
+        """Refuse to let another thread subscribe while a loop runs the bus.
+
+        Raises:
+            WrongLoop: This is another thread than that of the loop, or a forked child.
+        """
+        runs = self._phase in (Phase.OPEN, Phase.DRAINING, Phase.FORKED)
+        if runs and get_ident() != self._thread_id:
+            raise self._refuse(verb)
+
     def _check_phase(self, verb: str, last: int) -> None:
         if not Phase.OPEN <= self._phase <= last:
             raise BusClosed(verb, Phase.NAMES[self._phase])
@@ -138,11 +148,8 @@ class BusState:
         requests = kind not in (Kind.NOTIFY, Kind.STREAM, Kind.TEARDOWN)
         self._check_phase(kind.verb, Phase.OPEN if requests else Phase.DRAINING)
         cls = type(event)
-        actual = getattr(cls, "kind", None)
-        if actual is not kind:
-            if not isinstance(actual, Kind):
-                raise WrongKind(cls.__name__, "", kind.verb, "")
-            raise WrongKind(cls.__name__, actual.value, kind.verb, actual.verb)
+        if getattr(cls, "kind", None) is not kind:
+            raise wrong_kind(event, kind.verb)
         route = table.get(cls)
         if route is None:
             route = table[cls] = self.registry.route(cls)
@@ -168,3 +175,14 @@ class BusState:
     def _tell_boxes(self) -> None:
         for _, box in self.registry.boxes():
             box.causal = bool(self._taps)
+
+
+def wrong_kind(event: object, verb: str) -> WrongKind:
+    """Return why a verb does not take an event, or what was given for one."""
+    if isinstance(event, type) and issubclass(event, Event):
+        return WrongKind(event.__name__, "", verb, "", is_class=True)
+    cls = type(event)
+    kind = getattr(cls, "kind", None)
+    if not isinstance(kind, Kind):
+        return WrongKind(cls.__name__, "", verb, "")
+    return WrongKind(cls.__name__, kind.value, verb, kind.verb)

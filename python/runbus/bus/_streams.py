@@ -58,7 +58,9 @@ class EventStream(Generic[E]):
 
         Raises:
             BusClosed: The stream was closed, or the bus is.
+            WrongLoop: This is another thread than that of the bus, or a forked child.
         """
+        self._bus.check_thread("stream")
         if self._box.sealed or self._bus.is_closed:
             raise BusClosed("stream", "closed")
         if self._is_open:

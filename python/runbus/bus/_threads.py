@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from runbus.bus._causality import CAUSE
 from runbus.bus._notify import Notifications
-from runbus.bus._state import Phase
+from runbus.bus._state import Phase, wrong_kind
 from runbus.bus._streams import Streams
-from runbus.errors import BusClosed, WouldDeadlock, WrongKind, WrongLoop
+from runbus.errors import BusClosed, WouldDeadlock, WrongLoop
 from runbus.events import Kind, Notify, Stream
 
 if TYPE_CHECKING:
@@ -67,12 +67,7 @@ class Threads(Notifications, Streams):
             raise WouldDeadlock("publish_from_thread() on the thread of the event loop")
         kind = getattr(type(event), "kind", None)
         if kind is not Kind.STREAM and kind is not Kind.NOTIFY:
-            raise WrongKind(
-                type(event).__name__,
-                kind.value if kind else "",
-                "publish_from_thread",
-                kind.verb if kind else "",
-            )
+            raise wrong_kind(event, "publish_from_thread")
         item = (event, CAUSE.get())
         if len(self._inbox) >= INBOX_LIMIT and not self._wait_for_inbox(timeout):
             return False

@@ -75,8 +75,25 @@ class _NoSuchCommand(click.UsageError):
         self.hint = hint
 
 
+def _print_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
+    del param
+    if wanted and not ctx.resilient_parsing:
+        from runbus.cli.commands import version
+
+        ctx.invoke(version.command, verbose=False)
+        ctx.exit()
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Print the version and exit.",
+)
 def app(debug: bool) -> None:
     """Launch ML runs and keep everything they measure.
 

@@ -13,7 +13,7 @@ import click
 
 from runbus.cli._exit import ExitStatus
 from runbus.cli._printer import format_duration, format_number, print_json, print_table, table_fits
-from runbus.cli._progress import LiveProgress, PlainProgress
+from runbus.cli._progress import SHOWN_METRICS, LiveProgress, PlainProgress
 from runbus.cli._supervise import executors_of, start_supervisor
 from runbus.errors import JournalHeld, innermost
 from runbus.experiment import AsyncExperiment, job_statuses, open_run
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 __all__ = ["attach", "cancel", "detach", "launch", "print_requests"]
 
 _GRACE_S = 10.0
-_FINAL_METRICS = 3
 _POLL_S = 0.1
 
 
@@ -211,7 +210,7 @@ def _print_result(records: Sequence[JobRecord]) -> None:
     """
     summaries = [open_run(record.run_id).summaries() for record in records]
     metrics = list(dict.fromkeys(name for summary in summaries for name in summary))
-    metrics = metrics[:_FINAL_METRICS]
+    metrics = metrics[:SHOWN_METRICS]
     header, rows = _result_table(records, summaries, metrics)
     while metrics and sys.stdout.isatty() and not table_fits(header, rows):
         header, rows = _result_table(records, summaries, metrics := metrics[:-1])

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from runbus.bus import EventStream
     from runbus.jobs import JobRecord
 
-__all__ = ["LiveProgress", "PlainProgress"]
+__all__ = ["SHOWN_METRICS", "LiveProgress", "PlainProgress"]
+
+SHOWN_METRICS = 3
+"""Of how many metrics a table shows the last value: of those that were logged first."""
 
 _REFRESHES_PER_S = 8
 
@@ -148,13 +151,15 @@ class _Row:
             self.started = time.monotonic() - (time.time_ns() - known.started_ns) / 1e9
         self.duration_s = known.duration_s if known and known.state.is_terminal else None
         self._step: int | None = None
-        self._latest: dict[str, float] = {}
+        self._latest: dict[str, float | None] = {}
 
     def take_in(self, batch: MetricBatch) -> None:
         """Remember the latest value of each metric: from the end, so a batch costs little."""
         series = memoryview(batch.series).cast("I")
         values = memoryview(batch.values).cast("d")
         self._step = memoryview(batch.steps).cast("q")[-1]
+        for name in batch.names:  # in the order of their first points, as in the result
+            self._latest.setdefault(name, None)
         missing = set(range(len(batch.names)))
         for at in range(len(series) - 1, max(-1, len(series) - 1000), -1):
             if series[at] in missing:
@@ -169,7 +174,8 @@ class _Row:
 
     @property
     def latest(self) -> str:
-        shown = list(self._latest.items())[:3]
+        known = [(name, value) for name, value in self._latest.items() if value is not None]
+        shown = known[:SHOWN_METRICS]
         return "  ".join(f"{name} {format_number(value)}" for name, value in shown)
 
     @property

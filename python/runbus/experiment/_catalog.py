@@ -139,11 +139,19 @@ def open_run(run_id: str, *, home: str | os.PathLike[str] | None = None) -> RunR
         HomeUnusable: The home folder cannot be read.
     """
     where = Home(home)
-    folder = where.find_run(run_id)
-    if folder is None:
-        known = (os.path.basename(path) for path in where.run_folders())
-        raise RunNotFound(run_id, near_matches(run_id, known))
-    return RunRecord(folder)
+    if run := _run_of(where, run_id):
+        return run
+    known = {os.path.basename(path) for path in where.run_folders()} - {run_id}
+    raise RunNotFound(run_id, near_matches(run_id, known))
+
+
+def _run_of(home: Home, run_id: str) -> RunRecord | None:
+    """Return the run of an id; None if there is none, or a folder that does not say what it is."""
+    folder = home.find_run(run_id)
+    try:
+        return RunRecord(folder) if folder is not None else None
+    except FileNotFoundError:
+        return None
 
 
 def find_run(text: str, *, home: str | os.PathLike[str] | None = None) -> RunRecord:
@@ -158,8 +166,8 @@ def find_run(text: str, *, home: str | os.PathLike[str] | None = None) -> RunRec
         HomeUnusable: The home folder cannot be read.
     """
     where = Home(home)
-    if folder := where.find_run(text):
-        return RunRecord(folder)
+    if found := _run_of(where, text):
+        return found
     names: dict[str, None] = {}
     for run in _newest_first(where):
         if text in (run.name, "latest"):

@@ -231,7 +231,11 @@ class AsyncExperiment:
                 nothing was submitted.
             HomeUnusable: The home folder cannot be written.
             JournalError: The journal cannot be written, or another process leads the experiment.
+            TypeError: `bus` is none, but perhaps the kernel itself.
         """
+        from runbus.bus._bus import check_bus  # not for those who only look at runs
+
+        check_bus(bus)
         asked = {spec.executor for spec in self._specs} or {
             job.executor or self._executor for job, _ in self._jobs
         }

@@ -9,7 +9,7 @@ from runbus.bus._routing import APPLICATION
 from runbus.errors import InvalidPlugin
 from runbus.kernel._order import Wish
 
-__all__ = ["admit", "wish_of"]
+__all__ = ["admit", "check", "wish_of"]
 
 
 def admit(plugin: Any) -> Any:
@@ -18,12 +18,22 @@ def admit(plugin: Any) -> Any:
     Raises:
         InvalidPlugin: It is no plugin.
         PluginNotFound: No installed plugin has that name.
-        PluginNotLoadable: It cannot be imported or made.
+        PluginNotLoadable: It cannot be imported or made, or what is made is no plugin.
     """
     if isinstance(plugin, str):
         from runbus.kernel._entry_points import load
 
-        plugin = load(plugin)
+        return load(plugin)
+    check(plugin)
+    return plugin
+
+
+def check(plugin: Any) -> None:
+    """Refuse what is no plugin.
+
+    Raises:
+        InvalidPlugin: It is none.
+    """
     if isinstance(plugin, type):
         raise InvalidPlugin(plugin.__qualname__, "is a class; pass an instance")
     name = getattr(plugin, "name", None)
@@ -37,7 +47,6 @@ def admit(plugin: Any) -> Any:
     if not inspect.iscoroutinefunction(setup):
         raise InvalidPlugin(f"plugin {name!r}", "has a setup that is not async")
     wish_of(plugin)
-    return plugin
 
 
 def wish_of(plugin: Any) -> Wish:

@@ -9,7 +9,8 @@ from importlib import metadata
 from typing import Any
 
 from runbus.abc import PluginInfo, PluginState
-from runbus.errors import PluginNotFound, PluginNotLoadable
+from runbus.errors import InvalidPlugin, PluginNotFound, PluginNotLoadable
+from runbus.kernel._admission import check
 from runbus.kernel._order import near
 
 __all__ = ["API_VERSION", "GROUP", "find", "load"]
@@ -41,7 +42,8 @@ def load(name: str) -> Any:
 
     Raises:
         PluginNotFound: There is none.
-        PluginNotLoadable: It cannot be imported or made, or is for another version of runbus.
+        PluginNotLoadable: It cannot be imported or made, is no plugin, or is for another version of
+            runbus.
     """
     points = find()
     if name not in points:
@@ -53,7 +55,8 @@ def make(point: metadata.EntryPoint) -> Any:
     """Import an entry point and make its plugin.
 
     Raises:
-        PluginNotLoadable: It cannot be imported or made, or is for another version of runbus.
+        PluginNotLoadable: It cannot be imported or made, is no plugin, or is for another version of
+            runbus.
     """
 
     def broken(problem: str) -> PluginNotLoadable:
@@ -77,6 +80,10 @@ def make(point: metadata.EntryPoint) -> Any:
     if not fits:
         have = ".".join(map(str, API_VERSION))
         raise broken(f"it is made for plugin interface {wanted}, this is {have}")
+    try:
+        check(plugin)
+    except InvalidPlugin as error:
+        raise broken(f"what it makes {error.problem}; {error.hint}") from error
     return plugin
 
 

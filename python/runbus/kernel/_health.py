@@ -25,14 +25,15 @@ CHECK_LIMIT_S = 2.0
 
 
 class PluginHealth(msgspec.Struct, frozen=True):
-    """How one plugin does.
+    """How one plugin does, or the application, which subscribes with `bus.on` and `bus.stream`.
 
     Attributes:
         name: Its name.
         state: How far it is in its life.
         healthy: Its own answer; True if it has no `health`, False if that hangs or fails.
         details: What it says besides.
-        error: Why it failed; empty if it did not.
+        error: Why it failed; empty if it did not. Of the application, which of its handlers are
+            called no more, and why.
         handlers: What its handlers have done.
         streams: What has become of the events in its mailboxes.
     """
@@ -50,12 +51,14 @@ class Health(msgspec.Struct, frozen=True):
     """How a kernel does.
 
     Attributes:
-        healthy: Whether every plugin is healthy, neither failed nor quarantined.
+        healthy: Whether every plugin and the application are healthy, neither failed nor
+            quarantined.
         plugins: By name, in their order.
         loop_lag_s: How long the event loop took to answer last, in seconds.
         loop_blocked: How often the event loop was blocked for more than a second.
         inbox_pending: Events from threads that wait.
         inbox_refused: Events from threads that found the inbox full.
+        application: The application itself, quarantined while one of its handlers is.
     """
 
     healthy: bool
@@ -64,6 +67,7 @@ class Health(msgspec.Struct, frozen=True):
     loop_blocked: int
     inbox_pending: int
     inbox_refused: int
+    application: PluginHealth
 
 
 class HealthChecks:
@@ -148,11 +152,23 @@ def look(
             tuple(handlers.get(host.name, ())),
             tuple(streams.get(host.name, ())),
         )
+    owner = bus.registry.application
+    skipped = [sub for sub in owner.subscriptions if sub.skip]
+    application = PluginHealth(
+        owner.name,
+        PluginState.QUARANTINED if skipped else PluginState.STARTED,
+        not skipped,
+        {},
+        "; ".join(f"{sub.name}: {sub.last_error}" for sub in skipped),
+        tuple(handlers.get(owner.name, ())),
+        tuple(streams.get(owner.name, ())),
+    )
     return Health(
-        all(plugin.healthy for plugin in plugins.values()),
+        all(one.healthy for one in (*plugins.values(), application)),
         plugins,
         lag_s,
         blocked,
         bus.inbox_pending,
         bus.inbox_refused,
+        application,
     )

@@ -44,11 +44,27 @@ class Replay(NamedTuple):
         fed: How many root events were fed to the kernel.
         skipped: Root events that could not be: their tag, and why.
         differences: Where the replay went another way.
+        absent: Whose handlers were not compared, because the replaying kernel has no such plugin.
     """
 
     fed: int
     skipped: tuple[tuple[int, str, str], ...]
     differences: tuple[Difference, ...]
+    absent: tuple[str, ...] = ()
+
+
+class _Line(NamedTuple):
+    """One line of a story; `ended` is how an event ended, None where that is not compared."""
+
+    text: str
+    ended: str | None = ""
+
+    def fits(self, other: _Line) -> bool:
+        same_end = None in (self.ended, other.ended) or self.ended == other.ended
+        return self.text == other.text and same_end
+
+    def __str__(self) -> str:
+        return f"{self.text} {self.ended or ''}".rstrip()
 
 
 class _Recorder:
@@ -73,6 +89,10 @@ async def replay(path: str | os.PathLike[str], kernel: Kernel) -> Replay:
     after the one before has been dispatched. Only notifications and requests are fed: what
     consumers of streams do depends on time. Events of the kernel itself are left out.
 
+    Handlers of plugins that this kernel does not have are not compared, nor what they caused, nor
+    how the events ended that they had a part in. The same goes for handlers of the application if
+    nothing was subscribed with `bus.on`.
+
     Cancelled, it stops between two events or in the middle of one, as `publish` does.
 
     Raises:
@@ -80,6 +100,7 @@ async def replay(path: str | os.PathLike[str], kernel: Kernel) -> Replay:
     """
     recorded = read_trace(path)
     roots = [e for e in recorded if not e.parent and not e.type.startswith(_OWN)]
+    absent = absent_from(kernel, recorded)
     recorder = _Recorder()
     kernel.bus.add_tap(recorder)
     skipped: list[tuple[int, str, str]] = []
@@ -88,6 +109,9 @@ async def replay(path: str | os.PathLike[str], kernel: Kernel) -> Replay:
     try:
         for root in roots:
             recorder.events.clear()
+            if kind_of(root) is Kind.STREAM:  # the trace holds their size and digest only
+                skipped.append((root.seq, root.type, "streams are left out"))
+                continue
             try:
                 event = codec.event_from_plain(root.event)
             except codec.DecodeError as error:
@@ -97,12 +121,25 @@ async def replay(path: str | os.PathLike[str], kernel: Kernel) -> Replay:
                 skipped.append((root.seq, root.type, "it is neither notification nor request"))
                 continue
             fed += 1
-            before, after = story(recorded, root.seq), story(list(recorder.events.values()), 0)
-            if before != after:
-                differences.append(Difference(root.seq, root.type, before, after))
+            before = story(recorded, root.seq, absent)
+            after = story(list(recorder.events.values()), 0, absent)
+            if len(before) != len(after) or not all(map(_Line.fits, before, after)):
+                was, now = tuple(map(str, before)), tuple(map(str, after))
+                differences.append(Difference(root.seq, root.type, was, now))
     finally:
         kernel.bus.remove_tap(recorder)
-    return Replay(fed, tuple(skipped), tuple(differences))
+    return Replay(fed, tuple(skipped), tuple(differences), tuple(sorted(absent)))
+
+
+def absent_from(kernel: Kernel, recorded: list[TracedEvent]) -> frozenset[str]:
+    """Return the plugins whose handlers are in a trace, but which a kernel does not have."""
+    events = [event for event in recorded if not event.type.startswith(_OWN)]
+    named = {handler.plugin for event in events for handler in event.handlers}
+    application = kernel.bus.registry.application
+    here = {host.name for host in kernel.hosts}
+    if application.subscriptions:
+        here.add(application.name)
+    return frozenset(named - here)
 
 
 async def feed(kernel: Kernel, event: Event) -> bool:
@@ -122,27 +159,32 @@ async def feed(kernel: Kernel, event: Event) -> bool:
     return True
 
 
-def story(events: list[TracedEvent], root: int) -> tuple[str, ...]:
-    """Return what came of a root event, line by line; the smallest number if `root` is 0."""
+def story(events: list[TracedEvent], root: int, absent: frozenset[str]) -> list[_Line]:
+    """Return what came of a root event, line by line; the smallest number if `root` is 0.
+
+    Without the handlers of plugins that are absent, and what they caused.
+    """
     if not events:
-        return ()
+        return []
     by_seq = {event.seq: event for event in events}
     root = root or min(by_seq)
     children: dict[int, list[TracedEvent]] = defaultdict(list)
     for event in events:
         children[event.parent].append(event)
-    lines: list[str] = []
+    lines: list[_Line] = []
 
     def tell(event: TracedEvent, depth: int) -> None:
         indent = "  " * depth
-        lines.append(f"{indent}{event.type} {event.status}".rstrip())
-        lines.extend(f"{indent}- {h.plugin}: {h.handler} {h.verdict}" for h in event.handlers)
+        handlers = [handler for handler in event.handlers if handler.plugin not in absent]
+        is_whole = len(handlers) == len(event.handlers)
+        lines.append(_Line(f"{indent}{event.type}", event.status if is_whole else None))
+        lines.extend(_Line(f"{indent}- {h.plugin}: {h.handler} {h.verdict}") for h in handlers)
         for child in sorted(children[event.seq], key=lambda child: child.seq):
-            if kind_of(child) is not Kind.STREAM:
+            if kind_of(child) is not Kind.STREAM and child.origin not in absent:
                 tell(child, depth + 1)
 
     tell(by_seq[root], 0)
-    return tuple(lines)
+    return lines
 
 
 def kind_of(event: TracedEvent) -> Kind | None:

@@ -96,7 +96,9 @@ class Scope:
             InvalidHandler: The handler can never work, or is subscribed already.
             WrongKind: The events of the class are read from a stream, or it is no event class.
             BusClosed: The plugin was closed.
+            WrongLoop: This is another thread than that of the event loop, or a forked child.
         """
+        self.bus.check_thread("on")
         return self.bus.registry.subscribe(
             self.owner, event, handler, once=once, timeout_s=timeout, thread=thread
         )

@@ -9,7 +9,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from runbus._core import MetricWriter
-from runbus._home import ENV_RUN, Home
+from runbus._home import ENV_HOME, ENV_RUN, Home
 from runbus._ids import run_id_of
 from runbus._secrets import REDACTED
 from runbus.errors import HomeUnusable
@@ -46,8 +46,8 @@ class Run(MetricWriter, Recorder):
     arguments of what multiprocessing, joblib or Ray call.
 
     Used as a context manager it finishes at the end of the block, as FAILED if an exception leaves
-    it. A run that is not finished is finished when nothing refers to it any more, or when the
-    interpreter exits.
+    it; `sys.exit()` and `sys.exit(0)` are no failure. A run that is not finished is finished when
+    nothing refers to it any more, or when the interpreter exits.
 
     Attributes:
         info: What the run is.
@@ -128,7 +128,8 @@ class Run(MetricWriter, Recorder):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close(SUCCEEDED if exc_type is None else FAILED)
+        left = isinstance(exc, SystemExit) and exc.code in (None, 0)
+        self.close(SUCCEEDED if exc_type is None or left else FAILED)
 
     def __del__(self) -> None:
         # As when `main` made it and has returned.
@@ -165,7 +166,8 @@ def init(
         The run. Log to it with `run.log("loss", 0.1, step=3)` or `run.log({"loss": 0.1}, step=3)`.
 
     Raises:
-        HomeUnusable: The home folder cannot be made or written.
+        HomeUnusable: The home folder, or that of the run that was made for the job, cannot be made
+            or written.
         TypeError: A name is no text, or `config` holds a value that cannot be kept as JSON.
         ValueError: A name holds a lone surrogate or is too long, `config` holds itself, or
             `sync_ms` is less than 1.
@@ -182,7 +184,8 @@ def init(
             folder, info = _make(Home(home), project or "default", name, config or {})
         run = Run(new_journal(folder), info, folder, sync_ms=sync_ms)
     except OSError as error:
-        raise HomeUnusable(place, (error.strerror or str(error)).lower()) from error
+        variable = ENV_RUN if attached else ENV_HOME
+        raise HomeUnusable(place, (error.strerror or str(error)).lower(), variable) from error
     return run
 
 
@@ -196,7 +199,7 @@ def _attached(folder: str, sync_ms: int | None) -> Run:
         journal = new_journal(folder, is_helper=True)
         run = Run(journal, RunInfo.read(folder), folder, sync_ms=sync_ms)
     except OSError as error:
-        raise HomeUnusable(folder, (error.strerror or str(error)).lower()) from error
+        raise HomeUnusable(folder, (error.strerror or str(error)).lower(), "") from error
     _workers[:] = [*(run for run in _workers if run in ours), run]
     if "multiprocessing.util" in sys.modules:
         # Its children leave without the interpreter's own end.

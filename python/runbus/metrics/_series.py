@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import index
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from runbus.metrics._frames import Frame
@@ -12,10 +13,12 @@ if TYPE_CHECKING:
 
     from runbus._core import SeriesData
 
-__all__ = ["DownsampleMethod", "Series", "SeriesSummary", "Steps", "select"]
+__all__ = ["DownsampleMethod", "Series", "SeriesSummary", "Steps", "select", "width_of"]
 
 DownsampleMethod = Literal["m4", "minmax", "lttb"]
 Steps = slice | range
+
+_FEWEST = {"m4": 4, "minmax": 2, "lttb": 3}
 
 
 class SeriesSummary(NamedTuple):
@@ -116,9 +119,18 @@ class Series(Frame):
                 and the largest. "lttb" looks smoothest, but is the one that may lose a spike.
 
         Raises:
+            TypeError: `n` is no whole number.
             ValueError: `n` is too small, or there is no such method.
         """
-        return Series(self.name, self._data.downsample(n, method))
+        try:
+            count = index(n)
+        except TypeError:
+            raise TypeError(f"n must be a whole number, not {n!r}") from None
+        fewest = _FEWEST.get(method, 0)
+        if count < fewest:
+            raise ValueError(f"n must be at least {fewest} for {method}, not {n}")
+        # More than there can be is no limit.
+        return Series(self.name, self._data.downsample(min(max(count, 0), 2**63 - 1), method))
 
     def smooth(self, alpha: float) -> Series:
         """Return the series with its values averaged exponentially, as charts show them.
@@ -161,10 +173,29 @@ class Series(Frame):
             summary.
 
         Raises:
-            ValueError: `seconds` is less than a nanosecond.
+            TypeError: `seconds` is no number.
+            ValueError: `seconds` is less than a nanosecond, or more than 292 years.
         """
-        spans = self._data.windows(round(seconds * 1e9))
+        spans = self._data.windows(width_of("seconds", seconds))
         return [(start, SeriesSummary(*fields)) for start, fields in spans]
+
+
+def width_of(name: str, seconds: float) -> int:
+    """Return how many nanoseconds a window is long; `name` is that of the argument.
+
+    Raises:
+        TypeError: It is no number.
+        ValueError: It is less than a nanosecond, or more than a time has room for.
+    """
+    try:
+        fits = 0.5 < seconds * 1e9 < 2**63  # NaN does not
+    except OverflowError:
+        fits = False
+    except TypeError:
+        raise TypeError(f"{name} must be a number of seconds, not {seconds!r}") from None
+    if not fits:
+        raise ValueError(f"{name} is {seconds!r}; a window is a nanosecond to 292 years long")
+    return round(seconds * 1e9)
 
 
 def select(data: SeriesData, steps: Steps | None) -> SeriesData:

@@ -18,7 +18,7 @@ from runbus.metrics._artifacts import clear_unfinished
 from runbus.metrics._folder import is_helper, journals_of, writers_of
 from runbus.metrics._info import RunInfo
 from runbus.metrics._kept import Kept
-from runbus.metrics._series import Series, SeriesSummary, Steps, select
+from runbus.metrics._series import Series, SeriesSummary, Steps, select, width_of
 from runbus.metrics._table import MetricTable
 
 if TYPE_CHECKING:
@@ -185,7 +185,8 @@ class StoredRun(Kept):
             window_s: Instead of the points, what they amount to in spans of so many seconds.
 
         Raises:
-            ValueError: `window_s` is less than a nanosecond.
+            TypeError: `window_s` is no number.
+            ValueError: `window_s` is less than a nanosecond, or more than 292 years.
             OSError: The process has no more descriptors or threads.
         """
         import anyio
@@ -193,9 +194,7 @@ class StoredRun(Kept):
         from runbus.events import MetricWindows
         from runbus.metrics._tail import RunTailer
 
-        width_ns = 0 if window_s is None else round(window_s * 1e9)
-        if window_s is not None and width_ns < 1:
-            raise ValueError(f"window_s is {window_s!r}; a window is at least a nanosecond long")
+        width_ns = 0 if window_s is None else width_of("window_s", window_s)
         with RunTailer() as tailer:
             tail = tailer.follow(self.id, self.folder, window_ns=width_ns)
             while not tail.is_drained:

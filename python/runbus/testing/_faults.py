@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from runbus.bus._bus import check_bus
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -22,7 +24,9 @@ def fail_next(bus: Bus, handler: Callable[..., Any], error: BaseException) -> No
 
     Raises:
         LookupError: No such handler is subscribed.
+        TypeError: `bus` is none, but perhaps the kernel itself.
     """
+    check_bus(bus)
     found = [sub for sub in bus.registry.subscriptions() if sub.handler == handler]
     if not found:
         raise LookupError(f"{handler!r} is not subscribed")

@@ -6,6 +6,8 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
+from runbus.bus._bus import check_bus
+
 if TYPE_CHECKING:
     from runbus.bus import Bus
 
@@ -22,7 +24,9 @@ async def idle(bus: Bus, timeout: float = 5.0) -> None:
 
     Raises:
         TimeoutError: It took longer than `timeout` seconds.
+        TypeError: `bus` is none, but perhaps the kernel itself.
     """
+    check_bus(bus)
     ends = time.monotonic() + timeout
     quiet = 0
     while quiet < _TURNS:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from runbus.bus._bus import check_bus
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -87,7 +89,12 @@ def _fits(event: Event, wanted: Any) -> bool:
 
 @contextmanager
 def record(bus: Bus) -> Iterator[Recording]:
-    """Record every event of a bus inside the block, and what became of it."""
+    """Record every event of a bus inside the block, and what became of it.
+
+    Raises:
+        TypeError: `bus` is none, but perhaps the kernel itself.
+    """
+    check_bus(bus)
     recording = Recording()
     bus.add_tap(recording)
     try:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from runbus.config import Command
 from runbus.errors import HookError, InvalidHandler, NoHandler, Reentrant, WrongKind
 from runbus.events import (
     Around,
@@ -19,7 +20,8 @@ from runbus.events import (
     Stream,
     Teardown,
 )
-from runbus.testing import FakePlugin, record
+from runbus.experiment import AsyncExperiment, Job
+from runbus.testing import FakePlugin, fail_next, idle, record
 
 
 class Layers(Pipeline[tuple[str, ...]], frozen=True):
@@ -346,6 +348,31 @@ async def test_the_wrong_verb_is_refused_and_the_right_one_named(
         await use()
 
     assert caught.value.right_verb == right
+
+
+async def test_a_class_instead_of_an_event_is_told_to_be_one(kernel_factory):
+    kernel = await kernel_factory()
+    bus = kernel.bus
+    for verb in (bus.publish, bus.emit, bus.apply, bus.first):
+        with pytest.raises(WrongKind, match=r"Tick is a class of events, which \w+\(\)") as caught:
+            await verb(Tick)
+        assert caught.value.hint == "pass an event of that class: Tick(...)"
+    with pytest.raises(WrongKind, match="Tick is a class of events"):
+        await asyncio.to_thread(bus.publish_from_thread, Tick)
+
+
+async def test_a_kernel_instead_of_its_bus_is_told_to_be_one(kernel_factory):
+    kernel = await kernel_factory()
+    job = Job(name="a", task=Command(("true",)))
+
+    with pytest.raises(TypeError, match=r"not a Kernel: pass kernel\.bus"):
+        await AsyncExperiment("p", [job]).run(kernel)
+    with pytest.raises(TypeError, match=r"not a Kernel: pass kernel\.bus"):
+        await idle(kernel)
+    with pytest.raises(TypeError, match=r"not a Kernel: pass kernel\.bus"):
+        fail_next(kernel, print, ValueError())
+    with pytest.raises(TypeError, match=r"not a Kernel: pass kernel\.bus"), record(kernel):
+        pass
 
 
 async def test_streams_are_not_subscribed_with_on_nor_requests_with_stream(kernel_factory):

@@ -84,6 +84,25 @@ async def test_five_failures_in_a_row_put_a_plugin_into_quarantine(kernel_factor
     assert other.seen[-1] == PluginReleased(plugin="bad")
 
 
+async def test_a_handler_of_the_application_that_is_skipped_is_a_matter_of_health(kernel_factory):
+    kernel = await kernel_factory()
+    kernel.bus.on(A, breaks)
+    kernel.bus.on(B, lambda event: None)
+    assert kernel.health().healthy
+    for _ in range(5):
+        await kernel.bus.publish(A())
+
+    health = kernel.health()
+    assert not health.healthy
+    assert (health.application.state.value, health.application.healthy) == ("quarantined", False)
+    assert health.application.error == "breaks: ZeroDivisionError: oh"
+    assert [one.failures_in_a_row for one in health.application.handlers] == [5, 0]
+
+    kernel.release("application")
+    assert kernel.health().healthy
+    assert kernel.health().application.error == ""
+
+
 async def test_a_success_begins_the_count_anew(kernel_factory):
     bad = FakePlugin("bad", {A: None})
     kernel = await kernel_factory(bad)

@@ -104,6 +104,26 @@ async def test_an_event_published_while_the_loop_is_blocked_is_delivered_later(k
     assert seen.seen == [Fact(1)]
 
 
+async def test_other_threads_cannot_subscribe_while_the_bus_runs(kernel_factory):
+    bus = Kernel().bus
+    await asyncio.to_thread(bus.on, Fact, print)
+
+    plugin = FakePlugin("p")
+    kernel = await kernel_factory(plugin)
+    before = list(kernel.bus.registry.subscriptions())
+    for subscribe in (
+        lambda: kernel.bus.on(Fact, print),
+        lambda: kernel.bus.stream(Tick).open(),
+        lambda: plugin.scope.on(Fact, print),
+        lambda: plugin.scope.stream(Tick),
+        lambda: kernel.bus.wait_for(Fact),
+    ):
+        with pytest.raises(WrongLoop) as caught:
+            await asyncio.to_thread(subscribe)
+        assert "call_soon_threadsafe" in str(caught.value.hint)
+    assert list(kernel.bus.registry.subscriptions()) == before
+
+
 async def test_the_thread_of_the_event_loop_is_refused(kernel_factory):
     kernel = await kernel_factory()
 

@@ -161,7 +161,8 @@ async def test_a_replay_of_the_same_plugins_has_no_differences(tmp_path):
 
     assert result.fed == 2
     assert result.differences == ()
-    assert [tag for _, tag, _ in result.skipped] == ["trace-test.points"]
+    assert result.absent == ()
+    assert [one[1:] for one in result.skipped] == [("trace-test.points", "streams are left out")]
 
 
 async def test_a_replay_shows_what_goes_another_way(tmp_path):
@@ -173,6 +174,22 @@ async def test_a_replay_shows_what_goes_another_way(tmp_path):
     assert difference.type == "trace-test.asked"
     assert "trace-test.asked ok" in difference.recorded[0]
     assert any("changed its mind" in line for line in difference.replayed)
+
+
+async def test_a_replay_does_not_compare_plugins_that_are_absent(tmp_path):
+    path = tmp_path / "trace"
+    async with Kernel(plugins=[answering(), FakePlugin("q", {Sum: adds(1)})], trace=path) as kernel:
+        kernel.bus.on(Asked, lambda event: None)
+        await kernel.bus.publish(Asked("run-7"))
+        await kernel.bus.apply(Sum(1))
+    async with Kernel(plugins=[FakePlugin("q", {Sum: adds(1)})]) as kernel:
+        same = await replay(path, kernel)
+    async with Kernel(plugins=[FakePlugin("q", {Sum: adds("text")})]) as kernel:
+        other = await replay(path, kernel)
+
+    assert (same.fed, same.differences) == (2, ())
+    assert same.absent == other.absent == ("application", "p")
+    assert [difference.type for difference in other.differences] == ["trace-test.sum"]
 
 
 async def test_a_replay_leaves_out_what_it_does_not_know(tmp_path):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -274,8 +276,16 @@ async def test_windows_are_told_once_they_are_over() -> None:
     }
 
 
-async def test_a_window_below_a_nanosecond_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("width", "error"),
+    [*((width, ValueError) for width in (1e-10, -1, math.nan, math.inf, 1e30)), ("x", TypeError)],
+)
+async def test_a_window_that_no_time_fits_is_refused(width: Any, error: type[Exception]) -> None:
     with runbus.init() as run:
         run.log("x", 0.5)
-    with pytest.raises(ValueError, match="window_s"):
-        await anext(StoredRun(run.folder).follow(window_s=1e-10))
+    stored = StoredRun(run.folder)
+    with pytest.raises(error, match="window_s"):
+        await anext(stored.follow(window_s=width))
+    with pytest.raises(error, match="seconds"):
+        stored.metrics("x").windows(width)
+    assert len(stored.metrics("x").windows(9.2e9)) == 1

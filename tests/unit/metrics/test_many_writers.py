@@ -186,8 +186,9 @@ def test_a_pickled_run_is_the_same_run_in_its_own_process() -> None:
 def test_a_run_whose_folder_is_not_here_says_so(tmp_path: Path) -> None:
     with runbus.init() as run:
         text = pickle.dumps(run).replace(run.folder.encode(), b"/" * len(run.folder))
-    with pytest.raises(HomeUnusable):
+    with pytest.raises(HomeUnusable, match=r"cannot use the folder /+ of a run: ") as caught:
         pickle.loads(text)
+    assert "handed" in caught.value.hint
 
 
 @pytest.mark.parametrize(

@@ -205,8 +205,12 @@ def test_a_short_series_stays_whole_and_too_few_points_are_refused(method: str) 
     series = runbus.open_run(logged().id).metrics("lr")
 
     assert len(series.downsample(10, method)) == 10  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="count must be at least"):
-        series.downsample(1, method)  # type: ignore[arg-type]
+    assert len(series.downsample(10**30, method)) == len(series)  # type: ignore[arg-type]
+    for few in (1, -1):
+        with pytest.raises(ValueError, match=f"n must be at least . for {method}, not {few}"):
+            series.downsample(few, method)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"n must be a whole number, not 2\.5"):
+        series.downsample(2.5, method)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="method must be"):
         series.downsample(10, "average")  # type: ignore[arg-type]
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import runbus
+from runbus.cli._app import run_command
 from runbus.errors import HomeUnusable, MetricNotFound, RunNotFound
 from runbus.jobs import JobState
 
@@ -45,6 +46,29 @@ def test_what_is_logged_is_read_back_as_three_columns() -> None:
     ]
     assert (np.diff(times) >= 0).all()
     run.finish()
+
+
+def test_a_run_whose_record_is_gone_is_not_found(capfd: pytest.CaptureFixture[str]) -> None:
+    with runbus.init() as other, runbus.init() as run:
+        pass
+    os.remove(os.path.join(run.folder, "run.json"))
+
+    with pytest.raises(RunNotFound) as caught:
+        runbus.open_run(run.id)
+    assert caught.value.similar == (other.id,)
+    assert run_command(["show", run.id]) == 1
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("code", "state"),
+    [(None, "SUCCEEDED"), (0, "SUCCEEDED"), (1, "FAILED"), ("no data", "FAILED")],
+)
+def test_leaving_the_block_by_sys_exit_is_what_its_code_says(code: Any, state: str) -> None:
+    with pytest.raises(SystemExit), runbus.init() as run:
+        sys.exit(code)
+
+    assert runbus.open_run(run.id).state == state
 
 
 def test_a_run_is_read_while_it_is_written_and_after() -> None:
@@ -168,6 +192,16 @@ def test_a_home_that_is_no_folder_is_refused_with_its_name(home: Path, make: Any
 
     with pytest.raises(HomeUnusable, match=str(home)):
         runbus.init()
+
+
+def test_a_folder_that_cannot_be_attached_to_is_refused_with_the_variable_that_names_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RUNBUS_RUN", "/nonexist")
+
+    with pytest.raises(HomeUnusable, match="/nonexist of a run, which RUNBUS_RUN names") as caught:
+        runbus.init()
+    assert caught.value.hint == "unset RUNBUS_RUN to make a new run instead"
 
 
 def test_a_config_that_is_no_data_is_refused(home: Path) -> None:

@@ -151,6 +151,19 @@ def test_a_plugin_that_was_asked_for_by_name_must_load():
 
 
 @pytest.mark.usefixtures("toys")
+def test_an_installed_plugin_that_is_none_is_refused_with_its_entry_point(tmp_path):
+    (tmp_path / "toy_good.py").write_text("class Toy:\n    async def setup(self, scope): ...\n")
+
+    registry = Registry()
+    with pytest.raises(PluginNotLoadable, match="makes has no name; a plugin has") as caught:
+        Kernel(plugins=["toy"])
+    assert (caught.value.entry_point, caught.value.distribution) == ("toy_good:Toy", "toys 1.0")
+    with pytest.raises(PluginNotLoadable):
+        registry.load("toy")
+    assert registry.infos["toy"].state is PluginState.FAILED
+
+
+@pytest.mark.usefixtures("toys")
 def test_a_name_that_two_distributions_offer_is_refused(tmp_path):
     info = tmp_path / "games-2.0.dist-info"
     info.mkdir()
