@@ -254,6 +254,51 @@ def test_cancel_ends_a_batch_that_nobody_leads(batch: Callable[..., str]) -> Non
     assert states() == ["CANCELLED", "CANCELLED"]
 
 
+def left_alone(path: str, running: int) -> None:
+    """Submit a batch and kill who leads it once so many jobs run."""
+    with subprocess.Popen(
+        [RUNBUS, "submit", path], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as leader:
+        wait_until(lambda: command("status", "--json").stdout.count("RUNNING") == running)
+        leader.kill()
+
+
+def test_cancel_of_a_job_that_nobody_leads_leaves_the_others_as_they_are(
+    batch: Callable[..., str], tmp_path: Path, home: Path
+) -> None:
+    go = tmp_path / "go"
+    jobs = [job("a", f"until [ -e {go} ]; do sleep 0.02; done")]
+    jobs += [job(name, f"touch {tmp_path}/{name}.ran") for name in "bc"]
+    left_alone(batch(*jobs, max_parallel=1), running=1)
+
+    assert command("cancel", "b", "--grace", "1").returncode == 0
+
+    assert states() == ["RUNNING", "CANCELLED", "PENDING"]
+    assert not list(tmp_path.glob("*.ran"))
+    assert os.listdir(home / "open")
+    go.touch()
+    command("attach")
+    assert states() == ["SUCCEEDED", "CANCELLED", "SUCCEEDED"]
+    assert [path.name for path in tmp_path.glob("*.ran")] == ["c.ran"]
+    assert not os.listdir(home / "open")
+
+
+def test_a_cancel_that_is_interrupted_ends_no_other_job(
+    batch: Callable[..., str], tmp_path: Path
+) -> None:
+    told = tmp_path / "told"
+    stays = f"trap 'touch {told}' TERM; while :; do sleep 0.02; done"
+    left_alone(batch(job("a", "sleep 60"), job("b", stays), max_parallel=2), running=2)
+
+    with subprocess.Popen([RUNBUS, "cancel", "b", "--grace", "2"]) as canceller:
+        wait_until(told.exists)
+        canceller.send_signal(signal.SIGINT)
+
+    assert canceller.returncode == 130
+    assert states() == ["RUNNING", "CANCELLED"]
+    command("cancel", "a", "--grace", "0")
+
+
 @pytest.mark.parametrize("grace", ["inf", "nan", "1e30"])
 def test_a_grace_that_cannot_be_waited_is_refused(batch: Callable[..., str], grace: str) -> None:
     command("submit", batch(job("one", "true")))

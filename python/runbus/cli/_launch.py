@@ -98,7 +98,7 @@ def detach(experiment: AsyncExperiment, *, as_json: bool) -> ExitStatus:
 
 
 def cancel(folder: str, job: str | None, grace_s: float) -> ExitStatus:
-    """End a job, or all of an experiment, through whoever leads it; lead it if nobody does."""
+    """End a job, or all of an experiment, through whoever leads it; do it here if nobody does."""
     request = CancelRequest(job, "by runbus cancel", grace_s)
     if _ended(folder, job):
         sys.stderr.write("it has ended already\n")
@@ -106,7 +106,7 @@ def cancel(folder: str, job: str | None, grace_s: float) -> ExitStatus:
     ask_to_cancel(folder, request)
     while not _ended(folder, job):
         try:
-            anyio.run(_lead, AsyncExperiment.open(folder))
+            anyio.run(_lead, AsyncExperiment.open(folder), job)
         except JournalHeld:
             # Somebody leads it and will act; if they die, the next round leads.
             time.sleep(_POLL_S)
@@ -127,10 +127,10 @@ def _ended(folder: str, job: str | None) -> bool:
     return bool(records) and all(record.state.is_terminal for record in records)
 
 
-async def _lead(experiment: AsyncExperiment) -> None:
-    """Lead an experiment that nobody leads to its end."""
+async def _lead(experiment: AsyncExperiment, job: str | None) -> None:
+    """Lead one job of an experiment that nobody leads, or all of them, to the end."""
     async with Kernel(plugins=list(executors_of(experiment).values())) as kernel:
-        await experiment.run(kernel.bus)
+        await experiment.run(kernel.bus, only=job)
 
 
 async def _run(experiment: AsyncExperiment) -> tuple[list[JobRecord], int | None]:

@@ -15,7 +15,17 @@ from runbus.abc import Capabilities, Executor, JobRef, JobSpec, Limits, Observat
 from runbus.bus import Bus
 from runbus.errors import ConnectionLost, SubmitUnknown
 from runbus.events import JobEnded, MetricBatch, ParamsLogged, RunFinished, RunStarted, TagsChanged
-from runbus.jobs import JobRecord, JobState, JobStore, Supervisor, intend
+from runbus.jobs import (
+    CancelRequest,
+    JobRecord,
+    JobState,
+    JobStore,
+    Supervisor,
+    ask_to_cancel,
+    intend,
+    read_jobs,
+    read_requests,
+)
 from runbus.jobs._feed import MetricFeed
 from runbus.jobs._positions import Positions
 from runbus.kernel import Kernel
@@ -282,6 +292,27 @@ async def cancel_and_wait(bus: Bus, supervisor: Supervisor, job: str) -> None:
     ended = bus.wait_for(JobEnded, lambda end: end.job == job)
     await supervisor.cancel("not needed", 1, job)
     await ended
+
+
+@pytest.mark.parametrize("asked", ["other", None])
+async def test_jobs_that_are_not_given_are_left_alone_and_so_is_what_is_asked_of_them(
+    bus: Bus, spec: Spec, tmp_path: Path, asked: str | None
+) -> None:
+    given, other = spec("given"), spec("other")
+    earlier = JobStore(str(tmp_path))
+    intend(earlier, [given, other])
+    earlier.close()
+    ask_to_cancel(str(tmp_path), CancelRequest(asked, "not needed", 1))
+    ask_to_cancel(str(tmp_path), CancelRequest("given", "not needed", 1))
+    backend = Backend()
+    backend.jobs = {"given": RUNNING, "other": RUNNING}
+
+    (record,) = await supervise(bus, tmp_path, [backend], [given])
+
+    assert record.state is JobState.CANCELLED
+    assert set(backend.cancelled) == {"given"}
+    assert [request.job for request in read_requests(str(tmp_path)).values()] == [asked]
+    assert read_jobs(str(tmp_path))["other"].state is JobState.PENDING
 
 
 async def test_a_job_that_waits_for_a_seat_is_cancelled_at_once(
