@@ -501,15 +501,22 @@ class JobNotStarted(JobError):
     Attributes:
         job: The job's name.
         reason: What the backend said.
+        advice: What to try next; None where nothing can be said.
     """
 
-    def __init__(self, job: str, reason: str) -> None:
-        super().__init__(job, reason)
+    def __init__(self, job: str, reason: str, advice: str | None = None) -> None:
+        super().__init__(job, reason, advice)
         self.job = job
         self.reason = reason
+        self.advice = advice
 
     def __str__(self) -> str:
         return f"job {self.job!r} could not be started: {self.reason}"
+
+    @property
+    def hint(self) -> str | None:
+        """What to try next."""
+        return self.advice
 
 
 class SubmitUnknown(JobError):

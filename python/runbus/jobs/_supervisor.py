@@ -279,7 +279,9 @@ class Supervisor:
         except JournalError:
             raise
         except RunbusError as error:
-            return End(JobState.FAILED, str(error), None)
+            # Nobody else will see the error: what to do about it goes with the reason.
+            reason = f"{error}; {error.hint}" if error.hint else str(error)
+            return End(JobState.FAILED, reason, None)
 
     async def _inherited_ref(self, executor: Executor, job: JobSpec) -> JobRef | None:
         """Return a job that an earlier process submitted without living to record it."""

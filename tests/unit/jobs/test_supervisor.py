@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from runbus._clock import SYSTEM_CLOCK
 from runbus.abc import Capabilities, Executor, JobRef, JobSpec, Limits, Observation, Request
 from runbus.bus import Bus
-from runbus.errors import ConnectionLost, SubmitUnknown
+from runbus.errors import ConnectionLost, JobNotStarted, SubmitUnknown
 from runbus.events import JobEnded, MetricBatch, ParamsLogged, RunFinished, RunStarted, TagsChanged
 from runbus.jobs import (
     CancelRequest,
@@ -200,6 +200,21 @@ async def test_a_submit_whose_answer_is_lost_is_looked_up_and_not_repeated(
 
     assert (record.state, record.handle) == (JobState.SUCCEEDED, "h-once")
     assert (backend.submits, backend.finds) == (["once"], ["once"])
+
+
+async def test_the_reason_of_a_job_that_was_not_started_says_what_to_do(
+    bus: Bus, spec: Spec, tmp_path: Path
+) -> None:
+    backend = Backend()
+
+    def refuse(name: str, _count: int) -> None:
+        raise JobNotStarted(name, "no such key", "make one")
+
+    backend.on_submit = refuse
+    (record,) = await supervise(bus, tmp_path, [backend], [spec("far")])
+
+    assert record.state is JobState.FAILED
+    assert record.reason == "job 'far' could not be started: no such key; make one"
 
 
 async def test_a_submit_that_never_arrived_is_repeated_once_that_is_known(
