@@ -365,9 +365,15 @@ class ExperimentNotFound(NotFound):
         are_any: Whether the home folder has any experiments.
     """
 
-    def __init__(self, name: str, similar: tuple[str, ...] = (), are_any: bool = True) -> None:
-        RunbusError.__init__(self, name, similar, are_any)
-        self.what, self.name, self.similar = "experiment", name, similar
+    def __init__(
+        self,
+        name: str,
+        similar: tuple[str, ...] = (),
+        are_any: bool = True,
+        what: str = "experiment",
+    ) -> None:
+        RunbusError.__init__(self, name, similar, are_any, what)
+        self.what, self.name, self.similar = what, name, similar
         self.are_any = are_any
 
     def __str__(self) -> str:

@@ -341,10 +341,34 @@ def test_a_request_that_cannot_be_read_stops_nobody(batch: Callable[..., str], h
 def test_an_unknown_batch_names_its_near_matches(batch: Callable[..., str]) -> None:
     command("submit", batch(job("a", "true")))
 
-    for words in (["status", "bach"], ["attach", "bach"], ["cancel", "bach"]):
+    for words, kind in (
+        (["status", "bach"], "experiment"),
+        (["attach", "bach"], "experiment"),
+        (["cancel", "bach"], "job or experiment"),
+    ):
         done = command(*words)
         assert done.returncode == 1
-        assert "error: no experiment named 'bach'\nhint: did you mean 'batch'" in done.stderr
+        assert f"error: no {kind} named 'bach'\nhint: did you mean 'batch'" in done.stderr
+
+
+def test_a_mistyped_job_names_its_near_matches(batch: Callable[..., str]) -> None:
+    command("submit", batch(job("training", "true")))
+
+    assert "hint: did you mean 'training'" in command("cancel", "trainin").stderr
+
+
+def test_latest_is_the_newest_batch(batch: Callable[..., str]) -> None:
+    command("submit", batch(job("latest", "true")))
+    command("submit", batch(job("fails", "false"), job("waits", "sleep 60")), "--detach")
+    wait_until(lambda: states() == ["FAILED", "RUNNING"])
+
+    assert command("cancel", "latest", "--grace", "0").returncode == 0
+    assert [job["name"] for job in status("latest")] == ["fails", "waits"]
+    assert states() == ["FAILED", "CANCELLED"]
+    assert command("attach", "latest").stdout.count("CANCELLED") == 1
+    assert command("retry", "latest", "--detach").returncode == 0
+    assert command("cancel", "latest", "--grace", "0").returncode == 0
+    assert len(states()) == 2
 
 
 def test_retry_runs_what_did_not_succeed_as_a_new_batch(
