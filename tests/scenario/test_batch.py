@@ -459,6 +459,25 @@ def test_kill_9_of_the_wrapper_makes_a_job_lost_only_once_it_is_gone(
     assert status()[0]["reason"] == "its process is gone and left no exit record"
 
 
+def test_a_job_that_spoils_its_own_folder_stops_nothing(
+    batch: Callable[..., str], home: Path
+) -> None:
+    folder = f"cd {home}/experiments/batch/*/jobs/*-$0/1"
+    odd = f"{folder}; rm stdout.log exit.json; mkfifo stdout.log; mkdir exit.json; exit 3"
+    path = batch(
+        {"name": "odd", "command": ["sh", "-c", odd, "odd"]},
+        job("good", "sleep 0.5; echo done"),
+        max_parallel=2,
+    )
+
+    done = command("submit", path)
+
+    assert done.returncode == 1
+    assert states() == ["LOST", "SUCCEEDED"]
+    assert command("ls").returncode == 0
+    assert command("logs", "odd").returncode == 0
+
+
 def test_a_lost_job_that_has_retries_left_is_tried_again(
     batch: Callable[..., str], tmp_path: Path
 ) -> None:
