@@ -199,9 +199,12 @@ def _signal_name(number: int) -> str:
 
 
 def _seconds(text: str) -> float:
-    """Return the seconds in a time as the shell's `times` writes it."""
+    """Return the seconds in a time as the shell's `times` writes it; 0 if it is none."""
     minutes, _, seconds = text.rstrip("s").partition("m")
-    return 60 * float(minutes) + float(seconds)
+    try:
+        return 60 * float(minutes) + float(seconds)
+    except ValueError:
+        return 0.0
 
 
 def _started(began: tuple[PidRecord, int]) -> Observation:

@@ -70,3 +70,13 @@ def test_a_folder_that_is_a_file_holds_no_record_and_no_log(tmp_path: Path) -> N
 
     assert observe_folder(str(folder)) is None
     assert read_log(str(folder), "stdout", 0) == b""
+
+
+def test_a_record_whose_times_are_none_still_tells_the_end(tmp_path: Path) -> None:
+    record = '{"status":3,"uptime":1,"user":"often","sys":"","reason":""}'
+    (tmp_path / "exit.json").write_text(record)
+
+    seen = observe_folder(str(tmp_path))
+
+    assert seen is not None
+    assert (seen.exit_code, seen.cpu_s) == (3, 0.0)
