@@ -388,9 +388,15 @@ class ExperimentNotFound(NotFound):
         are_any: Whether the home folder has any experiments.
     """
 
-    def __init__(self, name: str, similar: tuple[str, ...] = (), are_any: bool = True) -> None:
-        RunbusError.__init__(self, name, similar, are_any)
-        self.what, self.name, self.similar = "experiment", name, similar
+    def __init__(
+        self,
+        name: str,
+        similar: tuple[str, ...] = (),
+        are_any: bool = True,
+        what: str = "experiment",
+    ) -> None:
+        RunbusError.__init__(self, name, similar, are_any, what)
+        self.what, self.name, self.similar = what, name, similar
         self.are_any = are_any
 
     def __str__(self) -> str:
@@ -534,15 +540,22 @@ class JobNotStarted(JobError):
     Attributes:
         job: The job's name.
         reason: What the backend said.
+        advice: What to try next; None where nothing can be said.
     """
 
-    def __init__(self, job: str, reason: str) -> None:
-        super().__init__(job, reason)
+    def __init__(self, job: str, reason: str, advice: str | None = None) -> None:
+        super().__init__(job, reason, advice)
         self.job = job
         self.reason = reason
+        self.advice = advice
 
     def __str__(self) -> str:
         return f"job {self.job!r} could not be started: {self.reason}"
+
+    @property
+    def hint(self) -> str | None:
+        """What to try next."""
+        return self.advice
 
 
 class SubmitUnknown(JobError):

@@ -254,6 +254,51 @@ def test_cancel_ends_a_batch_that_nobody_leads(batch: Callable[..., str]) -> Non
     assert states() == ["CANCELLED", "CANCELLED"]
 
 
+def left_alone(path: str, running: int) -> None:
+    """Submit a batch and kill who leads it once so many jobs run."""
+    with subprocess.Popen(
+        [RUNBUS, "submit", path], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as leader:
+        wait_until(lambda: command("status", "--json").stdout.count("RUNNING") == running)
+        leader.kill()
+
+
+def test_cancel_of_a_job_that_nobody_leads_leaves_the_others_as_they_are(
+    batch: Callable[..., str], tmp_path: Path, home: Path
+) -> None:
+    go = tmp_path / "go"
+    jobs = [job("a", f"until [ -e {go} ]; do sleep 0.02; done")]
+    jobs += [job(name, f"touch {tmp_path}/{name}.ran") for name in "bc"]
+    left_alone(batch(*jobs, max_parallel=1), running=1)
+
+    assert command("cancel", "b", "--grace", "1").returncode == 0
+
+    assert states() == ["RUNNING", "CANCELLED", "PENDING"]
+    assert not list(tmp_path.glob("*.ran"))
+    assert os.listdir(home / "open")
+    go.touch()
+    command("attach")
+    assert states() == ["SUCCEEDED", "CANCELLED", "SUCCEEDED"]
+    assert [path.name for path in tmp_path.glob("*.ran")] == ["c.ran"]
+    assert not os.listdir(home / "open")
+
+
+def test_a_cancel_that_is_interrupted_ends_no_other_job(
+    batch: Callable[..., str], tmp_path: Path
+) -> None:
+    told = tmp_path / "told"
+    stays = f"trap 'touch {told}' TERM; while :; do sleep 0.02; done"
+    left_alone(batch(job("a", "sleep 60"), job("b", stays), max_parallel=2), running=2)
+
+    with subprocess.Popen([RUNBUS, "cancel", "b", "--grace", "2"]) as canceller:
+        wait_until(told.exists)
+        canceller.send_signal(signal.SIGINT)
+
+    assert canceller.returncode == 130
+    assert states() == ["RUNNING", "CANCELLED"]
+    command("cancel", "a", "--grace", "0")
+
+
 @pytest.mark.parametrize("grace", ["inf", "nan", "1e30"])
 def test_a_grace_that_cannot_be_waited_is_refused(batch: Callable[..., str], grace: str) -> None:
     command("submit", batch(job("one", "true")))
@@ -296,10 +341,34 @@ def test_a_request_that_cannot_be_read_stops_nobody(batch: Callable[..., str], h
 def test_an_unknown_batch_names_its_near_matches(batch: Callable[..., str]) -> None:
     command("submit", batch(job("a", "true")))
 
-    for words in (["status", "bach"], ["attach", "bach"], ["cancel", "bach"]):
+    for words, kind in (
+        (["status", "bach"], "experiment"),
+        (["attach", "bach"], "experiment"),
+        (["cancel", "bach"], "job or experiment"),
+    ):
         done = command(*words)
         assert done.returncode == 1
-        assert "error: no experiment named 'bach'\nhint: did you mean 'batch'" in done.stderr
+        assert f"error: no {kind} named 'bach'\nhint: did you mean 'batch'" in done.stderr
+
+
+def test_a_mistyped_job_names_its_near_matches(batch: Callable[..., str]) -> None:
+    command("submit", batch(job("training", "true")))
+
+    assert "hint: did you mean 'training'" in command("cancel", "trainin").stderr
+
+
+def test_latest_is_the_newest_batch(batch: Callable[..., str]) -> None:
+    command("submit", batch(job("latest", "true")))
+    command("submit", batch(job("fails", "false"), job("waits", "sleep 60")), "--detach")
+    wait_until(lambda: states() == ["FAILED", "RUNNING"])
+
+    assert command("cancel", "latest", "--grace", "0").returncode == 0
+    assert [job["name"] for job in status("latest")] == ["fails", "waits"]
+    assert states() == ["FAILED", "CANCELLED"]
+    assert command("attach", "latest").stdout.count("CANCELLED") == 1
+    assert command("retry", "latest", "--detach").returncode == 0
+    assert command("cancel", "latest", "--grace", "0").returncode == 0
+    assert len(states()) == 2
 
 
 def test_retry_runs_what_did_not_succeed_as_a_new_batch(
@@ -388,6 +457,25 @@ def test_kill_9_of_the_wrapper_makes_a_job_lost_only_once_it_is_gone(
 
     assert states() == ["LOST"]
     assert status()[0]["reason"] == "its process is gone and left no exit record"
+
+
+def test_a_job_that_spoils_its_own_folder_stops_nothing(
+    batch: Callable[..., str], home: Path
+) -> None:
+    folder = f"cd {home}/experiments/batch/*/jobs/*-$0/1"
+    odd = f"{folder}; rm stdout.log exit.json; mkfifo stdout.log; mkdir exit.json; exit 3"
+    path = batch(
+        {"name": "odd", "command": ["sh", "-c", odd, "odd"]},
+        job("good", "sleep 0.5; echo done"),
+        max_parallel=2,
+    )
+
+    done = command("submit", path)
+
+    assert done.returncode == 1
+    assert states() == ["LOST", "SUCCEEDED"]
+    assert command("ls").returncode == 0
+    assert command("logs", "odd").returncode == 0
 
 
 def test_a_lost_job_that_has_retries_left_is_tried_again(

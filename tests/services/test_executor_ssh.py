@@ -210,9 +210,10 @@ async def test_a_changed_host_key_stops_a_submit_and_says_why(
     async with Harness(
         lambda: SSHExecutor(tunnel=tunnel_to(host, remote)), str(tmp_path / "here")
     ) as harness:
-        with pytest.raises(JobNotStarted, match=r"the key of .* has changed"):
+        with pytest.raises(JobNotStarted, match=r"the key of .* has changed") as caught:
             await harness.submit(harness.shell("true"))
 
+    assert "ssh-keygen -R" in str(caught.value.hint)
     assert attempts(remote) == []
 
 
@@ -262,8 +263,10 @@ async def test_a_pool_without_any_host_refuses_a_job(
         return SSHExecutor([tunnel_to(host, remote) for host in hosts])
 
     async with Harness(make, str(tmp_path / "here")) as harness:
-        with pytest.raises(JobNotStarted, match="no connection"):
+        with pytest.raises(JobNotStarted, match="no connection") as caught:
             await harness.submit(harness.shell("true"))
+
+    assert "runbus doctor" in str(caught.value.hint)
 
 
 TRAINER = """

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import anyio
@@ -30,7 +31,7 @@ from runbus.jobs import (
 from runbus.kernel import Kernel
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from runbus.abc import JobSpec, Plugin
     from runbus.metrics import SeriesSummary
@@ -39,6 +40,7 @@ __all__ = ["attach", "cancel", "detach", "launch", "print_requests"]
 
 _GRACE_S = 10.0
 _POLL_S = 0.1
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def launch(experiment: AsyncExperiment, *, as_json: bool = False) -> ExitStatus:
@@ -48,13 +50,17 @@ def launch(experiment: AsyncExperiment, *, as_json: bool = False) -> ExitStatus:
         JournalHeld: Another process leads it.
         UsageError: A job, or its code, cannot be run as asked; nothing was submitted.
     """
-    if not experiment.folder:
-        experiment.prepare(executors_of(experiment))
+    ending = _Ending(experiment)
     try:
-        records, signalled = anyio.run(_run, experiment)
+        if experiment.folder:
+            records = anyio.run(_run, experiment, ending)
+        else:
+            with ending.holding_signals():
+                experiment.prepare(executors_of(experiment))
+                records = anyio.run(_run, experiment, ending)
     except ExceptionGroup as group:
         raise innermost(group) from None
-    return _report(experiment.folder, records, signalled, as_json=as_json)
+    return _report(experiment.folder, records, ending.signalled, as_json=as_json)
 
 
 def attach(folder: str, *, as_json: bool) -> ExitStatus:
@@ -85,19 +91,23 @@ def _progress(specs: Sequence[JobSpec], folder: str) -> Plugin:
 
 def detach(experiment: AsyncExperiment, *, as_json: bool) -> ExitStatus:
     """Record an experiment for good and leave it to a supervisor."""
-    experiment.prepare(executors_of(experiment))
-    records = experiment.intend()
-    start_supervisor(experiment)
+    ending = _Ending(experiment)
+    with ending.holding_signals():
+        experiment.prepare(executors_of(experiment))
+        records = experiment.intend()
+        for number in ending.held:
+            ask_to_cancel(experiment.folder, CancelRequest(None, _by(number), _GRACE_S))
+        start_supervisor(experiment)
     if as_json:
         print_json([{"id": record.run_id, "name": record.name} for record in records])
     else:
         click.echo(experiment.id)
         sys.stderr.write(f"runbus attach {experiment.id} follows it\n")
-    return ExitStatus.OK
+    return ExitStatus(128 + ending.held[0]) if ending.held else ExitStatus.OK
 
 
 def cancel(folder: str, job: str | None, grace_s: float) -> ExitStatus:
-    """End a job, or all of an experiment, through whoever leads it; lead it if nobody does."""
+    """End a job, or all of an experiment, through whoever leads it; do it here if nobody does."""
     request = CancelRequest(job, "by runbus cancel", grace_s)
     if _ended(folder, job):
         sys.stderr.write("it has ended already\n")
@@ -105,7 +115,7 @@ def cancel(folder: str, job: str | None, grace_s: float) -> ExitStatus:
     ask_to_cancel(folder, request)
     while not _ended(folder, job):
         try:
-            anyio.run(_lead, AsyncExperiment.open(folder))
+            anyio.run(_lead, AsyncExperiment.open(folder), job)
         except JournalHeld:
             # Somebody leads it and will act; if they die, the next round leads.
             time.sleep(_POLL_S)
@@ -126,14 +136,13 @@ def _ended(folder: str, job: str | None) -> bool:
     return bool(records) and all(record.state.is_terminal for record in records)
 
 
-async def _lead(experiment: AsyncExperiment) -> None:
-    """Lead an experiment that nobody leads to its end."""
+async def _lead(experiment: AsyncExperiment, job: str | None) -> None:
+    """Lead one job of an experiment that nobody leads, or all of them, to the end."""
     async with Kernel(plugins=list(executors_of(experiment).values())) as kernel:
-        await experiment.run(kernel.bus)
+        await experiment.run(kernel.bus, only=job)
 
 
-async def _run(experiment: AsyncExperiment) -> tuple[list[JobRecord], int | None]:
-    ending = _Ending(experiment)
+async def _run(experiment: AsyncExperiment, ending: _Ending) -> list[JobRecord]:
     async with anyio.create_task_group() as tasks:
         # Before the kernel starts: from here on a signal always ends the jobs first.
         await tasks.start(ending.heed_signals, name="signals")
@@ -145,7 +154,7 @@ async def _run(experiment: AsyncExperiment) -> tuple[list[JobRecord], int | None
         async with Kernel(plugins=plugins, trace=trace) as kernel:
             records = await experiment.run(kernel.bus)
         tasks.cancel_scope.cancel()
-    return records, ending.signalled
+    return records
 
 
 class _Ending:
@@ -153,22 +162,50 @@ class _Ending:
 
     def __init__(self, experiment: AsyncExperiment) -> None:
         self._experiment = experiment
+        self._count = 0
+        self.held: list[int] = []
         self.signalled: int | None = None
 
+    @contextmanager
+    def holding_signals(self) -> Iterator[None]:
+        """Keep signals for `heed_signals` once anything is on record: its jobs are to be ended."""
+        before = {number: signal.signal(number, self._hold) for number in _SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                if signal.getsignal(number) == self._hold:
+                    signal.signal(number, handler)
+
     async def heed_signals(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with anyio.open_signal_receiver(*_SIGNALS) as signals:
+            for number in self.held:
+                await self._heed(number)
             task_status.started()
-            count = 0
             async for number in signals:
-                count += 1
-                self.signalled = self.signalled or number
-                if count == 1:
-                    sys.stderr.write("ending the jobs; once more to kill them\n")
-                    await self._experiment.cancel(f"by {signal.Signals(number).name}", _GRACE_S)
-                elif count == 2:
-                    await self._experiment.cancel(f"by {signal.Signals(number).name}, twice", 0)
-                else:
-                    os._exit(128 + number)
+                await self._heed(number)
+
+    def _hold(self, number: int, frame: object) -> None:
+        if not self._experiment.folder:
+            raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+        self.held.append(number)
+        if len(self.held) > 2:
+            os._exit(128 + number)
+
+    async def _heed(self, number: int) -> None:
+        self._count += 1
+        self.signalled = self.signalled or number
+        if self._count == 1:
+            sys.stderr.write("ending the jobs; once more to kill them\n")
+            await self._experiment.cancel(_by(number), _GRACE_S)
+        elif self._count == 2:
+            await self._experiment.cancel(f"{_by(number)}, twice", 0)
+        else:
+            os._exit(128 + number)
+
+
+def _by(number: int) -> str:
+    return f"by {signal.Signals(number).name}"
 
 
 def _report(

@@ -318,7 +318,8 @@ class SSHExecutor(Executor):
             host = self._choose(placement, refused)
             if host is None and len(refused) == len(self._hosts):
                 error = next(iter(refused.values()))
-                raise JobNotStarted(job.name, str(error)) from error
+                advice = error.hint or "runbus doctor looks at the machines"
+                raise JobNotStarted(job.name, str(error), advice) from error
             if host is None:
                 await self._room.wait()
                 continue

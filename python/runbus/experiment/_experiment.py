@@ -214,15 +214,20 @@ class AsyncExperiment:
             for index, (job, argv) in enumerate(self._jobs, start=1)
         ]
 
-    async def run(self, bus: Bus) -> list[JobRecord]:
+    async def run(self, bus: Bus, *, only: str | None = None) -> list[JobRecord]:
         """Run all jobs to their ends; jobs that have ended already are left as they are.
 
         Cancelling this ends the jobs (TERM, then KILL after 10 s) before it is cancelled itself.
         Publishes `JobIntended`, `JobSubmitted`, `JobStarted`, `JobRetrying` and `JobEnded` for
         each job, and emits its `LogLines` and `MetricBatch`.
 
+        Args:
+            bus: What finds the executors and is told what happens.
+            only: The name of the one job to run; the others are neither started nor ended, and
+                stay as they are for whoever leads the experiment next. All jobs if None.
+
         Returns:
-            The records of the jobs, in the order in which they were given.
+            The records of those jobs, in the order in which they were given.
 
         Raises:
             NoExecutor: No plugin brings an executor that a job names.
@@ -245,19 +250,24 @@ class AsyncExperiment:
         if not self._specs:
             # Thousands of folders, and perhaps code to be packaged: not in the loop's thread.
             await anyio.to_thread.run_sync(self.prepare, executors)
+        specs = [spec for spec in self._specs if only in (None, spec.name)]
         store = JobStore(self.folder)
         try:
+            if only is not None:
+                # Nobody may take the experiment for one of that job alone.
+                await anyio.to_thread.run_sync(intend, store, self._specs)
             _check_secrets(
                 Secret(place)
-                for spec in self._specs
+                for spec in specs
                 if spec.secrets and self._will_be_submitted(store, spec)
                 for place in spec.secrets.values()
             )
             self._supervisor = Supervisor(bus, executors, store)
             if self._cancel is not None:
                 await self._supervisor.cancel(*self._cancel)
-            records = await self._supervisor.run(self._specs, max_parallel=self._max_parallel)
-            self._home.note_closed(self.folder)
+            records = await self._supervisor.run(specs, max_parallel=self._max_parallel)
+            if all(record.state.is_terminal for record in store.jobs.values()):
+                self._home.note_closed(self.folder)
             return records
         finally:
             store.close()

@@ -18,6 +18,8 @@ from runbus.metrics import RunInfo
 
 __all__ = ["JobStatus", "find_experiment", "find_job", "job_statuses", "jobs_to_retry"]
 
+_LATEST = "latest"
+
 
 class JobStatus(NamedTuple):
     """A job of an experiment, and where it stands.
@@ -34,6 +36,10 @@ class JobStatus(NamedTuple):
 def find_experiment(text: str | None, *, home: str | os.PathLike[str] | None = None) -> str:
     """Return the folder of an experiment: by its id, by its project (the newest), or the newest.
 
+    Args:
+        text: The id or the project; the newest of all if None or "latest".
+        home: The home folder, instead of `$RUNBUS_HOME` or `~/.runbus`.
+
     Raises:
         ExperimentNotFound: There is none; names those that read almost the same.
         HomeUnusable: The home folder cannot be read.
@@ -46,11 +52,7 @@ def find_experiment(text: str | None, *, home: str | os.PathLike[str] | None = N
     ]
     folders.sort(key=os.path.basename)
     projects = {os.path.basename(os.path.dirname(folder)) for folder in folders}
-    found = [
-        folder
-        for folder in folders
-        if text in (None, os.path.basename(folder), os.path.basename(os.path.dirname(folder)))
-    ]
+    found = [folder for folder in folders if text in (None, _LATEST, *folder.split(os.sep)[-2:])]
     if not found:
         ids = [os.path.basename(folder) for folder in reversed(folders)]
         similar = near_matches(text or "", [*sorted(projects), *ids])
@@ -75,15 +77,22 @@ def job_statuses(folder: str) -> list[JobStatus]:
     ]
 
 
-def find_job(text: str, *, home: str | os.PathLike[str] | None = None) -> tuple[str, str] | None:
-    """Return the folder of the experiment and the name of a job; None if no job has that name.
+def find_job(text: str, *, home: str | os.PathLike[str] | None = None) -> tuple[str, str | None]:
+    """Return the folder of an experiment and the name of a job of it; None for all its jobs.
 
     Args:
-        text: The id of a job's run, or the job's name in the newest experiment that has it.
+        text: The id of a job's run, the job's name in the newest experiment that has it, or what
+            `find_experiment` takes; "latest" is the newest experiment, whatever jobs are called.
         home: The home folder, instead of `$RUNBUS_HOME` or `~/.runbus`.
+
+    Raises:
+        ExperimentNotFound: There is neither; names those that read almost the same.
+        HomeUnusable: The home folder cannot be read.
     """
-    where = Home(home)
-    for folder in sorted(where.experiment_folders(), key=os.path.basename, reverse=True):
+    names: list[str] = []
+    for folder in sorted(Home(home).experiment_folders(), key=os.path.basename, reverse=True):
+        if text == _LATEST:
+            break
         try:
             asked = Asked.read(folder)
         except NotFound:
@@ -91,7 +100,13 @@ def find_job(text: str, *, home: str | os.PathLike[str] | None = None) -> tuple[
         for job in asked.jobs:
             if text in (job.name, job.run_id):
                 return folder, job.name
-    return None
+            names.append(job.name)
+    try:
+        return find_experiment(text, home=home), None
+    except ExperimentNotFound as error:
+        similar = near_matches(text, [*error.similar, *dict.fromkeys(names)])
+        what = "job or experiment"
+        raise ExperimentNotFound(text, similar, error.are_any, what) from None
 
 
 def jobs_to_retry(folder: str) -> tuple[Asked, list[Job]]:

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from runbus.abc import Observation
 from runbus.codec import DecodeError, decode_json
+from runbus.jobs._files import open_to_read, read_whole
 from runbus.jobs._state import JobRecord, JobState
 
 __all__ = [
@@ -134,8 +135,7 @@ class Pulse:
         self._heartbeat = b""
         self._changed = now
         try:
-            with open(os.path.join(folder, "beat"), encoding="ascii") as file:
-                self._beat_s: float | None = float(file.read())
+            self._beat_s: float | None = float(read_whole(os.path.join(folder, "beat")))
         except (OSError, ValueError):
             self._beat_s = None
 
@@ -144,8 +144,7 @@ class Pulse:
         if self._beat_s is None:
             return None
         try:
-            with open(self._path, "rb") as file:
-                heartbeat = file.read()
+            heartbeat = read_whole(self._path) or self._heartbeat
         except OSError:
             heartbeat = self._heartbeat
         if heartbeat != self._heartbeat:
@@ -200,9 +199,12 @@ def _signal_name(number: int) -> str:
 
 
 def _seconds(text: str) -> float:
-    """Return the seconds in a time as the shell's `times` writes it."""
+    """Return the seconds in a time as the shell's `times` writes it; 0 if it is none."""
     minutes, _, seconds = text.rstrip("s").partition("m")
-    return 60 * float(minutes) + float(seconds)
+    try:
+        return 60 * float(minutes) + float(seconds)
+    except ValueError:
+        return 0.0
 
 
 def _started(began: tuple[PidRecord, int]) -> Observation:
@@ -212,9 +214,8 @@ def _started(began: tuple[PidRecord, int]) -> Observation:
 
 def _read(path: str, shape: type[_T]) -> tuple[_T, int] | None:
     """Return a record and the time it was written; None if it is not (wholly) there."""
-    try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+    file = open_to_read(path)
+    if file is None:
         return None
     try:
         record = decode_json(os.read(file, _LONGEST), shape)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from runbus.jobs._files import open_to_read
+
 __all__ = ["LINE_LIMIT", "LogTail", "read_log"]
 
 LINE_LIMIT = 1 << 20
@@ -12,9 +14,8 @@ LINE_LIMIT = 1 << 20
 
 def read_log(folder: str, source: str, offset: int) -> bytes:
     """Return up to 1 MiB of an attempt's log from a byte on; empty if there is nothing there."""
-    try:
-        file = os.open(os.path.join(folder, f"{source}.log"), os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+    file = open_to_read(os.path.join(folder, f"{source}.log"))
+    if file is None:
         return b""
     try:
         return os.pread(file, LINE_LIMIT, offset)
@@ -44,10 +45,9 @@ class LogTail:
             final: The file will not grow any more: return also a last line that lacks its end.
         """
         if self._file is None:
-            try:
-                self._file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-            except FileNotFoundError:
-                return b""
+            self._file = open_to_read(self._path)
+        if self._file is None:
+            return b""
         size = os.fstat(self._file).st_size
         if size < self.offset:
             # The job truncated its own log: what it writes now is new.

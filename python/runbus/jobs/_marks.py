@@ -6,6 +6,8 @@ import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from runbus.jobs._files import read_whole
+
 if TYPE_CHECKING:
     from runbus._clock import Clock
 
@@ -13,6 +15,7 @@ __all__ = ["LogMarks", "Mark", "log_offset_at", "read_marks"]
 
 _FILE = "cursor"
 _EVERY_S = 1.0
+_APPENDING = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
 _CLOCKS_NS = 1_000_000_000
 """The time of a file comes from another clock, which is coarser, or a server's."""
 
@@ -65,9 +68,9 @@ class LogMarks:
         self._next_s = now + _EVERY_S
         line = b"%019d %016d %016d\n" % (self._clock.time_ns(), stdout, stderr)
         try:
-            file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            file = os.open(self._path, _APPENDING, 0o600)
         except OSError:
-            return  # a full disk: what is handed on twice is no loss
+            return  # a full disk, or no file at all: what is handed on twice is no loss
         try:
             os.write(file, line)
             self._last = (stdout, stderr)
@@ -79,11 +82,7 @@ class LogMarks:
 
 def read_marks(folder: str) -> list[Mark]:
     """Return the marks in an attempt's folder, oldest first; what is not a whole line is none."""
-    try:
-        with open(os.path.join(folder, _FILE), "rb") as file:
-            lines = file.read().split(b"\n")[:-1]
-    except FileNotFoundError:
-        return []
+    lines = read_whole(os.path.join(folder, _FILE)).split(b"\n")[:-1]
     found = map(_LINE.fullmatch, lines)
     return [Mark(*map(int, match.groups())) for match in found if match]
 
@@ -101,7 +100,7 @@ def log_offset_at(folder: str, source: str, time_ns: int) -> int:
     """
     try:
         written = os.stat(os.path.join(folder, f"{source}.log"))
-    except FileNotFoundError:
+    except OSError:
         return 0
     if written.st_mtime_ns + _CLOCKS_NS < time_ns:
         return written.st_size

@@ -63,6 +63,6 @@ def _size(path: str) -> _Size:
     """Return what changes when a log is written to, also by one that was emptied first."""
     try:
         found = os.stat(path)
-    except FileNotFoundError:
+    except OSError:
         return 0, 0
     return found.st_size, found.st_mtime_ns

@@ -96,7 +96,8 @@ class Supervisor:
     async def run(self, jobs: Sequence[JobSpec], *, max_parallel: int) -> list[JobRecord]:
         """Run all jobs to their ends and return their records, in the order given.
 
-        Cancelling this cancels the jobs, waits until they have ended, and then is cancelled.
+        Jobs of the experiment that are not given are neither started nor ended. Cancelling this
+        cancels the jobs, waits until they have ended, and then is cancelled.
 
         Raises:
             JournalError: The journal cannot be written; jobs that run already go on by themselves.
@@ -175,16 +176,21 @@ class Supervisor:
         return sorted(unfinished, key=lambda job: not self._store.jobs[job.name].handle)
 
     async def cancel(self, reason: str, grace_s: float, job: str | None = None) -> None:
-        """Ask a job, or all, to end, and do not submit it again; returns at once.
+        """Ask a job, or all that were given to `run`, to end, and do not submit it again.
+
+        Returns at once.
 
         Args:
             reason: Who asked, and why.
             grace_s: Seconds between TERM and KILL. A repeated call may shorten it; 0 kills now.
             job: The job's name; None for all jobs.
         """
-        for name, record in list(self._store.jobs.items()):
-            if job in (None, name) and not (record.cancelling or record.state.is_terminal):
-                await self._teller.cancel_requested(self._specs[name], record.attempt, reason)
+        for name, spec in self._specs.items():
+            record = self._store.jobs.get(name)
+            if record is None or record.cancelling or record.state.is_terminal:
+                continue
+            if job in (None, name):
+                await self._teller.cancel_requested(spec, record.attempt, reason)
         self._cancel_grace_s = grace_s
         if job is None:
             self._ending_all = reason
@@ -201,11 +207,16 @@ class Supervisor:
             await watch.cancel(job, grace_s)
 
     async def _heed_requests(self) -> None:
-        """Act on what other processes ask for."""
+        """Act on what other processes ask for; what concerns other jobs, too, is left there."""
+        heeded: set[str] = set()
         while True:
             for path, request in read_requests(self._store.folder).items():
-                await self.cancel(request.reason, request.grace_s, request.job)
-                os.unlink(path)
+                if path not in heeded:
+                    heeded.add(path)
+                    await self.cancel(request.reason, request.grace_s, request.job)
+                others = self._store.jobs.keys() - self._specs.keys()
+                if not (others if request.job is None else request.job in others):
+                    os.unlink(path)
             await anyio.sleep(REQUESTS_S)
 
     def _reason_to_end(self, job: str) -> str | None:
@@ -268,7 +279,9 @@ class Supervisor:
         except JournalError:
             raise
         except RunbusError as error:
-            return End(JobState.FAILED, str(error), None)
+            # Nobody else will see the error: what to do about it goes with the reason.
+            reason = f"{error}; {error.hint}" if error.hint else str(error)
+            return End(JobState.FAILED, reason, None)
 
     async def _inherited_ref(self, executor: Executor, job: JobSpec) -> JobRef | None:
         """Return a job that an earlier process submitted without living to record it."""

@@ -103,10 +103,11 @@ record_exit() {
     read -r up _ </proc/uptime
     line="{\"status\":$status,\"signal\":$signal,\"reason\":\"$reason\""
     line="$line,\"uptime\":${up:-0},\"user\":\"$user\",\"sys\":\"$sys\"}"
-    # Where space could not be kept it is waited for, unless somebody has cleared all this away.
+    # Where space could not be kept it is waited for, unless somebody has cleared all this away, or
+    # put something else in its place.
     until printf '%-511s\n' "$line" 1<>exit.json; do
         left=$((left - 1))
-        { [ "$left" -gt 0 ] && [ -e exit.json ]; } || return
+        { [ "$left" -gt 0 ] && [ -f exit.json ]; } || return
         sleep 1
     done
 } 2>/dev/null
@@ -129,7 +130,7 @@ send() {
 # TERM to the job in pid.json, KILL after $1 seconds.
 end_job() {
     left=$1 line= now=
-    read -r line <exit.json
+    [ -f exit.json ] && read -r line <exit.json
     case $line in "{"*) return ;; esac
     read -r line <pid.json || return
     pid=${line#*\"pid\":} start=${line#*\"start\":} boot=${line#*\"boot\":\"}

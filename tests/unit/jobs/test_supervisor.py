@@ -13,9 +13,19 @@ from msgspec.structs import replace
 from runbus._clock import SYSTEM_CLOCK
 from runbus.abc import Capabilities, Executor, JobRef, JobSpec, Limits, Observation, Request
 from runbus.bus import Bus
-from runbus.errors import ConnectionLost, SubmitUnknown
+from runbus.errors import ConnectionLost, JobNotStarted, SubmitUnknown
 from runbus.events import JobEnded, MetricBatch, ParamsLogged, RunFinished, RunStarted, TagsChanged
-from runbus.jobs import JobRecord, JobState, JobStore, Supervisor, intend
+from runbus.jobs import (
+    CancelRequest,
+    JobRecord,
+    JobState,
+    JobStore,
+    Supervisor,
+    ask_to_cancel,
+    intend,
+    read_jobs,
+    read_requests,
+)
 from runbus.jobs._feed import MetricFeed
 from runbus.jobs._positions import Positions
 from runbus.kernel import Kernel
@@ -192,6 +202,21 @@ async def test_a_submit_whose_answer_is_lost_is_looked_up_and_not_repeated(
     assert (backend.submits, backend.finds) == (["once"], ["once"])
 
 
+async def test_the_reason_of_a_job_that_was_not_started_says_what_to_do(
+    bus: Bus, spec: Spec, tmp_path: Path
+) -> None:
+    backend = Backend()
+
+    def refuse(name: str, _count: int) -> None:
+        raise JobNotStarted(name, "no such key", "make one")
+
+    backend.on_submit = refuse
+    (record,) = await supervise(bus, tmp_path, [backend], [spec("far")])
+
+    assert record.state is JobState.FAILED
+    assert record.reason == "job 'far' could not be started: no such key; make one"
+
+
 async def test_a_submit_that_never_arrived_is_repeated_once_that_is_known(
     bus: Bus, spec: Spec, tmp_path: Path
 ) -> None:
@@ -282,6 +307,27 @@ async def cancel_and_wait(bus: Bus, supervisor: Supervisor, job: str) -> None:
     ended = bus.wait_for(JobEnded, lambda end: end.job == job)
     await supervisor.cancel("not needed", 1, job)
     await ended
+
+
+@pytest.mark.parametrize("asked", ["other", None])
+async def test_jobs_that_are_not_given_are_left_alone_and_so_is_what_is_asked_of_them(
+    bus: Bus, spec: Spec, tmp_path: Path, asked: str | None
+) -> None:
+    given, other = spec("given"), spec("other")
+    earlier = JobStore(str(tmp_path))
+    intend(earlier, [given, other])
+    earlier.close()
+    ask_to_cancel(str(tmp_path), CancelRequest(asked, "not needed", 1))
+    ask_to_cancel(str(tmp_path), CancelRequest("given", "not needed", 1))
+    backend = Backend()
+    backend.jobs = {"given": RUNNING, "other": RUNNING}
+
+    (record,) = await supervise(bus, tmp_path, [backend], [given])
+
+    assert record.state is JobState.CANCELLED
+    assert set(backend.cancelled) == {"given"}
+    assert [request.job for request in read_requests(str(tmp_path)).values()] == [asked]
+    assert read_jobs(str(tmp_path))["other"].state is JobState.PENDING
 
 
 async def test_a_job_that_waits_for_a_seat_is_cancelled_at_once(

@@ -18,8 +18,9 @@ __all__ = ["command"]
 def command(batch: str | None, as_json: bool) -> ExitStatus:
     """Follow a batch to its end, and go on with it if nobody else does.
 
-    BATCH is the id of an experiment or a project (its newest); without it, the newest of all.
-    What ran on meanwhile is found again, what was never started is started, nothing runs twice.
+    BATCH is the id of an experiment, a project (its newest), or "latest"; without it, the newest
+    of all. What ran on meanwhile is found again, what was never started is started, nothing runs
+    twice.
 
     Exits as submit does. Ctrl-C ends the jobs if this process leads them; if another does, it
     only stops following.

@@ -37,11 +37,11 @@ def _countable(ctx: click.Context, param: click.Parameter, value: float) -> floa
 def command(job_or_batch: str, grace_s: float) -> ExitStatus:
     """End a job, or all jobs of a batch, and wait until they have ended.
 
-    JOB_OR_BATCH is a job's id or name (the newest of that name), the id of an experiment, or a
-    project (its newest).
+    JOB_OR_BATCH is a job's id or name (the newest of that name), the id of an experiment, a
+    project (its newest), or "latest", the newest batch.
     """
     from runbus.cli import _launch
-    from runbus.experiment import find_experiment, find_job
+    from runbus.experiment import find_job
 
-    folder, job = find_job(job_or_batch) or (find_experiment(job_or_batch), None)
+    folder, job = find_job(job_or_batch)
     return _launch.cancel(folder, job, grace_s)

@@ -23,7 +23,8 @@ def command(batch: str | None, detach: bool, as_json: bool) -> ExitStatus:
 
     What happened stays as it is on record: the jobs get new ids.
 
-    BATCH is the id of an experiment or a project (its newest); without it, the newest of all.
+    BATCH is the id of an experiment, a project (its newest), or "latest"; without it, the newest
+    of all.
     """
     from runbus.cli import _launch
     from runbus.errors import UsageError

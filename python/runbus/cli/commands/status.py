@@ -18,7 +18,8 @@ __all__ = ["command"]
 def command(batch: str | None, as_json: bool) -> None:
     """Show where the jobs of a batch stand.
 
-    BATCH is the id of an experiment or a project (its newest); without it, the newest of all.
+    BATCH is the id of an experiment, a project (its newest), or "latest"; without it, the newest
+    of all.
     """
     from runbus.experiment import find_experiment, job_statuses
 
