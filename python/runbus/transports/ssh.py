@@ -186,7 +186,8 @@ class SSHTunnel(Tunnel):
         except FileNotFoundError as error:
             # Of a folder that cannot be made there, such as one in /proc, it is said as well.
             folder = os.fsdecode(os.path.dirname(remote))
-            missing = f"cannot make {folder}" if os.path.exists(local) else f"{local}: no such file"
+            is_here = await anyio.Path(local).exists()
+            missing = f"cannot make {folder}" if is_here else f"{local}: no such file"
             raise RemoteFailed(self.name, missing) from error
 
     def forward(
