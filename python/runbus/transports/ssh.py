@@ -17,6 +17,8 @@ from collections import OrderedDict
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, cast
 
+import anyio
+
 from runbus.abc import Completed, Forward, Tunnel
 from runbus.errors import (
     ConnectionLost,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PRELUDE = textwrap.dedent("""
-    import os, signal, sys, time
+    import logging, os, signal, sys, time
     from runbus._core import MetricWriter
     folder = sys.argv[1]
 
@@ -76,6 +76,7 @@ def test_a_forked_child_that_opens_a_writer_gets_threads_of_its_own(tmp_path: Pa
             assert threads() == []
             own = MetricWriter(folder + "/child")
             until(lambda: len(threads()) == 2)
+            logging.disable()  # What goes to the parent's writer is lost, as the child is told.
             for step in range(200_000):
                 own.log("x", 1.0, step)
                 parent.log("x", 1.0, step)
