@@ -10,6 +10,7 @@ from runbus.config._executors import LocalFields as LocalFields
 from runbus.config._executors import PackagerFields as PackagerFields
 from runbus.config._executors import PatternFields as PatternFields
 from runbus.config._executors import SSHFields as SSHFields
+from runbus.config._executors import parse_host as parse_host
 from runbus.config._sweep import Value as Value
 from runbus.config._sweep import expand_sweeps as expand_sweeps
 from runbus.config._sweep import parse_sweep as parse_sweep
@@ -36,6 +37,7 @@ __all__ = [
     "check_task",
     "expand_sweeps",
     "load_batch",
+    "parse_host",
     "parse_sweep",
     "parse_value",
 ]

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from runbus.errors import UsageError
+
 __all__ = [
     "ExecutorFields",
     "GitFields",
@@ -14,6 +16,7 @@ __all__ = [
     "PatternFields",
     "SSHFields",
     "Seconds",
+    "parse_host",
 ]
 
 Seconds = Annotated[int, msgspec.Meta(ge=1)]
@@ -127,3 +130,16 @@ class SSHFields(_Fields, frozen=True, kw_only=True, tag_field="type", tag="ssh")
 
 
 ExecutorFields = LocalFields | SSHFields
+
+
+def parse_host(text: str) -> tuple[str, str, int]:
+    """Return the user, name and port of a machine; an empty user and port 0 for the usual ones.
+
+    Raises:
+        UsageError: The text names no machine.
+    """
+    user, _, rest = text.rpartition("@")
+    name, _, port = rest.partition(":")
+    if not name or (port and not (port.isdecimal() and len(port) < 6 and 0 < int(port) < 65536)):
+        raise UsageError(f"{text!r} is no host: write name, user@name or user@name:port")
+    return user, name, int(port or 0)

@@ -1,0 +1,84 @@
+"""Batch files: every mistake is told, with its own place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from runbus.config import load_batch
+from runbus.errors import BatchInvalid
+
+WRONG = """\
+project: p
+executors:
+  gpu-box:
+    type: shs
+  two:
+    type: ssh
+    hosts:
+      - a
+      - x:y:z
+      - a
+    packager:
+      - type: git
+        reff: x
+  three:
+    hosts: [a]
+jobs:
+  - name: a
+    command: ["true"]
+    env:
+      A: 1
+      B: null
+      C: {secrt: A}
+      1: x
+    config:
+      x: [1]
+    retry_on: [exit, foo, 300]
+"""
+
+
+def problems(path: Path, text: str, *, with_secrets: bool = False) -> list[str]:
+    """Return what is wrong with a file, each without the file's name."""
+    path.write_text(text)
+    with pytest.raises(BatchInvalid) as caught:
+        load_batch(str(path), with_secrets=with_secrets)
+    assert all(problem.startswith(f"{path}:") for problem in caught.value.problems)
+    return [problem.removeprefix(f"{path}:") for problem in caught.value.problems]
+
+
+def test_each_wrong_entry_of_a_field_is_told_at_its_own_line(tmp_path: Path) -> None:
+    assert problems(tmp_path / "a.yaml", WRONG) == [
+        "4: executors.gpu-box.type: there is no type 'shs'; did you mean 'ssh'",
+        "13: executors.two.packager[0].reff: unknown key 'reff'; did you mean 'ref'",
+        "14: executors.three: the key 'type' is missing",
+        "9: executors.two.hosts[1]: 'x:y:z' is no host: write name, user@name or user@name:port",
+        "10: executors.two.hosts[2]: 'a' is host 1, too",
+        "20: jobs[0].env.A: expected str | object, got int",
+        "21: jobs[0].env.B: expected str | object, got null",
+        "22: jobs[0].env.C.secrt: unknown key 'secrt'; did you mean 'secret'",
+        "22: jobs[0].env.C: the key 'secret' is missing",
+        "23: jobs[0].env.1: the key 1: expected str, got int",
+        "25: jobs[0].config.x: expected bool | int | float | str | null, got array",
+        "26: jobs[0].retry_on[1]: invalid enum value 'foo'",
+        "26: jobs[0].retry_on[2]: expected int <= 255",
+    ]
+
+
+def test_a_missing_secret_is_told_with_its_place_to_whoever_submits(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    text = (
+        "project: p\njobs:\n- name: a\n  command: ['true']\n  env:\n"
+        "    A: {secret: RUNBUS_TEST_NOT_SET}\n    B:\n      secret: file:none\n"
+    )
+
+    found = problems(path, text, with_secrets=True)
+
+    assert load_batch(str(path)).project == "p"
+    hint = "it is read by whoever submits the job: provide it there"
+    a, b = "no secret at env:RUNBUS_TEST_NOT_SET", f"no secret at file:{tmp_path}/none"
+    assert found == [
+        f"6: jobs[0].env.A.secret: {a}: the variable is not set; {hint}",
+        f"8: jobs[0].env.B.secret: {b}: no such file or directory; {hint}",
+    ]
