@@ -126,7 +126,7 @@ def _read_json(path: str, text: str) -> Document:
 
 
 _TOML_TABLE = re.compile(r"\s*\[(\[)?\s*([\w.-]+)\s*\]")
-_TOML_KEY = re.compile(r"\s*([\w-]+)\s*=")
+_TOML_KEY = re.compile(r"\s*([\w.-]+)\s*=")
 
 
 def _read_toml(path: str, text: str) -> Document:
@@ -152,5 +152,5 @@ def _read_toml(path: str, text: str) -> Document:
                 at = (head, counts[head], *at[1:])
             lines.setdefault(at, number)
         elif key := _TOML_KEY.match(line):
-            lines.setdefault((*at, key[1]), number)
+            lines.setdefault((*at, *key[1].split(".")), number)
     return Document(path, data, lines)

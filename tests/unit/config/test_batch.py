@@ -82,3 +82,11 @@ def test_a_missing_secret_is_told_with_its_place_to_whoever_submits(tmp_path: Pa
         f"6: jobs[0].env.A.secret: {a}: the variable is not set; {hint}",
         f"8: jobs[0].env.B.secret: {b}: no such file or directory; {hint}",
     ]
+
+
+def test_a_key_with_dots_in_toml_has_its_own_line(tmp_path: Path) -> None:
+    text = 'project = "p"\n[[jobs]]\nname = "a"\ncommand = ["true"]\nenv.A = "x"\nenv.B = 1\n'
+
+    assert problems(tmp_path / "a.toml", text) == [
+        "6: jobs[0].env.B: expected str | object, got int"
+    ]
