@@ -148,8 +148,9 @@ def load_batch(path: str, *, with_secrets: bool = False) -> Batch:
     """
     document = read_document(path)
     problems = _check(document, with_secrets=with_secrets)
-    if problems:
-        raise BatchInvalid(path, tuple(document.place(one.path, one.message) for one in problems))
+    placed = (document.place(one.path, one.message) for one in problems)
+    if told := (*document.repeated, *placed):
+        raise BatchInvalid(path, told)
     return codec.convert(document.data, Batch)
 
 

@@ -90,3 +90,33 @@ def test_a_key_with_dots_in_toml_has_its_own_line(tmp_path: Path) -> None:
     assert problems(tmp_path / "a.toml", text) == [
         "6: jobs[0].env.B: expected str | object, got int"
     ]
+
+
+REPEATED = """\
+project: p
+common: &common {nice: 1}
+jobs:
+  - name: a
+    command: ["true"]
+    env: &env
+      A: one
+      "A": two
+  - name: b
+    <<: *common
+    <<: {gpus: 0}
+    nice: 2
+    command: ["true"]
+    env: *env
+project: q
+"""
+
+
+def test_a_key_that_stands_twice_is_told_with_both_lines(tmp_path: Path) -> None:
+    assert problems(tmp_path / "a.yaml", REPEATED)[:2] == [
+        "8: jobs[0].env.A: the same key stands in line 7, too",
+        "15: project: the same key stands in line 1, too",
+    ]
+    assert problems(
+        tmp_path / "a.json",
+        '{"project": "p",\n"jobs": [{"name":"a","command":["true"],\n"name":"b"}]}',
+    ) == ["3: jobs[0].name: the same key stands in line 2, too"]
