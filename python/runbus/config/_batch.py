@@ -14,7 +14,13 @@ from runbus import codec
 from runbus._secrets import Secret
 from runbus.abc import RetryCause
 from runbus.config._document import Document, read_document
-from runbus.config._executors import ExecutorFields, LocalFields, Seconds, parse_host
+from runbus.config._executors import (
+    HUNDRED_YEARS_S,
+    ExecutorFields,
+    LocalFields,
+    Seconds,
+    parse_host,
+)
 from runbus.config._task import Command, Script, Task
 from runbus.errors import BatchInvalid, ScriptUnusable, SecretMissing, UsageError, near_matches
 
@@ -356,4 +362,5 @@ def _check_secret(
 def _worded(text: str) -> str:
     """Bring msgspec's message into the form of ours, without its own word on where that is."""
     text = re.sub(r" - at `(key` in `)?\$.*`$", "", text).replace("`", "")
+    text = text.replace(f"<= {HUNDRED_YEARS_S}", f"<= {HUNDRED_YEARS_S}, a hundred years")
     return text[:1].lower() + text[1:]

@@ -9,6 +9,7 @@ import msgspec
 from runbus.errors import UsageError
 
 __all__ = [
+    "HUNDRED_YEARS_S",
     "ExecutorFields",
     "GitFields",
     "LocalFields",
@@ -19,7 +20,10 @@ __all__ = [
     "parse_host",
 ]
 
-Seconds = Annotated[int, msgspec.Meta(ge=1)]
+HUNDRED_YEARS_S = 36_525 * 86_400
+
+# More than a hundred years is a mistake, and in the end more than the shell's sleep can take.
+Seconds = Annotated[int, msgspec.Meta(ge=1, le=HUNDRED_YEARS_S)]
 
 
 class GitFields(

@@ -120,3 +120,22 @@ def test_a_key_that_stands_twice_is_told_with_both_lines(tmp_path: Path) -> None
         tmp_path / "a.json",
         '{"project": "p",\n"jobs": [{"name":"a","command":["true"],\n"name":"b"}]}',
     ) == ["3: jobs[0].name: the same key stands in line 2, too"]
+
+
+def test_no_time_out_is_longer_than_a_hundred_years(tmp_path: Path) -> None:
+    text = """\
+project: p
+executor:
+  type: local
+  idle_timeout: 3155760001
+jobs:
+  - name: a
+    command: ["true"]
+    queue_timeout: 3155760000
+    timeout: 99999999999999999999999
+"""
+
+    assert problems(tmp_path / "a.yaml", text) == [
+        "4: executor.idle_timeout: expected int <= 3155760000, a hundred years",
+        "9: jobs[0].timeout: expected int <= 3155760000, a hundred years",
+    ]
