@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import types
@@ -27,7 +28,7 @@ from runbus.errors import BatchInvalid, ScriptUnusable, SecretMissing, UsageErro
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Batch", "BatchJob", "SecretField", "load_batch"]
+__all__ = ["Batch", "BatchJob", "SecretField", "job_field_problem", "load_batch"]
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 ExitCode = Annotated[int, msgspec.Meta(ge=1, le=255)]
@@ -132,6 +133,17 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         if isinstance(self.executor, str):
             return self.executors
         return {**self.executors, DEFAULT: self.executor}
+
+
+def job_field_problem(name: str, value: object) -> str:
+    """Return what is wrong with the value of a field of `BatchJob`; empty if nothing is."""
+    problems = _check_value(value, _types_of_job()[name], ())
+    return problems[0].message if problems else ""
+
+
+@functools.cache
+def _types_of_job() -> dict[str, Any]:
+    return {field.name: field.type for field in fields(BatchJob)}
 
 
 class _Problem(NamedTuple):
