@@ -8,6 +8,7 @@ import anyio
 import click
 
 from runbus.cli._exit import ExitStatus
+from runbus.cli._printer import printable
 
 if TYPE_CHECKING:
     from runbus.kernel import Replay
@@ -38,7 +39,7 @@ def command(trace: str, plugins: tuple[str, ...]) -> ExitStatus:
         click.echo(f"#{difference.seq} {difference.type}")
         for label, lines in (("was", difference.recorded), ("now", difference.replayed)):
             for line in lines:
-                click.echo(f"  {label}  {line}")
+                click.echo(f"  {label}  {printable(line)}")
     click.echo(f"{result.fed} events fed, {len(result.differences)} went another way", err=True)
     return ExitStatus.FAILED if result.differences else ExitStatus.OK
 
