@@ -112,7 +112,8 @@ def print_table(
     table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
     for name in header:
         justify: Literal["left", "right"] = "right" if name in right else "left"
-        table.add_column(name, justify=justify, overflow="fold", no_wrap=name not in _FOLDED)
+        # As Text: as it is, a name such as `[red]` would be read as markup.
+        table.add_column(Text(name), justify=justify, overflow="fold", no_wrap=name not in _FOLDED)
     for row in shown:
         table.add_row(
             *(

@@ -13,6 +13,7 @@ from rich.console import Console
 import runbus
 from runbus.abc import JobSpec
 from runbus.cli._app import run_command
+from runbus.cli._printer import print_table
 from runbus.cli._progress import LiveProgress
 from runbus.events import MetricBatch
 
@@ -79,6 +80,16 @@ def test_progress_and_result_show_the_names_of_jobs_escaped_and_their_logs_as_wr
     assert f"{'other':<{len(SHOWN)}} | SUCCEEDED" in captured.err
     assert SHOWN in captured.out
     assert NAME not in captured.err + captured.out
+
+
+def test_a_name_is_no_markup_in_the_head_of_a_table(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+
+    print_table(["name", "[red]loss"], [["a", "1"]])
+
+    assert "[red]loss" in capsys.readouterr().out
 
 
 def test_the_live_table_shows_names_escaped_and_reads_no_markup() -> None:
