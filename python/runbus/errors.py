@@ -39,8 +39,8 @@
          └─ PluginNotLoadable an installed plugin cannot be imported or made
 
 An error carries its facts as fields, its text in `__str__`, and where there is one, the next step
-in `hint`. It survives pickling, so it can cross a process or a host: `__init__` passes every field
-on to `Exception.__init__` in order, and takes them back by position.
+in `hint`, which a traceback shows, too. It survives pickling, so it can cross a process or a host:
+`__init__` passes every field on to `Exception.__init__` in order, and takes them back by position.
 """
 
 from __future__ import annotations
@@ -128,6 +128,19 @@ class RunbusError(Exception):
     def hint(self) -> str | None:
         """What to try next, one sentence without a full stop; None where nothing can be said."""
         return None
+
+    @property
+    def __notes__(self) -> list[str]:
+        """What Python prints below the error in a traceback: its hint, and what `add_note` adds."""
+        kept = vars(self)
+        if "__notes__" not in kept:
+            kept["__notes__"] = [f"hint: {self.hint}"] if self.hint else []
+        notes: list[str] = kept["__notes__"]
+        return notes
+
+    @__notes__.setter
+    def __notes__(self, notes: list[str]) -> None:  # by whoever unpickles it, above all
+        vars(self)["__notes__"] = notes
 
 
 # --- What was asked for cannot be done as asked ---------------------------------------------------
