@@ -597,16 +597,23 @@ class NothingToPackage(UsageError):
         patterns: What was looked for.
         near: What would choose something and reads almost the same, best first.
         passed: How many files were there.
+        reason: Why nothing could be chosen, where more is known than that.
     """
 
     def __init__(
-        self, root: str, patterns: tuple[str, ...], near: tuple[str, ...] = (), passed: int = 0
+        self,
+        root: str,
+        patterns: tuple[str, ...],
+        near: tuple[str, ...] = (),
+        passed: int = 0,
+        reason: str = "",
     ) -> None:
-        super().__init__(root, patterns, near, passed)
+        super().__init__(root, patterns, near, passed, reason)
         self.root = root
         self.patterns = patterns
         self.near = near
         self.passed = passed
+        self.reason = reason
 
     def __str__(self) -> str:
         return f"nothing to package: no file in {self.root} matches {', '.join(self.patterns)}"
@@ -615,6 +622,8 @@ class NothingToPackage(UsageError):
     def hint(self) -> str:
         if self.near:
             return "did you mean " + " or ".join(repr(name) for name in self.near)
+        if self.reason:
+            return self.reason
         if self.passed:
             return f"there are {self.passed} files that are neither included nor excluded"
         return "there is no file that is not excluded"

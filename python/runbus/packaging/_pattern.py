@@ -67,14 +67,21 @@ def select(root: str, include: Sequence[str], exclude: Sequence[str]) -> dict[by
     taken, left = _Matcher(include), _Matcher(exclude)
     entries: dict[bytes, Entry] = {}
     passed: list[bytes] = []
-    for path, entry in _walk(os.fsencode(root), b"", taken, left):
-        if entry is None:
+    unfit: list[bytes] = []
+    for path, is_taken in _walk(os.fsencode(root), b"", taken, left):
+        if not is_taken:
             passed.append(path)
-        else:
+        elif (entry := disk_entry(os.path.join(os.fsencode(root), path))) is not None:
             entries[path] = entry
-    if not entries:
-        raise _nothing(root, include, passed)
-    return entries
+        else:
+            unfit.append(path)
+    if entries:
+        return entries
+    if unfit:
+        shown = unfit[0].decode("utf-8", "backslashreplace")
+        reason = f"{shown!r} is neither a file nor a link; nothing else is packaged"
+        raise NothingToPackage(root, tuple(include), passed=len(passed), reason=reason)
+    raise _nothing(root, include, passed)
 
 
 def disk_entry(path: bytes) -> Entry | None:
@@ -124,8 +131,8 @@ class _Matcher:
 
 def _walk(
     root: bytes, below: bytes, taken: _Matcher, left: _Matcher, *, all_of_it: bool = False
-) -> Iterator[tuple[bytes, Entry | None]]:
-    """Yield every path below a folder that is not left out; without its entry if not taken."""
+) -> Iterator[tuple[bytes, bool]]:
+    """Yield every path below a folder that is not left out, and whether it is taken."""
     try:
         with os.scandir(os.path.join(root, below) or b".") as found:
             children = sorted((child.name, child.is_dir(follow_symlinks=False)) for child in found)
@@ -141,7 +148,7 @@ def _walk(
         if is_folder:
             yield from _walk(root, path, taken, left, all_of_it=mine)
         else:
-            yield path, disk_entry(os.path.join(root, path)) if mine else None
+            yield path, mine
 
 
 def _nothing(root: str, include: Sequence[str], passed: list[bytes]) -> NothingToPackage:
