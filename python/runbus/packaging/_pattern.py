@@ -22,7 +22,8 @@ class PatternPackager(Packager):
     Patterns read as in a .gitignore file: without a slash they match a name at any depth, with one
     they match from the top; `*` and `?` stop at a slash, `**` does not, `[ab]` is one character;
     a trailing slash means folders only; a folder stands for everything in it. Links are packaged
-    as links and never followed; what is neither file nor link is left out.
+    as links and never followed; what is neither file nor link is left out, and so is each `.git`
+    unless a pattern to include names it.
 
     Args:
         include: What to take, one pattern or several.
@@ -64,6 +65,9 @@ def select(root: str, include: Sequence[str], exclude: Sequence[str]) -> dict[by
         NothingToPackage: They choose nothing.
         PackageUnreadable: A folder cannot be read.
     """
+    if not any(".git" in pattern.split("/") for pattern in include):
+        # `*` means the code, not its history: that is large, and may hold credentials.
+        exclude = (*exclude, ".git")
     taken, left = _Matcher(include), _Matcher(exclude)
     entries: dict[bytes, Entry] = {}
     passed: list[bytes] = []
