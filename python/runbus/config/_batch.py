@@ -183,7 +183,8 @@ def _check(document: Document, *, with_secrets: bool) -> list[_Problem]:
     if not isinstance(jobs, list) or not jobs:
         return [*problems, _Problem(("jobs",), "jobs is a list of at least one job")]
     names: dict[Any, int] = {}
-    executors = {"local", *data.get("executors", {})} if not problems else None
+    described = data.get("executors", {})
+    executors = {"local", *map(str, described)} if isinstance(described, dict) else None
     if executors is not None and isinstance(data.get("executor"), str):
         problems += _check_executor(data["executor"], ("executor",), executors)
     for index, job in enumerate(jobs):
@@ -191,10 +192,10 @@ def _check(document: Document, *, with_secrets: bool) -> list[_Problem]:
         if not isinstance(job, dict):
             problems.append(_Problem(at, "a job is a mapping with a name and a command or script"))
             continue
-        found = _check_struct(job, BatchJob, at)
+        problems += _check_struct(job, BatchJob, at)
         folder = os.path.dirname(document.path)
-        problems += found or _check_meaning(job, at, folder, with_secrets=with_secrets)
-        if executors is not None and not found and job.get("executor") is not None:
+        problems += _check_meaning(job, at, folder, with_secrets=with_secrets)
+        if executors is not None and isinstance(job.get("executor"), str):
             problems += _check_executor(job["executor"], (*at, "executor"), executors)
         name = job.get("name")
         if isinstance(name, str):
@@ -328,30 +329,35 @@ def _options(shape: Any) -> Iterator[Any]:
 def _check_meaning(
     job: dict[str, Any], at: tuple[str | int, ...], folder: str, *, with_secrets: bool
 ) -> list[_Problem]:
-    """Check what the types of the fields do not say."""
-    command, script = job.get("command"), job.get("script")
-    if (command is None) == (script is None):
-        return [_Problem(at, "a job has either a command or a script")]
-    if command is not None and job.get("args"):
-        return [_Problem((*at, "args"), "args go with a script; a command holds its own")]
+    """Check what the types of the fields do not say; what is of another type is passed over."""
     problems = []
-    if script is not None:
+    command, script, cwd, env = (job.get(name) for name in ("command", "script", "cwd", "env"))
+    if (command is None) == (script is None):
+        problems.append(_Problem(at, "a job has either a command or a script"))
+    elif command is not None and job.get("args"):
+        message = "args go with a script; a command holds its own"
+        problems.append(_Problem((*at, "args"), message))
+    if isinstance(script, str):
         try:
             Script(os.path.join(folder, script)).command_line()
         except ScriptUnusable as error:
             problems.append(_Problem((*at, "script"), str(error)))
-    if job.get("cwd") and not os.path.isdir(os.path.join(folder, job["cwd"])):
-        problems.append(_Problem((*at, "cwd"), f"{job['cwd']!r} is no folder"))
-    problems += [
-        _Problem((*at, "env", name), f"{name!r} is no name of an environment variable")
-        for name in job.get("env", {})
-        if not name.isidentifier() or not name.isascii()
-    ]
-    for name, value in job.get("env", {}).items():
-        if isinstance(value, dict):
-            problems += _check_secret(
-                value["secret"], (*at, "env", name), folder, look=with_secrets
-            )
+    if cwd and isinstance(cwd, str) and not os.path.isdir(os.path.join(folder, cwd)):
+        problems.append(_Problem((*at, "cwd"), f"{cwd!r} is no folder"))
+    for name, value in env.items() if isinstance(env, dict) else ():
+        problems += _check_variable(name, value, (*at, "env", str(name)), folder, look=with_secrets)
+    return problems
+
+
+def _check_variable(
+    name: Any, value: Any, at: tuple[str | int, ...], folder: str, *, look: bool
+) -> list[_Problem]:
+    problems = []
+    if isinstance(name, str) and not (name.isidentifier() and name.isascii()):
+        problems.append(_Problem(at, f"{name!r} is no name of an environment variable"))
+    reference = value.get("secret") if isinstance(value, dict) else None
+    if isinstance(reference, str):
+        problems += _check_secret(reference, (*at, "secret"), folder, look=look)
     return problems
 
 
@@ -362,12 +368,12 @@ def _check_secret(
     try:
         secret = Secret(reference).relative_to(folder)
     except UsageError as error:
-        return [_Problem((*at, "secret"), str(error))]
+        return [_Problem(at, str(error))]
     try:
         if look:
             secret.value()
     except SecretMissing as error:
-        return [_Problem((*at, "secret"), f"{error}; {error.hint}")]
+        return [_Problem(at, f"{error}; {error.hint}")]
     return []
 
 

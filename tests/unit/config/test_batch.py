@@ -139,3 +139,30 @@ jobs:
         "4: executor.idle_timeout: expected int <= 3155760000, a hundred years",
         "9: jobs[0].timeout: expected int <= 3155760000, a hundred years",
     ]
+
+
+def test_no_mistake_hides_another(tmp_path: Path) -> None:
+    text = """\
+project: p
+max_paralel: 1
+executors:
+  box: {type: local, slots: 1}
+jobs:
+  - name: a
+    nice: 20
+    executor: boks
+    cwd: nowhere
+    script: none.py
+    command: 1
+    env:
+      A-B: x
+      C: {secret: "x y"}
+"""
+
+    found = problems(tmp_path / "a.yaml", text)
+
+    assert [one.partition(" ")[2].partition(":")[0] for one in found] == [
+        "max_paralel", "executors.box.slots", "jobs[0].command", "jobs[0].nice", "jobs[0]",
+        "jobs[0].script", "jobs[0].cwd", "jobs[0].env.A-B", "jobs[0].env.C.secret",
+        "jobs[0].executor",
+    ]  # fmt: skip
