@@ -255,7 +255,7 @@ def _check_struct(
     known = {field.name: field for field in fields(shape)}
     tag = shape.__struct_config__.tag_field
     for key in data:
-        if key not in known and key != tag:
+        if key not in known and (tag is None or key != tag):
             near = near_matches(str(key), known)
             hint = f"; did you mean {near[0]!r}" if near else f"; there are {', '.join(known)}"
             problems.append(_Problem((*at, str(key)), f"unknown key {key!r}{hint}"))
