@@ -40,8 +40,8 @@
          └─ PluginNotLoadable an installed plugin cannot be imported or made
 
 An error carries its facts as fields, its text in `__str__`, and where there is one, the next step
-in `hint`. It survives pickling, so it can cross a process or a host: `__init__` passes every field
-on to `Exception.__init__` in order, and takes them back by position.
+in `hint`, which a traceback shows, too. It survives pickling, so it can cross a process or a host:
+`__init__` passes every field on to `Exception.__init__` in order, and takes them back by position.
 """
 
 from __future__ import annotations
@@ -130,6 +130,19 @@ class RunbusError(Exception):
     def hint(self) -> str | None:
         """What to try next, one sentence without a full stop; None where nothing can be said."""
         return None
+
+    @property
+    def __notes__(self) -> list[str]:
+        """What Python prints below the error in a traceback: its hint, and what `add_note` adds."""
+        kept = vars(self)
+        if "__notes__" not in kept:
+            kept["__notes__"] = [f"hint: {self.hint}"] if self.hint else []
+        notes: list[str] = kept["__notes__"]
+        return notes
+
+    @__notes__.setter
+    def __notes__(self, notes: list[str]) -> None:  # by whoever unpickles it, above all
+        vars(self)["__notes__"] = notes
 
 
 # --- What was asked for cannot be done as asked ---------------------------------------------------
@@ -630,16 +643,23 @@ class NothingToPackage(UsageError):
         patterns: What was looked for.
         near: What would choose something and reads almost the same, best first.
         passed: How many files were there.
+        reason: Why nothing could be chosen, where more is known than that.
     """
 
     def __init__(
-        self, root: str, patterns: tuple[str, ...], near: tuple[str, ...] = (), passed: int = 0
+        self,
+        root: str,
+        patterns: tuple[str, ...],
+        near: tuple[str, ...] = (),
+        passed: int = 0,
+        reason: str = "",
     ) -> None:
-        super().__init__(root, patterns, near, passed)
+        super().__init__(root, patterns, near, passed, reason)
         self.root = root
         self.patterns = patterns
         self.near = near
         self.passed = passed
+        self.reason = reason
 
     def __str__(self) -> str:
         return f"nothing to package: no file in {self.root} matches {', '.join(self.patterns)}"
@@ -648,6 +668,8 @@ class NothingToPackage(UsageError):
     def hint(self) -> str:
         if self.near:
             return "did you mean " + " or ".join(repr(name) for name in self.near)
+        if self.reason:
+            return self.reason
         if self.passed:
             return f"there are {self.passed} files that are neither included nor excluded"
         return "there is no file that is not excluded"

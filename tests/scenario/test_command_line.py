@@ -291,6 +291,33 @@ def test_a_home_that_may_not_be_used_is_named(
     assert f"error: cannot use the home folder {home}: permission denied" in done.stderr
 
 
+def test_what_the_system_refuses_is_an_ordinary_error_with_its_path(
+    script: Callable[[str], str], home: Path
+) -> None:
+    command("run", script(TRAINER), "--", "--steps=3")
+    folders = [path for path in home.rglob("*") if path.is_dir()]
+    for folder in folders:
+        folder.chmod(0o500)
+    done = subprocess.run(
+        [*unprivileged(), RUNBUS, "seal", "--all"],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    for folder in folders:
+        folder.chmod(0o700)
+
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {home}/")
+    assert done.stderr.endswith(": permission denied\n")
+    with open("/dev/full", "w") as full:
+        printed = subprocess.run(
+            [RUNBUS, "ls"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=20, check=False
+        )
+    assert (printed.returncode, printed.stderr) == (1, "error: no space left on device\n")
+
+
 def test_a_script_that_may_not_be_read_is_named(script: Callable[[str], str], home: Path) -> None:
     path = script("print()")
     os.chmod(path, 0o000)

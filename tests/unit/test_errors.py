@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import inspect
 import pickle
+import subprocess
+import sys
+import traceback
+from pathlib import Path
 
 import pytest
 
 from runbus import errors
+from runbus.cli._app import run_command
 
 CLASSES = [
     value
@@ -65,3 +70,46 @@ def test_the_tree_that_is_drawn_is_the_tree_that_is() -> None:
     for cls in CLASSES:
         if errors.RunbusError in cls.__bases__:
             assert f"─ {cls.__name__} " in drawing
+
+
+MISSING = errors.ExtraMissing("to_polars", "polars", "polars")
+HINT = "hint: pip install 'runbus[polars]'"
+
+
+def test_a_traceback_shows_the_hint_once_and_what_was_added() -> None:
+    error = pickle.loads(pickle.dumps(MISSING))
+    error.add_note("one")
+    "".join(traceback.format_exception(error))
+    error.add_note("two")
+
+    for shown in (error, pickle.loads(pickle.dumps(error))):
+        assert traceback.format_exception_only(shown)[-3:] == [f"{HINT}\n", "one\n", "two\n"]
+
+
+def test_an_error_without_a_hint_takes_notes() -> None:
+    error = errors.UsageError("text")
+    assert "".join(traceback.format_exception_only(error)).count("\n") == 1
+
+    error.add_note("one")
+
+    assert error.__notes__ == ["one"]
+
+
+def test_python_prints_the_hint_of_what_nobody_catches() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "from runbus.errors import *; raise ExtraMissing('a', 'b', 'c')"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert done.stderr.count("hint:") == 1
+    assert done.stderr.endswith("which is not installed\nhint: pip install 'runbus[c]'\n")
+
+
+def test_the_command_line_tells_a_hint_once(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["show", "nothing"]) == 1
+    assert capsys.readouterr().err.count("hint:") == 1
+
+    with pytest.raises(errors.RunNotFound) as caught:
+        run_command(["--debug", "show", "nothing"])
+    assert capsys.readouterr().err == ""
+    assert "".join(traceback.format_exception(caught.value)).count("hint:") == 1

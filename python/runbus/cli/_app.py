@@ -120,20 +120,34 @@ def run_command(args: Sequence[str]) -> int:
         # Nobody reads any more: let the interpreter's own flush at exit find nothing to say.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitStatus.BROKEN_PIPE
-    except RunbusError as error:
-        if debug:
-            raise
-        print_error(str(error), error.hint)
-        return ExitStatus.USAGE if isinstance(error, UsageError) else ExitStatus.FAILED
     except Exception as error:
         if debug:
             raise
-        print_error(
-            f"{type(error).__name__}: {error}",
-            "this is a defect of runbus; runbus --debug … shows where",
-        )
-        return ExitStatus.UNEXPECTED
+        return _print_error(error)
     return status if isinstance(status, int) else ExitStatus.OK
+
+
+def _print_error(error: Exception) -> ExitStatus:
+    """Print what went wrong and return what it means."""
+    if isinstance(error, RunbusError):
+        print_error(str(error), error.hint)
+        return ExitStatus.USAGE if isinstance(error, UsageError) else ExitStatus.FAILED
+    if isinstance(error, OSError):
+        print_error(_refusal(error))
+        return ExitStatus.FAILED
+    print_error(
+        f"{type(error).__name__}: {error}",
+        "this is a defect of runbus; runbus --debug … shows where",
+    )
+    return ExitStatus.UNEXPECTED
+
+
+def _refusal(error: OSError) -> str:
+    """Return what the operating system refused, and where as far as it says so."""
+    reason = (error.strerror or str(error) or type(error).__name__).lower()
+    if isinstance(error.filename, (str, bytes)):
+        return f"{os.fsdecode(error.filename)}: {reason}"
+    return reason
 
 
 def _print_usage_error(error: click.UsageError) -> None:

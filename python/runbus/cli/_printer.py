@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from typing import TYPE_CHECKING, Literal
 
@@ -21,6 +22,7 @@ __all__ = [
     "print_error",
     "print_json",
     "print_table",
+    "printable",
     "state_style",
     "table_fits",
 ]
@@ -35,6 +37,9 @@ _FOLDED_WIDTH = 8
 """No narrower than this are they broken."""
 
 _GAP = 2
+
+# What moves the cursor, colours the terminal or breaks a line; names may hold any of it.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 _STATE_STYLES = {
     "RUNNING": "cyan",
@@ -92,12 +97,14 @@ def print_table(
 
     Args:
         header: The columns' names; the one called "state" is coloured.
-        rows: The cells.
+        rows: The cells; a control character in one is shown escaped.
         right: The names of columns that hold numbers.
     """
-    rows = list(rows)
-    if not sys.stdout.isatty() or len(rows) > _PLAIN_ROWS or not table_fits(header, rows):
-        _print_plainly([list(header), *map(list, rows)], [name in right for name in header])
+    right = [printable(name) for name in right]
+    header = [printable(name) for name in header]
+    shown = [[printable(cell) for cell in row] for row in rows]
+    if not sys.stdout.isatty() or len(shown) > _PLAIN_ROWS or not table_fits(header, shown):
+        _print_plainly([list(header), *shown], [name in right for name in header])
         return
     from rich.table import Table
     from rich.text import Text
@@ -105,8 +112,9 @@ def print_table(
     table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
     for name in header:
         justify: Literal["left", "right"] = "right" if name in right else "left"
-        table.add_column(name, justify=justify, overflow="fold", no_wrap=name not in _FOLDED)
-    for row in rows:
+        # As Text: as it is, a name such as `[red]` would be read as markup.
+        table.add_column(Text(name), justify=justify, overflow="fold", no_wrap=name not in _FOLDED)
+    for row in shown:
         table.add_row(
             *(
                 Text(cell, style=state_style(cell) if name == "state" else "")
@@ -118,7 +126,10 @@ def print_table(
 
 def table_fits(header: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
     """Tell whether a table can be shown on the terminal without cutting any cell."""
-    widths = [max(map(_width, column)) for column in zip(header, *rows, strict=True)]
+    widths = [
+        max(_width(printable(cell)) for cell in column)
+        for column in zip(header, *rows, strict=True)
+    ]
     least = (
         min(width, _FOLDED_WIDTH) if name in _FOLDED else width
         for name, width in zip(header, widths, strict=True)
@@ -144,6 +155,11 @@ def _width(text: str) -> int:
     from rich.cells import cell_len
 
     return cell_len(text)
+
+
+def printable(text: str) -> str:
+    r"""Return a text as one line that does nothing to a terminal: an ESC in it becomes `\x1b`."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def state_style(state: str) -> str:

@@ -6,7 +6,13 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from runbus.cli._printer import console, format_bytes_of_text, format_duration, format_number
+from runbus.cli._printer import (
+    console,
+    format_bytes_of_text,
+    format_duration,
+    format_number,
+    printable,
+)
 from runbus.events import JobEnded, JobStarted, LogLines, MetricBatch
 
 if TYPE_CHECKING:
@@ -38,7 +44,7 @@ class PlainProgress:
 
     def __init__(self, jobs: Iterable[JobSpec], known: Mapping[str, JobRecord]) -> None:
         del known  # what happened before is for status to tell
-        names = [job.name for job in jobs]
+        names = [printable(job.name) for job in jobs]
         self._prefix = len(names) > 1
         self._width = max(map(len, names))
 
@@ -60,11 +66,12 @@ class PlainProgress:
 
     def _ended(self, event: JobEnded) -> None:
         after = f" after {format_duration(event.duration_s)}" if event.duration_s else ""
-        why = f": {event.reason}" if event.reason else ""
+        why = f": {printable(event.reason)}" if event.reason else ""
         self._say(event.job, f"{event.state}{after}{why}")
 
     def _say(self, job: str, text: str) -> None:
-        sys.stderr.write(f"{job:<{self._width}} | {text}\n" if self._prefix else f"{text}\n")
+        label = f"{printable(job):<{self._width}} | " if self._prefix else ""
+        sys.stderr.write(f"{label}{text}\n")
 
 
 class LiveProgress:
@@ -107,7 +114,7 @@ class LiveProgress:
         async for event in lines:
             if not isinstance(event, LogLines):
                 continue
-            label = f"{event.job} | " if len(self._rows) > 1 else ""
+            label = f"{printable(event.job)} | " if len(self._rows) > 1 else ""
             for line in event.data.splitlines():
                 self._console.print(label + format_bytes_of_text(line), markup=False, emoji=False)
 
@@ -135,7 +142,11 @@ class LiveProgress:
             table.add_column(column, justify="right" if column in {"step", "time"} else "left")
         for name, row in self._rows.items():
             table.add_row(
-                name, Text(row.state, style=state_style(row.state)), row.step, row.latest, row.time
+                Text(printable(name)),
+                Text(row.state, style=state_style(row.state)),
+                row.step,
+                Text(row.latest),
+                row.time,
             )
         return table
 
@@ -176,7 +187,7 @@ class _Row:
     def latest(self) -> str:
         known = [(name, value) for name, value in self._latest.items() if value is not None]
         shown = known[:SHOWN_METRICS]
-        return "  ".join(f"{name} {format_number(value)}" for name, value in shown)
+        return "  ".join(f"{printable(name)} {format_number(value)}" for name, value in shown)
 
     @property
     def time(self) -> str:

@@ -7,7 +7,7 @@ import shutil
 import sys
 from typing import TYPE_CHECKING
 
-from runbus.cli._printer import format_number, print_table
+from runbus.cli._printer import format_number, print_table, printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +33,7 @@ def _columns(summaries: Mapping[str, SeriesSummary]) -> list[list[str]]:
     """Return each column with its name first, those first that people look for first."""
     ones = list(summaries.values())
     columns = [
-        ["metric", *summaries],
+        ["metric", *map(printable, summaries)],
         ["points", *(str(one.points) for one in ones)],
         ["last step", *(str(one.last_step) for one in ones)],
         ["last", *(format_number(one.last) for one in ones)],

@@ -3,6 +3,7 @@
 from runbus.config._batch import Batch as Batch
 from runbus.config._batch import BatchJob as BatchJob
 from runbus.config._batch import SecretField as SecretField
+from runbus.config._batch import job_field_problem as job_field_problem
 from runbus.config._batch import load_batch as load_batch
 from runbus.config._executors import ExecutorFields as ExecutorFields
 from runbus.config._executors import GitFields as GitFields
@@ -10,6 +11,7 @@ from runbus.config._executors import LocalFields as LocalFields
 from runbus.config._executors import PackagerFields as PackagerFields
 from runbus.config._executors import PatternFields as PatternFields
 from runbus.config._executors import SSHFields as SSHFields
+from runbus.config._executors import parse_host as parse_host
 from runbus.config._sweep import Value as Value
 from runbus.config._sweep import expand_sweeps as expand_sweeps
 from runbus.config._sweep import parse_sweep as parse_sweep
@@ -35,7 +37,9 @@ __all__ = [
     "Value",
     "check_task",
     "expand_sweeps",
+    "job_field_problem",
     "load_batch",
+    "parse_host",
     "parse_sweep",
     "parse_value",
 ]

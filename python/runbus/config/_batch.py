@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from typing import Annotated, Any, NamedTuple
+import re
+import types
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Union, get_args, get_origin
 
 import msgspec
 from msgspec.structs import fields
@@ -12,11 +15,20 @@ from runbus import codec
 from runbus._secrets import Secret
 from runbus.abc import RetryCause
 from runbus.config._document import Document, read_document
-from runbus.config._executors import ExecutorFields, LocalFields, Seconds
+from runbus.config._executors import (
+    HUNDRED_YEARS_S,
+    ExecutorFields,
+    LocalFields,
+    Seconds,
+    parse_host,
+)
 from runbus.config._task import Command, Script, Task
-from runbus.errors import BatchInvalid, ScriptUnusable, UsageError, near_matches
+from runbus.errors import BatchInvalid, ScriptUnusable, SecretMissing, UsageError, near_matches
 
-__all__ = ["Batch", "BatchJob", "SecretField", "load_batch"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Batch", "BatchJob", "SecretField", "job_field_problem", "load_batch"]
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 ExitCode = Annotated[int, msgspec.Meta(ge=1, le=255)]
@@ -123,6 +135,17 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return {**self.executors, DEFAULT: self.executor}
 
 
+def job_field_problem(name: str, value: object) -> str:
+    """Return what is wrong with the value of a field of `BatchJob`; empty if nothing is."""
+    problems = _check_value(value, _types_of_job()[name], ())
+    return problems[0].message if problems else ""
+
+
+@functools.cache
+def _types_of_job() -> dict[str, Any]:
+    return {field.name: field.type for field in fields(BatchJob)}
+
+
 class _Problem(NamedTuple):
     """A mistake: where it stands, and what it is."""
 
@@ -130,32 +153,38 @@ class _Problem(NamedTuple):
     message: str
 
 
-def load_batch(path: str) -> Batch:
+def load_batch(path: str, *, with_secrets: bool = False) -> Batch:
     """Read a batch file: YAML, TOML or JSON, by the end of its name.
+
+    Args:
+        path: The file.
+        with_secrets: Whether a secret that is not there counts as a mistake.
 
     Raises:
         BatchInvalid: It cannot be read, or something in it is wrong; every mistake is listed with
             file, line and key. Nothing was done.
     """
     document = read_document(path)
-    problems = _check(document)
-    if problems:
-        raise BatchInvalid(path, tuple(document.place(one.path, one.message) for one in problems))
+    problems = _check(document, with_secrets=with_secrets)
+    placed = (document.place(one.path, one.message) for one in problems)
+    if told := (*document.repeated, *placed):
+        raise BatchInvalid(path, told)
     return codec.convert(document.data, Batch)
 
 
-def _check(document: Document) -> list[_Problem]:
+def _check(document: Document, *, with_secrets: bool) -> list[_Problem]:
     data = document.data
     if not isinstance(data, dict):
         return [_Problem((), "a batch is a mapping with the keys project and jobs")]
+    problems = _check_settings(data)
     if "jobs" not in data:
-        return _check_struct(data, Batch, ())
+        return problems
     jobs = data["jobs"]
     if not isinstance(jobs, list) or not jobs:
-        return [*_without_jobs(data), _Problem(("jobs",), "jobs is a list of at least one job")]
-    problems = _without_jobs(data)
+        return [*problems, _Problem(("jobs",), "jobs is a list of at least one job")]
     names: dict[Any, int] = {}
-    executors = {"local", *data.get("executors", {})} if not problems else None
+    described = data.get("executors", {})
+    executors = {"local", *map(str, described)} if isinstance(described, dict) else None
     if executors is not None and isinstance(data.get("executor"), str):
         problems += _check_executor(data["executor"], ("executor",), executors)
     for index, job in enumerate(jobs):
@@ -163,9 +192,10 @@ def _check(document: Document) -> list[_Problem]:
         if not isinstance(job, dict):
             problems.append(_Problem(at, "a job is a mapping with a name and a command or script"))
             continue
-        found = _check_struct(job, BatchJob, at)
-        problems += found or _check_meaning(job, at, os.path.dirname(document.path))
-        if executors is not None and not found and job.get("executor") is not None:
+        problems += _check_struct(job, BatchJob, at)
+        folder = os.path.dirname(document.path)
+        problems += _check_meaning(job, at, folder, with_secrets=with_secrets)
+        if executors is not None and isinstance(job.get("executor"), str):
             problems += _check_executor(job["executor"], (*at, "executor"), executors)
         name = job.get("name")
         if isinstance(name, str):
@@ -186,8 +216,35 @@ def _check_executor(name: str, at: tuple[str | int, ...], known: set[str]) -> li
     return [_Problem(at, f"there is no executor {name!r}; {hint}")]
 
 
-def _without_jobs(data: dict[str, Any]) -> list[_Problem]:
-    return [one for one in _check_struct(data, Batch, ()) if one.path[:1] != ("jobs",)]
+def _check_settings(data: dict[str, Any]) -> list[_Problem]:
+    """Check everything but the jobs."""
+    problems = [one for one in _check_struct(data, Batch, ()) if one.path[:1] != ("jobs",)]
+    executors = data.get("executors")
+    described = [(("executor",), data.get("executor"))] + [
+        (("executors", str(name)), one)
+        for name, one in (executors.items() if isinstance(executors, dict) else ())
+    ]
+    for at, one in described:
+        hosts = one.get("hosts") if isinstance(one, dict) else None
+        if isinstance(hosts, list):
+            problems += _check_hosts(hosts, (*at, "hosts"))
+    return problems
+
+
+def _check_hosts(hosts: list[Any], at: tuple[str | int, ...]) -> list[_Problem]:
+    problems = []
+    known: dict[tuple[str, str, int], int] = {}
+    for index, host in enumerate(hosts):
+        if not isinstance(host, str):
+            continue
+        try:
+            first = known.setdefault(parse_host(host), index)
+        except UsageError as error:
+            problems.append(_Problem((*at, index), str(error)))
+            continue
+        if first != index:
+            problems.append(_Problem((*at, index), f"{host!r} is host {first + 1}, too"))
+    return problems
 
 
 def _check_struct(
@@ -196,60 +253,132 @@ def _check_struct(
     """Check each field by itself, so that one mistake does not hide the next."""
     problems = []
     known = {field.name: field for field in fields(shape)}
+    tag = shape.__struct_config__.tag_field
     for key in data:
-        if key not in known:
+        if key not in known and (tag is None or key != tag):
             near = near_matches(str(key), known)
             hint = f"; did you mean {near[0]!r}" if near else f"; there are {', '.join(known)}"
-            problems.append(_Problem((*at, key), f"unknown key {key!r}{hint}"))
+            problems.append(_Problem((*at, str(key)), f"unknown key {key!r}{hint}"))
     for name, field in known.items():
-        if name not in data:
-            if field.required:
-                problems.append(_Problem(at, f"the key {name!r} is missing"))
-            continue
-        try:
-            codec.convert(data[name], field.type)
-        except codec.DecodeError as error:
-            problems.append(_Problem((*at, name), _worded(str(error))))
+        if name in data:
+            problems += _check_value(data[name], field.type, (*at, name))
+        elif field.required:
+            problems.append(_Problem(at, f"the key {name!r} is missing"))
     return problems
 
 
-def _check_meaning(job: dict[str, Any], at: tuple[str | int, ...], folder: str) -> list[_Problem]:
-    """Check what the types of the fields do not say."""
-    command, script = job.get("command"), job.get("script")
-    if (command is None) == (script is None):
-        return [_Problem(at, "a job has either a command or a script")]
-    if command is not None and job.get("args"):
-        return [_Problem((*at, "args"), "args go with a script; a command holds its own")]
+def _check_value(value: Any, shape: Any, at: tuple[str | int, ...]) -> list[_Problem]:
+    """Check a value against a type; what is wrong within it is told entry by entry."""
+    try:
+        codec.convert(value, shape)
+    except codec.DecodeError as error:
+        problems = list(_check_entries(value, tuple(_options(shape)), at))
+        return problems or [_Problem(at, _worded(str(error)))]
+    return []
+
+
+def _check_entries(
+    value: Any, options: tuple[Any, ...], at: tuple[str | int, ...]
+) -> Iterator[_Problem]:
+    """Check the entries of a mapping or list that is of none of some types."""
+    for option in options:
+        if isinstance(value, list) and get_origin(option) is list:
+            for index, item in enumerate(value):
+                yield from _check_value(item, get_args(option)[0], (*at, index))
+        elif isinstance(value, dict) and get_origin(option) is dict:
+            of_key, of_value = get_args(option)
+            for key, item in value.items():
+                here = (*at, str(key))
+                for wrong in _check_value(key, of_key, here):
+                    yield wrong._replace(message=f"the key {key!r}: {wrong.message}")
+                yield from _check_value(item, of_value, here)
+    structs = [option for option in options if isinstance(option, type(msgspec.Struct))]
+    if isinstance(value, dict) and structs:
+        yield from _check_struct_of(value, structs, at)
+
+
+def _check_struct_of(
+    data: dict[str, Any], shapes: list[Any], at: tuple[str | int, ...]
+) -> list[_Problem]:
+    """Check a mapping against the one of several Structs that its tag names."""
+    tag = shapes[0].__struct_config__.tag_field
+    if tag is None:
+        return _check_struct(data, shapes[0], at)
+    if tag not in data:
+        return [_Problem(at, f"the key {tag!r} is missing")]
+    named = {str(shape.__struct_config__.tag): shape for shape in shapes}
+    given = data[tag]
+    if isinstance(given, str) and given in named:
+        return _check_struct(data, named[given], at)
+    near = near_matches(str(given), named)
+    hint = f"did you mean {near[0]!r}" if near else f"there are {', '.join(named)}"
+    return [_Problem((*at, tag), f"there is no {tag} {given!r}; {hint}")]
+
+
+def _options(shape: Any) -> Iterator[Any]:
+    """Yield the types of a union, or the one that it is, without what they are annotated with."""
+    if get_origin(shape) is Annotated:
+        yield from _options(get_args(shape)[0])
+    elif get_origin(shape) in (Union, types.UnionType):
+        for option in get_args(shape):
+            yield from _options(option)
+    else:
+        yield shape
+
+
+def _check_meaning(
+    job: dict[str, Any], at: tuple[str | int, ...], folder: str, *, with_secrets: bool
+) -> list[_Problem]:
+    """Check what the types of the fields do not say; what is of another type is passed over."""
     problems = []
-    if script is not None:
+    command, script, cwd, env = (job.get(name) for name in ("command", "script", "cwd", "env"))
+    if (command is None) == (script is None):
+        problems.append(_Problem(at, "a job has either a command or a script"))
+    elif command is not None and job.get("args"):
+        message = "args go with a script; a command holds its own"
+        problems.append(_Problem((*at, "args"), message))
+    if isinstance(script, str):
         try:
             Script(os.path.join(folder, script)).command_line()
         except ScriptUnusable as error:
             problems.append(_Problem((*at, "script"), str(error)))
-    if job.get("cwd") and not os.path.isdir(os.path.join(folder, job["cwd"])):
-        problems.append(_Problem((*at, "cwd"), f"{job['cwd']!r} is no folder"))
-    problems += [
-        _Problem((*at, "env", name), f"{name!r} is no name of an environment variable")
-        for name in job.get("env", {})
-        if not name.isidentifier() or not name.isascii()
-    ]
-    return problems + [
-        _Problem((*at, "env", name, "secret"), _reference_problem(value["secret"]))
-        for name, value in job.get("env", {}).items()
-        if isinstance(value, dict) and _reference_problem(value["secret"])
-    ]
+    if cwd and isinstance(cwd, str) and not os.path.isdir(os.path.join(folder, cwd)):
+        problems.append(_Problem((*at, "cwd"), f"{cwd!r} is no folder"))
+    for name, value in env.items() if isinstance(env, dict) else ():
+        problems += _check_variable(name, value, (*at, "env", str(name)), folder, look=with_secrets)
+    return problems
 
 
-def _reference_problem(reference: str) -> str:
-    """Return what is wrong with where a secret is said to be; empty if nothing is."""
+def _check_variable(
+    name: Any, value: Any, at: tuple[str | int, ...], folder: str, *, look: bool
+) -> list[_Problem]:
+    problems = []
+    if isinstance(name, str) and not (name.isidentifier() and name.isascii()):
+        problems.append(_Problem(at, f"{name!r} is no name of an environment variable"))
+    reference = value.get("secret") if isinstance(value, dict) else None
+    if isinstance(reference, str):
+        problems += _check_secret(reference, (*at, "secret"), folder, look=look)
+    return problems
+
+
+def _check_secret(
+    reference: str, at: tuple[str | int, ...], folder: str, *, look: bool
+) -> list[_Problem]:
+    """Check where a secret is said to be and, if asked to look, whether it is there."""
     try:
-        Secret(reference)
+        secret = Secret(reference).relative_to(folder)
     except UsageError as error:
-        return str(error)
-    return ""
+        return [_Problem(at, str(error))]
+    try:
+        if look:
+            secret.value()
+    except SecretMissing as error:
+        return [_Problem(at, f"{error}; {error.hint}")]
+    return []
 
 
 def _worded(text: str) -> str:
-    """Bring msgspec's message into the form of ours."""
-    text = text.replace("`", "")
+    """Bring msgspec's message into the form of ours, without its own word on where that is."""
+    text = re.sub(r" - at `(key` in `)?\$.*`$", "", text).replace("`", "")
+    text = text.replace(f"<= {HUNDRED_YEARS_S}", f"<= {HUNDRED_YEARS_S}, a hundred years")
     return text[:1].lower() + text[1:]

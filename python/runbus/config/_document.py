@@ -24,12 +24,23 @@ class Document:
     Attributes:
         path: The file.
         data: Its content as mappings, lists and scalars.
+        repeated: Each key that stands twice in one mapping, as `file:line: key: what is wrong`.
     """
 
-    def __init__(self, path: str, data: Any, lines: dict[_Path, int]) -> None:
+    def __init__(
+        self,
+        path: str,
+        data: Any,
+        lines: dict[_Path, int],
+        repeated: dict[int, tuple[_Path, int, int]] | None = None,
+    ) -> None:
         self.path = path
         self.data = data
         self._lines = lines
+        self.repeated = tuple(
+            f"{path}:{line}: {_key(at)}: the same key stands in line {first}, too"
+            for at, first, line in (repeated or {}).values()
+        )
 
     def place(self, path: _Path, message: str) -> str:
         """Return a message with the file, the line and the key that it is about."""
@@ -37,8 +48,12 @@ class Document:
         while near and near not in self._lines:
             near = near[:-1]
         line = self._lines.get(near, 1)
-        key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
-        return f"{self.path}:{line}: {key.lstrip('.') + ': ' if key else ''}{message}"
+        return f"{self.path}:{line}: {_key(path) + ': ' if path else ''}{message}"
+
+
+def _key(path: _Path) -> str:
+    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return key.removeprefix(".")
 
 
 def read_document(path: str) -> Document:
@@ -88,32 +103,50 @@ def _read_yaml(path: str, text: str) -> Document:
     import yaml
 
     lines: dict[_Path, int] = {}
+    repeated: dict[int, tuple[_Path, int, int]] = {}
     try:
         # First: it refuses keys that are no texts or numbers.
         data = yaml.safe_load(text)
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         if root is not None:
-            _note_lines(root, (), lines)
+            _note_lines(root, (), lines, repeated)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise BatchInvalid(path, (f"{path}:{line}: {error.problem}",)) from error
     except yaml.YAMLError as error:
         raise BatchInvalid(path, (f"{path}:1: {error}",)) from error
-    return Document(path, data, lines)
+    return Document(path, data, lines, repeated)
 
 
-def _note_lines(node: Any, at: _Path, lines: dict[_Path, int]) -> None:
-    """Remember the line of each key and item of a YAML tree; aliases make no loops here."""
+def _note_lines(
+    node: Any,
+    at: _Path,
+    lines: dict[_Path, int],
+    repeated: dict[int, tuple[_Path, int, int]],
+) -> None:
+    """Remember the line of each key and item of a YAML tree; aliases make no loops here.
+
+    Keys that a mapping has already go to `repeated`, once however many aliases lead to them: by
+    where in the file they begin, the path and the lines of the first and of the further one.
+    """
     lines.setdefault(at, node.start_mark.line + 1)
     if node.id == "mapping":
+        known: dict[tuple[str, str], Any] = {}
         for key, value in node.value:
-            lines[(*at, key.value)] = key.start_mark.line + 1
+            here, line = (*at, key.value), key.start_mark.line + 1
+            lines[here] = line
+            # `<<` is no key: it takes another mapping in, and may do so twice.
+            if key.id == "scalar" and not key.tag.endswith(":merge"):
+                first = known.setdefault((key.tag, key.value), key)
+                if first is not key:
+                    lines_of_two = first.start_mark.line + 1, line
+                    repeated.setdefault(key.start_mark.index, (here, *lines_of_two))
             if value is not node and len(at) < _DEEPEST:
-                _note_lines(value, (*at, key.value), lines)
+                _note_lines(value, here, lines, repeated)
     elif node.id == "sequence":
         for index, value in enumerate(node.value):
             if value is not node and len(at) < _DEEPEST:
-                _note_lines(value, (*at, index), lines)
+                _note_lines(value, (*at, index), lines, repeated)
 
 
 def _read_json(path: str, text: str) -> Document:
@@ -122,11 +155,13 @@ def _read_json(path: str, text: str) -> Document:
     except json.JSONDecodeError as error:
         raise BatchInvalid(path, (f"{path}:{error.lineno}: {error.msg.lower()}",)) from error
     # JSON is YAML as far as places are concerned, but for tabs, which YAML does not indent by.
-    return Document(path, data, _read_yaml(path, text.replace("\t", " "))._lines)
+    same = _read_yaml(path, text.replace("\t", " "))
+    same.data = data
+    return same
 
 
 _TOML_TABLE = re.compile(r"\s*\[(\[)?\s*([\w.-]+)\s*\]")
-_TOML_KEY = re.compile(r"\s*([\w-]+)\s*=")
+_TOML_KEY = re.compile(r"\s*([\w.-]+)\s*=")
 
 
 def _read_toml(path: str, text: str) -> Document:
@@ -152,5 +187,5 @@ def _read_toml(path: str, text: str) -> Document:
                 at = (head, counts[head], *at[1:])
             lines.setdefault(at, number)
         elif key := _TOML_KEY.match(line):
-            lines.setdefault((*at, key[1]), number)
+            lines.setdefault((*at, *key[1].split(".")), number)
     return Document(path, data, lines)

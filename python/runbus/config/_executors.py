@@ -6,7 +6,10 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from runbus.errors import UsageError
+
 __all__ = [
+    "HUNDRED_YEARS_S",
     "ExecutorFields",
     "GitFields",
     "LocalFields",
@@ -14,9 +17,13 @@ __all__ = [
     "PatternFields",
     "SSHFields",
     "Seconds",
+    "parse_host",
 ]
 
-Seconds = Annotated[int, msgspec.Meta(ge=1)]
+HUNDRED_YEARS_S = 36_525 * 86_400
+
+# More than a hundred years is a mistake, and in the end more than the shell's sleep can take.
+Seconds = Annotated[int, msgspec.Meta(ge=1, le=HUNDRED_YEARS_S)]
 
 
 class GitFields(
@@ -127,3 +134,16 @@ class SSHFields(_Fields, frozen=True, kw_only=True, tag_field="type", tag="ssh")
 
 
 ExecutorFields = LocalFields | SSHFields
+
+
+def parse_host(text: str) -> tuple[str, str, int]:
+    """Return the user, name and port of a machine; an empty user and port 0 for the usual ones.
+
+    Raises:
+        UsageError: The text names no machine.
+    """
+    user, _, rest = text.rpartition("@")
+    name, _, port = rest.partition(":")
+    if not name or (port and not (port.isdecimal() and len(port) < 6 and 0 < int(port) < 65536)):
+        raise UsageError(f"{text!r} is no host: write name, user@name or user@name:port")
+    return user, name, int(port or 0)

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from runbus.abc import Capabilities, Executor, JobRef, Limits, Observation, Request, Tunnel
 from runbus.codec import encode_json
+from runbus.config import parse_host
 from runbus.errors import (
     HostError,
     JobNotStarted,
@@ -407,10 +408,5 @@ def tunnel_to(host: str, job_dir: str, identity: str | None) -> Tunnel:
     # Costs what asyncssh costs, which who gives tunnels of another kind need not pay.
     from runbus.transports import SSHTunnel
 
-    user, _, rest = host.rpartition("@")
-    name, _, port = rest.partition(":")
-    if not name or (port and not port.isdigit()):
-        raise UsageError(f"{host!r} is no host: write name, user@name or user@name:port")
-    return SSHTunnel(
-        name, user or None, int(port) if port else None, job_dir=job_dir, identity=identity
-    )
+    user, name, port = parse_host(host)
+    return SSHTunnel(name, user or None, port or None, job_dir=job_dir, identity=identity)

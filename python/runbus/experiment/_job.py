@@ -9,15 +9,38 @@ import msgspec
 
 from runbus._secrets import Secret
 from runbus.abc import RETRY_CAUSES, RetryCause
-from runbus.config import SecretField, Task, Value, check_task, expand_sweeps, parse_value
+from runbus.config import (
+    SecretField,
+    Task,
+    Value,
+    check_task,
+    expand_sweeps,
+    job_field_problem,
+    parse_value,
+)
 from runbus.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from runbus.config import Batch
 
 __all__ = ["Job", "jobs_of_batch", "sweep"]
+
+_LIKE_IN_A_BATCH = {
+    "name": "name",
+    "retries": "retries",
+    "backoff_s": "backoff",
+    "gpus": "gpus",
+    "cpus": "cpus",
+    "nice": "nice",
+    "timeout_s": "timeout",
+    "queue_timeout_s": "queue_timeout",
+    "idle_timeout_s": "idle_timeout",
+}
+"""Fields of a job that may be what the field of this name may be in a batch file."""
+
+_LONGEST_NAME = 200
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +65,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     Raises:
         TaskInvalid: The task is none.
-        UsageError: `retry_on` names what is no cause, or a variable is no text.
+        UsageError: A field is not what it may be in a batch file, such as a time-out below 1 or a
+            `retry_on` that names what is no cause.
     """
 
     name: str
@@ -63,6 +87,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         check_task(self.task)
+        for field, same in _LIKE_IN_A_BATCH.items():
+            value = getattr(self, field)
+            if problem := job_field_problem(same, value):
+                raise UsageError(f"{field} is {value!r}: {problem}")
         env: dict[str, Any] = self.env
         for name, value in env.items():
             if not isinstance(value, (str, Secret)):
@@ -75,6 +103,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
             if not isinstance(cause, int) and cause not in RETRY_CAUSES:
                 known = f"neither an exit code nor {', '.join(RETRY_CAUSES)}"
                 raise UsageError(f"retry_on has {cause!r}, which is {known}")
+            if problem := job_field_problem("retry_on", [cause]):
+                raise UsageError(f"retry_on has {cause!r}: {problem}")
 
 
 def sweep(task: Task, sweeps: Sequence[str] = (), *, name: str | None = None) -> list[Job]:
@@ -95,12 +125,18 @@ def sweep(task: Task, sweeps: Sequence[str] = (), *, name: str | None = None) ->
     base = name or task.title
     return [
         Job(
-            name="-".join([base, *(f"{key}={value}" for key, value in point.items())]),
+            name=_name_of_point(base, index, point),
             task=task.with_values(dict(point)),
             config={key: parse_value(value) for key, value in point.items()},
         )
-        for point in expand_sweeps(sweeps)
+        for index, point in enumerate(expand_sweeps(sweeps), start=1)
     ]
+
+
+def _name_of_point(base: str, index: int, point: Mapping[str, str]) -> str:
+    """Return the name of a job of a sweep; the number of the point keeps apart what is cut off."""
+    name = "-".join([base, *(f"{key}={value}" for key, value in point.items())])
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 10]}-{index}"
 
 
 def jobs_of_batch(batch: Batch, folder: str) -> list[Job]:

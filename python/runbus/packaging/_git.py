@@ -96,7 +96,8 @@ class GitArchivePackager(Packager):
             start = os.path.join(root, self.include_pattern_relative_path)
             entries |= select(start, self.include_pattern, ())
         if not entries:
-            raise NothingToPackage(top, (self.subpath or ".",), (), 0)
+            reason = f"commit {commit[:12]} holds no file there"
+            raise NothingToPackage(top, (self.subpath or ".",), reason=reason)
         place = os.path.join(_as_given(top, root), self.subpath)
         return Contents(entries=entries, origins=tuple(origins), top=place)
 
@@ -241,7 +242,8 @@ def _no_such_folder(tree: _Tree) -> NothingToPackage:
     listed = _git(tree.top, "ls-tree", "-r", "-d", "--name-only", "--full-tree", "-z", tree.commit)
     folders = [path.decode("utf-8", "backslashreplace") for path in listed.split(b"\0") if path]
     asked = tree.subpath.decode("utf-8", "backslashreplace")
-    return NothingToPackage(tree.top, (asked,), near_matches(asked, folders), 0)
+    reason = f"commit {tree.commit[:12]} has no folder {asked!r}"
+    return NothingToPackage(tree.top, (asked,), near_matches(asked, folders), reason=reason)
 
 
 def _submodules(tree: _Tree) -> list[_Tree]:

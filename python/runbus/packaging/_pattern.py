@@ -22,7 +22,8 @@ class PatternPackager(Packager):
     Patterns read as in a .gitignore file: without a slash they match a name at any depth, with one
     they match from the top; `*` and `?` stop at a slash, `**` does not, `[ab]` is one character;
     a trailing slash means folders only; a folder stands for everything in it. Links are packaged
-    as links and never followed; what is neither file nor link is left out.
+    as links and never followed; what is neither file nor link is left out, and so is each `.git`
+    unless a pattern to include names it.
 
     Args:
         include: What to take, one pattern or several.
@@ -64,17 +65,27 @@ def select(root: str, include: Sequence[str], exclude: Sequence[str]) -> dict[by
         NothingToPackage: They choose nothing.
         PackageUnreadable: A folder cannot be read.
     """
+    if not any(".git" in pattern.split("/") for pattern in include):
+        # `*` means the code, not its history: that is large, and may hold credentials.
+        exclude = (*exclude, ".git")
     taken, left = _Matcher(include), _Matcher(exclude)
     entries: dict[bytes, Entry] = {}
     passed: list[bytes] = []
-    for path, entry in _walk(os.fsencode(root), b"", taken, left):
-        if entry is None:
+    unfit: list[bytes] = []
+    for path, is_taken in _walk(os.fsencode(root), b"", taken, left):
+        if not is_taken:
             passed.append(path)
-        else:
+        elif (entry := disk_entry(os.path.join(os.fsencode(root), path))) is not None:
             entries[path] = entry
-    if not entries:
-        raise _nothing(root, include, passed)
-    return entries
+        else:
+            unfit.append(path)
+    if entries:
+        return entries
+    if unfit:
+        shown = unfit[0].decode("utf-8", "backslashreplace")
+        reason = f"{shown!r} is neither a file nor a link; nothing else is packaged"
+        raise NothingToPackage(root, tuple(include), passed=len(passed), reason=reason)
+    raise _nothing(root, include, passed)
 
 
 def disk_entry(path: bytes) -> Entry | None:
@@ -124,8 +135,8 @@ class _Matcher:
 
 def _walk(
     root: bytes, below: bytes, taken: _Matcher, left: _Matcher, *, all_of_it: bool = False
-) -> Iterator[tuple[bytes, Entry | None]]:
-    """Yield every path below a folder that is not left out; without its entry if not taken."""
+) -> Iterator[tuple[bytes, bool]]:
+    """Yield every path below a folder that is not left out, and whether it is taken."""
     try:
         with os.scandir(os.path.join(root, below) or b".") as found:
             children = sorted((child.name, child.is_dir(follow_symlinks=False)) for child in found)
@@ -141,7 +152,7 @@ def _walk(
         if is_folder:
             yield from _walk(root, path, taken, left, all_of_it=mine)
         else:
-            yield path, disk_entry(os.path.join(root, path)) if mine else None
+            yield path, mine
 
 
 def _nothing(root: str, include: Sequence[str], passed: list[bytes]) -> NothingToPackage:

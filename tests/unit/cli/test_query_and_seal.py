@@ -215,3 +215,11 @@ def test_a_run_whose_config_is_no_unicode_does_not_hide_the_others(
         check=True,
     )
     assert b"data = ?t?.csv" in shown.stdout
+
+
+def test_columns_of_one_name_are_told_apart_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    sql = "SELECT 1 AS a, 2 AS a, 3 AS a_1, 4 AS a, 5 AS b"
+
+    assert run_command(["query", "--json", sql]) == 0
+
+    assert json.loads(capsys.readouterr().out) == [{"a": 1, "a_2": 2, "a_1": 3, "a_3": 4, "b": 5}]

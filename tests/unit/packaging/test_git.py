@@ -301,6 +301,10 @@ def test_a_subpath_that_is_not_in_the_commit_is_refused(repository: Repository) 
         build_package_blocking(GitArchivePackager(subpath="scr"), str(repository.path))
 
     assert caught.value.hint == "did you mean 'src'"
+    with pytest.raises(NothingToPackage) as caught:
+        build_package_blocking(GitArchivePackager(subpath="elsewhere"), str(repository.path))
+    commit = repository.git("rev-parse", "HEAD")[:12]
+    assert caught.value.hint == f"commit {commit} has no folder 'elsewhere'"
 
 
 def test_a_tree_that_must_be_clean_is_refused_when_it_is_not(repository: Repository) -> None:

@@ -107,6 +107,31 @@ def test_an_empty_match_is_refused_with_what_is_near(tree: Path, include: str, h
     assert (caught.value.hint or "").startswith(hint)
 
 
+def test_git_s_own_folder_is_taken_only_if_a_pattern_names_it(repository: Repository) -> None:
+    repository.write(".gitignore")
+    repository.write("sub/.git", "gitdir: elsewhere\n")
+    root = str(repository.path)
+
+    for include in ("*", "**", "**/*"):
+        paths = {
+            file.path
+            for file in build_package_blocking(PatternPackager(include), root).manifest.files
+        }
+        assert paths == {".gitignore", "train.py", "src/model.py", "run.sh"}
+    for patterns in (["*", ".git"], [".git/**"], [".git/HEAD"]):
+        package = build_package_blocking(PatternPackager(patterns), root)
+        assert ".git/HEAD" in {file.path for file in package.manifest.files}
+
+
+def test_what_is_neither_file_nor_link_is_told_as_such(tree: Path) -> None:
+    os.mkfifo(tree / "ff")
+
+    with pytest.raises(NothingToPackage) as caught:
+        build_package_blocking(PatternPackager("ff"), str(tree))
+
+    assert caught.value.hint == "'ff' is neither a file nor a link; nothing else is packaged"
+
+
 def test_nothing_is_left_behind_by_a_refusal(tree: Path, home: Path) -> None:
     (tree / "gone").write_text("x")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runbus.cli._printer import print_json
+from runbus.cli._printer import print_json, printable
 from runbus.cli._summaries import print_summaries
 
 if TYPE_CHECKING:
@@ -61,10 +61,11 @@ def command(run: str, names: tuple[str, ...], as_json: bool) -> None:
 
 def _print_points(series: Sequence[Series]) -> None:
     """Print a line a point, every digit of it: there may be millions."""
-    width = max(len(one.name) for one in series)
+    names = [printable(one.name) for one in series]
+    width = max(map(len, names))
     sys.stdout.write(f"{'metric':<{width}}{'step':>12}  value\n")
-    for one in series:
+    for name, one in zip(names, series, strict=True):
         sys.stdout.writelines(
-            f"{one.name:<{width}}{step:>12}  {value!r}\n"
+            f"{name:<{width}}{step:>12}  {value!r}\n"
             for step, value in zip(one.steps, one.values, strict=True)
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from runbus.cli._plot import Curve, draw
+from runbus.cli._printer import printable
 
 __all__ = ["command"]
 
@@ -27,5 +28,5 @@ def command(runs: tuple[str, ...], name: str, over: str | None, log_scale: bool)
     for run in map(find_run, runs):
         series = run.metrics(name)
         positions = series.over(run.metrics(over)) if over else series.steps
-        curves.append(Curve(run.name, positions, series.values))
-    click.echo(draw(name, over or "step", curves, log_scale=log_scale))
+        curves.append(Curve(printable(run.name), positions, series.values))
+    click.echo(draw(printable(name), printable(over or "step"), curves, log_scale=log_scale))

@@ -20,15 +20,31 @@ def command(sql: str, project: str | None, as_json: bool) -> None:
     config, folder, params, tags), and metrics (run, name, step, time, value) with a row for each
     point.
 
+    With --json, a second column of one name is called NAME_1.
+
     runbus query "SELECT run, min(value) FROM metrics WHERE name = 'loss' GROUP BY run"
     """
     from runbus.experiment import query
 
     columns, rows = query(sql, project=project)
     if as_json:
+        columns = _apart(columns)
         print_json([dict(zip(columns, map(_plain, row), strict=True)) for row in rows])
         return
     print_table(columns, [[_text(value) for value in row] for row in rows])
+
+
+def _apart(columns: list[str]) -> list[str]:
+    """Return the names with numbers where an object would keep only one of two columns."""
+    taken = set(columns)
+    apart: list[str] = []
+    for name in columns:
+        free, number = name, 0
+        while free in apart or (number and free in taken):
+            number += 1
+            free = f"{name}_{number}"
+        apart.append(free)
+    return apart
 
 
 def _plain(value: object) -> object:

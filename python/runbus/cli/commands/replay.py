@@ -9,6 +9,7 @@ import anyio
 import click
 
 from runbus.cli._exit import ExitStatus
+from runbus.cli._printer import printable
 
 if TYPE_CHECKING:
     from runbus.kernel import Replay
@@ -43,9 +44,10 @@ def command(trace: str, plugins: tuple[str, ...]) -> ExitStatus:
         click.echo(f"#{difference.seq} {difference.type}")
         for label, lines in (("was", difference.recorded), ("now", difference.replayed)):
             for line in lines:
-                click.echo(f"  {label}  {line}")
+                click.echo(f"  {label}  {printable(line)}")
     if result.absent:
-        click.echo(f"not compared, because absent: {', '.join(result.absent)}", err=True)
+        absent = ", ".join(map(printable, result.absent))
+        click.echo(f"not compared, because absent: {absent}", err=True)
     click.echo(f"{result.fed} events fed, {len(result.differences)} went another way", err=True)
     return ExitStatus.FAILED if result.differences else ExitStatus.OK
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runbus.cli._kept import kept_facts, print_kept
-from runbus.cli._printer import format_duration, format_time, print_json
+from runbus.cli._printer import format_duration, format_time, print_json, printable
 from runbus.cli._summaries import print_summaries
 
 if TYPE_CHECKING:
@@ -95,9 +95,15 @@ def _print(run: RunRecord) -> None:
     facts.append(("folder", run.folder))
     if run.job_folder:
         facts.append(("logs", run.job_folder))
-    click.echo("\n".join(f"{label:<10}{text}" for label, text in facts))
+    click.echo("\n".join(f"{label:<10}{_shown(label, text)}" for label, text in facts))
     _print_metrics(run)
     print_kept(run)
+
+
+def _shown(label: str, text: str) -> str:
+    """Return a fact for the eye; only a note may have several lines."""
+    lines = text.splitlines() if label == "note" else [text]
+    return f"\n{'':<10}".join(map(printable, lines))
 
 
 def _print_metrics(run: RunRecord) -> None:

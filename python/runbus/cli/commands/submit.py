@@ -32,7 +32,7 @@ def command(batch: str, detach: bool, dry_run: bool, as_json: bool) -> ExitStatu
     from runbus.config import load_batch
     from runbus.experiment import AsyncExperiment, jobs_of_batch
 
-    loaded = load_batch(batch)
+    loaded = load_batch(batch, with_secrets=not dry_run)
     folder = os.path.dirname(os.path.abspath(batch))
     jobs = jobs_of_batch(loaded, folder)
     experiment = AsyncExperiment(

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from runbus.cli._printer import printable
+
 if TYPE_CHECKING:
     from runbus.kernel import TracedEvent
 
@@ -50,7 +52,8 @@ def _print(event: TracedEvent, start_ns: int) -> None:
     status = event.status or "no outcome: the process ended"
     click.echo(f"{after:>10.4f} s  #{event.seq} {event.type}: {status}{cause}")
     facts = {name: value for name, value in event.event.items() if name != "type"}
-    click.echo("              " + "  ".join(f"{name}={value}" for name, value in facts.items()))
+    shown = "  ".join(f"{name}={value}" for name, value in facts.items())
+    click.echo(f"              {printable(shown)}")
     for handler in event.handlers:
         took = f"{handler.took_ns / 1e3:.0f} µs"
         click.echo(f"              {handler.plugin} {handler.handler}: {handler.verdict}, {took}")

@@ -1,0 +1,118 @@
+"""Names do nothing to a terminal: their control characters are shown, not sent."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+import runbus
+from runbus.abc import JobSpec
+from runbus.cli._app import run_command
+from runbus.cli._printer import print_table
+from runbus.cli._progress import LiveProgress
+from runbus.events import MetricBatch
+
+NAME = "a\x1b[31m\nb\x9bc"
+SHOWN = r"a\x1b[31m\nb\x9bc"
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+@pytest.mark.parametrize(
+    "words", [["ls"], ["show", "latest"], ["metrics", "latest"], ["metrics", "latest", NAME]]
+)
+def test_what_a_run_calls_things_is_shown_escaped(
+    words: list[str],
+    terminal: bool,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with runbus.init(name=NAME) as run:
+        run.log({NAME: 1.0})
+        run.tag(NAME)
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+
+    assert run_command(words) == 0
+
+    printed = capsys.readouterr().out
+    assert SHOWN in printed
+    assert NAME not in printed
+    assert "\x1b[31m" not in printed
+    assert not any(line.startswith("b") for line in printed.splitlines())
+
+
+def test_a_note_of_several_lines_is_shown_as_such(capsys: pytest.CaptureFixture[str]) -> None:
+    with runbus.init() as run:
+        run.note("one\ntwo\x1b[31m")
+
+    run_command(["show", "latest"])
+
+    assert "note      one\n          two\\x1b[31m\n" in capsys.readouterr().out
+
+
+def test_json_has_names_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    runbus.init(name=NAME).finish()
+
+    run_command(["ls", "--json"])
+
+    assert json.loads(capsys.readouterr().out)[0]["name"] == NAME
+
+
+def test_progress_and_result_show_the_names_of_jobs_escaped_and_their_logs_as_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    jobs = [{"name": name, "command": ["printf", "\\033[32mgreen\\n"]} for name in (NAME, "other")]
+    path = tmp_path / "batch.json"
+    path.write_text(json.dumps({"project": "p", "jobs": jobs}))
+
+    assert run_command(["submit", str(path)]) == 0
+
+    captured = capsys.readouterr()
+    assert f"{SHOWN} | started on" in captured.err
+    assert f"{SHOWN} | \x1b[32mgreen" in captured.err
+    assert f"{'other':<{len(SHOWN)}} | SUCCEEDED" in captured.err
+    assert SHOWN in captured.out
+    assert NAME not in captured.err + captured.out
+
+
+def test_a_name_is_no_markup_in_the_head_of_a_table(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+
+    print_table(["name", "[red]loss"], [["a", "1"]])
+
+    assert "[red]loss" in capsys.readouterr().out
+
+
+def test_the_live_table_shows_names_escaped_and_reads_no_markup() -> None:
+    job = JobSpec(
+        experiment_id="e", name=NAME + "[red]", run_id="e-1", executor="local", argv=("true",),
+        cwd="/", env={}, folder="/f", run_folder="/r",
+    )  # fmt: skip
+    progress = LiveProgress([job], {})
+    out = io.StringIO()
+
+    progress._rows[job.name].take_in(
+        MetricBatch(
+            run_id="e-1",
+            writer="w",
+            names=(NAME,),
+            series=bytes(4),
+            steps=bytes(8),
+            times=bytes(8),
+            values=bytes(8),
+        )
+    )
+    Console(file=out, width=200).print(progress._table())
+
+    row = out.getvalue().splitlines()[1]
+    assert row.startswith(SHOWN + "[red]")
+    assert f"{SHOWN} 0" in row
