@@ -88,7 +88,7 @@ class RunRecord(StoredRun):
             return current_state(self.experiment_folder, self.job)
         if self.is_being_written():
             return JobState.RUNNING
-        ends = [end for end in self.own_end_states() if end is not None]
+        ends = [end for end in self._own_end_states() if end is not None]
         if not ends:
             return JobState.LOST
         return _END_STATES[ends[-1]] if ends[-1] < len(_END_STATES) else _END_STATES[FAILED]

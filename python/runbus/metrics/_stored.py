@@ -230,7 +230,7 @@ class StoredRun(Kept):
         """Return how each writer ended: its code, or None if it has not, or died."""
         return [writer.end_state for writer in self._writers().values()]
 
-    def own_end_states(self) -> list[int | None]:
+    def _own_end_states(self) -> list[int | None]:
         """Return how the processes ended that made the run or went on with it, as `end_states`.
 
         Those that were handed the run, such as the workers of a pool, are none of them.
