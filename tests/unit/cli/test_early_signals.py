@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
@@ -15,25 +15,38 @@ from runbus._home import Home
 from runbus.cli import _launch
 from runbus.experiment import find_experiment, job_statuses
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from runbus.abc import Executor, Request
+    from runbus.jobs import JobRecord
+
+Result = TypeVar("Result")
 NUMBERS = [signal.SIGINT, signal.SIGTERM]
 
 
-@pytest.fixture
-def experiment(tmp_path: Path) -> AsyncExperiment:
-    task = Command(("touch", str(tmp_path / "ran")))
-    return AsyncExperiment("early", [Job(name="a", task=task), Job(name="b", task=task)])
+class Interrupted(AsyncExperiment):
+    """An experiment during which a signal comes: as soon as one of its methods has returned."""
 
+    def __init__(self, folder: Path, method: str, number: int) -> None:
+        task = Command(("touch", str(folder / "ran")))
+        super().__init__("early", [Job(name="a", task=task), Job(name="b", task=task)])
+        self._method = method
+        self._number = number
 
-def signal_after(monkeypatch: pytest.MonkeyPatch, method: str, number: int) -> None:
-    """Have a signal come as soon as a method of experiments has returned."""
-    original: Callable[..., object] = getattr(AsyncExperiment, method)
+    def plan(self, executors: Mapping[str, Executor]) -> list[Request]:
+        return self._after("plan", super().plan(executors))
 
-    def then_signalled(self: AsyncExperiment, *args: object) -> object:
-        result = original(self, *args)
-        os.kill(os.getpid(), number)
+    def prepare(self, executors: Mapping[str, Executor] | None = None) -> None:
+        self._after("prepare", super().prepare(executors))
+
+    def intend(self) -> list[JobRecord]:
+        return self._after("intend", super().intend())
+
+    def _after(self, method: str, result: Result) -> Result:
+        if method == self._method:
+            os.kill(os.getpid(), self._number)
         return result
-
-    monkeypatch.setattr(AsyncExperiment, method, then_signalled)
 
 
 def endings() -> list[tuple[str, str]]:
@@ -43,12 +56,11 @@ def endings() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("number", NUMBERS)
 def test_a_signal_before_the_jobs_are_led_ends_them_as_cancelled(
-    experiment: AsyncExperiment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: int
+    tmp_path: Path, number: int
 ) -> None:
     before = [signal.getsignal(one) for one in NUMBERS]
-    signal_after(monkeypatch, "prepare", number)
 
-    assert _launch.launch(experiment) == 128 + number
+    assert _launch.launch(Interrupted(tmp_path, "prepare", number)) == 128 + number
 
     assert endings() == [("CANCELLED", f"by {signal.Signals(number).name}")] * 2
     assert not Home().open_experiments()
@@ -60,24 +72,18 @@ def test_a_signal_before_the_jobs_are_led_ends_them_as_cancelled(
     ("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
 )
 def test_a_signal_before_anything_is_recorded_leaves_nothing(
-    experiment: AsyncExperiment,
-    monkeypatch: pytest.MonkeyPatch,
-    home: Path,
-    number: int,
-    error: type[BaseException],
+    home: Path, tmp_path: Path, number: int, error: type[BaseException]
 ) -> None:
-    signal_after(monkeypatch, "plan", number)
-
     with pytest.raises(error):
-        _launch.launch(experiment)
+        _launch.launch(Interrupted(tmp_path, "plan", number))
 
     assert not home.exists()
 
 
 def test_a_signal_before_a_supervisor_has_the_jobs_ends_them_as_cancelled(
-    experiment: AsyncExperiment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
-    signal_after(monkeypatch, "intend", signal.SIGINT)
+    experiment = Interrupted(tmp_path, "intend", signal.SIGINT)
 
     assert _launch.detach(experiment, as_json=False) == 130
 
