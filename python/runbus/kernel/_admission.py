@@ -9,23 +9,7 @@ from runbus.bus._routing import APPLICATION
 from runbus.errors import InvalidPlugin
 from runbus.kernel._order import Wish
 
-__all__ = ["admit", "check", "wish_of"]
-
-
-def admit(plugin: Any) -> Any:
-    """Return the plugin, or the installed one of that name.
-
-    Raises:
-        InvalidPlugin: It is no plugin.
-        PluginNotFound: No installed plugin has that name.
-        PluginNotLoadable: It cannot be imported or made, or what is made is no plugin.
-    """
-    if isinstance(plugin, str):
-        from runbus.kernel._entry_points import load
-
-        return load(plugin)
-    check(plugin)
-    return plugin
+__all__ = ["check", "wish_of"]
 
 
 def check(plugin: Any) -> None:
