@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from runbus._home import Home
 from runbus._ids import run_id_of
+from runbus.catalog import rebuild_index, runs
+from runbus.catalog._index import Index
 from runbus.events import JobEnded, JobIntended, JobStarted
-from runbus.experiment import rebuild_index, runs
-from runbus.experiment._index import Index
 from runbus.jobs import JobStore
 from runbus.metrics import RunInfo, make_run_folder
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from runbus.abc import JobSpec
+from runbus.attempt import render_script
 from runbus.errors import UsageError
 from runbus.events import Image
-from runbus.jobs import render_script
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "scripts"
 
