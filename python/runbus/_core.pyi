@@ -35,6 +35,7 @@ __all__ = [
     "read_metrics",
     "seal_journal",
     "summarize",
+    "wrapper_program",
 ]
 
 __version__: Final[str]
@@ -740,4 +741,11 @@ def about_segment(
     Raises:
         OSError: The file cannot be read.
         ValueError: It is no segment, or damaged.
+    """
+
+def wrapper_program() -> bytes:
+    """Return the wrapper program that was built for this machine's architecture.
+
+    Returns:
+        A static executable; empty if none could be built, so that the shell script must do.
     """

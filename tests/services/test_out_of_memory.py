@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from runbus.attempt import WRAPPER, observe_folder
+from runbus.attempt import WRAPPER, observe_folder, wrapper_program
 
 pytestmark = pytest.mark.services
 
@@ -35,9 +35,18 @@ def group() -> Iterator[Path]:
     folder.rmdir()
 
 
-@pytest.mark.parametrize("shell", [["dash"], ["bash"], ["busybox", "sh"]], ids=lambda it: it[0])
+@pytest.fixture(params=[[], ["dash"], ["bash"], ["busybox", "sh"]], ids=lambda it: "-".join(it))
+def wrapper(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
+    """The words that run the wrapper: the program, or the script in a shell."""
+    if request.param:
+        return [*request.param, WRAPPER]
+    path = wrapper_program(tmp_path)
+    assert path is not None
+    return [path]
+
+
 def test_the_kernel_s_kill_is_told_from_any_other(
-    group: Path, tmp_path: Path, shell: list[str]
+    group: Path, tmp_path: Path, wrapper: list[str]
 ) -> None:
     program = f"{sys.executable} -c 'x = bytearray({4 * LIMIT})'"
     reasons = []
@@ -48,7 +57,7 @@ def test_the_kernel_s_kill_is_told_from_any_other(
             '${rb_alone:+exec "$rb_alone" sh "$rb_request"}\n' + line + "; exit 3\n"
         )
         join = f'echo $$ >{group}/cgroup.procs; exec "$@"'
-        words = [*shell, WRAPPER, "run", str(folder)]
+        words = [*wrapper, "run", str(folder)]
         subprocess.run(["sh", "-c", join, "sh", *words], start_new_session=True, timeout=50)
         seen = observe_folder(str(folder))
         assert seen is not None

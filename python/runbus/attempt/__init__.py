@@ -17,6 +17,10 @@ from runbus.attempt._logs import LogTail as LogTail
 from runbus.attempt._logs import read_log as read_log
 from runbus.attempt._marks import LogMarks as LogMarks
 from runbus.attempt._marks import log_offset_at as log_offset_at
+from runbus.attempt._program import program_digest as program_digest
+from runbus.attempt._program import wrapper_program as wrapper_program
+from runbus.attempt._program import wrapper_words as wrapper_words
+from runbus.attempt._request import render_request as render_request
 from runbus.attempt._script import WRAPPER as WRAPPER
 from runbus.attempt._script import redacted_job as redacted_job
 from runbus.attempt._script import render_script as render_script
@@ -36,8 +40,12 @@ __all__ = [
     "log_offset_at",
     "observe_folder",
     "observe_start",
+    "program_digest",
     "read_log",
     "redacted_job",
+    "render_request",
     "render_script",
     "secret_environment",
+    "wrapper_program",
+    "wrapper_words",
 ]

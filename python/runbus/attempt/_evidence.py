@@ -52,6 +52,7 @@ class ExitRecord(msgspec.Struct, frozen=True):
     """exit.json: the status as a shell reports it, 128 + n also for signal n; times as `1m2.5s`.
 
     `signal` is what ended the job for certain; None if it exited by itself, or nobody can tell.
+    `max_rss` is the most memory that one of its processes had, in bytes; the script knows of none.
     """
 
     status: int
@@ -60,6 +61,7 @@ class ExitRecord(msgspec.Struct, frozen=True):
     sys: str
     reason: str
     signal: int | None = None
+    max_rss: int | None = None
 
 
 def observe_folder(folder: str) -> Observation | None:
@@ -81,6 +83,7 @@ def observe_folder(folder: str) -> Observation | None:
         ended_ns=ended_ns,
         duration_s=max(0.0, record.uptime - began[0].uptime) if began else 0.0,
         cpu_s=_seconds(record.user) + _seconds(record.sys),
+        max_rss_bytes=record.max_rss,
         exit_code=record.status if record.signal is None else None,
         signal=record.signal,
         reason=record.reason,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PREFIX = "RUNBUS_SECRET_"
 
-__all__ = ["WRAPPER", "redacted_job", "render_script", "secret_environment"]
+__all__ = ["WRAPPER", "redacted_job", "references", "render_script", "secret_environment"]
 
 WRAPPER = os.path.join(os.path.dirname(__file__), "wrapper.sh")
 """The script that runs a job and keeps its record; see its first lines."""
@@ -41,7 +41,7 @@ def render_script(job: JobSpec, *, advice: str = "") -> str:
             folder has a NUL in it, or a variable is both plain and a secret.
     """
     env = {**dict(job.image.env), **job.env}
-    secrets = _references(job)
+    secrets = references(job)
     for name, value in {**env, **secrets}.items():
         if not _NAME.fullmatch(name) or "\0" in value:
             raise UsageError(f"job {job.name!r}: {name!r} cannot be set in an environment")
@@ -86,7 +86,7 @@ def secret_environment(job: JobSpec) -> dict[str, str]:
     Raises:
         SecretMissing: One cannot be had.
     """
-    return {f"{_PREFIX}{name}": Secret(place).value() for name, place in _references(job).items()}
+    return {f"{_PREFIX}{name}": Secret(place).value() for name, place in references(job).items()}
 
 
 def redacted_job(job: JobSpec) -> JobSpec:
@@ -95,7 +95,8 @@ def redacted_job(job: JobSpec) -> JobSpec:
     return replace(job, env=env)
 
 
-def _references(job: JobSpec) -> dict[str, str]:
+def references(job: JobSpec) -> dict[str, str]:
+    """Return where the secrets of a job come from, by the variable that gets each."""
     return {**dict(job.image.secrets), **job.secrets}
 
 

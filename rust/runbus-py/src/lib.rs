@@ -24,6 +24,7 @@ mod writer;
 #[pymodule]
 mod _core {
     use pyo3::prelude::*;
+    use pyo3::types::PyBytes;
 
     #[pymodule_export]
     use crate::archive::{about_segment, check_segment, read_metrics, seal_journal, summarize};
@@ -53,6 +54,12 @@ mod _core {
     } else {
         "release"
     };
+
+    /// The wrapper program for this machine, as `build.rs` made it; empty if it could not.
+    #[pyfunction]
+    fn wrapper_program(py: Python<'_>) -> Bound<'_, PyBytes> {
+        PyBytes::new(py, include_bytes!(concat!(env!("OUT_DIR"), "/runbus-wrap")))
+    }
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

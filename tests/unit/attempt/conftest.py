@@ -1,4 +1,4 @@
-"""The wrapper script, run as the executors run it, under each shell that is here."""
+"""The wrapper, run as executors run it: the program, and the script in each shell that is here."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from runbus.abc import Observation
-from runbus.attempt import WRAPPER, observe_folder
+from runbus.attempt import WRAPPER, observe_folder, wrapper_program
 
-SHELLS = [
-    pytest.param(["dash"], id="dash"),
-    pytest.param(["bash"], id="bash"),
-    pytest.param(["busybox", "sh"], id="busybox", marks=pytest.mark.services),
+WRAPPERS = [
+    pytest.param([], id="program"),
+    pytest.param(["dash", WRAPPER], id="dash"),
+    pytest.param(["bash", WRAPPER], id="bash"),
+    pytest.param(["busybox", "sh", WRAPPER], id="busybox", marks=pytest.mark.services),
 ]
 
 IN_ITS_SESSION = '${rb_alone:+exec "$rb_alone" sh "$rb_request"}\n'
@@ -25,22 +26,30 @@ Start = Callable[[Path, str], subprocess.Popen[bytes]]
 Run = Callable[[Path, str], Observation]
 
 
-@pytest.fixture(params=SHELLS)
-def shell(request: pytest.FixtureRequest) -> list[str]:
-    """The words that start a shell on a script."""
+@pytest.fixture(scope="session")
+def program(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The wrapper program that the package carries."""
+    path = wrapper_program(tmp_path_factory.mktemp("program"))
+    assert path is not None
+    return path
+
+
+@pytest.fixture(params=WRAPPERS)
+def wrapper(request: pytest.FixtureRequest, program: str) -> list[str]:
+    """The words that run the wrapper: the program, or the script in each shell that is here."""
     words: list[str] = request.param
-    return words
+    return words or [program]
 
 
 @pytest.fixture
-def start(shell: list[str]) -> Start:
+def start(wrapper: list[str]) -> Start:
     """Start the wrapper in a folder, on a script that runs as bootstrap lines do."""
 
     def start(folder: Path, script: str) -> subprocess.Popen[bytes]:
         (folder / "request.sh.new").write_text(IN_ITS_SESSION + script)
         (folder / "request.sh.new").rename(folder / "request.sh")
         return subprocess.Popen(
-            [*shell, WRAPPER, "run", str(folder)],
+            [*wrapper, "run", str(folder)],
             stdin=subprocess.DEVNULL,
             start_new_session=True,
             # As the executor does: whoever runs the tests may ignore it, and so would the job.
@@ -64,11 +73,11 @@ def run(start: Start) -> Run:
 
 
 @pytest.fixture
-def cancel(shell: list[str]) -> Callable[[Path, int], None]:
+def cancel(wrapper: list[str]) -> Callable[[Path, int], None]:
     """Cancel the job in a folder, with a grace in seconds."""
 
     def cancel(folder: Path, grace_s: int) -> None:
-        command = [*shell, WRAPPER, "cancel", str(folder), str(grace_s)]
+        command = [*wrapper, "cancel", str(folder), str(grace_s)]
         subprocess.run(command, check=True, timeout=20)
 
     return cancel

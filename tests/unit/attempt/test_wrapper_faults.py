@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from runbus.abc import JobSpec
-from runbus.attempt import WRAPPER, is_running, observe_folder, render_script
+from runbus.attempt import is_running, observe_folder, render_script
 
 
 def edit_record(folder: Path, **changes: object) -> None:
@@ -39,7 +39,9 @@ def test_a_job_outlives_its_wrapper_and_is_still_within_reach(
     assert seen.phase == "running"
 
 
-@pytest.mark.parametrize("changes", [{"start": 1}, {"boot": "another"}], ids=["pid", "boot"])
+@pytest.mark.parametrize(
+    "changes", [{"start": 1, "wrapper_start": 1}, {"boot": "another"}], ids=["pid", "boot"]
+)
 def test_a_process_that_only_has_the_number_is_left_alone(
     start, cancel, wait_for_line, tmp_path: Path, changes: dict[str, object]
 ) -> None:
@@ -56,17 +58,15 @@ def test_a_process_that_only_has_the_number_is_left_alone(
 
 
 def test_a_job_that_has_no_session_yet_is_cancelled(
-    shell: list[str], cancel, wait_for_line, tmp_path: Path
+    wrapper: list[str], cancel, wait_for_line, tmp_path: Path
 ) -> None:
     """Between its record and its session it is one process of the wrapper's group."""
     os.mkfifo(tmp_path / "never")
     (tmp_path / "request.sh").write_text("echo up; read -r _ <never")
-    with subprocess.Popen(
-        [*shell, WRAPPER, "run", str(tmp_path)], start_new_session=True
-    ) as wrapper:
+    with subprocess.Popen([*wrapper, "run", str(tmp_path)], start_new_session=True) as running:
         wait_for_line(tmp_path / "stdout.log")
         cancel(tmp_path, 10)
-        wrapper.wait(20)
+        running.wait(20)
 
     seen = observe_folder(str(tmp_path))
     assert seen is not None
@@ -113,7 +113,7 @@ GIVEN = {
 @pytest.mark.parametrize("bootstrap", [(), ("export BOOTSTRAPPED=$lower; cd .",)])
 @pytest.mark.parametrize("name", ["a b", "-dash", "é ☃", "it's $(x)", "x; rm -rf ~", "line\nbreak"])
 def test_a_job_gets_what_it_was_given_and_nothing_else(
-    shell: list[str], tmp_path: Path, name: str, bootstrap: tuple[str, ...]
+    wrapper: list[str], tmp_path: Path, name: str, bootstrap: tuple[str, ...]
 ) -> None:
     folder, cwd = tmp_path / name, tmp_path / f"{name} to work in"
     folder.mkdir()
@@ -133,7 +133,7 @@ def test_a_job_gets_what_it_was_given_and_nothing_else(
     )
     (folder / "request.sh").write_text(render_script(job))
     environment = {"PATH": os.environ["PATH"], **INHERITED}
-    command = [*shell, WRAPPER, "run", str(folder)]
+    command = [*wrapper, "run", str(folder)]
     subprocess.run(command, env=environment, start_new_session=True, check=True, timeout=50)
 
     env, working, given = json.loads((folder / "stdout.log").read_text())
@@ -148,7 +148,7 @@ def test_a_job_gets_what_it_was_given_and_nothing_else(
 
 @pytest.mark.parametrize("bootstrap", [(), (":",)])
 def test_the_program_leads_a_session_whose_number_is_in_the_record(
-    shell: list[str], tmp_path: Path, bootstrap: tuple[str, ...]
+    wrapper: list[str], tmp_path: Path, bootstrap: tuple[str, ...]
 ) -> None:
     show = "import os; print(os.getpid(), os.getsid(0), os.getpgid(0))"
     job = JobSpec(
@@ -164,7 +164,7 @@ def test_the_program_leads_a_session_whose_number_is_in_the_record(
         bootstrap=bootstrap,
     )
     (tmp_path / "request.sh").write_text(render_script(job))
-    command = [*shell, WRAPPER, "run", str(tmp_path)]
+    command = [*wrapper, "run", str(tmp_path)]
     subprocess.run(command, start_new_session=True, check=True, timeout=50)
 
     pid = json.loads((tmp_path / "pid.json").read_text())["pid"]

@@ -1,0 +1,102 @@
+"""The wrapper as a small static program, for machines where it runs; see `rust/runbus-wrap`."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import tempfile
+
+from runbus import _core
+from runbus._home import Home
+from runbus.attempt._script import WRAPPER
+
+__all__ = ["program_digest", "wrapper_program", "wrapper_words"]
+
+_SHELL = "/bin/sh"
+_TRIAL_S = 10.0
+
+_found: dict[str, str | None] = {}
+
+
+def wrapper_words(home: str | os.PathLike[str] | None = None) -> tuple[str, ...]:
+    """Return the words that run the wrapper on this machine: the program, or else the script.
+
+    Args:
+        home: The home folder, instead of `$RUNBUS_HOME` or `~/.runbus`.
+
+    Returns:
+        What `run FOLDER` and `cancel FOLDER GRACE` follow.
+    """
+    program = wrapper_program(home)
+    return (_SHELL, WRAPPER) if program is None else (program,)
+
+
+def wrapper_program(home: str | os.PathLike[str] | None = None) -> str | None:
+    """Return the path of the wrapper program, written to `bin/` of the home folder if need be.
+
+    Looked up once a process and home: the digest of what lies there is checked, and it is started
+    once. `RUNBUS_WRAPPER=script` asks for the script instead.
+
+    Args:
+        home: The home folder, instead of `$RUNBUS_HOME` or `~/.runbus`.
+
+    Returns:
+        The path; None if the program cannot run here (another architecture, a file system without
+        execution, no room), so that the shell script must do.
+    """
+    if os.environ.get("RUNBUS_WRAPPER") == "script":
+        return None
+    folder = os.path.join(Home(home).path, "bin")
+    if folder not in _found:
+        _found[folder] = _provide(folder)
+    return _found[folder]
+
+
+def program_digest() -> str:
+    """Return the SHA-256 of the program that this package carries; empty if it carries none."""
+    program = _core.wrapper_program()
+    return hashlib.sha256(program).hexdigest() if program else ""
+
+
+def _provide(folder: str) -> str | None:
+    program = _core.wrapper_program()
+    if not program:
+        return None
+    path = os.path.join(folder, hashlib.sha256(program).hexdigest())
+    try:
+        if not _is_whole(path, program):
+            _write(folder, path, program)
+        done = subprocess.run(
+            [path, "version"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_TRIAL_S,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return path if done.stdout.decode("utf-8", "replace").strip() == _core.__version__ else None
+
+
+def _is_whole(path: str, program: bytes) -> bool:
+    """Whether the very program lies there, and not a part of it or another."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(program) + 1) == program
+    except FileNotFoundError:
+        return False
+
+
+def _write(folder: str, path: str, program: bytes) -> None:
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    # Under a name of its own until it is whole: another process may be doing the same.
+    file, part = tempfile.mkstemp(prefix=".new-", dir=folder)
+    try:
+        with open(file, "wb") as opened:
+            opened.write(program)
+            os.fchmod(file, 0o700)
+        os.replace(part, path)
+    except BaseException:
+        os.unlink(part)
+        raise

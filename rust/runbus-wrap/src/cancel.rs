@@ -1,0 +1,79 @@
+//! Asking for the end of the attempt in the current folder, whether or not its wrapper lives.
+
+use crate::cgroup::Cgroup;
+use crate::clock;
+use crate::os::{self, Process};
+use crate::reach::Reach;
+use crate::record::field;
+use crate::request::Request;
+
+/// How long a wrapper may take beyond the grace before its work is done for it, in seconds.
+const SLACK: f64 = 2.0;
+const LOOK: f64 = 0.02;
+
+/// End the job; returns 0 also where there was nothing to end.
+pub(crate) fn cancel(grace: f64) -> i32 {
+    // The grace is in the file: a wrapper on another machine finds it there, too.
+    let _ = std::fs::write("cancel", format!("{grace}\n"));
+    let Some((reach, wrapper)) = look() else {
+        return 0;
+    };
+    let asked = clock::now();
+    let is_stopped = os::stat(wrapper.pid).is_some_and(|stat| matches!(stat.state, b'T' | b't'));
+    if !is_stopped && os::signal(wrapper, libc::SIGTERM) {
+        while clock::now() < asked + grace + SLACK {
+            if os::stat(wrapper.pid).is_none_or(|stat| stat.process != wrapper) {
+                return 0;
+            }
+            clock::sleep(LOOK);
+        }
+    } else if grace > 0.0 {
+        reach.terminate();
+        while clock::now() < asked + grace && !reach.members().is_empty() {
+            clock::sleep(LOOK);
+        }
+    }
+    let until = clock::now() + SLACK;
+    while !reach.members().is_empty() && clock::now() < until {
+        reach.kill();
+        clock::sleep(LOOK);
+    }
+    if let Some(cgroup) = &reach.cgroup {
+        cgroup.remove();
+    }
+    0
+}
+
+/// What the records say of a job of this boot that has not ended; with its wrapper.
+fn look() -> Option<(Reach, Process)> {
+    if os::read("exit.json").starts_with(b"{") {
+        return None;
+    }
+    let line = os::read("pid.json");
+    let line = std::str::from_utf8(&line).ok()?;
+    let number = |name| field(line, name)?.parse::<u64>().ok();
+    let process = |pid, start| {
+        Some(Process {
+            pid: i32::try_from(number(pid)?).ok()?,
+            start: number(start)?,
+        })
+    };
+    let job = process("pid", "start").filter(|job| job.pid > 1)?;
+    let boot = os::read("/proc/sys/kernel/random/boot_id");
+    if field(line, "boot")?.as_bytes() != boot.trim_ascii() {
+        return None;
+    }
+    // Its number may be another's by now: then only what belongs to the job for certain is ended.
+    let wrapper = process("wrapper", "wrapper_start").unwrap_or(Process { pid: 0, start: 0 });
+    let is_there =
+        wrapper.pid > 1 && os::stat(wrapper.pid).is_some_and(|stat| stat.process == wrapper);
+    let reach = Reach {
+        job,
+        wrapper: is_there.then_some(wrapper),
+        mark: Request::read()
+            .map(|request| request.mark)
+            .unwrap_or_default(),
+        cgroup: field(line, "cgroup").and_then(Cgroup::named),
+    };
+    Some((reach, wrapper))
+}

@@ -1,0 +1,125 @@
+//! A control group of the job's own, where one can be made, and what the kernel counts in them.
+
+use std::os::fd::RawFd;
+
+use crate::os;
+
+const ROOT: &str = "/sys/fs/cgroup";
+
+/// A group below this process's own, of version 2: it holds everything the job starts.
+#[derive(Debug)]
+pub(crate) struct Cgroup {
+    path: String,
+}
+
+impl Cgroup {
+    /// Make a group with a name that no other attempt has; None where that is not allowed.
+    pub(crate) fn make(name: &str) -> Option<Self> {
+        // Slurm looks for the processes of a step in the step's own group only.
+        if std::env::var_os("SLURM_JOB_ID").is_some() {
+            return None;
+        }
+        let groups = os::read("/proc/self/cgroup");
+        let groups = String::from_utf8_lossy(&groups);
+        let own = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
+        let own = own.trim_end_matches('/');
+        let root = [ROOT.to_owned(), format!("{ROOT}/unified")]
+            .into_iter()
+            .find(|root| {
+                os::exists(&format!("{root}/cgroup.procs")) && !os::exists(&format!("{root}/tasks"))
+            })?;
+        let path = format!("{root}{own}/{name}");
+        std::fs::create_dir(&path).ok()?;
+        let group = Self { path };
+        // Without `cgroup.kill` (Linux 5.14) it would be of no use.
+        os::exists(&group.file("cgroup.kill")).then_some(group)
+    }
+
+    /// The group that a record names, if it is one that `make` could have made.
+    pub(crate) fn named(path: &str) -> Option<Self> {
+        let is_own = path.starts_with(ROOT)
+            && !path.split('/').any(|part| part == "..")
+            && path
+                .rsplit('/')
+                .next()
+                .is_some_and(|name| name.starts_with("runbus-"));
+        // A group that is only looked up is not this value's to remove.
+        (is_own && os::exists(&format!("{path}/cgroup.kill"))).then(|| Self {
+            path: path.to_owned(),
+        })
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Open the file that takes a process in.
+    pub(crate) fn entrance(&self) -> Option<RawFd> {
+        let path = os::c_string(self.file("cgroup.procs").as_bytes());
+        // SAFETY: the path is a C string.
+        let file = unsafe { libc::open(path.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC) };
+        (file >= 0).then_some(file)
+    }
+
+    /// The processes in it, and in what groups the job has made below it no more than the kernel
+    /// kills with it.
+    pub(crate) fn members(&self) -> Vec<i32> {
+        let text = os::read(&self.file("cgroup.procs"));
+        let text = String::from_utf8_lossy(&text).into_owned();
+        text.lines().filter_map(|line| line.parse().ok()).collect()
+    }
+
+    /// Kill everything in it at once, whatever forks meanwhile.
+    pub(crate) fn kill(&self) {
+        let _ = std::fs::write(self.file("cgroup.kill"), "1");
+    }
+
+    /// How often the kernel killed in it for want of memory; None if nobody counts that here.
+    pub(crate) fn kills(&self) -> Option<u64> {
+        oom_kills(&os::read(&self.file("memory.events")))
+    }
+
+    /// Remove the group, if nothing is left in it.
+    pub(crate) fn remove(&self) {
+        let _ = std::fs::remove_dir(&self.path);
+    }
+
+    fn file(&self, name: &str) -> String {
+        format!("{}/{name}", self.path)
+    }
+}
+
+/// How often the kernel killed for want of memory in this process's own group.
+pub(crate) fn own_kills() -> u64 {
+    let groups = os::read("/proc/self/cgroup");
+    let groups = String::from_utf8_lossy(&groups);
+    let (mut v1, mut v2) = ("/", "/");
+    for line in groups.lines() {
+        let mut fields = line.splitn(3, ':').skip(1);
+        match (fields.next(), fields.next()) {
+            (Some(""), Some(path)) => v2 = path,
+            (Some("memory"), Some(path)) => v1 = path,
+            _ => {}
+        }
+    }
+    // A container may see its own group as the root, whatever it is called here.
+    [
+        format!("{ROOT}{v2}/memory.events"),
+        format!("{ROOT}/memory.events"),
+        format!("{ROOT}/memory{v1}/memory.oom_control"),
+        format!("{ROOT}/memory/memory.oom_control"),
+    ]
+    .iter()
+    .map(|path| os::read(path))
+    .find(|text| !text.is_empty())
+    .and_then(|text| oom_kills(&text))
+    .unwrap_or(0)
+}
+
+fn oom_kills(text: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(text).ok()?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("oom_kill "))?;
+    line.trim().parse().ok()
+}

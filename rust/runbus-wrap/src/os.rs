@@ -1,0 +1,216 @@
+//! The few calls of the system that std does not offer, each safe to call.
+
+use std::ffi::CString;
+use std::io::Read;
+use std::os::fd::RawFd;
+use std::os::unix::fs::OpenOptionsExt;
+
+/// A process, by its number and the moment it started: a number alone is given again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Process {
+    pub(crate) pid: i32,
+    /// In clock ticks since boot.
+    pub(crate) start: u64,
+}
+
+/// What `/proc/PID/stat` says of a process.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stat {
+    pub(crate) process: Process,
+    pub(crate) state: u8,
+    pub(crate) parent: i32,
+    pub(crate) session: i32,
+}
+
+/// Read what is in a file of the kernel, or a small one; nothing if it cannot be read.
+pub(crate) fn read(path: &str) -> Vec<u8> {
+    let mut text = Vec::with_capacity(1024);
+    // A pipe in its place would keep this program until somebody writes to it.
+    let opened = std::fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path);
+    if let Ok(file) = opened {
+        let _ = file.take(16 << 20).read_to_end(&mut text);
+    }
+    text
+}
+
+/// Write bytes to a descriptor; whether all of them were.
+pub(crate) fn write_all(file: RawFd, mut rest: &[u8]) -> bool {
+    while !rest.is_empty() {
+        // SAFETY: the pointer and the length are those of a slice.
+        let written = unsafe { libc::write(file, rest.as_ptr().cast(), rest.len()) };
+        match usize::try_from(written) {
+            Ok(written) => rest = &rest[written..],
+            Err(_) if errno() == libc::EINTR => {}
+            Err(_) => return false,
+        }
+    }
+    true
+}
+
+/// Give the pages of this program's code back; they come again, from the page cache, when it wakes.
+///
+/// A machine may run thousands of wrappers that sleep beside their jobs.
+pub(crate) fn forget_code() {
+    unsafe extern "C" {
+        static __executable_start: u8;
+        static etext: u8;
+    }
+    const PAGE: usize = 4096;
+    let start = (&raw const __executable_start)
+        .addr()
+        .next_multiple_of(PAGE);
+    let length = (&raw const etext).addr().saturating_sub(start);
+    // SAFETY: the linker's symbols bound headers, constants and code: pages that nobody has written
+    // to, of a file that is still open to the kernel.
+    unsafe {
+        libc::madvise(
+            std::ptr::without_provenance_mut(start),
+            length,
+            libc::MADV_DONTNEED,
+        )
+    };
+}
+
+/// The error number of the last call that failed.
+pub(crate) fn errno() -> i32 {
+    // SAFETY: the address is this thread's own, always valid.
+    unsafe { *libc::__errno_location() }
+}
+
+/// This process.
+pub(crate) fn own() -> Process {
+    let pid = i32::try_from(std::process::id()).unwrap_or(0);
+    stat(pid).map_or(Process { pid, start: 0 }, |stat| stat.process)
+}
+
+/// Look a process up; None if there is none with that number.
+pub(crate) fn stat(pid: i32) -> Option<Stat> {
+    parse_stat(&read(&format!("/proc/{pid}/stat")))
+}
+
+fn parse_stat(text: &[u8]) -> Option<Stat> {
+    let number = |field: &[u8]| std::str::from_utf8(field).ok()?.parse::<u64>().ok();
+    // The name may hold spaces and parentheses: what counts follows the last of them.
+    let open = text.iter().position(|byte| *byte == b'(')?;
+    let close = text.iter().rposition(|byte| *byte == b')')?;
+    let pid = number(text.get(..open)?.trim_ascii())?;
+    let fields: Vec<&[u8]> = text
+        .get(close + 1..)?
+        .split(u8::is_ascii_whitespace)
+        .filter(|field| !field.is_empty())
+        .collect();
+    let signed = |at: usize| {
+        let text = std::str::from_utf8(fields.get(at)?).ok()?;
+        text.parse::<i32>().ok()
+    };
+    Some(Stat {
+        process: Process {
+            pid: i32::try_from(pid).ok()?,
+            start: number(fields.get(19)?)?,
+        },
+        state: *fields.first()?.first()?,
+        parent: signed(1)?,
+        session: signed(3)?,
+    })
+}
+
+/// Every process of the machine that can be seen from here.
+pub(crate) fn processes() -> Vec<Stat> {
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter_map(stat)
+        .collect()
+}
+
+/// Send a signal to the very process that is meant, never to one that was given its number since.
+///
+/// Whether it was there.
+pub(crate) fn signal(process: Process, signal: i32) -> bool {
+    // SAFETY: the call takes two numbers.
+    let file = unsafe { libc::syscall(libc::SYS_pidfd_open, process.pid, 0) };
+    let is_meant = || stat(process.pid).is_some_and(|stat| stat.process == process);
+    let Ok(file) = RawFd::try_from(file) else {
+        return false;
+    };
+    if file < 0 {
+        // An old kernel: between the look and the signal the number could be given again.
+        // SAFETY: the call takes two numbers.
+        return errno() == libc::ENOSYS
+            && is_meant()
+            && unsafe { libc::kill(process.pid, signal) } == 0;
+    }
+    // With the descriptor open the number cannot be given again unseen.
+    // SAFETY: the call takes numbers and a null pointer, which it allows.
+    let sent = is_meant()
+        && unsafe {
+            libc::syscall(
+                libc::SYS_pidfd_send_signal,
+                file,
+                signal,
+                std::ptr::null::<libc::siginfo_t>(),
+                0,
+            )
+        } == 0;
+    close(file);
+    sent
+}
+
+/// Close a descriptor.
+pub(crate) fn close(file: RawFd) {
+    // SAFETY: the descriptor is the caller's own.
+    unsafe { libc::close(file) };
+}
+
+/// Whether a file is there, whatever it is.
+pub(crate) fn exists(path: &str) -> bool {
+    std::fs::symlink_metadata(path).is_ok()
+}
+
+/// A C string; what follows a NUL is cut off.
+pub(crate) fn c_string(bytes: &[u8]) -> CString {
+    let end = bytes
+        .iter()
+        .position(|byte| *byte == 0)
+        .unwrap_or(bytes.len());
+    CString::new(&bytes[..end]).unwrap_or_default()
+}
+
+/// The words of an error number, in lower case as all messages are.
+pub(crate) fn error_text(number: i32) -> String {
+    let text = std::io::Error::from_raw_os_error(number).to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    text.to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{own, parse_stat, stat};
+
+    #[test]
+    fn a_name_with_parentheses_and_spaces_is_read_over() {
+        let line = b"12 (a) R (b) S 7 12 9 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 4711 0 0\n";
+        let found = parse_stat(line).expect("a stat line");
+        assert_eq!((found.process.pid, found.process.start), (12, 4711));
+        assert_eq!((found.state, found.parent, found.session), (b'S', 7, 9));
+    }
+
+    #[test]
+    fn what_is_no_stat_line_is_none() {
+        for line in [&b""[..], b"12", b"12 (a", b"12 (a) S", b") 12 (a S 1 2 3"] {
+            assert!(parse_stat(line).is_none(), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn this_process_is_found() {
+        let own = own();
+        assert_eq!(stat(own.pid).map(|stat| stat.process), Some(own));
+    }
+}

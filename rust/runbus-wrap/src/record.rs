@@ -1,0 +1,224 @@
+//! The records in the attempt's folder: each is whole or not there.
+
+use std::ffi::CStr;
+use std::fmt::Write;
+use std::os::fd::RawFd;
+
+use crate::os::{self, Process};
+use crate::{clock, exit};
+
+const EXIT: &CStr = c"exit.json";
+const PID: &CStr = c"pid.json";
+/// How long a record waits for room on a disk that is full, in seconds.
+const PATIENCE: u32 = 60;
+/// A record's place is taken before the job begins, so that it can be filled in on a full disk.
+const LENGTH: usize = 1024;
+
+/// How an attempt ended.
+#[derive(Debug, Default)]
+pub(crate) struct End {
+    /// As a shell gives it: 128 + n for signal n.
+    pub(crate) status: i32,
+    pub(crate) signal: Option<i32>,
+    pub(crate) reason: String,
+    /// Processes that were left running.
+    pub(crate) left: usize,
+}
+
+impl End {
+    pub(crate) fn failed(status: i32, reason: impl Into<String>) -> Self {
+        let reason = reason.into();
+        Self {
+            status,
+            reason,
+            ..Self::default()
+        }
+    }
+}
+
+/// Take the folder for this attempt: it runs once however often it is started.
+///
+/// The record is made first, and blank: whoever finds it does not run the job. The error is the exit
+/// code of the wrapper.
+pub(crate) fn claim() -> Result<RawFd, i32> {
+    let flags = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL | libc::O_CLOEXEC | libc::O_NOFOLLOW;
+    // SAFETY: the path is a C string.
+    let file = unsafe { libc::open(EXIT.as_ptr(), flags, 0o666) };
+    if file < 0 {
+        Err(exit::CLAIMED)
+    } else {
+        Ok(file)
+    }
+}
+
+/// Take the room that the record will need; whether there is so much.
+pub(crate) fn keep_room(file: RawFd) -> bool {
+    write_at_start(file, b"")
+}
+
+/// Fill in how the attempt ended; where there was no room it is waited for, for a minute, unless
+/// somebody has cleared the folder away.
+pub(crate) fn fill_in(file: RawFd, end: &End) {
+    let used = Usage::of_children();
+    let signal = end
+        .signal
+        .map_or("null".to_owned(), |signal| signal.to_string());
+    let line = format!(
+        "{{\"status\":{},\"signal\":{signal},\"reason\":{},\"uptime\":{:.2},\"user\":\"{}\",\
+         \"sys\":\"{}\",\"max_rss\":{},\"left\":{},\"by\":\"program\"}}",
+        end.status,
+        quoted(&end.reason),
+        clock::uptime(),
+        minutes(used.user),
+        minutes(used.system),
+        used.max_rss,
+        end.left,
+    );
+    for _ in 0..PATIENCE {
+        if write_at_start(file, line.as_bytes()) {
+            return;
+        }
+        if !is_linked(file) {
+            return;
+        }
+        clock::sleep(1.0);
+    }
+}
+
+/// Write who runs; whether there was room.
+pub(crate) fn write_pid(job: Process, cgroup: &str) -> bool {
+    let text = |path| String::from_utf8_lossy(&os::read(path)).trim().to_owned();
+    let wrapper = os::own();
+    let line = format!(
+        "{{\"pid\":{},\"start\":{},\"boot\":{},\"host\":{},\"uptime\":{:.2},\"wrapper\":{},\
+         \"wrapper_start\":{},\"cgroup\":{}}}\n",
+        job.pid,
+        job.start,
+        quoted(&text("/proc/sys/kernel/random/boot_id")),
+        quoted(&text("/proc/sys/kernel/hostname")),
+        clock::uptime(),
+        wrapper.pid,
+        wrapper.start,
+        quoted(cgroup),
+    );
+    let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC | libc::O_CLOEXEC | libc::O_NOFOLLOW;
+    // SAFETY: the path is a C string.
+    let file = unsafe { libc::open(PID.as_ptr(), flags, 0o666) };
+    let written = file >= 0 && os::write_all(file, line.as_bytes());
+    os::close(file);
+    written
+}
+
+/// Write the moment to `heartbeat`; whether that was possible.
+pub(crate) fn beat() -> bool {
+    let flags =
+        libc::O_WRONLY | libc::O_CREAT | libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    // SAFETY: the path is a C string.
+    let file = unsafe { libc::open(c"heartbeat".as_ptr(), flags, 0o666) };
+    let written =
+        file >= 0 && os::write_all(file, format!("{:<31.2}\n", clock::uptime()).as_bytes());
+    os::close(file);
+    written
+}
+
+/// Whether a file still has a name.
+pub(crate) fn is_linked(file: RawFd) -> bool {
+    // SAFETY: all zeros is a valid `stat`, and the call fills it in.
+    let mut found: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: `found` is a valid place for the answer.
+    let failed = unsafe { libc::fstat(file, &raw mut found) } != 0;
+    !failed && found.st_nlink > 0
+}
+
+/// Where a string of a record of ours begins: what `name` is in a line of JSON without nesting.
+pub(crate) fn field<'a>(line: &'a str, name: &str) -> Option<&'a str> {
+    let after = line.split_once(&format!("\"{name}\":"))?.1;
+    match after.strip_prefix('"') {
+        Some(text) => text.split('"').next(),
+        None => after.split([',', '}']).next(),
+    }
+}
+
+fn write_at_start(file: RawFd, line: &[u8]) -> bool {
+    let mut whole = [b' '; LENGTH];
+    whole[LENGTH - 1] = b'\n';
+    let length = line.len().min(LENGTH - 1);
+    whole[..length].copy_from_slice(&line[..length]);
+    // SAFETY: the pointer and the length are those of an array.
+    let written = unsafe { libc::pwrite(file, whole.as_ptr().cast(), LENGTH, 0) };
+    usize::try_from(written) == Ok(LENGTH)
+}
+
+/// Quote text for JSON, so short that a record always fits its place.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for letter in text.chars() {
+        if quoted.len() > 600 {
+            quoted.push('…');
+            break;
+        }
+        match letter {
+            '"' | '\\' => quoted.extend(['\\', letter]),
+            letter if letter < ' ' => {
+                let _ = write!(quoted, "\\u{:04x}", u32::from(letter));
+            }
+            letter => quoted.push(letter),
+        }
+    }
+    quoted + "\""
+}
+
+/// Seconds as the shell's `times` writes them.
+fn minutes(seconds: f64) -> String {
+    let whole = (seconds / 60.0).floor();
+    format!("{whole:.0}m{:.3}s", seconds - whole * 60.0)
+}
+
+/// What the job, and all that this process has waited for, used.
+struct Usage {
+    user: f64,
+    system: f64,
+    /// The most memory that one process had, in bytes.
+    max_rss: u64,
+}
+
+impl Usage {
+    fn of_children() -> Self {
+        // SAFETY: all zeros is a valid `rusage`, and the call fills it in.
+        let mut used: libc::rusage = unsafe { std::mem::zeroed() };
+        // SAFETY: `used` is a valid place for the answer.
+        unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, &raw mut used) };
+        #[expect(clippy::cast_precision_loss, reason = "times are far below 2^53")]
+        let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
+        Self {
+            user: seconds(used.ru_utime),
+            system: seconds(used.ru_stime),
+            max_rss: u64::try_from(used.ru_maxrss).unwrap_or(0) << 10,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{field, minutes, quoted};
+
+    #[test]
+    fn text_is_quoted_and_short() {
+        assert_eq!(quoted("a\"b\\c\n"), r#""a\"b\\c\u000a""#);
+        assert!(quoted(&"\n".repeat(100_000)).len() < 700);
+    }
+
+    #[test]
+    fn times_are_those_of_a_shell() {
+        assert_eq!(minutes(62.5), "1m2.500s");
+        assert_eq!(minutes(0.0), "0m0.000s");
+    }
+
+    #[test]
+    fn a_field_is_found_by_its_name() {
+        let line = r#"{"pid":12,"boot":"a-b","cgroup":"/x"}"#;
+        assert_eq!(field(line, "pid"), Some("12"));
+        assert_eq!(field(line, "boot"), Some("a-b"));
+        assert_eq!(field(line, "host"), None);
+    }
+}

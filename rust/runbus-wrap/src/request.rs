@@ -1,0 +1,295 @@
+//! What is to run: `request`, written beside `request.sh` by whoever submits the job.
+//!
+//! A list of fields, each a line `NAME LENGTH`, so many bytes, and a line end:
+//!
+//! | field | holds |
+//! |---|---|
+//! | `version` | `1`; the first field |
+//! | `cwd` | the folder to start in |
+//! | `advice` | what stderr says if that folder cannot be entered |
+//! | `env` | `NAME=VALUE`, set on top of what the wrapper inherits |
+//! | `secret` | `NAME`: its value is that of the inherited variable `RUNBUS_SECRET_NAME` |
+//! | `nice`, `cpus` | the niceness to add; the processors, as `taskset -c` takes them |
+//! | `mark` | a value no other attempt has: processes that carry it in `RUNBUS_ATTEMPT` are the job's |
+//! | `leftovers` | `kill` ends what the job leaves behind; by default it is kept |
+//! | `arg` | one word of the command, in order |
+//!
+//! Without the file, or without an `arg`, `request.sh` runs under `/bin/sh`.
+
+use std::ffi::{CString, OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use crate::os;
+
+const FILE: &str = "request";
+const PREFIX: &str = "RUNBUS_SECRET_";
+/// The variable that tells the processes of an attempt from all others.
+pub(crate) const MARK: &str = "RUNBUS_ATTEMPT";
+
+/// A request, ready for the exec.
+#[derive(Debug, Default)]
+pub(crate) struct Request {
+    pub(crate) cwd: Option<CString>,
+    pub(crate) advice: Vec<u8>,
+    pub(crate) environment: Vec<CString>,
+    pub(crate) nice: i32,
+    pub(crate) cpus: Vec<usize>,
+    pub(crate) mark: Vec<u8>,
+    pub(crate) kills_leftovers: bool,
+    pub(crate) words: Vec<CString>,
+}
+
+impl Request {
+    /// Read the request in the current folder.
+    ///
+    /// The error is a sentence for the record.
+    pub(crate) fn read() -> Result<Self, String> {
+        let text = if os::exists(FILE) {
+            Some(os::read(FILE))
+        } else {
+            None
+        };
+        Self::parse(text.as_deref(), std::env::vars_os().collect())
+    }
+
+    fn parse(text: Option<&[u8]>, inherited: Vec<(OsString, OsString)>) -> Result<Self, String> {
+        let mut request = Self::default();
+        let mut environment = Environment(inherited);
+        for (name, value) in text.map_or_else(|| Ok(Vec::new()), fields)? {
+            match name {
+                b"version" if value == b"1" => {}
+                b"cwd" => request.cwd = Some(os::c_string(value)),
+                b"advice" => request.advice = value.to_vec(),
+                b"env" => environment.set_pair(value)?,
+                b"secret" => environment.reveal(value)?,
+                b"nice" => request.nice = number(value)?,
+                b"cpus" => request.cpus = cpus(value)?,
+                b"mark" => request.mark = value.to_vec(),
+                b"leftovers" => request.kills_leftovers = value == b"kill",
+                b"arg" => request.words.push(os::c_string(value)),
+                _ => {
+                    let name = String::from_utf8_lossy(name);
+                    return Err(format!(
+                        "the request has a field that is unknown here: {name}"
+                    ));
+                }
+            }
+        }
+        if request.words.is_empty() {
+            let script = std::env::current_dir()
+                .unwrap_or_default()
+                .join("request.sh");
+            request.words = vec![
+                c"/bin/sh".into(),
+                os::c_string(script.as_os_str().as_bytes()),
+            ];
+        } else {
+            environment.forget_secrets();
+        }
+        if !request.mark.is_empty() {
+            environment.set(MARK.into(), OsString::from_vec(request.mark.clone()));
+        }
+        request.environment = environment.into_strings();
+        Ok(request)
+    }
+
+    /// The places where the program may be, in the order of the job's own PATH.
+    pub(crate) fn programs(&self) -> Vec<CString> {
+        let program = self.words[0].as_bytes();
+        if program.contains(&b'/') {
+            return vec![self.words[0].clone()];
+        }
+        let path = self
+            .environment
+            .iter()
+            .find_map(|pair| pair.as_bytes().strip_prefix(b"PATH="))
+            .unwrap_or(b"/usr/local/bin:/usr/bin:/bin");
+        path.split(|byte| *byte == b':')
+            .map(|folder| {
+                let folder: &[u8] = if folder.is_empty() { b"." } else { folder };
+                os::c_string(&[folder, b"/", program].concat())
+            })
+            .collect()
+    }
+}
+
+type Field<'a> = (&'a [u8], &'a [u8]);
+
+/// Part the text of a request into its fields.
+fn fields(text: &[u8]) -> Result<Vec<Field<'_>>, String> {
+    let cut = || "the request is cut off".to_owned();
+    let mut found = Vec::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let end = rest
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .ok_or_else(cut)?;
+        let space = rest[..end]
+            .iter()
+            .position(|byte| *byte == b' ')
+            .ok_or_else(cut)?;
+        let length: usize = number(&rest[space + 1..end])?;
+        let after = end + 1 + length;
+        if length > rest.len() || rest.get(after) != Some(&b'\n') {
+            return Err(cut());
+        }
+        found.push((&rest[..space], &rest[end + 1..after]));
+        rest = &rest[after + 1..];
+    }
+    if found.first().is_none_or(|(name, _)| *name != b"version") {
+        return Err("the request has no version".to_owned());
+    }
+    Ok(found)
+}
+
+fn number<T: std::str::FromStr>(text: &[u8]) -> Result<T, String> {
+    let read = std::str::from_utf8(text)
+        .ok()
+        .and_then(|text| text.parse().ok());
+    read.ok_or_else(|| {
+        format!(
+            "not a number in the request: {}",
+            String::from_utf8_lossy(text)
+        )
+    })
+}
+
+/// Read a list such as `0,2-3`.
+fn cpus(text: &[u8]) -> Result<Vec<usize>, String> {
+    let mut found = Vec::new();
+    for part in text.split(|byte| *byte == b',') {
+        let mut ends = part.splitn(2, |byte| *byte == b'-');
+        let first: usize = number(ends.next().unwrap_or_default())?;
+        let last = ends.next().map_or(Ok(first), number)?;
+        // More than a set of processors can name are none.
+        found.extend((first..=last).take_while(|cpu| *cpu < 1024));
+    }
+    Ok(found)
+}
+
+/// The variables of a job.
+struct Environment(Vec<(OsString, OsString)>);
+
+impl Environment {
+    fn set(&mut self, name: OsString, value: OsString) {
+        match self.0.iter_mut().find(|(known, _)| *known == name) {
+            Some(pair) => pair.1 = value,
+            None => self.0.push((name, value)),
+        }
+    }
+
+    fn set_pair(&mut self, pair: &[u8]) -> Result<(), String> {
+        let at = pair.iter().position(|byte| *byte == b'=');
+        let at = at
+            .filter(|at| *at > 0)
+            .ok_or("the request sets a variable without a name")?;
+        let (name, value) = (&pair[..at], &pair[at + 1..]);
+        self.set(
+            OsStr::from_bytes(name).into(),
+            OsStr::from_bytes(value).into(),
+        );
+        Ok(())
+    }
+
+    fn reveal(&mut self, name: &[u8]) -> Result<(), String> {
+        let source = OsString::from_vec([PREFIX.as_bytes(), name].concat());
+        let found = self.0.iter().find(|(known, _)| *known == source);
+        let Some((_, value)) = found.cloned() else {
+            let name = String::from_utf8_lossy(name);
+            return Err(format!("the secret {name} was not handed over"));
+        };
+        self.set(OsStr::from_bytes(name).into(), value);
+        Ok(())
+    }
+
+    /// Take out the values that were handed over under names that the job does not know.
+    fn forget_secrets(&mut self) {
+        self.0
+            .retain(|(name, _)| !name.as_bytes().starts_with(PREFIX.as_bytes()));
+    }
+
+    fn into_strings(self) -> Vec<CString> {
+        self.0
+            .iter()
+            .map(|(name, value)| os::c_string(&[name.as_bytes(), b"=", value.as_bytes()].concat()))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Request, cpus};
+
+    fn text(fields: &[(&str, &str)]) -> Vec<u8> {
+        let lines = fields
+            .iter()
+            .map(|(name, value)| format!("{name} {}\n{value}\n", value.len()));
+        lines.collect::<String>().into_bytes()
+    }
+
+    fn parse(fields: &[(&str, &str)]) -> Result<Request, String> {
+        let inherited = vec![
+            ("PATH".into(), "/a::/b".into()),
+            ("with.dot".into(), "kept".into()),
+            ("RUNBUS_SECRET_TOKEN".into(), "s3cret".into()),
+        ];
+        Request::parse(Some(&text(fields)), inherited)
+    }
+
+    #[test]
+    fn what_is_asked_for_is_what_runs() {
+        let request = parse(&[
+            ("version", "1"),
+            ("cwd", "/x y"),
+            ("env", "A=1\n=2"),
+            ("secret", "TOKEN"),
+            ("cpus", "0,2-3"),
+            ("arg", "prog"),
+            ("arg", ""),
+        ])
+        .expect("a request");
+        let environment: Vec<_> = request.environment.iter().map(|one| one.to_str()).collect();
+        let wanted = ["PATH=/a::/b", "with.dot=kept", "A=1\n=2", "TOKEN=s3cret"];
+        assert_eq!(environment, wanted.map(Ok));
+        assert_eq!(request.words, [c"prog".to_owned(), c"".to_owned()]);
+        assert_eq!(request.cpus, [0, 2, 3]);
+        let programs = request.programs();
+        assert_eq!(
+            programs,
+            ["/a/prog", "./prog", "/b/prog"].map(|one| super::os::c_string(one.as_bytes()))
+        );
+    }
+
+    #[test]
+    fn a_request_that_is_cut_or_unknown_is_refused_in_words() {
+        let whole = text(&[("version", "1"), ("arg", "true")]);
+        for end in 1..whole.len() {
+            // A cut between two fields is whole, and has no command.
+            let cut = Request::parse(Some(&whole[..end]), Vec::new());
+            assert!(cut.is_err() || end == 12, "{end}");
+        }
+        for bad in [
+            vec![("arg", "true")],
+            vec![("version", "2")],
+            vec![("version", "1"), ("surprise", "")],
+            vec![("version", "1"), ("env", "=value")],
+            vec![("version", "1"), ("secret", "OTHER")],
+            vec![("version", "1"), ("nice", "much")],
+        ] {
+            assert!(parse(&bad).is_err(), "{bad:?}");
+        }
+        assert!(Request::parse(Some(b"version 99999999999999999999\n1\n"), Vec::new()).is_err());
+    }
+
+    #[test]
+    fn a_set_of_processors_without_end_is_bounded() {
+        assert_eq!(cpus(b"1000-99999999999").expect("a set").len(), 24);
+    }
+
+    #[test]
+    fn without_a_file_the_script_runs() {
+        let request = Request::parse(None, Vec::new()).expect("a request");
+        assert_eq!(request.words[0].to_str(), Ok("/bin/sh"));
+    }
+}

@@ -1,0 +1,446 @@
+//! The life of one attempt: claim, launch, one `poll` until the end, record.
+
+use std::cell::Cell;
+use std::os::fd::RawFd;
+
+use crate::cgroup::{Cgroup, own_kills};
+use crate::launch::{Launch, Output};
+use crate::os::{self, Process};
+use crate::reach::Reach;
+use crate::record::{self, End};
+use crate::request::Request;
+use crate::{clock, exit};
+
+/// The grace of an end that nobody gave one for, in seconds.
+pub(crate) const GRACE: f64 = 10.0;
+/// How often the folder is looked at: whether it is there, and whether an end was asked for in it.
+const LOOK: f64 = 5.0;
+/// How long what was killed may take to be gone, and how often it is killed again meanwhile.
+const KILLING: f64 = 5.0;
+const AGAIN: f64 = 0.02;
+
+/// Run the attempt in the current folder; returns when it has ended, with the wrapper's exit code.
+pub(crate) fn run(_: f64) -> i32 {
+    let record = match record::claim() {
+        Ok(record) => record,
+        Err(code) => return code,
+    };
+    if !record::keep_room(record) {
+        record::fill_in(record, &End::failed(126, "no space for its records"));
+        return exit::NO_ROOM;
+    }
+    let signals = block_signals();
+    let end = if os::exists("cancel") {
+        End {
+            status: 128 + libc::SIGTERM,
+            signal: Some(libc::SIGTERM),
+            ..End::default()
+        }
+    } else {
+        match Attempt::begin(signals, record) {
+            Ok(attempt) => attempt.finish(),
+            Err(end) => end,
+        }
+    };
+    record::fill_in(record, &end);
+    0
+}
+
+/// Hold back the signals that this program hears through a descriptor, and return that.
+fn block_signals() -> RawFd {
+    // SAFETY: the set is this function's own, and every call takes it or numbers.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        for signal in [libc::SIGCHLD, libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
+            libc::sigaddset(&raw mut set, signal);
+        }
+        libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
+        // Ignored, children would leave no status.
+        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
+        libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK)
+    }
+}
+
+/// Why a job is being ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    Asked,
+    Told,
+    Late,
+    FolderGone,
+    Leftovers,
+}
+
+impl Why {
+    /// What the record says of it; None if what the job did then is all there is to say.
+    fn reason(self) -> Option<&'static str> {
+        match self {
+            Self::Late => Some("time limit"),
+            Self::Told => Some("its wrapper was told to end (SIGTERM)"),
+            Self::FolderGone => Some("its folder was removed"),
+            Self::Asked | Self::Leftovers => None,
+        }
+    }
+}
+
+/// How far an end has come.
+#[derive(Clone, Copy, Debug)]
+enum Ending {
+    Not,
+    /// TERM was sent; KILL follows at this time.
+    Asked(Why, f64),
+    /// KILL was sent; what is left at this time is left.
+    Killed(Why, f64),
+}
+
+struct Attempt {
+    request: Request,
+    launch: Launch,
+    starting: bool,
+    reach: Reach,
+    signals: RawFd,
+    record: RawFd,
+    output: Output,
+    kills: u64,
+    limit: Option<(f64, f64)>,
+    beat: Option<f64>,
+    next_beat: f64,
+    next_look: f64,
+    ending: Ending,
+    status: Option<i32>,
+    failure: Option<(i32, String)>,
+    /// When the memory that only waiting does not need is given back.
+    forget_at: Cell<Option<f64>>,
+}
+
+impl Attempt {
+    fn begin(signals: RawFd, record: RawFd) -> Result<Self, End> {
+        let request = Request::read().map_err(|reason| End::failed(126, reason))?;
+        let output = Output::open().ok_or_else(|| End::failed(126, "cannot open the log files"))?;
+        // SAFETY: the call takes numbers. Orphans of the job become this process's children.
+        unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
+        let own = os::own();
+        let cgroup = Cgroup::make(&format!("runbus-{}-{}", own.pid, own.start));
+        let kills = own_kills();
+        let entrance = cgroup.as_ref().and_then(Cgroup::entrance);
+        let launched = Launch::fork(&request, output, entrance);
+        if let Some(entrance) = entrance {
+            os::close(entrance);
+        }
+        let launch = launched.map_err(|reason| End::failed(126, reason))?;
+        let job = os::stat(launch.pid).map_or(
+            Process {
+                pid: launch.pid,
+                start: 0,
+            },
+            |stat| stat.process,
+        );
+        let path = cgroup.as_ref().map_or("", Cgroup::path).to_owned();
+        let mark = request.mark.clone();
+        let (limit, beat) = (read_pair("limit"), read_pair("beat").map(|pair| pair.0));
+        let now = clock::now();
+        let mut attempt = Self {
+            request,
+            launch,
+            starting: true,
+            reach: Reach {
+                job,
+                wrapper: Some(own),
+                mark,
+                cgroup,
+            },
+            signals,
+            record,
+            output,
+            kills,
+            limit: limit.map(|(seconds, grace)| (now + seconds, grace)),
+            beat,
+            next_beat: now,
+            next_look: now + LOOK,
+            ending: Ending::Not,
+            status: None,
+            failure: None,
+            forget_at: Cell::new(Some(now + 1.0)),
+        };
+        if record::write_pid(job, &path) {
+            // After the record: whoever asks for the end makes the file and then looks for the pid.
+            if os::exists("cancel") {
+                attempt.ask(Why::Asked, cancel_grace(), now);
+            }
+            attempt.launch.release();
+        } else {
+            attempt.failure = Some((126, "no space for its records".to_owned()));
+            os::signal(job, libc::SIGKILL);
+        }
+        Ok(attempt)
+    }
+
+    /// Follow the job to its end.
+    fn finish(mut self) -> End {
+        loop {
+            let now = clock::now();
+            self.keep_time(now);
+            if self.is_over(now) {
+                break;
+            }
+            self.wait(now);
+            self.hear();
+            self.reap();
+        }
+        self.end()
+    }
+
+    /// Do what is due at a time.
+    fn keep_time(&mut self, now: f64) {
+        if let Some(beat) = self.beat
+            && now >= self.next_beat
+        {
+            record::beat();
+            self.next_beat = now + beat.max(0.01);
+        }
+        if now >= self.next_look {
+            self.next_look = now + LOOK;
+            if !record::is_linked(self.record) {
+                self.ask(Why::FolderGone, GRACE, now);
+            } else if os::exists("cancel") {
+                self.ask(Why::Asked, cancel_grace(), now);
+            }
+        }
+        if let Some((at, grace)) = self.limit
+            && now >= at
+            && self.status.is_none()
+        {
+            self.limit = None;
+            let _ = std::fs::File::create("expired");
+            self.ask(Why::Late, grace, now);
+        }
+        match self.ending {
+            Ending::Asked(why, at) if now >= at => {
+                self.reach.kill();
+                self.ending = Ending::Killed(why, now + KILLING);
+            }
+            Ending::Killed(..) => self.reach.kill(),
+            _ => {}
+        }
+    }
+
+    /// Begin to end the job, unless that has begun.
+    fn ask(&mut self, why: Why, grace: f64, now: f64) {
+        match self.ending {
+            Ending::Not => {}
+            // A shorter grace counts, from now on.
+            Ending::Asked(first, at) if now + grace < at => {
+                self.ending = Ending::Asked(first, now + grace);
+                return;
+            }
+            _ => return,
+        }
+        if grace > 0.0 {
+            self.reach.terminate();
+        }
+        self.ending = Ending::Asked(why, now + grace);
+    }
+
+    /// Whether the job has ended, and with it what had to end.
+    fn is_over(&mut self, now: f64) -> bool {
+        if self.status.is_none() {
+            return matches!(self.ending, Ending::Killed(_, until) if now >= until);
+        }
+        match self.ending {
+            Ending::Not if self.request.kills_leftovers && has_children() => {
+                self.ask(Why::Leftovers, GRACE, now);
+                false
+            }
+            Ending::Not => true,
+            Ending::Asked(..) => !has_children() && self.reach.members().is_empty(),
+            Ending::Killed(_, until) => {
+                now >= until || (!has_children() && self.reach.members().is_empty())
+            }
+        }
+    }
+
+    /// Sleep until something happens or is due.
+    fn wait(&self, now: f64) {
+        let mut due = self.next_look;
+        if self.beat.is_some() {
+            due = due.min(self.next_beat);
+        }
+        if let Some((at, _)) = self.limit {
+            due = due.min(at);
+        }
+        match self.ending {
+            Ending::Not => {}
+            Ending::Asked(_, at) => {
+                due = due.min(at);
+                if self.status.is_some() {
+                    // What is not this process's child ends without a word.
+                    due = due.min(now + AGAIN);
+                }
+            }
+            Ending::Killed(..) => due = due.min(now + AGAIN),
+        }
+        if let Some(at) = self.forget_at.get() {
+            // Not at once: a short job is not worth it.
+            if now >= at {
+                os::forget_code();
+                self.forget_at.set(None);
+            } else {
+                due = due.min(at);
+            }
+        }
+        let events = libc::POLLIN;
+        let mut files = [
+            libc::pollfd {
+                fd: self.signals,
+                events,
+                revents: 0,
+            },
+            libc::pollfd {
+                fd: if self.starting {
+                    self.launch.outcome
+                } else {
+                    -1
+                },
+                events,
+                revents: 0,
+            },
+        ];
+        #[expect(clippy::cast_possible_truncation, reason = "at most LOOK seconds")]
+        let milliseconds = ((due - now).clamp(0.0, LOOK) * 1e3).ceil() as i32;
+        // SAFETY: the pointer and the length are those of an array.
+        unsafe { libc::poll(files.as_mut_ptr(), 2, milliseconds) };
+    }
+
+    /// Take in the signals that came; TERM asks for the end, INT and HUP are for the launcher.
+    fn hear(&mut self) {
+        // SAFETY: all zeros is a valid value, and the call fills it in.
+        let mut info: libc::signalfd_siginfo = unsafe { std::mem::zeroed() };
+        let size = size_of::<libc::signalfd_siginfo>();
+        // SAFETY: `info` has as many bytes as may be written.
+        while unsafe { libc::read(self.signals, (&raw mut info).cast(), size) } > 0 {
+            if i32::try_from(info.ssi_signo) == Ok(libc::SIGTERM) {
+                let asked = os::exists("cancel");
+                let (why, grace) = if asked {
+                    (Why::Asked, cancel_grace())
+                } else {
+                    (Why::Told, GRACE)
+                };
+                self.ask(why, grace, clock::now());
+            }
+        }
+    }
+
+    /// Take in every child that has ended: the job, and the orphans it left.
+    fn reap(&mut self) {
+        loop {
+            let mut status = 0;
+            // SAFETY: `status` is a valid place for the answer.
+            match unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) } {
+                0 | -1 => break,
+                pid if pid == self.launch.pid => {
+                    self.status = Some(status);
+                    if self.starting {
+                        self.starting = false;
+                        let failure = self.launch.failure(&self.request);
+                        self.failure = self.failure.take().or(failure);
+                    }
+                }
+                _ => {}
+            }
+        }
+        if self.starting && self.status.is_none() && is_readable(self.launch.outcome) {
+            self.starting = false;
+            self.failure = self
+                .failure
+                .take()
+                .or_else(|| self.launch.failure(&self.request));
+        }
+    }
+
+    /// Say how the job ended.
+    fn end(mut self) -> End {
+        let left = if has_children() {
+            self.reach.members().len()
+        } else {
+            0
+        };
+        let (status, signal) = match self.status {
+            Some(status) if libc::WIFSIGNALED(status) => {
+                let signal = libc::WTERMSIG(status);
+                (128 + signal, Some(signal))
+            }
+            Some(status) => (libc::WEXITSTATUS(status), None),
+            None => (128 + libc::SIGKILL, Some(libc::SIGKILL)),
+        };
+        let mut end = End {
+            status,
+            signal,
+            reason: String::new(),
+            left,
+        };
+        if let Some((status, reason)) = self.failure.take() {
+            os::write_all(self.output.stderr, format!("{reason}\n").as_bytes());
+            end = End {
+                left,
+                ..End::failed(status, reason)
+            };
+        } else if status != 0 && self.was_out_of_memory() {
+            end.reason = if signal == Some(libc::SIGKILL) {
+                "out of memory".to_owned()
+            } else {
+                format!("exit code {status}, after the kernel killed a process for want of memory")
+            };
+        }
+        if let Ending::Asked(why, _) | Ending::Killed(why, _) = self.ending
+            && let Some(reason) = why.reason()
+        {
+            reason.clone_into(&mut end.reason);
+        }
+        if let Some(cgroup) = &self.reach.cgroup {
+            cgroup.remove();
+        }
+        end
+    }
+
+    fn was_out_of_memory(&self) -> bool {
+        let inside = self.reach.cgroup.as_ref().and_then(Cgroup::kills);
+        inside.is_some_and(|kills| kills > 0) || own_kills() > self.kills
+    }
+}
+
+/// The grace that the `cancel` file gives.
+fn cancel_grace() -> f64 {
+    clock::seconds(&os::read("cancel")).unwrap_or(GRACE)
+}
+
+/// Read one or two numbers from a file; None if it is not there or holds none.
+fn read_pair(path: &str) -> Option<(f64, f64)> {
+    let text = os::read(path);
+    let mut words = text
+        .split(u8::is_ascii_whitespace)
+        .filter(|word| !word.is_empty());
+    let first = clock::seconds(words.next()?)?;
+    Some((
+        first,
+        words.next().and_then(clock::seconds).unwrap_or(GRACE),
+    ))
+}
+
+fn has_children() -> bool {
+    // SAFETY: all zeros is a valid `siginfo_t`, and the call fills it in.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: `info` is a valid place for the answer.
+    unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, options) == 0 }
+}
+
+fn is_readable(file: RawFd) -> bool {
+    let mut files = [libc::pollfd {
+        fd: file,
+        events: libc::POLLIN,
+        revents: 0,
+    }];
+    // SAFETY: the pointer and the length are those of an array.
+    unsafe { libc::poll(files.as_mut_ptr(), 1, 0) > 0 }
+}
