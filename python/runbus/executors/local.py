@@ -15,15 +15,16 @@ from msgspec.structs import replace
 
 from runbus.abc import Capabilities, Executor, JobRef, Limits, Observation, Request
 from runbus.attempt import (
-    WRAPPER,
     Pulse,
     is_elsewhere,
     is_running,
     observe_folder,
     observe_start,
     read_log,
+    render_request,
     render_script,
     secret_environment,
+    wrapper_words,
 )
 from runbus.errors import JobNotStarted
 from runbus.events import ResolveExecutor
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
 __all__ = ["LocalExecutor"]
 
-_SHELL = "/bin/sh"
 _LIMIT_GRACE_S = 10
 _GPU_LOOK_S = 0.1
 # What Python ignores or the terminal sends must not be inherited by a job.
@@ -185,8 +185,9 @@ class LocalExecutor(Executor):
         if seen is None:
             return Observation(phase="gone" if gone else "queued")
         if seen.phase == "ended":
-            if wrapper in self._max_rss:
-                seen = replace(seen, max_rss_bytes=self._max_rss.pop(wrapper))
+            had = self._max_rss.pop(wrapper, None) if wrapper is not None else None
+            if seen.max_rss_bytes is None:
+                seen = replace(seen, max_rss_bytes=had)
             self._wrappers.pop(ref.folder, None)
             self._running.pop(ref.folder, None)
             self._pulses.pop(ref.folder, None)
@@ -259,15 +260,15 @@ def _inherited_kib(told: int) -> int:
 
 def _write_request(request: Request, heartbeat_s: int | None) -> None:
     """Write what the wrapper reads; whole, since an earlier wrapper may be about to read it."""
-    files = {"request.sh": request.script}
+    files = {"request.sh": request.script.encode("utf-8", "surrogateescape")}
+    files["request"] = render_request(in_unpacked_code(request.job))
     if request.job.timeout_s is not None:
-        files["limit"] = f"{request.job.timeout_s} {_LIMIT_GRACE_S}\n"
+        files["limit"] = b"%d %d\n" % (request.job.timeout_s, _LIMIT_GRACE_S)
     if heartbeat_s is not None:
-        files["beat"] = f"{heartbeat_s}\n"
-    for name, text in files.items():
+        files["beat"] = b"%d\n" % heartbeat_s
+    for name, rest in files.items():
         path = os.path.join(request.job.folder, name)
         with open(f"{path}.new", "wb", buffering=0, opener=_private) as file:
-            rest = text.encode("utf-8", "surrogateescape")
             while rest:
                 rest = rest[file.write(rest) :]
         os.replace(f"{path}.new", path)
@@ -289,13 +290,14 @@ def _spawn(
     environment: Mapping[bytes, bytes] = os.environb,
     inherit: Sequence[int] = (),
 ) -> int:
-    """Start the wrapper script in a session of its own and return its pid.
+    """Start the wrapper in a session of its own and return its pid.
 
-    This process stands still until the shell is loaded: nothing slow is done before.
+    This process stands still until the wrapper is loaded: nothing slow is done before.
     """
+    words = wrapper_words()
     return os.posix_spawn(
-        _SHELL,
-        ("sh", WRAPPER, verb, folder, *arguments),
+        words[0],
+        (*words, verb, folder, *arguments),
         environment,
         file_actions=(
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),

@@ -6,6 +6,9 @@ use std::os::fd::RawFd;
 use crate::os;
 use crate::request::Request;
 
+/// How the reason begins when a job's folder cannot be entered.
+pub(crate) const NO_FOLDER: &str = "cannot enter";
+
 /// What a child could not do before it became the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -132,7 +135,7 @@ impl Launch {
                 let folder = request.cwd.as_deref().unwrap_or_default();
                 (
                     126,
-                    format!("cannot enter {}: {text}", folder.to_string_lossy()),
+                    format!("{NO_FOLDER} {}: {text}", folder.to_string_lossy()),
                 )
             }
             _ if number == libc::ENOENT && !word(0).contains('/') => {

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::os::fd::RawFd;
 
 use crate::cgroup::{Cgroup, own_kills};
-use crate::launch::{Launch, Output};
+use crate::launch::{self, Launch, Output};
 use crate::os::{self, Process};
 use crate::reach::Reach;
 use crate::record::{self, End};
@@ -381,6 +381,12 @@ impl Attempt {
         };
         if let Some((status, reason)) = self.failure.take() {
             os::write_all(self.output.stderr, format!("{reason}\n").as_bytes());
+            if reason.starts_with(launch::NO_FOLDER) && !self.request.advice.is_empty() {
+                os::write_all(
+                    self.output.stderr,
+                    &[&self.request.advice[..], b"\n"].concat(),
+                );
+            }
             end = End {
                 left,
                 ..End::failed(status, reason)

@@ -40,7 +40,9 @@ def test_a_job_outlives_its_wrapper_and_is_still_within_reach(
 
 
 @pytest.mark.parametrize(
-    "changes", [{"start": 1, "wrapper_start": 1}, {"boot": "another"}], ids=["pid", "boot"]
+    "changes",
+    [{"start": 1, "wrapper_start": 1, "cgroup": ""}, {"boot": "another"}],
+    ids=["pid", "boot"],
 )
 def test_a_process_that_only_has_the_number_is_left_alone(
     start, cancel, wait_for_line, tmp_path: Path, changes: dict[str, object]

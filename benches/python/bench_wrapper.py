@@ -1,0 +1,92 @@
+"""What the wrapper itself costs, beside the bare job and the shell script."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import time
+from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
+
+from benches.row import Row
+from benches.scratch import scratch
+from runbus.abc import JobSpec
+from runbus.attempt import WRAPPER, render_request, render_script, wrapper_program
+
+JOBS, ROUNDS = 100, 9
+
+
+def main() -> list[Row]:
+    with scratch() as folder:
+        program = wrapper_program(folder)
+        assert program is not None
+        script = ("/bin/sh", WRAPPER)
+        bare, with_program, with_script = zip(
+            *(
+                (cpu_of([("/bin/true",)] * JOBS), wrapped((program,), folder), wrapped(script, folder))
+                for _ in range(ROUNDS)
+            ),
+            strict=True,
+        )
+        fork_exec_wait = statistics.median(bare)
+        memory = {words[0]: resident(words, folder) for words in ((program,), script)}
+        return [
+            Row(
+                "the wrapper's own processor time a job",
+                statistics.median(with_program) - fork_exec_wait,
+                "ms",
+                0.8,
+                {
+                    "the shell script": statistics.median(with_script) - fork_exec_wait,
+                    "fork, exec and wait of the job": fork_exec_wait,
+                },
+            ),
+            Row(
+                "a wrapper beside a sleeping job, resident",
+                memory[program],
+                "KiB",
+                600,
+                {"the shell script": memory[script[0]]},
+            ),
+        ]
+
+
+def attempt(folder: str, *words: str) -> str:
+    """Make the folder of an attempt at a job and return it."""
+    path = os.path.join(folder, f"attempt-{time.monotonic_ns()}")
+    os.mkdir(path)
+    job = JobSpec(
+        experiment_id="e", name="a", run_id="e-1", executor="local", argv=words,
+        cwd="/", env={}, folder=path, run_folder=path,
+    )  # fmt: skip
+    Path(path, "request").write_bytes(render_request(job))
+    Path(path, "request.sh").write_text(render_script(job))
+    return path
+
+
+def wrapped(words: tuple[str, ...], folder: str) -> float:
+    folders = [attempt(folder, "/bin/true") for _ in range(JOBS)]
+    return cpu_of([(*words, "run", path) for path in folders])
+
+
+def cpu_of(commands: list[tuple[str, ...]]) -> float:
+    """Return the processor time of one command, with all that it starts, in milliseconds."""
+    before = getrusage(RUSAGE_CHILDREN)
+    for words in commands:
+        os.waitpid(os.posix_spawn(words[0], words, os.environ), 0)
+    after = getrusage(RUSAGE_CHILDREN)
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return used / len(commands) * 1e3
+
+
+def resident(words: tuple[str, ...], folder: str) -> float:
+    """Return what a wrapper that has nothing to do keeps in memory, in KiB."""
+    path = attempt(folder, "/bin/sleep", "60")
+    with subprocess.Popen([*words, "run", path], start_new_session=True) as wrapper:
+        while not os.path.exists(os.path.join(path, "pid.json")):
+            time.sleep(0.01)
+        time.sleep(1.5)  # it gives back what waiting does not need after a second
+        status = Path(f"/proc/{wrapper.pid}/status").read_text()
+        subprocess.run([*words, "cancel", path, "0"], check=True)
+    return float(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:")))

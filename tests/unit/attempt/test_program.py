@@ -1,0 +1,456 @@
+"""What the wrapper program keeps that the script cannot."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from runbus.abc import JobSpec, Observation
+from runbus.attempt import observe_folder, program_digest, render_request, wrapper_program
+
+WAITS = "import os, signal, sys; print(os.getpid(), flush=True); signal.pause()"
+
+
+def job_in(folder: Path, *words: str, **options: object) -> JobSpec:
+    """Return a job that runs some words in `folder`."""
+    spec = {
+        "experiment_id": "e",
+        "name": "a",
+        "run_id": "e-1",
+        "executor": "local",
+        "argv": words,
+        "cwd": str(folder),
+        "env": {},
+        "folder": str(folder),
+        "run_folder": str(folder),
+    } | options
+    return JobSpec(**spec)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def launch(program: str) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Start the program on a job's own request; what is left is killed after the test."""
+    started: list[tuple[Path, subprocess.Popen[bytes]]] = []
+
+    def launch(
+        folder: Path, *words: str, env: dict[str, str] | None = None, **options: object
+    ) -> subprocess.Popen[bytes]:
+        (folder / "request").write_bytes(render_request(job_in(folder, *words, **options)))
+        process = subprocess.Popen(
+            [program, "run", str(folder)], env=env, stdin=subprocess.DEVNULL, start_new_session=True
+        )
+        started.append((folder, process))
+        return process
+
+    yield launch
+    for folder, process in started:
+        if folder.exists():
+            subprocess.run([program, "cancel", str(folder), "0"], check=True, timeout=20)
+        process.kill()
+        process.wait(20)
+
+
+@pytest.fixture
+def ended(launch) -> Callable[..., Observation]:
+    """Run a job to its end and return what is seen then."""
+
+    def ended(folder: Path, *words: str, **options: object) -> Observation:
+        launch(folder, *words, **options).wait(50)
+        seen = observe_folder(str(folder))
+        assert seen is not None
+        return seen
+
+    return ended
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process is there, and no zombie."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+
+def wait_until_gone(pid: int) -> None:
+    """Wait for a process that is about to be ended."""
+    try:
+        file = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    with os.fdopen(file, "rb", closefd=True):
+        import select
+
+        assert select.select([file], [], [], 20)[0]
+
+
+def cancel(program: str, folder: Path, grace: str) -> None:
+    subprocess.run([program, "cancel", str(folder), grace], check=True, timeout=30)
+
+
+def test_the_environment_is_what_was_asked_for_and_no_shell_touches_it(
+    ended, tmp_path: Path
+) -> None:
+    inherited = {
+        "PATH": os.environ["PATH"],
+        "with.dot": "kept",
+        "BASH_FUNC_f%%": "() { echo f; }",
+        "UID": "7",
+        "EUID": "7",
+        "PPID": "7",
+        "OPTIND": "7",
+        "RUNBUS_SECRET_TOKEN": "s3cret",
+    }
+    show = "import json, os, sys; json.dump(dict(os.environ), sys.stdout)"
+    seen = ended(
+        tmp_path,
+        sys.executable,
+        "-X",
+        "utf8",
+        "-c",
+        show,
+        env=inherited,
+        secrets={"TOKEN": "env:ELSEWHERE"},
+    )
+
+    assert seen.exit_code == 0
+    found = json.loads((tmp_path / "stdout.log").read_text())
+    found.pop("LC_CTYPE", None)  # Python's own
+    assert found.pop("RUNBUS_ATTEMPT") == "e-1.1"
+    del inherited["RUNBUS_SECRET_TOKEN"]
+    assert found == {**inherited, "TOKEN": "s3cret"}
+
+
+@pytest.mark.parametrize(
+    ("word", "code", "reason"),
+    [
+        ("no-such-program", 127, "command not found: no-such-program"),
+        ("/no/such/program", 127, "cannot run /no/such/program: no such file or directory"),
+        ("./plain", 126, "cannot run ./plain: permission denied"),
+        (".", 126, "cannot run .: permission denied"),
+    ],
+)
+def test_a_program_that_cannot_be_run_is_told_from_one_that_ran(
+    ended, tmp_path: Path, word: str, code: int, reason: str
+) -> None:
+    (tmp_path / "plain").write_text("text")
+    seen = ended(tmp_path, word if word != "." else "./.")
+
+    assert (seen.exit_code, seen.reason.replace("./.", ".")) == (code, reason)
+    assert (tmp_path / "stderr.log").read_text().strip() == seen.reason
+
+
+@pytest.mark.parametrize("code", [126, 127])
+def test_a_program_s_own_exit_with_a_shell_s_code_has_no_reason(
+    ended, tmp_path: Path, code: int
+) -> None:
+    seen = ended(tmp_path, "sh", "-c", f"exit {code}")
+
+    assert (seen.exit_code, seen.reason) == (code, "")
+
+
+def test_a_script_that_names_no_interpreter_runs_as_in_a_shell(ended, tmp_path: Path) -> None:
+    (tmp_path / "script").write_text('echo "$0 $1"; exit 3\n')
+    (tmp_path / "script").chmod(0o755)
+    seen = ended(tmp_path, "./script", "one")
+
+    assert seen.exit_code == 3
+    assert (tmp_path / "stdout.log").read_text() == "./script one\n"
+
+
+def test_a_folder_that_is_not_there_is_the_reason(ended, tmp_path: Path) -> None:
+    seen = ended(tmp_path, "true", cwd="/no/such/folder")
+
+    assert seen.exit_code == 126
+    assert seen.reason == "cannot enter /no/such/folder: no such file or directory"
+
+
+ELSEWHERE = """
+import os, subprocess, sys
+code = "import os, signal, sys; print(os.getpid(), flush=True); signal.pause()"
+child = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+child.wait()
+"""
+
+
+@pytest.mark.parametrize("end", ["cancel", "limit", "signal"])
+def test_the_end_reaches_a_child_in_a_session_of_its_own(
+    launch, program: str, wait_for_line, tmp_path: Path, end: str
+) -> None:
+    if end == "limit":
+        (tmp_path / "limit").write_text("1.5 5\n")
+    wrapper = launch(tmp_path, sys.executable, "-c", ELSEWHERE)
+    child = int(wait_for_line(tmp_path / "stdout.log"))
+
+    if end == "cancel":
+        cancel(program, tmp_path, "5")
+    elif end == "signal":
+        wrapper.terminate()
+    wrapper.wait(30)
+
+    assert not is_alive(child)
+    seen = observe_folder(str(tmp_path))
+    assert seen is not None
+    reasons = {
+        "cancel": "",
+        "limit": "time limit",
+        "signal": "its wrapper was told to end (SIGTERM)",
+    }
+    assert (seen.signal, seen.reason) == (signal.SIGTERM, reasons[end])
+
+
+def test_a_child_in_a_group_of_its_own_ends_too(
+    launch, program: str, wait_for_line, tmp_path: Path
+) -> None:
+    wrapper = launch(tmp_path, "timeout", "60", sys.executable, "-c", WAITS)
+    child = int(wait_for_line(tmp_path / "stdout.log"))
+
+    cancel(program, tmp_path, "5")
+    wrapper.wait(20)
+
+    assert not is_alive(child)
+
+
+ORPHAN = """
+import os, signal, sys
+if os.fork() == 0:
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    print(os.getpid(), flush=True)
+    signal.pause()
+os.wait()
+"""
+
+
+@pytest.mark.parametrize("leftovers", [True, False])
+def test_what_a_job_leaves_behind_is_reported_or_ended(
+    program: str, wait_for_line, tmp_path: Path, leftovers: bool
+) -> None:
+    request = render_request(job_in(tmp_path, sys.executable, "-c", ORPHAN))
+    if leftovers:
+        request += b"leftovers 4\nkill\n"
+    (tmp_path / "request").write_bytes(request)
+    subprocess.run([program, "run", str(tmp_path)], check=True, timeout=50, start_new_session=True)
+
+    orphan = int(wait_for_line(tmp_path / "stdout.log"))
+    record = json.loads((tmp_path / "exit.json").read_text())
+    assert (record["status"], record["left"]) == (0, 0 if leftovers else 1)
+    assert is_alive(orphan) != leftovers
+    if not leftovers:
+        os.kill(orphan, signal.SIGKILL)
+
+
+def test_an_orphan_is_found_by_its_mark_when_the_wrapper_was_killed(
+    launch, program: str, wait_for_line, tmp_path: Path
+) -> None:
+    """Nothing else leads to it: its session is its own, and it descends from nobody of the job."""
+    code = ORPHAN + "signal.pause()"
+    wrapper = launch(tmp_path, sys.executable, "-c", code)
+    orphan = int(wait_for_line(tmp_path / "stdout.log"))
+    record = json.loads((tmp_path / "pid.json").read_text())
+    wrapper.kill()
+    wrapper.wait(20)
+    (tmp_path / "pid.json").write_text(json.dumps(record | {"cgroup": ""}, separators=(",", ":")))
+
+    cancel(program, tmp_path, "5")
+
+    wait_until_gone(orphan)
+    wait_until_gone(record["pid"])
+
+
+BOMB = """
+import os, sys
+print("up", flush=True)
+for _ in range(200):
+    if os.fork() == 0:
+        os.setsid()
+        while True:
+            if os.fork():
+                os._exit(0)
+            os.setsid()
+os.wait()
+"""
+
+
+@pytest.mark.parametrize("has_cgroup", [True, False])
+def test_processes_that_fork_without_end_are_ended(
+    program: str, wait_for_line, tmp_path: Path, has_cgroup: bool
+) -> None:
+    code = BOMB.replace("200", "5")
+    request = render_request(job_in(tmp_path, sys.executable, "-c", code))
+    (tmp_path / "request").write_bytes(request)
+    # Under Slurm no control group is made.
+    environment = {**os.environ} | ({} if has_cgroup else {"SLURM_JOB_ID": "1"})
+    with subprocess.Popen(
+        [program, "run", str(tmp_path)], start_new_session=True, env=environment
+    ) as wrapper:
+        wait_for_line(tmp_path / "stdout.log")
+        cancel(program, tmp_path, "0.2")
+        wrapper.wait(30)
+
+    marked = [
+        folder.name
+        for folder in Path("/proc").iterdir()
+        if folder.name.isdigit() and _environment(folder).count(str(tmp_path).encode())
+    ]
+    assert marked == []
+
+
+def _environment(folder: Path) -> bytes:
+    try:
+        return (folder / "cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def test_a_job_that_has_stopped_itself_hears_the_end(
+    launch, program: str, wait_for_line, tmp_path: Path
+) -> None:
+    wrapper = launch(tmp_path, "sh", "-c", "trap 'exit 7' TERM; echo up; kill -STOP $$; sleep 60")
+    wait_for_line(tmp_path / "stdout.log")
+
+    cancel(program, tmp_path, "10")
+    wrapper.wait(20)
+
+    seen = observe_folder(str(tmp_path))
+    assert seen is not None
+    assert seen.exit_code == 7
+
+
+def test_a_grace_of_less_than_a_second_is_kept(
+    launch, program: str, wait_for_line, tmp_path: Path
+) -> None:
+    wrapper = launch(
+        tmp_path,
+        "sh",
+        "-c",
+        "trap 'echo heard; exit 7' TERM; echo up; while :; do sleep 0.01; done",
+    )
+    wait_for_line(tmp_path / "stdout.log")
+
+    cancel(program, tmp_path, "0.9")
+    wrapper.wait(20)
+
+    assert (tmp_path / "stdout.log").read_text() == "up\nheard\n"
+
+
+def test_a_wrapper_that_is_stopped_keeps_nobody(
+    launch, program: str, wait_for_line, tmp_path: Path
+) -> None:
+    wrapper = launch(tmp_path, sys.executable, "-c", WAITS)
+    child = int(wait_for_line(tmp_path / "stdout.log"))
+    wrapper.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, wrapper.pid, os.WSTOPPED | os.WNOWAIT)
+
+    cancel(program, tmp_path, "5")
+
+    assert not is_alive(child)
+    wrapper.send_signal(signal.SIGCONT)
+    wrapper.wait(20)
+    seen = observe_folder(str(tmp_path))
+    assert seen is not None
+    assert seen.signal == signal.SIGTERM
+
+
+def test_a_job_whose_folder_is_removed_is_ended(launch, wait_for_line, tmp_path: Path) -> None:
+    folder = tmp_path / "attempt"
+    folder.mkdir()
+    wrapper = launch(folder, sys.executable, "-c", WAITS, cwd="/")
+    child = int(wait_for_line(folder / "stdout.log"))
+
+    shutil.rmtree(folder)
+    wrapper.wait(30)
+
+    assert not is_alive(child)
+
+
+def test_a_secret_that_was_not_handed_over_is_the_reason(ended, tmp_path: Path) -> None:
+    seen = ended(tmp_path, "true", secrets={"TOKEN": "env:ELSEWHERE"}, env={"PATH": "/bin"})
+
+    assert (seen.exit_code, seen.reason) == (126, "the secret TOKEN was not handed over")
+
+
+def test_the_most_memory_that_one_process_had_is_recorded(ended, tmp_path: Path) -> None:
+    seen = ended(tmp_path, "sh", "-c", f"{sys.executable} -c 'x = bytearray(200 << 20)'; true")
+
+    assert seen.max_rss_bytes is not None
+    assert 200 << 20 < seen.max_rss_bytes < 300 << 20
+
+
+def test_the_niceness_and_the_processors_are_those_asked_for(ended, tmp_path: Path) -> None:
+    show = "import os; print(os.nice(0), os.sched_getaffinity(0))"
+    niceness = os.nice(0)
+    seen = ended(tmp_path, sys.executable, "-c", show, nice=3, cpus="0", env={"PATH": ""})
+
+    assert seen.exit_code == 0
+    assert (tmp_path / "stdout.log").read_text() == f"{min(niceness + 3, 19)} {{0}}\n"
+
+
+@settings(max_examples=30)
+@given(
+    words=st.lists(st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=20)),
+    values=st.dictionaries(
+        st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True).filter(
+            lambda name: name != "PATH"
+        ),
+        st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=20),
+        max_size=4,
+    ),
+)
+def test_any_words_and_values_arrive_as_they_are(
+    tmp_path_factory: pytest.TempPathFactory, words: list[str], values: dict[str, str]
+) -> None:
+    folder = tmp_path_factory.mktemp("attempt")
+    program = wrapper_program(tmp_path_factory.getbasetemp() / "values")
+    assert program is not None
+    show = "printf '%s\\0' \"$@\"; tr '\\0' '\\n' </dev/null; cat /proc/self/environ >environ"
+    request = render_request(job_in(folder, "/bin/sh", "-c", show, "sh", *words, env=values))
+    (folder / "request").write_bytes(request)
+    subprocess.run([program, "run", str(folder)], check=True, timeout=50, env={"PATH": "/bin"})
+
+    assert (folder / "stdout.log").read_bytes() == b"".join(
+        word.encode() + b"\0" for word in words or [""]
+    )
+    found = (folder / "environ").read_bytes().split(b"\0")
+    for name, value in values.items():
+        if name not in {"PWD", "OLDPWD", "_", "SHLVL"}:
+            assert f"{name}={value}".encode() in found
+
+
+def test_the_program_is_written_once_and_mended_when_it_is_damaged(tmp_path: Path) -> None:
+    path = wrapper_program(tmp_path)
+    assert path == str(tmp_path / "bin" / program_digest())
+    whole = Path(path).read_bytes()
+    Path(path).write_bytes(whole[: len(whole) // 2])
+
+    again = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            f"from runbus.attempt import wrapper_program as p; print(p({str(tmp_path)!r}))",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert again.stdout.strip() == path
+    assert Path(path).read_bytes() == whole
+    assert os.listdir(tmp_path / "bin") == [program_digest()]
+
+
+def test_where_the_program_cannot_be_written_the_script_is_used(tmp_path: Path) -> None:
+    (tmp_path / "bin").write_text("no folder")
+
+    assert wrapper_program(tmp_path) is None
