@@ -24,7 +24,11 @@ def main() -> list[Row]:
         script = ("/bin/sh", WRAPPER)
         bare, with_program, with_script = zip(
             *(
-                (cpu_of([("/bin/true",)] * JOBS), wrapped((program,), folder), wrapped(script, folder))
+                (
+                    cpu_of([("/bin/true",)] * JOBS),
+                    wrapped((program,), folder),
+                    wrapped(script, folder),
+                )
                 for _ in range(ROUNDS)
             ),
             strict=True,
