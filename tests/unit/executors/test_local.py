@@ -67,7 +67,9 @@ async def test_what_this_process_had_is_not_taken_for_the_job_s(tmp_path: Path) 
     with closing(LocalExecutor()) as executor:
         seen = await end_of(executor, job_in(tmp_path, "true"))
 
-    assert seen.max_rss_bytes is None
+    # The wrapper asks the kernel; this process has had far more.
+    assert seen.max_rss_bytes is not None
+    assert 0 < seen.max_rss_bytes < 32 << 20
 
 
 @pytest.fixture
