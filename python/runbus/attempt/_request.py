@@ -32,7 +32,6 @@ def render_request(job: JobSpec, *, advice: str = "") -> bytes:
 
 def _fields(job: JobSpec, advice: str) -> Iterator[tuple[str, str]]:
     yield "version", "1"
-    yield "mark", f"{job.run_id}.{job.attempt}"
     if job.bootstrap or job.package:
         return
     yield "cwd", job.cwd

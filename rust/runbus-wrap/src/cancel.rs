@@ -5,17 +5,16 @@ use crate::clock;
 use crate::os::{self, Process};
 use crate::reach::Reach;
 use crate::record::field;
-use crate::request::Request;
 
 /// How long a wrapper may take beyond the grace before its work is done for it, in seconds.
 const SLACK: f64 = 2.0;
 const LOOK: f64 = 0.02;
 
 /// End the job; returns 0 also where there was nothing to end.
-pub(crate) fn cancel(grace: f64) -> i32 {
+pub(crate) fn cancel(folder: &[u8], grace: f64) -> i32 {
     // The grace is in the file: a wrapper on another machine finds it there, too.
     let _ = std::fs::write("cancel", format!("{grace}\n"));
-    let Some((reach, wrapper)) = look() else {
+    let Some((reach, wrapper)) = look(folder) else {
         return 0;
     };
     let asked = clock::now();
@@ -45,7 +44,7 @@ pub(crate) fn cancel(grace: f64) -> i32 {
 }
 
 /// What the records say of a job of this boot that has not ended; with its wrapper.
-fn look() -> Option<(Reach, Process)> {
+fn look(folder: &[u8]) -> Option<(Reach, Process)> {
     if os::read("exit.json").starts_with(b"{") {
         return None;
     }
@@ -63,6 +62,10 @@ fn look() -> Option<(Reach, Process)> {
     if field(line, "boot")?.as_bytes() != boot.trim_ascii() {
         return None;
     }
+    // In another namespace the numbers are those of others.
+    if field(line, "ns").is_some_and(|ns| !ns.is_empty() && ns != os::pid_namespace()) {
+        return None;
+    }
     // Its number may be another's by now: then only what belongs to the job for certain is ended.
     let wrapper = process("wrapper", "wrapper_start").unwrap_or(Process { pid: 0, start: 0 });
     let is_there =
@@ -70,9 +73,7 @@ fn look() -> Option<(Reach, Process)> {
     let reach = Reach {
         job,
         wrapper: is_there.then_some(wrapper),
-        mark: Request::read()
-            .map(|request| request.mark)
-            .unwrap_or_default(),
+        mark: folder.to_vec(),
         cgroup: field(line, "cgroup").and_then(Cgroup::named),
     };
     Some((reach, wrapper))

@@ -41,20 +41,40 @@ pub unsafe fn main(count: i32, words: *const *const libc::c_char) -> i32 {
         // SAFETY: the caller promises `count` such strings.
         .map(|at| unsafe { CStr::from_ptr(*words.add(at)) }.to_bytes())
         .collect();
-    let (verb, folder) = match words[..] {
-        [_, b"version"] => {
-            os::write_all(1, concat!(env!("CARGO_PKG_VERSION"), "\n").as_bytes());
-            return 0;
-        }
-        [_, b"run", folder] => (run::run as fn(f64) -> i32, folder),
-        [_, b"cancel", folder, _] => (cancel::cancel as fn(f64) -> i32, folder),
-        _ => return exit::USAGE,
-    };
-    let Some(grace) = words.get(3).map_or(Some(0.0), |text| clock::seconds(text)) else {
+    let Some(verb) = Verb::parse(&words) else {
         return exit::USAGE;
     };
-    match std::env::set_current_dir(OsStr::from_bytes(folder)) {
-        Ok(()) => verb(grace),
-        Err(_) => exit::NO_FOLDER,
+    if let Verb::Version = verb {
+        os::write_all(1, concat!(env!("CARGO_PKG_VERSION"), "\n").as_bytes());
+        return 0;
+    }
+    let folder = words[2];
+    if std::env::set_current_dir(OsStr::from_bytes(folder)).is_err() {
+        return exit::NO_FOLDER;
+    }
+    match verb {
+        Verb::Cancel(grace) => cancel::cancel(folder, grace),
+        _ => run::run(folder),
+    }
+}
+
+enum Verb {
+    Run,
+    Cancel(f64),
+    Version,
+}
+
+impl Verb {
+    /// Read the command line. The script must be told the pid namespace as a last word; this program
+    /// looks it up.
+    fn parse(words: &[&[u8]]) -> Option<Self> {
+        match words {
+            [_, b"version"] => Some(Self::Version),
+            [_, b"run", _] | [_, b"run", _, _] => Some(Self::Run),
+            [_, b"cancel", _, grace] | [_, b"cancel", _, grace, _] => {
+                clock::seconds(grace).map(Self::Cancel)
+            }
+            _ => None,
+        }
     }
 }

@@ -80,6 +80,13 @@ pub(crate) fn errno() -> i32 {
     unsafe { *libc::__errno_location() }
 }
 
+/// The pid namespace of this process; empty where the kernel does not tell.
+pub(crate) fn pid_namespace() -> String {
+    std::fs::read_link("/proc/self/ns/pid")
+        .map(|link| link.to_string_lossy().into_owned())
+        .unwrap_or_default()
+}
+
 /// This process.
 pub(crate) fn own() -> Process {
     let pid = i32::try_from(std::process::id()).unwrap_or(0);

@@ -65,13 +65,14 @@ pub(crate) fn fill_in(file: RawFd, end: &End) {
         .map_or("null".to_owned(), |signal| signal.to_string());
     let line = format!(
         "{{\"status\":{},\"signal\":{signal},\"reason\":{},\"uptime\":{:.2},\"user\":\"{}\",\
-         \"sys\":\"{}\",\"max_rss\":{},\"left\":{},\"by\":\"program\"}}",
+         \"sys\":\"{}\",\"max_rss\":{},\"outlived\":{},\"left\":{},\"by\":\"program\"}}",
         end.status,
         quoted(&end.reason),
         clock::uptime(),
         minutes(used.user),
         minutes(used.system),
         used.max_rss,
+        end.left > 0,
         end.left,
     );
     for _ in 0..PATIENCE {
@@ -90,13 +91,14 @@ pub(crate) fn write_pid(job: Process, cgroup: &str) -> bool {
     let text = |path| String::from_utf8_lossy(&os::read(path)).trim().to_owned();
     let wrapper = os::own();
     let line = format!(
-        "{{\"pid\":{},\"start\":{},\"boot\":{},\"host\":{},\"uptime\":{:.2},\"wrapper\":{},\
+        "{{\"pid\":{},\"start\":{},\"boot\":{},\"host\":{},\"uptime\":{:.2},\"ns\":{},\"wrapper\":{},\
          \"wrapper_start\":{},\"cgroup\":{}}}\n",
         job.pid,
         job.start,
         quoted(&text("/proc/sys/kernel/random/boot_id")),
         quoted(&text("/proc/sys/kernel/hostname")),
         clock::uptime(),
+        quoted(&os::pid_namespace()),
         wrapper.pid,
         wrapper.start,
         quoted(cgroup),

@@ -10,7 +10,6 @@
 //! | `env` | `NAME=VALUE`, set on top of what the wrapper inherits |
 //! | `secret` | `NAME`: its value is that of the inherited variable `RUNBUS_SECRET_NAME` |
 //! | `nice`, `cpus` | the niceness to add; the processors, as `taskset -c` takes them |
-//! | `mark` | a value no other attempt has: processes that carry it in `RUNBUS_ATTEMPT` are the job's |
 //! | `leftovers` | `kill` ends what the job leaves behind; by default it is kept |
 //! | `arg` | one word of the command, in order |
 //!
@@ -34,7 +33,6 @@ pub(crate) struct Request {
     pub(crate) environment: Vec<CString>,
     pub(crate) nice: i32,
     pub(crate) cpus: Vec<usize>,
-    pub(crate) mark: Vec<u8>,
     pub(crate) kills_leftovers: bool,
     pub(crate) words: Vec<CString>,
 }
@@ -43,16 +41,20 @@ impl Request {
     /// Read the request in the current folder.
     ///
     /// The error is a sentence for the record.
-    pub(crate) fn read() -> Result<Self, String> {
+    pub(crate) fn read(folder: &[u8]) -> Result<Self, String> {
         let text = if os::exists(FILE) {
             Some(os::read(FILE))
         } else {
             None
         };
-        Self::parse(text.as_deref(), std::env::vars_os().collect())
+        Self::parse(text.as_deref(), folder, std::env::vars_os().collect())
     }
 
-    fn parse(text: Option<&[u8]>, inherited: Vec<(OsString, OsString)>) -> Result<Self, String> {
+    fn parse(
+        text: Option<&[u8]>,
+        folder: &[u8],
+        inherited: Vec<(OsString, OsString)>,
+    ) -> Result<Self, String> {
         let mut request = Self::default();
         let mut environment = Environment(inherited);
         for (name, value) in text.map_or_else(|| Ok(Vec::new()), fields)? {
@@ -64,7 +66,6 @@ impl Request {
                 b"secret" => environment.reveal(value)?,
                 b"nice" => request.nice = number(value)?,
                 b"cpus" => request.cpus = cpus(value)?,
-                b"mark" => request.mark = value.to_vec(),
                 b"leftovers" => request.kills_leftovers = value == b"kill",
                 b"arg" => request.words.push(os::c_string(value)),
                 _ => {
@@ -86,9 +87,7 @@ impl Request {
         } else {
             environment.forget_secrets();
         }
-        if !request.mark.is_empty() {
-            environment.set(MARK.into(), OsString::from_vec(request.mark.clone()));
-        }
+        environment.set(MARK.into(), OsStr::from_bytes(folder).into());
         request.environment = environment.into_strings();
         Ok(request)
     }
@@ -234,7 +233,7 @@ mod tests {
             ("with.dot".into(), "kept".into()),
             ("RUNBUS_SECRET_TOKEN".into(), "s3cret".into()),
         ];
-        Request::parse(Some(&text(fields)), inherited)
+        Request::parse(Some(&text(fields)), b"/f", inherited)
     }
 
     #[test]
@@ -250,7 +249,13 @@ mod tests {
         ])
         .expect("a request");
         let environment: Vec<_> = request.environment.iter().map(|one| one.to_str()).collect();
-        let wanted = ["PATH=/a::/b", "with.dot=kept", "A=1\n=2", "TOKEN=s3cret"];
+        let wanted = [
+            "PATH=/a::/b",
+            "with.dot=kept",
+            "A=1\n=2",
+            "TOKEN=s3cret",
+            "RUNBUS_ATTEMPT=/f",
+        ];
         assert_eq!(environment, wanted.map(Ok));
         assert_eq!(request.words, [c"prog".to_owned(), c"".to_owned()]);
         assert_eq!(request.cpus, [0, 2, 3]);
@@ -266,7 +271,7 @@ mod tests {
         let whole = text(&[("version", "1"), ("arg", "true")]);
         for end in 1..whole.len() {
             // A cut between two fields is whole, and has no command.
-            let cut = Request::parse(Some(&whole[..end]), Vec::new());
+            let cut = Request::parse(Some(&whole[..end]), b"", Vec::new());
             assert!(cut.is_err() || end == 12, "{end}");
         }
         for bad in [
@@ -279,7 +284,9 @@ mod tests {
         ] {
             assert!(parse(&bad).is_err(), "{bad:?}");
         }
-        assert!(Request::parse(Some(b"version 99999999999999999999\n1\n"), Vec::new()).is_err());
+        assert!(
+            Request::parse(Some(b"version 99999999999999999999\n1\n"), b"", Vec::new()).is_err()
+        );
     }
 
     #[test]
@@ -289,7 +296,7 @@ mod tests {
 
     #[test]
     fn without_a_file_the_script_runs() {
-        let request = Request::parse(None, Vec::new()).expect("a request");
+        let request = Request::parse(None, b"", Vec::new()).expect("a request");
         assert_eq!(request.words[0].to_str(), Ok("/bin/sh"));
     }
 }

@@ -13,6 +13,8 @@ use crate::{clock, exit};
 
 /// The grace of an end that nobody gave one for, in seconds.
 pub(crate) const GRACE: f64 = 10.0;
+/// The reason of an end that was asked for before it came.
+const CANCELLED: &str = "cancelled";
 /// How often the folder is looked at: whether it is there, and whether an end was asked for in it.
 const LOOK: f64 = 5.0;
 /// How long what was killed may take to be gone, and how often it is killed again meanwhile.
@@ -20,7 +22,7 @@ const KILLING: f64 = 5.0;
 const AGAIN: f64 = 0.02;
 
 /// Run the attempt in the current folder; returns when it has ended, with the wrapper's exit code.
-pub(crate) fn run(_: f64) -> i32 {
+pub(crate) fn run(folder: &[u8]) -> i32 {
     let record = match record::claim() {
         Ok(record) => record,
         Err(code) => return code,
@@ -34,10 +36,11 @@ pub(crate) fn run(_: f64) -> i32 {
         End {
             status: 128 + libc::SIGTERM,
             signal: Some(libc::SIGTERM),
+            reason: CANCELLED.to_owned(),
             ..End::default()
         }
     } else {
-        match Attempt::begin(signals, record) {
+        match Attempt::begin(folder, signals, record) {
             Ok(attempt) => attempt.finish(),
             Err(end) => end,
         }
@@ -115,8 +118,8 @@ struct Attempt {
 }
 
 impl Attempt {
-    fn begin(signals: RawFd, record: RawFd) -> Result<Self, End> {
-        let request = Request::read().map_err(|reason| End::failed(126, reason))?;
+    fn begin(folder: &[u8], signals: RawFd, record: RawFd) -> Result<Self, End> {
+        let request = Request::read(folder).map_err(|reason| End::failed(126, reason))?;
         let output = Output::open().ok_or_else(|| End::failed(126, "cannot open the log files"))?;
         // SAFETY: the call takes numbers. Orphans of the job become this process's children.
         unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
@@ -137,7 +140,6 @@ impl Attempt {
             |stat| stat.process,
         );
         let path = cgroup.as_ref().map_or("", Cgroup::path).to_owned();
-        let mark = request.mark.clone();
         let (limit, beat) = (read_pair("limit"), read_pair("beat").map(|pair| pair.0));
         let now = clock::now();
         let mut attempt = Self {
@@ -147,7 +149,7 @@ impl Attempt {
             reach: Reach {
                 job,
                 wrapper: Some(own),
-                mark,
+                mark: folder.to_vec(),
                 cgroup,
             },
             signals,
@@ -402,6 +404,9 @@ impl Attempt {
             && let Some(reason) = why.reason()
         {
             reason.clone_into(&mut end.reason);
+        }
+        if end.reason.is_empty() && os::exists("cancel") {
+            CANCELLED.clone_into(&mut end.reason);
         }
         if let Some(cgroup) = &self.reach.cgroup {
             cgroup.remove();

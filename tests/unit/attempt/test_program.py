@@ -126,7 +126,7 @@ def test_the_environment_is_what_was_asked_for_and_no_shell_touches_it(
     assert seen.exit_code == 0
     found = json.loads((tmp_path / "stdout.log").read_text())
     found.pop("LC_CTYPE", None)  # Python's own
-    assert found.pop("RUNBUS_ATTEMPT") == "e-1.1"
+    assert found.pop("RUNBUS_ATTEMPT") == str(tmp_path)
     del inherited["RUNBUS_SECRET_TOKEN"]
     assert found == {**inherited, "TOKEN": "s3cret"}
 
@@ -202,7 +202,7 @@ def test_the_end_reaches_a_child_in_a_session_of_its_own(
     seen = observe_folder(str(tmp_path))
     assert seen is not None
     reasons = {
-        "cancel": "",
+        "cancel": "cancelled",
         "limit": "time limit",
         "signal": "its wrapper was told to end (SIGTERM)",
     }
