@@ -4,6 +4,7 @@ Everything that a backend and whoever watches it must agree on about the files o
 nothing here knows an experiment, a supervisor or a state.
 """
 
+from runbus.attempt._evidence import CANCELLED as CANCELLED
 from runbus.attempt._evidence import OUT_OF_MEMORY as OUT_OF_MEMORY
 from runbus.attempt._evidence import TIME_LIMIT as TIME_LIMIT
 from runbus.attempt._evidence import Pulse as Pulse
@@ -11,6 +12,8 @@ from runbus.attempt._evidence import is_elsewhere as is_elsewhere
 from runbus.attempt._evidence import is_running as is_running
 from runbus.attempt._evidence import observe_folder as observe_folder
 from runbus.attempt._evidence import observe_start as observe_start
+from runbus.attempt._evidence import outlived as outlived
+from runbus.attempt._evidence import own_pid_namespace as own_pid_namespace
 from runbus.attempt._journal import Journal as Journal
 from runbus.attempt._journal import JournalReader as JournalReader
 from runbus.attempt._logs import LogTail as LogTail
@@ -23,6 +26,7 @@ from runbus.attempt._script import render_script as render_script
 from runbus.attempt._script import secret_environment as secret_environment
 
 __all__ = [
+    "CANCELLED",
     "OUT_OF_MEMORY",
     "TIME_LIMIT",
     "WRAPPER",
@@ -36,6 +40,8 @@ __all__ = [
     "log_offset_at",
     "observe_folder",
     "observe_start",
+    "outlived",
+    "own_pid_namespace",
     "read_log",
     "redacted_job",
     "render_script",

@@ -26,6 +26,7 @@ from runbus.errors import (
 )
 from runbus.events import ResolveExecutor
 from runbus.executors._code import in_unpacked_code
+from runbus.executors._environment import check_gpu_variable
 from runbus.executors._host import Host, package_path, seen_there
 from runbus.executors._placement import (
     PLACEMENT,
@@ -179,6 +180,7 @@ class SSHExecutor(Executor):
     def plan(self, job: JobSpec) -> Request:
         """Return the script that would run."""
         self.capabilities.check(job, self.name)
+        check_gpu_variable(job)
         script = render_script(self._moved(job, marked(self._job_dir)), advice=_NO_FOLDER)
         return Request(job=job, script=expanded(script))
 

@@ -6,7 +6,7 @@ import os
 import signal
 from typing import TYPE_CHECKING, NamedTuple
 
-from runbus.attempt import TIME_LIMIT, observe_folder
+from runbus.attempt import CANCELLED, TIME_LIMIT, observe_folder
 from runbus.jobs._state import JobRecord, JobState
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ def verdict(
         return JobState.TIMEOUT, "it reached its time limit"
     if overdue:
         return JobState.TIMEOUT, overdue
-    if seen.exit_code == 0:
+    # A job that was asked to end and then exits with 0 has not done all that it was to do.
+    if seen.exit_code == 0 and not (cancel_reason is not None and seen.reason == CANCELLED):
         return JobState.SUCCEEDED, ""
     if cancel_reason is not None:
         return JobState.CANCELLED, cancel_reason
@@ -53,7 +54,7 @@ def current_state(experiment_folder: str, job: JobRecord) -> JobState:
 
     The journal tells it, unless the attempt's own exit record tells more.
     """
-    if job.state.is_terminal:
+    if job.state.is_terminal and job.state is not JobState.LOST:
         return job.state
     seen = observe_folder(os.path.join(experiment_folder, job.folder))
     if seen is None or seen.phase != "ended":
