@@ -354,9 +354,9 @@ rb_free() {
         rb_a=${rb_a#* }; [ "$((${rb_up%%%%.*} - ${rb_a%%%%.*}))" -gt %(start_s)d ]; return
     fi
     case $rb_p in *'"ns":"'"$rb_ns"'"'*) ;; *) return 1 ;; esac
-    rb_a=${rb_p#*\"pid\":}; rb_e=
+    rb_a=${rb_p#*\\"pid\\":}; rb_e=
     IFS= read -r rb_e 2>/dev/null <"/proc/${rb_a%%%%,*}/stat" || return 0
-    set -- ${rb_e##*) }; rb_a=${rb_p#*\"start\":}
+    set -- ${rb_e##*) }; rb_a=${rb_p#*\\"start\\":}
     [ "${20}" != "${rb_a%%%%,*}" ]
 }
 set --
@@ -475,7 +475,7 @@ def parse_look(output: bytes, count: int) -> Answer:
         if kind.isdigit():
             sizes.append(int(line))
         elif kind == b"=":
-            told = rest.decode("ascii", "replace").split(" ", 3)
+            told = [*rest.decode("utf-8", "replace").split(" ", 3), "", "", ""]
             answer.boot, answer.uptime = told[0], float(told[1])
             answer.ns, answer.host = told[2], told[3]
         elif kind == b"J":
