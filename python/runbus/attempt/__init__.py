@@ -16,7 +16,10 @@ from runbus.attempt._evidence import outlived as outlived
 from runbus.attempt._evidence import own_pid_namespace as own_pid_namespace
 from runbus.attempt._journal import Journal as Journal
 from runbus.attempt._journal import JournalReader as JournalReader
+from runbus.attempt._logs import LOOK_BACK as LOOK_BACK
 from runbus.attempt._logs import LogTail as LogTail
+from runbus.attempt._logs import note_cut as note_cut
+from runbus.attempt._logs import read_cuts as read_cuts
 from runbus.attempt._logs import read_log as read_log
 from runbus.attempt._marks import LogMarks as LogMarks
 from runbus.attempt._marks import log_offset_at as log_offset_at
@@ -27,6 +30,7 @@ from runbus.attempt._script import secret_environment as secret_environment
 
 __all__ = [
     "CANCELLED",
+    "LOOK_BACK",
     "OUT_OF_MEMORY",
     "TIME_LIMIT",
     "WRAPPER",
@@ -38,10 +42,12 @@ __all__ = [
     "is_elsewhere",
     "is_running",
     "log_offset_at",
+    "note_cut",
     "observe_folder",
     "observe_start",
     "outlived",
     "own_pid_namespace",
+    "read_cuts",
     "read_log",
     "redacted_job",
     "render_script",

@@ -56,7 +56,7 @@ _DEFAULT_SIGNALS = (
 _SCARCE = {errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 """What there may be enough of later: files, processes, memory."""
 
-_FILES_KEPT, _FILES_A_JOB = 96, 6
+_FILES_KEPT, _FILES_A_JOB = 64, 4
 """How many open files a kernel needs for itself, and for each job that it follows."""
 
 
