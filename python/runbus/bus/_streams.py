@@ -15,8 +15,8 @@ from runbus.bus._timers import wait_until
 from runbus.errors import (
     BackpressureTimeout,
     BusClosed,
-    BusError,
     MailboxFull,
+    StreamNotOpen,
     WouldDeadlock,
     WrongKind,
 )
@@ -97,7 +97,7 @@ class EventStream(Generic[E]):
         Does not yield to the event loop while events wait. Cancelled, it takes nothing.
 
         Raises:
-            BusError: The stream was not opened.
+            StreamNotOpen: The stream was not opened.
         """
         box = self._box
         if not box.items and not await self._arrival():
@@ -114,7 +114,7 @@ class EventStream(Generic[E]):
         nothing.
 
         Raises:
-            BusError: The stream was not opened.
+            StreamNotOpen: The stream was not opened.
         """
         box = self._box
         if not box.items and not await self._arrival():
@@ -128,7 +128,7 @@ class EventStream(Generic[E]):
         box = self._box
         if not self._is_open and not box.sealed:  # else this would wait for ever
             name = self._event.__name__
-            raise BusError(f"the stream of {name} is not open: read it inside `async with`")
+            raise StreamNotOpen(name)
         box.consumer = asyncio.current_task()
         while not box.items:
             if box.sealed:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from runbus._home import Home
 from runbus._secrets import Secret
 from runbus.config import Command
-from runbus.errors import ExperimentNotFound, NotFound, near_matches
+from runbus.errors import ExperimentNotFound, JobNotFound, NotFound, near_matches
 from runbus.experiment._asked import Asked
 from runbus.experiment._job import Job
 from runbus.jobs import JobRecord, JobState, current_state, read_jobs
@@ -86,7 +86,7 @@ def find_job(text: str, *, home: str | os.PathLike[str] | None = None) -> tuple[
         home: The home folder, instead of `$RUNBUS_HOME` or `~/.runbus`.
 
     Raises:
-        ExperimentNotFound: There is neither; names those that read almost the same.
+        JobNotFound: There is neither; names those that read almost the same.
         HomeUnusable: The home folder cannot be read.
     """
     names: list[str] = []
@@ -105,8 +105,7 @@ def find_job(text: str, *, home: str | os.PathLike[str] | None = None) -> tuple[
         return find_experiment(text, home=home), None
     except ExperimentNotFound as error:
         similar = near_matches(text, [*error.similar, *dict.fromkeys(names)])
-        what = "job or experiment"
-        raise ExperimentNotFound(text, similar, error.are_any, what) from None
+        raise JobNotFound(text, similar, error.are_any) from None
 
 
 def jobs_to_retry(folder: str) -> tuple[Asked, list[Job]]:
