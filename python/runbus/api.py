@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from anyio.from_thread import start_blocking_portal
 
+from runbus.catalog import RunRecord, open_run
 from runbus.executors import LocalExecutor
-from runbus.experiment import AsyncExperiment, RunRecord, open_run, sweep
+from runbus.experiment import AsyncExperiment, sweep
 from runbus.kernel import Kernel
 
 if TYPE_CHECKING:

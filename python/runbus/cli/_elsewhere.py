@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Literal, Protocol
 
-    from runbus.experiment import RunRecord
+    from runbus.catalog import RunRecord
 
     class ReadLog(Protocol):
         """Returns what a job wrote to one of its outputs from a byte on."""

@@ -12,23 +12,17 @@ from typing import TYPE_CHECKING
 import anyio
 import click
 
+from runbus.attempt import redacted_job
+from runbus.catalog import job_statuses, open_run
 from runbus.cli._exit import ExitStatus
 from runbus.cli._printer import format_duration, format_number, print_json, print_table, table_fits
 from runbus.cli._progress import SHOWN_METRICS, LiveProgress, PlainProgress
 from runbus.cli._supervise import executors_of, start_supervisor
 from runbus.errors import JournalHeld, innermost
-from runbus.experiment import AsyncExperiment, job_statuses, open_run
-from runbus.jobs import (
-    CancelRequest,
-    Follower,
-    JobRecord,
-    JobState,
-    ask_to_cancel,
-    is_led,
-    read_jobs,
-    redacted_job,
-)
+from runbus.experiment import AsyncExperiment
+from runbus.jobs import CancelRequest, JobRecord, JobState, ask_to_cancel, is_led, read_jobs
 from runbus.kernel import Kernel
+from runbus.supervisor import Follower
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

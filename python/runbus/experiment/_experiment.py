@@ -15,10 +15,10 @@ from runbus._secrets import Secret
 from runbus.abc import JobSpec
 from runbus.errors import HomeUnusable, NoExecutor, NoHandler, UsageError
 from runbus.events import ResolveExecutor
-from runbus.experiment._asked import Asked
 from runbus.experiment._code import build_code, keep_code, unbuilt_code
-from runbus.jobs import JobRecord, JobStore, Supervisor, intend, read_requests
+from runbus.jobs import Asked, JobRecord, JobStore, intend, read_requests
 from runbus.metrics import RunInfo, make_run_folder
+from runbus.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

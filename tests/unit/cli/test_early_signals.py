@@ -12,8 +12,8 @@ import pytest
 
 from runbus import AsyncExperiment, Command, Job
 from runbus._home import Home
+from runbus.catalog import find_experiment, job_statuses
 from runbus.cli import _launch
-from runbus.experiment import find_experiment, job_statuses
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

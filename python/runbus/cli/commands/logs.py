@@ -61,9 +61,9 @@ def command(run: str, follow: bool, only_stderr: bool, since: int | None) -> Non
 
     RUN is an id, a name (the newest run of that name), or "latest".
     """
+    from runbus.attempt import log_offset_at
+    from runbus.catalog import RunRecord, find_run
     from runbus.cli._elsewhere import reading_elsewhere
-    from runbus.experiment import RunRecord, find_run
-    from runbus.jobs import log_offset_at
 
     found = find_run(run)
     if found.job_folder is None:
@@ -95,7 +95,7 @@ class _Output:
     def __init__(
         self, folder: str, source: Source, offset: int, read_elsewhere: ReadLog | None
     ) -> None:
-        from runbus.jobs import LogTail
+        from runbus.attempt import LogTail
 
         self._stream = getattr(sys, source).buffer
         self._source = source

@@ -26,9 +26,10 @@ def command(batch: str | None, detach: bool, as_json: bool) -> ExitStatus:
     BATCH is the id of an experiment, a project (its newest), or "latest"; without it, the newest
     of all.
     """
+    from runbus.catalog import find_experiment
     from runbus.cli import _launch
     from runbus.errors import UsageError
-    from runbus.experiment import AsyncExperiment, find_experiment, jobs_to_retry
+    from runbus.experiment import AsyncExperiment, jobs_to_retry
 
     folder = find_experiment(batch)
     asked, jobs = jobs_to_retry(folder)

@@ -21,7 +21,7 @@ def command(batch: str | None, as_json: bool) -> None:
     BATCH is the id of an experiment, a project (its newest), or "latest"; without it, the newest
     of all.
     """
-    from runbus.experiment import find_experiment, job_statuses
+    from runbus.catalog import find_experiment, job_statuses
 
     statuses = job_statuses(find_experiment(batch))
     if as_json:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runbus.jobs._marks import LogMarks, Mark, log_offset_at, read_marks
+from runbus.attempt._marks import LogMarks, Mark, log_offset_at, read_marks
 
 S = 10**9
 

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runbus.jobs import LogTail
-from runbus.jobs._logs import LINE_LIMIT
+from runbus.attempt import LogTail
+from runbus.attempt._logs import LINE_LIMIT
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from runbus.abc import Observation
-from runbus.jobs import WRAPPER, observe_folder
+from runbus.attempt import WRAPPER, observe_folder
 
 SHELLS = [
     pytest.param(["dash"], id="dash"),

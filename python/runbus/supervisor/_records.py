@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from runbus.jobs._positions import NOTE_S, Positions
 from runbus.metrics import RecordTail
+from runbus.supervisor._positions import NOTE_S, Positions
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from runbus.abc import JobSpec
+from runbus.attempt import render_script
 from runbus.errors import UsageError
 from runbus.events import Image
-from runbus.jobs import render_script
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "scripts"
 
@@ -39,7 +39,7 @@ def test_a_script_looks_as_it_should() -> None:
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(TEXT, max_size=4), TEXT, TEXT)
 def test_every_argument_and_value_arrives_as_it_was(
     tmp_path_factory: pytest.TempPathFactory, arguments: list[str], value: str, name: str

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from runbus.jobs import is_running, observe_folder
+from runbus.attempt import is_running, observe_folder
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from runbus.abc import JobSpec
-from runbus.jobs import WRAPPER, is_running, observe_folder, render_script
+from runbus.attempt import WRAPPER, is_running, observe_folder, render_script
 
 
 def edit_record(folder: Path, **changes: object) -> None:

@@ -6,7 +6,7 @@ import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from runbus.jobs._files import read_whole
+from runbus.attempt._files import read_whole
 
 if TYPE_CHECKING:
     from runbus._clock import Clock

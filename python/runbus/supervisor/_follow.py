@@ -10,10 +10,9 @@ from msgspec.structs import replace
 
 from runbus._clock import SYSTEM_CLOCK, Clock
 from runbus.events import JobEnded, JobRetrying, JobStarted
-from runbus.jobs._feed import MetricFeed
-from runbus.jobs._output import JobOutput
-from runbus.jobs._state import JobRecord, JobState, fold
-from runbus.jobs._store import FactReader, is_led
+from runbus.jobs import FactReader, JobRecord, JobState, fold, is_led
+from runbus.supervisor._feed import MetricFeed
+from runbus.supervisor._output import JobOutput
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from runbus.jobs._pace import FASTEST_S, POLLED_SLOWEST_S, PUSHED_SLOWEST_S, Pace
+from runbus.supervisor._pace import FASTEST_S, POLLED_SLOWEST_S, PUSHED_SLOWEST_S, Pace
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from runbus._clock import Clock
     from runbus.abc import Executor, Observation
     from runbus.bus import Bus
-    from runbus.jobs._attempt import Attempt
+    from runbus.supervisor._attempt import Attempt
 
 __all__ = ["Watch"]
 

@@ -6,10 +6,9 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
+from runbus.attempt import LogMarks, LogTail
 from runbus.errors import BackpressureTimeout
 from runbus.events import LogLines
-from runbus.jobs._logs import LogTail
-from runbus.jobs._marks import LogMarks
 
 if TYPE_CHECKING:
     from runbus._clock import Clock

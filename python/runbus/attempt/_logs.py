@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from runbus.jobs._files import open_to_read
+from runbus.attempt._files import open_to_read
 
 __all__ = ["LINE_LIMIT", "LogTail", "read_log"]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from runbus._clock import SYSTEM_CLOCK
-from runbus.jobs import LogTail, Pulse, is_running, log_offset_at, observe_folder, read_log
-from runbus.jobs._marks import LogMarks
+from runbus.attempt import LogTail, Pulse, is_running, log_offset_at, observe_folder, read_log
+from runbus.attempt._marks import LogMarks
 
 
 def link_to_itself(path: Path) -> None:

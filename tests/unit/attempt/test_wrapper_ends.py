@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from runbus.jobs import WRAPPER, JobState, observe_folder
-from runbus.jobs._evidence import verdict
+from runbus.attempt import WRAPPER, observe_folder
+from runbus.jobs import JobState, verdict
 
 # The wrapper script in a small world of its own: $1 is the folder, $2 what is mounted over it.
 WORLD = """

@@ -20,17 +20,17 @@ from runbus.jobs import (
     JobRecord,
     JobState,
     JobStore,
-    Supervisor,
     ask_to_cancel,
     intend,
     read_jobs,
     read_requests,
 )
-from runbus.jobs._feed import MetricFeed
-from runbus.jobs._positions import Positions
 from runbus.kernel import Kernel
 from runbus.metrics import init
 from runbus.plugins import Plugin
+from runbus.supervisor import Supervisor
+from runbus.supervisor._feed import MetricFeed
+from runbus.supervisor._positions import Positions
 
 QUEUED = Observation(phase="queued")
 RUNNING = Observation(phase="running", host="h", pid=1, started_ns=10**18)

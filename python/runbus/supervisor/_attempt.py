@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import anyio
 
 if TYPE_CHECKING:
     from runbus.abc import JobRef, JobSpec, Observation
-    from runbus.jobs._output import JobOutput
-    from runbus.jobs._patience import Patience
-    from runbus.jobs._state import JobState
+    from runbus.jobs import Patience
+    from runbus.supervisor._output import JobOutput
 
-__all__ = ["Attempt", "End"]
+__all__ = ["Attempt"]
 
 GONE_LOOKS, GONE_S = 3, 2.0
 """A job that is neither there nor recorded as ended is LOST only after so many looks in a row,
 over so many seconds."""
-
-
-class End(NamedTuple):
-    """How an attempt ended."""
-
-    state: JobState
-    reason: str
-    seen: Observation | None
 
 
 class Attempt:

@@ -8,15 +8,10 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from runbus._home import Home
-from runbus._secrets import Secret
-from runbus.config import Command
 from runbus.errors import ExperimentNotFound, JobNotFound, NotFound, near_matches
-from runbus.experiment._asked import Asked
-from runbus.experiment._job import Job
-from runbus.jobs import JobRecord, JobState, current_state, read_jobs
-from runbus.metrics import RunInfo
+from runbus.jobs import Asked, JobRecord, current_state, read_jobs
 
-__all__ = ["JobStatus", "find_experiment", "find_job", "job_statuses", "jobs_to_retry"]
+__all__ = ["JobStatus", "find_experiment", "find_job", "job_statuses"]
 
 _LATEST = "latest"
 
@@ -106,39 +101,3 @@ def find_job(text: str, *, home: str | os.PathLike[str] | None = None) -> tuple[
     except ExperimentNotFound as error:
         similar = near_matches(text, [*error.similar, *dict.fromkeys(names)])
         raise JobNotFound(text, similar, error.are_any) from None
-
-
-def jobs_to_retry(folder: str) -> tuple[Asked, list[Job]]:
-    """Return what a new experiment needs to run again what did not succeed in the one in `folder`.
-
-    Returns:
-        What was asked of the old one, and the jobs that ended without success.
-    """
-    asked = Asked.read(folder)
-    ended_badly = {
-        status.record.name
-        for status in job_statuses(folder)
-        if status.record.state.is_terminal and status.record.state is not JobState.SUCCEEDED
-    }
-    jobs = [
-        Job(
-            name=spec.name,
-            task=Command(spec.argv),
-            config=RunInfo.read(os.path.join(folder, spec.run_folder)).config,
-            env={**spec.env, **{name: Secret(at) for name, at in spec.secrets.items()}},
-            cwd=spec.cwd,
-            executor=spec.executor,
-            retries=spec.retries,
-            retry_on=spec.retry_on,
-            backoff_s=spec.backoff_s,
-            gpus=spec.gpus,
-            cpus=spec.cpus,
-            nice=spec.nice,
-            timeout_s=spec.timeout_s,
-            queue_timeout_s=spec.queue_timeout_s,
-            idle_timeout_s=spec.idle_timeout_s,
-        )
-        for spec in asked.jobs
-        if spec.name in ended_badly
-    ]
-    return asked, jobs

@@ -8,15 +8,15 @@ import json
 import re
 from typing import TYPE_CHECKING
 
+from runbus.catalog._runs import runs
 from runbus.errors import ExtraMissing, QueryInvalid
-from runbus.experiment._catalog import runs
 from runbus.metrics import PointStream
 
 if TYPE_CHECKING:
     import os
     from typing import Any
 
-    from runbus.experiment._catalog import RunRecord
+    from runbus.catalog._runs import RunRecord
 
 __all__ = ["query"]
 

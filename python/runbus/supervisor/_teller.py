@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from runbus.abc import JobSpec, Observation
     from runbus.bus import Bus
     from runbus.events import JobFact
-    from runbus.jobs._attempt import End
-    from runbus.jobs._store import JobStore
+    from runbus.jobs import End, JobStore
 
     class _About(TypedDict):
         experiment_id: str

@@ -15,26 +15,32 @@ from runbus._clock import SYSTEM_CLOCK, Clock
 from runbus.abc import JobRef
 from runbus.errors import HostError, JournalError, RunbusError, SubmitUnknown, innermost
 from runbus.events import Bootstrap, ImageTransform, RunFinished, TaskStart
-from runbus.jobs._attempt import Attempt, End
-from runbus.jobs._evidence import verdict
-from runbus.jobs._feed import MetricFeed
-from runbus.jobs._intent import intents
-from runbus.jobs._output import JobOutput
-from runbus.jobs._patience import Patience, late_start
-from runbus.jobs._records import RecordFeed
-from runbus.jobs._requests import read_requests
-from runbus.jobs._retry import delay_s, gets_another
-from runbus.jobs._seats import Seats
-from runbus.jobs._state import JobRecord, JobState
-from runbus.jobs._teller import Teller
-from runbus.jobs._watch import Watch
+from runbus.jobs import (
+    End,
+    JobRecord,
+    JobState,
+    Patience,
+    delay_s,
+    gets_another,
+    intents,
+    late_start,
+    read_requests,
+    verdict,
+)
+from runbus.supervisor._attempt import Attempt
+from runbus.supervisor._feed import MetricFeed
+from runbus.supervisor._output import JobOutput
+from runbus.supervisor._records import RecordFeed
+from runbus.supervisor._seats import Seats
+from runbus.supervisor._teller import Teller
+from runbus.supervisor._watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from runbus.abc import Executor, JobSpec, Observation, Request
     from runbus.bus import Bus
-    from runbus.jobs._store import JobStore
+    from runbus.jobs import JobStore
 
 __all__ = ["Supervisor"]
 

@@ -9,8 +9,8 @@ import anyio
 
 from runbus.errors import BackpressureTimeout
 from runbus.events import MetricWindows, RunStarted
-from runbus.jobs._positions import NOTE_S, Positions
 from runbus.metrics import RunTailer, has_metrics
+from runbus.supervisor._positions import NOTE_S, Positions
 
 if TYPE_CHECKING:
     from runbus._clock import Clock

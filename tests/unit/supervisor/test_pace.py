@@ -7,7 +7,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runbus.jobs._pace import FASTEST_S, Pace
+from runbus.supervisor._pace import FASTEST_S, Pace
 
 
 def quiet_looks(pace: Pace, start: float, count: int) -> list[float]:

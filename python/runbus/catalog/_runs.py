@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from runbus._home import Home
 from runbus.abc import PackageManifest
+from runbus.catalog._index import Index
 from runbus.codec import DecodeError, decode_json
 from runbus.errors import RunNotFound, near_matches
-from runbus.experiment._index import Index
 from runbus.jobs import JobRecord, JobState, current_state, read_jobs
 from runbus.metrics import FAILED, StoredRun
 
