@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from runbus.errors._bus import WouldDeadlock as WouldDeadlock
     from runbus.errors._bus import WrongKind as WrongKind
     from runbus.errors._bus import WrongLoop as WrongLoop
+    from runbus.errors._files import FileUnreadable as FileUnreadable
     from runbus.errors._files import HomeUnusable as HomeUnusable
     from runbus.errors._files import JournalError as JournalError
     from runbus.errors._files import JournalHeld as JournalHeld
@@ -92,6 +93,7 @@ __all__ = [
     "EventNotFound",
     "ExperimentNotFound",
     "ExtraMissing",
+    "FileUnreadable",
     "ForwardFailed",
     "GitFailed",
     "GitRefNotFound",
@@ -171,16 +173,9 @@ __getattr__, __dir__ = lazy_names(
             "WrongKind",
             "WrongLoop",
         ),
-        "._files": (
-            "HomeUnusable",
-            "JournalError",
-            "JournalHeld",
-        ),
+        "._files": ("FileUnreadable", "HomeUnusable", "JournalError", "JournalHeld"),
         "._groups": ("innermost",),
-        "._hints": (
-            "did_you_mean",
-            "near_matches",
-        ),
+        "._hints": ("did_you_mean", "near_matches"),
         "._hosts": (
             "ConnectionLost",
             "ForwardFailed",
@@ -190,12 +185,7 @@ __getattr__, __dir__ = lazy_names(
             "LoginRefused",
             "RemoteFailed",
         ),
-        "._jobs": (
-            "JobError",
-            "JobNotStarted",
-            "SubmitUnknown",
-            "Unsupported",
-        ),
+        "._jobs": ("JobError", "JobNotStarted", "SubmitUnknown", "Unsupported"),
         "._missing": (
             "EventNotFound",
             "ExperimentNotFound",
@@ -230,22 +220,8 @@ __getattr__, __dir__ = lazy_names(
             "PluginStuck",
         ),
         "._root": ("RunbusError",),
-        "._runs": (
-            "ArtifactUnreadable",
-            "RunBusy",
-            "RunUnreadable",
-        ),
-        "._tasks": (
-            "BatchInvalid",
-            "ScriptUnusable",
-            "SweepInvalid",
-            "TaskInvalid",
-        ),
-        "._usage": (
-            "ExtraMissing",
-            "QueryInvalid",
-            "SecretMissing",
-            "UsageError",
-        ),
+        "._runs": ("ArtifactUnreadable", "RunBusy", "RunUnreadable"),
+        "._tasks": ("BatchInvalid", "ScriptUnusable", "SweepInvalid", "TaskInvalid"),
+        "._usage": ("ExtraMissing", "QueryInvalid", "SecretMissing", "UsageError"),
     },
 )

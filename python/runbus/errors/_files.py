@@ -34,6 +34,25 @@ class HomeUnusable(RunbusError):
         return "a run can be handed only to a process that has its folder"
 
 
+class FileUnreadable(RunbusError):
+    """A file of the home cannot be read, or is not what it must be.
+
+    Attributes:
+        path: The file.
+        reason: What is wrong with it.
+    """
+
+    path: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+    @property
+    def hint(self) -> str:
+        return "runbus doctor lists every file of the home that cannot be read"
+
+
 class JournalError(RunbusError):
     """A journal cannot be written or read.
 
