@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from runbus.errors._bus import BusClosed as BusClosed
     from runbus.errors._bus import BusError as BusError
     from runbus.errors._bus import InvalidHandler as InvalidHandler
+    from runbus.errors._bus import InvalidOption as InvalidOption
     from runbus.errors._bus import MailboxFull as MailboxFull
     from runbus.errors._bus import NoHandler as NoHandler
     from runbus.errors._bus import RecursionLimit as RecursionLimit
@@ -105,6 +106,7 @@ __all__ = [
     "HostKeyRefused",
     "HostKeyUnknown",
     "InvalidHandler",
+    "InvalidOption",
     "InvalidPlugin",
     "JobError",
     "JobNotFound",
@@ -163,6 +165,7 @@ __getattr__, __dir__ = lazy_names(
             "BusClosed",
             "BusError",
             "InvalidHandler",
+            "InvalidOption",
             "MailboxFull",
             "NoHandler",
             "RecursionLimit",

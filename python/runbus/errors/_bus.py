@@ -57,7 +57,7 @@ class BusClosed(BusError):
 
     Attributes:
         verb: What was asked of it.
-        state: `new`, `draining` or `closed`.
+        state: `new`, `draining`, `sealed` or `closed`.
     """
 
     verb: str
@@ -72,6 +72,8 @@ class BusClosed(BusError):
             return "use the bus inside `async with Kernel(...) as kernel`"
         if self.state == "draining":
             return "while the kernel stops, only publish() and emit() work"
+        if self.state == "sealed":
+            return "the mailboxes are read to the end: what is still to be kept needs its own place"
         return None
 
 
@@ -122,6 +124,31 @@ class InvalidHandler(BusError):
 
     def __str__(self) -> str:
         return f"plugin {self.plugin!r}: {self.handler} for {self.event} {self.problem}"
+
+    @property
+    def hint(self) -> str | None:
+        return self.fix or None
+
+
+class InvalidOption(BusError, ValueError):
+    """An option that can never work, refused where it was given.
+
+    Attributes:
+        owner: Who gave it: a plugin, the application, or the kernel.
+        option: Name of the option.
+        given: What was given, as it would be written.
+        problem: What is wrong, as the end of a sentence that starts with the option.
+        fix: What to give instead.
+    """
+
+    owner: str
+    option: str
+    given: str
+    problem: str
+    fix: str
+
+    def __str__(self) -> str:
+        return f"{self.owner}: {self.option}={self.given} {self.problem}"
 
     @property
     def hint(self) -> str | None:
