@@ -83,3 +83,10 @@ def write_placement(folder: str, data: bytes, durable: bool) -> None:
             file.flush()
             os.fsync(file.fileno())
     os.replace(f"{path}.new", path)
+    if durable:
+        # The name, too, must outlive a power failure.
+        directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
