@@ -9,15 +9,15 @@ from runbus.bus import Bus
 from runbus.bus._timers import wait_until
 from runbus.errors import BusClosed, InvalidPlugin, PluginError
 from runbus.events import KernelStarted, TraceStopped
-from runbus.kernel._admission import wish_of
 from runbus.kernel._body import Body, Stopping, add_notes, outlast
 from runbus.kernel._health import CHECK_EVERY_S, Health, HealthChecks, look
-from runbus.kernel._order import resolve_order
 from runbus.kernel._plan import Plan, make_plan
-from runbus.kernel._roster import Roster, admit
+from runbus.kernel._roster import Roster
 from runbus.kernel._shutdown import Shutdowns
 from runbus.kernel._signals import FAST_S, SignalWatch
 from runbus.kernel._watchdog import LagWatchdog
+from runbus.plugins._admission import admit, wish_of
+from runbus.plugins._order import resolve_order
 
 if TYPE_CHECKING:
     import os

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from runbus.bus._timers import wait_until
 from runbus.errors import BusClosed, PluginError, PluginNotFound, WouldDeadlock
 from runbus.events import PluginFailed, PluginReleased, PluginStarted, PluginStopped
-from runbus.kernel._admission import check, wish_of
 from runbus.kernel._host import PluginHost
-from runbus.kernel._order import Place, near, resolve_order
+from runbus.plugins._admission import wish_of
+from runbus.plugins._order import Place, near, resolve_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -19,28 +19,12 @@ if TYPE_CHECKING:
     from runbus.bus import Bus
     from runbus.events import Notify
 
-__all__ = ["Roster", "admit"]
+__all__ = ["Roster"]
 
 logger = logging.getLogger("runbus.kernel")
 
 _WAITING_EVERY_S = 10.0
 _STOP_PLUGIN_S = 10.0
-
-
-def admit(plugin: Any) -> Any:
-    """Return the plugin, or the installed one of that name.
-
-    Raises:
-        InvalidPlugin: It is no plugin.
-        PluginNotFound: No installed plugin has that name.
-        PluginNotLoadable: It cannot be imported or made, or what is made is no plugin.
-    """
-    if isinstance(plugin, str):
-        from runbus.kernel._entry_points import load
-
-        return load(plugin)
-    check(plugin)
-    return plugin
 
 
 class Roster:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from runbus.abc import PluginInfo, PluginState
 from runbus.errors import PluginNotFound, PluginNotLoadable
-from runbus.kernel._entry_points import GROUP, find, info_of, make
-from runbus.kernel._order import near
+from runbus.plugins._entry_points import GROUP, find, info_of, make
+from runbus.plugins._order import near
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -17,8 +17,8 @@ from runbus.abc import PluginState
 from runbus.errors import PluginNotFound, PluginNotLoadable
 from runbus.events import Notify, Stream
 from runbus.kernel import Kernel
-from runbus.kernel._entry_points import api_fits
 from runbus.plugins import Plugin, Registry, Selection, discover
+from runbus.plugins._entry_points import api_fits
 from runbus.testing import FakePlugin
 
 
@@ -232,8 +232,8 @@ def test_an_empty_registry_needs_no_metadata():
 def test_importing_the_kernel_loads_no_plugin_and_no_metadata():
     code = (
         "import sys, runbus.kernel; "
-        "print([m for m in ('importlib.metadata', 'runbus.plugins', 'runbus._core', 'numpy', "
-        "'rich', 'click', 'asyncssh', 'httpx', 'pytest') if m in sys.modules])"
+        "print([m for m in ('importlib.metadata', 'runbus.plugins._registry', 'runbus._core', "
+        "'numpy', 'rich', 'click', 'asyncssh', 'httpx', 'pytest') if m in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=True

@@ -10,8 +10,8 @@ from typing import Any
 
 from runbus.abc import PluginInfo, PluginState
 from runbus.errors import InvalidPlugin, PluginNotFound, PluginNotLoadable
-from runbus.kernel._admission import check
-from runbus.kernel._order import near
+from runbus.plugins._admission import check
+from runbus.plugins._order import near
 
 __all__ = ["API_VERSION", "GROUP", "find", "load"]
 
