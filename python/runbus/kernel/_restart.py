@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from runbus.kernel._settings import at_least_one, positive_seconds
+
 if TYPE_CHECKING:
     from runbus.bus import Timers
 
@@ -20,10 +22,8 @@ class Restarts:
     __slots__ = ("_at_ns", "_limit", "_per_s", "_timers")
 
     def __init__(self, limit: int, per_s: float, timers: Timers) -> None:
-        if limit < 1 or per_s <= 0:
-            raise ValueError(f"max={limit}, per={per_s}: both must be positive")
-        self._limit = limit
-        self._per_s = per_s
+        self._limit = at_least_one("max", limit)
+        self._per_s = positive_seconds("per", per_s)
         self._timers = timers
         self._at_ns: deque[int] = deque()
 
