@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from runbus import codec
+from runbus.errors import FileUnreadable
 from runbus.jobs import JobRecord, read_jobs
 from runbus.metrics import RunInfo
 
@@ -69,8 +70,9 @@ class Index:
         entry = self._known(folder, key) or self._read_folder(folder, key)
         runs = []
         for name, text in entry.runs.items():
-            if (info := _parsed(text)) is not None:
-                runs.append((f"{folder}/runs/{name}", info))
+            run = f"{folder}/runs/{name}"
+            if (info := _parsed(text, f"{run}/run.json")) is not None:
+                runs.append((run, info))
         return runs, {job.name: job for job in entry.jobs}
 
     def save(self, *, worth: int = _WORTH) -> int:
@@ -177,15 +179,10 @@ def _read_texts(folder: str, names: list[str]) -> dict[str, str]:
     return texts
 
 
-def _parsed(text: str) -> RunInfo | None:
+def _parsed(text: str, path: str) -> RunInfo | None:
     try:
-        # Several times as fast, but it knows no NaN.
-        return RunInfo(**codec.decode_json(text, dict))
-    except (codec.DecodeError, TypeError):
-        pass
-    try:
-        return RunInfo.parse(text)
-    except ValueError:
+        return RunInfo.parse(text.encode(), path)
+    except FileUnreadable:
         return None
 
 
