@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from runbus.bus._failures import describe
 from runbus.bus._timers import wait_until
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from runbus.bus import Timers
 
-__all__ = ["AGAIN_S", "EXITS", "Deadline", "add_notes", "describe", "end_tasks", "endure"]
+__all__ = ["AGAIN_S", "EXITS", "Deadline", "add_notes", "end_tasks", "endure"]
 
 EXITS = (SystemExit, KeyboardInterrupt)
 """What ends the program: it is no failure of a plugin, and passes through everything."""
@@ -119,15 +120,6 @@ async def end_tasks(
         if deadline.middle_left_s() <= 0:
             break
     return running
-
-
-def describe(error: BaseException) -> str:
-    """Return `Type: text` of an error, whatever its `__str__` does."""
-    try:
-        text = str(error)
-    except Exception as broken:
-        text = f"(its text cannot be made: {type(broken).__name__})"
-    return f"{type(error).__name__}: {text}"
 
 
 def add_notes(error: BaseException, trouble: Iterable[BaseException]) -> None:

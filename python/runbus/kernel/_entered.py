@@ -10,9 +10,10 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
+from runbus.bus._failures import describe
 from runbus.bus._timers import CutOff
 from runbus.errors import BusClosed, HandlerTimeout, HookError
-from runbus.kernel._ending import EXITS, describe
+from runbus.kernel._ending import EXITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,9 +12,10 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from runbus.abc import PluginState
+from runbus.bus._failures import describe
 from runbus.bus._timers import CutOff, wait_until
 from runbus.errors import HookError, PluginCrashed, PluginStuck
-from runbus.kernel._ending import AGAIN_S, EXITS, Deadline, describe, endure
+from runbus.kernel._ending import AGAIN_S, EXITS, Deadline, endure
 from runbus.kernel._entered import STRAY, Entered
 from runbus.kernel._scope import Scope
 from runbus.kernel._tasks import BackgroundTasks

@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import anyio.lowlevel
 
 from runbus.bus import Bus
+from runbus.bus._checks import check_number
+from runbus.bus._failures import describe
 from runbus.bus._timers import wait_until
 from runbus.errors import BusClosed, InvalidPlugin
 from runbus.events import KernelStarted, TraceStopped
 from runbus.kernel._body import Body, Stopping
-from runbus.kernel._ending import EXITS, add_notes, describe, endure
+from runbus.kernel._ending import EXITS, add_notes, endure
 from runbus.kernel._health import CHECK_EVERY_S, Health, HealthChecks, look
 from runbus.kernel._plan import Plan, make_plan
 from runbus.kernel._roster import Roster
-from runbus.kernel._settings import positive_seconds
 from runbus.kernel._shutdown import Shutdowns
 from runbus.kernel._signals import FAST_S, SignalWatch
+from runbus.kernel._states import KernelState, check_allowed
 from runbus.kernel._watchdog import LagWatchdog
 from runbus.plugins._admission import admit, wish_of
 from runbus.plugins._order import resolve_order
@@ -82,20 +84,24 @@ class Kernel:
             DuplicatePlugin: Two have one name.
             MissingPlugin: One requires a name that is not there.
             OrderCycle: They want to come before and after each other.
-            TypeError: A time is no number.
-            ValueError: A time is not a finite number above zero.
+            InvalidOption: A time is not a finite number above zero.
         """
-        self.shutdown_budget_s = positive_seconds("shutdown_budget_s", shutdown_budget_s)
-        setup_s = positive_seconds("setup_timeout_s", setup_timeout_s)
+        check_number(shutdown_budget_s, "kernel", "shutdown_budget_s", above=0)
+        check_number(setup_timeout_s, "kernel", "setup_timeout_s", above=0)
         if isinstance(plugins, str):  # else each of its letters would be a plugin's name
             raise InvalidPlugin(f"plugins={plugins!r}", "is a text; pass a list of plugins")
         admitted = [admit(plugin) for plugin in plugins]
         places = resolve_order([wish_of(plugin) for plugin in admitted])
         by_name = {plugin.name: plugin for plugin in admitted}
         self._plugins: list[Any] = [by_name[place.name] for place in places]
-        self.bus = Bus(timers)
+        self.bus = Bus(timers, on_critical=self._critical_failed)
+        self.shutdown_budget_s = shutdown_budget_s
         self._roster = Roster(
-            self.bus, places, setup_s, on_critical=self._critical_failed, is_ending=self._is_ending
+            self.bus,
+            places,
+            setup_timeout_s,
+            on_critical=self._critical_failed,
+            is_ending=self._is_ending,
         )
         self._checks = HealthChecks(self.bus)
         self._trace_path = trace
@@ -293,19 +299,14 @@ class Kernel:
         return self._stop.done() or (task is not None and bool(task.cancelling()))
 
     @property
-    def _state(self) -> str:
+    def _state(self) -> KernelState:
         if self._main_task is None:
-            return "new"
-        if not self._ready.done():
-            return "starting"
+            return KernelState.NEW
         if self._main_task.done():
-            return "closed"
-        return "draining" if self._is_ending() else "open"
-
-    def _check_state(self, verb: str, *allowed: str) -> None:
-        state = self._state
-        if state not in allowed:
-            raise BusClosed(verb, state)
+            return KernelState.CLOSED
+        if not self._ready.done():
+            return KernelState.STARTING
+        return KernelState.DRAINING if self._is_ending() else KernelState.OPEN
 
     # -- stopping
 
@@ -321,8 +322,8 @@ class Kernel:
         Raises:
             BusClosed: The kernel was never started.
         """
-        if self._main_task is None:
-            raise BusClosed("stop", "new")
+        check_allowed("stop", self._state)
+        assert self._main_task is not None
         if not self._reason:
             self._reason = reason
         if not self._main_task.done():
@@ -404,7 +405,7 @@ class Kernel:
             OrderCycle: It wants to come before and after others.
             WouldDeadlock: It requires the plugin whose set-up asks for it.
         """
-        self._check_state("start_plugin", "open")
+        check_allowed("start_plugin", self._state)
         await self._roster.add(admit(plugin))
 
     async def stop_plugin(self, name: str) -> None:
@@ -419,7 +420,7 @@ class Kernel:
             PluginNotFound: No plugin of this kernel has that name.
             WouldDeadlock: The plugin itself asks for it, which would wait for its own end.
         """
-        self._check_state("stop_plugin", "open")
+        check_allowed("stop_plugin", self._state)
         await self._roster.remove(name, "stopped by request")
 
     def release(self, name: str) -> None:
@@ -429,7 +430,7 @@ class Kernel:
             BusClosed: The kernel was not entered, or was left.
             PluginNotFound: No plugin of this kernel has that name.
         """
-        self._check_state("release", "starting", "open", "draining")
+        check_allowed("release", self._state)
         self._roster.release(name)
 
     # -- looking
@@ -457,7 +458,7 @@ class Kernel:
         Raises:
             BusClosed: The kernel was not entered, or was left.
         """
-        self._check_state("check_health", "starting", "open", "draining")
+        check_allowed("check_health", self._state)
         await self._checks.poll(self._roster.hosts)
         return self.health()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from runbus.kernel._settings import at_least_one, positive_seconds
+from runbus.bus._checks import check_number
 
 if TYPE_CHECKING:
     from runbus.bus import Timers
@@ -21,9 +21,11 @@ class Restarts:
 
     __slots__ = ("_at_ns", "_limit", "_per_s", "_timers")
 
-    def __init__(self, limit: int, per_s: float, timers: Timers) -> None:
-        self._limit = at_least_one("max", limit)
-        self._per_s = positive_seconds("per", per_s)
+    def __init__(self, owner: str, limit: int, per_s: float, timers: Timers) -> None:
+        check_number(limit, owner, "max", whole=True, at_least=1)
+        check_number(per_s, owner, "per", above=0)
+        self._limit = limit
+        self._per_s = per_s
         self._timers = timers
         self._at_ns: deque[int] = deque()
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
+from runbus.bus._failures import describe
 from runbus.bus._timers import wait_until
 from runbus.errors import (
     BusClosed,
@@ -14,12 +15,12 @@ from runbus.errors import (
     PluginError,
     PluginNotFound,
     WouldDeadlock,
+    near_matches,
 )
 from runbus.events import PluginFailed, PluginReleased, PluginStarted, PluginStopped
-from runbus.kernel._ending import describe
 from runbus.kernel._host import PluginHost
 from runbus.plugins._admission import wish_of
-from runbus.plugins._order import IN_THE_LIST, check_names, near, place_all
+from runbus.plugins._order import IN_THE_LIST, check_names, place_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -78,7 +79,7 @@ class Roster:
         for host in self.hosts:
             if host.name == name:
                 return host
-        raise PluginNotFound(name, near(name, [host.name for host in self.hosts]))
+        raise PluginNotFound(name, near_matches(name, [host.name for host in self.hosts]))
 
     def dependants(self, name: str) -> list[PluginHost]:
         """Return the plugins that require `name`, directly or not, in their order."""

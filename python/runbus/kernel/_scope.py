@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, overload
 
 import anyio
 
-from runbus.bus._subscription import is_coroutine_function, name_of
-from runbus.errors import BusClosed, InvalidHandler
+from runbus.bus._checks import check_callable, check_choice, name_of
+from runbus.errors import BusClosed
 from runbus.kernel._entered import check_manager
 from runbus.kernel._restart import Restarts
 
@@ -157,20 +157,16 @@ class Scope:
             per: As above.
 
         Raises:
-            InvalidHandler: `fn` is not async.
-            ValueError: `restart` is unknown, or `max` or `per` is not above zero.
-            TypeError: `max` or `per` is no number.
+            InvalidHandler: `fn` is not async, or cannot be called with `args`.
+            InvalidOption: `restart` is unknown, or `max` or `per` is not a number above zero.
             BusClosed: The plugin was closed.
         """
         self._check_open("start")
         label = name or name_of(fn)
-        if not is_coroutine_function(fn):
-            raise InvalidHandler(
-                self.name, label, "start()", "is not async", "define it with `async def`"
-            )
-        if restart not in (None, "on_failure"):
-            raise ValueError(f"restart={restart!r}; it is None or 'on_failure'")
-        restarts = Restarts(max, per, self.bus.timers)
+        passed = [f"arg{number}" for number, _ in enumerate(args, 1)]
+        check_callable(fn, self.name, "start()", *passed, is_async=True)
+        check_choice(restart, self.name, "restart", (None, "on_failure"))
+        restarts = Restarts(self.name, max, per, self.bus.timers)
         return self._life.tasks.start(
             fn, args, label, drain=drain, restarts=restarts if restart else None
         )

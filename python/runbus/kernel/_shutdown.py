@@ -9,10 +9,11 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
+from runbus.bus._failures import describe
 from runbus.bus._timers import wait_until
 from runbus.errors import PluginStuck
 from runbus.events import KernelStopping, Shutdown
-from runbus.kernel._ending import AGAIN_S, Deadline, describe, end_tasks, endure
+from runbus.kernel._ending import AGAIN_S, Deadline, end_tasks, endure
 from runbus.kernel._host import GRACE_S
 
 if TYPE_CHECKING:
@@ -167,6 +168,7 @@ class Shutdowns:
             if self._is_waited_for(box, background)
         ]
         readers = [box.consumer for _, box in boxes]
+        self.errors += await self._bus.end_inbox(self.budget.left_s(_FLUSH))
         self._bus.seal()
         for event, box in boxes:
             settled = await self._bus.wait_settled(box, self.budget.left_s(_FLUSH))

@@ -6,9 +6,10 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
+from runbus.bus._failures import describe
 from runbus.bus._timers import wait_until
 from runbus.errors import PluginCrashed
-from runbus.kernel._ending import EXITS, describe, end_tasks
+from runbus.kernel._ending import EXITS, end_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
