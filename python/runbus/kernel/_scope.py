@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import anyio
 
@@ -17,17 +17,43 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from runbus.bus import Bus, EventStream, Overflow, Subscription
+    from runbus.bus._subscribing import Subscribe
     from runbus.bus._subscription import Owner
-    from runbus.events import Decorate, Event
-    from runbus.kernel._host import PluginHost
+    from runbus.events import Notify, Stream
 
 __all__ = ["Scope"]
 
 T = TypeVar("T")
-E = TypeVar("E", bound="Event")
-D = TypeVar("D", bound="Decorate")
+S = TypeVar("S", bound="Stream | Notify")
 
 logger = logging.getLogger("runbus.kernel")
+
+
+class Home(Protocol):
+    """Where the plugin lives: its own task, as far as a scope needs to know it."""
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the plugin has been asked to come to an end."""
+        ...
+
+    async def wait_stopping(self) -> None:
+        """Wait until the plugin is asked to come to an end."""
+        ...
+
+    async def enter(self, manager: Any) -> Any:
+        """Enter a context manager in the plugin's own task."""
+        ...
+
+    async def run_task(
+        self,
+        fn: Callable[..., Awaitable[Any]],
+        args: tuple[Any, ...],
+        label: str,
+        restarts: Restarts | None,
+    ) -> None:
+        """Run a background task of the plugin, and again after errors if `restarts` says so."""
+        ...
 
 
 class Scope:
@@ -37,11 +63,11 @@ class Scope:
     awaited, then what was entered is left in reverse order.
     """
 
-    __slots__ = ("_host", "_stopping", "bus", "name", "owner", "streams", "tasks")
+    __slots__ = ("_home", "bus", "name", "on", "owner", "streams", "tasks")
 
-    def __init__(self, host: PluginHost, bus: Bus, owner: Owner) -> None:
-        self._host = host
-        self._stopping: asyncio.Future[None] | None = None
+    def __init__(self, home: Home, bus: Bus, owner: Owner) -> None:
+        self._home = home
+        self.on: Subscribe[Subscription] = self._on
         self.bus = bus
         self.name = owner.name
         self.owner = owner
@@ -51,53 +77,16 @@ class Scope:
     def __repr__(self) -> str:
         return f"<Scope of plugin {self.name!r}>"
 
-    @overload
-    def on(
+    def _on(
         self,
-        event: type[D],
-        handler: Callable[[D, Any], object],
-        *,
-        once: bool = False,
-    ) -> Subscription: ...
-
-    @overload
-    def on(
-        self,
-        event: type[E],
-        handler: Callable[[E], object],
-        *,
-        once: bool = False,
-        timeout: float | None = None,
-        thread: bool = False,
-    ) -> Subscription: ...
-
-    def on(
-        self,
-        event: type[Any],
+        event: Any,
         handler: Callable[..., Any],
         *,
         once: bool = False,
         timeout: float | None = None,
         thread: bool = False,
     ) -> Subscription:
-        """Call `handler` with every event of a class, its subclasses included.
-
-        Args:
-            event: The class of events.
-            handler: Called with each event; async, or sync if it never blocks.
-            once: Whether to end with the first event.
-            timeout: How long a call may take, in seconds; by default the event class says it.
-            thread: Whether to call a sync handler in a worker thread.
-
-        Returns:
-            The subscription, to end it before the plugin ends.
-
-        Raises:
-            InvalidHandler: The handler can never work, or is subscribed already.
-            WrongKind: The events of the class are read from a stream, or it is no event class.
-            BusClosed: The plugin was closed.
-            WrongLoop: This is another thread than that of the event loop, or a forked child.
-        """
+        """Call `handler` with every event of a class, for as long as the plugin is there."""
         self.bus.check_thread("on")
         return self.bus.registry.subscribe(
             self.owner, event, handler, once=once, timeout_s=timeout, thread=thread
@@ -105,13 +94,13 @@ class Scope:
 
     def stream(
         self,
-        event: type[E],
+        event: type[S],
         *,
         maxsize: int = 256,
         overflow: Overflow = "drop_oldest",
-        key: Callable[[E], Hashable] | None = None,
-        spill: Callable[[E], object] | None = None,
-    ) -> EventStream[E]:
+        key: Callable[[S], Hashable] | None = None,
+        spill: Callable[[S], object] | None = None,
+    ) -> EventStream[S]:
         """Return an open stream of the events of a class, to read in a task of the plugin.
 
         It ends when the plugin is closed; when the kernel stops, after what waits was read.
@@ -164,7 +153,7 @@ class Scope:
             raise ValueError(f"restart={restart!r}; it is None or 'on_failure'")
         restarts = Restarts(max, per, self.bus.timers) if restart else None
         task = asyncio.get_running_loop().create_task(
-            self._host.run_task(fn, args, label, restarts), name=f"{self.name}: {label}"
+            self._home.run_task(fn, args, label, restarts), name=f"{self.name}: {label}"
         )
         self.tasks[task] = drain
         task.add_done_callback(self._forget)
@@ -185,7 +174,7 @@ class Scope:
             BusClosed: The plugin was closed.
         """
         self._check_open("enter")
-        value: T = await self._host.enter(manager)
+        value: T = await self._home.enter(manager)
         return value
 
     async def thread(self, fn: Callable[..., T], *args: Any) -> T:
@@ -200,11 +189,11 @@ class Scope:
     @property
     def stopping(self) -> bool:
         """Whether the plugin has been asked to come to an end."""
-        return self._host.is_stopping
+        return self._home.is_stopping
 
     async def wait_stopping(self) -> None:
         """Wait until the plugin is asked to come to an end. Cancellation is passed on."""
-        await self._host.wait_stopping()
+        await self._home.wait_stopping()
 
     def _check_open(self, verb: str) -> None:
         if self.owner.closed:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
 
     from runbus.abc import Scope
-    from runbus.events import Event
+    from runbus.bus import Overflow
+    from runbus.bus._subscribing import Subscribe
+    from runbus.events import Notify, Stream
 
 __all__ = ["Plugin"]
+
+S = TypeVar("S", bound="Stream | Notify")
 
 
 class Plugin(NamedTuple):
@@ -34,17 +38,20 @@ class Plugin(NamedTuple):
     critical: bool = False
     steps: tuple[Callable[[Scope], Awaitable[object]], ...] = ()
 
-    def on(
+    @property
+    def on(self) -> Subscribe[Plugin]:
+        """Call a handler with every event of a class: `plugin.on(JobEnded, handler)`."""
+        return self._on
+
+    def _on(
         self,
-        event: type[Event],
+        event: Any,
         handler: Callable[..., Any],
         *,
         once: bool = False,
         timeout: float | None = None,
         thread: bool = False,
     ) -> Plugin:
-        """Call `handler` with every event of a class; see `Scope.on`."""
-
         async def subscribe(scope: Scope) -> None:
             scope.on(event, handler, once=once, timeout=timeout, thread=thread)
 
@@ -52,13 +59,13 @@ class Plugin(NamedTuple):
 
     def stream(
         self,
-        event: type[Event],
+        event: type[S],
         handler: Callable[[Any], Awaitable[object]],
         *,
         maxsize: int = 256,
-        overflow: str = "drop_oldest",
-        key: Callable[[Any], Hashable] | None = None,
-        spill: Callable[[Any], object] | None = None,
+        overflow: Overflow = "drop_oldest",
+        key: Callable[[S], Hashable] | None = None,
+        spill: Callable[[S], object] | None = None,
     ) -> Plugin:
         """Await `handler` with every event of a stream, in a task of the plugin's own.
 
@@ -80,7 +87,7 @@ class Plugin(NamedTuple):
         self,
         fn: Callable[..., Awaitable[object]],
         *args: Any,
-        restart: str | None = None,
+        restart: Literal["on_failure"] | None = None,
         max: int = 3,
         per: float = 60.0,
     ) -> Plugin:
