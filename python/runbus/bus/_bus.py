@@ -20,6 +20,7 @@ from runbus.bus._teardown import Teardowns
 from runbus.bus._threads import Inbox
 from runbus.bus._timers import wait_until
 from runbus.bus._waiting import Waits
+from runbus.errors import BusClosed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,6 +105,8 @@ class Bus:
     ) -> Subscription:
         """Let the application listen to a class of events; it comes after all plugins."""
         self.check_thread("on")
+        if self.is_closed:
+            raise BusClosed("on", "closed")
         return self.registry.subscribe(
             self.registry.application,
             event,
