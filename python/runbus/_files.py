@@ -166,7 +166,9 @@ def read_file(path: str, *, within: str = "", limit: int = RECORD_BYTES) -> byte
 # --- Writing ------------------------------------------------------------------------------------
 
 
-def write_file(path: str, data: Data, *, is_durable: bool = True) -> None:
+def write_file(
+    path: str, data: Data, *, is_durable: bool = True, time_ns: int | None = None
+) -> None:
     """Write a file, whole or not at all: a reader sees what was there before, or all of it.
 
     Two writers do not get in each other's way: the last one to be ready wins. A link in the place
@@ -177,6 +179,7 @@ def write_file(path: str, data: Data, *, is_durable: bool = True) -> None:
         data: What it is to hold.
         is_durable: Whether to wait until the file and its name are on the disk, so that a power
             failure takes neither.
+        time_ns: When it was written, Unix time in nanoseconds; now if None.
 
     Raises:
         OSError: The disk is full or failing, or access is denied. What was there is as it was.
@@ -191,6 +194,8 @@ def write_file(path: str, data: Data, *, is_durable: bool = True) -> None:
             rest = memoryview(data)
             while rest:
                 rest = rest[os.write(file, rest) :]
+            if time_ns is not None:
+                os.utime(file, ns=(time_ns, time_ns))
             if is_durable:
                 os.fsync(file)
         finally:

@@ -27,12 +27,16 @@ __all__ = [
     "event_to_plain",
     "json_schema",
     "tag_of",
+    "to_plain",
 ]
 
 T = TypeVar("T")
 
 DecodeError = msgspec.DecodeError
 """Raised for bytes that do not hold what was expected of them."""
+
+_OTHERS = (UnicodeDecodeError, RecursionError, OverflowError)
+"""What msgspec raises besides: for what is not UTF-8, or is nested too deeply."""
 
 
 class _Tagged(msgspec.Struct):
@@ -80,12 +84,15 @@ def decode_event(data: bytes | bytearray | memoryview) -> Event:
     Raises:
         DecodeError: It is no event, of an unknown class, or its fields do not fit the class.
     """
-    tag = _peek.decode(data).type
-    known = _decoders.get(tag)
-    if known is None:
-        cls = event_class(tag)
-        known = _decoders[tag] = cls, msgspec.msgpack.Decoder(cls)
-    event: Event = known[1].decode(data)
+    try:
+        tag = _peek.decode(data).type
+        known = _decoders.get(tag)
+        if known is None:
+            cls = event_class(tag)
+            known = _decoders[tag] = cls, msgspec.msgpack.Decoder(cls)
+        event: Event = known[1].decode(data)
+    except _OTHERS as error:
+        raise _as_decode_error(error) from error
     return event
 
 
@@ -109,7 +116,16 @@ def decode_json(data: bytes | str, shape: type[T]) -> T:
     Raises:
         DecodeError: It is no JSON, or does not fit the type.
     """
-    return msgspec.json.decode(data, type=shape)
+    try:
+        return msgspec.json.decode(data, type=shape)
+    except _OTHERS as error:
+        raise _as_decode_error(error) from error
+
+
+def _as_decode_error(error: Exception) -> DecodeError:
+    if isinstance(error, RecursionError):
+        return DecodeError("it is nested too deeply")
+    return DecodeError(f"it is not valid: {error}")
 
 
 def convert(value: object, shape: type[T]) -> T:
@@ -119,6 +135,12 @@ def convert(value: object, shape: type[T]) -> T:
         DecodeError: It does not fit the type.
     """
     return msgspec.convert(value, shape)
+
+
+def to_plain(value: msgspec.Struct) -> dict[str, Any]:
+    """Return a Struct as a mapping of built-in types, by the names of its fields."""
+    plain: dict[str, Any] = msgspec.to_builtins(value)
+    return plain
 
 
 def json_schema(shape: type) -> dict[str, Any]:

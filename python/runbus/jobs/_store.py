@@ -41,8 +41,8 @@ class JobStore:
             self._jobs = read_jobs(folder)
         except BlockingIOError as error:
             raise JournalHeld(self._path) from error
-        except OSError as error:
-            raise JournalError(self._path, str(error.strerror or error)) from error
+        except (OSError, ValueError) as error:
+            raise JournalError(self._path, _reason(error)) from error
 
     @property
     def jobs(self) -> Mapping[str, JobRecord]:
@@ -85,6 +85,9 @@ def read_jobs(folder: str) -> dict[str, JobRecord]:
 
     Returns:
         The records by job name, in the order of their intents; empty if there is no journal.
+
+    Raises:
+        JournalError: The journal cannot be read.
     """
     jobs: dict[str, JobRecord] = {}
     for fact in FactReader(folder).poll():
@@ -104,13 +107,19 @@ class FactReader:
         self._reader: JournalReader | None = None
 
     def poll(self) -> Iterator[JobFact]:
-        """Yield the facts that were recorded since the last call, or from the beginning."""
+        """Yield the facts that were recorded since the last call, or from the beginning.
+
+        Raises:
+            JournalError: The journal cannot be read.
+        """
         if self._reader is None:
             try:
                 self._reader = JournalReader(self._path)
             except FileNotFoundError:
                 return
-        while records := self._reader.poll():
+            except (OSError, ValueError) as error:
+                raise JournalError(self._path, _reason(error)) from error
+        while records := self._polled(self._reader):
             for _, payload in records:
                 try:
                     fact = codec.decode_event(payload)
@@ -119,6 +128,12 @@ class FactReader:
                     continue
                 if isinstance(fact, JobFact):
                     yield fact
+
+    def _polled(self, reader: JournalReader) -> list[tuple[int, bytes]]:
+        try:
+            return reader.poll()
+        except (OSError, ValueError) as error:
+            raise JournalError(self._path, _reason(error)) from error
 
 
 def is_led(folder: str) -> bool:
@@ -135,3 +150,9 @@ def _apply(jobs: dict[str, JobRecord], fact: JobFact) -> JobRecord | None:
     if record is not None:
         jobs[fact.job] = record
     return record
+
+
+def _reason(error: OSError | ValueError) -> str:
+    if isinstance(error, OSError):
+        return (error.strerror or str(error)).lower()
+    return str(error).rpartition(": ")[2]

@@ -15,6 +15,7 @@ from _thread import allocate_lock  # as functools does: threading is no small mo
 from typing import TYPE_CHECKING, Any
 
 from runbus._core import Journal, JournalReader
+from runbus._files import make_folders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -147,7 +148,7 @@ class RecordWriter:
         with self._lock:
             if self._journal is None:
                 path = os.path.join(self._folder, _FOLDER, self._writer + _SUFFIX)
-                os.makedirs(os.path.dirname(path), exist_ok=True)
+                make_folders(os.path.dirname(path))
                 self._journal = Journal(path, append=False)
             return self._journal
 
