@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from runbus.bus._causality import CAUSE, origin_of
 from runbus.bus._timers import CutOff
 from runbus.bus._waiting import Waits
 from runbus.errors import HandlerTimeout, HookError
@@ -72,8 +73,7 @@ class Calls(Waits):
 
     def _tap_intent(self, frame: Frame) -> None:
         frame.outcomes = []
-        running = frame.cause.subscription if frame.cause is not None else None
-        origin = running.owner.name if running is not None else ""
+        origin = origin_of(CAUSE.get() if frame.cause is None else frame.cause)
         for tap in self._taps:
             try:
                 tap.intent(frame.seq, frame.parent, frame.event, origin)

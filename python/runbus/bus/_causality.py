@@ -15,7 +15,17 @@ if TYPE_CHECKING:
     from runbus.bus._subscription import Subscription
     from runbus.events import Event
 
-__all__ = ["CAUSE", "DEPTH_LIMIT", "Envelope", "Frame", "link", "link_request", "next_seq"]
+__all__ = [
+    "CAUSE",
+    "DEPTH_LIMIT",
+    "OWNER",
+    "Envelope",
+    "Frame",
+    "link",
+    "link_request",
+    "next_seq",
+    "origin_of",
+]
 
 DEPTH_LIMIT = 16
 
@@ -85,6 +95,18 @@ class Frame:
 
 
 CAUSE: ContextVar[Frame | Envelope | None] = ContextVar("runbus_cause", default=None)
+
+
+OWNER: ContextVar[str] = ContextVar("runbus_owner", default="")
+"""The plugin whose background task this is: what it does has no handler as its origin."""
+
+
+def origin_of(cause: Frame | Envelope | None) -> str:
+    """Return the plugin whose handler or task runs, and so causes what happens now."""
+    if isinstance(cause, Frame):
+        running = cause.subscription
+        return running.owner.name if running is not None else ""
+    return OWNER.get()
 
 
 def link(frame: Frame, before: Frame | Envelope) -> None:

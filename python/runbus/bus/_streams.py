@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from runbus.bus._calls import Calls
-from runbus.bus._causality import CAUSE, next_seq
+from runbus.bus._causality import CAUSE, next_seq, origin_of
 from runbus.bus._overflow import BlockMailbox, Putter, make_mailbox
 from runbus.bus._routing import check_event_class
 from runbus.bus._state import current_task, get_ident
@@ -274,7 +274,7 @@ class Streams(Calls):
         parent = before[1] if isinstance(before, tuple) else before.seq if before else 0
         for tap in self._taps:
             try:
-                tap.intent(seq, parent, event, "")
+                tap.intent(seq, parent, event, origin_of(before))
                 tap.outcome(seq, "ok", [])
             except Exception:
                 logger.exception("a tap of the bus failed")

@@ -9,7 +9,7 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runbus._files import add_check, read_file, take_check, write_file
-from runbus._secrets import redacted
+from runbus._secrets import redacted, redacted_text
 from runbus.errors import FileUnreadable
 from runbus.metrics._values import plain
 
@@ -108,7 +108,9 @@ class RunInfo(NamedTuple):
             TypeError: The config holds a value that JSON has no word for.
             OSError: The disk is full or failing.
         """
-        fields = self._replace(config=redacted(self.config))._asdict()
+        fields = self._replace(
+            name=redacted_text(self.name), config=redacted(self.config)
+        )._asdict()
         try:
             text = json.dumps({"version": _VERSION, **fields}, indent=2, default=plain)
         except TypeError as error:
