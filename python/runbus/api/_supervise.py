@@ -5,11 +5,11 @@ from __future__ import annotations
 import fcntl
 import os
 import sys
-from typing import TYPE_CHECKING
 
 import anyio
 
 from runbus._home import Home
+from runbus.api._executors import executors_of
 from runbus.errors import (
     ExperimentNotFound,
     HomeUnusable,
@@ -17,12 +17,8 @@ from runbus.errors import (
     SecretMissing,
     innermost,
 )
-from runbus.executors import LocalExecutor, make_executor
-from runbus.experiment import AsyncExperiment
+from runbus.experiment import StoredExperiment
 from runbus.kernel import Kernel
-
-if TYPE_CHECKING:
-    from runbus.abc import Executor
 
 __all__ = ["start_supervisor", "supervise"]
 
@@ -30,7 +26,7 @@ _LOOK_S = 0.25
 _IDLE_LOOKS = 4
 
 
-def start_supervisor(experiment: AsyncExperiment) -> None:
+def start_supervisor(experiment: StoredExperiment) -> None:
     """Start the supervisor of the default home, unless there is one, out of this process' reach.
 
     If there is one, it may not have the variables that the experiment's secrets are in, so the
@@ -59,7 +55,7 @@ def start_supervisor(experiment: AsyncExperiment) -> None:
         os.close(log)
 
 
-def supervise(own: str | None = None) -> None:
+async def supervise(own: str | None = None) -> None:
     """Lead open experiments until there are none; returns at once if another supervisor is there.
 
     Whoever leaves work behind notes it first and starts a supervisor then. So this one looks once
@@ -76,10 +72,10 @@ def supervise(own: str | None = None) -> None:
         lease = _take_lease(home)
         if lease is None:
             if own is not None:
-                anyio.run(_lead_own, own, home)
+                await _lead_own(own, home)
             return
         try:
-            anyio.run(_lead_all, home, not_ours)
+            await _lead_all(home, not_ours)
         finally:
             os.close(lease)
 
@@ -97,20 +93,6 @@ def _take_lease(home: Home) -> int | None:
         os.close(lease)
         return None
     return lease
-
-
-def executors_of(experiment: AsyncExperiment) -> dict[str, Executor]:
-    """Return the executors that an experiment needs by name: this machine, and its own."""
-    executors: dict[str, Executor] = {"local": LocalExecutor()}
-    for name, fields in experiment.executors.items():
-        packager = None
-        if fields.packager is not None:
-            # Costs what archives cost, which who packages nothing need not pay.
-            from runbus.packaging import make_packager
-
-            packager = make_packager(fields.packager)
-        executors[name] = make_executor(name, fields, packager)
-    return executors
 
 
 async def _lead_all(home: Home, not_ours: set[str]) -> None:
@@ -135,8 +117,8 @@ async def _lead_own(folder: str, home: Home) -> None:
 
 async def _lead(folder: str, home: Home, led: set[str], not_ours: set[str]) -> None:
     try:
-        experiment = AsyncExperiment.open(folder, home=home)
-        async with Kernel(plugins=list(executors_of(experiment).values())) as kernel:
+        experiment = StoredExperiment.open(folder, home=home)
+        async with Kernel(plugins=list(executors_of(experiment.executors).values())) as kernel:
             await experiment.run(kernel.bus)
     except JournalHeld:
         # Somebody else leads it. If they die before its end, a later look finds it again.
