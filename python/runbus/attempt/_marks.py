@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 from runbus.attempt._files import ends_in_a_line, read_whole
@@ -72,6 +73,8 @@ class LogMarks:
         except OSError:
             return  # a full disk, or no file at all: what is handed on twice is no loss
         try:
+            if not stat.S_ISREG(os.fstat(file).st_mode):
+                return
             # A power failure or a full disk may have cut the last line short.
             os.write(file, line if ends_in_a_line(file) else b"\n" + line)
             self._last = (stdout, stderr)
