@@ -85,10 +85,8 @@ class Home:
         """
         for project in self._subfolders(self.experiments):
             folder = os.path.join(project, experiment_id)
-            if os.path.isdir(folder):
+            if _is_there(folder) and os.path.isdir(folder):
                 return folder
-            if not os.access(project, os.X_OK):
-                raise FileUnreadable(project, "permission denied")
         return None
 
     def note_open(self, experiment: str) -> None:
@@ -139,11 +137,7 @@ class Home:
         if experiment is None:
             return None
         folder = os.path.join(experiment, "runs", run_id)
-        if os.path.lexists(folder):
-            return folder
-        if not os.access(experiment, os.X_OK):
-            raise FileUnreadable(experiment, "permission denied")
-        return None
+        return folder if _is_there(folder) else None
 
     def experiment_folders(
         self, project: str | None = None, *, problems: dict[str, str] | None = None
@@ -204,6 +198,21 @@ class Home:
             return []
         except OSError as error:
             raise HomeUnusable(self.path, _reason(parent, error)) from error
+
+
+def _is_there(path: str) -> bool:
+    """Whether there is something of a name.
+
+    Raises:
+        FileUnreadable: This user may not look.
+    """
+    try:
+        os.lstat(path)
+    except PermissionError as error:
+        raise FileUnreadable(os.path.dirname(path), "permission denied") from error
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _natural(path: str) -> tuple[str, int]:

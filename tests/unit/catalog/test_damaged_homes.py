@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +45,8 @@ def replaced(make: Callable[[Path], object]) -> Callable[[Path], object]:
 
 HARMS: dict[str, Callable[[Path], object]] = {
     "it is empty": lambda path: path.write_bytes(b""),
-    "it has no checksum": lambda path: path.write_bytes(os.urandom(4000)),
+    "it has no checksum": lambda path: path.write_bytes(b'{"id": "x"}'),
+    "it is not valid UTF-8": lambda path: path.write_bytes(b"\xff\xfe" + os.urandom(4000)),
     "it is damaged or was changed": lambda path: path.write_bytes(
         path.read_bytes().replace(b'"p"', b'"q"')
     ),
@@ -93,7 +95,7 @@ def test_a_run_whose_record_is_wrong_is_one_row_that_says_so(
     assert str(folder / "run.json") in rows[folder.name].problem
     assert rows[whole].state == "SUCCEEDED"
     assert [run.id for run in runbus.runs()] == [whole]
-    with pytest.raises(FileUnreadable, match=reason):
+    with pytest.raises(FileUnreadable, match=r"run\.json: it"):
         runbus.open_run(folder.name)
     assert list(runbus.open_run(whole).metrics("loss").values) == [2.0]
     for words in COMMANDS:
@@ -165,10 +167,15 @@ def make_run(experiment: str, run_id: str) -> str:
 
 @pytest.mark.parametrize("level", ["run", "runs", "experiment", "project"])
 def test_a_folder_that_may_not_be_read_is_told_with_the_reason(
-    level: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    level: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("RUNBUS_HOME", "home")
+    # pytest's own folders are closed to others.
+    with tempfile.TemporaryDirectory() as home:
+        monkeypatch.setenv("RUNBUS_HOME", home)
+        check_denied(level, Path(home), capsys)
+
+
+def check_denied(level: str, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with runbus.init(project="q", name="whole") as whole:
         pass
     folder, _ = make_home()
@@ -179,7 +186,7 @@ def test_a_folder_that_may_not_be_read_is_told_with_the_reason(
         "project": folder.parent.parent.parent,
     }[level]
     # Anybody may read all of it, but for this.
-    for path in [tmp_path, *tmp_path.rglob("*")]:
+    for path in [home, *home.rglob("*")]:
         path.chmod(0o755 if path.is_dir() else 0o644)
     closed.chmod(0)
     before = os.geteuid()
