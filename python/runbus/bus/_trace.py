@@ -19,7 +19,7 @@ from runbus.events import Event, Kind
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runbus.bus._state import HandlerOutcome
+    from runbus.bus._taps import HandlerOutcome
     from runbus.bus._timers import TimerHandle, Timers
 
 __all__ = ["TraceWriter"]

@@ -12,7 +12,6 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from runbus.abc import PluginState
-from runbus.bus._causality import OWNER
 from runbus.bus._timers import CutOff, wait_until
 from runbus.errors import HandlerTimeout, HookError, PluginCrashed, PluginError, PluginStuck
 from runbus.kernel._scope import Scope
@@ -197,7 +196,6 @@ class PluginHost:
         restarts: Restarts | None,
     ) -> None:
         """Run a background task of the plugin, and again after errors if `restarts` says so."""
-        OWNER.set(self.name)
         while True:
             failure: BaseException
             try:
