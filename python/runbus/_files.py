@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from runbus.errors import FileUnreadable, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import TypeAlias
 
     Data: TypeAlias = bytes | bytearray | memoryview
@@ -39,6 +40,7 @@ __all__ = [
     "open_file",
     "read_file",
     "sync_file",
+    "sync_files",
     "take_check",
     "write_file",
 ]
@@ -49,6 +51,7 @@ ENV_SHARED = "RUNBUS_SHARED"
 RECORD_BYTES = 64 << 20
 """A record that is larger is not read: an experiment of 100,000 jobs takes less."""
 
+_MANY = 200
 _WITHOUT_WAITING = os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 _FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NOT_ITS_FAULT = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR}
@@ -223,6 +226,22 @@ def sync_file(path: str) -> None:
             raise
     finally:
         os.close(file)
+
+
+def sync_files(paths: Iterable[str]) -> None:
+    """Wait until files and folders are on the disk; what is not there, or fails, is passed over.
+
+    Many are synced by one call for all that the system has to write.
+    """
+    paths = list(paths)
+    if len(paths) > _MANY:
+        os.sync()
+        return
+    for path in paths:
+        try:
+            sync_file(path)
+        except OSError:
+            continue
 
 
 def _remove(path: str) -> None:

@@ -6,9 +6,10 @@ import os
 from typing import TYPE_CHECKING
 
 from runbus import codec
+from runbus._files import sync_files
 from runbus.attempt import Journal, JournalReader
 from runbus.errors import JournalError, JournalHeld
-from runbus.events import JobFact
+from runbus.events import JobEnded, JobFact
 from runbus.jobs._state import JobRecord, fold
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class JobStore:
         self.folder = folder
         self._path = os.path.join(folder, _FILE)
         self._jobs: dict[str, JobRecord] = {}
+        self._ended: list[JobRecord] = []
         try:
             self._journal = Journal(self._path)
             self._jobs = read_jobs(folder)
@@ -69,14 +71,31 @@ class JobStore:
             self._journal.append(codec.encode_event(fact))
         except OSError as error:
             raise JournalError(self._path, str(error.strerror or error)) from error
-        return _apply(self._jobs, fact)
+        record = _apply(self._jobs, fact)
+        if record is not None and isinstance(fact, JobEnded):
+            self._ended.append(record)
+        return record
 
     def sync(self) -> None:
         """Make everything recorded so far survive a power failure. Blocks for the disk."""
         self._journal.sync()
 
     def close(self) -> None:
-        """Sync and give the journal back; safe to repeat."""
+        """Sync and give the journal back; safe to repeat. Blocks for the disk.
+
+        What this process has told of the ends of jobs is then on the disk, too: the records that
+        their wrappers left, and how far their runs had been read.
+        """
+        ended, self._ended = self._ended, []
+        sync_files(
+            os.path.join(self.folder, folder, name)
+            for job in ended
+            for folder, names in (
+                (job.folder, ("exit.json", "pid.json", ".")),
+                (os.path.join("runs", job.run_id), ("metrics.cursor", "records.cursor", ".")),
+            )
+            for name in names
+        )
         self._journal.close()
 
 
