@@ -64,7 +64,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
                 raise FileUnreadable(path, reason)
             asked = codec.decode_json(data, cls)
         except FileNotFoundError as error:
-            raise ExperimentNotFound(os.path.basename(folder)) from error
+            raise ExperimentNotFound(os.path.basename(folder), ()) from error
         except codec.DecodeError as error:
             raise FileUnreadable(path, f"it does not describe an experiment: {error}") from error
         if asked.id != os.path.basename(folder):
