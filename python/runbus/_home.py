@@ -97,7 +97,7 @@ class Home:
         folder = os.path.join(self.path, "open")
         make_folders(folder)
         note = os.path.join(folder, os.path.basename(experiment))
-        write_file(note, os.fsencode(os.path.relpath(experiment, self.path)))
+        write_file(note, os.fsencode(os.path.relpath(experiment, self.path)), is_durable=False)
 
     def note_closed(self, experiment: str) -> None:
         """Take the note back; safe to repeat."""

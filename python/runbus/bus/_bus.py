@@ -20,6 +20,7 @@ from runbus.bus._teardown import Teardowns
 from runbus.bus._threads import Inbox
 from runbus.bus._timers import wait_until
 from runbus.bus._waiting import Waits
+from runbus.errors import BusClosed
 from runbus.events import Decorate, Event
 
 if TYPE_CHECKING:
@@ -140,9 +141,12 @@ class Bus:
             InvalidHandler: The handler can never work, or is subscribed already.
             InvalidOption: An option has no value that makes sense.
             WrongKind: The events of the class are read from a stream, or it is no event class.
+            BusClosed: The kernel was left.
             WrongLoop: A loop runs the bus, in another thread or in the process that forked.
         """
         self.check_thread("on")
+        if self.is_closed:
+            raise BusClosed("on", "closed")
         return self.registry.subscribe(
             self.registry.application,
             event,

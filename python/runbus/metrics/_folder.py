@@ -30,12 +30,18 @@ _SEGMENT_SUFFIX = ".parquet"
 _HELPER = "-h"
 
 
-def make_run_folder(experiment: str, info: RunInfo) -> str:
-    """Make a run's folder inside an experiment's and return it."""
+def make_run_folder(experiment: str, info: RunInfo, *, is_durable: bool = True) -> str:
+    """Make a run's folder inside an experiment's and return it.
+
+    Args:
+        experiment: The experiment's folder.
+        info: What the run is.
+        is_durable: Whether to wait until run.json is on the disk.
+    """
     folder = os.path.join(experiment, "runs", info.id)
     make_folder(folder)
     make_folder(os.path.join(folder, _METRICS))
-    info.write(folder)
+    info.write(folder, is_durable=is_durable)
     return folder
 
 
