@@ -6,7 +6,6 @@ import os
 import random
 import statistics
 import time
-from typing import TYPE_CHECKING
 
 from benches.row import Row
 from benches.scratch import scratch
@@ -14,9 +13,6 @@ from runbus._home import Home
 from runbus._ids import run_id_of
 from runbus.catalog import UNREADABLE, survey
 from runbus.metrics import RunInfo, make_run_folder
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 EXPERIMENTS, HARMED, ROUNDS = 1_000, 100, 9
 
@@ -50,16 +46,19 @@ def fill(home: Home) -> None:
 
 def harm(path: str) -> None:
     """Harm a tenth of the records, in each of some ways."""
-    ways: list[Callable[[str], object]] = [
-        lambda record: os.truncate(record, 0),
-        lambda record: os.truncate(record, 1 << 40),
-        lambda record: (os.unlink(record), os.mkfifo(record)),
-        lambda record: (os.unlink(record), os.symlink("elsewhere", record)),
-        lambda record: write(record, b"[" * 200_000),
-    ]
     folders = sorted(Home(path).run_folders())
     for number, folder in enumerate(random.Random(1).sample(folders, HARMED)):
-        ways[number % len(ways)](os.path.join(folder, "run.json"))
+        record = os.path.join(folder, "run.json")
+        os.unlink(record)
+        match number % 4:
+            case 0:
+                write(record, b"")
+            case 1:
+                write(record, b"[" * 200_000)
+            case 2:
+                os.mkfifo(record)
+            case 3:
+                os.symlink("elsewhere", record)
 
 
 def write(path: str, data: bytes) -> None:
