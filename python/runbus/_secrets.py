@@ -127,7 +127,8 @@ def redacted_text(text: str) -> str:
 
 def _without_parameter(found: re.Match[str]) -> str:
     mark, name, _ = found.groups()
-    is_secret = is_secret_name(name) or name.lower() in _SECRET_PARAMETERS
+    low = name.lower()
+    is_secret = is_secret_name(name) or low in _SECRET_PARAMETERS or low.endswith("signature")
     return f"{mark}{name}={REDACTED}" if is_secret else found[0]
 
 
