@@ -91,6 +91,9 @@ def _journal_checks(home: Home) -> Iterator[Check]:
     for row in rows:
         if row.problem:
             yield Check(f"run {row.id}", False, row.problem, _advice(row))
+        for path, reason in (row.run.unreadable() if row.run else {}).items():
+            advice = "restore it from a copy, or move it away: what lies beside it is read"
+            yield Check(f"run {row.id}", False, f"{path}: {reason}", advice)
     sizes = [row.run.journal_bytes() for row in rows if row.run and _is_over(row)]
     if unsealed := [size for size in sizes if size]:
         found = f"those of {len(unsealed)} finished runs take {format_size(sum(unsealed))}"

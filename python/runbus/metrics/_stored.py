@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from typing import TYPE_CHECKING, NamedTuple, TypeVar, overload
 
@@ -259,6 +260,23 @@ class StoredRun(Kept):
             }
         )
         return metrics | self._damage_of_records()
+
+    def unreadable(self) -> dict[str, str]:
+        """Return why files of the run's metrics cannot be read at all, by their paths.
+
+        Quicker than `damage`: they are opened, and nothing more is read.
+        """
+        found: dict[str, str] = {}
+        for path in itertools.chain.from_iterable(writers_of(self.folder).values()):
+            try:
+                MetricReader(path) if path.endswith(".journal") else about_segment(path)
+            except FileNotFoundError:
+                continue  # sealed meanwhile
+            except ValueError as error:
+                found[path] = str(error).removeprefix(f"{path}: ")
+            except OSError as error:
+                found[path] = (error.strerror or str(error)).lower()
+        return found
 
     def _writers(self) -> dict[str, MetricReader | SegmentInfo]:
         """Return what knows how each writer fared: its journal, or what its segment says of it."""
