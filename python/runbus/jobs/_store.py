@@ -173,5 +173,5 @@ def _apply(jobs: dict[str, JobRecord], fact: JobFact) -> JobRecord | None:
 
 def _reason(error: OSError | ValueError) -> str:
     if isinstance(error, OSError):
-        return (error.strerror or str(error)).lower()
+        return error.strerror or str(error)
     return str(error).rpartition(": ")[2]
