@@ -15,7 +15,7 @@ _NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EACCES}
 def open_to_read(path: str) -> int | None:
     """Open a file; None if there is none, or a thing of another kind, without waiting for it."""
     try:
-        # A pipe would keep whoever opens it until somebody writes to it.
+        # Opening a pipe would block until somebody writes to it.
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         if error.errno in _NO_FILE:
