@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from runbus.abc.executor import Observation as Observation
     from runbus.abc.executor import Request as Request
     from runbus.abc.executor import RetryCause as RetryCause
+    from runbus.abc.executor import RetryPolicy as RetryPolicy
     from runbus.abc.packager import Contents as Contents
     from runbus.abc.packager import Entry as Entry
     from runbus.abc.packager import Origin as Origin
@@ -43,6 +44,7 @@ _NAMES = {
         "Observation",
         "Request",
         "RetryCause",
+        "RetryPolicy",
     ),
     "packager": (
         "Contents",
@@ -80,6 +82,7 @@ __all__ = [
     "PluginState",
     "Request",
     "RetryCause",
+    "RetryPolicy",
     "Scope",
     "Tunnel",
 ]

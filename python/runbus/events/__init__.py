@@ -35,6 +35,7 @@ from runbus.events.plugin import (
 
 if TYPE_CHECKING:
     from runbus.events.executor import ResolveExecutor as ResolveExecutor
+    from runbus.events.job import RETRY_CAUSES as RETRY_CAUSES
     from runbus.events.job import JobCancelRequested as JobCancelRequested
     from runbus.events.job import JobEnded as JobEnded
     from runbus.events.job import JobFact as JobFact
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
     from runbus.events.job import JobStarted as JobStarted
     from runbus.events.job import JobSubmitted as JobSubmitted
     from runbus.events.job import LogLines as LogLines
+    from runbus.events.job import RetryCause as RetryCause
+    from runbus.events.job import RetryPolicy as RetryPolicy
     from runbus.events.launch import Bootstrap as Bootstrap
     from runbus.events.launch import Image as Image
     from runbus.events.launch import ImageTransform as ImageTransform
@@ -64,6 +67,9 @@ if TYPE_CHECKING:
 
 # A kernel needs none of them, and should not pay for them.
 _HOMES = {
+    "RETRY_CAUSES": "job",
+    "RetryCause": "job",
+    "RetryPolicy": "job",
     "ArtifactLogged": "run",
     "Bootstrap": "launch",
     "HistogramLogged": "run",
@@ -94,6 +100,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "RETRY_CAUSES",
     "Around",
     "ArtifactLogged",
     "Bootstrap",
@@ -132,6 +139,8 @@ __all__ = [
     "PluginStarted",
     "PluginStopped",
     "ResolveExecutor",
+    "RetryCause",
+    "RetryPolicy",
     "RunFinished",
     "RunRecorded",
     "RunStarted",

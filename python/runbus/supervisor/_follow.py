@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import anyio
 from msgspec.structs import replace
 
-from runbus._clock import SYSTEM_CLOCK, Clock
+from runbus._clock import SYSTEM_CLOCK, AlarmClock
 from runbus.events import JobEnded, JobRetrying, JobStarted
 from runbus.jobs import FactReader, JobRecord, JobState, fold, is_led
 from runbus.supervisor._feed import MetricFeed
 from runbus.supervisor._output import JobOutput
+from runbus.supervisor._time import sleep
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +38,7 @@ class Follower:
     """
 
     def __init__(
-        self, bus: Bus, folder: str, jobs: Sequence[JobSpec], *, clock: Clock = SYSTEM_CLOCK
+        self, bus: Bus, folder: str, jobs: Sequence[JobSpec], *, clock: AlarmClock = SYSTEM_CLOCK
     ) -> None:
         self._bus = bus
         self._folder = folder
@@ -73,7 +74,7 @@ class Follower:
                 await self._take_in(fact)
             for output in self._outputs.values():
                 await output.hand_on(self._bus)
-            await anyio.sleep(_POLL_S)
+            await sleep(self._clock, _POLL_S)
 
     def _is_over(self) -> bool:
         ended = [record for record in self._records.values() if record.state.is_terminal]

@@ -8,11 +8,12 @@ import anyio
 
 from runbus.metrics import RecordTail
 from runbus.supervisor._positions import NOTE_S, Positions
+from runbus.supervisor._time import sleep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runbus._clock import Clock
+    from runbus._clock import AlarmClock
     from runbus.abc import JobSpec
     from runbus.bus import Bus
 
@@ -31,7 +32,7 @@ class RecordFeed:
         has_begun: Whether the run of a job is on the bus as begun; nothing is published before.
     """
 
-    def __init__(self, bus: Bus, clock: Clock, has_begun: Callable[[JobSpec], bool]) -> None:
+    def __init__(self, bus: Bus, clock: AlarmClock, has_begun: Callable[[JobSpec], bool]) -> None:
         self._bus = bus
         self._clock = clock
         self._has_begun = has_begun
@@ -48,7 +49,7 @@ class RecordFeed:
                     run.positions.note(run.tail.positions)
             if is_due:
                 next_note_s = now + NOTE_S
-            await anyio.sleep(POLL_S)
+            await sleep(self._clock, POLL_S)
 
     def follow(self, job: JobSpec) -> None:
         """Follow the run of a job, over all of its attempts, from now on; safe to repeat.
