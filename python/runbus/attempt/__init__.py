@@ -13,6 +13,7 @@ from runbus.attempt._evidence import observe_folder as observe_folder
 from runbus.attempt._evidence import observe_start as observe_start
 from runbus.attempt._journal import Journal as Journal
 from runbus.attempt._journal import JournalReader as JournalReader
+from runbus.attempt._journal import has_writer as has_writer
 from runbus.attempt._logs import LogTail as LogTail
 from runbus.attempt._logs import Written as Written
 from runbus.attempt._logs import log_state as log_state
@@ -34,6 +35,7 @@ __all__ = [
     "LogTail",
     "Pulse",
     "Written",
+    "has_writer",
     "is_elsewhere",
     "is_running",
     "log_offset_at",

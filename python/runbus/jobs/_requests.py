@@ -40,11 +40,14 @@ def ask_to_cancel(folder: str, request: CancelRequest) -> None:
     os.replace(f"{path}.new", f"{path}.json")
 
 
-def read_requests(folder: str) -> dict[str, CancelRequest]:
+def read_requests(folder: str, *, put_aside: bool = False) -> dict[str, CancelRequest]:
     """Return the requests that wait in an experiment's folder, by their files.
 
+    Args:
+        folder: The experiment's folder.
+        put_aside: Whether one that cannot be read is renamed, and told to the log: for its leader.
+
     Whoever acts on one removes its file afterwards: acting twice does no harm, forgetting would.
-    One that cannot be read would stop every leader there ever is: it is put aside.
     """
     requests = os.path.join(folder, _FOLDER)
     try:
@@ -61,6 +64,7 @@ def read_requests(folder: str) -> dict[str, CancelRequest]:
             # Whoever led until now has acted on it.
             continue
         except codec.DecodeError as error:
-            logger.warning("the request %s cannot be read: %s", path, error)
-            os.replace(path, f"{path}.unreadable")
+            if put_aside:
+                logger.warning("the request %s cannot be read: %s", path, error)
+                os.replace(path, f"{path}.unreadable")
     return waiting

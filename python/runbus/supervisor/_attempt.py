@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from runbus.abc import JobRef, JobSpec
-    from runbus.supervisor._output import JobOutput
 
 __all__ = ["Attempt"]
 
 
-class Attempt:
-    """An attempt that a backend has, and what it writes.
+class Attempt(NamedTuple):
+    """An attempt that a backend has: the job as of it, and what the backend finds it by."""
 
-    Attributes:
-        job: The job, as of this attempt.
-        ref: What the backend finds it by.
-        output: Its logs.
-        is_open: Whether its start has been told: what it writes comes after that.
-    """
-
-    __slots__ = ("is_open", "job", "output", "ref")
-
-    def __init__(self, job: JobSpec, ref: JobRef, output: JobOutput) -> None:
-        self.job = job
-        self.ref = ref
-        self.output = output
-        self.is_open = False
+    job: JobSpec
+    ref: JobRef

@@ -202,6 +202,11 @@ class Board:
         return not self._unfinished
 
     @property
+    def has_news(self) -> bool:
+        """Whether something happened that `decide` has not been asked about."""
+        return bool(self._touched)
+
+    @property
     def next_due(self) -> float | None:
         """When `decide` should be asked again although nothing happens; None for never."""
         return self._timers[0][0] if self._timers else None

@@ -14,7 +14,7 @@ from runbus._clock import SYSTEM_CLOCK, AlarmClock
 from runbus.abc import JobRef
 from runbus.attempt import log_state
 from runbus.errors import HostError, JournalError, RunbusError, SubmitUnknown, innermost
-from runbus.events import Bootstrap, ImageTransform, JobFact, JobStarted, RunFinished, TaskStart
+from runbus.events import Bootstrap, ImageTransform, JobFact, JobStarted, TaskStart
 from runbus.jobs import End, Facts, JobRecord, JobState, intents, read_requests
 from runbus.supervisor._attempt import Attempt
 from runbus.supervisor._board import (
@@ -34,10 +34,8 @@ from runbus.supervisor._board import (
     Withdraw,
     decide,
 )
-from runbus.supervisor._feed import MetricFeed
 from runbus.supervisor._hand import Hand
-from runbus.supervisor._output import JobOutput
-from runbus.supervisor._records import RecordFeed
+from runbus.supervisor._run_feed import RunFeed
 from runbus.supervisor._time import Alarm, sleep
 from runbus.supervisor._watch import Watch
 
@@ -90,16 +88,18 @@ class Supervisor:
         self._store = store
         self._clock = clock
         self._facts = Facts(clock)
+        self._feed = RunFeed(bus, clock, leads=True)
         self._watches = {
-            name: Watch(executor, bus, self._take_in, clock) for name, executor in executors.items()
+            name: Watch(executor, self._feed, self._take_in, clock)
+            for name, executor in executors.items()
         }
         self._specs: dict[str, JobSpec] = {}
         self._board = Board()
         self._alarm = Alarm(clock)
         self._hands: dict[str, Hand] = {}
         self._attempts: dict[str, Attempt] = {}
-        self._feed = MetricFeed(bus, clock)
-        self._records = RecordFeed(bus, clock, self._feed.has_begun)
+        self._tasks: anyio.abc.TaskGroup | None = None
+        self._is_acting = False
 
     async def run(self, jobs: Sequence[JobSpec], *, max_parallel: int) -> list[JobRecord]:
         """Run all jobs to their ends and return their records, in the order given.
@@ -152,12 +152,12 @@ class Supervisor:
         await anyio.to_thread.run_sync(self._store.sync)
         self._fill_board(jobs, inherited, max_parallel)
         async with anyio.create_task_group() as watches:
-            watches.start_soon(self._feed.run, name="metrics")
-            watches.start_soon(self._records.run, name="records")
+            watches.start_soon(self._feed.run, name="feed")
             for name, watch in self._watches.items():
                 watches.start_soon(watch.run, name=f"watch {name}")
-            async with anyio.create_task_group() as hands:
-                await self._lead(hands)
+            async with anyio.create_task_group() as self._tasks:
+                await self._lead()
+            self._tasks = None
             watches.cancel_scope.cancel()
         await anyio.to_thread.run_sync(self._store.sync)
 
@@ -178,21 +178,22 @@ class Supervisor:
                 is_inherited=job.name in inherited,
             )
 
-    async def _lead(self, hands: anyio.abc.TaskGroup) -> None:
+    async def _lead(self) -> None:
         """Decide and act whenever something happened, or a time has come, until all is over."""
         heeded: set[str] = set()
         next_look = 0.0
         while True:
-            self._alarm.clear()
             done: list[str] = []
             if (now := self._clock.monotonic()) >= next_look:
                 next_look = now + REQUESTS_S
                 done = self._heed_requests(heeded)
-            self._act(hands)
+            self._act()
             for path in done:
                 os.unlink(path)
             if self._board.is_over:
                 return
+            # All that happened until now has been acted on.
+            self._alarm.clear()
             due = self._board.next_due
             await self._alarm.wait(next_look if due is None else min(due, next_look))
 
@@ -203,7 +204,7 @@ class Supervisor:
         """
         done = []
         others = self._store.jobs.keys() - self._specs.keys()
-        for path, request in read_requests(self._store.folder).items():
+        for path, request in read_requests(self._store.folder, put_aside=True).items():
             if path not in heeded:
                 heeded.add(path)
                 self._board.ask_to_end(request.reason, request.grace_s, request.job)
@@ -211,22 +212,42 @@ class Supervisor:
                 done.append(path)
         return done
 
-    def _act(self, hands: anyio.abc.TaskGroup) -> None:
-        """Carry out what is to be done now: what takes time is left to the hands of the jobs."""
+    def _act(self) -> None:
+        """Carry out what is to be done now: what takes time is left to the tasks of the jobs.
+
+        Called where something happened, so that no turn of the loop lies between a job's end and
+        the start of the next.
+        """
+        if self._tasks is None or self._is_acting:
+            return
+        self._is_acting = True
+        try:
+            # What is recorded on the way may lead on to more.
+            while decisions := decide(self._board, self._clock.monotonic()):
+                self._carry_out(decisions, self._tasks)
+        finally:
+            self._is_acting = False
+        # When to look again may have changed, too.
+        self._alarm.ring()
+
+    def _carry_out(self, decisions: Sequence[Decision], tasks: anyio.abc.TaskGroup) -> None:
         cancelled: dict[tuple[str, float], list[JobRef]] = {}
-        for decision in decide(self._board, self._clock.monotonic()):
-            job = decision.job
+        for decision in decisions:
             if isinstance(decision, Cancel):
-                refs = cancelled.setdefault((job.executor, decision.grace_s), [])
-                refs.append(self._attempts[job.name].ref)
-                continue
-            if (hand := self._hands.get(job.name)) is None:
-                hand = self._hands[job.name] = Hand()
-                hands.start_soon(self._serve, hand, name=f"job {job.name}")
-            self._hand_over(decision, hand)
+                refs = cancelled.setdefault((decision.job.executor, decision.grace_s), [])
+                refs.append(self._attempts[decision.job.name].ref)
+            else:
+                self._hand_over(decision, self._hand_of(decision.job, tasks))
         for (executor, grace_s), refs in cancelled.items():
-            watch = self._watches[executor]
-            hands.start_soon(watch.cancel, refs, grace_s, name=f"cancel on {executor}")
+            cancel = self._watches[executor].cancel
+            tasks.start_soon(cancel, refs, grace_s, name=f"cancel on {executor}")
+
+    def _hand_of(self, job: JobSpec, tasks: anyio.abc.TaskGroup) -> Hand:
+        """Return the hand of a job; the first thing to do for it starts its task."""
+        if (hand := self._hands.get(job.name)) is None:
+            hand = self._hands[job.name] = Hand()
+            tasks.start_soon(self._serve, hand, name=f"job {job.name}")
+        return hand
 
     def _hand_over(self, decision: Decision, hand: Hand) -> None:
         """Give a hand what is decided for its job; facts are recorded first."""
@@ -250,7 +271,7 @@ class Supervisor:
         """Record a fact and tell the board; it is for the caller to publish it."""
         if (record := self._store.record(fact)) is not None:
             self._board.recorded(record, self._clock.monotonic())
-            self._alarm.ring()
+            self._act()
         return fact
 
     async def _serve(self, hand: Hand) -> None:
@@ -264,8 +285,8 @@ class Supervisor:
                 case Submit():
                     await self._attempt(task.job, hand)
                 case Follow():
-                    attempt = self._attempts[task.job.name]
-                    attempt.is_open = self._store.jobs[task.job.name].started_ns > 0
+                    if self._store.jobs[task.job.name].started_ns:
+                        self._feed.begin(task.job)
                     await self._see_through(task.job, hand)
                     self._report(self._board.drained, task.job.name)
                 case Retry():
@@ -276,7 +297,7 @@ class Supervisor:
     def _report(self, what: Callable[..., None], *about: object) -> None:
         """Tell the board what came of a decision."""
         what(*about)
-        self._alarm.ring()
+        self._act()
 
     async def _look_up(self, job: JobSpec, hand: Hand) -> None:
         """Find out whether an earlier process submitted the job, and go on with it if so."""
@@ -350,22 +371,18 @@ class Supervisor:
     def _watch(self, job: JobSpec, handle: str) -> None:
         """Look at an attempt from now on."""
         ref = JobRef(name=job.name, folder=job.folder, handle=handle)
-        attempt = Attempt(job, ref, JobOutput(job, self._clock))
-        self._attempts[job.name] = attempt
-        self._records.follow(job)
+        attempt = self._attempts[job.name] = Attempt(job, ref)
+        self._feed.open(job)
         self._watches[job.executor].add(attempt)
 
     async def _see_through(self, job: JobSpec, hand: Hand) -> None:
         """Tell what happens to an attempt until it is over and all that it wrote is handed on."""
-        attempt = self._attempts[job.name]
         while not isinstance(task := await hand.take(), Drain):
             if isinstance(task, JobFact):
                 await self._bus.publish(task)
             if isinstance(task, JobStarted):
-                attempt.is_open = True
-        self._watches[job.executor].remove(attempt)
-        await attempt.output.hand_on(self._bus, final=True)
-        attempt.output.close()
+                self._feed.begin(job)
+        self._watches[job.executor].remove(self._attempts.pop(job.name))
         await self._feed.drain(job)
 
     def _take_in(self, attempt: Attempt, seen: Observation | None) -> bool:
@@ -373,26 +390,16 @@ class Supervisor:
         job = attempt.job
         written = log_state(job.folder) if job.idle_timeout_s is not None else ()
         is_new = self._board.saw(job.name, seen, written, self._clock.monotonic())
-        if is_new or seen is not None:
-            self._alarm.ring()
-        if attempt.is_open and seen is not None and seen.phase == "running":
-            self._feed.follow(job)
+        if self._board.has_news:
+            self._act()
+        if seen is not None and seen.phase == "running":
+            self._feed.follow_metrics(job)
         return is_new
 
     async def _tell_end(self, job: JobSpec, end: End) -> None:
-        await self._records.finish(job)
-        if self._feed.has_begun(job):
-            await self._bus.publish(
-                RunFinished(
-                    run_id=job.run_id,
-                    experiment_id=job.experiment_id,
-                    job=job.name,
-                    state=end.state,
-                    time_ns=self._clock.time_ns(),
-                )
-            )
-        self._feed.forget(job)
-        await self._bus.publish(self._recorded(self._facts.ended(job, end)))
+        ended = self._facts.ended(job, end)
+        await self._feed.end(job, ended)
+        await self._bus.publish(self._recorded(ended))
 
     async def _prepare_next(self, retry: Retry) -> None:
         """Make ready for the next attempt."""

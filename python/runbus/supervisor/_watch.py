@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from runbus._clock import Clock
     from runbus.abc import Executor, JobRef, Observation
-    from runbus.bus import Bus
     from runbus.supervisor._attempt import Attempt
+    from runbus.supervisor._run_feed import RunFeed
 
 __all__ = ["Watch"]
 
@@ -29,7 +29,7 @@ class Watch:
 
     Args:
         executor: What runs them.
-        bus: Where their output goes.
+        feed: What hands on their output.
         take_in: Called with each attempt and what was seen of it, None if it was not; returns
             whether that was new.
         clock: Tells the time.
@@ -38,13 +38,13 @@ class Watch:
     def __init__(
         self,
         executor: Executor,
-        bus: Bus,
+        feed: RunFeed,
         take_in: Callable[[Attempt, Observation | None], bool],
         clock: Clock,
     ) -> None:
         slowest_s = PUSHED_SLOWEST_S if executor.capabilities.pushes else POLLED_SLOWEST_S
         self.executor = executor
-        self._bus = bus
+        self._feed = feed
         self._take_in = take_in
         self._clock = clock
         self._attempts: dict[str, Attempt] = {}
@@ -81,9 +81,8 @@ class Watch:
                 self._pace.looked(now, has_changed=await self._look())
             if now >= next_tail:
                 next_tail = now + TAIL_S
-                for attempt in list(self._attempts.values()):
-                    if attempt.is_open:
-                        await attempt.output.hand_on(self._bus)
+                for name in list(self._attempts):
+                    await self._feed.hand_on(name)
 
     async def _look(self) -> bool:
         """Look at every attempt and return whether anything was new."""
