@@ -105,7 +105,7 @@ class StoredRun(Kept):
             if found == names:
                 return Series(names, select(data, steps))
         available = self.metric_names()
-        raise MetricNotFound(names, self.id, near_matches(names, available), tuple(available))
+        raise MetricNotFound(names, near_matches(names, available), self.id, tuple(available))
 
     def _table(self, patterns: list[str], steps: Steps | None) -> MetricTable:
         def read() -> list[tuple[str, SeriesData]]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from runbus.errors import DuplicatePlugin, MissingPlugin, OrderCycle
+from runbus.errors import DuplicatePlugin, MissingPlugin, OrderCycle, near_matches
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+__all__ = ["IN_THE_LIST", "Place", "Wish", "check_names", "place_all", "resolve_order"]
 
-__all__ = ["Place", "Wish", "near", "resolve_order"]
+
+IN_THE_LIST = "place in the list"
+"""The reason for a place that nobody wanted otherwise."""
 
 
 class Wish(NamedTuple):
@@ -46,8 +47,17 @@ def resolve_order(wishes: list[Wish]) -> list[Place]:
         MissingPlugin: One requires a name that is not there.
         OrderCycle: They want to come before and after each other.
     """
-    names = [wish.name for wish in wishes]
     check_names(wishes)
+    return place_all(wishes)
+
+
+def place_all(wishes: list[Wish]) -> list[Place]:
+    """Return the plugins in their order, as `resolve_order`, without a look at who is missing.
+
+    Raises:
+        OrderCycle: They want to come before and after each other.
+    """
+    names = [wish.name for wish in wishes]
     edges = [edge for wish in wishes for edge in edges_of(wish) if {edge[0], edge[1]} <= {*names}]
     places: list[Place] = []
     placed: set[str] = set()
@@ -62,7 +72,7 @@ def resolve_order(wishes: list[Wish]) -> list[Place]:
         passed = left[: left.index(ready)]
         if passed:
             reasons.append(f"{', '.join(passed)} had to wait")
-        places.append(Place(ready, "; ".join(reasons) or "place in the list"))
+        places.append(Place(ready, "; ".join(reasons) or IN_THE_LIST))
         placed.add(ready)
         left.remove(ready)
     return places
@@ -83,14 +93,7 @@ def check_names(wishes: list[Wish]) -> None:
     for wish in wishes:
         for required in wish.requires:
             if required not in seen:
-                raise MissingPlugin(wish.name, required, near(required, seen))
-
-
-def near(name: str, names: Iterable[str]) -> tuple[str, ...]:
-    """Return those of `names` that look like `name`."""
-    from difflib import get_close_matches  # a millisecond that only a mistake should cost
-
-    return tuple(get_close_matches(name, sorted(names)))
+                raise MissingPlugin(wish.name, required, near_matches(required, seen))
 
 
 def edges_of(wish: Wish) -> list[Edge]:
