@@ -43,11 +43,12 @@ def ask_to_cancel(folder: str, request: CancelRequest) -> None:
 def read_requests(folder: str, *, put_aside: bool = False) -> dict[str, CancelRequest]:
     """Return the requests that wait in an experiment's folder, by their files.
 
+    The process that acts on one removes its file afterwards: acting twice does no harm, forgetting
+    would.
+
     Args:
         folder: The experiment's folder.
-        put_aside: Whether one that cannot be read is renamed, and told to the log: for its leader.
-
-    Whoever acts on one removes its file afterwards: acting twice does no harm, forgetting would.
+        put_aside: Whether one that cannot be read is renamed and reported: for the leader only.
     """
     requests = os.path.join(folder, _FOLDER)
     try:
