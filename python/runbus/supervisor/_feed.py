@@ -117,12 +117,11 @@ class MetricFeed:
                 await self._bus.emit(event)
             except BackpressureTimeout as error:
                 # It is all in the journals: one reader that stands still must not stop the others.
-                # What is noted stays before it, so that the next leader hands it on once more.
+                # Whoever leads next hands on again what it did not take, and what followed.
                 logger.warning("metrics of job %r were not read: %s", job.name, error)
-                run.not_taken.add(event.writer)
-        run.handed_on |= {
-            writer: at for writer, at in tail.positions.items() if writer not in run.not_taken
-        }
+                run.is_owed = True
+        if not run.is_owed:
+            run.handed_on = dict(tail.positions)
         if tail.is_drained:
             run.drained.set()
 
@@ -134,13 +133,13 @@ class MetricFeed:
 class _Run:
     """A run that is followed."""
 
-    __slots__ = ("drained", "handed_on", "has_begun", "job", "not_taken", "positions", "tail")
+    __slots__ = ("drained", "handed_on", "has_begun", "is_owed", "job", "positions", "tail")
 
     def __init__(self, job: JobSpec, tail: RunTail, positions: Positions) -> None:
         self.job = job
         self.tail = tail
         self.positions = positions
         self.handed_on: dict[str, int] = {}
-        self.not_taken: set[str] = set()
         self.has_begun = False
+        self.is_owed = False
         self.drained = anyio.Event()

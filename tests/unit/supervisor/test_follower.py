@@ -16,6 +16,7 @@ from runbus.abc import JobSpec
 from runbus.attempt import Journal
 from runbus.events import (
     Event,
+    JobEnded,
     JobFact,
     LogLines,
     MetricBatch,
@@ -28,6 +29,9 @@ from runbus.kernel import Kernel
 from runbus.metrics import RunInfo, make_run_folder
 from runbus.plugins import Plugin
 from runbus.supervisor import Follower, Supervisor
+from runbus.testing import FakeClock
+
+from .backend import Backend
 
 Spec = Callable[..., JobSpec]
 
@@ -111,6 +115,42 @@ async def test_a_follower_is_told_what_the_leader_is_in_the_same_order(
     assert leader.output[2, "stdout"] == b"begun\nended\n"
     assert sorted(other.points) == sorted(leader.points)
     assert len(leader.points) == 40
+
+
+async def test_a_follower_that_looks_late_is_told_all_output_before_the_end(
+    spec: Spec, tmp_path: Path
+) -> None:
+    job, clock, backend = spec("j"), FakeClock(), Backend()
+    read = bytearray()
+    before_the_end: list[bytes] = []
+    got_all = anyio.Event()
+
+    async def lines(event: LogLines) -> None:
+        read.extend(event.data)
+        if read.endswith(b"the end"):
+            got_all.set()
+
+    async def ended(_end: JobEnded) -> None:
+        with anyio.move_on_after(5):
+            await got_all.wait()
+        before_the_end.append(bytes(read))
+
+    plugin = Plugin("reads").stream(LogLines, lines).on(JobEnded, ended)
+    store = JobStore(str(tmp_path))
+    intend(store, [job])
+    await anyio.Path(job.folder, "stdout.log").write_bytes(b"begun\nthe end")
+    async with (
+        Kernel() as leading,
+        Kernel(plugins=[plugin]) as following,
+        anyio.create_task_group() as group,
+    ):
+        group.start_soon(Follower(following.bus, str(tmp_path), [job], clock=clock).run)
+        await clock.advance(0)
+        await Supervisor(leading.bus, {"a": backend}, store).run([job], max_parallel=1)
+        await clock.advance(1)
+        store.close()
+
+    assert before_the_end == [b"begun\nthe end"]
 
 
 async def test_a_follower_leaves_no_trace(spec: Spec, tmp_path: Path) -> None:
