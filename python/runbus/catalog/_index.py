@@ -1,8 +1,8 @@
 """index.db: what is known of experiments that are over, so that thousands need not be read again.
 
 Only a short cut. An entry counts while every file that it was made of is the same one, to the
-nanosecond; without the index, or with a damaged one, every answer is the same. Whoever has read
-many experiments extends it, and never on a network file system.
+nanosecond; without the index, or with a damaged one, every answer is the same. It is
+extended after many experiments were read, and never on a network file system.
 """
 
 from __future__ import annotations
