@@ -395,7 +395,7 @@ async def test_metrics_arrive_whole_across_lost_connections(
     host: Sshd, harness: Harness, ending: list[str]
 ) -> None:
     job = harness.job(sys.executable, "-c", TRAINER, "2000", *ending)
-    Path(job.run_folder).mkdir(parents=True, exist_ok=True)
+    os.makedirs(job.run_folder, exist_ok=True)
     RunInfo(job.run_id, "a", "p", {}, 1).write(job.run_folder)
     env = {"RUNBUS_RUN": job.run_folder}
     ref = await harness.submit(replace(job, env=env))
