@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from runbus._lazy import lazy_names
 
 if TYPE_CHECKING:
+    from runbus.abc._grace import GRACE_S as GRACE_S
     from runbus.abc.executor import RETRY_CAUSES as RETRY_CAUSES
     from runbus.abc.executor import Capabilities as Capabilities
     from runbus.abc.executor import Executor as Executor
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from runbus.abc.executor import Observation as Observation
     from runbus.abc.executor import Request as Request
     from runbus.abc.executor import RetryCause as RetryCause
+    from runbus.abc.executor import RetryPolicy as RetryPolicy
     from runbus.abc.packager import Contents as Contents
     from runbus.abc.packager import Entry as Entry
     from runbus.abc.packager import Origin as Origin
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from runbus.abc.tunnel import Tunnel as Tunnel
 
 __all__ = [
+    "GRACE_S",
     "RETRY_CAUSES",
     "Capabilities",
     "Completed",
@@ -56,6 +59,7 @@ __all__ = [
     "PluginState",
     "Request",
     "RetryCause",
+    "RetryPolicy",
     "Scope",
     "Tunnel",
 ]
@@ -63,6 +67,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "._grace": ("GRACE_S",),
         ".executor": (
             "Capabilities",
             "Executor",
@@ -73,6 +78,7 @@ __getattr__, __dir__ = lazy_names(
             "RETRY_CAUSES",
             "Request",
             "RetryCause",
+            "RetryPolicy",
         ),
         ".packager": (
             "Contents",

@@ -1,6 +1,6 @@
 """The folder of one attempt: the wrapper, its script, records and logs. For authors of executors.
 
-Everything that a backend and whoever watches it must agree on about the files of a running job;
+Everything that a backend and its observers must agree on about the files of a running job;
 nothing here knows an experiment, a supervisor or a state.
 """
 
@@ -16,8 +16,11 @@ from runbus.attempt._evidence import outlived as outlived
 from runbus.attempt._evidence import own_pid_namespace as own_pid_namespace
 from runbus.attempt._journal import Journal as Journal
 from runbus.attempt._journal import JournalReader as JournalReader
+from runbus.attempt._journal import has_writer as has_writer
 from runbus.attempt._logs import LOOK_BACK as LOOK_BACK
 from runbus.attempt._logs import LogTail as LogTail
+from runbus.attempt._logs import Written as Written
+from runbus.attempt._logs import log_state as log_state
 from runbus.attempt._logs import note_cut as note_cut
 from runbus.attempt._logs import read_cuts as read_cuts
 from runbus.attempt._logs import read_log as read_log
@@ -39,9 +42,12 @@ __all__ = [
     "LogMarks",
     "LogTail",
     "Pulse",
+    "Written",
+    "has_writer",
     "is_elsewhere",
     "is_running",
     "log_offset_at",
+    "log_state",
     "note_cut",
     "observe_folder",
     "observe_start",

@@ -12,7 +12,7 @@ import anyio
 
 from runbus.cli._checks import Check, clock_check, space_check
 from runbus.config import SSHFields, load_batch
-from runbus.errors import HostError, NotFound, RunbusError
+from runbus.errors import FileUnreadable, HostError, NotFound, RunbusError
 from runbus.executors._remote import expanded, marked, quote
 from runbus.executors.ssh import tunnel_to
 from runbus.jobs import Asked
@@ -44,8 +44,8 @@ def known_executors(home: Home, batches: Sequence[str]) -> list[ExecutorFields]:
     for folder in {*newest, *home.open_experiments()}:
         try:
             found += Asked.read(folder).executors.values()
-        except NotFound:
-            continue
+        except (NotFound, FileUnreadable):
+            continue  # told by the checks of the home
     return found
 
 

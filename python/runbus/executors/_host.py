@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import anyio
 from msgspec.structs import replace
 
-from runbus.abc import Observation
+from runbus.abc import GRACE_S, Observation
 from runbus.attempt import WRAPPER, observe_folder, secret_environment
 from runbus.errors import ConnectionLost, HostError, JobNotStarted, RemoteFailed, SubmitUnknown
 from runbus.executors._followed import FollowedJob
@@ -53,7 +53,6 @@ PATIENCE_S = 5.0
 """How long a submit is repeated whose answer was lost, before nobody knows what became of it."""
 
 _RETRY_S = 10.0
-_LIMIT_GRACE_S = 10
 
 _COPIES = 16
 """Files that are copied at a time."""
@@ -202,10 +201,10 @@ class Host:
         Raises:
             JobNotStarted: The machine refused it; nothing runs.
             SubmitUnknown: The machine stays out of reach.
-            SecretMissing: A secret cannot be had; nothing runs.
+            SecretMissing: A secret cannot be read; nothing runs.
         """
         time_s = request.job.timeout_s
-        limit = f"{time_s} {_LIMIT_GRACE_S}\n" if time_s is not None else ""
+        limit = f"{time_s} {GRACE_S}\n" if time_s is not None else ""
         asked = submit_script(
             placement, request.script, limit, run_json,
             self._wrapper, self._detach, self._umask, (request.job.gpus, self.gpus or ()),

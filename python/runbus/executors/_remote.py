@@ -60,7 +60,7 @@ class Look(msgspec.Struct, kw_only=True):
     Attributes:
         there: Its folder exists.
         pid: pid.json as it is; empty if it is not (wholly) there.
-        exit: exit.json likewise.
+        exit: What is in exit.json, in the same way.
         stat: The process's line in /proc; empty if there is no such process.
         submitted: Boot id and uptime when it was handed over.
         files: Sizes of its logs and journals that are not empty: of logs by their names, of
@@ -277,7 +277,7 @@ def submit_script(
     """Make an attempt's folder and start the wrapper in it, once however often this is run.
 
     The answer ends in `started`, `exists` (it was submitted before), `busy` (so many GPUs are not
-    free; nothing runs) or `failed` (likewise). Content reaches files through the shell's own
+    free; nothing runs) or `failed` (nothing runs). Content reaches files through the shell's own
     printf, so that no process list shows it.
 
     Args:

@@ -1,4 +1,4 @@
-"""Jobs on other machines over SSH, detached: they outlive the connection and whoever made it."""
+"""Jobs on other machines over SSH, detached: they outlive the connection and its process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ from runbus.errors import (
     UsageError,
 )
 from runbus.events import ResolveExecutor
-from runbus.executors._code import in_unpacked_code
 from runbus.executors._environment import check_gpu_variable
 from runbus.executors._host import Host, package_path, seen_there
 from runbus.executors._mirror import log_base
@@ -39,6 +38,7 @@ from runbus.executors._placement import (
     write_placement,
 )
 from runbus.executors._remote import expanded, marked
+from runbus.executors._unpacked import in_unpacked_code
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,7 +69,7 @@ class SSHExecutor(Executor):
     """Runs each job through the wrapper script on one of several machines.
 
     Logs, metric journals and records are copied into the attempt's and the run's own folders as
-    they grow, so that whoever follows a local job can follow this one. A machine out of reach
+    they grow, so that a follower of local jobs can follow this one. A machine out of reach
     changes nothing about its jobs; when it is back, copying goes on where it stopped.
 
     Used as a plugin, or as an async context manager; leaving it leaves jobs running.
@@ -189,7 +189,7 @@ class SSHExecutor(Executor):
         """Start the wrapper on a machine with a free slot, or wait for one.
 
         The choice is recorded in the attempt's folder before the machine is told, so a job that
-        is submitted again, by whomever, goes to the same machine, which then has it already.
+        is submitted again, by any process, goes to the same machine, which then has it already.
 
         Raises:
             JobNotStarted: No machine could be reached, or the chosen one refused; nothing runs.

@@ -78,4 +78,8 @@ async def test_where_a_job_of_several_machines_goes_is_on_disk_before_it_is_sent
         await harness.run(job)
 
     assert read_placement(job.folder) is not None
-    assert found == [[f"{job.folder}/placement.json.new", job.folder]]
+    (before,) = found
+    (record,) = [path for path in before if "placement.json" in path]
+    assert os.path.dirname(record) == job.folder
+    # The name, too.
+    assert job.folder in before[before.index(record) :]
