@@ -201,17 +201,22 @@ class Shutdowns:
         closed: set[PluginHost] = set()
         # A plugin may be there that was not when this began: one whose start was under way.
         while hosts := [host for host in self._hosts() if host not in closed]:
-            host = self._closing = hosts[-1]
-            closed.add(host)
-            self._to_close = len(hosts)
-            soft_s = self.budget.end.share_s(len(hosts))
-            grace_s = self.budget.end.grace_s(len(hosts), soft_s, GRACE_S)
-            try:
-                await host.close(soft_s, grace_s)
-            except BaseException as error:
-                self._note(error)
-            self.errors += host.failures
-        self._closing = None
+            closed.update(hosts)
+            for number, host in enumerate(reversed(hosts)):
+                await self._close_one(host, len(hosts) - number)
+
+    async def _close_one(self, host: PluginHost, to_close: int) -> None:
+        """Close one of so many that are still to be closed."""
+        self._closing, self._to_close = host, to_close
+        soft_s = self.budget.end.share_s(to_close)
+        grace_s = self.budget.end.grace_s(to_close, soft_s, GRACE_S)
+        try:
+            await host.close(soft_s, grace_s)
+        except BaseException as error:
+            self._note(error)
+        finally:
+            self._closing = None
+        self.errors += host.failures
 
     async def close_bus(self) -> None:
         """Close the bus; what it waits for has the rest of the time, and is then left behind."""
