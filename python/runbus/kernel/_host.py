@@ -329,7 +329,7 @@ class PluginHost:
         it the kernel, which closes the plugins one after another.
         """
         if not (self._closing or self._is_ending()):
-            self._crashed(PluginCrashed(self.name, "a task group", "it was cancelled"))
+            self._crashed(PluginCrashed(self.name, "a task group", "", "it was cancelled"))
         while not self._closing:
             self._entered.interrupt()
             self._wake = asyncio.get_running_loop().create_future()
