@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import anyio
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from runbus.bus import Bus, EventStream, Overflow, Subscription
+    from runbus.bus._subscribing import Subscribe
     from runbus.bus._subscription import Owner
-    from runbus.events import Decorate, Event
+    from runbus.events import Notify, Stream
     from runbus.kernel._tasks import BackgroundTasks
 
 __all__ = ["Scope"]
 
 T = TypeVar("T")
-E = TypeVar("E", bound="Event")
-D = TypeVar("D", bound="Decorate")
+S = TypeVar("S", bound="Stream | Notify")
 
 
 class Life(Protocol):
@@ -45,10 +45,11 @@ class Scope:
     awaited, then what was entered is left in reverse order.
     """
 
-    __slots__ = ("_life", "bus", "name", "owner", "streams")
+    __slots__ = ("_life", "bus", "name", "on", "owner", "streams")
 
     def __init__(self, owner: Owner, bus: Bus, life: Life) -> None:
         self._life = life
+        self.on: Subscribe[Subscription] = self._on
         self.streams: list[EventStream[Any]] = []
         self.bus = bus
         self.name = owner.name
@@ -57,53 +58,16 @@ class Scope:
     def __repr__(self) -> str:
         return f"<Scope of plugin {self.name!r}>"
 
-    @overload
-    def on(
+    def _on(
         self,
-        event: type[D],
-        handler: Callable[[D, Any], object],
-        *,
-        once: bool = False,
-    ) -> Subscription: ...
-
-    @overload
-    def on(
-        self,
-        event: type[E],
-        handler: Callable[[E], object],
-        *,
-        once: bool = False,
-        timeout: float | None = None,
-        thread: bool = False,
-    ) -> Subscription: ...
-
-    def on(
-        self,
-        event: type[Any],
+        event: Any,
         handler: Callable[..., Any],
         *,
         once: bool = False,
         timeout: float | None = None,
         thread: bool = False,
     ) -> Subscription:
-        """Call `handler` with every event of a class, its subclasses included.
-
-        Args:
-            event: The class of events.
-            handler: Called with each event; async, or sync if it never blocks.
-            once: Whether to end with the first event.
-            timeout: How long a call may take, in seconds; by default the event class says it.
-            thread: Whether to call a sync handler in a worker thread.
-
-        Returns:
-            The subscription, to end it before the plugin ends.
-
-        Raises:
-            InvalidHandler: The handler can never work, or is subscribed already.
-            WrongKind: The events of the class are read from a stream, or it is no event class.
-            BusClosed: The plugin was closed.
-            WrongLoop: This is another thread than that of the event loop, or a forked child.
-        """
+        """Call `handler` with every event of a class, for as long as the plugin is there."""
         self.bus.check_thread("on")
         return self.bus.registry.subscribe(
             self.owner, event, handler, once=once, timeout_s=timeout, thread=thread
@@ -111,13 +75,13 @@ class Scope:
 
     def stream(
         self,
-        event: type[E],
+        event: type[S],
         *,
         maxsize: int = 256,
         overflow: Overflow = "drop_oldest",
-        key: Callable[[E], Hashable] | None = None,
-        spill: Callable[[E], object] | None = None,
-    ) -> EventStream[E]:
+        key: Callable[[S], Hashable] | None = None,
+        spill: Callable[[S], object] | None = None,
+    ) -> EventStream[S]:
         """Return an open stream of the events of a class, to read in a task of the plugin.
 
         It ends when the plugin is closed; when the kernel stops, after what waits was read.

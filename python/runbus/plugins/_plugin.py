@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from runbus.bus._checks import check_callable, check_choice, check_number, name_of, takes
 from runbus.errors import InvalidHandler
@@ -14,9 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
 
     from runbus.abc import Scope
-    from runbus.events import Event
+    from runbus.bus import Overflow
+    from runbus.bus._subscribing import Subscribe
+    from runbus.events import Notify, Stream
 
 __all__ = ["Plugin"]
+
+S = TypeVar("S", bound="Stream | Notify")
 
 logger = logging.getLogger("runbus.plugins")
 
@@ -42,20 +46,24 @@ class Plugin(NamedTuple):
     critical: bool = False
     steps: tuple[Callable[[Scope], Awaitable[object]], ...] = ()
 
-    def on(
+    @property
+    def on(self) -> Subscribe[Plugin]:
+        """Call a handler with every event of a class: `plugin.on(JobEnded, handler)`.
+
+        It is checked at once, with the errors of `Scope.on`; returned is the plugin with one more
+        step.
+        """
+        return self._on
+
+    def _on(
         self,
-        event: type[Event],
+        event: Any,
         handler: Callable[..., Any],
         *,
         once: bool = False,
         timeout: float | None = None,
         thread: bool = False,
     ) -> Plugin:
-        """Call `handler` with every event of a class; see `Scope.on`.
-
-        Raises:
-            InvalidHandler: The handler cannot be called with what such an event passes.
-        """
         passed = ("event", "wrapped") if event.kind is Kind.DECORATE else ("event",)
         check_callable(
             handler, self.name, event.__name__, *passed, yields=event.kind is Kind.AROUND
@@ -68,14 +76,14 @@ class Plugin(NamedTuple):
 
     def stream(
         self,
-        event: type[Event],
-        handler: Callable[[Any], Awaitable[object]],
+        event: type[S],
+        handler: Callable[[S], Awaitable[object]],
         *,
         maxsize: int = 256,
-        overflow: str = "drop_oldest",
-        key: Callable[[Any], Hashable] | None = None,
-        spill: Callable[[Any], object] | None = None,
-        lagged: Callable[[Any], object] | None = None,
+        overflow: Overflow = "drop_oldest",
+        key: Callable[[S], Hashable] | None = None,
+        spill: Callable[[S], object] | None = None,
+        lagged: Callable[[Lagged], object] | None = None,
     ) -> Plugin:
         """Await `handler` with every event of a stream, in a task of the plugin's own.
 
@@ -118,7 +126,7 @@ class Plugin(NamedTuple):
         self,
         fn: Callable[..., Awaitable[object]],
         *args: Any,
-        restart: str | None = None,
+        restart: Literal["on_failure"] | None = None,
         max: int = 3,
         per: float = 60.0,
     ) -> Plugin:
