@@ -55,8 +55,8 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
         cpus: The processors it may run on, as `taskset -c` takes them; all if empty.
         nice: How much it yields to others, from 0 to 19.
         timeout_s: Seconds that it may run before it is ended, as TIMEOUT; None for no limit.
-        queue_timeout_s: Seconds that it may wait for its start, from when it is sent off; likewise.
-        idle_timeout_s: Seconds that it may run without a byte of output; likewise.
+        queue_timeout_s: Seconds from its submission to its start; None for no limit.
+        idle_timeout_s: Seconds that it may run without a byte of output; None for no limit.
         retries: How many more attempts it gets if it fails.
         retry_on: After what it gets one: causes, and exit codes as numbers.
         backoff_s: Seconds before the second attempt; doubled for each one after.
@@ -145,7 +145,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         jobs: How many jobs it runs at a time, further ones being no use there; None for any number.
-        observe_s: Seconds that should lie between two looks, at the least.
+        observe_s: Least number of seconds between two looks.
     """
 
     jobs: int | None = None
@@ -219,8 +219,8 @@ class Executor(ABC):
 
     Attributes:
         name: What jobs call it.
-        packager: Chooses the code that travels with its jobs; None for none. Whoever prepares an
-            experiment builds the package, once, and gives it to the jobs.
+        packager: Chooses the code that travels with its jobs; None for none. The package
+            is built once, when an experiment is prepared, and given to the jobs.
     """
 
     name: str
@@ -255,13 +255,13 @@ class Executor(ABC):
 
         Raises:
             JobNotStarted: The backend refused it; nothing runs.
-            SecretMissing: A secret cannot be had; nothing runs.
+            SecretMissing: A secret cannot be read; nothing runs.
             SubmitUnknown: The backend may have it: `find` tells, once it answers.
         """
 
     @abstractmethod
     async def find(self, job: JobSpec) -> JobRef | None:
-        """Look a job up by what it was called when it was submitted, by whomever.
+        """Look a job up by what it was called when it was submitted, by any process.
 
         Asked before a submit is repeated: one whose answer was lost, or that another process may
         have made. Cancelling it is harmless.

@@ -1,6 +1,6 @@
 """The folder of one attempt: the wrapper, its script, records and logs. For authors of executors.
 
-Everything that a backend and whoever watches it must agree on about the files of a running job;
+Everything that a backend and its observers must agree on about the files of a running job;
 nothing here knows an experiment, a supervisor or a state.
 """
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import anyio.to_thread
 from msgspec.structs import replace
 
+from runbus._files import sync_files
 from runbus._home import ENV_RUN, Home
 from runbus._ids import run_id_of, slug
 from runbus._secrets import Secret
@@ -44,8 +45,8 @@ class AsyncExperiment:
         project: What its runs are gathered under.
         jobs: What to run, in this order.
         executor: The executor of the jobs that name none.
-        executors: The fields of executors that come with the experiment, by name. Whoever leads
-            it gives the kernel a plugin for each: see `runbus.executors.make_executor`.
+        executors: The fields of executors that come with the experiment, by name. Its leader
+            gives the kernel a plugin for each: see `runbus.executors.make_executor`.
         max_parallel: How many jobs run at a time; as many as there are processors if None.
         root: The folder whose code executors package that take code along; the current one if None.
         home: The home folder; the default one if None.
@@ -128,7 +129,7 @@ class AsyncExperiment:
         Raises:
             Unsupported: A job asks for what its executor cannot give.
             UsageError: A job cannot be run, or the code cannot be packaged, as asked.
-            SecretMissing: A secret cannot be had; nothing was made.
+            SecretMissing: A secret cannot be read; nothing was made.
             HomeUnusable: The folders cannot be written.
         """
         check_secrets(
@@ -157,6 +158,9 @@ class AsyncExperiment:
                 ],
                 executors=self.executors,
                 root=self._root,
+            )
+            sync_files(
+                f"{job.run_folder}/{name}" for job in asked.jobs for name in ("run.json", ".")
             )
             asked.write(self.folder)
             self._home.note_open(self.folder)
@@ -190,7 +194,7 @@ class AsyncExperiment:
         Raises:
             NoExecutor: No plugin brings an executor that a job names.
             UsageError: A job, or its code, cannot be run as asked; nothing was submitted.
-            SecretMissing: A secret that a job needs cannot be had; nothing was submitted.
+            SecretMissing: A secret that a job needs cannot be read; nothing was submitted.
             HomeUnusable: The home folder cannot be written.
             JournalError: The journal cannot be written, or another process leads the experiment.
             TypeError: `bus` is none, but perhaps the kernel itself.
@@ -222,7 +226,7 @@ class AsyncExperiment:
         spec = self._spec(index, job, argv, self.folder)
         spec = replace(spec, package=packages.get(spec.executor))
         info = RunInfo.new(spec.run_id, job.name, self.project, job.config, job=job.name)
-        make_run_folder(self.folder, info)
+        make_run_folder(self.folder, info, is_durable=False)
         os.makedirs(spec.folder, mode=0o700)
         return spec
 

@@ -78,7 +78,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
         attempt: The latest attempt, from 1.
         handle: What the backend calls it; empty before it was accepted.
         host: The machine it runs on; empty while unknown.
-        intended_ns: Unix time of the intent in nanoseconds; likewise the other three, 0 if unknown.
+        intended_ns: Unix time of the intent in nanoseconds; so are the other three, 0 if unknown.
         submitted_ns: When a backend accepted it.
         started_ns: When its process started.
         ended_ns: When it ended.
