@@ -4,6 +4,8 @@
 //! device, which waits for nothing, and remembers for which name, step and time it is; a thread of
 //! `runbus.metrics._devices` has them fetched soon after, and so do `sync` and `close`.
 
+use std::sync::Arc;
+
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::intern;
@@ -59,6 +61,11 @@ pub(crate) struct Waiting {
 impl Waiting {
     pub(crate) fn len(&self) -> usize {
         self.values.len()
+    }
+
+    /// Have none any more.
+    pub(crate) fn take(&mut self) -> impl Sized + use<> {
+        std::mem::take(&mut self.values)
     }
 }
 
@@ -179,7 +186,8 @@ pub(crate) fn fetch(writer: &MetricWriter, py: Python<'_>) {
         return;
     }
     // One at a time, so that values stay in their order, and nobody goes on while some are under way.
-    let _turn = writer.fetching.lock_py_attached(py);
+    let turn = Arc::clone(&writer.fetching.borrow(py));
+    let _turn = turn.lock_py_attached(py);
     let kept = std::mem::take(&mut writer.state.borrow(py).waiting.values);
     if kept.is_empty() {
         return;

@@ -16,7 +16,7 @@ use crate::arrays::Array;
 use crate::devices::{Value, all_known, write_partly};
 use crate::fastcall::{Arguments, Method};
 use crate::numbers::{plain_bits, plain_step, plain_value, step_of, value_or_device};
-use crate::writer::{MetricWriter, log_error};
+use crate::writer::{MetricWriter, arrive, log_error, tell_if_forked};
 
 /// One metric of a run with its name looked up once.
 #[pyclass(frozen, module = "runbus._core")]
@@ -51,6 +51,8 @@ impl Series {
 
     #[pyo3(signature = (values, steps=None))]
     fn extend(&self, values: &Bound<'_, PyAny>, steps: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let writer = self.writer.bind(values.py());
+        arrive(writer)?;
         let array = Array::of(&format!("the values of metric '{}'", self.name), values)?;
         array.check(&self.name)?;
         let steps = steps.filter(|steps| !steps.is_none());
@@ -66,13 +68,12 @@ impl Series {
             check_lengths(own.len(), array.len())?;
         }
         let fill = |range, place: &mut [u64]| array.doubles(range, place);
-        let writer = self.writer.get();
-        let mut state = writer.state.borrow(values.py());
+        let mut state = writer.get().state.borrow(values.py());
         let journal = &mut state.journal;
         let written = journal.extend(self.schema, steps, unix_ns(), array.len(), fill);
         drop(state);
         written.map_err(log_error)?;
-        writer.tell_if_forked(values.py())
+        tell_if_forked(writer)
     }
 
     #[getter]
@@ -151,6 +152,7 @@ impl Method for Append {
         let step = step_of(step)?;
         let name = this.get().name.as_str();
         let writer = this.get().writer.bind(this.py());
+        arrive(writer)?;
         match value_or_device(name, &value)? {
             Value::Known(number) => {
                 let mut state = writer.get().state.borrow(this.py());
@@ -161,7 +163,7 @@ impl Method for Append {
                 write_partly(writer, &[name], vec![on_device], step)?;
             }
         }
-        writer.get().tell_if_forked(this.py())
+        tell_if_forked(writer)
     }
 }
 
@@ -257,6 +259,7 @@ impl Method for LogGroup {
         let numbers = numbers.map(|(name, value)| value_or_device(name, value));
         let numbers = numbers.collect::<PyResult<Vec<Value>>>()?;
         let writer = this.get().writer.bind(this.py());
+        arrive(writer)?;
         let Some(numbers) = all_known(&numbers) else {
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
             return write_partly(writer, &names, numbers, step);
@@ -267,6 +270,6 @@ impl Method for LogGroup {
             .borrow(this.py())
             .write(this.get().schema, step, &numbers);
         written.map_err(log_error)?;
-        writer.get().tell_if_forked(this.py())
+        tell_if_forked(writer)
     }
 }

@@ -3,8 +3,8 @@
 #![allow(clippy::inline_always)]
 
 use std::ffi::CStr;
-use std::path::PathBuf;
-use std::sync::Mutex;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyMapping, PyString, PyTuple, PyType};
 use runbus_core::clock::unix_ns;
-use runbus_core::journal::{self, Durability, Error, Options, SchemaId};
+use runbus_core::journal::{self, Error, Options, SchemaId};
 
 use crate::convert::{Flat, name_text, type_name};
 use crate::devices::{self, Value, Waiting, all_known, write_partly};
@@ -23,7 +23,7 @@ use crate::fastcall::{self, Arguments, Method, Object};
 use crate::gil::GilCell;
 use crate::names::{KeywordCache, NameCache, ShapeCache};
 use crate::numbers::{plain_step, plain_value, step_of, value_or_device};
-use crate::reports::warn;
+use crate::reports::{gone, warn};
 use crate::series::{Group, Series};
 
 pub(crate) fn log_error(error: Error) -> PyErr {
@@ -58,12 +58,12 @@ impl State {
 #[pyclass(subclass, frozen, module = "runbus._core")]
 pub(crate) struct MetricWriter {
     pub(crate) state: GilCell<State>,
-    /// Held while values are fetched from devices.
-    pub(crate) fetching: Mutex<()>,
+    /// Held while values are fetched from devices. A forked child that opens a journal has another one:
+    /// this may be held for ever there.
+    pub(crate) fetching: GilCell<Arc<Mutex<()>>>,
     /// Whether it was told that this is a forked child's copy.
     is_told: AtomicBool,
-    durability: Durability,
-    path: PathBuf,
+    options: Options,
 }
 
 #[pymethods]
@@ -73,7 +73,7 @@ impl MetricWriter {
     #[pyo3(signature = (path, /, *args, sync_ms=Some(100), **kwargs))]
     fn new(
         cls: &Bound<'_, PyType>,
-        path: PathBuf,
+        path: Option<PathBuf>,
         args: &Bound<'_, PyTuple>,
         sync_ms: Option<u64>,
         kwargs: Option<&Bound<'_, PyDict>>,
@@ -89,10 +89,14 @@ impl MetricWriter {
         }
         let options = Options {
             sync_every: sync_ms.map(Duration::from_millis),
+            ends_with_process: true,
             ..Options::default()
         };
-        let journal = journal::MetricWriter::create(&path, options).map_err(to_python)?;
-        let durability = journal.durability();
+        let journal = match path {
+            Some(path) => journal::MetricWriter::create(&path, options),
+            None => journal::MetricWriter::nowhere(Path::new("")),
+        };
+        let journal = journal.map_err(to_python)?;
         let state = State {
             journal,
             names: NameCache::new(),
@@ -102,10 +106,9 @@ impl MetricWriter {
         };
         Ok(Self {
             state: GilCell::new(state),
-            fetching: Mutex::new(()),
+            fetching: GilCell::default(),
             is_told: AtomicBool::new(false),
-            durability,
-            path,
+            options,
         })
     }
 
@@ -156,12 +159,51 @@ impl MetricWriter {
 
     fn sync(&self, py: Python<'_>) -> PyResult<()> {
         devices::fetch(self, py);
-        py.detach(|| self.durability.sync()).map_err(to_python)
+        self.look_for_file(py)?;
+        let durability = {
+            let state = self.state.borrow(py);
+            if state.journal.is_inherited() {
+                return Ok(());
+            }
+            state.journal.durability()
+        };
+        py.detach(|| durability.sync()).map_err(to_python)
+    }
+
+    fn open_journal(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        let mut state = self.state.borrow(py);
+        if !state.journal.is_inherited() || state.journal.is_closed() {
+            return Ok(());
+        }
+        if state.journal.is_forked() {
+            // They are the parent's, and so are the devices.
+            std::mem::forget(state.waiting.take());
+            *self.fetching.borrow(py) = Arc::default();
+        }
+        state.journal.open(&path, self.options).map_err(to_python)
+    }
+
+    fn let_go(&self, py: Python<'_>) -> PyResult<()> {
+        devices::fetch(self, py);
+        let mut state = self.state.borrow(py);
+        if state.journal.is_inherited() {
+            return Ok(());
+        }
+        let closing = state.journal.let_go(0).map_err(to_python)?;
+        drop(state);
+        closing.map_or(Ok(()), |closing| {
+            py.detach(|| closing.complete()).map_err(to_python)
+        })
+    }
+
+    fn leave(&self, py: Python<'_>, fallback: u32) {
+        self.state.borrow(py).journal.leave(fallback);
     }
 
     #[pyo3(signature = (state=0))]
     fn close(&self, py: Python<'_>, state: u32) -> PyResult<()> {
         devices::fetch(self, py);
+        self.look_for_file(py)?;
         let closing = self.state.borrow(py).journal.close(state);
         // The slow part, without the GIL: another thread's log() is told that the run is finished.
         match closing {
@@ -171,19 +213,27 @@ impl MetricWriter {
     }
 
     #[getter]
-    fn path(&self) -> &std::ffi::OsStr {
-        self.path.as_os_str()
+    fn path(&self, py: Python<'_>) -> PathBuf {
+        self.state.borrow(py).journal.path().to_owned()
     }
 
     #[getter]
-    fn accepted(&self, py: Python<'_>) -> u64 {
-        self.state.borrow(py).journal.accepted()
+    fn accepted(&self, py: Python<'_>) -> PyResult<u64> {
+        self.look_for_file(py)?;
+        Ok(self.state.borrow(py).journal.accepted())
     }
 
     #[getter]
-    fn dropped(&self, py: Python<'_>) -> u64 {
+    fn dropped(&self, py: Python<'_>) -> PyResult<u64> {
+        self.look_for_file(py)?;
         let state = self.state.borrow(py);
-        state.journal.dropped() + state.waiting.dropped
+        Ok(state.journal.dropped() + state.waiting.dropped)
+    }
+
+    #[getter]
+    fn is_open(&self, py: Python<'_>) -> bool {
+        let state = self.state.borrow(py);
+        !state.journal.is_closed() && !state.journal.is_inherited()
     }
 
     #[getter]
@@ -241,8 +291,9 @@ impl Method for Log {
     }
 
     fn full(this: &Bound<'_, MetricWriter>, arguments: &Arguments<'_, '_>) -> PyResult<()> {
+        arrive(this)?;
         log_any(this, arguments)?;
-        this.get().tell_if_forked(this.py())
+        tell_if_forked(this)
     }
 }
 
@@ -273,19 +324,49 @@ fn nothing_to_log() -> PyErr {
     PyTypeError::new_err("log() missing 1 required positional argument: 'name_or_values'")
 }
 
-impl MetricWriter {
-    /// Say once that what is logged here is lost.
-    pub(crate) fn tell_if_forked(&self, py: Python<'_>) -> PyResult<()> {
-        if !self.state.borrow(py).journal.is_inherited() || self.is_told.swap(true, Relaxed) {
+/// Have a journal of this process, if the class knows where: a forked child's copy has none, nor has a
+/// run that another process handed over. It is the first call of those that log.
+pub(crate) fn arrive(this: &Bound<'_, MetricWriter>) -> PyResult<()> {
+    {
+        let state = this.get().state.borrow(this.py());
+        if !state.journal.is_inherited() || state.journal.is_closed() {
             return Ok(());
         }
-        let text = format!(
-            "{}: process {} was forked from the one that opened the run, and what it logs is lost; \
-             hand it the run by a pool, or with the start method \"spawn\"",
-            self.path.display(),
-            std::process::id()
-        );
-        warn(py, &text)
+    }
+    match this.getattr_opt(intern!(this.py(), "_arrive"))? {
+        Some(arrive) => arrive.call0().map(drop),
+        None => Ok(()),
+    }
+}
+
+/// Say once that what is logged here is lost, where the class does not.
+pub(crate) fn tell_if_forked(this: &Bound<'_, MetricWriter>) -> PyResult<()> {
+    let (writer, py) = (this.get(), this.py());
+    if !writer.state.borrow(py).journal.is_forked()
+        || this.hasattr(intern!(py, "_arrive"))?
+        || writer.is_told.swap(true, Relaxed)
+    {
+        return Ok(());
+    }
+    let text = format!(
+        "{}: process {} was forked from the one that opened the journal, and what it logs is lost",
+        writer.state.borrow(py).journal.path().display(),
+        std::process::id()
+    );
+    warn(py, &text)
+}
+
+impl MetricWriter {
+    /// Notice that somebody has removed the journal, and say so once.
+    fn look_for_file(&self, py: Python<'_>) -> PyResult<()> {
+        let path = {
+            let mut state = self.state.borrow(py);
+            if !state.journal.look_for_file() {
+                return Ok(());
+            }
+            state.journal.path().display().to_string()
+        };
+        warn(py, &gone(&path))
     }
 }
 

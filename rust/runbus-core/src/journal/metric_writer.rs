@@ -45,6 +45,9 @@ pub struct MetricWriter {
     accepted: u64,
     dropped: u64,
     last_error: Option<String>,
+    /// Values accepted by journals before this one.
+    accepted_before: u64,
+    is_gone: bool,
 }
 
 impl MetricWriter {
@@ -54,8 +57,20 @@ impl MetricWriter {
     /// [`Error::Io`], also when the file exists.
     pub fn create(path: &Path, options: Options) -> Result<Self, Error> {
         let mut appender = Appender::create(path, JournalKind::Metrics, options)?;
-        appender.tend(options.sync_every);
-        Ok(Self {
+        appender.tend(options);
+        Ok(Self::with(appender))
+    }
+
+    /// A writer that has no journal until [`MetricWriter::open`]: what it is given is dropped.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn nowhere(path: &Path) -> Result<Self, Error> {
+        Appender::nowhere(path, false).map(Self::with)
+    }
+
+    fn with(appender: Appender) -> Self {
+        Self {
             appender,
             names: Names::default(),
             schemas: Vec::new(),
@@ -63,7 +78,64 @@ impl MetricWriter {
             accepted: 0,
             dropped: 0,
             last_error: None,
-        })
+            accepted_before: 0,
+            is_gone: false,
+        }
+    }
+
+    /// Go on in a new journal of this process; names and steps stay what they are. For a writer that
+    /// [`MetricWriter::is_inherited`].
+    ///
+    /// # Errors
+    /// [`Error::Io`], also when the file exists. The writer is then as it was.
+    pub fn open(&mut self, path: &Path, options: Options) -> Result<(), Error> {
+        let mut appender = Appender::create(path, JournalKind::Metrics, options)?;
+        appender.tend(options);
+        if self.appender.is_forked() {
+            (self.accepted, self.dropped) = (0, 0);
+        }
+        self.accepted_before = self.accepted;
+        self.appender = appender;
+        self.is_gone = false;
+        for schema in &mut self.schemas {
+            schema.piece = 0;
+        }
+        Ok(())
+    }
+
+    /// End the journal in `state`, and have none until the next [`MetricWriter::open`].
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn let_go(&mut self, state: u32) -> Result<Option<Closing>, Error> {
+        let nowhere = Appender::nowhere(self.appender.path(), false)?;
+        let closing = self.close(state);
+        self.appender = nowhere;
+        Ok(closing)
+    }
+
+    /// Take no more rows. The journal stays open: when the process exits, its exit status is the end
+    /// of it. Where too many are left so, it ends in the state `fallback`.
+    pub fn leave(&mut self, fallback: u32) {
+        if !self.appender.is_closed() {
+            self.appender.leave(fallback);
+        }
+    }
+
+    /// Look whether somebody has removed the journal, with everything in it: that is dropped then.
+    /// Returns whether this is news to everybody.
+    pub fn look_for_file(&mut self) -> bool {
+        if self.is_gone || self.is_closed() || self.is_inherited() || !self.appender.is_gone() {
+            return false;
+        }
+        self.is_gone = true;
+        self.dropped += self.accepted - self.accepted_before;
+        self.accepted = self.accepted_before;
+        self.last_error = Some(format!(
+            "{}: the file was removed",
+            self.appender.path().display()
+        ));
+        self.appender.give_up()
     }
 
     /// The schema of these names, in this order.
@@ -364,7 +436,9 @@ impl MetricWriter {
     fn drop_row(&mut self, error: &io::Error, values: usize) -> Outcome {
         self.dropped += values as u64;
         let reason = format!("{}: {error}", self.appender.path().display());
-        self.appender.tell_dropped(values as u64, &reason);
+        if !self.is_gone && !self.appender.is_gone() {
+            self.appender.tell_dropped(values as u64, &reason);
+        }
         self.last_error = Some(reason);
         Outcome::Dropped
     }
@@ -393,7 +467,8 @@ impl MetricWriter {
         self.appender.is_closed()
     }
 
-    /// Whether this is a forked child's copy, which drops what it is given.
+    /// Whether this process has no journal of its own, so that what it is given is dropped: this is a
+    /// forked child's copy, or the journal was not opened yet.
     #[must_use]
     pub fn is_inherited(&self) -> bool {
         self.appender.is_inherited()
@@ -417,6 +492,23 @@ impl MetricWriter {
         {
             self.drop_row(&error, 0);
         }
-        Some(self.appender.close())
+        let closing = self.appender.close();
+        // The file is closed with what completes the closing, not with the writer.
+        if let Ok(nowhere) = Appender::nowhere(self.appender.path(), true) {
+            self.appender = nowhere;
+        }
+        Some(closing)
+    }
+
+    /// Where the journal is, or was.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.appender.path()
+    }
+
+    /// Whether this is a forked child's copy of a writer that has a journal.
+    #[must_use]
+    pub fn is_forked(&self) -> bool {
+        self.appender.is_forked()
     }
 }

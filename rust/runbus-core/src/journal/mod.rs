@@ -6,6 +6,7 @@ mod blobs;
 mod column;
 mod durability;
 mod error;
+mod exit;
 mod format;
 mod frames;
 mod header;

@@ -33,6 +33,22 @@ pub(crate) fn watch_forks() {
     });
 }
 
+#[cfg(target_env = "gnu")]
+unsafe extern "C" {
+    fn on_exit(function: extern "C" fn(i32, *mut libc::c_void), argument: *mut libc::c_void) -> i32;
+}
+
+/// Have a function called with the exit status when this process, or a forked child of it, exits.
+#[cfg(target_env = "gnu")]
+pub(crate) fn at_exit(function: extern "C" fn(i32, *mut libc::c_void)) {
+    // SAFETY: the function lives as long as this library, which is never unloaded.
+    unsafe { on_exit(function, ptr::null_mut()) };
+}
+
+/// Other C libraries tell nobody the status: journals that are open then have no end.
+#[cfg(not(target_env = "gnu"))]
+pub(crate) fn at_exit(_function: extern "C" fn(i32, *mut libc::c_void)) {}
+
 /// Do `work` with all signals blocked: a thread started in it gets none, so that they reach the threads
 /// that expect them.
 pub(super) fn without_signals<T>(work: impl FnOnce() -> T) -> T {
