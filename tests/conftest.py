@@ -5,9 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+# How long an example takes depends on what else the machine does: no law fails because of it.
+settings.register_profile("runbus", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("runbus")
 
 
 @pytest.fixture(autouse=True)

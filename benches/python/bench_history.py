@@ -66,18 +66,18 @@ def finish_batch() -> None:
     """Leave behind what a batch leaves that has run: its folders and its journal."""
     jobs = [Job(name=f"job-{number}", task=TRUE) for number in range(A_BATCH)]
     experiment = AsyncExperiment("history", jobs)
-    experiment.prepare()
-    store = JobStore(experiment.folder)
-    intend(store, experiment.specs)
-    for job in experiment.specs:
-        told = partial(_fact, experiment.id, job)
+    stored = experiment.prepare()
+    store = JobStore(stored.folder)
+    intend(store, stored.specs)
+    for job in stored.specs:
+        told = partial(_fact, stored.id, job)
         store.record(told(JobSubmitted, handle="1"))
         store.record(told(JobStarted, host="here", pid=1))
         store.record(
             told(JobEnded, state="SUCCEEDED", exit_code=0, signal=None, reason="", duration_s=0.1)
         )
     store.close()
-    Home().note_closed(experiment.folder)
+    Home().note_closed(stored.folder)
 
 
 def _fact(

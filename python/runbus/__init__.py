@@ -9,6 +9,9 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # as in typing, whose import would cost more than all of this module
     from runbus._secrets import Secret as Secret
+    from runbus.catalog import RunRecord as RunRecord
+    from runbus.catalog import open_run as open_run
+    from runbus.catalog import runs as runs
     from runbus.config import Command as Command
     from runbus.config import Script as Script
     from runbus.errors import RunbusError as RunbusError
@@ -16,9 +19,6 @@ if TYPE_CHECKING:  # as in typing, whose import would cost more than all of this
     from runbus.executors import SSHExecutor as SSHExecutor
     from runbus.experiment import AsyncExperiment as AsyncExperiment
     from runbus.experiment import Job as Job
-    from runbus.experiment import RunRecord as RunRecord
-    from runbus.experiment import open_run as open_run
-    from runbus.experiment import runs as runs
     from runbus.experiment import sweep as sweep
     from runbus.kernel import Kernel as Kernel
     from runbus.metrics import Run as Run
@@ -43,7 +43,7 @@ _HOMES = {
     "PatternPackager": "packaging",
     "Plugin": "plugins",
     "Run": "metrics",
-    "RunRecord": "experiment",
+    "RunRecord": "catalog",
     "RunbusError": "errors",
     "SSHExecutor": "executors",
     "SSHTunnel": "transports",
@@ -51,8 +51,8 @@ _HOMES = {
     "Secret": "_secrets",
     "__version__": "metrics",
     "init": "metrics",
-    "open_run": "experiment",
-    "runs": "experiment",
+    "open_run": "catalog",
+    "runs": "catalog",
     "sweep": "experiment",
 }
 

@@ -17,8 +17,9 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
+from runbus._files import make_folder, make_folders, read_file, write_file
 from runbus._ids import new_experiment_id, slug, split_run_id
-from runbus.errors import HomeUnusable
+from runbus.errors import FileUnreadable, HomeUnusable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["ENV_HOME", "ENV_RUN", "Home"]
 
 ENV_HOME = "RUNBUS_HOME"
+_LONGEST_PATH = 4096
 ENV_RUN = "RUNBUS_RUN"
 """Names the folder of the run that was made for this process."""
 
@@ -61,15 +63,15 @@ class Home:
         """
         parent = os.path.join(self.experiments, slug(project))
         try:
-            os.makedirs(parent, exist_ok=True)
+            make_folders(parent)
             while True:
                 experiment_id = new_experiment_id()
                 folder = os.path.join(parent, experiment_id)
                 try:
-                    os.mkdir(folder)
+                    make_folder(folder)
                 except FileExistsError:
                     continue
-                os.mkdir(os.path.join(folder, "runs"))
+                make_folder(os.path.join(folder, "runs"))
                 return experiment_id, folder
         except OSError as error:
             raise HomeUnusable(self.path, _reason(self.path, error)) from error
@@ -88,10 +90,9 @@ class Home:
         The note is only a short cut; the experiment's own journal tells the truth.
         """
         folder = os.path.join(self.path, "open")
-        os.makedirs(folder, exist_ok=True)
+        make_folders(folder)
         note = os.path.join(folder, os.path.basename(experiment))
-        with open(note, "w", encoding="utf-8", errors="surrogateescape") as file:
-            file.write(os.path.relpath(experiment, self.path))
+        write_file(note, os.fsencode(os.path.relpath(experiment, self.path)))
 
     def note_closed(self, experiment: str) -> None:
         """Take the note back; safe to repeat."""
@@ -111,13 +112,11 @@ class Home:
         for name in names:
             path = os.path.join(folder, name)
             try:
-                with open(path, encoding="utf-8", errors="surrogateescape") as file:
-                    experiment = file.read()
-            except FileNotFoundError:
-                # It was closed meanwhile.
+                experiment = os.fsdecode(read_file(path, limit=_LONGEST_PATH))
+            except (FileNotFoundError, FileUnreadable):
+                # It was closed meanwhile, or is no note: the experiment's own journal counts.
                 continue
-            # A note is empty until it is written, and stays so if there is no room for it.
-            if experiment:
+            if experiment and "\0" not in experiment:
                 found.append(os.path.join(self.path, experiment))
         return [path for path in found if os.path.isdir(path)]
 

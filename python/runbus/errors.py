@@ -4,6 +4,7 @@
      ├─ UsageError            what was asked for cannot be done as asked
      ├─ NotFound              the thing named does not exist
      ├─ RunUnreadable         a file of a run is too damaged
+     ├─ FileUnreadable        a file of the home cannot be read, or is not what it must be
      ├─ HomeUnusable          the home folder cannot be used
      ├─ JournalError          a journal file cannot be written or read
      ├─ JobError              a job could not be handled
@@ -61,6 +62,7 @@ __all__ = [
     "DuplicatePlugin",
     "ExperimentNotFound",
     "ExtraMissing",
+    "FileUnreadable",
     "ForwardFailed",
     "GitFailed",
     "HandlerCancelled",
@@ -342,6 +344,27 @@ class RunUnreadable(RunbusError):
     @property
     def hint(self) -> str:
         return "move the file away and the rest is read; the damage() of the run lists all damage"
+
+
+class FileUnreadable(RunbusError):
+    """A file of the home cannot be read, or is not what it must be.
+
+    Attributes:
+        path: The file.
+        reason: What is wrong with it.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+    @property
+    def hint(self) -> str:
+        return "runbus doctor lists every file of the home that cannot be read"
 
 
 # --- The thing named does not exist ---------------------------------------------------------------

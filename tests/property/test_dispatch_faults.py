@@ -95,6 +95,6 @@ async def run(plan: list[str], cancel_after: int | None) -> None:
 
 
 @given(st.lists(st.sampled_from(FAULTS), min_size=1, max_size=4), st.none() | st.integers(0, 6))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_the_books_are_in_order_after_any_fault_and_any_cancellation(plan, cancel_after):
     asyncio.run(run(plan, cancel_after))

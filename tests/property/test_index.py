@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import shutil
@@ -15,9 +14,10 @@ from hypothesis import strategies as st
 
 from runbus._home import Home
 from runbus._ids import run_id_of
+from runbus.catalog import rebuild_index, runs
+from runbus.catalog._index import Index
+from runbus.errors import FileUnreadable
 from runbus.events import JobEnded, JobIntended, JobStarted
-from runbus.experiment import rebuild_index, runs
-from runbus.experiment._index import Index
 from runbus.jobs import JobStore
 from runbus.metrics import RunInfo, make_run_folder
 
@@ -94,10 +94,10 @@ class House:
         elif records:
             record = chance.choice(records)
             try:
-                fields = json.loads(record.read_text())
-            except ValueError:
+                info = RunInfo.read(str(record.parent))
+            except FileUnreadable:
                 return
-            RunInfo(**fields)._replace(name=f"n{chance.random()}").write(str(record.parent))
+            info._replace(name=f"n{chance.random()}").write(str(record.parent))
 
     def harm(self, step: str, chance: random.Random) -> None:
         if step == "index":
@@ -119,7 +119,7 @@ class House:
         return {"experiment_id": "e", "job": job, "run_id": run_id, "attempt": 1, "time_ns": 5}
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(STEPS)
 def test_no_answer_depends_on_the_index(steps: list[tuple[str, int]]) -> None:
     with tempfile.TemporaryDirectory() as path:

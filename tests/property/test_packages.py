@@ -55,7 +55,7 @@ def told(top: bytes) -> dict[bytes, tuple[bytes, bool]]:
     return found
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(TREE)
 def test_the_same_tree_is_the_same_archive_and_comes_out_as_it_went_in(
     tree: dict[bytes, tuple[bytes, bool, str]],

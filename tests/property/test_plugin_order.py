@@ -25,7 +25,7 @@ def wishes(draw):
 
 
 @given(wishes())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_an_order_keeps_every_wish_and_a_circle_is_a_real_one(wishes):
     circle: OrderCycle | None = None
     order: list[str] = []
@@ -136,4 +136,4 @@ class KernelMachine(RuleBasedStateMachine):
 
 
 TestKernel = KernelMachine.TestCase
-TestKernel.settings = settings(max_examples=40, stateful_step_count=12, deadline=None)
+TestKernel.settings = settings(max_examples=40, stateful_step_count=12)

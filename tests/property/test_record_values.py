@@ -17,9 +17,7 @@ from runbus.metrics._artifacts import ArtifactStore, digest, path_of
 from runbus.metrics._values import flatten
 
 pytestmark = pytest.mark.usefixtures("home")
-relaxed = settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+relaxed = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 texts = st.text(st.characters(codec="utf-8"), max_size=50)
 names = st.text(st.characters(codec="utf-8"), min_size=1, max_size=300)

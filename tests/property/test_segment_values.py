@@ -31,7 +31,7 @@ def value_of(word: int) -> float:
     return value
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(INT64, BITS), max_size=40), st.booleans())
 def test_points_are_the_same_bits_everywhere(points: list[tuple[int, int]], is_wide: bool) -> None:
     steps = [step for step, _ in points] * (30 if is_wide else 1)

@@ -95,9 +95,7 @@ async def test_slow_readers_of_every_policy_keep_the_law_in_batches_and_in_point
 VALUES = st.floats(width=32) | st.floats(-1e3, 1e3)
 
 
-@settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.lists(st.lists(VALUES, min_size=1, max_size=30), min_size=1, max_size=6))
 def test_windows_add_up_to_the_points_that_were_logged(
     data: list[list[float]], tmp_path: Path

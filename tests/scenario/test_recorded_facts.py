@@ -23,7 +23,7 @@ from runbus.events import (
     TextLogged,
 )
 from runbus.jobs import JobState
-from runbus.jobs._records import POLL_S
+from runbus.supervisor._records import POLL_S
 
 JOB = """
 import os, runbus

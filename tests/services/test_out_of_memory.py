@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from runbus.jobs import WRAPPER, observe_folder
+from runbus.attempt import WRAPPER, observe_folder
 
 pytestmark = pytest.mark.services
 

@@ -14,6 +14,7 @@ import anyio.lowlevel
 import pytest
 
 from runbus import AsyncExperiment, Command, Job, Kernel, Plugin, SSHExecutor, runs
+from runbus.attempt import read_log
 from runbus.events import (
     ArtifactLogged,
     JobEnded,
@@ -23,7 +24,6 @@ from runbus.events import (
     RunRecorded,
     TextLogged,
 )
-from runbus.jobs import read_log
 from runbus.packaging import GitArchivePackager
 from runbus.testing.sshd import Sshd
 

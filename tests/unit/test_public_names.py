@@ -14,16 +14,19 @@ import runbus
 
 PACKAGES = [
     "abc",
+    "attempt",
     "bus",
+    "catalog",
     "config",
     "events",
+    "executors",
     "experiment",
     "jobs",
     "kernel",
     "metrics",
-    "plugins",
-    "executors",
     "packaging",
+    "plugins",
+    "supervisor",
     "transports",
 ]
 

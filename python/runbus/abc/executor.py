@@ -249,7 +249,7 @@ class Executor(ABC):
         """Hand a job to the backend.
 
         The intent is durable before this is called. Secrets are resolved here and reach the job's
-        script as the variables of `runbus.jobs.secret_environment`, through its environment or a
+        script as the variables of `runbus.attempt.secret_environment`, through its environment or a
         file that only its owner can read. Cancelling it leaves a job that is either not submitted,
         or that `find` and `observe` find by what is in the request.
 

@@ -11,10 +11,11 @@ import time
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, NamedTuple
 
+from runbus.attempt import WRAPPER, observe_folder
+from runbus.catalog import job_statuses, runs
 from runbus.cli._printer import format_size
 from runbus.executors import LocalExecutor
-from runbus.experiment import job_statuses, runs
-from runbus.jobs import WRAPPER, is_led, observe_folder
+from runbus.jobs import is_led
 from runbus.metrics import BUILD_PROFILE, __version__
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from runbus.cli._checks import Check, clock_check, space_check
 from runbus.config import SSHFields, load_batch
 from runbus.errors import NotFound, RunbusError
 from runbus.executors.ssh import tunnel_to
-from runbus.experiment import Asked
+from runbus.jobs import Asked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -9,7 +9,7 @@ import click
 from runbus.cli._printer import format_size, print_table
 
 if TYPE_CHECKING:
-    from runbus.experiment import RunRecord
+    from runbus.catalog import RunRecord
     from runbus.metrics import ParamValue
 
 __all__ = ["kept_facts", "print_kept"]

@@ -5,41 +5,31 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
 import click
 
+from runbus import api
+from runbus.catalog import open_run
 from runbus.cli._exit import ExitStatus
 from runbus.cli._printer import format_duration, format_number, print_json, print_table, table_fits
 from runbus.cli._progress import SHOWN_METRICS, LiveProgress, PlainProgress
-from runbus.cli._supervise import executors_of, start_supervisor
-from runbus.errors import JournalHeld, innermost
-from runbus.experiment import AsyncExperiment, job_statuses, open_run
-from runbus.jobs import (
-    CancelRequest,
-    Follower,
-    JobRecord,
-    JobState,
-    ask_to_cancel,
-    is_led,
-    read_jobs,
-    redacted_job,
-)
-from runbus.kernel import Kernel
+from runbus.errors import innermost
+from runbus.jobs import CancelRequest, JobRecord, JobState, ask_to_cancel, read_jobs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
-    from runbus.abc import JobSpec, Plugin
+    from runbus.abc import Plugin
+    from runbus.experiment import AsyncExperiment, StoredExperiment
     from runbus.metrics import SeriesSummary
 
 __all__ = ["attach", "cancel", "detach", "launch", "print_requests"]
 
 _GRACE_S = 10.0
-_POLL_S = 0.1
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -47,120 +37,67 @@ def launch(experiment: AsyncExperiment, *, as_json: bool = False) -> ExitStatus:
     """Run an experiment, show its progress and its result, and say how it went.
 
     Raises:
-        JournalHeld: Another process leads it.
         UsageError: A job, or its code, cannot be run as asked; nothing was submitted.
     """
     ending = _Ending(experiment)
-    try:
-        if experiment.folder:
-            records = anyio.run(_run, experiment, ending)
-        else:
-            with ending.holding_signals():
-                experiment.prepare(executors_of(experiment))
-                records = anyio.run(_run, experiment, ending)
-    except ExceptionGroup as group:
-        raise innermost(group) from None
-    return _report(experiment.folder, records, ending.signalled, as_json=as_json)
+    with ending.holding_signals():
+        stored = api.prepare(experiment)
+        run = partial(api.lead, watching=_progress, leading=ending.heeding_signals, trace=True)
+        records = anyio.run(run, stored)
+    return _report(stored.folder, records, ending.signalled, as_json=as_json)
 
 
 def attach(folder: str, *, as_json: bool) -> ExitStatus:
-    """Lead an experiment to its end, or follow whoever leads it, and take over if they die."""
-    while True:
-        if is_led(folder):
-            anyio.run(_follow, folder)
-            records = [status.record for status in job_statuses(folder)]
-            if records and all(record.state.is_terminal for record in records):
-                return _report(folder, records, None, as_json=as_json)
-        try:
-            return launch(AsyncExperiment.open(folder), as_json=as_json)
-        except JournalHeld:
-            continue
+    """Lead an experiment to its end, or follow its leader, and take over if that one dies."""
+    ending = _Ending()
+    attach = partial(api.attach, watching=_progress, leading=ending.heeding_signals, trace=True)
+    records = anyio.run(attach, folder)
+    return _report(folder, records, ending.signalled, as_json=as_json)
 
 
-async def _follow(folder: str) -> None:
-    """Show what another process does with an experiment, until all is over or it has gone."""
-    specs = AsyncExperiment.open(folder).specs
-    async with Kernel(plugins=[_progress(specs, folder)]) as kernel:
-        await Follower(kernel.bus, folder, specs).run()
-
-
-def _progress(specs: Sequence[JobSpec], folder: str) -> Plugin:
+def _progress(experiment: StoredExperiment) -> list[Plugin]:
     shown = LiveProgress if sys.stderr.isatty() else PlainProgress
-    return shown(specs, read_jobs(folder))
+    return [shown(experiment.specs, read_jobs(experiment.folder))]
 
 
 def detach(experiment: AsyncExperiment, *, as_json: bool) -> ExitStatus:
     """Record an experiment for good and leave it to a supervisor."""
     ending = _Ending(experiment)
     with ending.holding_signals():
-        experiment.prepare(executors_of(experiment))
-        records = experiment.intend()
+        stored = api.prepare(experiment)
+        records = anyio.run(api.detach, stored)
         for number in ending.held:
-            ask_to_cancel(experiment.folder, CancelRequest(None, _by(number), _GRACE_S))
-        start_supervisor(experiment)
+            ask_to_cancel(stored.folder, CancelRequest(None, _by(number), _GRACE_S))
     if as_json:
         print_json([{"id": record.run_id, "name": record.name} for record in records])
     else:
-        click.echo(experiment.id)
-        sys.stderr.write(f"runbus attach {experiment.id} follows it\n")
+        click.echo(stored.id)
+        sys.stderr.write(f"runbus attach {stored.id} follows it\n")
     return ExitStatus(128 + ending.held[0]) if ending.held else ExitStatus.OK
 
 
 def cancel(folder: str, job: str | None, grace_s: float) -> ExitStatus:
-    """End a job, or all of an experiment, through whoever leads it; do it here if nobody does."""
-    request = CancelRequest(job, "by runbus cancel", grace_s)
-    if _ended(folder, job):
+    """End a job, or all of an experiment, and wait for that."""
+    if not anyio.run(api.cancel, folder, job, "by runbus cancel", grace_s):
         sys.stderr.write("it has ended already\n")
-        return ExitStatus.OK
-    ask_to_cancel(folder, request)
-    while not _ended(folder, job):
-        try:
-            anyio.run(_lead, AsyncExperiment.open(folder), job)
-        except JournalHeld:
-            # Somebody leads it and will act; if they die, the next round leads.
-            time.sleep(_POLL_S)
     return ExitStatus.OK
 
 
 def print_requests(experiment: AsyncExperiment) -> ExitStatus:
     """Print what would be sent for each job, without its secrets; nothing is written or sent."""
-    executors = executors_of(experiment)
-    for request in experiment.plan(executors):
-        job = redacted_job(request.job)
-        click.echo(executors[job.executor].plan(job).render())
+    for request in api.plan(experiment):
+        click.echo(request.render())
     return ExitStatus.OK
 
 
-def _ended(folder: str, job: str | None) -> bool:
-    records = [one.record for one in job_statuses(folder) if job in (None, one.record.name)]
-    return bool(records) and all(record.state.is_terminal for record in records)
-
-
-async def _lead(experiment: AsyncExperiment, job: str | None) -> None:
-    """Lead one job of an experiment that nobody leads, or all of them, to the end."""
-    async with Kernel(plugins=list(executors_of(experiment).values())) as kernel:
-        await experiment.run(kernel.bus, only=job)
-
-
-async def _run(experiment: AsyncExperiment, ending: _Ending) -> list[JobRecord]:
-    async with anyio.create_task_group() as tasks:
-        # Before the kernel starts: from here on a signal always ends the jobs first.
-        await tasks.start(ending.heed_signals, name="signals")
-        plugins = [
-            *executors_of(experiment).values(),
-            _progress(experiment.specs, experiment.folder),
-        ]
-        trace = os.path.join(experiment.folder, "trace.jsonl")
-        async with Kernel(plugins=plugins, trace=trace) as kernel:
-            records = await experiment.run(kernel.bus)
-        tasks.cancel_scope.cancel()
-    return records
-
-
 class _Ending:
-    """Ends an experiment by signals: politely, at once, and without looking back."""
+    """Ends an experiment by signals: politely, at once, and without looking back.
 
-    def __init__(self, experiment: AsyncExperiment) -> None:
+    Args:
+        experiment: What is about to be recorded; None if it lies on disk.
+    """
+
+    def __init__(self, experiment: AsyncExperiment | None = None) -> None:
         self._experiment = experiment
         self._count = 0
         self.held: list[int] = []
@@ -177,29 +114,42 @@ class _Ending:
                 if signal.getsignal(number) == self._hold:
                     signal.signal(number, handler)
 
-    async def heed_signals(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+    @asynccontextmanager
+    async def heeding_signals(self, experiment: StoredExperiment) -> AsyncIterator[None]:
+        """End the jobs of an experiment on a signal, first of all on those that were held."""
+        try:
+            async with anyio.create_task_group() as tasks:
+                await tasks.start(self._heed_all, experiment, name="signals")
+                yield
+                tasks.cancel_scope.cancel()
+        except ExceptionGroup as group:
+            raise innermost(group) from None
+
+    async def _heed_all(
+        self, experiment: StoredExperiment, *, task_status: anyio.abc.TaskStatus[None]
+    ) -> None:
         with anyio.open_signal_receiver(*_SIGNALS) as signals:
             for number in self.held:
-                await self._heed(number)
+                await self._heed(experiment, number)
             task_status.started()
             async for number in signals:
-                await self._heed(number)
+                await self._heed(experiment, number)
 
     def _hold(self, number: int, frame: object) -> None:
-        if not self._experiment.folder:
+        if self._experiment is not None and not self._experiment.folder:
             raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
         self.held.append(number)
         if len(self.held) > 2:
             os._exit(128 + number)
 
-    async def _heed(self, number: int) -> None:
+    async def _heed(self, experiment: StoredExperiment, number: int) -> None:
         self._count += 1
         self.signalled = self.signalled or number
         if self._count == 1:
             sys.stderr.write("ending the jobs; once more to kill them\n")
-            await self._experiment.cancel(_by(number), _GRACE_S)
+            await experiment.cancel(_by(number), _GRACE_S)
         elif self._count == 2:
-            await self._experiment.cancel(f"{_by(number)}, twice", 0)
+            await experiment.cancel(f"{_by(number)}, twice", 0)
         else:
             os._exit(128 + number)
 

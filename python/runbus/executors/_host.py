@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from runbus.abc import Observation
+from runbus.attempt import WRAPPER, observe_folder, secret_environment
 from runbus.errors import ConnectionLost, HostError, JobNotStarted, RemoteFailed, SubmitUnknown
 from runbus.executors._followed import FollowedJob
 from runbus.executors._mirror import write_record
@@ -28,7 +29,6 @@ from runbus.executors._remote import (
     verify_script,
     with_variables,
 )
-from runbus.jobs import WRAPPER, observe_folder, secret_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

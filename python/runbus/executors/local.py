@@ -14,11 +14,7 @@ import anyio
 from msgspec.structs import replace
 
 from runbus.abc import Capabilities, Executor, JobRef, Limits, Observation, Request
-from runbus.errors import JobNotStarted
-from runbus.events import ResolveExecutor
-from runbus.executors._code import in_unpacked_code
-from runbus.executors._gpus import GpuLease, GpuPool, visible_gpus
-from runbus.jobs import (
+from runbus.attempt import (
     WRAPPER,
     Pulse,
     is_elsewhere,
@@ -29,6 +25,10 @@ from runbus.jobs import (
     render_script,
     secret_environment,
 )
+from runbus.errors import JobNotStarted
+from runbus.events import ResolveExecutor
+from runbus.executors._code import in_unpacked_code
+from runbus.executors._gpus import GpuLease, GpuPool, visible_gpus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -12,6 +12,7 @@ import anyio.to_thread
 from msgspec.structs import replace
 
 from runbus.abc import Capabilities, Executor, JobRef, Limits, Observation, Request, Tunnel
+from runbus.attempt import observe_folder, read_log, render_script
 from runbus.codec import encode_json
 from runbus.config import parse_host
 from runbus.errors import (
@@ -34,7 +35,6 @@ from runbus.executors._placement import (
     run_json,
     write_placement,
 )
-from runbus.jobs import observe_folder, read_log, render_script
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

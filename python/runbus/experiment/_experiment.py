@@ -13,16 +13,19 @@ from runbus._home import ENV_RUN, Home
 from runbus._ids import run_id_of, slug
 from runbus._secrets import Secret
 from runbus.abc import JobSpec
-from runbus.errors import HomeUnusable, NoExecutor, NoHandler, UsageError
-from runbus.events import ResolveExecutor
-from runbus.experiment._asked import Asked
+from runbus.errors import HomeUnusable, UsageError
 from runbus.experiment._code import build_code, keep_code, unbuilt_code
-from runbus.jobs import JobRecord, JobStore, Supervisor, intend, read_requests
+from runbus.experiment._stored import (
+    GRACE_S,
+    StoredExperiment,
+    check_secrets,
+    find_executors,
+)
+from runbus.jobs import Asked, JobRecord
 from runbus.metrics import RunInfo, make_run_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from typing import Self
 
     from runbus.abc import Executor, Package, Request
     from runbus.bus import Bus
@@ -30,8 +33,6 @@ if TYPE_CHECKING:
     from runbus.experiment._job import Job
 
 __all__ = ["AsyncExperiment"]
-
-_GRACE_S = 10.0
 
 
 class AsyncExperiment:
@@ -88,43 +89,16 @@ class AsyncExperiment:
         self._max_parallel = max_parallel or len(os.sched_getaffinity(0))
         self._root = os.path.abspath(root or os.getcwd())
         self._home = Home(home)
-        self._supervisor: Supervisor | None = None
+        self._stored: StoredExperiment | None = None
         self._cancel: tuple[str, float] | None = None
-        self._specs: Sequence[JobSpec] = ()
         self.project = project
         self.id = ""
         self.folder = ""
 
-    @classmethod
-    def open(cls, folder: str, *, home: str | os.PathLike[str] | None = None) -> Self:
-        """Return an experiment as it was prepared, to go on with what is unfinished of it.
-
-        Args:
-            folder: The experiment's folder.
-            home: The home folder, instead of `$RUNBUS_HOME` or `~/.runbus`.
-
-        Raises:
-            ExperimentNotFound: There is no experiment in that folder.
-        """
-        asked = Asked.read(folder)
-        self = cls.__new__(cls)
-        self._jobs = []
-        self._executor = ""
-        self.executors = asked.executors
-        self._max_parallel = asked.max_parallel
-        self._root = asked.root
-        self._home = Home(home)
-        self._supervisor = None
-        self._cancel = None
-        self._specs = asked.absolute(folder).jobs
-        self.project = asked.project
-        self.id, self.folder = asked.id, folder
-        return self
-
     @property
     def specs(self) -> Sequence[JobSpec]:
         """The jobs as the executors get them; empty before `prepare`."""
-        return self._specs
+        return self._stored.specs if self._stored else ()
 
     def plan(self, executors: Mapping[str, Executor]) -> list[Request]:
         """Return what `run` would submit, without writing or sending anything.
@@ -142,8 +116,11 @@ class AsyncExperiment:
             for spec in self._dry_specs()
         ]
 
-    def prepare(self, executors: Mapping[str, Executor] | None = None) -> None:
+    def prepare(self, executors: Mapping[str, Executor] | None = None) -> StoredExperiment:
         """Package the code, and make the folders and records of experiment, jobs and runs. Blocks.
+
+        Returns:
+            The experiment as it lies on disk, to be led here or elsewhere.
 
         Args:
             executors: What will run the jobs, by the names that they use: nothing is made if one of
@@ -155,7 +132,7 @@ class AsyncExperiment:
             SecretMissing: A secret cannot be had; nothing was made.
             HomeUnusable: The folders cannot be written.
         """
-        _check_secrets(
+        check_secrets(
             value
             for job, _ in self._jobs
             for value in job.env.values()
@@ -170,41 +147,27 @@ class AsyncExperiment:
         self.id, self.folder = self._home.new_experiment(self.project)
         try:
             packages = keep_code(packages, self.folder)
-            self._specs = [
-                self._make_job(index, job, argv, packages)
-                for index, (job, argv) in enumerate(self._jobs, start=1)
-            ]
-            Asked(
+            asked = Asked(
                 id=self.id,
                 project=self.project,
                 created_ns=time.time_ns(),
                 max_parallel=self._max_parallel,
-                jobs=list(self._specs),
+                jobs=[
+                    self._make_job(index, job, argv, packages)
+                    for index, (job, argv) in enumerate(self._jobs, start=1)
+                ],
                 executors=self.executors,
                 root=self._root,
-            ).write(self.folder)
+            )
+            asked.write(self.folder)
             self._home.note_open(self.folder)
         except OSError as error:
             # A write that finds no room does not say in which file.
             where = f" ({error.filename})" if error.filename else ""
             reason = (error.strerror or str(error)).lower() + where
             raise HomeUnusable(self._home.path, reason) from error
-
-    def intend(self) -> list[JobRecord]:
-        """Record the intent of every job, durably, for another process to carry out.
-
-        Returns:
-            The records of the jobs, in the order in which they were given.
-
-        Raises:
-            JournalHeld: Another process leads the experiment.
-            JournalError: The journal cannot be written.
-        """
-        store = JobStore(self.folder)
-        try:
-            return intend(store, self._specs)
-        finally:
-            store.close()
+        self._stored = StoredExperiment(self.folder, asked, home=self._home)
+        return self._stored
 
     def _dry_specs(self) -> list[JobSpec]:
         """Return the jobs as `run` would hand them on, without writing anything."""
@@ -214,82 +177,45 @@ class AsyncExperiment:
             for index, (job, argv) in enumerate(self._jobs, start=1)
         ]
 
-    async def run(self, bus: Bus, *, only: str | None = None) -> list[JobRecord]:
-        """Run all jobs to their ends; jobs that have ended already are left as they are.
+    async def run(self, bus: Bus) -> list[JobRecord]:
+        """Prepare the experiment unless that is done, and run all jobs to their ends.
 
-        Cancelling this ends the jobs (TERM, then KILL after 10 s) before it is cancelled itself.
-        Publishes `JobIntended`, `JobSubmitted`, `JobStarted`, `JobRetrying` and `JobEnded` for
-        each job, and emits its `LogLines` and `MetricBatch`.
+        See `StoredExperiment.run` for what is published and what cancelling does.
 
         Args:
             bus: What finds the executors and is told what happens.
-            only: The name of the one job to run; the others are neither started nor ended, and
-                stay as they are for whoever leads the experiment next. All jobs if None.
 
         Returns:
-            The records of those jobs, in the order in which they were given.
+            The records of the jobs, in the order in which they were given.
 
         Raises:
             NoExecutor: No plugin brings an executor that a job names.
             UsageError: A job, or its code, cannot be run as asked; nothing was submitted.
-            SecretMissing: A job that is still to be submitted needs a secret that cannot be had;
-                nothing was submitted.
+            SecretMissing: A secret that a job needs cannot be had; nothing was submitted.
             HomeUnusable: The home folder cannot be written.
             JournalError: The journal cannot be written, or another process leads the experiment.
             TypeError: `bus` is none, but perhaps the kernel itself.
         """
-        from runbus.bus._bus import check_bus  # not for those who only look at runs
-
-        check_bus(bus)
-        asked = {spec.executor for spec in self._specs} or {
-            job.executor or self._executor for job, _ in self._jobs
-        }
-        executors: dict[str, Executor] = {
-            name: await _find_executor(bus, name) for name in sorted(asked)
-        }
-        if not self._specs:
+        if (stored := self._stored) is None:
+            named = {job.executor or self._executor for job, _ in self._jobs}
+            executors = await find_executors(bus, named)
             # Thousands of folders, and perhaps code to be packaged: not in the loop's thread.
-            await anyio.to_thread.run_sync(self.prepare, executors)
-        specs = [spec for spec in self._specs if only in (None, spec.name)]
-        store = JobStore(self.folder)
-        try:
-            if only is not None:
-                # Nobody may take the experiment for one of that job alone.
-                await anyio.to_thread.run_sync(intend, store, self._specs)
-            _check_secrets(
-                Secret(place)
-                for spec in specs
-                if spec.secrets and self._will_be_submitted(store, spec)
-                for place in spec.secrets.values()
-            )
-            self._supervisor = Supervisor(bus, executors, store)
+            stored = await anyio.to_thread.run_sync(self.prepare, executors)
             if self._cancel is not None:
-                await self._supervisor.cancel(*self._cancel)
-            records = await self._supervisor.run(specs, max_parallel=self._max_parallel)
-            if all(record.state.is_terminal for record in store.jobs.values()):
-                self._home.note_closed(self.folder)
-            return records
-        finally:
-            store.close()
+                await stored.cancel(*self._cancel)
+        return await stored.run(bus)
 
-    async def cancel(self, reason: str, grace_s: float = _GRACE_S) -> None:
+    async def cancel(self, reason: str, grace_s: float = GRACE_S) -> None:
         """Ask every job to end, and submit no more; `run` then returns as usual.
 
         Args:
             reason: Who asked, and why.
             grace_s: Seconds between TERM and KILL. A repeated call may shorten it; 0 kills now.
         """
-        self._cancel = (reason, grace_s)
-        if self._supervisor is not None:
-            await self._supervisor.cancel(reason, grace_s)
-
-    def _will_be_submitted(self, store: JobStore, spec: JobSpec) -> bool:
-        """Whether a job is still to be submitted, and nobody has asked for its end."""
-        record = store.jobs.get(spec.name)
-        if self._cancel or (record and (record.handle or record.state.is_terminal)):
-            return False
-        asked = read_requests(self.folder).values()
-        return not any(request.job in (None, spec.name) for request in asked)
+        if self._stored is not None:
+            await self._stored.cancel(reason, grace_s)
+        else:
+            self._cancel = (reason, grace_s)
 
     def _make_job(
         self, index: int, job: Job, argv: tuple[str, ...], packages: Mapping[str, Package]
@@ -343,22 +269,3 @@ def _check_texts(job: Job, argv: Iterable[str]) -> None:
             text.encode()
         except UnicodeEncodeError:
             raise UsageError(f"job {job.name!r}: {what} is no Unicode") from None
-
-
-def _check_secrets(secrets: Iterable[Secret]) -> None:
-    """Look once for each secret, and keep none."""
-    for secret in sorted(set(secrets), key=lambda one: one.reference):
-        secret.value()
-
-
-async def _find_executor(bus: Bus, name: str) -> Executor:
-    """Return the executor of a name, from whichever plugin brings it.
-
-    Raises:
-        NoExecutor: None does.
-    """
-    try:
-        _, executor = await bus.first(ResolveExecutor(name=name))
-    except NoHandler as error:
-        raise NoExecutor(name, error.asked) from None
-    return executor

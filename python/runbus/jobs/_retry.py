@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runbus.jobs._evidence import OUT_OF_MEMORY
+from runbus.attempt import OUT_OF_MEMORY
 from runbus.jobs._state import JobState
 
 if TYPE_CHECKING:
     from runbus.abc import JobSpec, RetryCause
-    from runbus.jobs._attempt import End
+    from runbus.jobs._verdict import End
 
 __all__ = ["cause_of", "delay_s", "gets_another"]
 

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from runbus import codec
-from runbus._core import Journal, JournalReader
+from runbus.attempt import Journal, JournalReader
 from runbus.errors import JournalError, JournalHeld
 from runbus.events import JobFact
 from runbus.jobs._state import JobRecord, fold

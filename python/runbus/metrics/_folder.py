@@ -6,6 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from runbus._files import make_folder
 from runbus.metrics._rank import rank
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ _HELPER = "-h"
 def make_run_folder(experiment: str, info: RunInfo) -> str:
     """Make a run's folder inside an experiment's and return it."""
     folder = os.path.join(experiment, "runs", info.id)
-    os.makedirs(os.path.join(folder, _METRICS))
+    make_folder(folder)
+    make_folder(os.path.join(folder, _METRICS))
     info.write(folder)
     return folder
 

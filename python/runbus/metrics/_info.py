@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 import time
+from types import NoneType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from runbus._files import add_check, read_file, take_check, write_file
 from runbus._secrets import redacted
+from runbus.errors import FileUnreadable
 from runbus.metrics._values import plain
 
 if TYPE_CHECKING:
@@ -16,6 +19,16 @@ if TYPE_CHECKING:
 __all__ = ["RunInfo"]
 
 _FILE = "run.json"
+_VERSION = 2
+_LARGEST = 64 << 20
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "id": str,
+    "name": str,
+    "project": str,
+    "config": dict,
+    "created_ns": int,
+    "job": (str, NoneType),
+}
 
 
 class RunInfo(NamedTuple):
@@ -50,37 +63,54 @@ class RunInfo(NamedTuple):
 
         Raises:
             FileNotFoundError: There is none.
-            ValueError: It is damaged.
+            FileUnreadable: It cannot be read, is damaged, or is about another run.
         """
         path = os.path.join(folder, _FILE)
-        with open(path, encoding="utf-8") as file:
-            return cls.parse(file.read(), path)
+        return cls.parse(read_file(path, limit=_LARGEST), path)
 
     @classmethod
-    def parse(cls, text: str, path: str = _FILE) -> RunInfo:
-        """Return what the text of a run.json says; `path` is what an error calls the file.
+    def parse(cls, data: bytes, path: str) -> RunInfo:
+        """Return what the text of a run.json says.
+
+        Args:
+            data: The text.
+            path: The file, whose folder is called by the run's id.
 
         Raises:
-            ValueError: It is damaged.
+            FileUnreadable: It is damaged, or is about another run.
         """
         try:
-            return cls(**json.loads(text))
-        except TypeError as error:
-            raise ValueError(f"{path} is not a run's record: {error}") from error
+            fields = json.loads(take_check(data, path))
+        except (ValueError, RecursionError) as error:
+            raise FileUnreadable(path, f"it is not JSON that can be read: {error}") from error
+        return cls._of(fields, path)
+
+    @classmethod
+    def _of(cls, fields: Any, path: str) -> RunInfo:
+        version = fields.pop("version", None) if isinstance(fields, dict) else None
+        if version != _VERSION:
+            raise FileUnreadable(path, f"its version is {version!r}, this runbus reads {_VERSION}")
+        if {*fields} != {*_KINDS} or not all(
+            isinstance(fields[field], kind) for field, kind in _KINDS.items()
+        ):
+            raise FileUnreadable(path, "it does not describe a run")
+        info = cls(**fields)
+        if info.id != (folder := os.path.basename(os.path.dirname(path))):
+            raise FileUnreadable(path, f"it describes the run {info.id!r}, not {folder!r}")
+        if not 0 <= info.created_ns < 1 << 63:
+            raise FileUnreadable(path, f"it was created at {info.created_ns} ns")
+        return info
 
     def write(self, folder: str) -> None:
-        """Write run.json, whole or not at all: a reader never sees half of it, and no secret.
+        """Write run.json, whole or not at all, and wait for the disk; no secret is in it.
 
         Raises:
             TypeError: The config holds a value that JSON has no word for.
+            OSError: The disk is full or failing.
         """
         fields = self._replace(config=redacted(self.config))._asdict()
         try:
-            text = json.dumps(fields, indent=2, allow_nan=True, default=plain)
+            text = json.dumps({"version": _VERSION, **fields}, indent=2, default=plain)
         except TypeError as error:
             raise TypeError(f"config: {error}") from None
-        path = os.path.join(folder, _FILE)
-        temporary = f"{path}.{os.getpid()}.new"
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text + "\n")
-        os.replace(temporary, path)
+        write_file(os.path.join(folder, _FILE), add_check(text.encode()))

@@ -6,6 +6,7 @@ pub mod aggregate;
 pub mod archive;
 pub mod clock;
 pub mod downsample;
+mod files;
 pub mod follow;
 pub mod frame;
 pub mod journal;

@@ -12,8 +12,9 @@ import pytest
 
 from runbus import AsyncExperiment, Command, Job
 from runbus._home import Home
+from runbus.catalog import find_experiment, job_statuses
 from runbus.cli import _launch
-from runbus.experiment import find_experiment, job_statuses
+from runbus.experiment import StoredExperiment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,22 +32,30 @@ class Interrupted(AsyncExperiment):
     def __init__(self, folder: Path, method: str, number: int) -> None:
         task = Command(("touch", str(folder / "ran")))
         super().__init__("early", [Job(name="a", task=task), Job(name="b", task=task)])
-        self._method = method
-        self._number = number
+        self.method = method
+        self.number = number
 
     def plan(self, executors: Mapping[str, Executor]) -> list[Request]:
-        return self._after("plan", super().plan(executors))
+        return self.after("plan", super().plan(executors))
 
-    def prepare(self, executors: Mapping[str, Executor] | None = None) -> None:
-        self._after("prepare", super().prepare(executors))
+    def prepare(self, executors: Mapping[str, Executor] | None = None) -> StoredExperiment:
+        stored = InterruptedStored.open(super().prepare(executors).folder)
+        stored.asked = self
+        return self.after("prepare", stored)
+
+    def after(self, method: str, result: Result) -> Result:
+        if method == self.method:
+            os.kill(os.getpid(), self.number)
+        return result
+
+
+class InterruptedStored(StoredExperiment):
+    """The same, once it lies on disk."""
+
+    asked: Interrupted
 
     def intend(self) -> list[JobRecord]:
-        return self._after("intend", super().intend())
-
-    def _after(self, method: str, result: Result) -> Result:
-        if method == self._method:
-            os.kill(os.getpid(), self._number)
-        return result
+        return self.asked.after("intend", super().intend())
 
 
 def endings() -> list[tuple[str, str]]:

@@ -52,7 +52,7 @@ def test_a_journal_in_progress_is_copied_to_its_last_whole_record(tmp_path: Path
     assert not any(data[copy.offset :])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.integers(0, 40_000), max_size=6), st.booleans())
 def test_a_journal_seen_in_any_states_of_growth_is_copied_whole(
     cuts: list[int], restarted: bool

@@ -41,7 +41,7 @@ def placed(folder: Path) -> Placement:
     )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.binary(max_size=60).filter(lambda text: b"\0" not in text))
 def test_any_word_arrives_as_it_is(text: bytes) -> None:
     assert said(["sh"], b"printf %s " + quote(text)) == text

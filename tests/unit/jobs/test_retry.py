@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from runbus.abc import JobSpec, Observation, RetryCause
-from runbus.jobs._attempt import End
+from runbus.jobs import End
 from runbus.jobs._retry import BACKOFF_MAX_S, cause_of, delay_s, gets_another
 from runbus.jobs._state import JobState
 

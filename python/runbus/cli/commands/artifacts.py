@@ -32,7 +32,7 @@ def command(
     RUN is an id, a name (the newest run of that name), or "latest". NAME is what the run calls a
     file or folder; without it, all are meant.
     """
-    from runbus.experiment import find_run
+    from runbus.catalog import find_run
 
     found = find_run(run).artifacts(name, kind=kind)
     if output is not None:

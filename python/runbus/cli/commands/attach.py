@@ -25,7 +25,7 @@ def command(batch: str | None, as_json: bool) -> ExitStatus:
     Exits as submit does. Ctrl-C ends the jobs if this process leads them; if another does, it
     only stops following.
     """
+    from runbus.catalog import find_experiment
     from runbus.cli import _launch
-    from runbus.experiment import find_experiment
 
     return _launch.attach(find_experiment(batch), as_json=as_json)

@@ -40,8 +40,8 @@ def command(job_or_batch: str, grace_s: float) -> ExitStatus:
     JOB_OR_BATCH is a job's id or name (the newest of that name), the id of an experiment, a
     project (its newest), or "latest", the newest batch.
     """
+    from runbus.catalog import find_job
     from runbus.cli import _launch
-    from runbus.experiment import find_job
 
     folder, job = find_job(job_or_batch)
     return _launch.cancel(folder, job, grace_s)

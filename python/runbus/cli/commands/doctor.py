@@ -31,7 +31,7 @@ def command(batches: tuple[str, ...], as_json: bool, rebuild_index: bool) -> Exi
 
     home = Home()
     if rebuild_index:
-        from runbus.experiment import rebuild_index as rebuild
+        from runbus.catalog import rebuild_index as rebuild
 
         known = rebuild(home)
         told = f"{known} experiments that are over are in {home.path}/index.db"

@@ -6,17 +6,21 @@ import os
 import re
 import sys
 import time
+from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from typing import Literal
 
-    from runbus.cli._elsewhere import ReadLog
+    from runbus.catalog import RunRecord
 
     Source = Literal["stdout", "stderr"]
+    ReadLog = Callable[[Source, int], bytes]
 
 __all__ = ["command"]
 
@@ -61,15 +65,14 @@ def command(run: str, follow: bool, only_stderr: bool, since: int | None) -> Non
 
     RUN is an id, a name (the newest run of that name), or "latest".
     """
-    from runbus.cli._elsewhere import reading_elsewhere
-    from runbus.experiment import RunRecord, find_run
-    from runbus.jobs import log_offset_at
+    from runbus.attempt import log_offset_at
+    from runbus.catalog import RunRecord, find_run
 
     found = find_run(run)
     if found.job_folder is None:
         raise click.UsageError(f"run {found.id} was not started by runbus: it has no logs")
     sources: tuple[Source, ...] = ("stderr",) if only_stderr else ("stdout", "stderr")
-    with reading_elsewhere(found) as read_elsewhere:
+    with _reading_elsewhere(found) as read_elsewhere:
         outputs = [
             _Output(
                 found.job_folder,
@@ -89,13 +92,31 @@ def command(run: str, follow: bool, only_stderr: bool, since: int | None) -> Non
             time.sleep(_POLL_ELSEWHERE_S if read_elsewhere else _POLL_S)
 
 
+@contextmanager
+def _reading_elsewhere(run: RunRecord) -> Iterator[ReadLog | None]:
+    """Yield what reads a job's log where it runs; None if that is here, or it has ended."""
+    job = run.job
+    if job is None or not job.handle or job.executor == "local" or run.state.is_terminal:
+        yield None
+        return
+    from anyio.from_thread import start_blocking_portal
+
+    from runbus.api import reading_elsewhere
+
+    with (
+        start_blocking_portal("asyncio") as portal,
+        portal.wrap_async_context_manager(reading_elsewhere(run)) as read,
+    ):
+        yield None if read is None else partial(portal.call, read)
+
+
 class _Output:
     """One output of a job, on its way to ours."""
 
     def __init__(
         self, folder: str, source: Source, offset: int, read_elsewhere: ReadLog | None
     ) -> None:
-        from runbus.jobs import LogTail
+        from runbus.attempt import LogTail
 
         self._stream = getattr(sys, source).buffer
         self._source = source

@@ -18,7 +18,7 @@ __all__ = ["command"]
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list of objects.")
 def command(project: str | None, tag: tuple[str, ...], newest: int | None, as_json: bool) -> None:
     """List runs, the newest last."""
-    from runbus.experiment import runs
+    from runbus.catalog import runs
 
     # Which runs have the tags is known once they have been looked at.
     found = [(run, run.tags) for run in runs(project, newest=None if tag else newest)]

@@ -30,7 +30,7 @@ def command(run: str, names: tuple[str, ...], as_json: bool) -> None:
     With --json, points are {"NAME": {"steps": […], "values": […], "times": […]}}, times in
     nanoseconds since 1970; a value that is not finite is null.
     """
-    from runbus.experiment import find_run
+    from runbus.catalog import find_run
 
     found = find_run(run)
     if names:

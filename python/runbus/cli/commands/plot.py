@@ -22,7 +22,7 @@ def command(runs: tuple[str, ...], name: str, over: str | None, log_scale: bool)
 
     RUN is an id, a name (the newest run of that name), or "latest".
     """
-    from runbus.experiment import find_run
+    from runbus.catalog import find_run
 
     curves = []
     for run in map(find_run, runs):

@@ -24,7 +24,7 @@ def command(sql: str, project: str | None, as_json: bool) -> None:
 
     runbus query "SELECT run, min(value) FROM metrics WHERE name = 'loss' GROUP BY run"
     """
-    from runbus.experiment import query
+    from runbus.catalog import query
 
     columns, rows = query(sql, project=project)
     if as_json:

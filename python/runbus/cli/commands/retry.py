@@ -26,21 +26,11 @@ def command(batch: str | None, detach: bool, as_json: bool) -> ExitStatus:
     BATCH is the id of an experiment, a project (its newest), or "latest"; without it, the newest
     of all.
     """
+    from runbus import api
+    from runbus.catalog import find_experiment
     from runbus.cli import _launch
-    from runbus.errors import UsageError
-    from runbus.experiment import AsyncExperiment, find_experiment, jobs_to_retry
 
-    folder = find_experiment(batch)
-    asked, jobs = jobs_to_retry(folder)
-    if not jobs:
-        raise UsageError("every job of that batch has succeeded or is not over yet")
-    experiment = AsyncExperiment(
-        asked.project,
-        jobs,
-        executors=asked.executors,
-        max_parallel=asked.max_parallel,
-        root=asked.root or None,
-    )
+    experiment = api.retry(find_experiment(batch))
     if detach:
         return _launch.detach(experiment, as_json=as_json)
     return _launch.launch(experiment, as_json=as_json)

@@ -12,7 +12,7 @@ from runbus.errors import RunBusy, RunUnreadable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from runbus.experiment import RunRecord
+    from runbus.catalog import RunRecord
 
 __all__ = ["command"]
 
@@ -30,7 +30,7 @@ def command(runs: tuple[str, ...], is_all: bool, project: str | None) -> ExitSta
     Prints the path of each file made. With --all, runs that are not over are named and left alone,
     and so are those that are too damaged.
     """
-    from runbus.experiment import find_run
+    from runbus.catalog import find_run
 
     if is_all == bool(runs):
         raise click.UsageError("give either runs or --all")
@@ -55,9 +55,9 @@ def command(runs: tuple[str, ...], is_all: bool, project: str | None) -> ExitSta
 
 def _finished(project: str | None) -> Iterator[RunRecord]:
     """Yield the runs that are over and have journals; names the others that have."""
-    from runbus import experiment
+    from runbus.catalog import runs as all_runs
 
-    for run in experiment.runs(project):
+    for run in all_runs(project):
         if not run.journal_bytes():
             continue
         if run.state.is_terminal:

@@ -12,7 +12,7 @@ from runbus.cli._summaries import print_summaries
 
 if TYPE_CHECKING:
     from runbus.abc import PackageManifest
-    from runbus.experiment import RunRecord
+    from runbus.catalog import RunRecord
 
 __all__ = ["command"]
 
@@ -25,7 +25,7 @@ def command(run: str, as_json: bool) -> None:
 
     RUN is an id, a name (the newest run of that name), or "latest".
     """
-    from runbus.experiment import find_run
+    from runbus.catalog import find_run
 
     found = find_run(run)
     if as_json:

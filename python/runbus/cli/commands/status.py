@@ -21,9 +21,10 @@ def command(batch: str | None, as_json: bool) -> None:
     BATCH is the id of an experiment, a project (its newest), or "latest"; without it, the newest
     of all.
     """
-    from runbus.experiment import find_experiment, job_statuses
+    from runbus import api
+    from runbus.catalog import find_experiment
 
-    statuses = job_statuses(find_experiment(batch))
+    statuses = api.status(find_experiment(batch))
     if as_json:
         print_json(
             [

@@ -14,6 +14,8 @@ def command(own: str | None) -> None:
 
     OWN is the folder of an experiment to lead also if there is another supervisor.
     """
-    from runbus.cli._supervise import supervise
+    import anyio
 
-    supervise(own)
+    from runbus.api import supervise
+
+    anyio.run(supervise, own)

@@ -26,8 +26,8 @@ def command(event_or_run: str, trace: str | None) -> None:
     EVENT_OR_RUN is the number of an event, or a run: its id, its name (the newest run of that
     name), or "latest". The chain of causes of an event ends with the event itself.
     """
+    from runbus.catalog import find_experiment, find_run
     from runbus.errors import NotFound
-    from runbus.experiment import find_experiment, find_run
     from runbus.kernel import causes, mentions, read_trace
 
     if event_or_run.isdigit():

@@ -2,7 +2,7 @@
 // A row is written in one run of instructions: calls between its parts took 8 ns of 45.
 #![allow(clippy::inline_always)]
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -18,7 +18,7 @@ use super::keeper;
 use super::mapping::{LARGEST_PAGE, Mapping, Piece, bytes_of};
 use super::os::{self, Lock, ProcessIdentity};
 use super::shared::{Shared, next_piece_bytes};
-use crate::clock;
+use crate::{clock, files};
 
 const GRAIN_BYTES: u64 = LARGEST_PAGE as u64;
 /// Page faults are taken this far ahead of the records where the background thread was too slow. A
@@ -81,12 +81,7 @@ impl Appender {
     /// Make a new journal; the file must not exist.
     pub(super) fn create(path: &Path, kind: JournalKind, options: Options) -> Result<Self, Error> {
         let io = |error| Error::io(path, error);
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(path)
-            .map_err(io)?;
+        let file = files::create_new(path)?;
         take_lock(path, &file)?;
         if let Err(error) = write_header(&file, kind, clock::unix_ns()) {
             // Without a header it would only be in the way of the next attempt.

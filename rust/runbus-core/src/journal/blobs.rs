@@ -1,6 +1,5 @@
 //! Journals of opaque bytes: the events.
 
-use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -12,7 +11,7 @@ use super::header::{self, Header, HeaderState, JournalKind};
 use super::record::{copy_bytes, decode_blob};
 use super::scanner::{Mode, Scanner, Span};
 use super::source::Source;
-use crate::clock;
+use crate::{clock, files};
 
 /// Writes one event journal.
 pub struct BlobWriter {
@@ -36,13 +35,7 @@ impl BlobWriter {
     /// [`Error::Io`], [`Error::Locked`], and when the file is no event journal of this version.
     pub fn open(path: &Path, options: Options) -> Result<Self, Error> {
         let io = |error| Error::io(path, error);
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
-            .map_err(io)?;
+        let file = files::open_or_create(path)?;
         take_lock(path, &file)?;
         // Refuses what is no event journal, before anything is changed.
         Source::of(path, file.try_clone().map_err(io)?, JournalKind::Events)?;

@@ -17,6 +17,9 @@ pub enum Error {
     /// Another writer holds the journal; a journal has one writer.
     #[error("{}: another writer has this journal open", .0.display())]
     Locked(PathBuf),
+    /// A link, folder, pipe, socket or device stands in the place of the file.
+    #[error("{}: not a regular file", .0.display())]
+    NotAFile(PathBuf),
     /// The file starts with something else.
     #[error("{}: not a runbus journal", .0.display())]
     NotAJournal(PathBuf),

@@ -9,6 +9,7 @@ use super::format::{END_WORDS, HEADER_BYTES, Head, Kind, WORD, WORD_BYTES, word_
 use super::header::{self, Header, HeaderState, JournalKind, halves};
 use super::os::{self, Lock};
 use super::scanner::{Scanner, Span};
+use crate::files;
 
 const HEADER_SPAN: Span = Span {
     offset: 0,
@@ -26,8 +27,7 @@ pub(super) struct Source {
 
 impl Source {
     pub(super) fn open(path: &Path, kind: JournalKind) -> Result<Self, Error> {
-        let file = File::open(path).map_err(|error| Error::io(path, error))?;
-        Self::of(path, file, kind)
+        Self::of(path, files::open(path)?, kind)
     }
 
     /// Read from a file that is open already.

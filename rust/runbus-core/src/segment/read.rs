@@ -1,7 +1,6 @@
 //! Parquet to frames.
 
 use std::collections::HashSet;
-use std::fs::File;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -19,6 +18,7 @@ use parquet::file::serialized_reader::SerializedFileReader;
 use super::checks;
 use super::chunks::Chunks;
 use super::layout::{self, About, NAME, PAGE_ROWS, ROW, STEP, TIME, TIME_NS, VALUE};
+use crate::files;
 use crate::frame::{Long, Wide};
 use crate::journal::Error;
 use crate::memory::Big;
@@ -50,9 +50,7 @@ impl Segment {
     /// # Errors
     /// [`Error::Io`], and [`Error::BadSegment`] when it is none that this version reads.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let chunks = File::open(path)
-            .and_then(Chunks::new)
-            .map_err(|error| Error::io(path, error))?;
+        let chunks = Chunks::new(files::open(path)?).map_err(|error| Error::io(path, error))?;
         guarded(path, || {
             let reader = SerializedFileReader::new(chunks.clone())?;
             let file = reader.metadata().file_metadata();

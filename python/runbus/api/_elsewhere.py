@@ -1,0 +1,52 @@
+"""What a job writes on another machine, read from there: nobody copies it while nobody leads it."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Protocol
+
+from runbus.abc import JobRef
+from runbus.api._executors import executors_of
+from runbus.executors import LocalExecutor
+from runbus.experiment import StoredExperiment
+from runbus.kernel import Kernel
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from typing import Literal
+
+    from runbus.catalog import RunRecord
+
+__all__ = ["ReadLog", "reading_elsewhere"]
+
+
+class ReadLog(Protocol):
+    """Returns what a job wrote to one of its outputs from a byte on."""
+
+    async def __call__(self, source: Literal["stdout", "stderr"], offset: int) -> bytes:
+        """Return at most 1 MiB; empty if there is nothing there yet.
+
+        Raises:
+            HostError: The machine does not answer.
+        """
+        ...
+
+
+@asynccontextmanager
+async def reading_elsewhere(run: RunRecord) -> AsyncIterator[ReadLog | None]:
+    """Yield what reads a job's log where it runs; None if that is here, or it has ended.
+
+    Raises:
+        HostError: When reading: the machine does not answer.
+    """
+    job, folder = run.job, run.job_folder
+    executor = None
+    if job is not None and job.handle and not run.state.is_terminal:
+        described = StoredExperiment.open(run.experiment_folder).executors
+        executor = executors_of(described).get(job.executor)
+    if job is None or folder is None or executor is None or isinstance(executor, LocalExecutor):
+        yield None
+        return
+    ref = JobRef(name=job.name, folder=folder, handle=job.handle)
+    async with Kernel(plugins=[executor]):
+        yield lambda source, offset: executor.logs(ref, source, offset)

@@ -1,0 +1,37 @@
+"""The executors of an experiment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runbus.executors import LocalExecutor, make_executor
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from runbus.abc import Executor
+    from runbus.config import ExecutorFields
+
+__all__ = ["executors_of"]
+
+
+def executors_of(described: Mapping[str, ExecutorFields]) -> dict[str, Executor]:
+    """Return the executors that an experiment needs by name: this machine, and its own.
+
+    Args:
+        described: The fields of its own, by name.
+
+    Raises:
+        ExtraMissing: One of them needs a package that is not installed.
+        UsageError: The fields of one do not fit together.
+    """
+    executors: dict[str, Executor] = {"local": LocalExecutor()}
+    for name, fields in described.items():
+        packager = None
+        if fields.packager is not None:
+            # Costs what archives cost, which those who package nothing need not pay.
+            from runbus.packaging import make_packager
+
+            packager = make_packager(fields.packager)
+        executors[name] = make_executor(name, fields, packager)
+    return executors

@@ -1,0 +1,203 @@
+"""Leading experiments, following those that others lead, and asking for their end."""
+
+from __future__ import annotations
+
+import os
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
+
+from runbus.api._executors import executors_of
+from runbus.api._plan import prepare
+from runbus.api._supervise import start_supervisor
+from runbus.catalog import job_statuses
+from runbus.errors import JournalHeld
+from runbus.experiment import StoredExperiment
+from runbus.jobs import CancelRequest, ask_to_cancel, is_led
+from runbus.kernel import Kernel
+from runbus.supervisor import Follower
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from runbus.abc import Plugin
+    from runbus.experiment import AsyncExperiment
+    from runbus.jobs import JobRecord
+
+    Watching = Callable[[StoredExperiment], Sequence[Plugin]]
+    """Returns fresh plugins that watch an experiment."""
+
+    Leading = Callable[[StoredExperiment], AbstractAsyncContextManager[object]]
+    """Returns what is entered while this process leads: to cancel it on a signal, say."""
+
+__all__ = ["attach", "cancel", "detach", "follow", "lead", "submit"]
+
+_POLL_S = 0.1
+
+
+def _nobody(experiment: StoredExperiment) -> Sequence[Plugin]:
+    del experiment
+    return ()
+
+
+def _unattended(experiment: StoredExperiment) -> AbstractAsyncContextManager[object]:
+    del experiment
+    return nullcontext()
+
+
+async def submit(
+    experiment: AsyncExperiment,
+    *,
+    watching: Watching = _nobody,
+    leading: Leading = _unattended,
+    trace: bool = False,
+) -> list[JobRecord]:
+    """Prepare an experiment and lead it to its end.
+
+    Args:
+        experiment: What to run.
+        watching: Returns plugins that watch it.
+        leading: Returns what is entered while this process leads it.
+        trace: Whether the kernel writes its trace into the experiment's folder.
+
+    Returns:
+        The records of the jobs, in the order in which they were given. A job that failed raises
+        nothing.
+
+    Raises:
+        UsageError: A job, or its code, cannot be run as asked; nothing was submitted.
+        SecretMissing: A secret cannot be had; nothing was submitted.
+        HomeUnusable: The home folder cannot be written.
+        JournalError: The journal cannot be written; jobs that run already go on by themselves.
+    """
+    stored = await anyio.to_thread.run_sync(prepare, experiment)
+    return await lead(stored, watching=watching, leading=leading, trace=trace)
+
+
+async def lead(
+    experiment: StoredExperiment,
+    *,
+    only: str | None = None,
+    watching: Watching = _nobody,
+    leading: Leading = _unattended,
+    trace: bool = False,
+) -> list[JobRecord]:
+    """Lead an experiment that nobody leads to its end, with a kernel of its own.
+
+    Cancelling this ends the jobs (TERM, then KILL after 10 s) before it is cancelled itself.
+
+    Args:
+        experiment: The experiment.
+        only: The name of the one job to lead; all if None.
+        watching: Returns plugins that watch it.
+        leading: Returns what is entered first: from then on jobs may run.
+        trace: Whether the kernel writes its trace into the experiment's folder.
+
+    Returns:
+        The records of those jobs, in the order in which they were given.
+
+    Raises:
+        JournalHeld: Another process leads it.
+        JournalError: The journal cannot be written; jobs that run already go on by themselves.
+        SecretMissing: A job that is still to be submitted needs a secret that cannot be had.
+    """
+    async with leading(experiment):
+        plugins = [*executors_of(experiment.executors).values(), *watching(experiment)]
+        path = os.path.join(experiment.folder, "trace.jsonl") if trace else None
+        async with Kernel(plugins=plugins, trace=path) as kernel:
+            records = await experiment.run(kernel.bus, only=only)
+    return records
+
+
+async def follow(experiment: StoredExperiment, *, watching: Watching) -> None:
+    """Watch what another process does with an experiment, until all is over or nobody leads it.
+
+    Changes nothing. Cancelling it is harmless.
+    """
+    async with Kernel(plugins=watching(experiment)) as kernel:
+        await Follower(kernel.bus, experiment.folder, experiment.specs).run()
+
+
+async def attach(
+    folder: str,
+    *,
+    watching: Watching = _nobody,
+    leading: Leading = _unattended,
+    trace: bool = False,
+) -> list[JobRecord]:
+    """Lead the experiment in `folder` to its end, or follow its leader and take over if it dies.
+
+    Args:
+        folder: The experiment's folder.
+        watching: Returns plugins that watch it; called again after each take-over.
+        leading: Returns what is entered while this process leads it, and only then.
+        trace: Whether the kernel that leads writes its trace into the experiment's folder.
+
+    Returns:
+        The records of the jobs, in the order in which they were given.
+
+    Raises:
+        ExperimentNotFound: There is no experiment in that folder.
+        JournalError: The journal cannot be written; jobs that run already go on by themselves.
+    """
+    while True:
+        experiment = StoredExperiment.open(folder)
+        if is_led(folder):
+            await follow(experiment, watching=watching)
+            records = [status.record for status in job_statuses(folder)]
+            if records and all(record.state.is_terminal for record in records):
+                return records
+        try:
+            return await lead(experiment, watching=watching, leading=leading, trace=trace)
+        except JournalHeld:
+            continue
+
+
+async def detach(experiment: StoredExperiment) -> list[JobRecord]:
+    """Record the intent of every job for good and leave them to the supervisor of the home.
+
+    Returns:
+        The records of the jobs, in the order in which they were given.
+
+    Raises:
+        JournalError: The journal cannot be written, or another process leads the experiment.
+    """
+    records = await anyio.to_thread.run_sync(experiment.intend)
+    start_supervisor(experiment)
+    return records
+
+
+async def cancel(folder: str, job: str | None, reason: str, grace_s: float) -> bool:
+    """End a job through whichever process leads it, or here if none does, and wait for the end.
+
+    Args:
+        folder: The experiment's folder.
+        job: The job's name; None for all jobs.
+        reason: Who asks, and why.
+        grace_s: Seconds between TERM and KILL; 0 kills at once.
+
+    Returns:
+        Whether there was anything to end.
+
+    Raises:
+        ExperimentNotFound: There is no experiment in that folder.
+        JournalError: The journal cannot be written.
+    """
+    if _is_over(folder, job):
+        return False
+    ask_to_cancel(folder, CancelRequest(job, reason, grace_s))
+    while not _is_over(folder, job):
+        try:
+            await lead(StoredExperiment.open(folder), only=job)
+        except JournalHeld:
+            # Its leader will act; if it dies, the next round leads.
+            await anyio.sleep(_POLL_S)
+    return True
+
+
+def _is_over(folder: str, job: str | None) -> bool:
+    records = [one.record for one in job_statuses(folder) if job in (None, one.record.name)]
+    return bool(records) and all(record.state.is_terminal for record in records)

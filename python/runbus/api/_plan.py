@@ -1,0 +1,72 @@
+"""Before anything runs, and where it stands: nothing here submits a job."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runbus.api._executors import executors_of
+from runbus.attempt import redacted_job
+from runbus.catalog import job_statuses
+from runbus.errors import UsageError
+from runbus.experiment import AsyncExperiment, jobs_to_retry
+
+if TYPE_CHECKING:
+    from runbus.abc import Request
+    from runbus.catalog import JobStatus
+    from runbus.experiment import StoredExperiment
+
+__all__ = ["plan", "prepare", "retry", "status"]
+
+
+def plan(experiment: AsyncExperiment) -> list[Request]:
+    """Return what would be sent for each job, without its secrets; nothing is written or sent.
+
+    Raises:
+        Unsupported: A job asks for what its executor cannot give.
+        UsageError: A job cannot be run as it is.
+    """
+    executors = executors_of(experiment.executors)
+    return [
+        executors[request.job.executor].plan(redacted_job(request.job))
+        for request in experiment.plan(executors)
+    ]
+
+
+def prepare(experiment: AsyncExperiment) -> StoredExperiment:
+    """Record an experiment, with its code, for `lead` or `detach`. Blocks.
+
+    Raises:
+        Unsupported: A job asks for what its executor cannot give.
+        UsageError: A job, or its code, cannot be run as asked; nothing is left behind.
+        SecretMissing: A secret cannot be had; nothing is left behind.
+        HomeUnusable: The home folder cannot be written.
+    """
+    return experiment.prepare(executors_of(experiment.executors))
+
+
+def retry(folder: str) -> AsyncExperiment:
+    """Return a new experiment of the jobs that did not succeed in the one in `folder`.
+
+    Raises:
+        ExperimentNotFound: There is no experiment in that folder.
+        UsageError: Every job of it has succeeded or is not over yet.
+    """
+    asked, jobs = jobs_to_retry(folder)
+    if not jobs:
+        raise UsageError("every job of that batch has succeeded or is not over yet")
+    return AsyncExperiment(
+        asked.project,
+        jobs,
+        executors=asked.executors,
+        max_parallel=asked.max_parallel,
+        root=asked.root or None,
+    )
+
+
+def status(folder: str) -> list[JobStatus]:
+    """Return where the jobs of the experiment in `folder` stand, in the order they were given.
+
+    Raises:
+        ExperimentNotFound: There is no experiment in that folder.
+    """
+    return job_statuses(folder)

@@ -1,0 +1,137 @@
+"""The supervisor of a home: leads experiments that were left to it, then goes."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+
+import anyio
+
+from runbus._home import Home
+from runbus.api._executors import executors_of
+from runbus.errors import (
+    ExperimentNotFound,
+    HomeUnusable,
+    JournalHeld,
+    SecretMissing,
+    innermost,
+)
+from runbus.experiment import StoredExperiment
+from runbus.kernel import Kernel
+
+__all__ = ["start_supervisor", "supervise"]
+
+_LOOK_S = 0.25
+_IDLE_LOOKS = 4
+
+
+def start_supervisor(experiment: StoredExperiment) -> None:
+    """Start the supervisor of the default home, unless there is one, out of this process' reach.
+
+    If there is one, it may not have the variables that the experiment's secrets are in, so the
+    process that is started here leads such an experiment all the same.
+    """
+    places = {place for spec in experiment.specs for place in spec.secrets.values()}
+    own = (experiment.folder,) if any(place.startswith("env:") for place in places) else ()
+    log = os.open(
+        os.path.join(Home().path, "supervisor.log"),
+        os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC,
+        0o600,
+    )
+    try:
+        os.posix_spawn(
+            sys.executable,
+            (sys.executable, "-m", "runbus.cli", "supervise", *own),
+            os.environ,
+            file_actions=(
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_DUP2, log, 1),
+                (os.POSIX_SPAWN_DUP2, log, 2),
+            ),
+            setsid=True,
+        )
+    finally:
+        os.close(log)
+
+
+async def supervise(own: str | None = None) -> None:
+    """Lead open experiments until there are none; returns at once if another supervisor is there.
+
+    Whoever leaves work behind notes it first and starts a supervisor then. So this one looks once
+    more after it has given up its lease: what was noted while it still held it is not forgotten.
+
+    An experiment whose secrets are not to be had here, or that cannot be led, is left to others.
+
+    Args:
+        own: The folder of an experiment to lead also if another supervisor is there.
+    """
+    home = Home()
+    not_ours: set[str] = set()
+    while not not_ours.issuperset(home.open_experiments()):
+        lease = _take_lease(home)
+        if lease is None:
+            if own is not None:
+                await _lead_own(own, home)
+            return
+        try:
+            await _lead_all(home, not_ours)
+        finally:
+            os.close(lease)
+
+
+def _take_lease(home: Home) -> int | None:
+    """Return the held lease; it falls back when this process ends, however that happens."""
+    path = os.path.join(home.path, "supervisor.lock")
+    try:
+        lease = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise HomeUnusable(home.path, (error.strerror or str(error)).lower()) from error
+    try:
+        fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lease)
+        return None
+    return lease
+
+
+async def _lead_all(home: Home, not_ours: set[str]) -> None:
+    led: set[str] = set()
+    idle = 0
+    async with anyio.create_task_group() as leaders:
+        while idle < _IDLE_LOOKS:
+            for folder in home.open_experiments():
+                if folder not in led | not_ours:
+                    led.add(folder)
+                    leaders.start_soon(_lead, folder, home, led, not_ours, name=f"lead {folder}")
+            idle = 0 if led else idle + 1
+            await anyio.sleep(_LOOK_S)
+
+
+async def _lead_own(folder: str, home: Home) -> None:
+    """Lead one experiment to its end, as soon as nobody else does."""
+    not_ours: set[str] = set()
+    while folder in home.open_experiments() and folder not in not_ours:
+        await _lead(folder, home, set(), not_ours)
+
+
+async def _lead(folder: str, home: Home, led: set[str], not_ours: set[str]) -> None:
+    try:
+        experiment = StoredExperiment.open(folder, home=home)
+        async with Kernel(plugins=list(executors_of(experiment.executors).values())) as kernel:
+            await experiment.run(kernel.bus)
+    except JournalHeld:
+        # Somebody else leads it. If they die before its end, a later look finds it again.
+        await anyio.sleep(_LOOK_S)
+    except SecretMissing as error:
+        sys.stderr.write(f"{folder} is left to others: {error}\n")
+        not_ours.add(folder)
+    except ExperimentNotFound:
+        home.note_closed(folder)
+    except Exception as error:
+        # It must not take the others along, whose jobs would be cancelled.
+        reason = innermost(error)
+        sys.stderr.write(f"{folder} is left to others: {type(reason).__name__}: {reason}\n")
+        not_ours.add(folder)
+    finally:
+        led.discard(folder)

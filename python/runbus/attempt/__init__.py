@@ -1,0 +1,43 @@
+"""The folder of one attempt: the wrapper, its script, records and logs. For authors of executors.
+
+Everything that a backend and whoever watches it must agree on about the files of a running job;
+nothing here knows an experiment, a supervisor or a state.
+"""
+
+from runbus.attempt._evidence import OUT_OF_MEMORY as OUT_OF_MEMORY
+from runbus.attempt._evidence import TIME_LIMIT as TIME_LIMIT
+from runbus.attempt._evidence import Pulse as Pulse
+from runbus.attempt._evidence import is_elsewhere as is_elsewhere
+from runbus.attempt._evidence import is_running as is_running
+from runbus.attempt._evidence import observe_folder as observe_folder
+from runbus.attempt._evidence import observe_start as observe_start
+from runbus.attempt._journal import Journal as Journal
+from runbus.attempt._journal import JournalReader as JournalReader
+from runbus.attempt._logs import LogTail as LogTail
+from runbus.attempt._logs import read_log as read_log
+from runbus.attempt._marks import LogMarks as LogMarks
+from runbus.attempt._marks import log_offset_at as log_offset_at
+from runbus.attempt._script import WRAPPER as WRAPPER
+from runbus.attempt._script import redacted_job as redacted_job
+from runbus.attempt._script import render_script as render_script
+from runbus.attempt._script import secret_environment as secret_environment
+
+__all__ = [
+    "OUT_OF_MEMORY",
+    "TIME_LIMIT",
+    "WRAPPER",
+    "Journal",
+    "JournalReader",
+    "LogMarks",
+    "LogTail",
+    "Pulse",
+    "is_elsewhere",
+    "is_running",
+    "log_offset_at",
+    "observe_folder",
+    "observe_start",
+    "read_log",
+    "redacted_job",
+    "render_script",
+    "secret_environment",
+]

@@ -1,0 +1,179 @@
+"""What the wrapper left in an attempt's folder, read without believing more than it says."""
+
+from __future__ import annotations
+
+import os
+from typing import TypeVar
+
+import msgspec
+from msgspec.structs import replace
+
+from runbus.abc import Observation
+from runbus.attempt._files import open_to_read, read_whole
+from runbus.codec import DecodeError, decode_json
+
+__all__ = [
+    "OUT_OF_MEMORY",
+    "TIME_LIMIT",
+    "ExitRecord",
+    "PidRecord",
+    "Pulse",
+    "is_elsewhere",
+    "is_running",
+    "observe_folder",
+    "observe_start",
+]
+
+_T = TypeVar("_T")
+
+MISSED_BEATS = 6
+"""A network file system may show a file as it was half a minute ago: one late beat is no death."""
+
+_LONGEST = 4096
+
+TIME_LIMIT = "time limit"
+"""What the wrapper gives as the reason when it ended a job for its time."""
+
+OUT_OF_MEMORY = "out of memory"
+"""How the wrapper's reason begins when the kernel killed a job for its memory."""
+
+
+class PidRecord(msgspec.Struct, frozen=True):
+    """pid.json: the job's process. `start` is in clock ticks, `uptime` in seconds since boot."""
+
+    pid: int
+    start: int
+    boot: str
+    host: str
+    uptime: float
+
+
+class ExitRecord(msgspec.Struct, frozen=True):
+    """exit.json: the status as a shell reports it, 128 + n also for signal n; times as `1m2.5s`.
+
+    `signal` is what ended the job for certain; None if it exited by itself, or nobody can tell.
+    """
+
+    status: int
+    uptime: float
+    user: str
+    sys: str
+    reason: str
+    signal: int | None = None
+
+
+def observe_folder(folder: str) -> Observation | None:
+    """Return what the records in `folder` say; None if the job has left no record yet.
+
+    `phase` is "running" also for a job whose process died without an exit record: only the
+    executor can tell a dead machine from a slow one. Ask `is_running` for that.
+    """
+    # The end first: a job that ends between the two looks must not seem to be running still.
+    ended = _read(os.path.join(folder, "exit.json"), ExitRecord)
+    began = _read(os.path.join(folder, "pid.json"), PidRecord)
+    seen = _started(began) if began else Observation(phase="queued")
+    if ended is None:
+        return seen if began else None
+    record, ended_ns = ended
+    return replace(
+        seen,
+        phase="ended",
+        ended_ns=ended_ns,
+        duration_s=max(0.0, record.uptime - began[0].uptime) if began else 0.0,
+        cpu_s=_seconds(record.user) + _seconds(record.sys),
+        exit_code=record.status if record.signal is None else None,
+        signal=record.signal,
+        reason=record.reason,
+    )
+
+
+def observe_start(folder: str) -> Observation | None:
+    """Return what `observe_folder` does of a job that is known not to have ended."""
+    began = _read(os.path.join(folder, "pid.json"), PidRecord)
+    return _started(began) if began else None
+
+
+def is_running(folder: str) -> bool:
+    """Whether the very process in `folder`'s pid.json is alive on this machine, since this boot."""
+    began = _read(os.path.join(folder, "pid.json"), PidRecord)
+    if began is None:
+        return False
+    record = began[0]
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            if file.read().strip() != record.boot:
+                return False
+        with open(f"/proc/{record.pid}/stat", encoding="utf-8", errors="replace") as file:
+            fields = file.read().rpartition(")")[2].split()
+    except OSError:
+        return False
+    return int(fields[19]) == record.start and fields[0] not in "ZX"
+
+
+def is_elsewhere(folder: str) -> bool:
+    """Whether the process in `folder`'s pid.json is one of another machine."""
+    began = _read(os.path.join(folder, "pid.json"), PidRecord)
+    return began is not None and began[0].host != os.uname().nodename
+
+
+class Pulse:
+    """The heartbeat of a job on a machine where nobody can look, by way of a shared file system.
+
+    Its clock and ours may differ, so only that it changes counts, and how long ago by our clock.
+
+    Args:
+        folder: The attempt's folder.
+        now: This moment, in seconds of any clock that is never set.
+    """
+
+    __slots__ = ("_beat_s", "_changed", "_heartbeat", "_path")
+
+    def __init__(self, folder: str, now: float) -> None:
+        self._path = os.path.join(folder, "heartbeat")
+        self._heartbeat = b""
+        self._changed = now
+        try:
+            self._beat_s: float | None = float(read_whole(os.path.join(folder, "beat")))
+        except (OSError, ValueError):
+            self._beat_s = None
+
+    def is_still(self, now: float) -> bool | None:
+        """Whether `MISSED_BEATS` beats have not come; None if the job has no heartbeat."""
+        if self._beat_s is None:
+            return None
+        try:
+            heartbeat = read_whole(self._path) or self._heartbeat
+        except OSError:
+            heartbeat = self._heartbeat
+        if heartbeat != self._heartbeat:
+            self._heartbeat, self._changed = heartbeat, now
+        return now - self._changed > MISSED_BEATS * self._beat_s
+
+
+def _seconds(text: str) -> float:
+    """Return the seconds in a time as the shell's `times` writes it; 0 if it is none."""
+    minutes, _, seconds = text.rstrip("s").partition("m")
+    try:
+        return 60 * float(minutes) + float(seconds)
+    except ValueError:
+        return 0.0
+
+
+def _started(began: tuple[PidRecord, int]) -> Observation:
+    record, started_ns = began
+    return Observation(phase="running", host=record.host, pid=record.pid, started_ns=started_ns)
+
+
+def _read(path: str, shape: type[_T]) -> tuple[_T, int] | None:
+    """Return a record and the time it was written; None if it is not (wholly) there."""
+    file = open_to_read(path)
+    if file is None:
+        return None
+    try:
+        record = decode_json(os.read(file, _LONGEST), shape)
+        # After the record: exit.json is there, and blank, before it is filled in.
+        return record, os.fstat(file).st_mtime_ns
+    except DecodeError:
+        return None
+    finally:
+        os.close(file)

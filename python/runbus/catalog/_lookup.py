@@ -1,0 +1,104 @@
+"""Finding an experiment as people name it."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from runbus._home import Home
+from runbus.errors import ExperimentNotFound, NotFound, near_matches
+from runbus.jobs import Asked, JobRecord, current_state, read_jobs
+
+__all__ = ["JobStatus", "find_experiment", "find_job", "job_statuses"]
+
+_LATEST = "latest"
+
+
+class JobStatus(NamedTuple):
+    """A job of an experiment, and where it stands.
+
+    Attributes:
+        record: What the journal tells; its state is the one now.
+        folder: The folder of its latest attempt.
+    """
+
+    record: JobRecord
+    folder: str
+
+
+def find_experiment(text: str | None, *, home: str | os.PathLike[str] | None = None) -> str:
+    """Return the folder of an experiment: by its id, by its project (the newest), or the newest.
+
+    Args:
+        text: The id or the project; the newest of all if None or "latest".
+        home: The home folder, instead of `$RUNBUS_HOME` or `~/.runbus`.
+
+    Raises:
+        ExperimentNotFound: There is none; names those that read almost the same.
+        HomeUnusable: The home folder cannot be read.
+    """
+    where = Home(home)
+    folders = [
+        folder
+        for folder in where.experiment_folders()
+        if os.path.exists(os.path.join(folder, "experiment.json"))
+    ]
+    folders.sort(key=os.path.basename)
+    projects = {os.path.basename(os.path.dirname(folder)) for folder in folders}
+    found = [folder for folder in folders if text in (None, _LATEST, *folder.split(os.sep)[-2:])]
+    if not found:
+        ids = [os.path.basename(folder) for folder in reversed(folders)]
+        similar = near_matches(text or "", [*sorted(projects), *ids])
+        raise ExperimentNotFound(text or "", similar, bool(folders))
+    return found[-1]
+
+
+def job_statuses(folder: str) -> list[JobStatus]:
+    """Return the jobs of the experiment in `folder`, in the order in which they were given.
+
+    A job of which nothing is recorded yet is left out.
+    """
+    jobs = read_jobs(folder)
+    names = [job.name for job in Asked.read(folder).jobs]
+    return [
+        JobStatus(
+            replace(jobs[name], state=current_state(folder, jobs[name])),
+            os.path.join(folder, jobs[name].folder),
+        )
+        for name in names
+        if name in jobs
+    ]
+
+
+def find_job(text: str, *, home: str | os.PathLike[str] | None = None) -> tuple[str, str | None]:
+    """Return the folder of an experiment and the name of a job of it; None for all its jobs.
+
+    Args:
+        text: The id of a job's run, the job's name in the newest experiment that has it, or what
+            `find_experiment` takes; "latest" is the newest experiment, whatever jobs are called.
+        home: The home folder, instead of `$RUNBUS_HOME` or `~/.runbus`.
+
+    Raises:
+        ExperimentNotFound: There is neither; names those that read almost the same.
+        HomeUnusable: The home folder cannot be read.
+    """
+    names: list[str] = []
+    for folder in sorted(Home(home).experiment_folders(), key=os.path.basename, reverse=True):
+        if text == _LATEST:
+            break
+        try:
+            asked = Asked.read(folder)
+        except NotFound:
+            continue
+        for job in asked.jobs:
+            if text in (job.name, job.run_id):
+                return folder, job.name
+            names.append(job.name)
+    try:
+        return find_experiment(text, home=home), None
+    except ExperimentNotFound as error:
+        similar = near_matches(text, [*error.similar, *dict.fromkeys(names)])
+        what = "job or experiment"
+        raise ExperimentNotFound(text, similar, error.are_any, what) from None

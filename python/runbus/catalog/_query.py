@@ -1,0 +1,147 @@
+"""SQL over runs, by DuckDB."""
+
+from __future__ import annotations
+
+import glob
+import importlib
+import json
+import re
+from typing import TYPE_CHECKING
+
+from runbus.catalog._runs import runs
+from runbus.errors import ExtraMissing, QueryInvalid
+from runbus.metrics import PointStream
+
+if TYPE_CHECKING:
+    import os
+    from typing import Any
+
+    from runbus.catalog._runs import RunRecord
+
+__all__ = ["query"]
+
+_NO_METRICS = ("step", "time", "time_ns", "row")
+
+
+def query(
+    sql: str, *, project: str | None = None, home: str | os.PathLike[str] | None = None
+) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Answer a question about runs: `SELECT run, min(value) FROM metrics GROUP BY run`.
+
+    There are two tables. `runs` has id, name, project, state, created, config (JSON), folder,
+    params (JSON: the config, flattened, and what was set since) and tags (a list). `metrics` has a
+    row for each point: run (an id), name, step, time and value, in no order. The points are read
+    while the question is answered, and only if it names them: segments as they lie, journals in
+    batches. A question about running runs that reads them twice may find more the second time.
+
+    Args:
+        sql: One statement in DuckDB's SQL.
+        project: Only the runs of this project.
+        home: The home folder, instead of `$RUNBUS_HOME` or `~/.runbus`.
+
+    Returns:
+        The names of the columns, and the rows.
+
+    Raises:
+        ExtraMissing: duckdb, or what it reads Arrow with, is not installed.
+        QueryInvalid: DuckDB cannot answer it.
+        HomeUnusable: The home folder cannot be read.
+    """
+    duckdb = _duckdb()
+    found = runs(project, home=home)
+    # A table that is not there must not be looked for among the variables of this function.
+    with duckdb.connect(config={"python_enable_replacements": "false"}) as connection:
+        _add_runs(connection, found)
+        if re.search(r"\bmetrics\b", sql, re.IGNORECASE):
+            _add_metrics(connection, PointStream(found))
+        try:
+            result = connection.execute(sql)
+            if result is None:
+                raise QueryInvalid("there is no statement in it")
+            return [column[0] for column in result.description or ()], result.fetchall()
+        except duckdb.Error as error:
+            raise QueryInvalid(str(error).splitlines()[0]) from error
+
+
+def _add_runs(connection: Any, found: list[RunRecord]) -> None:
+    """All at once: rows that are inserted one by one take a millisecond each."""
+    import pyarrow as pa
+
+    text, texts = pa.string(), pa.list_(pa.string())
+    columns = {
+        "id": ([run.id for run in found], text),
+        "name": ([_text(run.name) for run in found], text),
+        "project": ([_text(run.project) for run in found], text),
+        "state": ([str(run.state) for run in found], text),
+        "created": ([run.info.created_ns for run in found], pa.timestamp("ns", "UTC")),
+        "config": ([_json(run.config) for run in found], text),
+        "folder": ([_text(run.folder) for run in found], text),
+        "params": ([_json(run.params) for run in found], text),
+        "tags": ([run.tags for run in found], texts),
+    }
+    table = pa.table({name: pa.array(values, kind) for name, (values, kind) in columns.items()})
+    connection.register("found", table)
+    connection.execute(
+        "CREATE TABLE runs AS "
+        "SELECT * REPLACE (created::TIMESTAMPTZ AS created, config::JSON AS config, "
+        "params::JSON AS params) FROM found"
+    )
+    connection.unregister("found")
+
+
+def _json(values: dict[str, Any]) -> str:
+    return _text(json.dumps(values, ensure_ascii=False))
+
+
+def _text(text: str) -> str:
+    """Return text that DuckDB takes: the names of files may be no Unicode."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _add_metrics(connection: Any, points: PointStream) -> None:
+    connection.register("unsealed", points)
+    parts = ["SELECT run, name, step, time::TIMESTAMPTZ AS time, value FROM unsealed"]
+    for names, paths in _alike(connection, points.segments).items():
+        files = ", ".join(_quoted(glob.escape(path), "'") for path in paths)
+        if "name" in names:
+            parts.append(
+                "SELECT split_part(filename, '/', -3), name, step, time, value "
+                f"FROM read_parquet([{files}], filename = true)"
+            )
+            continue
+        columns = ", ".join(_quoted(name, '"') for name in names if name not in _NO_METRICS)
+        # No metric in here has one of the reserved names: they are free for file, name and value.
+        parts.append(
+            "SELECT split_part(name, '/', -3), row, step, time, time_ns FROM (UNPIVOT ("
+            f"SELECT name, step, time, {columns} FROM read_parquet([{files}], filename = 'name')"
+            f') ON {columns} INTO NAME "row" VALUE "time_ns")'
+        )
+    connection.execute(f"CREATE VIEW metrics AS {' UNION ALL '.join(parts)}")
+
+
+def _alike(connection: Any, paths: list[str]) -> dict[tuple[str, ...], list[str]]:
+    """Return the files of each set of columns."""
+    if not paths:
+        return {}
+    found = connection.execute(
+        "SELECT list(name ORDER BY name), file_name FROM parquet_schema(?) "
+        "WHERE type IS NOT NULL GROUP BY file_name",
+        [list(map(glob.escape, paths))],
+    )
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for names, path in found.fetchall():
+        alike.setdefault(tuple(names), []).append(path)
+    return alike
+
+
+def _quoted(text: str, mark: str) -> str:
+    return mark + text.replace(mark, mark * 2) + mark
+
+
+def _duckdb() -> Any:
+    for package in ("pyarrow", "duckdb"):
+        try:
+            module = importlib.import_module(package)
+        except ModuleNotFoundError as error:
+            raise ExtraMissing("a query", package, "duckdb") from error
+    return module

@@ -1,0 +1,189 @@
+"""An experiment as it lies on disk: what was asked, and leading it to its end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anyio.to_thread
+
+from runbus._home import Home
+from runbus._secrets import Secret
+from runbus.errors import NoExecutor, NoHandler
+from runbus.events import ResolveExecutor
+from runbus.jobs import (
+    Asked,
+    CancelRequest,
+    JobRecord,
+    JobStore,
+    ask_to_cancel,
+    intend,
+    read_requests,
+)
+from runbus.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Self
+
+    from runbus.abc import Executor, JobSpec
+    from runbus.bus import Bus
+
+__all__ = ["GRACE_S", "StoredExperiment", "check_secrets", "find_executors"]
+
+GRACE_S = 10.0
+"""Seconds between TERM and KILL where nobody says how many."""
+
+
+class StoredExperiment:
+    """An experiment that was prepared: it can be led, by one process at a time.
+
+    `AsyncExperiment.prepare` makes one; `StoredExperiment.open` finds it again.
+
+    Args:
+        folder: Its folder.
+        asked: What was asked of it, with the folders as paths.
+        home: The home that it lies in.
+
+    Attributes:
+        id: Its id.
+        folder: Its folder.
+        project: What its runs are gathered under.
+        executors: The fields of the executors that come with it, by name.
+        specs: The jobs as the executors get them, as of their first attempts.
+        max_parallel: How many jobs run at a time.
+    """
+
+    def __init__(self, folder: str, asked: Asked, *, home: Home) -> None:
+        self.id = asked.id
+        self.folder = folder
+        self.project = asked.project
+        self.executors = asked.executors
+        self.specs = asked.jobs
+        self.max_parallel = asked.max_parallel
+        self._home = home
+        self._supervisor: Supervisor | None = None
+
+    @classmethod
+    def open(cls, folder: str, *, home: Home | None = None) -> Self:
+        """Read the experiment in a folder; changes nothing.
+
+        Args:
+            folder: The experiment's folder.
+            home: The home that it lies in; the default one if None.
+
+        Raises:
+            ExperimentNotFound: There is no experiment in that folder.
+        """
+        return cls(folder, Asked.read(folder).absolute(folder), home=home or Home())
+
+    def intend(self) -> list[JobRecord]:
+        """Record the intent of every job, durably, for another process to carry out.
+
+        Returns:
+            The records of the jobs, in the order in which they were given.
+
+        Raises:
+            JournalHeld: Another process leads the experiment.
+            JournalError: The journal cannot be written.
+        """
+        store = JobStore(self.folder)
+        try:
+            return intend(store, self.specs)
+        finally:
+            store.close()
+
+    async def run(self, bus: Bus, *, only: str | None = None) -> list[JobRecord]:
+        """Run all jobs to their ends; jobs that have ended already are left as they are.
+
+        Cancelling this ends the jobs (TERM, then KILL after 10 s) before it is cancelled itself.
+        Publishes `JobIntended`, `JobSubmitted`, `JobStarted`, `JobRetrying` and `JobEnded` for
+        each job, and emits its `LogLines` and `MetricBatch`.
+
+        Args:
+            bus: What finds the executors and is told what happens.
+            only: The name of the one job to run; the others are neither started nor ended, and
+                stay as they are for whoever leads the experiment next. All jobs if None.
+
+        Returns:
+            The records of those jobs, in the order in which they were given.
+
+        Raises:
+            NoExecutor: No plugin brings an executor that a job names.
+            SecretMissing: A job that is still to be submitted needs a secret that cannot be had;
+                nothing was submitted.
+            JournalError: The journal cannot be written, or another process leads the experiment.
+            TypeError: `bus` is none, but perhaps the kernel itself.
+        """
+        executors = await find_executors(bus, {spec.executor for spec in self.specs})
+        specs = [spec for spec in self.specs if only in (None, spec.name)]
+        store = JobStore(self.folder)
+        try:
+            if only is not None:
+                # Nobody may take the experiment for one of that job alone.
+                await anyio.to_thread.run_sync(intend, store, self.specs)
+            check_secrets(
+                Secret(place)
+                for spec in specs
+                if spec.secrets and self._will_be_submitted(store, spec)
+                for place in spec.secrets.values()
+            )
+            self._supervisor = Supervisor(bus, executors, store)
+            records = await self._supervisor.run(specs, max_parallel=self.max_parallel)
+            if all(record.state.is_terminal for record in store.jobs.values()):
+                self._home.note_closed(self.folder)
+            return records
+        finally:
+            store.close()
+
+    async def cancel(self, reason: str, grace_s: float = GRACE_S) -> None:
+        """Ask every job to end, and submit no more; `run` then returns as usual.
+
+        Args:
+            reason: Who asked, and why.
+            grace_s: Seconds between TERM and KILL. A repeated call may shorten it; 0 kills now.
+        """
+        if self._supervisor is not None:
+            await self._supervisor.cancel(reason, grace_s)
+        else:
+            # As another process would ask: whoever leads it first, this one or not, acts on it.
+            ask_to_cancel(self.folder, CancelRequest(None, reason, grace_s))
+
+    def _will_be_submitted(self, store: JobStore, spec: JobSpec) -> bool:
+        """Whether a job is still to be submitted, and nobody has asked for its end."""
+        record = store.jobs.get(spec.name)
+        if record and (record.handle or record.state.is_terminal):
+            return False
+        asked = read_requests(self.folder).values()
+        return not any(request.job in (None, spec.name) for request in asked)
+
+
+def check_secrets(secrets: Iterable[Secret]) -> None:
+    """Look once for each secret, and keep none."""
+    for secret in sorted(set(secrets), key=lambda one: one.reference):
+        secret.value()
+
+
+async def find_executors(bus: Bus, names: Iterable[str]) -> dict[str, Executor]:
+    """Return the executors of some names, from whichever plugins bring them.
+
+    Raises:
+        NoExecutor: No plugin brings one of them.
+        TypeError: `bus` is none, but perhaps the kernel itself.
+    """
+    from runbus.bus._bus import check_bus  # not for those who only look at runs
+
+    check_bus(bus)
+    return {name: await _find_executor(bus, name) for name in sorted(names)}
+
+
+async def _find_executor(bus: Bus, name: str) -> Executor:
+    """Return the executor of a name, from whichever plugin brings it.
+
+    Raises:
+        NoExecutor: None does.
+    """
+    try:
+        _, executor = await bus.first(ResolveExecutor(name=name))
+    except NoHandler as error:
+        raise NoExecutor(name, error.asked) from None
+    return executor

@@ -1,0 +1,83 @@
+"""What a job prints, on its way to the bus."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING
+
+from runbus.attempt import LogMarks, LogTail
+from runbus.errors import BackpressureTimeout
+from runbus.events import LogLines
+
+if TYPE_CHECKING:
+    from runbus._clock import Clock
+    from runbus.abc import JobSpec
+    from runbus.bus import Bus
+
+__all__ = ["JobOutput"]
+
+logger = logging.getLogger("runbus.jobs")
+
+_ROUNDS = 16
+"""How much one job may hand on before the next has its turn, in pieces of at most 1 MiB."""
+
+
+class JobOutput:
+    """Follows the logs of one attempt.
+
+    Args:
+        job: The job; its folder need not have anything in it yet.
+        clock: Where the time of what happens here comes from.
+        leads: Whether this process leads the experiment; if not, it notes nothing.
+    """
+
+    def __init__(self, job: JobSpec, clock: Clock, *, leads: bool = True) -> None:
+        self._job = job
+        self._marks = LogMarks(job.folder, clock)
+        # Where whoever led before stopped: lines since the last mark are handed on again.
+        self._logs = {
+            source: LogTail(os.path.join(job.folder, f"{source}.log"), offset)
+            for source, offset in zip(("stdout", "stderr"), self._marks.last, strict=True)
+        }
+        self._leads = leads
+
+    async def hand_on(self, bus: Bus, *, final: bool = False) -> None:
+        """Emit what is new.
+
+        Args:
+            bus: Where it goes; a full mailbox that blocks makes this wait.
+            final: The job has ended: emit everything that is left.
+        """
+        rounds = 0
+        try:
+            while (await self._hand_on_some(bus, final)) and (final or rounds < _ROUNDS):
+                rounds += 1
+        except BackpressureTimeout as error:
+            # It is all in the files: one reader that stands still must not stop the others.
+            logger.warning("output of job %r was not read: %s", self._job.name, error)
+        if self._leads:
+            self._marks.note(*(tail.offset for tail in self._logs.values()))
+
+    async def _hand_on_some(self, bus: Bus, final: bool) -> bool:
+        job, more = self._job, False
+        for source, tail in self._logs.items():
+            offset = tail.offset
+            if data := tail.poll(final=final):
+                more = True
+                await bus.emit(
+                    LogLines(
+                        experiment_id=job.experiment_id,
+                        job=job.name,
+                        attempt=job.attempt,
+                        source=source,
+                        offset=offset,
+                        data=data,
+                    )
+                )
+        return more
+
+    def close(self) -> None:
+        """Give the files back; safe to repeat."""
+        for tail in self._logs.values():
+            tail.close()

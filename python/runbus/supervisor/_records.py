@@ -1,0 +1,88 @@
+"""What the runs of jobs record, on its way to the bus."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anyio
+
+from runbus.metrics import RecordTail
+from runbus.supervisor._positions import NOTE_S, Positions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from runbus._clock import Clock
+    from runbus.abc import JobSpec
+    from runbus.bus import Bus
+
+__all__ = ["RecordFeed"]
+
+POLL_S = 0.1
+"""How often it is looked for records."""
+
+
+class RecordFeed:
+    """Follows the runs of jobs and publishes what they record: params, tags, texts, files.
+
+    Args:
+        bus: Where it goes.
+        clock: Tells the time.
+        has_begun: Whether the run of a job is on the bus as begun; nothing is published before.
+    """
+
+    def __init__(self, bus: Bus, clock: Clock, has_begun: Callable[[JobSpec], bool]) -> None:
+        self._bus = bus
+        self._clock = clock
+        self._has_begun = has_begun
+        self._runs: dict[str, _Run] = {}
+
+    async def run(self) -> None:
+        """Feed the bus until cancelled."""
+        next_note_s = 0.0
+        while True:
+            is_due = (now := self._clock.monotonic()) >= next_note_s
+            for run in list(self._runs.values()):
+                await self._hand_on(run)
+                if is_due:
+                    run.positions.note(run.tail.positions)
+            if is_due:
+                next_note_s = now + NOTE_S
+            await anyio.sleep(POLL_S)
+
+    def follow(self, job: JobSpec) -> None:
+        """Follow the run of a job, over all of its attempts, from now on; safe to repeat.
+
+        What it has recorded comes from where whoever led before had noted last.
+        """
+        if job.run_id not in self._runs:
+            self._runs[job.run_id] = _Run(job)
+
+    async def finish(self, job: JobSpec) -> None:
+        """Publish what is left, and follow the run no more; safe to repeat.
+
+        When this returns nothing of the run is on its way any more; it may be cancelled.
+        """
+        if (run := self._runs.pop(job.run_id, None)) is not None:
+            await self._hand_on(run)
+            run.positions.note(run.tail.positions)
+
+    async def _hand_on(self, run: _Run) -> None:
+        if self._has_begun(run.job):
+            async with run.lock:
+                for fact in run.tail.poll():
+                    await self._bus.publish(fact)
+
+
+class _Run:
+    """A run that is followed."""
+
+    __slots__ = ("job", "lock", "positions", "tail")
+
+    def __init__(self, job: JobSpec) -> None:
+        self.job = job
+        self.lock = anyio.Lock()
+        self.positions = Positions(job.run_folder, "records")
+        self.tail = RecordTail(
+            job.run_id, job.experiment_id, job.name, job.run_folder, self.positions.last
+        )

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runbus.attempt import LogTail
+from runbus.attempt._logs import LINE_LIMIT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+
+def drained(tail: LogTail, *, final: bool = False) -> bytes:
+    return b"".join(iter(lambda: tail.poll(final=final), b""))
+
+
+def test_only_whole_lines_are_handed_on_until_the_end(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(b"one\ntw")
+    tail = LogTail(str(log))
+
+    assert drained(tail) == b"one\n"
+    with log.open("ab") as file:
+        file.write(b"o\nthree")
+    assert drained(tail) == b"two\n"
+    assert drained(tail, final=True) == b"three"
+
+
+def test_a_file_that_is_not_there_yet_is_empty(tmp_path: Path) -> None:
+    assert LogTail(str(tmp_path / "log")).poll(final=True) == b""
+
+
+def test_a_line_without_end_is_handed_on_in_pieces(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(b"x" * (10 * LINE_LIMIT + 7) + b"\nlast\n")
+    tail = LogTail(str(log))
+
+    pieces = list(iter(tail.poll, b""))
+
+    assert all(len(piece) <= LINE_LIMIT for piece in pieces)
+    assert b"".join(pieces) == log.read_bytes()
+
+
+def test_a_job_that_truncates_its_log_is_followed_from_the_start(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(b"a long first version\n")
+    tail = LogTail(str(log))
+    drained(tail)
+    log.write_bytes(b"second\n")
+
+    assert drained(tail) == b"second\n"
+
+
+@given(st.lists(st.binary(max_size=40)), st.binary(max_size=5))
+def test_every_byte_arrives_once_and_in_order(
+    tmp_path_factory: pytest.TempPathFactory, pieces: list[bytes], rest: bytes
+) -> None:
+    log = tmp_path_factory.mktemp("log") / "log"
+    tail = LogTail(str(log))
+    seen = b""
+    for piece in [*pieces, rest]:
+        with log.open("ab") as file:
+            file.write(piece)
+        seen += drained(tail)
+    seen += drained(tail, final=True)
+    tail.close()
+
+    assert seen == b"".join(pieces) + rest

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from runbus.abc import JobSpec
+from runbus.attempt import render_script
+from runbus.errors import UsageError
+from runbus.events import Image
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "scripts"
+
+JOB = JobSpec(
+    experiment_id="20260101-000000-abcde",
+    name="lr=0.1; rm -rf ~",
+    run_id="20260101-000000-abcde-1",
+    executor="local",
+    argv=("python", "train.py", "--lr=0.1", "it's $HOME"),
+    cwd="/home/user/my project",
+    env={"lower": "a\nb", "A": "$(id)"},
+    folder="/f",
+    run_folder="/r",
+    attempt=2,
+    image=Image(env=(("FROM_IMAGE", "1"),)),
+    bootstrap=("module load cuda", "ulimit -c 0"),
+)
+
+
+def test_a_script_looks_as_it_should() -> None:
+    assert render_script(JOB) == (GOLDEN / "local.sh").read_text()
+
+
+TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
+
+
+@settings(max_examples=40)
+@given(st.lists(TEXT, max_size=4), TEXT, TEXT)
+def test_every_argument_and_value_arrives_as_it_was(
+    tmp_path_factory: pytest.TempPathFactory, arguments: list[str], value: str, name: str
+) -> None:
+    folder = tmp_path_factory.mktemp("job")
+    show = "import os, sys; print(repr((sys.argv[1:], os.environ['lower_case'])), end='')"
+    job = JobSpec(
+        experiment_id="e",
+        name=name,
+        run_id="e-1",
+        executor="local",
+        argv=(sys.executable, "-X", "utf8", "-c", show, *arguments),
+        cwd=str(folder),
+        env={"lower_case": value},
+        folder=str(folder),
+        run_folder=str(folder),
+    )
+
+    script = folder / "script"
+    script.write_text(render_script(job))
+    done = subprocess.run(["sh", str(script)], capture_output=True, check=True)
+
+    assert done.stdout.decode() == repr((arguments, value))
+
+
+@pytest.mark.parametrize(("name", "value"), [("A B", ""), ("x;id", ""), ("é", ""), ("A", "\0")])
+def test_what_a_shell_cannot_set_is_refused(name: str, value: str) -> None:
+    with pytest.raises(UsageError, match="cannot be set"):
+        render_script(replace(JOB, env={name: value}))
+
+
+@pytest.mark.parametrize("job", [replace(JOB, argv=("a\0b",)), replace(JOB, cwd="/a\0b")])
+def test_a_nul_is_refused_and_not_left_out(job: JobSpec) -> None:
+    with pytest.raises(UsageError, match="NUL"):
+        render_script(job)
+
+
+def test_no_variable_of_the_job_parts_the_words_that_start_it() -> None:
+    job = replace(JOB, argv=("echo", "hello"), cwd="/", env={"IFS": "x"}, bootstrap=())
+    script = "rb_alone=/usr/bin/setsid\n" + render_script(job)
+
+    done = subprocess.run(["sh", "-c", script], capture_output=True, timeout=20, check=False)
+
+    assert (done.stdout, done.stderr) == (b"hello\n", b"")

@@ -1,0 +1,195 @@
+"""The wrapper script on real processes, under each shell that is here."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from runbus.attempt import is_running, observe_folder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize("code", [0, 1, 7, 126, 127])
+def test_the_exit_code_is_recorded(start, tmp_path: Path, code: int) -> None:
+    start(tmp_path, f"exec sh -c 'exit {code}'").wait(20)
+
+    seen = observe_folder(str(tmp_path))
+
+    assert seen is not None
+    assert (seen.phase, seen.exit_code, seen.signal) == ("ended", code, None)
+
+
+def test_the_two_outputs_go_to_two_files_byte_for_byte(start, tmp_path: Path) -> None:
+    start(tmp_path, r"printf 'out\377\000'; printf 'err' >&2").wait(20)
+
+    assert (tmp_path / "stdout.log").read_bytes() == b"out\xff\x00"
+    assert (tmp_path / "stderr.log").read_bytes() == b"err"
+
+
+def test_a_signal_is_recorded_as_one(start, tmp_path: Path) -> None:
+    start(tmp_path, "kill -KILL $$").wait(20)
+
+    seen = observe_folder(str(tmp_path))
+
+    assert seen is not None
+    assert (seen.exit_code, seen.signal) == (None, signal.SIGKILL)
+
+
+def test_the_job_leads_a_session_of_its_own_and_is_found_by_its_record(
+    start, cancel, wait_for_line, tmp_path: Path
+) -> None:
+    wrapper = start(tmp_path, "echo up; exec sleep 60")
+    wait_for_line(tmp_path / "stdout.log")
+    pid = json.loads((tmp_path / "pid.json").read_text())["pid"]
+
+    assert is_running(str(tmp_path))
+    assert os.getsid(pid) == pid != os.getsid(wrapper.pid)
+
+    cancel(tmp_path, 0)
+    wrapper.wait(20)
+    assert not is_running(str(tmp_path))
+
+
+def test_a_job_gets_the_signals_as_they_are_by_default(start, tmp_path: Path) -> None:
+    """A shell's background child would ignore INT, and Python then has no KeyboardInterrupt."""
+    start(tmp_path, "grep SigIgn /proc/self/status").wait(20)
+
+    ignored = int((tmp_path / "stdout.log").read_text().split()[1], 16)
+    assert not ignored & (1 << (signal.SIGINT - 1))
+
+
+def test_cancelling_terms_the_whole_group(start, cancel, wait_for_line, tmp_path: Path) -> None:
+    script = "sh -c 'sleep 60 & echo $! ; wait' & trap 'exit 9' TERM; wait"
+    wrapper = start(tmp_path, script)
+    grandchild = int(wait_for_line(tmp_path / "stdout.log"))
+
+    cancel(tmp_path, 10)
+    wrapper.wait(20)
+
+    seen = observe_folder(str(tmp_path))
+    assert seen is not None
+    assert seen.exit_code == 9
+    assert_gone(grandchild)
+
+
+def assert_gone(pid: int) -> None:
+    """Wait for the kernel to bury an orphan."""
+    subprocess.run(
+        ["sh", "-c", 'while kill -0 "$0" && ! grep -q "^State:.Z" /proc/$0/status; do :; done'],
+        stderr=subprocess.DEVNULL,
+        timeout=20,
+        check=False,
+    )
+    status = f"/proc/{pid}/status"
+    assert not os.path.exists(status) or "State:\tZ" in open(status).read()  # noqa: SIM115
+
+
+def test_a_job_that_ignores_term_is_killed_after_the_grace(
+    start, cancel, wait_for_line, tmp_path: Path
+) -> None:
+    wrapper = start(tmp_path, "trap '' TERM; echo up; while :; do sleep 0.05; done")
+    wait_for_line(tmp_path / "stdout.log")
+
+    cancel(tmp_path, 1)
+    wrapper.wait(20)
+
+    seen = observe_folder(str(tmp_path))
+    assert seen is not None
+    assert seen.signal == signal.SIGKILL
+
+
+def test_a_job_cancelled_before_it_began_never_begins(start, cancel, tmp_path: Path) -> None:
+    cancel(tmp_path, 10)
+    start(tmp_path, ": >began").wait(20)
+
+    seen = observe_folder(str(tmp_path))
+    assert seen is not None
+    assert seen.signal == signal.SIGTERM
+    assert not (tmp_path / "began").exists()
+
+
+def test_cancelling_a_job_that_has_ended_changes_nothing(start, cancel, tmp_path: Path) -> None:
+    start(tmp_path, "exit 3").wait(20)
+    before = observe_folder(str(tmp_path))
+
+    cancel(tmp_path, 0)
+
+    assert observe_folder(str(tmp_path)) == before
+
+
+def test_a_job_whose_logs_cannot_be_opened_fails_with_that_reason(start, tmp_path: Path) -> None:
+    (tmp_path / "stdout.log").mkdir()
+    start(tmp_path, "exit 0").wait(20)
+
+    seen = observe_folder(str(tmp_path))
+
+    assert seen is not None
+    assert seen.reason == "cannot open the log files"
+
+
+def test_a_grandchild_that_holds_the_output_does_not_delay_the_end(start, tmp_path: Path) -> None:
+    wrapper = start(tmp_path, "sleep 60 & echo $!")
+    wrapper.wait(20)
+    os.kill(int((tmp_path / "stdout.log").read_text()), signal.SIGKILL)
+
+
+def test_the_wrapper_survives_term_and_still_records_the_end(
+    start, cancel, wait_for_line, tmp_path: Path
+) -> None:
+    wrapper = start(tmp_path, "echo up; exec sleep 60")
+    wait_for_line(tmp_path / "stdout.log")
+
+    wrapper.terminate()
+    cancel(tmp_path, 0)
+    wrapper.wait(20)
+
+    assert observe_folder(str(tmp_path)) is not None
+
+
+def test_no_record_is_no_observation(tmp_path: Path) -> None:
+    assert observe_folder(str(tmp_path)) is None
+    (tmp_path / "exit.json").write_text('{"status"')
+    assert observe_folder(str(tmp_path)) is None
+
+
+def test_a_job_is_run_once_however_often_it_is_started(start, tmp_path: Path) -> None:
+    wrappers = [start(tmp_path, "echo ran") for _ in range(5)]
+    for wrapper in wrappers:
+        wrapper.wait(20)
+
+    assert (tmp_path / "stdout.log").read_text() == "ran\n"
+
+
+def test_a_job_that_reaches_its_time_limit_says_so(start, tmp_path: Path) -> None:
+    (tmp_path / "limit").write_text("1 5\n")
+    start(tmp_path, "exec sleep 60").wait(20)
+
+    seen = observe_folder(str(tmp_path))
+
+    assert seen is not None
+    assert (seen.signal, seen.reason) == (signal.SIGTERM, "time limit")
+
+
+def test_a_job_that_has_ended_leaves_no_watch_behind(start, tmp_path: Path) -> None:
+    (tmp_path / "limit").write_text("4321 5\n")
+    (tmp_path / "beat").write_text("4321\n")
+    start(tmp_path, "exit 0").wait(20)
+
+    found = subprocess.run(["pgrep", "-f", "sleep 4321"], capture_output=True, check=False)
+    assert found.stdout == b""
+
+
+def test_the_processor_time_of_the_job_is_recorded(start, tmp_path: Path) -> None:
+    start(tmp_path, "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done").wait(50)
+
+    seen = observe_folder(str(tmp_path))
+
+    assert seen is not None
+    assert 0.01 < seen.cpu_s < 30

@@ -1,0 +1,171 @@
+"""What may go wrong around a job: who dies, whose number is whose, what names and values hold."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from runbus.abc import JobSpec
+from runbus.attempt import WRAPPER, is_running, observe_folder, render_script
+
+
+def edit_record(folder: Path, **changes: object) -> None:
+    record = json.loads((folder / "pid.json").read_text())
+    text = json.dumps(record | changes, separators=(",", ":"))
+    (folder / "pid.json").write_text(text + "\n")
+
+
+def test_a_job_outlives_its_wrapper_and_is_still_within_reach(
+    start, cancel, wait_for_line, tmp_path: Path
+) -> None:
+    wrapper = start(tmp_path, "echo $$; exec sleep 60")
+    pid = int(wait_for_line(tmp_path / "stdout.log"))
+
+    wrapper.kill()
+    wrapper.wait(20)
+    assert is_running(str(tmp_path))
+
+    cancel(tmp_path, 5)
+    seen = observe_folder(str(tmp_path))
+    assert not is_running(str(tmp_path)), pid
+    assert seen is not None
+    # How it ended nobody has seen: the executor makes LOST of it.
+    assert seen.phase == "running"
+
+
+@pytest.mark.parametrize("changes", [{"start": 1}, {"boot": "another"}], ids=["pid", "boot"])
+def test_a_process_that_only_has_the_number_is_left_alone(
+    start, cancel, wait_for_line, tmp_path: Path, changes: dict[str, object]
+) -> None:
+    wrapper = start(tmp_path, "echo $$; exec sleep 60")
+    pid = int(wait_for_line(tmp_path / "stdout.log"))
+    edit_record(tmp_path, **changes)
+
+    assert not is_running(str(tmp_path))
+    cancel(tmp_path, 0)
+    assert wrapper.poll() is None
+
+    os.kill(pid, signal.SIGKILL)
+    wrapper.wait(20)
+
+
+def test_a_job_that_has_no_session_yet_is_cancelled(
+    shell: list[str], cancel, wait_for_line, tmp_path: Path
+) -> None:
+    """Between its record and its session it is one process of the wrapper's group."""
+    os.mkfifo(tmp_path / "never")
+    (tmp_path / "request.sh").write_text("echo up; read -r _ <never")
+    with subprocess.Popen(
+        [*shell, WRAPPER, "run", str(tmp_path)], start_new_session=True
+    ) as wrapper:
+        wait_for_line(tmp_path / "stdout.log")
+        cancel(tmp_path, 10)
+        wrapper.wait(20)
+
+    seen = observe_folder(str(tmp_path))
+    assert seen is not None
+    assert seen.signal == signal.SIGTERM
+
+
+def test_a_log_that_the_job_empties_begins_again(run, tmp_path: Path) -> None:
+    run(tmp_path, "echo before; : >stdout.log; echo after")
+
+    assert (tmp_path / "stdout.log").read_bytes() == b"after\n"
+
+
+def test_the_heart_of_a_job_beats_while_it_runs(
+    start, cancel, wait_for_line, tmp_path: Path
+) -> None:
+    (tmp_path / "beat").write_text("0.05\n")
+    wrapper = start(tmp_path, "exec sleep 60")
+    first = wait_for_line(tmp_path / "heartbeat").strip()
+    changed = 'until read -r now <"$0" && [ "$now" != "$1" ]; do sleep 0.01; done'
+    command = ["sh", "-c", changed, str(tmp_path / "heartbeat"), first]
+    subprocess.run(command, timeout=20, check=True)
+
+    cancel(tmp_path, 0)
+    wrapper.wait(20)
+    assert float((tmp_path / "heartbeat").read_text()) > float(first)
+
+
+SHOW = "import json, os, sys; json.dump([dict(os.environ), os.getcwd(), sys.argv[1:]], sys.stdout)"
+# Names that the wrapper might use for itself.
+NAMES = "boot host line pid user sys up start status signal reason left now watch seconds"
+INHERITED = {name: f"inherited {name}" for name in NAMES.split()}
+GIVEN = {
+    "lower": "a",
+    "LINES_": "one\ntwo\n\n",
+    "QUOTES": "'\"`\\",
+    "SHELL_": "$(touch injected) ${HOME} `id` ; rm -rf ~ #",
+    "LONG": "x" * 100_000,
+    "NOTHING": "",
+    "NOT_ASCII": "é\u2028\U0001f600",
+    "status": "given",
+}
+
+
+@pytest.mark.parametrize("bootstrap", [(), ("export BOOTSTRAPPED=$lower; cd .",)])
+@pytest.mark.parametrize("name", ["a b", "-dash", "é ☃", "it's $(x)", "x; rm -rf ~", "line\nbreak"])
+def test_a_job_gets_what_it_was_given_and_nothing_else(
+    shell: list[str], tmp_path: Path, name: str, bootstrap: tuple[str, ...]
+) -> None:
+    folder, cwd = tmp_path / name, tmp_path / f"{name} to work in"
+    folder.mkdir()
+    cwd.mkdir()
+    arguments = ("--", "-x", "", "a\nb", "'", "$(id)", "*")
+    job = JobSpec(
+        experiment_id="e",
+        name=name,
+        run_id="e-1",
+        executor="local",
+        argv=(sys.executable, "-X", "utf8", "-c", SHOW, *arguments),
+        cwd=str(cwd),
+        env=GIVEN,
+        folder=str(folder),
+        run_folder=str(folder),
+        bootstrap=bootstrap,
+    )
+    (folder / "request.sh").write_text(render_script(job))
+    environment = {"PATH": os.environ["PATH"], **INHERITED}
+    command = [*shell, WRAPPER, "run", str(folder)]
+    subprocess.run(command, env=environment, start_new_session=True, check=True, timeout=50)
+
+    env, working, given = json.loads((folder / "stdout.log").read_text())
+    added = {"BOOTSTRAPPED": "a"} if bootstrap else {}
+    for by_shell in ("PWD", "OLDPWD", "SHLVL", "_"):
+        env.pop(by_shell, None)
+    env.pop("LC_CTYPE", None)  # Python's own
+    assert env == {**environment, **GIVEN, **added}
+    assert (working, given) == (str(cwd), list(arguments))
+    assert not (cwd / "injected").exists()
+
+
+@pytest.mark.parametrize("bootstrap", [(), (":",)])
+def test_the_program_leads_a_session_whose_number_is_in_the_record(
+    shell: list[str], tmp_path: Path, bootstrap: tuple[str, ...]
+) -> None:
+    show = "import os; print(os.getpid(), os.getsid(0), os.getpgid(0))"
+    job = JobSpec(
+        experiment_id="e",
+        name="a",
+        run_id="e-1",
+        executor="local",
+        argv=(sys.executable, "-c", show),
+        cwd=str(tmp_path),
+        env={},
+        folder=str(tmp_path),
+        run_folder=str(tmp_path),
+        bootstrap=bootstrap,
+    )
+    (tmp_path / "request.sh").write_text(render_script(job))
+    command = [*shell, WRAPPER, "run", str(tmp_path)]
+    subprocess.run(command, start_new_session=True, check=True, timeout=50)
+
+    pid = json.loads((tmp_path / "pid.json").read_text())["pid"]
+    assert (tmp_path / "stdout.log").read_text().split() == [str(pid)] * 3
