@@ -55,14 +55,15 @@ class MetricWriter:
     Made to be the base of a Python class whose hot calls stay in Rust: arguments after the path are
     left to the ``__init__`` of the subclass.
 
-    After ``os.fork()`` the child's copy is inert: it counts what it is given as dropped and never
-    touches the file. The child does inherit the writer's lock, so that nobody else can write this
-    file before both have closed it; `MetricReader.is_live` is not misled by that.
+    After ``os.fork()`` the child's copy is inert, until `open_journal`: it counts what it is given
+    as dropped and never touches the file. The child does inherit the writer's lock, so that nobody
+    else can write this file before both have closed it; `MetricReader.is_live` is not misled by
+    that.
     """
 
     def __new__(
         cls,
-        path: str | os.PathLike[str],
+        path: str | os.PathLike[str] | None,
         /,
         *args: object,
         sync_ms: int | None = 100,
@@ -71,7 +72,8 @@ class MetricWriter:
         """Make the journal.
 
         Args:
-            path: The file to make. It must not exist.
+            path: The file to make. It must not exist. None for a writer that has no journal until
+                `open_journal`, which drops what it is given.
             sync_ms: How often a background thread, one for the process, writes what was logged to
                 the disk; None leaves it to the operating system.
             *args: For the ``__init__`` of a subclass.
@@ -170,6 +172,35 @@ class MetricWriter:
         dropped, and told to the logger ``runbus.metrics``. Does nothing in a forked child.
         """
 
+    def open_journal(self, path: str | os.PathLike[str], /) -> None:
+        """Go on in a new journal, of this process; names and steps stay what they are.
+
+        For a writer that has none: a forked child's copy, one that was made without, or that has
+        let go of its own. Any other stays as it is. A subclass may have a method ``_arrive``, which
+        is called before such a writer logs, and may call this.
+
+        Raises:
+            FileExistsError: There is such a file.
+            OSError: The file cannot be made.
+        """
+
+    def let_go(self) -> None:
+        """End the journal, as succeeded, and have none until `open_journal`.
+
+        Raises:
+            OSError: The disk failed. The journal is closed all the same.
+        """
+
+    def leave(self, fallback: int) -> None:
+        """Take no more values, and leave the journal open: the exit status becomes its end.
+
+        The final record that is written when the process exits says 0 for a status of 0, else 1 and
+        the status in the bits above the lowest eight. So it does for all that are open then.
+
+        Args:
+            fallback: The state to end in at once if too many others are left so.
+        """
+
     def sync(self) -> None:
         """Wait until everything logged so far is on the disk. Other threads go on meanwhile.
 
@@ -184,7 +215,7 @@ class MetricWriter:
         ``kill -9``, every row can be read all the same.
 
         Args:
-            state: What became of the run: 0 succeeded, 1 failed, 2 cancelled.
+            state: What became of the run: 0 succeeded, 1 failed, 2 cancelled, 3 dropped.
 
         Raises:
             OSError: The disk failed. The journal is closed all the same.
@@ -200,7 +231,9 @@ class MetricWriter:
 
     @property
     def dropped(self) -> int:
-        """Values lost because the disk or a device failed, or logged in a forked child.
+        """Values lost because the disk or a device failed, or logged without a journal.
+
+        All of a journal's if somebody has removed it.
 
         After a failure the disk is tried again at most every 100 ms, until it recovers.
         """
@@ -216,6 +249,10 @@ class MetricWriter:
     @property
     def closed(self) -> bool:
         """Whether the journal was closed."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether this process has a journal, to which values go."""
 
     @property
     def last_error(self) -> str | None:

@@ -23,6 +23,14 @@ __all__ = ["query"]
 _NO_METRICS = ("step", "time", "time_ns", "row")
 
 
+_RANK = "TRY_CAST(regexp_extract(writer, '-r(\\d+)(-h)?$', 1) AS INTEGER) AS rank"
+
+
+def _writer(path: str) -> str:
+    """Return the SQL for the writer whose segment a column names: `WRITER.0.parquet`."""
+    return rf"regexp_replace(split_part({path}, '/', -1), '\.\d+\.parquet$', '')"
+
+
 def query(
     sql: str, *, project: str | None = None, home: str | os.PathLike[str] | None = None
 ) -> tuple[list[str], list[tuple[Any, ...]]]:
@@ -30,9 +38,10 @@ def query(
 
     There are two tables. `runs` has id, name, project, state, created, config (JSON), folder,
     params (JSON: the config, flattened, and what was set since) and tags (a list). `metrics` has a
-    row for each point: run (an id), name, step, time and value, in no order. The points are read
-    while the question is answered, and only if it names them: segments as they lie, journals in
-    batches. A question about running runs that reads them twice may find more the second time.
+    row for each point: run (an id), name, step, time, value, writer (who logged it) and rank (the
+    number that a launcher gave to the writer, or NULL), in no order. The points are read while the
+    question is answered, and only if it names them: segments as they lie, journals in batches. A
+    question about running runs that reads them twice may find more the second time.
 
     Args:
         sql: One statement in DuckDB's SQL.
@@ -100,19 +109,23 @@ def _text(text: str) -> str:
 
 def _add_metrics(connection: Any, points: PointStream) -> None:
     connection.register("unsealed", points)
-    parts = ["SELECT run, name, step, time::TIMESTAMPTZ AS time, value FROM unsealed"]
+    parts = [
+        f"SELECT run, name, step, time::TIMESTAMPTZ AS time, value, writer, {_RANK} FROM unsealed"
+    ]
     for names, paths in _alike(connection, points.segments).items():
         files = ", ".join(_quoted(glob.escape(path), "'") for path in paths)
         if "name" in names:
             parts.append(
-                "SELECT split_part(filename, '/', -3), name, step, time, value "
+                "SELECT split_part(filename, '/', -3), name, step, time, value, "
+                f"{_writer('filename')} AS writer, {_RANK} "
                 f"FROM read_parquet([{files}], filename = true)"
             )
             continue
         columns = ", ".join(_quoted(name, '"') for name in names if name not in _NO_METRICS)
         # No metric in here has one of the reserved names: they are free for file, name and value.
         parts.append(
-            "SELECT split_part(name, '/', -3), row, step, time, time_ns FROM (UNPIVOT ("
+            "SELECT split_part(name, '/', -3), row, step, time, time_ns, "
+            f"{_writer('name')} AS writer, {_RANK} FROM (UNPIVOT ("
             f"SELECT name, step, time, {columns} FROM read_parquet([{files}], filename = 'name')"
             f') ON {columns} INTO NAME "row" VALUE "time_ns")'
         )

@@ -6,6 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from runbus._core import MetricReader, about_segment
 from runbus._files import make_folder
 from runbus.metrics._rank import rank
 
@@ -13,11 +14,13 @@ if TYPE_CHECKING:
     from runbus.metrics._info import RunInfo
 
 __all__ = [
+    "has_ended",
     "has_metrics",
     "is_helper",
     "journals_of",
     "make_run_folder",
     "new_journal",
+    "rank_of",
     "writer_of",
     "writers_of",
 ]
@@ -51,6 +54,30 @@ def new_journal(folder: str, *, is_helper: bool = False) -> str:
 def is_helper(writer: str) -> bool:
     """Whether a writer got the run from another process: how it ended is not how the run did."""
     return writer.endswith(_HELPER)
+
+
+def rank_of(writer: str) -> int | None:
+    """Return the rank that a launcher gave to a writer; None if none did."""
+    for part in writer.split("-")[2:]:
+        if part.startswith("r") and part[1:].isdecimal():
+            return int(part[1:])
+    return None
+
+
+def has_ended(folder: str) -> bool:
+    """Whether those that made a run or went on with it have ended it, or it was removed."""
+    makers = [paths for writer, paths in writers_of(folder).items() if not is_helper(writer)]
+    if not makers:
+        return not os.path.isdir(os.path.join(folder, _METRICS))
+    try:
+        readers = [MetricReader(paths[0]) for paths in makers if _is_journal(paths[0])]
+        if any(reader.is_live for reader in readers):
+            return False
+        if _is_journal(makers[-1][0]):
+            return readers[-1].end_state is not None
+        return about_segment(makers[-1][0])[0] is not None
+    except (OSError, ValueError):
+        return False  # as it seems; whoever reads it is told what is wrong
 
 
 def has_metrics(folder: str) -> bool:

@@ -26,8 +26,9 @@ _BATCH_POINTS = 1 << 17
 class PointStream:
     """What runs have logged, split in what other tools may read as it lies, and the rest.
 
-    The rest is an Arrow stream of columns run, name, step, time and value, which is read from the
-    journals while it is taken, a batch at a time; times are whole microseconds, as in segments.
+    The rest is an Arrow stream of columns run, name, step, time, value and writer, which is read
+    from the journals while it is taken, a batch at a time; times are whole microseconds, as in
+    segments.
     What is too damaged to be read is left out, and the logger `runbus.metrics` is told.
     Each `__arrow_c_stream__` starts anew and ends with what was logged when it came to the journal.
 
@@ -59,6 +60,7 @@ class PointStream:
                 "step": arrow.int64(),
                 "time": arrow.timestamp("us", "UTC"),
                 "value": arrow.float64(),
+                "writer": arrow.string(),
             }
         )
         batches = self._batches(arrow, schema)
@@ -75,6 +77,7 @@ class PointStream:
                 )
                 times = times.cast(schema.field("time").type, safe=False)
                 columns = [arrow.repeat(run, count), names, steps, times, values]
+                columns.append(arrow.repeat(writer, count))
                 yield arrow.record_batch(columns, schema=schema)
 
 

@@ -15,7 +15,8 @@ from runbus._core import (
 )
 from runbus.errors import MetricNotFound, RunBusy, RunUnreadable, near_matches
 from runbus.metrics._artifacts import clear_unfinished
-from runbus.metrics._folder import is_helper, journals_of, writers_of
+from runbus.metrics._ends import End, worst
+from runbus.metrics._folder import is_helper, journals_of, rank_of, writer_of, writers_of
 from runbus.metrics._info import RunInfo
 from runbus.metrics._kept import Kept
 from runbus.metrics._series import Series, SeriesSummary, Steps, select, width_of
@@ -73,13 +74,23 @@ class StoredRun(Kept):
         return list(self.summaries())
 
     @overload
-    def metrics(self, names: str, *, steps: Steps | None = None) -> Series: ...
+    def metrics(
+        self, names: str, *, steps: Steps | None = None, rank: int | None = None
+    ) -> Series: ...
     @overload
     def metrics(
-        self, names: list[str] | tuple[str, ...] = ..., *, steps: Steps | None = None
+        self,
+        names: list[str] | tuple[str, ...] = ...,
+        *,
+        steps: Steps | None = None,
+        rank: int | None = None,
     ) -> MetricTable: ...
     def metrics(
-        self, names: str | list[str] | tuple[str, ...] = ("*",), *, steps: Steps | None = None
+        self,
+        names: str | list[str] | tuple[str, ...] = ("*",),
+        *,
+        steps: Steps | None = None,
+        rank: int | None = None,
     ) -> Series | MetricTable:
         """Return the points that are committed now: of one metric, or of several as a table.
 
@@ -91,6 +102,8 @@ class StoredRun(Kept):
                 `?` for any one.
             steps: Only points with these steps: a slice or an ascending range, such as
                 `slice(1000, None)` or `range(0, 10_000, 100)`.
+            rank: Only points of this rank, one of `ranks()`: those of the process that its launcher
+                gave the number, and of its helpers. All if None.
 
         Raises:
             MetricNotFound: The run has logged nothing under that one name. (A pattern alone is a
@@ -100,21 +113,32 @@ class StoredRun(Kept):
             ValueError: `steps` does not ascend.
         """
         if not isinstance(names, str):
-            return self._table(list(names), steps)
-        for found, data in self._read([names]):
+            return self._table(list(names), steps, rank)
+        for found, data in self._read([names], rank):
             if found == names:
                 return Series(names, select(data, steps))
         available = self.metric_names()
         raise MetricNotFound(names, self.id, near_matches(names, available), tuple(available))
 
-    def _table(self, patterns: list[str], steps: Steps | None) -> MetricTable:
+    def ranks(self) -> list[int]:
+        """Return the ranks that have logged to the run, in their order; none without a launcher."""
+        found = {rank_of(writer) for writer in writers_of(self.folder)}
+        return sorted(rank for rank in found if rank is not None)
+
+    def _table(self, patterns: list[str], steps: Steps | None, rank: int | None) -> MetricTable:
         def read() -> list[tuple[str, SeriesData]]:
-            return [(name, select(data, steps)) for name, data in self._read(patterns)]
+            return [(name, select(data, steps)) for name, data in self._read(patterns, rank)]
 
         return MetricTable(read)
 
-    def _read(self, patterns: list[str]) -> list[tuple[str, SeriesData]]:
-        return self._with_files(lambda writers: read_metrics(list(writers.values()), patterns))
+    def _read(self, patterns: list[str], rank: int | None) -> list[tuple[str, SeriesData]]:
+        def read(writers: dict[str, list[str]]) -> list[tuple[str, SeriesData]]:
+            of_rank = [
+                paths for writer, paths in writers.items() if rank in (None, rank_of(writer))
+            ]
+            return read_metrics(of_rank, patterns)
+
+        return self._with_files(read)
 
     def _with_files(self, read: Callable[[dict[str, list[str]]], _T]) -> _T:
         """Return `read(files)`; a journal that was sealed meanwhile is looked for once more.
@@ -142,13 +166,14 @@ class StoredRun(Kept):
         They take a fifth of the space, and DuckDB, polars, pandas and pyarrow read them as they
         lie. A journal is removed when its segments are on the disk; a call that is cut short,
         by whatever, does no harm. Segments stay what they are: a second call does nothing. It needs
-        some 50 MB of memory, however long the journals are.
+        some 50 MB of memory, however long the journals are. A journal that a worker of a pool still
+        has open is left for a later call.
 
         Returns:
             The paths of the new segments.
 
         Raises:
-            RunBusy: A process has one of the journals open for writing; nothing was done.
+            RunBusy: A process that made the run, or went on with it, is at work; nothing was done.
             RunUnreadable: A journal is too damaged. What was sealed by then is sealed.
             OSError: The disk is full or failing. What was sealed by then is sealed.
         """
@@ -164,6 +189,8 @@ class StoredRun(Kept):
             except ValueError as error:
                 raise RunUnreadable(self.id, str(error)) from error
             except BlockingIOError as error:
+                if is_helper(writer_of(journal)):
+                    continue
                 raise RunBusy(self.id) from error
         return sealed
 
@@ -219,23 +246,33 @@ class StoredRun(Kept):
         return {name: SeriesSummary(*fields) for name, fields in found}
 
     def is_being_written(self) -> bool:
-        """Whether a process has one of the run's journals open for writing."""
+        """Whether a process that made the run, or went on with it, has not ended it.
+
+        Those that were handed the run, such as the workers of a pool, do not count.
+        """
         return any(
             writer.is_live
-            for writer in self._writers().values()
-            if isinstance(writer, MetricReader)
+            for name, writer in self._writers().items()
+            if isinstance(writer, MetricReader) and not is_helper(name)
         )
 
     def end_states(self) -> list[int | None]:
         """Return how each writer ended: its code, or None if it has not, or died."""
-        return [writer.end_state for writer in self._writers().values()]
+        return [End.decoded(writer.end_state).state for writer in self._writers().values()]
 
-    def _own_end_states(self) -> list[int | None]:
-        """Return how the processes ended that made the run or went on with it, as `end_states`.
+    def end(self) -> End:
+        """Return how the run ended, if nobody writes to it any more, and why.
 
-        Those that were handed the run, such as the workers of a pool, are none of them.
+        That is how the latest process ended that made it or went on with it; of several ranks the
+        one that failed counts before the others.
         """
-        return [writer.end_state for name, writer in self._writers().items() if not is_helper(name)]
+        reasons = self._reasons()
+        latest = {
+            rank_of(name): End.decoded(writer.end_state, reasons.get(name, ""))
+            for name, writer in self._writers().items()
+            if not is_helper(name)
+        }
+        return worst(latest.values()) if latest else End(None, "nobody has logged to it")
 
     def damage(self) -> dict[str, list[tuple[int, int]]]:
         """Return the damaged stretches as (offset, bytes) by file; empty if all is well.

@@ -37,10 +37,11 @@ def table_file(data: Any, columns: Sequence[str] | None) -> tuple[bytes, str]:
     lines = []
     for number, row in enumerate(_rows(data, columns)):
         try:
-            lines.append(json.dumps(row, default=plain) + "\n")
+            lines.append(json.dumps(row, default=plain, ensure_ascii=False) + "\n")
         except TypeError as error:
             raise TypeError(f"row {number} of the table: {error}") from None
-    return "".join(lines).encode(), ".jsonl"
+    # No other tool reads a lone surrogate, as in a file name that is not UTF-8.
+    return "".join(lines).encode("utf-8", "replace"), ".jsonl"
 
 
 def _parquet(data: Any) -> bytes:
@@ -51,10 +52,23 @@ def _parquet(data: Any) -> bytes:
         raise ExtraMissing("log_table", "pyarrow", "arrow") from error
     buffer = io.BytesIO()
     try:
-        parquet.write_table(arrow.table(data), buffer)
+        table = arrow.table(data)
+        _check_columns(table.schema)
+        parquet.write_table(table, buffer)
     except arrow.ArrowException as error:
         raise TypeError(f"the table cannot become Parquet: {error}") from error
     return buffer.getvalue()
+
+
+def _check_columns(schema: Any) -> None:
+    """Refuse columns of Python's objects, of which polars hands out the addresses."""
+    for field in schema:
+        marks = {**(field.metadata or {})}.get(b"ARROW:extension:name", b"").decode()
+        kind = f"{marks} {getattr(field.type, 'extension_name', '')}"
+        if "python_object" in kind.lower():
+            raise TypeError(
+                f"the column {field.name!r} holds objects of Python: cast it to a text or number"
+            )
 
 
 def _rows(data: Any, columns: Sequence[str] | None) -> Iterator[dict[str, Any]]:

@@ -18,6 +18,7 @@ use tempfile::tempdir;
 const MAPPED: Options = Options {
     is_mapped: true,
     sync_every: Some(Duration::from_millis(100)),
+    ends_with_process: false,
 };
 const PLAIN: Options = Options {
     is_mapped: false,

@@ -306,6 +306,7 @@ impl Tended {
         // The pages that were written want to be visited again.
         PAGES.nudge();
         if let Err(error) = result
+            && !writer.durability.is_gone()
             && !std::mem::replace(&mut self.has_warned, true)
         {
             report(&Report::NotDurable {
