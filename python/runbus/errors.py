@@ -20,6 +20,7 @@
      │   ├─ BusClosed         the bus is not open yet, or no longer
      │   ├─ WrongLoop         the bus was used from another thread, event loop or process
      │   ├─ InvalidHandler    what was subscribed can never work
+     │   ├─ InvalidOption     an option has no value that makes sense
      │   ├─ Reentrant         a request was made while it was being answered
      │   ├─ RecursionLimit    events caused events without end
      │   ├─ WouldDeadlock     the wait could never end
@@ -73,6 +74,7 @@ __all__ = [
     "HostKeyRefused",
     "HostKeyUnknown",
     "InvalidHandler",
+    "InvalidOption",
     "InvalidPlugin",
     "JobError",
     "JobNotStarted",
@@ -904,7 +906,7 @@ class BusClosed(BusError):
 
     Attributes:
         verb: What was asked of it.
-        state: `new`, `draining` or `closed`.
+        state: `new`, `draining`, `sealed` or `closed`.
     """
 
     def __init__(self, verb: str, state: str) -> None:
@@ -922,6 +924,8 @@ class BusClosed(BusError):
             return "use the bus inside `async with Kernel(...) as kernel`"
         if self.state == "draining":
             return "while the kernel stops, only publish() and emit() work"
+        if self.state == "sealed":
+            return "the mailboxes are read to the end: what is still to be kept needs its own place"
         return None
 
 
@@ -981,6 +985,34 @@ class InvalidHandler(BusError):
     @property
     def hint(self) -> str | None:
         """What to write instead."""
+        return self.fix or None
+
+
+class InvalidOption(BusError, ValueError):
+    """An option that can never work, refused where it was given.
+
+    Attributes:
+        owner: Who gave it: a plugin, the application, or the kernel.
+        option: Name of the option.
+        given: What was given, as it would be written.
+        problem: What is wrong, as the end of a sentence that starts with the option.
+        fix: What to give instead.
+    """
+
+    def __init__(self, owner: str, option: str, given: str, problem: str, fix: str) -> None:
+        super().__init__(owner, option, given, problem, fix)
+        self.owner = owner
+        self.option = option
+        self.given = given
+        self.problem = problem
+        self.fix = fix
+
+    def __str__(self) -> str:
+        return f"{self.owner}: {self.option}={self.given} {self.problem}"
+
+    @property
+    def hint(self) -> str | None:
+        """What to give instead."""
         return self.fix or None
 
 

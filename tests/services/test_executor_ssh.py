@@ -263,10 +263,117 @@ async def test_a_pool_without_any_host_refuses_a_job(
         return SSHExecutor([tunnel_to(host, remote) for host in hosts])
 
     async with Harness(make, str(tmp_path / "here")) as harness:
-        with pytest.raises(JobNotStarted, match="no connection") as caught:
-            await harness.submit(harness.shell("true"))
+        job = replace(harness.shell("true"), queue_timeout_s=1)
+        with pytest.raises(JobNotStarted, match="connection refused; no connection") as caught:
+            await harness.submit(job)
 
     assert "runbus doctor" in str(caught.value.hint)
+    for host in hosts:
+        assert host.address in str(caught.value)
+
+
+async def test_a_host_that_comes_up_late_is_waited_for(
+    host: Sshd, tmp_path: Path, remote: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    host.stop()
+
+    def make() -> SSHExecutor:
+        return SSHExecutor(tunnel=tunnel_to(host, remote))
+
+    async with Harness(make, str(tmp_path / "here")) as harness:
+        submitting = asyncio.create_task(harness.run(harness.shell("echo ran")))
+        async with asyncio.timeout(10):
+            while "connection refused; trying again" not in caplog.text:
+                await harness.executor.wait_for_change(0.01)
+        host.start()
+        async with asyncio.timeout(20):
+            assert (await submitting).stdout == b"ran\n"
+
+    assert caplog.text.count("connection refused") == 1
+
+
+async def test_a_host_that_was_out_of_reach_is_avoided_and_named(
+    hosts: list[Sshd], tmp_path: Path, remote: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    gone, here = hosts[0], hosts[1]
+    gone.stop()
+
+    def make() -> SSHExecutor:
+        return SSHExecutor([tunnel_to(gone, remote), tunnel_to(here, remote)], slots=2)
+
+    async with Harness(make, str(tmp_path / "here")) as harness:
+        first = await harness.run(harness.shell("true"))
+        gone.start()
+        second = await harness.run(harness.shell("true"))
+
+        assert first.seen.host == second.seen.host == f"root@{here.address}:{here.port}"
+        assert gone.sessions() == []
+    assert f"{gone.address}:{gone.port}: connection refused; jobs go to other hosts" in caplog.text
+
+
+async def test_a_host_whose_sftp_is_noise_takes_no_job_and_says_why(
+    host: Sshd, tmp_path: Path, remote: Path
+) -> None:
+    noisy = tmp_path / "noisy"
+    noisy.write_text("#!/bin/sh\necho hello\nexec /usr/lib/openssh/sftp-server\n")
+    noisy.chmod(0o755)
+    host.stop()
+    host.start(Subsystem=f"sftp {noisy}")
+
+    def make() -> SSHExecutor:
+        return SSHExecutor(tunnel=tunnel_to(host, remote))
+
+    async with Harness(make, str(tmp_path / "here")) as harness, asyncio.timeout(20):
+        with pytest.raises(JobNotStarted, match=r"its sftp says 'hello' first: a login script"):
+            await harness.submit(harness.shell("true"))
+    assert attempts(remote) == []
+
+
+async def test_an_end_is_told_although_the_log_cannot_be_copied(
+    host: Sshd, tmp_path: Path, remote: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = tmp_path / "server"
+    server.write_text(
+        f"#!/bin/sh\n[ ! -e {tmp_path}/broken ] || exit 1\nexec /usr/lib/openssh/sftp-server\n"
+    )
+    server.chmod(0o755)
+    host.stop()
+    host.start(Subsystem=f"sftp {server}")
+
+    def make() -> SSHExecutor:
+        return SSHExecutor(tunnel=tunnel_to(host, remote), copy_patience_s=1.0)
+
+    async with Harness(make, str(tmp_path / "here")) as harness, asyncio.timeout(30):
+        job = harness.shell(f"while [ ! -e {tmp_path}/broken ]; do sleep 0.05; done; echo late")
+        ref = await harness.submit(job)
+        await harness.phase(ref, "running")
+        (tmp_path / "broken").touch()
+        host.kill_sessions()
+
+        assert (await harness.phase(ref, "ended")).exit_code == 0
+    assert "stays on root@" in caplog.text
+    assert "its sftp ends at once" in caplog.text
+
+
+@pytest.mark.parametrize("place", ["~/{}", "$HOME/{}", "${{HOME}}/{}", "~root/{}", "{}"])
+async def test_a_home_on_the_machine_is_found_wherever_a_path_begins_with_it(
+    host: Sshd, tmp_path: Path, place: str
+) -> None:
+    home = Path.home()
+    with tempfile.TemporaryDirectory(dir=home) as made:
+        path = place.format(Path(made).name)
+        (Path(made) / "python").write_text('#!/bin/sh\necho "$@ in $PWD"\n')
+        (Path(made) / "python").chmod(0o755)
+
+        def make() -> SSHExecutor:
+            python = f"{path}/python" if place != "{}" else f"{made}/python"
+            return SSHExecutor(tunnel=tunnel_to(host, f"{path}/jobs"), workdir=path, python=python)
+
+        async with Harness(make, str(tmp_path / "here")) as harness:
+            done = await harness.run(harness.job(sys.executable, "-c", "x"))
+
+        assert done.stdout.decode() == f"-c x in {made}\n"
+        assert attempts(Path(made) / "jobs")
 
 
 TRAINER = """

@@ -87,6 +87,14 @@ class Tunnel(ABC):
         """
 
     @abstractmethod
+    async def check(self) -> None:
+        """See that both commands and files work, as far as that can be told without writing.
+
+        Raises:
+            RemoteFailed: One of them does not, and waiting will not help.
+        """
+
+    @abstractmethod
     async def read(self, path: bytes, offset: int, size: int) -> bytes:
         """Return up to `size` bytes of a file; fewer at its end, none if it does not exist.
 

@@ -3,12 +3,12 @@
 from typing import TYPE_CHECKING
 
 from runbus.bus._bus import Bus
+from runbus.bus._event_stream import EventStream
 from runbus.bus._mailbox import ItemStatistics, StreamStatistics
 from runbus.bus._overflow import Overflow
 from runbus.bus._receipt import Receipt
-from runbus.bus._state import Tap
-from runbus.bus._streams import EventStream
 from runbus.bus._subscription import HandlerStatistics, Subscription
+from runbus.bus._taps import Tap
 from runbus.bus._timers import LoopTimers, TimerHandle, Timers
 
 if TYPE_CHECKING:

@@ -31,11 +31,12 @@ class FollowedJob:
 
     Attributes:
         behind: Indexes whose records wait for the files that they name.
+        uncopied_since: Since when its end waits for files out of reach, by a clock that is not set.
     """
 
     __slots__ = (
         "behind", "contents", "gone_since", "journals", "logs", "observation", "placement",
-        "recorded", "records", "ref", "run_folder",
+        "recorded", "records", "ref", "run_folder", "uncopied_since",
     )  # fmt: skip
 
     def __init__(self, ref: JobRef, placement: Placement) -> None:
@@ -52,6 +53,7 @@ class FollowedJob:
         self.records: set[str] = set()
         self.recorded: Observation | None = None
         self.gone_since: float | None = None
+        self.uncopied_since: float | None = None
 
     def journal(self, name: str) -> JournalCopy:
         """Return the copy of a journal of the job's run."""

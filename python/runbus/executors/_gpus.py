@@ -6,7 +6,11 @@ import fcntl
 import os
 import tempfile
 
-__all__ = ["GpuLease", "GpuPool", "visible_gpus"]
+__all__ = ["GpuLease", "GpuPool", "usable_gpus", "visible_gpus"]
+
+
+_NO_GPU = {"-1", "none", "nodevfiles", "void"}
+"""What schedulers and people write for no GPU at all."""
 
 
 def visible_gpus() -> list[str]:
@@ -17,12 +21,23 @@ def visible_gpus() -> list[str]:
     """
     listed = os.environ.get("CUDA_VISIBLE_DEVICES")
     if listed is not None:
-        return [name.strip() for name in listed.split(",") if name.strip()]
+        return usable_gpus(listed)
     try:
         count = len(os.listdir("/proc/driver/nvidia/gpus"))
     except OSError:
         count = 0
     return [str(number) for number in range(count)]
+
+
+def usable_gpus(listed: str) -> list[str]:
+    """Return the GPUs in a value of CUDA_VISIBLE_DEVICES: as CUDA does, up to the first invalid."""
+    names: list[str] = []
+    for name in map(str.strip, listed.split(",")):
+        if name.lower() in _NO_GPU:
+            break
+        if name and name not in names:
+            names.append(name)
+    return names
 
 
 class GpuLease:

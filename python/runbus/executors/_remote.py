@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from runbus.codec import DecodeError, decode_json
+from runbus.executors._gpus import usable_gpus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,12 +20,16 @@ if TYPE_CHECKING:
 __all__ = [
     "Answer",
     "Look",
+    "Machine",
     "Records",
     "cancel_script",
+    "expanded",
     "files_script",
     "look_script",
+    "marked",
     "parse_files",
     "parse_look",
+    "parse_prepared",
     "prepare_script",
     "quote",
     "submit_script",
@@ -115,28 +122,100 @@ def decoded(line: bytes) -> Records | None:
         return None
 
 
+class Machine(msgspec.Struct, kw_only=True):
+    """What a machine said when it was prepared.
+
+    Attributes:
+        base: The folder for everything, an absolute path.
+        detach: What starts a process that outlives the connection.
+        umask: The login's own.
+        has_wrapper: Whether the wrapper is there already.
+        gpus: Its GPUs, as CUDA_VISIBLE_DEVICES names them.
+    """
+
+    base: str
+    detach: str
+    umask: str
+    has_wrapper: bool
+    gpus: tuple[str, ...]
+
+
 def prepare_script(base: str, wrapper: str) -> bytes:
     """Ask a machine for its home and what it has: five lines, the last one its GPUs.
 
+    What uploads left there an hour ago, because they were cut off, is removed.
+
     Args:
-        base: The folder for everything; `~` is not expanded yet.
+        base: The folder for everything; a home at its beginning is not expanded yet.
         wrapper: The wrapper's name below it.
     """
     return b"""
 if setsid -f true 2>/dev/null; then rb_d=setsid; elif command -v nohup >/dev/null; then rb_d=nohup
 else rb_d=env; fi
-case %(base)s in '~') rb_b=$HOME ;; '~/'*) rb_b=$HOME/%(below)s ;; *) rb_b=%(base)s ;; esac
+rb_b=%(base)s
 rb_w=; [ -f "$rb_b/"%(wrapper)s ] && rb_w=1
+find "$rb_b" "$rb_b/packages" -maxdepth 1 -name '*.part-*' -type f -mmin +60 \\
+    -exec rm -f {} + 2>/dev/null
 rb_g=; rb_n=0
 for rb_x in /proc/driver/nvidia/gpus/*; do
     [ -e "$rb_x" ] && rb_g=$rb_g${rb_g:+,}$rb_n && rb_n=$((rb_n + 1))
 done
 printf '%%s\\n' "$rb_b" "$rb_d" "$(umask)" "$rb_w" "${CUDA_VISIBLE_DEVICES-$rb_g}"
-""" % {
-        b"base": quote(base),
-        b"below": quote(base.removeprefix("~/")),
-        b"wrapper": quote(wrapper),
-    }
+""" % {b"base": os.fsencode(expanded(shlex.quote(marked(base)))), b"wrapper": quote(wrapper)}
+
+
+def parse_prepared(output: bytes) -> Machine:
+    """Read the answer to `prepare_script`.
+
+    Raises:
+        ValueError: It is not one.
+    """
+    # The folder may hold line breaks, the four answers after it cannot.
+    told = output[:-1].rsplit(b"\n", 4)
+    if len(told) != 5:
+        raise ValueError("its shell does not understand ours")
+    base, detach, umask, has_wrapper, gpus = (os.fsdecode(answer) for answer in told)
+    if not base.startswith("/"):
+        raise ValueError(f"its folder for jobs is not an absolute path: {base!r}")
+    if detach not in _DETACHING or not _UMASK.fullmatch(umask) or has_wrapper not in {"", "1"}:
+        raise ValueError("its shell does not understand ours")
+    return Machine(
+        base=base, detach=detach, umask=umask, has_wrapper=bool(has_wrapper),
+        gpus=tuple(usable_gpus(gpus)),
+    )  # fmt: skip
+
+
+_DETACHING = {"setsid", "nohup", "env"}
+_UMASK = re.compile(r"[0-7]{1,4}")
+# What a path may begin with that only the machine's shell can tell.
+_HOME = re.compile(r"(?:\$HOME|\$\{HOME\}|(~[A-Za-z0-9_.-]*))(?=/|$)")
+_MARK = re.compile("\x01(~[A-Za-z0-9_.-]*)\x01")
+
+
+def marked(path: str, *, is_program: bool = False) -> str:
+    """Return a path on a machine with a mark in the place of a home at its beginning.
+
+    A home is `~`, `~user`, `$HOME` or `${HOME}`. A mark survives the quoting of a script;
+    `expanded` then puts the shell's own words in its place.
+
+    Args:
+        path: The path. A relative one starts at the login's own home.
+        is_program: It names a program instead, which a relative path leaves to the shell to find.
+    """
+    found = _HOME.match(path)
+    if found is None:
+        return path if is_program or path.startswith("/") else f"\x01~\x01/{path}"
+    return f"\x01{found[1] or '~'}\x01{path[found.end() :]}"
+
+
+def expanded(script: str) -> str:
+    """Return a script in which the marks of `marked`, each within single quotes, are expansions."""
+    return _MARK.sub(lambda mark: f"'{_expansion(mark[1])}'", script)
+
+
+def _expansion(home: str) -> str:
+    # A tilde is expanded where it begins a word: inside of a substitution it does.
+    return '"$HOME"' if home == "~" else f'"$(printf %s {home})"'
 
 
 def there_script(path: str) -> bytes:

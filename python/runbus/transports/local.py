@@ -69,6 +69,10 @@ class LocalTunnel(Tunnel):
         assert process.returncode is not None
         return Completed(process.returncode, stdout, stderr)
 
+    async def check(self) -> None:
+        """See that the shell answers; see `Tunnel.check`."""
+        await self._connected()
+
     async def read(self, path: bytes, offset: int, size: int) -> bytes:
         """Return bytes of a file; see `Tunnel.read`."""
         try:
