@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import errno
 import os
 import sys
 import weakref
@@ -135,6 +136,8 @@ class Run(MetricWriter, Recorder):
         """
         self._own_records.sync()
         super().sync()
+        if self.is_open and not os.path.exists(self.path):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.path)
 
     def close(self, state: int = SUCCEEDED, reason: str = "") -> None:
         """End the run in a state: everything is on disk when this returns. Safe to repeat.

@@ -383,13 +383,13 @@ def test_a_handle_that_others_displaced_goes_on_where_it_is_used_again() -> None
     )
     assert (done.returncode, done.stderr) == (0, b"")
 
-    for run in parents:
-        run.finish()
-    for run in runbus.runs(project="displaced"):
-        assert run.metrics("loss").values.tolist() == [0.0, 1.0]
-        assert run.metrics("s").steps.tolist() == [0, 1]
-        assert len(run.metrics("b")) == 2
-        assert [note.text for note in run.notes] == ["turn 0", "turn 1"]
+    for parent in parents:
+        parent.finish()
+    for stored in runbus.runs(project="displaced"):
+        assert stored.metrics("loss").values.tolist() == [0.0, 1.0]
+        assert stored.metrics("s").steps.tolist() == [0, 1]
+        assert len(stored.metrics("b")) == 2
+        assert [note.text for note in stored.notes] == ["turn 0", "turn 1"]
 
 
 def test_a_pickled_run_is_the_same_run_in_its_own_process() -> None:

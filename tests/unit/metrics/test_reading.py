@@ -229,7 +229,7 @@ def test_points_lie_over_another_metric_by_their_steps() -> None:
     before, *others = table["val"].over(table["epoch"]).tolist()
     assert math.isnan(before)
     assert others == [7.0, 7.0, 0.5]
-    assert table["loss"].over(table["epoch"]).readonly
+    assert not table["loss"].over(table["epoch"]).flags.writeable
 
 
 def test_smoothing_is_corrected_for_its_start_and_steps_over_nan() -> None:
