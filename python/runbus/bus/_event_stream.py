@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from runbus.bus._overflow import BlockMailbox
 from runbus.bus._state import BusState, Phase
-from runbus.errors import BusClosed, BusError, WouldDeadlock
+from runbus.errors import BusClosed, StreamNotOpen, WouldDeadlock
 from runbus.events import Event, Lagged
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class EventStream(Generic[E]):
         Does not yield to the event loop while events wait. Cancelled, it takes nothing.
 
         Raises:
-            BusError: The stream was not opened.
+            StreamNotOpen: The stream was not opened.
         """
         box = self._box
         if not box.items and not await self._arrival():
@@ -99,7 +99,7 @@ class EventStream(Generic[E]):
         nothing.
 
         Raises:
-            BusError: The stream was not opened.
+            StreamNotOpen: The stream was not opened.
         """
         box = self._box
         if not box.items and not await self._arrival():
@@ -112,8 +112,7 @@ class EventStream(Generic[E]):
         """Wait until there is something to take; return False at the end of the stream."""
         box = self._box
         if not self._is_open and not box.sealed:  # else this would wait for ever
-            name = self._event.__name__
-            raise BusError(f"the stream of {name} is not open: read it inside `async with`")
+            raise StreamNotOpen(self._event.__name__)
         box.consumer = asyncio.current_task()
         while not box.items:
             if box.sealed:

@@ -118,7 +118,7 @@ class StoredRun(Kept):
             if found == names:
                 return Series(names, select(data, steps))
         available = self.metric_names()
-        raise MetricNotFound(names, self.id, near_matches(names, available), tuple(available))
+        raise MetricNotFound(names, near_matches(names, available), self.id, tuple(available))
 
     def ranks(self) -> list[int]:
         """Return the ranks that have logged to the run, in their order; none without a launcher."""
