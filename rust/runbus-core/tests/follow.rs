@@ -16,6 +16,7 @@ use tempfile::tempdir;
 const OPTIONS: Options = Options {
     is_mapped: true,
     sync_every: None,
+    ends_with_process: false,
 };
 const ROWS: i64 = 30_000;
 
