@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from _thread import RLock  # as the records do: threading is no small module
 from typing import TYPE_CHECKING
 
 from runbus._core import MetricWriter
@@ -28,23 +29,24 @@ _RETRY_S = 0.1
 
 _open: dict[str, Run] = {}
 """By folder, least recently used first. Only pickles may hold one: the next finds the same."""
-_pid = os.getpid()
+_lock = RLock()
+"""Held while journals are opened: what several threads log at first must not be dropped."""
 _finalized_pid = 0
 
 
 def helper_of(folder: str) -> Run | None:
     """Return the helper that this process has open for a run; it counts as used now."""
-    _forget_those_of_parent()
-    if run := _open.pop(folder, None):
-        _open[folder] = run
-    return run
+    with _lock:
+        if run := _open.pop(folder, None):
+            _open[folder] = run
+        return run
 
 
 def let_go_of_ended() -> None:
     """Close the journals of runs that have ended or are gone."""
-    _forget_those_of_parent()
-    for folder in [folder for folder in _open if has_ended(folder)]:
-        _let_go(_open.pop(folder))
+    with _lock:
+        for folder in [folder for folder in _open if has_ended(folder)]:
+            _let_go(_open.pop(folder))
 
 
 def arrive(run: Run) -> None:
@@ -52,22 +54,27 @@ def arrive(run: Run) -> None:
 
     Never raises: what is logged without a journal is dropped and counted, and told once.
     """
-    _forget_those_of_parent()
-    if time.monotonic() < run._retry_at:
-        return
+    with _lock:
+        if not run.is_open and time.monotonic() >= run._retry_at:
+            _open_journals(run)
+
+
+def _open_journals(run: Run) -> None:
     run._retry_at = time.monotonic() + _RETRY_S
     if has_ended(run.folder):
         _tell(run, "the run has ended or is gone, and what this process logs to it is lost")
         return
+    path = new_journal(run.folder, is_helper=True)
+    # First: once it is open, other threads do not wait for this one.
+    before, run._own_records = run._own_records, RecordWriter(run.folder, writer_of(path))
     try:
-        path = new_journal(run.folder, is_helper=True)
         MetricWriter.open_journal(run, path)
     except OSError as error:
+        run._own_records = before
         _tell(run, f"what this process logs is lost: {(error.strerror or str(error)).lower()}")
         return
     run._told = False
     run._is_helper = True
-    run._own_records = RecordWriter(run.folder, writer_of(path))
     _open[run.folder] = run
     while len(_open) > _MOST_OPEN:
         _let_go(_open.pop(next(iter(_open))))
@@ -109,7 +116,9 @@ def _tell(run: Run, message: str) -> None:
 
 
 def _forget_those_of_parent() -> None:
-    global _pid
-    if _pid != os.getpid():
-        _pid = os.getpid()
-        _open.clear()
+    global _lock
+    _lock = RLock()  # a thread of the parent may have held the other one
+    _open.clear()
+
+
+os.register_at_fork(after_in_child=_forget_those_of_parent)

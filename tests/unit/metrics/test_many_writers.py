@@ -230,6 +230,37 @@ def test_a_forked_child_logs_while_threads_of_its_parent_do(tmp_path: Path) -> N
     assert run.state == "SUCCEEDED"
 
 
+def test_threads_of_a_forked_child_that_log_first_lose_nothing(tmp_path: Path) -> None:
+    run_script(
+        tmp_path,
+        """
+        import os, threading, runbus
+
+        run = runbus.init()
+        for number in range(20):
+            if (child := os.fork()) == 0:
+                together = threading.Barrier(8)
+
+                def work():
+                    together.wait()
+                    run.log("child", 1.0)
+                    run.note("child")
+
+                threads = [threading.Thread(target=work) for _ in range(8)]
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join()
+                os._exit(run.dropped + run.lost_records)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        run.finish()
+        """,
+    )
+
+    (run,) = runbus.runs()
+    assert len(run.metrics("child")) == len(run.notes) == 160
+
+
 def test_a_forked_child_logs_where_its_parent_has_values_on_a_device(tmp_path: Path) -> None:
     run_script(
         tmp_path,
