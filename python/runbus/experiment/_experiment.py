@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import anyio.to_thread
 from msgspec.structs import replace
 
+from runbus._files import sync_files
 from runbus._home import ENV_RUN, Home
 from runbus._ids import run_id_of, slug
 from runbus._secrets import Secret
-from runbus.abc import JobSpec
+from runbus.abc import GRACE_S, JobSpec
 from runbus.errors import HomeUnusable, UsageError
-from runbus.experiment._code import build_code, keep_code, unbuilt_code
+from runbus.experiment._packages import build_code, keep_code, unbuilt_code
 from runbus.experiment._stored import (
-    GRACE_S,
     StoredExperiment,
     check_secrets,
     find_executors,
@@ -159,6 +159,9 @@ class AsyncExperiment:
                 executors=self.executors,
                 root=self._root,
             )
+            sync_files(
+                f"{job.run_folder}/{name}" for job in asked.jobs for name in ("run.json", ".")
+            )
             asked.write(self.folder)
             self._home.note_open(self.folder)
         except OSError as error:
@@ -223,7 +226,7 @@ class AsyncExperiment:
         spec = self._spec(index, job, argv, self.folder)
         spec = replace(spec, package=packages.get(spec.executor))
         info = RunInfo.new(spec.run_id, job.name, self.project, job.config, job=job.name)
-        make_run_folder(self.folder, info)
+        make_run_folder(self.folder, info, is_durable=False)
         os.makedirs(spec.folder, mode=0o700)
         return spec
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from runbus._core import Journal, JournalReader
 from runbus._files import make_folder
+from runbus._secrets import redacted_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -37,6 +38,9 @@ _FIELDS: dict[str, dict[str, type]] = {
     "end": {"reason": str},
 }
 """What a record of each kind must have to be one; those of other kinds are passed over."""
+
+_TEXTS = {"name", "caption", "added", "removed"}
+"""Fields that a user fills with texts, beside those that are redacted where they are given."""
 
 _FOLDER = "records"
 _SUFFIX = ".journal"
@@ -94,7 +98,7 @@ class RecordWriter:
         time_ns = time.time_ns()
         try:
             self._look_for_files()
-            record = {"what": what, "time_ns": time_ns, **make()}
+            record = {"what": what, "time_ns": time_ns, **_without_secrets(make())}
             self._opened().append(json.dumps(record, separators=(",", ":")).encode())
         except OSError as error:
             self._lose(error)
@@ -254,6 +258,16 @@ class RecordReader:
         if found := [*reader.damage, *wrong]:
             self.damage.setdefault(f"{_FOLDER}/{name}", []).extend(sorted(found))
         return records
+
+
+def _without_secrets(fields: Record) -> Record:
+    """Return what is to be recorded with the secrets in its texts replaced."""
+    texts = {
+        name: redacted_value(value, lambda other: other)
+        for name, value in fields.items()
+        if name in _TEXTS
+    }
+    return {**fields, **texts}
 
 
 def _reason(error: OSError) -> str:
