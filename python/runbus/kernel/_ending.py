@@ -1,6 +1,6 @@
 """Bringing things to an end: waits that no cancellation cuts short, and one deadline for them all.
 
-Whoever is cancelled while it cleans up must clean up all the same. That is safe only because every
+A task that is cancelled while it cleans up must still clean up. That is safe only because every
 such wait here has a limit.
 """
 

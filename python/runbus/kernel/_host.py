@@ -95,7 +95,7 @@ class PluginHost:
         Raises:
             HookError: The set-up failed, took longer than `limit_s` seconds, or was called off
                 because the plugin is to be closed; what it made is closed.
-            SystemExit: The set-up raised it; likewise KeyboardInterrupt.
+            SystemExit: The set-up raised it; so with KeyboardInterrupt.
         """
         loop = asyncio.get_running_loop()
         self._ready = loop.create_future()
@@ -304,7 +304,7 @@ class PluginHost:
             await self._wake
 
     async def _endure_cancellation(self) -> None:
-        """Wait to be closed in order, by whomever this task was cancelled.
+        """Wait to be closed in order, no matter who cancelled this task.
 
         Either a task group or scope that the plugin left open was cancelled, for example because
         one of its tasks failed; closing it will tell the error. Or the event loop ends, and with

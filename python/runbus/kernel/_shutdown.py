@@ -1,6 +1,6 @@
 """The end of a kernel: four phases under one budget, unused time goes to the next.
 
-Whatever fails, and whoever is late: every later step is taken, and what went wrong is collected.
+Whatever fails, and whatever is late: every later step is taken, and what went wrong is collected.
 """
 
 from __future__ import annotations
