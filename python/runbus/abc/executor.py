@@ -9,7 +9,7 @@ import msgspec
 
 from runbus.abc.packager import Package
 from runbus.errors import Unsupported
-from runbus.events import Image
+from runbus.events import RETRY_CAUSES, Image, RetryCause, RetryPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,14 +26,8 @@ __all__ = [
     "Observation",
     "Request",
     "RetryCause",
+    "RetryPolicy",
 ]
-
-RetryCause = Literal["exit", "signal", "oom", "timeout", "lost", "start"]
-"""Why an attempt did not succeed: it exited with a status, a signal ended it, it took more memory
-than there was, it reached a time limit, it vanished without a record, or it could not be started.
-"""
-
-RETRY_CAUSES: tuple[RetryCause, ...] = ("exit", "signal", "oom", "timeout", "lost", "start")
 
 
 class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +82,11 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     image: Image = Image()
     bootstrap: tuple[str, ...] = ()
     secrets: dict[str, str] = {}
+
+    @property
+    def retry(self) -> RetryPolicy:
+        """After which ends it gets another attempt."""
+        return RetryPolicy(retries=self.retries, on=self.retry_on, backoff_s=self.backoff_s)
 
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):

@@ -43,11 +43,14 @@ def ask_to_cancel(folder: str, request: CancelRequest) -> None:
     write_file(path, codec.encode_json(request))
 
 
-def read_requests(folder: str) -> dict[str, CancelRequest]:
+def read_requests(folder: str, *, put_aside: bool = False) -> dict[str, CancelRequest]:
     """Return the requests that wait in an experiment's folder, by their files.
 
     The leader removes a file after it has acted on it: acting twice does no harm, forgetting does.
-    One that cannot be read would stop every leader there ever is: it is put aside.
+
+    Args:
+        folder: The experiment's folder.
+        put_aside: Whether one that cannot be read is renamed and reported: for the leader only.
     """
     requests = os.path.join(folder, _FOLDER)
     try:
@@ -63,6 +66,7 @@ def read_requests(folder: str) -> dict[str, CancelRequest]:
             # The leader until now has acted on it.
             continue
         except (codec.DecodeError, FileUnreadable) as error:
-            logger.warning("the request %s cannot be read: %s", path, error)
-            os.replace(path, f"{path}.unreadable")
+            if put_aside:
+                logger.warning("the request %s cannot be read: %s", path, error)
+                os.replace(path, f"{path}.unreadable")
     return waiting
