@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Check", "all_checks", "clock_check", "space_check"]
 
+_SMALL_BYTES = 16 << 10
 _LOW_DISK_BYTES = 1 << 30
 _CLOCK_STEP_S = 2.0
 
@@ -84,9 +85,9 @@ def space_check(title: str, free: int) -> Check:
 
 
 def _journal_checks(home: Home) -> Iterator[Check]:
-    """Say what sealing would give back."""
+    """Say what sealing would give back; a small segment takes as much as its journal."""
     sizes = ((run, run.journal_bytes()) for run in runs(home=home))
-    if unsealed := [size for run, size in sizes if size and run.state.is_terminal]:
+    if unsealed := [size for run, size in sizes if size > _SMALL_BYTES and run.state.is_terminal]:
         found = f"those of {len(unsealed)} finished runs take {format_size(sum(unsealed))}"
         yield Check("journals", True, found, "runbus seal --all gives most of that back")
 

@@ -84,7 +84,7 @@ fn a_batch_read_beside_a_writer_reports_no_damage() {
         });
         let mut count = 0;
         while count < 400_000 {
-            let mut found = read(&[vec![path.clone()]], &Wanted::All).unwrap();
+            let mut found = read(&[vec![path.clone()]], &Wanted::All, None).unwrap();
             let found = found.pop().map(|(_, data)| data.steps).unwrap_or_default();
             assert!(found.len() >= count && found.iter().copied().eq((0..).take(found.len())));
             count = found.len();
@@ -149,7 +149,7 @@ fn a_clock_that_steps_back_changes_neither_order_nor_times() {
     for time_ns in times {
         writer.log(schema, None, time_ns, &[0.5]).unwrap();
     }
-    let (_, columns) = read(&[vec![path]], &Wanted::All).unwrap().remove(0);
+    let (_, columns) = read(&[vec![path]], &Wanted::All, None).unwrap().remove(0);
     assert_eq!(&columns.times[..], times);
     assert_eq!(&columns.steps[..], [0, 1, 2, 3, 4, 5]);
 }

@@ -292,7 +292,7 @@ proptest! {
             let points = points.filter(|point| point.0 == wanted);
             let expected: Vec<u64> = points.map(|point| point.3).collect();
             let only = Wanted::Matching(vec![wanted.to_owned()]);
-            let found = read(&[vec![place.path.clone()]], &only).unwrap().pop();
+            let found = read(&[vec![place.path.clone()]], &only, None).unwrap().pop();
             let found: Option<Vec<u64>> =
                 found.map(|(_, data)| data.values.iter().map(|v| v.to_bits()).collect());
             prop_assert_eq!(found.unwrap_or_default(), expected);
@@ -494,7 +494,7 @@ proptest! {
         let groups: Vec<Vec<PathBuf>> = paths.iter().map(|path| vec![path.clone()]).collect();
 
         let mut found = std::collections::HashMap::new();
-        for (name, data) in read(&groups, &Wanted::All).unwrap() {
+        for (name, data) in read(&groups, &Wanted::All, None).unwrap() {
             prop_assert!(data.times.is_sorted());
             for at in 0..data.len() {
                 let bits = data.values[at].to_bits();
