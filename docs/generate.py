@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from docs.errors_page import errors_page
 from runbus.cli._app import COMMANDS, app
 from runbus.codec import json_schema
 from runbus.config import Batch
@@ -48,6 +49,7 @@ def pages() -> dict[Path, str]:
 
     return {
         REFERENCE / "cli.md": cli_page(),
+        REFERENCE / "errors.md": errors_page(),
         REFERENCE / "events.md": events_page(),
         REFERENCE / "batch.schema.json": batch_schema(),
     }

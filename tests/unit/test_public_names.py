@@ -6,6 +6,7 @@ import ast
 import importlib
 import subprocess
 import sys
+from importlib.util import resolve_name
 from pathlib import Path
 
 import pytest
@@ -55,20 +56,46 @@ except UsageError as error:
     ), done.stderr
 
 
-def test_type_checkers_see_the_names_that_are_imported_on_use() -> None:
-    tree = ast.parse(Path(runbus.__file__).read_text())
-    seen = {
-        alias.asname
-        for node in ast.walk(tree)
+LAZY = ["", "abc", "bus", "errors", "events", "executors", "kernel", "metrics", "transports"]
+
+
+@pytest.mark.parametrize("package", LAZY)
+def test_type_checkers_see_the_names_that_are_imported_on_use(package: str) -> None:
+    module = importlib.import_module(f"runbus.{package}".rstrip("."))
+    tree = ast.parse(Path(str(module.__file__)).read_text())
+    checked = [node for node in tree.body if isinstance(node, ast.If)]
+    imported = {
+        (alias.name, str(node.module))
+        for block in checked
+        for node in block.body
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
-    assert set(runbus._HOMES) <= seen
+    (call,) = (
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "lazy_names"
+    )
+    lazy = {
+        (name, resolve_name(home, module.__name__))
+        for home, names in ast.literal_eval(call.args[1]).items()
+        for name in names
+    }
+
+    assert lazy == imported
+    assert {name for name, _ in lazy} <= {*module.__all__} <= {*dir(module)}
 
 
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+    with pytest.raises(AttributeError, match="'runbus' has no attribute 'nothing'"):
         _ = runbus.nothing
+
+
+def test_a_name_is_looked_for_once() -> None:
+    module = importlib.import_module("runbus.transports")
+    vars(module).pop("LocalTunnel", None)
+    assert module.LocalTunnel is module.LocalTunnel
+    assert "LocalTunnel" in vars(module)
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from runbus._lazy import lazy_names
+
 if TYPE_CHECKING:
     from runbus.abc.executor import RETRY_CAUSES as RETRY_CAUSES
     from runbus.abc.executor import Capabilities as Capabilities
@@ -31,32 +33,6 @@ if TYPE_CHECKING:
     from runbus.abc.tunnel import Completed as Completed
     from runbus.abc.tunnel import Forward as Forward
     from runbus.abc.tunnel import Tunnel as Tunnel
-
-_NAMES = {
-    "executor": (
-        "RETRY_CAUSES",
-        "Capabilities",
-        "Executor",
-        "JobRef",
-        "JobSpec",
-        "Limits",
-        "Observation",
-        "Request",
-        "RetryCause",
-    ),
-    "packager": (
-        "Contents",
-        "Entry",
-        "Origin",
-        "Package",
-        "PackageManifest",
-        "PackagedFile",
-        "Packager",
-    ),
-    "plugin": ("Plugin", "PluginInfo", "PluginState", "Scope"),
-    "tunnel": ("Completed", "Forward", "Tunnel"),
-}
-_HOMES = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [
     "RETRY_CAUSES",
@@ -84,11 +60,30 @@ __all__ = [
     "Tunnel",
 ]
 
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'runbus.abc' has no attribute {name!r}")
-    import importlib
-
-    value = globals()[name] = getattr(importlib.import_module(f"runbus.abc.{_HOMES[name]}"), name)
-    return value
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        ".executor": (
+            "Capabilities",
+            "Executor",
+            "JobRef",
+            "JobSpec",
+            "Limits",
+            "Observation",
+            "RETRY_CAUSES",
+            "Request",
+            "RetryCause",
+        ),
+        ".packager": (
+            "Contents",
+            "Entry",
+            "Origin",
+            "Package",
+            "PackageManifest",
+            "PackagedFile",
+            "Packager",
+        ),
+        ".plugin": ("Plugin", "PluginInfo", "PluginState", "Scope"),
+        ".tunnel": ("Completed", "Forward", "Tunnel"),
+    },
+)

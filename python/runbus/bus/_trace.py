@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable
 
-    from runbus.bus._state import HandlerOutcome
+    from runbus.bus._taps import HandlerOutcome
     from runbus.bus._timers import TimerHandle, Timers
 
 __all__ = ["TraceWriter"]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from runbus._home import Home
-from runbus.errors import ExperimentNotFound, NotFound, near_matches
+from runbus.errors import ExperimentNotFound, JobNotFound, NotFound, near_matches
 from runbus.jobs import Asked, JobRecord, current_state, read_jobs
 
 __all__ = ["JobStatus", "find_experiment", "find_job", "job_statuses"]
@@ -81,7 +81,7 @@ def find_job(text: str, *, home: str | os.PathLike[str] | None = None) -> tuple[
         home: The home folder, instead of `$RUNBUS_HOME` or `~/.runbus`.
 
     Raises:
-        ExperimentNotFound: There is neither; names those that read almost the same.
+        JobNotFound: There is neither; names those that read almost the same.
         HomeUnusable: The home folder cannot be read.
     """
     names: list[str] = []
@@ -100,5 +100,4 @@ def find_job(text: str, *, home: str | os.PathLike[str] | None = None) -> tuple[
         return find_experiment(text, home=home), None
     except ExperimentNotFound as error:
         similar = near_matches(text, [*error.similar, *dict.fromkeys(names)])
-        what = "job or experiment"
-        raise ExperimentNotFound(text, similar, error.are_any, what) from None
+        raise JobNotFound(text, similar, error.are_any) from None

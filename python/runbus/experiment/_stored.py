@@ -185,5 +185,5 @@ async def _find_executor(bus: Bus, name: str) -> Executor:
     try:
         _, executor = await bus.first(ResolveExecutor(name=name))
     except NoHandler as error:
-        raise NoExecutor(name, error.asked) from None
+        raise NoExecutor(name, (), error.asked) from None
     return executor

@@ -52,7 +52,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
             with open(os.path.join(folder, _FILE), "rb") as file:
                 return codec.decode_json(file.read(), cls)
         except (OSError, codec.DecodeError) as error:
-            raise ExperimentNotFound(os.path.basename(folder)) from error
+            raise ExperimentNotFound(os.path.basename(folder), ()) from error
 
     def write(self, folder: str) -> None:
         """Write experiment.json, whole or not at all, readable by its owner only."""

@@ -9,9 +9,8 @@ from importlib import metadata
 from typing import Any
 
 from runbus.abc import PluginInfo, PluginState
-from runbus.errors import InvalidPlugin, PluginNotFound, PluginNotLoadable
+from runbus.errors import InvalidPlugin, PluginNotFound, PluginNotLoadable, near_matches
 from runbus.kernel._admission import check
-from runbus.kernel._order import near
 
 __all__ = ["API_VERSION", "GROUP", "find", "load"]
 
@@ -47,7 +46,7 @@ def load(name: str) -> Any:
     """
     points = find()
     if name not in points:
-        raise PluginNotFound(name, near(name, points))
+        raise PluginNotFound(name, near_matches(name, points))
     return make(points[name])
 
 

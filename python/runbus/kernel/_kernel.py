@@ -85,7 +85,7 @@ class Kernel:
         places = resolve_order([wish_of(plugin) for plugin in admitted])
         by_name = {plugin.name: plugin for plugin in admitted}
         self._plugins: list[Any] = [by_name[place.name] for place in places]
-        self.bus = Bus(timers)
+        self.bus = Bus(timers, on_critical=self._critical_failed)
         self.shutdown_budget_s = shutdown_budget_s
         self._roster = Roster(self.bus, places, setup_timeout_s, self._critical_failed)
         self._checks = HealthChecks(self.bus)
@@ -255,8 +255,8 @@ class Kernel:
         for task in list(roster.tasks):
             task.cancel()  # what it was closing is closed below
         await shutdown.close()
-        await self.bus.close()
-        self._errors = [*roster.errors, *shutdown.errors]
+        stuck = await self.bus.close()
+        self._errors = [*roster.errors, *shutdown.errors, *stuck]
 
     async def _check_health(self) -> None:
         while not await wait_until(self._stop, CHECK_EVERY_S, self.bus.timers):

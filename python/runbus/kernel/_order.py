@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from runbus.errors import DuplicatePlugin, MissingPlugin, OrderCycle
+from runbus.errors import DuplicatePlugin, MissingPlugin, OrderCycle, near_matches
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-__all__ = ["Place", "Wish", "near", "resolve_order"]
+__all__ = ["Place", "Wish", "resolve_order"]
 
 
 class Wish(NamedTuple):
@@ -83,14 +80,7 @@ def check_names(wishes: list[Wish]) -> None:
     for wish in wishes:
         for required in wish.requires:
             if required not in seen:
-                raise MissingPlugin(wish.name, required, near(required, seen))
-
-
-def near(name: str, names: Iterable[str]) -> tuple[str, ...]:
-    """Return those of `names` that look like `name`."""
-    from difflib import get_close_matches  # a millisecond that only a mistake should cost
-
-    return tuple(get_close_matches(name, sorted(names)))
+                raise MissingPlugin(wish.name, required, near_matches(required, seen))
 
 
 def edges_of(wish: Wish) -> list[Edge]:

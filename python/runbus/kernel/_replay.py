@@ -12,7 +12,7 @@ from runbus.events import Event, Kind
 if TYPE_CHECKING:
     import os
 
-    from runbus.bus._state import HandlerOutcome
+    from runbus.bus._taps import HandlerOutcome
     from runbus.kernel._kernel import Kernel
 
 __all__ = ["Difference", "Replay", "replay"]

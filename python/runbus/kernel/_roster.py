@@ -7,11 +7,11 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from runbus.bus._timers import wait_until
-from runbus.errors import BusClosed, PluginError, PluginNotFound, WouldDeadlock
+from runbus.errors import BusClosed, PluginError, PluginNotFound, WouldDeadlock, near_matches
 from runbus.events import PluginFailed, PluginReleased, PluginStarted, PluginStopped
 from runbus.kernel._admission import check, wish_of
 from runbus.kernel._host import PluginHost
-from runbus.kernel._order import Place, near, resolve_order
+from runbus.kernel._order import Place, resolve_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -77,7 +77,7 @@ class Roster:
         for host in self.hosts:
             if host.name == name:
                 return host
-        raise PluginNotFound(name, near(name, [host.name for host in self.hosts]))
+        raise PluginNotFound(name, near_matches(name, [host.name for host in self.hosts]))
 
     def dependants(self, name: str) -> list[PluginHost]:
         """Return the plugins that require `name`, directly or not, in their order."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import anyio
 
-from runbus.bus._subscription import is_coroutine_function, name_of
+from runbus.bus._checks import is_coroutine_function, name_of
 from runbus.errors import BusClosed, InvalidHandler
 from runbus.kernel._restart import Restarts
 

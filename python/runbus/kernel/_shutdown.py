@@ -90,6 +90,7 @@ class Shutdowns:
             await asyncio.sleep(0)  # tasks that were only just started get to their first read
         boxes = [(event, box) for event, box in self._bus.registry.boxes() if self._has_reader(box)]
         readers = [box.consumer for _, box in boxes]
+        self.errors += await self._bus.end_inbox(self.budget.left_s(_FLUSH))
         self._bus.seal()
         for event, box in boxes:
             settled = await self._bus.wait_settled(box, self.budget.left_s(_FLUSH))

@@ -183,7 +183,7 @@ class Kept:
         of_name = [record for record in found if name in (None, record["name"])]
         if name is not None and not of_name:
             near = near_matches(name, dict.fromkeys(record["name"] for record in found))
-            raise RecordNotFound(kind or what, name, self.info.id, near)
+            raise RecordNotFound(name, near, self.info.id, kind or what)
         return of_name
 
 

@@ -112,7 +112,7 @@ class StoredRun(Kept):
             if found == names:
                 return Series(names, data)
         available = self.metric_names()
-        raise MetricNotFound(names, self.id, near_matches(names, available), tuple(available))
+        raise MetricNotFound(names, near_matches(names, available), self.id, tuple(available))
 
     def _table(self, patterns: list[str], steps: Steps | None) -> MetricTable:
         range_of(steps)  # so that a mistake is told now, not when the table is looked at

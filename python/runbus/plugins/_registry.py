@@ -6,9 +6,8 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from runbus.abc import PluginInfo, PluginState
-from runbus.errors import PluginNotFound, PluginNotLoadable
+from runbus.errors import PluginNotFound, PluginNotLoadable, near_matches
 from runbus.kernel._entry_points import GROUP, find, info_of, make
-from runbus.kernel._order import near
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -82,7 +81,7 @@ class Registry:
             PluginNotLoadable: It cannot be imported or made, or is for another version of runbus.
         """
         if name not in self._points:
-            raise PluginNotFound(name, near(name, self._points))
+            raise PluginNotFound(name, near_matches(name, self._points))
         point = self._points[name]
         try:
             plugin = make(point)

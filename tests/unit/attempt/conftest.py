@@ -25,6 +25,12 @@ Start = Callable[[Path, str], subprocess.Popen[bytes]]
 Run = Callable[[Path, str], Observation]
 
 
+def default_signals() -> None:
+    """Reset what the tests were started with: under `nohup` they ignore HUP, and so would a job."""
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.fixture(params=SHELLS)
 def shell(request: pytest.FixtureRequest) -> list[str]:
     """The words that start a shell on a script."""
@@ -43,8 +49,7 @@ def start(shell: list[str]) -> Start:
             [*shell, WRAPPER, "run", str(folder)],
             stdin=subprocess.DEVNULL,
             start_new_session=True,
-            # As the executor does: whoever runs the tests may ignore it, and so would the job.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            preexec_fn=default_signals,
         )
 
     return start

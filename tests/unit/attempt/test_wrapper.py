@@ -178,11 +178,14 @@ def test_a_job_that_reaches_its_time_limit_says_so(start, tmp_path: Path) -> Non
 
 
 def test_a_job_that_has_ended_leaves_no_watch_behind(start, tmp_path: Path) -> None:
-    (tmp_path / "limit").write_text("4321 5\n")
-    (tmp_path / "beat").write_text("4321\n")
+    of_this_test = f"4321{os.getpid()}"  # other processes of this machine sleep, too
+    (tmp_path / "limit").write_text(f"{of_this_test} 5\n")
+    (tmp_path / "beat").write_text(f"{of_this_test}\n")
     start(tmp_path, "exit 0").wait(20)
 
-    found = subprocess.run(["pgrep", "-f", "sleep 4321"], capture_output=True, check=False)
+    found = subprocess.run(
+        ["pgrep", "-f", f"sleep {of_this_test}"], capture_output=True, check=False
+    )
     assert found.stdout == b""
 
 

@@ -205,7 +205,7 @@ def test_an_unknown_name_is_told_with_its_near_matches() -> None:
 
     with pytest.raises(RecordNotFound) as caught:
         stored.text("generate")
-    assert (caught.value.what, caught.value.similar) == ("text", ("generated",))
+    assert (caught.value.kind, caught.value.similar) == ("text", ("generated",))
     with pytest.raises(RecordNotFound, match="no histogram named 'w'"):
         stored.histograms("w")
     with pytest.raises(RecordNotFound, match="no image named 'generated'"):

@@ -145,7 +145,7 @@ def test_a_plugin_that_was_asked_for_by_name_must_load():
         registry.load_all(strict=True)
     with pytest.raises(PluginNotFound) as near:
         registry.load_all(Selection(only=["tay"]))
-    assert near.value.near == ("toy",)
+    assert near.value.similar == ("toy",)
     with pytest.raises(PluginNotLoadable):
         Kernel(plugins=["broken"])
 

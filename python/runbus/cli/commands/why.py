@@ -27,7 +27,7 @@ def command(event_or_run: str, trace: str | None) -> None:
     name), or "latest". The chain of causes of an event ends with the event itself.
     """
     from runbus.catalog import find_experiment, find_run
-    from runbus.errors import NotFound
+    from runbus.errors import EventNotFound
     from runbus.kernel import causes, mentions, read_trace
 
     if event_or_run.isdigit():
@@ -35,7 +35,7 @@ def command(event_or_run: str, trace: str | None) -> None:
         try:
             shown = causes(events, int(event_or_run))
         except KeyError:
-            raise NotFound("event", event_or_run) from None
+            raise EventNotFound(event_or_run, ()) from None
     else:
         run = find_run(event_or_run)
         events = read_trace(trace or os.path.join(run.experiment_folder, "trace.jsonl"))
