@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any
 
 from runbus.bus._around import Wrappers
 from runbus.bus._backpressure import Backpressure
@@ -20,20 +20,18 @@ from runbus.bus._teardown import Teardowns
 from runbus.bus._threads import Inbox
 from runbus.bus._timers import wait_until
 from runbus.bus._waiting import Waits
-from runbus.events import Decorate, Event
+from runbus.errors import BusClosed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from runbus.bus._mailbox import Mailbox
+    from runbus.bus._subscribing import Subscribe
     from runbus.bus._subscription import Owner, Subscription
     from runbus.bus._timers import Timers
     from runbus.errors import PluginError
 
 __all__ = ["Bus", "check_bus"]
-
-E = TypeVar("E", bound=Event)
-D = TypeVar("D", bound=Decorate)
 
 logger = logging.getLogger("runbus.bus")
 
@@ -76,6 +74,7 @@ class Bus:
         self.registry = state.registry
         self.check_thread = state.check_thread
         # The verbs.
+        self.on: Subscribe[Subscription] = self._on
         self.publish = notifications.publish
         self.emit = streams.emit
         self.emit_nowait = streams.emit_nowait
@@ -95,54 +94,19 @@ class Bus:
         self.add_tap = taps.add
         self.remove_tap = taps.remove
 
-    @overload
-    def on(
+    def _on(
         self,
-        event: type[D],
-        handler: Callable[[D, Any], object],
-        *,
-        once: bool = False,
-    ) -> Subscription: ...
-
-    @overload
-    def on(
-        self,
-        event: type[E],
-        handler: Callable[[E], object],
-        *,
-        once: bool = False,
-        timeout: float | None = None,
-        thread: bool = False,
-    ) -> Subscription: ...
-
-    def on(
-        self,
-        event: type[Any],
+        event: Any,
         handler: Callable[..., Any],
         *,
         once: bool = False,
         timeout: float | None = None,
         thread: bool = False,
     ) -> Subscription:
-        """Let the application listen to a class of events; it comes after all plugins.
-
-        Args:
-            event: The class of events; subclasses count.
-            handler: Called with each event; async, or sync if it never blocks.
-            once: Whether to close the subscription when the first event arrives.
-            timeout: How long a call may take, in seconds; by default the event class says it.
-            thread: Whether to call a sync handler in a worker thread.
-
-        Returns:
-            The subscription, to close when no more events are wanted.
-
-        Raises:
-            InvalidHandler: The handler can never work, or is subscribed already.
-            InvalidOption: An option has no value that makes sense.
-            WrongKind: The events of the class are read from a stream, or it is no event class.
-            WrongLoop: A loop runs the bus, in another thread or in the process that forked.
-        """
+        """Let the application listen to a class of events; it comes after all plugins."""
         self.check_thread("on")
+        if self.is_closed:
+            raise BusClosed("on", "closed")
         return self.registry.subscribe(
             self.registry.application,
             event,

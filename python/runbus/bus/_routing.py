@@ -68,6 +68,10 @@ class Registry:
         if self.owners.get(owner.name) is owner:
             del self.owners[owner.name]
 
+    def reorder(self) -> None:
+        """Call the handlers in the order of their owners' ranks, which were changed."""
+        self._changed()
+
     def subscribe(
         self,
         owner: Owner,

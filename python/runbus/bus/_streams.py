@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Streams"]
 
-E = TypeVar("E", bound="Stream | Notify")
-A = TypeVar("A", bound=Event)
+E = TypeVar("E", bound=Event)
+S = TypeVar("S", bound="Stream | Notify")
 
 
 class Streams:
@@ -43,14 +43,14 @@ class Streams:
 
     def stream(
         self,
-        event: type[A],
+        event: type[S],
         *,
         maxsize: int = 256,
         overflow: Overflow = "drop_oldest",
-        key: Callable[[A], Hashable] | None = None,
-        spill: Callable[[A], object] | None = None,
+        key: Callable[[S], Hashable] | None = None,
+        spill: Callable[[S], object] | None = None,
         owner: str = APPLICATION,
-    ) -> EventStream[A]:
+    ) -> EventStream[S]:
         """Return a stream of the events of a class; it receives inside `async with`.
 
         Args:

@@ -183,7 +183,7 @@ class Inbox:
                 await self._streams.emit(event)
             else:
                 await self._notifications.publish(event)
-        except (KeyboardInterrupt, SystemExit, asyncio.CancelledError):
+        except (KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError):
             raise
         except BaseException as error:
             logger.exception("an event from a thread could not be delivered: %r", event)

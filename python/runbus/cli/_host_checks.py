@@ -33,7 +33,7 @@ def known_executors(home: Home, batches: Sequence[str]) -> list[ExecutorFields]:
     """Return the executors of batch files, or those of the home's open and newest experiments.
 
     Raises:
-        BatchInvalid: A file is no batch.
+        BatchInvalid: A file is not a batch.
     """
     if batches:
         return [fields for path in batches for fields in load_batch(path).all_executors.values()]
@@ -131,4 +131,4 @@ def _judged(
         yield space_check(f"{title}: disk", 1024 * int(free[0]))
     if not setsid:
         advice = "without it a job may end with the connection: install util-linux or busybox"
-        yield Check(f"{title}: setsid", False, "there is none", advice)
+        yield Check(f"{title}: setsid", False, "not found", advice)

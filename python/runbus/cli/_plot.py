@@ -33,7 +33,7 @@ class Curve(NamedTuple):
 def draw(title: str, axis: str, curves: Sequence[Curve], *, log_scale: bool = False) -> str:
     """Return curves as a drawing, as wide as the terminal, at most 100 columns.
 
-    Curves are told apart by colour on a terminal, by their marks elsewhere. Points that are not
+    Curves differ by color on a terminal, by their marks elsewhere. Points that are not
     finite, and on a logarithmic axis those not above 0, are left out.
 
     Raises:

@@ -71,7 +71,7 @@ def print_error(message: str, hint: str | None = None) -> None:
 def print_json(value: object) -> None:
     """Print a value as one JSON document.
 
-    NaN and the infinities become null, what is no Unicode (as the names of files may be) a "?".
+    NaN and the infinities become null, what is not valid Unicode (as names of files may be) a "?".
     """
     from runbus.codec import encode_json
 

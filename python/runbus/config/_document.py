@@ -88,7 +88,7 @@ def _unusable_text(data: Any, at: _Path) -> tuple[_Path, str] | None:
         if "\0" in data:
             return at, "no text may hold a NUL"
         if any("\ud800" <= character <= "\udfff" for character in data):
-            return at, "half of a surrogate pair is no text"
+            return at, "an unpaired surrogate is not valid text"
         return None
     # As deep as what is known reaches; what lies deeper, or in itself, is refused as it is.
     if len(at) >= _DEEPEST or not isinstance(data, (dict, list)):
@@ -135,7 +135,7 @@ def _note_lines(
         for key, value in node.value:
             here, line = (*at, key.value), key.start_mark.line + 1
             lines[here] = line
-            # `<<` is no key: it takes another mapping in, and may do so twice.
+            # `<<` is not a key: it takes another mapping in, and may do so twice.
             if key.id == "scalar" and not key.tag.endswith(":merge"):
                 first = known.setdefault((key.tag, key.value), key)
                 if first is not key:

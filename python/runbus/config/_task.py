@@ -20,7 +20,7 @@ class Command(msgspec.Struct, frozen=True):
         argv: The program first.
 
     Raises:
-        TaskInvalid: It is no sequence of texts, or an empty one.
+        TaskInvalid: It is not a sequence of strings, or it is empty.
     """
 
     argv: tuple[str, ...]
@@ -90,10 +90,10 @@ Task = Script | Command
 
 
 def check_task(given: object) -> None:
-    """Refuse what is no task.
+    """Refuse what is not a task.
 
     Raises:
-        TaskInvalid: It is none.
+        TaskInvalid: It is not a task.
     """
     if not isinstance(given, Task):
         raise TaskInvalid(repr(given), "it is neither a Script nor a Command")

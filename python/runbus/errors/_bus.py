@@ -29,7 +29,7 @@ class WrongKind(BusError):
         event: Name of the event class.
         kind: Its kind, such as `notify`; empty where the class is of no kind.
         verb: The verb that was used.
-        right_verb: The verb of that kind; empty where there is none.
+        right_verb: The verb of that kind; empty if no verb takes it.
         is_class: Whether the class itself was given instead of an event.
     """
 
@@ -42,7 +42,7 @@ class WrongKind(BusError):
     def __str__(self) -> str:
         if self.is_class:
             return f"{self.event} is a class of events, which {self.verb}() does not take"
-        what = f"is a {self.kind} event" if self.kind else "is no event of any kind"
+        what = f"is a {self.kind} event" if self.kind else "is not an event of any kind"
         return f"{self.event} {what}, which {self.verb}() does not take"
 
     @property

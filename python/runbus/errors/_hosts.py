@@ -21,7 +21,7 @@ class HostError(RunbusError):
 
 
 class ConnectionLost(HostError):
-    """There is no connection to a host, or none any more. What it was asked may have been done."""
+    """There is no connection to a host. A request that was sent may have been carried out."""
 
     retryable = True
 

@@ -162,7 +162,7 @@ class DuplicatePlugin(PluginError):
 
 
 class InvalidPlugin(PluginError):
-    """What was given as a plugin is none.
+    """What was given as a plugin is not one.
 
     Attributes:
         what: What was given.

@@ -82,5 +82,5 @@ class RunbusError(Exception):
         return notes
 
     @__notes__.setter
-    def __notes__(self, notes: list[str]) -> None:  # by whoever unpickles it, above all
+    def __notes__(self, notes: list[str]) -> None:  # mostly by unpickling
         vars(self)["__notes__"] = notes

@@ -21,7 +21,7 @@ class ScriptUnusable(UsageError):
 
 
 class TaskInvalid(UsageError):
-    """What was given to run is no task, or none that can run.
+    """What was given to run is not a task, or cannot run.
 
     Attributes:
         given: What was given, as Python shows it.

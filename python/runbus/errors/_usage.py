@@ -37,10 +37,10 @@ class ExtraMissing(UsageError):
 
 
 class SecretMissing(UsageError):
-    """A secret that a job needs cannot be had where it is said to be.
+    """A secret that a job needs is missing or cannot be read.
 
     Attributes:
-        reference: Where it is said to be; never the secret itself.
+        reference: Where it should be; never the secret itself.
         reason: What is wrong.
     """
 

@@ -25,7 +25,7 @@ class JobFact(Notify, frozen=True, kw_only=True):
         job: The job's name, unique within its experiment.
         run_id: The run made for the job.
         attempt: Which attempt of the job this is about, from 1.
-        time_ns: When it happened, Unix time in nanoseconds, by the clock of whoever saw it.
+        time_ns: When it happened, Unix time in nanoseconds, by the clock of its observer.
     """
 
     experiment_id: str
@@ -41,8 +41,8 @@ class JobIntended(JobFact, frozen=True, kw_only=True, tag="job.intended"):
     Attributes:
         executor: The executor it will be submitted to.
         folder: Where the attempt's request, logs and records lie, within the experiment's folder.
-        package: The file with the code that travels with it, likewise; empty if none does. What it
-            holds stands beside it, in the `.json` of the same name.
+        package: The file with the code that travels with it, within the same folder; empty if none
+            does. Its manifest is the `.json` of the same name beside it.
     """
 
     executor: str
@@ -143,7 +143,7 @@ class LogLines(Stream, frozen=True, kw_only=True, tag="job.log_lines"):
     """Some whole lines of a job's output, in order.
 
     Where another process takes the experiment over, the lines of about a second come once more.
-    Whoever must not take one twice remembers `offset` plus the length of `data` per log.
+    To take none twice, remember `offset` plus the length of `data` per log.
 
     Attributes:
         experiment_id: The experiment the job belongs to.

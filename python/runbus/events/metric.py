@@ -1,4 +1,4 @@
-"""What runs measure, on its way from the journals to whoever listens."""
+"""What runs measure, on its way from the journals to subscribers."""
 
 from __future__ import annotations
 

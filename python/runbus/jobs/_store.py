@@ -43,6 +43,8 @@ class JobStore:
             raise JournalHeld(self._path) from error
         except OSError as error:
             raise JournalError(self._path, str(error.strerror or error)) from error
+        except ValueError as error:  # it is no journal
+            raise JournalError(self._path, str(error).removeprefix(f"{self._path}: ")) from error
 
     @property
     def jobs(self) -> Mapping[str, JobRecord]:

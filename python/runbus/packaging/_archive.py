@@ -40,7 +40,10 @@ async def build_package(
 
 
 def build_package_blocking(
-    packager: Packager, root: str, *, home: str | os.PathLike[str] | None = None
+    packager: Packager,
+    root: str | os.PathLike[str],
+    *,
+    home: str | os.PathLike[str] | None = None,
 ) -> Package:
     """Write what `packager` chooses of `root` into the cache of packages.
 
@@ -57,6 +60,7 @@ def build_package_blocking(
         PackageUnreadable: A file cannot be read, or changed while it was.
         HomeUnusable: The cache cannot be written.
     """
+    root = os.fspath(root)
     cache = os.path.join(Home(home).path, "cache", "packages")
     with tempfile.TemporaryDirectory(prefix="runbus-package-") as scratch:
         contents = packager.contents(root, scratch)

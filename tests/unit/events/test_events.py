@@ -45,12 +45,12 @@ def test_the_five_of_the_design_card_have_their_kinds():
 
 
 def test_a_subclass_is_frozen_and_tagged_without_saying_so():
-    class Mine(Notify):  # type: ignore[misc]
+    class Mine(Notify):
         number: int
 
     event = Mine(3)
     with pytest.raises(AttributeError):
-        event.number = 4
+        event.number = 4  # type: ignore[misc]
     assert Mine.__struct_config__.tag == "Mine"
     assert event == Mine(3)
 

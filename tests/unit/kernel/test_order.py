@@ -13,7 +13,7 @@ from runbus.errors import (
 )
 from runbus.events import Notify, Stream, Teardown
 from runbus.kernel import Kernel
-from runbus.kernel._order import Wish, resolve_order
+from runbus.plugins._order import Wish, resolve_order
 from runbus.testing import FakePlugin
 
 

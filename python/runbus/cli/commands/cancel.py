@@ -18,7 +18,7 @@ _LONGEST_S = 1e9
 def _countable(ctx: click.Context, param: click.Parameter, value: float) -> float:
     # No comparison with what is not a number holds.
     if not value <= _LONGEST_S:
-        raise click.BadParameter(f"{value} is no number of seconds that can be waited", ctx, param)
+        raise click.BadParameter(f"{value} is not a valid number of seconds", ctx, param)
     return value
 
 

@@ -6,7 +6,11 @@ from typing import NamedTuple
 
 from runbus.errors import DuplicatePlugin, MissingPlugin, OrderCycle, near_matches
 
-__all__ = ["Place", "Wish", "resolve_order"]
+__all__ = ["IN_THE_LIST", "Place", "Wish", "check_names", "place_all", "resolve_order"]
+
+
+IN_THE_LIST = "place in the list"
+"""The reason for a place that nobody wanted otherwise."""
 
 
 class Wish(NamedTuple):
@@ -43,8 +47,17 @@ def resolve_order(wishes: list[Wish]) -> list[Place]:
         MissingPlugin: One requires a name that is not there.
         OrderCycle: They want to come before and after each other.
     """
-    names = [wish.name for wish in wishes]
     check_names(wishes)
+    return place_all(wishes)
+
+
+def place_all(wishes: list[Wish]) -> list[Place]:
+    """Return the plugins in their order, as `resolve_order`, without a look at who is missing.
+
+    Raises:
+        OrderCycle: They want to come before and after each other.
+    """
+    names = [wish.name for wish in wishes]
     edges = [edge for wish in wishes for edge in edges_of(wish) if {edge[0], edge[1]} <= {*names}]
     places: list[Place] = []
     placed: set[str] = set()
@@ -59,7 +72,7 @@ def resolve_order(wishes: list[Wish]) -> list[Place]:
         passed = left[: left.index(ready)]
         if passed:
             reasons.append(f"{', '.join(passed)} had to wait")
-        places.append(Place(ready, "; ".join(reasons) or "place in the list"))
+        places.append(Place(ready, "; ".join(reasons) or IN_THE_LIST))
         placed.add(ready)
         left.remove(ready)
     return places

@@ -10,7 +10,7 @@ from typing import Any
 
 from runbus.abc import PluginInfo, PluginState
 from runbus.errors import InvalidPlugin, PluginNotFound, PluginNotLoadable, near_matches
-from runbus.kernel._admission import check
+from runbus.plugins._admission import check
 
 __all__ = ["API_VERSION", "GROUP", "find", "load"]
 
@@ -69,21 +69,25 @@ def make(point: metadata.EntryPoint) -> Any:
         plugin = point.load()
         if not hasattr(plugin, "setup") or isinstance(plugin, type):
             plugin = plugin()
-    except Exception as error:
-        raise broken(f"{type(error).__name__}: {error}") from error
-    wanted = getattr(plugin, "api", "")
-    try:
+        wanted = getattr(plugin, "api", "")
         fits = api_fits(wanted)
-    except ValueError as error:
-        raise broken(str(error)) from None
-    if not fits:
-        have = ".".join(map(str, API_VERSION))
-        raise broken(f"it is made for plugin interface {wanted}, this is {have}")
-    try:
         check(plugin)
     except InvalidPlugin as error:
         raise broken(f"what it makes {error.problem}; {error.hint}") from error
+    except UnreadableRange as error:
+        raise broken(str(error)) from None
+    except KeyboardInterrupt:  # a person at the keyboard, not the plugin
+        raise
+    except BaseException as error:  # what an import runs may also call sys.exit()
+        raise broken(f"{type(error).__name__}: {error}") from error
+    if not fits:
+        have = ".".join(map(str, API_VERSION))
+        raise broken(f"it is made for plugin interface {wanted}, this is {have}")
     return plugin
+
+
+class UnreadableRange(ValueError):
+    """A range of versions of the plugin interface cannot be read."""
 
 
 _COMPARISONS = {
@@ -95,17 +99,19 @@ _COMPARISONS = {
 }
 
 
-def api_fits(wanted: str) -> bool:
+def api_fits(wanted: object) -> bool:
     """Tell whether this version of the plugin interface is in a range such as `>=1,<2`.
 
     Raises:
-        ValueError: The range cannot be read.
+        UnreadableRange: The range cannot be read.
     """
+    if not isinstance(wanted, str):
+        raise UnreadableRange(f"its range of plugin interfaces {wanted!r} cannot be read")
     for part in filter(None, (part.strip() for part in wanted.split(","))):
         sign = next((sign for sign in _COMPARISONS if part.startswith(sign)), None)
         numbers = part[len(sign) :].strip().split(".") if sign else []
         if sign is None or not all(number.isdigit() for number in numbers):
-            raise ValueError(f"its range of plugin interfaces {wanted!r} cannot be read")
+            raise UnreadableRange(f"its range of plugin interfaces {wanted!r} cannot be read")
         version = (*(int(number) for number in numbers), 0)[:2]
         if not _COMPARISONS[sign](API_VERSION, version):
             return False

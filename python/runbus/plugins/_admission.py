@@ -7,9 +7,26 @@ from typing import Any
 
 from runbus.bus._routing import APPLICATION
 from runbus.errors import InvalidPlugin
-from runbus.kernel._order import Wish
+from runbus.plugins._order import Wish
 
-__all__ = ["check", "wish_of"]
+__all__ = ["admit", "check", "wish_of"]
+
+
+def admit(plugin: Any) -> Any:
+    """Return the plugin, or the installed one of that name.
+
+    Raises:
+        InvalidPlugin: It is no plugin.
+        PluginNotFound: No installed plugin has that name.
+        PluginNotLoadable: It cannot be imported or made, or what is made is no plugin.
+    """
+    if isinstance(plugin, str):
+        # What finds installed plugins loads importlib.metadata, and takes this module.
+        from runbus.plugins._entry_points import load
+
+        return load(plugin)
+    check(plugin)
+    return plugin
 
 
 def check(plugin: Any) -> None:
