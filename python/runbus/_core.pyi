@@ -112,13 +112,17 @@ class MetricWriter:
         step: SupportsIndex | None = None,
         **values: SupportsFloat | SupportsIndex | Mapping[str, object],
     ) -> None:
-        """Write one value, or several as one row, all or nothing.
+        """Write one value, or several as one row.
 
         ``log("loss", 0.5, step=3)``, ``log({"loss": 0.5, "acc": 0.9}, step=3)`` and
         ``log(step=3, loss=0.5, acc=0.9)``.
 
         Returns when the row is in the file's memory: it survives the death of the process. Never
         waits for the disk to take it, and never raises because the disk is full: see `dropped`.
+
+        The order of names in a row does not count. A row is one record, of which all values survive
+        or none; beyond 1,024 different sets of names, rows of further sets are written value by
+        value. Names may take 64 MiB: values under further names are dropped and counted.
 
         A value in the memory of a device (a CUDA tensor, a GPU's array) is copied there, under the
         step and time of the call, and never waited for: see `fetch`. The rest of its row is written
@@ -139,15 +143,15 @@ class MetricWriter:
         Raises:
             TypeError: A value is no real number, a name no str, the step no int.
             OverflowError: A value is an int that no double represents, or the step exceeds 64 bits.
-            ValueError: A name is empty, too long, holds a lone surrogate or occurs twice; there are
-                more than 65,536 different sets of names; or the journal is closed.
+            ValueError: A name is empty, too long, holds a lone surrogate or occurs twice; or the
+                journal is closed.
         """
 
     def series(self, name: str) -> Series:
         """Return the metric `name` with its look-up done, for the innermost loops.
 
         Raises:
-            ValueError: The name is empty, too long, holds a lone surrogate, or there are too many.
+            ValueError: The name is empty, too long, or holds a lone surrogate.
         """
 
     def group(self, *names: str) -> Group:
@@ -158,8 +162,8 @@ class MetricWriter:
 
         Raises:
             TypeError: A name is no str.
-            ValueError: A name is empty, too long, holds a lone surrogate or occurs twice; there is
-                no name, or there are too many.
+            ValueError: A name is empty, too long, holds a lone surrogate or occurs twice; or there
+                is no name.
         """
 
     def fetch(self) -> None:
@@ -201,7 +205,7 @@ class MetricWriter:
 
     @property
     def dropped(self) -> int:
-        """Values lost because the disk or a device failed, or logged in a forked child.
+        """Values lost to a failing disk or device, to a flood of names, or in a forked child.
 
         After a failure the disk is tried again at most every 100 ms, until it recovers.
         """

@@ -29,12 +29,12 @@ impl Random {
 
 fn write(path: &Path, random: &mut Random) {
     let mut writer = MetricWriter::create(path, Options::default()).unwrap();
-    let one = writer.schema(&["loss"]).unwrap();
-    let three = writer.schema(&["loss", "acc", "lr"]).unwrap();
+    let one = writer.layout(&["loss"]).unwrap();
+    let three = writer.layout(&["loss", "acc", "lr"]).unwrap();
     for step in 0..1_500_i64 {
         let value = f64::from_bits(random.next());
-        writer.log(one, Some(step), step * 999, &[value]).unwrap();
-        writer.log(three, None, step, &[value, 0.5, 1.0]).unwrap();
+        writer.log(&one, Some(step), step * 999, &[value]).unwrap();
+        writer.log(&three, None, step, &[value, 0.5, 1.0]).unwrap();
     }
 }
 

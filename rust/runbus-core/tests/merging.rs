@@ -29,10 +29,10 @@ fn write(folder: &std::path::Path, all: &[Written]) -> Vec<Vec<PathBuf>> {
     let files = all.iter().enumerate().map(|(number, points)| {
         let path = folder.join(format!("{number}.journal"));
         let mut writer = MetricWriter::create(&path, Options::default()).unwrap();
-        let schema = writer.schema(&["x"]).unwrap();
+        let schema = writer.layout(&["x"]).unwrap();
         for (place, (time, value)) in points.iter().enumerate() {
             let step = Some(step(number, place));
-            writer.log(schema, step, time * 1_000, &[*value]).unwrap();
+            writer.log(&schema, step, time * 1_000, &[*value]).unwrap();
         }
         writer.close(0).unwrap().complete().unwrap();
         vec![path]

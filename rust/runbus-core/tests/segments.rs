@@ -99,13 +99,13 @@ fn write(path: &Path, all: &[Batch], is_closed: bool) {
     let mut writer = MetricWriter::create(path, Options::default()).unwrap();
     for Batch { names, rows, times } in all {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let schema = writer.schema(&names).unwrap();
+        let schema = writer.layout(&names).unwrap();
         for _ in 0..*times {
             for (step, time, bits) in rows {
                 let values: Vec<f64> = (0..names.len() as u64)
                     .map(|column| f64::from_bits(bits.wrapping_add(column)))
                     .collect();
-                writer.log(schema, Some(*step), *time, &values).unwrap();
+                writer.log(&schema, Some(*step), *time, &values).unwrap();
             }
         }
     }
@@ -201,11 +201,11 @@ fn large_series_read_back_across_row_groups_and_pages() {
     let (_folder, journal) = place();
     let mut writer = MetricWriter::create(&journal, Options::default()).unwrap();
     let schemas = [
-        writer.schema(&["a"]).unwrap(),
-        writer.schema(&["b"]).unwrap(),
+        writer.layout(&["a"]).unwrap(),
+        writer.layout(&["b"]).unwrap(),
     ];
     for step in 0..1_300_000 {
-        let schema = schemas[usize::from(step % 3 == 0)];
+        let schema = &schemas[usize::from(step % 3 == 0)];
         #[allow(clippy::cast_precision_loss)]
         let value = step as f64 / 7.0;
         writer
@@ -251,8 +251,8 @@ fn names_keep_the_order_of_their_first_points() {
 fn a_journal_that_is_being_written_is_refused_and_left_alone() {
     let (folder, journal) = place();
     let mut writer = MetricWriter::create(&journal, Options::default()).unwrap();
-    let schema = writer.schema(&["a"]).unwrap();
-    writer.log(schema, None, 0, &[0.5]).unwrap();
+    let schema = writer.layout(&["a"]).unwrap();
+    writer.log(&schema, None, 0, &[0.5]).unwrap();
     assert!(matches!(seal(&journal), Err(Error::Locked(_))));
     assert_eq!(files(folder.path()), ["0f-7.journal"]);
     drop(writer);
@@ -306,7 +306,7 @@ fn points_of(paths: &[PathBuf]) -> Option<Vec<(String, Points)>> {
 fn several_row_groups(journal: &Path) {
     let mut writer = MetricWriter::create(journal, Options::default()).unwrap();
     let names = [&["loss"][..], &["lr"], &["acc", "norm"]];
-    let schemas = names.map(|names| writer.schema(names).unwrap());
+    let schemas = names.map(|names| writer.layout(names).unwrap());
     for step in 0..210_000_i64 {
         let value = f64::from_bits(step.cast_unsigned().wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let row = [value, value + 1.0];
@@ -314,7 +314,7 @@ fn several_row_groups(journal: &Path) {
         let count = names[schema].len();
         let time = step * 1_001;
         writer
-            .log(schemas[schema], Some(step), time, &row[..count])
+            .log(&schemas[schema], Some(step), time, &row[..count])
             .unwrap();
     }
     writer.close(0).unwrap().complete().unwrap();
@@ -495,13 +495,13 @@ fn a_journal_that_takes_several_windows_reads_back() {
         .iter()
         .map(|names| {
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
-            (writer.schema(&names).unwrap(), names.len())
+            (writer.layout(&names).unwrap(), names.len())
         })
         .collect();
     let mut log = |which: usize, step: i32| {
-        let (schema, columns) = schemas[which];
+        let (schema, columns) = &schemas[which];
         let value = f64::from(step) / 7.0;
-        let values: Vec<f64> = (0..columns).map(|_| value).collect();
+        let values: Vec<f64> = (0..*columns).map(|_| value).collect();
         let time = i64::from(step) * 1_000;
         writer
             .log(schema, Some(i64::from(step)), time, &values)

@@ -438,8 +438,8 @@ mod tests {
             ..Options::default()
         };
         let mut writer = MetricWriter::create(&path, options).unwrap();
-        let two = writer.schema(&["a", "b"]).unwrap();
-        writer.log(two, None, 0, &[0.5, 1.5]).unwrap();
+        let two = writer.layout(&["a", "b"]).unwrap();
+        writer.log(&two, None, 0, &[0.5, 1.5]).unwrap();
         drop(writer);
         let file = File::options().write(true).open(&path).unwrap();
         let offset = file.metadata().unwrap().len();
