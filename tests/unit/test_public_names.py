@@ -57,7 +57,7 @@ except UsageError as error:
     ), done.stderr
 
 
-LAZY = ["", "abc", "bus", "errors", "events", "executors", "kernel", "metrics", "transports"]
+LAZY = ["", "abc", "api", "bus", "errors", "events", "executors", "kernel", "metrics", "transports"]
 
 
 @pytest.mark.parametrize("package", LAZY)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from runbus._lazy import lazy_names
 
 if TYPE_CHECKING:
+    from runbus.abc._grace import GRACE_S as GRACE_S
     from runbus.abc.executor import RETRY_CAUSES as RETRY_CAUSES
     from runbus.abc.executor import Capabilities as Capabilities
     from runbus.abc.executor import Executor as Executor
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from runbus.abc.tunnel import Tunnel as Tunnel
 
 __all__ = [
+    "GRACE_S",
     "RETRY_CAUSES",
     "Capabilities",
     "Completed",
@@ -63,6 +65,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "._grace": ("GRACE_S",),
         ".executor": (
             "Capabilities",
             "Executor",

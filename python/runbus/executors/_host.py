@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import anyio
 from msgspec.structs import replace
 
-from runbus.abc import Observation
+from runbus.abc import GRACE_S, Observation
 from runbus.attempt import WRAPPER, observe_folder, secret_environment
 from runbus.errors import ConnectionLost, HostError, JobNotStarted, RemoteFailed, SubmitUnknown
 from runbus.executors._followed import FollowedJob
@@ -52,7 +52,6 @@ PATIENCE_S = 5.0
 """How long a submit is repeated whose answer was lost, before nobody knows what became of it."""
 
 _RETRY_S = 10.0
-_LIMIT_GRACE_S = 10
 
 _COPIES = 16
 """Files that are copied at a time."""
@@ -204,7 +203,7 @@ class Host:
             SecretMissing: A secret cannot be had; nothing runs.
         """
         time_s = request.job.timeout_s
-        limit = f"{time_s} {_LIMIT_GRACE_S}\n" if time_s is not None else ""
+        limit = f"{time_s} {GRACE_S}\n" if time_s is not None else ""
         asked = submit_script(
             placement, request.script, limit, run_json,
             self._wrapper, self._detach, self._umask, (request.job.gpus, self.gpus or ()),

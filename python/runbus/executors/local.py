@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import anyio
 from msgspec.structs import replace
 
-from runbus.abc import Capabilities, Executor, JobRef, Limits, Observation, Request
+from runbus.abc import GRACE_S, Capabilities, Executor, JobRef, Limits, Observation, Request
 from runbus.attempt import (
     WRAPPER,
     Pulse,
@@ -27,8 +27,8 @@ from runbus.attempt import (
 )
 from runbus.errors import JobNotStarted
 from runbus.events import ResolveExecutor
-from runbus.executors._code import in_unpacked_code
 from runbus.executors._gpus import GpuLease, GpuPool, visible_gpus
+from runbus.executors._unpacked import in_unpacked_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 __all__ = ["LocalExecutor"]
 
 _SHELL = "/bin/sh"
-_LIMIT_GRACE_S = 10
 _GPU_LOOK_S = 0.1
 # What Python ignores or the terminal sends must not be inherited by a job.
 _DEFAULT_SIGNALS = (signal.SIGINT, signal.SIGPIPE, signal.SIGQUIT, signal.SIGTERM, signal.SIGXFSZ)
@@ -261,7 +260,7 @@ def _write_request(request: Request, heartbeat_s: int | None) -> None:
     """Write what the wrapper reads; whole, since an earlier wrapper may be about to read it."""
     files = {"request.sh": request.script}
     if request.job.timeout_s is not None:
-        files["limit"] = f"{request.job.timeout_s} {_LIMIT_GRACE_S}\n"
+        files["limit"] = f"{request.job.timeout_s} {GRACE_S}\n"
     if heartbeat_s is not None:
         files["beat"] = f"{heartbeat_s}\n"
     for name, text in files.items():

@@ -25,7 +25,6 @@ from runbus.errors import (
     UsageError,
 )
 from runbus.events import ResolveExecutor
-from runbus.executors._code import in_unpacked_code
 from runbus.executors._host import Host, package_path, seen_there
 from runbus.executors._placement import (
     PLACEMENT,
@@ -37,6 +36,7 @@ from runbus.executors._placement import (
     write_placement,
 )
 from runbus.executors._remote import expanded, marked
+from runbus.executors._unpacked import in_unpacked_code
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,11 +12,10 @@ from msgspec.structs import replace
 from runbus._home import ENV_RUN, Home
 from runbus._ids import run_id_of, slug
 from runbus._secrets import Secret
-from runbus.abc import JobSpec
+from runbus.abc import GRACE_S, JobSpec
 from runbus.errors import HomeUnusable, UsageError
-from runbus.experiment._code import build_code, keep_code, unbuilt_code
+from runbus.experiment._packages import build_code, keep_code, unbuilt_code
 from runbus.experiment._stored import (
-    GRACE_S,
     StoredExperiment,
     check_secrets,
     find_executors,

@@ -8,6 +8,7 @@ import anyio.to_thread
 
 from runbus._home import Home
 from runbus._secrets import Secret
+from runbus.abc import GRACE_S
 from runbus.errors import NoExecutor, NoHandler
 from runbus.events import ResolveExecutor
 from runbus.jobs import (
@@ -28,10 +29,7 @@ if TYPE_CHECKING:
     from runbus.abc import Executor, JobSpec
     from runbus.bus import Bus
 
-__all__ = ["GRACE_S", "StoredExperiment", "check_secrets", "find_executors"]
-
-GRACE_S = 10.0
-"""Seconds between TERM and KILL where nobody says how many."""
+__all__ = ["StoredExperiment", "check_secrets", "find_executors"]
 
 
 class StoredExperiment:

@@ -230,7 +230,7 @@ class Recorder:
             TypeError: The data are nothing of the above, or a cell cannot be kept as JSON.
             ValueError: Rows and columns do not fit; or the run is finished.
         """
-        from runbus.metrics._tables import table_file
+        from runbus.metrics._table_files import table_file
 
         about = _about("a table", name, step, "table", caption)
         file, extension = table_file(data, columns)

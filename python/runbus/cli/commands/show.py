@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runbus.cli._kept import kept_facts, print_kept
 from runbus.cli._printer import format_duration, format_time, print_json, printable
+from runbus.cli._run_facts import kept_facts, print_kept
 from runbus.cli._summaries import print_summaries
 
 if TYPE_CHECKING:
