@@ -133,7 +133,7 @@ class Pulse:
         self._heartbeat = b""
         self._changed = now
         try:
-            self._beat_s: float | None = float(read_whole(os.path.join(folder, "beat")))
+            self._beat_s: float | None = float(read_whole(os.path.join(folder, "beat"), _LONGEST))
         except (OSError, ValueError):
             self._beat_s = None
 
@@ -142,7 +142,7 @@ class Pulse:
         if self._beat_s is None:
             return None
         try:
-            heartbeat = read_whole(self._path) or self._heartbeat
+            heartbeat = read_whole(self._path, _LONGEST) or self._heartbeat
         except OSError:
             heartbeat = self._heartbeat
         if heartbeat != self._heartbeat:

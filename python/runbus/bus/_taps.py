@@ -55,7 +55,9 @@ class Taps:
     def intent(self, frame: Frame) -> None:
         """Tell of a dispatch that begins."""
         frame.outcomes = []
-        self._tell_intent(frame.seq, frame.parent, frame.event, origin_of(frame.cause))
+        # What a reader of a stream, or a task of a handler, publishes has no dispatch around it.
+        cause = CAUSE.get() if frame.cause is None else frame.cause
+        self._tell_intent(frame.seq, frame.parent, frame.event, origin_of(cause))
 
     def end(self, frame: Frame, status: str) -> None:
         """Tell how a dispatch ended."""

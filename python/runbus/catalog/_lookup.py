@@ -8,7 +8,13 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from runbus._home import Home
-from runbus.errors import ExperimentNotFound, JobNotFound, NotFound, near_matches
+from runbus.errors import (
+    ExperimentNotFound,
+    FileUnreadable,
+    JobNotFound,
+    NotFound,
+    near_matches,
+)
 from runbus.jobs import Asked, JobRecord, current_state, read_jobs
 
 __all__ = ["JobStatus", "find_experiment", "find_job", "job_statuses"]
@@ -90,7 +96,7 @@ def find_job(text: str, *, home: str | os.PathLike[str] | None = None) -> tuple[
             break
         try:
             asked = Asked.read(folder)
-        except NotFound:
+        except (NotFound, FileUnreadable):
             continue
         for job in asked.jobs:
             if text in (job.name, job.run_id):

@@ -8,7 +8,7 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from runbus.catalog._runs import runs
+from runbus.catalog._runs import survey
 from runbus.errors import ExtraMissing, QueryInvalid
 from runbus.metrics import PointStream
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import os
     from typing import Any
 
-    from runbus.catalog._runs import RunRecord
+    from runbus.catalog._runs import RunRow
 
 __all__ = ["query"]
 
@@ -27,7 +27,8 @@ def query(
     """Answer a question about runs: `SELECT run, min(value) FROM metrics GROUP BY run`.
 
     There are two tables. `runs` has id, name, project, state, created, config (JSON), folder,
-    params (JSON: the config, flattened, and what was set since) and tags (a list). `metrics` has a
+    params (JSON: the config, flattened, and what was set since), tags (a list) and problem (what
+    is wrong with a run that cannot be read, or NULL). `metrics` has a
     row for each point: run (an id), name, step, time and value, in no order. The points are read
     while the question is answered, and only if it names them: segments as they lie, journals in
     batches. A question about running runs that reads them twice may find more the second time.
@@ -46,10 +47,11 @@ def query(
         HomeUnusable: The home folder cannot be read.
     """
     duckdb = _duckdb()
-    found = runs(project, home=home)
+    rows = survey(project, home=home)
+    found = [row.run for row in rows if row.run is not None]
     # A table that is not there must not be looked for among the variables of this function.
     with duckdb.connect(config={"python_enable_replacements": "false"}) as connection:
-        _add_runs(connection, found)
+        _add_runs(connection, rows)
         if re.search(r"\bmetrics\b", sql, re.IGNORECASE):
             _add_metrics(connection, PointStream(found))
         try:
@@ -61,21 +63,22 @@ def query(
             raise QueryInvalid(str(error).splitlines()[0]) from error
 
 
-def _add_runs(connection: Any, found: list[RunRecord]) -> None:
+def _add_runs(connection: Any, rows: list[RunRow]) -> None:
     """All at once: rows that are inserted one by one take a millisecond each."""
     import pyarrow as pa
 
     text, texts = pa.string(), pa.list_(pa.string())
     columns = {
-        "id": ([run.id for run in found], text),
-        "name": ([_text(run.name) for run in found], text),
-        "project": ([_text(run.project) for run in found], text),
-        "state": ([str(run.state) for run in found], text),
-        "created": ([run.info.created_ns for run in found], pa.timestamp("ns", "UTC")),
-        "config": ([_json(run.config) for run in found], text),
-        "folder": ([_text(run.folder) for run in found], text),
-        "params": ([_json(run.params) for run in found], text),
-        "tags": ([run.tags for run in found], texts),
+        "id": ([_text(row.id) for row in rows], text),
+        "name": ([_text(row.name) for row in rows], text),
+        "project": ([_text(row.project) for row in rows], text),
+        "state": ([row.state for row in rows], text),
+        "created": ([row.created_ns or None for row in rows], pa.timestamp("ns", "UTC")),
+        "config": ([_json(row.run.config if row.run else {}) for row in rows], text),
+        "folder": ([_text(row.folder) for row in rows], text),
+        "params": ([_json(row.run.params if row.run else {}) for row in rows], text),
+        "tags": ([list(map(_text, row.tags)) for row in rows], texts),
+        "problem": ([_text(row.problem) or None for row in rows], text),
     }
     table = pa.table({name: pa.array(values, kind) for name, (values, kind) in columns.items()})
     connection.register("found", table)

@@ -11,7 +11,7 @@ import anyio
 
 from runbus.cli._checks import Check, clock_check, space_check
 from runbus.config import SSHFields, load_batch
-from runbus.errors import NotFound, RunbusError
+from runbus.errors import FileUnreadable, NotFound, RunbusError
 from runbus.executors.ssh import tunnel_to
 from runbus.jobs import Asked
 
@@ -42,8 +42,8 @@ def known_executors(home: Home, batches: Sequence[str]) -> list[ExecutorFields]:
     for folder in {*newest, *home.open_experiments()}:
         try:
             found += Asked.read(folder).executors.values()
-        except NotFound:
-            continue
+        except (NotFound, FileUnreadable):
+            continue  # told by the checks of the home
     return found
 
 

@@ -65,7 +65,7 @@ class BatchJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         retry_on: After what it gets one: `exit`, `signal`, `oom` (it took more memory than there
             was), `timeout`, `lost` (it vanished), `start` (it could not be started), and exit codes
             as numbers; after any of them if absent.
-        backoff: Seconds before the second attempt; doubled for each one after.
+        backoff: Seconds before the second attempt, at most a year; doubled for each one after.
         timeout: Whole seconds that it may run before it is ended, as TIMEOUT.
         queue_timeout: Whole seconds that it may wait for its start once it is sent to its executor.
         idle_timeout: Whole seconds that it may run without writing to its output.
@@ -84,7 +84,7 @@ class BatchJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     nice: Annotated[int, msgspec.Meta(ge=0, le=19)] = 0
     retries: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 0
     retry_on: Annotated[list[RetryCause | ExitCode], msgspec.Meta(min_length=1)] | None = None
-    backoff: Annotated[float, msgspec.Meta(ge=0)] = 1.0
+    backoff: Annotated[float, msgspec.Meta(ge=0, le=31_536_000)] = 1.0
     timeout: Seconds | None = None
     queue_timeout: Seconds | None = None
     idle_timeout: Seconds | None = None

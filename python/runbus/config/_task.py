@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from runbus.errors import ScriptUnusable, TaskInvalid
+from runbus._files import open_file
+from runbus.errors import FileUnreadable, ScriptUnusable, TaskInvalid
 
 __all__ = ["Command", "Script", "Task", "check_task"]
 
@@ -75,8 +76,9 @@ class Script(msgspec.Struct, frozen=True):
         if os.path.isdir(path):
             raise ScriptUnusable(self.path, "it is a folder")
         try:
-            with open(path, "rb"):
-                pass
+            os.close(open_file(os.path.realpath(path)))
+        except FileUnreadable as error:
+            raise ScriptUnusable(self.path, error.reason) from error
         except OSError as error:
             raise ScriptUnusable(self.path, (error.strerror or str(error)).lower()) from error
         return (self.python or sys.executable, path, *self.args)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from runbus._files import write_file
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -129,11 +131,7 @@ def blobs(data: bytes, *, at_start: bool) -> Iterator[tuple[int, bytes]]:
 
 def write_record(folder: str, name: str, data: bytes, time_ns: int) -> None:
     """Write a job's record as if the job had written it here, at that time; it appears whole."""
-    path = os.path.join(folder, name)
-    with open(f"{path}.new", "wb") as file:
-        file.write(data + b"\n")
-    os.utime(f"{path}.new", ns=(time_ns, time_ns))
-    os.replace(f"{path}.new", path)
+    write_file(os.path.join(folder, name), data + b"\n", time_ns=time_ns)
 
 
 def _size(path: str) -> int:
@@ -146,7 +144,8 @@ def _size(path: str) -> int:
 def _write(path: str, data: bytes, offset: int) -> int:
     if not data:
         return 0
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    file = os.open(path, flags, 0o600)
     try:
         written = 0
         while written < len(data):

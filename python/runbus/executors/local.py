@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import anyio
 from msgspec.structs import replace
 
+from runbus._files import write_file
 from runbus.abc import GRACE_S, Capabilities, Executor, JobRef, Limits, Observation, Request
 from runbus.attempt import (
     WRAPPER,
@@ -264,21 +265,13 @@ def _write_request(request: Request, heartbeat_s: int | None) -> None:
     if heartbeat_s is not None:
         files["beat"] = f"{heartbeat_s}\n"
     for name, text in files.items():
-        path = os.path.join(request.job.folder, name)
-        with open(f"{path}.new", "wb", buffering=0, opener=_private) as file:
-            rest = text.encode("utf-8", "surrogateescape")
-            while rest:
-                rest = rest[file.write(rest) :]
-        os.replace(f"{path}.new", path)
+        data = text.encode("utf-8", "surrogateescape")
+        write_file(os.path.join(request.job.folder, name), data, is_durable=False)
 
 
 def _is_claimed(folder: str) -> bool:
     """Whether a wrapper has begun there."""
     return os.path.exists(os.path.join(folder, "exit.json"))
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def _spawn(

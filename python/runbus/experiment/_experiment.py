@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import anyio.to_thread
 from msgspec.structs import replace
 
+from runbus._files import sync_files
 from runbus._home import ENV_RUN, Home
 from runbus._ids import run_id_of, slug
 from runbus._secrets import Secret
@@ -158,6 +159,9 @@ class AsyncExperiment:
                 executors=self.executors,
                 root=self._root,
             )
+            sync_files(
+                f"{job.run_folder}/{name}" for job in asked.jobs for name in ("run.json", ".")
+            )
             asked.write(self.folder)
             self._home.note_open(self.folder)
         except OSError as error:
@@ -222,7 +226,7 @@ class AsyncExperiment:
         spec = self._spec(index, job, argv, self.folder)
         spec = replace(spec, package=packages.get(spec.executor))
         info = RunInfo.new(spec.run_id, job.name, self.project, job.config, job=job.name)
-        make_run_folder(self.folder, info)
+        make_run_folder(self.folder, info, is_durable=False)
         os.makedirs(spec.folder, mode=0o700)
         return spec
 

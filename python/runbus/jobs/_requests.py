@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 
 import msgspec
 
 from runbus import codec
+from runbus._files import make_folders, read_file, write_file
+from runbus.errors import FileUnreadable
 
 __all__ = ["CancelRequest", "ask_to_cancel", "read_requests"]
 
 logger = logging.getLogger("runbus.jobs")
 
 _FOLDER = "requests"
+_LARGEST = 64 << 10
+_NAME = r"[^.].*\.json"
 
 
 class CancelRequest(msgspec.Struct, frozen=True):
@@ -33,11 +38,9 @@ class CancelRequest(msgspec.Struct, frozen=True):
 def ask_to_cancel(folder: str, request: CancelRequest) -> None:
     """Leave a request in an experiment's folder; whoever leads it acts within half a second."""
     requests = os.path.join(folder, _FOLDER)
-    os.makedirs(requests, exist_ok=True)
-    path = os.path.join(requests, f"{os.getpid()}-{os.urandom(4).hex()}")
-    with open(f"{path}.new", "wb") as file:
-        file.write(codec.encode_json(request))
-    os.replace(f"{path}.new", f"{path}.json")
+    make_folders(requests)
+    path = os.path.join(requests, f"{os.getpid()}-{os.urandom(4).hex()}.json")
+    write_file(path, codec.encode_json(request))
 
 
 def read_requests(folder: str) -> dict[str, CancelRequest]:
@@ -48,19 +51,18 @@ def read_requests(folder: str) -> dict[str, CancelRequest]:
     """
     requests = os.path.join(folder, _FOLDER)
     try:
-        names = sorted(name for name in os.listdir(requests) if name.endswith(".json"))
+        names = sorted(name for name in os.listdir(requests) if re.fullmatch(_NAME, name))
     except FileNotFoundError:
         return {}
     waiting = {}
     for name in names:
         path = os.path.join(requests, name)
         try:
-            with open(path, "rb") as file:
-                waiting[path] = codec.decode_json(file.read(), CancelRequest)
+            waiting[path] = codec.decode_json(read_file(path, limit=_LARGEST), CancelRequest)
         except FileNotFoundError:
             # Whoever led until now has acted on it.
             continue
-        except codec.DecodeError as error:
+        except (codec.DecodeError, FileUnreadable) as error:
             logger.warning("the request %s cannot be read: %s", path, error)
             os.replace(path, f"{path}.unreadable")
     return waiting

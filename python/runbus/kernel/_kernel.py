@@ -59,6 +59,7 @@ class Kernel:
         *,
         signals: bool = False,
         trace: str | os.PathLike[str] | None = None,
+        trace_payloads: bool = False,
         shutdown_budget_s: float = 25.0,
         setup_timeout_s: float = 30.0,
         timers: Timers | None = None,
@@ -72,6 +73,8 @@ class Kernel:
                 status 130 or 143, the second within 2 seconds, the third at once. Main thread
                 only.
             trace: A file to which every event is written before and after its dispatch.
+            trace_payloads: Whether events of streams are written whole, too, instead of their size
+                and digest.
             shutdown_budget_s: How long the shutdown may take in all, in seconds. Stay below what
                 your supervisor grants: 30 s in Kubernetes, 10 s with `docker stop`.
             setup_timeout_s: How long the set-up of one plugin may take, in seconds.
@@ -105,6 +108,7 @@ class Kernel:
         )
         self._checks = HealthChecks(self.bus)
         self._trace_path = trace
+        self._trace_payloads = trace_payloads
         self._trace: TraceWriter | None = None
         self._wants_signals = signals
         self._signals: SignalWatch | None = None
@@ -184,7 +188,10 @@ class Kernel:
             from runbus.bus._trace import TraceWriter  # loads codec and hashlib
 
             self._trace = TraceWriter(
-                self._trace_path, self.bus.timers, on_stop=self._trace_stopped
+                self._trace_path,
+                self.bus.timers,
+                payloads=self._trace_payloads,
+                on_stop=self._trace_stopped,
             )
             self.bus.add_tap(self._trace)
         if self._wants_signals:

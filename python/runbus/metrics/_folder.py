@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from runbus._files import make_folder
+from runbus.errors import FileUnreadable
 from runbus.metrics._rank import rank
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ __all__ = [
     "journals_of",
     "make_run_folder",
     "new_journal",
+    "size_or_zero",
     "writer_of",
     "writers_of",
 ]
@@ -40,12 +42,18 @@ class SegmentInfo(NamedTuple):
     is_older: bool
 
 
-def make_run_folder(experiment: str, info: RunInfo) -> str:
-    """Make a run's folder inside an experiment's and return it."""
+def make_run_folder(experiment: str, info: RunInfo, *, is_durable: bool = True) -> str:
+    """Make a run's folder inside an experiment's and return it.
+
+    Args:
+        experiment: The experiment's folder.
+        info: What the run is.
+        is_durable: Whether to wait until run.json is on the disk.
+    """
     folder = os.path.join(experiment, "runs", info.id)
     make_folder(folder)
     make_folder(os.path.join(folder, _METRICS))
-    info.write(folder)
+    info.write(folder, is_durable=is_durable)
     return folder
 
 
@@ -73,11 +81,7 @@ def has_metrics(folder: str) -> bool:
 def journals_of(folder: str) -> list[str]:
     """Return the paths of a run's journals, oldest first."""
     metrics = os.path.join(folder, _METRICS)
-    try:
-        names = sorted(name for name in os.listdir(metrics) if name.endswith(_SUFFIX))
-    except FileNotFoundError:
-        return []
-    return [os.path.join(metrics, name) for name in names]
+    return [os.path.join(metrics, name) for name in _listed(metrics) if name.endswith(_SUFFIX)]
 
 
 def writer_of(journal: str) -> str:
@@ -107,11 +111,23 @@ def writers_of(folder: str) -> dict[str, list[str]]:
     return {writer: found[writer] for writer in sorted(found)}
 
 
+def size_or_zero(path: str) -> int:
+    """Return the bytes of a file; 0 if it cannot be looked at."""
+    try:
+        return os.lstat(path).st_size
+    except OSError:
+        return 0
+
+
 def _listed(folder: str) -> list[str]:
     try:
+        if os.path.islink(folder):
+            raise FileUnreadable(folder, "it is a symbolic link")
         return sorted(os.listdir(folder))
     except FileNotFoundError:
         return []
+    except OSError as error:
+        raise FileUnreadable(folder, (error.strerror or str(error)).lower()) from error
 
 
 def _is_journal(name: str) -> bool:

@@ -15,6 +15,8 @@ from _thread import allocate_lock  # as functools does: threading is no small mo
 from typing import TYPE_CHECKING, Any
 
 from runbus._core import Journal, JournalReader
+from runbus._files import make_folders
+from runbus._secrets import redacted_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -35,6 +37,9 @@ _FIELDS: dict[str, dict[str, type]] = {
     "artifact": {"name": str, "kind": str, "size": int},
 }
 """What a record of each kind must have to be one; those of other kinds are passed over."""
+
+_TEXTS = {"name", "caption", "added", "removed"}
+"""Fields that a user fills with texts, beside those that are redacted where they are given."""
 
 _FOLDER = "records"
 _SUFFIX = ".journal"
@@ -90,7 +95,7 @@ class RecordWriter:
             raise ValueError("the run is finished")
         time_ns = time.time_ns()
         try:
-            record = {"what": what, "time_ns": time_ns, **make()}
+            record = {"what": what, "time_ns": time_ns, **_without_secrets(make())}
             self._opened().append(json.dumps(record, separators=(",", ":")).encode())
         except OSError as error:
             self._lose(error)
@@ -147,7 +152,7 @@ class RecordWriter:
         with self._lock:
             if self._journal is None:
                 path = os.path.join(self._folder, _FOLDER, self._writer + _SUFFIX)
-                os.makedirs(os.path.dirname(path), exist_ok=True)
+                make_folders(os.path.dirname(path))
                 self._journal = Journal(path, append=False)
             return self._journal
 
@@ -218,6 +223,16 @@ class RecordReader:
         if found := [*reader.damage, *wrong]:
             self.damage.setdefault(f"{_FOLDER}/{name}", []).extend(sorted(found))
         return records
+
+
+def _without_secrets(fields: Record) -> Record:
+    """Return what is to be recorded with the secrets in its texts replaced."""
+    texts = {
+        name: redacted_value(value, lambda other: other)
+        for name, value in fields.items()
+        if name in _TEXTS
+    }
+    return {**fields, **texts}
 
 
 def _reason(error: OSError) -> str:

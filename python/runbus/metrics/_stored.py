@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from typing import TYPE_CHECKING, TypeVar, overload
 
@@ -16,7 +17,13 @@ from runbus._core import (
 )
 from runbus.errors import MetricNotFound, RunBusy, RunUnreadable, near_matches
 from runbus.metrics._artifacts import clear_unfinished
-from runbus.metrics._folder import SegmentInfo, is_helper, journals_of, writers_of
+from runbus.metrics._folder import (
+    SegmentInfo,
+    is_helper,
+    journals_of,
+    size_or_zero,
+    writers_of,
+)
 from runbus.metrics._info import RunInfo
 from runbus.metrics._kept import Kept
 from runbus.metrics._series import Series, SeriesSummary, Steps, range_of, width_of
@@ -139,6 +146,11 @@ class StoredRun(Kept):
                     raise
             except ValueError as error:
                 raise RunUnreadable(self.id, str(error)) from error
+            except OSError as error:
+                if error.filename is None:  # no descriptors, no memory: it is not the file's fault
+                    raise
+                reason = f"{os.fsdecode(error.filename)}: {(error.strerror or str(error)).lower()}"
+                raise RunUnreadable(self.id, reason) from error
 
     def journal_bytes(self) -> int:
         """Return how many bytes of the disk the run's journals take; 0 once it is sealed."""
@@ -270,6 +282,23 @@ class StoredRun(Kept):
         )
         return metrics | self._damage_of_records()
 
+    def unreadable(self) -> dict[str, str]:
+        """Return why files of the run's metrics cannot be read at all, by their paths.
+
+        Quicker than `damage`: they are opened, and nothing more is read.
+        """
+        found: dict[str, str] = {}
+        for path in itertools.chain.from_iterable(writers_of(self.folder).values()):
+            try:
+                MetricReader(path) if path.endswith(".journal") else about_segment(path)
+            except FileNotFoundError:
+                continue  # sealed meanwhile
+            except ValueError as error:
+                found[path] = str(error).removeprefix(f"{path}: ")
+            except OSError as error:
+                found[path] = (error.strerror or str(error)).lower()
+        return found
+
     def _writers(self) -> dict[str, MetricReader | SegmentInfo]:
         """Return what knows how each writer fared: its journal, or what its segment says of it."""
         return self._with_files(
@@ -290,7 +319,7 @@ def _writer(paths: list[str]) -> MetricReader | SegmentInfo:
         try:
             is_journal = path.endswith(".journal")
             return MetricReader(path) if is_journal else SegmentInfo(*about_segment(path))
-        except ValueError:
+        except (ValueError, PermissionError):
             continue  # one run that is damaged must not hide the others: `damage` tells
     return SegmentInfo(None, 0, 0, [], len(paths), False)
 
@@ -299,8 +328,8 @@ def _damage(writer: str, paths: list[str]) -> Iterator[tuple[str, list[tuple[int
     if paths[0].endswith(".journal"):
         try:
             damage = MetricReader(paths[0]).check()
-        except ValueError:
-            damage = [(0, os.path.getsize(paths[0]))]
+        except (ValueError, PermissionError):
+            damage = [(0, size_or_zero(paths[0]))]
         yield f"{writer}.journal", damage
         return
     expected = 1
@@ -308,8 +337,8 @@ def _damage(writer: str, paths: list[str]) -> Iterator[tuple[str, list[tuple[int
         try:
             about = SegmentInfo(*about_segment(path))
             damage = check_segment(path)
-        except ValueError:
-            damage = [(0, os.path.getsize(path))]
+        except (ValueError, PermissionError):
+            damage = [(0, size_or_zero(path))]
         else:
             expected = about.segments
             yield f"{writer}.journal", about.damage

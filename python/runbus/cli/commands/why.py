@@ -40,6 +40,8 @@ def command(event_or_run: str, trace: str | None) -> None:
         run = find_run(event_or_run)
         events = read_trace(trace or os.path.join(run.experiment_folder, "trace.jsonl"))
         shown = mentions(events, run.id)
+    for offset, length in events.damage:
+        click.echo(f"the trace is damaged: {length} bytes at {offset} are left out", err=True)
     start = events[0].mono_ns if events else 0
     for event in shown:
         _print(event, start)
@@ -50,10 +52,11 @@ def _print(event: TracedEvent, start_ns: int) -> None:
     after = (event.mono_ns - start_ns) / 1e9
     cause = f", caused by #{event.parent} in {event.origin}" if event.parent else ""
     status = event.status or "no outcome: the process ended"
-    click.echo(f"{after:>10.4f} s  #{event.seq} {event.type}: {status}{cause}")
+    click.echo(printable(f"{after:>10.4f} s  #{event.seq} {event.type}: {status}{cause}"))
     facts = {name: value for name, value in event.event.items() if name != "type"}
     shown = "  ".join(f"{name}={value}" for name, value in facts.items())
     click.echo(f"              {printable(shown)}")
     for handler in event.handlers:
         took = f"{handler.took_ns / 1e3:.0f} µs"
-        click.echo(f"              {handler.plugin} {handler.handler}: {handler.verdict}, {took}")
+        call = f"{handler.plugin} {handler.handler}: {handler.verdict}, {took}"
+        click.echo(f"              {printable(call)}")

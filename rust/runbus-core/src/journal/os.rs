@@ -192,6 +192,22 @@ pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
+/// Where the next bytes of a file lie that are not a hole: `offset`, where that cannot be told, and
+/// the file's end, where there are none.
+pub(super) fn next_data(file: &File, offset: u64) -> u64 {
+    let end = file.metadata().map_or(offset, |metadata| metadata.len());
+    let Ok(from) = libc::off_t::try_from(offset) else {
+        return offset;
+    };
+    // SAFETY: a plain call on a descriptor that is open; nothing here uses the file's own position.
+    let found = unsafe { libc::lseek(file.as_raw_fd(), from, libc::SEEK_DATA) };
+    match u64::try_from(found) {
+        Ok(found) => found.max(offset),
+        Err(_) if io::Error::last_os_error().raw_os_error() == Some(libc::ENXIO) => end,
+        Err(_) => offset,
+    }
+}
+
 /// The size of a page of memory.
 pub(super) fn page_bytes() -> u64 {
     // SAFETY: asks for a constant.
