@@ -167,11 +167,11 @@ _LARGEST = 1 << 20
 class Secret:
     """Says where a secret is, and stands for it wherever something is written down.
 
-    Its value is read when a job is submitted, by whoever submits it, and goes to that job alone:
-    no file, record, event, text or pickle of runbus holds it.
+    Its value is read by the process that submits a job, at that moment, and goes to that job
+    alone: no file, record, event, text or pickle of runbus holds it.
 
     Args:
-        reference: `env:NAME` for a variable of the environment of whoever submits, or `NAME` for
+        reference: `env:NAME` for a variable of that process's environment, or `NAME` for
             short; `file:PATH` for a file, of which one line end at its end does not count.
 
     Attributes:

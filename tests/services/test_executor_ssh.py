@@ -18,6 +18,7 @@ from runbus._core import MetricReader
 from runbus.abc import JobRef
 from runbus.errors import ConnectionLost, JobNotStarted, SubmitUnknown
 from runbus.executors import SSHExecutor
+from runbus.metrics import RunInfo
 from runbus.packaging import PatternPackager, build_package
 from runbus.testing.conformance.executor import ExecutorContract, ExecutorFactory, Harness
 from runbus.testing.sshd import Sshd
@@ -394,8 +395,8 @@ async def test_metrics_arrive_whole_across_lost_connections(
     host: Sshd, harness: Harness, ending: list[str]
 ) -> None:
     job = harness.job(sys.executable, "-c", TRAINER, "2000", *ending)
-    info = {"id": job.run_id, "name": "a", "project": "p", "created_ns": 1, "config": {}}
-    put(Path(job.run_folder, "run.json"), json.dumps(info))
+    os.makedirs(job.run_folder, exist_ok=True)
+    RunInfo(job.run_id, "a", "p", {}, 1).write(job.run_folder)
     env = {"RUNBUS_RUN": job.run_folder}
     ref = await harness.submit(replace(job, env=env))
     for _ in range(4):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from runbus.abc.executor import Observation as Observation
     from runbus.abc.executor import Request as Request
     from runbus.abc.executor import RetryCause as RetryCause
+    from runbus.abc.executor import RetryPolicy as RetryPolicy
     from runbus.abc.packager import Contents as Contents
     from runbus.abc.packager import Entry as Entry
     from runbus.abc.packager import Origin as Origin
@@ -58,6 +59,7 @@ __all__ = [
     "PluginState",
     "Request",
     "RetryCause",
+    "RetryPolicy",
     "Scope",
     "Tunnel",
 ]
@@ -76,6 +78,7 @@ __getattr__, __dir__ = lazy_names(
             "RETRY_CAUSES",
             "Request",
             "RetryCause",
+            "RetryPolicy",
         ),
         ".packager": (
             "Contents",

@@ -20,7 +20,7 @@ class Completed(NamedTuple):
     Attributes:
         exit_status: Its exit status; negative for the signal that ended it.
         stdout: What it wrote, never decoded.
-        stderr: Likewise.
+        stderr: What it wrote to stderr.
     """
 
     exit_status: int

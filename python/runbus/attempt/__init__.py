@@ -1,6 +1,6 @@
 """The folder of one attempt: the wrapper, its script, records and logs. For authors of executors.
 
-Everything that a backend and whoever watches it must agree on about the files of a running job;
+Everything that a backend and its observers must agree on about the files of a running job;
 nothing here knows an experiment, a supervisor or a state.
 """
 
@@ -13,7 +13,10 @@ from runbus.attempt._evidence import observe_folder as observe_folder
 from runbus.attempt._evidence import observe_start as observe_start
 from runbus.attempt._journal import Journal as Journal
 from runbus.attempt._journal import JournalReader as JournalReader
+from runbus.attempt._journal import has_writer as has_writer
 from runbus.attempt._logs import LogTail as LogTail
+from runbus.attempt._logs import Written as Written
+from runbus.attempt._logs import log_state as log_state
 from runbus.attempt._logs import read_log as read_log
 from runbus.attempt._marks import LogMarks as LogMarks
 from runbus.attempt._marks import log_offset_at as log_offset_at
@@ -31,9 +34,12 @@ __all__ = [
     "LogMarks",
     "LogTail",
     "Pulse",
+    "Written",
+    "has_writer",
     "is_elsewhere",
     "is_running",
     "log_offset_at",
+    "log_state",
     "observe_folder",
     "observe_start",
     "read_log",

@@ -6,7 +6,10 @@ import os
 
 from runbus.attempt._files import open_to_read
 
-__all__ = ["LINE_LIMIT", "LogTail", "read_log"]
+__all__ = ["LINE_LIMIT", "LogTail", "Written", "log_state", "read_log"]
+
+Written = tuple[tuple[int, int], ...]
+"""Size and time of the last change, in ns, of each log."""
 
 LINE_LIMIT = 1 << 20
 """A line that is longer, in bytes, is handed on in pieces of this size."""
@@ -21,6 +24,19 @@ def read_log(folder: str, source: str, offset: int) -> bytes:
         return os.pread(file, LINE_LIMIT, offset)
     finally:
         os.close(file)
+
+
+def log_state(folder: str) -> Written:
+    """Return what changes when an attempt's logs are written to, also by a job that cuts them."""
+    return tuple(_state_of(os.path.join(folder, f"{name}.log")) for name in ("stdout", "stderr"))
+
+
+def _state_of(path: str) -> tuple[int, int]:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return 0, 0
+    return found.st_size, found.st_mtime_ns
 
 
 class LogTail:

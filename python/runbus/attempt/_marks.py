@@ -34,8 +34,8 @@ class Mark(NamedTuple):
 class LogMarks:
     """Keeps the marks of one attempt.
 
-    They say where to go on after a crash of whoever read the logs, and, as nothing else does, when
-    a job wrote what: logs are its own bytes, without times.
+    They say where to go on after a crash of the process that read the logs, and, as nothing else
+    does, when a job wrote what: logs are its own bytes, without times.
 
     Args:
         folder: The attempt's folder.
@@ -62,7 +62,7 @@ class LogMarks:
 
         Args:
             stdout: How many bytes of stdout.log have been handed on.
-            stderr: Likewise.
+            stderr: The same of stderr.
         """
         if (stdout, stderr) == self._last or (now := self._clock.monotonic()) < self._next_s:
             return

@@ -5,7 +5,7 @@
 #
 # In FOLDER it reads request.sh and, if they are there, limit ("SECONDS GRACE") and beat
 # ("SECONDS"), and leaves
-#   exit.json                made first, and blank: whoever finds it, after any confusion, does not
+#   exit.json                made first, and blank: a process that finds it, after any confusion, does not
 #                            run the job. Filled in at the end: how the job ended. Its space is taken
 #                            at the start, so that a disk that is full by then loses nothing
 #   stdout.log, stderr.log   what the job wrote: files, not pipes, so nobody's death can block it
@@ -36,7 +36,7 @@ own_pid() {
     fi
 }
 
-# Set rb_kills to how often the kernel has killed for want of memory in this control group.
+# Set rb_kills to how often the kernel has killed a process in this control group because memory ran out.
 count_kills() {
     rb_kills=0 rb_v1=/ rb_v2=/
     while IFS=: read -r _ rb_name rb_path; do
@@ -88,7 +88,7 @@ tell_end() {
         count_kills 2>/dev/null
         if [ "$rb_kills" != "$kills" ]; then
             # Of a job that exits by itself it was another process, its own or a neighbour's.
-            reason="exit code $status, after the kernel killed a process for want of memory"
+            reason="exit code $status, after the kernel killed a process that ran out of memory"
             [ "$signal" != 9 ] || reason='out of memory'
         fi
     fi
@@ -188,7 +188,7 @@ run)
         set -- ${rb_stat##*) }
         printf '{"pid":%d,"start":%s,"boot":"%s","host":"%s","uptime":%s}\n' \
             "$rb_pid" "${20}" "$rb_boot" "$rb_host" "${rb_up:-0}" >pid.json || exit 126
-        # After pid.json: whoever cancels first makes the file and then looks for the pid.
+        # After pid.json: a cancel first makes the file and then looks for the pid.
         [ ! -e cancel ] || kill -TERM "$rb_pid"
         set +u
         # shellcheck disable=SC1090

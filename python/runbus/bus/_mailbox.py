@@ -266,7 +266,7 @@ class Mailbox:
         return not self.items and (self.waiter is not None or self.closed or not self.delivered)
 
     def settle(self) -> None:
-        """Tell whoever waits for it that the consumer came back with nothing left to read."""
+        """Tell those who wait for it that the consumer came back with nothing left to read."""
         settled = self.settled
         if settled is not None and not settled.done():
             settled.set_result(None)

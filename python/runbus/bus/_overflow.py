@@ -171,7 +171,7 @@ class BlockMailbox(Mailbox):
         """Take a publisher out of the line; its event was not accepted."""
         if not putter.admitted and putter in self.putters:
             self.putters.remove(putter)
-            # Whoever stood behind it may have room now.
+            # A putter behind it may have room now.
             self._admit()
 
     def _admit(self) -> None:
@@ -187,14 +187,14 @@ class BlockMailbox(Mailbox):
             self._wake()
 
     def take(self) -> Any:
-        """Return the next event, and let in whoever waits for room."""
+        """Return the next event, and let in a putter that waits for room."""
         event = super().take()
         if self.putters:
             self._admit()
         return event
 
     def take_all(self) -> list[Any]:
-        """Return everything that waits, and let in whoever waits for room."""
+        """Return everything that waits, and let in putters that wait for room."""
         taken = super().take_all()
         if self.putters:
             self._admit()

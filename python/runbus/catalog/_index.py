@@ -1,8 +1,8 @@
 """index.db: what is known of experiments that are over, so that thousands need not be read again.
 
 Only a short cut. An entry counts while every file that it was made of is the same one, to the
-nanosecond; without the index, or with a damaged one, every answer is the same. Whoever has read
-many experiments extends it, and never on a network file system.
+nanosecond; without the index, or with a damaged one, every answer is the same. It is
+extended after many experiments were read, and never on a network file system.
 """
 
 from __future__ import annotations
@@ -201,15 +201,18 @@ def _stamps(folder: str, names: list[str] | dict[str, str]) -> list[tuple[int, i
 def _read_texts(folder: str, names: list[str], problems: dict[str, str]) -> dict[str, str]:
     texts = {}
     for name in names:
-        path = f"runs/{name}/run.json"
+        run = f"{folder}/runs/{name}"
         try:
-            texts[name] = read_file(path, within=folder).decode()
+            # Half as dear as to open it `within` the experiment's folder.
+            if os.path.islink(run):
+                raise FileUnreadable(f"{run}/run.json", "its folder is a symbolic link")
+            texts[name] = read_file(f"{run}/run.json").decode()
         except FileNotFoundError:
             continue
         except FileUnreadable as error:
-            problems[f"{folder}/runs/{name}"] = str(error)
+            problems[run] = str(error)
         except UnicodeDecodeError:
-            problems[f"{folder}/runs/{name}"] = f"{folder}/{path}: it is not valid UTF-8"
+            problems[run] = f"{run}/run.json: it is not valid UTF-8"
     return texts
 
 

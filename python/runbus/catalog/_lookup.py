@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from msgspec.structs import replace
-
 from runbus._home import Home
 from runbus.errors import (
     ExperimentNotFound,
@@ -15,7 +13,7 @@ from runbus.errors import (
     NotFound,
     near_matches,
 )
-from runbus.jobs import Asked, JobRecord, current_state, read_jobs
+from runbus.jobs import Asked, JobRecord, current_record, read_jobs
 
 __all__ = ["JobStatus", "find_experiment", "find_job", "job_statuses"]
 
@@ -26,7 +24,7 @@ class JobStatus(NamedTuple):
     """A job of an experiment, and where it stands.
 
     Attributes:
-        record: What the journal tells; its state is the one now.
+        record: What the journal and the job's own records tell.
         folder: The folder of its latest attempt.
     """
 
@@ -70,7 +68,7 @@ def job_statuses(folder: str) -> list[JobStatus]:
     names = [job.name for job in Asked.read(folder).jobs]
     return [
         JobStatus(
-            replace(jobs[name], state=current_state(folder, jobs[name])),
+            current_record(folder, jobs[name]),
             os.path.join(folder, jobs[name].folder),
         )
         for name in names

@@ -13,7 +13,7 @@ from runbus.abc import PackageManifest
 from runbus.catalog._index import Index
 from runbus.codec import DecodeError, decode_json
 from runbus.errors import FileUnreadable, RunbusError, RunNotFound, near_matches
-from runbus.jobs import JobRecord, JobState, current_state, read_jobs
+from runbus.jobs import JobRecord, JobState, current_record, read_jobs
 from runbus.metrics import FAILED, StoredRun
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ class RunRecord(StoredRun):
         if self.info.job is None:
             return None
         jobs = read_jobs(self.experiment_folder) if self._jobs is None else self._jobs
-        return jobs.get(self.info.job)
+        job = jobs.get(self.info.job)
+        return job and current_record(self.experiment_folder, job)
 
     @property
     def experiment_folder(self) -> str:
@@ -89,7 +90,7 @@ class RunRecord(StoredRun):
         if self.info.job is not None:
             if self.job is None:
                 return JobState.INTENT
-            return current_state(self.experiment_folder, self.job)
+            return current_record(self.experiment_folder, self.job).state
         if self.is_being_written():
             return JobState.RUNNING
         ends = [end for end in self._own_end_states() if end is not None]

@@ -149,7 +149,7 @@ def _print_error(error: Exception) -> None:
 
 
 def _status_of(error: Exception) -> ExitStatus:
-    """Return what an error means for whoever called."""
+    """Return what an error means for the caller."""
     if isinstance(error, UsageError):
         return ExitStatus.USAGE
     return ExitStatus.FAILED if isinstance(error, (RunbusError, OSError)) else ExitStatus.UNEXPECTED

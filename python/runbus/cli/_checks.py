@@ -108,7 +108,7 @@ def _is_over(row: RunRow) -> bool:
 def _advice(row: RunRow) -> str:
     """Say what to do about a run that cannot be read."""
     if "permission denied" in row.problem:
-        return "ask whoever owns it, or let the group read it: see RUNBUS_SHARED in the docs"
+        return "ask its owner, or let the group read it: see RUNBUS_SHARED in the docs"
     return f"restore it from a copy, or move {row.folder} out of the home"
 
 

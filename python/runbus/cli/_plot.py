@@ -92,7 +92,7 @@ def _span(numbers: Sequence[float]) -> tuple[float, float]:
     low, high = min(numbers), max(numbers)
     if math.isinf(high - low):
         raise UsageError(f"{low:g} and {high:g} are too far apart to be drawn")
-    # Where a half is nothing beside it, the numbers around it are its neighbours.
+    # Where a half is nothing beside it, the numbers around it are its neighbors.
     margin = max(0.5, abs(low) * 1e-9)
     return (low, high) if low < high else (low - margin, high + margin)
 

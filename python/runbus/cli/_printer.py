@@ -220,7 +220,7 @@ def _escape(found: re.Match[str]) -> str:
 
 
 def state_style(state: str) -> str:
-    """Return the colour of a state."""
+    """Return the color of a state."""
     return _STATE_STYLES.get(state, "")
 
 

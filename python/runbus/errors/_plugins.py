@@ -70,21 +70,16 @@ class HandlerCancelled(PluginError):
         )
 
 
-class PluginCrashed(PluginError):
-    """A background task of a plugin died; the cause is `__cause__`.
+class PluginCrashed(HookError):
+    """A background task of a plugin died; the cause is `__cause__`."""
 
-    Attributes:
-        plugin: Whose task it was.
-        task: Its name.
-        problem: What it died of.
-    """
-
-    plugin: str
-    task: str
-    problem: str
+    @property
+    def task(self) -> str:
+        """Name of the task."""
+        return self.hook
 
     def __str__(self) -> str:
-        return f"plugin {self.plugin!r}: its task {self.task} died: {self.problem}"
+        return f"plugin {self.plugin!r}: its task {self.hook} died: {self.problem}"
 
 
 class PluginStuck(PluginError):

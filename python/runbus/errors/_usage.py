@@ -52,7 +52,7 @@ class SecretMissing(UsageError):
 
     @property
     def hint(self) -> str:
-        return "it is read by whoever submits the job: provide it there"
+        return "it is read by the process that submits the job: provide it there"
 
 
 class QueryInvalid(UsageError):

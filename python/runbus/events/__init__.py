@@ -37,6 +37,7 @@ from runbus.events.plugin import (
 
 if TYPE_CHECKING:
     from runbus.events.executor import ResolveExecutor as ResolveExecutor
+    from runbus.events.job import RETRY_CAUSES as RETRY_CAUSES
     from runbus.events.job import JobCancelRequested as JobCancelRequested
     from runbus.events.job import JobEnded as JobEnded
     from runbus.events.job import JobFact as JobFact
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
     from runbus.events.job import JobStarted as JobStarted
     from runbus.events.job import JobSubmitted as JobSubmitted
     from runbus.events.job import LogLines as LogLines
+    from runbus.events.job import RetryCause as RetryCause
+    from runbus.events.job import RetryPolicy as RetryPolicy
     from runbus.events.launch import Bootstrap as Bootstrap
     from runbus.events.launch import Image as Image
     from runbus.events.launch import ImageTransform as ImageTransform
@@ -65,6 +68,7 @@ if TYPE_CHECKING:
     from runbus.events.run import TextLogged as TextLogged
 
 __all__ = [
+    "RETRY_CAUSES",
     "Around",
     "ArtifactLogged",
     "Bootstrap",
@@ -103,6 +107,8 @@ __all__ = [
     "PluginStarted",
     "PluginStopped",
     "ResolveExecutor",
+    "RetryCause",
+    "RetryPolicy",
     "RunFinished",
     "RunRecorded",
     "RunStarted",
@@ -131,6 +137,9 @@ __getattr__, __dir__ = lazy_names(
             "JobStarted",
             "JobSubmitted",
             "LogLines",
+            "RETRY_CAUSES",
+            "RetryCause",
+            "RetryPolicy",
         ),
         ".launch": ("Bootstrap", "Image", "ImageTransform", "TaskStart"),
         ".metric": ("MetricBatch", "MetricPoint", "MetricWindow", "MetricWindows"),

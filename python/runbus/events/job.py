@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+import msgspec
+
 from runbus.events._event import Notify, Stream
 
 __all__ = [
+    "RETRY_CAUSES",
     "JobCancelRequested",
     "JobEnded",
     "JobFact",
@@ -14,7 +19,30 @@ __all__ = [
     "JobStarted",
     "JobSubmitted",
     "LogLines",
+    "RetryCause",
+    "RetryPolicy",
 ]
+
+RetryCause = Literal["exit", "signal", "oom", "timeout", "lost", "start"]
+"""Why an attempt did not succeed: it exited with a status, a signal ended it, it took more memory
+than there was, it reached a time limit, it vanished without a record, or it could not be started.
+"""
+
+RETRY_CAUSES: tuple[RetryCause, ...] = ("exit", "signal", "oom", "timeout", "lost", "start")
+
+
+class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """After which ends a job gets another attempt, and when.
+
+    Attributes:
+        retries: How many more attempts it gets at the most.
+        on: After what it gets one: causes, and exit codes as numbers.
+        backoff_s: Seconds before the second attempt; doubled for each one after.
+    """
+
+    retries: int = 0
+    on: tuple[RetryCause | int, ...] = RETRY_CAUSES
+    backoff_s: float = 1.0
 
 
 class JobFact(Notify, frozen=True, kw_only=True):
@@ -43,11 +71,14 @@ class JobIntended(JobFact, frozen=True, kw_only=True, tag="job.intended"):
         folder: Where the attempt's request, logs and records lie, within the experiment's folder.
         package: The file with the code that travels with it, within the same folder; empty if none
             does. Its manifest is the `.json` of the same name beside it.
+        retry: After which ends it gets another attempt, so that a reader of the journal can tell
+            the end of the job from that of an attempt.
     """
 
     executor: str
     folder: str
     package: str = ""
+    retry: RetryPolicy = RetryPolicy()
 
 
 class JobSubmitted(JobFact, frozen=True, kw_only=True, tag="job.submitted"):

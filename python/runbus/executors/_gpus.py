@@ -1,4 +1,4 @@
-"""GPUs of this machine, lent to one job at a time, whoever launched it."""
+"""GPUs of this machine, lent to one job at a time, across all processes."""
 
 from __future__ import annotations
 

@@ -200,7 +200,7 @@ class Host:
         Raises:
             JobNotStarted: The machine refused it; nothing runs.
             SubmitUnknown: The machine stays out of reach.
-            SecretMissing: A secret cannot be had; nothing runs.
+            SecretMissing: A secret cannot be read; nothing runs.
         """
         time_s = request.job.timeout_s
         limit = f"{time_s} {GRACE_S}\n" if time_s is not None else ""

@@ -60,7 +60,7 @@ class Look(msgspec.Struct, kw_only=True):
     Attributes:
         there: Its folder exists.
         pid: pid.json as it is; empty if it is not (wholly) there.
-        exit: exit.json likewise.
+        exit: What is in exit.json, in the same way.
         stat: The process's line in /proc; empty if there is no such process.
         submitted: Boot id and uptime when it was handed over.
         files: Sizes of its logs and journals that are not empty: of logs by their names, of
@@ -263,7 +263,7 @@ def submit_script(
     """Make an attempt's folder and start the wrapper in it, once however often this is run.
 
     The answer ends in `started`, `exists` (it was submitted before), `busy` (so many GPUs are not
-    free; nothing runs) or `failed` (likewise). Content reaches files through the shell's own
+    free; nothing runs) or `failed` (nothing runs). Content reaches files through the shell's own
     printf, so that no process list shows it.
 
     Args:
@@ -319,8 +319,8 @@ fi
 
 _ONE_DIGIT = 7
 
-# The wrapper inherits the locks, so they last as long as the job, whoever dies. The files are those
-# of `runbus.executors._gpus`: kernels on that machine share them.
+# The wrapper inherits the locks, so they last as long as the job, whatever else dies. The files are
+# those of `runbus.executors._gpus`: kernels on that machine share them.
 _LEASE = b"""
 rb_l=${TMPDIR:-/tmp}/runbus-gpus-$(id -u); rb_n=%(count)d; rb_f=3; rb_g=
 command -v flock >/dev/null || { echo 'no flock to hold GPUs with'; echo failed; exit; }

@@ -1,4 +1,4 @@
-"""Jobs as processes of this machine, detached: they outlive whoever started them."""
+"""Jobs as processes of this machine, detached: they outlive the process that started them."""
 
 from __future__ import annotations
 
@@ -246,7 +246,7 @@ def _inherited_kib(told: int) -> int:
     """What a child may be told to have had only because this program has.
 
     A child's count begins, until it loads its own program, at the most that its parent ever had.
-    This process's count began in that way, too: it may be that of whoever launched this one.
+    This process's count began in that way, too: it may be that of its own parent.
     """
     if (own := getrusage(RUSAGE_SELF).ru_maxrss) < told:
         return own

@@ -1,4 +1,4 @@
-"""Jobs on other machines over SSH, detached: they outlive the connection and whoever made it."""
+"""Jobs on other machines over SSH, detached: they outlive the connection and its process."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class SSHExecutor(Executor):
     """Runs each job through the wrapper script on one of several machines.
 
     Logs, metric journals and records are copied into the attempt's and the run's own folders as
-    they grow, so that whoever follows a local job can follow this one. A machine out of reach
+    they grow, so that a follower of local jobs can follow this one. A machine out of reach
     changes nothing about its jobs; when it is back, copying goes on where it stopped.
 
     Used as a plugin, or as an async context manager; leaving it leaves jobs running.
@@ -186,7 +186,7 @@ class SSHExecutor(Executor):
         """Start the wrapper on a machine with a free slot, or wait for one.
 
         The choice is recorded in the attempt's folder before the machine is told, so a job that
-        is submitted again, by whomever, goes to the same machine, which then has it already.
+        is submitted again, by any process, goes to the same machine, which then has it already.
 
         Raises:
             JobNotStarted: No machine could be reached, or the chosen one refused; nothing runs.

@@ -45,8 +45,8 @@ class AsyncExperiment:
         project: What its runs are gathered under.
         jobs: What to run, in this order.
         executor: The executor of the jobs that name none.
-        executors: The fields of executors that come with the experiment, by name. Whoever leads
-            it gives the kernel a plugin for each: see `runbus.executors.make_executor`.
+        executors: The fields of executors that come with the experiment, by name. Its leader
+            gives the kernel a plugin for each: see `runbus.executors.make_executor`.
         max_parallel: How many jobs run at a time; as many as there are processors if None.
         root: The folder whose code executors package that take code along; the current one if None.
         home: The home folder; the default one if None.
@@ -129,7 +129,7 @@ class AsyncExperiment:
         Raises:
             Unsupported: A job asks for what its executor cannot give.
             UsageError: A job cannot be run, or the code cannot be packaged, as asked.
-            SecretMissing: A secret cannot be had; nothing was made.
+            SecretMissing: A secret cannot be read; nothing was made.
             HomeUnusable: The folders cannot be written.
         """
         check_secrets(
@@ -194,7 +194,7 @@ class AsyncExperiment:
         Raises:
             NoExecutor: No plugin brings an executor that a job names.
             UsageError: A job, or its code, cannot be run as asked; nothing was submitted.
-            SecretMissing: A secret that a job needs cannot be had; nothing was submitted.
+            SecretMissing: A secret that a job needs cannot be read; nothing was submitted.
             HomeUnusable: The home folder cannot be written.
             JournalError: The journal cannot be written, or another process leads the experiment.
             TypeError: `bus` is none, but perhaps the kernel itself.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from runbus import codec
 from runbus._files import sync_files
-from runbus.attempt import Journal, JournalReader
+from runbus.attempt import Journal, JournalReader, has_writer
 from runbus.errors import JournalError, JournalHeld
 from runbus.events import JobEnded, JobFact
 from runbus.jobs._state import JobRecord, fold
@@ -156,12 +156,8 @@ class FactReader:
 
 
 def is_led(folder: str) -> bool:
-    """Whether a process has the experiment in `folder` in its hands."""
-    try:
-        JobStore(folder).close()
-    except JournalHeld:
-        return True
-    return False
+    """Whether a process leads the experiment in `folder`. Changes nothing."""
+    return has_writer(os.path.join(folder, _FILE))
 
 
 def _apply(jobs: dict[str, JobRecord], fact: JobFact) -> JobRecord | None:

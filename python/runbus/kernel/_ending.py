@@ -1,13 +1,13 @@
 """Bringing things to an end: waits that no cancellation cuts short, and one deadline for them all.
 
-Whoever is cancelled while it cleans up must clean up all the same. That is safe only because every
+A task that is cancelled while it cleans up must still clean up. That is safe only because every
 such wait here has a limit.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import anyio
 
@@ -15,11 +15,13 @@ from runbus.bus._failures import describe
 from runbus.bus._timers import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Coroutine, Iterable
 
     from runbus.bus import Timers
 
-__all__ = ["AGAIN_S", "EXITS", "Deadline", "add_notes", "end_tasks", "endure"]
+__all__ = ["AGAIN_S", "EXITS", "Deadline", "Work", "add_notes", "end_tasks", "endure"]
+
+T = TypeVar("T")
 
 EXITS = (SystemExit, KeyboardInterrupt)
 """What ends the program: it is no failure of a plugin, and passes through everything."""
@@ -59,7 +61,7 @@ class Deadline:
 
     def middle_left_s(self) -> float:
         """Return the seconds left until the middle of the grace; negative after it."""
-        return (self.left_s() + self.hard_left_s()) / 2
+        return ((self.soft_ns + self.hard_ns) // 2 - self._timers.monotonic_ns()) / 1e9
 
     def share_s(self, parts: int) -> float:
         """Return an equal share of the time left for each of `parts`; at least 50 ms."""
@@ -120,6 +122,40 @@ async def end_tasks(
         if deadline.middle_left_s() <= 0:
             break
     return running
+
+
+class Work(Generic[T]):
+    """Something done in a task of its own, whose error is kept instead of being raised there.
+
+    A SystemExit that leaves a task ends the event loop; so it must not leave one.
+
+    Attributes:
+        task: The task.
+        error: What it raised, if it did.
+    """
+
+    def __init__(self, coroutine: Coroutine[Any, Any, T], name: str) -> None:
+        self.error: BaseException | None = None
+        self._value: T | None = None
+        self.task = asyncio.get_running_loop().create_task(self._run(coroutine), name=name)
+
+    async def _run(self, coroutine: Coroutine[Any, Any, T]) -> None:
+        try:
+            self._value = await coroutine
+        except (asyncio.CancelledError, GeneratorExit):
+            raise
+        except BaseException as error:
+            self.error = error
+
+    def result(self) -> T | None:
+        """Return what came out of it; None if it was cancelled or is not done.
+
+        Raises:
+            BaseException: What it raised.
+        """
+        if self.error is not None:
+            raise self.error
+        return self._value
 
 
 def add_notes(error: BaseException, trouble: Iterable[BaseException]) -> None:

@@ -1,7 +1,7 @@
 """What a plugin has entered: an exit stack that belongs to one task, and that others may use.
 
 Context managers that hold task groups or cancel scopes must be left by the task that entered
-them, innermost first. So whoever else wants one entered asks that task.
+them, innermost first. So another task that wants one entered asks that task.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from runbus.abc import PluginState
@@ -17,15 +18,16 @@ from runbus.bus._timers import CutOff, wait_until
 from runbus.errors import HookError, PluginCrashed, PluginStuck
 from runbus.kernel._ending import AGAIN_S, EXITS, Deadline, endure
 from runbus.kernel._entered import STRAY, Entered
+from runbus.kernel._reminder import Reminder
 from runbus.kernel._scope import Scope
 from runbus.kernel._tasks import BackgroundTasks
-from runbus.plugins._admission import wish_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from runbus.bus import Bus
     from runbus.bus._subscription import Owner
+    from runbus.plugins._order import Wish
 
 __all__ = ["GRACE_S", "PluginHost"]
 
@@ -56,12 +58,13 @@ class PluginHost:
         bus: Bus,
         rank: float,
         *,
+        wish: Wish,
         on_crash: Callable[[PluginHost, BaseException], None],
         is_ending: Callable[[], bool],
     ) -> None:
         self.plugin = plugin
         self.name: str = plugin.name
-        self.wish = wish_of(plugin)
+        self.wish = wish
         self.critical = bool(getattr(plugin, "critical", False))
         self.state = PluginState.LOADED
         self.error: BaseException | None = None
@@ -75,6 +78,7 @@ class PluginHost:
         self._timers = bus.timers
         self._on_crash = on_crash
         self._is_ending = is_ending
+        self._limit = CutOff(None, bus.timers)
         self._entered = Entered(self.name, bus.timers, self._rouse)
         self._deadline = Deadline(bus.timers, 0.0, 0.0)
         self._wake: asyncio.Future[None] | None = None
@@ -95,7 +99,7 @@ class PluginHost:
         Raises:
             HookError: The set-up failed, took longer than `limit_s` seconds, or was called off
                 because the plugin is to be closed; what it made is closed.
-            SystemExit: The set-up raised it; likewise KeyboardInterrupt.
+            SystemExit: The set-up raised it; so with KeyboardInterrupt.
         """
         loop = asyncio.get_running_loop()
         self._ready = loop.create_future()
@@ -104,9 +108,10 @@ class PluginHost:
         self.task = loop.create_task(self._main(limit_s), name=f"runbus plugin {self.name}")
         self.task.add_done_callback(self._ended)
         try:
-            if await wait_until(self._setup_ended, limit_s + GRACE_S, self._timers):
-                # A set-up that failed closes what it made, which has its limit, too.
-                await wait_until(self._ready, limit_s + GRACE_S, self._timers)
+            # Most plugins are set up after one turn of the event loop, and need no timers for it.
+            await asyncio.sleep(0)
+            if not self._ready.done():
+                await self._wait_ready(limit_s)
         except asyncio.CancelledError:
             await self._call_off(limit_s)
             raise
@@ -119,6 +124,17 @@ class PluginHost:
                 self._setup_error = HookError(self.name, "setup", "", problem)
         if self._setup_error is not None:
             raise self._setup_error
+
+    async def _wait_ready(self, limit_s: float) -> None:
+        self._limit.move(limit_s)
+        waiting = Reminder(self._timers, self.name)
+        try:
+            await wait_until(self._ready, limit_s + GRACE_S, self._timers)
+            if self._setup_ended.done():
+                # A set-up that failed closes what it made, which has its limit, too.
+                await wait_until(self._ready, limit_s + GRACE_S, self._timers)
+        finally:
+            waiting.cancel()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         # Also of a task that was cancelled before its first step.
@@ -183,6 +199,8 @@ class PluginHost:
         self._closing = True
         self._entered.interrupt()
         self._rouse()
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(0)  # most plugins need no more than that
         # Looked at now and then, since `hurry` moves the deadline.
         while not self.task.done() and (left_s := self._deadline.hard_left_s()) > 0:
             await endure(self.task, min(left_s, AGAIN_S), self._timers)
@@ -267,7 +285,7 @@ class PluginHost:
 
     async def _set_up(self, limit_s: float) -> BaseException | None:
         """Run the plugin's `setup`; return why it failed, or None."""
-        limit = CutOff(limit_s, self._timers)
+        limit = self._limit
         cause: BaseException | None = None
         try:
             with limit:
@@ -304,14 +322,14 @@ class PluginHost:
             await self._wake
 
     async def _endure_cancellation(self) -> None:
-        """Wait to be closed in order, by whomever this task was cancelled.
+        """Wait to be closed in order, no matter who cancelled this task.
 
         Either a task group or scope that the plugin left open was cancelled, for example because
         one of its tasks failed; closing it will tell the error. Or the event loop ends, and with
         it the kernel, which closes the plugins one after another.
         """
         if not (self._closing or self._is_ending()):
-            self._crashed(PluginCrashed(self.name, "a task group", "it was cancelled"))
+            self._crashed(PluginCrashed(self.name, "a task group", "", "it was cancelled"))
         while not self._closing:
             self._entered.interrupt()
             self._wake = asyncio.get_running_loop().create_future()

@@ -94,9 +94,10 @@ class Kernel:
         if isinstance(plugins, str):  # else each of its letters would be a plugin's name
             raise InvalidPlugin(f"plugins={plugins!r}", "is a text; pass a list of plugins")
         admitted = [admit(plugin) for plugin in plugins]
-        places = resolve_order([wish_of(plugin) for plugin in admitted])
-        by_name = {plugin.name: plugin for plugin in admitted}
-        self._plugins: list[Any] = [by_name[place.name] for place in places]
+        wishes = [wish_of(plugin) for plugin in admitted]
+        places = resolve_order(wishes)
+        by_name = {wish.name: (plugin, wish) for plugin, wish in zip(admitted, wishes, strict=True)}
+        self._plugins = [by_name[place.name] for place in places]
         self.bus = Bus(timers, on_critical=self._critical_failed)
         self.shutdown_budget_s = shutdown_budget_s
         self._roster = Roster(
@@ -259,8 +260,8 @@ class Kernel:
         await self._shut_down()
 
     async def _start_all(self) -> None:
-        for rank, plugin in enumerate(self._plugins):
-            await self._roster.start(plugin, rank)
+        for rank, (plugin, wish) in enumerate(self._plugins):
+            await self._roster.start(plugin, wish, rank)
         names = tuple(host.name for host in self._roster.hosts)
         await self.bus.publish(KernelStarted(plugins=names))
 

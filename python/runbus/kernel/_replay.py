@@ -28,7 +28,7 @@ class Difference(NamedTuple):
         seq: Number of the recorded root event.
         type: The tag of its class.
         recorded: What was recorded, line by line: events it caused, handlers and verdicts.
-        replayed: What the replay did, likewise.
+        replayed: What the replay did, in the same form.
     """
 
     seq: int

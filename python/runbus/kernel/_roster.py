@@ -33,7 +33,6 @@ __all__ = ["Roster"]
 
 logger = logging.getLogger("runbus.kernel")
 
-_WAITING_EVERY_S = 10.0
 _STOP_PLUGIN_S = 10.0
 
 
@@ -95,27 +94,20 @@ class Roster:
 
     # -- coming
 
-    async def start(self, plugin: Any, rank: float) -> None:
+    async def start(self, plugin: Any, wish: Wish, rank: float) -> None:
         """Set a plugin up, as the last of those that are there.
 
         Raises:
             HookError: It could not be set up; what it made is closed.
         """
-        host = self._host(plugin, rank)
+        host = self._host(plugin, wish, rank)
         self.hosts.append(host)
-        await self._set_up(host)
+        await host.start(self._setup_timeout_s)
 
-    def _host(self, plugin: Any, rank: float) -> PluginHost:
+    def _host(self, plugin: Any, wish: Wish, rank: float) -> PluginHost:
         return PluginHost(
-            plugin, self._bus, rank, on_crash=self._crashed, is_ending=self._is_ending
+            plugin, self._bus, rank, wish=wish, on_crash=self._crashed, is_ending=self._is_ending
         )
-
-    async def _set_up(self, host: PluginHost) -> None:
-        waiting = _Reminder(self._bus, host.name)
-        try:
-            await host.start(self._setup_timeout_s)
-        finally:
-            waiting.cancel()
 
     async def add(self, plugin: Any) -> None:
         """Set up a further plugin, in its place among those that are there; publish it.
@@ -137,7 +129,7 @@ class Roster:
             if not other.is_set_up and other.runs_this():
                 raise WouldDeadlock(f"{wish.name!r} requires {other.name!r}, whose setup starts it")
         places = place_all([*(soft(host.wish) for host in self.hosts), wish])
-        host = self._host(plugin, float("inf"))
+        host = self._host(plugin, wish, float("inf"))
         self._late.add(host.name)
         self._arrange([*self.hosts, host], places)
         try:
@@ -147,7 +139,7 @@ class Roster:
                     raise MissingPlugin(wish.name, other.name, ())
             if self._is_ending():
                 raise HookError(host.name, "setup", "", "was called off")
-            await self._set_up(host)
+            await host.start(self._setup_timeout_s)
         except BaseException:
             host.abandon()
             if host.task is None or host.task.done():
@@ -277,21 +269,3 @@ class Roster:
 def soft(wish: Wish) -> Wish:
     """Return a wish that is kept as far as the others are there."""
     return wish._replace(after=(*wish.after, *wish.requires), requires=())
-
-
-class _Reminder:
-    """Logs every 10 seconds which plugin is waited for."""
-
-    def __init__(self, bus: Bus, name: str) -> None:
-        self._timers = bus.timers
-        self._name = name
-        self._waited_s = 0.0
-        self._timer = self._timers.call_later(_WAITING_EVERY_S, self._remind)
-
-    def _remind(self) -> None:
-        self._waited_s += _WAITING_EVERY_S
-        logger.warning("still waiting for: %s (%.0f s)", self._name, self._waited_s)
-        self._timer = self._timers.call_later(_WAITING_EVERY_S, self._remind)
-
-    def cancel(self) -> None:
-        self._timer.cancel()

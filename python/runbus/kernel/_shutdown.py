@@ -1,6 +1,6 @@
 """The end of a kernel: four phases under one budget, unused time goes to the next.
 
-Whatever fails, and whoever is late: every later step is taken, and what went wrong is collected.
+Whatever fails, and whatever is late: every later step is taken, and what went wrong is collected.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from runbus.bus._failures import describe
 from runbus.bus._timers import wait_until
 from runbus.errors import PluginStuck
 from runbus.events import KernelStopping, Shutdown
-from runbus.kernel._ending import AGAIN_S, Deadline, end_tasks, endure
+from runbus.kernel._ending import AGAIN_S, Deadline, Work, end_tasks, endure
 from runbus.kernel._host import GRACE_S
 
 if TYPE_CHECKING:
@@ -114,7 +114,8 @@ class Shutdowns:
         Late, it is cancelled; if it ignores that, it is left behind, and the plugin is named whose
         handler it is in. Returns None if it was late.
         """
-        task = asyncio.get_running_loop().create_task(work, name=f"runbus shutdown: {doing}")
+        begun = Work(work, f"runbus shutdown: {doing}")
+        task = begun.task
         began_ns = self._bus.timers.monotonic_ns()
         try:
             await wait_until(task, self.budget.left_s(part), self._bus.timers)
@@ -122,7 +123,7 @@ class Shutdowns:
             if not task.done():
                 task.cancel()
         if task.done():
-            return task.result()
+            return begun.result()
         grace_s = self.budget.end.grace_s(1, self.budget.left_s(), GRACE_S)
         running = self._bus.running_in(task) or ("application", "a handler")
         await end_tasks([task], Deadline(self._bus.timers, 0.0, 2 * grace_s), self._bus.timers)
@@ -201,24 +202,30 @@ class Shutdowns:
         closed: set[PluginHost] = set()
         # A plugin may be there that was not when this began: one whose start was under way.
         while hosts := [host for host in self._hosts() if host not in closed]:
-            host = self._closing = hosts[-1]
-            closed.add(host)
-            self._to_close = len(hosts)
-            soft_s = self.budget.end.share_s(len(hosts))
-            grace_s = self.budget.end.grace_s(len(hosts), soft_s, GRACE_S)
-            try:
-                await host.close(soft_s, grace_s)
-            except BaseException as error:
-                self._note(error)
-            self.errors += host.failures
-        self._closing = None
+            closed.update(hosts)
+            for number, host in enumerate(reversed(hosts)):
+                await self._close_one(host, len(hosts) - number)
+
+    async def _close_one(self, host: PluginHost, to_close: int) -> None:
+        """Close one of so many that are still to be closed."""
+        self._closing, self._to_close = host, to_close
+        soft_s = self.budget.end.share_s(to_close)
+        grace_s = self.budget.end.grace_s(to_close, soft_s, GRACE_S)
+        try:
+            await host.close(soft_s, grace_s)
+        except BaseException as error:
+            self._note(error)
+        finally:
+            self._closing = None
+        self.errors += host.failures
 
     async def close_bus(self) -> None:
         """Close the bus; what it waits for has the rest of the time, and is then left behind."""
         limit_s = max(self.budget.end.hard_left_s(), AGAIN_S)
-        task = asyncio.get_running_loop().create_task(self._bus.close(), name="runbus bus close")
-        await endure(task, limit_s, self._bus.timers)
-        if not task.done():
-            self._note(PluginStuck("application", "the handler of an event from a thread", limit_s))
-        elif not task.cancelled() and (error := task.exception()) is not None:
-            self._note(error)
+        closing = Work(self._bus.close(limit_s), "runbus bus close")
+        await endure(closing.task, limit_s + AGAIN_S, self._bus.timers)
+        if not closing.task.done():
+            self._note(PluginStuck("application", "the bus does not close", limit_s))
+        if closing.error is not None:
+            self._note(closing.error)
+        self.errors += closing.result() or [] if closing.error is None else []

@@ -112,7 +112,7 @@ class BackgroundTasks:
     def _died(self, label: str, failure: BaseException) -> None:
         crash: BaseException = failure
         if not isinstance(failure, EXITS):
-            crash = PluginCrashed(self._name, label, describe(failure))
+            crash = PluginCrashed(self._name, label, "", describe(failure))
             crash.__cause__ = failure
         if self.ending:
             self.failures.append(crash)

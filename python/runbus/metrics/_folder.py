@@ -95,6 +95,8 @@ def writers_of(folder: str) -> dict[str, list[str]]:
     While there is a journal it is the truth: segments beside it may be incomplete.
     """
     metrics = os.path.join(folder, _METRICS)
+    if os.path.islink(metrics):
+        raise FileUnreadable(metrics, "it is a symbolic link")
     names = _listed(metrics)
     # A journal that is sealed while the folder is listed may show neither itself nor its segments.
     while names != (again := _listed(metrics)):
@@ -121,8 +123,6 @@ def size_or_zero(path: str) -> int:
 
 def _listed(folder: str) -> list[str]:
     try:
-        if os.path.islink(folder):
-            raise FileUnreadable(folder, "it is a symbolic link")
         return sorted(os.listdir(folder))
     except FileNotFoundError:
         return []

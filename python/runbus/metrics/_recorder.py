@@ -96,7 +96,7 @@ class Recorder:
         self._tags(added=names)
 
     def untag(self, *names: str) -> None:
-        """Take tags away, whoever gave them; those it does not have are none.
+        """Remove tags, no matter which process added them; unknown ones are ignored.
 
         Raises:
             TypeError: A name is no text.

@@ -89,7 +89,7 @@ def _keep(file: IO[bytes], cache: str, root: str, manifest: PackageManifest) -> 
     with open(told, "xb") as text:
         text.write(codec.encode_json(manifest, indent=1))
     os.replace(told, os.path.join(cache, f"{sha256}.json"))
-    # Last, and by rename: whoever sees the archive sees all of it.
+    # Last, and by rename: a process that sees the archive sees all of it.
     os.replace(file.name, path)
     return Package(path=path, sha256=sha256, size=size, root=os.path.abspath(root))
 

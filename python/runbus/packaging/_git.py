@@ -160,7 +160,7 @@ def _git(top: str, *arguments: str | bytes) -> bytes:
         GitFailed: It could not be run, failed, or took more than five minutes.
     """
     argv = [b"git", b"-C", os.fsencode(top)]
-    # Neither a pager, a colour, a file system monitor nor quoted names: what git prints is data.
+    # Neither a pager, a color, a file system monitor nor quoted names: what git prints is data.
     argv += [b"-c", b"core.fsmonitor=false", b"-c", b"core.quotePath=false", b"--no-pager"]
     argv += [os.fsencode(argument) for argument in arguments]
     shown = next(os.fsdecode(argument) for argument in arguments)

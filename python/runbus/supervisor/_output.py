@@ -41,6 +41,7 @@ class JobOutput:
             for source, offset in zip(("stdout", "stderr"), self._marks.last, strict=True)
         }
         self._leads = leads
+        self._all_taken = True
 
     async def hand_on(self, bus: Bus, *, final: bool = False) -> None:
         """Emit what is new.
@@ -55,8 +56,10 @@ class JobOutput:
                 rounds += 1
         except BackpressureTimeout as error:
             # It is all in the files: one reader that stands still must not stop the others.
+            # What is noted stays before it, so that the next leader hands it on once more.
             logger.warning("output of job %r was not read: %s", self._job.name, error)
-        if self._leads:
+            self._all_taken = False
+        if self._leads and self._all_taken:
             self._marks.note(*(tail.offset for tail in self._logs.values()))
 
     async def _hand_on_some(self, bus: Bus, final: bool) -> bool:

@@ -250,3 +250,18 @@ def test_a_job_that_has_ended_is_told_beside_a_damaged_one(home: Path) -> None:
     states = {row.name or row.id: row.state for row in survey()}
 
     assert states == {"a": "SUCCEEDED", run_id: UNREADABLE}
+
+
+@pytest.mark.parametrize("linked", ["run", "runs", "metrics"])
+def test_no_link_in_the_place_of_a_folder_leads_out_of_an_experiment(
+    linked: str, tmp_path: Path
+) -> None:
+    folder, whole = make_home()
+    path = {"run": folder, "runs": folder.parent, "metrics": folder / "metrics"}[linked]
+    path.rename(tmp_path / "outside")
+    path.symlink_to(tmp_path / "outside")
+
+    rows = {row.folder: row for row in survey()}
+    (harmed,) = [row for row in rows.values() if row.problem]
+    assert "symbolic link" in harmed.problem
+    assert [row.state for row in rows.values() if row.id == whole] == ["SUCCEEDED"]

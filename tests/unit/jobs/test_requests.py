@@ -36,10 +36,23 @@ def test_a_request_that_cannot_be_read_is_put_aside_and_stops_no_other(
     bad.write_bytes(damage)
 
     assert read_requests(str(tmp_path)) == {path: FIRST}
+    assert bad.exists()  # who only looks leaves it there
+
+    assert read_requests(str(tmp_path), put_aside=True) == {path: FIRST}
     assert not bad.exists()
     assert bad.with_name("0-first.json.unreadable").read_bytes() == damage
     (record,) = caplog.records
-    assert record.getMessage().startswith(f"the request {bad} cannot be read: ")
+    message = record.getMessage()
+    assert message.startswith(f"the request {bad} cannot be read: ")
+    assert not message.endswith(": None")
+
+    assert read_requests(str(tmp_path), put_aside=True) == {path: FIRST}
+    assert len(caplog.records) == 1
+
+
+def test_a_request_that_somebody_else_has_just_acted_on_hides_no_other(tmp_path: Path) -> None:
+    ask_to_cancel(str(tmp_path), FIRST)
+    (path,) = read_requests(str(tmp_path))
+    (Path(path).parent / "0-first.json").symlink_to("gone")  # listed, and then not there
 
     assert read_requests(str(tmp_path)) == {path: FIRST}
-    assert len(caplog.records) == 1

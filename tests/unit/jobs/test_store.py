@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from runbus.attempt import Journal
 from runbus.errors import JournalError, JournalHeld
@@ -82,30 +85,29 @@ def test_what_is_not_a_journal_is_told_so_and_left_as_it_is(tmp_path: Path) -> N
     assert path.read_bytes() == before
 
 
-FILLER = """
-import resource, sys
-from runbus.errors import JournalError
-from runbus.events import JobIntended
-from runbus.jobs import JobStore
-
-store = JobStore(sys.argv[1])
-resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
-about = {"experiment_id": "e", "run_id": "e-1", "attempt": 1, "time_ns": 1, "executor": "local"}
-for number in range(10_000):
-    try:
-        store.record(JobIntended(**about, job=str(number), folder="x" * 1000))
-    except JournalError as error:
-        print(error.path, error.reason, list(store.jobs) == [str(n) for n in range(number)])
-        break
-"""
+@pytest.fixture
+def little_room() -> Iterator[None]:
+    """Let no file of this process grow beyond 200,000 bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_fact_that_cannot_be_written_is_told_and_changes_nothing(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", FILLER, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+def test_a_fact_that_cannot_be_written_is_told_and_changes_nothing(
+    tmp_path: Path, little_room: None
+) -> None:
+    store = JobStore(str(tmp_path))
+    intents = [replace(INTENDED, job=str(number), folder="x" * 1000) for number in range(1000)]
+    with pytest.raises(JournalError) as caught:
+        any(store.record(intent) is None for intent in intents)
+    store.close()
 
-    full = os.strerror(errno.EFBIG)
-    assert done.stdout == f"{tmp_path / 'events.journal'} {full} True\n"
+    assert caught.value.path == str(tmp_path / "events.journal")
+    assert caught.value.reason == os.strerror(errno.EFBIG)
+    assert list(store.jobs) == [intent.job for intent in intents[: len(store.jobs)]]
+    assert 100 < len(store.jobs) < 200
+    assert read_jobs(str(tmp_path)) == store.jobs
 
 
 def test_what_cannot_be_understood_hides_no_fact_after_it(tmp_path: Path) -> None:
