@@ -122,7 +122,7 @@ class _Wrapped:
         error: BaseException | None,
     ) -> bool:
         """Exit one wrapper; return whether it wants to swallow the error."""
-        frame.subscription = sub
+        frame.now[0] = sub
         details = (type(error), error, error.__traceback__) if error else (None, None, None)
         try:
             return bool(await self._calls.limited(sub, self._event, manager.__aexit__, *details))
@@ -132,4 +132,4 @@ class _Wrapped:
             failure = self._calls.broken(sub, raised, frame)
             raise failure from failure.__cause__
         finally:
-            frame.subscription = None
+            frame.now[0] = None

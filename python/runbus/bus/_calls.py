@@ -167,7 +167,7 @@ class Counted:
         self._started = started
 
     def __enter__(self) -> None:
-        self._frame.subscription = self._sub
+        self._frame.now[0] = self._sub
 
     def __exit__(
         self,
@@ -184,7 +184,7 @@ class Counted:
                 verdict = f"error: {sub.last_error}"
                 raise failure from failure.__cause__
         finally:
-            self._frame.subscription = None
+            self._frame.now[0] = None
             self._calls.note(sub, self._frame, self._started, verdict)
 
 

@@ -75,42 +75,45 @@ class Notifications:
             route = state.find_route(event, Kind.NOTIFY, self._routes)
         active, now_ns = self._active, self._now_ns
         seq = next_seq()
-        receipt = Receipt(seq)
-        frame = Frame(seq, event, task, active, route.limit_s, task.cancelling())
+        now: list[Subscription | None] = [None]
+        frame = Frame(seq, event, task, active, route.limit_s, now, task.cancelling())
         if frame.cancels_before:
             frame.cancels_before = cancels_seen(task)
         self._recent.append((seq, event))
         before = CAUSE.get()
         if before is not None:
             link(frame, before)
-            if frame.up is not None and self._queue(frame, receipt):
-                return receipt
+            if frame.up is not None and (queued := self._queue(frame)) is not None:
+                return queued
         if route.boxes or self._taps.present or self._waiters:
             self._announce(route, frame)
-        if not (route.subscriptions or frame.outcomes is not None):
-            return receipt
-        first, answer = frame, receipt
+        subscriptions, outcomes = route.subscriptions, frame.outcomes
+        if not subscriptions and outcomes is None:
+            return Receipt(seq)
+        first, receipt = frame, None
         failures: Sequence[PluginError] = ()
+        errors: Sequence[PluginError] = ()
         active.add(frame)
-        if frame.limit_s < self._sweeper.watches_s:
-            self._sweeper.arm(frame.limit_s)
+        if route.limit_s < self._sweeper.watches_s:
+            self._sweeper.arm(route.limit_s)
         CAUSE.set(frame)
         try:
             while True:
+                handled, errors = 0, ()
                 started = now_ns()
-                for sub in route.subscriptions:
+                for sub in subscriptions:
                     if sub.skip:
                         continue
-                    frame.subscription = sub
+                    now[0] = sub
                     try:
                         if sub.plain:
                             await sub.invoke(event)
                         else:
                             await self._calls.call(sub, event)
                         sub.streak = 0
-                        receipt.handled += 1
+                        handled += 1
                     except (Exception, asyncio.CancelledError) as error:
-                        await self._failed(sub, error, frame, receipt)
+                        errors = [*errors, *await self._failed(sub, error, frame)]
                     ended = now_ns()
                     took = ended - started
                     started = ended
@@ -120,22 +123,27 @@ class Notifications:
                         sub.max_ns = took
                         if took > SLOW_NS:
                             sub.suspect()
-                    if frame.outcomes is not None:
+                    if outcomes is not None:
                         verdict = f"error: {sub.last_error}" if sub.streak else "ok"
-                        frame.outcomes.append((sub, verdict, took))
-                frame.subscription = None
-                if receipt.errors:
-                    failures = [*failures, *receipt.errors]
+                        outcomes.append((sub, verdict, took))
+                now[0] = None
+                if receipt is None:
+                    answer = Receipt(seq, handled, errors)
+                else:
+                    receipt.handled, receipt.errors = handled, errors
+                if errors:
+                    failures = [*failures, *errors]
                 if not first.pending:
                     break
-                self._end(route, frame, receipt)
+                self._end(route, frame, receipt, errors)
                 route, frame, receipt = self._begin_pending(first)
-                event = frame.event  # type: ignore[assignment]
+                event, now = frame.event, frame.now  # type: ignore[assignment]
+                subscriptions, outcomes = route.subscriptions, frame.outcomes
         finally:
             CAUSE.set(before)
             active.discard(frame)
-            if frame.cuts or frame.outcomes is not None or first.pending is not None:
-                self._end(route, frame, receipt)
+            if frame.cuts or outcomes is not None or first.pending is not None:
+                self._end(route, frame, receipt, errors)
                 self._drop_pending(first)
         if failures:
             self._raise_critical(failures)
@@ -152,36 +160,44 @@ class Notifications:
         if self._waiters:
             self._waits.tell(frame.event)
 
-    def _end(self, route: Route, frame: Frame, receipt: Receipt) -> None:
+    def _end(
+        self,
+        route: Route,
+        frame: Frame,
+        receipt: Receipt | None,
+        errors: Sequence[PluginError],
+    ) -> None:
         """Note that a dispatch ended, also one whose handlers were not all called."""
         self._active.discard(frame)
         take_back(frame)
         called = frame.outcomes
         if called is not None:
-            status = "error" if receipt.errors else "ok"
+            status = "error" if errors else "ok"
             done = {sub for sub, _, _ in called}
             for sub in route.subscriptions:
                 if sub not in done:
                     running = sub is frame.subscription
                     called.append((sub, "cancelled" if running else "skipped", 0))
             self._taps.end(frame, status if frame.subscription is None else "cancelled")
-        frame.subscription = None
-        receipt.finish()
+        frame.now[0] = None
+        if receipt is not None:
+            receipt.finish()
 
     # -- the same event again
 
-    def _queue(self, frame: Frame, receipt: Receipt) -> bool:
-        """Let a running dispatch of the same event class end first; return whether there is one."""
+    def _queue(self, frame: Frame) -> Receipt | None:
+        """Let a running dispatch of the same event class end first, if there is one."""
         assert frame.up is not None
         holder = frame.up.holder(type(frame.event), self._active)
         if holder is None:
-            return False
+            return None
         if holder.pending is None:
             holder.pending = deque()
         frame.up = holder
+        receipt = Receipt(frame.seq)
         receipt.queue(holder, asyncio.get_running_loop().create_future())
         holder.pending.append((frame, receipt))
-        return True
+        return receipt
 
     def _begin_pending(self, first: Frame) -> tuple[Route, Frame, Receipt]:
         """Begin with the next queued event, in the place and the task of the one that ended."""
@@ -208,13 +224,13 @@ class Notifications:
     # -- failures
 
     async def _failed(
-        self, sub: Subscription, error: BaseException, frame: Frame, receipt: Receipt
-    ) -> None:
-        """Count a failure, and tell of it; a genuine cancellation is raised again."""
+        self, sub: Subscription, error: BaseException, frame: Frame
+    ) -> list[PluginError]:
+        """Count a failure, tell of it and return it; a genuine cancellation is raised again."""
         if isinstance(error, asyncio.CancelledError):
             error = judge(error, sub, frame)
         failure = as_plugin_error(sub, error, frame.event)
-        receipt.errors = [*receipt.errors, failure]
+        failures = [failure]
         sub.errors += 1
         sub.streak += 1
         sub.last_error = describe(error)
@@ -238,9 +254,10 @@ class Notifications:
                 await self.publish(PluginQuarantined(**told))
         except PluginError as critical:
             # It reaches the publisher in the end, but not before the other handlers were called.
-            receipt.errors = [*receipt.errors, critical]
+            failures.append(critical)
         finally:
             frame.depth += 1
+        return failures
 
     def _raise_critical(self, failures: Sequence[PluginError]) -> None:
         """Raise the first failure of a critical plugin, if there is one."""

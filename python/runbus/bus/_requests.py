@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from runbus.bus._causality import CAUSE, Frame, link_request
 from runbus.bus._failures import refused
-from runbus.bus._shapes import declared, fits, title
+from runbus.bus._shapes import UNKNOWN, declared, fits, title
 from runbus.errors import NoHandler
 from runbus.events import Collector, First, Kind, Pipeline
 from runbus.events._event import replace
@@ -183,7 +183,7 @@ def check_step(sub: Subscription, event: Event, value: object, result: object) -
     if result is None:
         raise refused(sub, event, "returned None; return the new value, or the old one unchanged")
     shape = declared(type(event), Pipeline)
-    if shape is Any:
+    if shape is UNKNOWN:
         shape = type(value)
     if type(result) is not shape and not fits(result, shape):
         kind = type(result).__name__

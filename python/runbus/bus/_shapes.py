@@ -10,6 +10,7 @@ from typing import (
     Annotated,
     Any,
     Literal,
+    TypeVar,
     Union,
     get_args,
     get_origin,
@@ -19,12 +20,15 @@ from typing import (
 if TYPE_CHECKING:
     from runbus.events import Event
 
-__all__ = ["declared", "fits", "title"]
+__all__ = ["UNKNOWN", "declared", "fits", "title"]
+
+UNKNOWN: Any = object()
+"""Stands for a type that was not declared, or whose names cannot be looked up; fits everything."""
 
 
 @cache
 def declared(event: type[Event], base: type[Event]) -> Any:
-    """Return what `event` gave `base` for its type variable; Any where that is not known.
+    """Return what `event` gave `base` for its type variable; UNKNOWN where that cannot be told.
 
     For `class Argv(Pipeline[tuple[str, ...]])` and Pipeline it is `tuple[str, ...]`.
     """
@@ -32,8 +36,8 @@ def declared(event: type[Event], base: type[Event]) -> Any:
         for parent in getattr(cls, "__orig_bases__", ()):
             if get_origin(parent) is base:
                 (shape,) = get_args(parent)
-                return _resolved(shape, cls)
-    return Any
+                return UNKNOWN if isinstance(shape, TypeVar) else _resolved(shape, cls)
+    return UNKNOWN
 
 
 def _resolved(shape: Any, cls: type) -> Any:
@@ -44,7 +48,7 @@ def _resolved(shape: Any, cls: type) -> Any:
     try:
         return get_type_hints(holder)["shape"]
     except Exception:
-        return Any
+        return UNKNOWN
 
 
 def fits(value: object, shape: Any) -> bool:

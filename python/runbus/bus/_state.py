@@ -170,7 +170,7 @@ class BusState:
     def frame(self, event: Event, limit_s: float) -> Frame:
         """Return a new dispatch by the running task."""
         task = current_task(self.loop)
-        return Frame(next_seq(), event, task, self.active, limit_s, cancels_seen(task))
+        return Frame(next_seq(), event, task, self.active, limit_s, [None], cancels_seen(task))
 
     @contextmanager
     def running(self, frame: Frame) -> Iterator[None]:
@@ -185,7 +185,7 @@ class BusState:
         finally:
             self.active.discard(frame)
             CAUSE.set(before)
-            frame.subscription = None
+            frame.now[0] = None
             take_back(frame)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from runbus.bus._causality import CAUSE, Frame
+from runbus.bus._causality import CAUSE, as_envelope
 
 if TYPE_CHECKING:
+    from runbus.bus._causality import Frame
     from runbus.bus._routing import Registry
     from runbus.events import Event
 
@@ -55,9 +56,7 @@ class Taps:
     def intent(self, frame: Frame) -> None:
         """Tell of a dispatch that begins."""
         frame.outcomes = []
-        # What a reader of a stream, or a task of a handler, publishes has no dispatch around it.
-        cause = CAUSE.get() if frame.cause is None else frame.cause
-        self._tell_intent(frame.seq, frame.parent, frame.event, origin_of(cause))
+        self._tell_intent(frame.seq, frame.parent, frame.event, frame.origin)
 
     def end(self, frame: Frame, status: str) -> None:
         """Tell how a dispatch ended."""
@@ -73,8 +72,8 @@ class Taps:
     def emitted(self, seq: int, event: Event) -> None:
         """Tell of an event that was put into mailboxes."""
         before = CAUSE.get()
-        parent = before[1] if isinstance(before, tuple) else before.seq if before else 0
-        self._tell_intent(seq, parent, event, origin_of(before))
+        _, parent, origin = as_envelope(before) if before is not None else (None, 0, "")
+        self._tell_intent(seq, parent, event, origin)
         self._tell_outcome(seq, "ok", [])
 
     def _tell_intent(self, seq: int, parent: int, event: Event, origin: str) -> None:
@@ -90,11 +89,3 @@ class Taps:
                 tap.outcome(seq, status, handlers)
             except Exception:
                 logger.exception("a tap of the bus failed")
-
-
-def origin_of(cause: Any) -> str:
-    """Return the plugin whose handler, or whose reader, caused an event; empty for none."""
-    if isinstance(cause, tuple):
-        return str(cause[2])
-    running = cause.subscription if cause is not None else None
-    return running.owner.name if running is not None else ""

@@ -110,8 +110,8 @@ class Teardowns:
 
     async def _end_in_task(self, sub: Subscription, whole: Frame, clean_up: CleanUp) -> None:
         task = asyncio.current_task()
-        frame = Frame(next_seq(), whole.event, task, self._state.active, float("inf"))
-        frame.seq, frame.parent, frame.subscription = whole.seq, whole.parent, sub
+        frame = Frame(next_seq(), whole.event, task, self._state.active, float("inf"), [sub])
+        frame.seq, frame.parent, frame.now[0] = whole.seq, whole.parent, sub
         try:
             with self._state.running(frame):
                 await self._calls.call_unlimited(sub, whole.event)

@@ -11,7 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from runbus.bus._cancellation import leave_behind
-from runbus.bus._causality import CAUSE, Envelope, Frame
+from runbus.bus._causality import CAUSE, Envelope, as_envelope
 from runbus.bus._checks import check_number
 from runbus.bus._failures import find_critical
 from runbus.bus._state import BusState, Phase, wrong_kind
@@ -97,11 +97,9 @@ class Inbox:
         kind = getattr(type(event), "kind", None)
         if kind is not Kind.STREAM and kind is not Kind.NOTIFY:
             raise wrong_kind(event, "publish_from_thread")
-        cause = CAUSE.get()
-        if isinstance(cause, Frame):
-            # Caused by that dispatch, but no part of it: it is over when the handlers are.
-            running = cause.subscription
-            cause = cause.event, cause.seq, running.owner.name if running is not None else ""
+        before = CAUSE.get()
+        # Caused by a dispatch, but no part of it, which is over when its handlers are.
+        cause = as_envelope(before) if before is not None else None
         with self._lock:
             if self._is_shut or state.phase == Phase.NEW:
                 raise self._closed()
