@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["query"]
 
-_NO_METRICS = ("step", "time", "time_ns", "row")
-
 
 def query(
     sql: str, *, project: str | None = None, home: str | os.PathLike[str] | None = None
@@ -104,37 +102,13 @@ def _text(text: str) -> str:
 def _add_metrics(connection: Any, points: PointStream) -> None:
     connection.register("unsealed", points)
     parts = ["SELECT run, name, step, time::TIMESTAMPTZ AS time, value FROM unsealed"]
-    for names, paths in _alike(connection, points.segments).items():
-        files = ", ".join(_quoted(glob.escape(path), "'") for path in paths)
-        if "name" in names:
-            parts.append(
-                "SELECT split_part(filename, '/', -3), name, step, time, value "
-                f"FROM read_parquet([{files}], filename = true)"
-            )
-            continue
-        columns = ", ".join(_quoted(name, '"') for name in names if name not in _NO_METRICS)
-        # No metric in here has one of the reserved names: they are free for file, name and value.
+    if points.segments:
+        files = ", ".join(_quoted(glob.escape(path), "'") for path in points.segments)
         parts.append(
-            "SELECT split_part(name, '/', -3), row, step, time, time_ns FROM (UNPIVOT ("
-            f"SELECT name, step, time, {columns} FROM read_parquet([{files}], filename = 'name')"
-            f') ON {columns} INTO NAME "row" VALUE "time_ns")'
+            "SELECT split_part(filename, '/', -3), name, step, time, value "
+            f"FROM read_parquet([{files}], filename = true)"
         )
     connection.execute(f"CREATE VIEW metrics AS {' UNION ALL '.join(parts)}")
-
-
-def _alike(connection: Any, paths: list[str]) -> dict[tuple[str, ...], list[str]]:
-    """Return the files of each set of columns."""
-    if not paths:
-        return {}
-    found = connection.execute(
-        "SELECT list(name ORDER BY name), file_name FROM parquet_schema(?) "
-        "WHERE type IS NOT NULL GROUP BY file_name",
-        [list(map(glob.escape, paths))],
-    )
-    alike: dict[tuple[str, ...], list[str]] = {}
-    for names, path in found.fetchall():
-        alike.setdefault(tuple(names), []).append(path)
-    return alike
 
 
 def _quoted(text: str, mark: str) -> str:
