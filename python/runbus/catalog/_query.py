@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["query"]
 
-_NO_METRICS = ("step", "time", "time_ns", "row")
-
 
 _RANK = "TRY_CAST(regexp_extract(writer, '-r(\\d+)(-h)?$', 1) AS INTEGER) AS rank"
 
@@ -115,39 +113,14 @@ def _add_metrics(connection: Any, points: PointStream) -> None:
     parts = [
         f"SELECT run, name, step, time::TIMESTAMPTZ AS time, value, writer, {_RANK} FROM unsealed"
     ]
-    for names, paths in _alike(connection, points.segments).items():
-        files = ", ".join(_quoted(glob.escape(path), "'") for path in paths)
-        if "name" in names:
-            parts.append(
-                "SELECT split_part(filename, '/', -3), name, step, time, value, "
-                f"{_writer('filename')} AS writer, {_RANK} "
-                f"FROM read_parquet([{files}], filename = true)"
-            )
-            continue
-        columns = ", ".join(_quoted(name, '"') for name in names if name not in _NO_METRICS)
-        # No metric in here has one of the reserved names: they are free for file, name and value.
+    if points.segments:
+        files = ", ".join(_quoted(glob.escape(path), "'") for path in points.segments)
         parts.append(
-            "SELECT split_part(name, '/', -3), row, step, time, time_ns, "
-            f"{_writer('name')} AS writer, {_RANK} FROM (UNPIVOT ("
-            f"SELECT name, step, time, {columns} FROM read_parquet([{files}], filename = 'name')"
-            f') ON {columns} INTO NAME "row" VALUE "time_ns")'
+            "SELECT split_part(filename, '/', -3), name, step, time, value, "
+            f"{_writer('filename')} AS writer, {_RANK} "
+            f"FROM read_parquet([{files}], filename = true)"
         )
     connection.execute(f"CREATE VIEW metrics AS {' UNION ALL '.join(parts)}")
-
-
-def _alike(connection: Any, paths: list[str]) -> dict[tuple[str, ...], list[str]]:
-    """Return the files of each set of columns."""
-    if not paths:
-        return {}
-    found = connection.execute(
-        "SELECT list(name ORDER BY name), file_name FROM parquet_schema(?) "
-        "WHERE type IS NOT NULL GROUP BY file_name",
-        [list(map(glob.escape, paths))],
-    )
-    alike: dict[tuple[str, ...], list[str]] = {}
-    for names, path in found.fetchall():
-        alike.setdefault(tuple(names), []).append(path)
-    return alike
 
 
 def _quoted(text: str, mark: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from runbus._core import MetricReader, about_segment
 from runbus._files import make_folder
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from runbus.metrics._info import RunInfo
 
 __all__ = [
+    "SegmentInfo",
     "has_ended",
     "has_metrics",
     "is_helper",
@@ -31,6 +32,17 @@ _METRICS = "metrics"
 _SUFFIX = ".journal"
 _SEGMENT_SUFFIX = ".parquet"
 _HELPER = "-h"
+
+
+class SegmentInfo(NamedTuple):
+    """What a segment tells of the journal that it was made from: `about_segment`."""
+
+    end_state: int | None
+    writer_pid: int
+    created_ns: int
+    damage: list[tuple[int, int]]
+    segments: int
+    is_older: bool
 
 
 def make_run_folder(experiment: str, info: RunInfo, *, is_durable: bool = True) -> str:

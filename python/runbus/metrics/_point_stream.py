@@ -7,8 +7,8 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
-from runbus._core import MetricReader, check_segment, read_metrics
-from runbus.metrics._folder import writers_of
+from runbus._core import MetricReader, about_segment, check_segment, read_metrics
+from runbus.metrics._folder import SegmentInfo, writers_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -46,7 +46,7 @@ class PointStream:
         self._rest: list[tuple[str, str, str]] = []
         for run in runs:
             for writer, paths in writers_of(run.folder).items():
-                if all(map(_is_whole_segment, paths)):
+                if all(map(_is_readable, paths)):
                     self.segments += paths
                 else:
                     self._rest.append((run.id, run.folder, writer))
@@ -81,9 +81,11 @@ class PointStream:
                 yield arrow.record_batch(columns, schema=schema)
 
 
-def _is_whole_segment(path: str) -> bool:
+def _is_readable(path: str) -> bool:
+    """Whether other tools read the file as it is: a whole segment of points, one a row."""
     try:
-        return path.endswith(".parquet") and not check_segment(path)
+        is_segment = path.endswith(".parquet") and not SegmentInfo(*about_segment(path)).is_older
+        return is_segment and not check_segment(path)
     except ValueError:
         return False  # reading it as a part of its run tells what is wrong
     except FileNotFoundError:

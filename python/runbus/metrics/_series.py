@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from runbus._core import SeriesData
 
-__all__ = ["DownsampleMethod", "Series", "SeriesSummary", "Steps", "select", "width_of"]
+__all__ = ["DownsampleMethod", "Series", "SeriesSummary", "Steps", "range_of", "width_of"]
 
 DownsampleMethod = Literal["m4", "minmax", "lttb"]
 Steps = slice | range
@@ -229,10 +229,15 @@ def width_of(name: str, seconds: float) -> int:
     return round(seconds * 1e9)
 
 
-def select(data: SeriesData, steps: Steps | None) -> SeriesData:
-    """Return the points whose steps lie in a slice or range of steps."""
+def range_of(steps: Steps | None) -> tuple[int, int | None, int] | None:
+    """Return the first step, the one behind the last and their distance; None for all steps.
+
+    Raises:
+        TypeError: `steps` is neither a slice nor a range.
+        ValueError: `steps` does not ascend.
+    """
     if steps is None:
-        return data
+        return None
     if not isinstance(steps, Steps):
         raise TypeError(f"steps must be a slice or a range, not {steps!r}")
     first, end, stride = steps.start, steps.stop, steps.step
@@ -247,4 +252,4 @@ def select(data: SeriesData, steps: Steps | None) -> SeriesData:
     if first >= 2**63 or (end is not None and end < -(2**63)):
         first, end = 0, 0
     end = None if end is None or end >= 2**63 else end
-    return data.select(max(first, -(2**63)), end, min(stride, 2**63 - 1))
+    return max(first, -(2**63)), end, min(stride, 2**63 - 1)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import os
-from typing import TYPE_CHECKING, NamedTuple, TypeVar, overload
+from typing import TYPE_CHECKING, TypeVar, overload
 
 from runbus._core import (
     MetricReader,
     about_segment,
     check_segment,
+    metric_names,
     read_metrics,
     seal_journal,
     summarize,
@@ -18,6 +19,7 @@ from runbus.errors import MetricNotFound, RunBusy, RunUnreadable, near_matches
 from runbus.metrics._artifacts import clear_unfinished
 from runbus.metrics._ends import End, worst
 from runbus.metrics._folder import (
+    SegmentInfo,
     is_helper,
     journals_of,
     rank_of,
@@ -27,11 +29,11 @@ from runbus.metrics._folder import (
 )
 from runbus.metrics._info import RunInfo
 from runbus.metrics._kept import Kept
-from runbus.metrics._series import Series, SeriesSummary, Steps, select, width_of
+from runbus.metrics._series import Series, SeriesSummary, Steps, range_of, width_of
 from runbus.metrics._table import MetricTable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
     from typing import Any
 
     from runbus._core import SeriesData
@@ -78,8 +80,12 @@ class StoredRun(Kept):
         return self.info.config
 
     def metric_names(self) -> list[str]:
-        """Return the names of everything logged so far, in the order of their first points."""
-        return list(self.summaries())
+        """Return the names of everything logged so far, in the order of their first points.
+
+        Raises:
+            RunUnreadable: A file is too damaged.
+        """
+        return self._with_files(lambda writers: metric_names(list(writers.values())))
 
     @overload
     def metrics(
@@ -102,14 +108,16 @@ class StoredRun(Kept):
     ) -> Series | MetricTable:
         """Return the points that are committed now: of one metric, or of several as a table.
 
-        Points of several writers (ranks, restarts) are merged by time.
+        The points of one writer (a process) stay in its order, also if a clock was set back. Those
+        of several writers (ranks, restarts) are merged by time.
 
         Args:
             names: One name: its `Series`. A list of names and patterns: a `MetricTable`, read when
                 it is first looked at. In a pattern, `*` stands for any characters, slashes too, and
                 `?` for any one.
             steps: Only points with these steps: a slice or an ascending range, such as
-                `slice(1000, None)` or `range(0, 10_000, 100)`.
+                `slice(1000, None)` or `range(0, 10_000, 100)`. Of a sealed run, only the parts that
+                may hold such steps are read.
             rank: Only points of this rank, one of `ranks()`: those of the process that its launcher
                 gave the number, and of its helpers. All if None.
 
@@ -122,9 +130,9 @@ class StoredRun(Kept):
         """
         if not isinstance(names, str):
             return self._table(list(names), steps, rank)
-        for found, data in self._read([names], rank):
+        for found, data in self._read([names], steps, rank):
             if found == names:
-                return Series(names, select(data, steps))
+                return Series(names, data)
         available = self.metric_names()
         raise MetricNotFound(names, near_matches(names, available), self.id, tuple(available))
 
@@ -134,17 +142,19 @@ class StoredRun(Kept):
         return sorted(rank for rank in found if rank is not None)
 
     def _table(self, patterns: list[str], steps: Steps | None, rank: int | None) -> MetricTable:
-        def read() -> list[tuple[str, SeriesData]]:
-            return [(name, select(data, steps)) for name, data in self._read(patterns, rank)]
+        range_of(steps)  # so that a mistake is told now, not when the table is looked at
+        return MetricTable(lambda: self._read(patterns, steps, rank))
 
-        return MetricTable(read)
+    def _read(
+        self, patterns: list[str], steps: Steps | None, rank: int | None
+    ) -> list[tuple[str, SeriesData]]:
+        wanted = range_of(steps)
 
-    def _read(self, patterns: list[str], rank: int | None) -> list[tuple[str, SeriesData]]:
         def read(writers: dict[str, list[str]]) -> list[tuple[str, SeriesData]]:
             of_rank = [
                 paths for writer, paths in writers.items() if rank in (None, rank_of(writer))
             ]
-            return read_metrics(of_rank, patterns)
+            return read_metrics(of_rank, patterns, wanted)
 
         return self._with_files(read)
 
@@ -176,11 +186,12 @@ class StoredRun(Kept):
     def seal(self) -> list[str]:
         """Turn the journals that nobody writes any more into segments: Parquet files.
 
-        They take a fifth of the space, and DuckDB, polars, pandas and pyarrow read them as they
-        lie. A journal is removed when its segments are on the disk; a call that is cut short,
-        by whatever, does no harm. Segments stay what they are: a second call does nothing. It needs
-        some 50 MB of memory, however long the journals are. A journal that a worker of a pool still
-        has open is left for a later call.
+        DuckDB, polars, pandas and pyarrow read them as they are, a run's folder as one data set:
+        `pandas.read_parquet(folder)`. Long ones take a fifth of the space of their journals. A
+        journal is removed when its segment is on the disk and was read back; a call that is cut
+        short does no harm, and neither do two at a time. Segments stay what they are: a second call
+        does nothing. It needs some 30 MB of memory, however long the journals are. A journal that a
+        worker of a pool still has open is left for a later call.
 
         Returns:
             The paths of the new segments.
@@ -196,7 +207,7 @@ class StoredRun(Kept):
         sealed = []
         for journal in journals_of(self.folder):
             try:
-                sealed += seal_journal(journal)
+                sealed.append(seal_journal(journal))
             except FileNotFoundError:
                 continue  # another process sealed it meanwhile
             except ValueError as error:
@@ -208,21 +219,27 @@ class StoredRun(Kept):
         return sealed
 
     @overload
-    def follow(self) -> AsyncIterator[MetricBatch]: ...
+    def follow(
+        self, *, positions: Mapping[str, int] | None = ...
+    ) -> AsyncIterator[MetricBatch]: ...
     @overload
-    def follow(self, *, window_s: float) -> AsyncIterator[MetricWindows]: ...
+    def follow(
+        self, *, window_s: float, positions: Mapping[str, int] | None = ...
+    ) -> AsyncIterator[MetricWindows]: ...
     async def follow(
-        self, *, window_s: float | None = None
+        self, *, window_s: float | None = None, positions: Mapping[str, int] | None = None
     ) -> AsyncIterator[MetricBatch | MetricWindows]:
         """Yield what the run has logged, then what it logs, until nobody writes to it any more.
 
-        Waits for the first writer. Every point comes once, those of a writer in their order; a
-        journal that is sealed meanwhile is read to its end. What is yielded may be emitted on a
-        bus. While the caller is busy, or waits for a mailbox, no more than one batch is held for
-        it: the rest stays in the journals. May be cancelled while it waits.
+        Waits for the first writer. Every point comes once, those of a writer in their order,
+        whether its journal is sealed or not. What is yielded may be emitted on a bus. While the
+        caller is busy, or waits for a mailbox, no more than one batch is held for it: the rest
+        stays in the files, of which a sealed one is read in parts. May be cancelled while it waits.
 
         Args:
             window_s: Instead of the points, what they amount to in spans of so many seconds.
+            positions: Where to go on, by writer: the last `MetricBatch.position` of each that an
+                earlier follower has dealt with. What others have logged comes from its start.
 
         Raises:
             TypeError: `window_s` is no number.
@@ -236,7 +253,7 @@ class StoredRun(Kept):
 
         width_ns = 0 if window_s is None else width_of("window_s", window_s)
         with RunTailer() as tailer:
-            tail = tailer.follow(self.id, self.folder, window_ns=width_ns)
+            tail = tailer.follow(self.id, self.folder, positions=positions, window_ns=width_ns)
             while not tail.is_drained:
                 with anyio.move_on_after(_LOOK_S) as pause:
                     await tailer.news()
@@ -250,7 +267,7 @@ class StoredRun(Kept):
     def summaries(self) -> dict[str, SeriesSummary]:
         """Return a summary of each metric, in the order of their first points.
 
-        Points of several writers add up; the first and the last are those in time.
+        They are what the points of `metrics` amount to, those of several writers merged.
 
         Raises:
             RunUnreadable: A file is too damaged.
@@ -344,7 +361,7 @@ def _writer(paths: list[str]) -> MetricReader | SegmentInfo:
             return MetricReader(path) if is_journal else SegmentInfo(*about_segment(path))
         except (ValueError, PermissionError):
             continue  # one run that is damaged must not hide the others: `damage` tells
-    return SegmentInfo(None, 0, 0, [], len(paths))
+    return SegmentInfo(None, 0, 0, [], len(paths), False)
 
 
 def _damage(writer: str, paths: list[str]) -> Iterator[tuple[str, list[tuple[int, int]]]]:
@@ -371,13 +388,3 @@ def _damage(writer: str, paths: list[str]) -> Iterator[tuple[str, list[tuple[int
         name = f"{writer}.{number}.parquet"
         if name not in there:
             yield name, [(0, 0)]
-
-
-class SegmentInfo(NamedTuple):
-    """What a segment tells of the journal that it was made from."""
-
-    end_state: int | None
-    writer_pid: int
-    created_ns: int
-    damage: list[tuple[int, int]]
-    segments: int

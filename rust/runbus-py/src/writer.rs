@@ -14,14 +14,14 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyMapping, PyString, PyTuple, PyType};
 use runbus_core::clock::unix_ns;
-use runbus_core::journal::{self, Error, Options, SchemaId};
+use runbus_core::journal::{self, Error, Layout, Options, SchemaId};
 
 use crate::convert::{Flat, name_text, type_name};
 use crate::devices::{self, Value, Waiting, all_known, write_partly};
 use crate::errors::to_python;
 use crate::fastcall::{self, Arguments, Method, Object};
 use crate::gil::GilCell;
-use crate::names::{KeywordCache, NameCache, ShapeCache};
+use crate::names::{Key, KeywordCache, NameCache, ShapeCache};
 use crate::numbers::{plain_step, plain_value, step_of, value_or_device};
 use crate::reports::{gone, warn};
 use crate::series::{Group, Series};
@@ -38,6 +38,8 @@ pub(crate) struct State {
     names: NameCache,
     shapes: ShapeCache,
     keywords: KeywordCache,
+    /// Made once, for the names and values of a row.
+    row: Vec<(SchemaId, u64)>,
     /// The values on devices.
     pub(crate) waiting: Waiting,
 }
@@ -46,11 +48,51 @@ impl State {
     #[inline(always)]
     pub(crate) fn write(
         &mut self,
-        schema: SchemaId,
+        layout: &Layout,
         step: Option<i64>,
         values: &[f64],
     ) -> Result<(), Error> {
-        self.journal.log(schema, step, unix_ns(), values).map(drop)
+        self.journal.log(layout, step, unix_ns(), values).map(drop)
+    }
+
+    /// Write one value; without a schema there is no memory for its name, and it is dropped.
+    pub(crate) fn write_one(
+        &mut self,
+        schema: Option<SchemaId>,
+        step: Option<i64>,
+        value: f64,
+    ) -> Result<(), Error> {
+        let layout = match schema {
+            Some(schema) => Layout::Row {
+                schema,
+                order: None,
+            },
+            None => Layout::Each(Box::new([None])),
+        };
+        self.write(&layout, step, &[value])
+    }
+}
+
+/// The names of larger dicts are not remembered one by one: others would have to make room.
+const MAX_NAMED_KEYS: usize = 64;
+
+impl State {
+    /// Remember the names of a row one by one, for rows that have others of them; returns what had to
+    /// make room, to be dropped when the writer is free.
+    fn remember_names(&mut self, py: Python<'_>, keys: &[Key]) -> Vec<Py<PyString>> {
+        let mut evicted = Vec::new();
+        for key in keys {
+            let name = key.name.bind(py);
+            let known = self.names.get(name.as_any().as_borrowed());
+            // They were checked just now.
+            let text = name.to_str().ok().filter(|_| known.is_none());
+            if let Some(text) = text
+                && let Ok(Some(schema)) = self.journal.name(text)
+            {
+                evicted.extend(self.names.put(name, schema));
+            }
+        }
+        evicted
     }
 }
 
@@ -102,6 +144,7 @@ impl MetricWriter {
             names: NameCache::new(),
             shapes: ShapeCache::new(),
             keywords: KeywordCache::new(),
+            row: Vec::new(),
             waiting: Waiting::default(),
         };
         Ok(Self {
@@ -125,7 +168,7 @@ impl MetricWriter {
             .state
             .borrow(slf.py())
             .journal
-            .schema(&[text])
+            .name(text)
             .map_err(to_python)?;
         Ok(Series::new(slf, schema, text))
     }
@@ -143,14 +186,14 @@ impl MetricWriter {
             })
             .collect::<PyResult<Vec<_>>>()?;
         let texts = names.iter().map(name_text).collect::<PyResult<Vec<_>>>()?;
-        let schema = slf
+        let layout = slf
             .get()
             .state
             .borrow(slf.py())
             .journal
-            .schema(&texts)
+            .layout(&texts)
             .map_err(to_python)?;
-        Ok(Group::new(slf, schema, &texts))
+        Ok(Group::new(slf, layout, &texts))
     }
 
     fn fetch(&self, py: Python<'_>) {
@@ -285,7 +328,9 @@ impl Method for Log {
         };
         match arguments.positional {
             [name, value] => this.log_known(py, *name, plain_value(*value)?, step),
-            [values] => this.log_known_dict(py, *values, step),
+            [values] => this
+                .log_known_dict(py, *values, step)
+                .or_else(|| this.log_known_names(py, *values, step)),
             _ => None,
         }
     }
@@ -402,6 +447,25 @@ impl MetricWriter {
         journal.log_in_place(shape.schema, step, unix_ns(), read)
     }
 
+    /// A dict of names that were all logged before, but not these together, or in another order.
+    fn log_known_names(
+        &self,
+        py: Python<'_>,
+        values: Object<'_, '_>,
+        step: Option<i64>,
+    ) -> Option<()> {
+        let dict = values.cast_exact::<PyDict>().ok()?;
+        let mut guard = self.state.borrow(py);
+        let State {
+            journal,
+            names,
+            row,
+            ..
+        } = &mut *guard;
+        names.read(dict, row)?;
+        journal.log_named(step, unix_ns(), row)
+    }
+
     fn log_known_keywords(&self, py: Python<'_>, arguments: &Arguments<'_, '_>) -> Option<()> {
         let mut guard = self.state.borrow(py);
         let State {
@@ -437,11 +501,11 @@ fn log_scalar(
     };
     let mut state = this.get().state.borrow(this.py());
     let schema = match state.names.get(name.as_any().as_borrowed()) {
-        Some(schema) => schema,
-        None => state.journal.schema(&[text]).map_err(to_python)?,
+        Some(schema) => Some(schema),
+        None => state.journal.name(text).map_err(to_python)?,
     };
-    let evicted = state.names.put(name, schema);
-    let result = state.write(schema, step, &[value]).map_err(log_error);
+    let evicted = schema.and_then(|schema| state.names.put(name, schema));
+    let result = state.write_one(schema, step, value).map_err(log_error);
     drop(state);
     drop(evicted);
     result
@@ -455,9 +519,14 @@ fn log_values(
     let mut flat = Flat::of(values)?;
     let dict = values.cast_exact::<PyDict>().ok();
     let keys = dict.and_then(|dict| Some((dict.len(), flat.keys.take()?)));
-    let mut evicted = None;
-    log_flat(this, flat, step, |state, schema| {
-        evicted = keys.and_then(|(length, keys)| state.shapes.put(length, keys, schema));
+    let mut evicted = (None, Vec::new());
+    log_flat(this, flat, step, |state, layout| {
+        let Some((length, keys)) = keys else { return };
+        let is_flat = keys.iter().all(|key| key.inner.is_none());
+        if is_flat && keys.len() <= MAX_NAMED_KEYS {
+            evicted.1 = state.remember_names(this.py(), &keys);
+        }
+        evicted.0 = state.shapes.put(length, keys, layout);
     })
 }
 
@@ -480,9 +549,9 @@ fn log_keywords(this: &Bound<'_, MetricWriter>, arguments: &Arguments<'_, '_>) -
     let keys = flat.keys.as_ref();
     let is_flat = keys.is_some_and(|keys| keys.iter().all(|key| key.inner.is_none()));
     let mut evicted = None;
-    log_flat(this, flat, step, |state, schema| {
+    log_flat(this, flat, step, |state, layout| {
         if is_flat {
-            evicted = state.keywords.put(arguments, schema);
+            evicted = state.keywords.put(arguments, layout);
         }
     })
 }
@@ -491,7 +560,7 @@ fn log_flat(
     this: &Bound<'_, MetricWriter>,
     flat: Flat,
     step: Option<i64>,
-    remember: impl FnOnce(&mut State, SchemaId),
+    remember: impl FnOnce(&mut State, &Layout),
 ) -> PyResult<()> {
     if flat.names.is_empty() {
         let is_closed = this.get().state.borrow(this.py()).journal.is_closed();
@@ -506,7 +575,7 @@ fn log_flat(
         return write_partly(this, &names, flat.values, step);
     };
     let mut state = this.get().state.borrow(this.py());
-    let schema = state.journal.schema(&names).map_err(to_python)?;
-    remember(&mut state, schema);
-    state.write(schema, step, &values).map_err(log_error)
+    let layout = state.journal.layout(&names).map_err(to_python)?;
+    remember(&mut state, &layout);
+    state.write(&layout, step, &values).map_err(log_error)
 }

@@ -231,6 +231,27 @@ async def test_an_outer_cancellation_is_kept_before_and_after_a_stop(first, coun
         await task
 
 
+async def test_an_outer_cancellation_that_the_block_does_not_know_yet_is_kept():
+    loop = asyncio.get_running_loop()
+
+    async def run():
+        async with Kernel() as kernel:
+            ready = loop.create_future()
+
+            def wake_then_cancel_then_stop():
+                ready.set_result(None)
+                task.cancel()
+                kernel.stop()
+
+            loop.call_soon(wake_then_cancel_then_stop)
+            await ready
+            await forever()
+
+    task = asyncio.create_task(run())
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
 async def test_a_stop_in_the_clean_up_of_a_cancelled_block_does_not_swallow_the_cancellation():
     reached = asyncio.Event()
 

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
+import anyio
 import pytest
 
 from runbus.abc import PluginState
@@ -172,7 +173,7 @@ async def test_a_reader_that_is_the_block_itself_holds_nothing_up():
     clock = FakeClock()
     async with Kernel(timers=clock) as kernel:
         stream = kernel.bus.stream(Tick).open()
-        kernel.bus.emit_nowait(Tick(1))
+        asyncio.get_running_loop().call_soon(kernel.bus.emit_nowait, Tick(1))
         assert await stream.batch() == [Tick(1)]
         kernel.bus.emit_nowait(Tick(2))
 
@@ -244,20 +245,19 @@ async def test_dispatches_end_before_the_plugins_are_told():
     assert log == ["dispatched", "told"]
 
 
-async def test_a_worker_thread_that_blocks_is_abandoned_when_the_kernel_ends():
+async def test_a_worker_thread_that_blocks_is_abandoned_with_the_scope_of_its_caller(
+    kernel_factory,
+):
     free = threading.Event()
-    reached = asyncio.Event()
+    plugin = FakePlugin("p")
+    await kernel_factory(plugin)
+    try:
+        with anyio.move_on_after(0.01) as scope:
+            await plugin.scope.thread(free.wait, 10)
+    finally:
+        free.set()
 
-    async def setup(scope):
-        async def blocks():
-            reached.set()
-            await scope.thread(free.wait)
-
-        scope.start(blocks)
-
-    async with Kernel(plugins=[FakePlugin("p", setup=setup)]):
-        await reached.wait()
-    free.set()
+    assert scope.cancelled_caught
 
 
 async def test_an_error_inside_of_the_shutdown_itself_is_raised_and_the_rest_is_done():
@@ -475,6 +475,17 @@ async def test_wishes_hold_for_plugins_that_come_later(kernel_factory):
     with pytest.raises(OrderCycle):
         await kernel.start_plugin(plugin("e", after=("b",), before=("a",)))
     assert [host.name for host in kernel.hosts] == ["a", "c", "b", "d"]
+
+
+async def test_a_plugin_that_listens_to_nothing_may_turn_others_round(kernel_factory):
+    kernel = await kernel_factory(
+        FakePlugin("b", {Words: adds("b")}), FakePlugin("c", {Words: adds("c")})
+    )
+    assert await kernel.bus.apply(Words(())) == ("b", "c")
+
+    await kernel.start_plugin(FakePlugin("a", after=("c",), before=("b",)))
+
+    assert await kernel.bus.apply(Words(())) == ("c", "b")
 
 
 async def test_plugins_close_in_the_reverse_of_the_order_they_came_to_stand_in():

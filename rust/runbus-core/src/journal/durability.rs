@@ -90,10 +90,8 @@ impl Durability {
             .path
             .parent()
             .filter(|path| !path.as_os_str().is_empty());
-        match File::open(folder.unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all()) {
-            Err(error) if !os::is_unsupported(&error) => return Err(error),
-            _ => self.is_named.store(true, Ordering::Relaxed),
-        }
+        os::sync_folder(folder.unwrap_or(Path::new(".")))?;
+        self.is_named.store(true, Ordering::Relaxed);
         Ok(())
     }
 }

@@ -30,6 +30,6 @@ pub use format::{HEADER_BYTES, Kind, MAX_PAYLOAD_BYTES};
 pub use keeper::{Report, set_reporter};
 pub(crate) use metric_reader::Row;
 pub use metric_reader::{MetricReader, Points};
-pub use metric_writer::{MetricWriter, Outcome, SchemaId};
-pub use names::{MAX_NAME_BYTES, MAX_SCHEMAS};
+pub use metric_writer::{Layout, MetricWriter, Outcome, SchemaId};
+pub use names::{MAX_NAME_BYTES, MAX_SETS};
 pub use scanner::Span;
