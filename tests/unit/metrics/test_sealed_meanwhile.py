@@ -72,28 +72,25 @@ def test_a_folder_whose_files_change_while_it_is_listed_is_listed_again(
     # So that the list comes in several pieces.
     for number in range(3000):
         (metrics / f"{number:05}-of-others-with-a-long-name.0.parquet").touch()
-    writers = [f"writer{number}-{number}" for number in range(8)]
-    journals = [metrics / f"{writer}.journal" for writer in writers]
-    segments = [metrics / f"{writer}.0.parquet" for writer in writers]
-    for journal in journals:
-        journal.touch()
-    is_over = threading.Event()
+    writers = {f"writer{number}-{number}" for number in range(300)}
 
-    def change() -> None:
-        while not is_over.is_set():
-            for these, those in ((journals, segments), (segments, journals)):
-                for old, new in zip(these, those, strict=True):
-                    new.touch()
-                    old.unlink()
+    def seal() -> None:
+        for writer in writers:
+            (metrics / f"{writer}.0.parquet").touch()
+            (metrics / f"{writer}.journal").unlink()
 
-    thread = threading.Thread(target=change)
-    thread.start()
-    try:
-        for _ in range(40):
-            assert set(writers) <= writers_of(str(folder)).keys()
-    finally:
-        is_over.set()
+    for _ in range(5):
+        for writer in writers:
+            (metrics / f"{writer}.journal").touch()
+        for writer in writers:
+            (metrics / f"{writer}.0.parquet").unlink(missing_ok=True)
+        thread = threading.Thread(target=seal)
+        thread.start()
+        found = [writers_of(str(folder)).keys()]
+        while thread.is_alive():
+            found.append(writers_of(str(folder)).keys())
         thread.join()
+        assert all(writers <= names for names in found)
 
 
 def test_a_query_leaves_out_what_is_damaged_in_a_segment_and_says_so(
