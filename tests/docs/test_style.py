@@ -14,7 +14,7 @@ def test_no_text_uses_a_word_that_the_style_bans() -> None:
     (line,) = re.findall(r"^- Never (.*)\.$", STYLE.read_text(), re.MULTILINE)
     banned = re.findall(r"\*([^*]+)\*", line)
     assert len(banned) > 5
-    places = ["README.md", "CONTRIBUTING.md", "python/runbus/errors", "python/runbus/config"]
+    places = ["*.md", "python", "plugins", ":!docs/style.md"]
     words = "|".join(banned)
     found = subprocess.run(
         ["git", "grep", "-nwiE", words, "--", *places],

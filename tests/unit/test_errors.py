@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import re
 import subprocess
@@ -79,6 +80,23 @@ class Refused(errors.UsageError):
 
     door: str
     times: int = 1
+
+
+class Shut(errors.UsageError):
+    """One that is made from something else than its fields."""
+
+    door: str
+
+    def __init__(self, number: int) -> None:
+        super().__init__(door=f"door {number}")  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_an_error_with_an_init_of_its_own_survives_copying_and_pickling(protocol: int) -> None:
+    error = Shut(3)
+
+    for copied in (copy.deepcopy(error), pickle.loads(pickle.dumps(error, protocol))):
+        assert (type(copied), copied.door, copied.args) == (Shut, "door 3", ("door 3",))
 
 
 def test_an_error_is_made_from_its_fields_by_position_or_name() -> None:

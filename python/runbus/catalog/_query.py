@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 
 __all__ = ["query"]
 
-_NO_METRICS = ("step", "time", "time_ns", "row")
+
+_RANK = "TRY_CAST(regexp_extract(writer, '-r(\\d+)(-h)?$', 1) AS INTEGER) AS rank"
+
+
+def _writer(path: str) -> str:
+    """Return the SQL for the writer whose segment a column names: `WRITER.0.parquet`."""
+    return rf"regexp_replace(split_part({path}, '/', -1), '\.\d+\.parquet$', '')"
 
 
 def query(
@@ -30,10 +36,11 @@ def query(
 
     There are two tables. `runs` has id, name, project, state, created, config (JSON), folder,
     params (JSON: the config, flattened, and what was set since), tags (a list) and problem (what
-    is wrong with a run that cannot be read, or NULL). `metrics` has a
-    row for each point: run (an id), name, step, time and value, in no order. The points are read
-    while the question is answered, and only if it names them: segments as they lie, journals in
-    batches. A question about running runs that reads them twice may find more the second time.
+    is wrong with a run that cannot be read, or NULL). `metrics` has a row for each point: run (an
+    id), name, step, time, value, writer (who logged it) and rank (the number that a launcher gave
+    to the writer, or NULL), in no order. The points are read while the question is answered, and
+    only if it names them: segments as they lie, journals in batches. A question about running runs
+    that reads them twice may find more the second time.
 
     Args:
         sql: One statement in DuckDB's SQL.
@@ -103,38 +110,17 @@ def _text(text: str) -> str:
 
 def _add_metrics(connection: Any, points: PointStream) -> None:
     connection.register("unsealed", points)
-    parts = ["SELECT run, name, step, time::TIMESTAMPTZ AS time, value FROM unsealed"]
-    for names, paths in _alike(connection, points.segments).items():
-        files = ", ".join(_quoted(glob.escape(path), "'") for path in paths)
-        if "name" in names:
-            parts.append(
-                "SELECT split_part(filename, '/', -3), name, step, time, value "
-                f"FROM read_parquet([{files}], filename = true)"
-            )
-            continue
-        columns = ", ".join(_quoted(name, '"') for name in names if name not in _NO_METRICS)
-        # No metric in here has one of the reserved names: they are free for file, name and value.
+    parts = [
+        f"SELECT run, name, step, time::TIMESTAMPTZ AS time, value, writer, {_RANK} FROM unsealed"
+    ]
+    if points.segments:
+        files = ", ".join(_quoted(glob.escape(path), "'") for path in points.segments)
         parts.append(
-            "SELECT split_part(name, '/', -3), row, step, time, time_ns FROM (UNPIVOT ("
-            f"SELECT name, step, time, {columns} FROM read_parquet([{files}], filename = 'name')"
-            f') ON {columns} INTO NAME "row" VALUE "time_ns")'
+            "SELECT split_part(filename, '/', -3), name, step, time, value, "
+            f"{_writer('filename')} AS writer, {_RANK} "
+            f"FROM read_parquet([{files}], filename = true)"
         )
     connection.execute(f"CREATE VIEW metrics AS {' UNION ALL '.join(parts)}")
-
-
-def _alike(connection: Any, paths: list[str]) -> dict[tuple[str, ...], list[str]]:
-    """Return the files of each set of columns."""
-    if not paths:
-        return {}
-    found = connection.execute(
-        "SELECT list(name ORDER BY name), file_name FROM parquet_schema(?) "
-        "WHERE type IS NOT NULL GROUP BY file_name",
-        [list(map(glob.escape, paths))],
-    )
-    alike: dict[tuple[str, ...], list[str]] = {}
-    for names, path in found.fetchall():
-        alike.setdefault(tuple(names), []).append(path)
-    return alike
 
 
 def _quoted(text: str, mark: str) -> str:

@@ -14,7 +14,7 @@ from runbus.catalog._index import Index
 from runbus.codec import DecodeError, decode_json
 from runbus.errors import FileUnreadable, RunbusError, RunNotFound, near_matches
 from runbus.jobs import JobRecord, JobState, current_record, read_jobs
-from runbus.metrics import FAILED, StoredRun
+from runbus.metrics import StoredRun
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,7 @@ __all__ = ["UNREADABLE", "RunRecord", "RunRow", "find_run", "open_run", "runs", 
 UNREADABLE = "UNREADABLE"
 """The state of a run in a list, if a file of it is damaged or may not be read."""
 
-_END_STATES = (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
+_END_STATES = (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.LOST)
 
 
 class RunRecord(StoredRun):
@@ -83,9 +83,9 @@ class RunRecord(StoredRun):
     def state(self) -> JobState:
         """Where the run stands.
 
-        That of its job if it has one. Otherwise RUNNING while a process has its journal open, then
-        as the process that made it ended it, or LOST if it died without a word; how processes
-        ended that were handed the run does not count.
+        That of its job if it has one. Otherwise RUNNING while a process that made it, or went on
+        with it, has not ended it; then how the latest of these ended it, or LOST if that died or
+        dropped it without a word; how processes ended that were handed the run does not count.
         """
         if self.info.job is not None:
             if self.job is None:
@@ -93,10 +93,17 @@ class RunRecord(StoredRun):
             return current_record(self.experiment_folder, self.job).state
         if self.is_being_written():
             return JobState.RUNNING
-        ends = [end for end in self._own_end_states() if end is not None]
-        if not ends:
-            return JobState.LOST
-        return _END_STATES[ends[-1]] if ends[-1] < len(_END_STATES) else _END_STATES[FAILED]
+        end = self.end().state
+        return JobState.LOST if end is None else _END_STATES[end]
+
+    @property
+    def reason(self) -> str:
+        """Why the run is in its state, such as `ValueError: boom`; empty if there is no reason."""
+        if self.info.job is not None:
+            if self.job is None:
+                return ""
+            return current_record(self.experiment_folder, self.job).reason
+        return "" if self.is_being_written() else self.end().reason
 
 
 def runs(

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Check", "all_checks", "clock_check", "space_check"]
 
+_SMALL_BYTES = 16 << 10
 _LOW_DISK_BYTES = 1 << 30
 _CLOCK_STEP_S = 2.0
 
@@ -86,7 +87,7 @@ def space_check(title: str, free: int) -> Check:
 
 
 def _journal_checks(home: Home) -> Iterator[Check]:
-    """Say what sealing would give back."""
+    """Say what sealing would give back; a small segment takes as much as its journal."""
     rows = survey(home=home)
     for row in rows:
         if row.problem:
@@ -95,7 +96,7 @@ def _journal_checks(home: Home) -> Iterator[Check]:
             advice = "restore it from a copy, or move it away: what lies beside it is read"
             yield Check(f"run {row.id}", False, f"{path}: {reason}", advice)
     sizes = [row.run.journal_bytes() for row in rows if row.run and _is_over(row)]
-    if unsealed := [size for size in sizes if size]:
+    if unsealed := [size for size in sizes if size > _SMALL_BYTES]:
         found = f"those of {len(unsealed)} finished runs take {format_size(sum(unsealed))}"
         yield Check("journals", True, found, "runbus seal --all gives most of that back")
 

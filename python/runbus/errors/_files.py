@@ -12,7 +12,7 @@ class HomeUnusable(RunbusError):
         path: The folder.
         reason: What the operating system said.
         variable: The variable of the environment that can say which: `RUNBUS_HOME` or, for the
-            folder of a run, `RUNBUS_RUN`; empty if another process handed the run over.
+            folder of a run, `RUNBUS_RUN`; empty if `id` did.
     """
 
     path: str
@@ -31,7 +31,7 @@ class HomeUnusable(RunbusError):
             return "set RUNBUS_HOME to a folder you can write"
         if self.variable:
             return f"unset {self.variable} to make a new run instead"
-        return "a run can be handed only to a process that has its folder"
+        return "leave `id` out to make a new run instead"
 
 
 class FileUnreadable(RunbusError):

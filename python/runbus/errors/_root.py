@@ -52,8 +52,14 @@ class RunbusError(Exception):
             raise TypeError(f"{type(self).__name__} takes {', '.join(fields) or 'a text'}")
         if missing := [name for name, value in facts.items() if value is _REQUIRED]:
             raise TypeError(f"{type(self).__name__} needs {', '.join(missing)}")
-        super().__init__(*facts.values())  # `args` is what pickling makes it from again
+        super().__init__(*facts.values())
         vars(self).update(facts)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        import copyreg
+
+        # As it is now: a subclass may have an `__init__` of its own, which takes something else.
+        return copyreg.__newobj__, (type(self), *self.args), vars(self)  # type: ignore[attr-defined]
 
     def __repr__(self) -> str:
         if not self._fields:

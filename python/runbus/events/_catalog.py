@@ -20,7 +20,7 @@ _TITLES = {
     "metric": "Metrics",
 }
 
-_LEADER = "the supervisor that leads the experiment, and whoever follows it"
+_LEADER = "the supervisor that leads the experiment and its followers"
 
 # Who publishes the events of a module, and those that somebody else does.
 _PUBLISHERS = {

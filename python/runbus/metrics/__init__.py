@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 from runbus._core import BUILD_PROFILE as BUILD_PROFILE
 from runbus._core import __version__ as __version__
 from runbus._lazy import lazy_names
+from runbus.metrics._ends import CANCELLED as CANCELLED
+from runbus.metrics._ends import FAILED as FAILED
+from runbus.metrics._ends import SUCCEEDED as SUCCEEDED
+from runbus.metrics._ends import End as End
 from runbus.metrics._folder import has_metrics as has_metrics
 from runbus.metrics._folder import make_run_folder as make_run_folder
 from runbus.metrics._info import RunInfo as RunInfo
-from runbus.metrics._run import FAILED as FAILED
-from runbus.metrics._run import SUCCEEDED as SUCCEEDED
 from runbus.metrics._run import Run as Run
 from runbus.metrics._run import init as init
 
@@ -36,9 +38,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BUILD_PROFILE",
+    "CANCELLED",
     "FAILED",
     "SUCCEEDED",
     "Artifact",
+    "End",
     "Histogram",
     "Incoming",
     "MetricTable",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from runbus._core import MetricReader, about_segment
 from runbus._files import make_folder
 from runbus.errors import FileUnreadable
 from runbus.metrics._rank import rank
@@ -14,11 +15,14 @@ if TYPE_CHECKING:
     from runbus.metrics._info import RunInfo
 
 __all__ = [
+    "SegmentInfo",
+    "has_ended",
     "has_metrics",
     "is_helper",
     "journals_of",
     "make_run_folder",
     "new_journal",
+    "rank_of",
     "size_or_zero",
     "writer_of",
     "writers_of",
@@ -28,6 +32,17 @@ _METRICS = "metrics"
 _SUFFIX = ".journal"
 _SEGMENT_SUFFIX = ".parquet"
 _HELPER = "-h"
+
+
+class SegmentInfo(NamedTuple):
+    """What a segment tells of the journal that it was made from: `about_segment`."""
+
+    end_state: int | None
+    writer_pid: int
+    created_ns: int
+    damage: list[tuple[int, int]]
+    segments: int
+    is_older: bool
 
 
 def make_run_folder(experiment: str, info: RunInfo, *, is_durable: bool = True) -> str:
@@ -59,6 +74,30 @@ def new_journal(folder: str, *, is_helper: bool = False) -> str:
 def is_helper(writer: str) -> bool:
     """Whether a writer got the run from another process: how it ended is not how the run did."""
     return writer.endswith(_HELPER)
+
+
+def rank_of(writer: str) -> int | None:
+    """Return the rank that a launcher gave to a writer; None if none did."""
+    for part in writer.split("-")[2:]:
+        if part.startswith("r") and part[1:].isdecimal():
+            return int(part[1:])
+    return None
+
+
+def has_ended(folder: str) -> bool:
+    """Whether those that made a run or went on with it have ended it, or it was removed."""
+    makers = [paths for writer, paths in writers_of(folder).items() if not is_helper(writer)]
+    if not makers:
+        return not os.path.isdir(os.path.join(folder, _METRICS))
+    try:
+        readers = [MetricReader(paths[0]) for paths in makers if _is_journal(paths[0])]
+        if any(reader.is_live for reader in readers):
+            return False
+        if _is_journal(makers[-1][0]):
+            return readers[-1].end_state is not None
+        return about_segment(makers[-1][0])[0] is not None
+    except (OSError, ValueError):
+        return False  # as it seems; whoever reads it is told what is wrong
 
 
 def has_metrics(folder: str) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from runbus._files import add_check, read_file, take_check, write_file
 from runbus._secrets import redacted, redacted_text
 from runbus.errors import FileUnreadable
-from runbus.metrics._values import plain
+from runbus.metrics._values import to_plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -109,14 +109,10 @@ class RunInfo(NamedTuple):
             is_durable: Whether to wait until it is on the disk.
 
         Raises:
-            TypeError: The config holds a value that JSON has no word for.
+            TypeError: The config holds a value that cannot be kept.
             OSError: The disk is full or failing.
         """
-        fields = self._replace(
-            name=redacted_text(self.name), config=redacted(self.config)
-        )._asdict()
-        try:
-            text = json.dumps({"version": _VERSION, **fields}, indent=2, default=plain)
-        except TypeError as error:
-            raise TypeError(f"config: {error}") from None
+        config = redacted(to_plain(self.config, "config"))
+        fields = self._replace(name=redacted_text(self.name), config=config)._asdict()
+        text = json.dumps({"version": _VERSION, **fields}, indent=2)
         write_file(os.path.join(folder, _FILE), add_check(text.encode()), is_durable=is_durable)

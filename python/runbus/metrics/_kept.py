@@ -192,6 +192,15 @@ class Kept:
         """
         return [Histogram.of(record) for record in self._of("histogram", name)]
 
+    def _reasons(self) -> dict[str, str]:
+        """Return why writers have ended, as they recorded it."""
+        return {
+            name.removesuffix(".journal"): record["reason"]
+            for name, records in self._recorded.by_writer().items()
+            for record in records
+            if record["what"] == "end"
+        }
+
     def _damage_of_records(self) -> dict[str, list[tuple[int, int]]]:
         self._recorded.now()
         return self._recorded.damage
@@ -219,9 +228,13 @@ class _Recorded(RecordReader):
 
     def now(self) -> list[Record]:
         """Return everything that is recorded now, by time."""
+        return merged(self.by_writer().values())
+
+    def by_writer(self) -> dict[str, list[Record]]:
+        """Return everything that is recorded now, by the names of the files."""
         for writer, records in self.poll().items():
             self._writers.setdefault(writer, []).extend(records)
-        return merged(self._writers.values())
+        return self._writers
 
     def _read(self, name: str) -> list[Record]:
         try:

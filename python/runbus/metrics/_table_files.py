@@ -37,10 +37,11 @@ def table_file(data: Any, columns: Sequence[str] | None) -> tuple[bytes, str]:
     lines = []
     for number, row in enumerate(_rows(data, columns)):
         try:
-            lines.append(json.dumps(row, default=plain) + "\n")
+            lines.append(json.dumps(row, default=plain, ensure_ascii=False) + "\n")
         except TypeError as error:
             raise TypeError(f"row {number} of the table: {error}") from None
-    return "".join(lines).encode(), ".jsonl"
+    # No other tool reads a lone surrogate, as in a file name that is not UTF-8.
+    return "".join(lines).encode("utf-8", "replace"), ".jsonl"
 
 
 def _parquet(data: Any) -> bytes:
@@ -49,12 +50,25 @@ def _parquet(data: Any) -> bytes:
         parquet = importlib.import_module("pyarrow.parquet")
     except ModuleNotFoundError as error:
         raise ExtraMissing("log_table", "pyarrow", "arrow") from error
+    _check_columns(data)
     buffer = io.BytesIO()
     try:
         parquet.write_table(arrow.table(data), buffer)
     except arrow.ArrowException as error:
         raise TypeError(f"the table cannot become Parquet: {error}") from error
     return buffer.getvalue()
+
+
+def _check_columns(data: Any) -> None:
+    """Refuse columns of Python's objects, of which polars hands out the addresses."""
+    if not type(data).__module__.startswith("polars"):
+        return
+    schema = getattr(data, "schema", None) or {"": getattr(data, "dtype", None)}
+    for name, dtype in schema.items():
+        if "Object" in str(dtype):
+            raise TypeError(
+                f"the column {name!r} holds objects of Python: cast it to a text or number"
+            )
 
 
 def _rows(data: Any, columns: Sequence[str] | None) -> Iterator[dict[str, Any]]:

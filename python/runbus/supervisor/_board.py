@@ -13,6 +13,7 @@ import itertools
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
+from runbus.abc import GRACE_S
 from runbus.jobs import End, JobState, Patience, delay_s, gets_another, late_start, verdict
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from runbus.jobs import JobRecord
 
 __all__ = [
-    "CANCEL_GRACE_S",
     "Board",
     "Cancel",
     "Decision",
@@ -39,9 +39,6 @@ __all__ = [
     "Withdraw",
     "decide",
 ]
-
-CANCEL_GRACE_S = 10.0
-"""Seconds between TERM and KILL where the caller does not say."""
 
 GONE_LOOKS, GONE_S = 3, 2.0
 """A job that is neither there nor recorded as ended is LOST only after so many looks in a row,
@@ -461,7 +458,7 @@ def _while_submitted(job: _Standing, reason: str | None, now: float) -> Iterator
     limit_s = job.spec.queue_timeout_s
     is_late = limit_s is not None and now >= job.waiting_since + limit_s
     if (reason is not None or is_late) and job.grace_sent is None:
-        job.grace_sent = job.cause_to_end[1] if job.cause_to_end else CANCEL_GRACE_S
+        job.grace_sent = job.cause_to_end[1] if job.cause_to_end else GRACE_S
         yield Withdraw(job.spec, job.grace_sent)
 
 
@@ -476,7 +473,7 @@ def _while_watched(job: _Standing) -> Iterator[Decision]:
         return
     if job.overdue and not job.record.overdue:
         yield NoteOverdue(job.spec, job.overdue)
-    grace_s = CANCEL_GRACE_S if job.overdue or job.record.cancelling else None
+    grace_s: float | None = GRACE_S if job.overdue or job.record.cancelling else None
     if job.cause_to_end is not None:
         grace_s = job.cause_to_end[1]
     if grace_s is not None and (job.grace_sent is None or grace_s < job.grace_sent):

@@ -63,7 +63,7 @@ class MetricFeed:
     def follow(self, job: JobSpec) -> None:
         """Follow the run of a job, over all of its attempts, from now on; safe to repeat.
 
-        What it has logged comes from where whoever led before had noted last.
+        What it has logged comes from where the leader before had noted last.
         """
         if job.run_id in self._runs:
             return
@@ -117,7 +117,7 @@ class MetricFeed:
                 await self._bus.emit(event)
             except BackpressureTimeout as error:
                 # It is all in the journals: one reader that stands still must not stop the others.
-                # Whoever leads next hands on again what it did not take, and what followed.
+                # The next leader hands on again what it did not take, and what followed.
                 logger.warning("metrics of job %r were not read: %s", job.name, error)
                 run.is_owed = True
         if not run.is_owed:

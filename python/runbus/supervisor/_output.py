@@ -35,7 +35,7 @@ class JobOutput:
     def __init__(self, job: JobSpec, clock: Clock, *, leads: bool = True) -> None:
         self._job = job
         self._marks = LogMarks(job.folder, clock)
-        # Where whoever led before stopped: lines since the last mark are handed on again.
+        # Where the leader before stopped: lines since the last mark are handed on again.
         self._logs = {
             source: LogTail(os.path.join(job.folder, f"{source}.log"), offset)
             for source, offset in zip(("stdout", "stderr"), self._marks.last, strict=True)

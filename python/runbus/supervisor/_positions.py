@@ -21,13 +21,13 @@ _LARGEST = 1 << 63
 
 
 class Positions:
-    """Keeps where to go on in each journal after a crash of whoever read them.
+    """Keeps where to go on in each journal after a crash of the process that read them.
 
     Args:
         folder: The run's folder.
         name: What is read: "metrics" or "records".
-        leads: Whether this process leads the experiment. Who does not notes nothing, and begins at
-            the start: whoever looks on wants the values there are.
+        leads: Whether this process leads the experiment. Another notes nothing, and begins at
+            the start: it wants the values there are.
 
     Attributes:
         last: The bytes of each journal that had been handed on when that was last noted.
@@ -57,4 +57,4 @@ class Positions:
             write_file(self._path, add_check(encode_json(merged)), is_durable=False)
             self.last = merged
         except OSError:
-            pass  # likewise, on a full disk
+            pass  # for example on a full disk

@@ -63,7 +63,7 @@ class RecordFeed:
     def follow(self, job: JobSpec) -> None:
         """Follow the run of a job, over all of its attempts, from now on; safe to repeat.
 
-        What it has recorded comes from where whoever led before had noted last.
+        What it has recorded comes from where the leader before had noted last.
         """
         if job.run_id not in self._runs:
             self._runs[job.run_id] = _Run(job, self._leads)

@@ -11,14 +11,13 @@ import anyio.to_thread
 from msgspec.structs import replace
 
 from runbus._clock import SYSTEM_CLOCK, AlarmClock
-from runbus.abc import JobRef
+from runbus.abc import GRACE_S, JobRef
 from runbus.attempt import log_state
 from runbus.errors import HostError, JournalError, RunbusError, SubmitUnknown, innermost
 from runbus.events import Bootstrap, ImageTransform, JobFact, JobStarted, TaskStart
 from runbus.jobs import End, Facts, JobRecord, JobState, intents, read_requests
 from runbus.supervisor._attempt import Attempt
 from runbus.supervisor._board import (
-    CANCEL_GRACE_S,
     Board,
     Cancel,
     Decision,
@@ -139,8 +138,8 @@ class Supervisor:
     async def _wind_up(self, machine: _Machine) -> None:
         """End all jobs because `run` was cancelled, in bounded time."""
         with anyio.CancelScope(shield=True):
-            await self.cancel("the experiment was cancelled", CANCEL_GRACE_S)
-            await machine.stopped.wait(self._clock.monotonic() + CANCEL_GRACE_S + KILL_S)
+            await self.cancel("the experiment was cancelled", GRACE_S)
+            await machine.stopped.wait(self._clock.monotonic() + GRACE_S + KILL_S)
             machine.scope.cancel()
 
     async def _run_all(self, jobs: Sequence[JobSpec], max_parallel: int) -> None:
@@ -174,7 +173,7 @@ class Supervisor:
                 record,
                 now,
                 waited_s=max(0, waited_ns) / 1e9,
-                # Whoever intended it may have submitted it, too.
+                # The process that intended it may have submitted it, too.
                 is_inherited=job.name in inherited,
             )
 
@@ -413,7 +412,7 @@ class Supervisor:
 
 
 class _Machine:
-    """What runs the jobs, out of reach of whoever cancels the caller of `Supervisor.run`."""
+    """What runs the jobs, out of reach of a cancellation of the caller of `Supervisor.run`."""
 
     def __init__(self, clock: AlarmClock) -> None:
         self.scope = anyio.CancelScope(shield=True)

@@ -12,7 +12,7 @@ __all__ = ["Alarm", "sleep"]
 
 
 class Alarm:
-    """Wakes whoever waits for it: when it is rung, or at a time.
+    """Wakes what waits for it: when it is rung, or at a time.
 
     Args:
         clock: Whose time counts.

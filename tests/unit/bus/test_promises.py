@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from contextlib import asynccontextmanager
 from functools import partial
@@ -10,12 +11,15 @@ from typing import Any
 
 import pytest
 
+from runbus.bus._threads import INBOX_LIMIT
 from runbus.errors import (
+    BackpressureTimeout,
     BusClosed,
     HandlerTimeout,
     HookError,
     InvalidHandler,
     InvalidOption,
+    MailboxFull,
     Reentrant,
     WouldDeadlock,
 )
@@ -674,3 +678,105 @@ async def test_options_are_refused_with_what_to_give_instead():
 
     assert str(error).startswith("plugin 'p': timeout='5' is not a number")
     assert error.hint == "give a number"
+
+
+# -- waits that somebody else ends
+
+
+async def test_a_reader_that_ends_releases_the_publishers_at_once(kernel_factory):
+    kernel = await kernel_factory(timers=FakeClock())  # so no patience ends the wait
+    stream = kernel.bus.stream(Tick, maxsize=1, overflow="block").open()
+    await kernel.bus.emit(Tick(1))
+    waiting = asyncio.create_task(kernel.bus.emit(Tick(2)))
+    await asyncio.sleep(0)
+    stream.close()
+    done, _ = await asyncio.wait([waiting], timeout=5)
+
+    assert done == {waiting}
+    assert stream.statistics().refused == 1
+
+
+async def test_what_a_full_mailbox_refused_is_counted(kernel_factory):
+    clock = FakeClock()
+    kernel = await kernel_factory(timers=clock)
+    stream = kernel.bus.stream(Tick, maxsize=1, overflow="block").open()
+    await kernel.bus.emit(Tick(1))
+    with pytest.raises(MailboxFull):
+        kernel.bus.emit_nowait(Tick(2))
+    assert stream.statistics().refused == 1
+
+    waiting = asyncio.create_task(kernel.bus.emit(Tick(3)))
+    await clock.advance(6)
+    assert isinstance(waiting.exception(), BackpressureTimeout)
+    assert stream.statistics().refused == 2
+    stream.close()
+
+
+@pytest.mark.parametrize("ends", [True, False])
+async def test_a_thread_that_waits_for_room_is_woken(kernel_factory, ends):
+    hold = asyncio.Event()
+
+    async def waits_for_it(event):
+        await hold.wait()
+
+    kernel = await kernel_factory(FakePlugin("p", {Fact: waits_for_it}))
+    told: list[Any] = []
+
+    def fill():
+        for number in range(INBOX_LIMIT + 1):  # the first of them is being handled
+            kernel.bus.publish_from_thread(Fact(number))
+        try:
+            told.append(kernel.bus.publish_from_thread(Fact(), timeout=600))
+        except BusClosed as error:
+            told.append(error.state)
+
+    thread = threading.Thread(target=fill, daemon=True)
+    thread.start()
+    while kernel.bus.inbox_pending < INBOX_LIMIT:  # noqa: ASYNC110 - a thread fills it
+        await asyncio.sleep(0.001)
+    if ends:
+        kernel.bus.seal()
+    else:
+        hold.set()
+    await asyncio.to_thread(thread.join, 20)
+    hold.set()
+
+    assert told == (["sealed"] if ends else [True])
+    await idle(kernel.bus)
+
+
+async def test_a_stray_cancellation_of_one_exit_is_judged_apart_from_the_one_before(
+    kernel_factory,
+):
+    leaving = asyncio.Event()
+
+    @asynccontextmanager
+    async def strays(event):
+        try:
+            yield
+        finally:
+            raise asyncio.CancelledError
+
+    @asynccontextmanager
+    async def flushes(event):
+        try:
+            yield
+        finally:
+            leaving.set()
+            await asyncio.Event().wait()
+
+    kernel = await kernel_factory(
+        FakePlugin("outer", {Wrap: strays}), FakePlugin("inner", {Wrap: flushes})
+    )
+
+    async def work():
+        async with kernel.bus.around(Wrap()):
+            pass
+
+    task = asyncio.create_task(work())
+    await leaving.wait()
+    task.cancel()
+    await asyncio.wait([task])
+
+    assert task.cancelled()
+    assert kernel.health().plugins["outer"].handlers[0].errors == 1

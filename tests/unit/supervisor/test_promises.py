@@ -11,7 +11,7 @@ import anyio
 import pytest
 from msgspec.structs import replace
 
-from runbus.abc import JobRef, JobSpec, Observation
+from runbus.abc import GRACE_S, JobRef, JobSpec, Observation
 from runbus.bus import Bus
 from runbus.events import JobEnded, JobFact, LogLines, ParamsLogged, RunFinished
 from runbus.jobs import (
@@ -26,7 +26,7 @@ from runbus.kernel import Kernel
 from runbus.metrics import init
 from runbus.plugins import Plugin
 from runbus.supervisor import Supervisor
-from runbus.supervisor._board import CANCEL_GRACE_S, GONE_LOOKS, GONE_S
+from runbus.supervisor._board import GONE_LOOKS, GONE_S
 from runbus.supervisor._supervisor import KILL_S, REQUESTS_S
 from runbus.testing import FakeClock
 
@@ -77,7 +77,7 @@ class Led:
                 except BaseException:
                     group.cancel_scope.cancel()
                     with anyio.CancelScope(shield=True):
-                        await self.clock.advance(CANCEL_GRACE_S + KILL_S + 1)
+                        await self.clock.advance(GRACE_S + KILL_S + 1)
                     raise
 
     async def advance(self, seconds: float) -> None:
@@ -283,7 +283,7 @@ async def test_winding_up_takes_no_longer_than_it_says(
             await led.looked.wait()
             group.cancel_scope.cancel()
             with anyio.CancelScope(shield=True):
-                await clock.advance(CANCEL_GRACE_S + KILL_S - 0.5)
+                await clock.advance(GRACE_S + KILL_S - 0.5)
                 assert not wound_up.is_set()
                 await clock.advance(1)
                 await wound_up.wait()

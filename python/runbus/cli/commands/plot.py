@@ -30,6 +30,6 @@ def command(runs: tuple[str, ...], name: str, over: str | None, log_scale: bool)
     for run in map(find_run, runs):
         series = run.metrics(name)
         positions = series.over(run.metrics(over)) if over else series.steps
-        curves.append(Curve(printable(run.name), positions, series.values))
+        curves.append(Curve(printable(run.name), positions.tolist(), series.values.tolist()))
     plot = draw(printable(name), printable(over or "step"), curves, log_scale=log_scale)
     unescaped(sys.stdout).write(f"{plot}\n")

@@ -43,6 +43,7 @@ def _described(run: RunRecord) -> dict[str, object]:
         "name": run.name,
         "project": run.project,
         "state": run.state,
+        "reason": run.reason,
         "config": run.config,
         "created_ns": run.info.created_ns,
         "folder": run.folder,
@@ -74,7 +75,7 @@ def _print(run: RunRecord) -> None:
         ("run", run.id),
         ("name", run.name),
         ("project", run.project),
-        ("state", f"{run.state}{f': {job.reason}' if job and job.reason else ''}"),
+        ("state", f"{run.state}{f': {run.reason}' if run.reason else ''}"),
         ("created", format_time(run.info.created_ns)),
     ]
     if job:

@@ -41,6 +41,11 @@ pub(super) struct Record<'a> {
 }
 
 impl Record<'_> {
+    #[inline]
+    pub(super) fn end(&self) -> u64 {
+        self.offset + self.payload.len() as u64 + WORD_BYTES
+    }
+
     pub(super) fn span(&self) -> Span {
         Span {
             offset: self.offset,
