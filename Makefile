@@ -14,7 +14,7 @@ CARGO := CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/cargo cargo
 ALONE := $(if $(shell command -v flock),flock $(CARGO_TARGET_DIR)/.lock)
 BUILD := CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/maturin PATH="$(CURDIR)/$(V)/bin:$$PATH"
 
-.PHONY: demo test check fuzz sanitize bench services-test docs clean
+.PHONY: demo test check fuzz sanitize mutants bench services-test docs clean
 .DELETE_ON_ERROR:
 
 demo: $(V)/.demo $(V)/.core ; @$(PY) -m examples.demo
@@ -23,10 +23,11 @@ check: $(V)/.dev $(V)/.core ; PATH="$(CURDIR)/$(V)/bin:$$PATH" CARGO="env $(CARG
 services-test: $(V)/.dev $(V)/.core ; sh tests/services/install.sh && $(PY) -m pytest -m services $(ARGS)
 fuzz: ; CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/fuzz sh rust/fuzz/run.sh $(CACHE)
 sanitize: ; CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/sanitize sh rust/sanitize.sh
+mutants: $(V)/.mutants $(V)/.core ; PATH="$(CURDIR)/$(V)/bin:$$PATH" sh .ci/mutants.sh $(CACHE)/mutants $(ARGS)
 bench: $(V)/.bench $(V)/.core ; $(PY) -m benches $(ARGS)
 docs: $(V)/.dev $(V)/.core ; $(PY) -m docs.generate
 clean: ; rm -rf $(V) build dist site python/runbus/*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis benches/results $(CARGO_TARGET_DIR)/cargo $(CARGO_TARGET_DIR)/maturin $(CARGO_TARGET_DIR)/sanitize $(CARGO_TARGET_DIR)/fuzz
 
 $(PY): ; $(PYTHON) -m venv $(V) && $(if $(shell command -v uv),true,$(PY) -m pip install --quiet -c constraints.txt pip)
-$(V)/.demo $(V)/.dev $(V)/.bench: $(V)/.%: pyproject.toml constraints.txt | $(PY) ; $(PIP) -c constraints.txt --group $* && touch $@
+$(V)/.demo $(V)/.dev $(V)/.bench $(V)/.mutants: $(V)/.%: pyproject.toml constraints.txt | $(PY) ; $(PIP) -c constraints.txt --group $* && touch $@
 $(V)/.core: pyproject.toml $(RUST) $(wildcard plugins/*/pyproject.toml) | $(V)/.demo ; mkdir -p $(CARGO_TARGET_DIR) && $(BUILD) $(ALONE) $(PIP) --no-build-isolation -c constraints.txt -e . $(addprefix -e ./,$(wildcard plugins/*)) && touch $@

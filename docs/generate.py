@@ -8,11 +8,14 @@ from pathlib import Path
 
 import click
 
+from docs.architecture_page import architecture_page
+from docs.errors_page import errors_page
 from runbus.cli._app import COMMANDS, app
 from runbus.codec import json_schema
 from runbus.config import Batch
 
-REFERENCE = Path(__file__).parent / "reference"
+DOCS = Path(__file__).parent
+REFERENCE = DOCS / "reference"
 
 
 def help_of(*words: str) -> str:
@@ -47,7 +50,9 @@ def pages() -> dict[Path, str]:
     from runbus.events._catalog import events_page
 
     return {
+        DOCS / "architecture.md": architecture_page(),
         REFERENCE / "cli.md": cli_page(),
+        REFERENCE / "errors.md": errors_page(),
         REFERENCE / "events.md": events_page(),
         REFERENCE / "batch.schema.json": batch_schema(),
     }

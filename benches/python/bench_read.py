@@ -121,7 +121,8 @@ def journals(folder: Path) -> list[Row]:
         for name in ("tensorboard", "aim")
     }
     rows = []
-    for state, limit in (("journal", 20), ("sealed", 15)):
+    ratio = {"pyarrow: parquet of the same columns": 0.7}
+    for state, limit, ratios in (("journal", None, ratio), ("sealed", 15, {})):
         rows += [
             Row(
                 f"1M points of one series to numpy: {state}",
@@ -129,6 +130,7 @@ def journals(folder: Path) -> list[Row]:
                 "ms",
                 limit,
                 theirs,
+                ratios=ratios,
             ),
             Row(
                 f"1M points of 100 series to numpy: {state}",

@@ -39,17 +39,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 ..Options::default()
             },
         )?;
-        let one = writer.schema(&["loss"])?;
+        let one = writer.layout(&["loss"])?;
         let names: Vec<String> = (0..20).map(|index| format!("metric_{index}")).collect();
-        let twenty = writer.schema(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
+        let twenty = writer.layout(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
         median_ns(&format!("{mode}: row of 1, no clock"), |step| {
-            black_box(writer.log(one, Some(step), step, &values[..1]).is_ok());
+            black_box(writer.log(&one, Some(step), step, &values[..1]).is_ok());
         });
         median_ns(&format!("{mode}: row of 1"), |step| {
-            black_box(writer.log(one, Some(step), unix_ns(), &values[..1]).is_ok());
+            black_box(
+                writer
+                    .log(&one, Some(step), unix_ns(), &values[..1])
+                    .is_ok(),
+            );
         });
         median_ns(&format!("{mode}: row of 20, no clock"), |step| {
-            black_box(writer.log(twenty, Some(step), step, &values).is_ok());
+            black_box(writer.log(&twenty, Some(step), step, &values).is_ok());
         });
     }
     median_ns("clock", |_| {

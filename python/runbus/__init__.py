@@ -6,6 +6,8 @@ script that only logs never loads asyncio.
 
 from __future__ import annotations
 
+from runbus._lazy import lazy_names
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # as in typing, whose import would cost more than all of this module
     from runbus._secrets import Secret as Secret
@@ -30,31 +32,6 @@ if TYPE_CHECKING:  # as in typing, whose import would cost more than all of this
     from runbus.plugins import Plugin as Plugin
     from runbus.transports import LocalTunnel as LocalTunnel
     from runbus.transports import SSHTunnel as SSHTunnel
-
-_HOMES = {
-    "AsyncExperiment": "experiment",
-    "Command": "config",
-    "GitArchivePackager": "packaging",
-    "HybridPackager": "packaging",
-    "Job": "experiment",
-    "Kernel": "kernel",
-    "LocalExecutor": "executors",
-    "LocalTunnel": "transports",
-    "PatternPackager": "packaging",
-    "Plugin": "plugins",
-    "Run": "metrics",
-    "RunRecord": "catalog",
-    "RunbusError": "errors",
-    "SSHExecutor": "executors",
-    "SSHTunnel": "transports",
-    "Script": "config",
-    "Secret": "_secrets",
-    "__version__": "metrics",
-    "init": "metrics",
-    "open_run": "catalog",
-    "runs": "catalog",
-    "sweep": "experiment",
-}
 
 __all__ = [
     "AsyncExperiment",
@@ -81,16 +58,19 @@ __all__ = [
     "sweep",
 ]
 
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'runbus' has no attribute {name!r}")
-    import importlib
-
-    value = getattr(importlib.import_module(f"runbus.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "._secrets": ("Secret",),
+        ".catalog": ("RunRecord", "open_run", "runs"),
+        ".config": ("Command", "Script"),
+        ".errors": ("RunbusError",),
+        ".executors": ("LocalExecutor", "SSHExecutor"),
+        ".experiment": ("AsyncExperiment", "Job", "sweep"),
+        ".kernel": ("Kernel",),
+        ".metrics": ("Run", "__version__", "init"),
+        ".packaging": ("GitArchivePackager", "HybridPackager", "PatternPackager"),
+        ".plugins": ("Plugin",),
+        ".transports": ("LocalTunnel", "SSHTunnel"),
+    },
+)

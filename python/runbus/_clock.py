@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import time
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-__all__ = ["SYSTEM_CLOCK", "Clock", "SystemClock"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["SYSTEM_CLOCK", "AlarmClock", "Clock", "SystemClock", "Timer"]
+
+
+class Timer(Protocol):
+    """A call that was asked for and can be taken back."""
+
+    def cancel(self) -> None:
+        """Do not call; does nothing if the call was made."""
+        ...
 
 
 class Clock(Protocol):
@@ -20,6 +31,14 @@ class Clock(Protocol):
         ...
 
 
+class AlarmClock(Clock, Protocol):
+    """A clock that also calls; `runbus.testing.FakeClock` is the other implementation."""
+
+    def call_later(self, delay_s: float, callback: Callable[[], object]) -> Timer:
+        """Call `callback` on the running event loop when `delay_s` seconds have passed."""
+        ...
+
+
 class SystemClock:
     """The operating system's clocks."""
 
@@ -27,6 +46,13 @@ class SystemClock:
 
     monotonic = staticmethod(time.monotonic)
     time_ns = staticmethod(time.time_ns)
+
+    @staticmethod
+    def call_later(delay_s: float, callback: Callable[[], object]) -> Timer:
+        """Call `callback` on the running event loop when `delay_s` seconds have passed."""
+        import asyncio  # not for those who only log
+
+        return asyncio.get_running_loop().call_later(delay_s, callback)
 
 
 SYSTEM_CLOCK = SystemClock()

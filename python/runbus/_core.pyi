@@ -32,6 +32,7 @@ __all__ = [
     "about_segment",
     "arrow_stream",
     "check_segment",
+    "metric_names",
     "read_metrics",
     "seal_journal",
     "summarize",
@@ -56,14 +57,15 @@ class MetricWriter:
     Made to be the base of a Python class whose hot calls stay in Rust: arguments after the path are
     left to the ``__init__`` of the subclass.
 
-    After ``os.fork()`` the child's copy is inert: it counts what it is given as dropped and never
-    touches the file. The child does inherit the writer's lock, so that nobody else can write this
-    file before both have closed it; `MetricReader.is_live` is not misled by that.
+    After ``os.fork()`` the child's copy is inert, until `open_journal`: it counts what it is given
+    as dropped and never touches the file. The child does inherit the writer's lock, so that nobody
+    else can write this file before both have closed it; `MetricReader.is_live` is not misled by
+    that.
     """
 
     def __new__(
         cls,
-        path: str | os.PathLike[str],
+        path: str | os.PathLike[str] | None,
         /,
         *args: object,
         sync_ms: int | None = 100,
@@ -72,7 +74,8 @@ class MetricWriter:
         """Make the journal.
 
         Args:
-            path: The file to make. It must not exist.
+            path: The file to make. It must not exist. None for a writer that has no journal until
+                `open_journal`, which drops what it is given.
             sync_ms: How often a background thread, one for the process, writes what was logged to
                 the disk; None leaves it to the operating system.
             *args: For the ``__init__`` of a subclass.
@@ -112,13 +115,17 @@ class MetricWriter:
         step: SupportsIndex | None = None,
         **values: SupportsFloat | SupportsIndex | Mapping[str, object],
     ) -> None:
-        """Write one value, or several as one row, all or nothing.
+        """Write one value, or several as one row.
 
         ``log("loss", 0.5, step=3)``, ``log({"loss": 0.5, "acc": 0.9}, step=3)`` and
         ``log(step=3, loss=0.5, acc=0.9)``.
 
         Returns when the row is in the file's memory: it survives the death of the process. Never
         waits for the disk to take it, and never raises because the disk is full: see `dropped`.
+
+        The order of names in a row does not count. A row is one record, of which all values survive
+        or none; beyond 1,024 different sets of names, rows of further sets are written value by
+        value. Names may take 64 MiB: values under further names are dropped and counted.
 
         A value in the memory of a device (a CUDA tensor, a GPU's array) is copied there, under the
         step and time of the call, and never waited for: see `fetch`. The rest of its row is written
@@ -139,15 +146,15 @@ class MetricWriter:
         Raises:
             TypeError: A value is no real number, a name no str, the step no int.
             OverflowError: A value is an int that no double represents, or the step exceeds 64 bits.
-            ValueError: A name is empty, too long, holds a lone surrogate or occurs twice; there are
-                more than 65,536 different sets of names; or the journal is closed.
+            ValueError: A name is empty, too long, holds a lone surrogate or occurs twice; or the
+                journal is closed.
         """
 
     def series(self, name: str) -> Series:
         """Return the metric `name` with its look-up done, for the innermost loops.
 
         Raises:
-            ValueError: The name is empty, too long, holds a lone surrogate, or there are too many.
+            ValueError: The name is empty, too long, or holds a lone surrogate.
         """
 
     def group(self, *names: str) -> Group:
@@ -158,8 +165,8 @@ class MetricWriter:
 
         Raises:
             TypeError: A name is no str.
-            ValueError: A name is empty, too long, holds a lone surrogate or occurs twice; there is
-                no name, or there are too many.
+            ValueError: A name is empty, too long, holds a lone surrogate or occurs twice; or there
+                is no name.
         """
 
     def fetch(self) -> None:
@@ -169,6 +176,35 @@ class MetricWriter:
         the call that makes them 16,384 (see `stalls`). Tensors of one device and type come in one
         copy. Until then the death of the process takes them. What cannot be fetched is counted as
         dropped, and told to the logger ``runbus.metrics``. Does nothing in a forked child.
+        """
+
+    def open_journal(self, path: str | os.PathLike[str], /) -> None:
+        """Go on in a new journal, of this process; names and steps stay what they are.
+
+        For a writer that has none: a forked child's copy, one that was made without, or that has
+        let go of its own. Any other stays as it is. A subclass may have a method ``_arrive``, which
+        is called before such a writer logs, and may call this.
+
+        Raises:
+            FileExistsError: There is such a file.
+            OSError: The file cannot be made.
+        """
+
+    def let_go(self) -> None:
+        """End the journal, as succeeded, and have none until `open_journal`.
+
+        Raises:
+            OSError: The disk failed. The journal is closed all the same.
+        """
+
+    def leave(self, fallback: int) -> None:
+        """Take no more values, and leave the journal open: the exit status becomes its end.
+
+        The final record that is written when the process exits says 0 for a status of 0, else 1 and
+        the status in the bits above the lowest eight. So it does for all that are open then.
+
+        Args:
+            fallback: The state to end in at once if too many others are left so.
         """
 
     def sync(self) -> None:
@@ -185,7 +221,7 @@ class MetricWriter:
         ``kill -9``, every row can be read all the same.
 
         Args:
-            state: What became of the run: 0 succeeded, 1 failed, 2 cancelled.
+            state: What became of the run: 0 succeeded, 1 failed, 2 cancelled, 3 dropped.
 
         Raises:
             OSError: The disk failed. The journal is closed all the same.
@@ -201,7 +237,9 @@ class MetricWriter:
 
     @property
     def dropped(self) -> int:
-        """Values lost because the disk or a device failed, or logged in a forked child.
+        """Values lost to a failing disk or device, to a flood of names, or without a journal.
+
+        All of a journal's if somebody has removed it.
 
         After a failure the disk is tried again at most every 100 ms, until it recovers.
         """
@@ -217,6 +255,10 @@ class MetricWriter:
     @property
     def closed(self) -> bool:
         """Whether the journal was closed."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether this process has a journal, to which values go."""
 
     @property
     def last_error(self) -> str | None:
@@ -511,8 +553,8 @@ class MetricBell:
         Args:
             key: What `heard` calls it.
             folder: The run's folder; nothing needs to be there yet.
-            positions: Where to begin in the journals of these writers: the positions of batches
-                that were taken earlier. All others are read from their start.
+            positions: Where to begin in what these writers have written: the positions of batches
+                that were taken earlier. Of all others everything is read.
             window_ns: How wide windows are to be; 0 for none.
 
         Raises:
@@ -530,12 +572,12 @@ class MetricTail:
 
         Returns:
             The batches, each as writer, its names so far, position behind it in the writer's
-            journal (0 if that is sealed), width of its windows in ns (0 for points), series and the
-            other columns: steps, times and values of points; of windows the int64 columns start,
-            points, finite, first_step, last_step, min_step, max_step, first_time and last_time,
-            then the float64 columns first, last, min, max, mean, variance, p50, p95 and p99. What
-            cannot be read, each told once. Whether any process has begun to log. Whether `drain` is
-            done.
+            journal (also if that is sealed), width of its windows in ns (0 for points), series and
+            the other columns: steps, times and values of points; of windows the int64 columns
+            start, points, finite, first_step, last_step, min_step, max_step, first_time and
+            last_time, then the float64 columns first, last, min, max, mean, variance, p50, p95 and
+            p99. What cannot be read, each told once. Whether any process has begun to log. Whether
+            `drain` is done.
         """
 
     def drain(self) -> None:
@@ -631,19 +673,6 @@ class SeriesData:
         NaN where there is none.
         """
 
-    def select(self, first: int, end: int | None = None, stride: int = 1) -> SeriesData:
-        """Return the points whose steps are in ``range(first, end, stride)``, in their order.
-
-        Args:
-            first: The least step.
-            end: The step behind the greatest one; `None` is no limit.
-            stride: The distance of steps from `first`, at least 1.
-
-        Raises:
-            OverflowError: A number does not fit.
-            ValueError: The stride is 0.
-        """
-
     def windows(self, width_ns: int) -> list[tuple[int, _Summary]]:
         """Return what the points of each span of time amount to, oldest first; no empty ones.
 
@@ -659,18 +688,38 @@ class SeriesData:
         """
 
 def read_metrics(
-    writers: Sequence[Sequence[str | os.PathLike[str]]], patterns: Sequence[str] | None = None
+    writers: Sequence[Sequence[str | os.PathLike[str]]],
+    patterns: Sequence[str] | None = None,
+    steps: tuple[int, int | None, int] | None = None,
 ) -> list[tuple[str, SeriesData]]:
     """Return the points of metrics, in the order of their first points. Lets other threads go on.
 
-    Args:
-        writers: For each writer its journal, or the segments it became. Points of several writers
-            are merged by time, those of one time in the order of the writers; those of one writer
-            alone are in its own order.
-        patterns: The names wanted: ``*`` in a name stands for any characters, slashes too, ``?``
-            for any one. `None` means all.
+    The points of a writer stay in its order, whatever their times say. Between writers a point has
+    its place by the latest time that its writer had given to a point of the metric by then; at one
+    time, writers come in the order given.
 
     Damaged rows are left out: see `MetricReader.check` and `check_segment`.
+
+    Args:
+        writers: For each writer its journal, or the segments it became.
+        patterns: The names wanted: ``*`` in a name stands for any characters, slashes too, ``?``
+            for any one. `None` means all.
+        steps: Only points at these steps: the first, the one behind the last (None is no limit),
+            and their distance. What a segment's statistics rule out is not read; a name without
+            such points has a series without points.
+
+    Raises:
+        OSError: A file cannot be read.
+        ValueError: A file is no metrics file, or of a newer version; or the distance of steps is 0.
+    """
+
+def metric_names(writers: Sequence[Sequence[str | os.PathLike[str]]]) -> list[str]:
+    """Return the names of all metrics, in the order of their first points.
+
+    Of segments only the footers are read; journals are looked through. Other threads go on.
+
+    Args:
+        writers: As for `read_metrics`.
 
     Raises:
         OSError: A file cannot be read.
@@ -697,25 +746,27 @@ def summarize(writers: Sequence[Sequence[str | os.PathLike[str]]]) -> list[tuple
         greatest value; the value of the first point; mean and standard deviation (of a whole
         population) of the finite values; the quantiles 0.5, 0.95 and 0.99, exact up to 128 points
         and off by at most 1/256 of themselves beyond; the steps of the first least and the first
-        greatest value. First and last of several writers are those in time. NaN counts as a point
-        only; what has no number to be made of is NaN, its step 0.
+        greatest value. Those of several writers are what `read_metrics` makes of them. NaN counts
+        as a point only; what has no number to be made of is NaN, its step 0.
 
     Raises:
         OSError: A file cannot be read.
         ValueError: A file is no metrics file, or of a newer version.
     """
 
-def seal_journal(path: str | os.PathLike[str]) -> list[str]:
-    """Turn a journal that nobody writes into segments, remove it, and return their paths.
+def seal_journal(path: str | os.PathLike[str]) -> str:
+    """Turn a journal that nobody writes into a segment, remove it, and return the segment's path.
 
-    The segments lie beside it: ``WRITER.0.parquet`` and so on. While the journal exists it is the
-    truth; it is removed when all segments are on the disk. Other threads go on meanwhile.
+    The segment lies beside it: ``WRITER.0.parquet``. While the journal exists it is the truth; it
+    is removed when the segment is on the disk and was read back. Several calls at a time, from any
+    processes, do no harm. Other threads go on meanwhile.
 
     Raises:
         BlockingIOError: A writer is at work, or may be; nothing was done.
         FileNotFoundError: There is no such journal.
         OSError: The disk is full or failing; the journal is as it was.
-        ValueError: It is no metrics journal, or of a newer version.
+        ValueError: It is no metrics journal, or of a newer version; or the segment does not read
+            back as it was written, and the journal was kept.
     """
 
 def check_segment(path: str | os.PathLike[str]) -> list[tuple[int, int]]:
@@ -730,13 +781,14 @@ def check_segment(path: str | os.PathLike[str]) -> list[tuple[int, int]]:
 
 def about_segment(
     path: str | os.PathLike[str],
-) -> tuple[int | None, int, int, list[tuple[int, int]], int]:
+) -> tuple[int | None, int, int, list[tuple[int, int]], int, bool]:
     """Return what a segment tells of its journal.
 
     Returns:
         The state the writer closed it with, `None` if it died; the writer's process, 0 if unknown;
         its creation in unix nanoseconds, 0 if unknown; its damaged ranges as (offset, bytes); how
-        many segments it became.
+        many segments it became; whether it is of version 1, in which rows of several names could
+        have files and columns of their own.
 
     Raises:
         OSError: The file cannot be read.

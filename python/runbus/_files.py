@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from runbus.errors import FileUnreadable, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import TypeAlias
 
     Data: TypeAlias = bytes | bytearray | memoryview
@@ -39,6 +40,7 @@ __all__ = [
     "open_file",
     "read_file",
     "sync_file",
+    "sync_files",
     "take_check",
     "write_file",
 ]
@@ -49,6 +51,7 @@ ENV_SHARED = "RUNBUS_SHARED"
 RECORD_BYTES = 64 << 20
 """A record that is larger is not read: an experiment of 100,000 jobs takes less."""
 
+_MANY = 200
 _WITHOUT_WAITING = os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 _FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NOT_ITS_FAULT = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR}
@@ -166,7 +169,9 @@ def read_file(path: str, *, within: str = "", limit: int = RECORD_BYTES) -> byte
 # --- Writing ------------------------------------------------------------------------------------
 
 
-def write_file(path: str, data: Data, *, is_durable: bool = True) -> None:
+def write_file(
+    path: str, data: Data, *, is_durable: bool = True, time_ns: int | None = None
+) -> None:
     """Write a file, whole or not at all: a reader sees what was there before, or all of it.
 
     Two writers do not get in each other's way: the last one to be ready wins. A link in the place
@@ -177,6 +182,7 @@ def write_file(path: str, data: Data, *, is_durable: bool = True) -> None:
         data: What it is to hold.
         is_durable: Whether to wait until the file and its name are on the disk, so that a power
             failure takes neither.
+        time_ns: When it was written, Unix time in nanoseconds; now if None.
 
     Raises:
         OSError: The disk is full or failing, or access is denied. What was there is as it was.
@@ -191,6 +197,8 @@ def write_file(path: str, data: Data, *, is_durable: bool = True) -> None:
             rest = memoryview(data)
             while rest:
                 rest = rest[os.write(file, rest) :]
+            if time_ns is not None:
+                os.utime(file, ns=(time_ns, time_ns))
             if is_durable:
                 os.fsync(file)
         finally:
@@ -218,6 +226,22 @@ def sync_file(path: str) -> None:
             raise
     finally:
         os.close(file)
+
+
+def sync_files(paths: Iterable[str]) -> None:
+    """Wait until files and folders are on the disk; what is not there, or fails, is passed over.
+
+    Many are synced by one call for all that the system has to write.
+    """
+    paths = list(paths)
+    if len(paths) > _MANY:
+        os.sync()
+        return
+    for path in paths:
+        try:
+            sync_file(path)
+        except OSError:
+            continue
 
 
 def _remove(path: str) -> None:

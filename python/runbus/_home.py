@@ -77,10 +77,15 @@ class Home:
             raise HomeUnusable(self.path, _reason(self.path, error)) from error
 
     def find_experiment(self, experiment_id: str) -> str | None:
-        """Return the folder of an experiment, whatever its project; None if there is none."""
+        """Return the folder of an experiment, whatever its project; None if there is none.
+
+        Raises:
+            HomeUnusable: The home folder cannot be read.
+            FileUnreadable: It may be in a project that this user may not read.
+        """
         for project in self._subfolders(self.experiments):
             folder = os.path.join(project, experiment_id)
-            if os.path.isdir(folder):
+            if _is_there(folder) and os.path.isdir(folder):
                 return folder
         return None
 
@@ -92,7 +97,7 @@ class Home:
         folder = os.path.join(self.path, "open")
         make_folders(folder)
         note = os.path.join(folder, os.path.basename(experiment))
-        write_file(note, os.fsencode(os.path.relpath(experiment, self.path)))
+        write_file(note, os.fsencode(os.path.relpath(experiment, self.path)), is_durable=False)
 
     def note_closed(self, experiment: str) -> None:
         """Take the note back; safe to repeat."""
@@ -121,16 +126,28 @@ class Home:
         return [path for path in found if os.path.isdir(path)]
 
     def find_run(self, run_id: str) -> str | None:
-        """Return the folder of a run; None if there is none. Costs one look per project."""
+        """Return the folder of a run; None if there is none. Costs one look per project.
+
+        Raises:
+            HomeUnusable: The home folder cannot be read.
+            FileUnreadable: It may be in a folder that this user may not read.
+        """
         parts = split_run_id(run_id)
         experiment = self.find_experiment(parts[0]) if parts else None
         if experiment is None:
             return None
         folder = os.path.join(experiment, "runs", run_id)
-        return folder if os.path.isdir(folder) else None
+        return folder if _is_there(folder) else None
 
-    def experiment_folders(self, project: str | None = None) -> Iterator[str]:
+    def experiment_folders(
+        self, project: str | None = None, *, problems: dict[str, str] | None = None
+    ) -> Iterator[str]:
         """Yield the folders of experiments, oldest first within a project.
+
+        Args:
+            project: The project; all if None.
+            problems: Takes up why the folder of a project cannot be read, by its path; such a
+                project is left out.
 
         Raises:
             HomeUnusable: The home folder exists but cannot be read.
@@ -140,16 +157,38 @@ class Home:
         else:
             projects = [os.path.join(self.experiments, slug(project))]
         for folder in projects:
-            yield from self._subfolders(folder)
+            try:
+                yield from self._subfolders(folder)
+            except HomeUnusable as error:
+                if problems is not None:
+                    problems[folder] = error.reason
 
     def run_folders(self, project: str | None = None) -> Iterator[str]:
         """Yield the folders of runs, in the order of their experiments."""
         for experiment in self.experiment_folders(project):
-            yield from self.runs_of(experiment)
+            try:
+                yield from self.runs_of(experiment)
+            except FileUnreadable:
+                continue
 
     def runs_of(self, experiment: str) -> list[str]:
-        """Return the folders of an experiment's runs, in their order."""
-        return self._subfolders(os.path.join(experiment, "runs"))
+        """Return the folders of an experiment's runs, in their order.
+
+        Whatever lies among them is returned, too: reading it tells what is wrong.
+
+        Raises:
+            FileUnreadable: They cannot be listed.
+        """
+        parent = os.path.join(experiment, "runs")
+        try:
+            if os.path.islink(parent):
+                raise FileUnreadable(parent, "it is a symbolic link")
+            names = os.listdir(parent)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise FileUnreadable(parent, _reason(parent, error)) from error
+        return sorted((f"{parent}/{name}" for name in names if name[0] != "."), key=_natural)
 
     def _subfolders(self, parent: str) -> list[str]:
         try:
@@ -159,6 +198,21 @@ class Home:
             return []
         except OSError as error:
             raise HomeUnusable(self.path, _reason(parent, error)) from error
+
+
+def _is_there(path: str) -> bool:
+    """Whether there is something of a name.
+
+    Raises:
+        FileUnreadable: This user may not look.
+    """
+    try:
+        os.lstat(path)
+    except PermissionError as error:
+        raise FileUnreadable(os.path.dirname(path), "permission denied") from error
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _natural(path: str) -> tuple[str, int]:

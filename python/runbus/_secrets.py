@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from runbus.errors import SecretMissing, UsageError
+from runbus._files import read_file
+from runbus.errors import FileUnreadable, SecretMissing, UsageError
 
-__all__ = ["REDACTED", "Secret", "is_secret_name", "redacted", "redacted_text"]
+__all__ = ["REDACTED", "Secret", "is_secret_name", "redacted", "redacted_text", "redacted_value"]
 
 REDACTED = "***"
 """What is written in the place of a secret."""
@@ -26,7 +27,7 @@ _SECRETS = _words(
     "apikey apitoken authtoken accesstoken credential credentials passphrase passwd password "
     "passwords secret secrets"
 )
-_LAST = _words("auth authorization bearer")
+_LAST = _words("auth authorization bearer pat")
 _KEYS = _words(
     "access account api auth client deploy encryption master private secret service shared "
     "signing ssh storage"
@@ -40,6 +41,18 @@ _MENTIONS = _words("count dir env file files folder len length name path size ty
 # In a web address what stands before the @ may be a token, without a colon; elsewhere it is a name.
 _CREDENTIALS_IN_URL = (
     r"(?<=://)[^/\s:@]*:[^/\s@]+(?=@)|(?:(?<=http://)|(?<=https://))[^/\s:@]+(?=@)"
+)
+_URL_PARAMETER = r"([?&;#])([\w.%\[\]-]+)=([^&;#\s\"'<>]+)"
+_SECRET_PARAMETERS = _words("sig signature key code")
+"""Parameters of a web address that are secrets there, though such names are not elsewhere."""
+_FLAG = r"(?<!\S)(--?)([A-Za-z][\w.-]*)(=|\s+)(\"[^\"]*\"|'[^']*'|[^\s-]\S*)"
+# `Authorization: Basic dXNlcg==`, and what has the form of a header's value by itself.
+_HEADER = r"(?i:\b((?:proxy-)?authorization[\"']?\s*[:=]\s*[\"']?(?:[a-z]+\s+)?))[^\s\"',]+"
+_BEARER = r"\b(Bearer\s+|bearer\s+(?=\S*\d))[\w.~+/=-]{6,}"
+# Tokens that say whose they are: GitHub, GitLab, Hugging Face, OpenAI, Slack, AWS, and JWTs.
+_ISSUED = (
+    r"\b(?:gh[pousr]_\w{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}|hf_[A-Za-z0-9]{16,}|"
+    r"sk-[\w-]{16,}|xox[a-z]-[\w-]{10,}|AKIA[0-9A-Z]{16}|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]+)"
 )
 
 
@@ -65,53 +78,100 @@ def is_secret_name(name: str) -> bool:
 def redacted(values: Mapping[Any, Any]) -> dict[Any, Any]:
     """Return a mapping with its secrets replaced, at any depth; the mapping stays as it is.
 
-    A secret is what a secret's name stands for, apart from true, false and None; and the user and
-    password, or token, in a URL.
+    A secret is what a secret's name stands for, apart from true, false and None; and what
+    `redacted_text` finds in a text.
 
     Raises:
         ValueError: It holds itself.
     """
     try:
-        return _redacted_mapping(values)
+        return _redacted_mapping(values, _unchanged)
     except RecursionError:
         raise ValueError("a mapping that holds itself cannot be kept") from None
 
 
+def redacted_value(value: Any, other: Callable[[Any], Any]) -> Any:
+    """Return a value with the secrets in its texts, mappings and sequences replaced.
+
+    Args:
+        value: The value; it stays as it is.
+        other: Redacts what is none of these.
+    """
+    if isinstance(value, str):
+        return redacted_text(value)
+    if isinstance(value, Mapping):
+        return _redacted_mapping(value, other)
+    if isinstance(value, list | tuple):
+        return _redacted_sequence(value, other)
+    return other(value)
+
+
 def redacted_text(text: str) -> str:
-    """Return a text without the users, passwords and tokens in its URLs."""
-    return re.sub(_CREDENTIALS_IN_URL, REDACTED, text) if "://" in text else text
+    """Return a text without its secrets.
+
+    That is user and password, or a token, in a URL; its parameters such as `sig` or `api_key`; the
+    credentials after `Authorization:` or `Bearer`; the value of a flag such as `--hub_token`; and
+    the tokens of well-known services.
+    """
+    if "://" in text:
+        text = re.sub(_CREDENTIALS_IN_URL, REDACTED, text)
+        text = re.sub(_URL_PARAMETER, _without_parameter, text)
+    if "-" in text:
+        text = re.sub(_FLAG, _without_flag, text)
+    # Most texts hold none of them, and this is asked of each.
+    if re.search("(?i:authorization|bearer)", text):
+        text = re.sub(_HEADER, rf"\1{REDACTED}", text)
+        text = re.sub(_BEARER, rf"\1{REDACTED}", text)
+    return re.sub(_ISSUED, REDACTED, text)
 
 
-def _redacted_mapping(values: Mapping[Any, Any]) -> dict[Any, Any]:
+def _without_parameter(found: re.Match[str]) -> str:
+    mark, name, _ = found.groups()
+    low = name.lower()
+    is_secret = is_secret_name(name) or low in _SECRET_PARAMETERS or low.endswith("signature")
+    return f"{mark}{name}={REDACTED}" if is_secret else found[0]
+
+
+def _without_flag(found: re.Match[str]) -> str:
+    dashes, name, gap, _ = found.groups()
+    return f"{dashes}{name}{gap}{REDACTED}" if is_secret_name(name) else found[0]
+
+
+def _redacted_mapping(values: Mapping[Any, Any], other: Callable[[Any], Any]) -> dict[Any, Any]:
     return {
         key: REDACTED
         if isinstance(key, str) and is_secret_name(key) and not isinstance(value, bool | None)
-        else _redacted(value)
+        else redacted_value(value, other)
         for key, value in values.items()
     }
 
 
-def _redacted(value: Any) -> Any:
-    if isinstance(value, str):
-        return redacted_text(value)
-    if isinstance(value, Mapping):
-        return _redacted_mapping(value)
-    if isinstance(value, list | tuple):
-        return [_redacted(part) for part in value]
+def _redacted_sequence(values: Sequence[Any], other: Callable[[Any], Any]) -> Sequence[Any]:
+    """Return the values, without what follows the name of a secret: in a pair, or as a flag's."""
+    parts = [redacted_value(value, other) for value in values]
+    for at, name in enumerate(values[:-1]):
+        is_name = isinstance(name, str) and (len(values) == 2 or name.startswith("-"))
+        if is_name and is_secret_name(name) and isinstance(values[at + 1], str):
+            parts[at + 1] = REDACTED
+    return tuple(parts) if isinstance(values, tuple) else parts
+
+
+def _unchanged(value: Any) -> Any:
     return value
 
 
 _VARIABLE = r"[A-Za-z_]\w*"
+_LARGEST = 1 << 20
 
 
 class Secret:
     """Says where a secret is, and stands for it wherever something is written down.
 
-    Its value is read when a job is submitted, by whoever submits it, and goes to that job alone:
-    no file, record, event, text or pickle of runbus holds it.
+    Its value is read by the process that submits a job, at that moment, and goes to that job
+    alone: no file, record, event, text or pickle of runbus holds it.
 
     Args:
-        reference: `env:NAME` for a variable of the environment of whoever submits, or `NAME` for
+        reference: `env:NAME` for a variable of that process's environment, or `NAME` for
             short; `file:PATH` for a file, of which one line end at its end does not count.
 
     Attributes:
@@ -146,8 +206,10 @@ class Secret:
                 raise SecretMissing(self.reference, "the variable is not set")
             return found
         try:
-            with open(os.path.expanduser(place), "rb") as file:
-                data = file.read()
+            # Systems that mount secrets do so by links.
+            data = read_file(os.path.realpath(os.path.expanduser(place)), limit=_LARGEST)
+        except FileUnreadable as error:
+            raise SecretMissing(self.reference, error.reason) from error
         except OSError as error:
             raise SecretMissing(self.reference, (error.strerror or str(error)).lower()) from error
         if b"\0" in data:

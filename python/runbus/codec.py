@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from runbus._secrets import REDACTED, is_secret_name
+from runbus._secrets import REDACTED, is_secret_name, redacted_value
 from runbus.events import Event, load_all
 from runbus.events._event import descendants
 
@@ -27,12 +27,18 @@ __all__ = [
     "event_to_plain",
     "json_schema",
     "tag_of",
+    "to_plain",
+    "writable",
 ]
 
 T = TypeVar("T")
 
 DecodeError = msgspec.DecodeError
 """Raised for bytes that do not hold what was expected of them."""
+
+_DEEPEST = 100
+_OTHERS = (UnicodeDecodeError, RecursionError, OverflowError)
+"""What msgspec raises besides: for what is not UTF-8, or is nested too deeply."""
 
 
 class _Tagged(msgspec.Struct):
@@ -80,12 +86,15 @@ def decode_event(data: bytes | bytearray | memoryview) -> Event:
     Raises:
         DecodeError: It is no event, of an unknown class, or its fields do not fit the class.
     """
-    tag = _peek.decode(data).type
-    known = _decoders.get(tag)
-    if known is None:
-        cls = event_class(tag)
-        known = _decoders[tag] = cls, msgspec.msgpack.Decoder(cls)
-    event: Event = known[1].decode(data)
+    try:
+        tag = _peek.decode(data).type
+        known = _decoders.get(tag)
+        if known is None:
+            cls = event_class(tag)
+            known = _decoders[tag] = cls, msgspec.msgpack.Decoder(cls)
+        event: Event = known[1].decode(data)
+    except _OTHERS as error:
+        raise _as_decode_error(error) from error
     return event
 
 
@@ -109,7 +118,16 @@ def decode_json(data: bytes | str, shape: type[T]) -> T:
     Raises:
         DecodeError: It is no JSON, or does not fit the type.
     """
-    return msgspec.json.decode(data, type=shape)
+    try:
+        return msgspec.json.decode(data, type=shape)
+    except _OTHERS as error:
+        raise _as_decode_error(error) from error
+
+
+def _as_decode_error(error: Exception) -> DecodeError:
+    if isinstance(error, RecursionError):
+        return DecodeError("it is nested too deeply")
+    return DecodeError(f"it is not valid: {error}")
 
 
 def convert(value: object, shape: type[T]) -> T:
@@ -119,6 +137,12 @@ def convert(value: object, shape: type[T]) -> T:
         DecodeError: It does not fit the type.
     """
     return msgspec.convert(value, shape)
+
+
+def to_plain(value: msgspec.Struct) -> dict[str, Any]:
+    """Return a Struct as a mapping of built-in types, by the names of its fields."""
+    plain: dict[str, Any] = msgspec.to_builtins(value)
+    return plain
 
 
 def json_schema(shape: type) -> dict[str, Any]:
@@ -134,10 +158,49 @@ def event_to_plain(event: Event, *, redact: bool = True) -> dict[str, Any]:
         redact: Whether to replace, at any depth, the values of fields marked `Sensitive` and the
             texts that go by a secret's name: as a field, a key, or the first of two texts.
     """
-    plain: dict[str, Any] = msgspec.to_builtins(
-        _redacted(event) if redact else event, enc_hook=repr
-    )
+    try:
+        kept = _redacted(event) if redact else event
+        plain: dict[str, Any] = msgspec.to_builtins(kept, enc_hook=_shown)
+    except Exception:  # of the event's own parts: a key, a method
+        fields = {name: writable(getattr(event, name)) for name in event.__struct_fields__}
+        if redact:
+            secret = _sensitive_fields(type(event))
+            fields = redacted_value(fields, lambda other: other)
+            fields |= dict.fromkeys(secret & fields.keys(), REDACTED)
+        plain = {"type": tag_of(type(event)), **fields}
     return plain
+
+
+def writable(value: object, depth: int = 0) -> Any:
+    """Return a value as built-in types that JSON can hold, whatever is in it.
+
+    A key that is no text becomes its repr, a lone surrogate an escape, what is no data its repr,
+    and what is nested too deeply three dots.
+    """
+    if depth > _DEEPEST:
+        return "..."
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {
+            writable(key if isinstance(key, str) else _shown(key)): writable(part, depth + 1)
+            for key, part in value.items()
+        }
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [writable(part, depth + 1) for part in value]
+    if value is None or isinstance(value, (bool, float)):
+        return value
+    if isinstance(value, int):
+        return value if -(1 << 63) <= value < 1 << 64 else _shown(value)
+    return writable(_shown(value))
+
+
+def _shown(value: object) -> str:
+    """Return the repr of a value, even if it has a method of its own that fails."""
+    try:
+        return repr(value)
+    except Exception as error:
+        return f"<{type(value).__name__}, whose repr fails: {type(error).__name__}>"
 
 
 def event_from_plain(plain: dict[str, Any]) -> Event:
@@ -151,35 +214,21 @@ def event_from_plain(plain: dict[str, Any]) -> Event:
 
 def _redacted(value: Any) -> Any:
     """Return a value in which every sensitive field is replaced, however deep it lies."""
-    if isinstance(value, msgspec.Struct):
-        names = _sensitive_fields(type(value))
-        changes: dict[str, Any] = {}
-        for name in value.__struct_fields__:
-            old = getattr(value, name)
-            secret = name in names or (isinstance(old, str) and is_secret_name(name))
-            new = REDACTED if secret else _redacted(old)
-            if new is not old:
-                changes[name] = new
-        return msgspec.structs.replace(value, **changes) if changes else value
-    if isinstance(value, (list, tuple)):
-        parts = [_redacted_pair(part) or _redacted(part) for part in value]
-        return value if all(a is b for a, b in zip(parts, value, strict=True)) else parts
-    if isinstance(value, dict):
-        return {
-            key: REDACTED if _is_secret(key, part) else _redacted(part)
-            for key, part in value.items()
-        }
-    return value
+    return redacted_value(value, _redacted_struct)
 
 
-def _redacted_pair(value: Any) -> tuple[str, str] | None:
-    """Return a secret's name and what stands for its value; None if it is no such pair."""
-    is_pair = isinstance(value, (list, tuple)) and len(value) == 2
-    return (value[0], REDACTED) if is_pair and _is_secret(*value) else None
-
-
-def _is_secret(name: Any, value: Any) -> bool:
-    return isinstance(name, str) and isinstance(value, str) and is_secret_name(name)
+def _redacted_struct(value: Any) -> Any:
+    if not isinstance(value, msgspec.Struct):
+        return value
+    names = _sensitive_fields(type(value))
+    changes: dict[str, Any] = {}
+    for name in value.__struct_fields__:
+        old = getattr(value, name)
+        secret = name in names or (isinstance(old, str) and is_secret_name(name))
+        new = REDACTED if secret else _redacted(old)
+        if new is not old and new != old:
+            changes[name] = new
+    return msgspec.structs.replace(value, **changes) if changes else value
 
 
 _sensitive: dict[type, frozenset[str]] = {}

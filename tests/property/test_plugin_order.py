@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from runbus.errors import OrderCycle
 from runbus.events import Notify
 from runbus.kernel import Kernel
-from runbus.kernel._order import Wish, resolve_order
+from runbus.plugins._order import Wish, resolve_order
 from runbus.testing import FakePlugin, leaks
 
 NAMES = "abcdef"

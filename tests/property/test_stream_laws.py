@@ -47,7 +47,7 @@ class Reader:
         assert statistics.delivered == self.batches
         assert items.delivered == len(self.steps)
         for law in (statistics, items):
-            assert law.accepted == law.delivered + law.dropped + law.pending
+            assert law.accepted == law.delivered + law.dropped + law.spilled + law.pending
 
 
 @pytest.mark.parametrize("maxsize", [1, 3])

@@ -16,8 +16,10 @@ from msgspec.structs import replace
 
 from runbus._core import MetricReader
 from runbus.abc import JobRef
+from runbus.attempt import read_cuts
 from runbus.errors import ConnectionLost, JobNotStarted, SubmitUnknown
 from runbus.executors import SSHExecutor
+from runbus.metrics import RunInfo
 from runbus.packaging import PatternPackager, build_package
 from runbus.testing.conformance.executor import ExecutorContract, ExecutorFactory, Harness
 from runbus.testing.sshd import Sshd
@@ -263,10 +265,117 @@ async def test_a_pool_without_any_host_refuses_a_job(
         return SSHExecutor([tunnel_to(host, remote) for host in hosts])
 
     async with Harness(make, str(tmp_path / "here")) as harness:
-        with pytest.raises(JobNotStarted, match="no connection") as caught:
-            await harness.submit(harness.shell("true"))
+        job = replace(harness.shell("true"), queue_timeout_s=1)
+        with pytest.raises(JobNotStarted, match="connection refused; no connection") as caught:
+            await harness.submit(job)
 
     assert "runbus doctor" in str(caught.value.hint)
+    for host in hosts:
+        assert host.address in str(caught.value)
+
+
+async def test_a_host_that_comes_up_late_is_waited_for(
+    host: Sshd, tmp_path: Path, remote: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    host.stop()
+
+    def make() -> SSHExecutor:
+        return SSHExecutor(tunnel=tunnel_to(host, remote))
+
+    async with Harness(make, str(tmp_path / "here")) as harness:
+        submitting = asyncio.create_task(harness.run(harness.shell("echo ran")))
+        async with asyncio.timeout(10):
+            while "connection refused; trying again" not in caplog.text:
+                await harness.executor.wait_for_change(0.01)
+        host.start()
+        async with asyncio.timeout(20):
+            assert (await submitting).stdout == b"ran\n"
+
+    assert caplog.text.count("connection refused") == 1
+
+
+async def test_a_host_that_was_out_of_reach_is_avoided_and_named(
+    hosts: list[Sshd], tmp_path: Path, remote: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    gone, here = hosts[0], hosts[1]
+    gone.stop()
+
+    def make() -> SSHExecutor:
+        return SSHExecutor([tunnel_to(gone, remote), tunnel_to(here, remote)], slots=2)
+
+    async with Harness(make, str(tmp_path / "here")) as harness:
+        first = await harness.run(harness.shell("true"))
+        gone.start()
+        second = await harness.run(harness.shell("true"))
+
+        assert first.seen.host == second.seen.host == f"root@{here.address}:{here.port}"
+        assert gone.sessions() == []
+    assert f"{gone.address}:{gone.port}: connection refused; jobs go to other hosts" in caplog.text
+
+
+async def test_a_host_whose_sftp_is_noise_takes_no_job_and_says_why(
+    host: Sshd, tmp_path: Path, remote: Path
+) -> None:
+    noisy = tmp_path / "noisy"
+    noisy.write_text("#!/bin/sh\necho hello\nexec /usr/lib/openssh/sftp-server\n")
+    noisy.chmod(0o755)
+    host.stop()
+    host.start(Subsystem=f"sftp {noisy}")
+
+    def make() -> SSHExecutor:
+        return SSHExecutor(tunnel=tunnel_to(host, remote))
+
+    async with Harness(make, str(tmp_path / "here")) as harness, asyncio.timeout(20):
+        with pytest.raises(JobNotStarted, match=r"its sftp says 'hello' first: a login script"):
+            await harness.submit(harness.shell("true"))
+    assert attempts(remote) == []
+
+
+async def test_an_end_is_told_although_the_log_cannot_be_copied(
+    host: Sshd, tmp_path: Path, remote: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = tmp_path / "server"
+    server.write_text(
+        f"#!/bin/sh\n[ ! -e {tmp_path}/broken ] || exit 1\nexec /usr/lib/openssh/sftp-server\n"
+    )
+    server.chmod(0o755)
+    host.stop()
+    host.start(Subsystem=f"sftp {server}")
+
+    def make() -> SSHExecutor:
+        return SSHExecutor(tunnel=tunnel_to(host, remote), copy_patience_s=1.0)
+
+    async with Harness(make, str(tmp_path / "here")) as harness, asyncio.timeout(30):
+        job = harness.shell(f"while [ ! -e {tmp_path}/broken ]; do sleep 0.05; done; echo late")
+        ref = await harness.submit(job)
+        await harness.phase(ref, "running")
+        (tmp_path / "broken").touch()
+        host.kill_sessions()
+
+        assert (await harness.phase(ref, "ended")).exit_code == 0
+    assert "stays on root@" in caplog.text
+    assert "its sftp ends at once" in caplog.text
+
+
+@pytest.mark.parametrize("place", ["~/{}", "$HOME/{}", "${{HOME}}/{}", "~root/{}", "{}"])
+async def test_a_home_on_the_machine_is_found_wherever_a_path_begins_with_it(
+    host: Sshd, tmp_path: Path, place: str
+) -> None:
+    home = Path.home()
+    with tempfile.TemporaryDirectory(dir=home) as made:
+        path = place.format(Path(made).name)
+        (Path(made) / "python").write_text('#!/bin/sh\necho "$@ in $PWD"\n')
+        (Path(made) / "python").chmod(0o755)
+
+        def make() -> SSHExecutor:
+            python = f"{path}/python" if place != "{}" else f"{made}/python"
+            return SSHExecutor(tunnel=tunnel_to(host, f"{path}/jobs"), workdir=path, python=python)
+
+        async with Harness(make, str(tmp_path / "here")) as harness:
+            done = await harness.run(harness.job(sys.executable, "-c", "x"))
+
+        assert done.stdout.decode() == f"-c x in {made}\n"
+        assert attempts(Path(made) / "jobs")
 
 
 TRAINER = """
@@ -287,8 +396,8 @@ async def test_metrics_arrive_whole_across_lost_connections(
     host: Sshd, harness: Harness, ending: list[str]
 ) -> None:
     job = harness.job(sys.executable, "-c", TRAINER, "2000", *ending)
-    info = {"id": job.run_id, "name": "a", "project": "p", "created_ns": 1, "config": {}}
-    put(Path(job.run_folder, "run.json"), json.dumps(info))
+    os.makedirs(job.run_folder, exist_ok=True)
+    RunInfo(job.run_id, "a", "p", {}, 1).write(job.run_folder)
     env = {"RUNBUS_RUN": job.run_folder}
     ref = await harness.submit(replace(job, env=env))
     for _ in range(4):
@@ -330,13 +439,40 @@ async def test_code_is_sent_once_and_unpacked_for_each_attempt(
     assert (tree / "hello.sh").read_text().count("echo x") == 1
 
 
-async def test_a_log_that_the_job_empties_is_followed_from_there(harness: Harness) -> None:
-    script = "seq 1 1000; sleep 0.4; : >stdout.log; echo new; sleep 0.2"
-    job = harness.shell('cd "$(dirname "$(readlink /proc/$$/fd/1)")" && ' + script)
+@pytest.mark.parametrize("more", ["", "; seq 1 2000"], ids=["shorter", "longer"])
+async def test_what_a_job_empties_is_kept_here_and_what_follows_is_added(
+    harness: Harness, more: str
+) -> None:
+    script = f"seq 1 1000; read -r _ <../go; echo new >/dev/stdout{more}"
+    job = harness.shell(script.replace("../go", "$0"))
+    job = replace(job, argv=(*job.argv, f"{job.folder}.go"))
+    os.mkfifo(f"{job.folder}.go")
+    ref = await harness.submit(job)
+    await harness.output(ref, b"\n1000\n")
+    put(Path(f"{job.folder}.go"), "\n")
 
-    ended = await harness.run(job)
+    ended = await harness.end(ref)
 
-    assert ended.stdout.lstrip(b"\0") == b"new\n"
+    before = "".join(f"{number}\n" for number in range(1, 1001))
+    after = "".join(f"{number}\n" for number in range(1, 2001)) if more else ""
+    assert ended.stdout.decode() == f"{before}new\n{after}"
+    assert read_cuts(job.folder) == [("stdout", len(before))]
+
+
+async def test_what_is_written_after_the_first_process_ended_is_read_there(
+    harness: Harness, tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    os.mkfifo(go)
+    job = harness.shell(f"(read -r _ <{go}; echo late) & echo first")
+    ref = await harness.submit(job)
+    assert (await harness.end(ref)).stdout == b"first\n"
+    put(go, "\n")
+
+    async with asyncio.timeout(20):
+        while not (late := await harness.executor.logs(ref, "stdout", 6)):
+            await harness.executor.wait_for_change(0.05)
+    assert late == b"late\n"
 
 
 async def test_everything_on_the_host_is_for_its_owner_only_but_not_what_jobs_make(

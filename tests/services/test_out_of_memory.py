@@ -1,4 +1,4 @@
-"""A job that the kernel really kills for want of memory. Needs root and control groups."""
+"""A job that the kernel really kills because memory ran out. Needs root and control groups."""
 
 from __future__ import annotations
 
@@ -63,5 +63,5 @@ def test_the_kernel_s_kill_is_told_from_any_other(
         assert seen is not None
         reasons.append((seen.exit_code, seen.signal, seen.reason))
 
-    meanwhile = "exit code 3, after the kernel killed a process for want of memory"
+    meanwhile = "exit code 3, after the kernel killed a process that ran out of memory"
     assert reasons == [(None, 9, "out of memory"), (None, 9, ""), (3, None, meanwhile)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import subprocess
@@ -174,8 +175,12 @@ run.note("done")
 def cut(host: Sshd, home: Path, sizes: dict[str, int]) -> None:
     """Kill the connection, once for each file, if some of it has come and not all."""
     for name, size in list(sizes.items()):
-        for part in home.glob(f"**/artifacts/.new-*/**/{name}"):
-            if 0 < part.stat().st_size < size:
+        for part in found(home, f"**/artifacts/.new-*/**/{name}"):
+            try:
+                came = part.stat().st_size
+            except FileNotFoundError:
+                continue  # it is whole, and has its name
+            if 0 < came < size:
                 del sizes[name]
                 assert host.kill_sessions()
 
@@ -187,7 +192,9 @@ async def keep_cutting(host: Sshd, home: Path, sizes: dict[str, int]) -> None:
 
 
 def found(folder: Path, pattern: str) -> list[Path]:
-    return list(folder.glob(pattern))
+    """Return what matches, whatever comes and goes meanwhile: pathlib's glob would raise."""
+    names = glob.glob(pattern, root_dir=folder, recursive=True, include_hidden=True)
+    return [folder / name for name in names]
 
 
 async def test_what_a_job_records_arrives_once_across_lost_connections(
@@ -326,7 +333,7 @@ def test_logs_are_read_where_the_job_runs_when_nobody_leads_it(
 
     leader = subprocess.Popen([runbus, "submit", str(batch)], env=env, stderr=subprocess.DEVNULL)
     try:
-        while not any(log.read_bytes() for log in home.glob("**/stdout.log")):
+        while not any(log.read_bytes() for log in found(home, "**/stdout.log")):
             assert time.monotonic() < deadline
             time.sleep(0.02)
     finally:

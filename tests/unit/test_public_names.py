@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 import subprocess
 import sys
+from importlib.util import resolve_name
 from pathlib import Path
 
 import pytest
@@ -55,20 +57,46 @@ except UsageError as error:
     ), done.stderr
 
 
-def test_type_checkers_see_the_names_that_are_imported_on_use() -> None:
-    tree = ast.parse(Path(runbus.__file__).read_text())
-    seen = {
-        alias.asname
-        for node in ast.walk(tree)
+LAZY = ["", "abc", "api", "bus", "errors", "events", "executors", "kernel", "metrics", "transports"]
+
+
+@pytest.mark.parametrize("package", LAZY)
+def test_type_checkers_see_the_names_that_are_imported_on_use(package: str) -> None:
+    module = importlib.import_module(f"runbus.{package}".rstrip("."))
+    tree = ast.parse(Path(str(module.__file__)).read_text())
+    checked = [node for node in tree.body if isinstance(node, ast.If)]
+    imported = {
+        (alias.name, str(node.module))
+        for block in checked
+        for node in block.body
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
-    assert set(runbus._HOMES) <= seen
+    (call,) = (
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "lazy_names"
+    )
+    lazy = {
+        (name, resolve_name(home, module.__name__))
+        for home, names in ast.literal_eval(call.args[1]).items()
+        for name in names
+    }
+
+    assert lazy == imported
+    assert {name for name, _ in lazy} <= {*module.__all__} <= {*dir(module)}
 
 
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+    with pytest.raises(AttributeError, match="'runbus' has no attribute 'nothing'"):
         _ = runbus.nothing
+
+
+def test_a_name_is_looked_for_once() -> None:
+    module = importlib.import_module("runbus.transports")
+    vars(module).pop("LocalTunnel", None)
+    assert module.LocalTunnel is module.LocalTunnel
+    assert "LocalTunnel" in vars(module)
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -78,3 +106,44 @@ def test_the_names_of_a_package_are_sorted_and_there(package: str) -> None:
     assert len(set(names)) == len(names)
     for name in names:
         assert getattr(module, name) is not None
+
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "public.md").read_text()
+PUBLIC = re.findall(r"^\| `(runbus[.\w]*)` \|", PAGE, re.MULTILINE)
+FOR_PLUGINS = {"runbus", *(f"runbus.{name}" for name in
+    ("abc", "attempt", "errors", "events", "plugins", "testing"))}  # fmt: skip
+
+
+def imports(code: str) -> set[tuple[str, str]]:
+    """Return what code takes from runbus: modules and names."""
+    nodes = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.ImportFrom)]
+    return {
+        (str(node.module), alias.name)
+        for node in nodes
+        for alias in node.names
+        if str(node.module).partition(".")[0] == "runbus"
+    }
+
+
+def test_the_docs_import_only_what_is_public() -> None:
+    for page in [
+        ROOT / "README.md",
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / "examples").iterdir(),
+    ]:
+        text = page.read_text() if page.is_file() else ""
+        fences = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+        for code in [text] if page.suffix == ".py" else fences:
+            for module, name in imports(code):
+                assert module in PUBLIC, f"{page.name}: {module}"
+                assert name in importlib.import_module(module).__all__, f"{page.name}: {name}"
+
+
+def test_our_plugins_import_only_what_a_third_party_may() -> None:
+    files = list((ROOT / "plugins").glob("*/src/**/*.py"))
+    assert files
+    taken = {one for file in files for one in imports(file.read_text())}
+    assert {module for module, _ in taken} <= FOR_PLUGINS <= {*PUBLIC}
+    for module, name in taken:
+        assert name in importlib.import_module(module).__all__

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 import runbus
-from runbus._secrets import REDACTED, Secret, is_secret_name, redacted
+from runbus._secrets import REDACTED, Secret, is_secret_name, redacted, redacted_text
+from runbus.codec import event_to_plain
+from runbus.events import NoteAdded
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,3 +102,46 @@ def test_a_secret_in_a_config_or_a_param_is_only_stood_for(tmp_path: Path) -> No
     stored = runbus.open_run(run.id, home=tmp_path)
 
     assert stored.params == {"lr": 0.1, "login/hub": [REDACTED], "where": REDACTED}
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("https://h/d?sig=SEKRET&x=1", "https://h/d?sig=***&x=1"),
+        ("https://h/d?a=b&api_key=SEKRET#top", "https://h/d?a=b&api_key=***#top"),
+        (
+            "s3://b/k?X-Amz-Signature=SEKRET&X-Amz-Date=1",
+            "s3://b/k?X-Amz-Signature=***&X-Amz-Date=1",
+        ),
+        ("https://h/?max_tokens=5&page=2", "https://h/?max_tokens=5&page=2"),
+        ("Authorization: Bearer SEKRET", "Authorization: Bearer ***"),
+        ("authorization: Basic U0VLUkVU==", "authorization: Basic ***"),
+        ("curl -H 'Authorization: token SEKRET' x", "curl -H 'Authorization: token ***' x"),
+        ("Bearer SEKRET.abc", "Bearer ***"),
+        ("the bearer of bad news", "the bearer of bad news"),
+        ("train --hub_token SEKRET --lr 0.1", "train --hub_token *** --lr 0.1"),
+        ("train --api-key=SEKRET", "train --api-key=***"),
+        ("train --max_tokens 5 --verbose", "train --max_tokens 5 --verbose"),
+        ("uses ghp_0123456789abcdefSEKRET here", "uses *** here"),
+        ("postgres://u:SEKRET@h/db?token=SEKRET", "postgres://***@h/db?token=***"),
+    ],
+)
+def test_no_secret_in_a_text_reaches_any_record_or_trace(
+    text: str, kept: str, tmp_path: Path
+) -> None:
+    with runbus.init(home=tmp_path, name=text, config={"text": text, "GH_PAT": "SEKRET"}) as run:
+        run.note(text)
+        run.tag(text)
+        run.params(words=["--hub_token", "SEKRET"], other=text)
+        run.log_text("t", text)
+    stored = runbus.open_run(run.id, home=tmp_path)
+
+    assert redacted_text(text) == kept
+    assert (stored.name, stored.config["text"], stored.tags) == (kept, kept, [kept])
+    assert stored.params["other"] == kept
+    assert [note.text for note in stored.notes] == [kept]
+    plain = event_to_plain(NoteAdded(run_id="r", experiment_id="e", job="j", time_ns=1, text=text))
+    assert plain["text"] == kept
+    for path in tmp_path.rglob("*"):
+        assert path.is_dir() or b"SEKRET" not in path.read_bytes()
+        assert path.stat().st_mode & 0o077 == 0

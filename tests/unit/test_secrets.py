@@ -81,5 +81,5 @@ def test_a_trace_holds_no_text_that_goes_by_a_secrets_name() -> None:
 
     plain = codec.event_to_plain(ImageTransform(value=image))
 
-    assert plain["value"]["env"] == [("HF_TOKEN", REDACTED), ("A", "1")]
+    assert plain["value"]["env"] == (("HF_TOKEN", REDACTED), ("A", "1"))
     assert plain["value"]["secrets"] == (("B", "env:B"),)

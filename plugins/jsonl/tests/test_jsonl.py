@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import ast
 import json
+import os
+import resource
 from array import array
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from runbus import Kernel
 from runbus.abc import PluginState
 from runbus.errors import HookError
 from runbus.events import MetricBatch, PluginFailed
+from runbus.plugins import read_lines
 from runbus_jsonl import JsonLines
 
 
@@ -41,6 +44,7 @@ async def test_every_batch_becomes_a_line_before_the_kernel_has_stopped(tmp_path
 
     lines = read(path)
     assert len(lines) == 1000
+    assert lines[7].pop("crc32")
     assert lines[7] == {
         "run_id": "r",
         "writer": "w0",
@@ -71,19 +75,44 @@ async def test_what_json_has_no_number_for_is_a_text(tmp_path: Path, value: floa
 
 
 async def test_a_file_that_cannot_be_opened_is_told_at_the_start(tmp_path: Path) -> None:
-    with pytest.raises(HookError, match="plugin 'jsonl': setup raised IsADirectoryError"):
+    with pytest.raises(HookError, match="plugin 'jsonl': setup raised FileUnreadable"):
         async with Kernel(plugins=[JsonLines(tmp_path)]):
             pytest.fail("the block must not run")
 
 
-async def test_a_full_disk_fails_the_plugin_and_nothing_else() -> None:
-    sink = JsonLines("/dev/full")
-    async with Kernel(plugins=[sink]) as kernel:
-        await kernel.bus.emit(batch(("loss", 1, 1, 0.5)))
-        failed = kernel.bus.wait_for(PluginFailed, timeout=5)
-        assert "No space left" in (await failed).error
+async def test_a_full_disk_fails_the_plugin_and_nothing_else(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    async with Kernel(plugins=[JsonLines(tmp_path / "out.jsonl")]) as kernel:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
+        try:
+            failed = kernel.bus.wait_for(PluginFailed, timeout=5)
+            await kernel.bus.emit(batch(("loss", 1, 1, 0.5)))
+            assert "File too large" in (await failed).error
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         await kernel.bus.emit(batch(("loss", 2, 2, 0.5)))
         assert kernel.health().plugins["jsonl"].state is PluginState.FAILED
+    # Nothing is there by half.
+    assert (tmp_path / "out.jsonl").read_bytes() == b""
+
+
+async def test_a_line_that_a_crash_cut_short_is_cut_off_and_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "out.jsonl"
+    for run_id in ("one", "two", "three"):
+        async with Kernel(plugins=[JsonLines(path)]) as kernel:
+            await kernel.bus.emit(batch(("loss", 1, 1, 0.5), run_id=run_id))
+            torn = (await kernel.check_health()).plugins["jsonl"].details["torn"]
+            assert (torn > 0) == (run_id == "three")
+        if run_id == "two":
+            os.truncate(path, path.stat().st_size - 9)
+
+    assert [line["run_id"] for line in read(path)] == ["one", "three"]
+    assert "half a line, and are cut off" in caplog.text
+    damage: list[tuple[int, int]] = []
+    assert len(list(read_lines(path, damage))) == 2
+    assert damage == []
 
 
 async def test_it_is_found_by_its_name_and_writes_into_the_current_folder(
@@ -98,7 +127,7 @@ async def test_it_is_found_by_its_name_and_writes_into_the_current_folder(
 
 
 def test_it_imports_only_what_a_third_party_may() -> None:
-    allowed = {"runbus", "runbus.abc", "runbus.events", "runbus.errors", "runbus.testing"}
+    allowed = {"runbus", "runbus.abc", "runbus.events", "runbus.errors", "runbus.plugins"}
     for path in Path(runbus_jsonl.__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from runbus._lazy import lazy_names
+
 if TYPE_CHECKING:
+    from runbus.abc._grace import GRACE_S as GRACE_S
     from runbus.abc.executor import RETRY_CAUSES as RETRY_CAUSES
     from runbus.abc.executor import Capabilities as Capabilities
     from runbus.abc.executor import Executor as Executor
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from runbus.abc.executor import Observation as Observation
     from runbus.abc.executor import Request as Request
     from runbus.abc.executor import RetryCause as RetryCause
+    from runbus.abc.executor import RetryPolicy as RetryPolicy
     from runbus.abc.packager import Contents as Contents
     from runbus.abc.packager import Entry as Entry
     from runbus.abc.packager import Origin as Origin
@@ -32,33 +36,8 @@ if TYPE_CHECKING:
     from runbus.abc.tunnel import Forward as Forward
     from runbus.abc.tunnel import Tunnel as Tunnel
 
-_NAMES = {
-    "executor": (
-        "RETRY_CAUSES",
-        "Capabilities",
-        "Executor",
-        "JobRef",
-        "JobSpec",
-        "Limits",
-        "Observation",
-        "Request",
-        "RetryCause",
-    ),
-    "packager": (
-        "Contents",
-        "Entry",
-        "Origin",
-        "Package",
-        "PackageManifest",
-        "PackagedFile",
-        "Packager",
-    ),
-    "plugin": ("Plugin", "PluginInfo", "PluginState", "Scope"),
-    "tunnel": ("Completed", "Forward", "Tunnel"),
-}
-_HOMES = {name: module for module, names in _NAMES.items() for name in names}
-
 __all__ = [
+    "GRACE_S",
     "RETRY_CAUSES",
     "Capabilities",
     "Completed",
@@ -80,15 +59,37 @@ __all__ = [
     "PluginState",
     "Request",
     "RetryCause",
+    "RetryPolicy",
     "Scope",
     "Tunnel",
 ]
 
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'runbus.abc' has no attribute {name!r}")
-    import importlib
-
-    value = globals()[name] = getattr(importlib.import_module(f"runbus.abc.{_HOMES[name]}"), name)
-    return value
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "._grace": ("GRACE_S",),
+        ".executor": (
+            "Capabilities",
+            "Executor",
+            "JobRef",
+            "JobSpec",
+            "Limits",
+            "Observation",
+            "RETRY_CAUSES",
+            "Request",
+            "RetryCause",
+            "RetryPolicy",
+        ),
+        ".packager": (
+            "Contents",
+            "Entry",
+            "Origin",
+            "Package",
+            "PackageManifest",
+            "PackagedFile",
+            "Packager",
+        ),
+        ".plugin": ("Plugin", "PluginInfo", "PluginState", "Scope"),
+        ".tunnel": ("Completed", "Forward", "Tunnel"),
+    },
+)

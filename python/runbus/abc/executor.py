@@ -9,7 +9,7 @@ import msgspec
 
 from runbus.abc.packager import Package
 from runbus.errors import Unsupported
-from runbus.events import Image
+from runbus.events import RETRY_CAUSES, Image, RetryCause, RetryPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,14 +26,8 @@ __all__ = [
     "Observation",
     "Request",
     "RetryCause",
+    "RetryPolicy",
 ]
-
-RetryCause = Literal["exit", "signal", "oom", "timeout", "lost", "start"]
-"""Why an attempt did not succeed: it exited with a status, a signal ended it, it took more memory
-than there was, it reached a time limit, it vanished without a record, or it could not be started.
-"""
-
-RETRY_CAUSES: tuple[RetryCause, ...] = ("exit", "signal", "oom", "timeout", "lost", "start")
 
 
 class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +42,8 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
         cwd: The folder it starts in.
         env: What is added to the environment it inherits.
         secrets: What else is added, as references by the names of the variables: see `Secret`.
+        withheld: Variables of whoever submits that no job of the experiment inherits, because some
+            job names them as secrets.
         folder: Where an attempt's request, logs and records lie.
         run_folder: Where the run keeps what it measures.
         attempt: Which attempt this is, from 1.
@@ -55,8 +51,8 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
         cpus: The processors it may run on, as `taskset -c` takes them; all if empty.
         nice: How much it yields to others, from 0 to 19.
         timeout_s: Seconds that it may run before it is ended, as TIMEOUT; None for no limit.
-        queue_timeout_s: Seconds that it may wait for its start, from when it is sent off; likewise.
-        idle_timeout_s: Seconds that it may run without a byte of output; likewise.
+        queue_timeout_s: Seconds from its submission to its start; None for no limit.
+        idle_timeout_s: Seconds that it may run without a byte of output; None for no limit.
         retries: How many more attempts it gets if it fails.
         retry_on: After what it gets one: causes, and exit codes as numbers.
         backoff_s: Seconds before the second attempt; doubled for each one after.
@@ -88,6 +84,12 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     image: Image = Image()
     bootstrap: tuple[str, ...] = ()
     secrets: dict[str, str] = {}
+    withheld: tuple[str, ...] = ()
+
+    @property
+    def retry(self) -> RetryPolicy:
+        """After which ends it gets another attempt."""
+        return RetryPolicy(retries=self.retries, on=self.retry_on, backoff_s=self.backoff_s)
 
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,7 +147,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         jobs: How many jobs it runs at a time, further ones being no use there; None for any number.
-        observe_s: Seconds that should lie between two looks, at the least.
+        observe_s: Least number of seconds between two looks.
     """
 
     jobs: int | None = None
@@ -219,8 +221,8 @@ class Executor(ABC):
 
     Attributes:
         name: What jobs call it.
-        packager: Chooses the code that travels with its jobs; None for none. Whoever prepares an
-            experiment builds the package, once, and gives it to the jobs.
+        packager: Chooses the code that travels with its jobs; None for none. The package
+            is built once, when an experiment is prepared, and given to the jobs.
     """
 
     name: str
@@ -255,13 +257,13 @@ class Executor(ABC):
 
         Raises:
             JobNotStarted: The backend refused it; nothing runs.
-            SecretMissing: A secret cannot be had; nothing runs.
+            SecretMissing: A secret cannot be read; nothing runs.
             SubmitUnknown: The backend may have it: `find` tells, once it answers.
         """
 
     @abstractmethod
     async def find(self, job: JobSpec) -> JobRef | None:
-        """Look a job up by what it was called when it was submitted, by whomever.
+        """Look a job up by what it was called when it was submitted, by any process.
 
         Asked before a submit is repeated: one whose answer was lost, or that another process may
         have made. Cancelling it is harmless.

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 
 import msgspec
 
+from runbus._files import read_file
 from runbus.codec import decode_json
 
 __all__ = [
@@ -133,9 +134,10 @@ class Package(msgspec.Struct, frozen=True, kw_only=True):
 
         Raises:
             FileNotFoundError: The file is gone.
+            FileUnreadable: It is not a regular file, or too large.
+            DecodeError: It is damaged.
         """
-        with open(self.manifest_path, "rb") as file:
-            return decode_json(file.read(), PackageManifest)
+        return decode_json(read_file(self.manifest_path), PackageManifest)
 
 
 class Packager(ABC):

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    import asyncio
+    from collections.abc import Awaitable, Callable, Hashable
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
-    from runbus.events import Event
+    from runbus.bus import Bus, EventStream, Overflow, Subscription
+    from runbus.bus._subscribing import Subscribe
+    from runbus.events import Notify, Stream
 
 __all__ = ["Plugin", "PluginInfo", "PluginState", "Scope"]
 
 T = TypeVar("T")
+S = TypeVar("S", bound="Stream | Notify")
 
 
 class PluginState(Enum):
@@ -66,7 +70,7 @@ class Scope(Protocol):
         ...
 
     @property
-    def bus(self) -> Any:
+    def bus(self) -> Bus:
         """The bus, with all its verbs."""
         ...
 
@@ -79,27 +83,20 @@ class Scope(Protocol):
         """Wait until the plugin is asked to come to an end. Cancellation is passed on."""
         ...
 
-    def on(
-        self,
-        event: type[Event],
-        handler: Callable[..., Any],
-        *,
-        once: bool = False,
-        timeout: float | None = None,
-        thread: bool = False,
-    ) -> Any:
-        """Call `handler` with every event of a class; see `runbus.bus.Bus.on`."""
+    @property
+    def on(self) -> Subscribe[Subscription]:
+        """Call a handler with every event of a class: `scope.on(JobEnded, handler)`."""
         ...
 
     def stream(
         self,
-        event: type[Event],
+        event: type[S],
         *,
         maxsize: int = 256,
-        overflow: Any = "drop_oldest",
-        key: Callable[[Any], Any] | None = None,
-        spill: Callable[[Any], object] | None = None,
-    ) -> Any:
+        overflow: Overflow = "drop_oldest",
+        key: Callable[[S], Hashable] | None = None,
+        spill: Callable[[S], object] | None = None,
+    ) -> EventStream[S]:
         """Return an open stream of the events of a class; see `runbus.bus.Bus.stream`."""
         ...
 
@@ -109,10 +106,10 @@ class Scope(Protocol):
         *args: Any,
         name: str | None = None,
         drain: bool = False,
-        restart: str | None = None,
+        restart: Literal["on_failure"] | None = None,
         max: int = 3,
         per: float = 60.0,
-    ) -> Any:
+    ) -> asyncio.Task[None]:
         """Run an async function in the background."""
         ...
 

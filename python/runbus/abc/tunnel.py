@@ -20,7 +20,7 @@ class Completed(NamedTuple):
     Attributes:
         exit_status: Its exit status; negative for the signal that ended it.
         stdout: What it wrote, never decoded.
-        stderr: Likewise.
+        stderr: What it wrote to stderr.
     """
 
     exit_status: int
@@ -84,6 +84,14 @@ class Tunnel(ABC):
 
         Raises:
             RemoteFailed: It wrote more than 64 MiB, or the machine opens no more channels.
+        """
+
+    @abstractmethod
+    async def check(self) -> None:
+        """See that both commands and files work, as far as that can be told without writing.
+
+        Raises:
+            RemoteFailed: One of them does not, and waiting will not help.
         """
 
     @abstractmethod

@@ -6,8 +6,9 @@ page and a service call the same. `run` is the door for code that is not async.
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from runbus._lazy import lazy_names
 
 if TYPE_CHECKING:
     from runbus.api._elsewhere import ReadLog as ReadLog
@@ -25,24 +26,6 @@ if TYPE_CHECKING:
     from runbus.api._plan import status as status
     from runbus.api._supervise import supervise as supervise
     from runbus.api._sync import run as run
-
-_HOMES = {
-    "ReadLog": "_elsewhere",
-    "attach": "_lead",
-    "cancel": "_lead",
-    "detach": "_lead",
-    "executors_of": "_executors",
-    "follow": "_lead",
-    "lead": "_lead",
-    "plan": "_plan",
-    "prepare": "_plan",
-    "reading_elsewhere": "_elsewhere",
-    "retry": "_plan",
-    "run": "_sync",
-    "status": "_plan",
-    "submit": "_lead",
-    "supervise": "_supervise",
-}
 
 __all__ = [
     "ReadLog",
@@ -62,10 +45,14 @@ __all__ = [
     "supervise",
 ]
 
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'runbus.api' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"runbus.api.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "._elsewhere": ("ReadLog", "reading_elsewhere"),
+        "._executors": ("executors_of",),
+        "._lead": ("attach", "cancel", "detach", "follow", "lead", "submit"),
+        "._plan": ("plan", "prepare", "retry", "status"),
+        "._supervise": ("supervise",),
+        "._sync": ("run",),
+    },
+)

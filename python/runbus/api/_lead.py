@@ -69,7 +69,7 @@ async def submit(
 
     Raises:
         UsageError: A job, or its code, cannot be run as asked; nothing was submitted.
-        SecretMissing: A secret cannot be had; nothing was submitted.
+        SecretMissing: A secret cannot be read; nothing was submitted.
         HomeUnusable: The home folder cannot be written.
         JournalError: The journal cannot be written; jobs that run already go on by themselves.
     """
@@ -102,7 +102,7 @@ async def lead(
     Raises:
         JournalHeld: Another process leads it.
         JournalError: The journal cannot be written; jobs that run already go on by themselves.
-        SecretMissing: A job that is still to be submitted needs a secret that cannot be had.
+        SecretMissing: A job that is still to be submitted needs a secret that cannot be read.
     """
     async with leading(experiment):
         plugins = [*executors_of(experiment.executors).values(), *watching(experiment)]

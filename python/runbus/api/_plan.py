@@ -38,7 +38,7 @@ def prepare(experiment: AsyncExperiment) -> StoredExperiment:
     Raises:
         Unsupported: A job asks for what its executor cannot give.
         UsageError: A job, or its code, cannot be run as asked; nothing is left behind.
-        SecretMissing: A secret cannot be had; nothing is left behind.
+        SecretMissing: A secret cannot be read; nothing is left behind.
         HomeUnusable: The home folder cannot be written.
     """
     return experiment.prepare(executors_of(experiment.executors))

@@ -58,10 +58,10 @@ def start_supervisor(experiment: StoredExperiment) -> None:
 async def supervise(own: str | None = None) -> None:
     """Lead open experiments until there are none; returns at once if another supervisor is there.
 
-    Whoever leaves work behind notes it first and starts a supervisor then. So this one looks once
-    more after it has given up its lease: what was noted while it still held it is not forgotten.
+    A process that leaves work behind notes it first and then starts a supervisor. So this one
+    looks once more after it has given up its lease: what was noted meanwhile is not forgotten.
 
-    An experiment whose secrets are not to be had here, or that cannot be led, is left to others.
+    An experiment whose secrets cannot be read here, or that cannot be led, is left to others.
 
     Args:
         own: The folder of an experiment to lead also if another supervisor is there.

@@ -1,9 +1,10 @@
 """The folder of one attempt: the wrapper, its script, records and logs. For authors of executors.
 
-Everything that a backend and whoever watches it must agree on about the files of a running job;
+Everything that a backend and its observers must agree on about the files of a running job;
 nothing here knows an experiment, a supervisor or a state.
 """
 
+from runbus.attempt._evidence import CANCELLED as CANCELLED
 from runbus.attempt._evidence import OUT_OF_MEMORY as OUT_OF_MEMORY
 from runbus.attempt._evidence import TIME_LIMIT as TIME_LIMIT
 from runbus.attempt._evidence import Pulse as Pulse
@@ -11,9 +12,17 @@ from runbus.attempt._evidence import is_elsewhere as is_elsewhere
 from runbus.attempt._evidence import is_running as is_running
 from runbus.attempt._evidence import observe_folder as observe_folder
 from runbus.attempt._evidence import observe_start as observe_start
+from runbus.attempt._evidence import outlived as outlived
+from runbus.attempt._evidence import own_pid_namespace as own_pid_namespace
 from runbus.attempt._journal import Journal as Journal
 from runbus.attempt._journal import JournalReader as JournalReader
+from runbus.attempt._journal import has_writer as has_writer
+from runbus.attempt._logs import LOOK_BACK as LOOK_BACK
 from runbus.attempt._logs import LogTail as LogTail
+from runbus.attempt._logs import Written as Written
+from runbus.attempt._logs import log_state as log_state
+from runbus.attempt._logs import note_cut as note_cut
+from runbus.attempt._logs import read_cuts as read_cuts
 from runbus.attempt._logs import read_log as read_log
 from runbus.attempt._marks import LogMarks as LogMarks
 from runbus.attempt._marks import log_offset_at as log_offset_at
@@ -27,6 +36,8 @@ from runbus.attempt._script import render_script as render_script
 from runbus.attempt._script import secret_environment as secret_environment
 
 __all__ = [
+    "CANCELLED",
+    "LOOK_BACK",
     "OUT_OF_MEMORY",
     "TIME_LIMIT",
     "WRAPPER",
@@ -35,12 +46,19 @@ __all__ = [
     "LogMarks",
     "LogTail",
     "Pulse",
+    "Written",
+    "has_writer",
     "is_elsewhere",
     "is_running",
     "log_offset_at",
+    "log_state",
+    "note_cut",
     "observe_folder",
     "observe_start",
+    "outlived",
+    "own_pid_namespace",
     "program_digest",
+    "read_cuts",
     "read_log",
     "redacted_job",
     "render_request",

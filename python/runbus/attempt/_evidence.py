@@ -34,18 +34,25 @@ _LONGEST = 4096
 TIME_LIMIT = "time limit"
 """What the wrapper gives as the reason when it ended a job for its time."""
 
+CANCELLED = "cancelled"
+"""What the wrapper gives as the reason when the job's end had been asked for before it ended."""
+
 OUT_OF_MEMORY = "out of memory"
 """How the wrapper's reason begins when the kernel killed a job for its memory."""
 
 
 class PidRecord(msgspec.Struct, frozen=True):
-    """pid.json: the job's process. `start` is in clock ticks, `uptime` in seconds since boot."""
+    """pid.json: the job's process. `start` is in clock ticks, `uptime` in seconds since boot.
+
+    `ns` is the pid namespace, as /proc/self/ns/pid shows it; empty where it was not known.
+    """
 
     pid: int
     start: int
     boot: str
     host: str
     uptime: float
+    ns: str = ""
 
 
 class ExitRecord(msgspec.Struct, frozen=True):
@@ -53,6 +60,7 @@ class ExitRecord(msgspec.Struct, frozen=True):
 
     `signal` is what ended the job for certain; None if it exited by itself, or nobody can tell.
     `max_rss` is the most memory that one of its processes had, in bytes; the script knows of none.
+    `outlived` is whether something of its process group was still alive: it may write more.
     """
 
     status: int
@@ -62,6 +70,15 @@ class ExitRecord(msgspec.Struct, frozen=True):
     reason: str
     signal: int | None = None
     max_rss: int | None = None
+    outlived: bool = False
+
+
+def own_pid_namespace() -> str:
+    """Return the pid namespace of this process; empty where the system does not tell."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
 
 
 def observe_folder(folder: str) -> Observation | None:
@@ -102,6 +119,8 @@ def is_running(folder: str) -> bool:
     if began is None:
         return False
     record = began[0]
+    if _is_foreign(record):
+        return False
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
             if file.read().strip() != record.boot:
@@ -114,9 +133,21 @@ def is_running(folder: str) -> bool:
 
 
 def is_elsewhere(folder: str) -> bool:
-    """Whether the process in `folder`'s pid.json is one of another machine."""
+    """Whether the process in `folder`'s pid.json is one of another machine or pid namespace."""
     began = _read(os.path.join(folder, "pid.json"), PidRecord)
-    return began is not None and began[0].host != os.uname().nodename
+    return began is not None and _is_foreign(began[0])
+
+
+def outlived(folder: str) -> bool:
+    """Whether a job that has ended left processes behind, which may write more."""
+    ended = _read(os.path.join(folder, "exit.json"), ExitRecord)
+    return ended is not None and ended[0].outlived
+
+
+def _is_foreign(record: PidRecord) -> bool:
+    # A container may have the name of its host.
+    own = own_pid_namespace()
+    return record.host != os.uname().nodename or bool(record.ns and own and record.ns != own)
 
 
 class Pulse:
@@ -136,7 +167,7 @@ class Pulse:
         self._heartbeat = b""
         self._changed = now
         try:
-            self._beat_s: float | None = float(read_whole(os.path.join(folder, "beat")))
+            self._beat_s: float | None = float(read_whole(os.path.join(folder, "beat"), _LONGEST))
         except (OSError, ValueError):
             self._beat_s = None
 
@@ -145,7 +176,7 @@ class Pulse:
         if self._beat_s is None:
             return None
         try:
-            heartbeat = read_whole(self._path) or self._heartbeat
+            heartbeat = read_whole(self._path, _LONGEST) or self._heartbeat
         except OSError:
             heartbeat = self._heartbeat
         if heartbeat != self._heartbeat:

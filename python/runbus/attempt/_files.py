@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 
-__all__ = ["open_to_read", "read_whole"]
+from runbus._files import RECORD_BYTES, open_file, read_file
+from runbus.errors import FileUnreadable
 
-_NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EACCES}
-"""Also a circle of links, a socket, and what its owner made unreadable."""
+__all__ = ["ends_in_a_line", "open_to_read", "read_whole"]
 
 
 def open_to_read(path: str) -> int | None:
-    """Open a file; None if there is none, or a thing of another kind, without waiting for it."""
+    """Open a file; None if there is none, or not a regular one, without waiting for it."""
     try:
-        # A pipe would keep whoever opens it until somebody writes to it.
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError as error:
-        if error.errno in _NO_FILE:
-            return None
-        raise
-    if stat.S_ISREG(os.fstat(file).st_mode):
-        return file
-    os.close(file)
-    return None
+        return open_file(path)
+    except (FileNotFoundError, FileUnreadable):
+        return None
 
 
-def read_whole(path: str) -> bytes:
+def read_whole(path: str, limit: int = RECORD_BYTES) -> bytes:
     """Return what is in a file; nothing if there is none, as `open_to_read` sees it."""
-    file = open_to_read(path)
-    if file is None:
+    try:
+        return read_file(path, limit=limit)
+    except (FileNotFoundError, FileUnreadable):
         return b""
-    with open(file, "rb") as opened:
-        return opened.read()
+
+
+def ends_in_a_line(file: int) -> bool:
+    """Whether what is appended to an open file begins a line of its own."""
+    size = os.fstat(file).st_size
+    return size == 0 or os.pread(file, 1, size - 1) == b"\n"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from typing import TYPE_CHECKING, NamedTuple
 
-from runbus.attempt._files import read_whole
+from runbus.attempt._files import ends_in_a_line, read_whole
 
 if TYPE_CHECKING:
     from runbus._clock import Clock
@@ -15,7 +16,7 @@ __all__ = ["LogMarks", "Mark", "log_offset_at", "read_marks"]
 
 _FILE = "cursor"
 _EVERY_S = 1.0
-_APPENDING = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
+_APPENDING = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
 _CLOCKS_NS = 1_000_000_000
 """The time of a file comes from another clock, which is coarser, or a server's."""
 
@@ -33,8 +34,8 @@ class Mark(NamedTuple):
 class LogMarks:
     """Keeps the marks of one attempt.
 
-    They say where to go on after a crash of whoever read the logs, and, as nothing else does, when
-    a job wrote what: logs are its own bytes, without times.
+    They say where to go on after a crash of the process that read the logs, and, as nothing else
+    does, when a job wrote what: logs are its own bytes, without times.
 
     Args:
         folder: The attempt's folder.
@@ -61,7 +62,7 @@ class LogMarks:
 
         Args:
             stdout: How many bytes of stdout.log have been handed on.
-            stderr: Likewise.
+            stderr: The same of stderr.
         """
         if (stdout, stderr) == self._last or (now := self._clock.monotonic()) < self._next_s:
             return
@@ -72,7 +73,10 @@ class LogMarks:
         except OSError:
             return  # a full disk, or no file at all: what is handed on twice is no loss
         try:
-            os.write(file, line)
+            if not stat.S_ISREG(os.fstat(file).st_mode):
+                return
+            # A power failure or a full disk may have cut the last line short.
+            os.write(file, line if ends_in_a_line(file) else b"\n" + line)
             self._last = (stdout, stderr)
         except OSError:
             pass

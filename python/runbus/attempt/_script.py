@@ -51,7 +51,7 @@ def render_script(job: JobSpec, *, advice: str = "") -> str:
         raise UsageError(f"job {job.name!r}: {both[0]!r} is both a plain value and a secret")
     # As Python writes it: a line end in a name must not end the comment.
     lines = [f"# runbus: {job.name!r} of {job.experiment_id}, attempt {job.attempt}"]
-    # What runs before the program, too, must be within reach of whoever ends the job.
+    # What runs before the program, too, must be within reach of what ends the job.
     has_prelude = bool(job.bootstrap or job.package)
     if has_prelude:
         lines += ['${rb_alone:+exec "$rb_alone" sh "$rb_request"}']
@@ -84,7 +84,7 @@ def secret_environment(job: JobSpec) -> dict[str, str]:
     They are not those that the job sees: a shell on the way may use the same names for itself.
 
     Raises:
-        SecretMissing: One cannot be had.
+        SecretMissing: A secret cannot be read.
     """
     return {f"{_PREFIX}{name}": Secret(place).value() for name, place in references(job).items()}
 

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
+import types
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from runbus.bus._cancellation import judge
+from runbus.bus._failures import as_plugin_error, describe, refused
 from runbus.bus._timers import CutOff
-from runbus.bus._waiting import Waits
 from runbus.errors import HandlerTimeout, HookError
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Generator
+    from types import TracebackType
+
     from runbus.bus._causality import Frame
     from runbus.bus._subscription import Subscription
+    from runbus.bus._timers import Timers
     from runbus.events import Event
 
-__all__ = ["Calls"]
+__all__ = ["SLOW_NS", "Calls", "refuse_awaitable"]
 
 logger = logging.getLogger("runbus.bus")
 
@@ -25,10 +32,16 @@ SLOW_NS = 50_000_000
 _WARN_EVERY_NS = 60_000_000_000
 
 
-class Calls(Waits):
-    """How handlers are called, and what the taps get to see of it."""
+class Calls:
+    """How handlers are called, what is counted of it, and what their errors become."""
 
-    async def _call(self, sub: Subscription, event: Event, frame: Frame) -> Any:
+    def __init__(self, timers: Timers) -> None:
+        self._timers = timers
+        self._now_ns = timers.monotonic_ns
+
+    # -- one call
+
+    async def call(self, sub: Subscription, event: Event) -> Any:
         """Call any handler and return what it returns.
 
         Raises:
@@ -37,58 +50,142 @@ class Calls(Waits):
         if sub.once:
             sub.close()
         if sub.timeout_s is None:
-            return await self._call_unlimited(sub, event)
-        with CutOff(sub.timeout_s, self.timers) as limit:
-            return await self._call_unlimited(sub, event)
+            return await self.call_unlimited(sub, event)
+        return await self.limited(sub, event, self.call_unlimited, sub, event)
+
+    async def limited(
+        self, sub: Subscription, event: Event, step: Callable[..., Awaitable[Any]], *args: Any
+    ) -> Any:
+        """Await one step of a handler, within the limit that it asked for when it subscribed.
+
+        Raises:
+            HandlerTimeout: It took longer.
+        """
+        if sub.timeout_s is None:
+            return await step(*args)
+        with CutOff(sub.timeout_s, self._timers) as limit:
+            return await step(*args)
         assert limit.fired
         raise HandlerTimeout(sub.owner.name, sub.name, type(event).__name__, sub.timeout_s)
 
-    async def _call_unlimited(self, sub: Subscription, event: Event) -> Any:
+    async def call_unlimited(self, sub: Subscription, event: Event) -> Any:
+        """Call any handler, as long as it takes."""
         if sub.is_async:
-            return await sub.invoke(event)
+            return await self._stepwise(sub, sub.invoke(event))
         if sub.thread:
             return await anyio.to_thread.run_sync(sub.invoke, event, abandon_on_cancel=True)
         started = self._now_ns()
         result = sub.invoke(event)
-        took = self._now_ns() - started
-        if took > SLOW_NS:
-            self._note_slow(sub, took, started)
+        self._note_held(sub, started)
         if result is not None:
             refuse_awaitable(sub, event, result)
         return result
 
-    def _note_slow(self, sub: Subscription, took_ns: int, now_ns: int) -> None:
+    @types.coroutine
+    def _stepwise(
+        self, sub: Subscription, coroutine: Coroutine[Any, Any, Any]
+    ) -> Generator[Any, Any, Any]:
+        """Await a coroutine and see how long each of its steps holds the event loop."""
+        sub.seen_stepwise()
+        value: Any = None
+        thrown: BaseException | None = None
+        try:
+            while True:
+                started = self._now_ns()
+                try:
+                    waits = coroutine.throw(thrown) if thrown else coroutine.send(value)
+                except StopIteration as end:
+                    return end.value
+                finally:
+                    self._note_held(sub, started)
+                value = thrown = None
+                try:
+                    value = yield waits
+                except GeneratorExit:
+                    raise
+                except BaseException as error:
+                    thrown = error
+        finally:
+            coroutine.close()
+
+    def _note_held(self, sub: Subscription, started_ns: int) -> None:
+        now_ns = self._now_ns()
+        took_ns = now_ns - started_ns
+        if took_ns <= SLOW_NS:
+            return
         sub.slow += 1
         if sub.slow == 1 or now_ns - sub.warned_ns > _WARN_EVERY_NS:
             sub.warned_ns = now_ns
             logger.warning(
-                "plugin %r: %s held the event loop for %.0f ms; make it async or use thread=True",
+                "plugin %r: %s held the event loop for %.0f ms; use thread=True or a thread",
                 sub.owner.name,
                 sub.name,
                 took_ns / 1e6,
             )
 
-    # -- taps
+    # -- one call of a request: the caller needs the answer
 
-    def _tap_intent(self, frame: Frame) -> None:
-        frame.outcomes = []
-        running = frame.cause.subscription if frame.cause is not None else None
-        origin = running.owner.name if running is not None else ""
-        for tap in self._taps:
-            try:
-                tap.intent(frame.seq, frame.parent, frame.event, origin)
-            except Exception:
-                logger.exception("a tap of the bus failed")
+    def counted(self, sub: Subscription, frame: Frame) -> Counted:
+        """Return a block that is one call of a handler: its failure becomes a HookError."""
+        return Counted(self, sub, frame, self._now_ns())
 
-    def _tap_end(self, frame: Frame, status: str) -> None:
-        outcomes = [
-            (sub.owner.name, sub.name, verdict, took) for sub, verdict, took in frame.outcomes or ()
-        ]
-        for tap in self._taps:
-            try:
-                tap.outcome(frame.seq, status, outcomes)
-            except Exception:
-                logger.exception("a tap of the bus failed")
+    def note(self, sub: Subscription, frame: Frame, started: int, verdict: str) -> None:
+        """Count a call that ended."""
+        took = self._now_ns() - started
+        sub.calls += 1
+        sub.total_ns += took
+        sub.max_ns = max(sub.max_ns, took)
+        if frame.outcomes is not None:
+            frame.outcomes.append((sub, verdict, took))
+
+    def broken(self, sub: Subscription, error: BaseException, frame: Frame) -> HookError:
+        """Count a failure and return it as an error that names the handler.
+
+        A genuine cancellation is raised again.
+        """
+        if isinstance(error, asyncio.CancelledError):
+            error = judge(error, sub, frame)
+        sub.errors += 1
+        sub.streak += 1
+        sub.last_error = describe(error)
+        failure = as_plugin_error(sub, error, frame.event)
+        if not isinstance(failure, HookError):
+            failure = refused(sub, frame.event, f"failed: {failure}")
+            failure.__cause__ = error
+        return failure
+
+
+class Counted:
+    """A block that counts as one call of a handler, whose failure ends the request."""
+
+    __slots__ = ("_calls", "_frame", "_started", "_sub")
+
+    def __init__(self, calls: Calls, sub: Subscription, frame: Frame, started: int) -> None:
+        self._calls = calls
+        self._sub = sub
+        self._frame = frame
+        self._started = started
+
+    def __enter__(self) -> None:
+        self._frame.now[0] = self._sub
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        sub, verdict = self._sub, "cancelled"
+        try:
+            if exc is None:
+                verdict, sub.streak = "ok", 0
+            elif isinstance(exc, (Exception, asyncio.CancelledError)):
+                failure = self._calls.broken(sub, exc, self._frame)
+                verdict = f"error: {sub.last_error}"
+                raise failure from failure.__cause__
+        finally:
+            self._frame.now[0] = None
+            self._calls.note(sub, self._frame, self._started, verdict)
 
 
 def refuse_awaitable(sub: Subscription, event: Event, result: object) -> None:
@@ -102,9 +199,8 @@ def refuse_awaitable(sub: Subscription, event: Event, result: object) -> None:
     close = getattr(result, "close", None)
     if close is not None:
         close()
-    raise HookError(
-        sub.owner.name,
-        sub.name,
-        type(event).__name__,
+    raise refused(
+        sub,
+        event,
         "is not async but returned an awaitable; define it with `async def` (a lambda cannot be)",
     )

@@ -1,25 +1,29 @@
 """Bounded mailboxes, one per stream: a queue and one wake-up. `_overflow` has what differs.
 
 All of it is plain synchronous code without an event loop, except that the wake-up is a future.
-At every moment, for each mailbox: `accepted == delivered + dropped + pending`.
+At every moment, for each mailbox: `accepted == delivered + dropped + spilled + pending`.
 """
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from runbus.bus._causality import CAUSE, Envelope
+from runbus.bus._causality import CAUSE
 from runbus.events import Lagged
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Iterable
 
-__all__ = ["ItemStatistics", "Mailbox", "StreamStatistics"]
+__all__ = ["Item", "ItemStatistics", "Mailbox", "StreamStatistics", "event_of"]
 
 logger = logging.getLogger("runbus.bus")
+
+Item = Any
+"""An event as it lies in a mailbox: bare, or with its number while a tap watches the bus."""
 
 
 class ItemStatistics(NamedTuple):
@@ -28,31 +32,34 @@ class ItemStatistics(NamedTuple):
     Attributes:
         accepted: Items of the events that the mailbox took responsibility for.
         delivered: Of those that were handed to the consumer.
-        dropped: Of those that the consumer will never get.
+        dropped: Of those that nobody will ever get.
         pending: Of those that wait for the consumer.
+        spilled: Of those that the spill function took.
     """
 
     accepted: int
     delivered: int
     dropped: int
     pending: int
+    spilled: int
 
 
 class StreamStatistics(NamedTuple):
     """What has become of the events that were offered to a mailbox.
 
-    `accepted == delivered + dropped + pending` at every moment, also after it was closed.
+    `accepted == delivered + dropped + spilled + pending` at every moment, also after it was closed.
 
     Attributes:
         accepted: Events that the mailbox took responsibility for.
         delivered: Events that were handed to the consumer.
-        dropped: Accepted events that the consumer will never get.
+        dropped: Accepted events that nobody will ever get.
         pending: Accepted events that wait for the consumer.
         superseded: The part of `dropped` that a newer event of the same key replaced.
-        spilled: Events that were handed to the spill function instead.
+        spilled: Accepted events that the spill function took.
         high_water: The most events that ever waited at once.
         waiting_publishers: How many publishers wait for room.
-        refused: Events that a publisher gave up on because the mailbox stayed full; not accepted.
+        refused: Events that a publisher was refused because the mailbox stayed full, or was
+            closed while it waited; not accepted.
         items: The same law for what the events hold; None if their class has no `__len__`.
     """
 
@@ -76,10 +83,13 @@ class Mailbox:
         maxsize: How many events may wait.
         items: What waits; true as long as `take` has something to give.
         waiter: The consumer's future while it waits for the next event.
+        settled: Resolved when the consumer comes back with nothing left to read.
         consumer: The task that read last.
+        opener: The task that opened it for itself to read, as far as that is known.
         sealed: Takes no more events; what waits may still be read.
         closed: As sealed, and nothing waits.
-        causal: Whether somebody watches the bus and wants to know what caused what.
+        plain: Whether an event needs nothing but to be handed over: it is not counted by its
+            length, and nobody wants to know what it causes.
         sized: Whether the events have a length, and what they hold is counted, too.
     """
 
@@ -87,7 +97,6 @@ class Mailbox:
         "__weakref__",
         "_marked_at",
         "_missed",
-        "causal",
         "closed",
         "consumer",
         "delivered",
@@ -97,13 +106,16 @@ class Mailbox:
         "high_water",
         "items",
         "maxsize",
+        "opener",
         "owner",
+        "plain",
         "refused",
         "sealed",
         "settled",
         "sized",
         "spill",
         "spilled",
+        "spilled_items",
         "superseded",
         "waiter",
     )
@@ -111,33 +123,44 @@ class Mailbox:
     items: Any
 
     def __init__(
-        self, owner: str, maxsize: int, spill: Callable[[Any], object] | None = None
+        self,
+        owner: str,
+        maxsize: int,
+        spill: Callable[[Any], object] | None = None,
+        *,
+        sized: bool = False,
     ) -> None:
         self.owner = owner
         self.maxsize = maxsize
         self.spill = spill
+        self.sized = sized
+        self.plain = not sized
         self.items = deque()
         self.waiter: asyncio.Future[None] | None = None
         self.settled: asyncio.Future[None] | None = None
         self.consumer: asyncio.Task[Any] | None = None
+        self.opener: asyncio.Task[Any] | None = None
         self.sealed = False
         self.closed = False
         self.delivered = 0
         self.dropped = 0
-        self.superseded = 0
         self.spilled = 0
+        self.superseded = 0
         self.refused = 0
-        self.sized = False
         self.delivered_items = 0
         self.dropped_items = 0
+        self.spilled_items = 0
         self._missed = 0
         self._marked_at = -1
         self.high_water = 0
-        self.causal = False
+
+    def note_causes(self) -> None:
+        """Tell the consumer's code from now on what caused it: a tap watches the bus."""
+        self.plain = False
 
     # -- the publisher's side
 
-    def offer(self, item: Envelope) -> Mailbox | None:
+    def offer(self, item: Item) -> Mailbox | None:
         """Take an event if there is room, or make room; return self only if it must wait."""
         raise NotImplementedError
 
@@ -148,26 +171,41 @@ class Mailbox:
             if not waiter.done():
                 waiter.set_result(None)
 
-    def _lose(self, item: Envelope) -> None:
-        self._drop(item)
-        if self.spill is not None:
-            self.divert(item)
+    def _lose(self, item: Item) -> None:
+        """Spill an accepted event, or count it as dropped."""
+        kept = False
+        try:
+            kept = self.divert(item)
+        finally:
+            if not kept:
+                self._drop(item)
 
-    def _drop(self, item: Envelope) -> None:
+    def _drop(self, item: Item) -> None:
         self.dropped += 1
         if self.sized:
-            self.dropped_items += len(item[0])
+            self.dropped_items += len(event_of(item))
 
-    def divert(self, item: Envelope) -> bool:
-        """Hand an event to the spill function; return whether that took it."""
+    def divert(self, item: Item) -> bool:
+        """Hand an event to the spill function and count it as spilled; return whether it took it.
+
+        Nothing that the spill function raises reaches a publisher, who can do nothing about it.
+        """
         if self.spill is None:
             return False
+        event = event_of(item)
         try:
-            self.spill(item[0])
-        except Exception:
+            kept = self.spill(event)
+            if inspect.iscoroutine(kept):
+                kept.close()
+                raise TypeError("it returned a coroutine; it must not be async")
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException:
             logger.exception("the spill function of %s failed; an event is lost", self.owner)
             return False
         self.spilled += 1
+        if self.sized:
+            self.spilled_items += len(event)
         return True
 
     # -- the consumer's side
@@ -176,27 +214,25 @@ class Mailbox:
         """Return the next event, or a mark that some were lost; only while `items` is true."""
         if self._missed and self._marked_at != self.delivered:
             return self._mark()
-        return self._deliver(self.items.popleft())
-
-    def _deliver(self, item: Envelope) -> Any:
         self.delivered += 1
-        event = item[0]
+        item = self.items.popleft()
+        return item if self.plain else self._unwrap(item)
+
+    def _unwrap(self, item: Item) -> Any:
+        """Count what an event holds, and make it the cause of what its reader does."""
+        event = event_of(item)
         if self.sized:
             self.delivered_items += len(event)
-        if self.causal:
-            CAUSE.set(item)
+        if type(item) is tuple:
+            CAUSE.set((event, item[1], self.owner))
         return event
 
     def take_all(self) -> list[Any]:
         """Return everything that waits, in order, with at most one mark, at the front."""
         items = self.items
-        taken = [item[0] for item in items]
-        if not taken:
-            return taken
-        if self.causal:
-            CAUSE.set(items[-1])
-        if self.sized:
-            self.delivered_items += sum(map(len, taken))
+        if not items:
+            return []
+        taken = list(items) if self.plain else [self._unwrap(item) for item in items]
         items.clear()
         if self._missed and self._marked_at != self.delivered:
             self.delivered += len(taken)
@@ -221,8 +257,8 @@ class Mailbox:
 
     @property
     def accepted(self) -> int:
-        """How many events the mailbox took responsibility for: each is one of the three."""
-        return self.delivered + self.dropped + self.pending
+        """How many events the mailbox took responsibility for: each is one of the four."""
+        return self.delivered + self.dropped + self.spilled + self.pending
 
     @property
     def is_settled(self) -> bool:
@@ -230,7 +266,7 @@ class Mailbox:
         return not self.items and (self.waiter is not None or self.closed or not self.delivered)
 
     def settle(self) -> None:
-        """Tell whoever waits for it that the consumer came back with nothing left to read."""
+        """Tell those who wait for it that the consumer came back with nothing left to read."""
         settled = self.settled
         if settled is not None and not settled.done():
             settled.set_result(None)
@@ -241,37 +277,49 @@ class Mailbox:
         self._wake()
 
     def close(self) -> int:
-        """End at once; return how many events were left and are counted as dropped."""
-        self.sealed = True
-        left = [item for item in self.items if type(item) is tuple]
-        self.items.clear()
-        self.closed = True
-        for item in left:
-            self._lose(item)
-        self._wake()
-        self.settle()
-        return len(left)
+        """End at once; return how many events were left, which are spilled or dropped."""
+        self.sealed = self.closed = True
+        left = 0
+        try:
+            left = self._lose_all()
+        finally:
+            self._wake()
+            self.settle()
+        return left
 
-    def _waiting(self) -> Iterable[Any]:
-        """Return what waits: events in their envelopes, and marks."""
-        items: Iterable[Any] = self.items
+    def _lose_all(self) -> int:
+        """Lose whatever waits, one by one, so that the books are right whatever a spill raises."""
+        left = 0
+        while self.items:
+            item = self._pop()
+            if type(item) is not Lagged:
+                left += 1
+                self._lose(item)
+        return left
+
+    def _pop(self) -> Item:
+        return self.items.popleft()
+
+    def _waiting(self) -> Iterable[Item]:
+        """Return what waits: events, and marks."""
+        items: Iterable[Item] = self.items
         return items
 
     def _item_statistics(self) -> ItemStatistics | None:
         if not self.sized:
             return None
-        pending = sum(len(item[0]) for item in self._waiting() if type(item) is tuple)
-        accepted = self.delivered_items + self.dropped_items + pending
-        return ItemStatistics(accepted, self.delivered_items, self.dropped_items, pending)
+        pending = sum(len(event_of(item)) for item in self._waiting() if type(item) is not Lagged)
+        delivered, dropped, spilled = self.delivered_items, self.dropped_items, self.spilled_items
+        accepted = delivered + dropped + spilled + pending
+        return ItemStatistics(accepted, delivered, dropped, pending, spilled)
 
     def statistics(self) -> StreamStatistics:
         """Return what has become of the events so far."""
-        pending = self.pending
         return StreamStatistics(
             self.accepted,
             self.delivered,
             self.dropped,
-            pending,
+            self.pending,
             self.superseded,
             self.spilled,
             self.high_water,
@@ -284,3 +332,8 @@ class Mailbox:
     def waiting_publishers(self) -> int:
         """How many publishers wait for room."""
         return 0
+
+
+def event_of(item: Item) -> Any:
+    """Return the event of an item, bare or with its number."""
+    return item[0] if type(item) is tuple else item

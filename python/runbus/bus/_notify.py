@@ -7,17 +7,22 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from runbus.bus._calls import Calls
-from runbus.bus._causality import CAUSE, Frame, link
-from runbus.bus._deadlines import judge_cancellation, take_back
+from runbus.bus._calls import SLOW_NS, Calls
+from runbus.bus._cancellation import cancels_seen, judge, take_back
+from runbus.bus._causality import CAUSE, Frame, link, next_seq
+from runbus.bus._failures import as_plugin_error, describe, find_critical
 from runbus.bus._receipt import Receipt
-from runbus.bus._state import current_task, get_ident
-from runbus.errors import HookError, PluginError
+from runbus.bus._state import BusState, current_task, get_ident
+from runbus.errors import PluginError
 from runbus.events import HandlerFailed, Kind, Notify, PluginQuarantined
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from runbus.bus._routing import Route
     from runbus.bus._subscription import Owner, Subscription
+    from runbus.bus._taps import Taps
+    from runbus.bus._waiting import Waits
 
 __all__ = ["QUARANTINE_AFTER", "Notifications"]
 
@@ -26,10 +31,26 @@ QUARANTINE_AFTER = 5
 logger = logging.getLogger("runbus.bus")
 
 
-class Notifications(Calls):
-    """The verb `publish`."""
+class Notifications:
+    """The verb `publish`, and the quarantine of plugins whose handlers keep failing.
 
-    async def publish(self, event: Notify) -> Receipt:
+    `publish` is one long function, because each further coroutine would cost a tenth of it.
+    """
+
+    def __init__(self, state: BusState, taps: Taps, waits: Waits, calls: Calls) -> None:
+        self._state = state
+        self._taps = taps
+        self._waits = waits
+        self._calls = calls
+        # What `publish` uses for every event, one look-up away.
+        self._routes = state.notify_routes
+        self._active = state.active
+        self._sweeper = state.sweeper
+        self._now_ns = state.timers.monotonic_ns
+        self._recent = waits.recent
+        self._waiters = waits.present
+
+    async def publish(self, event: Notify) -> Receipt:  # noqa: C901 - see the class
         """Tell every handler about a fact, one after another in plugin order, and wait for them.
 
         The loop is not yielded to unless a handler waits. An event published by a handler of the
@@ -43,148 +64,176 @@ class Notifications(Calls):
             WrongKind: The event is no Notify.
             BusClosed: The bus is not open.
             RecursionLimit: More than 16 events caused one another.
-            HookError: A handler of a critical plugin failed; the others were called all the same.
+            HookError: A handler of a critical plugin failed, for this event or for one that it
+                caused; the others were called all the same.
         """
-        if get_ident() != self._thread_id or (task := current_task(self._loop)) is None:
-            raise self._refuse("publish")
-        route = self._notify_routes.get(type(event))
+        state = self._state
+        if get_ident() != state.thread_id or (task := current_task(state.loop)) is None:
+            raise state.refusal("publish")
+        route = self._routes.get(type(event))
         if route is None:
-            route = self._find_route(event, Kind.NOTIFY, self._notify_routes)
-        frame = Frame(self, event, task, route.limit_s)
-        receipt = Receipt(frame.seq)
-        self._recent.append((frame.seq, event))
+            route = state.find_route(event, Kind.NOTIFY, self._routes)
+        active, now_ns = self._active, self._now_ns
+        seq = next_seq()
+        now: list[Subscription | None] = [None]
+        frame = Frame(seq, event, task, active, route.limit_s, now, task.cancelling())
+        if frame.cancels_before:
+            frame.cancels_before = cancels_seen(task)
+        self._recent.append((seq, event))
         before = CAUSE.get()
         if before is not None:
             link(frame, before)
-            holder = frame.up.holder(type(event)) if frame.up is not None else None
-            if holder is not None:
-                self._queue(holder, frame, receipt)
-                return receipt
-        if route.boxes or self._taps or self._waiters:
+            if frame.up is not None and (queued := self._queue(frame)) is not None:
+                return queued
+        if route.boxes or self._taps.present or self._waiters:
             self._announce(route, frame)
-        if not (route.subscriptions or frame.outcomes is not None):
-            return receipt
+        subscriptions, outcomes = route.subscriptions, frame.outcomes
+        if not subscriptions and outcomes is None:
+            return Receipt(seq)
+        first, receipt = frame, None
+        failures: Sequence[PluginError] = ()
+        errors: Sequence[PluginError] = ()
+        active.add(frame)
+        if route.limit_s < self._sweeper.watches_s:
+            self._sweeper.arm(route.limit_s)
+        CAUSE.set(frame)
         try:
-            CAUSE.set(frame)
-            await self._call_all(route, frame, receipt)
-            if frame.pending is not None:
-                await self._drain_pending(frame)
+            while True:
+                handled, errors = 0, ()
+                started = now_ns()
+                for sub in subscriptions:
+                    if sub.skip:
+                        continue
+                    now[0] = sub
+                    try:
+                        if sub.plain:
+                            await sub.invoke(event)
+                        else:
+                            await self._calls.call(sub, event)
+                        sub.streak = 0
+                        handled += 1
+                    except (Exception, asyncio.CancelledError) as error:
+                        errors = [*errors, *await self._failed(sub, error, frame)]
+                    ended = now_ns()
+                    took = ended - started
+                    started = ended
+                    sub.calls += 1
+                    sub.total_ns += took
+                    if took > sub.max_ns:
+                        sub.max_ns = took
+                        if took > SLOW_NS:
+                            sub.suspect()
+                    if outcomes is not None:
+                        verdict = f"error: {sub.last_error}" if sub.streak else "ok"
+                        outcomes.append((sub, verdict, took))
+                now[0] = None
+                if receipt is None:
+                    answer = Receipt(seq, handled, errors)
+                else:
+                    receipt.handled, receipt.errors = handled, errors
+                if errors:
+                    failures = [*failures, *errors]
+                if not first.pending:
+                    break
+                self._end(route, frame, receipt, errors)
+                route, frame, receipt = self._begin_pending(first)
+                event, now = frame.event, frame.now  # type: ignore[assignment]
+                subscriptions, outcomes = route.subscriptions, frame.outcomes
         finally:
             CAUSE.set(before)
-            if frame.pending:
-                self._drop_pending(frame)
-        if receipt.errors:
-            raise_critical(receipt, self.registry.owners)
-        return receipt
+            active.discard(frame)
+            if frame.cuts or outcomes is not None or first.pending is not None:
+                self._end(route, frame, receipt, errors)
+                self._drop_pending(first)
+        if failures:
+            self._raise_critical(failures)
+        return answer
 
     def _announce(self, route: Route, frame: Frame) -> None:
         """Tell everybody who does not take part in the dispatch."""
-        if self._taps:
-            self._tap_intent(frame)
-        item = (frame.event, frame.seq)
+        item: Any = frame.event
+        if self._taps.present:
+            self._taps.intent(frame)
+            item = frame.event, frame.seq
         for offer in route.offers:
             offer(item)
         if self._waiters:
-            self._tell_waiters(frame.event)
+            self._waits.tell(frame.event)
 
-    async def _call_all(self, route: Route, frame: Frame, receipt: Receipt) -> None:
-        event = frame.event
-        now_ns = self._now_ns
-        active = self._active
-        active.add(frame)
-        if not self._sweeper.armed or frame.limit_s < self._sweeper.shortest_s:
-            self._sweeper.arm(frame.limit_s)
-        frame.started_ns = started = now_ns()
-        status = "cancelled"
-        try:
-            for sub in route.subscriptions:
-                if sub.skip:
-                    continue
-                frame.subscription = sub
-                try:
-                    if sub.plain:
-                        await sub.invoke(event)
-                    else:
-                        await self._call(sub, event, frame)
-                    sub.streak = 0
-                    receipt.handled += 1
-                except (Exception, asyncio.CancelledError) as error:
-                    await self._failed(sub, error, frame, receipt)
-                ended = now_ns()
-                took = ended - started
-                frame.started_ns = started = ended
-                sub.calls += 1
-                sub.total_ns += took
-                if took > sub.max_ns:
-                    sub.max_ns = took
-                if frame.outcomes is not None:
-                    verdict = f"error: {sub.last_error}" if sub.streak else "ok"
-                    frame.outcomes.append((sub, verdict, took))
-            status = "error" if receipt.errors else "ok"
-            frame.subscription = None
-        finally:
-            active.discard(frame)
-            if frame.cancels:
-                take_back(frame)
-            if frame.outcomes is not None:
-                self._tap_all(route, frame, status)
-            frame.subscription = None
-
-    def _tap_all(self, route: Route, frame: Frame, status: str) -> None:
-        """Tell the taps how it ended, also of the handlers that were not called to the end."""
+    def _end(
+        self,
+        route: Route,
+        frame: Frame,
+        receipt: Receipt | None,
+        errors: Sequence[PluginError],
+    ) -> None:
+        """Note that a dispatch ended, also one whose handlers were not all called."""
+        self._active.discard(frame)
+        take_back(frame)
         called = frame.outcomes
-        assert called is not None
-        done = {sub for sub, _, _ in called}
-        for sub in route.subscriptions:
-            if sub not in done:
-                called.append((sub, "cancelled" if sub is frame.subscription else "skipped", 0))
-        self._tap_end(frame, status)
+        if called is not None:
+            status = "error" if errors else "ok"
+            done = {sub for sub, _, _ in called}
+            for sub in route.subscriptions:
+                if sub not in done:
+                    running = sub is frame.subscription
+                    called.append((sub, "cancelled" if running else "skipped", 0))
+            self._taps.end(frame, status if frame.subscription is None else "cancelled")
+        frame.now[0] = None
+        if receipt is not None:
+            receipt.finish()
 
     # -- the same event again
 
-    def _queue(self, holder: Frame, frame: Frame, receipt: Receipt) -> None:
+    def _queue(self, frame: Frame) -> Receipt | None:
+        """Let a running dispatch of the same event class end first, if there is one."""
+        assert frame.up is not None
+        holder = frame.up.holder(type(frame.event), self._active)
+        if holder is None:
+            return None
         if holder.pending is None:
             holder.pending = deque()
         frame.up = holder
+        receipt = Receipt(frame.seq)
         receipt.queue(holder, asyncio.get_running_loop().create_future())
         holder.pending.append((frame, receipt))
+        return receipt
 
-    async def _drain_pending(self, holder: Frame) -> None:
-        pending = holder.pending
-        while pending:
-            frame, receipt = pending.popleft()
-            frame.pending = pending
-            try:
-                route = self._find_route(frame.event, Kind.NOTIFY, self._notify_routes)
-                if route.boxes or self._taps or self._waiters:
-                    self._announce(route, frame)
-                CAUSE.set(frame)
-                await self._call_all(route, frame, receipt)
-            finally:
-                receipt.finish()
+    def _begin_pending(self, first: Frame) -> tuple[Route, Frame, Receipt]:
+        """Begin with the next queued event, in the place and the task of the one that ended."""
+        frame, receipt = first.pending.popleft()  # type: ignore[union-attr]
+        frame.pending, frame.task = first.pending, first.task
+        frame.cancels_before = first.cancels_before
+        route = self._routes.get(type(frame.event))
+        if route is None:
+            route = self._state.registry.route(type(frame.event))
+        if route.boxes or self._taps.present or self._waiters:
+            self._announce(route, frame)
+        self._active.add(frame)
+        CAUSE.set(frame)
+        return route, frame, receipt
 
-    def _drop_pending(self, holder: Frame) -> None:
-        while holder.pending:
-            frame, receipt = holder.pending.popleft()
+    def _drop_pending(self, first: Frame) -> None:
+        while first.pending:
+            frame, receipt = first.pending.popleft()
             receipt.finish()
-            if self._taps:
-                self._tap_intent(frame)
-                self._tap_end(frame, "dropped")
+            if self._taps.present:
+                self._taps.intent(frame)
+                self._taps.end(frame, "dropped")
 
     # -- failures
 
     async def _failed(
-        self, sub: Subscription, error: BaseException, frame: Frame, receipt: Receipt
-    ) -> None:
-        """Count a failure, and tell of it; a genuine cancellation is raised again."""
+        self, sub: Subscription, error: BaseException, frame: Frame
+    ) -> list[PluginError]:
+        """Count a failure, tell of it and return it; a genuine cancellation is raised again."""
         if isinstance(error, asyncio.CancelledError):
-            error = judge_cancellation(error, sub, frame)
-        assert isinstance(error, Exception)
-        failure = as_plugin_error(sub, error, frame)
-        receipt.errors = [*receipt.errors, failure]
+            error = judge(error, sub, frame)
+        failure = as_plugin_error(sub, error, frame.event)
+        failures = [failure]
         sub.errors += 1
         sub.streak += 1
-        sub.last_error = f"{type(error).__name__}: {error}"
+        sub.last_error = describe(error)
         logger.error("%s", failure, exc_info=error)
         owner = sub.owner
         told: dict[str, Any] = {
@@ -197,7 +246,7 @@ class Notifications(Calls):
         # failure must be told, and the other handlers called.
         frame.depth -= 1
         try:
-            if frame.holder(HandlerFailed) is None:
+            if frame.holder(HandlerFailed, self._active) is None:
                 event = type(frame.event).__name__
                 await self.publish(HandlerFailed(event=event, seq=frame.seq, **told))
             if sub.streak >= QUARANTINE_AFTER and not (owner.quarantined or owner.critical):
@@ -205,9 +254,16 @@ class Notifications(Calls):
                 await self.publish(PluginQuarantined(**told))
         except PluginError as critical:
             # It reaches the publisher in the end, but not before the other handlers were called.
-            receipt.errors = [*receipt.errors, critical]
+            failures.append(critical)
         finally:
             frame.depth += 1
+        return failures
+
+    def _raise_critical(self, failures: Sequence[PluginError]) -> None:
+        """Raise the first failure of a critical plugin, if there is one."""
+        critical = find_critical(failures, self._state.registry.owners)
+        if critical is not None:
+            raise critical
 
     def quarantine(self, failing: Subscription) -> None:
         """Skip the notification handlers of a plugin from now on, because one keeps failing.
@@ -216,7 +272,7 @@ class Notifications(Calls):
         skipped.
         """
         owner = failing.owner
-        is_application = owner is self.registry.application
+        is_application = owner is self._state.registry.application
         logger.error(
             "plugin %r: %s failed %d times in a row; %s called no more until release(%r)",
             owner.name,
@@ -241,21 +297,3 @@ class Notifications(Calls):
             sub.streak = 0
             sub.skip = sub.closed
         return was
-
-
-def as_plugin_error(sub: Subscription, error: Exception, frame: Frame) -> PluginError:
-    """Return the error of a handler as one that names the plugin, the handler and the event."""
-    if isinstance(error, PluginError) and getattr(error, "plugin", None) == sub.owner.name:
-        return error
-    problem = f"raised {type(error).__name__}: {error}"
-    failure = HookError(sub.owner.name, sub.name, type(frame.event).__name__, problem)
-    failure.__cause__ = error
-    return failure
-
-
-def raise_critical(receipt: Receipt, owners: dict[str, Owner]) -> None:
-    """Raise the first failure of a critical plugin, if there is one."""
-    for failure in receipt.errors:
-        owner = owners.get(getattr(failure, "plugin", ""))
-        if owner is not None and owner.critical:
-            raise failure

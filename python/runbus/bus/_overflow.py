@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections import deque
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from runbus.bus._mailbox import Mailbox
+from runbus.bus._checks import check_callable, check_choice, check_number
+from runbus.bus._mailbox import Item, Mailbox, event_of
+from runbus.errors import InvalidOption
 from runbus.events import Lagged
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Hashable, Iterable
-
-    from runbus.bus._causality import Envelope
 
 __all__ = [
     "BlockMailbox",
@@ -31,11 +32,17 @@ logger = logging.getLogger("runbus.bus")
 
 
 class Putter:
-    """A publisher that waits for room with an event in its hand."""
+    """A publisher that waits for room with an event in its hand.
+
+    Attributes:
+        item: The event.
+        future: Resolved when the wait is over, whatever became of the event.
+        admitted: Whether the mailbox has taken responsibility for the event.
+    """
 
     __slots__ = ("admitted", "future", "item")
 
-    def __init__(self, item: Envelope, future: asyncio.Future[None]) -> None:
+    def __init__(self, item: Item, future: asyncio.Future[None]) -> None:
         self.item = item
         self.future = future
         self.admitted = False
@@ -46,7 +53,7 @@ class DropOldestMailbox(Mailbox):
 
     __slots__ = ()
 
-    def offer(self, item: Envelope) -> None:
+    def offer(self, item: Item) -> None:
         """Take the event, at the price of the oldest one if need be."""
         if self.sealed:
             return
@@ -72,12 +79,17 @@ class DropNewestMailbox(Mailbox):
     __slots__ = ("_marks",)
 
     def __init__(
-        self, owner: str, maxsize: int, spill: Callable[[Any], object] | None = None
+        self,
+        owner: str,
+        maxsize: int,
+        spill: Callable[[Any], object] | None = None,
+        *,
+        sized: bool = False,
     ) -> None:
-        super().__init__(owner, maxsize, spill)
+        super().__init__(owner, maxsize, spill, sized=sized)
         self._marks = 0
 
-    def offer(self, item: Envelope) -> None:
+    def offer(self, item: Item) -> None:
         """Take the event if there is room, else count it as accepted and lost."""
         if self.sealed:
             return
@@ -96,11 +108,17 @@ class DropNewestMailbox(Mailbox):
 
     def take(self) -> Any:
         """Return the next event or mark."""
+        item = self._pop()
+        if type(item) is Lagged:
+            return item
+        self.delivered += 1
+        return self._unwrap(item)
+
+    def _pop(self) -> Item:
         item = self.items.popleft()
         if type(item) is Lagged:
             self._marks -= 1
-            return item
-        return self._deliver(item)
+        return item
 
     def take_all(self) -> list[Any]:
         """Return everything that waits, in order, with marks where events were lost."""
@@ -108,12 +126,6 @@ class DropNewestMailbox(Mailbox):
         while self.items:
             taken.append(self.take())
         return taken
-
-    def close(self) -> int:
-        """End at once."""
-        left = super().close()
-        self._marks = 0
-        return left
 
     @property
     def pending(self) -> int:
@@ -127,12 +139,17 @@ class BlockMailbox(Mailbox):
     __slots__ = ("putters",)
 
     def __init__(
-        self, owner: str, maxsize: int, spill: Callable[[Any], object] | None = None
+        self,
+        owner: str,
+        maxsize: int,
+        spill: Callable[[Any], object] | None = None,
+        *,
+        sized: bool = False,
     ) -> None:
-        super().__init__(owner, maxsize, spill)
+        super().__init__(owner, maxsize, spill, sized=sized)
         self.putters: deque[Putter] = deque()
 
-    def offer(self, item: Envelope) -> Mailbox | None:
+    def offer(self, item: Item) -> Mailbox | None:
         """Take the event if there is room and nobody waits for it; else return self."""
         if self.sealed:
             return None
@@ -144,8 +161,8 @@ class BlockMailbox(Mailbox):
         self._wake()
         return None
 
-    def line_up(self, item: Envelope, future: asyncio.Future[None]) -> Putter:
-        """Let a publisher wait for room behind those that wait already."""
+    def line_up(self, item: Item, future: asyncio.Future[None]) -> Putter:
+        """Let a publisher wait for room behind those that wait already, also in a sealed box."""
         putter = Putter(item, future)
         self.putters.append(putter)
         return putter
@@ -154,7 +171,7 @@ class BlockMailbox(Mailbox):
         """Take a publisher out of the line; its event was not accepted."""
         if not putter.admitted and putter in self.putters:
             self.putters.remove(putter)
-            # Whoever stood behind it may have room now.
+            # A putter behind it may have room now.
             self._admit()
 
     def _admit(self) -> None:
@@ -169,35 +186,32 @@ class BlockMailbox(Mailbox):
         if items:
             self._wake()
 
-    def _release(self) -> None:
-        while self.putters:
-            putter = self.putters.popleft()
-            if not putter.future.done():
-                putter.future.set_result(None)
-
     def take(self) -> Any:
-        """Return the next event, and let in whoever waits for room."""
+        """Return the next event, and let in a putter that waits for room."""
         event = super().take()
         if self.putters:
             self._admit()
         return event
 
     def take_all(self) -> list[Any]:
-        """Return everything that waits, and let in whoever waits for room."""
+        """Return everything that waits, and let in putters that wait for room."""
         taken = super().take_all()
         if self.putters:
             self._admit()
         return taken
 
-    def seal(self) -> None:
-        """Take no more events; publishers that wait go on without."""
-        super().seal()
-        self._release()
-
-    def close(self) -> int:
-        """End at once; publishers that wait go on without."""
-        self._release()
-        return super().close()
+    def _lose_all(self) -> int:
+        left = super()._lose_all()
+        while self.putters:
+            putter = self.putters.popleft()
+            try:
+                # What waits in line is as good as what waits: it is kept where that can be.
+                putter.admitted = self.divert(putter.item)
+            finally:
+                self.refused += not putter.admitted
+                if not putter.future.done():
+                    putter.future.set_result(None)
+        return left
 
     @property
     def waiting_publishers(self) -> int:
@@ -210,7 +224,7 @@ class ConflateMailbox(Mailbox):
 
     __slots__ = ("key",)
 
-    items: dict[Hashable, Envelope]
+    items: dict[Hashable, Item]
 
     def __init__(
         self,
@@ -218,19 +232,26 @@ class ConflateMailbox(Mailbox):
         maxsize: int,
         spill: Callable[[Any], object] | None,
         key: Callable[[Any], Hashable],
+        *,
+        sized: bool = False,
     ) -> None:
-        super().__init__(owner, maxsize, spill)
+        super().__init__(owner, maxsize, spill, sized=sized)
         self.items = {}
         self.key = key
 
-    def offer(self, item: Envelope) -> None:
+    def offer(self, item: Item) -> None:
         """Take the event in place of an older one of its key; too many keys lose the oldest."""
         if self.sealed:
             return
         try:
-            key = self.key(item[0])
+            key = self.key(event_of(item))
+            if inspect.iscoroutine(key):
+                key.close()
+                raise TypeError("it returned a coroutine; it must not be async")
             hash(key)
-        except Exception:
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException:
             logger.exception("the key function of %s failed; an event is lost", self.owner)
             self._missed += 1
             self._lose(item)
@@ -240,7 +261,7 @@ class ConflateMailbox(Mailbox):
             self._drop(self.items[key])
         elif len(self.items) >= self.maxsize:
             self._missed += 1
-            self._lose(self.items.pop(next(iter(self.items))))
+            self._lose(self._pop())
         self.items[key] = item
         self.high_water = max(self.high_water, len(self.items))
         self._wake()
@@ -249,7 +270,11 @@ class ConflateMailbox(Mailbox):
         """Return the next event, or a mark that keys were lost."""
         if self._missed and self._marked_at != self.delivered:
             return self._mark()
-        return self._deliver(self.items.pop(next(iter(self.items))))
+        self.delivered += 1
+        return self._unwrap(self._pop())
+
+    def _pop(self) -> Item:
+        return self.items.pop(next(iter(self.items)))
 
     def _waiting(self) -> Iterable[Any]:
         return self.items.values()
@@ -261,14 +286,12 @@ class ConflateMailbox(Mailbox):
             taken.append(self.take())
         return taken
 
-    def close(self) -> int:
-        """End at once."""
-        left = list(self.items.values())
-        self.items.clear()
-        for item in left:
-            self._lose(item)
-        super().close()
-        return len(left)
+
+_CLASSES: dict[str, type[Mailbox]] = {
+    "block": BlockMailbox,
+    "drop_oldest": DropOldestMailbox,
+    "drop_newest": DropNewestMailbox,
+}
 
 
 def make_mailbox(
@@ -278,23 +301,34 @@ def make_mailbox(
     overflow: str,
     key: Callable[[Any], Hashable] | None,
     spill: Callable[[Any], object] | None,
+    sized: bool = False,
+    of: str = "stream()",
 ) -> Mailbox:
     """Return an empty mailbox.
 
+    Args:
+        owner: Who reads it.
+        maxsize: How many events may wait.
+        overflow: What happens when it is full.
+        key: For `conflate`: what a newer event must share with an older one to replace it.
+        spill: What takes the events that would be lost.
+        sized: Whether the events have a length that is to be counted.
+        of: What it is a mailbox of, for messages.
+
     Raises:
-        ValueError: The size is below 1, the policy is unknown, or a key is missing or too many.
+        InvalidOption: The size is no whole number of at least 1, the policy is unknown, or a key
+            is missing or too many.
+        InvalidHandler: The key or spill function can never work.
     """
-    if maxsize < 1:
-        raise ValueError(f"maxsize is {maxsize}; a mailbox holds at least 1 event")
+    where = f"{owner}: {of}"
+    check_number(maxsize, where, "maxsize", whole=True, at_least=1)
+    check_choice(overflow, where, "overflow", get_args(Overflow))
+    for fn in (key, spill):
+        if fn is not None:
+            check_callable(fn, owner, of, "event", is_async=False)
     if (key is not None) != (overflow == "conflate"):
-        raise ValueError(f"overflow={overflow!r} and key={key!r}: a key goes with 'conflate' only")
-    if overflow == "conflate" and key is not None:
-        return ConflateMailbox(owner, maxsize, spill, key)
-    classes: dict[str, type[Mailbox]] = {
-        "block": BlockMailbox,
-        "drop_oldest": DropOldestMailbox,
-        "drop_newest": DropNewestMailbox,
-    }
-    if overflow not in classes:
-        raise ValueError(f"overflow={overflow!r} is none of {', '.join([*classes, 'conflate'])}")
-    return classes[overflow](owner, maxsize, spill)
+        problem = "does not go with this overflow" if key is not None else "is missing"
+        raise InvalidOption(where, "key", repr(key), problem, "give it with 'conflate' only")
+    if key is not None:
+        return ConflateMailbox(owner, maxsize, spill, key, sized=sized)
+    return _CLASSES[overflow](owner, maxsize, spill, sized=sized)

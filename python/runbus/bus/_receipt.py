@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from runbus.bus._causality import CAUSE, Frame
 from runbus.errors import WouldDeadlock
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Generator, Sequence
+    # A Receipt is never encoded, so nobody reads its annotations.
+    import asyncio  # noqa: TC004
+    from collections.abc import Generator, Sequence  # noqa: TC004
 
-    from runbus.errors import PluginError
+    from runbus.errors import PluginError  # noqa: TC004
 
 __all__ = ["Receipt"]
 
 
-class Receipt:
+class Receipt(msgspec.Struct, eq=False):
     """What became of a published event.
 
     Await it to wait for the end of the dispatch; that takes no time unless `queued`.
@@ -29,15 +32,12 @@ class Receipt:
             when that one is, before the outermost `publish` returns.
     """
 
-    __slots__ = ("_done", "_holder", "errors", "handled", "queued", "seq")
-
-    def __init__(self, seq: int) -> None:
-        self.seq = seq
-        self.handled = 0
-        self.errors: Sequence[PluginError] = ()
-        self.queued = False
-        self._done: asyncio.Future[None] | None = None
-        self._holder: Frame | None = None
+    seq: int
+    handled: int = 0
+    errors: Sequence[PluginError] = ()
+    queued: bool = False
+    _done: asyncio.Future[None] | None = None
+    _holder: Frame | None = None
 
     def __repr__(self) -> str:
         queued = ", queued" if self.queued else ""

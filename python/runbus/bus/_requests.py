@@ -3,107 +3,84 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from runbus.bus._calls import Calls
 from runbus.bus._causality import CAUSE, Frame, link_request
-from runbus.bus._deadlines import judge_cancellation, take_back
-from runbus.bus._notify import as_plugin_error
-from runbus.bus._state import current_task
-from runbus.errors import HookError, NoHandler
-from runbus.events import Kind
+from runbus.bus._failures import refused
+from runbus.bus._shapes import UNKNOWN, declared, fits, title
+from runbus.errors import NoHandler
+from runbus.events import Collector, First, Kind, Pipeline
 from runbus.events._event import replace
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import Callable, Iterator
 
+    from runbus.bus._calls import Calls
     from runbus.bus._routing import Route
+    from runbus.bus._state import BusState
     from runbus.bus._subscription import Subscription
-    from runbus.events import Around, Collector, Decorate, Event, First, Pipeline
+    from runbus.bus._taps import Taps
+    from runbus.events import Decorate, Event
 
-__all__ = ["Requests"]
+__all__ = ["Asking", "Requests"]
 
 T = TypeVar("T")
 F = TypeVar("F", bound="Callable[..., Any]")
 
 
-class Requests(Calls):
-    """The verbs `apply`, `collect`, `first`, `around` and `decorate`."""
+class Asking:
+    """What all requests have in common: who is asked, and that nothing asks itself."""
 
-    def _request(self, event: Event, kind: Kind) -> tuple[Route, Frame]:
-        self._check_loop(kind.verb)
-        route = self._request_routes.get(type(event))
+    def __init__(self, state: BusState, taps: Taps) -> None:
+        self._state = state
+        self._taps = taps
+
+    def begin(self, event: Event, kind: Kind) -> tuple[Route, Frame]:
+        """Return who gets a request, and its dispatch.
+
+        Raises:
+            BusClosed: The bus is not open.
+            WrongKind: The event is of another kind.
+            WrongLoop: This is another thread or loop than that of the bus.
+            Reentrant: A handler of this event asks for it again.
+            RecursionLimit: More than 16 events caused one another.
+        """
+        state = self._state
+        state.check_loop(kind.verb)
+        route = state.request_routes.get(type(event))
         if route is None or route.kind is not kind:
-            route = self._find_route(event, kind, self._request_routes)
-        frame = Frame(self, event, current_task(self._loop), route.limit_s)
+            route = state.find_route(event, kind, state.request_routes)
+        frame = state.frame(event, route.limit_s)
         before = CAUSE.get()
         if before is not None:
             link_request(frame, before)
         return route, frame
 
     @contextmanager
-    def _answering(self, frame: Frame) -> Iterator[None]:
-        """Make `frame` the one that runs, and tell the taps how it ended."""
-        before = CAUSE.get()
-        if self._taps:
-            self._tap_intent(frame)
+    def answering(self, frame: Frame) -> Iterator[None]:
+        """Make `frame` the dispatch that runs, and tell the taps how it ended."""
+        if self._taps.present:
+            self._taps.intent(frame)
         status = "error"
-        CAUSE.set(frame)
-        self._active.add(frame)
-        if not self._sweeper.armed or frame.limit_s < self._sweeper.shortest_s:
-            self._sweeper.arm(frame.limit_s)
         try:
-            yield
+            with self._state.running(frame):
+                yield
             status = "ok"
         except asyncio.CancelledError:
             status = "cancelled"
             raise
         finally:
-            self._active.discard(frame)
-            CAUSE.set(before)
-            if frame.cancels:
-                take_back(frame)
             if frame.outcomes is not None:
-                self._tap_end(frame, status)
+                self._taps.end(frame, status)
 
-    async def _ask(self, sub: Subscription, event: Event, frame: Frame) -> Any:
-        """Call one handler; its failure becomes an error that names it."""
-        frame.subscription = sub
-        frame.started_ns = started = self._now_ns()
-        verdict = "ok"
-        try:
-            return await self._call(sub, event, frame)
-        except Exception as error:
-            verdict = f"error: {type(error).__name__}: {error}"
-            raise self._broken(sub, error, frame) from error
-        except asyncio.CancelledError as error:
-            verdict = "cancelled"
-            failure = judge_cancellation(error, sub, frame)
-            verdict = f"error: {type(failure).__name__}: {failure}"
-            raise self._broken(sub, failure, frame) from failure
-        finally:
-            self._note_call(sub, frame, started, verdict)
 
-    def _note_call(self, sub: Subscription, frame: Frame, started: int, verdict: str) -> None:
-        took = self._now_ns() - started
-        sub.calls += 1
-        sub.total_ns += took
-        sub.max_ns = max(sub.max_ns, took)
-        frame.subscription = None
-        if frame.outcomes is not None:
-            frame.outcomes.append((sub, verdict, took))
+class Requests:
+    """The verbs `apply`, `collect`, `first` and `decorate`."""
 
-    def _broken(self, sub: Subscription, error: Exception, frame: Frame) -> HookError:
-        sub.errors += 1
-        sub.streak += 1
-        sub.last_error = f"{type(error).__name__}: {error}"
-        failure = as_plugin_error(sub, error, frame)
-        if isinstance(failure, HookError):
-            return failure
-        return HookError(sub.owner.name, sub.name, type(frame.event).__name__, f"failed: {error}")
-
-    # -- the verbs
+    def __init__(self, asking: Asking, calls: Calls) -> None:
+        self._asking = asking
+        self._calls = calls
 
     async def apply(self, event: Pipeline[T]) -> T:
         """Pass a value through every handler in plugin order and return the last one.
@@ -114,15 +91,16 @@ class Requests(Calls):
             HookError: A handler failed, returned None or a value of another type.
             Reentrant: A handler of this event applied it again.
         """
-        route, frame = self._request(event, Kind.PIPELINE)
-        with self._answering(frame):
+        route, frame = self._asking.begin(event, Kind.PIPELINE)
+        with self._asking.answering(frame):
             value: T = event.value
             step: Any = event
             for sub in route.subscriptions:
                 if sub.skip:
                     continue
-                result = await self._ask(sub, step, frame)
-                check_step(sub, event, value, result)
+                with self._calls.counted(sub, frame):
+                    result = await self._calls.call(sub, step)
+                    check_step(sub, event, value, result)
                 value = result
                 step = replace(event, value=value)
         return value
@@ -133,18 +111,19 @@ class Requests(Calls):
         Cancellation ends the running handler and is passed on; no later one is called.
 
         Raises:
-            HookError: A handler failed, or returned no list or tuple. Nothing is returned then:
-                half a collection is worse than none.
+            HookError: A handler failed, returned no list or tuple, or an item of another type.
+                Nothing is returned then: half a collection is worse than none.
             Reentrant: A handler of this event collected it again.
         """
-        route, frame = self._request(event, Kind.COLLECTOR)
+        route, frame = self._asking.begin(event, Kind.COLLECTOR)
         items: list[tuple[str, T]] = []
-        with self._answering(frame):
+        with self._asking.answering(frame):
             for sub in route.subscriptions:
                 if sub.skip:
                     continue
-                result = await self._ask(sub, event, frame)
-                check_items(sub, event, result)
+                with self._calls.counted(sub, frame):
+                    result = await self._calls.call(sub, event)
+                    check_items(sub, event, result)
                 items += [(sub.owner.name, item) for item in result or ()]
         return items
 
@@ -154,16 +133,18 @@ class Requests(Calls):
         Later handlers are not called. Cancellation ends the running handler and is passed on.
 
         Raises:
-            HookError: A handler failed.
+            HookError: A handler failed, or answered with a value of another type.
             NoHandler: Every handler returned None, or there is none.
             Reentrant: A handler of this event asked for it again.
         """
-        route, frame = self._request(event, Kind.FIRST)
-        with self._answering(frame):
+        route, frame = self._asking.begin(event, Kind.FIRST)
+        with self._asking.answering(frame):
             for sub in route.subscriptions:
                 if sub.skip:
                     continue
-                result = await self._ask(sub, event, frame)
+                with self._calls.counted(sub, frame):
+                    result = await self._calls.call(sub, event)
+                    check_answer(sub, event, result)
                 if result is not None:
                     return sub.owner.name, result
             asked = tuple(sub.owner.name for sub in route.subscriptions)
@@ -176,139 +157,67 @@ class Requests(Calls):
             HookError: A handler failed or returned what cannot be called.
             Reentrant: A handler of this event decorated with it again.
         """
-        route, frame = self._request(event, Kind.DECORATE)
-        with self._answering(frame):
+        route, frame = self._asking.begin(event, Kind.DECORATE)
+        with self._asking.answering(frame):
             wrapped: Any = fn
             for sub in reversed(route.subscriptions):
                 if sub.skip:
                     continue
-                started = self._now_ns()
-                frame.subscription = sub
-                verdict = "ok"
-                try:
+                if sub.once:
+                    sub.close()
+                with self._calls.counted(sub, frame):
                     wrapped = sub.invoke(event, wrapped)
                     if not callable(wrapped):
                         raise refused(sub, event, f"returned {wrapped!r}, which cannot be called")
-                except Exception as error:
-                    verdict = f"error: {type(error).__name__}: {error}"
-                    raise self._broken(sub, error, frame) from error
-                finally:
-                    self._note_call(sub, frame, started, verdict)
         result: F = wrapped
         return result
-
-    def around(self, event: Around) -> AbstractAsyncContextManager[list[Any]]:
-        """Enter the context manager of every handler in plugin order; exit them in reverse.
-
-        The block gets the values that the managers gave on entering. If one fails on entering,
-        those entered before it exit with that error. Every manager sees an error of the block,
-        but none can swallow it unless the event class says `may_suppress`.
-
-        Raises:
-            HookError: A handler failed, or a manager did on entering or, where the block did not
-                fail, on exiting. Where the block failed, that error goes on, with a note.
-            Reentrant: A handler of this event wrapped it again.
-        """
-        return self._around(event)
-
-    @asynccontextmanager
-    async def _around(self, event: Around) -> AsyncIterator[list[Any]]:
-        route, frame = self._request(event, Kind.AROUND)
-        entered: list[tuple[Subscription, AbstractAsyncContextManager[Any]]] = []
-        values: list[Any] = []
-        try:
-            with self._answering(frame):
-                for sub in route.subscriptions:
-                    if sub.skip:
-                        continue
-                    manager = await self._ask(sub, event, frame)
-                    if not hasattr(manager, "__aenter__"):
-                        raise refused(sub, event, f"returned {manager!r}, no async context manager")
-                    values.append(await self._step(sub, frame, manager.__aenter__))
-                    entered.append((sub, manager))
-            yield values
-        except BaseException as error:
-            if await self._exit(event, entered, error):
-                return
-            raise
-        else:
-            await self._exit(event, entered, None)
-
-    async def _step(
-        self, sub: Subscription, frame: Frame, step: Callable[..., Any], *args: Any
-    ) -> Any:
-        """Call one method of a wrapper; its failure becomes an error that names it."""
-        frame.subscription = sub
-        frame.started_ns = self._now_ns()
-        try:
-            return await step(*args)
-        except Exception as error:
-            raise self._broken(sub, error, frame) from error
-        except asyncio.CancelledError as error:
-            failure = judge_cancellation(error, sub, frame)
-            raise self._broken(sub, failure, frame) from failure
-        finally:
-            frame.subscription = None
-
-    async def _exit(
-        self,
-        event: Around,
-        entered: list[tuple[Subscription, AbstractAsyncContextManager[Any]]],
-        error: BaseException | None,
-    ) -> bool:
-        """Exit the wrappers in reverse; return whether the error of the body was swallowed."""
-        body, failures = error, []
-        frame = Frame(self, event, asyncio.current_task(), type(event).deadline_s)
-        before = CAUSE.get()
-        self._active.add(frame)
-        try:
-            while entered:
-                sub, manager = entered.pop()
-                details = (type(body), body, body.__traceback__) if body else (None, None, None)
-                try:
-                    swallowed = await self._step(sub, frame, manager.__aexit__, *details)
-                    if swallowed and event.may_suppress:
-                        body = None
-                except HookError as broken:
-                    if broken.__cause__ is not body or body is None:
-                        failures.append(broken)
-        finally:
-            self._active.discard(frame)
-            CAUSE.set(before)
-        if body is None and failures:
-            raise failures[0] if len(failures) == 1 else ExceptionGroup("wrappers failed", failures)
-        for failure in failures:
-            if body is not None:
-                body.add_note(f"while this error left the wrappers: {failure}")
-        return error is not None and body is None
-
-
-def refused(sub: Subscription, event: Event, problem: str) -> HookError:
-    """Return the error of a handler that returned what its kind of event has no use for."""
-    return HookError(sub.owner.name, sub.name, type(event).__name__, problem)
 
 
 def check_step(sub: Subscription, event: Event, value: object, result: object) -> None:
     """Refuse what is no next value of a pipeline.
 
     Raises:
-        HookError: It is None, or of another type.
+        HookError: It is None, or of another type than the event class declares; of another than
+            the value before, where the class declares none.
     """
     if result is None:
         raise refused(sub, event, "returned None; return the new value, or the old one unchanged")
-    if not isinstance(result, type(value)) and not isinstance(value, type(result)):
-        kind, wanted = type(result).__name__, type(value).__name__
-        raise refused(sub, event, f"returned a {kind}; a {wanted} was expected")
+    shape = declared(type(event), Pipeline)
+    if shape is UNKNOWN:
+        shape = type(value)
+    if type(result) is not shape and not fits(result, shape):
+        kind = type(result).__name__
+        raise refused(sub, event, f"returned a {kind}; a {title(shape)} was expected")
 
 
 def check_items(sub: Subscription, event: Event, result: object) -> None:
-    """Refuse what is no list of items.
+    """Refuse what is no list of items of the type that the event class declares.
 
     Raises:
-        HookError: It is not a list, a tuple or None.
+        HookError: It is not a list, a tuple or None, or an item is of another type.
     """
+    if result is None:
+        return
     if isinstance(result, str):
         raise refused(sub, event, f"returned a bare str; return [{result[:40]!r}]")
-    if result is not None and not isinstance(result, (list, tuple)):
+    if not isinstance(result, (list, tuple)):
         kind = type(result).__name__
         raise refused(sub, event, f"returned a {kind}; a list or tuple was expected")
+    shape = declared(type(event), Collector)
+    for number, item in enumerate(result):
+        if not fits(item, shape):
+            kind = type(item).__name__
+            problem = f"returned a {kind} as item {number}; a {title(shape)} was expected"
+            raise refused(sub, event, problem)
+
+
+def check_answer(sub: Subscription, event: Event, result: object) -> None:
+    """Refuse an answer of another type than the event class declares.
+
+    Raises:
+        HookError: It is.
+    """
+    shape = declared(type(event), First)
+    if result is not None and not fits(result, shape):
+        kind = type(result).__name__
+        raise refused(sub, event, f"answered with a {kind}; a {title(shape)} was expected")

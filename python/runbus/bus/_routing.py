@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 from runbus.bus._subscription import Owner, Subscription
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from runbus.bus._mailbox import Mailbox
 
-__all__ = ["Registry", "Route"]
+__all__ = ["APPLICATION", "Registry", "Route", "check_event_class", "is_same"]
 
 APPLICATION = "application"
 
@@ -67,6 +68,10 @@ class Registry:
         if self.owners.get(owner.name) is owner:
             del self.owners[owner.name]
 
+    def reorder(self) -> None:
+        """Call the handlers in the order of their owners' ranks, which were changed."""
+        self._changed()
+
     def subscribe(
         self,
         owner: Owner,
@@ -81,6 +86,7 @@ class Registry:
 
         Raises:
             InvalidHandler: The handler can never work, or this owner subscribed it already.
+            InvalidOption: An option has no value that makes sense.
             WrongKind: The class is no event class, or its events are read from a stream.
             BusClosed: The owner was closed.
         """
@@ -91,17 +97,17 @@ class Registry:
             kind = event.kind.value if event.kind else ""
             raise WrongKind(event.__name__, kind, "on", "stream")
         subscription = Subscription(
-            self,
             owner,
             event,
             handler,
             order=next(self._orders),
+            on_close=self.remove,
             once=once,
             timeout_s=timeout_s,
             thread=thread,
         )
         of_event = self._subscriptions.setdefault(event, [])
-        if any(other.owner is owner and other.handler == handler for other in of_event):
+        if any(other.owner is owner and is_same(other.handler, handler) for other in of_event):
             raise InvalidHandler(
                 owner.name,
                 subscription.name,
@@ -153,6 +159,13 @@ class Registry:
         subs.sort(key=lambda sub: (sub.owner.rank, sub.order))
         boxes = [box for cls in event.__mro__ for box in self._boxes.get(cls, ())]
         return Route(event, tuple(subs), tuple(boxes))
+
+
+def is_same(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
+    """Tell whether two callables are one: equality would confuse objects that compare equal."""
+    if isinstance(one, MethodType) and isinstance(other, MethodType):
+        return one.__self__ is other.__self__ and one.__func__ is other.__func__
+    return one is other
 
 
 def check_event_class(event: object, verb: str) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import logging
 import os
-import struct
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from runbus import codec
-from runbus.errors import TraceError
+from runbus._lines import LineFile, read_lines
+from runbus.errors import FileUnreadable, TraceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SpillFile"]
 
-_LENGTH = struct.Struct("<I")
+logger = logging.getLogger("runbus.bus")
 
 
 class SpillFile:
@@ -27,57 +31,63 @@ class SpillFile:
         for event in spilled.take(): ...
 
     An event is one `write` to a local file: it survives the death of the process, and costs the
-    publisher microseconds.
+    publisher microseconds. Each has a checksum.
 
     Args:
         path: The file; it is made when the first event comes, and continued if it is there.
+
+    Attributes:
+        damage: What the last `take` left out, as offset and number of bytes: events that a crash
+            cut short, or that were damaged since.
     """
 
-    __slots__ = ("_file", "path")
+    __slots__ = ("_file", "damage", "path")
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
-        self._file = -1
+        self.damage: list[tuple[int, int]] = []
+        self._file: LineFile | None = None
 
     def __call__(self, event: Event) -> None:
         """Append an event.
 
         Raises:
+            FileUnreadable: The path is not that of a regular file.
             OSError: It could not be written whole; the file is as it was before.
         """
-        if self._file < 0:
-            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-            self._file = os.open(self.path, flags, 0o600)
-        data = codec.encode_event(event)
-        record = _LENGTH.pack(len(data)) + data
-        before = os.fstat(self._file).st_size
-        if os.write(self._file, record) < len(record):
-            os.ftruncate(self._file, before)
-            raise OSError(28, os.strerror(28), self.path)
+        if self._file is None:
+            self._file = LineFile(self.path)
+        self._file.append([b'{"event":"%b"}' % base64.b64encode(codec.encode_event(event))])
 
     def take(self) -> Iterator[Event]:
         """Yield the events, the oldest first, and empty the file once the last was taken.
 
-        A last event that a crash cut short is left out.
+        What is damaged is left out, counted in `damage`, and the logger `runbus.bus` is told.
 
         Raises:
-            TraceError: The file holds something else.
+            TraceError: The file cannot be read, or holds an event of an unknown class.
         """
+        self.damage = []
         try:
-            with open(self.path, "rb") as file:
-                while len(head := file.read(_LENGTH.size)) == _LENGTH.size:
-                    (length,) = _LENGTH.unpack(head)
-                    if len(data := file.read(length)) < length:
-                        break
-                    yield codec.decode_event(data)
+            for line in read_lines(self.path, self.damage):
+                yield codec.decode_event(codec.decode_json(line, _Spilled).event)
         except FileNotFoundError:
             return
+        except FileUnreadable as error:
+            raise TraceError(self.path, error.reason) from error
         except codec.DecodeError as error:
             raise TraceError(self.path, f"it holds no spilled event: {error}") from error
+        if self.damage:
+            lost = sum(length for _, length in self.damage)
+            logger.warning("%s: %d bytes of it are damaged and left out", self.path, lost)
         os.truncate(self.path, 0)
 
     def close(self) -> None:
         """Give the file back; safe to repeat."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+class _Spilled(msgspec.Struct):
+    event: bytes

@@ -1,12 +1,15 @@
-"""What every part of a bus shares: who listens, what runs, and whether it is open."""
+"""What every part of a bus works on: who listens, what runs, and whether it is open."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
+from contextlib import contextmanager
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
+from runbus.bus._cancellation import cancels_seen, take_back
+from runbus.bus._causality import CAUSE, Frame, next_seq
 from runbus.bus._deadlines import Sweeper
 from runbus.bus._forks import tell_of_forks
 from runbus.bus._routing import Registry, Route
@@ -15,12 +18,9 @@ from runbus.errors import BusClosed, WrongKind, WrongLoop
 from runbus.events import Event, Kind
 
 if TYPE_CHECKING:
-    import weakref
+    from collections.abc import Iterator
 
-    from runbus.bus._causality import Frame
-    from runbus.bus._waiting import Waiter
-
-__all__ = ["BusState", "Phase", "Tap", "current_task", "get_ident"]
+__all__ = ["BusState", "Phase", "current_task", "get_ident", "wrong_kind"]
 
 if sys.version_info >= (3, 12):
     current_task = asyncio.current_task
@@ -28,101 +28,107 @@ else:
     # There it is written in Python and costs as much as the rest of an emit.
     current_task = asyncio.tasks._current_tasks.get  # type: ignore[attr-defined]
 
-HandlerOutcome = tuple[str, str, str, int]
-"""Plugin, handler, `ok` or `error: …` or `timeout` or `skipped` or `cancelled`, nanoseconds."""
-
-
-class Tap(Protocol):
-    """Sees every event before and after its dispatch; what it raises is logged, never passed on."""
-
-    def intent(self, seq: int, parent: int, event: Event, origin: str) -> None:
-        """An event is about to be dispatched."""
-        ...
-
-    def outcome(self, seq: int, status: str, handlers: list[HandlerOutcome]) -> None:
-        """An event was dispatched; `status` is `ok`, `error` or `cancelled`."""
-        ...
-
 
 class Phase:
-    """How far a bus is in its life; a plain number, so that it is cheap to compare."""
+    """How far a bus is in its life; a plain number, so that it is cheap to compare.
+
+    Each takes less than the one before: DRAINING no requests, SEALED no stream events and nothing
+    from threads, CLOSED nothing at all.
+    """
 
     NEW = 0
     OPEN = 1
     DRAINING = 2
-    CLOSED = 3
-    FORKED = 4
-    NAMES = ("new", "open", "draining", "closed", "forked")
+    SEALED = 3
+    CLOSED = 4
+    FORKED = 5
+    NAMES = ("new", "open", "draining", "sealed", "closed", "forked")
+
+
+# Until which phase a bus takes the events of a kind; requests need a bus that is open.
+_LAST_PHASE = {
+    Kind.NOTIFY: Phase.SEALED,
+    Kind.TEARDOWN: Phase.SEALED,
+    Kind.STREAM: Phase.DRAINING,
+}
 
 
 class BusState:
-    """The state of a bus, and the checks that precede every verb."""
+    """The one state of a bus, and the checks that precede every verb.
+
+    Attributes:
+        timers: Where deadlines come from.
+        phase: How far the bus is in its life.
+        loop: The event loop that it is bound to.
+        thread_id: The thread of that loop.
+        registry: Who listens to what.
+        notify_routes: Who gets notifications, by class. Emptied when anything changes and filled
+            on demand, so a lookup that succeeds has passed every check but that of the loop.
+        stream_routes: The same for streams.
+        request_routes: The same for requests.
+        active: The dispatches that are running.
+        sweeper: What ends those that take too long.
+    """
 
     def __init__(self, timers: Timers | None = None) -> None:
         self.timers: Timers = timers if timers is not None else LoopTimers()
-        self._now_ns = self.timers.monotonic_ns
-        self._phase = Phase.NEW
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread_id = 0
-        # One table per verb. A table is emptied when anything changes and filled on demand, so a
-        # lookup that succeeds has passed every check but that of the event loop.
-        self._notify_routes: dict[type, Route] = {}
-        self._stream_routes: dict[type, Route] = {}
-        self._request_routes: dict[type, Route] = {}
-        self.registry = Registry(self._forget_routes)
-        self._active: set[Frame] = set()
-        self._sweeper = Sweeper(self._active, self.timers)
-        self._waiters: list[weakref.ref[Waiter[Any]]] = []
-        self._taps: tuple[Tap, ...] = ()
+        self.phase = Phase.NEW
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.thread_id = 0
+        self.notify_routes: dict[type, Route] = {}
+        self.stream_routes: dict[type, Route] = {}
+        self.request_routes: dict[type, Route] = {}
+        self.registry = Registry(self.forget_routes)
+        self.active: set[Frame] = set()
+        self.sweeper = Sweeper(self.active, self.timers)
 
     # -- life
 
     def open(self) -> None:
-        """Bind the bus to the running event loop; called by the kernel."""
-        self._loop = asyncio.get_running_loop()
-        self._thread_id = get_ident()
-        self._phase = Phase.OPEN
-        self._forget_routes()
+        """Bind the bus to the running event loop."""
+        self.loop = asyncio.get_running_loop()
+        self.thread_id = get_ident()
+        self.enter_phase(Phase.OPEN)
         tell_of_forks(self)
+
+    def enter_phase(self, phase: int) -> None:
+        """Go on to a phase; never back."""
+        self.phase = max(self.phase, phase)
+        self.forget_routes()
 
     def forked(self) -> None:
         """Refuse everything: the parent goes on with its own copy of the bus."""
-        if self._phase != Phase.CLOSED:
-            self._phase = Phase.FORKED
-            self._thread_id = 0
-            self._forget_routes()
+        if self.phase != Phase.CLOSED:
+            self.thread_id = 0
+            self.enter_phase(Phase.FORKED)
 
-    def drain(self) -> None:
-        """Refuse new requests from now on; called by the kernel when it begins to stop."""
-        self._phase = Phase.DRAINING
-        self._forget_routes()
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether the bus takes nothing any more."""
-        return self._phase == Phase.CLOSED
-
-    def _forget_routes(self) -> None:
-        self._notify_routes = {}
-        self._stream_routes = {}
-        self._request_routes = {}
+    def forget_routes(self) -> None:
+        """Find out again who gets which event."""
+        self.notify_routes.clear()
+        self.stream_routes.clear()
+        self.request_routes.clear()
 
     # -- checks
 
-    def _refuse(self, verb: str) -> BaseException:
+    def refusal(self, verb: str) -> BusClosed | WrongLoop:
         """Return why a verb cannot be used from here."""
-        if self._phase == Phase.NEW:
-            return BusClosed(verb, Phase.NAMES[self._phase])
-        if self._phase == Phase.FORKED:
+        if self.phase == Phase.NEW:
+            return BusClosed(verb, Phase.NAMES[self.phase])
+        if self.phase == Phase.FORKED:
             return WrongLoop(verb, "fork")
-        if get_ident() != self._thread_id:
+        if get_ident() != self.thread_id:
             return WrongLoop(verb, "thread")
         return WrongLoop(verb, "loop")
 
-    def _check_loop(self, verb: str) -> None:
-        """Refuse other threads and loops; callbacks of this loop, outside of tasks, are fine."""
-        if get_ident() != self._thread_id or asyncio._get_running_loop() is not self._loop:
-            raise self._refuse(verb)
+    def check_loop(self, verb: str) -> None:
+        """Refuse other threads and loops; callbacks of this loop, outside of tasks, are fine.
+
+        Raises:
+            BusClosed: The bus was never open.
+            WrongLoop: This is another thread or loop, or a forked child.
+        """
+        if get_ident() != self.thread_id or asyncio._get_running_loop() is not self.loop:
+            raise self.refusal(verb)
 
     def check_thread(self, verb: str) -> None:
         """Refuse to let another thread subscribe while a loop runs the bus.
@@ -130,23 +136,27 @@ class BusState:
         Raises:
             WrongLoop: This is another thread than that of the loop, or a forked child.
         """
-        runs = self._phase in (Phase.OPEN, Phase.DRAINING, Phase.FORKED)
-        if runs and get_ident() != self._thread_id:
-            raise self._refuse(verb)
+        runs = self.phase not in (Phase.NEW, Phase.CLOSED)
+        if runs and get_ident() != self.thread_id:
+            raise self.refusal(verb)
 
-    def _check_phase(self, verb: str, last: int) -> None:
-        if not Phase.OPEN <= self._phase <= last:
-            raise BusClosed(verb, Phase.NAMES[self._phase])
+    def check_phase(self, verb: str, last: int) -> None:
+        """Refuse before the bus is open and after a phase.
 
-    def _find_route(self, event: Event, kind: Kind, table: dict[type, Route]) -> Route:
+        Raises:
+            BusClosed: It is.
+        """
+        if not Phase.OPEN <= self.phase <= last:
+            raise BusClosed(verb, Phase.NAMES[self.phase])
+
+    def find_route(self, event: Event, kind: Kind, table: dict[type, Route]) -> Route:
         """Return the route of an event and keep it; all the checks that a kept route has passed.
 
         Raises:
             WrongKind: The event is of another kind.
             BusClosed: The bus does not take such events now.
         """
-        requests = kind not in (Kind.NOTIFY, Kind.STREAM, Kind.TEARDOWN)
-        self._check_phase(kind.verb, Phase.OPEN if requests else Phase.DRAINING)
+        self.check_phase(kind.verb, _LAST_PHASE.get(kind, Phase.OPEN))
         cls = type(event)
         if getattr(cls, "kind", None) is not kind:
             raise wrong_kind(event, kind.verb)
@@ -155,26 +165,28 @@ class BusState:
             route = table[cls] = self.registry.route(cls)
         return route
 
-    # -- taps
+    # -- dispatches
 
-    @property
-    def is_watched(self) -> bool:
-        """Whether a tap sees the events."""
-        return bool(self._taps)
+    def frame(self, event: Event, limit_s: float) -> Frame:
+        """Return a new dispatch by the running task."""
+        task = current_task(self.loop)
+        return Frame(next_seq(), event, task, self.active, limit_s, [None], cancels_seen(task))
 
-    def add_tap(self, tap: Tap) -> None:
-        """Let `tap` see every event before and after its dispatch."""
-        self._taps = (*self._taps, tap)
-        self._tell_boxes()
-
-    def remove_tap(self, tap: Tap) -> None:
-        """Let `tap` see no more events; does nothing if it sees none."""
-        self._taps = tuple(other for other in self._taps if other is not tap)
-        self._tell_boxes()
-
-    def _tell_boxes(self) -> None:
-        for _, box in self.registry.boxes():
-            box.causal = bool(self._taps)
+    @contextmanager
+    def running(self, frame: Frame) -> Iterator[None]:
+        """Make a dispatch the one that runs: its handlers have their limit, and are its effects."""
+        before = CAUSE.get()
+        CAUSE.set(frame)
+        self.active.add(frame)
+        if frame.limit_s < self.sweeper.watches_s:
+            self.sweeper.arm(frame.limit_s)
+        try:
+            yield
+        finally:
+            self.active.discard(frame)
+            CAUSE.set(before)
+            frame.now[0] = None
+            take_back(frame)
 
 
 def wrong_kind(event: object, verb: str) -> WrongKind:

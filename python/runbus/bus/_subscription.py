@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from runbus.bus._checks import (
+    check_callable,
+    check_flag,
+    check_number,
+    is_coroutine_function,
+    name_of,
+)
 from runbus.errors import InvalidHandler
 from runbus.events import Kind
 
@@ -15,10 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from runbus.bus._routing import Registry
     from runbus.events import Event
 
-__all__ = ["HandlerStatistics", "Owner", "Subscription", "name_of"]
+__all__ = ["HandlerStatistics", "Owner", "Subscription"]
+
+_TRIAL = 8
 
 
 class Owner:
@@ -53,7 +59,8 @@ class HandlerStatistics(msgspec.Struct, frozen=True):
         calls: How often it was called.
         errors: How often it failed.
         failures_in_a_row: How often it failed since it last succeeded.
-        slow: How often it held the event loop for more than 50 ms.
+        slow: How often it held the event loop for more than 50 ms. The steps of an async handler
+            are only watched in its first calls, and from its first call on that took that long.
         mean_ms: Mean time of a call, in milliseconds.
         max_ms: Longest time of a call, in milliseconds.
         last_error: Its last error, as `Type: text`; empty for none.
@@ -80,7 +87,8 @@ class Subscription:
         handler: What was subscribed.
         name: How messages call the handler.
         is_async: Whether calling it gives a coroutine.
-        plain: An async handler without limits of its own: the bus may await it directly.
+        plain: An async handler without limits of its own, and not slow so far: the bus may await
+            it directly.
         skip: Closed, or its owner is quarantined; looked at before each call.
     """
 
@@ -95,45 +103,47 @@ class Subscription:
         "last_error",
         "max_ns",
         "name",
+        "on_close",
         "once",
         "order",
         "owner",
         "plain",
-        "registry",
         "skip",
         "slow",
         "streak",
         "thread",
         "timeout_s",
         "total_ns",
+        "trial",
         "warned_ns",
     )
 
     def __init__(
         self,
-        registry: Registry,
         owner: Owner,
         event: type[Event],
         handler: Callable[..., Any],
         *,
         order: int,
+        on_close: Callable[[Subscription], None],
         once: bool = False,
         timeout_s: float | None = None,
         thread: bool = False,
     ) -> None:
-        self.registry = registry
         self.owner = owner
         self.event = event
         self.handler = handler
         self.name = name_of(handler)
         self.order = order
+        self.on_close = on_close
         self.once = once
         self.timeout_s = timeout_s
         self.thread = thread
         self.is_async = is_coroutine_function(handler)
         check_handler(self)
         self.invoke = handler
-        self.plain = self.is_async and not once and timeout_s is None and not thread
+        self.plain = False
+        self.trial = _TRIAL
         self.closed = False
         self.skip = owner.quarantined and event.kind is Kind.NOTIFY
         self.calls = 0
@@ -150,7 +160,17 @@ class Subscription:
         if not self.closed:
             self.closed = True
             self.skip = True
-            self.registry.remove(self)
+            self.on_close(self)
+
+    def seen_stepwise(self) -> None:
+        """Note a call whose steps were watched: after a few of them it needs no more watching."""
+        self.trial -= 1
+        if self.trial == 0 and not self.slow:
+            self.plain = self.is_async and not self.once and self.timeout_s is None
+
+    def suspect(self) -> None:
+        """Watch every step from now on: a call took so long that one step may have."""
+        self.plain = False
 
     def __enter__(self) -> Subscription:
         return self
@@ -183,73 +203,31 @@ class Subscription:
         )
 
 
-def name_of(handler: object) -> str:
-    """Return how to call a handler in messages."""
-    while isinstance(handler, partial):
-        handler = handler.func
-    name = getattr(handler, "__qualname__", None) or type(handler).__qualname__
-    return str(name).replace("<locals>.", "")
-
-
-def is_coroutine_function(handler: object) -> bool:
-    """Tell whether calling `handler` gives a coroutine; sees through partials and `__call__`."""
-    while isinstance(handler, partial):
-        handler = handler.func
-    if inspect.iscoroutinefunction(handler):
-        return True
-    call = getattr(type(handler), "__call__", None)  # noqa: B004 - the method, not whether it is one
-    return not inspect.isroutine(handler) and inspect.iscoroutinefunction(call)
-
-
 def check_handler(subscription: Subscription) -> None:
     """Refuse what can never work.
 
     Raises:
         InvalidHandler: It cannot be called with what this kind of event passes, is a generator,
-            or is to run in a thread although it is async.
+            or asks for what its kind cannot give.
+        InvalidOption: An option has no value that makes sense.
     """
-    handler = subscription.handler
     kind = subscription.event.kind
-    passed = ("event", "fn") if kind is Kind.DECORATE else ("event",)
+    owner, event = subscription.owner.name, subscription.event.__name__
 
     def refuse(problem: str, fix: str) -> InvalidHandler:
-        return InvalidHandler(
-            subscription.owner.name,
-            subscription.name,
-            subscription.event.__name__,
-            problem,
-            fix,
-        )
+        return InvalidHandler(owner, subscription.name, event, problem, fix)
 
-    if not callable(handler):
-        raise refuse("cannot be called", "pass a function")
-    if isinstance(handler, type):
-        raise refuse("is a class", "pass an instance with __call__, or a function")
-    if not takes(handler, len(passed)):
-        raise refuse(
-            f"cannot be called with {len(passed)} positional argument(s)",
-            f"define it as ({', '.join(passed)})",
-        )
-    if kind is not Kind.AROUND and (
-        inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler)
-    ):
-        raise refuse("is a generator function", "return the value instead of yielding it")
-    if kind is Kind.AROUND and inspect.isasyncgenfunction(handler):
-        raise refuse("is an async generator function", "decorate it with @asynccontextmanager")
-    if kind is Kind.DECORATE and subscription.is_async:
-        raise refuse("is async", "decorate() does not await; define it with `def`")
+    passed = ("event", "fn") if kind is Kind.DECORATE else ("event",)
+    check_callable(subscription.handler, owner, event, *passed, yields=kind is Kind.AROUND)
+    where = f"plugin {owner!r}: {subscription.name} for {event}"
+    check_flag(subscription.once, where, "once")
+    check_flag(subscription.thread, where, "thread")
+    if subscription.timeout_s is not None:
+        check_number(subscription.timeout_s, where, "timeout", above=0)
+    if kind is Kind.DECORATE:
+        if subscription.is_async:
+            raise refuse("is async", "decorate() does not await; define it with `def`")
+        if subscription.thread or subscription.timeout_s is not None:
+            raise refuse("cannot be called in a thread or with a limit", "decorate() never waits")
     if subscription.thread and subscription.is_async:
         raise refuse("is async and cannot run in a thread", "leave out thread=True")
-
-
-def takes(handler: Callable[..., Any], count: int) -> bool:
-    """Tell whether `handler` can be called with `count` positional arguments."""
-    try:
-        signature = inspect.signature(handler)
-    except (TypeError, ValueError):
-        return True  # some builtins do not tell; the first call will
-    try:
-        signature.bind(*range(count))
-    except TypeError:
-        return False
-    return True

@@ -6,15 +6,21 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from runbus.bus._calls import Calls
-from runbus.bus._causality import CAUSE, Frame, link_request
-from runbus.bus._notify import as_plugin_error
+from runbus.bus._cancellation import leave_behind
+from runbus.bus._causality import Frame, next_seq
+from runbus.bus._checks import check_number
+from runbus.bus._failures import CleanUp, as_plugin_error
+from runbus.bus._routing import APPLICATION
 from runbus.bus._timers import wait_until
 from runbus.errors import HandlerCancelled, HandlerTimeout, PluginStuck
 from runbus.events import Kind
 
 if TYPE_CHECKING:
+    from runbus.bus._calls import Calls
+    from runbus.bus._requests import Asking
+    from runbus.bus._state import BusState
     from runbus.bus._subscription import Subscription
+    from runbus.bus._taps import Taps
     from runbus.errors import PluginError
     from runbus.events import Teardown
 
@@ -27,15 +33,23 @@ _AGAIN_S = 0.25
 logger = logging.getLogger("runbus.bus")
 
 
-class Teardowns(Calls):
+class Teardowns:
     """The verb `teardown`."""
+
+    def __init__(self, state: BusState, asking: Asking, taps: Taps, calls: Calls) -> None:
+        self._state = state
+        self._asking = asking
+        self._taps = taps
+        self._calls = calls
 
     async def teardown(self, event: Teardown, budget_s: float) -> list[PluginError]:
         """Tell every handler about an end, in reverse plugin order; return what failed.
 
         Each handler gets an equal share of the time that is left, and at least 50 ms; one that
-        takes longer is cancelled, a second later it is left behind, and the next one is called.
-        Each runs in a task of its own. Nothing stops the rest.
+        takes longer is cancelled. If it ignores that for as long again, at most a second, it is
+        left behind, and the next one is called. Each runs in a task of its own. Nothing that a
+        handler raises keeps the others from being told, KeyboardInterrupt and SystemExit
+        included: these are raised in the end.
 
         Cancellation is passed on at once, unless the caller shields this.
 
@@ -46,77 +60,81 @@ class Teardowns(Calls):
         Raises:
             WrongKind: The event is no Teardown.
             BusClosed: The bus is not open.
+            InvalidOption: The budget is no number of seconds.
         """
-        self._check_loop("teardown")
-        route = self._find_route(event, Kind.TEARDOWN, self._request_routes)
-        before = CAUSE.get()
-        frame = Frame(self, event, asyncio.current_task(), budget_s)
-        if before is not None:
-            link_request(frame, before)
+        check_number(budget_s, APPLICATION, "budget_s", at_least=0)
+        route, frame = self._asking.begin(event, Kind.TEARDOWN)
         failures: list[PluginError] = []
-        if self._taps:
-            self._tap_intent(frame)
-        ends_ns = self._now_ns() + int(budget_s * 1e9)
+        clean_up = CleanUp()
+        if self._taps.present:
+            self._taps.intent(frame)
+        now_ns = self._state.timers.monotonic_ns
+        ends_ns = now_ns() + int(budget_s * 1e9)
         remaining = len(route.subscriptions)
         for sub in reversed(route.subscriptions):
-            left_s = (ends_ns - self._now_ns()) / 1e9
-            slice_s = max(left_s / remaining, MIN_SLICE_S)
+            slice_s = max((ends_ns - now_ns()) / 1e9 / remaining, MIN_SLICE_S)
             remaining -= 1
             if not sub.closed:
-                failures += await self._end_one(sub, frame, slice_s)
+                failures += await self._end_one(sub, frame, slice_s, clean_up)
         if frame.outcomes is not None:
-            self._tap_end(frame, "error" if failures else "ok")
+            self._taps.end(frame, "error" if failures else "ok")
+        if clean_up.error is not None:
+            raise clean_up.error
         return failures
 
-    async def _end_one(self, sub: Subscription, whole: Frame, slice_s: float) -> list[PluginError]:
+    async def _end_one(
+        self, sub: Subscription, whole: Frame, slice_s: float, clean_up: CleanUp
+    ) -> list[PluginError]:
         """Call one handler in a task of its own, which can be left behind if it never ends."""
-        started = self._now_ns()
+        started = self._state.timers.monotonic_ns()
         limit_s = min(slice_s, sub.timeout_s) if sub.timeout_s is not None else slice_s
         if sub.once:
             sub.close()
         task = asyncio.get_running_loop().create_task(
-            self._end_in_task(sub, whole), name=f"{sub.owner.name}: {sub.name}"
+            self._end_in_task(sub, whole, clean_up), name=f"{sub.owner.name}: {sub.name}"
         )
         try:
             failure = await self._outcome_within(task, sub, whole, limit_s)
         except asyncio.CancelledError:
             task.cancel()
             raise
-        took = self._now_ns() - started
-        sub.calls += 1
-        sub.total_ns += took
-        sub.max_ns = max(sub.max_ns, took)
         if failure is not None:
             sub.errors += 1
+            sub.streak += 1
             sub.last_error = str(failure)
             logger.error("%s", failure, exc_info=failure.__cause__)
-        if whole.outcomes is not None:
-            verdict = f"error: {failure}" if failure is not None else "ok"
-            whole.outcomes.append((sub, verdict, took))
+        else:
+            sub.streak = 0
+        self._calls.note(sub, whole, started, f"error: {failure}" if failure else "ok")
         return [failure] if failure is not None else []
 
-    async def _end_in_task(self, sub: Subscription, whole: Frame) -> None:
-        frame = Frame(self, whole.event, asyncio.current_task(), whole.limit_s)
-        frame.seq, frame.parent, frame.subscription = whole.seq, whole.parent, sub
-        CAUSE.set(frame)
-        await self._call_unlimited(sub, whole.event)
+    async def _end_in_task(self, sub: Subscription, whole: Frame, clean_up: CleanUp) -> None:
+        task = asyncio.current_task()
+        frame = Frame(next_seq(), whole.event, task, self._state.active, float("inf"), [sub])
+        frame.seq, frame.parent, frame.now[0] = whole.seq, whole.parent, sub
+        try:
+            with self._state.running(frame):
+                await self._calls.call_unlimited(sub, whole.event)
+        except (KeyboardInterrupt, SystemExit) as error:
+            # Raised here, it would end the event loop before the others are told.
+            clean_up.add(error)
 
     async def _outcome_within(
         self, task: asyncio.Task[None], sub: Subscription, whole: Frame, limit_s: float
     ) -> PluginError | None:
-        """Wait for a handler, cancel it when its time is up, and leave it a second after that."""
+        """Wait for a handler, cancel it when its time is up, and leave it some time after that."""
+        timers = self._state.timers
         name, label = sub.owner.name, type(whole.event).__name__
-        if not await wait_until(task, limit_s, self.timers):
-            for _ in range(round(_GRACE_S / _AGAIN_S)):
+        if not await wait_until(task, limit_s, timers):
+            grace_s = min(_GRACE_S, limit_s)
+            ends_ns = timers.monotonic_ns() + int(grace_s * 1e9)
+            while (left_s := (ends_ns - timers.monotonic_ns()) / 1e9) > 0:
                 task.cancel()
-                if await wait_until(task, _AGAIN_S, self.timers):
+                if await wait_until(task, min(_AGAIN_S, left_s), timers):
                     return HandlerTimeout(name, sub.name, label, limit_s)
-            return PluginStuck(name, f"{sub.name} ignores its cancellation", limit_s + _GRACE_S)
+            leave_behind(task)
+            return PluginStuck(name, f"{sub.name} ignores its cancellation", limit_s + grace_s)
         if task.cancelled():
             return HandlerCancelled(name, sub.name, label)
         error = task.exception()
-        if error is None:
-            return None
-        if not isinstance(error, Exception):
-            raise error
-        return as_plugin_error(sub, error, whole)
+        return as_plugin_error(sub, error, whole.event) if error is not None else None

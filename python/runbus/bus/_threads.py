@@ -8,37 +8,66 @@ import logging
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from runbus.bus._causality import CAUSE
-from runbus.bus._notify import Notifications
-from runbus.bus._state import Phase, wrong_kind
-from runbus.bus._streams import Streams
-from runbus.errors import BusClosed, WouldDeadlock, WrongLoop
+from runbus.bus._cancellation import leave_behind
+from runbus.bus._causality import CAUSE, Envelope, as_envelope
+from runbus.bus._checks import check_number
+from runbus.bus._failures import find_critical
+from runbus.bus._state import BusState, Phase, wrong_kind
+from runbus.bus._timers import wait_until
+from runbus.errors import BusClosed, PluginStuck, WouldDeadlock, WrongLoop
 from runbus.events import Kind, Notify, Stream
 
 if TYPE_CHECKING:
-    from runbus.bus._causality import Envelope, Frame
-    from runbus.bus._timers import Timers
+    from collections.abc import Callable
 
-__all__ = ["INBOX_LIMIT", "Threads"]
+    from runbus.bus._notify import Notifications
+    from runbus.bus._streams import Streams
+    from runbus.errors import PluginError
+
+__all__ = ["INBOX_LIMIT", "Inbox"]
 
 INBOX_LIMIT = 10_000
+_AGAIN_S = 0.25
 
 logger = logging.getLogger("runbus.bus")
 
 
-class Threads(Notifications, Streams):
-    """The verb `publish_from_thread`."""
+class Inbox:
+    """The verb `publish_from_thread`, and the task that dispatches what came by it.
 
-    def __init__(self, timers: Timers | None = None) -> None:
-        super().__init__(timers)
-        self._inbox: deque[tuple[Notify | Stream, Frame | Envelope | None]] = deque()
-        self._inbox_room = threading.Condition()
-        self._inbox_waiting = 0
-        self._inbox_refused = 0
-        self._pumping = False
-        self._pump_task: asyncio.Task[None] | None = None
+    Whatever a thread was told was taken is dispatched, or counted as dropped; at every moment
+    `taken == dispatched + dropped + pending`. The lock makes it so: a thread looks whether the
+    inbox is shut, adds its event and looks whether somebody must be woken as one step.
+
+    Attributes:
+        refused: Events that were not taken, because there was no room in time.
+        dropped: Events that were taken, but never dispatched, because the bus was closed.
+    """
+
+    def __init__(
+        self,
+        state: BusState,
+        notifications: Notifications,
+        streams: Streams,
+        on_critical: Callable[[PluginError], object],
+    ) -> None:
+        self._state = state
+        self._notifications = notifications
+        self._streams = streams
+        self._on_critical = on_critical
+        self._events: deque[tuple[Notify | Stream, Envelope | None]] = deque()
+        self._lock = threading.Lock()
+        self._room = threading.Condition(self._lock)
+        self._waiting = 0
+        self._is_shut = False
+        self._is_awake = False
+        self._task: asyncio.Task[None] | None = None
+        self.refused = 0
+        self.dropped = 0
+
+    # -- in threads
 
     def publish_from_thread(self, event: Notify | Stream, timeout: float = 1.0) -> bool:
         """Publish or emit an event from a thread that does not run the event loop.
@@ -55,96 +84,169 @@ class Threads(Notifications, Streams):
 
         Raises:
             WrongKind: The event is neither Notify nor Stream.
-            BusClosed: The bus is not open.
+            BusClosed: The bus is not open, or was closed while this waited.
             WrongLoop: This process is a forked child.
             WouldDeadlock: This thread runs the event loop that would have to make room.
+            InvalidOption: The timeout is no number of seconds.
         """
-        if self._phase == Phase.FORKED:
+        state = self._state
+        if state.phase == Phase.FORKED:
             raise WrongLoop("publish_from_thread", "fork")
-        if self._phase == Phase.CLOSED or self._phase == Phase.NEW:
-            raise BusClosed("publish_from_thread", Phase.NAMES[self._phase])
-        if threading.get_ident() == self._thread_id:
+        if threading.get_ident() == state.thread_id:
             raise WouldDeadlock("publish_from_thread() on the thread of the event loop")
         kind = getattr(type(event), "kind", None)
         if kind is not Kind.STREAM and kind is not Kind.NOTIFY:
             raise wrong_kind(event, "publish_from_thread")
-        item = (event, CAUSE.get())
-        if len(self._inbox) >= INBOX_LIMIT and not self._wait_for_inbox(timeout):
-            return False
-        self._inbox.append(item)
-        if not self._pumping:
-            self._pumping = True
-            self._wake_pump()
-        if self._phase == Phase.CLOSED:
-            self._take_out(item)
+        before = CAUSE.get()
+        # Caused by a dispatch, but no part of it, which is over when its handlers are.
+        cause = as_envelope(before) if before is not None else None
+        with self._lock:
+            if self._is_shut or state.phase == Phase.NEW:
+                raise self._closed()
+            if len(self._events) >= INBOX_LIMIT and not self._wait_for_room(timeout):
+                return False
+            self._events.append((event, cause))
+            if not self._is_awake:
+                self._wake()
         return True
 
-    def _wake_pump(self) -> None:
-        assert self._loop is not None
-        try:
-            self._loop.call_soon_threadsafe(self._start_pump)
-        except RuntimeError:  # the loop was closed under the bus
-            raise BusClosed("publish_from_thread", "closed") from None
+    def _closed(self) -> BusClosed:
+        phase = self._state.phase
+        state = Phase.NAMES[phase] if phase in (Phase.NEW, Phase.SEALED) else "closed"
+        return BusClosed("publish_from_thread", state)
 
-    def _take_out(self, item: Any) -> None:
-        """Take back an event that came after the last pump."""
-        try:
-            self._inbox.remove(item)
-        except ValueError:
-            return
-        raise BusClosed("publish_from_thread", "closed")
-
-    def _wait_for_inbox(self, timeout: float) -> bool:
+    def _wait_for_room(self, timeout: float) -> bool:
+        """Wait, with the lock given back meanwhile, until there is room."""
+        check_number(timeout, "publish_from_thread()", "timeout", at_least=0)
         ends = time.monotonic() + timeout
-        with self._inbox_room:
-            self._inbox_waiting += 1
-            try:
-                while len(self._inbox) >= INBOX_LIMIT:
-                    left = ends - time.monotonic()
-                    if left <= 0 or self._phase == Phase.CLOSED:
-                        self._inbox_refused += 1
-                        return False
-                    self._inbox_room.wait(left)
-            finally:
-                self._inbox_waiting -= 1
+        self._waiting += 1
+        try:
+            while len(self._events) >= INBOX_LIMIT:
+                left = ends - time.monotonic()
+                if left <= 0:
+                    self.refused += 1
+                    return False
+                self._room.wait(left)
+                if self._is_shut:
+                    raise self._closed()
+        finally:
+            self._waiting -= 1
         return True
+
+    def _wake(self) -> None:
+        """Let the loop dispatch what came; whatever came last is taken back if there is no loop."""
+        assert self._state.loop is not None
+        try:
+            self._state.loop.call_soon_threadsafe(self._start)
+        except RuntimeError:  # the loop was closed under the bus
+            self._events.pop()
+            raise BusClosed("publish_from_thread", "closed") from None
+        self._is_awake = True
 
     # -- on the loop
 
-    def _start_pump(self) -> None:
-        if self._pump_task is None or self._pump_task.done():
-            self._pump_task = asyncio.get_running_loop().create_task(
+    def _start(self) -> None:
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(
                 self._pump(), name="runbus inbox", context=contextvars.Context()
             )
 
     async def _pump(self) -> None:
-        inbox = self._inbox
-        while True:
-            # Cleared before the last look: a thread that appends after that look wakes us again.
-            self._pumping = False
-            if not inbox:
-                return
-            self._pumping = True
-            while inbox:
-                event, cause = inbox.popleft()
-                CAUSE.set(cause)
-                try:
-                    if isinstance(event, Stream):
-                        await self.emit(event)
-                    else:
-                        await self.publish(event)
-                except Exception:
-                    logger.exception("an event from a thread could not be delivered: %r", event)
-                if self._inbox_waiting:
-                    with self._inbox_room:
-                        self._inbox_room.notify_all()
+        """Dispatch what waits until nothing does.
+
+        KeyboardInterrupt and SystemExit of a handler end the event loop; nothing else that one
+        raises ends this.
+        """
+        try:
+            while True:
+                with self._lock:
+                    if not self._events:
+                        self._is_awake = False
+                        return
+                while self._events:
+                    event, cause = self._events.popleft()
+                    if self._waiting:
+                        with self._lock:
+                            self._room.notify_all()
+                    CAUSE.set(cause)
+                    await self._dispatch(event)
+        except (KeyboardInterrupt, SystemExit):
+            # If the loop goes on all the same, what waits must be dispatched.
+            asyncio.get_running_loop().call_soon(self._start)
+            raise
+
+    async def _dispatch(self, event: Notify | Stream) -> None:
+        try:
+            if isinstance(event, Stream):
+                await self._streams.emit(event)
+            else:
+                await self._notifications.publish(event)
+        except (KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError):
+            raise
+        except BaseException as error:
+            logger.exception("an event from a thread could not be delivered: %r", event)
+            critical = find_critical([error], self._state.registry.owners)
+            if critical is not None:
+                self._on_critical(critical)
 
     @property
-    def inbox_refused(self) -> int:
-        """How many events from threads were refused because the inbox stayed full."""
-        return self._inbox_refused
+    def is_idle(self) -> bool:
+        """Whether nothing waits and nothing is being dispatched."""
+        return not self._events and not self._is_awake
 
     @property
-    def inbox_pending(self) -> int:
-        """How many events from threads wait to be dispatched."""
-        return len(self._inbox)
+    def pending(self) -> int:
+        """How many events wait to be dispatched."""
+        return len(self._events)
+
+    # -- the end
+
+    def shut(self) -> None:
+        """Take no more events: who comes too late, or waits for room, gets BusClosed."""
+        with self._lock:
+            self._is_shut = True
+            self._room.notify_all()
+
+    async def end(self, limit_s: float) -> list[PluginError]:
+        """Shut the inbox, and dispatch what waits within `limit_s` seconds; return who is stuck.
+
+        A handler that takes longer is cancelled; one that ignores that for as long again, at most
+        a second, is left behind. What was not dispatched by then is counted as dropped.
+        """
+        self.shut()
+        task = self._task
+        stuck: list[PluginError] = []
+        if self._events and (task is None or task.done()):
+            self._start()
+            task = self._task
+        if task is not None and not await wait_until(task, limit_s, self._state.timers):
+            stuck = await self._cut_off(task, max(min(limit_s, 1.0), _AGAIN_S))
+        if self._events:
+            logger.warning("%d events from threads came too late", len(self._events))
+        with self._lock:
+            self.dropped += len(self._events)
+            self._events.clear()
+            self._is_awake = False
+        return stuck
+
+    async def _cut_off(self, task: asyncio.Task[None], grace_s: float) -> list[PluginError]:
+        timers = self._state.timers
+        ends_ns = timers.monotonic_ns() + int(grace_s * 1e9)
+        while (left_s := (ends_ns - timers.monotonic_ns()) / 1e9) > 0:
+            task.cancel()
+            if await wait_until(task, min(_AGAIN_S, left_s), timers):
+                return []
+        leave_behind(task)
+        self._task = None
+        running = [
+            frame.subscription
+            for frame in self._state.active
+            if frame.task is task and frame.subscription is not None
+        ]
+        stuck: list[PluginError] = [
+            PluginStuck(sub.owner.name, f"{sub.name} ignores its cancellation", grace_s)
+            for sub in running
+        ]
+        for error in stuck:
+            logger.error("%s", error)
+        return stuck

@@ -6,6 +6,8 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
+from runbus.bus._cancellation import OwnCancels
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
@@ -83,26 +85,23 @@ class CutOff:
 
     The task itself is cancelled, not a cancel scope: what runs inside may leave scopes and task
     groups open that outlive the block, and scopes must close in the order in which they opened.
-    Whoever swallows the cancellation gets it again. After the block, `fired` tells whether time
-    ran out; a cancellation by somebody else always goes on.
+    A block that swallows the cancellation gets it again. A cancellation by somebody else always
+    goes on.
+
+    Attributes:
+        fired: Whether the time ran out inside the block.
     """
 
-    __slots__ = ("_cancels", "_delay_s", "_handle", "_task", "_timers")
+    __slots__ = ("_cancels", "_delay_s", "_handle", "_timers", "fired")
 
     def __init__(self, delay_s: float | None, timers: Timers) -> None:
         self._delay_s = delay_s
         self._timers = timers
-        self._cancels = 0
         self._handle: TimerHandle | None = None
-        self._task: asyncio.Task[Any] | None = None
-
-    @property
-    def fired(self) -> bool:
-        """Whether the time ran out inside the block."""
-        return self._cancels > 0
+        self.fired = False
 
     def __enter__(self) -> CutOff:
-        self._task = asyncio.current_task()
+        self._cancels = OwnCancels(asyncio.current_task())
         self.move(self._delay_s)
         return self
 
@@ -115,9 +114,8 @@ class CutOff:
             self._handle = self._timers.call_later(max(delay_s, 0.0), self._fire)
 
     def _fire(self) -> None:
-        assert self._task is not None
-        self._cancels += 1
-        self._task.cancel()
+        self.fired = True
+        self._cancels.cancel()
         self._handle = self._timers.call_later(_AGAIN_S, self._fire)
 
     def __exit__(
@@ -127,10 +125,5 @@ class CutOff:
         traceback: TracebackType | None,
     ) -> bool:
         self.move(None)
-        if not self._cancels:
-            return False
-        assert self._task is not None
-        left = self._task.cancelling()
-        for _ in range(self._cancels):
-            left = self._task.uncancel()
-        return left == 0 and exc_type is not None and issubclass(exc_type, asyncio.CancelledError)
+        others = self._cancels.take_back()
+        return self.fired and not others and isinstance(exc, asyncio.CancelledError)

@@ -1,23 +1,25 @@
 """The trace: every event before its dispatch and every outcome after it, in a file of JSON lines.
 
 A crash leaves an intent without an outcome, so the last line tells what was going on. Lines are
-gathered and written every half second, after errors, and when the kernel changes its phase.
+gathered and written every half second, after errors, and when the kernel changes its phase. Each
+has a checksum.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 from hashlib import blake2b
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from runbus import codec
+from runbus._lines import LineFile
 from runbus.events import Event, Kind
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable
 
-    from runbus.bus._state import HandlerOutcome
+    from runbus.bus._taps import HandlerOutcome
     from runbus.bus._timers import TimerHandle, Timers
 
 __all__ = ["TraceWriter"]
@@ -47,13 +49,14 @@ class TraceWriter:
         """Create or extend a trace.
 
         Args:
-            path: The file; a new line is begun if its last one is torn.
+            path: The file; its last line is cut off if it is torn.
             timers: The clock.
             payloads: Whether to write stream events whole, instead of their size and digest.
             on_stop: Called once if the trace is given up.
 
         Raises:
-            OSError: The file cannot be opened.
+            FileUnreadable: It is no regular file, or access is denied.
+            OSError: It cannot be made.
         """
         self.path = str(path)
         self.error: Exception | None = None
@@ -63,10 +66,9 @@ class TraceWriter:
         self._lines: list[bytes] = []
         self._size = 0
         self._timer: TimerHandle | None = None
-        self._file: IO[bytes] | None = open(path, "ab", buffering=0)  # noqa: SIM115 - outlives
-        if self._file.tell():
-            # An empty line parts the processes, also where the one before tore its last line.
-            self._lines += [b"", b""]
+        self._file: LineFile | None = LineFile(path)
+        # It parts the processes that extend one trace.
+        self._add({"at": "begin", "pid": os.getpid()})
 
     # -- the tap
 
@@ -106,7 +108,7 @@ class TraceWriter:
             return codec.event_to_plain(event)
         try:
             data = codec.encode_event(event)
-        except TypeError:
+        except Exception:  # of what no stream should hold, and of its own methods
             return {"type": codec.tag_of(type(event))}
         digest = blake2b(data, digest_size=8).hexdigest()
         return {"type": codec.tag_of(type(event)), "bytes": len(data), "digest": digest}
@@ -114,7 +116,10 @@ class TraceWriter:
     # -- the file
 
     def _add(self, record: dict[str, Any]) -> None:
-        line = codec.encode_json(record)
+        try:
+            line = codec.encode_json(record)
+        except (TypeError, ValueError, RecursionError):
+            line = codec.encode_json(codec.writable(record))
         self._lines.append(line)
         self._size += len(line)
         if self._size > _FLUSH_BYTES:
@@ -133,12 +138,10 @@ class TraceWriter:
             self._timer = None
         if self._file is None or not self._lines:
             return
-        data = b"\n".join(self._lines) + b"\n"
-        self._lines.clear()
+        lines, self._lines = self._lines, []
         self._size = 0
         try:
-            while data:
-                data = data[self._file.write(data) :]
+            self._file.append(lines)
         except (OSError, ValueError) as error:
             self._give_up(error)
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import msgspec
+from msgspec.structs import astuple
 
 from runbus import codec
-from runbus.errors import TraceError
+from runbus._lines import read_lines
+from runbus.errors import FileUnreadable, TraceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["TracedEvent", "TracedHandler", "causes", "mentions", "read_trace"]
+__all__ = ["Trace", "TracedEvent", "TracedHandler", "causes", "mentions", "read_trace"]
 
 
 class TracedHandler(NamedTuple):
@@ -56,57 +60,79 @@ class TracedEvent(NamedTuple):
     handlers: tuple[TracedHandler, ...]
 
 
-def read_trace(path: str | os.PathLike[str]) -> list[TracedEvent]:
+class Trace(list[TracedEvent]):
+    """The events of a trace, in the order of their numbers.
+
+    Attributes:
+        damage: What of the file was left out, as offset and number of bytes.
+    """
+
+    damage: list[tuple[int, int]]
+
+
+def read_trace(path: str | os.PathLike[str]) -> Trace:
     """Return the events of a trace in the order of their numbers.
 
-    A last line that was cut short by a crash is skipped. Where a trace was extended by several
-    processes, only the last process counts.
+    A line that is damaged, or was cut short by a crash, is left out, and listed as `damage` of what
+    is returned. Where a trace was extended by several processes, only the last process counts.
 
     Raises:
-        TraceError: The file cannot be read, or another line in it is no record of a trace.
+        TraceError: The file cannot be read, or nothing in it is a record of a trace.
     """
     name = os.fspath(path)
-    try:
-        with open(path, "rb") as file:
-            lines = file.read().split(b"\n")
-    except OSError as error:
-        raise TraceError(name, error.strerror or str(error)) from error
     found: dict[int, TracedEvent] = {}
-    whole = lines[:-1]
-    for number, line in enumerate(whole, 1):
-        if not line:
-            found.clear()  # where a process began to extend the trace
-            continue
-        try:
-            record = codec.decode_json(line, dict[str, Any])
-            note(found, record)
-        except (codec.DecodeError, KeyError, TypeError) as error:
-            # A crash may tear the last line before a process extends the trace, too.
-            if number < len(whole) and whole[number] == b"":
-                continue
-            raise TraceError(name, f"line {number} is no record of a trace: {error}") from error
-    return [found[seq] for seq in sorted(found)]
+    trace = Trace()
+    trace.damage = []
+    records = 0
+    try:
+        for line in read_lines(path, trace.damage):
+            records += 1
+            note(found, codec.decode_json(line, _Record))
+    except FileNotFoundError as error:
+        raise TraceError(name, (error.strerror or str(error)).lower()) from error
+    except FileUnreadable as error:
+        raise TraceError(name, error.reason) from error
+    except codec.DecodeError as error:
+        # Its checksum fits: it was written like that, by something else.
+        raise TraceError(name, f"line {records} is no record of a trace: {error}") from error
+    if trace.damage and not records:
+        raise TraceError(name, "line 1 is no record of a trace, and neither is any other")
+    trace.extend(found[seq] for seq in sorted(found))
+    return trace
 
 
-def note(found: dict[int, TracedEvent], record: dict[str, Any]) -> None:
+class _Handler(msgspec.Struct):
+    plugin: str
+    handler: str
+    verdict: str
+    took_ns: int
+
+
+class _Record(msgspec.Struct):
+    at: Literal["begin", "intent", "outcome"]
+    seq: int = 0
+    parent: int = 0
+    mono_ns: int = 0
+    time_ns: int = 0
+    origin: str = ""
+    event: dict[str, Any] = {}
+    status: str = ""
+    handlers: list[_Handler] = []
+
+
+def note(found: dict[int, TracedEvent], record: _Record) -> None:
     """Add one record to the events found so far."""
-    seq = record["seq"]
-    if record["at"] == "intent":
-        event = record["event"]
+    seq = record.seq
+    if record.at == "begin":
+        found.clear()  # where a process began to extend the trace
+    elif record.at == "intent":
         found[seq] = TracedEvent(
-            seq,
-            record["parent"],
-            record["mono_ns"],
-            record["time_ns"],
-            record["origin"],
-            event["type"],
-            event,
-            "",
-            (),
+            *(seq, record.parent, record.mono_ns, record.time_ns, record.origin),
+            *(str(record.event.get("type", "")), record.event, "", ()),
         )
     elif seq in found:
-        handlers = tuple(TracedHandler(**handler) for handler in record.get("handlers", ()))
-        found[seq] = found[seq]._replace(status=record["status"], handlers=handlers)
+        handlers = tuple(TracedHandler(*astuple(handler)) for handler in record.handlers)
+        found[seq] = found[seq]._replace(status=record.status, handlers=handlers)
 
 
 def causes(events: Iterable[TracedEvent], seq: int) -> list[TracedEvent]:

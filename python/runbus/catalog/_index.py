@@ -1,22 +1,24 @@
 """index.db: what is known of experiments that are over, so that thousands need not be read again.
 
 Only a short cut. An entry counts while every file that it was made of is the same one, to the
-nanosecond; without the index, or with a damaged one, every answer is the same. Whoever has read
-many experiments extends it, and never on a network file system.
+nanosecond; without the index, or with a damaged one, every answer is the same. It is
+extended after many experiments were read, and never on a network file system.
 """
 
 from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 import zlib
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from runbus import codec
-from runbus.errors import FileUnreadable
+from runbus._files import read_file
+from runbus.errors import FileUnreadable, JournalError
 from runbus.jobs import JobRecord, read_jobs
 from runbus.metrics import RunInfo
 
@@ -48,6 +50,20 @@ class _Entry(msgspec.Struct, frozen=True):
     jobs: list[JobRecord]
 
 
+class Contents(NamedTuple):
+    """What is in an experiment's folder.
+
+    Attributes:
+        runs: The runs, each with its folder.
+        jobs: The jobs, by their names.
+        problems: What is wrong with a run, or with the experiment, by the path of its folder.
+    """
+
+    runs: list[tuple[str, RunInfo]]
+    jobs: dict[str, JobRecord]
+    problems: dict[str, str]
+
+
 class Index:
     """Reads experiments, from the index where that is as good.
 
@@ -61,19 +77,22 @@ class Index:
         self._entries = _read(self._path)
         self._fresh: dict[str, _Entry] = {}
 
-    def experiment(self, folder: str) -> tuple[list[tuple[str, RunInfo]], dict[str, JobRecord]]:
-        """Return the runs of an experiment by their folders, and its jobs by their names.
+    def experiment(self, folder: str) -> Contents:
+        """Return what is in an experiment's folder.
 
         A run that is just being made, or whose maker died half-way, is left out.
         """
         key = os.path.relpath(folder, self._home.experiments)
-        entry = self._known(folder, key) or self._read_folder(folder, key)
+        problems: dict[str, str] = {}
+        entry = self._known(folder, key) or self._read_folder(folder, key, problems)
         runs = []
         for name, text in entry.runs.items():
             run = f"{folder}/runs/{name}"
-            if (info := _parsed(text, f"{run}/run.json")) is not None:
-                runs.append((run, info))
-        return runs, {job.name: job for job in entry.jobs}
+            try:
+                runs.append((run, RunInfo.parse(text.encode(), f"{run}/run.json")))
+            except FileUnreadable as error:
+                problems[run] = str(error)
+        return Contents(runs, {job.name: job for job in entry.jobs}, problems)
 
     def save(self, *, worth: int = _WORTH) -> int:
         """Remember what was read from folders, if it was `worth` runs; gives up where it cannot.
@@ -111,16 +130,24 @@ class Index:
         except (codec.DecodeError, OSError):
             return None
 
-    def _read_folder(self, folder: str, key: str) -> _Entry:
+    def _read_folder(self, folder: str, key: str, problems: dict[str, str]) -> _Entry:
         """Read an experiment, and keep it in mind if nothing more will happen to it."""
-        names = [os.path.basename(path) for path in self._home.runs_of(folder)]
+        try:
+            names = [os.path.basename(path) for path in self._home.runs_of(folder)]
+        except FileUnreadable as error:
+            problems[folder] = str(error)
+            return _Entry([], {}, [])
         try:
             # Before they are read: what changes meanwhile must not count as seen.
             stamps = _stamps(folder, names)
         except OSError:
             stamps = []
-        jobs = read_jobs(folder)
-        entry = _Entry(stamps, _read_texts(folder, names), list(jobs.values()))
+        try:
+            jobs = read_jobs(folder)
+        except JournalError as error:
+            jobs = {}
+            problems[folder] = str(error)
+        entry = _Entry(stamps, _read_texts(folder, names, problems), list(jobs.values()))
         is_over = bool(jobs) and all(job.state.is_terminal for job in entry.jobs)
         if stamps and is_over and len(entry.runs) == len(names) == len(jobs):
             self._fresh[key] = entry
@@ -138,7 +165,10 @@ def rebuild_index(home: Home) -> int:
 
 def _read(path: str) -> dict[str, bytes]:
     """Return the entries that are undamaged, by their keys."""
-    if not os.path.exists(path):
+    try:
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            return {}
+    except OSError:
         return {}
     try:
         with closing(
@@ -165,25 +195,25 @@ def _stamps(folder: str, names: list[str] | dict[str, str]) -> list[tuple[int, i
     runs = f"{folder}/runs"
     paths = [f"{folder}/events.journal", runs, *(f"{runs}/{name}/run.json" for name in names)]
     found = map(os.stat, paths)
-    return [(stat.st_ino, stat.st_mtime_ns, stat.st_size) for stat in found]
+    return [(one.st_ino, one.st_mtime_ns, one.st_size) for one in found]
 
 
-def _read_texts(folder: str, names: list[str]) -> dict[str, str]:
+def _read_texts(folder: str, names: list[str], problems: dict[str, str]) -> dict[str, str]:
     texts = {}
     for name in names:
+        run = f"{folder}/runs/{name}"
         try:
-            with open(f"{folder}/runs/{name}/run.json", encoding="utf-8") as file:
-                texts[name] = file.read()
-        except (FileNotFoundError, UnicodeDecodeError):
+            # Half as dear as to open it `within` the experiment's folder.
+            if os.path.islink(run):
+                raise FileUnreadable(f"{run}/run.json", "its folder is a symbolic link")
+            texts[name] = read_file(f"{run}/run.json").decode()
+        except FileNotFoundError:
             continue
+        except FileUnreadable as error:
+            problems[run] = str(error)
+        except UnicodeDecodeError:
+            problems[run] = f"{run}/run.json: it is not valid UTF-8"
     return texts
-
-
-def _parsed(text: str, path: str) -> RunInfo | None:
-    try:
-        return RunInfo.parse(text.encode(), path)
-    except FileUnreadable:
-        return None
 
 
 def _is_local(path: str) -> bool:

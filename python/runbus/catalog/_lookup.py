@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from msgspec.structs import replace
-
 from runbus._home import Home
-from runbus.errors import ExperimentNotFound, NotFound, near_matches
-from runbus.jobs import Asked, JobRecord, current_state, read_jobs
+from runbus.errors import (
+    ExperimentNotFound,
+    FileUnreadable,
+    JobNotFound,
+    NotFound,
+    near_matches,
+)
+from runbus.jobs import Asked, JobRecord, current_record, read_jobs
 
 __all__ = ["JobStatus", "find_experiment", "find_job", "job_statuses"]
 
@@ -20,7 +24,7 @@ class JobStatus(NamedTuple):
     """A job of an experiment, and where it stands.
 
     Attributes:
-        record: What the journal tells; its state is the one now.
+        record: What the journal and the job's own records tell.
         folder: The folder of its latest attempt.
     """
 
@@ -64,7 +68,7 @@ def job_statuses(folder: str) -> list[JobStatus]:
     names = [job.name for job in Asked.read(folder).jobs]
     return [
         JobStatus(
-            replace(jobs[name], state=current_state(folder, jobs[name])),
+            current_record(folder, jobs[name]),
             os.path.join(folder, jobs[name].folder),
         )
         for name in names
@@ -81,7 +85,7 @@ def find_job(text: str, *, home: str | os.PathLike[str] | None = None) -> tuple[
         home: The home folder, instead of `$RUNBUS_HOME` or `~/.runbus`.
 
     Raises:
-        ExperimentNotFound: There is neither; names those that read almost the same.
+        JobNotFound: There is neither; names those that read almost the same.
         HomeUnusable: The home folder cannot be read.
     """
     names: list[str] = []
@@ -90,7 +94,7 @@ def find_job(text: str, *, home: str | os.PathLike[str] | None = None) -> tuple[
             break
         try:
             asked = Asked.read(folder)
-        except NotFound:
+        except (NotFound, FileUnreadable):
             continue
         for job in asked.jobs:
             if text in (job.name, job.run_id):
@@ -100,5 +104,4 @@ def find_job(text: str, *, home: str | os.PathLike[str] | None = None) -> tuple[
         return find_experiment(text, home=home), None
     except ExperimentNotFound as error:
         similar = near_matches(text, [*error.similar, *dict.fromkeys(names)])
-        what = "job or experiment"
-        raise ExperimentNotFound(text, similar, error.are_any, what) from None
+        raise JobNotFound(text, similar, error.are_any) from None

@@ -8,7 +8,7 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from runbus.catalog._runs import runs
+from runbus.catalog._runs import survey
 from runbus.errors import ExtraMissing, QueryInvalid
 from runbus.metrics import PointStream
 
@@ -16,11 +16,17 @@ if TYPE_CHECKING:
     import os
     from typing import Any
 
-    from runbus.catalog._runs import RunRecord
+    from runbus.catalog._runs import RunRow
 
 __all__ = ["query"]
 
-_NO_METRICS = ("step", "time", "time_ns", "row")
+
+_RANK = "TRY_CAST(regexp_extract(writer, '-r(\\d+)(-h)?$', 1) AS INTEGER) AS rank"
+
+
+def _writer(path: str) -> str:
+    """Return the SQL for the writer whose segment a column names: `WRITER.0.parquet`."""
+    return rf"regexp_replace(split_part({path}, '/', -1), '\.\d+\.parquet$', '')"
 
 
 def query(
@@ -29,10 +35,12 @@ def query(
     """Answer a question about runs: `SELECT run, min(value) FROM metrics GROUP BY run`.
 
     There are two tables. `runs` has id, name, project, state, created, config (JSON), folder,
-    params (JSON: the config, flattened, and what was set since) and tags (a list). `metrics` has a
-    row for each point: run (an id), name, step, time and value, in no order. The points are read
-    while the question is answered, and only if it names them: segments as they lie, journals in
-    batches. A question about running runs that reads them twice may find more the second time.
+    params (JSON: the config, flattened, and what was set since), tags (a list) and problem (what
+    is wrong with a run that cannot be read, or NULL). `metrics` has a row for each point: run (an
+    id), name, step, time, value, writer (who logged it) and rank (the number that a launcher gave
+    to the writer, or NULL), in no order. The points are read while the question is answered, and
+    only if it names them: segments as they lie, journals in batches. A question about running runs
+    that reads them twice may find more the second time.
 
     Args:
         sql: One statement in DuckDB's SQL.
@@ -48,10 +56,11 @@ def query(
         HomeUnusable: The home folder cannot be read.
     """
     duckdb = _duckdb()
-    found = runs(project, home=home)
+    rows = survey(project, home=home)
+    found = [row.run for row in rows if row.run is not None]
     # A table that is not there must not be looked for among the variables of this function.
     with duckdb.connect(config={"python_enable_replacements": "false"}) as connection:
-        _add_runs(connection, found)
+        _add_runs(connection, rows)
         if re.search(r"\bmetrics\b", sql, re.IGNORECASE):
             _add_metrics(connection, PointStream(found))
         try:
@@ -63,21 +72,22 @@ def query(
             raise QueryInvalid(str(error).splitlines()[0]) from error
 
 
-def _add_runs(connection: Any, found: list[RunRecord]) -> None:
+def _add_runs(connection: Any, rows: list[RunRow]) -> None:
     """All at once: rows that are inserted one by one take a millisecond each."""
     import pyarrow as pa
 
     text, texts = pa.string(), pa.list_(pa.string())
     columns = {
-        "id": ([run.id for run in found], text),
-        "name": ([_text(run.name) for run in found], text),
-        "project": ([_text(run.project) for run in found], text),
-        "state": ([str(run.state) for run in found], text),
-        "created": ([run.info.created_ns for run in found], pa.timestamp("ns", "UTC")),
-        "config": ([_json(run.config) for run in found], text),
-        "folder": ([_text(run.folder) for run in found], text),
-        "params": ([_json(run.params) for run in found], text),
-        "tags": ([run.tags for run in found], texts),
+        "id": ([_text(row.id) for row in rows], text),
+        "name": ([_text(row.name) for row in rows], text),
+        "project": ([_text(row.project) for row in rows], text),
+        "state": ([row.state for row in rows], text),
+        "created": ([row.created_ns or None for row in rows], pa.timestamp("ns", "UTC")),
+        "config": ([_json(row.run.config if row.run else {}) for row in rows], text),
+        "folder": ([_text(row.folder) for row in rows], text),
+        "params": ([_json(row.run.params if row.run else {}) for row in rows], text),
+        "tags": ([list(map(_text, row.tags)) for row in rows], texts),
+        "problem": ([_text(row.problem) or None for row in rows], text),
     }
     table = pa.table({name: pa.array(values, kind) for name, (values, kind) in columns.items()})
     connection.register("found", table)
@@ -100,38 +110,17 @@ def _text(text: str) -> str:
 
 def _add_metrics(connection: Any, points: PointStream) -> None:
     connection.register("unsealed", points)
-    parts = ["SELECT run, name, step, time::TIMESTAMPTZ AS time, value FROM unsealed"]
-    for names, paths in _alike(connection, points.segments).items():
-        files = ", ".join(_quoted(glob.escape(path), "'") for path in paths)
-        if "name" in names:
-            parts.append(
-                "SELECT split_part(filename, '/', -3), name, step, time, value "
-                f"FROM read_parquet([{files}], filename = true)"
-            )
-            continue
-        columns = ", ".join(_quoted(name, '"') for name in names if name not in _NO_METRICS)
-        # No metric in here has one of the reserved names: they are free for file, name and value.
+    parts = [
+        f"SELECT run, name, step, time::TIMESTAMPTZ AS time, value, writer, {_RANK} FROM unsealed"
+    ]
+    if points.segments:
+        files = ", ".join(_quoted(glob.escape(path), "'") for path in points.segments)
         parts.append(
-            "SELECT split_part(name, '/', -3), row, step, time, time_ns FROM (UNPIVOT ("
-            f"SELECT name, step, time, {columns} FROM read_parquet([{files}], filename = 'name')"
-            f') ON {columns} INTO NAME "row" VALUE "time_ns")'
+            "SELECT split_part(filename, '/', -3), name, step, time, value, "
+            f"{_writer('filename')} AS writer, {_RANK} "
+            f"FROM read_parquet([{files}], filename = true)"
         )
     connection.execute(f"CREATE VIEW metrics AS {' UNION ALL '.join(parts)}")
-
-
-def _alike(connection: Any, paths: list[str]) -> dict[tuple[str, ...], list[str]]:
-    """Return the files of each set of columns."""
-    if not paths:
-        return {}
-    found = connection.execute(
-        "SELECT list(name ORDER BY name), file_name FROM parquet_schema(?) "
-        "WHERE type IS NOT NULL GROUP BY file_name",
-        [list(map(glob.escape, paths))],
-    )
-    alike: dict[tuple[str, ...], list[str]] = {}
-    for names, path in found.fetchall():
-        alike.setdefault(tuple(names), []).append(path)
-    return alike
 
 
 def _quoted(text: str, mark: str) -> str:

@@ -5,24 +5,28 @@ from __future__ import annotations
 import itertools
 import os
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from runbus._files import read_file
 from runbus._home import Home
 from runbus.abc import PackageManifest
 from runbus.catalog._index import Index
 from runbus.codec import DecodeError, decode_json
-from runbus.errors import RunNotFound, near_matches
-from runbus.jobs import JobRecord, JobState, current_state, read_jobs
-from runbus.metrics import FAILED, StoredRun
+from runbus.errors import FileUnreadable, RunbusError, RunNotFound, near_matches
+from runbus.jobs import JobRecord, JobState, current_record, read_jobs
+from runbus.metrics import StoredRun
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from runbus.metrics import RunInfo
 
-__all__ = ["RunRecord", "find_run", "open_run", "runs"]
+__all__ = ["UNREADABLE", "RunRecord", "RunRow", "find_run", "open_run", "runs", "survey"]
 
-_END_STATES = (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
+UNREADABLE = "UNREADABLE"
+"""The state of a run in a list, if a file of it is damaged or may not be read."""
+
+_END_STATES = (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.LOST)
 
 
 class RunRecord(StoredRun):
@@ -51,7 +55,8 @@ class RunRecord(StoredRun):
         if self.info.job is None:
             return None
         jobs = read_jobs(self.experiment_folder) if self._jobs is None else self._jobs
-        return jobs.get(self.info.job)
+        job = jobs.get(self.info.job)
+        return job and current_record(self.experiment_folder, job)
 
     @property
     def experiment_folder(self) -> str:
@@ -69,29 +74,36 @@ class RunRecord(StoredRun):
             return None
         archive = os.path.join(self.experiment_folder, self.job.package)
         try:
-            with open(f"{archive.removesuffix('.tar.gz')}.json", "rb") as file:
-                return decode_json(file.read(), PackageManifest)
-        except (FileNotFoundError, DecodeError):
+            data = read_file(f"{archive.removesuffix('.tar.gz')}.json")
+            return decode_json(data, PackageManifest)
+        except (FileNotFoundError, FileUnreadable, DecodeError):
             return None
 
     @property
     def state(self) -> JobState:
         """Where the run stands.
 
-        That of its job if it has one. Otherwise RUNNING while a process has its journal open, then
-        as the process that made it ended it, or LOST if it died without a word; how processes
-        ended that were handed the run does not count.
+        That of its job if it has one. Otherwise RUNNING while a process that made it, or went on
+        with it, has not ended it; then how the latest of these ended it, or LOST if that died or
+        dropped it without a word; how processes ended that were handed the run does not count.
         """
         if self.info.job is not None:
             if self.job is None:
                 return JobState.INTENT
-            return current_state(self.experiment_folder, self.job)
+            return current_record(self.experiment_folder, self.job).state
         if self.is_being_written():
             return JobState.RUNNING
-        ends = [end for end in self._own_end_states() if end is not None]
-        if not ends:
-            return JobState.LOST
-        return _END_STATES[ends[-1]] if ends[-1] < len(_END_STATES) else _END_STATES[FAILED]
+        end = self.end().state
+        return JobState.LOST if end is None else _END_STATES[end]
+
+    @property
+    def reason(self) -> str:
+        """Why the run is in its state, such as `ValueError: boom`; empty if there is no reason."""
+        if self.info.job is not None:
+            if self.job is None:
+                return ""
+            return current_record(self.experiment_folder, self.job).reason
+        return "" if self.is_being_written() else self.end().reason
 
 
 def runs(
@@ -110,20 +122,114 @@ def runs(
     Raises:
         HomeUnusable: The home folder cannot be read.
     """
-    found = list(itertools.islice(_newest_first(Home(home), project), newest))
+    readable = (one for one in _newest_first(Home(home), project) if isinstance(one, RunRecord))
+    found = list(itertools.islice(readable, newest))
     found.reverse()
     return sorted(found, key=lambda run: run.info.created_ns)
 
 
-def _newest_first(home: Home, project: str | None = None) -> Iterator[RunRecord]:
+class RunRow(NamedTuple):
+    """A run, or a folder that should be one, as a list of runs shows it.
+
+    Attributes:
+        id: The run's id; the name of its folder, if the run cannot be read.
+        name: What people call it; empty if the run cannot be read.
+        project: What it is gathered under.
+        state: Where it stands: a `JobState`, or `UNREADABLE`.
+        tags: Its tags.
+        created_ns: When it was made, Unix time in nanoseconds; 0 if that is not known.
+        folder: Its folder.
+        run: The run; None if it cannot be read.
+        problem: Which file is wrong, and how; empty if all is well.
+    """
+
+    id: str
+    name: str
+    project: str
+    state: str
+    tags: list[str]
+    created_ns: int
+    folder: str
+    run: RunRecord | None
+    problem: str
+
+    @classmethod
+    def of(cls, found: RunRecord | Unreadable) -> RunRow:
+        """Look at a run; whatever is wrong with its files becomes a part of the row."""
+        if isinstance(found, Unreadable):
+            id_, project = os.path.basename(found.folder), _project_of(found.folder)
+            row = cls(id_, "", project, UNREADABLE, [], 0, found.folder, None, found.problem)
+            return row
+        try:
+            state, tags, problem = str(found.state), found.tags, ""
+        except (RunbusError, OSError) as error:
+            state, tags, problem = UNREADABLE, [], str(error)
+        about = found.info
+        return cls(
+            *(about.id, about.name, about.project, state, tags, about.created_ns),
+            *(found.folder, found if not problem else None, problem),
+        )
+
+
+def survey(
+    project: str | None = None,
+    *,
+    newest: int | None = None,
+    home: str | os.PathLike[str] | None = None,
+) -> list[RunRow]:
+    """Return a row for each run, oldest first, and for each folder of one that cannot be read.
+
+    Args:
+        project: The project; all if None.
+        newest: How many at most, those of the newest experiments; all if None.
+        home: The home folder, instead of `$RUNBUS_HOME` or `~/.runbus`.
+
+    Raises:
+        HomeUnusable: The home folder cannot be read.
+    """
+    found = list(itertools.islice(_newest_first(Home(home), project), newest))
+    found.reverse()
+    # Python's sort is stable: what has no time stays beside its neighbors.
+    rows = [RunRow.of(one) for one in found]
+    latest = 0
+    keys = [latest := max(latest, row.created_ns) if row.created_ns else latest for row in rows]
+    return [row for _, row in sorted(zip(keys, rows, strict=True), key=lambda one: one[0])]
+
+
+class Unreadable(NamedTuple):
+    """A folder that should be a run or an experiment; `problem` says why it is not."""
+
+    folder: str
+    problem: str
+
+
+def _project_of(folder: str) -> str:
+    """Return the project of a run's or an experiment's folder, as far as paths tell."""
+    parent = os.path.dirname(folder)
+    if os.path.basename(parent) == "runs":
+        parent = os.path.dirname(os.path.dirname(parent))
+    return os.path.basename(parent)
+
+
+def _newest_first(home: Home, project: str | None = None) -> Iterator[RunRecord | Unreadable]:
     """Yield runs, those of the newest experiments first, and read no more than is asked for."""
-    folders = sorted(home.experiment_folders(project), key=os.path.basename, reverse=True)
+    closed: dict[str, str] = {}
+    folders = list(home.experiment_folders(project, problems=closed))
+    folders.sort(key=os.path.basename, reverse=True)
     index = Index(home)
     for folder in folders:
-        infos, jobs = index.experiment(folder)
+        infos, jobs, problems = index.experiment(folder)
         infos.sort(key=lambda one: one[1].created_ns)
+        unsaid = problems.pop(folder, "")
         for run, info in reversed(infos):
-            yield RunRecord(run, jobs, info)
+            if unsaid and info.job is not None:
+                yield Unreadable(run, unsaid)
+            else:
+                yield RunRecord(run, jobs, info)
+        if unsaid and not any(info.job is not None for _, info in infos):
+            yield Unreadable(folder, unsaid)
+        yield from itertools.starmap(Unreadable, problems.items())
+    yield from itertools.starmap(Unreadable, closed.items())
     index.save()
 
 
@@ -136,6 +242,7 @@ def open_run(run_id: str, *, home: str | os.PathLike[str] | None = None) -> RunR
 
     Raises:
         RunNotFound: There is none; names those that read almost the same.
+        FileUnreadable: It cannot be read, or is damaged.
         HomeUnusable: The home folder cannot be read.
     """
     where = Home(home)
@@ -163,6 +270,7 @@ def find_run(text: str, *, home: str | os.PathLike[str] | None = None) -> RunRec
 
     Raises:
         RunNotFound: There is none; names those that read almost the same.
+        FileUnreadable: The run of that id cannot be read, or is damaged.
         HomeUnusable: The home folder cannot be read.
     """
     where = Home(home)
@@ -170,6 +278,8 @@ def find_run(text: str, *, home: str | os.PathLike[str] | None = None) -> RunRec
         return found
     names: dict[str, None] = {}
     for run in _newest_first(where):
+        if isinstance(run, Unreadable):
+            continue
         if text in (run.name, "latest"):
             return run
         names |= {run.name: None, run.id: None}

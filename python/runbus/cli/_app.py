@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runbus.cli._exit import ExitStatus
-from runbus.cli._printer import print_error
+from runbus.cli._printer import escaping, print_error
 from runbus.errors import RunbusError, UsageError, near_matches
 
 if TYPE_CHECKING:
@@ -103,6 +103,11 @@ def app(debug: bool) -> None:
 
 def run_command(args: Sequence[str]) -> int:
     """Run a command line and return its exit status; prints errors to standard error."""
+    with escaping():
+        return _run(args)
+
+
+def _run(args: Sequence[str]) -> int:
     debug = "--debug" in args[:1]
     try:
         status = app.main(args=list(args), prog_name="runbus", standalone_mode=False)
@@ -122,24 +127,32 @@ def run_command(args: Sequence[str]) -> int:
         return ExitStatus.BROKEN_PIPE
     except Exception as error:
         if debug:
-            raise
-        return _print_error(error)
+            import traceback
+
+            traceback.print_exception(error)
+            return _status_of(error)
+        _print_error(error)
+        return _status_of(error)
     return status if isinstance(status, int) else ExitStatus.OK
 
 
-def _print_error(error: Exception) -> ExitStatus:
-    """Print what went wrong and return what it means."""
+def _print_error(error: Exception) -> None:
     if isinstance(error, RunbusError):
         print_error(str(error), error.hint)
-        return ExitStatus.USAGE if isinstance(error, UsageError) else ExitStatus.FAILED
-    if isinstance(error, OSError):
+    elif isinstance(error, OSError):
         print_error(_refusal(error))
-        return ExitStatus.FAILED
-    print_error(
-        f"{type(error).__name__}: {error}",
-        "this is a defect of runbus; runbus --debug … shows where",
-    )
-    return ExitStatus.UNEXPECTED
+    else:
+        print_error(
+            f"{type(error).__name__}: {error}",
+            "this is a defect of runbus; runbus --debug … shows where",
+        )
+
+
+def _status_of(error: Exception) -> ExitStatus:
+    """Return what an error means for the caller."""
+    if isinstance(error, UsageError):
+        return ExitStatus.USAGE
+    return ExitStatus.FAILED if isinstance(error, (RunbusError, OSError)) else ExitStatus.UNEXPECTED
 
 
 def _refusal(error: OSError) -> str:

@@ -12,19 +12,22 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, NamedTuple
 
 from runbus.attempt import WRAPPER, observe_folder
-from runbus.catalog import job_statuses, runs
+from runbus.catalog import job_statuses, survey
 from runbus.cli._printer import format_size
+from runbus.errors import FileUnreadable, JournalError
 from runbus.executors import LocalExecutor
-from runbus.jobs import is_led
+from runbus.jobs import JobState, is_led
 from runbus.metrics import BUILD_PROFILE, __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from runbus._home import Home
+    from runbus.catalog import RunRow
 
 __all__ = ["Check", "all_checks", "clock_check", "space_check"]
 
+_SMALL_BYTES = 16 << 10
 _LOW_DISK_BYTES = 1 << 30
 _CLOCK_STEP_S = 2.0
 
@@ -84,11 +87,29 @@ def space_check(title: str, free: int) -> Check:
 
 
 def _journal_checks(home: Home) -> Iterator[Check]:
-    """Say what sealing would give back."""
-    sizes = ((run, run.journal_bytes()) for run in runs(home=home))
-    if unsealed := [size for run, size in sizes if size and run.state.is_terminal]:
+    """Say what sealing would give back; a small segment takes as much as its journal."""
+    rows = survey(home=home)
+    for row in rows:
+        if row.problem:
+            yield Check(f"run {row.id}", False, row.problem, _advice(row))
+        for path, reason in (row.run.unreadable() if row.run else {}).items():
+            advice = "restore it from a copy, or move it away: what lies beside it is read"
+            yield Check(f"run {row.id}", False, f"{path}: {reason}", advice)
+    sizes = [row.run.journal_bytes() for row in rows if row.run and _is_over(row)]
+    if unsealed := [size for size in sizes if size > _SMALL_BYTES]:
         found = f"those of {len(unsealed)} finished runs take {format_size(sum(unsealed))}"
         yield Check("journals", True, found, "runbus seal --all gives most of that back")
+
+
+def _is_over(row: RunRow) -> bool:
+    return row.state in JobState.__members__ and JobState(row.state).is_terminal
+
+
+def _advice(row: RunRow) -> str:
+    """Say what to do about a run that cannot be read."""
+    if "permission denied" in row.problem:
+        return "ask its owner, or let the group read it: see RUNBUS_SHARED in the docs"
+    return f"restore it from a copy, or move {row.folder} out of the home"
 
 
 def _file_clock_check(home: Home) -> Check:
@@ -153,10 +174,15 @@ def _job_check() -> Check:
 def _open_checks(home: Home) -> Iterator[Check]:
     """Name the experiments with unfinished jobs that nobody leads."""
     for folder in home.open_experiments():
-        states = [status.record.state for status in job_statuses(folder)]
-        unfinished = sum(not state.is_terminal for state in states)
-        if unfinished and not is_led(folder):
-            name = os.path.basename(folder)
+        name = os.path.basename(folder)
+        try:
+            states = [status.record.state for status in job_statuses(folder)]
+            unfinished = sum(not state.is_terminal for state in states)
+            is_left = unfinished and not is_led(folder)
+        except (FileUnreadable, JournalError) as error:
+            yield Check(f"experiment {name}", False, str(error), f"move {folder} out of the home")
+            continue
+        if is_left:
             yield Check(
                 "unfinished",
                 False,

@@ -20,6 +20,6 @@ class ExitStatus(enum.IntEnum):
     INTERRUPTED = 130
     """Ctrl-C."""
     BROKEN_PIPE = 141
-    """Whoever read the output went away."""
+    """The reader of the output went away."""
     TERMINATED = 143
     """SIGTERM."""

@@ -13,6 +13,7 @@ import anyio
 import click
 
 from runbus import api
+from runbus.abc import GRACE_S
 from runbus.catalog import open_run
 from runbus.cli._exit import ExitStatus
 from runbus.cli._printer import format_duration, format_number, print_json, print_table, table_fits
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["attach", "cancel", "detach", "launch", "print_requests"]
 
-_GRACE_S = 10.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -67,7 +67,7 @@ def detach(experiment: AsyncExperiment, *, as_json: bool) -> ExitStatus:
         stored = api.prepare(experiment)
         records = anyio.run(api.detach, stored)
         for number in ending.held:
-            ask_to_cancel(stored.folder, CancelRequest(None, _by(number), _GRACE_S))
+            ask_to_cancel(stored.folder, CancelRequest(None, _by(number), GRACE_S))
     if as_json:
         print_json([{"id": record.run_id, "name": record.name} for record in records])
     else:
@@ -147,7 +147,7 @@ class _Ending:
         self.signalled = self.signalled or number
         if self._count == 1:
             sys.stderr.write("ending the jobs; once more to kill them\n")
-            await experiment.cancel(_by(number), _GRACE_S)
+            await experiment.cancel(_by(number), GRACE_S)
         elif self._count == 2:
             await experiment.cancel(f"{_by(number)}, twice", 0)
         else:

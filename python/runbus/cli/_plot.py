@@ -33,7 +33,7 @@ class Curve(NamedTuple):
 def draw(title: str, axis: str, curves: Sequence[Curve], *, log_scale: bool = False) -> str:
     """Return curves as a drawing, as wide as the terminal, at most 100 columns.
 
-    Curves are told apart by colour on a terminal, by their marks elsewhere. Points that are not
+    Curves differ by color on a terminal, by their marks elsewhere. Points that are not
     finite, and on a logarithmic axis those not above 0, are left out.
 
     Raises:
@@ -92,7 +92,7 @@ def _span(numbers: Sequence[float]) -> tuple[float, float]:
     low, high = min(numbers), max(numbers)
     if math.isinf(high - low):
         raise UsageError(f"{low:g} and {high:g} are too far apart to be drawn")
-    # Where a half is nothing beside it, the numbers around it are its neighbours.
+    # Where a half is nothing beside it, the numbers around it are its neighbors.
     margin = max(0.5, abs(low) * 1e-9)
     return (low, high) if low < high else (low - margin, high + margin)
 

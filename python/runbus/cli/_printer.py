@@ -1,19 +1,27 @@
-"""How results and errors look. Results go to standard output, everything else to standard error."""
+"""How results and errors look. Results go to standard output, everything else to standard error.
+
+Whatever the command line writes passes `escaping`: names, errors, warnings and tables come from
+files and machines that may hold anything, and none of it may move the cursor, color the terminal
+or turn the direction of a line. Only rich's own output and the bytes of logs go past it.
+"""
 
 from __future__ import annotations
 
 import json
 import re
 import sys
-from typing import TYPE_CHECKING, Literal
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+    from typing import TextIO
 
     from rich.console import Console
 
 __all__ = [
     "console",
+    "escaping",
     "format_bytes_of_text",
     "format_duration",
     "format_number",
@@ -25,6 +33,7 @@ __all__ = [
     "printable",
     "state_style",
     "table_fits",
+    "unescaped",
 ]
 
 _PLAIN_ROWS = 500
@@ -38,8 +47,11 @@ _FOLDED_WIDTH = 8
 
 _GAP = 2
 
-# What moves the cursor, colours the terminal or breaks a line; names may hold any of it.
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# What moves the cursor, colors the terminal, breaks a line or turns its direction: names may hold
+# any of it.
+_BEYOND_ASCII = "\x80-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
+_CONTROL = re.compile(f"[\x00-\x1f\x7f{_BEYOND_ASCII}]")
+_CONTROL_IN_LINES = re.compile(f"[\x00-\x08\x0b-\x1f\x7f{_BEYOND_ASCII}]")
 
 _STATE_STYLES = {
     "RUNNING": "cyan",
@@ -52,14 +64,53 @@ _STATE_STYLES = {
 }
 
 
+class _Escaped:
+    """A stream that shows control characters instead of sending them; ends of lines and tabs pass.
+
+    All else of it is the stream's own. (A subclass of the classes in `io` would close it.)
+
+    Attributes:
+        raw: The stream behind it.
+    """
+
+    def __init__(self, raw: TextIO) -> None:
+        self.raw = raw
+
+    def write(self, text: str) -> int:
+        self.raw.write(_CONTROL_IN_LINES.sub(_escape, text))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.raw, name)
+
+
+@contextmanager
+def escaping() -> Iterator[None]:
+    """Let what is written to the standard streams do nothing to a terminal."""
+    out, err = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = cast("TextIO", _Escaped(out)), cast("TextIO", _Escaped(err))
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = out, err
+
+
+def unescaped(stream: object) -> TextIO:
+    """Return a standard stream for what is to be sent as it is."""
+    return cast("TextIO", stream.raw if isinstance(stream, _Escaped) else stream)
+
+
 def console(*, stderr: bool = False) -> Console:
-    """Return a console; off a terminal it has no colours and cuts no line."""
+    """Return a console; off a terminal it has no colors and cuts no line."""
     from rich.console import Console
 
-    stream = sys.stderr if stderr else sys.stdout
-    return Console(
-        stderr=stderr, highlight=False, width=None if stream.isatty() else 10_000, soft_wrap=False
-    )
+    stream = unescaped(sys.stderr if stderr else sys.stdout)
+    width = None if stream.isatty() else 10_000
+    return Console(file=stream, highlight=False, width=width, soft_wrap=False)
 
 
 def print_error(message: str, hint: str | None = None) -> None:
@@ -71,7 +122,8 @@ def print_error(message: str, hint: str | None = None) -> None:
 def print_json(value: object) -> None:
     """Print a value as one JSON document.
 
-    NaN and the infinities become null, what is no Unicode (as the names of files may be) a "?".
+    NaN and the infinities become null, what is not valid Unicode (as names of files may be) a "?".
+    Control characters and marks of direction are written as JSON's escapes.
     """
     from runbus.codec import encode_json
 
@@ -79,6 +131,7 @@ def print_json(value: object) -> None:
         text = encode_json(value).decode()
     except UnicodeEncodeError:
         text = encode_json(_readable(value)).decode()
+    text = _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
     sys.stdout.write(text + "\n")
 
 
@@ -159,11 +212,15 @@ def _width(text: str) -> int:
 
 def printable(text: str) -> str:
     r"""Return a text as one line that does nothing to a terminal: an ESC in it becomes `\x1b`."""
-    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return _CONTROL.sub(_escape, text)
+
+
+def _escape(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode()
 
 
 def state_style(state: str) -> str:
-    """Return the colour of a state."""
+    """Return the color of a state."""
     return _STATE_STYLES.get(state, "")
 
 

@@ -12,6 +12,7 @@ from runbus.cli._printer import (
     format_duration,
     format_number,
     printable,
+    unescaped,
 )
 from runbus.events import JobEnded, JobStarted, LogLines, MetricBatch
 
@@ -62,7 +63,7 @@ class PlainProgress:
                     self._say(event.job, format_bytes_of_text(line))
 
     def _started(self, event: JobStarted) -> None:
-        self._say(event.job, f"started on {event.host}, pid {event.pid}")
+        self._say(event.job, printable(f"started on {event.host}, pid {event.pid}"))
 
     def _ended(self, event: JobEnded) -> None:
         after = f" after {format_duration(event.duration_s)}" if event.duration_s else ""
@@ -71,7 +72,7 @@ class PlainProgress:
 
     def _say(self, job: str, text: str) -> None:
         label = f"{printable(job):<{self._width}} | " if self._prefix else ""
-        sys.stderr.write(f"{label}{text}\n")
+        unescaped(sys.stderr).write(f"{label}{text}\n")
 
 
 class LiveProgress:

@@ -39,8 +39,8 @@ class SecretField(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Where a secret is, instead of the secret.
 
     Attributes:
-        secret: `env:NAME`, or `NAME` for short: a variable of the environment of whoever submits;
-            or `file:PATH`, relative to the batch file.
+        secret: `env:NAME`, or `NAME` for short: a variable of the environment that the batch is
+            submitted from; or `file:PATH`, relative to the batch file.
     """
 
     secret: str
@@ -65,7 +65,7 @@ class BatchJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         retry_on: After what it gets one: `exit`, `signal`, `oom` (it took more memory than there
             was), `timeout`, `lost` (it vanished), `start` (it could not be started), and exit codes
             as numbers; after any of them if absent.
-        backoff: Seconds before the second attempt; doubled for each one after.
+        backoff: Seconds before the second attempt, at most a year; doubled for each one after.
         timeout: Whole seconds that it may run before it is ended, as TIMEOUT.
         queue_timeout: Whole seconds that it may wait for its start once it is sent to its executor.
         idle_timeout: Whole seconds that it may run without writing to its output.
@@ -84,7 +84,7 @@ class BatchJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     nice: Annotated[int, msgspec.Meta(ge=0, le=19)] = 0
     retries: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 0
     retry_on: Annotated[list[RetryCause | ExitCode], msgspec.Meta(min_length=1)] | None = None
-    backoff: Annotated[float, msgspec.Meta(ge=0)] = 1.0
+    backoff: Annotated[float, msgspec.Meta(ge=0, le=31_536_000)] = 1.0
     timeout: Seconds | None = None
     queue_timeout: Seconds | None = None
     idle_timeout: Seconds | None = None
@@ -268,7 +268,7 @@ def _check_struct(
 
 
 def _check_value(value: Any, shape: Any, at: tuple[str | int, ...]) -> list[_Problem]:
-    """Check a value against a type; what is wrong within it is told entry by entry."""
+    """Check a value against a type; what is wrong within it is reported entry by entry."""
     try:
         codec.convert(value, shape)
     except codec.DecodeError as error:
@@ -343,7 +343,7 @@ def _check_meaning(
         except ScriptUnusable as error:
             problems.append(_Problem((*at, "script"), str(error)))
     if cwd and isinstance(cwd, str) and not os.path.isdir(os.path.join(folder, cwd)):
-        problems.append(_Problem((*at, "cwd"), f"{cwd!r} is no folder"))
+        problems.append(_Problem((*at, "cwd"), f"{cwd!r} is not a folder"))
     for name, value in env.items() if isinstance(env, dict) else ():
         problems += _check_variable(name, value, (*at, "env", str(name)), folder, look=with_secrets)
     return problems
@@ -354,7 +354,7 @@ def _check_variable(
 ) -> list[_Problem]:
     problems = []
     if isinstance(name, str) and not (name.isidentifier() and name.isascii()):
-        problems.append(_Problem(at, f"{name!r} is no name of an environment variable"))
+        problems.append(_Problem(at, f"{name!r} is not a valid name of an environment variable"))
     reference = value.get("secret") if isinstance(value, dict) else None
     if isinstance(reference, str):
         problems += _check_secret(reference, (*at, "secret"), folder, look=look)

@@ -8,7 +8,8 @@ import re
 import tomllib
 from typing import Any
 
-from runbus.errors import BatchInvalid
+from runbus._files import read_file
+from runbus.errors import BatchInvalid, FileUnreadable
 
 __all__ = ["Document", "read_document"]
 
@@ -16,6 +17,11 @@ _Path = tuple[str | int, ...]
 
 _DEEPEST = 8
 """How deep places are remembered."""
+
+_MOST_BYTES = 8 << 20
+_MOST_VALUES = 200_000
+_MOST_DIGITS = 100
+_DEEPEST_YAML = 100
 
 
 class Document:
@@ -59,6 +65,8 @@ def _key(path: _Path) -> str:
 def read_document(path: str) -> Document:
     """Read a file by the end of its name: .yaml, .yml, .toml or .json.
 
+    A file is input: it may have 8 MiB, and 200,000 values after its aliases are expanded.
+
     Raises:
         BatchInvalid: It cannot be read.
     """
@@ -67,36 +75,47 @@ def read_document(path: str) -> Document:
     if reader is None:
         raise BatchInvalid(path, (f"{path}:1: its name must end in .yaml, .toml or .json",))
     try:
-        with open(path, encoding="utf-8") as file:
-            text = file.read()
+        text = read_file(os.path.realpath(path), limit=_MOST_BYTES).decode()
+    except FileUnreadable as error:
+        raise BatchInvalid(path, (f"{path}: {error.reason}",)) from error
     except OSError as error:
         raise BatchInvalid(path, (f"{path}: {(error.strerror or str(error)).lower()}",)) from error
     except UnicodeDecodeError as error:
         raise BatchInvalid(path, (f"{path}: it is not UTF-8 at byte {error.start}",)) from error
     try:
         document = reader(path, text)
+        wrong = _unusable(document.data, ())
     except RecursionError:
         raise BatchInvalid(path, (f"{path}:1: it is nested too deeply",)) from None
-    if wrong := _unusable_text(document.data, ()):
+    except (ValueError, OverflowError) as error:  # of a number or a date
+        raise BatchInvalid(path, (f"{path}:1: {_first_line(error)}",)) from error
+    if wrong:
         raise BatchInvalid(path, (document.place(*wrong),))
     return document
 
 
-def _unusable_text(data: Any, at: _Path) -> tuple[_Path, str] | None:
-    """Return the place of a text that no program can be given, and what is wrong with it."""
+def _first_line(error: Exception) -> str:
+    text = str(error).partition("\n")[0].partition(";")[0]
+    return text[:1].lower() + text[1:]
+
+
+def _unusable(data: Any, at: _Path) -> tuple[_Path, str] | None:
+    """Return the place of a value that no program can be given, and what is wrong with it."""
     if isinstance(data, str):
         if "\0" in data:
             return at, "no text may hold a NUL"
         if any("\ud800" <= character <= "\udfff" for character in data):
-            return at, "half of a surrogate pair is no text"
+            return at, "an unpaired surrogate is not valid text"
         return None
-    # As deep as what is known reaches; what lies deeper, or in itself, is refused as it is.
-    if len(at) >= _DEEPEST or not isinstance(data, (dict, list)):
+    if isinstance(data, int) and abs(data) >= 10**_MOST_DIGITS:
+        return at, f"the number has more than {_MOST_DIGITS} digits"
+    if not isinstance(data, (dict, list)):
         return None
-    parts = list(data.items() if isinstance(data, dict) else enumerate(data))
-    found = (_unusable_text(key, at) for key, _ in parts)
-    inside = (_unusable_text(value, (*at, key)) for key, value in parts)
-    return next((one for one in (*found, *inside) if one), None)
+    parts = data.items() if isinstance(data, dict) else enumerate(data)
+    for key, value in parts:
+        if found := _unusable(key, at) or _unusable(value, (*at, key)):
+            return found
+    return None
 
 
 def _read_yaml(path: str, text: str) -> Document:
@@ -104,18 +123,81 @@ def _read_yaml(path: str, text: str) -> Document:
 
     lines: dict[_Path, int] = {}
     repeated: dict[int, tuple[_Path, int, int]] = {}
+    loader = _loader(yaml)(text)
     try:
-        # First: it refuses keys that are no texts or numbers.
-        data = yaml.safe_load(text)
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        if root is not None:
-            _note_lines(root, (), lines, repeated)
+        root = loader.get_single_node()
+        if root is None:
+            return Document(path, None, lines, repeated)
+        _check_size(path, root, {})
+        _note_lines(root, (), lines, repeated)
+        # Last, since it merges mappings into the tree.
+        data = loader.construct_document(root)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise BatchInvalid(path, (f"{path}:{line}: {error.problem}",)) from error
     except yaml.YAMLError as error:
         raise BatchInvalid(path, (f"{path}:1: {error}",)) from error
+    finally:
+        loader.dispose()
     return Document(path, data, lines, repeated)
+
+
+def _loader(yaml: Any) -> Any:
+    """Return the safe loader, to which `1:30:00` is a text: nobody expects a number of base 60."""
+
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]
+        yaml_implicit_resolvers = {  # noqa: RUF012 - as its base has it
+            start: [(tag, _NOT_BASE_60.get(tag, pattern)) for tag, pattern in resolvers]
+            for start, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+        }
+        _depth = 0
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            if self._depth >= _DEEPEST_YAML:  # well before Python's own stack ends
+                raise RecursionError
+            self._depth += 1
+            try:
+                return super().compose_node(parent, index)
+            finally:
+                self._depth -= 1
+
+    return Loader
+
+
+_NOT_BASE_60 = {
+    "tag:yaml.org,2002:int": re.compile(
+        r"[-+]?(?:0b[01_]+|0[0-7_]+|0|[1-9][0-9_]*|0x[0-9a-fA-F_]+)\Z"
+    ),
+    "tag:yaml.org,2002:float": re.compile(
+        r"(?:[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+"
+        r"|\.[0-9][0-9_]*(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z"
+    ),
+}
+
+
+def _check_size(path: str, node: Any, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
+    """Return how many values a tree has with its aliases expanded, and how many characters.
+
+    Raises:
+        BatchInvalid: There are too many, or an alias stands inside of what it stands for.
+    """
+    line = node.start_mark.line + 1
+    if (size := known.get(id(node))) is not None:
+        if not size[0]:
+            raise BatchInvalid(path, (f"{path}:{line}: it holds itself by an alias",))
+        return size
+    known[id(node)] = (0, 0)
+    values, characters = 1, len(node.value) if node.id == "scalar" else 0
+    if node.id != "scalar":
+        for part in node.value:
+            for one in part if isinstance(part, tuple) else (part,):
+                more = _check_size(path, one, known)
+                values, characters = values + more[0], characters + more[1]
+    if values > _MOST_VALUES or characters > _MOST_BYTES:
+        problem = f"it has more than {_MOST_VALUES:,} values, its aliases expanded"
+        raise BatchInvalid(path, (f"{path}:{line}: {problem}",))
+    known[id(node)] = (values, characters)
+    return values, characters
 
 
 def _note_lines(
@@ -135,7 +217,7 @@ def _note_lines(
         for key, value in node.value:
             here, line = (*at, key.value), key.start_mark.line + 1
             lines[here] = line
-            # `<<` is no key: it takes another mapping in, and may do so twice.
+            # `<<` is not a key: it takes another mapping in, and may do so twice.
             if key.id == "scalar" and not key.tag.endswith(":merge"):
                 first = known.setdefault((key.tag, key.value), key)
                 if first is not key:

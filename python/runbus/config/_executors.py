@@ -98,13 +98,16 @@ class LocalFields(_Fields, frozen=True, kw_only=True, tag_field="type", tag="loc
 
     Attributes:
         gpus: The GPUs it may lend to jobs; those of the machine if absent.
+        env_inherit: Whether jobs inherit the environment of whoever launches them, or the names of
+            the variables that they inherit.
         packager: What code its jobs get a copy of; without one they run where the code is.
         timeout: Seconds that a job may run which says nothing else.
-        queue_timeout: Seconds that it may wait for its start, likewise.
-        idle_timeout: Seconds that it may run without output, likewise.
+        queue_timeout: Seconds that it may wait for its start; None for no limit.
+        idle_timeout: Seconds that it may run without output; None for no limit.
     """
 
     gpus: list[str] | None = None
+    env_inherit: bool | list[str] = True
 
 
 class SSHFields(_Fields, frozen=True, kw_only=True, tag_field="type", tag="ssh"):
@@ -120,8 +123,8 @@ class SSHFields(_Fields, frozen=True, kw_only=True, tag_field="type", tag="ssh")
         workdir: The folder where jobs start, instead of their own.
         python: The interpreter there, for jobs that would run under this one.
         timeout: Seconds that a job may run which says nothing else.
-        queue_timeout: Seconds that it may wait for its start, likewise.
-        idle_timeout: Seconds that it may run without output, likewise.
+        queue_timeout: Seconds that it may wait for its start; None for no limit.
+        idle_timeout: Seconds that it may run without output; None for no limit.
     """
 
     hosts: Annotated[list[str], msgspec.Meta(min_length=1)]
@@ -145,5 +148,5 @@ def parse_host(text: str) -> tuple[str, str, int]:
     user, _, rest = text.rpartition("@")
     name, _, port = rest.partition(":")
     if not name or (port and not (port.isdecimal() and len(port) < 6 and 0 < int(port) < 65536)):
-        raise UsageError(f"{text!r} is no host: write name, user@name or user@name:port")
+        raise UsageError(f"{text!r} is not a host: write name, user@name or user@name:port")
     return user, name, int(port or 0)

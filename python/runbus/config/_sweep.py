@@ -50,7 +50,7 @@ def parse_sweep(text: str) -> tuple[str, tuple[str, ...]]:
     if "" in values:
         raise SweepInvalid(text, f"one of the values of {name} is empty")
     if len(set(values)) < len(values):
-        raise SweepInvalid(text, f"one of the values of {name} stands there twice")
+        raise SweepInvalid(text, f"a value of {name} is given twice")
     return name, values
 
 

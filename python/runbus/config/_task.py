@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from runbus.errors import ScriptUnusable, TaskInvalid
+from runbus._files import open_file
+from runbus.errors import FileUnreadable, ScriptUnusable, TaskInvalid
 
 __all__ = ["Command", "Script", "Task", "check_task"]
 
@@ -20,7 +21,7 @@ class Command(msgspec.Struct, frozen=True):
         argv: The program first.
 
     Raises:
-        TaskInvalid: It is no sequence of texts, or an empty one.
+        TaskInvalid: It is not a sequence of strings, or it is empty.
     """
 
     argv: tuple[str, ...]
@@ -75,8 +76,9 @@ class Script(msgspec.Struct, frozen=True):
         if os.path.isdir(path):
             raise ScriptUnusable(self.path, "it is a folder")
         try:
-            with open(path, "rb"):
-                pass
+            os.close(open_file(os.path.realpath(path)))
+        except FileUnreadable as error:
+            raise ScriptUnusable(self.path, error.reason) from error
         except OSError as error:
             raise ScriptUnusable(self.path, (error.strerror or str(error)).lower()) from error
         return (self.python or sys.executable, path, *self.args)
@@ -90,10 +92,10 @@ Task = Script | Command
 
 
 def check_task(given: object) -> None:
-    """Refuse what is no task.
+    """Refuse what is not a task.
 
     Raises:
-        TaskInvalid: It is none.
+        TaskInvalid: It is not a task.
     """
     if not isinstance(given, Task):
         raise TaskInvalid(repr(given), "it is neither a Script nor a Command")

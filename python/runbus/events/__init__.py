@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
+from runbus._lazy import lazy_names
 from runbus.events._event import (
     Around,
     Collector,
@@ -35,6 +37,7 @@ from runbus.events.plugin import (
 
 if TYPE_CHECKING:
     from runbus.events.executor import ResolveExecutor as ResolveExecutor
+    from runbus.events.job import RETRY_CAUSES as RETRY_CAUSES
     from runbus.events.job import JobCancelRequested as JobCancelRequested
     from runbus.events.job import JobEnded as JobEnded
     from runbus.events.job import JobFact as JobFact
@@ -44,6 +47,8 @@ if TYPE_CHECKING:
     from runbus.events.job import JobStarted as JobStarted
     from runbus.events.job import JobSubmitted as JobSubmitted
     from runbus.events.job import LogLines as LogLines
+    from runbus.events.job import RetryCause as RetryCause
+    from runbus.events.job import RetryPolicy as RetryPolicy
     from runbus.events.launch import Bootstrap as Bootstrap
     from runbus.events.launch import Image as Image
     from runbus.events.launch import ImageTransform as ImageTransform
@@ -62,38 +67,8 @@ if TYPE_CHECKING:
     from runbus.events.run import TagsChanged as TagsChanged
     from runbus.events.run import TextLogged as TextLogged
 
-# A kernel needs none of them, and should not pay for them.
-_HOMES = {
-    "ArtifactLogged": "run",
-    "Bootstrap": "launch",
-    "HistogramLogged": "run",
-    "Image": "launch",
-    "ImageTransform": "launch",
-    "JobCancelRequested": "job",
-    "JobEnded": "job",
-    "JobFact": "job",
-    "JobIntended": "job",
-    "JobOverdue": "job",
-    "JobRetrying": "job",
-    "JobStarted": "job",
-    "JobSubmitted": "job",
-    "LogLines": "job",
-    "MetricBatch": "metric",
-    "MetricPoint": "metric",
-    "MetricWindow": "metric",
-    "MetricWindows": "metric",
-    "NoteAdded": "run",
-    "ParamsLogged": "run",
-    "ResolveExecutor": "executor",
-    "RunFinished": "run",
-    "RunRecorded": "run",
-    "RunStarted": "run",
-    "TagsChanged": "run",
-    "TaskStart": "launch",
-    "TextLogged": "run",
-}
-
 __all__ = [
+    "RETRY_CAUSES",
     "Around",
     "ArtifactLogged",
     "Bootstrap",
@@ -132,6 +107,8 @@ __all__ = [
     "PluginStarted",
     "PluginStopped",
     "ResolveExecutor",
+    "RetryCause",
+    "RetryPolicy",
     "RunFinished",
     "RunRecorded",
     "RunStarted",
@@ -145,19 +122,43 @@ __all__ = [
     "TraceStopped",
 ]
 
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'runbus.events' has no attribute {name!r}")
-    import importlib
-
-    value = globals()[name] = getattr(
-        importlib.import_module(f"runbus.events.{_HOMES[name]}"), name
-    )
-    return value
+# A kernel needs none of them.
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        ".executor": ("ResolveExecutor",),
+        ".job": (
+            "JobCancelRequested",
+            "JobEnded",
+            "JobFact",
+            "JobIntended",
+            "JobOverdue",
+            "JobRetrying",
+            "JobStarted",
+            "JobSubmitted",
+            "LogLines",
+            "RETRY_CAUSES",
+            "RetryCause",
+            "RetryPolicy",
+        ),
+        ".launch": ("Bootstrap", "Image", "ImageTransform", "TaskStart"),
+        ".metric": ("MetricBatch", "MetricPoint", "MetricWindow", "MetricWindows"),
+        ".run": (
+            "ArtifactLogged",
+            "HistogramLogged",
+            "NoteAdded",
+            "ParamsLogged",
+            "RunFinished",
+            "RunRecorded",
+            "RunStarted",
+            "TagsChanged",
+            "TextLogged",
+        ),
+    },
+)
 
 
 def load_all() -> None:
     """Import every event of ours, so that each is known by its tag."""
-    for name in _HOMES:
-        __getattr__(name)
+    for name in __all__:
+        getattr(sys.modules[__name__], name)

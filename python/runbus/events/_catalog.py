@@ -20,6 +20,28 @@ _TITLES = {
     "metric": "Metrics",
 }
 
+_LEADER = "the supervisor that leads the experiment and its followers"
+
+# Who publishes the events of a module, and those that somebody else does.
+_PUBLISHERS = {
+    "kernel": "the kernel",
+    "plugin": "the kernel",
+    "launch": "the supervisor, before it submits a job",
+    "executor": "the experiment, for each executor that a job names",
+    "job": _LEADER,
+    "run": f"{_LEADER}, from what the job's run has recorded",
+    "HandlerFailed": "the bus",
+    "PluginQuarantined": "the bus",
+    "JobFact": "nobody as such; subscribe to it to get every fact about jobs",
+    "JobIntended": f"{_LEADER}, once it is in the journal",
+    "LogLines": f"{_LEADER}, as the output of a job arrives",
+    "MetricBatch": f"{_LEADER}, from the metrics of the job's run",
+    "MetricWindows": f"{_LEADER}, from the metrics of the job's run",
+    "RunRecorded": "nobody as such; subscribe to it to get every record of runs",
+    "RunStarted": _LEADER,
+    "RunFinished": _LEADER,
+}
+
 _HEAD = """\
 # Events
 
@@ -53,6 +75,7 @@ def describe(cls: type[Event]) -> str:
         f"### {cls.__name__}\n",
         f"{kind.value} · `bus.{kind.verb}()` · tag `{cls.__struct_config__.tag}`\n",
         body.strip() + "\n",
+        f"Published by {publisher_of(cls)}.\n",
     ]
     fields = fields_of(cls)
     if fields:
@@ -65,6 +88,16 @@ def describe(cls: type[Event]) -> str:
         ]
         lines.append("")
     return "\n".join(lines)
+
+
+def publisher_of(cls: type[Event]) -> str:
+    """Return who publishes the events of a class.
+
+    Raises:
+        KeyError: That is not written down.
+    """
+    module = cls.__module__.rpartition(".")[2]
+    return _PUBLISHERS[cls.__name__ if cls.__name__ in _PUBLISHERS else module]
 
 
 def fields_of(cls: type[Event]) -> list[tuple[str, str]]:

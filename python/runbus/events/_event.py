@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Annotated, Any, ClassVar, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, TypeVar, dataclass_transform
 
 import msgspec
 
@@ -58,6 +58,8 @@ _VERBS = {
 }
 
 
+# Said for type checkers: a subclass is frozen without saying so, as msgspec has it at run time.
+@dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
 class Event(msgspec.Struct, frozen=True, tag=True):
     """A fact (past tense) or a request to plugins; subclass one of the kinds below, not this.
 

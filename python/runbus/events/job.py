@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+import msgspec
+
 from runbus.events._event import Notify, Stream
 
 __all__ = [
+    "RETRY_CAUSES",
     "JobCancelRequested",
     "JobEnded",
     "JobFact",
@@ -14,7 +19,30 @@ __all__ = [
     "JobStarted",
     "JobSubmitted",
     "LogLines",
+    "RetryCause",
+    "RetryPolicy",
 ]
+
+RetryCause = Literal["exit", "signal", "oom", "timeout", "lost", "start"]
+"""Why an attempt did not succeed: it exited with a status, a signal ended it, it took more memory
+than there was, it reached a time limit, it vanished without a record, or it could not be started.
+"""
+
+RETRY_CAUSES: tuple[RetryCause, ...] = ("exit", "signal", "oom", "timeout", "lost", "start")
+
+
+class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """After which ends a job gets another attempt, and when.
+
+    Attributes:
+        retries: How many more attempts it gets at the most.
+        on: After what it gets one: causes, and exit codes as numbers.
+        backoff_s: Seconds before the second attempt; doubled for each one after.
+    """
+
+    retries: int = 0
+    on: tuple[RetryCause | int, ...] = RETRY_CAUSES
+    backoff_s: float = 1.0
 
 
 class JobFact(Notify, frozen=True, kw_only=True):
@@ -25,7 +53,7 @@ class JobFact(Notify, frozen=True, kw_only=True):
         job: The job's name, unique within its experiment.
         run_id: The run made for the job.
         attempt: Which attempt of the job this is about, from 1.
-        time_ns: When it happened, Unix time in nanoseconds, by the clock of whoever saw it.
+        time_ns: When it happened, Unix time in nanoseconds, by the clock of its observer.
     """
 
     experiment_id: str
@@ -41,13 +69,16 @@ class JobIntended(JobFact, frozen=True, kw_only=True, tag="job.intended"):
     Attributes:
         executor: The executor it will be submitted to.
         folder: Where the attempt's request, logs and records lie, within the experiment's folder.
-        package: The file with the code that travels with it, likewise; empty if none does. What it
-            holds stands beside it, in the `.json` of the same name.
+        package: The file with the code that travels with it, within the same folder; empty if none
+            does. Its manifest is the `.json` of the same name beside it.
+        retry: After which ends it gets another attempt, so that a reader of the journal can tell
+            the end of the job from that of an attempt.
     """
 
     executor: str
     folder: str
     package: str = ""
+    retry: RetryPolicy = RetryPolicy()
 
 
 class JobSubmitted(JobFact, frozen=True, kw_only=True, tag="job.submitted"):
@@ -143,7 +174,7 @@ class LogLines(Stream, frozen=True, kw_only=True, tag="job.log_lines"):
     """Some whole lines of a job's output, in order.
 
     Where another process takes the experiment over, the lines of about a second come once more.
-    Whoever must not take one twice remembers `offset` plus the length of `data` per log.
+    To take none twice, remember `offset` plus the length of `data` per log.
 
     Attributes:
         experiment_id: The experiment the job belongs to.

@@ -8,7 +8,7 @@ __all__ = ["KernelStarted", "KernelStopping", "Shutdown", "TraceStopped"]
 
 
 class KernelStarted(Notify, frozen=True, kw_only=True, tag="kernel.started"):
-    """Every plugin is set up. Published by the kernel.
+    """Every plugin is set up.
 
     Attributes:
         plugins: Names of the plugins, in their order.
@@ -18,7 +18,7 @@ class KernelStarted(Notify, frozen=True, kw_only=True, tag="kernel.started"):
 
 
 class KernelStopping(Notify, frozen=True, gc=False, kw_only=True, tag="kernel.stopping"):
-    """The kernel begins to stop; only `publish` and `emit` still work. Published by the kernel.
+    """The kernel begins to stop; only `publish` and `emit` still work.
 
     Attributes:
         reason: Why, in words; empty where the body of the kernel simply ended.
@@ -30,7 +30,7 @@ class KernelStopping(Notify, frozen=True, gc=False, kw_only=True, tag="kernel.st
 
 
 class Shutdown(Teardown, frozen=True, gc=False, kw_only=True, tag="kernel.shutdown"):
-    """Asks each plugin to bring its work to an end, in reverse order. Sent by the kernel.
+    """Asks each plugin to bring its work to an end, in reverse order.
 
     Mailboxes still take events and are read to the end afterwards; background tasks still run.
 
@@ -46,7 +46,7 @@ class Shutdown(Teardown, frozen=True, gc=False, kw_only=True, tag="kernel.shutdo
 class TraceStopped(Notify, frozen=True, gc=False, kw_only=True, tag="trace.stopped"):
     """The trace could not be written any more and was given up; nothing else is affected.
 
-    Published by the bus, once.
+    Published once.
 
     Attributes:
         path: The trace file.

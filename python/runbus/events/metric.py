@@ -1,4 +1,4 @@
-"""What runs measure, on its way from the journals to whoever listens."""
+"""What runs measure, on its way from the journals to subscribers."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class MetricBatch(Stream, frozen=True, kw_only=True, tag="metric.batch"):
         steps: `int64 (n,)`.
         times: `int64 (n,)`: Unix time in nanoseconds.
         values: `float64 (n,)`.
-        position: Where the journal goes on after them, in bytes: what a follower that begins anew
-            gives to go on from here; 0 for points of a journal that was sealed.
+        position: Where the journal goes on after them, in bytes, also if it was sealed: give it to
+            `StoredRun.follow(positions={writer: position})` to go on from here.
     """
 
     run_id: str
@@ -144,7 +144,7 @@ class MetricWindows(Stream, frozen=True, kw_only=True, tag="metric.windows"):
         series: `uint32 (n,)`: which name.
         columns: The other fields of `MetricWindow` in their order, in the machine's byte order:
             `int64 (n,)` from `start_ns` to `last_ns`, then `float64 (n,)`.
-        position: Where the journal goes on after what was read by then, in bytes; 0 once sealed.
+        position: Where the journal goes on after what was read by then, in bytes.
     """
 
     run_id: str

@@ -56,10 +56,10 @@ class RunFinished(Notify, frozen=True, gc=False, kw_only=True, tag="run.finished
 
 
 class RunRecorded(Notify, frozen=True, kw_only=True, tag="run.recorded"):
-    """A run recorded something that is no metric; published as one of the classes below.
+    """A run recorded something other than a metric; published as one of the classes below.
 
-    After `RunStarted` and before `RunFinished`, those of one process in their order. Whoever takes
-    over the jobs of a supervisor that died publishes them anew, from the first one on.
+    After `RunStarted` and before `RunFinished`, those of one process in their order. A process that
+    takes over the jobs of a supervisor that died publishes them anew, from the first one on.
 
     Attributes:
         run_id: The run.

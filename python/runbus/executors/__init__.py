@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from runbus._lazy import lazy_names
+
 if TYPE_CHECKING:
     from runbus.executors._make import make_executor as make_executor
     from runbus.executors.local import LocalExecutor as LocalExecutor
@@ -11,15 +13,11 @@ if TYPE_CHECKING:
 
 __all__ = ["LocalExecutor", "SSHExecutor", "make_executor"]
 
-_HOMES = {"LocalExecutor": "local", "SSHExecutor": "ssh", "make_executor": "_make"}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'runbus.executors' has no attribute {name!r}")
-    import importlib
-
-    value = globals()[name] = getattr(
-        importlib.import_module(f"runbus.executors.{_HOMES[name]}"), name
-    )
-    return value
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "._make": ("make_executor",),
+        ".local": ("LocalExecutor",),
+        ".ssh": ("SSHExecutor",),
+    },
+)

@@ -30,7 +30,7 @@ _FILE_COST = 64 << 10
 class Contents:
     """Copies the files and folders that the records of a run name.
 
-    What cannot be had is told to the logger, once, and its record comes without it.
+    What cannot be copied is logged, once, and its record comes without it.
 
     Args:
         job: The job's name.
@@ -80,7 +80,7 @@ class Contents:
         """Copy some of a file or folder; return what is left then, 0 if it is not whole yet.
 
         Raises:
-            RemoteFailed: It cannot be had.
+            RemoteFailed: It cannot be copied.
         """
         place, content = incoming.place, incoming.content
         path = os.fsencode(f"{self._there}/{place}")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import os
 import random
 import time
 from typing import TYPE_CHECKING
 
 import anyio
+from msgspec.structs import replace
 
-from runbus.abc import Observation
+from runbus.abc import GRACE_S, Observation
 from runbus.attempt import WRAPPER, observe_folder, secret_environment
 from runbus.errors import ConnectionLost, HostError, JobNotStarted, RemoteFailed, SubmitUnknown
 from runbus.executors._followed import FollowedJob
@@ -23,6 +25,7 @@ from runbus.executors._remote import (
     decoded,
     look_script,
     parse_look,
+    parse_prepared,
     prepare_script,
     submit_script,
     there_script,
@@ -50,7 +53,6 @@ PATIENCE_S = 5.0
 """How long a submit is repeated whose answer was lost, before nobody knows what became of it."""
 
 _RETRY_S = 10.0
-_LIMIT_GRACE_S = 10
 
 _COPIES = 16
 """Files that are copied at a time."""
@@ -64,6 +66,8 @@ class Host:
         slots: How many jobs it may have at a time.
         gpus: The GPUs it may lend to jobs; those that it has if None.
         changed: Called when something new was seen.
+        copy_patience_s: How long the end of a job waits for files that cannot be copied although
+            the machine answers.
     """
 
     def __init__(
@@ -72,6 +76,7 @@ class Host:
         slots: int,
         gpus: Sequence[str] | None,
         changed: Callable[[], None],
+        copy_patience_s: float = 60.0,
     ) -> None:
         self.tunnel = tunnel
         self.slots = slots
@@ -82,10 +87,14 @@ class Host:
         self.jobs: dict[str, FollowedJob] = {}
         self._packages: set[str] = set()
         self._changed = changed
+        self._copy_patience_s = copy_patience_s
         self._cancels: dict[str, int] = {}
         self._wake = anyio.Event()
         self._copying = anyio.CapacityLimiter(_COPIES)
         self._preparing = anyio.Lock()
+        self._failure: tuple[float, HostError] | None = None
+        self._said = ""
+        self._was_seen = False
         self._base = ""
         self._detach = ""
         self._umask = ""
@@ -124,23 +133,34 @@ class Host:
         Raises:
             HostError: It cannot be reached or used. No job was sent to it.
         """
+        asked_at = time.monotonic()
         async with self._preparing:
             if self._base:
                 return self._base
-            asked = prepare_script(self.tunnel.job_dir, self._wrapper_name)
-            _, output = await self.tunnel.call(asked)
-            # The folder may hold line breaks, the four answers after it cannot.
-            told = output[:-1].rsplit(b"\n", 4)
-            if len(told) != 5:
-                raise RemoteFailed(self.name, "its shell does not understand ours")
-            base, detach, umask, has_wrapper, gpus = told
-            path = os.fsdecode(base)
-            if not has_wrapper:
-                await self.tunnel.upload(WRAPPER, os.fsencode(f"{path}/{self._wrapper_name}"))
-            if self.gpus is None:
-                self.gpus = [name.strip() for name in os.fsdecode(gpus).split(",") if name.strip()]
-            self._detach, self._umask, self._base = detach.decode(), umask.decode(), path
-            return path
+            if self._failure is not None and self._failure[0] > asked_at:
+                # Tried by somebody else while this call waited: its answer holds for both.
+                raise self._failure[1]
+            try:
+                self._base = await self._prepare()
+            except HostError as error:
+                self._failure = time.monotonic(), error
+                raise
+            return self._base
+
+    async def _prepare(self) -> str:
+        await self.tunnel.check()
+        asked = prepare_script(self.tunnel.job_dir, self._wrapper_name)
+        _, output = await self.tunnel.call(asked)
+        try:
+            machine = parse_prepared(output)
+        except ValueError as error:
+            raise RemoteFailed(self.name, str(error)) from error
+        if not machine.has_wrapper:
+            await self.tunnel.upload(WRAPPER, os.fsencode(f"{machine.base}/{self._wrapper_name}"))
+        if self.gpus is None:
+            self.gpus = list(machine.gpus)
+        self._detach, self._umask = machine.detach, machine.umask
+        return machine.base
 
     async def provide(self, package: Package) -> None:
         """Send code, unless the machine has it: it is known by its digest.
@@ -159,8 +179,9 @@ class Host:
             self._packages.add(package.sha256)
 
     async def _send_package(self, package: Package, path: str) -> None:
-        # Under another name until it is checked, so that nobody uses what was damaged on its way.
-        unchecked = f"{path}.new-{os.getpid()}-{random.getrandbits(32):08x}"
+        # Under another name until it is checked, so that nobody uses what was damaged on its way;
+        # one that is removed later if this is cut off.
+        unchecked = f"{path}.part-{random.getrandbits(64):016x}"
         await self.tunnel.upload(package.path, os.fsencode(unchecked))
         status, _ = await self.tunnel.call(verify_script(unchecked, package.sha256))
         if status != 0:
@@ -180,10 +201,10 @@ class Host:
         Raises:
             JobNotStarted: The machine refused it; nothing runs.
             SubmitUnknown: The machine stays out of reach.
-            SecretMissing: A secret cannot be had; nothing runs.
+            SecretMissing: A secret cannot be read; nothing runs.
         """
         time_s = request.job.timeout_s
-        limit = f"{time_s} {_LIMIT_GRACE_S}\n" if time_s is not None else ""
+        limit = f"{time_s} {GRACE_S}\n" if time_s is not None else ""
         asked = submit_script(
             placement, request.script, limit, run_json,
             self._wrapper, self._detach, self._umask, (request.job.gpus, self.gpus or ()),
@@ -232,7 +253,8 @@ class Host:
 
     def cancel(self, placement: Placement, grace_s: float) -> None:
         """Have a job ended, as soon as the machine can be reached."""
-        self._cancels[placement.folder] = round(grace_s)
+        # Up to whole seconds: a grace of half a second is not none.
+        self._cancels[placement.folder] = math.ceil(grace_s)
         self._wake.set()
 
     async def run(self) -> None:
@@ -245,16 +267,33 @@ class Host:
             try:
                 changed = await self._round()
                 pause = LOOK_S if changed else min(pause * 1.5, SLOW_LOOK_S)
+                self.say(None)
             except HostError as error:
-                # Not seen says nothing about a job: nothing is told until it is seen again.
-                logger.warning("%s", error)
-                for job in self._unfinished():
-                    job.observation = job.gone_since = None
+                self.say(error)
+                if not self._was_seen:
+                    # Not seen says nothing about a job: nothing is told until it is seen again.
+                    for job in self._unfinished():
+                        job.observation = job.gone_since = None
                 pause = random.uniform(0, min(pause * 2, _RETRY_S)) if error.retryable else _RETRY_S
                 pause = max(pause, LOOK_S)
             with anyio.move_on_after(pause):
                 await self._wake.wait()
                 pause = LOOK_S
+
+    def say(self, error: HostError | None, then: str = "") -> None:
+        """Report to the logger what is wrong with the machine, once until that changes.
+
+        Args:
+            error: What is wrong; None if nothing is.
+            then: What follows from it.
+        """
+        told = "" if error is None else str(error)
+        if told != self._said:
+            if told:
+                logger.warning("%s%s", told, then and f"; {then}")
+            else:
+                logger.info("%s answers again", self.name)
+            self._said = told
 
     def _unfinished(self) -> list[FollowedJob]:
         return [
@@ -265,6 +304,7 @@ class Host:
 
     async def _round(self) -> bool:
         """Ask about all jobs in one request, and copy what is new."""
+        self._was_seen = False
         await self.prepare()
         if cancels := dict(self._cancels):
             await self.tunnel.call(cancel_script(cancels, self._wrapper, self._detach))
@@ -279,6 +319,7 @@ class Host:
             answer = parse_look(output, len(jobs))
         except ValueError as error:
             raise RemoteFailed(self.name, str(error)) from error
+        self._was_seen = True
         round_ = _Round(answer, time.time_ns())
         async with anyio.create_task_group() as copying:
             for job, look in zip(jobs, answer.looks, strict=True):
@@ -292,25 +333,41 @@ class Host:
     async def _take_in(self, job: FollowedJob, look: Look, round_: _Round) -> None:
         """Copy a job's files, then say what was seen: its end comes after all of its output."""
         ended = decoded(look.exit) is not None
+        over = ended or look.is_gone(round_.answer)
         job.behind.intersection_update(look.files)
         try:
             async with self._copying:
                 for name, size in look.files.items():
                     round_.changed |= await job.copy(self.tunnel, name, size, final=ended)
+            job.uncopied_since = None
         except HostError as error:
+            # What the shell said is true all the same, but an end waits for what comes before it.
             round_.error = error
-            return
+            if over and not self._gives_up_copying(job, error):
+                return
         except OSError as error:
             # This machine's disk. What is true of the job is told all the same.
             logger.warning("cannot copy what job %s writes: %s", job.ref.name, error)
             job.behind.clear()
-        if job.behind and (ended or look.is_gone(round_.answer)):
+        if job.behind and over and job.uncopied_since is None:
             job.observation = job.gone_since = None
             return
         seen = self._judge(job, look, round_)
         if seen is not None and seen != job.observation:
             job.observation = seen
             round_.changed = True
+
+    def _gives_up_copying(self, job: FollowedJob, error: HostError) -> bool:
+        """Whether files have been out of reach for too long while the shell answered."""
+        now = time.monotonic()
+        job.uncopied_since = job.uncopied_since or now
+        if now - job.uncopied_since < self._copy_patience_s:
+            return False
+        logger.warning(
+            "what job %s wrote stays on %s, in %s, as far as it is not here: %s",
+            job.ref.name, self.name, job.placement.folder, error.reason,
+        )  # fmt: skip
+        return True
 
     def _judge(self, job: FollowedJob, look: Look, round_: _Round) -> Observation | None:
         """Write the job's records here, so that they read as those of a local one."""
@@ -322,7 +379,7 @@ class Host:
             if not os.path.exists(os.path.join(folder, name)):
                 write_record(folder, name, line, round_.time_of(record.uptime))
             job.records.add(name)
-            job.recorded = observe_folder(folder)
+            job.recorded = seen_there(folder, self.name)
         seen = job.recorded
         if (seen is not None and seen.phase == "ended") or not look.is_gone(round_.answer):
             job.gone_since = None
@@ -334,7 +391,13 @@ class Host:
             return job.observation
         if seen is None:
             return Observation(phase="gone", host=self.name)
-        return Observation(phase="gone", host=seen.host, pid=seen.pid, started_ns=seen.started_ns)
+        return replace(seen, phase="gone")
+
+
+def seen_there(folder: str, host: str) -> Observation | None:
+    """Return what a job's records say, with the name by which its machine is reached."""
+    seen = observe_folder(folder)
+    return seen and replace(seen, host=host)
 
 
 def package_path(base: str, package: Package) -> str:

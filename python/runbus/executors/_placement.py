@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from runbus._files import read_file, write_file
 from runbus.abc import JobRef
 from runbus.codec import DecodeError, decode_json
+from runbus.errors import FileUnreadable
 
 if TYPE_CHECKING:
     from runbus.abc import JobSpec
@@ -23,6 +25,7 @@ __all__ = [
     "write_placement",
 ]
 
+_LARGEST = 64 << 10
 PLACEMENT = "placement.json"
 """The file in an attempt's folder that tells it."""
 
@@ -59,8 +62,7 @@ def ref_to(job: JobSpec, placement: Placement) -> JobRef:
 def run_json(run_folder: str) -> bytes:
     """Return the description of a run, for the copy of its folder there."""
     try:
-        with open(os.path.join(run_folder, "run.json"), "rb") as file:
-            return file.read()
+        return read_file(os.path.join(run_folder, "run.json"))
     except FileNotFoundError:
         return b"{}"
 
@@ -68,18 +70,11 @@ def run_json(run_folder: str) -> bytes:
 def read_placement(folder: str) -> Placement | None:
     """Return where an attempt was sent; None if it was not."""
     try:
-        with open(os.path.join(folder, PLACEMENT), "rb") as file:
-            return decode_json(file.read(), Placement)
-    except (FileNotFoundError, DecodeError):
+        return decode_json(read_file(os.path.join(folder, PLACEMENT), limit=_LARGEST), Placement)
+    except (FileNotFoundError, FileUnreadable, DecodeError):
         return None
 
 
 def write_placement(folder: str, data: bytes, durable: bool) -> None:
     """Write where a job goes; it appears whole."""
-    path = os.path.join(folder, PLACEMENT)
-    with open(f"{path}.new", "wb") as file:
-        file.write(data)
-        if durable:
-            file.flush()
-            os.fsync(file.fileno())
-    os.replace(f"{path}.new", path)
+    write_file(os.path.join(folder, PLACEMENT), data, is_durable=durable)

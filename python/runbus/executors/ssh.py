@@ -1,8 +1,9 @@
-"""Jobs on other machines over SSH, detached: they outlive the connection and whoever made it."""
+"""Jobs on other machines over SSH, detached: they outlive the connection and its process."""
 
 from __future__ import annotations
 
 import os
+import random
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ import anyio.to_thread
 from msgspec.structs import replace
 
 from runbus.abc import Capabilities, Executor, JobRef, Limits, Observation, Request, Tunnel
-from runbus.attempt import observe_folder, read_log, render_script
+from runbus.attempt import observe_folder, outlived, read_log, render_script
 from runbus.codec import encode_json
 from runbus.config import parse_host
 from runbus.errors import (
@@ -24,8 +25,9 @@ from runbus.errors import (
     UsageError,
 )
 from runbus.events import ResolveExecutor
-from runbus.executors._code import in_unpacked_code
-from runbus.executors._host import Host, package_path
+from runbus.executors._environment import check_gpu_variable
+from runbus.executors._host import Host, package_path, seen_there
+from runbus.executors._mirror import log_base
 from runbus.executors._placement import (
     PLACEMENT,
     Placement,
@@ -35,6 +37,8 @@ from runbus.executors._placement import (
     run_json,
     write_placement,
 )
+from runbus.executors._remote import expanded, marked
+from runbus.executors._unpacked import in_unpacked_code
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,8 +49,13 @@ if TYPE_CHECKING:
 
 __all__ = ["SSHExecutor", "tunnel_to"]
 
-_AVOID_S = 15.0
+AVOID_S = 15.0
 """How long a machine that could not be reached gets no new jobs, as long as there are others."""
+
+PATIENCE_S = 30.0
+"""How long a job waits for a machine that can be reached, if nothing else is said for it."""
+
+_LONGEST_PAUSE_S = 5.0
 
 _GPU_LOOK_S = 1.0
 """How often a machine is asked for GPUs that others have."""
@@ -55,15 +64,12 @@ _PIECE = 1 << 20
 
 _NO_FOLDER = "runbus: this machine has no such folder; give its executor a packager or a workdir"
 
-# Between quotes, where a shell would not expand it; not to be found in any path.
-_HOME_MARK = "\x01home\x01"
-
 
 class SSHExecutor(Executor):
     """Runs each job through the wrapper script on one of several machines.
 
     Logs, metric journals and records are copied into the attempt's and the run's own folders as
-    they grow, so that whoever follows a local job can follow this one. A machine out of reach
+    they grow, so that a follower of local jobs can follow this one. A machine out of reach
     changes nothing about its jobs; when it is back, copying goes on where it stopped.
 
     Used as a plugin, or as an async context manager; leaving it leaves jobs running.
@@ -79,6 +85,8 @@ class SSHExecutor(Executor):
         packager: Chooses the code that jobs get, each attempt a copy; paths in it are rewritten.
         workdir: The folder where jobs start, instead of their own.
         python: The interpreter there, for jobs that would run under this one.
+        copy_patience_s: How long the end of a job waits for files that cannot be copied although
+            the machine answers; it is then told without them.
         name: What jobs call this executor.
 
     Raises:
@@ -98,6 +106,7 @@ class SSHExecutor(Executor):
         packager: Packager | None = None,
         workdir: str | None = None,
         python: str | None = None,
+        copy_patience_s: float = 60.0,
         name: str = "ssh",
     ) -> None:
         self.name = name
@@ -117,7 +126,9 @@ class SSHExecutor(Executor):
         self._python = python
         self._changed = anyio.Event()
         self._room = anyio.Event()
-        self._hosts = {one.name: Host(one, slots, gpus, self._tell) for one in tunnels}
+        self._hosts = {
+            one.name: Host(one, slots, gpus, self._tell, copy_patience_s) for one in tunnels
+        }
         if len(self._hosts) < len(tunnels):
             raise UsageError(f"two hosts of executor {name!r} have one name")
         self._tasks: anyio.abc.TaskGroup | None = None
@@ -170,17 +181,15 @@ class SSHExecutor(Executor):
     def plan(self, job: JobSpec) -> Request:
         """Return the script that would run."""
         self.capabilities.check(job, self.name)
-        base = self._job_dir
-        if base == "~" or base.startswith("~/"):
-            base = _HOME_MARK + base[1:]
-        script = render_script(self._moved(job, base), advice=_NO_FOLDER)
-        return Request(job=job, script=script.replace(_HOME_MARK, "'\"$HOME\"'"))
+        check_gpu_variable(job)
+        script = render_script(self._moved(job, marked(self._job_dir)), advice=_NO_FOLDER)
+        return Request(job=job, script=expanded(script))
 
     async def submit(self, request: Request) -> JobRef:
         """Start the wrapper on a machine with a free slot, or wait for one.
 
         The choice is recorded in the attempt's folder before the machine is told, so a job that
-        is submitted again, by whomever, goes to the same machine, which then has it already.
+        is submitted again, by any process, goes to the same machine, which then has it already.
 
         Raises:
             JobNotStarted: No machine could be reached, or the chosen one refused; nothing runs.
@@ -270,11 +279,13 @@ class SSHExecutor(Executor):
         seen = observe_folder(ref.folder)
         placement = read_placement(ref.folder)
         host = self._hosts.get(placement.host) if placement else None
-        if placement is None or host is None or (seen is not None and seen.phase == "ended"):
-            # All of it was copied before its end was told.
+        ended = seen is not None and seen.phase == "ended"
+        if placement is None or host is None or (ended and not outlived(ref.folder)):
+            # All of it was copied before its end was told, unless something of it still writes.
             return b""
         path = os.fsencode(f"{placement.folder}/{source}.log")
-        return await host.tunnel.read(path, offset, _PIECE)
+        there = max(0, offset - log_base(ref.folder, source))
+        return await host.tunnel.read(path, there, _PIECE)
 
     async def cancel(self, refs: Sequence[JobRef], grace_s: float) -> None:
         """Have the wrapper script end each job, as soon as its machine can be reached."""
@@ -293,10 +304,10 @@ class SSHExecutor(Executor):
                 if job.observation is not None and job.observation.phase == "ended":
                     self._forget(ref)
                 return job.observation
-        seen = observe_folder(ref.folder)
+        placement = read_placement(ref.folder)
+        seen = seen_there(ref.folder, placement.host) if placement else observe_folder(ref.folder)
         if seen is not None and seen.phase == "ended":
             return seen
-        placement = read_placement(ref.folder)
         owner = self._hosts.get(placement.host) if placement else None
         if placement is not None and owner is not None:
             owner.follow(ref, placement)
@@ -310,40 +321,62 @@ class SSHExecutor(Executor):
     async def _reserve(self, job: JobSpec, placement: Placement | None) -> Host:
         """Take a slot of the machine where a job was sent, or of one that can be reached.
 
+        While none can be reached it goes on trying, for as long as the job may wait for its start,
+        or `PATIENCE_S`.
+
         Raises:
-            JobNotStarted: There is none that can be reached.
+            JobNotStarted: There is none that can be reached or used.
             SubmitUnknown: It was sent to one before that cannot be reached now.
         """
+        patience_s = PATIENCE_S if job.queue_timeout_s is None else job.queue_timeout_s
+        deadline = time.monotonic() + patience_s
+        pause = 0.25
         refused: dict[str, HostError] = {}
         while True:
             host = self._choose(placement, refused)
-            if host is None and len(refused) == len(self._hosts):
-                error = next(iter(refused.values()))
-                advice = error.hint or "runbus doctor looks at the machines"
-                raise JobNotStarted(job.name, str(error), advice) from error
-            if host is None:
+            if host is None and len(refused) < len(self._hosts):
                 await self._room.wait()
+                continue
+            if host is None:
+                _give_up_or_wait(job, refused, time.monotonic() > deadline)
+                await anyio.sleep(random.uniform(0.5, 1.0) * pause)
+                pause = min(2 * pause, _LONGEST_PAUSE_S)
                 continue
             host.reserved.add(job.folder)
             try:
-                await host.prepare()
-                if host.lacks(job):
-                    raise RemoteFailed(host.name, f"it has no {job.gpus} GPUs")
-                if job.package is not None:
-                    await host.provide(job.package)
+                await self._ready(host, job)
                 return host
             except HostError as error:
                 host.reserved.discard(job.folder)
-                if not host.lacks(job):
-                    host.down_until = time.monotonic() + _AVOID_S
-                refused[host.name] = error
                 if placement is not None:
                     # It was sent there before: that nothing runs, nobody can say.
                     kind = JobNotStarted if host.lacks(job) else SubmitUnknown
                     raise kind(job.name, str(error)) from error
+                refused[host.name] = error
+                self._avoid(host, job, error)
             except BaseException:
                 host.reserved.discard(job.folder)
                 raise
+
+    async def _ready(self, host: Host, job: JobSpec) -> None:
+        """Make a machine ready for a job.
+
+        Raises:
+            HostError: It cannot be reached or used, or it has too few GPUs.
+        """
+        await host.prepare()
+        if host.lacks(job):
+            raise RemoteFailed(host.name, f"it has no {job.gpus} GPUs")
+        if job.package is not None:
+            await host.provide(job.package)
+
+    def _avoid(self, host: Host, job: JobSpec, error: HostError) -> None:
+        """Send no new jobs to a machine for a while, if there are others, and say so."""
+        if host.lacks(job):
+            return
+        host.down_until = time.monotonic() + AVOID_S
+        others = len(self._hosts) > 1
+        host.say(error, f"jobs go to other hosts for {AVOID_S:g} s" if others else "trying again")
 
     def _choose(self, placement: Placement | None, refused: dict[str, HostError]) -> Host | None:
         """Return the machine for a job; None while there is no room."""
@@ -375,10 +408,12 @@ class SSHExecutor(Executor):
         return replace(
             there,
             argv=tuple(
-                python if python and index == 0 and word == sys.executable else word
+                marked(python, is_program=True)
+                if python and index == 0 and word == sys.executable
+                else word
                 for index, word in enumerate(there.argv)
             ),
-            cwd=self._workdir or there.cwd,
+            cwd=marked(self._workdir) if self._workdir else there.cwd,
             env={
                 name: run_folder if value == job.run_folder else value
                 for name, value in there.env.items()
@@ -396,6 +431,22 @@ class SSHExecutor(Executor):
 
     def _resolve(self, event: ResolveExecutor) -> SSHExecutor | None:
         return self if event.name == self.name else None
+
+
+def _give_up_or_wait(job: JobSpec, refused: dict[str, HostError], is_late: bool) -> None:
+    """Raise if no machine will take a job; forget those that may take it later.
+
+    Raises:
+        JobNotStarted: No machine will, or none has in time.
+    """
+    later = [name for name, error in refused.items() if error.retryable]
+    if is_late or not later:
+        error = next(iter(refused.values()))
+        advice = error.hint or "runbus doctor looks at the machines"
+        reasons = "; ".join(dict.fromkeys(str(one) for one in refused.values()))
+        raise JobNotStarted(job.name, reasons, advice) from error
+    for name in later:
+        del refused[name]
 
 
 def tunnel_to(host: str, job_dir: str, identity: str | None) -> Tunnel:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 import time
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import anyio.to_thread
 from msgspec.structs import replace
 
+from runbus._files import sync_files
 from runbus._home import ENV_RUN, Home
 from runbus._ids import run_id_of, slug
 from runbus._secrets import Secret
-from runbus.abc import JobSpec
+from runbus.abc import GRACE_S, JobSpec
 from runbus.errors import HomeUnusable, UsageError
-from runbus.experiment._code import build_code, keep_code, unbuilt_code
+from runbus.experiment._packages import build_code, keep_code, unbuilt_code
 from runbus.experiment._stored import (
-    GRACE_S,
     StoredExperiment,
     check_secrets,
     find_executors,
@@ -45,8 +46,8 @@ class AsyncExperiment:
         project: What its runs are gathered under.
         jobs: What to run, in this order.
         executor: The executor of the jobs that name none.
-        executors: The fields of executors that come with the experiment, by name. Whoever leads
-            it gives the kernel a plugin for each: see `runbus.executors.make_executor`.
+        executors: The fields of executors that come with the experiment, by name. Its leader
+            gives the kernel a plugin for each: see `runbus.executors.make_executor`.
         max_parallel: How many jobs run at a time; as many as there are processors if None.
         root: The folder whose code executors package that take code along; the current one if None.
         home: The home folder; the default one if None.
@@ -129,7 +130,7 @@ class AsyncExperiment:
         Raises:
             Unsupported: A job asks for what its executor cannot give.
             UsageError: A job cannot be run, or the code cannot be packaged, as asked.
-            SecretMissing: A secret cannot be had; nothing was made.
+            SecretMissing: A secret cannot be read; nothing was made.
             HomeUnusable: The folders cannot be written.
         """
         check_secrets(
@@ -158,6 +159,9 @@ class AsyncExperiment:
                 ],
                 executors=self.executors,
                 root=self._root,
+            )
+            sync_files(
+                f"{job.run_folder}/{name}" for job in asked.jobs for name in ("run.json", ".")
             )
             asked.write(self.folder)
             self._home.note_open(self.folder)
@@ -191,7 +195,7 @@ class AsyncExperiment:
         Raises:
             NoExecutor: No plugin brings an executor that a job names.
             UsageError: A job, or its code, cannot be run as asked; nothing was submitted.
-            SecretMissing: A secret that a job needs cannot be had; nothing was submitted.
+            SecretMissing: A secret that a job needs cannot be read; nothing was submitted.
             HomeUnusable: The home folder cannot be written.
             JournalError: The journal cannot be written, or another process leads the experiment.
             TypeError: `bus` is none, but perhaps the kernel itself.
@@ -223,9 +227,21 @@ class AsyncExperiment:
         spec = self._spec(index, job, argv, self.folder)
         spec = replace(spec, package=packages.get(spec.executor))
         info = RunInfo.new(spec.run_id, job.name, self.project, job.config, job=job.name)
-        make_run_folder(self.folder, info)
+        make_run_folder(self.folder, info, is_durable=False)
         os.makedirs(spec.folder, mode=0o700)
         return spec
+
+    @cached_property
+    def _withheld(self) -> tuple[str, ...]:
+        """The variables that jobs name as their secrets: others do not inherit them."""
+        references = {
+            value.reference
+            for job, _ in self._jobs
+            for value in job.env.values()
+            if isinstance(value, Secret)
+        }
+        names = (reference.partition(":") for reference in references)
+        return tuple(sorted(name for kind, _, name in names if kind == "env"))
 
     def _spec(self, index: int, job: Job, argv: tuple[str, ...], experiment: str) -> JobSpec:
         experiment_id = self.id or "EXPERIMENT"
@@ -245,6 +261,7 @@ class AsyncExperiment:
             # Lines must reach the log when they are printed, not when a buffer is full.
             env={"PYTHONUNBUFFERED": "1", **plain, ENV_RUN: run_folder},
             secrets=secrets,
+            withheld=self._withheld,
             folder=folder,
             run_folder=run_folder,
             gpus=job.gpus,

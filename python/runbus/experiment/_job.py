@@ -60,8 +60,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         cpus: The processors it may run on, as `taskset -c` takes them; all if empty.
         nice: How much it yields to others, from 0 to 19.
         timeout_s: Seconds that it may run before it is ended, as TIMEOUT; None for no limit.
-        queue_timeout_s: Seconds that it may wait for its start, from when it is sent off; likewise.
-        idle_timeout_s: Seconds that it may run without a byte of output; likewise.
+        queue_timeout_s: Seconds from its submission to its start; None for no limit.
+        idle_timeout_s: Seconds that it may run without a byte of output; None for no limit.
 
     Raises:
         TaskInvalid: The task is none.

@@ -8,6 +8,7 @@ import anyio.to_thread
 
 from runbus._home import Home
 from runbus._secrets import Secret
+from runbus.abc import GRACE_S
 from runbus.errors import NoExecutor, NoHandler
 from runbus.events import ResolveExecutor
 from runbus.jobs import (
@@ -28,10 +29,7 @@ if TYPE_CHECKING:
     from runbus.abc import Executor, JobSpec
     from runbus.bus import Bus
 
-__all__ = ["GRACE_S", "StoredExperiment", "check_secrets", "find_executors"]
-
-GRACE_S = 10.0
-"""Seconds between TERM and KILL where nobody says how many."""
+__all__ = ["StoredExperiment", "check_secrets", "find_executors"]
 
 
 class StoredExperiment:
@@ -102,14 +100,14 @@ class StoredExperiment:
         Args:
             bus: What finds the executors and is told what happens.
             only: The name of the one job to run; the others are neither started nor ended, and
-                stay as they are for whoever leads the experiment next. All jobs if None.
+                stay as they are for the next leader of the experiment. All jobs if None.
 
         Returns:
             The records of those jobs, in the order in which they were given.
 
         Raises:
             NoExecutor: No plugin brings an executor that a job names.
-            SecretMissing: A job that is still to be submitted needs a secret that cannot be had;
+            SecretMissing: A job that is still to be submitted needs a secret that cannot be read;
                 nothing was submitted.
             JournalError: The journal cannot be written, or another process leads the experiment.
             TypeError: `bus` is none, but perhaps the kernel itself.
@@ -145,7 +143,7 @@ class StoredExperiment:
         if self._supervisor is not None:
             await self._supervisor.cancel(reason, grace_s)
         else:
-            # As another process would ask: whoever leads it first, this one or not, acts on it.
+            # As another process would ask: its first leader, this process or not, acts on it.
             ask_to_cancel(self.folder, CancelRequest(None, reason, grace_s))
 
     def _will_be_submitted(self, store: JobStore, spec: JobSpec) -> bool:
@@ -185,5 +183,5 @@ async def _find_executor(bus: Bus, name: str) -> Executor:
     try:
         _, executor = await bus.first(ResolveExecutor(name=name))
     except NoHandler as error:
-        raise NoExecutor(name, error.asked) from None
+        raise NoExecutor(name, (), error.asked) from None
     return executor

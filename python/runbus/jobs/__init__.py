@@ -1,6 +1,7 @@
 """Jobs: what was asked, where they stand, the journal that says so, and the policies."""
 
 from runbus.jobs._asked import Asked as Asked
+from runbus.jobs._facts import Facts as Facts
 from runbus.jobs._intent import intend as intend
 from runbus.jobs._intent import intents as intents
 from runbus.jobs._patience import Patience as Patience
@@ -19,7 +20,7 @@ from runbus.jobs._store import JobStore as JobStore
 from runbus.jobs._store import is_led as is_led
 from runbus.jobs._store import read_jobs as read_jobs
 from runbus.jobs._verdict import End as End
-from runbus.jobs._verdict import current_state as current_state
+from runbus.jobs._verdict import current_record as current_record
 from runbus.jobs._verdict import verdict as verdict
 
 __all__ = [
@@ -28,12 +29,13 @@ __all__ = [
     "CancelRequest",
     "End",
     "FactReader",
+    "Facts",
     "JobRecord",
     "JobState",
     "JobStore",
     "Patience",
     "ask_to_cancel",
-    "current_state",
+    "current_record",
     "delay_s",
     "fold",
     "gets_another",

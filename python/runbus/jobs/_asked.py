@@ -8,14 +8,20 @@ import msgspec
 from msgspec.structs import replace
 
 from runbus import codec
+from runbus._files import add_check, read_file, take_check, write_file
 from runbus._home import ENV_RUN
 from runbus.abc import JobSpec
 from runbus.config import ExecutorFields
-from runbus.errors import ExperimentNotFound
+from runbus.errors import ExperimentNotFound, FileUnreadable
 
 __all__ = ["Asked"]
 
 _FILE = "experiment.json"
+_VERSION = 2
+
+
+class _Versioned(msgspec.Struct):
+    version: int = 0
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,22 +52,34 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         """Read experiment.json in an experiment's folder; folders in it are relative.
 
         Raises:
-            ExperimentNotFound: There is none, or it is damaged.
+            ExperimentNotFound: There is none.
+            FileUnreadable: It cannot be read, is damaged, or is about another experiment.
         """
+        path = os.path.join(folder, _FILE)
         try:
-            with open(os.path.join(folder, _FILE), "rb") as file:
-                return codec.decode_json(file.read(), cls)
-        except (OSError, codec.DecodeError) as error:
-            raise ExperimentNotFound(os.path.basename(folder)) from error
+            data = take_check(read_file(path), path)
+            version = codec.decode_json(data, _Versioned).version
+            if version != _VERSION:
+                reason = f"its version is {version!r}, this runbus reads {_VERSION}"
+                raise FileUnreadable(path, reason)
+            asked = codec.decode_json(data, cls)
+        except FileNotFoundError as error:
+            raise ExperimentNotFound(os.path.basename(folder), ()) from error
+        except codec.DecodeError as error:
+            raise FileUnreadable(path, f"it does not describe an experiment: {error}") from error
+        if asked.id != os.path.basename(folder):
+            raise FileUnreadable(path, f"it describes the experiment {asked.id!r}")
+        return asked
 
     def write(self, folder: str) -> None:
-        """Write experiment.json, whole or not at all, readable by its owner only."""
+        """Write experiment.json, whole or not at all, and wait for the disk.
+
+        Raises:
+            OSError: The disk is full or failing.
+        """
         relative = replace(self, jobs=[_relative(job, folder) for job in self.jobs])
-        path = os.path.join(folder, _FILE)
-        descriptor = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with open(descriptor, "wb") as file:
-            file.write(codec.encode_json(relative, indent=2) + b"\n")
-        os.replace(f"{path}.new", path)
+        fields = {"version": _VERSION, **codec.to_plain(relative)}
+        write_file(os.path.join(folder, _FILE), add_check(codec.encode_json(fields, indent=2)))
 
     def absolute(self, folder: str) -> Asked:
         """Return the same with the folders as paths, the experiment being in `folder`."""

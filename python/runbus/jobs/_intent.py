@@ -30,6 +30,7 @@ def intents(store: JobStore, jobs: Sequence[JobSpec], clock: Clock) -> Iterator[
                 executor=job.executor,
                 folder=store.relative(job.folder),
                 package=store.relative(job.package.path) if job.package else "",
+                retry=job.retry,
             )
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from runbus.attempt import OUT_OF_MEMORY
 from runbus.jobs._state import JobState
 
 if TYPE_CHECKING:
-    from runbus.abc import JobSpec, RetryCause
+    from runbus.events import RetryCause, RetryPolicy
     from runbus.jobs._verdict import End
 
 __all__ = ["cause_of", "delay_s", "gets_another"]
@@ -32,16 +32,30 @@ def cause_of(end: End) -> RetryCause | None:
     return "exit" if end.seen.signal is None else "signal"
 
 
-def gets_another(job: JobSpec, end: End) -> bool:
+class Tried(Protocol):
+    """A job as of one of its attempts: what is handed to an executor, or what is recorded."""
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt, from 1."""
+        ...
+
+    @property
+    def retry(self) -> RetryPolicy:
+        """After which ends it gets another."""
+        ...
+
+
+def gets_another(job: Tried, end: End) -> bool:
     """Whether a job gets another attempt after one ended so."""
     cause = cause_of(end)
-    if cause is None or job.attempt > job.retries:
+    if cause is None or job.attempt > job.retry.retries:
         return False
     code = end.seen.exit_code if end.seen and cause == "exit" else None
-    return cause in job.retry_on or code in job.retry_on
+    return cause in job.retry.on or code in job.retry.on
 
 
-def delay_s(job: JobSpec) -> float:
+def delay_s(job: Tried) -> float:
     """Return the seconds between the end of this attempt and the next one."""
     doublings = min(job.attempt - 1, 60)
-    return float(min(BACKOFF_MAX_S, job.backoff_s * 2**doublings))
+    return float(min(BACKOFF_MAX_S, job.retry.backoff_s * 2**doublings))

@@ -16,6 +16,7 @@ from runbus.events import (
     JobRetrying,
     JobStarted,
     JobSubmitted,
+    RetryPolicy,
 )
 
 __all__ = ["TERMINAL", "JobRecord", "JobState", "fold"]
@@ -78,7 +79,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
         attempt: The latest attempt, from 1.
         handle: What the backend calls it; empty before it was accepted.
         host: The machine it runs on; empty while unknown.
-        intended_ns: Unix time of the intent in nanoseconds; likewise the other three, 0 if unknown.
+        intended_ns: Unix time of the intent in nanoseconds; so are the other three, 0 if unknown.
         submitted_ns: When a backend accepted it.
         started_ns: When its process started.
         ended_ns: When it ended.
@@ -92,6 +93,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
         cancelling: Somebody asked for its end.
         overdue: Which time-out the latest attempt is being ended for; empty if for none.
         package: The file with its code, within the experiment's folder; empty if it has none.
+        retry: After which ends it gets another attempt.
     """
 
     name: str
@@ -115,6 +117,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     cancelling: bool = False
     overdue: str = ""
     package: str = ""
+    retry: RetryPolicy = RetryPolicy()
 
 
 def fold(record: JobRecord | None, fact: JobFact) -> JobRecord | None:
@@ -133,6 +136,7 @@ def fold(record: JobRecord | None, fact: JobFact) -> JobRecord | None:
             attempt=fact.attempt,
             intended_ns=fact.time_ns,
             package=fact.package,
+            retry=fact.retry,
         )
     if record is None:
         return None

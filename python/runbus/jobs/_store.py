@@ -6,9 +6,10 @@ import os
 from typing import TYPE_CHECKING
 
 from runbus import codec
-from runbus.attempt import Journal, JournalReader
+from runbus._files import sync_files
+from runbus.attempt import Journal, JournalReader, has_writer
 from runbus.errors import JournalError, JournalHeld
-from runbus.events import JobFact
+from runbus.events import JobEnded, JobFact
 from runbus.jobs._state import JobRecord, fold
 
 if TYPE_CHECKING:
@@ -36,13 +37,14 @@ class JobStore:
         self.folder = folder
         self._path = os.path.join(folder, _FILE)
         self._jobs: dict[str, JobRecord] = {}
+        self._ended: list[JobRecord] = []
         try:
             self._journal = Journal(self._path)
             self._jobs = read_jobs(folder)
         except BlockingIOError as error:
             raise JournalHeld(self._path) from error
-        except OSError as error:
-            raise JournalError(self._path, str(error.strerror or error)) from error
+        except (OSError, ValueError) as error:
+            raise JournalError(self._path, _reason(error)) from error
 
     @property
     def jobs(self) -> Mapping[str, JobRecord]:
@@ -69,14 +71,31 @@ class JobStore:
             self._journal.append(codec.encode_event(fact))
         except OSError as error:
             raise JournalError(self._path, str(error.strerror or error)) from error
-        return _apply(self._jobs, fact)
+        record = _apply(self._jobs, fact)
+        if record is not None and isinstance(fact, JobEnded):
+            self._ended.append(record)
+        return record
 
     def sync(self) -> None:
         """Make everything recorded so far survive a power failure. Blocks for the disk."""
         self._journal.sync()
 
     def close(self) -> None:
-        """Sync and give the journal back; safe to repeat."""
+        """Sync and give the journal back; safe to repeat. Blocks for the disk.
+
+        What this process has told of the ends of jobs is then on the disk, too: the records that
+        their wrappers left, and how far their runs had been read.
+        """
+        ended, self._ended = self._ended, []
+        sync_files(
+            os.path.join(self.folder, folder, name)
+            for job in ended
+            for folder, names in (
+                (job.folder, ("exit.json", "pid.json", ".")),
+                (os.path.join("runs", job.run_id), ("metrics.cursor", "records.cursor", ".")),
+            )
+            for name in names
+        )
         self._journal.close()
 
 
@@ -85,6 +104,9 @@ def read_jobs(folder: str) -> dict[str, JobRecord]:
 
     Returns:
         The records by job name, in the order of their intents; empty if there is no journal.
+
+    Raises:
+        JournalError: The journal cannot be read.
     """
     jobs: dict[str, JobRecord] = {}
     for fact in FactReader(folder).poll():
@@ -104,13 +126,19 @@ class FactReader:
         self._reader: JournalReader | None = None
 
     def poll(self) -> Iterator[JobFact]:
-        """Yield the facts that were recorded since the last call, or from the beginning."""
+        """Yield the facts that were recorded since the last call, or from the beginning.
+
+        Raises:
+            JournalError: The journal cannot be read.
+        """
         if self._reader is None:
             try:
                 self._reader = JournalReader(self._path)
             except FileNotFoundError:
                 return
-        while records := self._reader.poll():
+            except (OSError, ValueError) as error:
+                raise JournalError(self._path, _reason(error)) from error
+        while records := self._polled(self._reader):
             for _, payload in records:
                 try:
                     fact = codec.decode_event(payload)
@@ -120,14 +148,16 @@ class FactReader:
                 if isinstance(fact, JobFact):
                     yield fact
 
+    def _polled(self, reader: JournalReader) -> list[tuple[int, bytes]]:
+        try:
+            return reader.poll()
+        except (OSError, ValueError) as error:
+            raise JournalError(self._path, _reason(error)) from error
+
 
 def is_led(folder: str) -> bool:
-    """Whether a process has the experiment in `folder` in its hands."""
-    try:
-        JobStore(folder).close()
-    except JournalHeld:
-        return True
-    return False
+    """Whether a process leads the experiment in `folder`. Changes nothing."""
+    return has_writer(os.path.join(folder, _FILE))
 
 
 def _apply(jobs: dict[str, JobRecord], fact: JobFact) -> JobRecord | None:
@@ -135,3 +165,9 @@ def _apply(jobs: dict[str, JobRecord], fact: JobFact) -> JobRecord | None:
     if record is not None:
         jobs[fact.job] = record
     return record
+
+
+def _reason(error: OSError | ValueError) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return str(error).rpartition(": ")[2]

@@ -6,13 +6,16 @@ import os
 import signal
 from typing import TYPE_CHECKING, NamedTuple
 
-from runbus.attempt import TIME_LIMIT, observe_folder
+from msgspec.structs import replace
+
+from runbus.attempt import CANCELLED, TIME_LIMIT, observe_folder
+from runbus.jobs._retry import gets_another
 from runbus.jobs._state import JobRecord, JobState
 
 if TYPE_CHECKING:
     from runbus.abc import Observation
 
-__all__ = ["End", "current_state", "verdict"]
+__all__ = ["End", "current_record", "verdict"]
 
 
 class End(NamedTuple):
@@ -39,7 +42,8 @@ def verdict(
         return JobState.TIMEOUT, "it reached its time limit"
     if overdue:
         return JobState.TIMEOUT, overdue
-    if seen.exit_code == 0:
+    # A job that was asked to end and then exits with 0 has not done all that it was to do.
+    if seen.exit_code == 0 and not (cancel_reason is not None and seen.reason == CANCELLED):
         return JobState.SUCCEEDED, ""
     if cancel_reason is not None:
         return JobState.CANCELLED, cancel_reason
@@ -48,17 +52,32 @@ def verdict(
     return JobState.FAILED, seen.reason or f"exit code {seen.exit_code}"
 
 
-def current_state(experiment_folder: str, job: JobRecord) -> JobState:
-    """Return where a job stands now, also if whoever should have recorded its end has died.
+def current_record(experiment_folder: str, job: JobRecord) -> JobRecord:
+    """Return a job's record as it will be once somebody leads the experiment; changes nothing.
 
-    The journal tells it, unless the attempt's own exit record tells more.
+    The journal tells it, unless the attempt's own exit record tells more: then the attempt is over,
+    and the job too unless it gets another one. A LOST job that has left a record after all was not.
     """
-    if job.state.is_terminal:
-        return job.state
+    if job.state.is_terminal and job.state is not JobState.LOST:
+        return job
     seen = observe_folder(os.path.join(experiment_folder, job.folder))
     if seen is None or seen.phase != "ended":
-        return job.state
-    return verdict(seen, "cancelled" if job.cancelling else None, job.overdue)[0]
+        return job
+    end = End(*verdict(seen, "cancelled" if job.cancelling else None, job.overdue), seen)
+    if not job.state.is_terminal and gets_another(job, end):
+        return replace(job, state=JobState.PENDING, handle="", reason=end.reason)
+    return replace(
+        job,
+        state=end.state,
+        host=job.host or seen.host,
+        started_ns=job.started_ns or seen.started_ns,
+        ended_ns=seen.ended_ns,
+        duration_s=seen.duration_s,
+        cpu_s=seen.cpu_s,
+        exit_code=seen.exit_code,
+        signal=seen.signal,
+        reason=end.reason,
+    )
 
 
 def _signal_name(number: int) -> str:

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from runbus._lazy import lazy_names
 from runbus.kernel._health import Health, PluginHealth
 from runbus.kernel._kernel import Kernel
 from runbus.kernel._plan import Plan, PlanStep
@@ -28,21 +29,10 @@ __all__ = [
 ]
 
 # Most kernels are never traced, and what reads traces loads the codec.
-_TRACES = {
-    "Difference": "kernel._replay",
-    "Replay": "kernel._replay",
-    "TracedEvent": "bus._trace_reading",
-    "causes": "bus._trace_reading",
-    "mentions": "bus._trace_reading",
-    "read_trace": "bus._trace_reading",
-    "replay": "kernel._replay",
-}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _TRACES:
-        raise AttributeError(f"module 'runbus.kernel' has no attribute {name!r}")
-    from importlib import import_module
-
-    value = globals()[name] = getattr(import_module(f"runbus.{_TRACES[name]}"), name)
-    return value
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "._replay": ("Difference", "Replay", "replay"),
+        "runbus.bus._trace_reading": ("TracedEvent", "causes", "mentions", "read_trace"),
+    },
+)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from runbus.abc import PluginState
+from runbus.bus._failures import describe
 from runbus.bus._mailbox import StreamStatistics
 from runbus.bus._subscription import HandlerStatistics
 from runbus.bus._timers import wait_until
+from runbus.kernel._ending import EXITS, Deadline
 
 if TYPE_CHECKING:
     from runbus.bus import Bus
@@ -30,8 +33,11 @@ class PluginHealth(msgspec.Struct, frozen=True):
     Attributes:
         name: Its name.
         state: How far it is in its life.
-        healthy: Its own answer; True if it has no `health`, False if that hangs or fails.
+        healthy: Its own answer; True if it has no `health`, False if that hangs or fails, and
+            until it has answered for the first time.
         details: What it says besides.
+        age_s: How long ago it answered, or failed to, in seconds; None if it has no `health`, or
+            has not answered yet.
         error: Why it failed; empty if it did not. Of the application, which of its handlers are
             called no more, and why.
         handlers: What its handlers have done.
@@ -42,6 +48,7 @@ class PluginHealth(msgspec.Struct, frozen=True):
     state: PluginState
     healthy: bool
     details: Mapping[str, Any]
+    age_s: float | None
     error: str
     handlers: tuple[HandlerStatistics, ...]
     streams: tuple[StreamStatistics, ...]
@@ -70,42 +77,85 @@ class Health(msgspec.Struct, frozen=True):
     application: PluginHealth
 
 
+class Answer(NamedTuple):
+    """What a plugin said last, and when by the monotonic clock; None if it never did."""
+
+    healthy: bool
+    details: Mapping[str, Any]
+    at_ns: int | None = None
+
+
+_NO_HEALTH = Answer(True, {})
+_NOT_YET = Answer(False, {"error": "has not answered yet"})
+
+
 class HealthChecks:
     """Asks the plugins how they are; a plugin that still owes an answer is not asked again."""
 
     def __init__(self, bus: Bus) -> None:
         self._timers = bus.timers
-        self._answers: dict[str, tuple[bool, Mapping[str, Any]]] = {}
-        self._running: dict[str, asyncio.Task[Any]] = {}
+        self._answers: dict[PluginHost, Answer] = {}
+        self._running: dict[PluginHost, asyncio.Task[None]] = {}
 
-    def answer(self, name: str) -> tuple[bool, Mapping[str, Any]]:
-        """Return what a plugin said last; healthy if it was never asked."""
-        return self._answers.get(name, (True, {}))
+    def answer(self, host: PluginHost) -> Answer:
+        """Return what a plugin said last."""
+        if host in self._answers:
+            return self._answers[host]
+        return _NOT_YET if can_be_asked(host) else _NO_HEALTH
+
+    def age_s(self, answer: Answer) -> float | None:
+        """Return how long ago an answer was given, in seconds; None if there was none."""
+        if answer.at_ns is None:
+            return None
+        return (self._timers.monotonic_ns() - answer.at_ns) / 1e9
+
+    def ask(self, hosts: list[PluginHost]) -> None:
+        """Ask plugins; who need not wait for anything has answered after one turn of the loop."""
+        self._forget_others(hosts)
+        for host in hosts:
+            if can_be_asked(host) and host not in self._running:
+                task = asyncio.get_running_loop().create_task(
+                    self._ask(host), name=f"runbus health of {host.name}"
+                )
+                self._running[host] = task
+                task.add_done_callback(partial(self._answered, host))
 
     async def poll(self, hosts: list[PluginHost]) -> None:
         """Ask the plugins, at most 2 seconds each, all at once. Cancellation ends the asking."""
-        asked = [host for host in hosts if callable(getattr(host.plugin, "health", None))]
-        for host in asked:
-            running = self._running.get(host.name)
-            if running is None or running.done():
-                self._running[host.name] = asyncio.get_running_loop().create_task(
-                    ask(host.plugin), name=f"runbus health of {host.name}"
-                )
-        ends_ns = self._timers.monotonic_ns() + int(CHECK_LIMIT_S * 1e9)
-        for host in asked:
-            task = self._running[host.name]
-            left_s = (ends_ns - self._timers.monotonic_ns()) / 1e9
-            if await wait_until(task, left_s, self._timers) and not task.cancelled():
-                self._answers[host.name] = task.result()
-            else:
+        self.ask(hosts)
+        limit = Deadline(self._timers, CHECK_LIMIT_S, 0.0)
+        for host, task in list(self._running.items()):
+            if not await wait_until(task, limit.left_s(), self._timers):
                 problem = f"no answer within {CHECK_LIMIT_S:g} s"
-                self._answers[host.name] = (False, {"error": problem})
-            degrade(host, healthy=self._answers[host.name][0])
+                self._keep(host, healthy=False, details={"error": problem})
+
+    def _answered(self, host: PluginHost, _: asyncio.Task[None]) -> None:
+        self._running.pop(host, None)
+
+    async def _ask(self, host: PluginHost) -> None:
+        self._keep(host, *await ask(host.plugin))
+
+    def _keep(self, host: PluginHost, healthy: bool, details: Mapping[str, Any]) -> None:
+        self._answers[host] = Answer(healthy, details, self._timers.monotonic_ns())
+        degrade(host, healthy=healthy)
+
+    def _forget_others(self, hosts: list[PluginHost]) -> None:
+        for host in [host for host in self._answers if host not in hosts]:
+            del self._answers[host]
 
     def close(self) -> None:
         """Cancel what still runs."""
         for task in self._running.values():
             task.cancel()
+
+
+def can_be_asked(host: PluginHost) -> bool:
+    """Tell whether a plugin is there to be asked, and has an answer."""
+    alive = host.state in (PluginState.STARTED, PluginState.DEGRADED) and not host.is_closing
+    try:
+        return alive and callable(getattr(host.plugin, "health", None))
+    except Exception:
+        return alive  # and the question will tell what is wrong
 
 
 async def ask(plugin: Any) -> tuple[bool, Mapping[str, Any]]:
@@ -114,10 +164,21 @@ async def ask(plugin: Any) -> tuple[bool, Mapping[str, Any]]:
         answer = plugin.health()
         if inspect.isawaitable(answer):
             answer = await answer
-        healthy, details = answer
-    except Exception as error:
-        return False, {"error": f"{type(error).__name__}: {error}"}
-    return bool(healthy), dict(details)
+        return read_answer(answer)
+    except (*EXITS, GeneratorExit):
+        raise
+    except BaseException as error:
+        task = asyncio.current_task()
+        if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+            raise
+        return False, {"error": describe(error)}
+
+
+def read_answer(answer: Any) -> tuple[bool, Mapping[str, Any]]:
+    """Return the answer of a plugin as what it must be; what is none, means that it is unwell."""
+    if isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], Mapping):
+        return bool(answer[0]), dict(answer[1])
+    return False, {"error": f"health() returned {answer!r} instead of (bool, mapping)"}
 
 
 def degrade(host: PluginHost, *, healthy: bool) -> None:
@@ -140,14 +201,15 @@ def look(
         streams.setdefault(box.owner, []).append(box.statistics())
     plugins = {}
     for host in hosts:
-        healthy, details = checks.answer(host.name)
+        answer = checks.answer(host)
         state = PluginState.QUARANTINED if host.owner.quarantined else host.state
-        fine = healthy and state not in (PluginState.FAILED, PluginState.QUARANTINED)
+        fine = answer.healthy and state not in (PluginState.FAILED, PluginState.QUARANTINED)
         plugins[host.name] = PluginHealth(
             host.name,
             state,
             fine,
-            details,
+            answer.details,
+            checks.age_s(answer),
             str(host.error or ""),
             tuple(handlers.get(host.name, ())),
             tuple(streams.get(host.name, ())),
@@ -159,6 +221,7 @@ def look(
         PluginState.QUARANTINED if skipped else PluginState.STARTED,
         not skipped,
         {},
+        None,
         "; ".join(f"{sub.name}: {sub.last_error}" for sub in skipped),
         tuple(handlers.get(owner.name, ())),
         tuple(streams.get(owner.name, ())),

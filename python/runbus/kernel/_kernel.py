@@ -5,19 +5,25 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import anyio.lowlevel
+
 from runbus.bus import Bus
+from runbus.bus._checks import check_number
+from runbus.bus._failures import describe
 from runbus.bus._timers import wait_until
-from runbus.errors import BusClosed, InvalidPlugin, PluginError
+from runbus.errors import BusClosed, InvalidPlugin
 from runbus.events import KernelStarted, TraceStopped
-from runbus.kernel._admission import wish_of
-from runbus.kernel._body import Body, Stopping, add_notes, outlast
+from runbus.kernel._body import Body, Stopping
+from runbus.kernel._ending import EXITS, add_notes, endure
 from runbus.kernel._health import CHECK_EVERY_S, Health, HealthChecks, look
-from runbus.kernel._order import resolve_order
 from runbus.kernel._plan import Plan, make_plan
-from runbus.kernel._roster import Roster, admit
+from runbus.kernel._roster import Roster
 from runbus.kernel._shutdown import Shutdowns
 from runbus.kernel._signals import FAST_S, SignalWatch
+from runbus.kernel._states import KernelState, check_allowed
 from runbus.kernel._watchdog import LagWatchdog
+from runbus.plugins._admission import admit, wish_of
+from runbus.plugins._order import resolve_order
 
 if TYPE_CHECKING:
     import os
@@ -53,6 +59,7 @@ class Kernel:
         *,
         signals: bool = False,
         trace: str | os.PathLike[str] | None = None,
+        trace_payloads: bool = False,
         shutdown_budget_s: float = 25.0,
         setup_timeout_s: float = 30.0,
         timers: Timers | None = None,
@@ -66,6 +73,8 @@ class Kernel:
                 status 130 or 143, the second within 2 seconds, the third at once. Main thread
                 only.
             trace: A file to which every event is written before and after its dispatch.
+            trace_payloads: Whether events of streams are written whole, too, instead of their size
+                and digest.
             shutdown_budget_s: How long the shutdown may take in all, in seconds. Stay below what
                 your supervisor grants: 30 s in Kubernetes, 10 s with `docker stop`.
             setup_timeout_s: How long the set-up of one plugin may take, in seconds.
@@ -78,18 +87,29 @@ class Kernel:
             DuplicatePlugin: Two have one name.
             MissingPlugin: One requires a name that is not there.
             OrderCycle: They want to come before and after each other.
+            InvalidOption: A time is not a finite number above zero.
         """
+        check_number(shutdown_budget_s, "kernel", "shutdown_budget_s", above=0)
+        check_number(setup_timeout_s, "kernel", "setup_timeout_s", above=0)
         if isinstance(plugins, str):  # else each of its letters would be a plugin's name
             raise InvalidPlugin(f"plugins={plugins!r}", "is a text; pass a list of plugins")
         admitted = [admit(plugin) for plugin in plugins]
-        places = resolve_order([wish_of(plugin) for plugin in admitted])
-        by_name = {plugin.name: plugin for plugin in admitted}
-        self._plugins: list[Any] = [by_name[place.name] for place in places]
-        self.bus = Bus(timers)
+        wishes = [wish_of(plugin) for plugin in admitted]
+        places = resolve_order(wishes)
+        by_name = {wish.name: (plugin, wish) for plugin, wish in zip(admitted, wishes, strict=True)}
+        self._plugins = [by_name[place.name] for place in places]
+        self.bus = Bus(timers, on_critical=self._critical_failed)
         self.shutdown_budget_s = shutdown_budget_s
-        self._roster = Roster(self.bus, places, setup_timeout_s, self._critical_failed)
+        self._roster = Roster(
+            self.bus,
+            places,
+            setup_timeout_s,
+            on_critical=self._critical_failed,
+            is_ending=self._is_ending,
+        )
         self._checks = HealthChecks(self.bus)
         self._trace_path = trace
+        self._trace_payloads = trace_payloads
         self._trace: TraceWriter | None = None
         self._wants_signals = signals
         self._signals: SignalWatch | None = None
@@ -99,9 +119,9 @@ class Kernel:
         self._shutdown: Shutdowns | None = None
         self._hurried = False
         self._body = Body()
-        self._crash: PluginError | None = None
+        self._crash: BaseException | None = None
         self._start_error: BaseException | None = None
-        self._errors: list[Exception] = []
+        self._errors: list[BaseException] = []
         self._reason = ""
 
     # -- life
@@ -131,11 +151,11 @@ class Kernel:
         self._main_task = loop.create_task(self._main(), name="runbus kernel")
         try:
             await wait_until(self._ready, None, self.bus.timers)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
             self._main_task.cancel()
-            await outlast(self._main_task, self.bus.timers)
+            await endure(self._main_task, None, self.bus.timers)
             self._close_watches()
-            if self._body.take_back():
+            if self._body.take_back(error):
                 self._raise_stopped()
             raise
         if self._start_error is not None:
@@ -152,9 +172,9 @@ class Kernel:
         """Bring everything to an end; cancellation does not cut it short, but is passed on."""
         assert self._main_task is not None
         self._request_stop(self._reason)
-        cancelled = await outlast(self._main_task, self.bus.timers)
+        cancelled = await endure(self._main_task, None, self.bus.timers)
         self._close_watches()
-        return self._conclude(exc, cancelled)
+        return await self._conclude(exc, cancelled)
 
     def _raise_stopped(self) -> NoReturn:
         """Raise what ended a kernel that was stopped before its block began."""
@@ -169,7 +189,10 @@ class Kernel:
             from runbus.bus._trace import TraceWriter  # loads codec and hashlib
 
             self._trace = TraceWriter(
-                self._trace_path, self.bus.timers, on_stop=self._trace_stopped
+                self._trace_path,
+                self.bus.timers,
+                payloads=self._trace_payloads,
+                on_stop=self._trace_stopped,
             )
             self.bus.add_tap(self._trace)
         if self._wants_signals:
@@ -186,21 +209,28 @@ class Kernel:
         if self._trace is not None:
             self._trace.close()
 
-    def _conclude(self, exc: BaseException | None, cancelled: BaseException | None) -> bool:
+    async def _conclude(
+        self, exc: BaseException | None, cancelled: asyncio.CancelledError | None
+    ) -> bool:
         """Decide what the block raises: its own error, a cancellation, ours, or nothing."""
-        ours = self._body.take_back()
+        was_stopped = self._body.is_cancelled
+        ours = self._body.take_back(exc or cancelled)
         trouble = [*([self._crash] if self._crash is not None else []), *self._errors]
         if exc is not None and not (ours and isinstance(exc, asyncio.CancelledError)):
             add_notes(exc, trouble)
+            if was_stopped and isinstance(exc, asyncio.CancelledError):
+                # A scope round the block knows its own cancellation only, not the kernel's.
+                await anyio.lowlevel.checkpoint_if_cancelled()
             return False
         if cancelled is not None and not ours:
             add_notes(cancelled, trouble)
             raise cancelled
-        if self._crash is not None:
-            add_notes(self._crash, self._errors)
-            raise self._crash
+        for error in trouble:
+            if error is self._crash or isinstance(error, EXITS):
+                add_notes(error, trouble)
+                raise error
         if self._errors:
-            raise ExceptionGroup("the kernel did not stop cleanly", self._errors)
+            raise BaseExceptionGroup("the kernel did not stop cleanly", self._errors)
         if self._stopped_by_signal:
             raise SystemExit(self.exit_status)
         return exc is not None
@@ -214,53 +244,77 @@ class Kernel:
             self._start_error = error
             await self._roll_back(error)
             self._ready.set_result(None)
-            if isinstance(error, asyncio.CancelledError):
-                raise
             return
+        self._checks.ask(self._roster.hosts)
+        checking = asyncio.get_running_loop().create_task(
+            self._check_health(), name="runbus health checks"
+        )
         self._ready.set_result(None)
-        checking = asyncio.get_running_loop().create_task(self._check_health())
         try:
             await wait_until(self._stop, None, self.bus.timers)
-        finally:
-            checking.cancel()
-            self._checks.close()
-            await self._shut_down()
+        except asyncio.CancelledError:
+            # The event loop ends, with all its tasks: so does the kernel, but in order.
+            self._request_stop(self._reason)
+        checking.cancel()
+        self._checks.close()
+        await self._shut_down()
 
     async def _start_all(self) -> None:
-        for rank, plugin in enumerate(self._plugins):
-            await self._roster.start(plugin, rank)
+        for rank, (plugin, wish) in enumerate(self._plugins):
+            await self._roster.start(plugin, wish, rank)
         names = tuple(host.name for host in self._roster.hosts)
         await self.bus.publish(KernelStarted(plugins=names))
 
     async def _roll_back(self, error: BaseException) -> None:
-        shutdown = Shutdowns(self.bus, self._roster.hosts, self.shutdown_budget_s, str(error))
+        self._request_stop(describe(error))
+        roster = self._roster
+        shutdown = Shutdowns(self.bus, roster.living, self.shutdown_budget_s, self._reason)
         self.bus.drain()
         await shutdown.close()
-        await self.bus.close()
+        await shutdown.close_bus()
         add_notes(error, shutdown.errors)
 
     async def _shut_down(self) -> None:
         roster = self._roster
         budget_s = FAST_S if self._hurried else self.shutdown_budget_s
-        if self._trace is not None:
-            self._trace.flush()
-        self._shutdown = shutdown = Shutdowns(self.bus, roster.hosts, budget_s, self._reason)
+        self._flush_trace()
+        self._shutdown = shutdown = Shutdowns(
+            self.bus, roster.living, budget_s, self._reason, self._body.task
+        )
+        roster.call_off_starts()
         if not self._hurried:
             self._phases = asyncio.get_running_loop().create_task(
                 shutdown.run_to_close(), name="runbus shutdown"
             )
-            await outlast(self._phases, self.bus.timers)
+            await endure(self._phases, None, self.bus.timers)
+        self._flush_trace()
+        roster.cancel_work()  # what it was closing is closed below
+        await shutdown.close()
+        await shutdown.close_bus()
+        self._errors = [*roster.errors, *shutdown.errors]
+
+    def _flush_trace(self) -> None:
         if self._trace is not None:
             self._trace.flush()
-        for task in list(roster.tasks):
-            task.cancel()  # what it was closing is closed below
-        await shutdown.close()
-        await self.bus.close()
-        self._errors = [*roster.errors, *shutdown.errors]
 
     async def _check_health(self) -> None:
         while not await wait_until(self._stop, CHECK_EVERY_S, self.bus.timers):
             await self._checks.poll(self._roster.hosts)
+
+    def _is_ending(self) -> bool:
+        """Tell whether the kernel ends, or the event loop with it."""
+        task = self._main_task
+        return self._stop.done() or (task is not None and bool(task.cancelling()))
+
+    @property
+    def _state(self) -> KernelState:
+        if self._main_task is None:
+            return KernelState.NEW
+        if self._main_task.done():
+            return KernelState.CLOSED
+        if not self._ready.done():
+            return KernelState.STARTING
+        return KernelState.DRAINING if self._is_ending() else KernelState.OPEN
 
     # -- stopping
 
@@ -276,12 +330,18 @@ class Kernel:
         Raises:
             BusClosed: The kernel was never started.
         """
-        if self._main_task is None:
-            raise BusClosed("stop", "new")
+        check_allowed("stop", self._state)
+        assert self._main_task is not None
         if not self._reason:
             self._reason = reason
-        self._cancel_body()
-        return Stopping(self._main_task, self.bus.timers)
+        if not self._main_task.done():
+            self._cancel_body()
+        return Stopping(self._main_task, self.bus.timers, self._is_waited_for)
+
+    def _is_waited_for(self) -> bool:
+        """Tell whether the shutdown waits for the running code."""
+        in_body = asyncio.current_task() is self._body.task and not self._stop.done()
+        return in_body or self._roster.runs_this() is not None
 
     def _cancel_body(self) -> None:
         """Cancel the block once; where it does not run, begin to stop at once."""
@@ -295,10 +355,10 @@ class Kernel:
             self._reason = reason
             self._stop.set_result(None)
 
-    def _critical_failed(self, failure: PluginError) -> None:
+    def _critical_failed(self, failure: BaseException) -> None:
         if self._crash is None:
             self._crash = failure
-            self._reason = self._reason or str(failure)
+            self._reason = self._reason or describe(failure)
         self._cancel_body()
 
     def _stop_by_signal(self, number: int) -> None:
@@ -330,12 +390,15 @@ class Kernel:
         self.bus.remove_tap(trace)
         if not self.bus.is_closed:
             event = TraceStopped(path=trace.path, error=str(trace.error))
-            self._roster.spawn(self._roster.publish(event))
+            self._roster.tell(event)
 
     # -- plugins
 
     async def start_plugin(self, plugin: Any) -> None:
-        """Set up a further plugin while the kernel runs; it comes after those that are there.
+        """Set up a further plugin while the kernel runs.
+
+        Its place is after those that are there, as far as nobody says otherwise: `after`,
+        `before` and `requires` hold as they do for the plugins of the list.
 
         Publishes `PluginStarted`. Cancelled, what it made so far is closed.
 
@@ -343,10 +406,14 @@ class Kernel:
             plugin: A plugin, or the name of an installed one.
 
         Raises:
-            HookError: It could not be set up.
-            DuplicatePlugin: Its name is taken.
-            MissingPlugin: It requires a name that is not there.
+            BusClosed: The kernel is not running: not yet, or it stops.
+            HookError: It could not be set up, or the kernel stopped meanwhile.
+            DuplicatePlugin: Its name is taken, be it by one that is being closed.
+            MissingPlugin: It requires a name that is not there, or that is being closed.
+            OrderCycle: It wants to come before and after others.
+            WouldDeadlock: It requires the plugin whose set-up asks for it.
         """
+        check_allowed("start_plugin", self._state)
         await self._roster.add(admit(plugin))
 
     async def stop_plugin(self, name: str) -> None:
@@ -354,18 +421,24 @@ class Kernel:
 
         Publishes `PluginStopped` for each. Cancelled, the closing goes on in the background.
 
+        Asked for twice at once, it is closed once, and both wait for that.
+
         Raises:
+            BusClosed: The kernel is not running: not yet, or it stops.
             PluginNotFound: No plugin of this kernel has that name.
             WouldDeadlock: The plugin itself asks for it, which would wait for its own end.
         """
+        check_allowed("stop_plugin", self._state)
         await self._roster.remove(name, "stopped by request")
 
     def release(self, name: str) -> None:
         """Let a quarantined plugin get notifications again; publishes `PluginReleased`.
 
         Raises:
+            BusClosed: The kernel was not entered, or was left.
             PluginNotFound: No plugin of this kernel has that name.
         """
+        check_allowed("release", self._state)
         self._roster.release(name)
 
     # -- looking
@@ -375,7 +448,11 @@ class Kernel:
         return make_plan(event, self.bus, self._roster.places)
 
     def health(self) -> Health:
-        """Return how the kernel and its plugins do; plugins are asked every 10 seconds."""
+        """Return how the kernel and its plugins do, by what they said last; asks nobody.
+
+        The plugins are asked as soon as all are set up, and every 10 seconds from then on; each
+        answer carries its age. `check_health` asks them now.
+        """
         lag_s, blocked = 0.0, 0
         if self._watchdog is not None:
             lag_s, blocked = self._watchdog.lag_s, self._watchdog.blocked
@@ -385,7 +462,11 @@ class Kernel:
         """Ask the plugins now, at most 2 seconds, and return how everything does.
 
         Cancelled, the plugins that were asked go on answering.
+
+        Raises:
+            BusClosed: The kernel was not entered, or was left.
         """
+        check_allowed("check_health", self._state)
         await self._checks.poll(self._roster.hosts)
         return self.health()
 

@@ -12,7 +12,7 @@ from runbus.events import Kind
 if TYPE_CHECKING:
     from runbus.bus import Bus
     from runbus.events import Event
-    from runbus.kernel._order import Place
+    from runbus.plugins._order import Place
 
 __all__ = ["Plan", "PlanStep", "make_plan"]
 

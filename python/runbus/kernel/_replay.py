@@ -12,13 +12,13 @@ from runbus.events import Event, Kind
 if TYPE_CHECKING:
     import os
 
-    from runbus.bus._state import HandlerOutcome
+    from runbus.bus._taps import HandlerOutcome
     from runbus.kernel._kernel import Kernel
 
 __all__ = ["Difference", "Replay", "replay"]
 
-# The kernel makes these itself, on both sides.
 _OWN = ("kernel.", "plugin.", "handler.", "trace.")
+"""What the tags of events begin with that the kernel makes itself, on both sides."""
 
 
 class Difference(NamedTuple):
@@ -28,7 +28,7 @@ class Difference(NamedTuple):
         seq: Number of the recorded root event.
         type: The tag of its class.
         recorded: What was recorded, line by line: events it caused, handlers and verdicts.
-        replayed: What the replay did, likewise.
+        replayed: What the replay did, in the same form.
     """
 
     seq: int
@@ -45,12 +45,14 @@ class Replay(NamedTuple):
         skipped: Root events that could not be: their tag, and why.
         differences: Where the replay went another way.
         absent: Whose handlers were not compared, because the replaying kernel has no such plugin.
+        damage: What of the trace could not be read, as offset and number of bytes.
     """
 
     fed: int
     skipped: tuple[tuple[int, str, str], ...]
     differences: tuple[Difference, ...]
     absent: tuple[str, ...] = ()
+    damage: tuple[tuple[int, int], ...] = ()
 
 
 class _Line(NamedTuple):
@@ -99,7 +101,7 @@ async def replay(path: str | os.PathLike[str], kernel: Kernel) -> Replay:
         TraceError: The trace cannot be read.
     """
     recorded = read_trace(path)
-    roots = [e for e in recorded if not e.parent and not e.type.startswith(_OWN)]
+    roots = [event for event in recorded if not event.parent and not is_own(event.type)]
     absent = absent_from(kernel, recorded)
     recorder = _Recorder()
     kernel.bus.add_tap(recorder)
@@ -128,12 +130,23 @@ async def replay(path: str | os.PathLike[str], kernel: Kernel) -> Replay:
                 differences.append(Difference(root.seq, root.type, was, now))
     finally:
         kernel.bus.remove_tap(recorder)
-    return Replay(fed, tuple(skipped), tuple(differences), tuple(sorted(absent)))
+    about = tuple(sorted(absent)), tuple(recorded.damage)
+    return Replay(fed, tuple(skipped), tuple(differences), *about)
+
+
+def is_own(tag: str) -> bool:
+    """Whether a kernel makes the events of a tag itself; a plugin may have similar tags."""
+    if not tag.startswith(_OWN):
+        return False
+    try:
+        return codec.event_class(tag).__module__.startswith("runbus.events.")
+    except codec.DecodeError:
+        return False
 
 
 def absent_from(kernel: Kernel, recorded: list[TracedEvent]) -> frozenset[str]:
     """Return the plugins whose handlers are in a trace, but which a kernel does not have."""
-    events = [event for event in recorded if not event.type.startswith(_OWN)]
+    events = [event for event in recorded if not is_own(event.type)]
     named = {handler.plugin for event in events for handler in event.handlers}
     application = kernel.bus.registry.application
     here = {host.name for host in kernel.hosts}

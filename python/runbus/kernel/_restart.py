@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from runbus.bus._checks import check_number
+
 if TYPE_CHECKING:
     from runbus.bus import Timers
 
@@ -19,9 +21,9 @@ class Restarts:
 
     __slots__ = ("_at_ns", "_limit", "_per_s", "_timers")
 
-    def __init__(self, limit: int, per_s: float, timers: Timers) -> None:
-        if limit < 1 or per_s <= 0:
-            raise ValueError(f"max={limit}, per={per_s}: both must be positive")
+    def __init__(self, owner: str, limit: int, per_s: float, timers: Timers) -> None:
+        check_number(limit, owner, "max", whole=True, at_least=1)
+        check_number(per_s, owner, "per", above=0)
         self._limit = limit
         self._per_s = per_s
         self._timers = timers

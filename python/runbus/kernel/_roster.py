@@ -6,41 +6,34 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
+from runbus.bus._failures import describe
 from runbus.bus._timers import wait_until
-from runbus.errors import BusClosed, PluginError, PluginNotFound, WouldDeadlock
+from runbus.errors import (
+    BusClosed,
+    HookError,
+    MissingPlugin,
+    PluginError,
+    PluginNotFound,
+    WouldDeadlock,
+    near_matches,
+)
 from runbus.events import PluginFailed, PluginReleased, PluginStarted, PluginStopped
-from runbus.kernel._admission import check, wish_of
 from runbus.kernel._host import PluginHost
-from runbus.kernel._order import Place, near, resolve_order
+from runbus.plugins._admission import wish_of
+from runbus.plugins._order import IN_THE_LIST, check_names, place_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from runbus.bus import Bus
     from runbus.events import Notify
+    from runbus.plugins._order import Place, Wish
 
-__all__ = ["Roster", "admit"]
+__all__ = ["Roster"]
 
 logger = logging.getLogger("runbus.kernel")
 
-_WAITING_EVERY_S = 10.0
 _STOP_PLUGIN_S = 10.0
-
-
-def admit(plugin: Any) -> Any:
-    """Return the plugin, or the installed one of that name.
-
-    Raises:
-        InvalidPlugin: It is no plugin.
-        PluginNotFound: No installed plugin has that name.
-        PluginNotLoadable: It cannot be imported or made, or what is made is no plugin.
-    """
-    if isinstance(plugin, str):
-        from runbus.kernel._entry_points import load
-
-        return load(plugin)
-    check(plugin)
-    return plugin
 
 
 class Roster:
@@ -49,7 +42,6 @@ class Roster:
     Attributes:
         hosts: The plugins that were started, in their order.
         places: Where each stands, and why.
-        tasks: Work of the kernel's own that is under way.
         errors: What went wrong when plugins were stopped.
     """
 
@@ -58,15 +50,24 @@ class Roster:
         bus: Bus,
         places: list[Place],
         setup_timeout_s: float,
-        on_critical: Callable[[PluginError], None],
+        *,
+        on_critical: Callable[[BaseException], None],
+        is_ending: Callable[[], bool],
     ) -> None:
         self.hosts: list[PluginHost] = []
         self.places = places
-        self.tasks: set[asyncio.Task[Any]] = set()
-        self.errors: list[Exception] = []
+        self.errors: list[BaseException] = []
         self._bus = bus
         self._setup_timeout_s = setup_timeout_s
         self._on_critical = on_critical
+        self._is_ending = is_ending
+        self._work: set[asyncio.Task[Any]] = set()
+        self._closings: dict[PluginHost, asyncio.Task[None]] = {}
+        self._late: set[str] = set()
+
+    def living(self) -> list[PluginHost]:
+        """Return the plugins that were started, in their order."""
+        return self.hosts
 
     def find(self, name: str) -> PluginHost:
         """Return the plugin of a name.
@@ -77,54 +78,106 @@ class Roster:
         for host in self.hosts:
             if host.name == name:
                 return host
-        raise PluginNotFound(name, near(name, [host.name for host in self.hosts]))
+        raise PluginNotFound(name, near_matches(name, [host.name for host in self.hosts]))
 
     def dependants(self, name: str) -> list[PluginHost]:
         """Return the plugins that require `name`, directly or not, in their order."""
         names = {name}
         for host in self.hosts:
-            if names & {*host.requires}:
+            if names & {*host.wish.requires}:
                 names.add(host.name)
         return [host for host in self.hosts if host.name in names and host.name != name]
 
+    def runs_this(self) -> PluginHost | None:
+        """Return the plugin whose code is running; None if it is nobody's."""
+        return next((host for host in self.hosts if host.runs_this()), None)
+
     # -- coming
 
-    async def start(self, plugin: Any, rank: float) -> PluginHost:
-        """Set a plugin up, telling every 10 seconds that it is waited for.
+    async def start(self, plugin: Any, wish: Wish, rank: float) -> None:
+        """Set a plugin up, as the last of those that are there.
 
         Raises:
             HookError: It could not be set up; what it made is closed.
         """
-        host = PluginHost(plugin, self._bus, rank, on_crash=self._crashed)
+        host = self._host(plugin, wish, rank)
         self.hosts.append(host)
-        waiting = _Reminder(self._bus, host.name)
-        try:
-            await host.start(self._setup_timeout_s)
-        finally:
-            waiting.cancel()
-        return host
+        await host.start(self._setup_timeout_s)
+
+    def _host(self, plugin: Any, wish: Wish, rank: float) -> PluginHost:
+        return PluginHost(
+            plugin, self._bus, rank, wish=wish, on_crash=self._crashed, is_ending=self._is_ending
+        )
 
     async def add(self, plugin: Any) -> None:
-        """Set up a further plugin, after all that are there, and publish `PluginStarted`."""
+        """Set up a further plugin, in its place among those that are there; publish it.
+
+        Raises:
+            DuplicatePlugin: Its name is taken.
+            MissingPlugin: It requires a name that is not there, or that is being closed.
+            OrderCycle: It wants to come before and after others.
+            WouldDeadlock: It requires the plugin whose set-up asks for it.
+            HookError: It could not be set up; what it made is closed.
+        """
         self._forget_ended()
-        there = [wish_of(host.plugin)._replace(after=(), before=()) for host in self.hosts]
-        resolve_order([*there, wish_of(plugin)._replace(after=(), before=())])
-        rank = max((host.owner.rank for host in self.hosts), default=-1.0) + 1
+        wish = wish_of(plugin)
+        check_names([*(soft(host.wish) for host in self.hosts), wish])
+        required = [self.find(name) for name in wish.requires]
+        for other in required:
+            if other.is_closing:
+                raise MissingPlugin(wish.name, other.name, ())
+            if not other.is_set_up and other.runs_this():
+                raise WouldDeadlock(f"{wish.name!r} requires {other.name!r}, whose setup starts it")
+        places = place_all([*(soft(host.wish) for host in self.hosts), wish])
+        host = self._host(plugin, wish, float("inf"))
+        self._late.add(host.name)
+        self._arrange([*self.hosts, host], places)
         try:
-            host = await self.start(plugin, rank)
+            for other in required:
+                await other.wait_set_up()
+                if other.is_closing:
+                    raise MissingPlugin(wish.name, other.name, ())
+            if self._is_ending():
+                raise HookError(host.name, "setup", "", "was called off")
+            await host.start(self._setup_timeout_s)
         except BaseException:
-            self.hosts.pop()
+            host.abandon()
+            if host.task is None or host.task.done():
+                self._forget(host)
             raise
-        self.places.append(Place(host.name, "started while the kernel ran"))
-        await self._bus.publish(PluginStarted(plugin=host.name, took_s=host.took_s))
+        await self.publish(PluginStarted(plugin=host.name, took_s=host.took_s))
+
+    def _arrange(self, hosts: list[PluginHost], places: list[Place]) -> None:
+        """Let plugins be called and closed in an order from now on."""
+        by_name = {host.name: host for host in hosts}
+        self.hosts = [by_name[place.name] for place in places]
+        self.places = [
+            place._replace(reason="started while the kernel ran")
+            if place.reason == IN_THE_LIST and place.name in self._late
+            else place
+            for place in places
+        ]
+        for rank, host in enumerate(self.hosts):
+            host.owner.rank = rank
+        self._bus.registry.reorder()
+
+    def _forget(self, *gone: PluginHost) -> None:
+        hosts = [host for host in self.hosts if host not in gone]
+        self._late -= {host.name for host in gone}
+        self._arrange(hosts, place_all([soft(host.wish) for host in hosts]))
 
     def _forget_ended(self) -> None:
         """Make room for new instances of plugins that failed and are closed."""
         ended = [host for host in self.hosts if host.task is not None and host.task.done()]
-        self.hosts = [host for host in self.hosts if host not in ended]
-        names = {host.name for host in ended}
-        self.places = [place for place in self.places if place.name not in names]
-        self.errors += [error for host in ended for error in host.failures]
+        if ended:
+            self._forget(*ended)
+            self.errors += [error for host in ended for error in host.failures]
+
+    def call_off_starts(self) -> None:
+        """Cancel every set-up that is under way, because the kernel stops."""
+        for host in self.hosts:
+            if not host.is_set_up:
+                self._close_once(host)
 
     # -- going
 
@@ -139,33 +192,39 @@ class Roster:
         """
         going = [*reversed(self.dependants(name)), self.find(name)]
         for host in going:
-            if self._bus.runs_inside(host.owner) or asyncio.current_task() in host.scope.tasks:
+            if host.runs_this():
                 raise WouldDeadlock(f"stop_plugin({name!r}) waits for {host.name!r}, which asks")
-        await wait_until(self.spawn(self._close(going, reason)), None, self._bus.timers)
+        await wait_until(self._spawn(self._close(going, reason)), None, self._bus.timers)
 
     async def _close(self, going: list[PluginHost], reason: str) -> None:
         for host in going:
-            await host.close(_STOP_PLUGIN_S)
-            self._forget_ended()
-            await self.publish(PluginStopped(plugin=host.name, reason=reason))
+            asked_before = host in self._closings
+            await wait_until(self._close_once(host), None, self._bus.timers)
+            if not asked_before:
+                self._forget_ended()
+                await self.publish(PluginStopped(plugin=host.name, reason=reason))
 
-    def _crashed(self, host: PluginHost, crash: PluginError) -> None:
-        if host.critical:
+    def _close_once(self, host: PluginHost) -> asyncio.Task[None]:
+        """Close a plugin, however many ask for it."""
+        if host not in self._closings:
+            self._closings[host] = self._spawn(host.close(_STOP_PLUGIN_S))
+        return self._closings[host]
+
+    def _crashed(self, host: PluginHost, crash: BaseException) -> None:
+        if host.critical or not isinstance(crash, PluginError):
             self._on_critical(crash)
-        self.spawn(self._retire(host, crash))
+        if isinstance(crash, PluginError):
+            self._spawn(self._retire(host, crash))
 
     async def _retire(self, host: PluginHost, crash: PluginError) -> None:
         """Close a plugin that cannot go on, after those that require it."""
         cause = crash.__cause__
-        error = f"{type(cause).__name__}: {cause}" if cause is not None else str(crash)
+        error = describe(cause) if cause is not None else str(crash)
         task = getattr(crash, "task", "")
         await self.publish(PluginFailed(plugin=host.name, task=task, error=error))
-        for other in reversed(self.dependants(host.name)):
-            await other.close(_STOP_PLUGIN_S)
-            await self.publish(
-                PluginStopped(plugin=other.name, reason=f"{host.name} failed, which it requires")
-            )
-        await host.close(_STOP_PLUGIN_S)
+        reason = f"{host.name} failed, which it requires"
+        await self._close([*reversed(self.dependants(host.name))], reason)
+        await wait_until(self._close_once(host), None, self._bus.timers)
 
     # -- both
 
@@ -174,7 +233,11 @@ class Roster:
         application = self._bus.registry.application
         owner = application if name == application.name else self.find(name).owner
         if self._bus.release(owner):
-            self.spawn(self.publish(PluginReleased(plugin=name)))
+            self.tell(PluginReleased(plugin=name))
+
+    def tell(self, event: Notify) -> None:
+        """Publish a fact of the kernel's own in the background."""
+        self._spawn(self.publish(event))
 
     async def publish(self, event: Notify) -> None:
         """Publish a fact of the kernel's own; a bus that was closed meanwhile does not mind."""
@@ -185,27 +248,24 @@ class Roster:
         except PluginError as error:
             self._on_critical(error)
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Let work of the kernel's own go on in the background; its end is awaited on shutdown."""
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Let work of the kernel's own go on in the background; the shutdown cancels it."""
         task = asyncio.get_running_loop().create_task(work, name="runbus kernel work")
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+        self._work.add(task)
+        task.add_done_callback(self._work_ended)
         return task
 
+    def _work_ended(self, task: asyncio.Task[None]) -> None:
+        self._work.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._on_critical(error)  # nobody else asks for its result
 
-class _Reminder:
-    """Logs every 10 seconds which plugin is waited for."""
+    def cancel_work(self) -> None:
+        """Cancel the work that is under way."""
+        for task in list(self._work):
+            task.cancel()
 
-    def __init__(self, bus: Bus, name: str) -> None:
-        self._timers = bus.timers
-        self._name = name
-        self._waited_s = 0.0
-        self._timer = self._timers.call_later(_WAITING_EVERY_S, self._remind)
 
-    def _remind(self) -> None:
-        self._waited_s += _WAITING_EVERY_S
-        logger.warning("still waiting for: %s (%.0f s)", self._name, self._waited_s)
-        self._timer = self._timers.call_later(_WAITING_EVERY_S, self._remind)
-
-    def cancel(self) -> None:
-        self._timer.cancel()
+def soft(wish: Wish) -> Wish:
+    """Return a wish that is kept as far as the others are there."""
+    return wish._replace(after=(*wish.after, *wish.requires), requires=())

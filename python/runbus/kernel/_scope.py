@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import anyio
 
-from runbus.bus._subscription import is_coroutine_function, name_of
-from runbus.errors import BusClosed, InvalidHandler
+from runbus.bus._checks import check_callable, check_choice, name_of
+from runbus.errors import BusClosed
+from runbus.kernel._entered import check_manager
 from runbus.kernel._restart import Restarts
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Awaitable, Callable, Hashable
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from runbus.bus import Bus, EventStream, Overflow, Subscription
+    from runbus.bus._subscribing import Subscribe
     from runbus.bus._subscription import Owner
-    from runbus.events import Decorate, Event
-    from runbus.kernel._host import PluginHost
+    from runbus.events import Notify, Stream
+    from runbus.kernel._tasks import BackgroundTasks
 
 __all__ = ["Scope"]
 
 T = TypeVar("T")
-E = TypeVar("E", bound="Event")
-D = TypeVar("D", bound="Decorate")
+S = TypeVar("S", bound="Stream | Notify")
 
-logger = logging.getLogger("runbus.kernel")
+
+class Life(Protocol):
+    """What a scope needs of the plugin's life: its tasks, and what it has entered."""
+
+    tasks: BackgroundTasks
+
+    async def enter(self, manager: Any) -> Any:
+        """Enter a context manager in the plugin's own task."""
+        ...
 
 
 class Scope:
@@ -37,67 +45,29 @@ class Scope:
     awaited, then what was entered is left in reverse order.
     """
 
-    __slots__ = ("_host", "_stopping", "bus", "name", "owner", "streams", "tasks")
+    __slots__ = ("_life", "bus", "name", "on", "owner", "streams")
 
-    def __init__(self, host: PluginHost, bus: Bus, owner: Owner) -> None:
-        self._host = host
-        self._stopping: asyncio.Future[None] | None = None
+    def __init__(self, owner: Owner, bus: Bus, life: Life) -> None:
+        self._life = life
+        self.on: Subscribe[Subscription] = self._on
+        self.streams: list[EventStream[Any]] = []
         self.bus = bus
         self.name = owner.name
         self.owner = owner
-        self.streams: list[EventStream[Any]] = []
-        self.tasks: dict[asyncio.Task[Any], bool] = {}
 
     def __repr__(self) -> str:
         return f"<Scope of plugin {self.name!r}>"
 
-    @overload
-    def on(
+    def _on(
         self,
-        event: type[D],
-        handler: Callable[[D, Any], object],
-        *,
-        once: bool = False,
-    ) -> Subscription: ...
-
-    @overload
-    def on(
-        self,
-        event: type[E],
-        handler: Callable[[E], object],
-        *,
-        once: bool = False,
-        timeout: float | None = None,
-        thread: bool = False,
-    ) -> Subscription: ...
-
-    def on(
-        self,
-        event: type[Any],
+        event: Any,
         handler: Callable[..., Any],
         *,
         once: bool = False,
         timeout: float | None = None,
         thread: bool = False,
     ) -> Subscription:
-        """Call `handler` with every event of a class, its subclasses included.
-
-        Args:
-            event: The class of events.
-            handler: Called with each event; async, or sync if it never blocks.
-            once: Whether to end with the first event.
-            timeout: How long a call may take, in seconds; by default the event class says it.
-            thread: Whether to call a sync handler in a worker thread.
-
-        Returns:
-            The subscription, to end it before the plugin ends.
-
-        Raises:
-            InvalidHandler: The handler can never work, or is subscribed already.
-            WrongKind: The events of the class are read from a stream, or it is no event class.
-            BusClosed: The plugin was closed.
-            WrongLoop: This is another thread than that of the event loop, or a forked child.
-        """
+        """Call `handler` with every event of a class, for as long as the plugin is there."""
         self.bus.check_thread("on")
         return self.bus.registry.subscribe(
             self.owner, event, handler, once=once, timeout_s=timeout, thread=thread
@@ -105,13 +75,13 @@ class Scope:
 
     def stream(
         self,
-        event: type[E],
+        event: type[S],
         *,
         maxsize: int = 256,
         overflow: Overflow = "drop_oldest",
-        key: Callable[[E], Hashable] | None = None,
-        spill: Callable[[E], object] | None = None,
-    ) -> EventStream[E]:
+        key: Callable[[S], Hashable] | None = None,
+        spill: Callable[[S], object] | None = None,
+    ) -> EventStream[S]:
         """Return an open stream of the events of a class, to read in a task of the plugin.
 
         It ends when the plugin is closed; when the kernel stops, after what waits was read.
@@ -151,48 +121,45 @@ class Scope:
             per: As above.
 
         Raises:
-            InvalidHandler: `fn` is not async.
+            InvalidHandler: `fn` is not async, or cannot be called with `args`.
+            InvalidOption: `restart` is unknown, or `max` or `per` is not a number above zero.
             BusClosed: The plugin was closed.
         """
         self._check_open("start")
         label = name or name_of(fn)
-        if not is_coroutine_function(fn):
-            raise InvalidHandler(
-                self.name, label, "start()", "is not async", "define it with `async def`"
-            )
-        if restart not in (None, "on_failure"):
-            raise ValueError(f"restart={restart!r}; it is None or 'on_failure'")
-        restarts = Restarts(max, per, self.bus.timers) if restart else None
-        task = asyncio.get_running_loop().create_task(
-            self._host.run_task(fn, args, label, restarts), name=f"{self.name}: {label}"
+        passed = [f"arg{number}" for number, _ in enumerate(args, 1)]
+        check_callable(fn, self.name, "start()", *passed, is_async=True)
+        check_choice(restart, self.name, "restart", (None, "on_failure"))
+        restarts = Restarts(self.name, max, per, self.bus.timers)
+        return self._life.tasks.start(
+            fn, args, label, drain=drain, restarts=restarts if restart else None
         )
-        self.tasks[task] = drain
-        task.add_done_callback(self._forget)
-        return task
-
-    def _forget(self, task: asyncio.Task[Any]) -> None:
-        self.tasks.pop(task, None)
 
     async def enter(self, manager: AbstractAsyncContextManager[T] | AbstractContextManager[T]) -> T:
         """Enter a context manager, sync or async, and return what it gives.
 
         It is entered and left by the plugin's own task, so it may be a task group or a cancel
         scope. It is left when the plugin closes, in reverse order; a task group is cancelled then.
-        Cancelled while entering, the manager is not entered.
+        Cancelled while entering, the manager is not entered, or left again at once.
 
         Raises:
             TypeError: It is no context manager.
             BusClosed: The plugin was closed.
         """
         self._check_open("enter")
-        value: T = await self._host.enter(manager)
+        check_manager(self.name, manager)
+        value: T = await self._life.enter(manager)
         return value
 
     async def thread(self, fn: Callable[..., T], *args: Any) -> T:
         """Call a blocking function in a worker thread and return what it returns.
 
         Cancelled, this does not wait for the thread: the function runs on and its result is lost.
+
+        Raises:
+            BusClosed: The plugin was closed.
         """
+        self._check_open("thread")
         return await anyio.to_thread.run_sync(fn, *args, abandon_on_cancel=True)
 
     # -- the end
@@ -200,11 +167,16 @@ class Scope:
     @property
     def stopping(self) -> bool:
         """Whether the plugin has been asked to come to an end."""
-        return self._host.is_stopping
+        return self._life.tasks.is_stopping
 
     async def wait_stopping(self) -> None:
         """Wait until the plugin is asked to come to an end. Cancellation is passed on."""
-        await self._host.wait_stopping()
+        await self._life.tasks.wait_stopping()
+
+    def close(self) -> None:
+        """End the streams; called by the kernel when nobody may read them any more."""
+        for stream in self.streams:
+            stream.close()
 
     def _check_open(self, verb: str) -> None:
         if self.owner.closed:

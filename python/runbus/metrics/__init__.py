@@ -5,16 +5,18 @@ What a training script needs is imported at once; what only readers need, on fir
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
 
 from runbus._core import BUILD_PROFILE as BUILD_PROFILE
 from runbus._core import __version__ as __version__
+from runbus._lazy import lazy_names
+from runbus.metrics._ends import CANCELLED as CANCELLED
+from runbus.metrics._ends import FAILED as FAILED
+from runbus.metrics._ends import SUCCEEDED as SUCCEEDED
+from runbus.metrics._ends import End as End
 from runbus.metrics._folder import has_metrics as has_metrics
 from runbus.metrics._folder import make_run_folder as make_run_folder
 from runbus.metrics._info import RunInfo as RunInfo
-from runbus.metrics._run import FAILED as FAILED
-from runbus.metrics._run import SUCCEEDED as SUCCEEDED
 from runbus.metrics._run import Run as Run
 from runbus.metrics._run import init as init
 
@@ -36,9 +38,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BUILD_PROFILE",
+    "CANCELLED",
     "FAILED",
     "SUCCEEDED",
     "Artifact",
+    "End",
     "Histogram",
     "Incoming",
     "MetricTable",
@@ -60,26 +64,18 @@ __all__ = [
     "make_run_folder",
 ]
 
-
-_LAZY = {
-    "Artifact": "_kept",
-    "Histogram": "_histograms",
-    "Incoming": "_incoming",
-    "MetricTable": "_table",
-    "Note": "_params",
-    "ParamValue": "_params",
-    "PointStream": "_point_stream",
-    "RecordTail": "_record_tail",
-    "RunTail": "_tail",
-    "RunTailer": "_tail",
-    "Series": "_series",
-    "SeriesSummary": "_series",
-    "StoredRun": "_stored",
-    "Text": "_kept",
-}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"runbus.metrics.{_LAZY[name]}"), name)
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "._histograms": ("Histogram",),
+        "._incoming": ("Incoming",),
+        "._kept": ("Artifact", "Text"),
+        "._params": ("Note", "ParamValue"),
+        "._point_stream": ("PointStream",),
+        "._record_tail": ("RecordTail",),
+        "._series": ("Series", "SeriesSummary"),
+        "._stored": ("StoredRun",),
+        "._table": ("MetricTable",),
+        "._tail": ("RunTail", "RunTailer"),
+    },
+)

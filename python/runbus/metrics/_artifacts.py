@@ -19,8 +19,9 @@ import shutil
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
+from runbus._files import file_mode, make_folder, make_folders, open_file, sync_file
 from runbus._ids import slug
-from runbus.errors import ArtifactUnreadable
+from runbus.errors import ArtifactUnreadable, FileUnreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,6 +31,7 @@ __all__ = [
     "ArtifactStore",
     "Content",
     "clear_unfinished",
+    "copy_out",
     "digest",
     "path_of",
     "protect",
@@ -40,6 +42,7 @@ _FOLDER = "artifacts"
 UNFINISHED = ".new-"
 """How the names of folders begin that are being written."""
 _TREE_SUFFIX = ".d"
+_OTHER = "its content is not what was logged: size or SHA-256 do not fit"
 _SHARED_BYTES = 1 << 30
 _NOT_HERE = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM}
 """What `copy_file_range` says where it cannot do it: bytes are read and written then."""
@@ -106,7 +109,7 @@ class ArtifactStore:
             try:
                 files = [os.path.join(path, name) for name in _files_in(path)]
                 for file in [*files, path, self._root]:
-                    _sync(file)
+                    sync_file(file)
             except FileNotFoundError:
                 continue  # somebody has removed it
 
@@ -149,7 +152,8 @@ class ArtifactStore:
     def _keep(self, file: str, write: Callable[[str], Content]) -> Content:
         """Have content written to a new place, then give it its own."""
         new = os.path.join(self._root, f"{UNFINISHED}{self._writer}-{next(self._count)}")
-        os.makedirs(new)
+        make_folders(self._root)
+        make_folder(new)
         try:
             content = write(os.path.join(new, file))._replace(file=file)
             protect(new)
@@ -213,19 +217,93 @@ class ArtifactStore:
 
 
 def digest(path: str) -> str:
-    """Return the SHA-256 of a file or folder, as `Content` says.
+    """Return the SHA-256 of a kept file or folder, as `Content` says; no link in it is followed.
 
     Raises:
-        OSError: It cannot be read.
+        FileUnreadable: It is not a regular file or folder, or one in it is not, or it cannot be
+            read.
+        OSError: It is not there.
     """
-    if not os.path.isdir(path):
-        with open(path, "rb") as file:
+    run, below = _parted(path)
+    if not stat.S_ISDIR(os.lstat(path).st_mode):
+        with open(open_file(below, within=run), "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     listing = hashlib.sha256()
-    for name in sorted(_files_in(path), key=os.fsencode):
-        line = f"{digest(os.path.join(path, name))}  {name}\n"
+    for name in sorted(_kept_in(path), key=os.fsencode):
+        with open(open_file(os.path.join(below, name), within=run), "rb") as file:
+            line = f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {name}\n"
         listing.update(line.encode("utf-8", "surrogateescape"))
     return listing.hexdigest()
+
+
+def copy_out(path: str, size: int, sha256: str, target: str) -> None:
+    """Copy a kept file or folder to a place outside, checked: it appears whole or not at all.
+
+    Args:
+        path: Where it lies in the run's folder.
+        size: How many bytes it has.
+        sha256: Its hash.
+        target: Where it is to be; nothing is there.
+
+    Raises:
+        FileUnreadable: It is not what was kept: another content, a link, a pipe, or gone.
+        OSError: The copy cannot be written.
+    """
+    new = os.path.join(os.path.dirname(target) or ".", f".runbus-{os.urandom(6).hex()}.new")
+    os.mkdir(new, 0o700)
+    try:
+        # As deep as in a run's folder, so that the copy is hashed like what is kept.
+        copy = os.path.join(new, _FOLDER, "copy", os.path.basename(path))
+        try:
+            _copy_kept(path, size, copy)
+        except FileNotFoundError as error:
+            raise FileUnreadable(path, "it is gone") from error
+        if digest(copy) != sha256:
+            raise FileUnreadable(path, _OTHER)
+        os.rename(copy, target)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _copy_kept(path: str, size: int, target: str) -> None:
+    """Copy a kept file or folder of a size, without following any link."""
+    names = [""]
+    if stat.S_ISDIR(os.lstat(path).st_mode):
+        names = [f"/{name}" for name in _kept_in(path)]
+    # A sparse file claims terabytes, and nobody may read them to find that out.
+    if sum(os.lstat(path + name).st_size for name in names) != size:
+        raise FileUnreadable(path, _OTHER)
+    run, below = _parted(path)
+    for name in names:
+        os.makedirs(os.path.dirname(target + name), exist_ok=True)
+        source = open_file(below + name, within=run)
+        with open(source, "rb") as reading, open(target + name, "xb") as writing:
+            shutil.copyfileobj(reading, writing, 1 << 20)
+
+
+def _parted(path: str) -> tuple[str, str]:
+    """Return the folder of the run that keeps a file or folder, and where in it that lies."""
+    run, *below = path.rsplit("/", 3)
+    return run, "/".join(below)
+
+
+def _kept_in(folder: str, within: str = "") -> Iterator[str]:
+    """Yield the paths of all files in a kept folder, relative to it.
+
+    Raises:
+        FileUnreadable: Something in it is neither a regular file nor a folder.
+        OSError: A folder cannot be read.
+    """
+    with os.scandir(os.path.join(folder, within)) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            path = os.path.join(within, entry.name)
+            if entry.is_dir(follow_symlinks=False):
+                yield from _kept_in(folder, path)
+            elif entry.is_file(follow_symlinks=False):
+                yield path
+            else:
+                reason = "it is a symbolic link" if entry.is_symlink() else "it is no regular file"
+                raise FileUnreadable(entry.path, reason)
 
 
 def clear_unfinished(folder: str) -> None:
@@ -291,19 +369,12 @@ def _copy(source: str, target: str) -> None:
         os.close(reading)
 
 
-def _sync(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def protect(folder: str) -> None:
-    """Take the right to write from all files: what is kept does not change."""
-    for path in _files_in(folder):
+    """Take the right to write from all files, and others' to read: what is kept does not change."""
+    kept = file_mode() & 0o440
+    for path in _kept_in(folder):
         file = os.path.join(folder, path)
-        os.chmod(file, os.stat(file).st_mode & 0o555)
+        os.chmod(file, kept | os.lstat(file).st_mode & 0o100)
 
 
 def size_of(path: str) -> int:

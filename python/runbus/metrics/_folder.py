@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from runbus._core import MetricReader, about_segment
 from runbus._files import make_folder
+from runbus.errors import FileUnreadable
 from runbus.metrics._rank import rank
 
 if TYPE_CHECKING:
     from runbus.metrics._info import RunInfo
 
 __all__ = [
+    "SegmentInfo",
+    "has_ended",
     "has_metrics",
     "is_helper",
     "journals_of",
     "make_run_folder",
     "new_journal",
+    "rank_of",
+    "size_or_zero",
     "writer_of",
     "writers_of",
 ]
@@ -28,12 +34,29 @@ _SEGMENT_SUFFIX = ".parquet"
 _HELPER = "-h"
 
 
-def make_run_folder(experiment: str, info: RunInfo) -> str:
-    """Make a run's folder inside an experiment's and return it."""
+class SegmentInfo(NamedTuple):
+    """What a segment tells of the journal that it was made from: `about_segment`."""
+
+    end_state: int | None
+    writer_pid: int
+    created_ns: int
+    damage: list[tuple[int, int]]
+    segments: int
+    is_older: bool
+
+
+def make_run_folder(experiment: str, info: RunInfo, *, is_durable: bool = True) -> str:
+    """Make a run's folder inside an experiment's and return it.
+
+    Args:
+        experiment: The experiment's folder.
+        info: What the run is.
+        is_durable: Whether to wait until run.json is on the disk.
+    """
     folder = os.path.join(experiment, "runs", info.id)
     make_folder(folder)
     make_folder(os.path.join(folder, _METRICS))
-    info.write(folder)
+    info.write(folder, is_durable=is_durable)
     return folder
 
 
@@ -53,6 +76,30 @@ def is_helper(writer: str) -> bool:
     return writer.endswith(_HELPER)
 
 
+def rank_of(writer: str) -> int | None:
+    """Return the rank that a launcher gave to a writer; None if none did."""
+    for part in writer.split("-")[2:]:
+        if part.startswith("r") and part[1:].isdecimal():
+            return int(part[1:])
+    return None
+
+
+def has_ended(folder: str) -> bool:
+    """Whether those that made a run or went on with it have ended it, or it was removed."""
+    makers = [paths for writer, paths in writers_of(folder).items() if not is_helper(writer)]
+    if not makers:
+        return not os.path.isdir(os.path.join(folder, _METRICS))
+    try:
+        readers = [MetricReader(paths[0]) for paths in makers if _is_journal(paths[0])]
+        if any(reader.is_live for reader in readers):
+            return False
+        if _is_journal(makers[-1][0]):
+            return readers[-1].end_state is not None
+        return about_segment(makers[-1][0])[0] is not None
+    except (OSError, ValueError):
+        return False  # as it seems; whoever reads it is told what is wrong
+
+
 def has_metrics(folder: str) -> bool:
     """Whether a process has begun to log to a run."""
     return bool(writers_of(folder))
@@ -61,11 +108,7 @@ def has_metrics(folder: str) -> bool:
 def journals_of(folder: str) -> list[str]:
     """Return the paths of a run's journals, oldest first."""
     metrics = os.path.join(folder, _METRICS)
-    try:
-        names = sorted(name for name in os.listdir(metrics) if name.endswith(_SUFFIX))
-    except FileNotFoundError:
-        return []
-    return [os.path.join(metrics, name) for name in names]
+    return [os.path.join(metrics, name) for name in _listed(metrics) if name.endswith(_SUFFIX)]
 
 
 def writer_of(journal: str) -> str:
@@ -79,6 +122,8 @@ def writers_of(folder: str) -> dict[str, list[str]]:
     While there is a journal it is the truth: segments beside it may be incomplete.
     """
     metrics = os.path.join(folder, _METRICS)
+    if os.path.islink(metrics):
+        raise FileUnreadable(metrics, "it is a symbolic link")
     names = _listed(metrics)
     # A journal that is sealed while the folder is listed may show neither itself nor its segments.
     while names != (again := _listed(metrics)):
@@ -95,11 +140,21 @@ def writers_of(folder: str) -> dict[str, list[str]]:
     return {writer: found[writer] for writer in sorted(found)}
 
 
+def size_or_zero(path: str) -> int:
+    """Return the bytes of a file; 0 if it cannot be looked at."""
+    try:
+        return os.lstat(path).st_size
+    except OSError:
+        return 0
+
+
 def _listed(folder: str) -> list[str]:
     try:
         return sorted(os.listdir(folder))
     except FileNotFoundError:
         return []
+    except OSError as error:
+        raise FileUnreadable(folder, (error.strerror or str(error)).lower()) from error
 
 
 def _is_journal(name: str) -> bool:

@@ -110,7 +110,9 @@ def to_array(values: Any, what: str) -> Any:
         values = detach().cpu()
         if "bfloat16" in str(values.dtype):
             values = values.float()  # numpy has no such type
-    return np.asarray(values)
+    array = np.asarray(values)
+    # The narrow types of JAX, such as bfloat16, are not numbers to numpy itself.
+    return array.astype(np.float64) if array.dtype.type.__module__ == "ml_dtypes" else array
 
 
 def _checked(counts: list[float], edges: list[float]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Content of a run that comes from another machine, piece by piece.
 
-artifacts/.new-<sha256>/<file>   as far as it has come; whoever goes on begins where it ends
+artifacts/.new-<sha256>/<file>   as far as it has come; the next process goes on where it ends
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
+from runbus._files import file_mode, make_folders
 from runbus.metrics._artifacts import UNFINISHED, Content, digest, path_of, protect, size_of
 from runbus.metrics._records import decoded
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from typing import Self
 
 __all__ = ["Incoming"]
+
+_APPENDING = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class Incoming:
@@ -79,9 +82,10 @@ class Incoming:
             OSError: They cannot be written.
         """
         path = os.path.join(self._new, part) if part else self._new
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "ab") as file:
-            file.write(data)
+        make_folders(os.path.dirname(path))
+        file = os.open(path, _APPENDING, file_mode())
+        with open(file, "ab") as appended:
+            appended.write(data)
 
     def settle(self) -> bool:
         """Give it its place; return False if it is not what was named. Reads all of it.
@@ -94,7 +98,7 @@ class Incoming:
         path = os.path.join(self._folder, self.place)
         shelf = os.path.dirname(path)
         protect(os.path.dirname(self._new))
-        os.makedirs(shelf, exist_ok=True)
+        make_folders(shelf)
         if os.path.isdir(path) and not self.is_here():
             shutil.rmtree(path)  # cut short by a power failure
         if not self.is_here():

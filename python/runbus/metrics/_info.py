@@ -9,9 +9,9 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runbus._files import add_check, read_file, take_check, write_file
-from runbus._secrets import redacted
+from runbus._secrets import redacted, redacted_text
 from runbus.errors import FileUnreadable
-from runbus.metrics._values import plain
+from runbus.metrics._values import to_plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -101,16 +101,18 @@ class RunInfo(NamedTuple):
             raise FileUnreadable(path, f"it was created at {info.created_ns} ns")
         return info
 
-    def write(self, folder: str) -> None:
-        """Write run.json, whole or not at all, and wait for the disk; no secret is in it.
+    def write(self, folder: str, *, is_durable: bool = True) -> None:
+        """Write run.json, whole or not at all; no secret is in it.
+
+        Args:
+            folder: The run's folder.
+            is_durable: Whether to wait until it is on the disk.
 
         Raises:
-            TypeError: The config holds a value that JSON has no word for.
+            TypeError: The config holds a value that cannot be kept.
             OSError: The disk is full or failing.
         """
-        fields = self._replace(config=redacted(self.config))._asdict()
-        try:
-            text = json.dumps({"version": _VERSION, **fields}, indent=2, default=plain)
-        except TypeError as error:
-            raise TypeError(f"config: {error}") from None
-        write_file(os.path.join(folder, _FILE), add_check(text.encode()))
+        config = redacted(to_plain(self.config, "config"))
+        fields = self._replace(name=redacted_text(self.name), config=config)._asdict()
+        text = json.dumps({"version": _VERSION, **fields}, indent=2)
+        write_file(os.path.join(folder, _FILE), add_check(text.encode()), is_durable=is_durable)

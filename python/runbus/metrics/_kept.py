@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from runbus.errors import RecordNotFound, near_matches
-from runbus.metrics._artifacts import Content, digest, path_of
+from runbus._files import read_file
+from runbus.errors import FileUnreadable, RecordNotFound, near_matches
+from runbus.metrics._artifacts import Content, copy_out, digest, path_of
+from runbus.metrics._folder import size_or_zero
 from runbus.metrics._histograms import Histogram
 from runbus.metrics._params import Note, ParamValue, notes_of, param_values, tags_of
 from runbus.metrics._records import RecordReader, merged
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     from runbus.metrics._records import Record
 
 __all__ = ["Artifact", "Kept", "Text"]
+
+_LONGEST_TEXT = 1 << 30
 
 
 class Artifact(NamedTuple):
@@ -56,9 +61,22 @@ class Artifact(NamedTuple):
         """Whether it is what was logged, by its hash. Reads all of it.
 
         Raises:
-            OSError: It cannot be read, or is gone.
+            FileUnreadable: It, or a file in it, is not a regular file or may not be read.
+            OSError: It is gone.
         """
         return digest(self.path) == self.sha256
+
+    def copy_to(self, path: str | os.PathLike[str]) -> None:
+        """Copy it, checked against its hash: the copy appears whole, or not at all.
+
+        Args:
+            path: Where the file or folder is to be; nothing is there, but its folder is.
+
+        Raises:
+            FileUnreadable: It is not what was logged, or is gone.
+            OSError: The copy cannot be written.
+        """
+        copy_out(self.path, self.size, self.sha256, os.fspath(path))
 
 
 class Text(NamedTuple):
@@ -90,12 +108,17 @@ class Text(NamedTuple):
         """The text; a long one is read anew each time.
 
         Raises:
-            OSError: The file of a long one cannot be read.
+            FileUnreadable: The file of a long one is not what was logged.
+            OSError: It is gone.
         """
         if self.path is None:
             return self.short
-        with open(self.path, encoding="utf-8", newline="") as file:
-            return file.read()
+        run, *below = self.path.rsplit("/", 3)
+        data = read_file("/".join(below), within=run, limit=_LONGEST_TEXT)
+        # A text lies in a folder that is called by its hash.
+        if hashlib.sha256(data).hexdigest() != below[1]:
+            raise FileUnreadable(self.path, "its content is not what was logged")
+        return data.decode()
 
 
 class Kept:
@@ -169,6 +192,15 @@ class Kept:
         """
         return [Histogram.of(record) for record in self._of("histogram", name)]
 
+    def _reasons(self) -> dict[str, str]:
+        """Return why writers have ended, as they recorded it."""
+        return {
+            name.removesuffix(".journal"): record["reason"]
+            for name, records in self._recorded.by_writer().items()
+            for record in records
+            if record["what"] == "end"
+        }
+
     def _damage_of_records(self) -> dict[str, list[tuple[int, int]]]:
         self._recorded.now()
         return self._recorded.damage
@@ -183,7 +215,7 @@ class Kept:
         of_name = [record for record in found if name in (None, record["name"])]
         if name is not None and not of_name:
             near = near_matches(name, dict.fromkeys(record["name"] for record in found))
-            raise RecordNotFound(kind or what, name, self.info.id, near)
+            raise RecordNotFound(name, near, self.info.id, kind or what)
         return of_name
 
 
@@ -196,16 +228,20 @@ class _Recorded(RecordReader):
 
     def now(self) -> list[Record]:
         """Return everything that is recorded now, by time."""
+        return merged(self.by_writer().values())
+
+    def by_writer(self) -> dict[str, list[Record]]:
+        """Return everything that is recorded now, by the names of the files."""
         for writer, records in self.poll().items():
             self._writers.setdefault(writer, []).extend(records)
-        return merged(self._writers.values())
+        return self._writers
 
     def _read(self, name: str) -> list[Record]:
         try:
             return super()._read(name)
-        except ValueError:
+        except (OSError, ValueError):
             # It is no journal any more: what lies beside it is read all the same.
-            self.damage[f"records/{name}"] = [(0, os.path.getsize(self._path(name)))]
+            self.damage[f"records/{name}"] = [(0, size_or_zero(self._path(name)))]
             return []
 
 

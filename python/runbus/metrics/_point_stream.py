@@ -7,8 +7,8 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
-from runbus._core import MetricReader, check_segment, read_metrics
-from runbus.metrics._folder import writers_of
+from runbus._core import MetricReader, about_segment, check_segment, read_metrics
+from runbus.metrics._folder import SegmentInfo, writers_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -26,8 +26,9 @@ _BATCH_POINTS = 1 << 17
 class PointStream:
     """What runs have logged, split in what other tools may read as it lies, and the rest.
 
-    The rest is an Arrow stream of columns run, name, step, time and value, which is read from the
-    journals while it is taken, a batch at a time; times are whole microseconds, as in segments.
+    The rest is an Arrow stream of columns run, name, step, time, value and writer, which is read
+    from the journals while it is taken, a batch at a time; times are whole microseconds, as in
+    segments.
     What is too damaged to be read is left out, and the logger `runbus.metrics` is told.
     Each `__arrow_c_stream__` starts anew and ends with what was logged when it came to the journal.
 
@@ -45,7 +46,7 @@ class PointStream:
         self._rest: list[tuple[str, str, str]] = []
         for run in runs:
             for writer, paths in writers_of(run.folder).items():
-                if all(map(_is_whole_segment, paths)):
+                if all(map(_is_readable, paths)):
                     self.segments += paths
                 else:
                     self._rest.append((run.id, run.folder, writer))
@@ -59,6 +60,7 @@ class PointStream:
                 "step": arrow.int64(),
                 "time": arrow.timestamp("us", "UTC"),
                 "value": arrow.float64(),
+                "writer": arrow.string(),
             }
         )
         batches = self._batches(arrow, schema)
@@ -75,12 +77,15 @@ class PointStream:
                 )
                 times = times.cast(schema.field("time").type, safe=False)
                 columns = [arrow.repeat(run, count), names, steps, times, values]
+                columns.append(arrow.repeat(writer, count))
                 yield arrow.record_batch(columns, schema=schema)
 
 
-def _is_whole_segment(path: str) -> bool:
+def _is_readable(path: str) -> bool:
+    """Whether other tools read the file as it is: a whole segment of points, one a row."""
     try:
-        return path.endswith(".parquet") and not check_segment(path)
+        is_segment = path.endswith(".parquet") and not SegmentInfo(*about_segment(path)).is_older
+        return is_segment and not check_segment(path)
     except ValueError:
         return False  # reading it as a part of its run tells what is wrong
     except FileNotFoundError:

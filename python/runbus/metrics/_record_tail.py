@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from runbus.errors import FileUnreadable
 from runbus.events import (
     ArtifactLogged,
     HistogramLogged,
@@ -75,7 +76,7 @@ class RecordTail:
     def _readable(self, record: Record) -> RunRecorded | None:
         try:
             return self._fact(record)
-        except OSError as error:
+        except (FileUnreadable, OSError) as error:
             logger.warning("a text of run %s cannot be read: %s", self._run_id, error)
             return None
 

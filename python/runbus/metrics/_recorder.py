@@ -6,10 +6,17 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from runbus._secrets import redacted, redacted_text
-from runbus.metrics._values import check_name, check_step, clean_text, flatten, to_plain
+from runbus.metrics._values import (
+    check_name,
+    check_step,
+    clean_text,
+    config_of,
+    flatten,
+    to_plain,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from runbus.metrics._artifacts import Content
     from runbus.metrics._kept import Artifact
@@ -26,7 +33,7 @@ class Recorder:
 
     A wrong argument raises at once, names it, and records nothing. The disk never raises: on a full
     one a call counts what it lost (`lost_records`), tells the logger `runbus.metrics` once, and the
-    next call tries again. In a forked child the calls only count.
+    next call tries again.
 
     What a call has recorded survives the death of the process. Threads may share a run.
     """
@@ -35,7 +42,11 @@ class Recorder:
 
     # The run's own: annotations of a class without slots take no place.
     folder: str
-    _records: RecordWriter
+    _own_records: RecordWriter
+
+    @property
+    def _records(self) -> RecordWriter:
+        raise NotImplementedError
 
     @property
     def config(self) -> dict[str, Any]:
@@ -43,10 +54,10 @@ class Recorder:
 
     @property
     def lost_records(self) -> int:
-        """How many calls could not be kept: the disk was full, or this is a forked child."""
-        return self._records.lost
+        """How many calls could not be kept: the disk was full, or the run has ended or is gone."""
+        return self._own_records.lost
 
-    def params(self, values: Mapping[str, Any] | None = None, /, **more: Any) -> None:
+    def params(self, values: Any = None, /, **more: Any) -> None:
         """Record what the run was made with: `run.params(lr=0.1)`, `run.params({"opt": {...}})`.
 
         Names of nested mappings join with "/". The config is where params begin. One that gets
@@ -57,26 +68,27 @@ class Recorder:
         password, or a token, in a URL.
 
         Args:
-            values: Numbers, texts, None, lists and mappings of them, by name.
+            values: What `runbus.init` takes as the config.
             **more: The same.
 
         Raises:
-            TypeError: A value cannot be kept as JSON.
+            TypeError: A value cannot be kept.
             ValueError: A name is empty or occurs twice, or a mapping holds itself; or the run is
                 finished.
         """
         flat: dict[str, Any] = {}
-        for name, value in flatten(redacted({**(values or {}), **more})):
+        given = to_plain({**config_of(values), **more}, "param")
+        for name, value in flatten(redacted(given)):
             if check_name(name, "a param") in flat:
                 raise ValueError(f"the param {name!r} occurs twice")
-            flat[name] = to_plain(value, f"param {name!r}")
+            flat[name] = value
         if flat and self._records.keep("params", lambda: {"params": flat}):
             self._tell_changes(flat)
 
     def _tell_changes(self, new: dict[str, Any]) -> None:
         known = self._records.params
         if known is None:
-            config = to_plain(redacted(self.config), "config")
+            config = redacted(to_plain(self.config, "config"))
             known = self._records.params = dict(flatten(config))
         for name, value in new.items():
             if name in known and repr(known[name]) != repr(value):
@@ -96,7 +108,7 @@ class Recorder:
         self._tags(added=names)
 
     def untag(self, *names: str) -> None:
-        """Take tags away, whoever gave them; those it does not have are none.
+        """Remove tags, no matter which process added them; unknown ones are ignored.
 
         Raises:
             TypeError: A name is no text.
@@ -230,7 +242,7 @@ class Recorder:
             TypeError: The data are nothing of the above, or a cell cannot be kept as JSON.
             ValueError: Rows and columns do not fit; or the run is finished.
         """
-        from runbus.metrics._tables import table_file
+        from runbus.metrics._table_files import table_file
 
         about = _about("a table", name, step, "table", caption)
         file, extension = table_file(data, columns)

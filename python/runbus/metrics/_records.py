@@ -15,6 +15,8 @@ from _thread import allocate_lock  # as functools does: threading is no small mo
 from typing import TYPE_CHECKING, Any
 
 from runbus._core import Journal, JournalReader
+from runbus._files import make_folder
+from runbus._secrets import redacted_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -33,8 +35,12 @@ _FIELDS: dict[str, dict[str, type]] = {
     "text": {"name": str},
     "histogram": {"name": str, "counts": list, "edges": list, "not_finite": int},
     "artifact": {"name": str, "kind": str, "size": int},
+    "end": {"reason": str},
 }
 """What a record of each kind must have to be one; those of other kinds are passed over."""
+
+_TEXTS = {"name", "caption", "added", "removed"}
+"""Fields that a user fills with texts, beside those that are redacted where they are given."""
 
 _FOLDER = "records"
 _SUFFIX = ".journal"
@@ -48,7 +54,7 @@ class RecordWriter:
 
     Args:
         folder: The run's folder.
-        writer: The writer's name, unique within the run.
+        writer: The writer's name, unique within the run; None for one that keeps nothing.
 
     Attributes:
         lost: How many records could not be kept.
@@ -56,11 +62,11 @@ class RecordWriter:
     """
 
     __slots__ = (
-        *("_closed", "_folder", "_journal", "_lock", "_pid", "_store", "_told", "_writer"),
+        *("_closed", "_folder", "_journal", "_kept", "_lock", "_pid", "_store", "_told", "_writer"),
         *("lost", "params"),
     )
 
-    def __init__(self, folder: str, writer: str) -> None:
+    def __init__(self, folder: str, writer: str | None, *, lost: int = 0) -> None:
         self._folder = folder
         self._writer = writer
         self._pid = os.getpid()
@@ -69,7 +75,8 @@ class RecordWriter:
         self._store: ArtifactStore | None = None
         self._closed = False
         self._told = False
-        self.lost = 0
+        self._kept = 0
+        self.lost = lost
         self.params: dict[str, Any] | None = None
 
     def keep(self, what: str, make: Callable[[], Record]) -> Record | None:
@@ -83,18 +90,20 @@ class RecordWriter:
         Raises:
             ValueError: The run is finished, or the record is larger than 128 MiB.
         """
-        if os.getpid() != self._pid:
-            self.lost += 1
-            return None
         if self._closed:
             raise ValueError("the run is finished")
+        if self._writer is None or os.getpid() != self._pid:
+            self.lost += 1
+            return None
         time_ns = time.time_ns()
         try:
-            record = {"what": what, "time_ns": time_ns, **make()}
+            self._look_for_files()
+            record = {"what": what, "time_ns": time_ns, **_without_secrets(make())}
             self._opened().append(json.dumps(record, separators=(",", ":")).encode())
         except OSError as error:
             self._lose(error)
             return None
+        self._kept += 1
         if self._told:
             self._told = False
             self.warn(f"records are kept again; {self.lost} were lost")
@@ -107,7 +116,7 @@ class RecordWriter:
             if self._store is None:
                 from runbus.metrics._artifacts import ArtifactStore
 
-                self._store = ArtifactStore(self._folder, self._writer)
+                self._store = ArtifactStore(self._folder, self._writer or "")
             return self._store
 
     def sync(self) -> None:
@@ -125,17 +134,25 @@ class RecordWriter:
 
     def close(self) -> None:
         """End the index and wait for the disk; safe to repeat."""
+        self.let_go()
+        self._closed = True
+
+    def let_go(self) -> None:
+        """Wait for the disk and hold no file open until the next record; safe to repeat."""
         if self._closed:
             return
         try:
             try:
                 self.sync()
             finally:
-                if self._journal is not None:
-                    self._journal.close()
+                with self._lock:
+                    journal, self._journal = self._journal, None
+                if journal is not None:
+                    journal.close()
+        except FileNotFoundError:
+            self._look_for_files(lose=True)
         except OSError as error:
             self.warn(f"records may not be on the disk: {_reason(error)}")
-        self._closed = True
 
     def warn(self, message: str) -> None:
         """Tell the logger something about the run."""
@@ -146,10 +163,33 @@ class RecordWriter:
     def _opened(self) -> Journal:
         with self._lock:
             if self._journal is None:
-                path = os.path.join(self._folder, _FOLDER, self._writer + _SUFFIX)
-                os.makedirs(os.path.dirname(path), exist_ok=True)
-                self._journal = Journal(path, append=False)
+                path = os.path.join(self._folder, _FOLDER, f"{self._writer}{_SUFFIX}")
+                try:
+                    make_folder(os.path.dirname(path))  # the run's own is not made again
+                except FileExistsError:
+                    pass
+                self._journal = Journal(path)
             return self._journal
+
+    def _look_for_files(self, *, lose: bool = False) -> None:
+        """Notice that somebody has removed the index or the whole run.
+
+        Raises:
+            OSError: The run's folder is not there; not if it is to be counted at once.
+        """
+        try:
+            os.stat(self._folder)
+        except OSError as error:
+            self.lost, self._kept = self.lost + self._kept, 0
+            if not lose:
+                raise
+            self._lose(error)
+            return
+        if self._journal is not None and not os.path.exists(self._journal.path):
+            with self._lock:
+                self._journal = None
+            self.lost, lost, self._kept = self.lost + self._kept, self._kept, 0
+            self.warn(f"the index of records was removed: {lost} are lost")
 
     def _lose(self, error: OSError) -> None:
         self.lost += 1
@@ -218,6 +258,16 @@ class RecordReader:
         if found := [*reader.damage, *wrong]:
             self.damage.setdefault(f"{_FOLDER}/{name}", []).extend(sorted(found))
         return records
+
+
+def _without_secrets(fields: Record) -> Record:
+    """Return what is to be recorded with the secrets in its texts replaced."""
+    texts = {
+        name: redacted_value(value, lambda other: other)
+        for name, value in fields.items()
+        if name in _TEXTS
+    }
+    return {**fields, **texts}
 
 
 def _reason(error: OSError) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import errno
 import os
 import sys
 import weakref
@@ -11,43 +12,44 @@ from typing import TYPE_CHECKING, Any
 from runbus._core import MetricWriter
 from runbus._home import ENV_HOME, ENV_RUN, Home
 from runbus._ids import run_id_of
-from runbus._secrets import REDACTED
-from runbus.errors import HomeUnusable
+from runbus._secrets import REDACTED, redacted
+from runbus.errors import HomeUnusable, RunNotFound, near_matches
+from runbus.metrics._ends import CANCELLED, DROPPED, FAILED, SUCCEEDED, End
 from runbus.metrics._folder import make_run_folder, new_journal, writer_of
+from runbus.metrics._helpers import arrive, finish_with_process, helper_of, let_go_of_ended
 from runbus.metrics._info import RunInfo
 from runbus.metrics._rank import rank
 from runbus.metrics._recorder import Recorder
 from runbus.metrics._records import RecordWriter
-from runbus.metrics._values import check_name
+from runbus.metrics._values import check_name, config_of, to_plain
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from types import TracebackType
+    from types import CodeType, FrameType, TracebackType
     from typing import Self
 
-__all__ = ["FAILED", "SUCCEEDED", "Run", "init"]
-
-SUCCEEDED, FAILED = 0, 1
-"""The states a journal can end in."""
+__all__ = ["FAILED", "SUCCEEDED", "Run", "finish_child", "init"]
 
 _open_runs: weakref.WeakSet[Run] = weakref.WeakSet()
-_workers: list[Run] = []  # Runs that only pickles hold: the next one must find the same writer.
 
 
 class Run(MetricWriter, Recorder):
     """What a process logs to; `runbus.init` makes one.
 
     `log`, `series`, `group` are the compiled methods of `MetricWriter`, inherited: a call to them
-    runs no Python. What is no metric (params, tags, files) is recorded by those of `Recorder`.
-    Threads may share a run. A forked child's copy is inert: it logs nothing.
+    runs no Python. What is not a metric (params, tags, files) is recorded by those of `Recorder`.
+    Threads may share a run.
 
     A run can be pickled, and so can its series and groups: in another process they come out as a
     writer of that process's own to the same run, in this one as what they were. So they may be
-    arguments of what multiprocessing, joblib or Ray call.
+    arguments of what multiprocessing, joblib or Ray call. In a forked child a run is such a writer
+    as well. Either has its journal from its first call on, and lets go of it when the run has
+    ended: what it logs then is dropped, counted and told once.
 
     Used as a context manager it finishes at the end of the block, as FAILED if an exception leaves
-    it; `sys.exit()` and `sys.exit(0)` are no failure. A run that is not finished is finished when
-    nothing refers to it any more, or when the interpreter exits.
+    it, as CANCELLED if that is a `KeyboardInterrupt` or one of `cancelled_on`; `sys.exit()` and
+    `sys.exit(0)` are a success. A run that is not finished ends as its process does: SUCCEEDED if
+    that exits with the status 0, else FAILED. One that is dropped before, other than by the return
+    of the function that made it, is LOST, "dropped without finish()".
 
     Attributes:
         info: What the run is.
@@ -55,26 +57,46 @@ class Run(MetricWriter, Recorder):
     """
 
     # Without a dict of its own, `run.log` is found 7 ns sooner.
-    __slots__ = ("__weakref__", "_pid", "_records", "_sync_ms", "folder", "info")
+    __slots__ = (
+        *("__weakref__", "_cancelled_on", "_is_helper", "_made_in", "_own_records", "_retry_at"),
+        *("_sync_ms", "_told", "folder", "info"),
+    )
 
     info: RunInfo
     folder: str
+    _cancelled_on: tuple[type[BaseException], ...]
+    _is_helper: bool
+    _made_in: tuple[CodeType, int] | None
+    _own_records: RecordWriter
+    _retry_at: float
     _sync_ms: int | None
-    _pid: int
-    _records: RecordWriter
+    _told: bool
 
-    def __new__(cls, path: str, info: RunInfo, folder: str, *, sync_ms: int | None = 100) -> Self:
+    def __new__(
+        cls,
+        path: str | None,
+        info: RunInfo,
+        folder: str,
+        *,
+        sync_ms: int | None = 100,
+        cancelled_on: tuple[type[BaseException], ...] = (),
+    ) -> Self:
         self = super().__new__(cls, path, sync_ms=sync_ms)
         self.info = info
         self.folder = folder
+        self._cancelled_on = cancelled_on
+        self._is_helper = path is None
+        self._made_in = None
+        self._own_records = RecordWriter(folder, None if path is None else writer_of(path))
+        self._retry_at = 0.0
         self._sync_ms = sync_ms
-        self._pid = os.getpid()
-        self._records = RecordWriter(folder, writer_of(path))
+        self._told = False
         _open_runs.add(self)
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _attached, (self.folder, self._sync_ms)
+        config = redacted(to_plain(self.config, "config"))
+        return _attached, (self.folder, tuple(self.info._replace(config=config)), self._sync_ms)
 
     @property
     def id(self) -> str:
@@ -96,28 +118,54 @@ class Run(MetricWriter, Recorder):
         """What the run was started with; inside a sweep, the sweep's values are in it."""
         return self.info.config
 
+    def _arrive(self) -> None:
+        """Have journals of this process; the compiled calls ask for it where there are none."""
+        arrive(self)
+
+    @property
+    def _records(self) -> RecordWriter:
+        if not self.is_open and not self.closed:
+            arrive(self)
+        return self._own_records
+
     def sync(self) -> None:
         """Wait until everything logged so far is on the disk.
 
         Raises:
-            OSError: The disk failed.
+            OSError: The disk failed, or somebody has removed the run.
         """
-        self._records.sync()
+        self._own_records.sync()
         super().sync()
+        if self.is_open and not os.path.exists(self.path):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.path)
 
-    def close(self, state: int = SUCCEEDED) -> None:
+    def close(self, state: int = SUCCEEDED, reason: str = "") -> None:
         """End the run in a state: everything is on disk when this returns. Safe to repeat.
 
-        Raises:
-            OSError: The disk failed. The run is ended all the same.
+        Never raises for the disk's sake: the logger `runbus.metrics` is told.
+
+        Args:
+            state: 0 succeeded, 1 failed, 2 cancelled.
+            reason: Why, to be shown with the state.
         """
+        if self.closed:
+            return
+        if reason and self.is_open:
+            self._own_records.keep("end", lambda: {"reason": reason})
         # First: while its metrics are being written, a run has a writer.
-        self._records.close()
-        super().close(state)
+        self._own_records.close()
+        try:
+            super().close(state)
+        except OSError as error:
+            self._own_records.warn(f"what was logged may not be on the disk: {error}")
 
     def finish(self) -> None:
         """End the run as SUCCEEDED: everything is on disk when this returns. Safe to repeat."""
         self.close(SUCCEEDED)
+
+    def _close_by(self, error: BaseException | None) -> None:
+        end = End.by(error, self._cancelled_on)
+        self.close(FAILED if end.state is None else end.state, end.reason)
 
     def __enter__(self) -> Self:
         return self
@@ -128,13 +176,36 @@ class Run(MetricWriter, Recorder):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        left = isinstance(exc, SystemExit) and exc.code in (None, 0)
-        self.close(SUCCEEDED if exc_type is None or left else FAILED)
+        self._close_by(exc)
+
+    def _prepare_exit(self, error: BaseException | None) -> None:
+        """Do what needs the interpreter; functions of `atexit` may log after this.
+
+        The exit status, which no one in the interpreter knows, is the end of the run: a status of 0
+        makes an error that was printed nobody's end.
+        """
+        if not self.is_open:
+            return
+        self.fetch()
+        end = End.by(error, self._cancelled_on)
+        if end.state == CANCELLED:
+            # Of an interrupt the process dies by the signal: it has no status.
+            self.close(CANCELLED, end.reason)
+            return
+        if end.reason:
+            self._own_records.keep("end", lambda: {"reason": end.reason})
+        self._own_records.let_go()
 
     def __del__(self) -> None:
-        # As when `main` made it and has returned.
-        if not self.closed:
-            self.close(SUCCEEDED)
+        if not self.is_open:
+            return
+        if self._is_helper:
+            self.close()
+        elif sys.is_finalizing() or _is_returning(self._made_in):
+            self._own_records.let_go()
+            self.leave(DROPPED)
+        else:
+            self.close(DROPPED)
 
     def __repr__(self) -> str:
         return f"<Run {self.id} {self.name!r} of {self.project!r}>"
@@ -143,24 +214,32 @@ class Run(MetricWriter, Recorder):
 def init(
     project: str | None = None,
     name: str | None = None,
-    config: Mapping[str, Any] | None = None,
+    config: Any = None,
     *,
+    id: str | None = None,
     home: str | os.PathLike[str] | None = None,
     sync_ms: int | None = 100,
+    cancelled_on: type[BaseException] | tuple[type[BaseException], ...] = (),
 ) -> Run:
     """Start logging.
 
     In a job that runbus launched, this attaches to the run that was made for the job: its project
-    and name stay, and `config` adds what the launcher did not set. Anywhere else it makes a run.
+    and name stay, and `config` adds what the launcher did not set. So it does with `id`, and where
+    the variable `RUNBUS_RUN` holds the id or the folder of a run: the ranks of a launcher log to
+    one run, a script goes on with an earlier one. Anywhere else it makes a run.
 
     Args:
         project: What to gather the run under; "default" if nothing says otherwise.
         name: What to call it; the id if nothing says otherwise.
-        config: What it was started with: numbers, texts, lists and mappings.
+        config: What it was started with: a mapping, a dataclass or an `argparse.Namespace` of
+            numbers, texts, lists and the like; see `docs/concepts/runs.md` for all that it takes.
+        id: The run to go on with, which is in the home.
         home: The home folder, instead of `$RUNBUS_HOME` or `~/.runbus`.
         sync_ms: How often what was logged is written to the disk, in the background: so much a
             power failure may take. None leaves it to the operating system. The death of the process
             takes nothing in any case.
+        cancelled_on: Exceptions which mean, where they end the run, that it was cancelled.
+            `KeyboardInterrupt`, `asyncio.CancelledError` and `optuna.TrialPruned` do anyway.
 
     Returns:
         The run. Log to it with `run.log("loss", 0.1, step=3)` or `run.log({"loss": 0.1}, step=3)`.
@@ -168,81 +247,137 @@ def init(
     Raises:
         HomeUnusable: The home folder, or that of the run that was made for the job, cannot be made
             or written.
-        TypeError: A name is no text, or `config` holds a value that cannot be kept as JSON.
-        ValueError: A name holds a lone surrogate or is too long, `config` holds itself, or
-            `sync_ms` is less than 1.
+        RunNotFound: There is no run of that id.
+        TypeError: A name is not a text, `config` holds a value that cannot be kept, or
+            `cancelled_on` is not an exception.
+        ValueError: A name holds a lone surrogate or is too long, `config` holds itself or two equal
+            names, or `sync_ms` is less than 1.
     """
-    for given, what in ((project, "a project"), (name, "a run")):
+    for given, what in ((project, "a project"), (name, "a run"), (id, "the run to join")):
         if given is not None and given != "":
             check_name(given, what)
-    attached = os.environ.get(ENV_RUN)
-    place = attached or Home(home).path
+    if sync_ms is not None and sync_ms < 1:
+        raise ValueError("sync_ms must be at least 1, or None")
+    exceptions = _exceptions(cancelled_on)
+    values = config_of(config)
+    asked = id or os.environ.get(ENV_RUN)
+    place, variable = Home(home).path, ENV_HOME
     try:
-        if attached:
-            folder, info = attached, _attach(attached, config or {})
+        if asked:
+            place, variable = asked, "" if id else ENV_RUN
+            folder = place = _folder_of(asked, home)
+            info = _attach(folder, values)
+            run = Run(new_journal(folder), info, folder, sync_ms=sync_ms, cancelled_on=exceptions)
         else:
-            folder, info = _make(Home(home), project or "default", name, config or {})
-        run = Run(new_journal(folder), info, folder, sync_ms=sync_ms)
+            run = _make(Home(home), project or "default", name, values, sync_ms, exceptions)
     except OSError as error:
-        variable = ENV_RUN if attached else ENV_HOME
         raise HomeUnusable(place, (error.strerror or str(error)).lower(), variable) from error
-    return run
-
-
-def _attached(folder: str, sync_ms: int | None) -> Run:
-    """Return this process's writer to a run, made on first use: what a pickled run becomes."""
-    ours = [run for run in list(_open_runs) if run._pid == os.getpid() and not run.closed]
-    for run in ours:
-        if run.folder == folder:
-            return run
-    try:
-        journal = new_journal(folder, is_helper=True)
-        run = Run(journal, RunInfo.read(folder), folder, sync_ms=sync_ms)
-    except OSError as error:
-        raise HomeUnusable(folder, (error.strerror or str(error)).lower(), "") from error
-    _workers[:] = [*(run for run in _workers if run in ours), run]
+    run._made_in = _place_of(sys._getframe(1).f_back)
     if "multiprocessing.util" in sys.modules:
-        # Its children leave without the interpreter's own end.
-        from multiprocessing.util import register_after_fork
-
-        _finish_with_process(run)
-        # What is an argument of a child comes before the child has cleared its list of things to do
-        # at the end, which it does just before this.
-        register_after_fork(run, _finish_with_process)
+        finish_with_process(finish_child)
     return run
 
 
-def _finish_with_process(run: Run) -> None:
-    from multiprocessing.util import Finalize
+def _exceptions(given: Any) -> tuple[type[BaseException], ...]:
+    kinds = given if isinstance(given, tuple) else (given,)
+    for kind in kinds:
+        if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+            raise TypeError(f"cancelled_on must be exception classes, not {kind!r}")
+    return kinds
 
-    if run._pid == os.getpid():
-        Finalize(None, run.finish, exitpriority=0)
+
+def _attached(folder: str, info: tuple[Any, ...], sync_ms: int | None) -> Run:
+    """Return this process's writer to a run: what a pickled run becomes. Opens no file."""
+    if run := helper_of(folder):
+        return run
+    for run in list(_open_runs):
+        if run.folder == folder and not run.closed:
+            return run
+    let_go_of_ended()
+    return Run(None, RunInfo(*info), folder, sync_ms=sync_ms)
+
+
+def _folder_of(asked: str, home: str | os.PathLike[str] | None) -> str:
+    """Return the folder of a run, which is named by it or by its id.
+
+    Raises:
+        RunNotFound: There is no run of that id.
+    """
+    if os.sep in asked:
+        return asked
+    where = Home(home)
+    folder = where.find_run(asked)
+    if folder is None:
+        known = {os.path.basename(path) for path in where.run_folders()}
+        raise RunNotFound(asked, near_matches(asked, known))
+    return folder
 
 
 def _make(
-    home: Home, project: str, name: str | None, config: Mapping[str, Any]
-) -> tuple[str, RunInfo]:
+    home: Home,
+    project: str,
+    name: str | None,
+    config: dict[str, Any],
+    sync_ms: int | None,
+    cancelled_on: tuple[type[BaseException], ...],
+) -> Run:
     experiment_id, experiment = home.new_experiment(project)
-    run_id = run_id_of(experiment_id, 1)
-    info = RunInfo.new(run_id, name or run_id, project, config)
-    return make_run_folder(experiment, info), info
+    try:
+        run_id = run_id_of(experiment_id, 1)
+        info = RunInfo.new(run_id, name or run_id, project, config)
+        folder = make_run_folder(experiment, info)
+        journal = new_journal(folder)
+        return Run(journal, info, folder, sync_ms=sync_ms, cancelled_on=cancelled_on)
+    except BaseException:
+        import shutil
+
+        shutil.rmtree(experiment, ignore_errors=True)
+        raise
 
 
-def _attach(folder: str, config: Mapping[str, Any]) -> RunInfo:
+def _attach(folder: str, config: dict[str, Any]) -> RunInfo:
     info = RunInfo.read(folder)
-    # What is a secret there is none here.
+    # What is a secret there is known here.
     known = {name: value for name, value in config.items() if info.config.get(name) == REDACTED}
     merged = {**config, **info.config, **known}
     # Of the processes of one launch the first speaks for all.
-    if merged != info.config and not rank():
+    if to_plain(merged, "config") != info.config and not rank():
         info = info._replace(config=merged)
         info.write(folder)
-    return info
+    return info._replace(config=merged)
+
+
+def _place_of(frame: FrameType | None) -> tuple[CodeType, int] | None:
+    return None if frame is None else (frame.f_code, frame.f_lasti)
+
+
+def _is_returning(made_in: tuple[CodeType, int] | None) -> bool:
+    """Whether what is being dropped goes with the return of the function that made it.
+
+    Then its caller is where it was when it called that function. An exception that left it would
+    have been dropped elsewhere.
+    """
+    try:
+        frame = sys._getframe(2)
+    except ValueError:
+        return True  # what the interpreter drops when it exits by `SystemExit`
+    return _place_of(frame) == made_in
+
+
+def finish_child() -> None:
+    """End all runs as a child of multiprocessing does: called where its exception is handled."""
+    error = sys.exception()
+    for run in list(_open_runs):
+        if run.is_open:
+            run._close_by(error)
 
 
 @atexit.register
-def _finish_at_exit() -> None:
+def _prepare_exit() -> None:
     # The interpreter keeps an exception that nobody caught; at a prompt that is not the end.
-    crashed = hasattr(sys, "last_value") and not hasattr(sys, "ps1")
+    error = None if hasattr(sys, "ps1") else getattr(sys, "last_value", None)
     for run in list(_open_runs):
-        run.close(FAILED if crashed else SUCCEEDED)
+        try:
+            run._prepare_exit(error)
+        except Exception as failure:  # of one run, which must not be that of the others
+            run._own_records.warn(f"its end could not be prepared: {failure!r}")

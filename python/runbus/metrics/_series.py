@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from runbus.metrics._frames import Frame
 
 if TYPE_CHECKING:
+    from typing import Any
+
     import numpy as np
     from numpy.typing import NDArray
 
     from runbus._core import SeriesData
 
-__all__ = ["DownsampleMethod", "Series", "SeriesSummary", "Steps", "select", "width_of"]
+__all__ = ["DownsampleMethod", "Series", "SeriesSummary", "Steps", "range_of", "width_of"]
 
 DownsampleMethod = Literal["m4", "minmax", "lttb"]
 Steps = slice | range
@@ -63,23 +65,40 @@ class SeriesSummary(NamedTuple):
 class Series(Frame):
     """All points of one metric, in the order in which they were logged.
 
-    The columns are read-only and shared: slices, arrays and data frames made of them copy nothing.
+    The columns are read-only arrays of numpy, or memoryviews where it is not installed. They are
+    shared: slices, arrays and data frames made of them copy nothing. `numpy.asarray(series)` is
+    that of the values.
 
     Attributes:
         name: The metric's name.
-        steps: `int64 (n,)`.
-        values: `float64 (n,)`.
-        times: `int64 (n,)`: Unix time in nanoseconds.
     """
 
-    __slots__ = ("_data", "name", "steps", "times", "values")
+    __slots__ = ("_data", "name")
 
     def __init__(self, name: str, data: SeriesData) -> None:
         self.name = name
         self._data = data
-        self.steps: memoryview[int] = data.steps
-        self.values: memoryview[float] = data.values
-        self.times: memoryview[int] = data.times
+
+    @property
+    def steps(self) -> NDArray[np.int64]:
+        """The steps: `int64 (n,)`."""
+        return _column(self._data.steps)
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """The values: `float64 (n,)`."""
+        return _column(self._data.values)
+
+    @property
+    def times(self) -> NDArray[np.int64]:
+        """The times, Unix time in nanoseconds: `int64 (n,)`."""
+        return _column(self._data.times)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        import numpy as np
+
+        values: NDArray[Any] = np.asarray(self._data.values, dtype)
+        return values.copy() if copy else values
 
     def _parts(self) -> list[tuple[str, SeriesData]]:
         return [(self.name, self._data)]
@@ -101,9 +120,9 @@ class Series(Frame):
         import numpy as np
 
         return (
-            np.asarray(self.steps, np.int64),
-            np.asarray(self.values, np.float64),
-            np.asarray(self.times, np.int64),
+            np.asarray(self._data.steps, np.int64),
+            np.asarray(self._data.values, np.float64),
+            np.asarray(self._data.times, np.int64),
         )
 
     def downsample(self, n: int, method: DownsampleMethod = "m4") -> Series:
@@ -147,7 +166,7 @@ class Series(Frame):
         """
         return Series(self.name, self._data.smooth(alpha))
 
-    def over(self, axis: Series) -> memoryview[float]:
+    def over(self, axis: Series) -> NDArray[np.float64]:
         """Return where the points lie on another axis than their steps: `float64 (n,)`.
 
         An axis is a metric like others, of the same run: the epoch, say, logged with each point or
@@ -160,7 +179,7 @@ class Series(Frame):
             For each point the value of the axis at its step: the last one that was logged under
             that step, or else under the nearest one below it. NaN where there is none.
         """
-        return self._data.over(axis._data)
+        return _column(self._data.over(axis._data))
 
     def windows(self, seconds: float) -> list[tuple[int, SeriesSummary]]:
         """Return what the points of each span of time amount to, oldest first; no empty ones.
@@ -178,6 +197,18 @@ class Series(Frame):
         """
         spans = self._data.windows(width_of("seconds", seconds))
         return [(start, SeriesSummary(*fields)) for start, fields in spans]
+
+
+def _column(view: memoryview[Any]) -> NDArray[Any]:
+    column: Any = view
+    try:
+        import numpy as np
+    except ModuleNotFoundError:
+        pass
+    else:
+        column = np.asarray(view)
+    array: NDArray[Any] = column
+    return array
 
 
 def width_of(name: str, seconds: float) -> int:
@@ -198,10 +229,15 @@ def width_of(name: str, seconds: float) -> int:
     return round(seconds * 1e9)
 
 
-def select(data: SeriesData, steps: Steps | None) -> SeriesData:
-    """Return the points whose steps lie in a slice or range of steps."""
+def range_of(steps: Steps | None) -> tuple[int, int | None, int] | None:
+    """Return the first step, the one behind the last and their distance; None for all steps.
+
+    Raises:
+        TypeError: `steps` is neither a slice nor a range.
+        ValueError: `steps` does not ascend.
+    """
     if steps is None:
-        return data
+        return None
     if not isinstance(steps, Steps):
         raise TypeError(f"steps must be a slice or a range, not {steps!r}")
     first, end, stride = steps.start, steps.stop, steps.step
@@ -216,4 +252,4 @@ def select(data: SeriesData, steps: Steps | None) -> SeriesData:
     if first >= 2**63 or (end is not None and end < -(2**63)):
         first, end = 0, 0
     end = None if end is None or end >= 2**63 else end
-    return data.select(max(first, -(2**63)), end, min(stride, 2**63 - 1))
+    return max(first, -(2**63)), end, min(stride, 2**63 - 1)

@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from typing import TYPE_CHECKING, NamedTuple, TypeVar, overload
+from typing import TYPE_CHECKING, TypeVar, overload
 
 from runbus._core import (
     MetricReader,
     about_segment,
     check_segment,
+    metric_names,
     read_metrics,
     seal_journal,
     summarize,
 )
 from runbus.errors import MetricNotFound, RunBusy, RunUnreadable, near_matches
 from runbus.metrics._artifacts import clear_unfinished
-from runbus.metrics._folder import is_helper, journals_of, writers_of
+from runbus.metrics._ends import End, worst
+from runbus.metrics._folder import (
+    SegmentInfo,
+    is_helper,
+    journals_of,
+    rank_of,
+    size_or_zero,
+    writer_of,
+    writers_of,
+)
 from runbus.metrics._info import RunInfo
 from runbus.metrics._kept import Kept
-from runbus.metrics._series import Series, SeriesSummary, Steps, select, width_of
+from runbus.metrics._series import Series, SeriesSummary, Steps, range_of, width_of
 from runbus.metrics._table import MetricTable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
     from typing import Any
 
     from runbus._core import SeriesData
@@ -69,28 +80,46 @@ class StoredRun(Kept):
         return self.info.config
 
     def metric_names(self) -> list[str]:
-        """Return the names of everything logged so far, in the order of their first points."""
-        return list(self.summaries())
+        """Return the names of everything logged so far, in the order of their first points.
+
+        Raises:
+            RunUnreadable: A file is too damaged.
+        """
+        return self._with_files(lambda writers: metric_names(list(writers.values())))
 
     @overload
-    def metrics(self, names: str, *, steps: Steps | None = None) -> Series: ...
+    def metrics(
+        self, names: str, *, steps: Steps | None = None, rank: int | None = None
+    ) -> Series: ...
     @overload
     def metrics(
-        self, names: list[str] | tuple[str, ...] = ..., *, steps: Steps | None = None
+        self,
+        names: list[str] | tuple[str, ...] = ...,
+        *,
+        steps: Steps | None = None,
+        rank: int | None = None,
     ) -> MetricTable: ...
     def metrics(
-        self, names: str | list[str] | tuple[str, ...] = ("*",), *, steps: Steps | None = None
+        self,
+        names: str | list[str] | tuple[str, ...] = ("*",),
+        *,
+        steps: Steps | None = None,
+        rank: int | None = None,
     ) -> Series | MetricTable:
         """Return the points that are committed now: of one metric, or of several as a table.
 
-        Points of several writers (ranks, restarts) are merged by time.
+        The points of one writer (a process) stay in its order, also if a clock was set back. Those
+        of several writers (ranks, restarts) are merged by time.
 
         Args:
             names: One name: its `Series`. A list of names and patterns: a `MetricTable`, read when
                 it is first looked at. In a pattern, `*` stands for any characters, slashes too, and
                 `?` for any one.
             steps: Only points with these steps: a slice or an ascending range, such as
-                `slice(1000, None)` or `range(0, 10_000, 100)`.
+                `slice(1000, None)` or `range(0, 10_000, 100)`. Of a sealed run, only the parts that
+                may hold such steps are read.
+            rank: Only points of this rank, one of `ranks()`: those of the process that its launcher
+                gave the number, and of its helpers. All if None.
 
         Raises:
             MetricNotFound: The run has logged nothing under that one name. (A pattern alone is a
@@ -100,21 +129,34 @@ class StoredRun(Kept):
             ValueError: `steps` does not ascend.
         """
         if not isinstance(names, str):
-            return self._table(list(names), steps)
-        for found, data in self._read([names]):
+            return self._table(list(names), steps, rank)
+        for found, data in self._read([names], steps, rank):
             if found == names:
-                return Series(names, select(data, steps))
+                return Series(names, data)
         available = self.metric_names()
-        raise MetricNotFound(names, self.id, near_matches(names, available), tuple(available))
+        raise MetricNotFound(names, near_matches(names, available), self.id, tuple(available))
 
-    def _table(self, patterns: list[str], steps: Steps | None) -> MetricTable:
-        def read() -> list[tuple[str, SeriesData]]:
-            return [(name, select(data, steps)) for name, data in self._read(patterns)]
+    def ranks(self) -> list[int]:
+        """Return the ranks that have logged to the run, in their order; none without a launcher."""
+        found = {rank_of(writer) for writer in writers_of(self.folder)}
+        return sorted(rank for rank in found if rank is not None)
 
-        return MetricTable(read)
+    def _table(self, patterns: list[str], steps: Steps | None, rank: int | None) -> MetricTable:
+        range_of(steps)  # so that a mistake is told now, not when the table is looked at
+        return MetricTable(lambda: self._read(patterns, steps, rank))
 
-    def _read(self, patterns: list[str]) -> list[tuple[str, SeriesData]]:
-        return self._with_files(lambda writers: read_metrics(list(writers.values()), patterns))
+    def _read(
+        self, patterns: list[str], steps: Steps | None, rank: int | None
+    ) -> list[tuple[str, SeriesData]]:
+        wanted = range_of(steps)
+
+        def read(writers: dict[str, list[str]]) -> list[tuple[str, SeriesData]]:
+            of_rank = [
+                paths for writer, paths in writers.items() if rank in (None, rank_of(writer))
+            ]
+            return read_metrics(of_rank, patterns, wanted)
+
+        return self._with_files(read)
 
     def _with_files(self, read: Callable[[dict[str, list[str]]], _T]) -> _T:
         """Return `read(files)`; a journal that was sealed meanwhile is looked for once more.
@@ -131,6 +173,11 @@ class StoredRun(Kept):
                     raise
             except ValueError as error:
                 raise RunUnreadable(self.id, str(error)) from error
+            except OSError as error:
+                if error.filename is None:  # no descriptors, no memory: it is not the file's fault
+                    raise
+                reason = f"{os.fsdecode(error.filename)}: {(error.strerror or str(error)).lower()}"
+                raise RunUnreadable(self.id, reason) from error
 
     def journal_bytes(self) -> int:
         """Return how many bytes of the disk the run's journals take; 0 once it is sealed."""
@@ -139,16 +186,18 @@ class StoredRun(Kept):
     def seal(self) -> list[str]:
         """Turn the journals that nobody writes any more into segments: Parquet files.
 
-        They take a fifth of the space, and DuckDB, polars, pandas and pyarrow read them as they
-        lie. A journal is removed when its segments are on the disk; a call that is cut short,
-        by whatever, does no harm. Segments stay what they are: a second call does nothing. It needs
-        some 50 MB of memory, however long the journals are.
+        DuckDB, polars, pandas and pyarrow read them as they are, a run's folder as one data set:
+        `pandas.read_parquet(folder)`. Long ones take a fifth of the space of their journals. A
+        journal is removed when its segment is on the disk and was read back; a call that is cut
+        short does no harm, and neither do two at a time. Segments stay what they are: a second call
+        does nothing. It needs some 30 MB of memory, however long the journals are. A journal that a
+        worker of a pool still has open is left for a later call.
 
         Returns:
             The paths of the new segments.
 
         Raises:
-            RunBusy: A process has one of the journals open for writing; nothing was done.
+            RunBusy: A process that made the run, or went on with it, is at work; nothing was done.
             RunUnreadable: A journal is too damaged. What was sealed by then is sealed.
             OSError: The disk is full or failing. What was sealed by then is sealed.
         """
@@ -158,31 +207,39 @@ class StoredRun(Kept):
         sealed = []
         for journal in journals_of(self.folder):
             try:
-                sealed += seal_journal(journal)
+                sealed.append(seal_journal(journal))
             except FileNotFoundError:
                 continue  # another process sealed it meanwhile
             except ValueError as error:
                 raise RunUnreadable(self.id, str(error)) from error
             except BlockingIOError as error:
+                if is_helper(writer_of(journal)):
+                    continue
                 raise RunBusy(self.id) from error
         return sealed
 
     @overload
-    def follow(self) -> AsyncIterator[MetricBatch]: ...
+    def follow(
+        self, *, positions: Mapping[str, int] | None = ...
+    ) -> AsyncIterator[MetricBatch]: ...
     @overload
-    def follow(self, *, window_s: float) -> AsyncIterator[MetricWindows]: ...
+    def follow(
+        self, *, window_s: float, positions: Mapping[str, int] | None = ...
+    ) -> AsyncIterator[MetricWindows]: ...
     async def follow(
-        self, *, window_s: float | None = None
+        self, *, window_s: float | None = None, positions: Mapping[str, int] | None = None
     ) -> AsyncIterator[MetricBatch | MetricWindows]:
         """Yield what the run has logged, then what it logs, until nobody writes to it any more.
 
-        Waits for the first writer. Every point comes once, those of a writer in their order; a
-        journal that is sealed meanwhile is read to its end. What is yielded may be emitted on a
-        bus. While the caller is busy, or waits for a mailbox, no more than one batch is held for
-        it: the rest stays in the journals. May be cancelled while it waits.
+        Waits for the first writer. Every point comes once, those of a writer in their order,
+        whether its journal is sealed or not. What is yielded may be emitted on a bus. While the
+        caller is busy, or waits for a mailbox, no more than one batch is held for it: the rest
+        stays in the files, of which a sealed one is read in parts. May be cancelled while it waits.
 
         Args:
             window_s: Instead of the points, what they amount to in spans of so many seconds.
+            positions: Where to go on, by writer: the last `MetricBatch.position` of each that an
+                earlier follower has dealt with. What others have logged comes from its start.
 
         Raises:
             TypeError: `window_s` is no number.
@@ -196,7 +253,7 @@ class StoredRun(Kept):
 
         width_ns = 0 if window_s is None else width_of("window_s", window_s)
         with RunTailer() as tailer:
-            tail = tailer.follow(self.id, self.folder, window_ns=width_ns)
+            tail = tailer.follow(self.id, self.folder, positions=positions, window_ns=width_ns)
             while not tail.is_drained:
                 with anyio.move_on_after(_LOOK_S) as pause:
                     await tailer.news()
@@ -210,7 +267,7 @@ class StoredRun(Kept):
     def summaries(self) -> dict[str, SeriesSummary]:
         """Return a summary of each metric, in the order of their first points.
 
-        Points of several writers add up; the first and the last are those in time.
+        They are what the points of `metrics` amount to, those of several writers merged.
 
         Raises:
             RunUnreadable: A file is too damaged.
@@ -219,23 +276,33 @@ class StoredRun(Kept):
         return {name: SeriesSummary(*fields) for name, fields in found}
 
     def is_being_written(self) -> bool:
-        """Whether a process has one of the run's journals open for writing."""
+        """Whether a process that made the run, or went on with it, has not ended it.
+
+        Those that were handed the run, such as the workers of a pool, do not count.
+        """
         return any(
             writer.is_live
-            for writer in self._writers().values()
-            if isinstance(writer, MetricReader)
+            for name, writer in self._writers().items()
+            if isinstance(writer, MetricReader) and not is_helper(name)
         )
 
     def end_states(self) -> list[int | None]:
         """Return how each writer ended: its code, or None if it has not, or died."""
-        return [writer.end_state for writer in self._writers().values()]
+        return [End.decoded(writer.end_state).state for writer in self._writers().values()]
 
-    def _own_end_states(self) -> list[int | None]:
-        """Return how the processes ended that made the run or went on with it, as `end_states`.
+    def end(self) -> End:
+        """Return how the run ended, if nobody writes to it any more, and why.
 
-        Those that were handed the run, such as the workers of a pool, are none of them.
+        That is how the latest process ended that made it or went on with it; of several ranks the
+        one that failed counts before the others.
         """
-        return [writer.end_state for name, writer in self._writers().items() if not is_helper(name)]
+        reasons = self._reasons()
+        latest = {
+            rank_of(name): End.decoded(writer.end_state, reasons.get(name, ""))
+            for name, writer in self._writers().items()
+            if not is_helper(name)
+        }
+        return worst(latest.values()) if latest else End(None, "nobody has logged to it")
 
     def damage(self) -> dict[str, list[tuple[int, int]]]:
         """Return the damaged stretches as (offset, bytes) by file; empty if all is well.
@@ -254,6 +321,23 @@ class StoredRun(Kept):
             }
         )
         return metrics | self._damage_of_records()
+
+    def unreadable(self) -> dict[str, str]:
+        """Return why files of the run's metrics cannot be read at all, by their paths.
+
+        Quicker than `damage`: they are opened, and nothing more is read.
+        """
+        found: dict[str, str] = {}
+        for path in itertools.chain.from_iterable(writers_of(self.folder).values()):
+            try:
+                MetricReader(path) if path.endswith(".journal") else about_segment(path)
+            except FileNotFoundError:
+                continue  # sealed meanwhile
+            except ValueError as error:
+                found[path] = str(error).removeprefix(f"{path}: ")
+            except OSError as error:
+                found[path] = (error.strerror or str(error)).lower()
+        return found
 
     def _writers(self) -> dict[str, MetricReader | SegmentInfo]:
         """Return what knows how each writer fared: its journal, or what its segment says of it."""
@@ -275,17 +359,17 @@ def _writer(paths: list[str]) -> MetricReader | SegmentInfo:
         try:
             is_journal = path.endswith(".journal")
             return MetricReader(path) if is_journal else SegmentInfo(*about_segment(path))
-        except ValueError:
+        except (ValueError, PermissionError):
             continue  # one run that is damaged must not hide the others: `damage` tells
-    return SegmentInfo(None, 0, 0, [], len(paths))
+    return SegmentInfo(None, 0, 0, [], len(paths), False)
 
 
 def _damage(writer: str, paths: list[str]) -> Iterator[tuple[str, list[tuple[int, int]]]]:
     if paths[0].endswith(".journal"):
         try:
             damage = MetricReader(paths[0]).check()
-        except ValueError:
-            damage = [(0, os.path.getsize(paths[0]))]
+        except (ValueError, PermissionError):
+            damage = [(0, size_or_zero(paths[0]))]
         yield f"{writer}.journal", damage
         return
     expected = 1
@@ -293,8 +377,8 @@ def _damage(writer: str, paths: list[str]) -> Iterator[tuple[str, list[tuple[int
         try:
             about = SegmentInfo(*about_segment(path))
             damage = check_segment(path)
-        except ValueError:
-            damage = [(0, os.path.getsize(path))]
+        except (ValueError, PermissionError):
+            damage = [(0, size_or_zero(path))]
         else:
             expected = about.segments
             yield f"{writer}.journal", about.damage
@@ -304,13 +388,3 @@ def _damage(writer: str, paths: list[str]) -> Iterator[tuple[str, list[tuple[int
         name = f"{writer}.{number}.parquet"
         if name not in there:
             yield name, [(0, 0)]
-
-
-class SegmentInfo(NamedTuple):
-    """What a segment tells of the journal that it was made from."""
-
-    end_state: int | None
-    writer_pid: int
-    created_ns: int
-    damage: list[tuple[int, int]]
-    segments: int

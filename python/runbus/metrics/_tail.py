@@ -126,14 +126,13 @@ class RunTailer:
     ) -> RunTail:
         """Follow a run from now on; what it has logged by now comes first.
 
-        A journal that is sealed while it is followed is read to its end all the same; the points of
-        one that was sealed before come metric by metric.
+        The points of a writer come in the order of its journal, whether that is sealed or not.
 
         Args:
             run_id: The run.
             folder: The run's folder; nothing needs to be there yet.
-            positions: Where to begin in the journals of these writers: `RunTail.positions` of an
-                earlier follower. Others are read from their start.
+            positions: Where to begin in what these writers have written: `RunTail.positions` of an
+                earlier follower. What others have written comes from its start.
             window_ns: Make windows of this width, too; 0 for none.
 
         Raises:

@@ -40,7 +40,10 @@ async def build_package(
 
 
 def build_package_blocking(
-    packager: Packager, root: str, *, home: str | os.PathLike[str] | None = None
+    packager: Packager,
+    root: str | os.PathLike[str],
+    *,
+    home: str | os.PathLike[str] | None = None,
 ) -> Package:
     """Write what `packager` chooses of `root` into the cache of packages.
 
@@ -57,6 +60,7 @@ def build_package_blocking(
         PackageUnreadable: A file cannot be read, or changed while it was.
         HomeUnusable: The cache cannot be written.
     """
+    root = os.fspath(root)
     cache = os.path.join(Home(home).path, "cache", "packages")
     with tempfile.TemporaryDirectory(prefix="runbus-package-") as scratch:
         contents = packager.contents(root, scratch)
@@ -85,7 +89,7 @@ def _keep(file: IO[bytes], cache: str, root: str, manifest: PackageManifest) -> 
     with open(told, "xb") as text:
         text.write(codec.encode_json(manifest, indent=1))
     os.replace(told, os.path.join(cache, f"{sha256}.json"))
-    # Last, and by rename: whoever sees the archive sees all of it.
+    # Last, and by rename: a process that sees the archive sees all of it.
     os.replace(file.name, path)
     return Package(path=path, sha256=sha256, size=size, root=os.path.abspath(root))
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from runbus.abc import Contents, Entry, Origin, Packager
 from runbus.errors import (
     GitFailed,
+    GitRefNotFound,
     NotARepository,
-    NotFound,
     NothingToPackage,
     SubmoduleMissing,
     TreeDirty,
@@ -75,7 +75,7 @@ class GitArchivePackager(Packager):
 
         Raises:
             NotARepository: The root is in no git repository.
-            NotFound: There is no such ref.
+            GitRefNotFound: There is no such ref.
             NothingToPackage: There is no file below the subpath in that commit.
             SubmoduleMissing: A submodule is not checked out.
             TreeDirty: The tree is not clean, and was to be checked.
@@ -160,7 +160,7 @@ def _git(top: str, *arguments: str | bytes) -> bytes:
         GitFailed: It could not be run, failed, or took more than five minutes.
     """
     argv = [b"git", b"-C", os.fsencode(top)]
-    # Neither a pager, a colour, a file system monitor nor quoted names: what git prints is data.
+    # Neither a pager, a color, a file system monitor nor quoted names: what git prints is data.
     argv += [b"-c", b"core.fsmonitor=false", b"-c", b"core.quotePath=false", b"--no-pager"]
     argv += [os.fsencode(argument) for argument in arguments]
     shown = next(os.fsdecode(argument) for argument in arguments)
@@ -210,7 +210,7 @@ def _commit_of(top: str, ref: str) -> str:
         return _git(top, "rev-parse", "--verify", "--quiet", "--end-of-options", name).decode()[:-1]
     except GitFailed as error:
         known = _git(top, "for-each-ref", "--format=%(refname:short)").decode("utf-8", "replace")
-        raise NotFound("git ref", ref, near_matches(ref, known.split())) from error
+        raise GitRefNotFound(ref, near_matches(ref, known.split())) from error
 
 
 def _archived(tree: _Tree, archive: str) -> dict[bytes, Entry]:

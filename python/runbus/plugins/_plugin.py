@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+import inspect
+import logging
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+
+from runbus.bus._checks import check_callable, check_choice, check_number, name_of, takes
+from runbus.errors import InvalidHandler
+from runbus.events import Kind, Lagged
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
 
     from runbus.abc import Scope
-    from runbus.events import Event
+    from runbus.bus import Overflow
+    from runbus.bus._subscribing import Subscribe
+    from runbus.events import Notify, Stream
 
 __all__ = ["Plugin"]
+
+S = TypeVar("S", bound="Stream | Notify")
+
+logger = logging.getLogger("runbus.plugins")
 
 
 class Plugin(NamedTuple):
@@ -34,16 +46,28 @@ class Plugin(NamedTuple):
     critical: bool = False
     steps: tuple[Callable[[Scope], Awaitable[object]], ...] = ()
 
-    def on(
+    @property
+    def on(self) -> Subscribe[Plugin]:
+        """Call a handler with every event of a class: `plugin.on(JobEnded, handler)`.
+
+        It is checked at once, with the errors of `Scope.on`; returned is the plugin with one more
+        step.
+        """
+        return self._on
+
+    def _on(
         self,
-        event: type[Event],
+        event: Any,
         handler: Callable[..., Any],
         *,
         once: bool = False,
         timeout: float | None = None,
         thread: bool = False,
     ) -> Plugin:
-        """Call `handler` with every event of a class; see `Scope.on`."""
+        passed = ("event", "wrapped") if event.kind is Kind.DECORATE else ("event",)
+        check_callable(
+            handler, self.name, event.__name__, *passed, yields=event.kind is Kind.AROUND
+        )
 
         async def subscribe(scope: Scope) -> None:
             scope.on(event, handler, once=once, timeout=timeout, thread=thread)
@@ -52,25 +76,47 @@ class Plugin(NamedTuple):
 
     def stream(
         self,
-        event: type[Event],
-        handler: Callable[[Any], Awaitable[object]],
+        event: type[S],
+        handler: Callable[[S], Awaitable[object]],
         *,
         maxsize: int = 256,
-        overflow: str = "drop_oldest",
-        key: Callable[[Any], Hashable] | None = None,
-        spill: Callable[[Any], object] | None = None,
+        overflow: Overflow = "drop_oldest",
+        key: Callable[[S], Hashable] | None = None,
+        spill: Callable[[S], object] | None = None,
+        lagged: Callable[[Lagged], object] | None = None,
     ) -> Plugin:
         """Await `handler` with every event of a stream, in a task of the plugin's own.
 
-        It gets `Lagged` marks, too. See `Scope.stream` for the other arguments.
+        Args:
+            event: The class of the events.
+            handler: Called with each event; async.
+            maxsize: See `Scope.stream`, as for the other arguments.
+            overflow: As above.
+            key: As above.
+            spill: As above.
+            lagged: Called with each mark of lost events, a `Lagged`; may be async. By default, the
+                losses are logged.
+
+        Raises:
+            InvalidHandler: The handler is not async, or cannot be called with an event.
         """
+        check_callable(handler, self.name, f"stream of {event.__name__}", "event", is_async=True)
+        if lagged is not None:
+            check_callable(lagged, self.name, f"losses of {event.__name__}", "lagged")
 
         async def subscribe(scope: Scope) -> None:
             stream = scope.stream(event, maxsize=maxsize, overflow=overflow, key=key, spill=spill)
 
+            title = event.__name__
+
             async def read() -> None:
                 async for item in stream:
-                    await handler(item)
+                    if not isinstance(item, Lagged):
+                        await handler(item)
+                    elif lagged is None:
+                        logger.warning("plugin %r: %d %s were lost", self.name, item.n, title)
+                    elif inspect.isawaitable(result := lagged(item)):
+                        await result
 
             scope.start(read, name=f"stream of {event.__name__}")
 
@@ -80,11 +126,21 @@ class Plugin(NamedTuple):
         self,
         fn: Callable[..., Awaitable[object]],
         *args: Any,
-        restart: str | None = None,
+        restart: Literal["on_failure"] | None = None,
         max: int = 3,
         per: float = 60.0,
     ) -> Plugin:
-        """Run an async function in the background; see `Scope.start`."""
+        """Run an async function in the background; see `Scope.start`.
+
+        Raises:
+            InvalidHandler: It is not async, or cannot be called with `args`.
+            InvalidOption: `restart` is unknown, or `max` or `per` is not a number above zero.
+        """
+        passed = [f"arg{number}" for number, _ in enumerate(args, 1)]
+        check_callable(fn, self.name, "start()", *passed, is_async=True)
+        check_choice(restart, self.name, "restart", (None, "on_failure"))
+        check_number(max, self.name, "max", whole=True, at_least=1)
+        check_number(per, self.name, "per", above=0)
 
         async def begin(scope: Scope) -> None:
             scope.start(fn, *args, restart=restart, max=max, per=per)
@@ -92,7 +148,14 @@ class Plugin(NamedTuple):
         return self.then(begin)
 
     def enter(self, make: Callable[[], Any]) -> Plugin:
-        """Enter the context manager that `make` makes, for as long as the plugin is there."""
+        """Enter the context manager that `make` makes, for as long as the plugin is there.
+
+        Raises:
+            InvalidHandler: `make` cannot be called without arguments.
+        """
+        if not takes(make):
+            fix = "pass a function that makes the context manager"
+            raise InvalidHandler(self.name, name_of(make), "enter()", "takes arguments", fix)
 
         async def enter(scope: Scope) -> None:
             await scope.enter(make())
@@ -100,7 +163,12 @@ class Plugin(NamedTuple):
         return self.then(enter)
 
     def then(self, step: Callable[[Scope], Awaitable[object]]) -> Plugin:
-        """Await `step(scope)` as the next part of the set-up."""
+        """Await `step(scope)` as the next part of the set-up.
+
+        Raises:
+            InvalidHandler: It is not async, or cannot be called with a scope.
+        """
+        check_callable(step, self.name, "then()", "scope", is_async=True)
         return self._replace(steps=(*self.steps, step))
 
     def placed(

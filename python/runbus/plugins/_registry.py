@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import TYPE_CHECKING, Any
 
 from runbus.abc import PluginInfo, PluginState
-from runbus.errors import PluginNotFound, PluginNotLoadable
-from runbus.kernel._entry_points import GROUP, find, info_of, make
-from runbus.kernel._order import near
+from runbus.errors import PluginNotFound, PluginNotLoadable, near_matches
+from runbus.plugins._entry_points import GROUP, find, info_of, make
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -37,7 +37,7 @@ class Selection:
 
         Args:
             environment: `RUNBUS_PLUGINS` lists names, or is `none`; `RUNBUS_WITHOUT_PLUGINS`
-                lists names that are not wanted. Names are parted by commas.
+                lists names that are not wanted. Names are separated by commas.
         """
         listed = environment.get("RUNBUS_PLUGINS")
         only = None if listed is None else [] if listed.strip() == "none" else _names(listed)
@@ -82,7 +82,7 @@ class Registry:
             PluginNotLoadable: It cannot be imported or made, or is for another version of runbus.
         """
         if name not in self._points:
-            raise PluginNotFound(name, near(name, self._points))
+            raise PluginNotFound(name, near_matches(name, self._points))
         point = self._points[name]
         try:
             plugin = make(point)
@@ -98,12 +98,18 @@ class Registry:
         One that fails is left out, logged, and kept in `infos` as FAILED with the reason, unless
         it was selected by name or `strict` is true.
 
+        Args:
+            selection: Which ones; by default what the environment says, see
+                `Selection.from_environment`, which is all of them if it says nothing.
+            strict: Whether to raise whatever cannot be loaded.
+
         Raises:
             PluginNotFound: A selected name is not installed.
             PluginNotLoadable: A plugin that was selected by name cannot be loaded, or, if
                 `strict`, any.
         """
-        selection = selection if selection is not None else Selection()
+        if selection is None:
+            selection = Selection.from_environment(os.environ)
         named = selection.only or frozenset()
         plugins = []
         for name in sorted({*self._points, *named}):

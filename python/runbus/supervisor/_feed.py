@@ -63,7 +63,7 @@ class MetricFeed:
     def follow(self, job: JobSpec) -> None:
         """Follow the run of a job, over all of its attempts, from now on; safe to repeat.
 
-        What it has logged comes from where whoever led before had noted last.
+        What it has logged comes from where the leader before had noted last.
         """
         if job.run_id in self._runs:
             return
@@ -117,8 +117,11 @@ class MetricFeed:
                 await self._bus.emit(event)
             except BackpressureTimeout as error:
                 # It is all in the journals: one reader that stands still must not stop the others.
+                # The next leader hands on again what it did not take, and what followed.
                 logger.warning("metrics of job %r were not read: %s", job.name, error)
-        run.handed_on = dict(tail.positions)
+                run.is_owed = True
+        if not run.is_owed:
+            run.handed_on = dict(tail.positions)
         if tail.is_drained:
             run.drained.set()
 
@@ -130,7 +133,7 @@ class MetricFeed:
 class _Run:
     """A run that is followed."""
 
-    __slots__ = ("drained", "handed_on", "has_begun", "job", "positions", "tail")
+    __slots__ = ("drained", "handed_on", "has_begun", "is_owed", "job", "positions", "tail")
 
     def __init__(self, job: JobSpec, tail: RunTail, positions: Positions) -> None:
         self.job = job
@@ -138,4 +141,5 @@ class _Run:
         self.positions = positions
         self.handed_on: dict[str, int] = {}
         self.has_begun = False
+        self.is_owed = False
         self.drained = anyio.Event()

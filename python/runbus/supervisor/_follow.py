@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import anyio
 from msgspec.structs import replace
 
-from runbus._clock import SYSTEM_CLOCK, Clock
-from runbus.events import JobEnded, JobRetrying, JobStarted
+from runbus._clock import SYSTEM_CLOCK, AlarmClock
+from runbus.events import JobEnded, JobRetrying, JobStarted, JobSubmitted
 from runbus.jobs import FactReader, JobRecord, JobState, fold, is_led
-from runbus.supervisor._feed import MetricFeed
-from runbus.supervisor._output import JobOutput
+from runbus.supervisor._run_feed import RunFeed
+from runbus.supervisor._time import sleep
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,15 +37,14 @@ class Follower:
     """
 
     def __init__(
-        self, bus: Bus, folder: str, jobs: Sequence[JobSpec], *, clock: Clock = SYSTEM_CLOCK
+        self, bus: Bus, folder: str, jobs: Sequence[JobSpec], *, clock: AlarmClock = SYSTEM_CLOCK
     ) -> None:
         self._bus = bus
         self._folder = folder
         self._specs = {job.name: job for job in jobs}
         self._clock = clock
         self._records: dict[str, JobRecord] = {}
-        self._outputs: dict[str, JobOutput] = {}
-        self._feed = MetricFeed(bus, clock, leads=False)
+        self._feed = RunFeed(bus, clock, leads=False)
 
     async def run(self) -> None:
         """Follow until every job is over, or nobody leads them. Cancelling it is harmless."""
@@ -53,15 +52,13 @@ class Follower:
         for fact in facts.poll():
             self._fold(fact)
         for record in self._records.values():
+            if record.handle and not record.state.is_terminal:
+                self._feed.open(self._spec(record))
             if record.state is JobState.RUNNING:
-                self._follow(record)
+                self._begin(record)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._feed.run, name="metrics")
-            try:
-                await self._read_on(facts)
-            finally:
-                for output in self._outputs.values():
-                    output.close()
+            tasks.start_soon(self._feed.run, name="feed")
+            await self._read_on(facts)
             tasks.cancel_scope.cancel()
 
     async def _read_on(self, facts: FactReader) -> None:
@@ -71,36 +68,40 @@ class Follower:
             is_being_led = is_led(self._folder)
             for fact in facts.poll():
                 await self._take_in(fact)
-            for output in self._outputs.values():
-                await output.hand_on(self._bus)
-            await anyio.sleep(_POLL_S)
+            for name in self._records:
+                await self._feed.hand_on(name)
+            await sleep(self._clock, _POLL_S)
 
     def _is_over(self) -> bool:
         ended = [record for record in self._records.values() if record.state.is_terminal]
         return len(ended) == len(self._specs)
 
     async def _take_in(self, fact: JobFact) -> None:
-        """Tell a fact, after all the output that came before it."""
-        self._fold(fact)
-        if isinstance(fact, JobEnded | JobRetrying) and (
-            output := self._outputs.pop(fact.job, None)
-        ):
-            await output.hand_on(self._bus, final=True)
-            output.close()
-            await self._feed.drain(self._specs[fact.job])
+        """Tell a fact as its leader does: an end after all that was written before it."""
+        if fact.job not in self._records or fact.job not in self._specs:
+            self._fold(fact)
+            await self._bus.publish(fact)
+            return
+        if isinstance(fact, JobEnded | JobRetrying):
+            await self._feed.drain(self._spec(self._records[fact.job]))
         if isinstance(fact, JobEnded):
-            self._feed.forget(self._specs[fact.job])
+            await self._feed.end(self._specs[fact.job], fact)
+        self._fold(fact)
+        if isinstance(fact, JobSubmitted):
+            self._feed.open(self._spec(self._records[fact.job]))
         await self._bus.publish(fact)
         if isinstance(fact, JobStarted):
-            self._follow(self._records[fact.job])
+            self._begin(self._records[fact.job])
 
-    def _follow(self, record: JobRecord) -> None:
-        spec = self._specs[record.name]
+    def _begin(self, record: JobRecord) -> None:
+        spec = self._spec(record)
+        self._feed.begin(spec)
+        self._feed.follow_metrics(spec)
+
+    def _spec(self, record: JobRecord) -> JobSpec:
+        """Return a job as of its latest attempt."""
         folder = os.path.join(self._folder, record.folder)
-        self._feed.follow(spec)
-        self._outputs[spec.name] = JobOutput(
-            replace(spec, attempt=record.attempt, folder=folder), self._clock, leads=False
-        )
+        return replace(self._specs[record.name], attempt=record.attempt, folder=folder)
 
     def _fold(self, fact: JobFact) -> None:
         record = fold(self._records.get(fact.job), fact)

@@ -6,7 +6,7 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
-from runbus.attempt import LogMarks, LogTail
+from runbus.attempt import LogMarks, LogTail, note_cut
 from runbus.errors import BackpressureTimeout
 from runbus.events import LogLines
 
@@ -35,12 +35,13 @@ class JobOutput:
     def __init__(self, job: JobSpec, clock: Clock, *, leads: bool = True) -> None:
         self._job = job
         self._marks = LogMarks(job.folder, clock)
-        # Where whoever led before stopped: lines since the last mark are handed on again.
+        # Where the leader before stopped: lines since the last mark are handed on again.
         self._logs = {
             source: LogTail(os.path.join(job.folder, f"{source}.log"), offset)
             for source, offset in zip(("stdout", "stderr"), self._marks.last, strict=True)
         }
         self._leads = leads
+        self._all_taken = True
 
     async def hand_on(self, bus: Bus, *, final: bool = False) -> None:
         """Emit what is new.
@@ -55,15 +56,25 @@ class JobOutput:
                 rounds += 1
         except BackpressureTimeout as error:
             # It is all in the files: one reader that stands still must not stop the others.
+            # What is noted stays before it, so that the next leader hands it on once more.
             logger.warning("output of job %r was not read: %s", self._job.name, error)
-        if self._leads:
+            self._all_taken = False
+        if self._leads and self._all_taken:
             self._marks.note(*(tail.offset for tail in self._logs.values()))
 
     async def _hand_on_some(self, bus: Bus, final: bool) -> bool:
         job, more = self._job, False
         for source, tail in self._logs.items():
-            offset = tail.offset
-            if data := tail.poll(final=final):
+            before, cuts = tail.offset, tail.cuts
+            data = tail.poll(final=final)
+            if tail.cuts > cuts and self._leads:
+                note_cut(job.folder, source, before)
+                logger.warning(
+                    "job %r has emptied its own %s.log: the %d bytes that were read of it are not "
+                    "there any more, nor is what it had written since",
+                    job.name, source, before,
+                )  # fmt: skip
+            if data:
                 more = True
                 await bus.emit(
                     LogLines(
@@ -71,7 +82,7 @@ class JobOutput:
                         job=job.name,
                         attempt=job.attempt,
                         source=source,
-                        offset=offset,
+                        offset=tail.offset - len(data),
                         data=data,
                     )
                 )

@@ -20,7 +20,7 @@ class Pace:
     """Says when to look next: soon after something happened, ever later while nothing does.
 
     Args:
-        fastest_s: Seconds between two looks, at the least.
+        fastest_s: Least number of seconds between two looks.
         slowest_s: Seconds between two looks, at the most.
     """
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from runbus._files import add_check, read_file, take_check, write_file
 from runbus.codec import DecodeError, decode_json, encode_json
+from runbus.errors import FileUnreadable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,13 +21,13 @@ _LARGEST = 1 << 63
 
 
 class Positions:
-    """Keeps where to go on in each journal after a crash of whoever read them.
+    """Keeps where to go on in each journal after a crash of the process that read them.
 
     Args:
         folder: The run's folder.
         name: What is read: "metrics" or "records".
-        leads: Whether this process leads the experiment. Who does not notes nothing, and begins at
-            the start: whoever looks on wants the values there are.
+        leads: Whether this process leads the experiment. Another notes nothing, and begins at
+            the start: it wants the values there are.
 
     Attributes:
         last: The bytes of each journal that had been handed on when that was last noted.
@@ -40,10 +42,9 @@ class Positions:
         if not leads:
             return
         try:
-            with open(self._path, "rb") as file:
-                found = decode_json(file.read(), dict[str, int])
-                self.last = {name: at for name, at in found.items() if 0 <= at < _LARGEST}
-        except (OSError, DecodeError):
+            found = decode_json(take_check(read_file(self._path), self._path), dict[str, int])
+            self.last = {name: at for name, at in found.items() if 0 <= at < _LARGEST}
+        except (OSError, FileUnreadable, DecodeError):
             pass  # what is handed on twice is no loss
 
     def note(self, positions: Mapping[str, int]) -> None:
@@ -52,9 +53,8 @@ class Positions:
         if not self._leads or merged == self.last:
             return
         try:
-            with open(f"{self._path}.new", "wb") as file:
-                file.write(encode_json(merged))
-            os.replace(f"{self._path}.new", self._path)
+            # Not awaited: after a power failure what is handed on twice is no loss.
+            write_file(self._path, add_check(encode_json(merged)), is_durable=False)
             self.last = merged
         except OSError:
-            pass  # likewise, on a full disk
+            pass  # for example on a full disk

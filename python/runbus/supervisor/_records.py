@@ -8,11 +8,12 @@ import anyio
 
 from runbus.metrics import RecordTail
 from runbus.supervisor._positions import NOTE_S, Positions
+from runbus.supervisor._time import sleep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runbus._clock import Clock
+    from runbus._clock import AlarmClock
     from runbus.abc import JobSpec
     from runbus.bus import Bus
 
@@ -29,12 +30,21 @@ class RecordFeed:
         bus: Where it goes.
         clock: Tells the time.
         has_begun: Whether the run of a job is on the bus as begun; nothing is published before.
+        leads: Whether this process leads the experiment; see `Positions`.
     """
 
-    def __init__(self, bus: Bus, clock: Clock, has_begun: Callable[[JobSpec], bool]) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        clock: AlarmClock,
+        has_begun: Callable[[JobSpec], bool],
+        *,
+        leads: bool = True,
+    ) -> None:
         self._bus = bus
         self._clock = clock
         self._has_begun = has_begun
+        self._leads = leads
         self._runs: dict[str, _Run] = {}
 
     async def run(self) -> None:
@@ -48,15 +58,15 @@ class RecordFeed:
                     run.positions.note(run.tail.positions)
             if is_due:
                 next_note_s = now + NOTE_S
-            await anyio.sleep(POLL_S)
+            await sleep(self._clock, POLL_S)
 
     def follow(self, job: JobSpec) -> None:
         """Follow the run of a job, over all of its attempts, from now on; safe to repeat.
 
-        What it has recorded comes from where whoever led before had noted last.
+        What it has recorded comes from where the leader before had noted last.
         """
         if job.run_id not in self._runs:
-            self._runs[job.run_id] = _Run(job)
+            self._runs[job.run_id] = _Run(job, self._leads)
 
     async def finish(self, job: JobSpec) -> None:
         """Publish what is left, and follow the run no more; safe to repeat.
@@ -79,10 +89,10 @@ class _Run:
 
     __slots__ = ("job", "lock", "positions", "tail")
 
-    def __init__(self, job: JobSpec) -> None:
+    def __init__(self, job: JobSpec, leads: bool) -> None:
         self.job = job
         self.lock = anyio.Lock()
-        self.positions = Positions(job.run_folder, "records")
+        self.positions = Positions(job.run_folder, "records", leads=leads)
         self.tail = RecordTail(
             job.run_id, job.experiment_id, job.name, job.run_folder, self.positions.last
         )

@@ -4,35 +4,38 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import deque
 from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
 from msgspec.structs import replace
 
-from runbus._clock import SYSTEM_CLOCK, Clock
-from runbus.abc import JobRef
+from runbus._clock import SYSTEM_CLOCK, AlarmClock
+from runbus.abc import GRACE_S, JobRef
+from runbus.attempt import log_state
 from runbus.errors import HostError, JournalError, RunbusError, SubmitUnknown, innermost
-from runbus.events import Bootstrap, ImageTransform, RunFinished, TaskStart
-from runbus.jobs import (
-    End,
-    JobRecord,
-    JobState,
-    Patience,
-    delay_s,
-    gets_another,
-    intents,
-    late_start,
-    read_requests,
-    verdict,
-)
+from runbus.events import Bootstrap, ImageTransform, JobFact, JobStarted, TaskStart
+from runbus.jobs import End, Facts, JobRecord, JobState, intents, read_requests
 from runbus.supervisor._attempt import Attempt
-from runbus.supervisor._feed import MetricFeed
-from runbus.supervisor._output import JobOutput
-from runbus.supervisor._records import RecordFeed
-from runbus.supervisor._seats import Seats
-from runbus.supervisor._teller import Teller
+from runbus.supervisor._board import (
+    Board,
+    Cancel,
+    Decision,
+    Drain,
+    Find,
+    Finish,
+    Follow,
+    NoteCancel,
+    NoteOverdue,
+    NoteStart,
+    Retry,
+    Submit,
+    Withdraw,
+    decide,
+)
+from runbus.supervisor._hand import Hand
+from runbus.supervisor._run_feed import RunFeed
+from runbus.supervisor._time import Alarm, sleep
 from runbus.supervisor._watch import Watch
 
 if TYPE_CHECKING:
@@ -45,9 +48,6 @@ if TYPE_CHECKING:
 __all__ = ["Supervisor"]
 
 logger = logging.getLogger("runbus.jobs")
-
-CANCEL_GRACE_S = 10.0
-"""Seconds between TERM and KILL where the caller does not say."""
 
 KILL_S = 5.0
 """How long the end of killed jobs is waited for."""
@@ -62,8 +62,10 @@ FIND_S, FIND_MAX_S = 0.5, 30.0
 class Supervisor:
     """Runs the jobs of one experiment, `max_parallel` at a time.
 
-    Each fact is in the journal before it is on the bus. All intents are durable before the first
-    job is submitted. A job ends on the bus after all of its output.
+    What to do is decided in one place, by `decide`, from what is recorded, asked for and seen; each
+    job has a hand that carries it out, one thing after the other. Each fact is in the journal
+    before it is on the bus. All intents are durable before the first job is submitted. A job ends
+    on the bus after all of its output.
 
     Args:
         bus: Where facts, log lines and metric batches go.
@@ -78,26 +80,25 @@ class Supervisor:
         executors: Mapping[str, Executor],
         store: JobStore,
         *,
-        clock: Clock = SYSTEM_CLOCK,
+        clock: AlarmClock = SYSTEM_CLOCK,
     ) -> None:
         self._bus = bus
         self._executors = executors
         self._store = store
         self._clock = clock
-        self._teller = Teller(bus, store, clock)
+        self._facts = Facts(clock)
+        self._feed = RunFeed(bus, clock, leads=True)
         self._watches = {
-            name: Watch(executor, bus, self._take_in, clock) for name, executor in executors.items()
+            name: Watch(executor, self._feed, self._take_in, clock)
+            for name, executor in executors.items()
         }
-        self._inherited: set[str] = set()
         self._specs: dict[str, JobSpec] = {}
-        self._submitting: dict[str, anyio.CancelScope] = {}
-        self._seats: Seats | None = None
-        self._feed = MetricFeed(bus, clock)
-        self._records = RecordFeed(bus, clock, self._feed.has_begun)
-        self._ending: dict[str, str] = {}
-        self._ending_all: str | None = None
-        self._ending_changed = anyio.Event()
-        self._cancel_grace_s = 0.0
+        self._board = Board()
+        self._alarm = Alarm(clock)
+        self._hands: dict[str, Hand] = {}
+        self._attempts: dict[str, Attempt] = {}
+        self._tasks: anyio.abc.TaskGroup | None = None
+        self._is_acting = False
 
     async def run(self, jobs: Sequence[JobSpec], *, max_parallel: int) -> list[JobRecord]:
         """Run all jobs to their ends and return their records, in the order given.
@@ -109,7 +110,7 @@ class Supervisor:
             JournalError: The journal cannot be written; jobs that run already go on by themselves.
         """
         self._specs = {job.name: job for job in jobs}
-        machine = _Machine()
+        machine = _Machine(self._clock)
         async with anyio.create_task_group() as host:
             host.start_soon(machine.drive, self._run_all, jobs, max_parallel, name="run jobs")
             try:
@@ -121,66 +122,6 @@ class Supervisor:
             raise machine.error
         return [self._store.jobs[job.name] for job in jobs]
 
-    async def _wind_up(self, machine: _Machine) -> None:
-        """End all jobs because `run` was cancelled, in bounded time."""
-        with anyio.CancelScope(shield=True):
-            await self.cancel("the experiment was cancelled", CANCEL_GRACE_S)
-            with anyio.move_on_after(CANCEL_GRACE_S + KILL_S):
-                await machine.stopped.wait()
-            machine.scope.cancel()
-
-    async def _run_all(self, jobs: Sequence[JobSpec], max_parallel: int) -> None:
-        # Whoever intended these may have submitted them, too.
-        self._inherited = set(self._store.jobs)
-        for fact in intents(self._store, jobs, self._clock):
-            await self._teller.tell(fact)
-        # On a network file system a sync takes long: not in the loop's thread.
-        await anyio.to_thread.run_sync(self._store.sync)
-        seats = self._seats = Seats(self._executors, max_parallel)
-        unfinished = self._unfinished(jobs)
-        async with anyio.create_task_group() as watches:
-            watches.start_soon(self._heed_requests, name="cancel requests")
-            watches.start_soon(self._feed.run, name="metrics")
-            watches.start_soon(self._records.run, name="records")
-            for name, watch in self._watches.items():
-                watches.start_soon(watch.run, name=f"watch {name}")
-            async with anyio.create_task_group() as attempts:
-                for name in self._executors:
-                    queue = [job for job in unfinished if job.executor == name]
-                    attempts.start_soon(self._seat, queue, seats, attempts, name=f"seat {name}")
-            watches.cancel_scope.cancel()
-        await anyio.to_thread.run_sync(self._store.sync)
-
-    async def _seat(
-        self, queue: Sequence[JobSpec], seats: Seats, attempts: anyio.abc.TaskGroup
-    ) -> None:
-        """Attend to the jobs of one executor, in their order, as there are seats.
-
-        Jobs that were asked to end are not submitted any more: they need none, and wait for none.
-        """
-        waiting = deque(queue)
-        while waiting:
-            wanted: deque[JobSpec] = deque()
-            for job in waiting:
-                if self._reason_to_end(job.name) is None:
-                    wanted.append(job)
-                else:
-                    attempts.start_soon(self._attend, job, seats, False, name=f"job {job.name}")
-            waiting = wanted
-            while waiting and await seats.take(waiting[0].executor):
-                job = waiting.popleft()
-                attempts.start_soon(self._attend, job, seats, True, name=f"job {job.name}")
-
-    def _unfinished(self, jobs: Sequence[JobSpec]) -> list[JobSpec]:
-        """Return the jobs that are not over, as of their latest attempts; those that run first."""
-        unfinished = []
-        for job in jobs:
-            record = self._store.jobs[job.name]
-            if not record.state.is_terminal:
-                folder = self._store.absolute(record.folder)
-                unfinished.append(replace(job, attempt=record.attempt, folder=folder))
-        return sorted(unfinished, key=lambda job: not self._store.jobs[job.name].handle)
-
     async def cancel(self, reason: str, grace_s: float, job: str | None = None) -> None:
         """Ask a job, or all that were given to `run`, to end, and do not submit it again.
 
@@ -191,110 +132,203 @@ class Supervisor:
             grace_s: Seconds between TERM and KILL. A repeated call may shorten it; 0 kills now.
             job: The job's name; None for all jobs.
         """
-        for name, spec in self._specs.items():
-            record = self._store.jobs.get(name)
-            if record is None or record.cancelling or record.state.is_terminal:
-                continue
-            if job in (None, name):
-                await self._teller.cancel_requested(spec, record.attempt, reason)
-        self._cancel_grace_s = grace_s
-        if job is None:
-            self._ending_all = reason
-        else:
-            self._ending[job] = reason
-        self._ending_changed.set()
-        self._ending_changed = anyio.Event()
-        if self._seats is not None:
-            self._seats.look_again()
-        for name, scope in self._submitting.items():
-            if job in (None, name):
-                scope.cancel()
-        for watch in self._watches.values():
-            await watch.cancel(job, grace_s)
+        self._board.ask_to_end(reason, grace_s, job)
+        self._alarm.ring()
 
-    async def _heed_requests(self) -> None:
-        """Act on what other processes ask for; what concerns other jobs, too, is left there."""
+    async def _wind_up(self, machine: _Machine) -> None:
+        """End all jobs because `run` was cancelled, in bounded time."""
+        with anyio.CancelScope(shield=True):
+            await self.cancel("the experiment was cancelled", GRACE_S)
+            await machine.stopped.wait(self._clock.monotonic() + GRACE_S + KILL_S)
+            machine.scope.cancel()
+
+    async def _run_all(self, jobs: Sequence[JobSpec], max_parallel: int) -> None:
+        inherited = set(self._store.jobs)
+        for fact in intents(self._store, jobs, self._clock):
+            self._store.record(fact)
+            await self._bus.publish(fact)
+        # On a network file system a sync takes long: not in the loop's thread.
+        await anyio.to_thread.run_sync(self._store.sync)
+        self._fill_board(jobs, inherited, max_parallel)
+        async with anyio.create_task_group() as watches:
+            watches.start_soon(self._feed.run, name="feed")
+            for name, watch in self._watches.items():
+                watches.start_soon(watch.run, name=f"watch {name}")
+            async with anyio.create_task_group() as self._tasks:
+                await self._lead()
+            self._tasks = None
+            watches.cancel_scope.cancel()
+        await anyio.to_thread.run_sync(self._store.sync)
+
+    def _fill_board(self, jobs: Sequence[JobSpec], inherited: set[str], max_parallel: int) -> None:
+        """Put the jobs on the board, as of their latest attempts."""
+        limits = {name: one.limits().jobs for name, one in self._executors.items()}
+        self._board.set_seats(max_parallel, limits)
+        now = self._clock.monotonic()
+        for job in jobs:
+            record = self._store.jobs[job.name]
+            waited_ns = self._clock.time_ns() - record.submitted_ns if record.submitted_ns else 0
+            self._board.add(
+                replace(job, attempt=record.attempt, folder=self._store.absolute(record.folder)),
+                record,
+                now,
+                waited_s=max(0, waited_ns) / 1e9,
+                # The process that intended it may have submitted it, too.
+                is_inherited=job.name in inherited,
+            )
+
+    async def _lead(self) -> None:
+        """Decide and act whenever something happened, or a time has come, until all is over."""
         heeded: set[str] = set()
+        next_look = 0.0
         while True:
-            for path, request in read_requests(self._store.folder).items():
-                if path not in heeded:
-                    heeded.add(path)
-                    await self.cancel(request.reason, request.grace_s, request.job)
-                others = self._store.jobs.keys() - self._specs.keys()
-                if not (others if request.job is None else request.job in others):
-                    os.unlink(path)
-            await anyio.sleep(REQUESTS_S)
+            done: list[str] = []
+            if (now := self._clock.monotonic()) >= next_look:
+                next_look = now + REQUESTS_S
+                done = self._heed_requests(heeded)
+            self._act()
+            for path in done:
+                os.unlink(path)
+            if self._board.is_over:
+                return
+            # All that happened until now has been acted on.
+            self._alarm.clear()
+            due = self._board.next_due
+            await self._alarm.wait(next_look if due is None else min(due, next_look))
 
-    def _reason_to_end(self, job: str) -> str | None:
-        """Return why a job was asked to end; None if it was not."""
-        if (reason := self._ending.get(job, self._ending_all)) is not None:
-            return reason
-        record = self._store.jobs.get(job)
-        return "it was cancelled" if record and record.cancelling else None
+    def _heed_requests(self, heeded: set[str]) -> list[str]:
+        """Take in what other processes ask for; return the files that are then done with.
 
-    async def _pause(self, job: str, delay_s: float) -> None:
-        """Wait before another attempt, but not once nobody wants it any more."""
-        with anyio.move_on_after(delay_s):
-            while self._reason_to_end(job) is None:
-                await self._ending_changed.wait()
+        What concerns other jobs, too, is left there.
+        """
+        done = []
+        others = self._store.jobs.keys() - self._specs.keys()
+        for path, request in read_requests(self._store.folder, put_aside=True).items():
+            if path not in heeded:
+                heeded.add(path)
+                self._board.ask_to_end(request.reason, request.grace_s, request.job)
+            if not (others if request.job is None else request.job in others):
+                done.append(path)
+        return done
 
-    async def _attend(self, job: JobSpec, seats: Seats, is_seated: bool) -> None:
-        """Take one job from its intent to its end, through as many attempts as it gets."""
+    def _act(self) -> None:
+        """Carry out what is to be done now: what takes time is left to the tasks of the jobs.
+
+        Called where something happened, so that no turn of the loop lies between a job's end and
+        the start of the next.
+        """
+        if self._tasks is None or self._is_acting:
+            return
+        self._is_acting = True
         try:
-            while True:
-                end = await self._attempt(job)
-                if not gets_another(job, end):
-                    await self._tell_end(job, end)
-                    return
-                wait_s = delay_s(job)
-                job = await self._next_attempt(job, end, wait_s)
-                # Whoever waits for a seat may have it meanwhile.
-                if is_seated:
-                    seats.give_back(job.executor)
-                is_seated = False
-                await self._pause(job.name, wait_s)
-                while not is_seated and self._reason_to_end(job.name) is None:
-                    is_seated = await seats.take(job.executor)
+            # What is recorded on the way may lead on to more.
+            while decisions := decide(self._board, self._clock.monotonic()):
+                self._carry_out(decisions, self._tasks)
         finally:
-            if is_seated:
-                seats.give_back(job.executor)
+            self._is_acting = False
+        # When to look again may have changed, too.
+        self._alarm.ring()
 
-    async def _attempt(self, job: JobSpec) -> End:
-        """Submit a job, unless it was submitted before this process began, and await its end."""
-        record = self._store.jobs[job.name]
-        waiting_since = self._clock.monotonic()
+    def _carry_out(self, decisions: Sequence[Decision], tasks: anyio.abc.TaskGroup) -> None:
+        cancelled: dict[tuple[str, float], list[JobRef]] = {}
+        for decision in decisions:
+            if isinstance(decision, Cancel):
+                refs = cancelled.setdefault((decision.job.executor, decision.grace_s), [])
+                refs.append(self._attempts[decision.job.name].ref)
+            else:
+                self._hand_over(decision, self._hand_of(decision.job, tasks))
+        for (executor, grace_s), refs in cancelled.items():
+            cancel = self._watches[executor].cancel
+            tasks.start_soon(cancel, refs, grace_s, name=f"cancel on {executor}")
+
+    def _hand_of(self, job: JobSpec, tasks: anyio.abc.TaskGroup) -> Hand:
+        """Return the hand of a job; the first thing to do for it starts its task."""
+        if (hand := self._hands.get(job.name)) is None:
+            hand = self._hands[job.name] = Hand()
+            tasks.start_soon(self._serve, hand, name=f"job {job.name}")
+        return hand
+
+    def _hand_over(self, decision: Decision, hand: Hand) -> None:
+        """Give a hand what is decided for its job; facts are recorded first."""
+        job = decision.job
+        match decision:
+            case NoteCancel():
+                hand.put(self._recorded(self._facts.cancel_requested(job, decision.reason)))
+            case NoteOverdue():
+                hand.put(self._recorded(self._facts.overdue(job, decision.reason)))
+            case NoteStart():
+                hand.put(self._recorded(self._facts.started(job, decision.seen)))
+            case Withdraw():
+                hand.withdraw(decision.grace_s)
+            case Follow():
+                self._watch(job, decision.handle)
+                hand.put(decision)
+            case _:
+                hand.put(decision)
+
+    def _recorded(self, fact: JobFact) -> JobFact:
+        """Record a fact and tell the board; it is for the caller to publish it."""
+        if (record := self._store.record(fact)) is not None:
+            self._board.recorded(record, self._clock.monotonic())
+            self._act()
+        return fact
+
+    async def _serve(self, hand: Hand) -> None:
+        """Carry out what is decided for one job, one thing after the other, to its end."""
+        while not isinstance(task := await hand.take(), Finish):
+            match task:
+                case JobFact():
+                    await self._bus.publish(task)
+                case Find():
+                    await self._look_up(task.job, hand)
+                case Submit():
+                    await self._attempt(task.job, hand)
+                case Follow():
+                    if self._store.jobs[task.job.name].started_ns:
+                        self._feed.begin(task.job)
+                    await self._see_through(task.job, hand)
+                    self._report(self._board.drained, task.job.name)
+                case Retry():
+                    await self._prepare_next(task)
+        await self._tell_end(task.job, task.end)
+        del self._hands[task.job.name]
+
+    def _report(self, what: Callable[..., None], *about: object) -> None:
+        """Tell the board what came of a decision."""
+        what(*about)
+        self._act()
+
+    async def _look_up(self, job: JobSpec, hand: Hand) -> None:
+        """Find out whether an earlier process submitted the job, and go on with it if so."""
+        found = await self._find(self._executors[job.executor], job)
+        if found is None:
+            self._report(self._board.not_found, job.name)
+            return
+        self._watch(job, found.handle)
+        await self._bus.publish(self._recorded(self._facts.submitted(job, found.handle)))
+        await self._see_through(job, hand)
+        self._report(self._board.drained, job.name)
+
+    async def _attempt(self, job: JobSpec, hand: Hand) -> None:
+        """Submit a job and see it through to its end, between the wrappers that plugins give."""
         try:
-            if record.handle:
-                waited_s = max(0, self._clock.time_ns() - record.submitted_ns) / 1e9
-                ref = JobRef(name=job.name, folder=job.folder, handle=record.handle)
-                return await self._see_through(job, ref, waiting_since - waited_s)
-            executor = self._executors[job.executor]
-            if (found := await self._inherited_ref(executor, job)) is not None:
-                return await self._see_through(job, found, waiting_since)
-            if (reason := self._reason_to_end(job.name)) is not None:
-                return End(JobState.CANCELLED, reason, None)
-            request = executor.plan(await self._prepared(job))
+            request = self._executors[job.executor].plan(await self._prepared(job))
             about = TaskStart(job=job.name, attempt=job.attempt, executor=job.executor)
             async with self._bus.around(about):
-                submitted = await self._submit(executor, request)
-                if submitted is None:
-                    if (reason := self._reason_to_end(job.name)) is not None:
-                        return End(JobState.CANCELLED, reason, None)
-                    return End(JobState.TIMEOUT, late_start(job.queue_timeout_s or 0), None)
-                return await self._see_through(job, submitted, waiting_since)
+                ref = await self._submit(request, hand)
+                if ref is not None:
+                    self._watch(job, ref.handle)
+                    await self._bus.publish(self._recorded(self._facts.submitted(job, ref.handle)))
+                    await self._see_through(job, hand)
         except JournalError:
             raise
         except RunbusError as error:
             # Nobody else will see the error: what to do about it goes with the reason.
             reason = f"{error}; {error.hint}" if error.hint else str(error)
-            return End(JobState.FAILED, reason, None)
-
-    async def _inherited_ref(self, executor: Executor, job: JobSpec) -> JobRef | None:
-        """Return a job that an earlier process submitted without living to record it."""
-        if job.name not in self._inherited:
-            return None
-        self._inherited.discard(job.name)
-        return await self._find(executor, job)
+            self._report(self._board.not_submitted, job.name, End(JobState.FAILED, reason, None))
+        else:
+            told = self._board.not_submitted if ref is None else self._board.drained
+            self._report(told, job.name)
 
     async def _find(self, executor: Executor, job: JobSpec) -> JobRef | None:
         """Look a job up until its backend answers: before that nobody knows."""
@@ -304,31 +338,26 @@ class Supervisor:
                 return await executor.find(job)
             except HostError as error:
                 logger.warning("cannot tell whether job %r was submitted: %s", job.name, error)
-                await anyio.sleep(pause_s)
+                await sleep(self._clock, pause_s)
                 pause_s = min(pause_s * 2, FIND_MAX_S)
 
-    async def _submit(self, executor: Executor, request: Request) -> JobRef | None:
-        """Submit a job; None if it was asked to end, or waited too long, before it was taken."""
+    async def _submit(self, request: Request, hand: Hand) -> JobRef | None:
+        """Submit a job; None if that was given up before a backend took it."""
         job = request.job
+        executor = self._executors[job.executor]
         ref: JobRef | None = None
-        limit_s = job.queue_timeout_s
-        with anyio.move_on_after(limit_s) as scope:
-            self._submitting[job.name] = scope
-            try:
-                if self._reason_to_end(job.name) is not None:
-                    scope.cancel()
-                while ref is None:
-                    try:
-                        ref = await executor.submit(request)
-                    except SubmitUnknown as error:
-                        logger.warning("%s", error)
-                        ref = await self._find(executor, job)
-            finally:
-                del self._submitting[job.name]
+        with hand.withdrawable():
+            while ref is None:
+                try:
+                    ref = await executor.submit(request)
+                except SubmitUnknown as error:
+                    logger.warning("%s", error)
+                    ref = await self._find(executor, job)
+        hand.submitted()
         if ref is None:
             # It may have been on its way: what has not begun must not begin.
             gone = JobRef(name=job.name, folder=job.folder, handle="")
-            await executor.cancel([gone], self._cancel_grace_s)
+            await executor.cancel([gone], hand.grace_s)
         return ref
 
     async def _prepared(self, job: JobSpec) -> JobSpec:
@@ -338,78 +367,56 @@ class Supervisor:
         lines = await self._bus.collect(Bootstrap(**about))
         return replace(job, image=image, bootstrap=(*job.bootstrap, *(line for _, line in lines)))
 
-    async def _see_through(self, job: JobSpec, ref: JobRef, waiting_since: float) -> End:
-        """Wait for the end of a job that was submitted."""
-        if not self._store.jobs[job.name].handle:
-            await self._teller.submitted(job, ref.handle)
-        self._records.follow(job)
-        attempt = Attempt(job, ref, JobOutput(job, self._clock), Patience(job, waiting_since))
-        record = self._store.jobs[job.name]
-        attempt.has_started = record.started_ns > 0
-        watch = self._watches[job.executor]
-        watch.add(attempt)
-        if self._reason_to_end(job.name) is not None:
-            await watch.cancel(job.name, self._cancel_grace_s)
-        elif record.overdue:
-            await watch.cancel(job.name, CANCEL_GRACE_S)
-        await attempt.ended.wait()
-        await self._feed.drain(job)
-        watch.remove(attempt)
-        assert attempt.last is not None
-        overdue = self._store.jobs[job.name].overdue
-        return End(*verdict(attempt.last, self._reason_to_end(job.name), overdue), attempt.last)
+    def _watch(self, job: JobSpec, handle: str) -> None:
+        """Look at an attempt from now on."""
+        ref = JobRef(name=job.name, folder=job.folder, handle=handle)
+        attempt = self._attempts[job.name] = Attempt(job, ref)
+        self._feed.open(job)
+        self._watches[job.executor].add(attempt)
 
-    async def _take_in(self, attempt: Attempt, seen: Observation | None) -> bool:
-        """Turn what was seen of a job into facts; return whether it was new."""
-        job, now = attempt.job, self._clock.monotonic()
-        overdue = attempt.patience.exceeded(seen, now)
-        is_ending = self._store.jobs[job.name].overdue or self._reason_to_end(job.name) is not None
-        if overdue and not is_ending:
-            await self._teller.overdue(job, overdue)
-            await self._watches[job.executor].cancel(job.name, CANCEL_GRACE_S)
-        if seen is None:
-            return False
-        is_new = seen != attempt.last
-        if seen.started_ns and not attempt.has_started:
-            attempt.has_started = True
-            await self._teller.started(job, seen)
-        if attempt.has_started and seen.phase == "running":
-            self._feed.follow(job)
-        if attempt.is_over(seen, now):
-            await attempt.output.hand_on(self._bus, final=True)
-            attempt.output.close()
-            attempt.ended.set()
+    async def _see_through(self, job: JobSpec, hand: Hand) -> None:
+        """Tell what happens to an attempt until it is over and all that it wrote is handed on."""
+        while not isinstance(task := await hand.take(), Drain):
+            if isinstance(task, JobFact):
+                await self._bus.publish(task)
+            if isinstance(task, JobStarted):
+                self._feed.begin(job)
+        self._watches[job.executor].remove(self._attempts.pop(job.name))
+        await self._feed.drain(job)
+
+    def _take_in(self, attempt: Attempt, seen: Observation | None) -> bool:
+        """Tell the board what was seen of a job; return whether it was new."""
+        job = attempt.job
+        written = log_state(job.folder) if job.idle_timeout_s is not None else ()
+        is_new = self._board.saw(job.name, seen, written, self._clock.monotonic())
+        if self._board.has_news:
+            self._act()
+        if seen is not None and seen.phase == "running":
+            self._feed.follow_metrics(job)
         return is_new
 
     async def _tell_end(self, job: JobSpec, end: End) -> None:
-        await self._records.finish(job)
-        if self._feed.has_begun(job):
-            await self._bus.publish(
-                RunFinished(
-                    run_id=job.run_id,
-                    experiment_id=job.experiment_id,
-                    job=job.name,
-                    state=end.state,
-                    time_ns=self._clock.time_ns(),
-                )
-            )
-        self._feed.forget(job)
-        await self._teller.ended(job, end)
+        ended = self._facts.ended(job, end)
+        await self._feed.end(job, ended)
+        await self._bus.publish(self._recorded(ended))
 
-    async def _next_attempt(self, job: JobSpec, end: End, wait_s: float) -> JobSpec:
-        """Make ready for the next attempt and return it."""
+    async def _prepare_next(self, retry: Retry) -> None:
+        """Make ready for the next attempt."""
+        job = retry.job
         folder = os.path.join(os.path.dirname(job.folder), str(job.attempt + 1))
         os.makedirs(folder, mode=0o700, exist_ok=True)
-        await self._teller.retrying(job, end, folder=folder, delay_s=wait_s)
-        return replace(job, attempt=job.attempt + 1, folder=folder)
+        self._board.next_attempt(replace(job, attempt=job.attempt + 1, folder=folder))
+        relative = self._store.relative(folder)
+        fact = self._facts.retrying(job, retry.end, folder=relative, delay_s=retry.delay_s)
+        await self._bus.publish(self._recorded(fact))
 
 
 class _Machine:
-    """What runs the jobs, out of reach of whoever cancels the caller of `Supervisor.run`."""
+    """What runs the jobs, out of reach of a cancellation of the caller of `Supervisor.run`."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: AlarmClock) -> None:
         self.scope = anyio.CancelScope(shield=True)
-        self.stopped = anyio.Event()
+        self.stopped = Alarm(clock)
         self.error: BaseException | None = None
 
     async def drive(
@@ -425,4 +432,4 @@ class _Machine:
         except Exception as error:
             self.error = innermost(error)
         finally:
-            self.stopped.set()
+            self.stopped.ring()

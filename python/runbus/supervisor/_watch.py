@@ -9,12 +9,12 @@ import anyio
 from runbus.supervisor._pace import FASTEST_S, POLLED_SLOWEST_S, PUSHED_SLOWEST_S, Pace
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable, Sequence
 
     from runbus._clock import Clock
-    from runbus.abc import Executor, Observation
-    from runbus.bus import Bus
+    from runbus.abc import Executor, JobRef, Observation
     from runbus.supervisor._attempt import Attempt
+    from runbus.supervisor._run_feed import RunFeed
 
 __all__ = ["Watch"]
 
@@ -29,22 +29,22 @@ class Watch:
 
     Args:
         executor: What runs them.
-        bus: Where their output goes.
-        take_in: Called with each attempt that is not over and what was seen of it, None if it was
-            not; returns whether that was new.
+        feed: What hands on their output.
+        take_in: Called with each attempt and what was seen of it, None if it was not; returns
+            whether that was new.
         clock: Tells the time.
     """
 
     def __init__(
         self,
         executor: Executor,
-        bus: Bus,
-        take_in: Callable[[Attempt, Observation | None], Awaitable[bool]],
+        feed: RunFeed,
+        take_in: Callable[[Attempt, Observation | None], bool],
         clock: Clock,
     ) -> None:
         slowest_s = PUSHED_SLOWEST_S if executor.capabilities.pushes else POLLED_SLOWEST_S
         self.executor = executor
-        self._bus = bus
+        self._feed = feed
         self._take_in = take_in
         self._clock = clock
         self._attempts: dict[str, Attempt] = {}
@@ -61,9 +61,8 @@ class Watch:
         """Look at it no more."""
         del self._attempts[attempt.job.name]
 
-    async def cancel(self, job: str | None, grace_s: float) -> None:
-        """Have the attempt of a job, or all, ended; None means all."""
-        refs = [one.ref for name, one in self._attempts.items() if job in (None, name)]
+    async def cancel(self, refs: Sequence[JobRef], grace_s: float) -> None:
+        """Have attempts ended, and look soon whether they are."""
         self._pace.quicken()
         await self.executor.cancel(refs, grace_s)
 
@@ -82,15 +81,17 @@ class Watch:
                 self._pace.looked(now, has_changed=await self._look())
             if now >= next_tail:
                 next_tail = now + TAIL_S
-                for attempt in self._unfinished():
-                    await attempt.output.hand_on(self._bus)
-
-    def _unfinished(self) -> list[Attempt]:
-        return [one for one in self._attempts.values() if not one.ended.is_set()]
+                for name in list(self._attempts):
+                    await self._feed.hand_on(name)
 
     async def _look(self) -> bool:
         """Look at every attempt and return whether anything was new."""
-        attempts = self._unfinished()
+        attempts = list(self._attempts.values())
         seen = await self.executor.observe([attempt.ref for attempt in attempts])
-        news = [await self._take_in(one, seen.get(one.job.name)) for one in attempts]
+        # Some may have been taken away meanwhile.
+        news = [
+            self._take_in(one, seen.get(one.job.name))
+            for one in attempts
+            if self._attempts.get(one.job.name) is one
+        ]
         return any(news)

@@ -40,6 +40,10 @@ class FakeClock:
         self._numbers = itertools.count()
         self._timers: list[tuple[int, int, _Timer]] = []
 
+    def monotonic(self) -> float:
+        """Return the seconds that were advanced so far."""
+        return self._now_ns / 1e9
+
     def monotonic_ns(self) -> int:
         """Return the nanoseconds that were advanced so far."""
         return self._now_ns

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from runbus.bus._bus import check_bus
@@ -10,12 +11,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from runbus.bus import Bus
+    from runbus.bus._subscription import Subscription
 
 __all__ = ["fail_next"]
 
 
 def fail_next(bus: Bus, handler: Callable[..., Any], error: BaseException) -> None:
     """Let the next call of a subscribed handler raise `error` instead; the one after is normal.
+
+    Ordered twice, the next two calls fail, in the order of the orders.
 
     Args:
         bus: The bus.
@@ -31,16 +35,25 @@ def fail_next(bus: Bus, handler: Callable[..., Any], error: BaseException) -> No
     if not found:
         raise LookupError(f"{handler!r} is not subscribed")
     for sub in found:
+        if not isinstance(sub.invoke, _Failing):
+            sub.invoke = _Failing(sub)
+        sub.invoke.errors.append(error)
 
-        def restore(sub: Any = sub) -> None:
-            sub.invoke = sub.handler
 
-        async def fail(*_: Any, restore: Callable[[], None] = restore) -> Any:
-            restore()
-            raise error
+class _Failing:
+    """Stands in for a handler until it has raised every error that was ordered, one a call."""
 
-        def fail_now(*_: Any, restore: Callable[[], None] = restore) -> Any:
-            restore()
-            raise error
+    def __init__(self, sub: Subscription) -> None:
+        self.errors: deque[BaseException] = deque()
+        self._sub = sub
 
-        sub.invoke = fail if sub.is_async else fail_now
+    def __call__(self, *_: Any) -> Any:
+        error = self.errors.popleft()
+        if not self.errors:
+            self._sub.invoke = self._sub.handler
+        if self._sub.is_async:
+            return self._fail(error)
+        raise error
+
+    async def _fail(self, error: BaseException) -> None:
+        raise error

@@ -23,7 +23,7 @@ def leaks(kernel: Kernel) -> list[str]:
     for host in kernel.hosts:
         if host.task is not None and not host.task.done():
             found.append(f"the task of plugin {host.name}")
-        found += [f"task {task.get_name()}" for task in host.scope.tasks if not task.done()]
+        found += [f"task {task.get_name()}" for task in host.tasks]
     return found
 
 

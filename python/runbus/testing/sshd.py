@@ -29,7 +29,7 @@ class Sshd:
     Attributes:
         name: What `settings` calls it.
         address: Where it listens.
-        port: Likewise.
+        port: The port of the address.
         identity: The private key that logs in, as root.
         known_hosts: The file that knows this host's first key, and those of its siblings.
 

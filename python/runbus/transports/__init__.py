@@ -4,21 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from runbus._lazy import lazy_names
+
 if TYPE_CHECKING:
     from runbus.transports.local import LocalTunnel as LocalTunnel
     from runbus.transports.ssh import SSHTunnel as SSHTunnel
 
 __all__ = ["LocalTunnel", "SSHTunnel"]
 
-_HOMES = {"LocalTunnel": "local", "SSHTunnel": "ssh"}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'runbus.transports' has no attribute {name!r}")
-    import importlib
-
-    value = globals()[name] = getattr(
-        importlib.import_module(f"runbus.transports.{_HOMES[name]}"), name
-    )
-    return value
+__getattr__, __dir__ = lazy_names(__name__, {".local": ("LocalTunnel",), ".ssh": ("SSHTunnel",)})

@@ -7,7 +7,7 @@ import os
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
-from runbus.errors import ConnectionLost
+from runbus.errors import ConnectionLost, RemoteFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,6 +16,9 @@ __all__ = ["CommandChannel", "Frames"]
 
 REPLY_LIMIT = 64 << 20
 """A reply that is longer, in bytes, is no reply of ours."""
+
+_WORD = b"runbus"
+"""What a shell is asked to print before it is believed anything."""
 
 _WAITING = 256
 """How many questions may wait for their answers."""
@@ -117,14 +120,27 @@ class CommandChannel:
 
         Raises:
             ConnectionLost: There was none.
+            RemoteFailed: It is not what the shell was told to say.
         """
         self._pump_task = asyncio.create_task(self._pump(), name=f"answers of {self._host}")
         # What a login script prints before is part of the first answer, which nobody reads. The
-        # shell must not echo the mark, so it is put together only here.
+        # mark is sent in two halves, so that what a terminal echoes does not look like an answer.
+        half = len(self._mark) // 2
+        first, second = self._mark[:half], self._mark[half:]
         self._writer.write(
-            b"rb_done() { printf '\\n%s %d\\n' " + self._mark + b' "$?"; }\n' + prelude + b"\n"
-        )
+            b"rb_done() { printf '\\n%s%s %d\\n' "
+            + first + b" " + second + b' "$?"; }\n' + prelude + b"\n"
+        )  # fmt: skip
         await self.call(b":", timeout_s)
+        _, answer = await self.call(b"printf %s " + _WORD, timeout_s)
+        if answer != _WORD:
+            said = answer.decode("utf-8", "backslashreplace")[:60]
+            self._fail("its shell cannot be used")
+            raise RemoteFailed(
+                self._host,
+                f"its shell answers {said!r} to a command that prints {_WORD.decode()!r}: "
+                "a terminal, or a command that is forced there, comes between",
+            )
 
     async def call(self, script: bytes, timeout_s: float) -> tuple[int, bytes]:
         """Run shell code; see `Tunnel.call`.

@@ -12,10 +12,8 @@ import asyncio
 import os
 import random
 import shlex
-import stat
-from collections import OrderedDict
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, cast
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
@@ -24,7 +22,6 @@ from runbus.errors import (
     ConnectionLost,
     ExtraMissing,
     ForwardFailed,
-    HostError,
     HostKeyRefused,
     HostKeyUnknown,
     LoginRefused,
@@ -34,33 +31,44 @@ from runbus.errors import (
 )
 from runbus.transports._channel import CommandChannel
 from runbus.transports._forward import Dialled, forwarded
+from runbus.transports._openssh import resolve
 
 try:
     import asyncssh
+
+    from runbus.transports._ssh_errors import mapped
+    from runbus.transports._ssh_files import Files
+    from runbus.transports._ssh_login import connect_options
 except ImportError:  # told when a tunnel is made: `from runbus import *` names the class, too
     _is_installed = False
 else:
     _is_installed = True
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from contextlib import AbstractAsyncContextManager
+    from collections.abc import Sequence
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
+
+    from runbus.transports._openssh import Jump
 
 __all__ = ["SSHTunnel"]
 
 _CONNECTS = 6
 """How often a connect is tried that the host drops before it says why: too many at once."""
 
+_JUMPS = 8
+"""A longer way leads in a circle."""
+
 _OUTPUT_LIMIT = 64 << 20
-_OPEN_FILES = 64
-_CLOSE_S = 3.0
+_CLOSE_S = 1.0
 
 
 class SSHTunnel(Tunnel):
     """Reaches a machine over one SSH connection, made on first use and again when lost.
 
-    `~/.ssh/config` is read (HostName, User, Port, IdentityFile, ProxyJump, UserKnownHostsFile …),
-    the agent and the default keys are used. The host's key must be in known_hosts.
+    The user's SSH configuration holds as OpenSSH's own client reads it (`ssh -G`): HostName, User,
+    Port, IdentityFile, ProxyJump, UserKnownHostsFile and so on, `Match` and `Include` too. What is
+    for a person at a terminal is ignored: RequestTTY, RemoteCommand, forwards, ControlMaster. The
+    agent and the default keys are used. The host's key must be in known_hosts.
 
     Args:
         host: The name of the machine, or its alias in the configuration.
@@ -75,6 +83,7 @@ class SSHTunnel(Tunnel):
         agent: Whether to ask the agent for keys.
         keepalive_s: Seconds between signs of life; the third that is missed ends the connection.
         connect_timeout_s: How long a connect may take, and again the login.
+        file_timeout_s: How long a request about a file may take before sftp counts as stuck.
         max_sessions: How many sessions to open at a time; OpenSSH allows ten.
     """
 
@@ -93,6 +102,7 @@ class SSHTunnel(Tunnel):
         agent: bool = True,
         keepalive_s: float = 15.0,
         connect_timeout_s: float = 15.0,
+        file_timeout_s: float = 30.0,
         max_sessions: int = 8,
     ) -> None:
         if not _is_installed:
@@ -102,14 +112,12 @@ class SSHTunnel(Tunnel):
         self.job_dir = job_dir
         self._pre_command = pre_command
         self._jump = jump
+        self.depth = 0
         self._connect_timeout_s = connect_timeout_s
+        self._file_timeout_s = file_timeout_s
+        self._asked = (host, user, port, config)
+        self._config = config
         self._settings: dict[str, Any] = {
-            "username": user if user else (),
-            "port": port if port else (),
-            "known_hosts": os.path.expanduser(known_hosts) if known_hosts else (),
-            "config": (os.path.expanduser(config) if config else None)
-            if config is not None
-            else (),
             "keepalive_interval": keepalive_s,
             "keepalive_count_max": 3,
             "connect_timeout": connect_timeout_s,
@@ -117,8 +125,13 @@ class SSHTunnel(Tunnel):
         }
         if identity:
             self._settings["client_keys"] = [os.path.expanduser(identity)]
+            self._settings["ignore_encrypted"] = False
         if not agent:
             self._settings["agent_path"] = None
+        self._known_hosts = (os.path.expanduser(known_hosts),) if known_hosts else ()
+        self._options: dict[str, Any] = {}
+        self._configured_jumps: list[SSHTunnel] = []
+        self._leftovers: set[bytes] = set()
         self._lock = asyncio.Lock()
         # The command channel and sftp hold two of them.
         self._sessions = asyncio.Semaphore(max(1, max_sessions - 2))
@@ -140,7 +153,9 @@ class SSHTunnel(Tunnel):
                     return await self._run_in_session(link, command, stdin)
 
     async def _run_in_session(self, link: _Link, command: str, stdin: bytes) -> Completed:
-        process = await link.connection.create_process(_sendable(command), encoding=None)
+        process = await link.connection.create_process(
+            _sendable(command), encoding=None, request_pty=False
+        )
         async with process:
             process.stdin.write(stdin)
             process.stdin.write_eof()
@@ -162,35 +177,32 @@ class SSHTunnel(Tunnel):
                 raise RemoteFailed(self.name, "a command wrote more than 64 MiB")
         return bytes(data)
 
+    async def check(self) -> None:
+        """See that commands and files work; see `Tunnel.check`."""
+        await (await self._connected()).files.check()
+
     async def read(self, path: bytes, offset: int, size: int) -> bytes:
         """Return bytes of a file; see `Tunnel.read`."""
-        link = await self._connected()
-        try:
-            with self._mapped():
-                file = await link.opened(path)
-                return cast("bytes", await file.read(size, offset))
-        except FileNotFoundError:
-            return b""
+        return await (await self._connected()).files.read(path, offset, size)
 
     async def upload(self, local: str, remote: bytes) -> None:
         """Copy a file there by sftp; see `Tunnel.upload`."""
         part = remote + b".part-" + os.urandom(4).hex().encode()
         link = await self._connected()
+        for left in list(self._leftovers):
+            await link.files.remove(left)
+            self._leftovers.discard(left)
         try:
-            with self._mapped():
-                files = await link.files()
-                await files.makedirs(
-                    os.path.dirname(remote), asyncssh.SFTPAttrs(permissions=0o700), exist_ok=True
-                )
-                await files.put(os.fsencode(local), part)
-                # Plain rename refuses to replace; this is OpenSSH's extension that does not.
-                await files.posix_rename(part, remote)
-        except FileNotFoundError as error:
-            # Of a folder that cannot be made there, such as one in /proc, it is said as well.
-            folder = os.fsdecode(os.path.dirname(remote))
-            is_here = await anyio.Path(local).exists()
-            missing = f"cannot make {folder}" if is_here else f"{local}: no such file"
-            raise RemoteFailed(self.name, missing) from error
+            await link.files.write(local, remote, part)
+        except BaseException as error:
+            self._leftovers.add(part)
+            if isinstance(error, FileNotFoundError):
+                # Of a folder that cannot be made there, such as one in /proc, it is said as well.
+                folder = os.fsdecode(os.path.dirname(remote))
+                is_here = await anyio.Path(local).exists()
+                missing = f"cannot make {folder}" if is_here else f"{local}: no such file"
+                raise RemoteFailed(self.name, missing) from error
+            raise
 
     def forward(
         self, port: int, *, host: str = "127.0.0.1", local_port: int = 0
@@ -216,6 +228,8 @@ class SSHTunnel(Tunnel):
             link, self._link = self._link, None
             if link is not None:
                 await link.close()
+        for jump in reversed(self._configured_jumps):
+            await jump.close()
 
     async def _connected(self) -> _Link:
         if self._link is not None and self._link.is_alive:
@@ -231,12 +245,14 @@ class SSHTunnel(Tunnel):
 
     async def _open(self) -> _Link:
         connection = await self.connect()
-        link = _Link(self, connection)
+        files = Files(self.name, connection, self.connect, self._file_timeout_s)
+        link = _Link(connection, files)
         try:
             with self._mapped():
-                # exec: whatever the login shell is, nothing of it stays but its environment.
+                # exec: whatever the login shell is, nothing of it stays but its environment. A
+                # terminal would echo what is said, so none is asked for.
                 process = await connection.create_process(
-                    "exec sh -s", encoding=None, stderr=asyncssh.DEVNULL
+                    "exec sh -s", encoding=None, stderr=asyncssh.DEVNULL, request_pty=False
                 )
                 link.channel = CommandChannel(
                     self.name, process.stdout, process.stdin, connection.abort
@@ -253,10 +269,9 @@ class SSHTunnel(Tunnel):
         A host that takes only so many unfinished logins at a time (MaxStartups) drops the others:
         such a connect is tried again, at a random moment.
         """
-        via = await self._jump.connection() if self._jump else ()
         for attempt in range(_CONNECTS):
             try:
-                return await self._connect_once(via)
+                return await self._connect_once()
             except ConnectionLost as error:
                 cause = error.__cause__
                 dropped = isinstance(cause, (asyncssh.ConnectionLost, ConnectionResetError))
@@ -269,35 +284,58 @@ class SSHTunnel(Tunnel):
         """Return the connection that this tunnel uses, connecting first if there is none."""
         return (await self._connected()).connection
 
-    async def _connect_once(self, via: Any) -> asyncssh.SSHClientConnection:
-        options = None
+    async def _resolved(self) -> dict[str, Any]:
+        """Return how to log in, found out once."""
+        if self._options:
+            return self._options
+        login = await resolve(*self._asked)
+        if self._known_hosts:
+            login = login._replace(known_hosts=self._known_hosts)
+        with self._mapped():
+            options = connect_options(login) | self._settings
+        if self._jump is None:
+            for jump in login.jumps:
+                through = self._configured_jumps[-1] if self._configured_jumps else None
+                self._configured_jumps.append(self._to_jump(jump, through))
+        self._options = options
+        return options
+
+    def _to_jump(self, jump: Jump, through: SSHTunnel | None) -> SSHTunnel:
+        user, host, port = jump
+        tunnel = SSHTunnel(
+            host, user or None, port or None, jump=through, config=self._config,
+            keepalive_s=self._settings["keepalive_interval"],
+            connect_timeout_s=self._connect_timeout_s,
+        )  # fmt: skip
+        tunnel.depth = self.depth + 1
+        if tunnel.depth > _JUMPS:
+            raise UsageError(f"the SSH settings of {self.host} lead in a circle by way of {host}")
+        return tunnel
+
+    async def _connect_once(self) -> asyncssh.SSHClientConnection:
+        options = await self._resolved()
+        jump = self._configured_jumps[-1] if self._configured_jumps else self._jump
+        via = await jump.connection() if jump else ()
         try:
             with self._mapped():
-                options = await asyncssh.SSHClientConnectionOptions.construct(
-                    host=self.host, tunnel=via, **self._settings
-                )
-                settings = dict(self._settings)
-                if options.known_hosts is None:
-                    # `UserKnownHostsFile none` in a configuration would trust anybody.
-                    settings["known_hosts"] = b""
-                return await asyncssh.connect(self.host, tunnel=via, **settings)
+                return await asyncssh.connect(tunnel=via, **options)
         except FileNotFoundError as error:
             # What else a login reads may be missing; `identity` may not.
             name = getattr(error.__cause__, "filename", None) or "a key"
             raise LoginRefused(self.name, f"there is no file {os.fsdecode(name)!r}") from error
         except (asyncssh.HostKeyNotVerifiable, asyncssh.KeyExchangeFailed) as error:
-            assert options is not None
             raise await self._about_key(options, via, error) from error
 
-    async def _about_key(
-        self, options: asyncssh.SSHClientConnectionOptions, via: Any, error: Exception
-    ) -> RunbusError:
+    async def _about_key(self, options: dict[str, Any], via: Any, error: Exception) -> RunbusError:
         """Tell a changed key from an unknown one, with the fingerprint of what was shown."""
-        host, port = options.host or self.host, options.port or 22
-        known = options.known_hosts or _default_known_hosts()
+        host, port = options["host"], options["port"]
         with suppress(Exception):
-            keys = asyncssh.match_known_hosts(known, host, "", port)
-            shown = await asyncssh.get_server_host_key(host, port, tunnel=via, config=None)
+            name = options.get("host_key_alias") or host
+            keys = asyncssh.match_known_hosts(options["known_hosts"], name, "", port)
+            shown = await asyncssh.get_server_host_key(
+                host, port, tunnel=via, config=None,
+                proxy_command=options.get("proxy_command", ()),
+            )  # fmt: skip
             if shown is None:
                 return ConnectionLost(self.name, str(error))
             told = f"it shows {shown.get_algorithm()} {shown.get_fingerprint()}"
@@ -308,83 +346,33 @@ class SSHTunnel(Tunnel):
         # Too careful rather than too trusting where nothing can be found out.
         return HostKeyRefused(self.name, str(error))
 
-    @contextmanager
-    def _mapped(self) -> Iterator[None]:
-        """Turn what asyncssh and the operating system raise into errors of ours, once."""
-        try:
-            yield
-        except (RunbusError, asyncssh.HostKeyNotVerifiable, asyncssh.KeyExchangeFailed):
-            raise
-        except (asyncssh.Error, OSError, ValueError) as error:
-            alive = self._link is not None and self._link.is_alive
-            raise _translated(error, self.name, alive=alive) from error
+    def _mapped(self) -> AbstractContextManager[None]:
+        return mapped(self.name, lambda: self._link is not None and self._link.is_alive)
 
 
 class _Link:
     """One connection, with its command channel and its files."""
 
-    def __init__(self, tunnel: SSHTunnel, connection: asyncssh.SSHClientConnection) -> None:
-        self._tunnel = tunnel
+    def __init__(self, connection: asyncssh.SSHClientConnection, files: Files) -> None:
         self.connection = connection
         self.channel: CommandChannel
-        self._second: asyncssh.SSHClientConnection | None = None
-        self._files: asyncssh.SFTPClient | None = None
-        self._lock = asyncio.Lock()
-        self._opened: OrderedDict[bytes, asyncssh.SFTPClientFile] = OrderedDict()
+        self.files = files
 
     @property
     def is_alive(self) -> bool:
         return not self.connection.is_closed() and self.channel.is_open
 
-    async def files(self) -> asyncssh.SFTPClient:
-        """Return the sftp client, made on first use."""
-        async with self._lock:
-            if self._files is None or (self._second and self._second.is_closed()):
-                self._opened.clear()
-                try:
-                    self._files = await self.connection.start_sftp_client()
-                except asyncssh.ChannelOpenError:
-                    if not self.is_alive:
-                        raise
-                    # MaxSessions 1: the command channel is all that one connection gets.
-                    self._second = await self._tunnel.connect()
-                    self._files = await self._second.start_sftp_client()
-            return self._files
-
-    async def opened(self, path: bytes) -> asyncssh.SFTPClientFile:
-        """Return a file that is kept open, so that to follow it costs one round trip a look."""
-        files = await self.files()
-        if path in self._opened:
-            self._opened.move_to_end(path)
-            return self._opened[path]
-        file = await files.open(path, "rb", encoding=None)
-        # A folder or a pipe in a log's place: nothing to follow, and nothing to hang on.
-        attributes = await file.stat()
-        if attributes.permissions is not None and not stat.S_ISREG(attributes.permissions):
-            await file.close()
-            raise RemoteFailed(self._tunnel.name, "not a regular file")
-        if path in self._opened:
-            await file.close()
-        else:
-            self._opened[path] = file
-        while len(self._opened) > _OPEN_FILES:
-            _, oldest = self._opened.popitem(last=False)
-            await oldest.close()
-        return self._opened.get(path, file)
-
     async def close(self) -> None:
-        """Close everything, within a few seconds."""
+        """Close everything, within a second."""
         if hasattr(self, "channel"):
             await self.channel.close()
-        for connection in (self.connection, self._second):
-            if connection is None:
-                continue
-            connection.close()
-            try:
-                async with asyncio.timeout(_CLOSE_S):
-                    await connection.wait_closed()
-            except (TimeoutError, OSError, asyncssh.Error):
-                connection.abort()
+        await self.files.close()
+        self.connection.close()
+        try:
+            async with asyncio.timeout(_CLOSE_S):
+                await self.connection.wait_closed()
+        except (TimeoutError, OSError, asyncssh.Error):
+            self.connection.abort()
 
 
 def _sendable(command: str) -> str:
@@ -395,42 +383,3 @@ def _sendable(command: str) -> str:
     except UnicodeDecodeError:
         octal = "".join(f"\\0{byte:03o}" for byte in data)
         return f"eval \"$(printf %b '{octal}')\""
-
-
-def _default_known_hosts() -> Any:
-    path = os.path.expanduser("~/.ssh/known_hosts")
-    return path if os.path.isfile(path) else b""
-
-
-def _translated(error: Exception, host: str, *, alive: bool) -> Exception:
-    """Return what an error means in our words.
-
-    Args:
-        error: What asyncssh or the operating system raised.
-        host: What the machine is called.
-        alive: Whether there is still a connection to it.
-    """
-    reason = str(getattr(error, "reason", "") or error).lower() or type(error).__name__
-    for kinds, ours in _meanings():
-        if isinstance(error, kinds):
-            return ours(host, reason)
-    if isinstance(error, (asyncssh.SFTPNoSuchFile, FileNotFoundError)):
-        return FileNotFoundError(reason)
-    if isinstance(error, (asyncssh.ConfigParseError, ValueError)):
-        return UsageError(f"the SSH settings of {host} cannot be used: {error}")
-    if isinstance(error, asyncssh.ChannelOpenError) and alive:
-        # The machine is there and says no: too many sessions, or nothing listens at that port.
-        return RemoteFailed(host, reason)
-    return ConnectionLost(host, "no answer in time" if isinstance(error, TimeoutError) else reason)
-
-
-def _meanings() -> tuple[tuple[tuple[type[Exception], ...], Callable[[str, str], HostError]], ...]:
-    """Return what an error is, whatever else is known. The first that fits holds."""
-    return (
-        ((asyncssh.PermissionDenied, asyncssh.KeyImportError), LoginRefused),
-        ((asyncssh.SFTPConnectionLost, asyncssh.SFTPNoConnection), ConnectionLost),
-        (
-            (asyncssh.SFTPPermissionDenied, asyncssh.SFTPFailure, asyncssh.ProcessError),
-            RemoteFailed,
-        ),
-    )

@@ -30,11 +30,11 @@ pub(crate) fn make(folder: &Path) -> Result<(), Box<dyn Error>> {
 
 fn write(path: &Path, steps: i64, options: Options) -> Result<(), Box<dyn Error>> {
     let mut writer = MetricWriter::create(path, options)?;
-    let one = writer.schema(&["loss"])?;
-    let three = writer.schema(&["loss", "größe", "lr"])?;
+    let one = writer.layout(&["loss"])?;
+    let three = writer.layout(&["loss", "größe", "lr"])?;
     for step in 0..steps {
-        writer.log(one, Some(step * step), step * 999, &[0.5])?;
-        writer.log(three, None, step, &[0.25, f64::NAN, -0.0])?;
+        writer.log(&one, Some(step * step), step * 999, &[0.5])?;
+        writer.log(&three, None, step, &[0.25, f64::NAN, -0.0])?;
     }
     let steps_of_two = Steps::Regular {
         first: 7,

@@ -116,6 +116,23 @@ impl Long {
             .map(|(name, (start, end))| (name, start..*end))
     }
 
+    /// The points of rows with several names, name by name.
+    pub(crate) fn of_wide(frames: Vec<Wide>) -> Self {
+        let (mut long, mut order) = (Self::default(), Vec::new());
+        for frame in frames {
+            for (name, values) in frame.names.into_iter().zip(frame.values) {
+                order.extend_from_slice(&frame.order);
+                long.steps.extend_from_slice(&frame.steps);
+                long.times.extend_from_slice(&frame.times);
+                long.values.extend(values);
+                long.names.push(name);
+                long.ends.push(long.values.len());
+            }
+        }
+        long.order = Some(order);
+        long
+    }
+
     /// The same, of a frame in which names have several stretches: the points of each together.
     pub(crate) fn gathered(self) -> Self {
         let mut found: Vec<(Box<str>, Vec<Range<usize>>)> = Vec::new();

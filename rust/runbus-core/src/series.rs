@@ -29,6 +29,11 @@ pub struct Steps {
 }
 
 impl Steps {
+    /// Whether some step between these two, both included, may be wanted.
+    pub(crate) fn meet(&self, (least, greatest): (i64, i64)) -> bool {
+        greatest >= self.first && self.end.is_none_or(|end| least < end)
+    }
+
     fn holds(&self, step: i64) -> bool {
         step >= self.first
             && self.end.is_none_or(|end| step < end)
@@ -167,10 +172,28 @@ impl SeriesData {
         found.joined()
     }
 
-    /// One series of those of several writers: by time, those of one time in the order of `parts`.
+    /// One series of those of several writers.
+    ///
+    /// The points of a writer stay in its order, whatever their times say: a clock may be set back.
+    /// Between writers, each point has its place by the latest time that its writer had given to a
+    /// point of the series by then; at one time, writers come in the order of `parts`.
     #[must_use]
     pub fn merged(parts: &[Self]) -> Self {
-        interleaved(parts, |part, place| parts[part].times[place])
+        if let [only] = parts {
+            return only.clone();
+        }
+        let latest: Vec<Vec<i64>> = parts.iter().map(Self::latest_times).collect();
+        interleaved(parts, |part, place| latest[part][place])
+    }
+
+    /// For each point the latest time so far.
+    fn latest_times(&self) -> Vec<i64> {
+        let mut latest = i64::MIN;
+        let times = self.times.iter().map(|time| {
+            latest = latest.max(*time);
+            latest
+        });
+        times.collect()
     }
 }
 

@@ -16,6 +16,7 @@ use tempfile::tempdir;
 const OPTIONS: Options = Options {
     is_mapped: true,
     sync_every: None,
+    ends_with_process: false,
 };
 const ROWS: i64 = 30_000;
 
@@ -51,9 +52,9 @@ fn log(folder: &Path, name: &str, rows: i64) {
     fs::create_dir_all(folder.join("metrics")).unwrap();
     let path = folder.join("metrics").join(format!("{name}.journal"));
     let mut writer = MetricWriter::create(&path, OPTIONS).unwrap();
-    let schema = writer.schema(&["x"]).unwrap();
+    let schema = writer.layout(&["x"]).unwrap();
     for step in 0..rows {
-        writer.log(schema, Some(step), 0, &[0.5]).unwrap();
+        writer.log(&schema, Some(step), 0, &[0.5]).unwrap();
         if step % 1000 == 0 {
             thread::sleep(Duration::from_micros(300));
         }

@@ -18,6 +18,7 @@ use tempfile::tempdir;
 const MAPPED: Options = Options {
     is_mapped: true,
     sync_every: Some(Duration::from_millis(100)),
+    ends_with_process: false,
 };
 const PLAIN: Options = Options {
     is_mapped: false,
@@ -41,10 +42,10 @@ fn follow(path: &Path, rows: u64, options: Options) {
     thread::scope(|scope| {
         scope.spawn(|| {
             let schemas: Vec<_> = (0..50)
-                .map(|index| writer.schema(&[&format!("m{index}")]).unwrap())
+                .map(|index| writer.layout(&[&format!("m{index}")]).unwrap())
                 .collect();
             for row in 0..rows {
-                let schema = schemas[usize::try_from(row % 50).unwrap()];
+                let schema = &schemas[usize::try_from(row % 50).unwrap()];
                 writer.log(schema, None, 0, &[0.5]).unwrap();
                 committed.store(row + 1, Ordering::Release);
             }
@@ -75,16 +76,16 @@ fn a_batch_read_beside_a_writer_reports_no_damage() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("journal");
     let mut writer = MetricWriter::create(&path, MAPPED).unwrap();
-    let schema = writer.schema(&["loss"]).unwrap();
+    let schema = writer.layout(&["loss"]).unwrap();
     thread::scope(|scope| {
         scope.spawn(move || {
             for _ in 0..400_000 {
-                writer.log(schema, None, 0, &[0.5]).unwrap();
+                writer.log(&schema, None, 0, &[0.5]).unwrap();
             }
         });
         let mut count = 0;
         while count < 400_000 {
-            let mut found = read(&[vec![path.clone()]], &Wanted::All).unwrap();
+            let mut found = read(&[vec![path.clone()]], &Wanted::All, None).unwrap();
             let found = found.pop().map(|(_, data)| data.steps).unwrap_or_default();
             assert!(found.len() >= count && found.iter().copied().eq((0..).take(found.len())));
             count = found.len();
@@ -99,9 +100,9 @@ fn ten_points_make_a_small_file() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("journal");
     let mut writer = MetricWriter::create(&path, MAPPED).unwrap();
-    let schema = writer.schema(&["loss"]).unwrap();
+    let schema = writer.layout(&["loss"]).unwrap();
     for _ in 0..10 {
-        writer.log(schema, None, 0, &[0.5]).unwrap();
+        writer.log(&schema, None, 0, &[0.5]).unwrap();
     }
     assert!(fs::metadata(&path).unwrap().len() <= 1 << 20);
     writer.close(1).unwrap().complete().unwrap();
@@ -113,7 +114,7 @@ fn ten_points_make_a_small_file() {
     );
     assert!(writer.close(1).is_none());
     assert!(matches!(
-        writer.log(schema, None, 0, &[0.5]),
+        writer.log(&schema, None, 0, &[0.5]),
         Err(Error::Closed)
     ));
 }
@@ -122,15 +123,15 @@ fn ten_points_make_a_small_file() {
 fn the_automatic_step_follows_the_last_one_and_stops_at_the_greatest() {
     let folder = tempdir().unwrap();
     let mut writer = MetricWriter::create(&folder.path().join("journal"), MAPPED).unwrap();
-    let schema = writer.schema(&["loss"]).unwrap();
+    let schema = writer.layout(&["loss"]).unwrap();
     for step in [None, Some(-7), None, Some(i64::MIN), None, Some(i64::MAX)] {
         assert_eq!(
-            writer.log(schema, step, 0, &[0.5]).unwrap(),
+            writer.log(&schema, step, 0, &[0.5]).unwrap(),
             Outcome::Accepted
         );
     }
     assert!(matches!(
-        writer.log(schema, None, 0, &[0.5]),
+        writer.log(&schema, None, 0, &[0.5]),
         Err(Error::StepOverflow)
     ));
 
@@ -144,12 +145,12 @@ fn a_clock_that_steps_back_changes_neither_order_nor_times() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("journal");
     let mut writer = MetricWriter::create(&path, MAPPED).unwrap();
-    let schema = writer.schema(&["loss"]).unwrap();
+    let schema = writer.layout(&["loss"]).unwrap();
     let times = [5_000, 6_000, 10, i64::MIN, -1, 7_000];
     for time_ns in times {
-        writer.log(schema, None, time_ns, &[0.5]).unwrap();
+        writer.log(&schema, None, time_ns, &[0.5]).unwrap();
     }
-    let (_, columns) = read(&[vec![path]], &Wanted::All).unwrap().remove(0);
+    let (_, columns) = read(&[vec![path]], &Wanted::All, None).unwrap().remove(0);
     assert_eq!(&columns.times[..], times);
     assert_eq!(&columns.steps[..], [0, 1, 2, 3, 4, 5]);
 }
@@ -166,9 +167,9 @@ fn the_background_threads_tend_all_writers() {
     let make = |name: &str| MetricWriter::create(&folder.path().join(name), MAPPED).unwrap();
     let mut writers = [make("a"), make("b"), make("c")];
     for writer in &mut writers {
-        let schema = writer.schema(&["loss"]).unwrap();
+        let schema = writer.layout(&["loss"]).unwrap();
         for _ in 0..100_000 {
-            writer.log(schema, None, 0, &[0.5]).unwrap();
+            writer.log(&schema, None, 0, &[0.5]).unwrap();
         }
     }
     // Other tests of this process may have writers, too.
@@ -185,7 +186,7 @@ fn what_is_cleared_ahead_is_never_what_was_written() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("journal");
     let mut writer = MetricWriter::create(&path, MAPPED).unwrap();
-    let schema = writer.schema(&["loss"]).unwrap();
+    let schema = writer.layout(&["loss"]).unwrap();
     let mut reader = MetricReader::open(&path).unwrap();
     let mut expected = 0;
     for round in 0..100_u64 {
@@ -194,7 +195,7 @@ fn what_is_cleared_ahead_is_never_what_was_written() {
                 *word = (round + index as u64).to_le();
             }
         };
-        let written = writer.extend(schema, Steps::Automatic, 0, POINTS, fill);
+        let written = writer.extend(schema.single().unwrap(), Steps::Automatic, 0, POINTS, fill);
         assert_eq!(written.unwrap(), POINTS);
         if round % 10 == 0 {
             // The writer is caught up with now and then, and then not.
@@ -338,9 +339,9 @@ fn a_hole_is_stepped_over_when_all_is_read() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("journal");
     let mut writer = MetricWriter::create(&path, PLAIN).unwrap();
-    let schema = writer.schema(&["loss"]).unwrap();
+    let schema = writer.layout(&["loss"]).unwrap();
     for _ in 0..1000 {
-        writer.log(schema, None, 0, &[0.5]).unwrap();
+        writer.log(&schema, None, 0, &[0.5]).unwrap();
     }
     drop(writer);
     // A page that never reached the disk.
@@ -361,9 +362,9 @@ fn a_damaged_schema_is_found_again_in_a_later_piece() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("journal");
     let mut writer = MetricWriter::create(&path, MAPPED).unwrap();
-    let schema = writer.schema(&["loss"]).unwrap();
+    let schema = writer.layout(&["loss"]).unwrap();
     for _ in 0..5000 {
-        writer.log(schema, None, 0, &[0.5]).unwrap();
+        writer.log(&schema, None, 0, &[0.5]).unwrap();
     }
     drop(writer);
     OpenOptions::new()
@@ -382,9 +383,9 @@ fn a_cursor_can_be_kept_and_taken_up_again() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("journal");
     let mut writer = MetricWriter::create(&path, MAPPED).unwrap();
-    let schema = writer.schema(&["a", "b"]).unwrap();
+    let schema = writer.layout(&["a", "b"]).unwrap();
     for _ in 0..100 {
-        writer.log(schema, None, 0, &[0.5, 1.5]).unwrap();
+        writer.log(&schema, None, 0, &[0.5, 1.5]).unwrap();
     }
     let mut reader = MetricReader::open(&path).unwrap();
     assert_eq!(reader.poll(59).unwrap().count, 60);

@@ -70,9 +70,9 @@ fn write(path: &Path, rows: &[Row], options: Options) -> MetricWriter {
     for row in rows {
         let names: Vec<&str> = row.names.iter().map(String::as_str).collect();
         let values: Vec<f64> = row.bits.iter().map(|bits| f64::from_bits(*bits)).collect();
-        let schema = writer.schema(&names).unwrap();
+        let schema = writer.layout(&names).unwrap();
         writer
-            .log(schema, Some(row.step), row.time_ns, &values)
+            .log(&schema, Some(row.step), row.time_ns, &values)
             .unwrap();
     }
     writer
@@ -173,7 +173,7 @@ fn write_entry(writer: &mut MetricWriter, entry: &Entry, time: i64, next: u64) -
             let texts: Vec<&str> = names.iter().map(String::as_str).collect();
             let points = names.iter().cloned().zip(next..);
             (
-                writer.schema(&texts).unwrap(),
+                writer.layout(&texts).unwrap(),
                 points
                     .map(|(name, bits)| (name, -time, time, bits))
                     .collect(),
@@ -186,18 +186,24 @@ fn write_entry(writer: &mut MetricWriter, entry: &Entry, time: i64, next: u64) -
                 let step = if count % 3 == 0 { step ^ 5 } else { step };
                 ("m0".to_owned(), step, time, next + index)
             });
-            (writer.schema(&["m0"]).unwrap(), points.collect())
+            (writer.layout(&["m0"]).unwrap(), points.collect())
         }
     };
     let values: Vec<u64> = points.iter().map(|point| point.3.to_le()).collect();
     if matches!(entry, Entry::Row(_)) {
         let row: Vec<f64> = values.iter().map(|bits| f64::from_bits(*bits)).collect();
-        writer.log(schema, Some(-time), time, &row).unwrap();
+        writer.log(&schema, Some(-time), time, &row).unwrap();
         return vec![points];
     }
     let steps: Vec<i64> = points.iter().map(|point| point.1).collect();
     let fill = |range, place: &mut [u64]| place.copy_from_slice(&values[range]);
-    let written = writer.extend(schema, Steps::Each(&steps), time, values.len(), fill);
+    let written = writer.extend(
+        schema.single().unwrap(),
+        Steps::Each(&steps),
+        time,
+        values.len(),
+        fill,
+    );
     assert_eq!(written.unwrap(), values.len());
     points.chunks(4096).map(<[Point]>::to_vec).collect()
 }
@@ -251,19 +257,19 @@ proptest! {
         let mut expected: Vec<Point> = Vec::new();
         for ((row, given_up), step) in rows.iter().zip(given_up).zip(0..) {
             let names: Vec<&str> = row.names.iter().map(String::as_str).collect();
-            let schema = writer.schema(&names).unwrap();
+            let schema = writer.layout(&names).unwrap();
             if let Some(is_long) = given_up {
                 let long: Vec<String> = (0..2000).map(|index| name(index, true)).collect();
                 let long: Vec<&str> = long.iter().map(String::as_str).collect();
-                let other = if is_long { writer.schema(&long).unwrap() } else { schema };
-                let written = writer.log_in_place(other, None, 7, |places| {
+                let other = if is_long { writer.layout(&long).unwrap() } else { schema.clone() };
+                let written = writer.log_in_place(other.single().unwrap(), None, 7, |places| {
                     // As the commit word of a row of two values would begin.
                     places.fill(Kind::Row as u64 | 5 << 8 | 1 << 40);
                     None
                 });
                 prop_assert!(written.is_none());
             }
-            let written = writer.log_in_place(schema, None, row.time_ns, |places| {
+            let written = writer.log_in_place(schema.single().unwrap(), None, row.time_ns, |places| {
                 for (place, bits) in places.iter_mut().zip(&row.bits) {
                     *place = bits.to_le();
                 }
@@ -292,7 +298,7 @@ proptest! {
             let points = points.filter(|point| point.0 == wanted);
             let expected: Vec<u64> = points.map(|point| point.3).collect();
             let only = Wanted::Matching(vec![wanted.to_owned()]);
-            let found = read(&[vec![place.path.clone()]], &only).unwrap().pop();
+            let found = read(&[vec![place.path.clone()]], &only, None).unwrap().pop();
             let found: Option<Vec<u64>> =
                 found.map(|(_, data)| data.values.iter().map(|v| v.to_bits()).collect());
             prop_assert_eq!(found.unwrap_or_default(), expected);
@@ -494,7 +500,7 @@ proptest! {
         let groups: Vec<Vec<PathBuf>> = paths.iter().map(|path| vec![path.clone()]).collect();
 
         let mut found = std::collections::HashMap::new();
-        for (name, data) in read(&groups, &Wanted::All).unwrap() {
+        for (name, data) in read(&groups, &Wanted::All, None).unwrap() {
             prop_assert!(data.times.is_sorted());
             for at in 0..data.len() {
                 let bits = data.values[at].to_bits();

@@ -2,18 +2,23 @@
 
 use std::path::PathBuf;
 
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use runbus_core::aggregate::{Aggregate, Point};
 use runbus_core::archive::{self, Wanted};
 use runbus_core::segment;
+use runbus_core::series::Steps;
 
 use crate::columns::PySeriesData;
 use crate::errors::to_python;
 use crate::reader::pairs;
 
+/// The first step, the one behind the last, and their distance.
+type StepRange = (i64, Option<i64>, u64);
+
 #[pyfunction]
-#[pyo3(signature = (writers, patterns=None))]
+#[pyo3(signature = (writers, patterns=None, steps=None))]
 #[allow(
     clippy::needless_pass_by_value,
     reason = "pyo3 hands over what it made"
@@ -22,10 +27,16 @@ pub(crate) fn read_metrics(
     py: Python<'_>,
     writers: Vec<Vec<PathBuf>>,
     patterns: Option<Vec<String>>,
+    steps: Option<StepRange>,
 ) -> PyResult<Vec<(String, PySeriesData)>> {
     let wanted = patterns.map_or(Wanted::All, Wanted::Matching);
+    let steps = match steps {
+        Some((_, _, 0)) => return Err(PyValueError::new_err("the stride must be at least 1")),
+        Some((first, end, stride)) => Some(Steps { first, end, stride }),
+        None => None,
+    };
     let series = py
-        .detach(|| archive::read(&writers, &wanted))
+        .detach(|| archive::read(&writers, &wanted, steps.as_ref()))
         .map_err(to_python)?;
     Ok(series
         .into_iter()
@@ -38,10 +49,19 @@ pub(crate) fn read_metrics(
     clippy::needless_pass_by_value,
     reason = "pyo3 hands over what it made"
 )]
-pub(crate) fn seal_journal(py: Python<'_>, path: PathBuf) -> PyResult<Vec<String>> {
-    let segments = py.detach(|| segment::seal(&path)).map_err(to_python)?;
-    let texts = segments.iter().map(|path| path.to_string_lossy());
-    Ok(texts.map(String::from).collect())
+pub(crate) fn metric_names(py: Python<'_>, writers: Vec<Vec<PathBuf>>) -> PyResult<Vec<String>> {
+    let names = py.detach(|| archive::names(&writers)).map_err(to_python)?;
+    Ok(names.into_iter().map(String::from).collect())
+}
+
+#[pyfunction]
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "pyo3 hands over what it made"
+)]
+pub(crate) fn seal_journal(py: Python<'_>, path: PathBuf) -> PyResult<String> {
+    let segment = py.detach(|| segment::seal(&path)).map_err(to_python)?;
+    Ok(segment.to_string_lossy().into_owned())
 }
 
 #[pyfunction]
@@ -55,7 +75,7 @@ pub(crate) fn check_segment(py: Python<'_>, path: PathBuf) -> PyResult<Vec<(u64,
         .map_err(to_python)
 }
 
-type Facts = (Option<u32>, u32, i64, Vec<(u64, u64)>, usize);
+type Facts = (Option<u32>, u32, i64, Vec<(u64, u64)>, usize, bool);
 
 #[pyfunction]
 #[allow(
@@ -73,6 +93,7 @@ pub(crate) fn about_segment(py: Python<'_>, path: PathBuf) -> PyResult<Facts> {
         about.created_ns,
         pairs(&about.damage),
         about.segments,
+        about.is_older,
     ))
 }
 

@@ -7,7 +7,7 @@ use pyo3::exceptions::{PyBufferError, PyOverflowError, PyTypeError};
 use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyTuple};
+use pyo3::types::{PyList, PyTuple, PyType};
 
 use crate::convert::type_name;
 use crate::numbers::{Called, masked_as_nan, value_of};
@@ -90,6 +90,27 @@ impl Drop for Owner<'_> {
     }
 }
 
+/// An array of one of the narrow types of `ml_dtypes`, such as JAX's bfloat16, as one of doubles.
+fn widened<'py>(object: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let py = object.py();
+    let class = match object.getattr_opt(intern!(py, "dtype"))? {
+        Some(dtype) => dtype.getattr_opt(intern!(py, "type"))?,
+        None => None,
+    };
+    let Some(class) = class.and_then(|class| class.cast_into::<PyType>().ok()) else {
+        return Ok(None);
+    };
+    if class.module()? != "ml_dtypes" {
+        return Ok(None);
+    }
+    let array = py
+        .import(intern!(py, "numpy"))?
+        .call_method1(intern!(py, "asarray"), (object,))?;
+    array
+        .call_method1(intern!(py, "astype"), ("float64",))
+        .map(Some)
+}
+
 /// One dimension of numbers, which stays where it is as long as this value lives.
 pub(crate) struct Array<'py> {
     start: *const u8,
@@ -106,7 +127,9 @@ impl<'py> Array<'py> {
         let object = &masked_as_nan(object)
             .map_err(|cause| refused(what, object.py(), cause))?
             .unwrap_or_else(|| object.clone());
-        let array = if let Some(array) = Self::of_buffer(what, object)? {
+        let array = if let Some(wide) = widened(object)? {
+            Self::of_buffer(what, &wide)?.ok_or_else(|| not_an_array(what, object))?
+        } else if let Some(array) = Self::of_buffer(what, object)? {
             array
         } else if object.hasattr(intern!(object.py(), "__dlpack__"))? {
             Self::of_dlpack(what, &without_gradient(object)?)?

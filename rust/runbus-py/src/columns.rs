@@ -9,7 +9,7 @@ use pyo3::types::PyMemoryView;
 use runbus_core::aggregate::windows;
 use runbus_core::downsample::Method;
 use runbus_core::frame::Shared;
-use runbus_core::series::{SeriesData, Steps};
+use runbus_core::series::SeriesData;
 
 use crate::archive::Summary;
 
@@ -157,15 +157,6 @@ impl PySeriesData {
     fn over<'py>(&self, py: Python<'py>, axis: &Self) -> PyResult<Bound<'py, PyMemoryView>> {
         let positions = py.detach(|| self.data.over(&axis.data));
         view(py, Numbers::Floats(positions))
-    }
-
-    #[pyo3(signature = (first, end=None, stride=1))]
-    fn select(&self, py: Python<'_>, first: i64, end: Option<i64>, stride: u64) -> PyResult<Self> {
-        if stride == 0 {
-            return Err(PyValueError::new_err("stride must be at least 1"));
-        }
-        let wanted = Steps { first, end, stride };
-        Ok(py.detach(|| self.data.select(&wanted)).into())
     }
 
     fn windows(&self, py: Python<'_>, width_ns: i64) -> PyResult<Vec<(i64, Summary)>> {

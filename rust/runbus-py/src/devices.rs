@@ -4,13 +4,15 @@
 //! device, which waits for nothing, and remembers for which name, step and time it is; a thread of
 //! `runbus.metrics._devices` has them fetched soon after, and so do `sync` and `close`.
 
+use std::sync::Arc;
+
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 use runbus_core::clock::unix_ns;
-use runbus_core::journal::SchemaId;
+use runbus_core::journal::Layout;
 
 use crate::arrays::CPU_DEVICES;
 use crate::errors::to_python;
@@ -40,7 +42,7 @@ pub(crate) fn all_known(values: &[Value]) -> Option<Vec<f64>> {
 
 /// A value to be fetched.
 struct Kept {
-    schema: SchemaId,
+    layout: Layout,
     step: i64,
     time_ns: i64,
     value: Py<PyAny>,
@@ -59,6 +61,11 @@ pub(crate) struct Waiting {
 impl Waiting {
     pub(crate) fn len(&self) -> usize {
         self.values.len()
+    }
+
+    /// Have none any more.
+    pub(crate) fn take(&mut self) -> impl Sized + use<> {
+        std::mem::take(&mut self.values)
     }
 }
 
@@ -121,7 +128,7 @@ pub(crate) fn write_partly(
     let py = writer.py();
     let mut state = writer.get().state.borrow(py);
     // So wrong names are told as for any other row, before anything is written.
-    state.journal.schema(names).map_err(to_python)?;
+    state.journal.layout(names).map_err(to_python)?;
     let step = state.journal.take_step(step).map_err(log_error)?;
     let time_ns = unix_ns();
     let was_waiting = state.waiting.len();
@@ -133,9 +140,9 @@ pub(crate) fn write_partly(
                 known.push(value);
             }
             Value::OnDevice(value) => {
-                let schema = state.journal.schema(&[name]).map_err(to_python)?;
+                let layout = state.journal.layout(&[name]).map_err(to_python)?;
                 state.keep(Kept {
-                    schema,
+                    layout,
                     step,
                     time_ns,
                     value,
@@ -144,8 +151,8 @@ pub(crate) fn write_partly(
         }
     }
     if !known.is_empty() {
-        let schema = state.journal.schema(&known_names).map_err(to_python)?;
-        let written = state.journal.log_late(schema, step, time_ns, &known);
+        let layout = state.journal.layout(&known_names).map_err(to_python)?;
+        let written = state.journal.log_late(&layout, step, time_ns, &known);
         written.map_err(log_error)?;
     }
     let waiting = state.waiting.len();
@@ -179,7 +186,8 @@ pub(crate) fn fetch(writer: &MetricWriter, py: Python<'_>) {
         return;
     }
     // One at a time, so that values stay in their order, and nobody goes on while some are under way.
-    let _turn = writer.fetching.lock_py_attached(py);
+    let turn = Arc::clone(&writer.fetching.borrow(py));
+    let _turn = turn.lock_py_attached(py);
     let kept = std::mem::take(&mut writer.state.borrow(py).waiting.values);
     if kept.is_empty() {
         return;
@@ -195,7 +203,7 @@ pub(crate) fn fetch(writer: &MetricWriter, py: Python<'_>) {
             let row = [value];
             let written = state
                 .journal
-                .log_late(kept.schema, kept.step, kept.time_ns, &row);
+                .log_late(&kept.layout, kept.step, kept.time_ns, &row);
             written.is_ok()
         });
         lost += u64::from(!written);

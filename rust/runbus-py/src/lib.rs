@@ -27,7 +27,9 @@ mod _core {
     use pyo3::types::PyBytes;
 
     #[pymodule_export]
-    use crate::archive::{about_segment, check_segment, read_metrics, seal_journal, summarize};
+    use crate::archive::{
+        about_segment, check_segment, metric_names, read_metrics, seal_journal, summarize,
+    };
     #[pymodule_export]
     use crate::arrow::arrow_stream;
     #[pymodule_export]

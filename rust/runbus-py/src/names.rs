@@ -3,7 +3,7 @@
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
-use runbus_core::journal::SchemaId;
+use runbus_core::journal::{Layout, SchemaId};
 
 use crate::fastcall::Arguments;
 use crate::numbers::plain_bits;
@@ -48,6 +48,23 @@ impl NameCache {
             })
     }
 
+    /// Put the names of a dict and the bits of its values into `row`, if all names are known and all
+    /// values plain numbers.
+    ///
+    /// No Python code runs, so the writer may be borrowed meanwhile.
+    pub(crate) fn read(
+        &self,
+        dict: Borrowed<'_, '_, PyDict>,
+        row: &mut Vec<(SchemaId, u64)>,
+    ) -> Option<()> {
+        row.clear();
+        let mut items = Items { dict, position: 0 };
+        while let Some((key, value)) = items.next() {
+            row.push((self.get(key)?, plain_bits(value)?));
+        }
+        (!row.is_empty()).then_some(())
+    }
+
     /// Remember the name; returns what had to make room, to be dropped when the writer is free.
     pub(crate) fn put(
         &mut self,
@@ -81,6 +98,8 @@ pub(crate) struct Shape {
     /// Its keys, and those of dicts in it.
     keys: Vec<Key>,
     pub(crate) schema: SchemaId,
+    /// For each value its place in the record; `None` if they are in their places.
+    order: Option<Box<[u32]>>,
 }
 
 impl Shape {
@@ -92,12 +111,26 @@ impl Shape {
     pub(crate) fn read(&self, dict: Borrowed<'_, '_, PyDict>, places: &mut [u64]) -> Option<()> {
         if self.is_nested {
             let mut keys = self.keys.iter();
-            let mut places = places.iter_mut();
-            read_nested(&mut keys, dict, &mut places)?;
+            let mut target = Target {
+                places,
+                order: self.order.as_deref(),
+                next: 0,
+            };
+            read_nested(&mut keys, dict, &mut target)?;
             // None is left, unless a dict was changed while it was read first.
             return keys.next().is_none().then_some(());
         }
         let mut items = Items { dict, position: 0 };
+        if let Some(order) = &self.order {
+            for (known, place) in self.keys.iter().zip(order) {
+                let (key, value) = items.next()?;
+                if known.name.as_ptr() != key.as_ptr() {
+                    return None;
+                }
+                *places.get_mut(*place as usize)? = plain_bits(value)?;
+            }
+            return Some(());
+        }
         for (known, place) in self.keys.iter().zip(places) {
             let (key, value) = items.next()?;
             if known.name.as_ptr() != key.as_ptr() {
@@ -109,11 +142,31 @@ impl Shape {
     }
 }
 
+/// Where the values of a row go, one after the other.
+pub(crate) struct Target<'a> {
+    pub(crate) places: &'a mut [u64],
+    pub(crate) order: Option<&'a [u32]>,
+    pub(crate) next: usize,
+}
+
+impl Target<'_> {
+    #[inline]
+    pub(crate) fn put(&mut self, bits: u64) -> Option<()> {
+        let place = match self.order {
+            Some(order) => *order.get(self.next)? as usize,
+            None => self.next,
+        };
+        *self.places.get_mut(place)? = bits;
+        self.next += 1;
+        Some(())
+    }
+}
+
 /// The same of a dict of numbers and dicts, which are to have the next of the keys.
 fn read_nested(
     keys: &mut std::slice::Iter<'_, Key>,
     dict: Borrowed<'_, '_, PyDict>,
-    places: &mut std::slice::IterMut<'_, u64>,
+    target: &mut Target<'_>,
 ) -> Option<()> {
     let mut items = Items { dict, position: 0 };
     while let Some((key, value)) = items.next() {
@@ -122,13 +175,13 @@ fn read_nested(
             return None;
         }
         match known.inner {
-            None => *places.next()? = plain_bits(value)?,
+            None => target.put(plain_bits(value)?)?,
             Some(length) => {
                 let inner = value.cast_exact::<PyDict>().ok()?;
                 if inner.len() != length {
                     return None;
                 }
-                read_nested(keys, inner, places)?;
+                read_nested(keys, inner, target)?;
             }
         }
     }
@@ -159,8 +212,11 @@ impl ShapeCache {
     /// Remember the shape; returns what had to make room, to be dropped when the writer is free.
     ///
     /// `length` is how many of the keys are those of the dict itself.
-    pub(crate) fn put(&mut self, length: usize, keys: Vec<Key>, schema: SchemaId) -> Option<Shape> {
+    pub(crate) fn put(&mut self, length: usize, keys: Vec<Key>, layout: &Layout) -> Option<Shape> {
         let first = keys.first()?;
+        let Layout::Row { schema, order } = layout else {
+            return None;
+        };
         let is_nested = keys.iter().any(|key| key.inner.is_some());
         if keys.len() > MAX_SHAPE_KEYS || !is_nested && keys.len() != length {
             return None;
@@ -170,7 +226,8 @@ impl ShapeCache {
             length,
             is_nested,
             keys,
-            schema,
+            schema: *schema,
+            order: order.clone(),
         })
     }
 }
@@ -181,16 +238,22 @@ pub(crate) struct CallSite {
     /// Where the step is among them.
     pub(crate) step: Option<usize>,
     pub(crate) schema: SchemaId,
+    /// For each value its place in the record; `None` if they are in their places.
+    order: Option<Box<[u32]>>,
 }
 
 impl CallSite {
     /// Put the bits of the values into `places`, if all are plain numbers.
     #[inline]
     pub(crate) fn read(&self, arguments: &Arguments<'_, '_>, places: &mut [u64]) -> Option<()> {
-        let mut places = places.iter_mut();
+        let mut target = Target {
+            places,
+            order: self.order.as_deref(),
+            next: 0,
+        };
         for (index, value) in arguments.keywords.iter().enumerate() {
             if self.step != Some(index) {
-                *places.next()? = plain_bits(*value)?;
+                target.put(plain_bits(*value)?)?;
             }
         }
         Some(())
@@ -221,16 +284,20 @@ impl KeywordCache {
     pub(crate) fn put(
         &mut self,
         arguments: &Arguments<'_, '_>,
-        schema: SchemaId,
+        layout: &Layout,
     ) -> Option<CallSite> {
         let names = arguments.names?;
+        let Layout::Row { schema, order } = layout else {
+            return None;
+        };
         let step = arguments
             .named()
             .position(|(name, _)| name.to_str().is_ok_and(|name| name == "step"));
         self.slots[place(names.as_ptr(), 0, SHAPE_SLOTS)].replace(CallSite {
             names: names.to_owned().unbind(),
             step,
-            schema,
+            schema: *schema,
+            order: order.clone(),
         })
     }
 }

@@ -53,6 +53,7 @@ fn log_now(report: &Report) {
         Report::Recovered { path, dropped } => {
             format!("{path}: points are kept again; {dropped} were lost")
         }
+        Report::Gone { path } => gone(path),
         Report::NotDurable { reason } => {
             format!("{reason}: a power failure would lose what is logged now")
         }
@@ -62,6 +63,11 @@ fn log_now(report: &Report) {
             error.write_unraisable(py, None);
         }
     });
+}
+
+/// That what was logged is lost.
+pub(crate) fn gone(path: &str) -> String {
+    format!("{path}: the file was removed; what was logged to it is lost, and so is what follows")
 }
 
 pub(crate) fn warn(py: Python<'_>, text: &str) -> PyResult<()> {

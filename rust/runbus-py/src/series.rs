@@ -10,24 +10,29 @@ use pyo3::prelude::*;
 use pyo3::types::{PyList, PyRange, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 use runbus_core::clock::unix_ns;
-use runbus_core::journal::{SchemaId, Steps};
+use runbus_core::journal::{Layout, SchemaId, Steps};
 
 use crate::arrays::Array;
 use crate::devices::{Value, all_known, write_partly};
 use crate::fastcall::{Arguments, Method};
 use crate::numbers::{plain_bits, plain_step, plain_value, step_of, value_or_device};
-use crate::writer::{MetricWriter, log_error};
+use crate::writer::{MetricWriter, arrive, log_error, tell_if_forked};
 
 /// One metric of a run with its name looked up once.
 #[pyclass(frozen, module = "runbus._core")]
 pub(crate) struct Series {
     writer: Py<MetricWriter>,
-    schema: SchemaId,
+    /// `None` if there was no memory for another name.
+    schema: Option<SchemaId>,
     name: String,
 }
 
 impl Series {
-    pub(crate) fn new(writer: &Bound<'_, MetricWriter>, schema: SchemaId, name: &str) -> Self {
+    pub(crate) fn new(
+        writer: &Bound<'_, MetricWriter>,
+        schema: Option<SchemaId>,
+        name: &str,
+    ) -> Self {
         Self {
             writer: writer.clone().unbind(),
             schema,
@@ -51,6 +56,8 @@ impl Series {
 
     #[pyo3(signature = (values, steps=None))]
     fn extend(&self, values: &Bound<'_, PyAny>, steps: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let writer = self.writer.bind(values.py());
+        arrive(writer)?;
         let array = Array::of(&format!("the values of metric '{}'", self.name), values)?;
         array.check(&self.name)?;
         let steps = steps.filter(|steps| !steps.is_none());
@@ -66,13 +73,17 @@ impl Series {
             check_lengths(own.len(), array.len())?;
         }
         let fill = |range, place: &mut [u64]| array.doubles(range, place);
-        let writer = self.writer.get();
-        let mut state = writer.state.borrow(values.py());
+        let mut state = writer.get().state.borrow(values.py());
         let journal = &mut state.journal;
-        let written = journal.extend(self.schema, steps, unix_ns(), array.len(), fill);
+        let written = match self.schema {
+            Some(schema) => journal
+                .extend(schema, steps, unix_ns(), array.len(), fill)
+                .map(drop),
+            None => journal.drop_unnamed(array.len()),
+        };
         drop(state);
         written.map_err(log_error)?;
-        writer.tell_if_forked(values.py())
+        tell_if_forked(writer)
     }
 
     #[getter]
@@ -140,7 +151,7 @@ impl Method for Append {
         };
         let mut state = this.writer.get().state.borrow(py);
         let value = plain_value(*value)?;
-        state.journal.log_one(this.schema, step, unix_ns(), value)
+        state.journal.log_one(this.schema?, step, unix_ns(), value)
     }
 
     fn full(this: &Bound<'_, Series>, arguments: &Arguments<'_, '_>) -> PyResult<()> {
@@ -151,17 +162,18 @@ impl Method for Append {
         let step = step_of(step)?;
         let name = this.get().name.as_str();
         let writer = this.get().writer.bind(this.py());
+        arrive(writer)?;
         match value_or_device(name, &value)? {
             Value::Known(number) => {
                 let mut state = writer.get().state.borrow(this.py());
-                let written = state.write(this.get().schema, step, &[number]);
+                let written = state.write_one(this.get().schema, step, number);
                 written.map_err(log_error)?;
             }
             on_device @ Value::OnDevice(_) => {
                 write_partly(writer, &[name], vec![on_device], step)?;
             }
         }
-        writer.get().tell_if_forked(this.py())
+        tell_if_forked(writer)
     }
 }
 
@@ -169,15 +181,15 @@ impl Method for Append {
 #[pyclass(frozen, module = "runbus._core")]
 pub(crate) struct Group {
     writer: Py<MetricWriter>,
-    schema: SchemaId,
+    layout: Layout,
     names: Vec<String>,
 }
 
 impl Group {
-    pub(crate) fn new(writer: &Bound<'_, MetricWriter>, schema: SchemaId, names: &[&str]) -> Self {
+    pub(crate) fn new(writer: &Bound<'_, MetricWriter>, layout: Layout, names: &[&str]) -> Self {
         Self {
             writer: writer.clone().unbind(),
-            schema,
+            layout,
             names: names.iter().map(|name| (*name).to_owned()).collect(),
         }
     }
@@ -222,9 +234,18 @@ impl Method for LogGroup {
         let step = plain_step(*step)?;
         let mut guard = this.writer.get().state.borrow(py);
         let state = &mut *guard;
+        let Layout::Row { schema, order } = &this.layout else {
+            return None;
+        };
         state
             .journal
-            .log_in_place(this.schema, Some(step), unix_ns(), |places| {
+            .log_in_place(*schema, Some(step), unix_ns(), |places| {
+                if let Some(order) = order {
+                    for (place, value) in order.iter().zip(values) {
+                        *places.get_mut(*place as usize)? = plain_bits(*value)?;
+                    }
+                    return Some(());
+                }
                 for (place, value) in places.iter_mut().zip(values) {
                     *place = plain_bits(*value)?;
                 }
@@ -257,16 +278,18 @@ impl Method for LogGroup {
         let numbers = numbers.map(|(name, value)| value_or_device(name, value));
         let numbers = numbers.collect::<PyResult<Vec<Value>>>()?;
         let writer = this.get().writer.bind(this.py());
+        arrive(writer)?;
         let Some(numbers) = all_known(&numbers) else {
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
             return write_partly(writer, &names, numbers, step);
         };
-        let written = writer
-            .get()
-            .state
-            .borrow(this.py())
-            .write(this.get().schema, step, &numbers);
+        let written =
+            writer
+                .get()
+                .state
+                .borrow(this.py())
+                .write(&this.get().layout, step, &numbers);
         written.map_err(log_error)?;
-        writer.get().tell_if_forked(this.py())
+        tell_if_forked(writer)
     }
 }

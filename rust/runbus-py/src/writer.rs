@@ -2,9 +2,9 @@
 // A row is written in one run of instructions: calls between its parts took 8 ns of 45.
 #![allow(clippy::inline_always)]
 
-use std::ffi::CStr;
-use std::path::PathBuf;
-use std::sync::Mutex;
+use std::ffi::{CStr, OsString};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -14,16 +14,16 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyMapping, PyString, PyTuple, PyType};
 use runbus_core::clock::unix_ns;
-use runbus_core::journal::{self, Durability, Error, Options, SchemaId};
+use runbus_core::journal::{self, Error, Layout, Options, SchemaId};
 
 use crate::convert::{Flat, name_text, type_name};
 use crate::devices::{self, Value, Waiting, all_known, write_partly};
 use crate::errors::to_python;
 use crate::fastcall::{self, Arguments, Method, Object};
 use crate::gil::GilCell;
-use crate::names::{KeywordCache, NameCache, ShapeCache};
+use crate::names::{Key, KeywordCache, NameCache, ShapeCache};
 use crate::numbers::{plain_step, plain_value, step_of, value_or_device};
-use crate::reports::warn;
+use crate::reports::{gone, warn};
 use crate::series::{Group, Series};
 
 pub(crate) fn log_error(error: Error) -> PyErr {
@@ -38,6 +38,8 @@ pub(crate) struct State {
     names: NameCache,
     shapes: ShapeCache,
     keywords: KeywordCache,
+    /// Made once, for the names and values of a row.
+    row: Vec<(SchemaId, u64)>,
     /// The values on devices.
     pub(crate) waiting: Waiting,
 }
@@ -46,11 +48,51 @@ impl State {
     #[inline(always)]
     pub(crate) fn write(
         &mut self,
-        schema: SchemaId,
+        layout: &Layout,
         step: Option<i64>,
         values: &[f64],
     ) -> Result<(), Error> {
-        self.journal.log(schema, step, unix_ns(), values).map(drop)
+        self.journal.log(layout, step, unix_ns(), values).map(drop)
+    }
+
+    /// Write one value; without a schema there is no memory for its name, and it is dropped.
+    pub(crate) fn write_one(
+        &mut self,
+        schema: Option<SchemaId>,
+        step: Option<i64>,
+        value: f64,
+    ) -> Result<(), Error> {
+        let layout = match schema {
+            Some(schema) => Layout::Row {
+                schema,
+                order: None,
+            },
+            None => Layout::Each(Box::new([None])),
+        };
+        self.write(&layout, step, &[value])
+    }
+}
+
+/// The names of larger dicts are not remembered one by one: others would have to make room.
+const MAX_NAMED_KEYS: usize = 64;
+
+impl State {
+    /// Remember the names of a row one by one, for rows that have others of them; returns what had to
+    /// make room, to be dropped when the writer is free.
+    fn remember_names(&mut self, py: Python<'_>, keys: &[Key]) -> Vec<Py<PyString>> {
+        let mut evicted = Vec::new();
+        for key in keys {
+            let name = key.name.bind(py);
+            let known = self.names.get(name.as_any().as_borrowed());
+            // They were checked just now.
+            let text = name.to_str().ok().filter(|_| known.is_none());
+            if let Some(text) = text
+                && let Ok(Some(schema)) = self.journal.name(text)
+            {
+                evicted.extend(self.names.put(name, schema));
+            }
+        }
+        evicted
     }
 }
 
@@ -58,12 +100,12 @@ impl State {
 #[pyclass(subclass, frozen, module = "runbus._core")]
 pub(crate) struct MetricWriter {
     pub(crate) state: GilCell<State>,
-    /// Held while values are fetched from devices.
-    pub(crate) fetching: Mutex<()>,
+    /// Held while values are fetched from devices. A forked child that opens a journal has another one:
+    /// this may be held for ever there.
+    pub(crate) fetching: GilCell<Arc<Mutex<()>>>,
     /// Whether it was told that this is a forked child's copy.
     is_told: AtomicBool,
-    durability: Durability,
-    path: PathBuf,
+    options: Options,
 }
 
 #[pymethods]
@@ -73,7 +115,7 @@ impl MetricWriter {
     #[pyo3(signature = (path, /, *args, sync_ms=Some(100), **kwargs))]
     fn new(
         cls: &Bound<'_, PyType>,
-        path: PathBuf,
+        path: Option<PathBuf>,
         args: &Bound<'_, PyTuple>,
         sync_ms: Option<u64>,
         kwargs: Option<&Bound<'_, PyDict>>,
@@ -89,23 +131,27 @@ impl MetricWriter {
         }
         let options = Options {
             sync_every: sync_ms.map(Duration::from_millis),
+            ends_with_process: true,
             ..Options::default()
         };
-        let journal = journal::MetricWriter::create(&path, options).map_err(to_python)?;
-        let durability = journal.durability();
+        let journal = match path {
+            Some(path) => journal::MetricWriter::create(&path, options),
+            None => journal::MetricWriter::nowhere(Path::new("")),
+        };
+        let journal = journal.map_err(to_python)?;
         let state = State {
             journal,
             names: NameCache::new(),
             shapes: ShapeCache::new(),
             keywords: KeywordCache::new(),
+            row: Vec::new(),
             waiting: Waiting::default(),
         };
         Ok(Self {
             state: GilCell::new(state),
-            fetching: Mutex::new(()),
+            fetching: GilCell::default(),
             is_told: AtomicBool::new(false),
-            durability,
-            path,
+            options,
         })
     }
 
@@ -122,7 +168,7 @@ impl MetricWriter {
             .state
             .borrow(slf.py())
             .journal
-            .schema(&[text])
+            .name(text)
             .map_err(to_python)?;
         Ok(Series::new(slf, schema, text))
     }
@@ -140,14 +186,14 @@ impl MetricWriter {
             })
             .collect::<PyResult<Vec<_>>>()?;
         let texts = names.iter().map(name_text).collect::<PyResult<Vec<_>>>()?;
-        let schema = slf
+        let layout = slf
             .get()
             .state
             .borrow(slf.py())
             .journal
-            .schema(&texts)
+            .layout(&texts)
             .map_err(to_python)?;
-        Ok(Group::new(slf, schema, &texts))
+        Ok(Group::new(slf, layout, &texts))
     }
 
     fn fetch(&self, py: Python<'_>) {
@@ -156,12 +202,51 @@ impl MetricWriter {
 
     fn sync(&self, py: Python<'_>) -> PyResult<()> {
         devices::fetch(self, py);
-        py.detach(|| self.durability.sync()).map_err(to_python)
+        self.look_for_file(py)?;
+        let durability = {
+            let state = self.state.borrow(py);
+            if state.journal.is_inherited() {
+                return Ok(());
+            }
+            state.journal.durability()
+        };
+        py.detach(|| durability.sync()).map_err(to_python)
+    }
+
+    fn open_journal(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        let mut state = self.state.borrow(py);
+        if !state.journal.is_inherited() || state.journal.is_closed() {
+            return Ok(());
+        }
+        if state.journal.is_forked() {
+            // They are the parent's, and so are the devices.
+            std::mem::forget(state.waiting.take());
+            *self.fetching.borrow(py) = Arc::default();
+        }
+        state.journal.open(&path, self.options).map_err(to_python)
+    }
+
+    fn let_go(&self, py: Python<'_>) -> PyResult<()> {
+        devices::fetch(self, py);
+        let mut state = self.state.borrow(py);
+        if state.journal.is_inherited() {
+            return Ok(());
+        }
+        let closing = state.journal.let_go(0).map_err(to_python)?;
+        drop(state);
+        closing.map_or(Ok(()), |closing| {
+            py.detach(|| closing.complete()).map_err(to_python)
+        })
+    }
+
+    fn leave(&self, py: Python<'_>, fallback: u32) {
+        self.state.borrow(py).journal.leave(fallback);
     }
 
     #[pyo3(signature = (state=0))]
     fn close(&self, py: Python<'_>, state: u32) -> PyResult<()> {
         devices::fetch(self, py);
+        self.look_for_file(py)?;
         let closing = self.state.borrow(py).journal.close(state);
         // The slow part, without the GIL: another thread's log() is told that the run is finished.
         match closing {
@@ -171,19 +256,27 @@ impl MetricWriter {
     }
 
     #[getter]
-    fn path(&self) -> &std::ffi::OsStr {
-        self.path.as_os_str()
+    fn path(&self, py: Python<'_>) -> OsString {
+        self.state.borrow(py).journal.path().into()
     }
 
     #[getter]
-    fn accepted(&self, py: Python<'_>) -> u64 {
-        self.state.borrow(py).journal.accepted()
+    fn accepted(&self, py: Python<'_>) -> PyResult<u64> {
+        self.look_for_file(py)?;
+        Ok(self.state.borrow(py).journal.accepted())
     }
 
     #[getter]
-    fn dropped(&self, py: Python<'_>) -> u64 {
+    fn dropped(&self, py: Python<'_>) -> PyResult<u64> {
+        self.look_for_file(py)?;
         let state = self.state.borrow(py);
-        state.journal.dropped() + state.waiting.dropped
+        Ok(state.journal.dropped() + state.waiting.dropped)
+    }
+
+    #[getter]
+    fn is_open(&self, py: Python<'_>) -> bool {
+        let state = self.state.borrow(py);
+        !state.journal.is_closed() && !state.journal.is_inherited()
     }
 
     #[getter]
@@ -235,14 +328,17 @@ impl Method for Log {
         };
         match arguments.positional {
             [name, value] => this.log_known(py, *name, plain_value(*value)?, step),
-            [values] => this.log_known_dict(py, *values, step),
+            [values] => this
+                .log_known_dict(py, *values, step)
+                .or_else(|| this.log_known_names(py, *values, step)),
             _ => None,
         }
     }
 
     fn full(this: &Bound<'_, MetricWriter>, arguments: &Arguments<'_, '_>) -> PyResult<()> {
+        arrive(this)?;
         log_any(this, arguments)?;
-        this.get().tell_if_forked(this.py())
+        tell_if_forked(this)
     }
 }
 
@@ -273,19 +369,49 @@ fn nothing_to_log() -> PyErr {
     PyTypeError::new_err("log() missing 1 required positional argument: 'name_or_values'")
 }
 
-impl MetricWriter {
-    /// Say once that what is logged here is lost.
-    pub(crate) fn tell_if_forked(&self, py: Python<'_>) -> PyResult<()> {
-        if !self.state.borrow(py).journal.is_inherited() || self.is_told.swap(true, Relaxed) {
+/// Have a journal of this process, if the class knows where: a forked child's copy has none, nor has a
+/// run that another process handed over. It is the first call of those that log.
+pub(crate) fn arrive(this: &Bound<'_, MetricWriter>) -> PyResult<()> {
+    {
+        let state = this.get().state.borrow(this.py());
+        if !state.journal.is_inherited() || state.journal.is_closed() {
             return Ok(());
         }
-        let text = format!(
-            "{}: process {} was forked from the one that opened the run, and what it logs is lost; \
-             hand it the run by a pool, or with the start method \"spawn\"",
-            self.path.display(),
-            std::process::id()
-        );
-        warn(py, &text)
+    }
+    match this.getattr_opt(intern!(this.py(), "_arrive"))? {
+        Some(arrive) => arrive.call0().map(drop),
+        None => Ok(()),
+    }
+}
+
+/// Say once that what is logged here is lost, where the class does not.
+pub(crate) fn tell_if_forked(this: &Bound<'_, MetricWriter>) -> PyResult<()> {
+    let (writer, py) = (this.get(), this.py());
+    if !writer.state.borrow(py).journal.is_forked()
+        || this.hasattr(intern!(py, "_arrive"))?
+        || writer.is_told.swap(true, Relaxed)
+    {
+        return Ok(());
+    }
+    let text = format!(
+        "{}: process {} was forked from the one that opened the journal, and what it logs is lost",
+        writer.state.borrow(py).journal.path().display(),
+        std::process::id()
+    );
+    warn(py, &text)
+}
+
+impl MetricWriter {
+    /// Notice that somebody has removed the journal, and say so once.
+    fn look_for_file(&self, py: Python<'_>) -> PyResult<()> {
+        let path = {
+            let mut state = self.state.borrow(py);
+            if !state.journal.look_for_file() {
+                return Ok(());
+            }
+            state.journal.path().display().to_string()
+        };
+        warn(py, &gone(&path))
     }
 }
 
@@ -319,6 +445,25 @@ impl MetricWriter {
         let shape = shapes.get(dict)?;
         let read = |places: &mut [u64]| shape.read(dict, places);
         journal.log_in_place(shape.schema, step, unix_ns(), read)
+    }
+
+    /// A dict of names that were all logged before, but not these together, or in another order.
+    fn log_known_names(
+        &self,
+        py: Python<'_>,
+        values: Object<'_, '_>,
+        step: Option<i64>,
+    ) -> Option<()> {
+        let dict = values.cast_exact::<PyDict>().ok()?;
+        let mut guard = self.state.borrow(py);
+        let State {
+            journal,
+            names,
+            row,
+            ..
+        } = &mut *guard;
+        names.read(dict, row)?;
+        journal.log_named(step, unix_ns(), row)
     }
 
     fn log_known_keywords(&self, py: Python<'_>, arguments: &Arguments<'_, '_>) -> Option<()> {
@@ -356,11 +501,11 @@ fn log_scalar(
     };
     let mut state = this.get().state.borrow(this.py());
     let schema = match state.names.get(name.as_any().as_borrowed()) {
-        Some(schema) => schema,
-        None => state.journal.schema(&[text]).map_err(to_python)?,
+        Some(schema) => Some(schema),
+        None => state.journal.name(text).map_err(to_python)?,
     };
-    let evicted = state.names.put(name, schema);
-    let result = state.write(schema, step, &[value]).map_err(log_error);
+    let evicted = schema.and_then(|schema| state.names.put(name, schema));
+    let result = state.write_one(schema, step, value).map_err(log_error);
     drop(state);
     drop(evicted);
     result
@@ -374,9 +519,14 @@ fn log_values(
     let mut flat = Flat::of(values)?;
     let dict = values.cast_exact::<PyDict>().ok();
     let keys = dict.and_then(|dict| Some((dict.len(), flat.keys.take()?)));
-    let mut evicted = None;
-    log_flat(this, flat, step, |state, schema| {
-        evicted = keys.and_then(|(length, keys)| state.shapes.put(length, keys, schema));
+    let mut evicted = (None, Vec::new());
+    log_flat(this, flat, step, |state, layout| {
+        let Some((length, keys)) = keys else { return };
+        let is_flat = keys.iter().all(|key| key.inner.is_none());
+        if is_flat && keys.len() <= MAX_NAMED_KEYS {
+            evicted.1 = state.remember_names(this.py(), &keys);
+        }
+        evicted.0 = state.shapes.put(length, keys, layout);
     })
 }
 
@@ -399,9 +549,9 @@ fn log_keywords(this: &Bound<'_, MetricWriter>, arguments: &Arguments<'_, '_>) -
     let keys = flat.keys.as_ref();
     let is_flat = keys.is_some_and(|keys| keys.iter().all(|key| key.inner.is_none()));
     let mut evicted = None;
-    log_flat(this, flat, step, |state, schema| {
+    log_flat(this, flat, step, |state, layout| {
         if is_flat {
-            evicted = state.keywords.put(arguments, schema);
+            evicted = state.keywords.put(arguments, layout);
         }
     })
 }
@@ -410,7 +560,7 @@ fn log_flat(
     this: &Bound<'_, MetricWriter>,
     flat: Flat,
     step: Option<i64>,
-    remember: impl FnOnce(&mut State, SchemaId),
+    remember: impl FnOnce(&mut State, &Layout),
 ) -> PyResult<()> {
     if flat.names.is_empty() {
         let is_closed = this.get().state.borrow(this.py()).journal.is_closed();
@@ -425,7 +575,7 @@ fn log_flat(
         return write_partly(this, &names, flat.values, step);
     };
     let mut state = this.get().state.borrow(this.py());
-    let schema = state.journal.schema(&names).map_err(to_python)?;
-    remember(&mut state, schema);
-    state.write(schema, step, &values).map_err(log_error)
+    let layout = state.journal.layout(&names).map_err(to_python)?;
+    remember(&mut state, &layout);
+    state.write(&layout, step, &values).map_err(log_error)
 }

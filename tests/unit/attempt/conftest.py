@@ -34,6 +34,12 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> str:
     return path
 
 
+def default_signals() -> None:
+    """Reset what the tests were started with: under `nohup` they ignore HUP, and so would a job."""
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.fixture(params=WRAPPERS)
 def wrapper(request: pytest.FixtureRequest, program: str) -> list[str]:
     """The words that run the wrapper: the program, or the script in each shell that is here."""
@@ -52,8 +58,7 @@ def start(wrapper: list[str]) -> Start:
             [*wrapper, "run", str(folder)],
             stdin=subprocess.DEVNULL,
             start_new_session=True,
-            # As the executor does: whoever runs the tests may ignore it, and so would the job.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            preexec_fn=default_signals,
         )
 
     return start

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from runbus.bus._threads import INBOX_LIMIT
-from runbus.errors import BusClosed, WouldDeadlock, WrongKind, WrongLoop
+from runbus.errors import BusClosed, HookError, WouldDeadlock, WrongKind, WrongLoop
 from runbus.events import Notify, Pipeline, Stream
 from runbus.kernel import Kernel
 from runbus.testing import FakeClock, FakePlugin, idle, record
@@ -168,19 +168,41 @@ async def test_what_a_thread_published_last_is_pumped_before_the_end():
     assert seen.seen == [Fact(1)]
 
 
-async def test_a_failing_dispatch_does_not_stop_the_inbox(kernel_factory, caplog):
-    async def breaks(event):
-        raise ValueError("no")
+class Odd(BaseException):
+    """As what `pytest.fail` raises."""
 
+
+@pytest.mark.parametrize("error", [ValueError("no"), Odd("no")])
+async def test_a_failing_dispatch_does_not_stop_the_inbox(kernel_factory, error):
     seen = FakePlugin("seen", {Fact: None})
-    vital = FakePlugin("vital", {Fact: breaks}, critical=True)
-    kernel = await kernel_factory(vital, seen)
+
+    def breaks(event):
+        raise error
+
+    kernel = await kernel_factory(seen, FakePlugin("odd", {Fact: breaks}))
     for number in range(3):
         await asyncio.to_thread(kernel.bus.publish_from_thread, Fact(number))
     await idle(kernel.bus)
 
     assert len(seen.seen) == 3
-    assert "could not be delivered" in caplog.text
+
+
+async def test_a_critical_failure_in_an_event_of_a_thread_stops_the_kernel():
+    def breaks(event):
+        raise ValueError("no")
+
+    seen = FakePlugin("seen", {Fact: None})
+    vital = FakePlugin("vital", {Fact: breaks}, critical=True)
+
+    async def live():
+        async with Kernel([vital, seen]) as kernel:
+            await asyncio.to_thread(kernel.bus.publish_from_thread, Fact())
+            await asyncio.Event().wait()
+
+    with pytest.raises(HookError, match="plugin 'vital'"):
+        await live()
+
+    assert seen.seen == [Fact()]
 
 
 async def test_a_forked_child_is_refused_and_the_parent_goes_on(kernel_factory):

@@ -116,3 +116,67 @@ def test_the_live_table_shows_names_escaped_and_reads_no_markup() -> None:
     row = out.getvalue().splitlines()[1]
     assert row.startswith(SHOWN + "[red]")
     assert f"{SHOWN} 0" in row
+
+
+BAD = "\x07\x08\r\x1b]0;title\x07\x9b31m\u202e\u2066\u200f\x7f"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["show", "{}"],
+        ["{}"],
+        ["ls", "--{}"],
+        ["seal", "{}"],
+        ["artifacts", "latest", "{}"],
+        ["metrics", "latest", "{}"],
+        ["query", "SELECT '{}' AS a"],
+        ["query", "{}"],
+        ["query", "--json", "SELECT '{}' AS a"],
+        ["ls", "--json"],
+        ["show", "latest", "--json"],
+        ["run", "{}.py"],
+        ["submit", "{}.yaml"],
+        ["why", "{}"],
+        ["replay", "{}"],
+        ["--debug", "submit", "{}.yaml"],
+    ],
+    ids=" ".join,
+)
+def test_nothing_that_is_written_moves_the_cursor(
+    words: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    with runbus.init(name=f"n{BAD}", project="p", config={f"k{BAD}": f"v{BAD}"}) as run:
+        run.log({f"m{BAD}": 1.0})
+        run.tag(f"t{BAD}")
+    run_command([word.replace("{}", f"x{BAD}y") for word in words])
+
+    captured = capfd.readouterr()
+    written = captured.out + captured.err
+    assert written
+    assert not set(written) & (set(BAD) - set("]031;mtitle"))
+
+
+def test_a_warning_of_a_damaged_run_is_escaped_like_everything_else(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    path = Path(runbus.init(name="x").folder, "metrics", "a\x1b[31m.journal")
+    path.write_bytes(b"no journal at all")
+
+    run_command(["show", "latest"])
+    run_command(["doctor"])
+
+    captured = capsys.readouterr()
+    assert "\x1b[31m" not in captured.out + captured.err
+    assert r"a\x1b[31m.journal" in captured.out + captured.err
+
+
+def test_json_stays_json_whatever_is_in_it(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "".join(map(chr, range(1, 0x2070))).replace('"', "")
+    runbus.init(name=name).finish()
+
+    run_command(["ls", "--json"])
+
+    printed = capsys.readouterr().out
+    assert json.loads(printed)[0]["name"] == name
+    assert not set(printed) & {"\x9b", "\u202e", "\x7f"}

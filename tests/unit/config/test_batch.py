@@ -53,7 +53,7 @@ def test_each_wrong_entry_of_a_field_is_told_at_its_own_line(tmp_path: Path) -> 
         "4: executors.gpu-box.type: there is no type 'shs'; did you mean 'ssh'",
         "13: executors.two.packager[0].reff: unknown key 'reff'; did you mean 'ref'",
         "14: executors.three: the key 'type' is missing",
-        "9: executors.two.hosts[1]: 'x:y:z' is no host: write name, user@name or user@name:port",
+        "9: executors.two.hosts[1]: 'x:y:z' is not a host: write name, user@name or user@name:port",
         "10: executors.two.hosts[2]: 'a' is host 1, too",
         "20: jobs[0].env.A: expected str | object, got int",
         "21: jobs[0].env.B: expected str | object, got null",

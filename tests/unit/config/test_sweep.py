@@ -52,7 +52,7 @@ def test_no_sweep_is_one_point() -> None:
         ("=1,2", "there is no name before '='"),
         ("lr=", "lr has no values"),
         ("lr=1,,2", "one of the values of lr is empty"),
-        ("lr=1,1", "one of the values of lr stands there twice"),
+        ("lr=1,1", "a value of lr is given twice"),
         ("--lr=1", "'--lr' is not a name"),
     ],
 )

@@ -45,15 +45,23 @@ def test_the_five_of_the_design_card_have_their_kinds():
 
 
 def test_a_subclass_is_frozen_and_tagged_without_saying_so():
-    class Mine(Notify):  # type: ignore[misc]
+    class Mine(Notify):
         number: int
 
     event = Mine(3)
     with pytest.raises(AttributeError):
-        event.number = 4
+        event.number = 4  # type: ignore[misc]
     assert Mine.__struct_config__.tag == "Mine"
     assert event == Mine(3)
 
 
 def test_an_event_that_is_plain_data_is_not_tracked_by_the_garbage_collector():
     assert not gc.is_tracked(Lagged(1))
+
+
+def test_every_event_of_the_reference_says_who_publishes_it():
+    page = events_page()
+    sections = page.split("\n### ")[1:]
+
+    assert len(sections) >= 34
+    assert [text.split("\n")[0] for text in sections if "\nPublished by " not in text] == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -137,14 +138,21 @@ def test_the_home_is_found(shell: list[str], tmp_path: Path, base: str) -> None:
 def test_a_submit_that_is_repeated_starts_one_job(shell: list[str], tmp_path: Path) -> None:
     place = placed(tmp_path / "a'b")
     wrapper = tmp_path / "w.sh"
-    wrapper.write_text('echo "$1 $2" >>"$2/ran"\n')
+    os.mkfifo(tmp_path / "done")  # it goes on by itself: nobody could wait for it otherwise
+    wrapper.write_text(f'echo "$1 $2" >>"$2/ran"; echo >"{tmp_path / "done"}"\n')
     script = submit_script(place, "the script", "", b"{}", str(wrapper), "nohup", "022")
 
-    first, second = (said(shell, script + b"\nwait\n") for _ in range(2))
+    first, second = (said(shell, script) for _ in range(2))
 
     assert (first, second) == (b"\nstarted\n", b"\nexists\n")
+    assert (tmp_path / "done").read_text() == "\n"
     folder = tmp_path / "a'b" / "job"
     assert (folder / "request.sh").read_text() == "the script"
+    # What was started outlives the shell, so nobody can wait for it but by what it writes.
+    deadline = time.monotonic() + 20
+    while not (folder / "ran").exists() or not (folder / "ran").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     assert (folder / "ran").read_text() == f"run {folder}\n"
 
 

@@ -72,7 +72,7 @@ def test_what_no_machine_can_give_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("host", ["", "a:b", "user@", ":22"])
 def test_a_host_that_is_none_is_refused(host: str) -> None:
-    with pytest.raises(UsageError, match="is no host"):
+    with pytest.raises(UsageError, match="is not a host"):
         SSHExecutor([host])
 
 

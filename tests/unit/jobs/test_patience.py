@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from runbus.abc import JobSpec, Observation
-from runbus.jobs._patience import Patience
+from runbus.attempt import log_state
+from runbus.jobs import Patience
 
 QUEUED = Observation(phase="queued")
 RUNNING = Observation(phase="running", started_ns=1)
@@ -21,18 +22,25 @@ def job(folder: Path, **options: int) -> JobSpec:
     )  # fmt: skip
 
 
+def exceeded(patience: Patience, seen: Observation | None, now: float, folder: Path) -> str | None:
+    return patience.take_in(seen, log_state(str(folder)), now)
+
+
 def test_a_job_may_wait_as_long_as_it_was_given(tmp_path: Path) -> None:
     patience = Patience(job(tmp_path, queue_timeout_s=10), 100.0)
 
-    assert patience.exceeded(QUEUED, 109.9) is None
-    assert patience.exceeded(RUNNING, 500.0) is None
-    assert patience.exceeded(QUEUED, 110.0) == "it had not started after 10 s, its queue timeout"
+    assert exceeded(patience, QUEUED, 109.9, tmp_path) is None
+    assert exceeded(patience, RUNNING, 500.0, tmp_path) is None
+    assert (
+        exceeded(patience, QUEUED, 110.0, tmp_path)
+        == "it had not started after 10 s, its queue timeout"
+    )
 
 
 def test_a_job_that_was_not_seen_may_have_started(tmp_path: Path) -> None:
     patience = Patience(job(tmp_path, queue_timeout_s=10, idle_timeout_s=10), 100.0)
 
-    assert patience.exceeded(None, 1000.0) is None
+    assert exceeded(patience, None, 1000.0, tmp_path) is None
 
 
 @pytest.mark.parametrize("source", ["stdout", "stderr"])
@@ -41,37 +49,39 @@ def test_every_byte_of_output_grants_more_time(tmp_path: Path, source: str) -> N
     log = tmp_path / f"{source}.log"
 
     for now in (0.0, 9.0, 18.0, 27.0):
-        assert patience.exceeded(RUNNING, now) is None
+        assert exceeded(patience, RUNNING, now, tmp_path) is None
         with log.open("ab") as file:
             file.write(b"x")
-    assert patience.exceeded(RUNNING, 36.0) is None
-    assert patience.exceeded(RUNNING, 45.9) is None
-    assert patience.exceeded(RUNNING, 46.0) == "it wrote nothing for 10 s, its idle timeout"
+    assert exceeded(patience, RUNNING, 36.0, tmp_path) is None
+    assert exceeded(patience, RUNNING, 45.9, tmp_path) is None
+    assert (
+        exceeded(patience, RUNNING, 46.0, tmp_path) == "it wrote nothing for 10 s, its idle timeout"
+    )
 
 
 def test_a_log_that_was_emptied_and_written_anew_is_output(tmp_path: Path) -> None:
     patience = Patience(job(tmp_path, idle_timeout_s=10), 0.0)
     log = tmp_path / "stdout.log"
     log.write_bytes(b"12")
-    assert patience.exceeded(RUNNING, 0.0) is None
+    assert exceeded(patience, RUNNING, 0.0, tmp_path) is None
     log.write_bytes(b"34")
     os.utime(log, ns=(5, 5))
 
-    assert patience.exceeded(RUNNING, 11.0) is None
+    assert exceeded(patience, RUNNING, 11.0, tmp_path) is None
 
 
 def test_the_time_in_which_nobody_saw_the_job_is_no_silence(tmp_path: Path) -> None:
     patience = Patience(job(tmp_path, idle_timeout_s=10), 0.0)
 
-    assert patience.exceeded(RUNNING, 0.0) is None
-    assert patience.exceeded(None, 5.0) is None
-    assert patience.exceeded(RUNNING, 100.0) is None
-    assert patience.exceeded(RUNNING, 110.0) is not None
+    assert exceeded(patience, RUNNING, 0.0, tmp_path) is None
+    assert exceeded(patience, None, 5.0, tmp_path) is None
+    assert exceeded(patience, RUNNING, 100.0, tmp_path) is None
+    assert exceeded(patience, RUNNING, 110.0, tmp_path) is not None
 
 
 def test_a_job_without_time_outs_may_take_for_ever(tmp_path: Path) -> None:
     patience = Patience(job(tmp_path), 0.0)
 
-    assert [patience.exceeded(seen, now) for now in (0.0, 1e9) for seen in (QUEUED, RUNNING)] == [
-        None
-    ] * 4
+    assert [
+        exceeded(patience, seen, now, tmp_path) for now in (0.0, 1e9) for seen in (QUEUED, RUNNING)
+    ] == [None] * 4

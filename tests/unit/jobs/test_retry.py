@@ -55,6 +55,7 @@ def test_exit_codes_are_retried_by_number() -> None:
     assert gets_another(asked, failed(exit_code=75))
     assert not gets_another(asked, failed(exit_code=7))
     assert not gets_another(asked, failed(signal=11))
+    assert not gets_another(asked, failed(exit_code=75, reason="out of memory"))
     assert gets_another(asked, ENDS["lost"])
 
 

@@ -522,7 +522,7 @@ async def test_only_async_functions_are_started_and_only_managers_entered(kernel
     with pytest.raises(InvalidHandler, match="is not async"):
         plugin.scope.start(print)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="on_failure"):
-        plugin.scope.start(forever, restart="always")
+        plugin.scope.start(forever, restart="always")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="no context manager"):
         await plugin.scope.enter(3)  # type: ignore[arg-type]
     assert await plugin.scope.thread(sum, [1, 2]) == 3
@@ -582,7 +582,7 @@ async def test_while_it_stops_facts_still_flow_but_requests_are_refused():
     async def on_shutdown(event):
         await seen.scope.bus.publish(Fact(1))
         try:
-            seen.scope.bus.decorate(None, print)
+            seen.scope.bus.decorate(None, print)  # type: ignore[arg-type]
         except BusClosed as error:
             errors.append(error)
 

@@ -13,7 +13,7 @@ from runbus.errors import (
 )
 from runbus.events import Notify, Stream, Teardown
 from runbus.kernel import Kernel
-from runbus.kernel._order import Wish, resolve_order
+from runbus.plugins._order import Wish, resolve_order
 from runbus.testing import FakePlugin
 
 
@@ -61,7 +61,7 @@ def test_a_plugin_after_itself_is_a_circle():
 def test_a_missing_requirement_names_what_looks_alike():
     with pytest.raises(MissingPlugin) as caught:
         order(Wish("a", requires=("stor",)), Wish("store"))
-    assert caught.value.near == ("store",)
+    assert caught.value.similar == ("store",)
     assert "did you mean 'store'" in str(caught.value.hint)
 
 

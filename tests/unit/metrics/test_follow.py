@@ -78,19 +78,48 @@ async def test_a_follower_waits_for_the_first_point() -> None:
     assert [next(batch.points())[:2] for batch in batches] == [("x", 7)]
 
 
-async def test_a_sealed_run_is_followed_from_its_segments() -> None:
+def mixed(rows: int) -> StoredRun:
+    """A finished run whose rows have one name, two names, and many points in one call."""
     with runbus.init() as run:
-        for step in range(5):
-            run.log({"a": 1.0, "b": 2.0}, step=step)
-    stored = StoredRun(run.folder)
+        for step in range(rows):
+            run.log({"a": 1.0, "b": step}, step=step)
+            run.log("c", step, step=step)
+        run.series("d").extend([0.0] * 5_000)
+    return StoredRun(run.folder)
+
+
+async def points_of(stored: StoredRun, positions: dict[str, int] | None = None) -> list[Any]:
+    batches = [batch async for batch in stored.follow(positions=positions)]
+    return [point for batch in batches for point in batch.points()]
+
+
+async def test_a_sealed_run_is_followed_in_the_order_of_its_journal() -> None:
+    stored = mixed(50)
+    in_journal = await points_of(stored)
     stored.seal()
 
-    points = [p for batch in [b async for b in stored.follow()] for p in batch.points()]
+    assert await points_of(stored) == in_journal
+    assert [name for name, *_ in in_journal[:4]] == ["a", "b", "c", "a"]
 
-    assert [(name, step, value) for name, step, _, value in points] == [
-        *(("a", step, 1.0) for step in range(5)),
-        *(("b", step, 2.0) for step in range(5)),
-    ]
+
+async def test_a_follower_goes_on_from_any_position_whether_the_run_is_sealed_or_not() -> None:
+    stored = mixed(80_000)
+    batches = [batch async for batch in stored.follow()]
+    assert len(batches) > 2
+    seen, expected = 0, await points_of(stored)
+    for is_sealed in (False, True):
+        for batch in batches:
+            seen += len(batch)
+            rest = await points_of(stored, {batch.writer: batch.position})
+            assert rest == expected[seen:]
+        seen = 0
+        if not is_sealed:
+            stored.seal()
+    # The positions of the segment lead on in it, too.
+    for batch in [batch async for batch in stored.follow()]:
+        seen += len(batch)
+        assert len(batch) < 70_000 + 4_096
+        assert await points_of(stored, {batch.writer: batch.position}) == expected[seen:]
 
 
 async def test_a_journal_that_is_sealed_while_it_is_followed_is_read_to_its_end() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -12,7 +13,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 import runbus
-from runbus.errors import HomeUnusable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -138,40 +138,289 @@ def test_joblib_takes_a_run_along(tmp_path: Path) -> None:
     assert sorted(run.metrics("work").values.tolist()) == list(map(float, range(10)))
 
 
-def test_workers_of_a_data_loader_neither_hang_nor_write_twice(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["argument", "global", "pool"])
+def test_forked_children_write_journals_of_their_own(how: str, tmp_path: Path) -> None:
     run_script(
         tmp_path,
-        """
-        import multiprocessing, os, sys, runbus
+        f"""
+        import multiprocessing, os, runbus
 
-        def load(run, batches):
-            for number in range(100):
-                run.log("from a worker", 1.0)
-                batches.put(number)
+        def keep(given):
+            global run, series
+            run, series = given, given.series("series")
 
-        if __name__ == "__main__":
-            context = multiprocessing.get_context("fork")
-            with runbus.init() as run:
-                for step in range(50_000):
-                    run.log("before", 1.0)
-                batches = context.Queue()
-                workers = [context.Process(target=load, args=(run, batches)) for _ in range(3)]
-                for worker in workers:
-                    worker.start()
+        def work(given, number):
+            given = given or run
+            for step in range(100):
+                given.log("from a child", float(number))
+            given.note(f"of {{number}}")
+            (given.series("series") if given is not run else series).extend([1.0, 2.0])
+            assert given.dropped == 0, given.last_error
+
+        context = multiprocessing.get_context("fork")
+        with runbus.init() as run:
+            series = run.series("series")
+            for step in range(50_000):
+                run.log("before", 1.0)
+            if "{how}" == "pool":
+                with context.Pool(3, initializer=keep, initargs=(run,)) as pool:
+                    pool.starmap(work, [(None, number) for number in range(3)], chunksize=1)
+                    pool.close()
+                    pool.join()
+            else:
+                given = run if "{how}" == "argument" else None
+                children = [context.Process(target=work, args=(given, n)) for n in range(3)]
+                for child in children:
+                    child.start()
                 for step in range(300):
-                    batches.get()
                     run.log("loss", 0.5, step)
-                for worker in workers:
-                    worker.join()
-                assert [worker.exitcode for worker in workers] == [0, 0, 0]
-                assert run.dropped == 0
+                for child in children:
+                    child.join()
+                assert [child.exitcode for child in children] == [0, 0, 0]
+            run.note("of the parent")
+            assert run.dropped == run.lost_records == 0
         """,
-        warnings=3,  # that what a worker logs is lost
     )
 
     (run,) = runbus.runs()
     points = {name: summary.points for name, summary in run.summaries().items()}
-    assert points == {"before": 50_000, "loss": 300}
+    assert points["before"] == 50_000
+    assert (points["from a child"], points["series"]) == (300, 6)
+    assert sorted(note.text for note in run.notes) == ["of 0", "of 1", "of 2", "of the parent"]
+    assert set(run.end_states()) == {0}
+    assert run.state == "SUCCEEDED"
+
+
+def test_a_forked_child_logs_while_threads_of_its_parent_do(tmp_path: Path) -> None:
+    """What the threads of the parent held at the fork, nobody lets go of in the child."""
+    run_script(
+        tmp_path,
+        """
+        import os, threading, runbus
+
+        run = runbus.init()
+        is_over = threading.Event()
+
+        def busy():
+            while not is_over.is_set():
+                run.log({"a": 1.0, "b": 2.0})
+                run.note("n")
+                run.sync()
+
+        threads = [threading.Thread(target=busy) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for number in range(20):
+            if (child := os.fork()) == 0:
+                run.log("child", float(number))
+                run.note("child")
+                run.sync()
+                os._exit(run.dropped + run.lost_records)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        is_over.set()
+        for thread in threads:
+            thread.join()
+        run.finish()
+        """,
+    )
+
+    (run,) = runbus.runs()
+    assert sorted(run.metrics("child").values.tolist()) == list(map(float, range(20)))
+    assert [note.text for note in run.notes].count("child") == 20
+    assert run.state == "SUCCEEDED"
+
+
+def test_threads_of_a_forked_child_that_log_first_lose_nothing(tmp_path: Path) -> None:
+    run_script(
+        tmp_path,
+        """
+        import os, threading, runbus
+
+        run = runbus.init()
+        for number in range(20):
+            if (child := os.fork()) == 0:
+                together = threading.Barrier(8)
+
+                def work():
+                    together.wait()
+                    run.log("child", 1.0)
+                    run.note("child")
+
+                threads = [threading.Thread(target=work) for _ in range(8)]
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join()
+                os._exit(run.dropped + run.lost_records)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        run.finish()
+        """,
+    )
+
+    (run,) = runbus.runs()
+    assert len(run.metrics("child")) == len(run.notes) == 160
+
+
+def test_a_forked_child_logs_where_its_parent_has_values_on_a_device(tmp_path: Path) -> None:
+    run_script(
+        tmp_path,
+        """
+        import os, runbus
+
+        class Array:
+            shape, dtype, is_cpu = (), "float32", False
+
+            def __init__(self, value):
+                self.value = value
+
+            def item(self):
+                assert os.getpid() == parent
+                return self.value
+
+        parent = os.getpid()
+        run = runbus.init()
+        run.log("loss", Array(1.0))
+        if (child := os.fork()) == 0:
+            run.log("child", 2.0)
+            run.sync()
+            os._exit(run.waiting + run.dropped)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        run.finish()
+        """,
+    )
+
+    (run,) = runbus.runs()
+    assert run.metrics("loss").values.tolist() == [1.0]
+    assert run.metrics("child").values.tolist() == [2.0]
+
+
+def test_a_child_that_is_forked_after_the_end_loses_what_it_logs_and_is_told_once(
+    tmp_path: Path,
+) -> None:
+    run_script(
+        tmp_path,
+        """
+        import os, runbus
+
+        run = runbus.init()
+        run.log("loss", 1.0)
+        ready, go = os.pipe(), os.pipe()
+        if (child := os.fork()) == 0:
+            os.read(go[0], 1)
+            for _ in range(1000):
+                run.log("late", 1.0)
+            run.note("late")
+            os._exit((run.dropped, run.lost_records) != (1000, 1))
+        run.finish()
+        os.write(go[1], b"x")
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        """,
+        warnings=1,
+    )
+
+    (run,) = runbus.runs()
+    assert run.metric_names() == ["loss"]
+    assert len(run.end_states()) == 1
+
+
+def test_workers_that_got_a_run_do_not_keep_it_running(tmp_path: Path) -> None:
+    run_script(
+        tmp_path,
+        """
+        import asyncio, multiprocessing, runbus
+
+        def work(run, number):
+            run.log("work", float(number))
+
+        async def follow(run_id):
+            return [batch async for batch in runbus.open_run(run_id).follow()]
+
+        if __name__ == "__main__":
+            with multiprocessing.get_context("spawn").Pool(1) as pool:
+                run = runbus.init()
+                pool.apply(work, (run, 1))
+                assert runbus.open_run(run.id).state == "RUNNING"
+                run.finish()
+
+                # The worker is there, with its journal open.
+                stored = runbus.open_run(run.id)
+                assert stored.state == "SUCCEEDED"
+                stored.seal()
+                assert stored.metrics("work").values.tolist() == [1.0]
+                assert sum(map(len, asyncio.run(follow(run.id)))) == 1
+        """,
+    )
+
+
+def test_a_worker_lets_go_of_runs_that_ended_and_of_those_it_has_not_used_lately(
+    tmp_path: Path,
+) -> None:
+    run_script(
+        tmp_path,
+        """
+        import multiprocessing, os, runbus
+
+        def work(run, number):
+            run.log("work", float(number))
+            return len(os.listdir("/proc/self/fd"))
+
+        if __name__ == "__main__":
+            with multiprocessing.get_context("spawn").Pool(1) as pool:
+                before = pool.apply(os.listdir, ("/proc/self/fd",))
+                for number in range(40):
+                    with runbus.init(project="ended") as run:
+                        files = pool.apply(work, (run, number))
+                assert files - len(before) <= 4, files
+                assert runbus.runs(project="ended")[0].seal()
+                assert runbus.runs(project="ended")[0].journal_bytes() == 0
+
+                runs = [runbus.init(project="open") for _ in range(40)]
+                for _ in range(2):
+                    for number, run in enumerate(runs):
+                        files = pool.apply(work, (run, number))
+                assert files - len(before) <= 20, files
+                for run in runs:
+                    run.finish()
+        """,
+    )
+
+    for number, run in enumerate(runbus.runs(project="ended")):
+        assert run.metrics("work").values.tolist() == [number]
+    for number, run in enumerate(runbus.runs(project="open")):
+        assert run.metrics("work").values.tolist() == [number] * 2
+
+
+def test_a_handle_that_others_displaced_goes_on_where_it_is_used_again() -> None:
+    parents = [runbus.init(project="displaced") for _ in range(20)]
+    handles = [pickle.dumps((run, run.series("s"), run.group("a", "b"))) for run in parents]
+    code = """
+        import pickle, sys
+        handles = [pickle.loads(handle) for handle in pickle.load(sys.stdin.buffer)]
+        for turn in range(2):
+            for run, series, group in handles:
+                run.log("loss", float(turn))
+                series.append(float(turn), step=turn)
+                group.log(turn, 1.0, 2.0)
+                run.note(f"turn {turn}")
+        assert all(run.dropped == run.lost_records == 0 for run, _, _ in handles)
+        assert sum(run.is_open for run, _, _ in handles) == 16
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        input=pickle.dumps(handles),
+        capture_output=True,
+        timeout=50,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+    for parent in parents:
+        parent.finish()
+    for stored in runbus.runs(project="displaced"):
+        assert stored.metrics("loss").values.tolist() == [0.0, 1.0]
+        assert stored.metrics("s").steps.tolist() == [0, 1]
+        assert len(stored.metrics("b")) == 2
+        assert [note.text for note in stored.notes] == ["turn 0", "turn 1"]
 
 
 def test_a_pickled_run_is_the_same_run_in_its_own_process() -> None:
@@ -184,12 +433,45 @@ def test_a_pickled_run_is_the_same_run_in_its_own_process() -> None:
         assert run.accepted == 1
 
 
-def test_a_run_whose_folder_is_not_here_says_so(tmp_path: Path) -> None:
-    with runbus.init() as run:
-        text = pickle.dumps(run).replace(run.folder.encode(), b"/" * len(run.folder))
-    with pytest.raises(HomeUnusable, match=r"cannot use the folder /+ of a run: ") as caught:
-        pickle.loads(text)
-    assert "handed" in caught.value.hint
+@pytest.mark.parametrize("what", ["ended", "gone", "sealed"])
+def test_a_pickle_of_a_run_that_is_over_opens_nothing_and_raises_nothing(what: str) -> None:
+    with runbus.init(config={"lr": 0.1, "hf_token": "secret"}) as run:
+        run.log("loss", 1.0)
+        handle = pickle.dumps((run, run.series("loss")))
+    assert b"secret" not in handle
+    if what == "sealed":
+        runbus.open_run(run.id).seal()
+    elif what == "gone":
+        shutil.rmtree(run.folder)
+    code = """
+        import os, pickle, sys
+        run, series = pickle.load(sys.stdin.buffer)
+        assert run.config == {"lr": 0.1, "hf_token": "***"}
+        before = os.listdir("/proc/self/fd")
+        run.log("late", 1.0)
+        run.log({"late": 1.0, "later": 2.0})
+        series.extend([1.0, 2.0])
+        run.note("late")
+        run.sync()
+        assert os.listdir("/proc/self/fd") == before
+        print(run.dropped, run.lost_records, run.closed)
+        run.finish()
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        input=handle,
+        capture_output=True,
+        timeout=50,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout) == (0, b"5 1 False\n")
+    (warning,) = done.stderr.splitlines()
+    assert b"has ended or is gone" in warning
+    assert os.path.exists(run.folder) == (what != "gone")
+    if what != "gone":
+        stored = runbus.open_run(run.id)
+        assert (stored.metric_names(), stored.state) == (["loss"], "SUCCEEDED")
 
 
 @pytest.mark.parametrize(

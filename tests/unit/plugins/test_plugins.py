@@ -14,11 +14,11 @@ import pytest
 
 from runbus.abc import Plugin as PluginPort
 from runbus.abc import PluginState
-from runbus.errors import PluginNotFound, PluginNotLoadable
+from runbus.errors import InvalidHandler, InvalidOption, PluginNotFound, PluginNotLoadable
 from runbus.events import Notify, Stream
 from runbus.kernel import Kernel
-from runbus.kernel._entry_points import api_fits
 from runbus.plugins import Plugin, Registry, Selection, discover
+from runbus.plugins._entry_points import api_fits
 from runbus.testing import FakePlugin
 
 
@@ -145,7 +145,7 @@ def test_a_plugin_that_was_asked_for_by_name_must_load():
         registry.load_all(strict=True)
     with pytest.raises(PluginNotFound) as near:
         registry.load_all(Selection(only=["tay"]))
-    assert near.value.near == ("toy",)
+    assert near.value.similar == ("toy",)
     with pytest.raises(PluginNotLoadable):
         Kernel(plugins=["broken"])
 
@@ -232,8 +232,8 @@ def test_an_empty_registry_needs_no_metadata():
 def test_importing_the_kernel_loads_no_plugin_and_no_metadata():
     code = (
         "import sys, runbus.kernel; "
-        "print([m for m in ('importlib.metadata', 'runbus.plugins', 'runbus._core', 'numpy', "
-        "'rich', 'click', 'asyncssh', 'httpx', 'pytest') if m in sys.modules])"
+        "print([m for m in ('importlib.metadata', 'runbus.plugins._registry', 'runbus._core', "
+        "'numpy', 'rich', 'click', 'asyncssh', 'httpx', 'pytest') if m in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=True
@@ -242,18 +242,100 @@ def test_importing_the_kernel_loads_no_plugin_and_no_metadata():
     assert done.stdout == "[]\n"
 
 
-async def test_a_handler_given_by_value_is_awaited_with_marks_too():
+@pytest.mark.parametrize("told", [None, "sync", "async"])
+async def test_a_handler_given_by_value_gets_events_only_and_losses_are_told_apart(told, caplog):
     got: list[Any] = []
+    lost: list[int] = []
     slow = asyncio.Event()
 
-    async def on_tick(item):
+    async def on_tick(event: Tick) -> None:
         await slow.wait()
-        got.append(type(item).__name__)
+        got.append(event.number)
 
-    async with Kernel(plugins=[Plugin("p").stream(Tick, on_tick, maxsize=1)]) as kernel:
+    async def on_lagged(mark):
+        lost.append(mark.n)
+
+    lagged = {"sync": lambda mark: lost.append(mark.n), "async": on_lagged, None: None}[told]
+    plugin = Plugin("p").stream(Tick, on_tick, maxsize=1, lagged=lagged)
+    async with Kernel(plugins=[plugin]) as kernel:
         await asyncio.sleep(0)
         for number in range(3):
             await kernel.bus.emit(Tick(number))
         slow.set()
 
-    assert got == ["Lagged", "Tick"]
+    assert got == [2]
+    assert lost == ([2] if told else [])
+    assert ("plugin 'p': 2 Tick were lost" in caplog.text) is (told is None)
+
+
+async def two(a, b):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("make", "problem"),
+    [
+        (lambda p: p.stream(Tick, lambda event: None), "is not async"),
+        (lambda p: p.stream(Tick, two), "cannot be called with 1 positional"),
+        (lambda p: p.stream(Tick, 3), "cannot be called"),
+        (lambda p: p.start(two, 1), "cannot be called with 1 positional"),
+        (lambda p: p.start(print), "is not async"),
+        (lambda p: p.start(two, 1, 2, restart="always"), "restart='always' is not known"),
+        (lambda p: p.start(two, 1, 2, max=0), "max=0 is not a whole number of at least 1"),
+        (lambda p: p.start(two, 1, 2, per="60"), "per='60' is not a number above 0"),
+        (lambda p: p.on(Fact, two), "cannot be called with 1 positional"),
+        (lambda p: p.enter(lambda a: a), "takes arguments"),
+        (lambda p: p.then(lambda scope: None), "is not async"),
+    ],
+)
+def test_what_can_never_work_is_refused_where_it_is_given(make, problem):
+    with pytest.raises((InvalidHandler, InvalidOption), match=problem):
+        make(Plugin("p"))
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import sys; sys.exit(3)",
+        "raise KeyError('x')",
+        "class Odd(BaseException): pass\nraise Odd",
+        "class Toy:\n    def __init__(self): raise SystemExit",
+        "class Toy:\n    name = 'toy'\n    api = 3\n    async def setup(self, scope): ...",
+        "class Toy:\n    setup = property(lambda self: 1 / 0)",
+    ],
+)
+@pytest.mark.usefixtures("toys")
+def test_whatever_a_plugin_does_on_import_is_a_failed_record(tmp_path, code):
+    (tmp_path / "toy_good.py").write_text(code)
+
+    registry = Registry()
+    names = [one.name for one in registry.load_all(Selection(without=["jsonl"]))]
+
+    assert names == []
+    assert registry.infos["toy"].state is PluginState.FAILED
+    assert registry.infos["toy"].error
+    with pytest.raises(PluginNotLoadable):
+        Kernel(plugins=["toy"])
+
+
+@pytest.mark.usefixtures("toys")
+def test_a_person_who_interrupts_an_import_ends_it(tmp_path):
+    (tmp_path / "toy_good.py").write_text("raise KeyboardInterrupt")
+
+    with pytest.raises(KeyboardInterrupt):
+        Registry().load("toy")
+
+
+@pytest.mark.usefixtures("toys")
+@pytest.mark.parametrize(
+    ("variable", "value", "loaded"),
+    [
+        ("RUNBUS_PLUGINS", "none", []),
+        ("RUNBUS_PLUGINS", "toy", ["toy"]),
+        ("RUNBUS_WITHOUT_PLUGINS", "toy,jsonl", []),
+    ],
+)
+def test_the_environment_says_which_plugins_are_loaded(monkeypatch, variable, value, loaded):
+    monkeypatch.setenv(variable, value)
+
+    assert [plugin.name for plugin in Registry().load_all()] == loaded

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runbus.events import Lagged, MetricBatch
+from runbus.plugins import LineFile
 
 if TYPE_CHECKING:
     import os
@@ -26,6 +26,8 @@ class JsonLines:
         name: `jsonl`.
         path: The file.
         lines: How many lines were written.
+        torn: How many bytes at the end of the file were half a line when it was opened: a crash
+            had cut them short, and they were cut off.
     """
 
     name = "jsonl"
@@ -38,36 +40,36 @@ class JsonLines:
             path: The file to append to; its folder is made if need be.
         """
         self.path = Path(path)
-        self.lines = 0
+        self.lines = self.torn = 0
 
     async def setup(self, scope: Scope) -> None:
         """Open the file, and write what comes until the plugin closes.
 
         Raises:
-            OSError: The file cannot be opened.
+            FileUnreadable: It is no regular file, or access is denied.
+            OSError: It cannot be made.
         """
         file = await scope.enter(await scope.thread(self._open))
         batches = scope.stream(MetricBatch, overflow="block")
         scope.start(self._write_all, scope, batches, file)
 
-    def _open(self) -> FileIO:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        return FileIO(self.path, "ab")
+    def _open(self) -> LineFile:
+        file = LineFile(self.path)
+        self.torn = file.torn
+        return file
 
-    async def _write_all(self, scope: Scope, batches: Any, file: FileIO) -> None:
+    async def _write_all(self, scope: Scope, batches: Any, file: LineFile) -> None:
         while waiting := await batches.batch():
             lines = [line_of(batch) for batch in waiting if not isinstance(batch, Lagged)]
             await scope.thread(self._append, file, lines)
 
-    def _append(self, file: FileIO, lines: Sequence[bytes]) -> None:
-        rest = memoryview(b"".join(lines))
-        while rest:
-            rest = rest[file.write(rest) :]
+    def _append(self, file: LineFile, lines: Sequence[bytes]) -> None:
+        file.append(lines)
         self.lines += len(lines)
 
     def health(self) -> tuple[bool, dict[str, Any]]:
         """Tell what was written."""
-        return True, {"path": str(self.path), "lines": self.lines}
+        return True, {"path": str(self.path), "lines": self.lines, "torn": self.torn}
 
 
 def line_of(batch: MetricBatch) -> bytes:
@@ -77,7 +79,7 @@ def line_of(batch: MetricBatch) -> bytes:
         for name, step, time_ns, value in batch.points()
     ]
     record = {"run_id": batch.run_id, "writer": batch.writer, "points": points}
-    return json.dumps(record, allow_nan=False, ensure_ascii=False).encode() + b"\n"
+    return json.dumps(record, allow_nan=False, ensure_ascii=False).encode()
 
 
 def plain(value: float) -> float | str:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runbus.cli._printer import format_size, format_time, print_json, print_table
-from runbus.errors import UsageError
+from runbus.cli._exit import ExitStatus
+from runbus.cli._printer import format_size, format_time, print_error, print_json, print_table
+from runbus.errors import FileUnreadable, UsageError
 
 if TYPE_CHECKING:
     from runbus.metrics import Artifact
@@ -26,7 +27,7 @@ __all__ = ["command"]
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list of objects.")
 def command(
     run: str, name: str | None, kind: str | None, output: str | None, as_json: bool
-) -> None:
+) -> ExitStatus:
     """List the files that a run keeps, or copy them.
 
     RUN is an id, a name (the newest run of that name), or "latest". NAME is what the run calls a
@@ -37,9 +38,15 @@ def command(
     found = find_run(run).artifacts(name, kind=kind)
     if output is not None:
         newest = {artifact.name: artifact for artifact in found}
+        status = ExitStatus.OK
         for artifact in newest.values():
-            click.echo(_copy(artifact, output))
-    elif as_json:
+            try:
+                click.echo(_copy(artifact, output))
+            except FileUnreadable as error:
+                status = ExitStatus.FAILED
+                print_error(f"{artifact.name!r} is not copied: {error}")
+        return status
+    if as_json:
         print_json([artifact._asdict() for artifact in found])
     else:
         print_table(
@@ -57,12 +64,11 @@ def command(
             ],
             right=["step", "size"],
         )
+    return ExitStatus.OK
 
 
 def _copy(artifact: Artifact, folder: str) -> str:
     """Copy a file or folder into `folder`, where nothing is overwritten; return where it is."""
-    import shutil
-
     from runbus._ids import slug
 
     file = os.path.basename(artifact.path)
@@ -73,11 +79,7 @@ def _copy(artifact: Artifact, folder: str) -> str:
         raise UsageError(f"{path} exists already")
     try:
         os.makedirs(folder, exist_ok=True)
-        # The bytes alone: what is kept is read-only, a copy need not be.
-        if os.path.isdir(artifact.path):
-            shutil.copytree(artifact.path, path, copy_function=shutil.copyfile)
-        else:
-            shutil.copyfile(artifact.path, path)
+        artifact.copy_to(path)
     except OSError as error:
         raise UsageError(f"cannot copy {artifact.name!r} to {path}: {error.strerror}") from error
     return path

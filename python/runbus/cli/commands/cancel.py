@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from runbus.abc import GRACE_S
+
 if TYPE_CHECKING:
     from runbus.cli._exit import ExitStatus
 
@@ -18,7 +20,7 @@ _LONGEST_S = 1e9
 def _countable(ctx: click.Context, param: click.Parameter, value: float) -> float:
     # No comparison with what is not a number holds.
     if not value <= _LONGEST_S:
-        raise click.BadParameter(f"{value} is no number of seconds that can be waited", ctx, param)
+        raise click.BadParameter(f"{value} is not a valid number of seconds", ctx, param)
     return value
 
 
@@ -29,7 +31,7 @@ def _countable(ctx: click.Context, param: click.Parameter, value: float) -> floa
     "grace_s",
     type=click.FloatRange(min=0),
     callback=_countable,
-    default=10.0,
+    default=float(GRACE_S),
     show_default=True,
     metavar="SECONDS",
     help="Time between TERM and KILL; 0 kills at once.",

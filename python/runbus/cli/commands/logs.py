@@ -59,7 +59,7 @@ def command(run: str, follow: bool, only_stderr: bool, since: int | None) -> Non
     Its standard output goes to standard output, its standard error to standard error. Of a job on
     another machine that machine is asked for what has not been copied here.
 
-    Logs have no times of their own. Whoever follows a job notes each second how far its logs have
+    Logs have no times of their own. The leader of a job notes each second how far its logs have
     come, and --since begins at the last such note before WHEN: it never leaves out what was written
     since, but may show up to a second more, and more where nobody followed the job for a while.
 

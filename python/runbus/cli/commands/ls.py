@@ -18,27 +18,28 @@ __all__ = ["command"]
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list of objects.")
 def command(project: str | None, tag: tuple[str, ...], newest: int | None, as_json: bool) -> None:
     """List runs, the newest last."""
-    from runbus.catalog import runs
+    from runbus.catalog import survey
 
     # Which runs have the tags is known once they have been looked at.
-    found = [(run, run.tags) for run in runs(project, newest=None if tag else newest)]
-    found = [(run, tags) for run, tags in found if set(tag) <= set(tags)]
+    found = survey(project, newest=None if tag else newest)
+    found = [row for row in found if set(tag) <= set(row.tags)]
     if newest is not None:
         found = found[-newest:]
     if as_json:
         print_json(
             [
                 {
-                    "id": run.id,
-                    "name": run.name,
-                    "project": run.project,
-                    "state": run.state,
-                    "config": run.config,
-                    "tags": tags,
-                    "created_ns": run.info.created_ns,
-                    "folder": run.folder,
+                    "id": row.id,
+                    "name": row.name,
+                    "project": row.project,
+                    "state": row.state,
+                    "config": row.run.config if row.run else {},
+                    "tags": row.tags,
+                    "created_ns": row.created_ns,
+                    "folder": row.folder,
+                    "problem": row.problem or None,
                 }
-                for run, tags in found
+                for row in found
             ]
         )
         return
@@ -50,17 +51,12 @@ def command(project: str | None, tag: tuple[str, ...], newest: int | None, as_js
             err=True,
         )
         return
-    print_table(
-        ["id", "name", "project", "state", "created", "tags"],
-        [
-            [
-                run.id,
-                run.name,
-                run.project,
-                run.state,
-                format_time(run.info.created_ns),
-                ", ".join(tags),
-            ]
-            for run, tags in found
-        ],
-    )
+    header = ["id", "name", "project", "state", "created", "tags"]
+    rows = [
+        [row.id, row.name, row.project, row.state, format_time(row.created_ns), ", ".join(row.tags)]
+        for row in found
+    ]
+    if any(row.problem for row in found):
+        header.append("reason")
+        rows = [[*cells, row.problem] for cells, row in zip(rows, found, strict=True)]
+    print_table(header, rows)

@@ -67,5 +67,5 @@ def _print_points(series: Sequence[Series]) -> None:
     for name, one in zip(names, series, strict=True):
         sys.stdout.writelines(
             f"{name:<{width}}{step:>12}  {value!r}\n"
-            for step, value in zip(one.steps, one.values, strict=True)
+            for step, value in zip(one.steps.tolist(), one.values.tolist(), strict=True)
         )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from runbus.cli._plot import Curve, draw
-from runbus.cli._printer import printable
+from runbus.cli._printer import printable, unescaped
 
 __all__ = ["command"]
 
@@ -28,5 +30,6 @@ def command(runs: tuple[str, ...], name: str, over: str | None, log_scale: bool)
     for run in map(find_run, runs):
         series = run.metrics(name)
         positions = series.over(run.metrics(over)) if over else series.steps
-        curves.append(Curve(printable(run.name), positions, series.values))
-    click.echo(draw(printable(name), printable(over or "step"), curves, log_scale=log_scale))
+        curves.append(Curve(printable(run.name), positions.tolist(), series.values.tolist()))
+    plot = draw(printable(name), printable(over or "step"), curves, log_scale=log_scale)
+    unescaped(sys.stdout).write(f"{plot}\n")

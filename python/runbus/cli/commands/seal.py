@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from runbus.cli._exit import ExitStatus
-from runbus.errors import RunBusy, RunUnreadable
+from runbus.errors import FileUnreadable, RunBusy, RunUnreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from runbus.catalog import RunRecord
 
 __all__ = ["command"]
@@ -36,31 +34,38 @@ def command(runs: tuple[str, ...], is_all: bool, project: str | None) -> ExitSta
         raise click.UsageError("give either runs or --all")
     if project is not None and not is_all:
         raise click.UsageError("--project goes with --all")
+    if is_all:
+        return _seal_all(project)
+    for run in map(find_run, runs):
+        for path in run.seal():
+            click.echo(path)
+    return ExitStatus.OK
+
+
+def _seal_all(project: str | None) -> ExitStatus:
+    """Seal what is over, and name what is not, or cannot be read."""
+    from runbus.catalog import survey
+
     status = ExitStatus.OK
-    for run in _finished(project) if is_all else map(find_run, runs):
+    for row in survey(project):
         try:
-            for path in run.seal():
+            if row.run is None:
+                raise RunUnreadable(row.id, row.problem)
+            for path in _sealed(row.run):
                 click.echo(path)
         except RunBusy as error:
-            if not is_all:
-                raise
             click.echo(str(error), err=True)
-        except RunUnreadable as error:
-            if not is_all:
-                raise
+        except (RunUnreadable, FileUnreadable, OSError) as error:
             status = ExitStatus.FAILED
             click.echo(str(error), err=True)
     return status
 
 
-def _finished(project: str | None) -> Iterator[RunRecord]:
-    """Yield the runs that are over and have journals; names the others that have."""
-    from runbus.catalog import runs as all_runs
-
-    for run in all_runs(project):
-        if not run.journal_bytes():
-            continue
-        if run.state.is_terminal:
-            yield run
-        else:
-            click.echo(f"run {run.id} is not over: {run.state}", err=True)
+def _sealed(run: RunRecord) -> list[str]:
+    """Seal a run if it has journals and is over; say so if it is not over."""
+    if not run.journal_bytes():
+        return []
+    if run.state.is_terminal:
+        return run.seal()
+    click.echo(f"run {run.id} is not over: {run.state}", err=True)
+    return []

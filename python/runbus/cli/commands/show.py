@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import click
 
-from runbus.cli._kept import kept_facts, print_kept
+from runbus.attempt import read_cuts
 from runbus.cli._printer import format_duration, format_time, print_json, printable
+from runbus.cli._run_facts import kept_facts, print_kept
 from runbus.cli._summaries import print_summaries
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ def _described(run: RunRecord) -> dict[str, object]:
         "name": run.name,
         "project": run.project,
         "state": run.state,
+        "reason": run.reason,
         "config": run.config,
         "created_ns": run.info.created_ns,
         "folder": run.folder,
@@ -72,7 +75,7 @@ def _print(run: RunRecord) -> None:
         ("run", run.id),
         ("name", run.name),
         ("project", run.project),
-        ("state", f"{run.state}{f': {job.reason}' if job and job.reason else ''}"),
+        ("state", f"{run.state}{f': {run.reason}' if run.reason else ''}"),
         ("created", format_time(run.info.created_ns)),
     ]
     if job:
@@ -94,6 +97,11 @@ def _print(run: RunRecord) -> None:
         facts += [("code", text) for text in _code(packaged)]
     facts.append(("folder", run.folder))
     if run.job_folder:
+        counted = Counter(source for source, _ in read_cuts(run.job_folder))
+        facts += [
+            ("cut", f"the job has emptied its own {source}.log {count} times")
+            for source, count in counted.items()
+        ]
         facts.append(("logs", run.job_folder))
     click.echo("\n".join(f"{label:<10}{_shown(label, text)}" for label, text in facts))
     _print_metrics(run)

@@ -10,7 +10,7 @@ __all__ = ["command"]
 @click.command("supervise", hidden=True)
 @click.argument("own", required=False)
 def command(own: str | None) -> None:
-    """Lead every experiment that nobody leads, until there is none; at most one a home.
+    """Lead every experiment without a leader, until all are over; at most one runs per home.
 
     OWN is the folder of an experiment to lead also if there is another supervisor.
     """

@@ -27,7 +27,7 @@ def command(event_or_run: str, trace: str | None) -> None:
     name), or "latest". The chain of causes of an event ends with the event itself.
     """
     from runbus.catalog import find_experiment, find_run
-    from runbus.errors import NotFound
+    from runbus.errors import EventNotFound
     from runbus.kernel import causes, mentions, read_trace
 
     if event_or_run.isdigit():
@@ -35,11 +35,13 @@ def command(event_or_run: str, trace: str | None) -> None:
         try:
             shown = causes(events, int(event_or_run))
         except KeyError:
-            raise NotFound("event", event_or_run) from None
+            raise EventNotFound(event_or_run, ()) from None
     else:
         run = find_run(event_or_run)
         events = read_trace(trace or os.path.join(run.experiment_folder, "trace.jsonl"))
         shown = mentions(events, run.id)
+    for offset, length in events.damage:
+        click.echo(f"the trace is damaged: {length} bytes at {offset} are left out", err=True)
     start = events[0].mono_ns if events else 0
     for event in shown:
         _print(event, start)
@@ -50,10 +52,11 @@ def _print(event: TracedEvent, start_ns: int) -> None:
     after = (event.mono_ns - start_ns) / 1e9
     cause = f", caused by #{event.parent} in {event.origin}" if event.parent else ""
     status = event.status or "no outcome: the process ended"
-    click.echo(f"{after:>10.4f} s  #{event.seq} {event.type}: {status}{cause}")
+    click.echo(printable(f"{after:>10.4f} s  #{event.seq} {event.type}: {status}{cause}"))
     facts = {name: value for name, value in event.event.items() if name != "type"}
     shown = "  ".join(f"{name}={value}" for name, value in facts.items())
     click.echo(f"              {printable(shown)}")
     for handler in event.handlers:
         took = f"{handler.took_ns / 1e3:.0f} µs"
-        click.echo(f"              {handler.plugin} {handler.handler}: {handler.verdict}, {took}")
+        call = f"{handler.plugin} {handler.handler}: {handler.verdict}, {took}"
+        click.echo(f"              {printable(call)}")

@@ -1,4 +1,4 @@
-"""The contract of executors: jobs outlive whoever started them."""
+"""The contract of executors: jobs outlive the process that started them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["RestartContract"]
 
 
 class RestartContract(Contract):
-    """What must hold when whoever submitted is gone."""
+    """What must hold after the process that submitted has ended."""
 
     async def test_a_job_outlives_the_executor_and_is_found_again(self, harness: Harness) -> None:
         ref = await harness.submit(harness.shell("echo up; sleep 0.5; echo on; exit 4"))

@@ -27,22 +27,45 @@ pub struct Point {
 ///
 /// NaN counts as a point, and may be the first or last one, but has no part in the rest. The
 /// infinities take part in the extremes and the quantiles, not in mean and variance.
+/// What several writers' points amount to is what those of their merged series do, as
+/// [`SeriesData::merged`] defines it.
 #[derive(Clone, Debug, Default)]
 pub struct Aggregate {
     /// How many points.
     pub count: u64,
-    /// The first one; of several writers' the earliest.
+    /// The first one.
     pub first: Option<Point>,
-    /// The last one; of several writers' the latest.
+    /// The last one.
     pub last: Option<Point>,
     /// The first of the least values.
     pub min: Option<Point>,
     /// The first of the greatest values.
     pub max: Option<Point>,
+    /// The latest time that a point had, when each of the extremes came and by now: by these the
+    /// points of several writers are merged.
+    latest: Latest,
     /// Of the finite values.
     pub moments: Moments,
     /// Of the values.
     pub sketch: Sketch,
+}
+
+/// Latest times; the first point's is its own.
+#[derive(Clone, Copy, Debug)]
+struct Latest {
+    min: i64,
+    max: i64,
+    now: i64,
+}
+
+impl Default for Latest {
+    fn default() -> Self {
+        Self {
+            min: i64::MIN,
+            max: i64::MIN,
+            now: i64::MIN,
+        }
+    }
 }
 
 impl Aggregate {
@@ -63,14 +86,17 @@ impl Aggregate {
         self.count += 1;
         self.first.get_or_insert(point);
         self.last = Some(point);
+        self.latest.now = self.latest.now.max(point.time);
         if point.value.is_nan() {
             return;
         }
         if self.min.is_none_or(|min| point.value < min.value) {
             self.min = Some(point);
+            self.latest.min = self.latest.now;
         }
         if self.max.is_none_or(|max| point.value > max.value) {
             self.max = Some(point);
+            self.latest.max = self.latest.now;
         }
         if point.value.is_finite() {
             self.moments.add(point.value);
@@ -78,13 +104,35 @@ impl Aggregate {
         self.sketch.add(point.value);
     }
 
-    /// Add what another writer's points amount to.
+    /// Add what the points of the next writer amount to.
     pub fn merge(&mut self, other: &Self) {
         self.count += other.count;
         self.first = chosen(self.first, other.first, |a, b| b.time < a.time);
-        self.last = chosen(self.last, other.last, |a, b| b.time >= a.time);
-        self.min = chosen(self.min, other.min, |a, b| b.value < a.value);
-        self.max = chosen(self.max, other.max, |a, b| b.value > a.value);
+        let (ours, theirs) = (self.latest, other.latest);
+        self.last = chosen(self.last, other.last, |_, _| theirs.now >= ours.now);
+        let is_theirs = |a: &Point, b: &Point| {
+            b.value < a.value || (b.value <= a.value && theirs.min < ours.min)
+        };
+        if other.min.is_some()
+            && self
+                .min
+                .zip(other.min)
+                .is_none_or(|(a, b)| is_theirs(&a, &b))
+        {
+            (self.min, self.latest.min) = (other.min, theirs.min);
+        }
+        let is_theirs = |a: &Point, b: &Point| {
+            b.value > a.value || (b.value >= a.value && theirs.max < ours.max)
+        };
+        if other.max.is_some()
+            && self
+                .max
+                .zip(other.max)
+                .is_none_or(|(a, b)| is_theirs(&a, &b))
+        {
+            (self.max, self.latest.max) = (other.max, theirs.max);
+        }
+        self.latest.now = ours.now.max(theirs.now);
         self.moments.merge(&other.moments);
         self.sketch.merge(&other.sketch);
     }

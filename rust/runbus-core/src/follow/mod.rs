@@ -6,6 +6,7 @@
 
 mod folder;
 mod run;
+mod sealed;
 
 use std::collections::HashMap;
 use std::io;
@@ -37,7 +38,8 @@ pub struct Batch {
     pub new_names: Vec<Box<str>>,
     /// What it holds; it counts in all names of the writer so far.
     pub content: Content,
-    /// Where the writer's journal goes on; 0 once it is sealed.
+    /// Where the writer's journal goes on, also once it is sealed; 0 for what a segment of version 1
+    /// holds, which is told from its start each time.
     pub position: u64,
 }
 
@@ -116,8 +118,8 @@ impl Bell {
         std::mem::take(&mut *ready)
     }
 
-    /// Follow a run from now on; what it has logged by then comes first. Journals of the writers in
-    /// `positions` are read from there, all others from their start; for windows see
+    /// Follow a run from now on; what it has logged by then comes first. What the writers in
+    /// `positions` have written is read from there, all else from its start; for windows see
     /// [`Tail::set_window_ns`].
     ///
     /// # Errors

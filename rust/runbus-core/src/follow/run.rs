@@ -2,24 +2,23 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::mem;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::folder::{Files, Folder};
+use super::sealed::Sealed;
 use super::{Batch, Content, News};
 use crate::aggregate::{LiveWindows, WindowRows};
-use crate::archive::{self, Wanted};
 use crate::journal::{Error, MetricReader, Points};
-use crate::series::SeriesData;
 
 /// One look gathers no more points than this, and the last row.
-const MOST_POINTS: usize = 65_536;
+pub(super) const MOST_POINTS: usize = 65_536;
 /// A journal that shows something which is no record is read so often: each time to its end.
 const STALLED: Duration = Duration::from_secs(1);
 
 /// What one writer wrote, on its way out.
-struct Outlet {
+pub(super) struct Outlet {
     writer: Arc<str>,
     /// So many names were told.
     names: usize,
@@ -27,7 +26,7 @@ struct Outlet {
 }
 
 impl Outlet {
-    fn new(writer: &str) -> Self {
+    pub(super) fn new(writer: &str) -> Self {
         Self {
             writer: writer.into(),
             names: 0,
@@ -36,7 +35,7 @@ impl Outlet {
     }
 
     /// Tell of new points, and of the windows that are over.
-    fn tell<'a>(
+    pub(super) fn tell<'a>(
         &mut self,
         names: impl ExactSizeIterator<Item = &'a str>,
         points: Points,
@@ -124,61 +123,6 @@ impl Journal {
     }
 }
 
-/// A writer whose journal was sealed before it was seen: its series one after the other.
-struct Sealed {
-    outlet: Outlet,
-    series: Vec<(Box<str>, SeriesData)>,
-    /// Which series is next, and which of its points.
-    next: (usize, usize),
-}
-
-impl Sealed {
-    fn open(writer: &str, paths: &[PathBuf]) -> Result<Self, Error> {
-        Ok(Self {
-            outlet: Outlet::new(writer),
-            series: archive::read(&[paths.to_vec()], &Wanted::All)?,
-            next: (0, 0),
-        })
-    }
-
-    /// Tell what there is room for; whether that was all.
-    fn look(&mut self, look: &Look, news: &mut News) -> bool {
-        while news.points < MOST_POINTS {
-            let (place, first) = self.next;
-            let Some((_, data)) = self.series.get(place) else {
-                break;
-            };
-            let end = data.len().min(first + MOST_POINTS - news.points);
-            let points = part(place, data, first, end);
-            self.next = if end == data.len() {
-                (place + 1, 0)
-            } else {
-                (place, end)
-            };
-            let is_last = self.next.0 == self.series.len();
-            let look = Look { is_last, ..*look };
-            let names = self.series[..=place].iter().map(|(name, _)| &**name);
-            self.outlet.tell(names, points, 0, &look, news);
-        }
-        self.next.0 == self.series.len()
-    }
-}
-
-fn part(place: usize, data: &SeriesData, first: usize, end: usize) -> Points {
-    let bytes = |numbers: &[i64]| numbers.iter().flat_map(|n| n.to_le_bytes()).collect();
-    let series = u32::try_from(place).unwrap_or(u32::MAX);
-    Points {
-        count: end - first,
-        series: series.to_le_bytes().repeat(end - first),
-        steps: bytes(&data.steps[first..end]),
-        times: bytes(&data.times[first..end]),
-        values: data.values[first..end]
-            .iter()
-            .flat_map(|value| value.to_le_bytes())
-            .collect(),
-    }
-}
-
 /// What a look is for.
 #[derive(Clone, Copy)]
 pub(super) struct Look {
@@ -194,7 +138,7 @@ pub(super) struct Look {
 /// All writers of one run.
 pub(super) struct RunReader {
     folder: Folder,
-    /// Where to begin in the journals of these writers.
+    /// Where to begin in what these writers have written.
     positions: HashMap<String, u64>,
     /// What could not be opened yet.
     unopened: BTreeMap<String, Files>,
@@ -236,8 +180,15 @@ impl RunReader {
         }
         self.open(&mut news);
         news.has_begun = !self.known.is_empty() || !self.unopened.is_empty();
-        self.sealed
-            .retain_mut(|sealed| !sealed.look(look, &mut news));
+        let mut sealed = mem::take(&mut self.sealed);
+        sealed.retain_mut(|one| match one.look(look, &mut news) {
+            Ok(is_over) => !is_over,
+            Err(error) => {
+                self.fail(error.to_string(), &mut news);
+                false
+            }
+        });
+        self.sealed = sealed;
         let count = self.journals.len();
         let mut over = vec![false; count];
         for offset in 0..count {
@@ -258,9 +209,10 @@ impl RunReader {
         for (writer, files) in mem::take(&mut self.unopened) {
             let opened = match &files {
                 Files::Journal(path) => self.open_journal(&writer, path, news),
-                Files::Segments(paths) => Sealed::open(&writer, paths).map(|sealed| {
-                    self.sealed.push(sealed);
-                }),
+                Files::Segments(paths) => {
+                    let position = self.positions.get(&writer).copied().unwrap_or(0);
+                    Sealed::open(&writer, paths, position).map(|sealed| self.sealed.push(sealed))
+                }
             };
             match opened {
                 Ok(()) => {

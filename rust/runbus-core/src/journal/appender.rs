@@ -13,6 +13,7 @@ use super::durability::{Closing, Durability};
 use super::error::Error;
 use super::format::{END_WORDS, HEADER_BYTES, Head, Kind, WORD, WORD_BYTES};
 use super::header::{Header, JournalKind};
+use super::exit;
 use super::keeper;
 use super::mapping::{LARGEST_PAGE, Mapping, Piece, bytes_of};
 use super::os::{self, Lock, ProcessIdentity};
@@ -27,6 +28,8 @@ const AHEAD_BYTES: u64 = 128 << 10;
 /// Without pieces, schemas are repeated this often.
 const PLAIN_PIECE_BYTES: u64 = 4 << 20;
 const RETRY_AFTER: Duration = Duration::from_millis(100);
+/// Each piece keeps room for the final record: a run that ends on a full disk has ended all the same.
+const END_BYTES: u64 = (END_WORDS as u64 + 1) * WORD_BYTES;
 
 /// How a journal is written.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +39,9 @@ pub struct Options {
     pub is_mapped: bool,
     /// How often the background thread writes a metrics journal to the disk; never if `None`.
     pub sync_every: Option<Duration>,
+    /// Have the process end a metrics journal that is open when it exits, in the state that its exit
+    /// status tells.
+    pub ends_with_process: bool,
 }
 
 impl Default for Options {
@@ -43,6 +49,7 @@ impl Default for Options {
         Self {
             is_mapped: true,
             sync_every: Some(Duration::from_millis(100)),
+            ends_with_process: false,
         }
     }
 }
@@ -84,6 +91,21 @@ impl Appender {
         Ok(Self::at(path, file, HEADER_BYTES, options))
     }
 
+    /// A writer without a file, in no process: it takes nothing, as a forked child's copy does.
+    pub(super) fn nowhere(path: &Path, is_closed: bool) -> Result<Self, Error> {
+        Ok(Self {
+            durability: Durability::nowhere(path)?,
+            shared: None,
+            storage: Storage::Plain(Vec::new()),
+            is_mapped: false,
+            position: 0,
+            limit: 0,
+            piece_number: 0,
+            failure: None,
+            is_closed,
+        })
+    }
+
     /// Continue in `file`, which is locked and has a header, at `position`.
     pub(super) fn at(path: &Path, file: File, position: u64, options: Options) -> Self {
         os::watch_forks();
@@ -105,13 +127,16 @@ impl Appender {
     }
 
     /// Have the background thread tend this journal.
-    pub(super) fn tend(&mut self, sync_every: Option<Duration>) {
-        let shared = Shared::new(self.durability.clone(), sync_every, self.position);
+    pub(super) fn tend(&mut self, options: Options) {
+        let shared = Shared::new(self.durability.clone(), options.sync_every, self.position);
         if let Storage::Mapped(piece) = &self.storage {
             shared.enter(piece.mapping());
         }
         let shared = Arc::new(shared);
         keeper::tend(&shared);
+        if options.ends_with_process {
+            exit::remember(&shared);
+        }
         self.shared = Some(shared);
     }
 
@@ -140,6 +165,23 @@ impl Appender {
     #[inline]
     pub(super) fn is_inherited(&self) -> bool {
         self.durability.generation != os::generation()
+    }
+
+    /// Whether this process has no journal: it was forked from the one that has, or there is none yet.
+    #[inline]
+    pub(super) fn is_forked(&self) -> bool {
+        self.is_inherited() && !self.durability.is_nowhere()
+    }
+
+    /// Whether somebody has removed the file: what it holds is lost, and so is what follows.
+    pub(super) fn is_gone(&self) -> bool {
+        self.durability.is_gone()
+    }
+
+    /// Take no more records, because the file is gone; whether nobody has told so yet.
+    pub(super) fn give_up(&mut self) -> bool {
+        self.limit = self.position;
+        self.shared.as_ref().is_none_or(|shared| shared.set_gone())
     }
 
     /// Make room for records of `bytes` together; afterwards staging them cannot fail.
@@ -189,13 +231,25 @@ impl Appender {
         Ok(offset)
     }
 
-    /// The final record, if it fits.
+    /// The final record, in the room that was kept for it.
     pub(super) fn end(&mut self, state: u32) -> io::Result<()> {
-        self.reserve((END_WORDS as u64 + 1) * WORD_BYTES)?;
-        let payload = self.stage(END_WORDS);
-        payload[0] = u64::from(state).to_le();
-        payload[1] = clock::unix_ns().cast_unsigned().to_le();
-        self.commit(Kind::End, END_WORDS).map(drop)
+        let record = end_record(self.position, state);
+        // A mapped piece shows it as well: both are the same pages.
+        self.durability.file.write_all_at(&record, self.position)?;
+        self.position += END_BYTES;
+        if let Some(shared) = &self.shared {
+            shared.publish(self.position);
+        }
+        Ok(())
+    }
+
+    /// Leave the journal as it is: when the process exits, its exit status is the end of it.
+    pub(super) fn leave(&mut self, fallback: u32) {
+        self.is_closed = true;
+        self.storage = Storage::Plain(Vec::new());
+        if let Some(shared) = self.shared.take().filter(|_| !self.is_inherited()) {
+            exit::leave(shared, fallback);
+        }
     }
 
     /// Take no more records; [`Closing::complete`] does the slow rest.
@@ -224,6 +278,10 @@ impl Appender {
         {
             return Err(code.map_or_else(|| kind.into(), io::Error::from_raw_os_error));
         }
+        if self.shared.as_ref().is_some_and(|shared| shared.is_gone()) {
+            let removed = io::Error::new(io::ErrorKind::NotFound, "the file was removed");
+            return Err(self.fail(removed));
+        }
         let result = if self.is_mapped {
             self.extend(bytes)
         } else {
@@ -243,7 +301,7 @@ impl Appender {
     /// Go on in the mapped piece, or in the next one.
     fn extend(&mut self, bytes: u64) -> io::Result<()> {
         let has_room = match &self.storage {
-            Storage::Mapped(piece) => piece.end() - self.position >= bytes,
+            Storage::Mapped(piece) => piece.end() - self.position >= bytes + END_BYTES,
             Storage::Plain(_) => false,
         };
         if !has_room {
@@ -253,7 +311,7 @@ impl Appender {
             if piece.present_end() < self.position + bytes {
                 piece.fault_in(self.position, bytes + AHEAD_BYTES)?;
             }
-            self.limit = piece.present_end();
+            self.limit = piece.present_end().min(piece.end() - END_BYTES);
         }
         if self.shared.is_some() {
             keeper::nudge();
@@ -279,7 +337,7 @@ impl Appender {
                 (self.position - ahead, ahead)
             }
         };
-        let needed = (ahead + bytes).next_multiple_of(GRAIN_BYTES);
+        let needed = (ahead + bytes + END_BYTES).next_multiple_of(GRAIN_BYTES);
         match self.mapping_from(offset, needed) {
             Ok(mapping) => {
                 self.pad()?;
@@ -352,6 +410,22 @@ impl Drop for Appender {
         }
         os::unlock(&self.durability.file);
     }
+}
+
+/// The final record of a journal whose records end at `position`.
+pub(super) fn end_record(position: u64, state: u32) -> [u8; END_BYTES as usize] {
+    let payload = [
+        u64::from(state).to_le(),
+        clock::unix_ns().cast_unsigned().to_le(),
+    ];
+    let head = Head {
+        kind: Kind::End,
+        payload_words: END_WORDS,
+    };
+    let commit = head.commit_word(position, bytes_of(&payload)).to_le();
+    let mut record = [0; END_BYTES as usize];
+    record.copy_from_slice(bytes_of(&[commit, payload[0], payload[1]]));
+    record
 }
 
 pub(super) fn take_lock(path: &Path, file: &File) -> Result<(), Error> {

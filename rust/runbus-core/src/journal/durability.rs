@@ -3,13 +3,17 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::os::unix::fs::MetadataExt;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::error::Error;
 use super::keeper;
 use super::os;
 use super::shared::{Shared, lock};
+
+/// That of a writer without a file: of no process.
+const NOWHERE: u32 = u32::MAX;
 
 /// Makes what was written durable, from any thread, beside the writer.
 #[derive(Clone)]
@@ -29,6 +33,33 @@ impl Durability {
             generation: os::generation(),
             is_named: Arc::default(),
         }
+    }
+
+    /// Of no file and no process.
+    pub(super) fn nowhere(path: &Path) -> Result<Self, Error> {
+        static NOTHING: OnceLock<Arc<File>> = OnceLock::new();
+        let file = if let Some(file) = NOTHING.get() {
+            file
+        } else {
+            let file = File::open("/dev/null").map_err(|error| Error::io(path, error))?;
+            NOTHING.get_or_init(|| Arc::new(file))
+        };
+        Ok(Self {
+            path: path.to_owned(),
+            file: Arc::clone(file),
+            generation: NOWHERE,
+            is_named: Arc::default(),
+        })
+    }
+
+    pub(super) fn is_nowhere(&self) -> bool {
+        self.generation == NOWHERE
+    }
+
+    /// Whether the file has no name any more.
+    pub(super) fn is_gone(&self) -> bool {
+        let names = self.file.metadata().map(|metadata| metadata.nlink());
+        names.is_ok_and(|names| names == 0)
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -59,10 +90,8 @@ impl Durability {
             .path
             .parent()
             .filter(|path| !path.as_os_str().is_empty());
-        match File::open(folder.unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all()) {
-            Err(error) if !os::is_unsupported(&error) => return Err(error),
-            _ => self.is_named.store(true, Ordering::Relaxed),
-        }
+        os::sync_folder(folder.unwrap_or(Path::new(".")))?;
+        self.is_named.store(true, Ordering::Relaxed);
         Ok(())
     }
 }
@@ -86,13 +115,14 @@ impl Closing {
         if durability.generation != os::generation() {
             return Ok(());
         }
+        let is_gone = durability.is_gone();
         // The background thread may be at work; it has been told to stop.
         let guard = self.shared.as_ref().map(|shared| lock(&shared.tending));
         let truncated = durability
             .file
             .set_len(self.used)
             .map_err(|error| Error::io(&durability.path, error))
-            .and_then(|()| durability.sync());
+            .and_then(|()| if is_gone { Ok(()) } else { durability.sync() });
         os::unlock(&durability.file);
         drop(guard);
         if self.shared.is_some() {

@@ -24,7 +24,7 @@ pub enum Error {
     #[error("{}: not a runbus journal", .0.display())]
     NotAJournal(PathBuf),
     /// The journal was written by a newer runbus.
-    #[error("{}: journal format {version}, this runbus reads format {}", path.display(), super::format::VERSION)]
+    #[error("{}: journal format {version}, this runbus reads formats up to {}", path.display(), super::format::VERSION)]
     Version {
         /// The journal.
         path: PathBuf,
@@ -62,12 +62,6 @@ pub enum Error {
         /// Its size.
         bytes: usize,
     },
-    /// More names than one journal holds.
-    #[error(
-        "too many different metric names: a run holds {} sets of names and {} MiB of them",
-        super::names::MAX_SCHEMAS, super::names::MAX_NAMES_BYTES >> 20
-    )]
-    TooManyNames,
     /// No step follows the greatest one.
     #[error("the next automatic step is beyond a 64-bit integer: pass step=")]
     StepOverflow,

@@ -10,7 +10,8 @@ pub const HEADER_BYTES: u64 = 64;
 pub const MAX_PAYLOAD_BYTES: usize = ((1 << 24) - 1) * WORD;
 
 pub(super) const MAGIC: [u8; 8] = *b"\x89RUNBUS\n";
-pub(super) const VERSION: u32 = 1;
+/// In version 1 ids of schemas were below 65,536; nothing else is different.
+pub(super) const VERSION: u32 = 2;
 pub(super) const WORD: usize = 8;
 pub(super) const WORD_BYTES: u64 = 8;
 /// Schema id and flags, step, time: what precedes the values of a row.

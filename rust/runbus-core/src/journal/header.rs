@@ -85,7 +85,7 @@ impl Header {
             return HeaderState::Damaged;
         }
         let (version, kind) = halves(word_at(bytes, 1));
-        if version != VERSION {
+        if !(1..=VERSION).contains(&version) {
             return HeaderState::Version(version);
         }
         let (pid, pid_namespace) = halves(word_at(bytes, 3));

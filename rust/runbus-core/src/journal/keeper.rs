@@ -47,6 +47,11 @@ pub enum Report {
         /// How many were lost.
         dropped: u64,
     },
+    /// The file was removed: everything in it is lost.
+    Gone {
+        /// The journal.
+        path: String,
+    },
     /// What is written survives the process, but perhaps not the machine.
     NotDurable {
         /// Why, with the journal's path.
@@ -226,6 +231,8 @@ struct Tended {
     has_warned: bool,
     has_recovered: bool,
     dropped: u64,
+    /// When it was last asked whether the file is still there.
+    last_look: Instant,
 }
 
 impl Tended {
@@ -239,6 +246,7 @@ impl Tended {
             has_warned: false,
             has_recovered: false,
             dropped: 0,
+            last_look: Instant::now(),
         }
     }
 
@@ -298,6 +306,7 @@ impl Tended {
         // The pages that were written want to be visited again.
         PAGES.nudge();
         if let Err(error) = result
+            && !writer.durability.is_gone()
             && !std::mem::replace(&mut self.has_warned, true)
         {
             report(&Report::NotDurable {
@@ -308,6 +317,14 @@ impl Tended {
     }
 
     fn report(&mut self, writer: &Shared, has_moved: bool) {
+        if self.last_look.elapsed() >= IDLE_PAUSE {
+            self.last_look = Instant::now();
+            if writer.durability.is_gone() && writer.set_gone() {
+                report(&Report::Gone {
+                    path: writer.path().display().to_string(),
+                });
+            }
+        }
         let dropped = writer.dropped();
         if dropped != self.dropped {
             self.dropped = dropped;

@@ -85,6 +85,8 @@ impl Table {
 /// A row whose schema is known.
 pub(crate) struct Row<'a> {
     pub(crate) schema: u32,
+    /// Where its record ends in the journal: a follower that has read it goes on there.
+    pub(crate) position: u64,
     /// For each value the index of its name.
     pub(crate) columns: &'a [u32],
     pub(super) step: &'a [u8],
@@ -122,6 +124,7 @@ fn each_row(
 ) -> Result<(), Unread> {
     let (id, flags) = halves(word_at(record.payload, 0));
     let columns = table.columns(id).ok_or(Unread::Unknown(id))?;
+    let position = record.end();
     if record.kind == Kind::Column {
         let column = Column::decode(record.payload).ok_or(Unread::Wrong)?;
         if columns.len() != 1 {
@@ -130,6 +133,7 @@ fn each_row(
         for (step, value) in column.points() {
             visit(&Row {
                 schema: id,
+                position,
                 columns,
                 step: &step,
                 time: column.time,
@@ -146,6 +150,7 @@ fn each_row(
     }
     visit(&Row {
         schema: id,
+        position,
         columns,
         step: &fixed[WORD..2 * WORD],
         time: &fixed[2 * WORD..],
@@ -433,8 +438,8 @@ mod tests {
             ..Options::default()
         };
         let mut writer = MetricWriter::create(&path, options).unwrap();
-        let two = writer.schema(&["a", "b"]).unwrap();
-        writer.log(two, None, 0, &[0.5, 1.5]).unwrap();
+        let two = writer.layout(&["a", "b"]).unwrap();
+        writer.log(&two, None, 0, &[0.5, 1.5]).unwrap();
         drop(writer);
         let file = File::options().write(true).open(&path).unwrap();
         let offset = file.metadata().unwrap().len();

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::ptr;
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -32,6 +33,22 @@ pub(crate) fn watch_forks() {
         unsafe { libc::pthread_atfork(None, None, Some(after_fork_in_child)) };
     });
 }
+
+#[cfg(target_env = "gnu")]
+unsafe extern "C" {
+    fn on_exit(function: extern "C" fn(i32, *mut libc::c_void), argument: *mut libc::c_void) -> i32;
+}
+
+/// Have a function called with the exit status when this process, or a forked child of it, exits.
+#[cfg(target_env = "gnu")]
+pub(crate) fn at_exit(function: extern "C" fn(i32, *mut libc::c_void)) {
+    // SAFETY: the function lives as long as this library, which is never unloaded.
+    unsafe { on_exit(function, ptr::null_mut()) };
+}
+
+/// Other C libraries tell nobody the status: journals that are open then have no end.
+#[cfg(not(target_env = "gnu"))]
+pub(crate) fn at_exit(_function: extern "C" fn(i32, *mut libc::c_void)) {}
 
 /// Do `work` with all signals blocked: a thread started in it gets none, so that they reach the threads
 /// that expect them.
@@ -129,7 +146,7 @@ fn start_ticks(pid: u32) -> Option<u64> {
 
 /// Who holds the lock of a journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lock {
+pub(crate) enum Lock {
     Free,
     Held,
     /// The file system has no locks.
@@ -149,7 +166,7 @@ fn whole_file(lock_type: i32) -> libc::flock {
 /// Locks of the open file description rather than `flock`: a reader can ask for the holder
 /// without taking the lock for a moment, which would refuse a writer that comes just then. Like
 /// `flock`, they are inherited over `fork`: the lock lives until parent and children closed it.
-pub(super) fn lock_for_writing(file: &File) -> io::Result<Lock> {
+pub(crate) fn lock_for_writing(file: &File) -> io::Result<Lock> {
     let lock = whole_file(libc::F_WRLCK);
     // SAFETY: the descriptor is open, and the kernel reads one flock during the call.
     let result = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) };
@@ -172,7 +189,7 @@ pub(super) fn unlock(file: &File) {
 }
 
 /// Whether a writer holds the lock, asked without touching it.
-pub(super) fn lock_state(file: &File) -> Lock {
+pub(crate) fn lock_state(file: &File) -> Lock {
     let mut lock = whole_file(libc::F_WRLCK);
     // SAFETY: the descriptor is open, and the kernel writes one flock during the call.
     let result = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &raw mut lock) };
@@ -180,6 +197,30 @@ pub(super) fn lock_state(file: &File) -> Lock {
         0 if i32::from(lock.l_type) == libc::F_UNLCK => Lock::Free,
         0 => Lock::Held,
         _ => Lock::Unknown,
+    }
+}
+
+/// Wait until the names in a folder are on the disk.
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    match File::open(folder).and_then(|folder| folder.sync_all()) {
+        Err(error) if is_unsupported(&error) => Ok(()),
+        result => result,
+    }
+}
+
+/// Where the next bytes of a file lie that are not a hole: `offset`, where that cannot be told, and
+/// the file's end, where there are none.
+pub(super) fn next_data(file: &File, offset: u64) -> u64 {
+    let end = file.metadata().map_or(offset, |metadata| metadata.len());
+    let Ok(from) = libc::off_t::try_from(offset) else {
+        return offset;
+    };
+    // SAFETY: a plain call on a descriptor that is open; nothing here uses the file's own position.
+    let found = unsafe { libc::lseek(file.as_raw_fd(), from, libc::SEEK_DATA) };
+    match u64::try_from(found) {
+        Ok(found) => found.max(offset),
+        Err(_) if io::Error::last_os_error().raw_os_error() == Some(libc::ENXIO) => end,
+        Err(_) => offset,
     }
 }
 

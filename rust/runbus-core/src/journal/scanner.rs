@@ -10,6 +10,7 @@ use super::format::{
 };
 use super::header::halves;
 use super::names::MAX_SCHEMAS;
+use super::os;
 
 const SMALLEST_READ: usize = 16 << 10;
 const LARGEST_READ: usize = 1 << 20;
@@ -40,6 +41,11 @@ pub(super) struct Record<'a> {
 }
 
 impl Record<'_> {
+    #[inline]
+    pub(super) fn end(&self) -> u64 {
+        self.offset + self.payload.len() as u64 + WORD_BYTES
+    }
+
     pub(super) fn span(&self) -> Span {
         Span {
             offset: self.offset,
@@ -178,6 +184,10 @@ impl Scanner {
             let zeros = self.zeros_from(offset);
             if zeros > 0 {
                 offset += zeros;
+                if self.window_from(offset).len() < WORD {
+                    // A sparse file claims terabytes of zeros, and nobody may read them.
+                    offset = os::next_data(&self.file, offset) / WORD_BYTES * WORD_BYTES;
+                }
             } else {
                 self.fill(offset, 2 * WORD)?;
                 if self.is_plausible(offset, end) && self.validate(offset)?.is_some() {

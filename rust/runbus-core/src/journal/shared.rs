@@ -53,6 +53,8 @@ pub(super) struct Shared {
     position: AtomicU64,
     is_syncing: AtomicBool,
     is_closed: AtomicBool,
+    /// Whether the file was found to be removed.
+    is_gone: AtomicBool,
     dropped: AtomicU64,
     failure: Mutex<Option<String>>,
     pieces: Mutex<Pieces>,
@@ -69,6 +71,7 @@ impl Shared {
             position: AtomicU64::new(position),
             is_syncing: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
+            is_gone: AtomicBool::new(false),
             dropped: AtomicU64::new(0),
             failure: Mutex::default(),
             pieces: Mutex::default(),
@@ -105,6 +108,15 @@ impl Shared {
         if failure.as_deref() != Some(reason) {
             *failure = Some(reason.to_owned());
         }
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.is_gone.load(Ordering::Relaxed)
+    }
+
+    /// Remember that the file was removed; whether this is the first to say so.
+    pub(super) fn set_gone(&self) -> bool {
+        !self.is_gone.swap(true, Ordering::Relaxed)
     }
 
     /// No more records come; the background thread leaves the file alone once `tending` was free.

@@ -1,4 +1,6 @@
-//! What is damaged in a segment: a hash for each column of each row group, and one for the rest.
+//! What is damaged in a segment: a hash for each column of each row group.
+//!
+//! The footer that holds them has one of its own, see [`super::footer`].
 
 use std::collections::HashSet;
 use std::io;
@@ -9,28 +11,27 @@ use parquet::file::reader::FileReader;
 use parquet::schema::types::SchemaDescriptor;
 use xxhash_rust::xxh3::Xxh3;
 
-use super::layout::{self, ROW, STEP, TIME, TIME_NS};
+use super::layout;
 use super::read::{Segment, add_range, together};
 use crate::journal::{Error, Span};
 
 const CHECKS: &str = "runbus.checks";
 
-/// The hash of what the metadata says, then that of each column of each row group.
-pub(super) fn encode(description: u64, columns: &[u64]) -> KeyValue {
-    let hashes = std::iter::once(&description).chain(columns);
-    let texts: Vec<String> = hashes.map(|hash| format!("{hash:016x}")).collect();
+/// The hashes of each column of each row group.
+pub(super) fn encode(columns: &[u64]) -> KeyValue {
+    let texts: Vec<String> = columns.iter().map(|hash| format!("{hash:016x}")).collect();
     KeyValue::new(CHECKS.into(), texts.join(" "))
 }
 
-pub(super) fn decode(pairs: &[KeyValue]) -> Option<(u64, Vec<u64>)> {
-    let mut hashes = layout::find(pairs, CHECKS)?
-        .split(' ')
-        .map(|text| u64::from_str_radix(text, 16).ok());
-    let description = hashes.next()??;
-    Some((description, hashes.collect::<Option<_>>()?))
+pub(super) fn decode(pairs: &[KeyValue]) -> Option<Vec<u64>> {
+    let texts = layout::find(pairs, CHECKS)?.split_ascii_whitespace();
+    texts
+        .map(|text| u64::from_str_radix(text, 16).ok())
+        .collect()
 }
 
-/// XXH3-64 of the names of the columns and of what `pairs` tell, but for the checks themselves.
+/// What covers the description in version 1: XXH3-64 of the names of the columns and of what `pairs`
+/// tell, but for the checks themselves. It is the first of the hashes.
 pub(super) fn of_description(schema: &SchemaDescriptor, pairs: &[KeyValue]) -> u64 {
     let mut hash = Xxh3::new();
     let mut add = |text: &str| {
@@ -136,7 +137,7 @@ impl Segment {
     }
 
     /// The row groups, each with the numbers of its rows.
-    pub(crate) fn groups(&self) -> impl Iterator<Item = (usize, Range<usize>)> {
+    pub fn groups(&self) -> impl Iterator<Item = (usize, Range<usize>)> {
         let mut start = 0;
         let groups = self.reader.metadata().row_groups().iter();
         let rows = groups.map(RowGroupMetaData::num_rows).map(move |rows| {
@@ -151,7 +152,7 @@ impl Segment {
         let schema = self.reader.metadata().file_metadata().schema_descr();
         let columns = schema.columns().iter().enumerate();
         let wanted = columns.filter(|(_, column)| {
-            [STEP, TIME, TIME_NS, ROW].contains(&column.name()) || names.contains(&column.name())
+            layout::is_of_every_row(column.name()) || names.contains(&column.name())
         });
         wanted.map(|(index, _)| index).collect()
     }

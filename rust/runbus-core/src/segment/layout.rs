@@ -12,23 +12,27 @@ use crate::journal::Span;
 
 /// How the names of segments end.
 pub const SUFFIX: &str = ".parquet";
-pub(super) const VERSION: &str = "1";
-/// Rows of a row group of a long segment; those of wide ones are as large, but have fewer.
-pub(super) const GROUP_ROWS: usize = 1 << 20;
+pub(super) const VERSION: &str = "2";
+/// The version before: points of rows with several names could have files and columns of their own.
+const OLDER_VERSION: &str = "1";
+/// A row group has so many points, and those of the rows that make its series equally long.
+pub(super) const GROUP_POINTS: usize = 1 << 18;
+/// Blocks of `DELTA_BINARY_PACKED` have so many values. Where the series of a row group are as long,
+/// the times of all but the first are repetitions, which LZ4 finds.
+pub(super) const BLOCK_POINTS: usize = 128;
 pub(super) const PAGE_ROWS: usize = 1 << 17;
 pub(super) const BATCH_ROWS: usize = PAGE_ROWS / 4;
-/// Fewer rows than this go into the long segment, point by point: a file each would be too many.
-pub(super) const FEWEST_WIDE_ROWS: u64 = 1024;
-/// The columns that are no metrics.
 pub(super) const NAME: &str = "name";
 pub(super) const STEP: &str = "step";
 pub(super) const TIME: &str = "time";
 pub(super) const TIME_NS: &str = "time_ns";
-pub(super) const ROW: &str = "row";
+pub(super) const POSITION: &str = "position";
 pub(super) const VALUE: &str = "value";
+/// What version 1 had instead of positions: how many rows the writer had committed before.
+pub(super) const ROW: &str = "row";
 
 /// What a segment tells of the journal it was made from.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct About {
     /// How the writer ended; `None` if it died.
     pub end_state: Option<u32>,
@@ -38,26 +42,29 @@ pub struct About {
     pub created_ns: i64,
     /// What was damaged in the journal.
     pub damage: Vec<Span>,
-    /// How many segments the journal became.
+    /// How many segments the journal became: 1, but for those of version 1.
     pub segments: usize,
+    /// Whether it is of version 1, in which rows of several names could have files and columns of
+    /// their own.
+    pub is_older: bool,
 }
 
-/// Whether so many rows under these names get a segment of their own, a column for each name.
-pub(super) fn deserves_a_file(names: &[&str], rows: u64) -> bool {
-    let mut taken: Vec<String> = [NAME, STEP, TIME, TIME_NS, ROW].map(String::from).into();
-    // DuckDB tells no capital letters apart.
-    taken.extend(names.iter().map(|name| name.to_lowercase()));
-    let columns = taken.len();
-    taken.sort_unstable();
-    taken.dedup();
-    names.len() > 1 && rows >= FEWEST_WIDE_ROWS && taken.len() == columns
+impl Default for About {
+    fn default() -> Self {
+        Self {
+            end_state: None,
+            writer_pid: 0,
+            created_ns: 0,
+            damage: Vec::new(),
+            segments: 1,
+            is_older: false,
+        }
+    }
 }
 
-/// Which of the columns that can be left out a segment has.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Shape {
-    pub(super) has_nanoseconds: bool,
-    pub(super) has_rows: bool,
+/// Whether points of every name need this column, too.
+pub(super) fn is_of_every_row(column: &str) -> bool {
+    [STEP, TIME, TIME_NS, POSITION, ROW].contains(&column)
 }
 
 fn column(name: &str, physical: Physical, logical: Option<LogicalType>) -> Result<TypePtr> {
@@ -68,38 +75,22 @@ fn column(name: &str, physical: Physical, logical: Option<LogicalType>) -> Resul
     Ok(Arc::new(column))
 }
 
-/// The columns: `name` for a long segment, what every point has, then the values.
-pub(super) fn schema(shape: Shape, names: Option<&[Box<str>]>) -> Result<TypePtr> {
-    let mut columns = Vec::new();
-    if names.is_none() {
-        columns.push(column(
-            NAME,
-            Physical::BYTE_ARRAY,
-            Some(LogicalType::String),
-        )?);
-    }
-    columns.push(column(STEP, Physical::INT64, None)?);
+/// The columns: the same in every segment, so that the segments of a folder are one data set.
+pub(super) fn schema() -> Result<TypePtr> {
     let time = LogicalType::timestamp(true, TimeUnit::MICROS);
-    columns.push(column(TIME, Physical::INT64, Some(time))?);
-    if shape.has_nanoseconds {
-        columns.push(column(TIME_NS, Physical::INT32, None)?);
-    }
-    if shape.has_rows {
-        columns.push(column(ROW, Physical::INT64, None)?);
-    }
-    match names {
-        None => columns.push(column(VALUE, Physical::DOUBLE, None)?),
-        Some(names) => {
-            for name in names {
-                columns.push(column(name, Physical::DOUBLE, None)?);
-            }
-        }
-    }
+    let columns = vec![
+        column(NAME, Physical::BYTE_ARRAY, Some(LogicalType::String))?,
+        column(STEP, Physical::INT64, None)?,
+        column(TIME, Physical::INT64, Some(time))?,
+        column(TIME_NS, Physical::INT32, None)?,
+        column(POSITION, Physical::INT64, None)?,
+        column(VALUE, Physical::DOUBLE, None)?,
+    ];
     let schema = Type::group_type_builder("runbus").with_fields(columns);
     Ok(Arc::new(schema.build()?))
 }
 
-pub(super) fn properties(about: Vec<KeyValue>) -> WriterProperties {
+pub(super) fn properties() -> WriterProperties {
     let path = |name: &str| ColumnPath::from(name);
     WriterProperties::builder()
         .set_writer_version(WriterVersion::PARQUET_2_0)
@@ -112,7 +103,7 @@ pub(super) fn properties(about: Vec<KeyValue>) -> WriterProperties {
         .set_data_page_size_limit(PAGE_ROWS * 8)
         .set_data_page_row_count_limit(PAGE_ROWS)
         .set_write_batch_size(BATCH_ROWS)
-        .set_max_row_group_row_count(Some(GROUP_ROWS))
+        .set_max_row_group_row_count(None)
         .set_column_dictionary_enabled(path(NAME), true)
         .set_column_encoding(path(NAME), Encoding::PLAIN)
         .set_column_encoding(path(STEP), Encoding::DELTA_BINARY_PACKED)
@@ -121,8 +112,8 @@ pub(super) fn properties(about: Vec<KeyValue>) -> WriterProperties {
         .set_column_statistics_enabled(path(TIME), EnabledStatistics::Chunk)
         .set_column_dictionary_enabled(path(TIME_NS), true)
         .set_column_encoding(path(TIME_NS), Encoding::DELTA_BINARY_PACKED)
-        .set_column_encoding(path(ROW), Encoding::DELTA_BINARY_PACKED)
-        .set_key_value_metadata(Some(about))
+        .set_column_encoding(path(POSITION), Encoding::DELTA_BINARY_PACKED)
+        .set_column_statistics_enabled(path(POSITION), EnabledStatistics::Chunk)
         .build()
 }
 
@@ -138,7 +129,6 @@ impl About {
             KeyValue::new("runbus.writer_pid".into(), self.writer_pid.to_string()),
             KeyValue::new("runbus.created_ns".into(), self.created_ns.to_string()),
             KeyValue::new("runbus.damage".into(), damage.join(",")),
-            KeyValue::new("runbus.segments".into(), self.segments.to_string()),
         ];
         if let Some(state) = self.end_state {
             pairs.push(KeyValue::new("runbus.end_state".into(), state.to_string()));
@@ -149,16 +139,23 @@ impl About {
     /// What the metadata says; `None` where it is not ours.
     pub(super) fn decode(pairs: &[KeyValue]) -> Option<Self> {
         let number = |key| find(pairs, key)?.parse().ok();
-        if find(pairs, "runbus.version")? != VERSION {
-            return None;
-        }
+        let is_older = match find(pairs, "runbus.version")? {
+            VERSION => false,
+            OLDER_VERSION => true,
+            _ => return None,
+        };
         let spans = find(pairs, "runbus.damage")?.split(',').map(span);
         Some(Self {
             end_state: number("runbus.end_state"),
             writer_pid: number("runbus.writer_pid")?,
             created_ns: find(pairs, "runbus.created_ns")?.parse().ok()?,
             damage: spans.flatten().collect(),
-            segments: find(pairs, "runbus.segments")?.parse().ok()?,
+            segments: if is_older {
+                find(pairs, "runbus.segments")?.parse().ok()?
+            } else {
+                1
+            },
+            is_older,
         })
     }
 }
@@ -237,7 +234,7 @@ mod tests {
                     length: 8,
                 },
             ],
-            segments: 2,
+            ..About::default()
         };
         assert_eq!(About::decode(&about.encode()), Some(about));
         assert_eq!(

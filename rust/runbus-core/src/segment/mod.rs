@@ -1,12 +1,13 @@
 //! Sealed journals: Parquet files that other tools read as they lie.
 //!
-//! `docs/reference/segment-format.md` specifies the columns. [`seal`] turns a journal into the
-//! segments of its writer; [`Segment`] reads one.
+//! `docs/reference/segment-format.md` specifies the columns. [`seal`] turns a journal into a
+//! segment; [`Segment`] reads one.
 
 mod checks;
 mod chunks;
+mod footer;
+mod guard;
 mod layout;
-mod plan;
 mod read;
 mod seal;
 mod window;

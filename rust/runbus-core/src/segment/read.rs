@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::thread;
@@ -14,10 +13,13 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::reader::FileReader;
 use parquet::file::serialized_reader::SerializedFileReader;
+use parquet::file::statistics::Statistics;
 
 use super::checks;
 use super::chunks::Chunks;
-use super::layout::{self, About, NAME, PAGE_ROWS, ROW, STEP, TIME, TIME_NS, VALUE};
+use super::footer::{self, Footer};
+use super::guard;
+use super::layout::{self, About, NAME, PAGE_ROWS, POSITION, ROW, STEP, TIME, TIME_NS, VALUE};
 use crate::files;
 use crate::frame::{Long, Wide};
 use crate::journal::Error;
@@ -50,19 +52,33 @@ impl Segment {
     /// # Errors
     /// [`Error::Io`], and [`Error::BadSegment`] when it is none that this version reads.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let chunks = Chunks::new(files::open(path)?).map_err(|error| Error::io(path, error))?;
+        let io = |error| Error::io(path, error);
+        let file = files::open(path)?;
+        let footer = footer::check(&file).map_err(io)?;
+        let chunks = Chunks::new(file).map_err(io)?;
         guarded(path, || {
+            if footer == Footer::Damaged {
+                return Err(wrong("its footer"));
+            }
             let reader = SerializedFileReader::new(chunks.clone())?;
             let file = reader.metadata().file_metadata();
             let pairs = file.key_value_metadata().map_or(&[][..], Vec::as_slice);
-            let about = About::decode(pairs).ok_or_else(|| wrong("it is not ours"))?;
+            let about = About::decode(pairs).ok_or_else(|| wrong("its description"))?;
             let rows = usize::try_from(file.num_rows()).map_err(|_| wrong("its rows"))?;
-            let (description, checks) = checks::decode(pairs).ok_or_else(|| wrong("its checks"))?;
+            let mut checks = checks::decode(pairs).ok_or_else(|| wrong("its checks"))?;
+            match footer {
+                Footer::Whole(end) if !about.is_older => check_places(&reader, end)?,
+                Footer::Unchecked if about.is_older && !checks.is_empty() => {
+                    let description = checks::of_description(file.schema_descr(), pairs);
+                    if checks.remove(0) != description {
+                        return Err(wrong("its description"));
+                    }
+                }
+                _ => return Err(wrong("its footer")),
+            }
             let columns = file.schema_descr().num_columns();
-            if checks::of_description(file.schema_descr(), pairs) != description
-                || checks.len() != columns * reader.metadata().num_row_groups()
-            {
-                return Err(wrong("its description is damaged"));
+            if checks.len() != columns * reader.metadata().num_row_groups() {
+                return Err(wrong("its checks"));
             }
             let groups = reader.metadata().row_groups().iter();
             for column in groups.flat_map(RowGroupMetaData::columns) {
@@ -73,7 +89,7 @@ impl Segment {
                 Some(text) => {
                     let names = layout::decode_names(text).ok_or_else(|| wrong("its names"))?;
                     if names.1.last().copied().unwrap_or(0) != rows {
-                        return Err(wrong("its names do not cover its points"));
+                        return Err(wrong("its names do not cover its points, which"));
                     }
                     Some(names)
                 }
@@ -97,57 +113,97 @@ impl Segment {
         &self.about
     }
 
+    /// Whether it is of version 1.
+    pub(crate) fn is_older(&self) -> bool {
+        self.about.is_older
+    }
+
+    /// How many points it holds; of a wide one of version 1, how many rows.
+    pub(crate) fn row_count(&self) -> usize {
+        self.rows
+    }
+
     /// The points, with only the names that are wanted, and without the row groups in which one of
     /// their columns is damaged.
     ///
     /// # Errors
     /// [`Error::Io`], and [`Error::BadSegment`] when the file is damaged.
     pub fn content(&self, is_wanted: &dyn Fn(&str) -> bool) -> Result<Content, Error> {
-        self.content_of(0..self.rows, is_wanted)
+        self.content_of(std::slice::from_ref(&(0..self.rows)), is_wanted)
     }
 
-    /// The same of certain rows.
+    /// The same of certain rows, in ascending ranges.
     ///
     /// # Errors
     /// As [`Segment::content`].
     pub fn content_of(
         &self,
-        rows: Range<usize>,
+        rows: &[Range<usize>],
         is_wanted: &dyn Fn(&str) -> bool,
     ) -> Result<Content, Error> {
         guarded(&self.path, || match &self.names {
-            Some((names, ends)) => self.long(names, ends, &rows, is_wanted).map(Content::Long),
+            Some((names, ends)) => self.long(names, ends, rows, is_wanted).map(Content::Long),
             None => self.wide(rows, is_wanted).map(Content::Wide),
         })
     }
 
-    /// The metrics that it has points of, each once.
+    /// The metrics that it has points of, each once, in the order of their first points.
     #[must_use]
-    pub fn names(&self) -> HashSet<&str> {
+    pub fn names(&self) -> Vec<&str> {
         match &self.names {
-            Some((names, _)) => names.iter().map(|name| &**name).collect(),
+            Some((names, _)) => {
+                let mut seen = HashSet::new();
+                let names = names.iter().map(|name| &**name);
+                names.filter(|name| seen.insert(*name)).collect()
+            }
             None => self.columns_of_metrics().collect(),
+        }
+    }
+
+    /// The least and the greatest step of a row group; `None` where that is not told.
+    pub(crate) fn steps_of(&self, group: usize) -> Option<(i64, i64)> {
+        self.bounds(group, STEP)
+    }
+
+    /// The same of its times, in whole microseconds.
+    pub(crate) fn times_of(&self, group: usize) -> Option<(i64, i64)> {
+        self.bounds(group, TIME)
+    }
+
+    /// Where the last record of a row group ended in the journal.
+    pub(crate) fn last_position(&self, group: usize) -> Option<u64> {
+        let (_, last) = self.bounds(group, POSITION)?;
+        Some(last.cast_unsigned())
+    }
+
+    fn bounds(&self, group: usize, column: &str) -> Option<(i64, i64)> {
+        let schema = self.reader.metadata().file_metadata().schema_descr();
+        let mut columns = schema.columns().iter();
+        let place = columns.position(|known| known.name() == column)?;
+        let group = self.reader.metadata().row_group(group);
+        match group.column(place).statistics()? {
+            Statistics::Int64(found) => Some((*found.min_opt()?, *found.max_opt()?)),
+            _ => None,
         }
     }
 
     fn columns_of_metrics(&self) -> impl Iterator<Item = &str> {
         let schema = self.reader.metadata().file_metadata().schema_descr();
         let names = schema.columns().iter().map(|column| column.name());
-        names.filter(|name| ![NAME, STEP, TIME, TIME_NS, ROW].contains(name))
+        names.filter(|name| *name != NAME && !layout::is_of_every_row(name))
     }
 
     fn long(
         &self,
         names: &[Box<str>],
         ends: &[usize],
-        within_rows: &Range<usize>,
+        rows: &[Range<usize>],
         is_wanted: &dyn Fn(&str) -> bool,
     ) -> parquet::errors::Result<Long> {
         let (mut wanted, mut start) = (Vec::new(), 0);
         for (name, end) in names.iter().zip(ends) {
-            let range = start.max(within_rows.start)..(*end).min(within_rows.end);
-            if !range.is_empty() && is_wanted(name) {
-                wanted.push((name, range));
+            if is_wanted(name) {
+                wanted.extend(within(rows, &(start..*end)).map(|range| (name, range)));
             }
             start = *end;
         }
@@ -175,7 +231,7 @@ impl Segment {
     /// A frame for all columns that are whole, and one more for those that lack the same rows.
     fn wide(
         &self,
-        rows: Range<usize>,
+        rows: &[Range<usize>],
         is_wanted: &dyn Fn(&str) -> bool,
     ) -> parquet::errors::Result<Vec<Wide>> {
         let names = self.columns_of_metrics().filter(|name| is_wanted(name));
@@ -183,11 +239,11 @@ impl Segment {
         if names.is_empty() {
             return Ok(Vec::new());
         }
-        let damaged = self.damaged(std::slice::from_ref(&rows), &names)?;
+        let damaged = self.damaged(rows, &names)?;
         let mut alike: Vec<(Ranges, Vec<Box<str>>)> = Vec::new();
         for name in names {
             let whole = damaged.whole(&[name]);
-            let whole: Ranges = within(&whole, &rows).collect();
+            let whole: Ranges = rows.iter().flat_map(|rows| within(&whole, rows)).collect();
             match alike.iter_mut().find(|(ranges, _)| *ranges == whole) {
                 Some((_, names)) => names.push(name.into()),
                 None => alike.push((whole, vec![name.into()])),
@@ -241,7 +297,10 @@ impl Segment {
             tasks.push(Box::new(move || *place = part.read::<DoubleType>(name)));
         }
         tasks.push(Box::new(|| steps = columns.read::<Int64Type>(STEP)));
-        tasks.push(Box::new(|| rows = columns.read_if_there::<Int64Type>(ROW)));
+        let order = if self.about.is_older { ROW } else { POSITION };
+        tasks.push(Box::new(|| {
+            rows = columns.read_if_there::<Int64Type>(order);
+        }));
         together(tasks);
         let rows = rows?.map(|rows| rows.into_iter().map(i64::cast_unsigned).collect());
         Ok(Read {
@@ -427,7 +486,7 @@ pub(super) fn together(tasks: Vec<Box<dyn FnOnce() + Send + '_>>) {
     };
     thread::scope(|scope| {
         for _ in 1..threads {
-            scope.spawn(work);
+            scope.spawn(|| guard::quietly(work));
         }
         work();
     });
@@ -437,14 +496,32 @@ fn wrong(what: &str) -> ParquetError {
     ParquetError::General(format!("{what} is not what a segment has"))
 }
 
-/// The crate that reads Parquet trusts a file in places, and panics where it is wrong.
+/// In a segment the columns lie one behind the other, from the magic to the footer: nothing is there
+/// that no check covers.
+fn check_places(reader: &SerializedFileReader<Chunks>, end: u64) -> parquet::errors::Result<()> {
+    let mut place = 4;
+    let groups = reader.metadata().row_groups().iter();
+    for column in groups.flat_map(RowGroupMetaData::columns) {
+        let span = checks::span_of(column);
+        if span.offset != place {
+            return Err(wrong("the place of a column"));
+        }
+        place += span.length;
+    }
+    if place == end {
+        Ok(())
+    } else {
+        Err(wrong("the place of its footer"))
+    }
+}
+
 fn guarded<T>(path: &Path, read: impl FnOnce() -> parquet::errors::Result<T>) -> Result<T, Error> {
     let bad = |reason: String| Error::BadSegment {
         path: path.to_owned(),
         reason,
     };
-    match catch_unwind(AssertUnwindSafe(read)) {
-        Ok(result) => result.map_err(|error| bad(error.to_string())),
-        Err(_) => Err(bad("it is damaged".into())),
+    match guard::guarded(read) {
+        Some(result) => result.map_err(|error| bad(error.to_string())),
+        None => Err(bad("it is damaged".into())),
     }
 }

@@ -1,58 +1,61 @@
-//! A journal becomes segments, in steps that may be cut short anywhere.
+//! A journal becomes a segment, in steps that may be cut short anywhere.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use parquet::errors::ParquetError;
 
-use super::layout::{About, FEWEST_WIDE_ROWS, GROUP_ROWS, SUFFIX};
-use super::plan::Plan;
+use super::layout::{About, SUFFIX};
+use super::read::Segment;
 use super::window::Window;
 use super::write::Writer;
+use crate::files;
+use crate::journal::os::{self, Lock};
 use crate::journal::{Error, MetricReader, Row};
 
 const JOURNAL: &str = ".journal";
-/// How many segments are written in one pass over the journal: each has a file open.
-const FILES_AT_ONCE: usize = 32;
-/// How many numbers wait at most to be written: those of one row group of a long segment.
-const WINDOW_WORDS: usize = 4 * GROUP_ROWS;
+/// How the names of files end that are being written.
+const UNFINISHED: &str = ".new";
+/// Where no lock tells whether a file is still being written, it is not after so long.
+const ABANDONED: Duration = Duration::from_secs(24 * 3600);
 
-/// A journal on its way to segments: [`Sealing::write`], [`Sealing::publish`], then
+/// A journal on its way to a segment: [`Sealing::write`], [`Sealing::publish`], then
 /// [`Sealing::remove_journal`].
 ///
-/// While the journal exists, it is the truth, and readers ignore its segments. It is removed only
-/// when all its segments are on the disk. So the work may be cut short after any step, by anything,
-/// and done again from the start.
+/// While the journal exists, it is the truth, and readers ignore its segment. It is removed only when
+/// its segment is on the disk and was read back. So the work may be cut short after any step, by
+/// anything, and done again from the start; and several may do it at a time.
 ///
-/// The journal is read twice or more, never into memory: a first pass tells which segments there
-/// will be, the next ones write them, a row group at a time.
+/// The journal is read twice, never into memory: a first pass finds its damage, the second one writes
+/// the segment, a row group at a time.
 pub struct Sealing {
     journal: PathBuf,
     reader: MetricReader,
-    plan: Plan,
     about: About,
-    /// Temporary and final paths.
-    segments: Vec<(PathBuf, PathBuf)>,
+    rows: u64,
+    points: usize,
+    /// The segment beside its place; locked until this is dropped.
+    unfinished: Option<(PathBuf, File)>,
 }
 
-/// Turn a journal that nobody writes into segments, and return their paths.
+/// Turn a journal that nobody writes into a segment, and return its path.
 ///
 /// # Errors
-/// [`Error::Locked`] when a writer may be at work, and [`Error::Io`]; the journal is then as it was.
-pub fn seal(journal: &Path) -> Result<Vec<PathBuf>, Error> {
+/// [`Error::Locked`] when a writer may be at work, [`Error::BadSegment`] when what was written reads
+/// back as something else, and [`Error::Io`]; the journal is then as it was.
+pub fn seal(journal: &Path) -> Result<PathBuf, Error> {
     let mut sealing = Sealing::begin(journal)?;
-    let written = sealing.write().and_then(|()| sealing.publish());
-    if let Err(error) = written {
-        sealing.forget();
-        return Err(error);
-    }
+    sealing.write()?;
+    sealing.publish()?;
     sealing.remove_journal()
 }
 
 impl Sealing {
-    /// Read the journal, and decide what it becomes.
+    /// Look through the journal.
     ///
     /// # Errors
     /// [`Error::Locked`] when a writer may be at work, and what reading may raise.
@@ -61,101 +64,162 @@ impl Sealing {
         if reader.is_live()? {
             return Err(Error::Locked(journal.to_owned()));
         }
-        let plan = Plan::of(&mut reader)?;
+        let rows = reader.rows(|| 0, |rows, _| *rows += 1)?;
         let about = About {
             end_state: reader.end_state()?,
             writer_pid: reader.writer_pid().unwrap_or(0),
             created_ns: reader.created_ns().unwrap_or(0),
             damage: reader.damage().to_vec(),
-            segments: plan.sheets.len(),
+            ..About::default()
         };
         Ok(Self {
             journal: journal.to_owned(),
             reader,
-            plan,
             about,
-            segments: Vec::new(),
+            rows,
+            points: 0,
+            unfinished: None,
         })
     }
 
-    /// Write the segments beside their places, and wait for the disk.
+    /// Write the segment beside its place, and wait for the disk.
     ///
     /// # Errors
     /// [`Error::Io`], and [`Error::Locked`] when the journal has other rows than before.
     pub fn write(&mut self) -> Result<(), Error> {
         self.remove_leftovers()?;
-        for first in (0..self.about.segments).step_by(FILES_AT_ONCE) {
-            let files = self.make_files(first)?;
-            let mut pass = Pass::open(&self.plan, &self.about, first, files)?;
-            let added = |(): &mut (), row: &Row<'_>| pass.add(row);
-            self.reader.rows(|| (), added)?;
-            if pass.finish()? != self.plan.rows {
-                return Err(Error::Locked(self.journal.clone()));
+        let (path, file) = self.make_file()?;
+        // To be closed when all is done: its lock tells others that it is being written.
+        let output = file.try_clone().map_err(|error| Error::io(&path, error))?;
+        self.unfinished = Some((path.clone(), file));
+        let io = |error| Error::io(&path, into_io(error));
+        let mut pass = Pass {
+            writer: Writer::open(output).map_err(io)?,
+            window: Window::default(),
+            rows: 0,
+            points: 0,
+            failed: None,
+        };
+        let names = self.names();
+        let names: Vec<&str> = names.iter().map(|name| &**name).collect();
+        self.reader
+            .rows(|| (), |(): &mut (), row| pass.add(row, &names))?;
+        if pass.rows != self.rows {
+            return Err(Error::Locked(self.journal.clone()));
+        }
+        self.points = pass.points;
+        let written = pass.finish(&self.about, &names).map_err(io)?;
+        written.sync_data().map_err(|error| Error::io(&path, error))
+    }
+
+    /// The names of the journal, by their indices.
+    fn names(&self) -> Vec<Box<str>> {
+        self.reader.names().map(Box::from).collect()
+    }
+
+    /// Make a file that nobody else has, and lock it.
+    fn make_file(&self) -> Result<(PathBuf, File), Error> {
+        loop {
+            let mut name = OsString::from(".");
+            name.push(self.name());
+            // Process ids are not unique: other machines and containers seal in the same folder.
+            let unique = RandomState::new().hash_one(std::process::id());
+            name.push(format!(".{unique:016x}{UNFINISHED}"));
+            let path = self.journal.with_file_name(name);
+            let made = files::create_new(&path).and_then(|file| {
+                let locked = os::lock_for_writing(&file);
+                // Somebody may have come between who took it for a leftover.
+                let is_there = locked.and_then(|_| fs::exists(&path));
+                let is_there = is_there.map_err(|error| Error::io(&path, error))?;
+                Ok(is_there.then_some(file))
+            });
+            match made {
+                Ok(Some(file)) => return Ok((path, file)),
+                Ok(None) => {}
+                Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Put the segment in its place, and wait for the disk.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn publish(&mut self) -> Result<(), Error> {
+        let path = self.segment();
+        if let Some((unfinished, _)) = &self.unfinished {
+            fs::rename(unfinished, &path).map_err(|error| Error::io(&path, error))?;
+        }
+        self.sync_folder()
+    }
+
+    /// Read the segment back, then give back the journal's space; returns the segment.
+    ///
+    /// # Errors
+    /// [`Error::BadSegment`] when the segment in its place is not what was written, and [`Error::Io`].
+    pub fn remove_journal(mut self) -> Result<PathBuf, Error> {
+        let path = self.segment();
+        let segment = Segment::open(&path)?;
+        let is_same = *segment.about() == self.about && segment.row_count() == self.points;
+        if !is_same || !segment.damage()?.is_empty() {
+            return Err(Error::BadSegment {
+                path,
+                reason: "what was written does not read back; the journal is kept".into(),
+            });
+        }
+        self.unfinished = None;
+        self.remove_older_segments()?;
+        match fs::remove_file(&self.journal) {
+            // Somebody else sealed it at the same time, to the same points.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            result => result.map_err(|error| Error::io(&self.journal, error))?,
+        }
+        self.sync_folder()?;
+        Ok(path)
+    }
+
+    /// Remove what an attempt of an older version has put beside the journal.
+    fn remove_older_segments(&self) -> Result<(), Error> {
+        let start = format!("{}.", stem(&self.journal).to_string_lossy());
+        let own = self.name();
+        self.remove(|name| {
+            let number = name.strip_prefix(&start)?.strip_suffix(SUFFIX)?;
+            let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+            (is_number && *own != *name).then_some(())
+        })
+    }
+
+    /// Remove what earlier attempts have left behind, which nobody writes any more.
+    fn remove_leftovers(&self) -> Result<(), Error> {
+        let start = format!(".{}.", stem(&self.journal).to_string_lossy());
+        let folder = self.folder();
+        self.remove(|name| {
+            name.strip_prefix(&start)?.strip_suffix(UNFINISHED)?;
+            is_abandoned(&folder.join(name)).then_some(())
+        })
+    }
+
+    fn remove(&self, is_chosen: impl Fn(&str) -> Option<()>) -> Result<(), Error> {
+        let folder = self.folder();
+        let entries = fs::read_dir(folder).map_err(|error| Error::io(folder, error))?;
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            if name.to_str().and_then(&is_chosen).is_some() {
+                let _ = fs::remove_file(entry.path());
             }
         }
         Ok(())
     }
 
-    /// Make the files of the segments of one pass.
-    fn make_files(&mut self, first: usize) -> Result<Vec<(PathBuf, File)>, Error> {
-        let mut files = Vec::new();
-        for number in first..self.about.segments.min(first + FILES_AT_ONCE) {
-            let name = self.segment(number);
-            let mut hidden = OsString::from(".");
-            hidden.push(&name);
-            hidden.push(format!(".{}.new", std::process::id()));
-            let temporary = self.journal.with_file_name(hidden);
-            let path = self.journal.with_file_name(name);
-            // To be read as well: what was written is hashed.
-            let file = File::options()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .open(&temporary)
-                .map_err(|error| Error::io(&temporary, error))?;
-            self.segments.push((temporary.clone(), path));
-            files.push((temporary, file));
-        }
-        Ok(files)
-    }
-
-    /// Put the segments in their places, and wait for the disk.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn publish(&mut self) -> Result<(), Error> {
-        for (temporary, path) in &self.segments {
-            fs::rename(temporary, path).map_err(|error| Error::io(path, error))?;
-        }
-        self.sync_folder()
-    }
-
-    /// Give back the journal's space; returns the segments.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn remove_journal(self) -> Result<Vec<PathBuf>, Error> {
-        match fs::remove_file(&self.journal) {
-            // Somebody else sealed it at the same time, to the same bytes.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            result => result.map_err(|error| Error::io(&self.journal, error))?,
-        }
-        self.sync_folder()?;
-        Ok(self.segments.into_iter().map(|(_, path)| path).collect())
-    }
-
-    /// Remove what was written beside its place.
-    fn forget(&self) {
-        for (temporary, _) in &self.segments {
-            let _ = fs::remove_file(temporary);
-        }
-    }
-
-    fn segment(&self, number: usize) -> OsString {
+    fn name(&self) -> OsString {
         let mut name = stem(&self.journal);
-        name.push(format!(".{number}{SUFFIX}"));
+        name.push(format!(".0{SUFFIX}"));
         name
+    }
+
+    fn segment(&self) -> PathBuf {
+        self.journal.with_file_name(self.name())
     }
 
     fn folder(&self) -> &Path {
@@ -168,144 +232,85 @@ impl Sealing {
     }
 
     fn sync_folder(&self) -> Result<(), Error> {
-        let folder = self.folder();
-        File::open(folder)
-            .and_then(|folder| folder.sync_all())
-            .map_err(|error| Error::io(folder, error))
+        os::sync_folder(self.folder()).map_err(|error| Error::io(self.folder(), error))
     }
+}
 
-    /// Remove what an earlier attempt left behind, whose process is gone.
-    fn remove_leftovers(&self) -> Result<(), Error> {
-        let mut start = OsString::from(".");
-        start.push(stem(&self.journal));
-        let start = start.to_string_lossy().into_owned();
-        let entries =
-            fs::read_dir(self.folder()).map_err(|error| Error::io(self.folder(), error))?;
-        for entry in entries.flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let rest = name
-                .strip_prefix(&start)
-                .and_then(|rest| rest.strip_suffix(".new"));
-            let process = rest
-                .and_then(|rest| rest.rsplit_once('.'))
-                .map(|(_, pid)| pid);
-            if process.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
-                let _ = fs::remove_file(entry.path());
-            }
+/// Given up: what was written beside its place goes. Once it is published there is nothing of that name.
+impl Drop for Sealing {
+    fn drop(&mut self) {
+        if let Some((path, _)) = &self.unfinished {
+            let _ = fs::remove_file(path);
         }
-        Ok(())
     }
 }
 
-/// One pass over the journal, which writes some of its segments.
-struct Pass<'a> {
-    plan: &'a Plan,
-    /// The segments from this one on.
-    first: usize,
-    parts: Vec<Part<'a>>,
-    /// Rows so far, of all segments.
-    rows: u64,
-    /// How many words wait, and how many may.
-    words: usize,
-    words_at_most: usize,
-    failed: Option<Error>,
+/// Whether nobody is writing the file.
+///
+/// A lock is seen from other containers, too, where process ids mean other processes.
+fn is_abandoned(path: &Path) -> bool {
+    let Ok(file) = files::open(path) else {
+        return false;
+    };
+    match os::lock_state(&file) {
+        Lock::Free => true,
+        Lock::Held => false,
+        Lock::Unknown => {
+            let changed = file.metadata().and_then(|metadata| metadata.modified());
+            changed.is_ok_and(|changed| changed.elapsed().is_ok_and(|age| age > ABANDONED))
+        }
+    }
 }
 
-/// A segment on its way.
-struct Part<'a> {
-    path: PathBuf,
-    writer: Writer<'a>,
+/// One pass over the journal, which writes its segment.
+struct Pass {
+    writer: Writer,
     window: Window,
+    /// So far.
+    rows: u64,
+    points: usize,
+    failed: Option<ParquetError>,
 }
 
-impl Part<'_> {
-    /// Write what waits.
-    fn flush(&mut self) -> Result<(), Error> {
-        let written = self.writer.write(&self.window).map_err(into_io);
-        written.map_err(|error| Error::io(&self.path, error))?;
-        self.window.clear();
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<(), Error> {
-        if self.window.words() > 0 {
-            self.flush()?;
-        }
-        let file = self.writer.finish().map_err(into_io);
-        file.and_then(|file| file.sync_data())
-            .map_err(|error| Error::io(&self.path, error))
-    }
-}
-
-impl<'a> Pass<'a> {
-    fn open(
-        plan: &'a Plan,
-        about: &About,
-        first: usize,
-        files: Vec<(PathBuf, File)>,
-    ) -> Result<Self, Error> {
-        let mut parts = Vec::new();
-        for (number, (path, file)) in (first..).zip(files) {
-            let sheet = &plan.sheets[number];
-            let writer = Writer::open(file, sheet, number == 0, about.encode())
-                .map_err(|error| Error::io(&path, into_io(error)))?;
-            parts.push(Part {
-                path,
-                writer,
-                window: Window::of(sheet, number == 0),
-            });
-        }
-        // A row group of a few rows of thousands of columns would be little but metadata.
-        let widest = parts.iter().map(|part| part.window.row_words()).max();
-        let fewest = usize::try_from(FEWEST_WIDE_ROWS).unwrap_or(usize::MAX);
-        Ok(Self {
-            plan,
-            first,
-            parts,
-            rows: 0,
-            words: 0,
-            words_at_most: WINDOW_WORDS.max(fewest.saturating_mul(widest.unwrap_or(0))),
-            failed: None,
-        })
-    }
-
+impl Pass {
     #[inline]
-    fn add(&mut self, row: &Row<'_>) {
-        let number = self.rows;
+    fn add(&mut self, row: &Row<'_>, names: &[&str]) {
         self.rows += 1;
-        let target = self.plan.targets.get(row.schema as usize);
-        // A schema that was not there before: the count of rows will tell.
-        let Some(Some(target)) = target else { return };
-        let part = target.sheet.checked_sub(self.first);
-        let Some(part) = part.and_then(|place| self.parts.get_mut(place)) else {
-            return;
-        };
-        self.words += part.window.add(number, row, target);
-        if self.words >= self.words_at_most {
-            self.flush_fullest();
+        if self.window.is_full(row.position) {
+            self.flush(names);
+        }
+        // After a failure, nothing is kept: the rest of the journal is only counted.
+        if self.failed.is_none() {
+            self.points += row.values.len();
+            self.window.add(row);
         }
     }
 
     #[cold]
-    fn flush_fullest(&mut self) {
-        let fullest = self.parts.iter_mut().max_by_key(|part| part.window.words());
-        let Some(part) = fullest else { return };
-        let words = part.window.words();
+    fn flush(&mut self, names: &[&str]) {
+        let numbered = self.numbered(names);
         if self.failed.is_none() {
-            self.failed = part.flush().err();
+            self.failed = self.writer.write(&self.window, &numbered).err();
         }
-        // After a failure, nothing is kept: the rest of the journal is only counted.
-        part.window.clear();
-        self.words -= words;
+        self.window.clear();
     }
 
-    /// Complete the segments, and wait for the disk; returns how many rows there were.
-    fn finish(self) -> Result<u64, Error> {
-        if let Some(error) = self.failed {
+    /// The names by the numbers that they have in the window.
+    fn numbered<'a>(&self, names: &[&'a str]) -> Vec<&'a str> {
+        let indices = self.window.names().iter();
+        indices.map(|index| names[*index as usize]).collect()
+    }
+
+    /// Complete the segment.
+    fn finish(mut self, about: &About, names: &[&str]) -> parquet::errors::Result<File> {
+        if !self.window.is_empty() {
+            self.flush(names);
+        }
+        if let Some(error) = self.failed.take() {
             return Err(error);
         }
-        self.parts.into_iter().try_for_each(Part::finish)?;
-        Ok(self.rows)
+        let numbered = self.numbered(names);
+        self.writer.finish(about, &numbered)
     }
 }
 

@@ -1,99 +1,94 @@
 //! Rows that wait until they are enough for a row group.
 
-use super::plan::{Sheet, Target};
+use super::layout::{BLOCK_POINTS, GROUP_POINTS};
 use crate::journal::Row;
 
-/// As many rows as become one row group, column by column.
+/// As many rows as become one row group, point by point, in the order of the journal.
 #[derive(Default)]
 pub(super) struct Window {
-    /// Of points of several names: the name of each.
-    pub(super) series: Vec<u32>,
-    /// For each row how many its writer had committed before; empty where nobody needs to be told.
-    pub(super) rows: Vec<u64>,
+    /// For each point its name.
+    series: Vec<u32>,
+    /// Where its record ends in the journal.
+    pub(super) positions: Vec<u64>,
     pub(super) steps: Vec<i64>,
     pub(super) times: Vec<i64>,
-    /// One column for each name of a wide segment; one of a long one.
-    pub(super) values: Vec<Vec<f64>>,
-    has_series: bool,
-    has_rows: bool,
+    pub(super) values: Vec<f64>,
+    rows: usize,
+    /// By the index that a name has in the journal, the one it has here: names are numbered in the
+    /// order of their first points, over all windows.
+    numbers: Vec<Option<u32>>,
+    /// The indices in the journal, by the numbers here.
+    names: Vec<u32>,
 }
 
 impl Window {
-    pub(super) fn of(sheet: &Sheet, is_long: bool) -> Self {
-        let columns = if is_long { 1 } else { sheet.names.len() };
-        Self {
-            values: vec![Vec::new(); columns],
-            has_series: is_long && sheet.names.len() > 1,
-            has_rows: sheet.shape.has_rows,
-            ..Self::default()
-        }
-    }
-
-    /// How many words a row takes, at most.
-    pub(super) fn row_words(&self) -> usize {
-        3 + self.values.len()
-    }
-
-    pub(super) fn words(&self) -> usize {
-        self.steps.len() * self.row_words()
-    }
-
-    /// Take in a row; returns by how many words that is more.
+    /// Take in a row.
     #[inline]
-    pub(super) fn add(&mut self, number: u64, row: &Row<'_>, target: &Target) -> usize {
-        if target.series.is_empty() {
-            self.add_place(number, row);
-            for (column, value) in self.values.iter_mut().zip(row.values) {
-                column.push(f64::from_le_bytes(*value));
-            }
-            return self.row_words();
+    pub(super) fn add(&mut self, row: &Row<'_>) {
+        self.rows += 1;
+        let (step, time) = (row.step(), row.time());
+        for (column, value) in row.columns.iter().zip(row.values) {
+            let known = self.numbers.get(*column as usize).copied().flatten();
+            let number = known.unwrap_or_else(|| self.number(*column));
+            self.series.push(number);
+            self.positions.push(row.position);
+            self.steps.push(step);
+            self.times.push(time);
+            self.values.push(f64::from_le_bytes(*value));
         }
-        for (series, value) in target.series.iter().zip(row.values) {
-            self.add_place(number, row);
-            if self.has_series {
-                self.series.push(*series);
-            }
-            self.values[0].push(f64::from_le_bytes(*value));
-        }
-        self.row_words() * target.series.len()
     }
 
-    #[inline]
-    fn add_place(&mut self, number: u64, row: &Row<'_>) {
-        if self.has_rows {
-            self.rows.push(number);
+    #[cold]
+    fn number(&mut self, column: u32) -> u32 {
+        let place = column as usize;
+        if self.numbers.len() <= place {
+            self.numbers.resize(place + 1, None);
         }
-        self.steps.push(row.step());
-        self.times.push(row.time());
+        // There are no more names than indices, which have 32 bits.
+        let number = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
+        self.names.push(column);
+        self.numbers[place] = Some(number);
+        number
+    }
+
+    /// Whether it becomes a row group before the row that ends at `position` is added: it is large
+    /// enough, and no record is cut in two.
+    #[inline]
+    pub(super) fn is_full(&self, position: u64) -> bool {
+        self.steps.len() >= GROUP_POINTS
+            && (self.rows.is_multiple_of(BLOCK_POINTS) || self.steps.len() >= 2 * GROUP_POINTS)
+            && self.positions.last() != Some(&position)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// The names so far, as their indices in the journal.
+    pub(super) fn names(&self) -> &[u32] {
+        &self.names
     }
 
     pub(super) fn clear(&mut self) {
         self.series.clear();
-        self.rows.clear();
+        self.positions.clear();
         self.steps.clear();
         self.times.clear();
-        for column in &mut self.values {
-            column.clear();
-        }
+        self.values.clear();
+        self.rows = 0;
     }
 
-    /// How many points each of so many names has.
-    pub(super) fn counts(&self, names: usize) -> Vec<usize> {
-        if !self.has_series {
-            return vec![self.steps.len(); names];
-        }
-        let mut counts = vec![0; names];
+    /// How many points each name has.
+    pub(super) fn counts(&self) -> Vec<usize> {
+        let mut counts = vec![0; self.names.len()];
         for series in &self.series {
             counts[*series as usize] += 1;
         }
         counts
     }
 
-    /// The places of the points, those of each name together; `None` where they are already.
-    pub(super) fn order(&self, counts: &[usize]) -> Option<Vec<u32>> {
-        if !self.has_series {
-            return None;
-        }
+    /// The places of the points, those of each name together.
+    pub(super) fn order(&self, counts: &[usize]) -> Vec<u32> {
         let mut next: Vec<usize> = Vec::with_capacity(counts.len());
         let mut total = 0;
         for count in counts {
@@ -106,6 +101,6 @@ impl Window {
             order[*next] = place;
             *next += 1;
         }
-        Some(order)
+        order
     }
 }

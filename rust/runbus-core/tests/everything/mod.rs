@@ -2,16 +2,17 @@
 
 use std::path::Path;
 
-use runbus_core::archive::{Wanted, aggregates, read};
+use runbus_core::archive::{Wanted, aggregates, names, read};
 use runbus_core::journal::{BlobReader, MetricReader};
 use runbus_core::segment::Segment;
 
 /// Read the file as a journal and as a segment; an error is an answer.
 pub(crate) fn read_everything(path: &Path) {
     let files = [vec![path.to_path_buf()]];
-    let _ = read(&files, &Wanted::All);
-    let _ = read(&files, &Wanted::Matching(vec!["l*".into()]));
+    let _ = read(&files, &Wanted::All, None);
+    let _ = read(&files, &Wanted::Matching(vec!["l*".into()]), None);
     let _ = aggregates(&files);
+    let _ = names(&files);
     if let Ok(segment) = Segment::open(path) {
         let _ = segment.damage();
     }

@@ -1,0 +1,230 @@
+"""Every error that runbus raises on purpose, in one tree; docs/reference/errors.md draws it.
+
+One module a topic; each is imported when one of its names is, so that a script that only logs
+loads few of them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runbus._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from runbus.errors._bus import BackpressureTimeout as BackpressureTimeout
+    from runbus.errors._bus import BusClosed as BusClosed
+    from runbus.errors._bus import BusError as BusError
+    from runbus.errors._bus import InvalidHandler as InvalidHandler
+    from runbus.errors._bus import InvalidOption as InvalidOption
+    from runbus.errors._bus import MailboxFull as MailboxFull
+    from runbus.errors._bus import NoHandler as NoHandler
+    from runbus.errors._bus import RecursionLimit as RecursionLimit
+    from runbus.errors._bus import Reentrant as Reentrant
+    from runbus.errors._bus import StreamNotOpen as StreamNotOpen
+    from runbus.errors._bus import TraceError as TraceError
+    from runbus.errors._bus import WouldDeadlock as WouldDeadlock
+    from runbus.errors._bus import WrongKind as WrongKind
+    from runbus.errors._bus import WrongLoop as WrongLoop
+    from runbus.errors._files import FileUnreadable as FileUnreadable
+    from runbus.errors._files import HomeUnusable as HomeUnusable
+    from runbus.errors._files import JournalError as JournalError
+    from runbus.errors._files import JournalHeld as JournalHeld
+    from runbus.errors._groups import innermost as innermost
+    from runbus.errors._hints import did_you_mean as did_you_mean
+    from runbus.errors._hints import near_matches as near_matches
+    from runbus.errors._hosts import ConnectionLost as ConnectionLost
+    from runbus.errors._hosts import ForwardFailed as ForwardFailed
+    from runbus.errors._hosts import HostError as HostError
+    from runbus.errors._hosts import HostKeyRefused as HostKeyRefused
+    from runbus.errors._hosts import HostKeyUnknown as HostKeyUnknown
+    from runbus.errors._hosts import LoginRefused as LoginRefused
+    from runbus.errors._hosts import RemoteFailed as RemoteFailed
+    from runbus.errors._jobs import JobError as JobError
+    from runbus.errors._jobs import JobNotStarted as JobNotStarted
+    from runbus.errors._jobs import SubmitUnknown as SubmitUnknown
+    from runbus.errors._jobs import Unsupported as Unsupported
+    from runbus.errors._missing import EventNotFound as EventNotFound
+    from runbus.errors._missing import ExperimentNotFound as ExperimentNotFound
+    from runbus.errors._missing import GitRefNotFound as GitRefNotFound
+    from runbus.errors._missing import JobNotFound as JobNotFound
+    from runbus.errors._missing import MetricNotFound as MetricNotFound
+    from runbus.errors._missing import NoExecutor as NoExecutor
+    from runbus.errors._missing import NotFound as NotFound
+    from runbus.errors._missing import RecordNotFound as RecordNotFound
+    from runbus.errors._missing import RunNotFound as RunNotFound
+    from runbus.errors._packages import GitFailed as GitFailed
+    from runbus.errors._packages import NotARepository as NotARepository
+    from runbus.errors._packages import NothingToPackage as NothingToPackage
+    from runbus.errors._packages import PackageUnreadable as PackageUnreadable
+    from runbus.errors._packages import SubmoduleMissing as SubmoduleMissing
+    from runbus.errors._packages import TreeDirty as TreeDirty
+    from runbus.errors._plugins import DuplicatePlugin as DuplicatePlugin
+    from runbus.errors._plugins import HandlerCancelled as HandlerCancelled
+    from runbus.errors._plugins import HandlerTimeout as HandlerTimeout
+    from runbus.errors._plugins import HookError as HookError
+    from runbus.errors._plugins import InvalidPlugin as InvalidPlugin
+    from runbus.errors._plugins import MissingPlugin as MissingPlugin
+    from runbus.errors._plugins import OrderCycle as OrderCycle
+    from runbus.errors._plugins import PluginCrashed as PluginCrashed
+    from runbus.errors._plugins import PluginError as PluginError
+    from runbus.errors._plugins import PluginNotFound as PluginNotFound
+    from runbus.errors._plugins import PluginNotLoadable as PluginNotLoadable
+    from runbus.errors._plugins import PluginStuck as PluginStuck
+    from runbus.errors._root import RunbusError as RunbusError
+    from runbus.errors._runs import ArtifactUnreadable as ArtifactUnreadable
+    from runbus.errors._runs import RunBusy as RunBusy
+    from runbus.errors._runs import RunUnreadable as RunUnreadable
+    from runbus.errors._tasks import BatchInvalid as BatchInvalid
+    from runbus.errors._tasks import ScriptUnusable as ScriptUnusable
+    from runbus.errors._tasks import SweepInvalid as SweepInvalid
+    from runbus.errors._tasks import TaskInvalid as TaskInvalid
+    from runbus.errors._usage import ExtraMissing as ExtraMissing
+    from runbus.errors._usage import QueryInvalid as QueryInvalid
+    from runbus.errors._usage import SecretMissing as SecretMissing
+    from runbus.errors._usage import UsageError as UsageError
+
+__all__ = [
+    "ArtifactUnreadable",
+    "BackpressureTimeout",
+    "BatchInvalid",
+    "BusClosed",
+    "BusError",
+    "ConnectionLost",
+    "DuplicatePlugin",
+    "EventNotFound",
+    "ExperimentNotFound",
+    "ExtraMissing",
+    "FileUnreadable",
+    "ForwardFailed",
+    "GitFailed",
+    "GitRefNotFound",
+    "HandlerCancelled",
+    "HandlerTimeout",
+    "HomeUnusable",
+    "HookError",
+    "HostError",
+    "HostKeyRefused",
+    "HostKeyUnknown",
+    "InvalidHandler",
+    "InvalidOption",
+    "InvalidPlugin",
+    "JobError",
+    "JobNotFound",
+    "JobNotStarted",
+    "JournalError",
+    "JournalHeld",
+    "LoginRefused",
+    "MailboxFull",
+    "MetricNotFound",
+    "MissingPlugin",
+    "NoExecutor",
+    "NoHandler",
+    "NotARepository",
+    "NotFound",
+    "NothingToPackage",
+    "OrderCycle",
+    "PackageUnreadable",
+    "PluginCrashed",
+    "PluginError",
+    "PluginNotFound",
+    "PluginNotLoadable",
+    "PluginStuck",
+    "QueryInvalid",
+    "RecordNotFound",
+    "RecursionLimit",
+    "Reentrant",
+    "RemoteFailed",
+    "RunBusy",
+    "RunNotFound",
+    "RunUnreadable",
+    "RunbusError",
+    "ScriptUnusable",
+    "SecretMissing",
+    "StreamNotOpen",
+    "SubmitUnknown",
+    "SubmoduleMissing",
+    "SweepInvalid",
+    "TaskInvalid",
+    "TraceError",
+    "TreeDirty",
+    "Unsupported",
+    "UsageError",
+    "WouldDeadlock",
+    "WrongKind",
+    "WrongLoop",
+    "did_you_mean",
+    "innermost",
+    "near_matches",
+]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "._bus": (
+            "BackpressureTimeout",
+            "BusClosed",
+            "BusError",
+            "InvalidHandler",
+            "InvalidOption",
+            "MailboxFull",
+            "NoHandler",
+            "RecursionLimit",
+            "Reentrant",
+            "StreamNotOpen",
+            "TraceError",
+            "WouldDeadlock",
+            "WrongKind",
+            "WrongLoop",
+        ),
+        "._files": ("FileUnreadable", "HomeUnusable", "JournalError", "JournalHeld"),
+        "._groups": ("innermost",),
+        "._hints": ("did_you_mean", "near_matches"),
+        "._hosts": (
+            "ConnectionLost",
+            "ForwardFailed",
+            "HostError",
+            "HostKeyRefused",
+            "HostKeyUnknown",
+            "LoginRefused",
+            "RemoteFailed",
+        ),
+        "._jobs": ("JobError", "JobNotStarted", "SubmitUnknown", "Unsupported"),
+        "._missing": (
+            "EventNotFound",
+            "ExperimentNotFound",
+            "GitRefNotFound",
+            "JobNotFound",
+            "MetricNotFound",
+            "NoExecutor",
+            "NotFound",
+            "RecordNotFound",
+            "RunNotFound",
+        ),
+        "._packages": (
+            "GitFailed",
+            "NotARepository",
+            "NothingToPackage",
+            "PackageUnreadable",
+            "SubmoduleMissing",
+            "TreeDirty",
+        ),
+        "._plugins": (
+            "DuplicatePlugin",
+            "HandlerCancelled",
+            "HandlerTimeout",
+            "HookError",
+            "InvalidPlugin",
+            "MissingPlugin",
+            "OrderCycle",
+            "PluginCrashed",
+            "PluginError",
+            "PluginNotFound",
+            "PluginNotLoadable",
+            "PluginStuck",
+        ),
+        "._root": ("RunbusError",),
+        "._runs": ("ArtifactUnreadable", "RunBusy", "RunUnreadable"),
+        "._tasks": ("BatchInvalid", "ScriptUnusable", "SweepInvalid", "TaskInvalid"),
+        "._usage": ("ExtraMissing", "QueryInvalid", "SecretMissing", "UsageError"),
+    },
+)

@@ -1,0 +1,75 @@
+"""Hosts and the connections to them."""
+
+from __future__ import annotations
+
+from runbus.errors._root import RunbusError
+
+
+class HostError(RunbusError):
+    """A host could not be used.
+
+    Attributes:
+        host: Which one, as `user@name:port`.
+        reason: What happened.
+    """
+
+    host: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"host {self.host}: {self.reason}"
+
+
+class ConnectionLost(HostError):
+    """There is no connection to a host. A request that was sent may have been carried out."""
+
+    retryable = True
+
+    def __str__(self) -> str:
+        return f"no connection to {self.host}: {self.reason}"
+
+
+class HostKeyUnknown(HostError):
+    """A host shows a key that no known_hosts file has; nothing was sent to it."""
+
+    def __str__(self) -> str:
+        return f"the key of {self.host} is not known: {self.reason}"
+
+    @property
+    def hint(self) -> str:
+        return "compare the fingerprint with the host's own, then connect once with ssh to keep it"
+
+
+class HostKeyRefused(HostError):
+    """A host shows another key than the one that is known; nothing was sent to it."""
+
+    def __str__(self) -> str:
+        return f"the key of {self.host} has changed, or this is another machine: {self.reason}"
+
+    @property
+    def hint(self) -> str:
+        return "only if the host was set up anew: ssh-keygen -R forgets the old key"
+
+
+class LoginRefused(HostError):
+    """A host let nobody in under that name with those keys."""
+
+    def __str__(self) -> str:
+        return f"cannot log in to {self.host}: {self.reason}"
+
+    @property
+    def hint(self) -> str:
+        return "check the user, the identity file and the agent (ssh-add -l)"
+
+
+class RemoteFailed(HostError):
+    """A host did not do what it was asked, and said so."""
+
+
+class ForwardFailed(HostError):
+    """Nothing can be reached behind a forwarded port."""
+
+    retryable = True
+
+    def __str__(self) -> str:
+        return f"the forward through {self.host} leads nowhere: {self.reason}"

@@ -1,0 +1,157 @@
+"""The thing named does not exist."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from runbus.errors._hints import did_you_mean
+from runbus.errors._root import RunbusError
+
+
+class NotFound(RunbusError):
+    """Nothing of that name exists.
+
+    Attributes:
+        what: What kind of thing was looked for; each class below says its own.
+        name: What it was called.
+        similar: Names that exist and read almost the same, best first.
+    """
+
+    what: ClassVar[str] = "thing"
+
+    name: str
+    similar: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"no {self.what} named {self.name!r}"
+
+    @property
+    def hint(self) -> str | None:
+        return did_you_mean(self.similar)
+
+
+class EventNotFound(NotFound):
+    """A trace has no event of that id."""
+
+    what = "event"
+
+
+class GitRefNotFound(NotFound):
+    """A repository has no commit, tag or branch of that name."""
+
+    what = "git ref"
+
+
+class RunNotFound(NotFound):
+    """There is no run with that id or name.
+
+    Attributes:
+        are_any: Whether the home folder has any runs.
+    """
+
+    what = "run"
+
+    are_any: bool = True
+
+    def __str__(self) -> str:
+        return super().__str__() if self.are_any else "there are no runs yet"
+
+    @property
+    def hint(self) -> str:
+        if not self.are_any:
+            return "runbus run SCRIPT makes one; $RUNBUS_HOME says where they are looked for"
+        return super().hint or "runbus ls shows the runs there are"
+
+
+class ExperimentNotFound(NotFound):
+    """There is no experiment with that id, and no project of that name has one.
+
+    Attributes:
+        are_any: Whether the home folder has any experiments.
+    """
+
+    what = "experiment"
+
+    are_any: bool = True
+
+    def __str__(self) -> str:
+        return super().__str__() if self.are_any else "there are no experiments yet"
+
+    @property
+    def hint(self) -> str | None:
+        if self.are_any:
+            return super().hint
+        return "runbus submit makes one; $RUNBUS_HOME says where they are looked for"
+
+
+class JobNotFound(ExperimentNotFound):
+    """There is neither a job nor an experiment of that name or id."""
+
+    what = "job or experiment"
+
+
+class MetricNotFound(NotFound):
+    """A run has no metric of that name.
+
+    Attributes:
+        run_id: The run that was asked.
+        available: Every metric name the run has.
+    """
+
+    what = "metric"
+
+    run_id: str
+    available: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"run {self.run_id} has no metric named {self.name!r}"
+
+    @property
+    def hint(self) -> str:
+        if near := super().hint:
+            return near
+        if self.available:
+            return "it has " + ", ".join(self.available)
+        return "it has logged nothing yet"
+
+
+class RecordNotFound(NotFound):
+    """A run has no text, histogram, image, table or artifact of that name.
+
+    Attributes:
+        run_id: The run that was asked.
+        kind: What was looked for, such as `image`.
+    """
+
+    what = "record"
+
+    run_id: str
+    kind: str
+
+    def __str__(self) -> str:
+        return f"run {self.run_id} has no {self.kind} named {self.name!r}"
+
+    @property
+    def hint(self) -> str:
+        return super().hint or f"runbus show {self.run_id} shows what it has"
+
+
+class NoExecutor(NotFound):
+    """No plugin of the kernel brings the executor that a job names.
+
+    Attributes:
+        asked: The plugins that were asked.
+    """
+
+    what = "executor"
+
+    asked: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"no plugin of the kernel brings an executor named {self.name!r}"
+
+    @property
+    def hint(self) -> str:
+        if self.asked:
+            return f"those that bring executors are {', '.join(self.asked)}"
+        return "give the kernel one, for example Kernel(plugins=[LocalExecutor()])"

@@ -1,0 +1,57 @@
+"""Runs and what is kept with them."""
+
+from __future__ import annotations
+
+from runbus.errors._root import RunbusError
+from runbus.errors._usage import UsageError
+
+
+class RunBusy(UsageError):
+    """What was asked for needs a run that nobody writes to.
+
+    Attributes:
+        run_id: The run's id.
+    """
+
+    run_id: str
+
+    def __str__(self) -> str:
+        return f"run {self.run_id} is still being written"
+
+    @property
+    def hint(self) -> str:
+        return "wait for it to end, or end it"
+
+
+class RunUnreadable(RunbusError):
+    """A file of the run is too damaged to be read, so that its points cannot be told.
+
+    Attributes:
+        run_id: The run's id.
+        reason: Which file, and what is wrong with it.
+    """
+
+    run_id: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"run {self.run_id} cannot be read: {self.reason}"
+
+    @property
+    def hint(self) -> str:
+        return "move the file away and the rest is read; the damage() of the run lists all damage"
+
+
+class ArtifactUnreadable(UsageError):
+    """A file or folder that should be kept with a run cannot be read.
+
+    Attributes:
+        path: The file or folder as it was named.
+        reason: What is wrong with it.
+    """
+
+    path: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"cannot keep {self.path!r}: {self.reason}"

@@ -1,0 +1,68 @@
+"""What was asked for cannot be done as asked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runbus.errors._root import RunbusError
+
+
+class UsageError(RunbusError):
+    """The request itself is wrong; nothing was done."""
+
+    if TYPE_CHECKING:  # they would believe that a class without fields takes nothing
+
+        def __init__(self, text: str) -> None: ...
+
+
+class ExtraMissing(UsageError):
+    """Something needs a package that is installed only on request.
+
+    Attributes:
+        what: What needs it.
+        package: The package.
+        extra: The extra of runbus that brings it.
+    """
+
+    what: str
+    package: str
+    extra: str
+
+    def __str__(self) -> str:
+        return f"{self.what} needs the package {self.package}, which is not installed"
+
+    @property
+    def hint(self) -> str:
+        return f"pip install 'runbus[{self.extra}]'"
+
+
+class SecretMissing(UsageError):
+    """A secret that a job needs is missing or cannot be read.
+
+    Attributes:
+        reference: Where it should be; never the secret itself.
+        reason: What is wrong.
+    """
+
+    reference: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"no secret at {self.reference}: {self.reason}"
+
+    @property
+    def hint(self) -> str:
+        return "it is read by the process that submits the job: provide it there"
+
+
+class QueryInvalid(UsageError):
+    """A question in SQL cannot be answered.
+
+    Attributes:
+        reason: What DuckDB says.
+    """
+
+    reason: str
+
+    def __str__(self) -> str:
+        return self.reason.rstrip(".")

@@ -1,0 +1,93 @@
+"""What happened to jobs, as the facts that are recorded of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypedDict
+
+from runbus.events import (
+    JobCancelRequested,
+    JobEnded,
+    JobOverdue,
+    JobRetrying,
+    JobStarted,
+    JobSubmitted,
+)
+
+if TYPE_CHECKING:
+    from runbus._clock import Clock
+    from runbus.abc import JobSpec, Observation
+    from runbus.jobs._verdict import End
+
+    class _About(TypedDict):
+        experiment_id: str
+        job: str
+        run_id: str
+        attempt: int
+        time_ns: int
+
+
+__all__ = ["Facts"]
+
+
+class Facts:
+    """Makes facts; recording and publishing them is for the caller.
+
+    Args:
+        clock: Tells when they happened, where nothing else does.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def submitted(self, job: JobSpec, handle: str) -> JobSubmitted:
+        """A backend has the job."""
+        return JobSubmitted(**self._about(job), handle=handle)
+
+    def started(self, job: JobSpec, seen: Observation) -> JobStarted:
+        """Its process runs."""
+        return JobStarted(**self._about(job, seen.started_ns), host=seen.host, pid=seen.pid)
+
+    def cancel_requested(self, job: JobSpec, reason: str) -> JobCancelRequested:
+        """Somebody wants its end."""
+        return JobCancelRequested(**self._about(job), reason=reason)
+
+    def overdue(self, job: JobSpec, reason: str) -> JobOverdue:
+        """A time-out is over, and it will be ended for that."""
+        return JobOverdue(**self._about(job), reason=reason)
+
+    def retrying(self, job: JobSpec, end: End, *, folder: str, delay_s: float) -> JobRetrying:
+        """An attempt ended, and the next one will be in `folder`, within the experiment's."""
+        seen = end.seen
+        return JobRetrying(
+            **self._about(job, seen.ended_ns if seen else 0),
+            state=end.state,
+            exit_code=seen.exit_code if seen else None,
+            signal=seen.signal if seen else None,
+            reason=end.reason,
+            next_attempt=job.attempt + 1,
+            folder=folder,
+            delay_s=delay_s,
+        )
+
+    def ended(self, job: JobSpec, end: End) -> JobEnded:
+        """It is over."""
+        seen = end.seen
+        return JobEnded(
+            **self._about(job, seen.ended_ns if seen else 0),
+            state=end.state,
+            exit_code=seen.exit_code if seen else None,
+            signal=seen.signal if seen else None,
+            reason=end.reason,
+            duration_s=seen.duration_s if seen else 0.0,
+            cpu_s=seen.cpu_s if seen else 0.0,
+            max_rss_bytes=seen.max_rss_bytes if seen else None,
+        )
+
+    def _about(self, job: JobSpec, time_ns: int = 0) -> _About:
+        return {
+            "experiment_id": job.experiment_id,
+            "job": job.name,
+            "run_id": job.run_id,
+            "attempt": job.attempt,
+            "time_ns": time_ns or self._clock.time_ns(),
+        }

@@ -1,0 +1,124 @@
+"""Writers of a run in processes that did not make it: pool workers and forked children.
+
+A helper has no journal until it logs, and lets go of it when the run has ended or when others were
+used more recently: a worker that is handed one run after another holds few files open.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from _thread import RLock  # as the records do: threading is no small module
+from typing import TYPE_CHECKING
+
+from runbus._core import MetricWriter
+from runbus.metrics._folder import has_ended, new_journal, writer_of
+from runbus.metrics._records import RecordWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from runbus.metrics._run import Run
+
+__all__ = ["arrive", "finish_with_process", "helper_of", "let_go_of_ended"]
+
+_MOST_OPEN = 16
+"""How many runs a process that did not make them holds open."""
+_RETRY_S = 0.1
+
+_open: dict[str, Run] = {}
+"""By folder, least recently used first. Only pickles may hold one: the next finds the same."""
+_lock = RLock()
+"""Held while journals are opened: what several threads log at first must not be dropped."""
+_finalized_pid = 0
+
+
+def helper_of(folder: str) -> Run | None:
+    """Return the helper that this process has open for a run; it counts as used now."""
+    with _lock:
+        if run := _open.pop(folder, None):
+            _open[folder] = run
+        return run
+
+
+def let_go_of_ended() -> None:
+    """Close the journals of runs that have ended or are gone."""
+    with _lock:
+        for folder in [folder for folder in _open if has_ended(folder)]:
+            _let_go(_open.pop(folder))
+
+
+def arrive(run: Run) -> None:
+    """Open journals of this process for a run that another one made, unless that has ended.
+
+    Never raises: what is logged without a journal is dropped and counted, and told once.
+    """
+    with _lock:
+        if not run.is_open and time.monotonic() >= run._retry_at:
+            _open_journals(run)
+
+
+def _open_journals(run: Run) -> None:
+    run._retry_at = time.monotonic() + _RETRY_S
+    if has_ended(run.folder):
+        _tell(run, "the run has ended or is gone, and what this process logs to it is lost")
+        return
+    path = new_journal(run.folder, is_helper=True)
+    # First: once it is open, other threads do not wait for this one.
+    before, run._own_records = run._own_records, RecordWriter(run.folder, writer_of(path))
+    try:
+        MetricWriter.open_journal(run, path)
+    except OSError as error:
+        run._own_records = before
+        _tell(run, f"what this process logs is lost: {(error.strerror or str(error)).lower()}")
+        return
+    run._told = False
+    run._is_helper = True
+    _open[run.folder] = run
+    while len(_open) > _MOST_OPEN:
+        _let_go(_open.pop(next(iter(_open))))
+    if "multiprocessing.util" in sys.modules:
+        finish_with_process(_finish_all)
+
+
+def finish_with_process(finish: Callable[[], None]) -> None:
+    """Have `finish` called when a child of multiprocessing ends: it leaves without `atexit`."""
+    global _finalized_pid
+    from multiprocessing.process import parent_process
+    from multiprocessing.util import Finalize
+
+    if parent_process() is not None and _finalized_pid != os.getpid():
+        _finalized_pid = os.getpid()
+        Finalize(None, finish, exitpriority=0)
+
+
+def _finish_all() -> None:
+    from runbus.metrics._run import finish_child
+
+    finish_child()
+
+
+def _let_go(run: Run) -> None:
+    run._own_records.close()
+    run._own_records = RecordWriter(run.folder, None, lost=run._own_records.lost)
+    run._retry_at = 0.0
+    try:
+        MetricWriter.let_go(run)
+    except OSError as error:
+        run._own_records.warn(f"what was logged may not be on the disk: {error}")
+
+
+def _tell(run: Run, message: str) -> None:
+    if not run._told:
+        run._told = True
+        run._own_records.warn(f"process {os.getpid()}: {message}")
+
+
+def _forget_those_of_parent() -> None:
+    global _lock
+    _lock = RLock()  # a thread of the parent may have held the other one
+    _open.clear()
+
+
+os.register_at_fork(after_in_child=_forget_those_of_parent)

@@ -1,0 +1,101 @@
+"""What the runs of jobs print, log and record, up to their ends, on its way to the bus."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anyio
+
+from runbus.events import RunFinished
+from runbus.supervisor._feed import MetricFeed
+from runbus.supervisor._output import JobOutput
+from runbus.supervisor._records import RecordFeed
+
+if TYPE_CHECKING:
+    from runbus._clock import AlarmClock
+    from runbus.abc import JobSpec
+    from runbus.bus import Bus
+    from runbus.events import JobEnded
+
+__all__ = ["RunFeed"]
+
+
+class RunFeed:
+    """Tells a leader's bus and a follower's the same of the runs of jobs, in the same order.
+
+    Of each attempt: `open` once a backend has it, `begin` once its start has been told, then
+    `hand_on` again and again, and `drain` when it is over; `end` before the end of the job is told.
+
+    Args:
+        bus: Where it goes; a full mailbox that blocks makes the feed wait, and the files grow.
+        clock: Where the time of what happens here comes from.
+        leads: Whether this process leads the experiment. One that only looks on notes nothing, and
+            is told all that there is.
+    """
+
+    def __init__(self, bus: Bus, clock: AlarmClock, *, leads: bool) -> None:
+        self._bus = bus
+        self._clock = clock
+        self._leads = leads
+        self._metrics = MetricFeed(bus, clock, leads=leads)
+        self._records = RecordFeed(bus, clock, self._metrics.has_begun, leads=leads)
+        self._outputs: dict[str, JobOutput] = {}
+        self._begun: set[str] = set()
+
+    async def run(self) -> None:
+        """Feed the bus with what is logged and recorded until cancelled."""
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._metrics.run, name="metrics")
+                tasks.start_soon(self._records.run, name="records")
+        finally:
+            for output in self._outputs.values():
+                output.close()
+
+    def open(self, job: JobSpec) -> None:
+        """A backend has an attempt of the job: what was written of it before comes first."""
+        self._outputs[job.name] = JobOutput(job, self._clock, leads=self._leads)
+        self._records.follow(job)
+
+    def begin(self, job: JobSpec) -> None:
+        """The start of the attempt has been told: what it writes may follow."""
+        self._begun.add(job.name)
+
+    def has_begun(self, job: JobSpec) -> bool:
+        """Whether the start of the job's latest attempt has been told."""
+        return job.name in self._begun
+
+    def follow_metrics(self, job: JobSpec) -> None:
+        """Hand on what the run logs as it comes, from now on; safe to repeat."""
+        if job.name in self._begun:
+            self._metrics.follow(job)
+
+    async def hand_on(self, name: str) -> None:
+        """Emit what the job of a name has written meanwhile."""
+        if name in self._begun and (output := self._outputs.get(name)) is not None:
+            await output.hand_on(self._bus)
+
+    async def drain(self, job: JobSpec) -> None:
+        """The attempt is over: return when all that it wrote and logged is on the bus."""
+        self._begun.discard(job.name)
+        if (output := self._outputs.pop(job.name, None)) is not None:
+            try:
+                await output.hand_on(self._bus, final=True)
+            finally:
+                output.close()
+            await self._metrics.drain(job)
+
+    async def end(self, job: JobSpec, ended: JobEnded) -> None:
+        """Tell what the run recorded last, and its end; it is followed no more."""
+        await self._records.finish(job)
+        if self._metrics.has_begun(job):
+            await self._bus.publish(
+                RunFinished(
+                    run_id=job.run_id,
+                    experiment_id=job.experiment_id,
+                    job=job.name,
+                    state=ended.state,
+                    time_ns=ended.time_ns,
+                )
+            )
+        self._metrics.forget(job)

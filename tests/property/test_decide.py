@@ -1,0 +1,301 @@
+"""The decision of the supervisor, against backends, crashes and people that do what they like."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from runbus.abc import JobSpec, Observation
+from runbus.events import JobCancelRequested, JobEnded, JobFact, JobIntended, JobRetrying
+from runbus.jobs import End, Facts, JobRecord, JobState, fold
+from runbus.supervisor._board import (
+    Board,
+    Cancel,
+    Decision,
+    Drain,
+    Find,
+    Finish,
+    Follow,
+    NoteCancel,
+    NoteOverdue,
+    NoteStart,
+    Retry,
+    Submit,
+    Withdraw,
+    decide,
+)
+from runbus.testing import FakeClock
+
+QUEUED = Observation(phase="queued")
+RUNNING = Observation(phase="running", host="h", pid=1, started_ns=1)
+ENDS = {
+    "succeed": replace(RUNNING, phase="ended", exit_code=0),
+    "fail": replace(RUNNING, phase="ended", exit_code=1),
+    "killed": replace(RUNNING, phase="ended", signal=9),
+}
+LIMIT = 2
+"""How many jobs the executor "small" takes."""
+
+SEATS = 3
+
+
+def spec_of(number: int, retries: int, queue_timeout_s: int | None) -> JobSpec:
+    return JobSpec(
+        experiment_id="e", name=f"j{number}", run_id=f"e-{number}",
+        executor="small" if number % 2 else "large", argv=("true",), cwd="/", env={},
+        folder=f"jobs/{number}/1", run_folder=f"runs/{number}", retries=retries,
+        queue_timeout_s=queue_timeout_s,
+    )  # fmt: skip
+
+
+class World:
+    """The journal, the backends, and one leader after another."""
+
+    def __init__(self, specs: Sequence[JobSpec]) -> None:
+        self.specs = {spec.name: spec for spec in specs}
+        self.journal: list[JobFact] = []
+        self.records: dict[str, JobRecord] = {}
+        self.backend: dict[tuple[str, int], Observation] = {}
+        self.submits: list[tuple[str, int]] = []
+        self.facts = Facts(FakeClock())
+        self.now = 0.0
+        self.asked: set[str] = set()
+        self.hands: list[Decision] = []
+        for spec in specs:
+            intended = JobIntended(
+                experiment_id="e", job=spec.name, run_id=spec.run_id, attempt=1, time_ns=1,
+                executor=spec.executor, folder=spec.folder,
+            )  # fmt: skip
+            self.record(intended)
+        self.lead(is_first=True)
+
+    def lead(self, *, is_first: bool = False) -> None:
+        """A leader takes over; what the one before had in its hands is gone."""
+        self.hands = []
+        self.board = Board()
+        self.board.set_seats(SEATS, {"small": LIMIT, "large": None})
+        for spec in self.specs.values():
+            record = self.records[spec.name]
+            self.board.add(
+                replace(spec, attempt=record.attempt, folder=record.folder),
+                record,
+                self.now,
+                is_inherited=not is_first,
+            )
+
+    def record(self, fact: JobFact) -> None:
+        self.journal.append(fact)
+        record = fold(self.records.get(fact.job), fact)
+        assert record is not None
+        self.records[fact.job] = record
+        if hasattr(self, "board"):
+            self.board.recorded(record, self.now)
+
+    def decide(self) -> None:
+        """Let the leader decide; facts are recorded at once, the rest stays in its hands."""
+        for decision in decide(self.board, self.now):
+            match decision:
+                case NoteCancel():
+                    self.record(self.facts.cancel_requested(decision.job, decision.reason))
+                case NoteOverdue():
+                    self.record(self.facts.overdue(decision.job, decision.reason))
+                case NoteStart():
+                    self.record(self.facts.started(decision.job, decision.seen))
+                case Cancel():
+                    self.end(decision.job, ENDS["killed"])
+                case _:
+                    self.hands.append(decision)
+
+    def carry_out(self, at: int, fate: str) -> None:
+        """A hand comes to what it was given."""
+        if not self.hands:
+            return
+        decision = self.hands.pop(at % len(self.hands))
+        job = decision.job
+        key = job.name, job.attempt
+        match decision:
+            case Find():
+                if key in self.backend:
+                    self.record(self.facts.submitted(job, "h"))
+                else:
+                    self.board.not_found(job.name)
+            case Submit():
+                self.submit(job, fate)
+            case Drain():
+                self.board.drained(job.name)
+            case Retry():
+                following = replace(job, attempt=job.attempt + 1, folder=f"{job.folder}+")
+                self.board.next_attempt(following)
+                self.record(
+                    self.facts.retrying(
+                        job, decision.end, folder=following.folder, delay_s=decision.delay_s
+                    )
+                )
+            case Finish():
+                self.record(self.facts.ended(job, decision.end))
+            case Follow() | Withdraw():
+                pass
+        self.check_seats()
+
+    def submit(self, job: JobSpec, fate: str) -> None:
+        key = job.name, job.attempt
+        assert key not in self.submits, "submitted twice"
+        assert self.records[job.name].state is JobState.PENDING
+        if any(isinstance(one, Withdraw) and one.job == job for one in self.hands):
+            self.board.not_submitted(job.name)
+        elif fate == "fail":
+            self.board.not_submitted(job.name, End(JobState.FAILED, "no such machine", None))
+        else:
+            self.submits.append(key)
+            self.backend[key] = QUEUED
+            if fate == "lost":  # its leader dies before it has recorded that
+                self.lead()
+            else:
+                self.record(self.facts.submitted(job, "h"))
+
+    def show(self, number: int, before: Observation, seen: Observation) -> None:
+        """Something happens to the latest attempt of a job, if it is as it was `before`."""
+        if (record := self.records.get(f"j{number}")) is not None:
+            key = record.name, record.attempt
+            if self.backend.get(key) == before:
+                self.backend[key] = seen
+
+    def ask(self, name: str | None) -> None:
+        """Somebody wants the end of a job, or of all."""
+        self.board.ask_to_end("not needed", 1, name)
+        self.asked |= self.specs.keys() if name is None else {name}
+
+    def happen(self, what: str, number: int, how: str) -> None:
+        """One thing happens."""
+        match what:
+            case "hand":
+                self.carry_out(number, how)
+            case "run":
+                self.show(number, QUEUED, RUNNING)
+            case "end":
+                self.show(number, RUNNING, ENDS[how])
+            case "vanish":
+                self.show(number, RUNNING, replace(RUNNING, phase="gone"))
+            case "cancel" if f"j{number}" in self.specs:
+                self.ask(f"j{number}")
+            case "cancel all":
+                self.ask(None)
+            case "wait":
+                self.now += number
+            case "look":
+                self.look()
+            case "crash":
+                self.lead()
+
+    def end(self, job: JobSpec, seen: Observation) -> None:
+        key = job.name, job.attempt
+        if key in self.backend and self.backend[key].phase in ("queued", "running"):
+            self.backend[key] = seen
+
+    def look(self) -> None:
+        for name in self.specs:
+            record = self.records[name]
+            if record.handle and not record.state.is_terminal:
+                seen = self.backend.get((name, record.attempt))
+                self.board.saw(name, seen, (), self.now)
+
+    def check_seats(self) -> None:
+        busy = [
+            self.specs[name].executor
+            for name, record in self.records.items()
+            # One that is ended needs no seat, and waits for none to be found.
+            if record.handle and not record.state.is_terminal and not record.cancelling
+        ]
+        assert len(busy) <= SEATS
+        assert busy.count("small") <= LIMIT
+
+    def finish(self) -> None:
+        """Nothing more goes wrong: every job that runs ends by itself."""
+        for _ in range(1000):
+            self.decide()
+            if self.board.is_over:
+                return
+            while self.hands:
+                self.carry_out(0, "taken")
+                self.decide()
+            for key, seen in self.backend.items():
+                if seen.phase in ("queued", "running"):
+                    self.backend[key] = ENDS["succeed"]
+            self.look()
+            self.now += 30.0
+        raise AssertionError("it never ends")
+
+
+FATES = st.sampled_from(["taken", "taken", "fail", "lost"])
+STEPS = st.one_of(
+    st.tuples(st.just("hand"), st.integers(0, 9), FATES),
+    st.tuples(st.just("hand"), st.integers(0, 9), FATES),
+    st.tuples(st.just("look"), st.just(0), st.just("")),
+    st.tuples(st.just("run"), st.integers(0, 5), st.just("")),
+    st.tuples(st.just("end"), st.integers(0, 5), st.sampled_from(sorted(ENDS))),
+    st.tuples(st.just("vanish"), st.integers(0, 5), st.just("")),
+    st.tuples(st.just("cancel"), st.integers(0, 5), st.just("")),
+    st.tuples(st.just("cancel all"), st.just(0), st.just("")),
+    st.tuples(st.just("crash"), st.just(0), st.just("")),
+    st.tuples(st.just("wait"), st.integers(0, 20), st.just("")),
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.sampled_from([None, 5])), min_size=1, max_size=6),
+    st.lists(STEPS, max_size=60),
+)
+def test_every_job_ends_exactly_once_whatever_happens(
+    jobs: list[tuple[int, int | None]], steps: list[tuple[str, int, str]]
+) -> None:
+    world = World([spec_of(number, *options) for number, options in enumerate(jobs)])
+    for what, number, how in steps:
+        world.decide()
+        world.happen(what, number, how)
+        world.check_seats()
+    world.finish()
+
+    for name, spec in world.specs.items():
+        facts = [fact for fact in world.journal if fact.job == name]
+        assert sum(isinstance(fact, JobEnded) for fact in facts) == 1
+        assert isinstance(facts[-1], JobEnded)
+        assert sum(isinstance(fact, JobRetrying) for fact in facts) <= spec.retries
+        assert sum(isinstance(fact, JobCancelRequested) for fact in facts) <= 1
+        if world.records[name].state is JobState.CANCELLED:
+            assert name in world.asked
+    assert len(set(world.submits)) == len(world.submits)
+
+
+def test_a_step_costs_the_same_with_ten_thousand_jobs() -> None:
+    """What nothing happened to is not looked at: decisions come of the one job alone."""
+    specs = [spec_of(number, 0, None) for number in range(10_000)]
+    world = World(specs)
+    world.decide()
+    assert len(world.hands) == SEATS
+
+    first = world.hands[0].job
+    world.carry_out(0, "taken")
+    world.backend[first.name, 1] = ENDS["succeed"]
+    world.board.saw(first.name, ENDS["succeed"], (), 1.0)
+    jobs = world.board._jobs
+    world.board._jobs = counting = Counting(jobs)
+    world.decide()
+
+    assert len(counting.looked) < 10
+
+
+class Counting(dict[str, Any]):
+    """Notes which jobs are looked at."""
+
+    def __init__(self, jobs: dict[str, Any]) -> None:
+        super().__init__(jobs)
+        self.looked: list[str] = []
+
+    def __getitem__(self, name: str) -> Any:
+        self.looked.append(name)
+        return super().__getitem__(name)

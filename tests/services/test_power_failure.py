@@ -1,0 +1,113 @@
+"""What a power failure leaves of a run that was said to be kept. Needs root and loop devices.
+
+The image of the disk is copied at once, without what the system has yet to write, and mounted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import runbus
+from runbus.catalog import survey
+
+pytestmark = pytest.mark.services
+
+IMAGE_BYTES = 96 << 20
+SCRIPT = """
+import runbus, sys
+run = runbus.init(project="p", name="n", config={"lr": 0.1})
+run.log("loss", 0.5)
+run.tag("good")
+getattr(run, sys.argv[1])()
+print(run.id, flush=True)
+sys.stdin.read()
+"""
+
+Snapshot = Callable[[], Path]
+
+
+def call(*words: str | Path) -> None:
+    subprocess.run(words, check=True, capture_output=True)
+
+
+@pytest.fixture(params=["ext4", "xfs", "btrfs"])
+def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Path, Snapshot]]:
+    """A folder on a disk of its own, and what cuts its power and returns what is left."""
+    if shutil.which(f"mkfs.{request.param}") is None:
+        pytest.skip(f"there is no mkfs.{request.param}")
+    image, mounted, left = tmp_path / "image", tmp_path / "mounted", tmp_path / "left"
+    image.touch()
+    os.truncate(image, IMAGE_BYTES * (1 if request.param == "ext4" else 4))
+    call(f"mkfs.{request.param}", "-q", image)
+    mounted.mkdir()
+    left.mkdir()
+    call("mount", "-o", "loop", image, mounted)
+
+    def cut() -> Path:
+        copy = tmp_path / "copy"
+        call("cp", "--sparse=always", image, copy)
+        options = "loop,nouuid" if request.param == "xfs" else "loop"
+        call("mount", "-o", options, copy, left)
+        return left
+
+    try:
+        yield mounted, cut
+    finally:
+        subprocess.run(["umount", left], check=False, capture_output=True)
+        call("umount", mounted)
+
+
+@pytest.mark.parametrize("promise", ["sync", "finish"])
+def test_a_run_that_was_synced_or_finished_is_there_after_a_power_failure(
+    disk: tuple[Path, Snapshot], promise: str
+) -> None:
+    mounted, cut = disk
+    environment = {**os.environ, "RUNBUS_HOME": str(mounted / "home")}
+    with subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, promise],
+        env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        run_id = process.stdout.readline().strip()
+        home = cut() / "home"
+        process.communicate("")
+
+    run = runbus.open_run(run_id, home=home)
+    assert (run.name, run.config, run.tags) == ("n", {"lr": 0.1}, ["good"])
+    assert list(run.metrics("loss").values) == [0.5]
+    assert [row.problem for row in survey(home=home)] == [""]
+
+
+def test_a_batch_that_succeeded_has_succeeded_after_a_power_failure(
+    disk: tuple[Path, Snapshot], tmp_path: Path
+) -> None:
+    mounted, cut = disk
+    script = tmp_path / "train.py"
+    script.write_text("import runbus\nwith runbus.init() as run:\n    run.log('loss', 0.5)\n")
+    environment = {**os.environ, "RUNBUS_HOME": str(mounted / "home")}
+    done = subprocess.run(
+        [sys.executable, "-m", "runbus.cli", "run", script],
+        env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    home = cut() / "home"
+
+    assert done.returncode == 0, done.stderr
+    (row,) = survey(home=home)
+    assert (row.state, row.problem) == ("SUCCEEDED", "")
+    assert row.run is not None
+    assert list(row.run.metrics("loss").values) == [0.5]
+    folder = Path(row.run.experiment_folder)
+    assert json.loads((folder / "experiment.json").read_text())["project"] == "train"
+    assert row.run.job_folder is not None
+    for name in ("exit.json", "pid.json"):
+        assert json.loads(Path(row.run.job_folder, name).read_text())
+    for cursor in Path(row.run.folder).glob("*.cursor"):
+        assert json.loads(cursor.read_text())

@@ -1,0 +1,58 @@
+"""Requests to the leader of an experiment, left in its folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from runbus.jobs import CancelRequest, ask_to_cancel, read_requests
+
+FIRST = CancelRequest("a", "by hand", 10.0)
+SECOND = CancelRequest(None, "enough", 0.0)
+
+
+def test_a_request_waits_in_its_experiment_until_its_file_is_removed(tmp_path: Path) -> None:
+    ask_to_cancel(str(tmp_path / "one"), FIRST)
+    ask_to_cancel(str(tmp_path / "one"), SECOND)
+
+    waiting = read_requests(str(tmp_path / "one"))
+    assert sorted(waiting.values(), key=lambda one: one.reason) == [FIRST, SECOND]
+    assert read_requests(str(tmp_path / "two")) == {}
+
+    for path in waiting:
+        os.remove(path)
+    assert read_requests(str(tmp_path / "one")) == {}
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"\xff\xfe", b'{"job": 3}', b"[1]"])
+def test_a_request_that_cannot_be_read_is_put_aside_and_stops_no_other(
+    tmp_path: Path, damage: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    ask_to_cancel(str(tmp_path), FIRST)
+    (path,) = read_requests(str(tmp_path))
+    bad = Path(path).parent / "0-first.json"  # read before the other
+    bad.write_bytes(damage)
+
+    assert read_requests(str(tmp_path)) == {path: FIRST}
+    assert bad.exists()  # who only looks leaves it there
+
+    assert read_requests(str(tmp_path), put_aside=True) == {path: FIRST}
+    assert not bad.exists()
+    assert bad.with_name("0-first.json.unreadable").read_bytes() == damage
+    (record,) = caplog.records
+    message = record.getMessage()
+    assert message.startswith(f"the request {bad} cannot be read: ")
+    assert not message.endswith(": None")
+
+    assert read_requests(str(tmp_path), put_aside=True) == {path: FIRST}
+    assert len(caplog.records) == 1
+
+
+def test_a_request_that_somebody_else_has_just_acted_on_hides_no_other(tmp_path: Path) -> None:
+    ask_to_cancel(str(tmp_path), FIRST)
+    (path,) = read_requests(str(tmp_path))
+    (Path(path).parent / "0-first.json").symlink_to("gone")  # listed, and then not there
+
+    assert read_requests(str(tmp_path)) == {path: FIRST}

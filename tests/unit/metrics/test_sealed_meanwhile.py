@@ -1,0 +1,114 @@
+"""Reading and sealing at once: a run is read as a whole whatever others do to its files."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import numpy as np
+import pytest
+
+import runbus
+from runbus.catalog import query
+from runbus.errors import RunBusy
+from runbus.metrics._folder import writers_of
+
+
+def test_a_journal_that_is_sealed_while_it_is_read_is_looked_for_again() -> None:
+    with runbus.init() as run:
+        run.log("loss", 1.0)
+    stored = runbus.open_run(run.id)
+    looks = []
+
+    def read(writers: dict[str, list[str]]) -> list[bytes]:
+        looks.append(writers)
+        if len(looks) == 1:
+            stored.seal()
+        found = []
+        for paths in writers.values():
+            for path in paths:
+                with open(path, "rb") as file:
+                    found.append(file.read(4))
+        return found
+
+    assert stored._with_files(read) == [b"PAR1"]
+    assert len(looks) == 2
+
+
+def test_a_run_that_is_gone_is_not_looked_for_for_ever() -> None:
+    with runbus.init() as run:
+        run.log("loss", 1.0)
+
+    def read(writers: dict[str, list[str]]) -> None:
+        raise FileNotFoundError(next(iter(writers)))
+
+    with pytest.raises(FileNotFoundError):
+        runbus.open_run(run.id)._with_files(read)
+
+
+def test_nothing_is_sealed_beside_a_process_that_writes() -> None:
+    with runbus.init() as first:
+        first.log("loss", 1.0)
+    with runbus.init(id=first.id) as second:
+        second.log("loss", 2.0)
+        stored = runbus.open_run(first.id)
+        before = sorted(os.listdir(os.path.join(first.folder, "metrics")))
+        with pytest.raises(RunBusy):
+            stored.seal()
+        assert sorted(os.listdir(os.path.join(first.folder, "metrics"))) == before
+        second.log("loss", 3.0)
+
+    assert len(stored.seal()) == 2
+    assert stored.metrics("loss").values.tolist() == [1.0, 2.0, 3.0]
+
+
+def test_a_folder_whose_files_change_while_it_is_listed_is_listed_again(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """A journal becomes a segment: one of them is there at each moment, though not in each list."""
+    folder = tmp_path_factory.mktemp("run")
+    metrics = folder / "metrics"
+    metrics.mkdir()
+    # So that the list comes in several pieces.
+    for number in range(3000):
+        (metrics / f"{number:05}-of-others-with-a-long-name.0.parquet").touch()
+    writers = {f"writer{number}-{number}" for number in range(300)}
+
+    def seal() -> None:
+        for writer in writers:
+            (metrics / f"{writer}.0.parquet").touch()
+            (metrics / f"{writer}.journal").unlink()
+
+    for _ in range(5):
+        for writer in writers:
+            (metrics / f"{writer}.journal").touch()
+        for writer in writers:
+            (metrics / f"{writer}.0.parquet").unlink(missing_ok=True)
+        thread = threading.Thread(target=seal)
+        thread.start()
+        found = [writers_of(str(folder)).keys()]
+        while thread.is_alive():
+            found.append(writers_of(str(folder)).keys())
+        thread.join()
+        assert all(writers <= names for names in found)
+
+
+def test_a_query_leaves_out_what_is_damaged_in_a_segment_and_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with runbus.init() as run:
+        run.series("loss").extend(np.random.default_rng(0).normal(size=50_000))
+        run.series("whole").extend(np.ones(10))
+    (path,) = runbus.open_run(run.id).seal()
+    with open(path, "r+b") as file:
+        file.seek(os.path.getsize(path) // 2)
+        byte = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte[0] ^ 1]))
+
+    _, rows = query("SELECT name, count(*) FROM metrics GROUP BY name ORDER BY name")
+
+    stored = runbus.open_run(run.id)
+    assert stored.damage()
+    assert rows == [(name, len(series)) for name, series in sorted(stored.metrics().items())]
+    assert dict(rows).get("loss", 0) < 50_000

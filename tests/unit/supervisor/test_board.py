@@ -1,0 +1,171 @@
+"""What is decided about one job, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from msgspec.structs import replace
+
+from runbus.abc import JobSpec, Observation
+from runbus.jobs import JobRecord, JobState
+from runbus.supervisor._board import (
+    GONE_LOOKS,
+    GONE_S,
+    Board,
+    Cancel,
+    Drain,
+    Finish,
+    Follow,
+    NoteCancel,
+    Submit,
+    Withdraw,
+    decide,
+)
+
+from .backend import RUNNING
+
+Spec = Callable[..., JobSpec]
+GONE = replace(RUNNING, phase="gone")
+
+
+def record_of(spec: JobSpec, **known: object) -> JobRecord:
+    return JobRecord(
+        name=spec.name, run_id=spec.run_id, executor=spec.executor, folder=spec.folder,
+        intended_ns=1, **{"state": JobState.PENDING, "attempt": spec.attempt, **known},  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def watched(spec: JobSpec) -> Board:
+    """Return a board with a job that runs."""
+    board = Board()
+    board.set_seats(1, {})
+    board.add(spec, record_of(spec, state=JobState.RUNNING, handle="h", started_ns=1), 0.0)
+    assert decide(board, 0.0) == [Follow(spec, "h")]
+    return board
+
+
+def kinds(board: Board, now: float = 0.0) -> list[str]:
+    return [type(decision).__name__ for decision in decide(board, now)]
+
+
+@pytest.mark.parametrize(
+    ("times", "is_lost"),
+    [
+        ([GONE_S * at / GONE_LOOKS for at in range(GONE_LOOKS)], False),
+        ([0.0, GONE_S * 50], False),
+        ([0.0, GONE_S / 2, GONE_S], True),
+    ],
+)
+def test_a_job_is_lost_only_after_many_looks_over_a_while(
+    spec: Spec, times: list[float], is_lost: bool
+) -> None:
+    job = spec("j")
+    board = watched(job)
+
+    for now in times:
+        board.saw("j", GONE, (), now)
+
+    assert (Drain(job) in decide(board, times[-1])) == is_lost
+
+
+def test_a_job_that_was_not_seen_is_not_gone(spec: Spec) -> None:
+    board = watched(spec("j"))
+
+    for now in range(100):
+        board.saw("j", None, (), float(now))
+
+    assert decide(board, 100.0) == []
+
+
+def test_a_shorter_grace_is_sent_on_and_a_longer_one_is_not(spec: Spec) -> None:
+    job = spec("j")
+    board = watched(job)
+    sent = []
+
+    for grace_s in (10.0, 10.0, 3.0, 20.0, 0.0):
+        board.ask_to_end("not needed", grace_s, "j")
+        sent += [one.grace_s for one in decide(board, 1.0) if isinstance(one, Cancel)]
+
+    assert sent == [10.0, 3.0, 0.0]
+
+
+def test_the_end_is_asked_for_once(spec: Spec) -> None:
+    job = spec("j")
+    board = watched(job)
+    board.ask_to_end("not needed", 1)
+
+    noted = [decide(board, 1.0), decide(board, 2.0)]
+    board.ask_to_end("twice", 0)
+
+    assert [one for one in noted[0] if isinstance(one, NoteCancel)] == [
+        NoteCancel(job, "not needed")
+    ]
+    assert noted[1] == []
+    assert kinds(board) == ["Cancel"]
+
+
+def test_an_end_that_is_asked_for_before_there_are_jobs_is_the_end_of_all(spec: Spec) -> None:
+    board = Board()
+    board.ask_to_end("not needed", 1)
+    board.set_seats(5, {})
+    job = spec("j")
+    board.add(job, record_of(job), 0.0)
+
+    decisions = decide(board, 0.0)
+
+    assert [type(one) for one in decisions] == [NoteCancel, Finish]
+    assert decisions[-1].end.state is JobState.CANCELLED  # type: ignore[union-attr]
+
+
+def test_a_submission_that_takes_too_long_is_given_up_once(spec: Spec) -> None:
+    job = spec("j", queue_timeout_s=10)
+    board = Board()
+    board.set_seats(1, {})
+    board.add(job, record_of(job), 0.0)
+
+    assert decide(board, 0.0) == [Submit(job)]
+    assert board.next_due == 10.0
+    assert decide(board, 9.9) == []
+    assert [type(one) for one in decide(board, 10.0)] == [Withdraw]
+    board.not_submitted("j")
+    (finish,) = decide(board, 10.0)
+    assert isinstance(finish, Finish)
+    assert finish.end.state is JobState.TIMEOUT
+
+
+def test_a_job_that_was_taken_while_it_was_given_up_is_ended(spec: Spec) -> None:
+    job = spec("j")
+    board = Board()
+    board.set_seats(1, {})
+    board.add(job, record_of(job), 0.0)
+    decide(board, 0.0)
+    board.ask_to_end("not needed", 1, "j")
+    assert kinds(board) == ["NoteCancel", "Withdraw"]
+
+    board.recorded(record_of(job, state=JobState.QUEUED, handle="h"), 0.0)
+
+    assert decide(board, 0.0) == [Cancel(job, 1)]
+
+
+def test_a_seat_is_free_again_once_its_job_has_ended(spec: Spec) -> None:
+    first, second = spec("first"), spec("second")
+    board = Board()
+    board.set_seats(2, {"a": 1})
+    for job in (first, second):
+        board.add(job, record_of(job), 0.0)
+    assert decide(board, 0.0) == [Submit(first)]
+
+    board.recorded(record_of(first, state=JobState.SUCCEEDED), 1.0)
+
+    assert decide(board, 1.0) == [Submit(second)]
+
+
+def test_what_is_seen_of_an_attempt_that_is_over_changes_nothing(spec: Spec) -> None:
+    job = spec("j")
+    board = watched(job)
+    board.saw("j", Observation(phase="ended", exit_code=0), (), 1.0)
+    decide(board, 1.0)
+
+    assert not board.saw("j", RUNNING, (), 2.0)
+    assert decide(board, 2.0) == []

@@ -1,0 +1,66 @@
+"""What runs log, on its way to readers that stand still."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING
+
+import anyio
+
+import runbus
+from runbus import Kernel
+from runbus._clock import SYSTEM_CLOCK
+from runbus.abc import JobSpec
+from runbus.events import MetricBatch
+from runbus.supervisor._feed import MetricFeed
+from runbus.supervisor._positions import Positions
+from runbus.testing import FakeClock
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+async def drained(kernel: Kernel, clock: FakeClock, job: JobSpec) -> None:
+    """Have a feed hand on all that a job has logged, however long a reader stands still."""
+    feed = MetricFeed(kernel.bus, SYSTEM_CLOCK)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(feed.run)
+        feed.follow(job)
+        drain = asyncio.create_task(feed.drain(job))
+        while not drain.done():
+            await clock.advance(1)
+            await asyncio.wait([drain], timeout=0.01)
+        tasks.cancel_scope.cancel()
+
+
+async def test_the_cursor_of_a_feed_moves_only_when_every_reader_took_the_batch(
+    tmp_path: Path,
+) -> None:
+    with runbus.init(home=tmp_path) as run:
+        run.log("loss", 0.5)
+    job = JobSpec(
+        experiment_id="e", name="j", run_id=run.id, executor="local", argv=("true",), env={},
+        cwd="/", folder=str(tmp_path), run_folder=run.folder,
+    )  # fmt: skip
+    other = MetricBatch(
+        run_id="other", writer="w", names=(), series=b"", steps=b"", times=b"", values=b""
+    )
+    clock = FakeClock()
+    async with (
+        Kernel(timers=clock) as kernel,
+        kernel.bus.stream(MetricBatch, maxsize=1, overflow="block") as reader,
+    ):
+        await kernel.bus.emit(other)
+        await drained(kernel, clock, job)
+        assert Positions(run.folder, "metrics").last == {}
+
+        # It goes on; somebody leads again.
+        await reader.batch()
+        await drained(kernel, clock, job)
+        (batch,) = await reader.batch()
+
+    assert isinstance(batch, MetricBatch)
+    assert batch.run_id == run.id
+    (at,) = Positions(run.folder, "metrics").last.values()
+    assert at == os.stat(next((tmp_path / "experiments").rglob("metrics/*.journal"))).st_size

@@ -1,0 +1,215 @@
+"""Whoever only looks on is told the same as the one who leads, and changes nothing."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+from msgspec.structs import replace
+
+from runbus import LocalExecutor
+from runbus._home import ENV_RUN
+from runbus.abc import JobSpec
+from runbus.attempt import Journal
+from runbus.events import (
+    Event,
+    JobEnded,
+    JobFact,
+    LogLines,
+    MetricBatch,
+    RunFinished,
+    RunRecorded,
+    RunStarted,
+)
+from runbus.jobs import CancelRequest, JobState, JobStore, intend, is_led, read_jobs, read_requests
+from runbus.kernel import Kernel
+from runbus.metrics import RunInfo, make_run_folder
+from runbus.plugins import Plugin
+from runbus.supervisor import Follower, Supervisor
+from runbus.testing import FakeClock
+
+from .backend import Backend
+
+Spec = Callable[..., JobSpec]
+
+SCRIPT = """
+import os, sys, runbus
+again = os.path.exists("again")
+run = runbus.init()
+print("begun", flush=True)
+for step in range(20):
+    run.log("loss", 1.0 / (step + 1), step=step + 20 * again)
+run.params(lr=0.1)
+run.note("tried" + " again" * again)
+print("ended")
+print("x" * 200_000, file=sys.stderr)
+run.finish()
+open("again", "w").close()
+sys.exit(not again)
+"""
+
+
+class Told:
+    """What a bus was told of one job."""
+
+    def __init__(self) -> None:
+        self.facts: list[Event] = []
+        self.output = {(attempt, name): b"" for attempt in (1, 2) for name in ("stdout", "stderr")}
+        self.points: list[tuple[str, int, float]] = []
+
+    @property
+    def plugin(self) -> Plugin:
+        plugin = Plugin("told").stream(LogLines, self._lines).stream(MetricBatch, self._batch)
+        for fact in (JobFact, RunStarted, RunRecorded, RunFinished):
+            plugin = plugin.on(fact, self._fact)
+        return plugin
+
+    async def _lines(self, lines: LogLines) -> None:
+        self.output[lines.attempt, lines.source] += lines.data
+
+    async def _batch(self, batch: MetricBatch) -> None:
+        self.points += [(name, step, value) for name, step, _, value in batch.points()]
+
+    def _fact(self, fact: Event) -> None:
+        # When a run was seen to begin is what each sees for itself.
+        self.facts.append(replace(fact, time_ns=0) if isinstance(fact, RunStarted) else fact)
+
+
+async def test_a_follower_is_told_what_the_leader_is_in_the_same_order(
+    spec: Spec, tmp_path: Path
+) -> None:
+    job = spec("j", "local", retries=1)
+    info = RunInfo.new(job.run_id, "j", "p", {}, job="j")
+    await anyio.Path(tmp_path, "runs").mkdir()
+    run_folder = make_run_folder(str(tmp_path), info)
+    job = replace(
+        job, argv=(sys.executable, "-c", SCRIPT), cwd=str(tmp_path), run_folder=run_folder,
+        env={ENV_RUN: run_folder}, backoff_s=0.01,
+    )  # fmt: skip
+    leader, other = Told(), Told()
+    store = JobStore(str(tmp_path))
+    intend(store, [job])
+    executor = LocalExecutor()
+
+    with anyio.fail_after(50):
+        async with (
+            Kernel(plugins=[executor, leader.plugin]) as leading,
+            Kernel(plugins=[other.plugin]) as following,
+            anyio.create_task_group() as group,
+        ):
+            group.start_soon(Follower(following.bus, str(tmp_path), [job]).run)
+            supervisor = Supervisor(leading.bus, {"local": executor}, store)
+            (record,) = await supervisor.run([job], max_parallel=1)
+            store.close()
+
+    assert (record.state, record.attempt) == (JobState.SUCCEEDED, 2)
+    assert [type(fact).__name__ for fact in leader.facts] == [
+        "JobSubmitted", "JobStarted", "RunStarted", "ParamsLogged", "NoteAdded", "JobRetrying",
+        "JobSubmitted", "JobStarted", "ParamsLogged", "NoteAdded", "RunFinished", "JobEnded",
+    ]  # fmt: skip
+    assert other.facts == leader.facts
+    assert other.output == leader.output
+    assert leader.output[2, "stdout"] == b"begun\nended\n"
+    assert sorted(other.points) == sorted(leader.points)
+    assert len(leader.points) == 40
+
+
+async def test_a_follower_that_looks_late_is_told_all_output_before_the_end(
+    spec: Spec, tmp_path: Path
+) -> None:
+    job, clock, backend = spec("j"), FakeClock(), Backend()
+    read = bytearray()
+    before_the_end: list[bytes] = []
+    got_all = anyio.Event()
+
+    async def lines(event: LogLines) -> None:
+        read.extend(event.data)
+        if read.endswith(b"the end"):
+            got_all.set()
+
+    async def ended(_end: JobEnded) -> None:
+        with anyio.move_on_after(5):
+            await got_all.wait()
+        before_the_end.append(bytes(read))
+
+    plugin = Plugin("reads").stream(LogLines, lines).on(JobEnded, ended)
+    store = JobStore(str(tmp_path))
+    intend(store, [job])
+    await anyio.Path(job.folder, "stdout.log").write_bytes(b"begun\nthe end")
+    async with (
+        Kernel() as leading,
+        Kernel(plugins=[plugin]) as following,
+        anyio.create_task_group() as group,
+    ):
+        group.start_soon(Follower(following.bus, str(tmp_path), [job], clock=clock).run)
+        await clock.advance(0)
+        await Supervisor(leading.bus, {"a": backend}, store).run([job], max_parallel=1)
+        await clock.advance(1)
+        store.close()
+
+    assert before_the_end == [b"begun\nthe end"]
+
+
+async def test_a_follower_leaves_no_trace(spec: Spec, tmp_path: Path) -> None:
+    job = spec("j")
+    store = JobStore(str(tmp_path))
+    intend(store, [job])
+    store.close()
+    before = listing(tmp_path)
+
+    async with Kernel() as kernel:
+        # Nobody leads it: it looks at everything once.
+        await Follower(kernel.bus, str(tmp_path), [job]).run()
+
+    assert listing(tmp_path) == before
+
+
+def listing(folder: Path) -> dict[Path, int]:
+    """Return what lies in a folder, with the times of the last changes."""
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path != folder}
+
+
+def test_asking_who_leads_makes_nothing(tmp_path: Path) -> None:
+    assert not is_led(str(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_asking_who_leads_keeps_nobody_from_leading(tmp_path: Path) -> None:
+    JobStore(str(tmp_path)).close()
+    journal = tmp_path / "events.journal"
+    before = journal.stat()
+
+    assert not is_led(str(tmp_path))
+    store = JobStore(str(tmp_path))
+    assert is_led(str(tmp_path))
+    store.close()
+
+    assert not is_led(str(tmp_path))
+    assert journal.stat().st_ino == before.st_ino
+
+
+def test_a_reader_with_a_lock_is_no_leader(tmp_path: Path) -> None:
+    import fcntl
+    import struct
+
+    Journal(tmp_path / "events.journal").close()
+    with (tmp_path / "events.journal").open("rb") as file:
+        lock = struct.pack("hhqqi", fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)
+        fcntl.fcntl(file, fcntl.F_OFD_SETLK, lock)
+
+        assert not is_led(str(tmp_path))
+
+
+def test_reading_requests_and_jobs_changes_nothing(tmp_path: Path) -> None:
+    requests = tmp_path / "requests"
+    requests.mkdir()
+    (requests / "1.json").write_text("{")
+    (requests / "2.json").write_text('{"job": "a", "reason": "by hand", "grace_s": 1.0}')
+    before = sorted(tmp_path.rglob("*"))
+
+    assert list(read_requests(str(tmp_path)).values()) == [CancelRequest("a", "by hand", 1.0)]
+    assert read_jobs(str(tmp_path)) == {}
+    assert sorted(tmp_path.rglob("*")) == before

@@ -1,0 +1,317 @@
+"""What a supervisor promises: each of these falls when the line that keeps the promise goes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NoReturn
+
+import anyio
+import pytest
+from msgspec.structs import replace
+
+from runbus.abc import GRACE_S, JobRef, JobSpec, Observation
+from runbus.bus import Bus
+from runbus.events import JobEnded, JobFact, LogLines, ParamsLogged, RunFinished
+from runbus.jobs import (
+    CancelRequest,
+    FactReader,
+    JobRecord,
+    JobState,
+    JobStore,
+    ask_to_cancel,
+)
+from runbus.kernel import Kernel
+from runbus.metrics import init
+from runbus.plugins import Plugin
+from runbus.supervisor import Supervisor
+from runbus.supervisor._board import GONE_LOOKS, GONE_S
+from runbus.supervisor._supervisor import KILL_S, REQUESTS_S
+from runbus.testing import FakeClock
+
+from .backend import DONE, QUEUED, RUNNING, Backend
+
+GONE = Observation(phase="gone")
+Spec = Callable[..., JobSpec]
+
+
+class Killed(Exception):
+    """Ends a supervisor where it stands."""
+
+
+def die(*_: object) -> NoReturn:
+    raise Killed
+
+
+class Led:
+    """A supervisor on a clock that stands still."""
+
+    def __init__(self, bus: Bus, folder: Path, backend: Backend, clock: FakeClock) -> None:
+        self.bus, self.folder, self.backend, self.clock = bus, folder, backend, clock
+        self.records: list[JobRecord] = []
+        self.looked = anyio.Event()
+        self.looked_at = -1.0
+        backend.on_look = self._note_look
+
+    async def run(self, jobs: Sequence[JobSpec]) -> None:
+        store = JobStore(str(self.folder))
+        try:
+            supervisor = Supervisor(
+                self.bus, {self.backend.name: self.backend}, store, clock=self.clock
+            )
+            self.records = await supervisor.run(jobs, max_parallel=50)
+        except Killed:
+            pass
+        finally:
+            store.close()
+
+    @asynccontextmanager
+    async def leading(self, jobs: Sequence[JobSpec]) -> AsyncIterator[None]:
+        """Lead jobs beside the block, to their ends; in bounded time if the block fails."""
+        with anyio.fail_after(20):
+            async with anyio.create_task_group() as group:
+                group.start_soon(self.run, jobs)
+                try:
+                    yield
+                except BaseException:
+                    group.cancel_scope.cancel()
+                    with anyio.CancelScope(shield=True):
+                        await self.clock.advance(GRACE_S + KILL_S + 1)
+                    raise
+
+    async def advance(self, seconds: float) -> None:
+        """Let time pass, and the supervisor look at least once after that."""
+        await self.clock.advance(seconds)
+        while self.looked_at < self.clock.monotonic():
+            self.looked = anyio.Event()
+            self.backend.tell()
+            await self.looked.wait()
+        await self.clock.advance(0)
+
+    def _note_look(self, _names: set[str]) -> None:
+        self.looked_at = self.clock.monotonic()
+        self.looked.set()
+
+
+@pytest.fixture
+async def bus() -> AsyncIterator[Bus]:
+    async with Kernel() as kernel:
+        yield kernel.bus
+
+
+async def test_a_fact_is_in_the_journal_before_anybody_is_told(spec: Spec, tmp_path: Path) -> None:
+    backend = Backend()
+    told: list[JobFact] = []
+    unrecorded: list[JobFact] = []
+
+    async def look(fact: JobFact) -> None:
+        told.append(fact)
+        if fact not in list(FactReader(str(tmp_path)).poll()):
+            unrecorded.append(fact)
+
+    backend.on_submit = lambda _name, count: setattr(
+        backend, "first", DONE if count > 1 else replace(DONE, exit_code=1)
+    )
+    job = replace(spec("j", retries=1), backoff_s=0.0)
+    async with Kernel(plugins=[Plugin("looks").on(JobFact, look)]) as kernel:
+        store = JobStore(str(tmp_path))
+        await Supervisor(kernel.bus, {"a": backend}, store).run([job], max_parallel=1)
+        store.close()
+
+    assert [type(fact).__name__ for fact in told] == [
+        "JobIntended", "JobSubmitted", "JobStarted", "JobRetrying",
+        "JobSubmitted", "JobStarted", "JobEnded",
+    ]  # fmt: skip
+    assert unrecorded == []
+
+
+async def test_intents_are_on_the_disk_before_the_first_submit(
+    bus: Bus, spec: Spec, tmp_path: Path
+) -> None:
+    backend = Backend()
+    order: list[str] = []
+
+    class Store(JobStore):
+        def sync(self) -> None:
+            order.append("synced")
+            super().sync()
+
+    backend.on_submit = lambda name, _count: order.append(f"submitted {name}")
+    store = Store(str(tmp_path))
+    await Supervisor(bus, {"a": backend}, store).run([spec("j")], max_parallel=1)
+    store.close()
+
+    assert order[:2] == ["synced", "submitted j"]
+
+
+async def test_all_output_is_on_the_bus_before_the_end_is(spec: Spec, tmp_path: Path) -> None:
+    backend = Backend()
+    job = spec("j")
+    written = b"x" * 99 + b"\n"
+    await anyio.Path(job.folder, "stdout.log").write_bytes(written * 30_000 + b"the end")
+    read = bytearray()
+    got_all, in_time = anyio.Event(), list[bool]()
+
+    async def note(event: LogLines) -> None:
+        read.extend(event.data)
+        if read.endswith(b"the end"):
+            got_all.set()
+
+    async def ended(_end: JobEnded) -> None:
+        with anyio.move_on_after(5):
+            await got_all.wait()
+            in_time.append(True)
+
+    plugin = Plugin("reads").stream(LogLines, note).on(JobEnded, ended)
+    async with Kernel(plugins=[plugin]) as kernel:
+        store = JobStore(str(tmp_path))
+        await Supervisor(kernel.bus, {"a": backend}, store).run([job], max_parallel=1)
+        store.close()
+
+    assert in_time
+    assert len(read) == len(written) * 30_000 + 7
+
+
+async def test_what_a_run_recorded_last_is_told_before_its_end(spec: Spec, tmp_path: Path) -> None:
+    told: list[str] = []
+    clock = FakeClock()
+    run = init(project="p")
+    backend = Backend()
+    backend.first = RUNNING
+    job = replace(spec("j"), run_folder=run.folder, run_id=run.id)
+    plugin = Plugin("told")
+    for fact in (ParamsLogged, RunFinished, JobEnded):
+        plugin = plugin.on(fact, lambda event: told.append(type(event).__name__))
+
+    async with Kernel(plugins=[plugin]) as kernel:
+        led = Led(kernel.bus, tmp_path, backend, clock)
+        async with led.leading([job]):
+            await led.advance(0)
+            # The clock stands still: nobody looks for records before the end.
+            run.log("x", 1.0, step=0)
+            run.params(lr=0.1)
+            run.finish()
+            backend.show("j", DONE)
+
+    assert told == ["ParamsLogged", "RunFinished", "JobEnded"]
+
+
+async def test_a_job_that_is_gone_is_lost_only_after_a_while(
+    bus: Bus, spec: Spec, tmp_path: Path
+) -> None:
+    backend = Backend()
+    backend.first = GONE
+    led = Led(bus, tmp_path, backend, FakeClock())
+
+    async with led.leading([spec("j")]):
+        await led.advance(0)
+        for _ in range(GONE_LOOKS + 1):
+            await led.advance(GONE_S / (GONE_LOOKS + 2))
+        assert not led.records
+        await led.clock.advance(GONE_S)
+        backend.tell()
+
+    assert [record.state for record in led.records] == [JobState.LOST]
+
+
+async def test_a_job_that_is_seen_again_was_not_gone(bus: Bus, spec: Spec, tmp_path: Path) -> None:
+    backend = Backend()
+    backend.first = GONE
+    led = Led(bus, tmp_path, backend, FakeClock())
+
+    async with led.leading([spec("j")]):
+        await led.advance(0)
+        for seen in (GONE, GONE, QUEUED, GONE, GONE):
+            backend.jobs["j"] = seen
+            await led.advance(0.4 * GONE_S)
+        backend.show("j", DONE)
+
+    assert [record.state for record in led.records] == [JobState.SUCCEEDED]
+
+
+async def test_a_job_waits_no_longer_because_another_process_leads_it(
+    bus: Bus, spec: Spec, tmp_path: Path
+) -> None:
+    clock = FakeClock()
+    backend = Backend()
+    backend.first = QUEUED
+    job = spec("late", queue_timeout_s=10)
+    first = Led(bus, tmp_path, backend, clock)
+    async with first.leading([job]):
+        await first.advance(0)
+        await first.advance(6)
+        backend.on_look = die
+        await clock.advance(1)
+    second = Led(bus, tmp_path, backend, clock)
+    async with second.leading([job]):
+        await second.advance(2)
+        assert backend.cancelled == []
+        await clock.advance(2)
+        backend.tell()
+
+    (record,) = second.records
+    assert (record.state, record.reason) == (
+        JobState.TIMEOUT,
+        "it had not started after 10 s, its queue timeout",
+    )
+
+
+async def test_winding_up_takes_no_longer_than_it_says(
+    bus: Bus, spec: Spec, tmp_path: Path
+) -> None:
+    clock = FakeClock()
+    backend = Backend()
+    backend.first = RUNNING
+
+    async def ignore(refs: Sequence[JobRef], grace_s: float) -> None:
+        backend.cancelled.extend(ref.name for ref in refs)
+
+    backend.cancel = ignore  # type: ignore[method-assign]
+    led = Led(bus, tmp_path, backend, clock)
+    wound_up = anyio.Event()
+
+    async def run() -> None:
+        try:
+            await led.run([spec("stubborn")])
+        finally:
+            wound_up.set()
+
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as group:
+            group.start_soon(run)
+            await led.looked.wait()
+            group.cancel_scope.cancel()
+            with anyio.CancelScope(shield=True):
+                await clock.advance(GRACE_S + KILL_S - 0.5)
+                assert not wound_up.is_set()
+                await clock.advance(1)
+                await wound_up.wait()
+
+    assert backend.cancelled == ["stubborn"]
+
+
+async def test_a_cancel_that_one_leader_recorded_is_heeded_by_the_next(
+    bus: Bus, spec: Spec, tmp_path: Path
+) -> None:
+    backend = Backend()
+    backend.first = RUNNING
+    jobs = [spec("j")]
+    cancel, killed = backend.cancel, anyio.Event()
+
+    async def die_when_cancelled(refs: Sequence[JobRef], grace_s: float) -> None:
+        killed.set()
+        die()
+
+    backend.cancel = die_when_cancelled  # type: ignore[method-assign]
+    first = Led(bus, tmp_path, backend, FakeClock())
+    async with first.leading(jobs):
+        await first.advance(0)
+        ask_to_cancel(str(tmp_path), CancelRequest("j", "not needed", 1))
+        await first.clock.advance(REQUESTS_S)
+    backend.cancel = cancel  # type: ignore[method-assign]
+    second = Led(bus, tmp_path, backend, FakeClock())
+    await second.run(jobs)
+
+    assert killed.is_set()
+    assert [record.state for record in second.records] == [JobState.CANCELLED]
