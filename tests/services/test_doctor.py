@@ -63,6 +63,8 @@ def test_machines_that_are_well_are_told_to_be(hosts: list[Sshd], tmp_path: Path
         assert checks[f"host box{number}"]["is_well"]
         assert "s from ours" in checks[f"host box{number}: clock"]["found"]
         assert "GB free" in checks[f"host box{number}: disk"]["found"]
+        assert checks[f"host box{number}: files"]["is_well"]
+    assert list((tmp_path / "it's remote").iterdir()) == []
     assert not any("setsid" in title or "job_dir" in title for title in checks)
 
 
@@ -78,3 +80,17 @@ def test_what_ails_a_machine_is_told_with_what_to_do(host: Sshd, tmp_path: Path)
     assert "another job_dir" in checks["host box0: job_dir"]["advice"]
     assert "no connection to 127.0.0.1:9" in checks["host 127.0.0.1:9"]["found"]
     assert checks["host 127.0.0.1:9"]["advice"]
+
+
+def test_an_sftp_that_does_not_work_is_told_although_the_shell_does(
+    host: Sshd, tmp_path: Path
+) -> None:
+    host.stop()
+    host.start(Subsystem="sftp /bin/false")
+
+    status, checks = doctor(batch(tmp_path, host), home=tmp_path)
+
+    assert status == 1
+    assert checks["host box0"]["is_well"]
+    assert checks["host box0: files"]["found"] == "its sftp ends at once"
+    assert "sftp" in checks["host box0: files"]["advice"]

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from runbus._core import MetricReader
 from runbus.abc import JobRef
+from runbus.attempt import read_cuts
 from runbus.errors import ConnectionLost, JobNotStarted, SubmitUnknown
 from runbus.executors import SSHExecutor
 from runbus.metrics import RunInfo
@@ -438,13 +439,40 @@ async def test_code_is_sent_once_and_unpacked_for_each_attempt(
     assert (tree / "hello.sh").read_text().count("echo x") == 1
 
 
-async def test_a_log_that_the_job_empties_is_followed_from_there(harness: Harness) -> None:
-    script = "seq 1 1000; sleep 0.4; : >stdout.log; echo new; sleep 0.2"
-    job = harness.shell('cd "$(dirname "$(readlink /proc/$$/fd/1)")" && ' + script)
+@pytest.mark.parametrize("more", ["", "; seq 1 2000"], ids=["shorter", "longer"])
+async def test_what_a_job_empties_is_kept_here_and_what_follows_is_added(
+    harness: Harness, more: str
+) -> None:
+    script = f"seq 1 1000; read -r _ <../go; echo new >/dev/stdout{more}"
+    job = harness.shell(script.replace("../go", "$0"))
+    job = replace(job, argv=(*job.argv, f"{job.folder}.go"))
+    os.mkfifo(f"{job.folder}.go")
+    ref = await harness.submit(job)
+    await harness.output(ref, b"\n1000\n")
+    put(Path(f"{job.folder}.go"), "\n")
 
-    ended = await harness.run(job)
+    ended = await harness.end(ref)
 
-    assert ended.stdout.lstrip(b"\0") == b"new\n"
+    before = "".join(f"{number}\n" for number in range(1, 1001))
+    after = "".join(f"{number}\n" for number in range(1, 2001)) if more else ""
+    assert ended.stdout.decode() == f"{before}new\n{after}"
+    assert read_cuts(job.folder) == [("stdout", len(before))]
+
+
+async def test_what_is_written_after_the_first_process_ended_is_read_there(
+    harness: Harness, tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    os.mkfifo(go)
+    job = harness.shell(f"(read -r _ <{go}; echo late) & echo first")
+    ref = await harness.submit(job)
+    assert (await harness.end(ref)).stdout == b"first\n"
+    put(go, "\n")
+
+    async with asyncio.timeout(20):
+        while not (late := await harness.executor.logs(ref, "stdout", 6)):
+            await harness.executor.wait_for_change(0.05)
+    assert late == b"late\n"
 
 
 async def test_everything_on_the_host_is_for_its_owner_only_but_not_what_jobs_make(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from runbus.errors import ConnectionLost, ForwardFailed, RemoteFailed
 from runbus.transports import LocalTunnel
-from runbus.transports._channel import Frames
+from runbus.transports._channel import CommandChannel, Frames
 
 MARK = b"m4rk"
 
@@ -67,6 +68,34 @@ async def test_a_shell_that_ends_is_told_and_replaced(tunnel: LocalTunnel) -> No
         await tunnel.call(b"exit 3")
 
     assert await tunnel.call(b"echo new") == (0, b"new\n")
+
+
+async def test_a_shell_that_does_not_answer_is_given_up_and_replaced(tunnel: LocalTunnel) -> None:
+    with pytest.raises(ConnectionLost, match=r"no answer for 0\.2 s"):
+        await tunnel.call(b"sleep 4; echo late", timeout_s=0.2)
+
+    assert await tunnel.call(b"echo next", timeout_s=20) == (0, b"next\n")
+
+
+async def test_a_shell_that_echoes_is_not_believed(tmp_path: Path) -> None:
+    """As one on a terminal does; nothing of what was to be run has run."""
+    shell = await asyncio.create_subprocess_exec(
+        "script", "-qefc", "sh -s", "/dev/null", stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    assert shell.stdout is not None
+    assert shell.stdin is not None
+    channel = CommandChannel("h", shell.stdout, shell.stdin, lambda: None)
+    try:
+        with pytest.raises(RemoteFailed, match="a terminal, or a command that is forced"):
+            await channel.start(b"", 20)
+        with pytest.raises(ConnectionLost):
+            await channel.call(b"touch %s/ran" % os.fsencode(tmp_path), 20)
+    finally:
+        await channel.close()
+        shell.kill()
+        await shell.wait()
+    assert not (tmp_path / "ran").exists()
 
 
 async def test_a_command_that_is_not_there_is_refused(tunnel: LocalTunnel) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from runbus.abc import JobRef
 from runbus.api._executors import executors_of
+from runbus.attempt import outlived
 from runbus.executors import LocalExecutor
 from runbus.experiment import StoredExperiment
 from runbus.kernel import Kernel
@@ -34,14 +35,15 @@ class ReadLog(Protocol):
 
 @asynccontextmanager
 async def reading_elsewhere(run: RunRecord) -> AsyncIterator[ReadLog | None]:
-    """Yield what reads a job's log where it runs; None if that is here, or it has ended.
+    """Yield what reads a job's log where it runs; None if nothing is written elsewhere.
 
     Raises:
         HostError: When reading: the machine does not answer.
     """
     job, folder = run.job, run.job_folder
     executor = None
-    if job is not None and job.handle and not run.state.is_terminal:
+    writes = folder is not None and (not run.state.is_terminal or outlived(folder))
+    if job is not None and job.handle and writes:
         described = StoredExperiment.open(run.experiment_folder).executors
         executor = executors_of(described).get(job.executor)
     if job is None or folder is None or executor is None or isinstance(executor, LocalExecutor):

@@ -4,6 +4,7 @@ Everything that a backend and its observers must agree on about the files of a r
 nothing here knows an experiment, a supervisor or a state.
 """
 
+from runbus.attempt._evidence import CANCELLED as CANCELLED
 from runbus.attempt._evidence import OUT_OF_MEMORY as OUT_OF_MEMORY
 from runbus.attempt._evidence import TIME_LIMIT as TIME_LIMIT
 from runbus.attempt._evidence import Pulse as Pulse
@@ -11,12 +12,17 @@ from runbus.attempt._evidence import is_elsewhere as is_elsewhere
 from runbus.attempt._evidence import is_running as is_running
 from runbus.attempt._evidence import observe_folder as observe_folder
 from runbus.attempt._evidence import observe_start as observe_start
+from runbus.attempt._evidence import outlived as outlived
+from runbus.attempt._evidence import own_pid_namespace as own_pid_namespace
 from runbus.attempt._journal import Journal as Journal
 from runbus.attempt._journal import JournalReader as JournalReader
 from runbus.attempt._journal import has_writer as has_writer
+from runbus.attempt._logs import LOOK_BACK as LOOK_BACK
 from runbus.attempt._logs import LogTail as LogTail
 from runbus.attempt._logs import Written as Written
 from runbus.attempt._logs import log_state as log_state
+from runbus.attempt._logs import note_cut as note_cut
+from runbus.attempt._logs import read_cuts as read_cuts
 from runbus.attempt._logs import read_log as read_log
 from runbus.attempt._marks import LogMarks as LogMarks
 from runbus.attempt._marks import log_offset_at as log_offset_at
@@ -26,6 +32,8 @@ from runbus.attempt._script import render_script as render_script
 from runbus.attempt._script import secret_environment as secret_environment
 
 __all__ = [
+    "CANCELLED",
+    "LOOK_BACK",
     "OUT_OF_MEMORY",
     "TIME_LIMIT",
     "WRAPPER",
@@ -40,8 +48,12 @@ __all__ = [
     "is_running",
     "log_offset_at",
     "log_state",
+    "note_cut",
     "observe_folder",
     "observe_start",
+    "outlived",
+    "own_pid_namespace",
+    "read_cuts",
     "read_log",
     "redacted_job",
     "render_script",

@@ -34,24 +34,32 @@ _LONGEST = 4096
 TIME_LIMIT = "time limit"
 """What the wrapper gives as the reason when it ended a job for its time."""
 
+CANCELLED = "cancelled"
+"""What the wrapper gives as the reason when the job's end had been asked for before it ended."""
+
 OUT_OF_MEMORY = "out of memory"
 """How the wrapper's reason begins when the kernel killed a job for its memory."""
 
 
 class PidRecord(msgspec.Struct, frozen=True):
-    """pid.json: the job's process. `start` is in clock ticks, `uptime` in seconds since boot."""
+    """pid.json: the job's process. `start` is in clock ticks, `uptime` in seconds since boot.
+
+    `ns` is the pid namespace, as /proc/self/ns/pid shows it; empty where it was not known.
+    """
 
     pid: int
     start: int
     boot: str
     host: str
     uptime: float
+    ns: str = ""
 
 
 class ExitRecord(msgspec.Struct, frozen=True):
     """exit.json: the status as a shell reports it, 128 + n also for signal n; times as `1m2.5s`.
 
     `signal` is what ended the job for certain; None if it exited by itself, or nobody can tell.
+    `outlived` is whether something of its process group was still alive: it may write more.
     """
 
     status: int
@@ -60,6 +68,15 @@ class ExitRecord(msgspec.Struct, frozen=True):
     sys: str
     reason: str
     signal: int | None = None
+    outlived: bool = False
+
+
+def own_pid_namespace() -> str:
+    """Return the pid namespace of this process; empty where the system does not tell."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
 
 
 def observe_folder(folder: str) -> Observation | None:
@@ -99,6 +116,8 @@ def is_running(folder: str) -> bool:
     if began is None:
         return False
     record = began[0]
+    if _is_foreign(record):
+        return False
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
             if file.read().strip() != record.boot:
@@ -111,9 +130,21 @@ def is_running(folder: str) -> bool:
 
 
 def is_elsewhere(folder: str) -> bool:
-    """Whether the process in `folder`'s pid.json is one of another machine."""
+    """Whether the process in `folder`'s pid.json is one of another machine or pid namespace."""
     began = _read(os.path.join(folder, "pid.json"), PidRecord)
-    return began is not None and began[0].host != os.uname().nodename
+    return began is not None and _is_foreign(began[0])
+
+
+def outlived(folder: str) -> bool:
+    """Whether a job that has ended left processes behind, which may write more."""
+    ended = _read(os.path.join(folder, "exit.json"), ExitRecord)
+    return ended is not None and ended[0].outlived
+
+
+def _is_foreign(record: PidRecord) -> bool:
+    # A container may have the name of its host.
+    own = own_pid_namespace()
+    return record.host != os.uname().nodename or bool(record.ns and own and record.ns != own)
 
 
 class Pulse:

@@ -3,16 +3,57 @@
 from __future__ import annotations
 
 import os
+import re
+from contextlib import suppress
 
-from runbus.attempt._files import open_to_read
+from runbus.attempt._files import open_to_read, read_whole
 
-__all__ = ["LINE_LIMIT", "LogTail", "Written", "log_state", "read_log"]
+__all__ = [
+    "LINE_LIMIT",
+    "LOOK_BACK",
+    "LogTail",
+    "Written",
+    "log_state",
+    "note_cut",
+    "read_cuts",
+    "read_log",
+]
 
 Written = tuple[tuple[int, int], ...]
 """Size and time of the last change, in ns, of each log."""
 
 LINE_LIMIT = 1 << 20
 """A line that is longer, in bytes, is handed on in pieces of this size."""
+
+
+LOOK_BACK = 64
+"""So many bytes before a place in a log are looked at again: others there show that it was cut."""
+
+_CUTS = "cuts"
+_CUT = re.compile(rb"(stdout|stderr) (\d{1,19})")
+
+
+def note_cut(folder: str, source: str, offset: int) -> None:
+    """Note that a job has emptied one of its logs; what cannot be written is passed over.
+
+    Args:
+        folder: The attempt's folder.
+        source: Which log: "stdout" or "stderr".
+        offset: How many bytes of it had been handed on, or copied, before.
+    """
+    with suppress(OSError), open(os.path.join(folder, _CUTS), "ab", opener=_private) as file:
+        file.write(b"%s %d\n" % (source.encode(), offset))
+
+
+def read_cuts(folder: str) -> list[tuple[str, int]]:
+    """Return where a job has emptied its logs, oldest first; see `note_cut`."""
+    lines = read_whole(os.path.join(folder, _CUTS)).split(b"\n")[:-1]
+    found = map(_CUT.fullmatch, lines)
+    return [(match[1].decode(), int(match[2])) for match in found if match]
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK, 0o600)
 
 
 def read_log(folder: str, source: str, offset: int) -> bytes:
@@ -42,17 +83,26 @@ def _state_of(path: str) -> tuple[int, int]:
 class LogTail:
     """Hands on the bytes of a growing file, whole lines at a time.
 
+    A job that opens its own output again empties it, and what it writes then is handed on from the
+    start. That is noticed as soon as what was handed on last is not there any more.
+
+    Attributes:
+        offset: How many bytes have been handed on since the file was last emptied.
+        cuts: How often it was seen to have been emptied.
+
     Args:
         path: The file; it need not exist yet.
         offset: Where to begin, in bytes.
     """
 
-    __slots__ = ("_file", "_path", "offset")
+    __slots__ = ("_before", "_file", "_path", "cuts", "offset")
 
     def __init__(self, path: str, offset: int = 0) -> None:
         self._path = path
         self._file: int | None = None
+        self._before = b""
         self.offset = offset
+        self.cuts = 0
 
     def poll(self, *, final: bool = False) -> bytes:
         """Return the next whole lines, at most `LINE_LIMIT` bytes; empty if there are none yet.
@@ -65,16 +115,20 @@ class LogTail:
         if self._file is None:
             return b""
         size = os.fstat(self._file).st_size
-        if size < self.offset:
-            # The job truncated its own log: what it writes now is new.
-            self.offset = 0
         if size == self.offset:
             return b""
-        data = os.pread(self._file, LINE_LIMIT, self.offset)
+        start = self.offset - len(self._before)
+        data = os.pread(self._file, LINE_LIMIT + len(self._before), start)
+        if size < self.offset or not data.startswith(self._before):
+            self.cuts += 1
+            self.offset, self._before = 0, b""
+            data = os.pread(self._file, LINE_LIMIT, 0)
+        data = data[len(self._before) :]
         if not (final and len(data) < LINE_LIMIT):
             # A piece of an endless line is better than holding it for ever.
             data = data[: data.rfind(b"\n") + 1] or (data if len(data) == LINE_LIMIT else b"")
         self.offset += len(data)
+        self._before = (self._before + data)[-LOOK_BACK:] if data else self._before
         return data
 
     def close(self) -> None:

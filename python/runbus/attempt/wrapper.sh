@@ -1,7 +1,10 @@
 # Runs one attempt of a job and keeps the record of it, on any machine with a POSIX shell.
 #
-#   sh wrapper.sh run FOLDER            in a session of its own; returns when the job has ended
-#   sh wrapper.sh cancel FOLDER GRACE   TERM to the job's process group, KILL after GRACE seconds
+#   sh wrapper.sh run FOLDER [NS]            in a session of its own; returns when the job has ended
+#   sh wrapper.sh cancel FOLDER GRACE [NS]   TERM to what the job started, KILL after GRACE seconds
+#
+# NS is the pid namespace in which this runs, as /proc/self/ns/pid shows it: a number of a process
+# means nothing in another one.
 #
 # In FOLDER it reads request.sh and, if they are there, limit ("SECONDS GRACE") and beat
 # ("SECONDS"), and leaves
@@ -9,14 +12,18 @@
 #                            run the job. Filled in at the end: how the job ended. Its space is taken
 #                            at the start, so that a disk that is full by then loses nothing
 #   stdout.log, stderr.log   what the job wrote: files, not pipes, so nobody's death can block it
-#   pid.json                 who runs: process group, start time and boot id tell it from a reused pid
+#   pid.json                 who runs: process group, start time, boot id and pid namespace tell it
+#                            from another process with the same number
 #   wrapper.log              what the shell says of the job's end, then the processor time it took
 #   heartbeat                the uptime, written again every so many seconds
 #   cancel                   somebody asked for the end; a job that has not begun yet does not begin
 #   expired                  the job reached its time limit
 #
 # The job is the foreground child: a background one would inherit ignored INT and QUIT. It leads a
-# session of its own, so that one kill reaches everything it started and spares this script.
+# session of its own, so that one kill reaches its process group and spares this script. What it
+# starts in other groups and sessions is found by the session's number and by RUNBUS_ATTEMPT in its
+# environment, which is FOLDER. A process that has left the session and has cleared its environment
+# is not found.
 # What the job inherits must not change: names that are set before it starts begin with rb_.
 
 set -u
@@ -92,8 +99,17 @@ tell_end() {
             [ "$signal" != 9 ] || reason='out of memory'
         fi
     fi
+    [ -n "$reason" ] || [ ! -e cancel ] || reason=cancelled
     [ ! -e expired ] || reason='time limit'
 }
+
+# Set rb_outlived to whether something of the job's process group has outlived its first process.
+look_for_rest() {
+    rb_line=
+    read -r rb_line <pid.json || return
+    rb_line=${rb_line#*\"pid\":}
+    kill -0 "-${rb_line%%,*}" && rb_outlived=true
+} 2>/dev/null
 
 record_exit() {
     up=0 user=0m0s sys=0m0s left=3600
@@ -102,7 +118,7 @@ record_exit() {
     { read -r _ && read -r user sys; } <wrapper.log
     read -r up _ </proc/uptime
     line="{\"status\":$status,\"signal\":$signal,\"reason\":\"$reason\""
-    line="$line,\"uptime\":${up:-0},\"user\":\"$user\",\"sys\":\"$sys\"}"
+    line="$line,\"uptime\":${up:-0},\"user\":\"$user\",\"sys\":\"$sys\",\"outlived\":$rb_outlived}"
     # Where space could not be kept it is waited for, unless somebody has cleared all this away, or
     # put something else in its place.
     until printf '%-511s\n' "$line" 1<>exit.json; do
@@ -122,12 +138,32 @@ is_there() {
     [ "$start" = "${20}" ]
 }
 
-# Signal $1 to all of the job: it is one process still until it leads its session.
-send() {
-    kill "-$1" "-$pid" 2>/dev/null || { is_there && kill "-$1" "$pid" 2>/dev/null; }
+# Set others to the live processes of the job that are not in its process group: those of its
+# session, and those that have its mark in their environment.
+find_others() {
+    marked=" $(grep -lszxF "RUNBUS_ATTEMPT=$rb_folder" /proc/[0-9]*/environ | tr '\n' ' ')"
+    # Before the last parenthesis is the name; after it state, parent, process group, session.
+    others=$(cat /proc/[0-9]*/stat | awk -v pid="$pid" -v marked="$marked" '{
+        number = $1
+        sub(/.*\) /, "")
+        if ($1 !~ /[ZX]/ && $3 != pid && ($4 == pid || index(marked, " /proc/" number "/")))
+            printf " %s", number
+    }')
 }
 
-# TERM to the job in pid.json, KILL after $1 seconds.
+# Signal $1 to the job: it is one process still until it leads its session.
+send() {
+    kill "-$1" "-$pid" || { is_there && kill "-$1" "$pid"; }
+}
+
+# Signal $1 to what is not in its process group.
+send_others() {
+    find_others
+    # shellcheck disable=SC2086
+    [ -z "$others" ] || kill "-$1" $others
+}
+
+# TERM to the job in pid.json, KILL after $1 seconds; $2 is the pid namespace.
 end_job() {
     left=$1 line= now=
     [ -f exit.json ] && read -r line <exit.json
@@ -137,19 +173,34 @@ end_job() {
     pid=${pid%%,*} start=${start%%,*} boot=${boot%%\"*}
     read -r now </proc/sys/kernel/random/boot_id
     [ "$now" = "$boot" ] || return
+    # Of a job whose namespace nobody noted it is taken for this one.
+    case $line in
+    *"\"ns\":\"$2\""* | *'"ns":""'*) ;;
+    *'"ns":"'*) return ;;
+    esac
     # Of a job whose first process has ended the others may live.
     [ ! -e "/proc/$pid" ] || is_there || return
-    [ "$left" -gt 0 ] && send TERM && send CONT
-    while [ "$left" -gt 0 ] && send 0; do
+    if [ "$left" -gt 0 ]; then
+        send TERM
+        send CONT
+        send_others TERM
+        send_others CONT
+    fi
+    while [ "$left" -gt 0 ] && { send 0 || { find_others && [ -n "$others" ]; }; }; do
         sleep 1
         left=$((left - 1))
     done
     send KILL
+    send_others KILL
+    # Again for what these had started in between.
+    [ -z "$others" ] || send_others KILL
 } 2>/dev/null
 
+rb_folder=${2-}
 case $1 in
 run)
-    cd "$2" || exit 111
+    cd "$rb_folder" || exit 111
+    rb_outlived=false
     set -C
     { true >exit.json; } 2>/dev/null || exit 75
     set +C
@@ -171,12 +222,12 @@ run)
     [ -x "$rb_alone" ] || rb_alone=$(command -v setsid)
     rb_watch=
     if [ -e limit ] || [ -e beat ]; then
-        ${rb_alone:+"$rb_alone"} sh "$rb_self" watch 2>/dev/null &
+        ${rb_alone:+"$rb_alone"} sh "$rb_self" watch "$rb_folder" "${3-}" 2>/dev/null &
         rb_watch=$!
     fi
     count_kills 2>/dev/null
     (
-        rb_boot= rb_host= rb_up=0 rb_request=$PWD/request.sh
+        rb_boot= rb_host= rb_up=0 rb_ns=${3-} rb_request=$PWD/request.sh
         {
             read -r rb_boot </proc/sys/kernel/random/boot_id
             read -r rb_host </proc/sys/kernel/hostname
@@ -186,42 +237,47 @@ run)
         # Field 22, the start time in clock ticks, counted after the name, which may hold spaces.
         # shellcheck disable=SC2086
         set -- ${rb_stat##*) }
-        printf '{"pid":%d,"start":%s,"boot":"%s","host":"%s","uptime":%s}\n' \
-            "$rb_pid" "${20}" "$rb_boot" "$rb_host" "${rb_up:-0}" >pid.json || exit 126
+        printf '{"pid":%d,"start":%s,"boot":"%s","ns":"%s","host":"%s","uptime":%s}\n' \
+            "$rb_pid" "${20}" "$rb_boot" "$rb_ns" "$rb_host" "${rb_up:-0}" >pid.json || exit 126
         # After pid.json: a cancel first makes the file and then looks for the pid.
         [ ! -e cancel ] || kill -TERM "$rb_pid"
+        export RUNBUS_ATTEMPT="$rb_folder"
         set +u
         # shellcheck disable=SC1090
         . "$rb_request"
     ) >>stdout.log 2>>stderr.log
     status=$? signal=null reason=
     tell_end
+    look_for_rest
     record_exit
-    # With its sleep: they are a session of their own.
-    if [ -n "$rb_watch" ]; then
+    # With its sleep: they are a session of their own. One that ends the job sees to the rest of it.
+    if [ -n "$rb_watch" ] && [ ! -e expired ]; then
         kill -KILL "-$rb_watch" || kill -KILL "$rb_watch"
     fi
     exit 0
     ;;
 watch)
+    cd "$rb_folder" || exit 111
     if [ -e beat ]; then
         read -r seconds <beat
         while read -r up _ </proc/uptime && printf '%-31s\n' "$up" 1<>heartbeat; do
             sleep "$seconds"
         done &
+        beating=$!
     fi
     if [ -e limit ]; then
         read -r seconds grace <limit
         sleep "$seconds"
         true >expired
-        end_job "$grace"
+        end_job "$grace" "${3-}"
+        [ ! -e beat ] || kill "$beating"
     fi
     wait
     ;;
 cancel)
-    cd "$2" || exit 111
+    cd "$rb_folder" || exit 111
     true >cancel
-    end_job "$3"
+    end_job "$3" "${4-}"
     exit 0
     ;;
 esac

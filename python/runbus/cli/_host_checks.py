@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import tempfile
 import time
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,8 @@ import anyio
 
 from runbus.cli._checks import Check, clock_check, space_check
 from runbus.config import SSHFields, load_batch
-from runbus.errors import FileUnreadable, NotFound, RunbusError
+from runbus.errors import FileUnreadable, HostError, NotFound, RunbusError
+from runbus.executors._remote import expanded, marked, quote
 from runbus.executors.ssh import tunnel_to
 from runbus.jobs import Asked
 
@@ -96,22 +98,48 @@ async def _questions(title: str, tunnel: Tunnel) -> list[Check]:
     lines = output.decode("utf-8", "replace").split("\n")
     if len(lines) < 4 or not lines[0].isdigit():
         return [Check(f"{title}: sh", False, "its shell does not understand ours", _NEEDS_SH)]
-    return list(_judged(title, tunnel.job_dir, lines, asked_ns / 1e9, answered_ns / 1e9))
+    checks = list(_judged(title, tunnel.job_dir, lines, asked_ns / 1e9, answered_ns / 1e9))
+    if lines[2]:
+        # The last line, and those after it if there are line breaks in the folder's name.
+        checks.append(await _file_check(title, tunnel, "\n".join(lines[4:]).removesuffix("\n")))
+    return checks
 
+
+async def _file_check(title: str, tunnel: Tunnel, base: str) -> Check:
+    """Write a file there and read it back, as jobs need it."""
+    data = os.urandom(1 << 16)
+    # A name that is removed later, should this be cut off.
+    there = os.fsencode(f"{base}/doctor.part-{os.urandom(4).hex()}")
+    try:
+        await tunnel.check()
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(data)
+            file.flush()
+            await tunnel.upload(file.name, there)
+        found = await tunnel.read(there, 0, len(data) + 1)
+        await tunnel.call(b"rm -f " + quote(there))
+    except HostError as error:
+        return Check(f"{title}: files", False, error.reason, error.hint or _NEEDS_SFTP)
+    if found != data:
+        return Check(f"{title}: files", False, "a file came back as another", _NEEDS_SFTP)
+    return Check(f"{title}: files", True, "a file was written and read back")
+
+
+_NEEDS_SFTP = "jobs need sftp there; try sftp by hand, which shows what it says"
 
 _NEEDS_SH = "jobs need a POSIX shell with date, df and mkdir there"
 
 
 def _question(job_dir: str) -> bytes:
     """Ask for the clock, setsid, whether the folder can be written, and how full the disk is."""
-    home, _, below = job_dir.partition("/")
-    base = '"$HOME"/' + shlex.quote(below) if home == "~" else shlex.quote(job_dir)
+    base = expanded(shlex.quote(marked(job_dir)))
     return os.fsencode(f"""
 rb_b={base}; rb_s=; rb_w=
 command -v setsid >/dev/null && rb_s=1
 mkdir -p "$rb_b" 2>/dev/null && [ -w "$rb_b" ] && rb_w=1
 printf '%s\\n' "$(date +%s)" "$rb_s" "$rb_w"
 df -Pk "$rb_b" 2>/dev/null | {{ read -r rb_x; read -r rb_x; printf '%s\\n' "$rb_x"; }}
+printf '%s\\n' "$rb_b"
 """)
 
 

@@ -46,7 +46,7 @@ class FollowedJob:
         self.contents = Contents(ref.name, self.run_folder, placement.run_folder)
         self.behind: set[str] = set()
         self.logs = {
-            name: LogCopy(os.path.join(ref.folder, name)) for name in ("stdout.log", "stderr.log")
+            f"{source}.log": LogCopy(ref.folder, source) for source in ("stdout", "stderr")
         }
         self.journals: dict[str, JournalCopy] = {}
         self.observation: Observation | None = None
@@ -84,16 +84,24 @@ class FollowedJob:
 
     async def _copy_log(self, tunnel: Tunnel, name: str, size: int, *, final: bool) -> bool:
         copy = self.logs[name]
-        if size < copy.offset:
-            copy.restart()
-        start = copy.offset
         path = os.fsencode(f"{self.placement.folder}/{name}")
-        while copy.offset < size and (final or copy.offset - start < _BUDGET):
-            data = await tunnel.read(path, copy.offset, min(_PIECE, size - copy.offset))
-            if not data:
+        copied = 0
+        while copy.offset != size and (final or copied < _BUDGET):
+            seen = copy.before
+            start = copy.offset - len(seen)
+            data = await tunnel.read(path, start, min(_PIECE, max(0, size - start)))
+            if size < copy.offset or not data.startswith(seen):
+                logger.warning(
+                    "job %s has emptied its own %s on %s; the copy keeps what it had",
+                    self.ref.name, name, tunnel.name,
+                )  # fmt: skip
+                copy.restart()
+                continue
+            if len(data) == len(seen):
                 break
-            copy.take(data)
-        return copy.offset > start
+            copy.take(data[len(seen) :])
+            copied += len(data) - len(seen)
+        return copied > 0
 
     async def _copy_journal(self, tunnel: Tunnel, name: str, *, final: bool) -> bool:
         copy = self.journal(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import os
 import random
 import time
@@ -252,7 +253,8 @@ class Host:
 
     def cancel(self, placement: Placement, grace_s: float) -> None:
         """Have a job ended, as soon as the machine can be reached."""
-        self._cancels[placement.folder] = round(grace_s)
+        # Up to whole seconds: a grace of half a second is not none.
+        self._cancels[placement.folder] = math.ceil(grace_s)
         self._wake.set()
 
     async def run(self) -> None:

@@ -26,7 +26,9 @@ def make_executor(name: str, fields: ExecutorFields, packager: Packager | None =
         UsageError: Its fields do not fit together.
     """
     if isinstance(fields, LocalFields):
-        return LocalExecutor(name, gpus=fields.gpus, packager=packager)
+        return LocalExecutor(
+            name, gpus=fields.gpus, packager=packager, env_inherit=fields.env_inherit
+        )
     from runbus.executors.ssh import SSHExecutor  # needs the extra "ssh"
 
     return SSHExecutor(

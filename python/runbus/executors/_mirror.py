@@ -6,11 +6,12 @@ import os
 from typing import TYPE_CHECKING
 
 from runbus._files import write_file
+from runbus.attempt import LOOK_BACK, note_cut, read_cuts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["JournalCopy", "LogCopy", "blobs", "whole_records", "write_record"]
+__all__ = ["JournalCopy", "LogCopy", "blobs", "log_base", "whole_records", "write_record"]
 
 _HEADER = 64
 _BLOB = 3
@@ -23,15 +24,27 @@ _LONGEST_RECORD = 16 << 20
 class LogCopy:
     """A log: bytes are only ever added, and the copy's own size says where to go on.
 
+    A job that opens its own output again empties it there. The copy keeps what it has, and what is
+    written then is added to it; where that begins is noted beside the copy.
+
     Args:
-        path: The copy.
+        folder: The attempt's folder here.
+        source: Which log: "stdout" or "stderr".
+
+    Attributes:
+        offset: Where to go on, in bytes of the log there.
+        before: The bytes there before `offset`, as far as they have been seen.
     """
 
-    __slots__ = ("_path", "offset")
+    __slots__ = ("_base", "_folder", "_path", "_source", "before", "offset")
 
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self.offset = _size(path)
+    def __init__(self, folder: str, source: str) -> None:
+        self._folder, self._source = folder, source
+        self._path = os.path.join(folder, f"{source}.log")
+        size = _size(self._path)
+        self._base = min(log_base(folder, source), size)
+        self.offset = size - self._base
+        self.before = _end(self._path, min(self.offset, LOOK_BACK))
 
     def take(self, data: bytes) -> None:
         """Add the bytes that were read from `offset` on.
@@ -39,12 +52,20 @@ class LogCopy:
         Raises:
             OSError: They cannot be written; `offset` tells how far it came.
         """
-        self.offset += _write(self._path, data, self.offset)
+        written = _write(self._path, data, self._base + self.offset)
+        self.offset += written
+        self.before = (self.before + data[:written])[-LOOK_BACK:]
 
     def restart(self) -> None:
-        """Empty the copy, because the job has emptied its log."""
-        os.truncate(self._path, 0)
-        self.offset = 0
+        """Go on from the start of the log there, because the job has emptied it."""
+        self._base += self.offset
+        self.offset, self.before = 0, b""
+        note_cut(self._folder, self._source, self._base)
+
+
+def log_base(folder: str, source: str) -> int:
+    """Return where in the copy of a log the one begins that is there now."""
+    return max((offset for name, offset in read_cuts(folder) if name == source), default=0)
 
 
 class JournalCopy:
@@ -132,6 +153,15 @@ def blobs(data: bytes, *, at_start: bool) -> Iterator[tuple[int, bytes]]:
 def write_record(folder: str, name: str, data: bytes, time_ns: int) -> None:
     """Write a job's record as if the job had written it here, at that time; it appears whole."""
     write_file(os.path.join(folder, name), data + b"\n", time_ns=time_ns)
+
+
+def _end(path: str, size: int) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            file.seek(-size, os.SEEK_END)
+            return file.read(size)
+    except OSError:
+        return b""
 
 
 def _size(path: str) -> int:

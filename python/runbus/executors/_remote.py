@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from runbus.codec import DecodeError, decode_json
-from runbus.executors._gpus import usable_gpus
+from runbus.executors._gpus import START_S, usable_gpus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,9 +41,6 @@ __all__ = [
 _BLOCK = 64
 """Jobs that are looked at in one go: a shell's list of words is copied whenever it grows."""
 
-START_S = 60.0
-"""A job that has left no record of its start after so long has not been started."""
-
 
 class Records(msgspec.Struct, frozen=True):
     """What pid.json and exit.json have in common with what is needed here."""
@@ -52,6 +49,9 @@ class Records(msgspec.Struct, frozen=True):
     pid: int = 0
     start: int = 0
     boot: str = ""
+    host: str = ""
+    ns: str = ""
+    outlived: bool = False
 
 
 class Look(msgspec.Struct, kw_only=True):
@@ -78,6 +78,9 @@ class Look(msgspec.Struct, kw_only=True):
         """Whether nothing of the job is alive; says nothing about one that has ended."""
         began = decoded(self.pid)
         if began is not None:
+            if answer.is_foreign(began):
+                # A name may lead to several machines: of this one nothing is seen here.
+                return False
             if answer.boot != began.boot:
                 return True
             fields = self.stat.rpartition(b")")[2].split()
@@ -101,12 +104,23 @@ class Answer(msgspec.Struct, kw_only=True):
     Attributes:
         uptime: Seconds since it booted.
         boot: Its boot id.
+        host: What it calls itself.
+        ns: The pid namespace of the shell that looked.
         looks: What was seen of each job, in the order in which they were asked for.
     """
 
     uptime: float = 0.0
     boot: str = ""
+    host: str = ""
+    ns: str = ""
     looks: list[Look]
+
+    def is_foreign(self, began: Records) -> bool:
+        """Whether a job's process is one of another machine or pid namespace."""
+        return any(
+            there and here and there != here
+            for there, here in ((began.host, self.host), (began.ns, self.ns))
+        )
 
 
 def quote(text: str | bytes) -> bytes:
@@ -283,7 +297,8 @@ def submit_script(
 umask 077; rb_boot=; rb_up=
 read -r rb_boot 2>/dev/null </proc/sys/kernel/random/boot_id
 read -r rb_up rb_x 2>/dev/null </proc/uptime
-[ ! -d %(dir)s ] || { echo; echo exists; exit; }%(lease)s
+[ ! -d %(dir)s ] || { echo; echo exists; exit; }
+rb_ns=${rb_ns-$(readlink /proc/self/ns/pid 2>/dev/null)}%(lease)s
 if ! mkdir -p %(parent)s %(run)s/metrics; then echo; echo failed
 elif mkdir %(dir)s 2>/dev/null; then
     if printf '%%s %%s\\n' "$rb_boot" "$rb_up" >%(dir)s/submitted &&
@@ -291,9 +306,12 @@ elif mkdir %(dir)s 2>/dev/null; then
         { [ -z %(limit)s ] || printf %%s %(limit)s >%(dir)s/limit; } &&
         printf %%s %(script)s >%(dir)s/request.sh &&
         umask %(umask)s &&
-        { %(start)s sh %(wrapper)s run %(dir)s </dev/null >%(dir)s/wrapper.log 2>&1 %(end)s }
+        { %(start)s sh %(wrapper)s run %(dir)s "$rb_ns" </dev/null >%(dir)s/wrapper.log 2>&1 \\
+            3>&- %(end)s }
     then echo; echo started
-    else rm -rf %(dir)s; echo; echo failed
+    else
+        for rb_x in submitted limit request.sh wrapper.log; do rm -f %(dir)s/"$rb_x"; done
+        rmdir %(dir)s; echo; echo failed
     fi
 elif [ -d %(dir)s ]; then echo; echo exists
 else mkdir %(dir)s; echo; echo failed
@@ -308,40 +326,62 @@ fi
         b"limit": quote(limit),
         b"wrapper": quote(wrapper),
         b"umask": quote(umask),
-        b"lease": _lease_script(*gpus),
+        b"lease": _lease_script(*gpus, placement.folder),
         b"start": start,
         b"end": end,
     }
-    # dash and busybox know files by one digit only, and the first three are taken. bash reads what
-    # it shall do: as an argument every process list would show it.
-    return b"printf %%s %s | bash\n" % quote(asked) if gpus[0] > _ONE_DIGIT else asked
+    return asked
 
 
-_ONE_DIGIT = 7
-
-# The wrapper inherits the locks, so they last as long as the job, whatever else dies. The files are
-# those of `runbus.executors._gpus`: kernels on that machine share them.
+# The files are those of `runbus.executors._gpus`: kernels on that machine share them. The lock is
+# held until the job's folder is there, and not by what is started in it.
 _LEASE = b"""
-rb_l=${TMPDIR:-/tmp}/runbus-gpus-$(id -u); rb_n=%(count)d; rb_f=3; rb_g=
-command -v flock >/dev/null || { echo 'no flock to hold GPUs with'; echo failed; exit; }
-mkdir -p "$rb_l" || { echo; echo failed; exit; }
+rb_l=/tmp; [ ! -d /dev/shm ] || rb_l=/dev/shm
+rb_l=$rb_l/runbus-gpus-$(id -u); rb_n=%(count)d; rb_g=
+command -v flock >/dev/null || { echo 'no flock to lend GPUs with'; echo failed; exit; }
+[ -d "$rb_l" ] || mkdir "$rb_l" || { echo; echo failed; exit; }
+[ -O "$rb_l" ] || { echo "$rb_l belongs to another user"; echo failed; exit; }
+exec 3>>"$rb_l/lock" || { echo; echo failed; exit; }
+flock -n 3 || { echo; echo busy; exit; }
+rb_free() {
+    rb_a=; rb_h=; rb_e=; rb_p=
+    read -r rb_a 2>/dev/null <"$1" && rb_h=$(sed 1d "$1")
+    [ "${rb_a%%%% *}" = "$rb_boot" ] && [ -d "$rb_h" ] || return 0
+    read -r rb_e 2>/dev/null <"$rb_h/exit.json"
+    case $rb_e in '{'*) return 0 ;; esac
+    IFS= read -r rb_p 2>/dev/null <"$rb_h/pid.json"
+    if [ -z "$rb_p" ]; then
+        rb_a=${rb_a#* }; [ "$((${rb_up%%%%.*} - ${rb_a%%%%.*}))" -gt %(start_s)d ]; return
+    fi
+    case $rb_p in *'"ns":"'"$rb_ns"'"'*) ;; *) return 1 ;; esac
+    rb_a=${rb_p#*\\"pid\\":}; rb_e=
+    IFS= read -r rb_e 2>/dev/null <"/proc/${rb_a%%%%,*}/stat" || return 0
+    set -- ${rb_e##*) }; rb_a=${rb_p#*\\"start\\":}
+    [ "${20}" != "${rb_a%%%%,*}" ]
+}
+set --
 for rb_x in %(names)s; do
     [ "$rb_n" -gt 0 ] || break
-    rb_p=$rb_l/$(printf %%s "$rb_x" | tr / _)
-    eval "exec $rb_f"'>>"$rb_p"' || { echo; echo failed; exit; }
-    if flock -n "$rb_f"; then
-        rb_f=$((rb_f + 1)); rb_n=$((rb_n - 1)); rb_g=$rb_g${rb_g:+,}$rb_x
-    else eval "exec $rb_f>&-"
+    rb_f=$rb_l/gpu-$(printf %%s "$rb_x" | tr / _)
+    if rb_free "$rb_f"; then
+        set -- "$@" "$rb_f"; rb_n=$((rb_n - 1)); rb_g=$rb_g${rb_g:+,}$rb_x
     fi
 done
 [ "$rb_n" -eq 0 ] || { echo; echo busy; exit; }
+for rb_x; do printf '%%s %%s\\n%%s\\n' "$rb_boot" "$rb_up" %(holder)s >"$rb_x" || exit; done
+set --
 CUDA_VISIBLE_DEVICES=$rb_g; export CUDA_VISIBLE_DEVICES"""
 
 
-def _lease_script(count: int, names: Sequence[str]) -> bytes:
+def _lease_script(count: int, names: Sequence[str], holder: str) -> bytes:
     if not count:
         return b""
-    return _LEASE % {b"count": count, b"names": b" ".join(quote(name) for name in names)}
+    return _LEASE % {
+        b"count": count,
+        b"names": b" ".join(quote(name) for name in names),
+        b"holder": quote(holder),
+        b"start_s": int(START_S),
+    }
 
 
 def with_variables(script: bytes, values: dict[str, str]) -> bytes:
@@ -356,8 +396,9 @@ def cancel_script(folders: dict[str, int], wrapper: str, detach: str) -> bytes:
     """Have the wrapper end attempts, each with its own grace in seconds, and do not wait."""
     start, end = ("setsid -f", "") if detach == "setsid" else (detach, " &")
     # A folder that is not there has no job to end.
-    return b"\n".join(
-        b"[ ! -d %(dir)s ] || %(start)s sh %(wrapper)s cancel %(dir)s %(grace)d "
+    namespace = b"rb_ns=${rb_ns-$(readlink /proc/self/ns/pid 2>/dev/null)}\n"
+    return namespace + b"\n".join(
+        b'[ ! -d %(dir)s ] || %(start)s sh %(wrapper)s cancel %(dir)s %(grace)d "$rb_ns" '
         b"</dev/null >/dev/null 2>&1%(end)s"
         % {
             b"dir": quote(folder),
@@ -371,10 +412,12 @@ def cancel_script(folders: dict[str, int], wrapper: str, detach: str) -> bytes:
 
 
 _LOOK_HEAD = b"""
-rb_boot=; rb_up=
+rb_boot=; rb_up=; rb_host=
 read -r rb_boot 2>/dev/null </proc/sys/kernel/random/boot_id
 read -r rb_up rb_x 2>/dev/null </proc/uptime
-printf '=%s %s\\n' "$rb_boot" "${rb_up:-0}"
+read -r rb_host 2>/dev/null </proc/sys/kernel/hostname
+rb_ns=${rb_ns-$(readlink /proc/self/ns/pid 2>/dev/null)}
+printf '=%s %s %s %s\\n' "$rb_boot" "${rb_up:-0}" "$rb_ns" "$rb_host"
 """
 
 # No process is started for a job: 200 of them would cost more than all their work. The process is
@@ -432,8 +475,9 @@ def parse_look(output: bytes, count: int) -> Answer:
         if kind.isdigit():
             sizes.append(int(line))
         elif kind == b"=":
-            boot, _, uptime = rest.decode("ascii", "replace").partition(" ")
-            answer.boot, answer.uptime = boot, float(uptime)
+            told = [*rest.decode("utf-8", "replace").split(" ", 3), "", "", ""]
+            answer.boot, answer.uptime = told[0], float(told[1])
+            answer.ns, answer.host = told[2], told[3]
         elif kind == b"J":
             if complete:
                 _give_sizes(names, sizes)

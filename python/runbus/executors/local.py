@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import logging
+import math
 import os
 import signal
 import time
 from contextlib import closing
-from resource import RUSAGE_SELF, getrusage
+from resource import RLIM_INFINITY, RLIMIT_NOFILE, RUSAGE_SELF, getrlimit, getrusage
 from typing import TYPE_CHECKING
 
 import anyio
@@ -22,13 +25,15 @@ from runbus.attempt import (
     is_running,
     observe_folder,
     observe_start,
+    own_pid_namespace,
     read_log,
     render_script,
     secret_environment,
 )
 from runbus.errors import JobNotStarted
 from runbus.events import ResolveExecutor
-from runbus.executors._gpus import GpuLease, GpuPool, visible_gpus
+from runbus.executors._environment import check_gpu_variable, inherited_environment
+from runbus.executors._gpus import VARIABLE, GpuPool, visible_gpus
 from runbus.executors._unpacked import in_unpacked_code
 
 if TYPE_CHECKING:
@@ -39,10 +44,20 @@ if TYPE_CHECKING:
 
 __all__ = ["LocalExecutor"]
 
+logger = logging.getLogger("runbus.executors")
+
 _SHELL = "/bin/sh"
 _GPU_LOOK_S = 0.1
 # What Python ignores or the terminal sends must not be inherited by a job.
-_DEFAULT_SIGNALS = (signal.SIGINT, signal.SIGPIPE, signal.SIGQUIT, signal.SIGTERM, signal.SIGXFSZ)
+_DEFAULT_SIGNALS = (
+    signal.SIGCHLD, signal.SIGINT, signal.SIGPIPE, signal.SIGQUIT, signal.SIGTERM, signal.SIGXFSZ
+)  # fmt: skip
+
+_SCARCE = {errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+"""What there may be enough of later: files, processes, memory."""
+
+_FILES_KEPT, _FILES_A_JOB = 64, 4
+"""How many open files a kernel needs for itself, and for each job that it follows."""
 
 
 class LocalExecutor(Executor):
@@ -55,6 +70,8 @@ class LocalExecutor(Executor):
         name: What jobs call this executor.
         gpus: The GPUs it may lend to jobs; those of the machine if None.
         packager: Chooses the code that jobs get a copy of; without one they run where it is.
+        env_inherit: Whether jobs inherit the environment of this process, or which variables of it.
+            Variables that hold the secret of any job of an experiment are never inherited.
         heartbeat_s: How often a job shows that it lives, in seconds, so that a kernel on another
             machine that shares the home folder can tell; None for not at all.
     """
@@ -65,10 +82,12 @@ class LocalExecutor(Executor):
         *,
         gpus: Sequence[str] | None = None,
         packager: Packager | None = None,
+        env_inherit: bool | Sequence[str] = True,
         heartbeat_s: int | None = None,
     ) -> None:
         self.name = name
         self.packager = packager
+        self._env_inherit = env_inherit
         self._heartbeat_s = heartbeat_s
         self._gpus = GpuPool(visible_gpus() if gpus is None else list(gpus))
         self._changed = anyio.Event()
@@ -106,34 +125,70 @@ class LocalExecutor(Executor):
         )
 
     def limits(self) -> Limits:
-        """Return no limits: how many jobs run at a time is the experiment's to say."""
-        return Limits()
+        """Return how many jobs this process has open files for."""
+        most, _ = getrlimit(RLIMIT_NOFILE)
+        if most == RLIM_INFINITY:
+            return Limits()
+        return Limits(jobs=max(1, (most - _FILES_KEPT) // _FILES_A_JOB))
 
     def plan(self, job: JobSpec) -> Request:
         """Return the script that would run."""
         self.capabilities.check(job, self.name)
+        check_gpu_variable(job)
         return Request(job=job, script=render_script(in_unpacked_code(job)))
 
     async def submit(self, request: Request) -> JobRef:
         """Start the wrapper; it claims the folder, so a second call for it runs nothing."""
         job = request.job
-        lease = await self._lease_gpus(job)
+        gpus = await self._lease_gpus(job)
+        environment = self._environment(job, gpus)
+        started = False
         try:
-            _write_request(request, self._heartbeat_s)
-            environment = dict(os.environb)
-            for name, value in secret_environment(job).items():
-                environment[os.fsencode(name)] = os.fsencode(value)
-            if job.gpus:
-                environment[b"CUDA_VISIBLE_DEVICES"] = os.fsencode(",".join(lease.names))
-            pid = _spawn(job.folder, environment=environment, inherit=lease.files)
-        except OSError as error:
-            raise JobNotStarted(job.name, (error.strerror or str(error)).lower()) from error
+            pid = await self._start(request, environment)
+            started = True
         finally:
-            # The wrapper has its own part of it now.
-            lease.close()
+            if not started:
+                self._gpus.give_back(job.folder)
         self._wrappers[job.folder] = pid
-        self._watch(pid, self._reap)
         return JobRef(name=job.name, folder=job.folder, handle=str(pid))
+
+    def _environment(self, job: JobSpec, gpus: Sequence[str]) -> dict[bytes, bytes]:
+        """Return what the wrapper inherits; the job's script adds the rest.
+
+        Raises:
+            SecretMissing: A secret cannot be had.
+        """
+        environment = inherited_environment(self._env_inherit, job)
+        for name, value in secret_environment(job).items():
+            environment[os.fsencode(name)] = os.fsencode(value)
+        if job.gpus:
+            environment[os.fsencode(VARIABLE)] = os.fsencode(",".join(gpus))
+        return environment
+
+    async def _start(self, request: Request, environment: Mapping[bytes, bytes]) -> int:
+        """Start the wrapper and watch it; wait while this process or system has no more to give.
+
+        Raises:
+            JobNotStarted: It cannot be started.
+        """
+        job = request.job
+        pause = 0.1
+        while True:
+            try:
+                _write_request(request, self._heartbeat_s)
+                # Kept free for the pidfd, which must not fail once the job runs.
+                with closing(_Spare()):
+                    pid = _spawn(job.folder, own_pid_namespace(), environment=environment)
+                self._watch(pid, self._reap)
+                return pid
+            except OSError as error:
+                if error.errno not in _SCARCE:
+                    reason = (error.strerror or str(error)).lower()
+                    raise JobNotStarted(job.name, reason) from error
+                if pause == 0.1:
+                    logger.warning("job %s waits: %s", job.name, (error.strerror or "").lower())
+            await anyio.sleep(pause)
+            pause = min(2 * pause, 2.0)
 
     async def find(self, job: JobSpec) -> JobRef | None:
         """Return the job if a wrapper has claimed its folder."""
@@ -166,14 +221,23 @@ class LocalExecutor(Executor):
     async def cancel(self, refs: Sequence[JobRef], grace_s: float) -> None:
         """Let the wrapper script end each job: it goes on with that if this process dies."""
         for ref in refs:
-            self._watch(_spawn(ref.folder, "cancel", str(round(grace_s))), self._reap)
+            # Up to whole seconds: a grace of half a second is not none.
+            grace = str(math.ceil(grace_s))
+            environment = inherited_environment(True)
+            pid = _spawn(
+                ref.folder, grace, own_pid_namespace(), verb="cancel", environment=environment
+            )
+            self._watch(pid, self._reap)
 
-    async def _lease_gpus(self, job: JobSpec) -> GpuLease:
+    async def _lease_gpus(self, job: JobSpec) -> list[str]:
         """Wait until the GPUs that a job needs are free: other kernels may have them."""
-        # Another process may hold them, and a lock tells nobody when it falls free.
-        while (lease := self._gpus.try_lease(job.gpus)) is None:  # noqa: ASYNC110
-            await anyio.sleep(_GPU_LOOK_S)
-        return lease
+        try:
+            # Another process may have them, and tells nobody when they fall free.
+            while (names := self._gpus.try_lease(job.gpus, job.folder)) is None:  # noqa: ASYNC110
+                await anyio.sleep(_GPU_LOOK_S)
+        except OSError as error:
+            raise JobNotStarted(job.name, (error.strerror or str(error)).lower()) from error
+        return names
 
     def _observe(self, ref: JobRef) -> Observation | None:
         wrapper = self._wrappers.get(ref.folder)
@@ -230,7 +294,12 @@ class LocalExecutor(Executor):
 
     def _reap(self, pid: int) -> None:
         self._unwatch(pid)
-        _, _, used = os.wait4(pid, 0)
+        try:
+            _, _, used = os.wait4(pid, 0)
+        except ChildProcessError:
+            # Whoever started this program has children reaped unseen: SIGCHLD is ignored.
+            self._changed.set()
+            return
         # Of the wrapper and all that it waited for.
         if used.ru_maxrss > _inherited_kib(used.ru_maxrss):
             self._max_rss[pid] = used.ru_maxrss << 10
@@ -274,12 +343,18 @@ def _is_claimed(folder: str) -> bool:
     return os.path.exists(os.path.join(folder, "exit.json"))
 
 
+class _Spare:
+    """A file that is held open, so that its number is free once it is closed."""
+
+    def __init__(self) -> None:
+        self._file = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+
+    def close(self) -> None:
+        os.close(self._file)
+
+
 def _spawn(
-    folder: str,
-    verb: str = "run",
-    *arguments: str,
-    environment: Mapping[bytes, bytes] = os.environb,
-    inherit: Sequence[int] = (),
+    folder: str, *arguments: str, verb: str = "run", environment: Mapping[bytes, bytes]
 ) -> int:
     """Start the wrapper script in a session of its own and return its pid.
 
@@ -293,8 +368,6 @@ def _spawn(
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
             (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
             (os.POSIX_SPAWN_DUP2, 1, 2),
-            # Onto itself: what is close-on-exec is inherited after all.
-            *((os.POSIX_SPAWN_DUP2, file, file) for file in inherit),
         ),
         setsid=True,
         setsigdef=_DEFAULT_SIGNALS,

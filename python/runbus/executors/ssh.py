@@ -13,7 +13,7 @@ import anyio.to_thread
 from msgspec.structs import replace
 
 from runbus.abc import Capabilities, Executor, JobRef, Limits, Observation, Request, Tunnel
-from runbus.attempt import observe_folder, read_log, render_script
+from runbus.attempt import observe_folder, outlived, read_log, render_script
 from runbus.codec import encode_json
 from runbus.config import parse_host
 from runbus.errors import (
@@ -25,7 +25,9 @@ from runbus.errors import (
     UsageError,
 )
 from runbus.events import ResolveExecutor
+from runbus.executors._environment import check_gpu_variable
 from runbus.executors._host import Host, package_path, seen_there
+from runbus.executors._mirror import log_base
 from runbus.executors._placement import (
     PLACEMENT,
     Placement,
@@ -179,6 +181,7 @@ class SSHExecutor(Executor):
     def plan(self, job: JobSpec) -> Request:
         """Return the script that would run."""
         self.capabilities.check(job, self.name)
+        check_gpu_variable(job)
         script = render_script(self._moved(job, marked(self._job_dir)), advice=_NO_FOLDER)
         return Request(job=job, script=expanded(script))
 
@@ -276,11 +279,13 @@ class SSHExecutor(Executor):
         seen = observe_folder(ref.folder)
         placement = read_placement(ref.folder)
         host = self._hosts.get(placement.host) if placement else None
-        if placement is None or host is None or (seen is not None and seen.phase == "ended"):
-            # All of it was copied before its end was told.
+        ended = seen is not None and seen.phase == "ended"
+        if placement is None or host is None or (ended and not outlived(ref.folder)):
+            # All of it was copied before its end was told, unless something of it still writes.
             return b""
         path = os.fsencode(f"{placement.folder}/{source}.log")
-        return await host.tunnel.read(path, offset, _PIECE)
+        there = max(0, offset - log_base(ref.folder, source))
+        return await host.tunnel.read(path, there, _PIECE)
 
     async def cancel(self, refs: Sequence[JobRef], grace_s: float) -> None:
         """Have the wrapper script end each job, as soon as its machine can be reached."""

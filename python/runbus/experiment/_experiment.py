@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import anyio.to_thread
@@ -230,6 +231,18 @@ class AsyncExperiment:
         os.makedirs(spec.folder, mode=0o700)
         return spec
 
+    @cached_property
+    def _withheld(self) -> tuple[str, ...]:
+        """The variables that jobs name as their secrets: others do not inherit them."""
+        references = {
+            value.reference
+            for job, _ in self._jobs
+            for value in job.env.values()
+            if isinstance(value, Secret)
+        }
+        names = (reference.partition(":") for reference in references)
+        return tuple(sorted(name for kind, _, name in names if kind == "env"))
+
     def _spec(self, index: int, job: Job, argv: tuple[str, ...], experiment: str) -> JobSpec:
         experiment_id = self.id or "EXPERIMENT"
         run_id = run_id_of(experiment_id, index)
@@ -248,6 +261,7 @@ class AsyncExperiment:
             # Lines must reach the log when they are printed, not when a buffer is full.
             env={"PYTHONUNBUFFERED": "1", **plain, ENV_RUN: run_folder},
             secrets=secrets,
+            withheld=self._withheld,
             folder=folder,
             run_folder=run_folder,
             gpus=job.gpus,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 
-from runbus.attempt import TIME_LIMIT, observe_folder
+from runbus.attempt import CANCELLED, TIME_LIMIT, observe_folder
 from runbus.jobs._retry import gets_another
 from runbus.jobs._state import JobRecord, JobState
 
@@ -42,7 +42,8 @@ def verdict(
         return JobState.TIMEOUT, "it reached its time limit"
     if overdue:
         return JobState.TIMEOUT, overdue
-    if seen.exit_code == 0:
+    # A job that was asked to end and then exits with 0 has not done all that it was to do.
+    if seen.exit_code == 0 and not (cancel_reason is not None and seen.reason == CANCELLED):
         return JobState.SUCCEEDED, ""
     if cancel_reason is not None:
         return JobState.CANCELLED, cancel_reason

@@ -6,7 +6,7 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
-from runbus.attempt import LogMarks, LogTail
+from runbus.attempt import LogMarks, LogTail, note_cut
 from runbus.errors import BackpressureTimeout
 from runbus.events import LogLines
 
@@ -65,8 +65,16 @@ class JobOutput:
     async def _hand_on_some(self, bus: Bus, final: bool) -> bool:
         job, more = self._job, False
         for source, tail in self._logs.items():
-            offset = tail.offset
-            if data := tail.poll(final=final):
+            before, cuts = tail.offset, tail.cuts
+            data = tail.poll(final=final)
+            if tail.cuts > cuts and self._leads:
+                note_cut(job.folder, source, before)
+                logger.warning(
+                    "job %r has emptied its own %s.log: the %d bytes that were read of it are not "
+                    "there any more, nor is what it had written since",
+                    job.name, source, before,
+                )  # fmt: skip
+            if data:
                 more = True
                 await bus.emit(
                     LogLines(
@@ -74,7 +82,7 @@ class JobOutput:
                         job=job.name,
                         attempt=job.attempt,
                         source=source,
-                        offset=offset,
+                        offset=tail.offset - len(data),
                         data=data,
                     )
                 )

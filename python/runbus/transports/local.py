@@ -129,10 +129,12 @@ class LocalTunnel(Tunnel):
 
     async def _open(self) -> CommandChannel:
         pipe = asyncio.subprocess.PIPE
+        # Of an attempt that this process may be part of nothing is part that it starts there.
+        environment = {k: v for k, v in os.environ.items() if k != "RUNBUS_ATTEMPT"}
         # In the shell's home, as a login would be.
         self._shell = shell = await asyncio.create_subprocess_exec(
             "sh", "-s", stdin=pipe, stdout=pipe, stderr=asyncio.subprocess.DEVNULL,
-            start_new_session=True, cwd=os.environ.get("HOME", "/"),
+            start_new_session=True, cwd=os.environ.get("HOME", "/"), env=environment,
         )  # fmt: skip
         assert shell.stdout is not None
         assert shell.stdin is not None

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,6 +54,23 @@ def test_a_job_that_truncates_its_log_is_followed_from_the_start(tmp_path: Path)
     log.write_bytes(b"second\n")
 
     assert drained(tail) == b"second\n"
+    assert (tail.cuts, tail.offset) == (1, 7)
+
+
+@pytest.mark.parametrize("second", [b"other\n", b"another, longer one\n" * 9])
+def test_a_log_that_has_grown_again_since_it_was_emptied_is_not_mixed_up(
+    tmp_path: Path, second: bytes
+) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(b"first\n")
+    tail = LogTail(str(log))
+    drained(tail)
+    log.write_bytes(second)
+    with log.open("ab") as file:
+        file.write(b"more\n")
+
+    assert drained(tail) == second + b"more\n"
+    assert tail.cuts == 1
 
 
 @given(st.lists(st.binary(max_size=40)), st.binary(max_size=5))

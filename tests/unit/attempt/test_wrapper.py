@@ -6,14 +6,12 @@ import json
 import os
 import signal
 import subprocess
-from typing import TYPE_CHECKING
+import time
+from pathlib import Path
 
 import pytest
 
 from runbus.attempt import is_running, observe_folder
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.mark.parametrize("code", [0, 1, 7, 126, 127])
@@ -146,11 +144,39 @@ def test_the_wrapper_survives_term_and_still_records_the_end(
     wrapper = start(tmp_path, "echo up; exec sleep 60")
     wait_for_line(tmp_path / "stdout.log")
 
-    wrapper.terminate()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        wrapper.send_signal(number)
     cancel(tmp_path, 0)
     wrapper.wait(20)
 
-    assert observe_folder(str(tmp_path)) is not None
+    seen = observe_folder(str(tmp_path))
+    assert seen is not None
+    assert (seen.phase, seen.signal) == ("ended", signal.SIGKILL)
+
+
+def test_a_cancel_between_the_claim_and_the_record_of_the_process_ends_the_job(
+    start, tmp_path: Path
+) -> None:
+    """Whoever cancels then finds no process yet; the job finds that it was cancelled."""
+    record = tmp_path / "pid.json"
+    os.mkfifo(record)
+    wrapper = start(tmp_path, "echo ran")
+    # The job's process is there, so the wrapper is past its first look for a cancel; it cannot go
+    # on before somebody reads its record.
+    children = Path(f"/proc/{wrapper.pid}/task/{wrapper.pid}/children")
+    deadline = time.monotonic() + 20
+    while not children.read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    (tmp_path / "cancel").touch()
+    assert record.read_bytes().startswith(b'{"pid":')
+    # At the end it reads the record itself.
+    record.write_bytes(b"\n")
+    wrapper.wait(20)
+
+    ended = json.loads((tmp_path / "exit.json").read_text())
+    assert ended["status"] == 128 + signal.SIGTERM
+    assert (tmp_path / "stdout.log").read_bytes() == b""
 
 
 def test_no_record_is_no_observation(tmp_path: Path) -> None:

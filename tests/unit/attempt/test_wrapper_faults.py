@@ -7,12 +7,20 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from runbus.abc import JobSpec
-from runbus.attempt import WRAPPER, is_running, observe_folder, render_script
+from runbus.attempt import (
+    CANCELLED,
+    WRAPPER,
+    is_running,
+    observe_folder,
+    outlived,
+    render_script,
+)
 
 
 def edit_record(folder: Path, **changes: object) -> None:
@@ -39,7 +47,9 @@ def test_a_job_outlives_its_wrapper_and_is_still_within_reach(
     assert seen.phase == "running"
 
 
-@pytest.mark.parametrize("changes", [{"start": 1}, {"boot": "another"}], ids=["pid", "boot"])
+@pytest.mark.parametrize(
+    "changes", [{"start": 1}, {"boot": "another"}, {"ns": "pid:[1]"}], ids=["pid", "boot", "ns"]
+)
 def test_a_process_that_only_has_the_number_is_left_alone(
     start, cancel, wait_for_line, tmp_path: Path, changes: dict[str, object]
 ) -> None:
@@ -141,6 +151,7 @@ def test_a_job_gets_what_it_was_given_and_nothing_else(
     for by_shell in ("PWD", "OLDPWD", "SHLVL", "_"):
         env.pop(by_shell, None)
     env.pop("LC_CTYPE", None)  # Python's own
+    assert env.pop("RUNBUS_ATTEMPT") == str(folder)
     assert env == {**environment, **GIVEN, **added}
     assert (working, given) == (str(cwd), list(arguments))
     assert not (cwd / "injected").exists()
@@ -169,3 +180,92 @@ def test_the_program_leads_a_session_whose_number_is_in_the_record(
 
     pid = json.loads((tmp_path / "pid.json").read_text())["pid"]
     assert (tmp_path / "stdout.log").read_text().split() == [str(pid)] * 3
+
+
+ESCAPES = {
+    "a session of its own": "setsid sleep 60 & echo $!; wait",
+    "a session of an orphan": "(setsid sh -c 'echo $$; exec sleep 60' &) ; sleep 60",
+    "a process group": "set -m; sleep 60 & echo $!; wait",
+    "timeout": "timeout 60 sh -c 'echo $$; exec sleep 60'",
+}
+
+
+@pytest.mark.parametrize("grace", [0, 10])
+@pytest.mark.parametrize("escape", ESCAPES)
+def test_what_a_job_started_elsewhere_ends_with_it(
+    start, cancel, wait_for_line, tmp_path: Path, escape: str, grace: int
+) -> None:
+    wrapper = start(tmp_path, ESCAPES[escape])
+    pid = int(wait_for_line(tmp_path / "stdout.log"))
+
+    cancel(tmp_path, grace)
+
+    wrapper.wait(20)
+    wait_for_end(pid)
+
+
+def test_what_a_job_started_elsewhere_ends_at_its_time_limit(
+    start, wait_for_line, tmp_path: Path
+) -> None:
+    (tmp_path / "limit").write_text("1 1\n")
+    wrapper = start(
+        tmp_path, "setsid sh -c 'trap : TERM; echo $$; while :; do sleep 1; done' & wait"
+    )
+    pid = int(wait_for_line(tmp_path / "stdout.log"))
+
+    wrapper.wait(20)
+    wait_for_end(pid)
+
+
+def test_a_process_outside_of_the_job_is_left_alone(
+    start, cancel, wait_for_line, tmp_path: Path
+) -> None:
+    """It has another mark, as what a job of another attempt has."""
+    other = f"RUNBUS_ATTEMPT={tmp_path}/other setsid sh -c 'echo $$; exec sleep 60' & wait"
+    wrapper = start(tmp_path, other)
+    pid = int(wait_for_line(tmp_path / "stdout.log"))
+
+    cancel(tmp_path, 0)
+    wrapper.wait(20)
+
+    assert Path(f"/proc/{pid}").exists()
+    os.kill(pid, signal.SIGKILL)
+
+
+def test_a_cancelled_job_that_ends_well_says_that_it_was_cancelled(
+    start, cancel, wait_for_line, tmp_path: Path
+) -> None:
+    wrapper = start(tmp_path, "trap 'exit 0' TERM; echo up; while :; do sleep 0.1; done")
+    wait_for_line(tmp_path / "stdout.log")
+
+    cancel(tmp_path, 10)
+    wrapper.wait(20)
+
+    seen = observe_folder(str(tmp_path))
+    assert seen is not None
+    assert (seen.exit_code, seen.reason) == (0, CANCELLED)
+
+
+@pytest.mark.parametrize(("script", "left"), [("sleep 60 & echo $!", True), ("echo 0", False)])
+def test_whether_something_outlived_the_job_is_on_record(
+    run, tmp_path: Path, script: str, left: bool
+) -> None:
+    run(tmp_path, f"{{ {script}; }}")
+
+    assert outlived(str(tmp_path)) is left
+    if pid := int((tmp_path / "stdout.log").read_text()):
+        os.kill(pid, signal.SIGKILL)
+
+
+def wait_for_end(pid: int) -> None:
+    """Wait until a process is gone, or dead and not waited for by whoever should."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            return
+        if stat.rpartition(")")[2].split()[0] in "ZX":
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"process {pid} lives on")

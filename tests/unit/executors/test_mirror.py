@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runbus._core import MetricReader, MetricWriter
+from runbus.attempt import read_cuts
 from runbus.executors._mirror import JournalCopy, LogCopy, whole_records
 
 
@@ -90,17 +90,22 @@ def test_a_record_that_is_longer_than_what_was_read_is_asked_for(tmp_path: Path)
 @given(st.lists(st.binary(max_size=50), max_size=8))
 def test_a_log_goes_on_where_its_copy_ends(pieces: list[bytes]) -> None:
     with tempfile.TemporaryDirectory() as name:
-        path = os.path.join(name, "stdout.log")
         for piece in pieces:
-            LogCopy(path).take(piece)
+            LogCopy(name, "stdout").take(piece)
 
-        assert LogCopy(path).offset == len(b"".join(pieces))
+        copy = LogCopy(name, "stdout")
+        written = b"".join(pieces)
+        assert (copy.offset, copy.before) == (len(written), written[-64:])
 
 
-def test_a_log_that_was_emptied_starts_again(tmp_path: Path) -> None:
-    copy = LogCopy(str(tmp_path / "log"))
+def test_a_log_that_was_emptied_keeps_what_was_copied_of_it(tmp_path: Path) -> None:
+    copy = LogCopy(str(tmp_path), "stderr")
     copy.take(b"old")
     copy.restart()
     copy.take(b"n")
+    again = LogCopy(str(tmp_path), "stderr")
 
-    assert (tmp_path / "log").read_bytes() == b"n"
+    assert (again.offset, again.before) == (1, b"n")
+    again.take(b"ew")
+    assert (tmp_path / "stderr.log").read_bytes() == b"oldnew"
+    assert read_cuts(str(tmp_path)) == [("stderr", 3)]

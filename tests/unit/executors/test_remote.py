@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -147,6 +148,11 @@ def test_a_submit_that_is_repeated_starts_one_job(shell: list[str], tmp_path: Pa
     assert (tmp_path / "done").read_text() == "\n"
     folder = tmp_path / "a'b" / "job"
     assert (folder / "request.sh").read_text() == "the script"
+    # What was started outlives the shell, so nobody can wait for it but by what it writes.
+    deadline = time.monotonic() + 20
+    while not (folder / "ran").exists() or not (folder / "ran").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     assert (folder / "ran").read_text() == f"run {folder}\n"
 
 

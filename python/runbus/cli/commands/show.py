@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import click
 
+from runbus.attempt import read_cuts
 from runbus.cli._printer import format_duration, format_time, print_json, printable
 from runbus.cli._run_facts import kept_facts, print_kept
 from runbus.cli._summaries import print_summaries
@@ -95,6 +97,11 @@ def _print(run: RunRecord) -> None:
         facts += [("code", text) for text in _code(packaged)]
     facts.append(("folder", run.folder))
     if run.job_folder:
+        counted = Counter(source for source, _ in read_cuts(run.job_folder))
+        facts += [
+            ("cut", f"the job has emptied its own {source}.log {count} times")
+            for source, count in counted.items()
+        ]
         facts.append(("logs", run.job_folder))
     click.echo("\n".join(f"{label:<10}{_shown(label, text)}" for label, text in facts))
     _print_metrics(run)

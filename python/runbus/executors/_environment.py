@@ -1,0 +1,61 @@
+"""What a job inherits from whoever launches it, and what it may not ask for by itself."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from runbus.errors import UsageError
+from runbus.executors._gpus import VARIABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runbus.abc import JobSpec
+
+__all__ = ["check_gpu_variable", "inherited_environment"]
+
+_NEEDED = (b"PATH", b"HOME", b"LANG", b"LC_ALL", b"LC_CTYPE", b"TMPDIR", b"USER", b"LOGNAME", b"TZ")
+"""What is inherited although nothing is: without these few hardly any program works."""
+
+
+def inherited_environment(
+    inherit: bool | Sequence[str] = True, job: JobSpec | None = None
+) -> dict[bytes, bytes]:
+    """Return the variables of this process that a job gets.
+
+    Left out are the mark of an attempt that this process may be part of itself, what holds secrets
+    on their way to a job, and the variables that jobs of the experiment name as their secrets.
+
+    Args:
+        inherit: Whether it gets any, or their names. With False it gets those that hardly any
+            program can do without, such as PATH and HOME.
+        job: The job; None for a program that is no job.
+    """
+    if inherit is True:
+        found = dict(os.environb)
+    else:
+        names = _NEEDED if inherit is False else tuple(os.fsencode(name) for name in inherit)
+        found = {name: os.environb[name] for name in names if name in os.environb}
+    withheld = {os.fsencode(name) for name in job.withheld} if job else set()
+    return {
+        name: value
+        for name, value in found.items()
+        if name != b"RUNBUS_ATTEMPT"
+        and not name.startswith(b"RUNBUS_SECRET_")
+        and name not in withheld
+    }
+
+
+def check_gpu_variable(job: JobSpec) -> None:
+    """Refuse a job that is lent GPUs and says by itself which ones it uses.
+
+    Raises:
+        UsageError: It does.
+    """
+    given = {**dict(job.image.env), **job.env}
+    if job.gpus and VARIABLE in given:
+        raise UsageError(
+            f"job {job.name!r} asks for {job.gpus} GPUs and sets {VARIABLE} itself: its executor "
+            "sets it to those that it lends"
+        )

@@ -1,0 +1,85 @@
+"""What is sent to a machine: once, whole, and on record before it is sent."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from runbus.errors import JobNotStarted
+from runbus.executors import SSHExecutor
+from runbus.executors._placement import read_placement
+from runbus.executors._remote import quote
+from runbus.packaging import PatternPackager, build_package_blocking
+from runbus.testing.conformance.executor import Harness
+from runbus.transports import LocalTunnel
+
+
+class Damaging(LocalTunnel):
+    """Changes a byte of every package on its way."""
+
+    async def upload(self, local: str, remote: bytes) -> None:
+        await super().upload(local, remote)
+        if b"/packages/" in remote:
+            spoil = b"printf X | dd of=%s bs=1 seek=20 conv=notrunc 2>/dev/null" % quote(remote)
+            await self.call(spoil)
+
+
+async def test_a_package_that_was_damaged_on_its_way_runs_nothing(tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "file").write_bytes(os.urandom(100))
+    package = build_package_blocking(PatternPackager("*"), str(tmp_path / "tree"))
+    there = tmp_path / "there"
+
+    def make() -> SSHExecutor:
+        return SSHExecutor([Damaging(str(there))])
+
+    async with Harness(make, str(tmp_path / "here")) as harness:
+        job = replace(harness.shell("true"), package=package)
+        with pytest.raises(JobNotStarted, match="the package was damaged on its way"):
+            await harness.submit(job)
+
+    assert list((there / "packages").iterdir()) == []
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the paths that are synced from now on, in order."""
+    paths: list[str] = []
+    fsync = os.fsync
+
+    def note(file: int) -> None:
+        paths.append(os.readlink(f"/proc/self/fd/{file}"))
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", note)
+    return paths
+
+
+async def test_where_a_job_of_several_machines_goes_is_on_disk_before_it_is_sent(
+    tmp_path: Path, synced: list[str]
+) -> None:
+    found: list[list[str]] = []
+
+    class Watching(LocalTunnel):
+        async def call(self, script: bytes, *, timeout_s: float = 30.0) -> tuple[int, bytes]:
+            if b"echo started" in script:
+                found.append(list(synced))
+            return await super().call(script, timeout_s=timeout_s)
+
+    def make() -> SSHExecutor:
+        names = ("a", "b")
+        return SSHExecutor([Watching(str(tmp_path / "there"), name=name) for name in names])
+
+    async with Harness(make, str(tmp_path / "here")) as harness:
+        job = harness.shell("true")
+        await harness.run(job)
+
+    assert read_placement(job.folder) is not None
+    (before,) = found
+    (record,) = [path for path in before if "placement.json" in path]
+    assert os.path.dirname(record) == job.folder
+    # The name, too.
+    assert job.folder in before[before.index(record) :]
