@@ -204,4 +204,5 @@ def test_a_request_to_cancel_that_is_harmed_is_put_aside(tmp_path: Path) -> None
     one.write_bytes(b"[" * 100_000)
 
     assert read_requests(str(tmp_path)) == {str(other): request}
+    assert read_requests(str(tmp_path), put_aside=True) == {str(other): request}
     assert one.with_name(f"{one.name}.unreadable").exists()

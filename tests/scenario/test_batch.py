@@ -165,7 +165,11 @@ def test_a_batch_with_mistakes_is_refused_whole_and_every_mistake_has_its_place(
         ("x.json", "[" * 20_000, "nested too deeply"),
         ("x.toml", "a = " + "[" * 20_000, "nested too deeply"),
         ("x.json", '{"jobs": [{"command": ["a\\u0000b"]}]}', ":1: jobs[0].command[0]: no text"),
-        ("x.json", '{"project":\n"\\ud800"}', ":1: project: half of a surrogate"),
+        (
+            "x.json",
+            '{"project":\n"\\ud800"}',
+            ":1: project: an unpaired surrogate",
+        ),
     ],
 )
 def test_a_file_that_is_no_batch_is_refused(

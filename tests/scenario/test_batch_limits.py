@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import subprocess
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from runbus.executors._gpus import GpuPool
 
 RUNBUS = os.path.join(os.path.dirname(sys.executable), "runbus")
 
@@ -70,16 +71,20 @@ def test_a_silent_job_times_out_and_one_that_writes_does_not(batch: Callable[...
 def test_a_job_whose_gpu_others_have_times_out_in_its_queue(
     batch: Callable[..., str], tmp_path: Path
 ) -> None:
-    folder = tmp_path / f"runbus-gpus-{os.getuid()}"
-    folder.mkdir()
+    gpu = f"test-{tmp_path.name}"
     path = batch(
         job("waits", "echo ran", gpus=1, queue_timeout=1),
-        executor={"type": "local", "gpus": ["7"]},
+        executor={"type": "local", "gpus": [gpu]},
     )
 
-    with (folder / "7").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        assert command("submit", path, TMPDIR=str(tmp_path)).returncode == 1
+    pool = GpuPool([gpu])
+    holder = str(tmp_path / "attempt")
+    os.mkdir(holder)
+    assert pool.try_lease(1, holder) == [gpu]
+    try:
+        assert command("submit", path).returncode == 1
+    finally:
+        pool.give_back(holder)
 
     (waits,) = status()
     assert (waits["state"], waits["reason"], waits["started"]) == (

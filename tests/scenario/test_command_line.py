@@ -16,6 +16,7 @@ import pytest
 
 import runbus
 from runbus.jobs import JobState
+from runbus.plugins import LineFile, read_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -504,8 +505,10 @@ def test_replay_says_where_a_fresh_kernel_goes_another_way(
     command("run", script("print('hi')"))
     trace = os.path.join(runbus.runs()[0].experiment_folder, "trace.jsonl")
     changed = tmp_path / "changed.jsonl"
-    with open(trace) as file:
-        changed.write_text(file.read().replace('"status":"ok"}', '"status":"error"}'))
+    with LineFile(changed) as file:
+        file.append(
+            line.replace(b'"status":"ok"', b'"status":"error"') for line in read_lines(trace)
+        )
 
     done = command("replay", str(changed))
 

@@ -42,8 +42,8 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
         cwd: The folder it starts in.
         env: What is added to the environment it inherits.
         secrets: What else is added, as references by the names of the variables: see `Secret`.
-        withheld: Variables of whoever submits that no job of the experiment inherits, because some
-            job names them as secrets.
+        withheld: Variables of the submitting process that no job of the experiment inherits,
+            because some job names them as secrets.
         folder: Where an attempt's request, logs and records lie.
         run_folder: Where the run keeps what it measures.
         attempt: Which attempt this is, from 1.

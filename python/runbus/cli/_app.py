@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runbus.cli._exit import ExitStatus
-from runbus.cli._printer import escaping, print_error
+from runbus.cli._printer import escaping, print_error, refusal
 from runbus.errors import RunbusError, UsageError, near_matches
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def _print_error(error: Exception) -> None:
     if isinstance(error, RunbusError):
         print_error(str(error), error.hint)
     elif isinstance(error, OSError):
-        print_error(_refusal(error))
+        print_error(refusal(error))
     else:
         print_error(
             f"{type(error).__name__}: {error}",
@@ -153,14 +153,6 @@ def _status_of(error: Exception) -> ExitStatus:
     if isinstance(error, UsageError):
         return ExitStatus.USAGE
     return ExitStatus.FAILED if isinstance(error, (RunbusError, OSError)) else ExitStatus.UNEXPECTED
-
-
-def _refusal(error: OSError) -> str:
-    """Return what the operating system refused, and where as far as it says so."""
-    reason = (error.strerror or str(error) or type(error).__name__).lower()
-    if isinstance(error.filename, (str, bytes)):
-        return f"{os.fsdecode(error.filename)}: {reason}"
-    return reason
 
 
 def _print_usage_error(error: click.UsageError) -> None:

@@ -8,6 +8,7 @@ or turn the direction of a line. Only rich's own output and the bytes of logs go
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ __all__ = [
     "print_json",
     "print_table",
     "printable",
+    "refusal",
     "state_style",
     "table_fits",
     "unescaped",
@@ -266,3 +268,11 @@ def format_bytes_of_text(line: bytes, limit: int = 2_000) -> str:
     if len(line) <= 4 * limit and len(text) <= limit:
         return text
     return f"{text[:limit]}… ({len(line):,} bytes)"
+
+
+def refusal(error: OSError) -> str:
+    """Return what the operating system refused, and where as far as it says so."""
+    reason = (error.strerror or str(error) or type(error).__name__).lower()
+    if isinstance(error.filename, (str, bytes)):
+        return f"{os.fsdecode(error.filename)}: {reason}"
+    return reason

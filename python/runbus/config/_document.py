@@ -215,6 +215,8 @@ def _note_lines(
     if node.id == "mapping":
         known: dict[tuple[str, str], Any] = {}
         for key, value in node.value:
+            if key.id != "scalar":
+                continue  # refused when the data are made
             here, line = (*at, key.value), key.start_mark.line + 1
             lines[here] = line
             # `<<` is not a key: it takes another mapping in, and may do so twice.

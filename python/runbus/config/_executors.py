@@ -98,8 +98,8 @@ class LocalFields(_Fields, frozen=True, kw_only=True, tag_field="type", tag="loc
 
     Attributes:
         gpus: The GPUs it may lend to jobs; those of the machine if absent.
-        env_inherit: Whether jobs inherit the environment of whoever launches them, or the names of
-            the variables that they inherit.
+        env_inherit: Whether jobs inherit the environment of the process that launches them, or
+            the names of the variables that they inherit.
         packager: What code its jobs get a copy of; without one they run where the code is.
         timeout: Seconds that a job may run which says nothing else.
         queue_timeout: Seconds that it may wait for its start; None for no limit.

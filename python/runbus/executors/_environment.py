@@ -1,4 +1,4 @@
-"""What a job inherits from whoever launches it, and what it may not ask for by itself."""
+"""What a job inherits from the process that launches it, and what it may not ask for by itself."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ class GpuPool:
 
     @contextmanager
     def _locked(self) -> Iterator[bool]:
-        """Hold the lock; yield whether it is held: it does not wait for whoever has it."""
+        """Hold the lock; yield whether it is held: it does not wait for the process that has it."""
         os.makedirs(self._folder, mode=0o700, exist_ok=True)
         if os.lstat(self._folder).st_uid != os.getuid():
             raise PermissionError(1, f"{self._folder} belongs to another user")

@@ -156,7 +156,7 @@ class LocalExecutor(Executor):
         """Return what the wrapper inherits; the job's script adds the rest.
 
         Raises:
-            SecretMissing: A secret cannot be had.
+            SecretMissing: A secret is missing.
         """
         environment = inherited_environment(self._env_inherit, job)
         for name, value in secret_environment(job).items():
@@ -298,7 +298,7 @@ class LocalExecutor(Executor):
         try:
             _, _, used = os.wait4(pid, 0)
         except ChildProcessError:
-            # Whoever started this program has children reaped unseen: SIGCHLD is ignored.
+            # The process that started this one ignores SIGCHLD: children are reaped unseen.
             self._changed.set()
             return
         # Of the wrapper and all that it waited for.

@@ -97,7 +97,7 @@ def has_ended(folder: str) -> bool:
             return readers[-1].end_state is not None
         return about_segment(makers[-1][0])[0] is not None
     except (OSError, ValueError):
-        return False  # as it seems; whoever reads it is told what is wrong
+        return False  # as it seems; reading it tells what is wrong
 
 
 def has_metrics(folder: str) -> bool:

@@ -4,9 +4,9 @@
 
 use std::ffi::{CStr, OsString};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -213,6 +213,8 @@ impl MetricWriter {
         py.detach(|| durability.sync()).map_err(to_python)
     }
 
+    #[pyo3(signature = (path, /))]
+    #[allow(clippy::needless_pass_by_value)] // As it is handed over.
     fn open_journal(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
         let mut state = self.state.borrow(py);
         if !state.journal.is_inherited() || state.journal.is_closed() {

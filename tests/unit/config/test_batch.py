@@ -76,7 +76,7 @@ def test_a_missing_secret_is_told_with_its_place_to_whoever_submits(tmp_path: Pa
     found = problems(path, text, with_secrets=True)
 
     assert load_batch(str(path)).project == "p"
-    hint = "it is read by whoever submits the job: provide it there"
+    hint = "it is read by the process that submits the job: provide it there"
     a, b = "no secret at env:RUNBUS_TEST_NOT_SET", f"no secret at file:{tmp_path}/none"
     assert found == [
         f"6: jobs[0].env.A.secret: {a}: the variable is not set; {hint}",

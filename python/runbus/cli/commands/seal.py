@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runbus.cli._exit import ExitStatus
+from runbus.cli._printer import print_error, refusal
 from runbus.errors import FileUnreadable, RunBusy, RunUnreadable
 
 if TYPE_CHECKING:
@@ -55,9 +56,12 @@ def _seal_all(project: str | None) -> ExitStatus:
                 click.echo(path)
         except RunBusy as error:
             click.echo(str(error), err=True)
-        except (RunUnreadable, FileUnreadable, OSError) as error:
+        except (RunUnreadable, FileUnreadable) as error:
             status = ExitStatus.FAILED
             click.echo(str(error), err=True)
+        except OSError as error:
+            status = ExitStatus.FAILED
+            print_error(refusal(error))
     return status
 
 

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use super::durability::{Closing, Durability};
 use super::error::Error;
+use super::exit;
 use super::format::{END_WORDS, HEADER_BYTES, Head, Kind, WORD, WORD_BYTES};
 use super::header::{Header, JournalKind};
-use super::exit;
 use super::keeper;
 use super::mapping::{LARGEST_PAGE, Mapping, Piece, bytes_of};
 use super::os::{self, Lock, ProcessIdentity};
@@ -413,7 +413,7 @@ impl Drop for Appender {
 }
 
 /// The final record of a journal whose records end at `position`.
-pub(super) fn end_record(position: u64, state: u32) -> [u8; END_BYTES as usize] {
+pub(super) fn end_record(position: u64, state: u32) -> [u8; (END_WORDS + 1) * WORD] {
     let payload = [
         u64::from(state).to_le(),
         clock::unix_ns().cast_unsigned().to_le(),
@@ -423,7 +423,7 @@ pub(super) fn end_record(position: u64, state: u32) -> [u8; END_BYTES as usize] 
         payload_words: END_WORDS,
     };
     let commit = head.commit_word(position, bytes_of(&payload)).to_le();
-    let mut record = [0; END_BYTES as usize];
+    let mut record = [0; (END_WORDS + 1) * WORD];
     record.copy_from_slice(bytes_of(&[commit, payload[0], payload[1]]));
     record
 }

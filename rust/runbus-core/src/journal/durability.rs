@@ -2,10 +2,10 @@
 
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
 use std::os::unix::fs::MetadataExt;
-use std::sync::{Arc, OnceLock};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use super::error::Error;
 use super::keeper;

@@ -69,7 +69,12 @@ fn end(shared: &Shared, state: u32) {
     let (file, position) = (durability.file(), shared.position());
     let record = end_record(position, state);
     let written = file.write_all_at(&record, position);
-    let used = position + if written.is_ok() { record.len() as u64 } else { 0 };
+    let used = position
+        + if written.is_ok() {
+            record.len() as u64
+        } else {
+            0
+        };
     let _ = file.set_len(used).and_then(|()| file.sync_data());
     os::unlock(file);
 }

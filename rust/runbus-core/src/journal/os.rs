@@ -36,7 +36,8 @@ pub(crate) fn watch_forks() {
 
 #[cfg(target_env = "gnu")]
 unsafe extern "C" {
-    fn on_exit(function: extern "C" fn(i32, *mut libc::c_void), argument: *mut libc::c_void) -> i32;
+    fn on_exit(function: extern "C" fn(i32, *mut libc::c_void), argument: *mut libc::c_void)
+    -> i32;
 }
 
 /// Have a function called with the exit status when this process, or a forked child of it, exits.
