@@ -12,12 +12,12 @@ import pytest
 from runbus.abc import Observation
 from runbus.attempt import WRAPPER, observe_folder, wrapper_program
 
-WRAPPERS = [
-    pytest.param([], id="program"),
+SCRIPTS = [
     pytest.param(["dash", WRAPPER], id="dash"),
     pytest.param(["bash", WRAPPER], id="bash"),
     pytest.param(["busybox", "sh", WRAPPER], id="busybox", marks=pytest.mark.services),
 ]
+WRAPPERS = [pytest.param([], id="program"), *SCRIPTS]
 
 IN_ITS_SESSION = '${rb_alone:+exec "$rb_alone" sh "$rb_request"}\n'
 """How a script with bootstrap lines begins."""
@@ -40,7 +40,14 @@ def default_signals() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
-@pytest.fixture(params=WRAPPERS)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test against every wrapper; one that is about the script, against that alone."""
+    if "wrapper" in metafunc.fixturenames:
+        of_script = metafunc.definition.get_closest_marker("script")
+        metafunc.parametrize("wrapper", SCRIPTS if of_script else WRAPPERS, indirect=True)
+
+
+@pytest.fixture
 def wrapper(request: pytest.FixtureRequest, program: str) -> list[str]:
     """The words that run the wrapper: the program, or the script in each shell that is here."""
     words: list[str] = request.param

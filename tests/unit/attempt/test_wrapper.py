@@ -138,22 +138,24 @@ def test_a_grandchild_that_holds_the_output_does_not_delay_the_end(start, tmp_pa
     os.kill(int((tmp_path / "stdout.log").read_text()), signal.SIGKILL)
 
 
-def test_the_wrapper_survives_term_and_still_records_the_end(
-    start, cancel, wait_for_line, tmp_path: Path
+def test_the_wrapper_survives_its_launcher_s_signals_and_still_records_the_end(
+    start, cancel, wait_for_line, tmp_path: Path, wrapper: list[str]
 ) -> None:
-    wrapper = start(tmp_path, "echo up; exec sleep 60")
+    running = start(tmp_path, "echo up; exec sleep 60")
     wait_for_line(tmp_path / "stdout.log")
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        wrapper.send_signal(number)
+    # TERM to the program is a cancel: that has a test of its own.
+    for number in (signal.SIGINT, signal.SIGHUP, *[signal.SIGTERM] * (len(wrapper) > 1)):
+        running.send_signal(number)
     cancel(tmp_path, 0)
-    wrapper.wait(20)
+    running.wait(20)
 
     seen = observe_folder(str(tmp_path))
     assert seen is not None
     assert (seen.phase, seen.signal) == ("ended", signal.SIGKILL)
 
 
+@pytest.mark.script
 def test_a_cancel_between_the_claim_and_the_record_of_the_process_ends_the_job(
     start, tmp_path: Path
 ) -> None:

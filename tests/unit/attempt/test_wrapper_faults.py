@@ -40,15 +40,24 @@ def test_a_job_outlives_its_wrapper_and_is_still_within_reach(
     assert seen.phase == "running"
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"start": 1, "wrapper_start": 1, "cgroup": ""},
-        {"boot": "another"},
-        {"ns": "pid:[1]"},
-    ],
-    ids=["pid", "boot", "ns"],
-)
+@pytest.mark.script
+def test_a_process_that_has_the_number_of_the_job_is_left_alone(
+    start, cancel, wait_for_line, tmp_path: Path
+) -> None:
+    """The program finds what is left of the job by other signs; the script ends nothing then."""
+    wrapper = start(tmp_path, "echo $$; exec sleep 60")
+    pid = int(wait_for_line(tmp_path / "stdout.log"))
+    edit_record(tmp_path, start=1)
+
+    assert not is_running(str(tmp_path))
+    cancel(tmp_path, 0)
+    assert wrapper.poll() is None
+
+    os.kill(pid, signal.SIGKILL)
+    wrapper.wait(20)
+
+
+@pytest.mark.parametrize("changes", [{"boot": "another"}, {"ns": "pid:[1]"}], ids=["boot", "ns"])
 def test_a_process_that_only_has_the_number_is_left_alone(
     start, cancel, wait_for_line, tmp_path: Path, changes: dict[str, object]
 ) -> None:
@@ -214,10 +223,14 @@ def test_what_a_job_started_elsewhere_ends_at_its_time_limit(
     wait_for_end(pid)
 
 
+@pytest.mark.script
 def test_a_process_outside_of_the_job_is_left_alone(
     start, cancel, wait_for_line, tmp_path: Path
 ) -> None:
-    """It has another mark, as what a job of another attempt has."""
+    """It has another mark, as what a job of another attempt has, and a session of its own.
+
+    To the program it is the job's all the same, as a child of the job.
+    """
     other = f"RUNBUS_ATTEMPT={tmp_path}/other setsid sh -c 'echo $$; exec sleep 60' & wait"
     wrapper = start(tmp_path, other)
     pid = int(wait_for_line(tmp_path / "stdout.log"))
