@@ -508,7 +508,7 @@ def test_values_of_the_environment_are_readable_by_their_owner_only(
     holders = [
         path for path in home.rglob("*") if path.is_file() and b"s3cret" in path.read_bytes()
     ]
-    assert {path.name for path in holders} <= {"request.sh", "experiment.json"}
+    assert {path.name for path in holders} <= {"request", "request.sh", "experiment.json"}
     assert {path.stat().st_mode & 0o077 for path in holders} == {0}
 
 
