@@ -17,7 +17,10 @@ from runbus.errors import ExperimentNotFound, FileUnreadable
 __all__ = ["Asked"]
 
 _FILE = "experiment.json"
-_VERSION = 2
+_VERSION = 3
+"""Since this version who leads is told by `leader`, and not by the lock of the journal."""
+
+_READ = (2, 3)
 
 
 class _Versioned(msgspec.Struct):
@@ -59,8 +62,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         try:
             data = take_check(read_file(path), path)
             version = codec.decode_json(data, _Versioned).version
-            if version != _VERSION:
-                reason = f"its version is {version!r}, this runbus reads {_VERSION}"
+            if version not in _READ:
+                reason = f"its version is {version!r}, this runbus reads {_READ[0]} to {_READ[-1]}"
                 raise FileUnreadable(path, reason)
             asked = codec.decode_json(data, cls)
         except FileNotFoundError as error:
