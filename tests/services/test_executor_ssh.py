@@ -16,7 +16,7 @@ import pytest
 from msgspec.structs import replace
 
 from runbus._core import MetricReader
-from runbus.abc import JobRef
+from runbus.abc import JobRef, Resources, Timeouts
 from runbus.attempt import read_cuts
 from runbus.errors import ConnectionLost, JobNotStarted, SubmitUnknown
 from runbus.executors import SSHExecutor
@@ -266,7 +266,7 @@ async def test_a_pool_without_any_host_refuses_a_job(
         return SSHExecutor([tunnel_to(host, remote) for host in hosts])
 
     async with Harness(make, str(tmp_path / "here")) as harness:
-        job = replace(harness.shell("true"), queue_timeout_s=1)
+        job = harness.shell("true", timeouts=Timeouts(queue_s=1))
         with pytest.raises(JobNotStarted, match="connection refused; no connection") as caught:
             await harness.submit(job)
 
@@ -660,12 +660,11 @@ async def test_gpus_of_a_host_are_lent_to_one_job_at_a_time_by_all_kernels(
     ):
         script = 'echo "$CUDA_VISIBLE_DEVICES"; sleep 0.5'
         ends = await asyncio.gather(
-            one.run(one.shell(script, gpus=1, name="one")),
-            two.run(two.shell(script, gpus=1, attempt=2, name="two")),
+            one.run(one.shell(script, resources=Resources(gpus=1), name="one")),
+            two.run(two.shell(script, resources=Resources(gpus=1), attempt=2, name="two")),
         )
 
-    shared = Path("/dev/shm" if os.path.isdir("/dev/shm") else "/tmp")
-    (shared / f"runbus-gpus-{os.getuid()}" / gpu).unlink()
+    (Path(tempfile.gettempdir()) / f"runbus-gpus-{os.getuid()}" / gpu).unlink()
     first, second = sorted(ends, key=lambda end: end.seen.started_ns)
     assert first.stdout == second.stdout == f"{gpu}\n".encode()
     assert first.seen.ended_ns <= second.seen.started_ns + 50_000_000

@@ -79,6 +79,7 @@ if TYPE_CHECKING:
     from runbus.errors._tasks import SweepInvalid as SweepInvalid
     from runbus.errors._tasks import TaskInvalid as TaskInvalid
     from runbus.errors._usage import ExtraMissing as ExtraMissing
+    from runbus.errors._usage import FieldInvalid as FieldInvalid
     from runbus.errors._usage import QueryInvalid as QueryInvalid
     from runbus.errors._usage import SecretMissing as SecretMissing
     from runbus.errors._usage import UsageError as UsageError
@@ -94,6 +95,7 @@ __all__ = [
     "EventNotFound",
     "ExperimentNotFound",
     "ExtraMissing",
+    "FieldInvalid",
     "FileUnreadable",
     "ForwardFailed",
     "GitFailed",
@@ -225,6 +227,6 @@ __getattr__, __dir__ = lazy_names(
         "._root": ("RunbusError",),
         "._runs": ("ArtifactUnreadable", "RunBusy", "RunUnreadable"),
         "._tasks": ("BatchInvalid", "ScriptUnusable", "SweepInvalid", "TaskInvalid"),
-        "._usage": ("ExtraMissing", "QueryInvalid", "SecretMissing", "UsageError"),
+        "._usage": ("ExtraMissing", "FieldInvalid", "QueryInvalid", "SecretMissing", "UsageError"),
     },
 )

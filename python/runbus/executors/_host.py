@@ -125,7 +125,7 @@ class Host:
 
     def lacks(self, job: JobSpec) -> bool:
         """Whether it is known to have too few GPUs for a job."""
-        return self.gpus is not None and len(self.gpus) < job.gpus
+        return self.gpus is not None and len(self.gpus) < job.resources.gpus
 
     async def prepare(self) -> str:
         """Connect, send what the machine lacks, and return its folder for everything.
@@ -237,11 +237,11 @@ class Host:
             SubmitUnknown: The machine stays out of reach.
             SecretMissing: A secret cannot be read; nothing runs.
         """
-        time_s = request.job.timeout_s
+        time_s = request.job.timeouts.run_s
         limit = f"{time_s:.3f} {GRACE_S}\n" if time_s is not None else ""
         asked = submit_script(
             placement, request.script, fields if self.runs_program else b"", limit, run_json,
-            self._wrapper, self._detach, self._umask, (request.job.gpus, self.gpus or ()),
+            self._wrapper, self._detach, self._umask, (request.job.resources.gpus, self.gpus or ()),
         )  # fmt: skip
         asked = with_variables(asked, secret_environment(request.job))
         output = await self._answer(asked)

@@ -334,7 +334,8 @@ class SSHExecutor(Executor):
             JobNotStarted: There is none that can be reached or used.
             SubmitUnknown: It was sent to one before that cannot be reached now.
         """
-        patience_s = PATIENCE_S if job.queue_timeout_s is None else job.queue_timeout_s
+        queue_s = job.timeouts.queue_s
+        patience_s = PATIENCE_S if queue_s is None else queue_s
         deadline = time.monotonic() + patience_s
         pause = 0.25
         refused: dict[str, HostError] = {}
@@ -372,7 +373,7 @@ class SSHExecutor(Executor):
         """
         await host.prepare()
         if host.lacks(job):
-            raise RemoteFailed(host.name, f"it has no {job.gpus} GPUs")
+            raise RemoteFailed(host.name, f"it has no {job.resources.gpus} GPUs")
         if job.package is not None:
             await host.provide(job.package)
 

@@ -387,7 +387,7 @@ class Supervisor:
     def _take_in(self, attempt: Attempt, seen: Observation | None) -> bool:
         """Tell the board what was seen of a job; return whether it was new."""
         job = attempt.job
-        written = log_state(job.folder) if job.idle_timeout_s is not None else ()
+        written = log_state(job.folder) if job.timeouts.idle_s is not None else ()
         is_new = self._board.saw(job.name, seen, written, self._clock.monotonic())
         if self._board.has_news:
             self._act()

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from runbus import LocalExecutor
 from runbus._home import ENV_RUN
-from runbus.abc import JobSpec
+from runbus.abc import JobSpec, RetryPolicy
 from runbus.attempt import Journal
 from runbus.events import (
     Event,
@@ -81,13 +81,13 @@ class Told:
 async def test_a_follower_is_told_what_the_leader_is_in_the_same_order(
     spec: Spec, tmp_path: Path
 ) -> None:
-    job = spec("j", "local", retries=1)
+    job = spec("j", "local", retry=RetryPolicy(retries=1, backoff_s=0.01))
     info = RunInfo.new(job.run_id, "j", "p", {}, job="j")
     await anyio.Path(tmp_path, "runs").mkdir()
     run_folder = make_run_folder(str(tmp_path), info)
     job = replace(
         job, argv=(sys.executable, "-c", SCRIPT), cwd=str(tmp_path), run_folder=run_folder,
-        env={ENV_RUN: run_folder}, backoff_s=0.01,
+        env={ENV_RUN: run_folder},
     )  # fmt: skip
     leader, other = Told(), Told()
     store = JobStore(str(tmp_path))
