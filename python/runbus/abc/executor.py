@@ -165,6 +165,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
         exit_code: Its exit status, once ended by itself.
         signal: The signal that ended it.
         reason: What the backend says about it.
+        wrapper: Which wrapper kept its record, "program" or "script"; empty while unknown.
     """
 
     phase: Literal["queued", "running", "ended", "gone"]
@@ -178,6 +179,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     exit_code: int | None = None
     signal: int | None = None
     reason: str = ""
+    wrapper: str = ""
 
 
 class Executor(ABC):

@@ -132,6 +132,7 @@ class JobEnded(JobFact, frozen=True, kw_only=True, tag="job.ended"):
         cpu_s: Seconds of processor time that it and its children took; 0 if nobody knows.
         max_rss_bytes: The most memory that one of its processes ever had, in bytes; None if nobody
             knows.
+        wrapper: Which wrapper kept its record, "program" or "script"; empty if none did.
     """
 
     state: str
@@ -141,6 +142,7 @@ class JobEnded(JobFact, frozen=True, kw_only=True, tag="job.ended"):
     duration_s: float
     cpu_s: float = 0.0
     max_rss_bytes: int | None = None
+    wrapper: str = ""
 
 
 class LogLines(Stream, frozen=True, kw_only=True, tag="job.log_lines"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-import math
 import os
 import signal
 import time
@@ -60,7 +59,7 @@ _FILES_KEPT, _FILES_A_JOB = 64, 4
 
 
 class LocalExecutor(Executor):
-    """Runs each job through the wrapper script, in a session of its own.
+    """Runs each job through the wrapper, in a session of its own.
 
     The end of a wrapper, or of a job that another process started, wakes `wait_for_change` at once,
     through its pidfd.
@@ -218,10 +217,9 @@ class LocalExecutor(Executor):
         return read_log(ref.folder, source, offset)
 
     async def cancel(self, refs: Sequence[JobRef], grace_s: float) -> None:
-        """Let the wrapper script end each job: it goes on with that if this process dies."""
+        """Let the wrapper end each job: it goes on with that if this process dies."""
         for ref in refs:
-            # Up to whole seconds: a grace of half a second is not none.
-            grace = str(math.ceil(grace_s))
+            grace = f"{grace_s:.3f}"
             environment = inherited_environment(True)
             pid = _spawn(
                 ref.folder, grace, own_pid_namespace(), verb="cancel", environment=environment
@@ -333,8 +331,8 @@ def _write_request(request: Request, heartbeat_s: int | None) -> None:
         "request.sh": body.script.encode("utf-8", "surrogateescape"),
         "request": body.program_request(),
     }
-    if request.job.timeouts.run_s is not None:
-        files["limit"] = b"%g %g\n" % (request.job.timeouts.run_s, GRACE_S)
+    if (time_s := request.job.timeouts.run_s) is not None:
+        files["limit"] = b"%.3f %g\n" % (time_s, GRACE_S)
     if heartbeat_s is not None:
         files["beat"] = b"%d\n" % heartbeat_s
     for name, data in files.items():

@@ -13,7 +13,7 @@ import anyio.to_thread
 from msgspec.structs import replace
 
 from runbus.abc import Capabilities, Executor, JobRef, Limits, Observation, Request, Tunnel
-from runbus.attempt import AttemptBody, observe_folder, outlived, read_log
+from runbus.attempt import AttemptBody, observe_folder, outlived, read_log, render_request
 from runbus.codec import encode_json
 from runbus.config import parse_host
 from runbus.errors import (
@@ -37,7 +37,7 @@ from runbus.executors._placement import (
     run_json,
     write_placement,
 )
-from runbus.executors._remote import expanded, marked
+from runbus.executors._remote import at_home, expanded, marked
 from runbus.executors._unpacked import in_unpacked_code
 
 if TYPE_CHECKING:
@@ -72,7 +72,10 @@ class _MarkedBody(AttemptBody, frozen=True, kw_only=True):
 
 
 class SSHExecutor(Executor):
-    """Runs each job through the wrapper script on one of several machines.
+    """Runs each job through the wrapper on one of several machines.
+
+    The wrapper program is sent to each machine once; where it does not start, the script does the
+    same job.
 
     Logs, metric journals and records are copied into the attempt's and the run's own folders as
     they grow, so that a follower of local jobs can follow this one. A machine out of reach
@@ -220,7 +223,10 @@ class SSHExecutor(Executor):
             ref = ref_to(job, placement)
             started = False
             try:
-                started = await host.submit(ref, placement, request, run_json(job.run_folder))
+                fields = self._fields(job, host, await host.prepare())
+                started = await host.submit(
+                    ref, placement, request, fields, run_json(job.run_folder)
+                )
             except (JobNotStarted, SecretMissing):
                 # Nothing runs there: another attempt may go elsewhere.
                 os.unlink(os.path.join(job.folder, PLACEMENT))
@@ -294,7 +300,7 @@ class SSHExecutor(Executor):
         return await host.tunnel.read(path, there, _PIECE)
 
     async def cancel(self, refs: Sequence[JobRef], grace_s: float) -> None:
-        """Have the wrapper script end each job, as soon as its machine can be reached."""
+        """Have the wrapper end each job, as soon as its machine can be reached."""
         for ref in refs:
             seen = observe_folder(ref.folder)
             placement = read_placement(ref.folder)
@@ -426,6 +432,15 @@ class SSHExecutor(Executor):
                 for name, value in there.env.items()
             },
         )
+
+    def _fields(self, job: JobSpec, host: Host, base: str) -> bytes:
+        """Return what the wrapper program reads; empty where only a shell can tell a path."""
+        there = self._moved(job, base)
+        cwd, program = (at_home(path, host.home) for path in (there.cwd, there.argv[0]))
+        if cwd is None or program is None:
+            return b""
+        moved = replace(there, cwd=cwd, argv=(program, *there.argv[1:]))
+        return render_request(moved, advice=_NO_FOLDER)
 
     def _tell(self) -> None:
         self._changed.set()
