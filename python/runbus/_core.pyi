@@ -45,7 +45,7 @@ __version__: Final[str]
 BUILD_PROFILE: Final[str]
 """``"release"``, or ``"debug"`` for a build whose speed means nothing."""
 
-_Batch: TypeAlias = tuple[str, tuple[str, ...], int, int, bytes, list[bytes]]
+_Batch: TypeAlias = tuple[str, tuple[str, ...], int, int, bytes, list[bytes], list[tuple[int, int]]]
 _Summary: TypeAlias = tuple[
     int, int, float, float, float, float, float, float, float, float, float, int, int
 ]
@@ -145,7 +145,7 @@ class MetricWriter:
 
         Raises:
             TypeError: A value is no real number, a name no str, the step no int.
-            OverflowError: A value is an int that no double represents, or the step exceeds 64 bits.
+            OverflowError: The step exceeds 64 bits.
             ValueError: A name is empty, too long, holds a lone surrogate or occurs twice; or the
                 journal is closed.
         """
@@ -279,8 +279,7 @@ class Series:
 
         Raises:
             TypeError: The value is no real number, or the step no int.
-            OverflowError: The value is an int that no double represents, or the step exceeds 64
-                bits.
+            OverflowError: The step exceeds 64 bits.
             ValueError: The journal is closed.
         """
 
@@ -299,7 +298,7 @@ class Series:
 
         Raises:
             TypeError: The values are no such array, or the steps no ints.
-            OverflowError: A value is an int that no double represents, or a step exceeds 64 bits.
+            OverflowError: A step exceeds 64 bits.
             ValueError: There are not as many steps as values, or the journal is closed.
         """
 
@@ -321,8 +320,7 @@ class Group:
         Raises:
             TypeError: A value is no real number, the step no int, or there are too few or too many
                 values.
-            OverflowError: A value is an int that no double represents, or the step exceeds 64
-                bits.
+            OverflowError: The step exceeds 64 bits.
             ValueError: The journal is closed.
         """
 
@@ -581,7 +579,8 @@ class MetricTail:
             start, points, finite, first_step, last_step, min_step, max_step, first_time and
             last_time, then the float64 columns first, last, min, max, mean, variance, p50, p95 and
             p99. What cannot be read, each told once. Whether any process has begun to log. Whether
-            `drain` is done.
+            `drain` is done. A batch ends with the integers that no double represents, each as its
+            place and itself.
         """
 
     def drain(self) -> None:
@@ -620,7 +619,11 @@ class Columns:
 
     @property
     def values(self) -> bytes:
-        """float64 ``(n,)``."""
+        """float64 ``(n,)``; of integers beyond doubles the nearest one."""
+
+    @property
+    def integers(self) -> dict[int, int]:
+        """The integers that no double represents, each by the place of its point."""
 
 @final
 class SeriesData:
@@ -637,7 +640,15 @@ class SeriesData:
 
     @property
     def values(self) -> memoryview[float]:
-        """float64 ``(n,)``, bit for bit as logged."""
+        """float64 ``(n,)``, bit for bit as logged; of integers beyond doubles the nearest one."""
+
+    @property
+    def integers(self) -> dict[int, int]:
+        """The integers that no double represents, each by the place of its point."""
+
+    @property
+    def whole_values(self) -> memoryview[int] | None:
+        """The values as int64 ``(n,)``, if all are integers and doubles would not do; or `None`."""
 
     @property
     def times(self) -> memoryview[int]:
@@ -734,7 +745,8 @@ def arrow_stream(series: Sequence[tuple[str, SeriesData]]) -> CapsuleType:
     """Return named series as a stream in Arrow's C interface, a capsule ``arrow_array_stream``.
 
     A batch for each series, whose columns are shared and not copied: name, a dictionary of int32
-    and utf8; step, int64; time, timestamp in ns, UTC; value, float64. There are no nulls.
+    and utf8; step, int64; time, timestamp in ns, UTC; value, float64, or int64 where all series
+    have `whole_values`. There are no nulls.
     """
 
 def summarize(writers: Sequence[Sequence[str | os.PathLike[str]]]) -> list[tuple[str, _Summary]]:
@@ -791,8 +803,7 @@ def about_segment(
     Returns:
         The state the writer closed it with, `None` if it died; the writer's process, 0 if unknown;
         its creation in unix nanoseconds, 0 if unknown; its damaged ranges as (offset, bytes); how
-        many segments it became; whether it is of version 1, in which rows of several names could
-        have files and columns of their own.
+        many segments it became; whether it is of an earlier version, which has other columns.
 
     Raises:
         OSError: The file cannot be read.

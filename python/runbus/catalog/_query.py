@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["query"]
 
 
+# A segment has the nearest double and what is missing.
+_EXACT = "CASE WHEN value_rest <> 0 THEN (value::HUGEINT + value_rest)::BIGINT END AS exact"
 _RANK = "TRY_CAST(regexp_extract(writer, '-r(\\d+)(-h)?$', 1) AS INTEGER) AS rank"
 
 
@@ -37,8 +39,9 @@ def query(
     There are two tables. `runs` has id, name, project, state, created, config (JSON), folder,
     params (JSON: the config, flattened, and what was set since), tags (a list) and problem (what
     is wrong with a run that cannot be read, or NULL). `metrics` has a row for each point: run (an
-    id), name, step, time, value, writer (who logged it) and rank (the number that a launcher gave
-    to the writer, or NULL), in no order. The points are read while the question is answered, and
+    id), name, step, time, value (a double), exact (an integer where no double represents it, or
+    NULL), writer (who logged it) and rank (the number that a launcher gave to the writer, or NULL),
+    in no order. The points are read while the question is answered, and
     only if it names them: segments as they lie, journals in batches. A question about running runs
     that reads them twice may find more the second time.
 
@@ -110,13 +113,12 @@ def _text(text: str) -> str:
 
 def _add_metrics(connection: Any, points: PointStream) -> None:
     connection.register("unsealed", points)
-    parts = [
-        f"SELECT run, name, step, time::TIMESTAMPTZ AS time, value, writer, {_RANK} FROM unsealed"
-    ]
+    columns = f"run, name, step, time::TIMESTAMPTZ AS time, value, exact, writer, {_RANK}"
+    parts = [f"SELECT {columns} FROM unsealed"]
     if points.segments:
         files = ", ".join(_quoted(glob.escape(path), "'") for path in points.segments)
         parts.append(
-            "SELECT split_part(filename, '/', -3), name, step, time, value, "
+            f"SELECT split_part(filename, '/', -3), name, step, time, value, {_EXACT}, "
             f"{_writer('filename')} AS writer, {_RANK} "
             f"FROM read_parquet([{files}], filename = true)"
         )

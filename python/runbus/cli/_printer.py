@@ -227,8 +227,8 @@ def state_style(state: str) -> str:
 
 
 def format_number(value: float) -> str:
-    """Return a number with six significant digits."""
-    return f"{value:.6g}"
+    """Return a number with six significant digits; an int, which no double represents, with all."""
+    return str(value) if isinstance(value, int) else f"{value:.6g}"
 
 
 def format_duration(seconds: float) -> str:

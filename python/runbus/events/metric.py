@@ -29,7 +29,8 @@ class MetricBatch(Stream, frozen=True, kw_only=True, tag="metric.batch"):
         series: `uint32 (n,)`: which name.
         steps: `int64 (n,)`.
         times: `int64 (n,)`: Unix time in nanoseconds.
-        values: `float64 (n,)`.
+        values: `float64 (n,)`; of integers that no double represents the nearest one.
+        integers: Those integers, each as the place of its point and itself.
         position: Where the journal goes on after them, in bytes, also if it was sealed: give it to
             `StoredRun.follow(positions={writer: position})` to go on from here.
     """
@@ -41,14 +42,18 @@ class MetricBatch(Stream, frozen=True, kw_only=True, tag="metric.batch"):
     steps: bytes
     times: bytes
     values: bytes
+    integers: tuple[tuple[int, int], ...] = ()
     position: int = 0
 
     def __len__(self) -> int:
         return len(self.series) // 4
 
     def points(self) -> Iterator[MetricPoint]:
-        """Yield each point as `(name, step, time_ns, value)`."""
-        names = self.names
+        """Yield each point as `(name, step, time_ns, value)`.
+
+        The value is an int only where no double represents it.
+        """
+        names, integers = self.names, dict(self.integers)
         columns = zip(
             memoryview(self.series).cast("I"),
             memoryview(self.steps).cast("q"),
@@ -56,8 +61,8 @@ class MetricBatch(Stream, frozen=True, kw_only=True, tag="metric.batch"):
             memoryview(self.values).cast("d"),
             strict=True,
         )
-        for series, step, time_ns, value in columns:
-            yield names[series], step, time_ns, value
+        for place, (series, step, time_ns, value) in enumerate(columns):
+            yield names[series], step, time_ns, integers.get(place, value)
 
 
 class MetricWindow(NamedTuple):

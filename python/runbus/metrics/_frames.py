@@ -9,7 +9,10 @@ from runbus._core import arrow_stream
 from runbus.errors import ExtraMissing
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
+
+    from numpy.typing import NDArray
 
     from runbus._core import SeriesData
 
@@ -20,7 +23,8 @@ class Frame:
     """Points that turn into data frames of four columns, a row for each point.
 
     `name`, a text (as a dictionary or category); `step`, int64; `time`, a timestamp in nanoseconds,
-    UTC; `value`, float64. The points of each metric stand together. Libraries that speak Arrow's
+    UTC; `value`, float64, or int64 where the values of each metric are. The points of each metric
+    stand together. Libraries that speak Arrow's
     PyCapsule interface take the object itself, without pyarrow and without a copy:
     `polars.DataFrame(points)`, `pyarrow.table(points)`.
     """
@@ -60,11 +64,13 @@ class Frame:
 
         parts = self._parts()
         codes = np.repeat(np.arange(len(parts)), [len(data) for _, data in parts])
+        values: list[Any] = [data.whole_values for _, data in parts]
+        if None in values:
+            values = [data.values for _, data in parts]
         columns = {
-            column: np.concatenate(
-                [np.asarray(getattr(data, f"{column}s")) for _, data in parts] or [np.empty(0)]
-            )
-            for column in ("step", "time", "value")
+            "step": _joined([data.steps for _, data in parts]),
+            "time": _joined([data.times for _, data in parts]),
+            "value": _joined(values),
         }
         return pandas.DataFrame(
             {
@@ -86,6 +92,12 @@ class Frame:
         """
         duckdb = _library("duckdb", "duckdb")
         return duckdb.from_arrow(self.to_arrow(), connection=connection)
+
+
+def _joined(columns: Sequence[memoryview[Any]]) -> NDArray[Any]:
+    import numpy as np
+
+    return np.concatenate([np.asarray(column) for column in columns] or [np.empty(0)])
 
 
 def _library(package: str, extra: str) -> Any:

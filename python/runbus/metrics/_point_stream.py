@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from runbus.metrics._stored import StoredRun
 
-    _Points: TypeAlias = tuple[Any, tuple[Any, Any, Any]]
+    _Points: TypeAlias = tuple[Any, tuple[Any, Any, Any], dict[int, int]]
 
 __all__ = ["PointStream"]
 
@@ -26,7 +26,8 @@ _BATCH_POINTS = 1 << 17
 class PointStream:
     """What runs have logged, split in what other tools may read as it lies, and the rest.
 
-    The rest is an Arrow stream of columns run, name, step, time, value and writer, which is read
+    The rest is an Arrow stream of columns run, name, step, time, value, exact (an integer that no
+    double represents, or null) and writer, which is read
     from the journals while it is taken, a batch at a time; times are whole microseconds, as in
     segments.
     What is too damaged to be read is left out, and the logger `runbus.metrics` is told.
@@ -60,6 +61,7 @@ class PointStream:
                 "step": arrow.int64(),
                 "time": arrow.timestamp("us", "UTC"),
                 "value": arrow.float64(),
+                "exact": arrow.int64(),
                 "writer": arrow.string(),
             }
         )
@@ -69,7 +71,7 @@ class PointStream:
     def _batches(self, arrow: Any, schema: Any) -> Iterator[Any]:
         types = arrow.int64(), arrow.timestamp("ns", "UTC"), arrow.float64()
         for run, folder, writer in self._rest:
-            for names, numbers in _readable(run, _points(arrow, folder, writer)):
+            for names, numbers, integers in _readable(run, _points(arrow, folder, writer)):
                 count = len(names)
                 steps, times, values = (
                     arrow.Array.from_buffers(of, count, [None, arrow.py_buffer(column)])
@@ -77,8 +79,14 @@ class PointStream:
                 )
                 times = times.cast(schema.field("time").type, safe=False)
                 columns = [arrow.repeat(run, count), names, steps, times, values]
-                columns.append(arrow.repeat(writer, count))
+                columns += _exact(arrow, count, integers), arrow.repeat(writer, count)
                 yield arrow.record_batch(columns, schema=schema)
+
+
+def _exact(arrow: Any, count: int, integers: dict[int, int]) -> Any:
+    if not integers:
+        return arrow.nulls(count, arrow.int64())
+    return arrow.array([integers.get(place) for place in range(count)], arrow.int64())
 
 
 def _is_readable(path: str) -> bool:
@@ -99,8 +107,8 @@ def _readable(run: str, points: Iterator[_Points]) -> Iterator[_Points]:
         logging.getLogger("runbus.metrics").warning("%s is left out: %s", run, error)
 
 
-def _points(arrow: Any, folder: str, writer: str) -> Iterator[tuple[Any, tuple[Any, Any, Any]]]:
-    """Yield names, and steps, times and values as buffers, of what a writer has written."""
+def _points(arrow: Any, folder: str, writer: str) -> Iterator[_Points]:
+    """Yield names; steps, times and values as buffers; and integers beyond doubles."""
     paths = writers_of(folder).get(writer, [])
     if [path for path in paths if path.endswith(".journal")]:
         try:
@@ -111,16 +119,15 @@ def _points(arrow: Any, folder: str, writer: str) -> Iterator[tuple[Any, tuple[A
             yield from _journal_points(arrow, reader, end)
             return
     for name, data in read_metrics([paths], None):
-        yield arrow.repeat(name, len(data)), (data.steps, data.times, data.values)
+        columns = data.steps, data.times, data.values
+        yield arrow.repeat(name, len(data)), columns, data.integers
 
 
-def _journal_points(
-    arrow: Any, reader: MetricReader, end: int
-) -> Iterator[tuple[Any, tuple[Any, Any, Any]]]:
+def _journal_points(arrow: Any, reader: MetricReader, end: int) -> Iterator[_Points]:
     # So that it knows names whose first mention is damaged.
     reader.check()
     while reader.position < end and (found := reader.poll_rest(_BATCH_POINTS)):
         buffer = arrow.py_buffer(found.series)
         places = arrow.Array.from_buffers(arrow.uint32(), len(found), [None, buffer])
         names = arrow.array(found.names, arrow.string()).take(places)
-        yield names, (found.steps, found.times, found.values)
+        yield names, (found.steps, found.times, found.values), found.integers

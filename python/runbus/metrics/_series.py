@@ -28,7 +28,9 @@ class SeriesSummary(NamedTuple):
 
     NaN counts as a point, and may be the first or last one, but has no part in the rest. The
     infinities take part in the extremes and quantiles, not in mean and standard deviation. What has
-    no number to be made of is NaN, and its step 0.
+    no number to be made of is NaN, and its step 0. Integers that no double represents are ints as
+    first, last, smallest and largest value; mean, deviation and quantiles are of the nearest
+    doubles.
 
     Attributes:
         points: How many there are.
@@ -67,7 +69,7 @@ class Series(Frame):
 
     The columns are read-only arrays of numpy, or memoryviews where it is not installed. They are
     shared: slices, arrays and data frames made of them copy nothing. `numpy.asarray(series)` is
-    that of the values.
+    that of the values. Smoothing, windows and axes are of doubles.
 
     Attributes:
         name: The metric's name.
@@ -85,9 +87,19 @@ class Series(Frame):
         return _column(self._data.steps)
 
     @property
-    def values(self) -> NDArray[np.float64]:
-        """The values: `float64 (n,)`."""
-        return _column(self._data.values)
+    def values(self) -> NDArray[np.float64] | NDArray[np.int64]:
+        """The values: `float64 (n,)`, bit for bit as logged.
+
+        Where all are integers and no double represents some of them: `int64 (n,)`. Beside values
+        that are not integers, such an integer is the nearest double here; `integers` has it.
+        """
+        whole = self._data.whole_values
+        return _column(self._data.values if whole is None else whole)
+
+    @property
+    def integers(self) -> dict[int, int]:
+        """The integers that no double represents, each by the place of its point."""
+        return self._data.integers
 
     @property
     def times(self) -> NDArray[np.int64]:
@@ -97,7 +109,7 @@ class Series(Frame):
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         import numpy as np
 
-        values: NDArray[Any] = np.asarray(self._data.values, dtype)
+        values: NDArray[Any] = np.asarray(self.values, dtype)
         return values.copy() if copy else values
 
     def _parts(self) -> list[tuple[str, SeriesData]]:
@@ -109,10 +121,11 @@ class Series(Frame):
     def __repr__(self) -> str:
         return f"<Series {self.name!r} of {len(self)} points>"
 
-    def to_numpy(self) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
+    def to_numpy(self) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[np.int64]]:
         """Return steps `(n,) int64`, values `(n,) float64`, Unix times in ns `(n,) int64`.
 
-        The arrays are read-only views of the series; `.copy()` makes one that can be changed.
+        The values are int64 where `values` is. The arrays are read-only views of the series;
+        `.copy()` makes one that can be changed.
 
         Raises:
             ModuleNotFoundError: numpy is not installed.
@@ -121,7 +134,7 @@ class Series(Frame):
 
         return (
             np.asarray(self._data.steps, np.int64),
-            np.asarray(self._data.values, np.float64),
+            np.asarray(self.values),
             np.asarray(self._data.times, np.int64),
         )
 

@@ -76,9 +76,10 @@ class RunTail:
                 steps=columns[0],
                 times=columns[1],
                 values=columns[2],
+                integers=tuple(integers),
                 position=position,
             )
-            for writer, names, position, width_ns, series, columns in batches
+            for writer, names, position, width_ns, series, columns, integers in batches
         ]
 
     def drain(self) -> None:

@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::fs;
-use std::ops::Range;
 use std::path::Path;
 
 use runbus_core::journal::{BlobWriter, MetricWriter, Options, Steps};
@@ -40,9 +39,11 @@ fn write(path: &Path, steps: i64, options: Options) -> Result<(), Box<dyn Error>
         first: 7,
         stride: 3,
     };
-    let fill = |range: Range<usize>, places: &mut [u64]| places.fill(range.len() as u64);
-    writer.extend(one, steps_of_two, 5, 2, fill)?;
-    writer.extend(one, Steps::Each(&[3, -1, i64::MAX]), 5, 3, fill)?;
+    let name = one.single().ok_or("there is room for a name")?;
+    writer.extend(name, steps_of_two, 5, &[0.5, 1.5][..])?;
+    let each = Steps::Each(&[3, -1, i64::MAX]);
+    writer.extend(name, each, 5, &[0.5, 1.5, 2.5][..])?;
+    writer.log_integer(Some(name), 8, 5, i64::MAX)?;
     if let Some(closing) = writer.close(1) {
         closing.complete()?;
     }

@@ -1,55 +1,22 @@
 //! What one writer wrote, column by column.
 
 use std::collections::HashMap;
-use std::ops::{Deref, Range};
-use std::sync::Arc;
+use std::ops::Range;
 
+use crate::integer::{Rests, joined};
 use crate::memory::Big;
 
-/// A stretch of numbers that nobody changes, cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub struct Shared<T> {
-    all: Arc<Vec<T>>,
-    range: Range<usize>,
-}
-
-impl<T> Shared<T> {
-    /// A stretch of numbers that others share.
-    ///
-    /// # Panics
-    /// When the range lies outside.
-    #[must_use]
-    pub fn part(all: &Arc<Vec<T>>, range: Range<usize>) -> Self {
-        assert!(range.start <= range.end && range.end <= all.len());
-        Self {
-            all: Arc::clone(all),
-            range,
-        }
-    }
-}
-
-impl<T> From<Vec<T>> for Shared<T> {
-    fn from(all: Vec<T>) -> Self {
-        let range = 0..all.len();
-        Self {
-            all: Arc::new(all),
-            range,
-        }
-    }
-}
-
-impl<T> FromIterator<T> for Shared<T> {
-    fn from_iter<I: IntoIterator<Item = T>>(items: I) -> Self {
-        items.into_iter().collect::<Vec<T>>().into()
-    }
-}
-
-impl<T> Deref for Shared<T> {
-    type Target = [T];
-
-    fn deref(&self) -> &[T] {
-        &self.all[self.range.clone()]
-    }
+/// One point.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Point {
+    /// Its step.
+    pub step: i64,
+    /// Its time, unix nanoseconds.
+    pub time: i64,
+    /// Its value.
+    pub value: f64,
+    /// What is missing in a value that is an integer beyond doubles.
+    pub rest: i16,
 }
 
 /// New points in the order of commitment, as columns of little-endian numbers.
@@ -63,8 +30,10 @@ pub struct Points {
     pub steps: Vec<u8>,
     /// Unix nanoseconds, `i64`.
     pub times: Vec<u8>,
-    /// `f64`, bit for bit.
+    /// `f64`, bit for bit; of integers beyond doubles the nearest one.
     pub values: Vec<u8>,
+    /// Those integers, with the places of their points.
+    pub integers: Vec<(usize, i64)>,
 }
 
 /// Everything one writer wrote.
@@ -92,6 +61,8 @@ pub struct Long {
     pub times: Vec<i64>,
     /// For each point its value, bit for bit.
     pub values: Vec<f64>,
+    /// What is missing in values that are integers beyond doubles.
+    pub rests: Rests,
 }
 
 /// The rows under one set of names, in the order in which they were committed.
@@ -122,6 +93,25 @@ impl Wide {
 }
 
 impl Long {
+    /// The point at a place.
+    #[must_use]
+    pub fn point(&self, place: usize) -> Point {
+        Point {
+            step: self.steps[place],
+            time: self.times[place],
+            value: self.values[place],
+            rest: self.rests.at(place),
+        }
+    }
+
+    /// The value at a place, if it is an integer beyond doubles.
+    pub(crate) fn integer(&self, place: usize) -> Option<i64> {
+        match self.rests.at(place) {
+            0 => None,
+            rest => joined(self.values[place], rest),
+        }
+    }
+
     /// The points of each name.
     pub fn stretches(&self) -> impl Iterator<Item = (&str, Range<usize>)> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
@@ -171,6 +161,7 @@ impl Long {
             frame.ends.push(end);
         }
         frame.order = self.order.map(|order| picked(order, &ranges));
+        frame.rests = self.rests.picked(&ranges);
         frame.steps = picked(self.steps, &ranges);
         frame.times = picked(self.times, &ranges);
         frame.values = picked(self.values, &ranges);
@@ -203,6 +194,7 @@ pub(crate) struct Mixed {
     pub(crate) steps: Vec<i64>,
     pub(crate) times: Vec<i64>,
     pub(crate) values: Vec<f64>,
+    pub(crate) rests: Rests,
 }
 
 impl Mixed {
@@ -215,7 +207,7 @@ impl Mixed {
     }
 
     #[inline]
-    pub(crate) fn push(&mut self, series: u32, order: u64, step: i64, time: i64, value: f64) {
+    pub(crate) fn push(&mut self, series: u32, order: u64, point: Point) {
         if self.steps.len() == self.steps.capacity() {
             self.reserve(self.steps.len().max(64));
         }
@@ -223,9 +215,10 @@ impl Mixed {
         if let Some(known) = &mut self.order {
             known.push(order);
         }
-        self.steps.push(step);
-        self.times.push(time);
-        self.values.push(value);
+        self.steps.push(point.step);
+        self.times.push(point.time);
+        self.rests.set(self.values.len(), point.rest);
+        self.values.push(point.value);
     }
 
     /// From now on the place of a point is not its number.
@@ -245,17 +238,20 @@ impl Mixed {
                 steps: self.steps,
                 times: self.times,
                 values: self.values,
+                rests: self.rests,
             };
         }
         let mut next = self.starts();
         let points = self.steps.len();
         let (mut steps, mut times, mut values) = (zeros(points), zeros(points), zeros(points));
         let mut order = self.order.as_ref().map(|_| zeros(points));
+        let mut rests = Rests::default();
         for (from, series) in self.series.iter().enumerate() {
             let place = &mut next[*series as usize];
             steps[*place] = self.steps[from];
             times[*place] = self.times[from];
             values[*place] = self.values[from];
+            rests.set(*place, self.rests.at(from));
             if let (Some(order), Some(known)) = (&mut order, &self.order) {
                 order[*place] = known[from];
             }
@@ -268,6 +264,7 @@ impl Mixed {
             steps,
             times,
             values,
+            rests,
         }
     }
 

@@ -10,6 +10,7 @@ mod error;
 mod files;
 pub mod follow;
 pub mod frame;
+pub mod integer;
 pub mod journal;
 mod memory;
 mod mutex;
@@ -17,5 +18,6 @@ mod os;
 pub mod segment;
 pub mod series;
 mod service;
+pub mod shared;
 
 pub use error::Error;

@@ -4,15 +4,19 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::downsample::{self, Method};
-use crate::frame::{Frames, Shared};
+use crate::frame::{Frames, Point};
+use crate::integer::{self, joined};
+use crate::shared::Shared;
 
 /// Points as columns of one length. Cheap to clone: nobody changes them.
 #[derive(Clone, Debug, Default)]
 pub struct SeriesData {
     /// `i64`, in any order.
     pub steps: Shared<i64>,
-    /// Bit for bit as logged.
+    /// Bit for bit as logged; of integers beyond doubles the nearest one.
     pub values: Shared<f64>,
+    /// What is missing in those: for each value what is to be added, or nothing for all of them.
+    pub rests: Shared<i16>,
     /// Unix nanoseconds.
     pub times: Shared<i64>,
 }
@@ -54,6 +58,32 @@ impl SeriesData {
         self.values.is_empty()
     }
 
+    /// The point at a place.
+    fn point(&self, place: usize) -> Point {
+        Point {
+            step: self.steps[place],
+            time: self.times[place],
+            value: self.values[place],
+            rest: self.rests.get(place).copied().unwrap_or(0),
+        }
+    }
+
+    /// All points.
+    pub fn points(&self) -> impl Iterator<Item = Point> {
+        (0..self.len()).map(|place| self.point(place))
+    }
+
+    /// The values as integers of 64 bits, if some of them are none that a double represents; `None` also
+    /// where another value is not an integer.
+    #[must_use]
+    pub fn integers(&self) -> Option<Vec<i64>> {
+        if self.rests.iter().all(|rest| *rest == 0) {
+            return None;
+        }
+        let values = self.values.iter().zip(&*self.rests);
+        values.map(|(value, rest)| joined(*value, *rest)).collect()
+    }
+
     /// The points at these places.
     #[must_use]
     pub fn at(&self, places: &[usize]) -> Self {
@@ -61,6 +91,11 @@ impl SeriesData {
             steps: places.iter().map(|place| self.steps[*place]).collect(),
             values: places.iter().map(|place| self.values[*place]).collect(),
             times: places.iter().map(|place| self.times[*place]).collect(),
+            rests: if self.rests.is_empty() {
+                Shared::default()
+            } else {
+                places.iter().map(|place| self.rests[*place]).collect()
+            },
         }
     }
 
@@ -106,6 +141,7 @@ impl SeriesData {
         });
         Self {
             values: smoothed.collect(),
+            rests: Shared::default(),
             ..self.clone()
         }
     }
@@ -145,6 +181,7 @@ impl SeriesData {
             .map(|(name, range)| (Box::from(name), range))
             .collect();
         let (steps, times) = (Arc::new(long.steps), Arc::new(long.times));
+        let rests = long.rests.shared(long.values.len());
         let (values, order) = (Arc::new(long.values), long.order.map(Arc::new));
         for (name, range) in stretches {
             let order = order
@@ -153,6 +190,7 @@ impl SeriesData {
             let data = Self {
                 steps: Shared::part(&steps, range.clone()),
                 values: Shared::part(&values, range.clone()),
+                rests: integer::part(&rests, range.clone()),
                 times: Shared::part(&times, range),
             };
             found.add(name, order.unwrap_or_default(), data);
@@ -164,6 +202,7 @@ impl SeriesData {
                 let data = Self {
                     steps: steps.clone(),
                     values: values.into(),
+                    rests: Shared::default(),
                     times: times.clone(),
                 };
                 found.add(name, order.clone(), data);
@@ -252,6 +291,11 @@ fn interleaved<K: Ord>(parts: &[SeriesData], key: impl Fn(usize, usize) -> K) ->
     SeriesData {
         steps: each().map(|(part, place)| part.steps[place]).collect(),
         values: each().map(|(part, place)| part.values[place]).collect(),
+        rests: if parts.iter().all(|part| part.rests.is_empty()) {
+            Shared::default()
+        } else {
+            each().map(|(part, place)| part.point(place).rest).collect()
+        },
         times: each().map(|(part, place)| part.times[place]).collect(),
     }
 }

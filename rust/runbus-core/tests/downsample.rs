@@ -128,3 +128,12 @@ fn many_threads_choose_what_one_would() {
     assert!(is_ascending(&fine, values.len()));
     assert!(fine.contains(&low) && fine.contains(&high));
 }
+
+#[test]
+fn a_stretch_of_nan_does_not_blind_lttb_to_what_follows() {
+    let mut values = vec![0.0; 1_000];
+    values[280..420].fill(f64::NAN);
+    values[750] = 100.0;
+    let chosen = downsample(&steps(&values), &values, 12, Method::Lttb);
+    assert!(chosen.contains(&750), "{chosen:?}");
+}

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use runbus_core::follow::{Bell, Content, News, Tail};
-use runbus_core::journal::{MetricWriter, Options};
+use runbus_core::journal::{MetricWriter, Options, Steps};
 use tempfile::tempdir;
 
 const OPTIONS: Options = Options {
@@ -149,4 +149,27 @@ fn a_tail_that_was_dropped_never_rings() {
         rung.extend(heard(&bell));
     }
     assert!(!rung.contains(&0), "{rung:?}");
+}
+
+#[test]
+fn a_journal_that_never_ends_silences_no_other() {
+    let home = tempdir().unwrap();
+    let metrics = home.path().join("metrics");
+    fs::create_dir_all(&metrics).unwrap();
+    let mut loud = MetricWriter::create(&metrics.join("a.journal"), OPTIONS).unwrap();
+    let name = loud.name("x").unwrap().unwrap();
+    loud.extend(name, Steps::Automatic, 0, &vec![0.5; 20 << 16][..])
+        .unwrap();
+    log(home.path(), "b", 1);
+    let bell = Arc::new(Bell::new().unwrap());
+    let tail = follow(&bell, 0, home.path());
+    for looks in 1.. {
+        heard(&bell);
+        let Some(news) = tail.take() else { continue };
+        if news.batches.iter().any(|batch| &*batch.writer == "b") {
+            // Two looks begin with the other journal at the most.
+            assert!(looks < 6, "after {looks} looks");
+            break;
+        }
+    }
 }

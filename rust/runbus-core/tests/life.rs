@@ -191,12 +191,10 @@ fn what_is_cleared_ahead_is_never_what_was_written() {
     let mut reader = MetricReader::open(&path).unwrap();
     let mut expected = 0;
     for round in 0..100_u64 {
-        let fill = |points: std::ops::Range<usize>, place: &mut [u64]| {
-            for (word, index) in place.iter_mut().zip(points) {
-                *word = (round + index as u64).to_le();
-            }
-        };
-        let written = writer.extend(schema.single().unwrap(), Steps::Automatic, 0, POINTS, fill);
+        let values: Vec<f64> = (0..POINTS as u64)
+            .map(|index| f64::from_bits(round + index))
+            .collect();
+        let written = writer.extend(schema.single().unwrap(), Steps::Automatic, 0, &values[..]);
         assert_eq!(written.unwrap(), POINTS);
         if round % 10 == 0 {
             // The writer is caught up with now and then, and then not.
@@ -418,4 +416,24 @@ fn a_writer_is_live_until_it_is_closed_or_gone() {
     assert!(reader.is_live().unwrap());
     writer.close(0).unwrap().complete().unwrap();
     assert!(!reader.is_live().unwrap());
+}
+
+#[test]
+fn behind_a_damaged_record_a_column_is_found_again() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("journal");
+    let mut writer = MetricWriter::create(&path, PLAIN).unwrap();
+    let name = writer.name("x").unwrap().unwrap();
+    let layout = writer.layout(&["x"]).unwrap();
+    writer.log(&layout, Some(7), 0, &[0.25]).unwrap();
+    writer
+        .extend(name, Steps::Automatic, 0, &[0.5; 10][..])
+        .unwrap();
+    drop(writer);
+    // The step of the row, behind header and schema.
+    let file = OpenOptions::new().write(true).open(&path).unwrap();
+    file.write_all_at(&[0xFF], 64 + 24 + 16).unwrap();
+    let mut reader = MetricReader::open(&path).unwrap();
+    assert_eq!(reader.poll(100).unwrap().count, 10);
+    assert_eq!(reader.damage().len(), 1);
 }

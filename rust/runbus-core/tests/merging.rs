@@ -4,8 +4,9 @@
 use std::path::PathBuf;
 
 use proptest::prelude::*;
-use runbus_core::aggregate::{Aggregate, Point};
+use runbus_core::aggregate::Aggregate;
 use runbus_core::archive::{Wanted, aggregates, read};
+use runbus_core::frame::Point;
 use runbus_core::journal::{MetricWriter, Options};
 use runbus_core::segment::seal;
 use runbus_core::series::{SeriesData, Steps};

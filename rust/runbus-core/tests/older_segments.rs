@@ -138,7 +138,7 @@ fn segments_of_version_1_are_read_followed_and_checked() {
     for path in &paths {
         let segment = Segment::open(path).unwrap();
         assert!(segment.damage().unwrap().is_empty());
-        assert!(segment.about().is_older && segment.about().segments == 2);
+        assert!(segment.about().version == 1 && segment.about().segments == 2);
     }
     let writers = [paths.clone()];
     let found: HashMap<Box<str>, Vec<i64>> = read(&writers, &Wanted::All, None)

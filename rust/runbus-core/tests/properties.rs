@@ -193,14 +193,9 @@ fn write_entry(writer: &mut MetricWriter, entry: &Entry, time: i64, next: u64) -
         return vec![points];
     }
     let steps: Vec<i64> = points.iter().map(|point| point.1).collect();
-    let fill = |range, place: &mut [u64]| place.copy_from_slice(&values[range]);
-    let written = writer.extend(
-        schema.single().unwrap(),
-        Steps::Each(&steps),
-        time,
-        values.len(),
-        fill,
-    );
+    let doubles: Vec<f64> = values.iter().map(|bits| f64::from_bits(*bits)).collect();
+    let name = schema.single().unwrap();
+    let written = writer.extend(name, Steps::Each(&steps), time, &doubles[..]);
     assert_eq!(written.unwrap(), values.len());
     points.chunks(4096).map(<[Point]>::to_vec).collect()
 }

@@ -386,6 +386,35 @@ fn a_flipped_bit_of_what_a_segment_holds_is_told_and_invents_nothing() {
     assert!(lossy > 8, "{lossy}");
 }
 
+/// Whatever else is whole: with another time a point is another one.
+#[test]
+fn the_rows_of_a_damaged_column_are_not_read_whichever_column_it_is() {
+    let (_folder, journal) = place();
+    several_row_groups(&journal);
+    let path = seal(&journal).unwrap();
+    let count = |path: &PathBuf| {
+        let found = read(&[vec![path.clone()]], &Wanted::All, None).unwrap();
+        found.iter().map(|(_, data)| data.len()).sum::<usize>()
+    };
+    let (bytes, all) = (fs::read(&path).unwrap(), count(&path));
+    let parquet = SerializedFileReader::new(File::open(&path).unwrap()).unwrap();
+    let group = parquet.metadata().row_group(0);
+    let in_group = usize::try_from(group.num_rows()).unwrap();
+    let file = File::options().write(true).open(&path).unwrap();
+    for column in group.columns() {
+        let name = column.column_descr().name();
+        let (start, length) = column.byte_range();
+        let at = usize::try_from(start + length - 1).unwrap();
+        flip(&file, &bytes, at, 0);
+        let left = count(&path);
+        // Names are in the footer, too.
+        let lost = if name == "name" { 0 } else { in_group };
+        assert_eq!(all - left, lost, "{name}");
+        assert_eq!(Segment::open(&path).unwrap().damage().unwrap().len(), 1);
+        file.write_all_at(&bytes[at..=at], at as u64).unwrap();
+    }
+}
+
 /// Only its footer says so: what the checks cover is as it was.
 #[test]
 fn a_column_that_lies_nowhere_is_an_error() {

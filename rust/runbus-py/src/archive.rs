@@ -92,7 +92,7 @@ pub(crate) fn about_segment(py: Python<'_>, path: PathBuf) -> PyResult<Facts> {
         about.created_ns,
         pairs(&about.damage),
         about.segments,
-        about.is_older,
+        about.version < segment::VERSION,
     ))
 }
 

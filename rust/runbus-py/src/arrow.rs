@@ -175,6 +175,8 @@ struct Names {
 struct Batches {
     names: Arc<Names>,
     left: VecDeque<(i32, SeriesData)>,
+    /// Whether the values are integers: all of them, and doubles would not do.
+    are_integers: bool,
 }
 
 impl Batches {
@@ -194,17 +196,20 @@ impl Batches {
         }
         Self {
             names: Arc::new(names),
+            are_integers: !left.is_empty()
+                && left.iter().all(|(_, data)| data.integers().is_some()),
             left,
         }
     }
 
-    fn schema() -> ArrowSchema {
+    fn schema(&self) -> ArrowSchema {
         let names = schema(c"u", c"", vec![], None);
+        let values = if self.are_integers { c"l" } else { c"g" };
         let columns = vec![
             schema(c"i", c"name", vec![], Some(names)),
             schema(c"l", c"step", vec![], None),
             schema(c"tsn:UTC", c"time", vec![], None),
-            schema(c"g", c"value", vec![], None),
+            schema(values, c"value", vec![], None),
         ];
         schema(c"+s", c"", columns, None)
     }
@@ -222,6 +227,16 @@ impl Batches {
         let indices = vec![index; length];
         let start: *const c_void = indices.as_ptr().cast();
         let with = |start| vec![ptr::null(), start];
+        let values = match data.integers().filter(|_| self.are_integers) {
+            Some(integers) => {
+                let start = integers.as_ptr().cast();
+                array(length, with(start), vec![], None, Box::new(integers))
+            }
+            None => {
+                let start = data.values.as_ptr().cast();
+                array(length, with(start), vec![], None, Box::new(data.values))
+            }
+        };
         let columns = vec![
             array(length, with(start), vec![], Some(names), Box::new(indices)),
             array(
@@ -238,13 +253,7 @@ impl Batches {
                 None,
                 Box::new(data.times),
             ),
-            array(
-                length,
-                with(data.values.as_ptr().cast()),
-                vec![],
-                None,
-                Box::new(data.values),
-            ),
+            values,
         ];
         Some(array(
             length,
@@ -256,9 +265,12 @@ impl Batches {
     }
 }
 
-unsafe extern "C" fn get_schema(_: *mut ArrowArrayStream, out: *mut ArrowSchema) -> c_int {
-    // SAFETY: the consumer gives room for a schema.
-    unsafe { out.write(Batches::schema()) };
+unsafe extern "C" fn get_schema(stream: *mut ArrowArrayStream, out: *mut ArrowSchema) -> c_int {
+    // SAFETY: the consumer gives a stream of ours that was not released, and room for a schema.
+    unsafe {
+        let batches = &*(*stream).private_data.cast::<Batches>();
+        out.write(batches.schema());
+    }
     0
 }
 

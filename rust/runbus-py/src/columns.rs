@@ -1,5 +1,6 @@
 //! Columns that Python reads in place, and the series made of them.
 
+use std::collections::BTreeMap;
 use std::ffi::{CStr, c_int, c_void};
 
 use pyo3::exceptions::{PyBufferError, PyValueError};
@@ -8,8 +9,9 @@ use pyo3::prelude::*;
 use pyo3::types::PyMemoryView;
 use runbus_core::aggregate::windows;
 use runbus_core::downsample::Method;
-use runbus_core::frame::Shared;
+use runbus_core::integer::joined;
 use runbus_core::series::SeriesData;
+use runbus_core::shared::Shared;
 
 use crate::summary::Summary;
 
@@ -123,6 +125,22 @@ impl PySeriesData {
     #[getter]
     fn values<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyMemoryView>> {
         view(py, Numbers::Floats(self.data.values.clone()))
+    }
+
+    #[getter]
+    fn integers(&self) -> BTreeMap<usize, i64> {
+        let points = self.data.points().enumerate();
+        let beyond = points.filter(|(_, point)| point.rest != 0);
+        let integers = beyond.map(|(place, point)| Some((place, joined(point.value, point.rest)?)));
+        integers.flatten().collect()
+    }
+
+    #[getter]
+    fn whole_values<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyMemoryView>>> {
+        let integers = py.detach(|| self.data.integers());
+        integers
+            .map(|integers| view(py, Numbers::Ints(integers.into())))
+            .transpose()
     }
 
     #[getter]

@@ -128,7 +128,8 @@ impl MetricTail {
 }
 
 impl MetricTail {
-    /// Writer, names, position, width of the windows or 0, series, and the other columns.
+    /// Writer, names, position, width of the windows or 0, series, the other columns, and the integers
+    /// that are not in these.
     fn converted<'py>(&self, py: Python<'py>, batch: &Batch) -> PyResult<Bound<'py, PyTuple>> {
         // Not while it is borrowed: a tuple may start the garbage collector and so Python code.
         let known = self.names.borrow(py).remove(&batch.writer);
@@ -152,6 +153,10 @@ impl MetricTail {
             }
         };
         let columns = columns.into_iter().map(|column| PyBytes::new(py, column));
+        let integers = match &batch.content {
+            Content::Points(points) => points.integers.clone(),
+            Content::Windows { .. } => Vec::new(),
+        };
         let writer = PyString::new(py, &batch.writer);
         (
             writer,
@@ -160,6 +165,7 @@ impl MetricTail {
             width_ns,
             PyBytes::new(py, series),
             columns.collect::<Vec<_>>(),
+            integers,
         )
             .into_pyobject(py)
     }

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList, PyString};
+use pyo3::types::{IntoPyDict, PyBytes, PyDict, PyList, PyString};
 use runbus_core::Error;
 use runbus_core::frame::Points;
 use runbus_core::journal::{self, HEADER_BYTES, Span};
@@ -41,6 +41,7 @@ pub(crate) struct Columns {
     times: Py<PyBytes>,
     #[pyo3(get)]
     values: Py<PyBytes>,
+    integers: Vec<(usize, i64)>,
     count: usize,
 }
 
@@ -48,6 +49,11 @@ pub(crate) struct Columns {
 impl Columns {
     fn __len__(&self) -> usize {
         self.count
+    }
+
+    #[getter]
+    fn integers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        self.integers.clone().into_py_dict(py)
     }
 }
 
@@ -166,6 +172,7 @@ impl MetricReader {
             steps,
             times,
             values,
+            integers,
         } = points;
         Ok(Some(Columns {
             names: self.names(py)?.unbind(),
@@ -173,6 +180,7 @@ impl MetricReader {
             steps: PyBytes::new(py, &steps).unbind(),
             times: PyBytes::new(py, &times).unbind(),
             values: PyBytes::new(py, &values).unbind(),
+            integers,
             count,
         }))
     }

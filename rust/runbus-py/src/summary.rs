@@ -2,19 +2,36 @@
 
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
-use runbus_core::aggregate::{Aggregate, Point};
+use runbus_core::aggregate::Aggregate;
+use runbus_core::frame::Point;
+use runbus_core::integer::joined;
 
 /// Points, last step, last, min, max, first, mean, std, p50, p95, p99, step of min, step of max.
 pub(crate) struct Summary {
     points: u64,
     last_step: i64,
-    numbers: [f64; 9],
+    numbers: [Number; 9],
     extreme_steps: [i64; 2],
+}
+
+/// A value: an integer only where no double represents it.
+enum Number {
+    Double(f64),
+    Integer(i64),
+}
+
+impl Number {
+    fn of(point: Point) -> Self {
+        match joined(point.value, point.rest) {
+            Some(integer) if point.rest != 0 => Self::Integer(integer),
+            _ => Self::Double(point.value),
+        }
+    }
 }
 
 impl From<&Aggregate> for Summary {
     fn from(aggregate: &Aggregate) -> Self {
-        let value = |point: Option<Point>| point.map_or(f64::NAN, |point| point.value);
+        let value = |point: Option<Point>| point.map_or(Number::Double(f64::NAN), Number::of);
         let step = |point: Option<Point>| point.map_or(0, |point| point.step);
         Self {
             points: aggregate.count,
@@ -24,11 +41,11 @@ impl From<&Aggregate> for Summary {
                 value(aggregate.min),
                 value(aggregate.max),
                 value(aggregate.first),
-                aggregate.moments.mean(),
-                aggregate.moments.variance().sqrt(),
-                aggregate.quantile(0.5),
-                aggregate.quantile(0.95),
-                aggregate.quantile(0.99),
+                Number::Double(aggregate.moments.mean()),
+                Number::Double(aggregate.moments.variance().sqrt()),
+                Number::Double(aggregate.quantile(0.5)),
+                Number::Double(aggregate.quantile(0.95)),
+                Number::Double(aggregate.quantile(0.99)),
             ],
             extreme_steps: [step(aggregate.min), step(aggregate.max)],
         }
@@ -46,7 +63,10 @@ impl<'py> IntoPyObject<'py> for Summary {
             self.last_step.into_pyobject(py)?.into_any(),
         ];
         for number in self.numbers {
-            fields.push(number.into_pyobject(py)?.into_any());
+            fields.push(match number {
+                Number::Double(double) => double.into_pyobject(py)?.into_any(),
+                Number::Integer(integer) => integer.into_pyobject(py)?.into_any(),
+            });
         }
         for step in self.extreme_steps {
             fields.push(step.into_pyobject(py)?.into_any());

@@ -207,14 +207,14 @@ def test_what_cannot_be_fetched_is_counted_and_told(
     with caplog.at_level(logging.WARNING, "runbus.metrics"):
         writer.log({"x": OnDevice(RuntimeError("the device is gone"))})
         writer.fetch()
-        writer.log({"x": OnDevice(2**53 + 1, dtype="int64"), "y": OnDevice(1.0)})
+        writer.log({"x": OnDevice("0.5", dtype="int64"), "y": OnDevice(1.0)})
         writer.close()
 
     assert (writer.accepted, writer.dropped) == (1, 2)
     first, second = (record.getMessage() for record in caplog.records)
     assert "1 values on a device" in first
     assert "the device is gone" in first
-    assert "no double represents" in second
+    assert "they are no numbers" in second
 
 
 def test_a_forked_child_leaves_the_devices_alone(writer: MetricWriter) -> None:

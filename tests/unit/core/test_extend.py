@@ -182,8 +182,6 @@ def test_more_points_than_a_record_holds_are_one_series(writer: MetricWriter) ->
         (np.array([1j]), None, TypeError, "format 'Zd' are no numbers"),
         (np.array(["a"]), None, TypeError, "no numbers"),
         (np.array([1.0], dtype=">f8"), None, TypeError, "format '>d'"),
-        (np.array([1, 2**53 + 1]), None, OverflowError, "value 1 of metric 'x'"),
-        (np.array([2**64 - 1], dtype=np.uint64), None, OverflowError, "value 0"),
         ([1, "a"], None, TypeError, "^number 1 of the values of metric 'x' must be a number"),
         (np.array(["2020"], "M8[D]"), None, TypeError, "values of metric 'x': cannot include"),
         (

@@ -89,8 +89,8 @@ def test_a_group_is_one_row_under_names_agreed_on_before(writer: MetricWriter) -
 
 def test_numbers_of_numpy_are_known_whatever_was_refused_before(writer: MetricWriter) -> None:
     for _ in range(40):
-        with pytest.raises(OverflowError):
-            writer.log("x", np.int64(2**53 + 1))
+        with pytest.raises(TypeError):
+            writer.log("x", np.str_("0.5"))
         writer.log("x", np.uint64(2**63), 0)
     for kind in (np.float16, np.float32, np.int8, np.uint16, np.intc, np.longlong, np.bool_):
         writer.log("y", kind(1), 0)
@@ -261,11 +261,7 @@ class Impatient:
         (np.clongdouble(1j), TypeError, "metric 'x' .*not a real number"),
         (AsArray(np.array([1.0, 2.0])), TypeError, "metric 'x'"),
         (Broken(), TypeError, "metric 'x'.*the device is gone"),
-        (2**53 + 1, OverflowError, "metric 'x' is an int that no double"),
-        (-(2**64) - 1, OverflowError, "metric 'x'"),
-        (np.int64(2**53 + 1), OverflowError, "metric 'x'"),
         (fractions.Fraction(10**400), OverflowError, "metric 'x'"),
-        (2**2000, OverflowError, "metric 'x' is an int that is too large for a double$"),
         (np.ma.array([7], mask=[True]), TypeError, "metric 'x' .*fill_value nan"),
         (Impatient(), KeyboardInterrupt, "^$"),
     ],

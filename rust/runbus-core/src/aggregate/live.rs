@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Aggregate, Point};
-use crate::frame::Points;
+use super::Aggregate;
+use crate::frame::{Point, Points};
 
 /// Windows as columns of little-endian numbers, one row each.
 ///
@@ -113,6 +113,8 @@ impl LiveWindows {
                 step: i64::from_le_bytes(*step),
                 time: i64::from_le_bytes(*time),
                 value: f64::from_le_bytes(*value),
+                // A window tells doubles.
+                rest: 0,
             };
             self.add_point(u32::from_le_bytes(*series) as usize, point, now, rows);
         }

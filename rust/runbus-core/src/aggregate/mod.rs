@@ -10,23 +10,15 @@ pub use moments::Moments;
 pub use sketch::Sketch;
 pub use windows::{Window, windows};
 
+use crate::frame::Point;
 use crate::series::SeriesData;
-
-/// One point that an aggregate remembers.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Point {
-    /// Its step.
-    pub step: i64,
-    /// Its time, unix nanoseconds.
-    pub time: i64,
-    /// Its value.
-    pub value: f64,
-}
 
 /// What points amount to.
 ///
 /// NaN counts as a point, and may be the first or last one, but has no part in the rest. The
-/// infinities take part in the extremes and the quantiles, not in mean and variance.
+/// infinities take part in the extremes and the quantiles, not in mean and variance. First, last and
+/// extremes are exact, also as integers beyond doubles; mean, variance and quantiles are of the nearest
+/// doubles.
 /// What several writers' points amount to is what those of their merged series do, as
 /// [`SeriesData::merged`] defines it.
 #[derive(Clone, Debug, Default)]
@@ -73,9 +65,8 @@ impl Aggregate {
     #[must_use]
     pub fn of(data: &SeriesData) -> Self {
         let mut aggregate = Self::default();
-        let points = data.steps.iter().zip(&*data.times).zip(&*data.values);
-        for ((&step, &time), &value) in points {
-            aggregate.add(Point { step, time, value });
+        for point in data.points() {
+            aggregate.add(point);
         }
         aggregate
     }
@@ -90,11 +81,11 @@ impl Aggregate {
         if point.value.is_nan() {
             return;
         }
-        if self.min.is_none_or(|min| point.value < min.value) {
+        if self.min.is_none_or(|min| is_below(&point, &min)) {
             self.min = Some(point);
             self.latest.min = self.latest.now;
         }
-        if self.max.is_none_or(|max| point.value > max.value) {
+        if self.max.is_none_or(|max| is_below(&max, &point)) {
             self.max = Some(point);
             self.latest.max = self.latest.now;
         }
@@ -110,9 +101,8 @@ impl Aggregate {
         self.first = chosen(self.first, other.first, |a, b| b.time < a.time);
         let (ours, theirs) = (self.latest, other.latest);
         self.last = chosen(self.last, other.last, |_, _| theirs.now >= ours.now);
-        let is_theirs = |a: &Point, b: &Point| {
-            b.value < a.value || (b.value <= a.value && theirs.min < ours.min)
-        };
+        let is_theirs =
+            |a: &Point, b: &Point| is_below(b, a) || (!is_below(a, b) && theirs.min < ours.min);
         if other.min.is_some()
             && self
                 .min
@@ -121,9 +111,8 @@ impl Aggregate {
         {
             (self.min, self.latest.min) = (other.min, theirs.min);
         }
-        let is_theirs = |a: &Point, b: &Point| {
-            b.value > a.value || (b.value >= a.value && theirs.max < ours.max)
-        };
+        let is_theirs =
+            |a: &Point, b: &Point| is_below(a, b) || (!is_below(b, a) && theirs.max < ours.max);
         if other.max.is_some()
             && self
                 .max
@@ -145,6 +134,13 @@ impl Aggregate {
             _ => f64::NAN,
         }
     }
+}
+
+/// Whether a value is less than another one, also where the nearest double to both is the same.
+#[inline]
+#[allow(clippy::float_cmp, reason = "the same double, not one that is near")]
+fn is_below(one: &Point, other: &Point) -> bool {
+    one.value < other.value || (one.rest < other.rest && one.value == other.value)
 }
 
 fn chosen(

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Aggregate, Point};
+use super::Aggregate;
 use crate::series::SeriesData;
 
 /// What the points of a span of time amount to.
@@ -19,10 +19,9 @@ pub struct Window {
 pub fn windows(data: &SeriesData, width_ns: i64) -> Vec<Window> {
     let width = width_ns.max(1);
     let mut found = BTreeMap::<i64, Aggregate>::new();
-    let points = data.steps.iter().zip(&*data.times).zip(&*data.values);
-    for ((&step, &time), &value) in points {
-        let window = found.entry(time.div_euclid(width)).or_default();
-        window.add(Point { step, time, value });
+    for point in data.points() {
+        let window = found.entry(point.time.div_euclid(width)).or_default();
+        window.add(point);
     }
     let windows = found.into_iter().map(|(number, aggregate)| Window {
         // The first window may start before the least time there is.

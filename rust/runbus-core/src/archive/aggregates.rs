@@ -4,8 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 use super::{Wanted, is_segment, of_writer};
-use crate::aggregate::{Aggregate, Point};
+use crate::aggregate::Aggregate;
 use crate::error::Error;
+use crate::frame::Point;
 use crate::journal::MetricReader;
 use crate::segment::{Content, Segment};
 
@@ -45,7 +46,7 @@ fn aggregates_of_writer(paths: &[PathBuf]) -> Result<Vec<(Box<str>, Aggregate)>,
         return aggregates_of_segments(&segments);
     }
     // Some points of one name are among those of another segment.
-    let series = of_writer(paths, &Wanted::All, None)?.into_iter();
+    let series = of_writer(paths, &Wanted::All, None, true)?.into_iter();
     Ok(series
         .map(|(name, data)| (name, Aggregate::of(&data)))
         .collect())
@@ -54,14 +55,12 @@ fn aggregates_of_writer(paths: &[PathBuf]) -> Result<Vec<(Box<str>, Aggregate)>,
 /// Without keeping the points; in the order of the names.
 fn aggregates_of_journal(reader: &mut MetricReader) -> Result<Vec<(Box<str>, Aggregate)>, Error> {
     let found: Vec<Aggregate> = reader.rows(Vec::new, |found, row| {
-        let (step, time) = (row.step(), row.time());
-        for (column, value) in row.columns.iter().zip(row.values) {
-            let place = *column as usize;
+        for (column, point) in row.points() {
+            let place = column as usize;
             if found.len() <= place {
                 found.resize_with(place + 1, Aggregate::default);
             }
-            let value = f64::from_le_bytes(*value);
-            found[place].add(Point { step, time, value });
+            found[place].add(point);
         }
     })?;
     let named = reader.names().map(Box::from).zip(found);
@@ -77,17 +76,20 @@ fn aggregates_of_segments(segments: &[Segment]) -> Result<Vec<(Box<str>, Aggrega
                 Content::Long(long) => {
                     for (name, range) in long.stretches() {
                         let row = long.order.as_ref().map_or(0, |order| order[range.start]);
-                        let places =
-                            range.map(|at| (long.steps[at], long.times[at], long.values[at]));
-                        found.add(name, row, places);
+                        found.add(name, row, range.map(|place| long.point(place)));
                     }
                 }
                 Content::Wide(frames) => {
                     for frame in frames {
                         for (name, values) in frame.names.iter().zip(&frame.values) {
-                            let places = frame.steps.iter().zip(&frame.times).zip(values);
-                            let places = places.map(|((step, time), value)| (*step, *time, *value));
-                            found.add(name, frame.order[0], places);
+                            let points = frame.steps.iter().zip(&frame.times).zip(values);
+                            let points = points.map(|((step, time), value)| Point {
+                                step: *step,
+                                time: *time,
+                                value: *value,
+                                rest: 0,
+                            });
+                            found.add(name, frame.order[0], points);
                         }
                     }
                 }
@@ -109,15 +111,13 @@ struct Aggregates {
 }
 
 impl Aggregates {
-    fn add(&mut self, name: &str, row: u64, points: impl Iterator<Item = (i64, i64, f64)>) {
+    fn add(&mut self, name: &str, row: u64, points: impl Iterator<Item = Point>) {
         let place = self.places.get(name).copied().unwrap_or_else(|| {
             self.places.insert(name.into(), self.named.len());
             self.named.push((row, name.into(), Aggregate::default()));
             self.named.len() - 1
         });
         let aggregate = &mut self.named[place].2;
-        for (step, time, value) in points {
-            aggregate.add(Point { step, time, value });
-        }
+        points.for_each(|point| aggregate.add(point));
     }
 }

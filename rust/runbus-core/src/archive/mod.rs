@@ -84,13 +84,13 @@ fn each_writer(
     let mut found = Vec::with_capacity(writers.len());
     for group in writers.chunks(cores) {
         if let [only] = group {
-            found.push(of_writer(only, wanted, steps)?);
+            found.push(of_writer(only, wanted, steps, writers.len() == 1)?);
             continue;
         }
         let results: Vec<_> = thread::scope(|scope| {
             let spawned: Vec<_> = group
                 .iter()
-                .map(|paths| scope.spawn(|| of_writer(paths, wanted, steps)))
+                .map(|paths| scope.spawn(|| of_writer(paths, wanted, steps, false)))
                 .collect();
             spawned
                 .into_iter()
@@ -107,7 +107,13 @@ fn each_writer(
     Ok(found)
 }
 
-fn of_writer(paths: &[PathBuf], wanted: &Wanted, steps: Option<&Steps>) -> Result<Named, Error> {
+/// With `is_alone`, nothing is merged with it.
+fn of_writer(
+    paths: &[PathBuf],
+    wanted: &Wanted,
+    steps: Option<&Steps>,
+    is_alone: bool,
+) -> Result<Named, Error> {
     let is_wanted = |name: &str| wanted.holds(name);
     let mut frames = Frames::default();
     // Names whose points may all lie in what need not be read: they are there, without a point.
@@ -122,7 +128,7 @@ fn of_writer(paths: &[PathBuf], wanted: &Wanted, steps: Option<&Steps>) -> Resul
             Some(steps) => {
                 let names = segment.names().into_iter().filter(|name| is_wanted(name));
                 others.extend(names.map(Box::from));
-                segment.content_of(&rows_around(&segment, steps), &is_wanted)?
+                segment.content_of(&rows_around(&segment, steps, is_alone), &is_wanted)?
             }
             None => segment.content(&is_wanted)?,
         };
@@ -146,14 +152,14 @@ fn of_writer(paths: &[PathBuf], wanted: &Wanted, steps: Option<&Steps>) -> Resul
 /// The rows of the row groups that may hold such steps, as the statistics tell.
 ///
 /// Where a clock was set back, what stands before a point decides on its place among the points of
-/// other writers: then that is read, too.
-fn rows_around(segment: &Segment, steps: &Steps) -> Vec<Range<usize>> {
+/// other writers: then that is read, too, unless the writer is alone.
+fn rows_around(segment: &Segment, steps: &Steps, is_alone: bool) -> Vec<Range<usize>> {
     let groups: Vec<(usize, Range<usize>)> = segment.groups().collect();
     let (mut found, mut earliest) = (Vec::new(), i64::MAX);
     for (group, rows) in groups.into_iter().rev() {
         let is_needed = match segment.steps_of(group).zip(segment.times_of(group)) {
             Some((bounds, times)) => {
-                let is_needed = steps.meet(bounds) || times.1 >= earliest;
+                let is_needed = steps.meet(bounds) || (!is_alone && times.1 >= earliest);
                 if is_needed {
                     earliest = earliest.min(times.0);
                 }

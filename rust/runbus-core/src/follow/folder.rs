@@ -119,3 +119,31 @@ fn names(folder: &Path) -> io::Result<Vec<String>> {
     names.sort_unstable();
     Ok(names)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{File, FileTimes};
+
+    use super::*;
+
+    /// As if the clock of the file system had not ticked meanwhile.
+    #[test]
+    fn a_file_that_does_not_change_the_time_of_its_folder_is_seen_at_the_next_look() {
+        let place = tempfile::tempdir().unwrap();
+        let (path, now) = (place.path(), Instant::now());
+        // In the future no time is settled, however slow this machine is.
+        let changed = SystemTime::now() + Duration::from_secs(3_600);
+        let set = || {
+            let times = FileTimes::new().set_modified(changed);
+            File::open(path).unwrap().set_times(times).unwrap();
+        };
+        let mut folder = Folder::new(path.to_owned());
+        fs::write(path.join("a.journal"), "").unwrap();
+        set();
+        assert_eq!(folder.list(now, false).unwrap().unwrap().len(), 1);
+        fs::write(path.join("b.journal"), "").unwrap();
+        set();
+        let found = folder.list(now + SEEN, false).unwrap();
+        assert_eq!(found.map(|found| found.len()), Some(2));
+    }
+}

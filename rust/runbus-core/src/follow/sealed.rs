@@ -157,6 +157,9 @@ impl Block {
             points.steps.extend_from_slice(&step.to_le_bytes());
             points.times.extend_from_slice(&time.to_le_bytes());
             let value = self.points.values[*place];
+            if let Some(integer) = self.points.integer(*place) {
+                points.integers.push((points.values.len() / 8, integer));
+            }
             points.values.extend_from_slice(&value.to_le_bytes());
         }
         self.next += taken;

@@ -1,6 +1,6 @@
 //! Many points of one series in one record.
 
-use super::format::{COLUMN_POINTS, COLUMN_WORDS, WORD, word_at};
+use super::format::{ARE_INTEGERS, COLUMN_POINTS, COLUMN_WORDS, HAS_STEPS, WORD, word_at};
 use super::header::halves;
 
 /// The steps of many points.
@@ -68,20 +68,34 @@ pub(super) fn payload_words(steps: Steps<'_>, count: usize) -> usize {
     COLUMN_WORDS + if each { 2 * count } else { count }
 }
 
+/// What the words of values are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Doubles, as their bits.
+    Doubles,
+    /// Integers of 64 bits.
+    Integers,
+}
+
 /// Write everything but the values, and return the place of these.
 pub(super) fn encode<'a>(
     payload: &'a mut [u64],
     schema: u32,
     time_ns: i64,
     steps: Steps<'_>,
+    form: Form,
     count: usize,
 ) -> &'a mut [u64] {
-    let (flags, first, stride) = match steps {
-        Steps::Each(_) | Steps::Automatic => (1, 0, 0),
+    let (has_steps, first, stride) = match steps {
+        Steps::Each(_) | Steps::Automatic => (HAS_STEPS, 0, 0),
         Steps::Regular { first, stride } => (0, first, stride),
     };
+    let are_integers = match form {
+        Form::Doubles => 0,
+        Form::Integers => ARE_INTEGERS,
+    };
     let head = [
-        u64::from(schema) | flags << 32,
+        u64::from(schema) | u64::from(has_steps | are_integers) << 32,
         time_ns.cast_unsigned(),
         count as u64,
         first.cast_unsigned(),
@@ -109,6 +123,7 @@ pub(super) struct Column<'a> {
     /// Empty where first and stride tell them.
     steps: &'a [[u8; WORD]],
     values: &'a [[u8; WORD]],
+    pub(super) form: Form,
 }
 
 impl<'a> Column<'a> {
@@ -121,9 +136,14 @@ impl<'a> Column<'a> {
         }
         let (head, rest) = payload.split_at_checked(COLUMN_WORDS * WORD)?;
         let (words, _) = rest.as_chunks::<WORD>();
-        let (steps, values) = match flags {
+        let form = if flags & ARE_INTEGERS == 0 {
+            Form::Doubles
+        } else {
+            Form::Integers
+        };
+        let (steps, values) = match flags & !ARE_INTEGERS {
             0 => (&words[..0], words),
-            1 if words.len() == count * 2 => words.split_at(count),
+            HAS_STEPS if words.len() == count * 2 => words.split_at(count),
             _ => return None,
         };
         (values.len() == count).then_some(Self {
@@ -132,6 +152,7 @@ impl<'a> Column<'a> {
             stride: word_at(payload, 4).cast_signed(),
             steps,
             values,
+            form,
         })
     }
 
@@ -156,7 +177,14 @@ mod tests {
     fn a_count_beyond_what_the_payload_holds_is_none() {
         let steps = [5, -1];
         let mut payload = [0; COLUMN_WORDS + 4];
-        encode(&mut payload, 0, 0, Steps::Each(&steps), steps.len());
+        encode(
+            &mut payload,
+            0,
+            0,
+            Steps::Each(&steps),
+            Form::Doubles,
+            steps.len(),
+        );
         assert!(Column::decode(bytes_of(&payload)).is_some());
         // Twice this many is four again, in 64 bits.
         for count in [1_u64, 3, 1 << 63 | 2, u64::MAX] {

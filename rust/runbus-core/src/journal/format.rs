@@ -10,12 +10,17 @@ pub const HEADER_BYTES: u64 = 64;
 pub const MAX_PAYLOAD_BYTES: usize = ((1 << 24) - 1) * WORD;
 
 pub(super) const MAGIC: [u8; 8] = *b"\x89RUNBUS\n";
-/// In version 1 ids of schemas were below 65,536; nothing else is different.
-pub(super) const VERSION: u32 = 2;
+/// In version 1 ids of schemas were below 65,536, and before version 3 no values were integers; nothing
+/// else is different.
+pub(super) const VERSION: u32 = 3;
 pub(super) const WORD: usize = 8;
 pub(super) const WORD_BYTES: u64 = 8;
 /// Schema id and flags, step, time: what precedes the values of a row.
 pub(super) const ROW_WORDS: usize = 3;
+/// A flag of a row of one value, and of a column: values are not doubles but integers of 64 bits.
+pub(super) const ARE_INTEGERS: u32 = 1 << 1;
+/// A flag of a column: each point has a step of its own.
+pub(super) const HAS_STEPS: u32 = 1;
 /// Schema id and flags, time, count, first step, stride: what precedes the points of a column.
 pub(super) const COLUMN_WORDS: usize = 5;
 /// The most points of a column: it is hashed while it is still in the cache, and a reader that stops at

@@ -3,7 +3,7 @@
 use super::format::{ROW_WORDS, WORD_BYTES};
 use super::metric_reader::{MetricReader, Row, Table};
 use crate::error::Error;
-use crate::frame::{Frames, Mixed, Wide};
+use crate::frame::{Frames, Mixed, Point, Wide};
 use crate::memory::Big;
 
 /// Where the rows of one schema go.
@@ -39,8 +39,13 @@ impl Gathered {
         let (step, time) = (row.step(), row.time());
         match &mut self.sheets[id] {
             Some(Sheet::One(series)) => {
-                let value = f64::from_le_bytes(row.values[0]);
-                self.mixed.push(*series, self.rows, step, time, value);
+                let point = Point {
+                    step,
+                    time,
+                    value: f64::from_le_bytes(row.values[0]),
+                    rest: row.rest,
+                };
+                self.mixed.push(*series, self.rows, point);
             }
             Some(Sheet::Several { frame, places }) => {
                 frame.order.push(self.rows);

@@ -3,15 +3,16 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::column::Column;
-use super::format::{HEADER_BYTES, Kind, ROW_WORDS, WORD, word_at};
+use super::column::{Column, Form};
+use super::format::{ARE_INTEGERS, HEADER_BYTES, Kind, ROW_WORDS, WORD, word_at};
 use super::header::{JournalKind, halves};
 use super::names::MAX_SCHEMAS;
 use super::record::decode_schema;
 use super::scanner::{Mode, Record, Span};
 use super::source::Source;
 use crate::error::Error;
-use crate::frame::Points;
+use crate::frame::{Point, Points};
+use crate::integer;
 
 /// Names and schemas, as far as they are known.
 #[derive(Default)]
@@ -73,10 +74,29 @@ pub(crate) struct Row<'a> {
     pub(crate) columns: &'a [u32],
     pub(super) step: &'a [u8],
     pub(super) time: &'a [u8],
+    /// The nearest double, if it is an integer.
     pub(crate) values: &'a [[u8; WORD]],
+    /// What is missing in the only value, if it is an integer beyond doubles.
+    pub(crate) rest: i16,
 }
 
 impl Row<'_> {
+    /// Its points, each with the index of its name.
+    pub(crate) fn points(&self) -> impl Iterator<Item = (u32, Point)> {
+        let (step, time, rest) = (self.step(), self.time(), self.rest);
+        let values = self.columns.iter().zip(self.values);
+        values.map(move |(column, value)| {
+            let value = f64::from_le_bytes(*value);
+            let point = Point {
+                step,
+                time,
+                value,
+                rest,
+            };
+            (*column, point)
+        })
+    }
+
     #[inline]
     pub(crate) fn step(&self) -> i64 {
         word_at(self.step, 0).cast_signed()
@@ -113,13 +133,18 @@ fn each_row(
             return Err(Unread::Wrong);
         }
         for (step, value) in column.points() {
+            let (nearest, rest) = match column.form {
+                Form::Doubles => (*value, 0),
+                Form::Integers => split_bytes(value),
+            };
             visit(&Row {
                 schema: id,
                 position,
                 columns,
                 step: &step,
                 time: column.time,
-                values: std::slice::from_ref(value),
+                values: &[nearest],
+                rest,
             });
         }
         return Ok(());
@@ -127,18 +152,30 @@ fn each_row(
     let fixed = record.payload.split_at_checked(ROW_WORDS * WORD);
     let (fixed, values) = fixed.ok_or(Unread::Wrong)?;
     let (values, _) = values.as_chunks::<WORD>();
-    if flags != 0 || values.len() != columns.len() {
-        return Err(Unread::Wrong);
-    }
-    visit(&Row {
+    let row = |values, rest| Row {
         schema: id,
         position,
         columns,
         step: &fixed[WORD..2 * WORD],
         time: &fixed[2 * WORD..],
         values,
-    });
+        rest,
+    };
+    match (flags, values) {
+        (0, _) if values.len() == columns.len() => visit(&row(values, 0)),
+        (ARE_INTEGERS, [integer]) if columns.len() == 1 => {
+            let (nearest, rest) = split_bytes(integer);
+            visit(&row(&[nearest], rest));
+        }
+        _ => return Err(Unread::Wrong),
+    }
     Ok(())
+}
+
+/// The nearest double to an integer, and what is missing.
+fn split_bytes(integer: &[u8; WORD]) -> ([u8; WORD], i16) {
+    let (nearest, rest) = integer::split(i64::from_le_bytes(*integer));
+    (nearest.to_le_bytes(), rest)
 }
 
 /// Reads one metrics journal, while it is written or afterwards.
@@ -390,6 +427,12 @@ impl MetricReader {
 
 impl Points {
     fn add(&mut self, row: &Row<'_>) {
+        if row.rest != 0 {
+            let integers = row.points();
+            let integers = integers.filter_map(|(_, point)| integer::joined(point.value, row.rest));
+            self.integers
+                .extend(integers.map(|integer| (self.count, integer)));
+        }
         self.count += row.columns.len();
         for (column, value) in row.columns.iter().zip(row.values) {
             self.series.extend_from_slice(&column.to_le_bytes());
@@ -406,7 +449,7 @@ mod tests {
     use std::os::unix::fs::FileExt;
 
     use super::*;
-    use crate::journal::column::{self, Steps};
+    use crate::journal::column::{self, Form, Steps};
     use crate::journal::format::{COLUMN_WORDS, Head};
     use crate::journal::mapping::bytes_of;
     use crate::journal::{MetricWriter, Options};
@@ -430,7 +473,7 @@ mod tests {
             first: 0,
             stride: 1,
         };
-        column::encode(&mut words[1..], 0, 0, regular, 1);
+        column::encode(&mut words[1..], 0, 0, regular, Form::Doubles, 1);
         let head = Head {
             kind: Kind::Column,
             payload_words: COLUMN_WORDS + 1,

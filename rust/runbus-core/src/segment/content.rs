@@ -6,12 +6,13 @@ use std::thread;
 use parquet::data_type::{DoubleType, Int32Type, Int64Type};
 
 use super::columns::Columns;
-use super::layout::{PAGE_ROWS, POSITION, ROW, STEP, TIME, TIME_NS, VALUE};
-use super::open::{Segment, guarded};
+use super::layout::{PAGE_ROWS, POSITION, ROW, STEP, TIME, TIME_NS, VALUE, VALUE_REST};
+use super::open::{Segment, guarded, wrong};
 use super::parallel::together;
 use super::ranges::{add_range, within};
 use crate::error::Error;
 use crate::frame::{Long, Wide};
+use crate::integer::Rests;
 use crate::memory::Big;
 
 /// What a segment holds.
@@ -79,6 +80,7 @@ impl Segment {
         (frame.steps, frame.times) = (read.steps, read.times);
         frame.order = read.rows;
         frame.values = read.values.pop().unwrap_or_default();
+        frame.rests = read.rests;
         Ok(frame.gathered())
     }
 
@@ -136,7 +138,7 @@ impl Segment {
             ranges,
         };
         let (mut steps, mut micros) = (Ok(Vec::new()), Ok(Vec::new()));
-        let (mut nanos, mut rows) = (Ok(None), Ok(None));
+        let (mut nanos, mut rows, mut rests) = (Ok(None), Ok(None), Ok(None));
         let mut values: Vec<parquet::errors::Result<Vec<f64>>> = Vec::new();
         values.resize_with(names.len() * parts.len(), || Ok(Vec::new()));
         let mut tasks: Vec<Box<dyn FnOnce() + Send + '_>> = Vec::new();
@@ -151,16 +153,28 @@ impl Segment {
             tasks.push(Box::new(move || *place = part.read::<DoubleType>(name)));
         }
         tasks.push(Box::new(|| steps = columns.read::<Int64Type>(STEP)));
-        let order = if self.about.is_older { ROW } else { POSITION };
+        let order = if self.about.version == 1 {
+            ROW
+        } else {
+            POSITION
+        };
         tasks.push(Box::new(|| {
             rows = columns.read_if_there::<Int64Type>(order);
         }));
+        if self.has_rests() {
+            tasks.push(Box::new(|| {
+                rests = columns.read_if_there::<Int32Type>(VALUE_REST);
+            }));
+        }
         together(tasks);
+        let rests = rests?.unwrap_or_default().into_iter().map(i16::try_from);
+        let rests = rests.collect::<Result<_, _>>();
         let rows = rows?.map(|rows| rows.into_iter().map(i64::cast_unsigned).collect());
         Ok(Read {
             steps: steps?,
             times: nanoseconds(micros?, nanos?),
             rows,
+            rests: rests.map_err(|_| wrong(VALUE_REST))?,
             values: joined(values.into_iter().collect::<Result<_, _>>()?, parts.len()),
         })
     }
@@ -172,6 +186,7 @@ struct Read {
     steps: Vec<i64>,
     times: Vec<i64>,
     rows: Option<Vec<u64>>,
+    rests: Rests,
     values: Vec<Vec<f64>>,
 }
 

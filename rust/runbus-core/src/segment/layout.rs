@@ -12,9 +12,8 @@ use crate::journal::Span;
 
 /// How the names of segments end.
 pub const SUFFIX: &str = ".parquet";
-pub(super) const VERSION: &str = "2";
-/// The version before: points of rows with several names could have files and columns of their own.
-const OLDER_VERSION: &str = "1";
+/// The version that is written.
+pub const VERSION: u32 = 3;
 /// A row group has so many points, and those of the rows that make its series equally long.
 pub(super) const GROUP_POINTS: usize = 1 << 18;
 /// Blocks of `DELTA_BINARY_PACKED` have so many values. Where the series of a row group are as long,
@@ -28,6 +27,8 @@ pub(super) const TIME: &str = "time";
 pub(super) const TIME_NS: &str = "time_ns";
 pub(super) const POSITION: &str = "position";
 pub(super) const VALUE: &str = "value";
+/// What is to be added to a value for the integer that was logged, where no double is that integer.
+pub(super) const VALUE_REST: &str = "value_rest";
 /// What version 1 had instead of positions: how many rows the writer had committed before.
 pub(super) const ROW: &str = "row";
 
@@ -44,9 +45,9 @@ pub struct About {
     pub damage: Vec<Span>,
     /// How many segments the journal became: 1, but for those of version 1.
     pub segments: usize,
-    /// Whether it is of version 1, in which rows of several names could have files and columns of
-    /// their own.
-    pub is_older: bool,
+    /// Its version. In version 1 rows of several names could have files and columns of their own;
+    /// version 2 had no integers beyond doubles.
+    pub version: u32,
 }
 
 impl Default for About {
@@ -57,14 +58,14 @@ impl Default for About {
             created_ns: 0,
             damage: Vec::new(),
             segments: 1,
-            is_older: false,
+            version: VERSION,
         }
     }
 }
 
 /// Whether points of every name need this column, too.
 pub(super) fn is_of_every_row(column: &str) -> bool {
-    [STEP, TIME, TIME_NS, POSITION, ROW].contains(&column)
+    [STEP, TIME, TIME_NS, POSITION, VALUE_REST, ROW].contains(&column)
 }
 
 fn column(name: &str, physical: Physical, logical: Option<LogicalType>) -> Result<TypePtr> {
@@ -85,6 +86,7 @@ pub(super) fn schema() -> Result<TypePtr> {
         column(TIME_NS, Physical::INT32, None)?,
         column(POSITION, Physical::INT64, None)?,
         column(VALUE, Physical::DOUBLE, None)?,
+        column(VALUE_REST, Physical::INT32, None)?,
     ];
     let schema = Type::group_type_builder("runbus").with_fields(columns);
     Ok(Arc::new(schema.build()?))
@@ -114,6 +116,9 @@ pub(super) fn properties() -> WriterProperties {
         .set_column_encoding(path(TIME_NS), Encoding::DELTA_BINARY_PACKED)
         .set_column_encoding(path(POSITION), Encoding::DELTA_BINARY_PACKED)
         .set_column_statistics_enabled(path(POSITION), EnabledStatistics::Chunk)
+        .set_column_dictionary_enabled(path(VALUE_REST), true)
+        .set_column_encoding(path(VALUE_REST), Encoding::DELTA_BINARY_PACKED)
+        .set_column_statistics_enabled(path(VALUE_REST), EnabledStatistics::Chunk)
         .build()
 }
 
@@ -125,7 +130,7 @@ impl About {
             .map(|span| format!("{} {}", span.offset, span.length))
             .collect();
         let mut pairs = vec![
-            KeyValue::new("runbus.version".into(), VERSION.to_owned()),
+            KeyValue::new("runbus.version".into(), self.version.to_string()),
             KeyValue::new("runbus.writer_pid".into(), self.writer_pid.to_string()),
             KeyValue::new("runbus.created_ns".into(), self.created_ns.to_string()),
             KeyValue::new("runbus.damage".into(), damage.join(",")),
@@ -139,23 +144,22 @@ impl About {
     /// What the metadata says; `None` where it is not ours.
     pub(super) fn decode(pairs: &[KeyValue]) -> Option<Self> {
         let number = |key| find(pairs, key)?.parse().ok();
-        let is_older = match find(pairs, "runbus.version")? {
-            VERSION => false,
-            OLDER_VERSION => true,
-            _ => return None,
-        };
+        let version = find(pairs, "runbus.version")?.parse().ok()?;
+        if !(1..=VERSION).contains(&version) {
+            return None;
+        }
         let spans = find(pairs, "runbus.damage")?.split(',').map(span);
         Some(Self {
             end_state: number("runbus.end_state"),
             writer_pid: number("runbus.writer_pid")?,
             created_ns: find(pairs, "runbus.created_ns")?.parse().ok()?,
             damage: spans.flatten().collect(),
-            segments: if is_older {
+            segments: if version == 1 {
                 find(pairs, "runbus.segments")?.parse().ok()?
             } else {
                 1
             },
-            is_older,
+            version,
         })
     }
 }

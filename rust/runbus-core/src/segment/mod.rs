@@ -19,6 +19,6 @@ mod window;
 mod write;
 
 pub use content::Content;
-pub use layout::{About, SUFFIX};
+pub use layout::{About, SUFFIX, VERSION};
 pub use open::Segment;
 pub use seal::{Sealing, seal};

@@ -14,7 +14,7 @@ use super::checks;
 use super::chunks::Chunks;
 use super::footer::{self, Footer};
 use super::guard;
-use super::layout::{self, About, NAME, POSITION, STEP, TIME};
+use super::layout::{self, About, NAME, POSITION, STEP, TIME, VALUE_REST};
 use crate::error::Error;
 use crate::files;
 
@@ -52,8 +52,8 @@ impl Segment {
             let rows = usize::try_from(file.num_rows()).map_err(|_| wrong("its rows"))?;
             let mut checks = checks::decode(pairs).ok_or_else(|| wrong("its checks"))?;
             match footer {
-                Footer::Whole(end) if !about.is_older => check_places(&reader, end)?,
-                Footer::Unchecked if about.is_older && !checks.is_empty() => {
+                Footer::Whole(end) if about.version != 1 => check_places(&reader, end)?,
+                Footer::Unchecked if about.version == 1 && !checks.is_empty() => {
                     let description = checks::of_description(file.schema_descr(), pairs);
                     if checks.remove(0) != description {
                         return Err(wrong("its description"));
@@ -100,7 +100,7 @@ impl Segment {
 
     /// Whether it is of version 1.
     pub(crate) fn is_older(&self) -> bool {
-        self.about.is_older
+        self.about.version == 1
     }
 
     /// How many points it holds; of a wide one of version 1, how many rows.
@@ -137,6 +137,12 @@ impl Segment {
         Some(last.cast_unsigned())
     }
 
+    /// Whether some values are integers beyond doubles, for all that the statistics tell.
+    pub(super) fn has_rests(&self) -> bool {
+        let mut groups = 0..self.reader.metadata().num_row_groups();
+        groups.any(|group| self.bounds(group, VALUE_REST) != Some((0, 0)))
+    }
+
     fn bounds(&self, group: usize, column: &str) -> Option<(i64, i64)> {
         let schema = self.reader.metadata().file_metadata().schema_descr();
         let mut columns = schema.columns().iter();
@@ -144,6 +150,9 @@ impl Segment {
         let group = self.reader.metadata().row_group(group);
         match group.column(place).statistics()? {
             Statistics::Int64(found) => Some((*found.min_opt()?, *found.max_opt()?)),
+            Statistics::Int32(found) => {
+                Some((i64::from(*found.min_opt()?), i64::from(*found.max_opt()?)))
+            }
             _ => None,
         }
     }

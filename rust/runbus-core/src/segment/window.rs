@@ -1,6 +1,7 @@
 //! Rows that wait until they are enough for a row group.
 
 use super::layout::{BLOCK_POINTS, GROUP_POINTS};
+use crate::integer::Rests;
 use crate::journal::Row;
 
 /// As many rows as become one row group, point by point, in the order of the journal.
@@ -13,6 +14,7 @@ pub(super) struct Window {
     pub(super) steps: Vec<i64>,
     pub(super) times: Vec<i64>,
     pub(super) values: Vec<f64>,
+    pub(super) rests: Rests,
     rows: usize,
     /// By the index that a name has in the journal, the one it has here: names are numbered in the
     /// order of their first points, over all windows.
@@ -26,15 +28,15 @@ impl Window {
     #[inline]
     pub(super) fn add(&mut self, row: &Row<'_>) {
         self.rows += 1;
-        let (step, time) = (row.step(), row.time());
-        for (column, value) in row.columns.iter().zip(row.values) {
-            let known = self.numbers.get(*column as usize).copied().flatten();
-            let number = known.unwrap_or_else(|| self.number(*column));
+        for (column, point) in row.points() {
+            let known = self.numbers.get(column as usize).copied().flatten();
+            let number = known.unwrap_or_else(|| self.number(column));
             self.series.push(number);
             self.positions.push(row.position);
-            self.steps.push(step);
-            self.times.push(time);
-            self.values.push(f64::from_le_bytes(*value));
+            self.steps.push(point.step);
+            self.times.push(point.time);
+            self.rests.set(self.values.len(), point.rest);
+            self.values.push(point.value);
         }
     }
 
@@ -75,6 +77,7 @@ impl Window {
         self.steps.clear();
         self.times.clear();
         self.values.clear();
+        self.rests.clear();
         self.rows = 0;
     }
 

@@ -91,7 +91,8 @@ fn write_points(group: &mut Group<'_>, window: &Window, order: &[u32]) -> Result
     write::<Int32Type>(group, times().map(|time| time.rem_euclid(1000) as i32))?;
     let positions = places().map(|place| window.positions[place].cast_signed());
     write::<Int64Type>(group, positions)?;
-    write::<DoubleType>(group, places().map(|place| window.values[place]))
+    write::<DoubleType>(group, places().map(|place| window.values[place]))?;
+    write::<Int32Type>(group, places().map(|place| window.rests.at(place).into()))
 }
 
 /// Write the next column, a batch at a time.

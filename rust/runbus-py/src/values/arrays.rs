@@ -8,8 +8,11 @@ use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple, PyType};
+use runbus_core::integer::joined;
+use runbus_core::journal::{Form, Values};
 
-use super::numbers::{Called, masked_as_nan, value_of};
+use super::integers::exact;
+use super::numbers::{Called, Value, all_known, masked_as_nan, value_of};
 use super::on_device::CPU_DEVICES;
 use crate::text::type_name;
 
@@ -77,8 +80,11 @@ enum Owner<'py> {
     Capsule {
         _capsule: Bound<'py, PyAny>,
     },
-    Copy {
+    Doubles {
         _values: Vec<f64>,
+    },
+    Integers {
+        _values: Vec<i64>,
     },
 }
 
@@ -122,8 +128,40 @@ pub(crate) struct Array<'py> {
     _owner: Owner<'py>,
 }
 
+/// What many values came as.
+pub(crate) enum Elements<'py> {
+    /// Of one type.
+    Array(Array<'py>),
+    /// Integers beyond doubles among doubles, or integers beyond 64 bits.
+    Mixed(Vec<Value>),
+}
+
+impl<'py> Elements<'py> {
+    /// The elements of an array, a tensor of the CPU, or a list or tuple of numbers.
+    pub(crate) fn of(what: &str, object: &Bound<'py, PyAny>) -> PyResult<Self> {
+        if !object.is_instance_of::<PyList>() && !object.is_instance_of::<PyTuple>() {
+            return Array::of(what, object).map(Self::Array);
+        }
+        let numbers = object.try_iter()?.enumerate();
+        let numbers = numbers.map(|(place, item)| value_of(Called::Element(what, place), &item?));
+        let values = numbers.collect::<PyResult<Vec<Value>>>()?;
+        if let Some(doubles) = all_known(&values) {
+            return Ok(Self::Array(Array::of_doubles(doubles)));
+        }
+        let integers = values.iter().map(|value| match value {
+            Value::Integer(integer) => Some(*integer),
+            Value::Known(double) => joined(*double, 0),
+            Value::Rounded(_) | Value::OnDevice(_) => None,
+        });
+        Ok(match integers.collect() {
+            Some(integers) => Self::Array(Array::of_integers(integers)),
+            None => Self::Mixed(values),
+        })
+    }
+}
+
 impl<'py> Array<'py> {
-    /// An array, a tensor of the CPU, or a list or tuple of numbers.
+    /// An array or a tensor of the CPU.
     pub(crate) fn of(what: &str, object: &Bound<'py, PyAny>) -> PyResult<Self> {
         let object = &masked_as_nan(object)
             .map_err(|cause| refused(what, object.py(), cause))?
@@ -141,22 +179,30 @@ impl<'py> Array<'py> {
             let numpy = object.py().import(intern!(object.py(), "numpy"))?;
             let array = numpy.call_method1(intern!(object.py(), "asarray"), (object,))?;
             Self::of_buffer(what, &array)?.ok_or_else(|| not_an_array(what, object))?
-        } else if object.is_instance_of::<PyList>() || object.is_instance_of::<PyTuple>() {
-            let numbers = object.try_iter()?.enumerate();
-            let numbers =
-                numbers.map(|(place, item)| value_of(Called::Element(what, place), &item?));
-            let values = numbers.collect::<PyResult<Vec<f64>>>()?;
-            Self {
-                start: values.as_ptr().cast(),
-                count: values.len(),
-                stride: 8,
-                element: Element::F64,
-                _owner: Owner::Copy { _values: values },
-            }
         } else {
             return Err(not_an_array(what, object));
         };
         Ok(array)
+    }
+
+    fn of_doubles(values: Vec<f64>) -> Self {
+        Self {
+            start: values.as_ptr().cast(),
+            count: values.len(),
+            stride: 8,
+            element: Element::F64,
+            _owner: Owner::Doubles { _values: values },
+        }
+    }
+
+    fn of_integers(values: Vec<i64>) -> Self {
+        Self {
+            start: values.as_ptr().cast(),
+            count: values.len(),
+            stride: 8,
+            element: Element::Signed(8),
+            _owner: Owner::Integers { _values: values },
+        }
     }
 
     fn of_buffer(what: &str, object: &Bound<'py, PyAny>) -> PyResult<Option<Self>> {
@@ -258,9 +304,9 @@ impl<'py> Array<'py> {
         }
     }
 
-    /// The bits of the doubles that a range of elements is.
-    #[allow(clippy::cast_precision_loss)] // Refused by `check`.
-    pub(crate) fn doubles(&self, range: Range<usize>, place: &mut [u64]) {
+    /// The bits of the doubles that a range of elements is, or that are nearest to it.
+    #[allow(clippy::cast_precision_loss, reason = "where `form` says so")]
+    fn doubles(&self, range: Range<usize>, place: &mut [u64]) {
         assert_eq!(range.len(), place.len());
         if self.element == Element::F64 && self.stride == 8 && cfg!(target_endian = "little") {
             assert!(range.end <= self.count, "within the array");
@@ -308,24 +354,16 @@ impl<'py> Array<'py> {
         }
     }
 
-    /// Refuse integers that no double represents.
-    pub(crate) fn check(&self, name: &str) -> PyResult<()> {
-        if !matches!(self.element, Element::Signed(8) | Element::Unsigned(8)) {
-            return Ok(());
+    /// Whether some elements are integers that neither doubles nor 64 bits with a sign hold.
+    pub(crate) fn is_rounded(&self) -> bool {
+        let mut is_rounded = false;
+        if self.element == Element::Unsigned(8) {
+            self.integers(0..self.count, |_, value| {
+                let zeros = value.leading_zeros() + value.trailing_zeros();
+                is_rounded |= value > i64::MAX.into() && u128::BITS - zeros > f64::MANTISSA_DIGITS;
+            });
         }
-        let mut first = None;
-        self.integers(0..self.count, |index, value| {
-            let magnitude = value.unsigned_abs();
-            let zeros = magnitude.leading_zeros() + magnitude.trailing_zeros();
-            if first.is_none() && magnitude != 0 && u128::BITS - zeros > f64::MANTISSA_DIGITS {
-                first = Some(index);
-            }
-        });
-        first.map_or(Ok(()), |index| {
-            Err(PyOverflowError::new_err(format!(
-                "value {index} of metric '{name}' is an int that no double represents exactly"
-            )))
-        })
+        is_rounded
     }
 
     /// The elements as steps.
@@ -343,6 +381,41 @@ impl<'py> Array<'py> {
             return Err(PyOverflowError::new_err("steps must fit into 64 bits"));
         }
         Ok(steps)
+    }
+}
+
+impl Values for Array<'_> {
+    fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Exactly, if 64 bits hold them.
+    fn form(&self, range: Range<usize>) -> Form {
+        let (mut are_doubles, mut fit) = (true, true);
+        if matches!(self.element, Element::Signed(8) | Element::Unsigned(8)) {
+            self.integers(range, |_, value| match i64::try_from(value) {
+                Ok(value) => are_doubles &= exact(value).is_some(),
+                Err(_) => fit = false,
+            });
+        }
+        if are_doubles || !fit {
+            Form::Doubles
+        } else {
+            Form::Integers
+        }
+    }
+
+    fn put(&self, range: Range<usize>, form: Form, place: &mut [u64]) {
+        match form {
+            Form::Doubles => self.doubles(range, place),
+            Form::Integers => self.integers(range, |index, value| {
+                // As `form` says they fit.
+                place[index] = i64::try_from(value)
+                    .unwrap_or(i64::MAX)
+                    .cast_unsigned()
+                    .to_le();
+            }),
+        }
     }
 }
 

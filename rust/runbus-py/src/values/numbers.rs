@@ -9,6 +9,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat, PyInt};
 
+use super::integers::exact;
 use super::on_device::copy_on_device;
 use super::plain::{plain_step, plain_value};
 use super::scalars;
@@ -17,17 +18,27 @@ use crate::text::type_name;
 /// The value of a metric.
 pub(crate) enum Value {
     Known(f64),
+    /// One that no double represents.
+    Integer(i64),
+    /// The double nearest to an integer that 64 bits do not hold either.
+    Rounded(f64),
     /// A copy of one element on a device.
     OnDevice(Py<PyAny>),
 }
 
-/// The values, if none is on a device.
+impl Value {
+    /// The double that is the value.
+    pub(crate) fn double(&self) -> Option<f64> {
+        match self {
+            Self::Known(value) => Some(*value),
+            Self::Integer(_) | Self::Rounded(_) | Self::OnDevice(_) => None,
+        }
+    }
+}
+
+/// The values, if doubles represent all of them.
 pub(crate) fn all_known(values: &[Value]) -> Option<Vec<f64>> {
-    let known = values.iter().map(|value| match value {
-        Value::Known(value) => Some(*value),
-        Value::OnDevice(_) => None,
-    });
-    known.collect()
+    values.iter().map(Value::double).collect()
 }
 
 /// What messages call a value.
@@ -48,11 +59,11 @@ impl Display for Called<'_> {
     }
 }
 
-/// A value as a double.
+/// A value.
 #[inline]
-pub(crate) fn value_of(called: Called<'_>, object: &Bound<'_, PyAny>) -> PyResult<f64> {
+pub(crate) fn value_of(called: Called<'_>, object: &Bound<'_, PyAny>) -> PyResult<Value> {
     match plain_value(object.as_borrowed()) {
-        Some(value) => Ok(value),
+        Some(value) => Ok(Value::Known(value)),
         None => value_of_any(called, object),
     }
 }
@@ -67,14 +78,14 @@ pub(crate) fn value_or_device(name: &str, object: &Bound<'_, PyAny>) -> PyResult
     let copy = copy_on_device(object);
     match copy.map_err(|cause| not_convertible(called, object, cause))? {
         Some(copy) => Ok(Value::OnDevice(copy.unbind())),
-        None => value_of_any(called, object).map(Value::Known),
+        None => value_of_any(called, object),
     }
 }
 
 #[cold]
-fn value_of_any(called: Called<'_>, object: &Bound<'_, PyAny>) -> PyResult<f64> {
+fn value_of_any(called: Called<'_>, object: &Bound<'_, PyAny>) -> PyResult<Value> {
     if object.is_instance_of::<PyInt>() {
-        return integer(called, object);
+        return integer(object);
     }
     let py = object.py();
     let object = &masked_as_nan(object)
@@ -83,7 +94,7 @@ fn value_of_any(called: Called<'_>, object: &Bound<'_, PyAny>) -> PyResult<f64> 
     if scalars::learn(&object.get_type())
         && let Some(value) = scalars::value(object.as_borrowed())
     {
-        return Ok(value);
+        return Ok(Value::Known(value));
     }
     let number = if let Some(item) = object.getattr_opt(intern!(py, "item"))? {
         // Arrays and tensors of one element, and numpy's scalars.
@@ -120,8 +131,8 @@ fn value_of_any(called: Called<'_>, object: &Bound<'_, PyAny>) -> PyResult<f64> 
     };
     let number = number.map_err(|cause| not_convertible(called, object, cause))?;
     match number.cast::<PyFloat>() {
-        Ok(float) => Ok(float.value()),
-        Err(_) => integer(called, &number),
+        Ok(float) => Ok(Value::Known(float.value())),
+        Err(_) => integer(&number),
     }
 }
 
@@ -148,22 +159,27 @@ pub(crate) fn masked_as_nan<'py>(
     object.getattr(intern!(py, "data")).map(Some)
 }
 
-fn integer(called: Called<'_>, object: &Bound<'_, PyAny>) -> PyResult<f64> {
-    // Python compares an int with a float exactly; a huge int has no double at all.
-    let nearest = object.extract::<f64>();
-    if let Ok(double) = nearest
-        && object.eq(double)?
-    {
-        return Ok(double);
+/// An int that may be beyond doubles, and beyond 64 bits.
+pub(crate) fn integer(object: &Bound<'_, PyAny>) -> PyResult<Value> {
+    if let Ok(integer) = object.extract::<i64>() {
+        return Ok(exact(integer).map_or(Value::Integer(integer), Value::Known));
     }
-    Err(PyOverflowError::new_err(if nearest.is_ok() {
-        format!(
-            "{called} is an int that no double represents exactly; \
-             log float(value) if the nearest double will do"
-        )
+    let Ok(nearest) = object.extract::<f64>() else {
+        // Beyond the greatest double.
+        let is_negative = object.lt(0)?;
+        let infinity = f64::INFINITY;
+        return Ok(Value::Rounded(if is_negative {
+            -infinity
+        } else {
+            infinity
+        }));
+    };
+    // Python compares an int with a float exactly.
+    Ok(if object.eq(nearest)? {
+        Value::Known(nearest)
     } else {
-        format!("{called} is an int that is too large for a double")
-    }))
+        Value::Rounded(nearest)
+    })
 }
 
 /// The object's own error becomes the cause of one that names the value.

@@ -166,9 +166,7 @@ fn log_scalar(
     };
     let value = match value_or_device(text, &value)? {
         Value::Known(value) => value,
-        on_device @ Value::OnDevice(_) => {
-            return write_partly(this, &[text], vec![on_device], step);
-        }
+        other => return write_partly(this, &[text], vec![other], step),
     };
     let mut state = this.get().state.borrow(this.py());
     let schema = match state.names.get(name.as_any().as_borrowed()) {

@@ -92,6 +92,8 @@ pub(crate) struct MetricWriter {
     pub(crate) fetching: GilCell<Arc<Mutex<()>>>,
     /// Whether it was told that this is a forked child's copy.
     is_told: AtomicBool,
+    /// Whether it was told that integers beyond 64 bits are rounded.
+    is_rounding_told: AtomicBool,
     options: Options,
 }
 
@@ -138,6 +140,7 @@ impl MetricWriter {
             state: GilCell::new(state),
             fetching: GilCell::default(),
             is_told: AtomicBool::new(false),
+            is_rounding_told: AtomicBool::new(false),
             options,
         })
     }
@@ -323,6 +326,18 @@ pub(crate) fn tell_if_forked(this: &Bound<'_, MetricWriter>) -> PyResult<()> {
         std::process::id()
     );
     warn(py, &text)
+}
+
+/// Say once that an integer was rounded.
+pub(crate) fn tell_rounded(this: &Bound<'_, MetricWriter>, name: &str) -> PyResult<()> {
+    if this.get().is_rounding_told.swap(true, Relaxed) {
+        return Ok(());
+    }
+    let text = format!(
+        "metric '{name}': an integer beyond 64 bits is stored as the nearest double, and so are those \
+         that follow"
+    );
+    warn(this.py(), &text)
 }
 
 impl MetricWriter {

@@ -11,9 +11,9 @@ use runbus_core::clock::unix_ns;
 use runbus_core::journal::{SchemaId, Steps};
 
 use super::waiting::write_partly;
-use super::{MetricWriter, arrive, log_error, tell_if_forked};
+use super::{MetricWriter, arrive, log_error, tell_if_forked, tell_rounded};
 use crate::fastcall::{Arguments, Method};
-use crate::values::{Array, Value, plain_step, plain_value, step_of, value_or_device};
+use crate::values::{Array, Elements, Value, plain_step, plain_value, step_of, value_or_device};
 
 /// One metric of a run with its name looked up once.
 #[pyclass(frozen, module = "runbus._core")]
@@ -55,9 +55,12 @@ impl Series {
     fn extend(&self, values: &Bound<'_, PyAny>, steps: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let writer = self.writer.bind(values.py());
         arrive(writer)?;
-        let array = Array::of(&format!("the values of metric '{}'", self.name), values)?;
-        array.check(&self.name)?;
+        let what = format!("the values of metric '{}'", self.name);
         let steps = steps.filter(|steps| !steps.is_none());
+        let array = match Elements::of(&what, values)? {
+            Elements::Array(array) => array,
+            Elements::Mixed(values) => return self.extend_each(writer, values, steps),
+        };
         let regular = steps.map_or(Ok(Some(Steps::Automatic)), |steps| {
             regular(steps, array.len())
         })?;
@@ -69,13 +72,13 @@ impl Series {
         if matches!(steps, Steps::Each(_)) {
             check_lengths(own.len(), array.len())?;
         }
-        let fill = |range, place: &mut [u64]| array.doubles(range, place);
+        if array.is_rounded() {
+            tell_rounded(writer, &self.name)?;
+        }
         let mut state = writer.get().state.borrow(values.py());
         let journal = &mut state.journal;
         let written = match self.schema {
-            Some(schema) => journal
-                .extend(schema, steps, unix_ns(), array.len(), fill)
-                .map(drop),
+            Some(schema) => journal.extend(schema, steps, unix_ns(), &array).map(drop),
             None => journal.drop_unnamed(array.len()),
         };
         drop(state);
@@ -86,6 +89,26 @@ impl Series {
     #[getter]
     fn name(&self) -> &str {
         &self.name
+    }
+}
+
+impl Series {
+    /// Values that are not of one type, one by one.
+    fn extend_each(
+        &self,
+        writer: &Bound<'_, MetricWriter>,
+        values: Vec<Value>,
+        steps: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        if let Some(steps) = steps {
+            check_lengths(steps.len()?, values.len())?;
+        }
+        let steps = steps.map(steps_of).transpose()?;
+        for (place, value) in values.into_iter().enumerate() {
+            let step = steps.as_ref().map(|steps| steps[place]);
+            write_partly(writer, &[&self.name], vec![value], step)?;
+        }
+        Ok(())
     }
 }
 
@@ -109,6 +132,9 @@ fn regular(steps: &Bound<'_, PyAny>, count: usize) -> PyResult<Option<Steps<'sta
 
 fn steps_of(steps: &Bound<'_, PyAny>) -> PyResult<Vec<i64>> {
     if !steps.is_instance_of::<PyList>() && !steps.is_instance_of::<PyTuple>() {
+        if steps.is_instance_of::<PyRange>() {
+            return steps.extract();
+        }
         return Array::of("steps", steps)?.steps();
     }
     let one = |step: Bound<'_, PyAny>| {
@@ -166,9 +192,7 @@ impl Method for Append {
                 let written = state.write_one(this.get().schema, step, number);
                 written.map_err(log_error)?;
             }
-            on_device @ Value::OnDevice(_) => {
-                write_partly(writer, &[name], vec![on_device], step)?;
-            }
+            other => write_partly(writer, &[name], vec![other], step)?,
         }
         tell_if_forked(writer)
     }

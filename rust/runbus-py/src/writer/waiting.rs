@@ -12,10 +12,10 @@ use pyo3::sync::MutexExt;
 use runbus_core::clock::unix_ns;
 use runbus_core::journal::Layout;
 
-use super::{MetricWriter, State, log_error};
+use super::{MetricWriter, State, log_error, tell_rounded};
 use crate::errors::to_python;
 use crate::reports::warn;
-use crate::values::{Value, plain_value};
+use crate::values::{Value, integer, plain_value};
 
 /// So many values may wait: 8 MiB on a GPU that gives 512 bytes to each. One more, and `log` fetches.
 const MOST_WAITING: usize = 16_384;
@@ -50,7 +50,8 @@ impl Waiting {
     }
 }
 
-/// Write a row of which some values are on a device: what is known now, the rest when it is fetched.
+/// Write a row of which not all values are doubles: integers as such, and what is on a device when it is
+/// fetched.
 pub(crate) fn write_partly(
     writer: &Bound<'_, MetricWriter>,
     names: &[&str],
@@ -65,12 +66,19 @@ pub(crate) fn write_partly(
     let time_ns = unix_ns();
     let was_waiting = state.waiting.len();
     let (mut known_names, mut known) = (Vec::new(), Vec::new());
+    let (mut integers, mut rounded) = (Vec::new(), None);
     for (name, value) in names.iter().zip(values) {
         match value {
             Value::Known(value) => {
                 known_names.push(*name);
                 known.push(value);
             }
+            Value::Rounded(value) => {
+                rounded.get_or_insert(*name);
+                known_names.push(*name);
+                known.push(value);
+            }
+            Value::Integer(integer) => integers.push((*name, integer)),
             Value::OnDevice(value) => {
                 let layout = state.journal.layout(&[name]).map_err(to_python)?;
                 state.keep(Kept {
@@ -87,6 +95,11 @@ pub(crate) fn write_partly(
         let written = state.journal.log_late(&layout, step, time_ns, &known);
         written.map_err(log_error)?;
     }
+    for (name, integer) in integers {
+        let schema = state.journal.name(name).map_err(to_python)?;
+        let written = state.journal.log_integer(schema, step, time_ns, integer);
+        written.map_err(log_error)?;
+    }
     let waiting = state.waiting.len();
     if waiting >= MOST_WAITING {
         state.waiting.stalls += 1;
@@ -98,10 +111,30 @@ pub(crate) fn write_partly(
         let module = py.import(MODULE)?;
         module.call_method1(intern!(py, "fetch_soon"), (writer,))?;
     }
-    Ok(())
+    match rounded {
+        Some(name) => tell_rounded(writer, name),
+        None => Ok(()),
+    }
 }
 
 impl State {
+    /// Write a value that was fetched; whether it is one that can be.
+    fn write_late(&mut self, kept: &Kept, value: &Value) -> bool {
+        let (step, time_ns) = (kept.step, kept.time_ns);
+        let written = match value {
+            Value::Known(value) | Value::Rounded(value) => {
+                self.journal
+                    .log_late(&kept.layout, step, time_ns, &[*value])
+            }
+            Value::Integer(integer) => {
+                let schema = kept.layout.single();
+                self.journal.log_integer(schema, step, time_ns, *integer)
+            }
+            Value::OnDevice(_) => return false,
+        };
+        written.is_ok()
+    }
+
     fn keep(&mut self, kept: Kept) {
         if self.journal.is_inherited() {
             self.waiting.dropped += 1;
@@ -126,18 +159,21 @@ pub(crate) fn fetch(writer: &MetricWriter, py: Python<'_>) {
     }
     let numbers = numbers(py, &kept);
     let found = numbers.as_ref().map_or(&[][..], Vec::as_slice);
+    let values = found
+        .iter()
+        .map(|number| match plain_value(number.as_borrowed()) {
+            Some(value) => Ok(Value::Known(value)),
+            None => integer(number),
+        });
+    // Python code may run here: not while the writer is borrowed.
+    let values: Vec<PyResult<Value>> = values.collect();
     let mut state = writer.state.borrow(py);
     let mut lost = 0;
     for (index, kept) in kept.iter().enumerate() {
-        let number = found.get(index);
-        let value = number.and_then(|number| plain_value(number.as_borrowed()));
-        let written = value.is_some_and(|value| {
-            let row = [value];
-            let written = state
-                .journal
-                .log_late(&kept.layout, kept.step, kept.time_ns, &row);
-            written.is_ok()
-        });
+        let written = match values.get(index) {
+            Some(Ok(value)) => state.write_late(kept, value),
+            Some(Err(_)) | None => false,
+        };
         lost += u64::from(!written);
     }
     state.waiting.dropped += lost;
@@ -157,9 +193,7 @@ fn numbers<'py>(py: Python<'py>, kept: &[Kept]) -> PyResult<Vec<Bound<'py, PyAny
 }
 
 fn tell(py: Python<'_>, lost: u64, cause: Option<PyErr>) {
-    let cause = cause.map_or("no double represents them".to_owned(), |error| {
-        error.to_string()
-    });
+    let cause = cause.map_or("they are no numbers".to_owned(), |error| error.to_string());
     let text = format!("{lost} values on a device could not be fetched: {cause}");
     if let Err(error) = warn(py, &text) {
         error.write_unraisable(py, None);

@@ -5,12 +5,38 @@ use std::ops::Range;
 
 use super::{MetricWriter, SchemaId};
 use crate::error::Error;
-use crate::journal::column::{self, Steps};
+use crate::journal::column::{self, Form, Steps};
 use crate::journal::format::{COLUMN_POINTS, Kind, WORD_BYTES};
 
+/// Values to be written, as they lie somewhere else.
+pub trait Values {
+    /// How many.
+    fn count(&self) -> usize;
+    /// What a range of them is to be written as.
+    fn form(&self, range: Range<usize>) -> Form;
+    /// Put a range of them where it goes, as words of that form.
+    fn put(&self, range: Range<usize>, form: Form, place: &mut [u64]);
+}
+
+impl Values for [f64] {
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn form(&self, _range: Range<usize>) -> Form {
+        Form::Doubles
+    }
+
+    fn put(&self, range: Range<usize>, _form: Form, place: &mut [u64]) {
+        for (word, value) in place.iter_mut().zip(&self[range]) {
+            *word = value.to_bits().to_le();
+        }
+    }
+}
+
 impl MetricWriter {
-    /// Write many points of one series under one time, in records of 4,096; `fill` puts the bits of
-    /// the values of a range of points where it is told. Returns how many were accepted.
+    /// Write many points of one series under one time, in records of 4,096. Returns how many were
+    /// accepted.
     ///
     /// # Errors
     /// [`Error::Closed`], and [`Error::StepOverflow`] when automatic steps would exceed 64 bits.
@@ -22,12 +48,12 @@ impl MetricWriter {
         schema: SchemaId,
         steps: Steps<'_>,
         time_ns: i64,
-        count: usize,
-        mut fill: impl FnMut(Range<usize>, &mut [u64]),
+        values: &(impl Values + ?Sized),
     ) -> Result<usize, Error> {
         if self.appender.is_closed() {
             return Err(Error::Closed);
         }
+        let count = values.count();
         if count == 0 {
             return Ok(0);
         }
@@ -41,8 +67,9 @@ impl MetricWriter {
                 self.dropped += points.len() as u64;
                 continue;
             }
-            let filled = |place: &mut [u64]| fill(points.clone(), place);
-            match self.write_column(schema, part, time_ns, points.len(), filled) {
+            let form = values.form(points.clone());
+            let filled = |place: &mut [u64]| values.put(points.clone(), form, place);
+            match self.write_column(schema, part, time_ns, form, points.len(), filled) {
                 Ok(()) => self.accepted += points.len() as u64,
                 Err(error) => {
                     self.drop_row(&error, count - points.start);
@@ -72,13 +99,14 @@ impl MetricWriter {
         id: SchemaId,
         steps: Steps<'_>,
         time_ns: i64,
+        form: Form,
         count: usize,
         fill: impl FnOnce(&mut [u64]),
     ) -> io::Result<()> {
         let payload_words = column::payload_words(steps, count);
         self.place(id, (payload_words as u64 + 1) * WORD_BYTES, 1)?;
         let payload = self.appender.stage(payload_words);
-        fill(column::encode(payload, id.0, time_ns, steps, count));
+        fill(column::encode(payload, id.0, time_ns, steps, form, count));
         self.appender.commit(Kind::Column, payload_words).map(drop)
     }
 }

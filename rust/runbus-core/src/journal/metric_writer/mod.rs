@@ -4,6 +4,7 @@ mod columns;
 mod layout;
 mod rows;
 
+pub use columns::Values;
 pub use layout::{Layout, SchemaId};
 
 use std::io;

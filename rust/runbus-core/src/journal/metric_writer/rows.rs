@@ -6,7 +6,7 @@ use std::io;
 
 use super::{Layout, MetricWriter, Outcome, SchemaId, TOO_MANY_NAMES};
 use crate::error::Error;
-use crate::journal::format::{Kind, ROW_WORDS, WORD, WORD_BYTES};
+use crate::journal::format::{ARE_INTEGERS, Kind, ROW_WORDS, WORD, WORD_BYTES};
 use crate::journal::record::copy_bytes;
 
 impl MetricWriter {
@@ -108,6 +108,53 @@ impl MetricWriter {
         let outcome = self.log(layout, Some(step), time_ns, values);
         self.next_step = next_step;
         outcome
+    }
+
+    /// Write one integer, exactly, under a step that was taken before.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    ///
+    /// # Panics
+    /// When the schema has other than one name: a mistake of the caller.
+    pub fn log_integer(
+        &mut self,
+        schema: Option<SchemaId>,
+        step: i64,
+        time_ns: i64,
+        integer: i64,
+    ) -> Result<Outcome, Error> {
+        if self.is_closed() {
+            return Err(Error::Closed);
+        }
+        if self.appender.is_inherited() {
+            self.dropped += 1;
+            return Ok(Outcome::Dropped);
+        }
+        let written = match schema {
+            Some(schema) => self.write_integer(schema, step, time_ns, integer),
+            None => Err(io::Error::other(TOO_MANY_NAMES)),
+        };
+        match written {
+            Ok(()) => {
+                self.accepted += 1;
+                Ok(Outcome::Accepted)
+            }
+            Err(error) => Ok(self.drop_row(&error, 1)),
+        }
+    }
+
+    fn write_integer(
+        &mut self,
+        id: SchemaId,
+        step: i64,
+        time_ns: i64,
+        integer: i64,
+    ) -> io::Result<()> {
+        self.stage(id, step, time_ns, 1)?[0] = integer.cast_unsigned().to_le();
+        let head = u64::from(id.0) | u64::from(ARE_INTEGERS) << 32;
+        self.appender.stage(ROW_WORDS + 1)[0] = head.to_le();
+        self.appender.commit(Kind::Row, ROW_WORDS + 1).map(drop)
     }
 
     /// Write one row whose values `fill` puts where they go, as their bits, or do nothing.
