@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import subprocess
 import tempfile
@@ -11,7 +12,7 @@ from runbus import _core
 from runbus._home import Home
 from runbus.attempt._script import WRAPPER
 
-__all__ = ["program_digest", "wrapper_program", "wrapper_words"]
+__all__ = ["grace_word", "program_digest", "wrapper_program", "wrapper_words"]
 
 _SHELL = "/bin/sh"
 _TRIAL_S = 10.0
@@ -30,6 +31,19 @@ def wrapper_words(home: str | os.PathLike[str] | None = None) -> tuple[str, ...]
     """
     program = wrapper_program(home)
     return (_SHELL, WRAPPER) if program is None else (program,)
+
+
+def grace_word(grace_s: float, home: str | os.PathLike[str] | None = None) -> str:
+    """Return the seconds of a `cancel` as the wrapper of this machine reads them.
+
+    The script counts whole ones: they are rounded up, since half a second is not none.
+
+    Args:
+        grace_s: Seconds between TERM and KILL.
+        home: The home folder, instead of `$RUNBUS_HOME` or `~/.runbus`.
+    """
+    is_script = wrapper_program(home) is None
+    return str(math.ceil(grace_s)) if is_script else f"{grace_s:.3f}"
 
 
 def wrapper_program(home: str | os.PathLike[str] | None = None) -> str | None:

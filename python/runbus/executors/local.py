@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-import math
 import os
 import signal
 import time
@@ -20,6 +19,7 @@ from runbus._files import write_file
 from runbus.abc import GRACE_S, Capabilities, Executor, JobRef, Limits, Observation, Request
 from runbus.attempt import (
     Pulse,
+    grace_word,
     is_elsewhere,
     is_running,
     observe_folder,
@@ -219,10 +219,9 @@ class LocalExecutor(Executor):
         return read_log(ref.folder, source, offset)
 
     async def cancel(self, refs: Sequence[JobRef], grace_s: float) -> None:
-        """Let the wrapper script end each job: it goes on with that if this process dies."""
+        """Let the wrapper end each job: it goes on with that if this process dies."""
         for ref in refs:
-            # Up to whole seconds: a grace of half a second is not none.
-            grace = str(math.ceil(grace_s))
+            grace = grace_word(grace_s)
             environment = inherited_environment(True)
             pid = _spawn(
                 ref.folder, grace, own_pid_namespace(), verb="cancel", environment=environment

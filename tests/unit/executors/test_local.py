@@ -11,6 +11,7 @@ import anyio
 import pytest
 
 from runbus.abc import JobRef, JobSpec, Observation
+from runbus.attempt import grace_word
 from runbus.executors import LocalExecutor
 
 
@@ -107,3 +108,22 @@ async def test_a_heartbeat_is_asked_for_where_it_is_wanted(tmp_path: Path) -> No
 
     assert seen.exit_code == 0
     assert float((tmp_path / "heartbeat").read_text()) > 0
+
+
+async def test_a_grace_of_half_a_second_arrives_as_such(tmp_path: Path) -> None:
+    ref = JobRef(name="a", folder=str(tmp_path), handle="1")
+    with closing(LocalExecutor()) as executor:
+        await executor.cancel([ref], 0.5)
+        with anyio.fail_after(20):
+            await executor.wait_for_change(20)
+
+    assert float((tmp_path / "cancel").read_text()) == 0.5
+
+
+def test_a_grace_of_half_a_second_is_not_none_where_whole_ones_are_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RUNBUS_WRAPPER", "script")
+
+    assert grace_word(0.5) == "1"
+    assert grace_word(0.0) == "0"
