@@ -11,7 +11,6 @@ import anyio
 import pytest
 
 from runbus.abc import JobRef, JobSpec, Observation
-from runbus.attempt import grace_word
 from runbus.executors import LocalExecutor
 
 
@@ -118,12 +117,3 @@ async def test_a_grace_of_half_a_second_arrives_as_such(tmp_path: Path) -> None:
             await executor.wait_for_change(20)
 
     assert float((tmp_path / "cancel").read_text()) == 0.5
-
-
-def test_a_grace_of_half_a_second_is_not_none_where_whole_ones_are_counted(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("RUNBUS_WRAPPER", "script")
-
-    assert grace_word(0.5) == "1"
-    assert grace_word(0.0) == "0"
