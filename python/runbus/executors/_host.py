@@ -37,7 +37,7 @@ from runbus.executors._remote import (
     quote,
     submit_script,
     there_script,
-    verify_script,
+    verify_package_script,
     with_variables,
 )
 
@@ -211,7 +211,7 @@ class Host:
         # one that is removed later if this is cut off.
         unchecked = f"{path}.part-{random.getrandbits(64):016x}"
         await self.tunnel.upload(package.path, os.fsencode(unchecked))
-        status, _ = await self.tunnel.call(verify_script(unchecked, package.sha256))
+        status, _ = await self.tunnel.call(verify_package_script(unchecked, package.sha256))
         if status != 0:
             raise RemoteFailed(self.name, "the package was damaged on its way")
         done = await self.tunnel.run(["mv", "-f", unchecked, path])
