@@ -13,6 +13,7 @@ import anyio
 import anyio.to_thread
 from msgspec.structs import replace
 
+from runbus._secrets import redacted_text
 from runbus.abc import GRACE_S, Observation
 from runbus.attempt import (
     WRAPPER,
@@ -259,7 +260,7 @@ class Host:
             return False
         if verdict not in {b"started", b"exists"}:
             reason = said.decode("utf-8", "replace").strip() or "the machine refused it"
-            raise JobNotStarted(ref.name, f"{self.name}: {reason}")
+            raise JobNotStarted(ref.name, f"{self.name}: {redacted_text(reason)}")
         self.follow(ref, placement)
         return True
 
