@@ -13,6 +13,7 @@ import anyio
 import anyio.to_thread
 from msgspec.structs import replace
 
+from runbus._secrets import redacted_text
 from runbus.abc import GRACE_S, Observation
 from runbus.attempt import (
     WRAPPER,
@@ -37,7 +38,7 @@ from runbus.executors._remote import (
     quote,
     submit_script,
     there_script,
-    verify_script,
+    verify_package_script,
     with_variables,
 )
 
@@ -211,7 +212,7 @@ class Host:
         # one that is removed later if this is cut off.
         unchecked = f"{path}.part-{random.getrandbits(64):016x}"
         await self.tunnel.upload(package.path, os.fsencode(unchecked))
-        status, _ = await self.tunnel.call(verify_script(unchecked, package.sha256))
+        status, _ = await self.tunnel.call(verify_package_script(unchecked, package.sha256))
         if status != 0:
             raise RemoteFailed(self.name, "the package was damaged on its way")
         done = await self.tunnel.run(["mv", "-f", unchecked, path])
@@ -259,7 +260,7 @@ class Host:
             return False
         if verdict not in {b"started", b"exists"}:
             reason = said.decode("utf-8", "replace").strip() or "the machine refused it"
-            raise JobNotStarted(ref.name, f"{self.name}: {reason}")
+            raise JobNotStarted(ref.name, f"{self.name}: {redacted_text(reason)}")
         self.follow(ref, placement)
         return True
 

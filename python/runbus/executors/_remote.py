@@ -36,6 +36,7 @@ __all__ = [
     "quote",
     "submit_script",
     "there_script",
+    "verify_package_script",
     "verify_script",
     "with_variables",
 ]
@@ -285,13 +286,24 @@ def parse_files(output: bytes, path: bytes) -> list[str]:
     return [os.fsdecode(name) for name in files]
 
 
-def verify_script(path: str, sha256: str) -> bytes:
-    """Check what was uploaded, where the machine has the means."""
+def verify_script(path: str, sha256: str, reader: bytes = b"cat") -> bytes:
+    """Check what was uploaded, where the machine has the means.
+
+    Args:
+        path: The file; it is removed if it is not whole.
+        sha256: The digest of what is read from it.
+        reader: What reads it.
+    """
     return b"""
-if command -v sha256sum >/dev/null && [ "$(sha256sum <%(path)s)" != "%(sha)s  -" ]; then
-    rm -f %(path)s; false
+if command -v sha256sum >/dev/null && [ "$(%(reader)s <%(path)s | sha256sum)" != "%(sha)s  -" ]
+then rm -f %(path)s; false
 fi
-""" % {b"path": quote(path), b"sha": sha256.encode()}
+""" % {b"path": quote(path), b"sha": sha256.encode(), b"reader": reader}
+
+
+def verify_package_script(path: str, sha256: str) -> bytes:
+    """Check code that was uploaded: its digest is that of the archive before its compression."""
+    return verify_script(path, sha256, b"gzip -dc")
 
 
 def install_script(part: str, path: str, sha256: str) -> bytes:
