@@ -231,7 +231,7 @@ def test_a_token_among_the_arguments_is_shown_nowhere(tmp_path: Path, home: Path
         ["show", "j3"], ["show", "--json", "j4"], ["why", "j3"], ["cancel", "j4"],
     ]  # fmt: skip
 
-    # Its output holds the logs: what is written there, by whoever ran the program, is the job's own.
+    # It prints the logs, too: what the job and its shell write there is theirs.
     assert command("submit", str(path)).returncode == 1
     shown = [command(*words) for words in lines]
 

@@ -14,6 +14,7 @@ mod follow;
 mod gil;
 mod names;
 mod numbers;
+mod pieces;
 mod reader;
 mod reports;
 mod scalars;
@@ -39,6 +40,8 @@ mod _core {
     use crate::fastcall;
     #[pymodule_export]
     use crate::follow::{MetricBell, MetricTail};
+    #[pymodule_export]
+    use crate::pieces::{blobs, whole_records};
     #[pymodule_export]
     use crate::reader::{Columns, JournalReader, MetricReader};
     #[pymodule_export]

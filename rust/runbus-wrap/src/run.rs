@@ -400,7 +400,9 @@ impl Attempt {
             end.reason = if signal == Some(libc::SIGKILL) {
                 "out of memory".to_owned()
             } else {
-                format!("exit code {status}, after the kernel killed a process that ran out of memory")
+                format!(
+                    "exit code {status}, after the kernel killed a process that ran out of memory"
+                )
             };
         }
         if let Ending::Asked(why, _) | Ending::Killed(why, _) = self.ending
