@@ -109,6 +109,7 @@ def observe_folder(folder: str) -> Observation | None:
         # It may name words of the command, and goes wherever a job is shown.
         reason=redacted_text(record.reason),
         wrapper=record.by,
+        evidence="exit.json",
     )
 
 
@@ -200,7 +201,10 @@ def _seconds(text: str) -> float:
 
 def _started(began: tuple[PidRecord, int]) -> Observation:
     record, started_ns = began
-    return Observation(phase="running", host=record.host, pid=record.pid, started_ns=started_ns)
+    return Observation(
+        phase="running", host=record.host, pid=record.pid, started_ns=started_ns,
+        evidence="pid.json",
+    )  # fmt: skip
 
 
 def _read(path: str, shape: type[_T]) -> tuple[_T, int] | None:
