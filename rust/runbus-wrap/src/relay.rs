@@ -187,8 +187,11 @@ fn serve(pipes: [RawFd; 2], logs: [RawFd; 2], mut socket: RawFd) -> ! {
             });
         }
         if is_asked {
-            // SAFETY: the pointer and the length are those of a slice.
-            unsafe { libc::send(socket, FLUSH.as_ptr().cast(), 1, libc::MSG_NOSIGNAL) };
+            // If both have ended, this process's own end is the answer.
+            if streams.iter().any(|stream| stream.pipe >= 0) {
+                // SAFETY: the pointer and the length are those of a slice.
+                unsafe { libc::send(socket, FLUSH.as_ptr().cast(), 1, libc::MSG_NOSIGNAL) };
+            }
         } else if most < FEW {
             os::wait_for([socket, -1, -1], NAP);
         }
@@ -248,14 +251,15 @@ impl Stream {
     fn drain(&mut self, buffer: &mut [u8]) -> usize {
         let all = os::bytes_in(self.pipe);
         let mut left = all;
-        loop {
-            let most = left.clamp(1, buffer.len());
-            let copied = self.copy(&mut buffer[..most]);
-            left = left.saturating_sub(copied);
-            if left == 0 || copied == 0 {
-                break;
+        while left > 0 {
+            let most = left.min(buffer.len());
+            match self.copy(&mut buffer[..most]) {
+                0 => break,
+                copied => left -= copied,
             }
         }
+        // Once more, to see whether that was the end.
+        self.copy(buffer);
         self.tell_lost();
         all
     }
