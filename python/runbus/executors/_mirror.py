@@ -1,6 +1,6 @@
 """Copies what jobs write on a machine into their folders here, and goes on where the copies end.
 
-How a job is started, seen and ended there is not its business: whoever knows that tells which files
+How a job is started, seen and ended there is not its business: what knows that tells which files
 there are, and how long. A backend that is only reached through a tunnel needs this part alone.
 """
 
