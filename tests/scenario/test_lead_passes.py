@@ -70,7 +70,10 @@ def leader_of_three(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str
         wait_until(lambda: Home().open_experiments())
         (folder,) = Home().open_experiments()
         wait_until(lambda: JobState.RUNNING in {job.state for job in read_jobs(folder).values()})
-        yield leader, folder
+        try:
+            yield leader, folder
+        finally:
+            (tmp_path / "go").touch()
 
 
 @contextmanager
