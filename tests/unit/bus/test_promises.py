@@ -472,6 +472,61 @@ async def test_a_manager_that_cannot_be_entered_is_blamed(kernel_factory):
     assert recording.entries[0].handlers[0][2] == "error: ValueError: no"
 
 
+@pytest.mark.parametrize("error", [ValueError("no"), asyncio.CancelledError()])
+async def test_a_manager_that_fails_on_exiting_is_blamed_though_it_was_entered(
+    kernel_factory, error
+):
+    @asynccontextmanager
+    async def fails(event):
+        yield
+        raise error
+
+    @asynccontextmanager
+    async def is_well(event):
+        yield
+
+    kernel = await kernel_factory(FakePlugin("p", {Wrap: fails}), FakePlugin("q", {Wrap: is_well}))
+    with record(kernel.bus) as recording, pytest.raises(HookError):
+        async with kernel.bus.around(Wrap()):
+            assert recording.entries[0].outcome == "ok"
+
+    assert recording.entries[0].outcome == "error"
+    assert [verdict[:7] for *_, verdict in recording.entries[0].handlers] == ["error: ", "ok"]
+    (handler,) = kernel.health().plugins["p"].handlers
+    assert (handler.calls, handler.errors, handler.failures_in_a_row) == (1, 1, 1)
+
+
+class Stopped(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+@pytest.mark.parametrize("event", [Fact(), Total(1), Lines(), Which(), Dress()])
+async def test_what_passes_through_everything_is_told_with_the_one_who_raised_it(
+    kernel_factory, event, is_async
+):
+    def stops(event, *_):
+        raise Stopped("now")
+
+    async def stops_later(event):
+        raise Stopped("now")
+
+    passed = (print,) if isinstance(event, Dress) else ()
+    stops = stops_later if is_async and not passed else stops
+    kernel = await kernel_factory(FakePlugin("p", {type(event): stops}))
+
+    async def ask():
+        answer = getattr(kernel.bus, type(event).kind.verb)(event, *passed)
+        await answer
+
+    with record(kernel.bus) as recording, pytest.raises(Stopped):
+        await ask()
+
+    (entry,) = recording.entries
+    assert entry.outcome == "error"
+    assert [verdict for *_, verdict in entry.handlers] == ["error: Stopped: now"]
+
+
 async def test_a_handler_that_asked_for_once_decorates_once(kernel_factory):
     kernel = await kernel_factory()
     kernel.bus.on(Dress, lambda event, fn: len, once=True)
