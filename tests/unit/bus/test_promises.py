@@ -348,6 +348,19 @@ async def test_the_opener_that_fills_a_mailbox_nobody_reads_would_deadlock(kerne
         assert await stream.batch() == [Tick(1)]
 
 
+async def test_who_enters_a_stream_that_another_task_opened_is_known_as_its_reader(kernel_factory):
+    kernel = await kernel_factory()
+    stream = kernel.bus.stream(Tick, maxsize=1, overflow="block").open()
+
+    async def fills_before_it_reads():
+        async with stream:
+            await kernel.bus.emit(Tick(1))
+            await kernel.bus.emit(Tick(2))
+
+    with pytest.raises(WouldDeadlock, match="nobody has begun to read"):
+        await asyncio.create_task(fills_before_it_reads())
+
+
 async def test_the_opener_may_wait_for_a_reader_that_begins_later(kernel_factory):
     kernel = await kernel_factory()
     got: list[Any] = []
