@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from contextvars import copy_context
 from functools import partial
 from typing import Any
@@ -25,10 +25,11 @@ from runbus.errors import (
     InvalidHandler,
     InvalidOption,
     MailboxFull,
+    NoHandler,
     Reentrant,
     WouldDeadlock,
 )
-from runbus.events import Around, Collector, Decorate, First, Notify, Pipeline, Stream
+from runbus.events import Around, Collector, Decorate, First, Notify, Pipeline, Stream, Teardown
 from runbus.kernel import Kernel
 from runbus.testing import FakeClock, FakePlugin, idle, record
 
@@ -82,6 +83,9 @@ class Wrap(Around): ...
 
 
 class Dress(Decorate): ...
+
+
+class Ends(Teardown): ...
 
 
 def breaks(event):
@@ -562,6 +566,38 @@ async def test_closed_subscriptions_are_skipped_by_requests_that_run(kernel_fact
     subscription = kernel.bus.on(Dress, lambda event, fn: len)
     kernel.bus.on(Dress, closes)
     assert kernel.bus.decorate(Dress(), sum) is sum
+
+
+@pytest.mark.parametrize("event", [Lines(), Which(), Wrap(), Ends()])
+async def test_who_closes_before_its_turn_in_a_request_that_runs_is_not_asked(
+    kernel_factory, event
+):
+    kernel = await kernel_factory()
+    asked: list[str] = []
+
+    def closes(event):
+        subscription.close()
+        asked.append("closes")
+        return nullcontext() if isinstance(event, Wrap) else None
+
+    def is_closed(event):
+        asked.append("is closed")
+
+    pair = (is_closed, closes) if isinstance(event, Ends) else (closes, is_closed)
+    by_handler = {handler: kernel.bus.on(type(event), handler) for handler in pair}
+    subscription = by_handler[is_closed]
+    if isinstance(event, Wrap):
+        async with kernel.bus.around(event):
+            pass
+    elif isinstance(event, Which):
+        with pytest.raises(NoHandler):
+            await kernel.bus.first(event)
+    elif isinstance(event, Ends):
+        assert await kernel.bus.teardown(event, 1.0) == []
+    else:
+        assert await kernel.bus.collect(event) == []
+
+    assert asked == ["closes"]
 
 
 async def test_a_request_has_a_limit_of_thirty_seconds(kernel_factory):
