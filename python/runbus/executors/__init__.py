@@ -8,15 +8,19 @@ from runbus._lazy import lazy_names
 
 if TYPE_CHECKING:
     from runbus.executors._make import make_executor as make_executor
+    from runbus.executors._remote import expanded as expanded
+    from runbus.executors._remote import marked as marked
+    from runbus.executors._remote import quote as quote
     from runbus.executors.local import LocalExecutor as LocalExecutor
     from runbus.executors.ssh import SSHExecutor as SSHExecutor
 
-__all__ = ["LocalExecutor", "SSHExecutor", "make_executor"]
+__all__ = ["LocalExecutor", "SSHExecutor", "expanded", "make_executor", "marked", "quote"]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "._make": ("make_executor",),
+        "._remote": ("expanded", "marked", "quote"),
         ".local": ("LocalExecutor",),
         ".ssh": ("SSHExecutor",),
     },
