@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 
 from runbus._lazy import lazy_names
 from runbus.bus._bus import Bus, check_bus
-from runbus.bus._checks import check_callable, check_choice, check_number, name_of, takes
+from runbus.bus._checks import (
+    check_callable,
+    check_choice,
+    check_flag,
+    check_number,
+    name_of,
+    takes,
+)
 from runbus.bus._event_stream import EventStream
 from runbus.bus._failures import describe
 from runbus.bus._mailbox import ItemStatistics, Mailbox, StreamStatistics
@@ -59,6 +66,7 @@ __all__ = [
     "check_callable",
     "check_choice",
     "check_event_class",
+    "check_flag",
     "check_number",
     "describe",
     "mentions",

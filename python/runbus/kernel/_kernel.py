@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import anyio.lowlevel
 
-from runbus.bus import Bus, check_number, describe, wait_until
+from runbus.bus import Bus, check_flag, check_number, describe, wait_until
 from runbus.errors import BusClosed, InvalidPlugin
 from runbus.events import KernelStarted, TraceStopped
 from runbus.kernel._body import Body, Stopping
@@ -82,10 +82,12 @@ class Kernel:
             DuplicatePlugin: Two have one name.
             MissingPlugin: One requires a name that is not there.
             OrderCycle: They want to come before and after each other.
-            InvalidOption: A time is not a finite number above zero.
+            InvalidOption: A time is not a finite number above zero, or a switch neither on nor off.
         """
         check_number(shutdown_budget_s, "kernel", "shutdown_budget_s", above=0)
         check_number(setup_timeout_s, "kernel", "setup_timeout_s", above=0)
+        check_flag(signals, "kernel", "signals")
+        check_flag(trace_payloads, "kernel", "trace_payloads")
         if isinstance(plugins, str):  # else each of its letters would be a plugin's name
             raise InvalidPlugin(f"plugins={plugins!r}", "is a text; pass a list of plugins")
         admitted = [admit(plugin) for plugin in plugins]
