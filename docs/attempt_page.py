@@ -8,7 +8,7 @@ import itertools
 import sys
 from pathlib import Path
 
-from runbus import attempt
+from runbus import _core, attempt
 
 __all__ = ["attempt_page"]
 
@@ -32,14 +32,17 @@ def attempt_page() -> str:
         text = described.get(name) or (inspect.getdoc(value) if callable(value) else "") or ""
         first = " ".join(text.partition("\n\n")[0].split())
         assert first, f"runbus.attempt.{name} has no docstring"
-        shown = f"{name}()" if inspect.isfunction(value) else name
+        shown = f"{name}()" if inspect.isroutine(value) else name
         rows.append(f"| `{shown}` | {first} |")
     return "\n".join((_HEAD, *rows, ""))
 
 
 def _described_values() -> dict[str, str]:
-    """Return the texts that stand below assignments in the modules of the package."""
-    found = {}
+    """Return the texts below assignments in the modules of the package, and those of the core."""
+    # What the core brings is described in its stub.
+    stub = ast.parse(Path(str(_core.__file__)).with_name("_core.pyi").read_text())
+    functions = [node for node in stub.body if isinstance(node, ast.FunctionDef)]
+    found = {node.name: ast.get_docstring(node) or "" for node in functions}
     modules = [module for name, module in sys.modules.items() if name.startswith(attempt.__name__)]
     for module in modules:
         body = ast.parse(Path(str(module.__file__)).read_text()).body
