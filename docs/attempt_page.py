@@ -8,7 +8,7 @@ import itertools
 import sys
 from pathlib import Path
 
-from runbus import _core, attempt
+from runbus import attempt
 
 __all__ = ["attempt_page"]
 
@@ -40,7 +40,7 @@ def attempt_page() -> str:
 def _described_values() -> dict[str, str]:
     """Return the texts below assignments in the modules of the package, and those of the core."""
     # What the core brings is described in its stub.
-    stub = ast.parse(Path(str(_core.__file__)).with_name("_core.pyi").read_text())
+    stub = ast.parse(Path(str(attempt.__file__)).parents[1].joinpath("_core.pyi").read_text())
     functions = [node for node in stub.body if isinstance(node, ast.FunctionDef)]
     found = {node.name: ast.get_docstring(node) or "" for node in functions}
     modules = [module for name, module in sys.modules.items() if name.startswith(attempt.__name__)]
