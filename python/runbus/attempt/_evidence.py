@@ -8,6 +8,7 @@ from typing import TypeVar
 import msgspec
 from msgspec.structs import replace
 
+from runbus._secrets import redacted_text
 from runbus.abc import Observation
 from runbus.attempt._files import open_to_read, read_whole
 from runbus.codec import DecodeError, decode_json
@@ -105,8 +106,10 @@ def observe_folder(folder: str) -> Observation | None:
         max_rss_bytes=record.max_rss,
         exit_code=record.status if record.signal is None else None,
         signal=record.signal,
-        reason=record.reason,
+        # It may name words of the command, and goes wherever a job is shown.
+        reason=redacted_text(record.reason),
         wrapper=record.by,
+        evidence="exit.json",
     )
 
 
@@ -198,7 +201,10 @@ def _seconds(text: str) -> float:
 
 def _started(began: tuple[PidRecord, int]) -> Observation:
     record, started_ns = began
-    return Observation(phase="running", host=record.host, pid=record.pid, started_ns=started_ns)
+    return Observation(
+        phase="running", host=record.host, pid=record.pid, started_ns=started_ns,
+        evidence="pid.json",
+    )  # fmt: skip
 
 
 def _read(path: str, shape: type[_T]) -> tuple[_T, int] | None:

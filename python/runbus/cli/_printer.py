@@ -11,7 +11,7 @@ import json
 import os
 import re
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ __all__ = [
     "print_json",
     "print_table",
     "printable",
+    "redirect_stderr",
     "refusal",
     "state_style",
     "table_fits",
@@ -56,7 +57,9 @@ _CONTROL = re.compile(f"[\x00-\x1f\x7f{_BEYOND_ASCII}]")
 _CONTROL_IN_LINES = re.compile(f"[\x00-\x08\x0b-\x1f\x7f{_BEYOND_ASCII}]")
 
 _STATE_STYLES = {
+    "PROVISIONING": "cyan",
     "RUNNING": "cyan",
+    "SUSPENDED": "yellow",
     "SUCCEEDED": "green",
     "FAILED": "red",
     "LOST": "red",
@@ -101,6 +104,17 @@ def escaping() -> Iterator[None]:
         sys.stdout, sys.stderr = out, err
 
 
+@contextmanager
+def redirect_stderr(raw: TextIO) -> Iterator[None]:
+    """Send what goes to standard error somewhere else, escaped as before."""
+    err = sys.stderr
+    sys.stderr = cast("TextIO", _Escaped(raw)) if isinstance(err, _Escaped) else raw
+    try:
+        yield
+    finally:
+        sys.stderr = err
+
+
 def unescaped(stream: object) -> TextIO:
     """Return a standard stream for what is to be sent as it is."""
     return cast("TextIO", stream.raw if isinstance(stream, _Escaped) else stream)
@@ -118,7 +132,10 @@ def console(*, stderr: bool = False) -> Console:
 def print_error(message: str, hint: str | None = None) -> None:
     """Print what went wrong and what to try next."""
     lines = [f"error: {message}"] + ([f"hint: {hint}"] if hint else [])
-    sys.stderr.write("\n".join(lines) + "\n")
+    # Where nobody can be told, the exit status still tells.
+    with suppress(OSError):
+        sys.stderr.write("\n".join(lines) + "\n")
+        sys.stderr.flush()
 
 
 def print_json(value: object) -> None:

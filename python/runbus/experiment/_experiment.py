@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import anyio.to_thread
 from msgspec.structs import replace
 
-from runbus._files import sync_files
+from runbus._files import absolute_path, make_folders, sync_files
 from runbus._home import ENV_RUN, Home
 from runbus._ids import run_id_of, slug
 from runbus._secrets import Secret
 from runbus.abc import GRACE_S, JobSpec
+from runbus.config import words_of
 from runbus.errors import HomeUnusable, UsageError
 from runbus.experiment._packages import build_code, keep_code, unbuilt_code
 from runbus.experiment._stored import (
@@ -82,13 +83,13 @@ class AsyncExperiment:
         names = [job.name for job in jobs]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise UsageError(f"two jobs are named {twice[0]!r}")
-        self._jobs = [(job, job.task.command_line()) for job in jobs]
+        self._jobs = [(job, words_of(job.task)) for job in jobs]
         for job, argv in self._jobs:
             _check_texts(job, argv)
         self._executor = executor
         self.executors = dict(executors or {})
         self._max_parallel = max_parallel or len(os.sched_getaffinity(0))
-        self._root = os.path.abspath(root or os.getcwd())
+        self._root = absolute_path(root or ".")
         self._home = Home(home)
         self._stored: StoredExperiment | None = None
         self._cancel: tuple[str, float] | None = None
@@ -160,6 +161,8 @@ class AsyncExperiment:
                 executors=self.executors,
                 root=self._root,
             )
+            # While there is room for it: a full disk must not keep anybody from ending the jobs.
+            make_folders(os.path.join(self.folder, "requests"))
             sync_files(
                 f"{job.run_folder}/{name}" for job in asked.jobs for name in ("run.json", ".")
             )
@@ -257,7 +260,7 @@ class AsyncExperiment:
             run_id=run_id,
             executor=job.executor or self._executor,
             argv=argv,
-            cwd=os.path.abspath(job.cwd or os.getcwd()),
+            cwd=absolute_path(job.cwd or "."),
             # Lines must reach the log when they are printed, not when a buffer is full.
             env={"PYTHONUNBUFFERED": "1", **plain, ENV_RUN: run_folder},
             secrets=secrets,

@@ -13,7 +13,14 @@ from msgspec.structs import replace
 from runbus._clock import SYSTEM_CLOCK, AlarmClock
 from runbus.abc import GRACE_S, JobRef
 from runbus.attempt import log_state
-from runbus.errors import HostError, JournalError, RunbusError, SubmitUnknown, innermost
+from runbus.errors import (
+    HostError,
+    JournalError,
+    LeaseLost,
+    RunbusError,
+    SubmitUnknown,
+    innermost,
+)
 from runbus.events import Bootstrap, ImageTransform, JobFact, JobStarted, TaskStart
 from runbus.jobs import End, Facts, JobRecord, JobState, intents, read_requests
 from runbus.supervisor._attempt import Attempt
@@ -27,7 +34,9 @@ from runbus.supervisor._board import (
     Follow,
     NoteCancel,
     NoteOverdue,
+    NoteSeen,
     NoteStart,
+    Requeue,
     Retry,
     Submit,
     Withdraw,
@@ -47,7 +56,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Supervisor"]
 
-logger = logging.getLogger("runbus.jobs")
+logger = logging.getLogger("runbus.supervisor")
 
 KILL_S = 5.0
 """How long the end of killed jobs is waited for."""
@@ -258,9 +267,11 @@ class Supervisor:
         job = decision.job
         match decision:
             case NoteCancel():
-                hand.put(self._recorded(self._facts.cancel_requested(job, decision.reason)))
+                self._note_cancel(job, decision.reason, hand)
             case NoteOverdue():
                 hand.put(self._recorded(self._facts.overdue(job, decision.reason)))
+            case NoteSeen():
+                hand.put(self._recorded(self._facts.observed(job, decision.seen)))
             case NoteStart():
                 hand.put(self._recorded(self._facts.started(job, decision.seen)))
             case Withdraw():
@@ -270,6 +281,15 @@ class Supervisor:
                 hand.put(decision)
             case _:
                 hand.put(decision)
+
+    def _note_cancel(self, job: JobSpec, reason: str, hand: Hand) -> None:
+        try:
+            hand.put(self._recorded(self._facts.cancel_requested(job, reason)))
+        except LeaseLost:
+            raise
+        except JournalError as error:
+            # On a full disk jobs can be ended all the same.
+            logger.warning("that job %r was cancelled is not on record: %s", job.name, error)
 
     def _recorded(self, fact: JobFact) -> JobFact:
         """Record a fact and tell the board; it is for the caller to publish it."""
@@ -293,7 +313,7 @@ class Supervisor:
                         self._feed.begin(task.job)
                     await self._see_through(task.job, hand)
                     self._report(self._board.drained, task.job.name)
-                case Retry():
+                case Retry() | Requeue():
                     await self._prepare_next(task)
         await self._tell_end(task.job, task.end)
         del self._hands[task.job.name]
@@ -398,30 +418,35 @@ class Supervisor:
         self._watches[job.executor].remove(self._attempts.pop(job.name))
         await self._feed.drain(job)
 
-    def _take_in(self, attempt: Attempt, seen: Observation | None) -> bool:
-        """Tell the board what was seen of a job; return whether it was new."""
+    def _take_in(self, attempt: Attempt, seen: Observation | None) -> None:
+        """Tell the board what was seen of a job."""
         job = attempt.job
         written = log_state(job.folder) if job.timeouts.idle_s is not None else ()
-        is_new = self._board.saw(job.name, seen, written, self._clock.monotonic())
+        self._board.saw(job.name, seen, written, self._clock.monotonic())
         if self._board.has_news:
             self._act()
         if seen is not None and seen.phase == "running":
             self._feed.follow_metrics(job)
-        return is_new
 
     async def _tell_end(self, job: JobSpec, end: End) -> None:
         ended = self._facts.ended(job, end)
         await self._feed.end(job, ended)
         await self._bus.publish(self._recorded(ended))
 
-    async def _prepare_next(self, retry: Retry) -> None:
+    async def _prepare_next(self, decision: Retry | Requeue) -> None:
         """Make ready for the next attempt."""
-        job = retry.job
-        folder = os.path.join(os.path.dirname(job.folder), str(job.attempt + 1))
+        job = decision.job
+        following = decision.attempt if isinstance(decision, Requeue) else job.attempt + 1
+        folder = os.path.join(os.path.dirname(job.folder), str(following))
         os.makedirs(folder, mode=0o700, exist_ok=True)
-        self._board.next_attempt(replace(job, attempt=job.attempt + 1, folder=folder))
+        self._board.next_attempt(replace(job, attempt=following, folder=folder))
         relative = self._store.relative(folder)
-        fact = self._facts.retrying(job, retry.end, folder=relative, delay_s=retry.delay_s)
+        fact: JobFact
+        if isinstance(decision, Requeue):
+            fact = self._facts.requeued(job, decision.end, attempt=following, folder=relative)
+        else:
+            delay_s = decision.delay_s
+            fact = self._facts.retrying(job, decision.end, folder=relative, delay_s=delay_s)
         await self._bus.publish(self._recorded(fact))
 
 

@@ -21,6 +21,7 @@ class EndContract(Contract):
         ended = await harness.run(harness.shell(f"exit {code}"))
 
         assert (ended.seen.exit_code, ended.seen.signal) == (code, None)
+        assert ended.seen.evidence
 
     @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
     async def test_a_signal_is_told_as_one(self, harness: Harness, number: signal.Signals) -> None:
@@ -69,7 +70,7 @@ class EndContract(Contract):
         first = await harness.end(ref)
 
         for _ in range(5):
-            assert (await harness.executor.observe([ref]))[ref.name] == first.seen
+            assert (await harness.executor.observe([ref]))[ref] == first.seen
 
     async def test_times_are_told_in_order_and_near_the_truth(self, harness: Harness) -> None:
         before = time.time_ns()
@@ -158,7 +159,7 @@ class CancelContract(Contract):
         before = await harness.end(ref)
         await harness.executor.cancel([ref], 0)
 
-        assert (await harness.executor.observe([ref]))[ref.name] == before.seen
+        assert (await harness.executor.observe([ref]))[ref] == before.seen
 
     async def test_cancelling_one_job_spares_the_others(self, harness: Harness) -> None:
         ended = await harness.submit(harness.shell("echo up; sleep 60"))
