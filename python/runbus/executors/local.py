@@ -46,6 +46,9 @@ __all__ = ["LocalExecutor"]
 logger = logging.getLogger("runbus.executors")
 
 _GPU_LOOK_S = 0.1
+
+_NO_ROOM = 126
+"""What the wrapper exits with where the disk has no room for its records."""
 # What Python ignores or the terminal sends must not be inherited by a job.
 _DEFAULT_SIGNALS = (
     signal.SIGCHLD, signal.SIGINT, signal.SIGPIPE, signal.SIGQUIT, signal.SIGTERM, signal.SIGXFSZ
@@ -92,6 +95,7 @@ class LocalExecutor(Executor):
         self._pidfds: dict[int, int] = {}
         self._wrappers: dict[str, int] = {}
         self._max_rss: dict[int, int] = {}
+        self._roomless: set[int] = set()
         self._running: dict[str, Observation] = {}
         self._pulses: dict[str, Pulse] = {}
 
@@ -243,6 +247,12 @@ class LocalExecutor(Executor):
         gone = wrapper is not None or not is_running(ref.folder)
         # After the look at the process: a record that is written in between is then seen.
         seen = observe_folder(ref.folder)
+        if seen is None and wrapper in self._roomless:
+            # It has said so by its exit code: its record found no room, either.
+            reason = "no space for its records"
+            seen = Observation(
+                phase="ended", ended_ns=time.time_ns(), exit_code=_NO_ROOM, reason=reason
+            )
         if seen is None:
             return Observation(phase="gone" if gone else "queued")
         if seen.phase == "ended":
@@ -293,11 +303,13 @@ class LocalExecutor(Executor):
     def _reap(self, pid: int) -> None:
         self._unwatch(pid)
         try:
-            _, _, used = os.wait4(pid, 0)
+            _, status, used = os.wait4(pid, 0)
         except ChildProcessError:
             # The process that started this one ignores SIGCHLD: children are reaped unseen.
             self._changed.set()
             return
+        if os.waitstatus_to_exitcode(status) == _NO_ROOM:
+            self._roomless.add(pid)
         # Of the wrapper and all that it waited for.
         if used.ru_maxrss > _inherited_kib(used.ru_maxrss):
             self._max_rss[pid] = used.ru_maxrss << 10

@@ -28,7 +28,8 @@ pub(crate) fn run(folder: &[u8]) -> i32 {
         Err(code) => return code,
     };
     if !record::keep_room(record) {
-        record::fill_in(record, &End::failed(126, "no space for its records"));
+        let end = End::failed(126, "no space for its records");
+        record::fill_in(record, &end, record::LITTLE_PATIENCE);
         return exit::NO_ROOM;
     }
     let signals = block_signals();
@@ -45,7 +46,7 @@ pub(crate) fn run(folder: &[u8]) -> i32 {
             Err(end) => end,
         }
     };
-    record::fill_in(record, &end);
+    record::fill_in(record, &end, record::PATIENCE);
     0
 }
 
