@@ -6,12 +6,13 @@ import asyncio
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from msgspec.structs import replace
+
 from runbus.bus._causality import CAUSE, Frame, link_request
 from runbus.bus._failures import refused
 from runbus.bus._shapes import UNKNOWN, declared, fits, title
 from runbus.errors import NoHandler
 from runbus.events import Collector, First, Kind, Pipeline
-from runbus.events._event import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -73,6 +74,16 @@ class Asking:
         finally:
             if frame.outcomes is not None:
                 self._taps.end(frame, status)
+
+    def correct(self, frame: Frame, failed: Subscription) -> None:
+        """Tell the taps that a handler, of which they heard that all was well, has failed after."""
+        if frame.outcomes is not None:
+            error = f"error: {failed.last_error}"
+            frame.outcomes = [
+                (sub, error if sub is failed else verdict, took)
+                for sub, verdict, took in frame.outcomes
+            ]
+            self._taps.end(frame, "error")
 
 
 class Requests:

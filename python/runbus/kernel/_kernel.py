@@ -7,10 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import anyio.lowlevel
 
-from runbus.bus import Bus
-from runbus.bus._checks import check_number
-from runbus.bus._failures import describe
-from runbus.bus._timers import wait_until
+from runbus.bus import Bus, check_flag, check_number, describe, wait_until
 from runbus.errors import BusClosed, InvalidPlugin
 from runbus.events import KernelStarted, TraceStopped
 from runbus.kernel._body import Body, Stopping
@@ -22,16 +19,14 @@ from runbus.kernel._shutdown import Shutdowns
 from runbus.kernel._signals import FAST_S, SignalWatch
 from runbus.kernel._states import KernelState, check_allowed
 from runbus.kernel._watchdog import LagWatchdog
-from runbus.plugins._admission import admit, wish_of
-from runbus.plugins._order import resolve_order
+from runbus.plugins import admit, resolve_order, wish_of
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable
     from types import TracebackType
 
-    from runbus.bus import Timers
-    from runbus.bus._trace import TraceWriter
+    from runbus.bus import Timers, TraceWriter
     from runbus.events import Event
     from runbus.kernel._host import PluginHost
 
@@ -87,10 +82,12 @@ class Kernel:
             DuplicatePlugin: Two have one name.
             MissingPlugin: One requires a name that is not there.
             OrderCycle: They want to come before and after each other.
-            InvalidOption: A time is not a finite number above zero.
+            InvalidOption: A time is not a finite number above zero, or a switch neither on nor off.
         """
         check_number(shutdown_budget_s, "kernel", "shutdown_budget_s", above=0)
         check_number(setup_timeout_s, "kernel", "setup_timeout_s", above=0)
+        check_flag(signals, "kernel", "signals")
+        check_flag(trace_payloads, "kernel", "trace_payloads")
         if isinstance(plugins, str):  # else each of its letters would be a plugin's name
             raise InvalidPlugin(f"plugins={plugins!r}", "is a text; pass a list of plugins")
         admitted = [admit(plugin) for plugin in plugins]
@@ -186,7 +183,7 @@ class Kernel:
 
     def _open_watches(self) -> None:
         if self._trace_path is not None:
-            from runbus.bus._trace import TraceWriter  # loads codec and hashlib
+            from runbus.bus import TraceWriter  # loads codec and hashlib
 
             self._trace = TraceWriter(
                 self._trace_path,
