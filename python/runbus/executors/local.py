@@ -47,6 +47,9 @@ logger = logging.getLogger("runbus.executors")
 
 _GPU_LOOK_S = 0.1
 
+_ROOM_BYTES = 16 << 10
+"""More than the wrapper's records and the beginning of the job's logs take."""
+
 _NO_ROOM = 126
 """What the wrapper exits with where the disk has no room for its records."""
 # What Python ignores or the terminal sends must not be inherited by a job.
@@ -349,6 +352,25 @@ def _write_request(request: Request, heartbeat_s: int | None) -> None:
         files["beat"] = b"%d\n" % heartbeat_s
     for name, data in files.items():
         write_file(os.path.join(request.job.folder, name), data, is_durable=False)
+    _look_for_room(request.job.folder)
+
+
+def _look_for_room(folder: str) -> None:
+    """Make sure that a wrapper will find room for what it writes: it would wait for it in vain.
+
+    Raises:
+        OSError: The disk is full.
+    """
+    path = os.path.join(folder, ".room")
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        os.posix_fallocate(file, 0, _ROOM_BYTES)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+    finally:
+        os.close(file)
+        os.unlink(path)
 
 
 def _is_claimed(folder: str) -> bool:

@@ -9,10 +9,8 @@ use crate::{clock, exit};
 
 const EXIT: &CStr = c"exit.json";
 const PID: &CStr = c"pid.json";
-/// How long the record of a job that ran waits for room on a disk that is full, in seconds.
-pub(crate) const PATIENCE: u32 = 60;
-/// The same of a job that did not: whoever started it is told by the exit code, too.
-pub(crate) const LITTLE_PATIENCE: u32 = 2;
+/// How long a record waits for room on a disk that is full, in seconds.
+const PATIENCE: u32 = 60;
 /// A record's place is taken before the job begins, so that it can be filled in on a full disk.
 const LENGTH: usize = 1024;
 
@@ -58,9 +56,9 @@ pub(crate) fn keep_room(file: RawFd) -> bool {
     write_at_start(file, b"")
 }
 
-/// Fill in how the attempt ended; where there was no room it is waited for, for `patience` seconds,
-/// unless somebody has cleared the folder away.
-pub(crate) fn fill_in(file: RawFd, end: &End, patience: u32) {
+/// Fill in how the attempt ended; where there was no room it is waited for, for a minute, unless
+/// somebody has cleared the folder away.
+pub(crate) fn fill_in(file: RawFd, end: &End) {
     let used = Usage::of_children();
     let signal = end
         .signal
@@ -77,7 +75,7 @@ pub(crate) fn fill_in(file: RawFd, end: &End, patience: u32) {
         end.left > 0,
         end.left,
     );
-    for _ in 0..patience {
+    for _ in 0..PATIENCE {
         if write_at_start(file, line.as_bytes()) {
             return;
         }

@@ -29,8 +29,7 @@ pub(crate) fn run(folder: &[u8]) -> i32 {
         Err(code) => return code,
     };
     if !record::keep_room(record) {
-        let end = End::failed(126, "no space for its records");
-        record::fill_in(record, &end, record::LITTLE_PATIENCE);
+        record::fill_in(record, &End::failed(126, "no space for its records"));
         return exit::NO_ROOM;
     }
     let signals = block_signals();
@@ -47,7 +46,7 @@ pub(crate) fn run(folder: &[u8]) -> i32 {
             Err(end) => end,
         }
     };
-    record::fill_in(record, &end, record::PATIENCE);
+    record::fill_in(record, &end);
     0
 }
 
