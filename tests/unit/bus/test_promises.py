@@ -709,6 +709,26 @@ async def test_a_watched_handler_gets_values_and_errors_where_it_waits(kernel_fa
     assert got == [3, "no"]
 
 
+class FailingTap:
+    def intent(self, *_):
+        raise Stopped("intent")
+
+    def outcome(self, *_):
+        raise Stopped("outcome")
+
+
+async def test_nothing_that_a_tap_raises_reaches_who_publishes(kernel_factory, caplog):
+    kernel = await kernel_factory()
+    kernel.bus.on(Fact, lambda event: None)
+    kernel.bus.add_tap(FailingTap())
+
+    receipt = await kernel.bus.publish(Fact())
+    await kernel.bus.emit(Tick())
+
+    assert (receipt.handled, receipt.errors) == (1, ())
+    assert caplog.text.count("a tap of the bus failed") == 4
+
+
 async def test_what_a_stream_event_comes_from_is_told_to_taps(kernel_factory):
     async def emits(event):
         await kernel.bus.emit(Tick(1))
