@@ -7,10 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import anyio.lowlevel
 
-from runbus.bus import Bus
-from runbus.bus._checks import check_flag, check_number
-from runbus.bus._failures import describe
-from runbus.bus._timers import wait_until
+from runbus.bus import Bus, check_flag, check_number, describe, wait_until
 from runbus.errors import BusClosed, InvalidPlugin
 from runbus.events import KernelStarted
 from runbus.kernel._body import Body, Stopping
@@ -22,8 +19,7 @@ from runbus.kernel._shutdown import Shutdowns
 from runbus.kernel._signals import FAST_S, SignalWatch
 from runbus.kernel._states import KernelState, check_allowed
 from runbus.kernel._watches import Watches
-from runbus.plugins._admission import admit, wish_of
-from runbus.plugins._order import resolve_order
+from runbus.plugins import admit, resolve_order, wish_of
 
 if TYPE_CHECKING:
     import os

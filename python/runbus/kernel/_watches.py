@@ -11,8 +11,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable
 
-    from runbus.bus import Bus
-    from runbus.bus._trace import TraceWriter
+    from runbus.bus import Bus, TraceWriter
     from runbus.events import Notify
     from runbus.kernel._signals import SignalWatch
 
@@ -54,7 +53,7 @@ class Watches:
         """
         try:
             if self._path is not None:
-                from runbus.bus._trace import TraceWriter  # loads codec and hashlib
+                from runbus.bus import TraceWriter  # loads codec and hashlib
 
                 self._trace = TraceWriter(
                     self._path,

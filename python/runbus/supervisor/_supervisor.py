@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Supervisor"]
 
-logger = logging.getLogger("runbus.jobs")
+logger = logging.getLogger("runbus.supervisor")
 
 KILL_S = 5.0
 """How long the end of killed jobs is waited for."""
