@@ -81,8 +81,8 @@ def optional() -> Row:
         assert run.dropped == 0
     beside = {"dict(row), a copy": span(lambda row, _: dict(row))}
     note = f"{values:.3g} values a row"
-    ratios = dict.fromkeys(beside, 6.0)
-    return Row("run.log of some of 17 names, a million rows", ours, "ns", None, beside, note, ratios)
+    name, ratios = "run.log of some of 17 names, a million rows", dict.fromkeys(beside, 6.0)
+    return Row(name, ours, "ns", None, beside, note, ratios)
 
 
 def calls(run: runbus.Run, limit: Any, rivals: dict[str, dict[str, float]]) -> list[Row]:
