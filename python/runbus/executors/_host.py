@@ -21,6 +21,7 @@ from runbus.executors._mirror import write_record
 from runbus.executors._remote import (
     Answer,
     Look,
+    Wrapper,
     cancel_script,
     decoded,
     install_script,
@@ -99,11 +100,9 @@ class Host:
         self._said = ""
         self._was_seen = False
         self.home = ""
-        self.runs_program = False
         self._base = ""
-        self._detach = ""
         self._umask = ""
-        self._wrapper = b""
+        self._wrapper: Wrapper
         with open(WRAPPER, "rb") as file:
             digest = hashlib.sha256(file.read()).hexdigest()
         self._script_name = f"wrapper-{digest[:16]}.sh"
@@ -162,18 +161,18 @@ class Host:
         version = machine.version
         if program and machine.machine == program.machine and not machine.has_program:
             version = await self._send_program(program, machine.base)
-        self.runs_program = program is not None and version == program.version
-        if self.runs_program:
-            self._wrapper = quote(f"{machine.base}/{name}")
-        else:
+        is_program = program is not None and version == program.version
+        words = quote(f"{machine.base}/{name}")
+        if not is_program:
             # Another architecture, no execution from there, an odd kernel: any shell will do.
             script = f"{machine.base}/{self._script_name}"
             if not machine.has_script:
                 await self.tunnel.upload(WRAPPER, os.fsencode(script))
-            self._wrapper = b"sh " + quote(script)
+            words = b"sh " + quote(script)
+        self._wrapper = Wrapper(words=words, is_program=is_program, detach=machine.detach)
         if self.gpus is None:
             self.gpus = list(machine.gpus)
-        self.home, self._detach, self._umask = machine.home, machine.detach, machine.umask
+        self.home, self._umask = machine.home, machine.umask
         return machine.base
 
     async def _send_program(self, program: CarriedProgram, base: str) -> str:
@@ -240,8 +239,8 @@ class Host:
         time_s = request.job.timeouts.run_s
         limit = f"{time_s:.3f} {GRACE_S}\n" if time_s is not None else ""
         asked = submit_script(
-            placement, request.script, fields if self.runs_program else b"", limit, run_json,
-            self._wrapper, self._detach, self._umask, (request.job.resources.gpus, self.gpus or ()),
+            placement, request.script, fields if self._wrapper.is_program else b"", limit,
+            run_json, self._wrapper, self._umask, (request.job.resources.gpus, self.gpus or ()),
         )  # fmt: skip
         asked = with_variables(asked, secret_environment(request.job))
         output = await self._answer(asked)
@@ -340,7 +339,7 @@ class Host:
         self._was_seen = False
         await self.prepare()
         if cancels := dict(self._cancels):
-            await self.tunnel.call(cancel_script(cancels, self._wrapper, self._detach))
+            await self.tunnel.call(cancel_script(cancels, self._wrapper))
             for folder, grace_s in cancels.items():
                 if self._cancels.get(folder) == grace_s:
                     del self._cancels[folder]

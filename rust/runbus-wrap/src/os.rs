@@ -169,6 +169,27 @@ pub(crate) fn signal(process: Process, signal: i32) -> bool {
     sent
 }
 
+/// Which of two processes this is.
+pub(crate) enum Detached {
+    Parent,
+    Child,
+    Failed,
+}
+
+/// Go on in another process, which leads a session of its own.
+pub(crate) fn detach() -> Detached {
+    // SAFETY: there is one thread, so that the child may do what this process may.
+    match unsafe { libc::fork() } {
+        -1 => Detached::Failed,
+        0 => {
+            // SAFETY: the call takes nothing.
+            unsafe { libc::setsid() };
+            Detached::Child
+        }
+        _ => Detached::Parent,
+    }
+}
+
 /// Close a descriptor.
 pub(crate) fn close(file: RawFd) {
     // SAFETY: the descriptor is the caller's own.

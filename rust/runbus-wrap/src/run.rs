@@ -49,6 +49,11 @@ pub(crate) fn run(folder: &[u8]) -> i32 {
     0
 }
 
+/// Whether this machine has what following a job needs.
+pub(crate) fn is_possible() -> bool {
+    block_signals() >= 0 && os::own().start > 0
+}
+
 /// Hold back the signals that this program hears through a descriptor, and return that.
 fn block_signals() -> RawFd {
     // SAFETY: the set is this function's own, and every call takes it or numbers.
@@ -397,7 +402,9 @@ impl Attempt {
             end.reason = if signal == Some(libc::SIGKILL) {
                 "out of memory".to_owned()
             } else {
-                format!("exit code {status}, after the kernel killed a process for want of memory")
+                format!(
+                    "exit code {status}, after the kernel killed a process that ran out of memory"
+                )
             };
         }
         if let Ending::Asked(why, _) | Ending::Killed(why, _) = self.ending
