@@ -78,6 +78,8 @@ class Bus:
         self.publish = notifications.publish
         self.emit = streams.emit
         self.emit_nowait = streams.emit_nowait
+        self.offer = streams.offer
+        self.hand = streams.hand
         self.stream = streams.stream
         self.has_readers = streams.has_readers
         self.apply = requests.apply
@@ -241,7 +243,7 @@ class Bus:
         while frame is not None:
             if frame.subscription is not None and frame.subscription.owner is owner:
                 return True
-            frame = frame.up
+            frame = frame.place.up
         return False
 
 

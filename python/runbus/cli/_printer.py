@@ -32,6 +32,7 @@ __all__ = [
     "print_json",
     "print_table",
     "printable",
+    "redirect_stderr",
     "refusal",
     "state_style",
     "table_fits",
@@ -56,7 +57,9 @@ _CONTROL = re.compile(f"[\x00-\x1f\x7f{_BEYOND_ASCII}]")
 _CONTROL_IN_LINES = re.compile(f"[\x00-\x08\x0b-\x1f\x7f{_BEYOND_ASCII}]")
 
 _STATE_STYLES = {
+    "PROVISIONING": "cyan",
     "RUNNING": "cyan",
+    "SUSPENDED": "yellow",
     "SUCCEEDED": "green",
     "FAILED": "red",
     "LOST": "red",
@@ -99,6 +102,17 @@ def escaping() -> Iterator[None]:
         yield
     finally:
         sys.stdout, sys.stderr = out, err
+
+
+@contextmanager
+def redirect_stderr(raw: TextIO) -> Iterator[None]:
+    """Send what goes to standard error somewhere else, escaped as before."""
+    err = sys.stderr
+    sys.stderr = cast("TextIO", _Escaped(raw)) if isinstance(err, _Escaped) else raw
+    try:
+        yield
+    finally:
+        sys.stderr = err
 
 
 def unescaped(stream: object) -> TextIO:

@@ -10,9 +10,15 @@ from runbus.cli._printer import format_size, print_table
 
 if TYPE_CHECKING:
     from runbus.catalog import RunRecord
+    from runbus.jobs import JobRecord
     from runbus.metrics import ParamValue
 
-__all__ = ["kept_facts", "print_kept"]
+__all__ = ["kept_facts", "native_words", "print_kept"]
+
+
+def native_words(job: JobRecord) -> str:
+    """Return what a job's backend says of its state in words of its own; empty if nothing."""
+    return job.native_state or ("suspended" if job.is_suspended else "")
 
 
 def kept_facts(run: RunRecord) -> list[tuple[str, str]]:

@@ -56,8 +56,8 @@ class BatchJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         nice: How much it yields to others, from 0 to 19.
         retries: How many more attempts it gets if it fails.
         retry_on: After what it gets one: `exit`, `signal`, `oom` (it took more memory than there
-            was), `timeout`, `lost` (it vanished), `start` (it could not be started), and exit codes
-            as numbers; after any of them if absent.
+            was), `timeout`, `lost` (it vanished), `preempted` (its machine was taken away), `start`
+            (it could not be started), and exit codes as numbers; after any of them if absent.
         backoff: Seconds before the second attempt, at most a year; doubled for each one after.
         timeout: Whole seconds that it may run before it is ended, as TIMEOUT.
         queue_timeout: Whole seconds that it may wait for its start once it is sent to its executor.

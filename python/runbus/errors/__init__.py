@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from runbus.errors._files import HomeUnusable as HomeUnusable
     from runbus.errors._files import JournalError as JournalError
     from runbus.errors._files import JournalHeld as JournalHeld
+    from runbus.errors._files import LeaseLost as LeaseLost
     from runbus.errors._groups import innermost as innermost
     from runbus.errors._hints import did_you_mean as did_you_mean
     from runbus.errors._hints import near_matches as near_matches
@@ -115,6 +116,7 @@ __all__ = [
     "JobNotStarted",
     "JournalError",
     "JournalHeld",
+    "LeaseLost",
     "LoginRefused",
     "MailboxFull",
     "MetricNotFound",
@@ -178,7 +180,7 @@ __getattr__, __dir__ = lazy_names(
             "WrongKind",
             "WrongLoop",
         ),
-        "._files": ("FileUnreadable", "HomeUnusable", "JournalError", "JournalHeld"),
+        "._files": ("FileUnreadable", "HomeUnusable", "JournalError", "JournalHeld", "LeaseLost"),
         "._groups": ("innermost",),
         "._hints": ("did_you_mean", "near_matches"),
         "._hosts": (

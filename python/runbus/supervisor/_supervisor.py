@@ -27,7 +27,9 @@ from runbus.supervisor._board import (
     Follow,
     NoteCancel,
     NoteOverdue,
+    NoteSeen,
     NoteStart,
+    Requeue,
     Retry,
     Submit,
     Withdraw,
@@ -107,6 +109,7 @@ class Supervisor:
         cancels the jobs, waits until they have ended, and then is cancelled.
 
         Raises:
+            LeaseLost: Another process leads the experiment now; jobs go on.
             JournalError: The journal cannot be written; jobs that run already go on by themselves.
         """
         self._specs = {job.name: job for job in jobs}
@@ -183,7 +186,9 @@ class Supervisor:
         next_look = 0.0
         while True:
             done: list[str] = []
-            if (now := self._clock.monotonic()) >= next_look:
+            now = self._clock.monotonic()
+            self._store.beat(now)
+            if now >= next_look:
                 next_look = now + REQUESTS_S
                 done = self._heed_requests(heeded)
             self._act()
@@ -237,6 +242,8 @@ class Supervisor:
                 refs.append(self._attempts[decision.job.name].ref)
             else:
                 self._hand_over(decision, self._hand_of(decision.job, tasks))
+        if cancelled:
+            self._store.check()
         for (executor, grace_s), refs in cancelled.items():
             cancel = self._watches[executor].cancel
             tasks.start_soon(cancel, refs, grace_s, name=f"cancel on {executor}")
@@ -256,6 +263,8 @@ class Supervisor:
                 hand.put(self._recorded(self._facts.cancel_requested(job, decision.reason)))
             case NoteOverdue():
                 hand.put(self._recorded(self._facts.overdue(job, decision.reason)))
+            case NoteSeen():
+                hand.put(self._recorded(self._facts.observed(job, decision.seen)))
             case NoteStart():
                 hand.put(self._recorded(self._facts.started(job, decision.seen)))
             case Withdraw():
@@ -288,7 +297,7 @@ class Supervisor:
                         self._feed.begin(task.job)
                     await self._see_through(task.job, hand)
                     self._report(self._board.drained, task.job.name)
-                case Retry():
+                case Retry() | Requeue():
                     await self._prepare_next(task)
         await self._tell_end(task.job, task.end)
         del self._hands[task.job.name]
@@ -302,6 +311,9 @@ class Supervisor:
         """Find out whether an earlier process submitted the job, and go on with it if so."""
         found = await self._find(self._executors[job.executor], job)
         if found is None:
+            if not self._board.is_wanted(job.name):
+                # A leader that was replaced may be about to submit it.
+                await self._withdraw(job, GRACE_S)
             self._report(self._board.not_found, job.name)
             return
         self._watch(job, found.handle)
@@ -348,6 +360,7 @@ class Supervisor:
         ref: JobRef | None = None
         with hand.withdrawable():
             while ref is None:
+                self._store.check()
                 try:
                     ref = await executor.submit(request)
                 except SubmitUnknown as error:
@@ -355,10 +368,15 @@ class Supervisor:
                     ref = await self._find(executor, job)
         hand.submitted()
         if ref is None:
-            # It may have been on its way: what has not begun must not begin.
-            gone = JobRef(name=job.name, folder=job.folder, handle="")
-            await executor.cancel([gone], hand.grace_s)
+            # It may have been on its way.
+            await self._withdraw(job, hand.grace_s)
         return ref
+
+    async def _withdraw(self, job: JobSpec, grace_s: float) -> None:
+        """Make sure that what has not begun does not begin."""
+        self._store.check()
+        gone = JobRef(name=job.name, folder=job.folder, handle="")
+        await self._executors[job.executor].cancel([gone], grace_s)
 
     async def _prepared(self, job: JobSpec) -> JobSpec:
         """Let plugins change the image and add bootstrap lines."""
@@ -400,14 +418,20 @@ class Supervisor:
         await self._feed.end(job, ended)
         await self._bus.publish(self._recorded(ended))
 
-    async def _prepare_next(self, retry: Retry) -> None:
+    async def _prepare_next(self, decision: Retry | Requeue) -> None:
         """Make ready for the next attempt."""
-        job = retry.job
-        folder = os.path.join(os.path.dirname(job.folder), str(job.attempt + 1))
+        job = decision.job
+        following = decision.attempt if isinstance(decision, Requeue) else job.attempt + 1
+        folder = os.path.join(os.path.dirname(job.folder), str(following))
         os.makedirs(folder, mode=0o700, exist_ok=True)
-        self._board.next_attempt(replace(job, attempt=job.attempt + 1, folder=folder))
+        self._board.next_attempt(replace(job, attempt=following, folder=folder))
         relative = self._store.relative(folder)
-        fact = self._facts.retrying(job, retry.end, folder=relative, delay_s=retry.delay_s)
+        fact: JobFact
+        if isinstance(decision, Requeue):
+            fact = self._facts.requeued(job, decision.end, attempt=following, folder=relative)
+        else:
+            delay_s = decision.delay_s
+            fact = self._facts.retrying(job, decision.end, folder=relative, delay_s=delay_s)
         await self._bus.publish(self._recorded(fact))
 
 

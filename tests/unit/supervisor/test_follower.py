@@ -24,7 +24,15 @@ from runbus.events import (
     RunRecorded,
     RunStarted,
 )
-from runbus.jobs import CancelRequest, JobState, JobStore, intend, is_led, read_jobs, read_requests
+from runbus.jobs import (
+    CancelRequest,
+    JobState,
+    JobStore,
+    intend,
+    leader_of,
+    read_jobs,
+    read_requests,
+)
 from runbus.kernel import Kernel
 from runbus.metrics import RunInfo, make_run_folder
 from runbus.plugins import Plugin
@@ -173,7 +181,7 @@ def listing(folder: Path) -> dict[Path, int]:
 
 
 def test_asking_who_leads_makes_nothing(tmp_path: Path) -> None:
-    assert not is_led(str(tmp_path))
+    assert leader_of(str(tmp_path)) is None
     assert list(tmp_path.iterdir()) == []
 
 
@@ -182,12 +190,12 @@ def test_asking_who_leads_keeps_nobody_from_leading(tmp_path: Path) -> None:
     journal = tmp_path / "events.journal"
     before = journal.stat()
 
-    assert not is_led(str(tmp_path))
+    assert leader_of(str(tmp_path)) is None
     store = JobStore(str(tmp_path))
-    assert is_led(str(tmp_path))
+    assert leader_of(str(tmp_path)) is not None
     store.close()
 
-    assert not is_led(str(tmp_path))
+    assert leader_of(str(tmp_path)) is None
     assert journal.stat().st_ino == before.st_ino
 
 
@@ -200,7 +208,7 @@ def test_a_reader_with_a_lock_is_no_leader(tmp_path: Path) -> None:
         lock = struct.pack("hhqqi", fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)
         fcntl.fcntl(file, fcntl.F_OFD_SETLK, lock)
 
-        assert not is_led(str(tmp_path))
+        assert leader_of(str(tmp_path)) is None
 
 
 def test_reading_requests_and_jobs_changes_nothing(tmp_path: Path) -> None:

@@ -4,13 +4,14 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::appender::{Appender, Options, take_lock, write_header};
-use super::durability::{Closing, Durability};
-use super::error::Error;
+use super::closing::Closing;
+use super::durability::Durability;
 use super::format::{HEADER_BYTES, Kind, MAX_PAYLOAD_BYTES, WORD, WORD_BYTES, words_for};
 use super::header::{self, Header, HeaderState, JournalKind};
 use super::record::{copy_bytes, decode_blob};
 use super::scanner::{Mode, Scanner, Span};
 use super::source::Source;
+use crate::error::Error;
 use crate::{clock, files};
 
 /// Writes one event journal.
@@ -36,7 +37,9 @@ impl BlobWriter {
     pub fn open(path: &Path, options: Options) -> Result<Self, Error> {
         let io = |error| Error::io(path, error);
         let file = files::open_or_create(path)?;
-        take_lock(path, &file)?;
+        if options.is_locked {
+            take_lock(path, &file)?;
+        }
         // Refuses what is no event journal, before anything is changed.
         Source::of(path, file.try_clone().map_err(io)?, JournalKind::Events)?;
         let created_ns = created_ns(&file).map_err(io)?;
@@ -64,7 +67,10 @@ impl BlobWriter {
         }
         let payload_words = 1 + words_for(bytes.len());
         if payload_words * WORD > MAX_PAYLOAD_BYTES {
-            return Err(Error::TooLarge { bytes: bytes.len() });
+            return Err(Error::TooLarge {
+                bytes: bytes.len(),
+                most: MAX_PAYLOAD_BYTES,
+            });
         }
         let written = self
             .appender
