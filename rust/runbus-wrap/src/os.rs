@@ -20,6 +20,15 @@ pub(crate) struct Stat {
     pub(crate) state: u8,
     pub(crate) parent: i32,
     pub(crate) session: i32,
+    pub(crate) threads: i32,
+}
+
+impl Stat {
+    /// Whether nothing of it runs any more. A first thread that has ended is a zombie, too, while
+    /// others go on.
+    pub(crate) fn is_dead(&self) -> bool {
+        matches!(self.state, b'Z' | b'X') && self.threads <= 1
+    }
 }
 
 /// Read what is in a file of the kernel, or a small one; nothing if it cannot be read.
@@ -121,6 +130,7 @@ fn parse_stat(text: &[u8]) -> Option<Stat> {
         state: *fields.first()?.first()?,
         parent: signed(1)?,
         session: signed(3)?,
+        threads: signed(17)?,
     })
 }
 
@@ -227,6 +237,17 @@ mod tests {
         let found = parse_stat(line).expect("a stat line");
         assert_eq!((found.process.pid, found.process.start), (12, 4711));
         assert_eq!((found.state, found.parent, found.session), (b'S', 7, 9));
+        assert_eq!(found.threads, 1);
+    }
+
+    #[test]
+    fn a_zombie_whose_other_threads_go_on_is_not_dead() {
+        let of = |threads: &str| {
+            let line = format!("12 (a) Z 7 12 9 0 -1 0 0 0 0 0 0 0 0 0 20 0 {threads} 0 4711 0\n");
+            parse_stat(line.as_bytes()).expect("a stat line").is_dead()
+        };
+        assert!(of("1"));
+        assert!(!of("2"));
     }
 
     #[test]

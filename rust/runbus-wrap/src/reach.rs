@@ -55,7 +55,7 @@ impl Reach {
             }
         }
         all.iter()
-            .filter(|stat| inside.contains(&stat.process.pid) && !matches!(stat.state, b'Z' | b'X'))
+            .filter(|stat| inside.contains(&stat.process.pid) && !stat.is_dead())
             .map(|stat| stat.process)
             .filter(|process| process.pid != own && Some(process.pid) != wrapper)
             .collect()

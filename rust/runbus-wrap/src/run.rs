@@ -15,6 +15,8 @@ use crate::{clock, exit};
 pub(crate) const GRACE: f64 = 10.0;
 /// The reason of an end that was asked for before it came.
 const CANCELLED: &str = "cancelled";
+/// The reason of an end that did not come.
+const UNKILLABLE: &str = "it could not be killed: it is another user's, or waits for a device";
 /// How often the folder is looked at: whether it is there, and whether an end was asked for in it.
 const LOOK: f64 = 5.0;
 /// How long what was killed may take to be gone, and how often it is killed again meanwhile.
@@ -60,7 +62,15 @@ fn block_signals() -> RawFd {
     unsafe {
         let mut set: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut set);
-        for signal in [libc::SIGCHLD, libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
+        for signal in [
+            libc::SIGCHLD,
+            libc::SIGTERM,
+            libc::SIGINT,
+            libc::SIGHUP,
+            libc::SIGQUIT,
+            libc::SIGUSR1,
+            libc::SIGUSR2,
+        ] {
             libc::sigaddset(&raw mut set, signal);
         }
         libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
@@ -129,7 +139,7 @@ impl Attempt {
         // SAFETY: the call takes numbers. Orphans of the job become this process's children.
         unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
         let own = os::own();
-        let cgroup = Cgroup::make(&format!("runbus-{}-{}", own.pid, own.start));
+        let cgroup = Cgroup::make(own);
         let kills = own_kills();
         let entrance = cgroup.as_ref().and_then(Cgroup::entrance);
         let launched = Launch::fork(&request, output, entrance);
@@ -319,7 +329,7 @@ impl Attempt {
         unsafe { libc::poll(files.as_mut_ptr(), 2, milliseconds) };
     }
 
-    /// Take in the signals that came; TERM asks for the end, INT and HUP are for the launcher.
+    /// Take in the signals that came; TERM asks for the end, the others are for the launcher.
     fn hear(&mut self) {
         // SAFETY: all zeros is a valid value, and the call fills it in.
         let mut info: libc::signalfd_siginfo = unsafe { std::mem::zeroed() };
@@ -367,8 +377,10 @@ impl Attempt {
 
     /// Say how the job ended.
     fn end(mut self) -> End {
+        self.reap();
         let left = if has_children() {
-            self.reach.members().len()
+            // What forks all the time may be in none of the numbers that were looked at.
+            self.reach.members().len().max(1)
         } else {
             0
         };
@@ -378,7 +390,8 @@ impl Attempt {
                 (128 + signal, Some(signal))
             }
             Some(status) => (libc::WEXITSTATUS(status), None),
-            None => (128 + libc::SIGKILL, Some(libc::SIGKILL)),
+            // It was asked to end, and killed again and again: it is still there.
+            None => (128 + libc::SIGKILL, None),
         };
         let mut end = End {
             status,
@@ -386,6 +399,9 @@ impl Attempt {
             reason: String::new(),
             left,
         };
+        if self.status.is_none() {
+            UNKILLABLE.clone_into(&mut end.reason);
+        }
         if let Some((status, reason)) = self.failure.take() {
             os::write_all(self.output.stderr, format!("{reason}\n").as_bytes());
             if reason.starts_with(launch::NO_FOLDER) && !self.request.advice.is_empty() {
@@ -408,6 +424,7 @@ impl Attempt {
             };
         }
         if let Ending::Asked(why, _) | Ending::Killed(why, _) = self.ending
+            && self.status.is_some()
             && let Some(reason) = why.reason()
         {
             reason.clone_into(&mut end.reason);
