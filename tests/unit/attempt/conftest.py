@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from runbus.abc import Observation
 from runbus.attempt import WRAPPER, observe_folder, wrapper_program
@@ -44,7 +45,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test against every wrapper; one that is about the script, against that alone."""
     if "wrapper" in metafunc.fixturenames:
         of_script = metafunc.definition.get_closest_marker("script")
-        metafunc.parametrize("wrapper", SCRIPTS if of_script else WRAPPERS, indirect=True)
+        differs = metafunc.definition.get_closest_marker("differs")
+        wrappers = SCRIPTS if of_script else different(differs) if differs else WRAPPERS
+        metafunc.parametrize("wrapper", wrappers, indirect=True)
+
+
+def different(marker: pytest.Mark) -> list[ParameterSet]:
+    """Return every wrapper; the script must fail."""
+    fails = pytest.mark.xfail(reason=f"the script differs: {marker.args[0]}", strict=True)
+    scripts = [
+        pytest.param(*shell.values, id=shell.id, marks=[*shell.marks, fails]) for shell in SCRIPTS
+    ]
+    return [*WRAPPERS[:1], *scripts]
 
 
 @pytest.fixture
