@@ -341,7 +341,7 @@ def test_a_request_that_cannot_be_read_stops_nobody(batch: Callable[..., str], h
     command("submit", batch(job("waits", "sleep 60")), "--detach")
     wait_until(lambda: states() == ["RUNNING"])
     (folder,) = (home / "experiments" / "batch").iterdir()
-    (folder / "requests").mkdir()
+    (folder / "requests").mkdir(exist_ok=True)
     (folder / "requests" / "0.json").write_text("{")
 
     assert command("cancel", "batch").returncode == 0

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import anyio.to_thread
 from msgspec.structs import replace
 
-from runbus._files import sync_files
+from runbus._files import make_folders, sync_files
 from runbus._home import ENV_RUN, Home
 from runbus._ids import run_id_of, slug
 from runbus._secrets import Secret
@@ -161,6 +161,8 @@ class AsyncExperiment:
                 executors=self.executors,
                 root=self._root,
             )
+            # While there is room for it: a full disk must not keep anybody from ending the jobs.
+            make_folders(os.path.join(self.folder, "requests"))
             sync_files(
                 f"{job.run_folder}/{name}" for job in asked.jobs for name in ("run.json", ".")
             )
