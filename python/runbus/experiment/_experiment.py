@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import anyio.to_thread
 from msgspec.structs import replace
 
-from runbus._files import make_folders, sync_files
+from runbus._files import absolute_path, make_folders, sync_files
 from runbus._home import ENV_RUN, Home
 from runbus._ids import run_id_of, slug
 from runbus._secrets import Secret
@@ -89,7 +89,7 @@ class AsyncExperiment:
         self._executor = executor
         self.executors = dict(executors or {})
         self._max_parallel = max_parallel or len(os.sched_getaffinity(0))
-        self._root = os.path.abspath(root or os.getcwd())
+        self._root = absolute_path(root or ".")
         self._home = Home(home)
         self._stored: StoredExperiment | None = None
         self._cancel: tuple[str, float] | None = None
@@ -260,7 +260,7 @@ class AsyncExperiment:
             run_id=run_id,
             executor=job.executor or self._executor,
             argv=argv,
-            cwd=os.path.abspath(job.cwd or os.getcwd()),
+            cwd=absolute_path(job.cwd or "."),
             # Lines must reach the log when they are printed, not when a buffer is full.
             env={"PYTHONUNBUFFERED": "1", **plain, ENV_RUN: run_folder},
             secrets=secrets,

@@ -8,6 +8,7 @@ use crate::launch::{self, Launch, Output};
 use crate::os::{self, Process};
 use crate::reach::Reach;
 use crate::record::{self, End};
+use crate::relay::Relay;
 use crate::request::Request;
 use crate::{clock, exit};
 
@@ -120,6 +121,8 @@ struct Attempt {
     signals: RawFd,
     record: RawFd,
     output: Output,
+    /// What reads the job's output; None where it writes to the logs itself.
+    relay: Option<Relay>,
     kills: u64,
     limit: Option<(f64, f64)>,
     beat: Option<f64>,
@@ -142,7 +145,12 @@ impl Attempt {
         let cgroup = Cgroup::make(own);
         let kills = own_kills();
         let entrance = cgroup.as_ref().and_then(Cgroup::entrance);
-        let launched = Launch::fork(&request, output, entrance);
+        let (relay, writing) = Relay::begin(output).unzip();
+        let launched = Launch::fork(&request, writing.unwrap_or(output), entrance);
+        if let Some(writing) = writing {
+            os::close(writing.stdout);
+            os::close(writing.stderr);
+        }
         if let Some(entrance) = entrance {
             os::close(entrance);
         }
@@ -170,6 +178,7 @@ impl Attempt {
             signals,
             record,
             output,
+            relay,
             kills,
             limit: limit.map(|(seconds, grace)| (now + seconds, grace)),
             beat,
@@ -202,6 +211,9 @@ impl Attempt {
                 break;
             }
             self.wait(now);
+            if let Some(relay) = &mut self.relay {
+                relay.revive();
+            }
             self.hear();
             self.reap();
         }
@@ -306,27 +318,15 @@ impl Attempt {
                 due = due.min(at);
             }
         }
-        let events = libc::POLLIN;
-        let mut files = [
-            libc::pollfd {
-                fd: self.signals,
-                events,
-                revents: 0,
-            },
-            libc::pollfd {
-                fd: if self.starting {
-                    self.launch.outcome
-                } else {
-                    -1
-                },
-                events,
-                revents: 0,
-            },
-        ];
+        let outcome = if self.starting {
+            self.launch.outcome
+        } else {
+            -1
+        };
+        let reader = self.relay.as_ref().map_or(-1, Relay::socket);
         #[expect(clippy::cast_possible_truncation, reason = "at most LOOK seconds")]
         let milliseconds = ((due - now).clamp(0.0, LOOK) * 1e3).ceil() as i32;
-        // SAFETY: the pointer and the length are those of an array.
-        unsafe { libc::poll(files.as_mut_ptr(), 2, milliseconds) };
+        os::wait_for([self.signals, outcome, reader], milliseconds);
     }
 
     /// Take in the signals that came; TERM asks for the end, the others are for the launcher.
@@ -366,7 +366,7 @@ impl Attempt {
                 _ => {}
             }
         }
-        if self.starting && self.status.is_none() && is_readable(self.launch.outcome) {
+        if self.starting && self.status.is_none() && os::is_readable(self.launch.outcome, 0) {
             self.starting = false;
             self.failure = self
                 .failure
@@ -377,6 +377,9 @@ impl Attempt {
 
     /// Say how the job ended.
     fn end(mut self) -> End {
+        if let Some(relay) = &mut self.relay {
+            relay.flush();
+        }
         self.reap();
         let left = if has_children() {
             // What forks all the time may be in none of the numbers that were looked at.
@@ -468,14 +471,4 @@ fn has_children() -> bool {
     let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
     // SAFETY: `info` is a valid place for the answer.
     unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, options) == 0 }
-}
-
-fn is_readable(file: RawFd) -> bool {
-    let mut files = [libc::pollfd {
-        fd: file,
-        events: libc::POLLIN,
-        revents: 0,
-    }];
-    // SAFETY: the pointer and the length are those of an array.
-    unsafe { libc::poll(files.as_mut_ptr(), 1, 0) > 0 }
 }

@@ -13,18 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runbus.attempt import WRAPPER, wrapper_program
+from runbus.executors._look import Answer, Look, look_script, parse_look
+from runbus.executors._paths import at_home, marked
 from runbus.executors._placement import Placement
-from runbus.executors._remote import (
-    Answer,
-    Look,
+from runbus.executors._shell import (
     Wrapper,
-    at_home,
     files_script,
     install_script,
-    look_script,
-    marked,
     parse_files,
-    parse_look,
     parse_prepared,
     prepare_script,
     quote,
