@@ -241,6 +241,31 @@ pub(crate) fn processes() -> Vec<Stat> {
         .collect()
 }
 
+/// What descends from a process; None where the kernel does not list children.
+pub(crate) fn descendants(pid: i32) -> Option<Vec<i32>> {
+    let mut found = children(pid)?;
+    let mut at = 0;
+    while at < found.len() {
+        found.extend(children(found[at]).unwrap_or_default());
+        at += 1;
+    }
+    Some(found)
+}
+
+/// The children of every thread of a process.
+fn children(pid: i32) -> Option<Vec<i32>> {
+    let mut found = Vec::new();
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task")).ok()? {
+        let path = thread.ok()?.path().join("children");
+        let text = std::fs::read_to_string(path).ok()?;
+        found.extend(
+            text.split_whitespace()
+                .filter_map(|pid| pid.parse::<i32>().ok()),
+        );
+    }
+    Some(found)
+}
+
 /// Send a signal to the very process that is meant, never to one that was given its number since.
 ///
 /// Whether it was there.
@@ -324,7 +349,9 @@ pub(crate) fn error_text(number: i32) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{own, parse_stat, stat};
+    use std::io::Read;
+
+    use super::{descendants, own, parse_stat, stat};
 
     #[test]
     fn a_name_with_parentheses_and_spaces_is_read_over() {
@@ -350,6 +377,31 @@ mod tests {
         for line in [&b""[..], b"12", b"12 (a", b"12 (a) S", b") 12 (a S 1 2 3"] {
             assert!(parse_stat(line).is_none(), "{line:?}");
         }
+    }
+
+    #[test]
+    fn a_child_s_child_descends_from_this_process() {
+        let mut child = std::process::Command::new("sh")
+            .args(["-c", "sleep 60 & echo $!; wait"])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .expect("a shell");
+        let mut line = [0; 16];
+        let length = child
+            .stdout
+            .as_mut()
+            .map(|file| file.read(&mut line).expect("a line"));
+        let told = std::str::from_utf8(&line[..length.unwrap_or(0)]).expect("a number");
+        let grandchild: i32 = told.trim().parse().expect("a number");
+
+        let found = descendants(own().pid);
+
+        for pid in [grandchild, i32::try_from(child.id()).expect("a pid")] {
+            // SAFETY: the call takes numbers.
+            unsafe { libc::kill(pid, libc::SIGKILL) };
+            assert!(found.as_ref().is_none_or(|found| found.contains(&pid)));
+        }
+        child.wait().expect("a child");
     }
 
     #[test]

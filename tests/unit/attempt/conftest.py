@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from collections.abc import Callable
@@ -117,3 +118,35 @@ def wait_for_line() -> Callable[[Path], str]:
         return path.read_text().splitlines()[0]
 
     return wait
+
+
+# A wrapper in a small world of its own: $1 is the folder, $2 what is mounted over it; the words that
+# run the wrapper follow.
+WORLD = """
+mount -t tmpfs -o "$2" none "$1" || exit 77
+cd "$1" || exit 77
+shift 2
+"""
+
+
+@pytest.fixture
+def in_a_world(wrapper: list[str], tmp_path: Path) -> Callable[[str, str], str]:
+    """Run a script as root of a name space with a small file system in memory."""
+    return lambda options, script: run_in_a_world(wrapper, tmp_path, options, script)
+
+
+def run_in_a_world(wrapper: list[str], folder: Path, options: str, script: str) -> str:
+    """Run a script as root of a name space where `folder` is a file system in memory.
+
+    Returns:
+        What it printed.
+    """
+    words = ["unshare", "--mount", "--map-root-user", "sh", "-c", WORLD + script]
+    command = [*words, "sh", str(folder), options, *wrapper]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    if result.returncode == 77 or "unshare" in result.stderr:
+        # A developer's machine may refuse it; CI must not pass without having tried it.
+        assert "CI" not in os.environ, result.stderr
+        pytest.skip(f"this machine lets nobody mount a tmpfs: {result.stderr.strip()}")
+    assert result.returncode == 0, result.stderr
+    return result.stdout

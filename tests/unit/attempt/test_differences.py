@@ -193,6 +193,28 @@ def test_a_child_that_hides_in_a_session_and_without_the_mark_ends_too(
     pytest.fail("it lived on")
 
 
+@pytest.mark.differs("a job that opens its own output again")
+def test_a_job_that_opens_its_own_output_again_loses_nothing(ended: Ended, tmp_path: Path) -> None:
+    ended(tmp_path, "sh", "-c", "echo one; echo two >/dev/stdout; echo three")
+
+    assert (tmp_path / "stdout.log").read_text() == "one\ntwo\nthree\n"
+
+
+FULL = """
+mkdir job
+printf '%s\\n' 'head -c 1000000 /dev/zero && exit 7' >job/request.sh
+"$@" run "$PWD/job"
+cat job/exit.json
+"""
+
+
+@pytest.mark.differs("a disk that is full")
+def test_a_job_goes_on_when_the_disk_takes_no_more_of_its_output(
+    in_a_world: Callable[[str, str], str],
+) -> None:
+    assert '{"status":7,' in in_a_world("size=256k", FULL)
+
+
 @pytest.mark.differs("grace of a cancel")
 def test_a_grace_of_less_than_a_second_is_no_whole_one(
     launch: Launch, wrapper: list[str], wait_for_line: Callable[[Path], str], tmp_path: Path
