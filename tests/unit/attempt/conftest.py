@@ -120,8 +120,8 @@ def wait_for_line() -> Callable[[Path], str]:
     return wait
 
 
-# A wrapper in a small world of its own: $1 is the folder, $2 what is mounted over it; the words that
-# run the wrapper follow.
+# A wrapper in a small world of its own: $1 is the folder, $2 what is mounted over it, and the words
+# that run the wrapper follow.
 WORLD = """
 mount -t tmpfs -o "$2" none "$1" || exit 77
 cd "$1" || exit 77

@@ -75,8 +75,7 @@ cat job/exit.json
 def test_want_of_memory_is_told_from_another_kill(in_a_world, file: str, kills: int) -> None:
     """The kernel counts its own kills; the job here counts for it."""
     kill = f'[ {kills} = 0 ] || echo "oom_kill 1" >/sys/fs/cgroup/{file}'
-    script = GROUP.replace("FILE", file).replace("KILL", kill)
-    record = in_a_world("size=1M", script)
+    record = in_a_world("size=1M", GROUP.replace("FILE", file).replace("KILL", kill))
 
     assert '"signal":9' in record
     assert ('"reason":"out of memory"' in record) == bool(kills)
@@ -84,7 +83,7 @@ def test_want_of_memory_is_told_from_another_kill(in_a_world, file: str, kills: 
 
 FULL = """
 mkdir job
-printf '%s\\n' 'cat /dev/zero; rm ../room; exit 3' >job/request.sh
+printf '%s\\n' 'head -c 1000000 /dev/zero; exit 3' >job/request.sh
 "$@" run "$PWD/job"
 df . | tail -1 >&2
 cat job/exit.json
