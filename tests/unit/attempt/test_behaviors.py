@@ -10,7 +10,7 @@ OF_THE_WRAPPER = {"wrapper", "start", "run", "cancel", "in_a_world"}
 """The fixtures through which a test runs against both."""
 
 
-def tested() -> list[str]:
+def sentences() -> list[str]:
     """Return the names of the tests that run against both, as sentences."""
     found = []
     for path in sorted(Path(__file__).parent.glob("test_wrapper*.py")):
@@ -32,5 +32,5 @@ def named() -> list[str]:
 
 
 def test_each_behavior_in_the_docs_is_a_test_against_both_wrappers() -> None:
-    assert named() == tested()
+    assert named() == sentences()
     assert len(set(named())) >= 60
