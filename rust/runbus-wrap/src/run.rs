@@ -377,9 +377,7 @@ impl Attempt {
 
     /// Say how the job ended.
     fn end(mut self) -> End {
-        if let Some(relay) = &mut self.relay {
-            relay.flush();
-        }
+        let lost = self.relay.as_mut().map_or(0, Relay::flush);
         self.reap();
         let left = if has_children() {
             // What forks all the time may be in none of the numbers that were looked at.
@@ -401,6 +399,7 @@ impl Attempt {
             signal,
             reason: String::new(),
             left,
+            lost,
         };
         if self.status.is_none() {
             UNKILLABLE.clone_into(&mut end.reason);
@@ -415,6 +414,7 @@ impl Attempt {
             }
             end = End {
                 left,
+                lost,
                 ..End::failed(status, reason)
             };
         } else if status != 0 && self.was_out_of_memory() {
