@@ -160,9 +160,7 @@ class AsyncExperiment:
                 executors=self.executors,
                 root=self._root,
             )
-            sync_files(
-                f"{job.run_folder}/{name}" for job in asked.jobs for name in ("run.json", ".")
-            )
+            sync_files(path for job in asked.jobs for path in RunInfo.files_to_sync(job.run_folder))
             asked.write(self.folder)
             self._home.note_open(self.folder)
         except OSError as error:
@@ -227,7 +225,7 @@ class AsyncExperiment:
         spec = self._spec(index, job, argv, self.folder)
         spec = replace(spec, package=packages.get(spec.executor))
         info = RunInfo.new(spec.run_id, job.name, self.project, job.config, job=job.name)
-        make_run_folder(self.folder, info, is_durable=False)
+        make_run_folder(self.folder, info)
         os.makedirs(spec.folder, mode=0o700)
         return spec
 

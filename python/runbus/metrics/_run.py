@@ -81,7 +81,8 @@ class Run(MetricWriter, Recorder):
         sync_ms: int | None = 100,
         cancelled_on: tuple[type[BaseException], ...] = (),
     ) -> Self:
-        self = super().__new__(cls, path, sync_ms=sync_ms)
+        first = RunInfo.files_to_sync(folder)
+        self = super().__new__(cls, path, sync_ms=sync_ms, sync_once=first if path else ())
         self.info = info
         self.folder = folder
         self._cancelled_on = cancelled_on
