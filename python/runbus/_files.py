@@ -90,6 +90,11 @@ def open_file(path: str, flags: int = os.O_RDONLY, *, within: str = "") -> int:
         FileUnreadable: It is another kind of file, or a link, or access is denied.
         OSError: The process has no more descriptors or memory.
     """
+    return _open_regular(path, flags, within)[0]
+
+
+def _open_regular(path: str, flags: int, within: str) -> tuple[int, int]:
+    """Open a regular file, and return its descriptor and its size."""
     shown = os.path.join(within, path) if within else path
     try:
         file = _open(path, flags, within)
@@ -97,9 +102,10 @@ def open_file(path: str, flags: int = os.O_RDONLY, *, within: str = "") -> int:
         raise _judged(shown, error) from error
     except ValueError as error:  # a NUL in the path
         raise FileUnreadable(shown, "its name is not a file name") from error
-    kind = stat.S_IFMT(os.fstat(file).st_mode)
+    about = os.fstat(file)
+    kind = stat.S_IFMT(about.st_mode)
     if kind == stat.S_IFREG:
-        return file
+        return file, about.st_size
     os.close(file)
     raise FileUnreadable(shown, f"it is {_KINDS.get(kind, 'no regular file')}")
 
@@ -147,15 +153,15 @@ def read_file(path: str, *, within: str = "", limit: int = RECORD_BYTES) -> byte
         FileUnreadable: It is not a regular file, is too large, or cannot be read.
         OSError: The process has no more descriptors or memory.
     """
-    file = open_file(path, within=within)
+    file, size = _open_regular(path, os.O_RDONLY, within)
     try:
         # A sparse file claims terabytes, and nobody may read them to find that out.
-        size = os.fstat(file).st_size
         if size <= limit:
             data = os.read(file, size + 1)
-            while len(data) <= limit and (more := os.read(file, limit + 1 - len(data))):
-                data += more
-            size = len(data)
+            if len(data) != size:  # it is being written, or does not come at once
+                while len(data) <= limit and (more := os.read(file, limit + 1 - len(data))):
+                    data += more
+                size = len(data)
     except OSError as error:
         raise _judged(os.path.join(within, path), error) from error
     finally:

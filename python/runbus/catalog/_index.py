@@ -82,7 +82,7 @@ class Index:
 
         A run that is just being made, or whose maker died half-way, is left out.
         """
-        key = os.path.relpath(folder, self._home.experiments)
+        key = "/".join(folder.rsplit("/", 2)[1:])  # its project and itself
         problems: dict[str, str] = {}
         entry = self._known(folder, key) or self._read_folder(folder, key, problems)
         runs = []

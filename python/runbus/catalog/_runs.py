@@ -91,10 +91,10 @@ class RunRecord(StoredRun):
             if self.job is None:
                 return JobState.INTENT
             return current_record(self.experiment_folder, self.job).state
-        if self.is_being_written():
+        end = self.end_unless_live()
+        if end is None:
             return JobState.RUNNING
-        end = self.end().state
-        return JobState.LOST if end is None else _END_STATES[end]
+        return JobState.LOST if end.state is None else _END_STATES[end.state]
 
     @property
     def reason(self) -> str:
