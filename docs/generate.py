@@ -11,8 +11,7 @@ import click
 from docs.architecture_page import architecture_page
 from docs.errors_page import errors_page
 from runbus.cli._app import COMMANDS, app
-from runbus.codec import json_schema
-from runbus.config import Batch
+from runbus.config import batch_schema
 
 DOCS = Path(__file__).parent
 REFERENCE = DOCS / "reference"
@@ -40,9 +39,9 @@ def cli_page() -> str:
     return "\n".join(parts)
 
 
-def batch_schema() -> str:
+def batch_page() -> str:
     """Return the JSON Schema of a batch file."""
-    return json.dumps(json_schema(Batch), indent=2) + "\n"
+    return json.dumps(batch_schema(), indent=2) + "\n"
 
 
 def pages() -> dict[Path, str]:
@@ -54,7 +53,7 @@ def pages() -> dict[Path, str]:
         REFERENCE / "cli.md": cli_page(),
         REFERENCE / "errors.md": errors_page(),
         REFERENCE / "events.md": events_page(),
-        REFERENCE / "batch.schema.json": batch_schema(),
+        REFERENCE / "batch.schema.json": batch_page(),
     }
 
 

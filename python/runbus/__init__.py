@@ -17,6 +17,9 @@ if TYPE_CHECKING:  # as in typing, whose import would cost more than all of this
     from runbus.config import Command as Command
     from runbus.config import Script as Script
     from runbus.errors import RunbusError as RunbusError
+    from runbus.events import Resources as Resources
+    from runbus.events import RetryPolicy as RetryPolicy
+    from runbus.events import Timeouts as Timeouts
     from runbus.executors import LocalExecutor as LocalExecutor
     from runbus.executors import SSHExecutor as SSHExecutor
     from runbus.experiment import AsyncExperiment as AsyncExperiment
@@ -44,6 +47,8 @@ __all__ = [
     "LocalTunnel",
     "PatternPackager",
     "Plugin",
+    "Resources",
+    "RetryPolicy",
     "Run",
     "RunRecord",
     "RunbusError",
@@ -51,6 +56,7 @@ __all__ = [
     "SSHTunnel",
     "Script",
     "Secret",
+    "Timeouts",
     "__version__",
     "init",
     "open_run",
@@ -65,6 +71,7 @@ __getattr__, __dir__ = lazy_names(
         ".catalog": ("RunRecord", "open_run", "runs"),
         ".config": ("Command", "Script"),
         ".errors": ("RunbusError",),
+        ".events": ("Resources", "RetryPolicy", "Timeouts"),
         ".executors": ("LocalExecutor", "SSHExecutor"),
         ".experiment": ("AsyncExperiment", "Job", "sweep"),
         ".kernel": ("Kernel",),

@@ -340,7 +340,9 @@ class Journal:
     Usable as a context manager, which closes it.
     """
 
-    def __new__(cls, path: str | os.PathLike[str], *, append: bool = True) -> Self:
+    def __new__(
+        cls, path: str | os.PathLike[str], *, append: bool = True, lock: bool = True
+    ) -> Self:
         """Continue the journal after its last whole record, or make it.
 
         What follows the last whole record, such as a record that was being written when the machine
@@ -349,6 +351,8 @@ class Journal:
         Args:
             path: The file.
             append: Whether the file may exist. Reading it to its end is part of the call.
+            lock: Whether to hold the lock of the file, which keeps out other writers, and which
+                anybody who may read the file can take; without it that is the caller's to see to.
 
         Raises:
             BlockingIOError: Another writer has it open.

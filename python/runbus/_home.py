@@ -1,9 +1,11 @@
 """Where things are on disk: one place that knows the folders.
 
 $RUNBUS_HOME (default ~/.runbus)
+  newest                       the newest experiment's id; found again if it is lost
   experiments/<project>/<experiment_id>/
     experiment.json            what was asked
     events.journal             every fact, in order
+    leader                     who leads it, and when anything was heard of it last
     jobs/<job>/<attempt>/      request.sh, stdout.log, stderr.log, pid.json, exit.json
     code/                      packaged code, and what it holds
     runs/<run_id>/             run.json, {metrics,records}/<writer>.journal, artifacts/
@@ -18,7 +20,7 @@ import os
 from typing import TYPE_CHECKING
 
 from runbus._files import make_folder, make_folders, read_file, write_file
-from runbus._ids import new_experiment_id, slug, split_run_id
+from runbus._ids import is_experiment_id, new_experiment_id, slug, split_run_id
 from runbus.errors import FileUnreadable, HomeUnusable
 
 if TYPE_CHECKING:
@@ -55,6 +57,9 @@ class Home:
     def new_experiment(self, project: str) -> tuple[str, str]:
         """Make the folder of a new experiment.
 
+        Its id follows all that there are in the home, also where the clock was set back: what is
+        newest is told by the ids.
+
         Returns:
             The new id and the folder's path.
 
@@ -64,17 +69,44 @@ class Home:
         parent = os.path.join(self.experiments, slug(project))
         try:
             make_folders(parent)
+            newest = self._newest_id()
             while True:
-                experiment_id = new_experiment_id()
+                experiment_id = new_experiment_id(after=newest)
                 folder = os.path.join(parent, experiment_id)
                 try:
                     make_folder(folder)
                 except FileExistsError:
                     continue
                 make_folder(os.path.join(folder, "runs"))
+                self._note_newest(experiment_id)
                 return experiment_id, folder
         except OSError as error:
             raise HomeUnusable(self.path, _reason(self.path, error)) from error
+
+    def _newest_id(self) -> str:
+        """Return the newest id in the home; empty if there is none."""
+        try:
+            noted = read_file(os.path.join(self.path, "newest"), limit=64).decode(
+                "ascii", "replace"
+            )
+        except (FileNotFoundError, FileUnreadable):
+            noted = ""
+        if is_experiment_id(noted):
+            return noted
+        # The note is only a short cut.
+        names = (os.path.basename(folder) for folder in self.experiment_folders(problems={}))
+        return max(filter(is_experiment_id, names), default="")
+
+    def _note_newest(self, experiment_id: str) -> None:
+        path = os.path.join(self.path, "newest")
+        try:
+            write_file(path, experiment_id.encode(), is_durable=False)
+        except OSError:
+            # An older note would be worse than none.
+            try:
+                os.unlink(path)
+            except OSError:
+                pass
 
     def find_experiment(self, experiment_id: str) -> str | None:
         """Return the folder of an experiment, whatever its project; None if there is none.

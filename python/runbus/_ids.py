@@ -6,24 +6,60 @@ import os
 import re
 import time
 
-__all__ = ["new_experiment_id", "run_id_of", "slug", "split_run_id"]
+__all__ = ["is_experiment_id", "new_experiment_id", "run_id_of", "slug", "split_run_id"]
 
 # Crockford's base 32: no i, l, o, u, so an id read aloud or copied by hand stays itself.
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _EXPERIMENT_ID = r"\d{8}-\d{6}-[0-9a-hjkmnp-tv-z]{6}"
+_EXPERIMENT = re.compile(_EXPERIMENT_ID)
 _RUN_ID = re.compile(rf"({_EXPERIMENT_ID})-(\d+)")
 
 
-def new_experiment_id(now_s: float | None = None) -> str:
+def new_experiment_id(now_s: float | None = None, *, after: str = "") -> str:
     """Return an id such as `20261121-142530-k3x9qd`: UTC time, milliseconds, 20 random bits.
 
     The first two letters at the end are the milliseconds, so ids sort by time. The folder of an
     experiment is made exclusively, so two equal ids cannot both be used.
+
+    Args:
+        now_s: The time, in seconds since the Unix epoch; now if None.
+        after: An id that the new one must follow, although the clock may have been set back since:
+            then the new one is a millisecond later than that.
     """
-    seconds, milliseconds = divmod(round((time.time() if now_s is None else now_s) * 1000), 1000)
+    now_ms = round((time.time() if now_s is None else now_s) * 1000)
+    new = _experiment_id(now_ms)
+    if new > after or not is_experiment_id(after):
+        return new
+    return _experiment_id(_milliseconds(after) + 1)
+
+
+def _experiment_id(time_ms: int) -> str:
+    seconds, milliseconds = divmod(time_ms, 1000)
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(seconds))
     bits = milliseconds << 20 | int.from_bytes(os.urandom(4), "little") >> 12
     return f"{stamp}-" + "".join(_ALPHABET[bits >> shift & 31] for shift in range(25, -5, -5))
+
+
+def _milliseconds(experiment_id: str) -> int:
+    """Return the time in an id."""
+    from calendar import timegm  # only where the clock was set back
+
+    milliseconds = _ALPHABET.index(experiment_id[16]) << 5 | _ALPHABET.index(experiment_id[17])
+    return timegm(_date_and_time(experiment_id)) * 1000 + milliseconds
+
+
+def _date_and_time(experiment_id: str) -> tuple[int, ...]:
+    digits = experiment_id.replace("-", "")
+    return int(digits[:4]), *(int(digits[at : at + 2]) for at in range(4, 14, 2))
+
+
+def is_experiment_id(text: str) -> bool:
+    """Whether a text is an id, of a time that another one can follow."""
+    if not _EXPERIMENT.fullmatch(text):
+        return False
+    ranges = ((1970, 9998), (1, 12), (1, 31), (0, 23), (0, 59), (0, 59))
+    times = zip(_date_and_time(text), ranges, strict=True)
+    return all(first <= number <= last for number, (first, last) in times)
 
 
 def run_id_of(experiment_id: str, index: int) -> str:

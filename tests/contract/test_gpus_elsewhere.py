@@ -11,7 +11,7 @@ import anyio
 import pytest
 from msgspec.structs import replace
 
-from runbus.abc import JobSpec
+from runbus.abc import JobSpec, Resources
 from runbus.errors import JobNotStarted
 from runbus.executors import SSHExecutor
 from runbus.executors._gpus import GpuPool
@@ -38,7 +38,7 @@ async def harness(tmp_path: Path, names: list[str]) -> AsyncIterator[Harness]:
 
 
 async def test_jobs_at_once_get_gpus_of_their_own(harness: Harness, names: list[str]) -> None:
-    jobs = [harness.shell(f"{SHOWS}; sleep 0.4", gpus=1) for _ in range(4)]
+    jobs = [harness.shell(f"{SHOWS}; sleep 0.4", resources=Resources(gpus=1)) for _ in range(4)]
     spans: list[tuple[bytes, int, int]] = []
 
     async def run(job: JobSpec) -> None:
@@ -58,7 +58,9 @@ async def test_jobs_at_once_get_gpus_of_their_own(harness: Harness, names: list[
 async def test_a_job_keeps_its_gpu_when_whoever_launched_it_is_gone(
     harness: Harness, names: list[str], tmp_path: Path
 ) -> None:
-    ref = await harness.submit(harness.shell(f"{SHOWS}; exec sleep 60", gpus=2))
+    ref = await harness.submit(
+        harness.shell(f"{SHOWS}; exec sleep 60", resources=Resources(gpus=2))
+    )
     assert await harness.output(ref, b">") == f"<{','.join(names)}>\n".encode()
 
     await harness.restart()
@@ -78,7 +80,7 @@ async def test_a_process_that_is_left_behind_keeps_no_gpu(
     harness: Harness, names: list[str], tmp_path: Path
 ) -> None:
     left = "sleep 60 </dev/null >/dev/null 2>&1 & echo $!"
-    done = await harness.run(harness.shell(left, gpus=2))
+    done = await harness.run(harness.shell(left, resources=Resources(gpus=2)))
 
     try:
         assert GpuPool(names).try_lease(2, str(tmp_path)) == names
@@ -91,9 +93,9 @@ async def test_a_job_waits_for_gpus_that_others_have(
     harness: Harness, names: list[str], tmp_path: Path
 ) -> None:
     assert GpuPool(names).try_lease(1, str(tmp_path)) == names[:1]
-    one = await harness.run(harness.shell(SHOWS, gpus=1))
+    one = await harness.run(harness.shell(SHOWS, resources=Resources(gpus=1)))
     with anyio.move_on_after(1.5) as waited:
-        await harness.submit(both := harness.shell(SHOWS, gpus=2))
+        await harness.submit(both := harness.shell(SHOWS, resources=Resources(gpus=2)))
     GpuPool(names).give_back(str(tmp_path))
 
     assert one.stdout == f"<{names[1]}>\n".encode()
@@ -114,7 +116,9 @@ async def test_a_job_without_gpus_holds_none(
 async def test_many_gpus_with_odd_names_are_lent_together(tmp_path: Path) -> None:
     names = [f"GPU-{os.urandom(4).hex()}/x y" for _ in range(9)]
     async with Harness(maker(tmp_path, *names), str(tmp_path / "here")) as harness:
-        ref = await harness.submit(harness.shell(f"{SHOWS}; exec sleep 60", gpus=9))
+        ref = await harness.submit(
+            harness.shell(f"{SHOWS}; exec sleep 60", resources=Resources(gpus=9))
+        )
 
         assert await harness.output(ref, b">") == f"<{','.join(names)}>\n".encode()
         assert GpuPool(names).try_lease(1, str(tmp_path)) is None
@@ -128,16 +132,16 @@ async def test_a_machine_that_has_too_few_is_told_of(
     make = lambda: SSHExecutor([LocalTunnel(str(tmp_path / "there"))])  # noqa: E731
     async with Harness(make, str(tmp_path / "here")) as harness:
         assert (
-            await harness.run(harness.shell(SHOWS, gpus=2))
+            await harness.run(harness.shell(SHOWS, resources=Resources(gpus=2)))
         ).stdout == f"<{','.join(names)}>\n".encode()
         with pytest.raises(JobNotStarted, match="it has no 3 GPUs"):
-            await harness.submit(harness.shell(SHOWS, gpus=3))
+            await harness.submit(harness.shell(SHOWS, resources=Resources(gpus=3)))
 
 
 async def test_a_job_that_is_submitted_again_needs_no_second_gpu(
     harness: Harness, names: list[str]
 ) -> None:
-    job = replace(harness.shell(f"{SHOWS}; sleep 0.5", gpus=2))
+    job = replace(harness.shell(f"{SHOWS}; sleep 0.5", resources=Resources(gpus=2)))
     ref = await harness.submit(job)
     await harness.restart()
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from runbus.abc import JobSpec, Observation
+from runbus.abc import JobSpec, Observation, RetryPolicy, Timeouts
 from runbus.events import JobCancelRequested, JobEnded, JobFact, JobIntended, JobRetrying
 from runbus.jobs import End, Facts, JobRecord, JobState, fold
 from runbus.supervisor._board import (
@@ -43,12 +43,12 @@ LIMIT = 2
 SEATS = 3
 
 
-def spec_of(number: int, retries: int, queue_timeout_s: int | None) -> JobSpec:
+def spec_of(number: int, retries: int, queue_s: int | None) -> JobSpec:
     return JobSpec(
         experiment_id="e", name=f"j{number}", run_id=f"e-{number}",
         executor="small" if number % 2 else "large", argv=("true",), cwd="/", env={},
-        folder=f"jobs/{number}/1", run_folder=f"runs/{number}", retries=retries,
-        queue_timeout_s=queue_timeout_s,
+        folder=f"jobs/{number}/1", run_folder=f"runs/{number}",
+        retry=RetryPolicy(retries=retries), timeouts=Timeouts(queue_s=queue_s),
     )  # fmt: skip
 
 
@@ -264,7 +264,7 @@ def test_every_job_ends_exactly_once_whatever_happens(
         facts = [fact for fact in world.journal if fact.job == name]
         assert sum(isinstance(fact, JobEnded) for fact in facts) == 1
         assert isinstance(facts[-1], JobEnded)
-        assert sum(isinstance(fact, JobRetrying) for fact in facts) <= spec.retries
+        assert sum(isinstance(fact, JobRetrying) for fact in facts) <= spec.retry.retries
         assert sum(isinstance(fact, JobCancelRequested) for fact in facts) <= 1
         if world.records[name].state is JobState.CANCELLED:
             assert name in world.asked

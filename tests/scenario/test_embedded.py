@@ -177,9 +177,9 @@ def test_a_command_is_words_and_not_a_text(argv: Any) -> None:
 @pytest.mark.parametrize(
     ("fields", "problem"),
     [
-        ({"env": {"SEED": 1}}, "env has SEED, .* type int"),
-        ({"retry_on": ("oomm",)}, "'oomm', which is neither an exit code nor exit, signal"),
-        ({"retry_on": "exit"}, "instead of a tuple"),
+        ({"env": {"SEED": 1}}, r"env\['SEED'\]: expected text or a Secret, got int"),
+        ({"retry": {"retries": 2}}, "retry is .*: expected RetryPolicy, got dict"),
+        ({"timeouts": 60}, "timeouts is 60: expected Timeouts, got int"),
     ],
 )
 def test_what_a_job_would_silently_ignore_is_refused(fields: Any, problem: str) -> None:

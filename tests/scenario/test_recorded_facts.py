@@ -9,6 +9,7 @@ import anyio
 
 import runbus
 from runbus import AsyncExperiment, Command, Job, Kernel, LocalExecutor, Plugin
+from runbus.abc import RetryPolicy
 from runbus.events import (
     ArtifactLogged,
     Event,
@@ -139,8 +140,7 @@ raise SystemExit(first)
         name="train",
         task=Command((sys.executable, "-c", code)),
         cwd=str(tmp_path),
-        retries=1,
-        backoff_s=0.0,
+        retry=RetryPolicy(retries=1, backoff_s=0.0),
     )
     async with Kernel(plugins=[LocalExecutor(), plugin]) as kernel:
         (record,) = await AsyncExperiment("p", [job]).run(kernel.bus)

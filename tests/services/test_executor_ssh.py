@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
 from runbus._core import MetricReader
-from runbus.abc import JobRef
+from runbus.abc import JobRef, Resources, Timeouts
 from runbus.attempt import read_cuts
 from runbus.errors import ConnectionLost, JobNotStarted, SubmitUnknown
 from runbus.executors import SSHExecutor
@@ -265,7 +266,7 @@ async def test_a_pool_without_any_host_refuses_a_job(
         return SSHExecutor([tunnel_to(host, remote) for host in hosts])
 
     async with Harness(make, str(tmp_path / "here")) as harness:
-        job = replace(harness.shell("true"), queue_timeout_s=1)
+        job = harness.shell("true", timeouts=Timeouts(queue_s=1))
         with pytest.raises(JobNotStarted, match="connection refused; no connection") as caught:
             await harness.submit(job)
 
@@ -487,6 +488,67 @@ async def test_everything_on_the_host_is_for_its_owner_only_but_not_what_jobs_ma
     assert made.stat().st_mode & 0o444 == 0o444
 
 
+@pytest.fixture
+def without_execution(tmp_path: Path) -> Iterator[Path]:
+    """A folder from which nothing can be started."""
+    folder = tmp_path / "noexec"
+    folder.mkdir()
+    options = ["-t", "tmpfs", "-o", "noexec,size=16m", "none", str(folder)]
+    subprocess.run(["mount", *options], check=True, timeout=20)
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True, timeout=20)
+
+
+async def test_where_the_program_does_not_start_the_script_does_the_same_job(
+    host: Sshd, tmp_path: Path, without_execution: Path
+) -> None:
+    tunnel = tunnel_to(host, without_execution)
+    async with Harness(lambda: SSHExecutor(tunnel=tunnel), str(tmp_path / "here")) as harness:
+        done = await harness.run(harness.shell("echo out; exit 3"))
+
+        assert (done.stdout, done.seen.exit_code, done.seen.wrapper) == (b"out\n", 3, "script")
+
+        ref = await harness.submit(harness.shell("echo up; exec sleep 60"))
+        await harness.output(ref, b"up")
+        await harness.executor.cancel([ref], 0.5)
+        assert (await harness.end(ref)).seen.signal == 15
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+async def test_the_program_is_sent_to_a_host_once_and_again_when_it_was_damaged(
+    host: Sshd, tmp_path: Path, remote: Path, damaged: bool
+) -> None:
+    def programs() -> list[tuple[str, int, int]]:
+        found = [path for path in remote.glob("wrapper-*") if path.suffix != ".sh"]
+        return [(path.name, path.stat().st_ino, path.stat().st_size) for path in found]
+
+    for _ in range(2):
+        before = programs()
+        if before and damaged:
+            os.truncate(remote / before[0][0], 4096)
+        async with Harness(
+            lambda: SSHExecutor(tunnel=tunnel_to(host, remote)), str(tmp_path / "here")
+        ) as harness:
+            assert (await harness.run(harness.shell("true"))).seen.wrapper == "program"
+
+    assert len(programs()) == 1
+    assert (programs() == before) is not damaged
+    assert programs()[0][2] == before[0][2]
+
+
+async def test_over_ssh_a_job_has_the_words_and_the_variables_that_were_asked_for(
+    harness: Harness,
+) -> None:
+    words = ["", "a b", "'", "$HOME", "new\nline", "ünï", "-n", "\x7f"]
+    show = 'printf \'%s|\' "$@" "$UID" "$IT"'
+    job = harness.job("bash", "-c", show, "bash", *words, env={"UID": "7", "IT": " \n"})
+
+    done = await harness.run(job)
+
+    assert done.stdout.decode() == "".join(f"{word}|" for word in [*words, "7", " \n"])
+    assert done.seen.exit_code == 0
+
+
 async def test_a_disk_that_refuses_is_told_and_nothing_runs(host: Sshd, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     async with Harness(
@@ -598,11 +660,11 @@ async def test_gpus_of_a_host_are_lent_to_one_job_at_a_time_by_all_kernels(
     ):
         script = 'echo "$CUDA_VISIBLE_DEVICES"; sleep 0.5'
         ends = await asyncio.gather(
-            one.run(one.shell(script, gpus=1, name="one")),
-            two.run(two.shell(script, gpus=1, attempt=2, name="two")),
+            one.run(one.shell(script, resources=Resources(gpus=1), name="one")),
+            two.run(two.shell(script, resources=Resources(gpus=1), attempt=2, name="two")),
         )
 
-    (Path(tempfile.gettempdir()) / f"runbus-gpus-{os.getuid()}" / gpu).unlink()
+    assert gpu not in os.listdir(f"/dev/shm/runbus-gpus-{os.getuid()}")
     first, second = sorted(ends, key=lambda end: end.seen.started_ns)
     assert first.stdout == second.stdout == f"{gpu}\n".encode()
     assert first.seen.ended_ns <= second.seen.started_ns + 50_000_000

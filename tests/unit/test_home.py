@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 from runbus._home import Home
+from runbus._ids import new_experiment_id
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,3 +32,35 @@ def test_a_note_that_is_taken_back_meanwhile_stops_nobody(tmp_path: Path) -> Non
     (tmp_path / "open" / "gone").symlink_to("nowhere")
 
     assert home.open_experiments() == [folder]
+
+
+def set_forward(home: Home, project: str) -> str:
+    """Make an experiment as if the clock were an hour ahead; return its id."""
+    experiment_id = new_experiment_id(time.time() + 3600)
+    os.makedirs(os.path.join(home.experiments, project, experiment_id, "runs"))
+    return experiment_id
+
+
+@pytest.mark.parametrize("note", [None, "lost", "20991399-000000-000000", "\u00ff"])
+def test_what_is_made_after_the_clock_was_set_back_is_the_newest(
+    tmp_path: Path, note: str | None
+) -> None:
+    home = Home(tmp_path / "home")
+    made = [home.new_experiment("a")[0], set_forward(home, "b")]
+    if note is None:
+        (tmp_path / "home" / "newest").unlink()
+    else:
+        (tmp_path / "home" / "newest").write_text(note)
+    made += [home.new_experiment(project)[0] for project in "abc"]
+
+    assert sorted(made) == made
+
+
+def test_the_newest_id_is_noted_so_that_nobody_has_to_look_for_it(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    first = set_forward(home, "a")
+    second, folder = home.new_experiment("a")
+    os.rename(folder, tmp_path / "elsewhere")
+    os.rename(os.path.join(home.experiments, "a", first), tmp_path / "elsewhere too")
+
+    assert home.new_experiment("a")[0] > second > first

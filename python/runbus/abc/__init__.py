@@ -11,7 +11,6 @@ from runbus._lazy import lazy_names
 
 if TYPE_CHECKING:
     from runbus.abc._grace import GRACE_S as GRACE_S
-    from runbus.abc.executor import RETRY_CAUSES as RETRY_CAUSES
     from runbus.abc.executor import Capabilities as Capabilities
     from runbus.abc.executor import Executor as Executor
     from runbus.abc.executor import JobRef as JobRef
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from runbus.abc.executor import Limits as Limits
     from runbus.abc.executor import Observation as Observation
     from runbus.abc.executor import Request as Request
-    from runbus.abc.executor import RetryCause as RetryCause
-    from runbus.abc.executor import RetryPolicy as RetryPolicy
     from runbus.abc.packager import Contents as Contents
     from runbus.abc.packager import Entry as Entry
     from runbus.abc.packager import Origin as Origin
@@ -35,10 +32,12 @@ if TYPE_CHECKING:
     from runbus.abc.tunnel import Completed as Completed
     from runbus.abc.tunnel import Forward as Forward
     from runbus.abc.tunnel import Tunnel as Tunnel
+    from runbus.events import Resources as Resources
+    from runbus.events import RetryPolicy as RetryPolicy
+    from runbus.events import Timeouts as Timeouts
 
 __all__ = [
     "GRACE_S",
-    "RETRY_CAUSES",
     "Capabilities",
     "Completed",
     "Contents",
@@ -58,9 +57,10 @@ __all__ = [
     "PluginInfo",
     "PluginState",
     "Request",
-    "RetryCause",
+    "Resources",
     "RetryPolicy",
     "Scope",
+    "Timeouts",
     "Tunnel",
 ]
 
@@ -75,10 +75,7 @@ __getattr__, __dir__ = lazy_names(
             "JobSpec",
             "Limits",
             "Observation",
-            "RETRY_CAUSES",
             "Request",
-            "RetryCause",
-            "RetryPolicy",
         ),
         ".packager": (
             "Contents",
@@ -91,5 +88,6 @@ __getattr__, __dir__ = lazy_names(
         ),
         ".plugin": ("Plugin", "PluginInfo", "PluginState", "Scope"),
         ".tunnel": ("Completed", "Forward", "Tunnel"),
+        "..events": ("Resources", "RetryPolicy", "Timeouts"),
     },
 )

@@ -9,7 +9,7 @@ import msgspec
 
 from runbus.abc.packager import Package
 from runbus.errors import Unsupported
-from runbus.events import RETRY_CAUSES, Image, RetryCause, RetryPolicy
+from runbus.events import Image, Resources, RetryPolicy, Timeouts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from runbus.abc.packager import Packager
 
 __all__ = [
-    "RETRY_CAUSES",
     "Capabilities",
     "Executor",
     "JobRef",
@@ -25,8 +24,6 @@ __all__ = [
     "Limits",
     "Observation",
     "Request",
-    "RetryCause",
-    "RetryPolicy",
 ]
 
 
@@ -47,15 +44,9 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
         folder: Where an attempt's request, logs and records lie.
         run_folder: Where the run keeps what it measures.
         attempt: Which attempt this is, from 1.
-        gpus: How many GPUs it needs for itself.
-        cpus: The processors it may run on, as `taskset -c` takes them; all if empty.
-        nice: How much it yields to others, from 0 to 19.
-        timeout_s: Seconds that it may run before it is ended, as TIMEOUT; None for no limit.
-        queue_timeout_s: Seconds from its submission to its start; None for no limit.
-        idle_timeout_s: Seconds that it may run without a byte of output; None for no limit.
-        retries: How many more attempts it gets if it fails.
-        retry_on: After what it gets one: causes, and exit codes as numbers.
-        backoff_s: Seconds before the second attempt; doubled for each one after.
+        resources: Which share of a machine it gets.
+        timeouts: How long it may run, wait for its start, and be silent.
+        retry: After which ends it gets another attempt.
         package: The code that travels with it: it runs in a copy of its own. None for none.
         image: What the machine must hold before the job starts.
         bootstrap: Lines of POSIX shell that run first; one that fails fails the job.
@@ -71,25 +62,14 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     folder: str
     run_folder: str
     attempt: int = 1
-    gpus: int = 0
-    cpus: str = ""
-    nice: int = 0
-    timeout_s: int | None = None
-    queue_timeout_s: int | None = None
-    idle_timeout_s: int | None = None
-    retries: int = 0
-    retry_on: tuple[RetryCause | int, ...] = RETRY_CAUSES
-    backoff_s: float = 1.0
+    resources: Resources = Resources()
+    timeouts: Timeouts = Timeouts()
+    retry: RetryPolicy = RetryPolicy()
     package: Package | None = None
     image: Image = Image()
     bootstrap: tuple[str, ...] = ()
     secrets: dict[str, str] = {}
     withheld: tuple[str, ...] = ()
-
-    @property
-    def retry(self) -> RetryPolicy:
-        """After which ends it gets another attempt."""
-        return RetryPolicy(retries=self.retries, on=self.retry_on, backoff_s=self.backoff_s)
 
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,22 +103,23 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             Unsupported: Everything that it asks for and will not get.
         """
+        wanted = job.resources
         asked = [
             (job.image.base, self.images, f"the image {job.image.base!r}"),
             (job.image.python, self.images, f"Python {job.image.python}"),
             (job.image.packages, self.images, "Python packages"),
             (job.image.system_packages, self.images, "system packages"),
-            (job.cpus, self.affinity, "processors of its own"),
-            (job.nice, self.niceness, "niceness"),
-            (job.timeout_s, self.time_limit, "a time limit"),
+            (wanted.cpus, self.affinity, "processors of its own"),
+            (wanted.nice, self.niceness, "niceness"),
+            (job.timeouts.run_s, self.time_limit, "a time limit"),
             (job.package, self.packages, "packaged code"),
             (
-                job.gpus,
-                self.gpus is None or job.gpus <= self.gpus,
-                f"{job.gpus} GPU{'s' if job.gpus != 1 else ''} (there are {self.gpus})",
+                wanted.gpus,
+                self.gpus is None or wanted.gpus <= self.gpus,
+                f"{wanted.gpus} GPU{'s' if wanted.gpus != 1 else ''} (there are {self.gpus})",
             ),
         ]
-        if missing := tuple(words for wanted, given, words in asked if wanted and not given):
+        if missing := tuple(words for asks, given, words in asked if asks and not given):
             raise Unsupported(job.name, executor, missing)
 
 
@@ -195,6 +176,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
         exit_code: Its exit status, once ended by itself.
         signal: The signal that ended it.
         reason: What the backend says about it.
+        wrapper: Which wrapper kept its record, "program" or "script"; empty while unknown.
     """
 
     phase: Literal["queued", "running", "ended", "gone"]
@@ -208,6 +190,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     exit_code: int | None = None
     signal: int | None = None
     reason: str = ""
+    wrapper: str = ""
 
 
 class Executor(ABC):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from runbus.api._supervise import start_supervisor
 from runbus.catalog import job_statuses
 from runbus.errors import JournalHeld
 from runbus.experiment import StoredExperiment
-from runbus.jobs import CancelRequest, ask_to_cancel, is_led
+from runbus.jobs import TAKE_OVER_S, CancelRequest, ask_to_cancel, leader_of
 from runbus.kernel import Kernel
 from runbus.supervisor import Follower
 
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     """Returns what is entered while this process leads: to cancel it on a signal, say."""
 
 __all__ = ["attach", "cancel", "detach", "follow", "lead", "submit"]
+
+logger = logging.getLogger("runbus.jobs")
 
 _POLL_S = 0.1
 
@@ -71,6 +74,7 @@ async def submit(
         UsageError: A job, or its code, cannot be run as asked; nothing was submitted.
         SecretMissing: A secret cannot be read; nothing was submitted.
         HomeUnusable: The home folder cannot be written.
+        LeaseLost: Another process has taken the lead away from this one; jobs go on.
         JournalError: The journal cannot be written; jobs that run already go on by themselves.
     """
     stored = await anyio.to_thread.run_sync(prepare, experiment)
@@ -101,6 +105,7 @@ async def lead(
 
     Raises:
         JournalHeld: Another process leads it.
+        LeaseLost: Another process has taken the lead away from this one; jobs go on.
         JournalError: The journal cannot be written; jobs that run already go on by themselves.
         SecretMissing: A job that is still to be submitted needs a secret that cannot be read.
     """
@@ -130,6 +135,8 @@ async def attach(
 ) -> list[JobRecord]:
     """Lead the experiment in `folder` to its end, or follow its leader and take over if it dies.
 
+    A leader of which nothing was heard for a minute is replaced, too.
+
     Args:
         folder: The experiment's folder.
         watching: Returns plugins that watch it; called again after each take-over.
@@ -141,11 +148,13 @@ async def attach(
 
     Raises:
         ExperimentNotFound: There is no experiment in that folder.
+        LeaseLost: Another process has taken the lead away from this one; jobs go on.
         JournalError: The journal cannot be written; jobs that run already go on by themselves.
     """
     while True:
         experiment = StoredExperiment.open(folder)
-        if is_led(folder):
+        leader = leader_of(folder)
+        if leader is not None and not leader.can_be_replaced:
             await follow(experiment, watching=watching)
             records = [status.record for status in job_statuses(folder)]
             if records and all(record.state.is_terminal for record in records):
@@ -153,7 +162,7 @@ async def attach(
         try:
             return await lead(experiment, watching=watching, leading=leading, trace=trace)
         except JournalHeld:
-            continue
+            await anyio.sleep(_POLL_S)
 
 
 async def detach(experiment: StoredExperiment) -> list[JobRecord]:
@@ -173,6 +182,8 @@ async def detach(experiment: StoredExperiment) -> list[JobRecord]:
 async def cancel(folder: str, job: str | None, reason: str, grace_s: float) -> bool:
     """End a job through whichever process leads it, or here if none does, and wait for the end.
 
+    A leader of which nothing was heard for a minute does not lead; until then it is waited for.
+
     Args:
         folder: The experiment's folder.
         job: The job's name; None for all jobs.
@@ -189,11 +200,17 @@ async def cancel(folder: str, job: str | None, reason: str, grace_s: float) -> b
     if _is_over(folder, job):
         return False
     ask_to_cancel(folder, CancelRequest(job, reason, grace_s))
+    is_silent = False
     while not _is_over(folder, job):
         try:
             await lead(StoredExperiment.open(folder), only=job)
         except JournalHeld:
-            # Its leader will act; if it dies, the next round leads.
+            # Its leader will act; if it dies, or stands still for long, the next round leads.
+            leader = leader_of(folder)
+            if leader is not None and leader.is_silent and not is_silent:
+                is_silent = True
+                after = f"it is replaced after {TAKE_OVER_S:.0f} s"
+                logger.warning("%s is %s: %s", os.path.basename(folder), leader, after)
             await anyio.sleep(_POLL_S)
     return True
 

@@ -26,6 +26,8 @@ from runbus.attempt._logs import read_cuts as read_cuts
 from runbus.attempt._logs import read_log as read_log
 from runbus.attempt._marks import LogMarks as LogMarks
 from runbus.attempt._marks import log_offset_at as log_offset_at
+from runbus.attempt._program import CarriedProgram as CarriedProgram
+from runbus.attempt._program import carried_program as carried_program
 from runbus.attempt._program import program_digest as program_digest
 from runbus.attempt._program import wrapper_program as wrapper_program
 from runbus.attempt._program import wrapper_words as wrapper_words
@@ -41,12 +43,14 @@ __all__ = [
     "OUT_OF_MEMORY",
     "TIME_LIMIT",
     "WRAPPER",
+    "CarriedProgram",
     "Journal",
     "JournalReader",
     "LogMarks",
     "LogTail",
     "Pulse",
     "Written",
+    "carried_program",
     "has_writer",
     "is_elsewhere",
     "is_running",

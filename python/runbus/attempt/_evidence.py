@@ -60,7 +60,8 @@ class ExitRecord(msgspec.Struct, frozen=True):
 
     `signal` is what ended the job for certain; None if it exited by itself, or nobody can tell.
     `max_rss` is the most memory that one of its processes had, in bytes; the script knows of none.
-    `outlived` is whether something of its process group was still alive: it may write more.
+    `outlived` is whether something of its process group was still alive: it may write more. `by` is
+    which of the two wrappers wrote the record.
     """
 
     status: int
@@ -71,6 +72,7 @@ class ExitRecord(msgspec.Struct, frozen=True):
     signal: int | None = None
     max_rss: int | None = None
     outlived: bool = False
+    by: str = "script"
 
 
 def own_pid_namespace() -> str:
@@ -104,6 +106,7 @@ def observe_folder(folder: str) -> Observation | None:
         exit_code=record.status if record.signal is None else None,
         signal=record.signal,
         reason=record.reason,
+        wrapper=record.by,
     )
 
 

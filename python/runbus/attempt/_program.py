@@ -6,17 +6,44 @@ import hashlib
 import os
 import subprocess
 import tempfile
+from typing import NamedTuple
 
 from runbus import _core
 from runbus._home import Home
 from runbus.attempt._script import WRAPPER
 
-__all__ = ["program_digest", "wrapper_program", "wrapper_words"]
+__all__ = [
+    "CarriedProgram",
+    "carried_program",
+    "program_digest",
+    "wrapper_program",
+    "wrapper_words",
+]
 
 _SHELL = "/bin/sh"
 _TRIAL_S = 10.0
 
+# What an ELF file is for, as `uname -m` calls it.
+_MACHINES = {21: "ppc64le", 22: "s390x", 62: "x86_64", 183: "aarch64", 243: "riscv64"}
+_MACHINE_AT = slice(18, 20)
+
 _found: dict[str, str | None] = {}
+
+
+class CarriedProgram(NamedTuple):
+    """The wrapper program as a file, to be sent to other machines.
+
+    Attributes:
+        path: Where it lies on this machine, whether or not it runs here.
+        sha256: The digest of its content.
+        machine: The architecture that it is for, as `uname -m` calls it.
+        version: What it says when it is started with the word `version`.
+    """
+
+    path: str
+    sha256: str
+    machine: str
+    version: str
 
 
 def wrapper_words(home: str | os.PathLike[str] | None = None) -> tuple[str, ...]:
@@ -53,6 +80,27 @@ def wrapper_program(home: str | os.PathLike[str] | None = None) -> str | None:
     return _found[folder]
 
 
+def carried_program(home: str | os.PathLike[str] | None = None) -> CarriedProgram | None:
+    """Return the program that this package carries, written to `bin/` of the home folder.
+
+    Args:
+        home: The home folder, instead of `$RUNBUS_HOME` or `~/.runbus`.
+
+    Returns:
+        The program; None if the package carries none, there is no room for it, or
+        `RUNBUS_WRAPPER=script` asks for the script.
+    """
+    program = _core.wrapper_program()
+    machine = _MACHINES.get(int.from_bytes(program[_MACHINE_AT], "little"))
+    if os.environ.get("RUNBUS_WRAPPER") == "script" or machine is None:
+        return None
+    try:
+        path = _written(os.path.join(Home(home).path, "bin"), program)
+    except OSError:
+        return None
+    return CarriedProgram(path, program_digest(), machine, _core.__version__)
+
+
 def program_digest() -> str:
     """Return the SHA-256 of the program that this package carries; empty if it carries none."""
     program = _core.wrapper_program()
@@ -63,10 +111,8 @@ def _provide(folder: str) -> str | None:
     program = _core.wrapper_program()
     if not program:
         return None
-    path = os.path.join(folder, hashlib.sha256(program).hexdigest())
     try:
-        if not _is_whole(path, program):
-            _write(folder, path, program)
+        path = _written(folder, program)
         done = subprocess.run(
             [path, "version"],
             stdin=subprocess.DEVNULL,
@@ -77,6 +123,14 @@ def _provide(folder: str) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return path if done.stdout.decode("utf-8", "replace").strip() == _core.__version__ else None
+
+
+def _written(folder: str, program: bytes) -> str:
+    """Return where the program lies in a folder, which it does from now on."""
+    path = os.path.join(folder, hashlib.sha256(program).hexdigest())
+    if not _is_whole(path, program):
+        _write(folder, path, program)
+    return path
 
 
 def _is_whole(path: str, program: bytes) -> bool:

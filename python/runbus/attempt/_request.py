@@ -40,9 +40,9 @@ def _fields(job: JobSpec, advice: str) -> Iterator[tuple[str, str]]:
         yield "secret", name
     for name, value in {**dict(job.image.env), **job.env}.items():
         yield "env", f"{name}={value}"
-    if job.nice:
-        yield "nice", str(job.nice)
-    if job.cpus:
-        yield "cpus", job.cpus
+    if job.resources.nice:
+        yield "nice", str(job.resources.nice)
+    if job.resources.cpus:
+        yield "cpus", job.resources.cpus
     for word in job.argv:
         yield "arg", word

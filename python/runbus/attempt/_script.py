@@ -103,8 +103,8 @@ def references(job: JobSpec) -> dict[str, str]:
 def _limits(job: JobSpec) -> list[str]:
     """Return the words that go before a program to hold it within its share of the machine."""
     words = []
-    if job.nice:
-        words += ["nice", "-n", str(job.nice)]
-    if job.cpus:
-        words += ["taskset", "-c", job.cpus]
+    if job.resources.nice:
+        words += ["nice", "-n", str(job.resources.nice)]
+    if job.resources.cpus:
+        words += ["taskset", "-c", job.resources.cpus]
     return words

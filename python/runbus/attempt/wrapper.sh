@@ -165,7 +165,9 @@ send_others() {
 
 # TERM to the job in pid.json, KILL after $1 seconds; $2 is the pid namespace.
 end_job() {
-    left=$1 line= now=
+    # Up to whole seconds, since not every `sleep` knows others: half a second is not none.
+    left=${1%%.*} line= now=
+    case $1 in *.*[1-9]*) left=$((left + 1)) ;; esac
     [ -f exit.json ] && read -r line <exit.json
     case $line in "{"*) return ;; esac
     read -r line <pid.json || return

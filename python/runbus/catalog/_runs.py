@@ -125,7 +125,7 @@ def runs(
     readable = (one for one in _newest_first(Home(home), project) if isinstance(one, RunRecord))
     found = list(itertools.islice(readable, newest))
     found.reverse()
-    return sorted(found, key=lambda run: run.info.created_ns)
+    return found
 
 
 class RunRow(NamedTuple):
@@ -189,11 +189,7 @@ def survey(
     """
     found = list(itertools.islice(_newest_first(Home(home), project), newest))
     found.reverse()
-    # Python's sort is stable: what has no time stays beside its neighbors.
-    rows = [RunRow.of(one) for one in found]
-    latest = 0
-    keys = [latest := max(latest, row.created_ns) if row.created_ns else latest for row in rows]
-    return [row for _, row in sorted(zip(keys, rows, strict=True), key=lambda one: one[0])]
+    return [RunRow.of(one) for one in found]
 
 
 class Unreadable(NamedTuple):
@@ -219,7 +215,6 @@ def _newest_first(home: Home, project: str | None = None) -> Iterator[RunRecord 
     index = Index(home)
     for folder in folders:
         infos, jobs, problems = index.experiment(folder)
-        infos.sort(key=lambda one: one[1].created_ns)
         unsaid = problems.pop(folder, "")
         for run, info in reversed(infos):
             if unsaid and info.job is not None:

@@ -16,7 +16,7 @@ from runbus.catalog import job_statuses, survey
 from runbus.cli._printer import format_size
 from runbus.errors import FileUnreadable, JournalError
 from runbus.executors import LocalExecutor
-from runbus.jobs import JobState, is_led
+from runbus.jobs import TAKE_OVER_S, JobState, leader_of
 from runbus.metrics import BUILD_PROFILE, __version__
 
 if TYPE_CHECKING:
@@ -178,11 +178,15 @@ def _open_checks(home: Home) -> Iterator[Check]:
         try:
             states = [status.record.state for status in job_statuses(folder)]
             unfinished = sum(not state.is_terminal for state in states)
-            is_left = unfinished and not is_led(folder)
+            leader = leader_of(folder) if unfinished else None
         except (FileUnreadable, JournalError) as error:
             yield Check(f"experiment {name}", False, str(error), f"move {folder} out of the home")
             continue
-        if is_left:
+        if leader is not None and leader.is_silent:
+            again = f"kill -CONT {leader.pid} lets it go on; " if leader.is_stopped else ""
+            advice = f"{again}runbus attach leads on after {TAKE_OVER_S:.0f} s of silence"
+            yield Check(f"experiment {name}", False, str(leader), advice)
+        elif unfinished and leader is None:
             yield Check(
                 "unfinished",
                 False,

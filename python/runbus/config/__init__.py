@@ -3,7 +3,7 @@
 from runbus.config._batch import Batch as Batch
 from runbus.config._batch import BatchJob as BatchJob
 from runbus.config._batch import SecretField as SecretField
-from runbus.config._batch import job_field_problem as job_field_problem
+from runbus.config._batch import batch_schema as batch_schema
 from runbus.config._batch import load_batch as load_batch
 from runbus.config._executors import ExecutorFields as ExecutorFields
 from runbus.config._executors import GitFields as GitFields
@@ -35,9 +35,9 @@ __all__ = [
     "SecretField",
     "Task",
     "Value",
+    "batch_schema",
     "check_task",
     "expand_sweeps",
-    "job_field_problem",
     "load_batch",
     "parse_host",
     "parse_sweep",

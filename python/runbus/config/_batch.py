@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-import functools
 import os
-import re
-import types
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_args, get_origin
 
 import msgspec
-from msgspec.structs import fields
 
 from runbus import codec
 from runbus._secrets import Secret
-from runbus.abc import RetryCause
 from runbus.config._document import Document, read_document
-from runbus.config._executors import (
-    HUNDRED_YEARS_S,
-    ExecutorFields,
-    LocalFields,
-    Seconds,
-    parse_host,
-)
+from runbus.config._executors import ExecutorFields, LocalFields, parse_host
+from runbus.config._flat import field_types, flat_schema, nested, options
 from runbus.config._task import Command, Script, Task
 from runbus.errors import BatchInvalid, ScriptUnusable, SecretMissing, UsageError, near_matches
+from runbus.events import Resources, RetryPolicy, Timeouts
+from runbus.events.values import worded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Batch", "BatchJob", "SecretField", "job_field_problem", "load_batch"]
+__all__ = ["Batch", "BatchJob", "SecretField", "batch_schema", "load_batch"]
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-ExitCode = Annotated[int, msgspec.Meta(ge=1, le=255)]
 Values = dict[str, bool | int | float | str | None]
 
 
@@ -48,6 +39,8 @@ class SecretField(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 class BatchJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One job of a batch: a command or a script, and how to run it.
+
+    In a file the fields of its resources, time-outs and retries are keys of the job itself.
 
     Attributes:
         name: What it is called; unique within the batch.
@@ -79,15 +72,9 @@ class BatchJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     config: Values = {}
     cwd: str | None = None
     executor: str | None = None
-    gpus: Annotated[int, msgspec.Meta(ge=0)] = 0
-    cpus: Annotated[str, msgspec.Meta(pattern=r"^[0-9,:-]*$")] = ""
-    nice: Annotated[int, msgspec.Meta(ge=0, le=19)] = 0
-    retries: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 0
-    retry_on: Annotated[list[RetryCause | ExitCode], msgspec.Meta(min_length=1)] | None = None
-    backoff: Annotated[float, msgspec.Meta(ge=0, le=31_536_000)] = 1.0
-    timeout: Seconds | None = None
-    queue_timeout: Seconds | None = None
-    idle_timeout: Seconds | None = None
+    resources: Resources = Resources()
+    timeouts: Timeouts = Timeouts()
+    retry: RetryPolicy = RetryPolicy()
 
     def task(self, folder: str) -> Task:
         """Return what to run; paths are relative to `folder`."""
@@ -135,15 +122,9 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return {**self.executors, DEFAULT: self.executor}
 
 
-def job_field_problem(name: str, value: object) -> str:
-    """Return what is wrong with the value of a field of `BatchJob`; empty if nothing is."""
-    problems = _check_value(value, _types_of_job()[name], ())
-    return problems[0].message if problems else ""
-
-
-@functools.cache
-def _types_of_job() -> dict[str, Any]:
-    return {field.name: field.type for field in fields(BatchJob)}
+def batch_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a batch file."""
+    return flat_schema(Batch)
 
 
 class _Problem(NamedTuple):
@@ -169,7 +150,7 @@ def load_batch(path: str, *, with_secrets: bool = False) -> Batch:
     placed = (document.place(one.path, one.message) for one in problems)
     if told := (*document.repeated, *placed):
         raise BatchInvalid(path, told)
-    return codec.convert(document.data, Batch)
+    return codec.convert(nested(document.data, Batch), Batch)
 
 
 def _check(document: Document, *, with_secrets: bool) -> list[_Problem]:
@@ -252,17 +233,17 @@ def _check_struct(
 ) -> list[_Problem]:
     """Check each field by itself, so that one mistake does not hide the next."""
     problems = []
-    known = {field.name: field for field in fields(shape)}
+    known = field_types(shape)
     tag = shape.__struct_config__.tag_field
     for key in data:
         if key not in known and (tag is None or key != tag):
             near = near_matches(str(key), known)
             hint = f"; did you mean {near[0]!r}" if near else f"; there are {', '.join(known)}"
             problems.append(_Problem((*at, str(key)), f"unknown key {key!r}{hint}"))
-    for name, field in known.items():
+    for name, (of_value, is_needed) in known.items():
         if name in data:
-            problems += _check_value(data[name], field.type, (*at, name))
-        elif field.required:
+            problems += _check_value(data[name], of_value, (*at, name))
+        elif is_needed:
             problems.append(_Problem(at, f"the key {name!r} is missing"))
     return problems
 
@@ -270,19 +251,19 @@ def _check_struct(
 def _check_value(value: Any, shape: Any, at: tuple[str | int, ...]) -> list[_Problem]:
     """Check a value against a type; what is wrong within it is reported entry by entry."""
     try:
-        codec.convert(value, shape)
+        codec.convert(nested(value, shape), shape)
     except codec.DecodeError as error:
-        problems = list(_check_entries(value, tuple(_options(shape)), at))
-        return problems or [_Problem(at, _worded(str(error)))]
+        problems = list(_check_entries(value, tuple(options(shape)), at))
+        return problems or [_Problem(at, worded(str(error)))]
     return []
 
 
 def _check_entries(
-    value: Any, options: tuple[Any, ...], at: tuple[str | int, ...]
+    value: Any, kinds: tuple[Any, ...], at: tuple[str | int, ...]
 ) -> Iterator[_Problem]:
     """Check the entries of a mapping or list that is of none of some types."""
-    for option in options:
-        if isinstance(value, list) and get_origin(option) is list:
+    for option in kinds:
+        if isinstance(value, list) and get_origin(option) in (list, tuple):
             for index, item in enumerate(value):
                 yield from _check_value(item, get_args(option)[0], (*at, index))
         elif isinstance(value, dict) and get_origin(option) is dict:
@@ -292,7 +273,7 @@ def _check_entries(
                 for wrong in _check_value(key, of_key, here):
                     yield wrong._replace(message=f"the key {key!r}: {wrong.message}")
                 yield from _check_value(item, of_value, here)
-    structs = [option for option in options if isinstance(option, type(msgspec.Struct))]
+    structs = [option for option in kinds if isinstance(option, type(msgspec.Struct))]
     if isinstance(value, dict) and structs:
         yield from _check_struct_of(value, structs, at)
 
@@ -313,17 +294,6 @@ def _check_struct_of(
     near = near_matches(str(given), named)
     hint = f"did you mean {near[0]!r}" if near else f"there are {', '.join(named)}"
     return [_Problem((*at, tag), f"there is no {tag} {given!r}; {hint}")]
-
-
-def _options(shape: Any) -> Iterator[Any]:
-    """Yield the types of a union, or the one that it is, without what they are annotated with."""
-    if get_origin(shape) is Annotated:
-        yield from _options(get_args(shape)[0])
-    elif get_origin(shape) in (Union, types.UnionType):
-        for option in get_args(shape):
-            yield from _options(option)
-    else:
-        yield shape
 
 
 def _check_meaning(
@@ -375,10 +345,3 @@ def _check_secret(
     except SecretMissing as error:
         return [_Problem(at, f"{error}; {error.hint}")]
     return []
-
-
-def _worded(text: str) -> str:
-    """Bring msgspec's message into the form of ours, without its own word on where that is."""
-    text = re.sub(r" - at `(key` in `)?\$.*`$", "", text).replace("`", "")
-    text = text.replace(f"<= {HUNDRED_YEARS_S}", f"<= {HUNDRED_YEARS_S}, a hundred years")
-    return text[:1].lower() + text[1:]

@@ -7,23 +7,17 @@ from typing import Annotated, Literal
 import msgspec
 
 from runbus.errors import UsageError
+from runbus.events import Timeouts
 
 __all__ = [
-    "HUNDRED_YEARS_S",
     "ExecutorFields",
     "GitFields",
     "LocalFields",
     "PackagerFields",
     "PatternFields",
     "SSHFields",
-    "Seconds",
     "parse_host",
 ]
-
-HUNDRED_YEARS_S = 36_525 * 86_400
-
-# More than a hundred years is a mistake, and in the end more than the shell's sleep can take.
-Seconds = Annotated[int, msgspec.Meta(ge=1, le=HUNDRED_YEARS_S)]
 
 
 class GitFields(
@@ -85,12 +79,10 @@ files lie together."""
 
 
 class _Fields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What all executors have in common."""
+    """What all executors have in common; in a file each of the time-outs is a key of its own."""
 
     packager: PackagerFields | None = None
-    timeout: Seconds | None = None
-    queue_timeout: Seconds | None = None
-    idle_timeout: Seconds | None = None
+    timeouts: Timeouts = Timeouts()
 
 
 class LocalFields(_Fields, frozen=True, kw_only=True, tag_field="type", tag="local"):

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from runbus.errors._files import HomeUnusable as HomeUnusable
     from runbus.errors._files import JournalError as JournalError
     from runbus.errors._files import JournalHeld as JournalHeld
+    from runbus.errors._files import LeaseLost as LeaseLost
     from runbus.errors._groups import innermost as innermost
     from runbus.errors._hints import did_you_mean as did_you_mean
     from runbus.errors._hints import near_matches as near_matches
@@ -79,6 +80,7 @@ if TYPE_CHECKING:
     from runbus.errors._tasks import SweepInvalid as SweepInvalid
     from runbus.errors._tasks import TaskInvalid as TaskInvalid
     from runbus.errors._usage import ExtraMissing as ExtraMissing
+    from runbus.errors._usage import FieldInvalid as FieldInvalid
     from runbus.errors._usage import QueryInvalid as QueryInvalid
     from runbus.errors._usage import SecretMissing as SecretMissing
     from runbus.errors._usage import UsageError as UsageError
@@ -94,6 +96,7 @@ __all__ = [
     "EventNotFound",
     "ExperimentNotFound",
     "ExtraMissing",
+    "FieldInvalid",
     "FileUnreadable",
     "ForwardFailed",
     "GitFailed",
@@ -113,6 +116,7 @@ __all__ = [
     "JobNotStarted",
     "JournalError",
     "JournalHeld",
+    "LeaseLost",
     "LoginRefused",
     "MailboxFull",
     "MetricNotFound",
@@ -176,7 +180,7 @@ __getattr__, __dir__ = lazy_names(
             "WrongKind",
             "WrongLoop",
         ),
-        "._files": ("FileUnreadable", "HomeUnusable", "JournalError", "JournalHeld"),
+        "._files": ("FileUnreadable", "HomeUnusable", "JournalError", "JournalHeld", "LeaseLost"),
         "._groups": ("innermost",),
         "._hints": ("did_you_mean", "near_matches"),
         "._hosts": (
@@ -225,6 +229,6 @@ __getattr__, __dir__ = lazy_names(
         "._root": ("RunbusError",),
         "._runs": ("ArtifactUnreadable", "RunBusy", "RunUnreadable"),
         "._tasks": ("BatchInvalid", "ScriptUnusable", "SweepInvalid", "TaskInvalid"),
-        "._usage": ("ExtraMissing", "QueryInvalid", "SecretMissing", "UsageError"),
+        "._usage": ("ExtraMissing", "FieldInvalid", "QueryInvalid", "SecretMissing", "UsageError"),
     },
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from runbus.errors._root import RunbusError
 
 
@@ -69,7 +71,7 @@ class JournalError(RunbusError):
 
 
 class JournalHeld(JournalError):
-    """Another process writes the journal; a journal has one writer."""
+    """Another process leads the experiment; its journal has one writer."""
 
     retryable = True
 
@@ -78,3 +80,17 @@ class JournalHeld(JournalError):
     @property
     def hint(self) -> str:
         return "runbus attach follows what another process leads"
+
+
+class LeaseLost(JournalError):
+    """This process led the experiment and no longer does; it has written nothing since."""
+
+    reason: str = ""
+
+    def __str__(self) -> str:
+        told = f"this process no longer leads {os.path.dirname(self.path)}"
+        return f"{told}: {self.reason}" if self.reason else told
+
+    @property
+    def hint(self) -> str:
+        return "jobs that run go on by themselves; runbus attach follows them"

@@ -15,6 +15,29 @@ class UsageError(RunbusError):
         def __init__(self, text: str) -> None: ...
 
 
+class FieldInvalid(UsageError):
+    """A field of a value cannot be what was given for it.
+
+    Attributes:
+        field: The field.
+        given: What was given, as Python shows it.
+        reason: What is wrong with it.
+        advice: What to write instead; None where nothing can be said.
+    """
+
+    field: str
+    given: str
+    reason: str
+    advice: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.field} is {self.given}: {self.reason}"
+
+    @property
+    def hint(self) -> str | None:
+        return self.advice
+
+
 class ExtraMissing(UsageError):
     """Something needs a package that is installed only on request.
 

@@ -37,7 +37,6 @@ from runbus.events.plugin import (
 
 if TYPE_CHECKING:
     from runbus.events.executor import ResolveExecutor as ResolveExecutor
-    from runbus.events.job import RETRY_CAUSES as RETRY_CAUSES
     from runbus.events.job import JobCancelRequested as JobCancelRequested
     from runbus.events.job import JobEnded as JobEnded
     from runbus.events.job import JobFact as JobFact
@@ -47,8 +46,6 @@ if TYPE_CHECKING:
     from runbus.events.job import JobStarted as JobStarted
     from runbus.events.job import JobSubmitted as JobSubmitted
     from runbus.events.job import LogLines as LogLines
-    from runbus.events.job import RetryCause as RetryCause
-    from runbus.events.job import RetryPolicy as RetryPolicy
     from runbus.events.launch import Bootstrap as Bootstrap
     from runbus.events.launch import Image as Image
     from runbus.events.launch import ImageTransform as ImageTransform
@@ -66,6 +63,11 @@ if TYPE_CHECKING:
     from runbus.events.run import RunStarted as RunStarted
     from runbus.events.run import TagsChanged as TagsChanged
     from runbus.events.run import TextLogged as TextLogged
+    from runbus.events.values import RETRY_CAUSES as RETRY_CAUSES
+    from runbus.events.values import Resources as Resources
+    from runbus.events.values import RetryCause as RetryCause
+    from runbus.events.values import RetryPolicy as RetryPolicy
+    from runbus.events.values import Timeouts as Timeouts
 
 __all__ = [
     "RETRY_CAUSES",
@@ -107,6 +109,7 @@ __all__ = [
     "PluginStarted",
     "PluginStopped",
     "ResolveExecutor",
+    "Resources",
     "RetryCause",
     "RetryPolicy",
     "RunFinished",
@@ -119,6 +122,7 @@ __all__ = [
     "TaskStart",
     "Teardown",
     "TextLogged",
+    "Timeouts",
     "TraceStopped",
 ]
 
@@ -137,9 +141,6 @@ __getattr__, __dir__ = lazy_names(
             "JobStarted",
             "JobSubmitted",
             "LogLines",
-            "RETRY_CAUSES",
-            "RetryCause",
-            "RetryPolicy",
         ),
         ".launch": ("Bootstrap", "Image", "ImageTransform", "TaskStart"),
         ".metric": ("MetricBatch", "MetricPoint", "MetricWindow", "MetricWindows"),
@@ -154,6 +155,7 @@ __getattr__, __dir__ = lazy_names(
             "TagsChanged",
             "TextLogged",
         ),
+        ".values": ("RETRY_CAUSES", "Resources", "RetryCause", "RetryPolicy", "Timeouts"),
     },
 )
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
-import msgspec
-
 from runbus.events._event import Notify, Stream
+from runbus.events.values import RetryPolicy
 
 __all__ = [
-    "RETRY_CAUSES",
     "JobCancelRequested",
     "JobEnded",
     "JobFact",
@@ -19,30 +15,7 @@ __all__ = [
     "JobStarted",
     "JobSubmitted",
     "LogLines",
-    "RetryCause",
-    "RetryPolicy",
 ]
-
-RetryCause = Literal["exit", "signal", "oom", "timeout", "lost", "start"]
-"""Why an attempt did not succeed: it exited with a status, a signal ended it, it took more memory
-than there was, it reached a time limit, it vanished without a record, or it could not be started.
-"""
-
-RETRY_CAUSES: tuple[RetryCause, ...] = ("exit", "signal", "oom", "timeout", "lost", "start")
-
-
-class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """After which ends a job gets another attempt, and when.
-
-    Attributes:
-        retries: How many more attempts it gets at the most.
-        on: After what it gets one: causes, and exit codes as numbers.
-        backoff_s: Seconds before the second attempt; doubled for each one after.
-    """
-
-    retries: int = 0
-    on: tuple[RetryCause | int, ...] = RETRY_CAUSES
-    backoff_s: float = 1.0
 
 
 class JobFact(Notify, frozen=True, kw_only=True):
@@ -159,6 +132,7 @@ class JobEnded(JobFact, frozen=True, kw_only=True, tag="job.ended"):
         cpu_s: Seconds of processor time that it and its children took; 0 if nobody knows.
         max_rss_bytes: The most memory that one of its processes ever had, in bytes; None if nobody
             knows.
+        wrapper: Which wrapper kept its record, "program" or "script"; empty if none did.
     """
 
     state: str
@@ -168,6 +142,7 @@ class JobEnded(JobFact, frozen=True, kw_only=True, tag="job.ended"):
     duration_s: float
     cpu_s: float = 0.0
     max_rss_bytes: int | None = None
+    wrapper: str = ""
 
 
 class LogLines(Stream, frozen=True, kw_only=True, tag="job.log_lines"):

@@ -54,8 +54,8 @@ def check_gpu_variable(job: JobSpec) -> None:
         UsageError: It does.
     """
     given = {**dict(job.image.env), **job.env}
-    if job.gpus and VARIABLE in given:
+    if (count := job.resources.gpus) and VARIABLE in given:
         raise UsageError(
-            f"job {job.name!r} asks for {job.gpus} GPUs and sets {VARIABLE} itself: its executor "
+            f"job {job.name!r} asks for {count} GPUs and sets {VARIABLE} itself: its executor "
             "sets it to those that it lends"
         )

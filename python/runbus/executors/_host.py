@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import math
 import os
 import random
 import time
 from typing import TYPE_CHECKING
 
 import anyio
+import anyio.to_thread
 from msgspec.structs import replace
 
 from runbus.abc import GRACE_S, Observation
-from runbus.attempt import WRAPPER, observe_folder, secret_environment
+from runbus.attempt import WRAPPER, carried_program, observe_folder, secret_environment
 from runbus.errors import ConnectionLost, HostError, JobNotStarted, RemoteFailed, SubmitUnknown
 from runbus.executors._followed import FollowedJob
 from runbus.executors._mirror import write_record
@@ -23,10 +23,12 @@ from runbus.executors._remote import (
     Look,
     cancel_script,
     decoded,
+    install_script,
     look_script,
     parse_look,
     parse_prepared,
     prepare_script,
+    quote,
     submit_script,
     there_script,
     verify_script,
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from runbus.abc import JobRef, JobSpec, Package, Request, Tunnel
+    from runbus.attempt import CarriedProgram
     from runbus.executors._placement import Placement
 
 __all__ = ["Host", "package_path"]
@@ -88,19 +91,22 @@ class Host:
         self._packages: set[str] = set()
         self._changed = changed
         self._copy_patience_s = copy_patience_s
-        self._cancels: dict[str, int] = {}
+        self._cancels: dict[str, float] = {}
         self._wake = anyio.Event()
         self._copying = anyio.CapacityLimiter(_COPIES)
         self._preparing = anyio.Lock()
         self._failure: tuple[float, HostError] | None = None
         self._said = ""
         self._was_seen = False
+        self.home = ""
+        self.runs_program = False
         self._base = ""
         self._detach = ""
         self._umask = ""
+        self._wrapper = b""
         with open(WRAPPER, "rb") as file:
             digest = hashlib.sha256(file.read()).hexdigest()
-        self._wrapper_name = f"wrapper-{digest[:16]}.sh"
+        self._script_name = f"wrapper-{digest[:16]}.sh"
 
     @property
     def name(self) -> str:
@@ -117,13 +123,9 @@ class Host:
         }
         return self.slots - len(busy)
 
-    @property
-    def _wrapper(self) -> str:
-        return f"{self._base}/{self._wrapper_name}"
-
     def lacks(self, job: JobSpec) -> bool:
         """Whether it is known to have too few GPUs for a job."""
-        return self.gpus is not None and len(self.gpus) < job.gpus
+        return self.gpus is not None and len(self.gpus) < job.resources.gpus
 
     async def prepare(self) -> str:
         """Connect, send what the machine lacks, and return its folder for everything.
@@ -149,18 +151,38 @@ class Host:
 
     async def _prepare(self) -> str:
         await self.tunnel.check()
-        asked = prepare_script(self.tunnel.job_dir, self._wrapper_name)
+        program = await anyio.to_thread.run_sync(carried_program)
+        name, sha256 = (_name_of(program), program.sha256) if program else ("", "")
+        asked = prepare_script(self.tunnel.job_dir, self._script_name, name, sha256)
         _, output = await self.tunnel.call(asked)
         try:
             machine = parse_prepared(output)
         except ValueError as error:
             raise RemoteFailed(self.name, str(error)) from error
-        if not machine.has_wrapper:
-            await self.tunnel.upload(WRAPPER, os.fsencode(f"{machine.base}/{self._wrapper_name}"))
+        version = machine.version
+        if program and machine.machine == program.machine and not machine.has_program:
+            version = await self._send_program(program, machine.base)
+        self.runs_program = program is not None and version == program.version
+        if self.runs_program:
+            self._wrapper = quote(f"{machine.base}/{name}")
+        else:
+            # Another architecture, no execution from there, an odd kernel: any shell will do.
+            script = f"{machine.base}/{self._script_name}"
+            if not machine.has_script:
+                await self.tunnel.upload(WRAPPER, os.fsencode(script))
+            self._wrapper = b"sh " + quote(script)
         if self.gpus is None:
             self.gpus = list(machine.gpus)
-        self._detach, self._umask = machine.detach, machine.umask
+        self.home, self._detach, self._umask = machine.home, machine.detach, machine.umask
         return machine.base
+
+    async def _send_program(self, program: CarriedProgram, base: str) -> str:
+        """Send the wrapper program; return what it says there, nothing if it cannot be started."""
+        path = f"{base}/{_name_of(program)}"
+        unchecked = f"{path}.part-{random.getrandbits(64):016x}"
+        await self.tunnel.upload(program.path, os.fsencode(unchecked))
+        _, said = await self.tunnel.call(install_script(unchecked, path, program.sha256))
+        return said.decode("ascii", "replace").strip()
 
     async def provide(self, package: Package) -> None:
         """Send code, unless the machine has it: it is known by its digest.
@@ -191,9 +213,21 @@ class Host:
             raise RemoteFailed(self.name, done.stderr.decode("utf-8", "replace").strip())
 
     async def submit(
-        self, ref: JobRef, placement: Placement, request: Request, run_json: bytes
+        self,
+        ref: JobRef,
+        placement: Placement,
+        request: Request,
+        fields: bytes,
+        run_json: bytes,
     ) -> bool:
         """Start a job, once; an answer that is lost is asked for again, for a while.
+
+        Args:
+            ref: The job.
+            placement: Where everything of it lies here.
+            request: What is to run.
+            fields: The same for the wrapper program; empty where only a shell can tell a path.
+            run_json: The description of its run.
 
         Returns:
             Whether it was started; not if so many GPUs are not free right now.
@@ -203,11 +237,11 @@ class Host:
             SubmitUnknown: The machine stays out of reach.
             SecretMissing: A secret cannot be read; nothing runs.
         """
-        time_s = request.job.timeout_s
-        limit = f"{time_s} {GRACE_S}\n" if time_s is not None else ""
+        time_s = request.job.timeouts.run_s
+        limit = f"{time_s:.3f} {GRACE_S}\n" if time_s is not None else ""
         asked = submit_script(
-            placement, request.script, limit, run_json,
-            self._wrapper, self._detach, self._umask, (request.job.gpus, self.gpus or ()),
+            placement, request.script, fields if self.runs_program else b"", limit, run_json,
+            self._wrapper, self._detach, self._umask, (request.job.resources.gpus, self.gpus or ()),
         )  # fmt: skip
         asked = with_variables(asked, secret_environment(request.job))
         output = await self._answer(asked)
@@ -253,8 +287,7 @@ class Host:
 
     def cancel(self, placement: Placement, grace_s: float) -> None:
         """Have a job ended, as soon as the machine can be reached."""
-        # Up to whole seconds: a grace of half a second is not none.
-        self._cancels[placement.folder] = math.ceil(grace_s)
+        self._cancels[placement.folder] = grace_s
         self._wake.set()
 
     async def run(self) -> None:
@@ -398,6 +431,10 @@ def seen_there(folder: str, host: str) -> Observation | None:
     """Return what a job's records say, with the name by which its machine is reached."""
     seen = observe_folder(folder)
     return seen and replace(seen, host=host)
+
+
+def _name_of(program: CarriedProgram) -> str:
+    return f"wrapper-{program.sha256[:16]}"
 
 
 def package_path(base: str, package: Package) -> str:

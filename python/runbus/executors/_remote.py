@@ -22,9 +22,11 @@ __all__ = [
     "Look",
     "Machine",
     "Records",
+    "at_home",
     "cancel_script",
     "expanded",
     "files_script",
+    "install_script",
     "look_script",
     "marked",
     "parse_files",
@@ -141,41 +143,62 @@ class Machine(msgspec.Struct, kw_only=True):
 
     Attributes:
         base: The folder for everything, an absolute path.
+        home: The login's home, an absolute path; empty if it has none.
         detach: What starts a process that outlives the connection.
         umask: The login's own.
-        has_wrapper: Whether the wrapper is there already.
+        machine: Its architecture, as `uname -m` calls it.
+        has_script: Whether the wrapper script is there already.
+        has_program: Whether the wrapper program is there already, and whole.
+        version: What the program said when it was started; empty if it is not there or cannot be.
         gpus: Its GPUs, as CUDA_VISIBLE_DEVICES names them.
     """
 
     base: str
+    home: str
     detach: str
     umask: str
-    has_wrapper: bool
+    machine: str
+    has_script: bool
+    has_program: bool
+    version: str
     gpus: tuple[str, ...]
 
 
-def prepare_script(base: str, wrapper: str) -> bytes:
-    """Ask a machine for its home and what it has: five lines, the last one its GPUs.
+def prepare_script(base: str, wrapper: str, program: str = "", sha256: str = "") -> bytes:
+    """Ask a machine for its home and what it has; `parse_prepared` reads the answer.
 
     What uploads left there an hour ago, because they were cut off, is removed.
 
     Args:
         base: The folder for everything; a home at its beginning is not expanded yet.
-        wrapper: The wrapper's name below it.
+        wrapper: The wrapper script's name below it.
+        program: The wrapper program's name below it; empty if there is none to ask about.
+        sha256: Its digest.
     """
     return b"""
 if setsid -f true 2>/dev/null; then rb_d=setsid; elif command -v nohup >/dev/null; then rb_d=nohup
 else rb_d=env; fi
 rb_b=%(base)s
 rb_w=; [ -f "$rb_b/"%(wrapper)s ] && rb_w=1
+rb_p=; rb_v=; rb_f=$rb_b/%(program)s
+if [ -n %(program)s ] && [ -f "$rb_f" ] && { ! command -v sha256sum >/dev/null ||
+    [ "$(sha256sum <"$rb_f")" = "%(sha)s  -" ]; }
+then rb_p=1; rb_v=$("$rb_f" version 2>/dev/null </dev/null)
+fi
 find "$rb_b" "$rb_b/packages" -maxdepth 1 -name '*.part-*' -type f -mmin +60 \\
     -exec rm -f {} + 2>/dev/null
 rb_g=; rb_n=0
 for rb_x in /proc/driver/nvidia/gpus/*; do
     [ -e "$rb_x" ] && rb_g=$rb_g${rb_g:+,}$rb_n && rb_n=$((rb_n + 1))
 done
-printf '%%s\\n' "$rb_b" "$rb_d" "$(umask)" "$rb_w" "${CUDA_VISIBLE_DEVICES-$rb_g}"
-""" % {b"base": os.fsencode(expanded(shlex.quote(marked(base)))), b"wrapper": quote(wrapper)}
+printf '%%s\\0' "$rb_b" "${HOME-}" "$rb_d" "$(umask)" "$(uname -m)" "$rb_w" "$rb_p" "$rb_v" \\
+    "${CUDA_VISIBLE_DEVICES-$rb_g}"
+""" % {
+        b"base": os.fsencode(expanded(shlex.quote(marked(base)))),
+        b"wrapper": quote(wrapper),
+        b"program": quote(program),
+        b"sha": sha256.encode(),
+    }
 
 
 def parse_prepared(output: bytes) -> Machine:
@@ -184,17 +207,17 @@ def parse_prepared(output: bytes) -> Machine:
     Raises:
         ValueError: It is not one.
     """
-    # The folder may hold line breaks, the four answers after it cannot.
-    told = output[:-1].rsplit(b"\n", 4)
-    if len(told) != 5:
+    *told, end = output.split(b"\0")
+    if len(told) != 9 or end:
         raise ValueError("its shell does not understand ours")
-    base, detach, umask, has_wrapper, gpus = (os.fsdecode(answer) for answer in told)
+    base, home, detach, umask, machine, *has, version, gpus = map(os.fsdecode, told)
     if not base.startswith("/"):
         raise ValueError(f"its folder for jobs is not an absolute path: {base!r}")
-    if detach not in _DETACHING or not _UMASK.fullmatch(umask) or has_wrapper not in {"", "1"}:
+    if detach not in _DETACHING or not _UMASK.fullmatch(umask) or not {"", "1"}.issuperset(has):
         raise ValueError("its shell does not understand ours")
     return Machine(
-        base=base, detach=detach, umask=umask, has_wrapper=bool(has_wrapper),
+        base=base, home=home if home.startswith("/") else "", detach=detach, umask=umask,
+        machine=machine, has_script=bool(has[0]), has_program=bool(has[1]), version=version,
         gpus=tuple(usable_gpus(gpus)),
     )  # fmt: skip
 
@@ -225,6 +248,13 @@ def marked(path: str, *, is_program: bool = False) -> str:
 def expanded(script: str) -> str:
     """Return a script in which the marks of `marked`, each within single quotes, are expansions."""
     return _MARK.sub(lambda mark: f"'{_expansion(mark[1])}'", script)
+
+
+def at_home(path: str, home: str) -> str | None:
+    """Return a path of `marked` with the login's home; None if only a shell can tell it."""
+    if home and path.startswith("\x01~\x01"):
+        return home + path.removeprefix("\x01~\x01")
+    return None if path.startswith("\x01") else path
 
 
 def _expansion(home: str) -> str:
@@ -264,12 +294,24 @@ fi
 """ % {b"path": quote(path), b"sha": sha256.encode()}
 
 
+def install_script(part: str, path: str, sha256: str) -> bytes:
+    """Put a program that was uploaded in its place if it is whole, and have it say its version."""
+    return (
+        verify_script(part, sha256)
+        + b"""
+[ -f %(part)s ] && chmod 700 %(part)s && mv -f %(part)s %(path)s && %(path)s version </dev/null
+"""
+        % {b"part": quote(part), b"path": quote(path)}
+    )
+
+
 def submit_script(
     placement: Placement,
     script: str,
+    fields: bytes,
     limit: str,
     run_json: bytes,
-    wrapper: str,
+    wrapper: bytes,
     detach: str,
     umask: str,
     gpus: tuple[int, Sequence[str]] = (0, ()),
@@ -283,9 +325,10 @@ def submit_script(
     Args:
         placement: Where the attempt goes.
         script: The job's script.
+        fields: What the wrapper program reads instead; empty where the script must do.
         limit: What the wrapper reads about its time; empty for nothing.
         run_json: The description of the job's run.
-        wrapper: The wrapper there.
+        wrapper: The words that run the wrapper there, as a shell reads them.
         detach: What starts a process that outlives the connection.
         umask: The user's own.
         gpus: How many GPUs it needs, and the names of those there are.
@@ -305,12 +348,13 @@ elif mkdir %(dir)s 2>/dev/null; then
         printf %%s %(run_json)s >%(run)s/run.json &&
         { [ -z %(limit)s ] || printf %%s %(limit)s >%(dir)s/limit; } &&
         printf %%s %(script)s >%(dir)s/request.sh &&
+        { [ -z %(fields)s ] || printf %%s %(fields)s >%(dir)s/request; } &&
         umask %(umask)s &&
-        { %(start)s sh %(wrapper)s run %(dir)s "$rb_ns" </dev/null >%(dir)s/wrapper.log 2>&1 \\
+        { %(start)s %(wrapper)s run %(dir)s "$rb_ns" </dev/null >%(dir)s/wrapper.log 2>&1 \\
             3>&- %(end)s }
     then echo; echo started
     else
-        for rb_x in submitted limit request.sh wrapper.log; do rm -f %(dir)s/"$rb_x"; done
+        for rb_x in submitted limit request.sh request wrapper.log; do rm -f %(dir)s/"$rb_x"; done
         rmdir %(dir)s; echo; echo failed
     fi
 elif [ -d %(dir)s ]; then echo; echo exists
@@ -323,8 +367,9 @@ fi
         b"dir": quote(placement.folder),
         b"run_json": quote(run_json),
         b"script": quote(script),
+        b"fields": quote(fields),
         b"limit": quote(limit),
-        b"wrapper": quote(wrapper),
+        b"wrapper": wrapper,
         b"umask": quote(umask),
         b"lease": _lease_script(*gpus, placement.folder),
         b"start": start,
@@ -392,17 +437,17 @@ def with_variables(script: bytes, values: dict[str, str]) -> bytes:
     return b"(\n%s%s)\n" % (lines, script) if values else script
 
 
-def cancel_script(folders: dict[str, int], wrapper: str, detach: str) -> bytes:
+def cancel_script(folders: dict[str, float], wrapper: bytes, detach: str) -> bytes:
     """Have the wrapper end attempts, each with its own grace in seconds, and do not wait."""
     start, end = ("setsid -f", "") if detach == "setsid" else (detach, " &")
     # A folder that is not there has no job to end.
     namespace = b"rb_ns=${rb_ns-$(readlink /proc/self/ns/pid 2>/dev/null)}\n"
     return namespace + b"\n".join(
-        b'[ ! -d %(dir)s ] || %(start)s sh %(wrapper)s cancel %(dir)s %(grace)d "$rb_ns" '
+        b'[ ! -d %(dir)s ] || %(start)s %(wrapper)s cancel %(dir)s %(grace).3f "$rb_ns" '
         b"</dev/null >/dev/null 2>&1%(end)s"
         % {
             b"dir": quote(folder),
-            b"wrapper": quote(wrapper),
+            b"wrapper": wrapper,
             b"grace": grace,
             b"start": start.encode(),
             b"end": end.encode(),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-import math
 import os
 import signal
 import time
@@ -61,7 +60,7 @@ _FILES_KEPT, _FILES_A_JOB = 64, 4
 
 
 class LocalExecutor(Executor):
-    """Runs each job through the wrapper script, in a session of its own.
+    """Runs each job through the wrapper, in a session of its own.
 
     The end of a wrapper, or of a job that another process started, wakes `wait_for_change` at once,
     through its pidfd.
@@ -161,7 +160,7 @@ class LocalExecutor(Executor):
         environment = inherited_environment(self._env_inherit, job)
         for name, value in secret_environment(job).items():
             environment[os.fsencode(name)] = os.fsencode(value)
-        if job.gpus:
+        if job.resources.gpus:
             environment[os.fsencode(VARIABLE)] = os.fsencode(",".join(gpus))
         return environment
 
@@ -219,10 +218,9 @@ class LocalExecutor(Executor):
         return read_log(ref.folder, source, offset)
 
     async def cancel(self, refs: Sequence[JobRef], grace_s: float) -> None:
-        """Let the wrapper script end each job: it goes on with that if this process dies."""
+        """Let the wrapper end each job: it goes on with that if this process dies."""
         for ref in refs:
-            # Up to whole seconds: a grace of half a second is not none.
-            grace = str(math.ceil(grace_s))
+            grace = f"{grace_s:.3f}"
             environment = inherited_environment(True)
             pid = _spawn(
                 ref.folder, grace, own_pid_namespace(), verb="cancel", environment=environment
@@ -233,7 +231,7 @@ class LocalExecutor(Executor):
         """Wait until the GPUs that a job needs are free: other kernels may have them."""
         try:
             # Another process may have them, and tells nobody when they fall free.
-            while (names := self._gpus.try_lease(job.gpus, job.folder)) is None:  # noqa: ASYNC110
+            while (names := self._gpus.try_lease(job.resources.gpus, job.folder)) is None:  # noqa: ASYNC110
                 await anyio.sleep(_GPU_LOOK_S)
         except OSError as error:
             raise JobNotStarted(job.name, (error.strerror or str(error)).lower()) from error
@@ -331,8 +329,8 @@ def _write_request(request: Request, heartbeat_s: int | None) -> None:
     """Write what the wrapper reads; whole, since an earlier wrapper may be about to read it."""
     files = {"request.sh": request.script.encode("utf-8", "surrogateescape")}
     files["request"] = render_request(in_unpacked_code(request.job))
-    if request.job.timeout_s is not None:
-        files["limit"] = b"%g %g\n" % (request.job.timeout_s, GRACE_S)
+    if (time_s := request.job.timeouts.run_s) is not None:
+        files["limit"] = b"%.3f %g\n" % (time_s, GRACE_S)
     if heartbeat_s is not None:
         files["beat"] = b"%d\n" % heartbeat_s
     for name, data in files.items():

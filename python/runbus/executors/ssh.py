@@ -13,7 +13,7 @@ import anyio.to_thread
 from msgspec.structs import replace
 
 from runbus.abc import Capabilities, Executor, JobRef, Limits, Observation, Request, Tunnel
-from runbus.attempt import observe_folder, outlived, read_log, render_script
+from runbus.attempt import observe_folder, outlived, read_log, render_request, render_script
 from runbus.codec import encode_json
 from runbus.config import parse_host
 from runbus.errors import (
@@ -37,7 +37,7 @@ from runbus.executors._placement import (
     run_json,
     write_placement,
 )
-from runbus.executors._remote import expanded, marked
+from runbus.executors._remote import at_home, expanded, marked
 from runbus.executors._unpacked import in_unpacked_code
 
 if TYPE_CHECKING:
@@ -66,7 +66,10 @@ _NO_FOLDER = "runbus: this machine has no such folder; give its executor a packa
 
 
 class SSHExecutor(Executor):
-    """Runs each job through the wrapper script on one of several machines.
+    """Runs each job through the wrapper on one of several machines.
+
+    The wrapper program is sent to each machine once; where it does not start, the script does the
+    same job.
 
     Logs, metric journals and records are copied into the attempt's and the run's own folders as
     they grow, so that a follower of local jobs can follow this one. A machine out of reach
@@ -214,7 +217,10 @@ class SSHExecutor(Executor):
             ref = ref_to(job, placement)
             started = False
             try:
-                started = await host.submit(ref, placement, request, run_json(job.run_folder))
+                fields = self._fields(job, host, await host.prepare())
+                started = await host.submit(
+                    ref, placement, request, fields, run_json(job.run_folder)
+                )
             except (JobNotStarted, SecretMissing):
                 # Nothing runs there: another attempt may go elsewhere.
                 os.unlink(os.path.join(job.folder, PLACEMENT))
@@ -288,7 +294,7 @@ class SSHExecutor(Executor):
         return await host.tunnel.read(path, there, _PIECE)
 
     async def cancel(self, refs: Sequence[JobRef], grace_s: float) -> None:
-        """Have the wrapper script end each job, as soon as its machine can be reached."""
+        """Have the wrapper end each job, as soon as its machine can be reached."""
         for ref in refs:
             seen = observe_folder(ref.folder)
             placement = read_placement(ref.folder)
@@ -328,7 +334,8 @@ class SSHExecutor(Executor):
             JobNotStarted: There is none that can be reached or used.
             SubmitUnknown: It was sent to one before that cannot be reached now.
         """
-        patience_s = PATIENCE_S if job.queue_timeout_s is None else job.queue_timeout_s
+        queue_s = job.timeouts.queue_s
+        patience_s = PATIENCE_S if queue_s is None else queue_s
         deadline = time.monotonic() + patience_s
         pause = 0.25
         refused: dict[str, HostError] = {}
@@ -366,7 +373,7 @@ class SSHExecutor(Executor):
         """
         await host.prepare()
         if host.lacks(job):
-            raise RemoteFailed(host.name, f"it has no {job.gpus} GPUs")
+            raise RemoteFailed(host.name, f"it has no {job.resources.gpus} GPUs")
         if job.package is not None:
             await host.provide(job.package)
 
@@ -419,6 +426,15 @@ class SSHExecutor(Executor):
                 for name, value in there.env.items()
             },
         )
+
+    def _fields(self, job: JobSpec, host: Host, base: str) -> bytes:
+        """Return what the wrapper program reads; empty where only a shell can tell a path."""
+        there = self._moved(job, base)
+        cwd, program = (at_home(path, host.home) for path in (there.cwd, there.argv[0]))
+        if cwd is None or program is None:
+            return b""
+        moved = replace(there, cwd=cwd, argv=(program, *there.argv[1:]))
+        return render_request(moved, advice=_NO_FOLDER)
 
     def _tell(self) -> None:
         self._changed.set()

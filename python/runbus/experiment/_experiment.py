@@ -262,15 +262,9 @@ class AsyncExperiment:
             withheld=self._withheld,
             folder=folder,
             run_folder=run_folder,
-            gpus=job.gpus,
-            cpus=job.cpus,
-            nice=job.nice,
-            timeout_s=job.timeout_s,
-            queue_timeout_s=job.queue_timeout_s,
-            idle_timeout_s=job.idle_timeout_s,
-            retries=job.retries,
-            retry_on=job.retry_on,
-            backoff_s=job.backoff_s,
+            resources=job.resources,
+            timeouts=job.timeouts,
+            retry=job.retry,
         )
 
 

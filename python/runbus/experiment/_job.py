@@ -8,17 +8,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from runbus._secrets import Secret
-from runbus.abc import RETRY_CAUSES, RetryCause
-from runbus.config import (
-    SecretField,
-    Task,
-    Value,
-    check_task,
-    expand_sweeps,
-    job_field_problem,
-    parse_value,
-)
-from runbus.errors import UsageError
+from runbus.abc import Resources, RetryPolicy, Timeouts
+from runbus.config import SecretField, Task, Value, check_task, expand_sweeps, parse_value
+from runbus.errors import FieldInvalid, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,20 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Job", "jobs_of_batch", "sweep"]
 
-_LIKE_IN_A_BATCH = {
-    "name": "name",
-    "retries": "retries",
-    "backoff_s": "backoff",
-    "gpus": "gpus",
-    "cpus": "cpus",
-    "nice": "nice",
-    "timeout_s": "timeout",
-    "queue_timeout_s": "queue_timeout",
-    "idle_timeout_s": "idle_timeout",
-}
-"""Fields of a job that may be what the field of this name may be in a batch file."""
-
 _LONGEST_NAME = 200
+
+_VALUES: dict[str, type] = {"resources": Resources, "timeouts": Timeouts, "retry": RetryPolicy}
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,20 +34,14 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         env: What is added to the job's environment; what must stay secret as a `Secret`.
         cwd: The folder it starts in; the current one if None.
         executor: The executor it runs on; the experiment's if None.
-        retries: How many more attempts it gets if it fails.
-        retry_on: After what it gets one: causes, and exit codes as numbers.
-        backoff_s: Seconds before the second attempt; doubled for each one after.
-        gpus: How many GPUs it needs for itself.
-        cpus: The processors it may run on, as `taskset -c` takes them; all if empty.
-        nice: How much it yields to others, from 0 to 19.
-        timeout_s: Seconds that it may run before it is ended, as TIMEOUT; None for no limit.
-        queue_timeout_s: Seconds from its submission to its start; None for no limit.
-        idle_timeout_s: Seconds that it may run without a byte of output; None for no limit.
+        resources: Which share of a machine it gets.
+        timeouts: How long it may run, wait for its start, and be silent.
+        retry: After which ends it gets another attempt.
 
     Raises:
-        TaskInvalid: The task is none.
-        UsageError: A field is not what it may be in a batch file, such as a time-out below 1 or a
-            `retry_on` that names what is no cause.
+        TaskInvalid: The task is not one.
+        FieldInvalid: The name is empty or too long, or what should be a value is not one.
+        UsageError: A variable is neither text nor a `Secret`.
     """
 
     name: str
@@ -75,36 +50,27 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     env: dict[str, str | Secret] = {}
     cwd: str | None = None
     executor: str | None = None
-    retries: int = 0
-    retry_on: tuple[RetryCause | int, ...] = RETRY_CAUSES
-    backoff_s: float = 1.0
-    gpus: int = 0
-    cpus: str = ""
-    nice: int = 0
-    timeout_s: int | None = None
-    queue_timeout_s: int | None = None
-    idle_timeout_s: int | None = None
+    resources: Resources = Resources()
+    timeouts: Timeouts = Timeouts()
+    retry: RetryPolicy = RetryPolicy()
 
     def __post_init__(self) -> None:
         check_task(self.task)
-        for field, same in _LIKE_IN_A_BATCH.items():
-            value = getattr(self, field)
-            if problem := job_field_problem(same, value):
-                raise UsageError(f"{field} is {value!r}: {problem}")
+        name: Any = self.name
+        if not isinstance(name, str) or not 0 < len(name) <= _LONGEST_NAME:
+            reason = f"expected text of 1 to {_LONGEST_NAME} characters"
+            raise FieldInvalid("name", repr(name), reason)
+        for field, kind in _VALUES.items():
+            value: Any = getattr(self, field)
+            if not isinstance(value, kind):
+                reason = f"expected {kind.__name__}, got {type(value).__name__}"
+                advice = f"write {field}={kind.__name__}(…)"
+                raise FieldInvalid(field, repr(value), reason, advice)
         env: dict[str, Any] = self.env
-        for name, value in env.items():
-            if not isinstance(value, (str, Secret)):
-                kind = type(value).__name__
-                raise UsageError(f"env has {name}, which is no text or Secret, but of type {kind}")
-        causes: Any = self.retry_on
-        if isinstance(causes, str):
-            raise UsageError(f"retry_on is the text {causes!r} instead of a tuple of causes")
-        for cause in causes:
-            if not isinstance(cause, int) and cause not in RETRY_CAUSES:
-                known = f"neither an exit code nor {', '.join(RETRY_CAUSES)}"
-                raise UsageError(f"retry_on has {cause!r}, which is {known}")
-            if problem := job_field_problem("retry_on", [cause]):
-                raise UsageError(f"retry_on has {cause!r}: {problem}")
+        for variable, text in env.items():
+            if not isinstance(text, (str, Secret)):
+                got = type(text).__name__
+                raise UsageError(f"env[{variable!r}]: expected text or a Secret, got {got}")
 
 
 def sweep(task: Task, sweeps: Sequence[str] = (), *, name: str | None = None) -> list[Job]:
@@ -159,16 +125,9 @@ def jobs_of_batch(batch: Batch, folder: str) -> list[Job]:
             },
             cwd=os.path.join(folder, job.cwd or ""),
             executor=job.executor or batch.executor_name,
-            retries=job.retries,
-            retry_on=RETRY_CAUSES if job.retry_on is None else tuple(job.retry_on),
-            backoff_s=job.backoff,
-            gpus=job.gpus,
-            cpus=job.cpus,
-            nice=job.nice,
-            timeout_s=job.timeout or fields.timeout,
-            queue_timeout_s=job.queue_timeout or fields.queue_timeout,
-            idle_timeout_s=job.idle_timeout or fields.idle_timeout,
+            resources=job.resources,
+            timeouts=job.timeouts.or_else(batch.fields_of(job).timeouts),
+            retry=job.retry,
         )
         for job in batch.jobs
-        for fields in [batch.fields_of(job)]
     ]

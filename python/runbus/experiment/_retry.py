@@ -34,15 +34,9 @@ def jobs_to_retry(folder: str) -> tuple[Asked, list[Job]]:
             env={**spec.env, **{name: Secret(at) for name, at in spec.secrets.items()}},
             cwd=spec.cwd,
             executor=spec.executor,
-            retries=spec.retries,
-            retry_on=spec.retry_on,
-            backoff_s=spec.backoff_s,
-            gpus=spec.gpus,
-            cpus=spec.cpus,
-            nice=spec.nice,
-            timeout_s=spec.timeout_s,
-            queue_timeout_s=spec.queue_timeout_s,
-            idle_timeout_s=spec.idle_timeout_s,
+            resources=spec.resources,
+            timeouts=spec.timeouts,
+            retry=spec.retry,
         )
         for spec in asked.jobs
         if spec.name in ended_badly

@@ -4,6 +4,10 @@ from runbus.jobs._asked import Asked as Asked
 from runbus.jobs._facts import Facts as Facts
 from runbus.jobs._intent import intend as intend
 from runbus.jobs._intent import intents as intents
+from runbus.jobs._lease import BEAT_S as BEAT_S
+from runbus.jobs._lease import TAKE_OVER_S as TAKE_OVER_S
+from runbus.jobs._lease import Leader as Leader
+from runbus.jobs._lease import leader_of as leader_of
 from runbus.jobs._patience import Patience as Patience
 from runbus.jobs._patience import late_start as late_start
 from runbus.jobs._requests import CancelRequest as CancelRequest
@@ -17,13 +21,14 @@ from runbus.jobs._state import JobState as JobState
 from runbus.jobs._state import fold as fold
 from runbus.jobs._store import FactReader as FactReader
 from runbus.jobs._store import JobStore as JobStore
-from runbus.jobs._store import is_led as is_led
 from runbus.jobs._store import read_jobs as read_jobs
 from runbus.jobs._verdict import End as End
 from runbus.jobs._verdict import current_record as current_record
 from runbus.jobs._verdict import verdict as verdict
 
 __all__ = [
+    "BEAT_S",
+    "TAKE_OVER_S",
     "TERMINAL",
     "Asked",
     "CancelRequest",
@@ -33,6 +38,7 @@ __all__ = [
     "JobRecord",
     "JobState",
     "JobStore",
+    "Leader",
     "Patience",
     "ask_to_cancel",
     "current_record",
@@ -41,8 +47,8 @@ __all__ = [
     "gets_another",
     "intend",
     "intents",
-    "is_led",
     "late_start",
+    "leader_of",
     "read_jobs",
     "read_requests",
     "verdict",

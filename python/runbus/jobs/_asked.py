@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -17,7 +18,17 @@ from runbus.errors import ExperimentNotFound, FileUnreadable
 __all__ = ["Asked"]
 
 _FILE = "experiment.json"
-_VERSION = 2
+_VERSION = 3
+
+_VALUES_SINCE_3 = {
+    "resources": {"gpus": "gpus", "cpus": "cpus", "nice": "nice"},
+    "timeouts": {
+        "timeout_s": "run_s", "queue_timeout_s": "queue_s", "idle_timeout_s": "idle_s",
+        "timeout": "run_s", "queue_timeout": "queue_s", "idle_timeout": "idle_s",
+    },
+    "retry": {"retries": "retries", "retry_on": "on", "backoff_s": "backoff_s"},
+}  # fmt: skip
+"""What stood among the fields of a job, or of an executor (those without a unit), in version 2."""
 
 
 class _Versioned(msgspec.Struct):
@@ -59,10 +70,10 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         try:
             data = take_check(read_file(path), path)
             version = codec.decode_json(data, _Versioned).version
-            if version != _VERSION:
-                reason = f"its version is {version!r}, this runbus reads {_VERSION}"
+            if version not in (2, _VERSION):
+                reason = f"its version is {version!r}, this runbus reads 2 and {_VERSION}"
                 raise FileUnreadable(path, reason)
-            asked = codec.decode_json(data, cls)
+            asked = codec.decode_json(data, cls) if version == _VERSION else _read_2(data)
         except FileNotFoundError as error:
             raise ExperimentNotFound(os.path.basename(folder), ()) from error
         except codec.DecodeError as error:
@@ -84,6 +95,33 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     def absolute(self, folder: str) -> Asked:
         """Return the same with the folders as paths, the experiment being in `folder`."""
         return replace(self, jobs=[_absolute(job, folder) for job in self.jobs])
+
+
+def _read_2(data: bytes) -> Asked:
+    """Read what was written before resources, time-outs and retries were values of their own."""
+    old = codec.decode_json(data, dict[str, Any])
+    jobs, executors = old.get("jobs"), old.get("executors", {})
+    if not isinstance(jobs, list) or not isinstance(executors, dict):
+        raise codec.DecodeError("it has no list of jobs, or no table of executors")
+    return codec.convert(
+        {
+            **old,
+            "jobs": [_gathered(job, "resources", "timeouts", "retry") for job in jobs],
+            "executors": {name: _gathered(one, "timeouts") for name, one in executors.items()},
+        },
+        Asked,
+    )
+
+
+def _gathered(fields: Any, *values: str) -> Any:
+    """Return fields of version 2 with those of some values in them."""
+    if not isinstance(fields, dict):
+        return fields
+    rest = dict(fields)
+    for value in values:
+        old = _VALUES_SINCE_3[value]
+        rest[value] = {new: rest.pop(key) for key, new in old.items() if key in rest}
+    return rest
 
 
 def _relative(job: JobSpec, folder: str) -> JobSpec:

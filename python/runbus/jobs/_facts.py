@@ -81,6 +81,7 @@ class Facts:
             duration_s=seen.duration_s if seen else 0.0,
             cpu_s=seen.cpu_s if seen else 0.0,
             max_rss_bytes=seen.max_rss_bytes if seen else None,
+            wrapper=seen.wrapper if seen else "",
         )
 
     def _about(self, job: JobSpec, time_ns: int = 0) -> _About:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from runbus.abc import JobSpec, Observation
+    from runbus.abc import Observation, Timeouts
     from runbus.attempt import Written
 
 __all__ = ["Patience", "late_start"]
@@ -17,15 +17,15 @@ class Patience:
     A time in which the job was not seen proves nothing, and does not count as silence.
 
     Args:
-        job: The job.
+        timeouts: How long it may wait and be silent.
         waiting_since: When it was sent off, by the clock of `take_in`'s `now`, in seconds.
     """
 
     __slots__ = ("_idle_s", "_queue_s", "_silent_since", "_waiting_since", "_written")
 
-    def __init__(self, job: JobSpec, waiting_since: float) -> None:
-        self._queue_s = job.queue_timeout_s
-        self._idle_s = job.idle_timeout_s
+    def __init__(self, timeouts: Timeouts, waiting_since: float) -> None:
+        self._queue_s = timeouts.queue_s
+        self._idle_s = timeouts.idle_s
         self._waiting_since = waiting_since
         self._silent_since: float | None = None
         self._written: Written | None = None

@@ -87,6 +87,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
         cpu_s: Seconds of processor time that it took; 0 until it has ended.
         max_rss_bytes: The most memory that one of its processes ever had, in bytes; None while
             unknown.
+        wrapper: Which wrapper kept its record, "program" or "script"; empty while unknown.
         exit_code: Its exit status; None if a signal ended it or it has not ended.
         signal: The signal that ended it; None otherwise.
         reason: One sentence for people; empty if there is nothing to explain.
@@ -111,6 +112,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     duration_s: float = 0.0
     cpu_s: float = 0.0
     max_rss_bytes: int | None = None
+    wrapper: str = ""
     exit_code: int | None = None
     signal: int | None = None
     reason: str = ""
@@ -179,6 +181,7 @@ def fold(record: JobRecord | None, fact: JobFact) -> JobRecord | None:
                 duration_s=fact.duration_s,
                 cpu_s=fact.cpu_s,
                 max_rss_bytes=fact.max_rss_bytes,
+                wrapper=fact.wrapper,
                 exit_code=fact.exit_code,
                 signal=fact.signal,
                 reason=fact.reason,

@@ -6,24 +6,31 @@ import os
 from typing import TYPE_CHECKING
 
 from runbus import codec
-from runbus._files import sync_files
-from runbus.attempt import Journal, JournalReader, has_writer
-from runbus.errors import JournalError, JournalHeld
+from runbus._files import open_file, sync_file, sync_files, write_file
+from runbus.attempt import Journal, JournalReader
+from runbus.errors import JournalError
 from runbus.events import JobEnded, JobFact
+from runbus.jobs._lease import Lease, passing
 from runbus.jobs._state import JobRecord, fold
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["FactReader", "JobStore", "is_led", "read_jobs"]
+__all__ = ["FactReader", "JobStore", "read_jobs"]
 
 _FILE = "events.journal"
+
+_MARK = b"\xc1runbus.led "
+"""How the record begins that a leader writes first into its copy of the journal of another, which
+did not give up the lead. No event begins so."""
 
 
 class JobStore:
     """The one writer of an experiment's journal, and the state it adds up to.
 
-    Opening continues an existing journal: a torn tail is cut off, the whole records are folded.
+    Opening takes the lead, and continues an existing journal: a torn tail is cut off, the whole
+    records are folded. From a leader of which nothing was heard for a minute the lead is taken
+    away; it goes on in a copy of its journal, which that process cannot write.
 
     Attributes:
         folder: The experiment's folder.
@@ -39,12 +46,22 @@ class JobStore:
         self._jobs: dict[str, JobRecord] = {}
         self._ended: list[JobRecord] = []
         try:
-            self._journal = Journal(self._path)
-            self._jobs = read_jobs(folder)
-        except BlockingIOError as error:
-            raise JournalHeld(self._path) from error
+            with passing(folder):
+                self._lease = Lease.take(folder)
+                self._open()
         except (OSError, ValueError) as error:
             raise JournalError(self._path, _reason(error)) from error
+
+    def _open(self) -> None:
+        try:
+            if self._lease.is_owed:
+                _copy(self._path)
+                self._lease.paid()
+            self._journal = Journal(self._path, lock=False)
+            self._jobs = read_jobs(self.folder)
+        except BaseException:
+            self._lease.close()
+            raise
 
     @property
     def jobs(self) -> Mapping[str, JobRecord]:
@@ -65,12 +82,16 @@ class JobStore:
         The fact outlives this process at once, and a power failure after the next `sync`.
 
         Raises:
+            LeaseLost: Another process leads; the state is unchanged, and so is its journal.
             JournalError: It could not be written; the state is unchanged.
         """
+        self._lease.check()
         try:
             self._journal.append(codec.encode_event(fact))
         except OSError as error:
             raise JournalError(self._path, str(error.strerror or error)) from error
+        # Only now is it certain that the next leader has it, too.
+        self._lease.check()
         record = _apply(self._jobs, fact)
         if record is not None and isinstance(fact, JobEnded):
             self._ended.append(record)
@@ -80,12 +101,38 @@ class JobStore:
         """Make everything recorded so far survive a power failure. Blocks for the disk."""
         self._journal.sync()
 
+    def check(self) -> None:
+        """Make sure that this process still leads: before it does what only the leader may.
+
+        Raises:
+            LeaseLost: It does not.
+        """
+        self._lease.check()
+
+    def beat(self, now: float) -> None:
+        """Let others see that this process still leads; to be called once a second or more often.
+
+        Args:
+            now: This moment, in seconds of any clock that is never set.
+
+        Raises:
+            LeaseLost: It does not lead any more.
+        """
+        self._lease.beat(now)
+
     def close(self) -> None:
         """Sync and give the journal back; safe to repeat. Blocks for the disk.
 
         What this process has told of the ends of jobs is then on the disk, too: the records that
         their wrappers left, and how far their runs had been read.
         """
+        try:
+            self._sync_ended()
+            self._journal.close()
+        finally:
+            self._lease.close()
+
+    def _sync_ended(self) -> None:
         ended, self._ended = self._ended, []
         sync_files(
             os.path.join(self.folder, folder, name)
@@ -96,7 +143,26 @@ class JobStore:
             )
             for name in names
         )
-        self._journal.close()
+
+
+def _copy(path: str) -> None:
+    """Put a copy in the place of a journal that a former leader may have open.
+
+    Whatever that process writes from now on is in a file that nobody reads.
+    """
+    try:
+        reader = JournalReader(path)
+    except FileNotFoundError:
+        return
+    while reader.poll():
+        pass
+    copy = f"{path}.new"
+    with os.fdopen(open_file(path), "rb") as file:
+        write_file(copy, file.read(reader.position))
+    with Journal(copy, lock=False) as journal:
+        journal.append(_MARK + os.urandom(8).hex().encode())
+    os.rename(copy, path)
+    sync_file(os.path.dirname(path))
 
 
 def read_jobs(folder: str) -> dict[str, JobRecord]:
@@ -124,6 +190,8 @@ class FactReader:
     def __init__(self, folder: str) -> None:
         self._path = os.path.join(folder, _FILE)
         self._reader: JournalReader | None = None
+        self._dev_ino = (0, 0)
+        self._marks: set[bytes] = set()
 
     def poll(self) -> Iterator[JobFact]:
         """Yield the facts that were recorded since the last call, or from the beginning.
@@ -132,32 +200,70 @@ class FactReader:
             JournalError: The journal cannot be read.
         """
         if self._reader is None:
-            try:
-                self._reader = JournalReader(self._path)
-            except FileNotFoundError:
+            self._reader = self._opened()
+        while self._reader is not None:
+            before = self._reader.position
+            records = self._polled(self._reader)
+            if self._is_replaced():
+                # Some of them may have been written too late to count.
+                self._reader = self._moved_on(before)
+                continue
+            if not records:
                 return
-            except (OSError, ValueError) as error:
-                raise JournalError(self._path, _reason(error)) from error
-        while records := self._polled(self._reader):
             for _, payload in records:
-                try:
-                    fact = codec.decode_event(payload)
-                except codec.DecodeError:
-                    # A newer runbus, or a plugin that is not here, knows what that is.
-                    continue
-                if isinstance(fact, JobFact):
+                if (fact := self._decoded(payload)) is not None:
                     yield fact
+
+    def _decoded(self, payload: bytes) -> JobFact | None:
+        if payload.startswith(_MARK):
+            self._marks.add(payload)
+            return None
+        try:
+            fact = codec.decode_event(payload)
+        except codec.DecodeError:
+            # A newer runbus, or a plugin that is not here, knows what that is.
+            return None
+        return fact if isinstance(fact, JobFact) else None
+
+    def _opened(self, offset: int = 0) -> JournalReader | None:
+        """Open the file that is now in place; None if there is none."""
+        try:
+            while True:
+                found = os.stat(self._path)
+                self._dev_ino = found.st_dev, found.st_ino
+                reader = JournalReader(self._path, offset=offset)
+                if not self._is_replaced():
+                    return reader
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise JournalError(self._path, _reason(error)) from error
+
+    def _is_replaced(self) -> bool:
+        """Whether a leader goes on in another file, because the one before may write to this."""
+        try:
+            found = os.stat(self._path)
+        except OSError:
+            return False
+        return (found.st_dev, found.st_ino) != self._dev_ino
+
+    def _moved_on(self, position: int) -> JournalReader | None:
+        """Open the copy, where it begins to differ from what was read up to `position`.
+
+        It does at its leader's mark: what follows that in the file before was written too late.
+        """
+        reader = self._opened()
+        while reader is not None and (records := self._polled(reader)):
+            for offset, payload in records:
+                if offset >= position or (payload.startswith(_MARK) and payload not in self._marks):
+                    return self._opened(offset)
+        return reader
 
     def _polled(self, reader: JournalReader) -> list[tuple[int, bytes]]:
         try:
             return reader.poll()
         except (OSError, ValueError) as error:
             raise JournalError(self._path, _reason(error)) from error
-
-
-def is_led(folder: str) -> bool:
-    """Whether a process leads the experiment in `folder`. Changes nothing."""
-    return has_writer(os.path.join(folder, _FILE))
 
 
 def _apply(jobs: dict[str, JobRecord], fact: JobFact) -> JobRecord | None:

@@ -167,7 +167,7 @@ class _Standing:
     def begin_attempt(self) -> None:
         """Forget what was seen of the attempt before."""
         self.waiting_since = 0.0
-        self.patience = Patience(self.spec, 0.0)
+        self.patience = Patience(self.spec.timeouts, 0.0)
         self.has_started = self.record.started_ns > 0
         self.seen: Observation | None = None
         self.gone_looks = 0
@@ -228,7 +228,7 @@ class Board:
         """
         job = _Standing(spec, record, now, is_inherited=is_inherited)
         job.waiting_since = now - waited_s
-        job.patience = Patience(spec, job.waiting_since)
+        job.patience = Patience(spec.timeouts, job.waiting_since)
         job.cause_to_end = self._ask_all
         self._jobs[spec.name] = job
         if job.step is not _Step.OVER:
@@ -288,7 +288,7 @@ class Board:
         job = self._jobs[name]
         if end is None and (reason := _reason_to_end(job)) is not None:
             end = End(JobState.CANCELLED, reason, None)
-        job.end = end or End(JobState.TIMEOUT, late_start(job.spec.queue_timeout_s or 0), None)
+        job.end = end or End(JobState.TIMEOUT, late_start(job.spec.timeouts.queue_s or 0), None)
         job.step = _Step.ENDED
         self._touched[name] = None
 
@@ -444,9 +444,9 @@ def _before_its_start(
         job.begin_attempt()
         job.step = _Step.SUBMITTING
         job.waiting_since = now
-        job.patience = Patience(job.spec, now)
-        if job.spec.queue_timeout_s is not None:
-            board._wake_at(now + job.spec.queue_timeout_s, job)
+        job.patience = Patience(job.spec.timeouts, now)
+        if job.spec.timeouts.queue_s is not None:
+            board._wake_at(now + job.spec.timeouts.queue_s, job)
         yield Submit(job.spec)
     elif now < job.due:
         board._wake_at(job.due, job)
@@ -455,7 +455,7 @@ def _before_its_start(
 
 
 def _while_submitted(job: _Standing, reason: str | None, now: float) -> Iterator[Decision]:
-    limit_s = job.spec.queue_timeout_s
+    limit_s = job.spec.timeouts.queue_s
     is_late = limit_s is not None and now >= job.waiting_since + limit_s
     if (reason is not None or is_late) and job.grace_sent is None:
         job.grace_sent = job.cause_to_end[1] if job.cause_to_end else GRACE_S

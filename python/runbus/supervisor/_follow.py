@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from msgspec.structs import replace
 
 from runbus._clock import SYSTEM_CLOCK, AlarmClock
 from runbus.events import JobEnded, JobRetrying, JobStarted, JobSubmitted
-from runbus.jobs import FactReader, JobRecord, JobState, fold, is_led
+from runbus.jobs import FactReader, JobRecord, JobState, fold, leader_of
 from runbus.supervisor._run_feed import RunFeed
 from runbus.supervisor._time import sleep
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from runbus.events import JobFact
 
 __all__ = ["Follower"]
+
+logger = logging.getLogger("runbus.jobs")
 
 _POLL_S = 0.1
 
@@ -47,7 +50,10 @@ class Follower:
         self._feed = RunFeed(bus, clock, leads=False)
 
     async def run(self) -> None:
-        """Follow until every job is over, or nobody leads them. Cancelling it is harmless."""
+        """Follow until every job is over, or nobody leads them: also not a leader that is silent.
+
+        Cancelling it is harmless.
+        """
         facts = FactReader(self._folder)
         for fact in facts.poll():
             self._fold(fact)
@@ -62,10 +68,14 @@ class Follower:
             tasks.cancel_scope.cancel()
 
     async def _read_on(self, facts: FactReader) -> None:
-        is_being_led = True
+        is_being_led, is_silent = True, False
         while is_being_led and not self._is_over():
             # First: then what the leader recorded last is there to be read.
-            is_being_led = is_led(self._folder)
+            leader = leader_of(self._folder)
+            is_being_led = leader is not None and not leader.can_be_replaced
+            if leader is not None and leader.is_silent and not is_silent:
+                logger.warning("%s is %s", os.path.basename(self._folder), leader)
+            is_silent = leader is not None and leader.is_silent
             for fact in facts.poll():
                 await self._take_in(fact)
             for name in self._records:

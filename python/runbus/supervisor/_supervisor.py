@@ -107,6 +107,7 @@ class Supervisor:
         cancels the jobs, waits until they have ended, and then is cancelled.
 
         Raises:
+            LeaseLost: Another process leads the experiment now; jobs go on.
             JournalError: The journal cannot be written; jobs that run already go on by themselves.
         """
         self._specs = {job.name: job for job in jobs}
@@ -183,7 +184,9 @@ class Supervisor:
         next_look = 0.0
         while True:
             done: list[str] = []
-            if (now := self._clock.monotonic()) >= next_look:
+            now = self._clock.monotonic()
+            self._store.beat(now)
+            if now >= next_look:
                 next_look = now + REQUESTS_S
                 done = self._heed_requests(heeded)
             self._act()
@@ -237,6 +240,8 @@ class Supervisor:
                 refs.append(self._attempts[decision.job.name].ref)
             else:
                 self._hand_over(decision, self._hand_of(decision.job, tasks))
+        if cancelled:
+            self._store.check()
         for (executor, grace_s), refs in cancelled.items():
             cancel = self._watches[executor].cancel
             tasks.start_soon(cancel, refs, grace_s, name=f"cancel on {executor}")
@@ -302,6 +307,9 @@ class Supervisor:
         """Find out whether an earlier process submitted the job, and go on with it if so."""
         found = await self._find(self._executors[job.executor], job)
         if found is None:
+            if not self._board.is_wanted(job.name):
+                # A leader that was replaced may be about to submit it.
+                await self._withdraw(job, GRACE_S)
             self._report(self._board.not_found, job.name)
             return
         self._watch(job, found.handle)
@@ -348,6 +356,7 @@ class Supervisor:
         ref: JobRef | None = None
         with hand.withdrawable():
             while ref is None:
+                self._store.check()
                 try:
                     ref = await executor.submit(request)
                 except SubmitUnknown as error:
@@ -355,10 +364,15 @@ class Supervisor:
                     ref = await self._find(executor, job)
         hand.submitted()
         if ref is None:
-            # It may have been on its way: what has not begun must not begin.
-            gone = JobRef(name=job.name, folder=job.folder, handle="")
-            await executor.cancel([gone], hand.grace_s)
+            # It may have been on its way.
+            await self._withdraw(job, hand.grace_s)
         return ref
+
+    async def _withdraw(self, job: JobSpec, grace_s: float) -> None:
+        """Make sure that what has not begun does not begin."""
+        self._store.check()
+        gone = JobRef(name=job.name, folder=job.folder, handle="")
+        await self._executors[job.executor].cancel([gone], grace_s)
 
     async def _prepared(self, job: JobSpec) -> JobSpec:
         """Let plugins change the image and add bootstrap lines."""
@@ -387,7 +401,7 @@ class Supervisor:
     def _take_in(self, attempt: Attempt, seen: Observation | None) -> bool:
         """Tell the board what was seen of a job; return whether it was new."""
         job = attempt.job
-        written = log_state(job.folder) if job.idle_timeout_s is not None else ()
+        written = log_state(job.folder) if job.timeouts.idle_s is not None else ()
         is_new = self._board.saw(job.name, seen, written, self._clock.monotonic())
         if self._board.has_news:
             self._act()

@@ -17,6 +17,7 @@ const OPTIONS: Options = Options {
     is_mapped: true,
     sync_every: None,
     ends_with_process: false,
+    is_locked: true,
 };
 const ROWS: i64 = 30_000;
 

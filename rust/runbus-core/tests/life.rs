@@ -19,6 +19,7 @@ const MAPPED: Options = Options {
     is_mapped: true,
     sync_every: Some(Duration::from_millis(100)),
     ends_with_process: false,
+    is_locked: true,
 };
 const PLAIN: Options = Options {
     is_mapped: false,

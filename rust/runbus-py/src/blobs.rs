@@ -20,14 +20,18 @@ pub(crate) struct Journal {
 #[pymethods]
 impl Journal {
     #[new]
-    #[pyo3(signature = (path, *, append=true))]
-    fn new(py: Python<'_>, path: PathBuf, append: bool) -> PyResult<Self> {
+    #[pyo3(signature = (path, *, append=true, lock=true))]
+    fn new(py: Python<'_>, path: PathBuf, append: bool, lock: bool) -> PyResult<Self> {
+        let options = Options {
+            is_locked: lock,
+            ..Options::default()
+        };
         // Reads the whole file to find its end, so not under the GIL.
         let writer = py.detach(|| {
             if append {
-                journal::BlobWriter::open(&path, Options::default())
+                journal::BlobWriter::open(&path, options)
             } else {
-                journal::BlobWriter::create(&path, Options::default())
+                journal::BlobWriter::create(&path, options)
             }
         });
         let writer = writer.map_err(to_python)?;

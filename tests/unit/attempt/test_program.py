@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runbus.abc import JobSpec, Observation
+from runbus.abc import JobSpec, Observation, Resources
 from runbus.attempt import observe_folder, program_digest, render_request, wrapper_program
 
 WAITS = "import os, signal; print(os.getpid(), flush=True); signal.pause()"
@@ -389,7 +389,14 @@ def test_the_most_memory_that_one_process_had_is_recorded(ended, tmp_path: Path)
 def test_the_niceness_and_the_processors_are_those_asked_for(ended, tmp_path: Path) -> None:
     show = "import os; print(os.nice(0), os.sched_getaffinity(0))"
     niceness = os.nice(0)
-    seen = ended(tmp_path, sys.executable, "-c", show, nice=3, cpus="0", env={"PATH": ""})
+    seen = ended(
+        tmp_path,
+        sys.executable,
+        "-c",
+        show,
+        resources=Resources(nice=3, cpus="0"),
+        env={"PATH": ""},
+    )
 
     assert seen.exit_code == 0
     assert (tmp_path / "stdout.log").read_text() == f"{min(niceness + 3, 19)} {{0}}\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from runbus import AsyncExperiment, Command, Job, Kernel, LocalExecutor
-from runbus.abc import JobSpec
+from runbus.abc import JobSpec, Resources
 from runbus.errors import Unsupported, UsageError
 from runbus.events import JobIntended
 from runbus.executors._gpus import GpuPool, visible_gpus
@@ -123,7 +123,7 @@ def test_a_job_that_sets_its_gpus_itself_and_asks_for_some_is_refused(tmp_path: 
     job = JobSpec(
         experiment_id="e", name="j", run_id="e-1", executor="local", argv=("true",),
         cwd=str(tmp_path), env={"CUDA_VISIBLE_DEVICES": "1"}, folder=str(tmp_path),
-        run_folder=str(tmp_path), gpus=1,
+        run_folder=str(tmp_path), resources=Resources(gpus=1),
     )  # fmt: skip
 
     with pytest.raises(UsageError, match="sets CUDA_VISIBLE_DEVICES itself"):
@@ -146,7 +146,12 @@ async def test_jobs_share_the_gpus_and_never_two_have_one(
         ' && sleep 0.05 && rmdir "gpu-$CUDA_VISIBLE_DEVICES"'
     )
     jobs = [
-        Job(name=f"j{index}", task=Command(("sh", "-c", script)), gpus=1, cwd=str(tmp_path))
+        Job(
+            name=f"j{index}",
+            task=Command(("sh", "-c", script)),
+            resources=Resources(gpus=1),
+            cwd=str(tmp_path),
+        )
         for index in range(6)
     ]
 
@@ -158,7 +163,7 @@ async def test_jobs_share_the_gpus_and_never_two_have_one(
 
 
 async def test_more_gpus_than_there_are_are_refused_before_anything_is_made(home: Path) -> None:
-    job = Job(name="big", task=Command(("true",)), gpus=9)
+    job = Job(name="big", task=Command(("true",)), resources=Resources(gpus=9))
 
     async with Kernel(plugins=[LocalExecutor(gpus=["0"])]) as kernel:
         with pytest.raises(Unsupported, match=r"9 GPUs \(there are 1\)"):
@@ -170,7 +175,7 @@ async def test_more_gpus_than_there_are_are_refused_before_anything_is_made(home
 async def test_a_job_is_held_within_its_processors_and_its_priority(tmp_path: Path) -> None:
     cpu = min(os.sched_getaffinity(0))
     task = Command(("sh", "-c", "nice >nice; grep Cpus_allowed_list /proc/self/status >cpus"))
-    job = Job(name="j", task=task, nice=5, cpus=str(cpu), cwd=str(tmp_path))
+    job = Job(name="j", task=task, resources=Resources(nice=5, cpus=str(cpu)), cwd=str(tmp_path))
 
     async with Kernel(plugins=[LocalExecutor()]) as kernel:
         (record,) = await AsyncExperiment("p", [job]).run(kernel.bus)
@@ -187,7 +192,9 @@ async def test_a_job_that_waits_for_a_gpu_can_be_cancelled(
     executor, others = LocalExecutor(gpus=[name]), GpuPool([name])
     holder = attempt(tmp_path, "holder")
     assert others.try_lease(1, holder) == [name]
-    job = Job(name="j", task=Command(("touch", "ran")), gpus=1, cwd=str(tmp_path))
+    job = Job(
+        name="j", task=Command(("touch", "ran")), resources=Resources(gpus=1), cwd=str(tmp_path)
+    )
     experiment = AsyncExperiment("p", [job])
 
     async with Kernel(plugins=[executor]) as kernel:

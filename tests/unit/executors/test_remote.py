@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import time
@@ -15,10 +16,14 @@ from runbus.executors._placement import Placement
 from runbus.executors._remote import (
     Answer,
     Look,
+    at_home,
     files_script,
+    install_script,
     look_script,
+    marked,
     parse_files,
     parse_look,
+    parse_prepared,
     prepare_script,
     quote,
     submit_script,
@@ -124,14 +129,88 @@ def test_an_answer_about_other_jobs_is_none() -> None:
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize("base", ["~", "~/a b", "/abs/it's"])
 def test_the_home_is_found(shell: list[str], tmp_path: Path, base: str) -> None:
-    script = b"HOME=" + quote(str(tmp_path)) + prepare_script(base, "w.sh")
+    home = str(tmp_path / "a\nline")
+    machine = parse_prepared(said(shell, b"HOME=" + quote(home) + prepare_script(base, "w.sh")))
 
-    answers = said(shell, script)[:-1].rsplit(b"\n", 4)
+    assert machine.base == base.replace("~", home)
+    assert machine.home == home
+    assert machine.machine == os.uname().machine
+    assert machine.detach in {"setsid", "nohup"}
+    assert (machine.has_script, machine.has_program, machine.version) == (False, False, "")
 
-    expected = base.replace("~", str(tmp_path))
-    assert answers[0].decode() == expected
-    assert answers[1] in {b"setsid", b"nohup"}
-    assert answers[3] == b""
+
+SAYS = b"#!/bin/sh\necho 1.2\n"
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize(
+    ("content", "mode", "expected"),
+    [
+        (None, 0, (False, "")),
+        (SAYS, 0o700, (True, "1.2")),
+        (SAYS, 0o600, (True, "")),
+        (SAYS[:-1], 0o700, (False, "")),
+    ],
+    ids=["missing", "whole", "not to be started", "damaged"],
+)
+def test_a_machine_tells_what_of_the_wrapper_it_has(
+    shell: list[str],
+    tmp_path: Path,
+    content: bytes | None,
+    mode: int,
+    expected: tuple[bool, str],
+) -> None:
+    if content is not None:
+        (tmp_path / "it's w").write_bytes(content)
+        (tmp_path / "it's w").chmod(mode)
+    sha256 = hashlib.sha256(SAYS).hexdigest()
+
+    machine = parse_prepared(said(shell, prepare_script(str(tmp_path), "w.sh", "it's w", sha256)))
+
+    assert (machine.has_program, machine.version) == expected
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("content", [SAYS, SAYS[:-1]], ids=["whole", "damaged"])
+def test_a_program_is_put_in_its_place_only_if_it_is_whole(
+    shell: list[str], tmp_path: Path, content: bytes
+) -> None:
+    part, path = tmp_path / "a b.part-1", tmp_path / "a b"
+    part.write_bytes(content)
+    script = install_script(str(part), str(path), hashlib.sha256(SAYS).hexdigest())
+
+    answer = subprocess.run([*shell, "-s"], input=script, capture_output=True, timeout=20).stdout
+
+    assert answer == (b"1.2\n" if content == SAYS else b"")
+    assert os.listdir(tmp_path) == (["a b"] if content == SAYS else [])
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"", b"/b\0", b"b\0/h\0nohup\0022\0x\0\0\0\0\0", b"/b\0/h\0evil\0022\0x\0\0\0\0\0",
+     b"/b\0/h\0env\0rm\0x\0\0\0\0\0", b"/b\0/h\0env\0022\0x\0yes\0\0\0\0"],
+)  # fmt: skip
+def test_an_answer_that_is_none_is_refused(answer: bytes) -> None:
+    with pytest.raises(ValueError, match=r"shell|path"):
+        parse_prepared(answer)
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("~/a", "/h/a"),
+        ("~", "/h"),
+        ("$HOME/a", "/h/a"),
+        ("a", "/h/a"),
+        ("/a", "/a"),
+        ("~ann/a", None),
+    ],
+)
+def test_a_home_is_put_in_without_a_shell_where_it_is_the_login_s(
+    path: str, expected: str | None
+) -> None:
+    assert at_home(marked(path), "/h") == expected
+    assert at_home(marked("~/a"), "") is None
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -140,7 +219,10 @@ def test_a_submit_that_is_repeated_starts_one_job(shell: list[str], tmp_path: Pa
     wrapper = tmp_path / "w.sh"
     os.mkfifo(tmp_path / "done")  # it goes on by itself: nobody could wait for it otherwise
     wrapper.write_text(f'echo "$1 $2" >>"$2/ran"; echo >"{tmp_path / "done"}"\n')
-    script = submit_script(place, "the script", "", b"{}", str(wrapper), "nohup", "022")
+    words = b"sh " + quote(str(wrapper))
+    script = submit_script(
+        place, "the script", b"the\n\xfffields", "", b"{}", words, "nohup", "022"
+    )
 
     first, second = (said(shell, script) for _ in range(2))
 
@@ -148,6 +230,7 @@ def test_a_submit_that_is_repeated_starts_one_job(shell: list[str], tmp_path: Pa
     assert (tmp_path / "done").read_text() == "\n"
     folder = tmp_path / "a'b" / "job"
     assert (folder / "request.sh").read_text() == "the script"
+    assert (folder / "request").read_bytes() == b"the\n\xfffields"
     # What was started outlives the shell, so nobody can wait for it but by what it writes.
     deadline = time.monotonic() + 20
     while not (folder / "ran").exists() or not (folder / "ran").read_text():

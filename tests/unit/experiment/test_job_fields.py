@@ -2,51 +2,93 @@
 
 from __future__ import annotations
 
-from typing import Any
+import pickle
+from pathlib import Path
 
 import pytest
 
-from runbus import Command, Job
-from runbus.errors import UsageError
-from runbus.experiment import sweep
+from runbus import Command, Job, Resources, RetryPolicy, Timeouts
+from runbus.config import load_batch
+from runbus.errors import BatchInvalid, FieldInvalid
+from runbus.experiment import jobs_of_batch, sweep
 
 TRUE = Command(("true",))
+KEYS = {
+    "run_s": "timeout", "queue_s": "queue_timeout", "idle_s": "idle_timeout", "on": "retry_on",
+    "backoff_s": "backoff",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "problem"),
+    ("kind", "field", "value", "problem"),
     [
-        ("name", "", "name is '': expected str of length >= 1"),
-        ("timeout_s", -1, "timeout_s is -1: expected int >= 1"),
-        ("timeout_s", "1", "timeout_s is '1': expected int | null, got str"),
-        ("queue_timeout_s", 1.5, "queue_timeout_s is 1.5: expected int | null, got float"),
-        ("idle_timeout_s", 10**22, f"idle_timeout_s is {10**22}: expected int <= 3155760000"),
-        ("retries", -1, "retries is -1: expected int >= 0"),
-        ("retry_on", ("exit", 300), "retry_on has 300: expected int <= 255"),
-        ("backoff_s", float("nan"), "backoff_s is nan: expected float >= 0"),
-        ("gpus", -1, "gpus is -1: expected int >= 0"),
-        ("cpus", "zz", "cpus is 'zz': expected str matching"),
-        ("nice", 99, "nice is 99: expected int <= 19"),
+        (Timeouts, "run_s", -1, "expected int >= 1"),
+        (Timeouts, "run_s", "1", "expected int | null, got str"),
+        (Timeouts, "queue_s", 1.5, "expected int | null, got float"),
+        (Timeouts, "idle_s", 10**18, "expected int <= 3155760000, a hundred years"),
+        (RetryPolicy, "retries", -1, "expected int >= 0"),
+        (RetryPolicy, "on", ["exit", 300], "expected int <= 255"),
+        (RetryPolicy, "on", ["oomm"], "invalid enum value 'oomm'"),
+        (RetryPolicy, "on", "exit", "expected array, got str"),
+        (RetryPolicy, "backoff_s", -0.5, "expected float >= 0.0"),
+        (Resources, "gpus", -1, "expected int >= 0"),
+        (Resources, "gpus", True, "expected int, got bool"),
+        (Resources, "cpus", "zz", "expected str matching regex '^[0-9,:-]*$'"),
+        (Resources, "nice", 99, "expected int <= 19"),
     ],
 )
-def test_a_job_is_refused_in_python_as_in_a_batch_file(
-    field: str, value: object, problem: str
+def test_a_value_is_refused_in_python_as_in_a_batch_file(
+    kind: type, field: str, value: object, problem: str, tmp_path: Path
 ) -> None:
-    fields: dict[str, Any] = {"name": "a", "task": TRUE, field: value}
+    key = KEYS.get(field, field)
+    shown = str(value).lower() if isinstance(value, bool) else repr(value)
+    batch = tmp_path / "batch.yaml"
+    batch.write_text(f"project: p\njobs:\n  - name: a\n    command: ['true']\n    {key}: {shown}\n")
 
-    with pytest.raises(UsageError) as caught:
-        Job(**fields)
+    with pytest.raises(FieldInvalid) as in_python:
+        kind(**{field: value})
+    with pytest.raises(BatchInvalid) as in_a_file:
+        load_batch(str(batch))
 
-    assert str(caught.value).startswith(problem)
+    assert (in_python.value.field, in_python.value.reason) == (field, problem)
+    assert in_python.value.hint
+    assert pickle.loads(pickle.dumps(in_python.value)) == in_python.value
+    (told,) = in_a_file.value.problems
+    assert told.startswith(f"{batch}:5: jobs[0].{key}")
+    assert told.endswith(problem)
 
 
-def test_what_a_batch_file_takes_is_taken_in_python() -> None:
-    job = Job(
-        name="n" * 200, task=TRUE, timeout_s=1, queue_timeout_s=None, retries=1000, gpus=8,
-        cpus="0-3,6", nice=19, backoff_s=0, retry_on=("exit", 255),
-    )  # fmt: skip
+def test_not_a_number_is_no_time() -> None:
+    with pytest.raises(FieldInvalid, match=r"backoff_s is nan: expected float >= 0\.0"):
+        RetryPolicy(backoff_s=float("nan"))
 
-    assert job.cpus == "0-3,6"
+
+@pytest.mark.parametrize("name", ["", "n" * 201, 3])
+def test_a_job_without_a_usable_name_is_refused(name: str) -> None:
+    with pytest.raises(FieldInvalid, match=r"name is .*: expected text of 1 to 200 characters"):
+        Job(name=name, task=TRUE)
+
+
+def test_what_a_batch_file_takes_is_taken_in_python(tmp_path: Path) -> None:
+    batch = tmp_path / "batch.yaml"
+    batch.write_text(
+        "project: p\nexecutor: {type: local, timeout: 7, idle_timeout: 8}\njobs:\n"
+        "  - {name: a, command: ['true'], gpus: 8, cpus: '0-3,6', nice: 19, timeout: 1,\n"
+        "     queue_timeout: null, retries: 1000, backoff: 0, retry_on: [exit, 255]}\n"
+    )
+    (job,) = jobs_of_batch(load_batch(str(batch)), str(tmp_path))
+
+    assert job.resources == Resources(gpus=8, cpus="0-3,6", nice=19)
+    assert job.timeouts == Timeouts(run_s=1, idle_s=8)
+    assert job.retry == RetryPolicy(retries=1000, on=("exit", 255), backoff_s=0)
+
+
+def test_a_list_where_a_tuple_belongs_becomes_one() -> None:
+    listed: object = ["oom", 7]
+    policy = RetryPolicy(retries=1, on=listed)  # type: ignore[arg-type]
+
+    assert policy.on == ("oom", 7)
+    assert hash(policy) == hash(RetryPolicy(retries=1, on=("oom", 7)))
 
 
 def test_a_sweep_over_long_values_gives_names_that_jobs_may_have() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runbus.abc import JobSpec, Observation
+from runbus.abc import Observation, Timeouts
 from runbus.attempt import log_state
 from runbus.jobs import Patience
 
@@ -15,19 +15,12 @@ QUEUED = Observation(phase="queued")
 RUNNING = Observation(phase="running", started_ns=1)
 
 
-def job(folder: Path, **options: int) -> JobSpec:
-    return JobSpec(
-        experiment_id="e", name="a", run_id="e-1", executor="local", argv=("true",), cwd="/",
-        env={}, folder=str(folder), run_folder="/r", **options,  # type: ignore[arg-type]
-    )  # fmt: skip
-
-
 def exceeded(patience: Patience, seen: Observation | None, now: float, folder: Path) -> str | None:
     return patience.take_in(seen, log_state(str(folder)), now)
 
 
 def test_a_job_may_wait_as_long_as_it_was_given(tmp_path: Path) -> None:
-    patience = Patience(job(tmp_path, queue_timeout_s=10), 100.0)
+    patience = Patience(Timeouts(queue_s=10), 100.0)
 
     assert exceeded(patience, QUEUED, 109.9, tmp_path) is None
     assert exceeded(patience, RUNNING, 500.0, tmp_path) is None
@@ -38,14 +31,14 @@ def test_a_job_may_wait_as_long_as_it_was_given(tmp_path: Path) -> None:
 
 
 def test_a_job_that_was_not_seen_may_have_started(tmp_path: Path) -> None:
-    patience = Patience(job(tmp_path, queue_timeout_s=10, idle_timeout_s=10), 100.0)
+    patience = Patience(Timeouts(queue_s=10, idle_s=10), 100.0)
 
     assert exceeded(patience, None, 1000.0, tmp_path) is None
 
 
 @pytest.mark.parametrize("source", ["stdout", "stderr"])
 def test_every_byte_of_output_grants_more_time(tmp_path: Path, source: str) -> None:
-    patience = Patience(job(tmp_path, idle_timeout_s=10), 0.0)
+    patience = Patience(Timeouts(idle_s=10), 0.0)
     log = tmp_path / f"{source}.log"
 
     for now in (0.0, 9.0, 18.0, 27.0):
@@ -60,7 +53,7 @@ def test_every_byte_of_output_grants_more_time(tmp_path: Path, source: str) -> N
 
 
 def test_a_log_that_was_emptied_and_written_anew_is_output(tmp_path: Path) -> None:
-    patience = Patience(job(tmp_path, idle_timeout_s=10), 0.0)
+    patience = Patience(Timeouts(idle_s=10), 0.0)
     log = tmp_path / "stdout.log"
     log.write_bytes(b"12")
     assert exceeded(patience, RUNNING, 0.0, tmp_path) is None
@@ -71,7 +64,7 @@ def test_a_log_that_was_emptied_and_written_anew_is_output(tmp_path: Path) -> No
 
 
 def test_the_time_in_which_nobody_saw_the_job_is_no_silence(tmp_path: Path) -> None:
-    patience = Patience(job(tmp_path, idle_timeout_s=10), 0.0)
+    patience = Patience(Timeouts(idle_s=10), 0.0)
 
     assert exceeded(patience, RUNNING, 0.0, tmp_path) is None
     assert exceeded(patience, None, 5.0, tmp_path) is None
@@ -80,7 +73,7 @@ def test_the_time_in_which_nobody_saw_the_job_is_no_silence(tmp_path: Path) -> N
 
 
 def test_a_job_without_time_outs_may_take_for_ever(tmp_path: Path) -> None:
-    patience = Patience(job(tmp_path), 0.0)
+    patience = Patience(Timeouts(), 0.0)
 
     assert [
         exceeded(patience, seen, now, tmp_path) for now in (0.0, 1e9) for seen in (QUEUED, RUNNING)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from runbus.abc import JobSpec, Observation, RetryCause
+from runbus.abc import JobSpec, Observation, RetryPolicy
+from runbus.events import RetryCause
 from runbus.jobs import End
 from runbus.jobs._retry import BACKOFF_MAX_S, cause_of, delay_s, gets_another
 from runbus.jobs._state import JobState
 
 JOB = JobSpec(
     experiment_id="e", name="a", run_id="e-1", executor="local", argv=("true",), cwd="/",
-    env={}, folder="/f", run_folder="/r", retries=3,
+    env={}, folder="/f", run_folder="/r", retry=RetryPolicy(retries=3),
 )  # fmt: skip
 
 
@@ -33,7 +34,7 @@ FINAL = [End(state, "", None) for state in (JobState.SUCCEEDED, JobState.CANCELL
 
 @pytest.mark.parametrize("cause", ENDS)
 def test_every_cause_is_told_apart_and_retried_alone(cause: RetryCause) -> None:
-    asked = replace(JOB, retry_on=(cause,))
+    asked = replace(JOB, retry=RetryPolicy(retries=3, on=(cause,)))
 
     assert cause_of(ENDS[cause]) == cause
     assert [name for name, end in ENDS.items() if gets_another(asked, end)] == [cause]
@@ -50,7 +51,7 @@ def test_success_and_cancel_are_never_retried(end: End) -> None:
 
 
 def test_exit_codes_are_retried_by_number() -> None:
-    asked = replace(JOB, retry_on=(75, "lost"))
+    asked = replace(JOB, retry=RetryPolicy(retries=3, on=(75, "lost")))
 
     assert gets_another(asked, failed(exit_code=75))
     assert not gets_another(asked, failed(exit_code=7))
@@ -66,6 +67,7 @@ def test_attempts_end_when_the_retries_are_used_up() -> None:
 
 
 def test_waits_double_up_to_five_minutes() -> None:
-    waits = [delay_s(replace(JOB, backoff_s=0.5, attempt=number)) for number in (1, 2, 3, 900)]
+    asked = replace(JOB, retry=RetryPolicy(backoff_s=0.5))
+    waits = [delay_s(replace(asked, attempt=number)) for number in (1, 2, 3, 900)]
 
     assert waits == [0.5, 1.0, 2.0, BACKOFF_MAX_S]

@@ -12,7 +12,7 @@ from runbus.abc import JobSpec
 
 @pytest.fixture
 def spec(tmp_path: Path) -> Callable[..., JobSpec]:
-    def make(name: str, executor: str = "a", **options: int) -> JobSpec:
+    def make(name: str, executor: str = "a", **options: object) -> JobSpec:
         folder = tmp_path / "jobs" / name / "1"
         folder.mkdir(parents=True)
         return JobSpec(

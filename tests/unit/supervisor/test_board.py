@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from runbus.abc import JobSpec, Observation
+from runbus.abc import JobSpec, Observation, Timeouts
 from runbus.jobs import JobRecord, JobState
 from runbus.supervisor._board import (
     GONE_LOOKS,
@@ -119,7 +119,7 @@ def test_an_end_that_is_asked_for_before_there_are_jobs_is_the_end_of_all(spec: 
 
 
 def test_a_submission_that_takes_too_long_is_given_up_once(spec: Spec) -> None:
-    job = spec("j", queue_timeout_s=10)
+    job = spec("j", timeouts=Timeouts(queue_s=10))
     board = Board()
     board.set_seats(1, {})
     board.add(job, record_of(job), 0.0)

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from runbus import LocalExecutor
 from runbus._home import ENV_RUN
-from runbus.abc import JobSpec
+from runbus.abc import JobSpec, RetryPolicy
 from runbus.attempt import Journal
 from runbus.events import (
     Event,
@@ -24,7 +24,15 @@ from runbus.events import (
     RunRecorded,
     RunStarted,
 )
-from runbus.jobs import CancelRequest, JobState, JobStore, intend, is_led, read_jobs, read_requests
+from runbus.jobs import (
+    CancelRequest,
+    JobState,
+    JobStore,
+    intend,
+    leader_of,
+    read_jobs,
+    read_requests,
+)
 from runbus.kernel import Kernel
 from runbus.metrics import RunInfo, make_run_folder
 from runbus.plugins import Plugin
@@ -81,13 +89,13 @@ class Told:
 async def test_a_follower_is_told_what_the_leader_is_in_the_same_order(
     spec: Spec, tmp_path: Path
 ) -> None:
-    job = spec("j", "local", retries=1)
+    job = spec("j", "local", retry=RetryPolicy(retries=1, backoff_s=0.01))
     info = RunInfo.new(job.run_id, "j", "p", {}, job="j")
     await anyio.Path(tmp_path, "runs").mkdir()
     run_folder = make_run_folder(str(tmp_path), info)
     job = replace(
         job, argv=(sys.executable, "-c", SCRIPT), cwd=str(tmp_path), run_folder=run_folder,
-        env={ENV_RUN: run_folder}, backoff_s=0.01,
+        env={ENV_RUN: run_folder},
     )  # fmt: skip
     leader, other = Told(), Told()
     store = JobStore(str(tmp_path))
@@ -173,7 +181,7 @@ def listing(folder: Path) -> dict[Path, int]:
 
 
 def test_asking_who_leads_makes_nothing(tmp_path: Path) -> None:
-    assert not is_led(str(tmp_path))
+    assert leader_of(str(tmp_path)) is None
     assert list(tmp_path.iterdir()) == []
 
 
@@ -182,12 +190,12 @@ def test_asking_who_leads_keeps_nobody_from_leading(tmp_path: Path) -> None:
     journal = tmp_path / "events.journal"
     before = journal.stat()
 
-    assert not is_led(str(tmp_path))
+    assert leader_of(str(tmp_path)) is None
     store = JobStore(str(tmp_path))
-    assert is_led(str(tmp_path))
+    assert leader_of(str(tmp_path)) is not None
     store.close()
 
-    assert not is_led(str(tmp_path))
+    assert leader_of(str(tmp_path)) is None
     assert journal.stat().st_ino == before.st_ino
 
 
@@ -200,7 +208,7 @@ def test_a_reader_with_a_lock_is_no_leader(tmp_path: Path) -> None:
         lock = struct.pack("hhqqi", fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)
         fcntl.fcntl(file, fcntl.F_OFD_SETLK, lock)
 
-        assert not is_led(str(tmp_path))
+        assert leader_of(str(tmp_path)) is None
 
 
 def test_reading_requests_and_jobs_changes_nothing(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import anyio
 import pytest
 from msgspec.structs import replace
 
-from runbus.abc import GRACE_S, JobRef, JobSpec, Observation
+from runbus.abc import GRACE_S, JobRef, JobSpec, Observation, RetryPolicy, Timeouts
 from runbus.bus import Bus
 from runbus.events import JobEnded, JobFact, LogLines, ParamsLogged, RunFinished
 from runbus.jobs import (
@@ -113,7 +113,7 @@ async def test_a_fact_is_in_the_journal_before_anybody_is_told(spec: Spec, tmp_p
     backend.on_submit = lambda _name, count: setattr(
         backend, "first", DONE if count > 1 else replace(DONE, exit_code=1)
     )
-    job = replace(spec("j", retries=1), backoff_s=0.0)
+    job = spec("j", retry=RetryPolicy(retries=1, backoff_s=0.0))
     async with Kernel(plugins=[Plugin("looks").on(JobFact, look)]) as kernel:
         store = JobStore(str(tmp_path))
         await Supervisor(kernel.bus, {"a": backend}, store).run([job], max_parallel=1)
@@ -236,7 +236,7 @@ async def test_a_job_waits_no_longer_because_another_process_leads_it(
     clock = FakeClock()
     backend = Backend()
     backend.first = QUEUED
-    job = spec("late", queue_timeout_s=10)
+    job = spec("late", timeouts=Timeouts(queue_s=10))
     first = Led(bus, tmp_path, backend, clock)
     async with first.leading([job]):
         await first.advance(0)

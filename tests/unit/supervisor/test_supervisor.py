@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from runbus._clock import SYSTEM_CLOCK
-from runbus.abc import JobRef, JobSpec
+from runbus.abc import JobRef, JobSpec, RetryPolicy, Timeouts
 from runbus.bus import Bus
 from runbus.errors import ConnectionLost, JobNotStarted, SubmitUnknown
 from runbus.events import JobEnded, MetricBatch, ParamsLogged, RunFinished, RunStarted, TagsChanged
@@ -287,7 +287,7 @@ async def test_a_job_that_waits_for_a_seat_to_be_tried_again_is_cancelled_at_onc
         assert not store.jobs["next"].state.is_terminal
         full.show("next", DONE)
 
-    fails = replace(spec("fails", "full", retries=3), backoff_s=0.01, retry_on=("exit",))
+    fails = spec("fails", "full", retry=RetryPolicy(retries=3, on=("exit",), backoff_s=0.01))
     records = await supervise_with(bus, tmp_path, full, [fails, spec("next", "full")], act)
 
     assert [str(record.state) for record in records] == ["CANCELLED", "SUCCEEDED"]
@@ -325,7 +325,9 @@ async def test_a_job_that_waits_too_long_in_its_queue_times_out(
     backend = Backend()
     backend.first = QUEUED
 
-    (record,) = await supervise(bus, tmp_path, [backend], [spec("late", queue_timeout_s=1)])
+    (record,) = await supervise(
+        bus, tmp_path, [backend], [spec("late", timeouts=Timeouts(queue_s=1))]
+    )
 
     assert (record.state, record.reason) == (
         JobState.TIMEOUT,
@@ -340,7 +342,9 @@ async def test_a_job_that_the_backend_does_not_take_in_time_times_out(
     backend = Backend()
     backend.hang = True
 
-    (record,) = await supervise(bus, tmp_path, [backend], [spec("late", queue_timeout_s=1)])
+    (record,) = await supervise(
+        bus, tmp_path, [backend], [spec("late", timeouts=Timeouts(queue_s=1))]
+    )
 
     assert (record.state, record.started_ns) == (JobState.TIMEOUT, 0)
     assert backend.cancelled == ["late"]
@@ -351,7 +355,11 @@ async def test_a_silent_job_is_ended_for_that_and_may_have_another_attempt(
 ) -> None:
     backend = Backend()
     backend.first = RUNNING
-    job = replace(spec("hangs", idle_timeout_s=1, retries=1), backoff_s=0.01, retry_on=("timeout",))
+    job = spec(
+        "hangs",
+        timeouts=Timeouts(idle_s=1),
+        retry=RetryPolicy(retries=1, on=("timeout",), backoff_s=0.01),
+    )
 
     def second_is_fine(_name: str, count: int) -> None:
         if count == 2:
@@ -367,7 +375,7 @@ async def test_a_silent_job_is_ended_for_that_and_may_have_another_attempt(
 async def test_what_was_being_ended_for_its_silence_is_ended_so_by_the_next_process(
     bus: Bus, spec: Spec, tmp_path: Path
 ) -> None:
-    job = spec("hangs", idle_timeout_s=1)
+    job = spec("hangs", timeouts=Timeouts(idle_s=1))
     backend = Backend()
     backend.first = RUNNING
 

@@ -87,6 +87,8 @@ def _print(run: RunRecord) -> None:
         facts.append(("took", format_duration(job.duration_s) + busy))
     if job and job.exit_code is not None:
         facts.append(("exit code", str(job.exit_code)))
+    if job and job.wrapper:
+        facts.append(("wrapper", job.wrapper))
     facts += kept_facts(run)
     facts += [
         ("damage", f"{journal}: {length} bytes at {offset} are unreadable")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 
 import click
@@ -23,8 +24,13 @@ def command(batch: str | None, as_json: bool) -> None:
     """
     from runbus import api
     from runbus.catalog import find_experiment
+    from runbus.jobs import leader_of
 
-    statuses = api.status(find_experiment(batch))
+    experiment = find_experiment(batch)
+    statuses = api.status(experiment)
+    leader = leader_of(experiment)
+    if leader is not None and leader.is_silent:
+        sys.stderr.write(f"{os.path.basename(experiment)} is {leader}\n")
     if as_json:
         print_json(
             [

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from runbus.abc import Timeouts
 from runbus.testing.conformance._harness import Contract, Harness
 
 __all__ = ["CancelContract", "EndContract"]
@@ -43,13 +44,15 @@ class EndContract(Contract):
         assert ended.stdout == b""
 
     async def test_a_job_that_takes_too_long_is_ended_and_told(self, harness: Harness) -> None:
-        ended = await harness.run(harness.shell("echo up; exec sleep 60", timeout_s=1))
+        ended = await harness.run(
+            harness.shell("echo up; exec sleep 60", timeouts=Timeouts(run_s=1))
+        )
 
         assert ended.stdout == b"up\n"
         assert (ended.seen.signal, ended.seen.reason) == (signal.SIGTERM, "time limit")
 
     async def test_a_job_within_its_time_is_left_alone(self, harness: Harness) -> None:
-        ended = await harness.run(harness.shell("exit 3", timeout_s=60))
+        ended = await harness.run(harness.shell("exit 3", timeouts=Timeouts(run_s=60)))
 
         assert (ended.seen.exit_code, ended.seen.reason) == (3, "")
 

@@ -13,7 +13,7 @@ import anyio
 import pytest
 import pytest_asyncio
 
-from runbus.abc import JobSpec
+from runbus.abc import JobSpec, Resources, Timeouts
 from runbus.events import Image
 
 if TYPE_CHECKING:
@@ -42,10 +42,8 @@ class JobOptions(TypedDict, total=False):
     cwd: str
     folder: str
     attempt: int
-    timeout_s: int
-    nice: int
-    cpus: str
-    gpus: int
+    resources: Resources
+    timeouts: Timeouts
     package: Package
     image: Image
     bootstrap: tuple[str, ...]
@@ -149,10 +147,8 @@ class Harness:
             folder=folder,
             run_folder=run_folder,
             attempt=attempt,
-            timeout_s=options.get("timeout_s"),
-            nice=options.get("nice", 0),
-            cpus=options.get("cpus", ""),
-            gpus=options.get("gpus", 0),
+            resources=options.get("resources", Resources()),
+            timeouts=options.get("timeouts", Timeouts()),
             package=options.get("package"),
             image=options.get("image", Image()),
             bootstrap=options.get("bootstrap", ()),

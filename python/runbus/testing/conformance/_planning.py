@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 
 import pytest
-from msgspec.structs import replace
 
-from runbus.abc import Capabilities
+from runbus.abc import Capabilities, Resources, Timeouts
 from runbus.errors import JobNotStarted, Unsupported, UsageError
 from runbus.events import Image
 from runbus.testing.conformance._harness import Contract, Harness
@@ -44,9 +43,9 @@ class PlanContract(Contract):
         can = harness.executor.capabilities
         asked = {
             "images": harness.shell("true", image=Image(packages=("numpy",))),
-            "affinity": harness.shell("true", cpus="0"),
-            "niceness": harness.shell("true", nice=1),
-            "time_limit": harness.shell("true", timeout_s=60),
+            "affinity": harness.shell("true", resources=Resources(cpus="0")),
+            "niceness": harness.shell("true", resources=Resources(nice=1)),
+            "time_limit": harness.shell("true", timeouts=Timeouts(run_s=60)),
         }
 
         for name, job in asked.items():
@@ -58,14 +57,14 @@ class PlanContract(Contract):
 
     async def test_more_gpus_than_there_are_never_run(self, harness: Harness) -> None:
         with pytest.raises((Unsupported, JobNotStarted), match="GPU"):
-            await harness.submit(harness.shell("true", gpus=10_000))
+            await harness.submit(harness.shell("true", resources=Resources(gpus=10_000)))
 
     async def test_everything_that_is_refused_is_told_at_once(self, harness: Harness) -> None:
-        job = harness.shell("true")
-        nothing = Capabilities()
+        resources = Resources(gpus=1, nice=3, cpus="0")
+        job = harness.shell("true", resources=resources, timeouts=Timeouts(run_s=5))
 
         with pytest.raises(Unsupported) as caught:
-            nothing.check(replace(job, gpus=1, nice=3, cpus="0", timeout_s=5), "poor")
+            Capabilities().check(job, "poor")
 
         assert len(caught.value.missing) == 4
 

@@ -11,7 +11,7 @@ from pathlib import Path  # noqa: TC003 - fixtures are read at run time
 import anyio
 import pytest
 
-from runbus.abc import JobRef
+from runbus.abc import JobRef, Resources
 from runbus.errors import SecretMissing
 from runbus.events import Image
 from runbus.testing.conformance._harness import Contract, Harness
@@ -104,14 +104,19 @@ class LaunchContract(Contract):
     async def test_a_job_keeps_to_its_processors(self, harness: Harness) -> None:
         first = min(os.sched_getaffinity(0))
         ended = await harness.run(
-            harness.job("/bin/grep", "Cpus_allowed_list", "/proc/self/status", cpus=str(first))
+            harness.job(
+                "/bin/grep",
+                "Cpus_allowed_list",
+                "/proc/self/status",
+                resources=Resources(cpus=str(first)),
+            )
         )
 
         assert ended.stdout.split() == [b"Cpus_allowed_list:", b"%d" % first]
 
     async def test_a_job_yields_as_much_as_it_should(self, harness: Harness) -> None:
         mine = int((await harness.run(harness.job("/usr/bin/nice"))).stdout)
-        ended = await harness.run(harness.job("/usr/bin/nice", nice=5))
+        ended = await harness.run(harness.job("/usr/bin/nice", resources=Resources(nice=5)))
 
         assert int(ended.stdout) == mine + 5
 

@@ -42,6 +42,9 @@ pub struct Options {
     /// Have the process end a metrics journal that is open when it exits, in the state that its exit
     /// status tells.
     pub ends_with_process: bool,
+    /// Hold the lock of the file; `false` leaves it to the caller that nobody else writes it, by a
+    /// lock that those who may only read the file cannot take.
+    pub is_locked: bool,
 }
 
 impl Default for Options {
@@ -50,6 +53,7 @@ impl Default for Options {
             is_mapped: true,
             sync_every: Some(Duration::from_millis(100)),
             ends_with_process: false,
+            is_locked: true,
         }
     }
 }
@@ -82,7 +86,9 @@ impl Appender {
     pub(super) fn create(path: &Path, kind: JournalKind, options: Options) -> Result<Self, Error> {
         let io = |error| Error::io(path, error);
         let file = files::create_new(path)?;
-        take_lock(path, &file)?;
+        if options.is_locked {
+            take_lock(path, &file)?;
+        }
         if let Err(error) = write_header(&file, kind, clock::unix_ns()) {
             // Without a header it would only be in the way of the next attempt.
             let _ = fs::remove_file(path);

@@ -36,7 +36,9 @@ impl BlobWriter {
     pub fn open(path: &Path, options: Options) -> Result<Self, Error> {
         let io = |error| Error::io(path, error);
         let file = files::open_or_create(path)?;
-        take_lock(path, &file)?;
+        if options.is_locked {
+            take_lock(path, &file)?;
+        }
         // Refuses what is no event journal, before anything is changed.
         Source::of(path, file.try_clone().map_err(io)?, JournalKind::Events)?;
         let created_ns = created_ns(&file).map_err(io)?;

@@ -1,0 +1,92 @@
+"""Values in a batch file: it is flat, and each of their fields is a key of the job's own."""
+
+from __future__ import annotations
+
+import types
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
+
+import msgspec
+from msgspec.structs import fields
+
+from runbus.codec import json_schema
+from runbus.events import Resources, RetryPolicy, Timeouts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["field_types", "flat_schema", "nested", "options"]
+
+_VALUES: Mapping[str, tuple[type[msgspec.Struct], Mapping[str, str]]] = {
+    "resources": (Resources, {"gpus": "gpus", "cpus": "cpus", "nice": "nice"}),
+    "timeouts": (
+        Timeouts,
+        {"timeout": "run_s", "queue_timeout": "queue_s", "idle_timeout": "idle_s"},
+    ),
+    "retry": (RetryPolicy, {"retries": "retries", "retry_on": "on", "backoff": "backoff_s"}),
+}
+"""The fields that hold values, and what the keys of a file are called in them."""
+
+
+def field_types(shape: type[msgspec.Struct]) -> dict[str, tuple[Any, bool]]:
+    """Return the keys that a file may have for a Struct: their types, and whether it needs them."""
+    found: dict[str, tuple[Any, bool]] = {}
+    for field in fields(shape):
+        if field.name in _VALUES:
+            value, keys = _VALUES[field.name]
+            of_value = {one.name: one.type for one in fields(value)}
+            found |= {key: (of_value[name], False) for key, name in keys.items()}
+        else:
+            found[field.name] = (field.type, field.required)
+    return found
+
+
+def nested(data: Any, shape: Any) -> Any:
+    """Return what a file says, with the fields of values in them wherever `shape` has Structs.
+
+    What does not fit the shape stays as it is.
+    """
+    for option in options(shape):
+        if isinstance(data, dict) and isinstance(option, type(msgspec.Struct)):
+            tag = option.__struct_config__
+            if tag.tag_field is None or data.get(tag.tag_field) == tag.tag:
+                return _nested_struct(data, option)
+        elif isinstance(data, dict) and get_origin(option) is dict:
+            return {key: nested(one, get_args(option)[1]) for key, one in data.items()}
+        elif isinstance(data, list) and get_origin(option) is list:
+            return [nested(one, get_args(option)[0]) for one in data]
+    return data
+
+
+def _nested_struct(data: dict[Any, Any], shape: type[msgspec.Struct]) -> dict[Any, Any]:
+    known = field_types(shape)
+    rest = {key: nested(one, known[key][0]) if key in known else one for key, one in data.items()}
+    for field in fields(shape):
+        if field.name in _VALUES:
+            _, keys = _VALUES[field.name]
+            rest[field.name] = {name: rest.pop(key) for key, name in keys.items() if key in rest}
+    return rest
+
+
+def options(shape: Any) -> Iterator[Any]:
+    """Yield the types of a union, or the one that it is, without what they are annotated with."""
+    if get_origin(shape) is Annotated:
+        yield from options(get_args(shape)[0])
+    elif get_origin(shape) in (Union, types.UnionType):
+        for option in get_args(shape):
+            yield from options(option)
+    else:
+        yield shape
+
+
+def flat_schema(shape: type[msgspec.Struct]) -> dict[str, Any]:
+    """Return the JSON Schema of a file, with the fields of values where it has them."""
+    schema = json_schema(shape)
+    definitions = schema["$defs"]
+    values = {name: definitions.pop(value.__name__) for name, (value, _) in _VALUES.items()}
+    for one in definitions.values():
+        properties = one["properties"]
+        for name, value in values.items():
+            if properties.pop(name, None) is not None:
+                for key, inner in _VALUES[name][1].items():
+                    properties[key] = value["properties"][inner]
+    return schema

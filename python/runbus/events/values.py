@@ -1,0 +1,145 @@
+"""What a job may ask for besides its task: a share of a machine, time-outs, further attempts.
+
+Each is defined here once, with its limits: what a batch file, a job in Python, a spec on disk and a
+fact in the journal may hold is the same.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec.structs import fields, force_setattr
+
+from runbus.errors import FieldInvalid
+
+__all__ = [
+    "HUNDRED_YEARS_S",
+    "RETRY_CAUSES",
+    "Resources",
+    "RetryCause",
+    "RetryPolicy",
+    "Timeouts",
+]
+
+HUNDRED_YEARS_S = 36_525 * 86_400
+
+# More than a hundred years is a mistake, and in the end more than the shell's sleep can take.
+_Seconds = Annotated[
+    int,
+    msgspec.Meta(
+        ge=1, le=HUNDRED_YEARS_S, extra={"hint": "write whole seconds, at most a hundred years"}
+    ),
+]
+_ExitCode = Annotated[int, msgspec.Meta(ge=1, le=255)]
+
+RetryCause = Literal["exit", "signal", "oom", "timeout", "lost", "start"]
+"""Why an attempt did not succeed: it exited with a status, a signal ended it, it took more memory
+than there was, it reached a time limit, it vanished without a record, or it could not be started.
+"""
+
+RETRY_CAUSES: tuple[RetryCause, ...] = ("exit", "signal", "oom", "timeout", "lost", "start")
+
+
+class _Value(msgspec.Struct, frozen=True, kw_only=True):
+    """Checks its fields against their annotations, also where no decoder does."""
+
+    def __post_init__(self) -> None:
+        for name, default, shape in _checks(type(self)):
+            given = getattr(self, name)
+            if given is default:
+                continue
+            try:
+                force_setattr(self, name, msgspec.convert(given, shape))
+            except msgspec.ValidationError as error:
+                raise FieldInvalid(name, repr(given), worded(str(error)), _hint(shape)) from None
+
+
+class Resources(_Value, frozen=True, kw_only=True):
+    """Which share of a machine a job gets.
+
+    Attributes:
+        gpus: How many GPUs it needs for itself.
+        cpus: The processors it may run on, such as `0-3,6`; all if empty.
+        nice: How much it yields to others, from 0 to 19.
+
+    Raises:
+        FieldInvalid: A field is of another type, or out of range.
+    """
+
+    gpus: Annotated[int, msgspec.Meta(ge=0, extra={"hint": "write how many"})] = 0
+    cpus: Annotated[
+        str,
+        msgspec.Meta(pattern=r"^[0-9,:-]*$", extra={"hint": "write as `taskset -c` does: 0-3,6"}),
+    ] = ""
+    nice: Annotated[int, msgspec.Meta(ge=0, le=19, extra={"hint": "write 0 to 19"})] = 0
+
+
+class Timeouts(_Value, frozen=True, kw_only=True):
+    """How long a job may take, in whole seconds; each is None for no limit.
+
+    Attributes:
+        run_s: Seconds that an attempt may run before it is ended, as TIMEOUT.
+        queue_s: Seconds from its submission to its start.
+        idle_s: Seconds that it may run without a byte of output.
+
+    Raises:
+        FieldInvalid: A field is of another type, or out of range.
+    """
+
+    run_s: _Seconds | None = None
+    queue_s: _Seconds | None = None
+    idle_s: _Seconds | None = None
+
+    def or_else(self, others: Timeouts) -> Timeouts:
+        """Return these, and those of `others` where these say nothing."""
+        return Timeouts(
+            **{
+                field.name: getattr(others if mine is None else self, field.name)
+                for field in fields(self)
+                for mine in [getattr(self, field.name)]
+            }
+        )
+
+
+class RetryPolicy(_Value, frozen=True, kw_only=True):
+    """After which ends a job gets another attempt, and when.
+
+    Attributes:
+        retries: How many more attempts it gets at the most.
+        on: After what it gets one: causes, and exit codes as numbers; any of them if absent.
+        backoff_s: Seconds before the second attempt, at most a year; doubled for each one after.
+
+    Raises:
+        FieldInvalid: A field is of another type, or out of range.
+    """
+
+    retries: Annotated[int, msgspec.Meta(ge=0, le=1000, extra={"hint": "write 0 to 1000"})] = 0
+    on: Annotated[
+        tuple[RetryCause | _ExitCode, ...],
+        msgspec.Meta(extra={"hint": f"list {', '.join(RETRY_CAUSES)}, or exit codes"}),
+    ] = RETRY_CAUSES
+    backoff_s: Annotated[
+        float, msgspec.Meta(ge=0, le=31_536_000, extra={"hint": "write seconds, at most a year"})
+    ] = 1.0
+
+
+@functools.cache
+def _checks(value: type[_Value]) -> list[tuple[str, object, Any]]:
+    return [(field.name, field.default, field.type) for field in fields(value)]
+
+
+def worded(text: str) -> str:
+    """Bring msgspec's message into the form of ours, without its own word on where that is."""
+    text = re.sub(r" - at `(key` in `)?\$.*`$", "", text).replace("`", "")
+    text = text.replace(f"<= {HUNDRED_YEARS_S}", f"<= {HUNDRED_YEARS_S}, a hundred years")
+    return text[:1].lower() + text[1:]
+
+
+def _hint(shape: Any) -> str | None:
+    """Return what the annotation of a field advises; None if it says nothing."""
+    options = (shape, *getattr(shape, "__args__", ()))
+    marks = [mark for option in options for mark in getattr(option, "__metadata__", ())]
+    return next((mark.extra["hint"] for mark in marks if mark.extra), None)

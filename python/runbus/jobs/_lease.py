@@ -1,0 +1,350 @@
+"""The lease of an experiment: who leads it, since when nothing was heard of it, never two at once.
+
+The leader holds a lock on `leader`, a file that only its user can open, so that nobody else can
+take the lock; it falls back when the process ends, however that happens. Every two seconds the
+leader writes into it that it is still there. One that has been silent for a minute (stopped by
+Ctrl-Z, on a machine that stands still) is replaced: the next leader puts a new file in the place of
+the old one. That is the fence: the old leader looks, before and after each thing it writes, whether
+its own file is still in place. What it wrote before that look counts, and the next leader has it;
+what it wrote later goes to a file that nobody reads, because the next leader goes on in a copy.
+
+`leader.lock` is held only while the lead passes to somebody, so that two cannot take it at once.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import struct
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from runbus import codec
+from runbus._files import file_mode, open_file
+from runbus.attempt import has_writer, own_pid_namespace
+from runbus.errors import FileUnreadable, JournalHeld, LeaseLost
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Self
+
+__all__ = ["BEAT_S", "SILENT_S", "TAKE_OVER_S", "Leader", "Lease", "leader_of", "passing"]
+
+BEAT_S = 2.0
+"""How often a leader says that it is still there."""
+
+SILENT_S = 15.0
+"""A leader of which nothing was heard for so long is worth a word."""
+
+TAKE_OVER_S = 60.0
+"""A leader of which nothing was heard for so long can be replaced."""
+
+_FILE, _LOCK, _JOURNAL = "leader", "leader.lock", "events.journal"
+_BYTES = 512
+"""The record always takes as much: it is written over in one piece."""
+
+_PASSING_S, _PASSING_LOOK_S = 2.0, 0.01
+
+_FLOCK = "hhqqi"
+"""The kernel's `struct flock`: kind, from where, start, length (0 for all), process."""
+
+
+class _Record(msgspec.Struct, frozen=True):
+    """What is in the file.
+
+    Attributes:
+        version: Of this format.
+        pid: The leader's process; 0 if it has given the lead back.
+        host: Its machine.
+        boot: The boot of that machine.
+        ns: The pid namespace of the process.
+        beat_s: When it was there last, by the monotonic clock of its machine.
+        is_owed: Whether the journal is still that of the leader before.
+    """
+
+    version: int
+    pid: int
+    host: str
+    boot: str
+    ns: str
+    beat_s: float
+    is_owed: bool = False
+
+
+class Leader(NamedTuple):
+    """A process that leads an experiment.
+
+    Attributes:
+        pid: The process; 0 if it is another user's, or not known.
+        host: Its machine; empty if it is not known.
+        silent_s: For how many seconds nothing was heard of it.
+        is_stopped: Whether it is a process of this machine that a signal has stopped.
+    """
+
+    pid: int
+    host: str
+    silent_s: float
+    is_stopped: bool
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing was heard of it for longer than is usual."""
+        return self.silent_s >= SILENT_S
+
+    @property
+    def can_be_replaced(self) -> bool:
+        """Whether nothing was heard of it for so long that another process may lead on."""
+        return self.silent_s >= TAKE_OVER_S
+
+    def __str__(self) -> str:
+        who = f"pid {self.pid}" if self.pid else "a process that cannot be seen from here"
+        where = f" on {self.host}" if self.host and self.host != os.uname().nodename else ""
+        silence = f", silent for {self.silent_s:.0f} s" if self.is_silent else ""
+        return f"led by {who}{where}{silence}{', stopped' if self.is_stopped else ''}"
+
+
+def leader_of(folder: str) -> Leader | None:
+    """Return the process that leads the experiment in `folder`; None if none does.
+
+    Changes nothing. On a file system without locks, and where the file is another user's, somebody
+    leads while something was heard of it within a minute.
+    """
+    path = os.path.join(folder, _FILE)
+    try:
+        file = open_file(path)
+    except FileNotFoundError:
+        # Before 0.2 the lock was that of the journal, and there was no such file.
+        is_led = has_writer(os.path.join(folder, _JOURNAL))
+        return Leader(0, "", 0.0, False) if is_led else None
+    except FileUnreadable:
+        return _unseen(path)
+    try:
+        is_held = _is_held(file)
+        record = _read(file)
+        mtime = os.fstat(file).st_mtime
+    finally:
+        os.close(file)
+    if is_held is False or (not is_held and (record is None or not record.pid)):
+        return None
+    leader = _described(record, time.time() - mtime)
+    return leader if is_held or not leader.can_be_replaced else None
+
+
+def _unseen(path: str) -> Leader | None:
+    try:
+        silent_s = max(0.0, time.time() - os.stat(path, follow_symlinks=False).st_mtime)
+    except OSError:
+        return None
+    leader = Leader(0, "", silent_s, False)
+    return None if leader.can_be_replaced else leader
+
+
+def _described(record: _Record | None, age_s: float) -> Leader:
+    if record is None:
+        return Leader(0, "", max(0.0, age_s), False)
+    is_here = record.boot == _boot_id() and record.ns == own_pid_namespace()
+    # While a machine sleeps this clock stands still, and so do all who lead on it.
+    by_beat = time.monotonic() - record.beat_s if record.boot == _boot_id() else -1.0
+    silent_s = by_beat if by_beat >= 0 else max(0.0, age_s)
+    return Leader(record.pid, record.host, silent_s, is_here and _is_stopped(record.pid))
+
+
+class Lease:
+    """The lead of an experiment, held by this process.
+
+    Attributes:
+        is_owed: Whether the leader before may still write to the journal.
+    """
+
+    __slots__ = ("_dev_ino", "_file", "_next_beat", "_path", "_shown", "is_owed")
+
+    def __init__(self, folder: str, file: int, *, is_owed: bool) -> None:
+        self._path = os.path.join(folder, _FILE)
+        self._shown = os.path.join(folder, _JOURNAL)
+        self._file = file
+        self.is_owed = is_owed
+        found = os.stat(self._path, follow_symlinks=False)
+        self._dev_ino = found.st_dev, found.st_ino
+        self._next_beat: float | None = None
+        self._write()
+
+    @classmethod
+    def take(cls, folder: str) -> Self:
+        """Take the lead, while `passing` is held.
+
+        Raises:
+            JournalHeld: Another process leads, and something was heard of it lately.
+            OSError: The file cannot be made or written.
+        """
+        path = os.path.join(folder, _FILE)
+        try:
+            file = open_file(path, os.O_RDWR)
+        except FileNotFoundError:
+            if has_writer(os.path.join(folder, _JOURNAL)):
+                raise JournalHeld(os.path.join(folder, _JOURNAL)) from None
+            return cls(folder, _put(path, is_owed=False), is_owed=False)
+        except FileUnreadable as error:
+            if os.path.isdir(path):
+                raise OSError(errno.EISDIR, error.reason, path) from error
+            return cls._replace(folder, _unseen(path))
+        if _lock(file):
+            # Whoever held it has ended, and cannot write any more.
+            record = _read(file)
+            return cls(folder, file, is_owed=record is not None and record.is_owed)
+        os.close(file)
+        return cls._replace(folder, leader_of(folder))
+
+    @classmethod
+    def _replace(cls, folder: str, leader: Leader | None) -> Self:
+        """Put an own file in the place of that of a leader that was silent for too long."""
+        if leader is not None and not leader.can_be_replaced:
+            raise JournalHeld(os.path.join(folder, _JOURNAL), str(leader))
+        return cls(folder, _put(os.path.join(folder, _FILE), is_owed=True), is_owed=True)
+
+    def paid(self) -> None:
+        """The journal is this leader's own from now on."""
+        self.is_owed = False
+        self._write()
+
+    def check(self) -> None:
+        """Make sure that nobody else has taken the lead.
+
+        Raises:
+            LeaseLost: Somebody has, or the experiment's folder is gone.
+        """
+        try:
+            found = os.stat(self._path, follow_symlinks=False)
+        except OSError as error:
+            raise LeaseLost(self._shown, (error.strerror or str(error)).lower()) from error
+        if (found.st_dev, found.st_ino) != self._dev_ino:
+            leader = leader_of(os.path.dirname(self._path))
+            raise LeaseLost(self._shown, f"it is {leader} now" if leader else "")
+
+    def beat(self, now: float) -> None:
+        """Let others see that this process is still there; costs nothing before it is time.
+
+        Args:
+            now: This moment, in seconds of any clock that is never set.
+
+        Raises:
+            LeaseLost: Somebody else leads.
+        """
+        if self._next_beat is None or now >= self._next_beat:
+            self._next_beat = now + BEAT_S
+            self.check()
+            self._write()
+
+    def close(self) -> None:
+        """Give the lead back; safe to repeat."""
+        if self._file >= 0:
+            self._write(pid=0)
+            os.close(self._file)
+            self._file = -1
+
+    def _write(self, pid: int | None = None) -> None:
+        try:
+            os.pwrite(self._file, _record(is_owed=self.is_owed, pid=pid), 0)
+        except OSError:
+            # On a full disk that is no reason to stop: the lock says the same.
+            pass
+
+
+@contextmanager
+def passing(folder: str) -> Iterator[None]:
+    """Keep others from taking the lead of an experiment meanwhile.
+
+    Raises:
+        JournalHeld: Another process is about to take it, and is not done after two seconds.
+        OSError: The file cannot be made.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    file = os.open(os.path.join(folder, _LOCK), flags, file_mode())
+    try:
+        end = time.monotonic() + _PASSING_S
+        while _lock(file) is False:
+            if time.monotonic() > end:
+                reason = "another process is about to lead"
+                raise JournalHeld(os.path.join(folder, _JOURNAL), reason)
+            time.sleep(_PASSING_LOOK_S)
+        yield
+    finally:
+        os.close(file)
+
+
+def _put(path: str, *, is_owed: bool) -> int:
+    """Put a new, locked file in a place, and return its descriptor."""
+    new = f"{path}.{os.getpid()}-{os.urandom(4).hex()}.new"
+    file = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        _lock(file)
+        os.pwrite(file, _record(is_owed=is_owed), 0)
+        os.rename(new, path)
+    except BaseException:
+        os.close(file)
+        os.unlink(new)
+        raise
+    return file
+
+
+def _record(*, is_owed: bool, pid: int | None = None) -> bytes:
+    """Return what this process writes into the file."""
+    record = _Record(
+        version=1,
+        pid=os.getpid() if pid is None else pid,
+        host=os.uname().nodename,
+        boot=_boot_id(),
+        ns=own_pid_namespace(),
+        beat_s=round(time.monotonic(), 3),
+        is_owed=is_owed,
+    )
+    return codec.encode_json(record).ljust(_BYTES - 1) + b"\n"
+
+
+def _read(file: int) -> _Record | None:
+    """Return what a leader wrote; None if it is not there, damaged, or of another version."""
+    try:
+        return codec.decode_json(os.pread(file, _BYTES, 0), _Record)
+    except (OSError, codec.DecodeError):
+        return None
+
+
+def _lock(file: int) -> bool | None:
+    """Take the lock; return whether nobody else has it, or None where there are no locks."""
+    asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+    try:
+        fcntl.fcntl(file, fcntl.F_OFD_SETLK, asked)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def _is_held(file: int) -> bool | None:
+    """Whether somebody holds the lock; None where there are no locks."""
+    asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+    try:
+        found = fcntl.fcntl(file, fcntl.F_OFD_GETLK, asked)
+    except OSError:
+        return None
+    return int(struct.unpack(_FLOCK, found)[0]) != fcntl.F_UNLCK
+
+
+def _boot_id() -> str:
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def _is_stopped(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0] == "T"
+    except (OSError, IndexError):
+        return False

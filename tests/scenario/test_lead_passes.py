@@ -1,0 +1,124 @@
+"""A leader that stands still is seen, replaced, and does no harm when it goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from runbus._home import Home
+from runbus.jobs import TAKE_OVER_S, FactReader, JobState, leader_of, read_jobs
+
+RUNBUS = os.path.join(os.path.dirname(sys.executable), "runbus")
+
+
+def wait_until(question: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 30
+    while not question():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def say_nothing_for(folder: str, seconds: float) -> None:
+    """Make it look as if nothing had been heard of the leader for some time."""
+    path = os.path.join(folder, "leader")
+    with open(path, "r+b") as file:
+        record = json.loads(file.read())
+        record["beat_s"] -= seconds
+        file.seek(0)
+        file.write(json.dumps(record, separators=(",", ":")).encode())
+
+
+def said(*words: str) -> str:
+    done = subprocess.run([RUNBUS, *words], capture_output=True, text=True, timeout=30, check=False)
+    return done.stdout + done.stderr
+
+
+@contextmanager
+def runbus(*words: str) -> Iterator[subprocess.Popen[str]]:
+    """Start a command; it is killed at the end of the block if it still runs."""
+    with subprocess.Popen(
+        [RUNBUS, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGCONT)
+            process.kill()
+
+
+@contextmanager
+def stopped_leader(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Have a batch of three jobs led by a process that is stopped once the first one runs.
+
+    Each job notes that it ran, and ends when there is a file `go`.
+    """
+    script = f"echo $RUNBUS_JOB >>{tmp_path}/ran; until test -e {tmp_path}/go; do sleep 0.02; done"
+    jobs = [{"name": name, "command": ["sh", "-c", script]} for name in "abc"]
+    path = tmp_path / "batch.json"
+    path.write_text(json.dumps({"project": "p", "jobs": jobs, "max_parallel": 1}))
+    with runbus("submit", str(path)) as leader:
+        wait_until(lambda: Home().open_experiments())
+        (folder,) = Home().open_experiments()
+        wait_until(lambda: JobState.RUNNING in {job.state for job in read_jobs(folder).values()})
+        leader.send_signal(signal.SIGSTOP)
+        yield leader, folder
+
+
+def test_a_stopped_leader_is_named_by_all_who_look(tmp_path: Path) -> None:
+    with stopped_leader(tmp_path) as (leader, folder):
+        say_nothing_for(folder, 30)
+        sentence = f"led by pid {leader.pid}, silent for 3"
+
+        assert sentence in said("status")
+        told = said("doctor")
+        assert sentence in told
+        assert f"kill -CONT {leader.pid} lets it go on" in told
+        with runbus("cancel", "latest") as cancel:
+            assert cancel.stderr is not None
+            assert sentence in cancel.stderr.readline()
+
+
+def test_what_a_stopped_leader_led_is_led_on_and_nothing_runs_twice(tmp_path: Path) -> None:
+    with stopped_leader(tmp_path) as (first, folder):
+        say_nothing_for(folder, TAKE_OVER_S)
+        with runbus("attach") as second:
+            wait_until(lambda: (one := leader_of(folder)) and one.pid == second.pid)
+            first.send_signal(signal.SIGCONT)
+            _, error = first.communicate(timeout=30)
+            assert first.returncode == 1
+            assert f"error: this process no longer leads {folder}: it is led by pid" in error
+            assert "hint: jobs that run go on by themselves; runbus attach follows them" in error
+
+            (tmp_path / "go").touch()
+            second.communicate(timeout=30)
+            assert second.returncode == 0
+    told = [(type(fact).__name__, fact.job) for fact in FactReader(folder).poll()]
+    kinds = ("JobIntended", "JobSubmitted", "JobStarted", "JobEnded")
+    assert sorted(told) == sorted((kind, job) for kind in kinds for job in "abc")
+    assert len((tmp_path / "ran").read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize("words", [("cancel", "latest"), ("supervise",)])
+def test_cancel_and_the_supervisor_of_the_home_lead_on_too(
+    words: tuple[str, ...], tmp_path: Path
+) -> None:
+    with stopped_leader(tmp_path) as (first, folder):
+        say_nothing_for(folder, TAKE_OVER_S)
+        (tmp_path / "go").touch()
+        said(*words)
+        ended = JobState.CANCELLED if words[0] == "cancel" else JobState.SUCCEEDED
+
+        states = [job.state for job in read_jobs(folder).values()]
+        assert states[1:] == [ended, ended]
+        first.send_signal(signal.SIGCONT)
+        assert first.wait(30) == 1
+        assert [job.state for job in read_jobs(folder).values()] == states

@@ -1,0 +1,102 @@
+"""experiment.json: what is written is read, and so is what an older runbus wrote."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runbus._files import add_check
+from runbus.abc import JobSpec, Resources, RetryPolicy, Timeouts
+from runbus.config import LocalFields, SSHFields
+from runbus.errors import FileUnreadable
+from runbus.jobs import Asked
+
+OLD_JOB: dict[str, Any] = {
+    "experiment_id": "e", "name": "a", "run_id": "e-1", "executor": "far", "argv": ["true"],
+    "cwd": "/", "env": {"A": "1"}, "folder": "jobs/1-a/1", "run_folder": "runs/e-1", "attempt": 1,
+    "gpus": 1, "cpus": "0", "nice": 3, "timeout_s": 60, "queue_timeout_s": 50,
+    "idle_timeout_s": None, "retries": 2, "retry_on": ["oom", 7], "backoff_s": 0.5,
+    "package": None, "bootstrap": [], "secrets": {}, "withheld": [],
+}  # fmt: skip
+OLD: dict[str, Any] = {
+    "version": 2, "id": "e", "project": "p", "created_ns": 5, "max_parallel": 2,
+    "jobs": [OLD_JOB],
+    "executors": {
+        "far": {"type": "ssh", "timeout": None, "queue_timeout": None, "idle_timeout": 9,
+                "hosts": ["box"], "slots": 1, "gpus": ["0"]},
+        "here": {"type": "local", "timeout": 70, "gpus": ["5"], "env_inherit": True},
+    },
+    "root": "/src",
+}  # fmt: skip
+
+
+def written(folder: Path, fields: dict[str, Any]) -> str:
+    path = folder / "e"
+    path.mkdir()
+    (path / "experiment.json").write_bytes(add_check(json.dumps(fields).encode()))
+    return str(path)
+
+
+def test_what_version_2_wrote_is_read(tmp_path: Path) -> None:
+    asked = Asked.read(written(tmp_path, OLD))
+
+    (job,) = asked.jobs
+    assert job.resources == Resources(gpus=1, cpus="0", nice=3)
+    assert job.timeouts == Timeouts(run_s=60, queue_s=50)
+    assert job.retry == RetryPolicy(retries=2, on=("oom", 7), backoff_s=0.5)
+    assert (job.name, job.env, job.folder) == ("a", {"A": "1"}, "jobs/1-a/1")
+    assert asked.executors == {
+        "far": SSHFields(hosts=["box"], gpus=["0"], timeouts=Timeouts(idle_s=9)),
+        "here": LocalFields(gpus=["5"], timeouts=Timeouts(run_s=70)),
+    }
+    assert (asked.id, asked.project, asked.max_parallel, asked.root) == ("e", "p", 2, "/src")
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    folder = tmp_path / "e"
+    folder.mkdir()
+    job = JobSpec(
+        experiment_id="e", name="a", run_id="e-1", executor="far", argv=("true",), cwd="/",
+        env={}, folder=str(folder / "jobs/1-a/1"), run_folder=str(folder / "runs/e-1"),
+        resources=Resources(gpus=2), timeouts=Timeouts(idle_s=3), retry=RetryPolicy(on=("lost",)),
+    )  # fmt: skip
+    asked = Asked(
+        id="e", project="p", created_ns=5, max_parallel=1, jobs=[job],
+        executors={"far": SSHFields(hosts=["box"], timeouts=Timeouts(run_s=4))},
+    )  # fmt: skip
+    asked.write(str(folder))
+
+    again = Asked.read(str(folder)).absolute(str(folder))
+
+    assert again.executors == asked.executors
+    (read,) = again.jobs
+    assert (read.resources, read.timeouts, read.retry) == (job.resources, job.timeouts, job.retry)
+    assert json.loads((folder / "experiment.json").read_text())["version"] == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"version": 1}, "its version is 1, this runbus reads 2 and 3"),
+        ({"version": 4}, "its version is 4, this runbus reads 2 and 3"),
+        ({"jobs": None}, "it has no list of jobs"),
+        ({"executors": []}, "it has no list of jobs"),
+        ({"jobs": ["a"]}, "expected `object`"),
+        ({"jobs": [{**OLD_JOB, "gpus": -1}]}, "expected `int` >= 0"),
+        ({"jobs": [{**OLD_JOB, "timeout_s": "long"}]}, "expected `int | null`"),
+        ({"executors": {"a": 3}}, "expected `object`"),
+        ({"version": 3}, "expected `array`|unknown field"),
+    ],
+)
+def test_what_is_no_experiment_of_a_known_version_is_refused(
+    changes: dict[str, Any], reason: str, tmp_path: Path
+) -> None:
+    fields = {**OLD, **changes}
+    if fields["version"] == 3:
+        fields["jobs"] = {}
+
+    with pytest.raises(FileUnreadable, match=f"(?i){reason}"):
+        Asked.read(written(tmp_path, fields))

@@ -1,0 +1,230 @@
+"""Who leads an experiment: one at a time, seen by all, and replaced if nothing is heard of it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import stat
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from runbus.attempt import Journal
+from runbus.errors import JournalError, JournalHeld, LeaseLost
+from runbus.events import JobIntended
+from runbus.jobs import BEAT_S, TAKE_OVER_S, FactReader, JobStore, leader_of, read_jobs
+
+ABOUT: dict[str, Any] = {"experiment_id": "e", "job": "j", "run_id": "e-1", "attempt": 1}
+INTENDED = JobIntended(**ABOUT, time_ns=1, executor="local", folder="jobs/1-j/1", package="c.tgz")
+
+LEADER = """
+import sys
+from msgspec.structs import replace
+from runbus.errors import LeaseLost
+from runbus.jobs import JobStore
+from tests.unit.jobs.test_lease import INTENDED
+
+store = JobStore(sys.argv[1])
+for number in range(1_000_000):
+    try:
+        store.record(replace(INTENDED, job=str(number)))
+    except LeaseLost:
+        break
+    print(number, flush=True)
+"""
+
+
+def age(folder: Path, seconds: float) -> None:
+    """Make it look as if nothing had been heard of a leader for some time."""
+    path = folder / "leader"
+    record = json.loads(path.read_bytes())
+    record["beat_s"] -= seconds
+    with path.open("r+b") as file:
+        file.write(json.dumps(record, separators=(",", ":")).encode())
+
+
+@contextmanager
+def read_lock(path: Path) -> Iterator[None]:
+    """Hold the lock that everybody can take who may read a file."""
+    with path.open("rb") as file:
+        fcntl.fcntl(file, fcntl.F_OFD_SETLK, struct.pack("hhqqi", fcntl.F_RDLCK, 0, 0, 0, 0))
+        yield
+
+
+def test_a_leader_is_seen_with_its_process_until_it_gives_the_lead_back(tmp_path: Path) -> None:
+    store = JobStore(str(tmp_path))
+    leader = leader_of(str(tmp_path))
+
+    assert leader is not None
+    assert (leader.pid, leader.host) == (os.getpid(), os.uname().nodename)
+    assert str(leader) == f"led by pid {os.getpid()}"
+    store.close()
+    assert leader_of(str(tmp_path)) is None
+
+
+def test_the_lead_falls_back_when_its_process_is_killed(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", LEADER, tmp_path], stdout=subprocess.PIPE) as one:
+        assert one.stdout is not None
+        one.stdout.readline()
+        with pytest.raises(JournalHeld, match=f"led by pid {one.pid}"):
+            JobStore(str(tmp_path))
+        one.kill()
+
+    JobStore(str(tmp_path)).close()
+
+
+def test_who_may_only_read_keeps_nobody_from_leading(tmp_path: Path) -> None:
+    JobStore(str(tmp_path)).close()
+    (tmp_path / "events.journal").chmod(0o644)
+
+    with read_lock(tmp_path / "events.journal"):
+        store = JobStore(str(tmp_path))
+        store.record(INTENDED)
+        store.close()
+
+    assert stat.S_IMODE((tmp_path / "leader").stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / "leader.lock").stat().st_mode) == 0o600
+
+
+def test_an_older_runbus_leads_by_the_lock_of_its_journal(tmp_path: Path) -> None:
+    with Journal(tmp_path / "events.journal") as journal:
+        assert leader_of(str(tmp_path)) is not None
+        with pytest.raises(JournalHeld):
+            JobStore(str(tmp_path))
+        journal.append(b"{}")
+
+    JobStore(str(tmp_path)).close()
+
+
+def test_a_leader_that_is_silent_says_so_and_is_replaced_only_after_a_minute(
+    tmp_path: Path,
+) -> None:
+    first = JobStore(str(tmp_path))
+    age(tmp_path, TAKE_OVER_S - 20)
+    with pytest.raises(JournalHeld, match=r"led by pid \d+, silent for 4\d s"):
+        JobStore(str(tmp_path))
+    age(tmp_path, 20)
+
+    second = JobStore(str(tmp_path))
+    with pytest.raises(LeaseLost, match=f"no longer leads {tmp_path}: it is led by pid"):
+        first.record(INTENDED)
+    with pytest.raises(LeaseLost):
+        first.check()
+    with pytest.raises(LeaseLost):
+        first.beat(0.0)
+    first.close()
+
+    assert second.record(INTENDED) == read_jobs(str(tmp_path))["j"]
+    assert leader_of(str(tmp_path)) is not None
+    second.close()
+    assert leader_of(str(tmp_path)) is None
+
+
+def test_a_leader_that_says_it_is_there_is_not_replaced(tmp_path: Path) -> None:
+    first = JobStore(str(tmp_path))
+    for now in (0.0, BEAT_S):
+        age(tmp_path, TAKE_OVER_S)
+        first.beat(now)
+        with pytest.raises(JournalHeld):
+            JobStore(str(tmp_path))
+    first.close()
+
+
+def test_what_a_replaced_leader_writes_too_late_is_never_read(tmp_path: Path) -> None:
+    first = JobStore(str(tmp_path))
+    first.record(INTENDED)
+    # As a process has it that was stopped between its look and its write.
+    late = Journal(tmp_path / "events.journal", lock=False)
+    follower = FactReader(str(tmp_path))
+    assert list(follower.poll()) == [INTENDED]
+    age(tmp_path, TAKE_OVER_S)
+
+    second = JobStore(str(tmp_path))
+    late.append(b"too late")
+    told = second.record(replace(INTENDED, job="k"))
+    late.append(b"and later still")
+    late.close()
+    first.close()
+    second.close()
+
+    assert list(read_jobs(str(tmp_path))) == ["j", "k"]
+    assert list(follower.poll()) == [replace(INTENDED, job="k")]
+    assert read_jobs(str(tmp_path))["k"] == told
+
+
+def test_a_next_leader_that_dies_before_it_has_a_journal_of_its_own_leaves_that_to_the_next(
+    tmp_path: Path,
+) -> None:
+    first = JobStore(str(tmp_path))
+    first.record(INTENDED)
+    age(tmp_path, TAKE_OVER_S)
+    (tmp_path / "events.journal.new").mkdir()  # its copy cannot be made
+    with pytest.raises(JournalError):
+        JobStore(str(tmp_path))
+    (tmp_path / "events.journal.new").rmdir()
+    journal = (tmp_path / "events.journal").stat().st_ino
+
+    second = JobStore(str(tmp_path))
+
+    assert (tmp_path / "events.journal").stat().st_ino != journal
+    assert list(second.jobs) == ["j"]
+    second.close()
+    first.close()
+
+
+@pytest.mark.parametrize("round_", range(3))
+def test_no_fact_that_a_replaced_leader_recorded_is_lost_or_told_twice(
+    tmp_path: Path, round_: int
+) -> None:
+    """The old leader writes as fast as it can while the lead is taken from it."""
+    follower = FactReader(str(tmp_path))
+    told: list[str] = []
+    with subprocess.Popen(
+        [sys.executable, "-c", LEADER, tmp_path], stdout=subprocess.PIPE, text=True
+    ) as one:
+        assert one.stdout is not None
+        recorded = [one.stdout.readline().strip() for _ in range(10 + round_)]
+        told += [fact.job for fact in follower.poll()]
+        age(tmp_path, TAKE_OVER_S)
+        store = JobStore(str(tmp_path))
+        store.record(replace(INTENDED, job="next"))
+        told += [fact.job for fact in follower.poll()]
+        recorded += one.stdout.read().split()
+    store.close()
+    told += [fact.job for fact in follower.poll()]
+
+    kept = [fact.job for fact in FactReader(str(tmp_path)).poll()]
+    assert one.returncode == 0
+    assert set(recorded) <= set(kept)
+    assert len(kept) == len(set(kept))
+    assert sorted(told) == sorted(kept)
+    assert kept[-1] == "next"
+
+
+def test_a_journal_that_was_removed_ends_the_lead(tmp_path: Path) -> None:
+    folder = tmp_path / "e"
+    folder.mkdir()
+    store = JobStore(str(folder))
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()
+
+    with pytest.raises(LeaseLost, match="no such file or directory"):
+        store.record(INTENDED)
+
+
+def test_a_process_that_stands_still_while_the_lead_passes_to_it_is_waited_for_in_bounded_time(
+    tmp_path: Path,
+) -> None:
+    with (tmp_path / "leader.lock").open("w") as file:
+        fcntl.fcntl(file, fcntl.F_OFD_SETLK, struct.pack("hhqqi", fcntl.F_WRLCK, 0, 0, 0, 0))
+        with pytest.raises(JournalHeld, match="about to lead"):
+            JobStore(str(tmp_path))
