@@ -8,6 +8,7 @@ mypy
 mypy --strict tests/typing
 lint-imports
 python -m mypy.stubtest runbus._core
+python .ci/rust_cycles.py rust/*/src
 $CARGO fmt --all --check
 # Outside of the workspace, since it needs nightly Rust.
 rustfmt --check --edition 2024 rust/fuzz/src/*.rs

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from runbus.abc.executor import JobSpec as JobSpec
     from runbus.abc.executor import Limits as Limits
     from runbus.abc.executor import Observation as Observation
-    from runbus.abc.executor import Request as Request
     from runbus.abc.packager import Contents as Contents
     from runbus.abc.packager import Entry as Entry
     from runbus.abc.packager import Origin as Origin
@@ -29,6 +28,9 @@ if TYPE_CHECKING:
     from runbus.abc.plugin import PluginInfo as PluginInfo
     from runbus.abc.plugin import PluginState as PluginState
     from runbus.abc.plugin import Scope as Scope
+    from runbus.abc.request import Body as Body
+    from runbus.abc.request import JsonBody as JsonBody
+    from runbus.abc.request import Request as Request
     from runbus.abc.tunnel import Completed as Completed
     from runbus.abc.tunnel import Forward as Forward
     from runbus.abc.tunnel import Tunnel as Tunnel
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GRACE_S",
+    "Body",
     "Capabilities",
     "Completed",
     "Contents",
@@ -46,6 +49,7 @@ __all__ = [
     "Forward",
     "JobRef",
     "JobSpec",
+    "JsonBody",
     "Limits",
     "Observation",
     "Origin",
@@ -75,7 +79,6 @@ __getattr__, __dir__ = lazy_names(
             "JobSpec",
             "Limits",
             "Observation",
-            "Request",
         ),
         ".packager": (
             "Contents",
@@ -87,6 +90,7 @@ __getattr__, __dir__ = lazy_names(
             "Packager",
         ),
         ".plugin": ("Plugin", "PluginInfo", "PluginState", "Scope"),
+        ".request": ("Body", "JsonBody", "Request"),
         ".tunnel": ("Completed", "Forward", "Tunnel"),
         "..events": ("Resources", "RetryPolicy", "Timeouts"),
     },

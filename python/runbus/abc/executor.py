@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from runbus.abc.packager import Packager
+    from runbus.abc.request import Request
 
 __all__ = [
     "Capabilities",
@@ -23,7 +24,6 @@ __all__ = [
     "JobSpec",
     "Limits",
     "Observation",
-    "Request",
 ]
 
 
@@ -135,17 +135,6 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     observe_s: float = 0.0
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What an executor is about to send: printable, comparable, complete."""
-
-    job: JobSpec
-    script: str
-
-    def render(self) -> str:
-        """Return the request as a person would read it: the script that the backend will run."""
-        return self.script
-
-
 class JobRef(msgspec.Struct, frozen=True, kw_only=True):
     """What an executor needs to find a job again, after a restart of anything.
 
@@ -222,7 +211,7 @@ class Executor(ABC):
 
     @abstractmethod
     def plan(self, job: JobSpec) -> Request:
-        """Return what `submit` would send. Pure: a dry run prints it.
+        """Return what `submit` would send. Pure: a dry run prints it, once it is rendered.
 
         Raises:
             Unsupported: The job asks for what `capabilities` do not give.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runbus.api._executors import executors_of
-from runbus.attempt import redacted_job
 from runbus.catalog import job_statuses
 from runbus.errors import UsageError
 from runbus.experiment import AsyncExperiment, jobs_to_retry
@@ -19,17 +18,15 @@ __all__ = ["plan", "prepare", "retry", "status"]
 
 
 def plan(experiment: AsyncExperiment) -> list[Request]:
-    """Return what would be sent for each job, without its secrets; nothing is written or sent.
+    """Return what would be sent for each job; nothing is written or sent.
+
+    `Request.render` shows one without its secrets.
 
     Raises:
         Unsupported: A job asks for what its executor cannot give.
         UsageError: A job cannot be run as it is.
     """
-    executors = executors_of(experiment.executors)
-    return [
-        executors[request.job.executor].plan(redacted_job(request.job))
-        for request in experiment.plan(executors)
-    ]
+    return experiment.plan(executors_of(experiment.executors))
 
 
 def prepare(experiment: AsyncExperiment) -> StoredExperiment:

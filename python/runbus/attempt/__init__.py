@@ -4,6 +4,7 @@ Everything that a backend and its observers must agree on about the files of a r
 nothing here knows an experiment, a supervisor or a state.
 """
 
+from runbus.attempt._body import AttemptBody as AttemptBody
 from runbus.attempt._evidence import CANCELLED as CANCELLED
 from runbus.attempt._evidence import OUT_OF_MEMORY as OUT_OF_MEMORY
 from runbus.attempt._evidence import TIME_LIMIT as TIME_LIMIT
@@ -43,6 +44,7 @@ __all__ = [
     "OUT_OF_MEMORY",
     "TIME_LIMIT",
     "WRAPPER",
+    "AttemptBody",
     "CarriedProgram",
     "Journal",
     "JournalReader",

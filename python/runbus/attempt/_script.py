@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from runbus._secrets import REDACTED, Secret, is_secret_name
+from runbus._secrets import Secret, redacted
 from runbus.errors import UsageError
 
 if TYPE_CHECKING:
@@ -90,9 +90,13 @@ def secret_environment(job: JobSpec) -> dict[str, str]:
 
 
 def redacted_job(job: JobSpec) -> JobSpec:
-    """Return a job to show to people: plain values that go by a secret's name are replaced."""
-    env = {name: REDACTED if is_secret_name(name) else value for name, value in job.env.items()}
-    return replace(job, env=env)
+    """Return a job to show to people: plain values that go by a secret's name are replaced.
+
+    So are the tokens and credentials that its command and its bootstrap lines hold.
+    """
+    image = replace(job.image, env=tuple(redacted(dict(job.image.env)).items()))
+    words = redacted({"argv": job.argv, "bootstrap": job.bootstrap})
+    return replace(job, env=redacted(job.env), image=image, **words)
 
 
 def references(job: JobSpec) -> dict[str, str]:

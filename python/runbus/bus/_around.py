@@ -129,6 +129,7 @@ class _Wrapped:
         except (Exception, asyncio.CancelledError) as raised:
             if raised is error:
                 return False  # passed on as it was
+            sub.calls -= 1  # on entering it was counted as a success, which it is not
             failure = self._calls.broken(sub, raised, frame)
             raise failure from failure.__cause__
         finally:

@@ -241,7 +241,7 @@ class Bus:
         while frame is not None:
             if frame.subscription is not None and frame.subscription.owner is owner:
                 return True
-            frame = frame.up
+            frame = frame.place.up
         return False
 
 

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from runbus.bus._timers import Timers
     from runbus.events import Event
 
-__all__ = ["SLOW_NS", "Calls", "refuse_awaitable"]
+__all__ = ["SLOW_S", "Calls", "refuse_awaitable"]
 
 logger = logging.getLogger("runbus.bus")
 
-SLOW_NS = 50_000_000
-_WARN_EVERY_NS = 60_000_000_000
+SLOW_S = 0.05
+_WARN_EVERY_S = 60.0
 
 
 class Calls:
@@ -37,7 +37,7 @@ class Calls:
 
     def __init__(self, timers: Timers) -> None:
         self._timers = timers
-        self._now_ns = timers.monotonic_ns
+        self._now = timers.monotonic
 
     # -- one call
 
@@ -74,7 +74,7 @@ class Calls:
             return await self._stepwise(sub, sub.invoke(event))
         if sub.thread:
             return await anyio.to_thread.run_sync(sub.invoke, event, abandon_on_cancel=True)
-        started = self._now_ns()
+        started = self._now()
         result = sub.invoke(event)
         self._note_held(sub, started)
         if result is not None:
@@ -91,7 +91,7 @@ class Calls:
         thrown: BaseException | None = None
         try:
             while True:
-                started = self._now_ns()
+                started = self._now()
                 try:
                     waits = coroutine.throw(thrown) if thrown else coroutine.send(value)
                 except StopIteration as end:
@@ -108,35 +108,33 @@ class Calls:
         finally:
             coroutine.close()
 
-    def _note_held(self, sub: Subscription, started_ns: int) -> None:
-        now_ns = self._now_ns()
-        took_ns = now_ns - started_ns
-        if took_ns <= SLOW_NS:
+    def _note_held(self, sub: Subscription, started: float) -> None:
+        now = self._now()
+        took_s = now - started
+        if took_s <= SLOW_S:
             return
         sub.slow += 1
-        if sub.slow == 1 or now_ns - sub.warned_ns > _WARN_EVERY_NS:
-            sub.warned_ns = now_ns
+        if now - sub.warned_at > _WARN_EVERY_S:
+            sub.warned_at = now
             logger.warning(
                 "plugin %r: %s held the event loop for %.0f ms; use thread=True or a thread",
                 sub.owner.name,
                 sub.name,
-                took_ns / 1e6,
+                took_s * 1e3,
             )
 
     # -- one call of a request: the caller needs the answer
 
     def counted(self, sub: Subscription, frame: Frame) -> Counted:
         """Return a block that is one call of a handler: its failure becomes a HookError."""
-        return Counted(self, sub, frame, self._now_ns())
+        return Counted(self, sub, frame, self._now())
 
-    def note(self, sub: Subscription, frame: Frame, started: int, verdict: str) -> None:
-        """Count a call that ended."""
-        took = self._now_ns() - started
-        sub.calls += 1
-        sub.total_ns += took
-        sub.max_ns = max(sub.max_ns, took)
+    def note(self, sub: Subscription, frame: Frame, started: float, verdict: str) -> None:
+        """Note how long a call took, and how it ended."""
+        took = self._now() - started
+        sub.took(took)
         if frame.outcomes is not None:
-            frame.outcomes.append((sub, verdict, took))
+            frame.outcomes.append((sub, verdict, round(took * 1e9)))
 
     def broken(self, sub: Subscription, error: BaseException, frame: Frame) -> HookError:
         """Count a failure and return it as an error that names the handler.
@@ -145,9 +143,7 @@ class Calls:
         """
         if isinstance(error, asyncio.CancelledError):
             error = judge(error, sub, frame)
-        sub.errors += 1
-        sub.streak += 1
-        sub.last_error = describe(error)
+        sub.count_failure(describe(error))
         failure = as_plugin_error(sub, error, frame.event)
         if not isinstance(failure, HookError):
             failure = refused(sub, frame.event, f"failed: {failure}")
@@ -160,7 +156,7 @@ class Counted:
 
     __slots__ = ("_calls", "_frame", "_started", "_sub")
 
-    def __init__(self, calls: Calls, sub: Subscription, frame: Frame, started: int) -> None:
+    def __init__(self, calls: Calls, sub: Subscription, frame: Frame, started: float) -> None:
         self._calls = calls
         self._sub = sub
         self._frame = frame
@@ -178,12 +174,15 @@ class Counted:
         sub, verdict = self._sub, "cancelled"
         try:
             if exc is None:
-                verdict, sub.streak = "ok", 0
+                verdict = "ok"
+                sub.calls += 1
             elif isinstance(exc, (Exception, asyncio.CancelledError)):
                 failure = self._calls.broken(sub, exc, self._frame)
                 verdict = f"error: {sub.last_error}"
                 raise failure from failure.__cause__
         finally:
+            if verdict == "cancelled":
+                sub.count_cancelled()
             self._frame.now[0] = None
             self._calls.note(sub, self._frame, self._started, verdict)
 

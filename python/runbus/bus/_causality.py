@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -23,6 +23,7 @@ __all__ = [
     "DEPTH_LIMIT",
     "Envelope",
     "Frame",
+    "Place",
     "as_envelope",
     "link",
     "link_request",
@@ -38,8 +39,29 @@ Envelope = tuple[Any, int, str]
 """An event, its number, and who read it: what CAUSE holds where no dispatch is running."""
 
 
+class Place(NamedTuple):
+    """Where a dispatch stands among those that run.
+
+    Attributes:
+        parent: Number of the event whose handler caused this one; 0 for none.
+        origin: The plugin whose handler or reader published the event; empty for none.
+        up: The dispatch that this one runs inside of, on whichever bus and in whichever task.
+        cause: The dispatch whose handler published the event; differs from `up` once queued.
+        depth: How many running dispatches caused each other up to this one.
+    """
+
+    parent: int = 0
+    origin: str = ""
+    up: Frame | None = None
+    cause: Frame | None = None
+    depth: int = 1
+
+
+OUTERMOST = Place()
+
+
 class Frame(msgspec.Struct, eq=False):
-    """One dispatch while it runs. A Struct, because it is made for every event.
+    """One dispatch while it runs. A Struct of few fields, because it is made for every event.
 
     Attributes:
         seq: The event's number.
@@ -50,11 +72,7 @@ class Frame(msgspec.Struct, eq=False):
         now: The handler that runs now, alone in a list: a list takes it in a sixth of the time
             that an attribute of a Struct would need. `subscription` is the same, to read.
         cancels_before: How many cancellations of the task had arrived when the dispatch began.
-        parent: Number of the event whose handler caused this one; 0 for none.
-        origin: The plugin whose handler or reader published the event; empty for none.
-        up: The dispatch that this one runs inside of, on whichever bus and in whichever task.
-        cause: The dispatch whose handler published the event; differs from `up` once queued.
-        depth: How many running dispatches caused each other up to this one.
+        place: Where it stands among the dispatches that run.
         cuts: How often the handler was cancelled because its time was up.
         pending: Events of this type that were published meanwhile, to be dispatched afterwards.
         outcomes: The handlers that were called, for the taps; None if there are no taps.
@@ -67,11 +85,7 @@ class Frame(msgspec.Struct, eq=False):
     limit_s: float
     now: list[Subscription | None]
     cancels_before: int = 0
-    parent: int = 0
-    origin: str = ""
-    up: Frame | None = None
-    cause: Frame | None = None
-    depth: int = 1
+    place: Place = OUTERMOST
     cuts: int = 0
     pending: deque[Any] | None = None
     outcomes: list[tuple[Subscription, str, int]] | None = None
@@ -87,7 +101,7 @@ class Frame(msgspec.Struct, eq=False):
         while frame is not None:
             if type(frame.event) is event_type and frame.active is active:
                 return frame
-            frame = frame.up
+            frame = frame.place.up
         return None
 
     def chain(self, last: type[Event]) -> tuple[str, ...]:
@@ -96,7 +110,7 @@ class Frame(msgspec.Struct, eq=False):
         frame: Frame | None = self
         while frame is not None:
             names.append(type(frame.event).__name__)
-            frame = frame.cause
+            frame = frame.place.cause
         return tuple(reversed(names))
 
 
@@ -120,15 +134,14 @@ def link(frame: Frame, before: Frame | Envelope) -> None:
     Raises:
         RecursionLimit: The causal chain is too long.
     """
-    _, frame.parent, frame.origin = as_envelope(before)
-    if not isinstance(before, Frame):
+    _, parent, origin = as_envelope(before)
+    if not isinstance(before, Frame) or before not in before.active:
+        frame.place = Place(parent, origin)
         return
-    if before not in before.active:
-        return
-    if before.depth >= DEPTH_LIMIT:
+    depth = before.place.depth + 1
+    if depth > DEPTH_LIMIT:
         raise RecursionLimit(DEPTH_LIMIT, before.chain(type(frame.event)))
-    frame.up = frame.cause = before
-    frame.depth = before.depth + 1
+    frame.place = Place(parent, origin, before, before, depth)
 
 
 def link_request(frame: Frame, before: Frame | Envelope) -> None:
@@ -139,5 +152,6 @@ def link_request(frame: Frame, before: Frame | Envelope) -> None:
         RecursionLimit: The causal chain is too long.
     """
     link(frame, before)
-    if frame.up is not None and frame.up.holder(type(frame.event), frame.active) is not None:
-        raise Reentrant(type(frame.event).__name__, frame.up.chain(type(frame.event)))
+    up, asked = frame.place.up, type(frame.event)
+    if up is not None and up.holder(asked, frame.active) is not None:
+        raise Reentrant(asked.__name__, up.chain(asked))

@@ -74,6 +74,6 @@ class Sweeper:
             if now_ns - since[1] >= frame.limit_s * 1e9:
                 late.append(frame)
         # A handler that waits for a nested dispatch is not to blame for what hangs in there.
-        blocked = {frame.up for frame in self._active if frame.up is not None}
+        blocked = {frame.place.up for frame in self._active}
         innermost = [frame for frame in late if frame not in blocked]
         return innermost or late

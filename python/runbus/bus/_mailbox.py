@@ -90,6 +90,7 @@ class Mailbox:
         closed: As sealed, and nothing waits.
         plain: Whether an event needs nothing but to be handed over: it is not counted by its
             length, and nobody wants to know what it causes.
+        quick: Whether what waits first may be taken off `items` and counted, without `take`.
         sized: Whether the events have a length, and what they hold is counted, too.
     """
 
@@ -109,6 +110,7 @@ class Mailbox:
         "opener",
         "owner",
         "plain",
+        "quick",
         "refused",
         "sealed",
         "settled",
@@ -135,6 +137,7 @@ class Mailbox:
         self.spill = spill
         self.sized = sized
         self.plain = not sized
+        self.quick = False
         self.items = deque()
         self.waiter: asyncio.Future[None] | None = None
         self.settled: asyncio.Future[None] | None = None
@@ -156,7 +159,7 @@ class Mailbox:
 
     def note_causes(self) -> None:
         """Tell the consumer's code from now on what caused it: a tap watches the bus."""
-        self.plain = False
+        self.plain = self.quick = False
 
     # -- the publisher's side
 

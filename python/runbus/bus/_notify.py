@@ -7,7 +7,7 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from runbus.bus._calls import SLOW_NS, Calls
+from runbus.bus._calls import SLOW_S, Calls
 from runbus.bus._cancellation import cancels_seen, judge, take_back
 from runbus.bus._causality import CAUSE, Frame, link, next_seq
 from runbus.bus._failures import as_plugin_error, describe, find_critical
@@ -46,7 +46,7 @@ class Notifications:
         self._routes = state.notify_routes
         self._active = state.active
         self._sweeper = state.sweeper
-        self._now_ns = state.timers.monotonic_ns
+        self._now = state.timers.monotonic
         self._recent = waits.recent
         self._waiters = waits.present
 
@@ -70,20 +70,20 @@ class Notifications:
         state = self._state
         if get_ident() != state.thread_id or (task := current_task(state.loop)) is None:
             raise state.refusal("publish")
-        route = self._routes.get(type(event))
-        if route is None:
+        try:
+            route = self._routes[type(event)]
+        except KeyError:
             route = state.find_route(event, Kind.NOTIFY, self._routes)
-        active, now_ns = self._active, self._now_ns
+        active, monotonic = self._active, self._now
         seq = next_seq()
         now: list[Subscription | None] = [None]
-        frame = Frame(seq, event, task, active, route.limit_s, now, task.cancelling())
-        if frame.cancels_before:
-            frame.cancels_before = cancels_seen(task)
+        cancels = task.cancelling() and cancels_seen(task)
+        frame = Frame(seq, event, task, active, route.limit_s, now, cancels)
         self._recent.append((seq, event))
         before = CAUSE.get()
         if before is not None:
             link(frame, before)
-            if frame.up is not None and (queued := self._queue(frame)) is not None:
+            if (queued := self._queue(frame)) is not None:
                 return queued
         if route.boxes or self._taps.present or self._waiters:
             self._announce(route, frame)
@@ -96,37 +96,39 @@ class Notifications:
         active.add(frame)
         if route.limit_s < self._sweeper.watches_s:
             self._sweeper.arm(route.limit_s)
-        CAUSE.set(frame)
+        token = CAUSE.set(frame)
         try:
             while True:
-                handled, errors = 0, ()
-                started = now_ns()
+                missed, errors = 0, ()
+                began = monotonic()
                 for sub in subscriptions:
-                    if sub.skip:
-                        continue
                     now[0] = sub
                     try:
-                        if sub.plain:
-                            await sub.invoke(event)
+                        if (invoke := sub.direct) is not None:
+                            await invoke(event)
+                        elif sub.skip:
+                            missed += 1
+                            continue
                         else:
                             await self._calls.call(sub, event)
-                        sub.streak = 0
-                        handled += 1
+                        sub.calls += 1
                     except (Exception, asyncio.CancelledError) as error:
+                        missed += 1
                         errors = [*errors, *await self._failed(sub, error, frame)]
-                    ended = now_ns()
-                    took = ended - started
-                    started = ended
-                    sub.calls += 1
-                    sub.total_ns += took
-                    if took > sub.max_ns:
-                        sub.max_ns = took
-                        if took > SLOW_NS:
+                    ended = monotonic()
+                    took = ended - began
+                    began = ended
+                    sub.total_s += took
+                    if took > sub.max_s:
+                        sub.max_s = took
+                        if took > SLOW_S:
                             sub.suspect()
                     if outcomes is not None:
-                        verdict = f"error: {sub.last_error}" if sub.streak else "ok"
-                        outcomes.append((sub, verdict, took))
+                        failing = sub.failures_in_a_row
+                        verdict = f"error: {sub.last_error}" if failing else "ok"
+                        outcomes.append((sub, verdict, round(took * 1e9)))
                 now[0] = None
+                handled = len(subscriptions) - missed
                 if receipt is None:
                     answer = Receipt(seq, handled, errors)
                 else:
@@ -140,7 +142,10 @@ class Notifications:
                 event, now = frame.event, frame.now  # type: ignore[assignment]
                 subscriptions, outcomes = route.subscriptions, frame.outcomes
         finally:
-            CAUSE.set(before)
+            try:
+                CAUSE.reset(token)
+            except ValueError:
+                pass  # an abandoned coroutine, closed from another context
             active.discard(frame)
             if frame.cuts or outcomes is not None or first.pending is not None:
                 self._end(route, frame, receipt, errors)
@@ -187,13 +192,13 @@ class Notifications:
 
     def _queue(self, frame: Frame) -> Receipt | None:
         """Let a running dispatch of the same event class end first, if there is one."""
-        assert frame.up is not None
-        holder = frame.up.holder(type(frame.event), self._active)
+        up = frame.place.up
+        holder = up.holder(type(frame.event), self._active) if up is not None else None
         if holder is None:
             return None
         if holder.pending is None:
             holder.pending = deque()
-        frame.up = holder
+        frame.place = frame.place._replace(up=holder)
         receipt = Receipt(frame.seq)
         receipt.queue(holder, asyncio.get_running_loop().create_future())
         holder.pending.append((frame, receipt))
@@ -231,32 +236,32 @@ class Notifications:
             error = judge(error, sub, frame)
         failure = as_plugin_error(sub, error, frame.event)
         failures = [failure]
-        sub.errors += 1
-        sub.streak += 1
-        sub.last_error = describe(error)
+        sub.count_failure(describe(error))
+        failing = sub.failures_in_a_row
         logger.error("%s", failure, exc_info=error)
         owner = sub.owner
         told: dict[str, Any] = {
             "plugin": owner.name,
             "handler": sub.name,
             "error": sub.last_error,
-            "failures": sub.streak,
+            "failures": failing,
         }
         # What the bus tells of itself is no step of the causal chain: at its very end, too, the
         # failure must be told, and the other handlers called.
-        frame.depth -= 1
+        place = frame.place
+        frame.place = place._replace(depth=place.depth - 1)
         try:
             if frame.holder(HandlerFailed, self._active) is None:
                 event = type(frame.event).__name__
                 await self.publish(HandlerFailed(event=event, seq=frame.seq, **told))
-            if sub.streak >= QUARANTINE_AFTER and not (owner.quarantined or owner.critical):
+            if failing >= QUARANTINE_AFTER and not (owner.quarantined or owner.critical):
                 self.quarantine(sub)
                 await self.publish(PluginQuarantined(**told))
         except PluginError as critical:
             # It reaches the publisher in the end, but not before the other handlers were called.
             failures.append(critical)
         finally:
-            frame.depth += 1
+            frame.place = place
         return failures
 
     def _raise_critical(self, failures: Sequence[PluginError]) -> None:
@@ -277,23 +282,23 @@ class Notifications:
             "plugin %r: %s failed %d times in a row; %s called no more until release(%r)",
             owner.name,
             failing.name,
-            failing.streak,
+            failing.failures_in_a_row,
             "it is" if is_application else "the plugin's handlers of notifications are",
             owner.name,
         )
         if is_application:
-            failing.skip = True
+            failing.pass_over(True)
             return
         owner.quarantined = True
         for sub in owner.subscriptions:
             if sub.event.kind is Kind.NOTIFY:
-                sub.skip = True
+                sub.pass_over(True)
 
     def release(self, owner: Owner) -> bool:
         """Call the handlers of a quarantined plugin again; return whether any was skipped."""
         was = any(sub.skip for sub in owner.subscriptions)
         owner.quarantined = False
         for sub in owner.subscriptions:
-            sub.streak = 0
-            sub.skip = sub.closed
+            sub.forgive()
+            sub.pass_over(False)
         return was

@@ -53,6 +53,17 @@ class DropOldestMailbox(Mailbox):
 
     __slots__ = ()
 
+    def __init__(
+        self,
+        owner: str,
+        maxsize: int,
+        spill: Callable[[Any], object] | None = None,
+        *,
+        sized: bool = False,
+    ) -> None:
+        super().__init__(owner, maxsize, spill, sized=sized)
+        self.quick = self.plain
+
     def offer(self, item: Item) -> None:
         """Take the event, at the price of the oldest one if need be."""
         if self.sealed:
@@ -63,6 +74,7 @@ class DropOldestMailbox(Mailbox):
         if waiting > self.high_water:  # which is at most maxsize
             if waiting > self.maxsize:
                 self._missed += 1
+                self.quick = False
                 self._lose(items.popleft())
             else:
                 self.high_water = waiting
@@ -71,6 +83,10 @@ class DropOldestMailbox(Mailbox):
             self.waiter = None
             if not waiter.done():
                 waiter.set_result(None)
+
+    def _mark(self) -> Lagged:
+        self.quick = self.plain
+        return super()._mark()
 
 
 class DropNewestMailbox(Mailbox):

@@ -64,6 +64,6 @@ class Receipt(msgspec.Struct, eq=False):
                         f"{type(frame.event).__name__} is dispatched again only after the handler "
                         "that awaits its receipt returns"
                     )
-                frame = frame.up
+                frame = frame.place.up
             yield from self._done.__await__()
         return self

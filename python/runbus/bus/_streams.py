@@ -114,8 +114,9 @@ class Streams:
         state = self._state
         if get_ident() != state.thread_id or current_task(state.loop) is None:
             state.check_loop("emit")
-        route = self._routes.get(type(event))
-        if route is None:
+        try:
+            route = self._routes[type(event)]
+        except KeyError:
             route = state.find_route(event, Kind.STREAM, self._routes)
         item: Item = event
         if self._taps.present or self._waiters:

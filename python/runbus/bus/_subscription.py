@@ -87,35 +87,38 @@ class Subscription:
         handler: What was subscribed.
         name: How messages call the handler.
         is_async: Whether calling it gives a coroutine.
-        plain: An async handler without limits of its own, and not slow so far: the bus may await
-            it directly.
+        invoke: What is called: the handler, or a stand-in of a test.
+        direct: The same, if it is async without limits of its own, not slow so far and not to be
+            skipped: then `publish` may await it without anything around; else None.
         skip: Closed, or its owner is quarantined; looked at before each call.
     """
 
     __slots__ = (
+        "_failed_until",
+        "_is_plain",
+        "_streak",
+        "_trial",
         "calls",
         "closed",
+        "direct",
         "errors",
         "event",
         "handler",
         "invoke",
         "is_async",
         "last_error",
-        "max_ns",
+        "max_s",
         "name",
         "on_close",
         "once",
         "order",
         "owner",
-        "plain",
         "skip",
         "slow",
-        "streak",
         "thread",
         "timeout_s",
-        "total_ns",
-        "trial",
-        "warned_ns",
+        "total_s",
+        "warned_at",
     )
 
     def __init__(
@@ -142,35 +145,85 @@ class Subscription:
         self.is_async = is_coroutine_function(handler)
         check_handler(self)
         self.invoke = handler
-        self.plain = False
-        self.trial = _TRIAL
+        self.direct: Callable[..., Any] | None = None
+        self._is_plain = False
+        self._trial = _TRIAL
         self.closed = False
         self.skip = owner.quarantined and event.kind is Kind.NOTIFY
         self.calls = 0
         self.errors = 0
-        self.streak = 0
+        self._streak = 0
+        self._failed_until = 0
         self.slow = 0
-        self.total_ns = 0
-        self.max_ns = 0
-        self.warned_ns = 0
+        self.total_s = 0.0
+        self.max_s = 0.0
+        self.warned_at = float("-inf")
         self.last_error = ""
 
     def close(self) -> None:
         """Listen no more, also not to an event being dispatched now; twice is safe."""
         if not self.closed:
             self.closed = True
-            self.skip = True
+            self.pass_over(True)
             self.on_close(self)
+
+    # -- how it is called
+
+    def pass_over(self, skip: bool) -> None:
+        """Call the handler no more, or again; a closed one is never called again."""
+        self.skip = skip or self.closed
+        self._decide()
+
+    def stand_in(self, invoke: Callable[..., Any]) -> None:
+        """Call something else in the place of the handler."""
+        self.invoke = invoke
+        self._decide()
 
     def seen_stepwise(self) -> None:
         """Note a call whose steps were watched: after a few of them it needs no more watching."""
-        self.trial -= 1
-        if self.trial == 0 and not self.slow:
-            self.plain = self.is_async and not self.once and self.timeout_s is None
+        self._trial -= 1
+        if self._trial == 0 and not self.slow:
+            self._is_plain = self.is_async and not self.once and self.timeout_s is None
+            self._decide()
 
     def suspect(self) -> None:
         """Watch every step from now on: a call took so long that one step may have."""
-        self.plain = False
+        self._is_plain = False
+        self._decide()
+
+    def _decide(self) -> None:
+        self.direct = self.invoke if self._is_plain and not self.skip else None
+
+    # -- how it does; `publish` counts a success by itself
+
+    @property
+    def failures_in_a_row(self) -> int:
+        """How often it failed since it last succeeded: calls that were only counted succeeded."""
+        return self._streak if self._failed_until == self.calls else 0
+
+    def count_failure(self, last_error: str) -> None:
+        """Count a call that failed."""
+        self._streak = self.failures_in_a_row + 1
+        self.calls += 1
+        self.errors += 1
+        self._failed_until = self.calls
+        self.last_error = last_error
+
+    def count_cancelled(self) -> None:
+        """Count a call that neither succeeded nor failed."""
+        failing = self.failures_in_a_row
+        self.calls += 1
+        if failing:
+            self._failed_until = self.calls
+
+    def forgive(self) -> None:
+        """Begin to count the failures in a row anew."""
+        self._streak = 0
+
+    def took(self, seconds: float) -> None:
+        """Note how long a call took."""
+        self.total_s += seconds
+        self.max_s = max(self.max_s, seconds)
 
     def __enter__(self) -> Subscription:
         return self
@@ -195,10 +248,10 @@ class Subscription:
             event=self.event.__name__,
             calls=self.calls,
             errors=self.errors,
-            failures_in_a_row=self.streak,
+            failures_in_a_row=self.failures_in_a_row,
             slow=self.slow,
-            mean_ms=self.total_ns / self.calls / 1e6 if self.calls else 0.0,
-            max_ms=self.max_ns / 1e6,
+            mean_ms=self.total_s / self.calls * 1e3 if self.calls else 0.0,
+            max_ms=self.max_s * 1e3,
             last_error=self.last_error,
         )
 

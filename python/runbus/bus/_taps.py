@@ -56,7 +56,8 @@ class Taps:
     def intent(self, frame: Frame) -> None:
         """Tell of a dispatch that begins."""
         frame.outcomes = []
-        self._tell_intent(frame.seq, frame.parent, frame.event, frame.origin)
+        place = frame.place
+        self._tell_intent(frame.seq, place.parent, frame.event, place.origin)
 
     def end(self, frame: Frame, status: str) -> None:
         """Tell how a dispatch ended."""

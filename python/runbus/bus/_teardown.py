@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from runbus.bus._cancellation import leave_behind
-from runbus.bus._causality import Frame, next_seq
+from runbus.bus._causality import Frame, Place
 from runbus.bus._checks import check_number
 from runbus.bus._failures import CleanUp, as_plugin_error
 from runbus.bus._routing import APPLICATION
@@ -86,7 +86,7 @@ class Teardowns:
         self, sub: Subscription, whole: Frame, slice_s: float, clean_up: CleanUp
     ) -> list[PluginError]:
         """Call one handler in a task of its own, which can be left behind if it never ends."""
-        started = self._state.timers.monotonic_ns()
+        started = self._state.timers.monotonic()
         limit_s = min(slice_s, sub.timeout_s) if sub.timeout_s is not None else slice_s
         if sub.once:
             sub.close()
@@ -99,19 +99,17 @@ class Teardowns:
             task.cancel()
             raise
         if failure is not None:
-            sub.errors += 1
-            sub.streak += 1
-            sub.last_error = str(failure)
+            sub.count_failure(str(failure))
             logger.error("%s", failure, exc_info=failure.__cause__)
         else:
-            sub.streak = 0
+            sub.calls += 1
         self._calls.note(sub, whole, started, f"error: {failure}" if failure else "ok")
         return [failure] if failure is not None else []
 
     async def _end_in_task(self, sub: Subscription, whole: Frame, clean_up: CleanUp) -> None:
         task = asyncio.current_task()
-        frame = Frame(next_seq(), whole.event, task, self._state.active, float("inf"), [sub])
-        frame.seq, frame.parent, frame.now[0] = whole.seq, whole.parent, sub
+        frame = Frame(whole.seq, whole.event, task, self._state.active, float("inf"), [sub])
+        frame.place = Place(whole.place.parent)
         try:
             with self._state.running(frame):
                 await self._calls.call_unlimited(sub, whole.event)

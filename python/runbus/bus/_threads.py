@@ -14,7 +14,7 @@ from runbus.bus._cancellation import leave_behind
 from runbus.bus._causality import CAUSE, Envelope, as_envelope
 from runbus.bus._checks import check_number
 from runbus.bus._failures import find_critical
-from runbus.bus._state import BusState, Phase, wrong_kind
+from runbus.bus._state import BusState, Phase, get_ident, wrong_kind
 from runbus.bus._timers import wait_until
 from runbus.errors import BusClosed, PluginStuck, WouldDeadlock, WrongLoop
 from runbus.events import Kind, Notify, Stream
@@ -25,11 +25,13 @@ if TYPE_CHECKING:
     from runbus.bus._notify import Notifications
     from runbus.bus._streams import Streams
     from runbus.errors import PluginError
+    from runbus.events import Event
 
 __all__ = ["INBOX_LIMIT", "Inbox"]
 
 INBOX_LIMIT = 10_000
 _AGAIN_S = 0.25
+_PASSED_ON = (KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError)
 
 logger = logging.getLogger("runbus.bus")
 
@@ -90,18 +92,15 @@ class Inbox:
             InvalidOption: The timeout is no number of seconds.
         """
         state = self._state
-        if state.phase == Phase.FORKED:
-            raise WrongLoop("publish_from_thread", "fork")
-        if threading.get_ident() == state.thread_id:
+        if get_ident() == state.thread_id:
             raise WouldDeadlock("publish_from_thread() on the thread of the event loop")
-        kind = getattr(type(event), "kind", None)
-        if kind is not Kind.STREAM and kind is not Kind.NOTIFY:
-            raise wrong_kind(event, "publish_from_thread")
-        before = CAUSE.get()
+        # A class that has a route has passed every check before.
+        if type(event) not in state.stream_routes and type(event) not in state.notify_routes:
+            self._check(event)
         # Caused by a dispatch, but no part of it, which is over when its handlers are.
-        cause = as_envelope(before) if before is not None else None
+        cause = as_envelope(before) if (before := CAUSE.get()) is not None else None
         with self._lock:
-            if self._is_shut or state.phase == Phase.NEW:
+            if self._is_shut:
                 raise self._closed()
             if len(self._events) >= INBOX_LIMIT and not self._wait_for_room(timeout):
                 return False
@@ -109,6 +108,16 @@ class Inbox:
             if not self._is_awake:
                 self._wake()
         return True
+
+    def _check(self, event: object) -> None:
+        """Refuse what can be dispatched by nobody, and everything in a forked child."""
+        if self._state.phase == Phase.FORKED:
+            raise WrongLoop("publish_from_thread", "fork")
+        kind = getattr(type(event), "kind", None)
+        if kind is not Kind.STREAM and kind is not Kind.NOTIFY:
+            raise wrong_kind(event, "publish_from_thread")
+        if self._state.phase == Phase.NEW:
+            raise self._closed()
 
     def _closed(self) -> BusClosed:
         phase = self._state.phase
@@ -157,37 +166,42 @@ class Inbox:
         KeyboardInterrupt and SystemExit of a handler end the event loop; nothing else that one
         raises ends this.
         """
+        events, emit, publish = self._events, self._streams.emit, self._notifications.publish
+        caused_by: Envelope | None = None
         try:
             while True:
                 with self._lock:
-                    if not self._events:
+                    if not events:
                         self._is_awake = False
                         return
-                while self._events:
-                    event, cause = self._events.popleft()
+                while events:
+                    event, cause = events.popleft()
                     if self._waiting:
                         with self._lock:
                             self._room.notify_all()
-                    CAUSE.set(cause)
-                    await self._dispatch(event)
+                    if cause is not caused_by:
+                        CAUSE.set(cause)
+                        caused_by = cause
+                    try:
+                        if isinstance(event, Stream):
+                            await emit(event)
+                        else:
+                            await publish(event)
+                    except _PASSED_ON:
+                        raise
+                    except BaseException as error:
+                        self._failed(event, error)
         except (KeyboardInterrupt, SystemExit):
             # If the loop goes on all the same, what waits must be dispatched.
             asyncio.get_running_loop().call_soon(self._start)
             raise
 
-    async def _dispatch(self, event: Notify | Stream) -> None:
-        try:
-            if isinstance(event, Stream):
-                await self._streams.emit(event)
-            else:
-                await self._notifications.publish(event)
-        except (KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError):
-            raise
-        except BaseException as error:
-            logger.exception("an event from a thread could not be delivered: %r", event)
-            critical = find_critical([error], self._state.registry.owners)
-            if critical is not None:
-                self._on_critical(critical)
+    def _failed(self, event: Event, error: BaseException) -> None:
+        """Tell of an event that was not delivered: its publisher cannot be told."""
+        logger.error("an event from a thread could not be delivered: %r", event, exc_info=error)
+        critical = find_critical([error], self._state.registry.owners)
+        if critical is not None:
+            self._on_critical(critical)
 
     @property
     def is_idle(self) -> bool:

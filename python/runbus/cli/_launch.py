@@ -16,6 +16,7 @@ from runbus import api
 from runbus.abc import GRACE_S
 from runbus.catalog import open_run
 from runbus.cli._exit import ExitStatus
+from runbus.cli._outlet import unblocked_stderr
 from runbus.cli._printer import format_duration, format_number, print_json, print_table, table_fits
 from runbus.cli._progress import SHOWN_METRICS, LiveProgress, PlainProgress
 from runbus.errors import innermost
@@ -40,19 +41,23 @@ def launch(experiment: AsyncExperiment, *, as_json: bool = False) -> ExitStatus:
         UsageError: A job, or its code, cannot be run as asked; nothing was submitted.
     """
     ending = _Ending(experiment)
-    with ending.holding_signals():
-        stored = api.prepare(experiment)
-        run = partial(api.lead, watching=_progress, leading=ending.heeding_signals, trace=True)
-        records = anyio.run(run, stored)
-    return _report(stored.folder, records, ending.signalled, as_json=as_json)
+    with unblocked_stderr(lambda: ending.signalled is None) as settle:
+        with ending.holding_signals():
+            stored = api.prepare(experiment)
+            run = partial(api.lead, watching=_progress, leading=ending.heeding_signals, trace=True)
+            records = anyio.run(run, stored)
+        settle()
+        return _report(stored.folder, records, ending.signalled, as_json=as_json)
 
 
 def attach(folder: str, *, as_json: bool) -> ExitStatus:
     """Lead an experiment to its end, or follow its leader, and take over if that one dies."""
     ending = _Ending()
     attach = partial(api.attach, watching=_progress, leading=ending.heeding_signals, trace=True)
-    records = anyio.run(attach, folder)
-    return _report(folder, records, ending.signalled, as_json=as_json)
+    with unblocked_stderr(lambda: ending.signalled is None) as settle:
+        records = anyio.run(attach, folder)
+        settle()
+        return _report(folder, records, ending.signalled, as_json=as_json)
 
 
 def _progress(experiment: StoredExperiment) -> list[Plugin]:

@@ -32,6 +32,7 @@ __all__ = [
     "print_json",
     "print_table",
     "printable",
+    "redirect_stderr",
     "refusal",
     "state_style",
     "table_fits",
@@ -99,6 +100,17 @@ def escaping() -> Iterator[None]:
         yield
     finally:
         sys.stdout, sys.stderr = out, err
+
+
+@contextmanager
+def redirect_stderr(raw: TextIO) -> Iterator[None]:
+    """Send what goes to standard error somewhere else, escaped as before."""
+    err = sys.stderr
+    sys.stderr = cast("TextIO", _Escaped(raw)) if isinstance(err, _Escaped) else raw
+    try:
+        yield
+    finally:
+        sys.stderr = err
 
 
 def unescaped(stream: object) -> TextIO:

@@ -6,6 +6,9 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+import anyio.lowlevel
+
+from runbus.cli._outlet import Outlet
 from runbus.cli._printer import (
     console,
     format_bytes_of_text,
@@ -17,7 +20,7 @@ from runbus.cli._printer import (
 from runbus.events import JobEnded, JobStarted, LogLines, MetricBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from rich.table import Table
 
@@ -31,6 +34,23 @@ SHOWN_METRICS = 3
 """Of how many metrics a table shows the last value: of those that were logged first."""
 
 _REFRESHES_PER_S = 8
+
+_CHUNKS = 16
+"""How many pieces of output may wait to be shown; one has up to 1 MiB."""
+
+_LINES = 500
+"""How many lines are shown before the event loop has its turn."""
+
+
+def _lines_of(event: LogLines) -> Iterator[list[bytes]]:
+    """Yield what a job wrote, some lines at a time; nothing if nobody reads it."""
+    out = unescaped(sys.stderr)
+    lines = event.data.splitlines()
+    for first in range(0, len(lines), _LINES):
+        if isinstance(out, Outlet) and out.is_full:
+            out.leave_out(len(lines) - first)
+            return
+        yield lines[first : first + _LINES]
 
 
 class PlainProgress:
@@ -53,14 +73,16 @@ class PlainProgress:
         """Subscribe; what a plugin does."""
         scope.on(JobStarted, self._started)
         scope.on(JobEnded, self._ended)
-        lines = scope.stream(LogLines, maxsize=256, overflow="block")
+        lines = scope.stream(LogLines, maxsize=_CHUNKS, overflow="block")
         scope.start(self._show_lines, lines)
 
-    async def _show_lines(self, lines: EventStream[LogLines]) -> None:
-        async for event in lines:
-            if isinstance(event, LogLines):
-                for line in event.data.splitlines():
-                    self._say(event.job, format_bytes_of_text(line))
+    async def _show_lines(self, stream: EventStream[LogLines]) -> None:
+        async for event in stream:
+            if not isinstance(event, LogLines):
+                continue
+            for lines in _lines_of(event):
+                self._say(event.job, *map(format_bytes_of_text, lines))
+                await anyio.lowlevel.checkpoint()
 
     def _started(self, event: JobStarted) -> None:
         self._say(event.job, printable(f"started on {event.host}, pid {event.pid}"))
@@ -70,9 +92,9 @@ class PlainProgress:
         why = f": {printable(event.reason)}" if event.reason else ""
         self._say(event.job, f"{event.state}{after}{why}")
 
-    def _say(self, job: str, text: str) -> None:
+    def _say(self, job: str, *texts: str) -> None:
         label = f"{printable(job):<{self._width}} | " if self._prefix else ""
-        unescaped(sys.stderr).write(f"{label}{text}\n")
+        unescaped(sys.stderr).write("".join(f"{label}{text}\n" for text in texts))
 
 
 class LiveProgress:
@@ -103,7 +125,7 @@ class LiveProgress:
         await scope.enter(live)
         scope.on(JobStarted, self._started)
         scope.on(JobEnded, self._ended)
-        lines = scope.stream(LogLines, maxsize=256, overflow="block")
+        lines = scope.stream(LogLines, maxsize=_CHUNKS, overflow="block")
         scope.start(self._show_lines, lines)
         # Only the latest batch of a run matters to the eye.
         batches = scope.stream(
@@ -111,13 +133,15 @@ class LiveProgress:
         )
         scope.start(self._follow_metrics, batches)
 
-    async def _show_lines(self, lines: EventStream[LogLines]) -> None:
-        async for event in lines:
+    async def _show_lines(self, stream: EventStream[LogLines]) -> None:
+        async for event in stream:
             if not isinstance(event, LogLines):
                 continue
             label = f"{printable(event.job)} | " if len(self._rows) > 1 else ""
-            for line in event.data.splitlines():
-                self._console.print(label + format_bytes_of_text(line), markup=False, emoji=False)
+            for lines in _lines_of(event):
+                text = "\n".join(label + format_bytes_of_text(line) for line in lines)
+                self._console.print(text, markup=False, emoji=False)
+                await anyio.lowlevel.checkpoint()
 
     async def _follow_metrics(self, batches: EventStream[MetricBatch]) -> None:
         async for batch in batches:

@@ -14,7 +14,13 @@ import anyio.to_thread
 from msgspec.structs import replace
 
 from runbus.abc import GRACE_S, Observation
-from runbus.attempt import WRAPPER, carried_program, observe_folder, secret_environment
+from runbus.attempt import (
+    WRAPPER,
+    AttemptBody,
+    carried_program,
+    observe_folder,
+    secret_environment,
+)
 from runbus.errors import ConnectionLost, HostError, JobNotStarted, RemoteFailed, SubmitUnknown
 from runbus.executors._followed import FollowedJob
 from runbus.executors._mirror import write_record
@@ -240,7 +246,8 @@ class Host:
         time_s = request.job.timeouts.run_s
         limit = f"{time_s:.3f} {GRACE_S}\n" if time_s is not None else ""
         asked = submit_script(
-            placement, request.script, fields if self.runs_program else b"", limit, run_json,
+            placement, request.of(AttemptBody).script,
+            fields if self.runs_program else b"", limit, run_json,
             self._wrapper, self._detach, self._umask, (request.job.resources.gpus, self.gpus or ()),
         )  # fmt: skip
         asked = with_variables(asked, secret_environment(request.job))

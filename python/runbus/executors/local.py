@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from runbus._files import write_file
 from runbus.abc import GRACE_S, Capabilities, Executor, JobRef, Limits, Observation, Request
 from runbus.attempt import (
+    AttemptBody,
     Pulse,
     is_elsewhere,
     is_running,
@@ -25,8 +26,6 @@ from runbus.attempt import (
     observe_start,
     own_pid_namespace,
     read_log,
-    render_request,
-    render_script,
     secret_environment,
     wrapper_words,
 )
@@ -131,10 +130,10 @@ class LocalExecutor(Executor):
         return Limits(jobs=max(1, (most - _FILES_KEPT) // _FILES_A_JOB))
 
     def plan(self, job: JobSpec) -> Request:
-        """Return the script that would run."""
+        """Return what the wrapper would be given."""
         self.capabilities.check(job, self.name)
         check_gpu_variable(job)
-        return Request(job=job, script=render_script(in_unpacked_code(job)))
+        return Request(job=job, body=AttemptBody.of(in_unpacked_code(job)))
 
     async def submit(self, request: Request) -> JobRef:
         """Start the wrapper; it claims the folder, so a second call for it runs nothing."""
@@ -327,8 +326,11 @@ def _inherited_kib(told: int) -> int:
 
 def _write_request(request: Request, heartbeat_s: int | None) -> None:
     """Write what the wrapper reads; whole, since an earlier wrapper may be about to read it."""
-    files = {"request.sh": request.script.encode("utf-8", "surrogateescape")}
-    files["request"] = render_request(in_unpacked_code(request.job))
+    body = request.of(AttemptBody)
+    files = {
+        "request.sh": body.script.encode("utf-8", "surrogateescape"),
+        "request": body.program_request(),
+    }
     if (time_s := request.job.timeouts.run_s) is not None:
         files["limit"] = b"%.3f %g\n" % (time_s, GRACE_S)
     if heartbeat_s is not None:

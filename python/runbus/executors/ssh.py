@@ -13,7 +13,7 @@ import anyio.to_thread
 from msgspec.structs import replace
 
 from runbus.abc import Capabilities, Executor, JobRef, Limits, Observation, Request, Tunnel
-from runbus.attempt import observe_folder, outlived, read_log, render_request, render_script
+from runbus.attempt import AttemptBody, observe_folder, outlived, read_log, render_request
 from runbus.codec import encode_json
 from runbus.config import parse_host
 from runbus.errors import (
@@ -63,6 +63,12 @@ _GPU_LOOK_S = 1.0
 _PIECE = 1 << 20
 
 _NO_FOLDER = "runbus: this machine has no such folder; give its executor a packager or a workdir"
+
+
+class _MarkedBody(AttemptBody, frozen=True, kw_only=True):
+    """A request whose folders lie in homes that only the machine knows."""
+
+    finished = staticmethod(expanded)
 
 
 class SSHExecutor(Executor):
@@ -182,11 +188,11 @@ class SSHExecutor(Executor):
         return Limits(jobs=self._slots * len(self._hosts))
 
     def plan(self, job: JobSpec) -> Request:
-        """Return the script that would run."""
+        """Return the script that would run there."""
         self.capabilities.check(job, self.name)
         check_gpu_variable(job)
-        script = render_script(self._moved(job, marked(self._job_dir)), advice=_NO_FOLDER)
-        return Request(job=job, script=expanded(script))
+        body = _MarkedBody.of(self._moved(job, marked(self._job_dir)), advice=_NO_FOLDER)
+        return Request(job=job, body=body)
 
     async def submit(self, request: Request) -> JobRef:
         """Start the wrapper on a machine with a free slot, or wait for one.

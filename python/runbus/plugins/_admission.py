@@ -59,6 +59,9 @@ def wish_of(plugin: Any) -> Wish:
     said: list[tuple[str, ...]] = []
     for word in ("after", "before", "requires"):
         names = getattr(plugin, word, ())
+        if names == ():  # as most plugins have it
+            said.append(())
+            continue
         if isinstance(names, str) or not all(isinstance(name, str) for name in names):
             raise InvalidPlugin(
                 f"plugin {plugin.name!r}", f"has {word}={names!r} instead of a tuple of names"

@@ -68,8 +68,8 @@ class Follower:
             tasks.cancel_scope.cancel()
 
     async def _read_on(self, facts: FactReader) -> None:
-        is_being_led, is_silent = True, False
-        while is_being_led and not self._is_over():
+        is_silent = False
+        while not self._is_over():
             # First: then what the leader recorded last is there to be read.
             leader = leader_of(self._folder)
             is_being_led = leader is not None and not leader.can_be_replaced
@@ -80,6 +80,8 @@ class Follower:
                 await self._take_in(fact)
             for name in self._records:
                 await self._feed.hand_on(name)
+            if not is_being_led or self._is_over():
+                return
             await sleep(self._clock, _POLL_S)
 
     def _is_over(self) -> bool:

@@ -68,6 +68,11 @@ class RecordFeed:
         if job.run_id not in self._runs:
             self._runs[job.run_id] = _Run(job, self._leads)
 
+    async def drain(self, job: JobSpec) -> None:
+        """Publish what a job has recorded by now; it is followed on."""
+        if (run := self._runs.get(job.run_id)) is not None:
+            await self._hand_on(run)
+
     async def finish(self, job: JobSpec) -> None:
         """Publish what is left, and follow the run no more; safe to repeat.
 

@@ -76,7 +76,7 @@ class RunFeed:
             await output.hand_on(self._bus)
 
     async def drain(self, job: JobSpec) -> None:
-        """The attempt is over: return when all that it wrote and logged is on the bus."""
+        """The attempt is over: return when all that it wrote, logged and recorded is on the bus."""
         self._begun.discard(job.name)
         if (output := self._outputs.pop(job.name, None)) is not None:
             try:
@@ -84,6 +84,7 @@ class RunFeed:
             finally:
                 output.close()
             await self._metrics.drain(job)
+            await self._records.drain(job)
 
     async def end(self, job: JobSpec, ended: JobEnded) -> None:
         """Tell what the run recorded last, and its end; it is followed no more."""

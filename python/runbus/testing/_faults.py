@@ -35,9 +35,9 @@ def fail_next(bus: Bus, handler: Callable[..., Any], error: BaseException) -> No
     if not found:
         raise LookupError(f"{handler!r} is not subscribed")
     for sub in found:
-        if not isinstance(sub.invoke, _Failing):
-            sub.invoke = _Failing(sub)
-        sub.invoke.errors.append(error)
+        failing = sub.invoke if isinstance(sub.invoke, _Failing) else _Failing(sub)
+        failing.errors.append(error)
+        sub.stand_in(failing)
 
 
 class _Failing:
@@ -50,7 +50,7 @@ class _Failing:
     def __call__(self, *_: Any) -> Any:
         error = self.errors.popleft()
         if not self.errors:
-            self._sub.invoke = self._sub.handler
+            self._sub.stand_in(self._sub.handler)
         if self._sub.is_async:
             return self._fail(error)
         raise error

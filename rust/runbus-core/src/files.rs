@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-use crate::journal::Error;
+use crate::error::Error;
 
 /// Only for the user: a file may hold what a program was told.
 const PRIVATE: u32 = 0o600;

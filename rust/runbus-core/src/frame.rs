@@ -52,6 +52,21 @@ impl<T> Deref for Shared<T> {
     }
 }
 
+/// New points in the order of commitment, as columns of little-endian numbers.
+#[derive(Debug, Default)]
+pub struct Points {
+    /// How many.
+    pub count: usize,
+    /// For each point the index of its name, `u32`.
+    pub series: Vec<u8>,
+    /// `i64`.
+    pub steps: Vec<u8>,
+    /// Unix nanoseconds, `i64`.
+    pub times: Vec<u8>,
+    /// `f64`, bit for bit.
+    pub values: Vec<u8>,
+}
+
 /// Everything one writer wrote.
 #[derive(Clone, Debug, Default)]
 pub struct Frames {

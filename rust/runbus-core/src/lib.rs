@@ -6,10 +6,16 @@ pub mod aggregate;
 pub mod archive;
 pub mod clock;
 pub mod downsample;
+mod error;
 mod files;
 pub mod follow;
 pub mod frame;
 pub mod journal;
 mod memory;
+mod mutex;
+mod os;
 pub mod segment;
 pub mod series;
+mod service;
+
+pub use error::Error;

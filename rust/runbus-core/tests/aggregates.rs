@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use runbus_core::aggregate::{Aggregate, LiveWindows, Point, Sketch, WindowRows};
-use runbus_core::journal::Points;
+use runbus_core::frame::Points;
 
 fn value() -> impl Strategy<Value = f64> {
     prop_oneof![

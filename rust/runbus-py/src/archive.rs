@@ -4,8 +4,6 @@ use std::path::PathBuf;
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
-use runbus_core::aggregate::{Aggregate, Point};
 use runbus_core::archive::{self, Wanted};
 use runbus_core::segment;
 use runbus_core::series::Steps;
@@ -13,6 +11,7 @@ use runbus_core::series::Steps;
 use crate::columns::PySeriesData;
 use crate::errors::to_python;
 use crate::reader::pairs;
+use crate::summary::Summary;
 
 /// The first step, the one behind the last, and their distance.
 type StepRange = (i64, Option<i64>, u64);
@@ -95,57 +94,6 @@ pub(crate) fn about_segment(py: Python<'_>, path: PathBuf) -> PyResult<Facts> {
         about.segments,
         about.is_older,
     ))
-}
-
-/// Points, last step, last, min, max, first, mean, std, p50, p95, p99, step of min, step of max.
-pub(crate) struct Summary {
-    points: u64,
-    last_step: i64,
-    numbers: [f64; 9],
-    extreme_steps: [i64; 2],
-}
-
-impl From<&Aggregate> for Summary {
-    fn from(aggregate: &Aggregate) -> Self {
-        let value = |point: Option<Point>| point.map_or(f64::NAN, |point| point.value);
-        let step = |point: Option<Point>| point.map_or(0, |point| point.step);
-        Self {
-            points: aggregate.count,
-            last_step: step(aggregate.last),
-            numbers: [
-                value(aggregate.last),
-                value(aggregate.min),
-                value(aggregate.max),
-                value(aggregate.first),
-                aggregate.moments.mean(),
-                aggregate.moments.variance().sqrt(),
-                aggregate.quantile(0.5),
-                aggregate.quantile(0.95),
-                aggregate.quantile(0.99),
-            ],
-            extreme_steps: [step(aggregate.min), step(aggregate.max)],
-        }
-    }
-}
-
-impl<'py> IntoPyObject<'py> for Summary {
-    type Target = PyTuple;
-    type Output = Bound<'py, PyTuple>;
-    type Error = PyErr;
-
-    fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
-        let mut fields = vec![
-            self.points.into_pyobject(py)?.into_any(),
-            self.last_step.into_pyobject(py)?.into_any(),
-        ];
-        for number in self.numbers {
-            fields.push(number.into_pyobject(py)?.into_any());
-        }
-        for step in self.extreme_steps {
-            fields.push(step.into_pyobject(py)?.into_any());
-        }
-        PyTuple::new(py, fields)
-    }
 }
 
 #[pyfunction]

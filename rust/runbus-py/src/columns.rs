@@ -11,7 +11,7 @@ use runbus_core::downsample::Method;
 use runbus_core::frame::Shared;
 use runbus_core::series::SeriesData;
 
-use crate::archive::Summary;
+use crate::summary::Summary;
 
 enum Numbers {
     Ints(Shared<i64>),

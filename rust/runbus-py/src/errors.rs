@@ -7,7 +7,7 @@ use pyo3::exceptions::{
     PyBlockingIOError, PyOSError, PyOverflowError, PyRuntimeError, PyValueError,
 };
 use pyo3::prelude::*;
-use runbus_core::journal::Error;
+use runbus_core::Error;
 
 /// Python picks the subclass of `OSError` by the error number: `FileNotFoundError` and so on.
 fn os_error(path: &Path, source: &io::Error) -> PyErr {

@@ -2,22 +2,18 @@
 use pyo3::prelude::*;
 
 mod archive;
-mod arrays;
 mod arrow;
 mod blobs;
 mod columns;
-mod convert;
-mod devices;
 mod errors;
 mod fastcall;
 mod follow;
 mod gil;
-mod names;
-mod numbers;
 mod reader;
 mod reports;
-mod scalars;
-mod series;
+mod summary;
+mod text;
+mod values;
 mod writer;
 
 /// The compiled core of runbus.
@@ -42,9 +38,7 @@ mod _core {
     #[pymodule_export]
     use crate::reader::{Columns, JournalReader, MetricReader};
     #[pymodule_export]
-    use crate::series::{Group, Series};
-    #[pymodule_export]
-    use crate::writer::MetricWriter;
+    use crate::writer::{Group, MetricWriter, Series};
 
     #[pymodule_export]
     #[allow(non_upper_case_globals)]
@@ -66,10 +60,10 @@ mod _core {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         let py = module.py();
-        crate::numbers::look_at_floats(py);
+        crate::values::look_at_floats(py);
         crate::reports::start(py)?;
         fastcall::add::<crate::writer::Log>(py)?;
-        fastcall::add::<crate::series::Append>(py)?;
-        fastcall::add::<crate::series::LogGroup>(py)
+        fastcall::add::<crate::writer::Append>(py)?;
+        fastcall::add::<crate::writer::LogGroup>(py)
     }
 }

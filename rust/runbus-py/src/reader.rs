@@ -6,7 +6,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString};
-use runbus_core::journal::{self, HEADER_BYTES, Points, Span};
+use runbus_core::Error;
+use runbus_core::frame::Points;
+use runbus_core::journal::{self, HEADER_BYTES, Span};
 
 use crate::errors::to_python;
 
@@ -147,7 +149,7 @@ impl MetricReader {
         &self,
         py: Python<'_>,
         max_points: usize,
-        poll: fn(&mut journal::MetricReader, usize) -> Result<Points, journal::Error>,
+        poll: fn(&mut journal::MetricReader, usize) -> Result<Points, Error>,
     ) -> PyResult<Option<Columns>> {
         if max_points == 0 {
             return Err(PyValueError::new_err("max_points must be at least 1"));

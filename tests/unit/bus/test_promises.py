@@ -6,11 +6,16 @@ import asyncio
 import threading
 import time
 from contextlib import asynccontextmanager
+from contextvars import copy_context
 from functools import partial
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from runbus.bus._causality import CAUSE
+from runbus.bus._routing import Registry
 from runbus.bus._threads import INBOX_LIMIT
 from runbus.errors import (
     BackpressureTimeout,
@@ -407,6 +412,48 @@ async def test_a_success_of_a_request_begins_the_count_of_its_failures_anew(kern
 
     (handler,) = kernel.health().plugins["p"].handlers
     assert (handler.calls, handler.errors, handler.failures_in_a_row) == (2, 1, 0)
+
+
+@given(st.lists(st.sampled_from(["succeeds", "fails", "is cancelled", "is forgiven"])))
+def test_failures_in_a_row_are_those_since_the_last_success(calls):
+    registry = Registry(lambda: None)
+    handler = registry.subscribe(
+        registry.application, Fact, breaks, once=False, timeout_s=None, thread=False
+    )
+    in_a_row = errors = 0
+    for call in calls:
+        if call == "succeeds":
+            handler.calls += 1
+            in_a_row = 0
+        elif call == "fails":
+            handler.count_failure("ValueError: no")
+            in_a_row += 1
+            errors += 1
+        elif call == "is cancelled":
+            handler.count_cancelled()
+        else:
+            handler.forgive()
+            in_a_row = 0
+
+        assert handler.failures_in_a_row == in_a_row
+    assert (handler.calls, handler.errors) == (len(calls) - calls.count("is forgiven"), errors)
+
+
+async def test_a_publish_that_is_closed_from_another_context_ends_quietly(kernel_factory):
+    kernel = await kernel_factory()
+    kernel.bus.on(Fact, lambda event: None)
+
+    async def waits(event):
+        await asyncio.sleep(0)
+
+    kernel.bus.on(Fact, waits)
+    abandoned = kernel.bus.publish(Fact())
+    here, there = copy_context(), copy_context()
+    here.run(abandoned.send, None)
+    there.run(abandoned.close)
+
+    assert CAUSE not in there
+    assert kernel.bus.is_idle
 
 
 async def test_a_manager_that_cannot_be_entered_is_blamed(kernel_factory):

@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from runbus.abc import JobSpec, Resources
+from runbus.attempt import AttemptBody
 from runbus.errors import LoginRefused, Unsupported, UsageError
 from runbus.events import Image
 from runbus.executors import SSHExecutor
@@ -27,7 +28,7 @@ def job(folder: Path, *argv: str, cwd: str = "/") -> JobSpec:
 def test_paths_below_the_job_folder_are_the_machines(tmp_path: Path) -> None:
     executor = SSHExecutor([LocalTunnel("/far away")])
 
-    script = executor.plan(job(tmp_path, "true")).script
+    script = executor.plan(job(tmp_path, "true")).of(AttemptBody).script
 
     assert "export RUNBUS_RUN='/far away/e/runs/e-1'\n" in script
     assert "export KEEP='as it is'\n" in script
@@ -36,7 +37,7 @@ def test_paths_below_the_job_folder_are_the_machines(tmp_path: Path) -> None:
 def test_the_home_of_a_machine_is_left_for_its_shell_to_tell(tmp_path: Path) -> None:
     executor = SSHExecutor([LocalTunnel("~/my jobs")])
 
-    script = executor.plan(job(tmp_path, "true")).script
+    script = executor.plan(job(tmp_path, "true")).of(AttemptBody).script
 
     assert "export RUNBUS_RUN=''\"$HOME\"'/my jobs/e/runs/e-1'\n" in script
 
@@ -52,13 +53,13 @@ def test_paths_in_the_packaged_folder_lead_to_the_unpacked_one(tmp_path: Path) -
         package=package,
     )
 
-    script = executor.plan(asked).script
+    script = executor.plan(asked).of(AttemptBody).script
 
     archive = f"/far/packages/{package.sha256}.tar.gz"
     assert f"tar -xzf {archive} -C /far/e/jobs/1-a/1/code || exit 126\n" in script
     assert "\ncd /far/e/jobs/1-a/1/code/sub || " in script
     assert script.endswith("\nexec /there/python /far/e/jobs/1-a/1/code/train.py --x\n")
-    outside = executor.plan(replace(asked, cwd="/elsewhere")).script
+    outside = executor.plan(replace(asked, cwd="/elsewhere")).of(AttemptBody).script
     assert "\ncd /far/e/jobs/1-a/1/code || " in outside
 
 

@@ -8,7 +8,16 @@ from typing import Literal
 import anyio
 from msgspec.structs import replace
 
-from runbus.abc import Capabilities, Executor, JobRef, JobSpec, Limits, Observation, Request
+from runbus.abc import (
+    Capabilities,
+    Executor,
+    JobRef,
+    JobSpec,
+    JsonBody,
+    Limits,
+    Observation,
+    Request,
+)
 
 QUEUED = Observation(phase="queued")
 RUNNING = Observation(phase="running", host="h", pid=1, started_ns=10**18)
@@ -52,7 +61,7 @@ class Backend(Executor):
 
     def plan(self, job: JobSpec) -> Request:
         self.capabilities.check(job, self.name)
-        return Request(job=job, script="")
+        return Request(job=job, body=JsonBody({"argv": list(job.argv)}))
 
     async def submit(self, request: Request) -> JobRef:
         name = request.job.name

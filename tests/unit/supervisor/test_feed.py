@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import anyio
 
 import runbus
-from runbus import Kernel
+from runbus import Kernel, Plugin
 from runbus._clock import SYSTEM_CLOCK
 from runbus.abc import JobSpec
-from runbus.events import MetricBatch
+from runbus.events import MetricBatch, NoteAdded
 from runbus.supervisor._feed import MetricFeed
 from runbus.supervisor._positions import Positions
+from runbus.supervisor._run_feed import RunFeed
 from runbus.testing import FakeClock
 
 if TYPE_CHECKING:
@@ -64,3 +65,29 @@ async def test_the_cursor_of_a_feed_moves_only_when_every_reader_took_the_batch(
     assert batch.run_id == run.id
     (at,) = Positions(run.folder, "metrics").last.values()
     assert at == os.stat(next((tmp_path / "experiments").rglob("metrics/*.journal"))).st_size
+
+
+async def test_what_an_attempt_has_recorded_is_told_before_it_is_said_to_be_over(
+    tmp_path: Path,
+) -> None:
+    with runbus.init(home=tmp_path) as run:
+        run.log("loss", 0.5)
+        run.note("tried")
+    job = JobSpec(
+        experiment_id="e", name="j", run_id=run.id, executor="local", argv=("true",), env={},
+        cwd="/", folder=str(tmp_path), run_folder=run.folder,
+    )  # fmt: skip
+    notes: list[str] = []
+    plugin = Plugin("reads").on(NoteAdded, lambda event: notes.append(event.text))
+    # Nobody advances its clock: what is not handed on by the end of the attempt never is.
+    async with Kernel(plugins=[plugin]) as kernel, anyio.create_task_group() as tasks:
+        feed = RunFeed(kernel.bus, FakeClock(), leads=True)
+        tasks.start_soon(feed.run)
+        await asyncio.sleep(0)
+        feed.open(job)
+        feed.begin(job)
+
+        await feed.drain(job)
+
+        assert notes == ["tried"]
+        tasks.cancel_scope.cancel()

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Aggregate, Point};
-use crate::journal::Points;
+use crate::frame::Points;
 
 /// Windows as columns of little-endian numbers, one row each.
 ///

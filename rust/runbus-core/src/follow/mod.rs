@@ -5,6 +5,7 @@
 //! news is not taken is not read on, and its journals keep the rest.
 
 mod folder;
+mod outlet;
 mod run;
 mod sealed;
 
@@ -13,14 +14,16 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use self::run::{Look, RunReader};
+use self::outlet::Look;
+use self::run::RunReader;
 use crate::aggregate::WindowRows;
-use crate::journal::Points;
-use crate::journal::keeper::Service;
-use crate::journal::os;
+use crate::frame::Points;
+use crate::mutex::lock;
+use crate::os;
+use crate::service::Service;
 
 /// How long a run is left alone between two looks: this part of the time since anything was new.
 const PATIENCE: u32 = 64;
@@ -71,10 +74,6 @@ pub struct News {
     points: usize,
     /// Whether there is more.
     is_full: bool,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Wakes one taker of news: its descriptor is readable while a run has any.

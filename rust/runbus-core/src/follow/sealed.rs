@@ -6,9 +6,9 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use super::News;
-use super::run::{Look, MOST_POINTS, Outlet};
-use crate::frame::Long;
-use crate::journal::{Error, Points};
+use super::outlet::{Look, MOST_POINTS, Outlet};
+use crate::error::Error;
+use crate::frame::{Long, Points};
 use crate::segment::{Content, Segment};
 
 /// A segment, read a row group at a time: it may be larger than memory.

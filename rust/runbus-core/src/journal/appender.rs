@@ -9,18 +9,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::durability::{Closing, Durability};
-use super::error::Error;
+use super::closing::Closing;
+use super::durability::Durability;
 use super::exit;
-use super::format::{END_WORDS, HEADER_BYTES, Head, Kind, WORD, WORD_BYTES};
+use super::format::{END_WORDS, HEADER_BYTES, Head, Kind, WORD_BYTES};
 use super::header::{Header, JournalKind};
 use super::keeper;
-use super::mapping::{LARGEST_PAGE, Mapping, Piece, bytes_of};
-use super::os::{self, Lock, ProcessIdentity};
+use super::mapping::{GRAIN_BYTES, Mapping, Piece, bytes_of, reserve_some};
+use super::record::end_record;
 use super::shared::{Shared, next_piece_bytes};
+use crate::error::Error;
+use crate::os::{self, Lock, ProcessIdentity};
 use crate::{clock, files};
 
-const GRAIN_BYTES: u64 = LARGEST_PAGE as u64;
 /// Page faults are taken this far ahead of the records where the background thread was too slow. A
 /// piece at a time would make one call in a hundred thousand wait for milliseconds; and pages that
 /// were just made are still in the cache when records are stored into them.
@@ -418,22 +419,6 @@ impl Drop for Appender {
     }
 }
 
-/// The final record of a journal whose records end at `position`.
-pub(super) fn end_record(position: u64, state: u32) -> [u8; (END_WORDS + 1) * WORD] {
-    let payload = [
-        u64::from(state).to_le(),
-        clock::unix_ns().cast_unsigned().to_le(),
-    ];
-    let head = Head {
-        kind: Kind::End,
-        payload_words: END_WORDS,
-    };
-    let commit = head.commit_word(position, bytes_of(&payload)).to_le();
-    let mut record = [0; (END_WORDS + 1) * WORD];
-    record.copy_from_slice(bytes_of(&[commit, payload[0], payload[1]]));
-    record
-}
-
 pub(super) fn take_lock(path: &Path, file: &File) -> Result<(), Error> {
     match os::lock_for_writing(file) {
         Ok(Lock::Held) => Err(Error::Locked(path.to_owned())),
@@ -451,20 +436,6 @@ pub(super) fn write_header(file: &File, kind: JournalKind, created_ns: i64) -> i
     file.write_all_at(&header.encode(), 0)
 }
 
-/// Reserve what is wanted, or on a nearly full disk less, but never less than needed.
-pub(super) fn reserve_some(file: &File, offset: u64, needed: u64, wanted: u64) -> io::Result<u64> {
-    let mut bytes = wanted.max(needed);
-    loop {
-        match os::reserve(file, offset, bytes) {
-            Ok(()) => return Ok(bytes),
-            Err(error) if os::is_full(&error) && bytes > needed => {
-                bytes = (bytes / 2).next_multiple_of(GRAIN_BYTES).max(needed);
-            }
-            Err(error) => return Err(error),
-        }
-    }
-}
-
 /// Whether the same file may still take records by `pwrite`.
 fn is_unmappable(error: &io::Error) -> bool {
     os::is_unsupported(error) || matches!(error.raw_os_error(), Some(libc::ENOMEM | libc::EACCES))
@@ -473,5 +444,3 @@ fn is_unmappable(error: &io::Error) -> bool {
 fn to_usize(number: u64) -> io::Result<usize> {
     usize::try_from(number).map_err(|_| io::Error::from_raw_os_error(libc::EFBIG))
 }
-
-const _: () = assert!(GRAIN_BYTES.is_multiple_of(WORD as u64));

@@ -4,13 +4,14 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::appender::{Appender, Options, take_lock, write_header};
-use super::durability::{Closing, Durability};
-use super::error::Error;
+use super::closing::Closing;
+use super::durability::Durability;
 use super::format::{HEADER_BYTES, Kind, MAX_PAYLOAD_BYTES, WORD, WORD_BYTES, words_for};
 use super::header::{self, Header, HeaderState, JournalKind};
 use super::record::{copy_bytes, decode_blob};
 use super::scanner::{Mode, Scanner, Span};
 use super::source::Source;
+use crate::error::Error;
 use crate::{clock, files};
 
 /// Writes one event journal.
@@ -66,7 +67,10 @@ impl BlobWriter {
         }
         let payload_words = 1 + words_for(bytes.len());
         if payload_words * WORD > MAX_PAYLOAD_BYTES {
-            return Err(Error::TooLarge { bytes: bytes.len() });
+            return Err(Error::TooLarge {
+                bytes: bytes.len(),
+                most: MAX_PAYLOAD_BYTES,
+            });
         }
         let written = self
             .appender

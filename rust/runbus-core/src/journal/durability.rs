@@ -1,14 +1,13 @@
-//! What makes a journal survive the machine: syncing, and the end of writing.
+//! What makes a journal survive the machine: syncing.
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use super::error::Error;
-use super::keeper;
-use super::os;
-use super::shared::{Shared, lock};
+use crate::error::Error;
+use crate::mutex::lock;
+use crate::os;
 
 /// That of a writer without a file: of no process.
 const NOWHERE: u32 = u32::MAX;
@@ -93,41 +92,5 @@ impl Durability {
             once.pop();
         }
         Ok(())
-    }
-}
-
-/// The slow part of closing a journal; dropped unused, the file keeps its reserved space.
-#[must_use]
-pub struct Closing {
-    pub(super) durability: Durability,
-    pub(super) shared: Option<Arc<Shared>>,
-    /// Up to here the file holds records.
-    pub(super) used: u64,
-}
-
-impl Closing {
-    /// Give back the space that was not used, make the rest durable, let go of the lock.
-    ///
-    /// # Errors
-    /// [`Error::Io`] when the disk refuses; the journal is closed all the same.
-    pub fn complete(self) -> Result<(), Error> {
-        let durability = &self.durability;
-        if durability.generation != os::generation() {
-            return Ok(());
-        }
-        let is_gone = durability.is_gone();
-        // The background thread may be at work; it has been told to stop.
-        let guard = self.shared.as_ref().map(|shared| lock(&shared.tending));
-        let truncated = durability
-            .file
-            .set_len(self.used)
-            .map_err(|error| Error::io(&durability.path, error))
-            .and_then(|()| if is_gone { Ok(()) } else { durability.sync() });
-        os::unlock(&durability.file);
-        drop(guard);
-        if self.shared.is_some() {
-            keeper::release();
-        }
-        truncated
     }
 }

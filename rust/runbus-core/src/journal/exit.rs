@@ -6,9 +6,10 @@
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, Once, Weak};
 
-use super::appender::end_record;
-use super::os;
-use super::shared::{Shared, lock};
+use super::record::end_record;
+use super::shared::Shared;
+use crate::mutex::lock;
+use crate::os;
 
 /// How many journals without a writer wait for the exit at most: each keeps a file open.
 const MOST_LEFT: usize = 32;

@@ -1,8 +1,8 @@
 //! A whole journal as columns, in one pass.
 
-use super::error::Error;
 use super::format::{ROW_WORDS, WORD_BYTES};
 use super::metric_reader::{MetricReader, Row, Table};
+use crate::error::Error;
 use crate::frame::{Frames, Mixed, Wide};
 use crate::memory::Big;
 

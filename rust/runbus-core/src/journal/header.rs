@@ -3,7 +3,7 @@
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::format::{HEADER_BYTES, MAGIC, VERSION, word_at};
-use super::os::ProcessIdentity;
+use crate::os::ProcessIdentity;
 
 pub(super) const BYTES: usize = 64;
 const CHECKED_BYTES: usize = BYTES - 8;

@@ -10,11 +10,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::format::{Head, WORD, WORD_BYTES};
-use super::os;
+use crate::os;
 
 /// Pages are no larger than this on the machines we know; pieces and what is faulted in of them are
 /// multiples of it.
 pub(super) const LARGEST_PAGE: usize = 64 << 10;
+pub(super) const GRAIN_BYTES: u64 = LARGEST_PAGE as u64;
+const _: () = assert!(GRAIN_BYTES.is_multiple_of(WORD_BYTES));
 
 /// Words of a line of the cache.
 const LINE_WORDS: usize = 8;
@@ -234,4 +236,18 @@ fn prefetch(place: *const u64) {
 pub(super) fn bytes_of(words: &[u64]) -> &[u8] {
     // SAFETY: every byte of an initialised u64 is an initialised u8, with a weaker alignment.
     unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), size_of_val(words)) }
+}
+
+/// Reserve what is wanted, or on a nearly full disk less, but never less than needed.
+pub(super) fn reserve_some(file: &File, offset: u64, needed: u64, wanted: u64) -> io::Result<u64> {
+    let mut bytes = wanted.max(needed);
+    loop {
+        match os::reserve(file, offset, bytes) {
+            Ok(()) => return Ok(bytes),
+            Err(error) if os::is_full(&error) && bytes > needed => {
+                bytes = (bytes / 2).next_multiple_of(GRAIN_BYTES).max(needed);
+            }
+            Err(error) => return Err(error),
+        }
+    }
 }

@@ -4,28 +4,14 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use super::column::Column;
-use super::error::Error;
 use super::format::{HEADER_BYTES, Kind, ROW_WORDS, WORD, word_at};
 use super::header::{JournalKind, halves};
 use super::names::MAX_SCHEMAS;
 use super::record::decode_schema;
 use super::scanner::{Mode, Record, Span};
 use super::source::Source;
-
-/// New points in the order of commitment, as columns of little-endian numbers.
-#[derive(Debug, Default)]
-pub struct Points {
-    /// How many.
-    pub count: usize,
-    /// For each point the index of its name, `u32`.
-    pub series: Vec<u8>,
-    /// `i64`.
-    pub steps: Vec<u8>,
-    /// Unix nanoseconds, `i64`.
-    pub times: Vec<u8>,
-    /// `f64`, bit for bit.
-    pub values: Vec<u8>,
-}
+use crate::error::Error;
+use crate::frame::Points;
 
 /// Names and schemas, as far as they are known.
 #[derive(Default)]
@@ -65,10 +51,6 @@ impl Table {
         self.names.push(name.into());
         self.indices.insert(name.into(), index);
         index
-    }
-
-    pub(super) fn count(&self) -> usize {
-        self.names.len()
     }
 
     /// The names of a schema that is known.

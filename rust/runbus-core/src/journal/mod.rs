@@ -1,21 +1,19 @@
 //! One file format for metrics and events, one writer a file, any number of followers.
 
-mod aggregates;
 mod appender;
 mod blobs;
+mod closing;
 mod column;
 mod durability;
-mod error;
 mod exit;
 mod format;
 mod frames;
 mod header;
-pub(crate) mod keeper;
+mod keeper;
 mod mapping;
 mod metric_reader;
 mod metric_writer;
 mod names;
-pub(crate) mod os;
 mod record;
 mod scanner;
 mod shared;
@@ -23,13 +21,13 @@ mod source;
 
 pub use appender::Options;
 pub use blobs::{BlobReader, BlobWriter};
+pub use closing::Closing;
 pub use column::Steps;
-pub use durability::{Closing, Durability};
-pub use error::Error;
+pub use durability::Durability;
 pub use format::{HEADER_BYTES, Kind, MAX_PAYLOAD_BYTES};
 pub use keeper::{Report, set_reporter};
+pub use metric_reader::MetricReader;
 pub(crate) use metric_reader::Row;
-pub use metric_reader::{MetricReader, Points};
 pub use metric_writer::{Layout, MetricWriter, Outcome, SchemaId};
 pub use names::{MAX_NAME_BYTES, MAX_SETS};
 pub use scanner::Span;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::error::Error;
+use crate::error::Error;
 
 /// The longest metric name, in bytes of UTF-8.
 pub const MAX_NAME_BYTES: usize = 1024;

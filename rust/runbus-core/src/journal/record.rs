@@ -1,7 +1,9 @@
 //! The payloads of records, to and from words.
 
-use super::format::{WORD, word_at, words_for};
+use super::format::{END_WORDS, Head, Kind, WORD, word_at, words_for};
 use super::header::halves;
+use super::mapping::bytes_of;
+use crate::clock;
 
 /// Copy bytes into words, in memory order; the last word is filled up with zeros.
 #[inline]
@@ -58,10 +60,25 @@ pub(super) fn decode_blob(payload: &[u8]) -> Option<&[u8]> {
     (words_for(length) == bytes.len() / WORD).then(|| &bytes[..length])
 }
 
+/// The final record of a journal whose records end at `position`.
+pub(super) fn end_record(position: u64, state: u32) -> [u8; (END_WORDS + 1) * WORD] {
+    let payload = [
+        u64::from(state).to_le(),
+        clock::unix_ns().cast_unsigned().to_le(),
+    ];
+    let head = Head {
+        kind: Kind::End,
+        payload_words: END_WORDS,
+    };
+    let commit = head.commit_word(position, bytes_of(&payload)).to_le();
+    let mut record = [0; (END_WORDS + 1) * WORD];
+    record.copy_from_slice(bytes_of(&[commit, payload[0], payload[1]]));
+    record
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::mapping::bytes_of;
 
     #[test]
     fn a_schema_reads_back() {

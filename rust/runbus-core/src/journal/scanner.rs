@@ -10,7 +10,7 @@ use super::format::{
 };
 use super::header::halves;
 use super::names::MAX_SCHEMAS;
-use super::os;
+use crate::os;
 
 const SMALLEST_READ: usize = 16 << 10;
 const LARGEST_READ: usize = 1 << 20;

@@ -5,12 +5,12 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::appender::reserve_some;
 use super::durability::Durability;
-use super::mapping::{LARGEST_PAGE, Mapping};
+use super::mapping::{LARGEST_PAGE, Mapping, reserve_some};
+use crate::mutex::lock;
 
 /// Pages are made at least this far ahead of the records: the rows of a slow loop for a while.
 pub(super) const LEAST_AHEAD_BYTES: u64 = LARGEST_PAGE as u64;
@@ -26,10 +26,6 @@ pub(super) fn next_piece_bytes(bytes: Option<u64>) -> u64 {
     bytes.map_or(FIRST_PIECE_BYTES, |bytes| {
         (bytes * 4).min(LARGEST_PIECE_BYTES)
     })
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The mapped pieces of the file.

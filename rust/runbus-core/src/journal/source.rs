@@ -4,12 +4,12 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::error::Error;
-use super::format::{END_WORDS, HEADER_BYTES, Head, Kind, WORD, WORD_BYTES, word_at};
+use super::format::{END_WORDS, HEADER_BYTES, Head, Kind, VERSION, WORD, WORD_BYTES, word_at};
 use super::header::{self, Header, HeaderState, JournalKind, halves};
-use super::os::{self, Lock};
 use super::scanner::{Scanner, Span};
+use crate::error::Error;
 use crate::files;
+use crate::os::{self, Lock};
 
 const HEADER_SPAN: Span = Span {
     offset: 0,
@@ -55,7 +55,13 @@ impl Source {
             HeaderState::Missing => {}
             HeaderState::Damaged => self.add_damage([HEADER_SPAN]),
             HeaderState::Foreign => return Err(Error::NotAJournal(path)),
-            HeaderState::Version(version) => return Err(Error::Version { path, version }),
+            HeaderState::Version(version) => {
+                return Err(Error::Version {
+                    path,
+                    version,
+                    newest: VERSION,
+                });
+            }
             HeaderState::Whole(header) if header.kind != self.kind as u32 => {
                 return Err(Error::WrongKind {
                     path,

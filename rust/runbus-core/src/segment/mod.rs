@@ -5,14 +5,20 @@
 
 mod checks;
 mod chunks;
+mod columns;
+mod content;
+mod damage;
 mod footer;
 mod guard;
 mod layout;
-mod read;
+mod open;
+mod parallel;
+mod ranges;
 mod seal;
 mod window;
 mod write;
 
+pub use content::Content;
 pub use layout::{About, SUFFIX};
-pub use read::{Content, Segment};
+pub use open::Segment;
 pub use seal::{Sealing, seal};

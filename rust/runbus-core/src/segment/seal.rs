@@ -10,12 +10,13 @@ use std::time::Duration;
 use parquet::errors::ParquetError;
 
 use super::layout::{About, SUFFIX};
-use super::read::Segment;
+use super::open::Segment;
 use super::window::Window;
 use super::write::Writer;
+use crate::error::Error;
 use crate::files;
-use crate::journal::os::{self, Lock};
-use crate::journal::{Error, MetricReader, Row};
+use crate::journal::{MetricReader, Row};
+use crate::os::{self, Lock};
 
 const JOURNAL: &str = ".journal";
 /// How the names of files end that are being written.

@@ -9,8 +9,9 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple, PyType};
 
-use crate::convert::type_name;
-use crate::numbers::{Called, masked_as_nan, value_of};
+use super::numbers::{Called, masked_as_nan, value_of};
+use super::on_device::CPU_DEVICES;
+use crate::text::type_name;
 
 /// What the elements are.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -389,9 +390,6 @@ fn half(bits: u16) -> f64 {
     };
     f64::from_bits(magnitude.to_bits() | u64::from(bits >> 15) << 63)
 }
-
-/// The CPU, and memory of the CPU that a GPU can reach, too.
-pub(crate) const CPU_DEVICES: [i32; 4] = [1, 3, 11, 13];
 
 /// The start of a `DLManagedTensor` of `DLPack` before version 1, which every exporter still gives.
 #[repr(C)]

@@ -6,7 +6,7 @@ use pyo3::types::{PyDict, PyString, PyTuple};
 use runbus_core::journal::{Layout, SchemaId};
 
 use crate::fastcall::Arguments;
-use crate::numbers::plain_bits;
+use crate::values::plain_bits;
 
 const NAME_SLOTS: usize = 1024;
 const SHAPE_SLOTS: usize = 64;

@@ -1,4 +1,4 @@
-//! Names and mappings to what the core takes. Python code may run here, so the writer is not borrowed
+//! Mappings to what the core takes. Python code may run here, so the writer is not borrowed
 //! while anything of this module is called.
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -6,34 +6,12 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyMapping, PyString};
 
-use crate::devices::Value;
-use crate::names::Key;
-use crate::numbers::value_or_device;
+use super::caches::Key;
+use crate::text::{name_text, type_name};
+use crate::values::{Value, value_or_device};
 
 /// Nested mappings deeper than this are refused: most likely one contains itself.
 const MAX_DEPTH: usize = 32;
-
-/// The name of an object's type, for messages.
-pub(crate) fn type_name(object: &Bound<'_, PyAny>) -> String {
-    object
-        .get_type()
-        .name()
-        .map_or_else(|_| "?".to_owned(), |name| name.to_string())
-}
-
-/// The text of a name.
-pub(crate) fn name_text<'a>(name: &'a Bound<'_, PyString>) -> PyResult<&'a str> {
-    name.to_str().map_err(|cause| {
-        let text = name
-            .repr()
-            .map_or_else(|_| String::new(), |repr| repr.to_string());
-        let error = PyValueError::new_err(format!(
-            "the metric name {text} holds a lone surrogate, which UTF-8 cannot store"
-        ));
-        error.set_cause(name.py(), Some(cause));
-        error
-    })
-}
 
 /// Names and values of a mapping; nested mappings are joined by "/".
 #[derive(Default)]

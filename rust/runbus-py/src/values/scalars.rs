@@ -6,8 +6,8 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
+use super::integers::exact;
 use crate::gil::GilCell;
-use crate::numbers::exact;
 
 #[derive(Clone, Copy)]
 enum Scalar {

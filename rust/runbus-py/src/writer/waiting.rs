@@ -6,39 +6,20 @@
 
 use std::sync::Arc;
 
-use pyo3::exceptions::PyTypeError;
-use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 use runbus_core::clock::unix_ns;
 use runbus_core::journal::Layout;
 
-use crate::arrays::CPU_DEVICES;
+use super::{MetricWriter, State, log_error};
 use crate::errors::to_python;
-use crate::numbers::plain_value;
 use crate::reports::warn;
-use crate::writer::{MetricWriter, State, log_error};
+use crate::values::{Value, plain_value};
 
 /// So many values may wait: 8 MiB on a GPU that gives 512 bytes to each. One more, and `log` fetches.
 const MOST_WAITING: usize = 16_384;
 const MODULE: &str = "runbus.metrics._devices";
-
-/// The value of a metric.
-pub(crate) enum Value {
-    Known(f64),
-    /// A copy of one element on a device.
-    OnDevice(Py<PyAny>),
-}
-
-/// The values, if none is on a device.
-pub(crate) fn all_known(values: &[Value]) -> Option<Vec<f64>> {
-    let known = values.iter().map(|value| match value {
-        Value::Known(value) => Some(*value),
-        Value::OnDevice(_) => None,
-    });
-    known.collect()
-}
 
 /// A value to be fetched.
 struct Kept {
@@ -67,55 +48,6 @@ impl Waiting {
     pub(crate) fn take(&mut self) -> impl Sized + use<> {
         std::mem::take(&mut self.values)
     }
-}
-
-/// A copy of the one real number that the object holds on a device; `None` if it is not on one.
-pub(crate) fn copy_on_device<'py>(
-    object: &Bound<'py, PyAny>,
-) -> PyResult<Option<Bound<'py, PyAny>>> {
-    let py = object.py();
-    if !is_on_device(object) {
-        return Ok(None);
-    }
-    let shape: Vec<usize> = object.getattr(intern!(py, "shape"))?.extract()?;
-    let elements: usize = shape.iter().product();
-    let dtype = object.getattr(intern!(py, "dtype"))?.str()?.to_string();
-    if elements != 1 || dtype.contains("complex") {
-        return Err(PyTypeError::new_err(format!(
-            "{elements} elements of {dtype}, not one real number"
-        )));
-    }
-    // Later changes in place are not what was logged, and no graph of gradients is kept alive.
-    let plain = match object.getattr_opt(intern!(py, "detach"))? {
-        Some(detach) => detach.call0()?.call_method0(intern!(py, "clone"))?,
-        None => match object.getattr_opt(intern!(py, "copy"))? {
-            Some(copy) => copy.call0()?,
-            None => object.clone(),
-        },
-    };
-    Ok(Some(plain))
-}
-
-/// Whether an array or tensor lies where only a device reads it.
-fn is_on_device(object: &Bound<'_, PyAny>) -> bool {
-    let py = object.py();
-    // SAFETY: a live object and the GIL; only slots of the type are looked at.
-    if unsafe { ffi::PyObject_CheckBuffer(object.as_ptr()) } != 0 {
-        return false;
-    }
-    let says = |name| {
-        let found = object.getattr_opt(name).ok().flatten()?;
-        found.extract::<bool>().ok()
-    };
-    // Torch's tensors answer this at once; "meta" ones have no values at all.
-    if let Some(is_cpu) = says(intern!(py, "is_cpu")) {
-        return !is_cpu && says(intern!(py, "is_meta")) != Some(true);
-    }
-    let Ok(Some(ask)) = object.getattr_opt(intern!(py, "__dlpack_device__")) else {
-        return false;
-    };
-    let device = ask.call0().and_then(|device| device.extract());
-    device.is_ok_and(|(kind, _): (i32, i32)| !CPU_DEVICES.contains(&kind))
 }
 
 /// Write a row of which some values are on a device: what is known now, the rest when it is fetched.

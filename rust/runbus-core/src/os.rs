@@ -53,7 +53,7 @@ pub(crate) fn at_exit(_function: extern "C" fn(i32, *mut libc::c_void)) {}
 
 /// Do `work` with all signals blocked: a thread started in it gets none, so that they reach the threads
 /// that expect them.
-pub(super) fn without_signals<T>(work: impl FnOnce() -> T) -> T {
+pub(crate) fn without_signals<T>(work: impl FnOnce() -> T) -> T {
     // SAFETY: both sets are valid for the calls, and the thread's own mask is put back.
     unsafe {
         let (mut all, mut before) = (std::mem::zeroed(), std::mem::zeroed());
@@ -93,17 +93,17 @@ pub(crate) fn clear_events(counter: &OwnedFd) {
 
 /// Enough of a process to tell it from another with the same number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct ProcessIdentity {
-    pub(super) pid: u32,
+pub(crate) struct ProcessIdentity {
+    pub(crate) pid: u32,
     /// Inode of the pid namespace: a number means nothing in another one.
-    pub(super) pid_namespace: u32,
+    pub(crate) pid_namespace: u32,
     /// Field 22 of `/proc/PID/stat`: clock ticks from boot to the start of the process.
-    pub(super) start_ticks: u64,
-    pub(super) boot_id_hash: u64,
+    pub(crate) start_ticks: u64,
+    pub(crate) boot_id_hash: u64,
 }
 
 impl ProcessIdentity {
-    pub(super) fn current() -> Self {
+    pub(crate) fn current() -> Self {
         let pid = std::process::id();
         Self {
             pid,
@@ -124,7 +124,7 @@ impl ProcessIdentity {
     }
 
     /// Whether the process runs; `None` when that cannot be told from here.
-    pub(super) fn is_running(&self) -> Option<bool> {
+    pub(crate) fn is_running(&self) -> Option<bool> {
         let here = Self::here();
         let is_comparable = self.pid_namespace == here.pid_namespace
             && self.boot_id_hash == here.boot_id_hash
@@ -183,7 +183,7 @@ pub(crate) fn lock_for_writing(file: &File) -> io::Result<Lock> {
 }
 
 /// Let go of the writer's lock: other holders of the descriptor keep nothing.
-pub(super) fn unlock(file: &File) {
+pub(crate) fn unlock(file: &File) {
     let lock = whole_file(libc::F_UNLCK);
     // SAFETY: the descriptor is open, and the kernel reads one flock during the call.
     unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) };
@@ -214,7 +214,7 @@ pub(crate) fn sync_path(path: &Path) -> io::Result<()> {
 
 /// Where the next bytes of a file lie that are not a hole: `offset`, where that cannot be told, and
 /// the file's end, where there are none.
-pub(super) fn next_data(file: &File, offset: u64) -> u64 {
+pub(crate) fn next_data(file: &File, offset: u64) -> u64 {
     let end = file.metadata().map_or(offset, |metadata| metadata.len());
     let Ok(from) = libc::off_t::try_from(offset) else {
         return offset;
@@ -229,7 +229,7 @@ pub(super) fn next_data(file: &File, offset: u64) -> u64 {
 }
 
 /// The size of a page of memory.
-pub(super) fn page_bytes() -> u64 {
+pub(crate) fn page_bytes() -> u64 {
     // SAFETY: asks for a constant.
     let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
     u64::try_from(bytes).unwrap_or(4096).max(1)
@@ -239,7 +239,7 @@ pub(super) fn page_bytes() -> u64 {
 ///
 /// `fallocate`, not `posix_fallocate`: glibc emulates the latter by writing into every block where
 /// the file system cannot reserve, and we want to be told.
-pub(super) fn reserve(file: &File, offset: u64, bytes: u64) -> io::Result<()> {
+pub(crate) fn reserve(file: &File, offset: u64, bytes: u64) -> io::Result<()> {
     let too_far = |_| io::Error::from_raw_os_error(libc::EFBIG);
     let offset = libc::off_t::try_from(offset).map_err(too_far)?;
     let bytes = libc::off_t::try_from(bytes).map_err(too_far)?;
@@ -259,7 +259,7 @@ pub(super) fn reserve(file: &File, offset: u64, bytes: u64) -> io::Result<()> {
 ///
 /// There a mapping may show other machines nothing until it is unmapped, and a lost connection
 /// would be a SIGBUS instead of an error.
-pub(super) fn is_remote(file: &File) -> bool {
+pub(crate) fn is_remote(file: &File) -> bool {
     // SAFETY: all zeros is a valid statfs, and the kernel writes one during the call.
     let (result, statistics) = unsafe {
         let mut statistics: libc::statfs = std::mem::zeroed();
@@ -293,7 +293,7 @@ const REMOTE_FILE_SYSTEMS: [(i64, &str); 14] = [
 ];
 
 /// Whether the error says that this file system cannot do such a thing at all.
-pub(super) fn is_unsupported(error: &io::Error) -> bool {
+pub(crate) fn is_unsupported(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
         Some(libc::EOPNOTSUPP | libc::EINVAL | libc::ENOSYS | libc::ENODEV | libc::ENOLCK)
@@ -301,7 +301,7 @@ pub(super) fn is_unsupported(error: &io::Error) -> bool {
 }
 
 /// Whether the error says that there is no room now.
-pub(super) fn is_full(error: &io::Error) -> bool {
+pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
         Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG)

@@ -1,9 +1,9 @@
-//! What can go wrong with a journal.
+//! What can go wrong with the files of a run.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why a journal could not be opened, written or read.
+/// Why a journal or a segment could not be opened, written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The operating system refused.
@@ -24,12 +24,14 @@ pub enum Error {
     #[error("{}: not a runbus journal", .0.display())]
     NotAJournal(PathBuf),
     /// The journal was written by a newer runbus.
-    #[error("{}: journal format {version}, this runbus reads formats up to {}", path.display(), super::format::VERSION)]
+    #[error("{}: journal format {version}, this runbus reads formats up to {newest}", path.display())]
     Version {
         /// The journal.
         path: PathBuf,
         /// The version in its header.
         version: u32,
+        /// The newest that can be read.
+        newest: u32,
     },
     /// A metrics journal was opened as an event journal, or the reverse.
     #[error("{}: not {wanted} journal", path.display())]
@@ -54,13 +56,12 @@ pub enum Error {
     #[error("the journal belongs to the process that opened it, not to its forked child")]
     Forked,
     /// The record does not fit the format.
-    #[error(
-        "a record of {bytes} bytes is too large: the limit is {} bytes",
-        super::format::MAX_PAYLOAD_BYTES
-    )]
+    #[error("a record of {bytes} bytes is too large: the limit is {most} bytes")]
     TooLarge {
         /// Its size.
         bytes: usize,
+        /// The largest that fits.
+        most: usize,
     },
     /// No step follows the greatest one.
     #[error("the next automatic step is beyond a 64-bit integer: pass step=")]

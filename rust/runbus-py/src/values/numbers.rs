@@ -1,8 +1,7 @@
 //! Python numbers to doubles and steps. Python code may run here, so the writer is not borrowed while
-//! anything of this module is called, except what says it runs none.
+//! anything of this module is called.
 
 use std::fmt::{self, Display, Formatter};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::exceptions::{PyException, PyOverflowError, PyTypeError};
 use pyo3::ffi;
@@ -10,82 +9,25 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat, PyInt};
 
-use crate::convert::type_name;
-use crate::devices::{self, Value};
-use crate::scalars;
+use super::on_device::copy_on_device;
+use super::plain::{plain_step, plain_value};
+use super::scalars;
+use crate::text::type_name;
 
-/// Up to here every integer is a double.
-const EXACT_INTEGERS: u64 = 1 << 53;
+/// The value of a metric.
+pub(crate) enum Value {
+    Known(f64),
+    /// A copy of one element on a device.
+    OnDevice(Py<PyAny>),
+}
 
-/// Whether a float holds its value directly behind its head, as it does in every `CPython` with a GIL.
-///
-/// The stable ABI does not promise it, so [`look_at_floats`] looks. It spares a call for each value: a
-/// sixth of the time of a dict of twenty.
-static IS_FLOAT_PLAIN: AtomicBool = AtomicBool::new(false);
-
-/// Find out how a float lies in memory.
-pub(crate) fn look_at_floats(py: Python<'_>) {
-    // Bits that are neither a pointer nor a length.
-    let is_plain = [0.1, -2.5e-300, 1.5e300].into_iter().all(|value: f64| {
-        let float = PyFloat::new(py, value);
-        // SAFETY: a float has its value somewhere behind its head, so this word is its own.
-        let found = unsafe { *float.as_ptr().add(1).cast::<u64>() };
-        found == value.to_bits()
+/// The values, if none is on a device.
+pub(crate) fn all_known(values: &[Value]) -> Option<Vec<f64>> {
+    let known = values.iter().map(|value| match value {
+        Value::Known(value) => Some(*value),
+        Value::OnDevice(_) => None,
     });
-    IS_FLOAT_PLAIN.store(is_plain, Ordering::Relaxed);
-}
-
-/// The value of an object that is a float or derived from it.
-///
-/// # Safety
-/// It is one, it is alive, and the GIL is held.
-#[inline]
-unsafe fn float_value(pointer: *mut ffi::PyObject) -> f64 {
-    if IS_FLOAT_PLAIN.load(Ordering::Relaxed) {
-        // SAFETY: as seen by `look_at_floats`; a derived class has its own fields behind it.
-        unsafe { *pointer.add(1).cast::<f64>() }
-    } else {
-        // SAFETY: by the contract of this function.
-        unsafe { ffi::PyFloat_AsDouble(pointer) }
-    }
-}
-
-/// The value of a float (also a derived one), an exact int or a bool, or of one of numpy's numbers
-/// seen before, without running Python code and without raising; `None` when only [`value_of`] can
-/// tell.
-#[inline]
-pub(crate) fn plain_value(object: Borrowed<'_, '_, PyAny>) -> Option<f64> {
-    let pointer = object.as_ptr();
-    // SAFETY: the pointer is a live object, the GIL is held, and each function gets the type that
-    // it asks for. None of them runs Python code for these types.
-    unsafe {
-        if ffi::PyFloat_CheckExact(pointer) != 0 {
-            return Some(float_value(pointer));
-        }
-        if ffi::PyLong_CheckExact(pointer) != 0 || ffi::PyBool_Check(pointer) != 0 {
-            let mut overflow = 0;
-            let value = ffi::PyLong_AsLongLongAndOverflow(pointer, &raw mut overflow);
-            return (overflow == 0).then(|| exact(value)).flatten();
-        }
-        if ffi::PyFloat_Check(pointer) != 0 {
-            return Some(float_value(pointer));
-        }
-    }
-    scalars::value(object)
-}
-
-/// The bits of the same value, as they are written.
-#[inline]
-pub(crate) fn plain_bits(object: Borrowed<'_, '_, PyAny>) -> Option<u64> {
-    plain_value(object).map(|value| value.to_bits().to_le())
-}
-
-/// An integer as a double, if there is such a double.
-#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)] // What is looked for.
-pub(crate) fn exact(value: i64) -> Option<f64> {
-    let double = value as f64;
-    let is_exact = value.unsigned_abs() <= EXACT_INTEGERS || double as i128 == i128::from(value);
-    is_exact.then_some(double)
+    known.collect()
 }
 
 /// What messages call a value.
@@ -122,7 +64,7 @@ pub(crate) fn value_or_device(name: &str, object: &Bound<'_, PyAny>) -> PyResult
         return Ok(Value::Known(value));
     }
     let called = Called::Metric(name);
-    let copy = devices::copy_on_device(object);
+    let copy = copy_on_device(object);
     match copy.map_err(|cause| not_convertible(called, object, cause))? {
         Some(copy) => Ok(Value::OnDevice(copy.unbind())),
         None => value_of_any(called, object).map(Value::Known),
@@ -242,22 +184,6 @@ fn not_convertible(called: Called<'_>, object: &Bound<'_, PyAny>, cause: PyErr) 
     };
     error.set_cause(py, Some(cause));
     error
-}
-
-/// The step that an exact int is, without running Python code; `None` when only [`step_of`] can
-/// tell.
-#[inline]
-pub(crate) fn plain_step(step: Borrowed<'_, '_, PyAny>) -> Option<i64> {
-    // SAFETY: a live object and the GIL; an exact int is converted without running Python code, and
-    // one that is too large is told by `overflow` without an exception.
-    unsafe {
-        if ffi::PyLong_CheckExact(step.as_ptr()) == 0 {
-            return None;
-        }
-        let mut overflow = 0;
-        let number = ffi::PyLong_AsLongLongAndOverflow(step.as_ptr(), &raw mut overflow);
-        (overflow == 0).then_some(number)
-    }
 }
 
 /// The step; `None` is the automatic one.

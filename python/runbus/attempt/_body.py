@@ -1,0 +1,55 @@
+"""What a backend that gives a shell is sent: the request of the wrapper, in its two forms."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from runbus.abc import JobSpec
+from runbus.attempt._request import render_request
+from runbus.attempt._script import redacted_job, render_script
+
+if TYPE_CHECKING:
+    from typing import Self
+
+__all__ = ["AttemptBody"]
+
+
+class AttemptBody(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt of a job as the wrapper takes it: `request.sh`, and `request` for the program.
+
+    Both say the same; which of them is read depends on what runs the wrapper there.
+
+    Attributes:
+        job: The job as of where it runs: its folders are those of that machine.
+        script: The shell script that becomes the job's process.
+        advice: What the job's stderr says if its folder is not there.
+    """
+
+    job: JobSpec
+    script: str
+    advice: str = ""
+
+    @classmethod
+    def of(cls, job: JobSpec, *, advice: str = "") -> Self:
+        """Render the request of a job.
+
+        Raises:
+            UsageError: There can be no script of it; see `render_script`.
+        """
+        script = cls.finished(render_script(job, advice=advice))
+        return cls(job=job, script=script, advice=advice)
+
+    @staticmethod
+    def finished(script: str) -> str:
+        """Return what becomes of a rendered script; a subclass may change it for its machines."""
+        return script
+
+    def program_request(self) -> bytes:
+        """Return the file `request`: the job as fields, for the wrapper program."""
+        return render_request(self.job, advice=self.advice)
+
+    def render(self) -> str:
+        """Return the script as a person may see it, without what goes by a secret's name."""
+        return self.finished(render_script(redacted_job(self.job), advice=self.advice))

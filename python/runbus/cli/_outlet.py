@@ -1,0 +1,163 @@
+"""Standard error of a process that must not wait for whoever reads it.
+
+A pager that was paged no further, a terminal held by Ctrl-S or gone: a write to it waits for ever,
+and with it everything that the event loop was about to do for the jobs. So a thread of its own does
+the writing, and what it has no room for is left out and counted.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import select
+import sys
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+from runbus.cli._printer import redirect_stderr, unescaped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import TextIO
+
+__all__ = ["Outlet", "unblocked_stderr"]
+
+_LIMIT = 4 << 20
+"""So many bytes may wait for a reader."""
+
+_PIECE = 64 << 10
+
+_MOMENT_S = 0.5
+"""Whoever reads at all has read by then."""
+
+
+class Outlet:
+    """A text stream that never waits; all else of it is the stream's own.
+
+    Args:
+        raw: The stream behind it, which has a descriptor.
+        limit: How many bytes may wait.
+    """
+
+    def __init__(self, raw: TextIO, limit: int = _LIMIT) -> None:
+        raw.flush()
+        self.raw = raw
+        self._file = raw.fileno()
+        self._limit = limit
+        self._waiting: list[bytes] = []
+        self._size = 0
+        self._left_out = 0
+        self._is_over = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="stderr", daemon=True)
+        self._thread.start()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.raw, name)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is little room left, because nobody reads."""
+        return self._size >= self._limit // 2
+
+    def write(self, text: str) -> int:
+        """Have a text written, or leave it out if too much waits already."""
+        data = text.encode(self.raw.encoding or "utf-8", "backslashreplace")
+        with self._changed:
+            if self._size + len(data) > self._limit:
+                self._left_out += max(1, text.count("\n"))
+            else:
+                self._add(self._gap() + data)
+                self._changed.notify_all()
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Have lines written."""
+        self.write("".join(lines))
+
+    def leave_out(self, lines: int) -> None:
+        """Count lines that were not even made, because there is no room."""
+        with self._changed:
+            self._left_out += lines
+
+    def flush(self) -> None:
+        """Do nothing: the thread writes as soon as it can."""
+
+    def settle(self, timeout_s: float | None = None) -> None:
+        """Wait until all that waits was read. A signal ends the wait.
+
+        Args:
+            timeout_s: How long to wait at most; None for as long as it takes.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: not (self._size or self._left_out), timeout_s)
+
+    def close(self, timeout_s: float | None = None) -> None:
+        """Do as `settle` does, and take no more; safe to repeat."""
+        with self._changed:
+            self._is_over = True
+            self._changed.notify_all()
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        while (data := self._take()) is not None:
+            try:
+                self._send(data)
+            except OSError:
+                # Nobody can read any more, and nobody can be told.
+                pass
+            with self._changed:
+                self._size -= len(data)
+                self._changed.notify_all()
+
+    def _take(self) -> bytes | None:
+        """Wait for something to write; None if there is nothing more to come."""
+        with self._changed:
+            while not (self._waiting or self._left_out or self._is_over):
+                self._changed.wait()
+            if not self._waiting:
+                self._add(self._gap())
+            pieces, self._waiting = self._waiting, []
+            return b"".join(pieces) or None
+
+    def _add(self, data: bytes) -> None:
+        self._waiting.append(data)
+        self._size += len(data)
+
+    def _gap(self) -> bytes:
+        """Return what is shown in the place of what was left out since this was last asked for."""
+        count, self._left_out = self._left_out, 0
+        return f"… {count:,} lines were left out, which nobody read\n".encode() if count else b""
+
+    def _send(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:
+            try:
+                rest = rest[os.write(self._file, rest[:_PIECE]) :]
+            except BlockingIOError:
+                # Somebody else has made it so that it does not wait.
+                select.select([], [self._file], [])
+
+
+@contextmanager
+def unblocked_stderr(has_time: Callable[[], bool]) -> Iterator[Callable[[], None]]:
+    """Let nothing that is written to standard error wait, until the block is left.
+
+    The block gets what waits until all that was written has been read; leaving it does the same.
+
+    Args:
+        has_time: Whether that may take as long as it takes; otherwise only a moment.
+    """
+    stream = unescaped(sys.stderr)
+    try:
+        outlet = Outlet(stream)
+    except (AttributeError, OSError, ValueError, io.UnsupportedOperation):
+        # It is closed, or a program's own stream, which has no end that could stand still.
+        yield lambda: None
+        return
+    try:
+        with redirect_stderr(cast("TextIO", outlet)):
+            yield lambda: outlet.settle(None if has_time() else _MOMENT_S)
+    finally:
+        outlet.close(None if has_time() else _MOMENT_S)

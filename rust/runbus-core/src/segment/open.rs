@@ -1,0 +1,214 @@
+//! A segment that is opened: its footer.
+
+use std::collections::HashSet;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use parquet::errors::ParquetError;
+use parquet::file::metadata::RowGroupMetaData;
+use parquet::file::reader::FileReader;
+use parquet::file::serialized_reader::SerializedFileReader;
+use parquet::file::statistics::Statistics;
+
+use super::checks;
+use super::chunks::Chunks;
+use super::footer::{self, Footer};
+use super::guard;
+use super::layout::{self, About, NAME, POSITION, STEP, TIME};
+use crate::error::Error;
+use crate::files;
+
+/// One segment, opened for reading.
+pub struct Segment {
+    pub(super) path: PathBuf,
+    pub(super) reader: SerializedFileReader<Chunks>,
+    pub(super) chunks: Chunks,
+    pub(super) about: About,
+    /// For each row group the hashes of its columns.
+    pub(super) checks: Vec<u64>,
+    pub(super) rows: usize,
+    /// The names of a long segment, and where their points end: each once a row group at most.
+    pub(super) names: Option<(Vec<Box<str>>, Vec<usize>)>,
+}
+
+impl Segment {
+    /// Open a segment and read its metadata.
+    ///
+    /// # Errors
+    /// [`Error::Io`], and [`Error::BadSegment`] when it is none that this version reads.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let io = |error| Error::io(path, error);
+        let file = files::open(path)?;
+        let footer = footer::check(&file).map_err(io)?;
+        let chunks = Chunks::new(file).map_err(io)?;
+        guarded(path, || {
+            if footer == Footer::Damaged {
+                return Err(wrong("its footer"));
+            }
+            let reader = SerializedFileReader::new(chunks.clone())?;
+            let file = reader.metadata().file_metadata();
+            let pairs = file.key_value_metadata().map_or(&[][..], Vec::as_slice);
+            let about = About::decode(pairs).ok_or_else(|| wrong("its description"))?;
+            let rows = usize::try_from(file.num_rows()).map_err(|_| wrong("its rows"))?;
+            let mut checks = checks::decode(pairs).ok_or_else(|| wrong("its checks"))?;
+            match footer {
+                Footer::Whole(end) if !about.is_older => check_places(&reader, end)?,
+                Footer::Unchecked if about.is_older && !checks.is_empty() => {
+                    let description = checks::of_description(file.schema_descr(), pairs);
+                    if checks.remove(0) != description {
+                        return Err(wrong("its description"));
+                    }
+                }
+                _ => return Err(wrong("its footer")),
+            }
+            let columns = file.schema_descr().num_columns();
+            if checks.len() != columns * reader.metadata().num_row_groups() {
+                return Err(wrong("its checks"));
+            }
+            let groups = reader.metadata().row_groups().iter();
+            for column in groups.flat_map(RowGroupMetaData::columns) {
+                // It panics for one that lies nowhere.
+                checks::span_of(column);
+            }
+            let names = match layout::find(pairs, "runbus.names") {
+                Some(text) => {
+                    let names = layout::decode_names(text).ok_or_else(|| wrong("its names"))?;
+                    if names.1.last().copied().unwrap_or(0) != rows {
+                        return Err(wrong("its names do not cover its points, which"));
+                    }
+                    Some(names)
+                }
+                None => None,
+            };
+            Ok(Self {
+                path: path.to_owned(),
+                reader,
+                chunks,
+                about,
+                checks,
+                rows,
+                names,
+            })
+        })
+    }
+
+    /// What it tells of its journal.
+    #[must_use]
+    pub fn about(&self) -> &About {
+        &self.about
+    }
+
+    /// Whether it is of version 1.
+    pub(crate) fn is_older(&self) -> bool {
+        self.about.is_older
+    }
+
+    /// How many points it holds; of a wide one of version 1, how many rows.
+    pub(crate) fn row_count(&self) -> usize {
+        self.rows
+    }
+
+    /// The metrics that it has points of, each once, in the order of their first points.
+    #[must_use]
+    pub fn names(&self) -> Vec<&str> {
+        match &self.names {
+            Some((names, _)) => {
+                let mut seen = HashSet::new();
+                let names = names.iter().map(|name| &**name);
+                names.filter(|name| seen.insert(*name)).collect()
+            }
+            None => self.columns_of_metrics().collect(),
+        }
+    }
+
+    /// The least and the greatest step of a row group; `None` where that is not told.
+    pub(crate) fn steps_of(&self, group: usize) -> Option<(i64, i64)> {
+        self.bounds(group, STEP)
+    }
+
+    /// The same of its times, in whole microseconds.
+    pub(crate) fn times_of(&self, group: usize) -> Option<(i64, i64)> {
+        self.bounds(group, TIME)
+    }
+
+    /// Where the last record of a row group ended in the journal.
+    pub(crate) fn last_position(&self, group: usize) -> Option<u64> {
+        let (_, last) = self.bounds(group, POSITION)?;
+        Some(last.cast_unsigned())
+    }
+
+    fn bounds(&self, group: usize, column: &str) -> Option<(i64, i64)> {
+        let schema = self.reader.metadata().file_metadata().schema_descr();
+        let mut columns = schema.columns().iter();
+        let place = columns.position(|known| known.name() == column)?;
+        let group = self.reader.metadata().row_group(group);
+        match group.column(place).statistics()? {
+            Statistics::Int64(found) => Some((*found.min_opt()?, *found.max_opt()?)),
+            _ => None,
+        }
+    }
+
+    /// The row groups, each with the numbers of its rows.
+    pub fn groups(&self) -> impl Iterator<Item = (usize, Range<usize>)> {
+        let mut start = 0;
+        let groups = self.reader.metadata().row_groups().iter();
+        let rows = groups.map(RowGroupMetaData::num_rows).map(move |rows| {
+            let first = start;
+            start += usize::try_from(rows).unwrap_or(0);
+            first..start
+        });
+        rows.enumerate()
+    }
+
+    pub(super) fn columns_of(&self, names: &[&str]) -> Vec<usize> {
+        let schema = self.reader.metadata().file_metadata().schema_descr();
+        let columns = schema.columns().iter().enumerate();
+        let wanted = columns.filter(|(_, column)| {
+            layout::is_of_every_row(column.name()) || names.contains(&column.name())
+        });
+        wanted.map(|(index, _)| index).collect()
+    }
+
+    pub(super) fn columns_of_metrics(&self) -> impl Iterator<Item = &str> {
+        let schema = self.reader.metadata().file_metadata().schema_descr();
+        let names = schema.columns().iter().map(|column| column.name());
+        names.filter(|name| *name != NAME && !layout::is_of_every_row(name))
+    }
+}
+
+pub(super) fn wrong(what: &str) -> ParquetError {
+    ParquetError::General(format!("{what} is not what a segment has"))
+}
+
+/// In a segment the columns lie one behind the other, from the magic to the footer: nothing is there
+/// that no check covers.
+fn check_places(reader: &SerializedFileReader<Chunks>, end: u64) -> parquet::errors::Result<()> {
+    let mut place = 4;
+    let groups = reader.metadata().row_groups().iter();
+    for column in groups.flat_map(RowGroupMetaData::columns) {
+        let span = checks::span_of(column);
+        if span.offset != place {
+            return Err(wrong("the place of a column"));
+        }
+        place += span.length;
+    }
+    if place == end {
+        Ok(())
+    } else {
+        Err(wrong("the place of its footer"))
+    }
+}
+
+pub(super) fn guarded<T>(
+    path: &Path,
+    read: impl FnOnce() -> parquet::errors::Result<T>,
+) -> Result<T, Error> {
+    let bad = |reason: String| Error::BadSegment {
+        path: path.to_owned(),
+        reason,
+    };
+    match guard::guarded(read) {
+        Some(result) => result.map_err(|error| bad(error.to_string())),
+        None => Err(bad("it is damaged".into())),
+    }
+}
