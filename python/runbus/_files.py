@@ -35,6 +35,7 @@ __all__ = [
     "file_mode",
     "folder_mode",
     "is_shared",
+    "make_file",
     "make_folder",
     "make_folders",
     "open_file",
@@ -280,6 +281,20 @@ def file_mode() -> int:
 def folder_mode() -> int:
     """Return the mode of a new folder; in a shared home what is made in it gets its group."""
     return 0o2770 if is_shared() else 0o700
+
+
+def make_file(path: str) -> None:
+    """Make an empty file, with the mode of a home's files.
+
+    Raises:
+        OSError: It cannot be made, or something of its name is there.
+    """
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, file_mode())
+    try:
+        if is_shared():
+            os.fchmod(file, file_mode())  # the umask would take the group's rights
+    finally:
+        os.close(file)
 
 
 def make_folder(path: str) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from runbus._files import (
     add_check,
     file_mode,
+    make_file,
     make_folders,
     open_file,
     read_file,
@@ -130,10 +131,13 @@ def test_modes_are_what_they_are_whatever_the_umask(
     try:
         make_folders(str(tmp_path / "a" / "b"))
         write_file(str(tmp_path / "a" / "b" / "record"), b"")
+        make_file(str(tmp_path / "a" / "b" / "empty"))
     finally:
         os.umask(before)
 
-    for path, mode in (("a", folder), ("a/b", folder), ("a/b/record", file)):
+    for path, mode in (
+        ("a", folder), ("a/b", folder), ("a/b/record", file), ("a/b/empty", file)
+    ):  # fmt: skip
         assert stat.S_IMODE((tmp_path / path).stat().st_mode) == mode
 
 

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from runbus._files import sync_files
 from runbus._home import ENV_RUN, Home
 from runbus._ids import run_id_of, slug
-from runbus._secrets import Secret
+from runbus._secrets import Secret, redacted_text
 from runbus.abc import GRACE_S, JobSpec
 from runbus.errors import HomeUnusable, UsageError
 from runbus.experiment._packages import build_code, keep_code, unbuilt_code
@@ -92,7 +92,7 @@ class AsyncExperiment:
         self._home = Home(home)
         self._stored: StoredExperiment | None = None
         self._cancel: tuple[str, float] | None = None
-        self.project = project
+        self.project = redacted_text(project)
         self.id = ""
         self.folder = ""
 
