@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # as in typing, whose import would cost more than all of this
     from runbus.catalog import runs as runs
     from runbus.config import Command as Command
     from runbus.config import Script as Script
+    from runbus.config import Task as Task
     from runbus.errors import RunbusError as RunbusError
     from runbus.events import Resources as Resources
     from runbus.events import RetryPolicy as RetryPolicy
@@ -56,6 +57,7 @@ __all__ = [
     "SSHTunnel",
     "Script",
     "Secret",
+    "Task",
     "Timeouts",
     "__version__",
     "init",
@@ -69,7 +71,7 @@ __getattr__, __dir__ = lazy_names(
     {
         "._secrets": ("Secret",),
         ".catalog": ("RunRecord", "open_run", "runs"),
-        ".config": ("Command", "Script"),
+        ".config": ("Command", "Script", "Task"),
         ".errors": ("RunbusError",),
         ".events": ("Resources", "RetryPolicy", "Timeouts"),
         ".executors": ("LocalExecutor", "SSHExecutor"),

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from runbus.abc import JobSpec, Observation, RetryPolicy, Timeouts
-from runbus.events import JobCancelRequested, JobEnded, JobFact, JobIntended, JobRetrying
+from runbus.events import (
+    JobCancelRequested,
+    JobEnded,
+    JobFact,
+    JobIntended,
+    JobRequeued,
+    JobRetrying,
+)
 from runbus.jobs import End, Facts, JobRecord, JobState, fold
 from runbus.supervisor._board import (
     Board,
@@ -22,7 +29,9 @@ from runbus.supervisor._board import (
     Follow,
     NoteCancel,
     NoteOverdue,
+    NoteSeen,
     NoteStart,
+    Requeue,
     Retry,
     Submit,
     Withdraw,
@@ -32,11 +41,22 @@ from runbus.testing import FakeClock
 
 QUEUED = Observation(phase="queued")
 RUNNING = Observation(phase="running", host="h", pid=1, started_ns=1)
+ALIVE = ("queued", "provisioning", "running", "suspended")
 ENDS = {
     "succeed": replace(RUNNING, phase="ended", exit_code=0),
     "fail": replace(RUNNING, phase="ended", exit_code=1),
     "killed": replace(RUNNING, phase="ended", signal=9),
 }
+SHOWN: dict[str, tuple[tuple[str, ...], Observation, int]] = {
+    "make": (("queued",), replace(QUEUED, phase="provisioning"), 0),
+    "run": (("queued", "provisioning", "suspended"), RUNNING, 0),
+    "suspend": (("running",), replace(RUNNING, phase="suspended"), 0),
+    "vanish": (("running",), replace(RUNNING, phase="gone"), 0),
+    "preempt": (ALIVE, replace(RUNNING, phase="preempted"), 0),
+    "requeue": (ALIVE, QUEUED, 1),
+}
+"""What a backend may show of a job in some phases, and whether that is a new attempt."""
+
 LIMIT = 2
 """How many jobs the executor "small" takes."""
 
@@ -103,6 +123,8 @@ class World:
                     self.record(self.facts.cancel_requested(decision.job, decision.reason))
                 case NoteOverdue():
                     self.record(self.facts.overdue(decision.job, decision.reason))
+                case NoteSeen():
+                    self.record(self.facts.observed(decision.job, decision.seen))
                 case NoteStart():
                     self.record(self.facts.started(decision.job, decision.seen))
                 case Cancel():
@@ -116,10 +138,9 @@ class World:
             return
         decision = self.hands.pop(at % len(self.hands))
         job = decision.job
-        key = job.name, job.attempt
         match decision:
             case Find():
-                if key in self.backend:
+                if self.submission(job.name) in self.backend:
                     self.record(self.facts.submitted(job, "h"))
                 else:
                     self.board.not_found(job.name)
@@ -127,6 +148,14 @@ class World:
                 self.submit(job, fate)
             case Drain():
                 self.board.drained(job.name)
+            case Requeue():
+                following = replace(job, attempt=decision.attempt, folder=f"{job.folder}+")
+                self.board.next_attempt(following)
+                self.record(
+                    self.facts.requeued(
+                        job, decision.end, attempt=following.attempt, folder=following.folder
+                    )
+                )
             case Retry():
                 following = replace(job, attempt=job.attempt + 1, folder=f"{job.folder}+")
                 self.board.next_attempt(following)
@@ -157,12 +186,17 @@ class World:
             else:
                 self.record(self.facts.submitted(job, "h"))
 
-    def show(self, number: int, before: Observation, seen: Observation) -> None:
-        """Something happens to the latest attempt of a job, if it is as it was `before`."""
-        if (record := self.records.get(f"j{number}")) is not None:
-            key = record.name, record.attempt
-            if self.backend.get(key) == before:
-                self.backend[key] = seen
+    def submission(self, name: str) -> tuple[str, int]:
+        """Return what the backend knows the latest attempt by: it begins jobs anew under a name."""
+        record = self.records[name]
+        return name, record.attempt - record.requeues
+
+    def show(self, number: int, before: tuple[str, ...], seen: Observation, again: int = 0) -> None:
+        """Something happens to the latest attempt of a job, if it is in a phase `before`."""
+        if f"j{number}" in self.records:
+            key = self.submission(f"j{number}")
+            if (now := self.backend.get(key)) is not None and now.phase in before:
+                self.backend[key] = replace(seen, requeues=now.requeues + again)
 
     def ask(self, name: str | None) -> None:
         """Somebody wants the end of a job, or of all."""
@@ -174,12 +208,11 @@ class World:
         match what:
             case "hand":
                 self.carry_out(number, how)
-            case "run":
-                self.show(number, QUEUED, RUNNING)
+            case _ if what in SHOWN:
+                before, seen, again = SHOWN[what]
+                self.show(number, before, seen, again)
             case "end":
-                self.show(number, RUNNING, ENDS[how])
-            case "vanish":
-                self.show(number, RUNNING, replace(RUNNING, phase="gone"))
+                self.show(number, ("running",), ENDS[how])
             case "cancel" if f"j{number}" in self.specs:
                 self.ask(f"j{number}")
             case "cancel all":
@@ -192,15 +225,15 @@ class World:
                 self.lead()
 
     def end(self, job: JobSpec, seen: Observation) -> None:
-        key = job.name, job.attempt
-        if key in self.backend and self.backend[key].phase in ("queued", "running"):
-            self.backend[key] = seen
+        key = self.submission(job.name)
+        if (now := self.backend.get(key)) is not None and now.phase in ALIVE:
+            self.backend[key] = replace(seen, requeues=now.requeues)
 
     def look(self) -> None:
         for name in self.specs:
             record = self.records[name]
             if record.handle and not record.state.is_terminal:
-                seen = self.backend.get((name, record.attempt))
+                seen = self.backend.get(self.submission(name))
                 self.board.saw(name, seen, (), self.now)
 
     def check_seats(self) -> None:
@@ -223,8 +256,8 @@ class World:
                 self.carry_out(0, "taken")
                 self.decide()
             for key, seen in self.backend.items():
-                if seen.phase in ("queued", "running"):
-                    self.backend[key] = ENDS["succeed"]
+                if seen.phase in ALIVE:
+                    self.backend[key] = replace(ENDS["succeed"], requeues=seen.requeues)
             self.look()
             self.now += 30.0
         raise AssertionError("it never ends")
@@ -238,6 +271,11 @@ STEPS = st.one_of(
     st.tuples(st.just("run"), st.integers(0, 5), st.just("")),
     st.tuples(st.just("end"), st.integers(0, 5), st.sampled_from(sorted(ENDS))),
     st.tuples(st.just("vanish"), st.integers(0, 5), st.just("")),
+    st.tuples(
+        st.sampled_from(["make", "suspend", "preempt", "requeue"]),
+        st.integers(0, 5),
+        st.just(""),
+    ),
     st.tuples(st.just("cancel"), st.integers(0, 5), st.just("")),
     st.tuples(st.just("cancel all"), st.just(0), st.just("")),
     st.tuples(st.just("crash"), st.just(0), st.just("")),
@@ -265,6 +303,11 @@ def test_every_job_ends_exactly_once_whatever_happens(
         assert sum(isinstance(fact, JobEnded) for fact in facts) == 1
         assert isinstance(facts[-1], JobEnded)
         assert sum(isinstance(fact, JobRetrying) for fact in facts) <= spec.retry.retries
+        begun = [one for one in facts if isinstance(one, JobRetrying | JobRequeued)]
+        attempts = [1, *(one.next_attempt for one in begun)]
+        assert attempts == sorted(set(attempts))
+        assert [one.attempt for one in begun] == attempts[:-1]
+        assert facts[-1].attempt == world.records[name].attempt == attempts[-1]
         assert sum(isinstance(fact, JobCancelRequested) for fact in facts) <= 1
         if world.records[name].state is JobState.CANCELLED:
             assert name in world.asked

@@ -161,10 +161,10 @@ async def test_an_executor_that_nobody_brings_is_named() -> None:
     assert other.value.hint == "those that bring executors are local"
 
 
-@pytest.mark.parametrize("task", ["train.py", ["echo", "hi"], print])
+@pytest.mark.parametrize("task", ["train.py", ["echo", "hi"], print, Command])
 def test_what_is_no_task_is_refused(task: Any) -> None:
     for use in (run, sweep, lambda task: Job(name="j", task=task)):
-        with pytest.raises(TaskInvalid, match="neither a Script nor a Command"):
+        with pytest.raises(TaskInvalid, match="it is not a task: it "):
             use(task)
 
 

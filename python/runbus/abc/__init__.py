@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from runbus.abc.executor import JobSpec as JobSpec
     from runbus.abc.executor import Limits as Limits
     from runbus.abc.executor import Observation as Observation
+    from runbus.abc.executor import Phase as Phase
     from runbus.abc.packager import Contents as Contents
     from runbus.abc.packager import Entry as Entry
     from runbus.abc.packager import Origin as Origin
@@ -57,6 +58,7 @@ __all__ = [
     "PackageManifest",
     "PackagedFile",
     "Packager",
+    "Phase",
     "Plugin",
     "PluginInfo",
     "PluginState",
@@ -79,6 +81,7 @@ __getattr__, __dir__ = lazy_names(
             "JobSpec",
             "Limits",
             "Observation",
+            "Phase",
         ),
         ".packager": (
             "Contents",

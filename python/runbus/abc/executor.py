@@ -24,6 +24,7 @@ __all__ = [
     "JobSpec",
     "Limits",
     "Observation",
+    "Phase",
 ]
 
 
@@ -149,11 +150,19 @@ class JobRef(msgspec.Struct, frozen=True, kw_only=True):
     handle: str
 
 
+Phase = Literal[
+    "queued", "provisioning", "running", "suspended", "preempted", "ended", "gone"
+]  # fmt: skip
+"""Where a job stands for its backend: it waits; its machine is being made; it runs; it has begun
+and stands still; its machine was taken away, and the backend will not start it again by itself; it
+has ended; it is neither there nor recorded as ended."""
+
+
 class Observation(msgspec.Struct, frozen=True, kw_only=True):
     """What was really seen of a job.
 
     Attributes:
-        phase: "queued", "running", "ended", or "gone" if it is neither there nor recorded as ended.
+        phase: Where it stands: see `Phase`.
         host: The machine; empty while unknown.
         pid: Its process there; 0 while unknown.
         started_ns: Unix time of its start in nanoseconds; 0 while unknown.
@@ -166,9 +175,15 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
         signal: The signal that ended it.
         reason: What the backend says about it.
         wrapper: Which wrapper kept its record, "program" or "script"; empty while unknown.
+        native_state: The backend's own word for its state, such as CONFIGURING: a word that
+            changes as the state does, and no progress; empty if it has none.
+        evidence: What told this, such as `exit.json` or `squeue`; empty if nothing did.
+        requeues: How often the backend has by itself put it back into its queue since it was
+            submitted, under the same handle. Each time begins another attempt, in a folder of its
+            own beside the one before.
     """
 
-    phase: Literal["queued", "running", "ended", "gone"]
+    phase: Phase
     host: str = ""
     pid: int = 0
     started_ns: int = 0
@@ -180,6 +195,9 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     signal: int | None = None
     reason: str = ""
     wrapper: str = ""
+    native_state: str = ""
+    evidence: str = ""
+    requeues: int = 0
 
 
 class Executor(ABC):

@@ -107,6 +107,7 @@ def observe_folder(folder: str) -> Observation | None:
         signal=record.signal,
         reason=record.reason,
         wrapper=record.by,
+        evidence="exit.json",
     )
 
 
@@ -198,7 +199,10 @@ def _seconds(text: str) -> float:
 
 def _started(began: tuple[PidRecord, int]) -> Observation:
     record, started_ns = began
-    return Observation(phase="running", host=record.host, pid=record.pid, started_ns=started_ns)
+    return Observation(
+        phase="running", host=record.host, pid=record.pid, started_ns=started_ns,
+        evidence="pid.json",
+    )  # fmt: skip
 
 
 def _read(path: str, shape: type[_T]) -> tuple[_T, int] | None:

@@ -31,11 +31,24 @@ class Backpressure:
     async def wait_for_room(self, boxes: list[BlockMailbox], item: Item) -> None:
         """Wait until every one of some full mailboxes has an event, at most 5 seconds in all.
 
+        Raises:
+            BackpressureTimeout: A mailbox stayed full, and cannot spill.
+
+        See `refusing` for the rest.
+        """
+        refusing = await self.refusing(boxes, item)
+        if refusing:
+            box = refusing[0]
+            name = type(event_of(item)).__name__
+            raise BackpressureTimeout(box.owner, name, box.pending, BLOCK_S)
+
+    async def refusing(self, boxes: list[BlockMailbox], item: Item) -> list[BlockMailbox]:
+        """Wait as `wait_for_room` does, and return the mailboxes that stayed full.
+
         Cancelled, it leaves the event out of the mailboxes that had no room.
 
         Raises:
             WouldDeadlock: The reader of a full mailbox waits for the caller.
-            BackpressureTimeout: A mailbox stayed full, and cannot spill.
             BusClosed: The bus was closed meanwhile, and a mailbox cannot spill.
         """
         task = asyncio.current_task()
@@ -51,17 +64,16 @@ class Backpressure:
             for box, putter in line:
                 box.give_up(putter)
         late = [box for box, putter in line if not putter.admitted and not box.closed]
-        refused = [box for box in late if not box.divert(item)]
-        for box in refused:
+        refusing = [box for box in late if not box.divert(item)]
+        for box in refusing:
             box.refused += 1
-        if refused:
-            box = refused[0]
-            name = type(event_of(item)).__name__
-            raise BackpressureTimeout(box.owner, name, box.pending, BLOCK_S)
-        if self._state.phase == Phase.CLOSED and any(
-            box.closed and not putter.admitted for box, putter in line
+        if (
+            not refusing
+            and self._state.phase == Phase.CLOSED
+            and any(box.closed and not putter.admitted for box, putter in line)
         ):
             raise BusClosed("emit", "closed")
+        return refusing
 
     async def _wait_in_line(
         self, task: asyncio.Task[Any], line: list[tuple[BlockMailbox, Putter]]

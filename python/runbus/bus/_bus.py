@@ -78,6 +78,8 @@ class Bus:
         self.publish = notifications.publish
         self.emit = streams.emit
         self.emit_nowait = streams.emit_nowait
+        self.offer = streams.offer
+        self.hand = streams.hand
         self.stream = streams.stream
         self.has_readers = streams.has_readers
         self.apply = requests.apply

@@ -13,7 +13,7 @@ from runbus.errors import InvalidOption, MailboxFull, WrongKind
 from runbus.events import Event, Kind, Notify, Stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Container, Hashable
 
     from runbus.bus._backpressure import Backpressure
     from runbus.bus._mailbox import Item, Mailbox
@@ -128,6 +128,46 @@ class Streams:
                 full = [box] if full is None else [*full, box]
         if full is not None:
             await self._backpressure.wait_for_room(full, item)
+
+    async def offer(
+        self, event: Stream, *, but: Container[Mailbox] = (), at_once: Container[Mailbox] = ()
+    ) -> list[Mailbox]:
+        """Emit an event that its publisher keeps, and return the mailboxes that did not take it.
+
+        Those are for the publisher to serve with `hand`, from what it keeps.
+
+        Args:
+            event: The event.
+            but: Mailboxes that are not to get it.
+            at_once: Mailboxes that are not waited for if they are full.
+
+        Raises:
+            WrongKind: The event is no Stream.
+            BusClosed: The bus is not open, or was closed while this waited.
+            WouldDeadlock: The reader of a full mailbox waits for the caller.
+        """
+        self._state.check_loop("emit")
+        route = self._state.find_route(event, Kind.STREAM, self._routes)
+        item = self._note(event)
+        full: list[Any] = [
+            box for box in route.boxes if box not in but and box.offer(item) is not None
+        ]
+        refusing: list[Mailbox] = [box for box in full if box in at_once and not box.divert(item)]
+        if patient := [box for box in full if box not in at_once]:
+            refusing += await self._backpressure.refusing(patient, item)
+        return refusing
+
+    async def hand(self, box: Mailbox, event: Stream) -> bool:
+        """Put an event into one mailbox that an `offer` had passed over; return whether it took it.
+
+        Waits at most 5 seconds for room.
+
+        Raises:
+            BusClosed: The bus was closed while this waited.
+            WouldDeadlock: The reader of the mailbox waits for the caller.
+        """
+        full: Any = box.offer(event)
+        return full is None or not await self._backpressure.refusing([full], event)
 
     def emit_nowait(self, event: Stream) -> None:
         """Put an event into the mailbox of every subscriber, without ever waiting.

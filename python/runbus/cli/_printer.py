@@ -57,7 +57,9 @@ _CONTROL = re.compile(f"[\x00-\x1f\x7f{_BEYOND_ASCII}]")
 _CONTROL_IN_LINES = re.compile(f"[\x00-\x08\x0b-\x1f\x7f{_BEYOND_ASCII}]")
 
 _STATE_STYLES = {
+    "PROVISIONING": "cyan",
     "RUNNING": "cyan",
+    "SUSPENDED": "yellow",
     "SUCCEEDED": "green",
     "FAILED": "red",
     "LOST": "red",

@@ -17,7 +17,7 @@ from runbus.cli._printer import (
     printable,
     unescaped,
 )
-from runbus.events import JobEnded, JobStarted, LogLines, MetricBatch
+from runbus.events import JobEnded, JobObserved, JobRequeued, JobStarted, LogLines, MetricBatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -72,6 +72,8 @@ class PlainProgress:
     async def setup(self, scope: Scope) -> None:
         """Subscribe; what a plugin does."""
         scope.on(JobStarted, self._started)
+        scope.on(JobObserved, self._observed)
+        scope.on(JobRequeued, self._requeued)
         scope.on(JobEnded, self._ended)
         lines = scope.stream(LogLines, maxsize=_CHUNKS, overflow="block")
         scope.start(self._show_lines, lines)
@@ -86,6 +88,13 @@ class PlainProgress:
 
     def _started(self, event: JobStarted) -> None:
         self._say(event.job, printable(f"started on {event.host}, pid {event.pid}"))
+
+    def _observed(self, event: JobObserved) -> None:
+        words = f" ({printable(event.native_state)})" if event.native_state else ""
+        self._say(event.job, f"{event.phase}{words}")
+
+    def _requeued(self, event: JobRequeued) -> None:
+        self._say(event.job, f"queued again: {printable(event.reason)}")
 
     def _ended(self, event: JobEnded) -> None:
         after = f" after {format_duration(event.duration_s)}" if event.duration_s else ""
@@ -124,6 +133,8 @@ class LiveProgress:
         )
         await scope.enter(live)
         scope.on(JobStarted, self._started)
+        scope.on(JobObserved, self._observed)
+        scope.on(JobRequeued, self._requeued)
         scope.on(JobEnded, self._ended)
         lines = scope.stream(LogLines, maxsize=_CHUNKS, overflow="block")
         scope.start(self._show_lines, lines)
@@ -151,6 +162,13 @@ class LiveProgress:
     def _started(self, event: JobStarted) -> None:
         row = self._rows[event.job]
         row.state, row.started = "RUNNING", time.monotonic()
+
+    def _observed(self, event: JobObserved) -> None:
+        self._rows[event.job].state = event.phase.upper()
+
+    def _requeued(self, event: JobRequeued) -> None:
+        row = self._rows[event.job]
+        row.state, row.started = "QUEUED", 0.0
 
     def _ended(self, event: JobEnded) -> None:
         row = self._rows[event.job]

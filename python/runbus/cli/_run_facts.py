@@ -10,9 +10,10 @@ from runbus.cli._printer import format_size, print_table
 
 if TYPE_CHECKING:
     from runbus.catalog import RunRecord
+    from runbus.jobs import JobRecord
     from runbus.metrics import ParamValue
 
-__all__ = ["kept_facts", "print_kept", "tell_damage"]
+__all__ = ["kept_facts", "native_words", "print_kept", "tell_damage"]
 
 
 def tell_damage(run: RunRecord) -> None:
@@ -20,6 +21,11 @@ def tell_damage(run: RunRecord) -> None:
     for file, stretches in run.damage().items():
         lost = sum(length for _, length in stretches)
         click.echo(f"warning: {lost} bytes of {file} are damaged, and left out", err=True)
+
+
+def native_words(job: JobRecord) -> str:
+    """Return what a job's backend says of its state in words of its own; empty if nothing."""
+    return job.native_state or ("suspended" if job.is_suspended else "")
 
 
 def kept_facts(run: RunRecord) -> list[tuple[str, str]]:

@@ -20,8 +20,13 @@ from runbus.config._task import Command as Command
 from runbus.config._task import Script as Script
 from runbus.config._task import Task as Task
 from runbus.config._task import check_task as check_task
+from runbus.config._task import words_of as words_of
+from runbus.config._task_kinds import TASK_GROUP as TASK_GROUP
+from runbus.config._task_kinds import decode_task as decode_task
+from runbus.config._task_kinds import task_kinds as task_kinds
 
 __all__ = [
+    "TASK_GROUP",
     "Batch",
     "BatchJob",
     "Command",
@@ -37,9 +42,12 @@ __all__ = [
     "Value",
     "batch_schema",
     "check_task",
+    "decode_task",
     "expand_sweeps",
     "load_batch",
     "parse_host",
     "parse_sweep",
     "parse_value",
+    "task_kinds",
+    "words_of",
 ]

@@ -12,8 +12,16 @@ from runbus._secrets import Secret
 from runbus.config._document import Document, read_document
 from runbus.config._executors import ExecutorFields, LocalFields, parse_host
 from runbus.config._flat import field_types, flat_schema, nested, options
-from runbus.config._task import Command, Script, Task
-from runbus.errors import BatchInvalid, ScriptUnusable, SecretMissing, UsageError, near_matches
+from runbus.config._task import Command, Script, Task, words_of
+from runbus.config._task_kinds import decode_task
+from runbus.errors import (
+    BatchInvalid,
+    ScriptUnusable,
+    SecretMissing,
+    TaskInvalid,
+    UsageError,
+    near_matches,
+)
 from runbus.events import Resources, RetryPolicy, Timeouts
 from runbus.events.values import worded
 
@@ -46,6 +54,7 @@ class BatchJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         name: What it is called; unique within the batch.
         command: The program and its arguments; no shell reads them.
         script: A Python script, relative to the batch file.
+        task: Any other task: its `type`, and the fields of that type.
         args: What the script gets in `sys.argv[1:]`.
         env: What is added to its environment.
         config: What its run records as config.
@@ -56,8 +65,8 @@ class BatchJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         nice: How much it yields to others, from 0 to 19.
         retries: How many more attempts it gets if it fails.
         retry_on: After what it gets one: `exit`, `signal`, `oom` (it took more memory than there
-            was), `timeout`, `lost` (it vanished), `start` (it could not be started), and exit codes
-            as numbers; after any of them if absent.
+            was), `timeout`, `lost` (it vanished), `preempted` (its machine was taken away), `start`
+            (it could not be started), and exit codes as numbers; after any of them if absent.
         backoff: Seconds before the second attempt, at most a year; doubled for each one after.
         timeout: Whole seconds that it may run before it is ended, as TIMEOUT.
         queue_timeout: Whole seconds that it may wait for its start once it is sent to its executor.
@@ -67,6 +76,7 @@ class BatchJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     name: Name
     command: Annotated[list[str], msgspec.Meta(min_length=1)] | None = None
     script: str | None = None
+    task: dict[str, Any] | None = None
     args: list[str] = []
     env: dict[str, str | SecretField] = {}
     config: Values = {}
@@ -76,8 +86,10 @@ class BatchJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     timeouts: Timeouts = Timeouts()
     retry: RetryPolicy = RetryPolicy()
 
-    def task(self, folder: str) -> Task:
+    def what(self, folder: str) -> Task:
         """Return what to run; paths are relative to `folder`."""
+        if self.task is not None:
+            return decode_task(self.task, folder)
         if self.script is not None:
             return Script(os.path.join(folder, self.script), tuple(self.args))
         assert self.command is not None
@@ -301,12 +313,14 @@ def _check_meaning(
 ) -> list[_Problem]:
     """Check what the types of the fields do not say; what is of another type is passed over."""
     problems = []
-    command, script, cwd, env = (job.get(name) for name in ("command", "script", "cwd", "env"))
-    if (command is None) == (script is None):
-        problems.append(_Problem(at, "a job has either a command or a script"))
-    elif command is not None and job.get("args"):
-        message = "args go with a script; a command holds its own"
+    script, task, cwd, env = (job.get(name) for name in ("script", "task", "cwd", "env"))
+    if sum(job.get(name) is not None for name in ("command", "script", "task")) != 1:
+        problems.append(_Problem(at, "a job has a command, a script or a task, and one of them"))
+    elif script is None and job.get("args"):
+        message = "args go with a script; other tasks hold their own"
         problems.append(_Problem((*at, "args"), message))
+    if isinstance(task, dict):
+        problems += _check_task(task, (*at, "task"), folder)
     if isinstance(script, str):
         try:
             Script(os.path.join(folder, script)).command_line()
@@ -317,6 +331,18 @@ def _check_meaning(
     for name, value in env.items() if isinstance(env, dict) else ():
         problems += _check_variable(name, value, (*at, "env", str(name)), folder, look=with_secrets)
     return problems
+
+
+def _check_task(data: dict[str, Any], at: tuple[str | int, ...], folder: str) -> list[_Problem]:
+    try:
+        words_of(decode_task(data, folder))
+    except TaskInvalid as error:
+        return [_Problem(at, error.reason)]
+    except UsageError as error:
+        return [_Problem(at, str(error))]
+    except Exception as error:  # of the task, which is not ours
+        return [_Problem(at, f"{type(error).__name__}: {error}")]
+    return []
 
 
 def _check_variable(

@@ -4,14 +4,50 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import msgspec
 
 from runbus._files import open_file
 from runbus.errors import FileUnreadable, ScriptUnusable, TaskInvalid
 
-__all__ = ["Command", "Script", "Task", "check_task"]
+__all__ = ["Command", "Script", "Task", "check_task", "words_of"]
+
+
+@runtime_checkable
+class Task(Protocol):
+    """What to run: anything that can say its command line.
+
+    A class of one's own is frozen data, a `msgspec.Struct` or a data class. With an entry point in
+    the group `runbus.tasks`, named as its tag, a batch file can say `task: {type: TAG, …}`.
+
+    Attributes:
+        tag: What the class is called in data.
+    """
+
+    tag: ClassVar[str]
+
+    @property
+    def title(self) -> str:
+        """What a job of it is called if nothing says otherwise."""
+        ...
+
+    def command_line(self) -> tuple[str, ...]:
+        """Return the program and its arguments, as the operating system gets them.
+
+        Raises:
+            UsageError: It cannot run as it is.
+        """
+        ...
+
+    def with_values(self, values: dict[str, str]) -> Task:
+        """Return the same with the values of a point of a sweep, by their names."""
+        ...
+
+    def relative_to(self, folder: str) -> Task:
+        """Return the same with its relative paths, if it has any, starting from a folder."""
+        ...
 
 
 class Command(msgspec.Struct, frozen=True):
@@ -23,6 +59,8 @@ class Command(msgspec.Struct, frozen=True):
     Raises:
         TaskInvalid: It is not a sequence of strings, or it is empty.
     """
+
+    tag: ClassVar[str] = "command"
 
     argv: tuple[str, ...]
 
@@ -47,6 +85,11 @@ class Command(msgspec.Struct, frozen=True):
         """Return the same with `--name=value` for each of `values` at the end."""
         return Command((*self.argv, *_options(values)))
 
+    def relative_to(self, folder: str) -> Command:
+        """Return the same: which of its words are paths, nobody knows."""
+        del folder
+        return self
+
 
 class Script(msgspec.Struct, frozen=True):
     """A Python script and its arguments.
@@ -56,6 +99,8 @@ class Script(msgspec.Struct, frozen=True):
         args: What it gets in `sys.argv[1:]`.
         python: The interpreter; the one that runs this, if empty.
     """
+
+    tag: ClassVar[str] = "script"
 
     path: str
     args: tuple[str, ...] = ()
@@ -87,18 +132,38 @@ class Script(msgspec.Struct, frozen=True):
         """Return the same with `--name=value` for each of `values` before the other arguments."""
         return Script(self.path, (*_options(values), *self.args), self.python)
 
+    def relative_to(self, folder: str) -> Script:
+        """Return the same with its path, if that is relative, starting from a folder."""
+        return Script(os.path.join(folder, self.path), self.args, self.python)
 
-Task = Script | Command
 
-
-def check_task(given: object) -> None:
-    """Refuse what is not a task.
+def check_task(given: object) -> Task:
+    """Return what is a task, and refuse what is not.
 
     Raises:
         TaskInvalid: It is not a task.
     """
-    if not isinstance(given, Task):
-        raise TaskInvalid(repr(given), "it is neither a Script nor a Command")
+    if isinstance(given, type) or not isinstance(given, Task):
+        needed = ("tag", "title", "command_line", "with_values", "relative_to")
+        missing = [name for name in needed if not hasattr(given, name)]
+        lack = f"it has no {', '.join(missing)}" if missing else "it is a class"
+        raise TaskInvalid(repr(given), f"it is not a task: {lack}")
+    return given
+
+
+def words_of(task: Task) -> tuple[str, ...]:
+    """Return the command line of a task, once it is known to be one.
+
+    Raises:
+        TaskInvalid: It is not a sequence of texts, or it is empty.
+        UsageError: The task cannot run as it is.
+    """
+    words: Any = task.command_line()
+    if isinstance(words, str) or not isinstance(words, Sequence):
+        raise TaskInvalid(repr(task), f"its command line is {words!r} instead of a tuple of texts")
+    if not words or not all(isinstance(word, str) for word in words):
+        raise TaskInvalid(repr(task), f"its command line is {words!r} instead of texts")
+    return tuple(words)
 
 
 def _options(values: dict[str, str]) -> tuple[str, ...]:

@@ -41,7 +41,9 @@ if TYPE_CHECKING:
     from runbus.events.job import JobEnded as JobEnded
     from runbus.events.job import JobFact as JobFact
     from runbus.events.job import JobIntended as JobIntended
+    from runbus.events.job import JobObserved as JobObserved
     from runbus.events.job import JobOverdue as JobOverdue
+    from runbus.events.job import JobRequeued as JobRequeued
     from runbus.events.job import JobRetrying as JobRetrying
     from runbus.events.job import JobStarted as JobStarted
     from runbus.events.job import JobSubmitted as JobSubmitted
@@ -86,7 +88,9 @@ __all__ = [
     "JobEnded",
     "JobFact",
     "JobIntended",
+    "JobObserved",
     "JobOverdue",
+    "JobRequeued",
     "JobRetrying",
     "JobStarted",
     "JobSubmitted",
@@ -136,7 +140,9 @@ __getattr__, __dir__ = lazy_names(
             "JobEnded",
             "JobFact",
             "JobIntended",
+            "JobObserved",
             "JobOverdue",
+            "JobRequeued",
             "JobRetrying",
             "JobStarted",
             "JobSubmitted",

@@ -10,7 +10,9 @@ __all__ = [
     "JobEnded",
     "JobFact",
     "JobIntended",
+    "JobObserved",
     "JobOverdue",
+    "JobRequeued",
     "JobRetrying",
     "JobStarted",
     "JobSubmitted",
@@ -70,10 +72,48 @@ class JobStarted(JobFact, frozen=True, kw_only=True, tag="job.started"):
     Attributes:
         host: The machine it runs on.
         pid: Its process id there; 0 where the backend does not say.
+        native_state: The backend's own word for its state; empty if it has none.
+        evidence: What told this, such as `pid.json` or `squeue`; empty if nothing did.
     """
 
     host: str
     pid: int
+    native_state: str = ""
+    evidence: str = ""
+
+
+class JobObserved(JobFact, frozen=True, kw_only=True, tag="job.observed"):
+    """The backend says something new about a job that has not ended.
+
+    That its machine is being made, that it stands still or goes on, or another word of its own.
+
+    Attributes:
+        phase: "queued", "provisioning", "running" or "suspended".
+        native_state: The backend's own word for its state; empty if it has none.
+        evidence: What told this, such as `squeue`; empty if nothing did.
+    """
+
+    phase: str
+    native_state: str
+    evidence: str
+
+
+class JobRequeued(JobFact, frozen=True, kw_only=True, tag="job.requeued"):
+    """The backend took the machine away, and has by itself put the job back into its queue.
+
+    The attempt is over, and the next one waits already, under the same handle.
+
+    Attributes:
+        requeues: How often that has happened since the job was submitted.
+        reason: One sentence for people.
+        next_attempt: The number of the attempt that follows.
+        folder: Where that attempt's request, logs and records will lie, within the experiment's.
+    """
+
+    requeues: int
+    reason: str
+    next_attempt: int
+    folder: str
 
 
 class JobCancelRequested(JobFact, frozen=True, kw_only=True, tag="job.cancel_requested"):
@@ -102,7 +142,7 @@ class JobRetrying(JobFact, frozen=True, kw_only=True, tag="job.retrying"):
     """An attempt did not succeed, and another will follow.
 
     Attributes:
-        state: What the attempt would have ended the job as: FAILED, TIMEOUT or LOST.
+        state: What the attempt would have ended the job as: FAILED, TIMEOUT, PREEMPTED or LOST.
         exit_code: The status it exited with; None if a signal ended it or nobody knows.
         signal: The number of the signal that ended it; None if none did.
         reason: One sentence for people.
@@ -133,6 +173,8 @@ class JobEnded(JobFact, frozen=True, kw_only=True, tag="job.ended"):
         max_rss_bytes: The most memory that one of its processes ever had, in bytes; None if nobody
             knows.
         wrapper: Which wrapper kept its record, "program" or "script"; empty if none did.
+        native_state: The backend's own word for its state; empty if it has none.
+        evidence: What told this, such as `exit.json` or `sacct`; empty if nothing did.
     """
 
     state: str
@@ -143,6 +185,8 @@ class JobEnded(JobFact, frozen=True, kw_only=True, tag="job.ended"):
     cpu_s: float = 0.0
     max_rss_bytes: int | None = None
     wrapper: str = ""
+    native_state: str = ""
+    evidence: str = ""
 
 
 class LogLines(Stream, frozen=True, kw_only=True, tag="job.log_lines"):

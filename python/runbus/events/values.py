@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec.structs import fields, force_setattr
@@ -35,12 +35,13 @@ _Seconds = Annotated[
 ]
 _ExitCode = Annotated[int, msgspec.Meta(ge=1, le=255)]
 
-RetryCause = Literal["exit", "signal", "oom", "timeout", "lost", "start"]
+RetryCause = Literal["exit", "signal", "oom", "timeout", "lost", "preempted", "start"]
 """Why an attempt did not succeed: it exited with a status, a signal ended it, it took more memory
-than there was, it reached a time limit, it vanished without a record, or it could not be started.
+than there was, it reached a time limit, it vanished without a record, its machine was taken away,
+or it could not be started.
 """
 
-RETRY_CAUSES: tuple[RetryCause, ...] = ("exit", "signal", "oom", "timeout", "lost", "start")
+RETRY_CAUSES: tuple[RetryCause, ...] = get_args(RetryCause)
 
 
 class _Value(msgspec.Struct, frozen=True, kw_only=True):

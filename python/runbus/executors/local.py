@@ -255,7 +255,7 @@ class LocalExecutor(Executor):
         elif gone and not is_running(ref.folder):
             if is_elsewhere(ref.folder):
                 return self._observe_elsewhere(ref.folder, seen)
-            return replace(seen, phase="gone")
+            return replace(seen, phase="gone", evidence="/proc")
         elif not gone and seen.pid not in self._pidfds:
             self._watch(seen.pid, self._note_end)
         return seen

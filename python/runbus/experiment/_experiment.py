@@ -15,6 +15,7 @@ from runbus._home import ENV_RUN, Home
 from runbus._ids import run_id_of, slug
 from runbus._secrets import Secret, redacted_text
 from runbus.abc import GRACE_S, JobSpec
+from runbus.config import words_of
 from runbus.errors import HomeUnusable, UsageError
 from runbus.experiment._packages import build_code, keep_code, unbuilt_code
 from runbus.experiment._stored import (
@@ -82,7 +83,7 @@ class AsyncExperiment:
         names = [job.name for job in jobs]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise UsageError(f"two jobs are named {twice[0]!r}")
-        self._jobs = [(job, job.task.command_line()) for job in jobs]
+        self._jobs = [(job, words_of(job.task)) for job in jobs]
         for job, argv in self._jobs:
             _check_texts(job, argv)
         self._executor = executor

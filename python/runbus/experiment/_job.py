@@ -85,7 +85,7 @@ def sweep(task: Task, sweeps: Sequence[str] = (), *, name: str | None = None) ->
 
     Raises:
         SweepInvalid: A sweep cannot be read, or a name is swept twice.
-        TaskInvalid: The task is none.
+        TaskInvalid: The task is not one.
     """
     check_task(task)
     base = name or task.title
@@ -115,7 +115,7 @@ def jobs_of_batch(batch: Batch, folder: str) -> list[Job]:
     return [
         Job(
             name=job.name,
-            task=job.task(folder),
+            task=job.what(folder),
             config=job.config,
             env={
                 name: Secret(value.secret).relative_to(folder)

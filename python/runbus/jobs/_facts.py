@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, TypedDict
 from runbus.events import (
     JobCancelRequested,
     JobEnded,
+    JobObserved,
     JobOverdue,
+    JobRequeued,
     JobRetrying,
     JobStarted,
     JobSubmitted,
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
         run_id: str
         attempt: int
         time_ns: int
+
+    class _Told(TypedDict):
+        native_state: str
+        evidence: str
 
 
 __all__ = ["Facts"]
@@ -45,7 +51,23 @@ class Facts:
 
     def started(self, job: JobSpec, seen: Observation) -> JobStarted:
         """Its process runs."""
-        return JobStarted(**self._about(job, seen.started_ns), host=seen.host, pid=seen.pid)
+        return JobStarted(
+            **self._about(job, seen.started_ns), host=seen.host, pid=seen.pid, **_told(seen)
+        )
+
+    def observed(self, job: JobSpec, seen: Observation) -> JobObserved:
+        """The backend says something new about it."""
+        return JobObserved(**self._about(job), phase=seen.phase, **_told(seen))
+
+    def requeued(self, job: JobSpec, end: End, *, attempt: int, folder: str) -> JobRequeued:
+        """Its backend begins it anew; the next attempt will be in `folder`."""
+        return JobRequeued(
+            **self._about(job),
+            requeues=end.seen.requeues if end.seen else 0,
+            reason=end.reason,
+            next_attempt=attempt,
+            folder=folder,
+        )
 
     def cancel_requested(self, job: JobSpec, reason: str) -> JobCancelRequested:
         """Somebody wants its end."""
@@ -82,6 +104,7 @@ class Facts:
             cpu_s=seen.cpu_s if seen else 0.0,
             max_rss_bytes=seen.max_rss_bytes if seen else None,
             wrapper=seen.wrapper if seen else "",
+            **_told(seen),
         )
 
     def _about(self, job: JobSpec, time_ns: int = 0) -> _About:
@@ -92,3 +115,10 @@ class Facts:
             "attempt": job.attempt,
             "time_ns": time_ns or self._clock.time_ns(),
         }
+
+
+def _told(seen: Observation | None) -> _Told:
+    """Return what a backend says in its own words, and what told it."""
+    if seen is None:
+        return {"native_state": "", "evidence": ""}
+    return {"native_state": seen.native_state, "evidence": seen.evidence}

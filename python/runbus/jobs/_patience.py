@@ -38,9 +38,10 @@ class Patience:
             written: What `log_state` says of its logs.
             now: Seconds by a clock that is never set.
         """
-        if seen is None:
+        if seen is None or seen.phase == "suspended":
+            # Nobody saw it, or it could not write.
             self._silent_since = None
-        elif seen.phase == "queued":
+        elif seen.phase in ("queued", "provisioning"):
             if self._queue_s is not None and now - self._waiting_since >= self._queue_s:
                 return late_start(self._queue_s)
         elif seen.phase == "running" and self._idle_s is not None:

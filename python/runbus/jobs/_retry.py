@@ -23,6 +23,8 @@ def cause_of(end: End) -> RetryCause | None:
         return "timeout"
     if end.state is JobState.LOST:
         return "lost"
+    if end.state is JobState.PREEMPTED:
+        return "preempted"
     if end.state is not JobState.FAILED:
         return None
     if end.seen is None:
@@ -46,16 +48,22 @@ class Tried(Protocol):
         ...
 
 
-def gets_another(job: Tried, end: End) -> bool:
-    """Whether a job gets another attempt after one ended so."""
+def gets_another(job: Tried, end: End, *, requeued: int = 0) -> bool:
+    """Whether a job gets another attempt after one ended so.
+
+    Args:
+        job: The job.
+        end: How the attempt ended.
+        requeued: How many of its attempts its backend has begun by itself.
+    """
     cause = cause_of(end)
-    if cause is None or job.attempt > job.retry.retries:
+    if cause is None or job.attempt - requeued > job.retry.retries:
         return False
     code = end.seen.exit_code if end.seen and cause == "exit" else None
     return cause in job.retry.on or code in job.retry.on
 
 
-def delay_s(job: Tried) -> float:
+def delay_s(job: Tried, *, requeued: int = 0) -> float:
     """Return the seconds between the end of this attempt and the next one."""
-    doublings = min(job.attempt - 1, 60)
+    doublings = min(job.attempt - requeued - 1, 60)
     return float(min(BACKOFF_MAX_S, job.retry.backoff_s * 2**doublings))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -12,7 +13,9 @@ from runbus.events import (
     JobEnded,
     JobFact,
     JobIntended,
+    JobObserved,
     JobOverdue,
+    JobRequeued,
     JobRetrying,
     JobStarted,
     JobSubmitted,
@@ -23,7 +26,11 @@ __all__ = ["TERMINAL", "JobRecord", "JobState", "fold"]
 
 
 class JobState(enum.StrEnum):
-    """Where a job stands. Terminal states do not change, except LOST on late evidence."""
+    """Where a job stands.
+
+    Terminal states do not change, except LOST on late evidence, and PREEMPTED into QUEUED if the
+    backend begins the job anew after all.
+    """
 
     INTENT = "INTENT"
     PENDING = "PENDING"
@@ -66,6 +73,16 @@ _FROM: dict[JobState, frozenset[JobState]] = {
 } | {state: _ALIVE | {JobState.LOST} for state in TERMINAL}
 
 
+_REQUEUED = _ALIVE | {JobState.PREEMPTED}
+
+_NEW_ATTEMPT: dict[str, Any] = {
+    "host": "", "started_ns": 0, "overdue": "", "native_state": "", "evidence": "",
+    "is_suspended": False, "ended_ns": 0, "duration_s": 0.0, "cpu_s": 0.0, "max_rss_bytes": None,
+    "wrapper": "", "exit_code": None, "signal": None,
+}  # fmt: skip
+"""What is not known of an attempt that has not begun."""
+
+
 class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A job as the facts so far tell it.
 
@@ -95,6 +112,11 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
         overdue: Which time-out the latest attempt is being ended for; empty if for none.
         package: The file with its code, within the experiment's folder; empty if it has none.
         retry: After which ends it gets another attempt.
+        native_state: The backend's own word for its state; empty if it has none.
+        evidence: What told that it stands there; empty if nothing did.
+        is_suspended: It has begun, and stands still.
+        requeues: How often its backend has put the latest submission back into its queue.
+        requeued: How many of its attempts its backend has begun by itself: they are no retries.
     """
 
     name: str
@@ -120,6 +142,11 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     overdue: str = ""
     package: str = ""
     retry: RetryPolicy = RetryPolicy()
+    native_state: str = ""
+    evidence: str = ""
+    is_suspended: bool = False
+    requeues: int = 0
+    requeued: int = 0
 
 
 def fold(record: JobRecord | None, fact: JobFact) -> JobRecord | None:
@@ -142,6 +169,11 @@ def fold(record: JobRecord | None, fact: JobFact) -> JobRecord | None:
         )
     if record is None:
         return None
+    return _ended(record, fact) if isinstance(fact, JobEnded) else _moved(record, fact)
+
+
+def _moved(record: JobRecord, fact: JobFact) -> JobRecord:
+    """Return the record after a fact that is not the end of the job."""
     match fact:
         case JobSubmitted() if record.state in _FROM[JobState.QUEUED]:
             return replace(
@@ -155,35 +187,65 @@ def fold(record: JobRecord | None, fact: JobFact) -> JobRecord | None:
                 started_ns=fact.time_ns,
                 # It may have started before its acceptance was noted, but not before it was taken.
                 submitted_ns=min(record.submitted_ns, fact.time_ns),
+                native_state=fact.native_state,
+                evidence=fact.evidence,
+            )
+        case JobObserved() if record.state in _ALIVE and record.attempt == fact.attempt:
+            is_made = fact.phase == "provisioning" and record.state in _FROM[JobState.PROVISIONING]
+            return replace(
+                record,
+                state=JobState.PROVISIONING if is_made else record.state,
+                native_state=fact.native_state,
+                evidence=fact.evidence,
+                is_suspended=fact.phase == "suspended",
+            )
+        case JobRequeued() if record.state in _REQUEUED and record.attempt == fact.attempt:
+            return replace(
+                record,
+                **_NEW_ATTEMPT,
+                state=JobState.QUEUED,
+                attempt=fact.next_attempt,
+                folder=fact.folder,
+                submitted_ns=fact.time_ns,
+                reason=fact.reason,
+                requeues=fact.requeues,
+                requeued=record.requeued + fact.next_attempt - fact.attempt,
             )
         case JobRetrying() if record.state in _ALIVE:
             return replace(
                 record,
+                **_NEW_ATTEMPT,
                 state=JobState.PENDING,
                 attempt=fact.next_attempt,
                 folder=fact.folder,
                 handle="",
-                host="",
                 submitted_ns=0,
-                started_ns=0,
                 reason=fact.reason,
-                overdue="",
+                requeues=0,
             )
         case JobOverdue() if record.state in _ALIVE and record.attempt == fact.attempt:
             return replace(record, overdue=fact.reason)
         case JobCancelRequested() if record.state in _ALIVE:
             return replace(record, cancelling=True)
-        case JobEnded() if record.state in _FROM[JobState(fact.state)]:
-            return replace(
-                record,
-                state=JobState(fact.state),
-                ended_ns=fact.time_ns,
-                duration_s=fact.duration_s,
-                cpu_s=fact.cpu_s,
-                max_rss_bytes=fact.max_rss_bytes,
-                wrapper=fact.wrapper,
-                exit_code=fact.exit_code,
-                signal=fact.signal,
-                reason=fact.reason,
-            )
     return record
+
+
+def _ended(record: JobRecord, fact: JobEnded) -> JobRecord:
+    state = JobState(fact.state)
+    if record.state not in _FROM[state]:
+        return record
+    return replace(
+        record,
+        state=state,
+        ended_ns=fact.time_ns,
+        duration_s=fact.duration_s,
+        cpu_s=fact.cpu_s,
+        max_rss_bytes=fact.max_rss_bytes,
+        wrapper=fact.wrapper,
+        exit_code=fact.exit_code,
+        signal=fact.signal,
+        reason=fact.reason,
+        native_state=fact.native_state,
+        evidence=fact.evidence,
+        is_suspended=False,
+    )

@@ -32,7 +32,7 @@ def verdict(
     """Return the terminal state of a job that is over, and the reason in words.
 
     Args:
-        seen: What was seen of it: "ended" or "gone".
+        seen: What was seen of it: "ended", "preempted" or "gone".
         cancel_reason: Why its end was asked for; None if nobody asked.
         overdue: Which time-out it was ended for; empty if for none.
     """
@@ -47,6 +47,8 @@ def verdict(
         return JobState.SUCCEEDED, ""
     if cancel_reason is not None:
         return JobState.CANCELLED, cancel_reason
+    if seen.phase == "preempted":
+        return JobState.PREEMPTED, seen.reason or "its machine was taken away"
     if seen.signal is not None:
         return JobState.FAILED, seen.reason or f"killed by {_signal_name(seen.signal)}"
     return JobState.FAILED, seen.reason or f"exit code {seen.exit_code}"
@@ -64,7 +66,7 @@ def current_record(experiment_folder: str, job: JobRecord) -> JobRecord:
     if seen is None or seen.phase != "ended":
         return job
     end = End(*verdict(seen, "cancelled" if job.cancelling else None, job.overdue), seen)
-    if not job.state.is_terminal and gets_another(job, end):
+    if not job.state.is_terminal and gets_another(job, end, requeued=job.requeued):
         return replace(job, state=JobState.PENDING, handle="", reason=end.reason)
     return replace(
         job,
@@ -77,6 +79,8 @@ def current_record(experiment_folder: str, job: JobRecord) -> JobRecord:
         exit_code=seen.exit_code,
         signal=seen.signal,
         reason=end.reason,
+        evidence=seen.evidence,
+        is_suspended=False,
     )
 
 

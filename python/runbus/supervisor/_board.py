@@ -13,6 +13,8 @@ import itertools
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
+from msgspec.structs import replace
+
 from runbus.abc import GRACE_S
 from runbus.jobs import End, JobState, Patience, delay_s, gets_another, late_start, verdict
 
@@ -33,12 +35,19 @@ __all__ = [
     "Follow",
     "NoteCancel",
     "NoteOverdue",
+    "NoteSeen",
     "NoteStart",
+    "Requeue",
     "Retry",
     "Submit",
     "Withdraw",
     "decide",
 ]
+
+REQUEUED = "its machine was taken away, and its backend begins it anew"
+
+WORD_MAX = 200
+"""The longest word of a backend that is recorded, in characters."""
 
 GONE_LOOKS, GONE_S = 3, 2.0
 """A job that is neither there nor recorded as ended is LOST only after so many looks in a row,
@@ -73,6 +82,13 @@ class Follow(NamedTuple):
 
 class NoteStart(NamedTuple):
     """Tell that its process runs."""
+
+    job: JobSpec
+    seen: Observation
+
+
+class NoteSeen(NamedTuple):
+    """Tell what the backend newly says of a job that has not ended."""
 
     job: JobSpec
     seen: Observation
@@ -113,6 +129,14 @@ class Retry(NamedTuple):
     delay_s: float
 
 
+class Requeue(NamedTuple):
+    """Tell that the backend has begun the job anew, and watch that attempt, the next one."""
+
+    job: JobSpec
+    end: End
+    attempt: int
+
+
 class Finish(NamedTuple):
     """Tell how the job ended."""
 
@@ -121,8 +145,8 @@ class Finish(NamedTuple):
 
 
 Decision = (
-    Find | Submit | Withdraw | Follow | NoteStart | NoteCancel | NoteOverdue | Cancel | Drain
-    | Retry | Finish
+    Find | Submit | Withdraw | Follow | NoteStart | NoteSeen | NoteCancel | NoteOverdue | Cancel
+    | Drain | Retry | Requeue | Finish
 )  # fmt: skip
 
 
@@ -162,12 +186,12 @@ class _Standing:
         self.cancel_noted = record.cancelling
         self.end: End | None = None
         self.pause_s = 0.0
-        self.begin_attempt()
+        self.begin_attempt(due)
 
-    def begin_attempt(self) -> None:
-        """Forget what was seen of the attempt before."""
-        self.waiting_since = 0.0
-        self.patience = Patience(self.spec.timeouts, 0.0)
+    def begin_attempt(self, now: float) -> None:
+        """Forget what was seen of the attempt before; this one has been sent off `now`."""
+        self.waiting_since = now
+        self.patience = Patience(self.spec.timeouts, now)
         self.has_started = self.record.started_ns > 0
         self.seen: Observation | None = None
         self.gone_looks = 0
@@ -227,8 +251,7 @@ class Board:
             is_inherited: An earlier process may have submitted it without recording that.
         """
         job = _Standing(spec, record, now, is_inherited=is_inherited)
-        job.waiting_since = now - waited_s
-        job.patience = Patience(spec.timeouts, job.waiting_since)
+        job.begin_attempt(now - waited_s)
         job.cause_to_end = self._ask_all
         self._jobs[spec.name] = job
         if job.step is not _Step.OVER:
@@ -257,9 +280,13 @@ class Board:
             self._give_up_seat(job)
         elif record.attempt > before.attempt:
             job.step = _Step.WAITING
-            job.due = now + job.pause_s
             job.end = None
-            self._give_up_seat(job)
+            if record.handle:
+                # It waits already, and has never given up its seat.
+                job.begin_attempt(now)
+            else:
+                job.due = now + job.pause_s
+                self._give_up_seat(job)
         elif record.handle and job.step in (_Step.FINDING, _Step.SUBMITTING):
             job.step = _Step.WATCHED
             job.grace_sent = None
@@ -313,6 +340,7 @@ class Board:
             self._touched[name] = None
         if seen is None:
             return False
+        seen = _bounded(seen)
         is_new = seen != job.seen
         job.seen = seen
         if _is_final(job, seen, now):
@@ -326,7 +354,10 @@ class Board:
         """Everything that the attempt wrote has been handed on."""
         job = self._jobs[name]
         assert job.seen is not None
-        job.end = End(*verdict(job.seen, _reason_to_end(job), job.record.overdue), job.seen)
+        if _begun_anew(job, job.seen):
+            job.end = End(JobState.PREEMPTED, job.seen.reason or REQUEUED, job.seen)
+        else:
+            job.end = End(*verdict(job.seen, _reason_to_end(job), job.record.overdue), job.seen)
         job.step = _Step.ENDED
         self._touched[name] = None
 
@@ -419,8 +450,11 @@ def _decide_one(board: Board, job: _Standing, now: float) -> Iterator[Decision]:
     if job.step is _Step.ENDED:
         assert job.end is not None
         job.step = _Step.CLOSING
-        if gets_another(job.spec, job.end):
-            job.pause_s = delay_s(job.spec)
+        requeued = job.record.requeued
+        if (again := _begun_anew(job, job.end.seen)) > 0:
+            yield Requeue(job.spec, job.end, job.spec.attempt + again)
+        elif gets_another(job.spec, job.end, requeued=requeued):
+            job.pause_s = delay_s(job.spec, requeued=requeued)
             yield Retry(job.spec, job.end, job.pause_s)
         else:
             yield Finish(job.spec, job.end)
@@ -431,7 +465,8 @@ def _before_its_start(
 ) -> Iterator[Decision]:
     if job.record.handle:
         # It runs, seat or no seat.
-        board._take_seat(job)
+        if not job.has_seat:
+            board._take_seat(job)
         job.step = _Step.WATCHED
         yield Follow(job.spec, job.record.handle)
     elif job.is_inherited and (reason is not None or job.has_seat):
@@ -441,10 +476,8 @@ def _before_its_start(
         job.end = End(JobState.CANCELLED, reason, None)
         job.step = _Step.ENDED
     elif job.has_seat:
-        job.begin_attempt()
+        job.begin_attempt(now)
         job.step = _Step.SUBMITTING
-        job.waiting_since = now
-        job.patience = Patience(job.spec.timeouts, now)
         if job.spec.timeouts.queue_s is not None:
             board._wake_at(now + job.spec.timeouts.queue_s, job)
         yield Submit(job.spec)
@@ -464,9 +497,14 @@ def _while_submitted(job: _Standing, reason: str | None, now: float) -> Iterator
 
 def _while_watched(job: _Standing) -> Iterator[Decision]:
     seen = job.seen
-    if seen is not None and seen.started_ns and not job.has_started:
-        job.has_started = True
-        yield NoteStart(job.spec, seen)
+    if seen is not None and not _begun_anew(job, seen):
+        if seen.started_ns and not job.has_started:
+            job.has_started = True
+            yield NoteStart(job.spec, seen)
+            if seen.phase == "suspended":  # which a start does not say
+                yield NoteSeen(job.spec, seen)
+        elif job.step is _Step.WATCHED and _says_news(job.record, seen):
+            yield NoteSeen(job.spec, seen)
     if job.step is _Step.GONE:
         job.step = _Step.DRAINING
         yield Drain(job.spec)
@@ -488,12 +526,34 @@ def _reason_to_end(job: _Standing) -> str | None:
     return "it was cancelled" if job.record.cancelling else None
 
 
+def _begun_anew(job: _Standing, seen: Observation | None) -> int:
+    """Return how often the backend has begun the job anew since that was last recorded."""
+    return max(0, seen.requeues - job.record.requeues) if seen is not None else 0
+
+
+def _says_news(record: JobRecord, seen: Observation) -> bool:
+    """Whether a backend says of a job that has not ended what is not recorded yet."""
+    is_suspended = seen.phase == "suspended"
+    is_being_made = seen.phase == "provisioning" and record.state is JobState.QUEUED
+    is_known = (record.native_state, record.is_suspended) == (seen.native_state, is_suspended)
+    return not is_known or is_being_made
+
+
+def _bounded(seen: Observation) -> Observation:
+    """Return what was seen, with no more of the backend's words than are worth recording."""
+    if len(seen.native_state) <= WORD_MAX and len(seen.evidence) <= WORD_MAX:
+        return seen
+    return replace(
+        seen, native_state=seen.native_state[:WORD_MAX], evidence=seen.evidence[:WORD_MAX]
+    )
+
+
 def _is_final(job: _Standing, seen: Observation, now: float) -> bool:
     """Take note of a look and return whether it, with those before, is the end of the attempt.
 
     One look at which the job is gone is no evidence: it may be starting, or its record on its way.
     """
-    if seen.phase == "ended":
+    if seen.phase in ("ended", "preempted") or _begun_anew(job, seen):
         return True
     if seen.phase != "gone":
         job.gone_looks = 0

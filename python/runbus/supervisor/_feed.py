@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from runbus.errors import BackpressureTimeout
-from runbus.events import MetricWindows, RunStarted
+from runbus.errors import BusClosed
+from runbus.events import MetricBatch, MetricWindows, RunStarted
 from runbus.metrics import RunTailer, has_metrics
+from runbus.supervisor._catch_up import CatchUp
 from runbus.supervisor._positions import NOTE_S, Positions
 
 if TYPE_CHECKING:
     from runbus._clock import Clock
     from runbus.abc import JobSpec
     from runbus.bus import Bus
+    from runbus.bus._mailbox import Mailbox
     from runbus.metrics import RunTail
 
 __all__ = ["WINDOW_NS", "MetricFeed"]
@@ -29,10 +31,12 @@ WINDOW_NS = 1_000_000_000
 class MetricFeed:
     """Follows the runs of jobs and puts on the bus that they begin, and what they log.
 
-    Windows are made only while somebody reads them.
+    Windows are made only while somebody reads them. A full mailbox that blocks makes the feed wait,
+    and the journals grow. A reader that takes nothing for 5 seconds does not stop the others: it
+    gets the batches of that run at its own pace from then on, each once and in order.
 
     Args:
-        bus: Where it goes; a full mailbox that blocks makes the feed wait, and the journals grow.
+        bus: Where it goes.
         clock: Where the time of what happens here comes from.
         leads: Whether this process leads the experiment; see `Positions`.
     """
@@ -44,9 +48,16 @@ class MetricFeed:
         self._next_note_s = 0.0
         self._tailer = RunTailer()
         self._runs: dict[str, _Run] = {}
+        # Who is behind in some run need not be waited for in another.
+        self._behind: dict[Mailbox, set[CatchUp]] = {}
+        self._catching_up: anyio.abc.TaskGroup
 
     async def run(self) -> None:
         """Feed the bus until cancelled."""
+        async with anyio.create_task_group() as self._catching_up:
+            await self._run()
+
+    async def _run(self) -> None:
         with self._tailer:
             while True:
                 tails: list[RunTail] = []
@@ -58,7 +69,7 @@ class MetricFeed:
                 if (now := self._clock.monotonic()) >= self._next_note_s:
                     self._next_note_s = now + NOTE_S
                     for run in self._runs.values():
-                        run.positions.note(run.handed_on)
+                        run.note()
 
     def follow(self, job: JobSpec) -> None:
         """Follow the run of a job, over all of its attempts, from now on; safe to repeat.
@@ -86,7 +97,10 @@ class MetricFeed:
             run.drained = anyio.Event()
             run.tail.drain()
             await run.drained.wait()
-            run.positions.note(run.handed_on)
+            for reader in run.behind.values():
+                reader.drain()
+                await reader.settled.wait()
+            run.note()
 
     def has_begun(self, job: JobSpec) -> bool:
         """Whether the run of a job is on the bus as begun."""
@@ -97,6 +111,8 @@ class MetricFeed:
         """Follow the run of a job no more; safe to repeat."""
         if run := self._runs.pop(job.run_id, None):
             self._tailer.forget(run.tail)
+            for reader in run.behind.values():
+                reader.end()
 
     async def _hand_on(self, run: _Run) -> None:
         job, tail = run.job, run.tail
@@ -113,17 +129,40 @@ class MetricFeed:
             )
             run.has_begun = True
         for event in events:
-            try:
-                await self._bus.emit(event)
-            except BackpressureTimeout as error:
-                # It is all in the journals: one reader that stands still must not stop the others.
-                # The next leader hands on again what it did not take, and what followed.
-                logger.warning("metrics of job %r were not read: %s", job.name, error)
-                run.is_owed = True
-        if not run.is_owed:
-            run.handed_on = dict(tail.positions)
+            if not isinstance(event, MetricBatch):
+                await self._bus.offer(event, at_once=self._behind)
+                continue
+            behind = await self._bus.offer(event, but=run.behind, at_once=self._behind)
+            for reader in behind:
+                self._let_catch_up(run, reader)
+            run.handed_on[event.writer] = event.position
+        run.handed_on = dict(tail.positions)
         if tail.is_drained:
             run.drained.set()
+
+    def _let_catch_up(self, run: _Run, reader: Mailbox) -> None:
+        """Serve a reader that did not take a batch on its own from here on."""
+        logger.warning(
+            "metrics of job %r are not read by %s: they wait in its journals",
+            run.job.name,
+            reader.owner,
+        )
+        catch_up = CatchUp(self._bus, run.job, reader, run.handed_on)
+        run.behind[reader] = catch_up
+        self._behind.setdefault(reader, set()).add(catch_up)
+        self._catching_up.start_soon(self._catch_up, run, reader, catch_up)
+
+    async def _catch_up(self, run: _Run, reader: Mailbox, catch_up: CatchUp) -> None:
+        try:
+            await catch_up.run()
+            run.note()
+        except (BusClosed, OSError) as error:
+            # What is noted stays before what it did not take, so the next leader hands that on.
+            logger.warning("metrics of job %r are not handed on: %s", run.job.name, error)
+        finally:
+            self._behind[reader].discard(catch_up)
+            if not self._behind[reader]:
+                del self._behind[reader]
 
     @property
     def _window_ns(self) -> int:
@@ -133,7 +172,7 @@ class MetricFeed:
 class _Run:
     """A run that is followed."""
 
-    __slots__ = ("drained", "handed_on", "has_begun", "is_owed", "job", "positions", "tail")
+    __slots__ = ("behind", "drained", "handed_on", "has_begun", "job", "positions", "tail")
 
     def __init__(self, job: JobSpec, tail: RunTail, positions: Positions) -> None:
         self.job = job
@@ -141,5 +180,16 @@ class _Run:
         self.positions = positions
         self.handed_on: dict[str, int] = {}
         self.has_begun = False
-        self.is_owed = False
+        self.behind: dict[Mailbox, CatchUp] = {}
         self.drained = anyio.Event()
+
+    def note(self) -> None:
+        """Note how far every reader has come."""
+        slowest = dict(self.handed_on)
+        for reader in self.behind.values():
+            slowest = {
+                writer: min(at, reader.positions[writer])
+                for writer, at in slowest.items()
+                if writer in reader.positions
+            }
+        self.positions.note(slowest)

@@ -10,7 +10,7 @@ import anyio
 from msgspec.structs import replace
 
 from runbus._clock import SYSTEM_CLOCK, AlarmClock
-from runbus.events import JobEnded, JobRetrying, JobStarted, JobSubmitted
+from runbus.events import JobEnded, JobRequeued, JobRetrying, JobStarted, JobSubmitted
 from runbus.jobs import FactReader, JobRecord, JobState, fold, leader_of
 from runbus.supervisor._run_feed import RunFeed
 from runbus.supervisor._time import sleep
@@ -94,12 +94,12 @@ class Follower:
             self._fold(fact)
             await self._bus.publish(fact)
             return
-        if isinstance(fact, JobEnded | JobRetrying):
+        if isinstance(fact, JobEnded | JobRetrying | JobRequeued):
             await self._feed.drain(self._spec(self._records[fact.job]))
         if isinstance(fact, JobEnded):
             await self._feed.end(self._specs[fact.job], fact)
         self._fold(fact)
-        if isinstance(fact, JobSubmitted):
+        if isinstance(fact, JobSubmitted | JobRequeued):
             self._feed.open(self._spec(self._records[fact.job]))
         await self._bus.publish(fact)
         if isinstance(fact, JobStarted):

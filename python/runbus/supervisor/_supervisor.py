@@ -27,7 +27,9 @@ from runbus.supervisor._board import (
     Follow,
     NoteCancel,
     NoteOverdue,
+    NoteSeen,
     NoteStart,
+    Requeue,
     Retry,
     Submit,
     Withdraw,
@@ -261,6 +263,8 @@ class Supervisor:
                 hand.put(self._recorded(self._facts.cancel_requested(job, decision.reason)))
             case NoteOverdue():
                 hand.put(self._recorded(self._facts.overdue(job, decision.reason)))
+            case NoteSeen():
+                hand.put(self._recorded(self._facts.observed(job, decision.seen)))
             case NoteStart():
                 hand.put(self._recorded(self._facts.started(job, decision.seen)))
             case Withdraw():
@@ -293,7 +297,7 @@ class Supervisor:
                         self._feed.begin(task.job)
                     await self._see_through(task.job, hand)
                     self._report(self._board.drained, task.job.name)
-                case Retry():
+                case Retry() | Requeue():
                     await self._prepare_next(task)
         await self._tell_end(task.job, task.end)
         del self._hands[task.job.name]
@@ -414,14 +418,20 @@ class Supervisor:
         await self._feed.end(job, ended)
         await self._bus.publish(self._recorded(ended))
 
-    async def _prepare_next(self, retry: Retry) -> None:
+    async def _prepare_next(self, decision: Retry | Requeue) -> None:
         """Make ready for the next attempt."""
-        job = retry.job
-        folder = os.path.join(os.path.dirname(job.folder), str(job.attempt + 1))
+        job = decision.job
+        following = decision.attempt if isinstance(decision, Requeue) else job.attempt + 1
+        folder = os.path.join(os.path.dirname(job.folder), str(following))
         os.makedirs(folder, mode=0o700, exist_ok=True)
-        self._board.next_attempt(replace(job, attempt=job.attempt + 1, folder=folder))
+        self._board.next_attempt(replace(job, attempt=following, folder=folder))
         relative = self._store.relative(folder)
-        fact = self._facts.retrying(job, retry.end, folder=relative, delay_s=retry.delay_s)
+        fact: JobFact
+        if isinstance(decision, Requeue):
+            fact = self._facts.requeued(job, decision.end, attempt=following, folder=relative)
+        else:
+            delay_s = decision.delay_s
+            fact = self._facts.retrying(job, decision.end, folder=relative, delay_s=delay_s)
         await self._bus.publish(self._recorded(fact))
 
 

@@ -21,6 +21,8 @@ from runbus.testing import FakeClock
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from runbus.bus import EventStream
+
 
 async def drained(kernel: Kernel, clock: FakeClock, job: JobSpec) -> None:
     """Have a feed hand on all that a job has logged, however long a reader stands still."""
@@ -65,6 +67,67 @@ async def test_the_cursor_of_a_feed_moves_only_when_every_reader_took_the_batch(
     assert batch.run_id == run.id
     (at,) = Positions(run.folder, "metrics").last.values()
     assert at == os.stat(next((tmp_path / "experiments").rglob("metrics/*.journal"))).st_size
+
+
+async def test_a_reader_that_stood_still_gets_every_point_once_and_in_order_afterwards(
+    tmp_path: Path,
+) -> None:
+    clock = FakeClock()
+    seen: list[float] = []
+    ends: list[int] = []
+    arrived = asyncio.Event()
+
+    def values(batch: object) -> list[float]:
+        assert isinstance(batch, MetricBatch)
+        return [value for *_, value in batch.points()]
+
+    async def read_on(reader: EventStream[MetricBatch]) -> None:
+        async for batch in reader:
+            seen.extend(values(batch))
+            assert isinstance(batch, MetricBatch)
+            ends.append(batch.position)
+            arrived.set()
+
+    with runbus.init(home=tmp_path) as run:
+        job = JobSpec(
+            experiment_id="e", name="j", run_id=run.id, executor="local", argv=("true",), env={},
+            cwd="/", folder=str(tmp_path), run_folder=run.folder,
+        )  # fmt: skip
+        async with (
+            Kernel(timers=clock) as kernel,
+            kernel.bus.stream(MetricBatch, maxsize=1, overflow="block") as stands_still,
+            kernel.bus.stream(MetricBatch) as other,
+            anyio.create_task_group() as tasks,
+        ):
+            feed = MetricFeed(kernel.bus, SYSTEM_CLOCK)
+            tasks.start_soon(read_on, other)
+            tasks.start_soon(feed.run)
+            feed.follow(job)
+            for number in range(6):
+                arrived.clear()
+                run.log("loss", float(number))
+                with anyio.fail_after(10):
+                    while not arrived.is_set():
+                        await clock.advance(1)
+                        await asyncio.sleep(0.001)
+            # Nobody has waited for it twice, and the end of the job does not wait for ever.
+            drain = asyncio.create_task(feed.drain(job))
+            while not drain.done():
+                await clock.advance(1)
+                await asyncio.wait([drain], timeout=0.01)
+            assert seen == [0, 1, 2, 3, 4, 5]
+            assert list(Positions(run.folder, "metrics").last.values()) == ends[:1]
+
+            got: list[float] = []
+            with anyio.fail_after(10):
+                while len(got) < 6:
+                    got += values(await anext(stands_still))
+                await feed.drain(job)
+            tasks.cancel_scope.cancel()
+
+    assert got == seen
+    assert stands_still.statistics().pending == 0
+    assert list(Positions(run.folder, "metrics").last.values()) == ends[-1:]
 
 
 async def test_what_an_attempt_has_recorded_is_told_before_it_is_said_to_be_over(

@@ -9,7 +9,7 @@ import click
 
 from runbus.attempt import read_cuts
 from runbus.cli._printer import format_duration, format_time, print_json, printable
-from runbus.cli._run_facts import kept_facts, print_kept
+from runbus.cli._run_facts import kept_facts, native_words, print_kept
 from runbus.cli._summaries import print_summaries
 
 if TYPE_CHECKING:
@@ -80,6 +80,9 @@ def _print(run: RunRecord) -> None:
     ]
     if job:
         facts.append(("executor", f"{job.executor}{f' on {job.host}' if job.host else ''}"))
+    if job and (words := native_words(job)):
+        told = f", told by {job.evidence}" if job.evidence else ""
+        facts.append(("backend says", words + told))
     if job and job.attempt > 1:
         facts.append(("attempt", str(job.attempt)))
     if job and job.ended_ns:

@@ -9,6 +9,7 @@ import time
 import click
 
 from runbus.cli._printer import format_duration, print_json, print_table
+from runbus.cli._run_facts import native_words
 
 __all__ = ["command"]
 
@@ -41,6 +42,9 @@ def command(batch: str | None, as_json: bool) -> None:
                     "exit_code": record.exit_code,
                     "signal": record.signal,
                     "reason": record.reason,
+                    "native_state": record.native_state,
+                    "suspended": record.is_suspended,
+                    "evidence": record.evidence,
                     "attempt": record.attempt,
                     "executor": record.executor,
                     "submitted": _iso(record.submitted_ns),
@@ -57,6 +61,7 @@ def command(batch: str | None, as_json: bool) -> None:
         ["job", *(record.run_id for record in records)],
         ["name", *(record.name for record in records)],
         ["state", *(str(record.state) for record in records)],
+        ["backend says", *map(native_words, records)],
         ["attempt", *(str(record.attempt) for record in records)],
         ["executor", *(record.executor for record in records)],
         ["exit", *("" if one.exit_code is None else str(one.exit_code) for one in records)],
@@ -64,7 +69,7 @@ def command(batch: str | None, as_json: bool) -> None:
         ["reason", *(record.reason for record in records)],
     ]
     # What is the same for all, and the usual, takes only room.
-    usual = {"attempt": {"1"}, "executor": {"local"}, "reason": {""}}
+    usual = {"attempt": {"1"}, "executor": {"local"}, "reason": {""}, "backend says": {""}}
     shown = [column for column in columns if set(column[1:]) != usual.get(column[0])]
     rows = zip(*(column[1:] for column in shown), strict=True)
     header = [column[0] for column in shown]

@@ -21,6 +21,7 @@ class EndContract(Contract):
         ended = await harness.run(harness.shell(f"exit {code}"))
 
         assert (ended.seen.exit_code, ended.seen.signal) == (code, None)
+        assert ended.seen.evidence
 
     @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
     async def test_a_signal_is_told_as_one(self, harness: Harness, number: signal.Signals) -> None:

@@ -221,6 +221,7 @@ class ObserveContract(Contract):
         assert seen.pid == pid
         assert seen.host
         assert seen.started_ns
+        assert seen.evidence
 
     async def test_looking_at_nothing_gives_nothing(self, harness: Harness) -> None:
         assert await harness.executor.observe([]) == {}
