@@ -91,7 +91,7 @@ async def test_a_job_that_ends_while_the_host_is_out_of_reach_is_told_afterwards
     (attempt,) = attempts(remote)
     async with asyncio.timeout(20):
         while not (attempt / "exit.json").exists():
-            seen = (await harness.executor.observe([ref])).get(ref.name)
+            seen = (await harness.executor.observe([ref])).get(ref)
             assert seen is None or seen.phase == "running"
             await harness.executor.wait_for_change(0.05)
 

@@ -264,7 +264,7 @@ class SSHExecutor(Executor):
         else:
             write_placement(job.folder, record, False)
 
-    async def observe(self, refs: Sequence[JobRef]) -> dict[str, Observation]:
+    async def observe(self, refs: Sequence[JobRef]) -> dict[JobRef, Observation]:
         """Return what was seen last of each job whose machine answers.
 
         Each machine is asked in the background, in one request for all of its jobs.
@@ -273,7 +273,7 @@ class SSHExecutor(Executor):
         for ref in refs:
             followed = self._follow(ref)
             if followed is not None:
-                found[ref.name] = followed
+                found[ref] = followed
         return found
 
     async def wait_for_change(self, timeout_s: float) -> bool:

@@ -402,16 +402,15 @@ class Supervisor:
         self._watches[job.executor].remove(self._attempts.pop(job.name))
         await self._feed.drain(job)
 
-    def _take_in(self, attempt: Attempt, seen: Observation | None) -> bool:
-        """Tell the board what was seen of a job; return whether it was new."""
+    def _take_in(self, attempt: Attempt, seen: Observation | None) -> None:
+        """Tell the board what was seen of a job."""
         job = attempt.job
         written = log_state(job.folder) if job.timeouts.idle_s is not None else ()
-        is_new = self._board.saw(job.name, seen, written, self._clock.monotonic())
+        self._board.saw(job.name, seen, written, self._clock.monotonic())
         if self._board.has_news:
             self._act()
         if seen is not None and seen.phase == "running":
             self._feed.follow_metrics(job)
-        return is_new
 
     async def _tell_end(self, job: JobSpec, end: End) -> None:
         ended = self._facts.ended(job, end)

@@ -31,7 +31,7 @@ def job_in(folder: Path, *argv: str) -> JobSpec:
 async def end_of(executor: LocalExecutor, job: JobSpec) -> Observation:
     ref = await executor.submit(executor.plan(job))
     with anyio.fail_after(50):
-        while (seen := (await executor.observe([ref]))["a"]).phase != "ended":
+        while (seen := (await executor.observe([ref]))[ref]).phase != "ended":
             await executor.wait_for_change(1)
     return seen
 
@@ -92,10 +92,10 @@ async def test_a_job_on_another_machine_runs_while_its_heart_beats(far_job: JobR
     with closing(LocalExecutor()) as executor, anyio.fail_after(50):
         for beat in range(10):
             (folder / "heartbeat").write_text(f"{beat}\n")
-            phases.append((await executor.observe([far_job]))["a"].phase)
+            phases.append((await executor.observe([far_job]))[far_job].phase)
         assert set(phases) == {"running"}
 
-        while (await executor.observe([far_job]))["a"].phase != "gone":
+        while (await executor.observe([far_job]))[far_job].phase != "gone":
             await executor.wait_for_change(0.01)
 
 
