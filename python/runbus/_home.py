@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING
 
 from runbus._files import make_folder, make_folders, read_file, write_file
 from runbus._ids import is_experiment_id, new_experiment_id, slug, split_run_id
-from runbus._secrets import redacted_text
 from runbus.errors import FileUnreadable, HomeUnusable
 
 if TYPE_CHECKING:
@@ -55,10 +54,6 @@ class Home:
         """The folder that holds a folder for each project."""
         return os.path.join(self.path, "experiments")
 
-    def _project_folder(self, project: str) -> str:
-        """Return the folder of a project; no secret in its title shapes the name."""
-        return os.path.join(self.experiments, slug(redacted_text(project)))
-
     def new_experiment(self, project: str) -> tuple[str, str]:
         """Make the folder of a new experiment.
 
@@ -71,7 +66,7 @@ class Home:
         Raises:
             HomeUnusable: The home folder cannot be made or written.
         """
-        parent = self._project_folder(project)
+        parent = os.path.join(self.experiments, slug(project))
         try:
             make_folders(parent)
             newest = self._newest_id()
@@ -192,7 +187,7 @@ class Home:
         if project is None:
             projects = self._subfolders(self.experiments)
         else:
-            projects = [self._project_folder(project)]
+            projects = [os.path.join(self.experiments, slug(project))]
         for folder in projects:
             try:
                 yield from self._subfolders(folder)

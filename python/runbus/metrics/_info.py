@@ -120,7 +120,6 @@ class RunInfo(NamedTuple):
             OSError: The disk is full or failing.
         """
         config = redacted(to_plain(self.config, "config"))
-        name, project = redacted_text(self.name), redacted_text(self.project)
-        fields = self._replace(name=name, project=project, config=config)._asdict()
+        fields = self._replace(name=redacted_text(self.name), config=config)._asdict()
         text = json.dumps({"version": _VERSION, **fields}, indent=2)
         write_file(os.path.join(folder, _FILE), add_check(text.encode()), is_durable=False)
