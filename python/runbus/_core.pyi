@@ -802,6 +802,28 @@ def about_segment(
         ValueError: It is no segment, or damaged.
     """
 
+def whole_records(data: bytes, *, at_start: bool) -> tuple[int, int]:
+    """Return how many bytes of a piece of a journal are whole records, and how many the next needs.
+
+    Nothing is checked: what is damaged is for the reader of the journal to judge.
+
+    Args:
+        data: Bytes of a journal, from between two records on.
+        at_start: Whether they are its first, so that the header comes first.
+
+    Returns:
+        The bytes from the start that are whole records (with the header), and the length of the
+        record after them if it is there in part; 0 if it is not.
+    """
+
+def blobs(data: bytes, *, at_start: bool) -> list[tuple[int, bytes]]:
+    """Return the blobs in a piece of a journal, each with the place in `data` of its record.
+
+    Args:
+        data: Bytes of a journal, from between two records on.
+        at_start: Whether they are its first, so that the header comes first.
+    """
+
 def wrapper_program() -> bytes:
     """Return the wrapper program that was built for this machine's architecture.
 

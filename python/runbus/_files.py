@@ -20,7 +20,7 @@ import stat
 import zlib
 from typing import TYPE_CHECKING
 
-from runbus.errors import FileUnreadable, UsageError
+from runbus.errors import FileUnreadable, NoCurrentFolder, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -75,6 +75,18 @@ _KINDS = {
 }
 
 # --- Reading ------------------------------------------------------------------------------------
+
+
+def absolute_path(path: str | os.PathLike[str] = ".") -> str:
+    """Return the absolute path of something.
+
+    Raises:
+        NoCurrentFolder: It is relative to the current folder, which has been deleted.
+    """
+    try:
+        return os.path.abspath(path)
+    except FileNotFoundError as error:
+        raise NoCurrentFolder(os.fspath(path)) from error
 
 
 def open_file(path: str, flags: int = os.O_RDONLY, *, within: str = "") -> int:

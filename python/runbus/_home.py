@@ -19,7 +19,7 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
-from runbus._files import make_folder, make_folders, read_file, write_file
+from runbus._files import absolute_path, make_folder, make_folders, read_file, write_file
 from runbus._ids import is_experiment_id, new_experiment_id, slug, split_run_id
 from runbus.errors import FileUnreadable, HomeUnusable
 
@@ -41,7 +41,7 @@ class Home:
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
         chosen = os.fspath(path) if path else os.environ.get(ENV_HOME) or "~/.runbus"
-        self.path = os.path.abspath(os.path.expanduser(chosen))
+        self.path = absolute_path(os.path.expanduser(chosen))
 
     def __repr__(self) -> str:
         return f"Home({self.path!r})"
@@ -256,5 +256,27 @@ def _natural(path: str) -> tuple[str, int]:
 def _reason(path: str, error: OSError) -> str:
     if error.errno in {errno.ENOTDIR, errno.EEXIST}:
         return "it is not a folder"
+    if error.errno in {errno.EACCES, errno.EPERM} and (owner := _other_owner(path)):
+        return f"it belongs to the user {owner}"
     where = "" if error.filename in {None, path} else f" ({error.filename})"
     return f"{os.strerror(error.errno or 0).lower()}{where}"
+
+
+def _other_owner(path: str) -> str:
+    """Return the user whose folder it is; empty if that is this one, or nobody can tell."""
+    while True:
+        try:
+            owner = os.stat(path).st_uid
+            break
+        except OSError:
+            # What is above it, then, is what cannot be entered.
+            if path == (path := os.path.dirname(path)):
+                return ""
+    if owner == os.geteuid():
+        return ""
+    import pwd  # only here: `init()` must not pay for it
+
+    try:
+        return pwd.getpwuid(owner).pw_name
+    except KeyError:
+        return str(owner)

@@ -341,7 +341,7 @@ def test_a_request_that_cannot_be_read_stops_nobody(batch: Callable[..., str], h
     command("submit", batch(job("waits", "sleep 60")), "--detach")
     wait_until(lambda: states() == ["RUNNING"])
     (folder,) = (home / "experiments" / "batch").iterdir()
-    (folder / "requests").mkdir()
+    (folder / "requests").mkdir(exist_ok=True)
     (folder / "requests" / "0.json").write_text("{")
 
     assert command("cancel", "batch").returncode == 0
@@ -610,6 +610,35 @@ def test_logs_since_a_time_begin_where_that_was_written(
     assert command("logs", "a", "--since", now, "--stderr").stdout == ""
     wrong = command("logs", "a", "--since", "tomorrow")
     assert (wrong.returncode, "'tomorrow' is neither a time" in wrong.stderr) == (2, True)
+
+
+def test_logs_follow_from_one_attempt_to_the_next_and_each_can_be_asked_for(
+    batch: Callable[..., str], tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    script = f"echo start $RUNBUS_ATTEMPT; until [ -e {go} ]; do sleep 0.02; done; echo end; exit 3"
+    retried = job("a", script, retries=2, backoff=0.01)
+    with subprocess.Popen(
+        [RUNBUS, "submit", batch(retried)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as leader:
+        wait_until(lambda: has_cursor(tmp_path))
+        with subprocess.Popen([RUNBUS, "logs", "-f", "a"], stdout=subprocess.PIPE) as logs:
+            assert logs.stdout is not None
+            first = [logs.stdout.readline()]
+            go.touch()
+            told = first + logs.stdout.readlines()
+            assert logs.wait(20) == 0
+        assert leader.wait(20) == 1
+
+    attempts = [line.split()[1].rpartition(b"/")[2] for line in told[::2]]
+    assert attempts == [b"1", b"2", b"3"]
+    assert told[1::2] == [b"end\n"] * 3
+    for number in (1, 2, 3):
+        assert command("logs", "a", "--attempt", str(number)).stdout.split()[1][-2:] == f"/{number}"
+    assert command("logs", "a").stdout == command("logs", "a", "--attempt", "3").stdout
+    beyond = command("logs", "a", "--attempt", "4")
+    assert beyond.returncode == 2
+    assert "job 'a' has had 3 attempts so far" in beyond.stderr
 
 
 def test_attach_shows_what_was_written_since_the_leader_died_and_leaves_no_gap(

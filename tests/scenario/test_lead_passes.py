@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -56,8 +57,8 @@ def runbus(*words: str) -> Iterator[subprocess.Popen[str]]:
 
 
 @contextmanager
-def stopped_leader(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Have a batch of three jobs led by a process that is stopped once the first one runs.
+def leader_of_three(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Have a batch of three jobs led, until the first one runs.
 
     Each job notes that it ran, and ends when there is a file `go`.
     """
@@ -69,6 +70,16 @@ def stopped_leader(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]
         wait_until(lambda: Home().open_experiments())
         (folder,) = Home().open_experiments()
         wait_until(lambda: JobState.RUNNING in {job.state for job in read_jobs(folder).values()})
+        try:
+            yield leader, folder
+        finally:
+            (tmp_path / "go").touch()
+
+
+@contextmanager
+def stopped_leader(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The same, and stop the leader."""
+    with leader_of_three(tmp_path) as (leader, folder):
         leader.send_signal(signal.SIGSTOP)
         yield leader, folder
 
@@ -122,3 +133,15 @@ def test_cancel_and_the_supervisor_of_the_home_lead_on_too(
         first.send_signal(signal.SIGCONT)
         assert first.wait(30) == 1
         assert [job.state for job in read_jobs(folder).values()] == states
+
+
+def test_a_leader_whose_home_is_deleted_ends_with_an_error(tmp_path: Path) -> None:
+    with leader_of_three(tmp_path) as (leader, folder):
+        shutil.rmtree(Home().path)
+        _, error = leader.communicate(timeout=20)
+        (tmp_path / "go").touch()
+
+        assert leader.returncode == 1
+        lost = f"error: this process no longer leads {folder}: no such file or directory"
+        assert lost in error
+        assert "Traceback" not in error

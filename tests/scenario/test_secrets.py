@@ -208,3 +208,52 @@ def test_a_plain_value_that_goes_by_a_secrets_name_is_not_shown(
     assert "export HF_TOKEN='***'" in done.stdout
     assert "export B=shown" in done.stdout
     assert CANARY not in done.stdout + done.stderr
+
+
+TOKEN = "hf_" + os.urandom(12).hex()
+ARGUMENTS = [
+    ["true", "--hub_token", TOKEN],
+    ["true", f"--api-key={TOKEN}"],
+    ["true", f"https://user:{TOKEN}@host/x", "-H", f"Authorization: Bearer {TOKEN}"],
+    # What cannot be run is a part of the reason.
+    [f"/no/such/{TOKEN}"],
+    ["no-such-program", TOKEN],
+]
+
+
+def test_a_token_among_the_arguments_is_shown_nowhere(tmp_path: Path, home: Path) -> None:
+    jobs = [{"name": f"j{at}", "command": words} for at, words in enumerate(ARGUMENTS)]
+    path = tmp_path / "batch.json"
+    path.write_text(json.dumps({"project": "tokens", "jobs": jobs}))
+    lines = [
+        ["submit", "--dry-run", str(path)], ["submit", "--dry-run", "--json", str(path)],
+        ["status"], ["status", "--json"], ["ls", "--json"],
+        ["show", "j3"], ["show", "--json", "j4"], ["why", "j3"], ["cancel", "j4"],
+    ]  # fmt: skip
+
+    # It prints the logs, too: what the job and its shell write there is theirs.
+    assert command("submit", str(path)).returncode == 1
+    shown = [command(*words) for words in lines]
+
+    assert shown[0].stdout.count("***") >= 4
+    leaks = [words for words, done in zip(lines, shown, strict=True) if TOKEN in str(done)]
+    assert leaks == []
+    told = [home.rglob("events.journal"), home.rglob("*.trace"), home.rglob("run.json")]
+    kept = [str(file) for files in told for file in files if TOKEN.encode() in file.read_bytes()]
+    assert kept == []
+
+
+def test_what_one_job_names_as_its_secret_no_job_inherits(tmp_path: Path) -> None:
+    script = f'echo "$NAME:${{SOURCE-unset}}:${{GIVEN-unset}}" >>{tmp_path}/seen'
+    secret = {"GIVEN": {"secret": "SOURCE"}}
+    jobs = [
+        {"name": name, "command": ["sh", "-c", script], "env": {"NAME": name, **env}}
+        for name, env in (("names", secret), ("other", {}))
+    ]
+    path = tmp_path / "batch.json"
+    path.write_text(json.dumps({"project": "inherit", "jobs": jobs}))
+
+    assert command("submit", str(path), SOURCE=CANARY).returncode == 0
+
+    seen = sorted((tmp_path / "seen").read_text().split())
+    assert seen == [f"names:unset:{CANARY}", "other:unset:unset"]

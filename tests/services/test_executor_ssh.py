@@ -91,7 +91,7 @@ async def test_a_job_that_ends_while_the_host_is_out_of_reach_is_told_afterwards
     (attempt,) = attempts(remote)
     async with asyncio.timeout(20):
         while not (attempt / "exit.json").exists():
-            seen = (await harness.executor.observe([ref])).get(ref.name)
+            seen = (await harness.executor.observe([ref])).get(ref)
             assert seen is None or seen.phase == "running"
             await harness.executor.wait_for_change(0.05)
 
@@ -444,7 +444,8 @@ async def test_code_is_sent_once_and_unpacked_for_each_attempt(
 async def test_what_a_job_empties_is_kept_here_and_what_follows_is_added(
     harness: Harness, more: str
 ) -> None:
-    script = f"seq 1 1000; read -r _ <../go; echo new >/dev/stdout{more}"
+    # By its path: what is written to /dev/stdout goes through a pipe, and cuts nothing.
+    script = f'seq 1 1000; read -r _ <../go; : >"$RUNBUS_ATTEMPT/stdout.log"; echo new{more}'
     job = harness.shell(script.replace("../go", "$0"))
     job = replace(job, argv=(*job.argv, f"{job.folder}.go"))
     os.mkfifo(f"{job.folder}.go")
@@ -458,6 +459,13 @@ async def test_what_a_job_empties_is_kept_here_and_what_follows_is_added(
     after = "".join(f"{number}\n" for number in range(1, 2001)) if more else ""
     assert ended.stdout.decode() == f"{before}new\n{after}"
     assert read_cuts(job.folder) == [("stdout", len(before))]
+
+
+async def test_a_job_that_opens_its_own_output_again_loses_nothing(harness: Harness) -> None:
+    job = harness.shell("echo one; echo two >/dev/stdout; echo three")
+
+    assert (await harness.run(job)).stdout == b"one\ntwo\nthree\n"
+    assert read_cuts(job.folder) == []
 
 
 async def test_what_is_written_after_the_first_process_ended_is_read_there(

@@ -267,11 +267,11 @@ class Executor(ABC):
         """
 
     @abstractmethod
-    async def observe(self, refs: Sequence[JobRef]) -> dict[str, Observation]:
-        """Look at many jobs in one go.
+    async def observe(self, refs: Sequence[JobRef]) -> dict[JobRef, Observation]:
+        """Look at many jobs in one go, which may be of several experiments.
 
         Returns:
-            An observation by job name. A job that is missing from it was not seen, which says
+            An observation by reference. A job that is missing from it was not seen, which says
             nothing about it.
         """
 

@@ -113,7 +113,8 @@ class Package(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         path: The archive, a gzipped tar; its name is its digest.
-        sha256: The digest of that file.
+        sha256: The digest of the archive before its compression, which differs between builds of
+            zlib: the same files have the same on every machine.
         size: Its size in bytes.
         root: The folder on this machine whose files lie at its top.
     """
@@ -157,5 +158,6 @@ class Packager(ABC):
 
         Raises:
             UsageError: There is nothing to package, or not as asked.
-            GitFailed: git could not be run, or failed.
+            GitMissing: There is no git that can be run.
+            GitFailed: git failed.
         """

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from runbus.api._elsewhere import ReadLog as ReadLog
     from runbus.api._elsewhere import reading_elsewhere as reading_elsewhere
     from runbus.api._executors import executors_of as executors_of
+    from runbus.api._fleet import Fleet as Fleet
     from runbus.api._lead import attach as attach
     from runbus.api._lead import cancel as cancel
     from runbus.api._lead import detach as detach
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from runbus.api._sync import run as run
 
 __all__ = [
+    "Fleet",
     "ReadLog",
     "attach",
     "cancel",
@@ -50,6 +52,7 @@ __getattr__, __dir__ = lazy_names(
     {
         "._elsewhere": ("ReadLog", "reading_elsewhere"),
         "._executors": ("executors_of",),
+        "._fleet": ("Fleet",),
         "._lead": ("attach", "cancel", "detach", "follow", "lead", "submit"),
         "._plan": ("plan", "prepare", "retry", "status"),
         "._supervise": ("supervise",),

@@ -22,10 +22,17 @@ __all__ = ["ReadLog", "reading_elsewhere"]
 
 
 class ReadLog(Protocol):
-    """Returns what a job wrote to one of its outputs from a byte on."""
+    """Returns what an attempt at a job wrote to one of its outputs from a byte on."""
 
-    async def __call__(self, source: Literal["stdout", "stderr"], offset: int) -> bytes:
+    async def __call__(
+        self, folder: str, source: Literal["stdout", "stderr"], offset: int
+    ) -> bytes:
         """Return at most 1 MiB; empty if there is nothing there yet.
+
+        Args:
+            folder: The attempt's folder here.
+            source: Which output.
+            offset: Where to begin, in bytes of the copy here.
 
         Raises:
             HostError: The machine does not answer.
@@ -49,6 +56,8 @@ async def reading_elsewhere(run: RunRecord) -> AsyncIterator[ReadLog | None]:
     if job is None or folder is None or executor is None or isinstance(executor, LocalExecutor):
         yield None
         return
-    ref = JobRef(name=job.name, folder=folder, handle=job.handle)
+    name, handle = job.name, job.handle
     async with Kernel(plugins=[executor]):
-        yield lambda source, offset: executor.logs(ref, source, offset)
+        yield lambda folder, source, offset: executor.logs(
+            JobRef(name=name, folder=folder, handle=handle), source, offset
+        )

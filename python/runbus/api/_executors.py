@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from runbus.abc import Executor
     from runbus.config import ExecutorFields
 
-__all__ = ["executors_of"]
+__all__ = ["executor_of", "executors_of"]
 
 
 def executors_of(described: Mapping[str, ExecutorFields]) -> dict[str, Executor]:
@@ -26,12 +26,20 @@ def executors_of(described: Mapping[str, ExecutorFields]) -> dict[str, Executor]
         UsageError: The fields of one do not fit together.
     """
     executors: dict[str, Executor] = {"local": LocalExecutor()}
-    for name, fields in described.items():
-        packager = None
-        if fields.packager is not None:
-            # Costs what archives cost, which those who package nothing need not pay.
-            from runbus.packaging import make_packager
+    return executors | {name: executor_of(name, fields) for name, fields in described.items()}
 
-            packager = make_packager(fields.packager)
-        executors[name] = make_executor(name, fields, packager)
-    return executors
+
+def executor_of(name: str, fields: ExecutorFields) -> Executor:
+    """Return the executor that some fields describe.
+
+    Raises:
+        ExtraMissing: It needs a package that is not installed.
+        UsageError: The fields do not fit together.
+    """
+    packager = None
+    if fields.packager is not None:
+        # Costs what archives cost, which those who package nothing need not pay.
+        from runbus.packaging import make_packager
+
+        packager = make_packager(fields.packager)
+    return make_executor(name, fields, packager)

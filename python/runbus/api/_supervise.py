@@ -9,7 +9,7 @@ import sys
 import anyio
 
 from runbus._home import Home
-from runbus.api._executors import executors_of
+from runbus.api._fleet import Fleet
 from runbus.errors import (
     ExperimentNotFound,
     HomeUnusable,
@@ -17,6 +17,7 @@ from runbus.errors import (
     SecretMissing,
     innermost,
 )
+from runbus.executors import LocalExecutor
 from runbus.experiment import StoredExperiment
 from runbus.kernel import Kernel
 
@@ -98,12 +99,15 @@ def _take_lease(home: Home) -> int | None:
 async def _lead_all(home: Home, not_ours: set[str]) -> None:
     led: set[str] = set()
     idle = 0
-    async with anyio.create_task_group() as leaders:
+    async with Kernel(plugins=[LocalExecutor()]) as kernel, anyio.create_task_group() as leaders:
+        fleet = Fleet(kernel)
         while idle < _IDLE_LOOKS:
             for folder in home.open_experiments():
                 if folder not in led | not_ours:
                     led.add(folder)
-                    leaders.start_soon(_lead, folder, home, led, not_ours, name=f"lead {folder}")
+                    leaders.start_soon(
+                        _lead, folder, home, fleet, led, not_ours, name=f"lead {folder}"
+                    )
             idle = 0 if led else idle + 1
             await anyio.sleep(_LOOK_S)
 
@@ -111,15 +115,14 @@ async def _lead_all(home: Home, not_ours: set[str]) -> None:
 async def _lead_own(folder: str, home: Home) -> None:
     """Lead one experiment to its end, as soon as nobody else does."""
     not_ours: set[str] = set()
-    while folder in home.open_experiments() and folder not in not_ours:
-        await _lead(folder, home, set(), not_ours)
+    async with Kernel(plugins=[LocalExecutor()]) as kernel:
+        while folder in home.open_experiments() and folder not in not_ours:
+            await _lead(folder, home, Fleet(kernel), set(), not_ours)
 
 
-async def _lead(folder: str, home: Home, led: set[str], not_ours: set[str]) -> None:
+async def _lead(folder: str, home: Home, fleet: Fleet, led: set[str], not_ours: set[str]) -> None:
     try:
-        experiment = StoredExperiment.open(folder, home=home)
-        async with Kernel(plugins=list(executors_of(experiment.executors).values())) as kernel:
-            await experiment.run(kernel.bus)
+        await fleet.lead(StoredExperiment.open(folder, home=home))
     except JournalHeld:
         # Somebody else leads it. If they die before its end, a later look finds it again.
         await anyio.sleep(_LOOK_S)

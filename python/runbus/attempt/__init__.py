@@ -17,7 +17,9 @@ from runbus.attempt._evidence import outlived as outlived
 from runbus.attempt._evidence import own_pid_namespace as own_pid_namespace
 from runbus.attempt._journal import Journal as Journal
 from runbus.attempt._journal import JournalReader as JournalReader
+from runbus.attempt._journal import blobs as blobs
 from runbus.attempt._journal import has_writer as has_writer
+from runbus.attempt._journal import whole_records as whole_records
 from runbus.attempt._logs import LOOK_BACK as LOOK_BACK
 from runbus.attempt._logs import LogTail as LogTail
 from runbus.attempt._logs import Written as Written
@@ -52,6 +54,7 @@ __all__ = [
     "LogTail",
     "Pulse",
     "Written",
+    "blobs",
     "carried_program",
     "has_writer",
     "is_elsewhere",
@@ -70,6 +73,7 @@ __all__ = [
     "render_request",
     "render_script",
     "secret_environment",
+    "whole_records",
     "wrapper_program",
     "wrapper_words",
 ]

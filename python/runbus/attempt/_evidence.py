@@ -8,6 +8,7 @@ from typing import TypeVar
 import msgspec
 from msgspec.structs import replace
 
+from runbus._secrets import redacted_text
 from runbus.abc import Observation
 from runbus.attempt._files import open_to_read, read_whole
 from runbus.codec import DecodeError, decode_json
@@ -105,7 +106,8 @@ def observe_folder(folder: str) -> Observation | None:
         max_rss_bytes=record.max_rss,
         exit_code=record.status if record.signal is None else None,
         signal=record.signal,
-        reason=record.reason,
+        # It may name words of the command, and goes wherever a job is shown.
+        reason=redacted_text(record.reason),
         wrapper=record.by,
         evidence="exit.json",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import sys
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -38,7 +39,8 @@ def render_script(job: JobSpec, *, advice: str = "") -> str:
 
     Raises:
         UsageError: The name of a variable is none that a shell can set, a value, a word or the
-            folder has a NUL in it, or a variable is both plain and a secret.
+            folder has a NUL in it or cannot be encoded as names of files are, or a variable is both
+            plain and a secret.
     """
     env = {**dict(job.image.env), **job.env}
     secrets = references(job)
@@ -47,6 +49,7 @@ def render_script(job: JobSpec, *, advice: str = "") -> str:
             raise UsageError(f"job {job.name!r}: {name!r} cannot be set in an environment")
     if any("\0" in word for word in (job.cwd, *job.argv)):
         raise UsageError(f"job {job.name!r}: there is a NUL in its folder or command")
+    _check_encodable(job)
     if both := sorted(env.keys() & secrets.keys()):
         raise UsageError(f"job {job.name!r}: {both[0]!r} is both a plain value and a secret")
     # As Python writes it: a line end in a name must not end the comment.
@@ -67,6 +70,22 @@ def render_script(job: JobSpec, *, advice: str = "") -> str:
     alone = "" if has_prelude else '${rb_alone:+"$rb_alone"} ${rb_alone:+--} '
     lines += [f"exec {alone}" + shlex.join((*_limits(job), *job.argv))]
     return "\n".join(lines) + "\n"
+
+
+def _check_encodable(job: JobSpec) -> None:
+    """Refuse what the encoding of this locale has no bytes for.
+
+    Raises:
+        UsageError: A folder or a word of the command is such.
+    """
+    for text in (job.folder, job.cwd, *job.argv):
+        try:
+            os.fsencode(text)
+        except UnicodeEncodeError:
+            raise UsageError(
+                f"job {job.name!a}: {text!a} cannot be a name or argument in the encoding "
+                f"of this locale, {sys.getfilesystemencoding()}; start Python with PYTHONUTF8=1"
+            ) from None
 
 
 def _unpacking(job: JobSpec) -> list[str]:

@@ -112,7 +112,7 @@ look_for_rest() {
 } 2>/dev/null
 
 record_exit() {
-    up=0 user=0m0s sys=0m0s left=3600
+    up=0 user=0m0s sys=0m0s left=60
     times >wrapper.log
     # The second line is about the children: the job and all that it waited for.
     { read -r _ && read -r user sys; } <wrapper.log

@@ -59,10 +59,12 @@ class _Wrapped:
         self._asking = asking
         self._calls = calls
         self._event = event
+        self._frame: Frame | None = None
         self._entered: list[tuple[Subscription, AbstractAsyncContextManager[Any]]] = []
 
     async def __aenter__(self) -> list[Any]:
         route, frame = self._asking.begin(self._event, Kind.AROUND)
+        self._frame = frame
         values: list[Any] = []
         try:
             with self._asking.answering(frame):
@@ -131,6 +133,8 @@ class _Wrapped:
                 return False  # passed on as it was
             sub.calls -= 1  # on entering it was counted as a success, which it is not
             failure = self._calls.broken(sub, raised, frame)
+            assert self._frame is not None
+            self._asking.correct(self._frame, sub)
             raise failure from failure.__cause__
         finally:
             frame.now[0] = None

@@ -180,6 +180,10 @@ class Counted:
                 failure = self._calls.broken(sub, exc, self._frame)
                 verdict = f"error: {sub.last_error}"
                 raise failure from failure.__cause__
+            elif not isinstance(exc, GeneratorExit):
+                # It passes through everything, but the one to blame is named.
+                sub.count_failure(describe(exc))
+                verdict = f"error: {sub.last_error}"
         finally:
             if verdict == "cancelled":
                 sub.count_cancelled()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -175,18 +176,33 @@ class Notifications:
         """Note that a dispatch ended, also one whose handlers were not all called."""
         self._active.discard(frame)
         take_back(frame)
-        called = frame.outcomes
-        if called is not None:
-            status = "error" if errors else "ok"
-            done = {sub for sub, _, _ in called}
-            for sub in route.subscriptions:
-                if sub not in done:
-                    running = sub is frame.subscription
-                    called.append((sub, "cancelled" if running else "skipped", 0))
-            self._taps.end(frame, status if frame.subscription is None else "cancelled")
+        if frame.outcomes is not None:
+            self._tell_end(route, frame, frame.outcomes, "error" if errors else "ok")
         frame.now[0] = None
         if receipt is not None:
             receipt.finish()
+
+    def _tell_end(
+        self,
+        route: Route,
+        frame: Frame,
+        called: list[tuple[Subscription, str, int]],
+        status: str,
+    ) -> None:
+        """Tell the taps, also of the handlers that were not called to their end."""
+        verdict = "cancelled"
+        if frame.subscription is not None:
+            leaving = sys.exc_info()[1]
+            if not isinstance(leaving, (asyncio.CancelledError, GeneratorExit, type(None))):
+                verdict = f"error: {describe(leaving)}"
+            status = verdict.partition(":")[0]
+        done = {sub for sub, _, _ in called}
+        called += [
+            (sub, verdict if sub is frame.subscription else "skipped", 0)
+            for sub in route.subscriptions
+            if sub not in done
+        ]
+        self._taps.end(frame, status)
 
     # -- the same event again
 

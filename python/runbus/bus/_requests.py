@@ -74,6 +74,16 @@ class Asking:
             if frame.outcomes is not None:
                 self._taps.end(frame, status)
 
+    def correct(self, frame: Frame, failed: Subscription) -> None:
+        """Tell the taps that a handler, of which they heard that all was well, has failed after."""
+        if frame.outcomes is not None:
+            error = f"error: {failed.last_error}"
+            frame.outcomes = [
+                (sub, error if sub is failed else verdict, took)
+                for sub, verdict, took in frame.outcomes
+            ]
+            self._taps.end(frame, "error")
+
 
 class Requests:
     """The verbs `apply`, `collect`, `first` and `decorate`."""

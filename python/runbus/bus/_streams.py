@@ -95,7 +95,11 @@ class Streams:
         """Whether an event of exactly this class would reach anybody.
 
         To make no events in vain, if they cost something; `emit` needs no such question.
+
+        Raises:
+            WrongKind: It is no event class.
         """
+        check_event_class(event, "has_readers")
         return self._state.registry.has_boxes(event) or self._waits.awaited(event)
 
     async def emit(self, event: Stream) -> None:

@@ -69,6 +69,14 @@ class RunRecord(StoredRun):
         """The folder of the job's latest attempt; None for a run without a job."""
         return os.path.join(self.experiment_folder, self.job.folder) if self.job else None
 
+    def attempt_folder(self, attempt: int) -> str | None:
+        """Return the folder of an attempt, counted from 1; None for a run without a job.
+
+        The folder need not be there: the attempt may lie ahead.
+        """
+        folder = self.job_folder
+        return folder and os.path.join(os.path.dirname(folder), str(attempt))
+
     def packaged(self) -> PackageManifest | None:
         """Return what code the job took along; None if none, or if its record is gone."""
         if self.job is None or not self.job.package:

@@ -140,12 +140,22 @@ def _print_error(error: Exception) -> None:
     if isinstance(error, RunbusError):
         print_error(str(error), error.hint)
     elif isinstance(error, OSError):
-        print_error(refusal(error))
+        print_error(refusal(error), _hint_at(error))
     else:
         print_error(
             f"{type(error).__name__}: {error}",
             "this is a defect of runbus; runbus --debug … shows where",
         )
+
+
+def _hint_at(error: OSError) -> str | None:
+    """Return what to do about an error that says too little of itself."""
+    if isinstance(error, FileNotFoundError):
+        try:
+            os.getcwd()
+        except FileNotFoundError:
+            return "the current folder has been deleted; cd to one that is there"
+    return None
 
 
 def _status_of(error: Exception) -> ExitStatus:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
-from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,23 +12,21 @@ import click
 from runbus import api
 from runbus.abc import GRACE_S
 from runbus.catalog import open_run
+from runbus.cli._ending import Ending, by_signal
 from runbus.cli._exit import ExitStatus
 from runbus.cli._outlet import unblocked_stderr
 from runbus.cli._printer import format_duration, format_number, print_json, print_table, table_fits
 from runbus.cli._progress import SHOWN_METRICS, LiveProgress, PlainProgress
-from runbus.errors import innermost
 from runbus.jobs import CancelRequest, JobRecord, JobState, ask_to_cancel, read_jobs
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from runbus.abc import Plugin
     from runbus.experiment import AsyncExperiment, StoredExperiment
     from runbus.metrics import SeriesSummary
 
 __all__ = ["attach", "cancel", "detach", "launch", "print_requests"]
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def launch(experiment: AsyncExperiment, *, as_json: bool = False) -> ExitStatus:
@@ -40,7 +35,7 @@ def launch(experiment: AsyncExperiment, *, as_json: bool = False) -> ExitStatus:
     Raises:
         UsageError: A job, or its code, cannot be run as asked; nothing was submitted.
     """
-    ending = _Ending(experiment)
+    ending = Ending(experiment)
     with unblocked_stderr(lambda: ending.signalled is None) as settle:
         with ending.holding_signals():
             stored = api.prepare(experiment)
@@ -52,7 +47,7 @@ def launch(experiment: AsyncExperiment, *, as_json: bool = False) -> ExitStatus:
 
 def attach(folder: str, *, as_json: bool) -> ExitStatus:
     """Lead an experiment to its end, or follow its leader, and take over if that one dies."""
-    ending = _Ending()
+    ending = Ending()
     attach = partial(api.attach, watching=_progress, leading=ending.heeding_signals, trace=True)
     with unblocked_stderr(lambda: ending.signalled is None) as settle:
         records = anyio.run(attach, folder)
@@ -67,12 +62,12 @@ def _progress(experiment: StoredExperiment) -> list[Plugin]:
 
 def detach(experiment: AsyncExperiment, *, as_json: bool) -> ExitStatus:
     """Record an experiment for good and leave it to a supervisor."""
-    ending = _Ending(experiment)
+    ending = Ending(experiment)
     with ending.holding_signals():
         stored = api.prepare(experiment)
         records = anyio.run(api.detach, stored)
         for number in ending.held:
-            ask_to_cancel(stored.folder, CancelRequest(None, _by(number), GRACE_S))
+            ask_to_cancel(stored.folder, CancelRequest(None, by_signal(number), GRACE_S))
     if as_json:
         print_json([{"id": record.run_id, "name": record.name} for record in records])
     else:
@@ -93,74 +88,6 @@ def print_requests(experiment: AsyncExperiment) -> ExitStatus:
     for request in api.plan(experiment):
         click.echo(request.render())
     return ExitStatus.OK
-
-
-class _Ending:
-    """Ends an experiment by signals: politely, at once, and without looking back.
-
-    Args:
-        experiment: What is about to be recorded; None if it lies on disk.
-    """
-
-    def __init__(self, experiment: AsyncExperiment | None = None) -> None:
-        self._experiment = experiment
-        self._count = 0
-        self.held: list[int] = []
-        self.signalled: int | None = None
-
-    @contextmanager
-    def holding_signals(self) -> Iterator[None]:
-        """Keep signals for `heed_signals` once anything is on record: its jobs are to be ended."""
-        before = {number: signal.signal(number, self._hold) for number in _SIGNALS}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                if signal.getsignal(number) == self._hold:
-                    signal.signal(number, handler)
-
-    @asynccontextmanager
-    async def heeding_signals(self, experiment: StoredExperiment) -> AsyncIterator[None]:
-        """End the jobs of an experiment on a signal, first of all on those that were held."""
-        try:
-            async with anyio.create_task_group() as tasks:
-                await tasks.start(self._heed_all, experiment, name="signals")
-                yield
-                tasks.cancel_scope.cancel()
-        except ExceptionGroup as group:
-            raise innermost(group) from None
-
-    async def _heed_all(
-        self, experiment: StoredExperiment, *, task_status: anyio.abc.TaskStatus[None]
-    ) -> None:
-        with anyio.open_signal_receiver(*_SIGNALS) as signals:
-            for number in self.held:
-                await self._heed(experiment, number)
-            task_status.started()
-            async for number in signals:
-                await self._heed(experiment, number)
-
-    def _hold(self, number: int, frame: object) -> None:
-        if self._experiment is not None and not self._experiment.folder:
-            raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
-        self.held.append(number)
-        if len(self.held) > 2:
-            os._exit(128 + number)
-
-    async def _heed(self, experiment: StoredExperiment, number: int) -> None:
-        self._count += 1
-        self.signalled = self.signalled or number
-        if self._count == 1:
-            sys.stderr.write("ending the jobs; once more to kill them\n")
-            await experiment.cancel(_by(number), GRACE_S)
-        elif self._count == 2:
-            await experiment.cancel(f"{_by(number)}, twice", 0)
-        else:
-            os._exit(128 + number)
-
-
-def _by(number: int) -> str:
-    return f"by {signal.Signals(number).name}"
 
 
 def _report(

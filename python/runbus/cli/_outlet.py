@@ -1,4 +1,4 @@
-"""Standard error of a process that must not wait for whoever reads it.
+"""Standard error of a process that must not wait for its reader.
 
 A pager that was paged no further, a terminal held by Ctrl-S or gone: a write to it waits for ever,
 and with it everything that the event loop was about to do for the jobs. So a thread of its own does
@@ -29,7 +29,7 @@ _LIMIT = 4 << 20
 _PIECE = 64 << 10
 
 _MOMENT_S = 0.5
-"""Whoever reads at all has read by then."""
+"""A reader that reads at all has read by then."""
 
 
 class Outlet:

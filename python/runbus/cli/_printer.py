@@ -11,7 +11,7 @@ import json
 import os
 import re
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 if TYPE_CHECKING:
@@ -132,7 +132,10 @@ def console(*, stderr: bool = False) -> Console:
 def print_error(message: str, hint: str | None = None) -> None:
     """Print what went wrong and what to try next."""
     lines = [f"error: {message}"] + ([f"hint: {hint}"] if hint else [])
-    sys.stderr.write("\n".join(lines) + "\n")
+    # Where nobody can be told, the exit status still tells.
+    with suppress(OSError):
+        sys.stderr.write("\n".join(lines) + "\n")
+        sys.stderr.flush()
 
 
 def print_json(value: object) -> None:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import msgspec
 
-from runbus._files import open_file
+from runbus._files import absolute_path, open_file
 from runbus.errors import FileUnreadable, ScriptUnusable, TaskInvalid
 
 __all__ = ["Command", "Script", "Task", "check_task", "words_of"]
@@ -117,7 +117,7 @@ class Script(msgspec.Struct, frozen=True):
         Raises:
             ScriptUnusable: The script is missing, or is not a file that can be read.
         """
-        path = os.path.abspath(self.path)
+        path = absolute_path(self.path)
         if os.path.isdir(path):
             raise ScriptUnusable(self.path, "it is a folder")
         try:

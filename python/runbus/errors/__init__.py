@@ -54,9 +54,11 @@ if TYPE_CHECKING:
     from runbus.errors._missing import RecordNotFound as RecordNotFound
     from runbus.errors._missing import RunNotFound as RunNotFound
     from runbus.errors._packages import GitFailed as GitFailed
+    from runbus.errors._packages import GitMissing as GitMissing
     from runbus.errors._packages import NotARepository as NotARepository
     from runbus.errors._packages import NothingToPackage as NothingToPackage
     from runbus.errors._packages import PackageUnreadable as PackageUnreadable
+    from runbus.errors._packages import RepositoryNotTrusted as RepositoryNotTrusted
     from runbus.errors._packages import SubmoduleMissing as SubmoduleMissing
     from runbus.errors._packages import TreeDirty as TreeDirty
     from runbus.errors._plugins import DuplicatePlugin as DuplicatePlugin
@@ -81,6 +83,7 @@ if TYPE_CHECKING:
     from runbus.errors._tasks import TaskInvalid as TaskInvalid
     from runbus.errors._usage import ExtraMissing as ExtraMissing
     from runbus.errors._usage import FieldInvalid as FieldInvalid
+    from runbus.errors._usage import NoCurrentFolder as NoCurrentFolder
     from runbus.errors._usage import QueryInvalid as QueryInvalid
     from runbus.errors._usage import SecretMissing as SecretMissing
     from runbus.errors._usage import UsageError as UsageError
@@ -100,6 +103,7 @@ __all__ = [
     "FileUnreadable",
     "ForwardFailed",
     "GitFailed",
+    "GitMissing",
     "GitRefNotFound",
     "HandlerCancelled",
     "HandlerTimeout",
@@ -121,6 +125,7 @@ __all__ = [
     "MailboxFull",
     "MetricNotFound",
     "MissingPlugin",
+    "NoCurrentFolder",
     "NoExecutor",
     "NoHandler",
     "NotARepository",
@@ -138,6 +143,7 @@ __all__ = [
     "RecursionLimit",
     "Reentrant",
     "RemoteFailed",
+    "RepositoryNotTrusted",
     "RunBusy",
     "RunNotFound",
     "RunUnreadable",
@@ -206,9 +212,11 @@ __getattr__, __dir__ = lazy_names(
         ),
         "._packages": (
             "GitFailed",
+            "GitMissing",
             "NotARepository",
             "NothingToPackage",
             "PackageUnreadable",
+            "RepositoryNotTrusted",
             "SubmoduleMissing",
             "TreeDirty",
         ),
@@ -229,6 +237,13 @@ __getattr__, __dir__ = lazy_names(
         "._root": ("RunbusError",),
         "._runs": ("ArtifactUnreadable", "RunBusy", "RunUnreadable"),
         "._tasks": ("BatchInvalid", "ScriptUnusable", "SweepInvalid", "TaskInvalid"),
-        "._usage": ("ExtraMissing", "FieldInvalid", "QueryInvalid", "SecretMissing", "UsageError"),
+        "._usage": (
+            "ExtraMissing",
+            "FieldInvalid",
+            "NoCurrentFolder",
+            "QueryInvalid",
+            "SecretMissing",
+            "UsageError",
+        ),
     },
 )

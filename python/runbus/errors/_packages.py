@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from runbus.errors._hints import did_you_mean
 from runbus.errors._usage import UsageError
 
@@ -71,6 +73,45 @@ class NotARepository(UsageError):
         return "use a PatternPackager for a folder without git"
 
 
+class RepositoryNotTrusted(UsageError):
+    """A git repository belongs to another user, and git reads none of those unless told to.
+
+    Attributes:
+        path: The folder that should be packaged.
+        repository: The repository, as git's setting `safe.directory` must name it.
+    """
+
+    path: str
+    repository: str
+
+    def __str__(self) -> str:
+        return f"git does not read {self.repository}: the repository belongs to another user"
+
+    @property
+    def hint(self) -> str:
+        quoted = shlex.quote(self.repository)
+        return f"if you trust it: git config --global --add safe.directory {quoted}"
+
+
+class GitMissing(UsageError):
+    """The program `git` cannot be run.
+
+    Attributes:
+        path: The folder that should be packaged.
+        reason: Why not.
+    """
+
+    path: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"cannot package {self.path}: git cannot be run: {self.reason}"
+
+    @property
+    def hint(self) -> str:
+        return "install git or put it in PATH, or use a PatternPackager, which needs none"
+
+
 class SubmoduleMissing(UsageError):
     """A submodule, or the commit of it that is needed, is not there.
 
@@ -112,7 +153,7 @@ class TreeDirty(UsageError):
 
 
 class GitFailed(UsageError):
-    """Git could not be run, or failed.
+    """Git failed.
 
     Attributes:
         command: What it should do.

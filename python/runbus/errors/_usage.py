@@ -38,6 +38,23 @@ class FieldInvalid(UsageError):
         return self.advice
 
 
+class NoCurrentFolder(UsageError):
+    """The folder that this process is in has been deleted, and a path starts there.
+
+    Attributes:
+        path: The path.
+    """
+
+    path: str
+
+    def __str__(self) -> str:
+        return f"cannot tell where {self.path!r} is: the current folder has been deleted"
+
+    @property
+    def hint(self) -> str:
+        return "cd to a folder that is there"
+
+
 class ExtraMissing(UsageError):
     """Something needs a package that is installed only on request.
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
+from runbus.attempt import blobs
 from runbus.errors import RemoteFailed
-from runbus.executors._mirror import blobs
-from runbus.executors._remote import files_script, parse_files
+from runbus.executors._shell import files_script, parse_files
 from runbus.metrics import Incoming
 
 if TYPE_CHECKING:

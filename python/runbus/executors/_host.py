@@ -2,53 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
 import random
 import time
 from typing import TYPE_CHECKING
 
 import anyio
-import anyio.to_thread
 from msgspec.structs import replace
 
-from runbus.abc import GRACE_S, Observation
-from runbus.attempt import (
-    WRAPPER,
-    AttemptBody,
-    carried_program,
-    observe_folder,
-    secret_environment,
-)
-from runbus.errors import ConnectionLost, HostError, JobNotStarted, RemoteFailed, SubmitUnknown
-from runbus.executors._followed import FollowedJob
-from runbus.executors._mirror import write_record
-from runbus.executors._remote import (
-    Answer,
-    Look,
-    cancel_script,
-    decoded,
-    install_script,
-    look_script,
-    parse_look,
-    parse_prepared,
-    prepare_script,
-    quote,
-    submit_script,
-    there_script,
-    verify_script,
-    with_variables,
-)
+from runbus.abc import Observation
+from runbus.attempt import observe_folder
+from runbus.errors import HostError
+from runbus.executors._look import decoded
+from runbus.executors._machine import ShellMachine
+from runbus.executors._mirror import Mirror, MirroredJob
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from runbus.abc import JobRef, JobSpec, Package, Request, Tunnel
-    from runbus.attempt import CarriedProgram
+    from runbus.abc import JobRef, Request, Tunnel
+    from runbus.executors._look import Answer, Look
     from runbus.executors._placement import Placement
 
-__all__ = ["Host", "package_path"]
+__all__ = ["FollowedJob", "Host", "seen_there"]
 
 logger = logging.getLogger("runbus.executors")
 
@@ -58,13 +34,23 @@ LOOK_S, SLOW_LOOK_S = 0.05, 0.5
 GONE_S = 3.0
 """How long a job must have been missing, look after look, before that is told."""
 
-PATIENCE_S = 5.0
-"""How long a submit is repeated whose answer was lost, before nobody knows what became of it."""
-
 _RETRY_S = 10.0
 
-_COPIES = 16
-"""Files that are copied at a time."""
+
+class FollowedJob(MirroredJob):
+    """A job on a machine, what was seen of it, and how far it has been copied.
+
+    Attributes:
+        observation: What may be told of it; None if nothing was seen, or not all is here.
+        recorded: What its records say, as far as they are here.
+        gone_since: Since when nothing of it has been seen, by a clock that is not set.
+    """
+
+    def __init__(self, ref: JobRef, placement: Placement) -> None:
+        super().__init__(ref, placement)
+        self.observation: Observation | None = None
+        self.recorded: Observation | None = None
+        self.gone_since: float | None = None
 
 
 class Host:
@@ -77,6 +63,11 @@ class Host:
         changed: Called when something new was seen.
         copy_patience_s: How long the end of a job waits for files that cannot be copied although
             the machine answers.
+
+    Attributes:
+        machine: What is told to start and end jobs.
+        jobs: The jobs that are followed, by their folders here.
+        reserved: The folders of those that are about to be started.
     """
 
     def __init__(
@@ -88,31 +79,18 @@ class Host:
         copy_patience_s: float = 60.0,
     ) -> None:
         self.tunnel = tunnel
+        self.machine = ShellMachine(tunnel, gpus)
         self.slots = slots
-        self.gpus = None if gpus is None else list(gpus)
         self.busy_until = 0.0
         self.reserved: set[str] = set()
         self.down_until = 0.0
         self.jobs: dict[str, FollowedJob] = {}
-        self._packages: set[str] = set()
+        self._mirror = Mirror(tunnel, copy_patience_s)
         self._changed = changed
-        self._copy_patience_s = copy_patience_s
         self._cancels: dict[str, float] = {}
         self._wake = anyio.Event()
-        self._copying = anyio.CapacityLimiter(_COPIES)
-        self._preparing = anyio.Lock()
-        self._failure: tuple[float, HostError] | None = None
         self._said = ""
         self._was_seen = False
-        self.home = ""
-        self.runs_program = False
-        self._base = ""
-        self._detach = ""
-        self._umask = ""
-        self._wrapper = b""
-        with open(WRAPPER, "rb") as file:
-            digest = hashlib.sha256(file.read()).hexdigest()
-        self._script_name = f"wrapper-{digest[:16]}.sh"
 
     @property
     def name(self) -> str:
@@ -129,95 +107,6 @@ class Host:
         }
         return self.slots - len(busy)
 
-    def lacks(self, job: JobSpec) -> bool:
-        """Whether it is known to have too few GPUs for a job."""
-        return self.gpus is not None and len(self.gpus) < job.resources.gpus
-
-    async def prepare(self) -> str:
-        """Connect, send what the machine lacks, and return its folder for everything.
-
-        Done once; what is sent is known by its digest.
-
-        Raises:
-            HostError: It cannot be reached or used. No job was sent to it.
-        """
-        asked_at = time.monotonic()
-        async with self._preparing:
-            if self._base:
-                return self._base
-            if self._failure is not None and self._failure[0] > asked_at:
-                # Tried by somebody else while this call waited: its answer holds for both.
-                raise self._failure[1]
-            try:
-                self._base = await self._prepare()
-            except HostError as error:
-                self._failure = time.monotonic(), error
-                raise
-            return self._base
-
-    async def _prepare(self) -> str:
-        await self.tunnel.check()
-        program = await anyio.to_thread.run_sync(carried_program)
-        name, sha256 = (_name_of(program), program.sha256) if program else ("", "")
-        asked = prepare_script(self.tunnel.job_dir, self._script_name, name, sha256)
-        _, output = await self.tunnel.call(asked)
-        try:
-            machine = parse_prepared(output)
-        except ValueError as error:
-            raise RemoteFailed(self.name, str(error)) from error
-        version = machine.version
-        if program and machine.machine == program.machine and not machine.has_program:
-            version = await self._send_program(program, machine.base)
-        self.runs_program = program is not None and version == program.version
-        if self.runs_program:
-            self._wrapper = quote(f"{machine.base}/{name}")
-        else:
-            # Another architecture, no execution from there, an odd kernel: any shell will do.
-            script = f"{machine.base}/{self._script_name}"
-            if not machine.has_script:
-                await self.tunnel.upload(WRAPPER, os.fsencode(script))
-            self._wrapper = b"sh " + quote(script)
-        if self.gpus is None:
-            self.gpus = list(machine.gpus)
-        self.home, self._detach, self._umask = machine.home, machine.detach, machine.umask
-        return machine.base
-
-    async def _send_program(self, program: CarriedProgram, base: str) -> str:
-        """Send the wrapper program; return what it says there, nothing if it cannot be started."""
-        path = f"{base}/{_name_of(program)}"
-        unchecked = f"{path}.part-{random.getrandbits(64):016x}"
-        await self.tunnel.upload(program.path, os.fsencode(unchecked))
-        _, said = await self.tunnel.call(install_script(unchecked, path, program.sha256))
-        return said.decode("ascii", "replace").strip()
-
-    async def provide(self, package: Package) -> None:
-        """Send code, unless the machine has it: it is known by its digest.
-
-        Raises:
-            HostError: It cannot be reached or used.
-        """
-        base = await self.prepare()
-        async with self._preparing:
-            if package.sha256 in self._packages:
-                return
-            path = package_path(base, package)
-            missing, _ = await self.tunnel.call(there_script(path))
-            if missing:
-                await self._send_package(package, path)
-            self._packages.add(package.sha256)
-
-    async def _send_package(self, package: Package, path: str) -> None:
-        # Under another name until it is checked, so that nobody uses what was damaged on its way;
-        # one that is removed later if this is cut off.
-        unchecked = f"{path}.part-{random.getrandbits(64):016x}"
-        await self.tunnel.upload(package.path, os.fsencode(unchecked))
-        status, _ = await self.tunnel.call(verify_script(unchecked, package.sha256))
-        if status != 0:
-            raise RemoteFailed(self.name, "the package was damaged on its way")
-        done = await self.tunnel.run(["mv", "-f", unchecked, path])
-        if done.exit_status != 0:
-            raise RemoteFailed(self.name, done.stderr.decode("utf-8", "replace").strip())
-
     async def submit(
         self,
         ref: JobRef,
@@ -226,63 +115,11 @@ class Host:
         fields: bytes,
         run_json: bytes,
     ) -> bool:
-        """Start a job, once; an answer that is lost is asked for again, for a while.
-
-        Args:
-            ref: The job.
-            placement: Where everything of it lies here.
-            request: What is to run.
-            fields: The same for the wrapper program; empty where only a shell can tell a path.
-            run_json: The description of its run.
-
-        Returns:
-            Whether it was started; not if so many GPUs are not free right now.
-
-        Raises:
-            JobNotStarted: The machine refused it; nothing runs.
-            SubmitUnknown: The machine stays out of reach.
-            SecretMissing: A secret cannot be read; nothing runs.
-        """
-        time_s = request.job.timeouts.run_s
-        limit = f"{time_s:.3f} {GRACE_S}\n" if time_s is not None else ""
-        asked = submit_script(
-            placement, request.of(AttemptBody).script,
-            fields if self.runs_program else b"", limit, run_json,
-            self._wrapper, self._detach, self._umask, (request.job.resources.gpus, self.gpus or ()),
-        )  # fmt: skip
-        asked = with_variables(asked, secret_environment(request.job))
-        output = await self._answer(asked)
-        if output is None:
-            raise SubmitUnknown(ref.name, f"{self.name} does not answer")
-        said, _, verdict = output.rstrip(b"\n").rpartition(b"\n")
-        if verdict == b"busy":
-            return False
-        if verdict not in {b"started", b"exists"}:
-            reason = said.decode("utf-8", "replace").strip() or "the machine refused it"
-            raise JobNotStarted(ref.name, f"{self.name}: {reason}")
-        self.follow(ref, placement)
-        return True
-
-    async def _answer(self, asked: bytes) -> bytes | None:
-        """Ask until there is an answer; None if there is none for a while."""
-        with anyio.move_on_after(PATIENCE_S):
-            pause = 0.1
-            while True:
-                try:
-                    return (await self.tunnel.call(asked))[1]
-                except ConnectionLost:
-                    await anyio.sleep(random.uniform(0, pause))
-                    pause = min(pause * 2, 5.0)
-        return None
-
-    async def has(self, placement: Placement) -> bool:
-        """Whether a job was submitted here.
-
-        Raises:
-            HostError: The machine cannot be reached.
-        """
-        missing, _ = await self.tunnel.call(there_script(placement.folder))
-        return not missing
+        """Start a job and follow it; see `ShellMachine.submit`."""
+        started = await self.machine.submit(ref, placement, request, fields, run_json)
+        if started:
+            self.follow(ref, placement)
+        return started
 
     def follow(self, ref: JobRef, placement: Placement) -> FollowedJob:
         """Look at a job from now on."""
@@ -345,20 +182,16 @@ class Host:
     async def _round(self) -> bool:
         """Ask about all jobs in one request, and copy what is new."""
         self._was_seen = False
-        await self.prepare()
+        await self.machine.prepare()
         if cancels := dict(self._cancels):
-            await self.tunnel.call(cancel_script(cancels, self._wrapper, self._detach))
+            await self.machine.cancel(cancels)
             for folder, grace_s in cancels.items():
                 if self._cancels.get(folder) == grace_s:
                     del self._cancels[folder]
         jobs = self._unfinished()
         if not jobs:
             return False
-        _, output = await self.tunnel.call(look_script([job.placement for job in jobs]))
-        try:
-            answer = parse_look(output, len(jobs))
-        except ValueError as error:
-            raise RemoteFailed(self.name, str(error)) from error
+        answer = await self.machine.look([job.placement for job in jobs])
         self._was_seen = True
         round_ = _Round(answer, time.time_ns())
         async with anyio.create_task_group() as copying:
@@ -373,53 +206,26 @@ class Host:
     async def _take_in(self, job: FollowedJob, look: Look, round_: _Round) -> None:
         """Copy a job's files, then say what was seen: its end comes after all of its output."""
         ended = decoded(look.exit) is not None
-        over = ended or look.is_gone(round_.answer)
-        job.behind.intersection_update(look.files)
-        try:
-            async with self._copying:
-                for name, size in look.files.items():
-                    round_.changed |= await job.copy(self.tunnel, name, size, final=ended)
-            job.uncopied_since = None
-        except HostError as error:
-            # What the shell said is true all the same, but an end waits for what comes before it.
-            round_.error = error
-            if over and not self._gives_up_copying(job, error):
-                return
-        except OSError as error:
-            # This machine's disk. What is true of the job is told all the same.
-            logger.warning("cannot copy what job %s writes: %s", job.ref.name, error)
-            job.behind.clear()
-        if job.behind and over and job.uncopied_since is None:
-            job.observation = job.gone_since = None
+        is_over = ended or look.is_gone(round_.answer)
+        copied = await self._mirror.copy(job, look.files, is_over=is_over, final=ended)
+        round_.changed |= copied.anything
+        round_.error = copied.error or round_.error
+        if not copied.is_enough:
+            if copied.error is None:
+                job.observation = job.gone_since = None
             return
         seen = self._judge(job, look, round_)
         if seen is not None and seen != job.observation:
             job.observation = seen
             round_.changed = True
 
-    def _gives_up_copying(self, job: FollowedJob, error: HostError) -> bool:
-        """Whether files have been out of reach for too long while the shell answered."""
-        now = time.monotonic()
-        job.uncopied_since = job.uncopied_since or now
-        if now - job.uncopied_since < self._copy_patience_s:
-            return False
-        logger.warning(
-            "what job %s wrote stays on %s, in %s, as far as it is not here: %s",
-            job.ref.name, self.name, job.placement.folder, error.reason,
-        )  # fmt: skip
-        return True
-
     def _judge(self, job: FollowedJob, look: Look, round_: _Round) -> Observation | None:
-        """Write the job's records here, so that they read as those of a local one."""
-        folder = job.ref.folder
+        """Keep the job's records here, so that they read as those of a local one."""
         for name, line in (("pid.json", look.pid), ("exit.json", look.exit)):
             record = decoded(line)
-            if record is None or name in job.records:
-                continue
-            if not os.path.exists(os.path.join(folder, name)):
-                write_record(folder, name, line, round_.time_of(record.uptime))
-            job.records.add(name)
-            job.recorded = seen_there(folder, self.name)
+            if record is not None and name not in job.records:
+                job.keep(name, line, round_.time_of(record.uptime))
+                job.recorded = seen_there(job.ref.folder, self.name)
         seen = job.recorded
         if (seen is not None and seen.phase == "ended") or not look.is_gone(round_.answer):
             job.gone_since = None
@@ -438,15 +244,6 @@ def seen_there(folder: str, host: str) -> Observation | None:
     """Return what a job's records say, with the name by which its machine is reached."""
     seen = observe_folder(folder)
     return seen and replace(seen, host=host)
-
-
-def _name_of(program: CarriedProgram) -> str:
-    return f"wrapper-{program.sha256[:16]}"
-
-
-def package_path(base: str, package: Package) -> str:
-    """Return where a machine keeps code that was sent to it."""
-    return f"{base}/packages/{package.sha256}.tar.gz"
 
 
 class _Round:

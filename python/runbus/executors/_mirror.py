@@ -1,185 +1,225 @@
-"""Local copies of files that grow elsewhere, continued where they end."""
+"""Copies what jobs write on a machine into their folders here, and goes on where the copies end.
+
+How a job is started, seen and ended there is not its business: what knows that tells which files
+there are, and how long. A backend that is only reached through a tunnel needs this part alone.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
-from typing import TYPE_CHECKING
+import re
+import time
+from typing import TYPE_CHECKING, NamedTuple
 
-from runbus._files import write_file
-from runbus.attempt import LOOK_BACK, note_cut, read_cuts
+import anyio
+
+from runbus.errors import HostError, RemoteFailed
+from runbus.executors._contents import Contents
+from runbus.executors._copies import JournalCopy, LogCopy, write_record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Mapping
 
-__all__ = ["JournalCopy", "LogCopy", "blobs", "log_base", "whole_records", "write_record"]
+    from runbus.abc import JobRef, Tunnel
+    from runbus.executors._placement import Placement
 
-_HEADER = 64
-_BLOB = 3
-_FIRST_WINDOW = 4 << 10
-_LAST_WINDOW = 1 << 20
-_LONGEST_RECORD = 16 << 20
-"""A record that claims to be longer is damage; the reader of the journal will say so."""
+__all__ = ["Copied", "Mirror", "MirroredJob"]
+
+logger = logging.getLogger("runbus.executors")
+
+_PIECE = 1 << 20
+_BUDGET = 8 << 20
+"""Bytes of a log that are copied at one look, so that one loud job does not silence others."""
+
+_COPIES = 16
+"""Jobs whose files are copied at a time."""
+
+_JOURNAL = re.compile(r"(metrics|records)/[0-9a-z.-]+\.journal")
 
 
-class LogCopy:
-    """A log: bytes are only ever added, and the copy's own size says where to go on.
-
-    A job that opens its own output again empties it there. The copy keeps what it has, and what is
-    written then is added to it; where that begins is noted beside the copy.
-
-    Args:
-        folder: The attempt's folder here.
-        source: Which log: "stdout" or "stderr".
+class Copied(NamedTuple):
+    """What one round of copying brought.
 
     Attributes:
-        offset: Where to go on, in bytes of the log there.
-        before: The bytes there before `offset`, as far as they have been seen.
+        anything: Whether something new came.
+        is_enough: Whether an end may be told: all that comes before it is here, or is given up.
+        error: Why the machine did not give all of it; None if it did.
     """
 
-    __slots__ = ("_base", "_folder", "_path", "_source", "before", "offset")
+    anything: bool
+    is_enough: bool
+    error: HostError | None = None
 
-    def __init__(self, folder: str, source: str) -> None:
-        self._folder, self._source = folder, source
-        self._path = os.path.join(folder, f"{source}.log")
-        size = _size(self._path)
-        self._base = min(log_base(folder, source), size)
-        self.offset = size - self._base
-        self.before = _end(self._path, min(self.offset, LOOK_BACK))
 
-    def take(self, data: bytes) -> None:
-        """Add the bytes that were read from `offset` on.
+class Mirror:
+    """Copies the files of the jobs of one machine.
+
+    Args:
+        tunnel: How to reach it.
+        patience_s: How long the end of a job waits for files that cannot be copied although the
+            machine answers.
+    """
+
+    def __init__(self, tunnel: Tunnel, patience_s: float) -> None:
+        self._tunnel = tunnel
+        self._patience_s = patience_s
+        self._copying = anyio.CapacityLimiter(_COPIES)
+
+    async def copy(
+        self, job: MirroredJob, files: Mapping[str, int], *, is_over: bool, final: bool
+    ) -> Copied:
+        """Copy what is new of a job.
+
+        Args:
+            job: The job.
+            files: What is there, with the sizes: logs by their names, journals by their paths in
+                the run's folder.
+            is_over: Nothing of it lives any more.
+            final: It has ended by its own record: its files grow no more, and are copied whole.
+        """
+        job.behind.intersection_update(files)
+        anything, failure = False, None
+        try:
+            async with self._copying:
+                for name, size in files.items():
+                    anything |= await job.copy(self._tunnel, name, size, final=final)
+            job.uncopied_since = None
+        except HostError as error:
+            # What was seen of the job is true all the same; its end waits for what comes before it.
+            failure = error
+            if is_over and not self._gives_up(job, error):
+                return Copied(anything, is_enough=False, error=error)
+        except OSError as error:
+            # This machine's disk. What is true of the job is told all the same.
+            logger.warning("cannot copy what job %s writes: %s", job.ref.name, error)
+            job.behind.clear()
+        is_enough = not (job.behind and is_over and job.uncopied_since is None)
+        return Copied(anything, is_enough, failure)
+
+    def _gives_up(self, job: MirroredJob, error: HostError) -> bool:
+        """Whether files have been out of reach for too long while the machine answered."""
+        now = time.monotonic()
+        job.uncopied_since = job.uncopied_since or now
+        if now - job.uncopied_since < self._patience_s:
+            return False
+        logger.warning(
+            "what job %s wrote stays on %s, in %s, as far as it is not here: %s",
+            job.ref.name, self._tunnel.name, job.placement.folder, error.reason,
+        )  # fmt: skip
+        return True
+
+
+class MirroredJob:
+    """A job on a machine, and how far it has been copied.
+
+    Args:
+        ref: The job.
+        placement: Where everything of it lies there.
+
+    Attributes:
+        behind: Indexes whose records wait for the files that they name.
+        records: The names of those of its records that are here.
+        uncopied_since: Since when its end waits for files out of reach, by a clock that is not set.
+    """
+
+    def __init__(self, ref: JobRef, placement: Placement) -> None:
+        self.ref = ref
+        self.placement = placement
+        self.run_folder = os.path.normpath(os.path.join(ref.folder, placement.local_run_folder))
+        self.contents = Contents(ref.name, self.run_folder, placement.run_folder)
+        self.behind: set[str] = set()
+        self.logs = {
+            f"{source}.log": LogCopy(ref.folder, source) for source in ("stdout", "stderr")
+        }
+        self.journals: dict[str, JournalCopy] = {}
+        self.records: set[str] = set()
+        self.uncopied_since: float | None = None
+
+    def keep(self, name: str, record: bytes, time_ns: int) -> None:
+        """Keep one of its records here, as if it had been written here at that time; once."""
+        if not os.path.exists(os.path.join(self.ref.folder, name)):
+            write_record(self.ref.folder, name, record, time_ns)
+        self.records.add(name)
+
+    def journal(self, name: str) -> JournalCopy:
+        """Return the copy of a journal of the job's run."""
+        if name not in self.journals:
+            path = os.path.join(self.run_folder, name)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            self.journals[name] = JournalCopy(path)
+        return self.journals[name]
+
+    async def copy(self, tunnel: Tunnel, name: str, size: int, *, final: bool) -> bool:
+        """Copy what is new in a file; return whether anything was.
 
         Raises:
-            OSError: They cannot be written; `offset` tells how far it came.
+            HostError: The machine cannot be reached.
+            OSError: It cannot be written here.
         """
-        written = _write(self._path, data, self._base + self.offset)
-        self.offset += written
-        self.before = (self.before + data[:written])[-LOOK_BACK:]
+        try:
+            if name in self.logs:
+                return await self._copy_log(tunnel, name, size, final=final)
+            return bool(_JOURNAL.fullmatch(name)) and await self._copy_journal(
+                tunnel, name, final=final
+            )
+        except RemoteFailed as error:
+            # One file that cannot be read must not hide how the job stands.
+            logger.warning("cannot copy %s of job %s: %s", name, self.ref.name, error)
+            self.behind.discard(name)
+            return False
 
-    def restart(self) -> None:
-        """Go on from the start of the log there, because the job has emptied it."""
-        self._base += self.offset
-        self.offset, self.before = 0, b""
-        note_cut(self._folder, self._source, self._base)
+    async def _copy_log(self, tunnel: Tunnel, name: str, size: int, *, final: bool) -> bool:
+        copy = self.logs[name]
+        path = os.fsencode(f"{self.placement.folder}/{name}")
+        copied = 0
+        while copy.offset != size and (final or copied < _BUDGET):
+            seen = copy.before
+            start = copy.offset - len(seen)
+            data = await tunnel.read(path, start, min(_PIECE, max(0, size - start)))
+            if size < copy.offset or not data.startswith(seen):
+                logger.warning(
+                    "job %s has emptied its own %s on %s; the copy keeps what it had",
+                    self.ref.name, name, tunnel.name,
+                )  # fmt: skip
+                copy.restart()
+                continue
+            if len(data) == len(seen):
+                break
+            copy.take(data[len(seen) :])
+            copied += len(data) - len(seen)
+        return copied > 0
 
+    async def _copy_journal(self, tunnel: Tunnel, name: str, *, final: bool) -> bool:
+        copy = self.journal(name)
+        start = copy.offset
+        path = os.fsencode(f"{self.placement.run_folder}/{name}")
+        more = True
+        while more and (final or copy.offset - start < _BUDGET):
+            before = copy.offset, copy.window
+            data = await tunnel.read(path, copy.offset, copy.window)
+            if not await self._is_ready(tunnel, name, data, final=final):
+                return True
+            more = copy.take(data)
+            more = more and (copy.offset, copy.window) != before
+        if final:
+            await self._copy_damaged(tunnel, path, copy)
+        return copy.offset > start
 
-def log_base(folder: str, source: str) -> int:
-    """Return where in the copy of a log the one begins that is there now."""
-    return max((offset for name, offset in read_cuts(folder) if name == source), default=0)
+    async def _is_ready(self, tunnel: Tunnel, name: str, data: bytes, *, final: bool) -> bool:
+        """Copy what records name; if not all of it is here yet, take in the records before."""
+        if name.startswith("metrics/"):
+            return True
+        copy = self.journals[name]
+        ready = await self.contents.ready(tunnel, data, at_start=copy.offset == 0, final=final)
+        if ready == len(data):
+            self.behind.discard(name)
+            return True
+        copy.take(data[:ready])
+        self.behind.add(name)
+        return False
 
-
-class JournalCopy:
-    """A journal: space is reserved ahead, and records appear in the middle of it.
-
-    Only whole records are copied, so a reader of the copy sees a journal that ends there, and the
-    copy's own size says where to go on (docs/reference/journal-format.md).
-
-    Args:
-        path: The copy.
-    """
-
-    __slots__ = ("_path", "offset", "window")
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self.offset = _size(path)
-        self.window = _FIRST_WINDOW
-
-    def take(self, data: bytes) -> bool:
-        """Add what is whole of the bytes that were read from `offset` on.
-
-        The first word of a record is stored last, and bytes are read upwards: a record whose first
-        word is there is there as a whole.
-
-        Returns:
-            Whether more may be there already.
-
-        Raises:
-            OSError: They cannot be written; `offset` tells how far it came.
-        """
-        whole, wanted = whole_records(data, at_start=self.offset == 0)
-        full = len(data) >= self.window
-        self.offset += _write(self._path, data[:whole], self.offset)
-        if wanted > len(data) - whole:
-            self.window = max(self.window, min(wanted, _LONGEST_RECORD))
-            return full
-        # As much as comes, and not a megabyte of reserved zeros a look.
-        grown = min(self.window * 2, _LAST_WINDOW) if whole * 2 > len(data) else self.window // 2
-        self.window = max(grown, _FIRST_WINDOW)
-        return full and whole > 0
-
-    def take_rest(self, data: bytes) -> None:
-        """Add bytes as they are: what is damaged is for the reader of the journal to judge."""
-        self.offset += _write(self._path, data, self.offset)
-
-
-def whole_records(data: bytes, *, at_start: bool) -> tuple[int, int]:
-    """Return how many bytes of `data` are whole records, and how many the next one needs.
-
-    Args:
-        data: Bytes of a journal, from between two records on.
-        at_start: Whether they are its first, so that the header comes first.
-    """
-    position = 0
-    if at_start:
-        if len(data) < _HEADER or not any(data[:_HEADER]):
-            return 0, 0
-        position = _HEADER
-    while position + 8 <= len(data) and data[position]:
-        length = 8 + 8 * int.from_bytes(data[position + 1 : position + 4], "little")
-        if position + length > len(data):
-            return position, length
-        position += length
-    return position, 0
-
-
-def blobs(data: bytes, *, at_start: bool) -> Iterator[tuple[int, bytes]]:
-    """Yield the blobs in bytes of a journal, each with the place where its record begins.
-
-    Args:
-        data: Bytes of a journal, from between two records on.
-        at_start: Whether they are its first, so that the header comes first.
-    """
-    whole, _ = whole_records(data, at_start=at_start)
-    position = _HEADER if at_start else 0
-    while position < whole:
-        end = position + 8 + 8 * int.from_bytes(data[position + 1 : position + 4], "little")
-        if data[position] == _BLOB:
-            size = int.from_bytes(data[position + 8 : position + 16], "little")
-            yield position, data[position + 16 : min(position + 16 + size, end)]
-        position = end
-
-
-def write_record(folder: str, name: str, data: bytes, time_ns: int) -> None:
-    """Write a job's record as if the job had written it here, at that time; it appears whole."""
-    write_file(os.path.join(folder, name), data + b"\n", time_ns=time_ns)
-
-
-def _end(path: str, size: int) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            file.seek(-size, os.SEEK_END)
-            return file.read(size)
-    except OSError:
-        return b""
-
-
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except FileNotFoundError:
-        return 0
-
-
-def _write(path: str, data: bytes, offset: int) -> int:
-    if not data:
-        return 0
-    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-    file = os.open(path, flags, 0o600)
-    try:
-        written = 0
-        while written < len(data):
-            written += os.pwrite(file, memoryview(data)[written:], offset + written)
-        return written
-    finally:
-        os.close(file)
+    async def _copy_damaged(self, tunnel: Tunnel, path: bytes, copy: JournalCopy) -> None:
+        """Copy what no record explains, up to the reserved zeros."""
+        while data := (await tunnel.read(path, copy.offset, _PIECE)).rstrip(b"\0"):
+            copy.take_rest(data)

@@ -195,14 +195,14 @@ class LocalExecutor(Executor):
         seen = observe_folder(job.folder)
         return JobRef(name=job.name, folder=job.folder, handle=str(seen.pid if seen else 0))
 
-    async def observe(self, refs: Sequence[JobRef]) -> dict[str, Observation]:
+    async def observe(self, refs: Sequence[JobRef]) -> dict[JobRef, Observation]:
         """Read the records of each job.
 
         One of another machine that shares the folder is seen to have begun and ended; between the
         two it is seen by its heartbeat, or not at all.
         """
-        seen = {ref.name: self._observe(ref) for ref in refs}
-        return {name: observation for name, observation in seen.items() if observation}
+        seen = {ref: self._observe(ref) for ref in refs}
+        return {ref: observation for ref, observation in seen.items() if observation}
 
     async def wait_for_change(self, timeout_s: float) -> bool:
         """Return when a wrapper has ended since the last call, or after `timeout_s` seconds."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -17,17 +16,17 @@ from runbus.attempt import AttemptBody, observe_folder, outlived, read_log, rend
 from runbus.codec import encode_json
 from runbus.config import parse_host
 from runbus.errors import (
-    HostError,
     JobNotStarted,
-    RemoteFailed,
     SecretMissing,
-    SubmitUnknown,
     UsageError,
 )
 from runbus.events import ResolveExecutor
+from runbus.executors._choosing import Hosts
+from runbus.executors._copies import log_base
 from runbus.executors._environment import check_gpu_variable
-from runbus.executors._host import Host, package_path, seen_there
-from runbus.executors._mirror import log_base
+from runbus.executors._host import Host, seen_there
+from runbus.executors._machine import package_path
+from runbus.executors._paths import at_home, expanded, marked
 from runbus.executors._placement import (
     PLACEMENT,
     Placement,
@@ -37,7 +36,6 @@ from runbus.executors._placement import (
     run_json,
     write_placement,
 )
-from runbus.executors._remote import at_home, expanded, marked
 from runbus.executors._unpacked import in_unpacked_code
 
 if TYPE_CHECKING:
@@ -48,14 +46,6 @@ if TYPE_CHECKING:
     from runbus.abc import JobSpec, Packager, Scope
 
 __all__ = ["SSHExecutor", "tunnel_to"]
-
-AVOID_S = 15.0
-"""How long a machine that could not be reached gets no new jobs, as long as there are others."""
-
-PATIENCE_S = 30.0
-"""How long a job waits for a machine that can be reached, if nothing else is said for it."""
-
-_LONGEST_PAUSE_S = 5.0
 
 _GPU_LOOK_S = 1.0
 """How often a machine is asked for GPUs that others have."""
@@ -134,10 +124,9 @@ class SSHExecutor(Executor):
         self._workdir = workdir
         self._python = python
         self._changed = anyio.Event()
-        self._room = anyio.Event()
-        self._hosts = {
-            one.name: Host(one, slots, gpus, self._tell, copy_patience_s) for one in tunnels
-        }
+        self._hosts = Hosts(
+            {one.name: Host(one, slots, gpus, self._tell, copy_patience_s) for one in tunnels}
+        )
         if len(self._hosts) < len(tunnels):
             raise UsageError(f"two hosts of executor {name!r} have one name")
         self._tasks: anyio.abc.TaskGroup | None = None
@@ -151,7 +140,7 @@ class SSHExecutor(Executor):
         """Begin to follow jobs; machines are connected on first use."""
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
-        for host in self._hosts.values():
+        for host in self._hosts:
             self._tasks.start_soon(host.run, name=f"follow {host.name}")
         return self
 
@@ -168,7 +157,7 @@ class SSHExecutor(Executor):
         self._tasks = None
         with anyio.CancelScope(shield=True):
             async with anyio.create_task_group() as closing:
-                for host in self._hosts.values():
+                for host in self._hosts:
                     closing.start_soon(host.tunnel.close, name=f"close {host.name}")
 
     @property
@@ -213,17 +202,17 @@ class SSHExecutor(Executor):
         """Submit a job; None if the machine has not so many free GPUs."""
         job = request.job
         placement = read_placement(job.folder)
-        if placement is not None and placement.host not in self._hosts:
+        if placement is not None and self._hosts.of(placement) is None:
             raise JobNotStarted(job.name, f"it was sent to {placement.host}, which is not ours")
-        host = await self._reserve(job, placement)
+        host = await self._hosts.reserve(job, placement)
         try:
             if placement is None:
-                placement = self._placed(job, host, await host.prepare())
+                placement = self._placed(job, host, await host.machine.prepare())
                 await self._record(job, placement)
             ref = ref_to(job, placement)
             started = False
             try:
-                fields = self._fields(job, host, await host.prepare())
+                fields = self._fields(job, host, await host.machine.prepare())
                 started = await host.submit(
                     ref, placement, request, fields, run_json(job.run_folder)
                 )
@@ -245,13 +234,13 @@ class SSHExecutor(Executor):
     async def find(self, job: JobSpec) -> JobRef | None:
         """Ask the machine where the job was sent, if it was, whether it has it."""
         placement = read_placement(job.folder)
-        host = self._hosts.get(placement.host) if placement else None
+        host = self._hosts.of(placement)
         if placement is None or host is None:
             return None
         ref = ref_to(job, placement)
         seen = observe_folder(job.folder)
         if seen is None:
-            if not await host.has(placement):
+            if not await host.machine.has(placement):
                 return None
             host.follow(ref, placement)
         return ref
@@ -264,7 +253,7 @@ class SSHExecutor(Executor):
         else:
             write_placement(job.folder, record, False)
 
-    async def observe(self, refs: Sequence[JobRef]) -> dict[str, Observation]:
+    async def observe(self, refs: Sequence[JobRef]) -> dict[JobRef, Observation]:
         """Return what was seen last of each job whose machine answers.
 
         Each machine is asked in the background, in one request for all of its jobs.
@@ -273,7 +262,7 @@ class SSHExecutor(Executor):
         for ref in refs:
             followed = self._follow(ref)
             if followed is not None:
-                found[ref.name] = followed
+                found[ref] = followed
         return found
 
     async def wait_for_change(self, timeout_s: float) -> bool:
@@ -290,7 +279,7 @@ class SSHExecutor(Executor):
             return data
         seen = observe_folder(ref.folder)
         placement = read_placement(ref.folder)
-        host = self._hosts.get(placement.host) if placement else None
+        host = self._hosts.of(placement)
         ended = seen is not None and seen.phase == "ended"
         if placement is None or host is None or (ended and not outlived(ref.folder)):
             # All of it was copied before its end was told, unless something of it still writes.
@@ -304,14 +293,14 @@ class SSHExecutor(Executor):
         for ref in refs:
             seen = observe_folder(ref.folder)
             placement = read_placement(ref.folder)
-            host = self._hosts.get(placement.host) if placement else None
+            host = self._hosts.of(placement)
             ended = seen is not None and seen.phase == "ended"
             if placement is not None and host is not None and not ended:
                 host.follow(ref, placement)
                 host.cancel(placement, grace_s)
 
     def _follow(self, ref: JobRef) -> Observation | None:
-        for host in self._hosts.values():
+        for host in self._hosts:
             if (job := host.jobs.get(ref.folder)) is not None:
                 if job.observation is not None and job.observation.phase == "ended":
                     self._forget(ref)
@@ -320,88 +309,15 @@ class SSHExecutor(Executor):
         seen = seen_there(ref.folder, placement.host) if placement else observe_folder(ref.folder)
         if seen is not None and seen.phase == "ended":
             return seen
-        owner = self._hosts.get(placement.host) if placement else None
+        owner = self._hosts.of(placement)
         if placement is not None and owner is not None:
             owner.follow(ref, placement)
         return None
 
     def _forget(self, ref: JobRef) -> None:
-        for host in self._hosts.values():
+        for host in self._hosts:
             if host.jobs.pop(ref.folder, None) is not None:
-                self._make_room()
-
-    async def _reserve(self, job: JobSpec, placement: Placement | None) -> Host:
-        """Take a slot of the machine where a job was sent, or of one that can be reached.
-
-        While none can be reached it goes on trying, for as long as the job may wait for its start,
-        or `PATIENCE_S`.
-
-        Raises:
-            JobNotStarted: There is none that can be reached or used.
-            SubmitUnknown: It was sent to one before that cannot be reached now.
-        """
-        queue_s = job.timeouts.queue_s
-        patience_s = PATIENCE_S if queue_s is None else queue_s
-        deadline = time.monotonic() + patience_s
-        pause = 0.25
-        refused: dict[str, HostError] = {}
-        while True:
-            host = self._choose(placement, refused)
-            if host is None and len(refused) < len(self._hosts):
-                await self._room.wait()
-                continue
-            if host is None:
-                _give_up_or_wait(job, refused, time.monotonic() > deadline)
-                await anyio.sleep(random.uniform(0.5, 1.0) * pause)
-                pause = min(2 * pause, _LONGEST_PAUSE_S)
-                continue
-            host.reserved.add(job.folder)
-            try:
-                await self._ready(host, job)
-                return host
-            except HostError as error:
-                host.reserved.discard(job.folder)
-                if placement is not None:
-                    # It was sent there before: that nothing runs, nobody can say.
-                    kind = JobNotStarted if host.lacks(job) else SubmitUnknown
-                    raise kind(job.name, str(error)) from error
-                refused[host.name] = error
-                self._avoid(host, job, error)
-            except BaseException:
-                host.reserved.discard(job.folder)
-                raise
-
-    async def _ready(self, host: Host, job: JobSpec) -> None:
-        """Make a machine ready for a job.
-
-        Raises:
-            HostError: It cannot be reached or used, or it has too few GPUs.
-        """
-        await host.prepare()
-        if host.lacks(job):
-            raise RemoteFailed(host.name, f"it has no {job.resources.gpus} GPUs")
-        if job.package is not None:
-            await host.provide(job.package)
-
-    def _avoid(self, host: Host, job: JobSpec, error: HostError) -> None:
-        """Send no new jobs to a machine for a while, if there are others, and say so."""
-        if host.lacks(job):
-            return
-        host.down_until = time.monotonic() + AVOID_S
-        others = len(self._hosts) > 1
-        host.say(error, f"jobs go to other hosts for {AVOID_S:g} s" if others else "trying again")
-
-    def _choose(self, placement: Placement | None, refused: dict[str, HostError]) -> Host | None:
-        """Return the machine for a job; None while there is no room."""
-        if placement is not None:
-            return self._hosts[placement.host]
-        now = time.monotonic()
-        free = [host for host in self._hosts.values() if host.free > 0 and host.name not in refused]
-        return max(
-            free,
-            key=lambda host: (host.down_until < now, host.busy_until < now, host.free),
-            default=None,
-        )
+                self._hosts.make_room()
 
     def _placed(self, job: JobSpec, host: Host, base: str) -> Placement:
         folder, run_folder = remote_folders(job, base)
@@ -436,7 +352,7 @@ class SSHExecutor(Executor):
     def _fields(self, job: JobSpec, host: Host, base: str) -> bytes:
         """Return what the wrapper program reads; empty where only a shell can tell a path."""
         there = self._moved(job, base)
-        cwd, program = (at_home(path, host.home) for path in (there.cwd, there.argv[0]))
+        cwd, program = (at_home(path, host.machine.home) for path in (there.cwd, there.argv[0]))
         if cwd is None or program is None:
             return b""
         moved = replace(there, cwd=cwd, argv=(program, *there.argv[1:]))
@@ -444,31 +360,10 @@ class SSHExecutor(Executor):
 
     def _tell(self) -> None:
         self._changed.set()
-        self._make_room()
-
-    def _make_room(self) -> None:
-        # Everybody who waits looks again; who comes later waits for the next time.
-        self._room.set()
-        self._room = anyio.Event()
+        self._hosts.make_room()
 
     def _resolve(self, event: ResolveExecutor) -> SSHExecutor | None:
         return self if event.name == self.name else None
-
-
-def _give_up_or_wait(job: JobSpec, refused: dict[str, HostError], is_late: bool) -> None:
-    """Raise if no machine will take a job; forget those that may take it later.
-
-    Raises:
-        JobNotStarted: No machine will, or none has in time.
-    """
-    later = [name for name, error in refused.items() if error.retryable]
-    if is_late or not later:
-        error = next(iter(refused.values()))
-        advice = error.hint or "runbus doctor looks at the machines"
-        reasons = "; ".join(dict.fromkeys(str(one) for one in refused.values()))
-        raise JobNotStarted(job.name, reasons, advice) from error
-    for name in later:
-        del refused[name]
 
 
 def tunnel_to(host: str, job_dir: str, identity: str | None) -> Tunnel:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import anyio.to_thread
 from msgspec.structs import replace
 
-from runbus._files import sync_files
+from runbus._files import absolute_path, make_folders, sync_files
 from runbus._home import ENV_RUN, Home
 from runbus._ids import run_id_of, slug
 from runbus._secrets import Secret, redacted_text
@@ -89,7 +89,7 @@ class AsyncExperiment:
         self._executor = executor
         self.executors = dict(executors or {})
         self._max_parallel = max_parallel or len(os.sched_getaffinity(0))
-        self._root = os.path.abspath(root or os.getcwd())
+        self._root = absolute_path(root or ".")
         self._home = Home(home)
         self._stored: StoredExperiment | None = None
         self._cancel: tuple[str, float] | None = None
@@ -161,6 +161,8 @@ class AsyncExperiment:
                 executors=self.executors,
                 root=self._root,
             )
+            # While there is room for it: a full disk must not keep anybody from ending the jobs.
+            make_folders(os.path.join(self.folder, "requests"))
             sync_files(path for job in asked.jobs for path in RunInfo.files_to_sync(job.run_folder))
             asked.write(self.folder)
             self._home.note_open(self.folder)
@@ -256,7 +258,7 @@ class AsyncExperiment:
             run_id=run_id,
             executor=job.executor or self._executor,
             argv=argv,
-            cwd=os.path.abspath(job.cwd or os.getcwd()),
+            cwd=absolute_path(job.cwd or "."),
             # Lines must reach the log when they are printed, not when a buffer is full.
             env={"PYTHONUNBUFFERED": "1", **plain, ENV_RUN: run_folder},
             secrets=secrets,

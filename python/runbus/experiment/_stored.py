@@ -23,7 +23,7 @@ from runbus.jobs import (
 from runbus.supervisor import Supervisor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from typing import Self
 
     from runbus.abc import Executor, JobSpec
@@ -90,7 +90,13 @@ class StoredExperiment:
         finally:
             store.close()
 
-    async def run(self, bus: Bus, *, only: str | None = None) -> list[JobRecord]:
+    async def run(
+        self,
+        bus: Bus,
+        *,
+        only: str | None = None,
+        executors: Mapping[str, Executor] | None = None,
+    ) -> list[JobRecord]:
         """Run all jobs to their ends; jobs that have ended already are left as they are.
 
         Cancelling this ends the jobs (TERM, then KILL after 10 s) before it is cancelled itself.
@@ -101,6 +107,9 @@ class StoredExperiment:
             bus: What finds the executors and is told what happens.
             only: The name of the one job to run; the others are neither started nor ended, and
                 stay as they are for the next leader of the experiment. All jobs if None.
+            executors: What runs its jobs, by the names that they use; the bus is asked for the
+                others. Several experiments on one bus may so mean different executors by one name;
+                those that share one are looked at in the same requests.
 
         Returns:
             The records of those jobs, in the order in which they were given.
@@ -112,7 +121,10 @@ class StoredExperiment:
             JournalError: The journal cannot be written, or another process leads the experiment.
             TypeError: `bus` is none, but perhaps the kernel itself.
         """
-        executors = await find_executors(bus, {spec.executor for spec in self.specs})
+        own = executors or {}
+        names = {spec.executor for spec in self.specs}
+        executors = {name: own[name] for name in names & own.keys()}
+        executors |= await find_executors(bus, names - own.keys())
         specs = [spec for spec in self.specs if only in (None, spec.name)]
         store = JobStore(self.folder)
         try:

@@ -192,7 +192,7 @@ class Lease:
                 raise OSError(errno.EISDIR, error.reason, path) from error
             return cls._replace(folder, _unseen(path))
         if _lock(file):
-            # Whoever held it has ended, and cannot write any more.
+            # The process that held it has ended, and cannot write any more.
             record = _read(file)
             return cls(folder, file, is_owed=record is not None and record.is_owed)
         os.close(file)

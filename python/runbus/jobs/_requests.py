@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import errno
 import logging
 import os
 import re
@@ -19,6 +21,9 @@ logger = logging.getLogger("runbus.jobs")
 _FOLDER = "requests"
 _LARGEST = 64 << 10
 _NAME = r"[^.].*\.json"
+_IN_NAME = re.compile(r"[0-9a-f-]+\.([\w-]+)\.json")
+_LONGEST_NAME = 220
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class CancelRequest(msgspec.Struct, frozen=True):
@@ -36,11 +41,31 @@ class CancelRequest(msgspec.Struct, frozen=True):
 
 
 def ask_to_cancel(folder: str, request: CancelRequest) -> None:
-    """Leave a request in an experiment's folder; its leader acts within half a second."""
+    """Leave a request in an experiment's folder; its leader acts within half a second.
+
+    On a full disk, where no file can have anything in it, the request is in the file's name.
+
+    Raises:
+        OSError: Not even that has room, or access is denied.
+    """
     requests = os.path.join(folder, _FOLDER)
     make_folders(requests)
-    path = os.path.join(requests, f"{os.getpid()}-{os.urandom(4).hex()}.json")
-    write_file(path, codec.encode_json(request))
+    stem = f"{os.getpid()}-{os.urandom(4).hex()}"
+    data = codec.encode_json(request)
+    try:
+        write_file(os.path.join(requests, f"{stem}.json"), data)
+    except OSError as error:
+        name = f"{stem}.{base64.urlsafe_b64encode(data).decode().rstrip('=')}.json"
+        if error.errno not in _FULL or len(name) > _LONGEST_NAME:
+            raise
+        write_file(os.path.join(requests, name), b"", is_durable=False)
+
+
+def _read(path: str) -> CancelRequest:
+    data = read_file(path, limit=_LARGEST)
+    if not data and (named := _IN_NAME.fullmatch(os.path.basename(path))):
+        data = base64.urlsafe_b64decode(named[1] + "==")
+    return codec.decode_json(data, CancelRequest)
 
 
 def read_requests(folder: str, *, put_aside: bool = False) -> dict[str, CancelRequest]:
@@ -61,11 +86,11 @@ def read_requests(folder: str, *, put_aside: bool = False) -> dict[str, CancelRe
     for name in names:
         path = os.path.join(requests, name)
         try:
-            waiting[path] = codec.decode_json(read_file(path, limit=_LARGEST), CancelRequest)
+            waiting[path] = _read(path)
         except FileNotFoundError:
             # The leader until now has acted on it.
             continue
-        except (codec.DecodeError, FileUnreadable) as error:
+        except (codec.DecodeError, FileUnreadable, ValueError) as error:
             if put_aside:
                 logger.warning("the request %s cannot be read: %s", path, error)
                 os.replace(path, f"{path}.unreadable")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import anyio.lowlevel
 
 from runbus.bus import Bus
-from runbus.bus._checks import check_number
+from runbus.bus._checks import check_flag, check_number
 from runbus.bus._failures import describe
 from runbus.bus._timers import wait_until
 from runbus.errors import BusClosed, InvalidPlugin
@@ -87,10 +87,12 @@ class Kernel:
             DuplicatePlugin: Two have one name.
             MissingPlugin: One requires a name that is not there.
             OrderCycle: They want to come before and after each other.
-            InvalidOption: A time is not a finite number above zero.
+            InvalidOption: A time is not a finite number above zero, or a switch neither on nor off.
         """
         check_number(shutdown_budget_s, "kernel", "shutdown_budget_s", above=0)
         check_number(setup_timeout_s, "kernel", "setup_timeout_s", above=0)
+        check_flag(signals, "kernel", "signals")
+        check_flag(trace_payloads, "kernel", "trace_payloads")
         if isinstance(plugins, str):  # else each of its letters would be a plugin's name
             raise InvalidPlugin(f"plugins={plugins!r}", "is a text; pass a list of plugins")
         admitted = [admit(plugin) for plugin in plugins]

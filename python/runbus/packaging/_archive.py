@@ -24,7 +24,6 @@ __all__ = ["build_package", "build_package_blocking"]
 
 _BLOCK = 1 << 20
 _LEVEL = 6
-"""Part of the format: another level gives another digest."""
 
 
 async def build_package(
@@ -68,8 +67,15 @@ def build_package_blocking(
             os.makedirs(cache, mode=0o700, exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=cache, prefix=".new-", delete=False) as file:
                 try:
-                    files = _write(contents, file)
-                    return _keep(file, cache, contents.top or root, _manifest(files, contents))
+                    files, sha256 = _write(contents, file)
+                    package = Package(
+                        path=os.path.join(cache, f"{sha256}.tar.gz"),
+                        sha256=sha256,
+                        size=file.seek(0, os.SEEK_END),
+                        root=os.path.abspath(contents.top or root),
+                    )
+                    _keep(file, package, _manifest(files, contents))
+                    return package
                 except BaseException:
                     os.unlink(file.name)
                     raise
@@ -78,39 +84,45 @@ def build_package_blocking(
             raise HomeUnusable(cache, reason) from error
 
 
-def _keep(file: IO[bytes], cache: str, root: str, manifest: PackageManifest) -> Package:
+def _keep(file: IO[bytes], package: Package, manifest: PackageManifest) -> None:
     """Give a new archive the name it deserves."""
     file.flush()
-    size = file.seek(0, os.SEEK_END)
-    file.seek(0)
-    sha256 = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
-    path = os.path.join(cache, f"{sha256}.tar.gz")
     told = f"{file.name}.json"
     with open(told, "xb") as text:
         text.write(codec.encode_json(manifest, indent=1))
-    os.replace(told, os.path.join(cache, f"{sha256}.json"))
+    os.replace(told, package.manifest_path)
     # Last, and by rename: a process that sees the archive sees all of it.
-    os.replace(file.name, path)
-    return Package(path=path, sha256=sha256, size=size, root=os.path.abspath(root))
+    os.replace(file.name, package.path)
 
 
-def _write(contents: Contents, file: IO[bytes]) -> list[PackagedFile]:
-    """Write the archive: sorted, without times and owners."""
+def _write(contents: Contents, file: IO[bytes]) -> tuple[list[PackagedFile], str]:
+    """Write the archive, sorted, without times and owners; return what is in it, and its digest."""
     files = []
     # GNU's format keeps names as bytes, at any length, and busybox can read it; pax cannot do both.
-    with (
-        gzip.GzipFile("", "wb", _LEVEL, file, mtime=0) as packed,
-        tarfile.open(
-            fileobj=packed,
+    with gzip.GzipFile("", "wb", _LEVEL, file, mtime=0) as packed:
+        hashing = _Hashing(packed)
+        with tarfile.open(
+            fileobj=hashing,  # type: ignore[call-overload]
             mode="w|",
             format=tarfile.GNU_FORMAT,
             encoding="utf-8",
             errors="surrogateescape",
-        ) as archive,
-    ):
-        for path, entry in sorted(contents.entries.items()):
-            files.append(_add(archive, path, entry))
-    return files
+        ) as archive:
+            for path, entry in sorted(contents.entries.items()):
+                files.append(_add(archive, path, entry))
+    return files, hashing.digest.hexdigest()
+
+
+class _Hashing:
+    """Hashes what is written to a file on its way there."""
+
+    def __init__(self, file: gzip.GzipFile) -> None:
+        self._file = file
+        self.digest = hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        self.digest.update(data)
+        return self._file.write(data)
 
 
 def _add(archive: tarfile.TarFile, path: bytes, entry: Entry) -> PackagedFile:

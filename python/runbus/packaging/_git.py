@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import subprocess
 import tarfile
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,9 +12,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from runbus.abc import Contents, Entry, Origin, Packager
 from runbus.errors import (
     GitFailed,
+    GitMissing,
     GitRefNotFound,
     NotARepository,
     NothingToPackage,
+    RepositoryNotTrusted,
     SubmoduleMissing,
     TreeDirty,
     near_matches,
@@ -27,6 +30,8 @@ __all__ = ["GitArchivePackager"]
 
 _TIMEOUT_S = 300.0
 _SUBMODULE = b"160000"
+# The name may hold quotes and line ends: up to the last quote before what follows.
+_DUBIOUS = re.compile(r"detected dubious ownership in repository at '(.*?)'\n", re.DOTALL)
 
 
 class GitArchivePackager(Packager):
@@ -79,7 +84,9 @@ class GitArchivePackager(Packager):
             NothingToPackage: There is no file below the subpath in that commit.
             SubmoduleMissing: A submodule is not checked out.
             TreeDirty: The tree is not clean, and was to be checked.
-            GitFailed: git could not be run, or failed.
+            GitMissing: There is no git that can be run.
+            RepositoryNotTrusted: The repository belongs to another user.
+            GitFailed: git failed.
         """
         top = _top_of(root)
         commit = _commit_of(top, self.ref)
@@ -157,7 +164,9 @@ def _git(top: str, *arguments: str | bytes) -> bytes:
     """Run git in a folder and return what it prints.
 
     Raises:
-        GitFailed: It could not be run, failed, or took more than five minutes.
+        GitMissing: There is no git that can be run.
+        RepositoryNotTrusted: The repository belongs to another user.
+        GitFailed: It failed, or took more than five minutes.
     """
     argv = [b"git", b"-C", os.fsencode(top)]
     # Neither a pager, a color, a file system monitor nor quoted names: what git prints is data.
@@ -179,11 +188,18 @@ def _git(top: str, *arguments: str | bytes) -> bytes:
             timeout=_TIMEOUT_S,
             check=False,
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except FileNotFoundError as error:
+        raise GitMissing(top, "it is not in PATH") from error
+    except OSError as error:
+        raise GitMissing(top, (error.strerror or str(error)).lower()) from error
+    except subprocess.TimeoutExpired as error:
         raise GitFailed(shown, top, str(error)) from error
     if done.returncode != 0:
-        said = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
-        raise GitFailed(shown, top, said or f"exit code {done.returncode}")
+        said = done.stderr.decode("utf-8", "surrogateescape").strip()
+        if found := _DUBIOUS.search(said):
+            raise RepositoryNotTrusted(top, found[1])
+        last = said.rpartition("\n")[2].encode("utf-8", "replace").decode()
+        raise GitFailed(shown, top, last or f"exit code {done.returncode}")
     return done.stdout
 
 

@@ -13,7 +13,14 @@ from msgspec.structs import replace
 from runbus._clock import SYSTEM_CLOCK, AlarmClock
 from runbus.abc import GRACE_S, JobRef
 from runbus.attempt import log_state
-from runbus.errors import HostError, JournalError, RunbusError, SubmitUnknown, innermost
+from runbus.errors import (
+    HostError,
+    JournalError,
+    LeaseLost,
+    RunbusError,
+    SubmitUnknown,
+    innermost,
+)
 from runbus.events import Bootstrap, ImageTransform, JobFact, JobStarted, TaskStart
 from runbus.jobs import End, Facts, JobRecord, JobState, intents, read_requests
 from runbus.supervisor._attempt import Attempt
@@ -260,7 +267,7 @@ class Supervisor:
         job = decision.job
         match decision:
             case NoteCancel():
-                hand.put(self._recorded(self._facts.cancel_requested(job, decision.reason)))
+                self._note_cancel(job, decision.reason, hand)
             case NoteOverdue():
                 hand.put(self._recorded(self._facts.overdue(job, decision.reason)))
             case NoteSeen():
@@ -274,6 +281,15 @@ class Supervisor:
                 hand.put(decision)
             case _:
                 hand.put(decision)
+
+    def _note_cancel(self, job: JobSpec, reason: str, hand: Hand) -> None:
+        try:
+            hand.put(self._recorded(self._facts.cancel_requested(job, reason)))
+        except LeaseLost:
+            raise
+        except JournalError as error:
+            # On a full disk jobs can be ended all the same.
+            logger.warning("that job %r was cancelled is not on record: %s", job.name, error)
 
     def _recorded(self, fact: JobFact) -> JobFact:
         """Record a fact and tell the board; it is for the caller to publish it."""
@@ -402,16 +418,15 @@ class Supervisor:
         self._watches[job.executor].remove(self._attempts.pop(job.name))
         await self._feed.drain(job)
 
-    def _take_in(self, attempt: Attempt, seen: Observation | None) -> bool:
-        """Tell the board what was seen of a job; return whether it was new."""
+    def _take_in(self, attempt: Attempt, seen: Observation | None) -> None:
+        """Tell the board what was seen of a job."""
         job = attempt.job
         written = log_state(job.folder) if job.timeouts.idle_s is not None else ()
-        is_new = self._board.saw(job.name, seen, written, self._clock.monotonic())
+        self._board.saw(job.name, seen, written, self._clock.monotonic())
         if self._board.has_news:
             self._act()
         if seen is not None and seen.phase == "running":
             self._feed.follow_metrics(job)
-        return is_new
 
     async def _tell_end(self, job: JobSpec, end: End) -> None:
         ended = self._facts.ended(job, end)

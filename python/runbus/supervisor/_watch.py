@@ -1,4 +1,4 @@
-"""Looking at all jobs of one executor."""
+"""One experiment's jobs on one executor: what is seen of them, and what they write."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from runbus.supervisor._pace import FASTEST_S, POLLED_SLOWEST_S, PUSHED_SLOWEST_S, Pace
+from runbus.supervisor._poll import Poll, joined
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from runbus._clock import Clock
     from runbus.abc import Executor, JobRef, Observation
@@ -23,15 +23,15 @@ TAIL_S = 0.025
 
 
 class Watch:
-    """Looks at the attempts of one executor, all in one request, and hands on what they write.
+    """Takes in what is seen of the attempts of one executor, and hands on what they write.
 
-    How often depends on what happens: see `Pace`. Output has a pace of its own.
+    Other experiments of this process that have jobs there are looked at in the same requests: see
+    `Poll`. Output has a pace of its own.
 
     Args:
         executor: What runs them.
         feed: What hands on their output.
-        take_in: Called with each attempt and what was seen of it, None if it was not; returns
-            whether that was new.
+        take_in: Called with each attempt and what was seen of it, None if it was not.
         clock: Tells the time.
     """
 
@@ -39,59 +39,77 @@ class Watch:
         self,
         executor: Executor,
         feed: RunFeed,
-        take_in: Callable[[Attempt, Observation | None], bool],
+        take_in: Callable[[Attempt, Observation | None], None],
         clock: Clock,
     ) -> None:
-        slowest_s = PUSHED_SLOWEST_S if executor.capabilities.pushes else POLLED_SLOWEST_S
         self.executor = executor
         self._feed = feed
         self._take_in = take_in
         self._clock = clock
         self._attempts: dict[str, Attempt] = {}
-        self._added = anyio.Event()
-        self._pace = Pace(executor.limits().observe_s, slowest_s)
+        self._last: dict[str, Observation] = {}
+        self._inbox: dict[str, Observation | None] = {}
+        self._ticked = anyio.Event()
+        self._poll: Poll | None = None
+
+    @property
+    def attempts(self) -> Iterable[Attempt]:
+        """What is to be looked at."""
+        return self._attempts.values()
 
     def add(self, attempt: Attempt) -> None:
         """Look at an attempt from now on."""
         self._attempts[attempt.job.name] = attempt
-        self._pace.quicken()
-        self._added.set()
+        self._last.pop(attempt.job.name, None)
+        self._quicken()
 
     def remove(self, attempt: Attempt) -> None:
         """Look at it no more."""
         del self._attempts[attempt.job.name]
+        self._inbox.pop(attempt.job.name, None)
 
     async def cancel(self, refs: Sequence[JobRef], grace_s: float) -> None:
         """Have attempts ended, and look soon whether they are."""
-        self._pace.quicken()
+        self._quicken()
         await self.executor.cancel(refs, grace_s)
 
+    def deliver(self, attempt: Attempt, seen: Observation | None) -> bool:
+        """Take what was seen of an attempt, None if it was not; return whether that is new."""
+        name = attempt.job.name
+        if self._attempts.get(name) is not attempt:
+            return False  # it was taken away meanwhile
+        self._inbox[name] = seen
+        if seen is None or seen == self._last.get(name):
+            return False
+        self._last[name] = seen
+        return True
+
+    def tick(self) -> None:
+        """A look, or the time for one, has passed."""
+        self._ticked.set()
+
     async def run(self) -> None:
-        """Look until cancelled; while there is nothing to look at this costs nothing."""
+        """Watch until cancelled; while there is nothing to look at this costs nothing."""
+        with joined(self, self.executor, self._clock) as self._poll:
+            self._quicken()
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._poll.run, name=f"poll {self.executor.name}")
+                await self._take_turns()
+
+    async def _take_turns(self) -> None:
         next_tail = 0.0
         while True:
-            if not self._attempts:
-                self._added = anyio.Event()
-                await self._added.wait()
-            wait_s = min(FASTEST_S, self._pace.wait_s(self._clock.monotonic()))
-            if await self.executor.wait_for_change(wait_s):
-                self._pace.quicken(at_once=True)
-            now = self._clock.monotonic()
-            if not self._pace.wait_s(now):
-                self._pace.looked(now, has_changed=await self._look())
-            if now >= next_tail:
+            await self._ticked.wait()
+            self._ticked = anyio.Event()
+            inbox, self._inbox = self._inbox, {}
+            for name, seen in inbox.items():
+                if (attempt := self._attempts.get(name)) is not None:
+                    self._take_in(attempt, seen)
+            if (now := self._clock.monotonic()) >= next_tail:
                 next_tail = now + TAIL_S
                 for name in list(self._attempts):
                     await self._feed.hand_on(name)
 
-    async def _look(self) -> bool:
-        """Look at every attempt and return whether anything was new."""
-        attempts = list(self._attempts.values())
-        seen = await self.executor.observe([attempt.ref for attempt in attempts])
-        # Some may have been taken away meanwhile.
-        news = [
-            self._take_in(one, seen.get(one.job.name))
-            for one in attempts
-            if self._attempts.get(one.job.name) is one
-        ]
-        return any(news)
+    def _quicken(self) -> None:
+        if self._poll is not None:
+            self._poll.quicken()

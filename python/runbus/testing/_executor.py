@@ -104,10 +104,10 @@ class FakeExecutor(Executor):
         self.finds.append(job.name)
         return self._ref(job) if job.name in self.jobs else None
 
-    async def observe(self, refs: Sequence[JobRef]) -> dict[str, Observation]:
+    async def observe(self, refs: Sequence[JobRef]) -> dict[JobRef, Observation]:
         """Return what the jobs show."""
         self.looks.append({ref.name for ref in refs})
-        return {ref.name: self.jobs[ref.name] for ref in refs if ref.name in self.jobs}
+        return {ref: self.jobs[ref.name] for ref in refs if ref.name in self.jobs}
 
     async def wait_for_change(self, timeout_s: float) -> bool:
         """Return when something was shown since the last call, or after `timeout_s` seconds."""

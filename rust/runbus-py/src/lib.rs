@@ -9,6 +9,7 @@ mod errors;
 mod fastcall;
 mod follow;
 mod gil;
+mod pieces;
 mod reader;
 mod reports;
 mod summary;
@@ -35,6 +36,8 @@ mod _core {
     use crate::fastcall;
     #[pymodule_export]
     use crate::follow::{MetricBell, MetricTail};
+    #[pymodule_export]
+    use crate::pieces::{blobs, whole_records};
     #[pymodule_export]
     use crate::reader::{Columns, JournalReader, MetricReader};
     #[pymodule_export]

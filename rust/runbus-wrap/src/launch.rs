@@ -68,7 +68,7 @@ impl Launch {
         let script = script_words(&request.words);
         let words = pointers(&request.words);
         let environment = pointers(&request.environment);
-        let (Some(go), Some(outcome)) = (pipe(), pipe()) else {
+        let (Some(go), Some(outcome)) = (os::pipe(), os::pipe()) else {
             return Err(format!("cannot start: {}", os::error_text(os::errno())));
         };
         // SAFETY: there is one thread, and the child calls only what is allowed after a fork.
@@ -263,11 +263,4 @@ fn script_words(words: &[CString]) -> Vec<*const libc::c_char> {
 fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
     let ends = std::iter::once(std::ptr::null());
     strings.iter().map(|one| one.as_ptr()).chain(ends).collect()
-}
-
-fn pipe() -> Option<(RawFd, RawFd)> {
-    let mut ends = [0; 2];
-    // SAFETY: `ends` has the two places that are filled in.
-    let failed = unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) } != 0;
-    (!failed).then_some((ends[0], ends[1]))
 }

@@ -16,6 +16,7 @@ mod launch;
 mod os;
 mod reach;
 mod record;
+mod relay;
 mod request;
 mod run;
 

@@ -20,6 +20,8 @@ pub(crate) struct Stat {
     pub(crate) state: u8,
     pub(crate) parent: i32,
     pub(crate) session: i32,
+    /// Whether a signal tells its parent of its end: of all but a wrapper's own helper.
+    pub(crate) is_told: bool,
 }
 
 /// Read what is in a file of the kernel, or a small one; nothing if it cannot be read.
@@ -37,17 +39,109 @@ pub(crate) fn read(path: &str) -> Vec<u8> {
 }
 
 /// Write bytes to a descriptor; whether all of them were.
-pub(crate) fn write_all(file: RawFd, mut rest: &[u8]) -> bool {
+pub(crate) fn write_all(file: RawFd, bytes: &[u8]) -> bool {
+    write_some(file, bytes) == bytes.len()
+}
+
+/// Write bytes to a descriptor; how many were before it took no more.
+pub(crate) fn write_some(file: RawFd, bytes: &[u8]) -> usize {
+    let mut rest = bytes;
     while !rest.is_empty() {
         // SAFETY: the pointer and the length are those of a slice.
         let written = unsafe { libc::write(file, rest.as_ptr().cast(), rest.len()) };
         match usize::try_from(written) {
+            Ok(0) => break,
             Ok(written) => rest = &rest[written..],
             Err(_) if errno() == libc::EINTR => {}
-            Err(_) => return false,
+            Err(_) => break,
         }
     }
-    true
+    bytes.len() - rest.len()
+}
+
+/// A pipe: the end to read from, and the end to write to.
+pub(crate) fn pipe() -> Option<(RawFd, RawFd)> {
+    let mut ends = [0; 2];
+    // SAFETY: `ends` has the two places that are filled in.
+    let failed = unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) } != 0;
+    (!failed).then_some((ends[0], ends[1]))
+}
+
+/// Two sockets that are connected.
+pub(crate) fn socket_pair() -> Option<(RawFd, RawFd)> {
+    let mut ends = [0; 2];
+    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC;
+    // SAFETY: `ends` has the two places that are filled in.
+    let failed = unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, ends.as_mut_ptr()) } != 0;
+    (!failed).then_some((ends[0], ends[1]))
+}
+
+/// How many bytes are in a pipe.
+pub(crate) fn bytes_in(pipe: RawFd) -> usize {
+    let mut length: libc::c_int = 0;
+    // SAFETY: `length` is a valid place for the answer.
+    unsafe { libc::ioctl(pipe, libc::FIONREAD, &raw mut length) };
+    usize::try_from(length).unwrap_or(0)
+}
+
+/// Wait until one of some descriptors is readable or has ended, for a time in milliseconds or, with -1,
+/// without an end; negative descriptors are passed over.
+pub(crate) fn wait_for<const N: usize>(files: [RawFd; N], milliseconds: i32) -> [bool; N] {
+    let mut asked = files.map(|fd| libc::pollfd {
+        fd,
+        events: libc::POLLIN,
+        revents: 0,
+    });
+    // SAFETY: the pointer and the length are those of an array.
+    unsafe { libc::poll(asked.as_mut_ptr(), N as libc::nfds_t, milliseconds) };
+    asked.map(|file| file.revents != 0)
+}
+
+/// Whether a descriptor is readable, or has ended, within a time in milliseconds.
+pub(crate) fn is_readable(file: RawFd, milliseconds: i32) -> bool {
+    wait_for([file], milliseconds)[0]
+}
+
+/// Fork a child whose end no signal tells and no plain `wait` finds; -1 if that is not possible.
+pub(crate) fn fork_silently() -> i32 {
+    let none: libc::c_long = 0;
+    // SAFETY: there is one thread. Without flags it is a fork, and the low byte, the signal at the
+    // child's end, is zero; the order of the other words, all zero, differs between machines.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, none, none, none, none, none) };
+    i32::try_from(pid).unwrap_or(-1)
+}
+
+/// Close every descriptor but some, and leave nothing of the launcher's in the standard ones.
+pub(crate) fn keep_only(files: &mut [RawFd]) {
+    // SAFETY: the path is a C string, and the calls take numbers.
+    unsafe {
+        let nothing = libc::open(c"/dev/null".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC);
+        for standard in 0..3 {
+            if nothing < 0 {
+                libc::close(standard);
+            } else {
+                libc::dup2(nothing, standard);
+            }
+        }
+    }
+    files.sort_unstable();
+    let mut next = 3;
+    for file in files {
+        close_range(next, *file - 1);
+        next = *file + 1;
+    }
+    close_range(next, i32::MAX);
+}
+
+fn close_range(first: RawFd, last: RawFd) {
+    if first > last {
+        return;
+    }
+    // SAFETY: the call takes numbers.
+    if unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } != 0 {
+        // A kernel before 5.9. This program has a dozen of them, all low.
+        (first..=last.min(1024)).for_each(close);
+    }
 }
 
 /// Give the pages of this program's code back; they come again, from the page cache, when it wakes.
@@ -121,6 +215,7 @@ fn parse_stat(text: &[u8]) -> Option<Stat> {
         state: *fields.first()?.first()?,
         parent: signed(1)?,
         session: signed(3)?,
+        is_told: fields.get(35).is_none_or(|signal| *signal != b"0"),
     })
 }
 

@@ -41,7 +41,9 @@ impl Reach {
         for stat in &all {
             let pid = stat.process.pid;
             let in_session = stat.session == self.job.pid && !given_again;
-            if in_session || Some(stat.parent) == wrapper || self.is_marked(pid) {
+            // The reader of the job's output is the wrapper's, until all has been read.
+            let is_left = Some(stat.parent) == wrapper && stat.is_told;
+            if in_session || is_left || self.is_marked(pid) {
                 inside.insert(pid);
             }
         }

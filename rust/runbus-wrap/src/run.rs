@@ -8,6 +8,7 @@ use crate::launch::{self, Launch, Output};
 use crate::os::{self, Process};
 use crate::reach::Reach;
 use crate::record::{self, End};
+use crate::relay::Relay;
 use crate::request::Request;
 use crate::{clock, exit};
 
@@ -105,6 +106,8 @@ struct Attempt {
     signals: RawFd,
     record: RawFd,
     output: Output,
+    /// What reads the job's output; None where it writes to the logs itself.
+    relay: Option<Relay>,
     kills: u64,
     limit: Option<(f64, f64)>,
     beat: Option<f64>,
@@ -127,7 +130,12 @@ impl Attempt {
         let cgroup = Cgroup::make(&format!("runbus-{}-{}", own.pid, own.start));
         let kills = own_kills();
         let entrance = cgroup.as_ref().and_then(Cgroup::entrance);
-        let launched = Launch::fork(&request, output, entrance);
+        let (relay, writing) = Relay::begin(output).unzip();
+        let launched = Launch::fork(&request, writing.unwrap_or(output), entrance);
+        if let Some(writing) = writing {
+            os::close(writing.stdout);
+            os::close(writing.stderr);
+        }
         if let Some(entrance) = entrance {
             os::close(entrance);
         }
@@ -155,6 +163,7 @@ impl Attempt {
             signals,
             record,
             output,
+            relay,
             kills,
             limit: limit.map(|(seconds, grace)| (now + seconds, grace)),
             beat,
@@ -187,6 +196,9 @@ impl Attempt {
                 break;
             }
             self.wait(now);
+            if let Some(relay) = &mut self.relay {
+                relay.revive();
+            }
             self.hear();
             self.reap();
         }
@@ -291,27 +303,15 @@ impl Attempt {
                 due = due.min(at);
             }
         }
-        let events = libc::POLLIN;
-        let mut files = [
-            libc::pollfd {
-                fd: self.signals,
-                events,
-                revents: 0,
-            },
-            libc::pollfd {
-                fd: if self.starting {
-                    self.launch.outcome
-                } else {
-                    -1
-                },
-                events,
-                revents: 0,
-            },
-        ];
+        let outcome = if self.starting {
+            self.launch.outcome
+        } else {
+            -1
+        };
+        let reader = self.relay.as_ref().map_or(-1, Relay::socket);
         #[expect(clippy::cast_possible_truncation, reason = "at most LOOK seconds")]
         let milliseconds = ((due - now).clamp(0.0, LOOK) * 1e3).ceil() as i32;
-        // SAFETY: the pointer and the length are those of an array.
-        unsafe { libc::poll(files.as_mut_ptr(), 2, milliseconds) };
+        os::wait_for([self.signals, outcome, reader], milliseconds);
     }
 
     /// Take in the signals that came; TERM asks for the end, INT and HUP are for the launcher.
@@ -351,7 +351,7 @@ impl Attempt {
                 _ => {}
             }
         }
-        if self.starting && self.status.is_none() && is_readable(self.launch.outcome) {
+        if self.starting && self.status.is_none() && os::is_readable(self.launch.outcome, 0) {
             self.starting = false;
             self.failure = self
                 .failure
@@ -362,6 +362,9 @@ impl Attempt {
 
     /// Say how the job ended.
     fn end(mut self) -> End {
+        if let Some(relay) = &mut self.relay {
+            relay.flush();
+        }
         let left = if has_children() {
             self.reach.members().len()
         } else {
@@ -397,7 +400,9 @@ impl Attempt {
             end.reason = if signal == Some(libc::SIGKILL) {
                 "out of memory".to_owned()
             } else {
-                format!("exit code {status}, after the kernel killed a process for want of memory")
+                format!(
+                    "exit code {status}, after the kernel killed a process that ran out of memory"
+                )
             };
         }
         if let Ending::Asked(why, _) | Ending::Killed(why, _) = self.ending
@@ -444,14 +449,4 @@ fn has_children() -> bool {
     let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
     // SAFETY: `info` is a valid place for the answer.
     unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, options) == 0 }
-}
-
-fn is_readable(file: RawFd) -> bool {
-    let mut files = [libc::pollfd {
-        fd: file,
-        events: libc::POLLIN,
-        revents: 0,
-    }];
-    // SAFETY: the pointer and the length are those of an array.
-    unsafe { libc::poll(files.as_mut_ptr(), 1, 0) > 0 }
 }

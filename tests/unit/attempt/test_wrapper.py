@@ -122,6 +122,19 @@ def test_cancelling_a_job_that_has_ended_changes_nothing(start, cancel, tmp_path
     assert observe_folder(str(tmp_path)) == before
 
 
+def test_cancelling_a_job_that_has_ended_leaves_alone_what_outlived_it(
+    start, cancel, tmp_path: Path
+) -> None:
+    start(tmp_path, "sleep 60 & echo $!").wait(20)
+    outlived = int((tmp_path / "stdout.log").read_text())
+
+    cancel(tmp_path, 1)
+
+    state = Path(f"/proc/{outlived}/stat").read_text().rpartition(")")[2].split()[0]
+    os.kill(outlived, signal.SIGKILL)
+    assert state == "S"
+
+
 def test_a_job_whose_logs_cannot_be_opened_fails_with_that_reason(start, tmp_path: Path) -> None:
     (tmp_path / "stdout.log").mkdir()
     start(tmp_path, "exit 0").wait(20)

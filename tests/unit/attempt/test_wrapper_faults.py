@@ -90,7 +90,7 @@ def test_a_job_that_has_no_session_yet_is_cancelled(
 
 
 def test_a_log_that_the_job_empties_begins_again(run, tmp_path: Path) -> None:
-    run(tmp_path, "echo before; : >stdout.log; echo after")
+    run(tmp_path, "echo before; until [ -s stdout.log ]; do :; done; : >stdout.log; echo after")
 
     assert (tmp_path / "stdout.log").read_bytes() == b"after\n"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from contextvars import copy_context
 from functools import partial
 from typing import Any
@@ -25,10 +25,11 @@ from runbus.errors import (
     InvalidHandler,
     InvalidOption,
     MailboxFull,
+    NoHandler,
     Reentrant,
     WouldDeadlock,
 )
-from runbus.events import Around, Collector, Decorate, First, Notify, Pipeline, Stream
+from runbus.events import Around, Collector, Decorate, First, Notify, Pipeline, Stream, Teardown
 from runbus.kernel import Kernel
 from runbus.testing import FakeClock, FakePlugin, idle, record
 
@@ -82,6 +83,9 @@ class Wrap(Around): ...
 
 
 class Dress(Decorate): ...
+
+
+class Ends(Teardown): ...
 
 
 def breaks(event):
@@ -348,6 +352,19 @@ async def test_the_opener_that_fills_a_mailbox_nobody_reads_would_deadlock(kerne
         assert await stream.batch() == [Tick(1)]
 
 
+async def test_who_enters_a_stream_that_another_task_opened_is_known_as_its_reader(kernel_factory):
+    kernel = await kernel_factory()
+    stream = kernel.bus.stream(Tick, maxsize=1, overflow="block").open()
+
+    async def fills_before_it_reads():
+        async with stream:
+            await kernel.bus.emit(Tick(1))
+            await kernel.bus.emit(Tick(2))
+
+    with pytest.raises(WouldDeadlock, match="nobody has begun to read"):
+        await asyncio.create_task(fills_before_it_reads())
+
+
 async def test_the_opener_may_wait_for_a_reader_that_begins_later(kernel_factory):
     kernel = await kernel_factory()
     got: list[Any] = []
@@ -472,6 +489,61 @@ async def test_a_manager_that_cannot_be_entered_is_blamed(kernel_factory):
     assert recording.entries[0].handlers[0][2] == "error: ValueError: no"
 
 
+@pytest.mark.parametrize("error", [ValueError("no"), asyncio.CancelledError()])
+async def test_a_manager_that_fails_on_exiting_is_blamed_though_it_was_entered(
+    kernel_factory, error
+):
+    @asynccontextmanager
+    async def fails(event):
+        yield
+        raise error
+
+    @asynccontextmanager
+    async def is_well(event):
+        yield
+
+    kernel = await kernel_factory(FakePlugin("p", {Wrap: fails}), FakePlugin("q", {Wrap: is_well}))
+    with record(kernel.bus) as recording, pytest.raises(HookError):
+        async with kernel.bus.around(Wrap()):
+            assert recording.entries[0].outcome == "ok"
+
+    assert recording.entries[0].outcome == "error"
+    assert [verdict[:7] for *_, verdict in recording.entries[0].handlers] == ["error: ", "ok"]
+    (handler,) = kernel.health().plugins["p"].handlers
+    assert (handler.calls, handler.errors, handler.failures_in_a_row) == (1, 1, 1)
+
+
+class Stopped(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+@pytest.mark.parametrize("event", [Fact(), Total(1), Lines(), Which(), Dress()])
+async def test_what_passes_through_everything_is_told_with_the_one_who_raised_it(
+    kernel_factory, event, is_async
+):
+    def stops(event, *_):
+        raise Stopped("now")
+
+    async def stops_later(event):
+        raise Stopped("now")
+
+    passed = (print,) if isinstance(event, Dress) else ()
+    stops = stops_later if is_async and not passed else stops
+    kernel = await kernel_factory(FakePlugin("p", {type(event): stops}))
+
+    async def ask():
+        answer = getattr(kernel.bus, type(event).kind.verb)(event, *passed)
+        await answer
+
+    with record(kernel.bus) as recording, pytest.raises(Stopped):
+        await ask()
+
+    (entry,) = recording.entries
+    assert entry.outcome == "error"
+    assert [verdict for *_, verdict in entry.handlers] == ["error: Stopped: now"]
+
+
 async def test_a_handler_that_asked_for_once_decorates_once(kernel_factory):
     kernel = await kernel_factory()
     kernel.bus.on(Dress, lambda event, fn: len, once=True)
@@ -494,6 +566,38 @@ async def test_closed_subscriptions_are_skipped_by_requests_that_run(kernel_fact
     subscription = kernel.bus.on(Dress, lambda event, fn: len)
     kernel.bus.on(Dress, closes)
     assert kernel.bus.decorate(Dress(), sum) is sum
+
+
+@pytest.mark.parametrize("event", [Lines(), Which(), Wrap(), Ends()])
+async def test_who_closes_before_its_turn_in_a_request_that_runs_is_not_asked(
+    kernel_factory, event
+):
+    kernel = await kernel_factory()
+    asked: list[str] = []
+
+    def closes(event):
+        subscription.close()
+        asked.append("closes")
+        return nullcontext() if isinstance(event, Wrap) else None
+
+    def is_closed(event):
+        asked.append("is closed")
+
+    pair = (is_closed, closes) if isinstance(event, Ends) else (closes, is_closed)
+    by_handler = {handler: kernel.bus.on(type(event), handler) for handler in pair}
+    subscription = by_handler[is_closed]
+    if isinstance(event, Wrap):
+        async with kernel.bus.around(event):
+            pass
+    elif isinstance(event, Which):
+        with pytest.raises(NoHandler):
+            await kernel.bus.first(event)
+    elif isinstance(event, Ends):
+        assert await kernel.bus.teardown(event, 1.0) == []
+    else:
+        assert await kernel.bus.collect(event) == []
+
+    assert asked == ["closes"]
 
 
 async def test_a_request_has_a_limit_of_thirty_seconds(kernel_factory):

@@ -330,3 +330,65 @@ async def test_an_event_from_a_thread_knows_its_cause(kernel_factory):
 
     fact, tick = recording.entries
     assert tick.parent == fact.seq
+
+
+def flood(bus: Any, limit: int, stopped: threading.Event | None = None) -> int:
+    """Publish from this thread until refused or stopped, or `limit` is reached."""
+    for number in range(limit):
+        if stopped is not None and stopped.is_set():
+            return number
+        try:
+            bus.publish_from_thread(Fact(number))
+        except BusClosed:
+            return number
+    return limit
+
+
+async def test_threads_that_never_pause_leave_the_event_loop_its_turns(kernel_factory):
+    kernel = await kernel_factory()
+    handled: list[int] = []
+    kernel.bus.on(Fact, lambda event: handled.append(event.number))
+    first, stopped = kernel.bus.wait_for(Fact), threading.Event()
+    sending = asyncio.create_task(asyncio.to_thread(flood, kernel.bus, 100_000, stopped))
+    await first
+    stopped.set()
+    sent = await sending
+    await idle(kernel.bus)
+
+    assert handled == list(range(sent))
+    assert sent < 100_000
+
+
+async def test_threads_that_never_pause_do_not_hold_up_the_shutdown():
+    handled: list[int] = []
+    async with Kernel(timers=FakeClock()) as kernel:
+        kernel.bus.on(Fact, lambda event: handled.append(event.number))
+        first = kernel.bus.wait_for(Fact)
+        sending = asyncio.create_task(asyncio.to_thread(flood, kernel.bus, 100_000))
+        await first
+    sent = await sending
+
+    assert sent < 100_000
+    assert handled == list(range(len(handled)))
+    assert len(handled) + kernel.bus.inbox_dropped == sent
+
+
+class Unprintable(int):
+    def __repr__(self):
+        raise RuntimeError("no")
+
+
+async def test_a_failure_of_an_event_that_cannot_be_shown_is_told(kernel_factory, caplog):
+    class Stopped(BaseException):
+        pass
+
+    def stops(event):
+        raise Stopped("now")
+
+    kernel = await kernel_factory()
+    kernel.bus.on(Fact, stops)
+    await asyncio.to_thread(kernel.bus.publish_from_thread, Fact(Unprintable()))
+    await idle(kernel.bus)
+
+    assert "Fact from a thread could not be delivered" in caplog.text
+    assert "Stopped: now" in caplog.text

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runbus.abc import Tunnel
+from runbus.attempt import whole_records
 from runbus.executors._contents import Contents
-from runbus.executors._mirror import whole_records
 from runbus.metrics import Artifact, Incoming, Run, init
 from runbus.transports import LocalTunnel
 

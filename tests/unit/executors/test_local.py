@@ -9,6 +9,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from runbus.abc import JobRef, JobSpec, Observation
 from runbus.executors import LocalExecutor
@@ -31,7 +32,7 @@ def job_in(folder: Path, *argv: str) -> JobSpec:
 async def end_of(executor: LocalExecutor, job: JobSpec) -> Observation:
     ref = await executor.submit(executor.plan(job))
     with anyio.fail_after(50):
-        while (seen := (await executor.observe([ref]))["a"]).phase != "ended":
+        while (seen := (await executor.observe([ref]))[ref]).phase != "ended":
             await executor.wait_for_change(1)
     return seen
 
@@ -92,10 +93,10 @@ async def test_a_job_on_another_machine_runs_while_its_heart_beats(far_job: JobR
     with closing(LocalExecutor()) as executor, anyio.fail_after(50):
         for beat in range(10):
             (folder / "heartbeat").write_text(f"{beat}\n")
-            phases.append((await executor.observe([far_job]))["a"].phase)
+            phases.append((await executor.observe([far_job]))[far_job].phase)
         assert set(phases) == {"running"}
 
-        while (await executor.observe([far_job]))["a"].phase != "gone":
+        while (await executor.observe([far_job]))[far_job].phase != "gone":
             await executor.wait_for_change(0.01)
 
 
@@ -107,3 +108,42 @@ async def test_a_heartbeat_is_asked_for_where_it_is_wanted(tmp_path: Path) -> No
 
     assert seen.exit_code == 0
     assert float((tmp_path / "heartbeat").read_text()) > 0
+
+
+async def test_a_grace_of_half_a_second_arrives_as_such(tmp_path: Path) -> None:
+    ref = JobRef(name="a", folder=str(tmp_path), handle="1")
+    with closing(LocalExecutor()) as executor:
+        await executor.cancel([ref], 0.5)
+        with anyio.fail_after(20):
+            await executor.wait_for_change(20)
+
+    assert float((tmp_path / "cancel").read_text()) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("inherit", "expected"),
+    [
+        (True, {"PATH", "KEPT", "OTHER", "OWN"}),
+        (False, {"PATH", "OWN"}),
+        (["KEPT", "SOURCE"], {"KEPT", "OWN"}),
+        ([], {"OWN"}),
+    ],
+    ids=["all", "needed", "named", "none"],
+)
+async def test_a_job_inherits_what_its_executor_says_and_nobody_s_secret(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    inherit: bool | list[str],
+    expected: set[str],
+) -> None:
+    for name in ("KEPT", "OTHER", "SOURCE", "RUNBUS_SECRET_LEFT", "RUNBUS_ATTEMPT"):
+        monkeypatch.setenv(name, "from outside")
+    job = replace(job_in(tmp_path, "/usr/bin/env", "-0"), env={"OWN": "1"}, withheld=("SOURCE",))
+    with closing(LocalExecutor(env_inherit=inherit)) as executor:
+        await end_of(executor, job)
+
+    pairs = (tmp_path / "stdout.log").read_text().split("\0")[:-1]
+    seen = dict(pair.split("=", 1) for pair in pairs)
+    assert seen.keys() & {"PATH", "KEPT", "OTHER", "OWN", "SOURCE"} == expected
+    assert seen["RUNBUS_ATTEMPT"] == str(tmp_path)
+    assert not [name for name in seen if name.startswith("RUNBUS_SECRET_")]

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runbus._core import MetricReader, MetricWriter
-from runbus.attempt import read_cuts
-from runbus.executors._mirror import JournalCopy, LogCopy, whole_records
+from runbus.attempt import read_cuts, whole_records
+from runbus.executors._copies import JournalCopy, LogCopy
 
 
 def journal(folder: Path, rows: int, *, finished: bool) -> bytes:

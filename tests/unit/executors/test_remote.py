@@ -12,17 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from runbus.executors._look import Answer, Look, look_script, parse_look
+from runbus.executors._paths import at_home, marked
 from runbus.executors._placement import Placement
-from runbus.executors._remote import (
-    Answer,
-    Look,
-    at_home,
+from runbus.executors._shell import (
     files_script,
     install_script,
-    look_script,
-    marked,
     parse_files,
-    parse_look,
     parse_prepared,
     prepare_script,
     quote,

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from runbus.errors import JobNotStarted
 from runbus.executors import SSHExecutor
 from runbus.executors._placement import read_placement
-from runbus.executors._remote import quote
+from runbus.executors._shell import quote
 from runbus.packaging import PatternPackager, build_package_blocking
 from runbus.testing.conformance.executor import Harness
 from runbus.transports import LocalTunnel

@@ -89,7 +89,7 @@ def test_a_pool_needs_hosts_that_can_be_told_apart() -> None:
 def test_hosts_given_as_text_are_named_as_they_were_written() -> None:
     executor = SSHExecutor(["a", "me@b", "me@c:2222"])
 
-    assert list(executor._hosts) == ["a", "me@b", "me@c:2222"]
+    assert [host.name for host in executor._hosts] == ["a", "me@b", "me@c:2222"]
 
 
 async def test_an_identity_that_is_not_there_lets_nobody_in(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,23 @@ def test_a_request_waits_in_its_experiment_until_its_file_is_removed(tmp_path: P
     for path in waiting:
         os.remove(path)
     assert read_requests(str(tmp_path / "one")) == {}
+
+
+def test_where_no_file_has_room_for_anything_the_name_of_one_is_the_request(
+    tmp_path: Path,
+) -> None:
+    """As on a full disk, where names still find room."""
+    ask_to_cancel(str(tmp_path), FIRST)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        ask_to_cancel(str(tmp_path), SECOND)
+        with pytest.raises(OSError, match="File too large"):
+            ask_to_cancel(str(tmp_path), CancelRequest("x" * 300, "too long a name", 0.0))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    assert sorted(read_requests(str(tmp_path)).values(), key=str) == [FIRST, SECOND]
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"\xff\xfe", b'{"job": 3}', b"[1]"])

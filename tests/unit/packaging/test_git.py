@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import subprocess
+import zlib
 from pathlib import Path
 
 import pytest
 
 from runbus.errors import (
+    GitMissing,
     NotARepository,
     NotFound,
     NothingToPackage,
+    RepositoryNotTrusted,
     SubmoduleMissing,
     TreeDirty,
 )
@@ -58,10 +61,26 @@ def test_a_commit_is_packaged_and_told(repository: Repository, tmp_path: Path) -
 def test_the_name_of_a_package_is_its_digest(repository: Repository, home: Path) -> None:
     package = build_package_blocking(GitArchivePackager(), str(repository.path))
 
-    told = subprocess.run(["sha256sum", package.path], check=True, capture_output=True, text=True)
+    words = ["sh", "-c", 'gzip -dc "$0" | sha256sum', package.path]
+    told = subprocess.run(words, check=True, capture_output=True, text=True)
     assert told.stdout.split()[0] == package.sha256
     assert Path(package.path) == home / "cache" / "packages" / f"{package.sha256}.tar.gz"
     assert {path.suffix for path in Path(package.path).parent.iterdir()} == {".gz", ".json"}
+
+
+def test_the_digest_does_not_depend_on_how_the_archive_is_compressed(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Builds of zlib differ in what they make of the same bytes, as its levels do."""
+    first = build_package_blocking(GitArchivePackager(), str(repository.path))
+    before = Path(first.path).read_bytes()
+    deflate = zlib.compressobj
+    monkeypatch.setattr(zlib, "compressobj", lambda level, *rest: deflate(1, *rest))
+
+    second = build_package_blocking(GitArchivePackager(), str(repository.path))
+
+    assert Path(second.path).read_bytes() != before
+    assert second.sha256 == first.sha256
 
 
 def test_the_same_tree_in_another_clone_has_the_same_digest(
@@ -316,3 +335,32 @@ def test_a_tree_that_must_be_clean_is_refused_when_it_is_not(repository: Reposit
         build_package_blocking(GitArchivePackager(check_uncommitted_changes=True), root)
     with pytest.raises(TreeDirty, match=r"new\.py"):
         build_package_blocking(GitArchivePackager(check_untracked_files=True), root)
+
+
+def test_a_missing_git_says_so_and_what_to_do(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+
+    with pytest.raises(GitMissing) as told:
+        build_package_blocking(GitArchivePackager(), str(repository.path))
+
+    assert "git cannot be run: it is not in PATH" in str(told.value)
+    assert "PatternPackager" in told.value.hint
+
+
+@pytest.mark.parametrize("name", ["own", "a b'c", "line\nend"])
+def test_another_user_s_repository_says_so_and_what_to_do(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    path = repository.path.rename(repository.path.parent / name)
+    # Git's own way to have it believe that.
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+
+    with pytest.raises(RepositoryNotTrusted) as told:
+        build_package_blocking(GitArchivePackager(), str(path))
+
+    assert told.value.repository == str(path)
+    monkeypatch.setenv("HOME", str(path.parent))
+    subprocess.run(told.value.hint.partition(": ")[2], shell=True, check=True)
+    assert build_package_blocking(GitArchivePackager(), str(path)).sha256

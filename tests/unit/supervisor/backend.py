@@ -43,6 +43,6 @@ class Backend(FakeExecutor):
         self.on_find(len(self.finds))
         return found
 
-    async def observe(self, refs: Sequence[JobRef]) -> dict[str, Observation]:
+    async def observe(self, refs: Sequence[JobRef]) -> dict[JobRef, Observation]:
         self.on_look({ref.name for ref in refs})
         return await super().observe(refs)

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Literal
 
     from runbus.catalog import RunRecord
 
     Source = Literal["stdout", "stderr"]
-    ReadLog = Callable[[Source, int], bytes]
+    ReadLog = Callable[[str, Source, int], bytes]
 
 __all__ = ["command"]
 
@@ -45,16 +45,26 @@ class _Since(click.ParamType[int]):
 
 @click.command("logs")
 @click.argument("run")
-@click.option("-f", "--follow", is_flag=True, help="Go on until the job has ended.")
+@click.option(
+    "-f", "--follow", is_flag=True, help="Go on until the job has ended, over all its attempts."
+)
 @click.option("--stderr", "only_stderr", is_flag=True, help="Only the standard error.")
+@click.option(
+    "--attempt",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Only the attempt with this number; the latest one by default.",
+)
 @click.option(
     "--since",
     type=_Since(),
     metavar="WHEN",
     help="Only what was written since: 30s, 10m, 2h, 1d ago, or a time such as 2030-01-31T12:00.",
 )
-def command(run: str, follow: bool, only_stderr: bool, since: int | None) -> None:
-    """Print what a run's job wrote, byte for byte.
+def command(
+    run: str, follow: bool, only_stderr: bool, attempt: int | None, since: int | None
+) -> None:
+    """Print what a run's job has written to its logs, as it is there.
 
     Its standard output goes to standard output, its standard error to standard error. Of a job on
     another machine that machine is asked for what has not been copied here.
@@ -65,38 +75,69 @@ def command(run: str, follow: bool, only_stderr: bool, since: int | None) -> Non
 
     RUN is an id, a name (the newest run of that name), or "latest".
     """
-    from runbus.attempt import log_offset_at
-    from runbus.catalog import RunRecord, find_run
+    from runbus.catalog import find_run
 
     found = find_run(run)
-    if found.job_folder is None:
+    if found.job is None:
         raise click.UsageError(f"run {found.id} was not started by runbus: it has no logs")
+    if attempt is not None and attempt > found.job.attempt:
+        had = "one attempt" if found.job.attempt == 1 else f"{found.job.attempt} attempts"
+        raise click.UsageError(f"job {found.job.name!r} has had {had} so far")
     sources: tuple[Source, ...] = ("stderr",) if only_stderr else ("stdout", "stderr")
     with _reading_elsewhere(found) as read_elsewhere:
-        outputs = [
-            _Output(
-                found.job_folder,
-                source,
-                0 if since is None else log_offset_at(found.job_folder, source, since),
-                read_elsewhere,
-            )
-            for source in sources
-        ]
-        while True:
-            # The state first: what a job wrote before it ended is then surely there to be read.
-            final = not follow or RunRecord(found.folder).state.is_terminal
-            for output in outputs:
-                output.print_new(final=final)
-            if final:
+        shown = attempt or found.job.attempt
+        while _print_attempt(found, shown, sources, read_elsewhere, since=since, follow=follow):
+            if attempt is not None:
                 return
-            time.sleep(_POLL_ELSEWHERE_S if read_elsewhere else _POLL_S)
+            # What the next attempt wrote, it wrote later than any moment of this one.
+            shown += 1
+
+
+def _print_attempt(
+    run: RunRecord,
+    attempt: int,
+    sources: Sequence[Source],
+    read_elsewhere: ReadLog | None,
+    *,
+    since: int | None,
+    follow: bool,
+) -> bool:
+    """Print what an attempt wrote; with `follow`, until it is over.
+
+    Returns:
+        Whether it is over and another one has followed.
+    """
+    from runbus.attempt import log_offset_at
+    from runbus.catalog import RunRecord
+
+    folder = run.attempt_folder(attempt)
+    assert folder is not None
+    outputs = [
+        _Output(
+            folder,
+            source,
+            0 if since is None else log_offset_at(folder, source, since),
+            read_elsewhere,
+        )
+        for source in sources
+    ]
+    while True:
+        # The state first: what a job wrote before it ended is then surely there to be read.
+        now = RunRecord(run.folder) if follow else run
+        has_next = follow and now.job is not None and now.job.attempt > attempt
+        is_over = not follow or has_next or now.state.is_terminal
+        for output in outputs:
+            output.print_new(final=is_over)
+        if is_over:
+            return has_next
+        time.sleep(_POLL_ELSEWHERE_S if read_elsewhere else _POLL_S)
 
 
 @contextmanager
 def _reading_elsewhere(run: RunRecord) -> Iterator[ReadLog | None]:
-    """Yield what reads a job's log where it runs; None if that is here, or it has ended."""
+    """Yield what reads a job's log where it runs; None if nothing is written elsewhere."""
     job = run.job
-    if job is None or not job.handle or job.executor == "local" or run.state.is_terminal:
+    if job is None or not job.handle or job.executor == "local":
         yield None
         return
     from anyio.from_thread import start_blocking_portal
@@ -111,7 +152,7 @@ def _reading_elsewhere(run: RunRecord) -> Iterator[ReadLog | None]:
 
 
 class _Output:
-    """One output of a job, on its way to ours."""
+    """One output of an attempt, on its way to ours."""
 
     def __init__(
         self, folder: str, source: Source, offset: int, read_elsewhere: ReadLog | None
@@ -119,7 +160,7 @@ class _Output:
         from runbus.attempt import LogTail
 
         self._stream = getattr(sys, source).buffer
-        self._source = source
+        self._folder, self._source = folder, source
         self._tail = LogTail(os.path.join(folder, f"{source}.log"), offset)
         self._read_elsewhere = read_elsewhere
         self._offset = offset
@@ -132,5 +173,5 @@ class _Output:
 
     def _read(self, *, final: bool) -> bytes:
         if self._read_elsewhere is not None:
-            return self._read_elsewhere(self._source, self._offset)
+            return self._read_elsewhere(self._folder, self._source, self._offset)
         return self._tail.poll(final=final)

@@ -78,7 +78,9 @@ def _import(modules: tuple[str, ...]) -> None:
     for module in modules:
         try:
             importlib.import_module(module)
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a script without a guard may call sys.exit()
             raise UsageError(f"cannot import {module}: {type(error).__name__}: {error}") from error
 
 

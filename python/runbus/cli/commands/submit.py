@@ -28,12 +28,13 @@ def command(batch: str, detach: bool, dry_run: bool, as_json: bool) -> ExitStatu
 
     Exits with 0 if every job succeeded, 1 if one did not, 130 after Ctrl-C.
     """
+    from runbus._files import absolute_path
     from runbus.cli import _launch
     from runbus.config import load_batch
     from runbus.experiment import AsyncExperiment, jobs_of_batch
 
+    folder = os.path.dirname(absolute_path(batch))
     loaded = load_batch(batch, with_secrets=not dry_run)
-    folder = os.path.dirname(os.path.abspath(batch))
     jobs = jobs_of_batch(loaded, folder)
     experiment = AsyncExperiment(
         loaded.project,

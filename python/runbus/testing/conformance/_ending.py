@@ -70,7 +70,7 @@ class EndContract(Contract):
         first = await harness.end(ref)
 
         for _ in range(5):
-            assert (await harness.executor.observe([ref]))[ref.name] == first.seen
+            assert (await harness.executor.observe([ref]))[ref] == first.seen
 
     async def test_times_are_told_in_order_and_near_the_truth(self, harness: Harness) -> None:
         before = time.time_ns()
@@ -159,7 +159,7 @@ class CancelContract(Contract):
         before = await harness.end(ref)
         await harness.executor.cancel([ref], 0)
 
-        assert (await harness.executor.observe([ref]))[ref.name] == before.seen
+        assert (await harness.executor.observe([ref]))[ref] == before.seen
 
     async def test_cancelling_one_job_spares_the_others(self, harness: Harness) -> None:
         ended = await harness.submit(harness.shell("echo up; sleep 60"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 import shutil
@@ -145,7 +146,7 @@ class PackageContract(Contract):
         archive = tmp_path / "archive"
         with tarfile.open(archive, "w:gz") as file:
             file.add(tree, ".")
-        sha256 = hashlib.sha256(archive.read_bytes()).hexdigest()
+        sha256 = hashlib.sha256(gzip.decompress(archive.read_bytes())).hexdigest()
         path = archive.rename(tmp_path / f"{sha256}.tar.gz")
         package = Package(
             path=os.fspath(path), sha256=sha256, size=path.stat().st_size, root=os.fspath(tree)

@@ -173,7 +173,7 @@ class Harness:
         """
         with anyio.fail_after(DEADLINE_S):
             while True:
-                seen = (await self.executor.observe([ref])).get(ref.name)
+                seen = (await self.executor.observe([ref])).get(ref)
                 if seen is not None and seen.phase in phases:
                     return seen
                 await self.executor.wait_for_change(0.02)

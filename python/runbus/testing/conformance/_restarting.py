@@ -46,7 +46,7 @@ class RestartContract(Contract):
         await harness.phase(ref, "running", "ended")
         told = False
         with anyio.fail_after(30):
-            while (await harness.executor.observe([ref]))[ref.name].phase != "ended":
+            while (await harness.executor.observe([ref]))[ref].phase != "ended":
                 # Between the end of a process and its record there is a moment.
                 told |= await harness.executor.wait_for_change(0.1 if told else 20)
 

@@ -233,8 +233,8 @@ class ObserveContract(Contract):
 
         seen = await harness.executor.observe(refs)
 
-        assert {name: one.exit_code for name, one in seen.items()} == {
-            ref.name: code for code, ref in enumerate(refs)
+        assert {ref: one.exit_code for ref, one in seen.items()} == {
+            ref: code for code, ref in enumerate(refs)
         }
 
     async def test_jobs_at_once_keep_their_outputs_apart(self, harness: Harness) -> None:
@@ -255,7 +255,7 @@ class ObserveContract(Contract):
         job = harness.shell("true")
         ref = JobRef(name=job.name, folder=job.folder, handle="999999999")
 
-        seen = (await harness.executor.observe([ref])).get(job.name)
+        seen = (await harness.executor.observe([ref])).get(ref)
 
         assert seen is None or seen.phase in {"queued", "gone"}
 
@@ -278,8 +278,8 @@ class ObserveContract(Contract):
         patience_s = 25 if harness.executor.capabilities.pushes else 0.1  # it simply waits
         start = time.monotonic()
         with anyio.fail_after(30):
-            while (await harness.executor.observe([ref])).get(ref.name, None) is None or (
-                (await harness.executor.observe([ref]))[ref.name].phase != "ended"
+            while (await harness.executor.observe([ref])).get(ref, None) is None or (
+                (await harness.executor.observe([ref]))[ref].phase != "ended"
             ):
                 await harness.executor.wait_for_change(patience_s)
 
@@ -293,7 +293,7 @@ class ObserveContract(Contract):
         await harness.phase(ref, "running", "ended")
         told = False
         with anyio.fail_after(30):
-            while (await harness.executor.observe([ref]))[ref.name].phase != "ended":
+            while (await harness.executor.observe([ref]))[ref].phase != "ended":
                 told |= await harness.executor.wait_for_change(20)
 
         assert told == harness.executor.capabilities.pushes

@@ -112,6 +112,13 @@ impl Head {
     }
 }
 
+/// Bytes of the record that a commit word announces, whatever its kind; `None` while it is not stored.
+pub(super) fn announced_bytes(commit_word: u64) -> Option<usize> {
+    let [kind, a, b, c, ..] = commit_word.to_le_bytes();
+    let payload_words = u32::from_le_bytes([a, b, c, 0]) as usize;
+    (kind != 0).then_some((payload_words + 1) * WORD)
+}
+
 #[inline]
 pub(super) fn words_for(bytes: usize) -> usize {
     bytes.div_ceil(WORD)

@@ -1,0 +1,267 @@
+"""One machine with a POSIX shell: it is prepared, gets code, starts, shows and ends attempts.
+
+What attempts write there stays there; see `runbus.executors._mirror`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import time
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
+
+from runbus._secrets import redacted_text
+from runbus.abc import GRACE_S
+from runbus.attempt import WRAPPER, AttemptBody, carried_program, secret_environment
+from runbus.errors import ConnectionLost, HostError, JobNotStarted, RemoteFailed, SubmitUnknown
+from runbus.executors._look import look_script, parse_look
+from runbus.executors._shell import (
+    cancel_script,
+    install_script,
+    parse_prepared,
+    prepare_script,
+    quote,
+    submit_script,
+    there_script,
+    verify_package_script,
+    with_variables,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from runbus.abc import JobRef, JobSpec, Package, Request, Tunnel
+    from runbus.attempt import CarriedProgram
+    from runbus.executors._look import Answer
+    from runbus.executors._placement import Placement
+
+__all__ = ["ShellMachine", "package_path"]
+
+PATIENCE_S = 5.0
+"""How long a submit is repeated whose answer was lost, before nobody knows what became of it."""
+
+
+class ShellMachine:
+    """A machine that can be told things by its shell.
+
+    Args:
+        tunnel: How to reach it.
+        gpus: The GPUs it may lend to jobs; those that it has if None.
+
+    Attributes:
+        tunnel: How to reach it.
+        gpus: The GPUs it lends; None as long as nobody has asked for those it has.
+        home: The login's home there; empty if it has none, or nobody has asked.
+        runs_program: Whether attempts there run under the wrapper program, not under the script.
+    """
+
+    def __init__(self, tunnel: Tunnel, gpus: Sequence[str] | None) -> None:
+        self.tunnel = tunnel
+        self.gpus = None if gpus is None else list(gpus)
+        self.home = ""
+        self.runs_program = False
+        self._packages: set[str] = set()
+        self._preparing = anyio.Lock()
+        self._failure: tuple[float, HostError] | None = None
+        self._base = ""
+        self._detach = ""
+        self._umask = ""
+        self._wrapper = b""
+        with open(WRAPPER, "rb") as file:
+            digest = hashlib.sha256(file.read()).hexdigest()
+        self._script_name = f"wrapper-{digest[:16]}.sh"
+
+    @property
+    def name(self) -> str:
+        """What the machine is called in records."""
+        return self.tunnel.name
+
+    def lacks(self, job: JobSpec) -> bool:
+        """Whether it is known to have too few GPUs for a job."""
+        return self.gpus is not None and len(self.gpus) < job.resources.gpus
+
+    async def prepare(self) -> str:
+        """Connect, send what the machine lacks, and return its folder for everything.
+
+        Done once; what is sent is known by its digest.
+
+        Raises:
+            HostError: It cannot be reached or used. No job was sent to it.
+        """
+        asked_at = time.monotonic()
+        async with self._preparing:
+            if self._base:
+                return self._base
+            if self._failure is not None and self._failure[0] > asked_at:
+                # Tried by somebody else while this call waited: its answer holds for both.
+                raise self._failure[1]
+            try:
+                self._base = await self._prepare()
+            except HostError as error:
+                self._failure = time.monotonic(), error
+                raise
+            return self._base
+
+    async def _prepare(self) -> str:
+        await self.tunnel.check()
+        program = await anyio.to_thread.run_sync(carried_program)
+        name, sha256 = (_name_of(program), program.sha256) if program else ("", "")
+        asked = prepare_script(self.tunnel.job_dir, self._script_name, name, sha256)
+        _, output = await self.tunnel.call(asked)
+        try:
+            machine = parse_prepared(output)
+        except ValueError as error:
+            raise RemoteFailed(self.name, str(error)) from error
+        version = machine.version
+        if program and machine.machine == program.machine and not machine.has_program:
+            version = await self._send_program(program, machine.base)
+        self.runs_program = program is not None and version == program.version
+        if self.runs_program:
+            self._wrapper = quote(f"{machine.base}/{name}")
+        else:
+            # Another architecture, no execution from there, an odd kernel: any shell will do.
+            script = f"{machine.base}/{self._script_name}"
+            if not machine.has_script:
+                await self.tunnel.upload(WRAPPER, os.fsencode(script))
+            self._wrapper = b"sh " + quote(script)
+        if self.gpus is None:
+            self.gpus = list(machine.gpus)
+        self.home, self._detach, self._umask = machine.home, machine.detach, machine.umask
+        return machine.base
+
+    async def _send_program(self, program: CarriedProgram, base: str) -> str:
+        """Send the wrapper program; return what it says there, nothing if it cannot be started."""
+        path = f"{base}/{_name_of(program)}"
+        unchecked = f"{path}.part-{random.getrandbits(64):016x}"
+        await self.tunnel.upload(program.path, os.fsencode(unchecked))
+        _, said = await self.tunnel.call(install_script(unchecked, path, program.sha256))
+        return said.decode("ascii", "replace").strip()
+
+    async def provide(self, package: Package) -> None:
+        """Send code, unless the machine has it: it is known by its digest.
+
+        Raises:
+            HostError: It cannot be reached or used.
+        """
+        base = await self.prepare()
+        async with self._preparing:
+            if package.sha256 in self._packages:
+                return
+            path = package_path(base, package)
+            missing, _ = await self.tunnel.call(there_script(path))
+            if missing:
+                await self._send_package(package, path)
+            self._packages.add(package.sha256)
+
+    async def _send_package(self, package: Package, path: str) -> None:
+        # Under another name until it is checked, so that nobody uses what was damaged on its way;
+        # one that is removed later if this is cut off.
+        unchecked = f"{path}.part-{random.getrandbits(64):016x}"
+        await self.tunnel.upload(package.path, os.fsencode(unchecked))
+        status, _ = await self.tunnel.call(verify_package_script(unchecked, package.sha256))
+        if status != 0:
+            raise RemoteFailed(self.name, "the package was damaged on its way")
+        done = await self.tunnel.run(["mv", "-f", unchecked, path])
+        if done.exit_status != 0:
+            raise RemoteFailed(self.name, done.stderr.decode("utf-8", "replace").strip())
+
+    async def submit(
+        self,
+        ref: JobRef,
+        placement: Placement,
+        request: Request,
+        fields: bytes,
+        run_json: bytes,
+    ) -> bool:
+        """Start a job, once; an answer that is lost is asked for again, for a while.
+
+        Args:
+            ref: The job.
+            placement: Where everything of it lies here.
+            request: What is to run.
+            fields: The same for the wrapper program; empty where only a shell can tell a path.
+            run_json: The description of its run.
+
+        Returns:
+            Whether it was started; not if so many GPUs are not free right now.
+
+        Raises:
+            JobNotStarted: The machine refused it; nothing runs.
+            SubmitUnknown: The machine stays out of reach.
+            SecretMissing: A secret cannot be read; nothing runs.
+        """
+        time_s = request.job.timeouts.run_s
+        limit = f"{time_s:.3f} {GRACE_S}\n" if time_s is not None else ""
+        asked = submit_script(
+            placement, request.of(AttemptBody).script,
+            fields if self.runs_program else b"", limit, run_json,
+            self._wrapper, self._detach, self._umask, (request.job.resources.gpus, self.gpus or ()),
+        )  # fmt: skip
+        asked = with_variables(asked, secret_environment(request.job))
+        output = await self._answer(asked)
+        if output is None:
+            raise SubmitUnknown(ref.name, f"{self.name} does not answer")
+        said, _, verdict = output.rstrip(b"\n").rpartition(b"\n")
+        if verdict == b"busy":
+            return False
+        if verdict not in {b"started", b"exists"}:
+            reason = said.decode("utf-8", "replace").strip() or "the machine refused it"
+            raise JobNotStarted(ref.name, f"{self.name}: {redacted_text(reason)}")
+        return True
+
+    async def _answer(self, asked: bytes) -> bytes | None:
+        """Ask until there is an answer; None if there is none for a while."""
+        with anyio.move_on_after(PATIENCE_S):
+            pause = 0.1
+            while True:
+                try:
+                    return (await self.tunnel.call(asked))[1]
+                except ConnectionLost:
+                    await anyio.sleep(random.uniform(0, pause))
+                    pause = min(pause * 2, 5.0)
+        return None
+
+    async def has(self, placement: Placement) -> bool:
+        """Whether a job was submitted here.
+
+        Raises:
+            HostError: The machine cannot be reached.
+        """
+        missing, _ = await self.tunnel.call(there_script(placement.folder))
+        return not missing
+
+    async def cancel(self, graces: Mapping[str, float]) -> None:
+        """Have attempts ended, and do not wait for that.
+
+        Args:
+            graces: The seconds between TERM and KILL, by the attempts' folders there.
+
+        Raises:
+            HostError: The machine cannot be reached.
+        """
+        await self.tunnel.call(cancel_script(dict(graces), self._wrapper, self._detach))
+
+    async def look(self, placements: Sequence[Placement]) -> Answer:
+        """Ask about attempts, all in one request.
+
+        Raises:
+            HostError: The machine cannot be reached, or does not answer as a shell does.
+        """
+        _, output = await self.tunnel.call(look_script(placements))
+        try:
+            return parse_look(output, len(placements))
+        except ValueError as error:
+            raise RemoteFailed(self.name, str(error)) from error
+
+
+def _name_of(program: CarriedProgram) -> str:
+    return f"wrapper-{program.sha256[:16]}"
+
+
+def package_path(base: str, package: Package) -> str:
+    """Return where a machine keeps code that was sent to it."""
+    return f"{base}/packages/{package.sha256}.tar.gz"

@@ -1,0 +1,286 @@
+//! The job's output: two pipes, and a process that appends to the logs what comes out of them.
+//!
+//! A log that the job held open itself it could empty: opening `/dev/stdout` again opens the file, and
+//! cuts it. Opening a pipe again cuts nothing. So that the job does not hang on one life, the process
+//! that reads is not the wrapper: each of the two goes on without the other, and the wrapper starts
+//! another one if its reader was killed. The reader ends when nobody can write to the pipes any more.
+
+use std::os::fd::RawFd;
+
+use crate::launch::Output;
+use crate::os;
+
+/// Bytes that are read at a time: what a pipe holds.
+const PIECE: usize = 64 << 10;
+/// After a read of less than `FEW` bytes more may gather for so many milliseconds: a job that writes
+/// a line at a time is not slowed down by a reader that wakes for each.
+const FEW: usize = 16 << 10;
+const NAP: i32 = 1;
+/// How long the reader may take for what is in the pipes when the job has ended, in milliseconds.
+const PATIENCE: i32 = 5000;
+/// After so many milliseconds without output the memory that only waiting does not need is given back.
+const QUIET: i32 = 1000;
+
+const FLUSH: &[u8] = b"f";
+
+/// The reader, as its wrapper sees it.
+#[derive(Debug)]
+pub(crate) struct Relay {
+    pipes: [RawFd; 2],
+    logs: [RawFd; 2],
+    reader: Reader,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Reader {
+    /// Its pid, and a socket that is readable when it has answered or is gone.
+    Alive(i32, RawFd),
+    Killed,
+    /// It has seen the end of both pipes.
+    Done,
+}
+
+impl Relay {
+    /// Make the pipes and start the reader; with what the job writes to. None if that is not possible.
+    pub(crate) fn begin(logs: Output) -> Option<(Self, Output)> {
+        let (stdout, stderr) = (os::pipe()?, os::pipe()?);
+        let mut relay = Self {
+            pipes: [stdout.0, stderr.0],
+            logs: [logs.stdout, logs.stderr],
+            reader: Reader::Killed,
+        };
+        for pipe in relay.pipes {
+            // Of this end only: the job's own blocks, as it expects.
+            // SAFETY: the call takes numbers.
+            unsafe { libc::fcntl(pipe, libc::F_SETFL, libc::O_NONBLOCK) };
+        }
+        let writing = Output {
+            stdout: stdout.1,
+            stderr: stderr.1,
+        };
+        if relay.start() {
+            return Some((relay, writing));
+        }
+        for file in [stdout.0, stdout.1, stderr.0, stderr.1] {
+            os::close(file);
+        }
+        None
+    }
+
+    /// What is readable when the reader has gone; -1 while there is none.
+    pub(crate) fn socket(&self) -> RawFd {
+        match self.reader {
+            Reader::Alive(_, socket) => socket,
+            _ => -1,
+        }
+    }
+
+    /// Start another reader if the last one was killed.
+    pub(crate) fn revive(&mut self) {
+        if let Reader::Alive(..) = self.reader
+            && os::is_readable(self.socket(), 0)
+        {
+            self.bury();
+        }
+        if let Reader::Killed = self.reader {
+            self.start();
+        }
+    }
+
+    /// Have all that the job has written so far in its logs.
+    pub(crate) fn flush(&mut self) {
+        for _ in 0..3 {
+            self.revive();
+            let Reader::Alive(pid, socket) = self.reader else {
+                return;
+            };
+            // A socket whose other end is gone must not end this process.
+            // SAFETY: the pointer and the length are those of a slice.
+            unsafe { libc::send(socket, FLUSH.as_ptr().cast(), 1, libc::MSG_NOSIGNAL) };
+            if os::is_readable(socket, PATIENCE) {
+                let mut answer = 0_u8;
+                // SAFETY: `answer` has the one byte that may be written.
+                if unsafe { libc::read(socket, (&raw mut answer).cast(), 1) } == 1 {
+                    return;
+                }
+                self.bury();
+            } else {
+                // Stopped, or held by a file system that does not answer.
+                // SAFETY: the call takes numbers; the process is this one's child.
+                unsafe { libc::kill(pid, libc::SIGKILL) };
+                if !os::is_readable(socket, PATIENCE / 5) {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Take in how the reader ended; its socket says that it has.
+    fn bury(&mut self) {
+        if let Reader::Alive(pid, socket) = self.reader {
+            let mut status = 0;
+            // SAFETY: `status` is a valid place for the answer.
+            let reaped = unsafe { libc::waitpid(pid, &raw mut status, libc::__WALL) } == pid;
+            os::close(socket);
+            let is_done = reaped && libc::WIFEXITED(status);
+            self.reader = if is_done {
+                Reader::Done
+            } else {
+                Reader::Killed
+            };
+        }
+    }
+
+    /// Start a reader; whether that was possible.
+    fn start(&mut self) -> bool {
+        let Some((ours, theirs)) = os::socket_pair() else {
+            return false;
+        };
+        // One that sends no signal at its end is not among the children that `wait` tells of: those
+        // are the job's.
+        match os::fork_silently() {
+            -1 => {
+                os::close(ours);
+                os::close(theirs);
+                false
+            }
+            0 => serve(self.pipes, self.logs, theirs),
+            pid => {
+                os::close(theirs);
+                self.reader = Reader::Alive(pid, ours);
+                true
+            }
+        }
+    }
+}
+
+/// Be the reader until both pipes have ended.
+fn serve(pipes: [RawFd; 2], logs: [RawFd; 2], mut socket: RawFd) -> ! {
+    // SAFETY: the calls take numbers, and a C string. The wrapper has blocked the signals that may be
+    // meant for it; a limit on the size of files is an error to note, and no end.
+    unsafe {
+        libc::setsid();
+        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+        libc::prctl(libc::PR_SET_NAME, c"runbus-log".as_ptr());
+    }
+    // Above all the ends that write: with one of them here the pipes would never end.
+    os::keep_only(&mut [pipes[0], pipes[1], logs[0], logs[1], socket]);
+    let mut streams = [0, 1].map(|at| Stream {
+        pipe: pipes[at],
+        log: logs[at],
+        lost: 0,
+    });
+    let mut buffer = vec![0; PIECE];
+    while streams.iter().any(|stream| stream.pipe >= 0) {
+        let files = [socket, streams[0].pipe, streams[1].pipe];
+        if os::wait_for(files, QUIET) == [false; 3] {
+            os::forget_code();
+            os::wait_for(files, -1);
+        }
+        let is_asked = is_asked(&mut socket);
+        let mut most = 0;
+        for stream in &mut streams {
+            most = most.max(if is_asked {
+                stream.drain(&mut buffer)
+            } else {
+                stream.copy(&mut buffer)
+            });
+        }
+        if is_asked {
+            // If both have ended, this process's own end is the answer.
+            if streams.iter().any(|stream| stream.pipe >= 0) {
+                // SAFETY: the pointer and the length are those of a slice.
+                unsafe { libc::send(socket, FLUSH.as_ptr().cast(), 1, libc::MSG_NOSIGNAL) };
+            }
+        } else if most < FEW {
+            os::wait_for([socket, -1, -1], NAP);
+        }
+    }
+    // SAFETY: it takes a number and does not return.
+    unsafe { libc::_exit(0) }
+}
+
+/// Whether the wrapper asks for what is in the pipes; a wrapper that is gone asks nothing.
+fn is_asked(socket: &mut RawFd) -> bool {
+    if *socket < 0 || !os::is_readable(*socket, 0) {
+        return false;
+    }
+    let mut asked = 0_u8;
+    // SAFETY: `asked` has the one byte that may be written.
+    if unsafe { libc::read(*socket, (&raw mut asked).cast(), 1) } == 1 {
+        return true;
+    }
+    os::close(*socket);
+    *socket = -1;
+    false
+}
+
+/// One of the job's outputs.
+struct Stream {
+    /// -1 when it has ended.
+    pipe: RawFd,
+    log: RawFd,
+    /// Bytes that the log did not take and that it does not tell of yet.
+    lost: u64,
+}
+
+impl Stream {
+    /// Append what is in the pipe to the log, up to a piece; returns how much that was.
+    fn copy(&mut self, buffer: &mut [u8]) -> usize {
+        if self.pipe < 0 {
+            return 0;
+        }
+        // SAFETY: the pointer and the length are those of a slice.
+        let length = unsafe { libc::read(self.pipe, buffer.as_mut_ptr().cast(), buffer.len()) };
+        match usize::try_from(length) {
+            Ok(0) => {
+                self.tell_lost();
+                os::close(self.pipe);
+                self.pipe = -1;
+                0
+            }
+            Ok(length) => {
+                self.append(&buffer[..length]);
+                length
+            }
+            Err(_) => 0,
+        }
+    }
+
+    /// Append all that is in the pipe now, and not what somebody writes meanwhile.
+    fn drain(&mut self, buffer: &mut [u8]) -> usize {
+        let all = os::bytes_in(self.pipe);
+        let mut left = all;
+        while left > 0 {
+            let most = left.min(buffer.len());
+            match self.copy(&mut buffer[..most]) {
+                0 => break,
+                copied => left -= copied,
+            }
+        }
+        // Once more, to see whether that was the end.
+        self.copy(buffer);
+        self.tell_lost();
+        all
+    }
+
+    fn append(&mut self, data: &[u8]) {
+        self.tell_lost();
+        let written = if self.lost == 0 {
+            os::write_some(self.log, data)
+        } else {
+            0
+        };
+        self.lost += (data.len() - written) as u64;
+    }
+
+    /// Say in the log how much it did not take, as soon as it takes something again.
+    fn tell_lost(&mut self) {
+        if self.lost > 0 {
+            let line = format!("\nrunbus: {} bytes could not be written here\n", self.lost);
+            if os::write_some(self.log, line.as_bytes()) > 0 {
+                self.lost = 0;
+            }
+        }
+    }
+}
