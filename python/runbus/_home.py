@@ -257,7 +257,7 @@ def _reason(path: str, error: OSError) -> str:
     if error.errno in {errno.ENOTDIR, errno.EEXIST}:
         return "it is not a folder"
     if error.errno in {errno.EACCES, errno.EPERM} and (owner := _other_owner(path)):
-        return f"it belongs to the user {owner}"
+        return f"permission denied: it belongs to the user {owner}"
     where = "" if error.filename in {None, path} else f" ({error.filename})"
     return f"{os.strerror(error.errno or 0).lower()}{where}"
 

@@ -21,6 +21,7 @@ from runbus._files import (
     take_check,
     write_file,
 )
+from runbus._lines import LineFile, read_lines
 from runbus.errors import FileUnreadable, UsageError
 
 if TYPE_CHECKING:
@@ -183,3 +184,15 @@ def test_no_flipped_bit_of_a_checked_record_is_overlooked(
 def test_a_record_without_a_check_is_none(data: bytes, reason: str) -> None:
     with pytest.raises(FileUnreadable, match=f"record: it {reason}"):
         take_check(data, "record")
+
+
+def test_lines_of_a_sparse_terabyte_are_given_up_early(tmp_path: Path) -> None:
+    path = tmp_path / "lines"
+    with LineFile(path) as file:
+        file.append([b'{"step":1}'])
+    os.truncate(path, 1 << 40)
+    lines = read_lines(path)
+
+    assert next(lines) == b'{"step":1}'
+    with pytest.raises(FileUnreadable, match="268,435,456 bytes of it or more are damaged"):
+        next(lines)
