@@ -18,7 +18,7 @@ BUILD := CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/maturin PATH="$(CURDIR)/$(V)/bin:$
 .DELETE_ON_ERROR:
 
 demo: $(V)/.demo $(V)/.core ; @$(PY) -m examples.demo
-test: $(V)/.dev $(V)/.core ; $(PY) -m pytest -m 'not services' $(ARGS)
+test: $(V)/.dev $(V)/.core ; $(PY) -m pytest -n auto --dist worksteal -m 'not services' $(ARGS)
 check: $(V)/.dev $(V)/.core ; PATH="$(CURDIR)/$(V)/bin:$$PATH" CARGO="env $(CARGO)" sh .ci/check.sh
 services-test: $(V)/.dev $(V)/.core ; sh tests/services/install.sh && $(PY) -m pytest -m services $(ARGS)
 fuzz: ; CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/fuzz sh rust/fuzz/run.sh $(CACHE)

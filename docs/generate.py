@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from docs.architecture_page import architecture_page
+from docs.attempt_page import attempt_page
 from docs.errors_page import errors_page
 from runbus.cli._app import COMMANDS, app
 from runbus.config import batch_schema
@@ -50,6 +51,7 @@ def pages() -> dict[Path, str]:
 
     return {
         DOCS / "architecture.md": architecture_page(),
+        REFERENCE / "attempt.md": attempt_page(),
         REFERENCE / "cli.md": cli_page(),
         REFERENCE / "errors.md": errors_page(),
         REFERENCE / "events.md": events_page(),

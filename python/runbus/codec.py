@@ -12,8 +12,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 import msgspec
 
 from runbus._secrets import REDACTED, is_secret_name, redacted_value
-from runbus.events import Event, load_all
-from runbus.events._event import descendants
+from runbus.events import Event, descendants, load_all
 
 __all__ = [
     "DecodeError",

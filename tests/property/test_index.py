@@ -119,7 +119,7 @@ class House:
         return {"experiment_id": "e", "job": job, "run_id": run_id, "attempt": 1, "time_ns": 5}
 
 
-@settings(max_examples=60, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
 @given(STEPS)
 def test_no_answer_depends_on_the_index(steps: list[tuple[str, int]]) -> None:
     with tempfile.TemporaryDirectory() as path:

@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
-    from runbus.bus import Bus, EventStream, Overflow, Subscription
-    from runbus.bus._subscribing import Subscribe
+    from runbus.bus import Bus, EventStream, Overflow, Subscribe, Subscription
     from runbus.events import Notify, Stream
 
 __all__ = ["Plugin", "PluginInfo", "PluginState", "Scope"]

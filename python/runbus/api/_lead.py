@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["attach", "cancel", "detach", "follow", "lead", "submit"]
 
-logger = logging.getLogger("runbus.jobs")
+logger = logging.getLogger("runbus.api")
 
 _POLL_S = 0.1
 

@@ -6,12 +6,13 @@ import asyncio
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from msgspec.structs import replace
+
 from runbus.bus._causality import CAUSE, Frame, link_request
 from runbus.bus._failures import refused
 from runbus.bus._shapes import UNKNOWN, declared, fits, title
 from runbus.errors import NoHandler
 from runbus.events import Collector, First, Kind, Pipeline
-from runbus.events._event import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

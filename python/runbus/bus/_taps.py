@@ -81,12 +81,16 @@ class Taps:
         for tap in self.present:
             try:
                 tap.intent(seq, parent, event, origin)
-            except Exception:
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException:
                 logger.exception("a tap of the bus failed")
 
     def _tell_outcome(self, seq: int, status: str, handlers: list[HandlerOutcome]) -> None:
         for tap in self.present:
             try:
                 tap.outcome(seq, status, handlers)
-            except Exception:
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException:
                 logger.exception("a tap of the bus failed")

@@ -13,8 +13,7 @@ import anyio
 from runbus.cli._checks import Check, clock_check, space_check
 from runbus.config import SSHFields, load_batch
 from runbus.errors import FileUnreadable, HostError, NotFound, RunbusError
-from runbus.executors._paths import expanded, marked
-from runbus.executors._shell import quote
+from runbus.executors import expanded, marked, quote
 from runbus.executors.ssh import tunnel_to
 from runbus.jobs import Asked
 

@@ -20,6 +20,7 @@ from runbus.events._event import (
     Stream,
     Teardown,
 )
+from runbus.events._event import descendants as descendants
 from runbus.events.kernel import (
     KernelStarted,
     KernelStopping,

@@ -8,15 +8,20 @@ from runbus._lazy import lazy_names
 
 if TYPE_CHECKING:
     from runbus.executors._make import make_executor as make_executor
+    from runbus.executors._paths import expanded as expanded
+    from runbus.executors._paths import marked as marked
+    from runbus.executors._shell import quote as quote
     from runbus.executors.local import LocalExecutor as LocalExecutor
     from runbus.executors.ssh import SSHExecutor as SSHExecutor
 
-__all__ = ["LocalExecutor", "SSHExecutor", "make_executor"]
+__all__ = ["LocalExecutor", "SSHExecutor", "expanded", "make_executor", "marked", "quote"]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "._make": ("make_executor",),
+        "._paths": ("expanded", "marked"),
+        "._shell": ("quote",),
         ".local": ("LocalExecutor",),
         ".ssh": ("SSHExecutor",),
     },

@@ -180,7 +180,7 @@ async def find_executors(bus: Bus, names: Iterable[str]) -> dict[str, Executor]:
         NoExecutor: No plugin brings one of them.
         TypeError: `bus` is none, but perhaps the kernel itself.
     """
-    from runbus.bus._bus import check_bus  # not for those who only look at runs
+    from runbus.bus import check_bus  # not for those who only look at runs
 
     check_bus(bus)
     return {name: await _find_executor(bus, name) for name in sorted(names)}

@@ -24,6 +24,7 @@ from runbus.jobs._store import JobStore as JobStore
 from runbus.jobs._store import read_jobs as read_jobs
 from runbus.jobs._verdict import End as End
 from runbus.jobs._verdict import current_record as current_record
+from runbus.jobs._verdict import unrecorded_end as unrecorded_end
 from runbus.jobs._verdict import verdict as verdict
 
 __all__ = [
@@ -51,5 +52,6 @@ __all__ = [
     "leader_of",
     "read_jobs",
     "read_requests",
+    "unrecorded_end",
     "verdict",
 ]

@@ -113,7 +113,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
         package: The file with its code, within the experiment's folder; empty if it has none.
         retry: After which ends it gets another attempt.
         native_state: The backend's own word for its state; empty if it has none.
-        evidence: What told that it stands there; empty if nothing did.
+        evidence: Which source reported that state; empty if none did.
         is_suspended: It has begun, and stands still.
         requeues: How often its backend has put the latest submission back into its queue.
         requeued: How many of its attempts its backend has begun by itself: they are no retries.

@@ -15,7 +15,7 @@ from runbus.jobs._state import JobRecord, JobState
 if TYPE_CHECKING:
     from runbus.abc import Observation
 
-__all__ = ["End", "current_record", "verdict"]
+__all__ = ["End", "current_record", "unrecorded_end", "verdict"]
 
 
 class End(NamedTuple):
@@ -60,12 +60,9 @@ def current_record(experiment_folder: str, job: JobRecord) -> JobRecord:
     The journal tells it, unless the attempt's own exit record tells more: then the attempt is over,
     and the job too unless it gets another one. A LOST job that has left a record after all was not.
     """
-    if job.state.is_terminal and job.state is not JobState.LOST:
+    end = unrecorded_end(experiment_folder, job)
+    if end is None or (seen := end.seen) is None:
         return job
-    seen = observe_folder(os.path.join(experiment_folder, job.folder))
-    if seen is None or seen.phase != "ended":
-        return job
-    end = End(*verdict(seen, "cancelled" if job.cancelling else None, job.overdue), seen)
     if not job.state.is_terminal and gets_another(job, end, requeued=job.requeued):
         return replace(job, state=JobState.PENDING, handle="", reason=end.reason)
     return replace(
@@ -82,6 +79,19 @@ def current_record(experiment_folder: str, job: JobRecord) -> JobRecord:
         evidence=seen.evidence,
         is_suspended=False,
     )
+
+
+def unrecorded_end(experiment_folder: str, job: JobRecord) -> End | None:
+    """Return how a job's latest attempt ended, by its own exit record, if the journal says less.
+
+    None if the journal knows its end, or there is no such record. A LOST job has no known end.
+    """
+    if job.state.is_terminal and job.state is not JobState.LOST:
+        return None
+    seen = observe_folder(os.path.join(experiment_folder, job.folder))
+    if seen is None or seen.phase != "ended":
+        return None
+    return End(*verdict(seen, "cancelled" if job.cancelling else None, job.overdue), seen)
 
 
 def _signal_name(number: int) -> str:

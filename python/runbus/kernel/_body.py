@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from runbus.bus._timers import wait_until
+from runbus.bus import wait_until
 from runbus.errors import WouldDeadlock
 
 if TYPE_CHECKING:

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import anyio
 
-from runbus.bus._failures import describe
-from runbus.bus._timers import wait_until
+from runbus.bus import describe, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable

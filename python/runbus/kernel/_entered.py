@@ -10,8 +10,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-from runbus.bus._failures import describe
-from runbus.bus._timers import CutOff
+from runbus.bus import CutOff, describe
 from runbus.errors import BusClosed, HandlerTimeout, HookError
 from runbus.kernel._ending import EXITS
 

@@ -11,10 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from runbus.abc import PluginState
-from runbus.bus._failures import describe
-from runbus.bus._mailbox import StreamStatistics
-from runbus.bus._subscription import HandlerStatistics
-from runbus.bus._timers import wait_until
+from runbus.bus import HandlerStatistics, StreamStatistics, describe, wait_until
 from runbus.kernel._ending import EXITS, Deadline
 
 if TYPE_CHECKING:

@@ -13,8 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from runbus.abc import PluginState
-from runbus.bus._failures import describe
-from runbus.bus._timers import CutOff, wait_until
+from runbus.bus import CutOff, describe, wait_until
 from runbus.errors import HookError, PluginCrashed, PluginStuck
 from runbus.kernel._ending import AGAIN_S, EXITS, Deadline, endure
 from runbus.kernel._entered import STRAY, Entered
@@ -25,9 +24,8 @@ from runbus.kernel._tasks import BackgroundTasks
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runbus.bus import Bus
-    from runbus.bus._subscription import Owner
-    from runbus.plugins._order import Wish
+    from runbus.bus import Bus, Owner
+    from runbus.plugins import Wish
 
 __all__ = ["GRACE_S", "PluginHost"]
 

@@ -7,12 +7,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import anyio.lowlevel
 
-from runbus.bus import Bus
-from runbus.bus._checks import check_flag, check_number
-from runbus.bus._failures import describe
-from runbus.bus._timers import wait_until
+from runbus.bus import Bus, check_flag, check_number, describe, wait_until
 from runbus.errors import BusClosed, InvalidPlugin
-from runbus.events import KernelStarted, TraceStopped
+from runbus.events import KernelStarted
 from runbus.kernel._body import Body, Stopping
 from runbus.kernel._ending import EXITS, add_notes, endure
 from runbus.kernel._health import CHECK_EVERY_S, Health, HealthChecks, look
@@ -21,9 +18,8 @@ from runbus.kernel._roster import Roster
 from runbus.kernel._shutdown import Shutdowns
 from runbus.kernel._signals import FAST_S, SignalWatch
 from runbus.kernel._states import KernelState, check_allowed
-from runbus.kernel._watchdog import LagWatchdog
-from runbus.plugins._admission import admit, wish_of
-from runbus.plugins._order import resolve_order
+from runbus.kernel._watches import Watches
+from runbus.plugins import admit, resolve_order, wish_of
 
 if TYPE_CHECKING:
     import os
@@ -31,7 +27,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from runbus.bus import Timers
-    from runbus.bus._trace import TraceWriter
     from runbus.events import Event
     from runbus.kernel._host import PluginHost
 
@@ -110,12 +105,8 @@ class Kernel:
             is_ending=self._is_ending,
         )
         self._checks = HealthChecks(self.bus)
-        self._trace_path = trace
-        self._trace_payloads = trace_payloads
-        self._trace: TraceWriter | None = None
+        self._watches = Watches(self.bus, trace, payloads=trace_payloads, tell=self._roster.tell)
         self._wants_signals = signals
-        self._signals: SignalWatch | None = None
-        self._watchdog: LagWatchdog | None = None
         self._main_task: asyncio.Task[None] | None = None
         self._phases: asyncio.Task[None] | None = None
         self._shutdown: Shutdowns | None = None
@@ -144,11 +135,11 @@ class Kernel:
         self._body.enter()
         self._ready: asyncio.Future[None] = loop.create_future()
         self._stop: asyncio.Future[None] = loop.create_future()
-        try:
-            self._open_watches()
-        except BaseException:
-            self._close_watches()
-            raise
+        self._watches.open(
+            SignalWatch(self._stop_by_signal, self._hurry, self.shutdown_budget_s)
+            if self._wants_signals
+            else None
+        )
         self.bus.open()
         self._main_task = loop.create_task(self._main(), name="runbus kernel")
         try:
@@ -156,12 +147,12 @@ class Kernel:
         except asyncio.CancelledError as error:
             self._main_task.cancel()
             await endure(self._main_task, None, self.bus.timers)
-            self._close_watches()
+            self._watches.close()
             if self._body.take_back(error):
                 self._raise_stopped()
             raise
         if self._start_error is not None:
-            self._close_watches()
+            self._watches.close()
             raise self._start_error
         return self
 
@@ -175,7 +166,7 @@ class Kernel:
         assert self._main_task is not None
         self._request_stop(self._reason)
         cancelled = await endure(self._main_task, None, self.bus.timers)
-        self._close_watches()
+        self._watches.close()
         return await self._conclude(exc, cancelled)
 
     def _raise_stopped(self) -> NoReturn:
@@ -185,31 +176,6 @@ class Kernel:
         if self._stopped_by_signal:
             raise SystemExit(self.exit_status) from None
         raise BusClosed("__aenter__", "closed") from None
-
-    def _open_watches(self) -> None:
-        if self._trace_path is not None:
-            from runbus.bus._trace import TraceWriter  # loads codec and hashlib
-
-            self._trace = TraceWriter(
-                self._trace_path,
-                self.bus.timers,
-                payloads=self._trace_payloads,
-                on_stop=self._trace_stopped,
-            )
-            self.bus.add_tap(self._trace)
-        if self._wants_signals:
-            self._signals = SignalWatch(self._stop_by_signal, self._hurry, self.shutdown_budget_s)
-            self._signals.open()
-        self._watchdog = LagWatchdog(self.bus)
-        self._watchdog.open()
-
-    def _close_watches(self) -> None:
-        if self._watchdog is not None:
-            self._watchdog.close()
-        if self._signals is not None:
-            self._signals.close()
-        if self._trace is not None:
-            self._trace.close()
 
     async def _conclude(
         self, exc: BaseException | None, cancelled: asyncio.CancelledError | None
@@ -279,7 +245,7 @@ class Kernel:
     async def _shut_down(self) -> None:
         roster = self._roster
         budget_s = FAST_S if self._hurried else self.shutdown_budget_s
-        self._flush_trace()
+        self._watches.flush()
         self._shutdown = shutdown = Shutdowns(
             self.bus, roster.living, budget_s, self._reason, self._body.task
         )
@@ -289,15 +255,11 @@ class Kernel:
                 shutdown.run_to_close(), name="runbus shutdown"
             )
             await endure(self._phases, None, self.bus.timers)
-        self._flush_trace()
+        self._watches.flush()
         roster.cancel_work()  # what it was closing is closed below
         await shutdown.close()
         await shutdown.close_bus()
         self._errors = [*roster.errors, *shutdown.errors]
-
-    def _flush_trace(self) -> None:
-        if self._trace is not None:
-            self._trace.flush()
 
     async def _check_health(self) -> None:
         while not await wait_until(self._stop, CHECK_EVERY_S, self.bus.timers):
@@ -380,19 +342,13 @@ class Kernel:
 
     @property
     def _stopped_by_signal(self) -> bool:
-        return self._signals is not None and self._signals.received is not None
+        return self._watches.signal is not None
 
     @property
     def exit_status(self) -> int:
         """What the process should exit with: 128 plus the signal that stopped it, else 0."""
-        received = self._signals.received if self._signals is not None else None
+        received = self._watches.signal
         return 128 + received if received is not None else 0
-
-    def _trace_stopped(self, trace: TraceWriter) -> None:
-        self.bus.remove_tap(trace)
-        if not self.bus.is_closed:
-            event = TraceStopped(path=trace.path, error=str(trace.error))
-            self._roster.tell(event)
 
     # -- plugins
 
@@ -455,9 +411,7 @@ class Kernel:
         The plugins are asked as soon as all are set up, and every 10 seconds from then on; each
         answer carries its age. `check_health` asks them now.
         """
-        lag_s, blocked = 0.0, 0
-        if self._watchdog is not None:
-            lag_s, blocked = self._watchdog.lag_s, self._watchdog.blocked
+        lag_s, blocked = self._watches.lag_s, self._watches.blocked
         return look(self.bus, self._roster.hosts, self._checks, lag_s, blocked)
 
     async def check_health(self) -> Health:

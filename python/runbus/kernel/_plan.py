@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from runbus.bus._routing import check_event_class
+from runbus.bus import check_event_class
 from runbus.events import Kind
 
 if TYPE_CHECKING:
     from runbus.bus import Bus
     from runbus.events import Event
-    from runbus.plugins._order import Place
+    from runbus.plugins import Place
 
 __all__ = ["Plan", "PlanStep", "make_plan"]
 

@@ -6,13 +6,13 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
 from runbus import codec
-from runbus.bus._trace_reading import TracedEvent, TracedHandler, read_trace
+from runbus.bus import TracedEvent, TracedHandler, read_trace
 from runbus.events import Event, Kind
 
 if TYPE_CHECKING:
     import os
 
-    from runbus.bus._taps import HandlerOutcome
+    from runbus.bus import HandlerOutcome
     from runbus.kernel._kernel import Kernel
 
 __all__ = ["Difference", "Replay", "replay"]

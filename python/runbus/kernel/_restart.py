@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from runbus.bus._checks import check_number
+from runbus.bus import check_number
 
 if TYPE_CHECKING:
     from runbus.bus import Timers

@@ -6,8 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-from runbus.bus._failures import describe
-from runbus.bus._timers import wait_until
+from runbus.bus import describe, wait_until
 from runbus.errors import (
     BusClosed,
     HookError,
@@ -19,15 +18,14 @@ from runbus.errors import (
 )
 from runbus.events import PluginFailed, PluginReleased, PluginStarted, PluginStopped
 from runbus.kernel._host import PluginHost
-from runbus.plugins._admission import wish_of
-from runbus.plugins._order import IN_THE_LIST, check_names, place_all
+from runbus.plugins import IN_THE_LIST, check_names, place_all, wish_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from runbus.bus import Bus
     from runbus.events import Notify
-    from runbus.plugins._order import Place, Wish
+    from runbus.plugins import Place, Wish
 
 __all__ = ["Roster"]
 

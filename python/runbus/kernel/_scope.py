@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import anyio
 
-from runbus.bus._checks import check_callable, check_choice, name_of
+from runbus.bus import check_callable, check_choice, name_of
 from runbus.errors import BusClosed
 from runbus.kernel._entered import check_manager
 from runbus.kernel._restart import Restarts
@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
-    from runbus.bus import Bus, EventStream, Overflow, Subscription
-    from runbus.bus._subscribing import Subscribe
-    from runbus.bus._subscription import Owner
+    from runbus.bus import Bus, EventStream, Overflow, Owner, Subscribe, Subscription
     from runbus.events import Notify, Stream
     from runbus.kernel._tasks import BackgroundTasks
 

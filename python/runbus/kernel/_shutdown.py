@@ -9,8 +9,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-from runbus.bus._failures import describe
-from runbus.bus._timers import wait_until
+from runbus.bus import describe, wait_until
 from runbus.errors import PluginStuck
 from runbus.events import KernelStopping, Shutdown
 from runbus.kernel._ending import AGAIN_S, Deadline, Work, end_tasks, endure
@@ -19,8 +18,7 @@ from runbus.kernel._host import GRACE_S
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from runbus.bus import Bus
-    from runbus.bus._mailbox import Mailbox
+    from runbus.bus import Bus, Mailbox
     from runbus.kernel._host import PluginHost
 
 __all__ = ["Shutdowns"]

@@ -6,8 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-from runbus.bus._failures import describe
-from runbus.bus._timers import wait_until
+from runbus.bus import describe, wait_until
 from runbus.errors import PluginCrashed
 from runbus.kernel._ending import EXITS, end_tasks
 

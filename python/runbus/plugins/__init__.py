@@ -4,6 +4,14 @@ import importlib
 from typing import TYPE_CHECKING
 
 from runbus.abc import PluginInfo, PluginState
+from runbus.plugins._admission import admit as admit
+from runbus.plugins._admission import wish_of as wish_of
+from runbus.plugins._order import IN_THE_LIST as IN_THE_LIST
+from runbus.plugins._order import Place as Place
+from runbus.plugins._order import Wish as Wish
+from runbus.plugins._order import check_names as check_names
+from runbus.plugins._order import place_all as place_all
+from runbus.plugins._order import resolve_order as resolve_order
 from runbus.plugins._plugin import Plugin
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from runbus.bus._routing import APPLICATION
+from runbus.bus import APPLICATION
 from runbus.errors import InvalidPlugin
 from runbus.plugins._order import Wish
 

@@ -6,7 +6,7 @@ import inspect
 import logging
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
-from runbus.bus._checks import check_callable, check_choice, check_number, name_of, takes
+from runbus.bus import check_callable, check_choice, check_number, name_of, takes
 from runbus.errors import InvalidHandler
 from runbus.events import Kind, Lagged
 
@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
 
     from runbus.abc import Scope
-    from runbus.bus import Overflow
-    from runbus.bus._subscribing import Subscribe
+    from runbus.bus import Overflow, Subscribe
     from runbus.events import Notify, Stream
 
 __all__ = ["Plugin"]

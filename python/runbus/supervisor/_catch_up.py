@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from runbus.abc import JobSpec
-    from runbus.bus import Bus
-    from runbus.bus._mailbox import Mailbox
+    from runbus.bus import Bus, Mailbox
 
 __all__ = ["CatchUp"]
 

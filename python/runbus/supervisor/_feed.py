@@ -16,13 +16,12 @@ from runbus.supervisor._positions import NOTE_S, Positions
 if TYPE_CHECKING:
     from runbus._clock import Clock
     from runbus.abc import JobSpec
-    from runbus.bus import Bus
-    from runbus.bus._mailbox import Mailbox
+    from runbus.bus import Bus, Mailbox
     from runbus.metrics import RunTail
 
 __all__ = ["WINDOW_NS", "MetricFeed"]
 
-logger = logging.getLogger("runbus.jobs")
+logger = logging.getLogger("runbus.supervisor")
 
 WINDOW_NS = 1_000_000_000
 """How long the windows on the bus are."""

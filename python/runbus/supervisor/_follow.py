@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Follower"]
 
-logger = logging.getLogger("runbus.jobs")
+logger = logging.getLogger("runbus.supervisor")
 
 _POLL_S = 0.1
 

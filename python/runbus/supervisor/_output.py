@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["JobOutput"]
 
-logger = logging.getLogger("runbus.jobs")
+logger = logging.getLogger("runbus.supervisor")
 
 _ROUNDS = 16
 """How much one job may hand on before the next has its turn, in pieces of at most 1 MiB."""

@@ -22,7 +22,7 @@ from runbus.errors import (
     innermost,
 )
 from runbus.events import Bootstrap, ImageTransform, JobFact, JobStarted, TaskStart
-from runbus.jobs import End, Facts, JobRecord, JobState, intents, read_requests
+from runbus.jobs import End, Facts, JobRecord, JobState, intents, read_requests, unrecorded_end
 from runbus.supervisor._attempt import Attempt
 from runbus.supervisor._board import (
     Board,
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Supervisor"]
 
-logger = logging.getLogger("runbus.jobs")
+logger = logging.getLogger("runbus.supervisor")
 
 KILL_S = 5.0
 """How long the end of killed jobs is waited for."""
@@ -168,7 +168,18 @@ class Supervisor:
                 await self._lead()
             self._tasks = None
             watches.cancel_scope.cancel()
+        await self._find_lost(jobs)
         await anyio.to_thread.run_sync(self._store.sync)
+
+    async def _find_lost(self, jobs: Sequence[JobSpec]) -> None:
+        """Tell the ends of jobs that were LOST and have left their records after all."""
+        for job in jobs:
+            record = self._store.jobs[job.name]
+            if record.state is JobState.LOST and (
+                end := unrecorded_end(self._store.folder, record)
+            ):
+                latest = replace(job, attempt=record.attempt)
+                await self._bus.publish(self._recorded(self._facts.ended(latest, end)))
 
     def _fill_board(self, jobs: Sequence[JobSpec], inherited: set[str], max_parallel: int) -> None:
         """Put the jobs on the board, as of their latest attempts."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from runbus.bus._bus import check_bus
+from runbus.bus import check_bus
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runbus.bus import Bus
-    from runbus.bus._subscription import Subscription
+    from runbus.bus import Bus, Subscription
 
 __all__ = ["fail_next"]
 

@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from runbus.bus._bus import check_bus
+from runbus.bus import check_bus
 
 if TYPE_CHECKING:
     from runbus.bus import Bus

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from runbus.bus._bus import check_bus
+from runbus.bus import check_bus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -288,6 +288,23 @@ async def test_recursion_stops_at_sixteen_and_is_the_failure_of_a_handler(kernel
     assert kernel.bus.is_idle
 
 
+async def test_handlers_that_fail_make_no_room_for_a_longer_chain(kernel_factory):
+    depths: list[int] = []
+
+    def fails(event):
+        raise ValueError("no")
+
+    async def goes_deeper(event):
+        depths.append(event.number)
+        await kernel.bus.publish((A if type(event) is B else B)(event.number + 1))
+
+    first = FakePlugin("first", {A: fails, B: fails})
+    kernel = await kernel_factory(first, FakePlugin("second", {A: goes_deeper, B: goes_deeper}))
+    await kernel.bus.publish(B(0))
+
+    assert max(depths) == 15
+
+
 async def test_a_recursion_error_names_the_chain():
     error = RecursionLimit(16, ("A", "B", "A"))
 

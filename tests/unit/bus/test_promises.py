@@ -10,6 +10,7 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any
 
+import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -664,6 +665,30 @@ async def test_an_async_handler_that_was_fast_is_watched_once_it_takes_long(kern
     assert kernel.health().plugins["p"].handlers[0].slow == 1
 
 
+@pytest.mark.parametrize("limit", ["its own", "a scope round the publisher"])
+async def test_a_handler_that_blocks_in_its_thread_is_left_there_when_its_time_is_up(
+    kernel_factory, limit
+):
+    free = threading.Event()
+    ended: list[Any] = []
+
+    def blocks(event):
+        free.wait(5)
+        ended.append(event)
+
+    kernel = await kernel_factory()
+    own = 0.05 if limit == "its own" else None
+    kernel.bus.on(Fact, blocks, thread=True, timeout=own)
+    with anyio.move_on_after(None if own else 0.05):
+        await kernel.bus.publish(Fact())
+    was_ended = bool(ended)
+    free.set()
+
+    assert not was_ended
+    (handler,) = kernel.health().application.handlers
+    assert handler.last_error.startswith("HandlerTimeout") == (limit == "its own")
+
+
 async def test_a_watched_handler_gets_values_and_errors_where_it_waits(kernel_factory):
     got: list[Any] = []
 
@@ -682,6 +707,26 @@ async def test_a_watched_handler_gets_values_and_errors_where_it_waits(kernel_fa
     assert (await kernel.bus.publish(Fact())).handled == 1
 
     assert got == [3, "no"]
+
+
+class FailingTap:
+    def intent(self, *_):
+        raise Stopped("intent")
+
+    def outcome(self, *_):
+        raise Stopped("outcome")
+
+
+async def test_nothing_that_a_tap_raises_reaches_who_publishes(kernel_factory, caplog):
+    kernel = await kernel_factory()
+    kernel.bus.on(Fact, lambda event: None)
+    kernel.bus.add_tap(FailingTap())
+
+    receipt = await kernel.bus.publish(Fact())
+    await kernel.bus.emit(Tick())
+
+    assert (receipt.handled, receipt.errors) == (1, ())
+    assert caplog.text.count("a tap of the bus failed") == 4
 
 
 async def test_what_a_stream_event_comes_from_is_told_to_taps(kernel_factory):

@@ -41,6 +41,9 @@ class Tensor:
         self._array = array
         self._device = device
 
+    def __repr__(self) -> str:
+        return f"Tensor({self._array.tolist()}, {self._device})"
+
     def __dlpack__(self) -> object:
         capsule = self._array.__dlpack__()
         if self._device != 1:

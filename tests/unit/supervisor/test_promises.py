@@ -215,6 +215,49 @@ async def test_a_job_that_is_gone_is_lost_only_after_a_while(
     assert [record.state for record in led.records] == [JobState.LOST]
 
 
+def leave_record(folder: str) -> None:
+    """Do what the wrapper of a job does at its end, late."""
+    Path(folder, "exit.json").write_text(
+        '{"status":0,"uptime":3.5,"user":"0m1s","sys":"0m0.5s","reason":""}'
+    )
+
+
+async def lose(led: Led, job: JobSpec) -> None:
+    led.backend.first = GONE
+    async with led.leading([job]):
+        await led.advance(0)
+        for _ in range(GONE_LOOKS + 1):
+            await led.advance(GONE_S / (GONE_LOOKS + 2))
+        await led.clock.advance(GONE_S)
+        led.backend.tell()
+
+
+@pytest.mark.parametrize("when", ["at once", "later"])
+async def test_a_lost_job_whose_record_comes_late_was_not_lost(
+    when: str, spec: Spec, tmp_path: Path
+) -> None:
+    job, clock, backend = spec("j"), FakeClock(), Backend()
+    ends: list[str] = []
+
+    async def late(end: JobEnded) -> None:
+        ends.append(end.state)
+        if when == "at once":
+            leave_record(job.folder)
+
+    async with Kernel(plugins=[Plugin("late").on(JobEnded, late)]) as kernel:
+        led = Led(kernel.bus, tmp_path, backend, clock)
+        await lose(led, job)
+        if when == "later":
+            assert [one.state for one in led.records] == [JobState.LOST]
+            leave_record(job.folder)
+            async with led.leading([job]):
+                pass
+
+    assert [(one.state, one.exit_code) for one in led.records] == [(JobState.SUCCEEDED, 0)]
+    assert ends == ["LOST", "SUCCEEDED"]
+    assert backend.submits == ["j"]
+
+
 async def test_a_job_that_is_seen_again_was_not_gone(bus: Bus, spec: Spec, tmp_path: Path) -> None:
     backend = Backend()
     backend.first = GONE
