@@ -77,6 +77,33 @@ async def test_a_shell_that_does_not_answer_is_given_up_and_replaced(tunnel: Loc
     assert await tunnel.call(b"echo next", timeout_s=20) == (0, b"next\n")
 
 
+class Silent:
+    """A shell that takes everything and says nothing."""
+
+    async def read(self, n: int, /) -> bytes:
+        await asyncio.Event().wait()
+        return b""
+
+    def write(self, data: bytes, /) -> None:
+        pass
+
+    async def drain(self) -> None:
+        pass
+
+
+async def test_a_channel_that_did_not_answer_in_time_is_used_no_more() -> None:
+    """The answer may still come, and would be taken for that to the next question."""
+    losses: list[str] = []
+    channel = CommandChannel("h", Silent(), Silent(), lambda: losses.append("lost"))
+
+    for _ in range(2):
+        with pytest.raises(ConnectionLost, match=r"no answer for 0\.01 s"):
+            await channel.call(b":", 0.01)
+        assert not channel.is_open
+
+    assert losses == ["lost"]
+
+
 async def test_a_shell_that_echoes_is_not_believed(tmp_path: Path) -> None:
     """As one on a terminal does; nothing of what was to be run has run."""
     shell = await asyncio.create_subprocess_exec(

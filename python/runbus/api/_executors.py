@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from runbus.abc import Executor
     from runbus.config import ExecutorFields
+    from runbus.executors import TunnelPool
 
 __all__ = ["executor_of", "executors_of"]
 
@@ -29,8 +30,13 @@ def executors_of(described: Mapping[str, ExecutorFields]) -> dict[str, Executor]
     return executors | {name: executor_of(name, fields) for name, fields in described.items()}
 
 
-def executor_of(name: str, fields: ExecutorFields) -> Executor:
+def executor_of(name: str, fields: ExecutorFields, tunnels: TunnelPool | None = None) -> Executor:
     """Return the executor that some fields describe.
+
+    Args:
+        name: What jobs call it.
+        fields: The fields.
+        tunnels: Lends connections that other executors have, too; it has its own if None.
 
     Raises:
         ExtraMissing: It needs a package that is not installed.
@@ -42,4 +48,4 @@ def executor_of(name: str, fields: ExecutorFields) -> Executor:
         from runbus.packaging import make_packager
 
         packager = make_packager(fields.packager)
-    return make_executor(name, fields, packager)
+    return make_executor(name, fields, packager, tunnels)

@@ -11,11 +11,12 @@ import anyio
 from runbus.api._executors import executor_of
 from runbus.codec import encode_json
 from runbus.errors import BusClosed, PluginNotFound
+from runbus.executors import TunnelPool
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from runbus.abc import Executor
+    from runbus.abc import Executor, Tunnel
     from runbus.config import ExecutorFields
     from runbus.experiment import StoredExperiment
     from runbus.jobs import JobRecord
@@ -28,7 +29,8 @@ class Fleet:
     """Leads experiments on one kernel, as many at once as there are.
 
     Two may call different executors by one name: each gets its own. Those that describe the same
-    share one: it has one connection to each machine, and looks at all jobs in the same requests.
+    share one, which looks at all of their jobs in the same requests. To each machine there is one
+    connection, whatever else executors differ in.
 
     Args:
         kernel: What the executors are plugins of, for as long as an experiment uses them.
@@ -38,6 +40,7 @@ class Fleet:
         self._kernel = kernel
         self._numbers = itertools.count(1)
         self._made: dict[bytes, _Made] = {}
+        self._tunnels = TunnelPool(_tunnel_to)
         self._turn = anyio.Lock()
 
     async def lead(self, experiment: StoredExperiment) -> list[JobRecord]:
@@ -68,7 +71,7 @@ class Fleet:
         async with self._turn:
             if (made := self._made.get(key)) is None:
                 # A kernel's plugins have names of their own, whatever experiments call them.
-                executor = executor_of(f"{name}#{next(self._numbers)}", fields)
+                executor = executor_of(f"{name}#{next(self._numbers)}", fields, self._tunnels)
                 await self._kernel.start_plugin(executor)
                 made = self._made[key] = _Made(executor)
             made.users += 1
@@ -83,6 +86,12 @@ class Fleet:
                         # A kernel that stops closes it by itself, as it has one that failed.
                         with suppress(BusClosed, PluginNotFound):
                             await self._kernel.stop_plugin(made.executor.name)
+
+
+def _tunnel_to(host: str, job_dir: str, identity: str | None) -> Tunnel:
+    from runbus.executors.ssh import tunnel_to  # needs the extra "ssh"
+
+    return tunnel_to(host, job_dir, identity)
 
 
 class _Made:

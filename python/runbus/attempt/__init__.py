@@ -11,6 +11,7 @@ from runbus.attempt._evidence import TIME_LIMIT as TIME_LIMIT
 from runbus.attempt._evidence import Pulse as Pulse
 from runbus.attempt._evidence import is_elsewhere as is_elsewhere
 from runbus.attempt._evidence import is_running as is_running
+from runbus.attempt._evidence import lost_output as lost_output
 from runbus.attempt._evidence import observe_folder as observe_folder
 from runbus.attempt._evidence import observe_start as observe_start
 from runbus.attempt._evidence import outlived as outlived
@@ -61,6 +62,7 @@ __all__ = [
     "is_running",
     "log_offset_at",
     "log_state",
+    "lost_output",
     "note_cut",
     "observe_folder",
     "observe_start",

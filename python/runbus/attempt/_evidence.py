@@ -21,6 +21,7 @@ __all__ = [
     "Pulse",
     "is_elsewhere",
     "is_running",
+    "lost_output",
     "observe_folder",
     "observe_start",
 ]
@@ -61,7 +62,8 @@ class ExitRecord(msgspec.Struct, frozen=True):
 
     `signal` is what ended the job for certain; None if it exited by itself, or nobody can tell.
     `max_rss` is the most memory that one of its processes had, in bytes; the script knows of none.
-    `outlived` is whether something of its process group was still alive: it may write more. `by` is
+    `outlived` is whether something of its process group was still alive: it may write more. `lost`
+    is how many bytes of its output there was no room for, as far as its logs do not tell. `by` is
     which of the two wrappers wrote the record.
     """
 
@@ -73,6 +75,7 @@ class ExitRecord(msgspec.Struct, frozen=True):
     signal: int | None = None
     max_rss: int | None = None
     outlived: bool = False
+    lost: int = 0
     by: str = "script"
 
 
@@ -148,6 +151,12 @@ def outlived(folder: str) -> bool:
     """Whether a job that has ended left processes behind, which may write more."""
     ended = _read(os.path.join(folder, "exit.json"), ExitRecord)
     return ended is not None and ended[0].outlived
+
+
+def lost_output(folder: str) -> int:
+    """Return how many bytes of a job's output found no room, and are not told of in its logs."""
+    ended = _read(os.path.join(folder, "exit.json"), ExitRecord)
+    return 0 if ended is None else max(0, ended[0].lost)
 
 
 def _is_foreign(record: PidRecord) -> bool:

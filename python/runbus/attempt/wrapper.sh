@@ -112,7 +112,7 @@ look_for_rest() {
 } 2>/dev/null
 
 record_exit() {
-    up=0 user=0m0s sys=0m0s left=60
+    up=0 user=0m0s sys=0m0s left=${rb_patience:-60}
     times >wrapper.log
     # The second line is about the children: the job and all that it waited for.
     { read -r _ && read -r user sys; } <wrapper.log
@@ -210,7 +210,7 @@ run)
     # Not at once: a shell whose `exec` fails ends.
     { true >wrapper.log; } 2>/dev/null && exec 2>>wrapper.log
     if ! printf '%511s\n' '' 1<>exit.json; then
-        status=126 signal=null reason='no space for its records'
+        status=126 signal=null reason='no space for its records' rb_patience=2
         record_exit
         exit 126
     fi

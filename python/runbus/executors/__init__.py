@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from runbus._lazy import lazy_names
 
 if TYPE_CHECKING:
+    from runbus.executors._lent import TunnelPool as TunnelPool
     from runbus.executors._make import make_executor as make_executor
     from runbus.executors._paths import expanded as expanded
     from runbus.executors._paths import marked as marked
@@ -14,11 +15,20 @@ if TYPE_CHECKING:
     from runbus.executors.local import LocalExecutor as LocalExecutor
     from runbus.executors.ssh import SSHExecutor as SSHExecutor
 
-__all__ = ["LocalExecutor", "SSHExecutor", "expanded", "make_executor", "marked", "quote"]
+__all__ = [
+    "LocalExecutor",
+    "SSHExecutor",
+    "TunnelPool",
+    "expanded",
+    "make_executor",
+    "marked",
+    "quote",
+]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "._lent": ("TunnelPool",),
         "._make": ("make_executor",),
         "._paths": ("expanded", "marked"),
         "._shell": ("quote",),

@@ -8,18 +8,27 @@ from runbus.config import ExecutorFields, LocalFields
 from runbus.executors.local import LocalExecutor
 
 if TYPE_CHECKING:
-    from runbus.abc import Executor, Packager
+    from collections.abc import Sequence
+
+    from runbus.abc import Executor, Packager, Tunnel
+    from runbus.executors._lent import TunnelPool
 
 __all__ = ["make_executor"]
 
 
-def make_executor(name: str, fields: ExecutorFields, packager: Packager | None = None) -> Executor:
+def make_executor(
+    name: str,
+    fields: ExecutorFields,
+    packager: Packager | None = None,
+    tunnels: TunnelPool | None = None,
+) -> Executor:
     """Return the executor that a batch file describes, to be given to a kernel as a plugin.
 
     Args:
         name: What jobs call it.
         fields: What the file says about it.
         packager: The packager that its fields describe, made.
+        tunnels: Lends connections that other executors have, too; it has its own if None.
 
     Raises:
         ExtraMissing: It needs a package that is not installed.
@@ -31,8 +40,11 @@ def make_executor(name: str, fields: ExecutorFields, packager: Packager | None =
         )
     from runbus.executors.ssh import SSHExecutor  # needs the extra "ssh"
 
+    hosts: Sequence[str | Tunnel] = fields.hosts
+    if tunnels is not None:
+        hosts = [tunnels.to(host, fields.job_dir, fields.identity) for host in fields.hosts]
     return SSHExecutor(
-        fields.hosts,
+        hosts,
         slots=fields.slots,
         gpus=fields.gpus,
         packager=packager,

@@ -46,6 +46,12 @@ __all__ = ["LocalExecutor"]
 logger = logging.getLogger("runbus.executors")
 
 _GPU_LOOK_S = 0.1
+
+_ROOM_BYTES = 16 << 10
+"""More than the wrapper's records and the beginning of the job's logs take."""
+
+_NO_ROOM = 126
+"""What the wrapper exits with where the disk has no room for its records."""
 # What Python ignores or the terminal sends must not be inherited by a job.
 _DEFAULT_SIGNALS = (
     signal.SIGCHLD, signal.SIGINT, signal.SIGPIPE, signal.SIGQUIT, signal.SIGTERM, signal.SIGXFSZ
@@ -92,6 +98,7 @@ class LocalExecutor(Executor):
         self._pidfds: dict[int, int] = {}
         self._wrappers: dict[str, int] = {}
         self._max_rss: dict[int, int] = {}
+        self._roomless: set[int] = set()
         self._running: dict[str, Observation] = {}
         self._pulses: dict[str, Pulse] = {}
 
@@ -243,6 +250,12 @@ class LocalExecutor(Executor):
         gone = wrapper is not None or not is_running(ref.folder)
         # After the look at the process: a record that is written in between is then seen.
         seen = observe_folder(ref.folder)
+        if seen is None and wrapper in self._roomless:
+            # It has said so by its exit code: its record found no room, either.
+            reason = "no space for its records"
+            seen = Observation(
+                phase="ended", ended_ns=time.time_ns(), exit_code=_NO_ROOM, reason=reason
+            )
         if seen is None:
             return Observation(phase="gone" if gone else "queued")
         if seen.phase == "ended":
@@ -293,11 +306,13 @@ class LocalExecutor(Executor):
     def _reap(self, pid: int) -> None:
         self._unwatch(pid)
         try:
-            _, _, used = os.wait4(pid, 0)
+            _, status, used = os.wait4(pid, 0)
         except ChildProcessError:
             # The process that started this one ignores SIGCHLD: children are reaped unseen.
             self._changed.set()
             return
+        if os.waitstatus_to_exitcode(status) == _NO_ROOM:
+            self._roomless.add(pid)
         # Of the wrapper and all that it waited for.
         if used.ru_maxrss > _inherited_kib(used.ru_maxrss):
             self._max_rss[pid] = used.ru_maxrss << 10
@@ -337,6 +352,25 @@ def _write_request(request: Request, heartbeat_s: int | None) -> None:
         files["beat"] = b"%d\n" % heartbeat_s
     for name, data in files.items():
         write_file(os.path.join(request.job.folder, name), data, is_durable=False)
+    _look_for_room(request.job.folder)
+
+
+def _look_for_room(folder: str) -> None:
+    """Make sure that a wrapper will find room for what it writes: it would wait for it in vain.
+
+    Raises:
+        OSError: The disk is full.
+    """
+    path = os.path.join(folder, ".room")
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        os.posix_fallocate(file, 0, _ROOM_BYTES)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+    finally:
+        os.close(file)
+        os.unlink(path)
 
 
 def _is_claimed(folder: str) -> bool:

@@ -23,6 +23,8 @@ pub(crate) struct End {
     pub(crate) reason: String,
     /// Processes that were left running.
     pub(crate) left: usize,
+    /// Bytes of its output that there was no room for, as far as the logs do not say so.
+    pub(crate) lost: u64,
 }
 
 impl End {
@@ -65,7 +67,7 @@ pub(crate) fn fill_in(file: RawFd, end: &End) {
         .map_or("null".to_owned(), |signal| signal.to_string());
     let line = format!(
         "{{\"status\":{},\"signal\":{signal},\"reason\":{},\"uptime\":{:.2},\"user\":\"{}\",\
-         \"sys\":\"{}\",\"max_rss\":{},\"outlived\":{},\"left\":{},\"by\":\"program\"}}",
+         \"sys\":\"{}\",\"max_rss\":{},\"outlived\":{},\"left\":{},\"lost\":{},\"by\":\"program\"}}",
         end.status,
         quoted(&end.reason),
         clock::uptime(),
@@ -74,6 +76,7 @@ pub(crate) fn fill_in(file: RawFd, end: &End) {
         used.max_rss,
         end.left > 0,
         end.left,
+        end.lost,
     );
     for _ in 0..PATIENCE {
         if write_at_start(file, line.as_bytes()) {

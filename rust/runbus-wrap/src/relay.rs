@@ -22,6 +22,8 @@ const PATIENCE: i32 = 5000;
 const QUIET: i32 = 1000;
 
 const FLUSH: &[u8] = b"f";
+/// The answer to that: whether both pipes have ended, and how many bytes neither log took nor tells of.
+type Answer = [u8; 9];
 
 /// The reader, as its wrapper sees it.
 #[derive(Debug)]
@@ -87,32 +89,38 @@ impl Relay {
         }
     }
 
-    /// Have all that the job has written so far in its logs.
-    pub(crate) fn flush(&mut self) {
+    /// Have all that the job has written so far in its logs; returns how many bytes they did not take,
+    /// as far as they do not say so themselves.
+    pub(crate) fn flush(&mut self) -> u64 {
         for _ in 0..3 {
             self.revive();
             let Reader::Alive(pid, socket) = self.reader else {
-                return;
+                return 0;
             };
             // A socket whose other end is gone must not end this process.
             // SAFETY: the pointer and the length are those of a slice.
             unsafe { libc::send(socket, FLUSH.as_ptr().cast(), 1, libc::MSG_NOSIGNAL) };
             if os::is_readable(socket, PATIENCE) {
-                let mut answer = 0_u8;
-                // SAFETY: `answer` has the one byte that may be written.
-                if unsafe { libc::read(socket, (&raw mut answer).cast(), 1) } == 1 {
-                    return;
+                let mut answer: Answer = [0; 9];
+                // SAFETY: `answer` has as many bytes as may be written.
+                let told = unsafe { libc::read(socket, answer.as_mut_ptr().cast(), answer.len()) };
+                let [has_ended, lost @ ..] = answer;
+                if told != 9 || (has_ended == 1 && os::is_readable(socket, PATIENCE)) {
+                    self.bury();
                 }
-                self.bury();
+                if told == 9 {
+                    return u64::from_le_bytes(lost);
+                }
             } else {
                 // Stopped, or held by a file system that does not answer.
                 // SAFETY: the call takes numbers; the process is this one's child.
                 unsafe { libc::kill(pid, libc::SIGKILL) };
                 if !os::is_readable(socket, PATIENCE / 5) {
-                    return;
+                    break;
                 }
             }
         }
+        0
     }
 
     /// Take in how the reader ended; its socket says that it has.
@@ -187,11 +195,13 @@ fn serve(pipes: [RawFd; 2], logs: [RawFd; 2], mut socket: RawFd) -> ! {
             });
         }
         if is_asked {
-            // If both have ended, this process's own end is the answer.
-            if streams.iter().any(|stream| stream.pipe >= 0) {
-                // SAFETY: the pointer and the length are those of a slice.
-                unsafe { libc::send(socket, FLUSH.as_ptr().cast(), 1, libc::MSG_NOSIGNAL) };
-            }
+            let mut answer: Answer = [0; 9];
+            answer[0] = u8::from(streams.iter().all(|stream| stream.pipe < 0));
+            let lost: u64 = streams.iter().map(|stream| stream.lost).sum();
+            answer[1..].copy_from_slice(&lost.to_le_bytes());
+            let length = answer.len();
+            // SAFETY: the pointer and the length are those of an array.
+            unsafe { libc::send(socket, answer.as_ptr().cast(), length, libc::MSG_NOSIGNAL) };
         } else if most < FEW {
             os::wait_for([socket, -1, -1], NAP);
         }

@@ -362,9 +362,7 @@ impl Attempt {
 
     /// Say how the job ended.
     fn end(mut self) -> End {
-        if let Some(relay) = &mut self.relay {
-            relay.flush();
-        }
+        let lost = self.relay.as_mut().map_or(0, Relay::flush);
         let left = if has_children() {
             self.reach.members().len()
         } else {
@@ -383,6 +381,7 @@ impl Attempt {
             signal,
             reason: String::new(),
             left,
+            lost,
         };
         if let Some((status, reason)) = self.failure.take() {
             os::write_all(self.output.stderr, format!("{reason}\n").as_bytes());
@@ -394,6 +393,7 @@ impl Attempt {
             }
             end = End {
                 left,
+                lost,
                 ..End::failed(status, reason)
             };
         } else if status != 0 && self.was_out_of_memory() {

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -175,19 +176,36 @@ FULL = r"""
 mount -t tmpfs -o size=512k none "$1" 2>/dev/null || exit 77
 cd "$1" && mkdir job
 head -c 256k /dev/zero >room
-printf '%s\n' "head -c 1000000 /dev/zero | tr '\\0' x; rm ../room; echo after" >job/request.sh
-"$2" run "$PWD/job" && cat job/stdout.log
+printf '%s\n' "head -c 1000000 /dev/zero | tr '\\0' x; $3" >job/request.sh
+"$2" run "$PWD/job" && cat job/stdout.log job/exit.json
 """
 
 
-def test_a_log_on_a_full_disk_says_how_much_it_could_not_take(program: str, tmp_path: Path) -> None:
-    words = ["unshare", "--mount", "--map-root-user", "sh", "-c", FULL, "sh", str(tmp_path)]
-    done = subprocess.run([*words, program], capture_output=True, timeout=30, check=False)
+def on_a_full_disk(program: str, folder: Path, script: str) -> tuple[bytes, dict[str, Any]]:
+    """Run a job that fills its disk; return its log and its record."""
+    words = ["unshare", "--mount", "--map-root-user", "sh", "-c", FULL, "sh", str(folder)]
+    done = subprocess.run([*words, program, script], capture_output=True, timeout=30, check=False)
     if done.returncode == 77 or b"unshare" in done.stderr:
         assert "CI" not in os.environ, done.stderr
         pytest.skip(f"this machine lets nobody mount a tmpfs: {done.stderr!r}")
+    log, _, record = done.stdout.rpartition(b"{")
+    return log, json.loads(b"{" + record)
 
-    lost = re.findall(rb"\nrunbus: (\d+) bytes could not be written here\n", done.stdout)
-    assert done.stdout.endswith(b"after\n")
-    assert sum(map(int, lost)) + done.stdout.count(b"x") == 1_000_000
+
+def test_a_log_on_a_full_disk_says_how_much_it_could_not_take(program: str, tmp_path: Path) -> None:
+    log, record = on_a_full_disk(program, tmp_path, "rm ../room; echo after")
+
+    lost = re.findall(rb"\nrunbus: (\d+) bytes could not be written here\n", log)
     assert lost
+    assert log.endswith(b"after\n")
+    assert sum(map(int, lost)) + log.count(b"x") == 1_000_000
+    assert record["lost"] == 0
+
+
+def test_what_a_disk_that_stays_full_did_not_take_is_in_the_record(
+    program: str, tmp_path: Path
+) -> None:
+    log, record = on_a_full_disk(program, tmp_path, "exit 3")
+
+    assert log == b"x" * len(log)
+    assert (record["status"], record["lost"]) == (3, 1_000_000 - len(log))

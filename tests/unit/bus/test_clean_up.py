@@ -24,6 +24,10 @@ class Fact(Notify):
     deadline_s = 2.0
 
 
+class Numbered(Notify):
+    number: int
+
+
 class Odd(BaseException):
     """As what `pytest.fail` raises."""
 
@@ -313,6 +317,28 @@ async def test_an_old_cancellation_does_not_make_a_stray_one_genuine(kernel_fact
     receipt = await asyncio.create_task(publishes())
 
     assert isinstance(receipt.errors[0], HandlerCancelled)
+
+
+async def test_a_queued_event_is_judged_by_the_task_that_dispatches_it(kernel_factory):
+    async def stray(event):
+        if event.number == 1:
+            raise asyncio.CancelledError
+
+    async def again(event):
+        if event.number == 0:
+            # It has seen no cancellation, but the task in which its event is dispatched has.
+            receipts.append(await asyncio.create_task(kernel.bus.publish(Numbered(1))))
+
+    async def publishes():
+        await left_over()
+        return await kernel.bus.publish(Numbered(0))
+
+    receipts: list[Any] = []
+    plugins = FakePlugin("asks", {Numbered: again}), FakePlugin("bad", {Numbered: stray})
+    kernel = await kernel_factory(*plugins)
+    await asyncio.create_task(publishes())
+
+    assert [type(error) for error in receipts[0].errors] == [HandlerCancelled]
 
 
 async def test_an_old_cancellation_does_not_disarm_the_own_limit_of_a_handler(kernel_factory):

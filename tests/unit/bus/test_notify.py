@@ -288,6 +288,26 @@ async def test_recursion_stops_at_sixteen_and_is_the_failure_of_a_handler(kernel
     assert kernel.bus.is_idle
 
 
+async def test_a_receipt_is_not_waited_for_from_within_either(kernel_factory):
+    class Awaits(Notify, frozen=True):
+        receipt: Any
+
+    async def again(event):
+        if event.number == 0:
+            receipt = await kernel.bus.publish(A(1))
+            nested = await kernel.bus.publish(Awaits(receipt))
+            errors.extend(nested.errors)
+
+    async def awaits(event):
+        await event.receipt
+
+    errors: list[Any] = []
+    kernel = await kernel_factory(FakePlugin("p", {A: again, Awaits: awaits}))
+    await asyncio.wait_for(kernel.bus.publish(A(0)), 5)
+
+    assert [type(error.__cause__) for error in errors] == [WouldDeadlock]
+
+
 async def test_handlers_that_fail_make_no_room_for_a_longer_chain(kernel_factory):
     depths: list[int] = []
 
@@ -374,6 +394,37 @@ async def test_a_handler_over_its_own_limit_is_cancelled_and_the_next_one_runs(k
     assert isinstance(receipt.errors[0], HandlerTimeout)
     assert receipt.errors[0].timeout_s == 0.5
     assert task.cancelling() == 0
+
+
+async def test_a_limit_of_its_own_may_be_longer_than_that_of_the_event(kernel_factory):
+    clock = FakeClock()
+    done = asyncio.Event()
+    kernel = await kernel_factory(timers=clock)
+
+    async def waits(event):
+        await done.wait()
+
+    kernel.bus.on(Quick, waits, timeout=20)
+    task = asyncio.create_task(kernel.bus.publish(Quick()))
+    await clock.advance(10)
+    done.set()
+
+    assert (await task).errors == ()
+
+
+async def test_a_critical_plugin_is_never_quarantined(kernel_factory):
+    def fails(event):
+        raise ValueError("no")
+
+    kernel = await kernel_factory()
+    owner = kernel.bus.registry.add_owner("critical", 0, critical=True)
+    kernel.bus.registry.subscribe(owner, A, fails, once=False, timeout_s=None, thread=False)
+    for _ in range(6):
+        with pytest.raises(HookError):
+            await kernel.bus.publish(A())
+
+    assert not owner.quarantined
+    kernel.bus.registry.remove_owner(owner)
 
 
 @pytest.mark.parametrize(("event", "limit_s"), [(A(), 30.0), (Quick(), 2.0)])

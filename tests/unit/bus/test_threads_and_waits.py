@@ -6,10 +6,12 @@ import asyncio
 import gc
 import os
 import threading
+from contextvars import copy_context
 from typing import Any
 
 import pytest
 
+from runbus.bus import Bus
 from runbus.bus._threads import INBOX_LIMIT
 from runbus.errors import BusClosed, HookError, WouldDeadlock, WrongKind, WrongLoop
 from runbus.events import Notify, Pipeline, Stream
@@ -330,6 +332,47 @@ async def test_an_event_from_a_thread_knows_its_cause(kernel_factory):
 
     fact, tick = recording.entries
     assert tick.parent == fact.seq
+
+
+async def test_an_event_from_a_thread_has_no_cause_of_another_that_came_before_it(kernel_factory):
+    kernel = await kernel_factory()
+    send = kernel.bus.publish_from_thread
+
+    def works(event):
+        for thread in (
+            threading.Thread(target=copy_context().run, args=(send, Tick(1))),
+            threading.Thread(target=send, args=(Tick(2),)),
+        ):
+            thread.start()
+            thread.join()
+
+    kernel.bus.on(Fact, works)
+    with record(kernel.bus) as recording:
+        await kernel.bus.publish(Fact())
+        await idle(kernel.bus)
+
+    fact, *ticks = recording.entries
+    assert [(entry.event, entry.parent) for entry in ticks] == [(Tick(1), fact.seq), (Tick(2), 0)]
+
+
+def test_an_event_that_comes_after_the_loop_was_closed_under_the_bus_is_taken_back():
+    bus = Bus()
+
+    async def opens():
+        bus.open()
+
+    def runs():
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(opens())
+        loop.close()
+
+    thread = threading.Thread(target=runs)
+    thread.start()
+    thread.join()
+    with pytest.raises(BusClosed):
+        bus.publish_from_thread(Fact())
+
+    assert bus.inbox_pending == 0
 
 
 def flood(bus: Any, limit: int, stopped: threading.Event | None = None) -> int:

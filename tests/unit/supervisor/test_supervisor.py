@@ -319,6 +319,23 @@ async def test_a_cancelled_job_that_an_earlier_process_submitted_is_ended_and_ne
     ]
 
 
+async def test_a_cancelled_job_that_a_replaced_leader_may_yet_submit_is_withdrawn(
+    bus: Bus, spec: Spec, tmp_path: Path
+) -> None:
+    backend = Backend()
+    jobs = [spec("j")]
+    store = JobStore(str(tmp_path))
+    intend(store, jobs)
+    store.close()
+    ask_to_cancel(str(tmp_path), CancelRequest("j", "not needed", 1))
+
+    records = await supervise(bus, tmp_path, [backend], jobs)
+
+    assert backend.submits == []
+    assert backend.cancelled == ["j"]
+    assert [record.state for record in records] == [JobState.CANCELLED]
+
+
 async def test_a_job_that_waits_too_long_in_its_queue_times_out(
     bus: Bus, spec: Spec, tmp_path: Path
 ) -> None:

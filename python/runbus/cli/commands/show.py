@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runbus.attempt import read_cuts
+from runbus.attempt import lost_output, read_cuts
 from runbus.cli._printer import format_duration, format_time, print_json, printable
 from runbus.cli._run_facts import kept_facts, native_words, print_kept
 from runbus.cli._summaries import print_summaries
@@ -107,6 +107,8 @@ def _print(run: RunRecord) -> None:
             ("cut", f"the job has emptied its own {source}.log {count} times")
             for source, count in counted.items()
         ]
+        if lost := lost_output(run.job_folder):
+            facts.append(("lost", f"{lost} bytes of its output, for which the disk had no room"))
         facts.append(("logs", run.job_folder))
     click.echo("\n".join(f"{label:<10}{_shown(label, text)}" for label, text in facts))
     _print_metrics(run)

@@ -39,11 +39,14 @@ class RestartContract(Contract):
         assert (ended.stdout, ended.seen.exit_code) == (b"one\n", 6)
 
     async def test_an_end_is_told_as_a_change_also_after_a_restart(self, harness: Harness) -> None:
-        ref = await harness.submit(harness.shell("echo up; sleep 1"))
-        await harness.output(ref, b"up")
+        for seconds in (1, 10):
+            ref = await harness.submit(harness.shell(f"echo up; sleep {seconds}"))
+            await harness.output(ref, b"up")
 
-        await harness.restart()
-        await harness.phase(ref, "running", "ended")
+            await harness.restart()
+            if (await harness.phase(ref, "running", "ended")).phase == "running":
+                break
+            # It ended before the restarted executor had seen it: this machine is slow today.
         told = False
         with anyio.fail_after(30):
             while (await harness.executor.observe([ref]))[ref].phase != "ended":

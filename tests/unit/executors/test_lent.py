@@ -1,0 +1,84 @@
+"""One connection to a machine for all executors that reach it in the same way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from runbus.abc import Tunnel
+from runbus.config import SSHFields
+from runbus.executors import SSHExecutor, TunnelPool, make_executor
+from runbus.transports import LocalTunnel
+
+
+class Line(LocalTunnel):
+    """Counts how often it is closed."""
+
+    closed = 0
+
+    async def close(self) -> None:
+        self.closed += 1
+        await super().close()
+
+
+@pytest.fixture
+def made() -> list[Line]:
+    return []
+
+
+@pytest.fixture
+def pool(made: list[Line], tmp_path: Path) -> TunnelPool:
+    def make(host: str, job_dir: str, identity: str | None) -> Tunnel:
+        made.append(Line(str(tmp_path / job_dir)))
+        return made[-1]
+
+    return TunnelPool(make)
+
+
+async def test_a_line_is_closed_with_the_last_who_has_it(
+    pool: TunnelPool, made: list[Line]
+) -> None:
+    one, other = pool.to("box", "a", None), pool.to("box", "a", None)
+
+    await one.close()
+    await one.close()
+    assert await other.call(b"echo hi") == (0, b"hi\n")
+    assert [line.closed for line in made] == [0]
+
+    await other.close()
+    assert [line.closed for line in made] == [1]
+
+
+async def test_another_way_to_a_machine_is_another_line(pool: TunnelPool, made: list[Line]) -> None:
+    ways = [("box", "a", None), ("box", "b", None), ("box", "a", "key"), ("me@box", "a", None)]
+    lent = [pool.to(*way) for way in (*ways, *ways)]
+
+    assert len(made) == len(ways)
+    for line in lent:
+        await line.close()
+    assert [line.closed for line in made] == [1] * len(ways)
+
+
+async def test_after_the_last_a_new_line_is_made(pool: TunnelPool, made: list[Line]) -> None:
+    await pool.to("box", "a", None).close()
+    again = pool.to("box", "a", None)
+
+    assert await again.call(b"echo hi") == (0, b"hi\n")
+    assert [line.closed for line in made] == [1, 0]
+    await again.close()
+
+
+async def test_executors_that_differ_otherwise_share_a_line(
+    pool: TunnelPool, made: list[Line]
+) -> None:
+    one = make_executor("one", SSHFields(hosts=["box"], job_dir="a", slots=1), tunnels=pool)
+    two = make_executor("two", SSHFields(hosts=["box"], job_dir="a", slots=2), tunnels=pool)
+    assert isinstance(one, SSHExecutor)
+    assert isinstance(two, SSHExecutor)
+
+    async with two:
+        async with one:
+            pass
+        assert [line.closed for line in made] == [0]
+    assert [line.closed for line in made] == [1]
