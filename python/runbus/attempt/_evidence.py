@@ -138,7 +138,9 @@ def is_running(folder: str) -> bool:
             fields = file.read().rpartition(")")[2].split()
     except OSError:
         return False
-    return int(fields[19]) == record.start and fields[0] not in "ZX"
+    # A first thread that has ended is a zombie, too, while others go on.
+    is_dead = fields[0] in "ZX" and int(fields[17]) <= 1
+    return int(fields[19]) == record.start and not is_dead
 
 
 def is_elsewhere(folder: str) -> bool:

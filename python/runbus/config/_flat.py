@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import types
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
 import msgspec
-from msgspec.structs import fields
+from msgspec.structs import FieldInfo, fields
 
 from runbus.codec import json_schema
 from runbus.events import Resources, RetryPolicy, Timeouts
@@ -27,13 +28,20 @@ _VALUES: Mapping[str, tuple[type[msgspec.Struct], Mapping[str, str]]] = {
 """The fields that hold values, and what the keys of a file are called in them."""
 
 
-def field_types(shape: type[msgspec.Struct]) -> dict[str, tuple[Any, bool]]:
+@functools.cache
+def _fields(shape: type[msgspec.Struct]) -> tuple[FieldInfo, ...]:
+    """Return what msgspec tells of a Struct; it evaluates the annotations anew at each call."""
+    return fields(shape)
+
+
+@functools.cache
+def field_types(shape: type[msgspec.Struct]) -> Mapping[str, tuple[Any, bool]]:
     """Return the keys that a file may have for a Struct: their types, and whether it needs them."""
     found: dict[str, tuple[Any, bool]] = {}
-    for field in fields(shape):
+    for field in _fields(shape):
         if field.name in _VALUES:
             value, keys = _VALUES[field.name]
-            of_value = {one.name: one.type for one in fields(value)}
+            of_value = {one.name: one.type for one in _fields(value)}
             found |= {key: (of_value[name], False) for key, name in keys.items()}
         else:
             found[field.name] = (field.type, field.required)
@@ -60,7 +68,7 @@ def nested(data: Any, shape: Any) -> Any:
 def _nested_struct(data: dict[Any, Any], shape: type[msgspec.Struct]) -> dict[Any, Any]:
     known = field_types(shape)
     rest = {key: nested(one, known[key][0]) if key in known else one for key, one in data.items()}
-    for field in fields(shape):
+    for field in _fields(shape):
         if field.name in _VALUES:
             _, keys = _VALUES[field.name]
             rest[field.name] = {name: rest.pop(key) for key, name in keys.items() if key in rest}

@@ -64,10 +64,11 @@ class Look(msgspec.Struct, kw_only=True):
                 return True
             fields = self.stat.rpartition(b")")[2].split()
             # Of a process whose line cannot be read, only that it is there is known.
-            alive = bool(self.stat) and (
-                len(fields) < 20 or (int(fields[19]) == began.start and fields[0] not in b"ZX")
-            )
-            return not alive
+            if len(fields) < 20:
+                return not self.stat
+            # A first thread that has ended is a zombie, too, while others go on.
+            is_dead = fields[0] in b"ZX" and fields[17] in {b"0", b"1"}
+            return int(fields[19]) != began.start or is_dead
         boot, _, uptime = self.submitted.decode("ascii", "replace").partition(" ")
         if not self.there or boot != answer.boot:
             return True

@@ -20,6 +20,7 @@ from runbus.attempt import WRAPPER, AttemptBody, carried_program, secret_environ
 from runbus.errors import ConnectionLost, HostError, JobNotStarted, RemoteFailed, SubmitUnknown
 from runbus.executors._look import look_script, parse_look
 from runbus.executors._shell import (
+    Wrapper,
     cancel_script,
     install_script,
     parse_prepared,
@@ -56,21 +57,18 @@ class ShellMachine:
         tunnel: How to reach it.
         gpus: The GPUs it lends; None as long as nobody has asked for those it has.
         home: The login's home there; empty if it has none, or nobody has asked.
-        runs_program: Whether attempts there run under the wrapper program, not under the script.
     """
 
     def __init__(self, tunnel: Tunnel, gpus: Sequence[str] | None) -> None:
         self.tunnel = tunnel
         self.gpus = None if gpus is None else list(gpus)
         self.home = ""
-        self.runs_program = False
         self._packages: set[str] = set()
         self._preparing = anyio.Lock()
         self._failure: tuple[float, HostError] | None = None
         self._base = ""
-        self._detach = ""
         self._umask = ""
-        self._wrapper = b""
+        self._wrapper: Wrapper
         with open(WRAPPER, "rb") as file:
             digest = hashlib.sha256(file.read()).hexdigest()
         self._script_name = f"wrapper-{digest[:16]}.sh"
@@ -119,18 +117,18 @@ class ShellMachine:
         version = machine.version
         if program and machine.machine == program.machine and not machine.has_program:
             version = await self._send_program(program, machine.base)
-        self.runs_program = program is not None and version == program.version
-        if self.runs_program:
-            self._wrapper = quote(f"{machine.base}/{name}")
-        else:
+        is_program = program is not None and version == program.version
+        words = quote(f"{machine.base}/{name}")
+        if not is_program:
             # Another architecture, no execution from there, an odd kernel: any shell will do.
             script = f"{machine.base}/{self._script_name}"
             if not machine.has_script:
                 await self.tunnel.upload(WRAPPER, os.fsencode(script))
-            self._wrapper = b"sh " + quote(script)
+            words = b"sh " + quote(script)
+        self._wrapper = Wrapper(words=words, is_program=is_program, detach=machine.detach)
         if self.gpus is None:
             self.gpus = list(machine.gpus)
-        self.home, self._detach, self._umask = machine.home, machine.detach, machine.umask
+        self.home, self._umask = machine.home, machine.umask
         return machine.base
 
     async def _send_program(self, program: CarriedProgram, base: str) -> str:
@@ -198,8 +196,8 @@ class ShellMachine:
         limit = f"{time_s:.3f} {GRACE_S}\n" if time_s is not None else ""
         asked = submit_script(
             placement, request.of(AttemptBody).script,
-            fields if self.runs_program else b"", limit, run_json,
-            self._wrapper, self._detach, self._umask, (request.job.resources.gpus, self.gpus or ()),
+            fields if self._wrapper.is_program else b"", limit, run_json, self._wrapper,
+            self._umask, (request.job.resources.gpus, self.gpus or ()),
         )  # fmt: skip
         asked = with_variables(asked, secret_environment(request.job))
         output = await self._answer(asked)
@@ -243,7 +241,7 @@ class ShellMachine:
         Raises:
             HostError: The machine cannot be reached.
         """
-        await self.tunnel.call(cancel_script(dict(graces), self._wrapper, self._detach))
+        await self.tunnel.call(cancel_script(dict(graces), self._wrapper))
 
     async def look(self, placements: Sequence[Placement]) -> Answer:
         """Ask about attempts, all in one request.

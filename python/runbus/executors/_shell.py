@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Machine",
+    "Wrapper",
     "cancel_script",
     "files_script",
     "install_script",
@@ -37,6 +38,40 @@ __all__ = [
 def quote(text: str | bytes) -> bytes:
     """Return any text without NUL as one word of a shell."""
     return b"'" + os.fsencode(text).replace(b"'", b"'\\''") + b"'"
+
+
+class Wrapper(msgspec.Struct, frozen=True, kw_only=True):
+    """How a machine's shell runs the wrapper.
+
+    Attributes:
+        words: The words that run it.
+        is_program: Whether it is the program: the script needs other programs to go on alone.
+        detach: What starts a script that outlives the connection.
+    """
+
+    words: bytes
+    is_program: bool
+    detach: str
+
+    def making(self, folder: str, other: str) -> bytes:
+        """Return what makes a folder that must not be there, and another that may."""
+        if self.is_program:
+            return b"%s make %s %s" % (self.words, quote(folder), quote(other))
+        above = quote(os.path.dirname(folder))
+        return b"mkdir -p %s %s && mkdir %s" % (above, quote(other), quote(folder))
+
+    def detached(self, rest: bytes) -> bytes:
+        """Return what runs the wrapper so that it outlives the connection."""
+        if self.is_program:
+            return b"%s detached %s" % (self.words, rest)
+        start = b"setsid -f" if self.detach == "setsid" else self.detach.encode()
+        return b'%s %s %s "$rb_ns"' % (start, self.words, rest)
+
+    @property
+    def background(self) -> bytes:
+        """What ends such a command."""
+        # A background child of a shell would ignore INT: `setsid -f` starts it in the foreground.
+        return b";" if self.is_program or self.detach == "setsid" else b"&"
 
 
 class Machine(msgspec.Struct, kw_only=True):
@@ -187,8 +222,7 @@ def submit_script(
     fields: bytes,
     limit: str,
     run_json: bytes,
-    wrapper: bytes,
-    detach: str,
+    wrapper: Wrapper,
     umask: str,
     gpus: tuple[int, Sequence[str]] = (0, ()),
 ) -> bytes:
@@ -204,52 +238,47 @@ def submit_script(
         fields: What the wrapper program reads instead; empty where the script must do.
         limit: What the wrapper reads about its time; empty for nothing.
         run_json: The description of the job's run.
-        wrapper: The words that run the wrapper there, as a shell reads them.
-        detach: What starts a process that outlives the connection.
+        wrapper: The wrapper there.
         umask: The user's own.
         gpus: How many GPUs it needs, and the names of those there are.
     """
-    # A background child of a shell would ignore INT: `setsid -f` starts it in the foreground.
-    start, end = (b"setsid -f", b";") if detach == "setsid" else (detach.encode(), b"&")
     asked = b"""
+rb_ns=${rb_ns-$(readlink /proc/self/ns/pid 2>/dev/null)}
 (
 umask 077; rb_boot=; rb_up=
 read -r rb_boot 2>/dev/null </proc/sys/kernel/random/boot_id
 read -r rb_up rb_x 2>/dev/null </proc/uptime
 [ ! -d %(dir)s ] || { echo; echo exists; exit; }
-rb_ns=${rb_ns-$(readlink /proc/self/ns/pid 2>/dev/null)}%(lease)s
-if ! mkdir -p %(parent)s %(run)s/metrics; then echo; echo failed
-elif mkdir %(dir)s 2>/dev/null; then
+%(lease)s
+if %(make)s; then
     if printf '%%s %%s\\n' "$rb_boot" "$rb_up" >%(dir)s/submitted &&
         printf %%s %(run_json)s >%(run)s/run.json &&
         { [ -z %(limit)s ] || printf %%s %(limit)s >%(dir)s/limit; } &&
         printf %%s %(script)s >%(dir)s/request.sh &&
         { [ -z %(fields)s ] || printf %%s %(fields)s >%(dir)s/request; } &&
         umask %(umask)s &&
-        { %(start)s %(wrapper)s run %(dir)s "$rb_ns" </dev/null >%(dir)s/wrapper.log 2>&1 \\
-            3>&- %(end)s }
+        { %(start)s </dev/null >%(dir)s/wrapper.log 2>&1 3>&- %(end)s }
     then echo; echo started
     else
         for rb_x in submitted limit request.sh request wrapper.log; do rm -f %(dir)s/"$rb_x"; done
         rmdir %(dir)s; echo; echo failed
     fi
 elif [ -d %(dir)s ]; then echo; echo exists
-else mkdir %(dir)s; echo; echo failed
+else echo; echo failed
 fi
 ) 2>&1
 """ % {
-        b"parent": quote(os.path.dirname(placement.folder)),
+        b"make": wrapper.making(placement.folder, f"{placement.run_folder}/metrics"),
         b"run": quote(placement.run_folder),
         b"dir": quote(placement.folder),
         b"run_json": quote(run_json),
         b"script": quote(script),
         b"fields": quote(fields),
         b"limit": quote(limit),
-        b"wrapper": wrapper,
         b"umask": quote(umask),
         b"lease": _lease_script(*gpus, placement.folder),
-        b"start": start,
-        b"end": end,
+        b"start": wrapper.detached(b"run %s" % quote(placement.folder)),
+        b"end": wrapper.background,
     }
     return asked
 
@@ -313,20 +342,16 @@ def with_variables(script: bytes, values: dict[str, str]) -> bytes:
     return b"(\n%s%s)\n" % (lines, script) if values else script
 
 
-def cancel_script(folders: dict[str, float], wrapper: bytes, detach: str) -> bytes:
+def cancel_script(folders: dict[str, float], wrapper: Wrapper) -> bytes:
     """Have the wrapper end attempts, each with its own grace in seconds, and do not wait."""
-    start, end = ("setsid -f", "") if detach == "setsid" else (detach, " &")
     # A folder that is not there has no job to end.
     namespace = b"rb_ns=${rb_ns-$(readlink /proc/self/ns/pid 2>/dev/null)}\n"
     return namespace + b"\n".join(
-        b'[ ! -d %(dir)s ] || %(start)s %(wrapper)s cancel %(dir)s %(grace).3f "$rb_ns" '
-        b"</dev/null >/dev/null 2>&1%(end)s"
+        b"[ ! -d %(dir)s ] || %(start)s </dev/null >/dev/null 2>&1 %(end)s"
         % {
             b"dir": quote(folder),
-            b"wrapper": wrapper,
-            b"grace": grace,
-            b"start": start.encode(),
-            b"end": end.encode(),
+            b"start": wrapper.detached(b"cancel %s %.3f" % (quote(folder), grace)),
+            b"end": wrapper.background,
         }
         for folder, grace in folders.items()
     )

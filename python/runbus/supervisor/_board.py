@@ -175,18 +175,21 @@ class _Standing:
         "seen", "spec", "step", "waiting_since",
     )  # fmt: skip
 
-    def __init__(self, spec: JobSpec, record: JobRecord, due: float, *, is_inherited: bool) -> None:
+    def __init__(
+        self, spec: JobSpec, record: JobRecord, now: float, *, waited_s: float, is_inherited: bool,
+        cause_to_end: tuple[str, float] | None,
+    ) -> None:  # fmt: skip
         self.spec = spec
         self.record = record
-        self.due = due
+        self.due = now
         self.is_inherited = is_inherited
         self.step = _Step.OVER if record.state.is_terminal else _Step.WAITING
         self.has_seat = False
-        self.cause_to_end: tuple[str, float] | None = None
+        self.cause_to_end = cause_to_end
         self.cancel_noted = record.cancelling
         self.end: End | None = None
         self.pause_s = 0.0
-        self.begin_attempt(due)
+        self.begin_attempt(now - waited_s)
 
     def begin_attempt(self, now: float) -> None:
         """Forget what was seen of the attempt before; this one has been sent off `now`."""
@@ -250,9 +253,10 @@ class Board:
             waited_s: How long ago its latest attempt was submitted.
             is_inherited: An earlier process may have submitted it without recording that.
         """
-        job = _Standing(spec, record, now, is_inherited=is_inherited)
-        job.begin_attempt(now - waited_s)
-        job.cause_to_end = self._ask_all
+        job = _Standing(
+            spec, record, now, waited_s=waited_s, is_inherited=is_inherited,
+            cause_to_end=self._ask_all,
+        )  # fmt: skip
         self._jobs[spec.name] = job
         if job.step is not _Step.OVER:
             self._unfinished += 1

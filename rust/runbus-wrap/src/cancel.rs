@@ -21,7 +21,8 @@ pub(crate) fn cancel(folder: &[u8], grace: f64) -> i32 {
     let is_stopped = os::stat(wrapper.pid).is_some_and(|stat| matches!(stat.state, b'T' | b't'));
     if !is_stopped && os::signal(wrapper, libc::SIGTERM) {
         while clock::now() < asked + grace + SLACK {
-            if os::stat(wrapper.pid).is_none_or(|stat| stat.process != wrapper) {
+            // Also one that its launcher has not waited for yet.
+            if os::stat(wrapper.pid).is_none_or(|stat| stat.process != wrapper || stat.is_dead()) {
                 return 0;
             }
             clock::sleep(LOOK);

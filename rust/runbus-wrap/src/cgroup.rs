@@ -2,9 +2,10 @@
 
 use std::os::fd::RawFd;
 
-use crate::os;
+use crate::os::{self, Process};
 
 const ROOT: &str = "/sys/fs/cgroup";
+const PREFIX: &str = "runbus-";
 
 /// A group below this process's own, of version 2: it holds everything the job starts.
 #[derive(Debug)]
@@ -14,21 +15,12 @@ pub(crate) struct Cgroup {
 
 impl Cgroup {
     /// Make a group with a name that no other attempt has; None where that is not allowed.
-    pub(crate) fn make(name: &str) -> Option<Self> {
+    pub(crate) fn make(own: Process) -> Option<Self> {
         // Slurm looks for the processes of a step in the step's own group only.
         if std::env::var_os("SLURM_JOB_ID").is_some() {
             return None;
         }
-        let groups = os::read("/proc/self/cgroup");
-        let groups = String::from_utf8_lossy(&groups);
-        let own = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
-        let own = own.trim_end_matches('/');
-        let root = [ROOT.to_owned(), format!("{ROOT}/unified")]
-            .into_iter()
-            .find(|root| {
-                os::exists(&format!("{root}/cgroup.procs")) && !os::exists(&format!("{root}/tasks"))
-            })?;
-        let path = format!("{root}{own}/{name}");
+        let path = format!("{}/{PREFIX}{}-{}", own_group()?, own.pid, own.start);
         std::fs::create_dir(&path).ok()?;
         let group = Self { path };
         // Without `cgroup.kill` (Linux 5.14) it would be of no use.
@@ -42,7 +34,7 @@ impl Cgroup {
             && path
                 .rsplit('/')
                 .next()
-                .is_some_and(|name| name.starts_with("runbus-"));
+                .is_some_and(|name| name.starts_with(PREFIX));
         // A group that is only looked up is not this value's to remove.
         (is_own && os::exists(&format!("{path}/cgroup.kill"))).then(|| Self {
             path: path.to_owned(),
@@ -86,6 +78,39 @@ impl Cgroup {
 
     fn file(&self, name: &str) -> String {
         format!("{}/{name}", self.path)
+    }
+}
+
+/// This process's own group of version 2.
+fn own_group() -> Option<String> {
+    let groups = os::read("/proc/self/cgroup");
+    let groups = String::from_utf8_lossy(&groups);
+    let own = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
+    let root = [ROOT.to_owned(), format!("{ROOT}/unified")]
+        .into_iter()
+        .find(|root| {
+            os::exists(&format!("{root}/cgroup.procs")) && !os::exists(&format!("{root}/tasks"))
+        })?;
+    Some(format!("{root}{}", own.trim_end_matches('/')))
+}
+
+/// Remove the empty groups of wrappers that were killed before they could.
+pub(crate) fn sweep() {
+    let entries = own_group().and_then(|own| std::fs::read_dir(own).ok());
+    for entry in entries.into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let maker = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
+        let Some((pid, start)) = maker.and_then(|maker| maker.split_once('-')) else {
+            continue;
+        };
+        let (Ok(pid), Ok(start)) = (pid.parse(), start.parse()) else {
+            continue;
+        };
+        let maker = Process { pid, start };
+        if os::stat(pid).is_none_or(|stat| stat.process != maker) {
+            // The kernel refuses while a process is in it.
+            let _ = std::fs::remove_dir(entry.path());
+        }
     }
 }
 

@@ -3,7 +3,12 @@
 //! ```text
 //! runbus-wrap run FOLDER            returns when the job has ended
 //! runbus-wrap cancel FOLDER GRACE   TERM to everything the job started, KILL after GRACE seconds
+//! runbus-wrap make FOLDER OTHER…    makes folders with all above them; fails if FOLDER is there
+//! runbus-wrap version               says its version, if this machine has what it needs
 //! ```
+//!
+//! With the word `detached` before them the first two return at once and go on in a session of their
+//! own: what starts them, a shell at the end of a connection, then needs no other program for it.
 //!
 //! The files in FOLDER are those of `wrapper.sh`, which does the same job where this program cannot
 //! run; `docs/concepts/wrapper.md` has the table of what differs. There is one thread, nothing is
@@ -22,6 +27,9 @@ mod run;
 
 use std::ffi::{CStr, OsStr};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use os::Detached;
 
 /// Exit codes of the wrapper itself; they are those of the script.
 mod exit {
@@ -42,40 +50,65 @@ pub unsafe fn main(count: i32, words: *const *const libc::c_char) -> i32 {
         // SAFETY: the caller promises `count` such strings.
         .map(|at| unsafe { CStr::from_ptr(*words.add(at)) }.to_bytes())
         .collect();
-    let Some(verb) = Verb::parse(&words) else {
-        return exit::USAGE;
-    };
-    if let Verb::Version = verb {
-        os::write_all(1, concat!(env!("CARGO_PKG_VERSION"), "\n").as_bytes());
-        return 0;
-    }
-    let folder = words[2];
-    if std::env::set_current_dir(OsStr::from_bytes(folder)).is_err() {
-        return exit::NO_FOLDER;
-    }
-    match verb {
-        Verb::Cancel(grace) => cancel::cancel(folder, grace),
-        _ => run::run(folder),
+    // The script must be told the pid namespace as a last word; this program looks it up.
+    match words.get(1..).unwrap_or_default() {
+        [b"detached", rest @ ..] => match os::detach() {
+            Detached::Parent => 0,
+            Detached::Child => work(rest),
+            Detached::Failed => exit::NO_ROOM,
+        },
+        rest => work(rest),
     }
 }
 
-enum Verb {
-    Run,
-    Cancel(f64),
-    Version,
+/// Do what the words say, here.
+fn work(words: &[&[u8]]) -> i32 {
+    match words {
+        [b"run", folder] | [b"run", folder, _] => inside(folder, || run::run(folder)),
+        [b"cancel", folder, grace] | [b"cancel", folder, grace, _] => match clock::seconds(grace) {
+            Some(grace) => inside(folder, || cancel::cancel(folder, grace)),
+            None => exit::USAGE,
+        },
+        [b"make", folder, others @ ..] => make(folder, others),
+        [b"version"] if run::is_possible() => {
+            // Once a kernel and machine: often enough for what only a killed wrapper leaves.
+            cgroup::sweep();
+            os::write_all(1, concat!(env!("CARGO_PKG_VERSION"), "\n").as_bytes());
+            0
+        }
+        _ => exit::USAGE,
+    }
 }
 
-impl Verb {
-    /// Read the command line. The script must be told the pid namespace as a last word; this program
-    /// looks it up.
-    fn parse(words: &[&[u8]]) -> Option<Self> {
-        match words {
-            [_, b"version"] => Some(Self::Version),
-            [_, b"run", _] | [_, b"run", _, _] => Some(Self::Run),
-            [_, b"cancel", _, grace] | [_, b"cancel", _, grace, _] => {
-                clock::seconds(grace).map(Self::Cancel)
-            }
-            _ => None,
+fn inside(folder: &[u8], work: impl FnOnce() -> i32) -> i32 {
+    match std::env::set_current_dir(OsStr::from_bytes(folder)) {
+        Ok(()) => work(),
+        Err(_) => exit::NO_FOLDER,
+    }
+}
+
+/// Make a folder that must not be there, and others that may.
+fn make(folder: &[u8], others: &[&[u8]]) -> i32 {
+    let folder = Path::new(OsStr::from_bytes(folder));
+    let above = folder.parent().unwrap_or(folder);
+    let others = others
+        .iter()
+        .map(|other| Path::new(OsStr::from_bytes(other)));
+    let made = std::iter::once(above)
+        .chain(others)
+        .map(|path| (path, std::fs::create_dir_all(path)))
+        .chain(std::iter::once_with(|| {
+            (folder, std::fs::create_dir(folder))
+        }));
+    for (path, result) in made {
+        if let Err(error) = result {
+            let text = os::error_text(error.raw_os_error().unwrap_or(0));
+            os::write_all(
+                2,
+                format!("cannot make {}: {text}\n", path.display()).as_bytes(),
+            );
+            return exit::NO_FOLDER;
         }
     }
+    0
 }

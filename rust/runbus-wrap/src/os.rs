@@ -20,8 +20,17 @@ pub(crate) struct Stat {
     pub(crate) state: u8,
     pub(crate) parent: i32,
     pub(crate) session: i32,
+    pub(crate) threads: i32,
     /// Whether a signal tells its parent of its end: of all but a wrapper's own helper.
     pub(crate) is_told: bool,
+}
+
+impl Stat {
+    /// Whether nothing of it runs any more. A first thread that has ended is a zombie, too, while
+    /// others go on.
+    pub(crate) fn is_dead(&self) -> bool {
+        matches!(self.state, b'Z' | b'X') && self.threads <= 1
+    }
 }
 
 /// Read what is in a file of the kernel, or a small one; nothing if it cannot be read.
@@ -215,6 +224,7 @@ fn parse_stat(text: &[u8]) -> Option<Stat> {
         state: *fields.first()?.first()?,
         parent: signed(1)?,
         session: signed(3)?,
+        threads: signed(17)?,
         is_told: fields.get(35).is_none_or(|signal| *signal != b"0"),
     })
 }
@@ -229,6 +239,31 @@ pub(crate) fn processes() -> Vec<Stat> {
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
         .filter_map(stat)
         .collect()
+}
+
+/// What descends from a process; None where the kernel does not list children.
+pub(crate) fn descendants(pid: i32) -> Option<Vec<i32>> {
+    let mut found = children(pid)?;
+    let mut at = 0;
+    while at < found.len() {
+        found.extend(children(found[at]).unwrap_or_default());
+        at += 1;
+    }
+    Some(found)
+}
+
+/// The children of every thread of a process.
+fn children(pid: i32) -> Option<Vec<i32>> {
+    let mut found = Vec::new();
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task")).ok()? {
+        let path = thread.ok()?.path().join("children");
+        let text = std::fs::read_to_string(path).ok()?;
+        found.extend(
+            text.split_whitespace()
+                .filter_map(|pid| pid.parse::<i32>().ok()),
+        );
+    }
+    Some(found)
 }
 
 /// Send a signal to the very process that is meant, never to one that was given its number since.
@@ -264,6 +299,27 @@ pub(crate) fn signal(process: Process, signal: i32) -> bool {
     sent
 }
 
+/// Which of two processes this is.
+pub(crate) enum Detached {
+    Parent,
+    Child,
+    Failed,
+}
+
+/// Go on in another process, which leads a session of its own.
+pub(crate) fn detach() -> Detached {
+    // SAFETY: there is one thread, so that the child may do what this process may.
+    match unsafe { libc::fork() } {
+        -1 => Detached::Failed,
+        0 => {
+            // SAFETY: the call takes nothing.
+            unsafe { libc::setsid() };
+            Detached::Child
+        }
+        _ => Detached::Parent,
+    }
+}
+
 /// Close a descriptor.
 pub(crate) fn close(file: RawFd) {
     // SAFETY: the descriptor is the caller's own.
@@ -293,7 +349,9 @@ pub(crate) fn error_text(number: i32) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{own, parse_stat, stat};
+    use std::io::Read;
+
+    use super::{descendants, own, parse_stat, stat};
 
     #[test]
     fn a_name_with_parentheses_and_spaces_is_read_over() {
@@ -301,6 +359,17 @@ mod tests {
         let found = parse_stat(line).expect("a stat line");
         assert_eq!((found.process.pid, found.process.start), (12, 4711));
         assert_eq!((found.state, found.parent, found.session), (b'S', 7, 9));
+        assert_eq!(found.threads, 1);
+    }
+
+    #[test]
+    fn a_zombie_whose_other_threads_go_on_is_not_dead() {
+        let of = |threads: &str| {
+            let line = format!("12 (a) Z 7 12 9 0 -1 0 0 0 0 0 0 0 0 0 20 0 {threads} 0 4711 0\n");
+            parse_stat(line.as_bytes()).expect("a stat line").is_dead()
+        };
+        assert!(of("1"));
+        assert!(!of("2"));
     }
 
     #[test]
@@ -308,6 +377,31 @@ mod tests {
         for line in [&b""[..], b"12", b"12 (a", b"12 (a) S", b") 12 (a S 1 2 3"] {
             assert!(parse_stat(line).is_none(), "{line:?}");
         }
+    }
+
+    #[test]
+    fn a_child_s_child_descends_from_this_process() {
+        let mut child = std::process::Command::new("sh")
+            .args(["-c", "sleep 60 & echo $!; wait"])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .expect("a shell");
+        let mut line = [0; 16];
+        let length = child
+            .stdout
+            .as_mut()
+            .map(|file| file.read(&mut line).expect("a line"));
+        let told = std::str::from_utf8(&line[..length.unwrap_or(0)]).expect("a number");
+        let grandchild: i32 = told.trim().parse().expect("a number");
+
+        let found = descendants(own().pid);
+
+        for pid in [grandchild, i32::try_from(child.id()).expect("a pid")] {
+            // SAFETY: the call takes numbers.
+            unsafe { libc::kill(pid, libc::SIGKILL) };
+            assert!(found.as_ref().is_none_or(|found| found.contains(&pid)));
+        }
+        child.wait().expect("a child");
     }
 
     #[test]

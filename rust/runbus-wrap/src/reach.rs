@@ -20,8 +20,33 @@ pub(crate) struct Reach {
 }
 
 impl Reach {
-    /// The processes of the job that live now.
+    /// The processes of the job that live now, as far as they descend from the wrapper or are in the
+    /// control group, which all do while it lives.
+    ///
+    /// This costs what the job has, and not what the machine has: a thousand jobs may end at once.
+    /// What forks or ends meanwhile may be missed.
     pub(crate) fn members(&self) -> Vec<Process> {
+        let own = os::own().pid;
+        let wrapper = self.wrapper.filter(|wrapper| wrapper.pid == own);
+        let Some(mut inside) = wrapper.and_then(|wrapper| os::descendants(wrapper.pid)) else {
+            return self.all_members();
+        };
+        if let Some(cgroup) = &self.cgroup {
+            inside.extend(cgroup.members());
+        }
+        inside.sort_unstable();
+        inside.dedup();
+        inside
+            .into_iter()
+            .filter_map(os::stat)
+            // The reader of the job's output is the wrapper's, until all has been read.
+            .filter(|stat| !stat.is_dead() && (stat.is_told || stat.parent != own))
+            .map(|stat| stat.process)
+            .collect()
+    }
+
+    /// The same, of all processes that can be seen from here.
+    fn all_members(&self) -> Vec<Process> {
         let own = os::own().pid;
         let all = os::processes();
         let mut inside: HashSet<i32> = HashSet::new();
@@ -57,7 +82,7 @@ impl Reach {
             }
         }
         all.iter()
-            .filter(|stat| inside.contains(&stat.process.pid) && !matches!(stat.state, b'Z' | b'X'))
+            .filter(|stat| inside.contains(&stat.process.pid) && !stat.is_dead())
             .map(|stat| stat.process)
             .filter(|process| process.pid != own && Some(process.pid) != wrapper)
             .collect()
@@ -65,7 +90,7 @@ impl Reach {
 
     /// Ask everything to end; what is stopped goes on, to hear it.
     pub(crate) fn terminate(&self) {
-        for process in self.members() {
+        for process in self.all_members() {
             os::signal(process, libc::SIGTERM);
             os::signal(process, libc::SIGCONT);
         }

@@ -16,6 +16,8 @@ use crate::{clock, exit};
 pub(crate) const GRACE: f64 = 10.0;
 /// The reason of an end that was asked for before it came.
 const CANCELLED: &str = "cancelled";
+/// The reason of an end that did not come.
+const UNKILLABLE: &str = "it could not be killed: it is another user's, or waits for a device";
 /// How often the folder is looked at: whether it is there, and whether an end was asked for in it.
 const LOOK: f64 = 5.0;
 /// How long what was killed may take to be gone, and how often it is killed again meanwhile.
@@ -50,13 +52,26 @@ pub(crate) fn run(folder: &[u8]) -> i32 {
     0
 }
 
+/// Whether this machine has what following a job needs.
+pub(crate) fn is_possible() -> bool {
+    block_signals() >= 0 && os::own().start > 0
+}
+
 /// Hold back the signals that this program hears through a descriptor, and return that.
 fn block_signals() -> RawFd {
     // SAFETY: the set is this function's own, and every call takes it or numbers.
     unsafe {
         let mut set: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut set);
-        for signal in [libc::SIGCHLD, libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
+        for signal in [
+            libc::SIGCHLD,
+            libc::SIGTERM,
+            libc::SIGINT,
+            libc::SIGHUP,
+            libc::SIGQUIT,
+            libc::SIGUSR1,
+            libc::SIGUSR2,
+        ] {
             libc::sigaddset(&raw mut set, signal);
         }
         libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
@@ -127,7 +142,7 @@ impl Attempt {
         // SAFETY: the call takes numbers. Orphans of the job become this process's children.
         unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
         let own = os::own();
-        let cgroup = Cgroup::make(&format!("runbus-{}-{}", own.pid, own.start));
+        let cgroup = Cgroup::make(own);
         let kills = own_kills();
         let entrance = cgroup.as_ref().and_then(Cgroup::entrance);
         let (relay, writing) = Relay::begin(output).unzip();
@@ -314,7 +329,7 @@ impl Attempt {
         os::wait_for([self.signals, outcome, reader], milliseconds);
     }
 
-    /// Take in the signals that came; TERM asks for the end, INT and HUP are for the launcher.
+    /// Take in the signals that came; TERM asks for the end, the others are for the launcher.
     fn hear(&mut self) {
         // SAFETY: all zeros is a valid value, and the call fills it in.
         let mut info: libc::signalfd_siginfo = unsafe { std::mem::zeroed() };
@@ -363,8 +378,10 @@ impl Attempt {
     /// Say how the job ended.
     fn end(mut self) -> End {
         let lost = self.relay.as_mut().map_or(0, Relay::flush);
+        self.reap();
         let left = if has_children() {
-            self.reach.members().len()
+            // What forks all the time may be in none of the numbers that were looked at.
+            self.reach.members().len().max(1)
         } else {
             0
         };
@@ -374,7 +391,8 @@ impl Attempt {
                 (128 + signal, Some(signal))
             }
             Some(status) => (libc::WEXITSTATUS(status), None),
-            None => (128 + libc::SIGKILL, Some(libc::SIGKILL)),
+            // It was asked to end, and killed again and again: it is still there.
+            None => (128 + libc::SIGKILL, None),
         };
         let mut end = End {
             status,
@@ -383,6 +401,9 @@ impl Attempt {
             left,
             lost,
         };
+        if self.status.is_none() {
+            UNKILLABLE.clone_into(&mut end.reason);
+        }
         if let Some((status, reason)) = self.failure.take() {
             os::write_all(self.output.stderr, format!("{reason}\n").as_bytes());
             if reason.starts_with(launch::NO_FOLDER) && !self.request.advice.is_empty() {
@@ -406,6 +427,7 @@ impl Attempt {
             };
         }
         if let Ending::Asked(why, _) | Ending::Killed(why, _) = self.ending
+            && self.status.is_some()
             && let Some(reason) = why.reason()
         {
             reason.clone_into(&mut end.reason);

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from runbus.abc import Observation
 from runbus.attempt import WRAPPER, observe_folder, wrapper_program
@@ -44,7 +46,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test against every wrapper; one that is about the script, against that alone."""
     if "wrapper" in metafunc.fixturenames:
         of_script = metafunc.definition.get_closest_marker("script")
-        metafunc.parametrize("wrapper", SCRIPTS if of_script else WRAPPERS, indirect=True)
+        differs = metafunc.definition.get_closest_marker("differs")
+        wrappers = SCRIPTS if of_script else different(differs) if differs else WRAPPERS
+        metafunc.parametrize("wrapper", wrappers, indirect=True)
+
+
+def different(marker: pytest.Mark) -> list[ParameterSet]:
+    """Return every wrapper; the script must fail."""
+    fails = pytest.mark.xfail(reason=f"the script differs: {marker.args[0]}", strict=True)
+    scripts = [
+        pytest.param(*shell.values, id=shell.id, marks=[*shell.marks, fails]) for shell in SCRIPTS
+    ]
+    return [*WRAPPERS[:1], *scripts]
 
 
 @pytest.fixture
@@ -105,3 +118,35 @@ def wait_for_line() -> Callable[[Path], str]:
         return path.read_text().splitlines()[0]
 
     return wait
+
+
+# A wrapper in a small world of its own: $1 is the folder, $2 what is mounted over it, and the words
+# that run the wrapper follow.
+WORLD = """
+mount -t tmpfs -o "$2" none "$1" || exit 77
+cd "$1" || exit 77
+shift 2
+"""
+
+
+@pytest.fixture
+def in_a_world(wrapper: list[str], tmp_path: Path) -> Callable[[str, str], str]:
+    """Run a script as root of a name space with a small file system in memory."""
+    return lambda options, script: run_in_a_world(wrapper, tmp_path, options, script)
+
+
+def run_in_a_world(wrapper: list[str], folder: Path, options: str, script: str) -> str:
+    """Run a script as root of a name space where `folder` is a file system in memory.
+
+    Returns:
+        What it printed.
+    """
+    words = ["unshare", "--mount", "--map-root-user", "sh", "-c", WORLD + script]
+    command = [*words, "sh", str(folder), options, *wrapper]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    if result.returncode == 77 or "unshare" in result.stderr:
+        # A developer's machine may refuse it; CI must not pass without having tried it.
+        assert "CI" not in os.environ, result.stderr
+        pytest.skip(f"this machine lets nobody mount a tmpfs: {result.stderr.strip()}")
+    assert result.returncode == 0, result.stderr
+    return result.stdout

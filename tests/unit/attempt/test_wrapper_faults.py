@@ -188,6 +188,42 @@ def test_the_program_leads_a_session_whose_number_is_in_the_record(
     assert (tmp_path / "stdout.log").read_text().split() == [str(pid)] * 3
 
 
+FIRST_THREAD_ENDS = """
+import ctypes, signal, threading
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+threading.Thread(target=threading.Event().wait).start()
+print("up", flush=True)
+ctypes.CDLL(None).pthread_exit(None)
+"""
+
+
+@pytest.mark.parametrize("grace", [0, 1])
+def test_a_job_whose_first_thread_has_ended_lives_and_is_ended(
+    start, cancel, wait_for_line, tmp_path: Path, grace: int
+) -> None:
+    """The kernel calls it a zombie, while its other threads go on."""
+    (tmp_path / "job.py").write_text(FIRST_THREAD_ENDS)
+    wrapper = start(tmp_path, f"exec '{sys.executable}' job.py")
+    wait_for_line(tmp_path / "stdout.log")
+    pid = json.loads((tmp_path / "pid.json").read_text())["pid"]
+    while state_of(pid) != "Z":
+        os.sched_yield()
+
+    assert is_running(str(tmp_path))
+    cancel(tmp_path, grace)
+    wrapper.wait(20)
+
+    assert not is_running(str(tmp_path))
+    seen = observe_folder(str(tmp_path))
+    assert seen is not None
+    assert seen.signal == signal.SIGKILL
+
+
+def state_of(pid: int) -> str:
+    """Return how the kernel calls the state of a process."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
 ESCAPES = {
     "a session of its own": "setsid sleep 60 & echo $!; wait",
     "a session of an orphan": "(setsid sh -c 'echo $$; exec sleep 60' &) ; sleep 60",

@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from runbus.attempt import WRAPPER, wrapper_program
 from runbus.executors._look import Answer, Look, look_script, parse_look
 from runbus.executors._paths import at_home, marked
 from runbus.executors._placement import Placement
 from runbus.executors._shell import (
+    Wrapper,
     files_script,
     install_script,
     parse_files,
@@ -215,10 +217,8 @@ def test_a_submit_that_is_repeated_starts_one_job(shell: list[str], tmp_path: Pa
     wrapper = tmp_path / "w.sh"
     os.mkfifo(tmp_path / "done")  # it goes on by itself: nobody could wait for it otherwise
     wrapper.write_text(f'echo "$1 $2" >>"$2/ran"; echo >"{tmp_path / "done"}"\n')
-    words = b"sh " + quote(str(wrapper))
-    script = submit_script(
-        place, "the script", b"the\n\xfffields", "", b"{}", words, "nohup", "022"
-    )
+    words = Wrapper(words=b"sh " + quote(str(wrapper)), is_program=False, detach="nohup")
+    script = submit_script(place, "the script", b"the\n\xfffields", "", b"{}", words, "022")
 
     first, second = (said(shell, script) for _ in range(2))
 
@@ -233,6 +233,52 @@ def test_a_submit_that_is_repeated_starts_one_job(shell: list[str], tmp_path: Pa
         assert time.monotonic() < deadline
         time.sleep(0.01)
     assert (folder / "ran").read_text() == f"run {folder}\n"
+
+
+def wrapper_there(kind: str, tmp_path: Path) -> Wrapper:
+    """Return what a shell starts: the program, or the script."""
+    if kind == "script":
+        return Wrapper(words=b"sh " + quote(WRAPPER), is_program=False, detach="setsid")
+    program = wrapper_program(tmp_path / "it's home")
+    assert program is not None
+    return Wrapper(words=quote(program), is_program=True, detach="nohup")
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("kind", ["program", "script"])
+def test_a_job_goes_on_in_a_session_that_is_not_the_shell_s(
+    shell: list[str], kind: str, tmp_path: Path
+) -> None:
+    place = placed(tmp_path / "a'b")
+    os.mkfifo(tmp_path / "done")
+    job = f"cut -d' ' -f6 /proc/$PPID/stat >'{tmp_path}/session'; echo >'{tmp_path}/done'\n"
+    wrapper = wrapper_there(kind, tmp_path)
+    script = submit_script(place, job, b"", "", b"{}", wrapper, "022")
+
+    with subprocess.Popen(
+        [*shell, "-s"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    ) as process:
+        first, _ = process.communicate(script, 20)
+    assert first == b"\nstarted\n"
+    assert (tmp_path / "done").read_text() == "\n"
+    assert int((tmp_path / "session").read_text()) != process.pid
+    assert said(shell, script) == b"\nexists\n"
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("kind", ["program", "script"])
+def test_a_folder_that_cannot_be_made_is_said_and_nothing_runs(
+    shell: list[str], kind: str, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    place = placed(tmp_path / "file" / "below")
+
+    answer = said(
+        shell, submit_script(place, "", b"", "", b"{}", wrapper_there(kind, tmp_path), "022")
+    )
+
+    assert answer.endswith(b"\nfailed\n")
+    assert b"not a directory" in answer.lower()
 
 
 BEGAN = b'{"pid":7,"start":500,"boot":"b","host":"h","uptime":1.0}'

@@ -44,6 +44,31 @@ async def test_a_package_that_was_damaged_on_its_way_runs_nothing(tmp_path: Path
     assert list((there / "packages").iterdir()) == []
 
 
+async def test_a_package_has_its_name_only_once_it_was_checked(tmp_path: Path) -> None:
+    """Another process on the machine would take what has that name as it is."""
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "file").write_bytes(b"x")
+    package = build_package_blocking(PatternPackager("*"), str(tmp_path / "tree"))
+    there = tmp_path / "there"
+    seen: list[list[str]] = []
+
+    class Watching(LocalTunnel):
+        async def call(self, script: bytes, *, timeout_s: float = 30.0) -> tuple[int, bytes]:
+            if b"gzip -dc" in script:
+                seen.append([path.name for path in (there / "packages").iterdir()])
+            return await super().call(script, timeout_s=timeout_s)
+
+    def make() -> SSHExecutor:
+        return SSHExecutor([Watching(str(there))])
+
+    async with Harness(make, str(tmp_path / "here")) as harness:
+        await harness.run(replace(harness.shell("true"), package=package))
+
+    ((unchecked,),) = seen
+    assert unchecked.startswith(f"{package.sha256}.tar.gz.part-")
+    assert [path.name for path in (there / "packages").iterdir()] == [f"{package.sha256}.tar.gz"]
+
+
 @pytest.fixture
 def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the paths that are synced from now on, in order."""

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from runbus._files import add_check
 from runbus._lines import read_lines
 from runbus._secrets import REDACTED
+from runbus.bus import TraceWriter
 from runbus.errors import TraceError
 from runbus.events import Notify, Pipeline, Sensitive, Stream, TraceStopped
 from runbus.kernel import Kernel, causes, mentions, read_trace, replay
@@ -124,6 +125,18 @@ async def test_an_error_is_written_at_once(tmp_path):
 
     assert event.status == "error"
     assert event.handlers[0].verdict == "error: ValueError: no"
+
+
+def test_much_is_written_at_once_and_the_rest_when_the_trace_is_closed(tmp_path):
+    path = tmp_path / "trace"
+    writer = TraceWriter(path, FakeClock())
+    writer.intent(1, 0, Asked("x" * 300_000), "")
+    assert [event.seq for event in read_trace(path)] == [1]
+
+    writer.intent(2, 0, Asked("y"), "")
+    assert [event.seq for event in read_trace(path)] == [1]
+    writer.close()
+    assert [event.seq for event in read_trace(path)] == [1, 2]
 
 
 async def test_a_full_disk_ends_the_trace_and_nothing_else(tmp_path):
