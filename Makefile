@@ -14,19 +14,20 @@ CARGO := CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/cargo cargo
 ALONE := $(if $(shell command -v flock),flock $(CARGO_TARGET_DIR)/.lock)
 BUILD := CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/maturin PATH="$(CURDIR)/$(V)/bin:$$PATH"
 
-.PHONY: demo test check fuzz sanitize mutants bench services-test docs clean
+.PHONY: demo test check fuzz sanitize mutants bench services-test wheel-test docs clean
 .DELETE_ON_ERROR:
 
 demo: $(V)/.demo $(V)/.core ; @$(PY) -m examples.demo
 test: $(V)/.dev $(V)/.core ; $(PY) -m pytest -n auto --dist worksteal -m 'not services' $(ARGS)
 check: $(V)/.dev $(V)/.core ; PATH="$(CURDIR)/$(V)/bin:$$PATH" CARGO="env $(CARGO)" sh .ci/check.sh
 services-test: $(V)/.dev $(V)/.core ; sh tests/services/install.sh && $(PY) -m pytest -m services $(ARGS)
+wheel-test: $(V)/.dev $(V)/.core ; CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/sdist PATH="$(CURDIR)/$(V)/bin:$$PATH" sh .ci/sdist.sh
 fuzz: ; CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/fuzz sh rust/fuzz/run.sh $(CACHE)
 sanitize: ; CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/sanitize sh rust/sanitize.sh
 mutants: $(V)/.mutants $(V)/.core ; PATH="$(CURDIR)/$(V)/bin:$$PATH" sh .ci/mutants.sh $(CACHE)/mutants $(ARGS)
 bench: $(V)/.bench $(V)/.core ; $(PY) -m benches $(ARGS)
 docs: $(V)/.dev $(V)/.core ; $(PY) -m docs.generate
-clean: ; rm -rf $(V) build dist site python/runbus/*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis benches/results $(CARGO_TARGET_DIR)/cargo $(CARGO_TARGET_DIR)/maturin $(CARGO_TARGET_DIR)/sanitize $(CARGO_TARGET_DIR)/fuzz
+clean: ; rm -rf $(V) build dist site python/runbus/*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis benches/results $(CARGO_TARGET_DIR)/cargo $(CARGO_TARGET_DIR)/maturin $(CARGO_TARGET_DIR)/sanitize $(CARGO_TARGET_DIR)/fuzz $(CARGO_TARGET_DIR)/sdist
 
 $(PY): ; $(PYTHON) -m venv $(V) && $(if $(shell command -v uv),true,$(PY) -m pip install --quiet -c constraints.txt pip)
 $(V)/.demo $(V)/.dev $(V)/.bench $(V)/.mutants: $(V)/.%: pyproject.toml constraints.txt | $(PY) ; $(PIP) -c constraints.txt --group $* && touch $@

@@ -297,6 +297,15 @@ def test_every_job_ends_exactly_once_whatever_happens(
         world.happen(what, number, how)
         world.check_seats()
     world.finish()
+    told, asked = len(world.journal), set(world.asked)
+    world.hands.clear()
+    # What is over stays so, whoever asks and however often that is told.
+    world.ask(None)
+    world.look()
+    for record in world.records.values():
+        world.board.recorded(record, world.now)
+    world.decide()
+    assert (len(world.journal), world.hands, world.board.is_over) == (told, [], True)
 
     for name, spec in world.specs.items():
         facts = [fact for fact in world.journal if fact.job == name]
@@ -310,7 +319,7 @@ def test_every_job_ends_exactly_once_whatever_happens(
         assert facts[-1].attempt == world.records[name].attempt == attempts[-1]
         assert sum(isinstance(fact, JobCancelRequested) for fact in facts) <= 1
         if world.records[name].state is JobState.CANCELLED:
-            assert name in world.asked
+            assert name in asked
     assert len(set(world.submits)) == len(world.submits)
 
 

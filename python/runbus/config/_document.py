@@ -6,10 +6,14 @@ import json
 import os
 import re
 import tomllib
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from runbus._files import read_file
 from runbus.errors import BatchInvalid, FileUnreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["Document", "read_document"]
 
@@ -37,16 +41,20 @@ class Document:
         self,
         path: str,
         data: Any,
-        lines: dict[_Path, int],
+        lines: dict[_Path, int] | Callable[[], dict[_Path, int]],
         repeated: dict[int, tuple[_Path, int, int]] | None = None,
     ) -> None:
         self.path = path
         self.data = data
-        self._lines = lines
+        self._asked = lines
         self.repeated = tuple(
             f"{path}:{line}: {_key(at)}: the same key stands in line {first}, too"
             for at, first, line in (repeated or {}).values()
         )
+
+    @cached_property
+    def _lines(self) -> dict[_Path, int]:
+        return self._asked if isinstance(self._asked, dict) else self._asked()
 
     def place(self, path: _Path, message: str) -> str:
         """Return a message with the file, the line and the key that it is about."""
@@ -239,14 +247,29 @@ def _note_lines(
 
 
 def _read_json(path: str, text: str) -> Document:
+    is_repeated = False
+
+    def mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal is_repeated
+        found = dict(pairs)
+        is_repeated |= len(found) < len(pairs)
+        return found
+
     try:
-        data = json.loads(text)
+        data = json.loads(text, object_pairs_hook=mapping)
     except json.JSONDecodeError as error:
         raise BatchInvalid(path, (f"{path}:{error.lineno}: {error.msg.lower()}",)) from error
-    # JSON is YAML as far as places are concerned, but for tabs, which YAML does not indent by.
-    same = _read_yaml(path, text.replace("\t", " "))
-    same.data = data
-    return same
+
+    def places() -> Document:
+        # JSON is YAML as far as places are concerned, but for tabs, which YAML does not indent by.
+        return _read_yaml(path, text.replace("\t", " "))
+
+    if is_repeated or text.count(",") >= _MOST_VALUES // 2:
+        same = places()
+        same.data = data
+        return same
+    # To read it as YAML takes fifty times as long: only if a mistake is to be placed.
+    return Document(path, data, lambda: places()._lines)
 
 
 # Nothing that people write; tomllib takes minutes for a key of 20,000 parts.

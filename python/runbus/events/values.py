@@ -98,9 +98,9 @@ class Timeouts(_Value, frozen=True, kw_only=True):
         """Return these, and those of `others` where these say nothing."""
         return Timeouts(
             **{
-                field.name: getattr(others if mine is None else self, field.name)
-                for field in fields(self)
-                for mine in [getattr(self, field.name)]
+                name: getattr(others if mine is None else self, name)
+                for name in self.__struct_fields__
+                for mine in [getattr(self, name)]
             }
         )
 

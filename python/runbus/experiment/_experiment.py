@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -80,8 +81,8 @@ class AsyncExperiment:
             raise UsageError("an experiment needs at least one job")
         if max_parallel is not None and max_parallel < 1:
             raise UsageError(f"max_parallel is {max_parallel}, but must be at least 1")
-        names = [job.name for job in jobs]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
+        names = Counter(job.name for job in jobs)
+        if twice := sorted(name for name, count in names.items() if count > 1):
             raise UsageError(f"two jobs are named {twice[0]!r}")
         self._jobs = [(job, words_of(job.task)) for job in jobs]
         for job, argv in self._jobs:

@@ -892,6 +892,19 @@ async def test_a_reader_that_ends_releases_the_publishers_at_once(kernel_factory
     assert stream.statistics().refused == 1
 
 
+async def test_a_publisher_goes_on_as_soon_as_there_is_room(kernel_factory):
+    kernel = await kernel_factory(timers=FakeClock())  # whose 5 seconds never pass
+    stream = kernel.bus.stream(Tick, maxsize=1, overflow="block").open()
+    await kernel.bus.emit(Tick(1))
+    waits = asyncio.create_task(kernel.bus.emit(Tick(2)))
+    await asyncio.sleep(0)
+
+    assert await anext(stream) == Tick(1)
+    done, _ = await asyncio.wait([waits], timeout=5)
+    assert done == {waits}
+    assert await anext(stream) == Tick(2)
+
+
 async def test_what_a_full_mailbox_refused_is_counted(kernel_factory):
     clock = FakeClock()
     kernel = await kernel_factory(timers=clock)
