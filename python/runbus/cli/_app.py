@@ -27,7 +27,7 @@ COMMANDS = {
     "cancel": "End a job, or all jobs of a batch, and wait until they have ended.",
     "ls": "List runs.",
     "show": "Show a run: what it is, where it stands, what it logged.",
-    "logs": "Print what a run's job wrote.",
+    "logs": "Print what a run's job has written.",
     "metrics": "Print what a run logged.",
     "artifacts": "List the files that a run keeps, or copy them.",
     "plot": "Draw the metric NAME of one run or several in the terminal.",
