@@ -62,8 +62,10 @@ def full_disk(folder: Path, batch: dict[str, Any]) -> Iterator[Callable[[], None
         except OSError:
             pass
 
-    yield fill
-    subprocess.run(["umount", "--lazy", home], check=True)
+    try:
+        yield fill
+    finally:
+        subprocess.run(["umount", "--lazy", home], check=True)
 
 
 @contextmanager
