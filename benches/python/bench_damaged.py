@@ -41,7 +41,7 @@ def fill(home: Home) -> None:
     for number in range(EXPERIMENTS):
         experiment_id, folder = home.new_experiment("p")
         info = RunInfo.new(run_id_of(experiment_id, 1), f"n{number}", "p", {"lr": 0.1})
-        make_run_folder(folder, info, is_durable=False)
+        make_run_folder(folder, info)
 
 
 def harm(path: str) -> None:

@@ -11,8 +11,11 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 
+import runbus
 from benches.row import Row
+from benches.scratch import scratch
 
 ROUNDS = 15
 HEAVY = ("asyncio", "msgspec", "asyncssh", "httpx", "rich", "numpy")
@@ -70,7 +73,25 @@ def main() -> list[Row]:
             150,
             {"a bare interpreter": statistics.median(times["bare"][1:])},
         ),
+        wall_row(),
     ]
+
+
+def wall_row() -> Row:
+    """How long a script waits for `init()`, which waits for no disk."""
+    times: dict[str, list[float]] = {"init": [], "synced": []}
+    with scratch() as folder:
+        for number in range(ROUNDS * 4):
+            began = time.perf_counter()
+            run = runbus.init(project="wall", home=folder)
+            times["init"].append((time.perf_counter() - began) * 1e3)
+            run.finish()
+            began = time.perf_counter()
+            with open(os.path.join(folder, str(number)), "wb") as file:
+                os.fsync(file.fileno())
+            times["synced"].append((time.perf_counter() - began) * 1e3)
+    beside = {"an empty file, synced": statistics.median(times["synced"])}
+    return Row("wall time of init()", statistics.median(times["init"]), "ms", beside=beside)
 
 
 def cpu_ms(command: list[str], environment: dict[str, str]) -> float:

@@ -69,6 +69,7 @@ class MetricWriter:
         /,
         *args: object,
         sync_ms: int | None = 100,
+        sync_once: Sequence[str | os.PathLike[str]] = ...,
         **kwargs: object,
     ) -> Self:
         """Make the journal.
@@ -78,6 +79,8 @@ class MetricWriter:
                 `open_journal`, which drops what it is given.
             sync_ms: How often a background thread, one for the process, writes what was logged to
                 the disk; None leaves it to the operating system.
+            sync_once: Files and folders that are written to the disk with the first of it: what
+                makes the journal worth anything. They are complete.
             *args: For the ``__init__`` of a subclass.
             **kwargs: For the ``__init__`` of a subclass.
 

@@ -35,6 +35,7 @@ __all__ = [
     "file_mode",
     "folder_mode",
     "is_shared",
+    "make_file",
     "make_folder",
     "make_folders",
     "open_file",
@@ -102,6 +103,11 @@ def open_file(path: str, flags: int = os.O_RDONLY, *, within: str = "") -> int:
         FileUnreadable: It is another kind of file, or a link, or access is denied.
         OSError: The process has no more descriptors or memory.
     """
+    return _open_regular(path, flags, within)[0]
+
+
+def _open_regular(path: str, flags: int, within: str) -> tuple[int, int]:
+    """Open a regular file, and return its descriptor and its size."""
     shown = os.path.join(within, path) if within else path
     try:
         file = _open(path, flags, within)
@@ -109,9 +115,10 @@ def open_file(path: str, flags: int = os.O_RDONLY, *, within: str = "") -> int:
         raise _judged(shown, error) from error
     except ValueError as error:  # a NUL in the path
         raise FileUnreadable(shown, "its name is not a file name") from error
-    kind = stat.S_IFMT(os.fstat(file).st_mode)
+    about = os.fstat(file)
+    kind = stat.S_IFMT(about.st_mode)
     if kind == stat.S_IFREG:
-        return file
+        return file, about.st_size
     os.close(file)
     raise FileUnreadable(shown, f"it is {_KINDS.get(kind, 'no regular file')}")
 
@@ -159,15 +166,15 @@ def read_file(path: str, *, within: str = "", limit: int = RECORD_BYTES) -> byte
         FileUnreadable: It is not a regular file, is too large, or cannot be read.
         OSError: The process has no more descriptors or memory.
     """
-    file = open_file(path, within=within)
+    file, size = _open_regular(path, os.O_RDONLY, within)
     try:
         # A sparse file claims terabytes, and nobody may read them to find that out.
-        size = os.fstat(file).st_size
         if size <= limit:
             data = os.read(file, size + 1)
-            while len(data) <= limit and (more := os.read(file, limit + 1 - len(data))):
-                data += more
-            size = len(data)
+            if len(data) != size:  # it is being written, or does not come at once
+                while len(data) <= limit and (more := os.read(file, limit + 1 - len(data))):
+                    data += more
+                size = len(data)
     except OSError as error:
         raise _judged(os.path.join(within, path), error) from error
     finally:
@@ -303,6 +310,20 @@ def folder_mode() -> int:
     return 0o2770 if is_shared() else 0o700
 
 
+def make_file(path: str) -> None:
+    """Make an empty file, with the mode of a home's files.
+
+    Raises:
+        OSError: It cannot be made, or something of its name is there.
+    """
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, file_mode())
+    try:
+        if is_shared():
+            os.fchmod(file, file_mode())  # the umask would take the group's rights
+    finally:
+        os.close(file)
+
+
 def make_folder(path: str) -> None:
     """Make a folder whose parent exists, with the mode of a home's folders.
 
@@ -332,7 +353,8 @@ def make_folders(path: str) -> None:
 
 # --- The check of a record ----------------------------------------------------------------------
 
-_CHECK = re.compile(rb',\s*"crc32":\s*"([0-9a-f]{8})"\s*\}\s*\Z')
+# Compiled, and kept, by those who read: a script that only logs does not pay for it.
+_CHECK = rb',\s*"crc32":\s*"([0-9a-f]{8})"\s*\}\s*\Z'
 
 
 def add_check(data: bytes) -> bytes:
@@ -359,7 +381,7 @@ def take_check(data: bytes, path: str) -> bytes:
     Raises:
         FileUnreadable: It has no check, or was changed after it was written.
     """
-    found = _CHECK.search(data, max(0, len(data) - 64))
+    found = re.compile(_CHECK).search(data, max(0, len(data) - 64))
     if found is None:
         raise FileUnreadable(path, "it is empty" if not data.strip() else "it has no checksum")
     if zlib.crc32(memoryview(data)[: found.start()]) != int(found[1], 16):

@@ -26,7 +26,7 @@ from runbus.errors import FileUnreadable, HomeUnusable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["ENV_HOME", "ENV_RUN", "Home"]
+__all__ = ["ENV_HOME", "ENV_RUN", "Home", "is_there"]
 
 ENV_HOME = "RUNBUS_HOME"
 _LONGEST_PATH = 4096
@@ -117,7 +117,7 @@ class Home:
         """
         for project in self._subfolders(self.experiments):
             folder = os.path.join(project, experiment_id)
-            if _is_there(folder) and os.path.isdir(folder):
+            if is_there(folder) and os.path.isdir(folder):
                 return folder
         return None
 
@@ -169,7 +169,7 @@ class Home:
         if experiment is None:
             return None
         folder = os.path.join(experiment, "runs", run_id)
-        return folder if _is_there(folder) else None
+        return folder if is_there(folder) else None
 
     def experiment_folders(
         self, project: str | None = None, *, problems: dict[str, str] | None = None
@@ -232,7 +232,7 @@ class Home:
             raise HomeUnusable(self.path, _reason(parent, error)) from error
 
 
-def _is_there(path: str) -> bool:
+def is_there(path: str) -> bool:
     """Whether there is something of a name.
 
     Raises:
@@ -257,7 +257,7 @@ def _reason(path: str, error: OSError) -> str:
     if error.errno in {errno.ENOTDIR, errno.EEXIST}:
         return "it is not a folder"
     if error.errno in {errno.EACCES, errno.EPERM} and (owner := _other_owner(path)):
-        return f"it belongs to the user {owner}"
+        return f"permission denied: it belongs to the user {owner}"
     where = "" if error.filename in {None, path} else f" ({error.filename})"
     return f"{os.strerror(error.errno or 0).lower()}{where}"
 

@@ -27,9 +27,9 @@ logger = logging.getLogger("runbus.files")
 _EXISTING = os.O_RDWR | os.O_APPEND
 _NEW = _EXISTING | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
 _LONGEST = 256 << 20
-"""A line that is longer is damage: nobody may fill the memory with it."""
+"""A line that is longer is damage: nobody may fill the memory with it. A file with so much of it is
+given up, since a sparse one claims terabytes."""
 
-_LARGEST = 1 << 40
 _START = b'{"'
 _FOREIGN = "it does not hold lines of JSON with checksums"
 _STEP = 1 << 16
@@ -117,12 +117,10 @@ def read_lines(
 
     Raises:
         FileNotFoundError: There is no such file.
-        FileUnreadable: It is no regular file, or cannot be read.
+        FileUnreadable: It is no regular file, cannot be read, or is damaged beyond 256 MiB.
     """
     path = os.fspath(path)
     with open(open_file(path), "rb") as file:
-        if os.fstat(file.fileno()).st_size > _LARGEST:
-            raise FileUnreadable(path, "it is too large to be read")
         try:
             yield from _whole_lines(file, path, [] if damage is None else damage)
         except OSError as error:
@@ -130,7 +128,7 @@ def read_lines(
 
 
 def _whole_lines(file: BufferedReader, path: str, damage: list[tuple[int, int]]) -> Iterator[bytes]:
-    at = count = 0
+    at = count = wrong = 0
     is_ours = True
     while line := file.readline(_LONGEST):
         try:
@@ -141,6 +139,9 @@ def _whole_lines(file: BufferedReader, path: str, damage: list[tuple[int, int]])
             yield record
         except FileUnreadable:
             damage.append((at, len(line)))
+            wrong += len(line)
+            if wrong >= _LONGEST:
+                raise FileUnreadable(path, f"{wrong:,} bytes of it or more are damaged") from None
             is_ours = is_ours and (at > 0 or line.startswith(_START[: len(line)]))
         at += len(line)
     if not (is_ours or count):

@@ -10,13 +10,16 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 import runbus
 from runbus.catalog import survey
+from runbus.errors import RunbusError
 
 pytestmark = pytest.mark.services
 
@@ -26,10 +29,14 @@ import runbus, sys
 run = runbus.init(project="p", name="n", config={"lr": 0.1})
 run.log("loss", 0.5)
 run.tag("good")
-getattr(run, sys.argv[1])()
 print(run.id, flush=True)
-sys.stdin.read()
+if sys.argv[1] in ("sync", "finish"):
+    getattr(run, sys.argv[1])()
+if sys.argv[1] != "exit":
+    print("done", flush=True)
+    sys.stdin.read()
 """
+MOST_S = 20.0
 
 Snapshot = Callable[[], Path]
 
@@ -52,6 +59,8 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Path,
     call("mount", "-o", "loop", image, mounted)
 
     def cut() -> Path:
+        if left.is_mount():
+            call("umount", left)
         copy = tmp_path / "copy"
         call("cp", "--sparse=always", image, copy)
         options = "loop,nouuid" if request.param == "xfs" else "loop"
@@ -65,25 +74,47 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Path,
         call("umount", mounted)
 
 
-@pytest.mark.parametrize("promise", ["sync", "finish"])
-def test_a_run_that_was_synced_or_finished_is_there_after_a_power_failure(
-    disk: tuple[Path, Snapshot], promise: str
-) -> None:
-    mounted, cut = disk
+@contextmanager
+def script(mounted: Path, promise: str) -> Iterator[str]:
+    """A script that logs to a run of the disk and does what was promised; yields the run's id."""
     environment = {**os.environ, "RUNBUS_HOME": str(mounted / "home")}
     with subprocess.Popen(
         [sys.executable, "-c", SCRIPT, promise],
         env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
+        assert process.stdin is not None
         assert process.stdout is not None
         run_id = process.stdout.readline().strip()
+        process.stdout.readline()  # "done", or its end
+        yield run_id
+        process.stdin.close()
+
+
+@pytest.mark.parametrize("promise", ["sync", "finish", "exit"])
+def test_a_run_that_was_synced_or_ended_is_there_after_a_power_failure(
+    disk: tuple[Path, Snapshot], promise: str
+) -> None:
+    mounted, cut = disk
+    with script(mounted, promise) as run_id:
         home = cut() / "home"
-        process.communicate("")
 
     run = runbus.open_run(run_id, home=home)
     assert (run.name, run.config, run.tags) == ("n", {"lr": 0.1}, ["good"])
     assert list(run.metrics("loss").values) == [0.5]
     assert [row.problem for row in survey(home=home)] == [""]
+
+
+def test_a_run_that_is_neither_is_soon_there_all_the_same(disk: tuple[Path, Snapshot]) -> None:
+    mounted, cut = disk
+    give_up = time.monotonic() + MOST_S
+    found = None
+    with script(mounted, "nothing") as run_id:
+        while found is None and time.monotonic() < give_up:
+            with suppress(RunbusError):
+                found = runbus.open_run(run_id, home=cut() / "home")
+
+    assert found is not None
+    assert (found.name, list(found.metrics("loss").values)) == ("n", [0.5])
 
 
 def test_a_batch_that_succeeded_has_succeeded_after_a_power_failure(

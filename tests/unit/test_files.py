@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 from runbus._files import (
     add_check,
     file_mode,
+    make_file,
     make_folders,
     open_file,
     read_file,
     take_check,
     write_file,
 )
+from runbus._lines import LineFile, read_lines
 from runbus.errors import FileUnreadable, UsageError
 
 if TYPE_CHECKING:
@@ -130,10 +132,13 @@ def test_modes_are_what_they_are_whatever_the_umask(
     try:
         make_folders(str(tmp_path / "a" / "b"))
         write_file(str(tmp_path / "a" / "b" / "record"), b"")
+        make_file(str(tmp_path / "a" / "b" / "empty"))
     finally:
         os.umask(before)
 
-    for path, mode in (("a", folder), ("a/b", folder), ("a/b/record", file)):
+    for path, mode in (
+        ("a", folder), ("a/b", folder), ("a/b/record", file), ("a/b/empty", file)
+    ):  # fmt: skip
         assert stat.S_IMODE((tmp_path / path).stat().st_mode) == mode
 
 
@@ -179,3 +184,15 @@ def test_no_flipped_bit_of_a_checked_record_is_overlooked(
 def test_a_record_without_a_check_is_none(data: bytes, reason: str) -> None:
     with pytest.raises(FileUnreadable, match=f"record: it {reason}"):
         take_check(data, "record")
+
+
+def test_lines_of_a_sparse_terabyte_are_given_up_early(tmp_path: Path) -> None:
+    path = tmp_path / "lines"
+    with LineFile(path) as file:
+        file.append([b'{"step":1}'])
+    os.truncate(path, 1 << 40)
+    lines = read_lines(path)
+
+    assert next(lines) == b'{"step":1}'
+    with pytest.raises(FileUnreadable, match="268,435,456 bytes of it or more are damaged"):
+        next(lines)

@@ -129,7 +129,8 @@ def test_a_secret_in_a_config_or_a_param_is_only_stood_for(tmp_path: Path) -> No
 def test_no_secret_in_a_text_reaches_any_record_or_trace(
     text: str, kept: str, tmp_path: Path
 ) -> None:
-    with runbus.init(home=tmp_path, name=text, config={"text": text, "GH_PAT": "SEKRET"}) as run:
+    config = {"text": text, "GH_PAT": "SEKRET"}
+    with runbus.init(text, text, config, home=tmp_path) as run:
         run.note(text)
         run.tag(text)
         run.params(words=["--hub_token", "SEKRET"], other=text)
@@ -138,10 +139,12 @@ def test_no_secret_in_a_text_reaches_any_record_or_trace(
 
     assert redacted_text(text) == kept
     assert (stored.name, stored.config["text"], stored.tags) == (kept, kept, [kept])
+    assert [one.project for one in runbus.runs(text, home=tmp_path)] == [kept]
     assert stored.params["other"] == kept
     assert [note.text for note in stored.notes] == [kept]
     plain = event_to_plain(NoteAdded(run_id="r", experiment_id="e", job="j", time_ns=1, text=text))
     assert plain["text"] == kept
     for path in tmp_path.rglob("*"):
+        assert "sekret" not in str(path).lower()
         assert path.is_dir() or b"SEKRET" not in path.read_bytes()
         assert path.stat().st_mode & 0o077 == 0

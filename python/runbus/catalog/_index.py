@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from runbus import codec
-from runbus._files import read_file
+from runbus._files import make_file, open_file, read_file
 from runbus.errors import FileUnreadable, JournalError
 from runbus.jobs import JobRecord, read_jobs
 from runbus.metrics import RunInfo
@@ -82,7 +82,7 @@ class Index:
 
         A run that is just being made, or whose maker died half-way, is left out.
         """
-        key = os.path.relpath(folder, self._home.experiments)
+        key = "/".join(folder.rsplit("/", 2)[1:])  # its project and itself
         problems: dict[str, str] = {}
         entry = self._known(folder, key) or self._read_folder(folder, key, problems)
         runs = []
@@ -103,6 +103,8 @@ class Index:
         if sum(len(one.runs) for one in self._fresh.values()) < worth or not _is_local(self._path):
             return 0
         rows = [(key, codec.encode_json(entry)) for key, entry in self._fresh.items()]
+        if not _is_ours(self._path):
+            return 0
         try:
             with closing(sqlite3.connect(self._path, timeout=_BUSY_S)) as database, database:
                 if database.execute("PRAGMA user_version").fetchone() != (_VERSION,):
@@ -226,6 +228,20 @@ def _is_local(path: str) -> bool:
     folder = os.path.realpath(os.path.dirname(path)) + "/"
     above = [(len(at), kind) for at, kind in mounts if folder.startswith(at.rstrip("/") + "/")]
     return not above or max(above)[1].removeprefix("fuse.") not in _REMOTE
+
+
+def _is_ours(path: str) -> bool:
+    """Make the file, as SQLite would not: readable by others; whether it may be written."""
+    try:
+        os.close(open_file(path, os.O_RDWR))
+    except FileNotFoundError:
+        try:
+            make_file(path)
+        except OSError:
+            return False
+    except (FileUnreadable, OSError):
+        return False
+    return True
 
 
 def _remove(path: str) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from runbus._home import Home
+from runbus._home import Home, is_there
+from runbus._ids import is_experiment_id, split_run_id
 from runbus.errors import (
     ExperimentNotFound,
     FileUnreadable,
@@ -41,22 +42,46 @@ def find_experiment(text: str | None, *, home: str | os.PathLike[str] | None = N
 
     Raises:
         ExperimentNotFound: There is none; names those that read almost the same.
+        FileUnreadable: It may be in a folder that this user may not read.
         HomeUnusable: The home folder cannot be read.
     """
-    where = Home(home)
-    folders = [
-        folder
-        for folder in where.experiment_folders()
-        if os.path.exists(os.path.join(folder, "experiment.json"))
-    ]
+    folders, closed = _experiments(Home(home))
     folders.sort(key=os.path.basename)
     projects = {os.path.basename(os.path.dirname(folder)) for folder in folders}
     found = [folder for folder in folders if text in (None, _LATEST, *folder.split(os.sep)[-2:])]
     if not found:
+        for path, reason in closed.items():
+            if _may_be_in(path, text):
+                raise FileUnreadable(path, reason)
         ids = [os.path.basename(folder) for folder in reversed(folders)]
         similar = near_matches(text or "", [*sorted(projects), *ids])
         raise ExperimentNotFound(text or "", similar, bool(folders))
     return found[-1]
+
+
+def _experiments(home: Home) -> tuple[list[str], dict[str, str]]:
+    """Return the folders of experiments, and why other folders cannot be read."""
+    folders = []
+    closed: dict[str, str] = {}
+    for folder in home.experiment_folders(problems=closed):
+        try:
+            if is_there(os.path.join(folder, "experiment.json")):
+                folders.append(folder)
+        except FileUnreadable as error:
+            closed[folder] = error.reason
+    return folders, closed
+
+
+def _may_be_in(path: str, text: str | None) -> bool:
+    """Whether an experiment, or a job, of that name may be what a folder hides."""
+    if text is None or text == _LATEST:
+        return True
+    run = split_run_id(text)
+    wanted = run[0] if run else text
+    project, name = path.split(os.sep)[-2:]
+    if is_experiment_id(name):
+        return wanted in (project, name)
+    return wanted == name or is_experiment_id(wanted)
 
 
 def job_statuses(folder: str) -> list[JobStatus]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from runbus._files import read_file
 from runbus._home import Home
+from runbus._secrets import redacted_text
 from runbus.abc import PackageManifest
 from runbus.catalog._index import Index
 from runbus.codec import DecodeError, decode_json
@@ -99,10 +100,10 @@ class RunRecord(StoredRun):
             if self.job is None:
                 return JobState.INTENT
             return current_record(self.experiment_folder, self.job).state
-        if self.is_being_written():
+        end = self.end_unless_live()
+        if end is None:
             return JobState.RUNNING
-        end = self.end().state
-        return JobState.LOST if end is None else _END_STATES[end]
+        return JobState.LOST if end.state is None else _END_STATES[end.state]
 
     @property
     def reason(self) -> str:
@@ -218,7 +219,8 @@ def _project_of(folder: str) -> str:
 def _newest_first(home: Home, project: str | None = None) -> Iterator[RunRecord | Unreadable]:
     """Yield runs, those of the newest experiments first, and read no more than is asked for."""
     closed: dict[str, str] = {}
-    folders = list(home.experiment_folders(project, problems=closed))
+    title = None if project is None else redacted_text(project)  # as its folder is called
+    folders = list(home.experiment_folders(title, problems=closed))
     folders.sort(key=os.path.basename, reverse=True)
     index = Index(home)
     for folder in folders:

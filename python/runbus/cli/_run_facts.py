@@ -13,7 +13,14 @@ if TYPE_CHECKING:
     from runbus.jobs import JobRecord
     from runbus.metrics import ParamValue
 
-__all__ = ["kept_facts", "native_words", "print_kept"]
+__all__ = ["kept_facts", "native_words", "print_kept", "tell_damage"]
+
+
+def tell_damage(run: RunRecord) -> None:
+    """Say on standard error which parts of a run's files cannot be printed."""
+    for file, stretches in run.damage().items():
+        lost = sum(length for _, length in stretches)
+        click.echo(f"warning: {lost} bytes of {file} are damaged, and left out", err=True)
 
 
 def native_words(job: JobRecord) -> str:

@@ -131,7 +131,12 @@ def _read_yaml(path: str, text: str) -> Document:
 
     lines: dict[_Path, int] = {}
     repeated: dict[int, tuple[_Path, int, int]] = {}
-    loader = _loader(yaml)(text)
+    try:
+        loader = _loader(yaml)(text)
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        problem = f"no file may hold the character U+{error.character:04X}"
+        raise BatchInvalid(path, (f"{path}:{line}: {problem}",)) from error
     try:
         root = loader.get_single_node()
         if root is None:
@@ -267,11 +272,17 @@ def _read_json(path: str, text: str) -> Document:
     return Document(path, data, lambda: places()._lines)
 
 
+# Nothing that people write; tomllib takes minutes for a key of 20,000 parts.
+_TOML_DEEP = re.compile(
+    r"""(?<![\w.-])(?<!\.[ \t])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){100}"""
+)
 _TOML_TABLE = re.compile(r"\s*\[(\[)?\s*([\w.-]+)\s*\]")
 _TOML_KEY = re.compile(r"\s*([\w.-]+)\s*=")
 
 
 def _read_toml(path: str, text: str) -> Document:
+    if _TOML_DEEP.search(text):
+        raise RecursionError
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from runbus._files import absolute_path, make_folders, sync_files
 from runbus._home import ENV_RUN, Home
 from runbus._ids import run_id_of, slug
-from runbus._secrets import Secret
+from runbus._secrets import Secret, redacted_text
 from runbus.abc import GRACE_S, JobSpec
 from runbus.config import words_of
 from runbus.errors import HomeUnusable, UsageError
@@ -94,7 +94,7 @@ class AsyncExperiment:
         self._home = Home(home)
         self._stored: StoredExperiment | None = None
         self._cancel: tuple[str, float] | None = None
-        self.project = project
+        self.project = redacted_text(project)
         self.id = ""
         self.folder = ""
 
@@ -164,9 +164,7 @@ class AsyncExperiment:
             )
             # While there is room for it: a full disk must not keep anybody from ending the jobs.
             make_folders(os.path.join(self.folder, "requests"))
-            sync_files(
-                f"{job.run_folder}/{name}" for job in asked.jobs for name in ("run.json", ".")
-            )
+            sync_files(path for job in asked.jobs for path in RunInfo.files_to_sync(job.run_folder))
             asked.write(self.folder)
             self._home.note_open(self.folder)
         except OSError as error:
@@ -231,7 +229,7 @@ class AsyncExperiment:
         spec = self._spec(index, job, argv, self.folder)
         spec = replace(spec, package=packages.get(spec.executor))
         info = RunInfo.new(spec.run_id, job.name, self.project, job.config, job=job.name)
-        make_run_folder(self.folder, info, is_durable=False)
+        make_run_folder(self.folder, info)
         os.makedirs(spec.folder, mode=0o700)
         return spec
 

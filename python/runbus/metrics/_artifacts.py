@@ -46,6 +46,8 @@ _OTHER = "its content is not what was logged: size or SHA-256 do not fit"
 _SHARED_BYTES = 1 << 30
 _NOT_HERE = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM}
 """What `copy_file_range` says where it cannot do it: bytes are read and written then."""
+_DEEPEST = 200
+_NESTED = f"more than {_DEEPEST} folders lie within each other"
 _MANY = 100
 """More files than this are synced by one call for all that the system has to write."""
 
@@ -287,18 +289,30 @@ def _parted(path: str) -> tuple[str, str]:
     return run, "/".join(below)
 
 
-def _kept_in(folder: str, within: str = "") -> Iterator[str]:
+def _kept_in(folder: str) -> Iterator[str]:
     """Yield the paths of all files in a kept folder, relative to it.
 
     Raises:
-        FileUnreadable: Something in it is neither a regular file nor a folder.
-        OSError: A folder cannot be read.
+        FileUnreadable: Something in it is neither a regular file nor a folder, or cannot be read.
+        FileNotFoundError: It is not there.
     """
-    with os.scandir(os.path.join(folder, within)) as entries:
-        for entry in sorted(entries, key=lambda entry: entry.name):
+    folders = [""]
+    while folders:
+        within = folders.pop()
+        here = os.path.join(folder, within)
+        if within.count("/") > _DEEPEST:
+            raise FileUnreadable(folder, _NESTED)
+        try:
+            with os.scandir(here) as entries:
+                found = sorted(entries, key=lambda entry: entry.name)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise FileUnreadable(here, _reason(error)) from error
+        for entry in found:
             path = os.path.join(within, entry.name)
             if entry.is_dir(follow_symlinks=False):
-                yield from _kept_in(folder, path)
+                folders.append(path)
             elif entry.is_file(follow_symlinks=False):
                 yield path
             else:
@@ -330,13 +344,15 @@ def _files_in(folder: str, within: str = "", above: tuple[str, ...] = ()) -> Ite
     """Yield the paths of all files in a folder, relative to it.
 
     Raises:
-        ArtifactUnreadable: A link leads back to a folder above it.
+        ArtifactUnreadable: A link leads back to a folder above it, or it is nested too deep.
         OSError: A folder cannot be read.
     """
     here = os.path.join(folder, within)
     real = os.path.realpath(here)
     if real in above:
         raise ArtifactUnreadable(here, "the link leads back to a folder above it")
+    if len(above) > _DEEPEST:
+        raise ArtifactUnreadable(folder, _NESTED)
     for name in sorted(os.listdir(here)):
         path = os.path.join(within, name)
         if os.path.isdir(os.path.join(folder, path)):

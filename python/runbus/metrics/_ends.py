@@ -68,11 +68,11 @@ class End(NamedTuple):
         if error is None:
             return cls(SUCCEEDED)
         if isinstance(error, SystemExit) and not isinstance(error, cancelled_on):
-            if error.code is None or error.code == 0:
-                return cls(SUCCEEDED)
-            if isinstance(error.code, int):
-                return cls(FAILED, f"exit status {error.code}")
-            return cls(FAILED, _short(str(error.code)))
+            if error.code is not None and not isinstance(error.code, int):
+                return cls(FAILED, _short(str(error.code)))
+            # As the system will tell others: the last eight bits.
+            status = (error.code or 0) & 0xFF
+            return cls(FAILED, f"exit status {status}") if status else cls(SUCCEEDED)
         kind = type(error)
         is_cancelled = isinstance(error, (KeyboardInterrupt, *cancelled_on)) or any(
             (one.__module__, one.__name__) in _CANCELLED_BY for one in kind.__mro__

@@ -45,18 +45,17 @@ class SegmentInfo(NamedTuple):
     is_older: bool
 
 
-def make_run_folder(experiment: str, info: RunInfo, *, is_durable: bool = True) -> str:
+def make_run_folder(experiment: str, info: RunInfo) -> str:
     """Make a run's folder inside an experiment's and return it.
 
     Args:
         experiment: The experiment's folder.
         info: What the run is.
-        is_durable: Whether to wait until run.json is on the disk.
     """
     folder = os.path.join(experiment, "runs", info.id)
     make_folder(folder)
     make_folder(os.path.join(folder, _METRICS))
-    info.write(folder, is_durable=is_durable)
+    info.write(folder)
     return folder
 
 

@@ -68,6 +68,11 @@ class RunInfo(NamedTuple):
         path = os.path.join(folder, _FILE)
         return cls.parse(read_file(path, limit=_LARGEST), path)
 
+    @staticmethod
+    def files_to_sync(folder: str) -> tuple[str, str]:
+        """Return what must be on the disk so that a power failure leaves the run in the lists."""
+        return os.path.join(folder, _FILE), folder
+
     @classmethod
     def parse(cls, data: bytes, path: str) -> RunInfo:
         """Return what the text of a run.json says.
@@ -101,12 +106,14 @@ class RunInfo(NamedTuple):
             raise FileUnreadable(path, f"it was created at {info.created_ns} ns")
         return info
 
-    def write(self, folder: str, *, is_durable: bool = True) -> None:
+    def write(self, folder: str) -> None:
         """Write run.json, whole or not at all; no secret is in it.
+
+        It is on the disk when `files_to_sync` are: with what the run logs first, or with the record
+        of its experiment.
 
         Args:
             folder: The run's folder.
-            is_durable: Whether to wait until it is on the disk.
 
         Raises:
             TypeError: The config holds a value that cannot be kept.
@@ -115,4 +122,4 @@ class RunInfo(NamedTuple):
         config = redacted(to_plain(self.config, "config"))
         fields = self._replace(name=redacted_text(self.name), config=config)._asdict()
         text = json.dumps({"version": _VERSION, **fields}, indent=2)
-        write_file(os.path.join(folder, _FILE), add_check(text.encode()), is_durable=is_durable)
+        write_file(os.path.join(folder, _FILE), add_check(text.encode()), is_durable=False)

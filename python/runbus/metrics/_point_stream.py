@@ -30,7 +30,7 @@ class PointStream:
     double represents, or null) and writer, which is read
     from the journals while it is taken, a batch at a time; times are whole microseconds, as in
     segments.
-    What is too damaged to be read is left out, and the logger `runbus.metrics` is told.
+    What is damaged is left out, and the logger `runbus.metrics` is told.
     Each `__arrow_c_stream__` starts anew and ends with what was logged when it came to the journal.
 
     Attributes:
@@ -47,7 +47,7 @@ class PointStream:
         self._rest: list[tuple[str, str, str]] = []
         for run in runs:
             for writer, paths in writers_of(run.folder).items():
-                if all(map(_is_readable, paths)):
+                if all(_is_readable(run.id, path) for path in paths):
                     self.segments += paths
                 else:
                     self._rest.append((run.id, run.folder, writer))
@@ -71,7 +71,7 @@ class PointStream:
     def _batches(self, arrow: Any, schema: Any) -> Iterator[Any]:
         types = arrow.int64(), arrow.timestamp("ns", "UTC"), arrow.float64()
         for run, folder, writer in self._rest:
-            for names, numbers, integers in _readable(run, _points(arrow, folder, writer)):
+            for names, numbers, integers in _readable(run, _points(arrow, run, folder, writer)):
                 count = len(names)
                 steps, times, values = (
                     arrow.Array.from_buffers(of, count, [None, arrow.py_buffer(column)])
@@ -89,15 +89,27 @@ def _exact(arrow: Any, count: int, integers: dict[int, int]) -> Any:
     return arrow.array([integers.get(place) for place in range(count)], arrow.int64())
 
 
-def _is_readable(path: str) -> bool:
+def _tell_damage(run: str, path: str, damage: list[tuple[int, int]]) -> None:
+    if damage:
+        logging.getLogger("runbus.metrics").warning(
+            "%s: %d bytes of %s are damaged, and left out",
+            *(run, sum(length for _, length in damage), os.path.basename(path)),
+        )
+
+
+def _is_readable(run: str, path: str) -> bool:
     """Whether other tools read the file as it is: a whole segment of points, one a row."""
+    if not path.endswith(".parquet"):
+        return False
     try:
-        is_segment = path.endswith(".parquet") and not SegmentInfo(*about_segment(path)).is_older
-        return is_segment and not check_segment(path)
+        about = SegmentInfo(*about_segment(path))
+        damage = check_segment(path)
     except ValueError:
         return False  # reading it as a part of its run tells what is wrong
     except FileNotFoundError:
         return False
+    _tell_damage(run, path, damage or about.damage)
+    return not (about.is_older or damage)
 
 
 def _readable(run: str, points: Iterator[_Points]) -> Iterator[_Points]:
@@ -107,7 +119,7 @@ def _readable(run: str, points: Iterator[_Points]) -> Iterator[_Points]:
         logging.getLogger("runbus.metrics").warning("%s is left out: %s", run, error)
 
 
-def _points(arrow: Any, folder: str, writer: str) -> Iterator[_Points]:
+def _points(arrow: Any, run: str, folder: str, writer: str) -> Iterator[_Points]:
     """Yield names; steps, times and values as buffers; and integers beyond doubles."""
     paths = writers_of(folder).get(writer, [])
     if [path for path in paths if path.endswith(".journal")]:
@@ -116,6 +128,8 @@ def _points(arrow: Any, folder: str, writer: str) -> Iterator[_Points]:
         except FileNotFoundError:
             paths = writers_of(folder).get(writer, [])  # sealed meanwhile
         else:
+            # So that it knows names whose first mention is damaged.
+            _tell_damage(run, paths[0], reader.check())
             yield from _journal_points(arrow, reader, end)
             return
     for name, data in read_metrics([paths], None):
@@ -124,8 +138,6 @@ def _points(arrow: Any, folder: str, writer: str) -> Iterator[_Points]:
 
 
 def _journal_points(arrow: Any, reader: MetricReader, end: int) -> Iterator[_Points]:
-    # So that it knows names whose first mention is damaged.
-    reader.check()
     while reader.position < end and (found := reader.poll_rest(_BATCH_POINTS)):
         buffer = arrow.py_buffer(found.series)
         places = arrow.Array.from_buffers(arrow.uint32(), len(found), [None, buffer])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from runbus._core import MetricWriter
 from runbus._home import ENV_HOME, ENV_RUN, Home
 from runbus._ids import run_id_of
-from runbus._secrets import REDACTED, redacted
+from runbus._secrets import REDACTED, redacted, redacted_text
 from runbus.errors import HomeUnusable, RunNotFound, near_matches
 from runbus.metrics._ends import CANCELLED, DROPPED, FAILED, SUCCEEDED, End
 from runbus.metrics._folder import make_run_folder, new_journal, writer_of
@@ -81,7 +81,8 @@ class Run(MetricWriter, Recorder):
         sync_ms: int | None = 100,
         cancelled_on: tuple[type[BaseException], ...] = (),
     ) -> Self:
-        self = super().__new__(cls, path, sync_ms=sync_ms)
+        first = RunInfo.files_to_sync(folder)
+        self = super().__new__(cls, path, sync_ms=sync_ms, sync_once=first if path else ())
         self.info = info
         self.folder = folder
         self._cancelled_on = cancelled_on
@@ -269,7 +270,9 @@ def init(
             info = _attach(folder, values)
             run = Run(new_journal(folder), info, folder, sync_ms=sync_ms, cancelled_on=exceptions)
         else:
-            run = _make(Home(home), project or "default", name, values, sync_ms, exceptions)
+            # The title becomes the name of a folder.
+            title = redacted_text(project or "default")
+            run = _make(Home(home), title, name, values, sync_ms, exceptions)
     except OSError as error:
         raise HomeUnusable(place, (error.strerror or str(error)).lower(), variable) from error
     run._made_in = _place_of(sys._getframe(1).f_back)

@@ -1,9 +1,9 @@
 //! The few system calls that std does not offer, each behind a safe function.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::ptr;
 use std::sync::Once;
@@ -201,9 +201,12 @@ pub(crate) fn lock_state(file: &File) -> Lock {
     }
 }
 
-/// Wait until the names in a folder are on the disk.
-pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
-    match File::open(folder).and_then(|folder| folder.sync_all()) {
+/// Wait until a file, or the names in a folder, are on the disk.
+pub(crate) fn sync_path(path: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    // Somebody may have put a pipe there.
+    options.read(true).custom_flags(libc::O_NONBLOCK);
+    match options.open(path).and_then(|file| file.sync_all()) {
         Err(error) if is_unsupported(&error) => Ok(()),
         result => result,
     }

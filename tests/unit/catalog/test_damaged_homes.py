@@ -188,6 +188,9 @@ def check_denied(level: str, home: Path, capsys: pytest.CaptureFixture[str]) -> 
         "experiment": folder.parent.parent,
         "project": folder.parent.parent.parent,
     }[level]
+    words_of_readers = [words for words in COMMANDS if words[0] != "seal"]
+    for words in words_of_readers:
+        run_command(words)  # so that all modules are loaded, which the other user may not read
     # Anybody may read all of it, but for this.
     for path in [home, *home.rglob("*")]:
         path.chmod(0o755 if path.is_dir() else 0o644)
@@ -201,7 +204,7 @@ def check_denied(level: str, home: Path, capsys: pytest.CaptureFixture[str]) -> 
             runbus.open_run(folder.name)
         with pytest.raises(RunNotFound):
             runbus.open_run("no-such-run")
-        codes = {words[0]: run_command(words) for words in COMMANDS if words[0] != "seal"}
+        codes = {words[0]: run_command(words) for words in words_of_readers}
     finally:
         os.seteuid(before)
         closed.chmod(0o755)

@@ -5,15 +5,20 @@ from __future__ import annotations
 import io
 import json
 import sys
+import unicodedata
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
+import click
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
 import runbus
 from runbus.abc import JobSpec
 from runbus.cli._app import run_command
-from runbus.cli._printer import print_table
+from runbus.cli._printer import escaping, print_error, print_json, print_table, printable
 from runbus.cli._progress import LiveProgress
 from runbus.events import MetricBatch
 
@@ -180,3 +185,33 @@ def test_json_stays_json_whatever_is_in_it(capsys: pytest.CaptureFixture[str]) -
     printed = capsys.readouterr().out
     assert json.loads(printed)[0]["name"] == name
     assert not set(printed) & {"\x9b", "\u202e", "\x7f"}
+
+
+def turns_or_moves(character: str) -> bool:
+    """Whether Unicode says that a character is a control, ends a line or turns the direction."""
+    turns = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+    return (
+        unicodedata.category(character) in {"Cc", "Zl", "Zp"}
+        or unicodedata.bidirectional(character) in turns
+        or character in "\u061c\u200e\u200f"
+    )
+
+
+def test_every_character_that_unicode_calls_a_control_is_escaped_and_no_other() -> None:
+    for character in map(chr, range(sys.maxunicode + 1)):
+        assert (printable(character) == character) is not turns_or_moves(character)
+
+
+@given(st.text(st.characters(), max_size=20))
+def test_whatever_is_printed_passes_one_place(text: str) -> None:
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err), escaping():
+        print(text)
+        print_error(text, text)
+        print_table([text], [[text]])
+        print_json({"name": text})
+        click.echo(text)
+        click.echo(text, err=True)
+
+    for character in out.getvalue() + err.getvalue():
+        assert character in "\n\t" or not turns_or_moves(character)

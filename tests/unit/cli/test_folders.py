@@ -49,5 +49,8 @@ def test_another_user_s_home_is_named_as_that(tmp_path: Path, command: str) -> N
 
     told = said(f"setpriv --bounding-set {without} --inh-caps {without} runbus {command}", home)
 
-    assert f"cannot use the home folder {home}: it belongs to the user nobody" in told
+    assert (
+        f"cannot use the home folder {home}: permission denied: it belongs to the user nobody"
+        in told
+    )
     assert "hint: set RUNBUS_HOME to a folder you can write" in told

@@ -86,6 +86,24 @@ def test_what_is_nested_too_deeply_is_refused(tmp_path: Path, name: str) -> None
     assert refusal(tmp_path / name, text).startswith(":1: ")
 
 
+def test_a_key_of_thousands_of_parts_is_refused_at_once(tmp_path: Path) -> None:
+    for dot in (".", " . "):
+        for part in ("a", "'a b'", '"a.b"'):
+            text = dot.join([part] * 20_000) + " = 1\n"
+
+            assert "nested too deeply" in refusal(tmp_path / "a.toml", text)
+
+
+@pytest.mark.parametrize("name", ["a.yaml", "a.json", "a.toml"])
+@pytest.mark.parametrize("character", ["\0", "\x1b"], ids=["NUL", "ESC"])
+def test_a_character_that_no_text_has_is_refused_with_its_line(
+    tmp_path: Path, name: str, character: str
+) -> None:
+    text = {"a.yaml": "x: '{}'", "a.json": '{{"x": "{}"}}', "a.toml": 'x = "{}"'}[name]
+
+    assert refusal(tmp_path / name, "\n" + text.format(character)).startswith(":2: ")
+
+
 def test_a_file_of_comments_is_refused_by_its_size(tmp_path: Path) -> None:
     text = JOB + "# nothing\n" * (1 << 20)
 

@@ -141,10 +141,18 @@ def dangling(folder: Path) -> Path:
     return folder / "there"
 
 
+def nested(folder: Path) -> Path:
+    deepest = folder.joinpath("nested", *["d"] * 300)
+    deepest.mkdir(parents=True)
+    (deepest / "file").touch()
+    return folder / "nested"
+
+
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
         (lambda folder: folder / "missing", "no such file"),
+        (nested, "lie within each other"),
         (loop, "leads back"),
         (pipe, "neither a file nor a folder"),
         (dangling, "no such file"),

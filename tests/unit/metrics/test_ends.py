@@ -163,6 +163,9 @@ def test_a_block_ends_as_what_leaves_it_says() -> None:
         (Pruned("at step 3"), Pruned),
         (optuna("worse than the median"), ()),
         (SystemExit("no data"), ()),
+        (SystemExit(True), ()),
+        (SystemExit(-1), ()),
+        (SystemExit(256), ()),
     ):
         with pytest.raises(type(error)):
             leave(error, given)
@@ -173,6 +176,9 @@ def test_a_block_ends_as_what_leaves_it_says() -> None:
         (JobState.CANCELLED, "Pruned: at step 3"),
         (JobState.CANCELLED, "TrialPruned: worse than the median"),
         (JobState.FAILED, "no data"),
+        (JobState.FAILED, "exit status 1"),
+        (JobState.FAILED, "exit status 255"),
+        (JobState.SUCCEEDED, ""),
     ]
 
 

@@ -49,7 +49,7 @@ def test_who_removes_a_run_costs_its_points_and_is_told_once(
 
         assert (run.accepted, run.dropped) == (0, 100_100)
         assert "was removed" in (run.last_error or "")
-        with pytest.raises(OSError, match=r".journal"):
+        with pytest.raises(FileNotFoundError, match=run.id):
             run.sync()
 
     assert caplog.text.count("was removed") == 1

@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 import threading
 
-import numpy as np
 import pytest
 
 import runbus
-from runbus.catalog import query
 from runbus.errors import RunBusy
 from runbus.metrics._folder import writers_of
 
@@ -91,24 +89,3 @@ def test_a_folder_whose_files_change_while_it_is_listed_is_listed_again(
             found.append(writers_of(str(folder)).keys())
         thread.join()
         assert all(writers <= names for names in found)
-
-
-def test_a_query_leaves_out_what_is_damaged_in_a_segment_and_says_so(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    with runbus.init() as run:
-        run.series("loss").extend(np.random.default_rng(0).normal(size=50_000))
-        run.series("whole").extend(np.ones(10))
-    (path,) = runbus.open_run(run.id).seal()
-    with open(path, "r+b") as file:
-        file.seek(os.path.getsize(path) // 2)
-        byte = file.read(1)
-        file.seek(-1, os.SEEK_CUR)
-        file.write(bytes([byte[0] ^ 1]))
-
-    _, rows = query("SELECT name, count(*) FROM metrics GROUP BY name ORDER BY name")
-
-    stored = runbus.open_run(run.id)
-    assert stored.damage()
-    assert rows == [(name, len(series)) for name, series in sorted(stored.metrics().items())]
-    assert dict(rows).get("loss", 0) < 50_000

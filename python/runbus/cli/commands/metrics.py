@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runbus.cli._printer import print_json, printable
+from runbus.cli._run_facts import tell_damage
 from runbus.cli._summaries import print_summaries
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def command(run: str, names: tuple[str, ...], as_json: bool) -> None:
     from runbus.catalog import find_run
 
     found = find_run(run)
+    tell_damage(found)
     if names:
         series = [found.metrics(name) for name in names]
         if as_json:

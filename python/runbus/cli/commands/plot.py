@@ -8,6 +8,7 @@ import click
 
 from runbus.cli._plot import Curve, draw
 from runbus.cli._printer import printable, unescaped
+from runbus.cli._run_facts import tell_damage
 
 __all__ = ["command"]
 
@@ -28,6 +29,7 @@ def command(runs: tuple[str, ...], name: str, over: str | None, log_scale: bool)
 
     curves = []
     for run in map(find_run, runs):
+        tell_damage(run)
         series = run.metrics(name)
         positions = series.over(run.metrics(over)) if over else series.steps
         curves.append(Curve(printable(run.name), positions.tolist(), series.values.tolist()))

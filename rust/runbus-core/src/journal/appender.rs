@@ -274,8 +274,8 @@ impl Appender {
         }
     }
 
-    pub(super) fn sync_handle(&self) -> Durability {
-        self.durability.clone()
+    pub(super) fn durability(&self) -> &Durability {
+        &self.durability
     }
 
     #[cold]

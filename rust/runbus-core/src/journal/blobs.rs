@@ -87,7 +87,7 @@ impl BlobWriter {
     /// A handle that makes the journal durable beside this writer.
     #[must_use]
     pub fn durability(&self) -> Durability {
-        self.appender.sync_handle()
+        self.appender.durability().clone()
     }
 
     /// Whether the journal was closed.

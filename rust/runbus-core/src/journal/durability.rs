@@ -1,13 +1,12 @@
 //! What makes a journal survive the machine: syncing.
 
 use std::fs::File;
-use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::error::Error;
+use crate::mutex::lock;
 use crate::os;
 
 /// That of a writer without a file: of no process.
@@ -19,17 +18,21 @@ pub struct Durability {
     path: PathBuf,
     pub(super) file: Arc<File>,
     pub(super) generation: u32,
-    /// Whether the folder holds the file's name durably.
-    is_named: Arc<AtomicBool>,
+    /// What the first sync writes to the disk besides: without its name the file is lost.
+    once: Arc<Mutex<Vec<PathBuf>>>,
 }
 
 impl Durability {
     pub(super) fn new(path: &Path, file: File) -> Self {
+        let folder = path
+            .parent()
+            .filter(|path| !path.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
         Self {
             path: path.to_owned(),
             file: Arc::new(file),
             generation: os::generation(),
-            is_named: Arc::default(),
+            once: Arc::new(Mutex::new(vec![folder.to_owned()])),
         }
     }
 
@@ -46,7 +49,7 @@ impl Durability {
             path: path.to_owned(),
             file: Arc::clone(file),
             generation: NOWHERE,
-            is_named: Arc::default(),
+            once: Arc::default(),
         })
     }
 
@@ -68,6 +71,11 @@ impl Durability {
         &self.file
     }
 
+    /// Have the next sync write these files and folders to the disk, too, which are complete.
+    pub(super) fn sync_once(&self, paths: impl IntoIterator<Item = PathBuf>) {
+        lock(&self.once).extend(paths);
+    }
+
     /// Wait until everything committed before this call is on the disk, and the file in its folder.
     ///
     /// # Errors
@@ -76,20 +84,13 @@ impl Durability {
         // Linux keeps one page cache: syncing the file covers stores into a shared mapping of it.
         self.file
             .sync_data()
-            .and_then(|()| self.sync_folder())
-            .map_err(|error| Error::io(&self.path, error))
-    }
-
-    fn sync_folder(&self) -> io::Result<()> {
-        if self.is_named.load(Ordering::Relaxed) {
-            return Ok(());
+            .map_err(|error| Error::io(&self.path, error))?;
+        // Held meanwhile: who comes second must not return before it is done.
+        let mut once = lock(&self.once);
+        while let Some(path) = once.last() {
+            os::sync_path(path).map_err(|error| Error::io(path, error))?;
+            once.pop();
         }
-        let folder = self
-            .path
-            .parent()
-            .filter(|path| !path.as_os_str().is_empty());
-        os::sync_folder(folder.unwrap_or(Path::new(".")))?;
-        self.is_named.store(true, Ordering::Relaxed);
         Ok(())
     }
 }

@@ -76,7 +76,8 @@ fn end(shared: &Shared, state: u32) {
         } else {
             0
         };
-    let _ = file.set_len(used).and_then(|()| file.sync_data());
+    let _ = file.set_len(used);
+    let _ = durability.sync();
     os::unlock(file);
 }
 

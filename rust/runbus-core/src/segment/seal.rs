@@ -233,7 +233,7 @@ impl Sealing {
     }
 
     fn sync_folder(&self) -> Result<(), Error> {
-        os::sync_folder(self.folder()).map_err(|error| Error::io(self.folder(), error))
+        os::sync_path(self.folder()).map_err(|error| Error::io(self.folder(), error))
     }
 }
 

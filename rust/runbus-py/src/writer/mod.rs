@@ -101,18 +101,19 @@ pub(crate) struct MetricWriter {
 impl MetricWriter {
     #[new]
     #[classmethod]
-    #[pyo3(signature = (path, /, *args, sync_ms=Some(100), **kwargs))]
+    #[pyo3(signature = (path, /, *args, sync_ms=Some(100), sync_once=Vec::new(), **kwargs))]
     fn new(
         cls: &Bound<'_, PyType>,
         path: Option<PathBuf>,
         args: &Bound<'_, PyTuple>,
         sync_ms: Option<u64>,
+        sync_once: Vec<PathBuf>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
         let has_more = !args.is_empty() || kwargs.is_some_and(|kwargs| !kwargs.is_empty());
         if has_more && cls.is(cls.py().get_type::<Self>()) {
             return Err(PyTypeError::new_err(
-                "MetricWriter takes one argument, the path, and sync_ms=",
+                "MetricWriter takes one argument, the path, sync_ms= and sync_once=",
             ));
         }
         if sync_ms == Some(0) {
@@ -128,6 +129,7 @@ impl MetricWriter {
             None => journal::MetricWriter::nowhere(Path::new("")),
         };
         let journal = journal.map_err(to_python)?;
+        journal.sync_once(sync_once);
         let state = State {
             journal,
             names: NameCache::new(),

@@ -8,7 +8,7 @@ pub use columns::Values;
 pub use layout::{Layout, SchemaId};
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::appender::{Appender, Options};
 use super::closing::Closing;
@@ -199,10 +199,16 @@ impl MetricWriter {
         self.appender.is_inherited()
     }
 
+    /// Have the first sync write these files and folders to the disk, too: what makes the journal
+    /// worth anything. They are complete.
+    pub fn sync_once(&self, paths: impl IntoIterator<Item = PathBuf>) {
+        self.appender.durability().sync_once(paths);
+    }
+
     /// A handle that makes the journal durable beside this writer.
     #[must_use]
     pub fn durability(&self) -> Durability {
-        self.appender.sync_handle()
+        self.appender.durability().clone()
     }
 
     /// Write the final record and take no more rows; `None` when that was done before.

@@ -1,0 +1,88 @@
+"""A query, a list of points and a plot leave out what is damaged, and say so."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import runbus
+from runbus.catalog import query
+from runbus.cli._app import run_command
+
+COUNT = "SELECT name, count(*) FROM metrics GROUP BY name ORDER BY name"
+
+
+def flip(path: str | Path) -> None:
+    with open(path, "r+b") as file:
+        file.seek(os.path.getsize(path) // 2)
+        byte = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte[0] ^ 1]))
+
+
+def make_run() -> runbus.Run:
+    with runbus.init() as run:
+        run.series("loss").extend(np.random.default_rng(0).normal(size=50_000))
+        run.series("whole").extend(np.ones(10))
+    return run
+
+
+def counted() -> list[tuple[Any, ...]]:
+    return query(COUNT)[1]
+
+
+def test_a_damaged_column_of_a_segment_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    run = make_run()
+    (path,) = runbus.open_run(run.id).seal()
+    flip(path)
+
+    rows = counted()
+
+    stored = runbus.open_run(run.id)
+    assert stored.damage()
+    assert rows == [(name, len(series)) for name, series in sorted(stored.metrics().items())]
+    assert dict(rows).get("loss", 0) < 50_000
+    assert f"bytes of {os.path.basename(path)} are damaged, and left out" in caplog.text
+
+
+@pytest.mark.parametrize("is_sealed", [False, True])
+@pytest.mark.parametrize("harm", ["flip", "cut"])
+def test_a_damaged_journal_is_told_sealed_or_not(
+    harm: str,
+    is_sealed: bool,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with runbus.init() as run:
+        for step in range(1000):
+            run.log("loss", 0.5, step=step)
+    if harm == "flip":
+        flip(run.path)
+    else:
+        os.truncate(run.path, os.path.getsize(run.path) // 2 + 4)
+    if is_sealed:
+        runbus.open_run(run.id).seal()
+
+    ((_, count),) = counted()
+
+    assert 0 < count < 1000
+    (message,) = caplog.messages
+    assert message.startswith(f"{run.id}: ")
+    assert message.endswith(" are damaged, and left out")
+    for command in ("metrics", "plot"):
+        assert run_command([command, run.id, "loss"]) == 0
+        assert "are damaged, and left out\n" in capsys.readouterr().err
+
+
+def test_nothing_is_told_of_what_is_whole(caplog: pytest.LogCaptureFixture) -> None:
+    make_run()
+    runbus.open_run(make_run().id).seal()
+    with runbus.init() as live:
+        live.log("loss", 1.0)
+        assert dict(counted())["loss"] == 100_001
+
+    assert caplog.messages == []
