@@ -70,7 +70,10 @@ def prepared(count: int) -> StoredExperiment:
         where = store.relative(spec.folder)
         store.record(JobIntended(**about, executor=spec.executor, folder=where))
         if spec is not stored.specs[-1]:
-            store.record(JobEnded(**about, state="CANCELLED"))
+            ended = JobEnded(
+                **about, state="CANCELLED", exit_code=None, signal=None, reason="", duration_s=0.0
+            )
+            store.record(ended)
     store.close()
     return stored
 
