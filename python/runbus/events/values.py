@@ -50,7 +50,8 @@ class _Value(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         for name, default, shape in _checks(type(self)):
             given = getattr(self, name)
-            if given is default:
+            # Most values are the default, though not the same object where they were decoded.
+            if given is default or (type(given) is type(default) and given == default):
                 continue
             try:
                 force_setattr(self, name, msgspec.convert(given, shape))
