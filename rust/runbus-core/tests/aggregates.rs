@@ -272,6 +272,6 @@ fn a_window_closes_when_its_time_is_over_without_another_point() {
     windows.add(&columns(&[(0, 7, 0.5)], 0), start, &mut rows);
     windows.close_due(start + Duration::from_nanos(999), &mut rows);
     assert_eq!(rows.count, 0);
-    windows.close_due(start + Duration::from_nanos(1_000), &mut rows);
+    windows.close_due(start + Duration::from_micros(1), &mut rows);
     assert_eq!(rows.count, 1);
 }

@@ -161,10 +161,10 @@ fn what_is_logged_is_synced_in_the_background_with_the_name_of_the_file() {
     };
     let calls = CALLS.lock().unwrap();
     let patience = Duration::from_secs(30);
-    let (_calls, waited) = CALLED
+    let (_calls, result) = CALLED
         .wait_timeout_while(calls, patience, is_missing)
         .unwrap();
-    assert!(!waited.timed_out());
+    assert!(!result.timed_out());
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn a_segment_and_its_name_are_on_the_disk_before_the_journal_goes() {
         .filter(|call| !["read", "reserve"].contains(&call.name));
     let changes: Vec<(&str, &Path)> = changes.map(|call| (call.name, &*call.path)).collect();
     let (name, unfinished) = changes[0];
-    assert!(name == "sync" && unfinished.to_str().unwrap().ends_with(".new"));
+    assert!(name == "sync" && unfinished.extension() == Some(OsStr::new("new")));
     let rest = [
         ("rename", &*segment),
         ("sync", folder.path()),

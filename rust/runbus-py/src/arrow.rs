@@ -227,15 +227,13 @@ impl Batches {
         let indices = vec![index; length];
         let start: *const c_void = indices.as_ptr().cast();
         let with = |start| vec![ptr::null(), start];
-        let values = match data.integers().filter(|_| self.are_integers) {
-            Some(integers) => {
-                let start = integers.as_ptr().cast();
-                array(length, with(start), vec![], None, Box::new(integers))
-            }
-            None => {
-                let start = data.values.as_ptr().cast();
-                array(length, with(start), vec![], None, Box::new(data.values))
-            }
+        let integers = data.integers().filter(|_| self.are_integers);
+        let values = if let Some(integers) = integers {
+            let start = integers.as_ptr().cast();
+            array(length, with(start), vec![], None, Box::new(integers))
+        } else {
+            let start = data.values.as_ptr().cast();
+            array(length, with(start), vec![], None, Box::new(data.values))
         };
         let columns = vec![
             array(length, with(start), vec![], Some(names), Box::new(indices)),

@@ -135,7 +135,7 @@ fn each_row(
         for (step, value) in column.points() {
             let (nearest, rest) = match column.form {
                 Form::Doubles => (*value, 0),
-                Form::Integers => split_bytes(value),
+                Form::Integers => split_bytes(*value),
             };
             visit(&Row {
                 schema: id,
@@ -164,7 +164,7 @@ fn each_row(
     match (flags, values) {
         (0, _) if values.len() == columns.len() => visit(&row(values, 0)),
         (ARE_INTEGERS, [integer]) if columns.len() == 1 => {
-            let (nearest, rest) = split_bytes(integer);
+            let (nearest, rest) = split_bytes(*integer);
             visit(&row(&[nearest], rest));
         }
         _ => return Err(Unread::Wrong),
@@ -173,8 +173,8 @@ fn each_row(
 }
 
 /// The nearest double to an integer, and what is missing.
-fn split_bytes(integer: &[u8; WORD]) -> ([u8; WORD], i16) {
-    let (nearest, rest) = integer::split(i64::from_le_bytes(*integer));
+fn split_bytes(integer: [u8; WORD]) -> ([u8; WORD], i16) {
+    let (nearest, rest) = integer::split(i64::from_le_bytes(integer));
     (nearest.to_le_bytes(), rest)
 }
 
