@@ -31,11 +31,13 @@ __all__ = [
     "__version__",
     "about_segment",
     "arrow_stream",
+    "blobs",
     "check_segment",
     "metric_names",
     "read_metrics",
     "seal_journal",
     "summarize",
+    "whole_records",
     "wrapper_program",
 ]
 
