@@ -53,7 +53,7 @@ def test_a_job_has_no_open_files_but_its_own_three(run, tmp_path: Path) -> None:
     assert (tmp_path / "stdout.log").read_text().split() == ["0", "1", "2", "3"]
 
 
-def test_a_job_reads_nothing_from_whoever_launched_it(run, tmp_path: Path) -> None:
+def test_a_job_reads_nothing_from_the_process_that_launched_it(run, tmp_path: Path) -> None:
     run(tmp_path, "readlink /proc/self/fd/0; cat")
 
     assert (tmp_path / "stdout.log").read_text() == "/dev/null\n"
