@@ -989,3 +989,29 @@ async def test_a_stray_cancellation_of_one_exit_is_judged_apart_from_the_one_bef
 
     assert task.cancelled()
     assert kernel.health().plugins["outer"].handlers[0].errors == 1
+
+
+@pytest.mark.parametrize(("budget_s", "slices"), [(8.0, [2.0] * 4), (0.0, [0.05] * 4)])
+async def test_each_handler_of_an_ending_gets_an_equal_share_and_at_least_50_ms(
+    kernel_factory, budget_s, slices
+):
+    clock = FakeClock()
+    begun: list[float] = []
+    ended: list[float] = []
+
+    async def hangs(event):
+        begun.append(clock.monotonic())
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(clock.monotonic())
+
+    kernel = await kernel_factory(timers=clock)
+    for _ in slices:
+        kernel.bus.on(Ends, partial(hangs))
+    told = asyncio.create_task(kernel.bus.teardown(Ends(), budget_s))
+    await clock.advance(20)
+    failures = await told
+
+    assert [type(failure) for failure in failures] == [HandlerTimeout] * len(slices)
+    assert [end - begin for begin, end in zip(begun, ended, strict=True)] == pytest.approx(slices)
