@@ -22,7 +22,8 @@ const PATIENCE: i32 = 5000;
 const QUIET: i32 = 1000;
 
 const FLUSH: &[u8] = b"f";
-/// The answer to that: whether both pipes have ended, and how many bytes neither log took nor tells of.
+/// The answer to that, and the last word of a reader whose pipes have ended: whether they have, and how
+/// many bytes neither log took nor tells of.
 type Answer = [u8; 9];
 
 /// The reader, as its wrapper sees it.
@@ -31,6 +32,8 @@ pub(crate) struct Relay {
     pipes: [RawFd; 2],
     logs: [RawFd; 2],
     reader: Reader,
+    /// What the logs did not take, as readers have said that are gone now.
+    lost: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +53,7 @@ impl Relay {
             pipes: [stdout.0, stderr.0],
             logs: [logs.stdout, logs.stderr],
             reader: Reader::Killed,
+            lost: 0,
         };
         for pipe in relay.pipes {
             // Of this end only: the job's own blocks, as it expects.
@@ -95,21 +99,22 @@ impl Relay {
         for _ in 0..3 {
             self.revive();
             let Reader::Alive(pid, socket) = self.reader else {
-                return 0;
+                break;
             };
             // A socket whose other end is gone must not end this process.
             // SAFETY: the pointer and the length are those of a slice.
             unsafe { libc::send(socket, FLUSH.as_ptr().cast(), 1, libc::MSG_NOSIGNAL) };
             if os::is_readable(socket, PATIENCE) {
-                let mut answer: Answer = [0; 9];
-                // SAFETY: `answer` has as many bytes as may be written.
-                let told = unsafe { libc::read(socket, answer.as_mut_ptr().cast(), answer.len()) };
-                let [has_ended, lost @ ..] = answer;
-                if told != 9 || (has_ended == 1 && os::is_readable(socket, PATIENCE)) {
-                    self.bury();
-                }
-                if told == 9 {
-                    return u64::from_le_bytes(lost);
+                match answer(socket) {
+                    Some((false, lost)) => return self.lost + lost,
+                    Some((true, lost)) => {
+                        self.lost += lost;
+                        if os::is_readable(socket, PATIENCE) {
+                            self.bury();
+                        }
+                        break;
+                    }
+                    None => self.bury(),
                 }
             } else {
                 // Stopped, or held by a file system that does not answer.
@@ -120,12 +125,15 @@ impl Relay {
                 }
             }
         }
-        0
+        self.lost
     }
 
     /// Take in how the reader ended; its socket says that it has.
     fn bury(&mut self) {
         if let Reader::Alive(pid, socket) = self.reader {
+            if let Some((_, lost)) = answer(socket) {
+                self.lost += lost;
+            }
             let mut status = 0;
             // SAFETY: `status` is a valid place for the answer.
             let reaped = unsafe { libc::waitpid(pid, &raw mut status, libc::__WALL) } == pid;
@@ -162,6 +170,26 @@ impl Relay {
     }
 }
 
+/// Return what a reader has said: whether its pipes have ended, and what it has lost; None at its end.
+fn answer(socket: RawFd) -> Option<(bool, u64)> {
+    let mut answer: Answer = [0; 9];
+    // SAFETY: `answer` has as many bytes as may be written.
+    let told = unsafe { libc::read(socket, answer.as_mut_ptr().cast(), answer.len()) };
+    let [has_ended, lost @ ..] = answer;
+    (told == 9).then(|| (has_ended == 1, u64::from_le_bytes(lost)))
+}
+
+/// Say to the wrapper how it stands with the pipes.
+fn say(socket: RawFd, streams: &[Stream]) {
+    let mut answer: Answer = [0; 9];
+    answer[0] = u8::from(streams.iter().all(|stream| stream.pipe < 0));
+    let lost: u64 = streams.iter().map(|stream| stream.lost).sum();
+    answer[1..].copy_from_slice(&lost.to_le_bytes());
+    let length = answer.len();
+    // SAFETY: the pointer and the length are those of an array.
+    unsafe { libc::send(socket, answer.as_ptr().cast(), length, libc::MSG_NOSIGNAL) };
+}
+
 /// Be the reader until both pipes have ended.
 fn serve(pipes: [RawFd; 2], logs: [RawFd; 2], mut socket: RawFd) -> ! {
     // SAFETY: the calls take numbers, and a C string. The wrapper has blocked the signals that may be
@@ -194,14 +222,10 @@ fn serve(pipes: [RawFd; 2], logs: [RawFd; 2], mut socket: RawFd) -> ! {
                 stream.copy(&mut buffer)
             });
         }
-        if is_asked {
-            let mut answer: Answer = [0; 9];
-            answer[0] = u8::from(streams.iter().all(|stream| stream.pipe < 0));
-            let lost: u64 = streams.iter().map(|stream| stream.lost).sum();
-            answer[1..].copy_from_slice(&lost.to_le_bytes());
-            let length = answer.len();
-            // SAFETY: the pointer and the length are those of an array.
-            unsafe { libc::send(socket, answer.as_ptr().cast(), length, libc::MSG_NOSIGNAL) };
+        let has_ended = streams.iter().all(|stream| stream.pipe < 0);
+        if is_asked || has_ended {
+            // At the end also unasked: the question may come too late.
+            say(socket, &streams);
         } else if most < FEW {
             os::wait_for([socket, -1, -1], NAP);
         }
