@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from runbus.abc.executor import Capabilities as Capabilities
     from runbus.abc.executor import Executor as Executor
     from runbus.abc.executor import JobRef as JobRef
-    from runbus.abc.executor import JobSpec as JobSpec
     from runbus.abc.executor import Limits as Limits
     from runbus.abc.executor import Observation as Observation
     from runbus.abc.executor import Phase as Phase
+    from runbus.abc.job import JobSpec as JobSpec
     from runbus.abc.packager import Contents as Contents
     from runbus.abc.packager import Entry as Entry
     from runbus.abc.packager import Origin as Origin
@@ -78,11 +78,11 @@ __getattr__, __dir__ = lazy_names(
             "Capabilities",
             "Executor",
             "JobRef",
-            "JobSpec",
             "Limits",
             "Observation",
             "Phase",
         ),
+        ".job": ("JobSpec",),
         ".packager": (
             "Contents",
             "Entry",

@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 
 from runbus._secrets import redacted
-from runbus.abc.executor import JobSpec
+from runbus.abc.job import JobSpec
 from runbus.codec import encode_json
 from runbus.errors import UsageError
 

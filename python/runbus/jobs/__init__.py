@@ -1,6 +1,8 @@
 """Jobs: what was asked, where they stand, the journal that says so, and the policies."""
 
 from runbus.jobs._asked import Asked as Asked
+from runbus.jobs._current import current_record as current_record
+from runbus.jobs._current import unrecorded_end as unrecorded_end
 from runbus.jobs._facts import Facts as Facts
 from runbus.jobs._intent import intend as intend
 from runbus.jobs._intent import intents as intents
@@ -23,8 +25,6 @@ from runbus.jobs._store import FactReader as FactReader
 from runbus.jobs._store import JobStore as JobStore
 from runbus.jobs._store import read_jobs as read_jobs
 from runbus.jobs._verdict import End as End
-from runbus.jobs._verdict import current_record as current_record
-from runbus.jobs._verdict import unrecorded_end as unrecorded_end
 from runbus.jobs._verdict import verdict as verdict
 
 __all__ = [

@@ -9,15 +9,20 @@ import sys
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from runbus._core import MetricWriter
 from runbus._home import ENV_HOME, ENV_RUN, Home
 from runbus._ids import run_id_of
 from runbus._secrets import REDACTED, redacted, redacted_text
 from runbus.errors import HomeUnusable, RunNotFound, near_matches
 from runbus.metrics._ends import CANCELLED, DROPPED, FAILED, SUCCEEDED, End
 from runbus.metrics._folder import make_run_folder, new_journal, writer_of
-from runbus.metrics._helpers import arrive, finish_with_process, helper_of, let_go_of_ended
 from runbus.metrics._info import RunInfo
+from runbus.metrics._other_processes import (
+    SharedWriter,
+    arrive,
+    finish_with_process,
+    helper_of,
+    let_go_of_ended,
+)
 from runbus.metrics._rank import rank
 from runbus.metrics._recorder import Recorder
 from runbus.metrics._records import RecordWriter
@@ -32,7 +37,7 @@ __all__ = ["FAILED", "SUCCEEDED", "Run", "finish_child", "init"]
 _open_runs: weakref.WeakSet[Run] = weakref.WeakSet()
 
 
-class Run(MetricWriter, Recorder):
+class Run(SharedWriter, Recorder):
     """What a process logs to; `runbus.init` makes one.
 
     `log`, `series`, `group` are the compiled methods of `MetricWriter`, inherited: a call to them
@@ -57,20 +62,12 @@ class Run(MetricWriter, Recorder):
     """
 
     # Without a dict of its own, `run.log` is found 7 ns sooner.
-    __slots__ = (
-        *("__weakref__", "_cancelled_on", "_is_helper", "_made_in", "_own_records", "_retry_at"),
-        *("_sync_ms", "_told", "folder", "info"),
-    )
+    __slots__ = ("__weakref__", "_cancelled_on", "_made_in", "_sync_ms", "info")
 
     info: RunInfo
-    folder: str
     _cancelled_on: tuple[type[BaseException], ...]
-    _is_helper: bool
     _made_in: tuple[CodeType, int] | None
-    _own_records: RecordWriter
-    _retry_at: float
     _sync_ms: int | None
-    _told: bool
 
     def __new__(
         cls,
@@ -121,12 +118,12 @@ class Run(MetricWriter, Recorder):
 
     def _arrive(self) -> None:
         """Have journals of this process; the compiled calls ask for it where there are none."""
-        arrive(self)
+        arrive(self, finish_child)
 
     @property
     def _records(self) -> RecordWriter:
         if not self.is_open and not self.closed:
-            arrive(self)
+            arrive(self, finish_child)
         return self._own_records
 
     def sync(self) -> None:
@@ -291,7 +288,7 @@ def _exceptions(given: Any) -> tuple[type[BaseException], ...]:
 
 def _attached(folder: str, info: tuple[Any, ...], sync_ms: int | None) -> Run:
     """Return this process's writer to a run: what a pickled run becomes. Opens no file."""
-    if run := helper_of(folder):
+    if isinstance(run := helper_of(folder), Run):
         return run
     for run in list(_open_runs):
         if run.folder == folder and not run.closed:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from runbus.abc import PluginInfo, PluginState
 from runbus.plugins._admission import admit as admit
-from runbus.plugins._admission import wish_of as wish_of
+from runbus.plugins._check import wish_of as wish_of
 from runbus.plugins._order import IN_THE_LIST as IN_THE_LIST
 from runbus.plugins._order import Place as Place
 from runbus.plugins._order import Wish as Wish

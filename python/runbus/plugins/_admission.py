@@ -1,15 +1,12 @@
-"""Who may be a plugin: checked before anything runs."""
+"""Plugins as they are given: objects, or the names of installed ones."""
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
-from runbus.bus import APPLICATION
-from runbus.errors import InvalidPlugin
-from runbus.plugins._order import Wish
+from runbus.plugins._check import check
 
-__all__ = ["admit", "check", "wish_of"]
+__all__ = ["admit"]
 
 
 def admit(plugin: Any) -> Any:
@@ -21,50 +18,9 @@ def admit(plugin: Any) -> Any:
         PluginNotLoadable: It cannot be imported or made, or what is made is no plugin.
     """
     if isinstance(plugin, str):
-        # What finds installed plugins loads importlib.metadata, and takes this module.
+        # What finds installed plugins loads importlib.metadata.
         from runbus.plugins._entry_points import load
 
         return load(plugin)
     check(plugin)
     return plugin
-
-
-def check(plugin: Any) -> None:
-    """Refuse what is no plugin.
-
-    Raises:
-        InvalidPlugin: It is none.
-    """
-    if isinstance(plugin, type):
-        raise InvalidPlugin(plugin.__qualname__, "is a class; pass an instance")
-    name = getattr(plugin, "name", None)
-    if not isinstance(name, str) or not name:
-        raise InvalidPlugin(repr(plugin), "has no name")
-    if name == APPLICATION:
-        raise InvalidPlugin(f"plugin {name!r}", "has the name that the application itself goes by")
-    setup = getattr(plugin, "setup", None)
-    if setup is None:
-        raise InvalidPlugin(f"plugin {name!r}", "has no setup")
-    if not inspect.iscoroutinefunction(setup):
-        raise InvalidPlugin(f"plugin {name!r}", "has a setup that is not async")
-    wish_of(plugin)
-
-
-def wish_of(plugin: Any) -> Wish:
-    """Return what a plugin says about its place.
-
-    Raises:
-        InvalidPlugin: It says it in another form than a tuple of names.
-    """
-    said: list[tuple[str, ...]] = []
-    for word in ("after", "before", "requires"):
-        names = getattr(plugin, word, ())
-        if names == ():  # as most plugins have it
-            said.append(())
-            continue
-        if isinstance(names, str) or not all(isinstance(name, str) for name in names):
-            raise InvalidPlugin(
-                f"plugin {plugin.name!r}", f"has {word}={names!r} instead of a tuple of names"
-            )
-        said.append(tuple(names))
-    return Wish(plugin.name, *said)

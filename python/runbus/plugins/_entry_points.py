@@ -10,7 +10,7 @@ from typing import Any
 
 from runbus.abc import PluginInfo, PluginState
 from runbus.errors import InvalidPlugin, PluginNotFound, PluginNotLoadable, near_matches
-from runbus.plugins._admission import check
+from runbus.plugins._check import check
 
 __all__ = ["API_VERSION", "GROUP", "find", "load"]
 

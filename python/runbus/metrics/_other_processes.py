@@ -19,22 +19,36 @@ from runbus.metrics._records import RecordWriter
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runbus.metrics._run import Run
-
-__all__ = ["arrive", "finish_with_process", "helper_of", "let_go_of_ended"]
+__all__ = ["SharedWriter", "arrive", "finish_with_process", "helper_of", "let_go_of_ended"]
 
 _MOST_OPEN = 16
 """How many runs a process that did not make them holds open."""
 _RETRY_S = 0.1
 
-_open: dict[str, Run] = {}
+_open: dict[str, SharedWriter] = {}
 """By folder, least recently used first. Only pickles may hold one: the next finds the same."""
 _lock = RLock()
 """Held while journals are opened: what several threads log at first must not be dropped."""
 _finalized_pid = 0
 
 
-def helper_of(folder: str) -> Run | None:
+class SharedWriter(MetricWriter):
+    """A writer that goes along to other processes, where it has no journal until it logs.
+
+    Attributes:
+        folder: The run's folder.
+    """
+
+    __slots__ = ("_is_helper", "_own_records", "_retry_at", "_told", "folder")
+
+    folder: str
+    _is_helper: bool
+    _own_records: RecordWriter
+    _retry_at: float
+    _told: bool
+
+
+def helper_of(folder: str) -> SharedWriter | None:
     """Return the helper that this process has open for a run; it counts as used now."""
     with _lock:
         if run := _open.pop(folder, None):
@@ -49,17 +63,21 @@ def let_go_of_ended() -> None:
             _let_go(_open.pop(folder))
 
 
-def arrive(run: Run) -> None:
+def arrive(run: SharedWriter, finish: Callable[[], None]) -> None:
     """Open journals of this process for a run that another one made, unless that has ended.
 
     Never raises: what is logged without a journal is dropped and counted, and told once.
+
+    Args:
+        run: The run.
+        finish: What ends all runs of this process, should it be a child of multiprocessing.
     """
     with _lock:
         if not run.is_open and time.monotonic() >= run._retry_at:
-            _open_journals(run)
+            _open_journals(run, finish)
 
 
-def _open_journals(run: Run) -> None:
+def _open_journals(run: SharedWriter, finish: Callable[[], None]) -> None:
     run._retry_at = time.monotonic() + _RETRY_S
     if has_ended(run.folder):
         _tell(run, "the run has ended or is gone, and what this process logs to it is lost")
@@ -79,7 +97,7 @@ def _open_journals(run: Run) -> None:
     while len(_open) > _MOST_OPEN:
         _let_go(_open.pop(next(iter(_open))))
     if "multiprocessing.util" in sys.modules:
-        finish_with_process(_finish_all)
+        finish_with_process(finish)
 
 
 def finish_with_process(finish: Callable[[], None]) -> None:
@@ -93,13 +111,7 @@ def finish_with_process(finish: Callable[[], None]) -> None:
         Finalize(None, finish, exitpriority=0)
 
 
-def _finish_all() -> None:
-    from runbus.metrics._run import finish_child
-
-    finish_child()
-
-
-def _let_go(run: Run) -> None:
+def _let_go(run: SharedWriter) -> None:
     run._own_records.close()
     run._own_records = RecordWriter(run.folder, None, lost=run._own_records.lost)
     run._retry_at = 0.0
@@ -109,7 +121,7 @@ def _let_go(run: Run) -> None:
         run._own_records.warn(f"what was logged may not be on the disk: {error}")
 
 
-def _tell(run: Run, message: str) -> None:
+def _tell(run: SharedWriter, message: str) -> None:
     if not run._told:
         run._told = True
         run._own_records.warn(f"process {os.getpid()}: {message}")
