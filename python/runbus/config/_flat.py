@@ -53,6 +53,8 @@ def nested(data: Any, shape: Any) -> Any:
 
     What does not fit the shape stays as it is.
     """
+    if not isinstance(data, (dict, list)):
+        return data
     for option in options(shape):
         if isinstance(data, dict) and isinstance(option, type(msgspec.Struct)):
             tag = option.__struct_config__
