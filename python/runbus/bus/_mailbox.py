@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections import deque
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from runbus.bus._causality import CAUSE
 from runbus.events import Lagged
@@ -123,6 +123,8 @@ class Mailbox:
     )
 
     items: Any
+    is_quick: ClassVar[bool] = False
+    """Whether a mailbox of this class starts `quick`, if its events are plain."""
 
     def __init__(
         self,
@@ -137,7 +139,7 @@ class Mailbox:
         self.spill = spill
         self.sized = sized
         self.plain = not sized
-        self.quick = False
+        self.quick = self.plain and self.is_quick
         self.items = deque()
         self.waiter: asyncio.Future[None] | None = None
         self.settled: asyncio.Future[None] | None = None

@@ -52,17 +52,7 @@ class DropOldestMailbox(Mailbox):
     """When full, the event that has waited longest makes room."""
 
     __slots__ = ()
-
-    def __init__(
-        self,
-        owner: str,
-        maxsize: int,
-        spill: Callable[[Any], object] | None = None,
-        *,
-        sized: bool = False,
-    ) -> None:
-        super().__init__(owner, maxsize, spill, sized=sized)
-        self.quick = self.plain
+    is_quick = True
 
     def offer(self, item: Item) -> None:
         """Take the event, at the price of the oldest one if need be."""
