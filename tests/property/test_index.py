@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -119,7 +120,8 @@ class House:
         return {"experiment_id": "e", "job": job, "run_id": run_id, "attempt": 1, "time_ns": 5}
 
 
-@settings(max_examples=40, suppress_health_check=list(HealthCheck))
+@pytest.mark.timeout(180)  # it waits for the disk most of the time
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(STEPS)
 def test_no_answer_depends_on_the_index(steps: list[tuple[str, int]]) -> None:
     with tempfile.TemporaryDirectory() as path:

@@ -94,7 +94,7 @@ tell_end() {
     if [ "$status" -ne 0 ]; then
         count_kills 2>/dev/null
         if [ "$rb_kills" != "$kills" ]; then
-            # Of a job that exits by itself it was another process, its own or a neighbour's.
+            # Of a job that exits by itself it was another process, its own or a neighbor's.
             reason="exit code $status, after the kernel killed a process that ran out of memory"
             [ "$signal" != 9 ] || reason='out of memory'
         fi

@@ -125,8 +125,8 @@ def _file_clock_check(home: Home) -> Check:
 def clock_check(title: str, ahead_s: float, whose: str) -> Check:
     """Judge how far another clock is ahead of ours, in seconds."""
     is_well = abs(ahead_s) < _CLOCK_STEP_S
-    advice = "" if is_well else "times of jobs on other machines will not compare: synchronise"
-    return Check(title, is_well, f"{whose} is {ahead_s:+.1f} s from ours", advice)
+    advice = "" if is_well else "times of jobs on other machines will not compare: synchronize"
+    return Check(title, is_well, f"{whose} is {round(ahead_s, 1) + 0.0:+.1f} s from ours", advice)
 
 
 def _version_check() -> Check:

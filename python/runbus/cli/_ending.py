@@ -26,7 +26,7 @@ __all__ = ["Ending", "by_signal"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-_KILLED_S = 1.2
+_KILLED_S = 1.0
 """How long the end of jobs is waited for that were to be killed; within two seconds all is over."""
 
 _TOLD_S = 0.3

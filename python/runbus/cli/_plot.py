@@ -18,7 +18,7 @@ __all__ = ["Curve", "draw"]
 _HEIGHT = 16
 _MAX_WIDTH = 100
 _MARGIN = 16
-_COLOURS = ("cyan", "magenta", "yellow", "green", "red", "blue")
+_COLORS = ("cyan", "magenta", "yellow", "green", "red", "blue")
 _MARKS = "ox+*#@"
 
 
@@ -58,16 +58,16 @@ def draw(title: str, axis: str, curves: Sequence[Curve], *, log_scale: bool = Fa
     figure.set_y_limits(*_span(values))
     figure.register_label_formatter(float, _tick)
     figure.register_label_formatter(int, _tick)
-    coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    figure.color_mode, figure.with_colors = "names", coloured
+    colored = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    figure.color_mode, figure.with_colors = "names", colored
     for index, (label, points) in enumerate(drawable):
-        # Without colours each curve has a mark of its own, and only as many as there is room for.
-        mark = None if coloured or len(curves) == 1 else _MARKS[index % len(_MARKS)]
+        # Without colors each curve has a mark of its own, and only as many as there is room for.
+        mark = None if colored or len(curves) == 1 else _MARKS[index % len(_MARKS)]
         shown = points[:: max(1, len(points) // 40)] if mark else points
         figure.plot(
             [position for position, _ in shown],
             [value for _, value in shown],
-            lc=_COLOURS[index % len(_COLOURS)] if coloured else None,
+            lc=_COLORS[index % len(_COLORS)] if colored else None,
             interp=None if mark else "linear",
             label=label,
             marker=mark,

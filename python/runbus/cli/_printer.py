@@ -168,7 +168,7 @@ def print_table(
     """Print rows under a header.
 
     Args:
-        header: The columns' names; the one called "state" is coloured.
+        header: The columns' names; the one called "state" is colored.
         rows: The cells; a control character in one is shown escaped.
         right: The names of columns that hold numbers.
     """
@@ -210,7 +210,7 @@ def table_fits(header: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
 
 
 def _print_plainly(rows: list[list[str]], right: list[bool]) -> None:
-    """Print rows with neither colours nor folded lines: thirty times as fast."""
+    """Print rows with neither colors nor folded lines: thirty times as fast."""
     widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = []
