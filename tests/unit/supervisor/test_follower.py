@@ -89,7 +89,8 @@ class Told:
 async def test_a_follower_is_told_what_the_leader_is_in_the_same_order(
     spec: Spec, tmp_path: Path
 ) -> None:
-    job = spec("j", "local", retry=RetryPolicy(retries=1, backoff_s=0.01))
+    # The usual pause between attempts: a follower looks several times in it.
+    job = spec("j", "local", retry=RetryPolicy(retries=1))
     info = RunInfo.new(job.run_id, "j", "p", {}, job="j")
     await anyio.Path(tmp_path, "runs").mkdir()
     run_folder = make_run_folder(str(tmp_path), info)
