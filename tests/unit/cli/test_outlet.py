@@ -23,13 +23,18 @@ def pipe() -> Iterator[tuple[int, TextIO]]:
 
 
 def read_all(file: int, outlet: Outlet) -> str:
-    """Close an outlet while somebody reads its other end, and return what came."""
-    closing = threading.Thread(target=outlet.close)
+    """Close an outlet and what it writes to while somebody reads, and return what came."""
+
+    def close() -> None:
+        outlet.close()
+        outlet.raw.close()
+
+    closing = threading.Thread(target=close)
     closing.start()
     data = b""
-    while closing.is_alive() or data[-1:] != b"\n":
-        data += os.read(file, 1 << 20)
-        closing.join(0.02)
+    while piece := os.read(file, 1 << 20):
+        data += piece
+    closing.join()
     return data.decode()
 
 
