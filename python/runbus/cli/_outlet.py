@@ -28,6 +28,10 @@ _LIMIT = 4 << 20
 
 _PIECE = 64 << 10
 
+_GATHER_S = 0.01
+"""What comes within it is written in one piece: a thread that wakes for each line takes the
+interpreter from the loop for each line."""
+
 _MOMENT_S = 0.5
 """A reader that reads at all has read by then."""
 
@@ -48,7 +52,7 @@ class Outlet:
         self._waiting: list[bytes] = []
         self._size = 0
         self._left_out = 0
-        self._is_over = False
+        self._over = threading.Event()
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="stderr", daemon=True)
         self._thread.start()
@@ -68,8 +72,10 @@ class Outlet:
             if self._size + len(data) > self._limit:
                 self._left_out += max(1, text.count("\n"))
             else:
+                is_first = not self._waiting
                 self._add(self._gap() + data)
-                self._changed.notify_all()
+                if is_first:
+                    self._changed.notify_all()
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
@@ -96,7 +102,7 @@ class Outlet:
     def close(self, timeout_s: float | None = None) -> None:
         """Do as `settle` does, and take no more; safe to repeat."""
         with self._changed:
-            self._is_over = True
+            self._over.set()
             self._changed.notify_all()
         self._thread.join(timeout_s)
 
@@ -114,8 +120,10 @@ class Outlet:
     def _take(self) -> bytes | None:
         """Wait for something to write; None if there is nothing more to come."""
         with self._changed:
-            while not (self._waiting or self._left_out or self._is_over):
+            while not (self._waiting or self._left_out or self._over.is_set()):
                 self._changed.wait()
+        self._over.wait(_GATHER_S)
+        with self._changed:
             if not self._waiting:
                 self._add(self._gap())
             pieces, self._waiting = self._waiting, []
