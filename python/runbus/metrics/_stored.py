@@ -198,24 +198,27 @@ class StoredRun(Kept):
 
         Raises:
             RunBusy: A process that made the run, or went on with it, is at work; nothing was done.
-            RunUnreadable: A journal is too damaged. What was sealed by then is sealed.
+            RunUnreadable: A journal is too damaged, or older than its segment. It stays as it is, and
+                the others are sealed.
             OSError: The disk is full or failing. What was sealed by then is sealed.
         """
         if self.is_being_written():
             raise RunBusy(self.id)
         clear_unfinished(self.folder)
-        sealed = []
+        sealed, unsealed = [], []
         for journal in journals_of(self.folder):
             try:
                 sealed.append(seal_journal(journal))
             except FileNotFoundError:
                 continue  # another process sealed it meanwhile
             except ValueError as error:
-                raise RunUnreadable(self.id, str(error)) from error
+                unsealed.append(error)
             except BlockingIOError as error:
                 if is_helper(writer_of(journal)):
                     continue
                 raise RunBusy(self.id) from error
+        if unsealed:
+            raise RunUnreadable(self.id, "; ".join(map(str, unsealed))) from unsealed[0]
         return sealed
 
     @overload

@@ -287,6 +287,66 @@ fn damage_of_the_journal_is_told_by_the_segment() {
     assert_eq!(told(&segments)[0].1.len(), 2);
 }
 
+/// What sealing must leave alone, by what is done to the bytes of a journal of three rows.
+#[test]
+fn a_journal_of_which_nothing_or_little_is_understood_is_kept() {
+    let spoilt: [(&str, fn(&mut Vec<u8>)); 5] = [
+        ("zeros", |bytes| bytes.fill(0)),
+        ("nothing", Vec::clear),
+        ("a cut header", |bytes| bytes.truncate(40)),
+        ("no row", |bytes| bytes[64..].fill(0xA5)),
+        ("much more damage than rows", |bytes| {
+            bytes.extend(vec![0xA5; 1 << 18]);
+        }),
+    ];
+    for (what, spoil) in spoilt {
+        let (folder, journal) = place();
+        let one = Batch {
+            names: vec!["a".into()],
+            rows: vec![(1, 2, 3)],
+            times: 3,
+        };
+        write(&journal, &[one], true);
+        let mut bytes = fs::read(&journal).unwrap();
+        spoil(&mut bytes);
+        fs::write(&journal, &bytes).unwrap();
+        let result = seal(&journal);
+        assert!(matches!(result, Err(Error::Kept { .. })), "{what}");
+        assert!(fs::read(&journal).unwrap() == bytes, "{what}");
+        assert_eq!(files(folder.path()), ["0f-7.journal"], "{what}");
+    }
+}
+
+#[test]
+fn a_journal_without_a_row_is_sealed_if_it_is_whole() {
+    let (_folder, journal) = place();
+    write(&journal, &[], true);
+    let segment = seal(&journal).unwrap();
+    assert!(!journal.exists());
+    assert!(told(&[segment]).is_empty());
+}
+
+/// As where a copy of the folder was brought up to date, and what is gone there stayed here.
+#[test]
+fn a_journal_older_than_its_segment_does_not_replace_it() {
+    let (folder, journal) = place();
+    let mut one = Batch {
+        names: vec!["a".into()],
+        rows: vec![(1, 2, 3)],
+        times: 3,
+    };
+    write(&journal, std::slice::from_ref(&one), false);
+    let older = fs::read(&journal).unwrap();
+    fs::remove_file(&journal).unwrap();
+    one.times = 5;
+    write(&journal, &[one], true);
+    let segment = seal(&journal).unwrap();
+    fs::write(&journal, older).unwrap();
+    assert!(matches!(seal(&journal), Err(Error::Kept { .. })));
+    assert_eq!(files(folder.path()), ["0f-7.0.parquet", "0f-7.journal"]);
+    assert_eq!(told(&[segment])[0].1.len(), 5);
+}
+
 type Points = Vec<(i64, u64)>;
 
 fn points_of(paths: &[PathBuf]) -> Option<Vec<(String, Points)>> {

@@ -108,6 +108,14 @@ impl Segment {
         self.rows
     }
 
+    /// How many points it holds.
+    pub(crate) fn point_count(&self) -> usize {
+        match self.names {
+            Some(_) => self.rows,
+            None => self.rows * self.columns_of_metrics().count(),
+        }
+    }
+
     /// The metrics that it has points of, each once, in the order of their first points.
     #[must_use]
     pub fn names(&self) -> Vec<&str> {
