@@ -438,7 +438,7 @@ fn a_flipped_bit_of_what_a_segment_holds_is_told_and_invents_nothing() {
             let mut rest = points.iter();
             assert!(found.iter().all(|point| rest.any(|other| other == point)));
         }
-        // The other row group is read, whole; names are in the footer, too.
+        // Other pages are read; names are in the footer, too.
         assert!(left > 0, "byte {at}: {left} of {all}");
         lossy += usize::from(left < all);
         file.write_all_at(&bytes[at..=at], at as u64).unwrap();
@@ -466,13 +466,70 @@ fn the_rows_of_a_damaged_column_are_not_read_whichever_column_it_is() {
         let (start, length) = column.byte_range();
         let at = usize::try_from(start + length - 1).unwrap();
         flip(&file, &bytes, at, 0);
-        let left = count(&path);
-        // Names are in the footer, too.
-        let lost = if name == "name" { 0 } else { in_group };
-        assert_eq!(all - left, lost, "{name}");
+        let lost = all - count(&path);
+        // A page of it; names are in the footer, too.
+        if name == "name" {
+            assert_eq!(lost, 0);
+        } else {
+            assert!(
+                lost > 0 && lost <= in_group / 2,
+                "{name}: {lost} of {in_group}"
+            );
+        }
         assert_eq!(Segment::open(&path).unwrap().damage().unwrap().len(), 1);
         file.write_all_at(&bytes[at..=at], at as u64).unwrap();
     }
+}
+
+/// The values of other names are on other pages, and it is told whose are lost.
+#[test]
+fn a_damaged_value_costs_points_of_its_metric_only() {
+    let (_folder, journal) = place();
+    let mut writer = MetricWriter::create(&journal, Options::default()).unwrap();
+    let names: Vec<String> = (0..9).map(|number| format!("metric/{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let layout = writer.layout(&names).unwrap();
+    for step in 0..200_u32 {
+        let values: Vec<f64> = (1..10_u32)
+            .map(|name| f64::from(step * name).sqrt())
+            .collect();
+        writer
+            .log(&layout, Some(step.into()), step.into(), &values)
+            .unwrap();
+    }
+    writer.close(0).unwrap().complete().unwrap();
+    let path = seal(&journal).unwrap();
+    let whole = points_of(std::slice::from_ref(&path)).unwrap();
+    let bytes = fs::read(&path).unwrap();
+    let parquet = SerializedFileReader::new(File::open(&path).unwrap()).unwrap();
+    let group = parquet.metadata().row_group(0);
+    let mut columns = group.columns().iter();
+    let values = columns.find(|column| column.column_descr().name() == "value");
+    let (start, length) = values.unwrap().byte_range();
+    let file = File::options().write(true).open(&path).unwrap();
+    let mut hit = Vec::new();
+    for at in (start..start + length).step_by(211) {
+        let at = usize::try_from(at).unwrap();
+        flip(&file, &bytes, at, u8::try_from(at % 8).unwrap());
+        let segment = Segment::open(&path).unwrap();
+        let lost = segment.lost().unwrap();
+        let [(name, 200)] = lost[..] else {
+            panic!("byte {at}: {lost:?}");
+        };
+        let found = points_of(std::slice::from_ref(&path)).unwrap();
+        let others = whole.iter().filter(|(known, _)| known != name);
+        assert!(found.iter().eq(others), "byte {at}");
+        // A name alone is read without a look at the others.
+        for one in &names {
+            let wanted = Wanted::Matching(vec![(*one).into()]);
+            let found = read(&[vec![path.clone()]], &wanted, None).unwrap();
+            assert_eq!(found.len(), usize::from(*one != name));
+        }
+        hit.push(name.to_owned());
+        file.write_all_at(&bytes[at..=at], at as u64).unwrap();
+    }
+    hit.dedup();
+    assert_eq!(hit, names);
 }
 
 /// Only its footer says so: what the checks cover is as it was.
