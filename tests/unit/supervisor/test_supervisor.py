@@ -28,6 +28,7 @@ from runbus.kernel import Kernel
 from runbus.metrics import init
 from runbus.plugins import Plugin
 from runbus.supervisor import Supervisor
+from runbus.supervisor._catch_up import Stragglers
 from runbus.supervisor._feed import MetricFeed
 from runbus.supervisor._positions import Positions
 
@@ -479,9 +480,11 @@ async def test_what_a_run_logs_goes_on_where_the_process_before_had_noted(
 
 async def drained(bus: Bus, job: JobSpec, *, leads: bool) -> None:
     """Follow a run to what it has logged by now."""
-    feed = MetricFeed(bus, SYSTEM_CLOCK, leads=leads)
+    stragglers = Stragglers(bus)
+    feed = MetricFeed(bus, SYSTEM_CLOCK, stragglers, leads=leads)
     with anyio.fail_after(30):
         async with anyio.create_task_group() as tasks:
+            tasks.start_soon(stragglers.run)
             tasks.start_soon(feed.run)
             feed.follow(job)
             await feed.drain(job)
