@@ -97,7 +97,7 @@ class Follower:
         if isinstance(fact, JobEnded | JobRetrying | JobRequeued):
             await self._feed.drain(self._spec(self._records[fact.job]))
         if isinstance(fact, JobEnded):
-            await self._feed.end(self._specs[fact.job], fact)
+            await self._feed.end(self._spec(self._records[fact.job]), fact)
         self._fold(fact)
         if isinstance(fact, JobSubmitted | JobRequeued):
             self._feed.open(self._spec(self._records[fact.job]))

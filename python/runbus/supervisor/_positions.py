@@ -23,6 +23,8 @@ _LARGEST = 1 << 63
 class Positions:
     """Keeps where to go on in each journal after a crash of the process that read them.
 
+    Output has `LogMarks` instead: a history, whose last line is the position.
+
     Args:
         folder: The run's folder.
         name: What is read: "metrics" or "records".

@@ -26,6 +26,8 @@ POLL_S = 0.1
 class RecordFeed:
     """Follows the runs of jobs and publishes what they record: params, tags, texts, files.
 
+    What an attempt records is published between its start and its end, as those are told.
+
     Args:
         bus: Where it goes.
         clock: Tells the time.
@@ -68,8 +70,14 @@ class RecordFeed:
         if job.run_id not in self._runs:
             self._runs[job.run_id] = _Run(job, self._leads)
 
+    def begin(self, job: JobSpec) -> None:
+        """The start of the job's latest attempt has been told: what that records may follow."""
+        if (run := self._runs.get(job.run_id)) is not None:
+            run.attempt = max(run.attempt, job.attempt)
+
     async def drain(self, job: JobSpec) -> None:
-        """Publish what a job has recorded by now; it is followed on."""
+        """Publish what a job has recorded up to its latest attempt; it is followed on."""
+        self.begin(job)
         if (run := self._runs.get(job.run_id)) is not None:
             await self._hand_on(run)
 
@@ -78,24 +86,26 @@ class RecordFeed:
 
         When this returns nothing of the run is on its way any more; it may be cancelled.
         """
+        await self.drain(job)
         if (run := self._runs.pop(job.run_id, None)) is not None:
-            await self._hand_on(run)
             run.positions.note(run.tail.positions)
 
     async def _hand_on(self, run: _Run) -> None:
         if self._has_begun(run.job):
             async with run.lock:
-                for fact in run.tail.poll():
+                for fact in run.tail.poll(run.attempt):
                     await self._bus.publish(fact)
 
 
 class _Run:
     """A run that is followed."""
 
-    __slots__ = ("job", "lock", "positions", "tail")
+    __slots__ = ("attempt", "job", "lock", "positions", "tail")
 
     def __init__(self, job: JobSpec, leads: bool) -> None:
         self.job = job
+        # What a later one records is not told before the end of the one before.
+        self.attempt = job.attempt - 1
         self.lock = anyio.Lock()
         self.positions = Positions(job.run_folder, "records", leads=leads)
         self.tail = RecordTail(

@@ -60,6 +60,7 @@ class RunFeed:
     def begin(self, job: JobSpec) -> None:
         """The start of the attempt has been told: what it writes may follow."""
         self._begun.add(job.name)
+        self._records.begin(job)
 
     def has_begun(self, job: JobSpec) -> bool:
         """Whether the start of the job's latest attempt has been told."""
