@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, get_origin
+from typing import TYPE_CHECKING, Any
 
 from runbus.config._access import NothingThere, get_at
-from runbus.config._node import MISSING, Mistake, Node, Ref, path_text
+from runbus.config._node import MISSING, PLAIN, Mistake, Node, Ref, path_text
 from runbus.config._paths import parse_path
-from runbus.config._shape import missing_mistake, node_classes
+from runbus.config._shape import missing_mistake
 from runbus.config._tree import mapped
 
 if TYPE_CHECKING:
     from runbus.config._node import Mistakes, Path
+    from runbus.config._schema import Schema
 
 __all__ = ["build", "mistakes_of"]
 
@@ -58,7 +59,7 @@ class _Check:
                     self.value(one, (*path, step if type(step) in (str, int) else str(step)))
 
     def _node(self, node: Node, path: Path) -> None:
-        if self._with_missing and not isinstance(node, node_classes["Partial"]):
+        if self._with_missing and not node._is_partial:
             for name in node._shape.schema.needed:
                 if name not in node._values:
                     mistake = missing_mistake(name)
@@ -67,6 +68,8 @@ class _Check:
         for held in (node._values, node._drawn):
             for name, value in held.items():
                 kind = type(value)
+                if kind in PLAIN:
+                    continue
                 if kind is Ref:
                     _check_reference(node, self._root, (*path, name), value, self.found)
                 elif kind in _CONTAINERS:
@@ -146,36 +149,27 @@ def _build(value: Any, root: Node, path: Path, done: dict[int, Any]) -> Any:
 
 def _build_node(node: Node, root: Node, path: Path, done: dict[int, Any]) -> Any:
     shape = node._shape
-    held = {**node._drawn, **node._values} if node._drawn else node._values
-    named = {}
-    for name, value in held.items():
-        kind = type(value)
-        if kind is Ref:  # what it leads to is converted as the field wants it
-            value = shape.convert(shape.field(name), name, resolved(root, value), [])
+    named = {**node._drawn, **node._values}
+    for name, value in named.items():
+        if type(value) not in PLAIN:
+            if type(value) is Ref:  # what it leads to is converted as the field wants it
+                value = shape.convert(shape.field(name), name, resolved(root, value), [])
             named[name] = _build(value, root, (*path, name), done)
-        elif kind in _CONTAINERS or isinstance(value, Node):
-            named[name] = _build(value, root, (*path, name), done)
-        else:
-            named[name] = value
-    args = _positional(shape.schema, named)
-    target = shape.target
-    if isinstance(node, node_classes["Partial"]):
-        return functools.partial(target, *args, **named)
-    if (get_origin(target) or target) is dict:
+    args = [] if shape.is_plain else _positional(shape.schema, named)
+    if node._is_partial:
+        return functools.partial(shape.target, *args, **named)
+    if shape.is_dict:
         return named
     try:
-        return target(*args, **named)
+        return shape.target(*args, **named)
     except Exception as error:
         where = f"{path_text(path)} ({shape.schema.name})" if path else shape.schema.name
         error.add_note(f"while {where} was built")
         raise
 
 
-def _positional(schema: Any, named: dict[str, Any]) -> list[Any]:
+def _positional(schema: Schema, named: dict[str, Any]) -> list[Any]:
     """Take the values out that a call cannot name."""
-    kinds = [field.kind for field in schema.fields.values()]
-    if "positional" not in kinds and "rest" not in kinds:
-        return []
     rest = next((name for name, one in schema.fields.items() if one.kind == "rest"), None)
     has_rest = rest is not None and bool(named.get(rest))
     args: list[Any] = []

@@ -241,10 +241,11 @@ class Partial(_Described[T]):
     """A function with values for some of its arguments, to be called later.
 
     As a `Config`, but it builds what can be called, like `functools.partial`; what is missing is
-    only missed when it is called. It may be given as a task.
+    only missed when it is called.
     """
 
     __slots__ = ()
+    _is_partial = True
 
     def build(self) -> functools.partial[T]:
         """Return the function with its arguments, the Configs among them made.

@@ -40,6 +40,10 @@ def of_instance(hint: Any, making: Making) -> Converter:
     is_dict = typing.is_typeddict(kind)
 
     def convert(value: Any, mistakes: Mistakes) -> Any:
+        if isinstance(value, Node):
+            if value._shape.target is kind and not value._is_partial:
+                return value
+            return refuse(value, hint, making, mistakes)
         if isinstance(value, Word):
             value = parts_of_word(value)
         if not is_dict and _is_instance(value, kind):
@@ -56,7 +60,7 @@ def of_instance(hint: Any, making: Making) -> Converter:
 
 
 def _is_instance(value: Any, kind: Any) -> bool:
-    if isinstance(value, Node) or not isinstance(kind, type):
+    if not isinstance(kind, type):
         return False
     try:
         return isinstance(value, kind)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from runbus.errors import ConfigProblem
 
-__all__ = ["MISSING", "Mistake", "Mistakes", "Node", "Path", "Ref", "Word", "path_text"]
+__all__ = ["MISSING", "PLAIN", "Mistake", "Mistakes", "Node", "Path", "Ref", "Word", "path_text"]
 
 Path = tuple[str | int, ...]
 """Where a value is: names of fields, keys and indices, from the root."""
@@ -29,6 +29,9 @@ class _Missing:
 
 
 MISSING: Any = _Missing()
+
+PLAIN = frozenset((str, int, float, bool, bytes, complex, type(None)))
+"""Types whose values have no parts and never change."""
 
 
 class Word(str):
@@ -72,6 +75,7 @@ class Node:
 
     __slots__ = ("_drawn", "_shape", "_values")
 
+    _is_partial: ClassVar[bool] = False
     _shape: Any
     _values: dict[str, Any]
     _drawn: dict[str, Any]

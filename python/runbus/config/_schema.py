@@ -197,7 +197,7 @@ def _made_by_dataclass(target: type) -> bool:
 
 
 def _of_dataclass(target: Any) -> dict[str, Field]:
-    import dataclasses  # loaded already by whoever made a dataclass
+    import dataclasses  # its user has loaded it already
 
     hints = hints_of(target)
     found = {}

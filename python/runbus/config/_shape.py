@@ -41,13 +41,17 @@ class Shape:
     Attributes:
         target: The target.
         schema: Its fields.
+        is_dict: Whether the target is `dict`.
+        is_plain: Whether a call can name all fields.
     """
 
-    __slots__ = ("_converters", "schema", "target")
+    __slots__ = ("_converters", "is_dict", "is_plain", "schema", "target")
 
     def __init__(self, target: Any, schema: Schema) -> None:
         self.target = target
         self.schema = schema
+        self.is_dict = (get_origin(target) or target) is dict
+        self.is_plain = all(one.kind == "plain" for one in schema.fields.values())
         self._converters: dict[str, Converter] = {}
 
     def field(self, name: str) -> Field | None:
@@ -229,7 +233,7 @@ class _Making:
         return found
 
     def made_by(self, node: Node) -> Any:
-        if isinstance(node, node_classes["Partial"]):
+        if node._is_partial:
             return functools.partial
         target = node._shape.target
         target = get_origin(target) or target

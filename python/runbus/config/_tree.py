@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from runbus.config._node import MISSING, Node, Ref
+from runbus.config._node import MISSING, PLAIN, Node, Ref
 from runbus.config._schema import is_structured
-from runbus.config._shape import new_node, node_classes
+from runbus.config._shape import new_node
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -26,8 +26,6 @@ __all__ = [
     "same",
 ]
 
-_PLAIN = (str, int, float, bool, bytes, complex, type(None))
-
 
 def drawn(node: Node, name: str) -> Any:
     """Return the value of a field: what was set, else its default; `MISSING` without either.
@@ -44,7 +42,7 @@ def drawn(node: Node, name: str) -> Any:
     if field is None:
         return MISSING
     value = node._shape.default(name, field)
-    if value is not MISSING and type(value) not in _PLAIN:
+    if value is not MISSING and type(value) not in PLAIN:
         node._drawn[name] = value
     return value
 
@@ -106,7 +104,7 @@ def nodes_of(value: Any) -> Iterator[tuple[Path, Node]]:
     stack: list[tuple[Path, Any]] = [((), value)]
     while stack:
         path, one = stack.pop()
-        if id(one) in seen or type(one) in _PLAIN:
+        if id(one) in seen or type(one) in PLAIN:
             continue
         seen.add(id(one))
         if isinstance(one, Node):
@@ -120,13 +118,12 @@ def copied(value: Any, memo: dict[int, Any] | None = None) -> Any:
     What is in two places of the original is in two places of the copy.
     """
     memo = {} if memo is None else memo
-    if type(value) in _PLAIN:
+    if type(value) in PLAIN:
         return value
     if id(value) in memo:
         return memo[id(value)]
     if isinstance(value, Node):
-        partial = isinstance(value, node_classes["Partial"])
-        twin = new_node(value._shape.target, partial=partial)
+        twin = new_node(value._shape.target, partial=value._is_partial)
         memo[id(value)] = twin
         for name in ("_values", "_drawn"):
             for key, one in getattr(value, name).items():

@@ -28,8 +28,8 @@ class Call:
 
     Attributes:
         name: The name.
-        args: What stands there without a name.
-        named: What stands there with one.
+        args: Values without a name.
+        named: Values with one.
     """
 
     __slots__ = ("args", "name", "named")
@@ -126,7 +126,7 @@ class _Reader:
             if isinstance(key, (list, dict, tuple)):
                 raise WordInvalid("a key is a text or a number")
             if key in found:
-                raise WordInvalid(f"the key {str(key)!r} stands there twice")
+                raise WordInvalid(f"the key {str(key)!r} is given twice")
             # A text in data, and a word where the keys are of another type.
             found[str(key)] = self.value(depth + 1, ",}")
             if self._peek() == ",":
