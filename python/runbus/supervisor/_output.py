@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from runbus.attempt import Place
     from runbus.bus import Bus, Mailbox
     from runbus.supervisor._catch_up import CatchUp, Stragglers
+    from runbus.supervisor._positions import CheckLead
 
 __all__ = ["JobOutput"]
 
@@ -38,17 +39,12 @@ class JobOutput:
         bus: Where it goes; a full mailbox that blocks makes this wait.
         clock: Where the time of what happens here comes from.
         stragglers: Who serves the readers that stand still.
-        leads: Whether this process leads the experiment; if not, it notes nothing.
+        check_lead: Raises if this process does not lead the experiment any more; None for one that
+            only follows, and notes nothing.
     """
 
     def __init__(
-        self,
-        job: JobSpec,
-        bus: Bus,
-        clock: Clock,
-        stragglers: Stragglers,
-        *,
-        leads: bool = True,
+        self, job: JobSpec, bus: Bus, clock: Clock, stragglers: Stragglers, check_lead: CheckLead
     ) -> None:
         self._job = job
         self._bus = bus
@@ -58,7 +54,7 @@ class JobOutput:
         self._logs = tails_of(job)
         for tail, offset in zip(self._logs.values(), self._marks.last, strict=True):
             tail.offset = offset
-        self._leads = leads
+        self._check_lead = check_lead
         self._behind: dict[Mailbox, tuple[_Logs, CatchUp]] = {}
 
     async def hand_on(self, *, final: bool = False) -> None:
@@ -66,6 +62,9 @@ class JobOutput:
 
         Args:
             final: The job has ended: emit everything that is left.
+
+        Raises:
+            LeaseLost: Another process leads the experiment now.
         """
         rounds = 0
         while (await self._hand_on_some(final)) and (final or rounds < _ROUNDS):
@@ -76,6 +75,9 @@ class JobOutput:
         """The job has ended: emit everything that is left.
 
         Waits for readers that are behind, as long as they go on reading.
+
+        Raises:
+            LeaseLost: Another process leads the experiment now.
         """
         await self.hand_on(final=True)
         for _, reader in self._behind.values():
@@ -89,7 +91,8 @@ class JobOutput:
         for source, tail in self._logs.items():
             before = tail.place
             data = tail.poll(final=final)
-            if tail.cuts > before.cuts and self._leads:
+            if tail.cuts > before.cuts and self._check_lead is not None:
+                self._check_lead()
                 note_cut(job.folder, source, before.offset)
                 logger.warning(
                     "job %r has emptied its own %s.log: the %d bytes that were read of it are not "
@@ -113,7 +116,8 @@ class JobOutput:
 
     def _note(self) -> None:
         """Note how far every reader has come."""
-        if self._leads:
+        if self._check_lead is not None and self._marks.is_due:
+            self._check_lead()
             self._marks.note(*(self._handed_on(source) for source in self._logs))
 
     def _handed_on(self, source: str) -> int:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from runbus.abc import JobSpec
     from runbus.bus import Bus
     from runbus.events import JobEnded
+    from runbus.supervisor._positions import CheckLead
 
 __all__ = ["RunFeed"]
 
@@ -32,17 +33,18 @@ class RunFeed:
             reader that takes nothing for 5 seconds does not stop the others: it is served from the
             files, at its own pace, from then on.
         clock: Where the time of what happens here comes from.
-        leads: Whether this process leads the experiment. One that only looks on notes nothing, and
-            is told all that there is.
+        check_lead: Raises `LeaseLost` if this process does not lead the experiment any more; asked
+            before it is noted how far it has come. None for one that only follows: it notes
+            nothing, and is told all that there is.
     """
 
-    def __init__(self, bus: Bus, clock: AlarmClock, *, leads: bool) -> None:
+    def __init__(self, bus: Bus, clock: AlarmClock, check_lead: CheckLead) -> None:
         self._bus = bus
         self._clock = clock
-        self._leads = leads
+        self._check_lead = check_lead
         self._stragglers = Stragglers(bus)
-        self._metrics = MetricFeed(bus, clock, self._stragglers, leads=leads)
-        self._records = RecordFeed(bus, clock, self._metrics.has_begun, leads=leads)
+        self._metrics = MetricFeed(bus, clock, self._stragglers, check_lead)
+        self._records = RecordFeed(bus, clock, self._metrics.has_begun, check_lead)
         self._outputs: dict[str, JobOutput] = {}
         self._begun: set[str] = set()
 
@@ -60,13 +62,14 @@ class RunFeed:
     def open(self, job: JobSpec) -> None:
         """A backend has an attempt of the job: what was written of it before comes first."""
         self._outputs[job.name] = JobOutput(
-            job, self._bus, self._clock, self._stragglers, leads=self._leads
+            job, self._bus, self._clock, self._stragglers, self._check_lead
         )
         self._records.follow(job)
 
     def begin(self, job: JobSpec) -> None:
         """The start of the attempt has been told: what it writes may follow."""
         self._begun.add(job.name)
+        self._records.begin(job)
 
     def has_begun(self, job: JobSpec) -> bool:
         """Whether the start of the job's latest attempt has been told."""

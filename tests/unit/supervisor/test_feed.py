@@ -23,6 +23,8 @@ from runbus.supervisor._positions import Positions
 from runbus.supervisor._run_feed import RunFeed
 from runbus.testing import FakeClock
 
+from .backend import leads
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable
     from pathlib import Path
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 async def drained(kernel: Kernel, clock: FakeClock, job: JobSpec) -> None:
     """Have a feed hand on all that a job has logged, however long a reader stands still."""
     stragglers = Stragglers(kernel.bus)
-    feed = MetricFeed(kernel.bus, SYSTEM_CLOCK, stragglers)
+    feed = MetricFeed(kernel.bus, SYSTEM_CLOCK, stragglers, leads)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(stragglers.run)
         tasks.start_soon(feed.run)
@@ -64,7 +66,7 @@ async def test_the_cursor_of_a_feed_moves_only_when_every_reader_took_the_batch(
     ):
         await kernel.bus.emit(other)
         await drained(kernel, clock, job)
-        assert Positions(run.folder, "metrics").last == {}
+        assert Positions(run.folder, "metrics", leads).last == {}
 
         # It goes on; somebody leads again.
         await reader.batch()
@@ -73,7 +75,7 @@ async def test_the_cursor_of_a_feed_moves_only_when_every_reader_took_the_batch(
 
     assert isinstance(batch, MetricBatch)
     assert batch.run_id == run.id
-    (at,) = Positions(run.folder, "metrics").last.values()
+    (at,) = Positions(run.folder, "metrics", leads).last.values()
     assert at == os.stat(next((tmp_path / "experiments").rglob("metrics/*.journal"))).st_size
 
 
@@ -108,7 +110,7 @@ async def test_a_reader_that_stood_still_gets_every_point_once_and_in_order_afte
             anyio.create_task_group() as tasks,
         ):
             stragglers = Stragglers(kernel.bus)
-            feed = MetricFeed(kernel.bus, SYSTEM_CLOCK, stragglers)
+            feed = MetricFeed(kernel.bus, SYSTEM_CLOCK, stragglers, leads)
             tasks.start_soon(stragglers.run)
             tasks.start_soon(read_on, other)
             tasks.start_soon(feed.run)
@@ -126,7 +128,7 @@ async def test_a_reader_that_stood_still_gets_every_point_once_and_in_order_afte
                 await clock.advance(1)
                 await asyncio.wait([drain], timeout=0.01)
             assert seen == [0, 1, 2, 3, 4, 5]
-            assert list(Positions(run.folder, "metrics").last.values()) == ends[:1]
+            assert list(Positions(run.folder, "metrics", leads).last.values()) == ends[:1]
 
             got: list[float] = []
             with anyio.fail_after(10):
@@ -137,7 +139,7 @@ async def test_a_reader_that_stood_still_gets_every_point_once_and_in_order_afte
 
     assert got == seen
     assert stands_still.statistics().pending == 0
-    assert list(Positions(run.folder, "metrics").last.values()) == ends[-1:]
+    assert list(Positions(run.folder, "metrics", leads).last.values()) == ends[-1:]
 
 
 class Printing:
@@ -193,7 +195,7 @@ async def printing(folder: Path) -> AsyncIterator[Printing]:
         kernel.bus.stream(LogLines) as other,
         anyio.create_task_group() as tasks,
     ):
-        feed = RunFeed(kernel.bus, clock, leads=True)
+        feed = RunFeed(kernel.bus, clock, leads)
         one = Printing(folder, clock, feed)
         one.stands_still = stands_still
         tasks.start_soon(one.follow, other)
@@ -312,7 +314,7 @@ async def test_what_an_attempt_has_recorded_is_told_before_it_is_said_to_be_over
     plugin = Plugin("reads").on(NoteAdded, lambda event: notes.append(event.text))
     # Nobody advances its clock: what is not handed on by the end of the attempt never is.
     async with Kernel(plugins=[plugin]) as kernel, anyio.create_task_group() as tasks:
-        feed = RunFeed(kernel.bus, FakeClock(), leads=True)
+        feed = RunFeed(kernel.bus, FakeClock(), leads)
         tasks.start_soon(feed.run)
         await asyncio.sleep(0)
         feed.open(job)
