@@ -81,7 +81,9 @@ def _state_of(path: str) -> tuple[int, int]:
 
 
 class LogTail:
-    """Hands on the bytes of a growing file, whole lines at a time.
+    r"""Hands on the bytes of a growing file, whole lines at a time.
+
+    What a progress bar draws over itself with `\r` is handed on as soon as it is overwritten.
 
     A job that opens its own output again empties it, and what it writes then is handed on from the
     start. That is noticed as soon as what was handed on last is not there any more.
@@ -126,7 +128,7 @@ class LogTail:
         data = data[len(self._before) :]
         if not (final and len(data) < LINE_LIMIT):
             # A piece of an endless line is better than holding it for ever.
-            data = data[: data.rfind(b"\n") + 1] or (data if len(data) == LINE_LIMIT else b"")
+            data = data[: _whole(data)] or (data if len(data) == LINE_LIMIT else b"")
         self.offset += len(data)
         self._before = (self._before + data)[-LOOK_BACK:] if data else self._before
         return data
@@ -136,3 +138,10 @@ class LogTail:
         if self._file is not None:
             os.close(self._file)
             self._file = None
+
+
+def _whole(data: bytes) -> int:
+    r"""Return where the last line ends; what a `\r` overwrites is one, too."""
+    end = data.rfind(b"\n") + 1
+    # The last byte may be the first half of `\r\n`.
+    return max(end, data.rfind(b"\r", end, len(data) - 1) + 1)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from runbus.abc import JobSpec
     from runbus.bus import Bus, Mailbox
     from runbus.metrics import RunTail
+    from runbus.supervisor._positions import CheckLead
 
 __all__ = ["WINDOW_NS", "MetricFeed"]
 
@@ -37,13 +38,13 @@ class MetricFeed:
     Args:
         bus: Where it goes.
         clock: Where the time of what happens here comes from.
-        leads: Whether this process leads the experiment; see `Positions`.
+        check_lead: See `Positions`.
     """
 
-    def __init__(self, bus: Bus, clock: Clock, *, leads: bool = True) -> None:
+    def __init__(self, bus: Bus, clock: Clock, check_lead: CheckLead) -> None:
         self._bus = bus
         self._clock = clock
-        self._leads = leads
+        self._check_lead = check_lead
         self._next_note_s = 0.0
         self._tailer = RunTailer()
         self._runs: dict[str, _Run] = {}
@@ -75,9 +76,11 @@ class MetricFeed:
 
         What it has logged comes from where the leader before had noted last.
         """
-        if job.run_id in self._runs:
+        if (run := self._runs.get(job.run_id)) is not None:
+            if run.reach(job.attempt):
+                self._tailer.repeat(run.tail)
             return
-        positions = Positions(job.run_folder, "metrics", leads=self._leads)
+        positions = Positions(job.run_folder, "metrics", self._check_lead)
         try:
             tail = self._tailer.follow(
                 job.run_id, job.run_folder, positions=positions.last, window_ns=self._window_ns
@@ -90,9 +93,10 @@ class MetricFeed:
 
     async def drain(self, job: JobSpec) -> None:
         """Wait until everything that a job has logged by now is on the bus."""
-        if job.run_id not in self._runs and has_metrics(job.run_folder):
+        if job.run_id in self._runs or has_metrics(job.run_folder, job.attempt):
             self.follow(job)
-        if (run := self._runs.get(job.run_id)) is not None:
+        run = self._runs.get(job.run_id)
+        if run is not None and run.is_due:
             run.drained = anyio.Event()
             run.tail.drain()
             await run.drained.wait()
@@ -115,6 +119,9 @@ class MetricFeed:
 
     async def _hand_on(self, run: _Run) -> None:
         job, tail = run.job, run.tail
+        if not run.is_due:
+            run.waits = True
+            return
         events = tail.take()
         tail.make_windows(self._window_ns)
         if tail.has_begun and not run.has_begun:
@@ -171,16 +178,32 @@ class MetricFeed:
 class _Run:
     """A run that is followed."""
 
-    __slots__ = ("behind", "drained", "handed_on", "has_begun", "job", "positions", "tail")
+    __slots__ = (
+        "attempt", "behind", "drained", "handed_on", "has_begun", "job", "positions", "tail",
+        "waits",
+    )  # fmt: skip
 
     def __init__(self, job: JobSpec, tail: RunTail, positions: Positions) -> None:
         self.job = job
+        self.attempt = job.attempt
+        self.waits = False
         self.tail = tail
         self.positions = positions
         self.handed_on: dict[str, int] = {}
         self.has_begun = False
         self.behind: dict[Mailbox, CatchUp] = {}
         self.drained = anyio.Event()
+
+    @property
+    def is_due(self) -> bool:
+        """Whether an attempt whose start was told has logged; the first one that does begins it."""
+        return self.has_begun or has_metrics(self.job.run_folder, self.attempt)
+
+    def reach(self, attempt: int) -> bool:
+        """The start of an attempt has been told; return whether news of the run wait for that."""
+        self.attempt = max(self.attempt, attempt)
+        waits, self.waits = self.waits and self.is_due, self.waits and not self.is_due
+        return waits
 
     def note(self) -> None:
         """Note how far every reader has come."""
