@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runbus.cli._printer import format_size, print_table
+from runbus.cli._printer import format_size
+from runbus.cli._table import print_table
 
 if TYPE_CHECKING:
     from runbus.catalog import RunRecord

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from runbus.cli._printer import format_number, print_json, print_table
+from runbus.cli._printer import format_number, print_json
+from runbus.cli._table import print_table
 
 __all__ = ["command"]
 
