@@ -20,7 +20,7 @@ class JobLines:
     def take(self, event: LogLines) -> list[bytes]:
         r"""Return the lines that are whole by now, without their ends.
 
-        Of a line that was written over with `\r`, as progress bars are, only what stands there last
+        Of a line that was written over with `\r`, as progress bars are, only what was written last
         is one.
         """
         key = event.job, event.source

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from runbus.abc import JobSpec
     from runbus.bus import Bus, Mailbox
     from runbus.metrics import RunTail
+    from runbus.supervisor._positions import CheckLead
 
 __all__ = ["WINDOW_NS", "MetricFeed"]
 
@@ -37,13 +38,13 @@ class MetricFeed:
     Args:
         bus: Where it goes.
         clock: Where the time of what happens here comes from.
-        leads: Whether this process leads the experiment; see `Positions`.
+        check_lead: See `Positions`.
     """
 
-    def __init__(self, bus: Bus, clock: Clock, *, leads: bool = True) -> None:
+    def __init__(self, bus: Bus, clock: Clock, check_lead: CheckLead) -> None:
         self._bus = bus
         self._clock = clock
-        self._leads = leads
+        self._check_lead = check_lead
         self._next_note_s = 0.0
         self._tailer = RunTailer()
         self._runs: dict[str, _Run] = {}
@@ -79,7 +80,7 @@ class MetricFeed:
             if run.reach(job.attempt):
                 self._tailer.repeat(run.tail)
             return
-        positions = Positions(job.run_folder, "metrics", leads=self._leads)
+        positions = Positions(job.run_folder, "metrics", self._check_lead)
         try:
             tail = self._tailer.follow(
                 job.run_id, job.run_folder, positions=positions.last, window_ns=self._window_ns

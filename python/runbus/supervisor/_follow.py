@@ -47,7 +47,7 @@ class Follower:
         self._specs = {job.name: job for job in jobs}
         self._clock = clock
         self._records: dict[str, JobRecord] = {}
-        self._feed = RunFeed(bus, clock, leads=False)
+        self._feed = RunFeed(bus, clock, None)
 
     async def run(self) -> None:
         """Follow until every job is over, or nobody leads them: also not a leader that is silent.

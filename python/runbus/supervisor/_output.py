@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from runbus._clock import Clock
     from runbus.abc import JobSpec
     from runbus.bus import Bus
+    from runbus.supervisor._positions import CheckLead
 
 __all__ = ["JobOutput"]
 
@@ -29,10 +30,11 @@ class JobOutput:
     Args:
         job: The job; its folder need not have anything in it yet.
         clock: Where the time of what happens here comes from.
-        leads: Whether this process leads the experiment; if not, it notes nothing.
+        check_lead: Raises if this process does not lead the experiment any more; None for one that
+            only follows, and notes nothing.
     """
 
-    def __init__(self, job: JobSpec, clock: Clock, *, leads: bool = True) -> None:
+    def __init__(self, job: JobSpec, clock: Clock, check_lead: CheckLead) -> None:
         self._job = job
         self._marks = LogMarks(job.folder, clock)
         # Where the leader before stopped: lines since the last mark are handed on again.
@@ -40,7 +42,7 @@ class JobOutput:
             source: LogTail(os.path.join(job.folder, f"{source}.log"), offset)
             for source, offset in zip(("stdout", "stderr"), self._marks.last, strict=True)
         }
-        self._leads = leads
+        self._check_lead = check_lead
         self._all_taken = True
 
     async def hand_on(self, bus: Bus, *, final: bool = False) -> None:
@@ -49,6 +51,9 @@ class JobOutput:
         Args:
             bus: Where it goes; a full mailbox that blocks makes this wait.
             final: The job has ended: emit everything that is left.
+
+        Raises:
+            LeaseLost: Another process leads the experiment now.
         """
         rounds = 0
         try:
@@ -59,7 +64,8 @@ class JobOutput:
             # What is noted stays before it, so that the next leader hands it on once more.
             logger.warning("output of job %r was not read: %s", self._job.name, error)
             self._all_taken = False
-        if self._leads and self._all_taken:
+        if self._check_lead is not None and self._all_taken and self._marks.is_due:
+            self._check_lead()
             self._marks.note(*(tail.offset for tail in self._logs.values()))
 
     async def _hand_on_some(self, bus: Bus, final: bool) -> bool:
@@ -67,7 +73,8 @@ class JobOutput:
         for source, tail in self._logs.items():
             before, cuts = tail.offset, tail.cuts
             data = tail.poll(final=final)
-            if tail.cuts > cuts and self._leads:
+            if tail.cuts > cuts and self._check_lead is not None:
+                self._check_lead()
                 note_cut(job.folder, source, before)
                 logger.warning(
                     "job %r has emptied its own %s.log: the %d bytes that were read of it are not "

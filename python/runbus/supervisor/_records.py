@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from runbus._clock import AlarmClock
     from runbus.abc import JobSpec
     from runbus.bus import Bus
+    from runbus.supervisor._positions import CheckLead
 
 __all__ = ["RecordFeed"]
 
@@ -32,7 +33,7 @@ class RecordFeed:
         bus: Where it goes.
         clock: Tells the time.
         has_begun: Whether the run of a job is on the bus as begun; nothing is published before.
-        leads: Whether this process leads the experiment; see `Positions`.
+        check_lead: See `Positions`.
     """
 
     def __init__(
@@ -40,13 +41,12 @@ class RecordFeed:
         bus: Bus,
         clock: AlarmClock,
         has_begun: Callable[[JobSpec], bool],
-        *,
-        leads: bool = True,
+        check_lead: CheckLead,
     ) -> None:
         self._bus = bus
         self._clock = clock
         self._has_begun = has_begun
-        self._leads = leads
+        self._check_lead = check_lead
         self._runs: dict[str, _Run] = {}
 
     async def run(self) -> None:
@@ -68,7 +68,7 @@ class RecordFeed:
         What it has recorded comes from where the leader before had noted last.
         """
         if job.run_id not in self._runs:
-            self._runs[job.run_id] = _Run(job, self._leads)
+            self._runs[job.run_id] = _Run(job, self._check_lead)
 
     def begin(self, job: JobSpec) -> None:
         """The start of the job's latest attempt has been told: what that records may follow."""
@@ -102,12 +102,12 @@ class _Run:
 
     __slots__ = ("attempt", "job", "lock", "positions", "tail")
 
-    def __init__(self, job: JobSpec, leads: bool) -> None:
+    def __init__(self, job: JobSpec, check_lead: CheckLead) -> None:
         self.job = job
         # What a later one records is not told before the end of the one before.
         self.attempt = job.attempt - 1
         self.lock = anyio.Lock()
-        self.positions = Positions(job.run_folder, "records", leads=leads)
+        self.positions = Positions(job.run_folder, "records", check_lead)
         self.tail = RecordTail(
             job.run_id, job.experiment_id, job.name, job.run_folder, self.positions.last
         )

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from runbus.abc import JobSpec
     from runbus.bus import Bus
     from runbus.events import JobEnded
+    from runbus.supervisor._positions import CheckLead
 
 __all__ = ["RunFeed"]
 
@@ -29,16 +30,17 @@ class RunFeed:
     Args:
         bus: Where it goes; a full mailbox that blocks makes the feed wait, and the files grow.
         clock: Where the time of what happens here comes from.
-        leads: Whether this process leads the experiment. One that only looks on notes nothing, and
-            is told all that there is.
+        check_lead: Raises `LeaseLost` if this process does not lead the experiment any more; asked
+            before it is noted how far it has come. None for one that only follows: it notes
+            nothing, and is told all that there is.
     """
 
-    def __init__(self, bus: Bus, clock: AlarmClock, *, leads: bool) -> None:
+    def __init__(self, bus: Bus, clock: AlarmClock, check_lead: CheckLead) -> None:
         self._bus = bus
         self._clock = clock
-        self._leads = leads
-        self._metrics = MetricFeed(bus, clock, leads=leads)
-        self._records = RecordFeed(bus, clock, self._metrics.has_begun, leads=leads)
+        self._check_lead = check_lead
+        self._metrics = MetricFeed(bus, clock, check_lead)
+        self._records = RecordFeed(bus, clock, self._metrics.has_begun, check_lead)
         self._outputs: dict[str, JobOutput] = {}
         self._begun: set[str] = set()
 
@@ -54,7 +56,7 @@ class RunFeed:
 
     def open(self, job: JobSpec) -> None:
         """A backend has an attempt of the job: what was written of it before comes first."""
-        self._outputs[job.name] = JobOutput(job, self._clock, leads=self._leads)
+        self._outputs[job.name] = JobOutput(job, self._clock, self._check_lead)
         self._records.follow(job)
 
     def begin(self, job: JobSpec) -> None:

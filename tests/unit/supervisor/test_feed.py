@@ -18,6 +18,8 @@ from runbus.supervisor._positions import Positions
 from runbus.supervisor._run_feed import RunFeed
 from runbus.testing import FakeClock
 
+from .backend import leads
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
 async def drained(kernel: Kernel, clock: FakeClock, job: JobSpec) -> None:
     """Have a feed hand on all that a job has logged, however long a reader stands still."""
-    feed = MetricFeed(kernel.bus, SYSTEM_CLOCK)
+    feed = MetricFeed(kernel.bus, SYSTEM_CLOCK, leads)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(feed.run)
         feed.follow(job)
@@ -56,7 +58,7 @@ async def test_the_cursor_of_a_feed_moves_only_when_every_reader_took_the_batch(
     ):
         await kernel.bus.emit(other)
         await drained(kernel, clock, job)
-        assert Positions(run.folder, "metrics").last == {}
+        assert Positions(run.folder, "metrics", leads).last == {}
 
         # It goes on; somebody leads again.
         await reader.batch()
@@ -65,7 +67,7 @@ async def test_the_cursor_of_a_feed_moves_only_when_every_reader_took_the_batch(
 
     assert isinstance(batch, MetricBatch)
     assert batch.run_id == run.id
-    (at,) = Positions(run.folder, "metrics").last.values()
+    (at,) = Positions(run.folder, "metrics", leads).last.values()
     assert at == os.stat(next((tmp_path / "experiments").rglob("metrics/*.journal"))).st_size
 
 
@@ -99,7 +101,7 @@ async def test_a_reader_that_stood_still_gets_every_point_once_and_in_order_afte
             kernel.bus.stream(MetricBatch) as other,
             anyio.create_task_group() as tasks,
         ):
-            feed = MetricFeed(kernel.bus, SYSTEM_CLOCK)
+            feed = MetricFeed(kernel.bus, SYSTEM_CLOCK, leads)
             tasks.start_soon(read_on, other)
             tasks.start_soon(feed.run)
             feed.follow(job)
@@ -116,7 +118,7 @@ async def test_a_reader_that_stood_still_gets_every_point_once_and_in_order_afte
                 await clock.advance(1)
                 await asyncio.wait([drain], timeout=0.01)
             assert seen == [0, 1, 2, 3, 4, 5]
-            assert list(Positions(run.folder, "metrics").last.values()) == ends[:1]
+            assert list(Positions(run.folder, "metrics", leads).last.values()) == ends[:1]
 
             got: list[float] = []
             with anyio.fail_after(10):
@@ -127,7 +129,7 @@ async def test_a_reader_that_stood_still_gets_every_point_once_and_in_order_afte
 
     assert got == seen
     assert stands_still.statistics().pending == 0
-    assert list(Positions(run.folder, "metrics").last.values()) == ends[-1:]
+    assert list(Positions(run.folder, "metrics", leads).last.values()) == ends[-1:]
 
 
 async def test_what_an_attempt_has_recorded_is_told_before_it_is_said_to_be_over(
@@ -144,7 +146,7 @@ async def test_what_an_attempt_has_recorded_is_told_before_it_is_said_to_be_over
     plugin = Plugin("reads").on(NoteAdded, lambda event: notes.append(event.text))
     # Nobody advances its clock: what is not handed on by the end of the attempt never is.
     async with Kernel(plugins=[plugin]) as kernel, anyio.create_task_group() as tasks:
-        feed = RunFeed(kernel.bus, FakeClock(), leads=True)
+        feed = RunFeed(kernel.bus, FakeClock(), leads)
         tasks.start_soon(feed.run)
         await asyncio.sleep(0)
         feed.open(job)
