@@ -36,6 +36,7 @@ def command(project: str | None, tag: tuple[str, ...], newest: int | None, as_js
                     "state": row.state,
                     "config": row.run.config if row.run else {},
                     "tags": row.tags,
+                    "origin": row.run.info.origin._asdict() if row.run else {},
                     "created_ns": row.created_ns,
                     "folder": row.folder,
                     "problem": row.problem or None,
