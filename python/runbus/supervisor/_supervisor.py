@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from runbus._clock import SYSTEM_CLOCK, AlarmClock
 from runbus.abc import GRACE_S, JobRef
 from runbus.attempt import log_state
-from runbus.errors import innermost
+from runbus.errors import LeaseLost, innermost
 from runbus.jobs import JobRecord, JobState, intents, read_requests, unrecorded_end
 from runbus.supervisor._board import Board
 from runbus.supervisor._run_feed import RunFeed
