@@ -93,7 +93,7 @@ def children(value: Any) -> Iterator[tuple[str | int, Any]]:
         yield from effective(value).items()
     elif type(value) is dict:
         for key, one in value.items():
-            yield (key if type(key) in (str, int) else str(key)), one
+            yield str(key), one
     elif type(value) in (list, tuple):
         yield from enumerate(value)
 
