@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from contextlib import suppress
+from typing import NamedTuple
 
 from runbus.attempt._files import open_to_read, read_whole
 
@@ -12,6 +13,7 @@ __all__ = [
     "LINE_LIMIT",
     "LOOK_BACK",
     "LogTail",
+    "Place",
     "Written",
     "log_state",
     "note_cut",
@@ -80,6 +82,20 @@ def _state_of(path: str) -> tuple[int, int]:
     return found.st_size, found.st_mtime_ns
 
 
+class Place(NamedTuple):
+    """Where a tail stands in its file: another that is put there hands on the same from there on.
+
+    Attributes:
+        offset: As of the tail.
+        cuts: As of the tail.
+        before: The bytes before it, by which a cut is noticed.
+    """
+
+    offset: int
+    cuts: int
+    before: bytes
+
+
 class LogTail:
     r"""Hands on the bytes of a growing file, whole lines at a time.
 
@@ -132,6 +148,15 @@ class LogTail:
         self.offset += len(data)
         self._before = (self._before + data)[-LOOK_BACK:] if data else self._before
         return data
+
+    @property
+    def place(self) -> Place:
+        """Where it stands; set it to hand on what follows another place."""
+        return Place(self.offset, self.cuts, self._before)
+
+    @place.setter
+    def place(self, place: Place) -> None:
+        self.offset, self.cuts, self._before = place
 
     def close(self) -> None:
         """Give the file back; safe to repeat."""

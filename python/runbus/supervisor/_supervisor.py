@@ -482,6 +482,7 @@ class _Machine:
             with self.scope:
                 await run_all(jobs, max_parallel)
         except Exception as error:
-            self.error = innermost(error)
+            # Several parts may notice in one turn of the loop that another process leads now.
+            self.error = innermost(error, cause=LeaseLost)
         finally:
             self.stopped.ring()

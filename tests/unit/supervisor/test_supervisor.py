@@ -28,6 +28,7 @@ from runbus.kernel import Kernel
 from runbus.metrics import init
 from runbus.plugins import Plugin
 from runbus.supervisor import Supervisor
+from runbus.supervisor._catch_up import Stragglers
 from runbus.supervisor._feed import MetricFeed
 from runbus.supervisor._output import JobOutput
 from runbus.supervisor._positions import Positions
@@ -485,9 +486,11 @@ async def test_what_a_run_logs_goes_on_where_the_process_before_had_noted(
 
 async def drained(bus: Bus, job: JobSpec, check_lead: Callable[[], None] | None) -> None:
     """Follow a run to what it has logged by now."""
-    feed = MetricFeed(bus, SYSTEM_CLOCK, check_lead)
+    stragglers = Stragglers(bus)
+    feed = MetricFeed(bus, SYSTEM_CLOCK, stragglers, check_lead)
     with anyio.fail_after(30):
         async with anyio.create_task_group() as tasks:
+            tasks.start_soon(stragglers.run)
             tasks.start_soon(feed.run)
             feed.follow(job)
             await feed.drain(job)
@@ -535,18 +538,18 @@ async def test_a_leader_that_was_replaced_notes_nothing_of_how_far_it_has_come(
     job, clock = spec("j"), FakeClock()
     store = JobStore(str(tmp_path))
     positions = Positions(str(tmp_path), "metrics", store.check)
-    output = JobOutput(job, clock, store.check)
     await anyio.Path(job.folder, "stdout.log").write_text("a line\n")
-    await clock.advance(2)  # a mark is due
     (tmp_path / "leader").rename(tmp_path / "former")
     (tmp_path / "leader").touch()
 
     async with Kernel() as kernel:
+        output = JobOutput(job, kernel.bus, clock, Stragglers(kernel.bus), store.check)
+        await clock.advance(2)  # a mark is due
         with pytest.raises(LeaseLost):
             positions.note({"a": 5})
         with pytest.raises(LeaseLost):
-            await output.hand_on(kernel.bus)
-    output.close()
+            await output.hand_on()
+        output.close()
     store.close()
 
     assert not (tmp_path / "metrics.cursor").exists()
