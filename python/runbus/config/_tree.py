@@ -154,8 +154,8 @@ def same(one: Any, other: Any) -> bool:
         return len(one) == len(other) and all(map(same, one, other))
     if kind is float and math.isnan(one):
         return math.isnan(other)
-    if kind is Ref:
-        return bool(one == other)
+    if kind is complex:
+        return same(one.real, other.real) and same(one.imag, other.imag)
     try:
         return bool(one == other)
     except Exception:  # of a value, which is not ours: an array, say
