@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from runbus.config._node import MISSING, PLAIN, Node, Ref
+from runbus.config._node import MISSING, PLAIN, Node
 from runbus.config._schema import is_structured
 from runbus.config._shape import new_node
 
