@@ -9,7 +9,7 @@ import click
 
 from runbus.attempt import lost_output, read_cuts
 from runbus.cli._printer import format_duration, format_time, print_json, printable
-from runbus.cli._run_facts import kept_facts, native_words, print_kept
+from runbus.cli._run_facts import kept_facts, native_words, origin_facts, print_kept
 from runbus.cli._summaries import print_summaries
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def _described(run: RunRecord) -> dict[str, object]:
         "reason": run.reason,
         "config": run.config,
         "created_ns": run.info.created_ns,
+        "origin": run.info.origin._asdict(),
         "folder": run.folder,
         "job": job,
         "params": run.params,
@@ -78,6 +79,7 @@ def _print(run: RunRecord) -> None:
         ("state", f"{run.state}{f': {run.reason}' if run.reason else ''}"),
         ("created", format_time(run.info.created_ns)),
     ]
+    facts += origin_facts(run)
     if job:
         facts.append(("executor", f"{job.executor}{f' on {job.host}' if job.host else ''}"))
     if job and (words := native_words(job)):
