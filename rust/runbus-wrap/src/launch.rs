@@ -3,6 +3,7 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::RawFd;
 
+use crate::cgroup::Cgroup;
 use crate::os;
 use crate::request::Request;
 
@@ -62,7 +63,7 @@ impl Launch {
     pub(crate) fn fork(
         request: &Request,
         output: Output,
-        entrance: Option<RawFd>,
+        cgroup: Option<&Cgroup>,
     ) -> Result<Self, String> {
         let programs = request.programs();
         let script = script_words(&request.words);
@@ -71,14 +72,13 @@ impl Launch {
         let (Some(go), Some(outcome)) = (os::pipe(), os::pipe()) else {
             return Err(format!("cannot start: {}", os::error_text(os::errno())));
         };
-        // SAFETY: there is one thread, and the child calls only what is allowed after a fork.
-        match unsafe { libc::fork() } {
+        // The child calls only what is allowed after a fork.
+        match cgroup.map_or_else(os::fork, Cgroup::fork) {
             -1 => Err(format!("cannot start: {}", os::error_text(os::errno()))),
             0 => {
                 let child = Child {
                     request,
                     output,
-                    entrance,
                     go: go.0,
                     outcome: outcome.1,
                     programs: &programs,
@@ -151,7 +151,6 @@ impl Launch {
 struct Child<'a> {
     request: &'a Request,
     output: Output,
-    entrance: Option<RawFd>,
     go: RawFd,
     outcome: RawFd,
     programs: &'a [CString],
@@ -165,9 +164,6 @@ impl Child<'_> {
         // SAFETY: each call takes numbers, or pointers to what lives as long as `self`; none allocates.
         unsafe {
             libc::setsid();
-            if let Some(entrance) = self.entrance {
-                os::write_all(entrance, b"0");
-            }
             for signal in 1..=64 {
                 libc::signal(signal, libc::SIG_DFL);
             }

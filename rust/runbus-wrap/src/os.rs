@@ -120,6 +120,29 @@ pub(crate) fn fork_silently() -> i32 {
     i32::try_from(pid).unwrap_or(-1)
 }
 
+/// Fork a child; -1 if that is not possible.
+pub(crate) fn fork() -> i32 {
+    // SAFETY: there is one thread, so that the child may do what this process may.
+    unsafe { libc::fork() }
+}
+
+/// Fork a child that begins in a control group, by a descriptor of its folder; -1 if that is not
+/// possible.
+pub(crate) fn fork_into(cgroup: RawFd) -> i32 {
+    const CLONE_INTO_CGROUP: u64 = 1 << 33;
+    let Ok(cgroup) = u64::try_from(cgroup) else {
+        return -1;
+    };
+    // The words of `struct clone_args`; without a stack in them it is a fork.
+    let mut asked = [0_u64; 11];
+    asked[0] = CLONE_INTO_CGROUP;
+    asked[4] = u64::from(libc::SIGCHLD.unsigned_abs());
+    asked[10] = cgroup;
+    // SAFETY: there is one thread, and the pointer and the length are those of an array.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, asked.as_ptr(), size_of_val(&asked)) };
+    i32::try_from(pid).unwrap_or(-1)
+}
+
 /// Close every descriptor but some, and leave nothing of the launcher's in the standard ones.
 pub(crate) fn keep_only(files: &mut [RawFd]) {
     // SAFETY: the path is a C string, and the calls take numbers.
@@ -190,9 +213,14 @@ pub(crate) fn pid_namespace() -> String {
         .unwrap_or_default()
 }
 
+/// The number of this process.
+pub(crate) fn own_pid() -> i32 {
+    i32::try_from(std::process::id()).unwrap_or(0)
+}
+
 /// This process.
 pub(crate) fn own() -> Process {
-    let pid = i32::try_from(std::process::id()).unwrap_or(0);
+    let pid = own_pid();
     stat(pid).map_or(Process { pid, start: 0 }, |stat| stat.process)
 }
 
@@ -308,8 +336,7 @@ pub(crate) enum Detached {
 
 /// Go on in another process, which leads a session of its own.
 pub(crate) fn detach() -> Detached {
-    // SAFETY: there is one thread, so that the child may do what this process may.
-    match unsafe { libc::fork() } {
+    match fork() {
         -1 => Detached::Failed,
         0 => {
             // SAFETY: the call takes nothing.

@@ -90,9 +90,8 @@ pub(crate) fn fill_in(file: RawFd, end: &End) {
 }
 
 /// Write who runs; whether there was room.
-pub(crate) fn write_pid(job: Process, cgroup: &str) -> bool {
+pub(crate) fn write_pid(job: Process, wrapper: Process, cgroup: &str) -> bool {
     let text = |path| String::from_utf8_lossy(&os::read(path)).trim().to_owned();
-    let wrapper = os::own();
     let line = format!(
         "{{\"pid\":{},\"start\":{},\"boot\":{},\"host\":{},\"uptime\":{:.2},\"ns\":{},\"wrapper\":{},\
          \"wrapper_start\":{},\"cgroup\":{}}}\n",

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::os::fd::RawFd;
 
-use crate::cgroup::{Cgroup, own_kills};
+use crate::cgroup::{self, Cgroup};
 use crate::launch::{self, Launch, Output};
 use crate::os::{self, Process};
 use crate::reach::Reach;
@@ -142,17 +142,14 @@ impl Attempt {
         // SAFETY: the call takes numbers. Orphans of the job become this process's children.
         unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
         let own = os::own();
-        let cgroup = Cgroup::make(own);
-        let kills = own_kills();
-        let entrance = cgroup.as_ref().and_then(Cgroup::entrance);
+        let groups = cgroup::own_groups();
+        let cgroup = Cgroup::make(own, &groups);
+        let kills = cgroup::kills_in(&groups);
         let (relay, writing) = Relay::begin(output).unzip();
-        let launched = Launch::fork(&request, writing.unwrap_or(output), entrance);
+        let launched = Launch::fork(&request, writing.unwrap_or(output), cgroup.as_ref());
         if let Some(writing) = writing {
             os::close(writing.stdout);
             os::close(writing.stderr);
-        }
-        if let Some(entrance) = entrance {
-            os::close(entrance);
         }
         let launch = launched.map_err(|reason| End::failed(126, reason))?;
         let job = os::stat(launch.pid).map_or(
@@ -189,7 +186,7 @@ impl Attempt {
             failure: None,
             forget_at: Cell::new(Some(now + 1.0)),
         };
-        if record::write_pid(job, &path) {
+        if record::write_pid(job, own, &path) {
             // After the record: whoever asks for the end makes the file and then looks for the pid.
             if os::exists("cancel") {
                 attempt.ask(Why::Asked, cancel_grace(), now);
@@ -443,7 +440,7 @@ impl Attempt {
 
     fn was_out_of_memory(&self) -> bool {
         let inside = self.reach.cgroup.as_ref().and_then(Cgroup::kills);
-        inside.is_some_and(|kills| kills > 0) || own_kills() > self.kills
+        inside.is_some_and(|kills| kills > 0) || cgroup::kills_in(&cgroup::own_groups()) > self.kills
     }
 }
 
