@@ -230,7 +230,7 @@ class AsyncExperiment:
         spec = replace(spec, package=packages.get(spec.executor))
         info = RunInfo.new(spec.run_id, job.name, self.project, job.config, job=job.name)
         make_run_folder(self.folder, info)
-        os.makedirs(spec.folder, mode=0o700)
+        make_folders(spec.folder)
         return spec
 
     @cached_property

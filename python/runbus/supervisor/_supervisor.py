@@ -11,6 +11,7 @@ import anyio.to_thread
 from msgspec.structs import replace
 
 from runbus._clock import SYSTEM_CLOCK, AlarmClock
+from runbus._files import make_folders
 from runbus.abc import GRACE_S, JobRef
 from runbus.attempt import log_state
 from runbus.errors import (
@@ -449,7 +450,7 @@ class Supervisor:
         job = decision.job
         following = decision.attempt if isinstance(decision, Requeue) else job.attempt + 1
         folder = os.path.join(os.path.dirname(job.folder), str(following))
-        os.makedirs(folder, mode=0o700, exist_ok=True)
+        make_folders(folder)
         self._board.next_attempt(replace(job, attempt=following, folder=folder))
         relative = self._store.relative(folder)
         fact: JobFact

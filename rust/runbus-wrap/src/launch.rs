@@ -39,12 +39,13 @@ pub(crate) struct Output {
 impl Output {
     /// Open the logs, to append.
     pub(crate) fn open() -> Option<Self> {
+        let mode = os::file_mode();
         let open = |path: &CStr| {
             let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_APPEND | libc::O_CLOEXEC;
             // Whoever put a pipe or a link there does not keep this program, nor lead it elsewhere.
             let flags = flags | libc::O_NOFOLLOW | libc::O_NONBLOCK;
             // SAFETY: the path is a C string.
-            let file = unsafe { libc::open(path.as_ptr(), flags, 0o666) };
+            let file = unsafe { libc::open(path.as_ptr(), flags, mode) };
             (file >= 0).then_some(file)
         };
         let (stdout, stderr) = (open(c"stdout.log")?, open(c"stderr.log")?);

@@ -68,6 +68,15 @@ pub(crate) fn write_some(file: RawFd, bytes: &[u8]) -> usize {
     bytes.len() - rest.len()
 }
 
+/// The mode of a new file in the current folder: who may not look into that may not read it, either.
+pub(crate) fn file_mode() -> libc::mode_t {
+    // SAFETY: all zeros is a valid `stat`, and the call fills it in.
+    let mut folder: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: the path is a C string, and `folder` a valid place for the answer.
+    unsafe { libc::stat(c".".as_ptr(), &raw mut folder) };
+    folder.st_mode & 0o066 | 0o600
+}
+
 /// A pipe: the end to read from, and the end to write to.
 pub(crate) fn pipe() -> Option<(RawFd, RawFd)> {
     let mut ends = [0; 2];

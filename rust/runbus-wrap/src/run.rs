@@ -31,7 +31,10 @@ pub(crate) fn run(folder: &[u8]) -> i32 {
         Err(code) => return code,
     };
     if !record::keep_room(record) {
-        record::fill_in(record, &End::failed(126, "no space for its records"));
+        let end = End::failed(126, "no space for its records");
+        if !record::refuse(&end) {
+            record::fill_in(record, &end);
+        }
         return exit::NO_ROOM;
     }
     let signals = block_signals();
@@ -440,7 +443,8 @@ impl Attempt {
 
     fn was_out_of_memory(&self) -> bool {
         let inside = self.reach.cgroup.as_ref().and_then(Cgroup::kills);
-        inside.is_some_and(|kills| kills > 0) || cgroup::kills_in(&cgroup::own_groups()) > self.kills
+        inside.is_some_and(|kills| kills > 0)
+            || cgroup::kills_in(&cgroup::own_groups()) > self.kills
     }
 }
 

@@ -132,7 +132,7 @@ def test_cancelling_a_job_that_has_ended_leaves_alone_what_outlived_it(
 
     state = Path(f"/proc/{outlived}/stat").read_text().rpartition(")")[2].split()[0]
     os.kill(outlived, signal.SIGKILL)
-    assert state == "S"
+    assert state in "RS"  # and neither stopped nor dead
 
 
 def test_a_job_whose_logs_cannot_be_opened_fails_with_that_reason(start, tmp_path: Path) -> None:
