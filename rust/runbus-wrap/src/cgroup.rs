@@ -56,14 +56,15 @@ impl Cgroup {
         // SAFETY: the path is a C string.
         let folder = unsafe { libc::open(path.as_ptr(), flags) };
         let mut pid = os::fork_into(folder);
-        if pid < 0 {
+        if pid != 0 {
+            // A call that succeeds leaves the number of the error as it is.
+            os::close(folder);
+        }
+        if pid < 0 && !os::is_scarce(os::errno()) {
             pid = os::fork();
             if pid > 0 {
                 let _ = std::fs::write(self.file("cgroup.procs"), pid.to_string());
             }
-        }
-        if pid != 0 {
-            os::close(folder);
         }
         pid
     }

@@ -60,22 +60,26 @@ impl Output {
 impl Launch {
     /// Fork a child that leads a session of its own and waits.
     ///
-    /// The error is a sentence for the record.
+    /// The error is its number.
     pub(crate) fn fork(
         request: &Request,
         output: Output,
         cgroup: Option<&Cgroup>,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, i32> {
         let programs = request.programs();
         let script = script_words(&request.words);
         let words = pointers(&request.words);
         let environment = pointers(&request.environment);
-        let (Some(go), Some(outcome)) = (os::pipe(), os::pipe()) else {
-            return Err(format!("cannot start: {}", os::error_text(os::errno())));
-        };
+        let [go, outcome] = os::two_pipes()?;
         // The child calls only what is allowed after a fork.
         match cgroup.map_or_else(os::fork, Cgroup::fork) {
-            -1 => Err(format!("cannot start: {}", os::error_text(os::errno()))),
+            -1 => {
+                let error = os::errno();
+                for end in [go.0, go.1, outcome.0, outcome.1] {
+                    os::close(end);
+                }
+                Err(error)
+            }
             0 => {
                 let child = Child {
                     request,

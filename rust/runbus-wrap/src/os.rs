@@ -77,21 +77,39 @@ pub(crate) fn file_mode() -> libc::mode_t {
     folder.st_mode & 0o066 | 0o600
 }
 
-/// A pipe: the end to read from, and the end to write to.
-pub(crate) fn pipe() -> Option<(RawFd, RawFd)> {
+/// Two pipes, of each the end to read from and the end to write to; or the number of the error.
+pub(crate) fn two_pipes() -> Result<[(RawFd, RawFd); 2], i32> {
+    let first = pipe()?;
+    let both = pipe().map(|second| [first, second]);
+    if both.is_err() {
+        close(first.0);
+        close(first.1);
+    }
+    both
+}
+
+fn pipe() -> Result<(RawFd, RawFd), i32> {
     let mut ends = [0; 2];
     // SAFETY: `ends` has the two places that are filled in.
     let failed = unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) } != 0;
-    (!failed).then_some((ends[0], ends[1]))
+    if failed {
+        Err(errno())
+    } else {
+        Ok((ends[0], ends[1]))
+    }
 }
 
-/// Two sockets that are connected.
-pub(crate) fn socket_pair() -> Option<(RawFd, RawFd)> {
+/// Two sockets that are connected; or the number of the error.
+pub(crate) fn socket_pair() -> Result<(RawFd, RawFd), i32> {
     let mut ends = [0; 2];
     let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC;
     // SAFETY: `ends` has the two places that are filled in.
     let failed = unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, ends.as_mut_ptr()) } != 0;
-    (!failed).then_some((ends[0], ends[1]))
+    if failed {
+        Err(errno())
+    } else {
+        Ok((ends[0], ends[1]))
+    }
 }
 
 /// How many bytes are in a pipe.
@@ -207,6 +225,14 @@ pub(crate) fn forget_code() {
             libc::MADV_DONTNEED,
         )
     };
+}
+
+/// Whether there may be enough later of what a call failed for: files, processes, memory.
+pub(crate) fn is_scarce(error: i32) -> bool {
+    matches!(
+        error,
+        libc::EAGAIN | libc::EMFILE | libc::ENFILE | libc::ENOMEM
+    )
 }
 
 /// The error number of the last call that failed.

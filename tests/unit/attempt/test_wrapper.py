@@ -180,7 +180,7 @@ def test_a_cancel_between_the_claim_and_the_record_of_the_process_ends_the_job(
     # on before somebody reads its record.
     children = Path(f"/proc/{wrapper.pid}/task/{wrapper.pid}/children")
     deadline = time.monotonic() + 20
-    while not children.read_text():
+    while not ((tmp_path / "exit.json").exists() and children.read_text()):
         assert time.monotonic() < deadline
         time.sleep(0.005)
     (tmp_path / "cancel").touch()
