@@ -15,6 +15,8 @@ if TYPE_CHECKING:  # as in typing, whose import would cost more than all of this
     from runbus.catalog import open_run as open_run
     from runbus.catalog import runs as runs
     from runbus.config import Command as Command
+    from runbus.config import Config as Config
+    from runbus.config import Partial as Partial
     from runbus.config import Script as Script
     from runbus.config import Task as Task
     from runbus.errors import RunbusError as RunbusError
@@ -40,12 +42,14 @@ if TYPE_CHECKING:  # as in typing, whose import would cost more than all of this
 __all__ = [
     "AsyncExperiment",
     "Command",
+    "Config",
     "GitArchivePackager",
     "HybridPackager",
     "Job",
     "Kernel",
     "LocalExecutor",
     "LocalTunnel",
+    "Partial",
     "PatternPackager",
     "Plugin",
     "Resources",
@@ -71,7 +75,7 @@ __getattr__, __dir__ = lazy_names(
     {
         "._secrets": ("Secret",),
         ".catalog": ("RunRecord", "open_run", "runs"),
-        ".config": ("Command", "Script", "Task"),
+        ".config": ("Command", "Config", "Partial", "Script", "Task"),
         ".errors": ("RunbusError",),
         ".events": ("Resources", "RetryPolicy", "Timeouts"),
         ".executors": ("LocalExecutor", "SSHExecutor"),

@@ -26,12 +26,15 @@ from runbus.errors import FileUnreadable, HomeUnusable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["ENV_HOME", "ENV_RUN", "Home", "is_there"]
+__all__ = ["ENV_ATTEMPT", "ENV_HOME", "ENV_RUN", "Home", "is_there"]
 
 ENV_HOME = "RUNBUS_HOME"
 _LONGEST_PATH = 4096
 ENV_RUN = "RUNBUS_RUN"
 """Names the folder of the run that was made for this process."""
+
+ENV_ATTEMPT = "RUNBUS_ATTEMPT"
+"""Names the folder of the attempt of a job that this process is part of; the wrapper sets it."""
 
 
 class Home:

@@ -92,8 +92,10 @@ TARGETS = {
     "cursor": Target("cursor", put("cursor", MARK * 3), read_marks, False),
     "metrics.cursor": Target(
         "metrics.cursor",
-        lambda folder: Positions(folder, "metrics").note({"a.journal": 64, "b.journal": 1 << 40}),
-        lambda folder: Positions(folder, "metrics").last,
+        lambda folder: Positions(folder, "metrics", lambda: None).note(
+            {"a.journal": 64, "b.journal": 1 << 40}
+        ),
+        lambda folder: Positions(folder, "metrics", lambda: None).last,
     ),
     "placement.json": Target(
         "placement.json",

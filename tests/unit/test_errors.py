@@ -17,7 +17,9 @@ from runbus import errors
 from runbus.cli._app import run_command
 
 CLASSES = [
-    value for value in (getattr(errors, name) for name in errors.__all__) if isinstance(value, type)
+    value
+    for value in (getattr(errors, name) for name in errors.__all__)
+    if isinstance(value, type) and issubclass(value, errors.RunbusError)
 ]
 VALUES = {"str": "some text", "int": 3, "float": 0.5, "bool": True, "tuple": ("a", "b")}
 

@@ -57,7 +57,10 @@ except UsageError as error:
     ), done.stderr
 
 
-LAZY = ["", "abc", "api", "bus", "errors", "events", "executors", "kernel", "metrics", "transports"]
+LAZY = [
+    "", "abc", "api", "bus", "config", "errors", "events", "executors", "kernel", "metrics",
+    "transports",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("package", LAZY)

@@ -23,6 +23,7 @@ from runbus.attempt._journal import has_writer as has_writer
 from runbus.attempt._journal import whole_records as whole_records
 from runbus.attempt._logs import LOOK_BACK as LOOK_BACK
 from runbus.attempt._logs import LogTail as LogTail
+from runbus.attempt._logs import Place as Place
 from runbus.attempt._logs import Written as Written
 from runbus.attempt._logs import log_state as log_state
 from runbus.attempt._logs import note_cut as note_cut
@@ -53,6 +54,7 @@ __all__ = [
     "JournalReader",
     "LogMarks",
     "LogTail",
+    "Place",
     "Pulse",
     "Written",
     "blobs",

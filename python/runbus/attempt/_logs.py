@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from contextlib import suppress
+from typing import NamedTuple
 
 from runbus.attempt._files import open_to_read, read_whole
 
@@ -12,6 +13,7 @@ __all__ = [
     "LINE_LIMIT",
     "LOOK_BACK",
     "LogTail",
+    "Place",
     "Written",
     "log_state",
     "note_cut",
@@ -80,8 +82,24 @@ def _state_of(path: str) -> tuple[int, int]:
     return found.st_size, found.st_mtime_ns
 
 
+class Place(NamedTuple):
+    """Where a tail stands in its file: another that is put there hands on the same from there on.
+
+    Attributes:
+        offset: As of the tail.
+        cuts: As of the tail.
+        before: The bytes before it, by which a cut is noticed.
+    """
+
+    offset: int
+    cuts: int
+    before: bytes
+
+
 class LogTail:
-    """Hands on the bytes of a growing file, whole lines at a time.
+    r"""Hands on the bytes of a growing file, whole lines at a time.
+
+    What a progress bar draws over itself with `\r` is handed on as soon as it is overwritten.
 
     A job that opens its own output again empties it, and what it writes then is handed on from the
     start. That is noticed as soon as what was handed on last is not there any more.
@@ -126,13 +144,29 @@ class LogTail:
         data = data[len(self._before) :]
         if not (final and len(data) < LINE_LIMIT):
             # A piece of an endless line is better than holding it for ever.
-            data = data[: data.rfind(b"\n") + 1] or (data if len(data) == LINE_LIMIT else b"")
+            data = data[: _whole(data)] or (data if len(data) == LINE_LIMIT else b"")
         self.offset += len(data)
         self._before = (self._before + data)[-LOOK_BACK:] if data else self._before
         return data
+
+    @property
+    def place(self) -> Place:
+        """Where it stands; set it to hand on what follows another place."""
+        return Place(self.offset, self.cuts, self._before)
+
+    @place.setter
+    def place(self, place: Place) -> None:
+        self.offset, self.cuts, self._before = place
 
     def close(self) -> None:
         """Give the file back; safe to repeat."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
+
+
+def _whole(data: bytes) -> int:
+    r"""Return where the last line ends; what a `\r` overwrites is one, too."""
+    end = data.rfind(b"\n") + 1
+    # The last byte may be the first half of `\r\n`.
+    return max(end, data.rfind(b"\r", end, len(data) - 1) + 1)

@@ -57,6 +57,11 @@ class LogMarks:
         """How many bytes of stdout.log and stderr.log had been handed on at the last mark."""
         return self._last
 
+    @property
+    def is_due(self) -> bool:
+        """Whether the last mark was made a second ago or more."""
+        return self._clock.monotonic() >= self._next_s
+
     def note(self, stdout: int, stderr: int) -> None:
         """Make a mark, unless the last one was less than a second ago or nothing is new.
 
@@ -64,9 +69,9 @@ class LogMarks:
             stdout: How many bytes of stdout.log have been handed on.
             stderr: The same of stderr.
         """
-        if (stdout, stderr) == self._last or (now := self._clock.monotonic()) < self._next_s:
+        if (stdout, stderr) == self._last or not self.is_due:
             return
-        self._next_s = now + _EVERY_S
+        self._next_s = self._clock.monotonic() + _EVERY_S
         line = b"%019d %016d %016d\n" % (self._clock.time_ns(), stdout, stderr)
         try:
             file = os.open(self._path, _APPENDING, 0o600)

@@ -61,7 +61,7 @@ class Bus:
                 because the event came from a thread.
         """
         self._state = state = BusState(timers)
-        self._taps = taps = Taps(state.registry)
+        self._taps = taps = Taps(state.registry, state.watchers)
         self._waits = waits = Waits(state)
         calls = Calls(state.timers)
         asking = Asking(state, taps)

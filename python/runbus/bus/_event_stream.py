@@ -85,12 +85,16 @@ class EventStream(Generic[E]):
             StreamNotOpen: The stream was not opened.
         """
         box = self._box
+        if box.quick:
+            try:
+                event: E = box.items.popleft()
+            except IndexError:
+                pass
+            else:
+                box.delivered += 1
+                return event
         if not box.items and not await self._arrival():
             raise StopAsyncIteration
-        if box.quick:
-            box.delivered += 1
-            event: E = box.items.popleft()
-            return event
         if self._blocks:
             box.consumer = asyncio.current_task()
         item: E | Lagged = box.take()

@@ -18,7 +18,7 @@ from runbus.errors import PluginError
 from runbus.events import HandlerFailed, Kind, Notify, PluginQuarantined
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from runbus.bus._routing import Route
     from runbus.bus._subscription import Owner, Subscription
@@ -49,7 +49,7 @@ class Notifications:
         self._sweeper = state.sweeper
         self._now = state.timers.monotonic
         self._recent = waits.recent
-        self._waiters = waits.present
+        self._watchers = state.watchers
 
     async def publish(self, event: Notify) -> Receipt:  # noqa: C901 - see the class
         """Tell every handler about a fact, one after another in plugin order, and wait for them.
@@ -86,10 +86,10 @@ class Notifications:
             link(frame, before)
             if (queued := self._queue(frame)) is not None:
                 return queued
-        if route.boxes or self._taps.present or self._waiters:
+        if self._watchers or route.boxes:
             self._announce(route, frame)
-        subscriptions, outcomes = route.subscriptions, frame.outcomes
-        if not subscriptions and outcomes is None:
+        subscriptions = route.subscriptions
+        if not subscriptions and frame.outcomes is None:
             return Receipt(seq)
         first, receipt = frame, None
         failures: Sequence[PluginError] = ()
@@ -102,7 +102,7 @@ class Notifications:
             while True:
                 missed, errors = 0, ()
                 began = monotonic()
-                for sub in subscriptions:
+                for sub in subscriptions if frame.outcomes is None else self._noted(route, frame):
                     now[0] = sub
                     try:
                         if (invoke := sub.direct) is not None:
@@ -124,10 +124,6 @@ class Notifications:
                         sub.max_s = took
                         if took > SLOW_S:
                             sub.suspect()
-                    if outcomes is not None:
-                        failing = sub.failures_in_a_row
-                        verdict = f"error: {sub.last_error}" if failing else "ok"
-                        outcomes.append((sub, verdict, round(took * 1e9)))
                 now[0] = None
                 handled = len(subscriptions) - missed
                 if receipt is None:
@@ -141,19 +137,32 @@ class Notifications:
                 self._end(route, frame, receipt, errors)
                 route, frame, receipt = self._begin_pending(first)
                 event, now = frame.event, frame.now  # type: ignore[assignment]
-                subscriptions, outcomes = route.subscriptions, frame.outcomes
+                subscriptions = route.subscriptions
         finally:
             try:
                 CAUSE.reset(token)
             except ValueError:
                 pass  # an abandoned coroutine, closed from another context
             active.discard(frame)
-            if frame.cuts or outcomes is not None or first.pending is not None:
+            if frame.cuts or frame.outcomes is not None or first.pending is not None:
                 self._end(route, frame, receipt, errors)
                 self._drop_pending(first)
         if failures:
             self._raise_critical(failures)
         return answer
+
+    def _noted(self, route: Route, frame: Frame) -> Iterator[Subscription]:
+        """Yield who is to be called, and note for the taps how each call ended."""
+        outcomes, monotonic = frame.outcomes, self._now
+        assert outcomes is not None
+        for sub in route.subscriptions:
+            is_called, began = not sub.skip, monotonic()
+            yield sub
+            if is_called:
+                took_ns = round((monotonic() - began) * 1e9)
+                failing = sub.failures_in_a_row
+                verdict = f"error: {sub.last_error}" if failing else "ok"
+                outcomes.append((sub, verdict, took_ns))
 
     def _announce(self, route: Route, frame: Frame) -> None:
         """Tell everybody who does not take part in the dispatch."""
@@ -163,7 +172,7 @@ class Notifications:
             item = frame.event, frame.seq
         for offer in route.offers:
             offer(item)
-        if self._waiters:
+        if self._waits.present:
             self._waits.tell(frame.event)
 
     def _end(
@@ -228,7 +237,7 @@ class Notifications:
         route = self._routes.get(type(frame.event))
         if route is None:
             route = self._state.registry.route(type(frame.event))
-        if route.boxes or self._taps.present or self._waiters:
+        if self._watchers or route.boxes:
             self._announce(route, frame)
         self._active.add(frame)
         CAUSE.set(frame)

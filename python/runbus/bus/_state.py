@@ -67,6 +67,8 @@ class BusState:
         stream_routes: The same for streams.
         request_routes: The same for requests.
         active: The dispatches that are running.
+        watchers: Every tap and every wait: one look tells whether anybody but handlers and
+            mailboxes is to be told of an event.
         sweeper: What ends those that take too long.
     """
 
@@ -80,6 +82,7 @@ class BusState:
         self.request_routes: dict[type, Route] = {}
         self.registry = Registry(self.forget_routes)
         self.active: set[Frame] = set()
+        self.watchers: list[object] = []
         self.sweeper = Sweeper(self.active, self.timers)
 
     # -- life

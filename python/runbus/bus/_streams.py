@@ -39,7 +39,7 @@ class Streams:
         self._backpressure = backpressure
         # What `emit` uses for every event, one look-up away.
         self._routes = state.stream_routes
-        self._waiters = waits.present
+        self._watchers = state.watchers
 
     def stream(
         self,
@@ -123,7 +123,7 @@ class Streams:
         except KeyError:
             route = state.find_route(event, Kind.STREAM, self._routes)
         item: Item = event
-        if self._taps.present or self._waiters:
+        if self._watchers:
             item = self._note(event)
         full: list[Any] | None = None
         for offer in route.offers:
@@ -188,7 +188,7 @@ class Streams:
         if route is None:
             route = state.find_route(event, Kind.STREAM, self._routes)
         item: Item = event
-        if self._taps.present or self._waiters:
+        if self._watchers:
             item = self._note(event)
         full: Mailbox | None = None
         for offer in route.offers:
@@ -201,7 +201,7 @@ class Streams:
 
     def _note(self, event: Stream) -> Item:
         """Tell taps and waits of an event; return it with its number if a tap wants to know."""
-        if self._waiters:
+        if self._waits.present:
             self._waits.tell(event)
         if not self._taps.present:
             return event

@@ -39,19 +39,24 @@ class Taps:
         present: Those that see the events now.
     """
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, watchers: list[object]) -> None:
         self._registry = registry
+        self._watchers = watchers
         self.present: tuple[Tap, ...] = ()
 
     def add(self, tap: Tap) -> None:
         """Let a tap see every event from now on; mailboxes keep the numbers of theirs."""
         self.present = (*self.present, tap)
+        self._watchers.append(tap)
         for _, box in self._registry.boxes():
             box.note_causes()
 
     def remove(self, tap: Tap) -> None:
         """Let a tap see no more events; does nothing if it sees none."""
+        if not any(other is tap for other in self.present):
+            return
         self.present = tuple(other for other in self.present if other is not tap)
+        self._watchers[:] = [other for other in self._watchers if other is not tap]
 
     def intent(self, frame: Frame) -> None:
         """Tell of a dispatch that begins."""

@@ -83,6 +83,7 @@ class Waits:
                     return waiter
         reference = weakref.ref(waiter, self._forget)
         self.present.append(reference)
+        self._state.watchers.append(reference)
         if timeout is not None:
             waiter.arm(
                 self._state.timers.call_later(timeout, lambda: self._expire(reference, timeout))
@@ -113,6 +114,7 @@ class Waits:
     def _forget(self, reference: weakref.ref[Waiter[Any]]) -> None:
         if reference in self.present:
             self.present.remove(reference)
+            self._state.watchers.remove(reference)
 
     def _expire(self, reference: weakref.ref[Waiter[Any]], timeout: float) -> None:
         self._forget(reference)

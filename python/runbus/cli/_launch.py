@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,9 +15,17 @@ from runbus.abc import GRACE_S
 from runbus.catalog import open_run
 from runbus.cli._ending import Ending, by_signal
 from runbus.cli._exit import ExitStatus
-from runbus.cli._outlet import unblocked_stderr
-from runbus.cli._printer import format_duration, format_number, print_json, print_table, table_fits
-from runbus.cli._progress import SHOWN_METRICS, LiveProgress, PlainProgress
+from runbus.cli._live_rows import SHOWN_METRICS
+from runbus.cli._outlet import Outlet, unblocked_stderr
+from runbus.cli._printer import (
+    format_duration,
+    format_number,
+    print_json,
+    print_table,
+    table_fits,
+    unescaped,
+)
+from runbus.cli._progress import PlainProgress
 from runbus.jobs import CancelRequest, JobRecord, JobState, ask_to_cancel, read_jobs
 
 if TYPE_CHECKING:
@@ -56,8 +65,13 @@ def attach(folder: str, *, as_json: bool) -> ExitStatus:
 
 
 def _progress(experiment: StoredExperiment) -> list[Plugin]:
-    shown = LiveProgress if sys.stderr.isatty() else PlainProgress
-    return [shown(experiment.specs, read_jobs(experiment.folder))]
+    out = unescaped(sys.stderr)
+    known = read_jobs(experiment.folder)
+    if isinstance(out, Outlet) and out.isatty() and os.environ.get("TERM") != "dumb":
+        from runbus.cli._live import LiveProgress
+
+        return [LiveProgress(experiment.specs, known, out)]
+    return [PlainProgress(experiment.specs, known)]
 
 
 def detach(experiment: AsyncExperiment, *, as_json: bool) -> ExitStatus:

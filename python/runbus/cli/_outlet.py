@@ -2,31 +2,39 @@
 
 A pager that was paged no further, a terminal held by Ctrl-S or gone: a write to it waits for ever,
 and with it everything that the event loop was about to do for the jobs. So a thread of its own does
-the writing, and what it has no room for is left out and counted.
+the writing, and what it has no room for is left out and counted. The same thread draws the picture
+at the bottom of a terminal, if there is one.
 """
 
 from __future__ import annotations
 
 import io
+import logging
 import os
 import select
 import sys
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from runbus.cli._printer import redirect_stderr, unescaped
+from runbus.cli._screen import Screen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import TextIO
 
-__all__ = ["Outlet", "unblocked_stderr"]
+__all__ = ["Outlet", "Picture", "unblocked_stderr"]
+
+logger = logging.getLogger("runbus.cli")
 
 _LIMIT = 4 << 20
 """So many bytes may wait for a reader."""
 
 _PIECE = 64 << 10
+
+_FRAME_S = 0.1
+"""A picture is drawn at most once in it."""
 
 _GATHER_S = 0.01
 """What comes within it is written in one piece: a thread that wakes for each line takes the
@@ -34,6 +42,18 @@ interpreter from the loop for each line."""
 
 _MOMENT_S = 0.5
 """A reader that reads at all has read by then."""
+
+
+class Picture(Protocol):
+    """What is drawn at the bottom of a terminal; the methods are called by the outlet's thread."""
+
+    def news(self) -> str:
+        """Return whole lines to scroll above the picture, those since the last call."""
+        ...
+
+    def lines(self, columns: int, rows: int) -> list[str]:
+        """Return the picture's lines, none as wide as the terminal, not as many as its rows."""
+        ...
 
 
 class Outlet:
@@ -52,6 +72,9 @@ class Outlet:
         self._waiting: list[bytes] = []
         self._size = 0
         self._left_out = 0
+        self._picture: Picture | None = None
+        self._is_last_frame = False
+        self._screen = Screen(self._file)
         self._over = threading.Event()
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="stderr", daemon=True)
@@ -67,7 +90,7 @@ class Outlet:
 
     def write(self, text: str) -> int:
         """Have a text written, or leave it out if too much waits already."""
-        data = text.encode(self.raw.encoding or "utf-8", "backslashreplace")
+        data = self._encoded(text)
         with self._changed:
             if self._size + len(data) > self._limit:
                 self._left_out += max(1, text.count("\n"))
@@ -90,6 +113,19 @@ class Outlet:
     def flush(self) -> None:
         """Do nothing: the thread writes as soon as it can."""
 
+    @contextmanager
+    def showing(self, picture: Picture) -> Iterator[None]:
+        """Draw a picture below whatever is written, until the block is left; waits for nothing."""
+        with self._changed:
+            self._picture, self._is_last_frame = picture, False
+            self._changed.notify_all()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._is_last_frame = True
+                self._changed.notify_all()
+
     def settle(self, timeout_s: float | None = None) -> None:
         """Wait until all that waits was read. A signal ends the wait.
 
@@ -97,7 +133,10 @@ class Outlet:
             timeout_s: How long to wait at most; None for as long as it takes.
         """
         with self._changed:
-            self._changed.wait_for(lambda: not (self._size or self._left_out), timeout_s)
+            self._changed.wait_for(self._is_settled, timeout_s)
+
+    def _is_settled(self) -> bool:
+        return not (self._size or self._left_out or self._picture)
 
     def close(self, timeout_s: float | None = None) -> None:
         """Do as `settle` does, and take no more; safe to repeat."""
@@ -107,27 +146,62 @@ class Outlet:
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        while (data := self._take()) is not None:
+        while self._has_more():
+            is_last = self._is_last_frame or self._over.is_set()
+            text, size = self._take()
+            picture = self._picture
+            text = text if picture is None else self._drawn(picture, text, is_last=is_last)
             try:
-                self._send(data)
+                self._send(text)
             except OSError:
                 # Nobody can read any more, and nobody can be told.
                 pass
             with self._changed:
-                self._size -= len(data)
+                self._size -= size
+                if is_last and picture is self._picture:
+                    self._picture = None
                 self._changed.notify_all()
 
-    def _take(self) -> bytes | None:
-        """Wait for something to write; None if there is nothing more to come."""
+    def _has_more(self) -> bool:
+        """Wait for something to write, and gather it; False if there is nothing more to come."""
         with self._changed:
-            while not (self._waiting or self._left_out or self._over.is_set()):
-                self._changed.wait()
-        self._over.wait(_GATHER_S)
+            self._changed.wait_for(lambda: self._over.is_set() or not self._is_settled())
+            if self._picture is not None:
+                self._changed.wait_for(self._cannot_wait, _FRAME_S)
+        if self._picture is None:
+            self._over.wait(_GATHER_S)
+        return not (self._over.is_set() and self._is_settled())
+
+    def _cannot_wait(self) -> bool:
+        return self._over.is_set() or self._is_last_frame
+
+    def _take(self) -> tuple[bytes, int]:
+        """Return what waits, and how much of the room it took."""
         with self._changed:
             if not self._waiting:
                 self._add(self._gap())
             pieces, self._waiting = self._waiting, []
-            return b"".join(pieces) or None
+        data = b"".join(pieces)
+        return data, len(data)
+
+    def _drawn(self, picture: Picture, text: bytes, *, is_last: bool) -> bytes:
+        """Return what puts some text, and the picture below it, in the place of the one before."""
+        columns, rows = self._screen.size()
+        lines: list[str] = []
+        try:
+            text += self._encoded(picture.news())
+            if not is_last:
+                lines = picture.lines(columns, rows)
+        except Exception:
+            logger.exception("the jobs' progress is not shown any more")
+            self._is_last_frame = True
+        if text and not text.endswith(b"\n"):
+            text += b"\n"
+        before, after = self._screen.change(lines, columns, has_text=bool(text))
+        return self._encoded(before) + text + self._encoded(after)
+
+    def _encoded(self, text: str) -> bytes:
+        return text.encode(self.raw.encoding or "utf-8", "backslashreplace")
 
     def _add(self, data: bytes) -> None:
         self._waiting.append(data)

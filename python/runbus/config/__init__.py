@@ -1,53 +1,161 @@
-"""Tasks and values, as people write them."""
+"""From data to objects: configurations, tasks and batches, as people write them."""
 
-from runbus.config._batch import Batch as Batch
-from runbus.config._batch import BatchJob as BatchJob
-from runbus.config._batch import SecretField as SecretField
-from runbus.config._batch import batch_schema as batch_schema
-from runbus.config._batch import load_batch as load_batch
-from runbus.config._executors import ExecutorFields as ExecutorFields
-from runbus.config._executors import GitFields as GitFields
-from runbus.config._executors import LocalFields as LocalFields
-from runbus.config._executors import PackagerFields as PackagerFields
-from runbus.config._executors import PatternFields as PatternFields
-from runbus.config._executors import SSHFields as SSHFields
-from runbus.config._executors import parse_host as parse_host
-from runbus.config._sweep import Value as Value
-from runbus.config._sweep import expand_sweeps as expand_sweeps
-from runbus.config._sweep import parse_sweep as parse_sweep
-from runbus.config._sweep import parse_value as parse_value
-from runbus.config._task import Command as Command
-from runbus.config._task import Script as Script
-from runbus.config._task import Task as Task
-from runbus.config._task import check_task as check_task
-from runbus.config._task import words_of as words_of
-from runbus.config._task_kinds import TASK_GROUP as TASK_GROUP
-from runbus.config._task_kinds import decode_task as decode_task
-from runbus.config._task_kinds import task_kinds as task_kinds
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runbus._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from runbus.config._batch import Batch as Batch
+    from runbus.config._batch import BatchJob as BatchJob
+    from runbus.config._batch import SecretField as SecretField
+    from runbus.config._batch import batch_schema as batch_schema
+    from runbus.config._batch import load_batch as load_batch
+    from runbus.config._config import Config as Config
+    from runbus.config._config import Partial as Partial
+    from runbus.config._config import as_config as as_config
+    from runbus.config._config import fields_of as fields_of
+    from runbus.config._config import make as make
+    from runbus.config._config import target_of as target_of
+    from runbus.config._diff import Change as Change
+    from runbus.config._diff import Diff as Diff
+    from runbus.config._executors import ExecutorFields as ExecutorFields
+    from runbus.config._executors import GitFields as GitFields
+    from runbus.config._executors import LocalFields as LocalFields
+    from runbus.config._executors import PackagerFields as PackagerFields
+    from runbus.config._executors import PatternFields as PatternFields
+    from runbus.config._executors import SSHFields as SSHFields
+    from runbus.config._executors import parse_host as parse_host
+    from runbus.config._named import NamedParts as NamedParts
+    from runbus.config._named import parts_of as parts_of
+    from runbus.config._named import register_kind as register_kind
+    from runbus.config._node import MISSING as MISSING
+    from runbus.config._node import Ref as Ref
+    from runbus.config._schema import Field as Field
+    from runbus.config._sweep import Value as Value
+    from runbus.config._sweep import expand_sweeps as expand_sweeps
+    from runbus.config._sweep import parse_sweep as parse_sweep
+    from runbus.config._sweep import parse_value as parse_value
+    from runbus.config._targets import import_target as import_target
+    from runbus.config._task import Command as Command
+    from runbus.config._task import Script as Script
+    from runbus.config._task import Task as Task
+    from runbus.config._task import check_task as check_task
+    from runbus.config._task import words_of as words_of
+    from runbus.config._task_kinds import TASK_GROUP as TASK_GROUP
+    from runbus.config._task_kinds import decode_task as decode_task
+    from runbus.config._task_kinds import task_kinds as task_kinds
+    from runbus.config._units import Duration as Duration
+    from runbus.config._units import Size as Size
 
 __all__ = [
+    "MISSING",
     "TASK_GROUP",
     "Batch",
     "BatchJob",
+    "Change",
     "Command",
+    "Config",
+    "Diff",
+    "Duration",
     "ExecutorFields",
+    "Field",
     "GitFields",
     "LocalFields",
+    "NamedParts",
     "PackagerFields",
+    "Partial",
     "PatternFields",
+    "Ref",
     "SSHFields",
     "Script",
     "SecretField",
+    "Size",
     "Task",
     "Value",
+    "as_config",
     "batch_schema",
     "check_task",
     "decode_task",
     "expand_sweeps",
+    "fields_of",
+    "import_target",
     "load_batch",
+    "make",
     "parse_host",
     "parse_sweep",
     "parse_value",
+    "parts_of",
+    "register_kind",
+    "target_of",
     "task_kinds",
     "words_of",
 ]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "._batch": (
+            "Batch",
+            "BatchJob",
+            "SecretField",
+            "batch_schema",
+            "load_batch",
+        ),
+        "._config": (
+            "Config",
+            "Partial",
+            "as_config",
+            "fields_of",
+            "make",
+            "target_of",
+        ),
+        "._diff": (
+            "Change",
+            "Diff",
+        ),
+        "._executors": (
+            "ExecutorFields",
+            "GitFields",
+            "LocalFields",
+            "PackagerFields",
+            "PatternFields",
+            "SSHFields",
+            "parse_host",
+        ),
+        "._named": (
+            "NamedParts",
+            "parts_of",
+            "register_kind",
+        ),
+        "._node": (
+            "MISSING",
+            "Ref",
+        ),
+        "._schema": ("Field",),
+        "._sweep": (
+            "Value",
+            "expand_sweeps",
+            "parse_sweep",
+            "parse_value",
+        ),
+        "._targets": ("import_target",),
+        "._task": (
+            "Command",
+            "Script",
+            "Task",
+            "check_task",
+            "words_of",
+        ),
+        "._task_kinds": (
+            "TASK_GROUP",
+            "decode_task",
+            "task_kinds",
+        ),
+        "._units": (
+            "Duration",
+            "Size",
+        ),
+    },
+)

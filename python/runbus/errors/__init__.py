@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from runbus.errors._bus import WouldDeadlock as WouldDeadlock
     from runbus.errors._bus import WrongKind as WrongKind
     from runbus.errors._bus import WrongLoop as WrongLoop
+    from runbus.errors._config import ConfigInvalid as ConfigInvalid
+    from runbus.errors._config import ConfigProblem as ConfigProblem
+    from runbus.errors._config import FieldUnknown as FieldUnknown
+    from runbus.errors._config import FieldUnset as FieldUnset
+    from runbus.errors._config import TargetUnusable as TargetUnusable
     from runbus.errors._files import FileUnreadable as FileUnreadable
     from runbus.errors._files import HomeUnusable as HomeUnusable
     from runbus.errors._files import JournalError as JournalError
@@ -94,12 +99,16 @@ __all__ = [
     "BatchInvalid",
     "BusClosed",
     "BusError",
+    "ConfigInvalid",
+    "ConfigProblem",
     "ConnectionLost",
     "DuplicatePlugin",
     "EventNotFound",
     "ExperimentNotFound",
     "ExtraMissing",
     "FieldInvalid",
+    "FieldUnknown",
+    "FieldUnset",
     "FileUnreadable",
     "ForwardFailed",
     "GitFailed",
@@ -154,6 +163,7 @@ __all__ = [
     "SubmitUnknown",
     "SubmoduleMissing",
     "SweepInvalid",
+    "TargetUnusable",
     "TaskInvalid",
     "TraceError",
     "TreeDirty",
@@ -185,6 +195,13 @@ __getattr__, __dir__ = lazy_names(
             "WouldDeadlock",
             "WrongKind",
             "WrongLoop",
+        ),
+        "._config": (
+            "ConfigInvalid",
+            "ConfigProblem",
+            "FieldUnknown",
+            "FieldUnset",
+            "TargetUnusable",
         ),
         "._files": ("FileUnreadable", "HomeUnusable", "JournalError", "JournalHeld", "LeaseLost"),
         "._groups": ("innermost",),

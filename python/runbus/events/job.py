@@ -190,7 +190,7 @@ class JobEnded(JobFact, frozen=True, kw_only=True, tag="job.ended"):
 
 
 class LogLines(Stream, frozen=True, kw_only=True, tag="job.log_lines"):
-    """Some whole lines of a job's output, in order.
+    r"""Some whole lines of a job's output, in order.
 
     Where another process takes the experiment over, the lines of about a second come once more.
     To take none twice, remember `offset` plus the length of `data` per log.
@@ -201,8 +201,9 @@ class LogLines(Stream, frozen=True, kw_only=True, tag="job.log_lines"):
         attempt: The attempt that wrote them, from 1.
         source: "stdout" or "stderr".
         offset: Where in the log file the first of them begins, in bytes.
-        data: The bytes as the job wrote them, line ends included. The last line lacks its end only
-            at the end of the file, or where a line is longer than the tailer's limit and is cut.
+        data: The bytes as the job wrote them, line ends included: `\n`, or the `\r` with which a
+            progress bar overwrites itself. The last line lacks its end only at the end of the
+            file, or where a line is longer than the tailer's limit and is cut.
     """
 
     experiment_id: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from runbus._home import ENV_ATTEMPT
 from runbus.errors import UsageError
 from runbus.executors._gpus import VARIABLE
 
@@ -41,7 +42,7 @@ def inherited_environment(
     return {
         name: value
         for name, value in found.items()
-        if name != b"RUNBUS_ATTEMPT"
+        if name != os.fsencode(ENV_ATTEMPT)
         and not name.startswith(b"RUNBUS_SECRET_")
         and name not in withheld
     }

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from runbus._core import MetricReader, about_segment
 from runbus._files import make_folder
 from runbus.errors import FileUnreadable
-from runbus.metrics._rank import rank
+from runbus.metrics._rank import attempt, rank
 
 if TYPE_CHECKING:
     from runbus.metrics._info import RunInfo
 
 __all__ = [
     "SegmentInfo",
+    "attempt_of",
     "has_ended",
     "has_metrics",
     "is_helper",
@@ -62,10 +63,11 @@ def make_run_folder(experiment: str, info: RunInfo) -> str:
 def new_journal(folder: str, *, is_helper: bool = False) -> str:
     """Return the path of this writer's own journal: no two writers ever share a file.
 
-    The rank that a launcher gave to the process is part of the name, and whether it is a helper.
+    The attempt of the run's job is part of the name, the rank that a launcher gave to the process,
+    and whether it is a helper.
     """
-    number = rank()
-    which = "" if number is None else f"-r{number}"
+    numbers = (("a", attempt(folder)), ("r", rank()))
+    which = "".join(f"-{kind}{number}" for kind, number in numbers if number is not None)
     which += _HELPER if is_helper else ""
     return os.path.join(folder, _METRICS, f"{time.time_ns():016x}-{os.getpid()}{which}{_SUFFIX}")
 
@@ -77,9 +79,19 @@ def is_helper(writer: str) -> bool:
 
 def rank_of(writer: str) -> int | None:
     """Return the rank that a launcher gave to a writer; None if none did."""
+    return _number_of(writer, "r")
+
+
+def attempt_of(writer: str) -> int:
+    """Return the attempt of a job that a writer was part of; 0 if its name does not say."""
+    return _number_of(writer, "a") or 0
+
+
+def _number_of(writer: str, kind: str) -> int | None:
     for part in writer.split("-")[2:]:
-        if part.startswith("r") and part[1:].isdecimal():
-            return int(part[1:])
+        number = part[1:]
+        if part.startswith(kind) and number.isascii() and number.isdecimal():
+            return int(number)
     return None
 
 
@@ -99,9 +111,12 @@ def has_ended(folder: str) -> bool:
         return False  # as it seems; reading it tells what is wrong
 
 
-def has_metrics(folder: str) -> bool:
-    """Whether a process has begun to log to a run."""
-    return bool(writers_of(folder))
+def has_metrics(folder: str, attempt: int) -> bool:
+    """Whether a process has begun to log to a job's run, in this attempt or one before."""
+    try:
+        return any(attempt_of(writer) <= attempt for writer in writers_of(folder))
+    except (FileUnreadable, OSError):
+        return True  # as it seems; following it tells what is wrong
 
 
 def journals_of(folder: str) -> list[str]:

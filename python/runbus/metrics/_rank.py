@@ -1,10 +1,12 @@
-"""Which of a launcher's processes this one is, by the variables that launchers set."""
+"""Which of a job's processes this one is, by the variables that launchers and the wrapper set."""
 
 from __future__ import annotations
 
 import os
 
-__all__ = ["rank"]
+from runbus._home import ENV_ATTEMPT, ENV_RUN
+
+__all__ = ["attempt", "rank"]
 
 _VARIABLES = (
     "RANK",  # torchrun, accelerate, deepspeed
@@ -25,3 +27,16 @@ def rank() -> int | None:
         if value.isascii() and value.isdigit():
             return int(value)
     return None
+
+
+def attempt(folder: str) -> int | None:
+    """Return the attempt of a job that this process is part of, if the job's run is in `folder`.
+
+    None for any other run, or if the job was not started by the wrapper.
+    """
+    run, its_folder = (os.environ.get(name, "") for name in (ENV_RUN, ENV_ATTEMPT))
+    number = os.path.basename(its_folder)
+    # The variables may hold anything.
+    is_number = number.isascii() and number.isdecimal() and len(number) < 10
+    is_its_run = bool(run) and os.path.basename(run) == os.path.basename(folder)
+    return int(number) if is_number and is_its_run else None

@@ -59,13 +59,16 @@ class RecordTail:
         """Where to go on in the index of each writer after what was polled."""
         return dict(self._reader.positions)
 
-    def poll(self) -> list[RunRecorded]:
+    def poll(self, attempt: int) -> list[RunRecorded]:
         """Return what is new as facts, by time; those of one process in their order.
 
         What cannot be read is told to the logger `runbus.metrics`, once for the run's indexes.
+
+        Args:
+            attempt: The last attempt of the job to read of.
         """
         try:
-            records = merged(self._reader.poll().values())
+            records = merged(self._reader.poll(attempt).values())
         except (OSError, ValueError) as error:
             if not self._told:
                 self._told = True

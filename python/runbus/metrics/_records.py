@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from runbus._core import Journal, JournalReader
 from runbus._files import make_folder
 from runbus._secrets import redacted_value
+from runbus.metrics._folder import attempt_of, writer_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -218,13 +219,20 @@ class RecordReader:
         self.positions = dict(positions or {})
         self.damage: dict[str, list[tuple[int, int]]] = {}
 
-    def poll(self) -> dict[str, list[Record]]:
+    def poll(self, attempt: int | None = None) -> dict[str, list[Record]]:
         """Return what is new, by writer.
+
+        Args:
+            attempt: The last attempt of the run's job to read of; all if None.
 
         Raises:
             OSError: An index cannot be read.
         """
-        return {name: self._read(name) for name in self._listed()}
+        return {
+            name: self._read(name)
+            for name in self._listed()
+            if attempt is None or attempt_of(writer_of(name)) <= attempt
+        }
 
     def _listed(self) -> list[str]:
         try:

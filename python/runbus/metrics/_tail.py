@@ -156,6 +156,11 @@ class RunTailer:
             self._rung.clear()
             await self._rung.wait()
 
+    def repeat(self, tail: RunTail) -> None:
+        """Let `news` return a run once more: it was returned, and nothing of it was taken."""
+        self._heard += [key for key, one in self._tails.items() if one is tail]
+        self._rung.set()
+
     def forget(self, tail: RunTail) -> None:
         """Follow a run no more; safe to repeat."""
         tail.close()

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import logging
+import sys
 from typing import TYPE_CHECKING
 
 import anyio
 
-from runbus.errors import BusClosed
 from runbus.events import MetricBatch, MetricWindows, RunStarted
 from runbus.metrics import RunTailer, has_metrics
-from runbus.supervisor._catch_up import CatchUp
+from runbus.supervisor._catch_up import LOOK_S
 from runbus.supervisor._positions import NOTE_S, Positions
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
     from runbus._clock import Clock
     from runbus.abc import JobSpec
     from runbus.bus import Bus, Mailbox
     from runbus.metrics import RunTail
+    from runbus.supervisor._catch_up import CatchUp, Stragglers
+    from runbus.supervisor._positions import CheckLead
 
 __all__ = ["WINDOW_NS", "MetricFeed"]
 
@@ -37,26 +42,23 @@ class MetricFeed:
     Args:
         bus: Where it goes.
         clock: Where the time of what happens here comes from.
-        leads: Whether this process leads the experiment; see `Positions`.
+        stragglers: Who serves the readers that stand still.
+        check_lead: See `Positions`.
     """
 
-    def __init__(self, bus: Bus, clock: Clock, *, leads: bool = True) -> None:
+    def __init__(
+        self, bus: Bus, clock: Clock, stragglers: Stragglers, check_lead: CheckLead
+    ) -> None:
         self._bus = bus
+        self._stragglers = stragglers
         self._clock = clock
-        self._leads = leads
+        self._check_lead = check_lead
         self._next_note_s = 0.0
         self._tailer = RunTailer()
         self._runs: dict[str, _Run] = {}
-        # Who is behind in some run need not be waited for in another.
-        self._behind: dict[Mailbox, set[CatchUp]] = {}
-        self._catching_up: anyio.abc.TaskGroup
 
     async def run(self) -> None:
         """Feed the bus until cancelled."""
-        async with anyio.create_task_group() as self._catching_up:
-            await self._run()
-
-    async def _run(self) -> None:
         with self._tailer:
             while True:
                 tails: list[RunTail] = []
@@ -75,9 +77,11 @@ class MetricFeed:
 
         What it has logged comes from where the leader before had noted last.
         """
-        if job.run_id in self._runs:
+        if (run := self._runs.get(job.run_id)) is not None:
+            if run.reach(job.attempt):
+                self._tailer.repeat(run.tail)
             return
-        positions = Positions(job.run_folder, "metrics", leads=self._leads)
+        positions = Positions(job.run_folder, "metrics", self._check_lead)
         try:
             tail = self._tailer.follow(
                 job.run_id, job.run_folder, positions=positions.last, window_ns=self._window_ns
@@ -90,13 +94,14 @@ class MetricFeed:
 
     async def drain(self, job: JobSpec) -> None:
         """Wait until everything that a job has logged by now is on the bus."""
-        if job.run_id not in self._runs and has_metrics(job.run_folder):
+        if job.run_id in self._runs or has_metrics(job.run_folder, job.attempt):
             self.follow(job)
-        if (run := self._runs.get(job.run_id)) is not None:
+        run = self._runs.get(job.run_id)
+        if run is not None and run.is_due:
             run.drained = anyio.Event()
             run.tail.drain()
             await run.drained.wait()
-            for reader in run.behind.values():
+            for _, reader in run.behind.values():
                 reader.drain()
                 await reader.settled.wait()
             run.note()
@@ -110,11 +115,14 @@ class MetricFeed:
         """Follow the run of a job no more; safe to repeat."""
         if run := self._runs.pop(job.run_id, None):
             self._tailer.forget(run.tail)
-            for reader in run.behind.values():
+            for _, reader in run.behind.values():
                 reader.end()
 
     async def _hand_on(self, run: _Run) -> None:
         job, tail = run.job, run.tail
+        if not run.is_due:
+            run.waits = True
+            return
         events = tail.take()
         tail.make_windows(self._window_ns)
         if tail.has_begun and not run.has_begun:
@@ -129,9 +137,9 @@ class MetricFeed:
             run.has_begun = True
         for event in events:
             if not isinstance(event, MetricBatch):
-                await self._bus.offer(event, at_once=self._behind)
+                await self._bus.offer(event, at_once=self._stragglers)
                 continue
-            behind = await self._bus.offer(event, but=run.behind, at_once=self._behind)
+            behind = await self._bus.offer(event, but=run.behind, at_once=self._stragglers)
             for reader in behind:
                 self._let_catch_up(run, reader)
             run.handed_on[event.writer] = event.position
@@ -141,27 +149,9 @@ class MetricFeed:
 
     def _let_catch_up(self, run: _Run, reader: Mailbox) -> None:
         """Serve a reader that did not take a batch on its own from here on."""
-        logger.warning(
-            "metrics of job %r are not read by %s: they wait in its journals",
-            run.job.name,
-            reader.owner,
-        )
-        catch_up = CatchUp(self._bus, run.job, reader, run.handed_on)
-        run.behind[reader] = catch_up
-        self._behind.setdefault(reader, set()).add(catch_up)
-        self._catching_up.start_soon(self._catch_up, run, reader, catch_up)
-
-    async def _catch_up(self, run: _Run, reader: Mailbox, catch_up: CatchUp) -> None:
-        try:
-            await catch_up.run()
-            run.note()
-        except (BusClosed, OSError) as error:
-            # What is noted stays before what it did not take, so the next leader hands that on.
-            logger.warning("metrics of job %r are not handed on: %s", run.job.name, error)
-        finally:
-            self._behind[reader].discard(catch_up)
-            if not self._behind[reader]:
-                del self._behind[reader]
+        source = _Journals(run.job, run.handed_on)
+        what = f"metrics of job {run.job.name!r}"
+        run.behind[reader] = source, self._stragglers.serve(reader, source, what, run.note)
 
     @property
     def _window_ns(self) -> int:
@@ -171,24 +161,86 @@ class MetricFeed:
 class _Run:
     """A run that is followed."""
 
-    __slots__ = ("behind", "drained", "handed_on", "has_begun", "job", "positions", "tail")
+    __slots__ = (
+        "attempt", "behind", "drained", "handed_on", "has_begun", "job", "positions", "tail",
+        "waits",
+    )  # fmt: skip
 
     def __init__(self, job: JobSpec, tail: RunTail, positions: Positions) -> None:
         self.job = job
+        self.attempt = job.attempt
+        self.waits = False
         self.tail = tail
         self.positions = positions
         self.handed_on: dict[str, int] = {}
         self.has_begun = False
-        self.behind: dict[Mailbox, CatchUp] = {}
+        self.behind: dict[Mailbox, tuple[_Journals, CatchUp]] = {}
         self.drained = anyio.Event()
+
+    @property
+    def is_due(self) -> bool:
+        """Whether an attempt whose start was told has logged; the first one that does begins it."""
+        return self.has_begun or has_metrics(self.job.run_folder, self.attempt)
+
+    def reach(self, attempt: int) -> bool:
+        """The start of an attempt has been told; return whether news of the run wait for that."""
+        self.attempt = max(self.attempt, attempt)
+        waits, self.waits = self.waits and self.is_due, self.waits and not self.is_due
+        return waits
 
     def note(self) -> None:
         """Note how far every reader has come."""
         slowest = dict(self.handed_on)
-        for reader in self.behind.values():
+        for reader, _ in self.behind.values():
             slowest = {
                 writer: min(at, reader.positions[writer])
                 for writer, at in slowest.items()
                 if writer in reader.positions
             }
         self.positions.note(slowest)
+
+
+class _Journals:
+    """What a run logs, for one reader at its own pace.
+
+    Attributes:
+        positions: How far the reader has come, by writer.
+    """
+
+    def __init__(self, job: JobSpec, positions: Mapping[str, int]) -> None:
+        self.positions = dict(positions)
+        self._job = job
+        self._tailer = RunTailer()
+        self._tail: RunTail
+
+    def __enter__(self) -> None:
+        job = self._job
+        self._tailer.__enter__()
+        try:
+            self._tail = self._tailer.follow(job.run_id, job.run_folder, positions=self.positions)
+        except BaseException:
+            self._tailer.__exit__(*sys.exc_info())
+            raise
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._tailer.__exit__(exc_type, exc, traceback)
+
+    @property
+    def is_drained(self) -> bool:
+        return self._tail.is_drained
+
+    async def news(self) -> list[MetricBatch]:
+        with anyio.move_on_after(LOOK_S):
+            await self._tailer.news()
+        return [event for event in self._tail.take() if isinstance(event, MetricBatch)]
+
+    def drain(self) -> None:
+        self._tail.drain()
+
+    def taken(self, event: MetricBatch) -> None:
+        self.positions[event.writer] = event.position

@@ -47,7 +47,7 @@ class Follower:
         self._specs = {job.name: job for job in jobs}
         self._clock = clock
         self._records: dict[str, JobRecord] = {}
-        self._feed = RunFeed(bus, clock, leads=False)
+        self._feed = RunFeed(bus, clock, None)
 
     async def run(self) -> None:
         """Follow until every job is over, or nobody leads them: also not a leader that is silent.
@@ -97,7 +97,7 @@ class Follower:
         if isinstance(fact, JobEnded | JobRetrying | JobRequeued):
             await self._feed.drain(self._spec(self._records[fact.job]))
         if isinstance(fact, JobEnded):
-            await self._feed.end(self._specs[fact.job], fact)
+            await self._feed.end(self._spec(self._records[fact.job]), fact)
         self._fold(fact)
         if isinstance(fact, JobSubmitted | JobRequeued):
             self._feed.open(self._spec(self._records[fact.job]))

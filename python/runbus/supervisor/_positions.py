@@ -10,7 +10,9 @@ from runbus.codec import DecodeError, decode_json, encode_json
 from runbus.errors import FileUnreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+    CheckLead = Callable[[], None] | None
 
 __all__ = ["NOTE_S", "Positions"]
 
@@ -23,23 +25,26 @@ _LARGEST = 1 << 63
 class Positions:
     """Keeps where to go on in each journal after a crash of the process that read them.
 
+    Output has `LogMarks` instead: a history, whose last line is the position.
+
     Args:
         folder: The run's folder.
         name: What is read: "metrics" or "records".
-        leads: Whether this process leads the experiment. Another notes nothing, and begins at
-            the start: it wants the values there are.
+        check_lead: Raises if this process does not lead the experiment any more: what it would
+            note may be ahead of what the next leader has told. None for one that only follows: it
+            notes nothing, and begins at the start.
 
     Attributes:
         last: The bytes of each journal that had been handed on when that was last noted.
     """
 
-    __slots__ = ("_leads", "_path", "last")
+    __slots__ = ("_check_lead", "_path", "last")
 
-    def __init__(self, folder: str, name: str, *, leads: bool = True) -> None:
+    def __init__(self, folder: str, name: str, check_lead: CheckLead) -> None:
         self._path = os.path.join(folder, f"{name}.cursor")
-        self._leads = leads
+        self._check_lead = check_lead
         self.last: dict[str, int] = {}
-        if not leads:
+        if check_lead is None:
             return
         try:
             found = decode_json(take_check(read_file(self._path), self._path), dict[str, int])
@@ -48,10 +53,15 @@ class Positions:
             pass  # what is handed on twice is no loss
 
     def note(self, positions: Mapping[str, int]) -> None:
-        """Note how far journals have been handed on, if that is new; others stay as they are."""
+        """Note how far journals have been handed on, if that is new; others stay as they are.
+
+        Raises:
+            LeaseLost: Another process leads the experiment now.
+        """
         merged = {**self.last, **positions}
-        if not self._leads or merged == self.last:
+        if self._check_lead is None or merged == self.last:
             return
+        self._check_lead()
         try:
             # Not awaited: after a power failure what is handed on twice is no loss.
             write_file(self._path, add_check(encode_json(merged)), is_durable=False)

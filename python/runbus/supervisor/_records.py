@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from runbus._clock import AlarmClock
     from runbus.abc import JobSpec
     from runbus.bus import Bus
+    from runbus.supervisor._positions import CheckLead
 
 __all__ = ["RecordFeed"]
 
@@ -26,11 +27,13 @@ POLL_S = 0.1
 class RecordFeed:
     """Follows the runs of jobs and publishes what they record: params, tags, texts, files.
 
+    What an attempt records is published between its start and its end, as those are told.
+
     Args:
         bus: Where it goes.
         clock: Tells the time.
         has_begun: Whether the run of a job is on the bus as begun; nothing is published before.
-        leads: Whether this process leads the experiment; see `Positions`.
+        check_lead: See `Positions`.
     """
 
     def __init__(
@@ -38,13 +41,12 @@ class RecordFeed:
         bus: Bus,
         clock: AlarmClock,
         has_begun: Callable[[JobSpec], bool],
-        *,
-        leads: bool = True,
+        check_lead: CheckLead,
     ) -> None:
         self._bus = bus
         self._clock = clock
         self._has_begun = has_begun
-        self._leads = leads
+        self._check_lead = check_lead
         self._runs: dict[str, _Run] = {}
 
     async def run(self) -> None:
@@ -66,10 +68,16 @@ class RecordFeed:
         What it has recorded comes from where the leader before had noted last.
         """
         if job.run_id not in self._runs:
-            self._runs[job.run_id] = _Run(job, self._leads)
+            self._runs[job.run_id] = _Run(job, self._check_lead)
+
+    def begin(self, job: JobSpec) -> None:
+        """The start of the job's latest attempt has been told: what that records may follow."""
+        if (run := self._runs.get(job.run_id)) is not None:
+            run.attempt = max(run.attempt, job.attempt)
 
     async def drain(self, job: JobSpec) -> None:
-        """Publish what a job has recorded by now; it is followed on."""
+        """Publish what a job has recorded up to its latest attempt; it is followed on."""
+        self.begin(job)
         if (run := self._runs.get(job.run_id)) is not None:
             await self._hand_on(run)
 
@@ -78,26 +86,28 @@ class RecordFeed:
 
         When this returns nothing of the run is on its way any more; it may be cancelled.
         """
+        await self.drain(job)
         if (run := self._runs.pop(job.run_id, None)) is not None:
-            await self._hand_on(run)
             run.positions.note(run.tail.positions)
 
     async def _hand_on(self, run: _Run) -> None:
         if self._has_begun(run.job):
             async with run.lock:
-                for fact in run.tail.poll():
+                for fact in run.tail.poll(run.attempt):
                     await self._bus.publish(fact)
 
 
 class _Run:
     """A run that is followed."""
 
-    __slots__ = ("job", "lock", "positions", "tail")
+    __slots__ = ("attempt", "job", "lock", "positions", "tail")
 
-    def __init__(self, job: JobSpec, leads: bool) -> None:
+    def __init__(self, job: JobSpec, check_lead: CheckLead) -> None:
         self.job = job
+        # What a later one records is not told before the end of the one before.
+        self.attempt = job.attempt - 1
         self.lock = anyio.Lock()
-        self.positions = Positions(job.run_folder, "records", leads=leads)
+        self.positions = Positions(job.run_folder, "records", check_lead)
         self.tail = RecordTail(
             job.run_id, job.experiment_id, job.name, job.run_folder, self.positions.last
         )

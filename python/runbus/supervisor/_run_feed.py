@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from runbus.events import RunFinished
+from runbus.supervisor._catch_up import Stragglers
 from runbus.supervisor._feed import MetricFeed
 from runbus.supervisor._output import JobOutput
 from runbus.supervisor._records import RecordFeed
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from runbus.abc import JobSpec
     from runbus.bus import Bus
     from runbus.events import JobEnded
+    from runbus.supervisor._positions import CheckLead
 
 __all__ = ["RunFeed"]
 
@@ -27,18 +29,22 @@ class RunFeed:
     `hand_on` again and again, and `drain` when it is over; `end` before the end of the job is told.
 
     Args:
-        bus: Where it goes; a full mailbox that blocks makes the feed wait, and the files grow.
+        bus: Where it goes; a full mailbox that blocks makes the feed wait, and the files grow. A
+            reader that takes nothing for 5 seconds does not stop the others: it is served from the
+            files, at its own pace, from then on.
         clock: Where the time of what happens here comes from.
-        leads: Whether this process leads the experiment. One that only looks on notes nothing, and
-            is told all that there is.
+        check_lead: Raises `LeaseLost` if this process does not lead the experiment any more; asked
+            before it is noted how far it has come. None for one that only follows: it notes
+            nothing, and is told all that there is.
     """
 
-    def __init__(self, bus: Bus, clock: AlarmClock, *, leads: bool) -> None:
+    def __init__(self, bus: Bus, clock: AlarmClock, check_lead: CheckLead) -> None:
         self._bus = bus
         self._clock = clock
-        self._leads = leads
-        self._metrics = MetricFeed(bus, clock, leads=leads)
-        self._records = RecordFeed(bus, clock, self._metrics.has_begun, leads=leads)
+        self._check_lead = check_lead
+        self._stragglers = Stragglers(bus)
+        self._metrics = MetricFeed(bus, clock, self._stragglers, check_lead)
+        self._records = RecordFeed(bus, clock, self._metrics.has_begun, check_lead)
         self._outputs: dict[str, JobOutput] = {}
         self._begun: set[str] = set()
 
@@ -46,6 +52,7 @@ class RunFeed:
         """Feed the bus with what is logged and recorded until cancelled."""
         try:
             async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._stragglers.run, name="stragglers")
                 tasks.start_soon(self._metrics.run, name="metrics")
                 tasks.start_soon(self._records.run, name="records")
         finally:
@@ -54,12 +61,15 @@ class RunFeed:
 
     def open(self, job: JobSpec) -> None:
         """A backend has an attempt of the job: what was written of it before comes first."""
-        self._outputs[job.name] = JobOutput(job, self._clock, leads=self._leads)
+        self._outputs[job.name] = JobOutput(
+            job, self._bus, self._clock, self._stragglers, self._check_lead
+        )
         self._records.follow(job)
 
     def begin(self, job: JobSpec) -> None:
         """The start of the attempt has been told: what it writes may follow."""
         self._begun.add(job.name)
+        self._records.begin(job)
 
     def has_begun(self, job: JobSpec) -> bool:
         """Whether the start of the job's latest attempt has been told."""
@@ -73,14 +83,14 @@ class RunFeed:
     async def hand_on(self, name: str) -> None:
         """Emit what the job of a name has written meanwhile."""
         if name in self._begun and (output := self._outputs.get(name)) is not None:
-            await output.hand_on(self._bus)
+            await output.hand_on()
 
     async def drain(self, job: JobSpec) -> None:
         """The attempt is over: return when all that it wrote, logged and recorded is on the bus."""
         self._begun.discard(job.name)
         if (output := self._outputs.pop(job.name, None)) is not None:
             try:
-                await output.hand_on(self._bus, final=True)
+                await output.drain()
             finally:
                 output.close()
             await self._metrics.drain(job)

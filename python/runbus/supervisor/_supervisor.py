@@ -97,7 +97,7 @@ class Supervisor:
         self._store = store
         self._clock = clock
         self._facts = Facts(clock)
-        self._feed = RunFeed(bus, clock, leads=True)
+        self._feed = RunFeed(bus, clock, store.check)
         self._watches = {
             name: Watch(executor, self._feed, self._take_in, clock)
             for name, executor in executors.items()
@@ -211,6 +211,8 @@ class Supervisor:
                 next_look = now + REQUESTS_S
                 done = self._heed_requests(heeded)
             self._act()
+            if done:
+                self._store.check()
             for path in done:
                 os.unlink(path)
             if self._board.is_over:
@@ -481,6 +483,7 @@ class _Machine:
             with self.scope:
                 await run_all(jobs, max_parallel)
         except Exception as error:
-            self.error = innermost(error)
+            # Several parts may notice in one turn of the loop that another process leads now.
+            self.error = innermost(error, cause=LeaseLost)
         finally:
             self.stopped.ring()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
+from runbus._home import ENV_ATTEMPT
 from runbus.abc import Completed, Forward, Tunnel
 from runbus.errors import ConnectionLost, ForwardFailed, RemoteFailed
 from runbus.transports._channel import CommandChannel
@@ -130,7 +131,7 @@ class LocalTunnel(Tunnel):
     async def _open(self) -> CommandChannel:
         pipe = asyncio.subprocess.PIPE
         # Of an attempt that this process may be part of nothing is part that it starts there.
-        environment = {k: v for k, v in os.environ.items() if k != "RUNBUS_ATTEMPT"}
+        environment = {k: v for k, v in os.environ.items() if k != ENV_ATTEMPT}
         # In the shell's home, as a login would be.
         self._shell = shell = await asyncio.create_subprocess_exec(
             "sh", "-s", stdin=pipe, stdout=pipe, stderr=asyncio.subprocess.DEVNULL,

@@ -88,3 +88,18 @@ def test_every_byte_arrives_once_and_in_order(
     tail.close()
 
     assert seen == b"".join(pieces) + rest
+
+
+def test_what_a_progress_bar_overwrites_is_handed_on_before_its_line_ends(tmp_path: Path) -> None:
+    file = tmp_path / "stderr.log"
+    tail = LogTail(str(file))
+    file.write_bytes(b"start\n 1%\r 2%\r 3%")
+
+    assert tail.poll() == b"start\n 1%\r 2%\r"
+    with file.open("ab") as more:
+        more.write(b"\r")
+    assert tail.poll() == b""  # half of a line end, perhaps
+    with file.open("ab") as more:
+        more.write(b"\nend\r\n")
+    assert tail.poll() == b" 3%\r\nend\r\n"
+    tail.close()

@@ -13,13 +13,11 @@ import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
 
 import runbus
-from runbus.abc import JobSpec
 from runbus.cli._app import run_command
+from runbus.cli._live_rows import Row, picture_of
 from runbus.cli._printer import escaping, print_error, print_json, print_table, printable
-from runbus.cli._progress import LiveProgress
 from runbus.events import MetricBatch
 
 NAME = "a\x1b[31m\nb\x9bc"
@@ -98,14 +96,8 @@ def test_a_name_is_no_markup_in_the_head_of_a_table(
 
 
 def test_the_live_table_shows_names_escaped_and_reads_no_markup() -> None:
-    job = JobSpec(
-        experiment_id="e", name=NAME + "[red]", run_id="e-1", executor="local", argv=("true",),
-        cwd="/", env={}, folder="/f", run_folder="/r",
-    )  # fmt: skip
-    progress = LiveProgress([job], {})
-    out = io.StringIO()
-
-    progress._rows[job.name].take_in(
+    row = Row(NAME + "[red]", None)
+    row.measure(
         MetricBatch(
             run_id="e-1",
             writer="w",
@@ -116,11 +108,12 @@ def test_the_live_table_shows_names_escaped_and_reads_no_markup() -> None:
             values=bytes(8),
         )
     )
-    Console(file=out, width=200).print(progress._table())
+    row.bar = b"50%\x1b[31m\x1b[A"
 
-    row = out.getvalue().splitlines()[1]
-    assert row.startswith(SHOWN + "[red]")
-    assert f"{SHOWN} 0" in row
+    _, line = picture_of([row], columns=200, height=24)
+
+    assert line.startswith(SHOWN + "[red]")
+    assert f"{SHOWN} 0  50%\\x1b[A" in line
 
 
 BAD = "\x07\x08\r\x1b]0;title\x07\x9b31m\u202e\u2066\u200f\x7f"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 
-from runbus.cli._progress import _Row
+from runbus.cli._live_rows import Row
 from runbus.events import MetricBatch
 
 
@@ -23,12 +23,12 @@ def batch(*points: tuple[int, int, float], names: tuple[str, ...]) -> MetricBatc
 
 def test_the_first_three_metrics_are_shown_in_the_order_of_the_result() -> None:
     names = ("loss", "acc", "lr", "last")
-    row = _Row("r", None)
+    row = Row("r", None)
     # As when the batches before it made room for it.
-    row.take_in(batch((2, 0, 0.1), names=names))
+    row.measure(batch((2, 0, 0.1), names=names))
     assert (row.step, row.latest) == ("0", "lr 0.1")
-    row.take_in(batch(*((at, 1, float(at)) for at in range(4)), names=names))
+    row.measure(batch(*((at, 1, float(at)) for at in range(4)), names=names))
     assert (row.step, row.latest) == ("1", "loss 0  acc 1  lr 2")
 
-    row.take_in(batch((0, 2, 7.0), (1, 2, 8.0), names=("last", "loss")))
+    row.measure(batch((0, 2, 7.0), (1, 2, 8.0), names=("last", "loss")))
     assert row.latest == "loss 8  acc 1  lr 2"

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import asynccontextmanager
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import anyio
+from msgspec.structs import replace
 
 import runbus
 from runbus import Kernel, Plugin
 from runbus._clock import SYSTEM_CLOCK
 from runbus.abc import JobSpec
-from runbus.events import MetricBatch, NoteAdded
+from runbus.attempt import LogMarks
+from runbus.events import LogLines, MetricBatch, NoteAdded
+from runbus.supervisor._catch_up import Stragglers
 from runbus.supervisor._feed import MetricFeed
 from runbus.supervisor._positions import Positions
 from runbus.supervisor._run_feed import RunFeed
 from runbus.testing import FakeClock
 
+from .backend import leads
+
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable
     from pathlib import Path
 
     from runbus.bus import EventStream
@@ -26,8 +34,10 @@ if TYPE_CHECKING:
 
 async def drained(kernel: Kernel, clock: FakeClock, job: JobSpec) -> None:
     """Have a feed hand on all that a job has logged, however long a reader stands still."""
-    feed = MetricFeed(kernel.bus, SYSTEM_CLOCK)
+    stragglers = Stragglers(kernel.bus)
+    feed = MetricFeed(kernel.bus, SYSTEM_CLOCK, stragglers, leads)
     async with anyio.create_task_group() as tasks:
+        tasks.start_soon(stragglers.run)
         tasks.start_soon(feed.run)
         feed.follow(job)
         drain = asyncio.create_task(feed.drain(job))
@@ -56,7 +66,7 @@ async def test_the_cursor_of_a_feed_moves_only_when_every_reader_took_the_batch(
     ):
         await kernel.bus.emit(other)
         await drained(kernel, clock, job)
-        assert Positions(run.folder, "metrics").last == {}
+        assert Positions(run.folder, "metrics", leads).last == {}
 
         # It goes on; somebody leads again.
         await reader.batch()
@@ -65,7 +75,7 @@ async def test_the_cursor_of_a_feed_moves_only_when_every_reader_took_the_batch(
 
     assert isinstance(batch, MetricBatch)
     assert batch.run_id == run.id
-    (at,) = Positions(run.folder, "metrics").last.values()
+    (at,) = Positions(run.folder, "metrics", leads).last.values()
     assert at == os.stat(next((tmp_path / "experiments").rglob("metrics/*.journal"))).st_size
 
 
@@ -99,7 +109,9 @@ async def test_a_reader_that_stood_still_gets_every_point_once_and_in_order_afte
             kernel.bus.stream(MetricBatch) as other,
             anyio.create_task_group() as tasks,
         ):
-            feed = MetricFeed(kernel.bus, SYSTEM_CLOCK)
+            stragglers = Stragglers(kernel.bus)
+            feed = MetricFeed(kernel.bus, SYSTEM_CLOCK, stragglers, leads)
+            tasks.start_soon(stragglers.run)
             tasks.start_soon(read_on, other)
             tasks.start_soon(feed.run)
             feed.follow(job)
@@ -116,7 +128,7 @@ async def test_a_reader_that_stood_still_gets_every_point_once_and_in_order_afte
                 await clock.advance(1)
                 await asyncio.wait([drain], timeout=0.01)
             assert seen == [0, 1, 2, 3, 4, 5]
-            assert list(Positions(run.folder, "metrics").last.values()) == ends[:1]
+            assert list(Positions(run.folder, "metrics", leads).last.values()) == ends[:1]
 
             got: list[float] = []
             with anyio.fail_after(10):
@@ -127,7 +139,165 @@ async def test_a_reader_that_stood_still_gets_every_point_once_and_in_order_afte
 
     assert got == seen
     assert stands_still.statistics().pending == 0
-    assert list(Positions(run.folder, "metrics").last.values()) == ends[-1:]
+    assert list(Positions(run.folder, "metrics", leads).last.values()) == ends[-1:]
+
+
+class Printing:
+    """A job that prints, a reader of lines that stands still, and one that does not."""
+
+    def __init__(self, folder: Path, clock: FakeClock, feed: RunFeed) -> None:
+        self.job = JobSpec(
+            experiment_id="e", name="j", run_id="r", executor="local", argv=("true",), env={},
+            cwd="/", folder=str(folder), run_folder=str(folder),
+        )  # fmt: skip
+        self.folder, self.clock, self.feed = folder, clock, feed
+        self.stands_still: EventStream[LogLines]
+        self.seen: list[LogLines] = []
+
+    def print(self, source: str, text: bytes) -> None:
+        with (self.folder / f"{source}.log").open("ab") as log:
+            log.write(text)
+
+    async def done(self, step: Awaitable[None]) -> None:
+        """Wait for a step, while time passes."""
+        task = asyncio.ensure_future(step)
+        with anyio.fail_after(10):
+            while not task.done():
+                await self.clock.advance(1)
+                await asyncio.wait([task], timeout=0.01)
+        await task
+
+    async def follow(self, reader: EventStream[LogLines]) -> None:
+        async for lines in reader:
+            assert isinstance(lines, LogLines)
+            self.seen.append(lines)
+
+    async def read(self, size: int) -> list[LogLines]:
+        """Let the reader that stood still read so many bytes."""
+        got: list[LogLines] = []
+        with anyio.fail_after(10):
+            while sum(len(lines.data) for lines in got) < size:
+                lines = await anext(self.stands_still)
+                assert isinstance(lines, LogLines)
+                got.append(lines)
+        return got
+
+    def marked(self) -> tuple[int, int]:
+        return LogMarks(str(self.folder), self.clock).last
+
+
+@asynccontextmanager
+async def printing(folder: Path) -> AsyncIterator[Printing]:
+    clock = FakeClock()
+    async with (
+        Kernel(timers=clock) as kernel,
+        kernel.bus.stream(LogLines, maxsize=1, overflow="block") as stands_still,
+        kernel.bus.stream(LogLines) as other,
+        anyio.create_task_group() as tasks,
+    ):
+        feed = RunFeed(kernel.bus, clock, leads)
+        one = Printing(folder, clock, feed)
+        one.stands_still = stands_still
+        tasks.start_soon(one.follow, other)
+        tasks.start_soon(feed.run)
+        feed.open(one.job)
+        feed.begin(one.job)
+        await clock.advance(2)
+        yield one
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_reader_of_lines_that_stood_still_gets_each_once_and_in_order_afterwards(
+    tmp_path: Path,
+) -> None:
+    async with printing(tmp_path) as one:
+        for number in range(4):
+            one.print("stdout", b"out %d\n" % number)
+            one.print("stderr", b"err %d\n" % number)
+            await one.done(one.feed.hand_on("j"))
+        one.print("stdout", b"the last one has no end")
+        # The end of the attempt does not wait for ever either.
+        await one.done(one.feed.drain(one.job))
+
+        assert len(one.seen) == 9
+        # It has taken the first piece, which waits in its mailbox.
+        assert one.marked() == (6, 0)
+
+        got = await one.read(4 * 12 + 23)
+        assert one.stands_still.statistics().pending == 0
+        with anyio.fail_after(10):
+            # Nobody goes on looking for more.
+            looking = [t for t in asyncio.all_tasks() if "lines of job" in t.get_name()]
+            await asyncio.gather(*looking)
+        assert one.marked() == (4 * 6 + 23, 4 * 6)
+
+    for name in ("stdout", "stderr"):
+        pieces = [(lines.offset, lines.data) for lines in got if lines.source == name]
+        offsets = accumulate((len(data) for _, data in pieces), initial=0)
+        assert [offset for offset, _ in pieces] == list(offsets)[:-1]
+        assert b"".join(data for _, data in pieces) == (tmp_path / f"{name}.log").read_bytes()
+
+
+async def test_the_end_of_an_attempt_waits_for_a_reader_of_lines_that_is_slow_but_reads(
+    tmp_path: Path,
+) -> None:
+    async with printing(tmp_path) as one:
+        one.print("stdout", b"1\n")
+        await one.done(one.feed.hand_on("j"))
+        one.print("stdout", b"2\n")
+        await one.done(one.feed.hand_on("j"))
+        one.print("stdout", b"3\n")
+        await one.feed.hand_on("j")  # it is not waited for again
+
+        drain = asyncio.create_task(one.feed.drain(one.job))
+        await asyncio.sleep(0)
+        got = await one.read(2)
+        assert not drain.done()
+        got += await one.read(4)
+        with anyio.fail_after(10):
+            await drain
+        assert [lines.data for lines in got] == [b"1\n", b"2\n", b"3\n"]
+
+
+async def test_a_reader_of_lines_that_stands_still_in_one_job_is_not_waited_for_in_another(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "k").mkdir()
+    async with printing(tmp_path) as one:
+        for number in range(2):
+            one.print("stdout", b"%d\n" % number)
+            await one.done(one.feed.hand_on("j"))
+        other = replace(one.job, name="k", folder=str(tmp_path / "k"))
+        one.feed.open(other)
+        one.feed.begin(other)
+        (tmp_path / "k" / "stdout.log").write_bytes(b"of k\n")
+
+        with anyio.fail_after(1):  # its clock stands still
+            await one.feed.hand_on("k")
+
+        assert [lines.job for lines in await one.read(9)] == ["j", "j", "k"]
+
+
+async def test_what_a_job_prints_after_it_has_emptied_its_log_comes_to_who_stood_still(
+    tmp_path: Path,
+) -> None:
+    async with printing(tmp_path) as one:
+        for text in (b"first\n", b"second\n"):
+            one.print("stdout", text)
+            await one.done(one.feed.hand_on("j"))
+        await one.clock.advance(2)
+        os.truncate(tmp_path / "stdout.log", 0)
+        one.print("stdout", b"all is new, and longer than before\n")
+        await one.done(one.feed.hand_on("j"))
+
+        assert one.marked() == (0, 0)  # who leads next hands on all of it
+        got = await one.read(6 + 7 + 35)
+
+    assert [(lines.offset, lines.data) for lines in got] == [
+        (0, b"first\n"),
+        (6, b"second\n"),  # it was in hand
+        (0, b"all is new, and longer than before\n"),
+    ]
 
 
 async def test_what_an_attempt_has_recorded_is_told_before_it_is_said_to_be_over(
@@ -144,7 +314,7 @@ async def test_what_an_attempt_has_recorded_is_told_before_it_is_said_to_be_over
     plugin = Plugin("reads").on(NoteAdded, lambda event: notes.append(event.text))
     # Nobody advances its clock: what is not handed on by the end of the attempt never is.
     async with Kernel(plugins=[plugin]) as kernel, anyio.create_task_group() as tasks:
-        feed = RunFeed(kernel.bus, FakeClock(), leads=True)
+        feed = RunFeed(kernel.bus, FakeClock(), leads)
         tasks.start_soon(feed.run)
         await asyncio.sleep(0)
         feed.open(job)

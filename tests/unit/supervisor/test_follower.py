@@ -8,9 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import anyio
+import pytest
 from msgspec.structs import replace
 
 from runbus import LocalExecutor
+from runbus._clock import SYSTEM_CLOCK, AlarmClock
 from runbus._home import ENV_RUN
 from runbus.abc import JobSpec, RetryPolicy
 from runbus.attempt import Journal
@@ -60,6 +62,14 @@ sys.exit(not again)
 """
 
 
+SECOND_TIME_ONLY = """
+import os, sys
+if not os.path.exists("again"):
+    open("again", "w").close()
+    sys.exit(1)
+"""
+
+
 class Told:
     """What a bus was told of one job."""
 
@@ -86,16 +96,17 @@ class Told:
         self.facts.append(replace(fact, time_ns=0) if isinstance(fact, RunStarted) else fact)
 
 
-async def test_a_follower_is_told_what_the_leader_is_in_the_same_order(
-    spec: Spec, tmp_path: Path
-) -> None:
-    # The usual pause between attempts: a follower looks several times in it.
-    job = spec("j", "local", retry=RetryPolicy(retries=1))
+async def both_told(
+    spec: Spec, tmp_path: Path, script: str, *, follower_clock: AlarmClock = SYSTEM_CLOCK
+) -> tuple[Told, Told]:
+    """Return what a leader and a follower were told of a job with two attempts."""
+    # No pause between them: the second has begun before a follower hears of the first one's end.
+    job = spec("j", "local", retry=RetryPolicy(retries=1, backoff_s=0))
     info = RunInfo.new(job.run_id, "j", "p", {}, job="j")
     await anyio.Path(tmp_path, "runs").mkdir()
     run_folder = make_run_folder(str(tmp_path), info)
     job = replace(
-        job, argv=(sys.executable, "-c", SCRIPT), cwd=str(tmp_path), run_folder=run_folder,
+        job, argv=(sys.executable, "-c", script), cwd=str(tmp_path), run_folder=run_folder,
         env={ENV_RUN: run_folder},
     )  # fmt: skip
     leader, other = Told(), Told()
@@ -109,12 +120,24 @@ async def test_a_follower_is_told_what_the_leader_is_in_the_same_order(
             Kernel(plugins=[other.plugin]) as following,
             anyio.create_task_group() as group,
         ):
-            group.start_soon(Follower(following.bus, str(tmp_path), [job]).run)
+            follower = Follower(following.bus, str(tmp_path), [job], clock=follower_clock)
+            group.start_soon(follower.run)
+            if isinstance(follower_clock, FakeClock):
+                await follower_clock.advance(0)  # it looks, and sees the intent
             supervisor = Supervisor(leading.bus, {"local": executor}, store)
             (record,) = await supervisor.run([job], max_parallel=1)
             store.close()
-
+            if isinstance(follower_clock, FakeClock):
+                await follower_clock.advance(1)
     assert (record.state, record.attempt) == (JobState.SUCCEEDED, 2)
+    return leader, other
+
+
+async def test_a_follower_is_told_what_the_leader_is_in_the_same_order(
+    spec: Spec, tmp_path: Path
+) -> None:
+    leader, other = await both_told(spec, tmp_path, SCRIPT)
+
     assert [type(fact).__name__ for fact in leader.facts] == [
         "JobSubmitted", "JobStarted", "RunStarted", "ParamsLogged", "NoteAdded", "JobRetrying",
         "JobSubmitted", "JobStarted", "ParamsLogged", "NoteAdded", "RunFinished", "JobEnded",
@@ -124,6 +147,20 @@ async def test_a_follower_is_told_what_the_leader_is_in_the_same_order(
     assert leader.output[2, "stdout"] == b"begun\nended\n"
     assert sorted(other.points) == sorted(leader.points)
     assert len(leader.points) == 40
+
+
+@pytest.mark.parametrize("logs_at_first", [True, False])
+async def test_a_follower_that_looks_when_all_is_over_is_told_each_attempt_in_its_turn(
+    logs_at_first: bool, spec: Spec, tmp_path: Path
+) -> None:
+    again = "" if logs_at_first else SECOND_TIME_ONLY
+
+    leader, other = await both_told(spec, tmp_path, again + SCRIPT, follower_clock=FakeClock())
+
+    assert other.facts == leader.facts
+    assert other.output == leader.output
+    names = [type(fact).__name__ for fact in leader.facts]
+    assert names.index("RunStarted") == names.index("JobStarted", 0 if logs_at_first else 3) + 1
 
 
 async def test_a_follower_that_looks_late_is_told_all_output_before_the_end(

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from runbus._clock import SYSTEM_CLOCK
 from runbus.abc import JobRef, JobSpec, RetryPolicy, Timeouts
 from runbus.bus import Bus
-from runbus.errors import ConnectionLost, JobNotStarted, SubmitUnknown
+from runbus.errors import ConnectionLost, JobNotStarted, LeaseLost, SubmitUnknown
 from runbus.events import JobEnded, MetricBatch, ParamsLogged, RunFinished, RunStarted, TagsChanged
 from runbus.jobs import (
     CancelRequest,
@@ -28,10 +28,13 @@ from runbus.kernel import Kernel
 from runbus.metrics import init
 from runbus.plugins import Plugin
 from runbus.supervisor import Supervisor
+from runbus.supervisor._catch_up import Stragglers
 from runbus.supervisor._feed import MetricFeed
+from runbus.supervisor._output import JobOutput
 from runbus.supervisor._positions import Positions
+from runbus.testing import FakeClock
 
-from .backend import DONE, QUEUED, RUNNING, Backend
+from .backend import DONE, QUEUED, RUNNING, Backend, leads
 
 
 @pytest.fixture
@@ -455,8 +458,12 @@ async def test_what_a_run_logs_goes_on_where_the_process_before_had_noted(
     run.params(lr=0.1)
 
     def die_when_all_is_noted(_names: set[str]) -> None:
-        noted = Positions(run.folder, "metrics").last
-        if len(first.steps) == 3 and noted == first.at and Positions(run.folder, "records").last:
+        noted = Positions(run.folder, "metrics", leads).last
+        if (
+            len(first.steps) == 3
+            and noted == first.at
+            and Positions(run.folder, "records", leads).last
+        ):
             raise Killed
 
     backend.on_look = die_when_all_is_noted
@@ -474,14 +481,16 @@ async def test_what_a_run_logs_goes_on_where_the_process_before_had_noted(
     assert first.facts == ["RunStarted", "ParamsLogged"]
     assert second.steps == [3]
     assert second.facts == ["RunStarted", "TagsChanged", "RunFinished"]
-    assert Positions(run.folder, "metrics").last == second.at
+    assert Positions(run.folder, "metrics", leads).last == second.at
 
 
-async def drained(bus: Bus, job: JobSpec, *, leads: bool) -> None:
+async def drained(bus: Bus, job: JobSpec, check_lead: Callable[[], None] | None) -> None:
     """Follow a run to what it has logged by now."""
-    feed = MetricFeed(bus, SYSTEM_CLOCK, leads=leads)
+    stragglers = Stragglers(bus)
+    feed = MetricFeed(bus, SYSTEM_CLOCK, stragglers, check_lead)
     with anyio.fail_after(30):
         async with anyio.create_task_group() as tasks:
+            tasks.start_soon(stragglers.run)
             tasks.start_soon(feed.run)
             feed.follow(job)
             await feed.drain(job)
@@ -496,27 +505,53 @@ async def test_who_does_not_lead_notes_nothing_and_is_told_all(spec: Spec) -> No
 
     for _ in range(2):
         async with Kernel(plugins=[other.plugin]) as kernel:
-            await drained(kernel.bus, job, leads=False)
+            await drained(kernel.bus, job, None)
     assert other.steps == [0, 0]
-    assert Positions(run.folder, "metrics").last == {}
+    assert Positions(run.folder, "metrics", leads).last == {}
 
     for _ in range(2):
         async with Kernel(plugins=[leader.plugin]) as kernel:
-            await drained(kernel.bus, job, leads=True)
+            await drained(kernel.bus, job, leads)
     assert leader.steps == [0]
-    assert Positions(run.folder, "metrics").last == leader.at
+    assert Positions(run.folder, "metrics", leads).last == leader.at
 
 
 @pytest.mark.parametrize("junk", [b"", b"{", b"[1]", b'{"a": -1, "b": 36893488147419103232}'])
 def test_positions_that_are_none_are_passed_over(tmp_path: Path, junk: bytes) -> None:
     (tmp_path / "metrics.cursor").write_bytes(junk)
 
-    assert Positions(str(tmp_path), "metrics").last == {}
+    assert Positions(str(tmp_path), "metrics", leads).last == {}
 
 
 def test_positions_that_cannot_be_noted_stop_nothing(tmp_path: Path) -> None:
-    positions = Positions(str(tmp_path / "gone"), "metrics")
+    positions = Positions(str(tmp_path / "gone"), "metrics", leads)
 
     positions.note({"a": 5})
 
     assert positions.last == {}
+
+
+async def test_a_leader_that_was_replaced_notes_nothing_of_how_far_it_has_come(
+    spec: Spec, tmp_path: Path
+) -> None:
+    """What it would note may be ahead of what the next leader has told."""
+    job, clock = spec("j"), FakeClock()
+    store = JobStore(str(tmp_path))
+    positions = Positions(str(tmp_path), "metrics", store.check)
+    await anyio.Path(job.folder, "stdout.log").write_text("a line\n")
+    (tmp_path / "leader").rename(tmp_path / "former")
+    (tmp_path / "leader").touch()
+
+    async with Kernel() as kernel:
+        output = JobOutput(job, kernel.bus, clock, Stragglers(kernel.bus), store.check)
+        await clock.advance(2)  # a mark is due
+        with pytest.raises(LeaseLost):
+            positions.note({"a": 5})
+        with pytest.raises(LeaseLost):
+            await output.hand_on()
+        output.close()
+    store.close()
+
+    assert not (tmp_path / "metrics.cursor").exists()
+    left = [path.name async for path in anyio.Path(job.folder).iterdir()]
+    assert left == ["stdout.log"]

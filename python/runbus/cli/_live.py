@@ -1,0 +1,171 @@
+"""What a person at a terminal sees while jobs run: a plugin like any other, fed by the bus.
+
+The event loop only notes what happens. Words and lines are made of it by the thread that draws
+them, ten times a second at most, so that neither many jobs nor loud ones are slowed down.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import deque
+from typing import TYPE_CHECKING
+
+from runbus.cli._job_lines import JobLines
+from runbus.cli._live_rows import Row, picture_of
+from runbus.cli._printer import colored, format_lines, printable, state_style
+from runbus.cli._progress import CHUNKS, ended_text, requeued_text, retrying_text
+from runbus.events import (
+    JobEnded,
+    JobFact,
+    JobRequeued,
+    JobRetrying,
+    LogLines,
+    MetricBatch,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from runbus.abc import JobSpec, Scope
+    from runbus.bus import EventStream
+    from runbus.cli._outlet import Outlet
+    from runbus.jobs import JobRecord
+
+__all__ = ["LiveProgress"]
+
+_LINES_A_FRAME = 2_000
+_BYTES_A_FRAME = 2 << 20
+"""Nobody reads more in a tenth of a second: of what is more, only the last lines are shown."""
+
+# Colors pass; what else a program sends to a terminal would draw over the picture.
+_OTHER_ESCAPES = re.compile(r"\x1b(?!\[[0-9;]*m)(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*\x07?|.?)")
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f\x80-\x9f]")
+
+
+class LiveProgress:
+    """Totals and a table that are drawn in place; what jobs write scrolls above them.
+
+    Args:
+        jobs: The jobs.
+        known: What is known of them already.
+        outlet: What draws it.
+    """
+
+    name = "progress"
+
+    def __init__(
+        self, jobs: Iterable[JobSpec], known: Mapping[str, JobRecord], outlet: Outlet
+    ) -> None:
+        self._rows = {job.name: Row(job.name, known.get(job.name)) for job in jobs}
+        self._names = {job.run_id: job.name for job in jobs}
+        self._outlet = outlet
+        self._lines = JobLines()
+        self._news = _News()
+        self._prefix = len(self._rows) > 1
+
+    async def setup(self, scope: Scope) -> None:
+        """Subscribe and show the picture; what a plugin does."""
+        await scope.enter(self._outlet.showing(self))
+        scope.on(JobFact, self._take_in)
+        lines = scope.stream(LogLines, maxsize=CHUNKS, overflow="block")
+        scope.start(self._note_lines, lines)
+        # Only the latest batch of a run matters to the eye.
+        batches = scope.stream(
+            MetricBatch, maxsize=512, overflow="conflate", key=lambda batch: batch.run_id
+        )
+        scope.start(self._follow_metrics, batches)
+
+    async def _note_lines(self, stream: EventStream[LogLines]) -> None:
+        async for event in stream:
+            if isinstance(event, LogLines):
+                self._news.add(event.job, self._lines.take(event))
+                self._rows[event.job].bar = self._lines.state(event.job)
+
+    async def _follow_metrics(self, batches: EventStream[MetricBatch]) -> None:
+        async for batch in batches:
+            if isinstance(batch, MetricBatch) and (name := self._names.get(batch.run_id)):
+                self._rows[name].measure(batch)
+
+    def _take_in(self, event: JobFact) -> None:
+        self._rows[event.job].take_in(event)
+        match event:
+            case JobEnded() if event.state != "SUCCEEDED":
+                text = colored(ended_text(event), state_style(event.state))
+            case JobRetrying():
+                text = retrying_text(event)
+            case JobRequeued():
+                text = requeued_text(event)
+            case _:
+                return
+        self._news.add(event.job, text)
+
+    def news(self) -> str:
+        """Return what jobs have written, and how they failed, since the last call."""
+        lines, left_out = self._news.take()
+        said = []
+        if left_out:
+            said.append(f"… {left_out:,} lines were left out; runbus logs shows them\n")
+        for job, written in lines:
+            label = f"{printable(job)} | " if self._prefix else ""
+            if isinstance(written, str):
+                said.append(f"{label}{written}\n")
+            else:
+                said.append(_unmoving(format_lines(written, label)))
+        return "".join(said)
+
+    def lines(self, columns: int, rows: int) -> list[str]:
+        """Return the totals and the table of the jobs."""
+        return picture_of(list(self._rows.values()), columns, rows)
+
+
+class _News:
+    """The newest lines, in pieces of one job each, on their way to the thread that shows them."""
+
+    def __init__(self) -> None:
+        self._pieces: deque[tuple[str, list[bytes] | str]] = deque()
+        self._lines = self._bytes = self._left_out = 0
+        self._lock = threading.Lock()
+
+    def add(self, job: str, written: list[bytes] | str) -> None:
+        if not written:
+            return
+        with self._lock:
+            self._pieces.append((job, written))
+            self._lines += _count(written)
+            self._bytes += sum(map(len, written))
+            while self._is_enough_without(oldest := self._pieces[0][1]):
+                self._pieces.popleft()
+                self._lines -= _count(oldest)
+                self._bytes -= sum(map(len, oldest))
+                self._left_out += _count(oldest)
+
+    def _is_enough_without(self, oldest: list[bytes] | str) -> bool:
+        if len(self._pieces) == 1:
+            return False
+        return self._lines - _count(oldest) >= _LINES_A_FRAME or self._bytes > _BYTES_A_FRAME
+
+    def take(self) -> tuple[list[tuple[str, list[bytes] | str]], int]:
+        """Return the pieces, and how many lines there were before them."""
+        with self._lock:
+            pieces, left_out = list(self._pieces), self._left_out
+            over = self._lines - _LINES_A_FRAME
+            self._pieces.clear()
+            self._lines = self._bytes = self._left_out = 0
+        if over > 0 and isinstance(oldest := pieces[0][1], list):
+            pieces[0] = pieces[0][0], oldest[over:]
+            left_out += over
+        return pieces, left_out
+
+
+def _count(written: list[bytes] | str) -> int:
+    return 1 if isinstance(written, str) else len(written)
+
+
+def _unmoving(text: str) -> str:
+    """Return lines of logs that may color themselves, but move nothing."""
+    if text.replace("\n", "").isprintable():
+        return text
+    if "\x1b" in text:
+        text = _OTHER_ESCAPES.sub("", text).replace("\n", "\x1b[0m\n")
+    return _CONTROL.sub("", text)

@@ -1,0 +1,124 @@
+"""Named parts: what `type: NAME` means in data, imported when somebody uses the name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from runbus.config._targets import import_target, path_of
+from runbus.errors import TargetUnusable, near_matches
+
+__all__ = ["NamedParts", "parts_of", "register_kind"]
+
+
+class NamedParts(Mapping[str, Any]):
+    """What has names within one kind of part; a mapping from names to classes and functions.
+
+    Looking at the names imports nothing; looking one up imports it.
+
+    Args:
+        kind: What a part is called in messages, such as `executor`.
+        group: The group of entry points in which other distributions bring further parts; none if
+            empty.
+    """
+
+    def __init__(self, kind: str, group: str = "") -> None:
+        self.kind = kind
+        self._group = group
+        self._targets: dict[str, Any] = {}
+        self._installed: dict[str, str] | None = None
+
+    def register(self, name: str, target: Any) -> None:
+        """Give a part a name.
+
+        Args:
+            name: The name.
+            target: A class or function, or its import path as `module:name`.
+
+        Raises:
+            TargetUnusable: Another part has the name.
+        """
+        known = self._targets.get(name, self._from_others().get(name))
+        if known is not None and _text(known) != _text(target):
+            reason = f"{_text(known)} is the {self.kind} of that name"
+            raise TargetUnusable(f"{name!r} as {_text(target)}", reason, "choose another name")
+        self._targets[name] = target
+
+    def import_path(self, name: str) -> str:
+        """Return where a part is imported from, as `module:name`; imports nothing.
+
+        Raises:
+            TargetUnusable: There is no part of that name.
+        """
+        return _text(self._find(name))
+
+    def __getitem__(self, name: str) -> Any:
+        try:
+            found = self._find(name)
+        except TargetUnusable:
+            raise KeyError(name) from None
+        return self._loaded(name, found)
+
+    def find(self, name: str) -> Any:
+        """Return the part of a name, imported.
+
+        Raises:
+            TargetUnusable: There is none, or it cannot be imported.
+            ExtraMissing: It needs a package that is not installed.
+        """
+        return self._loaded(name, self._find(name))
+
+    def _loaded(self, name: str, found: Any) -> Any:
+        if isinstance(found, str):
+            found = import_target(found)
+            self._targets[name] = found
+        return found
+
+    def _find(self, name: str) -> Any:
+        if name in self._targets:
+            return self._targets[name]
+        others = self._from_others()
+        if name in others:
+            return others[name]
+        near = near_matches(name, self)
+        advice = f"did you mean {near[0]!r}" if near else f"there are {', '.join(self)}"
+        raise TargetUnusable(repr(name), f"no {self.kind} has that name", advice)
+
+    def _from_others(self) -> Mapping[str, str]:
+        if self._installed is None:
+            found: dict[str, str] = {}
+            if self._group:
+                from importlib.metadata import entry_points
+
+                found = {point.name: point.value for point in entry_points(group=self._group)}
+            self._installed = found
+        return self._installed
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._targets or name in self._from_others()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted({*self._targets, *self._from_others()}))
+
+    def __len__(self) -> int:
+        return len({*self._targets, *self._from_others()})
+
+
+def _text(target: Any) -> str:
+    return target if isinstance(target, str) else path_of(target)
+
+
+_KINDS: dict[Any, NamedParts] = {}
+
+
+def register_kind(base: Any, parts: NamedParts) -> None:
+    """Say which parts may stand, by name, where a class is wanted."""
+    _KINDS[base] = parts
+
+
+def parts_of(base: Any) -> NamedParts | None:
+    """Return the parts that may stand where a class is wanted; None if they have no names."""
+    try:
+        return _KINDS.get(base)
+    except TypeError:
+        return None

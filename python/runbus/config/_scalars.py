@@ -1,0 +1,230 @@
+"""Types without parts: how a value of each is read from data and from words."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import datetime
+import decimal
+import pathlib
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from runbus.config._node import Word
+from runbus.config._units import parse_duration, parse_size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["READERS", "UNITS", "guess", "is_written"]
+
+_TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+_LONGEST_NUMBER = 400
+
+UNITS: Mapping[str, Callable[[str], float | int]] = {
+    "duration": parse_duration,
+    "size": parse_size,
+}
+"""What reads a text with units."""
+
+
+def _read_str(value: Any) -> str:
+    if isinstance(value, Word):
+        text = str(value)
+        if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
+            return text[1:-1]
+        return text
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, bool):
+        raise ValueError("YAML takes yes, no, on and off for true and false; quote it")
+    if isinstance(value, (int, float, datetime.date)):
+        raise ValueError("quote it to make it a text")
+    raise TypeError
+
+
+def _read_int(value: Any) -> int:
+    if isinstance(value, Word):
+        text = value.strip()
+        if len(text) > _LONGEST_NUMBER:
+            raise ValueError("it is too long for a number")
+        if text[:2].lower() == "0o" or text[1:3].lower() == "0o":
+            return int(text, 8)
+        number: int = _number(int, text)
+        return number
+    if isinstance(value, int) and not isinstance(value, bool):
+        return int(value)
+    raise TypeError
+
+
+def _number(kind: Callable[[str], Any], text: str) -> Any:
+    try:
+        return kind(text)
+    except ValueError:
+        raise TypeError from None  # what Python says of it helps nobody
+
+
+def _read_float(value: Any) -> float:
+    if isinstance(value, Word):
+        if len(value) > _LONGEST_NUMBER:
+            raise ValueError("it is too long for a number")
+        found: float = _number(float, value)
+        return found
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    raise TypeError
+
+
+def _read_bool(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, Word):
+        word = value.strip().lower()
+        if word in _TRUE or word in _FALSE:
+            return word in _TRUE
+    raise TypeError
+
+
+def _read_none(value: Any) -> None:
+    if value is None or (isinstance(value, Word) and value.lower() in ("none", "null")):
+        return
+    raise TypeError
+
+
+def _read_bytes(value: Any) -> bytes:
+    if isinstance(value, (bytes, bytearray)):
+        return bytes(value)
+    if isinstance(value, str):
+        try:
+            return base64.b64decode(value, validate=True)
+        except (binascii.Error, ValueError):
+            raise ValueError("bytes are written in base64") from None
+    raise TypeError
+
+
+def _read_complex(value: Any) -> complex:
+    if isinstance(value, (int, float, complex)) and not isinstance(value, bool):
+        return complex(value)
+    if isinstance(value, str) and len(value) <= _LONGEST_NUMBER:
+        found: complex = _number(complex, value.replace(" ", ""))
+        return found
+    raise TypeError
+
+
+def _read_path(value: Any) -> pathlib.Path:
+    if isinstance(value, str):
+        text = _read_str(value)
+        if "\0" in text:
+            raise ValueError("no path may hold a NUL")
+        return pathlib.Path(text)
+    if isinstance(value, pathlib.PurePath):
+        return pathlib.Path(value)
+    raise TypeError
+
+
+def _read_datetime(value: Any) -> datetime.datetime:
+    if isinstance(value, datetime.datetime):
+        return value
+    if isinstance(value, datetime.date):
+        return datetime.datetime(value.year, value.month, value.day)
+    if isinstance(value, str):
+        return datetime.datetime.fromisoformat(value)
+    raise TypeError
+
+
+def _read_date(value: Any) -> datetime.date:
+    if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
+        return value
+    if isinstance(value, str):
+        return datetime.date.fromisoformat(value)
+    raise TypeError
+
+
+def _read_time(value: Any) -> datetime.time:
+    if isinstance(value, datetime.time):
+        return value
+    if isinstance(value, str):
+        return datetime.time.fromisoformat(value)
+    raise TypeError
+
+
+def _read_timedelta(value: Any) -> datetime.timedelta:
+    if isinstance(value, datetime.timedelta):
+        return value
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return datetime.timedelta(seconds=value)
+    if isinstance(value, str):
+        return datetime.timedelta(seconds=parse_duration(value))
+    raise TypeError
+
+
+def _read_decimal(value: Any) -> decimal.Decimal:
+    if isinstance(value, decimal.Decimal):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return decimal.Decimal(value)
+    if isinstance(value, float):
+        return decimal.Decimal(repr(value))
+    if isinstance(value, str) and len(value) <= _LONGEST_NUMBER:
+        return decimal.Decimal(value)
+    raise TypeError
+
+
+def _read_uuid(value: Any) -> uuid.UUID:
+    if isinstance(value, uuid.UUID):
+        return value
+    if isinstance(value, str):
+        return uuid.UUID(value)
+    raise TypeError
+
+
+READERS: Mapping[type, Callable[[Any], Any]] = {
+    str: _read_str,
+    int: _read_int,
+    float: _read_float,
+    bool: _read_bool,
+    type(None): _read_none,
+    bytes: _read_bytes,
+    complex: _read_complex,
+    pathlib.Path: _read_path,
+    pathlib.PurePath: _read_path,
+    datetime.datetime: _read_datetime,
+    datetime.date: _read_date,
+    datetime.time: _read_time,
+    datetime.timedelta: _read_timedelta,
+    decimal.Decimal: _read_decimal,
+    uuid.UUID: _read_uuid,
+}
+"""What reads a value of each type; TypeError if it is none, ValueError if more can be said."""
+
+
+def is_written(word: str, value: Any) -> bool:
+    """Whether a word of a command line writes a plain value down."""
+    if value is None:
+        return word.lower() in ("none", "null")
+    reader = READERS.get(type(value))
+    if reader is None:
+        return False
+    try:
+        return bool(reader(Word(word)) == value)
+    except (TypeError, ValueError, OverflowError):
+        return False
+
+
+def guess(word: str) -> Any:
+    """Return what a word means where no type says so: None, a bool, a number, a list, else itself.
+
+    Nothing is evaluated: lists and mappings are read as `runbus.config._words` has them.
+    """
+    from runbus.config._words import read_words
+
+    for kind in (type(None), int, float):
+        try:
+            return READERS[kind](Word(word))
+        except (TypeError, ValueError, OverflowError):
+            continue
+    if word.lower() in ("true", "false"):
+        return word.lower() == "true"
+    if word[:1] in ("[", "{", "("):
+        return read_words(Word(word))
+    return _read_str(Word(word))
