@@ -261,7 +261,7 @@ def sync_files(paths: Iterable[str]) -> None:
     try:
         with ThreadPoolExecutor(_AT_ONCE, "runbus sync") as threads:
             list(threads.map(_sync_if_there, paths))
-    except RuntimeError:  # there are no more threads to be had
+    except RuntimeError:  # no more threads can be started
         for path in paths:
             _sync_if_there(path)
 
