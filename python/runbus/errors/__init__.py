@@ -79,6 +79,7 @@ if TYPE_CHECKING:
     from runbus.errors._plugins import PluginNotLoadable as PluginNotLoadable
     from runbus.errors._plugins import PluginStuck as PluginStuck
     from runbus.errors._root import RunbusError as RunbusError
+    from runbus.errors._runs import AmbiguousId as AmbiguousId
     from runbus.errors._runs import ArtifactUnreadable as ArtifactUnreadable
     from runbus.errors._runs import RunBusy as RunBusy
     from runbus.errors._runs import RunUnreadable as RunUnreadable
@@ -94,6 +95,7 @@ if TYPE_CHECKING:
     from runbus.errors._usage import UsageError as UsageError
 
 __all__ = [
+    "AmbiguousId",
     "ArtifactUnreadable",
     "BackpressureTimeout",
     "BatchInvalid",
@@ -252,7 +254,7 @@ __getattr__, __dir__ = lazy_names(
             "PluginStuck",
         ),
         "._root": ("RunbusError",),
-        "._runs": ("ArtifactUnreadable", "RunBusy", "RunUnreadable"),
+        "._runs": ("AmbiguousId", "ArtifactUnreadable", "RunBusy", "RunUnreadable"),
         "._tasks": ("BatchInvalid", "ScriptUnusable", "SweepInvalid", "TaskInvalid"),
         "._usage": (
             "ExtraMissing",

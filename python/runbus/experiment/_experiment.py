@@ -25,7 +25,7 @@ from runbus.experiment._stored import (
     find_executors,
 )
 from runbus.jobs import Asked, JobRecord
-from runbus.metrics import RunInfo, make_run_folder
+from runbus.metrics import Origin, RunInfo, make_run_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -95,6 +95,7 @@ class AsyncExperiment:
         self._home = Home(home)
         self._stored: StoredExperiment | None = None
         self._cancel: tuple[str, float] | None = None
+        self._origins: dict[str, Origin] = {}
         self.project = redacted_text(project)
         self.id = ""
         self.folder = ""
@@ -235,10 +236,19 @@ class AsyncExperiment:
     ) -> JobSpec:
         spec = self._spec(index, job, argv, self.folder)
         spec = replace(spec, package=packages.get(spec.executor))
-        info = RunInfo.new(spec.run_id, job.name, self.project, job.config, job=job.name)
+        origin = self._origin(spec.argv, spec.cwd)
+        info = RunInfo.new(
+            spec.run_id, job.name, self.project, job.config, job=job.name, origin=origin
+        )
         make_run_folder(self.folder, info)
         make_folders(spec.folder)
         return spec
+
+    def _origin(self, argv: tuple[str, ...], cwd: str) -> Origin:
+        """Return where a job comes from; git is asked once for each folder."""
+        if cwd not in self._origins:
+            self._origins[cwd] = Origin.of_job(argv, cwd)
+        return self._origins[cwd].with_argv(argv)
 
     @cached_property
     def _withheld(self) -> tuple[str, ...]:
