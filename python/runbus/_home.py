@@ -21,15 +21,17 @@ from typing import TYPE_CHECKING
 
 from runbus._files import absolute_path, make_folder, make_folders, read_file, write_file
 from runbus._ids import is_experiment_id, new_experiment_id, slug, split_run_id
-from runbus.errors import FileUnreadable, HomeUnusable
+from runbus.errors import AmbiguousId, FileUnreadable, HomeUnusable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 __all__ = ["ENV_ATTEMPT", "ENV_HOME", "ENV_RUN", "Home", "is_there"]
 
 ENV_HOME = "RUNBUS_HOME"
 _LONGEST_PATH = 4096
+_LETTERS_AT = len("20261121-142530-")
+_SHORTEST = 4
 ENV_RUN = "RUNBUS_RUN"
 """Names the folder of the run that was made for this process."""
 
@@ -233,6 +235,27 @@ class Home:
             return []
         except OSError as error:
             raise HomeUnusable(self.path, _reason(parent, error)) from error
+
+
+def abbreviated(text: str, ids: Iterable[str]) -> str | None:
+    """Return the one id that a text is a part of, from its beginning or from its letters on.
+
+    `20261121-1425` and `k3x9qd` are parts of `20261121-142530-k3x9qd-1`; less than four characters
+    are none.
+
+    Args:
+        text: The part.
+        ids: The ids of experiments or runs.
+
+    Raises:
+        AmbiguousId: It is a part of several ids.
+    """
+    if len(text) < _SHORTEST:
+        return None
+    found = [one for one in ids if one.startswith(text) or one.startswith(text, _LETTERS_AT)]
+    if len(found) > 1:
+        raise AmbiguousId(text, tuple(sorted(found)))
+    return found[0] if found else None
 
 
 def is_there(path: str) -> bool:

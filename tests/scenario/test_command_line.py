@@ -474,7 +474,10 @@ def test_version_tells_what_a_bug_report_needs() -> None:
 def test_why_tells_the_story_of_a_run_and_of_an_event(script: Callable[[str], str]) -> None:
     command("run", script("raise SystemExit(7)"))
 
-    story = command("why", "latest").stdout
+    words = command("why", "latest").stdout
+    assert "its program ended with exit code 7" in words
+    assert "job.ended" not in words
+    story = command("why", "-v", "latest").stdout
     tags = re.findall(r"#\d+ (job\.\w+): ok", story)
     assert tags == ["job.intended", "job.submitted", "job.started", "job.ended"]
     assert "exit_code=7" in story

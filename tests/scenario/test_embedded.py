@@ -10,7 +10,18 @@ from typing import Any
 
 import pytest
 
-from runbus import AsyncExperiment, Command, Job, Kernel, LocalExecutor, Plugin, open_run, sweep
+from runbus import (
+    AsyncExperiment,
+    Command,
+    Job,
+    Kernel,
+    LocalExecutor,
+    Plugin,
+    api,
+    open_run,
+    sweep,
+)
+from runbus._home import Home
 from runbus.api import run
 from runbus.errors import NoExecutor, TaskInvalid, UsageError
 from runbus.events import (
@@ -195,12 +206,32 @@ def test_what_a_job_would_silently_ignore_is_refused(fields: Any, problem: str) 
         ({"env": {"HIDDEN": "\udcff-secret"}}, "the variable 'HIDDEN'"),
     ],
 )
-def test_what_is_no_unicode_is_refused(fields: Any, what: str) -> None:
+def test_what_is_not_valid_unicode_is_refused(fields: Any, what: str) -> None:
     job = Job(**{"name": "j", "task": Command(("true",)), **fields})
 
-    with pytest.raises(UsageError, match=f"{what} is no Unicode") as caught:
+    with pytest.raises(UsageError, match=f"{what} is not valid Unicode") as caught:
         AsyncExperiment("p", [job])
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("project", "root", "what"),
+    [("p\udcff", None, "the project"), ("p", "/tmp/\udcff", "the root folder")],
+)
+def test_a_project_that_is_not_valid_unicode_is_refused(
+    project: str, root: str | None, what: str
+) -> None:
+    with pytest.raises(UsageError, match=f"{what} is not valid Unicode"):
+        AsyncExperiment(project, [Job(name="j", task=Command(("true",)))], root=root)
+
+
+async def test_an_executor_that_nobody_brings_is_named_before_anything_is_made() -> None:
+    experiment = AsyncExperiment("p", [Job(name="j", task=Command(("true",)), executor="locl")])
+
+    with pytest.raises(NoExecutor, match="'locl'") as caught:
+        await api.submit(experiment)
+    assert caught.value.hint == "did you mean 'local'"
+    assert not list(Home().experiment_folders())
 
 
 async def test_a_bootstrap_line_that_fails_fails_the_job() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -87,15 +88,16 @@ def stopped_leader(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]
 def test_a_stopped_leader_is_named_by_all_who_look(tmp_path: Path) -> None:
     with stopped_leader(tmp_path) as (leader, folder):
         say_nothing_for(folder, 30)
-        sentence = f"led by pid {leader.pid}, silent for 3"
+        # How long it takes to look is the machine's.
+        sentence = rf"led by pid {leader.pid}, silent for [3-5]\d s"
 
-        assert sentence in said("status")
+        assert re.search(sentence, said("status"))
         told = said("doctor")
-        assert sentence in told
+        assert re.search(sentence, told)
         assert f"kill -CONT {leader.pid} lets it go on" in told
         with runbus("cancel", "latest") as cancel:
             assert cancel.stderr is not None
-            assert sentence in cancel.stderr.readline()
+            assert re.search(sentence, cancel.stderr.readline())
 
 
 def test_what_a_stopped_leader_led_is_led_on_and_nothing_runs_twice(tmp_path: Path) -> None:
@@ -105,7 +107,7 @@ def test_what_a_stopped_leader_led_is_led_on_and_nothing_runs_twice(tmp_path: Pa
             wait_until(lambda: (one := leader_of(folder)) and one.pid == second.pid)
             first.send_signal(signal.SIGCONT)
             _, error = first.communicate(timeout=30)
-            assert first.returncode == 1
+            assert first.returncode == 1, error
             assert f"error: this process no longer leads {folder}: it is led by pid" in error
             assert "hint: jobs that run go on by themselves; runbus attach follows them" in error
 

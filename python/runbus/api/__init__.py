@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from runbus.api._elsewhere import ReadLog as ReadLog
     from runbus.api._elsewhere import reading_elsewhere as reading_elsewhere
     from runbus.api._executors import executors_of as executors_of
+    from runbus.api._explain import Explanation as Explanation
+    from runbus.api._explain import Happening as Happening
+    from runbus.api._explain import explain as explain
     from runbus.api._fleet import Fleet as Fleet
     from runbus.api._lead import attach as attach
     from runbus.api._lead import cancel as cancel
@@ -29,12 +32,15 @@ if TYPE_CHECKING:
     from runbus.api._sync import run as run
 
 __all__ = [
+    "Explanation",
     "Fleet",
+    "Happening",
     "ReadLog",
     "attach",
     "cancel",
     "detach",
     "executors_of",
+    "explain",
     "follow",
     "lead",
     "plan",
@@ -52,6 +58,7 @@ __getattr__, __dir__ = lazy_names(
     {
         "._elsewhere": ("ReadLog", "reading_elsewhere"),
         "._executors": ("executors_of",),
+        "._explain": ("Explanation", "Happening", "explain"),
         "._fleet": ("Fleet",),
         "._lead": ("attach", "cancel", "detach", "follow", "lead", "submit"),
         "._plan": ("plan", "prepare", "retry", "status"),

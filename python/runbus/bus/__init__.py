@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         causes,
         mentions,
         read_trace,
+        read_traces,
     )
 
 __all__ = [
@@ -76,6 +77,7 @@ __all__ = [
     "mentions",
     "name_of",
     "read_trace",
+    "read_traces",
     "shown",
     "takes",
     "text_of",
@@ -89,6 +91,13 @@ __getattr__, __dir__ = lazy_names(
         "._spill": ("SpillFile",),
         "._subscribing": ("Subscribe",),
         "._trace": ("TraceWriter",),
-        "._trace_reading": ("TracedEvent", "TracedHandler", "causes", "mentions", "read_trace"),
+        "._trace_reading": (
+            "TracedEvent",
+            "TracedHandler",
+            "causes",
+            "mentions",
+            "read_trace",
+            "read_traces",
+        ),
     },
 )

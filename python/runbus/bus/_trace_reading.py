@@ -10,12 +10,20 @@ from msgspec.structs import astuple
 
 from runbus import codec
 from runbus._lines import read_lines
-from runbus.errors import FileUnreadable, TraceError
+from runbus.errors import FileUnreadable, TraceError, os_reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Trace", "TracedEvent", "TracedHandler", "causes", "mentions", "read_trace"]
+__all__ = [
+    "Trace",
+    "TracedEvent",
+    "TracedHandler",
+    "causes",
+    "mentions",
+    "read_trace",
+    "read_traces",
+]
 
 
 class TracedHandler(NamedTuple):
@@ -79,26 +87,45 @@ def read_trace(path: str | os.PathLike[str]) -> Trace:
     Raises:
         TraceError: The file cannot be read, or nothing in it is a record of a trace.
     """
+    *before, trace = read_traces(path)
+    trace.damage = [damage for one in (*before, trace) for damage in one.damage]
+    return trace
+
+
+def read_traces(path: str | os.PathLike[str]) -> list[Trace]:
+    """Return the events of a trace, those of each process that extended it by themselves.
+
+    Returns:
+        One trace or more, in the order of the processes.
+
+    Raises:
+        TraceError: The file cannot be read, or nothing in it is a record of a trace.
+    """
     name = os.fspath(path)
-    found: dict[int, TracedEvent] = {}
-    trace = Trace()
-    trace.damage = []
+    traces: list[tuple[dict[int, TracedEvent], Trace]] = [({}, Trace())]
+    damage: list[tuple[int, int]] = []
+    traces[0][1].damage = damage
     records = 0
     try:
-        for line in read_lines(path, trace.damage):
+        for line in read_lines(path, damage):
             records += 1
-            note(found, codec.decode_json(line, _Record))
+            record = codec.decode_json(line, _Record)
+            if record.at == "begin" and traces[-1][0]:
+                traces.append(({}, Trace()))
+                traces[-1][1].damage = []
+            note(traces[-1][0], record)
     except FileNotFoundError as error:
-        raise TraceError(name, (error.strerror or str(error)).lower()) from error
+        raise TraceError(name, os_reason(error)) from error
     except FileUnreadable as error:
         raise TraceError(name, error.reason) from error
     except codec.DecodeError as error:
         # Its checksum fits: it was written like that, by something else.
         raise TraceError(name, f"line {records} is no record of a trace: {error}") from error
-    if trace.damage and not records:
+    if damage and not records:
         raise TraceError(name, "line 1 is no record of a trace, and neither is any other")
-    trace.extend(found[seq] for seq in sorted(found))
-    return trace
+    for found, trace in traces:
+        trace.extend(found[seq] for seq in sorted(found))
+    return [trace for _, trace in traces]
 
 
 class _Handler(msgspec.Struct):

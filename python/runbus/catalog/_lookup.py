@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from runbus._home import Home, is_there
+from runbus._home import Home, abbreviated, is_there
 from runbus._ids import is_experiment_id, split_run_id
 from runbus.errors import (
     ExperimentNotFound,
@@ -37,11 +37,13 @@ def find_experiment(text: str | None, *, home: str | os.PathLike[str] | None = N
     """Return the folder of an experiment: by its id, by its project (the newest), or the newest.
 
     Args:
-        text: The id or the project; the newest of all if None or "latest".
+        text: The id, a part of it that no other id has, or the project; the newest of all if None
+            or "latest".
         home: The home folder, instead of `$RUNBUS_HOME` or `~/.runbus`.
 
     Raises:
         ExperimentNotFound: There is none; names those that read almost the same.
+        AmbiguousId: It is a part of several ids.
         FileUnreadable: It may be in a folder that this user may not read.
         HomeUnusable: The home folder cannot be read.
     """
@@ -54,6 +56,8 @@ def find_experiment(text: str | None, *, home: str | os.PathLike[str] | None = N
             if _may_be_in(path, text):
                 raise FileUnreadable(path, reason)
         ids = [os.path.basename(folder) for folder in reversed(folders)]
+        if (part := abbreviated(text or "", ids)) is not None:
+            return folders[-1 - ids.index(part)]
         similar = near_matches(text or "", [*sorted(projects), *ids])
         raise ExperimentNotFound(text or "", similar, bool(folders))
     return found[-1]
@@ -111,9 +115,11 @@ def find_job(text: str, *, home: str | os.PathLike[str] | None = None) -> tuple[
 
     Raises:
         JobNotFound: There is neither; names those that read almost the same.
+        AmbiguousId: It is a part of several ids.
         HomeUnusable: The home folder cannot be read.
     """
     names: list[str] = []
+    jobs: dict[str, tuple[str, str]] = {}
     for folder in sorted(Home(home).experiment_folders(), key=os.path.basename, reverse=True):
         if text == _LATEST:
             break
@@ -125,8 +131,11 @@ def find_job(text: str, *, home: str | os.PathLike[str] | None = None) -> tuple[
             if text in (job.name, job.run_id):
                 return folder, job.name
             names.append(job.name)
+            jobs[job.run_id] = folder, job.name
     try:
         return find_experiment(text, home=home), None
     except ExperimentNotFound as error:
+        if (part := abbreviated(text, jobs)) is not None:
+            return jobs[part]
         similar = near_matches(text, [*error.similar, *dict.fromkeys(names)])
         raise JobNotFound(text, similar, error.are_any) from None

@@ -6,11 +6,12 @@ import glob
 import importlib
 import json
 import re
+import shlex
 from typing import TYPE_CHECKING
 
 from runbus.catalog._runs import survey
 from runbus.errors import ExtraMissing, QueryInvalid
-from runbus.metrics import PointStream
+from runbus.metrics import Origin, PointStream
 
 if TYPE_CHECKING:
     import os
@@ -37,9 +38,11 @@ def query(
     """Answer a question about runs: `SELECT run, min(value) FROM metrics GROUP BY run`.
 
     There are two tables. `runs` has id, name, project, state, created, config (JSON), folder,
-    params (JSON: the config, flattened, and what was set since), tags (a list) and problem (what
-    is wrong with a run that cannot be read, or NULL). `metrics` has a row for each point: run (an
-    id), name, step, time, value (a double), exact (an integer where no double represents it, or
+    command (the command line), commit (of its code, in git), changed (whether the code differed
+    from it), params (JSON: the config, flattened, and what was set since), tags (a list) and
+    problem (what is wrong with a run that cannot be read, or NULL). `metrics` has a row for
+    each point: run (an id), name, step, time, value (a double), exact (an integer where no double
+    represents it, or
     NULL), writer (who logged it) and rank (the number that a launcher gave to the writer, or NULL),
     in no order. The points are read while the question is answered, and
     only if it names them: segments as they lie, journals in batches. A question about running runs
@@ -79,6 +82,7 @@ def _add_runs(connection: Any, rows: list[RunRow]) -> None:
     """All at once: rows that are inserted one by one take a millisecond each."""
     import pyarrow as pa
 
+    origins = [row.run.info.origin if row.run else Origin() for row in rows]
     text, texts = pa.string(), pa.list_(pa.string())
     columns = {
         "id": ([_text(row.id) for row in rows], text),
@@ -88,6 +92,9 @@ def _add_runs(connection: Any, rows: list[RunRow]) -> None:
         "created": ([row.created_ns or None for row in rows], pa.timestamp("ns", "UTC")),
         "config": ([_json(row.run.config if row.run else {}) for row in rows], text),
         "folder": ([_text(row.folder) for row in rows], text),
+        "command": ([_text(shlex.join(origin.argv)) or None for origin in origins], text),
+        "commit": ([origin.commit or None for origin in origins], text),
+        "changed": ([origin.is_changed for origin in origins], pa.bool_()),
         "params": ([_json(row.run.params if row.run else {}) for row in rows], text),
         "tags": ([list(map(_text, row.tags)) for row in rows], texts),
         "problem": ([_text(row.problem) or None for row in rows], text),

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from runbus._files import read_file
-from runbus._home import Home
+from runbus._home import Home, abbreviated
 from runbus._secrets import redacted_text
 from runbus.abc import PackageManifest
 from runbus.catalog._index import Index
@@ -238,23 +238,21 @@ def _newest_first(home: Home, project: str | None = None) -> Iterator[RunRecord 
     index.save()
 
 
-def open_run(run_id: str, *, home: str | os.PathLike[str] | None = None) -> RunRecord:
-    """Open a run by its id.
+def open_run(run: str, *, home: str | os.PathLike[str] | None = None) -> RunRecord:
+    """Open a run by its id, a part of its id, or its name.
 
     Args:
-        run_id: What `Run.id` told.
+        run: What `Run.id` told; or a part of it that no other id has, such as `k3x9qd`; or the
+            name of a run (the newest of that name); or "latest".
         home: The home folder, instead of `$RUNBUS_HOME` or `~/.runbus`.
 
     Raises:
         RunNotFound: There is none; names those that read almost the same.
-        FileUnreadable: It cannot be read, or is damaged.
+        AmbiguousId: It is a part of several ids.
+        FileUnreadable: The run of that id cannot be read, or is damaged.
         HomeUnusable: The home folder cannot be read.
     """
-    where = Home(home)
-    if run := _run_of(where, run_id):
-        return run
-    known = {os.path.basename(path) for path in where.run_folders()} - {run_id}
-    raise RunNotFound(run_id, near_matches(run_id, known))
+    return find_run(run, home=home)
 
 
 def _run_of(home: Home, run_id: str) -> RunRecord | None:
@@ -267,7 +265,7 @@ def _run_of(home: Home, run_id: str) -> RunRecord | None:
 
 
 def find_run(text: str, *, home: str | os.PathLike[str] | None = None) -> RunRecord:
-    """Find a run as people name it: its id, its name (the newest of them), or "latest".
+    """Find a run as people name it: by its id, its name (the newest), a part of its id, "latest".
 
     Args:
         text: The name.
@@ -275,6 +273,7 @@ def find_run(text: str, *, home: str | os.PathLike[str] | None = None) -> RunRec
 
     Raises:
         RunNotFound: There is none; names those that read almost the same.
+        AmbiguousId: It is a part of several ids.
         FileUnreadable: The run of that id cannot be read, or is damaged.
         HomeUnusable: The home folder cannot be read.
     """
@@ -282,10 +281,14 @@ def find_run(text: str, *, home: str | os.PathLike[str] | None = None) -> RunRec
     if found := _run_of(where, text):
         return found
     names: dict[str, None] = {}
+    known: dict[str, RunRecord] = {}
     for run in _newest_first(where):
         if isinstance(run, Unreadable):
             continue
         if text in (run.name, "latest"):
             return run
+        known[run.id] = run
         names |= {run.name: None, run.id: None}
+    if (found_id := abbreviated(text, known)) is not None:
+        return known[found_id]
     raise RunNotFound(text, near_matches(text, names), bool(names))

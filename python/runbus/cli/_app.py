@@ -33,7 +33,7 @@ COMMANDS = {
     "plot": "Draw the metric NAME of one run or several in the terminal.",
     "query": "Ask all runs a question in SQL.",
     "seal": "Turn the journals of finished runs into Parquet files.",
-    "why": "Show what happened to a run, or what led to an event, from the trace of the kernel.",
+    "why": "Say why a run stands where it stands, and what happened to it.",
     "replay": "Feed the events of a trace to a fresh kernel and show what goes another way.",
     "doctor": "Check that jobs can run here and that nothing was left behind.",
     "version": "Print the version.",

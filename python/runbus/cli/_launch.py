@@ -21,19 +21,21 @@ from runbus.cli._printer import (
     format_duration,
     format_number,
     print_json,
-    print_table,
-    table_fits,
     unescaped,
 )
 from runbus.cli._progress import PlainProgress
+from runbus.cli._table import print_table, terminal_rows, without
+from runbus.cli._totals import Totals
 from runbus.jobs import CancelRequest, JobRecord, JobState, ask_to_cancel, read_jobs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from runbus.abc import Plugin
     from runbus.experiment import AsyncExperiment, StoredExperiment
-    from runbus.metrics import SeriesSummary
+
+_AROUND = 5
+"""So many rows of a terminal are for what stands around a table."""
 
 __all__ = ["attach", "cancel", "detach", "launch", "print_requests"]
 
@@ -139,22 +141,24 @@ def _described(record: JobRecord) -> dict[str, object]:
 def _print_result(records: Sequence[JobRecord]) -> None:
     """Print a row a job: how it ended, and the last values of the first few metrics.
 
-    On a terminal, of as many of them as there is room for.
+    On a terminal that has not as many rows, only of jobs that did not succeed.
     """
+    shown, room = records, len(records)
+    if (rows := terminal_rows()) is not None and len(records) > rows - _AROUND:
+        shown = [record for record in records if record.state is not JobState.SUCCEEDED]
+        room = max(1, rows - _AROUND)
+    if shown:
+        _print_jobs(shown[:room])
+    if len(shown) > room:
+        sys.stderr.write(f"and {len(shown) - room:,} more: runbus status --failed lists them\n")
+    if len(records) > 1:
+        sys.stderr.write(f"{Totals.of(records).text()}\n")
+
+
+def _print_jobs(records: Sequence[JobRecord]) -> None:
     summaries = [open_run(record.run_id).summaries() for record in records]
     metrics = list(dict.fromkeys(name for summary in summaries for name in summary))
     metrics = metrics[:SHOWN_METRICS]
-    header, rows = _result_table(records, summaries, metrics)
-    while metrics and sys.stdout.isatty() and not table_fits(header, rows):
-        header, rows = _result_table(records, summaries, metrics := metrics[:-1])
-    print_table(header, rows, right=["last step", *metrics, "time"])
-
-
-def _result_table(
-    records: Sequence[JobRecord],
-    summaries: Sequence[Mapping[str, SeriesSummary]],
-    metrics: Sequence[str],
-) -> tuple[list[str], list[list[str]]]:
     rows = []
     for record, summary in zip(records, summaries, strict=True):
         steps = max((one.last_step for one in summary.values()), default=None)
@@ -170,4 +174,10 @@ def _result_table(
                 record.reason,
             ]
         )
-    return ["run", "name", "state", "last step", *metrics, "time", "reason"], rows
+    header = ["run", "name", "state", "last step", *metrics, "time", "reason"]
+    empty = [] if any(record.reason for record in records) else ["reason"]
+    print_table(
+        *without(header, rows, empty),
+        right=["last step", *metrics, "time"],
+        optional=[*reversed(metrics), "last step"],
+    )

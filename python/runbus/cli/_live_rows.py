@@ -14,7 +14,7 @@ from runbus.cli._printer import (
 )
 from runbus.cli._run_facts import native_words
 from runbus.cli._screen import cut, uncolored, width_of
-from runbus.cli._totals import Totals
+from runbus.cli._totals import Totals, first_of
 from runbus.jobs import fold
 
 if TYPE_CHECKING:
@@ -29,9 +29,6 @@ SHOWN_METRICS = 3
 """Of how many metrics a table shows the last value: of those that were logged first."""
 
 _GAP = 2
-_NEXT = 3
-"""How many of the jobs that wait are shown where not all jobs can be."""
-
 _LEAST = 12
 _NAME_SHARE = 3
 """Names that are long take one part in so many of the terminal, if the rest needs room."""
@@ -110,6 +107,10 @@ class Row:
         return format_duration(elapsed) if elapsed >= 10 else f"{elapsed:.0f} s"
 
 
+def _record(row: Row) -> JobRecord | None:
+    return row.record
+
+
 class _Column(NamedTuple):
     title: str
     cells: list[str]
@@ -128,23 +129,7 @@ def picture_of(rows: Sequence[Row], columns: int, height: int) -> list[str]:
         lines.append(cut(Totals.of(row.record for row in rows).text(width), width))
     if height < 6:
         return lines
-    return lines + _table(_chosen(rows, room), width)
-
-
-def _chosen(rows: Sequence[Row], room: int) -> Sequence[Row]:
-    if len(rows) <= room:
-        return rows
-    failed, running, waiting = [], [], []
-    for row in rows:
-        record = row.record
-        if record is None or not (record.state.is_terminal or record.started_ns):
-            waiting.append(row)
-        elif not record.state.is_terminal:
-            running.append(row)
-        elif record.state != "SUCCEEDED":
-            failed.append(row)
-    shown = (failed[-max(1, room // 3) :] + running)[:room]
-    return shown + waiting[: min(_NEXT, room - len(shown))]
+    return lines + _table(first_of(rows, room, of=_record), width)
 
 
 def _table(rows: Sequence[Row], width: int) -> list[str]:

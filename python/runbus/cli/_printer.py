@@ -2,7 +2,7 @@
 
 Whatever the command line writes passes `escaping`: names, errors, warnings and tables come from
 files and machines that may hold anything, and none of it may move the cursor, color the terminal
-or turn the direction of a line. Only rich's own output and the bytes of logs go past it.
+or turn the direction of a line. Only colors of ours and the bytes of logs go past it.
 """
 
 from __future__ import annotations
@@ -12,17 +12,14 @@ import os
 import re
 import sys
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from typing import TextIO
 
-    from rich.console import Console
-
 __all__ = [
     "colored",
-    "console",
     "escaping",
     "format_duration",
     "format_lines",
@@ -31,25 +28,12 @@ __all__ = [
     "format_time",
     "print_error",
     "print_json",
-    "print_table",
     "printable",
     "redirect_stderr",
     "refusal",
     "state_style",
-    "table_fits",
     "unescaped",
 ]
-
-_PLAIN_ROWS = 500
-"""A longer table is printed plainly on a terminal, too."""
-
-_FOLDED = ("name", "reason")
-"""The columns that a narrow terminal breaks; nobody can copy an id that is broken."""
-
-_FOLDED_WIDTH = 8
-"""No narrower than this are they broken."""
-
-_GAP = 2
 
 _LONG_LINE = 2_000
 """Of a line of a log that has more characters, only the beginning is shown."""
@@ -126,15 +110,6 @@ def unescaped(stream: object) -> TextIO:
     return cast("TextIO", stream.raw if isinstance(stream, _Escaped) else stream)
 
 
-def console(*, stderr: bool = False) -> Console:
-    """Return a console; off a terminal it has no colors and cuts no line."""
-    from rich.console import Console
-
-    stream = unescaped(sys.stderr if stderr else sys.stdout)
-    width = None if stream.isatty() else 10_000
-    return Console(file=stream, highlight=False, width=width, soft_wrap=False)
-
-
 def print_error(message: str, hint: str | None = None) -> None:
     """Print what went wrong and what to try next."""
     lines = [f"error: {message}"] + ([f"hint: {hint}"] if hint else [])
@@ -166,73 +141,6 @@ def _readable(value: object) -> object:
     text = json.dumps(to_builtins(value), ensure_ascii=False)
     plain: object = json.loads(text.encode("utf-8", "replace"))
     return plain
-
-
-def print_table(
-    header: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str] = ()
-) -> None:
-    """Print rows under a header.
-
-    Args:
-        header: The columns' names; the one called "state" is colored.
-        rows: The cells; a control character in one is shown escaped.
-        right: The names of columns that hold numbers.
-    """
-    right = [printable(name) for name in right]
-    header = [printable(name) for name in header]
-    shown = [[printable(cell) for cell in row] for row in rows]
-    if not sys.stdout.isatty() or len(shown) > _PLAIN_ROWS or not table_fits(header, shown):
-        _print_plainly([list(header), *shown], [name in right for name in header])
-        return
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
-    for name in header:
-        justify: Literal["left", "right"] = "right" if name in right else "left"
-        # As Text: as it is, a name such as `[red]` would be read as markup.
-        table.add_column(Text(name), justify=justify, overflow="fold", no_wrap=name not in _FOLDED)
-    for row in shown:
-        table.add_row(
-            *(
-                Text(cell, style=state_style(cell) if name == "state" else "")
-                for name, cell in zip(header, row, strict=True)
-            )
-        )
-    console().print(table)
-
-
-def table_fits(header: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
-    """Tell whether a table can be shown on the terminal without cutting any cell."""
-    widths = [
-        max(_width(printable(cell)) for cell in column)
-        for column in zip(header, *rows, strict=True)
-    ]
-    least = (
-        min(width, _FOLDED_WIDTH) if name in _FOLDED else width
-        for name, width in zip(header, widths, strict=True)
-    )
-    return sum(least) + _GAP * (len(widths) - 1) <= console().width
-
-
-def _print_plainly(rows: list[list[str]], right: list[bool]) -> None:
-    """Print rows with neither colors nor folded lines: thirty times as fast."""
-    widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = []
-        for cell, width, is_right in zip(row, widths, right, strict=True):
-            blank = " " * (width - _width(cell))
-            cells.append(blank + cell if is_right else cell + blank)
-        sys.stdout.write((" " * _GAP).join(cells).rstrip() + "\n")
-
-
-def _width(text: str) -> int:
-    """Return how many columns of a terminal a text takes."""
-    if text.isascii():
-        return len(text)
-    from rich.cells import cell_len
-
-    return cell_len(text)
 
 
 def printable(text: str) -> str:

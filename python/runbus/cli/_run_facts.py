@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 import click
 
-from runbus.cli._printer import format_size, print_table
+from runbus.cli._printer import format_size
+from runbus.cli._table import print_table
 
 if TYPE_CHECKING:
     from runbus.catalog import RunRecord
     from runbus.jobs import JobRecord
     from runbus.metrics import ParamValue
 
-__all__ = ["kept_facts", "native_words", "print_kept", "tell_damage"]
+__all__ = ["kept_facts", "native_words", "origin_facts", "print_kept", "tell_damage"]
 
 
 def tell_damage(run: RunRecord) -> None:
     """Say on standard error which parts of a run's files cannot be printed."""
-    for file, stretches in run.damage().items():
+    damage = run.damage()
+    for file, stretches in damage.items():
         lost = sum(length for _, length in stretches)
         click.echo(f"warning: {lost} bytes of {file} are damaged, and left out", err=True)
+    for name, count in (run.lost_points() if damage else {}).items():
+        click.echo(f"warning: {count} points of {name} are lost to it", err=True)
+
+
+def origin_facts(run: RunRecord) -> list[tuple[str, str]]:
+    """Return where a run comes from as labels with texts: what is known of it."""
+    origin = run.info.origin
+    facts = [("command", shlex.join(origin.argv)), ("python", origin.python)]
+    facts.append(("started in", origin.cwd))
+    if origin.commit:
+        changed = {True: ", with uncommitted changes", False: "", None: ", perhaps changed"}
+        facts.append(("commit", f"{origin.commit[:12]}{changed[origin.is_changed]}"))
+    return [(label, text) for label, text in facts if text]
 
 
 def native_words(job: JobRecord) -> str:

@@ -7,7 +7,8 @@ import shutil
 import sys
 from typing import TYPE_CHECKING
 
-from runbus.cli._printer import format_number, print_table, printable
+from runbus.cli._printer import format_number, printable
+from runbus.cli._table import print_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

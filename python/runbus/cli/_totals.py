@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from runbus.cli._printer import format_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Self
 
     from runbus.jobs import JobRecord
 
-__all__ = ["Totals"]
+__all__ = ["Totals", "first_of"]
+
+T = TypeVar("T")
 
 _FEW = 3
 """Of so few jobs that ended nothing can be said about those that will."""
+
+_NEXT = 3
+"""How many of the jobs that wait are shown where not all jobs can be."""
 
 
 class Totals(NamedTuple):
@@ -29,7 +33,8 @@ class Totals(NamedTuple):
         others: How many ended in another state, by the state.
         running: How many have begun and not ended.
         waiting: How many have not begun.
-        rate_per_s: How many ended in a second, from the first start on; 0 if too few did.
+        rate_per_s: How many ended in a second, from the first start to the last end; 0 if too few
+            did.
     """
 
     jobs: int
@@ -59,8 +64,7 @@ class Totals(NamedTuple):
             else:
                 waiting += 1
         ended = states.total()
-        until_ns = time.time_ns() if running + waiting else last_ns
-        took_s = (until_ns - first_ns) / 1e9
+        took_s = (last_ns - first_ns) / 1e9
         rate = ended / took_s if ended >= _FEW and first_ns and took_s > 0 else 0.0
         succeeded = states.pop("SUCCEEDED", 0)
         return cls(ended + running + waiting, succeeded, dict(states), running, waiting, rate)
@@ -70,10 +74,10 @@ class Totals(NamedTuple):
         """How many have ended, in whatever state."""
         return self.succeeded + sum(self.others.values())
 
-    def text(self, width: int) -> str:
-        """Return them in words, as many as there is room for."""
+    def text(self, width: int | None = None) -> str:
+        """Return them in words, as many as fit into `width` columns; all if None."""
         parts = self._parts()
-        while len(text := " · ".join(parts)) > width and len(parts) > 1:
+        while len(text := " · ".join(parts)) > (width or len(text)) and len(parts) > 1:
             parts.pop()
         return text
 
@@ -83,9 +87,43 @@ class Totals(NamedTuple):
         parts += [f"{self.running} running"] if self.running else []
         parts += [f"{self.waiting} waiting"] if self.waiting else []
         if self.rate_per_s and (left := self.running + self.waiting):
-            is_quick = self.rate_per_s >= 1
-            rate = self.rate_per_s if is_quick else self.rate_per_s * 60
-            parts.append(f"{rate:.1f}{'/s' if is_quick else '/min'}")
+            parts.append(_per(self.rate_per_s))
             left_s = max(1, round(left / self.rate_per_s))
             parts.append(f"{f'{left_s} s' if left_s < 10 else format_duration(left_s)} left")
         return parts
+
+
+def _per(rate_per_s: float) -> str:
+    """Return a rate by the second, the minute or the hour."""
+    rates = ((rate_per_s, "s"), (rate_per_s * 60, "min"), (rate_per_s * 3600, "h"))
+    rate, unit = next((one for one in rates if one[0] >= 1), rates[-1])
+    return f"{rate:.1f}/{unit}"
+
+
+def _itself(record: object) -> Any:
+    return record
+
+
+def first_of(
+    jobs: Sequence[T], room: int, *, of: Callable[[T], JobRecord | None] = _itself
+) -> Sequence[T]:
+    """Return those jobs that people look for first: that failed, that run, that are next.
+
+    Args:
+        jobs: The jobs.
+        room: How many at most, 1 or more.
+        of: Returns a job's record.
+    """
+    if len(jobs) <= room:
+        return jobs
+    failed, running, waiting = [], [], []
+    for job in jobs:
+        record = of(job)
+        if record is None or not (record.state.is_terminal or record.started_ns):
+            waiting.append(job)
+        elif not record.state.is_terminal:
+            running.append(job)
+        elif record.state != "SUCCEEDED":
+            failed.append(job)
+    shown = (failed[-max(1, room // 3) :] + running)[:room]
+    return shown + waiting[: min(_NEXT, room - len(shown))]

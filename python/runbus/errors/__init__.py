@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from runbus.errors._files import JournalError as JournalError
     from runbus.errors._files import JournalHeld as JournalHeld
     from runbus.errors._files import LeaseLost as LeaseLost
+    from runbus.errors._files import os_reason as os_reason
     from runbus.errors._groups import innermost as innermost
     from runbus.errors._hints import did_you_mean as did_you_mean
     from runbus.errors._hints import near_matches as near_matches
@@ -79,6 +80,7 @@ if TYPE_CHECKING:
     from runbus.errors._plugins import PluginNotLoadable as PluginNotLoadable
     from runbus.errors._plugins import PluginStuck as PluginStuck
     from runbus.errors._root import RunbusError as RunbusError
+    from runbus.errors._runs import AmbiguousId as AmbiguousId
     from runbus.errors._runs import ArtifactUnreadable as ArtifactUnreadable
     from runbus.errors._runs import RunBusy as RunBusy
     from runbus.errors._runs import RunUnreadable as RunUnreadable
@@ -94,6 +96,7 @@ if TYPE_CHECKING:
     from runbus.errors._usage import UsageError as UsageError
 
 __all__ = [
+    "AmbiguousId",
     "ArtifactUnreadable",
     "BackpressureTimeout",
     "BatchInvalid",
@@ -175,6 +178,7 @@ __all__ = [
     "did_you_mean",
     "innermost",
     "near_matches",
+    "os_reason",
 ]
 
 __getattr__, __dir__ = lazy_names(
@@ -203,7 +207,14 @@ __getattr__, __dir__ = lazy_names(
             "FieldUnset",
             "TargetUnusable",
         ),
-        "._files": ("FileUnreadable", "HomeUnusable", "JournalError", "JournalHeld", "LeaseLost"),
+        "._files": (
+            "FileUnreadable",
+            "HomeUnusable",
+            "JournalError",
+            "JournalHeld",
+            "LeaseLost",
+            "os_reason",
+        ),
         "._groups": ("innermost",),
         "._hints": ("did_you_mean", "near_matches"),
         "._hosts": (
@@ -252,7 +263,7 @@ __getattr__, __dir__ = lazy_names(
             "PluginStuck",
         ),
         "._root": ("RunbusError",),
-        "._runs": ("ArtifactUnreadable", "RunBusy", "RunUnreadable"),
+        "._runs": ("AmbiguousId", "ArtifactUnreadable", "RunBusy", "RunUnreadable"),
         "._tasks": ("BatchInvalid", "ScriptUnusable", "SweepInvalid", "TaskInvalid"),
         "._usage": (
             "ExtraMissing",

@@ -154,4 +154,5 @@ class NoExecutor(NotFound):
     def hint(self) -> str:
         if self.asked:
             return f"those that bring executors are {', '.join(self.asked)}"
-        return "give the kernel one, for example Kernel(plugins=[LocalExecutor()])"
+        one = "give the kernel one, for example Kernel(plugins=[LocalExecutor()])"
+        return did_you_mean(self.similar) or one

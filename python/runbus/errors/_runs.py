@@ -5,6 +5,28 @@ from __future__ import annotations
 from runbus.errors._root import RunbusError
 from runbus.errors._usage import UsageError
 
+_SHOWN = 5
+
+
+class AmbiguousId(UsageError):
+    """What was to name one thing is a part of the ids of several.
+
+    Attributes:
+        name: What was given.
+        ids: The ids that it is a part of.
+    """
+
+    name: str
+    ids: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.name!r} is a part of {len(self.ids)} ids"
+
+    @property
+    def hint(self) -> str:
+        shown = ", ".join(self.ids[-_SHOWN:])
+        return f"more of it tells them apart: {shown}{', …' if len(self.ids) > _SHOWN else ''}"
+
 
 class RunBusy(UsageError):
     """What was asked for needs a run that nobody writes to.

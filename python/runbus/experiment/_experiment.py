@@ -17,7 +17,7 @@ from runbus._ids import run_id_of, slug
 from runbus._secrets import Secret, redacted_text
 from runbus.abc import GRACE_S, JobSpec
 from runbus.config import words_of
-from runbus.errors import HomeUnusable, UsageError
+from runbus.errors import HomeUnusable, NoExecutor, UsageError, near_matches, os_reason
 from runbus.experiment._packages import build_code, keep_code, unbuilt_code
 from runbus.experiment._stored import (
     StoredExperiment,
@@ -25,7 +25,7 @@ from runbus.experiment._stored import (
     find_executors,
 )
 from runbus.jobs import Asked, JobRecord
-from runbus.metrics import RunInfo, make_run_folder
+from runbus.metrics import Origin, RunInfo, make_run_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -61,8 +61,8 @@ class AsyncExperiment:
         executors: The fields of the executors that come with it, by name.
 
     Raises:
-        UsageError: There is no job, two have one name, `max_parallel` is below 1, or a command or a
-            variable is no Unicode.
+        UsageError: There is no job, two have one name, `max_parallel` is below 1, or a text is
+            not valid Unicode.
         ScriptUnusable: A script is missing, or is not a file that can be read.
     """
 
@@ -85,15 +85,17 @@ class AsyncExperiment:
         if twice := sorted(name for name, count in names.items() if count > 1):
             raise UsageError(f"two jobs are named {twice[0]!r}")
         self._jobs = [(job, words_of(job.task)) for job in jobs]
+        self._root = absolute_path(root or ".")
+        _check_unicode("", (("the project", project), ("the root folder", self._root)))
         for job, argv in self._jobs:
             _check_texts(job, argv)
         self._executor = executor
         self.executors = dict(executors or {})
         self._max_parallel = max_parallel or len(os.sched_getaffinity(0))
-        self._root = absolute_path(root or ".")
         self._home = Home(home)
         self._stored: StoredExperiment | None = None
         self._cancel: tuple[str, float] | None = None
+        self._origins: dict[str, Origin] = {}
         self.project = redacted_text(project)
         self.id = ""
         self.folder = ""
@@ -110,13 +112,18 @@ class AsyncExperiment:
             executors: What runs the jobs, by the names that they use.
 
         Raises:
+            NoExecutor: A job names one that is not given.
             Unsupported: A job asks for what its executor cannot give.
             UsageError: A job cannot be run as it is.
         """
+        specs = self._dry_specs()
+        for spec in specs:
+            if spec.executor not in executors:
+                raise NoExecutor(spec.executor, near_matches(spec.executor, executors), ())
         packages = unbuilt_code(executors, self._root)
         return [
             executors[spec.executor].plan(replace(spec, package=packages.get(spec.executor)))
-            for spec in self._dry_specs()
+            for spec in specs
         ]
 
     def prepare(self, executors: Mapping[str, Executor] | None = None) -> StoredExperiment:
@@ -130,6 +137,7 @@ class AsyncExperiment:
                 them cannot run its jobs. If None, that is not looked at, and no code is packaged.
 
         Raises:
+            NoExecutor: A job names one that is not given.
             Unsupported: A job asks for what its executor cannot give.
             UsageError: A job cannot be run, or the code cannot be packaged, as asked.
             SecretMissing: A secret cannot be read; nothing was made.
@@ -170,7 +178,7 @@ class AsyncExperiment:
         except OSError as error:
             # A write that finds no room does not say in which file.
             where = f" ({error.filename})" if error.filename else ""
-            reason = (error.strerror or str(error)).lower() + where
+            reason = os_reason(error) + where
             raise HomeUnusable(self._home.path, reason) from error
         self._stored = StoredExperiment(self.folder, asked, home=self._home)
         return self._stored
@@ -228,10 +236,19 @@ class AsyncExperiment:
     ) -> JobSpec:
         spec = self._spec(index, job, argv, self.folder)
         spec = replace(spec, package=packages.get(spec.executor))
-        info = RunInfo.new(spec.run_id, job.name, self.project, job.config, job=job.name)
+        origin = self._origin(spec.argv, spec.cwd)
+        info = RunInfo.new(
+            spec.run_id, job.name, self.project, job.config, job=job.name, origin=origin
+        )
         make_run_folder(self.folder, info)
-        os.makedirs(spec.folder, mode=0o700)
+        make_folders(spec.folder)
         return spec
+
+    def _origin(self, argv: tuple[str, ...], cwd: str) -> Origin:
+        """Return where a job comes from; git is asked once for each folder."""
+        if cwd not in self._origins:
+            self._origins[cwd] = Origin.of_job(argv, cwd)
+        return self._origins[cwd].with_argv(argv)
 
     @cached_property
     def _withheld(self) -> tuple[str, ...]:
@@ -273,12 +290,16 @@ class AsyncExperiment:
 
 
 def _check_texts(job: Job, argv: Iterable[str]) -> None:
-    """Refuse what no record can hold: the bytes of a file name, say, that are no UTF-8."""
+    """Refuse what no record can hold: the bytes of a file name, say, that are not UTF-8."""
     texts = [("its name", job.name), *((repr(word), word) for word in argv)]
     # The value of a variable may be something that is not to be shown.
     texts += [(f"the variable {name!r}", f"{name}={value}") for name, value in job.env.items()]
+    _check_unicode(f"job {job.name!r}: ", texts)
+
+
+def _check_unicode(whose: str, texts: Iterable[tuple[str, str]]) -> None:
     for what, text in texts:
         try:
             text.encode()
         except UnicodeEncodeError:
-            raise UsageError(f"job {job.name!r}: {what} is no Unicode") from None
+            raise UsageError(f"{whose}{what} is not valid Unicode") from None

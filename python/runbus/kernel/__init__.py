@@ -9,7 +9,7 @@ from runbus.kernel._plan import Plan, PlanStep
 from runbus.kernel._scope import Scope
 
 if TYPE_CHECKING:
-    from runbus.bus import TracedEvent, causes, mentions, read_trace
+    from runbus.bus import TracedEvent, causes, mentions, read_trace, read_traces
     from runbus.kernel._replay import Difference, Replay, replay
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "causes",
     "mentions",
     "read_trace",
+    "read_traces",
     "replay",
 ]
 
@@ -33,6 +34,6 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "._replay": ("Difference", "Replay", "replay"),
-        "runbus.bus": ("TracedEvent", "causes", "mentions", "read_trace"),
+        "runbus.bus": ("TracedEvent", "causes", "mentions", "read_trace", "read_traces"),
     },
 )

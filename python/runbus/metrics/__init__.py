@@ -17,6 +17,7 @@ from runbus.metrics._ends import End as End
 from runbus.metrics._folder import has_metrics as has_metrics
 from runbus.metrics._folder import make_run_folder as make_run_folder
 from runbus.metrics._info import RunInfo as RunInfo
+from runbus.metrics._origin import Origin as Origin
 from runbus.metrics._run import Run as Run
 from runbus.metrics._run import init as init
 
@@ -47,6 +48,7 @@ __all__ = [
     "Incoming",
     "MetricTable",
     "Note",
+    "Origin",
     "ParamValue",
     "PointStream",
     "RecordTail",

@@ -19,9 +19,16 @@ import shutil
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
-from runbus._files import file_mode, make_folder, make_folders, open_file, sync_file
+from runbus._files import (
+    file_mode,
+    make_folder,
+    make_folders,
+    open_file,
+    sync_file,
+    sync_file_system,
+)
 from runbus._ids import slug
-from runbus.errors import ArtifactUnreadable, FileUnreadable
+from runbus.errors import ArtifactUnreadable, FileUnreadable, os_reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -103,15 +110,13 @@ class ArtifactStore:
         Raises:
             OSError: The disk failed.
         """
-        paths, self._unsynced = self._unsynced, []
-        if len(paths) > _MANY:
-            os.sync()
+        shelves, self._unsynced = self._unsynced, []
+        paths = [path for shelf in shelves for path in _all_of(shelf)]
+        if len(paths) > _MANY and sync_file_system(self._root):
             return
-        for path in paths:
+        for path in [*paths, self._root] if paths else []:
             try:
-                files = [os.path.join(path, name) for name in _files_in(path)]
-                for file in [*files, path, self._root]:
-                    sync_file(file)
+                sync_file(path)
             except FileNotFoundError:
                 continue  # somebody has removed it
 
@@ -208,7 +213,7 @@ class ArtifactStore:
         try:
             paths = list(_files_in(source))
         except OSError as error:
-            raise ArtifactUnreadable(error.filename or source, _reason(error)) from error
+            raise ArtifactUnreadable(error.filename or source, os_reason(error)) from error
         if not paths:
             raise ArtifactUnreadable(source, "the folder holds no file")
         for path in paths:
@@ -308,7 +313,7 @@ def _kept_in(folder: str) -> Iterator[str]:
         except FileNotFoundError:
             raise
         except OSError as error:
-            raise FileUnreadable(here, _reason(error)) from error
+            raise FileUnreadable(here, os_reason(error)) from error
         for entry in found:
             path = os.path.join(within, entry.name)
             if entry.is_dir(follow_symlinks=False):
@@ -367,7 +372,7 @@ def _copy(source: str, target: str) -> None:
         # A pipe would wait for its other end.
         reading = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
-        raise ArtifactUnreadable(source, _reason(error)) from error
+        raise ArtifactUnreadable(source, os_reason(error)) from error
     try:
         if not stat.S_ISREG(os.fstat(reading).st_mode):
             raise ArtifactUnreadable(source, "it is neither a file nor a folder")
@@ -404,9 +409,12 @@ def size_of(path: str) -> int:
     return os.path.getsize(path)
 
 
+def _all_of(folder: str) -> Iterator[str]:
+    """Yield a folder, and all files and folders in it."""
+    for within, _, files in os.walk(folder):
+        yield within
+        yield from (os.path.join(within, file) for file in files)
+
+
 def _is_within(path: str, folder: str) -> bool:
     return os.path.commonpath([path, folder]) == folder
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from runbus._files import add_check, read_file, take_check, write_file
 from runbus._secrets import redacted, redacted_text
 from runbus.errors import FileUnreadable
+from runbus.metrics._origin import Origin
 from runbus.metrics._values import to_plain
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class RunInfo(NamedTuple):
         config: What it was started with: JSON values; in run.json without its secrets.
         created_ns: When it was made, Unix time in nanoseconds.
         job: The name of the job that it records; None for a run without one.
+        origin: Where it comes from: its command line, interpreter and commit.
     """
 
     id: str
@@ -49,13 +51,20 @@ class RunInfo(NamedTuple):
     config: dict[str, Any]
     created_ns: int
     job: str | None = None
+    origin: Origin = Origin()
 
     @classmethod
     def new(
-        cls, run_id: str, name: str, project: str, config: Mapping[str, Any], job: str | None = None
+        cls,
+        run_id: str,
+        name: str,
+        project: str,
+        config: Mapping[str, Any],
+        job: str | None = None,
+        origin: Origin | None = None,
     ) -> RunInfo:
         """Return the info of a run that is made now."""
-        return cls(run_id, name, project, dict(config), time.time_ns(), job)
+        return cls(run_id, name, project, dict(config), time.time_ns(), job, origin or Origin())
 
     @classmethod
     def read(cls, folder: str) -> RunInfo:
@@ -95,13 +104,15 @@ class RunInfo(NamedTuple):
         version = fields.pop("version", None) if isinstance(fields, dict) else None
         if version != _VERSION:
             raise FileUnreadable(path, f"its version is {version!r}, this runbus reads {_VERSION}")
+        origin = fields.pop("origin", None)
         if {*fields} != {*_KINDS} or not all(
             isinstance(fields[field], kind) for field, kind in _KINDS.items()
         ):
             raise FileUnreadable(path, "it does not describe a run")
-        info = cls(**fields)
-        if info.id != (folder := os.path.basename(os.path.dirname(path))):
-            raise FileUnreadable(path, f"it describes the run {info.id!r}, not {folder!r}")
+        folder = os.path.dirname(path)
+        info = cls(**fields, origin=Origin.parse(origin, folder))
+        if info.id != (name := os.path.basename(folder)):
+            raise FileUnreadable(path, f"it describes the run {info.id!r}, not {name!r}")
         if not 0 <= info.created_ns < 1 << 63:
             raise FileUnreadable(path, f"it was created at {info.created_ns} ns")
         return info
@@ -121,5 +132,6 @@ class RunInfo(NamedTuple):
         """
         config = redacted(to_plain(self.config, "config"))
         fields = self._replace(name=redacted_text(self.name), config=config)._asdict()
+        fields["origin"] = self.origin._asdict()
         text = json.dumps({"version": _VERSION, **fields}, indent=2)
         write_file(os.path.join(folder, _FILE), add_check(text.encode()), is_durable=False)

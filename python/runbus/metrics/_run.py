@@ -9,13 +9,14 @@ import sys
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from runbus._home import ENV_HOME, ENV_RUN, Home
-from runbus._ids import run_id_of
+from runbus._home import ENV_HOME, ENV_RUN, Home, abbreviated
+from runbus._ids import run_id_of, slug
 from runbus._secrets import REDACTED, redacted, redacted_text
-from runbus.errors import HomeUnusable, RunNotFound, near_matches
+from runbus.errors import HomeUnusable, RunNotFound, near_matches, os_reason
 from runbus.metrics._ends import CANCELLED, DROPPED, FAILED, SUCCEEDED, End
 from runbus.metrics._folder import make_run_folder, new_journal, writer_of
 from runbus.metrics._info import RunInfo
+from runbus.metrics._origin import Origin
 from runbus.metrics._other_processes import (
     SharedWriter,
     arrive,
@@ -228,10 +229,12 @@ def init(
 
     Args:
         project: What to gather the run under; "default" if nothing says otherwise.
-        name: What to call it; the id if nothing says otherwise.
+        name: What to call it; the script's name with the end of the run's id, such as
+            `train-k3x9qd`, if nothing says otherwise.
         config: What it was started with: a mapping, a dataclass or an `argparse.Namespace` of
             numbers, texts, lists and the like; see `docs/concepts/runs.md` for all that it takes.
-        id: The run to go on with, which is in the home.
+        id: The run to go on with, which is in the home: its id, or a part of it that no other id
+            has, such as `k3x9qd`.
         home: The home folder, instead of `$RUNBUS_HOME` or `~/.runbus`.
         sync_ms: How often what was logged is written to the disk, in the background: so much a
             power failure may take. None leaves it to the operating system. The death of the process
@@ -246,6 +249,7 @@ def init(
         HomeUnusable: The home folder, or that of the run that was made for the job, cannot be made
             or written.
         RunNotFound: There is no run of that id.
+        AmbiguousId: `id` is a part of the ids of several runs.
         TypeError: A name is not a text, `config` holds a value that cannot be kept, or
             `cancelled_on` is not an exception.
         ValueError: A name holds a lone surrogate or is too long, `config` holds itself or two equal
@@ -271,7 +275,7 @@ def init(
             title = redacted_text(project or "default")
             run = _make(Home(home), title, name, values, sync_ms, exceptions)
     except OSError as error:
-        raise HomeUnusable(place, (error.strerror or str(error)).lower(), variable) from error
+        raise HomeUnusable(place, os_reason(error), variable) from error
     run._made_in = _place_of(sys._getframe(1).f_back)
     if "multiprocessing.util" in sys.modules:
         finish_with_process(finish_child)
@@ -302,13 +306,16 @@ def _folder_of(asked: str, home: str | os.PathLike[str] | None) -> str:
 
     Raises:
         RunNotFound: There is no run of that id.
+        AmbiguousId: It is a part of several ids.
     """
     if os.sep in asked:
         return asked
     where = Home(home)
     folder = where.find_run(asked)
     if folder is None:
-        known = {os.path.basename(path) for path in where.run_folders()}
+        known = {os.path.basename(path): path for path in where.run_folders()}
+        if (found := abbreviated(asked, known)) is not None:
+            return known[found]
         raise RunNotFound(asked, near_matches(asked, known))
     return folder
 
@@ -324,15 +331,32 @@ def _make(
     experiment_id, experiment = home.new_experiment(project)
     try:
         run_id = run_id_of(experiment_id, 1)
-        info = RunInfo.new(run_id, name or run_id, project, config)
+        origin = Origin.of_process()
+        called = name or _name_of(origin, experiment_id)
+        info = RunInfo.new(run_id, called, project, config, origin=origin)
         folder = make_run_folder(experiment, info)
         journal = new_journal(folder)
-        return Run(journal, info, folder, sync_ms=sync_ms, cancelled_on=cancelled_on)
+        run = Run(journal, info, folder, sync_ms=sync_ms, cancelled_on=cancelled_on)
+        origin.ask_git(folder)
+        return run
     except BaseException:
         import shutil
 
         shutil.rmtree(experiment, ignore_errors=True)
         raise
+
+
+def _name_of(origin: Origin, experiment_id: str) -> str:
+    """Return what a run is called that nobody has given a name: its script, and letters of its id.
+
+    `train-k3x9qd`: as short as it can be and still be another one than before.
+    """
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    script = spec.name.removesuffix(".__main__") if spec else ""  # python -m package.module
+    if not script and origin.argv and "ipykernel" not in sys.modules:
+        script = os.path.splitext(os.path.basename(origin.argv[0]))[0]
+    script = slug(script.rpartition(".")[2] or "run").removeprefix("unnamed")
+    return f"{script if script not in ('', 'c') else 'run'}-{experiment_id[-6:]}"
 
 
 def _attach(folder: str, config: dict[str, Any]) -> RunInfo:

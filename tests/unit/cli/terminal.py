@@ -11,7 +11,9 @@ import subprocess
 import termios
 import threading
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+_GOLDEN = Path(__file__).parents[2] / "golden" / "screens"
 _SEQUENCE = re.compile(r"\x1b\[([0-9;]*)([A-Za-z])")
 
 
@@ -94,3 +96,11 @@ def watch(
     terminal = Terminal(columns, rows)
     terminal.feed(data.decode("utf-8", "replace"))
     return status, str(terminal), data
+
+
+def check_golden(name: str, screen: str) -> None:
+    """Compare a screen with the one that was looked at; `RUNBUS_GOLDEN=write` keeps a new one."""
+    path = _GOLDEN / f"{name}.txt"
+    if os.environ.get("RUNBUS_GOLDEN") == "write":
+        path.write_text(screen)
+    assert screen == path.read_text()

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 import runbus
 from runbus.cli._app import run_command
 from runbus.cli._live_rows import Row, picture_of
-from runbus.cli._printer import escaping, print_error, print_json, print_table, printable
+from runbus.cli._printer import escaping, print_error, print_json, printable
+from runbus.cli._table import print_table
 from runbus.events import MetricBatch
 
 NAME = "a\x1b[31m\nb\x9bc"

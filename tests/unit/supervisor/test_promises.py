@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from runbus.abc import GRACE_S, JobRef, JobSpec, Observation, RetryPolicy, Timeouts
 from runbus.bus import Bus
+from runbus.errors import LeaseLost
 from runbus.events import JobEnded, JobFact, LogLines, ParamsLogged, RunFinished
 from runbus.jobs import (
     CancelRequest,
@@ -26,7 +27,7 @@ from runbus.kernel import Kernel
 from runbus.metrics import init
 from runbus.plugins import Plugin
 from runbus.supervisor import Supervisor
-from runbus.supervisor._board import GONE_LOOKS, GONE_S
+from runbus.supervisor._standing import GONE_LOOKS, GONE_S
 from runbus.supervisor._supervisor import KILL_S, REQUESTS_S
 from runbus.testing import FakeClock
 
@@ -358,3 +359,23 @@ async def test_a_cancel_that_one_leader_recorded_is_heeded_by_the_next(
 
     assert killed.is_set()
     assert [record.state for record in second.records] == [JobState.CANCELLED]
+
+
+async def test_a_leader_that_was_replaced_says_so_once_whoever_notices_it(
+    bus: Bus, spec: Spec, tmp_path: Path
+) -> None:
+    store, backend = JobStore(str(tmp_path)), Backend()
+
+    def lose(_job: str, count: int) -> None:
+        if count == 1:
+            (tmp_path / "leader").rename(tmp_path / "former")
+            (tmp_path / "leader").touch()
+
+    backend.on_submit = lose
+    try:
+        with pytest.raises(LeaseLost):
+            # Each of the jobs looks before it is submitted, and after.
+            await Supervisor(bus, {"a": backend}, store).run([spec("i"), spec("j")], max_parallel=2)
+    finally:
+        store.close()
+    assert backend.submits == ["i"]

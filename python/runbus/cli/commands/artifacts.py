@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from runbus.cli._exit import ExitStatus
-from runbus.cli._printer import format_size, format_time, print_error, print_json, print_table
+from runbus.cli._printer import format_size, format_time, print_error, print_json
+from runbus.cli._table import print_table
 from runbus.errors import FileUnreadable, UsageError
 
 if TYPE_CHECKING:

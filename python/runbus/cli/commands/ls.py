@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from runbus.cli._printer import format_time, print_json, print_table
+from runbus.cli._printer import format_time, print_json
+from runbus.cli._table import print_table
 
 __all__ = ["command"]
 
@@ -35,6 +36,7 @@ def command(project: str | None, tag: tuple[str, ...], newest: int | None, as_js
                     "state": row.state,
                     "config": row.run.config if row.run else {},
                     "tags": row.tags,
+                    "origin": row.run.info.origin._asdict() if row.run else {},
                     "created_ns": row.created_ns,
                     "folder": row.folder,
                     "problem": row.problem or None,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from runbus.cli._printer import format_number, print_json, print_table
+from runbus.cli._printer import format_number, print_json
+from runbus.cli._table import print_table
 
 __all__ = ["command"]
 
@@ -17,8 +18,8 @@ def command(sql: str, project: str | None, as_json: bool) -> None:
     """Ask all runs a question in SQL.
 
     SQL is one statement for DuckDB. There are two tables: runs (id, name, project, state, created,
-    config, folder, params, tags), and metrics (run, name, step, time, value) with a row for each
-    point.
+    config, folder, command, commit, changed, params, tags), and metrics (run, name, step, time,
+    value) with a row for each point.
 
     With --json, a second column of one name is called NAME_1.
 

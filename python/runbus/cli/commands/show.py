@@ -9,7 +9,7 @@ import click
 
 from runbus.attempt import lost_output, read_cuts
 from runbus.cli._printer import format_duration, format_time, print_json, printable
-from runbus.cli._run_facts import kept_facts, native_words, print_kept
+from runbus.cli._run_facts import kept_facts, native_words, origin_facts, print_kept
 from runbus.cli._summaries import print_summaries
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def _described(run: RunRecord) -> dict[str, object]:
         "reason": run.reason,
         "config": run.config,
         "created_ns": run.info.created_ns,
+        "origin": run.info.origin._asdict(),
         "folder": run.folder,
         "job": job,
         "params": run.params,
@@ -53,7 +54,8 @@ def _described(run: RunRecord) -> dict[str, object]:
         "notes": [note._asdict() for note in run.notes],
         "artifacts": [artifact._asdict() for artifact in run.artifacts()],
         "metrics": {name: summary._asdict() for name, summary in run.summaries().items()},
-        "damage": run.damage(),
+        "damage": (damage := run.damage()),
+        "lost_points": run.lost_points() if damage else {},
     }
 
 
@@ -78,6 +80,7 @@ def _print(run: RunRecord) -> None:
         ("state", f"{run.state}{f': {run.reason}' if run.reason else ''}"),
         ("created", format_time(run.info.created_ns)),
     ]
+    facts += origin_facts(run)
     if job:
         facts.append(("executor", f"{job.executor}{f' on {job.host}' if job.host else ''}"))
     if job and (words := native_words(job)):
@@ -93,11 +96,14 @@ def _print(run: RunRecord) -> None:
     if job and job.wrapper:
         facts.append(("wrapper", job.wrapper))
     facts += kept_facts(run)
+    damage = run.damage()
     facts += [
         ("damage", f"{journal}: {length} bytes at {offset} are unreadable")
-        for journal, stretches in run.damage().items()
+        for journal, stretches in damage.items()
         for offset, length in stretches
     ]
+    lost_points = run.lost_points() if damage else {}
+    facts += [("lost", f"{count} points of {name}") for name, count in lost_points.items()]
     if (packaged := run.packaged()) is not None:
         facts += [("code", text) for text in _code(packaged)]
     facts.append(("folder", run.folder))

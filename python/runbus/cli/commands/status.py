@@ -5,75 +5,207 @@ from __future__ import annotations
 import os
 import sys
 import time
+from typing import TYPE_CHECKING
 
 import click
 
-from runbus.cli._printer import format_duration, print_json, print_table
+from runbus.cli._printer import format_duration, print_json
 from runbus.cli._run_facts import native_words
+from runbus.cli._table import print_table, terminal_columns, terminal_rows, without
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runbus.catalog import JobStatus
+    from runbus.jobs import JobRecord
 
 __all__ = ["command"]
+
+_AROUND = 5
+"""So many rows of a terminal are for what stands around the table."""
+
+_LOOK_S = 1.0
+
+# What is the same for all, and the usual, takes only room.
+_USUAL = {
+    "attempt": {"1"}, "executor": {"local"}, "reason": {""}, "backend says": {""}, "host": {""},
+    "exit": {""}, "time": {""},
+}  # fmt: skip
+_OPTIONAL = ("executor", "attempt", "exit", "host", "backend says")
 
 
 @click.command("status")
 @click.argument("batch", required=False)
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    metavar="STATE",
+    help="Only the jobs in this state; again for more.",
+)
+@click.option("--failed", is_flag=True, help="Only the jobs that ended and did not succeed.")
+@click.option("-w", "--watch", is_flag=True, help="Show it anew each second until all have ended.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list of objects.")
-def command(batch: str | None, as_json: bool) -> None:
-    """Show where the jobs of a batch stand.
+def command(
+    batch: str | None, states: tuple[str, ...], failed: bool, watch: bool, as_json: bool
+) -> None:
+    """Show where the jobs of a batch stand: totals, then a row for each job.
+
+    On a terminal that has not as many rows, those are shown that failed, run and are next; --state
+    shows all of a state.
 
     BATCH is the id of an experiment, a project (its newest), or "latest"; without it, the newest
     of all.
     """
     from runbus import api
     from runbus.catalog import find_experiment
-    from runbus.jobs import leader_of
 
+    wanted = _states(states, failed)
+    if watch and as_json:
+        raise click.UsageError("--watch goes without --json")
     experiment = find_experiment(batch)
     statuses = api.status(experiment)
-    leader = leader_of(experiment)
-    if leader is not None and leader.is_silent:
-        sys.stderr.write(f"{os.path.basename(experiment)} is {leader}\n")
     if as_json:
-        print_json(
-            [
-                {
-                    "job": record.run_id,
-                    "name": record.name,
-                    "state": record.state,
-                    "exit_code": record.exit_code,
-                    "signal": record.signal,
-                    "reason": record.reason,
-                    "native_state": record.native_state,
-                    "suspended": record.is_suspended,
-                    "evidence": record.evidence,
-                    "attempt": record.attempt,
-                    "executor": record.executor,
-                    "submitted": _iso(record.submitted_ns),
-                    "started": _iso(record.started_ns),
-                    "ended": _iso(record.ended_ns),
-                    "log": os.path.join(folder, "stdout.log"),
-                }
-                for record, folder in statuses
-            ]
-        )
+        _tell_leader(experiment, statuses)
+        print_json([_described(*one) for one in statuses if _is_wanted(one.record, wanted)])
         return
-    records = [record for record, _ in statuses]
-    columns = [
-        ["job", *(record.run_id for record in records)],
-        ["name", *(record.name for record in records)],
-        ["state", *(str(record.state) for record in records)],
-        ["backend says", *map(native_words, records)],
-        ["attempt", *(str(record.attempt) for record in records)],
-        ["executor", *(record.executor for record in records)],
-        ["exit", *("" if one.exit_code is None else str(one.exit_code) for one in records)],
-        ["time", *(format_duration(one.duration_s) if one.ended_ns else "" for one in records)],
-        ["reason", *(record.reason for record in records)],
+    while watch and any(not one.record.state.is_terminal for one in statuses):
+        _show_again(statuses, wanted)
+        time.sleep(_LOOK_S)
+        statuses = api.status(experiment)
+    if watch and sys.stdout.isatty():
+        click.clear()
+    _tell_leader(experiment, statuses)
+    _print(statuses, wanted)
+
+
+def _states(states: Sequence[str], failed: bool) -> set[str] | None:
+    """Return the states that are asked for; None for all.
+
+    Raises:
+        click.UsageError: There is no such state.
+    """
+    from runbus.errors import near_matches
+    from runbus.jobs import TERMINAL, JobState
+
+    wanted = {state.upper() for state in states}
+    for state in sorted(wanted - set(JobState)):
+        near = near_matches(state, JobState) or [", ".join(JobState)]
+        raise click.BadParameter(f"there is no state {state!r}; did you mean {near[0]}")
+    if failed:
+        wanted |= TERMINAL - {JobState.SUCCEEDED}
+    return wanted or None
+
+
+def _is_wanted(record: JobRecord, wanted: set[str] | None) -> bool:
+    return wanted is None or record.state in wanted
+
+
+def _tell_leader(experiment: str, statuses: Sequence[JobStatus]) -> None:
+    """Say on standard error if the jobs are led by nobody, or by a process that is silent."""
+    from runbus.jobs import leader_of
+
+    if statuses and all(one.record.state.is_terminal for one in statuses):
+        return
+    name = os.path.basename(experiment)
+    leader = leader_of(experiment)
+    if leader is None:
+        sys.stderr.write(f"nobody leads these jobs: runbus attach {name} goes on\n")
+    elif leader.is_silent:
+        sys.stderr.write(f"{name} is {leader}\n")
+
+
+def _show_again(statuses: Sequence[JobStatus], wanted: set[str] | None) -> None:
+    """Show the totals and, on a terminal, as much of the table as there is room for."""
+    from runbus.cli._totals import Totals
+
+    if sys.stdout.isatty():
+        click.clear()
+        _print(statuses, wanted)
+    else:
+        click.echo(Totals.of(one.record for one in statuses).text())
+
+
+def _print(statuses: Sequence[JobStatus], wanted: set[str] | None) -> None:
+    from runbus.cli._totals import Totals, first_of
+
+    records = [one.record for one in statuses]
+    click.echo(Totals.of(records).text(terminal_columns()))
+    shown = [record for record in records if _is_wanted(record, wanted)]
+    if not shown:
+        if wanted is not None:
+            sys.stderr.write(f"no job is {' or '.join(sorted(wanted))}\n")
+        return
+    room = terminal_rows()
+    chosen: Sequence[JobRecord] = shown
+    if wanted is None and room is not None and len(shown) > room - _AROUND:
+        chosen = first_of(shown, max(1, room - _AROUND))
+    if chosen:
+        _print_jobs(chosen)
+    if more := len(shown) - len(chosen):
+        click.echo(f"{more:,} more are not shown: --state STATE shows those of a state", err=True)
+
+
+def _print_jobs(records: Sequence[JobRecord]) -> None:
+    header, rows = _table(records)
+    usual = [
+        name for at, name in enumerate(header) if {row[at] for row in rows} == _USUAL.get(name)
     ]
-    # What is the same for all, and the usual, takes only room.
-    usual = {"attempt": {"1"}, "executor": {"local"}, "reason": {""}, "backend says": {""}}
-    shown = [column for column in columns if set(column[1:]) != usual.get(column[0])]
-    rows = zip(*(column[1:] for column in shown), strict=True)
-    header = [column[0] for column in shown]
-    print_table(header, [list(row) for row in rows], right=["attempt", "exit", "time"])
+    print_table(
+        *without(header, rows, usual), right=["attempt", "exit", "time"], optional=_OPTIONAL
+    )
+
+
+def _table(records: Sequence[JobRecord]) -> tuple[list[str], list[list[str]]]:
+    header = [
+        "job", "name", "state", "backend says", "attempt", "executor", "host", "exit", "time",
+        "reason",
+    ]  # fmt: skip
+    return header, [
+        [
+            record.run_id,
+            record.name,
+            str(record.state),
+            native_words(record),
+            str(record.attempt),
+            record.executor,
+            "" if record.executor == "local" else record.host,
+            "" if record.exit_code is None else str(record.exit_code),
+            _elapsed(record),
+            record.reason,
+        ]
+        for record in records
+    ]
+
+
+def _elapsed(record: JobRecord) -> str:
+    """Return how long a job has run so far, or ran."""
+    if record.ended_ns:
+        return format_duration(record.duration_s)
+    if not record.started_ns:
+        return ""
+    return format_duration(max(0.0, (time.time_ns() - record.started_ns) / 1e9))
+
+
+def _described(record: JobRecord, folder: str) -> dict[str, object]:
+    return {
+        "job": record.run_id,
+        "name": record.name,
+        "state": record.state,
+        "exit_code": record.exit_code,
+        "signal": record.signal,
+        "reason": record.reason,
+        "native_state": record.native_state,
+        "suspended": record.is_suspended,
+        "evidence": record.evidence,
+        "attempt": record.attempt,
+        "executor": record.executor,
+        "host": record.host,
+        "submitted": _iso(record.submitted_ns),
+        "started": _iso(record.started_ns),
+        "ended": _iso(record.ended_ns),
+        "log": os.path.join(folder, "stdout.log"),
+    }
 
 
 def _iso(time_ns: int) -> str | None:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runbus.cli._printer import printable
+from runbus.cli._printer import format_duration, format_time, print_json, printable
 
 if TYPE_CHECKING:
+    from runbus.catalog import RunRecord
     from runbus.kernel import TracedEvent
 
 __all__ = ["command"]
@@ -17,34 +18,83 @@ __all__ = ["command"]
 
 @click.command("why")
 @click.argument("event_or_run")
+@click.option("-v", "--verbose", is_flag=True, help="Show the events of the trace, field by field.")
 @click.option(
     "--trace", metavar="FILE", help="The trace to read [default: that of the experiment]."
 )
-def command(event_or_run: str, trace: str | None) -> None:
-    """Show what happened to a run, or what led to an event, from the trace of the kernel.
+@click.option("--json", "as_json", is_flag=True, help="Print the explanation as a JSON object.")
+def command(event_or_run: str, verbose: bool, trace: str | None, as_json: bool) -> None:
+    """Say why a run stands where it stands, and what happened to it.
 
-    EVENT_OR_RUN is the number of an event, or a run: its id, its name (the newest run of that
-    name), or "latest". The chain of causes of an event ends with the event itself.
+    EVENT_OR_RUN is a run: its id or the beginning of it, its name (the newest run of that name), or
+    "latest"; or the number of an event, of which the chain of causes is shown from the trace, that
+    ends with the event itself. A trace is written by the process that leads a batch in a terminal.
     """
-    from runbus.catalog import find_experiment, find_run
-    from runbus.errors import EventNotFound
-    from runbus.kernel import causes, mentions, read_trace
-
     if event_or_run.isdigit():
-        events = read_trace(trace or os.path.join(find_experiment(None), "trace.jsonl"))
-        try:
-            shown = causes(events, int(event_or_run))
-        except KeyError:
-            raise EventNotFound(event_or_run, ()) from None
-    else:
-        run = find_run(event_or_run)
-        events = read_trace(trace or os.path.join(run.experiment_folder, "trace.jsonl"))
-        shown = mentions(events, run.id)
-    for offset, length in events.damage:
-        click.echo(f"the trace is damaged: {length} bytes at {offset} are left out", err=True)
-    start = events[0].mono_ns if events else 0
+        _print_causes(int(event_or_run), trace)
+        return
+    import anyio
+
+    from runbus.api import explain
+    from runbus.catalog import find_run
+
+    run = find_run(event_or_run)
+    explanation = anyio.run(explain, run)
+    if as_json:
+        described = explanation._asdict() | {"id": run.id, "name": run.name}
+        print_json(described | {"story": [one._asdict() for one in explanation.story]})
+        return
+    click.echo(printable(f"{run.name} ({run.id}) is {explanation.state}"))
+    for sentence in explanation.because:
+        click.echo(f"  {printable(sentence)}")
+    if explanation.said:
+        click.echo("\nthe last it wrote to standard error:")
+        for line in explanation.said:
+            click.echo(f"  {printable(line)}")
+    click.echo()
+    start = explanation.story[0].time_ns
+    for happening in explanation.story:
+        after = format_duration(max(0, happening.time_ns - start) / 1e9)
+        at = format_time(happening.time_ns)
+        click.echo(printable(f"{at}  +{after:<11}{happening.text}"))
+    if verbose or trace:
+        _print_events(run, trace)
+
+
+def _print_causes(number: int, trace: str | None) -> None:
+    from runbus.catalog import find_experiment
+    from runbus.errors import EventNotFound
+    from runbus.kernel import causes, read_trace
+
+    events = read_trace(trace or os.path.join(find_experiment(None), "trace.jsonl"))
+    try:
+        shown = causes(events, number)
+    except KeyError:
+        raise EventNotFound(str(number), ()) from None
+    _tell_damage(events.damage)
     for event in shown:
-        _print(event, start)
+        _print(event, events[0].mono_ns)
+
+
+def _print_events(run: RunRecord, trace: str | None) -> None:
+    """Print what each process that led the experiment in a terminal noted of the run."""
+    from runbus.kernel import mentions, read_traces
+
+    path = trace or os.path.join(run.experiment_folder, "trace.jsonl")
+    if trace is None and not os.path.lexists(path):
+        click.echo("there is no trace: nobody led this in a terminal", err=True)
+        return
+    for events in read_traces(path):
+        _tell_damage(events.damage)
+        if shown := mentions(events, run.id):
+            click.echo()
+        for event in shown:
+            _print(event, events[0].mono_ns)
+
+
+def _tell_damage(damage: list[tuple[int, int]]) -> None:
+    for offset, length in damage:
+        click.echo(f"the trace is damaged: {length} bytes at {offset} are left out", err=True)
 
 
 def _print(event: TracedEvent, start_ns: int) -> None:

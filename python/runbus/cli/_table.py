@@ -1,0 +1,140 @@
+"""Tables: whole ones for programs, and for a terminal as much as fits into its width.
+
+On a terminal, long names and reasons are broken over several lines, columns that can be done
+without are left out, and no cell that is shown is cut.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import textwrap
+from itertools import zip_longest
+from typing import TYPE_CHECKING
+
+from runbus.cli._printer import colored, printable, state_style, unescaped
+from runbus.cli._screen import width_of
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterable, Sequence
+
+__all__ = ["GAP", "print_table", "terminal_columns", "terminal_rows", "without"]
+
+GAP = 2
+
+_PLAIN_ROWS = 500
+"""A longer table is printed plainly on a terminal, too."""
+
+_FOLDED = ("name", "reason", "problem")
+"""The columns that a narrow terminal breaks; nobody can copy an id that is broken."""
+
+_FOLDED_WIDTH = 8
+"""No narrower than this are they broken."""
+
+
+def terminal_columns() -> int | None:
+    """Return how wide the terminal is that standard output goes to; None if it goes elsewhere."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def terminal_rows() -> int | None:
+    """Return how high the terminal is that standard output goes to; None if it goes elsewhere."""
+    return shutil.get_terminal_size().lines if sys.stdout.isatty() else None
+
+
+def without(
+    header: Sequence[str], rows: Iterable[Sequence[str]], names: Container[str]
+) -> tuple[list[str], list[list[str]]]:
+    """Return a table without some of its columns."""
+    kept = [at for at, name in enumerate(header) if name not in names]
+    return [header[at] for at in kept], [[row[at] for at in kept] for row in rows]
+
+
+def print_table(
+    header: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    right: Sequence[str] = (),
+    optional: Sequence[str] = (),
+) -> None:
+    """Print rows under a header.
+
+    Args:
+        header: The columns' names; the one called "state" is colored on a terminal.
+        rows: The cells; a control character in one is shown escaped.
+        right: The names of columns that hold numbers.
+        optional: The names of columns that a narrow terminal can do without, those first that are
+            missed least.
+    """
+    columns = [[printable(cell) for cell in column] for column in zip(header, *rows, strict=True)]
+    at_right = {printable(name) for name in right}
+    width = terminal_columns()
+    if width is not None:
+        columns = _fitting(columns, list(map(printable, optional)), width)
+    widths = [max(map(width_of, column)) for column in columns]
+    is_plain = width is None or len(columns[0]) > _PLAIN_ROWS or _least(columns, widths) > width
+    if width is not None and not is_plain:
+        widths = _folded(columns, widths, width)
+    written = []
+    for at, cells in enumerate(zip(*columns, strict=True)):
+        lines = [cells] if is_plain else _broken(cells, widths)
+        for line in lines:
+            shown = []
+            for column, cell, room in zip(columns, line, widths, strict=True):
+                blank = " " * (room - width_of(cell))
+                if not is_plain:
+                    style = "" if column[0] != "state" else state_style(cell)
+                    cell = colored(cell, style if at else "bold")
+                shown.append(blank + cell if column[0] in at_right else cell + blank)
+            written.append((" " * GAP).join(shown).rstrip())
+    # No cell does anything to a terminal by now.
+    unescaped(sys.stdout).write("".join(f"{line}\n" for line in written))
+
+
+def _fitting(columns: list[list[str]], optional: list[str], width: int) -> list[list[str]]:
+    """Leave out what can be done without, until the rest fits or nothing more can be left out."""
+    for name in optional:
+        widths = [max(map(width_of, column)) for column in columns]
+        if _least(columns, widths) <= width:
+            break
+        columns = [column for column in columns if column[0] != name]
+    return columns
+
+
+def _least(columns: Sequence[Sequence[str]], widths: Sequence[int]) -> int:
+    """Return how wide the table is if all that can be broken is."""
+    least = (
+        min(width, _FOLDED_WIDTH) if column[0] in _FOLDED else width
+        for column, width in zip(columns, widths, strict=True)
+    )
+    return sum(least) + GAP * (len(widths) - 1)
+
+
+def _folded(columns: Sequence[Sequence[str]], widths: list[int], width: int) -> list[int]:
+    """Return the widths after the widest of the columns that may be broken gave room."""
+    widths = list(widths)
+    while (over := sum(widths) + GAP * (len(widths) - 1) - width) > 0:
+        folded = [at for at, column in enumerate(columns) if column[0] in _FOLDED]
+        first, *others = sorted(folded, key=lambda at: widths[at], reverse=True)
+        next_one = max([_FOLDED_WIDTH, *(widths[at] for at in others)])
+        step = widths[first] - next_one or 1
+        widths[first] -= min(over, step)
+    return widths
+
+
+def _broken(cells: Sequence[str], widths: Sequence[int]) -> Iterable[Sequence[str]]:
+    """Return the lines of a row."""
+    if all(width_of(cell) <= width for cell, width in zip(cells, widths, strict=True)):
+        return [cells]
+    parts = [_lines(cell, width) for cell, width in zip(cells, widths, strict=True)]
+    return list(zip_longest(*parts, fillvalue=""))
+
+
+def _lines(cell: str, width: int) -> list[str]:
+    if width_of(cell) <= width:
+        return [cell]
+    if cell.isascii():
+        return textwrap.wrap(cell, width, break_on_hyphens=False)
+    from rich.cells import chop_cells
+
+    return chop_cells(cell, width)

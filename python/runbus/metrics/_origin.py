@@ -1,0 +1,180 @@
+"""Where a run comes from: its command line, its interpreter, the commit of its code.
+
+A training script pays a millisecond for it: the commit is read from git's files, and whether the
+code differs from it is found out by git itself, in the background.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from runbus._files import read_file
+from runbus._secrets import redacted_text
+from runbus.errors import FileUnreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Self
+
+__all__ = ["Origin"]
+
+_CHANGED = "changed"
+_COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_LIMIT = 4 << 20
+_TIMEOUT_S = 5.0
+_GIT = ("git", "--no-optional-locks", "-c", "core.fsmonitor=false", "status", "--porcelain", "-uno")
+
+# What git says appears whole or not at all, and nobody waits for it.
+_ASK_GIT = (
+    'if said=$(cd "$1" && shift 2 && "$@"); then printf %s "$said" > "$0.new" && '
+    'mv -f "$0.new" "$0"; fi &'
+)
+
+
+class Origin(NamedTuple):
+    """Where a run comes from; what is not known is empty, or None.
+
+    Attributes:
+        argv: The command line.
+        python: The interpreter's path; of a job that is no Python script, empty.
+        cwd: The folder it was started in.
+        commit: The commit of the git repository that `cwd` is in.
+        is_changed: Whether tracked files differed from the commit when it was started.
+    """
+
+    argv: tuple[str, ...] = ()
+    python: str = ""
+    cwd: str = ""
+    commit: str = ""
+    is_changed: bool | None = None
+
+    @classmethod
+    def of_process(cls) -> Self:
+        """Return the origin of a run that this process makes."""
+        try:
+            cwd = os.getcwd()
+        except OSError:
+            cwd = ""  # it was removed
+        argv = tuple(map(redacted_text, sys.argv))
+        return cls(argv, sys.executable or "", cwd, commit_of(cwd) if cwd else "")
+
+    @classmethod
+    def of_job(cls, argv: Sequence[str], cwd: str) -> Self:
+        """Return the origin of a job's run; asks git, for five seconds at most.
+
+        Args:
+            argv: The job's command line.
+            cwd: The folder it starts in.
+        """
+        commit = commit_of(cwd)
+        changed = _is_changed(cwd) if commit else None
+        return cls(cwd=cwd, commit=commit, is_changed=changed).with_argv(argv)
+
+    def with_argv(self, argv: Sequence[str]) -> Self:
+        """Return the same for another command line; secrets in it are not kept."""
+        python = argv[0] if argv and argv[0] == sys.executable else ""
+        return self._replace(argv=tuple(map(redacted_text, argv)), python=python)
+
+    @classmethod
+    def parse(cls, fields: Any, folder: str) -> Self:
+        """Return what run.json says, with what git has said since; what is wrong in it is unknown.
+
+        Args:
+            fields: The values in run.json.
+            folder: The run's folder.
+        """
+        if not isinstance(fields, dict):
+            return cls()
+        argv, changed = fields.get("argv"), fields.get("is_changed")
+        python, cwd, commit = (
+            value if isinstance(value := fields.get(name), str) else ""
+            for name in ("python", "cwd", "commit")
+        )
+        origin = cls(
+            tuple(map(str, argv)) if isinstance(argv, list) else (),
+            python,
+            cwd,
+            commit,
+            changed if isinstance(changed, bool) else None,
+        )
+        if origin.commit and origin.is_changed is None:
+            try:
+                said = read_file(os.path.join(folder, _CHANGED), limit=_LIMIT)
+            except (FileNotFoundError, FileUnreadable):
+                return origin
+            return origin._replace(is_changed=bool(said))
+        return origin
+
+    def ask_git(self, folder: str) -> None:
+        """Have git note in a run's folder what differs from the commit; waits for no answer."""
+        if not self.commit:
+            return
+        argv = ("sh", "-c", _ASK_GIT, os.path.join(folder, _CHANGED), self.cwd, "", *_GIT)
+        quiet = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in range(3)]
+        try:
+            # The shell ends at once, and git belongs to nobody.
+            os.waitpid(os.posix_spawnp("sh", argv, os.environ, file_actions=quiet), 0)
+        except OSError:
+            pass  # then nobody knows
+
+
+def commit_of(cwd: str) -> str:
+    """Return the commit that is checked out around a folder; empty if none can be told."""
+    try:
+        folder = _git_folder(cwd)
+        head = _text(os.path.join(folder, "HEAD")) if folder else ""
+        if not head.startswith("ref: "):
+            return head if _COMMIT.fullmatch(head) else ""
+        ref = head.removeprefix("ref: ")
+        shared = folder
+        if common := _text(os.path.join(folder, "commondir")):
+            shared = os.path.join(folder, common)
+        found = _text(os.path.join(shared, ref)) or _packed(shared, ref)
+        return found if _COMMIT.fullmatch(found) else ""
+    except (OSError, ValueError, FileUnreadable):
+        return ""
+
+
+def _git_folder(cwd: str) -> str:
+    """Return where the repository around a folder keeps its own files; empty if there is none."""
+    folder = cwd
+    while True:
+        place = os.path.join(folder, ".git")
+        if os.path.isdir(place):
+            return place
+        if os.path.isfile(place):  # of a worktree or a submodule
+            return os.path.join(folder, _text(place).removeprefix("gitdir: "))
+        above = os.path.dirname(folder)
+        if above == folder:
+            return ""
+        folder = above
+
+
+def _text(path: str) -> str:
+    try:
+        return os.fsdecode(read_file(path, limit=_LIMIT)).strip()
+    except FileNotFoundError:
+        return ""
+
+
+def _packed(folder: str, ref: str) -> str:
+    for line in _text(os.path.join(folder, "packed-refs")).splitlines():
+        if line.endswith(f" {ref}"):
+            return line.partition(" ")[0]
+    return ""
+
+
+def _is_changed(cwd: str) -> bool | None:
+    import subprocess
+
+    try:
+        done = subprocess.run(
+            _GIT, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT_S,
+            check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return bool(done.stdout.strip())

@@ -1,0 +1,102 @@
+"""`runbus status`: totals first, then as much as there is room for."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from typing import Any
+
+import pytest
+
+from runbus import AsyncExperiment, Command, Job
+from runbus.cli._app import run_command
+from runbus.events import JobEnded, JobIntended, JobStarted, JobSubmitted
+from runbus.experiment import StoredExperiment
+from runbus.jobs import JobStore
+
+from .terminal import check_golden, watch
+
+RUNBUS = os.path.join(os.path.dirname(sys.executable), "runbus")
+
+
+@pytest.fixture
+def batch() -> StoredExperiment:
+    """Return a batch of 100 jobs, of which most have ended, one runs and nobody leads any."""
+    jobs = [Job(name=f"train-{at}", task=Command(("true",))) for at in range(100)]
+    stored = AsyncExperiment("many", jobs).prepare()
+    store = JobStore(stored.folder)
+    for at, spec in enumerate(stored.specs):
+        about: dict[str, Any] = {
+            "experiment_id": spec.experiment_id, "job": spec.name, "run_id": spec.run_id,
+            "attempt": 1, "time_ns": 1_000_000_000,
+        }  # fmt: skip
+        where = store.relative(spec.folder)
+        store.record(JobIntended(**about, executor=spec.executor, folder=where))
+        if at >= 90:
+            continue
+        store.record(JobSubmitted(**about, handle="h"))
+        store.record(JobStarted(**about, host="here", pid=1))
+        if at == 89:
+            continue
+        failed: dict[str, Any] = {
+            "state": "FAILED",
+            "exit_code": 127,
+            "reason": "command not found: trian",
+        }
+        how = failed if at % 30 == 7 else {"state": "SUCCEEDED", "exit_code": 0, "reason": ""}
+        about["time_ns"] += at * 10**9
+        store.record(JobEnded(**about, **how, signal=None, duration_s=float(at)))
+    store.close()
+    return stored
+
+
+def shown(text: str, stored: StoredExperiment) -> str:
+    text = text.replace(stored.id, "20300101-120000-abcdef")
+    return re.sub(r"\d+ h \d+ min", "3 h 5 min", text).replace("\r", "")
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(80, 24), (160, 50)])
+def test_a_screen_holds_the_totals_and_the_jobs_that_matter(
+    columns: int, rows: int, batch: StoredExperiment
+) -> None:
+    status, screen, _ = watch([RUNBUS, "status"], columns, rows)
+
+    assert status == 0
+    lines = screen.splitlines()
+    assert len(lines) < rows
+    assert all(len(line) <= columns for line in lines)
+    check_golden(f"status-{columns}x{rows}", shown(screen, batch))
+
+
+def test_a_pipe_gets_every_job(batch: StoredExperiment, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["status"]) == 0
+
+    captured = capsys.readouterr()
+    lines = captured.out.splitlines()
+    assert lines[0].startswith("89 of 100 done, 3 failed · 1 running · 10 waiting")
+    assert len(lines) == 102
+    assert captured.err == f"nobody leads these jobs: runbus attach {batch.id} goes on\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "count"),
+    [(["--failed"], 3), (["--state", "running"], 1), (["--state", "pending"], 10),
+     (["--state", "failed", "--state", "running"], 4)],
+)  # fmt: skip
+def test_the_jobs_of_a_state_are_all_shown(
+    words: list[str], count: int, batch: StoredExperiment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(["status", *words]) == 0
+
+    assert len(capsys.readouterr().out.splitlines()) == 2 + count
+
+
+def test_states_that_no_job_is_in_or_that_are_none_are_told(
+    batch: StoredExperiment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(["status", "--state", "lost"]) == 0
+    assert "no job is LOST" in capsys.readouterr().err
+
+    assert run_command(["status", "--state", "faild"]) == 2
+    assert "did you mean FAILED" in capsys.readouterr().err

@@ -1,0 +1,125 @@
+"""`runbus why` answers in words, whoever led the job, and also where nobody does."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+import runbus
+from runbus import AsyncExperiment, Command, Job, api
+from runbus.catalog import find_run
+from runbus.cli._app import run_command
+from runbus.errors import RunbusError
+
+
+def submitted(tmp_path: Path, *jobs: dict[str, Any], detach: bool = False) -> None:
+    path = tmp_path / "batch.json"
+    path.write_text(json.dumps({"project": "p", "jobs": jobs}))
+    run_command(["submit", str(path), *(["--detach"] if detach else [])])
+
+
+def said(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    capsys.readouterr()
+    assert run_command(["why", *words]) == 0
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        (["sh", "-c", "no-such-program x"], "exit code 127 means that the command was not found"),
+        (["sh", "-c", "kill -9 $$"], "something killed it (SIGKILL)"),
+        (["sh", "-c", "exit 3"], "its program ended with exit code 3"),
+    ],
+)
+def test_a_failure_is_explained_with_the_last_words_of_the_job(
+    command: list[str], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shell = ["sh", "-c", f"echo last words >&2; {command[2]}"]
+    submitted(tmp_path, {"name": "fails", "command": shell})
+
+    words = said(capsys, "fails")
+
+    assert sentence in words
+    assert "\n  last words\n" in words
+    assert "FAILED" in words.splitlines()[0]
+    for happened in ("attempt 1 recorded, for local", "submitted", "started on"):
+        assert happened in words
+    assert "job.ended" in said(capsys, "-v", "fails")
+
+
+def test_each_attempt_is_in_the_story(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    submitted(tmp_path, {"name": "a", "command": ["false"], "retries": 1, "backoff": 0.01})
+
+    words = said(capsys, "a")
+
+    assert "it had 2 attempts" in words
+    assert "attempt 1 FAILED: exit code 1; again in" in words
+
+
+def test_a_job_that_nobody_leads_says_so_and_what_goes_on_with_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    stored = AsyncExperiment("p", [Job(name="a", task=Command(("true",)))]).prepare()
+    stored.intend()
+
+    assert f"nobody leads its batch: runbus attach {stored.id} goes on with it" in said(capsys, "a")
+
+
+def test_a_run_of_plain_init_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ValueError, match="boom"), runbus.init(name="bad"):
+        raise ValueError("boom")
+
+    words = said(capsys, "bad")
+
+    assert "is FAILED: ValueError: boom" in words
+    assert "its process ended with that exception" in words
+
+
+def test_a_run_whose_process_was_killed_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    code = "import os, runbus; runbus.init(name='gone'); os.kill(os.getpid(), 9)"
+    done = subprocess.run([sys.executable, "-c", code], check=False)
+    assert done.returncode == -signal.SIGKILL
+
+    assert "its process ended without a word" in said(capsys, "gone")
+
+
+def test_the_same_is_there_for_programs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    submitted(tmp_path, {"name": "fails", "command": ["false"]})
+
+    explained = json.loads(said(capsys, "fails", "--json"))
+
+    assert explained["state"] == "FAILED: exit code 1"
+    assert [one["text"] for one in explained["story"]][-1] == "FAILED: exit code 1"
+    same = anyio.run(api.explain, find_run("fails"))
+    assert explained["because"] == same.because
+
+
+async def test_what_waits_says_for_what(tmp_path: Path) -> None:
+    jobs = [Job(name=name, task=Command(("sh", "-c", "read x < go"))) for name in "abc"]
+    os.mkfifo(tmp_path / "go")
+    jobs = [Job(name=job.name, task=job.task, cwd=str(tmp_path)) for job in jobs]
+    experiment = AsyncExperiment("p", jobs, max_parallel=1)
+    stored = experiment.prepare()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(api.lead, stored)
+        waits = f"{stored.id}-3"
+        because: list[str] = []
+        with anyio.fail_after(20):
+            while "1 of 1 places are taken (max_parallel), and 1 jobs are before it" not in because:
+                await anyio.sleep(0.02)
+                try:
+                    because = (await api.explain(find_run(waits))).because
+                except RunbusError:
+                    continue
+        first = await api.explain(find_run(f"{stored.id}-1"))
+        assert first.because[0].startswith(("it has run on", "local has taken it"))
+        await stored.cancel("by the test", 0)

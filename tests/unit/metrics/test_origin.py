@@ -1,0 +1,147 @@
+"""Where a run comes from: its command line, its interpreter, the commit of its code."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import runbus
+from runbus import AsyncExperiment, Command, Job
+from runbus.catalog import find_experiment, find_job, find_run, query
+from runbus.cli._app import run_command
+from runbus.errors import AmbiguousId, RunNotFound
+from runbus.metrics import Origin
+
+SCRIPT = "import runbus\nwith runbus.init() as run: run.log('loss', 1.0)\n"
+
+
+def git(folder: Path, *words: str) -> str:
+    who = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
+    done = subprocess.run(
+        ["git", *who, *words], cwd=folder, check=True, capture_output=True, text=True
+    )
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    folder = tmp_path / "code"
+    folder.mkdir()
+    git(folder, "init", "-q")
+    (folder / "train.py").write_text(SCRIPT)
+    git(folder, "add", ".")
+    git(folder, "commit", "-q", "-m", "first")
+    return folder
+
+
+def started(folder: Path, *words: str) -> Origin:
+    subprocess.run([sys.executable, "train.py", *words], cwd=folder, check=True)
+    deadline = time.monotonic() + 20
+    while (origin := find_run("latest").info.origin).is_changed is None:
+        assert time.monotonic() < deadline  # git says it when it is ready
+        time.sleep(0.01)
+    return origin
+
+
+def test_a_run_of_plain_init_knows_its_command_commit_and_changes(repository: Path) -> None:
+    head = git(repository, "rev-parse", "HEAD")
+
+    clean = started(repository, "--lr", "0.1")
+    assert clean.argv == ("train.py", "--lr", "0.1")
+    assert clean.python == sys.executable
+    assert (clean.commit, clean.is_changed) == (head, False)
+
+    (repository / "train.py").write_text(SCRIPT + "# more\n")
+    assert started(repository).is_changed is True
+
+
+def test_the_commit_is_found_in_a_worktree_a_subfolder_and_after_packing(
+    repository: Path, tmp_path: Path
+) -> None:
+    git(repository, "worktree", "add", "-q", str(tmp_path / "tree"), "-b", "other")
+    git(repository, "pack-refs", "--all")
+    (repository / "sub").mkdir()
+    head = git(repository, "rev-parse", "HEAD")
+
+    for place in (repository / "sub", tmp_path / "tree"):
+        assert Origin.of_job(("true",), str(place)) == Origin(
+            ("true",), "", str(place), head, False
+        )
+    git(repository, "checkout", "-q", "--detach")
+    assert Origin.of_job(("true",), str(repository)).commit == head
+
+
+def test_no_repository_or_a_broken_one_is_no_hindrance(tmp_path: Path) -> None:
+    assert Origin.of_job(("true",), str(tmp_path)).commit == ""
+    (tmp_path / ".git").write_text("gitdir: /nowhere\n")
+    assert Origin.of_job(("true",), str(tmp_path)).commit == ""
+    assert Origin.of_job(("true",), "/nowhere/at/all").commit == ""
+
+
+def test_the_runs_of_jobs_are_shown_listed_and_asked_for_by_it(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(repository)
+    job = Job(name="a", task=Command((sys.executable, "train.py", "a b")))
+    AsyncExperiment("p", [job]).prepare()
+    head = git(repository, "rev-parse", "HEAD")
+
+    assert run_command(["show", "a"]) == 0
+    shown = capsys.readouterr().out
+    assert f"command   {sys.executable} train.py 'a b'\n" in shown
+    assert f"commit    {head[:12]}\n" in shown
+    assert run_command(["ls", "--json"]) == 0
+    (listed,) = json.loads(capsys.readouterr().out)
+    assert listed["origin"]["commit"] == head
+    assert query("SELECT commit, changed FROM runs")[1] == [(head, False)]
+
+
+def test_what_is_wrong_in_the_record_of_an_origin_is_unknown(tmp_path: Path) -> None:
+    wrong: list[object] = [[], {"argv": 1, "python": 2, "commit": None, "is_changed": "x"}, None]
+    for fields in wrong:
+        assert Origin.parse(fields, str(tmp_path)) == Origin()
+
+
+def test_a_run_without_a_name_is_called_by_its_script_and_the_letters_of_its_id(
+    repository: Path,
+) -> None:
+    started(repository)
+    run = find_run("latest")
+
+    letters = run.id.split("-")[2]
+    assert run.name == f"train-{letters}"
+    for text in (run.id, run.name, letters, f"{letters}-1", run.id[:-2], "latest"):
+        assert runbus.open_run(text).id == run.id
+    with runbus.init(id=letters) as joined:
+        assert joined.id == run.id
+
+
+def test_a_part_of_several_ids_is_refused_and_names_them() -> None:
+    jobs = [Job(name=name, task=Command(("true",))) for name in "ab"]
+    stored = AsyncExperiment("p", jobs).prepare()
+    letters = stored.id.split("-")[2]
+
+    for asked in (letters, stored.id):
+        with pytest.raises(AmbiguousId, match="is a part of 2 ids") as raised:
+            runbus.open_run(asked)
+    assert f"{stored.id}-1" in raised.value.hint
+    assert runbus.open_run(f"{letters}-2").name == "b"
+    assert find_experiment(letters) == stored.folder
+    assert find_job(f"{letters}-2") == (stored.folder, "b")
+    assert find_job(letters) == (stored.folder, None)
+    for none in (letters[:3], "zzzz", ""):
+        with pytest.raises(RunNotFound):
+            runbus.open_run(none)
+
+
+def test_init_makes_a_run_where_there_is_no_git(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    runbus.init(name="a").finish()
+
+    assert os.path.basename(runbus.open_run("a").info.origin.python).startswith("python")
