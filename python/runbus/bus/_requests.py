@@ -202,7 +202,7 @@ def check_step(sub: Subscription, event: Event, value: object, result: object) -
 
 
 def check_items(sub: Subscription, event: Event, result: object) -> None:
-    """Refuse what is no list of items of the type that the event class declares.
+    """Refuse what is not a list of items of the type that the event class declares.
 
     Raises:
         HookError: It is not a list, a tuple or None, or an item is of another type.
