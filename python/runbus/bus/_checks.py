@@ -157,7 +157,7 @@ def check_flag(given: object, owner: str, option: str) -> None:
 
 
 def check_choice(given: object, owner: str, option: str, choices: tuple[str | None, ...]) -> None:
-    """Refuse what is none of a few words.
+    """Refuse what is not one of a few words.
 
     Raises:
         InvalidOption: It is not one of them.

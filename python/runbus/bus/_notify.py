@@ -303,7 +303,7 @@ class Notifications:
     def quarantine(self, failing: Subscription) -> None:
         """Skip the notification handlers of a plugin from now on, because one keeps failing.
 
-        The application is no plugin that could be meant as a whole: only its failing handler is
+        The application is not a plugin that could be meant as a whole: only its failing handler is
         skipped.
         """
         owner = failing.owner

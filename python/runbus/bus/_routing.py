@@ -88,7 +88,7 @@ class Registry:
         Raises:
             InvalidHandler: The handler can never work, or this owner subscribed it already.
             InvalidOption: An option has no value that makes sense.
-            WrongKind: The class is no event class, or its events are read from a stream.
+            WrongKind: The class is not an event class, or its events are read from a stream.
             BusClosed: The owner was closed.
         """
         if owner.closed:
@@ -170,7 +170,7 @@ def is_same(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
 
 
 def check_event_class(event: object, verb: str) -> None:
-    """Refuse what is no event class.
+    """Refuse what is not an event class.
 
     Raises:
         WrongKind: It is not.

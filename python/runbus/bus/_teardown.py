@@ -61,7 +61,7 @@ class Teardowns:
         Raises:
             WrongKind: The event is no Teardown.
             BusClosed: The bus is not open.
-            InvalidOption: The budget is no number of seconds.
+            InvalidOption: The budget is not a number of seconds.
         """
         check_number(budget_s, APPLICATION, "budget_s", at_least=0)
         route, frame = self._asking.begin(event, Kind.TEARDOWN)

@@ -93,7 +93,7 @@ class Inbox:
             BusClosed: The bus is not open, or was closed while this waited.
             WrongLoop: This process is a forked child.
             WouldDeadlock: This thread runs the event loop that would have to make room.
-            InvalidOption: The timeout is no number of seconds.
+            InvalidOption: The timeout is not a number of seconds.
         """
         state = self._state
         if get_ident() == state.thread_id:

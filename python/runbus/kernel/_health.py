@@ -184,7 +184,7 @@ async def ask(plugin: Any) -> tuple[bool, Mapping[str, Any]]:
 
 
 def read_answer(answer: Any) -> tuple[bool, Mapping[str, Any]]:
-    """Return the answer of a plugin as what it must be; what is none, means that it is unwell."""
+    """Return the answer of a plugin as what it must be; anything else means that it is unwell."""
     if isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], Mapping):
         return bool(answer[0]), dict(answer[1])
     return False, {"error": f"health() returned {shown(answer)} instead of (bool, mapping)"}

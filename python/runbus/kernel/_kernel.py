@@ -76,7 +76,7 @@ class Kernel:
             timers: Where deadlines come from; `runbus.testing.FakeClock` in tests.
 
         Raises:
-            InvalidPlugin: One is no plugin.
+            InvalidPlugin: One is not a plugin.
             PluginNotFound: No installed plugin has that name.
             PluginNotLoadable: An installed plugin cannot be imported or made.
             DuplicatePlugin: Two have one name.

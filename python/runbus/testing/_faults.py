@@ -27,7 +27,7 @@ def fail_next(bus: Bus, handler: Callable[..., Any], error: BaseException) -> No
 
     Raises:
         LookupError: No such handler is subscribed.
-        TypeError: `bus` is none, but perhaps the kernel itself.
+        TypeError: `bus` is not one, but perhaps the kernel itself.
     """
     check_bus(bus)
     found = [sub for sub in bus.registry.subscriptions() if is_same(sub.handler, handler)]
