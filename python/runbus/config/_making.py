@@ -36,7 +36,7 @@ class Making(Protocol):
         ...
 
     def adopted(self, value: Any) -> Any:
-        """Return the value of another library as one of ours; `value` itself if it is none."""
+        """Return the value of another library as one of ours; `value` itself if it is not one."""
         ...
 
     def is_named(self, kind: Any) -> bool:
@@ -78,12 +78,11 @@ def _is_protocol(kind: type) -> bool:
     return getattr(kind, "_is_protocol", False) is True
 
 
-def at_step(key: Any, value: Any, convert: Converter, mistakes: Mistakes) -> Any:
+def at_step(key: str | int, value: Any, convert: Converter, mistakes: Mistakes) -> Any:
     """Convert a part of a value; the paths of its mistakes begin with its key."""
     known = len(mistakes)
     found = convert(value, mistakes)
     if len(mistakes) > known:
-        step = key if type(key) in (str, int) else str(key)
         for one in mistakes[known:]:
-            one.path = (step, *one.path)
+            one.path = (key, *one.path)
     return found
