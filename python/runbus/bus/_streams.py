@@ -186,7 +186,7 @@ class Streams:
             state.check_loop("emit_nowait")
         route = self._routes.get(type(event))
         if route is None:
-            route = state.find_route(event, Kind.STREAM, self._routes)
+            route = state.find_route(event, Kind.STREAM, self._routes, "emit_nowait")
         item: Item = event
         if self._watchers:
             item = self._note(event)
