@@ -198,7 +198,7 @@ class MirroredJob:
         while more and (final or copy.offset - start < _BUDGET):
             before = copy.offset, copy.window
             data = await tunnel.read(path, copy.offset, copy.window)
-            if not await self._is_ready(tunnel, name, data, final=final):
+            if not await self._copy_named(tunnel, name, data, final=final):
                 return True
             more = copy.take(data)
             more = more and (copy.offset, copy.window) != before
@@ -206,8 +206,11 @@ class MirroredJob:
             await self._copy_damaged(tunnel, path, copy)
         return copy.offset > start
 
-    async def _is_ready(self, tunnel: Tunnel, name: str, data: bytes, *, final: bool) -> bool:
-        """Copy what records name; if not all of it is here yet, take in the records before."""
+    async def _copy_named(self, tunnel: Tunnel, name: str, data: bytes, *, final: bool) -> bool:
+        """Copy what records name, and return whether all of it is here.
+
+        If not, only the records before are taken in.
+        """
         if name.startswith("metrics/"):
             return True
         copy = self.journals[name]

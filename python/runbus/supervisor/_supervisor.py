@@ -141,10 +141,10 @@ class Supervisor:
                 await self._lead()
             self._work.tasks = None
             watches.cancel_scope.cancel()
-        await self._find_lost(jobs)
+        await self._tell_late_ends(jobs)
         await anyio.to_thread.run_sync(self._store.sync)
 
-    async def _find_lost(self, jobs: Sequence[JobSpec]) -> None:
+    async def _tell_late_ends(self, jobs: Sequence[JobSpec]) -> None:
         """Tell the ends of jobs that were LOST and have left their records after all."""
         for job in jobs:
             record = self._store.jobs[job.name]
