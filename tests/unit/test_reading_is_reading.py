@@ -21,9 +21,10 @@ WRITES = {
 
 def questions(source: str) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            if node.name.lstrip("_").startswith(QUESTIONS):
-                yield node
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if node.name.lstrip("_").startswith(QUESTIONS):
+            yield node
 
 
 def changed_by(function: ast.AST) -> Iterator[str]:

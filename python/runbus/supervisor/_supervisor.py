@@ -92,8 +92,8 @@ class Supervisor:
         """
         self._specs = {job.name: job for job in jobs}
         machine = _Machine(self._clock)
-        async with anyio.create_task_group() as host:
-            host.start_soon(machine.drive, self._run_all, jobs, max_parallel, name="run jobs")
+        async with anyio.create_task_group() as group:
+            group.start_soon(machine.drive, self._run_all, jobs, max_parallel, name="run jobs")
             try:
                 await machine.stopped.wait()
             except anyio.get_cancelled_exc_class():
