@@ -6,6 +6,7 @@ import itertools
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
+from runbus.bus._foreign import shown
 from runbus.bus._subscription import Owner, Subscription
 from runbus.errors import BusClosed, InvalidHandler, WrongKind
 from runbus.events import Event, Kind
@@ -175,5 +176,5 @@ def check_event_class(event: object, verb: str) -> None:
         WrongKind: It is not.
     """
     if not (isinstance(event, type) and issubclass(event, Event)):
-        name = event.__name__ if isinstance(event, type) else repr(event)
+        name = event.__name__ if isinstance(event, type) else shown(event)
         raise WrongKind(name, "", verb, "")
