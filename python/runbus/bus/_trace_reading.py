@@ -10,7 +10,7 @@ from msgspec.structs import astuple
 
 from runbus import codec
 from runbus._lines import read_lines
-from runbus.errors import FileUnreadable, TraceError
+from runbus.errors import FileUnreadable, TraceError, os_reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -115,14 +115,14 @@ def read_traces(path: str | os.PathLike[str]) -> list[Trace]:
                 traces[-1][1].damage = []
             note(traces[-1][0], record)
     except FileNotFoundError as error:
-        raise TraceError(name, (error.strerror or str(error)).lower()) from error
+        raise TraceError(name, os_reason(error)) from error
     except FileUnreadable as error:
         raise TraceError(name, error.reason) from error
     except codec.DecodeError as error:
         # Its checksum fits: it was written like that, by something else.
-        raise TraceError(name, f"line {records} is no record of a trace: {error}") from error
+        raise TraceError(name, f"line {records} is not a record of a trace: {error}") from error
     if damage and not records:
-        raise TraceError(name, "line 1 is no record of a trace, and neither is any other")
+        raise TraceError(name, "line 1 is not a record of a trace, and neither is any other")
     for found, trace in traces:
         trace.extend(found[seq] for seq in sorted(found))
     return [trace for _, trace in traces]

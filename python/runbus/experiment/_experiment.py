@@ -17,7 +17,7 @@ from runbus._ids import run_id_of, slug
 from runbus._secrets import Secret, redacted_text
 from runbus.abc import GRACE_S, JobSpec
 from runbus.config import words_of
-from runbus.errors import HomeUnusable, NoExecutor, UsageError, near_matches
+from runbus.errors import HomeUnusable, NoExecutor, UsageError, near_matches, os_reason
 from runbus.experiment._packages import build_code, keep_code, unbuilt_code
 from runbus.experiment._stored import (
     StoredExperiment,
@@ -178,7 +178,7 @@ class AsyncExperiment:
         except OSError as error:
             # A write that finds no room does not say in which file.
             where = f" ({error.filename})" if error.filename else ""
-            reason = (error.strerror or str(error)).lower() + where
+            reason = os_reason(error) + where
             raise HomeUnusable(self._home.path, reason) from error
         self._stored = StoredExperiment(self.folder, asked, home=self._home)
         return self._stored
@@ -208,7 +208,7 @@ class AsyncExperiment:
             SecretMissing: A secret that a job needs cannot be read; nothing was submitted.
             HomeUnusable: The home folder cannot be written.
             JournalError: The journal cannot be written, or another process leads the experiment.
-            TypeError: `bus` is none, but perhaps the kernel itself.
+            TypeError: `bus` is not one, but perhaps the kernel itself.
         """
         if (stored := self._stored) is None:
             named = {job.executor or self._executor for job, _ in self._jobs}

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import anyio.to_thread
 
 from runbus.attempt import blobs
-from runbus.errors import RemoteFailed
+from runbus.errors import RemoteFailed, os_reason
 from runbus.executors._shell import files_script, parse_files
 from runbus.metrics import Incoming
 
 if TYPE_CHECKING:
     from runbus.abc import Tunnel
 
-__all__ = ["Contents"]
+__all__ = ["NamedFiles"]
 
 logger = logging.getLogger("runbus.executors")
 
@@ -27,7 +27,7 @@ _FILE_COST = 64 << 10
 """What asking for a file counts of them."""
 
 
-class Contents:
+class NamedFiles:
     """Copies the files and folders that the records of a run name.
 
     What cannot be copied is logged, once, and its record comes without it.
@@ -71,7 +71,7 @@ class Contents:
             except OSError as error:
                 if not final:
                     raise
-                self._give_up(incoming, (error.strerror or str(error)).lower())
+                self._give_up(incoming, os_reason(error))
             if left <= 0:
                 return start
         return len(data)
