@@ -5,7 +5,7 @@ from __future__ import annotations
 from operator import index
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from runbus.metrics._frames import Frame
+from runbus.metrics._data_frames import Frame
 
 if TYPE_CHECKING:
     from typing import Any
