@@ -15,6 +15,7 @@ from runbus.jobs import (
     Asked,
     CancelRequest,
     JobRecord,
+    JobState,
     JobStore,
     ask_to_cancel,
     intend,
@@ -137,6 +138,9 @@ class StoredExperiment:
                 if spec.secrets and self._will_be_submitted(store, spec)
                 for place in spec.secrets.values()
             )
+            if any(record.state is JobState.PREEMPTED for record in store.jobs.values()):
+                # Its backend may have begun it anew: then the experiment is not over any more.
+                self._home.note_open(self.folder)
             self._supervisor = Supervisor(bus, executors, store)
             records = await self._supervisor.run(specs, max_parallel=self.max_parallel)
             if all(record.state.is_terminal for record in store.jobs.values()):

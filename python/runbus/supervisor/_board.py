@@ -7,16 +7,30 @@ that something happened to, so a step costs the same with ten jobs and with ten 
 
 from __future__ import annotations
 
-import enum
 import heapq
-import itertools
-from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
-
-from msgspec.structs import replace
+from typing import TYPE_CHECKING
 
 from runbus.abc import GRACE_S
-from runbus.jobs import End, JobState, Patience, delay_s, gets_another, late_start, verdict
+from runbus.jobs import End, JobState, delay_s, gets_another, late_start, verdict
+from runbus.supervisor._decisions import (
+    Cancel,
+    Decision,
+    Drain,
+    Find,
+    Finish,
+    Follow,
+    LookOn,
+    NoteCancel,
+    NoteOverdue,
+    NoteSeen,
+    NoteStart,
+    Requeue,
+    Retry,
+    Submit,
+    Withdraw,
+)
+from runbus.supervisor._seats import Seats
+from runbus.supervisor._standing import Standing, Step, bounded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,182 +39,9 @@ if TYPE_CHECKING:
     from runbus.attempt import Written
     from runbus.jobs import JobRecord
 
-__all__ = [
-    "Board",
-    "Cancel",
-    "Decision",
-    "Drain",
-    "Find",
-    "Finish",
-    "Follow",
-    "NoteCancel",
-    "NoteOverdue",
-    "NoteSeen",
-    "NoteStart",
-    "Requeue",
-    "Retry",
-    "Submit",
-    "Withdraw",
-    "decide",
-]
+__all__ = ["Board", "decide"]
 
 REQUEUED = "its machine was taken away, and its backend begins it anew"
-
-WORD_MAX = 200
-"""The longest word of a backend that is recorded, in characters."""
-
-GONE_LOOKS, GONE_S = 3, 2.0
-"""A job that is neither there nor recorded as ended is LOST only after so many looks in a row,
-over so many seconds."""
-
-
-class Find(NamedTuple):
-    """Ask the backend whether an earlier process submitted the job without living to record it."""
-
-    job: JobSpec
-
-
-class Submit(NamedTuple):
-    """Submit the job. It has a seat."""
-
-    job: JobSpec
-
-
-class Withdraw(NamedTuple):
-    """Give up submitting: what has not begun must not begin."""
-
-    job: JobSpec
-    grace_s: float
-
-
-class Follow(NamedTuple):
-    """Watch the attempt that a backend has."""
-
-    job: JobSpec
-    handle: str
-
-
-class NoteStart(NamedTuple):
-    """Tell that its process runs."""
-
-    job: JobSpec
-    seen: Observation
-
-
-class NoteSeen(NamedTuple):
-    """Tell what the backend newly says of a job that has not ended."""
-
-    job: JobSpec
-    seen: Observation
-
-
-class NoteCancel(NamedTuple):
-    """Tell that its end was asked for."""
-
-    job: JobSpec
-    reason: str
-
-
-class NoteOverdue(NamedTuple):
-    """Tell that a time-out is over."""
-
-    job: JobSpec
-    reason: str
-
-
-class Cancel(NamedTuple):
-    """Have the backend end the attempt."""
-
-    job: JobSpec
-    grace_s: float
-
-
-class Drain(NamedTuple):
-    """The attempt is over: hand on everything it wrote, then call `Board.drained`."""
-
-    job: JobSpec
-
-
-class Retry(NamedTuple):
-    """Tell how the attempt ended, and make ready for the next one."""
-
-    job: JobSpec
-    end: End
-    delay_s: float
-
-
-class Requeue(NamedTuple):
-    """Tell that the backend has begun the job anew, and watch that attempt, the next one."""
-
-    job: JobSpec
-    end: End
-    attempt: int
-
-
-class Finish(NamedTuple):
-    """Tell how the job ended."""
-
-    job: JobSpec
-    end: End
-
-
-Decision = (
-    Find | Submit | Withdraw | Follow | NoteStart | NoteSeen | NoteCancel | NoteOverdue | Cancel
-    | Drain | Retry | Requeue | Finish
-)  # fmt: skip
-
-
-class _Step(enum.Enum):
-    """Where a job is on its way. What takes time has a step that waits for it."""
-
-    WAITING = enum.auto()
-    QUEUED = enum.auto()
-    SEATED = enum.auto()
-    FINDING = enum.auto()
-    SUBMITTING = enum.auto()
-    WATCHED = enum.auto()
-    GONE = enum.auto()
-    DRAINING = enum.auto()
-    ENDED = enum.auto()
-    CLOSING = enum.auto()
-    OVER = enum.auto()
-
-
-class _Standing:
-    """One job and what is known of it beyond its record."""
-
-    __slots__ = (
-        "cancel_noted", "cause_to_end", "due", "end", "gone_looks", "gone_since", "grace_sent",
-        "has_seat", "has_started", "is_inherited", "overdue", "patience", "pause_s", "record",
-        "seen", "spec", "step", "waiting_since",
-    )  # fmt: skip
-
-    def __init__(
-        self, spec: JobSpec, record: JobRecord, now: float, *, waited_s: float, is_inherited: bool,
-        cause_to_end: tuple[str, float] | None,
-    ) -> None:  # fmt: skip
-        self.spec = spec
-        self.record = record
-        self.due = now
-        self.is_inherited = is_inherited
-        self.step = _Step.OVER if record.state.is_terminal else _Step.WAITING
-        self.has_seat = False
-        self.cause_to_end = cause_to_end
-        self.cancel_noted = record.cancelling
-        self.end: End | None = None
-        self.pause_s = 0.0
-        self.begin_attempt(now - waited_s)
-
-    def begin_attempt(self, now: float) -> None:
-        """Forget what was seen of the attempt before; this one has been sent off `now`."""
-        self.waiting_since = now
-        self.patience = Patience(self.spec.timeouts, now)
-        self.has_started = self.record.started_ns > 0
-        self.seen: Observation | None = None
-        self.gone_looks = 0
-        self.gone_since = 0.0
-        self.overdue = self.record.overdue
-        self.grace_sent: float | None = None
 
 
 class Board:
@@ -210,11 +51,8 @@ class Board:
     """
 
     def __init__(self) -> None:
-        self._jobs: dict[str, _Standing] = {}
-        self._seats = 0
-        self._places: dict[str, int] = {}
-        self._queues: dict[str, deque[tuple[int, str]]] = {}
-        self._turns = itertools.count()
+        self._jobs: dict[str, Standing] = {}
+        self._seats = Seats()
         self._timers: list[tuple[float, str]] = []
         self._touched: dict[str, None] = {}
         self._ask_all: tuple[str, float] | None = None
@@ -237,8 +75,7 @@ class Board:
 
     def set_seats(self, max_parallel: int, limits: Mapping[str, int | None]) -> None:
         """Say how many jobs run at a time: in all, and on each executor; None for any number."""
-        self._seats = max_parallel
-        self._places = {name: limit for name, limit in limits.items() if limit is not None}
+        self._seats.set(max_parallel, limits)
 
     def add(
         self, spec: JobSpec, record: JobRecord, now: float, *, waited_s: float = 0.0,
@@ -253,13 +90,14 @@ class Board:
             waited_s: How long ago its latest attempt was submitted.
             is_inherited: An earlier process may have submitted it without recording that.
         """
-        job = _Standing(
+        job = Standing(
             spec, record, now, waited_s=waited_s, is_inherited=is_inherited,
             cause_to_end=self._ask_all,
         )  # fmt: skip
         self._jobs[spec.name] = job
-        if job.step is not _Step.OVER:
+        if job.step is not Step.OVER:
             self._unfinished += 1
+        if job.step is not Step.OVER or job.may_go_on:
             self._touched[spec.name] = None
 
     def ask_to_end(self, reason: str, grace_s: float, name: str | None = None) -> None:
@@ -267,7 +105,7 @@ class Board:
         if name is None:
             self._ask_all = reason, grace_s
         for one in self._jobs if name is None else (name,):
-            if (job := self._jobs.get(one)) is not None and job.step is not _Step.OVER:
+            if (job := self._jobs.get(one)) is not None and job.step is not Step.OVER:
                 sooner = min(grace_s, job.cause_to_end[1]) if job.cause_to_end else grace_s
                 job.cause_to_end = reason, sooner
                 self._touched[one] = None
@@ -275,15 +113,15 @@ class Board:
     def recorded(self, record: JobRecord, now: float) -> None:
         """A fact about a job is in the journal, and `record` is what that adds up to."""
         job = self._jobs.get(record.name)
-        if job is None or job.step is _Step.OVER:
+        if job is None or job.step is Step.OVER:
             return
         before, job.record = job.record, record
         if record.state.is_terminal:
-            job.step = _Step.OVER
+            job.step = Step.OVER
             self._unfinished -= 1
             self._give_up_seat(job)
         elif record.attempt > before.attempt:
-            job.step = _Step.WAITING
+            job.step = Step.WAITING
             job.end = None
             if record.handle:
                 # It waits already, and has never given up its seat.
@@ -291,8 +129,8 @@ class Board:
             else:
                 job.due = now + job.pause_s
                 self._give_up_seat(job)
-        elif record.handle and job.step in (_Step.FINDING, _Step.SUBMITTING):
-            job.step = _Step.WATCHED
+        elif record.handle and job.step in (Step.FINDING, Step.SUBMITTING):
+            job.step = Step.WATCHED
             job.grace_sent = None
         else:
             return
@@ -306,7 +144,7 @@ class Board:
         """No earlier process has submitted the job."""
         job = self._jobs[name]
         job.is_inherited = False
-        job.step = _Step.SEATED if job.has_seat else _Step.WAITING
+        job.step = Step.SEATED if job.has_seat else Step.WAITING
         self._touched[name] = None
 
     def not_submitted(self, name: str, end: End | None = None) -> None:
@@ -317,10 +155,10 @@ class Board:
             end: How; None if it was withdrawn.
         """
         job = self._jobs[name]
-        if end is None and (reason := _reason_to_end(job)) is not None:
+        if end is None and (reason := job.reason_to_end) is not None:
             end = End(JobState.CANCELLED, reason, None)
         job.end = end or End(JobState.TIMEOUT, late_start(job.spec.timeouts.queue_s or 0), None)
-        job.step = _Step.ENDED
+        job.step = Step.ENDED
         self._touched[name] = None
 
     def saw(self, name: str, seen: Observation | None, written: Written, now: float) -> bool:
@@ -336,53 +174,62 @@ class Board:
             Whether it was new.
         """
         job = self._jobs[name]
-        if job.step is not _Step.WATCHED:
+        if job.step is Step.OVER:
+            return seen is not None and self._goes_on(job, seen)
+        if job.step is not Step.WATCHED:
             return False
         overdue = job.patience.take_in(seen, written, now)
-        if overdue and not job.overdue and _reason_to_end(job) is None:
+        if overdue and not job.overdue and job.reason_to_end is None:
             job.overdue = overdue
             self._touched[name] = None
         if seen is None:
             return False
-        seen = _bounded(seen)
+        seen = bounded(seen)
         is_new = seen != job.seen
         job.seen = seen
-        if _is_final(job, seen, now):
-            job.step = _Step.GONE
+        if job.is_over_with(seen, now):
+            job.step = Step.GONE
             is_new = True
         if is_new:
             self._touched[name] = None
         return is_new
 
+    def _goes_on(self, job: Standing, seen: Observation) -> bool:
+        """Whether a backend has begun a job anew whose end is recorded: then it is not over."""
+        if not job.may_go_on or not job.begun_anew(seen):
+            return False
+        job.end = End(JobState.PREEMPTED, seen.reason or REQUEUED, bounded(seen))
+        job.step = Step.ENDED
+        job.cause_to_end = job.cause_to_end or self._ask_all
+        self._unfinished += 1
+        self._touched[job.spec.name] = None
+        return True
+
     def drained(self, name: str) -> None:
         """Everything that the attempt wrote has been handed on."""
         job = self._jobs[name]
         assert job.seen is not None
-        if _begun_anew(job, job.seen):
+        if job.begun_anew(job.seen):
             job.end = End(JobState.PREEMPTED, job.seen.reason or REQUEUED, job.seen)
         else:
-            job.end = End(*verdict(job.seen, _reason_to_end(job), job.record.overdue), job.seen)
-        job.step = _Step.ENDED
+            job.end = End(*verdict(job.seen, job.reason_to_end, job.record.overdue), job.seen)
+        job.step = Step.ENDED
         self._touched[name] = None
 
     def is_wanted(self, name: str) -> bool:
         """Whether nobody has asked for the end of the job."""
-        return _reason_to_end(self._jobs[name]) is None
+        return self._jobs[name].reason_to_end is None
 
-    def _give_up_seat(self, job: _Standing) -> None:
+    def _give_up_seat(self, job: Standing) -> None:
         if job.has_seat:
             job.has_seat = False
-            self._seats += 1
-            if job.spec.executor in self._places:
-                self._places[job.spec.executor] += 1
+            self._seats.give_up(job.spec.executor)
 
-    def _take_seat(self, job: _Standing) -> None:
+    def _take_seat(self, job: Standing) -> None:
         job.has_seat = True
-        self._seats -= 1
-        if job.spec.executor in self._places:
-            self._places[job.spec.executor] -= 1
+        self._seats.take(job.spec.executor)
 
-    def _take_touched(self, now: float) -> Iterator[_Standing]:
+    def _take_touched(self, now: float) -> Iterator[Standing]:
         """Yield the jobs that something happened to, or whose time has come, to the last."""
         while True:
             while self._timers and self._timers[0][0] <= now:
@@ -394,35 +241,24 @@ class Board:
                 return
 
     def _fill_seats(self) -> bool:
-        """Give free seats to jobs that wait for one; return whether any was given.
-
-        First come, first served; but those who wait for a full executor keep no others out.
-        """
+        """Give free seats to jobs that wait for one; return whether any was given."""
         given = False
-        while self._seats > 0:
-            heads = []
-            for executor, queue in self._queues.items():
-                while queue and self._jobs[queue[0][1]].step is not _Step.QUEUED:
-                    queue.popleft()  # its end was asked for meanwhile
-                if queue and self._places.get(executor, 1) > 0:
-                    heads.append((*queue[0], queue))
-            if not heads:
-                break
-            _, name, queue = min(heads)
-            queue.popleft()
+        while (name := self._seats.next(self._is_queued)) is not None:
             job = self._jobs[name]
             self._take_seat(job)
-            job.step = _Step.SEATED
+            job.step = Step.SEATED
             self._touched[name] = None
             given = True
         return given
 
-    def _queue(self, job: _Standing) -> None:
-        job.step = _Step.QUEUED
-        queue = self._queues.setdefault(job.spec.executor, deque())
-        queue.append((next(self._turns), job.spec.name))
+    def _is_queued(self, name: str) -> bool:
+        return self._jobs[name].step is Step.QUEUED
 
-    def _wake_at(self, at: float, job: _Standing) -> None:
+    def _queue(self, job: Standing) -> None:
+        job.step = Step.QUEUED
+        self._seats.queue(job.spec.name, job.spec.executor)
+
+    def _wake_at(self, at: float, job: Standing) -> None:
         heapq.heappush(self._timers, (at, job.spec.name))
 
 
@@ -438,24 +274,26 @@ def decide(board: Board, now: float) -> list[Decision]:
     return decisions
 
 
-def _decide_one(board: Board, job: _Standing, now: float) -> Iterator[Decision]:
-    if job.step is _Step.OVER:
+def _decide_one(board: Board, job: Standing, now: float) -> Iterator[Decision]:
+    if job.step is Step.OVER:
+        if job.may_go_on:
+            yield LookOn(job.spec, job.record.handle)
         return
-    reason = _reason_to_end(job)
-    if reason is not None and not job.cancel_noted:
+    reason = job.reason_to_end
+    if reason is not None and not job.cancel_noted and not job.record.state.is_terminal:
         job.cancel_noted = True
         yield NoteCancel(job.spec, reason)
-    if job.step in (_Step.WAITING, _Step.QUEUED, _Step.SEATED):
+    if job.step in (Step.WAITING, Step.QUEUED, Step.SEATED):
         yield from _before_its_start(board, job, reason, now)
-    elif job.step is _Step.SUBMITTING:
+    elif job.step is Step.SUBMITTING:
         yield from _while_submitted(job, reason, now)
-    if job.step in (_Step.WATCHED, _Step.GONE):
+    if job.step in (Step.WATCHED, Step.GONE):
         yield from _while_watched(job)
-    if job.step is _Step.ENDED:
+    if job.step is Step.ENDED:
         assert job.end is not None
-        job.step = _Step.CLOSING
+        job.step = Step.CLOSING
         requeued = job.record.requeued
-        if (again := _begun_anew(job, job.end.seen)) > 0:
+        if (again := job.begun_anew(job.end.seen)) > 0:
             yield Requeue(job.spec, job.end, job.spec.attempt + again)
         elif gets_another(job.spec, job.end, requeued=requeued):
             job.pause_s = delay_s(job.spec, requeued=requeued)
@@ -465,33 +303,33 @@ def _decide_one(board: Board, job: _Standing, now: float) -> Iterator[Decision]:
 
 
 def _before_its_start(
-    board: Board, job: _Standing, reason: str | None, now: float
+    board: Board, job: Standing, reason: str | None, now: float
 ) -> Iterator[Decision]:
     if job.record.handle:
         # It runs, seat or no seat.
         if not job.has_seat:
             board._take_seat(job)
-        job.step = _Step.WATCHED
+        job.step = Step.WATCHED
         yield Follow(job.spec, job.record.handle)
     elif job.is_inherited and (reason is not None or job.has_seat):
-        job.step = _Step.FINDING
+        job.step = Step.FINDING
         yield Find(job.spec)
     elif reason is not None:
         job.end = End(JobState.CANCELLED, reason, None)
-        job.step = _Step.ENDED
+        job.step = Step.ENDED
     elif job.has_seat:
         job.begin_attempt(now)
-        job.step = _Step.SUBMITTING
+        job.step = Step.SUBMITTING
         if job.spec.timeouts.queue_s is not None:
             board._wake_at(now + job.spec.timeouts.queue_s, job)
         yield Submit(job.spec)
     elif now < job.due:
         board._wake_at(job.due, job)
-    elif job.step is _Step.WAITING:
+    elif job.step is Step.WAITING:
         board._queue(job)
 
 
-def _while_submitted(job: _Standing, reason: str | None, now: float) -> Iterator[Decision]:
+def _while_submitted(job: Standing, reason: str | None, now: float) -> Iterator[Decision]:
     limit_s = job.spec.timeouts.queue_s
     is_late = limit_s is not None and now >= job.waiting_since + limit_s
     if (reason is not None or is_late) and job.grace_sent is None:
@@ -499,18 +337,18 @@ def _while_submitted(job: _Standing, reason: str | None, now: float) -> Iterator
         yield Withdraw(job.spec, job.grace_sent)
 
 
-def _while_watched(job: _Standing) -> Iterator[Decision]:
+def _while_watched(job: Standing) -> Iterator[Decision]:
     seen = job.seen
-    if seen is not None and not _begun_anew(job, seen):
+    if seen is not None and not job.begun_anew(seen):
         if seen.started_ns and not job.has_started:
             job.has_started = True
             yield NoteStart(job.spec, seen)
             if seen.phase == "suspended":  # which a start does not say
                 yield NoteSeen(job.spec, seen)
-        elif job.step is _Step.WATCHED and _says_news(job.record, seen):
+        elif job.step is Step.WATCHED and job.is_news(seen):
             yield NoteSeen(job.spec, seen)
-    if job.step is _Step.GONE:
-        job.step = _Step.DRAINING
+    if job.step is Step.GONE:
+        job.step = Step.DRAINING
         yield Drain(job.spec)
         return
     if job.overdue and not job.record.overdue:
@@ -521,48 +359,3 @@ def _while_watched(job: _Standing) -> Iterator[Decision]:
     if grace_s is not None and (job.grace_sent is None or grace_s < job.grace_sent):
         job.grace_sent = grace_s
         yield Cancel(job.spec, grace_s)
-
-
-def _reason_to_end(job: _Standing) -> str | None:
-    """Return why the job was asked to end; None if it was not."""
-    if job.cause_to_end is not None:
-        return job.cause_to_end[0]
-    return "it was cancelled" if job.record.cancelling else None
-
-
-def _begun_anew(job: _Standing, seen: Observation | None) -> int:
-    """Return how often the backend has begun the job anew since that was last recorded."""
-    return max(0, seen.requeues - job.record.requeues) if seen is not None else 0
-
-
-def _says_news(record: JobRecord, seen: Observation) -> bool:
-    """Whether a backend says of a job that has not ended what is not recorded yet."""
-    is_suspended = seen.phase == "suspended"
-    is_being_made = seen.phase == "provisioning" and record.state is JobState.QUEUED
-    is_known = (record.native_state, record.is_suspended) == (seen.native_state, is_suspended)
-    return not is_known or is_being_made
-
-
-def _bounded(seen: Observation) -> Observation:
-    """Return what was seen, with no more of the backend's words than are worth recording."""
-    if len(seen.native_state) <= WORD_MAX and len(seen.evidence) <= WORD_MAX:
-        return seen
-    return replace(
-        seen, native_state=seen.native_state[:WORD_MAX], evidence=seen.evidence[:WORD_MAX]
-    )
-
-
-def _is_final(job: _Standing, seen: Observation, now: float) -> bool:
-    """Take note of a look and return whether it, with those before, is the end of the attempt.
-
-    One look at which the job is gone is no evidence: it may be starting, or its record on its way.
-    """
-    if seen.phase in ("ended", "preempted") or _begun_anew(job, seen):
-        return True
-    if seen.phase != "gone":
-        job.gone_looks = 0
-        return False
-    if not job.gone_looks:
-        job.gone_since = now
-    job.gone_looks += 1
-    return job.gone_looks >= GONE_LOOKS and now - job.gone_since >= GONE_S

@@ -56,6 +56,7 @@ class MetricFeed:
         self._next_note_s = 0.0
         self._tailer = RunTailer()
         self._runs: dict[str, _Run] = {}
+        self._left: dict[str, Positions] = {}
 
     async def run(self) -> None:
         """Feed the bus until cancelled."""
@@ -81,7 +82,8 @@ class MetricFeed:
             if run.reach(job.attempt):
                 self._tailer.repeat(run.tail)
             return
-        positions = Positions(job.run_folder, "metrics", self._check_lead)
+        positions = self._left.pop(job.run_id, None)
+        positions = positions or Positions(job.run_folder, "metrics", self._check_lead)
         try:
             tail = self._tailer.follow(
                 job.run_id, job.run_folder, positions=positions.last, window_ns=self._window_ns
@@ -111,9 +113,11 @@ class MetricFeed:
         run = self._runs.get(job.run_id)
         return run is not None and run.has_begun
 
-    def forget(self, job: JobSpec) -> None:
-        """Follow the run of a job no more; safe to repeat."""
+    def forget(self, job: JobSpec, *, may_go_on: bool = False) -> None:
+        """Follow the run of a job no more, unless it may go on and does; safe to repeat."""
         if run := self._runs.pop(job.run_id, None):
+            if may_go_on:
+                self._left[job.run_id] = run.positions
             self._tailer.forget(run.tail)
             for _, reader in run.behind.values():
                 reader.end()

@@ -9,7 +9,7 @@ import anyio
 
 if TYPE_CHECKING:
     from runbus.events import JobFact
-    from runbus.supervisor._board import Decision
+    from runbus.supervisor._decisions import Decision
 
 __all__ = ["Hand"]
 
@@ -37,6 +37,11 @@ class Hand:
         """Have something done after what waits already."""
         self._waiting.append(task)
         self._news.set()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether there is something to do."""
+        return bool(self._waiting)
 
     async def take(self) -> Decision | JobFact:
         """Wait for the next thing to do. Cancelling it loses nothing."""

@@ -32,7 +32,7 @@ class Positions:
         name: What is read: "metrics" or "records".
         check_lead: Raises if this process does not lead the experiment any more: what it would
             note may be ahead of what the next leader has told. None for one that only follows: it
-            notes nothing, and begins at the start.
+            writes nothing, and begins at the start.
 
     Attributes:
         last: The bytes of each journal that had been handed on when that was last noted.
@@ -59,7 +59,10 @@ class Positions:
             LeaseLost: Another process leads the experiment now.
         """
         merged = {**self.last, **positions}
-        if self._check_lead is None or merged == self.last:
+        if merged == self.last:
+            return
+        if self._check_lead is None:
+            self.last = merged
             return
         self._check_lead()
         try:

@@ -48,6 +48,7 @@ class RecordFeed:
         self._has_begun = has_begun
         self._check_lead = check_lead
         self._runs: dict[str, _Run] = {}
+        self._left: dict[str, Positions] = {}
 
     async def run(self) -> None:
         """Feed the bus until cancelled."""
@@ -68,7 +69,9 @@ class RecordFeed:
         What it has recorded comes from where the leader before had noted last.
         """
         if job.run_id not in self._runs:
-            self._runs[job.run_id] = _Run(job, self._check_lead)
+            positions = self._left.pop(job.run_id, None)
+            positions = positions or Positions(job.run_folder, "records", self._check_lead)
+            self._runs[job.run_id] = _Run(job, positions)
 
     def begin(self, job: JobSpec) -> None:
         """The start of the job's latest attempt has been told: what that records may follow."""
@@ -81,14 +84,17 @@ class RecordFeed:
         if (run := self._runs.get(job.run_id)) is not None:
             await self._hand_on(run)
 
-    async def finish(self, job: JobSpec) -> None:
-        """Publish what is left, and follow the run no more; safe to repeat.
+    async def finish(self, job: JobSpec, *, may_go_on: bool = False) -> None:
+        """Publish what is left, and follow the run no more unless it may go on and does.
 
-        When this returns nothing of the run is on its way any more; it may be cancelled.
+        When this returns nothing of the run is on its way any more; it may be cancelled, and is
+        safe to repeat.
         """
         await self.drain(job)
         if (run := self._runs.pop(job.run_id, None)) is not None:
             run.positions.note(run.tail.positions)
+            if may_go_on:
+                self._left[job.run_id] = run.positions
 
     async def _hand_on(self, run: _Run) -> None:
         if self._has_begun(run.job):
@@ -102,12 +108,12 @@ class _Run:
 
     __slots__ = ("attempt", "job", "lock", "positions", "tail")
 
-    def __init__(self, job: JobSpec, check_lead: CheckLead) -> None:
+    def __init__(self, job: JobSpec, positions: Positions) -> None:
         self.job = job
         # What a later one records is not told before the end of the one before.
         self.attempt = job.attempt - 1
         self.lock = anyio.Lock()
-        self.positions = Positions(job.run_folder, "records", check_lead)
+        self.positions = positions
         self.tail = RecordTail(
             job.run_id, job.experiment_id, job.name, job.run_folder, self.positions.last
         )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from runbus.events import RunFinished
+from runbus.jobs import JobState
 from runbus.supervisor._catch_up import Stragglers
 from runbus.supervisor._feed import MetricFeed
 from runbus.supervisor._output import JobOutput
@@ -98,7 +99,8 @@ class RunFeed:
 
     async def end(self, job: JobSpec, ended: JobEnded) -> None:
         """Tell what the run recorded last, and its end; it is followed no more."""
-        await self._records.finish(job)
+        may_go_on = ended.state == JobState.PREEMPTED
+        await self._records.finish(job, may_go_on=may_go_on)
         if self._metrics.has_begun(job):
             await self._bus.publish(
                 RunFinished(
@@ -109,4 +111,4 @@ class RunFeed:
                     time_ns=ended.time_ns,
                 )
             )
-        self._metrics.forget(job)
+        self._metrics.forget(job, may_go_on=may_go_on)

@@ -9,19 +9,19 @@ from msgspec.structs import replace
 
 from runbus.abc import JobSpec, Observation, Timeouts
 from runbus.jobs import JobRecord, JobState
-from runbus.supervisor._board import (
-    GONE_LOOKS,
-    GONE_S,
-    Board,
+from runbus.supervisor._board import Board, decide
+from runbus.supervisor._decisions import (
     Cancel,
     Drain,
     Finish,
     Follow,
+    LookOn,
     NoteCancel,
+    Requeue,
     Submit,
     Withdraw,
-    decide,
 )
+from runbus.supervisor._standing import GONE_LOOKS, GONE_S
 
 from .backend import RUNNING
 
@@ -169,3 +169,35 @@ def test_what_is_seen_of_an_attempt_that_is_over_changes_nothing(spec: Spec) -> 
 
     assert not board.saw("j", RUNNING, (), 2.0)
     assert decide(board, 2.0) == []
+
+
+def test_a_job_begun_anew_after_its_end_ends_again_if_all_jobs_were_asked_to(spec: Spec) -> None:
+    job = spec("j")
+    board = Board()
+    board.set_seats(1, {})
+    record = record_of(job, state=JobState.PREEMPTED, handle="h", started_ns=1)
+    board.add(job, record, 0.0)
+    assert decide(board, 0.0) == [LookOn(job, "h")]
+
+    board.ask_to_end("not needed", 3.0)
+    assert not board.saw("j", RUNNING, (), 1.0)
+    assert board.saw("j", replace(RUNNING, requeues=1), (), 2.0)
+    (requeue,) = decide(board, 2.0)
+    assert isinstance(requeue, Requeue)
+    second = replace(job, attempt=2)
+    board.next_attempt(second)
+    again = record_of(second, state=JobState.QUEUED, handle="h", requeues=1, requeued=1)
+    board.recorded(again, 2.0)
+
+    assert decide(board, 2.0) == [
+        NoteCancel(second, "not needed"), Follow(second, "h"), Cancel(second, 3.0),
+    ]  # fmt: skip
+
+
+def test_a_job_that_has_ended_otherwise_is_not_begun_anew(spec: Spec) -> None:
+    board = Board()
+    board.add(spec("j"), record_of(spec("k"), state=JobState.FAILED, handle="h"), 0.0)
+
+    assert decide(board, 0.0) == []
+    assert not board.saw("j", replace(RUNNING, requeues=1), (), 1.0)
+    assert board.is_over

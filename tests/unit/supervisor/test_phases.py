@@ -13,6 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from runbus import AsyncExperiment, Command, Job, Kernel, Plugin, RetryPolicy
+from runbus._home import Home
 from runbus.abc import Observation
 from runbus.events import (
     JobEnded,
@@ -22,6 +23,7 @@ from runbus.events import (
     JobStarted,
     LogLines,
 )
+from runbus.experiment import StoredExperiment
 from runbus.jobs import JobRecord, JobState, read_jobs
 from runbus.supervisor import Follower
 from runbus.testing import FakeExecutor
@@ -220,6 +222,67 @@ async def test_a_job_whose_machine_is_taken_away_is_preempted_or_tried_again(
     assert (record.state, record.attempt) == (state, 1 + retries)
     if not retries:
         assert (record.reason, record.native_state) == ("its machine was taken away", "PREEMPTED")
+
+
+AGAIN = replace(DONE, requeues=1)
+
+
+async def test_a_job_that_its_backend_begins_anew_after_its_end_goes_on(
+    tmp_path: Path, job: Job
+) -> None:
+    """An administrator requeues what was preempted, while other jobs of the experiment run."""
+    backend, told = FakeExecutor(), list[str]()
+    backend.first = RUNNING
+
+    async def then(fact: JobFact) -> None:
+        told.append(f"{fact.job} {type(fact).__name__}")
+        match fact:
+            case JobStarted(job="j", attempt=1):
+                backend.show("j", TAKEN)
+            case JobEnded(job="j", attempt=1):
+                backend.show("j", replace(QUEUED, requeues=1))
+            case JobRequeued():
+                backend.show("j", AGAIN)
+            case JobEnded(job="j"):
+                backend.show("other", DONE)
+
+    other = Job(name="other", task=Command(("true",)))
+    experiment = AsyncExperiment("p", [job, other], executor="fake", home=tmp_path)
+    with anyio.fail_after(30):
+        async with Kernel(plugins=[backend, Plugin("then").on(JobFact, then)]) as kernel:
+            record, _ = await experiment.run(kernel.bus)
+
+    assert (record.state, record.attempt, record.requeued) == (JobState.SUCCEEDED, 2, 1)
+    mine = [name.removeprefix("j ") for name in told if name.startswith("j ")]
+    assert [name for name in mine if name != "JobObserved"] == [
+        "JobIntended", "JobSubmitted", "JobStarted", "JobEnded", "JobRequeued", "JobStarted",
+        "JobEnded",
+    ]  # fmt: skip
+    assert sorted(backend.submits) == ["j", "other"]
+    assert read_jobs(experiment.folder)["j"] == record
+
+
+@pytest.mark.parametrize("begun_anew", [True, False])
+async def test_the_next_leader_looks_once_whether_a_preempted_job_was_begun_anew(
+    begun_anew: bool, tmp_path: Path, job: Job
+) -> None:
+    backend = FakeExecutor()
+    record, experiment = await led(tmp_path, backend, Story(backend, RUNNING, TAKEN), job)
+    assert record.state is JobState.PREEMPTED
+    if begun_anew:
+        backend.show("j", AGAIN)
+    backend.looks.clear()
+
+    stored = StoredExperiment.open(experiment.folder, home=Home(tmp_path))
+    with anyio.fail_after(30):
+        async with Kernel(plugins=[backend]) as kernel:
+            (record,) = await stored.run(kernel.bus)
+
+    assert (record.state, record.attempt) == (
+        (JobState.SUCCEEDED, 2) if begun_anew else (JobState.PREEMPTED, 1)
+    )
+    assert backend.looks[0] == {"j"}
+    assert len(backend.looks) == 1 or begun_anew
 
 
 async def test_a_job_that_is_cancelled_stays_so_when_its_machine_is_taken_away(

@@ -27,7 +27,7 @@ from runbus.kernel import Kernel
 from runbus.metrics import init
 from runbus.plugins import Plugin
 from runbus.supervisor import Supervisor
-from runbus.supervisor._board import GONE_LOOKS, GONE_S
+from runbus.supervisor._standing import GONE_LOOKS, GONE_S
 from runbus.supervisor._supervisor import KILL_S, REQUESTS_S
 from runbus.testing import FakeClock
 
