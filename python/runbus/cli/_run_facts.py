@@ -29,7 +29,7 @@ def origin_facts(run: RunRecord) -> list[tuple[str, str]]:
     """Return where a run comes from as labels with texts: what is known of it."""
     origin = run.info.origin
     facts = [("command", shlex.join(origin.argv)), ("python", origin.python)]
-    facts.append(("started in", origin.cwd))
+    facts.append(("cwd", origin.cwd))
     if origin.commit:
         changed = {True: ", with uncommitted changes", False: "", None: ", perhaps changed"}
         facts.append(("commit", f"{origin.commit[:12]}{changed[origin.is_changed]}"))

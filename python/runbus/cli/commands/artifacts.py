@@ -64,6 +64,8 @@ def command(
                 for artifact in found
             ],
             right=["step", "size"],
+            # `runbus artifacts --json` has them wherever there is no room.
+            optional=["path", "time", "step"],
         )
     return ExitStatus.OK
 
