@@ -36,6 +36,48 @@ peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 print(points, took, peak - before)
 """
 
+# Logs the time at which it logs, a thousand times a second, until its input ends.
+WRITER = """
+import runbus, sys, threading, time
+
+ended = threading.Event()
+threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+with runbus.init(project="bench") as run:
+    run.log("x", 0.0)
+    print(run.id, flush=True)
+    while not ended.wait(0.001):
+        run.log("x", 0.0)
+"""
+
+# How long points of a live run take to its follower, alone and while it reads a sealed one.
+LIVE = """
+import asyncio, sys, time
+import runbus
+
+sealed, live = map(runbus.open_run, sys.argv[1:])
+
+async def main():
+    delays, begun = [], asyncio.Event()
+
+    async def watch():
+        async for batch in live.follow():
+            first = memoryview(batch.times).cast("q")[0]
+            delays.append((time.time_ns() - first) / 1e6)
+            begun.set()
+
+    watching = asyncio.create_task(watch())
+    await begun.wait()
+    delays.clear()
+    await asyncio.sleep(3)
+    alone = max(delays)
+    delays.clear()
+    points = sum([len(batch) async for batch in sealed.follow()])
+    print(points, max(delays), alone)
+    watching.cancel()
+
+asyncio.run(main())
+"""
+
 
 def main() -> list[Row]:
     import numpy as np
@@ -52,10 +94,18 @@ def main() -> list[Row]:
         assert points == POINTS * ARRAYS
         few, last, _ = read(run.id, "steps")
         assert few == LAST
+        stalled, alone = live(run.id)
     total = f"{POINTS * ARRAYS:,} sealed points"
     return [
         Row(f"follow() of {total}", followed, "s"),
         Row("… memory beyond what the process had", memory, "MB", 200),
+        Row(
+            f"the longest that a point of a live run took to its follower, beside {total}",
+            stalled,
+            "ms",
+            250,
+            {"the same, beside nothing": alone},
+        ),
         Row(f"the last {LAST:,} of {total} by steps=", last, "s", 0.2),
     ]
 
@@ -66,3 +116,17 @@ def read(run_id: str, what: str) -> tuple[int, float, float]:
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
     points, took, memory = done.stdout.split()
     return int(points), float(took), float(memory)
+
+
+def live(run_id: str) -> tuple[float, float]:
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-c", WRITER]
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as writer:
+        assert writer.stdin
+        assert writer.stdout
+        command = [sys.executable, "-c", LIVE, run_id, writer.stdout.readline().strip()]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
+        writer.stdin.close()
+    points, stalled, alone = done.stdout.split()
+    assert int(points) == POINTS * ARRAYS
+    return float(stalled), float(alone)

@@ -33,6 +33,7 @@ __all__ = [
     "arrow_stream",
     "blobs",
     "check_segment",
+    "lost_points",
     "metric_names",
     "read_metrics",
     "seal_journal",
@@ -786,12 +787,23 @@ def seal_journal(path: str | os.PathLike[str]) -> str:
         BlockingIOError: A writer is at work, or may be; nothing was done.
         FileNotFoundError: There is no such journal.
         OSError: The disk is full or failing; the journal is as it was.
-        ValueError: It is no metrics journal, or of a newer version; or the segment does not read
-            back as it was written, and the journal was kept.
+        ValueError: It is no metrics journal, or of a newer version; too little of it can be read; a
+            segment beside it holds more; or the segment does not read back as it was written. The
+            journal was kept.
     """
 
 def check_segment(path: str | os.PathLike[str]) -> list[tuple[int, int]]:
-    """Return the damaged columns of row groups as (offset, bytes), by their checksums.
+    """Return the damaged pages of columns as (offset, bytes), by their checksums.
+
+    Reads the whole file and lets other threads go on meanwhile.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is no segment, or its footer is damaged.
+    """
+
+def lost_points(path: str | os.PathLike[str]) -> list[tuple[str, int]]:
+    """Return how many points of which metrics are lost to the damage of a segment.
 
     Reads the whole file and lets other threads go on meanwhile.
 

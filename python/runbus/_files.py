@@ -41,6 +41,7 @@ __all__ = [
     "open_file",
     "read_file",
     "sync_file",
+    "sync_file_system",
     "sync_files",
     "take_check",
     "write_file",
@@ -254,7 +255,7 @@ def sync_files(paths: Iterable[str]) -> None:
     takes ten times as long.
     """
     paths = list(paths)
-    if len(paths) > _MANY and _sync_file_system(paths[0]):
+    if len(paths) > _MANY and sync_file_system(os.path.dirname(paths[0])):
         return
     for path in paths:
         try:
@@ -263,13 +264,13 @@ def sync_files(paths: Iterable[str]) -> None:
             continue
 
 
-def _sync_file_system(path: str) -> bool:
-    """Sync the file system of a path, and no other, which may be slow; whether that was done."""
+def sync_file_system(folder: str) -> bool:
+    """Sync the file system of a folder, and no other, which may be slow; whether that was done."""
     import ctypes  # Python has no such call, and most who sync write but a few files
 
     try:
         syncfs = ctypes.CDLL(None, use_errno=True).syncfs
-        file = os.open(os.path.dirname(path), os.O_RDONLY | os.O_CLOEXEC)
+        file = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     except (AttributeError, OSError):
         return False
     try:

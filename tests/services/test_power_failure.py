@@ -29,6 +29,8 @@ import runbus, sys
 run = runbus.init(project="p", name="n", config={"lr": 0.1})
 run.log("loss", 0.5)
 run.tag("good")
+for number in range(int(sys.argv[2])):
+    run.log_text("long", f"{number}-" * 40_000)
 print(run.id, flush=True)
 if sys.argv[1] in ("sync", "finish"):
     getattr(run, sys.argv[1])()
@@ -75,11 +77,11 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Path,
 
 
 @contextmanager
-def script(mounted: Path, promise: str) -> Iterator[str]:
+def script(mounted: Path, promise: str, files: int = 0) -> Iterator[str]:
     """A script that logs to a run of the disk and does what was promised; yields the run's id."""
     environment = {**os.environ, "RUNBUS_HOME": str(mounted / "home")}
     with subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, promise],
+        [sys.executable, "-c", SCRIPT, promise, str(files)],
         env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         assert process.stdin is not None
@@ -102,6 +104,18 @@ def test_a_run_that_was_synced_or_ended_is_there_after_a_power_failure(
     assert (run.name, run.config, run.tags) == ("n", {"lr": 0.1}, ["good"])
     assert list(run.metrics("loss").values) == [0.5]
     assert [row.problem for row in survey(home=home)] == [""]
+
+
+@pytest.mark.parametrize("files", [2, 150])
+def test_files_that_were_synced_are_whole_after_a_power_failure(
+    disk: tuple[Path, Snapshot], files: int
+) -> None:
+    mounted, cut = disk
+    with script(mounted, "sync", files) as run_id:
+        home = cut() / "home"
+
+    texts = [one.text for one in runbus.open_run(run_id, home=home).text("long")]
+    assert texts == [f"{number}-" * 40_000 for number in range(files)]
 
 
 def test_a_run_that_is_neither_is_soon_there_all_the_same(disk: tuple[Path, Snapshot]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from contextlib import suppress
@@ -82,6 +83,14 @@ def _state_of(path: str) -> tuple[int, int]:
     return found.st_size, found.st_mtime_ns
 
 
+def _end_of_hole(file: int, offset: int, size: int) -> int:
+    """Return where the next data of a file lies: `offset` itself, if it is no hole."""
+    try:
+        return os.lseek(file, offset, os.SEEK_DATA)
+    except OSError as error:
+        return size if error.errno == errno.ENXIO else offset
+
+
 class Place(NamedTuple):
     """Where a tail stands in its file: another that is put there hands on the same from there on.
 
@@ -102,7 +111,8 @@ class LogTail:
     What a progress bar draws over itself with `\r` is handed on as soon as it is overwritten.
 
     A job that opens its own output again empties it, and what it writes then is handed on from the
-    start. That is noticed as soon as what was handed on last is not there any more.
+    start. That is noticed as soon as what was handed on last is not there any more. Large holes of
+    a sparse file are passed over.
 
     Attributes:
         offset: How many bytes have been handed on since the file was last emptied.
@@ -142,6 +152,12 @@ class LogTail:
             self.offset, self._before = 0, b""
             data = os.pread(self._file, LINE_LIMIT, 0)
         data = data[len(self._before) :]
+        if len(data) == LINE_LIMIT and not data.strip(b"\0"):
+            # A sparse file claims terabytes of zeros, and nobody waits for them.
+            end = _end_of_hole(self._file, self.offset, size)
+            if end > self.offset:
+                self.offset, self._before = end, bytes(LOOK_BACK)
+                return self.poll(final=final)
         if not (final and len(data) < LINE_LIMIT):
             # A piece of an endless line is better than holding it for ever.
             data = data[: _whole(data)] or (data if len(data) == LINE_LIMIT else b"")

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Check", "all_checks", "clock_check", "space_check"]
 
 _SMALL_BYTES = 16 << 10
+_SEALING = "runbus seal --all packs what was logged value by value to a fifth; arrays less"
 _LOW_DISK_BYTES = 1 << 30
 _CLOCK_STEP_S = 2.0
 
@@ -98,7 +99,7 @@ def _journal_checks(home: Home) -> Iterator[Check]:
     sizes = [row.run.journal_bytes() for row in rows if row.run and _is_over(row)]
     if unsealed := [size for size in sizes if size > _SMALL_BYTES]:
         found = f"those of {len(unsealed)} finished runs take {format_size(sum(unsealed))}"
-        yield Check("journals", True, found, "runbus seal --all gives most of that back")
+        yield Check("journals", True, found, _SEALING)
 
 
 def _is_over(row: RunRow) -> bool:

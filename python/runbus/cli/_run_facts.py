@@ -20,9 +20,12 @@ __all__ = ["kept_facts", "native_words", "origin_facts", "print_kept", "tell_dam
 
 def tell_damage(run: RunRecord) -> None:
     """Say on standard error which parts of a run's files cannot be printed."""
-    for file, stretches in run.damage().items():
+    damage = run.damage()
+    for file, stretches in damage.items():
         lost = sum(length for _, length in stretches)
         click.echo(f"warning: {lost} bytes of {file} are damaged, and left out", err=True)
+    for name, count in (run.lost_points() if damage else {}).items():
+        click.echo(f"warning: {count} points of {name} are lost to it", err=True)
 
 
 def origin_facts(run: RunRecord) -> list[tuple[str, str]]:

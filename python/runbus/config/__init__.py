@@ -27,11 +27,16 @@ if TYPE_CHECKING:
     from runbus.config._executors import PatternFields as PatternFields
     from runbus.config._executors import SSHFields as SSHFields
     from runbus.config._executors import parse_host as parse_host
+    from runbus.config._load import dumps as dumps
+    from runbus.config._load import load as load
+    from runbus.config._load import save as save
     from runbus.config._named import NamedParts as NamedParts
     from runbus.config._named import parts_of as parts_of
     from runbus.config._named import register_kind as register_kind
     from runbus.config._node import MISSING as MISSING
     from runbus.config._node import Ref as Ref
+    from runbus.config._overrides import Override as Override
+    from runbus.config._overrides import parse_override as parse_override
     from runbus.config._schema import Field as Field
     from runbus.config._sweep import Value as Value
     from runbus.config._sweep import expand_sweeps as expand_sweeps
@@ -64,6 +69,7 @@ __all__ = [
     "GitFields",
     "LocalFields",
     "NamedParts",
+    "Override",
     "PackagerFields",
     "Partial",
     "PatternFields",
@@ -78,16 +84,20 @@ __all__ = [
     "batch_schema",
     "check_task",
     "decode_task",
+    "dumps",
     "expand_sweeps",
     "fields_of",
     "import_target",
+    "load",
     "load_batch",
     "make",
     "parse_host",
+    "parse_override",
     "parse_sweep",
     "parse_value",
     "parts_of",
     "register_kind",
+    "save",
     "target_of",
     "task_kinds",
     "words_of",
@@ -96,6 +106,15 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "._overrides": (
+            "Override",
+            "parse_override",
+        ),
+        "._load": (
+            "dumps",
+            "load",
+            "save",
+        ),
         "._batch": (
             "Batch",
             "BatchJob",

@@ -16,6 +16,7 @@ from runbus.config._task import Command, Script, Task, words_of
 from runbus.config._task_kinds import decode_task
 from runbus.errors import (
     BatchInvalid,
+    ConfigInvalid,
     ScriptUnusable,
     SecretMissing,
     TaskInvalid,
@@ -157,10 +158,13 @@ def load_batch(path: str, *, with_secrets: bool = False) -> Batch:
         BatchInvalid: It cannot be read, or something in it is wrong; every mistake is listed with
             file, line and key. Nothing was done.
     """
-    document = read_document(path)
+    try:
+        document = read_document(path)
+    except ConfigInvalid as error:
+        raise BatchInvalid(path, tuple(map(str, error.problems))) from error.__cause__
     problems = _check(document, with_secrets=with_secrets)
     placed = (document.place(one.path, one.message) for one in problems)
-    if told := (*document.repeated, *placed):
+    if told := (*map(str, document.repeated), *placed):
         raise BatchInvalid(path, told)
     return codec.convert(nested(document.data, Batch), Batch)
 

@@ -9,7 +9,7 @@ from runbus.config._access import NothingThere, get_at
 from runbus.config._node import MISSING, PLAIN, Mistake, Node, Ref, path_text
 from runbus.config._paths import parse_path
 from runbus.config._shape import missing_mistake
-from runbus.config._tree import mapped
+from runbus.config._tree import children, mapped
 
 if TYPE_CHECKING:
     from runbus.config._node import Mistakes, Path
@@ -20,25 +20,26 @@ __all__ = ["build", "mistakes_of"]
 _CONTAINERS = (dict, list, tuple, set, frozenset)
 
 
-def mistakes_of(root: Node, *, with_missing: bool = True) -> Mistakes:
+def mistakes_of(root: Node, *, is_whole: bool = True) -> Mistakes:
     """Return every mistake of a configuration: what is missing, and what does not fit (any more).
 
     Values were checked when they were set; lists and mappings may have been changed since.
 
     Args:
         root: The configuration.
-        with_missing: Whether fields that still lack a value count.
+        is_whole: Whether it should be ready to be built: nothing is missing, and references lead
+            somewhere.
     """
-    check = _Check(root, with_missing)
+    check = _Check(root, is_whole)
     check.value(root, ())
     return check.found
 
 
 class _Check:
-    def __init__(self, root: Node, with_missing: bool) -> None:
+    def __init__(self, root: Node, is_whole: bool) -> None:
         self.found: Mistakes = []
         self._root = root
-        self._with_missing = with_missing
+        self._is_whole = is_whole
         self._done: set[int] = set()
         self._within: set[int] = set()
 
@@ -53,13 +54,12 @@ class _Check:
                 self._node(value, path)
                 self._within.discard(key)
         elif type(value) in _CONTAINERS:
-            parts = value.items() if type(value) is dict else enumerate(value)
-            for step, one in parts:
+            for step, one in children(value):
                 if isinstance(one, (Node, *_CONTAINERS)):
-                    self.value(one, (*path, step if type(step) in (str, int) else str(step)))
+                    self.value(one, (*path, step))
 
     def _node(self, node: Node, path: Path) -> None:
-        if self._with_missing and not node._is_partial:
+        if self._is_whole and not node._is_partial:
             for name in node._shape.schema.needed:
                 if name not in node._values:
                     mistake = missing_mistake(name)
@@ -70,7 +70,7 @@ class _Check:
                 kind = type(value)
                 if kind in PLAIN:
                     continue
-                if kind is Ref:
+                if kind is Ref and self._is_whole:
                     _check_reference(node, self._root, (*path, name), value, self.found)
                 elif kind in _CONTAINERS:
                     self._container(node, held, name, path)

@@ -117,7 +117,7 @@ def _dict(hint: Any, making: Making) -> Converter:
         found = {}
         for key, item in value.items():
             name = key_of(key, mistakes)
-            part = at_step(key, item, convert_value, mistakes)
+            part = at_step(str(key), item, convert_value, mistakes)
             try:
                 found[name] = part
             except TypeError:

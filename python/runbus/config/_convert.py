@@ -109,7 +109,7 @@ def _anything(making: Making) -> Converter:
         if kind is list or kind is tuple or kind is set:
             return kind(items_of(value, convert, mistakes))
         if kind is dict:
-            return {key: at_step(key, item, convert, mistakes) for key, item in value.items()}
+            return {key: at_step(str(key), item, convert, mistakes) for key, item in value.items()}
         if is_structured(kind):
             return making.from_mapping(kind, values_of(value), mistakes)
         return making.adopted(value)

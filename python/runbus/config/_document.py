@@ -10,22 +10,19 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from runbus._files import read_file
-from runbus.errors import BatchInvalid, FileUnreadable
+from runbus.config._node import path_text
+from runbus.errors import ConfigInvalid, ConfigProblem, FileUnreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-__all__ = ["Document", "read_document"]
+    from runbus.config._node import Path
 
-_Path = tuple[str | int, ...]
-
-_DEEPEST = 8
-"""How deep places are remembered."""
+__all__ = ["MOST_DIGITS", "Document", "read_document"]
 
 _MOST_BYTES = 8 << 20
 _MOST_VALUES = 200_000
-_MOST_DIGITS = 100
-_DEEPEST_YAML = 100
+MOST_DIGITS = 100
 
 
 class Document:
@@ -34,40 +31,48 @@ class Document:
     Attributes:
         path: The file.
         data: Its content as mappings, lists and scalars.
-        repeated: Each key that stands twice in one mapping, as `file:line: key: what is wrong`.
+        repeated: A problem for each key that stands twice in one mapping.
     """
 
     def __init__(
         self,
         path: str,
         data: Any,
-        lines: dict[_Path, int] | Callable[[], dict[_Path, int]],
-        repeated: dict[int, tuple[_Path, int, int]] | None = None,
+        lines: dict[Path, int] | Callable[[], dict[Path, int]],
+        repeated: Iterable[tuple[Path, int, int]] = (),
     ) -> None:
         self.path = path
         self.data = data
         self._asked = lines
         self.repeated = tuple(
-            f"{path}:{line}: {_key(at)}: the same key stands in line {first}, too"
-            for at, first, line in (repeated or {}).values()
+            ConfigProblem(
+                path_text(at), f"the same key stands in line {first}, too", origin=path, line=line
+            )
+            for at, first, line in repeated
         )
 
     @cached_property
-    def _lines(self) -> dict[_Path, int]:
+    def _lines(self) -> dict[Path, int]:
         return self._asked if isinstance(self._asked, dict) else self._asked()
 
-    def place(self, path: _Path, message: str) -> str:
-        """Return a message with the file, the line and the key that it is about."""
+    def line(self, path: Path) -> int:
+        """Return the line of what is at a path, or of the nearest that is known above it."""
         near = path
         while near and near not in self._lines:
             near = near[:-1]
-        line = self._lines.get(near, 1)
-        return f"{self.path}:{line}: {_key(path) + ': ' if path else ''}{message}"
+        return self._lines.get(near, 1)
+
+    def place(self, path: Path, message: str) -> str:
+        """Return a message with the file, the line and the key that it is about."""
+        return str(self.problem(path, message))
+
+    def problem(self, path: Path, message: str) -> ConfigProblem:
+        """Return a problem at the line of a path."""
+        return ConfigProblem(path_text(path), message, origin=self.path, line=self.line(path))
 
 
-def _key(path: _Path) -> str:
-    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
-    return key.removeprefix(".")
+def _invalid(path: str, reason: str, line: int = 0) -> ConfigInvalid:
+    return ConfigInvalid(path, (ConfigProblem("", reason, origin=path, line=line),))
 
 
 def read_document(path: str) -> Document:
@@ -76,29 +81,29 @@ def read_document(path: str) -> Document:
     A file is input: it may have 8 MiB, and 200,000 values after its aliases are expanded.
 
     Raises:
-        BatchInvalid: It cannot be read.
+        ConfigInvalid: It cannot be read.
     """
     readers = {".yaml": _read_yaml, ".yml": _read_yaml, ".toml": _read_toml, ".json": _read_json}
     reader = readers.get(os.path.splitext(path)[1].lower())
     if reader is None:
-        raise BatchInvalid(path, (f"{path}:1: its name must end in .yaml, .toml or .json",))
+        raise _invalid(path, "its name must end in .yaml, .toml or .json", 1)
     try:
         text = read_file(os.path.realpath(path), limit=_MOST_BYTES).decode()
     except FileUnreadable as error:
-        raise BatchInvalid(path, (f"{path}: {error.reason}",)) from error
+        raise _invalid(path, error.reason) from error
     except OSError as error:
-        raise BatchInvalid(path, (f"{path}: {(error.strerror or str(error)).lower()}",)) from error
+        raise _invalid(path, (error.strerror or str(error)).lower()) from error
     except UnicodeDecodeError as error:
-        raise BatchInvalid(path, (f"{path}: it is not UTF-8 at byte {error.start}",)) from error
+        raise _invalid(path, f"it is not UTF-8 at byte {error.start}") from error
     try:
         document = reader(path, text)
         wrong = _unusable(document.data, ())
     except RecursionError:
-        raise BatchInvalid(path, (f"{path}:1: it is nested too deeply",)) from None
+        raise _invalid(path, "it is nested too deeply", 1) from None
     except (ValueError, OverflowError) as error:  # of a number or a date
-        raise BatchInvalid(path, (f"{path}:1: {_first_line(error)}",)) from error
+        raise _invalid(path, _first_line(error), 1) from error
     if wrong:
-        raise BatchInvalid(path, (document.place(*wrong),))
+        raise ConfigInvalid(path, (document.problem(*wrong),))
     return document
 
 
@@ -107,7 +112,7 @@ def _first_line(error: Exception) -> str:
     return text[:1].lower() + text[1:]
 
 
-def _unusable(data: Any, at: _Path) -> tuple[_Path, str] | None:
+def _unusable(data: Any, at: Path) -> tuple[Path, str] | None:
     """Return the place of a value that no program can be given, and what is wrong with it."""
     if isinstance(data, str):
         if "\0" in data:
@@ -115,8 +120,8 @@ def _unusable(data: Any, at: _Path) -> tuple[_Path, str] | None:
         if any("\ud800" <= character <= "\udfff" for character in data):
             return at, "an unpaired surrogate is not valid text"
         return None
-    if isinstance(data, int) and abs(data) >= 10**_MOST_DIGITS:
-        return at, f"the number has more than {_MOST_DIGITS} digits"
+    if isinstance(data, int) and abs(data) >= 10**MOST_DIGITS:
+        return at, f"the number has more than {MOST_DIGITS} digits"
     if not isinstance(data, (dict, list)):
         return None
     parts = data.items() if isinstance(data, dict) else enumerate(data)
@@ -127,123 +132,13 @@ def _unusable(data: Any, at: _Path) -> tuple[_Path, str] | None:
 
 
 def _read_yaml(path: str, text: str) -> Document:
-    import yaml
+    from runbus.config._yaml import YamlInvalid, read_yaml
 
-    lines: dict[_Path, int] = {}
-    repeated: dict[int, tuple[_Path, int, int]] = {}
     try:
-        loader = _loader(yaml)(text)
-    except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        problem = f"no file may hold the character U+{error.character:04X}"
-        raise BatchInvalid(path, (f"{path}:{line}: {problem}",)) from error
-    try:
-        root = loader.get_single_node()
-        if root is None:
-            return Document(path, None, lines, repeated)
-        _check_size(path, root, {})
-        _note_lines(root, (), lines, repeated)
-        # Last, since it merges mappings into the tree.
-        data = loader.construct_document(root)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise BatchInvalid(path, (f"{path}:{line}: {error.problem}",)) from error
-    except yaml.YAMLError as error:
-        raise BatchInvalid(path, (f"{path}:1: {error}",)) from error
-    finally:
-        loader.dispose()
-    return Document(path, data, lines, repeated)
-
-
-def _loader(yaml: Any) -> Any:
-    """Return the safe loader, to which `1:30:00` is a text: nobody expects a number of base 60."""
-
-    class Loader(yaml.SafeLoader):  # type: ignore[misc]
-        yaml_implicit_resolvers = {  # noqa: RUF012 - as its base has it
-            start: [(tag, _NOT_BASE_60.get(tag, pattern)) for tag, pattern in resolvers]
-            for start, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-        }
-        _depth = 0
-
-        def compose_node(self, parent: Any, index: Any) -> Any:
-            if self._depth >= _DEEPEST_YAML:  # well before Python's own stack ends
-                raise RecursionError
-            self._depth += 1
-            try:
-                return super().compose_node(parent, index)
-            finally:
-                self._depth -= 1
-
-    return Loader
-
-
-_NOT_BASE_60 = {
-    "tag:yaml.org,2002:int": re.compile(
-        r"[-+]?(?:0b[01_]+|0[0-7_]+|0|[1-9][0-9_]*|0x[0-9a-fA-F_]+)\Z"
-    ),
-    "tag:yaml.org,2002:float": re.compile(
-        r"(?:[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+"
-        r"|\.[0-9][0-9_]*(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z"
-    ),
-}
-
-
-def _check_size(path: str, node: Any, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
-    """Return how many values a tree has with its aliases expanded, and how many characters.
-
-    Raises:
-        BatchInvalid: There are too many, or an alias stands inside of what it stands for.
-    """
-    line = node.start_mark.line + 1
-    if (size := known.get(id(node))) is not None:
-        if not size[0]:
-            raise BatchInvalid(path, (f"{path}:{line}: it holds itself by an alias",))
-        return size
-    known[id(node)] = (0, 0)
-    values, characters = 1, len(node.value) if node.id == "scalar" else 0
-    if node.id != "scalar":
-        for part in node.value:
-            for one in part if isinstance(part, tuple) else (part,):
-                more = _check_size(path, one, known)
-                values, characters = values + more[0], characters + more[1]
-    if values > _MOST_VALUES or characters > _MOST_BYTES:
-        problem = f"it has more than {_MOST_VALUES:,} values, its aliases expanded"
-        raise BatchInvalid(path, (f"{path}:{line}: {problem}",))
-    known[id(node)] = (values, characters)
-    return values, characters
-
-
-def _note_lines(
-    node: Any,
-    at: _Path,
-    lines: dict[_Path, int],
-    repeated: dict[int, tuple[_Path, int, int]],
-) -> None:
-    """Remember the line of each key and item of a YAML tree; aliases make no loops here.
-
-    Keys that a mapping has already go to `repeated`, once however many aliases lead to them: by
-    where in the file they begin, the path and the lines of the first and of the further one.
-    """
-    lines.setdefault(at, node.start_mark.line + 1)
-    if node.id == "mapping":
-        known: dict[tuple[str, str], Any] = {}
-        for key, value in node.value:
-            if key.id != "scalar":
-                continue  # refused when the data are made
-            here, line = (*at, key.value), key.start_mark.line + 1
-            lines[here] = line
-            # `<<` is not a key: it takes another mapping in, and may do so twice.
-            if key.id == "scalar" and not key.tag.endswith(":merge"):
-                first = known.setdefault((key.tag, key.value), key)
-                if first is not key:
-                    lines_of_two = first.start_mark.line + 1, line
-                    repeated.setdefault(key.start_mark.index, (here, *lines_of_two))
-            if value is not node and len(at) < _DEEPEST:
-                _note_lines(value, here, lines, repeated)
-    elif node.id == "sequence":
-        for index, value in enumerate(node.value):
-            if value is not node and len(at) < _DEEPEST:
-                _note_lines(value, (*at, index), lines, repeated)
+        found = read_yaml(text)
+    except YamlInvalid as error:
+        raise _invalid(path, error.reason, error.line) from error
+    return Document(path, found.data, found.lines, found.repeated)
 
 
 def _read_json(path: str, text: str) -> Document:
@@ -258,11 +153,15 @@ def _read_json(path: str, text: str) -> Document:
     try:
         data = json.loads(text, object_pairs_hook=mapping)
     except json.JSONDecodeError as error:
-        raise BatchInvalid(path, (f"{path}:{error.lineno}: {error.msg.lower()}",)) from error
+        raise _invalid(path, error.msg.lower(), error.lineno) from error
 
     def places() -> Document:
-        # JSON is YAML as far as places are concerned, but for tabs, which YAML does not indent by.
-        return _read_yaml(path, text.replace("\t", " "))
+        # JSON is YAML as far as places are concerned, but for tabs, which YAML does not indent by,
+        # and for some characters that no YAML may hold.
+        try:
+            return _read_yaml(path, text.replace("\t", " "))
+        except ConfigInvalid:
+            return Document(path, None, {})
 
     if is_repeated or text.count(",") >= _MOST_VALUES // 2:
         same = places()
@@ -288,10 +187,9 @@ def _read_toml(path: str, text: str) -> Document:
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"line (\d+)", str(error))
         message = re.sub(r" \(at .*\)", "", str(error)).lower()
-        place = f"{path}:{found[1] if found else 1}"
-        raise BatchInvalid(path, (f"{place}: {message}",)) from error
-    lines: dict[_Path, int] = {}
-    at: _Path = ()
+        raise _invalid(path, message, int(found[1]) if found else 1) from error
+    lines: dict[Path, int] = {}
+    at: Path = ()
     counts: dict[str, int] = {}
     # tomllib keeps no places: this knows the tables and keys that begin a line, as people write.
     for number, line in enumerate(text.splitlines(), start=1):

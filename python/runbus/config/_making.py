@@ -78,12 +78,11 @@ def _is_protocol(kind: type) -> bool:
     return getattr(kind, "_is_protocol", False) is True
 
 
-def at_step(key: Any, value: Any, convert: Converter, mistakes: Mistakes) -> Any:
+def at_step(key: str | int, value: Any, convert: Converter, mistakes: Mistakes) -> Any:
     """Convert a part of a value; the paths of its mistakes begin with its key."""
     known = len(mistakes)
     found = convert(value, mistakes)
     if len(mistakes) > known:
-        step = key if type(key) in (str, int) else str(key)
         for one in mistakes[known:]:
-            one.path = (step, *one.path)
+            one.path = (key, *one.path)
     return found

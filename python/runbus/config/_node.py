@@ -122,7 +122,7 @@ def _key_text(part: str | int) -> str:
     """Return one step of a path: `.name`, `[0]`, or `["any text"]`."""
     if isinstance(part, int):
         return f"[{part}]"
-    if part.replace("-", "_").isidentifier():
+    if part.replace("-", "_").isalnum() or part.replace("-", "_").isidentifier():
         return f".{part}"
     import json
 

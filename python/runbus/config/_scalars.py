@@ -11,7 +11,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from runbus.config._node import Word
-from runbus.config._units import parse_duration, parse_size
+from runbus.config._units import parse_duration, parse_microseconds, parse_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -154,7 +154,7 @@ def _read_timedelta(value: Any) -> datetime.timedelta:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return datetime.timedelta(seconds=value)
     if isinstance(value, str):
-        return datetime.timedelta(seconds=parse_duration(value))
+        return datetime.timedelta(microseconds=parse_microseconds(value))
     raise TypeError
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from runbus.config._node import MISSING, PLAIN, Node, Ref
+from runbus.config._node import MISSING, PLAIN, Node
 from runbus.config._schema import is_structured
 from runbus.config._shape import new_node
 
@@ -93,7 +93,7 @@ def children(value: Any) -> Iterator[tuple[str | int, Any]]:
         yield from effective(value).items()
     elif type(value) is dict:
         for key, one in value.items():
-            yield (key if type(key) in (str, int) else str(key)), one
+            yield str(key), one
     elif type(value) in (list, tuple):
         yield from enumerate(value)
 
@@ -154,8 +154,8 @@ def same(one: Any, other: Any) -> bool:
         return len(one) == len(other) and all(map(same, one, other))
     if kind is float and math.isnan(one):
         return math.isnan(other)
-    if kind is Ref:
-        return bool(one == other)
+    if kind is complex:
+        return same(one.real, other.real) and same(one.imag, other.imag)
     try:
         return bool(one == other)
     except Exception:  # of a value, which is not ours: an array, say

@@ -5,7 +5,16 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-__all__ = ["Duration", "Size", "Unit", "duration_text", "parse_duration", "parse_size", "size_text"]
+__all__ = [
+    "Duration",
+    "Size",
+    "Unit",
+    "duration_text",
+    "parse_duration",
+    "parse_microseconds",
+    "parse_size",
+    "size_text",
+]
 
 
 class Unit:
@@ -30,7 +39,10 @@ Duration = Annotated[float, Unit("duration")]
 Size = Annotated[int, Unit("size")]
 """Bytes; in data a number of them, or a text such as `16GiB` or `500MB`."""
 
-_SECONDS = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1, "ms": 1e-3, "us": 1e-6}
+_MICROSECONDS = {
+    "w": 604_800_000_000, "d": 86_400_000_000, "h": 3_600_000_000, "m": 60_000_000,
+    "s": 1_000_000, "ms": 1_000, "us": 1,
+}  # fmt: skip
 _PART = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(ms|us|min|sec|[wdhms])", re.ASCII)
 _CLOCK = re.compile(r"(?:(\d{1,6})-)?(\d{1,6}):([0-5]\d):([0-5]\d)(\.\d{1,6})?", re.ASCII)
 _SIZE = re.compile(r"(\d{1,30}(?:\.\d{1,30})?)\s*([kKMGTPE]i?B|B)", re.ASCII)
@@ -38,7 +50,26 @@ _LONGEST = 64
 
 
 def parse_duration(text: str) -> float:
-    """Return the seconds that a text means: `90s`, `2h30m`, `1.5d`, `04:00:00`, `1-12:00:00`.
+    """Return the seconds that a text means; see `parse_microseconds`.
+
+    Raises:
+        ValueError: It is none; the text says what is wrong.
+    """
+    return parse_microseconds(text) / 1_000_000
+
+
+def _exact(number: str, factor: int) -> int:
+    """Return a decimal number times a whole one, without the rounding of floats."""
+    whole, _, part = number.partition(".")
+    return (
+        round(int((whole or "0") + part) * factor / int(10 ** len(part)))
+        if part
+        else (int(whole) * factor)
+    )
+
+
+def parse_microseconds(text: str) -> int:
+    """Return the microseconds that a text means: `90s`, `2h30m`, `1.5d`, `04:00:00`, `1-12:00:00`.
 
     Raises:
         ValueError: It is none; the text says what is wrong.
@@ -50,15 +81,15 @@ def parse_duration(text: str) -> float:
     if clock := _CLOCK.fullmatch(given):
         days, hours, minutes, seconds, part = clock.groups()
         whole = int(days or 0) * 86_400 + int(hours) * 3_600 + int(minutes) * 60 + int(seconds)
-        return sign * (whole + float(part or 0))
+        return sign * (whole * 1_000_000 + _exact(part or "0", 1_000_000))
     if re.fullmatch(r"\d+:\d+", given, re.ASCII):
         raise ValueError("minutes or hours? write 12h30m, or 12:30:00")
-    total, end = 0.0, 0
+    total, end = 0, 0
     for found in _PART.finditer(given):
         if found.start() != end and given[end : found.start()].strip():
             break
         unit = {"min": "m", "sec": "s"}.get(found[2], found[2])
-        total, end = total + float(found[1]) * _SECONDS[unit], found.end()
+        total, end = total + _exact(found[1], _MICROSECONDS[unit]), found.end()
     if end == 0 or given[end:].strip():
         if re.fullmatch(r"\d+(?:\.\d+)?", given, re.ASCII):
             raise ValueError("it has no unit; write 90s, 15m or 2h")

@@ -47,7 +47,8 @@ class ConfigInvalid(UsageError):
 
     def __str__(self) -> str:
         if len(self.problems) == 1:
-            return f"{self.what}: {self.problems[0]}"
+            (problem,) = self.problems
+            return str(problem) if problem.origin == self.what else f"{self.what}: {problem}"
         told = "\n".join(map(str, self.problems))
         return f"{self.what} has {len(self.problems)} mistakes\n{told}"
 

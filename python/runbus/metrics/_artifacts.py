@@ -19,7 +19,14 @@ import shutil
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
-from runbus._files import file_mode, make_folder, make_folders, open_file, sync_file
+from runbus._files import (
+    file_mode,
+    make_folder,
+    make_folders,
+    open_file,
+    sync_file,
+    sync_file_system,
+)
 from runbus._ids import slug
 from runbus.errors import ArtifactUnreadable, FileUnreadable
 
@@ -103,15 +110,13 @@ class ArtifactStore:
         Raises:
             OSError: The disk failed.
         """
-        paths, self._unsynced = self._unsynced, []
-        if len(paths) > _MANY:
-            os.sync()
+        shelves, self._unsynced = self._unsynced, []
+        paths = [path for shelf in shelves for path in _all_of(shelf)]
+        if len(paths) > _MANY and sync_file_system(self._root):
             return
-        for path in paths:
+        for path in [*paths, self._root] if paths else []:
             try:
-                files = [os.path.join(path, name) for name in _files_in(path)]
-                for file in [*files, path, self._root]:
-                    sync_file(file)
+                sync_file(path)
             except FileNotFoundError:
                 continue  # somebody has removed it
 
@@ -402,6 +407,13 @@ def size_of(path: str) -> int:
     if os.path.isdir(path):
         return sum(os.path.getsize(os.path.join(path, name)) for name in _files_in(path))
     return os.path.getsize(path)
+
+
+def _all_of(folder: str) -> Iterator[str]:
+    """Yield a folder, and all files and folders in it."""
+    for within, _, files in os.walk(folder):
+        yield within
+        yield from (os.path.join(within, file) for file in files)
 
 
 def _is_within(path: str, folder: str) -> bool:

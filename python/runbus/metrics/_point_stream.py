@@ -7,7 +7,7 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
-from runbus._core import MetricReader, about_segment, check_segment, read_metrics
+from runbus._core import MetricReader, about_segment, check_segment, lost_points, read_metrics
 from runbus.metrics._folder import SegmentInfo, writers_of
 
 if TYPE_CHECKING:
@@ -109,6 +109,10 @@ def _is_readable(run: str, path: str) -> bool:
     except FileNotFoundError:
         return False
     _tell_damage(run, path, damage or about.damage)
+    for name, count in lost_points(path) if damage else ():
+        logging.getLogger("runbus.metrics").warning(
+            "%s: %d points of %s are lost to it", run, count, name
+        )
     return not (about.is_older or damage)
 
 

@@ -49,6 +49,14 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// To go on would lose what is not understood, or what another file holds.
+    #[error("{}: {reason}; it is left as it is", path.display())]
+    Kept {
+        /// The journal.
+        path: PathBuf,
+        /// What stands against it.
+        reason: String,
+    },
     /// The writer was closed before.
     #[error("the journal is closed")]
     Closed,

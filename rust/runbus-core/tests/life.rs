@@ -314,6 +314,24 @@ fn other_files_are_refused_and_left_alone() {
 }
 
 #[test]
+fn an_event_journal_of_which_no_record_can_be_read_is_left_alone() {
+    let folder = tempdir().unwrap();
+    for (name, from) in [("whole header", 64), ("no header", 0), ("cut header", 8)] {
+        let path = folder.path().join(name);
+        let mut writer = BlobWriter::open(&path, MAPPED).unwrap();
+        writer.append(b"the only record").unwrap();
+        drop(writer);
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[from..64].fill(0);
+        bytes[80] ^= 1;
+        fs::write(&path, &bytes).unwrap();
+        let result = BlobWriter::open(&path, MAPPED);
+        assert!(matches!(result, Err(Error::Kept { .. })), "{name}");
+        assert!(fs::read(&path).unwrap() == bytes, "{name}");
+    }
+}
+
+#[test]
 fn large_records_get_a_piece_of_their_own() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("journal");

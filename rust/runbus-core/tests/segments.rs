@@ -287,6 +287,66 @@ fn damage_of_the_journal_is_told_by_the_segment() {
     assert_eq!(told(&segments)[0].1.len(), 2);
 }
 
+/// What sealing must leave alone, by what is done to the bytes of a journal of three rows.
+#[test]
+fn a_journal_of_which_nothing_or_little_is_understood_is_kept() {
+    let spoilt: [(&str, fn(&mut Vec<u8>)); 5] = [
+        ("zeros", |bytes| bytes.fill(0)),
+        ("nothing", Vec::clear),
+        ("a cut header", |bytes| bytes.truncate(40)),
+        ("no row", |bytes| bytes[64..].fill(0xA5)),
+        ("much more damage than rows", |bytes| {
+            bytes.extend(vec![0xA5; 1 << 18]);
+        }),
+    ];
+    for (what, spoil) in spoilt {
+        let (folder, journal) = place();
+        let one = Batch {
+            names: vec!["a".into()],
+            rows: vec![(1, 2, 3)],
+            times: 3,
+        };
+        write(&journal, &[one], true);
+        let mut bytes = fs::read(&journal).unwrap();
+        spoil(&mut bytes);
+        fs::write(&journal, &bytes).unwrap();
+        let result = seal(&journal);
+        assert!(matches!(result, Err(Error::Kept { .. })), "{what}");
+        assert!(fs::read(&journal).unwrap() == bytes, "{what}");
+        assert_eq!(files(folder.path()), ["0f-7.journal"], "{what}");
+    }
+}
+
+#[test]
+fn a_journal_without_a_row_is_sealed_if_it_is_whole() {
+    let (_folder, journal) = place();
+    write(&journal, &[], true);
+    let segment = seal(&journal).unwrap();
+    assert!(!journal.exists());
+    assert!(told(&[segment]).is_empty());
+}
+
+/// As where a copy of the folder was brought up to date, and what is gone there stayed here.
+#[test]
+fn a_journal_older_than_its_segment_does_not_replace_it() {
+    let (folder, journal) = place();
+    let mut one = Batch {
+        names: vec!["a".into()],
+        rows: vec![(1, 2, 3)],
+        times: 3,
+    };
+    write(&journal, std::slice::from_ref(&one), false);
+    let older = fs::read(&journal).unwrap();
+    fs::remove_file(&journal).unwrap();
+    one.times = 5;
+    write(&journal, &[one], true);
+    let segment = seal(&journal).unwrap();
+    fs::write(&journal, older).unwrap();
+    assert!(matches!(seal(&journal), Err(Error::Kept { .. })));
+    assert_eq!(files(folder.path()), ["0f-7.0.parquet", "0f-7.journal"]);
+    assert_eq!(told(&[segment])[0].1.len(), 5);
+}
+
 type Points = Vec<(i64, u64)>;
 
 fn points_of(paths: &[PathBuf]) -> Option<Vec<(String, Points)>> {
@@ -378,7 +438,7 @@ fn a_flipped_bit_of_what_a_segment_holds_is_told_and_invents_nothing() {
             let mut rest = points.iter();
             assert!(found.iter().all(|point| rest.any(|other| other == point)));
         }
-        // The other row group is read, whole; names are in the footer, too.
+        // Other pages are read; names are in the footer, too.
         assert!(left > 0, "byte {at}: {left} of {all}");
         lossy += usize::from(left < all);
         file.write_all_at(&bytes[at..=at], at as u64).unwrap();
@@ -406,13 +466,70 @@ fn the_rows_of_a_damaged_column_are_not_read_whichever_column_it_is() {
         let (start, length) = column.byte_range();
         let at = usize::try_from(start + length - 1).unwrap();
         flip(&file, &bytes, at, 0);
-        let left = count(&path);
-        // Names are in the footer, too.
-        let lost = if name == "name" { 0 } else { in_group };
-        assert_eq!(all - left, lost, "{name}");
+        let lost = all - count(&path);
+        // A page of it; names are in the footer, too.
+        if name == "name" {
+            assert_eq!(lost, 0);
+        } else {
+            assert!(
+                lost > 0 && lost <= in_group / 2,
+                "{name}: {lost} of {in_group}"
+            );
+        }
         assert_eq!(Segment::open(&path).unwrap().damage().unwrap().len(), 1);
         file.write_all_at(&bytes[at..=at], at as u64).unwrap();
     }
+}
+
+/// The values of other names are on other pages, and it is told whose are lost.
+#[test]
+fn a_damaged_value_costs_points_of_its_metric_only() {
+    let (_folder, journal) = place();
+    let mut writer = MetricWriter::create(&journal, Options::default()).unwrap();
+    let names: Vec<String> = (0..9).map(|number| format!("metric/{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let layout = writer.layout(&names).unwrap();
+    for step in 0..200_u32 {
+        let values: Vec<f64> = (1..10_u32)
+            .map(|name| f64::from(step * name).sqrt())
+            .collect();
+        writer
+            .log(&layout, Some(step.into()), step.into(), &values)
+            .unwrap();
+    }
+    writer.close(0).unwrap().complete().unwrap();
+    let path = seal(&journal).unwrap();
+    let whole = points_of(std::slice::from_ref(&path)).unwrap();
+    let bytes = fs::read(&path).unwrap();
+    let parquet = SerializedFileReader::new(File::open(&path).unwrap()).unwrap();
+    let group = parquet.metadata().row_group(0);
+    let mut columns = group.columns().iter();
+    let values = columns.find(|column| column.column_descr().name() == "value");
+    let (start, length) = values.unwrap().byte_range();
+    let file = File::options().write(true).open(&path).unwrap();
+    let mut hit = Vec::new();
+    for at in (start..start + length).step_by(211) {
+        let at = usize::try_from(at).unwrap();
+        flip(&file, &bytes, at, u8::try_from(at % 8).unwrap());
+        let segment = Segment::open(&path).unwrap();
+        let lost = segment.lost().unwrap();
+        let [(name, 200)] = lost[..] else {
+            panic!("byte {at}: {lost:?}");
+        };
+        let found = points_of(std::slice::from_ref(&path)).unwrap();
+        let others = whole.iter().filter(|(known, _)| known != name);
+        assert!(found.iter().eq(others), "byte {at}");
+        // A name alone is read without a look at the others.
+        for one in &names {
+            let wanted = Wanted::Matching(vec![(*one).into()]);
+            let found = read(&[vec![path.clone()]], &wanted, None).unwrap();
+            assert_eq!(found.len(), usize::from(*one != name));
+        }
+        hit.push(name.to_owned());
+        file.write_all_at(&bytes[at..=at], at as u64).unwrap();
+    }
+    hit.dedup();
+    assert_eq!(hit, names);
 }
 
 /// Only its footer says so: what the checks cover is as it was.

@@ -74,6 +74,20 @@ pub(crate) fn check_segment(py: Python<'_>, path: PathBuf) -> PyResult<Vec<(u64,
         .map_err(to_python)
 }
 
+#[pyfunction]
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "pyo3 hands over what it made"
+)]
+pub(crate) fn lost_points(py: Python<'_>, path: PathBuf) -> PyResult<Vec<(String, usize)>> {
+    let found = py.detach(|| {
+        let segment = segment::Segment::open(&path)?;
+        let lost = segment.lost()?.into_iter();
+        Ok(lost.map(|(name, count)| (name.to_owned(), count)).collect())
+    });
+    found.map_err(to_python)
+}
+
 type Facts = (Option<u32>, u32, i64, Vec<(u64, u64)>, usize, bool);
 
 #[pyfunction]

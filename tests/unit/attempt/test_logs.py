@@ -46,6 +46,25 @@ def test_a_line_without_end_is_handed_on_in_pieces(tmp_path: Path) -> None:
     assert b"".join(pieces) == log.read_bytes()
 
 
+def test_the_holes_of_a_sparse_log_are_passed_over(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with log.open("wb") as file:
+        file.write(b"first\n")
+        file.seek(1 << 40)
+        file.write(b"later\n")
+        file.truncate(1 << 42)
+    tail = LogTail(str(log))
+
+    data = drained(tail, final=True)
+
+    assert data.replace(b"\0", b"") == b"first\nlater\n"
+    assert len(data) < 4 * LINE_LIMIT
+    assert tail.offset == 1 << 42
+    with log.open("ab") as file:
+        file.write(b"last\n")
+    assert drained(tail) == b"last\n"
+
+
 def test_a_job_that_truncates_its_log_is_followed_from_the_start(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_bytes(b"a long first version\n")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as parquet
 import pytest
 
 import runbus
@@ -16,9 +17,9 @@ from runbus.cli._app import run_command
 COUNT = "SELECT name, count(*) FROM metrics GROUP BY name ORDER BY name"
 
 
-def flip(path: str | Path) -> None:
+def flip(path: str | Path, place: int | None = None) -> None:
     with open(path, "r+b") as file:
-        file.seek(os.path.getsize(path) // 2)
+        file.seek(os.path.getsize(path) // 2 if place is None else place)
         byte = file.read(1)
         file.seek(-1, os.SEEK_CUR)
         file.write(bytes([byte[0] ^ 1]))
@@ -47,6 +48,32 @@ def test_a_damaged_column_of_a_segment_is_told(caplog: pytest.LogCaptureFixture)
     assert rows == [(name, len(series)) for name, series in sorted(stored.metrics().items())]
     assert dict(rows).get("loss", 0) < 50_000
     assert f"bytes of {os.path.basename(path)} are damaged, and left out" in caplog.text
+
+
+def test_a_damaged_page_of_values_costs_one_metric_and_it_is_told_which(
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with runbus.init() as run:
+        for step in range(300):
+            run.log({"loss": 1 / (step + 1), "acc": step / 300, "lr": 0.1}, step=step)
+    (path,) = runbus.open_run(run.id).seal()
+    footer = parquet.ParquetFile(path).metadata.row_group(0)
+    columns = [footer.column(place) for place in range(footer.num_columns)]
+    (values,) = (column for column in columns if column.path_in_schema == "value")
+    flip(path, values.data_page_offset + 100)
+
+    stored = runbus.open_run(run.id)
+    assert stored.lost_points() == {"loss": 300}
+    assert {name: len(series) for name, series in stored.metrics().items()} == {
+        "acc": 300,
+        "lr": 300,
+    }
+    assert counted() == [("acc", 300), ("lr", 300)]
+    assert f"{run.id}: 300 points of loss are lost to it" in caplog.messages
+    assert run_command(["metrics", run.id, "acc"]) == 0
+    assert "warning: 300 points of loss are lost to it\n" in capsys.readouterr().err
+    assert run_command(["show", run.id]) == 0
+    assert "300 points of loss" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("is_sealed", [False, True])

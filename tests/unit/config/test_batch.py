@@ -172,6 +172,6 @@ def test_a_key_that_is_no_text_is_told(tmp_path: Path) -> None:
     text = "project: p\njobs:\n- name: a\n  command: ['true']\n  null: 1\n  1: 2\n"
 
     assert [one.partition(";")[0] for one in problems(tmp_path / "a.yaml", text)] == [
-        "3: jobs[0].None: unknown key None",
+        "5: jobs[0].None: unknown key None",
         "6: jobs[0].1: unknown key 1",
     ]

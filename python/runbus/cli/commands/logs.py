@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from runbus.errors import RunUnreadable
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import Literal
@@ -78,6 +80,8 @@ def command(
     from runbus.catalog import find_run
 
     found = find_run(run)
+    if found.job is None and found.info.job is not None:
+        raise RunUnreadable(found.id, f"nothing is recorded of its job {found.info.job!r}")
     if found.job is None:
         raise click.UsageError(f"run {found.id} was not started by runbus: it has no logs")
     if attempt is not None and attempt > found.job.attempt:

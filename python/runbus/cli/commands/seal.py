@@ -23,7 +23,7 @@ __all__ = ["command"]
 def command(runs: tuple[str, ...], is_all: bool, project: str | None) -> ExitStatus:
     """Turn the journals of finished runs into Parquet files.
 
-    They take a fifth of the space, and other tools read them as they lie.
+    What was logged value by value takes a fifth of the space, and other tools read it as it lies.
 
     RUN is an id, a name (the newest run of that name), or "latest". What is sealed already stays.
     Prints the path of each file made. With --all, runs that are not over are named and left alone,

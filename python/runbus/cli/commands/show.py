@@ -54,7 +54,8 @@ def _described(run: RunRecord) -> dict[str, object]:
         "notes": [note._asdict() for note in run.notes],
         "artifacts": [artifact._asdict() for artifact in run.artifacts()],
         "metrics": {name: summary._asdict() for name, summary in run.summaries().items()},
-        "damage": run.damage(),
+        "damage": (damage := run.damage()),
+        "lost_points": run.lost_points() if damage else {},
     }
 
 
@@ -95,11 +96,14 @@ def _print(run: RunRecord) -> None:
     if job and job.wrapper:
         facts.append(("wrapper", job.wrapper))
     facts += kept_facts(run)
+    damage = run.damage()
     facts += [
         ("damage", f"{journal}: {length} bytes at {offset} are unreadable")
-        for journal, stretches in run.damage().items()
+        for journal, stretches in damage.items()
         for offset, length in stretches
     ]
+    lost_points = run.lost_points() if damage else {}
+    facts += [("lost", f"{count} points of {name}") for name, count in lost_points.items()]
     if (packaged := run.packaged()) is not None:
         facts += [("code", text) for text in _code(packaged)]
     facts.append(("folder", run.folder))

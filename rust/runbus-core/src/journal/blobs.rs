@@ -9,7 +9,7 @@ use super::durability::Durability;
 use super::format::{HEADER_BYTES, Kind, MAX_PAYLOAD_BYTES, WORD, WORD_BYTES, words_for};
 use super::header::{self, Header, HeaderState, JournalKind};
 use super::record::{copy_bytes, decode_blob};
-use super::scanner::{Mode, Scanner, Span};
+use super::scanner::{Mode, Span};
 use super::source::Source;
 use crate::error::Error;
 use crate::{clock, files};
@@ -33,7 +33,8 @@ impl BlobWriter {
     /// Continue the journal at `path` after its last whole record, or make a new one.
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::Locked`], and when the file is no event journal of this version.
+    /// [`Error::Io`], [`Error::Locked`], when the file is no event journal of this version, and
+    /// [`Error::Kept`] when something stands there, but no record that can be read.
     pub fn open(path: &Path, options: Options) -> Result<Self, Error> {
         let io = |error| Error::io(path, error);
         let file = files::open_or_create(path)?;
@@ -41,11 +42,16 @@ impl BlobWriter {
             take_lock(path, &file)?;
         }
         // Refuses what is no event journal, before anything is changed.
-        Source::of(path, file.try_clone().map_err(io)?, JournalKind::Events)?;
+        let mut source = Source::of(path, file.try_clone().map_err(io)?, JournalKind::Events)?;
         let created_ns = created_ns(&file).map_err(io)?;
-        let mut scanner = Scanner::new(file.try_clone().map_err(io)?, HEADER_BYTES);
+        let mut scanner = source.rescan()?;
         while scanner.next(Mode::Settled).map_err(io)?.is_some() {}
         let end = scanner.cursor();
+        source.add_damage(scanner.torn());
+        if end == HEADER_BYTES && source.damaged_bytes()? > 0 {
+            let (path, reason) = (path.to_owned(), "no record of it can be read".into());
+            return Err(Error::Kept { path, reason });
+        }
         write_header(&file, JournalKind::Events, created_ns).map_err(io)?;
         file.set_len(end).map_err(io)?;
         Ok(Self {

@@ -393,6 +393,16 @@ impl MetricReader {
         self.source.damage()
     }
 
+    /// How many bytes of what is damaged are not zero, as far as it was read.
+    pub(crate) fn damaged_bytes(&self) -> Result<u64, Error> {
+        self.source.damaged_bytes()
+    }
+
+    /// Up to where the file was read for its rows.
+    pub(crate) fn position_of_end(&self) -> u64 {
+        self.scanned
+    }
+
     /// The state that the writer closed the journal with.
     ///
     /// # Errors

@@ -130,6 +130,29 @@ impl Source {
         &self.damage
     }
 
+    /// How many bytes of the damage are not zero: holes are not counted.
+    pub(super) fn damaged_bytes(&self) -> Result<u64, Error> {
+        let mut chunk = vec![0; 1 << 16];
+        let mut found = 0;
+        for span in &self.damage {
+            let end = span.offset.saturating_add(span.length);
+            let mut offset = span.offset;
+            while offset < end {
+                let wanted =
+                    usize::try_from(end - offset).map_or(chunk.len(), |left| left.min(chunk.len()));
+                let count = self.read_at(&mut chunk[..wanted], offset)?;
+                if count == 0 {
+                    break;
+                }
+                let bytes = chunk[..count].iter();
+                found += bytes.filter(|byte| **byte != 0).count() as u64;
+                // A sparse file claims terabytes of zeros, and nobody may read them.
+                offset = os::next_data(self.scanner.file(), offset + count as u64);
+            }
+        }
+        Ok(found)
+    }
+
     /// Keep the spans in the order of the file, each once.
     pub(super) fn add_damage(&mut self, spans: impl IntoIterator<Item = Span>) {
         let before = self.damage.len();

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use parquet::basic::Type as Physical;
-use parquet::column::reader::get_typed_column_reader;
+use parquet::column::reader::{get_column_reader, get_typed_column_reader};
 use parquet::data_type::DataType;
 use parquet::file::reader::FileReader;
 
@@ -78,8 +78,15 @@ impl Columns<'_> {
         if ranges.is_empty() {
             return Ok(());
         }
-        let group = self.segment.reader.get_row_group(group)?;
-        let mut column = get_typed_column_reader::<T>(group.get_column_reader(index)?);
+        let pages = self.segment.page_reader(group, index, bounds.clone())?;
+        let descriptors = self
+            .segment
+            .reader
+            .metadata()
+            .file_metadata()
+            .schema_descr();
+        let column = get_column_reader(descriptors.column(index), Box::new(pages));
+        let mut column = get_typed_column_reader::<T>(column);
         let mut place = bounds.start;
         for range in ranges {
             column.skip_records(range.start - place)?;

@@ -1,37 +1,34 @@
 //! What of a segment is damaged.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
 
 use parquet::file::reader::FileReader;
 
-use super::checks::span_of;
+use super::checks::Piece;
+use super::layout::VALUE;
 use super::open::Segment;
 use super::parallel::together;
-use super::ranges::add_range;
+use super::ranges::{add_range, within, without};
 use crate::error::Error;
 use crate::journal::Span;
 
-/// The row groups of a segment that somebody wants, and which of their columns are damaged.
+/// Certain rows of a segment, and which of them cannot be read.
 pub(super) struct Damaged<'a> {
     segment: &'a Segment,
-    groups: Vec<(usize, Range<usize>)>,
-    /// Group and column.
-    found: HashSet<(usize, usize)>,
+    rows: Vec<Range<usize>>,
+    /// By the number of the column.
+    found: HashMap<usize, Vec<Range<usize>>>,
 }
 
 impl Damaged<'_> {
     /// The rows of which these columns, and those that every row has, are whole.
     pub(super) fn whole(&self, names: &[&str]) -> Vec<Range<usize>> {
-        let columns = self.segment.columns_of(names);
-        let mut ranges = Vec::new();
-        for (group, rows) in &self.groups {
-            if !columns
-                .iter()
-                .any(|column| self.found.contains(&(*group, *column)))
-            {
-                add_range(&mut ranges, rows.clone());
+        let mut ranges = self.rows.clone();
+        for column in self.segment.columns_of(names) {
+            for damaged in self.found.get(&column).into_iter().flatten() {
+                ranges = without(&ranges, damaged);
             }
         }
         ranges
@@ -39,63 +36,98 @@ impl Damaged<'_> {
 }
 
 impl Segment {
-    /// What is damaged: columns of row groups. Reads the whole file.
+    /// What is damaged: pages of columns. Reads the whole file.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn damage(&self) -> Result<Vec<Span>, Error> {
-        let groups = self.reader.metadata().row_groups().iter().enumerate();
         let mut found = Vec::new();
-        for (group, metadata) in groups {
-            for (column, metadata) in metadata.columns().iter().enumerate() {
-                let is_whole = self.is_whole(group, column);
-                if !is_whole.map_err(|error| Error::io(&self.path, error))? {
-                    found.push(span_of(metadata));
-                }
+        for piece in self.pieces.iter().flatten() {
+            let is_whole = self.is_whole(piece);
+            if !is_whole.map_err(|error| Error::io(&self.path, error))? {
+                found.push(piece.span);
             }
         }
         Ok(found)
     }
 
-    /// Look at these columns, and at those that every row has, in the row groups of these rows.
+    /// How many points of which metrics are lost to the damage. Reads the whole file.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn lost(&self) -> Result<Vec<(&str, usize)>, Error> {
+        let io = |error: parquet::errors::ParquetError| {
+            Error::io(&self.path, io::Error::other(error.to_string()))
+        };
+        let all = [0..self.rows];
+        let Some((names, ends)) = &self.names else {
+            let names: Vec<&str> = self.columns_of_metrics().collect();
+            let damaged = self.damaged(&all, &names).map_err(io)?;
+            let lost = names.into_iter().map(|name| {
+                let whole: usize = damaged.whole(&[name]).iter().map(Range::len).sum();
+                (name, self.rows - whole)
+            });
+            return Ok(lost.filter(|(_, count)| *count > 0).collect());
+        };
+        let whole = self.damaged(&all, &[VALUE]).map_err(io)?.whole(&[VALUE]);
+        let (mut found, mut start) = (Vec::<(&str, usize)>::new(), 0);
+        for (name, end) in names.iter().zip(ends) {
+            let there: usize = within(&whole, &(start..*end)).map(|part| part.len()).sum();
+            let count = end - start - there;
+            match found.iter_mut().find(|(known, _)| *known == &**name) {
+                Some((_, lost)) => *lost += count,
+                None if count > 0 => found.push((name, count)),
+                None => {}
+            }
+            start = *end;
+        }
+        Ok(found)
+    }
+
+    /// Look at these columns, and at those that every row has, where these rows are.
     pub(super) fn damaged(
         &self,
         rows: &[Range<usize>],
         names: &[&str],
     ) -> parquet::errors::Result<Damaged<'_>> {
-        let is_wanted = |group: &Range<usize>| {
-            let mut rows = rows.iter();
-            rows.any(|range| range.start < group.end && group.start < range.end)
-        };
-        let groups = self.groups().filter(|(_, rows)| is_wanted(rows));
-        let groups: Vec<(usize, Range<usize>)> = groups.collect();
         let columns = self.columns_of(names);
-        let mut looks: Vec<(usize, usize, io::Result<bool>)> = Vec::new();
-        for (group, _) in &groups {
-            looks.extend(columns.iter().map(|column| (*group, *column, Ok(true))));
+        let mut looks: Vec<(usize, &Piece, io::Result<bool>)> = Vec::new();
+        for (group, group_rows) in self.groups() {
+            if within(rows, &group_rows).next().is_none() {
+                continue;
+            }
+            for column in &columns {
+                let pieces = self.pieces_of(group, *column).iter();
+                let pieces = pieces.filter(|piece| within(rows, &piece.rows).next().is_some());
+                looks.extend(pieces.map(|piece| (*column, piece, Ok(true))));
+            }
         }
-        let tasks = looks.iter_mut().map(|(group, column, is_whole)| {
-            let task = move || *is_whole = self.is_whole(*group, *column);
+        let tasks = looks.iter_mut().map(|(_, piece, is_whole)| {
+            let task = move || *is_whole = self.is_whole(piece);
             Box::new(task) as Box<dyn FnOnce() + Send + '_>
         });
         together(tasks.collect());
-        let mut found = HashSet::new();
-        for (group, column, is_whole) in looks {
+        let mut found = HashMap::<usize, Vec<Range<usize>>>::new();
+        for (column, piece, is_whole) in looks {
             if !is_whole? {
-                found.insert((group, column));
+                add_range(found.entry(column).or_default(), piece.rows.clone());
             }
         }
         Ok(Damaged {
             segment: self,
-            groups,
+            rows: rows.to_vec(),
             found,
         })
     }
 
-    fn is_whole(&self, group: usize, column: usize) -> io::Result<bool> {
-        let metadata = self.reader.metadata().row_group(group);
-        let expected = self.checks.get(group * metadata.num_columns() + column);
-        let hash = self.chunks.hash(span_of(metadata.column(column)))?;
-        Ok(Some(&hash) == expected)
+    /// What a column of a row group is checked by.
+    pub(super) fn pieces_of(&self, group: usize, column: usize) -> &[Piece] {
+        let columns = self.reader.metadata().file_metadata().schema_descr();
+        let place = group * columns.num_columns() + column;
+        self.pieces.get(place).map_or(&[], Vec::as_slice)
+    }
+
+    fn is_whole(&self, piece: &Piece) -> io::Result<bool> {
+        Ok(piece.is_whole(self.chunks.hash(piece.span)?))
     }
 }

@@ -13,7 +13,7 @@ use crate::journal::Span;
 /// How the names of segments end.
 pub const SUFFIX: &str = ".parquet";
 /// The version that is written.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 /// A row group has so many points, and those of the rows that make its series equally long.
 pub(super) const GROUP_POINTS: usize = 1 << 18;
 /// Blocks of `DELTA_BINARY_PACKED` have so many values. Where the series of a row group are as long,
@@ -21,6 +21,10 @@ pub(super) const GROUP_POINTS: usize = 1 << 18;
 pub(super) const BLOCK_POINTS: usize = 128;
 pub(super) const PAGE_ROWS: usize = 1 << 17;
 pub(super) const BATCH_ROWS: usize = PAGE_ROWS / 4;
+/// A page of values has the points of one name, or of several that have few.
+const LEAST_PAGE_ROWS: usize = 32;
+/// There are no more pages of values in a row group than this, but for those of long series.
+const VALUE_PAGES: usize = 256;
 pub(super) const NAME: &str = "name";
 pub(super) const STEP: &str = "step";
 pub(super) const TIME: &str = "time";
@@ -46,7 +50,7 @@ pub struct About {
     /// How many segments the journal became: 1, but for those of version 1.
     pub segments: usize,
     /// Its version. In version 1 rows of several names could have files and columns of their own;
-    /// version 2 had no integers beyond doubles.
+    /// version 2 had no integers beyond doubles; version 3 had one check for all pages of a column.
     pub version: u32,
 }
 
@@ -92,16 +96,45 @@ pub(super) fn schema() -> Result<TypePtr> {
     Ok(Arc::new(schema.build()?))
 }
 
+/// How many points the pages of values have, in their order, by how many each name has: what one damaged
+/// page costs should not cost other names theirs.
+pub(super) fn value_pages(counts: &[usize]) -> Vec<usize> {
+    let total: usize = counts.iter().sum();
+    let least = LEAST_PAGE_ROWS.max(total / VALUE_PAGES);
+    let (mut pages, mut shared) = (Vec::new(), 0);
+    for count in counts.iter().copied().filter(|count| *count > 0) {
+        if count < least {
+            shared += count;
+        }
+        if shared >= least || (count >= least && shared > 0) {
+            pages.push(shared);
+            shared = 0;
+        }
+        if count >= least {
+            pages.extend(std::iter::repeat_n(BATCH_ROWS, count / BATCH_ROWS));
+            pages.extend(Some(count % BATCH_ROWS).filter(|rest| *rest > 0));
+        }
+    }
+    pages.extend(Some(shared).filter(|rest| *rest > 0));
+    pages
+}
+
+/// As [`properties`], but each batch that is written becomes a page.
+pub(super) fn properties_of_values() -> WriterProperties {
+    let properties = properties().into_builder();
+    properties.set_data_page_row_count_limit(1).build()
+}
+
+/// Pages are of version 1: fastparquet reads wrong numbers from integers in those of version 2.
 pub(super) fn properties() -> WriterProperties {
     let path = |name: &str| ColumnPath::from(name);
     WriterProperties::builder()
-        .set_writer_version(WriterVersion::PARQUET_2_0)
+        .set_writer_version(WriterVersion::PARQUET_1_0)
         .set_created_by(format!("runbus {}", env!("CARGO_PKG_VERSION")))
         .set_compression(Compression::LZ4_RAW)
         .set_dictionary_enabled(false)
         .set_encoding(Encoding::BYTE_STREAM_SPLIT)
         .set_statistics_enabled(EnabledStatistics::None)
-        .set_offset_index_disabled(true)
         .set_data_page_size_limit(PAGE_ROWS * 8)
         .set_data_page_row_count_limit(PAGE_ROWS)
         .set_write_batch_size(BATCH_ROWS)
@@ -209,6 +242,21 @@ pub(super) fn decode_names(mut text: &str) -> Option<(Vec<Box<str>>, Vec<usize>)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_of_few_points_share_pages_and_others_do_not() {
+        assert_eq!(
+            value_pages(&[100, 0, 40, 10, 10, 10, 10, 50, 5]),
+            [100, 40, 40, 50, 5]
+        );
+        assert_eq!(
+            value_pages(&[1, BATCH_ROWS * 2 + 1]),
+            [1, BATCH_ROWS, BATCH_ROWS, 1]
+        );
+        assert_eq!(value_pages(&[]), []);
+        let many = value_pages(&[40; 10_000]);
+        assert!(many.len() <= VALUE_PAGES && many.iter().sum::<usize>() == 400_000);
+    }
 
     #[test]
     fn names_of_any_characters_read_back() {

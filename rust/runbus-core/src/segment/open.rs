@@ -3,14 +3,15 @@
 use std::collections::HashSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use parquet::errors::ParquetError;
 use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::reader::FileReader;
-use parquet::file::serialized_reader::SerializedFileReader;
+use parquet::file::serialized_reader::{SerializedFileReader, SerializedPageReader};
 use parquet::file::statistics::Statistics;
 
-use super::checks;
+use super::checks::{self, Piece};
 use super::chunks::Chunks;
 use super::footer::{self, Footer};
 use super::guard;
@@ -24,8 +25,8 @@ pub struct Segment {
     pub(super) reader: SerializedFileReader<Chunks>,
     pub(super) chunks: Chunks,
     pub(super) about: About,
-    /// For each row group the hashes of its columns.
-    pub(super) checks: Vec<u64>,
+    /// What each column of each row group is checked by.
+    pub(super) pieces: Vec<Vec<Piece>>,
     pub(super) rows: usize,
     /// The names of a long segment, and where their points end: each once a row group at most.
     pub(super) names: Option<(Vec<Box<str>>, Vec<usize>)>,
@@ -50,26 +51,18 @@ impl Segment {
             let pairs = file.key_value_metadata().map_or(&[][..], Vec::as_slice);
             let about = About::decode(pairs).ok_or_else(|| wrong("its description"))?;
             let rows = usize::try_from(file.num_rows()).map_err(|_| wrong("its rows"))?;
-            let mut checks = checks::decode(pairs).ok_or_else(|| wrong("its checks"))?;
             match footer {
                 Footer::Whole(end) if about.version != 1 => check_places(&reader, end)?,
-                Footer::Unchecked if about.version == 1 && !checks.is_empty() => {
-                    let description = checks::of_description(file.schema_descr(), pairs);
-                    if checks.remove(0) != description {
+                Footer::Unchecked if about.version == 1 => {
+                    if !checks::is_description_whole(file.schema_descr(), pairs) {
                         return Err(wrong("its description"));
                     }
                 }
                 _ => return Err(wrong("its footer")),
             }
-            let columns = file.schema_descr().num_columns();
-            if checks.len() != columns * reader.metadata().num_row_groups() {
-                return Err(wrong("its checks"));
-            }
-            let groups = reader.metadata().row_groups().iter();
-            for column in groups.flat_map(RowGroupMetaData::columns) {
-                // It panics for one that lies nowhere.
-                checks::span_of(column);
-            }
+            // It panics for a column that lies nowhere.
+            let pieces = checks::decode(pairs, about.version, reader.metadata().row_groups());
+            let pieces = pieces.ok_or_else(|| wrong("its checks"))?;
             let names = match layout::find(pairs, "runbus.names") {
                 Some(text) => {
                     let names = layout::decode_names(text).ok_or_else(|| wrong("its names"))?;
@@ -85,7 +78,7 @@ impl Segment {
                 reader,
                 chunks,
                 about,
-                checks,
+                pieces,
                 rows,
                 names,
             })
@@ -106,6 +99,14 @@ impl Segment {
     /// How many points it holds; of a wide one of version 1, how many rows.
     pub(crate) fn row_count(&self) -> usize {
         self.rows
+    }
+
+    /// How many points it holds.
+    pub(crate) fn point_count(&self) -> usize {
+        match self.names {
+            Some(_) => self.rows,
+            None => self.rows * self.columns_of_metrics().count(),
+        }
     }
 
     /// The metrics that it has points of, each once, in the order of their first points.
@@ -167,6 +168,21 @@ impl Segment {
             first..start
         });
         rows.enumerate()
+    }
+
+    /// The pages of a column of a row group, which has these rows of the file.
+    pub(super) fn page_reader(
+        &self,
+        group: usize,
+        column: usize,
+        rows: Range<usize>,
+    ) -> parquet::errors::Result<SerializedPageReader<Chunks>> {
+        let metadata = self.reader.metadata().row_group(group).column(column);
+        let pieces = self.pieces_of(group, column).iter();
+        let pages = pieces.filter_map(|piece| piece.location(rows.start));
+        // Without places, one header after the other is read: a damaged page is the end then.
+        let pages = (self.about.version >= 4).then(|| pages.collect());
+        SerializedPageReader::new(Arc::new(self.chunks.clone()), metadata, rows.len(), pages)
     }
 
     pub(super) fn columns_of(&self, names: &[&str]) -> Vec<usize> {

@@ -23,6 +23,8 @@ const JOURNAL: &str = ".journal";
 const UNFINISHED: &str = ".new";
 /// Where no lock tells whether a file is still being written, it is not after so long.
 const ABANDONED: Duration = Duration::from_secs(24 * 3600);
+/// A record that was cut short is seldom larger.
+const CUT_BYTES: u64 = 128 << 10;
 
 /// A journal on its way to a segment: [`Sealing::write`], [`Sealing::publish`], then
 /// [`Sealing::remove_journal`].
@@ -59,13 +61,18 @@ impl Sealing {
     /// Look through the journal.
     ///
     /// # Errors
-    /// [`Error::Locked`] when a writer may be at work, and what reading may raise.
+    /// [`Error::Locked`] when a writer may be at work, [`Error::Kept`] when too little of it can
+    /// be read, and what reading may raise.
     pub fn begin(journal: &Path) -> Result<Self, Error> {
         let mut reader = MetricReader::open(journal)?;
         if reader.is_live()? {
             return Err(Error::Locked(journal.to_owned()));
         }
         let rows = reader.rows(|| 0, |rows, _| *rows += 1)?;
+        if let Some(reason) = why_kept(&mut reader, rows)? {
+            let path = journal.to_owned();
+            return Err(Error::Kept { path, reason });
+        }
         let about = About {
             end_state: reader.end_state()?,
             writer_pid: reader.writer_pid().unwrap_or(0),
@@ -146,9 +153,16 @@ impl Sealing {
     /// Put the segment in its place, and wait for the disk.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::Kept`] when more points are in the segments there than in the journal, as where a
+    /// copy of a folder kept the journal of an earlier one; and [`Error::Io`].
     pub fn publish(&mut self) -> Result<(), Error> {
         let path = self.segment();
+        if self.points_of_segments()? > self.points {
+            return Err(Error::Kept {
+                path: self.journal.clone(),
+                reason: "a segment beside it holds more points".into(),
+            });
+        }
         if let Some((unfinished, _)) = &self.unfinished {
             fs::rename(unfinished, &path).map_err(|error| Error::io(&path, error))?;
         }
@@ -180,15 +194,32 @@ impl Sealing {
         Ok(path)
     }
 
+    /// How many points there are in whole segments of the same journal.
+    fn points_of_segments(&self) -> Result<usize, Error> {
+        let folder = self.folder();
+        let entries = fs::read_dir(folder).map_err(|error| Error::io(folder, error))?;
+        let names = entries.flatten().map(|entry| entry.file_name());
+        let names = names.filter(|name| name.to_str().is_some_and(|name| self.is_segment(name)));
+        let segments = names.filter_map(|name| Segment::open(&folder.join(name)).ok());
+        let whole = segments.filter(|one| one.damage().is_ok_and(|damage| damage.is_empty()));
+        Ok(whole.map(|segment| segment.point_count()).sum())
+    }
+
+    /// Whether a file of this name is a segment of the journal.
+    fn is_segment(&self, name: &str) -> bool {
+        let stem = stem(&self.journal);
+        let number = name
+            .strip_prefix(&*stem.to_string_lossy())
+            .and_then(|rest| rest.strip_prefix('.')?.strip_suffix(SUFFIX));
+        number.is_some_and(|number| {
+            !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+        })
+    }
+
     /// Remove what an attempt of an older version has put beside the journal.
     fn remove_older_segments(&self) -> Result<(), Error> {
-        let start = format!("{}.", stem(&self.journal).to_string_lossy());
         let own = self.name();
-        self.remove(|name| {
-            let number = name.strip_prefix(&start)?.strip_suffix(SUFFIX)?;
-            let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
-            (is_number && *own != *name).then_some(())
-        })
+        self.remove(|name| (self.is_segment(name) && *own != *name).then_some(()))
     }
 
     /// Remove what earlier attempts have left behind, which nobody writes any more.
@@ -244,6 +275,21 @@ impl Drop for Sealing {
             let _ = fs::remove_file(path);
         }
     }
+}
+
+/// Why a journal must not give way to what was read of it; `None` if nothing stands against it.
+///
+/// A record that a killed writer has cut short is lost anyway. A journal that is all zeros, or in which
+/// more is damaged than could be read, may be of use to somebody who looks closer.
+fn why_kept(reader: &mut MetricReader, rows: u64) -> Result<Option<String>, Error> {
+    let damaged = reader.damaged_bytes()?;
+    if rows == 0 && reader.created_ns().is_none() {
+        return Ok(Some("nothing in it can be read".into()));
+    }
+    let read = reader.position_of_end().saturating_sub(damaged);
+    let allowed = if rows == 0 { 0 } else { read + CUT_BYTES };
+    Ok((damaged > allowed)
+        .then(|| format!("{damaged} bytes of it are damaged, {rows} rows are not")))
 }
 
 /// Whether nobody is writing the file.

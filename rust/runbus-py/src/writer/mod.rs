@@ -110,11 +110,12 @@ impl MetricWriter {
         sync_once: Vec<PathBuf>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
-        let has_more = !args.is_empty() || kwargs.is_some_and(|kwargs| !kwargs.is_empty());
-        if has_more && cls.is(cls.py().get_type::<Self>()) {
-            return Err(PyTypeError::new_err(
-                "MetricWriter takes one argument, the path, sync_ms= and sync_once=",
-            ));
+        let more = kwargs.and_then(|kwargs| kwargs.keys().iter().next());
+        if cls.is(cls.py().get_type::<Self>()) && (more.is_some() || !args.is_empty()) {
+            return Err(PyTypeError::new_err(match more {
+                Some(name) => format!("MetricWriter got an unexpected keyword argument '{name}'"),
+                None => "MetricWriter takes one positional argument, the path".into(),
+            }));
         }
         if sync_ms == Some(0) {
             return Err(PyValueError::new_err("sync_ms must be at least 1, or None"));
