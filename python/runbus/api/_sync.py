@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from anyio.from_thread import start_blocking_portal
 
 from runbus.catalog import RunRecord, open_run
+from runbus.errors import UsageError
 from runbus.executors import LocalExecutor
 from runbus.experiment import AsyncExperiment, sweep
 from runbus.kernel import Kernel
@@ -48,6 +49,8 @@ def run(
         UsageError: The task or the sweep cannot be run as it is.
         HomeUnusable: The home folder cannot be written.
     """
+    if isinstance(sweeps, str):
+        raise UsageError(f"sweeps must be a list of texts, such as [{sweeps!r}]")
     jobs = sweep(task, sweeps, name=name)
     experiment = AsyncExperiment(project or task.title, jobs, max_parallel=max_parallel)
 

@@ -61,7 +61,13 @@ def attach(folder: str, *, as_json: bool) -> ExitStatus:
     ending = Ending()
     attach = partial(api.attach, watching=_progress, leading=ending.heeding_signals, trace=True)
     with unblocked_stderr(lambda: ending.signalled is None) as settle:
-        records = anyio.run(attach, folder)
+        try:
+            records = anyio.run(attach, folder)
+        except KeyboardInterrupt:
+            # Whoever leads takes signals otherwise: this process only followed.
+            name = os.path.basename(folder)
+            sys.stderr.write(f"the jobs go on: runbus cancel {name} ends them\n")
+            raise
         settle()
         return _report(folder, records, ending.signalled, as_json=as_json)
 
@@ -94,7 +100,13 @@ def detach(experiment: AsyncExperiment, *, as_json: bool) -> ExitStatus:
 
 def cancel(folder: str, job: str | None, grace_s: float) -> ExitStatus:
     """End a job, or all of an experiment, and wait for that."""
-    if not anyio.run(api.cancel, folder, job, "by runbus cancel", grace_s):
+    try:
+        is_needed = anyio.run(api.cancel, folder, job, "by runbus cancel", grace_s)
+    except KeyboardInterrupt:
+        name = os.path.basename(folder)
+        sys.stderr.write(f"the end of the jobs stays asked for: runbus status {name} shows it\n")
+        raise
+    if not is_needed:
         sys.stderr.write("it has ended already\n")
     return ExitStatus.OK
 

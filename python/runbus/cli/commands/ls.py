@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runbus.cli._printer import format_number, format_time, print_json
+from runbus.cli._run_facts import near_project
 from runbus.cli._table import print_table
 
 if TYPE_CHECKING:
@@ -136,20 +137,14 @@ def _described(row: RunRow) -> dict[str, object]:
 
 def _tell_nothing(project: str | None, tags: Sequence[str], where: Sequence[str]) -> None:
     """Say what was looked for and not found."""
-    from runbus.catalog import survey
-    from runbus.errors import near_matches
-
     asked = [f"of project {project!r}"] if project is not None else []
     asked += [f"with the tag {' and '.join(tags)}"] if tags else []
     asked += [f"with {' and '.join(where)}"] if where else []
     if not asked:
         click.echo("no runs yet; runbus run SCRIPT makes one", err=True)
         return
-    text = f"no run {' '.join(asked)}"
-    if project is not None:
-        near = near_matches(project, dict.fromkeys(row.project for row in survey()))
-        text += f"; did you mean the project {near[0]!r}" if near else ""
-    click.echo(text, err=True)
+    near = "" if project is None else near_project(project)
+    click.echo(f"no run {' '.join(asked)}{near}", err=True)
 
 
 def _list_batches(project: str | None, newest: int | None, *, as_json: bool) -> None:
@@ -175,8 +170,8 @@ def _list_batches(project: str | None, newest: int | None, *, as_json: bool) -> 
         )
         return
     if not found:
-        of = f" of project {project!r}" if project is not None else ""
-        click.echo(f"no batches{of}; runbus submit makes one", err=True)
+        of = f" of project {project!r}{near_project(project)}" if project is not None else ""
+        click.echo(f"no batches{of or '; runbus submit makes one'}", err=True)
         return
     rows = [
         [

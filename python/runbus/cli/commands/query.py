@@ -7,6 +7,7 @@ import sys
 import click
 
 from runbus.cli._printer import format_number, print_json, unescaped
+from runbus.cli._run_facts import near_project
 from runbus.cli._table import print_table
 
 __all__ = ["command"]
@@ -33,6 +34,8 @@ def command(sql: str, project: str | None, as_json: bool, as_csv: bool) -> None:
     if as_json and as_csv:
         raise click.UsageError("--json and --csv do not go together")
     columns, rows = query(sql, project=project)
+    if project is not None and (near := near_project(project)):
+        click.echo(f"no run of project {project!r}{near}", err=True)
     if as_csv:
         import csv
 

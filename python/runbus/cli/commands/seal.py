@@ -8,6 +8,7 @@ import click
 
 from runbus.cli._exit import ExitStatus
 from runbus.cli._printer import print_error, refusal
+from runbus.cli._run_facts import near_project
 from runbus.errors import FileUnreadable, RunBusy, RunUnreadable
 
 if TYPE_CHECKING:
@@ -48,7 +49,10 @@ def _seal_all(project: str | None) -> ExitStatus:
     from runbus.catalog import survey
 
     status = ExitStatus.OK
-    for row in survey(project):
+    found = survey(project)
+    if not found and project is not None:
+        click.echo(f"no run of project {project!r}{near_project(project)}", err=True)
+    for row in found:
         try:
             if row.run is None:
                 raise RunUnreadable(row.id, row.problem)
