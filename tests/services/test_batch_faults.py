@@ -91,9 +91,8 @@ def test_a_full_disk_under_the_store_is_told_and_nothing_runs_twice(
 def test_what_is_submitted_after_the_clock_was_set_back_is_the_newest(tmp_path: Path) -> None:
     assert command("submit", write_batch(tmp_path, {"name": "a", "command": ["true"]})).stdout
     later = write_batch(tmp_path, {"name": "b", "command": ["false"]})
-    # Waits of threads never end where the monotonic clock is set back as well.
-    faked = {"LD_PRELOAD": FAKETIME, "FAKETIME": "-3600", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
-    assert command("submit", later, **faked).returncode == 1
+    set_back = {"LD_PRELOAD": FAKETIME, "FAKETIME": "-3600", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    assert command("submit", later, **set_back).returncode == 1
 
     assert [job["name"] for job in jobs()] == ["b"]
     assert command("retry", "latest").returncode == 1

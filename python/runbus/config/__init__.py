@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 from runbus._lazy import lazy_names
 
 if TYPE_CHECKING:
+    from runbus.config._asking import accepts_text as accepts_text
+    from runbus.config._asking import is_part_of as is_part_of
+    from runbus.config._asking import return_type as return_type
     from runbus.config._batch import Batch as Batch
     from runbus.config._batch import BatchJob as BatchJob
     from runbus.config._batch import SecretField as SecretField
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from runbus.config._config import target_of as target_of
     from runbus.config._diff import Change as Change
     from runbus.config._diff import Diff as Diff
+    from runbus.config._docs import summary_of as summary_of
     from runbus.config._executors import ExecutorFields as ExecutorFields
     from runbus.config._executors import GitFields as GitFields
     from runbus.config._executors import LocalFields as LocalFields
@@ -29,15 +33,24 @@ if TYPE_CHECKING:
     from runbus.config._executors import parse_host as parse_host
     from runbus.config._load import dumps as dumps
     from runbus.config._load import load as load
+    from runbus.config._load import read_file as read_file
     from runbus.config._load import save as save
     from runbus.config._named import NamedParts as NamedParts
     from runbus.config._named import parts_of as parts_of
     from runbus.config._named import register_kind as register_kind
     from runbus.config._node import MISSING as MISSING
     from runbus.config._node import Ref as Ref
+    from runbus.config._node import Word as Word
     from runbus.config._overrides import Override as Override
+    from runbus.config._overrides import apply_overrides as apply_overrides
+    from runbus.config._overrides import environment_overrides as environment_overrides
+    from runbus.config._overrides import field_at as field_at
+    from runbus.config._overrides import is_override as is_override
     from runbus.config._overrides import parse_override as parse_override
+    from runbus.config._overrides import split_items as split_items
     from runbus.config._schema import Field as Field
+    from runbus.config._schema import is_structured as is_structured
+    from runbus.config._shown import type_name as type_name
     from runbus.config._sweep import Value as Value
     from runbus.config._sweep import expand_sweeps as expand_sweeps
     from runbus.config._sweep import parse_sweep as parse_sweep
@@ -53,12 +66,16 @@ if TYPE_CHECKING:
     from runbus.config._task_kinds import task_kinds as task_kinds
     from runbus.config._units import Duration as Duration
     from runbus.config._units import Size as Size
+    from runbus.config._words import Call as Call
+    from runbus.config._words import WordInvalid as WordInvalid
+    from runbus.config._words import read_call as read_call
 
 __all__ = [
     "MISSING",
     "TASK_GROUP",
     "Batch",
     "BatchJob",
+    "Call",
     "Change",
     "Command",
     "Config",
@@ -80,14 +97,23 @@ __all__ = [
     "Size",
     "Task",
     "Value",
+    "Word",
+    "WordInvalid",
+    "accepts_text",
+    "apply_overrides",
     "as_config",
     "batch_schema",
     "check_task",
     "decode_task",
     "dumps",
+    "environment_overrides",
     "expand_sweeps",
+    "field_at",
     "fields_of",
     "import_target",
+    "is_override",
+    "is_part_of",
+    "is_structured",
     "load",
     "load_batch",
     "make",
@@ -96,44 +122,27 @@ __all__ = [
     "parse_sweep",
     "parse_value",
     "parts_of",
+    "read_call",
+    "read_file",
     "register_kind",
+    "return_type",
     "save",
+    "split_items",
+    "summary_of",
     "target_of",
     "task_kinds",
+    "type_name",
     "words_of",
 ]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "._overrides": (
-            "Override",
-            "parse_override",
-        ),
-        "._load": (
-            "dumps",
-            "load",
-            "save",
-        ),
-        "._batch": (
-            "Batch",
-            "BatchJob",
-            "SecretField",
-            "batch_schema",
-            "load_batch",
-        ),
-        "._config": (
-            "Config",
-            "Partial",
-            "as_config",
-            "fields_of",
-            "make",
-            "target_of",
-        ),
-        "._diff": (
-            "Change",
-            "Diff",
-        ),
+        "._asking": ("accepts_text", "is_part_of", "return_type"),
+        "._batch": ("Batch", "BatchJob", "SecretField", "batch_schema", "load_batch"),
+        "._config": ("Config", "Partial", "as_config", "fields_of", "make", "target_of"),
+        "._diff": ("Change", "Diff"),
+        "._docs": ("summary_of",),
         "._executors": (
             "ExecutorFields",
             "GitFields",
@@ -143,38 +152,25 @@ __getattr__, __dir__ = lazy_names(
             "SSHFields",
             "parse_host",
         ),
-        "._named": (
-            "NamedParts",
-            "parts_of",
-            "register_kind",
+        "._load": ("dumps", "load", "read_file", "save"),
+        "._named": ("NamedParts", "parts_of", "register_kind"),
+        "._node": ("MISSING", "Ref", "Word"),
+        "._overrides": (
+            "Override",
+            "apply_overrides",
+            "environment_overrides",
+            "field_at",
+            "is_override",
+            "parse_override",
+            "split_items",
         ),
-        "._node": (
-            "MISSING",
-            "Ref",
-        ),
-        "._schema": ("Field",),
-        "._sweep": (
-            "Value",
-            "expand_sweeps",
-            "parse_sweep",
-            "parse_value",
-        ),
+        "._schema": ("Field", "is_structured"),
+        "._shown": ("type_name",),
+        "._sweep": ("Value", "expand_sweeps", "parse_sweep", "parse_value"),
         "._targets": ("import_target",),
-        "._task": (
-            "Command",
-            "Script",
-            "Task",
-            "check_task",
-            "words_of",
-        ),
-        "._task_kinds": (
-            "TASK_GROUP",
-            "decode_task",
-            "task_kinds",
-        ),
-        "._units": (
-            "Duration",
-            "Size",
-        ),
+        "._task": ("Command", "Script", "Task", "check_task", "words_of"),
+        "._task_kinds": ("TASK_GROUP", "decode_task", "task_kinds"),
+        "._units": ("Duration", "Size"),
+        "._words": ("Call", "WordInvalid", "read_call"),
     },
 )

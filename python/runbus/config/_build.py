@@ -20,7 +20,7 @@ __all__ = ["build", "mistakes_of"]
 _CONTAINERS = (dict, list, tuple, set, frozenset)
 
 
-def mistakes_of(root: Node, *, is_whole: bool = True) -> Mistakes:
+def mistakes_of(root: Node, *, is_whole: bool = True, is_called: bool = False) -> Mistakes:
     """Return every mistake of a configuration: what is missing, and what does not fit (any more).
 
     Values were checked when they were set; lists and mappings may have been changed since.
@@ -29,17 +29,19 @@ def mistakes_of(root: Node, *, is_whole: bool = True) -> Mistakes:
         root: The configuration.
         is_whole: Whether it should be ready to be built: nothing is missing, and references lead
             somewhere.
+        is_called: Whether it will be called as it is, if it is a Partial.
     """
-    check = _Check(root, is_whole)
+    check = _Check(root, is_whole, is_called)
     check.value(root, ())
     return check.found
 
 
 class _Check:
-    def __init__(self, root: Node, is_whole: bool) -> None:
+    def __init__(self, root: Node, is_whole: bool, is_called: bool) -> None:
         self.found: Mistakes = []
         self._root = root
         self._is_whole = is_whole
+        self._is_called = is_called
         self._done: set[int] = set()
         self._within: set[int] = set()
 
@@ -59,7 +61,8 @@ class _Check:
                     self.value(one, (*path, step))
 
     def _node(self, node: Node, path: Path) -> None:
-        if self._is_whole and not node._is_partial:
+        called = not node._is_partial or (self._is_called and node is self._root)
+        if self._is_whole and called:
             for name in node._shape.schema.needed:
                 if name not in node._values:
                     mistake = missing_mistake(name)

@@ -107,6 +107,10 @@ class _Described(Node, Generic[T]):
         assign(self, steps, value, mistakes)
         raise_mistakes(self, mistakes)
 
+    def __contains__(self, name: object) -> bool:
+        """Whether a field has been set, or changed since it was read as its default."""
+        return name in given(self)
+
     def __dir__(self) -> Iterator[str]:
         yield from object.__dir__(self)
         yield from self._shape.schema.fields
@@ -134,6 +138,15 @@ class _Described(Node, Generic[T]):
         """Return a copy that shares nothing that can be changed."""
         twin: Self = copied(self)
         return twin
+
+    def complete(self) -> Self:
+        """Return it, once nothing that its target needs is missing; of a Partial, too.
+
+        Raises:
+            ConfigInvalid: A value is missing or does not fit; every mistake is told.
+        """
+        raise_mistakes(self, mistakes_of(self, is_called=True))
+        return self
 
     def walk(
         self, change: Callable[[Any], Any] | None = None, /, **fields: Callable[[Any], Any]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runbus._files import write_file
 from runbus.config._access import NothingThere, get_at
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from runbus.config._node import Mistakes
 
-__all__ = ["config_of", "dumps", "load", "save"]
+__all__ = ["FileValue", "config_of", "dumps", "load", "read_file", "save"]
 
 _FORMATS = {
     ".yaml": "yaml",
@@ -165,13 +165,39 @@ def _is_text(text: str) -> bool:
     return True
 
 
-def save(config: Any, destination: str | os.PathLike[str]) -> None:
+class FileValue(NamedTuple):
+    """What a file holds as a value: its type is decided where it is put.
+
+    Attributes:
+        value: The data, with configurations in the place of mappings that name targets.
+        axes: The sweep that is in it: values by paths.
+    """
+
+    value: Any
+    axes: Mapping[str, list[Any]]
+
+
+def read_file(source: str, *, allowed: Sequence[str] | None = None) -> FileValue:
+    """Return what `file[:section]` holds. Blocks.
+
+    Raises:
+        ConfigInvalid: It cannot be read, or names what cannot be imported.
+    """
+    loaded = read_source(*split_section(source))
+    reading = Reading(allowed)
+    value = reading.value(loaded.data)
+    loaded.raise_mistakes(reading.mistakes)
+    return FileValue(value, loaded.axes)
+
+
+def save(config: Any, destination: str | os.PathLike[str], *, form: str | None = None) -> None:
     """Write a configuration, or a part of one, to a file, whole or not at all. Blocks.
 
     Args:
         config: The configuration.
         destination: The file, as `file`, or as `file:path` for the part at a path of it. The end of
             its name says the form: .yaml, .toml, .json or .py.
+        form: `yaml`, `toml`, `json` or `python`; what the name of the file says if None.
 
     Raises:
         ConfigInvalid: A value cannot be written, or nothing is at the path.

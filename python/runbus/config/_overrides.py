@@ -14,14 +14,24 @@ from runbus.config._scalars import READERS, guess
 from runbus.config._shown import shown, type_text
 from runbus.config._sources import variables
 from runbus.config._words import read_words
-from runbus.errors import UsageError
+from runbus.errors import ConfigInvalid, ConfigProblem, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from runbus.config._node import Mistakes, Path
+    from runbus.config._schema import Field
 
-__all__ = ["Override", "apply_override", "environment_overrides", "is_override", "parse_override"]
+__all__ = [
+    "Override",
+    "apply_override",
+    "apply_overrides",
+    "environment_overrides",
+    "field_at",
+    "is_override",
+    "parse_override",
+    "split_items",
+]
 
 _FORM = re.compile(r"\s*([A-Za-z_][^=\s]*?)\s*(\+=|-=|\*=|/=|\|=|&=|=)(.*)", re.DOTALL)
 
@@ -240,3 +250,49 @@ _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "|=": _unite,
     "&=": _intersect,
 }
+
+
+def apply_overrides(root: Node, overrides: Iterable[Override]) -> None:
+    """Change a configuration, strictly in order.
+
+    Raises:
+        ConfigInvalid: Some do not fit; every one is told, with what said it.
+    """
+    problems: list[ConfigProblem] = []
+    for override in overrides:
+        mistakes: Mistakes = []
+        apply_override(root, override, mistakes)
+        problems += [one.told(override.origin) for one in mistakes]
+    if problems:
+        raise ConfigInvalid(root._shape.schema.name, tuple(problems))
+
+
+def field_at(root: Node, path: Path) -> Field | None:
+    """Return the field that a path leads to; None if it leads to an item of a list, or nowhere."""
+    step = path[-1]
+    try:
+        owner = get_at(root, path[:-1])
+    except NothingThere:
+        return None
+    if not isinstance(owner, Node) or isinstance(step, int):
+        return None
+    found: Field | None = owner._shape.field(step)
+    return found
+
+
+def split_items(text: str) -> list[str]:
+    """Return the values of `a,b,c`; commas within quotes and brackets separate nothing."""
+    items, depth, quote, start = [], 0, "", 0
+    for at, one in enumerate(text):
+        if quote:
+            quote = "" if one == quote else quote
+        elif one in "'\"":
+            quote = one
+        elif one in "[({":
+            depth += 1
+        elif one in "])}":
+            depth -= 1
+        elif one == "," and depth == 0:
+            items.append(text[start:at])
+            start = at + 1
+    return [*items, text[start:]]

@@ -8,7 +8,7 @@ import types
 import typing
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-__all__ = ["shown", "type_text"]
+__all__ = ["shown", "type_name", "type_text"]
 
 _MOST = 60
 
@@ -88,6 +88,26 @@ def _kind_text(hint: Any, kind: Any) -> str:
     if name in ("Path", "PurePath", "PosixPath", "PathLike"):
         return "a path"
     return f"a {name}" if name[:1] not in "AEIOU" else f"an {name}"
+
+
+def type_name(hint: Any) -> str:
+    """Return a type as signatures show it, short: `int`, `list[Model]`, `str | None`."""
+    origin = get_origin(hint)
+    if origin is Annotated:
+        return type_name(get_args(hint)[0])
+    if origin in (Union, types.UnionType):
+        return " | ".join(map(type_name, get_args(hint)))
+    if origin is Literal:
+        return " | ".join(repr(getattr(one, "name", one)) for one in get_args(hint))
+    if hint in (None, type(None)):
+        return "None"
+    if hint is Ellipsis:
+        return "..."
+    name = getattr(origin or hint, "__name__", None) or str(origin or hint)
+    args = get_args(hint)
+    if args and origin is not None and name != "Callable":
+        return f"{name}[{', '.join(map(type_name, args))}]"
+    return str(name)
 
 
 def _one_of(names: list[str]) -> str:

@@ -245,7 +245,7 @@ class AsyncExperiment:
             spec.run_id, job.name, self.project, job.config, job=job.name, origin=origin
         )
         make_run_folder(self.folder, info)
-        os.makedirs(spec.folder, mode=0o700)
+        make_folders(spec.folder)
         return spec
 
     def _origin(self, argv: tuple[str, ...], cwd: str) -> Origin:

@@ -1,0 +1,209 @@
+"""From the words of a command line to the configuration of a function."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from runbus.cli._factories import call_factory, default_factory, factories_for
+from runbus.config import (
+    Call,
+    Override,
+    Partial,
+    Word,
+    WordInvalid,
+    accepts_text,
+    apply_overrides,
+    environment_overrides,
+    field_at,
+    fields_of,
+    load,
+    parse_override,
+    read_call,
+    read_file,
+    split_items,
+    target_of,
+)
+from runbus.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from runbus.cli._arguments import Arguments
+
+__all__ = ["Configured", "configure"]
+
+
+class Configured(NamedTuple):
+    """What a command line makes of a function.
+
+    Attributes:
+        title: Which point of a sweep it is, such as `lr=0.1`; empty without one.
+        config: The function with its arguments.
+    """
+
+    title: str
+    config: Any
+
+
+def configure(
+    function: Any, arguments: Arguments, environment: Mapping[str, str], prefix: str
+) -> list[Configured]:
+    """Return what a command line makes of a function: one configuration, or one a point of a sweep.
+
+    Raises:
+        ConfigInvalid: Something does not fit; every mistake is told, with what said it.
+        UsageError: A word means nothing here.
+    """
+    config, axes = _base(function, arguments.options)
+    changes = [
+        *environment_overrides(prefix, environment),
+        *_by_place(function, arguments.positional),
+    ]
+    changes += arguments.overrides
+    if "--sweep" not in arguments.flags:
+        axes = []
+    else:
+        swept = [one for one in changes if _is_axis(one)]
+        changes = [one for one in changes if one not in swept]
+        axes += [
+            [one._replace(value=Word(value)) for value in split_items(one.value)] for one in swept
+        ]
+    found = []
+    for point in itertools.product(*axes):
+        node = config.copy()
+        _set_defaults(node)
+        apply_overrides(node, _resolved(node, [*changes, *point]))
+        title = " ".join(f"{_name(one)}={one.value}" for one in point)
+        found.append(Configured(title, node))
+    return found
+
+
+def _is_axis(change: Override) -> bool:
+    return change.operator == "=" and "=" in change.origin and len(split_items(change.value)) > 1
+
+
+def _name(change: Override) -> str:
+    return change.origin.partition("=")[0]
+
+
+def _base(function: Any, options: Sequence[tuple[str, str]]) -> tuple[Any, list[list[Override]]]:
+    """Return what the options begin with: files and factories, in their order."""
+    config: Any = Partial(function)
+    axes: list[list[Override]] = []
+    for option, value in options:
+        if option in ("--yaml", "--load"):
+            config, axes = _from_file(config, value), axes + _axes(value)
+        elif option == "--factory":
+            name, equals, rest = value.partition("=")
+            if equals and name.isidentifier():
+                change = Override((name,), "=", Word(rest), f"--factory {value}")
+                apply_overrides(config, _resolved(config, [change]))
+            elif value.startswith("@"):
+                config, axes = _from_file(config, value[1:]), axes + _axes(value[1:])
+            else:
+                config = _from_factory(function, value)
+    return config, axes
+
+
+def _from_file(config: Any, source: str) -> Any:
+    found = load(source, config)
+    if target_of(found) is not target_of(config):
+        told = f"it configures {_named(found)}, not {_named(config)}"
+        raise UsageError(f"{source}: {told}")
+    return found
+
+
+def _named(config: Any) -> str:
+    return getattr(target_of(config), "__qualname__", "something else")
+
+
+def _axes(source: str) -> list[list[Override]]:
+    loaded = read_file(source)
+    return [
+        [
+            parse_override(f"{path}=x")._replace(value=value, origin=f"{path}={value}")
+            for value in values
+        ]
+        for path, values in loaded.axes.items()
+    ]
+
+
+def _from_factory(function: Any, text: str) -> Any:
+    call = _call(text)
+    if not isinstance(call, Call):
+        raise UsageError(f"--factory {text}: write name, name(a=1), @file, or arg=name")
+    made = call_factory(call, factories_for(function))
+    if target_of(made) is not function:
+        raise UsageError(f"--factory {text}: it makes no configuration of {function.__qualname__}")
+    return Partial(function, **_values(made))
+
+
+def _values(config: Any) -> dict[str, Any]:
+    return {name: config[name] for name in fields_of(config) if name in config}
+
+
+def _by_place(function: Any, words: Sequence[str]) -> Iterator[Override]:
+    names = [name for name, one in fields_of(function).items() if one.kind != "rest"]
+    if len(words) > len(names):
+        what = f"{function.__qualname__} takes {len(names)} values"
+        raise UsageError(f"{words[len(names)]!r} is one too many: {what}")
+    for name, word in zip(names, words, strict=False):
+        yield Override((name,), "=", Word(word), f"{name}={word}")
+
+
+def _resolved(config: Any, changes: Sequence[Override]) -> Iterator[Override]:
+    """Yield changes with what files and factories make in the place of what names them.
+
+    One at a time: what a value means depends on the changes before it.
+    """
+    for one in changes:
+        if one.operator != "=" or not isinstance(one.value, Word) or not one.value:
+            yield one
+            continue
+        field = field_at(config, one.path)
+        if field is None or accepts_text(field.type):
+            yield one
+            continue
+        yield one._replace(value=_meant(config, one, field))
+
+
+def _meant(config: Any, change: Override, field: Any) -> Any:
+    word = change.value
+    if word.startswith("@"):
+        return read_file(word[1:]).value
+    name = str(change.path[-1])
+    known = factories_for(field.type, target_of(config), name)
+    if not known or word.lower() in ("none", "null"):
+        return word
+    call = _call(word)
+    calls = call if isinstance(call, list) else [call]
+    if not all(isinstance(one, Call) for one in _as_calls(calls)):
+        return word
+    try:
+        made = [call_factory(one, known) for one in _as_calls(calls)]
+    except UsageError as error:
+        raise UsageError(f"{change.origin}: {error}") from error
+    return made if isinstance(call, list) else made[0]
+
+
+def _as_calls(values: list[Any]) -> list[Any]:
+    return [
+        Call(str(one), (), {}) if isinstance(one, Word) and one.isidentifier() else one
+        for one in values
+    ]
+
+
+def _call(text: str) -> Any:
+    try:
+        return read_call(text)
+    except WordInvalid as error:
+        raise UsageError(f"{text!r}: {error}") from None
+
+
+def _set_defaults(config: Any) -> None:
+    for name, field in fields_of(config).items():
+        if name not in config and field.is_required:
+            made = default_factory(field.type, target_of(config), name)
+            if made is not None:
+                config[name] = call_factory(Call(made.__name__, (), {}), {made.__name__: made})

@@ -1,0 +1,185 @@
+"""`runbus.cli.entrypoint` and `main`: any typed function as a command."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from runbus.cli._arguments import parse_arguments
+from runbus.cli._exit import ExitStatus
+from runbus.errors import ConfigInvalid, RunbusError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import NoReturn
+
+__all__ = ["entrypoint", "main", "run_entrypoint"]
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+_SETTINGS = "__runbus_entrypoint__"
+
+
+class _Settings:
+    def __init__(self, name: str | None, help: str | None, prefix: str, confirm: bool) -> None:
+        self.name = name
+        self.help = help
+        self.prefix = prefix
+        self.confirm = confirm
+
+
+@overload
+def entrypoint(function: F, /) -> F: ...
+@overload
+def entrypoint(
+    *,
+    name: str | None = None,
+    help: str | None = None,
+    prefix: str = "RUNBUS",
+    confirm: bool = False,
+) -> Callable[[F], F]: ...
+def entrypoint(
+    function: Any = None,
+    /,
+    *,
+    name: str | None = None,
+    help: str | None = None,
+    prefix: str = "RUNBUS",
+    confirm: bool = False,
+) -> Any:
+    """Say how a function looks as a command; it stays the function that it is.
+
+    Args:
+        function: The function, where this is a decorator without arguments.
+        name: What the command is called in its help; as the program if None.
+        help: What it does; the first paragraph of the function's docstring if None.
+        prefix: What variables of the environment begin with that set values, as in
+            `RUNBUS__MODEL__WIDTH`.
+        confirm: Whether to ask before it runs, on a terminal and without `--yes`.
+    """
+
+    def settle(function: Any) -> Any:
+        setattr(function, _SETTINGS, _Settings(name, help, prefix, confirm))
+        return function
+
+    return settle if function is None else settle(function)
+
+
+def main(function: Callable[..., Any], words: Sequence[str] | None = None) -> NoReturn:
+    """Run a function as a command, with the words of the command line as its arguments, and exit.
+
+    Exits with 0 once it has returned, 2 if the words are wrong (nothing has run then), 130 after
+    Ctrl-C. What the function raises goes on.
+
+    Args:
+        function: Any typed function; `entrypoint` may have said how it looks.
+        words: The words; those of the process if None.
+    """
+    sys.exit(run_entrypoint(function, sys.argv[1:] if words is None else words))
+
+
+def run_entrypoint(function: Callable[..., Any], words: Sequence[str]) -> int:
+    """Run a function as a command and return its exit status; prints errors to standard error."""
+    settings = getattr(function, _SETTINGS, None) or _Settings(None, None, "RUNBUS", confirm=False)
+    program = settings.name or os.path.basename(sys.argv[0])
+    try:
+        runs = _prepared(function, words, settings, program)
+    except ConfigInvalid as error:
+        _print_problems(error, program)
+        return ExitStatus.USAGE
+    except RunbusError as error:
+        text, _, meant = str(error).partition("; did you mean ")
+        hint = f"did you mean {meant}" if meant else f"{program} --help shows what it takes"
+        _print_error(text, error.hint or hint)
+        return ExitStatus.USAGE if isinstance(error, UsageError) else ExitStatus.FAILED
+    except OSError as error:
+        _print_error(f"{error.filename}: {(error.strerror or str(error)).lower()}", None)
+        return ExitStatus.FAILED
+    try:
+        for run in runs:
+            run()
+    except KeyboardInterrupt:
+        return ExitStatus.INTERRUPTED
+    return ExitStatus.OK
+
+
+def _prepared(
+    function: Any, words: Sequence[str], settings: _Settings, program: str
+) -> list[Callable[[], Any]]:
+    """Return what is to be run: nothing if the words only ask for something to be shown."""
+    from runbus.config import fields_of
+
+    arguments = parse_arguments(words, list(fields_of(function)))
+    if "--help" in arguments.flags:
+        from runbus.cli._entry_help import entry_help
+
+        sys.stdout.write(entry_help(function, program, settings.help))
+        return []
+    from runbus.cli._configuring import configure
+
+    found = configure(function, arguments, os.environ, settings.prefix)
+    written = [one for one in arguments.options if one[0].startswith("--to-")]
+    for option, destination in written:
+        _write(found, option, destination)
+    if written:
+        return []
+    built = [one.config.complete().build() for one in found]
+    if arguments.flags & {"--dryrun", "--verbose"} or settings.confirm:
+        for one in found:
+            sys.stdout.write((f"{one.title}\n" if one.title else "") + one.config.visualize())
+    if "--dryrun" in arguments.flags:
+        return []
+    if "--repl" in arguments.flags:
+        return [lambda: _prompt(found[0].config)]
+    if settings.confirm and "--yes" not in arguments.flags and not _confirmed():
+        return []
+    return built
+
+
+def _write(found: Sequence[Any], option: str, destination: str) -> None:
+    from runbus.config import save
+
+    if len(found) > 1:
+        raise UsageError(f"{option} writes one configuration, and --sweep makes {len(found)}")
+    save(found[0].config, destination, form=option.removeprefix("--to-"))
+    sys.stderr.write(f"{destination} is written\n")
+
+
+def _confirmed() -> bool:
+    if not sys.stdin.isatty():
+        return True
+    sys.stderr.write("run it? [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _prompt(config: Any) -> None:
+    names = {"config": config}
+    try:
+        from IPython import start_ipython
+    except ImportError:
+        import code
+
+        code.interact("`config` is the configuration; config.build()() runs it", local=names)
+    else:
+        start_ipython(argv=[], user_ns=names)
+
+
+def _print_problems(error: ConfigInvalid, program: str) -> None:
+    for problem in error.problems:
+        told = problem._replace(path="") if "=" in problem.origin else problem
+        near = told.near
+        text = str(told._replace(near=(), origin=_short(told.origin)))
+        _print_error(text, f"did you mean {' or '.join(map(repr, near))}" if near else None)
+    if not any(problem.near for problem in error.problems):
+        sys.stderr.write(f"hint: {program} --help shows what it takes\n")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:60]}…"
+
+
+def _print_error(text: str, hint: str | None) -> None:
+    printable = "".join(one if one.isprintable() or one == "\n" else "?" for one in text)
+    sys.stderr.write(f"error: {printable}\n" + (f"hint: {hint}\n" if hint else ""))
