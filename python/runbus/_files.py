@@ -20,7 +20,7 @@ import stat
 import zlib
 from typing import TYPE_CHECKING
 
-from runbus.errors import FileUnreadable, NoCurrentFolder, UsageError
+from runbus.errors import FileUnreadable, NoCurrentFolder, UsageError, os_reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -150,7 +150,7 @@ def _judged(path: str, error: OSError) -> OSError | FileUnreadable:
         return FileNotFoundError(error.errno, error.strerror, path)
     if error.errno == errno.ENOTDIR and os.path.islink(os.path.dirname(path)):
         return FileUnreadable(path, "a part of its path is a symbolic link")
-    reason = _REASONS.get(error.errno or 0) or (error.strerror or str(error)).lower()
+    reason = _REASONS.get(error.errno or 0) or os_reason(error)
     return FileUnreadable(path, reason)
 
 

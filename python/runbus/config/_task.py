@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import msgspec
 
 from runbus._files import absolute_path, open_file
-from runbus.errors import FileUnreadable, ScriptUnusable, TaskInvalid
+from runbus.errors import FileUnreadable, ScriptUnusable, TaskInvalid, os_reason
 
 __all__ = ["Command", "Script", "Task", "check_task", "words_of"]
 
@@ -125,7 +125,7 @@ class Script(msgspec.Struct, frozen=True):
         except FileUnreadable as error:
             raise ScriptUnusable(self.path, error.reason) from error
         except OSError as error:
-            raise ScriptUnusable(self.path, (error.strerror or str(error)).lower()) from error
+            raise ScriptUnusable(self.path, os_reason(error)) from error
         return (self.python or sys.executable, path, *self.args)
 
     def with_values(self, values: dict[str, str]) -> Script:

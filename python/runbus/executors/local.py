@@ -29,7 +29,7 @@ from runbus.attempt import (
     secret_environment,
     wrapper_words,
 )
-from runbus.errors import JobNotStarted
+from runbus.errors import JobNotStarted, os_reason
 from runbus.events import ResolveExecutor
 from runbus.executors._environment import check_gpu_variable, inherited_environment
 from runbus.executors._gpus import VARIABLE, GpuPool, visible_gpus
@@ -188,7 +188,7 @@ class LocalExecutor(Executor):
                 return pid
             except OSError as error:
                 if error.errno not in _SCARCE:
-                    reason = (error.strerror or str(error)).lower()
+                    reason = os_reason(error)
                     raise JobNotStarted(job.name, reason) from error
                 if pause == 0.1:
                     logger.warning("job %s waits: %s", job.name, (error.strerror or "").lower())
@@ -240,7 +240,7 @@ class LocalExecutor(Executor):
             while (names := self._gpus.try_lease(job.resources.gpus, job.folder)) is None:  # noqa: ASYNC110
                 await anyio.sleep(_GPU_LOOK_S)
         except OSError as error:
-            raise JobNotStarted(job.name, (error.strerror or str(error)).lower()) from error
+            raise JobNotStarted(job.name, os_reason(error)) from error
         return names
 
     def _observe(self, ref: JobRef) -> Observation | None:
