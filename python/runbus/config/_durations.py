@@ -1,17 +1,15 @@
-"""Spans of time in a batch file: `90`, `90s`, `5m`, `2h`, `1d`."""
+"""Spans of time in a batch file: numbers of seconds, or texts such as `90s`, `5m`, `2h30m`."""
 
 from __future__ import annotations
 
-import re
 from typing import Any
+
+from runbus.config._units import parse_duration
 
 __all__ = ["DURATIONS", "duration_schema", "with_seconds"]
 
 DURATIONS = ("timeout", "queue_timeout", "idle_timeout", "backoff")
 """The keys of jobs and executors that hold one."""
-
-_TEXT = re.compile(r"(\d+(?:\.\d+)?) ?(s|m|min|h|d)")
-_SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
 
 def with_seconds(batch: Any) -> Any:
@@ -41,15 +39,16 @@ def _converted(fields: Any) -> Any:
 
 
 def _seconds(text: str) -> int | float | str:
-    if not (found := _TEXT.fullmatch(text.strip())):
+    try:
+        seconds = parse_duration(text)
+    except ValueError:
         return text
-    seconds = float(found[1]) * _SECONDS[found[2]]
     return int(seconds) if seconds.is_integer() else seconds
 
 
 def duration_schema(number: dict[str, Any]) -> dict[str, Any]:
     """Return the JSON Schema of a span of time, from that of its number of seconds."""
-    text = {"type": "string", "pattern": f"^{_TEXT.pattern}$"}
+    text = {"type": "string"}
     said = ("description", "default")
     kept: dict[str, Any] = {key: number[key] for key in said if key in number}
     rest = {key: value for key, value in number.items() if key not in kept}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from operator import index
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from runbus.errors import ExtraMissing
 from runbus.metrics._frames import Frame
 
 if TYPE_CHECKING:
@@ -128,10 +129,12 @@ class Series(Frame):
         `.copy()` makes one that can be changed.
 
         Raises:
-            ModuleNotFoundError: numpy is not installed.
+            ExtraMissing: numpy is not installed.
         """
-        import numpy as np
-
+        try:
+            import numpy as np
+        except ModuleNotFoundError as error:
+            raise ExtraMissing("an array", "numpy", "numpy") from error
         return (
             np.asarray(self._data.steps, np.int64),
             np.asarray(self.values),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from runbus.cli._options import complete_projects
 from runbus.cli._printer import format_number, format_time, print_json
 from runbus.cli._run_facts import near_project
 from runbus.cli._table import print_table
@@ -23,7 +24,12 @@ _OPTIONAL = ("created", "tags", "project")
 
 
 @click.command("ls")
-@click.option("--project", metavar="NAME", help="Only the runs of this project.")
+@click.option(
+    "--project",
+    shell_complete=complete_projects,
+    metavar="NAME",
+    help="Only the runs of this project.",
+)
 @click.option("--tag", multiple=True, help="Only the runs with this tag; with all, if given again.")
 @click.option(
     "--where",

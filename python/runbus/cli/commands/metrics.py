@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from runbus.cli._options import complete_metrics, complete_runs
 from runbus.cli._printer import print_json, printable, unescaped
 from runbus.cli._run_facts import tell_damage
 from runbus.cli._summaries import print_summaries
@@ -20,8 +21,8 @@ __all__ = ["command"]
 
 
 @click.command("metrics")
-@click.argument("run")
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("run", shell_complete=complete_runs)
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete_metrics)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print every point as CSV, of all metrics too.")
 def command(run: str, names: tuple[str, ...], as_json: bool, as_csv: bool) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from runbus.cli._options import complete_metrics, complete_runs
 from runbus.cli._plot import Curve, draw
 from runbus.cli._printer import printable, unescaped
 from runbus.cli._run_facts import tell_damage
@@ -17,8 +18,15 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
+def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Complete the first word as a run, the others as a metric of it, or as a run."""
+    if not ctx.params.get("words"):
+        return complete_runs(ctx, param, incomplete)
+    return complete_metrics(ctx, param, incomplete) + complete_runs(ctx, param, incomplete)
+
+
 @click.command("plot")
-@click.argument("words", metavar="RUN... NAME", nargs=-1, required=True)
+@click.argument("words", metavar="RUN... NAME", nargs=-1, required=True, shell_complete=_complete)
 @click.option(
     "-m", "--metric", "more", multiple=True, metavar="NAME", help="Draw this metric, too."
 )

@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from runbus.cli._options import complete_projects
 from runbus.cli._printer import format_number, print_json, unescaped
 from runbus.cli._run_facts import near_project
 from runbus.cli._table import print_table
@@ -15,7 +16,9 @@ __all__ = ["command"]
 
 @click.command("query")
 @click.argument("sql")
-@click.option("--project", help="Ask only the runs of this project.")
+@click.option(
+    "--project", shell_complete=complete_projects, help="Ask only the runs of this project."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list of objects.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 def command(sql: str, project: str | None, as_json: bool, as_csv: bool) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import click
 
+from runbus.cli._options import complete_runs
+
 __all__ = ["command"]
 
 
 @click.command("rename")
-@click.argument("run")
+@click.argument("run", shell_complete=complete_runs)
 @click.argument("name")
 def command(run: str, name: str) -> None:
     """Call a run NAME; its id stays, and so does the name of its job.

@@ -6,11 +6,13 @@ import sys
 
 import click
 
+from runbus.cli._options import complete_runs
+
 __all__ = ["command"]
 
 
 @click.command("rm")
-@click.argument("runs", metavar="RUN...", nargs=-1, required=True)
+@click.argument("runs", metavar="RUN...", nargs=-1, shell_complete=complete_runs, required=True)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 def command(runs: tuple[str, ...], yes: bool) -> None:
     """Remove runs that are over, with their files and logs. There is no way back.

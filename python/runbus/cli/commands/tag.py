@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import click
 
+from runbus.cli._options import complete_runs
+
 __all__ = ["command"]
 
 
 @click.command("tag")
-@click.argument("run")
+@click.argument("run", shell_complete=complete_runs)
 @click.argument("tags", metavar="TAG...", nargs=-1, required=True)
 @click.option("--remove", is_flag=True, help="Take the tags away.")
 def command(run: str, tags: tuple[str, ...], remove: bool) -> None:
