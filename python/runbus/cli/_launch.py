@@ -73,7 +73,7 @@ def attach(folder: str, *, plugins: Sequence[str] = (), as_json: bool) -> ExitSt
         try:
             records = anyio.run(attach, folder)
         except KeyboardInterrupt:
-            # Whoever leads takes signals otherwise: this process only followed.
+            # A leader handles its signals otherwise: this process only followed.
             name = os.path.basename(folder)
             sys.stderr.write(f"the jobs go on: runbus cancel {name} ends them\n")
             raise

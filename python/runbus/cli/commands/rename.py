@@ -13,7 +13,9 @@ __all__ = ["command"]
 @click.argument("run", shell_complete=complete_runs)
 @click.argument("name")
 def command(run: str, name: str) -> None:
-    """Call a run NAME; its id stays, and so does the name of its job.
+    """Give a run another name.
+
+    Its id stays, and so does the name of its job.
 
     RUN is an id or a part of one, a name (the newest run of that name), or "latest".
     """

@@ -14,7 +14,9 @@ __all__ = ["command"]
 @click.argument("tags", metavar="TAG...", nargs=-1, required=True)
 @click.option("--remove", is_flag=True, help="Take the tags away.")
 def command(run: str, tags: tuple[str, ...], remove: bool) -> None:
-    """Give a run tags, also long after it has ended: `runbus ls --tag TAG` finds it.
+    """Give a run tags, also long after it has ended.
+
+    `runbus ls --tag TAG` finds it.
 
     RUN is an id or a part of one, a name (the newest run of that name), or "latest".
     """
