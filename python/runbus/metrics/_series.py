@@ -208,7 +208,7 @@ class Series(Frame):
             summary.
 
         Raises:
-            TypeError: `seconds` is no number.
+            TypeError: `seconds` is not a number.
             ValueError: `seconds` is less than a nanosecond, or more than 292 years.
         """
         spans = self._data.windows(width_of("seconds", seconds))
@@ -231,7 +231,7 @@ def width_of(name: str, seconds: float) -> int:
     """Return how many nanoseconds a window is long; `name` is that of the argument.
 
     Raises:
-        TypeError: It is no number.
+        TypeError: It is not a number.
         ValueError: It is less than a nanosecond, or more than a time has room for.
     """
     try:
