@@ -40,7 +40,7 @@ COMMANDS = {
     "why": "Say why a run stands where it stands, and what happened to it.",
     "replay": "Feed the events of a trace to a fresh kernel and show what goes another way.",
     "doctor": "Check that jobs can run here and that nothing was left behind.",
-    "completion": "Print what makes a shell complete commands, options, runs, projects and metrics.",
+    "completion": "Print what makes a shell complete commands, runs, projects and metrics.",
     "version": "Print the version.",
 }
 """Each subcommand and its summary: `runbus --help` imports none of them."""

@@ -10,7 +10,7 @@ __all__ = ["command"]
 @click.command("completion")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def command(shell: str) -> None:
-    """Print what makes a shell complete commands, options, runs, projects and metrics.
+    """Print what makes a shell complete commands, runs, projects and metrics.
 
     For bash: runbus completion bash >> ~/.bashrc. For zsh the same with ~/.zshrc. For fish:
     runbus completion fish > ~/.config/fish/completions/runbus.fish.
