@@ -1,7 +1,7 @@
 """What the bus asks of objects that are not its own, in passing: their text, length and plugin.
 
-The code that answers belongs to somebody else, and may raise. What it raises must not hit whoever
-happens to need the answer, such as a publisher: there is an answer for that case. Only what ends
+The code that answers belongs to somebody else, and may raise. What it raises must not hit the code
+that needs the answer, such as a publisher: there is an answer for that case. Only what ends
 the program passes through. Nothing foreign is asked for its truth: `is None` does not call it.
 """
 

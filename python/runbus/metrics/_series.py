@@ -6,7 +6,7 @@ from operator import index
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from runbus.errors import ExtraMissing
-from runbus.metrics._frames import Frame
+from runbus.metrics._data_frames import Frame
 
 if TYPE_CHECKING:
     from typing import Any
