@@ -9,7 +9,8 @@ __all__ = ["command"]
 
 @click.command("completion")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-def command(shell: str) -> None:
+@click.pass_context
+def command(ctx: click.Context, shell: str) -> None:
     """Print what makes a shell complete commands, runs, projects and metrics.
 
     For bash: runbus completion bash >> ~/.bashrc. For zsh the same with ~/.zshrc. For fish:
@@ -17,8 +18,6 @@ def command(shell: str) -> None:
     """
     from click.shell_completion import get_completion_class
 
-    from runbus.cli._app import app
-
     made = get_completion_class(shell)
     assert made is not None
-    click.echo(made(app, {}, "runbus", "_RUNBUS_COMPLETE").source())
+    click.echo(made(ctx.find_root().command, {}, "runbus", "_RUNBUS_COMPLETE").source())
