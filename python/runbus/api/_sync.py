@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 from anyio.from_thread import start_blocking_portal
 
+from runbus.api._notebook import notebook_progress
 from runbus.catalog import RunRecord, open_run
+from runbus.errors import UsageError
 from runbus.executors import LocalExecutor
 from runbus.experiment import AsyncExperiment, sweep
 from runbus.kernel import Kernel
@@ -32,6 +34,7 @@ def run(
     """Run a task on this machine, once or for each point of a grid, and wait for the end.
 
     Works where an event loop runs already, as in a notebook: a thread of its own runs the kernel.
+    A notebook shows how many jobs are done meanwhile.
 
     Args:
         task: What to run.
@@ -48,11 +51,14 @@ def run(
         UsageError: The task or the sweep cannot be run as it is.
         HomeUnusable: The home folder cannot be written.
     """
+    if isinstance(sweeps, str):
+        raise UsageError(f"sweeps must be a list of texts, such as [{sweeps!r}]")
     jobs = sweep(task, sweeps, name=name)
     experiment = AsyncExperiment(project or task.title, jobs, max_parallel=max_parallel)
 
     async def launch() -> None:
-        async with Kernel(plugins=[LocalExecutor(), *plugins]) as kernel:
+        shown = notebook_progress(len(jobs))
+        async with Kernel(plugins=[LocalExecutor(), *shown, *plugins]) as kernel:
             await experiment.run(kernel.bus)
 
     with start_blocking_portal("asyncio") as portal:

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from runbus.config._overrides import split_items as split_items
     from runbus.config._schema import Field as Field
     from runbus.config._schema import is_structured as is_structured
+    from runbus.config._settings import default_plugins as default_plugins
     from runbus.config._shown import type_name as type_name
     from runbus.config._sweep import Value as Value
     from runbus.config._sweep import expand_sweeps as expand_sweeps
@@ -105,6 +106,7 @@ __all__ = [
     "batch_schema",
     "check_task",
     "decode_task",
+    "default_plugins",
     "dumps",
     "environment_overrides",
     "expand_sweeps",
@@ -166,6 +168,7 @@ __getattr__, __dir__ = lazy_names(
         ),
         "._schema": ("Field", "is_structured"),
         "._shown": ("type_name",),
+        "._settings": ("default_plugins",),
         "._sweep": ("Value", "expand_sweeps", "parse_sweep", "parse_value"),
         "._targets": ("import_target",),
         "._task": ("Command", "Script", "Task", "check_task", "words_of"),
