@@ -150,7 +150,9 @@ def _redacted_sequence(values: Sequence[Any], other: Callable[[Any], Any]) -> Se
     """Return the values, without what follows the name of a secret: in a pair, or as a flag's."""
     parts = [redacted_value(value, other) for value in values]
     for at, name in enumerate(values[:-1]):
-        is_name = isinstance(name, str) and (len(values) == 2 or name.startswith("-"))
+        is_name = isinstance(name, str) and (
+            len(values) == 2 or (name.startswith("-") and "=" not in name)
+        )
         if is_name and is_secret_name(name) and isinstance(values[at + 1], str):
             parts[at + 1] = REDACTED
     return tuple(parts) if isinstance(values, tuple) else parts

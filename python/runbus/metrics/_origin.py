@@ -13,7 +13,7 @@ import zlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runbus._files import read_file
-from runbus._secrets import redacted_text
+from runbus._secrets import redacted_value
 from runbus.errors import FileUnreadable
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Origin(NamedTuple):
             cwd = os.getcwd()
         except OSError:
             cwd = ""  # it was removed
-        argv = tuple(map(redacted_text, sys.argv))
+        argv = _without_secrets(sys.argv)
         return cls(argv, sys.executable or "", cwd, commit_of(cwd) if cwd else "")
 
     @classmethod
@@ -75,7 +75,7 @@ class Origin(NamedTuple):
     def with_argv(self, argv: Sequence[str]) -> Self:
         """Return the same for another command line; secrets in it are not kept."""
         python = argv[0] if argv and argv[0] == sys.executable else ""
-        return self._replace(argv=tuple(map(redacted_text, argv)), python=python)
+        return self._replace(argv=_without_secrets(argv), python=python)
 
     @classmethod
     def parse(cls, fields: Any) -> Self:
@@ -164,3 +164,8 @@ def _packed(folder: str, ref: str) -> str:
         if line.endswith(f" {ref}"):
             return line.partition(" ")[0]
     return ""
+
+
+def _without_secrets(argv: Sequence[str]) -> tuple[str, ...]:
+    """Return a command line without what follows `--token`, and without secrets in its words."""
+    return tuple(redacted_value(list(argv), str))

@@ -148,3 +148,19 @@ def test_init_makes_a_run_where_there_is_no_git(monkeypatch: pytest.MonkeyPatch)
     runbus.init(name="a").finish()
 
     assert os.path.basename(runbus.open_run("a").info.origin.python).startswith("python")
+
+
+def test_no_secret_of_a_command_line_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = [
+        "train.py",
+        "--hub_token",
+        "SEKRET1",
+        "--password=SEKRET2",
+        "https://u:SEKRET3@h/",
+        "7",
+    ]
+    kept = ("train.py", "--hub_token", "***", "--password=***", "https://***@h/", "7")
+    monkeypatch.setattr(sys, "argv", words)
+
+    assert Origin.of_process().argv == kept
+    assert Origin().with_argv(words).argv == kept
