@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["COMMANDS", "app", "run_command"]
 
 COMMANDS = {
-    "run": "Run a Python script as a job, once or as a sweep.",
+    "run": "Run a Python script or function as a job, once or as a sweep.",
     "submit": "Run the jobs of a batch file and follow them to the end.",
     "attach": "Follow a batch to its end, and go on with it if nobody else does.",
     "status": "Show where the jobs of a batch stand.",

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from runbus.config._executors import PatternFields as PatternFields
     from runbus.config._executors import SSHFields as SSHFields
     from runbus.config._executors import parse_host as parse_host
+    from runbus.config._function import Function as Function
+    from runbus.config._function import function_named as function_named
+    from runbus.config._function import function_task as function_task
     from runbus.config._load import dumps as dumps
     from runbus.config._load import load as load
     from runbus.config._load import read_file as read_file
@@ -83,6 +86,7 @@ __all__ = [
     "Duration",
     "ExecutorFields",
     "Field",
+    "Function",
     "GitFields",
     "LocalFields",
     "NamedParts",
@@ -110,6 +114,8 @@ __all__ = [
     "expand_sweeps",
     "field_at",
     "fields_of",
+    "function_named",
+    "function_task",
     "import_target",
     "is_override",
     "is_part_of",
@@ -152,6 +158,7 @@ __getattr__, __dir__ = lazy_names(
             "SSHFields",
             "parse_host",
         ),
+        "._function": ("Function", "function_named", "function_task"),
         "._load": ("dumps", "load", "read_file", "save"),
         "._named": ("NamedParts", "parts_of", "register_kind"),
         "._node": ("MISSING", "Ref", "Word"),

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import msgspec
 
 from runbus._files import absolute_path, open_file
+from runbus.config._node import Node
 from runbus.errors import FileUnreadable, ScriptUnusable, TaskInvalid
+
+if TYPE_CHECKING:
+    from runbus.config._config import Partial
 
 __all__ = ["Command", "Script", "Task", "check_task", "words_of"]
 
@@ -138,12 +142,17 @@ class Script(msgspec.Struct, frozen=True):
 
 
 def check_task(given: object) -> Task:
-    """Return what is a task, and refuse what is not.
+    """Return what is a task, a `Partial` as one, and refuse what is not.
 
     Raises:
-        TaskInvalid: It is not a task.
+        TaskInvalid: It is not a task, or a `Partial` of what no other process can import.
+        ConfigInvalid: A value of a `Partial` is missing or does not fit.
     """
     # Those of our own first: to look for all that a protocol asks for takes many times as long.
+    if isinstance(given, Node):
+        from runbus.config._function import function_task  # costs what functions cost
+
+        return function_task(given)
     if isinstance(given, type) or not isinstance(given, (Command, Script, Task)):
         needed = ("tag", "title", "command_line", "with_values", "relative_to")
         missing = [name for name in needed if not hasattr(given, name)]
@@ -152,14 +161,14 @@ def check_task(given: object) -> Task:
     return given
 
 
-def words_of(task: Task) -> tuple[str, ...]:
+def words_of(task: Task | Partial[Any]) -> tuple[str, ...]:
     """Return the command line of a task, once it is known to be one.
 
     Raises:
         TaskInvalid: It is not a sequence of texts, or it is empty.
         UsageError: The task cannot run as it is.
     """
-    words: Any = task.command_line()
+    words: Any = check_task(task).command_line()
     if isinstance(words, str) or not isinstance(words, Sequence):
         raise TaskInvalid(repr(task), f"its command line is {words!r} instead of a tuple of texts")
     if not words or not all(isinstance(word, str) for word in words):
