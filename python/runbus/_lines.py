@@ -12,7 +12,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from runbus._files import add_check, file_mode, is_shared, make_folders, open_file, take_check
-from runbus.errors import FileUnreadable
+from runbus.errors import FileUnreadable, os_reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -124,7 +124,7 @@ def read_lines(
         try:
             yield from _whole_lines(file, path, [] if damage is None else damage)
         except OSError as error:
-            raise FileUnreadable(path, (error.strerror or str(error)).lower()) from error
+            raise FileUnreadable(path, os_reason(error)) from error
 
 
 def _whole_lines(file: BufferedReader, path: str, damage: list[tuple[int, int]]) -> Iterator[bytes]:

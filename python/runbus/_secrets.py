@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from runbus._files import read_file
-from runbus.errors import FileUnreadable, SecretMissing, UsageError
+from runbus.errors import FileUnreadable, SecretMissing, UsageError, os_reason
 
 __all__ = ["REDACTED", "Secret", "is_secret_name", "redacted", "redacted_text", "redacted_value"]
 
@@ -211,7 +211,7 @@ class Secret:
         except FileUnreadable as error:
             raise SecretMissing(self.reference, error.reason) from error
         except OSError as error:
-            raise SecretMissing(self.reference, (error.strerror or str(error)).lower()) from error
+            raise SecretMissing(self.reference, os_reason(error)) from error
         if b"\0" in data:
             raise SecretMissing(self.reference, "there is a NUL in it")
         return os.fsdecode(data.removesuffix(b"\n").removesuffix(b"\r"))

@@ -16,6 +16,7 @@ from runbus.errors import (
     JournalHeld,
     SecretMissing,
     innermost,
+    os_reason,
 )
 from runbus.executors import LocalExecutor
 from runbus.experiment import StoredExperiment
@@ -87,7 +88,7 @@ def _take_lease(home: Home) -> int | None:
     try:
         lease = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise HomeUnusable(home.path, (error.strerror or str(error)).lower()) from error
+        raise HomeUnusable(home.path, os_reason(error)) from error
     try:
         fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -111,17 +111,22 @@ look_for_rest() {
     kill -0 "-${rb_line%%,*}" && rb_outlived=true
 } 2>/dev/null
 
+# Print the record; $1 and $2 are the processor time of the job.
+tell_record() {
+    line="{\"status\":$status,\"signal\":$signal,\"reason\":\"$reason\""
+    line="$line,\"uptime\":${up:-0},\"user\":\"$1\",\"sys\":\"$2\",\"outlived\":$rb_outlived}"
+    printf '%-511s\n' "$line"
+}
+
 record_exit() {
     up=0 user=0m0s sys=0m0s left=${rb_patience:-60}
     times >wrapper.log
     # The second line is about the children: the job and all that it waited for.
     { read -r _ && read -r user sys; } <wrapper.log
     read -r up _ </proc/uptime
-    line="{\"status\":$status,\"signal\":$signal,\"reason\":\"$reason\""
-    line="$line,\"uptime\":${up:-0},\"user\":\"$user\",\"sys\":\"$sys\",\"outlived\":$rb_outlived}"
     # Where space could not be kept it is waited for, unless somebody has cleared all this away, or
     # put something else in its place.
-    until printf '%-511s\n' "$line" 1<>exit.json; do
+    until tell_record "$user" "$sys" 1<>exit.json; do
         left=$((left - 1))
         { [ "$left" -gt 0 ] && [ -f exit.json ]; } || return
         sleep 1
@@ -204,6 +209,9 @@ case $1 in
 run)
     cd "$rb_folder" || exit 111
     rb_outlived=false
+    # Who may not look into the folder may not read what is made here, either; the job has its own.
+    rb_umask=$(umask)
+    if [ -g . ]; then umask 007; else umask 077; fi
     set -C
     { true >exit.json; } 2>/dev/null || exit 75
     set +C
@@ -212,7 +220,9 @@ run)
     { true >wrapper.log; } 2>/dev/null && exec 2>>wrapper.log
     if ! printf '%511s\n' '' 1<>exit.json; then
         status=126 signal=null reason='no space for its records' rb_patience=2
-        record_exit
+        # The request gives its place on the disk to the record.
+        read -r up _ </proc/uptime
+        tell_record 0m0s 0m0s >request.sh && mv -f request.sh exit.json || record_exit
         exit 126
     fi
     if [ -e cancel ]; then
@@ -245,6 +255,7 @@ run)
         # After pid.json: a cancel first makes the file and then looks for the pid.
         [ ! -e cancel ] || kill -TERM "$rb_pid"
         export RUNBUS_ATTEMPT="$rb_folder"
+        umask "$rb_umask"
         set +u
         # shellcheck disable=SC1090
         . "$rb_request"

@@ -10,7 +10,7 @@ from msgspec.structs import astuple
 
 from runbus import codec
 from runbus._lines import read_lines
-from runbus.errors import FileUnreadable, TraceError
+from runbus.errors import FileUnreadable, TraceError, os_reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -115,7 +115,7 @@ def read_traces(path: str | os.PathLike[str]) -> list[Trace]:
                 traces[-1][1].damage = []
             note(traces[-1][0], record)
     except FileNotFoundError as error:
-        raise TraceError(name, (error.strerror or str(error)).lower()) from error
+        raise TraceError(name, os_reason(error)) from error
     except FileUnreadable as error:
         raise TraceError(name, error.reason) from error
     except codec.DecodeError as error:

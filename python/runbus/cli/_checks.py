@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from runbus.attempt import WRAPPER, observe_folder
 from runbus.catalog import job_statuses, survey
 from runbus.cli._printer import format_size
-from runbus.errors import FileUnreadable, JournalError
+from runbus.errors import FileUnreadable, JournalError, os_reason
 from runbus.executors import LocalExecutor
 from runbus.jobs import TAKE_OVER_S, JobState, leader_of
 from runbus.metrics import BUILD_PROFILE, __version__
@@ -67,7 +67,7 @@ def _home_check(home: Home) -> Check:
         with tempfile.TemporaryFile(dir=home.path):
             pass
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = os_reason(error)
         return Check("home", False, f"{home.path}: {reason}", "set RUNBUS_HOME to another folder")
     return Check("home", True, home.path)
 
@@ -76,7 +76,7 @@ def _disk_check(home: Home) -> Check:
     try:
         free = shutil.disk_usage(home.path).free
     except OSError as error:
-        return Check("disk", False, (error.strerror or str(error)).lower())
+        return Check("disk", False, os_reason(error))
     return space_check("disk", free)
 
 
@@ -119,7 +119,7 @@ def _file_clock_check(home: Home) -> Check:
         with tempfile.NamedTemporaryFile(dir=home.path) as file:
             ahead = os.stat(file.name).st_mtime - time.time()
     except OSError as error:
-        return Check("clock", False, (error.strerror or str(error)).lower())
+        return Check("clock", False, os_reason(error))
     return clock_check("clock", ahead, "the file system's")
 
 

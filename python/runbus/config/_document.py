@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from runbus._files import read_file
 from runbus.config._node import path_text
-from runbus.errors import ConfigInvalid, ConfigProblem, FileUnreadable
+from runbus.errors import ConfigInvalid, ConfigProblem, FileUnreadable, os_reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -92,7 +92,7 @@ def read_document(path: str) -> Document:
     except FileUnreadable as error:
         raise _invalid(path, error.reason) from error
     except OSError as error:
-        raise _invalid(path, (error.strerror or str(error)).lower()) from error
+        raise _invalid(path, os_reason(error)) from error
     except UnicodeDecodeError as error:
         raise _invalid(path, f"it is not UTF-8 at byte {error.start}") from error
     try:

@@ -11,7 +11,7 @@ import msgspec
 
 from runbus._files import absolute_path, open_file
 from runbus.config._node import Node
-from runbus.errors import FileUnreadable, ScriptUnusable, TaskInvalid
+from runbus.errors import FileUnreadable, ScriptUnusable, TaskInvalid, os_reason
 
 if TYPE_CHECKING:
     from runbus.config._config import Partial
@@ -129,7 +129,7 @@ class Script(msgspec.Struct, frozen=True):
         except FileUnreadable as error:
             raise ScriptUnusable(self.path, error.reason) from error
         except OSError as error:
-            raise ScriptUnusable(self.path, (error.strerror or str(error)).lower()) from error
+            raise ScriptUnusable(self.path, os_reason(error)) from error
         return (self.python or sys.executable, path, *self.args)
 
     def with_values(self, values: dict[str, str]) -> Script:

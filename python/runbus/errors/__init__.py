@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from runbus.errors._files import JournalError as JournalError
     from runbus.errors._files import JournalHeld as JournalHeld
     from runbus.errors._files import LeaseLost as LeaseLost
+    from runbus.errors._files import os_reason as os_reason
     from runbus.errors._groups import innermost as innermost
     from runbus.errors._hints import did_you_mean as did_you_mean
     from runbus.errors._hints import near_matches as near_matches
@@ -177,6 +178,7 @@ __all__ = [
     "did_you_mean",
     "innermost",
     "near_matches",
+    "os_reason",
 ]
 
 __getattr__, __dir__ = lazy_names(
@@ -205,7 +207,14 @@ __getattr__, __dir__ = lazy_names(
             "FieldUnset",
             "TargetUnusable",
         ),
-        "._files": ("FileUnreadable", "HomeUnusable", "JournalError", "JournalHeld", "LeaseLost"),
+        "._files": (
+            "FileUnreadable",
+            "HomeUnusable",
+            "JournalError",
+            "JournalHeld",
+            "LeaseLost",
+            "os_reason",
+        ),
         "._groups": ("innermost",),
         "._hints": ("did_you_mean", "near_matches"),
         "._hosts": (

@@ -94,3 +94,8 @@ class LeaseLost(JournalError):
     @property
     def hint(self) -> str:
         return "jobs that run go on by themselves; runbus attach follows them"
+
+
+def os_reason(error: OSError) -> str:
+    """Return why the system refused something, as a part of a sentence: "permission denied"."""
+    return (error.strerror or str(error)).lower()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import anyio.to_thread
 
 from runbus.attempt import blobs
-from runbus.errors import RemoteFailed
+from runbus.errors import RemoteFailed, os_reason
 from runbus.executors._shell import files_script, parse_files
 from runbus.metrics import Incoming
 
@@ -71,7 +71,7 @@ class Contents:
             except OSError as error:
                 if not final:
                     raise
-                self._give_up(incoming, (error.strerror or str(error)).lower())
+                self._give_up(incoming, os_reason(error))
             if left <= 0:
                 return start
         return len(data)

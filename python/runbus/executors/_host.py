@@ -31,7 +31,7 @@ logger = logging.getLogger("runbus.executors")
 LOOK_S, SLOW_LOOK_S = 0.05, 0.5
 """How often a machine is looked at: at first, and when nothing has changed for long."""
 
-GONE_S = 3.0
+MISSING_S = 3.0
 """How long a job must have been missing, look after look, before that is told."""
 
 _RETRY_S = 10.0
@@ -232,7 +232,7 @@ class Host:
             return seen or Observation(phase="queued", host=self.name)
         if job.gone_since is None:
             job.gone_since = time.monotonic()
-        if time.monotonic() - job.gone_since < GONE_S:
+        if time.monotonic() - job.gone_since < MISSING_S:
             # Between a process's end and its record there is a moment.
             return job.observation
         if seen is None:

@@ -29,7 +29,7 @@ from runbus.attempt import (
     secret_environment,
     wrapper_words,
 )
-from runbus.errors import JobNotStarted
+from runbus.errors import JobNotStarted, os_reason
 from runbus.events import ResolveExecutor
 from runbus.executors._environment import check_gpu_variable, inherited_environment
 from runbus.executors._gpus import VARIABLE, GpuPool, visible_gpus
@@ -188,7 +188,7 @@ class LocalExecutor(Executor):
                 return pid
             except OSError as error:
                 if error.errno not in _SCARCE:
-                    reason = (error.strerror or str(error)).lower()
+                    reason = os_reason(error)
                     raise JobNotStarted(job.name, reason) from error
                 if pause == 0.1:
                     logger.warning("job %s waits: %s", job.name, (error.strerror or "").lower())
@@ -240,7 +240,7 @@ class LocalExecutor(Executor):
             while (names := self._gpus.try_lease(job.resources.gpus, job.folder)) is None:  # noqa: ASYNC110
                 await anyio.sleep(_GPU_LOOK_S)
         except OSError as error:
-            raise JobNotStarted(job.name, (error.strerror or str(error)).lower()) from error
+            raise JobNotStarted(job.name, os_reason(error)) from error
         return names
 
     def _observe(self, ref: JobRef) -> Observation | None:
@@ -260,8 +260,8 @@ class LocalExecutor(Executor):
             return Observation(phase="gone" if gone else "queued")
         if seen.phase == "ended":
             had = self._max_rss.pop(wrapper, None) if wrapper is not None else None
-            if seen.max_rss_bytes is None:
-                seen = replace(seen, max_rss_bytes=had)
+            if seen.max_rss_bytes is None and had is not None and had > _inherited_kib(had):
+                seen = replace(seen, max_rss_bytes=had << 10)
             self._wrappers.pop(ref.folder, None)
             self._running.pop(ref.folder, None)
             self._pulses.pop(ref.folder, None)
@@ -314,8 +314,7 @@ class LocalExecutor(Executor):
         if os.waitstatus_to_exitcode(status) == _NO_ROOM:
             self._roomless.add(pid)
         # Of the wrapper and all that it waited for.
-        if used.ru_maxrss > _inherited_kib(used.ru_maxrss):
-            self._max_rss[pid] = used.ru_maxrss << 10
+        self._max_rss[pid] = used.ru_maxrss
         self._changed.set()
 
     def _unwatch(self, pid: int) -> None:
@@ -358,19 +357,17 @@ def _write_request(request: Request, heartbeat_s: int | None) -> None:
 def _look_for_room(folder: str) -> None:
     """Make sure that a wrapper will find room for what it writes: it would wait for it in vain.
 
+    Nothing is written for that: some file systems pass over each file that was removed within the
+    last minute whenever they make one. The wrapper tells what only a quota refuses.
+
     Raises:
         OSError: The disk is full.
     """
-    path = os.path.join(folder, ".room")
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        os.posix_fallocate(file, 0, _ROOM_BYTES)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise
-    finally:
-        os.close(file)
-        os.unlink(path)
+    found = os.statvfs(folder)
+    blocks = found.f_bavail if os.geteuid() else found.f_bfree
+    # Where there is no limit to tell of, all counts are 0.
+    if found.f_blocks and blocks * found.f_frsize < _ROOM_BYTES:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), folder)
 
 
 def _is_claimed(folder: str) -> bool:

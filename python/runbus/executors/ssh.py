@@ -19,6 +19,7 @@ from runbus.errors import (
     JobNotStarted,
     SecretMissing,
     UsageError,
+    os_reason,
 )
 from runbus.events import ResolveExecutor
 from runbus.executors._choosing import Hosts
@@ -226,7 +227,7 @@ class SSHExecutor(Executor):
             host.busy_until = time.monotonic() + _GPU_LOOK_S
             return None
         except OSError as error:
-            raise JobNotStarted(job.name, (error.strerror or str(error)).lower()) from error
+            raise JobNotStarted(job.name, os_reason(error)) from error
         finally:
             host.reserved.discard(job.folder)
             self._tell()

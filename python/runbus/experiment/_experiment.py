@@ -17,7 +17,7 @@ from runbus._ids import run_id_of, slug
 from runbus._secrets import Secret, redacted_text
 from runbus.abc import GRACE_S, JobSpec
 from runbus.config import words_of
-from runbus.errors import HomeUnusable, NoExecutor, UsageError, near_matches
+from runbus.errors import HomeUnusable, NoExecutor, UsageError, near_matches, os_reason
 from runbus.experiment._packages import build_code, keep_code, unbuilt_code
 from runbus.experiment._stored import (
     StoredExperiment,
@@ -178,7 +178,7 @@ class AsyncExperiment:
         except OSError as error:
             # A write that finds no room does not say in which file.
             where = f" ({error.filename})" if error.filename else ""
-            reason = (error.strerror or str(error)).lower() + where
+            reason = os_reason(error) + where
             raise HomeUnusable(self._home.path, reason) from error
         self._stored = StoredExperiment(self.folder, asked, home=self._home)
         return self._stored
@@ -241,7 +241,7 @@ class AsyncExperiment:
             spec.run_id, job.name, self.project, job.config, job=job.name, origin=origin
         )
         make_run_folder(self.folder, info)
-        os.makedirs(spec.folder, mode=0o700)
+        make_folders(spec.folder)
         return spec
 
     def _origin(self, argv: tuple[str, ...], cwd: str) -> Origin:

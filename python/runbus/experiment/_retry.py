@@ -17,6 +17,9 @@ __all__ = ["jobs_to_retry"]
 def jobs_to_retry(folder: str) -> tuple[Asked, list[Job]]:
     """Return what a new experiment needs to run again what did not succeed in the one in `folder`.
 
+    The command lines are those of then, word for word: what the tasks would make of themselves
+    today (another interpreter, another version of a plugin, or none) would be something else.
+
     Returns:
         What was asked of the old one, and the jobs that ended without success.
     """

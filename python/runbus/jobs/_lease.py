@@ -26,7 +26,7 @@ import msgspec
 from runbus import codec
 from runbus._files import file_mode, open_file
 from runbus.attempt import has_writer, own_pid_namespace
-from runbus.errors import FileUnreadable, JournalHeld, LeaseLost
+from runbus.errors import FileUnreadable, JournalHeld, LeaseLost, os_reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -219,7 +219,7 @@ class Lease:
         try:
             found = os.stat(self._path, follow_symlinks=False)
         except OSError as error:
-            raise LeaseLost(self._shown, (error.strerror or str(error)).lower()) from error
+            raise LeaseLost(self._shown, os_reason(error)) from error
         if (found.st_dev, found.st_ino) != self._dev_ino:
             leader = leader_of(os.path.dirname(self._path))
             raise LeaseLost(self._shown, f"it is {leader} now" if leader else "")

@@ -98,7 +98,12 @@ class JobStore:
         return record
 
     def sync(self) -> None:
-        """Make everything recorded so far survive a power failure. Blocks for the disk."""
+        """Make everything recorded so far survive a power failure. Blocks for the disk.
+
+        With the ends that were recorded it does so for what they rest on: the records that the
+        wrappers left, and how far the runs had been read.
+        """
+        self._sync_ended()
         self._journal.sync()
 
     def check(self) -> None:
@@ -121,11 +126,7 @@ class JobStore:
         self._lease.beat(now)
 
     def close(self) -> None:
-        """Sync and give the journal back; safe to repeat. Blocks for the disk.
-
-        What this process has told of the ends of jobs is then on the disk, too: the records that
-        their wrappers left, and how far their runs had been read.
-        """
+        """Sync and give the journal back; safe to repeat. Blocks for the disk."""
         try:
             self._sync_ended()
             self._journal.close()

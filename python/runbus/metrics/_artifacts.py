@@ -28,7 +28,7 @@ from runbus._files import (
     sync_file_system,
 )
 from runbus._ids import slug
-from runbus.errors import ArtifactUnreadable, FileUnreadable
+from runbus.errors import ArtifactUnreadable, FileUnreadable, os_reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -213,7 +213,7 @@ class ArtifactStore:
         try:
             paths = list(_files_in(source))
         except OSError as error:
-            raise ArtifactUnreadable(error.filename or source, _reason(error)) from error
+            raise ArtifactUnreadable(error.filename or source, os_reason(error)) from error
         if not paths:
             raise ArtifactUnreadable(source, "the folder holds no file")
         for path in paths:
@@ -313,7 +313,7 @@ def _kept_in(folder: str) -> Iterator[str]:
         except FileNotFoundError:
             raise
         except OSError as error:
-            raise FileUnreadable(here, _reason(error)) from error
+            raise FileUnreadable(here, os_reason(error)) from error
         for entry in found:
             path = os.path.join(within, entry.name)
             if entry.is_dir(follow_symlinks=False):
@@ -372,7 +372,7 @@ def _copy(source: str, target: str) -> None:
         # A pipe would wait for its other end.
         reading = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
-        raise ArtifactUnreadable(source, _reason(error)) from error
+        raise ArtifactUnreadable(source, os_reason(error)) from error
     try:
         if not stat.S_ISREG(os.fstat(reading).st_mode):
             raise ArtifactUnreadable(source, "it is neither a file nor a folder")
@@ -418,7 +418,3 @@ def _all_of(folder: str) -> Iterator[str]:
 
 def _is_within(path: str, folder: str) -> bool:
     return os.path.commonpath([path, folder]) == folder
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from runbus._core import MetricReader, about_segment
 from runbus._files import make_folder
-from runbus.errors import FileUnreadable
+from runbus.errors import FileUnreadable, os_reason
 from runbus.metrics._rank import attempt, rank
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def _listed(folder: str) -> list[str]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise FileUnreadable(folder, (error.strerror or str(error)).lower()) from error
+        raise FileUnreadable(folder, os_reason(error)) from error
 
 
 def _is_journal(name: str) -> bool:

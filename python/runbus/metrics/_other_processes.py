@@ -13,6 +13,7 @@ from _thread import RLock  # as the records do: threading is no small module
 from typing import TYPE_CHECKING
 
 from runbus._core import MetricWriter
+from runbus.errors import os_reason
 from runbus.metrics._folder import has_ended, new_journal, writer_of
 from runbus.metrics._records import RecordWriter
 
@@ -89,7 +90,7 @@ def _open_journals(run: SharedWriter, finish: Callable[[], None]) -> None:
         MetricWriter.open_journal(run, path)
     except OSError as error:
         run._own_records = before
-        _tell(run, f"what this process logs is lost: {(error.strerror or str(error)).lower()}")
+        _tell(run, f"what this process logs is lost: {os_reason(error)}")
         return
     run._told = False
     run._is_helper = True

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from runbus._core import Journal, JournalReader
 from runbus._files import make_folder
 from runbus._secrets import redacted_value
+from runbus.errors import os_reason
 from runbus.metrics._folder import attempt_of, writer_of
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ class RecordWriter:
         except FileNotFoundError:
             self._look_for_files(lose=True)
         except OSError as error:
-            self.warn(f"records may not be on the disk: {_reason(error)}")
+            self.warn(f"records may not be on the disk: {os_reason(error)}")
 
     def warn(self, message: str) -> None:
         """Tell the logger something about the run."""
@@ -196,7 +197,7 @@ class RecordWriter:
         self.lost += 1
         if not self._told:
             self._told = True
-            self.warn(f"records are lost: {_reason(error)}")
+            self.warn(f"records are lost: {os_reason(error)}")
 
 
 class RecordReader:
@@ -276,10 +277,6 @@ def _without_secrets(fields: Record) -> Record:
         if name in _TEXTS
     }
     return {**fields, **texts}
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
 
 
 def merged(writers: Iterable[list[Record]]) -> list[Record]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from runbus._home import ENV_HOME, ENV_RUN, Home, abbreviated
 from runbus._ids import run_id_of, slug
 from runbus._secrets import REDACTED, redacted, redacted_text
-from runbus.errors import HomeUnusable, RunNotFound, near_matches
+from runbus.errors import HomeUnusable, RunNotFound, near_matches, os_reason
 from runbus.metrics._ends import CANCELLED, DROPPED, FAILED, SUCCEEDED, End
 from runbus.metrics._folder import make_run_folder, new_journal, writer_of
 from runbus.metrics._info import RunInfo
@@ -275,7 +275,7 @@ def init(
             title = redacted_text(project or "default")
             run = _make(Home(home), title, name, values, sync_ms, exceptions)
     except OSError as error:
-        raise HomeUnusable(place, (error.strerror or str(error)).lower(), variable) from error
+        raise HomeUnusable(place, os_reason(error), variable) from error
     run._made_in = _place_of(sys._getframe(1).f_back)
     if "multiprocessing.util" in sys.modules:
         finish_with_process(finish_child)

@@ -17,7 +17,7 @@ from runbus._core import (
     seal_journal,
     summarize,
 )
-from runbus.errors import MetricNotFound, RunBusy, RunUnreadable, near_matches
+from runbus.errors import MetricNotFound, RunBusy, RunUnreadable, near_matches, os_reason
 from runbus.metrics._artifacts import clear_unfinished
 from runbus.metrics._ends import End, worst
 from runbus.metrics._folder import (
@@ -178,7 +178,7 @@ class StoredRun(Kept):
             except OSError as error:
                 if error.filename is None:  # no descriptors, no memory: it is not the file's fault
                     raise
-                reason = f"{os.fsdecode(error.filename)}: {(error.strerror or str(error)).lower()}"
+                reason = f"{os.fsdecode(error.filename)}: {os_reason(error)}"
                 raise RunUnreadable(self.id, reason) from error
 
     def journal_bytes(self) -> int:
@@ -355,7 +355,7 @@ class StoredRun(Kept):
             except ValueError as error:
                 found[path] = str(error).removeprefix(f"{path}: ")
             except OSError as error:
-                found[path] = (error.strerror or str(error)).lower()
+                found[path] = os_reason(error)
         return found
 
     def _writers(self) -> dict[str, MetricReader | SegmentInfo]:

@@ -15,7 +15,7 @@ import anyio.to_thread
 from runbus import codec
 from runbus._home import Home
 from runbus.abc import Package, PackagedFile, PackageManifest
-from runbus.errors import HomeUnusable, PackageUnreadable
+from runbus.errors import HomeUnusable, PackageUnreadable, os_reason
 
 if TYPE_CHECKING:
     from runbus.abc import Contents, Entry, Packager
@@ -80,7 +80,7 @@ def build_package_blocking(
                     os.unlink(file.name)
                     raise
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
+            reason = os_reason(error)
             raise HomeUnusable(cache, reason) from error
 
 
@@ -154,7 +154,7 @@ def _open(entry: Entry, shown: str) -> IO[bytes]:
     try:
         return open(entry.source, "rb")
     except OSError as error:
-        raise PackageUnreadable(shown, (error.strerror or str(error)).lower()) from error
+        raise PackageUnreadable(shown, os_reason(error)) from error
 
 
 class _Hashed(io.RawIOBase):

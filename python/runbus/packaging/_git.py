@@ -20,6 +20,7 @@ from runbus.errors import (
     SubmoduleMissing,
     TreeDirty,
     near_matches,
+    os_reason,
 )
 from runbus.packaging._pattern import as_patterns, disk_entry, select
 
@@ -191,7 +192,7 @@ def _git(top: str, *arguments: str | bytes) -> bytes:
     except FileNotFoundError as error:
         raise GitMissing(top, "it is not in PATH") from error
     except OSError as error:
-        raise GitMissing(top, (error.strerror or str(error)).lower()) from error
+        raise GitMissing(top, os_reason(error)) from error
     except subprocess.TimeoutExpired as error:
         raise GitFailed(shown, top, str(error)) from error
     if done.returncode != 0:

@@ -8,7 +8,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from runbus.abc import Contents, Entry, Packager
-from runbus.errors import NothingToPackage, PackageUnreadable, near_matches
+from runbus.errors import NothingToPackage, PackageUnreadable, near_matches, os_reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -142,7 +142,7 @@ def _walk(
             children = sorted((child.name, child.is_dir(follow_symlinks=False)) for child in found)
     except OSError as error:
         where = os.path.join(root, below).decode("utf-8", "backslashreplace")
-        raise PackageUnreadable(where, (error.strerror or str(error)).lower()) from error
+        raise PackageUnreadable(where, os_reason(error)) from error
     for name, is_folder in children:
         path = os.path.join(below, name)
         shown = path + b"/" if is_folder else path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
+from weakref import WeakKeyDictionary
 
 import anyio
 
@@ -14,9 +15,10 @@ if TYPE_CHECKING:
 
     from runbus._clock import Clock
     from runbus.abc import Executor, Observation
+    from runbus.bus import Bus
     from runbus.supervisor._attempt import Attempt
 
-__all__ = ["Poll", "Watcher", "joined"]
+__all__ = ["Poll", "Polls", "Watcher", "polls_of"]
 
 
 class Watcher(Protocol):
@@ -86,19 +88,29 @@ class Poll:
         return any(news)
 
 
-_polls: dict[int, Poll] = {}
-"""Those that run, by the identity of their executors."""
+class Polls:
+    """The polls of one kernel: one for each executor that somebody watches."""
+
+    def __init__(self) -> None:
+        self._running: dict[int, Poll] = {}
+
+    @contextmanager
+    def joined(self, watcher: Watcher, executor: Executor, clock: Clock) -> Iterator[Poll]:
+        """Let an experiment's jobs be looked at together with others' on the same executor."""
+        poll = self._running.get(id(executor)) or Poll(executor, clock)
+        self._running[id(executor)] = poll
+        poll.watchers.append(watcher)
+        try:
+            yield poll
+        finally:
+            poll.watchers.remove(watcher)
+            if not poll.watchers:
+                del self._running[id(executor)]
 
 
-@contextmanager
-def joined(watcher: Watcher, executor: Executor, clock: Clock) -> Iterator[Poll]:
-    """Let an experiment's jobs be looked at together with those of others on the same executor."""
-    poll = _polls.get(id(executor)) or Poll(executor, clock)
-    _polls[id(executor)] = poll
-    poll.watchers.append(watcher)
-    try:
-        yield poll
-    finally:
-        poll.watchers.remove(watcher)
-        if not poll.watchers:
-            del _polls[id(executor)]
+_of_kernels: WeakKeyDictionary[Bus, Polls] = WeakKeyDictionary()
+
+
+def polls_of(bus: Bus) -> Polls:
+    """Return the polls of the kernel that a bus belongs to: its experiments share them."""
+    return _of_kernels.setdefault(bus, Polls())

@@ -15,6 +15,7 @@ from runbus.attempt import log_state
 from runbus.errors import LeaseLost, innermost
 from runbus.jobs import JobRecord, JobState, intents, read_requests, unrecorded_end
 from runbus.supervisor._board import Board
+from runbus.supervisor._poll import polls_of
 from runbus.supervisor._run_feed import RunFeed
 from runbus.supervisor._time import Alarm
 from runbus.supervisor._watch import Watch
@@ -68,7 +69,7 @@ class Supervisor:
         self._clock = clock
         self._feed = RunFeed(bus, clock, store.check)
         self._watches = {
-            name: Watch(executor, self._feed, self._take_in, clock)
+            name: Watch(executor, self._feed, self._take_in, clock, polls_of(bus))
             for name, executor in executors.items()
         }
         self._specs: dict[str, JobSpec] = {}

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from runbus.supervisor._poll import Poll, joined
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from runbus._clock import Clock
     from runbus.abc import Executor, JobRef, Observation
     from runbus.supervisor._attempt import Attempt
+    from runbus.supervisor._poll import Poll, Polls
     from runbus.supervisor._run_feed import RunFeed
 
 __all__ = ["Watch"]
@@ -33,6 +32,7 @@ class Watch:
         feed: What hands on their output.
         take_in: Called with each attempt and what was seen of it, None if it was not.
         clock: Tells the time.
+        polls: Those of the kernel.
     """
 
     def __init__(
@@ -41,7 +41,9 @@ class Watch:
         feed: RunFeed,
         take_in: Callable[[Attempt, Observation | None], None],
         clock: Clock,
+        polls: Polls,
     ) -> None:
+        self._polls = polls
         self.executor = executor
         self._feed = feed
         self._take_in = take_in
@@ -90,7 +92,7 @@ class Watch:
 
     async def run(self) -> None:
         """Watch until cancelled; while there is nothing to look at this costs nothing."""
-        with joined(self, self.executor, self._clock) as self._poll:
+        with self._polls.joined(self, self.executor, self._clock) as self._poll:
             self._quicken()
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._poll.run, name=f"poll {self.executor.name}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from runbus._files import make_folders
 from runbus.abc import GRACE_S, JobRef
 from runbus.errors import HostError, JournalError, LeaseLost, RunbusError, SubmitUnknown
 from runbus.events import Bootstrap, ImageTransform, JobFact, JobStarted, TaskStart
@@ -316,7 +317,7 @@ class Work:
         job = decision.job
         following = decision.attempt if isinstance(decision, Requeue) else job.attempt + 1
         folder = os.path.join(os.path.dirname(job.folder), str(following))
-        os.makedirs(folder, mode=0o700, exist_ok=True)
+        make_folders(folder)
         self._board.next_attempt(replace(job, attempt=following, folder=folder))
         relative = self._store.relative(folder)
         fact: JobFact

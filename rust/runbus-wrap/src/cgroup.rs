@@ -1,7 +1,5 @@
 //! A control group of the job's own, where one can be made, and what the kernel counts in them.
 
-use std::os::fd::RawFd;
-
 use crate::os::{self, Process};
 
 const ROOT: &str = "/sys/fs/cgroup";
@@ -15,12 +13,15 @@ pub(crate) struct Cgroup {
 
 impl Cgroup {
     /// Make a group with a name that no other attempt has; None where that is not allowed.
-    pub(crate) fn make(own: Process) -> Option<Self> {
+    ///
+    /// `groups` are those that this process is in.
+    pub(crate) fn make(own: Process, groups: &str) -> Option<Self> {
         // Slurm looks for the processes of a step in the step's own group only.
         if std::env::var_os("SLURM_JOB_ID").is_some() {
             return None;
         }
-        let path = format!("{}/{PREFIX}{}-{}", own_group()?, own.pid, own.start);
+        let above = of_version_2(groups)?;
+        let path = format!("{above}/{PREFIX}{}-{}", own.pid, own.start);
         std::fs::create_dir(&path).ok()?;
         let group = Self { path };
         // Without `cgroup.kill` (Linux 5.14) it would be of no use.
@@ -45,12 +46,27 @@ impl Cgroup {
         &self.path
     }
 
-    /// Open the file that takes a process in.
-    pub(crate) fn entrance(&self) -> Option<RawFd> {
-        let path = os::c_string(self.file("cgroup.procs").as_bytes());
+    /// Fork a child that is in the group; -1 if that is not possible.
+    ///
+    /// It begins there. To move it would make every fork and exec of the machine wait for
+    /// milliseconds: that is for where a sandbox forbids the other call.
+    pub(crate) fn fork(&self) -> i32 {
+        let path = os::c_string(self.path.as_bytes());
+        let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC;
         // SAFETY: the path is a C string.
-        let file = unsafe { libc::open(path.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC) };
-        (file >= 0).then_some(file)
+        let folder = unsafe { libc::open(path.as_ptr(), flags) };
+        let mut pid = os::fork_into(folder);
+        if pid != 0 {
+            // A call that succeeds leaves the number of the error as it is.
+            os::close(folder);
+        }
+        if pid < 0 && !os::is_scarce(os::errno()) {
+            pid = os::fork();
+            if pid > 0 {
+                let _ = std::fs::write(self.file("cgroup.procs"), pid.to_string());
+            }
+        }
+        pid
     }
 
     /// The processes in it, and in what groups the job has made below it no more than the kernel
@@ -81,10 +97,13 @@ impl Cgroup {
     }
 }
 
-/// This process's own group of version 2.
-fn own_group() -> Option<String> {
-    let groups = os::read("/proc/self/cgroup");
-    let groups = String::from_utf8_lossy(&groups);
+/// The groups that this process is in, as the kernel lists them.
+pub(crate) fn own_groups() -> String {
+    String::from_utf8_lossy(&os::read("/proc/self/cgroup")).into_owned()
+}
+
+/// The folder of the group of version 2 among those of a process.
+fn of_version_2(groups: &str) -> Option<String> {
     let own = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
     let root = [ROOT.to_owned(), format!("{ROOT}/unified")]
         .into_iter()
@@ -96,7 +115,7 @@ fn own_group() -> Option<String> {
 
 /// Remove the empty groups of wrappers that were killed before they could.
 pub(crate) fn sweep() {
-    let entries = own_group().and_then(|own| std::fs::read_dir(own).ok());
+    let entries = of_version_2(&own_groups()).and_then(|own| std::fs::read_dir(own).ok());
     for entry in entries.into_iter().flatten().flatten() {
         let name = entry.file_name();
         let maker = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
@@ -114,10 +133,8 @@ pub(crate) fn sweep() {
     }
 }
 
-/// How often the kernel killed for want of memory in this process's own group.
-pub(crate) fn own_kills() -> u64 {
-    let groups = os::read("/proc/self/cgroup");
-    let groups = String::from_utf8_lossy(&groups);
+/// How often the kernel killed for want of memory in the groups of this process.
+pub(crate) fn kills_in(groups: &str) -> u64 {
     let (mut v1, mut v2) = ("/", "/");
     for line in groups.lines() {
         let mut fields = line.splitn(3, ':').skip(1);

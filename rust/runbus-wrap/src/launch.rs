@@ -3,6 +3,7 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::RawFd;
 
+use crate::cgroup::Cgroup;
 use crate::os;
 use crate::request::Request;
 
@@ -38,12 +39,13 @@ pub(crate) struct Output {
 impl Output {
     /// Open the logs, to append.
     pub(crate) fn open() -> Option<Self> {
+        let mode = os::file_mode();
         let open = |path: &CStr| {
             let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_APPEND | libc::O_CLOEXEC;
             // Whoever put a pipe or a link there does not keep this program, nor lead it elsewhere.
             let flags = flags | libc::O_NOFOLLOW | libc::O_NONBLOCK;
             // SAFETY: the path is a C string.
-            let file = unsafe { libc::open(path.as_ptr(), flags, 0o666) };
+            let file = unsafe { libc::open(path.as_ptr(), flags, mode) };
             (file >= 0).then_some(file)
         };
         let (stdout, stderr) = (open(c"stdout.log")?, open(c"stderr.log")?);
@@ -58,27 +60,30 @@ impl Output {
 impl Launch {
     /// Fork a child that leads a session of its own and waits.
     ///
-    /// The error is a sentence for the record.
+    /// The error is its number.
     pub(crate) fn fork(
         request: &Request,
         output: Output,
-        entrance: Option<RawFd>,
-    ) -> Result<Self, String> {
+        cgroup: Option<&Cgroup>,
+    ) -> Result<Self, i32> {
         let programs = request.programs();
         let script = script_words(&request.words);
         let words = pointers(&request.words);
         let environment = pointers(&request.environment);
-        let (Some(go), Some(outcome)) = (os::pipe(), os::pipe()) else {
-            return Err(format!("cannot start: {}", os::error_text(os::errno())));
-        };
-        // SAFETY: there is one thread, and the child calls only what is allowed after a fork.
-        match unsafe { libc::fork() } {
-            -1 => Err(format!("cannot start: {}", os::error_text(os::errno()))),
+        let [go, outcome] = os::two_pipes()?;
+        // The child calls only what is allowed after a fork.
+        match cgroup.map_or_else(os::fork, Cgroup::fork) {
+            -1 => {
+                let error = os::errno();
+                for end in [go.0, go.1, outcome.0, outcome.1] {
+                    os::close(end);
+                }
+                Err(error)
+            }
             0 => {
                 let child = Child {
                     request,
                     output,
-                    entrance,
                     go: go.0,
                     outcome: outcome.1,
                     programs: &programs,
@@ -151,7 +156,6 @@ impl Launch {
 struct Child<'a> {
     request: &'a Request,
     output: Output,
-    entrance: Option<RawFd>,
     go: RawFd,
     outcome: RawFd,
     programs: &'a [CString],
@@ -165,9 +169,6 @@ impl Child<'_> {
         // SAFETY: each call takes numbers, or pointers to what lives as long as `self`; none allocates.
         unsafe {
             libc::setsid();
-            if let Some(entrance) = self.entrance {
-                os::write_all(entrance, b"0");
-            }
             for signal in 1..=64 {
                 libc::signal(signal, libc::SIG_DFL);
             }

@@ -68,21 +68,48 @@ pub(crate) fn write_some(file: RawFd, bytes: &[u8]) -> usize {
     bytes.len() - rest.len()
 }
 
-/// A pipe: the end to read from, and the end to write to.
-pub(crate) fn pipe() -> Option<(RawFd, RawFd)> {
+/// The mode of a new file in the current folder: who may not look into that may not read it, either.
+pub(crate) fn file_mode() -> libc::mode_t {
+    // SAFETY: all zeros is a valid `stat`, and the call fills it in.
+    let mut folder: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: the path is a C string, and `folder` a valid place for the answer.
+    unsafe { libc::stat(c".".as_ptr(), &raw mut folder) };
+    folder.st_mode & 0o066 | 0o600
+}
+
+/// Two pipes, of each the end to read from and the end to write to; or the number of the error.
+pub(crate) fn two_pipes() -> Result<[(RawFd, RawFd); 2], i32> {
+    let first = pipe()?;
+    let both = pipe().map(|second| [first, second]);
+    if both.is_err() {
+        close(first.0);
+        close(first.1);
+    }
+    both
+}
+
+fn pipe() -> Result<(RawFd, RawFd), i32> {
     let mut ends = [0; 2];
     // SAFETY: `ends` has the two places that are filled in.
     let failed = unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) } != 0;
-    (!failed).then_some((ends[0], ends[1]))
+    if failed {
+        Err(errno())
+    } else {
+        Ok((ends[0], ends[1]))
+    }
 }
 
-/// Two sockets that are connected.
-pub(crate) fn socket_pair() -> Option<(RawFd, RawFd)> {
+/// Two sockets that are connected; or the number of the error.
+pub(crate) fn socket_pair() -> Result<(RawFd, RawFd), i32> {
     let mut ends = [0; 2];
     let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC;
     // SAFETY: `ends` has the two places that are filled in.
     let failed = unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, ends.as_mut_ptr()) } != 0;
-    (!failed).then_some((ends[0], ends[1]))
+    if failed {
+        Err(errno())
+    } else {
+        Ok((ends[0], ends[1]))
+    }
 }
 
 /// How many bytes are in a pipe.
@@ -117,6 +144,29 @@ pub(crate) fn fork_silently() -> i32 {
     // SAFETY: there is one thread. Without flags it is a fork, and the low byte, the signal at the
     // child's end, is zero; the order of the other words, all zero, differs between machines.
     let pid = unsafe { libc::syscall(libc::SYS_clone, none, none, none, none, none) };
+    i32::try_from(pid).unwrap_or(-1)
+}
+
+/// Fork a child; -1 if that is not possible.
+pub(crate) fn fork() -> i32 {
+    // SAFETY: there is one thread, so that the child may do what this process may.
+    unsafe { libc::fork() }
+}
+
+/// Fork a child that begins in a control group, by a descriptor of its folder; -1 if that is not
+/// possible.
+pub(crate) fn fork_into(cgroup: RawFd) -> i32 {
+    const CLONE_INTO_CGROUP: u64 = 1 << 33;
+    let Ok(cgroup) = u64::try_from(cgroup) else {
+        return -1;
+    };
+    // The words of `struct clone_args`; without a stack in them it is a fork.
+    let mut asked = [0_u64; 11];
+    asked[0] = CLONE_INTO_CGROUP;
+    asked[4] = u64::from(libc::SIGCHLD.unsigned_abs());
+    asked[10] = cgroup;
+    // SAFETY: there is one thread, and the pointer and the length are those of an array.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, asked.as_ptr(), size_of_val(&asked)) };
     i32::try_from(pid).unwrap_or(-1)
 }
 
@@ -177,6 +227,14 @@ pub(crate) fn forget_code() {
     };
 }
 
+/// Whether there may be enough later of what a call failed for: files, processes, memory.
+pub(crate) fn is_scarce(error: i32) -> bool {
+    matches!(
+        error,
+        libc::EAGAIN | libc::EMFILE | libc::ENFILE | libc::ENOMEM
+    )
+}
+
 /// The error number of the last call that failed.
 pub(crate) fn errno() -> i32 {
     // SAFETY: the address is this thread's own, always valid.
@@ -190,9 +248,14 @@ pub(crate) fn pid_namespace() -> String {
         .unwrap_or_default()
 }
 
+/// The number of this process.
+pub(crate) fn own_pid() -> i32 {
+    i32::try_from(std::process::id()).unwrap_or(0)
+}
+
 /// This process.
 pub(crate) fn own() -> Process {
-    let pid = i32::try_from(std::process::id()).unwrap_or(0);
+    let pid = own_pid();
     stat(pid).map_or(Process { pid, start: 0 }, |stat| stat.process)
 }
 
@@ -308,8 +371,7 @@ pub(crate) enum Detached {
 
 /// Go on in another process, which leads a session of its own.
 pub(crate) fn detach() -> Detached {
-    // SAFETY: there is one thread, so that the child may do what this process may.
-    match unsafe { libc::fork() } {
+    match fork() {
         -1 => Detached::Failed,
         0 => {
             // SAFETY: the call takes nothing.

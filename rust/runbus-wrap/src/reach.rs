@@ -26,7 +26,7 @@ impl Reach {
     /// This costs what the job has, and not what the machine has: a thousand jobs may end at once.
     /// What forks or ends meanwhile may be missed.
     pub(crate) fn members(&self) -> Vec<Process> {
-        let own = os::own().pid;
+        let own = os::own_pid();
         let wrapper = self.wrapper.filter(|wrapper| wrapper.pid == own);
         let Some(mut inside) = wrapper.and_then(|wrapper| os::descendants(wrapper.pid)) else {
             return self.all_members();
@@ -47,7 +47,7 @@ impl Reach {
 
     /// The same, of all processes that can be seen from here.
     fn all_members(&self) -> Vec<Process> {
-        let own = os::own().pid;
+        let own = os::own_pid();
         let all = os::processes();
         let mut inside: HashSet<i32> = HashSet::new();
         if let Some(cgroup) = &self.cgroup {

@@ -2,7 +2,8 @@
 
 use std::ffi::CStr;
 use std::fmt::Write;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::fs::OpenOptionsExt;
 
 use crate::os::{self, Process};
 use crate::{clock, exit};
@@ -45,11 +46,13 @@ impl End {
 pub(crate) fn claim() -> Result<RawFd, i32> {
     let flags = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL | libc::O_CLOEXEC | libc::O_NOFOLLOW;
     // SAFETY: the path is a C string.
-    let file = unsafe { libc::open(EXIT.as_ptr(), flags, 0o666) };
-    if file < 0 {
-        Err(exit::CLAIMED)
-    } else {
+    let file = unsafe { libc::open(EXIT.as_ptr(), flags, os::file_mode()) };
+    if file >= 0 {
         Ok(file)
+    } else if matches!(os::errno(), libc::ENOSPC | libc::EDQUOT) {
+        Err(exit::NO_ROOM)
+    } else {
+        Err(exit::CLAIMED)
     }
 }
 
@@ -61,11 +64,37 @@ pub(crate) fn keep_room(file: RawFd) -> bool {
 /// Fill in how the attempt ended; where there was no room it is waited for, for a minute, unless
 /// somebody has cleared the folder away.
 pub(crate) fn fill_in(file: RawFd, end: &End) {
+    let line = line_of(end);
+    for _ in 0..PATIENCE {
+        if write_at_start(file, line.as_bytes()) || !is_linked(file) {
+            return;
+        }
+        clock::sleep(1.0);
+    }
+}
+
+/// Say that there was no room to begin, in the place on the disk that the request has; whether that
+/// was possible.
+pub(crate) fn refuse(end: &End) -> bool {
+    ["request", "request.sh"].into_iter().any(|request| {
+        let opened = std::fs::OpenOptions::new()
+            .write(true)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+            .open(request);
+        opened.is_ok_and(|file| {
+            write_at_start(file.as_raw_fd(), line_of(end).as_bytes())
+                && file.set_len(LENGTH as u64).is_ok()
+                && std::fs::rename(request, "exit.json").is_ok()
+        })
+    })
+}
+
+fn line_of(end: &End) -> String {
     let used = Usage::of_children();
     let signal = end
         .signal
         .map_or("null".to_owned(), |signal| signal.to_string());
-    let line = format!(
+    format!(
         "{{\"status\":{},\"signal\":{signal},\"reason\":{},\"uptime\":{:.2},\"user\":\"{}\",\
          \"sys\":\"{}\",\"max_rss\":{},\"outlived\":{},\"left\":{},\"lost\":{},\"by\":\"program\"}}",
         end.status,
@@ -77,22 +106,12 @@ pub(crate) fn fill_in(file: RawFd, end: &End) {
         end.left > 0,
         end.left,
         end.lost,
-    );
-    for _ in 0..PATIENCE {
-        if write_at_start(file, line.as_bytes()) {
-            return;
-        }
-        if !is_linked(file) {
-            return;
-        }
-        clock::sleep(1.0);
-    }
+    )
 }
 
 /// Write who runs; whether there was room.
-pub(crate) fn write_pid(job: Process, cgroup: &str) -> bool {
+pub(crate) fn write_pid(job: Process, wrapper: Process, cgroup: &str) -> bool {
     let text = |path| String::from_utf8_lossy(&os::read(path)).trim().to_owned();
-    let wrapper = os::own();
     let line = format!(
         "{{\"pid\":{},\"start\":{},\"boot\":{},\"host\":{},\"uptime\":{:.2},\"ns\":{},\"wrapper\":{},\
          \"wrapper_start\":{},\"cgroup\":{}}}\n",
@@ -108,7 +127,7 @@ pub(crate) fn write_pid(job: Process, cgroup: &str) -> bool {
     );
     let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC | libc::O_CLOEXEC | libc::O_NOFOLLOW;
     // SAFETY: the path is a C string.
-    let file = unsafe { libc::open(PID.as_ptr(), flags, 0o666) };
+    let file = unsafe { libc::open(PID.as_ptr(), flags, os::file_mode()) };
     let written = file >= 0 && os::write_all(file, line.as_bytes());
     os::close(file);
     written
@@ -119,7 +138,7 @@ pub(crate) fn beat() -> bool {
     let flags =
         libc::O_WRONLY | libc::O_CREAT | libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK;
     // SAFETY: the path is a C string.
-    let file = unsafe { libc::open(c"heartbeat".as_ptr(), flags, 0o666) };
+    let file = unsafe { libc::open(c"heartbeat".as_ptr(), flags, os::file_mode()) };
     let written =
         file >= 0 && os::write_all(file, format!("{:<31.2}\n", clock::uptime()).as_bytes());
     os::close(file);

@@ -46,9 +46,9 @@ enum Reader {
 }
 
 impl Relay {
-    /// Make the pipes and start the reader; with what the job writes to. None if that is not possible.
-    pub(crate) fn begin(logs: Output) -> Option<(Self, Output)> {
-        let (stdout, stderr) = (os::pipe()?, os::pipe()?);
+    /// Make the pipes and start the reader; with what the job writes to. The error is its number.
+    pub(crate) fn begin(logs: Output) -> Result<(Self, Output), i32> {
+        let [stdout, stderr] = os::two_pipes()?;
         let mut relay = Self {
             pipes: [stdout.0, stderr.0],
             logs: [logs.stdout, logs.stderr],
@@ -64,13 +64,13 @@ impl Relay {
             stdout: stdout.1,
             stderr: stderr.1,
         };
-        if relay.start() {
-            return Some((relay, writing));
+        if let Err(error) = relay.start() {
+            for file in [stdout.0, stdout.1, stderr.0, stderr.1] {
+                os::close(file);
+            }
+            return Err(error);
         }
-        for file in [stdout.0, stdout.1, stderr.0, stderr.1] {
-            os::close(file);
-        }
-        None
+        Ok((relay, writing))
     }
 
     /// What is readable when the reader has gone; -1 while there is none.
@@ -89,7 +89,8 @@ impl Relay {
             self.bury();
         }
         if let Reader::Killed = self.reader {
-            self.start();
+            // Where that is not possible now, it is tried again with whatever happens next.
+            let _ = self.start();
         }
     }
 
@@ -147,24 +148,23 @@ impl Relay {
         }
     }
 
-    /// Start a reader; whether that was possible.
-    fn start(&mut self) -> bool {
-        let Some((ours, theirs)) = os::socket_pair() else {
-            return false;
-        };
+    /// Start a reader; the error is its number.
+    fn start(&mut self) -> Result<(), i32> {
+        let (ours, theirs) = os::socket_pair()?;
         // One that sends no signal at its end is not among the children that `wait` tells of: those
         // are the job's.
         match os::fork_silently() {
             -1 => {
+                let error = os::errno();
                 os::close(ours);
                 os::close(theirs);
-                false
+                Err(error)
             }
             0 => serve(self.pipes, self.logs, theirs),
             pid => {
                 os::close(theirs);
                 self.reader = Reader::Alive(pid, ours);
-                true
+                Ok(())
             }
         }
     }

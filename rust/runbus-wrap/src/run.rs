@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::os::fd::RawFd;
 
-use crate::cgroup::{Cgroup, own_kills};
+use crate::cgroup::{self, Cgroup};
 use crate::launch::{self, Launch, Output};
 use crate::os::{self, Process};
 use crate::reach::Reach;
@@ -16,6 +16,8 @@ use crate::{clock, exit};
 pub(crate) const GRACE: f64 = 10.0;
 /// The reason of an end that was asked for before it came.
 const CANCELLED: &str = "cancelled";
+/// The reason of an end that the wrapper itself was told of.
+const TOLD: &str = "its wrapper was told to end (SIGTERM)";
 /// The reason of an end that did not come.
 const UNKILLABLE: &str = "it could not be killed: it is another user's, or waits for a device";
 /// How often the folder is looked at: whether it is there, and whether an end was asked for in it.
@@ -23,6 +25,8 @@ const LOOK: f64 = 5.0;
 /// How long what was killed may take to be gone, and how often it is killed again meanwhile.
 const KILLING: f64 = 5.0;
 const AGAIN: f64 = 0.02;
+/// How long a job that this machine has no room for may wait.
+const PATIENCE: f64 = 60.0;
 
 /// Run the attempt in the current folder; returns when it has ended, with the wrapper's exit code.
 pub(crate) fn run(folder: &[u8]) -> i32 {
@@ -31,17 +35,15 @@ pub(crate) fn run(folder: &[u8]) -> i32 {
         Err(code) => return code,
     };
     if !record::keep_room(record) {
-        record::fill_in(record, &End::failed(126, "no space for its records"));
+        let end = End::failed(126, "no space for its records");
+        if !record::refuse(&end) {
+            record::fill_in(record, &end);
+        }
         return exit::NO_ROOM;
     }
     let signals = block_signals();
     let end = if os::exists("cancel") {
-        End {
-            status: 128 + libc::SIGTERM,
-            signal: Some(libc::SIGTERM),
-            reason: CANCELLED.to_owned(),
-            ..End::default()
-        }
+        never_begun()
     } else {
         match Attempt::begin(folder, signals, record) {
             Ok(attempt) => attempt.finish(),
@@ -50,6 +52,55 @@ pub(crate) fn run(folder: &[u8]) -> i32 {
     };
     record::fill_in(record, &end);
     0
+}
+
+/// How a job ended whose end was asked for before it began.
+fn never_begun() -> End {
+    let why = if os::exists("cancel") {
+        CANCELLED
+    } else {
+        TOLD
+    };
+    End {
+        status: 128 + libc::SIGTERM,
+        signal: Some(libc::SIGTERM),
+        reason: why.to_owned(),
+        ..End::default()
+    }
+}
+
+/// Try something that fails with the number of an error: again, for a minute, while there are not
+/// enough files, processes or memory for it, unless the end is asked for meanwhile.
+fn patiently<T>(signals: RawFd, mut work: impl FnMut() -> Result<T, i32>) -> Result<T, End> {
+    let until = clock::now() + PATIENCE;
+    let mut pause = 50;
+    loop {
+        let error = match work() {
+            Ok(done) => return Ok(done),
+            Err(error) => error,
+        };
+        if !os::is_scarce(error) || clock::now() >= until {
+            let why = format!("cannot start: {}", os::error_text(error));
+            return Err(End::failed(126, why));
+        }
+        if os::exists("cancel") || (os::is_readable(signals, pause) && is_told_to_end(signals)) {
+            return Err(never_begun());
+        }
+        pause = (2 * pause).min(1000);
+    }
+}
+
+/// Whether TERM is among the signals that came; the others are for the launcher.
+fn is_told_to_end(signals: RawFd) -> bool {
+    // SAFETY: all zeros is a valid value, and the call fills it in.
+    let mut info: libc::signalfd_siginfo = unsafe { std::mem::zeroed() };
+    let size = size_of::<libc::signalfd_siginfo>();
+    let mut is_told = false;
+    // SAFETY: `info` has as many bytes as may be written.
+    while unsafe { libc::read(signals, (&raw mut info).cast(), size) } > 0 {
+        is_told |= i32::try_from(info.ssi_signo) == Ok(libc::SIGTERM);
+    }
+    is_told
 }
 
 /// Whether this machine has what following a job needs.
@@ -96,7 +147,7 @@ impl Why {
     fn reason(self) -> Option<&'static str> {
         match self {
             Self::Late => Some("time limit"),
-            Self::Told => Some("its wrapper was told to end (SIGTERM)"),
+            Self::Told => Some(TOLD),
             Self::FolderGone => Some("its folder was removed"),
             Self::Asked | Self::Leftovers => None,
         }
@@ -121,8 +172,8 @@ struct Attempt {
     signals: RawFd,
     record: RawFd,
     output: Output,
-    /// What reads the job's output; None where it writes to the logs itself.
-    relay: Option<Relay>,
+    /// What reads the job's output.
+    relay: Relay,
     kills: u64,
     limit: Option<(f64, f64)>,
     beat: Option<f64>,
@@ -142,19 +193,13 @@ impl Attempt {
         // SAFETY: the call takes numbers. Orphans of the job become this process's children.
         unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
         let own = os::own();
-        let cgroup = Cgroup::make(own);
-        let kills = own_kills();
-        let entrance = cgroup.as_ref().and_then(Cgroup::entrance);
-        let (relay, writing) = Relay::begin(output).unzip();
-        let launched = Launch::fork(&request, writing.unwrap_or(output), entrance);
-        if let Some(writing) = writing {
-            os::close(writing.stdout);
-            os::close(writing.stderr);
-        }
-        if let Some(entrance) = entrance {
-            os::close(entrance);
-        }
-        let launch = launched.map_err(|reason| End::failed(126, reason))?;
+        let groups = cgroup::own_groups();
+        let cgroup = Cgroup::make(own, &groups);
+        let kills = cgroup::kills_in(&groups);
+        let (relay, writing) = patiently(signals, || Relay::begin(output))?;
+        let launch = patiently(signals, || Launch::fork(&request, writing, cgroup.as_ref()))?;
+        os::close(writing.stdout);
+        os::close(writing.stderr);
         let job = os::stat(launch.pid).map_or(
             Process {
                 pid: launch.pid,
@@ -189,7 +234,7 @@ impl Attempt {
             failure: None,
             forget_at: Cell::new(Some(now + 1.0)),
         };
-        if record::write_pid(job, &path) {
+        if record::write_pid(job, own, &path) {
             // After the record: whoever asks for the end makes the file and then looks for the pid.
             if os::exists("cancel") {
                 attempt.ask(Why::Asked, cancel_grace(), now);
@@ -211,9 +256,7 @@ impl Attempt {
                 break;
             }
             self.wait(now);
-            if let Some(relay) = &mut self.relay {
-                relay.revive();
-            }
+            self.relay.revive();
             self.hear();
             self.reap();
         }
@@ -323,28 +366,21 @@ impl Attempt {
         } else {
             -1
         };
-        let reader = self.relay.as_ref().map_or(-1, Relay::socket);
+        let reader = self.relay.socket();
         #[expect(clippy::cast_possible_truncation, reason = "at most LOOK seconds")]
         let milliseconds = ((due - now).clamp(0.0, LOOK) * 1e3).ceil() as i32;
         os::wait_for([self.signals, outcome, reader], milliseconds);
     }
 
-    /// Take in the signals that came; TERM asks for the end, the others are for the launcher.
+    /// Take in the signals that came.
     fn hear(&mut self) {
-        // SAFETY: all zeros is a valid value, and the call fills it in.
-        let mut info: libc::signalfd_siginfo = unsafe { std::mem::zeroed() };
-        let size = size_of::<libc::signalfd_siginfo>();
-        // SAFETY: `info` has as many bytes as may be written.
-        while unsafe { libc::read(self.signals, (&raw mut info).cast(), size) } > 0 {
-            if i32::try_from(info.ssi_signo) == Ok(libc::SIGTERM) {
-                let asked = os::exists("cancel");
-                let (why, grace) = if asked {
-                    (Why::Asked, cancel_grace())
-                } else {
-                    (Why::Told, GRACE)
-                };
-                self.ask(why, grace, clock::now());
-            }
+        if is_told_to_end(self.signals) {
+            let (why, grace) = if os::exists("cancel") {
+                (Why::Asked, cancel_grace())
+            } else {
+                (Why::Told, GRACE)
+            };
+            self.ask(why, grace, clock::now());
         }
     }
 
@@ -377,7 +413,7 @@ impl Attempt {
 
     /// Say how the job ended.
     fn end(mut self) -> End {
-        let lost = self.relay.as_mut().map_or(0, Relay::flush);
+        let lost = self.relay.flush();
         self.reap();
         let left = if has_children() {
             // What forks all the time may be in none of the numbers that were looked at.
@@ -443,7 +479,8 @@ impl Attempt {
 
     fn was_out_of_memory(&self) -> bool {
         let inside = self.reach.cgroup.as_ref().and_then(Cgroup::kills);
-        inside.is_some_and(|kills| kills > 0) || own_kills() > self.kills
+        inside.is_some_and(|kills| kills > 0)
+            || cgroup::kills_in(&cgroup::own_groups()) > self.kills
     }
 }
 

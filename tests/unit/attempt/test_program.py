@@ -215,18 +215,22 @@ while time.monotonic() < until:
 """
 
 
-def test_processes_that_fork_without_end_are_ended_with_their_control_group(
-    launch, program: str, wait_for_line, tmp_path: Path
+@pytest.mark.parametrize("has_group", [True, False])
+def test_processes_that_fork_without_end_are_ended(
+    launch, program: str, wait_for_line, tmp_path: Path, monkeypatch, has_group: bool
 ) -> None:
+    if not has_group:
+        monkeypatch.setenv("SLURM_JOB_ID", "1")
     wrapper = launch(tmp_path, sys.executable, "-c", BOMB, str(tmp_path))
     wait_for_line(tmp_path / "stdout.log")
-    if not json.loads((tmp_path / "pid.json").read_text())["cgroup"]:
+    if has_group != bool(json.loads((tmp_path / "pid.json").read_text())["cgroup"]):
         pytest.skip("this machine lets nobody make a control group")
 
     cancel(program, tmp_path, "0.2")
     wrapper.wait(30)
 
     assert [pid for pid in processes() if str(tmp_path).encode() in command_line(pid)] == []
+    assert json.loads((tmp_path / "exit.json").read_text())["left"] == 0
 
 
 def processes() -> list[str]:

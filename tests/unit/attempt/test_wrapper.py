@@ -132,7 +132,7 @@ def test_cancelling_a_job_that_has_ended_leaves_alone_what_outlived_it(
 
     state = Path(f"/proc/{outlived}/stat").read_text().rpartition(")")[2].split()[0]
     os.kill(outlived, signal.SIGKILL)
-    assert state == "S"
+    assert state in "RS"  # and neither stopped nor dead
 
 
 def test_a_job_whose_logs_cannot_be_opened_fails_with_that_reason(start, tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_a_cancel_between_the_claim_and_the_record_of_the_process_ends_the_job(
     # on before somebody reads its record.
     children = Path(f"/proc/{wrapper.pid}/task/{wrapper.pid}/children")
     deadline = time.monotonic() + 20
-    while not children.read_text():
+    while not ((tmp_path / "exit.json").exists() and children.read_text()):
         assert time.monotonic() < deadline
         time.sleep(0.005)
     (tmp_path / "cancel").touch()

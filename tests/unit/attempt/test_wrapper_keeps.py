@@ -78,6 +78,36 @@ def test_the_limits_and_the_umask_of_the_launcher_are_the_job_s(
     assert (int(limit), int(umask, 8)) == (123, 0o027)
 
 
+def test_its_files_are_for_those_only_who_may_look_into_their_folder(
+    wrapper: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "request.sh").write_text("true\n")
+    tmp_path.chmod(0o700)
+
+    subprocess.run(
+        [*wrapper, "run", str(tmp_path)], check=True, timeout=20, start_new_session=True, umask=0
+    )
+
+    made = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    del made["request.sh"]
+    assert made.keys() >= {"exit.json", "pid.json", "stdout.log", "stderr.log"}
+    assert set(made.values()) == {0o600}
+
+
+def test_a_group_that_shares_a_folder_shares_the_files_in_it(
+    wrapper: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "request.sh").write_text("true\n")
+    tmp_path.chmod(0o2770)
+
+    subprocess.run(
+        [*wrapper, "run", str(tmp_path)], check=True, timeout=20, start_new_session=True, umask=0
+    )
+
+    assert (tmp_path / "exit.json").stat().st_mode & 0o777 == 0o660
+    assert (tmp_path / "stdout.log").stat().st_mode & 0o777 == 0o660
+
+
 def test_a_folder_that_is_claimed_is_left_as_it_is(wrapper: list[str], tmp_path: Path) -> None:
     (tmp_path / "exit.json").write_text("claimed")
     (tmp_path / "request.sh").write_text("echo ran\n")

@@ -30,6 +30,24 @@ def test_a_job_may_wait_as_long_as_it_was_given(tmp_path: Path) -> None:
     )
 
 
+def test_a_job_waits_while_its_machine_is_made(tmp_path: Path) -> None:
+    patience = Patience(Timeouts(queue_s=10), 100.0)
+
+    made = Observation(phase="provisioning")
+    assert exceeded(patience, made, 109.9, tmp_path) is None
+    assert exceeded(patience, made, 110.0, tmp_path) is not None
+
+
+def test_a_job_that_stands_still_is_not_silent(tmp_path: Path) -> None:
+    patience = Patience(Timeouts(idle_s=10), 0.0)
+
+    assert exceeded(patience, RUNNING, 0.0, tmp_path) is None
+    assert exceeded(patience, Observation(phase="suspended"), 9.0, tmp_path) is None
+    assert exceeded(patience, RUNNING, 12.0, tmp_path) is None
+    assert exceeded(patience, RUNNING, 21.9, tmp_path) is None
+    assert exceeded(patience, RUNNING, 22.0, tmp_path) is not None
+
+
 def test_a_job_that_was_not_seen_may_have_started(tmp_path: Path) -> None:
     patience = Patience(Timeouts(queue_s=10, idle_s=10), 100.0)
 

@@ -27,6 +27,7 @@ ENDS = {
     "oom": failed(signal=9, reason="out of memory"),
     "timeout": End(JobState.TIMEOUT, "", Observation(phase="ended", signal=15)),
     "lost": End(JobState.LOST, "", Observation(phase="gone")),
+    "preempted": End(JobState.PREEMPTED, "", Observation(phase="preempted")),
     "start": End(JobState.FAILED, "no such machine", None),
 }
 FINAL = [End(state, "", None) for state in (JobState.SUCCEEDED, JobState.CANCELLED)]
@@ -64,6 +65,15 @@ def test_attempts_end_when_the_retries_are_used_up() -> None:
     attempts = [gets_another(replace(JOB, attempt=number), ENDS["exit"]) for number in range(1, 6)]
 
     assert attempts == [True, True, True, False, False]
+
+
+def test_attempts_that_a_backend_begins_by_itself_are_no_retries() -> None:
+    third = replace(JOB, attempt=3, retry=RetryPolicy(retries=1, backoff_s=0.5))
+
+    assert [gets_another(third, ENDS["exit"], requeued=number) for number in (0, 1, 2)] == [
+        False, False, True,
+    ]  # fmt: skip
+    assert [delay_s(third, requeued=number) for number in (0, 1, 2)] == [2.0, 1.0, 0.5]
 
 
 def test_waits_double_up_to_five_minutes() -> None:

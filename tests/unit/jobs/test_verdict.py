@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from runbus.abc import Observation
-from runbus.attempt import TIME_LIMIT
+from runbus.attempt import CANCELLED, TIME_LIMIT
 from runbus.jobs import JobState, verdict
 
 SUCCEEDED = Observation(phase="ended", exit_code=0)
@@ -17,6 +18,7 @@ TOO_LONG = Observation(phase="ended", signal=15, reason=TIME_LIMIT)
 NO_MEMORY = Observation(phase="ended", signal=9, reason="out of memory")
 COMPLAINED = Observation(phase="ended", exit_code=126, reason="cannot open the log files")
 LATE = "it had not started after 10 s, its queue timeout"
+TAKEN = replace(KILLED, phase="preempted")
 LOST = "its process is gone and left no exit record"
 
 
@@ -40,6 +42,17 @@ LOST = "its process is gone and left no exit record"
         (TOO_LONG, "by hand", LATE, JobState.TIMEOUT, "it reached its time limit"),
         (NO_MEMORY, None, "", JobState.FAILED, "out of memory"),
         (COMPLAINED, None, "", JobState.FAILED, "cannot open the log files"),
+        (TAKEN, None, "", JobState.PREEMPTED, "its machine was taken away"),
+        (
+            replace(TAKEN, reason="the spot price rose"),
+            None,
+            "",
+            JobState.PREEMPTED,
+            "the spot price rose",
+        ),
+        (TAKEN, "by hand", "", JobState.CANCELLED, "by hand"),
+        (replace(SUCCEEDED, reason=CANCELLED), "by hand", "", JobState.CANCELLED, "by hand"),
+        (replace(SUCCEEDED, reason=CANCELLED), None, "", JobState.SUCCEEDED, ""),
     ],
 )
 def test_what_was_seen_and_asked_decides_how_a_job_ended(

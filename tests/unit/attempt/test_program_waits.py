@@ -1,0 +1,105 @@
+"""The wrapper program where its user may have no more processes: it waits, and can be ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from runbus.abc import JobSpec
+from runbus.attempt import render_request
+
+STRANGER = 54321
+"""A user of whom nothing runs, so that a limit on its processes is one on those of the test."""
+
+ENOUGH = 100
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """The folder of an attempt that is the stranger's, in a place that it can reach."""
+    if os.getuid() != 0:
+        pytest.skip("needs root, to become a user of whom nothing runs")
+    made = Path(tempfile.mkdtemp())
+    os.chown(made, STRANGER, STRANGER)
+    yield made
+    shutil.rmtree(made)
+
+
+@pytest.fixture
+def waiting(program: str, folder: Path) -> Iterator[Callable[[int], subprocess.Popen[bytes]]]:
+    """Start a wrapper whose user may have so many processes, and return once it waits for more."""
+    started: list[subprocess.Popen[bytes]] = []
+    shutil.copy(program, folder / "program")
+    os.chown(folder / "program", STRANGER, STRANGER)
+    job = JobSpec(
+        experiment_id="e", name="a", run_id="e-1", executor="local", argv=("echo", "ran"),
+        cwd="/", env={}, folder=str(folder), run_folder=str(folder),
+    )  # fmt: skip
+    (folder / "request").write_bytes(render_request(job))
+    os.chown(folder / "request", STRANGER, STRANGER)
+
+    def waiting(most: int) -> subprocess.Popen[bytes]:
+        wrapper = subprocess.Popen(
+            [folder / "program", "run", folder], stdin=subprocess.DEVNULL, user=STRANGER,
+            group=STRANGER, extra_groups=[], start_new_session=True,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NPROC, (most, ENOUGH)),
+        )  # fmt: skip
+        started.append(wrapper)
+        deadline = time.monotonic() + 20
+        while not ((folder / "stderr.log").exists() and sleeps(wrapper.pid)):
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        return wrapper
+
+    yield waiting
+    for wrapper in started:
+        wrapper.kill()
+        wrapper.wait(20)
+
+
+def sleeps(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_a_job_waits_until_there_is_room_for_its_processes(
+    waiting, folder: Path, most: int
+) -> None:
+    wrapper = waiting(most)
+
+    raised = ["prlimit", "--pid", str(wrapper.pid), f"--nproc={ENOUGH}"]
+    subprocess.run(raised, check=True, user=STRANGER, group=STRANGER, extra_groups=[])
+    wrapper.wait(20)
+
+    assert json.loads((folder / "exit.json").read_text())["status"] == 0
+    assert (folder / "stdout.log").read_text() == "ran\n"
+
+
+@pytest.mark.parametrize(
+    ("by", "reason"),
+    [("cancel", "cancelled"), ("TERM", "its wrapper was told to end (SIGTERM)")],
+)
+def test_a_job_that_waits_for_room_can_be_ended(
+    waiting, folder: Path, program: str, by: str, reason: str
+) -> None:
+    wrapper = waiting(1)
+
+    if by == "TERM":
+        wrapper.terminate()
+    else:
+        subprocess.run([program, "cancel", str(folder), "0"], check=True, timeout=20)
+    wrapper.wait(20)
+
+    record = json.loads((folder / "exit.json").read_text())
+    assert (record["signal"], record["reason"]) == (signal.SIGTERM, reason)
+    assert (folder / "stdout.log").read_bytes() == b""

@@ -1,0 +1,45 @@
+"""What the wrapper finds in a job's folder: room, and the modes of its home."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from runbus import AsyncExperiment, Command, Job
+from runbus.abc import JobSpec
+from runbus.errors import JobNotStarted
+from runbus.executors import LocalExecutor
+
+
+async def test_a_job_is_not_started_on_a_disk_without_room_for_its_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The wrapper would have to wait for room; nothing is written to find that out."""
+    found = os.statvfs(tmp_path)
+    full = os.statvfs_result((*found[:2], 1000, 3, 3, *found[5:10]))
+    monkeypatch.setattr(os, "statvfs", lambda path: full)
+    job = JobSpec(
+        experiment_id="e", name="a", run_id="e-1", executor="local", argv=("true",), cwd="/",
+        env={}, folder=str(tmp_path), run_folder=str(tmp_path),
+    )  # fmt: skip
+    executor = LocalExecutor()
+
+    with pytest.raises(JobNotStarted, match="no space left on device"):
+        await executor.submit(executor.plan(job))
+
+    assert set(os.listdir(tmp_path)) == {"request", "request.sh"}
+
+
+@pytest.mark.parametrize(("shared", "mode"), [("", 0o700), ("group", 0o2770)])
+def test_the_folders_of_jobs_are_for_those_that_their_home_is_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared: str, mode: int
+) -> None:
+    monkeypatch.setenv("RUNBUS_SHARED", shared)
+    jobs = [Job(name="a", task=Command(("true",)))]
+
+    folder = Path(AsyncExperiment("p", jobs, home=tmp_path / "home").prepare().folder)
+
+    made = [folder / "jobs", folder / "jobs/1-a", folder / "jobs/1-a/1"]
+    assert [path.stat().st_mode & 0o7777 for path in made] == [mode] * 3

@@ -1,0 +1,92 @@
+"""Who runs next: first come, first served, within what each executor takes."""
+
+from __future__ import annotations
+
+from runbus.supervisor._seats import Seats
+
+
+def seats(free: int, **limits: int | None) -> Seats:
+    made = Seats()
+    made.set(free, limits)
+    return made
+
+
+def all_that_run(made: Seats, executors: dict[str, str]) -> list[str]:
+    """Return who gets a seat, one after the other, until nobody does."""
+    run = []
+    while (name := made.next(lambda _name: True)) is not None:
+        made.take(executors[name])
+        run.append(name)
+    return run
+
+
+def queued(made: Seats, **executors: str) -> dict[str, str]:
+    for name, executor in executors.items():
+        made.queue(name, executor)
+    return executors
+
+
+def test_there_is_no_seat_before_it_is_said_how_many_there_are() -> None:
+    made = Seats()
+    queued(made, a="x")
+
+    assert made.next(lambda _name: True) is None
+    made.set(1, {})
+    assert made.next(lambda _name: True) == "a"
+
+
+def test_who_came_first_runs_first_on_whatever_executor() -> None:
+    made = seats(3)
+
+    assert all_that_run(made, queued(made, a="x", b="y", c="x", d="y")) == ["a", "b", "c"]
+
+
+def test_who_waits_for_a_full_executor_keeps_no_others_out() -> None:
+    made = seats(5, x=1, y=None)
+
+    assert all_that_run(made, queued(made, a="x", b="x", c="y", d="x", e="y")) == ["a", "c", "e"]
+
+
+def test_a_seat_given_back_is_one_seat_for_the_next_in_line() -> None:
+    made = seats(2, x=2)
+    executors = queued(made, a="x", b="x", c="x", d="x", e="x")
+    assert all_that_run(made, executors) == ["a", "b"]
+
+    made.give_up("x")
+    assert all_that_run(made, executors) == ["c"]
+    made.give_up("x")
+    assert all_that_run(made, executors) == ["d"]
+
+
+def test_a_place_given_back_on_one_executor_is_none_on_another() -> None:
+    made = seats(9, x=1, y=1)
+    executors = queued(made, a="x", b="y", c="x", d="y")
+    assert all_that_run(made, executors) == ["a", "b"]
+
+    made.give_up("y")
+    assert all_that_run(made, executors) == ["d"]
+
+
+def test_jobs_that_run_already_take_more_seats_than_there_are() -> None:
+    made = seats(1)
+    made.take("x")
+    made.take("x")
+    executors = queued(made, a="x")
+
+    made.give_up("x")
+    assert all_that_run(made, executors) == []
+    made.give_up("x")
+    assert all_that_run(made, executors) == ["a"]
+
+
+def test_who_does_not_wait_any_more_is_passed_over_and_forgotten() -> None:
+    made = seats(9)
+    queued(made, a="x", b="x", c="x")
+    asked = []
+
+    def still_waits(name: str) -> bool:
+        asked.append(name)
+        return name != "a"
+
+    assert [made.next(still_waits) for _ in range(3)] == ["b", "c", None]
+    assert asked.count("a") == 1
