@@ -35,6 +35,7 @@ COMMANDS = {
     "seal": "Turn the journals of finished runs into Parquet files.",
     "why": "Say why a run stands where it stands, and what happened to it.",
     "replay": "Feed the events of a trace to a fresh kernel and show what goes another way.",
+    "config": "Show, compare and convert configurations of files and past runs.",
     "doctor": "Check that jobs can run here and that nothing was left behind.",
     "version": "Print the version.",
 }

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import msgspec
 
-from runbus._files import absolute_path, open_file
 from runbus.config._node import Node
-from runbus.errors import FileUnreadable, ScriptUnusable, TaskInvalid, os_reason
+from runbus.config._script import Script
+from runbus.errors import TaskInvalid
 
 if TYPE_CHECKING:
     from runbus.config._config import Partial
@@ -93,52 +92,6 @@ class Command(msgspec.Struct, frozen=True):
         """Return the same: which of its words are paths, nobody knows."""
         del folder
         return self
-
-
-class Script(msgspec.Struct, frozen=True):
-    """A Python script and its arguments.
-
-    Attributes:
-        path: The script.
-        args: What it gets in `sys.argv[1:]`.
-        python: The interpreter; the one that runs this, if empty.
-    """
-
-    tag: ClassVar[str] = "script"
-
-    path: str
-    args: tuple[str, ...] = ()
-    python: str = ""
-
-    @property
-    def title(self) -> str:
-        """What a job of it is called if nothing says otherwise."""
-        return os.path.splitext(os.path.basename(self.path))[0]
-
-    def command_line(self) -> tuple[str, ...]:
-        """Return the interpreter, the script's absolute path and the arguments.
-
-        Raises:
-            ScriptUnusable: The script is missing, or is not a file that can be read.
-        """
-        path = absolute_path(self.path)
-        if os.path.isdir(path):
-            raise ScriptUnusable(self.path, "it is a folder")
-        try:
-            os.close(open_file(os.path.realpath(path)))
-        except FileUnreadable as error:
-            raise ScriptUnusable(self.path, error.reason) from error
-        except OSError as error:
-            raise ScriptUnusable(self.path, os_reason(error)) from error
-        return (self.python or sys.executable, path, *self.args)
-
-    def with_values(self, values: dict[str, str]) -> Script:
-        """Return the same with `--name=value` for each of `values` before the other arguments."""
-        return Script(self.path, (*_options(values), *self.args), self.python)
-
-    def relative_to(self, folder: str) -> Script:
-        """Return the same with its path, if that is relative, starting from a folder."""
-        return Script(os.path.join(folder, self.path), self.args, self.python)
 
 
 def check_task(given: object) -> Task:

@@ -10,7 +10,16 @@ from msgspec.structs import force_setattr
 
 from runbus._secrets import Secret
 from runbus.abc import Resources, RetryPolicy, Timeouts
-from runbus.config import Partial, SecretField, Task, Value, check_task, expand_sweeps, parse_value
+from runbus.config import (
+    Partial,
+    Script,
+    SecretField,
+    Task,
+    Value,
+    check_task,
+    expand_sweeps,
+    parse_value,
+)
 from runbus.errors import FieldInvalid, UsageError
 
 if TYPE_CHECKING:
@@ -67,6 +76,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
                 reason = f"expected {kind.__name__}, got {type(value).__name__}"
                 advice = f"write {field}={kind.__name__}(…)"
                 raise FieldInvalid(field, repr(value), reason, advice)
+        if isinstance(self.task, Script):
+            # What a script says of its surroundings, its job may say in another way.
+            force_setattr(self, "env", {**self.task.env, **self.env})
+            force_setattr(self, "cwd", self.cwd or self.task.cwd)
         env: dict[str, Any] = self.env
         for variable, text in env.items():
             if not isinstance(text, (str, Secret)):
