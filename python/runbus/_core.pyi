@@ -172,7 +172,7 @@ class MetricWriter:
         Raises:
             TypeError: A name is no str.
             ValueError: A name is empty, too long, holds a lone surrogate or occurs twice; or there
-                is no name.
+                is not a name.
         """
 
     def fetch(self) -> None:
@@ -359,7 +359,7 @@ class Journal:
             BlockingIOError: Another writer has it open.
             FileExistsError: It exists, and `append` is false.
             OSError: It cannot be opened or written.
-            ValueError: It is no event journal, or of a newer version.
+            ValueError: It is not an event journal, or of a newer version.
         """
 
     def append(self, payload: bytes) -> int:
@@ -418,7 +418,8 @@ class JournalReader:
 
         Raises:
             OSError: It cannot be opened.
-            ValueError: It is no event journal, or of a newer version; or the offset is impossible.
+            ValueError: It is not an event journal, or of a newer version, or the offset is
+                impossible.
         """
 
     def poll(self, max_records: int = 65_536) -> list[tuple[int, bytes]]:

@@ -95,7 +95,7 @@ def redacted_value(value: Any, other: Callable[[Any], Any]) -> Any:
 
     Args:
         value: The value; it stays as it is.
-        other: Redacts what is none of these.
+        other: Redacts everything else.
     """
     if isinstance(value, str):
         return redacted_text(value)

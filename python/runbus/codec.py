@@ -83,7 +83,7 @@ def decode_event(data: bytes | bytearray | memoryview) -> Event:
     """Return the event that `encode_event` encoded.
 
     Raises:
-        DecodeError: It is no event, of an unknown class, or its fields do not fit the class.
+        DecodeError: It is not an event, of an unknown class, or its fields do not fit the class.
     """
     try:
         tag = _peek.decode(data).type
@@ -115,7 +115,7 @@ def decode_json(data: bytes | str, shape: type[T]) -> T:
     """Return the value of JSON text, checked against a type.
 
     Raises:
-        DecodeError: It is no JSON, or does not fit the type.
+        DecodeError: It is not valid JSON, or does not fit the type.
     """
     try:
         return msgspec.json.decode(data, type=shape)
@@ -173,8 +173,8 @@ def event_to_plain(event: Event, *, redact: bool = True) -> dict[str, Any]:
 def writable(value: object, depth: int = 0) -> Any:
     """Return a value as built-in types that JSON can hold, whatever is in it.
 
-    A key that is no text becomes its repr, a lone surrogate an escape, what is no data its repr,
-    and what is nested too deeply three dots.
+    A key that is not a string becomes its repr, a lone surrogate an escape, what is not data its
+    repr, and what is nested too deeply three dots.
     """
     if depth > _DEEPEST:
         return "..."
@@ -206,7 +206,7 @@ def event_from_plain(plain: dict[str, Any]) -> Event:
     """Return the event that `event_to_plain` made built-in types of.
 
     Raises:
-        DecodeError: It is no event, of an unknown class, or its fields do not fit the class.
+        DecodeError: It is not an event, of an unknown class, or its fields do not fit the class.
     """
     return msgspec.convert(plain, event_class(str(plain.get("type"))))
 

@@ -80,7 +80,7 @@ class PackagedFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     r"""One file of a package.
 
     Attributes:
-        path: Where it lies in the package; bytes that are no UTF-8 as `\xNN`.
+        path: Where it lies in the package; bytes that are not valid UTF-8 as `\xNN`.
         sha256: Digest of its bytes, or of what a link holds.
         size: How many bytes that is.
         executable: Whether it may be executed.

@@ -36,7 +36,7 @@ _LAST_LINES = 5
 _LAST_BYTES = 4_000
 
 _EXITS = {
-    126: "the program cannot be executed: it is no program, or may not be run",
+    126: "the program cannot be executed: it is not a program, or may not be run",
     127: "the command was not found",
     130: "Ctrl-C (SIGINT) ended it",
     134: "it aborted (SIGABRT)",

@@ -202,7 +202,7 @@ class Pulse:
 
 
 def _seconds(text: str) -> float:
-    """Return the seconds in a time as the shell's `times` writes it; 0 if it is none."""
+    """Return the seconds in a time as the shell's `times` writes it; 0 if it is not one."""
     minutes, _, seconds = text.rstrip("s").partition("m")
     try:
         return 60 * float(minutes) + float(seconds)

@@ -33,5 +33,5 @@ def has_writer(path: str) -> bool:
         return False
     finally:
         os.close(file)
-    # Somebody who holds a lock for reading keeps writers out, but is none.
+    # Somebody who holds a lock for reading keeps writers out, but is not one.
     return int(struct.unpack(_LOCK, found)[0]) == fcntl.F_WRLCK

@@ -90,7 +90,7 @@ class LogMarks:
 
 
 def read_marks(folder: str) -> list[Mark]:
-    """Return the marks in an attempt's folder, oldest first; what is not a whole line is none."""
+    """Return the marks in an attempt's folder, oldest first; broken lines are passed over."""
     lines = read_whole(os.path.join(folder, _FILE)).split(b"\n")[:-1]
     found = map(_LINE.fullmatch, lines)
     return [Mark(*map(int, match.groups())) for match in found if match]

@@ -17,11 +17,11 @@ from runbus.bus._checks import (
     takes,
 )
 from runbus.bus._event_stream import EventStream
-from runbus.bus._failures import describe
+from runbus.bus._foreign import add_note, describe, exc_info, is_torn_down, shown, text_of
 from runbus.bus._mailbox import ItemStatistics, Mailbox, StreamStatistics
 from runbus.bus._overflow import Overflow
 from runbus.bus._receipt import Receipt
-from runbus.bus._routing import APPLICATION, check_event_class
+from runbus.bus._routing import APPLICATION, check_event_class, is_same
 from runbus.bus._subscription import HandlerStatistics, Owner, Subscription
 from runbus.bus._taps import HandlerOutcome, Tap
 from runbus.bus._timers import CutOff, LoopTimers, TimerHandle, Timers, wait_until
@@ -62,6 +62,7 @@ __all__ = [
     "TraceWriter",
     "TracedEvent",
     "TracedHandler",
+    "add_note",
     "causes",
     "check_bus",
     "check_callable",
@@ -70,11 +71,16 @@ __all__ = [
     "check_flag",
     "check_number",
     "describe",
+    "exc_info",
+    "is_same",
+    "is_torn_down",
     "mentions",
     "name_of",
     "read_trace",
     "read_traces",
+    "shown",
     "takes",
+    "text_of",
     "wait_until",
 ]
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from runbus.bus._cancellation import cancels_seen
 from runbus.bus._failures import CleanUp, refused
+from runbus.bus._foreign import shown
 from runbus.events import Kind
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class _Wrapped:
     async def _enter(self, sub: Subscription) -> Any:
         manager = await self._calls.call(sub, self._event)
         if not hasattr(manager, "__aenter__") or not hasattr(manager, "__aexit__"):
-            raise refused(sub, self._event, f"returned {manager!r}, no async context manager")
+            raise refused(sub, self._event, f"returned {shown(manager)}, no async context manager")
         value = await self._calls.limited(sub, self._event, manager.__aenter__)
         self._entered.append((sub, manager))
         return value
@@ -125,7 +126,9 @@ class _Wrapped:
     ) -> bool:
         """Exit one wrapper; return whether it wants to swallow the error."""
         frame.now[0] = sub
-        details = (type(error), error, error.__traceback__) if error else (None, None, None)
+        details = (
+            (type(error), error, error.__traceback__) if error is not None else (None, None, None)
+        )
         try:
             return bool(await self._calls.limited(sub, self._event, manager.__aexit__, *details))
         except (Exception, asyncio.CancelledError) as raised:

@@ -257,10 +257,10 @@ class Bus:
 
 
 def check_bus(given: object) -> None:
-    """Refuse what is no bus, such as the kernel that has one.
+    """Refuse what is not a bus, such as the kernel that has one.
 
     Raises:
-        TypeError: It is none.
+        TypeError: It is not one.
     """
     if not isinstance(given, Bus):
         raise TypeError(f"a bus is wanted, not a {type(given).__name__}: pass kernel.bus")

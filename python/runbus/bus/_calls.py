@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from runbus.bus._cancellation import judge
-from runbus.bus._failures import as_plugin_error, describe, refused
+from runbus.bus._failures import as_plugin_error, refused
+from runbus.bus._foreign import describe, is_torn_down, text_of
 from runbus.bus._timers import CutOff
 from runbus.errors import HandlerTimeout, HookError
 
@@ -93,7 +94,7 @@ class Calls:
             while True:
                 started = self._now()
                 try:
-                    waits = coroutine.throw(thrown) if thrown else coroutine.send(value)
+                    waits = coroutine.send(value) if thrown is None else coroutine.throw(thrown)
                 except StopIteration as end:
                     return end.value
                 finally:
@@ -146,7 +147,7 @@ class Calls:
         sub.count_failure(describe(error))
         failure = as_plugin_error(sub, error, frame.event)
         if not isinstance(failure, HookError):
-            failure = refused(sub, frame.event, f"failed: {failure}")
+            failure = refused(sub, frame.event, f"failed: {text_of(failure)}")
             failure.__cause__ = error
         return failure
 
@@ -180,7 +181,7 @@ class Counted:
                 failure = self._calls.broken(sub, exc, self._frame)
                 verdict = f"error: {sub.last_error}"
                 raise failure from failure.__cause__
-            elif not isinstance(exc, GeneratorExit):
+            elif not is_torn_down(exc, self._frame.task):
                 # It passes through everything, but the one to blame is named.
                 sub.count_failure(describe(exc))
                 verdict = f"error: {sub.last_error}"

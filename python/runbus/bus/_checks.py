@@ -7,6 +7,7 @@ import math
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from runbus.bus._foreign import shown
 from runbus.errors import InvalidHandler, InvalidOption
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ def check_number(
         fits = fits and (above is None or given > above)
         fits = fits and (at_least is None or given >= at_least)
     if not fits:
-        raise InvalidOption(owner, option, repr(given), f"is not {wanted}", f"give {wanted}")
+        raise InvalidOption(owner, option, shown(given), f"is not {wanted}", f"give {wanted}")
 
 
 def check_flag(given: object, owner: str, option: str) -> None:
@@ -152,15 +153,17 @@ def check_flag(given: object, owner: str, option: str) -> None:
         InvalidOption: It is not.
     """
     if not isinstance(given, bool):
-        raise InvalidOption(owner, option, repr(given), "is not a bool", "give True or False")
+        raise InvalidOption(owner, option, shown(given), "is not a bool", "give True or False")
 
 
 def check_choice(given: object, owner: str, option: str, choices: tuple[str | None, ...]) -> None:
-    """Refuse what is none of a few words.
+    """Refuse what is not one of a few words.
 
     Raises:
         InvalidOption: It is not one of them.
     """
-    if not any(given is None if one is None else given == one for one in choices):
+    if not any(
+        given is None if one is None else type(given) is str and given == one for one in choices
+    ):
         words = ", ".join(map(repr, choices))
-        raise InvalidOption(owner, option, repr(given), "is not known", f"give one of {words}")
+        raise InvalidOption(owner, option, shown(given), "is not known", f"give one of {words}")

@@ -1,10 +1,11 @@
-"""What is made of errors: how they are told, whose they are, and which one wins in a clean-up."""
+"""What is made of errors: whose they are, and which one wins in a clean-up."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING
 
+from runbus.bus._foreign import add_note, describe, plugin_of
 from runbus.errors import HookError, PluginError
 
 if TYPE_CHECKING:
@@ -13,21 +14,12 @@ if TYPE_CHECKING:
     from runbus.bus._subscription import Owner, Subscription
     from runbus.events import Event
 
-__all__ = ["CleanUp", "as_plugin_error", "describe", "find_critical", "refused"]
-
-
-def describe(error: BaseException) -> str:
-    """Return `Type: text` of an error, whatever its `__str__` does."""
-    try:
-        text = str(error)
-    except Exception as broken:
-        text = f"(its text cannot be made: {type(broken).__name__})"
-    return f"{type(error).__name__}: {text}"
+__all__ = ["CleanUp", "as_plugin_error", "find_critical", "refused"]
 
 
 def as_plugin_error(sub: Subscription, error: BaseException, event: Event) -> PluginError:
     """Return the error of a handler as one that names the plugin, the handler and the event."""
-    if isinstance(error, PluginError) and getattr(error, "plugin", None) == sub.owner.name:
+    if isinstance(error, PluginError) and plugin_of(error) == sub.owner.name:
         return error
     failure = refused(sub, event, f"raised {describe(error)}")
     failure.__cause__ = error
@@ -50,7 +42,7 @@ def find_critical(
         if id(error) in seen:
             continue
         seen.add(id(error))
-        owner = owners.get(getattr(error, "plugin", ""))
+        owner = owners.get(plugin_of(error))
         if isinstance(error, PluginError) and owner is not None and owner.critical:
             return error
         if isinstance(error, BaseExceptionGroup):
@@ -107,5 +99,5 @@ class CleanUp:
         if self._first is None and len(errors) == 1 + len(others):
             return ExceptionGroup(title, errors)
         for other in others:
-            error.add_note(f"{title}: {describe(other)}")
+            add_note(error, f"{title}: {describe(other)}")
         return error

@@ -12,6 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from runbus.bus._causality import CAUSE
+from runbus.bus._foreign import length_of
 from runbus.events import Lagged
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ class Mailbox:
     def _drop(self, item: Item) -> None:
         self.dropped += 1
         if self.sized:
-            self.dropped_items += len(event_of(item))
+            self.dropped_items += length_of(event_of(item))
 
     def divert(self, item: Item) -> bool:
         """Hand an event to the spill function and count it as spilled; return whether it took it.
@@ -210,7 +211,7 @@ class Mailbox:
             return False
         self.spilled += 1
         if self.sized:
-            self.spilled_items += len(event)
+            self.spilled_items += length_of(event)
         return True
 
     # -- the consumer's side
@@ -227,7 +228,7 @@ class Mailbox:
         """Count what an event holds, and make it the cause of what its reader does."""
         event = event_of(item)
         if self.sized:
-            self.delivered_items += len(event)
+            self.delivered_items += length_of(event)
         if type(item) is tuple:
             CAUSE.set((event, item[1], self.owner))
         return event
@@ -313,7 +314,9 @@ class Mailbox:
     def _item_statistics(self) -> ItemStatistics | None:
         if not self.sized:
             return None
-        pending = sum(len(event_of(item)) for item in self._waiting() if type(item) is not Lagged)
+        pending = sum(
+            length_of(event_of(item)) for item in self._waiting() if type(item) is not Lagged
+        )
         delivered, dropped, spilled = self.delivered_items, self.dropped_items, self.spilled_items
         accepted = delivered + dropped + spilled + pending
         return ItemStatistics(accepted, delivered, dropped, pending, spilled)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from runbus.bus._calls import SLOW_S, Calls
 from runbus.bus._cancellation import cancels_seen, judge, take_back
 from runbus.bus._causality import CAUSE, Frame, link, next_seq
-from runbus.bus._failures import as_plugin_error, describe, find_critical
+from runbus.bus._failures import as_plugin_error, find_critical
+from runbus.bus._foreign import describe, exc_info, is_torn_down, text_of
 from runbus.bus._receipt import Receipt
 from runbus.bus._state import BusState, current_task, get_ident
 from runbus.errors import PluginError
@@ -202,7 +203,11 @@ class Notifications:
         verdict = "cancelled"
         if frame.subscription is not None:
             leaving = sys.exc_info()[1]
-            if not isinstance(leaving, (asyncio.CancelledError, GeneratorExit, type(None))):
+            if not (
+                leaving is None
+                or isinstance(leaving, asyncio.CancelledError)
+                or is_torn_down(leaving, frame.task)
+            ):
                 verdict = f"error: {describe(leaving)}"
             status = verdict.partition(":")[0]
         done = {sub for sub, _, _ in called}
@@ -263,7 +268,7 @@ class Notifications:
         failures = [failure]
         sub.count_failure(describe(error))
         failing = sub.failures_in_a_row
-        logger.error("%s", failure, exc_info=error)
+        logger.error("%s", text_of(failure), exc_info=exc_info(error))
         owner = sub.owner
         told: dict[str, Any] = {
             "plugin": owner.name,
@@ -298,7 +303,7 @@ class Notifications:
     def quarantine(self, failing: Subscription) -> None:
         """Skip the notification handlers of a plugin from now on, because one keeps failing.
 
-        The application is no plugin that could be meant as a whole: only its failing handler is
+        The application is not a plugin that could be meant as a whole: only its failing handler is
         skipped.
         """
         owner = failing.owner

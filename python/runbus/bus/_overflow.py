@@ -254,7 +254,7 @@ class ConflateMailbox(Mailbox):
             if inspect.iscoroutine(key):
                 key.close()
                 raise TypeError("it returned a coroutine; it must not be async")
-            hash(key)
+            replaces = key in self.items
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException:
@@ -262,7 +262,7 @@ class ConflateMailbox(Mailbox):
             self._missed += 1
             self._lose(item)
             return
-        if key in self.items:
+        if replaces:
             self.superseded += 1
             self._drop(self.items[key])
         elif len(self.items) >= self.maxsize:

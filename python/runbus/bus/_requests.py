@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from runbus.bus._causality import CAUSE, Frame, link_request
 from runbus.bus._failures import refused
+from runbus.bus._foreign import shown
 from runbus.bus._shapes import UNKNOWN, declared, fits, title
 from runbus.errors import NoHandler
 from runbus.events import Collector, First, Kind, Pipeline
@@ -112,8 +113,8 @@ class Requests:
                 with self._calls.counted(sub, frame):
                     result = await self._calls.call(sub, step)
                     check_step(sub, event, value, result)
+                    step = replace(event, value=result)
                 value = result
-                step = replace(event, value=value)
         return value
 
     async def collect(self, event: Collector[T]) -> list[tuple[str, T]]:
@@ -134,8 +135,8 @@ class Requests:
                     continue
                 with self._calls.counted(sub, frame):
                     result = await self._calls.call(sub, event)
-                    check_items(sub, event, result)
-                items += [(sub.owner.name, item) for item in result or ()]
+                    found = checked_items(sub, event, result)
+                items += [(sub.owner.name, item) for item in found]
         return items
 
     async def first(self, event: First[T]) -> tuple[str, T]:
@@ -179,7 +180,9 @@ class Requests:
                 with self._calls.counted(sub, frame):
                     wrapped = sub.invoke(event, wrapped)
                     if not callable(wrapped):
-                        raise refused(sub, event, f"returned {wrapped!r}, which cannot be called")
+                        raise refused(
+                            sub, event, f"returned {shown(wrapped)}, which cannot be called"
+                        )
         result: F = wrapped
         return result
 
@@ -201,25 +204,27 @@ def check_step(sub: Subscription, event: Event, value: object, result: object) -
         raise refused(sub, event, f"returned a {kind}; a {title(shape)} was expected")
 
 
-def check_items(sub: Subscription, event: Event, result: object) -> None:
-    """Refuse what is no list of items of the type that the event class declares.
+def checked_items(sub: Subscription, event: Event, result: object) -> list[Any]:
+    """Return the items of an answer, which must be of the type that the event class declares.
 
     Raises:
         HookError: It is not a list, a tuple or None, or an item is of another type.
     """
     if result is None:
-        return
+        return []
     if isinstance(result, str):
         raise refused(sub, event, f"returned a bare str; return [{result[:40]!r}]")
     if not isinstance(result, (list, tuple)):
         kind = type(result).__name__
         raise refused(sub, event, f"returned a {kind}; a list or tuple was expected")
     shape = declared(type(event), Collector)
-    for number, item in enumerate(result):
+    items = list(result)
+    for number, item in enumerate(items):
         if not fits(item, shape):
             kind = type(item).__name__
             problem = f"returned a {kind} as item {number}; a {title(shape)} was expected"
             raise refused(sub, event, problem)
+    return items
 
 
 def check_answer(sub: Subscription, event: Event, result: object) -> None:

@@ -6,6 +6,7 @@ import itertools
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
+from runbus.bus._foreign import shown
 from runbus.bus._subscription import Owner, Subscription
 from runbus.errors import BusClosed, InvalidHandler, WrongKind
 from runbus.events import Event, Kind
@@ -87,7 +88,7 @@ class Registry:
         Raises:
             InvalidHandler: The handler can never work, or this owner subscribed it already.
             InvalidOption: An option has no value that makes sense.
-            WrongKind: The class is no event class, or its events are read from a stream.
+            WrongKind: The class is not an event class, or its events are read from a stream.
             BusClosed: The owner was closed.
         """
         if owner.closed:
@@ -169,11 +170,11 @@ def is_same(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
 
 
 def check_event_class(event: object, verb: str) -> None:
-    """Refuse what is no event class.
+    """Refuse what is not an event class.
 
     Raises:
         WrongKind: It is not.
     """
     if not (isinstance(event, type) and issubclass(event, Event)):
-        name = event.__name__ if isinstance(event, type) else repr(event)
+        name = event.__name__ if isinstance(event, type) else shown(event)
         raise WrongKind(name, "", verb, "")

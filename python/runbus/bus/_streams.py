@@ -97,7 +97,7 @@ class Streams:
         To make no events in vain, if they cost something; `emit` needs no such question.
 
         Raises:
-            WrongKind: It is no event class.
+            WrongKind: It is not an event class.
         """
         check_event_class(event, "has_readers")
         return self._state.registry.has_boxes(event) or self._waits.awaited(event)

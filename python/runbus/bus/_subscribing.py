@@ -131,7 +131,7 @@ class Subscribe(Protocol[R_co]):
         Raises:
             InvalidHandler: The handler can never work, or is subscribed already.
             InvalidOption: An option has no value that makes sense.
-            WrongKind: The events of the class are read from a stream, or it is no event class.
+            WrongKind: The events of the class are read from a stream, or it is not an event class.
             BusClosed: The subscriber was closed.
             WrongLoop: This is another thread than that of the event loop, or a forked child.
         """

@@ -10,6 +10,7 @@ from runbus.bus._cancellation import leave_behind
 from runbus.bus._causality import Frame, Place
 from runbus.bus._checks import check_number
 from runbus.bus._failures import CleanUp, as_plugin_error
+from runbus.bus._foreign import exc_info, text_of
 from runbus.bus._routing import APPLICATION
 from runbus.bus._timers import wait_until
 from runbus.errors import HandlerCancelled, HandlerTimeout, PluginStuck
@@ -60,7 +61,7 @@ class Teardowns:
         Raises:
             WrongKind: The event is no Teardown.
             BusClosed: The bus is not open.
-            InvalidOption: The budget is no number of seconds.
+            InvalidOption: The budget is not a number of seconds.
         """
         check_number(budget_s, APPLICATION, "budget_s", at_least=0)
         route, frame = self._asking.begin(event, Kind.TEARDOWN)
@@ -99,11 +100,12 @@ class Teardowns:
             task.cancel()
             raise
         if failure is not None:
-            sub.count_failure(str(failure))
-            logger.error("%s", failure, exc_info=failure.__cause__)
+            sub.count_failure(text_of(failure))
+            logger.error("%s", text_of(failure), exc_info=exc_info(failure.__cause__))
         else:
             sub.calls += 1
-        self._calls.note(sub, whole, started, f"error: {failure}" if failure else "ok")
+        verdict = "ok" if failure is None else f"error: {text_of(failure)}"
+        self._calls.note(sub, whole, started, verdict)
         return [failure] if failure is not None else []
 
     async def _end_in_task(self, sub: Subscription, whole: Frame, clean_up: CleanUp) -> None:

@@ -14,6 +14,7 @@ from runbus.bus._cancellation import leave_behind
 from runbus.bus._causality import CAUSE, Envelope, as_envelope
 from runbus.bus._checks import check_number
 from runbus.bus._failures import find_critical
+from runbus.bus._foreign import exc_info, is_torn_down
 from runbus.bus._state import BusState, Phase, get_ident, wrong_kind
 from runbus.bus._timers import wait_until
 from runbus.errors import BusClosed, PluginStuck, WouldDeadlock, WrongLoop
@@ -32,7 +33,7 @@ __all__ = ["INBOX_LIMIT", "Inbox"]
 INBOX_LIMIT = 10_000
 _AGAIN_S = 0.25
 _IN_A_ROW = 256
-_PASSED_ON = (KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError)
+_PASSED_ON = (KeyboardInterrupt, SystemExit, asyncio.CancelledError)
 
 logger = logging.getLogger("runbus.bus")
 
@@ -92,7 +93,7 @@ class Inbox:
             BusClosed: The bus is not open, or was closed while this waited.
             WrongLoop: This process is a forked child.
             WouldDeadlock: This thread runs the event loop that would have to make room.
-            InvalidOption: The timeout is no number of seconds.
+            InvalidOption: The timeout is not a number of seconds.
         """
         state = self._state
         if get_ident() == state.thread_id:
@@ -205,12 +206,14 @@ class Inbox:
             except _PASSED_ON:
                 raise
             except BaseException as error:
+                if is_torn_down(error, self._task):
+                    raise
                 self._failed(event, error)
 
     def _failed(self, event: Event, error: BaseException) -> None:
         """Tell of an event that was not delivered: its publisher cannot be told."""
         title = type(event).__name__
-        logger.error("%s from a thread could not be delivered", title, exc_info=error)
+        logger.error("%s from a thread could not be delivered", title, exc_info=exc_info(error))
         critical = find_critical([error], self._state.registry.owners)
         if critical is not None:
             self._on_critical(critical)

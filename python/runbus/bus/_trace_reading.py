@@ -120,9 +120,9 @@ def read_traces(path: str | os.PathLike[str]) -> list[Trace]:
         raise TraceError(name, error.reason) from error
     except codec.DecodeError as error:
         # Its checksum fits: it was written like that, by something else.
-        raise TraceError(name, f"line {records} is no record of a trace: {error}") from error
+        raise TraceError(name, f"line {records} is not a record of a trace: {error}") from error
     if damage and not records:
-        raise TraceError(name, "line 1 is no record of a trace, and neither is any other")
+        raise TraceError(name, "line 1 is not a record of a trace, and neither is any other")
     for found, trace in traces:
         trace.extend(found[seq] for seq in sorted(found))
     return [trace for _, trace in traces]

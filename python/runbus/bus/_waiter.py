@@ -6,6 +6,7 @@ import asyncio
 import inspect
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from runbus.bus._foreign import describe
 from runbus.events import Event
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ class Waiter(Generic[E]):
     def fail(self, error: BaseException) -> None:
         """End the wait with an error."""
         if not self._future.done():
+            if isinstance(error, StopIteration):  # which no future takes
+                error = RuntimeError(describe(error))
             self._future.set_exception(error)
             self._future.exception()  # retrieved: nobody need await it
         self._stop_timer()

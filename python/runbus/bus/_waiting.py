@@ -59,7 +59,7 @@ class Waits:
         Raises:
             WrongKind: The class is neither Notify nor Stream.
             InvalidHandler: The predicate can never work.
-            InvalidOption: The timeout is no number of seconds.
+            InvalidOption: The timeout is not a number of seconds.
             BusClosed: The bus is closed; also raised by the `await` if it closes meanwhile.
         """
         self._state.check_loop("wait_for")

@@ -179,7 +179,7 @@ def _read(path: str) -> dict[str, bytes]:
             if database.execute("PRAGMA user_version").fetchone() != (_VERSION,):
                 return {}
             rows = database.execute("SELECT key, crc, entry FROM experiments").fetchall()
-    except (sqlite3.Error, ValueError):  # also a text that is none any more
+    except (sqlite3.Error, ValueError):  # also a text that is no longer valid
         return {}
     return {
         key: entry

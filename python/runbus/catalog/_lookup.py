@@ -42,7 +42,7 @@ def find_experiment(text: str | None, *, home: str | os.PathLike[str] | None = N
         home: The home folder, instead of `$RUNBUS_HOME` or `~/.runbus`.
 
     Raises:
-        ExperimentNotFound: There is none; names those that read almost the same.
+        ExperimentNotFound: It does not exist; names those that read almost the same.
         AmbiguousId: It is a part of several ids.
         FileUnreadable: It may be in a folder that this user may not read.
         HomeUnusable: The home folder cannot be read.

@@ -283,7 +283,7 @@ def open_run(run: str, *, home: str | os.PathLike[str] | None = None) -> RunReco
         home: The home folder, instead of `$RUNBUS_HOME` or `~/.runbus`.
 
     Raises:
-        RunNotFound: There is none; names those that read almost the same.
+        RunNotFound: It does not exist; names those that read almost the same.
         AmbiguousId: It is a part of several ids.
         FileUnreadable: The run of that id cannot be read, or is damaged.
         HomeUnusable: The home folder cannot be read.
@@ -308,7 +308,7 @@ def find_run(text: str, *, home: str | os.PathLike[str] | None = None) -> RunRec
         home: The home folder, instead of `$RUNBUS_HOME` or `~/.runbus`.
 
     Raises:
-        RunNotFound: There is none; names those that read almost the same.
+        RunNotFound: It does not exist; names those that read almost the same.
         AmbiguousId: It is a part of several ids.
         FileUnreadable: The run of that id cannot be read, or is damaged.
         HomeUnusable: The home folder cannot be read.

@@ -122,7 +122,7 @@ class _Union:
 
     def _refused(self, value: Any, told: list[Mistakes], mistakes: Mistakes) -> Any:
         for kind, ours in ((dict, self._mappings), (list, self._lists)):
-            # The mistakes within say more than that it is none of them.
+            # The mistakes within say more than that it is not one of them.
             if isinstance(value, kind) and len(ours) == 1:
                 return ours[0](value, mistakes)
         if isinstance(value, dict) and self._mappings:

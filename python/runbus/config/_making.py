@@ -36,7 +36,7 @@ class Making(Protocol):
         ...
 
     def adopted(self, value: Any) -> Any:
-        """Return the value of another library as one of ours; `value` itself if it is none."""
+        """Return the value of another library as one of ours; `value` itself if it is not one."""
         ...
 
     def is_named(self, kind: Any) -> bool:

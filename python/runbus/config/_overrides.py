@@ -81,7 +81,7 @@ def environment_overrides(prefix: str, environment: Mapping[str, str]) -> Iterat
     `RUNBUS__MODEL__WIDTH` is `model.width`; names of fields are found in any case.
 
     Raises:
-        UsageError: The name of a variable is no path.
+        UsageError: The name of a variable is not a path.
     """
     for name, text, value in variables(prefix, environment):
         try:

@@ -20,14 +20,14 @@ def parse_path(text: str) -> Path:
     """Return the steps of a path.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is not one.
     """
     steps: list[str | int] = []
     at = 0
     while at < len(text):
         found = _STEP.match(text, at)
         if found is None or (found[1] and bool(steps) != (text[at] == ".")):
-            raise ValueError(f"{text!r} is no path: write model.layers[0].width")
+            raise ValueError(f"{text!r} is not a path: write model.layers[0].width")
         if found[1] is not None:
             steps.append(found[1])
         elif found[2] is not None:

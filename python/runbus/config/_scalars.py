@@ -195,7 +195,7 @@ READERS: Mapping[type, Callable[[Any], Any]] = {
     decimal.Decimal: _read_decimal,
     uuid.UUID: _read_uuid,
 }
-"""What reads a value of each type; TypeError if it is none, ValueError if more can be said."""
+"""What reads a value of each type; TypeError if it is not one, ValueError if more can be said."""
 
 
 def is_written(word: str, value: Any) -> bool:

@@ -149,7 +149,7 @@ def fill(node: Node, data: Mapping[Any, Any], mistakes: Mistakes) -> None:
     values = node._values
     for name, value in data.items():
         if not isinstance(name, str):
-            mistakes.append(Mistake(f"the key {shown(name)} is no text", (str(name),)))
+            mistakes.append(Mistake(f"the key {shown(name)} is not a string", (str(name),)))
             continue
         field = shape.field(name)
         if field is None:

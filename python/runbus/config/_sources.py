@@ -236,7 +236,7 @@ def _section(loaded: Loaded, section: str) -> Loaded:
         value = value[step]
     if not isinstance(value, dict):
         raise _wrong(
-            loaded.name, f"the section {section!r} is no mapping", loaded.origin(path).line
+            loaded.name, f"the section {section!r} is not a mapping", loaded.origin(path).line
         )
     found = Loaded(loaded.name)
     found.data = value

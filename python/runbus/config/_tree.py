@@ -175,7 +175,7 @@ def _same_target(one: Any, other: Any) -> bool:
 
 
 def mapped(value: Any, change: Callable[[Any], Any]) -> Any:
-    """Return a container with its parts changed; `value` itself if it is none."""
+    """Return a container with its parts changed; `value` itself if it is not one."""
     kind = type(value)
     if kind is dict:
         return {key: change(one) for key, one in value.items()}

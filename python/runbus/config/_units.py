@@ -53,7 +53,7 @@ def parse_duration(text: str) -> float:
     """Return the seconds that a text means; see `parse_microseconds`.
 
     Raises:
-        ValueError: It is none; the text says what is wrong.
+        ValueError: It is not one; the text says what is wrong.
     """
     return parse_microseconds(text) / 1_000_000
 
@@ -72,7 +72,7 @@ def parse_microseconds(text: str) -> int:
     """Return the microseconds that a text means: `90s`, `2h30m`, `1.5d`, `04:00:00`, `1-12:00:00`.
 
     Raises:
-        ValueError: It is none; the text says what is wrong.
+        ValueError: It is not one; the text says what is wrong.
     """
     given = text.strip()
     sign, given = (-1, given[1:]) if given.startswith("-") else (1, given)
@@ -126,7 +126,7 @@ def parse_size(text: str) -> int:
     """Return the bytes that a text means: `16GiB` is 16·2³⁰, `16GB` is 16·10⁹.
 
     Raises:
-        ValueError: It is none; the text says what is wrong.
+        ValueError: It is not one; the text says what is wrong.
     """
     given = text.strip()
     found = _SIZE.fullmatch(given)

@@ -41,7 +41,7 @@ class Call:
 
 
 def read_words(word: Word) -> Any:
-    """Return the list, tuple or mapping that a word writes down; the word itself if it is none."""
+    """Return the list, tuple or mapping that a word writes down; else the word itself."""
     text = word.strip()
     if text[:1] not in _ENDS:
         return word

@@ -45,7 +45,7 @@ _WORDS: dict[str, Any] = {
 
 
 class YamlInvalid(Exception):
-    """A text is no YAML, or none that is read here.
+    """A text is not valid YAML, or none that is read here.
 
     Attributes:
         line: The line.
@@ -99,8 +99,9 @@ def read_yaml(text: str) -> Yaml:
     """Read a text.
 
     Raises:
-        YamlInvalid: It is no YAML; it has a tag that is not of YAML's own; it is nested too deeply,
-            or is too large once its aliases are expanded; or an alias is inside of what it means.
+        YamlInvalid: It is not valid YAML; it has a tag that is not of YAML's own; it is nested too
+            deeply, or is too large once its aliases are expanded; or an alias is inside of what it
+            means.
     """
     import yaml
 
@@ -296,7 +297,7 @@ def plain_value(text: str) -> Any:
     """Return what a scalar without quotes means.
 
     Raises:
-        ValueError: It looks like a number or a time, and is none.
+        ValueError: It looks like a number or a time, and is not one.
     """
     if text in _WORDS:
         return _WORDS[text]

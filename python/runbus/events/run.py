@@ -139,7 +139,7 @@ class HistogramLogged(RunRecorded, frozen=True, kw_only=True, tag="run.histogram
 
 
 class ArtifactLogged(RunRecorded, frozen=True, kw_only=True, tag="run.artifact"):
-    """A file or folder was kept: it lies at `path` as a whole, and does not change.
+    """A file or folder was kept: it is at `path` as a whole, and does not change.
 
     Attributes:
         name: What the run calls it.

@@ -31,7 +31,7 @@ def inherited_environment(
     Args:
         inherit: Whether it gets any, or their names. With False it gets those that hardly any
             program can do without, such as PATH and HOME.
-        job: The job; None for a program that is no job.
+        job: The job; None for a program that is not a job.
     """
     if inherit is True:
         found = dict(os.environb)

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import anyio
 
 from runbus.errors import HostError, RemoteFailed
-from runbus.executors._contents import Contents
 from runbus.executors._copies import JournalCopy, LogCopy, write_record
+from runbus.executors._named_files import NamedFiles
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -127,7 +127,7 @@ class MirroredJob:
         self.ref = ref
         self.placement = placement
         self.run_folder = os.path.normpath(os.path.join(ref.folder, placement.local_run_folder))
-        self.contents = Contents(ref.name, self.run_folder, placement.run_folder)
+        self.named_files = NamedFiles(ref.name, self.run_folder, placement.run_folder)
         self.behind: set[str] = set()
         self.logs = {
             f"{source}.log": LogCopy(ref.folder, source) for source in ("stdout", "stderr")
@@ -198,7 +198,7 @@ class MirroredJob:
         while more and (final or copy.offset - start < _BUDGET):
             before = copy.offset, copy.window
             data = await tunnel.read(path, copy.offset, copy.window)
-            if not await self._is_ready(tunnel, name, data, final=final):
+            if not await self._copy_named(tunnel, name, data, final=final):
                 return True
             more = copy.take(data)
             more = more and (copy.offset, copy.window) != before
@@ -206,12 +206,15 @@ class MirroredJob:
             await self._copy_damaged(tunnel, path, copy)
         return copy.offset > start
 
-    async def _is_ready(self, tunnel: Tunnel, name: str, data: bytes, *, final: bool) -> bool:
-        """Copy what records name; if not all of it is here yet, take in the records before."""
+    async def _copy_named(self, tunnel: Tunnel, name: str, data: bytes, *, final: bool) -> bool:
+        """Copy what records name, and return whether all of it is here.
+
+        If not, only the records before are taken in.
+        """
         if name.startswith("metrics/"):
             return True
         copy = self.journals[name]
-        ready = await self.contents.ready(tunnel, data, at_start=copy.offset == 0, final=final)
+        ready = await self.named_files.ready(tunnel, data, at_start=copy.offset == 0, final=final)
         if ready == len(data):
             self.behind.discard(name)
             return True

@@ -208,7 +208,7 @@ class AsyncExperiment:
             SecretMissing: A secret that a job needs cannot be read; nothing was submitted.
             HomeUnusable: The home folder cannot be written.
             JournalError: The journal cannot be written, or another process leads the experiment.
-            TypeError: `bus` is none, but perhaps the kernel itself.
+            TypeError: `bus` is not one, but perhaps the kernel itself.
         """
         if (stored := self._stored) is None:
             named = {job.executor or self._executor for job, _ in self._jobs}

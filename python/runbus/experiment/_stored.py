@@ -120,7 +120,7 @@ class StoredExperiment:
             SecretMissing: A job that is still to be submitted needs a secret that cannot be read;
                 nothing was submitted.
             JournalError: The journal cannot be written, or another process leads the experiment.
-            TypeError: `bus` is none, but perhaps the kernel itself.
+            TypeError: `bus` is not one, but perhaps the kernel itself.
         """
         own = executors or {}
         names = {spec.executor for spec in self.specs}
@@ -182,7 +182,7 @@ async def find_executors(bus: Bus, names: Iterable[str]) -> dict[str, Executor]:
 
     Raises:
         NoExecutor: No plugin brings one of them.
-        TypeError: `bus` is none, but perhaps the kernel itself.
+        TypeError: `bus` is not one, but perhaps the kernel itself.
     """
     from runbus.bus import check_bus  # not for those who only look at runs
 

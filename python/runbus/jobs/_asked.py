@@ -63,7 +63,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         """Read experiment.json in an experiment's folder; folders in it are relative.
 
         Raises:
-            ExperimentNotFound: There is none.
+            ExperimentNotFound: It does not exist.
             FileUnreadable: It cannot be read, is damaged, or is about another experiment.
         """
         path = os.path.join(folder, _FILE)

@@ -45,7 +45,7 @@ TAKE_OVER_S = 60.0
 
 _FILE, _LOCK, _JOURNAL = "leader", "leader.lock", "events.journal"
 _BYTES = 512
-"""The record always takes as much: it is written over in one piece."""
+"""The claim always takes as much: it is written over in one piece."""
 
 _PASSING_S, _PASSING_LOOK_S = 2.0, 0.01
 
@@ -53,7 +53,7 @@ _FLOCK = "hhqqi"
 """The kernel's `struct flock`: kind, from where, start, length (0 for all), process."""
 
 
-class _Record(msgspec.Struct, frozen=True):
+class _Claim(msgspec.Struct, frozen=True):
     """What is in the file.
 
     Attributes:
@@ -124,13 +124,13 @@ def leader_of(folder: str) -> Leader | None:
         return _unseen(path)
     try:
         is_held = _is_held(file)
-        record = _read(file)
+        claim = _read(file)
         mtime = os.fstat(file).st_mtime
     finally:
         os.close(file)
-    if is_held is False or (not is_held and (record is None or not record.pid)):
+    if is_held is False or (not is_held and (claim is None or not claim.pid)):
         return None
-    leader = _described(record, time.time() - mtime)
+    leader = _described(claim, time.time() - mtime)
     return leader if is_held or not leader.can_be_replaced else None
 
 
@@ -143,14 +143,14 @@ def _unseen(path: str) -> Leader | None:
     return None if leader.can_be_replaced else leader
 
 
-def _described(record: _Record | None, age_s: float) -> Leader:
-    if record is None:
+def _described(claim: _Claim | None, age_s: float) -> Leader:
+    if claim is None:
         return Leader(0, "", max(0.0, age_s), False)
-    is_here = record.boot == _boot_id() and record.ns == own_pid_namespace()
+    is_here = claim.boot == _boot_id() and claim.ns == own_pid_namespace()
     # While a machine sleeps this clock stands still, and so do all who lead on it.
-    by_beat = time.monotonic() - record.beat_s if record.boot == _boot_id() else -1.0
+    by_beat = time.monotonic() - claim.beat_s if claim.boot == _boot_id() else -1.0
     silent_s = by_beat if by_beat >= 0 else max(0.0, age_s)
-    return Leader(record.pid, record.host, silent_s, is_here and _is_stopped(record.pid))
+    return Leader(claim.pid, claim.host, silent_s, is_here and _is_stopped(claim.pid))
 
 
 class Lease:
@@ -193,8 +193,8 @@ class Lease:
             return cls._replace(folder, _unseen(path))
         if _lock(file):
             # The process that held it has ended, and cannot write any more.
-            record = _read(file)
-            return cls(folder, file, is_owed=record is not None and record.is_owed)
+            claim = _read(file)
+            return cls(folder, file, is_owed=claim is not None and claim.is_owed)
         os.close(file)
         return cls._replace(folder, leader_of(folder))
 
@@ -247,7 +247,7 @@ class Lease:
 
     def _write(self, pid: int | None = None) -> None:
         try:
-            os.pwrite(self._file, _record(is_owed=self.is_owed, pid=pid), 0)
+            os.pwrite(self._file, _claim(is_owed=self.is_owed, pid=pid), 0)
         except OSError:
             # On a full disk that is no reason to stop: the lock says the same.
             pass
@@ -281,7 +281,7 @@ def _put(path: str, *, is_owed: bool) -> int:
     file = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         _lock(file)
-        os.pwrite(file, _record(is_owed=is_owed), 0)
+        os.pwrite(file, _claim(is_owed=is_owed), 0)
         os.rename(new, path)
     except BaseException:
         os.close(file)
@@ -290,9 +290,9 @@ def _put(path: str, *, is_owed: bool) -> int:
     return file
 
 
-def _record(*, is_owed: bool, pid: int | None = None) -> bytes:
+def _claim(*, is_owed: bool, pid: int | None = None) -> bytes:
     """Return what this process writes into the file."""
-    record = _Record(
+    claim = _Claim(
         version=1,
         pid=os.getpid() if pid is None else pid,
         host=os.uname().nodename,
@@ -301,13 +301,13 @@ def _record(*, is_owed: bool, pid: int | None = None) -> bytes:
         beat_s=round(time.monotonic(), 3),
         is_owed=is_owed,
     )
-    return codec.encode_json(record).ljust(_BYTES - 1) + b"\n"
+    return codec.encode_json(claim).ljust(_BYTES - 1) + b"\n"
 
 
-def _read(file: int) -> _Record | None:
+def _read(file: int) -> _Claim | None:
     """Return what a leader wrote; None if it is not there, damaged, or of another version."""
     try:
-        return codec.decode_json(os.pread(file, _BYTES, 0), _Record)
+        return codec.decode_json(os.pread(file, _BYTES, 0), _Claim)
     except (OSError, codec.DecodeError):
         return None
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import anyio
 
-from runbus.bus import describe, wait_until
+from runbus.bus import add_note, describe, is_torn_down, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable
@@ -141,9 +141,11 @@ class Work(Generic[T]):
     async def _run(self, coroutine: Coroutine[Any, Any, T]) -> None:
         try:
             self._value = await coroutine
-        except (asyncio.CancelledError, GeneratorExit):
+        except asyncio.CancelledError:
             raise
         except BaseException as error:
+            if is_torn_down(error, self.task):
+                raise
             self.error = error
 
     def result(self) -> T | None:
@@ -161,4 +163,4 @@ def add_notes(error: BaseException, trouble: Iterable[BaseException]) -> None:
     """Tell in the notes of an error what else went wrong."""
     for other in trouble:
         if other is not error:
-            error.add_note(f"while the kernel stopped: {describe(other)}")
+            add_note(error, f"while the kernel stopped: {describe(other)}")

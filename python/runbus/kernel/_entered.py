@@ -10,7 +10,9 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-from runbus.bus import CutOff, describe
+from anyio.abc import TaskGroup
+
+from runbus.bus import CutOff, describe, exc_info, is_torn_down, shown
 from runbus.errors import BusClosed, HandlerTimeout, HookError
 from runbus.kernel._ending import EXITS
 
@@ -92,9 +94,9 @@ class Entered:
                     wish.refuse(BusClosed("enter", "closed"))
                     raise
                 wish.refuse(HookError(self._name, f"enter of {title_of(wish.manager)}", "", STRAY))
-            except GeneratorExit:  # the event loop is gone
-                raise
             except BaseException as error:
+                if is_torn_down(error, wish.server):
+                    raise
                 wish.take_back()
                 wish.refuse(error)
             else:
@@ -102,7 +104,7 @@ class Entered:
                 if not wish.answer.done():
                     wish.answer.set_result(value)
                 elif (failure := await self._leave(self._managers.pop(), _UNWANTED_S)) is not None:
-                    logger.error("%s", describe(failure), exc_info=failure)
+                    logger.error("%s", describe(failure), exc_info=exc_info(failure))
             finally:
                 self._serving = None
 
@@ -130,17 +132,18 @@ class Entered:
 
     async def _leave(self, manager: Any, slice_s: float) -> BaseException | None:
         """Leave one; return what went wrong."""
+        task = asyncio.current_task()
         self.leaving = title_of(manager)
         hook = f"close of {self.leaving}"
         cut = self._cut = CutOff(slice_s, self._timers)
         try:
             with cut:
                 await exit_of(manager)
-        except GeneratorExit:  # the event loop is gone
-            raise
         except EXITS as error:
             return error
         except BaseException as error:
+            if is_torn_down(error, task):
+                raise
             cancelled = isinstance(error, asyncio.CancelledError)
             problem = "was cancelled" if cancelled else f"raised {describe(error)}"
             failure = HookError(self._name, hook, "", problem)
@@ -213,15 +216,14 @@ def check_manager(name: str, manager: object) -> None:
     for enter, leave in (("__aenter__", "__aexit__"), ("__enter__", "__exit__")):
         if hasattr(kind, enter) and hasattr(kind, leave):
             return
-    raise TypeError(f"plugin {name!r}: {manager!r} is no context manager")
+    raise TypeError(f"plugin {name!r}: {shown(manager)} is no context manager")
 
 
 async def exit_of(manager: Any) -> None:
     """Leave a context manager, without an error; what runs in a task group ends with it."""
-    group_scope = getattr(manager, "cancel_scope", None)
-    if group_scope is not None:
-        # A task group left open by `setup`: what runs in it ends with the plugin.
-        group_scope.cancel()
+    if isinstance(manager, TaskGroup):
+        # Left open by `setup`: what runs in it ends with the plugin.
+        manager.cancel_scope.cancel()
     if isinstance(manager, asyncio.TaskGroup):
         await leave_group(manager)
     elif hasattr(type(manager), "__aexit__"):
@@ -246,5 +248,7 @@ async def leave_group(group: asyncio.TaskGroup) -> None:
 
 def title_of(manager: Any) -> str:
     """Return what messages call a context manager: its generator, if a decorator made it of one."""
-    made_of = getattr(manager, "gen", None)
+    made_of: object = type(manager)
+    if type(manager).__module__ == "contextlib":  # no code but that of a decorator is asked
+        made_of = getattr(manager, "gen", made_of)
     return str(getattr(made_of, "__qualname__", type(manager).__qualname__))

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from runbus.abc import PluginState
-from runbus.bus import HandlerStatistics, StreamStatistics, describe, wait_until
+from runbus.bus import (
+    HandlerStatistics,
+    StreamStatistics,
+    describe,
+    is_torn_down,
+    shown,
+    text_of,
+    wait_until,
+)
 from runbus.kernel._ending import EXITS, Deadline
 
 if TYPE_CHECKING:
@@ -151,31 +159,35 @@ def can_be_asked(host: PluginHost) -> bool:
     alive = host.state in (PluginState.STARTED, PluginState.DEGRADED) and not host.is_closing
     try:
         return alive and callable(getattr(host.plugin, "health", None))
-    except Exception:
+    except EXITS:
+        raise
+    except BaseException:
         return alive  # and the question will tell what is wrong
 
 
 async def ask(plugin: Any) -> tuple[bool, Mapping[str, Any]]:
     """Call a plugin's `health`; a failure of it means that the plugin is not healthy."""
+    task = asyncio.current_task()
     try:
         answer = plugin.health()
         if inspect.isawaitable(answer):
             answer = await answer
         return read_answer(answer)
-    except (*EXITS, GeneratorExit):
+    except EXITS:
         raise
     except BaseException as error:
-        task = asyncio.current_task()
+        if is_torn_down(error, task):
+            raise
         if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
             raise
         return False, {"error": describe(error)}
 
 
 def read_answer(answer: Any) -> tuple[bool, Mapping[str, Any]]:
-    """Return the answer of a plugin as what it must be; what is none, means that it is unwell."""
+    """Return the answer of a plugin as what it must be; anything else means that it is unwell."""
     if isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], Mapping):
         return bool(answer[0]), dict(answer[1])
-    return False, {"error": f"health() returned {answer!r} instead of (bool, mapping)"}
+    return False, {"error": f"health() returned {shown(answer)} instead of (bool, mapping)"}
 
 
 def degrade(host: PluginHost, *, healthy: bool) -> None:
@@ -207,7 +219,7 @@ def look(
             fine,
             answer.details,
             checks.age_s(answer),
-            str(host.error or ""),
+            text_of(host.error) if host.error is not None else "",
             tuple(handlers.get(host.name, ())),
             tuple(streams.get(host.name, ())),
         )

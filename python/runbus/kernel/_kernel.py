@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import anyio.lowlevel
 
-from runbus.bus import Bus, check_flag, check_number, describe, wait_until
+from runbus.bus import Bus, check_flag, check_number, describe, is_torn_down, wait_until
 from runbus.errors import BusClosed, InvalidPlugin
 from runbus.events import KernelStarted
 from runbus.kernel._body import Body, Stopping
@@ -76,7 +76,7 @@ class Kernel:
             timers: Where deadlines come from; `runbus.testing.FakeClock` in tests.
 
         Raises:
-            InvalidPlugin: One is no plugin.
+            InvalidPlugin: One is not a plugin.
             PluginNotFound: No installed plugin has that name.
             PluginNotLoadable: An installed plugin cannot be imported or made.
             DuplicatePlugin: Two have one name.
@@ -182,7 +182,7 @@ class Kernel:
     ) -> bool:
         """Decide what the block raises: its own error, a cancellation, ours, or nothing."""
         was_stopped = self._body.is_cancelled
-        ours = self._body.take_back(exc or cancelled)
+        ours = self._body.take_back(exc if exc is not None else cancelled)
         trouble = [*([self._crash] if self._crash is not None else []), *self._errors]
         if exc is not None and not (ours and isinstance(exc, asyncio.CancelledError)):
             add_notes(exc, trouble)
@@ -209,6 +209,8 @@ class Kernel:
         try:
             await self._start_all()
         except BaseException as error:
+            if is_torn_down(error, self._main_task):
+                raise
             self._start_error = error
             await self._roll_back(error)
             self._ready.set_result(None)

@@ -71,7 +71,7 @@ class Roster:
         """Return the plugin of a name.
 
         Raises:
-            PluginNotFound: There is none.
+            PluginNotFound: It does not exist.
         """
         for host in self.hosts:
             if host.name == name:

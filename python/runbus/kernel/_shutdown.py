@@ -9,7 +9,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-from runbus.bus import describe, wait_until
+from runbus.bus import describe, exc_info, is_torn_down, wait_until
 from runbus.errors import PluginStuck
 from runbus.events import KernelStopping, Shutdown
 from runbus.kernel._ending import AGAIN_S, Deadline, Work, end_tasks, endure
@@ -94,16 +94,19 @@ class Shutdowns:
 
         Cancelled, it goes no further, for the plugins are to be closed at once.
         """
+        task = asyncio.current_task()
         for phase in (self._drain, self._tell, self._flush):
             try:
                 await phase()
             except asyncio.CancelledError:
                 raise
             except BaseException as error:
+                if is_torn_down(error, task):
+                    raise
                 self._note(error)
 
     def _note(self, error: BaseException) -> None:
-        logger.error("while the kernel stopped: %s", describe(error), exc_info=error)
+        logger.error("while the kernel stopped: %s", describe(error), exc_info=exc_info(error))
         self.errors.append(error)
 
     async def _within(self, work: Coroutine[Any, Any, Any], part: float, doing: str) -> Any:
@@ -206,12 +209,15 @@ class Shutdowns:
 
     async def _close_one(self, host: PluginHost, to_close: int) -> None:
         """Close one of so many that are still to be closed."""
+        task = asyncio.current_task()
         self._closing, self._to_close = host, to_close
         soft_s = self.budget.end.share_s(to_close)
         grace_s = self.budget.end.grace_s(to_close, soft_s, GRACE_S)
         try:
             await host.close(soft_s, grace_s)
         except BaseException as error:
+            if is_torn_down(error, task):
+                raise
             self._note(error)
         finally:
             self._closing = None

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-from runbus.bus import describe, wait_until
+from runbus.bus import describe, exc_info, is_torn_down, wait_until
 from runbus.errors import PluginCrashed
 from runbus.kernel._ending import EXITS, end_tasks
 
@@ -89,9 +89,9 @@ class BackgroundTasks:
                 if self.ending or task.cancelling() > before:
                     raise
                 failure = error
-            except GeneratorExit:  # the event loop is gone
-                raise
             except BaseException as error:
+                if is_torn_down(error, task):
+                    raise
                 failure = error
             delay_s = None
             if restarts is not None and isinstance(failure, (Exception, asyncio.CancelledError)):
@@ -104,7 +104,7 @@ class BackgroundTasks:
                 self._name,
                 label,
                 delay_s,
-                exc_info=failure,
+                exc_info=exc_info(failure),
             )
             await self._wait_stopping(delay_s)
 
@@ -117,7 +117,7 @@ class BackgroundTasks:
             self.failures.append(crash)
             return
         if crash is not failure:
-            logger.error("%s", crash, exc_info=failure)
+            logger.error("%s", crash, exc_info=exc_info(failure))
         self._on_death(crash)
 
     # -- the end

@@ -145,7 +145,7 @@ class ArtifactStore:
         """Keep a copy of a file or folder. Links in it are followed; empty folders are left out.
 
         Raises:
-            ArtifactUnreadable: It is missing, cannot be read, or is no file or folder.
+            ArtifactUnreadable: It is missing, cannot be read, or is not a file or folder.
             OSError: The disk is full or failing; nothing is left behind.
         """
         source = os.path.abspath(source)

@@ -51,7 +51,7 @@ def counted(values: Any, bins: int) -> dict[str, Any]:
 
     Raises:
         ExtraMissing: Values are to be counted, and numpy is not installed.
-        TypeError: They are no numbers.
+        TypeError: They are not numbers.
         ValueError: There are none, or counts and edges do not fit.
     """
     if isinstance(values, tuple) and len(values) == 2 and not _is_number(values[0]):

@@ -71,7 +71,7 @@ class RunInfo(NamedTuple):
         """Read run.json in a run's folder.
 
         Raises:
-            FileNotFoundError: There is none.
+            FileNotFoundError: It does not exist.
             FileUnreadable: It cannot be read, is damaged, or is about another run.
         """
         path = os.path.join(folder, _FILE)

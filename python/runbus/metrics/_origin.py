@@ -39,7 +39,7 @@ class Origin(NamedTuple):
 
     Attributes:
         argv: The command line.
-        python: The interpreter's path; of a job that is no Python script, empty.
+        python: The interpreter's path; of a job that is not a Python script, empty.
         cwd: The folder it was started in.
         commit: The commit of the git repository that `cwd` is in.
         is_changed: Whether tracked files differed from the commit when it was started.

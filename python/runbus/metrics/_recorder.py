@@ -102,7 +102,7 @@ class Recorder:
         """Give the run tags, for finding it: `runbus ls --tag baseline`.
 
         Raises:
-            TypeError: A name is no text.
+            TypeError: A name is not a string.
             ValueError: A name is empty; or the run is finished.
         """
         self._tags(added=names)
@@ -111,7 +111,7 @@ class Recorder:
         """Remove tags, no matter which process added them; unknown ones are ignored.
 
         Raises:
-            TypeError: A name is no text.
+            TypeError: A name is not a string.
             ValueError: A name is empty; or the run is finished.
         """
         self._tags(removed=names)
@@ -127,7 +127,7 @@ class Recorder:
         """Add a note. User and password, or a token, in a URL of it become `***`.
 
         Raises:
-            TypeError: It is no text.
+            TypeError: It is not a string.
             ValueError: The run is finished.
         """
         text = redacted_text(_text(text, "a note"))
@@ -143,7 +143,7 @@ class Recorder:
             step: A 64-bit integer; None for a text that belongs to no step.
 
         Raises:
-            TypeError: Name or text is no text, or the step no int.
+            TypeError: Name or text is not a string, or the step no int.
             ValueError: The name is empty; or the run is finished.
         """
         about = _about("a text", name, step)
@@ -274,7 +274,7 @@ class Recorder:
 
         Raises:
             ArtifactUnreadable: It is missing, cannot be read, or holds the run itself.
-            TypeError: A name is no text, or the step no int.
+            TypeError: A name is not a string, or the step no int.
             ValueError: A name is empty; or the run is finished.
         """
         source = os.path.abspath(os.fspath(path))

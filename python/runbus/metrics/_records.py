@@ -287,7 +287,7 @@ def merged(writers: Iterable[list[Record]]) -> list[Record]:
 
 
 def decoded(blob: bytes) -> Record | None:
-    """Return a record; None if it is none, which no checksum can tell."""
+    """Return a record; None if it is not one, which no checksum can tell."""
     try:
         record = json.loads(blob)
     except ValueError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from operator import index
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from runbus.metrics._frames import Frame
+from runbus.metrics._data_frames import Frame
 
 if TYPE_CHECKING:
     from typing import Any
@@ -205,7 +205,7 @@ class Series(Frame):
             summary.
 
         Raises:
-            TypeError: `seconds` is no number.
+            TypeError: `seconds` is not a number.
             ValueError: `seconds` is less than a nanosecond, or more than 292 years.
         """
         spans = self._data.windows(width_of("seconds", seconds))
@@ -228,7 +228,7 @@ def width_of(name: str, seconds: float) -> int:
     """Return how many nanoseconds a window is long; `name` is that of the argument.
 
     Raises:
-        TypeError: It is no number.
+        TypeError: It is not a number.
         ValueError: It is less than a nanosecond, or more than a time has room for.
     """
     try:

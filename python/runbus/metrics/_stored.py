@@ -248,7 +248,7 @@ class StoredRun(Kept):
                 earlier follower has dealt with. What others have logged comes from its start.
 
         Raises:
-            TypeError: `window_s` is no number.
+            TypeError: `window_s` is not a number.
             ValueError: `window_s` is less than a nanosecond, or more than 292 years.
             OSError: The process has no more descriptors or threads.
         """

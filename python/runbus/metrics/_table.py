@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from runbus.metrics._frames import Frame
+from runbus.metrics._data_frames import Frame
 from runbus.metrics._series import Series
 
 if TYPE_CHECKING:

@@ -28,8 +28,8 @@ def table_file(data: Any, columns: Sequence[str] | None) -> tuple[bytes, str]:
 
     Raises:
         ExtraMissing: pyarrow is needed and not installed.
-        TypeError: It is none of all that, a cell holds no data, or a column of a data frame values
-            of several types.
+        TypeError: It is something else, a cell holds no data, or a column of a data frame values of
+            several types.
         ValueError: Rows and columns do not fit.
     """
     if hasattr(data, "__arrow_c_stream__"):
@@ -87,7 +87,7 @@ def _rows(data: Any, columns: Sequence[str] | None) -> Iterator[dict[str, Any]]:
             yield {_name(name): cell for name, cell in given.items()}
             continue
         if columns is None:
-            raise TypeError(f"row {number} of the table is no mapping: name the columns")
+            raise TypeError(f"row {number} of the table is not a mapping: name the columns")
         cells = _listed(given, f"row {number}")
         if len(cells) != len(columns):
             raise ValueError(

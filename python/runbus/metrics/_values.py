@@ -220,7 +220,7 @@ def check_name(name: object, what: str) -> str:
     """Return `name`, which may be any text that can be written.
 
     Raises:
-        TypeError: It is no text.
+        TypeError: It is not a string.
         ValueError: It is empty, of more than 65,536 characters, or holds a lone surrogate.
     """
     if not isinstance(name, str):
@@ -228,7 +228,7 @@ def check_name(name: object, what: str) -> str:
     if not 0 < len(name) <= MAX_NAME_CHARACTERS:
         raise ValueError(f"the name of {what} has {len(name)} characters: 1 to 65,536 are allowed")
     if clean_text(name) != name:
-        raise ValueError(f"the name of {what} is no text: {name!r} holds a lone surrogate")
+        raise ValueError(f"the name of {what} is not a string: {name!r} holds a lone surrogate")
     return name
 
 
@@ -236,7 +236,7 @@ def check_step(step: object) -> int | None:
     """Return `step` as an int; None stays None.
 
     Raises:
-        TypeError: It is no integer.
+        TypeError: It is not an integer.
         OverflowError: It exceeds 64 bits.
     """
     if step is None:

@@ -13,9 +13,9 @@ def admit(plugin: Any) -> Any:
     """Return the plugin, or the installed one of that name.
 
     Raises:
-        InvalidPlugin: It is no plugin.
+        InvalidPlugin: It is not a plugin.
         PluginNotFound: No installed plugin has that name.
-        PluginNotLoadable: It cannot be imported or made, or what is made is no plugin.
+        PluginNotLoadable: It cannot be imported or made, or what is made is not a plugin.
     """
     if isinstance(plugin, str):
         # What finds installed plugins loads importlib.metadata.

@@ -13,10 +13,10 @@ __all__ = ["check", "wish_of"]
 
 
 def check(plugin: Any) -> None:
-    """Refuse what is no plugin.
+    """Refuse what is not a plugin.
 
     Raises:
-        InvalidPlugin: It is none.
+        InvalidPlugin: It is not one.
     """
     if isinstance(plugin, type):
         raise InvalidPlugin(plugin.__qualname__, "is a class; pass an instance")

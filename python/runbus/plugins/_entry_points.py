@@ -40,9 +40,9 @@ def load(name: str) -> Any:
     """Import and make the installed plugin of a name.
 
     Raises:
-        PluginNotFound: There is none.
-        PluginNotLoadable: It cannot be imported or made, is no plugin, or is for another version of
-            runbus.
+        PluginNotFound: It does not exist.
+        PluginNotLoadable: It cannot be imported or made, is not a plugin, or is for another version
+            of runbus.
     """
     points = find()
     if name not in points:
@@ -54,8 +54,8 @@ def make(point: metadata.EntryPoint) -> Any:
     """Import an entry point and make its plugin.
 
     Raises:
-        PluginNotLoadable: It cannot be imported or made, is no plugin, or is for another version of
-            runbus.
+        PluginNotLoadable: It cannot be imported or made, is not a plugin, or is for another version
+            of runbus.
     """
 
     def broken(problem: str) -> PluginNotLoadable:

@@ -175,7 +175,7 @@ class Board:
         """
         job = self._jobs[name]
         if job.step is Step.OVER:
-            return seen is not None and self._goes_on(job, seen)
+            return seen is not None and self._revive(job, seen)
         if job.step is not Step.WATCHED:
             return False
         overdue = job.patience.take_in(seen, written, now)
@@ -187,15 +187,15 @@ class Board:
         seen = bounded(seen)
         is_new = seen != job.seen
         job.seen = seen
-        if job.is_over_with(seen, now):
+        if job.take_look(seen, now):
             job.step = Step.GONE
             is_new = True
         if is_new:
             self._touched[name] = None
         return is_new
 
-    def _goes_on(self, job: Standing, seen: Observation) -> bool:
-        """Whether a backend has begun a job anew whose end is recorded: then it is not over."""
+    def _revive(self, job: Standing, seen: Observation) -> bool:
+        """Let a job go on whose end is recorded, if its backend has begun it anew; say whether."""
         if not job.may_go_on or not job.begun_anew(seen):
             return False
         job.end = End(JobState.PREEMPTED, seen.reason or REQUEUED, bounded(seen))

@@ -98,7 +98,7 @@ class Standing:
         is_known = (record.native_state, record.is_suspended) == (seen.native_state, is_suspended)
         return not is_known or is_being_made
 
-    def is_over_with(self, seen: Observation, now: float) -> bool:
+    def take_look(self, seen: Observation, now: float) -> bool:
         """Take note of a look and return whether it, with those before, is the attempt's end.
 
         One look at which the job is gone is no evidence: it may be starting, or its record on its

@@ -92,8 +92,8 @@ class Supervisor:
         """
         self._specs = {job.name: job for job in jobs}
         machine = _Machine(self._clock)
-        async with anyio.create_task_group() as host:
-            host.start_soon(machine.drive, self._run_all, jobs, max_parallel, name="run jobs")
+        async with anyio.create_task_group() as group:
+            group.start_soon(machine.drive, self._run_all, jobs, max_parallel, name="run jobs")
             try:
                 await machine.stopped.wait()
             except anyio.get_cancelled_exc_class():
@@ -141,10 +141,10 @@ class Supervisor:
                 await self._lead()
             self._work.tasks = None
             watches.cancel_scope.cancel()
-        await self._find_lost(jobs)
+        await self._tell_late_ends(jobs)
         await anyio.to_thread.run_sync(self._store.sync)
 
-    async def _find_lost(self, jobs: Sequence[JobSpec]) -> None:
+    async def _tell_late_ends(self, jobs: Sequence[JobSpec]) -> None:
         """Tell the ends of jobs that were LOST and have left their records after all."""
         for job in jobs:
             record = self._store.jobs[job.name]

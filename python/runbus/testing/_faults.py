@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from runbus.bus import check_bus
+from runbus.bus import check_bus, is_same
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,10 +27,10 @@ def fail_next(bus: Bus, handler: Callable[..., Any], error: BaseException) -> No
 
     Raises:
         LookupError: No such handler is subscribed.
-        TypeError: `bus` is none, but perhaps the kernel itself.
+        TypeError: `bus` is not one, but perhaps the kernel itself.
     """
     check_bus(bus)
-    found = [sub for sub in bus.registry.subscriptions() if sub.handler == handler]
+    found = [sub for sub in bus.registry.subscriptions() if is_same(sub.handler, handler)]
     if not found:
         raise LookupError(f"{handler!r} is not subscribed")
     for sub in found:

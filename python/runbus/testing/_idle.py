@@ -24,7 +24,7 @@ async def idle(bus: Bus, timeout: float = 5.0) -> None:
 
     Raises:
         TimeoutError: It took longer than `timeout` seconds.
-        TypeError: `bus` is none, but perhaps the kernel itself.
+        TypeError: `bus` is not one, but perhaps the kernel itself.
     """
     check_bus(bus)
     ends = time.monotonic() + timeout

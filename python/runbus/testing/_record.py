@@ -92,7 +92,7 @@ def record(bus: Bus) -> Iterator[Recording]:
     """Record every event of a bus inside the block, and what became of it.
 
     Raises:
-        TypeError: `bus` is none, but perhaps the kernel itself.
+        TypeError: `bus` is not one, but perhaps the kernel itself.
     """
     check_bus(bus)
     recording = Recording()

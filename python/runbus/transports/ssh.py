@@ -1,9 +1,9 @@
 """Other machines over SSH. The only module that knows asyncssh.
 
 Facts this rests on, seen with asyncssh 2.24 and OpenSSH 9.2: a command whose connection dies ends
-with exit status None, not with an error; one byte that is no UTF-8 ends the whole connection unless
-`encoding` is None; OpenSSH opens ten sessions a connection (MaxSessions) and drops connects that
-come at once (MaxStartups) without a word; a half-open connection is noticed only by keepalive.
+with exit status None, not with an error; one byte that is not valid UTF-8 ends the whole connection
+unless `encoding` is None; OpenSSH opens ten sessions a connection (MaxSessions) and drops connects
+that come at once (MaxStartups) without a word; a half-open connection is noticed only by keepalive.
 """
 
 from __future__ import annotations

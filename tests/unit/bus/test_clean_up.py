@@ -9,7 +9,8 @@ from typing import Any
 import anyio
 import pytest
 
-from runbus.bus._failures import CleanUp, describe
+from runbus.bus._failures import CleanUp
+from runbus.bus._foreign import describe
 from runbus.errors import HandlerCancelled, HandlerTimeout, HookError
 from runbus.events import Around, Notify, Shutdown
 from runbus.kernel import Kernel

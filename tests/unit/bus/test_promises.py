@@ -650,12 +650,12 @@ async def test_an_async_handler_that_holds_the_loop_is_slow(kernel_factory, capl
 
 
 async def test_an_async_handler_that_was_fast_is_watched_once_it_takes_long(kernel_factory):
-    pause = 0.0
+    pause, clock = 0.0, FakeClock()
 
     async def holds(event):
-        time.sleep(pause)  # noqa: ASYNC251 - what it must not do
+        await clock.advance(pause)  # which lets the time pass within one step
 
-    kernel = await kernel_factory(FakePlugin("p", {Fact: holds}))
+    kernel = await kernel_factory(FakePlugin("p", {Fact: holds}), timers=clock)
     for _ in range(20):
         await kernel.bus.publish(Fact())
     pause = 0.06

@@ -169,7 +169,7 @@ ERRORS = [
     (["steps=" + "9" * 1_000_000], "it is too long for a number", None),
     (["__class__=x"], "error: __class__=x: expected an integer, found 'x'", None),
     (["model.__class__=1"], "unknown key '__class__'", None),
-    (["opts.a[=1"], "is no path", None),
+    (["opts.a[=1"], "is not a path", None),
 ]
 
 

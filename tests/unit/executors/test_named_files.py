@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from runbus.abc import Tunnel
 from runbus.attempt import whole_records
-from runbus.executors._contents import Contents
+from runbus.executors._named_files import NamedFiles
 from runbus.metrics import Artifact, Incoming, Run, init
 from runbus.transports import LocalTunnel
 
@@ -50,8 +50,8 @@ async def come(tunnel: Tunnel, run: Run, here: Path) -> list[int]:
     data, ready = index(run), [0]
     while ready[-1] < len(data):
         assert len(ready) < 20
-        contents = Contents("j", str(here), run.folder)
-        ready.append(await contents.ready(tunnel, data, at_start=True, final=True))
+        named_files = NamedFiles("j", str(here), run.folder)
+        ready.append(await named_files.ready(tunnel, data, at_start=True, final=True))
     return ready
 
 
@@ -85,9 +85,9 @@ async def test_a_folder_of_many_files_comes_in_pieces(
         (tmp_path / "tree" / str(number % 7) / f"{number} \n").write_bytes(b"x" * (number % 3))
     kept = run.log_artifact(tmp_path / "tree")
     assert kept is not None
-    contents = Contents("j", str(tmp_path / "here"), run.folder)
+    named_files = NamedFiles("j", str(tmp_path / "here"), run.folder)
     looks = 1
-    while await contents.ready(tunnel, index(run), at_start=True, final=False) < len(index(run)):
+    while await named_files.ready(tunnel, index(run), at_start=True, final=False) < len(index(run)):
         looks += 1
 
     assert 1 < looks < 10
@@ -101,9 +101,11 @@ async def test_what_was_left_here_damaged_comes_once_more(
     part = tmp_path / "here" / "artifacts" / f".new-{kept.sha256}" / "file"
     part.parent.mkdir(parents=True)
     part.write_bytes(bytes(3))
-    contents = Contents("j", str(tmp_path / "here"), run.folder)
+    named_files = NamedFiles("j", str(tmp_path / "here"), run.folder)
 
-    ready = [await contents.ready(tunnel, index(run), at_start=True, final=False) for _ in range(2)]
+    ready = [
+        await named_files.ready(tunnel, index(run), at_start=True, final=False) for _ in range(2)
+    ]
 
     assert ready == [64, len(index(run))]
     assert here_of(kept, run, tmp_path / "here").read_bytes() == b"content"
@@ -129,12 +131,12 @@ async def test_what_this_disk_does_not_take_is_tried_again_until_the_job_has_end
     kept = keep(run, tmp_path / "file", b"content")
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "artifacts").write_text("in the way")
-    contents = Contents("j", str(tmp_path / "here"), run.folder)
+    named_files = NamedFiles("j", str(tmp_path / "here"), run.folder)
 
     with pytest.raises(OSError, match="artifacts"):
-        await contents.ready(tunnel, index(run), at_start=True, final=False)
+        await named_files.ready(tunnel, index(run), at_start=True, final=False)
     assert caplog.messages == []
-    ready = await contents.ready(tunnel, index(run), at_start=True, final=True)
+    ready = await named_files.ready(tunnel, index(run), at_start=True, final=True)
 
     assert ready == len(index(run))
     (told,) = caplog.messages

@@ -16,7 +16,7 @@ from runbus.metrics import Incoming
 if TYPE_CHECKING:
     from runbus.abc import Tunnel
 
-__all__ = ["Contents"]
+__all__ = ["NamedFiles"]
 
 logger = logging.getLogger("runbus.executors")
 
@@ -27,7 +27,7 @@ _FILE_COST = 64 << 10
 """What asking for a file counts of them."""
 
 
-class Contents:
+class NamedFiles:
     """Copies the files and folders that the records of a run name.
 
     What cannot be copied is logged, once, and its record comes without it.
