@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from runbus.cli._arguments import Arguments
 
-__all__ = ["Configured", "configure"]
+__all__ = ["Configured", "configure", "with_meanings"]
 
 
 class Configured(NamedTuple):
@@ -73,7 +73,7 @@ def configure(
     for point in itertools.product(*axes):
         node = config.copy()
         _set_defaults(node)
-        apply_overrides(node, _resolved(node, [*changes, *point]))
+        apply_overrides(node, with_meanings(node, [*changes, *point]))
         title = " ".join(f"{_name(one)}={one.value}" for one in point)
         found.append(Configured(title, node))
     return found
@@ -98,7 +98,7 @@ def _base(function: Any, options: Sequence[tuple[str, str]]) -> tuple[Any, list[
             name, equals, rest = value.partition("=")
             if equals and name.isidentifier():
                 change = Override((name,), "=", Word(rest), f"--factory {value}")
-                apply_overrides(config, _resolved(config, [change]))
+                apply_overrides(config, with_meanings(config, [change]))
             elif value.startswith("@"):
                 config, axes = _from_file(config, value[1:]), axes + _axes(value[1:])
             else:
@@ -152,7 +152,7 @@ def _by_place(function: Any, words: Sequence[str]) -> Iterator[Override]:
         yield Override((name,), "=", Word(word), f"{name}={word}")
 
 
-def _resolved(config: Any, changes: Sequence[Override]) -> Iterator[Override]:
+def with_meanings(config: Any, changes: Sequence[Override]) -> Iterator[Override]:
     """Yield changes with what files and factories make in the place of what names them.
 
     One at a time: what a value means depends on the changes before it.

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from runbus.config._config import fields_of as fields_of
     from runbus.config._config import make as make
     from runbus.config._config import target_of as target_of
+    from runbus.config._data import to_data as to_data
     from runbus.config._diff import Change as Change
     from runbus.config._diff import Diff as Diff
     from runbus.config._docs import summary_of as summary_of
@@ -155,6 +156,7 @@ __all__ = [
     "summary_of",
     "target_of",
     "task_kinds",
+    "to_data",
     "type_name",
     "words_of",
 ]
@@ -174,6 +176,7 @@ __getattr__, __dir__ = lazy_names(
         "._asking": ("accepts_text", "is_part_of", "return_type"),
         "._batch": ("Batch", "BatchJob", "SecretField", "batch_schema", "load_batch"),
         "._config": ("Config", "Partial", "as_config", "fields_of", "make", "target_of"),
+        "._data": ("to_data",),
         "._diff": ("Change", "Diff"),
         "._docs": ("summary_of",),
         "._executors": (
