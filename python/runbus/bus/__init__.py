@@ -21,7 +21,8 @@ from runbus.bus._foreign import add_note, describe, exc_info, is_torn_down, show
 from runbus.bus._mailbox import ItemStatistics, Mailbox, StreamStatistics
 from runbus.bus._overflow import Overflow
 from runbus.bus._receipt import Receipt
-from runbus.bus._routing import APPLICATION, check_event_class, is_same
+from runbus.bus._routing import APPLICATION, check_event_class, check_subscription, is_same
+from runbus.bus._streams import box_for
 from runbus.bus._subscription import HandlerStatistics, Owner, Subscription
 from runbus.bus._taps import HandlerOutcome, Tap
 from runbus.bus._timers import CutOff, LoopTimers, TimerHandle, Timers, wait_until
@@ -63,6 +64,7 @@ __all__ = [
     "TracedEvent",
     "TracedHandler",
     "add_note",
+    "box_for",
     "causes",
     "check_bus",
     "check_callable",
@@ -70,6 +72,7 @@ __all__ = [
     "check_event_class",
     "check_flag",
     "check_number",
+    "check_subscription",
     "describe",
     "exc_info",
     "is_same",

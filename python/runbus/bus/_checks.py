@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import math
+import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,11 @@ __all__ = [
     "name_of",
     "takes",
 ]
+
+
+_MOST = 1e9
+"""Thirty years, in seconds; some clocks of the system take no more than ten times that."""
+_MOST_WHOLE = sys.maxsize
 
 
 def name_of(handler: object) -> str:
@@ -118,7 +123,7 @@ def check_number(
     at_least: float | None = None,
     above: float | None = None,
 ) -> None:
-    """Refuse what is not a finite number, or too small a one.
+    """Refuse what is not a number that a clock, a timer or a queue can be given, or too small.
 
     Args:
         given: What was given.
@@ -129,7 +134,7 @@ def check_number(
         above: The number that it must be greater than.
 
     Raises:
-        InvalidOption: It is not a number, or too small.
+        InvalidOption: It is not a number, too small, or too large.
     """
     wanted = "a whole number" if whole else "a number"
     fits = isinstance(given, int if whole else (int, float)) and not isinstance(given, bool)
@@ -139,7 +144,11 @@ def check_number(
         wanted += f" of at least {at_least:g}"
     if fits:
         assert isinstance(given, (int, float))
-        fits = math.isfinite(given)
+        most = _MOST_WHOLE if whole else _MOST
+        if given > most:
+            wanted += f" and at most {most:g}"
+        # What is not a number compares as False with every number.
+        fits = -most <= given <= most
         fits = fits and (above is None or given > above)
         fits = fits and (at_least is None or given >= at_least)
     if not fits:

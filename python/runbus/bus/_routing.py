@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 
     from runbus.bus._mailbox import Mailbox
 
-__all__ = ["APPLICATION", "Registry", "Route", "check_event_class", "is_same"]
+__all__ = [
+    "APPLICATION",
+    "Registry",
+    "Route",
+    "check_event_class",
+    "check_subscription",
+    "is_same",
+]
 
 APPLICATION = "application"
 
@@ -160,6 +167,21 @@ class Registry:
         subs.sort(key=lambda sub: (sub.owner.rank, sub.order))
         boxes = [box for cls in event.__mro__ for box in self._boxes.get(cls, ())]
         return Route(event, tuple(subs), tuple(boxes))
+
+
+def check_subscription(
+    owner: str,
+    event: type[Event],
+    handler: Callable[..., Any],
+    *,
+    once: bool,
+    timeout_s: float | None,
+    thread: bool,
+) -> None:
+    """Refuse at once what `Registry.subscribe` would refuse later."""
+    Registry(lambda: None).subscribe(
+        Owner(owner, 0.0), event, handler, once=once, timeout_s=timeout_s, thread=thread
+    )
 
 
 def is_same(one: Callable[..., Any], other: Callable[..., Any]) -> bool:

@@ -152,17 +152,26 @@ class BusState:
         if not Phase.OPEN <= self.phase <= last:
             raise BusClosed(verb, Phase.NAMES[self.phase])
 
-    def find_route(self, event: Event, kind: Kind, table: dict[type, Route]) -> Route:
+    def find_route(
+        self, event: Event, kind: Kind, table: dict[type, Route], verb: str = ""
+    ) -> Route:
         """Return the route of an event and keep it; all the checks that a kept route has passed.
+
+        Args:
+            event: The event.
+            kind: What it must be.
+            table: Where routes of that kind are kept.
+            verb: What was called, for messages; by default the verb of the kind.
 
         Raises:
             WrongKind: The event is of another kind.
             BusClosed: The bus does not take such events now.
         """
-        self.check_phase(kind.verb, _LAST_PHASE.get(kind, Phase.OPEN))
+        verb = verb or kind.verb
+        self.check_phase(verb, _LAST_PHASE.get(kind, Phase.OPEN))
         cls = type(event)
         if getattr(cls, "kind", None) is not kind:
-            raise wrong_kind(event, kind.verb)
+            raise wrong_kind(event, verb)
         route = table.get(cls)
         if route is None:
             route = table[cls] = self.registry.route(cls)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from runbus.bus._taps import Taps
     from runbus.bus._waiting import Waits
 
-__all__ = ["Streams"]
+__all__ = ["Streams", "box_for"]
 
 E = TypeVar("E", bound=Event)
 S = TypeVar("S", bound="Stream | Notify")
@@ -69,26 +69,7 @@ class Streams:
             InvalidHandler: The key or spill function can never work.
             WrongKind: The class is neither Stream nor Notify.
         """
-        check_event_class(event, "stream")
-        if event.kind not in (None, Kind.NOTIFY, Kind.STREAM):
-            assert event.kind is not None
-            raise WrongKind(event.__name__, event.kind.value, "stream", "on")
-        of = f"stream({event.__name__})"
-        if overflow == "block" and event.kind is not Kind.STREAM:
-            problem, fix = (
-                "lets publishers wait, as only Stream events may",
-                "choose another policy",
-            )
-            raise InvalidOption(f"{owner}: {of}", "overflow", "'block'", problem, fix)
-        box = make_mailbox(
-            owner,
-            maxsize=maxsize,
-            overflow=overflow,
-            key=key,
-            spill=spill,
-            sized=hasattr(event, "__len__"),
-            of=of,
-        )
+        box = box_for(event, maxsize=maxsize, overflow=overflow, key=key, spill=spill, owner=owner)
         return EventStream(self._state, self._taps, event, box)
 
     def has_readers(self, event: type[Stream]) -> bool:
@@ -186,7 +167,7 @@ class Streams:
             state.check_loop("emit_nowait")
         route = self._routes.get(type(event))
         if route is None:
-            route = state.find_route(event, Kind.STREAM, self._routes)
+            route = state.find_route(event, Kind.STREAM, self._routes, "emit_nowait")
         item: Item = event
         if self._watchers:
             item = self._note(event)
@@ -208,3 +189,41 @@ class Streams:
         seq = next_seq()
         self._taps.emitted(seq, event)
         return event, seq
+
+
+def box_for(
+    event: type[S],
+    *,
+    maxsize: int,
+    overflow: Overflow,
+    key: Callable[[S], Hashable] | None,
+    spill: Callable[[S], object] | None,
+    owner: str,
+) -> Mailbox:
+    """Return an empty mailbox for a stream; see `Streams.stream`.
+
+    Raises:
+        InvalidOption: An option has no value that makes sense.
+        InvalidHandler: The key or spill function can never work.
+        WrongKind: The class is neither Stream nor Notify.
+    """
+    check_event_class(event, "stream")
+    if event.kind not in (None, Kind.NOTIFY, Kind.STREAM):
+        assert event.kind is not None
+        raise WrongKind(event.__name__, event.kind.value, "stream", "on")
+    of = f"stream({event.__name__})"
+    if overflow == "block" and event.kind is not Kind.STREAM:
+        problem, fix = (
+            "lets publishers wait, as only Stream events may",
+            "choose another policy",
+        )
+        raise InvalidOption(f"{owner}: {of}", "overflow", "'block'", problem, fix)
+    return make_mailbox(
+        owner,
+        maxsize=maxsize,
+        overflow=overflow,
+        key=key,
+        spill=spill,
+        sized=hasattr(event, "__len__"),
+        of=of,
+    )

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["INBOX_LIMIT", "Inbox"]
 
 INBOX_LIMIT = 10_000
+_PATIENCE_S = 1.0
 _AGAIN_S = 0.25
 _IN_A_ROW = 256
 _PASSED_ON = (KeyboardInterrupt, SystemExit, asyncio.CancelledError)
@@ -75,7 +76,7 @@ class Inbox:
 
     # -- in threads
 
-    def publish_from_thread(self, event: Notify | Stream, timeout: float = 1.0) -> bool:
+    def publish_from_thread(self, event: Notify | Stream, timeout: float = _PATIENCE_S) -> bool:
         """Publish or emit an event from a thread that does not run the event loop.
 
         Events of one thread are dispatched in their order. The thread waits only while 10,000
@@ -98,6 +99,8 @@ class Inbox:
         state = self._state
         if get_ident() == state.thread_id:
             raise WouldDeadlock("publish_from_thread() on the thread of the event loop")
+        if timeout is not _PATIENCE_S:  # as a look costs less than a check
+            check_number(timeout, "publish_from_thread()", "timeout", at_least=0)
         # A class that has a route has passed every check before.
         if type(event) not in state.stream_routes and type(event) not in state.notify_routes:
             self._check(event)
@@ -130,7 +133,6 @@ class Inbox:
 
     def _wait_for_room(self, timeout: float) -> bool:
         """Wait, with the lock given back meanwhile, until there is room."""
-        check_number(timeout, "publish_from_thread()", "timeout", at_least=0)
         ends = time.monotonic() + timeout
         self._waiting += 1
         try:

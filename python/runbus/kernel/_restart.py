@@ -14,6 +14,7 @@ __all__ = ["Restarts"]
 
 _FIRST_DELAY_S = 0.1
 _LONGEST_DELAY_S = 10.0
+_DOUBLINGS = 7  # reach the longest
 
 
 class Restarts:
@@ -37,5 +38,6 @@ class Restarts:
         if len(self._at_ns) >= self._limit:
             return None
         self._at_ns.append(now_ns)
-        delay_s: float = _FIRST_DELAY_S * 2 ** (len(self._at_ns) - 1)
+        doublings = min(len(self._at_ns) - 1, _DOUBLINGS)
+        delay_s: float = _FIRST_DELAY_S * 2**doublings
         return min(delay_s, _LONGEST_DELAY_S)

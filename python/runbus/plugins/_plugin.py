@@ -6,9 +6,17 @@ import inspect
 import logging
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
-from runbus.bus import check_callable, check_choice, check_number, name_of, takes
+from runbus.bus import (
+    box_for,
+    check_callable,
+    check_choice,
+    check_number,
+    check_subscription,
+    name_of,
+    takes,
+)
 from runbus.errors import InvalidHandler
-from runbus.events import Kind, Lagged
+from runbus.events import Lagged
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
@@ -63,10 +71,7 @@ class Plugin(NamedTuple):
         timeout: float | None = None,
         thread: bool = False,
     ) -> Plugin:
-        passed = ("event", "wrapped") if event.kind is Kind.DECORATE else ("event",)
-        check_callable(
-            handler, self.name, event.__name__, *passed, yields=event.kind is Kind.AROUND
-        )
+        check_subscription(self.name, event, handler, once=once, timeout_s=timeout, thread=thread)
 
         async def subscribe(scope: Scope) -> None:
             scope.on(event, handler, once=once, timeout=timeout, thread=thread)
@@ -97,8 +102,12 @@ class Plugin(NamedTuple):
                 losses are logged.
 
         Raises:
-            InvalidHandler: The handler is not async, or cannot be called with an event.
+            InvalidHandler: The handler is not async, or cannot be called with an event; or the key
+                or spill function can never work.
+            InvalidOption: An option has no value that makes sense.
+            WrongKind: The class is neither Stream nor Notify.
         """
+        box_for(event, maxsize=maxsize, overflow=overflow, key=key, spill=spill, owner=self.name)
         check_callable(handler, self.name, f"stream of {event.__name__}", "event", is_async=True)
         if lagged is not None:
             check_callable(lagged, self.name, f"losses of {event.__name__}", "lagged")
@@ -150,11 +159,14 @@ class Plugin(NamedTuple):
         """Enter the context manager that `make` makes, for as long as the plugin is there.
 
         Raises:
-            InvalidHandler: `make` cannot be called without arguments.
+            InvalidHandler: `make` cannot be called without arguments, is async or a generator
+                function: decorate one with `contextmanager` or `asynccontextmanager`.
         """
         if not takes(make):
             fix = "pass a function that makes the context manager"
             raise InvalidHandler(self.name, name_of(make), "enter()", "takes arguments", fix)
+        if not isinstance(make, type):
+            check_callable(make, self.name, "enter()", is_async=False)
 
         async def enter(scope: Scope) -> None:
             await scope.enter(make())

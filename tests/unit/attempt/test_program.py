@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import signal
 import subprocess
@@ -197,6 +198,17 @@ def test_what_a_job_leaves_behind_is_reported_or_ended(
     assert is_alive(orphan) != leftovers
     if not leftovers:
         os.kill(orphan, signal.SIGKILL)
+
+
+def test_a_job_is_in_its_control_group_from_its_first_moment(ended, tmp_path: Path) -> None:
+    ended(tmp_path, "cat", "/proc/self/cgroup")
+
+    group = json.loads((tmp_path / "pid.json").read_text())["cgroup"]
+    if not group:
+        pytest.skip("this machine lets nobody make a control group")
+    (own,) = re.findall(r"^0::(.*)$", (tmp_path / "stdout.log").read_text(), re.MULTILINE)
+    assert group.endswith(own)
+    assert os.path.basename(own).startswith("runbus-")
 
 
 BOMB = """

@@ -347,7 +347,7 @@ async def test_the_wrong_verb_is_refused_and_the_right_one_named(
     with pytest.raises(WrongKind) as caught:
         await use()
 
-    assert caught.value.right_verb == right
+    assert (caught.value.verb, caught.value.right_verb) == (verb, right)
 
 
 async def test_a_class_instead_of_an_event_is_told_to_be_one(kernel_factory):

@@ -381,7 +381,7 @@ async def test_emit_after_the_end_is_refused():
 
     with pytest.raises(BusClosed):
         await kernel.bus.emit(Tick())
-    with pytest.raises(BusClosed):
+    with pytest.raises(BusClosed, match="emit_nowait"):
         kernel.bus.emit_nowait(Tick())
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from runbus.bus import Bus
 from runbus.bus._threads import INBOX_LIMIT
-from runbus.errors import BusClosed, HookError, WouldDeadlock, WrongKind, WrongLoop
+from runbus.errors import BusClosed, HookError, InvalidOption, WouldDeadlock, WrongKind, WrongLoop
 from runbus.events import Notify, Pipeline, Stream
 from runbus.kernel import Kernel
 from runbus.testing import FakeClock, FakePlugin, idle, record
@@ -435,3 +435,11 @@ async def test_a_failure_of_an_event_that_cannot_be_shown_is_told(kernel_factory
 
     assert "Fact from a thread could not be delivered" in caplog.text
     assert "Stopped: now" in caplog.text
+
+
+@pytest.mark.parametrize("timeout", ["5", None, -1, float("nan"), float("inf"), True, 1e300])
+async def test_a_thread_that_waits_no_number_of_seconds_is_refused_at_once(kernel_factory, timeout):
+    kernel = await kernel_factory()
+    with pytest.raises(InvalidOption, match="timeout"):
+        await asyncio.to_thread(kernel.bus.publish_from_thread, Fact(1), timeout)
+    assert kernel.bus.inbox_pending == 0

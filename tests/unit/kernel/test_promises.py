@@ -18,6 +18,7 @@ from runbus.abc import PluginState
 from runbus.errors import HandlerTimeout, InvalidOption, OrderCycle, PluginStuck
 from runbus.events import KernelStopping, Notify, Pipeline, Shutdown, Stream
 from runbus.kernel import Kernel, read_trace
+from runbus.kernel._restart import Restarts
 from runbus.plugins import Plugin
 from runbus.testing import FakeClock, FakePlugin, idle
 
@@ -54,11 +55,18 @@ async def leave_under(clock, kernel):
 
 @pytest.mark.parametrize("name", ["shutdown_budget_s", "setup_timeout_s"])
 @pytest.mark.parametrize(
-    "value", ["8", None, float("nan"), float("inf"), 0, -5, True, [1]], ids=repr
+    "value", ["8", None, float("nan"), float("inf"), 0, -5, True, [1], 1e300, 10**400], ids=repr
 )
 def test_a_time_that_cannot_be_is_refused_before_anything_runs(name, value):
     with pytest.raises(InvalidOption, match=name):
         Kernel(**{name: value})
+
+
+def test_a_task_that_fails_a_thousand_times_starts_again_after_ten_seconds():
+    restarts = Restarts("p", 2_000, 60.0, FakeClock())
+    delays = [restarts.next_delay_s() for _ in range(1_200)]
+    assert delays[:3] == [0.1, 0.2, 0.4]
+    assert set(delays[7:]) == {10.0}
 
 
 @pytest.mark.parametrize(

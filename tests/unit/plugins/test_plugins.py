@@ -268,8 +268,20 @@ async def test_a_handler_given_by_value_gets_events_only_and_losses_are_told_apa
     assert ("plugin 'p': 2 Tick were lost" in caplog.text) is (told is None)
 
 
+async def none():
+    pass
+
+
+async def one(event):
+    pass
+
+
 async def two(a, b):
     pass
+
+
+async def yields():
+    yield
 
 
 @pytest.mark.parametrize(
@@ -284,7 +296,20 @@ async def two(a, b):
         (lambda p: p.start(two, 1, 2, max=0), "max=0 is not a whole number of at least 1"),
         (lambda p: p.start(two, 1, 2, per="60"), "per='60' is not a number above 0"),
         (lambda p: p.on(Fact, two), "cannot be called with 1 positional"),
+        (lambda p: p.on(Fact, one, timeout="5"), "timeout='5' is not a number above 0"),
+        (lambda p: p.on(Fact, one, timeout=1e300), "above 0 and at most 1e\\+09"),
+        (lambda p: p.on(Fact, one, once=1), "once=1 is not a bool"),
+        (lambda p: p.on(Fact, one, thread=True), "is async and cannot run in a thread"),
+        (lambda p: p.stream(Tick, one, maxsize=1.5), "maxsize=1.5 is not a whole number"),
+        (lambda p: p.stream(Tick, one, maxsize=10**400), "is not a whole number .* and at most"),
+        (lambda p: p.stream(Tick, one, overflow="nonsense"), "overflow='nonsense' is not known"),
+        (lambda p: p.stream(Tick, one, overflow="conflate"), "key=None is missing"),
+        (lambda p: p.stream(Fact, one, overflow="block"), "lets publishers wait"),
+        (lambda p: p.stream(Tick, one, spill=one), "is async, and nobody would await it"),
         (lambda p: p.enter(lambda a: a), "takes arguments"),
+        (lambda p: p.enter(3), "cannot be called"),
+        (lambda p: p.enter(none), "is async, and nobody would await it"),
+        (lambda p: p.enter(yields), "is an async generator function"),
         (lambda p: p.then(lambda scope: None), "is not async"),
     ],
 )
