@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from runbus.experiment import AsyncExperiment
     from runbus.jobs import JobRecord
 
-    Watching = Callable[[StoredExperiment], Sequence[Plugin]]
-    """Returns fresh plugins that watch an experiment."""
+    Watching = Callable[[StoredExperiment], Sequence[Plugin | str]]
+    """Returns fresh plugins that watch an experiment, or the names of installed ones."""
 
     Leading = Callable[[StoredExperiment], AbstractAsyncContextManager[object]]
     """Returns what is entered while this process leads: to cancel it on a signal, say."""

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 from anyio.from_thread import start_blocking_portal
 
 from runbus.api._executors import executor_from
+from runbus.api._notebook import notebook_progress
 from runbus.catalog import RunRecord, open_run
 from runbus.config import check_task
+from runbus.errors import UsageError
 from runbus.experiment import AsyncExperiment, sweep
 from runbus.kernel import Kernel
 
@@ -35,6 +37,7 @@ def run(
     """Run a task, once or for each point of a grid, and wait for the end.
 
     Works where an event loop runs already, as in a notebook: a thread of its own runs the kernel.
+    A notebook shows how many jobs are done meanwhile.
 
     Args:
         task: What to run; a `Partial` runs as a function.
@@ -55,6 +58,8 @@ def run(
         ExtraMissing: The executor needs a package that is not installed.
         HomeUnusable: The home folder cannot be written.
     """
+    if isinstance(sweeps, str):
+        raise UsageError(f"sweeps must be a list of texts, such as [{sweeps!r}]")
     task = check_task(task)
     made = executor_from(executor)
     jobs = sweep(task, sweeps, name=name)
@@ -63,7 +68,8 @@ def run(
     )
 
     async def launch() -> None:
-        async with Kernel(plugins=[made, *plugins]) as kernel:
+        shown = notebook_progress(len(jobs))
+        async with Kernel(plugins=[made, *shown, *plugins]) as kernel:
             await experiment.run(kernel.bus)
 
     with start_blocking_portal("asyncio") as portal:

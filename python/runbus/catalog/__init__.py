@@ -1,11 +1,14 @@
 """Finding experiments and runs in a home, and asking questions about them."""
 
+from runbus.catalog._batches import Batch as Batch
+from runbus.catalog._batches import batches as batches
 from runbus.catalog._index import rebuild_index as rebuild_index
 from runbus.catalog._lookup import JobStatus as JobStatus
 from runbus.catalog._lookup import find_experiment as find_experiment
 from runbus.catalog._lookup import find_job as find_job
 from runbus.catalog._lookup import job_statuses as job_statuses
 from runbus.catalog._query import query as query
+from runbus.catalog._remove import remove_run as remove_run
 from runbus.catalog._runs import UNREADABLE as UNREADABLE
 from runbus.catalog._runs import RunRecord as RunRecord
 from runbus.catalog._runs import RunRow as RunRow
@@ -13,19 +16,32 @@ from runbus.catalog._runs import find_run as find_run
 from runbus.catalog._runs import open_run as open_run
 from runbus.catalog._runs import runs as runs
 from runbus.catalog._runs import survey as survey
+from runbus.catalog._select import Condition as Condition
+from runbus.catalog._select import check_field as check_field
+from runbus.catalog._select import field_of as field_of
+from runbus.catalog._select import ordered as ordered
+from runbus.catalog._select import selected as selected
 
 __all__ = [
     "UNREADABLE",
+    "Batch",
+    "Condition",
     "JobStatus",
     "RunRecord",
     "RunRow",
+    "batches",
+    "check_field",
+    "field_of",
     "find_experiment",
     "find_job",
     "find_run",
     "job_statuses",
     "open_run",
+    "ordered",
     "query",
     "rebuild_index",
+    "remove_run",
     "runs",
+    "selected",
     "survey",
 ]

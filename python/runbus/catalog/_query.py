@@ -70,12 +70,14 @@ def query(
         if re.search(r"\bmetrics\b", sql, re.IGNORECASE):
             _add_metrics(connection, PointStream(found))
         try:
+            statements = connection.extract_statements(sql)
+            if len(statements) != 1:
+                count = f"{len(statements)} statements" if statements else "no statement"
+                raise QueryInvalid(f"there is {count} in it, and one is answered")
             result = connection.execute(sql)
-            if result is None:
-                raise QueryInvalid("there is no statement in it")
             return [column[0] for column in result.description or ()], result.fetchall()
         except duckdb.Error as error:
-            raise QueryInvalid(str(error).splitlines()[0]) from error
+            raise QueryInvalid(str(error)) from error
 
 
 def _add_runs(connection: Any, rows: list[RunRow]) -> None:

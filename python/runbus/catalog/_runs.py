@@ -12,6 +12,7 @@ from runbus._files import read_file
 from runbus._home import Home, abbreviated
 from runbus._secrets import redacted_text
 from runbus.abc import PackageManifest
+from runbus.catalog._html import RunList, run_html
 from runbus.catalog._index import Index
 from runbus.codec import DecodeError, decode_json
 from runbus.errors import (
@@ -56,6 +57,9 @@ class RunRecord(StoredRun):
 
     def __repr__(self) -> str:
         return f"<RunRecord {self.id} {self.name!r} {self.state}>"
+
+    def _repr_html_(self) -> str:
+        return run_html(self)
 
     @cached_property
     def job(self) -> JobRecord | None:
@@ -168,7 +172,7 @@ def runs(
         HomeUnusable: The home folder cannot be read.
     """
     readable = (one for one in _newest_first(Home(home), project) if isinstance(one, RunRecord))
-    found = list(itertools.islice(readable, newest))
+    found = RunList(itertools.islice(readable, newest))
     found.reverse()
     return found
 

@@ -31,12 +31,17 @@ COMMANDS = {
     "metrics": "Print what a run logged.",
     "artifacts": "List the files that a run keeps, or copy them.",
     "plot": "Draw the metric NAME of one run or several in the terminal.",
+    "tag": "Give a run tags, also long after it has ended.",
+    "note": "Add a note to a run.",
+    "rename": "Give a run another name.",
+    "rm": "Remove runs that are over.",
     "query": "Ask all runs a question in SQL.",
     "seal": "Turn the journals of finished runs into Parquet files.",
     "why": "Say why a run stands where it stands, and what happened to it.",
     "replay": "Feed the events of a trace to a fresh kernel and show what goes another way.",
     "config": "Show, compare and convert configurations of files and past runs.",
     "doctor": "Check that jobs can run here and that nothing was left behind.",
+    "completion": "Print what makes a shell complete commands, runs, projects and metrics.",
     "version": "Print the version.",
 }
 """Each subcommand and its summary: `runbus --help` imports none of them."""

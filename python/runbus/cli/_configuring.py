@@ -17,10 +17,8 @@ from runbus.config import (
     environment_overrides,
     field_at,
     fields_of,
-    load,
     parse_override,
     read_call,
-    read_file,
     split_items,
     target_of,
 )
@@ -107,6 +105,8 @@ def _base(function: Any, options: Sequence[tuple[str, str]]) -> tuple[Any, list[
 
 
 def _from_file(config: Any, source: str) -> Any:
+    from runbus.config import load  # files cost what most command lines need not pay
+
     found = load(source, config)
     if target_of(found) is not target_of(config):
         told = f"it configures {_named(found)}, not {_named(config)}"
@@ -119,6 +119,8 @@ def _named(config: Any) -> str:
 
 
 def _axes(source: str) -> list[list[Override]]:
+    from runbus.config import read_file
+
     loaded = read_file(source)
     return [
         [
@@ -171,6 +173,8 @@ def with_meanings(config: Any, changes: Sequence[Override]) -> Iterator[Override
 def _meant(config: Any, change: Override, field: Any) -> Any:
     word = change.value
     if word.startswith("@"):
+        from runbus.config import read_file
+
         return read_file(word[1:]).value
     name = str(change.path[-1])
     known = factories_for(field.type, target_of(config), name)

@@ -40,8 +40,15 @@ _AROUND = 5
 __all__ = ["attach", "cancel", "detach", "launch", "print_requests"]
 
 
-def launch(experiment: AsyncExperiment, *, as_json: bool = False) -> ExitStatus:
+def launch(
+    experiment: AsyncExperiment, *, plugins: Sequence[str] = (), as_json: bool = False
+) -> ExitStatus:
     """Run an experiment, show its progress and its result, and say how it went.
+
+    Args:
+        experiment: What to run.
+        plugins: The names of installed plugins to load.
+        as_json: Whether to print the result as JSON.
 
     Raises:
         UsageError: A job, or its code, cannot be run as asked; nothing was submitted.
@@ -50,20 +57,32 @@ def launch(experiment: AsyncExperiment, *, as_json: bool = False) -> ExitStatus:
     with unblocked_stderr(lambda: ending.signalled is None) as settle:
         with ending.holding_signals():
             stored = api.prepare(experiment)
-            run = partial(api.lead, watching=_progress, leading=ending.heeding_signals, trace=True)
+            watching = partial(_watching, plugins)
+            run = partial(api.lead, watching=watching, leading=ending.heeding_signals, trace=True)
             records = anyio.run(run, stored)
         settle()
         return _report(stored.folder, records, ending.signalled, as_json=as_json)
 
 
-def attach(folder: str, *, as_json: bool) -> ExitStatus:
+def attach(folder: str, *, plugins: Sequence[str] = (), as_json: bool) -> ExitStatus:
     """Lead an experiment to its end, or follow its leader, and take over if that one dies."""
     ending = Ending()
-    attach = partial(api.attach, watching=_progress, leading=ending.heeding_signals, trace=True)
+    watching = partial(_watching, plugins)
+    attach = partial(api.attach, watching=watching, leading=ending.heeding_signals, trace=True)
     with unblocked_stderr(lambda: ending.signalled is None) as settle:
-        records = anyio.run(attach, folder)
+        try:
+            records = anyio.run(attach, folder)
+        except KeyboardInterrupt:
+            # A leader handles its signals otherwise: this process only followed.
+            name = os.path.basename(folder)
+            sys.stderr.write(f"the jobs go on: runbus cancel {name} ends them\n")
+            raise
         settle()
         return _report(folder, records, ending.signalled, as_json=as_json)
+
+
+def _watching(plugins: Sequence[str], experiment: StoredExperiment) -> list[Plugin | str]:
+    return [*_progress(experiment), *plugins]
 
 
 def _progress(experiment: StoredExperiment) -> list[Plugin]:
@@ -94,7 +113,13 @@ def detach(experiment: AsyncExperiment, *, as_json: bool) -> ExitStatus:
 
 def cancel(folder: str, job: str | None, grace_s: float) -> ExitStatus:
     """End a job, or all of an experiment, and wait for that."""
-    if not anyio.run(api.cancel, folder, job, "by runbus cancel", grace_s):
+    try:
+        is_needed = anyio.run(api.cancel, folder, job, "by runbus cancel", grace_s)
+    except KeyboardInterrupt:
+        name = os.path.basename(folder)
+        sys.stderr.write(f"the end of the jobs stays asked for: runbus status {name} shows it\n")
+        raise
+    if not is_needed:
         sys.stderr.write("it has ended already\n")
     return ExitStatus.OK
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,14 @@ if TYPE_CHECKING:
     from runbus.jobs import JobRecord
     from runbus.metrics import ParamValue
 
-__all__ = ["kept_facts", "native_words", "origin_facts", "print_kept", "tell_damage"]
+__all__ = [
+    "kept_facts",
+    "native_words",
+    "near_project",
+    "origin_facts",
+    "print_kept",
+    "tell_damage",
+]
 
 
 def tell_damage(run: RunRecord) -> None:
@@ -28,11 +36,22 @@ def tell_damage(run: RunRecord) -> None:
         click.echo(f"warning: {count} points of {name} are lost to it", err=True)
 
 
+def near_project(project: str) -> str:
+    """Return a question after the project that was meant, if one of nearly that name exists."""
+    from runbus._home import Home
+    from runbus.errors import near_matches
+
+    folders = Home().experiment_folders(problems={})
+    known = dict.fromkeys(os.path.basename(os.path.dirname(folder)) for folder in folders)
+    near = [] if project in known else near_matches(project, known)
+    return f"; did you mean the project {near[0]!r}" if near else ""
+
+
 def origin_facts(run: RunRecord) -> list[tuple[str, str]]:
     """Return where a run comes from as labels with texts: what is known of it."""
     origin = run.info.origin
     facts = [("command", shlex.join(origin.argv)), ("python", origin.python)]
-    facts.append(("started in", origin.cwd))
+    facts.append(("cwd", origin.cwd))
     if origin.commit:
         changed = {True: ", with uncommitted changes", False: "", None: ", perhaps changed"}
         facts.append(("commit", f"{origin.commit[:12]}{changed[origin.is_changed]}"))

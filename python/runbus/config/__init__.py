@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from runbus.config._schema import Field as Field
     from runbus.config._schema import is_structured as is_structured
     from runbus.config._script import Script as Script
+    from runbus.config._settings import default_plugins as default_plugins
     from runbus.config._shown import type_name as type_name
     from runbus.config._sources import Loaded as Loaded
     from runbus.config._sources import Origin as Origin
@@ -124,6 +125,7 @@ __all__ = [
     "check_task",
     "data_text",
     "decode_task",
+    "default_plugins",
     "dumps",
     "environment_overrides",
     "expand_sweeps",
@@ -204,6 +206,7 @@ __getattr__, __dir__ = lazy_names(
         "._schema": ("Field", "is_structured"),
         "._shown": ("type_name",),
         "._script": ("Script",),
+        "._settings": ("default_plugins",),
         "._sweep": ("Value", "expand_sweeps", "parse_sweep", "parse_value"),
         "._targets": ("import_target",),
         "._task": ("Command", "Task", "check_task", "words_of"),

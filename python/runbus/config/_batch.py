@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_args, get_origin
 
 import msgspec
@@ -10,6 +12,7 @@ import msgspec
 from runbus import codec
 from runbus._secrets import Secret
 from runbus.config._document import Document, read_document
+from runbus.config._durations import with_seconds
 from runbus.config._executors import ExecutorFields, LocalFields, parse_host
 from runbus.config._flat import field_types, flat_schema, nested, options
 from runbus.config._task import Command, Script, Task, words_of
@@ -69,7 +72,8 @@ class BatchJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             was), `timeout`, `lost` (it vanished), `preempted` (its machine was taken away), `start`
             (it could not be started), and exit codes as numbers; after any of them if absent.
         backoff: Seconds before the second attempt, at most a year; doubled for each one after.
-        timeout: Whole seconds that it may run before it is ended, as TIMEOUT.
+        timeout: Whole seconds that it may run before it is ended, as TIMEOUT; or a text such as
+            `90s`, `5m`, `2h`, `1d`, as in the two that follow and in `backoff`.
         queue_timeout: Whole seconds that it may wait for its start once it is sent to its executor.
         idle_timeout: Whole seconds that it may run without writing to its output.
     """
@@ -162,6 +166,7 @@ def load_batch(path: str, *, with_secrets: bool = False) -> Batch:
         document = read_document(path)
     except ConfigInvalid as error:
         raise BatchInvalid(path, tuple(map(str, error.problems))) from error.__cause__
+    document.data = with_seconds(document.data)
     problems = _check(document, with_secrets=with_secrets)
     placed = (document.place(one.path, one.message) for one in problems)
     if told := (*map(str, document.repeated), *placed):
@@ -205,13 +210,21 @@ def _check(document: Document, *, with_secrets: bool) -> list[_Problem]:
     return problems
 
 
-def _check_job(job: dict[str, Any], at: tuple[str | int, ...]) -> list[_Problem]:
+def _check_job(given: dict[Any, Any], at: tuple[str | int, ...]) -> list[_Problem]:
     """Check the fields of a job; each by itself only if something is wrong."""
+    job = _without_line(given)
     try:
         codec.convert(nested(job, BatchJob), BatchJob)
     except codec.DecodeError:
         return _check_struct(job, BatchJob, at)
     return []
+
+
+def _without_line(job: dict[Any, Any]) -> dict[Any, Any]:
+    """Return a job without a command in one line, of which `_check_meaning` says more."""
+    if not isinstance(job.get("command"), str):
+        return job
+    return {key: value for key, value in job.items() if key != "command"}
 
 
 def _check_executor(name: str, at: tuple[str | int, ...], known: set[str]) -> list[_Problem]:
@@ -326,6 +339,9 @@ def _check_meaning(
 ) -> list[_Problem]:
     """Check what the types of the fields do not say; what is of another type is passed over."""
     problems = []
+    if isinstance(line := job.get("command"), str):
+        message = f"a command is a list of words: {_words_in(line)}, or for a shell [sh, -c, …]"
+        problems.append(_Problem((*at, "command"), message))
     script, task, cwd, env = (job.get(name) for name in ("script", "task", "cwd", "env"))
     if sum(job.get(name) is not None for name in ("command", "script", "task")) != 1:
         problems.append(_Problem(at, "a job has a command, a script or a task, and one of them"))
@@ -344,6 +360,15 @@ def _check_meaning(
     for name, value in env.items() if isinstance(env, dict) else ():
         problems += _check_variable(name, value, (*at, "env", str(name)), folder, look=with_secrets)
     return problems
+
+
+def _words_in(line: str) -> str:
+    """Return a line of a shell as the list that a batch takes."""
+    try:
+        words = shlex.split(line)
+    except ValueError:
+        words = line.split()
+    return json.dumps(words, ensure_ascii=False)
 
 
 def _check_task(data: dict[str, Any], at: tuple[str | int, ...], folder: str) -> list[_Problem]:

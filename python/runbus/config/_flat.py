@@ -10,6 +10,7 @@ import msgspec
 from msgspec.structs import FieldInfo, fields
 
 from runbus.codec import json_schema
+from runbus.config._durations import DURATIONS, duration_schema
 from runbus.events import Resources, RetryPolicy, Timeouts
 
 if TYPE_CHECKING:
@@ -98,5 +99,6 @@ def flat_schema(shape: type[msgspec.Struct]) -> dict[str, Any]:
         for name, value in values.items():
             if properties.pop(name, None) is not None:
                 for key, inner in _VALUES[name][1].items():
-                    properties[key] = value["properties"][inner]
+                    schema_of = value["properties"][inner]
+                    properties[key] = duration_schema(schema_of) if key in DURATIONS else schema_of
     return schema

@@ -20,12 +20,13 @@ class NamedParts(Mapping[str, Any]):
         kind: What a part is called in messages, such as `executor`.
         group: The group of entry points in which other distributions bring further parts; none if
             empty.
+        known: The parts that there are from the beginning, as `register` takes them.
     """
 
-    def __init__(self, kind: str, group: str = "") -> None:
+    def __init__(self, kind: str, group: str = "", known: Mapping[str, Any] | None = None) -> None:
         self.kind = kind
         self._group = group
-        self._targets: dict[str, Any] = {}
+        self._targets = dict(known or {})
         self._installed: dict[str, str] | None = None
 
     def register(self, name: str, target: Any) -> None:
@@ -108,14 +109,24 @@ def _text(target: Any) -> str:
     return target if isinstance(target, str) else path_of(target)
 
 
-EXECUTORS = NamedParts("executor", "runbus.executors")
-EXECUTORS.register("local", "runbus.executors.local:LocalExecutor")
-EXECUTORS.register("ssh", "runbus.executors.ssh:SSHExecutor")
+EXECUTORS = NamedParts(
+    "executor",
+    "runbus.executors",
+    {
+        "local": "runbus.executors.local:LocalExecutor",
+        "ssh": "runbus.executors.ssh:SSHExecutor",
+    },
+)
 
-PACKAGERS = NamedParts("packager", "runbus.packagers")
-PACKAGERS.register("git", "runbus.packaging:GitArchivePackager")
-PACKAGERS.register("pattern", "runbus.packaging:PatternPackager")
-PACKAGERS.register("hybrid", "runbus.packaging:HybridPackager")
+PACKAGERS = NamedParts(
+    "packager",
+    "runbus.packagers",
+    {
+        "git": "runbus.packaging:GitArchivePackager",
+        "pattern": "runbus.packaging:PatternPackager",
+        "hybrid": "runbus.packaging:HybridPackager",
+    },
+)
 
 _KINDS: dict[str, NamedParts] = {
     "runbus.abc.executor.Executor": EXECUTORS,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,7 @@ from runbus.jobs import Asked, JobRecord
 from runbus.metrics import Origin, RunInfo, make_run_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Sequence
 
     from runbus.abc import Executor, Package, Request
     from runbus.bus import Bus
@@ -77,6 +78,9 @@ class AsyncExperiment:
         root: str | None = None,
         home: str | os.PathLike[str] | None = None,
     ) -> None:
+        if isinstance(jobs, (str, Mapping)) or not isinstance(jobs, Iterable):
+            raise UsageError(f"jobs must be a list of jobs, not {jobs!r}")
+        jobs = list(jobs)
         if not jobs:
             raise UsageError("an experiment needs at least one job")
         if max_parallel is not None and max_parallel < 1:

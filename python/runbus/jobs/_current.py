@@ -37,9 +37,12 @@ def current_record(experiment_folder: str, job: JobRecord) -> JobRecord:
         ended_ns=seen.ended_ns,
         duration_s=seen.duration_s,
         cpu_s=seen.cpu_s,
+        max_rss_bytes=seen.max_rss_bytes,
+        wrapper=seen.wrapper,
         exit_code=seen.exit_code,
         signal=seen.signal,
         reason=end.reason,
+        native_state=seen.native_state,
         evidence=seen.evidence,
         is_suspended=False,
     )

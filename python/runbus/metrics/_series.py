@@ -5,6 +5,7 @@ from __future__ import annotations
 from operator import index
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from runbus.errors import ExtraMissing
 from runbus.metrics._data_frames import Frame
 
 if TYPE_CHECKING:
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from runbus._core import SeriesData
 
 __all__ = ["DownsampleMethod", "Series", "SeriesSummary", "Steps", "range_of", "width_of"]
+
+_SHOWN = 5
+"""So many points at either end are shown in a notebook."""
 
 DownsampleMethod = Literal["m4", "minmax", "lttb"]
 Steps = slice | range
@@ -121,6 +125,19 @@ class Series(Frame):
     def __repr__(self) -> str:
         return f"<Series {self.name!r} of {len(self)} points>"
 
+    def _repr_html_(self) -> str:
+        """Return the first and the last points as a table, as a notebook shows them."""
+        import html
+
+        shown = [*range(len(self))]
+        if len(shown) > 2 * _SHOWN:
+            shown = shown[:_SHOWN] + shown[-_SHOWN:]
+        rows = [f"<tr><td>{self.steps[at]}</td><td>{self.values[at]!r}</td></tr>" for at in shown]
+        if len(shown) < len(self):
+            rows.insert(_SHOWN, "<tr><td>…</td><td>…</td></tr>")
+        head = f"<tr><th>step</th><th>{html.escape(self.name)}</th></tr>"
+        return f"<table>{head}{''.join(rows)}</table><p>{len(self):,} points</p>"
+
     def to_numpy(self) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[np.int64]]:
         """Return steps `(n,) int64`, values `(n,) float64`, Unix times in ns `(n,) int64`.
 
@@ -128,10 +145,12 @@ class Series(Frame):
         `.copy()` makes one that can be changed.
 
         Raises:
-            ModuleNotFoundError: numpy is not installed.
+            ExtraMissing: numpy is not installed.
         """
-        import numpy as np
-
+        try:
+            import numpy as np
+        except ModuleNotFoundError as error:
+            raise ExtraMissing("an array", "numpy", "numpy") from error
         return (
             np.asarray(self._data.steps, np.int64),
             np.asarray(self.values),

@@ -18,6 +18,7 @@ from runbus._core import (
     summarize,
 )
 from runbus.errors import MetricNotFound, RunBusy, RunUnreadable, near_matches, os_reason
+from runbus.metrics._annotating import Annotating
 from runbus.metrics._artifacts import clear_unfinished
 from runbus.metrics._ends import End, worst
 from runbus.metrics._folder import (
@@ -49,7 +50,7 @@ _LOOK_S = 0.05
 _T = TypeVar("_T")
 
 
-class StoredRun(Kept):
+class StoredRun(Kept, Annotating):
     """A run as its folder tells it.
 
     Attributes:

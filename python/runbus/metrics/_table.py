@@ -70,6 +70,6 @@ class MetricTable(Frame):
         """Return for each name what `Series.to_numpy` returns: steps, values, times in ns.
 
         Raises:
-            ModuleNotFoundError: numpy is not installed.
+            ExtraMissing: numpy is not installed.
         """
         return {name: series.to_numpy() for name, series in self.items()}

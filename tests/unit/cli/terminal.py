@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import fcntl
 import os
 import pty
@@ -103,4 +104,5 @@ def check_golden(name: str, screen: str) -> None:
     path = _GOLDEN / f"{name}.txt"
     if os.environ.get("RUNBUS_GOLDEN") == "write":
         path.write_text(screen)
-    assert screen == path.read_text()
+    expected = path.read_text()
+    assert screen == expected, "\n".join(difflib.ndiff(expected.split("\n"), screen.split("\n")))

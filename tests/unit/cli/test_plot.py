@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import re
 
 import pytest
 
+import runbus
+from runbus.cli._app import run_command
 from runbus.cli._plot import Curve, draw
 from runbus.errors import UsageError
 
@@ -17,7 +21,7 @@ def test_any_finite_values_are_drawn(values: list[float]) -> None:
     drawn = draw("loss", "step", [Curve("run", range(len(values)), values)])
 
     assert "(loss)" in drawn
-    assert "(step)" in drawn
+    assert "> step" in drawn
 
 
 @pytest.mark.parametrize(
@@ -30,3 +34,54 @@ def test_any_finite_values_are_drawn(values: list[float]) -> None:
 def test_what_cannot_be_drawn_is_a_usage_error(values: list[float], text: str) -> None:
     with pytest.raises(UsageError, match=text):
         draw("loss", "step", [Curve("run", range(len(values)), values)])
+
+
+@pytest.mark.parametrize("last", [1, 5, 99, 100_000, 12_345_678])
+def test_ticks_of_steps_are_whole_numbers_that_are_evenly_apart(last: int) -> None:
+    drawn = draw("loss", "step", [Curve("run", [0, last], [0.0, 1.0])])
+
+    axis = next(line for line in drawn.splitlines() if re.fullmatch(r" +\|[ \d]+", line))
+    ticks = [int(text) for text in axis.partition("|")[2].split()]
+    steps = {after - before for before, after in itertools.pairwise(ticks)}
+    assert len(steps) == 1
+    assert ticks[0] == 0
+    assert ticks[-1] + 2 * steps.pop() >= last
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(80, 24), (200, 50), (40, 12)])
+def test_a_drawing_fits_the_terminal(
+    columns: int, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("LINES", str(rows))
+    curves = [Curve(f"run {at}", range(50), [float(at)] * 50) for at in range(2)]
+    lines = draw("loss", "epoch", curves).splitlines()
+
+    assert max(map(len, lines)) <= columns
+    assert max(map(len, lines)) > columns - 30
+    assert len(lines) < rows
+
+
+def test_without_colors_curves_are_lines_with_marks_and_a_legend_of_marks() -> None:
+    curves = [Curve(name, range(50), [slope * at for at in range(50)])
+              for name, slope in (("a", 1.0), ("b", 2.0))]  # fmt: skip
+    drawn = draw("loss", "step", curves)
+
+    assert drawn.splitlines()[-2:] == ["o a", "x b"]
+    assert len(re.findall("[\u2801-\u28ff]", drawn)) > 50
+    assert len(draw("loss", "step", curves, height=5).splitlines()) < len(drawn.splitlines())
+
+
+def test_several_metrics_of_a_run_are_drawn_and_without_one_it_asks_for_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with runbus.init(name="r") as run:
+        for step in range(9):
+            run.log({"loss": 1 / (step + 1), "acc": step / 9}, step=step)
+
+    assert run_command(["plot", "latest", "loss", "-m", "acc"]) == 0
+    assert capsys.readouterr().out.splitlines()[-2:] == ["o loss", "x acc"]
+    assert run_command(["plot", "latest", "-m", "acc"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].endswith("r")
+    assert run_command(["plot", "latest"]) == 2
+    assert "name a metric to draw; r has loss, acc" in capsys.readouterr().err

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
+from runbus._clock import SYSTEM_CLOCK
+from runbus.abc import JobSpec
 from runbus.events import RetryPolicy
-from runbus.jobs import JobRecord, JobState, current_record
+from runbus.jobs import Facts, JobRecord, JobState, current_record, fold, unrecorded_end
 
 RUNNING = JobRecord(
     name="j", run_id="e-1", executor="local", folder="jobs/1-j/1", state=JobState.RUNNING,
@@ -43,6 +46,60 @@ def test_the_exit_record_tells_all_of_the_end(folder: Path) -> None:
     assert (ended.state, ended.exit_code, ended.reason) == (JobState.FAILED, 3, "exit code 3")
     assert (ended.duration_s, ended.cpu_s) == (2.5, 1.5)
     assert ended.ended_ns > 0
+
+
+JOB = JobSpec(
+    experiment_id="e", name="j", run_id="e-1", executor="local", argv=("true",), cwd="/", env={},
+    folder="jobs/1-j/1", run_folder="runs/e-1",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("status", [0, 3, 143])
+@pytest.mark.parametrize(
+    "known",
+    [
+        {},
+        {"cancelling": True},
+        {"overdue": "it wrote nothing for 5 s, its idle timeout"},
+        {"is_suspended": True, "native_state": "SUSPENDED", "evidence": "squeue"},
+        {"state": JobState.QUEUED, "host": "", "started_ns": 0},
+        {"state": JobState.LOST},
+    ],
+)
+def test_it_is_what_the_next_leader_will_record(
+    known: dict[str, Any], status: int, folder: Path
+) -> None:
+    job = replace(RUNNING, **known)
+    leave_exit(folder, status)
+    facts, end = Facts(SYSTEM_CLOCK), unrecorded_end(str(folder), job)
+    assert end is not None
+    assert end.seen is not None
+    led: JobRecord | None = job
+    if not job.started_ns:
+        led = fold(led, facts.started(JOB, end.seen))
+    led = fold(led, facts.ended(JOB, end))
+
+    found = current_record(str(folder), job)
+
+    assert found == replace(led, submitted_ns=found.submitted_ns)  # type: ignore[type-var]
+
+
+def test_a_job_that_was_asked_to_end_says_so_in_words(folder: Path) -> None:
+    leave_exit(folder, 3)
+
+    assert current_record(str(folder), replace(RUNNING, cancelling=True)).reason == "cancelled"
+
+
+def test_a_job_that_gets_another_attempt_has_no_handle_and_says_why(folder: Path) -> None:
+    leave_exit(folder, 3)
+    job = replace(RUNNING, retry=RetryPolicy(retries=1))
+
+    found = current_record(str(folder), job)
+    third = replace(job, attempt=3, requeued=1)
+
+    assert (found.handle, found.reason) == ("", "exit code 3")
+    assert current_record(str(folder), third).state is JobState.FAILED
+    assert current_record(str(folder), replace(third, requeued=2)).state is JobState.PENDING
 
 
 def test_a_job_with_attempts_left_is_not_over(folder: Path) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runbus.cli._exit import ExitStatus
+from runbus.cli._options import complete_runs
 from runbus.cli._printer import format_size, format_time, print_error, print_json
 from runbus.cli._table import print_table
 from runbus.errors import FileUnreadable, UsageError
@@ -19,7 +20,7 @@ __all__ = ["command"]
 
 
 @click.command("artifacts")
-@click.argument("run")
+@click.argument("run", shell_complete=complete_runs)
 @click.argument("name", required=False)
 @click.option("--kind", help="Only those of this kind, such as image, table or file.")
 @click.option(
@@ -64,6 +65,8 @@ def command(
                 for artifact in found
             ],
             right=["step", "size"],
+            # `runbus artifacts --json` has them wherever there is no room.
+            optional=["path", "time", "step"],
         )
     return ExitStatus.OK
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from runbus.cli._options import plugin_option, wanted_plugins
+
 if TYPE_CHECKING:
     from runbus.cli._exit import ExitStatus
 
@@ -14,8 +16,9 @@ __all__ = ["command"]
 
 @click.command("attach")
 @click.argument("batch", required=False)
+@plugin_option
 @click.option("--json", "as_json", is_flag=True, help="Print the result as a JSON list of objects.")
-def command(batch: str | None, as_json: bool) -> ExitStatus:
+def command(batch: str | None, plugins: tuple[str, ...], as_json: bool) -> ExitStatus:
     """Follow a batch to its end, and go on with it if nobody else does.
 
     BATCH is the id of an experiment, a project (its newest), or "latest"; without it, the newest
@@ -28,4 +31,5 @@ def command(batch: str | None, as_json: bool) -> ExitStatus:
     from runbus.catalog import find_experiment
     from runbus.cli import _launch
 
-    return _launch.attach(find_experiment(batch), as_json=as_json)
+    names = wanted_plugins(plugins)
+    return _launch.attach(find_experiment(batch), plugins=names, as_json=as_json)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from runbus.cli._options import complete_runs
 from runbus.errors import RunUnreadable
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class _Since(click.ParamType[int]):
 
 
 @click.command("logs")
-@click.argument("run")
+@click.argument("run", shell_complete=complete_runs)
 @click.option(
     "-f", "--follow", is_flag=True, help="Go on until the job has ended, over all its attempts."
 )

@@ -2,58 +2,110 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from runbus.cli._printer import format_time, print_json
+from runbus.cli._options import complete_projects
+from runbus.cli._printer import format_number, format_time, print_json
+from runbus.cli._run_facts import near_project
 from runbus.cli._table import print_table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runbus.catalog import RunRow
 
 __all__ = ["command"]
 
+_COLUMNS = ("id", "name", "project", "state", "created", "tags")
+# An id tells when it was made.
+_OPTIONAL = ("created", "tags", "project")
+
 
 @click.command("ls")
-@click.option("--project", metavar="NAME", help="Only the runs of this project.")
+@click.option(
+    "--project",
+    shell_complete=complete_projects,
+    metavar="NAME",
+    help="Only the runs of this project.",
+)
 @click.option("--tag", multiple=True, help="Only the runs with this tag; with all, if given again.")
+@click.option(
+    "--where",
+    multiple=True,
+    metavar="CONDITION",
+    help="Only the runs of which it is true, such as state=FAILED, 'lr>=0.01' or name~net: of a "
+    "field, a param, or a metric's last value. Of all, if given again.",
+)
+@click.option(
+    "--sort", metavar="NAME", help="Order by a field, param or metric; -NAME for largest first."
+)
+@click.option(
+    "--columns",
+    metavar="NAME,…",
+    help="Show these fields, params and metrics, in this order.",
+)
 @click.option(
     "-n", "newest", type=click.IntRange(min=1), metavar="COUNT", help="Only so many, the newest."
 )
+@click.option("--batches", is_flag=True, help="List batches, not runs.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list of objects.")
-def command(project: str | None, tag: tuple[str, ...], newest: int | None, as_json: bool) -> None:
+def command(
+    project: str | None,
+    tag: tuple[str, ...],
+    where: tuple[str, ...],
+    sort: str | None,
+    columns: str | None,
+    newest: int | None,
+    batches: bool,
+    as_json: bool,
+) -> None:
     """List runs, the newest last."""
-    from runbus.catalog import survey
+    from runbus.catalog import Condition, ordered, selected, survey
 
-    # Which runs have the tags is known once they have been looked at.
-    found = survey(project, newest=None if tag else newest)
+    if batches:
+        if tag or where or sort or columns:
+            raise click.UsageError("--batches goes with --project, -n and --json only")
+        _list_batches(project, newest, as_json=as_json)
+        return
+    conditions = [Condition.parse(text) for text in where]
+    is_filtered = bool(tag or conditions)
+    # Which runs fulfil them is known once they have been looked at.
+    found = survey(project, newest=None if is_filtered or sort else newest)
     found = [row for row in found if set(tag) <= set(row.tags)]
-    if newest is not None:
+    found = selected(found, conditions)
+    if sort:
+        found = ordered(found, sort)
+        found = found[:newest]
+    elif newest is not None:
         found = found[-newest:]
     if as_json:
-        print_json(
-            [
-                {
-                    "id": row.id,
-                    "name": row.name,
-                    "project": row.project,
-                    "state": row.state,
-                    "config": row.run.config if row.run else {},
-                    "tags": row.tags,
-                    "origin": row.run.info.origin._asdict() if row.run else {},
-                    "created_ns": row.created_ns,
-                    "folder": row.folder,
-                    "problem": row.problem or None,
-                }
-                for row in found
-            ]
-        )
+        print_json([_described(row) for row in found])
+    elif found:
+        _print(found, columns)
+    else:
+        _tell_nothing(project, tag, where)
+
+
+def _print(found: Sequence[RunRow], columns: str | None) -> None:
+    from runbus.catalog import check_field, field_of
+
+    if columns is not None:
+        names = [name.strip() for name in columns.split(",") if name.strip()]
+        for name in names:
+            check_field(found, name)
+        header = names
+        rows = [[_cell(name, field_of(row, name)) for name in names] for row in found]
+        numbers = [
+            name
+            for at, name in enumerate(names)
+            if all(not row[at] or row[at][:1] in "-.0123456789" for row in rows)
+            and name not in {"id", "created"}
+        ]
+        print_table(header, rows, right=numbers)
         return
-    if not found:
-        click.echo(
-            f"no run has the tag {' and '.join(tag)}"
-            if tag
-            else "no runs yet; runbus run SCRIPT makes one",
-            err=True,
-        )
-        return
-    header = ["id", "name", "project", "state", "created", "tags"]
+    header = list(_COLUMNS)
     rows = [
         [row.id, row.name, row.project, row.state, format_time(row.created_ns), ", ".join(row.tags)]
         for row in found
@@ -61,4 +113,79 @@ def command(project: str | None, tag: tuple[str, ...], newest: int | None, as_js
     if any(row.problem for row in found):
         header.append("reason")
         rows = [[*cells, row.problem] for cells, row in zip(rows, found, strict=True)]
-    print_table(header, rows)
+    print_table(header, rows, optional=_OPTIONAL)
+
+
+def _cell(name: str, value: object) -> str:
+    if value is None:
+        return ""
+    if name == "created" and isinstance(value, int):
+        return format_time(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return format_number(value) if isinstance(value, int | float) else str(value)
+
+
+def _described(row: RunRow) -> dict[str, object]:
+    return {
+        "id": row.id,
+        "name": row.name,
+        "project": row.project,
+        "state": row.state,
+        "config": row.run.config if row.run else {},
+        "tags": row.tags,
+        "origin": row.run.info.origin._asdict() if row.run else {},
+        "created_ns": row.created_ns,
+        "folder": row.folder,
+        "problem": row.problem or None,
+    }
+
+
+def _tell_nothing(project: str | None, tags: Sequence[str], where: Sequence[str]) -> None:
+    """Say what was looked for and not found."""
+    asked = [f"of project {project!r}"] if project is not None else []
+    asked += [f"with the tag {' and '.join(tags)}"] if tags else []
+    asked += [f"with {' and '.join(where)}"] if where else []
+    if not asked:
+        click.echo("no runs yet; runbus run SCRIPT makes one", err=True)
+        return
+    near = "" if project is None else near_project(project)
+    click.echo(f"no run {' '.join(asked)}{near}", err=True)
+
+
+def _list_batches(project: str | None, newest: int | None, *, as_json: bool) -> None:
+    from runbus.catalog import batches
+    from runbus.cli._totals import Totals
+
+    found = batches(project)
+    found = found[-newest:] if newest is not None else found
+    if as_json:
+        print_json(
+            [
+                {
+                    "id": one.id,
+                    "project": one.project,
+                    "jobs": one.jobs,
+                    "states": one.states,
+                    "created_ns": one.created_ns,
+                    "folder": one.folder,
+                    "problem": one.problem or None,
+                }
+                for one in found
+            ]
+        )
+        return
+    if not found:
+        of = f" of project {project!r}{near_project(project)}" if project is not None else ""
+        click.echo(f"no batches{of or '; runbus submit makes one'}", err=True)
+        return
+    rows = [
+        [
+            one.id,
+            one.project,
+            one.problem or Totals.of(one.records).text(),
+            format_time(one.created_ns),
+        ]
+        for one in found
+    ]
+    print_table(["batch", "project", "jobs", "created"], rows, optional=["created"])

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runbus.cli._printer import print_json, printable
+from runbus.cli._options import complete_metrics, complete_runs
+from runbus.cli._printer import print_json, printable, unescaped
 from runbus.cli._run_facts import tell_damage
 from runbus.cli._summaries import print_summaries
 
@@ -20,10 +21,11 @@ __all__ = ["command"]
 
 
 @click.command("metrics")
-@click.argument("run")
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("run", shell_complete=complete_runs)
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete_metrics)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
-def command(run: str, names: tuple[str, ...], as_json: bool) -> None:
+@click.option("--csv", "as_csv", is_flag=True, help="Print every point as CSV, of all metrics too.")
+def command(run: str, names: tuple[str, ...], as_json: bool, as_csv: bool) -> None:
     """Print what a run logged: every point of the metrics named, or a summary of all.
 
     RUN is an id, a name (the newest run of that name), or "latest".
@@ -33,8 +35,13 @@ def command(run: str, names: tuple[str, ...], as_json: bool) -> None:
     """
     from runbus.catalog import find_run
 
+    if as_json and as_csv:
+        raise click.UsageError("--json and --csv do not go together")
     found = find_run(run)
     tell_damage(found)
+    if as_csv:
+        _print_csv([found.metrics(name) for name in names or found.metric_names()])
+        return
     if names:
         series = [found.metrics(name) for name in names]
         if as_json:
@@ -59,6 +66,18 @@ def command(run: str, names: tuple[str, ...], as_json: bool) -> None:
         click.echo("nothing was logged", err=True)
         return
     print_summaries(summaries)
+
+
+def _print_csv(series: Sequence[Series]) -> None:
+    """Print a row a point, every digit of it: metric, step, time in ns since 1970, value."""
+    import csv
+
+    # What is in a file of data stays as it is: nothing is escaped for a terminal.
+    writer = csv.writer(unescaped(sys.stdout), lineterminator="\n")
+    writer.writerow(["metric", "step", "time_ns", "value"])
+    for one in series:
+        columns = (one.steps.tolist(), one.times.tolist(), map(repr, one.values.tolist()))
+        writer.writerows((one.name, *point) for point in zip(*columns, strict=True))
 
 
 def _print_points(series: Sequence[Series]) -> None:

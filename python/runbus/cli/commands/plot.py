@@ -3,35 +3,80 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
+from runbus.cli._options import complete_metrics, complete_runs
 from runbus.cli._plot import Curve, draw
 from runbus.cli._printer import printable, unescaped
 from runbus.cli._run_facts import tell_damage
 
+if TYPE_CHECKING:
+    from runbus.catalog import RunRecord
+
 __all__ = ["command"]
 
 
+def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Complete the first word as a run, the others as a metric of it, or as a run."""
+    if not ctx.params.get("words"):
+        return complete_runs(ctx, param, incomplete)
+    return complete_metrics(ctx, param, incomplete) + complete_runs(ctx, param, incomplete)
+
+
 @click.command("plot")
-@click.argument("runs", metavar="RUN...", nargs=-1, required=True)
-@click.argument("name")
+@click.argument("words", metavar="RUN... NAME", nargs=-1, required=True, shell_complete=_complete)
+@click.option(
+    "-m", "--metric", "more", multiple=True, metavar="NAME", help="Draw this metric, too."
+)
 @click.option(
     "--over", metavar="NAME", help="Draw it over this metric, such as epoch, not over steps."
 )
 @click.option("--log", "log_scale", is_flag=True, help="Use a logarithmic value axis.")
-def command(runs: tuple[str, ...], name: str, over: str | None, log_scale: bool) -> None:
+@click.option(
+    "--height",
+    type=click.IntRange(min=2, max=200),
+    metavar="ROWS",
+    help="How high [default: as the terminal, at most 16].",
+)
+def command(
+    words: tuple[str, ...],
+    more: tuple[str, ...],
+    over: str | None,
+    log_scale: bool,
+    height: int | None,
+) -> None:
     """Draw the metric NAME of one run or several in the terminal.
 
-    RUN is an id, a name (the newest run of that name), or "latest".
+    RUN is an id or a part of one, a name (the newest run of that name), or "latest". Several
+    metrics are drawn with -m: runbus plot latest loss -m val/loss.
     """
     from runbus.catalog import find_run
 
+    if len(words) == 1 and not more:
+        raise click.UsageError(_which_metric(find_run(words[0])))
+    *texts, last = words
+    # The last word is a metric, unless it can only be a run.
+    names = list(more) if not texts else [last, *more]
+    runs = [find_run(text) for text in texts or [last]]
     curves = []
-    for run in map(find_run, runs):
+    for run in runs:
         tell_damage(run)
-        series = run.metrics(name)
-        positions = series.over(run.metrics(over)) if over else series.steps
-        curves.append(Curve(printable(run.name), positions.tolist(), series.values.tolist()))
-    plot = draw(printable(name), printable(over or "step"), curves, log_scale=log_scale)
+        for name in names:
+            series = run.metrics(name)
+            positions = series.over(run.metrics(over)) if over else series.steps
+            told = (run.name, len(runs) > 1 or len(names) == 1), (name, len(names) > 1)
+            label = " ".join(text for text, is_needed in told if is_needed)
+            curves.append(Curve(printable(label), positions.tolist(), series.values.tolist()))
+    title, axis = printable(", ".join(names)), printable(over or "step")
+    plot = draw(title, axis, curves, log_scale=log_scale, height=height)
     unescaped(sys.stdout).write(f"{plot}\n")
+
+
+def _which_metric(run: RunRecord) -> str:
+    """Return what to say to somebody who named a run and no metric."""
+    names = run.metric_names()
+    if not names:
+        return f"name a metric to draw; {run.name} has logged none"
+    return f"name a metric to draw; {run.name} has {', '.join(names)}"

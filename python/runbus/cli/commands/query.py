@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
-from runbus.cli._printer import format_number, print_json
+from runbus.cli._options import complete_projects
+from runbus.cli._printer import format_number, print_json, unescaped
+from runbus.cli._run_facts import near_project
 from runbus.cli._table import print_table
 
 __all__ = ["command"]
@@ -12,9 +16,12 @@ __all__ = ["command"]
 
 @click.command("query")
 @click.argument("sql")
-@click.option("--project", help="Ask only the runs of this project.")
+@click.option(
+    "--project", shell_complete=complete_projects, help="Ask only the runs of this project."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list of objects.")
-def command(sql: str, project: str | None, as_json: bool) -> None:
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+def command(sql: str, project: str | None, as_json: bool, as_csv: bool) -> None:
     """Ask all runs a question in SQL.
 
     SQL is one statement for DuckDB. There are two tables: runs (id, name, project, state, created,
@@ -27,7 +34,19 @@ def command(sql: str, project: str | None, as_json: bool) -> None:
     """
     from runbus.catalog import query
 
+    if as_json and as_csv:
+        raise click.UsageError("--json and --csv do not go together")
     columns, rows = query(sql, project=project)
+    if project is not None and (near := near_project(project)):
+        click.echo(f"no run of project {project!r}{near}", err=True)
+    if as_csv:
+        import csv
+
+        # What is in a file of data stays as it is: nothing is escaped for a terminal.
+        writer = csv.writer(unescaped(sys.stdout), lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(rows)
+        return
     if as_json:
         columns = _apart(columns)
         print_json([dict(zip(columns, map(_plain, row), strict=True)) for row in rows])

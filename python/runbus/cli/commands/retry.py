@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from runbus.cli._options import plugin_option, wanted_plugins
+
 if TYPE_CHECKING:
     from runbus.cli._exit import ExitStatus
 
@@ -17,8 +19,9 @@ __all__ = ["command"]
 @click.option(
     "--detach", is_flag=True, help="Return once every job is recorded; a supervisor stays."
 )
+@plugin_option
 @click.option("--json", "as_json", is_flag=True, help="Print the result as a JSON list of objects.")
-def command(batch: str | None, detach: bool, as_json: bool) -> ExitStatus:
+def command(batch: str | None, detach: bool, plugins: tuple[str, ...], as_json: bool) -> ExitStatus:
     """Run the jobs of a batch that did not succeed once more, as a new batch.
 
     What happened stays as it is on record: the jobs get new ids.
@@ -30,7 +33,10 @@ def command(batch: str | None, detach: bool, as_json: bool) -> ExitStatus:
     from runbus.catalog import find_experiment
     from runbus.cli import _launch
 
+    if plugins and detach:
+        raise click.UsageError("--plugin goes without --detach: the supervisor loads none")
+    names = wanted_plugins(plugins)
     experiment = api.retry(find_experiment(batch))
     if detach:
         return _launch.detach(experiment, as_json=as_json)
-    return _launch.launch(experiment, as_json=as_json)
+    return _launch.launch(experiment, plugins=names, as_json=as_json)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from runbus.cli._options import plugin_option, wanted_plugins
+
 if TYPE_CHECKING:
     from runbus.cli._exit import ExitStatus
 
@@ -34,6 +36,7 @@ __all__ = ["command"]
     metavar="K",
     help="How many run at a time [default: one a processor].",
 )
+@plugin_option
 @click.option("--json", "as_json", is_flag=True, help="Print the result as a JSON list of objects.")
 def command(
     script: str,
@@ -42,6 +45,7 @@ def command(
     project: str | None,
     sweeps: tuple[str, ...],
     max_parallel: int | None,
+    plugins: tuple[str, ...],
     as_json: bool,
 ) -> ExitStatus:
     """Run a Python script or function as a job, once or as a sweep.
@@ -65,6 +69,7 @@ def command(
     )
     from runbus.experiment import AsyncExperiment, sweep
 
+    names = wanted_plugins(plugins)
     task: Task = Script(script, args)
     if ":" in script and not os.path.exists(script):
         function, folder = function_named(script)
@@ -73,4 +78,4 @@ def command(
     experiment = AsyncExperiment(
         project or task.title, sweep(task, sweeps, name=name), max_parallel=max_parallel
     )
-    return launch(experiment, as_json=as_json)
+    return launch(experiment, plugins=names, as_json=as_json)

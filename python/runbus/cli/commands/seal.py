@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from runbus.cli._exit import ExitStatus
+from runbus.cli._options import complete_projects, complete_runs
 from runbus.cli._printer import print_error, refusal
+from runbus.cli._run_facts import near_project
 from runbus.errors import FileUnreadable, RunBusy, RunUnreadable
 
 if TYPE_CHECKING:
@@ -17,9 +19,11 @@ __all__ = ["command"]
 
 
 @click.command("seal")
-@click.argument("runs", metavar="[RUN]...", nargs=-1)
+@click.argument("runs", metavar="[RUN]...", nargs=-1, shell_complete=complete_runs)
 @click.option("--all", "is_all", is_flag=True, help="Seal all runs that are over, oldest first.")
-@click.option("--project", help="With --all: only the runs of this project.")
+@click.option(
+    "--project", shell_complete=complete_projects, help="With --all: only the runs of this project."
+)
 def command(runs: tuple[str, ...], is_all: bool, project: str | None) -> ExitStatus:
     """Turn the journals of finished runs into Parquet files.
 
@@ -48,7 +52,10 @@ def _seal_all(project: str | None) -> ExitStatus:
     from runbus.catalog import survey
 
     status = ExitStatus.OK
-    for row in survey(project):
+    found = survey(project)
+    if not found and project is not None:
+        click.echo(f"no run of project {project!r}{near_project(project)}", err=True)
+    for row in found:
         try:
             if row.run is None:
                 raise RunUnreadable(row.id, row.problem)

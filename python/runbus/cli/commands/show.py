@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runbus.attempt import lost_output, read_cuts
+from runbus.cli._options import complete_runs
 from runbus.cli._printer import format_duration, format_time, print_json, printable
 from runbus.cli._run_facts import kept_facts, native_words, origin_facts, print_kept
 from runbus.cli._summaries import print_summaries
@@ -20,7 +21,7 @@ __all__ = ["command"]
 
 
 @click.command("show")
-@click.argument("run")
+@click.argument("run", shell_complete=complete_runs)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def command(run: str, as_json: bool) -> None:
     """Show a run: what it is, where it stands, what it logged.

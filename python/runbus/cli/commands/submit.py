@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from runbus.cli._options import plugin_option, wanted_plugins
+
 if TYPE_CHECKING:
     from runbus.cli._exit import ExitStatus
 
@@ -19,8 +21,11 @@ __all__ = ["command"]
     "--detach", is_flag=True, help="Return once every job is recorded; a supervisor stays."
 )
 @click.option("--dry-run", is_flag=True, help="Print what would be sent, and send nothing.")
+@plugin_option
 @click.option("--json", "as_json", is_flag=True, help="Print the result as a JSON list of objects.")
-def command(batch: str, detach: bool, dry_run: bool, as_json: bool) -> ExitStatus:
+def command(
+    batch: str, detach: bool, dry_run: bool, plugins: tuple[str, ...], as_json: bool
+) -> ExitStatus:
     """Run the jobs of a batch file and follow them to the end.
 
     BATCH is a file of YAML, TOML or JSON. If anything in it is wrong, it is refused whole, with
@@ -33,6 +38,9 @@ def command(batch: str, detach: bool, dry_run: bool, as_json: bool) -> ExitStatu
     from runbus.config import load_batch
     from runbus.experiment import AsyncExperiment, jobs_of_batch
 
+    if plugins and detach:
+        raise click.UsageError("--plugin goes without --detach: the supervisor loads none")
+    names = wanted_plugins(plugins)
     folder = os.path.dirname(absolute_path(batch))
     loaded = load_batch(batch, with_secrets=not dry_run)
     jobs = jobs_of_batch(loaded, folder)
@@ -47,4 +55,4 @@ def command(batch: str, detach: bool, dry_run: bool, as_json: bool) -> ExitStatu
         return _launch.print_requests(experiment)
     if detach:
         return _launch.detach(experiment, as_json=as_json)
-    return _launch.launch(experiment, as_json=as_json)
+    return _launch.launch(experiment, plugins=names, as_json=as_json)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from runbus.cli._options import complete_runs
 from runbus.cli._printer import format_duration, format_time, print_json, printable
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ __all__ = ["command"]
 
 
 @click.command("why")
-@click.argument("event_or_run")
+@click.argument("event_or_run", shell_complete=complete_runs)
 @click.option("-v", "--verbose", is_flag=True, help="Show the events of the trace, field by field.")
 @click.option(
     "--trace", metavar="FILE", help="The trace to read [default: that of the experiment]."

@@ -1,0 +1,178 @@
+"""Choosing, ordering and tabulating runs by what is known of them."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING, NamedTuple
+from weakref import WeakKeyDictionary
+
+from runbus.errors import UsageError, near_matches
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Self
+
+    from runbus.catalog._runs import RunRecord, RunRow
+
+__all__ = ["FIELDS", "Condition", "check_field", "field_of", "ordered", "selected"]
+
+FIELDS = ("id", "name", "project", "state", "created", "tags", "folder", "command", "commit")
+"""What every run has; other names are those of params, then of metrics, of which the last value."""
+
+_CONDITION = re.compile(r"\s*(.+?)\s*(<=|>=|!=|=|<|>|~)\s*(.*?)\s*", re.DOTALL)
+
+_known: WeakKeyDictionary[RunRecord, dict[str, float]] = WeakKeyDictionary()
+
+Value = str | float | bool | None
+
+
+class Condition(NamedTuple):
+    """What a run must fulfil, such as `lr>=0.01`.
+
+    Attributes:
+        name: A field, a param or a metric.
+        operator: `=`, `!=`, `<`, `<=`, `>`, `>=`, or `~` for "contains".
+        value: What it is compared with: as numbers if both are.
+    """
+
+    name: str
+    operator: str
+    value: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a condition.
+
+        Raises:
+            UsageError: It is none.
+        """
+        if not (found := _CONDITION.fullmatch(text)):
+            raise UsageError(f"{text!r} is no condition such as lr>=0.01, state=FAILED or name~net")
+        return cls(found[1], found[2], found[3])
+
+    def holds(self, row: RunRow) -> bool:
+        """Whether a run fulfils it; one that has no such value fulfils only `!=`."""
+        known = field_of(row, self.name)
+        if known is None:
+            return self.operator == "!="
+        if self.operator == "~":
+            return self.value.lower() in str(known).lower()
+        number, other = _number(known), _number(self.value)
+        if number is not None and other is not None:
+            return _compare(number, self.operator, other)
+        return _compare(str(known), self.operator, self.value)
+
+
+def selected(rows: Iterable[RunRow], conditions: Sequence[Condition]) -> list[RunRow]:
+    """Return the runs that fulfil all conditions.
+
+    Raises:
+        UsageError: A condition names what none of the runs has.
+    """
+    rows = list(rows)
+    for condition in conditions:
+        check_field(rows, condition.name)
+    return [row for row in rows if all(one.holds(row) for one in conditions)]
+
+
+def ordered(rows: Iterable[RunRow], name: str) -> list[RunRow]:
+    """Return runs by a field, param or metric, smallest first; those that have none come last.
+
+    Args:
+        rows: The runs.
+        name: By what; with a "-" before it, largest first.
+
+    Raises:
+        UsageError: None of the runs has it.
+    """
+    rows = list(rows)
+    is_falling = name.startswith("-")
+    name = name.removeprefix("-")
+    check_field(rows, name)
+    keys = [(row, field_of(row, name)) for row in rows]
+    known = [(row, value) for row, value in keys if value is not None]
+    known.sort(key=lambda one: _key(one[1]), reverse=is_falling)
+    return [row for row, _ in known] + [row for row, value in keys if value is None]
+
+
+def field_of(row: RunRow, name: str) -> Value:
+    """Return what a run has of a name: a field, else a param, else a metric's last value.
+
+    None if it has nothing of that name, or cannot be read.
+    """
+    match name:
+        case "created":
+            return row.created_ns
+        case "tags":
+            return ", ".join(row.tags)
+        case "id" | "name" | "project" | "state" | "folder":
+            return str(getattr(row, name))
+    if row.run is None:
+        return None
+    if name == "command":
+        return " ".join(row.run.info.origin.argv) or None
+    if name == "commit":
+        return row.run.info.origin.commit or None
+    params = row.run.params
+    if name in params:
+        value = params[name]
+        return value if isinstance(value, str | int | float | bool | None) else str(value)
+    return _lasts(row.run).get(name)
+
+
+def _lasts(run: RunRecord) -> dict[str, float]:
+    """Return the last value of each metric, as of the first look at the run."""
+    if (known := _known.get(run)) is None:
+        known = _known[run] = {name: one.last for name, one in run.summaries().items()}
+    return known
+
+
+def check_field(rows: Sequence[RunRow], name: str) -> None:
+    """Make sure that there is something of a name.
+
+    Raises:
+        UsageError: There are runs, and none has a field, param or metric of that name.
+    """
+    if not rows or name in FIELDS or any(field_of(row, name) is not None for row in rows):
+        return
+    runs = [row.run for row in rows if row.run is not None]
+    known = dict.fromkeys(
+        [*FIELDS, *(key for run in runs for key in (*run.params, *run.metric_names()))]
+    )
+    near = near_matches(name, known)
+    hint = f"; did you mean {near[0]!r}" if near else ""
+    raise UsageError(f"no run has a field, param or metric {name!r}{hint}")
+
+
+def _number(value: object) -> float | None:
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+    return None if math.isnan(number) else number
+
+
+def _compare(one: float | str, operator: str, other: float | str) -> bool:
+    match operator:
+        case "=":
+            return one == other
+        case "!=":
+            return one != other
+    assert type(one) is type(other)
+    pair = (one, other)
+    smaller = bool(pair[0] < pair[1])  # type: ignore[operator]
+    match operator:
+        case "<":
+            return smaller
+        case "<=":
+            return smaller or one == other
+        case ">":
+            return not smaller and one != other
+    return not smaller
+
+
+def _key(value: Value) -> tuple[int, float, str]:
+    """Return what numbers and texts are ordered by: numbers first."""
+    number = _number(value)
+    return (0, number, "") if number is not None else (1, 0.0, str(value))

@@ -1,0 +1,86 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = [
+    "complete_metrics",
+    "complete_projects",
+    "complete_runs",
+    "plugin_option",
+    "wanted_plugins",
+]
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+_OFFERED = 200
+"""So many runs, the newest, are offered to complete a word."""
+
+
+def plugin_option(function: F) -> F:
+    """Give a command that leads jobs the option `--plugin`."""
+    option = click.option(
+        "--plugin",
+        "plugins",
+        multiple=True,
+        metavar="NAME",
+        help="Load this installed plugin; those that runbus.yaml in the current folder lists are.",
+    )
+    return option(function)
+
+
+def wanted_plugins(given: Sequence[str]) -> list[str]:
+    """Return the plugins of `runbus.yaml` in the current folder, and those that were given.
+
+    Raises:
+        ConfigInvalid: The file is wrong.
+        PluginNotFound: There is no plugin of a name.
+    """
+    from runbus.config import default_plugins
+    from runbus.errors import PluginNotFound, near_matches
+
+    names = list(dict.fromkeys([*default_plugins(os.getcwd()), *given]))
+    if names:
+        from importlib.metadata import entry_points
+
+        known = [point.name for point in entry_points(group="runbus.plugins")]
+        for name in names:
+            if name not in known:
+                raise PluginNotFound(name, near_matches(name, known))
+    return names
+
+
+def complete_runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Return the names and ids of runs that begin so, the newest first."""
+    from runbus.catalog import runs
+
+    del ctx, param
+    newest = reversed(runs(newest=_OFFERED))
+    words = dict.fromkeys(word for run in newest for word in (run.name, run.id))
+    return [word for word in ("latest", *words) if word.startswith(incomplete)]
+
+
+def complete_projects(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Return the projects that begin so."""
+    from runbus._home import Home
+
+    del ctx, param
+    folders = Home().experiment_folders(problems={})
+    found = dict.fromkeys(os.path.basename(os.path.dirname(folder)) for folder in folders)
+    return [name for name in found if name.startswith(incomplete)]
+
+
+def complete_metrics(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Return the metrics that begin so, of the run that was named before."""
+    from runbus.catalog import find_run
+
+    del param
+    run = ctx.params.get("run") or (ctx.params.get("words") or ("latest",))[0]
+    return [name for name in find_run(run).metric_names() if name.startswith(incomplete)]

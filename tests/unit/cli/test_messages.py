@@ -1,0 +1,159 @@
+"""What the command line says to somebody who did not mean what they wrote."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import runbus
+from runbus import AsyncExperiment, Command, Job, api
+from runbus.catalog import query
+from runbus.cli._app import run_command
+from runbus.config import Script, load_batch
+from runbus.config._durations import duration_schema, with_seconds
+from runbus.errors import QueryInvalid, UsageError
+from runbus.jobs import read_jobs
+
+RUNBUS = os.path.join(os.path.dirname(sys.executable), "runbus")
+
+
+def said(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    capsys.readouterr()
+    run_command(list(words))
+    return capsys.readouterr().err
+
+
+def batch(folder: Path, **job: Any) -> str:
+    path = folder / "b.json"
+    path.write_text(json.dumps({"project": "p", "jobs": [{"name": "a", **job}]}))
+    return str(path)
+
+
+def test_a_command_in_one_line_is_answered_with_the_list_to_write(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = said(capsys, "submit", batch(tmp_path, command="echo 'a b' c"))
+
+    assert 'a command is a list of words: ["echo", "a b", "c"]' in words
+    assert "Expected" not in words
+    assert words.count("jobs[0].command") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("5m", 300), ("1.5 h", 5400), ("1d", 86400), ("2min", 120)]
+)
+def test_spans_of_time_may_have_a_unit(text: str, seconds: int, tmp_path: Path) -> None:
+    path = batch(tmp_path, command=["true"], timeout=text, idle_timeout=text, backoff=text)
+
+    (job,) = load_batch(path).jobs
+    assert (job.timeouts.run_s, job.timeouts.idle_s) == (seconds, seconds)
+    assert job.retry.backoff_s == seconds
+
+
+@pytest.mark.parametrize("text", ["5x", "m", "-5m", "", "5m5", "0.5s"])
+def test_what_is_no_span_of_time_is_refused_at_its_place(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "jobs[0].timeout" in said(capsys, "submit", batch(tmp_path, command=["a"], timeout=text))
+
+
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.text(),
+        lambda inner: (
+            st.lists(inner)
+            | st.dictionaries(st.sampled_from(["jobs", "executor", "timeout"]), inner)
+        ),
+    )
+)
+def test_anything_else_in_a_batch_stays_as_it_is(data: Any) -> None:
+    assert with_seconds(with_seconds(data)) == with_seconds(data)
+
+
+def test_the_schema_takes_seconds_or_a_text() -> None:
+    schema = duration_schema({"type": "integer", "description": "d", "default": None})
+
+    assert [one["type"] for one in schema["anyOf"]] == ["integer", "string"]
+    assert (schema["description"], schema["default"]) == ("d", None)
+
+
+def test_several_statements_and_none_are_refused_and_a_message_is_whole() -> None:
+    runbus.init().finish()
+    for sql, count in (("SELECT 1; SELECT 2", "2 statements"), ("", "no statement"), (";", "no ")):
+        with pytest.raises(QueryInvalid, match=f"there is {count}"):
+            query(sql)
+    with pytest.raises(QueryInvalid) as raised:
+        query("SELECT nam FROM runs")
+    assert "Candidate bindings" in str(raised.value)
+    assert "LINE 1" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "words", [["ls"], ["ls", "--batches"], ["seal", "--all"], ["query", "SELECT 1"]]
+)
+def test_a_project_that_is_none_is_answered_with_the_one_that_was_meant(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    runbus.init(project="digits").finish()
+
+    assert "did you mean the project 'digits'" in said(capsys, *words, "--project", "digit")
+
+
+def test_what_is_no_list_is_told_in_python() -> None:
+    job: Any = Job(name="a", task=Command(("true",)))
+    texts: Any = "lr=1,2"
+    wrongs: list[Any] = [job, "jobs", {"a": job}]
+    for wrong in wrongs:
+        with pytest.raises(UsageError, match="jobs must be a list of jobs"):
+            AsyncExperiment("p", wrong)
+    with pytest.raises(UsageError, match="sweeps must be a list of texts, such as"):
+        api.run(Script(__file__), sweeps=texts)
+
+
+def test_ctrl_c_in_attach_and_cancel_says_what_happens_to_the_jobs(tmp_path: Path) -> None:
+    # It ends neither by TERM nor by itself.
+    stubborn = "trap '' TERM; echo ready; while :; do sleep 0.1; done"
+    path = batch(tmp_path, command=["sh", "-c", stubborn])
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([RUNBUS, "submit", path], **pipes) as leader:  # type: ignore[call-overload]
+        assert leader.stderr is not None
+        while "ready" not in leader.stderr.readline():
+            pass
+        (run,) = runbus.runs()
+        name = os.path.basename(run.experiment_folder)
+        try:
+            with subprocess.Popen([RUNBUS, "attach"], **pipes) as attach:  # type: ignore[call-overload]
+                _interrupt_when(attach, lambda: _has_children_or_threads(attach.pid))
+                assert f"the jobs go on: runbus cancel {name} ends them" in attach.stderr.read()
+            asking = [RUNBUS, "cancel", "--grace", "60", name]
+            with subprocess.Popen(asking, **pipes) as cancel:  # type: ignore[call-overload]
+                _interrupt_when(cancel, lambda: read_jobs(run.experiment_folder)["a"].cancelling)
+                assert "the end of the jobs stays asked for" in cancel.stderr.read()
+        finally:
+            subprocess.run([RUNBUS, "cancel", "--grace", "0", name], check=True, timeout=30)
+
+
+def _has_children_or_threads(pid: int) -> bool:
+    """Whether a process has begun its loop: it has a thread that writes standard error."""
+    return len(os.listdir(f"/proc/{pid}/task")) > 2
+
+
+def _interrupt_when(process: subprocess.Popen[str], question: Any) -> None:
+    import time
+
+    deadline = time.monotonic() + 20
+    while not question():
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.02)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
