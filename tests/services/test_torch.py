@@ -168,3 +168,46 @@ print(json.dumps({
     assert told["counts"] == [1500 + 9, 0, 0]
     # Two types of number: far fewer copies than the thousand values.
     assert 2 <= len(told["stacks"]) < 100
+
+
+@pytest.mark.timeout(180)  # each spawned worker imports torch
+@pytest.mark.parametrize("way", ["fork", "spawn"])
+def test_workers_of_a_data_loader_log_to_the_run_of_their_dataset(tmp_path: Path, way: str) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(f"""
+import json, sys
+import torch
+import runbus
+
+class Numbers(torch.utils.data.Dataset):
+    def __init__(self, run):
+        self.run = run
+
+    def __len__(self):
+        return 40
+
+    def __getitem__(self, place):
+        self.run.log("read", float(place), step=place)
+        return torch.tensor(float(place))
+
+if __name__ == "__main__":
+    with runbus.init(home=sys.argv[1]) as run:
+        loader = torch.utils.data.DataLoader(
+            Numbers(run), batch_size=5, num_workers=2, multiprocessing_context="{way}"
+        )
+        for step, batch in enumerate(loader):
+            run.log("loss", batch.sum(), step=step)
+    print(json.dumps({{"run": run.folder, "dropped": run.dropped}}))
+""")
+    done = subprocess.run(
+        [PYTHON, script, tmp_path / "home"],
+        env={**os.environ, "PYTHONPATH": str(PACKAGE)},
+        capture_output=True,
+        check=True,
+        timeout=170,
+    )
+    told = json.loads(done.stdout)
+    run = StoredRun(told["run"])
+    assert sorted(run.metrics("read").values) == [float(place) for place in range(40)]
+    assert sum(run.metrics("loss").values) == sum(range(40))
+    assert (told["dropped"], run.end().state, done.stderr) == (0, 0, b"")

@@ -32,7 +32,8 @@ def changed_by(function: ast.AST) -> Iterator[str]:
     for node in ast.walk(function):
         match node:
             case ast.Assign(targets=targets):
-                yield from (ast.unparse(one) for one in targets if isinstance(one, ast.Attribute))
+                places = [place for one in targets for place in getattr(one, "elts", [one])]
+                yield from (ast.unparse(one) for one in places if isinstance(one, ast.Attribute))
             case ast.AugAssign(target=ast.Attribute() as target):
                 yield ast.unparse(target)
             case ast.Call(func=ast.Name(id=name)) if name in WRITES:

@@ -188,8 +188,8 @@ class Pulse:
         except (OSError, ValueError):
             self._beat_s = None
 
-    def is_still(self, now: float) -> bool | None:
-        """Whether `MISSED_BEATS` beats have not come; None if the job has no heartbeat."""
+    def look(self, now: float) -> bool | None:
+        """Look, and return whether `MISSED_BEATS` beats are missing; None without a heartbeat."""
         if self._beat_s is None:
             return None
         try:

@@ -84,7 +84,7 @@ def _add_runs(connection: Any, rows: list[RunRow]) -> None:
     """All at once: rows that are inserted one by one take a millisecond each."""
     import pyarrow as pa
 
-    origins = [row.run.info.origin if row.run else Origin() for row in rows]
+    origins = [row.run.origin if row.run else Origin() for row in rows]
     text, texts = pa.string(), pa.list_(pa.string())
     columns = {
         "id": ([_text(row.id) for row in rows], text),

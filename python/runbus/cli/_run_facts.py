@@ -49,7 +49,7 @@ def near_project(project: str) -> str:
 
 def origin_facts(run: RunRecord) -> list[tuple[str, str]]:
     """Return where a run comes from as labels with texts: what is known of it."""
-    origin = run.info.origin
+    origin = run.origin
     facts = [("command", shlex.join(origin.argv)), ("python", origin.python)]
     facts.append(("cwd", origin.cwd))
     if origin.commit:

@@ -283,7 +283,7 @@ class LocalExecutor(Executor):
     def _observe_elsewhere(self, folder: str, began: Observation) -> Observation | None:
         now = time.monotonic()
         pulse = self._pulses.setdefault(folder, Pulse(folder, now))
-        is_still = pulse.is_still(now)
+        is_still = pulse.look(now)
         return None if is_still is None else replace(began, phase="gone") if is_still else began
 
     def _resolve(self, event: ResolveExecutor) -> LocalExecutor | None:

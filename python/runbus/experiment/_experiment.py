@@ -252,6 +252,7 @@ class AsyncExperiment:
         """Return where a job comes from; git is asked once for each folder."""
         if cwd not in self._origins:
             self._origins[cwd] = Origin.of_job(argv, cwd)
+            self._origins[cwd].ask_git(self.folder)
         return self._origins[cwd].with_argv(argv)
 
     @cached_property

@@ -109,10 +109,9 @@ class RunInfo(NamedTuple):
             isinstance(fields[field], kind) for field, kind in _KINDS.items()
         ):
             raise FileUnreadable(path, "it does not describe a run")
-        folder = os.path.dirname(path)
-        info = cls(**fields, origin=Origin.parse(origin, folder))
-        if info.id != (name := os.path.basename(folder)):
-            raise FileUnreadable(path, f"it describes the run {info.id!r}, not {name!r}")
+        info = cls(**fields, origin=Origin.parse(origin))
+        if info.id != (folder := os.path.basename(os.path.dirname(path))):
+            raise FileUnreadable(path, f"it describes the run {info.id!r}, not {folder!r}")
         if not 0 <= info.created_ns < 1 << 63:
             raise FileUnreadable(path, f"it was created at {info.created_ns} ns")
         return info

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import zlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runbus._files import read_file
@@ -24,7 +25,6 @@ __all__ = ["Origin"]
 _CHANGED = "changed"
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _LIMIT = 4 << 20
-_TIMEOUT_S = 5.0
 _GIT = ("git", "--no-optional-locks", "-c", "core.fsmonitor=false", "status", "--porcelain", "-uno")
 
 # What git says appears whole or not at all, and nobody waits for it.
@@ -42,7 +42,8 @@ class Origin(NamedTuple):
         python: The interpreter's path; of a job that is not a Python script, empty.
         cwd: The folder it was started in.
         commit: The commit of the git repository that `cwd` is in.
-        is_changed: Whether tracked files differed from the commit when it was started.
+        is_changed: Whether tracked files differed from the commit when it was started; in run.json
+            never known, because git answers later: see `StoredRun.origin`.
     """
 
     argv: tuple[str, ...] = ()
@@ -63,15 +64,13 @@ class Origin(NamedTuple):
 
     @classmethod
     def of_job(cls, argv: Sequence[str], cwd: str) -> Self:
-        """Return the origin of a job's run; asks git, for five seconds at most.
+        """Return the origin of a job's run.
 
         Args:
             argv: The job's command line.
             cwd: The folder it starts in.
         """
-        commit = commit_of(cwd)
-        changed = _is_changed(cwd) if commit else None
-        return cls(cwd=cwd, commit=commit, is_changed=changed).with_argv(argv)
+        return cls(cwd=cwd, commit=commit_of(cwd)).with_argv(argv)
 
     def with_argv(self, argv: Sequence[str]) -> Self:
         """Return the same for another command line; secrets in it are not kept."""
@@ -79,46 +78,46 @@ class Origin(NamedTuple):
         return self._replace(argv=tuple(map(redacted_text, argv)), python=python)
 
     @classmethod
-    def parse(cls, fields: Any, folder: str) -> Self:
-        """Return what run.json says, with what git has said since; what is wrong in it is unknown.
-
-        Args:
-            fields: The values in run.json.
-            folder: The run's folder.
-        """
+    def parse(cls, fields: Any) -> Self:
+        """Return what run.json says; what is wrong in it is unknown."""
         if not isinstance(fields, dict):
             return cls()
-        argv, changed = fields.get("argv"), fields.get("is_changed")
+        argv = fields.get("argv")
         python, cwd, commit = (
             value if isinstance(value := fields.get(name), str) else ""
             for name in ("python", "cwd", "commit")
         )
-        origin = cls(
-            tuple(map(str, argv)) if isinstance(argv, list) else (),
-            python,
-            cwd,
-            commit,
-            changed if isinstance(changed, bool) else None,
-        )
-        if origin.commit and origin.is_changed is None:
-            try:
-                said = read_file(os.path.join(folder, _CHANGED), limit=_LIMIT)
-            except (FileNotFoundError, FileUnreadable):
-                return origin
-            return origin._replace(is_changed=bool(said))
-        return origin
+        return cls(tuple(map(str, argv)) if isinstance(argv, list) else (), python, cwd, commit)
 
-    def ask_git(self, folder: str) -> None:
-        """Have git note in a run's folder what differs from the commit; waits for no answer."""
+    def ask_git(self, experiment: str) -> None:
+        """Have git note in an experiment's folder whether code differs from the commit.
+
+        Waits for no answer.
+        """
         if not self.commit:
             return
-        argv = ("sh", "-c", _ASK_GIT, os.path.join(folder, _CHANGED), self.cwd, "", *_GIT)
+        argv = ("sh", "-c", _ASK_GIT, self._note(experiment), self.cwd, "", *_GIT)
         quiet = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in range(3)]
         try:
             # The shell ends at once, and git belongs to nobody.
             os.waitpid(os.posix_spawnp("sh", argv, os.environ, file_actions=quiet), 0)
         except OSError:
             pass  # then nobody knows
+
+    def answered(self, experiment: str) -> Self:
+        """Return the same with what git has noted in an experiment's folder by now."""
+        if not self.commit or "\0" in self.cwd:
+            return self
+        try:
+            said = read_file(self._note(experiment), limit=_LIMIT)
+        except (FileNotFoundError, FileUnreadable):
+            return self
+        return self._replace(is_changed=bool(said))
+
+    def _note(self, experiment: str) -> str:
+        """Return the path of git's note: one for each folder that jobs start in."""
+        which = zlib.crc32(self.cwd.encode("utf-8", "surrogatepass"))
+        return os.path.join(experiment, f"{_CHANGED}-{which:08x}")
 
 
 def commit_of(cwd: str) -> str:
@@ -165,16 +164,3 @@ def _packed(folder: str, ref: str) -> str:
         if line.endswith(f" {ref}"):
             return line.partition(" ")[0]
     return ""
-
-
-def _is_changed(cwd: str) -> bool | None:
-    import subprocess
-
-    try:
-        done = subprocess.run(
-            _GIT, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT_S,
-            check=True,
-        )  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return bool(done.stdout.strip())

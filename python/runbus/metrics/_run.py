@@ -337,7 +337,7 @@ def _make(
         folder = make_run_folder(experiment, info)
         journal = new_journal(folder)
         run = Run(journal, info, folder, sync_ms=sync_ms, cancelled_on=cancelled_on)
-        origin.ask_git(folder)
+        origin.ask_git(experiment)
         return run
     except BaseException:
         import shutil

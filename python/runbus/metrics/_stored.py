@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     from runbus._core import SeriesData
     from runbus.events import MetricBatch, MetricWindows
+    from runbus.metrics._origin import Origin
 
 __all__ = ["StoredRun"]
 
@@ -76,6 +77,11 @@ class StoredRun(Kept, Annotating):
     def project(self) -> str:
         """What the run is gathered under."""
         return self.info.project
+
+    @property
+    def origin(self) -> Origin:
+        """Where the run comes from, with what git has said of changes by now."""
+        return self.info.origin.answered(os.path.dirname(os.path.dirname(self.folder)))
 
     @property
     def config(self) -> dict[str, Any]:

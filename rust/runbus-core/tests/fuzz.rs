@@ -2,14 +2,13 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod everything;
+#[path = "../../fuzz/src/seeds.rs"]
+mod seeds;
 
 use std::fs;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use everything::read_everything;
-use runbus_core::journal::{MetricWriter, Options};
-use runbus_core::segment::seal;
 
 /// Marsaglia's xorshift: the seed is printed, so that a failure can be had again.
 struct Random(u64);
@@ -24,17 +23,6 @@ impl Random {
 
     fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.next() % (end.max(1) as u64)).unwrap()
-    }
-}
-
-fn write(path: &Path, random: &mut Random) {
-    let mut writer = MetricWriter::create(path, Options::default()).unwrap();
-    let one = writer.layout(&["loss"]).unwrap();
-    let three = writer.layout(&["loss", "acc", "lr"]).unwrap();
-    for step in 0..1_500_i64 {
-        let value = f64::from_bits(random.next());
-        writer.log(&one, Some(step), step * 999, &[value]).unwrap();
-        writer.log(&three, None, step, &[value, 0.5, 1.0]).unwrap();
     }
 }
 
@@ -70,12 +58,13 @@ fn changed_files_never_crash_a_reader() {
     let seed = std::env::var("FUZZ_SEED").map_or(0x9E37_79B9, |text| text.parse().unwrap());
     let mut random = Random(seed);
     let folder = tempfile::tempdir().unwrap();
-    let journal = folder.path().join("a.journal");
-    write(&journal, &mut random);
-    let mut originals = vec![(journal.clone(), fs::read(&journal).unwrap())];
-    let segment = seal(&journal).unwrap();
-    let bytes = fs::read(&segment).unwrap();
-    originals.push((segment, bytes));
+    seeds::make(folder.path()).unwrap();
+    let entries = fs::read_dir(folder.path()).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let originals: Vec<_> = paths
+        .map(|path| (path.clone(), fs::read(path).unwrap()))
+        .collect();
+    assert_eq!(originals.len(), 5);
     let (start, mut rounds) = (Instant::now(), 0_u64);
     while start.elapsed() < Duration::from_secs(seconds) {
         for (path, bytes) in &originals {

@@ -287,10 +287,12 @@ fn damage_of_the_journal_is_told_by_the_segment() {
     assert_eq!(told(&segments)[0].1.len(), 2);
 }
 
+type Spoil = fn(&mut Vec<u8>);
+
 /// What sealing must leave alone, by what is done to the bytes of a journal of three rows.
 #[test]
 fn a_journal_of_which_nothing_or_little_is_understood_is_kept() {
-    let spoilt: [(&str, fn(&mut Vec<u8>)); 5] = [
+    let spoilt: [(&str, Spoil); 5] = [
         ("zeros", |bytes| bytes.fill(0)),
         ("nothing", Vec::clear),
         ("a cut header", |bytes| bytes.truncate(40)),

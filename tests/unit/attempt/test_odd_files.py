@@ -44,7 +44,7 @@ def test_what_is_no_file_is_no_record(
 
     assert observe_folder(str(tmp_path)) is None
     assert not is_running(str(tmp_path))
-    assert Pulse(str(tmp_path), 0).is_still(1) is None
+    assert Pulse(str(tmp_path), 0).look(1) is None
 
 
 @pytest.mark.parametrize("make", ODD)

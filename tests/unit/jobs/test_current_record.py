@@ -30,7 +30,7 @@ def leave_exit(folder: Path, status: int) -> None:
         '{"pid":7,"start":1,"boot":"b","host":"h","uptime":1.0}'
     )
     (folder / RUNNING.folder / "exit.json").write_text(
-        f'{{"status":{status},"uptime":3.5,"user":"0m1s","sys":"0m0.5s","reason":""}}'
+        f'{{"status":{status},"uptime":3.5,"user":"0m1s","sys":"0m0.5s","reason":"","max_rss":4096}}'
     )
 
 
@@ -82,6 +82,15 @@ def test_it_is_what_the_next_leader_will_record(
     found = current_record(str(folder), job)
 
     assert found == replace(led, submitted_ns=found.submitted_ns)  # type: ignore[type-var]
+
+
+def test_a_job_that_was_ended_for_a_time_out_says_which(folder: Path) -> None:
+    leave_exit(folder, 143)
+    late = "it wrote nothing for 5 s, its idle timeout"
+
+    found = current_record(str(folder), replace(RUNNING, overdue=late))
+
+    assert (found.state, found.reason) == (JobState.TIMEOUT, late)
 
 
 def test_a_job_that_was_asked_to_end_says_so_in_words(folder: Path) -> None:

@@ -134,7 +134,7 @@ def _described(row: RunRow) -> dict[str, object]:
         "state": row.state,
         "config": row.run.config if row.run else {},
         "tags": row.tags,
-        "origin": row.run.info.origin._asdict() if row.run else {},
+        "origin": row.run.origin._asdict() if row.run else {},
         "created_ns": row.created_ns,
         "folder": row.folder,
         "problem": row.problem or None,

@@ -47,7 +47,7 @@ def _described(run: RunRecord) -> dict[str, object]:
         "reason": run.reason,
         "config": run.config,
         "created_ns": run.info.created_ns,
-        "origin": run.info.origin._asdict(),
+        "origin": run.origin._asdict(),
         "folder": run.folder,
         "job": job,
         "params": run.params,

@@ -59,17 +59,18 @@ impl Segment {
         let io = |error: parquet::errors::ParquetError| {
             Error::io(&self.path, io::Error::other(error.to_string()))
         };
-        let all = [0..self.rows];
+        let all = 0..self.rows;
+        let all = std::slice::from_ref(&all);
         let Some((names, ends)) = &self.names else {
             let names: Vec<&str> = self.columns_of_metrics().collect();
-            let damaged = self.damaged(&all, &names).map_err(io)?;
+            let damaged = self.damaged(all, &names).map_err(io)?;
             let lost = names.into_iter().map(|name| {
                 let whole: usize = damaged.whole(&[name]).iter().map(Range::len).sum();
                 (name, self.rows - whole)
             });
             return Ok(lost.filter(|(_, count)| *count > 0).collect());
         };
-        let whole = self.damaged(&all, &[VALUE]).map_err(io)?.whole(&[VALUE]);
+        let whole = self.damaged(all, &[VALUE]).map_err(io)?.whole(&[VALUE]);
         let (mut found, mut start) = (Vec::<(&str, usize)>::new(), 0);
         for (name, end) in names.iter().zip(ends) {
             let there: usize = within(&whole, &(start..*end)).map(|part| part.len()).sum();

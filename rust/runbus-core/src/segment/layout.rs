@@ -254,7 +254,7 @@ mod tests {
             [1, BATCH_ROWS, BATCH_ROWS, 1]
         );
         assert_eq!(value_pages(&[]), []);
-        let many = value_pages(&[40; 10_000]);
+        let many = value_pages(&vec![40; 10_000]);
         assert!(many.len() <= VALUE_PAGES && many.iter().sum::<usize>() == 400_000);
     }
 
