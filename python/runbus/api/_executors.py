@@ -4,16 +4,36 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from runbus.abc import Executor  # noqa: TC001 - `make` reads it
+from runbus.config import make
 from runbus.executors import LocalExecutor, make_executor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
-    from runbus.abc import Executor
-    from runbus.config import ExecutorFields
+    from runbus.config import Config, ExecutorFields
     from runbus.executors import TunnelPool
 
-__all__ = ["executor_of", "executors_of"]
+__all__ = ["executor_from", "executor_of", "executors_of"]
+
+
+def executor_from(given: str | Mapping[str, Any] | Executor | Config[Any]) -> Executor:
+    """Return an executor from its name, its data, its configuration, or itself.
+
+    Args:
+        given: A name such as `local`; data such as `{"type": "ssh", "hosts": ["box"]}`; a `Config`.
+
+    Raises:
+        ConfigInvalid: There is none of that name, or a field does not fit.
+        ExtraMissing: It needs a package that is not installed.
+        UsageError: Its fields do not fit together.
+    """
+    return make(_one, {"executor": given})
+
+
+def _one(executor: Executor) -> Executor:
+    return executor
 
 
 def executors_of(described: Mapping[str, ExecutorFields]) -> dict[str, Executor]:

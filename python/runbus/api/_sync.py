@@ -6,38 +6,43 @@ from typing import TYPE_CHECKING
 
 from anyio.from_thread import start_blocking_portal
 
+from runbus.api._executors import executor_from
 from runbus.api._notebook import notebook_progress
 from runbus.catalog import RunRecord, open_run
+from runbus.config import check_task
 from runbus.errors import UsageError
-from runbus.executors import LocalExecutor
 from runbus.experiment import AsyncExperiment, sweep
 from runbus.kernel import Kernel
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from typing import Any
 
-    from runbus.abc import Plugin
-    from runbus.config import Task
+    from runbus.abc import Executor, Plugin
+    from runbus.config import Config, Partial, Task
 
 __all__ = ["run"]
 
 
 def run(
-    task: Task,
+    task: Task | Partial[Any],
     *,
+    executor: str | Mapping[str, Any] | Executor | Config[Any] = "local",
     project: str | None = None,
     name: str | None = None,
     sweeps: Sequence[str] = (),
     max_parallel: int | None = None,
     plugins: Sequence[Plugin] = (),
 ) -> list[RunRecord]:
-    """Run a task on this machine, once or for each point of a grid, and wait for the end.
+    """Run a task, once or for each point of a grid, and wait for the end.
 
     Works where an event loop runs already, as in a notebook: a thread of its own runs the kernel.
     A notebook shows how many jobs are done meanwhile.
 
     Args:
-        task: What to run.
+        task: What to run; a `Partial` runs as a function.
+        executor: Where: an executor, its name, its `Config`, or its data, such as
+            `{"type": "ssh", "hosts": ["box"]}`.
         project: What to gather the runs under; the task's title if None.
         name: What the runs' names begin with; the task's title if None.
         sweeps: Texts such as `lr=0.01,0.1`.
@@ -49,16 +54,22 @@ def run(
 
     Raises:
         UsageError: The task or the sweep cannot be run as it is.
+        ConfigInvalid: There is no executor of that name, or a field of it does not fit.
+        ExtraMissing: The executor needs a package that is not installed.
         HomeUnusable: The home folder cannot be written.
     """
     if isinstance(sweeps, str):
         raise UsageError(f"sweeps must be a list of texts, such as [{sweeps!r}]")
+    task = check_task(task)
+    made = executor_from(executor)
     jobs = sweep(task, sweeps, name=name)
-    experiment = AsyncExperiment(project or task.title, jobs, max_parallel=max_parallel)
+    experiment = AsyncExperiment(
+        project or task.title, jobs, executor=made.name, max_parallel=max_parallel
+    )
 
     async def launch() -> None:
         shown = notebook_progress(len(jobs))
-        async with Kernel(plugins=[LocalExecutor(), *shown, *plugins]) as kernel:
+        async with Kernel(plugins=[made, *shown, *plugins]) as kernel:
             await experiment.run(kernel.bus)
 
     with start_blocking_portal("asyncio") as portal:

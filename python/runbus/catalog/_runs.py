@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runbus._files import read_file
 from runbus._home import Home, abbreviated
@@ -14,7 +15,13 @@ from runbus.abc import PackageManifest
 from runbus.catalog._html import RunList, run_html
 from runbus.catalog._index import Index
 from runbus.codec import DecodeError, decode_json
-from runbus.errors import FileUnreadable, RunbusError, RunNotFound, near_matches
+from runbus.errors import (
+    FileUnreadable,
+    RecordNotFound,
+    RunbusError,
+    RunNotFound,
+    near_matches,
+)
 from runbus.jobs import JobRecord, JobState, current_record, read_jobs
 from runbus.metrics import StoredRun
 
@@ -90,6 +97,35 @@ class RunRecord(StoredRun):
             data = read_file(f"{archive.removesuffix('.tar.gz')}.json")
             return decode_json(data, PackageManifest)
         except (FileNotFoundError, FileUnreadable, DecodeError):
+            return None
+
+    @property
+    def result(self) -> Any:
+        """What the function returned that its job has run; None if nothing, or no data.
+
+        Raises:
+            FileUnreadable: It is not what was logged.
+        """
+        return self._told("result")
+
+    @property
+    def error(self) -> dict[str, str] | None:
+        """What the function raised that its job has run: `type`, `text` and `traceback`; or None.
+
+        Raises:
+            FileUnreadable: It is not what was logged.
+        """
+        found: dict[str, str] | None = self._told("error")
+        return found
+
+    def _told(self, name: str) -> Any:
+        try:
+            texts = self.text(name)
+        except RecordNotFound:
+            return None
+        try:
+            return json.loads(texts[-1].text)
+        except ValueError:  # it is another text, of the script's own
             return None
 
     @property

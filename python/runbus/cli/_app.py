@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["COMMANDS", "app", "run_command"]
 
 COMMANDS = {
-    "run": "Run a Python script as a job, once or as a sweep.",
+    "run": "Run a Python script or function as a job, once or as a sweep.",
     "submit": "Run the jobs of a batch file and follow them to the end.",
     "attach": "Follow a batch to its end, and go on with it if nobody else does.",
     "status": "Show where the jobs of a batch stand.",
@@ -39,6 +39,7 @@ COMMANDS = {
     "seal": "Turn the journals of finished runs into Parquet files.",
     "why": "Say why a run stands where it stands, and what happened to it.",
     "replay": "Feed the events of a trace to a fresh kernel and show what goes another way.",
+    "config": "Show, compare and convert configurations of files and past runs.",
     "doctor": "Check that jobs can run here and that nothing was left behind.",
     "completion": "Print what makes a shell complete commands, runs, projects and metrics.",
     "version": "Print the version.",

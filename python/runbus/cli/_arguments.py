@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from runbus.config import Override
 
-__all__ = ["FLAGS", "VALUED", "Arguments", "parse_arguments"]
+__all__ = ["FLAGS", "VALUED", "Arguments", "parse_arguments", "split_launch"]
 
 FLAGS = {
     "--help": "Show this text.",
@@ -119,3 +119,32 @@ def _option_as_change(word: str, names: Sequence[str]) -> Override:
     near = near_matches(f"--{first}", known)
     hint = f"; did you mean {near[0]!r}" if near else "; --help shows what there is"
     raise UsageError(f"there is no option {word!r}{hint}")
+
+
+def split_launch(
+    arguments: Arguments, names: Sequence[str]
+) -> tuple[Arguments, tuple[Override, ...]]:
+    """Return the words about the function, and those that say on what executor it runs.
+
+    `executor=…` and `run.executor=…` are such words, unless the function has a parameter of that
+    name itself; `--factory executor=…` begins with one.
+    """
+    factories = [
+        one for one in arguments.options if one[0] == "--factory" and _is_launch(one[1], names)
+    ]
+    launch = [parse_override(text) for _, text in factories]
+    launch += [one for one in arguments.overrides if _is_launch(one.origin, names)]
+    rest = arguments._replace(
+        options=tuple(one for one in arguments.options if one not in factories),
+        overrides=tuple(one for one in arguments.overrides if not _is_launch(one.origin, names)),
+    )
+    short = (one._replace(path=one.path[1:]) if one.path[0] == "run" else one for one in launch)
+    return rest, tuple(short)
+
+
+def _is_launch(text: str, names: Sequence[str]) -> bool:
+    if not is_override(text):
+        return False
+    path = parse_override(text).path
+    first = path[1:2] if path[0] == "run" and "run" not in names else path[:1]
+    return first == ("executor",) and (path[0] == "run" or "executor" not in names)

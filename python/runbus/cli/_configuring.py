@@ -17,10 +17,8 @@ from runbus.config import (
     environment_overrides,
     field_at,
     fields_of,
-    load,
     parse_override,
     read_call,
-    read_file,
     split_items,
     target_of,
 )
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
 
     from runbus.cli._arguments import Arguments
 
-__all__ = ["Configured", "configure"]
+__all__ = ["Configured", "configure", "with_meanings"]
 
 
 class Configured(NamedTuple):
@@ -73,7 +71,7 @@ def configure(
     for point in itertools.product(*axes):
         node = config.copy()
         _set_defaults(node)
-        apply_overrides(node, _resolved(node, [*changes, *point]))
+        apply_overrides(node, with_meanings(node, [*changes, *point]))
         title = " ".join(f"{_name(one)}={one.value}" for one in point)
         found.append(Configured(title, node))
     return found
@@ -98,7 +96,7 @@ def _base(function: Any, options: Sequence[tuple[str, str]]) -> tuple[Any, list[
             name, equals, rest = value.partition("=")
             if equals and name.isidentifier():
                 change = Override((name,), "=", Word(rest), f"--factory {value}")
-                apply_overrides(config, _resolved(config, [change]))
+                apply_overrides(config, with_meanings(config, [change]))
             elif value.startswith("@"):
                 config, axes = _from_file(config, value[1:]), axes + _axes(value[1:])
             else:
@@ -107,6 +105,8 @@ def _base(function: Any, options: Sequence[tuple[str, str]]) -> tuple[Any, list[
 
 
 def _from_file(config: Any, source: str) -> Any:
+    from runbus.config import load  # files cost what most command lines need not pay
+
     found = load(source, config)
     if target_of(found) is not target_of(config):
         told = f"it configures {_named(found)}, not {_named(config)}"
@@ -119,6 +119,8 @@ def _named(config: Any) -> str:
 
 
 def _axes(source: str) -> list[list[Override]]:
+    from runbus.config import read_file
+
     loaded = read_file(source)
     return [
         [
@@ -152,7 +154,7 @@ def _by_place(function: Any, words: Sequence[str]) -> Iterator[Override]:
         yield Override((name,), "=", Word(word), f"{name}={word}")
 
 
-def _resolved(config: Any, changes: Sequence[Override]) -> Iterator[Override]:
+def with_meanings(config: Any, changes: Sequence[Override]) -> Iterator[Override]:
     """Yield changes with what files and factories make in the place of what names them.
 
     One at a time: what a value means depends on the changes before it.
@@ -171,6 +173,8 @@ def _resolved(config: Any, changes: Sequence[Override]) -> Iterator[Override]:
 def _meant(config: Any, change: Override, field: Any) -> Any:
     word = change.value
     if word.startswith("@"):
+        from runbus.config import read_file
+
         return read_file(word[1:]).value
     name = str(change.path[-1])
     known = factories_for(field.type, target_of(config), name)

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from runbus.cli._arguments import parse_arguments
+from runbus.cli._arguments import parse_arguments, split_launch
 from runbus.cli._exit import ExitStatus
 from runbus.errors import ConfigInvalid, RunbusError, UsageError
 
@@ -97,11 +97,13 @@ def run_entrypoint(function: Callable[..., Any], words: Sequence[str]) -> int:
         _print_error(f"{error.filename}: {(error.strerror or str(error)).lower()}", None)
         return ExitStatus.FAILED
     try:
-        for run in runs:
-            run()
+        ended = [run() for run in runs]
     except KeyboardInterrupt:
         return ExitStatus.INTERRUPTED
-    return ExitStatus.OK
+    except RunbusError as error:
+        _print_error(str(error), error.hint)
+        return ExitStatus.USAGE if isinstance(error, UsageError) else ExitStatus.FAILED
+    return next((one for one in ended if isinstance(one, ExitStatus)), ExitStatus.OK)
 
 
 def _prepared(
@@ -110,7 +112,8 @@ def _prepared(
     """Return what is to be run: nothing if the words only ask for something to be shown."""
     from runbus.config import fields_of
 
-    arguments = parse_arguments(words, list(fields_of(function)))
+    names = [*fields_of(function)]
+    arguments, launch = split_launch(parse_arguments(words, names), names)
     if "--help" in arguments.flags:
         from runbus.cli._entry_help import entry_help
 
@@ -124,17 +127,32 @@ def _prepared(
         _write(found, option, destination)
     if written:
         return []
-    built = [one.config.complete().build() for one in found]
-    if arguments.flags & {"--dryrun", "--verbose"} or settings.confirm:
+    calls = [one.config.complete().build() for one in found]
+    if launch:
+        from runbus.cli._entry_launch import chosen_executor, launch_on
+
+        on, project = chosen_executor(launch), os.path.splitext(program)[0]
+        calls = [lambda: launch_on(on, found, project)]
+    return _chosen(calls, found, arguments.flags, settings)
+
+
+def _chosen(
+    calls: list[Callable[[], Any]],
+    found: Sequence[Any],
+    flags: frozenset[str],
+    settings: _Settings,
+) -> list[Callable[[], Any]]:
+    """Return what is to be run in the end: what there is, unless it should only be shown."""
+    if flags & {"--dryrun", "--verbose"} or settings.confirm:
         for one in found:
             sys.stdout.write((f"{one.title}\n" if one.title else "") + one.config.visualize())
-    if "--dryrun" in arguments.flags:
+    if "--dryrun" in flags:
         return []
-    if "--repl" in arguments.flags:
+    if "--repl" in flags:
         return [lambda: _prompt(found[0].config)]
-    if settings.confirm and "--yes" not in arguments.flags and not _confirmed():
+    if settings.confirm and "--yes" not in flags and not _confirmed():
         return []
-    return built
+    return calls
 
 
 def _write(found: Sequence[Any], option: str, destination: str) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from runbus.config._config import fields_of as fields_of
     from runbus.config._config import make as make
     from runbus.config._config import target_of as target_of
+    from runbus.config._data import to_data as to_data
     from runbus.config._diff import Change as Change
     from runbus.config._diff import Diff as Diff
     from runbus.config._docs import summary_of as summary_of
@@ -31,10 +32,15 @@ if TYPE_CHECKING:
     from runbus.config._executors import PatternFields as PatternFields
     from runbus.config._executors import SSHFields as SSHFields
     from runbus.config._executors import parse_host as parse_host
+    from runbus.config._function import Function as Function
+    from runbus.config._function import function_named as function_named
+    from runbus.config._function import function_task as function_task
     from runbus.config._load import dumps as dumps
     from runbus.config._load import load as load
     from runbus.config._load import read_file as read_file
     from runbus.config._load import save as save
+    from runbus.config._named import EXECUTORS as EXECUTORS
+    from runbus.config._named import PACKAGERS as PACKAGERS
     from runbus.config._named import NamedParts as NamedParts
     from runbus.config._named import parts_of as parts_of
     from runbus.config._named import register_kind as register_kind
@@ -50,15 +56,21 @@ if TYPE_CHECKING:
     from runbus.config._overrides import split_items as split_items
     from runbus.config._schema import Field as Field
     from runbus.config._schema import is_structured as is_structured
+    from runbus.config._script import Script as Script
     from runbus.config._settings import default_plugins as default_plugins
     from runbus.config._shown import type_name as type_name
+    from runbus.config._sources import Loaded as Loaded
+    from runbus.config._sources import Origin as Origin
+    from runbus.config._sources import leaves as leaves
+    from runbus.config._sources import read_source as read_source
+    from runbus.config._sources import set_variables as set_variables
+    from runbus.config._sources import split_section as split_section
     from runbus.config._sweep import Value as Value
     from runbus.config._sweep import expand_sweeps as expand_sweeps
     from runbus.config._sweep import parse_sweep as parse_sweep
     from runbus.config._sweep import parse_value as parse_value
     from runbus.config._targets import import_target as import_target
     from runbus.config._task import Command as Command
-    from runbus.config._task import Script as Script
     from runbus.config._task import Task as Task
     from runbus.config._task import check_task as check_task
     from runbus.config._task import words_of as words_of
@@ -70,9 +82,12 @@ if TYPE_CHECKING:
     from runbus.config._words import Call as Call
     from runbus.config._words import WordInvalid as WordInvalid
     from runbus.config._words import read_call as read_call
+    from runbus.config._write import data_text as data_text
 
 __all__ = [
+    "EXECUTORS",
     "MISSING",
+    "PACKAGERS",
     "TASK_GROUP",
     "Batch",
     "BatchJob",
@@ -84,9 +99,12 @@ __all__ = [
     "Duration",
     "ExecutorFields",
     "Field",
+    "Function",
     "GitFields",
+    "Loaded",
     "LocalFields",
     "NamedParts",
+    "Origin",
     "Override",
     "PackagerFields",
     "Partial",
@@ -105,6 +123,7 @@ __all__ = [
     "as_config",
     "batch_schema",
     "check_task",
+    "data_text",
     "decode_task",
     "default_plugins",
     "dumps",
@@ -112,10 +131,13 @@ __all__ = [
     "expand_sweeps",
     "field_at",
     "fields_of",
+    "function_named",
+    "function_task",
     "import_target",
     "is_override",
     "is_part_of",
     "is_structured",
+    "leaves",
     "load",
     "load_batch",
     "make",
@@ -126,13 +148,17 @@ __all__ = [
     "parts_of",
     "read_call",
     "read_file",
+    "read_source",
     "register_kind",
     "return_type",
     "save",
+    "set_variables",
     "split_items",
+    "split_section",
     "summary_of",
     "target_of",
     "task_kinds",
+    "to_data",
     "type_name",
     "words_of",
 ]
@@ -140,9 +166,19 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "._write": ("data_text",),
+        "._sources": (
+            "Loaded",
+            "Origin",
+            "leaves",
+            "read_source",
+            "set_variables",
+            "split_section",
+        ),
         "._asking": ("accepts_text", "is_part_of", "return_type"),
         "._batch": ("Batch", "BatchJob", "SecretField", "batch_schema", "load_batch"),
         "._config": ("Config", "Partial", "as_config", "fields_of", "make", "target_of"),
+        "._data": ("to_data",),
         "._diff": ("Change", "Diff"),
         "._docs": ("summary_of",),
         "._executors": (
@@ -154,8 +190,9 @@ __getattr__, __dir__ = lazy_names(
             "SSHFields",
             "parse_host",
         ),
+        "._function": ("Function", "function_named", "function_task"),
         "._load": ("dumps", "load", "read_file", "save"),
-        "._named": ("NamedParts", "parts_of", "register_kind"),
+        "._named": ("EXECUTORS", "PACKAGERS", "NamedParts", "parts_of", "register_kind"),
         "._node": ("MISSING", "Ref", "Word"),
         "._overrides": (
             "Override",
@@ -168,10 +205,11 @@ __getattr__, __dir__ = lazy_names(
         ),
         "._schema": ("Field", "is_structured"),
         "._shown": ("type_name",),
+        "._script": ("Script",),
         "._settings": ("default_plugins",),
         "._sweep": ("Value", "expand_sweeps", "parse_sweep", "parse_value"),
         "._targets": ("import_target",),
-        "._task": ("Command", "Script", "Task", "check_task", "words_of"),
+        "._task": ("Command", "Task", "check_task", "words_of"),
         "._task_kinds": ("TASK_GROUP", "decode_task", "task_kinds"),
         "._units": ("Duration", "Size"),
         "._words": ("Call", "WordInvalid", "read_call"),

@@ -194,7 +194,7 @@ def _check(document: Document, *, with_secrets: bool) -> list[_Problem]:
         if not isinstance(job, dict):
             problems.append(_Problem(at, "a job is a mapping with a name and a command or script"))
             continue
-        problems += _check_struct(_without_line(job), BatchJob, at)
+        problems += _check_job(job, at)
         folder = os.path.dirname(document.path)
         problems += _check_meaning(job, at, folder, with_secrets=with_secrets)
         if executors is not None and isinstance(job.get("executor"), str):
@@ -208,6 +208,16 @@ def _check(document: Document, *, with_secrets: bool) -> list[_Problem]:
                 )
             names.setdefault(name, index + 1)
     return problems
+
+
+def _check_job(given: dict[Any, Any], at: tuple[str | int, ...]) -> list[_Problem]:
+    """Check the fields of a job; each by itself only if something is wrong."""
+    job = _without_line(given)
+    try:
+        codec.convert(nested(job, BatchJob), BatchJob)
+    except codec.DecodeError:
+        return _check_struct(job, BatchJob, at)
+    return []
 
 
 def _without_line(job: dict[Any, Any]) -> dict[Any, Any]:

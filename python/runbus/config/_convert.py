@@ -40,6 +40,7 @@ def converter_of(hint: Any, making: Making) -> Converter:
         hint: The type, resolved.
         making: How nested configurations are made.
     """
+    _scalars.know_loaded_types()
     hint = _bare(hint)
     origin = get_origin(hint) or hint
     if hint in (Any, object) or isinstance(hint, (str, typing.ForwardRef)):

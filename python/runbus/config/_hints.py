@@ -31,7 +31,9 @@ def _annotated(target: Any) -> Any:
     if isinstance(target, type):
         if hasattr(target, "__struct_fields__") or hasattr(target, "__attrs_attrs__"):
             return target
-        if typing.is_typeddict(target) or hasattr(target, "_fields"):
+        if typing.is_typeddict(target) or (
+            issubclass(target, tuple) and hasattr(target, "_fields")
+        ):
             return target
         owner = next(one for one in target.__mro__ if "__init__" in vars(one))
         if "__dataclass_fields__" in vars(owner):

@@ -8,7 +8,7 @@ from typing import Any
 from runbus.config._targets import import_target, path_of
 from runbus.errors import TargetUnusable, near_matches
 
-__all__ = ["NamedParts", "parts_of", "register_kind"]
+__all__ = ["EXECUTORS", "PACKAGERS", "NamedParts", "parts_of", "register_kind"]
 
 
 class NamedParts(Mapping[str, Any]):
@@ -20,12 +20,13 @@ class NamedParts(Mapping[str, Any]):
         kind: What a part is called in messages, such as `executor`.
         group: The group of entry points in which other distributions bring further parts; none if
             empty.
+        known: The parts that there are from the beginning, as `register` takes them.
     """
 
-    def __init__(self, kind: str, group: str = "") -> None:
+    def __init__(self, kind: str, group: str = "", known: Mapping[str, Any] | None = None) -> None:
         self.kind = kind
         self._group = group
-        self._targets: dict[str, Any] = {}
+        self._targets = dict(known or {})
         self._installed: dict[str, str] | None = None
 
     def register(self, name: str, target: Any) -> None:
@@ -108,17 +109,39 @@ def _text(target: Any) -> str:
     return target if isinstance(target, str) else path_of(target)
 
 
-_KINDS: dict[Any, NamedParts] = {}
+EXECUTORS = NamedParts(
+    "executor",
+    "runbus.executors",
+    {
+        "local": "runbus.executors.local:LocalExecutor",
+        "ssh": "runbus.executors.ssh:SSHExecutor",
+    },
+)
+
+PACKAGERS = NamedParts(
+    "packager",
+    "runbus.packagers",
+    {
+        "git": "runbus.packaging:GitArchivePackager",
+        "pattern": "runbus.packaging:PatternPackager",
+        "hybrid": "runbus.packaging:HybridPackager",
+    },
+)
+
+_KINDS: dict[str, NamedParts] = {
+    "runbus.abc.executor.Executor": EXECUTORS,
+    "runbus.abc.packager.Packager": PACKAGERS,
+}
+"""The parts that may stand where a class is wanted, by its import path: nothing is imported."""
 
 
-def register_kind(base: Any, parts: NamedParts) -> None:
+def register_kind(base: type, parts: NamedParts) -> None:
     """Say which parts may stand, by name, where a class is wanted."""
-    _KINDS[base] = parts
+    _KINDS[path_of(base)] = parts
 
 
 def parts_of(base: Any) -> NamedParts | None:
     """Return the parts that may stand where a class is wanted; None if they have no names."""
-    try:
-        return _KINDS.get(base)
-    except TypeError:
+    if not isinstance(base, type):
         return None
+    return _KINDS.get(f"{base.__module__}.{base.__qualname__}")

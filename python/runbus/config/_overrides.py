@@ -12,7 +12,6 @@ from runbus.config._node import MISSING, Mistake, Node, Word
 from runbus.config._paths import parse_path
 from runbus.config._scalars import READERS, guess
 from runbus.config._shown import shown, type_text
-from runbus.config._sources import variables
 from runbus.config._words import read_words
 from runbus.errors import ConfigInvalid, ConfigProblem, UsageError
 
@@ -83,7 +82,11 @@ def environment_overrides(prefix: str, environment: Mapping[str, str]) -> Iterat
     Raises:
         UsageError: The name of a variable is not a path.
     """
-    for name, text, value in variables(prefix, environment):
+    begin = f"{prefix}__"
+    for name in sorted(environment):
+        if not name.startswith(begin) or len(name) == len(begin):
+            continue
+        text, value = name.removeprefix(begin).replace("__", "."), environment[name]
         try:
             path = parse_path(text)
         except ValueError as error:

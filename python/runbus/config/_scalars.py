@@ -7,7 +7,7 @@ import binascii
 import datetime
 import decimal
 import pathlib
-import uuid
+import sys
 from typing import TYPE_CHECKING, Any
 
 from runbus.config._node import Word
@@ -15,8 +15,9 @@ from runbus.config._units import parse_duration, parse_microseconds, parse_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from uuid import UUID
 
-__all__ = ["READERS", "UNITS", "guess", "is_written"]
+__all__ = ["READERS", "UNITS", "guess", "is_written", "know_loaded_types"]
 
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 _LONGEST_NUMBER = 400
@@ -170,7 +171,9 @@ def _read_decimal(value: Any) -> decimal.Decimal:
     raise TypeError
 
 
-def _read_uuid(value: Any) -> uuid.UUID:
+def _read_uuid(value: Any) -> UUID:
+    import uuid
+
     if isinstance(value, uuid.UUID):
         return value
     if isinstance(value, str):
@@ -178,7 +181,7 @@ def _read_uuid(value: Any) -> uuid.UUID:
     raise TypeError
 
 
-READERS: Mapping[type, Callable[[Any], Any]] = {
+READERS: dict[type, Callable[[Any], Any]] = {
     str: _read_str,
     int: _read_int,
     float: _read_float,
@@ -193,9 +196,15 @@ READERS: Mapping[type, Callable[[Any], Any]] = {
     datetime.time: _read_time,
     datetime.timedelta: _read_timedelta,
     decimal.Decimal: _read_decimal,
-    uuid.UUID: _read_uuid,
 }
 """What reads a value of each type; TypeError if it is not one, ValueError if more can be said."""
+
+
+def know_loaded_types() -> None:
+    """Add the types of modules that are loaded only where somebody wants them: they cost much."""
+    module = sys.modules.get("uuid")
+    if module is not None:
+        READERS.setdefault(module.UUID, _read_uuid)
 
 
 def is_written(word: str, value: Any) -> bool:

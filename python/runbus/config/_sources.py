@@ -6,18 +6,27 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runbus.config._document import Document, read_document
-from runbus.config._node import Mistake
+from runbus.config._node import Mistake, path_text
 from runbus.config._paths import parse_path
+from runbus.config._scalars import guess
 from runbus.errors import ConfigInvalid, ConfigProblem, near_matches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from runbus.config._node import Mistakes, Path
 
     Origins = dict[Path, "Origin"]
 
-__all__ = ["Loaded", "Origin", "read_source", "split_section"]
+__all__ = [
+    "Loaded",
+    "Origin",
+    "leaves",
+    "read_source",
+    "set_variables",
+    "split_section",
+    "variables",
+]
 
 _DEEPEST = 20
 """How many files may build on each other."""
@@ -254,3 +263,37 @@ def variables(prefix: str, environ: Mapping[str, str]) -> Iterable[tuple[str, st
     for name in sorted(environ):
         if name.startswith(begin) and len(name) > len(begin):
             yield name, name.removeprefix(begin).replace("__", "."), environ[name]
+
+
+def set_variables(loaded: Loaded, prefix: str, environ: Mapping[str, str]) -> None:
+    """Set what variables of the environment set in plain data, whose types nobody knows."""
+    for name, text, value in variables(prefix, environ):
+        at: Any = loaded.data
+        path: list[str] = []
+        *above, last = text.split(".")
+        for step in above:
+            key = _alike(at, step)
+            path.append(key)
+            if not isinstance(at.get(key), dict):
+                at[key] = {}
+            at = at[key]
+        key = _alike(at, last)
+        at[key] = guess(value)
+        loaded.set_origin((*path, key), Origin(name))
+
+
+def _alike(known: Mapping[str, Any], name: str) -> str:
+    alike = [str(one) for one in known if str(one).lower() == name.lower()]
+    return alike[0] if len(alike) == 1 else name.lower()
+
+
+def leaves(data: Any, at: Path = ()) -> Iterator[tuple[str, Path, Any]]:
+    """Yield each value that has no parts, with its path as text and as steps."""
+    if isinstance(data, dict) and data:
+        for key, one in data.items():
+            yield from leaves(one, (*at, str(key)))
+    elif isinstance(data, list) and data:
+        for index, one in enumerate(data):
+            yield from leaves(one, (*at, index))
+    else:
+        yield path_text(at), at, data

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import msgspec
 
-from runbus._files import absolute_path, open_file
-from runbus.errors import FileUnreadable, ScriptUnusable, TaskInvalid, os_reason
+from runbus.config._node import Node
+from runbus.config._script import Script
+from runbus.errors import TaskInvalid
+
+if TYPE_CHECKING:
+    from runbus.config._config import Partial
 
 __all__ = ["Command", "Script", "Task", "check_task", "words_of"]
 
@@ -91,59 +94,18 @@ class Command(msgspec.Struct, frozen=True):
         return self
 
 
-class Script(msgspec.Struct, frozen=True):
-    """A Python script and its arguments.
-
-    Attributes:
-        path: The script.
-        args: What it gets in `sys.argv[1:]`.
-        python: The interpreter; the one that runs this, if empty.
-    """
-
-    tag: ClassVar[str] = "script"
-
-    path: str
-    args: tuple[str, ...] = ()
-    python: str = ""
-
-    @property
-    def title(self) -> str:
-        """What a job of it is called if nothing says otherwise."""
-        return os.path.splitext(os.path.basename(self.path))[0]
-
-    def command_line(self) -> tuple[str, ...]:
-        """Return the interpreter, the script's absolute path and the arguments.
-
-        Raises:
-            ScriptUnusable: The script is missing, or is not a file that can be read.
-        """
-        path = absolute_path(self.path)
-        if os.path.isdir(path):
-            raise ScriptUnusable(self.path, "it is a folder")
-        try:
-            os.close(open_file(os.path.realpath(path)))
-        except FileUnreadable as error:
-            raise ScriptUnusable(self.path, error.reason) from error
-        except OSError as error:
-            raise ScriptUnusable(self.path, os_reason(error)) from error
-        return (self.python or sys.executable, path, *self.args)
-
-    def with_values(self, values: dict[str, str]) -> Script:
-        """Return the same with `--name=value` for each of `values` before the other arguments."""
-        return Script(self.path, (*_options(values), *self.args), self.python)
-
-    def relative_to(self, folder: str) -> Script:
-        """Return the same with its path, if that is relative, starting from a folder."""
-        return Script(os.path.join(folder, self.path), self.args, self.python)
-
-
 def check_task(given: object) -> Task:
-    """Return what is a task, and refuse what is not.
+    """Return what is a task, a `Partial` as one, and refuse what is not.
 
     Raises:
-        TaskInvalid: It is not a task.
+        TaskInvalid: It is not a task, or a `Partial` of what no other process can import.
+        ConfigInvalid: A value of a `Partial` is missing or does not fit.
     """
     # Those of our own first: to look for all that a protocol asks for takes many times as long.
+    if isinstance(given, Node):
+        from runbus.config._function import function_task  # costs what functions cost
+
+        return function_task(given)
     if isinstance(given, type) or not isinstance(given, (Command, Script, Task)):
         needed = ("tag", "title", "command_line", "with_values", "relative_to")
         missing = [name for name in needed if not hasattr(given, name)]
@@ -152,14 +114,14 @@ def check_task(given: object) -> Task:
     return given
 
 
-def words_of(task: Task) -> tuple[str, ...]:
+def words_of(task: Task | Partial[Any]) -> tuple[str, ...]:
     """Return the command line of a task, once it is known to be one.
 
     Raises:
         TaskInvalid: It is not a sequence of texts, or it is empty.
         UsageError: The task cannot run as it is.
     """
-    words: Any = task.command_line()
+    words: Any = check_task(task).command_line()
     if isinstance(words, str) or not isinstance(words, Sequence):
         raise TaskInvalid(repr(task), f"its command line is {words!r} instead of a tuple of texts")
     if not words or not all(isinstance(word, str) for word in words):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from runbus import codec
+from runbus.config._function import Function
 from runbus.config._task import Command, Script, Task, check_task
 from runbus.errors import RunbusError, TaskInvalid, near_matches
 
@@ -16,7 +17,7 @@ __all__ = ["TASK_GROUP", "decode_task", "task_kinds"]
 TASK_GROUP = "runbus.tasks"
 """The entry points that bring further tasks: the tag, and the class."""
 
-_OURS: dict[str, type[Task]] = {kind.tag: kind for kind in (Command, Script)}
+_OURS: dict[str, type[Task]] = {kind.tag: kind for kind in (Command, Function, Script)}
 
 
 def task_kinds() -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import math
 import re
@@ -9,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from runbus.config._data import finite
 from runbus.config._yaml import plain_value
+from runbus.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-__all__ = ["WRITERS"]
+__all__ = ["WRITERS", "data_text"]
 
 
 def _json(data: dict[str, Any]) -> str:
@@ -104,3 +106,28 @@ WRITERS: dict[str, Callable[[dict[str, Any]], str]] = {
     ".json": _json,
 }
 """What writes the data of a file, by the end of its name."""
+
+
+def data_text(data: dict[str, Any], form: str) -> str:
+    """Return plain data as the text of a file.
+
+    Args:
+        data: Mappings, lists and scalars; dates and the like are written as texts.
+        form: `yaml`, `yml`, `toml` or `json`.
+
+    Raises:
+        UsageError: There is no such form.
+    """
+    if f".{form}" not in WRITERS:
+        raise UsageError(f"there is no form {form!r}: yaml, toml or json")
+    return WRITERS[f".{form}"](_as_texts(data))
+
+
+def _as_texts(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {str(key): _as_texts(one) for key, one in data.items()}
+    if isinstance(data, (list, set)):
+        return [_as_texts(one) for one in data]
+    if data is None or isinstance(data, (str, bool, int, float)):
+        return data
+    return data.isoformat() if isinstance(data, datetime.date) else str(data)

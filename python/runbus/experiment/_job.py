@@ -6,10 +6,20 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec.structs import force_setattr
 
 from runbus._secrets import Secret
 from runbus.abc import Resources, RetryPolicy, Timeouts
-from runbus.config import SecretField, Task, Value, check_task, expand_sweeps, parse_value
+from runbus.config import (
+    Partial,
+    Script,
+    SecretField,
+    Task,
+    Value,
+    check_task,
+    expand_sweeps,
+    parse_value,
+)
 from runbus.errors import FieldInvalid, UsageError
 
 if TYPE_CHECKING:
@@ -29,7 +39,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: What it is called; unique within the experiment.
-        task: What to run.
+        task: What to run; a `Partial` becomes a `Function`.
         config: What the run records as its config.
         env: What is added to the job's environment; what must stay secret as a `Secret`.
         cwd: The folder it starts in; the current one if None.
@@ -45,7 +55,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     name: str
-    task: Task
+    task: Task | Partial[Any]
     config: dict[str, Value] = {}
     env: dict[str, str | Secret] = {}
     cwd: str | None = None
@@ -55,7 +65,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     retry: RetryPolicy = RetryPolicy()
 
     def __post_init__(self) -> None:
-        check_task(self.task)
+        force_setattr(self, "task", check_task(self.task))
         name: Any = self.name
         if not isinstance(name, str) or not 0 < len(name) <= _LONGEST_NAME:
             reason = f"expected text of 1 to {_LONGEST_NAME} characters"
@@ -66,6 +76,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
                 reason = f"expected {kind.__name__}, got {type(value).__name__}"
                 advice = f"write {field}={kind.__name__}(…)"
                 raise FieldInvalid(field, repr(value), reason, advice)
+        if isinstance(self.task, Script):
+            # What a script says of its surroundings, its job may say in another way.
+            force_setattr(self, "env", {**self.task.env, **self.env})
+            force_setattr(self, "cwd", self.cwd or self.task.cwd)
         env: dict[str, Any] = self.env
         for variable, text in env.items():
             if not isinstance(text, (str, Secret)):
@@ -73,7 +87,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
                 raise UsageError(f"env[{variable!r}]: expected text or a Secret, got {got}")
 
 
-def sweep(task: Task, sweeps: Sequence[str] = (), *, name: str | None = None) -> list[Job]:
+def sweep(
+    task: Task | Partial[Any], sweeps: Sequence[str] = (), *, name: str | None = None
+) -> list[Job]:
     """Return a job for each point of a grid; one job if nothing is swept.
 
     The values of a point reach the task as `--name=value` and the run as its config.
@@ -87,7 +103,7 @@ def sweep(task: Task, sweeps: Sequence[str] = (), *, name: str | None = None) ->
         SweepInvalid: A sweep cannot be read, or a name is swept twice.
         TaskInvalid: The task is not one.
     """
-    check_task(task)
+    task = check_task(task)
     base = name or task.title
     return [
         Job(

@@ -16,12 +16,14 @@ from runbus.plugins._plugin import Plugin
 
 if TYPE_CHECKING:
     from runbus._lines import LineFile, read_lines
+    from runbus.plugins._parts import PluginRegistry
     from runbus.plugins._registry import Registry, Selection, discover
 
 __all__ = [
     "LineFile",
     "Plugin",
     "PluginInfo",
+    "PluginRegistry",
     "PluginState",
     "Registry",
     "Selection",
@@ -32,6 +34,7 @@ __all__ = [
 # The kernel admits and orders plugins; what finds installed ones loads importlib.metadata.
 _LATER = {
     "LineFile": "runbus._lines",
+    "PluginRegistry": "runbus.plugins._parts",
     "Registry": "runbus.plugins._registry",
     "Selection": "runbus.plugins._registry",
     "discover": "runbus.plugins._registry",

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import pytest
 
+import runbus
 from runbus import Config
 from runbus.cli import entrypoint, factory, run_entrypoint
 from runbus.config import load
@@ -316,3 +317,59 @@ def test_a_script_ends_with_the_status_of_its_words(tmp_path: Path) -> None:
     assert call("steps=x").returncode == 2
     failed = call("steps=3")
     assert (failed.returncode, "OSError: three" in failed.stderr) == (1, True)
+
+
+JOB = """
+from dataclasses import dataclass
+import runbus.cli
+
+@dataclass
+class Model:
+    width: int = 8
+
+@dataclass
+class Wide(Model):
+    extra: int = 1
+
+@runbus.cli.factory
+def wide() -> Wide:
+    return Wide(3)
+
+def train(model: Model = Model(), lr: float = 0.1) -> dict:
+    if lr == 9: raise OSError("nine")
+    return {"width": model.width, "lr": lr, "runs_as": __name__}
+
+if __name__ == "__main__":
+    runbus.cli.main(train)
+"""
+
+
+def test_an_entrypoint_runs_on_an_executor_where_its_words_say_so(tmp_path: Path) -> None:
+    (tmp_path / "train_job.py").write_text(JOB)
+    (tmp_path / "here.yaml").write_text("type: local\ngpus: []\n")
+
+    def call(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "train_job.py", *words],
+            cwd=tmp_path, capture_output=True, text=True, check=False, timeout=50,
+        )  # fmt: skip
+
+    done = call("--factory", "executor=@here.yaml", "model=wide", "--sweep", "lr=1,9")
+    assert done.returncode == 1, done.stderr
+    assert "OSError: nine" in done.stderr
+    found = runbus.runs(project="train_job")
+    assert [one.result for one in found if one.result] == [
+        {"width": 3, "lr": 1.0, "runs_as": "train_job"}
+    ]
+    wrong = call("run.executor=lcoal")
+    assert (wrong.returncode, "hint: did you mean 'local'" in wrong.stderr) == (2, True)
+
+
+def test_a_parameter_called_executor_is_one_like_any_other() -> None:
+    seen: list[str] = []
+
+    def own(executor: str = "", run: dict[str, int] | None = None) -> None:
+        seen.append(f"{executor} {run}")
+
+    assert run_entrypoint(own, ["executor=local", "run={}", "run.executor=3"]) == 0
+    assert seen == ["local {'executor': 3}"]

@@ -76,10 +76,10 @@ async def test_an_installed_task_runs_from_a_batch_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("task", "problem"),
     [
-        ("{text: hi}", "there are command, gone, mute, other, script, shout"),
-        ("{type: [1]}", "there are command, gone, mute, other, script, shout"),
+        ("{text: hi}", "there are command, function, gone, mute, other, script, shout"),
+        ("{type: [1]}", "there are command, function, gone, mute, other, script, shout"),
         ("{type: shuot, text: hi}", "no task has that type; did you mean 'shout'"),
-        ("{type: x}", "no task has that type; there are command, gone, mute, other, script, shout"),
+        ("{type: x}", "no task has that type; there are command, function, gone, mute, other"),
         ("{type: shout}", "missing required field `text`"),
         ("{type: shout, text: 3}", "expected `str`, got `int`"),
         ("{type: shout, text: a, txet: b}", "unknown field 'txet'"),

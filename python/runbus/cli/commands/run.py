@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import click
@@ -47,7 +48,10 @@ def command(
     plugins: tuple[str, ...],
     as_json: bool,
 ) -> ExitStatus:
-    """Run a Python script as a job, once or as a sweep.
+    """Run a Python script or function as a job, once or as a sweep.
+
+    SCRIPT is a file, or a function as FILE.py:NAME or MODULE:NAME; a function gets its ARGS as
+    NAME=VALUE.
 
     The script logs with runbus.init() and run.log(); what it prints is kept beside. Ctrl-C ends
     the jobs and keeps everything; a second Ctrl-C kills them.
@@ -55,11 +59,22 @@ def command(
     Exits with 0 if every job succeeded, 1 if one did not, 130 after Ctrl-C.
     """
     from runbus.cli._launch import launch
-    from runbus.config import Script
+    from runbus.config import (
+        Script,
+        Task,
+        apply_overrides,
+        function_named,
+        function_task,
+        parse_override,
+    )
     from runbus.experiment import AsyncExperiment, sweep
 
     names = wanted_plugins(plugins)
-    task = Script(script, args)
+    task: Task = Script(script, args)
+    if ":" in script and not os.path.exists(script):
+        function, folder = function_named(script)
+        apply_overrides(function, map(parse_override, args))
+        task = function_task(function, folder)
     experiment = AsyncExperiment(
         project or task.title, sweep(task, sweeps, name=name), max_parallel=max_parallel
     )

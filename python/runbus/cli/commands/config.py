@@ -1,0 +1,104 @@
+"""`runbus config`."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from runbus.cli._exit import ExitStatus
+
+if TYPE_CHECKING:
+    from runbus.config import Loaded
+
+__all__ = ["command"]
+
+
+@click.group("config")
+def command() -> None:
+    """Show, compare and convert configurations of files and past runs.
+
+    SOURCE is a file of YAML, TOML or JSON as FILE[:SECTION], or a run. What a file builds on is
+    read, too; nothing that it names is imported.
+    """
+
+
+@command.command("show")
+@click.argument("source")
+@click.option("--origin", is_flag=True, help="Show where each value was said.")
+@click.option(
+    "--prefix", default="RUNBUS", metavar="NAME", help="What variables begin with that set values."
+)
+def show(source: str, origin: bool, prefix: str) -> None:
+    """Show what a configuration says, with all that it builds on.
+
+    Strongest last: files that it builds on, the file, variables such as RUNBUS__MODEL__WIDTH.
+    """
+    from runbus.config import data_text, leaves
+
+    loaded = _loaded(source, prefix)
+    if not origin:
+        click.echo(data_text(loaded.data, "yaml"), nl=False)
+        return
+    rows = [
+        (f"{path} = {value!r}", str(loaded.origin(steps)))
+        for path, steps, value in leaves(loaded.data)
+    ]
+    width = min(max((len(text) for text, _ in rows), default=0), 50)
+    for text, place in rows:
+        click.echo(f"{text:<{width}}  {place}")
+
+
+@command.command("diff")
+@click.argument("old")
+@click.argument("new")
+def diff(old: str, new: str) -> ExitStatus:
+    """Show what is different between two configurations.
+
+    Exits with 0 if nothing is, 1 if something is.
+    """
+    from runbus.config import Config
+
+    before: Config[Any] = Config(dict, **_loaded(old, None).data)
+    found = before.diff(Config(dict, **_loaded(new, None).data))
+    click.echo(str(found))
+    return ExitStatus.FAILED if found else ExitStatus.OK
+
+
+@command.command("export")
+@click.argument("source")
+@click.argument("destination")
+def export(source: str, destination: str) -> None:
+    """Write a configuration, with all that it builds on, to a file of another form.
+
+    The end of DESTINATION says the form: .yaml, .toml or .json.
+    """
+    from runbus._files import write_file
+    from runbus.config import data_text
+
+    form = os.path.splitext(destination)[1].lower().lstrip(".")
+    text = data_text(_loaded(source, None).data, form)
+    write_file(destination, text.encode())
+    click.echo(f"{destination} is written", err=True)
+
+
+def _loaded(source: str, prefix: str | None) -> Loaded:
+    """Return what a file says, or the config of a run."""
+    from runbus.config import Loaded, Origin, read_source, set_variables, split_section
+
+    path, section = split_section(source)
+    if os.path.exists(path) or os.path.splitext(path)[1] in (".yaml", ".yml", ".toml", ".json"):
+        loaded = read_source(path, section)
+    else:
+        from runbus.catalog import find_run
+
+        run = find_run(source)
+        loaded = Loaded(source)
+        values: dict[str, Any] = run.config
+        for name, value in values.items():
+            loaded.data[name] = value
+            loaded.set_origin((name,), Origin(f"run {run.id}"))
+    if prefix is not None:
+        set_variables(loaded, prefix, os.environ)
+    return loaded

@@ -1,0 +1,1 @@
+"""What other systems call things, thin and over our own."""

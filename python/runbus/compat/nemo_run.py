@@ -1,0 +1,124 @@
+"""NeMo Run's names for configurations and command lines: `import runbus.compat.nemo_run as run`.
+
+`Config` and `Partial` are ours: `broadcast` and `walk` return new configurations instead of
+changing the one at hand, `diff` returns data, and `clone` is called `copy`.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+from runbus import cli as _cli
+from runbus.config import Config, Partial, as_config
+from runbus.config import Script as _Script
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import NoReturn
+
+__all__ = ["Config", "Partial", "Script", "autoconvert", "cli"]
+
+
+def Script(
+    path: str = "",
+    inline: str = "",
+    args: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+    entrypoint: str = "bash",
+    m: bool = False,
+    metadata: Mapping[str, Any] | None = None,
+) -> _Script:
+    """Return a script as a task; see `runbus.Script`.
+
+    Args:
+        path: The script.
+        inline: The lines themselves, instead of a path.
+        args: What it gets.
+        env: What is added to its environment.
+        entrypoint: The program that runs it.
+        m: Whether `path` is the name of a module.
+        metadata: Nothing reads it.
+
+    Raises:
+        TaskInvalid: These do not go together.
+    """
+    del metadata
+    return _Script(path, tuple(args), "", inline, dict(env or {}), None, entrypoint, m)
+
+
+def autoconvert(function: Callable[..., Any] | None = None, *, partial: bool = False) -> Any:
+    """Make a function that returns an object with fields return the `Config` of it.
+
+    The function runs as it is; nothing of its code is rewritten, so it may have loops and
+    conditions.
+
+    Args:
+        function: The function, where this is a decorator without arguments.
+        partial: Whether it returns a `Partial` of itself instead, with its arguments.
+
+    Raises:
+        UsageError: What it returned does not say what it was made from.
+    """
+    if function is None:
+        return functools.partial(autoconvert, partial=partial)
+
+    @functools.wraps(function)
+    def convert(*args: Any, **values: Any) -> Any:
+        if partial:
+            return Partial(function, *args, **values)
+        return as_config(function(*args, **values))
+
+    return convert
+
+
+class cli:
+    """`entrypoint`, `factory` and `main`, with the names of their arguments there."""
+
+    @staticmethod
+    def entrypoint(
+        fn: Callable[..., Any] | None = None,
+        *,
+        name: str | None = None,
+        namespace: str | None = None,
+        help: str | None = None,
+        skip_confirmation: bool = False,
+    ) -> Any:
+        """Say how a function looks as a command; see `runbus.cli.entrypoint`.
+
+        Args:
+            fn: The function, where this is a decorator without arguments.
+            name: What the command is called.
+            namespace: Nothing reads it.
+            help: What it does.
+            skip_confirmation: Whether it runs without asking.
+        """
+        del namespace
+        settle = _cli.entrypoint(name=name, help=help, confirm=not skip_confirmation)
+        return settle if fn is None else settle(fn)
+
+    @staticmethod
+    def factory(
+        fn: Callable[..., Any] | None = None,
+        target: Any = None,
+        *,
+        target_arg: str | None = None,
+        is_target_default: bool = False,
+        name: str | None = None,
+        namespace: str | None = None,
+    ) -> Any:
+        """Give a function that makes a configuration a name; see `runbus.cli.factory`.
+
+        Raises:
+            TargetUnusable: It does not say what it makes.
+        """
+        del namespace
+        register = _cli.factory(
+            target=target, target_arg=target_arg, is_target_default=is_target_default, name=name
+        )
+        return register if fn is None else register(fn)
+
+    @staticmethod
+    def main(fn: Callable[..., Any]) -> NoReturn:
+        """Run a function as a command, and exit; see `runbus.cli.main`."""
+        _cli.main(fn)

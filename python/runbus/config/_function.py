@@ -1,0 +1,160 @@
+"""Functions as tasks: what travels is an import path and values, never code or a pickle."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any, ClassVar
+
+import msgspec
+
+from runbus._files import absolute_path
+from runbus.config._config import Partial, target_of
+from runbus.config._data import finite, from_data, to_data
+from runbus.config._node import Node, Word
+from runbus.config._overrides import Override, apply_overrides
+from runbus.config._paths import parse_path
+from runbus.config._targets import import_target
+from runbus.errors import ConfigInvalid, TargetUnusable, TaskInvalid
+
+__all__ = ["Function", "function_named", "function_task"]
+
+_MOST_BYTES = 120_000
+"""How long the values may be: Linux takes no argument of 128 KiB."""
+
+_RUNNER = "runbus.metrics.call"
+
+
+class Function(msgspec.Struct, frozen=True):
+    """A function and its arguments, as data: what a `Partial` is as a task.
+
+    The job imports the function and calls it. What it returns is kept in the run's record as the
+    text `result`, if JSON can hold it; what it raises as the text `error`.
+
+    Attributes:
+        target: The import path of the function.
+        values: Its arguments by name, as configuration files have them.
+        folder: A folder that modules are imported from, before all others; none if empty.
+        python: The interpreter; the one that runs this, if empty.
+    """
+
+    tag: ClassVar[str] = "function"
+
+    target: str
+    values: dict[str, Any] = {}
+    folder: str = ""
+    python: str = ""
+
+    @property
+    def title(self) -> str:
+        """What a job of it is called if nothing says otherwise."""
+        return self.target.rpartition(".")[2].rpartition(":")[2]
+
+    def command_line(self) -> tuple[str, ...]:
+        """Return the interpreter, what calls the function, and the function with its values.
+
+        Raises:
+            TaskInvalid: The values are too long for a command line, or JSON cannot hold them.
+        """
+        data = {"_target_": self.target, "_partial_": True, **self.values}
+        try:
+            text = json.dumps(finite(data), ensure_ascii=False, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise TaskInvalid(self.target, f"its values are no data: {error}") from error
+        if len(text.encode(errors="surrogatepass")) > _MOST_BYTES:
+            reason = f"its values take more than {_MOST_BYTES:,} bytes: put them into a file"
+            raise TaskInvalid(self.target, reason)
+        where = (self.folder,) if self.folder else ()
+        return (self.python or sys.executable, "-m", _RUNNER, text, *where)
+
+    def with_values(self, values: dict[str, str]) -> Function:
+        """Return the same with values of a sweep, each at its path and read as the type there.
+
+        Raises:
+            ConfigInvalid: A value does not fit.
+            TargetUnusable: The function cannot be imported.
+        """
+        if not values:
+            return self
+        config = self.configured()
+        apply_overrides(
+            config,
+            [
+                Override(parse_path(name), "=", Word(text), f"{name}={text}")
+                for name, text in values.items()
+            ],
+        )
+        return function_task(config, self.folder, self.python)
+
+    def relative_to(self, folder: str) -> Function:
+        """Return the same with its folder, if it has one, starting from another."""
+        if not self.folder:
+            return self
+        return Function(self.target, self.values, os.path.join(folder, self.folder), self.python)
+
+    def configured(self) -> Any:
+        """Return it as a `Partial`; imports the function.
+
+        Raises:
+            ConfigInvalid: A value does not fit, or the function cannot be imported.
+        """
+        if self.folder and self.folder not in sys.path:
+            sys.path.insert(0, self.folder)
+        found, mistakes = from_data({"_target_": self.target, "_partial_": True, **self.values})
+        if mistakes:
+            raise ConfigInvalid(self.target, tuple(one.told() for one in mistakes))
+        return found
+
+
+def function_task(config: Node, folder: str = "", python: str = "") -> Function:
+    """Return a `Partial` as a task.
+
+    Raises:
+        TaskInvalid: It is a Config, or its function is of `__main__` or of a notebook: no other
+            process could import it.
+        TargetUnusable: Its function has no import path.
+        ConfigInvalid: A value is missing or does not fit, or cannot be written as data.
+    """
+    if not isinstance(config, Partial):
+        raise TaskInvalid(repr(config), "it is no function to call: give a Partial")
+    config.complete()
+    target = target_of(config)
+    if getattr(target, "__module__", None) == "__main__":
+        file = getattr(sys.modules["__main__"], "__file__", None)
+        way = (
+            f"runbus run {os.path.basename(file)}:{target.__name__}"
+            if file
+            else "move it to a file"
+        )
+        raise TaskInvalid(
+            f"{target.__qualname__} of __main__",
+            f"no other process can import it: put it into a module, or use {way}",
+        )
+    data = to_data(config)
+    del data["_partial_"]
+    return Function(data.pop("_target_"), data, folder, python)
+
+
+def function_named(text: str) -> Any:
+    """Return the function that `file.py:name` or `package.module:name` names, as a `Partial`.
+
+    Args:
+        text: The name; a file is imported as a module, from its own folder.
+
+    Returns:
+        The `Partial`, and the folder that its module is imported from; empty for a package.
+
+    Raises:
+        TargetUnusable: There is no such function, or its module cannot be imported.
+    """
+    where, _, name = text.rpartition(":")
+    folder = ""
+    if where.endswith(".py"):
+        folder = os.path.dirname(absolute_path(where))
+        if not os.path.isfile(where):
+            raise TargetUnusable(text, f"there is no file {where!r}")
+        where = os.path.basename(where)[: -len(".py")]
+        if folder not in sys.path:
+            sys.path.insert(0, folder)
+    return Partial(import_target(f"{where}.{name}")), folder

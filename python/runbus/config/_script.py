@@ -1,0 +1,161 @@
+"""Scripts as tasks: a file, a module, or a few lines."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import sys
+from typing import Any, ClassVar
+
+import msgspec
+
+from runbus._files import absolute_path, open_file, read_file
+from runbus._secrets import Secret
+from runbus.errors import FileUnreadable, ScriptUnusable, TaskInvalid, os_reason
+
+__all__ = ["Script"]
+
+_LONGEST_SCRIPT = 4 << 20
+_TITLE = 10
+"""How many characters of a few lines a job is called by."""
+
+
+class Script(msgspec.Struct, frozen=True):
+    """A script and its arguments: a file of Python or another language, a module, or a few lines.
+
+    Attributes:
+        path: The script; the name of a module if `module` is true.
+        args: What it gets in `sys.argv[1:]`.
+        python: The interpreter of Python; the one that runs this, if empty.
+        inline: The lines themselves, instead of a path.
+        env: What is added to its environment, texts and a `Secret` each; a job's own `env` goes
+            before it.
+        cwd: The folder it starts in, where its job says nothing else; the job's if None.
+        entrypoint: The program that runs it, such as `bash`. Python if empty, but `bash` for lines.
+        module: Whether `path` is the name of a module, as in `python -m`.
+        workdir: Another name of `cwd`.
+
+    Raises:
+        TaskInvalid: It has neither a path nor lines, or both; or a module for another program than
+            Python; or two folders.
+    """
+
+    tag: ClassVar[str] = "script"
+
+    path: str = ""
+    args: tuple[str, ...] = ()
+    python: str = ""
+    inline: str = ""
+    env: dict[str, Any] = {}
+    cwd: str | None = None
+    entrypoint: str = ""
+    module: bool = False
+    workdir: str | None = None
+
+    def __post_init__(self) -> None:
+        if bool(self.path) == bool(self.inline):
+            what = "a path and lines" if self.path else "neither a path nor lines"
+            raise TaskInvalid(f"Script({self.path!r})", f"it has {what}")
+        if self.module and (self.inline or not self._is_python):
+            raise TaskInvalid(f"Script({self.path!r})", "only Python runs modules")
+        env = {name: _as_secret(value) for name, value in self.env.items()}
+        msgspec.structs.force_setattr(self, "env", env)
+        if self.workdir is not None:
+            if self.cwd not in (None, self.workdir):
+                raise TaskInvalid(f"Script({self.path!r})", "cwd and workdir are two folders")
+            msgspec.structs.force_setattr(self, "cwd", self.workdir)
+            msgspec.structs.force_setattr(self, "workdir", None)
+
+    @property
+    def title(self) -> str:
+        """What a job of it is called if nothing says otherwise."""
+        if self.inline:
+            return re.sub(r"[^A-Za-z0-9]", "_", self.inline.strip()[:_TITLE])
+        if self.module:
+            return self.path.rpartition(".")[2]
+        return os.path.splitext(os.path.basename(self.path))[0]
+
+    @property
+    def _is_python(self) -> bool:
+        if self.entrypoint:
+            return os.path.basename(self.entrypoint).startswith("python")
+        return not self.inline
+
+    def command_line(self) -> tuple[str, ...]:
+        """Return the program, the script's absolute path, module or lines, and the arguments.
+
+        Raises:
+            ScriptUnusable: The script is missing, is not a file that can be read, or is no Python:
+                the text tells the line.
+        """
+        program = self.entrypoint or ("bash" if self.inline else self.python or sys.executable)
+        if program == "python":
+            program = self.python or sys.executable
+        if self.inline:
+            if self._is_python:
+                _check_syntax("the script", self.inline)
+                return (program, "-c", self.inline, *self.args)
+            return (program, "-c", self.inline, program, *self.args)
+        if self.module:
+            return (program, "-m", self.path, *self.args)
+        path = absolute_path(self.path)
+        if os.path.isdir(path):
+            raise ScriptUnusable(self.path, "it is a folder")
+        try:
+            real = os.path.realpath(path)
+            os.close(open_file(real))
+            # Another interpreter may know another Python.
+            if self._is_python and path.endswith(".py") and program == sys.executable:
+                status = os.stat(real)
+                _check_file(real, status.st_mtime_ns, status.st_size)
+        except FileUnreadable as error:
+            raise ScriptUnusable(self.path, error.reason) from error
+        except SyntaxError as error:
+            told = f"{error.msg} in line {error.lineno}" if error.lineno else error.msg
+            raise ScriptUnusable(self.path, told) from error
+        except OSError as error:
+            raise ScriptUnusable(self.path, os_reason(error)) from error
+        return (program, path, *self.args)
+
+    def with_values(self, values: dict[str, str]) -> Script:
+        """Return the same with `--name=value` for each of `values` before the other arguments."""
+        options = tuple(f"--{name}={value}" for name, value in values.items())
+        return msgspec.structs.replace(self, args=(*options, *self.args))
+
+    def relative_to(self, folder: str) -> Script:
+        """Return the same with its paths, if they are relative, starting from a folder."""
+        path = self.path if self.module or self.inline else os.path.join(folder, self.path)
+        cwd = None if self.cwd is None else os.path.join(folder, self.cwd)
+        return msgspec.structs.replace(self, path=path, cwd=cwd)
+
+
+def _as_secret(value: Any) -> Any:
+    """Return the secret that data refers to; anything else as it is."""
+    is_reference = isinstance(value, dict) and value.keys() == {"secret"}
+    return Secret(str(value["secret"])) if is_reference else value
+
+
+def _check_syntax(name: str, source: str) -> None:
+    try:
+        compile(source, name, "exec", dont_inherit=True)
+    except (SyntaxError, ValueError) as error:
+        line = getattr(error, "lineno", None)
+        told = f"{getattr(error, 'msg', error)}" + (f" in line {line}" if line else "")
+        raise ScriptUnusable(name, told) from error
+
+
+@functools.lru_cache(256)
+def _check_file(path: str, changed_ns: int, size: int) -> None:
+    """Read a script of Python once for all the jobs that run it.
+
+    Raises:
+        SyntaxError: It is no Python.
+    """
+    del changed_ns
+    if size > _LONGEST_SCRIPT:
+        return
+    try:
+        compile(read_file(path, limit=_LONGEST_SCRIPT), path, "exec", dont_inherit=True)
+    except ValueError as error:  # a NUL, or too many digits
+        raise SyntaxError(str(error)) from error

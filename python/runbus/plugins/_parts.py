@@ -1,0 +1,49 @@
+"""Named parts: executors and packagers, ours and those of others, by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from runbus.config import EXECUTORS, PACKAGERS
+
+if TYPE_CHECKING:
+    from runbus.config import NamedParts
+
+__all__ = ["PluginRegistry"]
+
+
+class PluginRegistry:
+    """What has a name in data: `{type: NAME, …fields}` is a `Config` of what is behind it.
+
+    Its views are mappings from names to classes or functions, the built-in ones among them; a
+    lookup imports, a look at the names does not. Other distributions bring parts by entry points in
+    the groups `runbus.executors` and `runbus.packagers`. All registries of a process are one.
+
+    Attributes:
+        executors: The executors by name.
+        packagers: The packagers by name.
+    """
+
+    def __init__(self) -> None:
+        self.executors: NamedParts = EXECUTORS
+        self.packagers: NamedParts = PACKAGERS
+
+    def register_executor(self, name: str, target: Any) -> None:
+        """Give an executor a name.
+
+        Args:
+            name: The name.
+            target: Its class, a function that makes one, or the import path, as `module:name`.
+
+        Raises:
+            TargetUnusable: Another executor has the name.
+        """
+        self.executors.register(name, target)
+
+    def register_packager(self, name: str, target: Any) -> None:
+        """Give a packager a name; see `register_executor`.
+
+        Raises:
+            TargetUnusable: Another packager has the name.
+        """
+        self.packagers.register(name, target)

@@ -1,0 +1,85 @@
+"""Scripts as tasks: files, modules and lines, checked before anything is submitted."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runbus import Job, Script
+from runbus.errors import ScriptUnusable, TaskInvalid
+
+
+def printed(script: Script) -> str:
+    return subprocess.run(
+        script.command_line(), capture_output=True, text=True, check=True, timeout=50
+    ).stdout
+
+
+def test_each_kind_of_script_gets_its_arguments(tmp_path: Path) -> None:
+    python = tmp_path / "a.py"
+    python.write_text("import sys; print(*sys.argv[1:])\n")
+    shell = tmp_path / "a.sh"
+    shell.write_text('echo "$@"\n')
+    lines = "import sys; print(*sys.argv[1:])"
+    args = ("--lr=1", "a b")
+    scripts = [
+        Script(str(python), args),
+        Script(str(shell), args, entrypoint="bash"),
+        Script(inline='echo "$@"', args=args),
+        Script(inline=lines, args=args, entrypoint="python"),
+    ]
+    assert [printed(one) for one in scripts] == ["--lr=1 a b\n"] * 4
+    module = Script("json.tool", ("--help",), module=True)
+    assert module.command_line() == (sys.executable, "-m", "json.tool", "--help")
+    assert "usage" in printed(module)
+    assert printed(scripts[2].with_values({"x": "1"})) == "--x=1 --lr=1 a b\n"
+
+
+def test_a_mistake_of_syntax_is_told_before_anything_is_submitted(tmp_path: Path) -> None:
+    path = tmp_path / "a.py"
+    path.write_text("x = 1\ndef f(:\n")
+    with pytest.raises(ScriptUnusable, match="invalid syntax in line 2"):
+        Script(str(path)).command_line()
+    with pytest.raises(ScriptUnusable, match="invalid syntax in line 1"):
+        Script(inline="1 +", entrypoint="python").command_line()
+    path.write_text("x = 1\n" * 2)
+    assert Script(str(path)).command_line()[1] == str(path)
+    path.write_text("def f(:\n")
+    assert Script(str(path), python="/another/python").command_line()[0] == "/another/python"
+    path.write_bytes(b"x = '\xff'\n")
+    with pytest.raises(ScriptUnusable):
+        Script(str(path)).command_line()
+
+
+BAD: list[dict[str, Any]] = [
+    {},
+    {"path": "a.py", "inline": "echo"},
+    {"path": "a", "module": True, "entrypoint": "bash"},
+    {"inline": "x", "module": True},
+    {"path": "a.py", "cwd": "x", "workdir": "y"},
+]
+
+
+@pytest.mark.parametrize("fields", BAD)
+def test_what_does_not_go_together_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(TaskInvalid):
+        Script(**fields)
+
+
+def test_the_surroundings_of_a_script_are_those_of_its_job_unless_that_says_more() -> None:
+    script = Script("a.py", env={"A": "1", "B": "2"}, workdir="/x")
+    assert (script.cwd, script.workdir) == ("/x", None)
+    job = Job(name="a", task=script, env={"B": "3"})
+    assert (job.env, job.cwd) == ({"A": "1", "B": "3"}, "/x")
+    assert Job(name="a", task=script, cwd="/y").cwd == "/y"
+
+
+def test_a_script_is_called_by_what_it_is() -> None:
+    assert Script("src/train.py").title == "train"
+    assert Script("pkg.train", module=True).title == "train"
+    assert Script(inline="echo hello world").title == "echo_hello"
+    assert Script("a.py", cwd="b").relative_to("/c") == Script("/c/a.py", cwd="/c/b")
