@@ -12,7 +12,7 @@ import sys
 import zlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from runbus._files import read_file
+from runbus._files import file_mode, read_file
 from runbus._secrets import redacted_value
 from runbus.errors import FileUnreadable
 
@@ -96,7 +96,9 @@ class Origin(NamedTuple):
         """
         if not self.commit:
             return
-        argv = ("sh", "-c", _ASK_GIT, self._note(experiment), self.cwd, "", *_GIT)
+        # As private as all that runbus writes.
+        script = f"umask {0o777 & ~file_mode():o}; {_ASK_GIT}"
+        argv = ("sh", "-c", script, self._note(experiment), self.cwd, "", *_GIT)
         quiet = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in range(3)]
         try:
             # The shell ends at once, and git belongs to nobody.
