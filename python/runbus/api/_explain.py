@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import anyio.to_thread
 
+from runbus._secrets import redacted_text
 from runbus.attempt import read_log
 from runbus.errors import NotFound, RunbusError
 from runbus.events import (
@@ -215,7 +216,8 @@ def _program(run: RunRecord) -> str:
         jobs = Asked.read(run.experiment_folder).jobs
     except (NotFound, RunbusError):
         return ""
-    return next((" ".join(one.argv)[:100] for one in jobs if one.run_id == run.id), "")
+    words = next((one.argv for one in jobs if one.run_id == run.id), ())
+    return redacted_text(" ".join(words))[:100]
 
 
 def _last_lines(run: RunRecord) -> list[str]:
@@ -228,4 +230,5 @@ def _last_lines(run: RunRecord) -> list[str]:
         return []
     text = read_log(folder, "stderr", max(0, size - _LAST_BYTES)).decode("utf-8", "replace")
     lines = [line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n")]
-    return [line for line in lines if line.strip()][-_LAST_LINES:]
+    # A shell names the words that it cannot run, and a token may be among them.
+    return [redacted_text(line) for line in lines if line.strip()][-_LAST_LINES:]

@@ -46,7 +46,7 @@ def wanted_plugins(given: Sequence[str]) -> list[str]:
     from runbus.config import default_plugins
     from runbus.errors import PluginNotFound, near_matches
 
-    names = list(dict.fromkeys([*default_plugins(os.getcwd()), *given]))
+    names = list(dict.fromkeys([*default_plugins(""), *given]))
     if names:
         from importlib.metadata import entry_points
 

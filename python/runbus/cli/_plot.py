@@ -100,9 +100,17 @@ def draw(
                 [position for position, _ in shown], [value for _, value in shown], marker=mark
             )
     legend = figure.show(legend=True) if len(curves) < 2 or colored else _marked(figure, curves)
-    # Only the end of the axis and long labels may be too wide.
-    lines = str(legend).replace(f"-> ({axis})", f"> {axis}").splitlines()
+    lines = [_named(line, axis, columns) for line in str(legend).splitlines()]
     return "\n".join(line if width_of(line) <= columns else _cut(line, columns) for line in lines)
+
+
+def _named(line: str, axis: str, columns: int) -> str:
+    """Return a line; that of the axis of positions with its name within the columns."""
+    drawn, arrow, end = line.partition(f"-> ({axis})")
+    if not arrow or end.strip():
+        return line
+    name = f"> {axis}"
+    return drawn[: max(0, columns - width_of(name))] + name
 
 
 def _cut(line: str, columns: int) -> str:

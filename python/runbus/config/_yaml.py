@@ -114,6 +114,8 @@ def read_yaml(text: str) -> Yaml:
         raise YamlInvalid(line, reason) from None
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
+        # The end of a text lies on a line of its own.
+        line = min(line, text.count("\n") + 1)
         raise YamlInvalid(line, str(error.problem)) from None
 
 

@@ -644,7 +644,7 @@ def test_a_subclass_takes_arguments_of_its_own(tmp_path: Path) -> None:
     run.log("x", 1.0)
 
     assert (run.project, run.tags, run.accepted) == ("digits", ["a"], 1)
-    with pytest.raises(TypeError, match="takes one argument"):
+    with pytest.raises(TypeError, match="takes one positional argument, the path"):
         MetricWriter(tmp_path / "other", "digits")
     assert not (tmp_path / "other").exists()
 
