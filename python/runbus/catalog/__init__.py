@@ -2,7 +2,6 @@
 
 from runbus.catalog._batches import Batch as Batch
 from runbus.catalog._batches import batches as batches
-from runbus.catalog._index import rebuild_index as rebuild_index
 from runbus.catalog._lookup import JobStatus as JobStatus
 from runbus.catalog._lookup import find_experiment as find_experiment
 from runbus.catalog._lookup import find_job as find_job
@@ -14,6 +13,7 @@ from runbus.catalog._runs import RunRecord as RunRecord
 from runbus.catalog._runs import RunRow as RunRow
 from runbus.catalog._runs import find_run as find_run
 from runbus.catalog._runs import open_run as open_run
+from runbus.catalog._runs import rebuild_index as rebuild_index
 from runbus.catalog._runs import runs as runs
 from runbus.catalog._runs import survey as survey
 from runbus.catalog._select import Condition as Condition
