@@ -88,7 +88,7 @@ def test_ls_lists_the_runs_with_all_the_tags(
     assert run_command(["ls", *options]) == 0
     printed = capsys.readouterr()
     assert printed.out.count("\n") == (len(names) + 1 if names else 0)
-    assert printed.err == ("" if names else "no run has the tag missing\n")
+    assert printed.err == ("" if names else "no run with the tag missing\n")
 
 
 def test_artifacts_are_listed_each_time_they_were_logged(
