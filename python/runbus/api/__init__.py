@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from runbus.api._plan import plan as plan
     from runbus.api._plan import prepare as prepare
     from runbus.api._plan import retry as retry
-    from runbus.api._plan import status as status
+    from runbus.api._status import status as status
     from runbus.api._supervise import supervise as supervise
     from runbus.api._sync import run as run
 
@@ -61,7 +61,8 @@ __getattr__, __dir__ = lazy_names(
         "._explain": ("Explanation", "Happening", "explain"),
         "._fleet": ("Fleet",),
         "._lead": ("attach", "cancel", "detach", "follow", "lead", "submit"),
-        "._plan": ("plan", "prepare", "retry", "status"),
+        "._plan": ("plan", "prepare", "retry"),
+        "._status": ("status",),
         "._supervise": ("supervise",),
         "._sync": ("run",),
     },

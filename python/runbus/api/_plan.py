@@ -1,20 +1,18 @@
-"""Before anything runs, and where it stands: nothing here submits a job."""
+"""Before anything runs: nothing here submits a job."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from runbus.api._executors import executors_of
-from runbus.catalog import job_statuses
 from runbus.errors import UsageError
 from runbus.experiment import AsyncExperiment, jobs_to_retry
 
 if TYPE_CHECKING:
     from runbus.abc import Request
-    from runbus.catalog import JobStatus
     from runbus.experiment import StoredExperiment
 
-__all__ = ["plan", "prepare", "retry", "status"]
+__all__ = ["plan", "prepare", "retry"]
 
 
 def plan(experiment: AsyncExperiment) -> list[Request]:
@@ -58,12 +56,3 @@ def retry(folder: str) -> AsyncExperiment:
         max_parallel=asked.max_parallel,
         root=asked.root or None,
     )
-
-
-def status(folder: str) -> list[JobStatus]:
-    """Return where the jobs of the experiment in `folder` stand, in the order they were given.
-
-    Raises:
-        ExperimentNotFound: There is no experiment in that folder.
-    """
-    return job_statuses(folder)

@@ -4,43 +4,50 @@ Everything that a backend and its observers must agree on about the files of a r
 nothing here knows an experiment, a supervisor or a state.
 """
 
-from runbus.attempt._body import AttemptBody as AttemptBody
-from runbus.attempt._evidence import CANCELLED as CANCELLED
-from runbus.attempt._evidence import OUT_OF_MEMORY as OUT_OF_MEMORY
-from runbus.attempt._evidence import TIME_LIMIT as TIME_LIMIT
-from runbus.attempt._evidence import Pulse as Pulse
-from runbus.attempt._evidence import is_elsewhere as is_elsewhere
-from runbus.attempt._evidence import is_running as is_running
-from runbus.attempt._evidence import lost_output as lost_output
-from runbus.attempt._evidence import observe_folder as observe_folder
-from runbus.attempt._evidence import observe_start as observe_start
-from runbus.attempt._evidence import outlived as outlived
-from runbus.attempt._evidence import own_pid_namespace as own_pid_namespace
-from runbus.attempt._journal import Journal as Journal
-from runbus.attempt._journal import JournalReader as JournalReader
-from runbus.attempt._journal import blobs as blobs
-from runbus.attempt._journal import has_writer as has_writer
-from runbus.attempt._journal import whole_records as whole_records
-from runbus.attempt._logs import LOOK_BACK as LOOK_BACK
-from runbus.attempt._logs import LogTail as LogTail
-from runbus.attempt._logs import Place as Place
-from runbus.attempt._logs import Written as Written
-from runbus.attempt._logs import log_state as log_state
-from runbus.attempt._logs import note_cut as note_cut
-from runbus.attempt._logs import read_cuts as read_cuts
-from runbus.attempt._logs import read_log as read_log
-from runbus.attempt._marks import LogMarks as LogMarks
-from runbus.attempt._marks import log_offset_at as log_offset_at
-from runbus.attempt._program import CarriedProgram as CarriedProgram
-from runbus.attempt._program import carried_program as carried_program
-from runbus.attempt._program import program_digest as program_digest
-from runbus.attempt._program import wrapper_program as wrapper_program
-from runbus.attempt._program import wrapper_words as wrapper_words
-from runbus.attempt._request import render_request as render_request
-from runbus.attempt._script import WRAPPER as WRAPPER
-from runbus.attempt._script import redacted_job as redacted_job
-from runbus.attempt._script import render_script as render_script
-from runbus.attempt._script import secret_environment as secret_environment
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runbus._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from runbus.attempt._body import AttemptBody as AttemptBody
+    from runbus.attempt._evidence import CANCELLED as CANCELLED
+    from runbus.attempt._evidence import OUT_OF_MEMORY as OUT_OF_MEMORY
+    from runbus.attempt._evidence import TIME_LIMIT as TIME_LIMIT
+    from runbus.attempt._evidence import Pulse as Pulse
+    from runbus.attempt._evidence import is_elsewhere as is_elsewhere
+    from runbus.attempt._evidence import is_running as is_running
+    from runbus.attempt._evidence import lost_output as lost_output
+    from runbus.attempt._evidence import observe_folder as observe_folder
+    from runbus.attempt._evidence import observe_start as observe_start
+    from runbus.attempt._evidence import outlived as outlived
+    from runbus.attempt._evidence import own_pid_namespace as own_pid_namespace
+    from runbus.attempt._journal import Journal as Journal
+    from runbus.attempt._journal import JournalReader as JournalReader
+    from runbus.attempt._journal import blobs as blobs
+    from runbus.attempt._journal import has_writer as has_writer
+    from runbus.attempt._journal import whole_records as whole_records
+    from runbus.attempt._logs import LOOK_BACK as LOOK_BACK
+    from runbus.attempt._logs import LogTail as LogTail
+    from runbus.attempt._logs import Place as Place
+    from runbus.attempt._logs import Written as Written
+    from runbus.attempt._logs import log_state as log_state
+    from runbus.attempt._logs import note_cut as note_cut
+    from runbus.attempt._logs import read_cuts as read_cuts
+    from runbus.attempt._logs import read_log as read_log
+    from runbus.attempt._marks import LogMarks as LogMarks
+    from runbus.attempt._marks import log_offset_at as log_offset_at
+    from runbus.attempt._program import CarriedProgram as CarriedProgram
+    from runbus.attempt._program import carried_program as carried_program
+    from runbus.attempt._program import program_digest as program_digest
+    from runbus.attempt._program import wrapper_program as wrapper_program
+    from runbus.attempt._program import wrapper_words as wrapper_words
+    from runbus.attempt._request import render_request as render_request
+    from runbus.attempt._script import WRAPPER as WRAPPER
+    from runbus.attempt._script import redacted_job as redacted_job
+    from runbus.attempt._script import render_script as render_script
+    from runbus.attempt._script import secret_environment as secret_environment
 
 __all__ = [
     "CANCELLED",
@@ -81,3 +88,44 @@ __all__ = [
     "wrapper_program",
     "wrapper_words",
 ]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "._body": ("AttemptBody",),
+        "._evidence": (
+            "CANCELLED",
+            "OUT_OF_MEMORY",
+            "TIME_LIMIT",
+            "Pulse",
+            "is_elsewhere",
+            "is_running",
+            "lost_output",
+            "observe_folder",
+            "observe_start",
+            "outlived",
+            "own_pid_namespace",
+        ),
+        "._journal": ("Journal", "JournalReader", "blobs", "has_writer", "whole_records"),
+        "._logs": (
+            "LOOK_BACK",
+            "LogTail",
+            "Place",
+            "Written",
+            "log_state",
+            "note_cut",
+            "read_cuts",
+            "read_log",
+        ),
+        "._marks": ("LogMarks", "log_offset_at"),
+        "._program": (
+            "CarriedProgram",
+            "carried_program",
+            "program_digest",
+            "wrapper_program",
+            "wrapper_words",
+        ),
+        "._request": ("render_request",),
+        "._script": ("WRAPPER", "redacted_job", "render_script", "secret_environment"),
+    },
+)

@@ -13,7 +13,7 @@ from runbus._home import Home, abbreviated
 from runbus._secrets import redacted_text
 from runbus.abc import PackageManifest
 from runbus.catalog._html import RunList, run_html
-from runbus.catalog._index import Index
+from runbus.catalog._index import INDEX_FILE, Index, Seen
 from runbus.codec import DecodeError, decode_json
 from runbus.errors import (
     FileUnreadable,
@@ -30,7 +30,16 @@ if TYPE_CHECKING:
 
     from runbus.metrics import RunInfo
 
-__all__ = ["UNREADABLE", "RunRecord", "RunRow", "find_run", "open_run", "runs", "survey"]
+__all__ = [
+    "UNREADABLE",
+    "RunRecord",
+    "RunRow",
+    "find_run",
+    "open_run",
+    "rebuild_index",
+    "runs",
+    "survey",
+]
 
 UNREADABLE = "UNREADABLE"
 """The state of a run in a list, if a file of it is damaged or may not be read."""
@@ -203,14 +212,20 @@ class RunRow(NamedTuple):
     problem: str
 
     @classmethod
-    def of(cls, found: RunRecord | Unreadable) -> RunRow:
-        """Look at a run; whatever is wrong with its files becomes a part of the row."""
+    def of(cls, found: RunRecord | Unreadable, seen: Seen | None = None) -> RunRow:
+        """Look at a run; whatever is wrong with its files becomes a part of the row.
+
+        Args:
+            found: The run.
+            seen: What is known of it, and need not be looked at.
+        """
         if isinstance(found, Unreadable):
             id_, project = os.path.basename(found.folder), _project_of(found.folder)
             row = cls(id_, "", project, UNREADABLE, [], 0, found.folder, None, found.problem)
             return row
         try:
-            state, tags, problem = str(found.state), found.tags, ""
+            state, tags = seen or (str(found.state), found.tags)
+            problem = ""
         except (RunbusError, OSError) as error:
             state, tags, problem = UNREADABLE, [], str(error)
         about = found.info
@@ -236,9 +251,35 @@ def survey(
     Raises:
         HomeUnusable: The home folder cannot be read.
     """
-    found = list(itertools.islice(_newest_first(Home(home), project), newest))
-    found.reverse()
-    return [RunRow.of(one) for one in found]
+    where = Home(home)
+    with Index(where) as index:
+        found = itertools.islice(_newest_first(where, project, index), newest)
+        rows = [_row(one, index) for one in found]
+        index.save()
+    rows.reverse()
+    return rows
+
+
+def rebuild_index(home: Home) -> int:
+    """Make the index anew and return how many experiments are in it."""
+    try:
+        os.unlink(os.path.join(home.path, INDEX_FILE))
+    except OSError:
+        pass
+    with Index(home) as index:
+        for one in _newest_first(home, index=index):
+            _row(one, index)
+        return index.save(worth=0)
+
+
+def _row(found: RunRecord | Unreadable, index: Index) -> RunRow:
+    """Look at a run, from the index where that is as good, and remember there what is over."""
+    if isinstance(found, RunRecord) and (seen := index.seen(found.folder)) is not None:
+        return RunRow.of(found, seen)
+    row = RunRow.of(found)
+    if row.run is not None and row.run.info.job is None and row.state in _END_STATES:
+        index.note(row.folder, Seen(row.state, row.tags))
+    return row
 
 
 class Unreadable(NamedTuple):
@@ -256,13 +297,19 @@ def _project_of(folder: str) -> str:
     return os.path.basename(parent)
 
 
-def _newest_first(home: Home, project: str | None = None) -> Iterator[RunRecord | Unreadable]:
+def _newest_first(
+    home: Home, project: str | None = None, index: Index | None = None
+) -> Iterator[RunRecord | Unreadable]:
     """Yield runs, those of the newest experiments first, and read no more than is asked for."""
+    if index is None:
+        with Index(home) as index:
+            yield from _newest_first(home, project, index)
+            index.save()
+        return
     closed: dict[str, str] = {}
     title = None if project is None else redacted_text(project)  # as its folder is called
     folders = list(home.experiment_folders(title, problems=closed))
     folders.sort(key=os.path.basename, reverse=True)
-    index = Index(home)
     for folder in folders:
         infos, jobs, problems = index.experiment(folder)
         unsaid = problems.pop(folder, "")
@@ -275,7 +322,6 @@ def _newest_first(home: Home, project: str | None = None) -> Iterator[RunRecord 
             yield Unreadable(folder, unsaid)
         yield from itertools.starmap(Unreadable, problems.items())
     yield from itertools.starmap(Unreadable, closed.items())
-    index.save()
 
 
 def open_run(run: str, *, home: str | os.PathLike[str] | None = None) -> RunRecord:

@@ -49,7 +49,8 @@ class Screen:
 
 def width_of(text: str) -> int:
     """Return how many columns of a terminal a text takes; colors take none."""
-    text = uncolored(text)
+    if "\x1b" in text:
+        text = uncolored(text)
     if text.isascii():
         return len(text)
     from rich.cells import cell_len

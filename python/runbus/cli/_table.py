@@ -6,9 +6,7 @@ without are left out, and no cell that is shown is cut.
 
 from __future__ import annotations
 
-import shutil
 import sys
-import textwrap
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
@@ -16,6 +14,7 @@ from runbus.cli._printer import colored, printable, state_style, unescaped
 from runbus.cli._screen import width_of
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Container, Iterable, Sequence
 
 __all__ = ["GAP", "print_table", "terminal_columns", "terminal_rows", "without"]
@@ -34,12 +33,18 @@ _FOLDED_WIDTH = 8
 
 def terminal_columns() -> int | None:
     """Return how wide the terminal is that standard output goes to; None if it goes elsewhere."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    return _terminal_size().columns if sys.stdout.isatty() else None
 
 
 def terminal_rows() -> int | None:
     """Return how high the terminal is that standard output goes to; None if it goes elsewhere."""
-    return shutil.get_terminal_size().lines if sys.stdout.isatty() else None
+    return _terminal_size().lines if sys.stdout.isatty() else None
+
+
+def _terminal_size() -> os.terminal_size:
+    import shutil  # only for a terminal: it brings every kind of archive
+
+    return shutil.get_terminal_size()
 
 
 def without(
@@ -134,6 +139,8 @@ def _lines(cell: str, width: int) -> list[str]:
     if width_of(cell) <= width:
         return [cell]
     if cell.isascii():
+        import textwrap
+
         return textwrap.wrap(cell, width, break_on_hyphens=False)
     from rich.cells import chop_cells
 

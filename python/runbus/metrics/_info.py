@@ -94,6 +94,10 @@ class RunInfo(NamedTuple):
             FileUnreadable: It is damaged, or is about another run.
         """
         try:
+            data.decode()
+        except UnicodeDecodeError as error:
+            raise FileUnreadable(path, "it is not valid UTF-8") from error
+        try:
             fields = json.loads(take_check(data, path))
         except (ValueError, RecursionError) as error:
             raise FileUnreadable(path, f"it is not JSON that can be read: {error}") from error

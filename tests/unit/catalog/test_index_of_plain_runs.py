@@ -1,0 +1,246 @@
+"""Runs without jobs in the index: a list is quick, and says what is there now all the same."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import runbus
+from runbus._core import Journal
+from runbus._home import Home
+from runbus._ids import run_id_of
+from runbus.catalog import RunRow, find_run, open_run, rebuild_index, survey
+from runbus.catalog._index import Index
+from runbus.jobs import JobStore
+from runbus.metrics import RunInfo, make_run_folder
+
+ODD: dict[str, Any] = {"nan": float("nan"), "big": 2**70, "text": "ü\ud800", "deep": [{"a": (1,)}]}
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_noted_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand outside a repository, where git would say in the background what has changed."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def run(home: Path) -> Path:
+    """The folder of a run that is over, in a home with an index that has it."""
+    with runbus.init("p", name="mine", config={"lr": 0.1}) as made:
+        made.log({"loss": 1.0})
+        made.tag("good")
+    folder = Path(open_run(made.id).folder)
+    assert index_when_settled(home) == 1
+    return folder
+
+
+def index_when_settled(home: Path) -> int:
+    """Make the index anew once no file could change within the same tick of the clock."""
+    newest = max(path.stat().st_ctime_ns for path in home.rglob("*"))
+    while time.time_ns() < newest + 60_000_000:
+        time.sleep(0.005)
+    return rebuild_index(Home())
+
+
+def rows() -> list[RunRow]:
+    """Return what a list shows."""
+    return [row._replace(run=None) for row in survey()]
+
+
+def is_indexed(run: Path) -> bool:
+    with Index(Home()) as index:
+        index.experiment(str(run.parents[1]))
+        return index.seen(str(run)) is not None
+
+
+def test_a_run_that_is_over_is_listed_from_the_index_as_from_its_files(run: Path) -> None:
+    assert is_indexed(run)
+    with_index = rows()
+    assert (with_index[0].state, with_index[0].tags) == ("SUCCEEDED", ["good"])
+
+    (Home().path / Path("index.db")).unlink()
+
+    assert rows() == with_index
+    assert not is_indexed(run)
+
+
+def test_a_list_of_many_runs_extends_the_index_itself(home: Path) -> None:
+    experiment_id, folder = Home().new_experiment("p")
+    for number in range(1, 201):
+        make_run_folder(folder, RunInfo.new(run_id_of(experiment_id, number), "n", "p", {}))
+    index_when_settled(home)
+    (home / "index.db").unlink()
+
+    survey(newest=199)
+    assert not (home / "index.db").exists()
+    with_files = rows()
+    assert is_indexed(Path(folder, "runs", f"{experiment_id}-1"))
+    assert rows() == with_files
+
+
+def rename(run: Path) -> None:
+    open_run(run.name).rename("other")
+
+
+def tag(run: Path) -> None:
+    open_run(run.name).tag("better")
+
+
+def untag_after_tagging(run: Path) -> None:
+    open_run(run.name).untag("good")
+
+
+def go_on_and_fail(run: Path) -> None:
+    with pytest.raises(ZeroDivisionError), runbus.init(id=run.name):
+        _ = 1 / 0
+
+
+def keep_times(change: Callable[[bytes], bytes], path: Path) -> None:
+    """Change a file in place, to as many bytes, and set its times to what they were."""
+    before = path.stat()
+    with path.open("r+b") as file:
+        data = file.read()
+        file.seek(0)
+        file.write(change(data))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_mtime_ns == before.st_mtime_ns
+    assert path.stat().st_size == before.st_size
+
+
+def edit_run_json_in_place(run: Path) -> None:
+    keep_times(lambda data: data.replace(b"mine", b"fake"), run / "run.json")
+
+
+def spoil_the_journal_in_place(run: Path) -> None:
+    (journal,) = (run / "metrics").iterdir()
+    keep_times(lambda data: b"\xff" * len(data), journal)
+
+
+def spoil_the_records_in_place(run: Path) -> None:
+    (journal,) = (run / "records").iterdir()
+    keep_times(lambda data: b"\xff" * len(data), journal)
+
+
+def remove_the_journal(run: Path) -> None:
+    (journal,) = (run / "metrics").iterdir()
+    journal.unlink()
+
+
+def remove_the_records(run: Path) -> None:
+    shutil.rmtree(run / "records")
+
+
+def replace_the_run_by_a_link(run: Path) -> None:
+    run.rename(run.parents[1] / "away")
+    run.symlink_to(run.parents[1] / "away")
+
+
+def remove_the_run(run: Path) -> None:
+    shutil.rmtree(run)
+
+
+def copy_another_run_beside_it(run: Path) -> None:
+    shutil.copytree(run, run.with_name(run.name[:-1] + "2"))
+
+
+def make_a_journal_of_jobs_that_is_none(run: Path) -> None:
+    (run.parents[1] / "events.journal").write_bytes(b"\xff" * 5000)
+
+
+CHANGES = [
+    rename,
+    tag,
+    untag_after_tagging,
+    go_on_and_fail,
+    edit_run_json_in_place,
+    spoil_the_journal_in_place,
+    spoil_the_records_in_place,
+    remove_the_journal,
+    remove_the_records,
+    replace_the_run_by_a_link,
+    remove_the_run,
+    copy_another_run_beside_it,
+    make_a_journal_of_jobs_that_is_none,
+]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+def test_a_run_that_changed_after_it_was_indexed_is_shown_as_it_is(
+    change: Callable[[Path], None], run: Path, home: Path
+) -> None:
+    before = rows()
+
+    change(run)
+
+    with_index = rows()
+    (home / "index.db").unlink()
+    assert with_index == rows()
+    assert with_index != before
+
+
+def test_the_first_tag_of_a_run_is_shown(home: Path) -> None:
+    runbus.init("p").finish()
+    assert index_when_settled(home) == 1
+
+    runbus.runs()[0].tag("new")
+
+    assert [row.tags for row in survey()] == [["new"]]
+
+
+def test_an_experiment_that_may_get_jobs_is_not_kept(run: Path, home: Path) -> None:
+    JobStore(str(run.parents[1])).close()
+
+    assert index_when_settled(home) == 0
+
+
+def test_what_changed_a_moment_ago_is_not_kept(run: Path) -> None:
+    def touched_and_indexed() -> int:
+        (run / "run.json").touch()
+        return rebuild_index(Home())
+
+    # A machine that is slow enough may have waited by itself.
+    assert any(touched_and_indexed() == 0 for _ in range(10))
+
+
+def test_a_run_is_kept_once_nobody_holds_its_records_open(run: Path, home: Path) -> None:
+    # Its pages are mapped: what is written to them next changes no time stamp.
+    journal = Journal(run / "records" / "later-h.journal")
+    journal.append(b'{"what":"note","time_ns":1,"text":"a"}')
+    assert index_when_settled(home) == 0
+
+    journal.close()
+
+    assert index_when_settled(home) == 1
+
+
+def test_a_run_that_goes_on_is_not_kept(home: Path) -> None:
+    with runbus.init("p"):
+        assert index_when_settled(home) == 0
+        assert [row.state for row in survey()] == ["RUNNING"]
+
+
+def test_what_only_pythons_json_has_comes_back_from_the_index(home: Path) -> None:
+    with runbus.init("p", name="odd", config=ODD):
+        pass
+    from_files = repr(find_run("odd").info)
+    assert index_when_settled(home) == 1
+
+    assert repr(find_run("odd").info) == from_files
+    assert is_indexed(Path(find_run("odd").folder))
+
+
+def test_a_home_is_indexed_whatever_characters_its_path_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "a?mode=rwc#%41"
+    monkeypatch.setenv("RUNBUS_HOME", str(home))
+    runbus.init("p").finish()
+
+    assert index_when_settled(home) == 1
+    assert is_indexed(Path(survey()[0].folder))
