@@ -11,6 +11,7 @@ import click
 
 from runbus.cli._printer import format_duration, print_json
 from runbus.cli._run_facts import native_words
+from runbus.cli._screen import clear_screen
 from runbus.cli._table import print_table, terminal_columns, terminal_rows, without
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def command(
         time.sleep(_LOOK_S)
         statuses = api.status(experiment)
     if watch and sys.stdout.isatty():
-        click.clear()
+        clear_screen()
     _tell_leader(experiment, statuses)
     _print(statuses, wanted)
 
@@ -120,7 +121,7 @@ def _show_again(statuses: Sequence[JobStatus], wanted: set[str] | None) -> None:
     from runbus.cli._totals import Totals
 
     if sys.stdout.isatty():
-        click.clear()
+        clear_screen()
         _print(statuses, wanted)
     else:
         click.echo(Totals.of(one.record for one in statuses).text())
