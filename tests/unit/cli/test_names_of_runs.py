@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import subprocess
+import sys
+
 import pytest
 
 import runbus
 from runbus.catalog import open_run
 from runbus.cli._app import run_command
+
+
+RUNBUS = os.path.join(os.path.dirname(sys.executable), "runbus")
 
 
 def logged(*names: str) -> list[str]:
@@ -36,3 +44,41 @@ def test_a_name_that_other_runs_have_is_given_and_what_it_means_is_told(
     assert capsys.readouterr().err == f"another run has the name 'b', too: it means {second}\n"
     assert run_command(["rename", "c", "d"]) == 0
     assert capsys.readouterr().err == ""
+
+
+def test_the_latest_run_is_not_removed_unless_it_is_named(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    _, second = logged("a", "b")
+
+    assert run_command(["rm", "--yes", "a", "latest"]) == 2
+    assert f"name the run, which is {second} by now" in capsys.readouterr().err
+    assert [open_run(name).name for name in "ab"] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "said"), [(b"n\n", 1, "kept\n"), (b"\x03", 130, "\naborted\n")]
+)
+def test_a_question_that_is_not_answered_yes_removes_nothing_and_says_so(
+    answer: bytes, status: int, said: str
+) -> None:
+    logged("a")
+    here, there = pty.openpty()
+    try:
+        # Ctrl-C becomes a signal only in a terminal of its own session.
+        process = subprocess.Popen(
+            ["setsid", "--ctty", "--wait", RUNBUS, "rm", "a"],
+            stdin=there, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        with process:
+            assert process.stdout is not None and process.stderr is not None
+            asked = process.stdout.read(len("remove a"))
+            os.write(here, answer)
+            errors = process.stderr.read()
+    finally:
+        os.close(here)
+        os.close(there)
+
+    assert asked == "remove a"
+    assert (process.returncode, errors) == (status, said)
+    assert open_run("a").name == "a"
