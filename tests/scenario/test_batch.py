@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -245,7 +246,9 @@ def test_cancel_ends_one_job_and_leaves_the_others(
     command("submit", batch(job("one", waits, retries=3), job("two", waits)), "--detach")
     wait_until(lambda: states() == ["RUNNING", "RUNNING"])
 
-    assert command("cancel", "one").returncode == 0
+    cancelled = command("cancel", "one")
+    assert cancelled.returncode == 0
+    assert re.fullmatch(r"one \(\S+-1\) is CANCELLED\n", cancelled.stdout)
     assert states() == ["CANCELLED", "RUNNING"]
     go.touch()
     wait_until(lambda: states() == ["CANCELLED", "SUCCEEDED"])
@@ -260,8 +263,24 @@ def test_cancel_ends_a_batch_that_nobody_leads(batch: Callable[..., str]) -> Non
         wait_until(lambda: command("status", "--json").stdout.count("RUNNING") == 1)
         leader.kill()
 
-    assert command("cancel", "batch").returncode == 0
+    cancelled = command("cancel", "batch")
+    assert cancelled.returncode == 0
+    assert re.fullmatch(r"\S+: 2 of 2 done, 2 cancelled\n", cancelled.stdout)
     assert states() == ["CANCELLED", "CANCELLED"]
+
+
+def test_a_job_is_cancelled_and_shown_by_the_name_that_its_run_was_given(
+    batch: Callable[..., str],
+) -> None:
+    command("submit", batch(job("one", "sleep 60"), job("two", "sleep 60")), "--detach")
+    assert command("rename", "one", "foo").returncode == 0
+
+    cancelled = command("cancel", "foo", "--grace", "0")
+
+    assert (cancelled.returncode, cancelled.stdout[:5]) == (0, "one (")
+    (shown,) = json.loads(command("status", "foo", "--json").stdout)
+    assert (shown["name"], shown["state"]) == ("one", "CANCELLED")
+    command("cancel", "batch", "--grace", "0")
 
 
 def left_alone(path: str, running: int) -> None:

@@ -13,7 +13,6 @@ import runbus
 from runbus.catalog import open_run
 from runbus.cli._app import run_command
 
-
 RUNBUS = os.path.join(os.path.dirname(sys.executable), "runbus")
 
 
@@ -71,7 +70,8 @@ def test_a_question_that_is_not_answered_yes_removes_nothing_and_says_so(
             stdin=there, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         with process:
-            assert process.stdout is not None and process.stderr is not None
+            assert process.stdout is not None
+            assert process.stderr is not None
             asked = process.stdout.read(len("remove a"))
             os.write(here, answer)
             errors = process.stderr.read()
