@@ -371,13 +371,14 @@ def test_an_unknown_batch_names_its_near_matches(batch: Callable[..., str]) -> N
     command("submit", batch(job("a", "true")))
 
     for words, kind in (
-        (["status", "bach"], "experiment"),
+        (["status", "bach"], "job or experiment"),
         (["attach", "bach"], "experiment"),
         (["cancel", "bach"], "job or experiment"),
     ):
         done = command(*words)
         assert done.returncode == 1
         assert f"error: no {kind} named 'bach'\nhint: did you mean 'batch'" in done.stderr
+        assert "hint: runbus ls --batches shows" in command(words[0], "nosuch").stderr
 
 
 def test_a_mistyped_job_names_its_near_matches(batch: Callable[..., str]) -> None:
@@ -414,7 +415,9 @@ def test_retry_runs_what_did_not_succeed_as_a_new_batch(
     (again,) = status()
     assert (again["name"], again["state"]) == ("bad", "SUCCEEDED")
     assert again["job"] != before[1]["job"]
-    assert command("retry").returncode == 2
+    nothing = command("retry")
+    assert nothing.returncode == 2
+    assert re.match(r"error: nothing to retry in \S+-\S+: every job of it has succ", nothing.stderr)
 
 
 def test_doctor_finds_a_healthy_home_and_what_a_crash_left_behind(

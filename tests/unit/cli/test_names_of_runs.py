@@ -10,6 +10,7 @@ import sys
 import pytest
 
 import runbus
+from runbus import AsyncExperiment, Command, Job
 from runbus.catalog import open_run
 from runbus.cli._app import run_command
 
@@ -43,6 +44,17 @@ def test_a_name_that_other_runs_have_is_given_and_what_it_means_is_told(
     assert capsys.readouterr().err == f"another run has the name 'b', too: it means {second}\n"
     assert run_command(["rename", "c", "d"]) == 0
     assert capsys.readouterr().err == ""
+
+
+def test_a_retry_of_what_is_not_over_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    jobs = [Job(name=name, task=Command(("true",))) for name in ("x", "y")]
+    stored = AsyncExperiment("p", jobs).prepare()
+
+    assert run_command(["retry"]) == 2
+    error = capsys.readouterr().err.splitlines()[0]
+    assert error == (
+        f"error: nothing to retry in {stored.id} yet: 2 jobs of it are not over, and none has failed"
+    )
 
 
 def test_the_latest_run_is_not_removed_unless_it_is_named(
