@@ -256,7 +256,7 @@ def abbreviated(text: str, ids: Iterable[str]) -> str | None:
         return None
     found = [one for one in ids if one.startswith(text) or one.startswith(text, _LETTERS_AT)]
     if len(found) > 1:
-        raise AmbiguousId(text, tuple(sorted(found)))
+        raise AmbiguousId(text, tuple(sorted(found)), is_experiment_id(text))
     return found[0] if found else None
 
 

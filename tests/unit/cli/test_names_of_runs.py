@@ -53,8 +53,34 @@ def test_a_retry_of_what_is_not_over_says_so(capsys: pytest.CaptureFixture[str])
     assert run_command(["retry"]) == 2
     error = capsys.readouterr().err.splitlines()[0]
     assert error == (
-        f"error: nothing to retry in {stored.id} yet: 2 jobs of it are not over, and none has failed"
+        f"error: nothing to retry in {stored.id} yet: "
+        "2 jobs of it are not over, and none has failed"
     )
+
+
+@pytest.mark.parametrize("command", ["why", "logs", "show"])
+def test_the_id_of_a_batch_in_the_place_of_a_run_is_told_as_one(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    jobs = [Job(name=name, task=Command(("true",))) for name in ("x", "y")]
+    stored = AsyncExperiment("p", jobs).prepare()
+
+    assert run_command([command, stored.id]) == 2
+    error, hint = capsys.readouterr().err.splitlines()
+    assert error == f"error: '{stored.id}' is a batch of 2 runs"
+    assert hint.startswith(f"hint: runbus status {stored.id} shows it")
+
+
+def test_a_second_metric_in_the_place_of_a_run_is_told_as_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with runbus.init(project="p", name="a") as run:
+        run.log({"train/loss": 1.0, "val/loss": 2.0})
+
+    assert run_command(["plot", "latest", "train/loss", "val/loss"]) == 2
+    error = capsys.readouterr().err.splitlines()[0]
+    assert error.startswith("error: 'train/loss' is a metric, not a run")
+    assert error.endswith("-m val/loss")
 
 
 def test_the_latest_run_is_not_removed_unless_it_is_named(
