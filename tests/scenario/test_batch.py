@@ -629,7 +629,7 @@ def test_logs_since_a_time_begin_where_that_was_written(
     since = command("logs", "a", "--since", now)
     assert (since.stdout, since.stderr) == ("new\n", "err\n")
     assert command("logs", "a", "--since", "1d").stdout == "old\nnew\n"
-    assert command("logs", "a", "--since", now, "--stderr").stdout == ""
+    assert command("logs", "a", "--since", now, "--stderr").stdout == "err\n"
     wrong = command("logs", "a", "--since", "tomorrow")
     assert (wrong.returncode, "'tomorrow' is neither a time" in wrong.stderr) == (2, True)
 
