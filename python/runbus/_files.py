@@ -353,10 +353,19 @@ def make_folders(path: str) -> None:
         OSError: One cannot be made, or is something else.
     """
     try:
-        make_folder(path)
+        _make_or_find(path)
     except FileNotFoundError:
-        make_folders(os.path.dirname(path))
-        make_folders(path)
+        parent = os.path.dirname(path)
+        if parent in {"", path}:
+            raise
+        make_folders(parent)
+        # Once: /proc says "not found" of what cannot be made there, however often it is tried.
+        _make_or_find(path)
+
+
+def _make_or_find(path: str) -> None:
+    try:
+        make_folder(path)
     except FileExistsError:
         if not os.path.isdir(path):
             raise

@@ -231,8 +231,10 @@ class Home:
         try:
             with os.scandir(parent) as entries:
                 return sorted((e.path for e in entries if e.is_dir()), key=_natural)
-        except FileNotFoundError:
-            return []
+        except FileNotFoundError as error:
+            if not _dangling(parent):
+                return []
+            raise HomeUnusable(self.path, _reason(parent, error)) from error
         except OSError as error:
             raise HomeUnusable(self.path, _reason(parent, error)) from error
 
@@ -254,7 +256,7 @@ def abbreviated(text: str, ids: Iterable[str]) -> str | None:
         return None
     found = [one for one in ids if one.startswith(text) or one.startswith(text, _LETTERS_AT)]
     if len(found) > 1:
-        raise AmbiguousId(text, tuple(sorted(found)))
+        raise AmbiguousId(text, tuple(sorted(found)), is_experiment_id(text))
     return found[0] if found else None
 
 
@@ -279,7 +281,16 @@ def _natural(path: str) -> tuple[str, int]:
     return (stem, int(index)) if dash and index.isdigit() and index.isascii() else (path, -1)
 
 
+def _dangling(path: str) -> str:
+    """Return the link to nothing that a path leads through; empty if there is none."""
+    while not os.path.lexists(path) and path != os.path.dirname(path):
+        path = os.path.dirname(path)
+    return path if os.path.islink(path) and not os.path.exists(path) else ""
+
+
 def _reason(path: str, error: OSError) -> str:
+    if error.errno in {errno.ENOENT, errno.EEXIST} and (link := _dangling(path)):
+        return f"{link} is a symbolic link to {os.readlink(link)}, which does not exist"
     if error.errno in {errno.ENOTDIR, errno.EEXIST}:
         return "it is not a folder"
     if error.errno in {errno.EACCES, errno.EPERM} and (owner := _other_owner(path)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -245,7 +246,9 @@ def test_cancel_ends_one_job_and_leaves_the_others(
     command("submit", batch(job("one", waits, retries=3), job("two", waits)), "--detach")
     wait_until(lambda: states() == ["RUNNING", "RUNNING"])
 
-    assert command("cancel", "one").returncode == 0
+    cancelled = command("cancel", "one")
+    assert cancelled.returncode == 0
+    assert re.fullmatch(r"one \(\S+-1\) is CANCELLED\n", cancelled.stdout)
     assert states() == ["CANCELLED", "RUNNING"]
     go.touch()
     wait_until(lambda: states() == ["CANCELLED", "SUCCEEDED"])
@@ -260,8 +263,24 @@ def test_cancel_ends_a_batch_that_nobody_leads(batch: Callable[..., str]) -> Non
         wait_until(lambda: command("status", "--json").stdout.count("RUNNING") == 1)
         leader.kill()
 
-    assert command("cancel", "batch").returncode == 0
+    cancelled = command("cancel", "batch")
+    assert cancelled.returncode == 0
+    assert re.fullmatch(r"\S+: 2 of 2 done, 2 cancelled\n", cancelled.stdout)
     assert states() == ["CANCELLED", "CANCELLED"]
+
+
+def test_a_job_is_cancelled_and_shown_by_the_name_that_its_run_was_given(
+    batch: Callable[..., str],
+) -> None:
+    command("submit", batch(job("one", "sleep 60"), job("two", "sleep 60")), "--detach")
+    assert command("rename", "one", "foo").returncode == 0
+
+    cancelled = command("cancel", "foo", "--grace", "0")
+
+    assert (cancelled.returncode, cancelled.stdout[:5]) == (0, "one (")
+    (shown,) = json.loads(command("status", "foo", "--json").stdout)
+    assert (shown["name"], shown["state"]) == ("one", "CANCELLED")
+    command("cancel", "batch", "--grace", "0")
 
 
 def left_alone(path: str, running: int) -> None:
@@ -352,13 +371,14 @@ def test_an_unknown_batch_names_its_near_matches(batch: Callable[..., str]) -> N
     command("submit", batch(job("a", "true")))
 
     for words, kind in (
-        (["status", "bach"], "experiment"),
+        (["status", "bach"], "job or experiment"),
         (["attach", "bach"], "experiment"),
         (["cancel", "bach"], "job or experiment"),
     ):
         done = command(*words)
         assert done.returncode == 1
         assert f"error: no {kind} named 'bach'\nhint: did you mean 'batch'" in done.stderr
+        assert "hint: runbus ls --batches shows" in command(words[0], "nosuch").stderr
 
 
 def test_a_mistyped_job_names_its_near_matches(batch: Callable[..., str]) -> None:
@@ -395,7 +415,9 @@ def test_retry_runs_what_did_not_succeed_as_a_new_batch(
     (again,) = status()
     assert (again["name"], again["state"]) == ("bad", "SUCCEEDED")
     assert again["job"] != before[1]["job"]
-    assert command("retry").returncode == 2
+    nothing = command("retry")
+    assert nothing.returncode == 2
+    assert re.match(r"error: nothing to retry in \S+-\S+: every job of it has succ", nothing.stderr)
 
 
 def test_doctor_finds_a_healthy_home_and_what_a_crash_left_behind(
@@ -607,7 +629,7 @@ def test_logs_since_a_time_begin_where_that_was_written(
     since = command("logs", "a", "--since", now)
     assert (since.stdout, since.stderr) == ("new\n", "err\n")
     assert command("logs", "a", "--since", "1d").stdout == "old\nnew\n"
-    assert command("logs", "a", "--since", now, "--stderr").stdout == ""
+    assert command("logs", "a", "--since", now, "--stderr").stdout == "err\n"
     wrong = command("logs", "a", "--since", "tomorrow")
     assert (wrong.returncode, "'tomorrow' is neither a time" in wrong.stderr) == (2, True)
 

@@ -108,6 +108,9 @@ def test_a_traceback_of_the_script_is_kept_and_shown(script: Callable[[str], str
 
     assert "ValueError: bad luck" in done.stderr
     assert "ValueError: bad luck" in command("logs", "latest").stderr
+    alone = command("logs", "latest", "--stderr")
+    assert "ValueError: bad luck" in alone.stdout
+    assert not alone.stderr
 
 
 def test_what_a_script_prints_is_kept_byte_for_byte(script: Callable[[str], str]) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from runbus._home import Home
 from runbus._ids import new_experiment_id
+from runbus.errors import HomeUnusable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,6 +33,26 @@ def test_a_note_that_is_taken_back_meanwhile_stops_nobody(tmp_path: Path) -> Non
     (tmp_path / "open" / "gone").symlink_to("nowhere")
 
     assert home.open_experiments() == [folder]
+
+
+@pytest.mark.parametrize("path", ["/proc/x", "/proc/x/y/z"])
+def test_a_home_where_no_folder_can_be_made_is_unusable(path: str) -> None:
+    with pytest.raises(HomeUnusable, match="no such file or directory"):
+        Home(path).new_experiment("project")
+
+
+@pytest.mark.parametrize("below", ["", "deeper"])
+def test_a_home_behind_a_link_to_nothing_is_unusable_and_not_empty(
+    tmp_path: Path, below: str
+) -> None:
+    (tmp_path / "link").symlink_to("nowhere")
+    home = Home(tmp_path / "link" / below)
+
+    with pytest.raises(HomeUnusable, match="link to nowhere, which does not exist"):
+        list(home.experiment_folders())
+    with pytest.raises(HomeUnusable, match="link to nowhere, which does not exist"):
+        home.new_experiment("project")
+    assert list(Home(tmp_path / "none").experiment_folders()) == []
 
 
 def set_forward(home: Home, project: str) -> str:

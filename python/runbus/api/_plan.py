@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from runbus.api._executors import executors_of
@@ -48,7 +49,13 @@ def retry(folder: str) -> AsyncExperiment:
     """
     asked, jobs = jobs_to_retry(folder)
     if not jobs:
-        raise UsageError("every job of that batch has succeeded or is not over yet")
+        name = os.path.basename(folder)
+        over = sum(one.record.state.is_terminal for one in job_statuses(folder))
+        still = len(asked.jobs) - over
+        if not still:
+            raise UsageError(f"nothing to retry in {name}: every job of it has succeeded")
+        counted = "one job of it is" if still == 1 else f"{still:,} jobs of it are"
+        raise UsageError(f"nothing to retry in {name} yet: {counted} not over, and none has failed")
     return AsyncExperiment(
         asked.project,
         jobs,

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from runbus._home import Home, abbreviated, is_there
 from runbus._ids import is_experiment_id, split_run_id
+from runbus.catalog._runs import runs
 from runbus.errors import (
     ExperimentNotFound,
     FileUnreadable,
@@ -88,6 +89,14 @@ def _may_be_in(path: str, text: str | None) -> bool:
     return wanted == name or is_experiment_id(wanted)
 
 
+def _job_of_run(name: str, home: str | os.PathLike[str] | None) -> tuple[str, str] | None:
+    """Return the experiment and the job of the newest run of a name; None if it has no job."""
+    for run in reversed(runs(home=home)):
+        if run.name == name and run.info.job is not None:
+            return run.experiment_folder, run.info.job
+    return None
+
+
 def job_statuses(folder: str) -> list[JobStatus]:
     """Return the jobs of the experiment in `folder`, in the order in which they were given.
 
@@ -109,8 +118,9 @@ def find_job(text: str, *, home: str | os.PathLike[str] | None = None) -> tuple[
     """Return the folder of an experiment and the name of a job of it; None for all its jobs.
 
     Args:
-        text: The id of a job's run, the job's name in the newest experiment that has it, or what
-            `find_experiment` takes; "latest" is the newest experiment, whatever jobs are called.
+        text: The id of a job's run, the job's name or the name that its run was given later (the
+            newest of that name), or what `find_experiment` takes; "latest" is the newest
+            experiment, whatever jobs are called.
         home: The home folder, instead of `$RUNBUS_HOME` or `~/.runbus`.
 
     Raises:
@@ -120,6 +130,7 @@ def find_job(text: str, *, home: str | os.PathLike[str] | None = None) -> tuple[
     """
     names: list[str] = []
     jobs: dict[str, tuple[str, str]] = {}
+    renamed = None if text == _LATEST else _job_of_run(text, home)
     for folder in sorted(Home(home).experiment_folders(), key=os.path.basename, reverse=True):
         if text == _LATEST:
             break
@@ -128,7 +139,7 @@ def find_job(text: str, *, home: str | os.PathLike[str] | None = None) -> tuple[
         except (NotFound, FileUnreadable):
             continue
         for job in asked.jobs:
-            if text in (job.name, job.run_id):
+            if text in (job.name, job.run_id) or renamed == (folder, job.name):
                 return folder, job.name
             names.append(job.name)
             jobs[job.run_id] = folder, job.name

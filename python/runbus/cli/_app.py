@@ -123,7 +123,8 @@ def _run(args: Sequence[str]) -> int:
     except click.UsageError as error:
         _print_usage_error(error)
         return ExitStatus.USAGE
-    except click.Abort:
+    except click.Abort:  # a question was answered with Ctrl-C, or not at all
+        sys.stderr.write("\naborted\n")
         return ExitStatus.INTERRUPTED
     except (KeyboardInterrupt, BrokenPipeError) as error:
         if isinstance(error, KeyboardInterrupt):

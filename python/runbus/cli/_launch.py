@@ -21,6 +21,7 @@ from runbus.cli._printer import (
     format_duration,
     format_number,
     print_json,
+    printable,
     unescaped,
 )
 from runbus.cli._progress import PlainProgress
@@ -113,6 +114,7 @@ def detach(experiment: AsyncExperiment, *, as_json: bool) -> ExitStatus:
 
 def cancel(folder: str, job: str | None, grace_s: float) -> ExitStatus:
     """End a job, or all of an experiment, and wait for that."""
+    before = read_jobs(folder)
     try:
         is_needed = anyio.run(api.cancel, folder, job, "by runbus cancel", grace_s)
     except KeyboardInterrupt:
@@ -121,6 +123,14 @@ def cancel(folder: str, job: str | None, grace_s: float) -> ExitStatus:
         raise
     if not is_needed:
         sys.stderr.write("it has ended already\n")
+        return ExitStatus.OK
+    over = {name for name, record in before.items() if record.state.is_terminal}
+    ended = [record for name, record in read_jobs(folder).items() if name not in over]
+    if job is None:
+        click.echo(f"{os.path.basename(folder)}: {Totals.of(ended).text()}")
+    else:
+        for record in (one for one in ended if one.name == job):
+            click.echo(printable(f"{record.name} ({record.run_id}) is {record.state}"))
     return ExitStatus.OK
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 
-__all__ = ["Screen", "cut", "uncolored", "width_of"]
+from runbus.cli._printer import unescaped
+
+__all__ = ["Screen", "clear_screen", "cut", "uncolored", "width_of"]
 
 _COLORS = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -45,6 +48,16 @@ class Screen:
         before = f"\r{up}\x1b[J" if rows else ""
         self._drawn = lines
         return before, "\n".join(lines)
+
+
+def clear_screen() -> None:
+    """Clear the terminal that standard output is, and begin at its top.
+
+    (click's own goes through what makes control characters visible.)
+    """
+    out = unescaped(sys.stdout)
+    out.write("\x1b[H\x1b[2J")
+    out.flush()
 
 
 def width_of(text: str) -> int:

@@ -12,7 +12,7 @@ import msgspec
 from runbus import codec
 from runbus._secrets import Secret
 from runbus.config._document import Document, read_document
-from runbus.config._durations import with_seconds
+from runbus.config._durations import DURATIONS, no_duration, with_seconds
 from runbus.config._executors import ExecutorFields, LocalFields, parse_host
 from runbus.config._flat import field_types, flat_schema, nested, options
 from runbus.config._task import Command, Script, Task, words_of
@@ -160,7 +160,7 @@ def load_batch(path: str, *, with_secrets: bool = False) -> Batch:
 
     Raises:
         BatchInvalid: It cannot be read, or something in it is wrong; every mistake is listed with
-            file, line and key. Nothing was done.
+            file, line and key, in the order of the lines. Nothing was done.
     """
     try:
         document = read_document(path)
@@ -168,9 +168,9 @@ def load_batch(path: str, *, with_secrets: bool = False) -> Batch:
         raise BatchInvalid(path, tuple(map(str, error.problems))) from error.__cause__
     document.data = with_seconds(document.data)
     problems = _check(document, with_secrets=with_secrets)
-    placed = (document.place(one.path, one.message) for one in problems)
-    if told := (*map(str, document.repeated), *placed):
-        raise BatchInvalid(path, told)
+    placed = [document.problem(one.path, one.message) for one in problems]
+    if told := sorted((*document.repeated, *placed), key=lambda one: one.line):
+        raise BatchInvalid(path, tuple(map(str, told)))
     return codec.convert(nested(document.data, Batch), Batch)
 
 
@@ -279,7 +279,9 @@ def _check_struct(
             hint = f"; did you mean {near[0]!r}" if near else f"; there are {', '.join(known)}"
             problems.append(_Problem((*at, str(key)), f"unknown key {key!r}{hint}"))
     for name, (of_value, is_needed) in known.items():
-        if name in data:
+        if name in DURATIONS and isinstance(data.get(name), str):
+            problems.append(_Problem((*at, name), no_duration(data[name])))
+        elif name in data:
             problems += _check_value(data[name], of_value, (*at, name))
         elif is_needed:
             problems.append(_Problem(at, f"the key {name!r} is missing"))

@@ -62,10 +62,6 @@ class Document:
             near = near[:-1]
         return self._lines.get(near, 1)
 
-    def place(self, path: Path, message: str) -> str:
-        """Return a message with the file, the line and the key that it is about."""
-        return str(self.problem(path, message))
-
     def problem(self, path: Path, message: str) -> ConfigProblem:
         """Return a problem at the line of a path."""
         return ConfigProblem(path_text(path), message, origin=self.path, line=self.line(path))

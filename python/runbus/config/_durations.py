@@ -6,7 +6,7 @@ from typing import Any
 
 from runbus.config._units import parse_duration
 
-__all__ = ["DURATIONS", "duration_schema", "with_seconds"]
+__all__ = ["DURATIONS", "duration_schema", "no_duration", "with_seconds"]
 
 DURATIONS = ("timeout", "queue_timeout", "idle_timeout", "backoff")
 """The keys of jobs and executors that hold one."""
@@ -44,6 +44,15 @@ def _seconds(text: str) -> int | float | str:
     except ValueError:
         return text
     return int(seconds) if seconds.is_integer() else seconds
+
+
+def no_duration(text: str) -> str:
+    """Return what is wrong with a text that `with_seconds` has left as it is."""
+    try:
+        parse_duration(text)
+    except ValueError as error:
+        return f"{text!r} is not a duration: {error}"
+    return f"{text!r} is not a duration that can stand here"
 
 
 def duration_schema(number: dict[str, Any]) -> dict[str, Any]:

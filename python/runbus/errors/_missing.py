@@ -78,9 +78,9 @@ class ExperimentNotFound(NotFound):
         return super().__str__() if self.are_any else "there are no experiments yet"
 
     @property
-    def hint(self) -> str | None:
+    def hint(self) -> str:
         if self.are_any:
-            return super().hint
+            return super().hint or "runbus ls --batches shows the batches there are"
         return "runbus submit makes one; $RUNBUS_HOME says where they are looked for"
 
 

@@ -14,17 +14,24 @@ class AmbiguousId(UsageError):
     Attributes:
         name: What was given.
         ids: The ids that it is a part of.
+        is_batch: Whether it is the whole id of a batch, of which those are the runs.
     """
 
     name: str
     ids: tuple[str, ...]
+    is_batch: bool = False
 
     def __str__(self) -> str:
+        if self.is_batch:
+            return f"{self.name!r} is a batch of {len(self.ids)} runs"
         return f"{self.name!r} is a part of {len(self.ids)} ids"
 
     @property
     def hint(self) -> str:
         shown = ", ".join(self.ids[-_SHOWN:])
+        if self.is_batch:
+            more = ", …" if len(self.ids) > _SHOWN else ""
+            return f"runbus status {self.name} shows it; its runs are {shown}{more}"
         return f"more of it tells them apart: {shown}{', …' if len(self.ids) > _SHOWN else ''}"
 
 

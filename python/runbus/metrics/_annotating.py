@@ -7,6 +7,7 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from runbus._ids import split_run_id
 from runbus.errors import HomeUnusable
 from runbus.metrics._folder import new_journal, writer_of
 from runbus.metrics._recorder import Recorder
@@ -61,10 +62,14 @@ class Annotating:
 
         Raises:
             TypeError: The name is no text.
-            ValueError: It is empty, too long or no Unicode.
+            ValueError: It is empty, too long or no Unicode; or it is "latest" or a run's id, which
+                mean another run wherever a run is asked for.
             HomeUnusable: It cannot be written.
         """
         check_name(name, "a run")
+        if name == "latest" or (split_run_id(name) and name != os.path.basename(self.folder)):
+            means = "the newest run" if name == "latest" else "the run of that id"
+            raise ValueError(f"a run cannot be called {name!r}: that means {means}")
         info = type(self.info).read(self.folder)._replace(name=name)
         try:
             info.write(self.folder)

@@ -21,7 +21,7 @@ _SEQUENCE = re.compile(r"\x1b\[([0-9;]*)([A-Za-z])")
 class Terminal:
     """What a person sees: a screen, and what has scrolled out of it.
 
-    Anything but text, line ends, colors, "up" and "erase to the end" is a mistake.
+    Anything but text, line ends, colors, "up", "home" and "erase" is a mistake.
     """
 
     def __init__(self, columns: int, rows: int) -> None:
@@ -43,6 +43,11 @@ class Terminal:
         if letter == "A":
             top = max(0, len(self.lines) - self.rows)
             self._row = max(top, self._row - int(number or 1))
+        elif letter == "H":
+            assert not number
+            self._row = self._column = 0
+        elif (number, letter) == ("2", "J"):
+            self.lines = [""]
         elif letter == "J":
             assert number in {"", "0"}
             del self.lines[self._row + 1 :]

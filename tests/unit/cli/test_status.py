@@ -51,6 +51,28 @@ def batch() -> StoredExperiment:
     return stored
 
 
+def test_a_watched_screen_is_cleared_before_it_is_shown_anew() -> None:
+    stored = AsyncExperiment("over", [Job(name="train", task=Command(("true",)))]).prepare()
+    spec = stored.specs[0]
+    store = JobStore(stored.folder)
+    about: dict[str, Any] = {
+        "experiment_id": spec.experiment_id, "job": spec.name, "run_id": spec.run_id,
+        "attempt": 1, "time_ns": 1_000_000_000,
+    }  # fmt: skip
+    where = store.relative(spec.folder)
+    store.record(JobIntended(**about, executor=spec.executor, folder=where))
+    store.record(
+        JobEnded(**about, state="SUCCEEDED", exit_code=0, reason="", signal=None, duration_s=1.0)
+    )
+    store.close()
+
+    status, screen, sent = watch([RUNBUS, "status", "-w"], 80, 24)
+
+    assert status == 0
+    assert sent.startswith(b"\x1b[H\x1b[2J")
+    assert screen.startswith("1 of 1 done")
+
+
 def shown(text: str, stored: StoredExperiment) -> str:
     text = text.replace(stored.id, "20300101-120000-abcdef")
     return re.sub(r"\d+ h \d+ min", "3 h 5 min", text).replace("\r", "")

@@ -23,7 +23,7 @@ KEYS = {
     ("kind", "field", "value", "problem"),
     [
         (Timeouts, "run_s", -1, "expected int >= 1"),
-        (Timeouts, "run_s", "1", "expected int | null, got str"),
+        (Timeouts, "run_s", True, "expected int | null, got bool"),
         (Timeouts, "queue_s", 1.5, "expected int | null, got float"),
         (Timeouts, "idle_s", 10**18, "expected int <= 3155760000, a hundred years"),
         (RetryPolicy, "retries", -1, "expected int >= 0"),

@@ -18,7 +18,7 @@ from runbus.errors import RunUnreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from typing import Literal
+    from typing import Literal, TextIO
 
     from runbus.catalog import RunRecord
 
@@ -69,7 +69,8 @@ def command(
 ) -> None:
     """Print what a run's job has written to its logs, as it is there.
 
-    Its standard output goes to standard output, its standard error to standard error. Of a job on
+    Its standard output goes to standard output, its standard error to standard error, or to
+    standard output if it is all that is asked for: runbus logs RUN --stderr | less. Of a job on
     another machine that machine is asked for what has not been copied here.
 
     Logs have no times of their own. The leader of a job notes each second how far its logs have
@@ -121,6 +122,8 @@ def _print_attempt(
         _Output(
             folder,
             source,
+            # What alone is asked for is the result, and a pager or a filter gets it.
+            sys.stdout if len(sources) == 1 else getattr(sys, source),
             0 if since is None else log_offset_at(folder, source, since),
             read_elsewhere,
         )
@@ -160,11 +163,16 @@ class _Output:
     """One output of an attempt, on its way to ours."""
 
     def __init__(
-        self, folder: str, source: Source, offset: int, read_elsewhere: ReadLog | None
+        self,
+        folder: str,
+        source: Source,
+        target: TextIO,
+        offset: int,
+        read_elsewhere: ReadLog | None,
     ) -> None:
         from runbus.attempt import LogTail
 
-        self._stream = getattr(sys, source).buffer
+        self._stream = target.buffer
         self._folder, self._source = folder, source
         self._tail = LogTail(os.path.join(folder, f"{source}.log"), offset)
         self._read_elsewhere = read_elsewhere

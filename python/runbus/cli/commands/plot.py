@@ -11,6 +11,7 @@ from runbus.cli._options import complete_metrics, complete_runs
 from runbus.cli._plot import Curve, draw
 from runbus.cli._printer import printable, unescaped
 from runbus.cli._run_facts import tell_damage
+from runbus.errors import RunNotFound
 
 if TYPE_CHECKING:
     from runbus.catalog import RunRecord
@@ -59,7 +60,16 @@ def command(
     *texts, last = words
     # The last word is a metric, unless it can only be a run.
     names = list(more) if not texts else [last, *more]
-    runs = [find_run(text) for text in texts or [last]]
+    runs: list[RunRecord] = []
+    for text in texts or [last]:
+        try:
+            runs.append(find_run(text))
+        except RunNotFound:
+            if not (runs and texts and text in runs[0].summaries()):
+                raise
+            raise click.UsageError(
+                f"{text!r} is a metric, not a run: one goes last, others go with -m: -m {last}"
+            ) from None
     curves = []
     for run in runs:
         tell_damage(run)

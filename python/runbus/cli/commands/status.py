@@ -11,6 +11,7 @@ import click
 
 from runbus.cli._printer import format_duration, print_json
 from runbus.cli._run_facts import native_words
+from runbus.cli._screen import clear_screen
 from runbus.cli._table import print_table, terminal_columns, terminal_rows, without
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ _OPTIONAL = ("executor", "attempt", "exit", "host", "backend says")
 
 
 @click.command("status")
-@click.argument("batch", required=False)
+@click.argument("batch", metavar="[BATCH|JOB]", required=False)
 @click.option(
     "--state",
     "states",
@@ -55,16 +56,13 @@ def command(
     shows all of a state.
 
     BATCH is the id of an experiment, a project (its newest), or "latest"; without it, the newest
-    of all.
+    of all. JOB is the id or name of a job or its run, of which only its row is shown.
     """
-    from runbus import api
-    from runbus.catalog import find_experiment
-
     wanted = _states(states, failed)
     if watch and as_json:
         raise click.UsageError("--watch goes without --json")
-    experiment = find_experiment(batch)
-    statuses = api.status(experiment)
+    experiment, job = _found(batch)
+    statuses = _look(experiment, job)
     if as_json:
         _tell_leader(experiment, statuses)
         print_json([_described(*one) for one in statuses if _is_wanted(one.record, wanted)])
@@ -72,11 +70,30 @@ def command(
     while watch and any(not one.record.state.is_terminal for one in statuses):
         _show_again(statuses, wanted)
         time.sleep(_LOOK_S)
-        statuses = api.status(experiment)
+        statuses = _look(experiment, job)
     if watch and sys.stdout.isatty():
-        click.clear()
+        clear_screen()
     _tell_leader(experiment, statuses)
     _print(statuses, wanted)
+
+
+def _found(text: str | None) -> tuple[str, str | None]:
+    """Return the folder of a batch, and the name of a job if only one of it is asked for."""
+    from runbus.catalog import find_experiment, find_job
+    from runbus.errors import ExperimentNotFound
+
+    try:
+        return find_experiment(text), None
+    except ExperimentNotFound:
+        if text is None:
+            raise
+    return find_job(text)
+
+
+def _look(experiment: str, job: str | None) -> list[JobStatus]:
+    from runbus import api
+
+    return [one for one in api.status(experiment) if job in (None, one.record.name)]
 
 
 def _states(states: Sequence[str], failed: bool) -> set[str] | None:
@@ -120,7 +137,7 @@ def _show_again(statuses: Sequence[JobStatus], wanted: set[str] | None) -> None:
     from runbus.cli._totals import Totals
 
     if sys.stdout.isatty():
-        click.clear()
+        clear_screen()
         _print(statuses, wanted)
     else:
         click.echo(Totals.of(one.record for one in statuses).text())

@@ -1,0 +1,122 @@
+"""What a run may be called, and what its name does."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+
+import runbus
+from runbus import AsyncExperiment, Command, Job
+from runbus.catalog import open_run
+from runbus.cli._app import run_command
+
+RUNBUS = os.path.join(os.path.dirname(sys.executable), "runbus")
+
+
+def logged(*names: str) -> list[str]:
+    """Log a run for each name; return their ids."""
+    ids = []
+    for name in names:
+        with runbus.init(project="p", name=name) as run:
+            ids.append(run.id)
+    return ids
+
+
+def test_a_run_is_not_called_what_means_another_run(capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = logged("a", "b")
+
+    for name, means in (("latest", "the newest run"), (second, "the run of that id")):
+        assert run_command(["rename", "a", name]) == 2
+        assert f"a run cannot be called '{name}': that means {means}" in capsys.readouterr().err
+    assert open_run("a").id == first
+
+
+def test_a_name_that_other_runs_have_is_given_and_what_it_means_is_told(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    _, second, _ = logged("a", "b", "c")
+
+    assert run_command(["rename", "a", "b"]) == 0
+    assert capsys.readouterr().err == f"another run has the name 'b', too: it means {second}\n"
+    assert run_command(["rename", "c", "d"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_retry_of_what_is_not_over_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    jobs = [Job(name=name, task=Command(("true",))) for name in ("x", "y")]
+    stored = AsyncExperiment("p", jobs).prepare()
+
+    assert run_command(["retry"]) == 2
+    error = capsys.readouterr().err.splitlines()[0]
+    assert error == (
+        f"error: nothing to retry in {stored.id} yet: "
+        "2 jobs of it are not over, and none has failed"
+    )
+
+
+@pytest.mark.parametrize("command", ["why", "logs", "show"])
+def test_the_id_of_a_batch_in_the_place_of_a_run_is_told_as_one(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    jobs = [Job(name=name, task=Command(("true",))) for name in ("x", "y")]
+    stored = AsyncExperiment("p", jobs).prepare()
+
+    assert run_command([command, stored.id]) == 2
+    error, hint = capsys.readouterr().err.splitlines()
+    assert error == f"error: '{stored.id}' is a batch of 2 runs"
+    assert hint.startswith(f"hint: runbus status {stored.id} shows it")
+
+
+def test_a_second_metric_in_the_place_of_a_run_is_told_as_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with runbus.init(project="p", name="a") as run:
+        run.log({"train/loss": 1.0, "val/loss": 2.0})
+
+    assert run_command(["plot", "latest", "train/loss", "val/loss"]) == 2
+    error = capsys.readouterr().err.splitlines()[0]
+    assert error.startswith("error: 'train/loss' is a metric, not a run")
+    assert error.endswith("-m val/loss")
+
+
+def test_the_latest_run_is_not_removed_unless_it_is_named(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    _, second = logged("a", "b")
+
+    assert run_command(["rm", "--yes", "a", "latest"]) == 2
+    assert f"name the run, which is {second} by now" in capsys.readouterr().err
+    assert [open_run(name).name for name in "ab"] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "said"), [(b"n\n", 1, "kept\n"), (b"\x03", 130, "\naborted\n")]
+)
+def test_a_question_that_is_not_answered_yes_removes_nothing_and_says_so(
+    answer: bytes, status: int, said: str
+) -> None:
+    logged("a")
+    here, there = pty.openpty()
+    try:
+        # Ctrl-C becomes a signal only in a terminal of its own session.
+        process = subprocess.Popen(
+            ["setsid", "--ctty", "--wait", RUNBUS, "rm", "a"],
+            stdin=there, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        with process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            asked = process.stdout.read(len("remove a"))
+            os.write(here, answer)
+            errors = process.stderr.read()
+    finally:
+        os.close(here)
+        os.close(there)
+
+    assert asked == "remove a"
+    assert (process.returncode, errors) == (status, said)
+    assert open_run("a").name == "a"
