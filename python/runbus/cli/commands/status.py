@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from runbus._ids import short_id
+from runbus.cli._options import complete_batches
 from runbus.cli._printer import format_duration, print_json
 from runbus.cli._run_facts import native_words
 from runbus.cli._table import print_table, terminal_columns, terminal_rows, without
@@ -35,7 +37,7 @@ _OPTIONAL = ("executor", "attempt", "exit", "host", "backend says")
 
 
 @click.command("status")
-@click.argument("batch", required=False)
+@click.argument("batch", required=False, shell_complete=complete_batches)
 @click.option(
     "--state",
     "states",
@@ -163,7 +165,7 @@ def _table(records: Sequence[JobRecord]) -> tuple[list[str], list[list[str]]]:
     ]  # fmt: skip
     return header, [
         [
-            record.run_id,
+            record.run_id if terminal_columns() is None else short_id(record.run_id),
             record.name,
             str(record.state),
             native_words(record),
