@@ -49,7 +49,8 @@ def command(event_or_run: str, verbose: bool, trace: str | None, as_json: bool) 
     for sentence in explanation.because:
         click.echo(f"  {printable(sentence)}")
     if explanation.said:
-        click.echo("\nthe last it wrote to standard error:")
+        output = "error" if explanation.source == "stderr" else "output"
+        click.echo(f"\nthe last it wrote to standard {output}:")
         for line in explanation.said:
             click.echo(f"  {printable(line)}")
     click.echo()
