@@ -27,9 +27,9 @@ __all__ = ["command"]
 def command(event_or_run: str, verbose: bool, trace: str | None, as_json: bool) -> None:
     """Say why a run stands where it stands, and what happened to it.
 
-    EVENT_OR_RUN is a run: its id or the beginning of it, its name (the newest run of that name), or
-    "latest"; or the number of an event, of which the chain of causes is shown from the trace, that
-    ends with the event itself. A trace is written by the process that leads a batch in a terminal.
+    EVENT_OR_RUN is an id or a part of one, a name (the newest run of that name), or "latest"; or
+    the number of an event, of which the chain of causes is shown from the trace, that ends with the
+    event itself. A trace is written by the process that leads a batch in a terminal.
     """
     if event_or_run.isdigit():
         _print_causes(int(event_or_run), trace)
