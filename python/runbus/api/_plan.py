@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from runbus.api._executors import executors_of
-from runbus.catalog import job_statuses
+from runbus.catalog import find_experiment, job_statuses
 from runbus.errors import UsageError
 from runbus.experiment import AsyncExperiment, jobs_to_retry
 
@@ -41,14 +42,19 @@ def prepare(experiment: AsyncExperiment) -> StoredExperiment:
     return experiment.prepare(executors_of(experiment.executors))
 
 
-def retry(folder: str) -> AsyncExperiment:
-    """Return a new experiment of the jobs that did not succeed in the one in `folder`.
+def retry(batch: str) -> AsyncExperiment:
+    """Return a new experiment of the jobs that did not succeed in one.
+
+    Args:
+        batch: Its folder, or what `find_experiment` takes: its id, a project (the newest of it), or
+            "latest".
 
     Raises:
-        ExperimentNotFound: There is no experiment in that folder.
+        ExperimentNotFound: It does not exist; names those that read almost the same.
+        AmbiguousId: It is a part of several ids.
         UsageError: Every job of it has succeeded or is not over yet.
     """
-    asked, jobs = jobs_to_retry(folder)
+    asked, jobs = jobs_to_retry(_folder_of(batch))
     if not jobs:
         raise UsageError("every job of that batch has succeeded or is not over yet")
     return AsyncExperiment(
@@ -60,10 +66,20 @@ def retry(folder: str) -> AsyncExperiment:
     )
 
 
-def status(folder: str) -> list[JobStatus]:
-    """Return where the jobs of the experiment in `folder` stand, in the order they were given.
+def status(batch: str) -> list[JobStatus]:
+    """Return where the jobs of an experiment stand, in the order they were given.
+
+    Args:
+        batch: Its folder, or what `find_experiment` takes: its id, a project (the newest of it), or
+            "latest".
 
     Raises:
-        ExperimentNotFound: There is no experiment in that folder.
+        ExperimentNotFound: It does not exist; names those that read almost the same.
+        AmbiguousId: It is a part of several ids.
     """
-    return job_statuses(folder)
+    return job_statuses(_folder_of(batch))
+
+
+def _folder_of(batch: str) -> str:
+    # No name of a batch has a separator.
+    return batch if os.sep in batch else find_experiment(batch)
