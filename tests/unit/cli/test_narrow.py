@@ -67,7 +67,11 @@ def test_what_came_out_stays_in_a_table_of_one_batch_and_its_ids_name_the_runs(
     short = table[1].split()[0]
     assert len(short) == len("k3x9qd-1")
     assert find_run(short).name == "train-lr=0.01"
+    _, narrow, _ = watch([RUNBUS, "run", str(script), "--project", "p"], 60, 40)
+    (header,) = (line for line in narrow.splitlines() if line.startswith("run  "))
+    assert "loss" in header
+    assert "last step" not in header
     assert os.path.basename(find_job(short)[0]) in find_run(short).id
-    _, status, _ = watch([RUNBUS, "status"], 80, 40)
+    _, status, _ = watch([RUNBUS, "status", find_run(short).id.rpartition("-")[0]], 80, 40)
     assert short in status.split()
     assert find_run(short).id not in status

@@ -103,7 +103,10 @@ def test_a_run_whose_process_was_killed_is_explained(capsys: pytest.CaptureFixtu
 def test_the_story_of_a_plain_run_has_its_end_and_names_no_exception_that_was_not(
     ending: str, state: str, sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code = f"import os, sys, runbus; run = runbus.init(name='r'); run.log('loss', 1.0); {ending}"
+    code = (
+        "import os, sys, time, runbus; run = runbus.init(name='r'); run.log('loss', 1.0); "
+        f"time.sleep(0.1); {ending}"
+    )
     subprocess.run([sys.executable, "-c", code], check=False, stderr=subprocess.DEVNULL)
 
     words = said(capsys, "r")
@@ -115,6 +118,7 @@ def test_the_story_of_a_plain_run_has_its_end_and_names_no_exception_that_was_no
     assert f"  {state}" in end
     run = find_run("r")
     before = anyio.run(api.explain, run).story[-1].time_ns - run.info.created_ns
+    assert before > 100_000_000 or run.state == "LOST"  # of which the last sign is its point
     run.seal()
     after = anyio.run(api.explain, run).story[-1].time_ns - run.info.created_ns
     assert 0 < after <= before + 50_000_000  # a file's time is some milliseconds coarse
