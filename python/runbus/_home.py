@@ -255,6 +255,8 @@ def abbreviated(text: str, ids: Iterable[str]) -> str | None:
     if len(text) < _SHORTEST:
         return None
     found = [one for one in ids if one.startswith(text) or one.startswith(text, _LETTERS_AT)]
+    # The first run of a batch, k3x9qd-1, is not the tenth one.
+    found = [one for one in found if one[_LETTERS_AT:] == text] or found
     if len(found) > 1:
         raise AmbiguousId(text, tuple(sorted(found)), is_experiment_id(text))
     return found[0] if found else None

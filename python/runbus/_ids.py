@@ -6,7 +6,7 @@ import os
 import re
 import time
 
-__all__ = ["is_experiment_id", "new_experiment_id", "run_id_of", "slug", "split_run_id"]
+__all__ = ["is_experiment_id", "new_experiment_id", "run_id_of", "short_id", "slug", "split_run_id"]
 
 # Crockford's base 32: no i, l, o, u, so an id read aloud or copied by hand stays itself.
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -71,6 +71,14 @@ def split_run_id(run_id: str) -> tuple[str, int] | None:
     """Return the experiment id and the index in a run id; None if this is not one."""
     match = _RUN_ID.fullmatch(run_id)
     return (match[1], int(match[2])) if match else None
+
+
+def short_id(run_id: str) -> str:
+    """Return the end of a run's id that tells it from others: `k3x9qd-1`; other texts as they are.
+
+    A command takes it as it takes the whole id.
+    """
+    return run_id.split("-", 2)[2] if split_run_id(run_id) else run_id
 
 
 def slug(text: str, *, limit: int = 40) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import anyio
 import pytest
 
 from runbus import (
@@ -23,7 +25,7 @@ from runbus import (
 )
 from runbus._home import Home
 from runbus.api import run
-from runbus.errors import NoExecutor, TaskInvalid, UsageError
+from runbus.errors import ExperimentNotFound, NoExecutor, TaskInvalid, UsageError
 from runbus.events import (
     Bootstrap,
     Event,
@@ -177,6 +179,30 @@ def test_what_is_no_task_is_refused(task: Any) -> None:
     for use in (run, sweep, lambda task: Job(name="j", task=task)):
         with pytest.raises(TaskInvalid, match="it is not a task: it "):
             use(task)
+
+
+def test_a_batch_is_named_as_the_command_line_names_it() -> None:
+    experiment = AsyncExperiment("seeds", [Job(name="fails", task=Command(("false",)))])
+    anyio.run(api.submit, experiment)
+
+    for name in ("seeds", "latest", os.path.basename(experiment.folder), experiment.folder):
+        assert [one.record.name for one in api.status(name)] == ["fails"]
+        assert api.retry(name).project == "seeds"
+    with pytest.raises(ExperimentNotFound):
+        api.status("sedes")
+
+
+def test_the_refusal_of_what_is_no_task_says_what_to_write() -> None:
+    async def given() -> None: ...
+
+    for task, kind, hint in (
+        ("train.py", "it is a str", "write Script('train.py')"),
+        (given(), "it is a coroutine", "anyio.run(api.submit, experiment)"),
+        (given, "it is a function", "Partial(function)"),
+    ):
+        with pytest.raises(TaskInvalid, match=f"{kind}\n") as refused:
+            run(task)  # type: ignore[arg-type]
+        assert hint in refused.value.hint
 
 
 @pytest.mark.parametrize("argv", ["echo hi", (), ("echo", 3)])

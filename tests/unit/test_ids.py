@@ -5,7 +5,8 @@ import os
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runbus._ids import is_experiment_id, new_experiment_id, run_id_of, slug, split_run_id
+from runbus._home import abbreviated
+from runbus._ids import is_experiment_id, new_experiment_id, run_id_of, short_id, slug, split_run_id
 
 
 def test_ids_sort_by_the_time_they_were_made() -> None:
@@ -44,3 +45,10 @@ def test_a_slug_is_one_safe_folder_name(text: str) -> None:
     assert not name.startswith(("-", "."))
     assert "\0" not in name
     assert len(name) <= 40
+
+
+def test_the_short_id_of_the_first_run_is_not_that_of_the_tenth() -> None:
+    ids = [run_id_of(new_experiment_id(1e9), 1)]
+    ids.append(f"{ids[0]}0")
+
+    assert [abbreviated(short_id(one), ids) for one in ids] == ids

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import anyio.to_thread
 
@@ -35,6 +36,9 @@ __all__ = ["Explanation", "Happening", "explain"]
 
 _LAST_LINES = 5
 _LAST_BYTES = 4_000
+
+_EXIT = re.compile(r"exit code \d+")
+"""The reason of a run whose process ended without an exception that anybody was told of."""
 
 _EXITS = {
     126: "the program cannot be executed: it is not a program, or may not be run",
@@ -67,13 +71,16 @@ class Explanation(NamedTuple):
         state: Where it stands, and the reason as it is on record.
         because: What that means, one sentence each; empty if there is nothing to explain.
         story: What happened, in order.
-        said: The last lines that a job that failed wrote to its standard error.
+        said: The last lines that a job that failed wrote: of its standard error, or of its standard
+            output if that is empty.
+        source: Which of the two, `stderr` or `stdout`.
     """
 
     state: str
     because: list[str]
     story: list[Happening]
     said: list[str]
+    source: Literal["stdout", "stderr"] = "stderr"
 
 
 async def explain(run: RunRecord) -> Explanation:
@@ -90,7 +97,7 @@ def _explain(run: RunRecord) -> Explanation:
     state = f"{run.state}{reason}"
     made = Happening(run.info.created_ns, "made")
     if run.info.job is None:
-        return Explanation(state, list(_of_process(run)), [made], [])
+        return Explanation(state, list(_of_process(run)), [made, *_end_told(run, state)], [])
     facts = [fact for fact in FactReader(run.experiment_folder).poll() if fact.run_id == run.id]
     story = [made, *(Happening(fact.time_ns, text) for fact in facts if (text := _words(fact)))]
     job = run.job
@@ -98,7 +105,12 @@ def _explain(run: RunRecord) -> Explanation:
         return Explanation(state, [_unled(run) or "its job is about to be recorded"], story, [])
     failed = job.state.is_terminal and job.state is not JobState.SUCCEEDED
     because = [*(_of_end(run, job) if job.state.is_terminal else _of_wait(run, job))]
-    return Explanation(state, because, story, _last_lines(run) if failed else [])
+    source: Literal["stdout", "stderr"] = "stderr"
+    said = _last_lines(run, source) if failed else []
+    if failed and not said:
+        source = "stdout"
+        said = _last_lines(run, source)
+    return Explanation(state, because, story, said, source)
 
 
 def _of_process(run: RunRecord) -> Iterator[str]:
@@ -112,9 +124,16 @@ def _of_process(run: RunRecord) -> Iterator[str]:
                 "what it had logged until then is there"
             )
         case JobState.FAILED:
-            yield "its process ended with that exception"
+            is_exit = _EXIT.fullmatch(run.reason)
+            yield f"its process ended with {'that exit code' if is_exit else 'that exception'}"
         case JobState.CANCELLED:
             yield "its process was interrupted"
+
+
+def _end_told(run: RunRecord, state: str) -> Iterator[Happening]:
+    """Return the end of a run without a job; of one that is lost, the last sign of it."""
+    if run.state.is_terminal and (ended_ns := run.last_written_ns()) is not None:
+        yield Happening(max(ended_ns, run.info.created_ns), state)
 
 
 def _of_end(run: RunRecord, job: JobRecord) -> Iterator[str]:
@@ -220,15 +239,15 @@ def _program(run: RunRecord) -> str:
     return redacted_text(" ".join(words))[:100]
 
 
-def _last_lines(run: RunRecord) -> list[str]:
+def _last_lines(run: RunRecord, source: Literal["stdout", "stderr"]) -> list[str]:
     folder = run.job_folder
     if folder is None:
         return []
     try:
-        size = os.path.getsize(os.path.join(folder, "stderr.log"))
+        size = os.path.getsize(os.path.join(folder, f"{source}.log"))
     except OSError:
         return []
-    text = read_log(folder, "stderr", max(0, size - _LAST_BYTES)).decode("utf-8", "replace")
+    text = read_log(folder, source, max(0, size - _LAST_BYTES)).decode("utf-8", "replace")
     lines = [line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n")]
     # A shell names the words that it cannot run, and a token may be among them.
     return [redacted_text(line) for line in lines if line.strip()][-_LAST_LINES:]

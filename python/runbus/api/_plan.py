@@ -6,6 +6,8 @@ import os
 from typing import TYPE_CHECKING
 
 from runbus.api._executors import executors_of
+from runbus.api._status import folder_of
+from runbus.catalog import job_statuses
 from runbus.errors import UsageError
 from runbus.experiment import AsyncExperiment, jobs_to_retry
 
@@ -40,13 +42,19 @@ def prepare(experiment: AsyncExperiment) -> StoredExperiment:
     return experiment.prepare(executors_of(experiment.executors))
 
 
-def retry(folder: str) -> AsyncExperiment:
-    """Return a new experiment of the jobs that did not succeed in the one in `folder`.
+def retry(batch: str) -> AsyncExperiment:
+    """Return a new experiment of the jobs that did not succeed in one.
+
+    Args:
+        batch: Its folder, or what `find_experiment` takes: its id, a project (the newest of it), or
+            "latest".
 
     Raises:
-        ExperimentNotFound: There is no experiment in that folder.
+        ExperimentNotFound: It does not exist; names those that read almost the same.
+        AmbiguousId: It is a part of several ids.
         UsageError: Every job of it has succeeded or is not over yet.
     """
+    folder = folder_of(batch)
     asked, jobs = jobs_to_retry(folder)
     if not jobs:
         name = os.path.basename(folder)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakKeyDictionary
 
 from runbus.errors import UsageError, near_matches
+from runbus.jobs import JobState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,6 +22,8 @@ FIELDS = ("id", "name", "project", "state", "created", "tags", "folder", "comman
 """What every run has; other names are those of params, then of metrics, of which the last value."""
 
 _CONDITION = re.compile(r"\s*(.+?)\s*(<=|>=|!=|=|<|>|~)\s*(.*?)\s*", re.DOTALL)
+
+_STATES = (*JobState, "UNREADABLE")
 
 _known: WeakKeyDictionary[RunRecord, dict[str, float]] = WeakKeyDictionary()
 
@@ -45,10 +48,13 @@ class Condition(NamedTuple):
         """Read a condition.
 
         Raises:
-            UsageError: It is none.
+            UsageError: It is none, or no run is ever in that state.
         """
         if not (found := _CONDITION.fullmatch(text)):
             raise UsageError(f"{text!r} is no condition such as lr>=0.01, state=FAILED or name~net")
+        if found[1] == "state" and found[2] in {"=", "!="} and found[3] not in _STATES:
+            states = near_matches(found[3].upper(), _STATES) or [", ".join(_STATES)]
+            raise UsageError(f"there is no state {found[3]!r}; did you mean {states[0]}")
         return cls(found[1], found[2], found[3])
 
     def holds(self, row: RunRow) -> bool:
@@ -141,7 +147,7 @@ def check_field(rows: Sequence[RunRow], name: str) -> None:
         [*FIELDS, *(key for run in runs for key in (*run.params, *run.metric_names()))]
     )
     near = near_matches(name, known)
-    hint = f"; did you mean {near[0]!r}" if near else ""
+    hint = f"; did you mean {near[0]!r}" if near else f"; fields are {', '.join(FIELDS)}"
     raise UsageError(f"no run has a field, param or metric {name!r}{hint}")
 
 

@@ -110,6 +110,11 @@ def app(debug: bool) -> None:
 def run_command(args: Sequence[str]) -> int:
     """Run a command line and return its exit status; prints errors to standard error."""
     with escaping():
+        if "_RUNBUS_COMPLETE" in os.environ:
+            from runbus.cli._completion import answer_shell
+
+            answer_shell(app)
+            return ExitStatus.OK
         return _run(args)
 
 

@@ -11,6 +11,7 @@ import anyio
 import click
 
 from runbus import api
+from runbus._ids import short_id
 from runbus.abc import GRACE_S
 from runbus.catalog import open_run
 from runbus.cli._ending import Ending, by_signal
@@ -25,7 +26,7 @@ from runbus.cli._printer import (
     unescaped,
 )
 from runbus.cli._progress import PlainProgress
-from runbus.cli._table import print_table, terminal_rows, without
+from runbus.cli._table import print_table, terminal_columns, terminal_rows, without
 from runbus.cli._totals import Totals
 from runbus.jobs import CancelRequest, JobRecord, JobState, ask_to_cancel, read_jobs
 
@@ -200,7 +201,7 @@ def _print_jobs(records: Sequence[JobRecord]) -> None:
         lasts = [format_number(summary[name].last) if name in summary else "" for name in metrics]
         rows.append(
             [
-                record.run_id,
+                record.run_id if terminal_columns() is None else short_id(record.run_id),
                 record.name,
                 record.state,
                 "" if steps is None else str(steps),
@@ -214,5 +215,6 @@ def _print_jobs(records: Sequence[JobRecord]) -> None:
     print_table(
         *without(header, rows, empty),
         right=["last step", *metrics, "time"],
-        optional=[*reversed(metrics), "last step"],
+        # What came out is asked for first: a metric's last value before when and how long.
+        optional=["last step", "time", *reversed(metrics)],
     )

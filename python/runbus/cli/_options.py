@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 __all__ = [
+    "complete_batches",
+    "complete_jobs",
     "complete_metrics",
     "complete_projects",
     "complete_runs",
@@ -75,6 +77,25 @@ def complete_projects(ctx: click.Context, param: click.Parameter, incomplete: st
     folders = Home().experiment_folders(problems={})
     found = dict.fromkeys(os.path.basename(os.path.dirname(folder)) for folder in folders)
     return [name for name in found if name.startswith(incomplete)]
+
+
+def complete_batches(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Return the projects and ids of batches that begin so, the newest batch first."""
+    from runbus.catalog import batches
+
+    del ctx, param
+    newest = batches()[: -_OFFERED - 1 : -1]
+    words = dict.fromkeys(word for one in newest for word in (one.project, one.id))
+    return [word for word in ("latest", *words) if word.startswith(incomplete)]
+
+
+def complete_jobs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Return what begins so of the names of jobs and of what names a batch."""
+    words = (
+        *complete_batches(ctx, param, incomplete),
+        *complete_runs(ctx, param, incomplete),
+    )
+    return list(dict.fromkeys(words))
 
 
 def complete_metrics(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import shutil
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from runbus.cli._screen import cut, width_of
 from runbus.errors import ExtraMissing, UsageError
@@ -23,9 +22,17 @@ _AROUND = 10
 
 _MAX_WIDTH = 200
 _TICK = 10
-"""The axis of positions has a tick every so many columns."""
+"""The axis of positions has a tick every so many columns, at least."""
 
-_MARGIN = 16
+_MARGIN = 15
+"""So many columns are for what stands left of the rows, and for the end of the axis."""
+
+_LABEL = 12
+"""Of the label of an axis, so much is left room for."""
+
+_HALF_DOT = 1 / 8
+"""A value is drawn at the nearest of the four dots of a row."""
+
 _COLORS = ("cyan", "magenta", "yellow", "green", "red", "blue")
 _MARKS = "ox+*#@"
 _MARKED = 20
@@ -50,8 +57,8 @@ def draw(
 ) -> str:
     """Return curves as a drawing, as wide as the terminal, at most 200 columns.
 
-    Curves differ by color on a terminal, by their marks elsewhere. Ticks of whole positions, such
-    as steps, are whole numbers. Points that are not
+    Curves differ by color on a terminal, by their marks elsewhere. Ticks are 1, 2, 2.5 or 5 times
+    a power of ten; those of whole positions, such as steps, are whole numbers. Points that are not
     finite, and on a logarithmic axis those not above 0, are left out.
 
     Raises:
@@ -69,17 +76,16 @@ def draw(
         raise UsageError(f"no point of {title!r} can be drawn")
     figure = plotille.Figure()
     columns, rows = shutil.get_terminal_size()
-    width = max(_TICK, min(columns, _MAX_WIDTH) - _MARGIN) // _TICK * _TICK
-    figure.width = width
-    figure.height = height or max(2, min(_HEIGHT, rows - _AROUND - len(curves)))
-    figure.origin = False
-    figure.x_label, figure.y_label = axis, f"log10 {title}" if log_scale else title
-    if all(float(position).is_integer() for position in positions):
-        figure.set_x_limits(*_whole_span(positions, width // _TICK))
-        figure.x_ticks_fkt = _whole_tick
-    else:
-        figure.set_x_limits(*_span(positions))
-    figure.set_y_limits(*_span(values))
+    room = min(columns, _MAX_WIDTH) - _MARGIN - min(width_of(axis), _LABEL)
+    width = figure.width = max(_TICK, room)
+    figure.origin = figure.with_x_axis = False
+    figure.y_label = f"log10 {title}" if log_scale else title
+    left, right = _span(positions)
+    # The last point lies in the last of the two dots of a column, not behind it.
+    figure.set_x_limits(left, _behind(left, right, 2 * width))
+    rows = height or max(2, min(_HEIGHT, rows - _AROUND - len(curves)))
+    low, high, figure.height = _rows(*_span(values), rows)
+    figure.set_y_limits(low, high)
     figure.register_label_formatter(float, _tick)
     figure.register_label_formatter(int, _tick)
     colored = sys.stdout.isatty() and "NO_COLOR" not in os.environ
@@ -99,32 +105,25 @@ def draw(
             figure.scatter(
                 [position for position, _ in shown], [value for _, value in shown], marker=mark
             )
-    legend = figure.show(legend=True) if len(curves) < 2 or colored else _marked(figure, curves)
-    lines = [_named(line, axis, columns) for line in str(legend).splitlines()]
-    return "\n".join(line if width_of(line) <= columns else _cut(line, columns) for line in lines)
+    above, _, *drawn = figure.show(legend=False).splitlines()  # the second row has no points
+    is_whole = all(float(position).is_integer() for position in positions)
+    below = _axis(left, right, width, axis, is_whole=is_whole)
+    legend = _legend([curve.label for curve in curves], colored=colored)
+    lines = [above, *drawn, *below, "", *legend]
+    # Only the end of the axis and long labels may be too wide.
+    return "\n".join(line if width_of(line) <= columns else cut(line, columns) for line in lines)
 
 
-def _named(line: str, axis: str, columns: int) -> str:
-    """Return a line; that of the axis of positions with its name within the columns."""
-    drawn, arrow, end = line.partition(f"-> ({axis})")
-    if not arrow or end.strip():
-        return line
-    name = f"> {axis}"
-    return drawn[: max(0, columns - width_of(name))] + name
+def _legend(labels: Sequence[str], *, colored: bool) -> list[str]:
+    """Return a row for each curve, told by its color, or by its mark."""
+    if not colored and len(labels) > 1:
+        return [f"{_MARKS[at % len(_MARKS)]} {label}" for at, label in enumerate(labels)]
+    import plotille
 
-
-def _cut(line: str, columns: int) -> str:
-    """Cut a line that is too wide; of ticks, leave out the last one."""
-    line = line.rstrip()
-    if re.fullmatch(r" +\|[ \d.e+-]+", line) and width_of(line) > columns:
-        return line.rpartition(" ")[0].rstrip()
-    return cut(line, columns)
-
-
-def _marked(figure: Any, curves: Sequence[Curve]) -> str:
-    """Return a drawing with a legend that tells curves by their marks."""
-    labels = (f"{_MARKS[at % len(_MARKS)]} {curve.label}" for at, curve in enumerate(curves))
-    return "\n".join([figure.show(legend=False), "", *labels])
+    return [
+        plotille.color(f"⠤⠤ {label}", fg=_COLORS[at % len(_COLORS)], no_color=not colored)
+        for at, label in enumerate(labels)
+    ]
 
 
 def _drawable(curve: Curve, log_scale: bool) -> list[tuple[float, float]]:
@@ -149,20 +148,52 @@ def _span(numbers: Sequence[float]) -> tuple[float, float]:
     return (low, high) if low < high else (low - margin, high + margin)
 
 
-def _whole_span(numbers: Sequence[float], ticks: int) -> tuple[float, float]:
-    """Return limits of whole numbers between which ticks lie on whole numbers.
+def _behind(low: float, high: float, dots: int) -> float:
+    """Return the limit with which the last of so many dots is that of `high`."""
+    limit = high + (high - low) / (dots - 1)
+    return limit if math.isfinite(limit - low) else high
 
-    Raises:
-        UsageError: They are too far apart.
+
+def _nice(least: float) -> float:
+    """Return the least of 1, 2, 2.5 and 5 times a power of ten that is not below a number."""
+    power = 10.0 ** math.floor(math.log10(least))
+    return next((n * power for n in (1, 2, 2.5, 5) if n * power >= least), 10 * power)
+
+
+def _rows(low: float, high: float, most: int) -> tuple[float, float, int]:
+    """Return limits with which each row begins at a tick, and how many rows that makes.
+
+    The first row has the least value, the last one the greatest.
     """
-    low, high = _span(numbers)
-    low, high = math.floor(low), math.ceil(high)
-    return low, low + max(1, -(-(high - low) // ticks)) * ticks
+    step = _nice(max((high - low) / most, 1e-300))
+    while True:
+        first = math.floor(low / step + _HALF_DOT)
+        rows = math.floor(high / step + _HALF_DOT) - first + 1
+        if rows <= most:
+            break
+        step = _nice(step * 1.01)
+    bottom, top = first * step, (first + rows) * step
+    is_exact = bottom - step <= low and high < top and math.isfinite(top - bottom)
+    return (bottom, top, rows) if is_exact else (low, high, most)
 
 
-def _whole_tick(low: float, high: float) -> str:
-    del high
-    return f"{round(low)}"
+def _axis(low: float, high: float, width: int, label: str, *, is_whole: bool) -> list[str]:
+    """Return the two lines of an axis of positions: ticks, and what they are."""
+    step = _nice(max((high - low) / (width / _TICK), 1e-300))
+    if is_whole:
+        step = max(1.0, step if step.is_integer() else 2 * step)
+    line, texts = ["-"] * width, [" "] * width
+    at = math.ceil(low / step)
+    free = 0
+    while (tick := at * step) <= high:
+        column = round((tick - low) / (high - low) * (2 * width - 1)) // 2
+        text = f"{round(tick)}" if is_whole else f"{tick:.6g}"
+        line[column] = "|"
+        if free <= column and column + len(text) <= width:
+            texts[column : column + len(text)] = text
+            free = column + len(text) + 1
+        at += 1
+    return [f"{'-' * 11}|-{''.join(line)}> {label}", f"{' ' * 11}| {''.join(texts)}".rstrip()]
 
 
 def _tick(value: float, chars: int, delta: float, left: bool = False) -> str:

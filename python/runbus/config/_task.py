@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import msgspec
@@ -107,11 +108,24 @@ def check_task(given: object) -> Task:
 
         return function_task(given)
     if isinstance(given, type) or not isinstance(given, (Command, Script, Task)):
-        needed = ("tag", "title", "command_line", "with_values", "relative_to")
-        missing = [name for name in needed if not hasattr(given, name)]
-        lack = f"it has no {', '.join(missing)}" if missing else "it is a class"
-        raise TaskInvalid(repr(given), f"it is not a task: {lack}")
+        raise TaskInvalid(repr(given), f"it is not a task: it {_lack_of(given)}")
     return given
+
+
+def _lack_of(given: object) -> str:
+    """Return why a thing is not a task."""
+    if isinstance(given, type):
+        return "is a class"
+    if isinstance(given, CoroutineType):
+        given.close()  # else the interpreter warns that nobody has awaited it
+        return "is a coroutine"
+    if hasattr(given, "command_line"):  # it is meant to be one
+        needed = ("tag", "title", "with_values", "relative_to")
+        return f"has no {', '.join(name for name in needed if not hasattr(given, name))}"
+    if callable(given):
+        return "is a function"
+    kind = type(given).__name__
+    return f"is {'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"
 
 
 def words_of(task: Task | Partial[Any]) -> tuple[str, ...]:

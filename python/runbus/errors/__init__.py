@@ -82,6 +82,7 @@ if TYPE_CHECKING:
     from runbus.errors._root import RunbusError as RunbusError
     from runbus.errors._runs import AmbiguousId as AmbiguousId
     from runbus.errors._runs import ArtifactUnreadable as ArtifactUnreadable
+    from runbus.errors._runs import NoLogs as NoLogs
     from runbus.errors._runs import RunBusy as RunBusy
     from runbus.errors._runs import RunUnreadable as RunUnreadable
     from runbus.errors._tasks import BatchInvalid as BatchInvalid
@@ -140,6 +141,7 @@ __all__ = [
     "NoCurrentFolder",
     "NoExecutor",
     "NoHandler",
+    "NoLogs",
     "NotARepository",
     "NotFound",
     "NothingToPackage",
@@ -263,7 +265,7 @@ __getattr__, __dir__ = lazy_names(
             "PluginStuck",
         ),
         "._root": ("RunbusError",),
-        "._runs": ("AmbiguousId", "ArtifactUnreadable", "RunBusy", "RunUnreadable"),
+        "._runs": ("AmbiguousId", "ArtifactUnreadable", "NoLogs", "RunBusy", "RunUnreadable"),
         "._tasks": ("BatchInvalid", "ScriptUnusable", "SweepInvalid", "TaskInvalid"),
         "._usage": (
             "ExtraMissing",

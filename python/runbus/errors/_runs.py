@@ -52,6 +52,28 @@ class RunBusy(UsageError):
         return "wait for it to end, or end it"
 
 
+class NoLogs(UsageError):
+    """The run has no logs: nobody kept what its process wrote.
+
+    Attributes:
+        run_id: The run's id.
+        script: The script that it is of; empty if that is not known.
+    """
+
+    run_id: str
+    script: str
+
+    def __str__(self) -> str:
+        return (
+            f"run {self.run_id} was not started by runbus, "
+            "which keeps the output of its own jobs only"
+        )
+
+    @property
+    def hint(self) -> str:
+        return f"runbus run {self.script or 'SCRIPT'} keeps it"
+
+
 class RunUnreadable(RunbusError):
     """A file of the run is too damaged to be read, so that its points cannot be told.
 

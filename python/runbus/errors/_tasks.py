@@ -36,7 +36,14 @@ class TaskInvalid(UsageError):
 
     @property
     def hint(self) -> str:
-        return """write Script("train.py"), Command(("echo", "hi")) or Command(("sh", "-c", "…"))"""
+        if self.given.endswith(".py'"):
+            return f"write Script({self.given})"
+        if self.reason.endswith("a coroutine"):
+            return "what is async is run so: anyio.run(api.submit, experiment)"
+        return (
+            'write Script("train.py"), Partial(function), Command(("echo", "hi")) '
+            'or Command(("sh", "-c", "…"))'
+        )
 
 
 class SweepInvalid(UsageError):

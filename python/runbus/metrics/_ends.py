@@ -52,7 +52,7 @@ class End(NamedTuple):
         if state == DROPPED:
             reason = reason or "dropped without finish()"
         elif status:
-            reason = reason or f"exit status {status}"
+            reason = reason or f"exit code {status}"
         return cls(min(state, DROPPED), reason)
 
     @classmethod
@@ -72,7 +72,7 @@ class End(NamedTuple):
                 return cls(FAILED, _short(str(error.code)))
             # As the system will tell others: the last eight bits.
             status = (error.code or 0) & 0xFF
-            return cls(FAILED, f"exit status {status}") if status else cls(SUCCEEDED)
+            return cls(FAILED, f"exit code {status}") if status else cls(SUCCEEDED)
         kind = type(error)
         is_cancelled = isinstance(error, (KeyboardInterrupt, *cancelled_on)) or any(
             (one.__module__, one.__name__) in _CANCELLED_BY for one in kind.__mro__

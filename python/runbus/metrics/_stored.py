@@ -315,6 +315,24 @@ class StoredRun(Kept, Annotating):
         writers = self._writers()
         return None if _is_live(writers) else _end_of(writers, {})
 
+    def last_written_ns(self) -> int | None:
+        """Return when the run was last written to, Unix time in nanoseconds; None if it never was.
+
+        Of one that has ended that is its end, of one whose process died the last sign of it. A
+        sealed run tells no more than the time of its last point.
+        """
+        times = []
+        for journal in journals_of(self.folder):
+            with contextlib.suppress(FileNotFoundError):  # sealed meanwhile
+                times.append(os.stat(journal).st_mtime_ns)
+        if not times:
+            times = [
+                int(series.times[-1])
+                for series in (self.metrics(name) for name in self.metric_names())
+                if len(series.times)
+            ]
+        return max(times, default=None)
+
     def damage(self) -> dict[str, list[tuple[int, int]]]:
         """Return the damaged stretches as (offset, bytes) by file; empty if all is well.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import runbus
+from runbus import AsyncExperiment, Command, Job
 from runbus.cli._app import run_command
 from runbus.config import default_plugins
 from runbus.errors import ConfigInvalid
@@ -21,12 +23,7 @@ RUNBUS = os.path.join(os.path.dirname(sys.executable), "runbus")
 
 def completed(line: str) -> list[str]:
     """Return what bash would offer for the last word of a line."""
-    words = line.split(" ")
-    asked = {
-        "_RUNBUS_COMPLETE": "bash_complete",
-        "COMP_WORDS": line,
-        "COMP_CWORD": str(len(words) - 1),
-    }
+    asked = {"_RUNBUS_COMPLETE": "bash_complete", "COMP_LINE": line, "COMP_WORDBREAKS": " =:"}
     done = subprocess.run(
         [RUNBUS], env=os.environ | asked, capture_output=True, text=True, check=True
     )
@@ -43,6 +40,51 @@ def test_runs_projects_metrics_and_commands_are_completed() -> None:
     assert completed("runbus plot first lo") == ["loss"]
     assert completed("runbus ls --project d") == ["digits"]
     assert "rename" in completed("runbus re")
+
+
+def pressed(line: str, tmp_path: Path) -> tuple[str, str]:
+    """Return the replies of a bash in which the tab key ends a line, and what it printed."""
+    bash = shutil.which("bash")
+    assert bash is not None
+    script = f"""
+        eval "$({RUNBUS} completion bash)"
+        COMP_LINE={shlex.quote(line)} COMP_POINT=${{#COMP_LINE}}
+        COMP_WORDBREAKS=$' \\t\\n"\\'><=;|&(:'
+        _runbus_completion {RUNBUS}
+        printf '%s\\n' "${{COMPREPLY[@]}}"
+    """
+    done = subprocess.run([bash, "-c", script], capture_output=True, text=True, cwd=tmp_path)
+    return done.stdout.strip(), done.stderr
+
+
+def test_bash_completes_words_with_what_it_breaks_words_at(tmp_path: Path) -> None:
+    with runbus.init(project="digits", name="train-lr=0.01") as run:
+        run.log({"loss": 1.0, "val:acc": 1.0})
+    with runbus.init(name="two words"):
+        pass
+
+    assert pressed("runbus show train-lr=0.0", tmp_path) == ("0.01", "")
+    assert pressed("runbus plot train-lr=0.01 lo", tmp_path) == ("loss", "")
+    assert pressed("runbus plot train-lr=0.01 val:", tmp_path) == ("acc", "")
+    assert pressed("runbus show two", tmp_path) == (r"two\ words", "")
+
+
+def test_a_completion_that_fails_prints_nothing() -> None:
+    asked = {"_RUNBUS_COMPLETE": "bash_complete", "COMP_LINE": "runbus plot nothing lo"}
+    done = subprocess.run([RUNBUS], env=os.environ | asked, capture_output=True, check=True)
+
+    assert done.stdout + done.stderr == b""
+
+
+def test_batches_are_completed_where_a_batch_is_meant() -> None:
+    experiment = AsyncExperiment("seeds", [Job(name="seed-1", task=Command(("true",)))])
+    stored = experiment.prepare()
+    stored.intend()
+
+    assert completed("runbus status see") == ["seeds"]
+    assert completed(f"runbus status {stored.id[:8]}") == [stored.id]
+    assert completed("runbus attach see") == completed("runbus retry see") == ["seeds"]
+    assert completed("runbus cancel see") == ["seeds", "seed-1"]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import click
@@ -9,6 +10,8 @@ import pytest
 from docs.generate import pages
 
 import runbus
+from runbus import catalog
+from runbus.catalog._select import FIELDS
 from runbus.cli._app import COMMANDS, app, run_command
 
 if TYPE_CHECKING:
@@ -68,3 +71,25 @@ def test_a_home_without_runs_is_told_as_such(
     runbus.init(project="p").finish()
     assert run_command(["show", ""]) == 1
     assert capsys.readouterr().err.startswith("error: no run named ''")
+
+
+@pytest.mark.parametrize("name", [*COMMANDS])
+def test_a_run_is_named_in_the_same_words_everywhere(name: str) -> None:
+    command = app.get_command(click.Context(app), name)
+    assert command is not None
+    told = " ".join((command.help or "").split())
+    usage = command.collect_usage_pieces(click.Context(command))
+    if any(re.match(r"(\w+_)?RUN\b", piece) for piece in usage):
+        assert "an id or a part of one, " in told
+        assert "a name (the newest run of that name)" in told
+
+
+def test_help_of_query_and_ls_lists_every_column() -> None:
+    query, ls = (app.get_command(click.Context(app), name) for name in ("query", "ls"))
+    assert query is not None
+    assert ls is not None
+    for table in ("runs", "metrics"):
+        columns, _ = catalog.query(f"SELECT * FROM {table}")
+        assert f"{table} ({', '.join(columns)})" in " ".join((query.help or "").split())
+    listed = next(one for one in ls.params if one.name == "columns")
+    assert ", ".join(FIELDS) in str(listed.to_info_dict()["help"])

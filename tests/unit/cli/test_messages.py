@@ -157,3 +157,34 @@ def _interrupt_when(process: subprocess.Popen[str], question: Any) -> None:
         time.sleep(0.02)
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--where", "state=failed"], "there is no state 'failed'; did you mean FAILED"),
+        (["--where", "state!=x"], "did you mean INTENT, PENDING"),
+        (["--columns", "name,config"], "metric 'config'; fields are id, name, project, state"),
+    ],
+)
+def test_ls_names_what_it_knows_where_a_word_is_not_of_it(
+    words: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runbus.init(name="r").finish()
+
+    assert run_command(["ls", *words]) == 2
+    assert told in capsys.readouterr().err
+    assert run_command(["ls", "--where", "state=SUCCEEDED"]) == 0
+
+
+def test_logs_of_a_run_that_runbus_did_not_start_say_whose_output_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = tmp_path / "train.py"
+    script.write_text("import runbus\nrunbus.init().finish()\n")
+    subprocess.run([sys.executable, str(script)], check=True)
+
+    assert run_command(["logs", "latest"]) == 2
+    told = capsys.readouterr().err
+    assert "was not started by runbus, which keeps the output of its own jobs only" in told
+    assert f"hint: runbus run {script} keeps it" in told

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import runbus
+from runbus.catalog import find_job, find_run
 
 from .terminal import watch
 
@@ -45,3 +46,32 @@ def test_lists_fit_80_columns_and_show_whole_ids_and_names(words: list[str], run
         assert "created" in wide
     else:
         assert "long/name" in narrow
+
+
+def test_what_came_out_stays_in_a_table_of_one_batch_and_its_ids_name_the_runs(
+    tmp_path: Path,
+) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(
+        "import runbus\nrun = runbus.init()\nrun.log('loss', 0.12345678, step=12)\n"
+        "raise SystemExit('the data set is not there')\n"
+    )
+    sweep = f"lr={','.join(str(0.01 * (at + 1)) for at in range(2))}"
+
+    _, shown, _ = watch([RUNBUS, "run", str(script), "--sweep", sweep, "--project", "p"], 80, 40)
+
+    table = shown[shown.index("run     ") :].splitlines()[:3]
+    assert "loss" in table[0]
+    assert all("0.123457" in line for line in table[1:])
+    assert all(line.split()[1].startswith("train-lr=0.") for line in table[1:])
+    short = table[1].split()[0]
+    assert len(short) == len("k3x9qd-1")
+    assert find_run(short).name == "train-lr=0.01"
+    _, narrow, _ = watch([RUNBUS, "run", str(script), "--project", "p"], 60, 40)
+    (header,) = (line for line in narrow.splitlines() if line.startswith("run  "))
+    assert "loss" in header
+    assert "last step" not in header
+    assert os.path.basename(find_job(short)[0]) in find_run(short).id
+    _, status, _ = watch([RUNBUS, "status", find_run(short).id.rpartition("-")[0]], 80, 40)
+    assert short in status.split()
+    assert find_run(short).id not in status

@@ -7,6 +7,8 @@ import math
 import re
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import runbus
 from runbus.cli._app import run_command
@@ -46,6 +48,34 @@ def test_ticks_of_steps_are_whole_numbers_that_are_evenly_apart(last: int) -> No
     assert len(steps) == 1
     assert ticks[0] == 0
     assert ticks[-1] + 2 * steps.pop() >= last
+
+
+def rows_of(drawn: str) -> list[tuple[float, bool]]:
+    """Return of each row of values what it begins at, and whether it has points."""
+    rows = (line.split(" | ") for line in drawn.splitlines() if re.match(r" +[-\d.e+]+ \| ", line))
+    return [(float(begin), bool(re.search("[\u2801-\u28ff]", points))) for begin, points in rows]
+
+
+@given(st.integers(-1000, 1000), st.floats(1, 1e6), st.integers(5, 20), st.integers(1, 9999))
+@settings(max_examples=30, deadline=None)
+def test_axes_end_at_the_data(low: int, span: float, height: int, last: int) -> None:
+    drawn = draw("loss", "step", [Curve("r", [0, last], [low, low + span])], height=height)
+
+    rows = rows_of(drawn)
+    assert 2 <= len(rows) <= height
+    assert rows[0][1]  # the greatest value is in the first row, the least in the last
+    assert rows[-1][1]
+    ends, ticks = drawn.splitlines()[-4:-2]
+    assert ends.endswith("> step")
+    assert all(int(tick) <= last for tick in ticks.partition("|")[2].split())
+
+
+def test_the_greatest_value_is_in_the_row_that_is_called_so() -> None:
+    curves = [Curve("r", range(3), [0.0, 0.25, 0.7])]
+
+    assert [begin for begin, _ in rows_of(draw("loss", "step", curves, height=16))] == [
+        pytest.approx(at * 0.05) for at in range(14, -1, -1)
+    ]
 
 
 @pytest.mark.parametrize(("columns", "rows"), [(80, 24), (200, 50), (40, 12)])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import runbus
+from runbus._ids import short_id
 from runbus.cli._app import run_command
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def script(tmp_path: Path) -> Path:
     return file
 
 
-@pytest.mark.parametrize("width", [40, 80, 200])
+@pytest.mark.parametrize("width", [30, 40, 80, 200])
 def test_the_result_of_a_run_is_never_cut(
     width: int, script: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -43,15 +44,16 @@ def test_the_result_of_a_run_is_never_cut(
     result = ESCAPE.sub("", captured.out)
     (run,) = runbus.runs()
     header, row = (line.split() for line in result.splitlines())
-    assert row[:3] == [run.id, "train", "SUCCEEDED"]
-    metrics = [name for name in header[3:-1] if name not in {"last", "step"}]
+    assert row[:3] == [short_id(run.id), "train", "SUCCEEDED"]
+    metrics = [name for name in header[3:] if name not in {"last", "step", "time"}]
     assert (
         metrics
         == {
-            40: [],
-            80: ["loss"],
+            30: [],
+            40: ["loss"],
+            80: ["loss", "a/metric/of/a/long/name/that/goes/on"],
             200: ["loss", "a/metric/of/a/long/name/that/goes/on"],
         }[width]
     )
-    assert ("0.0833333" in row) == (width > 40)
+    assert ("0.0833333" in row) == (width > 30)
     assert "1:100:3 :key: [red]" in ESCAPE.sub("", captured.err)

@@ -92,6 +92,46 @@ def test_a_run_whose_process_was_killed_is_explained(capsys: pytest.CaptureFixtu
     assert "its process ended without a word" in said(capsys, "gone")
 
 
+@pytest.mark.parametrize(
+    ("ending", "state", "sentence"),
+    [
+        ("sys.exit(1)", "FAILED: exit code 1", "its process ended with that exit code"),
+        ("raise KeyboardInterrupt", "CANCELLED: KeyboardInterrupt", "was interrupted"),
+        ("os.kill(os.getpid(), 9)", "LOST: its process died without", "ended without a word"),
+    ],
+)
+def test_the_story_of_a_plain_run_has_its_end_and_names_no_exception_that_was_not(
+    ending: str, state: str, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = (
+        "import os, sys, time, runbus; run = runbus.init(name='r'); run.log('loss', 1.0); "
+        f"time.sleep(0.1); {ending}"
+    )
+    subprocess.run([sys.executable, "-c", code], check=False, stderr=subprocess.DEVNULL)
+
+    words = said(capsys, "r")
+
+    assert sentence in words
+    assert "exception" not in words
+    made, end = words.split("\n\n")[1].splitlines()
+    assert "made" in made
+    assert f"  {state}" in end
+    run = find_run("r")
+    before = anyio.run(api.explain, run).story[-1].time_ns - run.info.created_ns
+    assert before > 100_000_000 or run.state == "LOST"  # of which the last sign is its point
+    run.seal()
+    after = anyio.run(api.explain, run).story[-1].time_ns - run.info.created_ns
+    assert 0 < after <= before + 50_000_000  # a file's time is some milliseconds coarse
+
+
+def test_a_job_that_wrote_nothing_to_its_standard_error_shows_its_output(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    submitted(tmp_path, {"name": "a", "command": ["sh", "-c", "echo no data; exit 3"]})
+
+    assert "the last it wrote to standard output:\n  no data\n" in said(capsys, "a")
+
+
 def test_the_same_is_there_for_programs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     submitted(tmp_path, {"name": "fails", "command": ["false"]})
 

@@ -46,15 +46,15 @@ main()
         ("pass", "SUCCEEDED", ""),
         ("sys.exit()", "SUCCEEDED", ""),
         ("sys.exit(0)", "SUCCEEDED", ""),
-        ("sys.exit(1)", "FAILED", "exit status 1"),
-        ("raise SystemExit(3)", "FAILED", "exit status 3"),
-        ("sys.exit('no data')", "FAILED", "exit status 1"),
+        ("sys.exit(1)", "FAILED", "exit code 1"),
+        ("raise SystemExit(3)", "FAILED", "exit code 3"),
+        ("sys.exit('no data')", "FAILED", "exit code 1"),
         ("raise ValueError('boom')", "FAILED", "ValueError: boom"),
         ("raise KeyboardInterrupt", "CANCELLED", "KeyboardInterrupt"),
         (
             "signal.signal(15, lambda *_: sys.exit(143)); os.kill(os.getpid(), 15)",
             "FAILED",
-            "exit status 143",
+            "exit code 143",
         ),
         ("os.kill(os.getpid(), 9)", "LOST", "its process died without ending it"),
     ],
@@ -89,7 +89,7 @@ def test_a_failure_that_a_framework_turns_into_an_exit_status_is_a_failure() -> 
 
     assert done.returncode == 1
     (run,) = runbus.runs()
-    assert (run.state, run.reason) == (JobState.FAILED, "exit status 1")
+    assert (run.state, run.reason) == (JobState.FAILED, "exit code 1")
 
 
 def test_what_an_exception_drops_unfinished_is_not_called_a_success(
@@ -176,8 +176,8 @@ def test_a_block_ends_as_what_leaves_it_says() -> None:
         (JobState.CANCELLED, "Pruned: at step 3"),
         (JobState.CANCELLED, "TrialPruned: worse than the median"),
         (JobState.FAILED, "no data"),
-        (JobState.FAILED, "exit status 1"),
-        (JobState.FAILED, "exit status 255"),
+        (JobState.FAILED, "exit code 1"),
+        (JobState.FAILED, "exit code 255"),
         (JobState.SUCCEEDED, ""),
     ]
 
@@ -267,7 +267,7 @@ def test_at_exit_a_run_that_cannot_be_closed_does_not_keep_the_others_open() -> 
     [
         ("pass", "SUCCEEDED", ""),
         ("raise ValueError('boom')", "FAILED", "ValueError: boom"),
-        ("sys.exit(2)", "FAILED", "exit status 2"),
+        ("sys.exit(2)", "FAILED", "exit code 2"),
     ],
 )
 def test_a_run_made_in_a_child_of_multiprocessing_ends_as_the_child_does(

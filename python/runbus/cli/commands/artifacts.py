@@ -32,8 +32,8 @@ def command(
 ) -> ExitStatus:
     """List the files that a run keeps, or copy them.
 
-    RUN is an id, a name (the newest run of that name), or "latest". NAME is what the run calls a
-    file or folder; without it, all are meant.
+    RUN is an id or a part of one, a name (the newest run of that name), or "latest". NAME is what
+    the run calls a file or folder; without it, all are meant.
     """
     from runbus.catalog import find_run
 

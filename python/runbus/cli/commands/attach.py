@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runbus.cli._options import plugin_option, wanted_plugins
+from runbus.cli._options import complete_batches, plugin_option, wanted_plugins
 
 if TYPE_CHECKING:
     from runbus.cli._exit import ExitStatus
@@ -15,7 +15,7 @@ __all__ = ["command"]
 
 
 @click.command("attach")
-@click.argument("batch", required=False)
+@click.argument("batch", required=False, shell_complete=complete_batches)
 @plugin_option
 @click.option("--json", "as_json", is_flag=True, help="Print the result as a JSON list of objects.")
 def command(batch: str | None, plugins: tuple[str, ...], as_json: bool) -> ExitStatus:

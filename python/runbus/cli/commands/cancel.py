@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runbus.abc import GRACE_S
+from runbus.cli._options import complete_jobs
 
 if TYPE_CHECKING:
     from runbus.cli._exit import ExitStatus
@@ -25,7 +26,7 @@ def _countable(ctx: click.Context, param: click.Parameter, value: float) -> floa
 
 
 @click.command("cancel")
-@click.argument("job_or_batch")
+@click.argument("job_or_batch", shell_complete=complete_jobs)
 @click.option(
     "--grace",
     "grace_s",

@@ -16,8 +16,6 @@ def command(ctx: click.Context, shell: str) -> None:
     For bash: runbus completion bash >> ~/.bashrc. For zsh the same with ~/.zshrc. For fish:
     runbus completion fish > ~/.config/fish/completions/runbus.fish.
     """
-    from click.shell_completion import get_completion_class
+    from runbus.cli._completion import completer
 
-    made = get_completion_class(shell)
-    assert made is not None
-    click.echo(made(ctx.find_root().command, {}, "runbus", "_RUNBUS_COMPLETE").source())
+    click.echo(completer(shell, ctx.find_root().command).source())

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runbus.cli._options import complete_runs
-from runbus.errors import RunUnreadable
+from runbus.errors import NoLogs, RunUnreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -77,7 +77,7 @@ def command(
     come, and --since begins at the last such note before WHEN: it never leaves out what was written
     since, but may show up to a second more, and more where nobody followed the job for a while.
 
-    RUN is an id, a name (the newest run of that name), or "latest".
+    RUN is an id or a part of one, a name (the newest run of that name), or "latest".
     """
     from runbus.catalog import find_run
 
@@ -85,7 +85,7 @@ def command(
     if found.job is None and found.info.job is not None:
         raise RunUnreadable(found.id, f"nothing is recorded of its job {found.info.job!r}")
     if found.job is None:
-        raise click.UsageError(f"run {found.id} was not started by runbus: it has no logs")
+        raise NoLogs(found.id, next((one for one in found.origin.argv if one.endswith(".py")), ""))
     if attempt is not None and attempt > found.job.attempt:
         had = "one attempt" if found.job.attempt == 1 else f"{found.job.attempt} attempts"
         raise click.UsageError(f"job {found.job.name!r} has had {had} so far")

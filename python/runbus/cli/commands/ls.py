@@ -44,10 +44,15 @@ _OPTIONAL = ("created", "tags", "project")
 @click.option(
     "--columns",
     metavar="NAME,…",
-    help="Show these fields, params and metrics, in this order.",
+    help="Show these, in this order: id, name, project, state, created, tags, folder, command, "
+    "commit, params and metrics.",
 )
 @click.option(
-    "-n", "newest", type=click.IntRange(min=1), metavar="COUNT", help="Only so many, the newest."
+    "-n",
+    "newest",
+    type=click.IntRange(min=1),
+    metavar="COUNT",
+    help="Only so many: the first rows of the order; the newest without --sort.",
 )
 @click.option("--batches", is_flag=True, help="List batches, not runs.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list of objects.")

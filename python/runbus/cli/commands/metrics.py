@@ -28,7 +28,7 @@ __all__ = ["command"]
 def command(run: str, names: tuple[str, ...], as_json: bool, as_csv: bool) -> None:
     """Print what a run logged: every point of the metrics named, or a summary of all.
 
-    RUN is an id, a name (the newest run of that name), or "latest".
+    RUN is an id or a part of one, a name (the newest run of that name), or "latest".
 
     With --json, points are {"NAME": {"steps": […], "values": […], "times": […]}}, times in
     nanoseconds since 1970; a value that is not finite is null.

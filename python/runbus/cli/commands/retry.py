@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runbus.cli._options import plugin_option, wanted_plugins
+from runbus.cli._options import complete_batches, plugin_option, wanted_plugins
 
 if TYPE_CHECKING:
     from runbus.cli._exit import ExitStatus
@@ -15,7 +15,7 @@ __all__ = ["command"]
 
 
 @click.command("retry")
-@click.argument("batch", required=False)
+@click.argument("batch", required=False, shell_complete=complete_batches)
 @click.option(
     "--detach", is_flag=True, help="Return once every job is recorded; a supervisor stays."
 )

@@ -29,9 +29,9 @@ def command(runs: tuple[str, ...], is_all: bool, project: str | None) -> ExitSta
 
     What was logged value by value takes a fifth of the space, and other tools read it as it lies.
 
-    RUN is an id, a name (the newest run of that name), or "latest". What is sealed already stays.
-    Prints the path of each file made. With --all, runs that are not over are named and left alone,
-    and so are those that are too damaged.
+    RUN is an id or a part of one, a name (the newest run of that name), or "latest". What is sealed
+    already stays. Prints the path of each file made. With --all, runs that are not over are named
+    and left alone, and so are those that are too damaged.
     """
     from runbus.catalog import find_run
 

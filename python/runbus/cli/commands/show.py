@@ -26,7 +26,7 @@ __all__ = ["command"]
 def command(run: str, as_json: bool) -> None:
     """Show a run: what it is, where it stands, what it logged.
 
-    RUN is an id, a name (the newest run of that name), or "latest".
+    RUN is an id or a part of one, a name (the newest run of that name), or "latest".
     """
     from runbus.catalog import find_run
 

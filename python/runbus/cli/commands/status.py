@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from runbus._ids import short_id
+from runbus.cli._options import complete_batches
 from runbus.cli._printer import format_duration, print_json
 from runbus.cli._run_facts import native_words
 from runbus.cli._screen import clear_screen
@@ -36,7 +38,7 @@ _OPTIONAL = ("executor", "attempt", "exit", "host", "backend says")
 
 
 @click.command("status")
-@click.argument("batch", metavar="[BATCH|JOB]", required=False)
+@click.argument("batch", metavar="[BATCH|JOB]", required=False, shell_complete=complete_batches)
 @click.option(
     "--state",
     "states",
@@ -180,7 +182,7 @@ def _table(records: Sequence[JobRecord]) -> tuple[list[str], list[list[str]]]:
     ]  # fmt: skip
     return header, [
         [
-            record.run_id,
+            record.run_id if terminal_columns() is None else short_id(record.run_id),
             record.name,
             str(record.state),
             native_words(record),

@@ -27,9 +27,9 @@ __all__ = ["command"]
 def command(event_or_run: str, verbose: bool, trace: str | None, as_json: bool) -> None:
     """Say why a run stands where it stands, and what happened to it.
 
-    EVENT_OR_RUN is a run: its id or the beginning of it, its name (the newest run of that name), or
-    "latest"; or the number of an event, of which the chain of causes is shown from the trace, that
-    ends with the event itself. A trace is written by the process that leads a batch in a terminal.
+    EVENT_OR_RUN is an id or a part of one, a name (the newest run of that name), or "latest"; or
+    the number of an event, of which the chain of causes is shown from the trace, that ends with the
+    event itself. A trace is written by the process that leads a batch in a terminal.
     """
     if event_or_run.isdigit():
         _print_causes(int(event_or_run), trace)
@@ -49,7 +49,8 @@ def command(event_or_run: str, verbose: bool, trace: str | None, as_json: bool) 
     for sentence in explanation.because:
         click.echo(f"  {printable(sentence)}")
     if explanation.said:
-        click.echo("\nthe last it wrote to standard error:")
+        output = "error" if explanation.source == "stderr" else "output"
+        click.echo(f"\nthe last it wrote to standard {output}:")
         for line in explanation.said:
             click.echo(f"  {printable(line)}")
     click.echo()
