@@ -25,10 +25,11 @@ Made by `make docs`. All that authors of executors may import from it: see
 
 def attempt_page() -> str:
     """Return a row for each name that authors of executors may import."""
+    # This loads the modules that describe them.
+    values = {name: getattr(attempt, name) for name in attempt.__all__}
     described = _described_values()
     rows = []
-    for name in attempt.__all__:
-        value = getattr(attempt, name)
+    for name, value in values.items():
         text = described.get(name) or (inspect.getdoc(value) if callable(value) else "") or ""
         first = " ".join(text.partition("\n\n")[0].split())
         assert first, f"runbus.attempt.{name} has no docstring"

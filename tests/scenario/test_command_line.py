@@ -108,9 +108,6 @@ def test_a_traceback_of_the_script_is_kept_and_shown(script: Callable[[str], str
 
     assert "ValueError: bad luck" in done.stderr
     assert "ValueError: bad luck" in command("logs", "latest").stderr
-    alone = command("logs", "latest", "--stderr")
-    assert "ValueError: bad luck" in alone.stdout
-    assert not alone.stderr
 
 
 def test_what_a_script_prints_is_kept_byte_for_byte(script: Callable[[str], str]) -> None:
@@ -187,7 +184,8 @@ def test_a_plot_may_lie_over_another_metric(script: Callable[[str], str]) -> Non
     wrong = command("plot", "train", "loss", "--over", "epochs")
 
     assert "> epoch" in drawn.stdout
-    assert "3.96" in drawn.stdout
+    (ticks,) = (line for line in drawn.stdout.splitlines() if line.split()[:2] == ["|", "0"])
+    assert ticks.split()[1:] == ["0", "1", "2", "3"]  # epochs, not the hundred steps
     assert wrong.returncode == 1
     assert "'epochs'" in wrong.stderr
     assert "epoch" in wrong.stderr.split("hint: ")[1]
