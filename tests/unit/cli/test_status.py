@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
+import time
 from typing import Any
 
 import pytest
@@ -36,9 +36,12 @@ def batch() -> StoredExperiment:
         if at >= 90:
             continue
         store.record(JobSubmitted(**about, handle="h"))
-        store.record(JobStarted(**about, host="here", pid=1))
         if at == 89:
+            # Its time goes on until the screen is drawn, and must be as wide as in the golden one.
+            about["time_ns"] = time.time_ns() - (3 * 60 + 5) * 60 * 10**9
+            store.record(JobStarted(**about, host="here", pid=1))
             continue
+        store.record(JobStarted(**about, host="here", pid=1))
         failed: dict[str, Any] = {
             "state": "FAILED",
             "exit_code": 127,
@@ -76,7 +79,7 @@ def test_a_watched_screen_is_cleared_before_it_is_shown_anew() -> None:
 def shown(text: str, stored: StoredExperiment) -> str:
     text = text.replace(stored.id, "20300101-120000-abcdef")
     text = text.replace(stored.id.rpartition("-")[2], "abcdef")
-    return re.sub(r"\d+ h \d+ min", "3 h 5 min", text).replace("\r", "")
+    return text.replace("\r", "")
 
 
 @pytest.mark.parametrize(("columns", "rows"), [(80, 24), (160, 50)])
