@@ -12,7 +12,7 @@ from runbus._files import read_file
 from runbus._home import Home, abbreviated
 from runbus._secrets import redacted_text
 from runbus.abc import PackageManifest
-from runbus.catalog._html import RunList, run_html
+from runbus.catalog._html import table_html, time_text
 from runbus.catalog._index import INDEX_FILE, Index, Seen
 from runbus.codec import DecodeError, decode_json
 from runbus.errors import (
@@ -44,6 +44,9 @@ __all__ = [
 UNREADABLE = "UNREADABLE"
 """The state of a run in a list, if a file of it is damaged or may not be read."""
 
+_SHOWN = 100
+"""A notebook shows so many runs of a list, the newest, and says how many come before them."""
+
 _END_STATES = (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.LOST)
 
 
@@ -68,7 +71,23 @@ class RunRecord(StoredRun):
         return f"<RunRecord {self.id} {self.name!r} {self.state}>"
 
     def _repr_html_(self) -> str:
-        return run_html(self)
+        facts = [
+            ["run", self.id],
+            ["name", self.name],
+            ["project", self.project],
+            ["state", f"{self.state}{f': {self.reason}' if self.reason else ''}"],
+            ["created", time_text(self.info.created_ns)],
+            *(["param", f"{name} = {value}"] for name, value in self.params.items()),
+            *(["tags", ", ".join(self.tags)] for _ in self.tags[:1]),
+            ["folder", self.folder],
+        ]
+        metrics = [
+            [name, str(one.points), str(one.last_step), f"{one.last:.6g}", f"{one.min:.6g}",
+             f"{one.max:.6g}"]
+            for name, one in self.summaries().items()
+        ]  # fmt: skip
+        header = ["metric", "points", "last step", "last", "min", "max"]
+        return table_html([], facts) + (table_html(header, metrics) if metrics else "")
 
     @cached_property
     def job(self) -> JobRecord | None:
@@ -162,6 +181,18 @@ class RunRecord(StoredRun):
                 return ""
             return current_record(self.experiment_folder, self.job).reason
         return "" if self.is_being_written() else self.end().reason
+
+
+class RunList(list[RunRecord]):
+    """A list of runs, which a notebook shows as a table."""
+
+    def _repr_html_(self) -> str:
+        rows = [
+            [run.id, run.name, run.project, str(run.state), time_text(run.info.created_ns)]
+            for run in self[-_SHOWN:]
+        ]
+        left_out = f"<p>… and {len(self) - _SHOWN} before them</p>" if len(self) > _SHOWN else ""
+        return table_html(["id", "name", "project", "state", "created"], rows) + left_out
 
 
 def runs(

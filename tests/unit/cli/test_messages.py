@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -148,14 +149,11 @@ def _has_children_or_threads(pid: int) -> bool:
 
 
 def _interrupt_when(process: subprocess.Popen[str], question: Any) -> None:
-    import time
-
     deadline = time.monotonic() + 20
     while not question():
         assert time.monotonic() < deadline
         assert process.poll() is None
         time.sleep(0.02)
-    time.sleep(0.3)
     process.send_signal(signal.SIGINT)
 
 
