@@ -106,9 +106,10 @@ async def test_hosts_that_let_in_little_and_break_often_run_every_job_once(
     output: dict[str, bytes] = {}
 
     def started(event: JobStarted) -> None:
-        # A host that broke is avoided for a while: how often there is something to break is chance.
-        if event.attempt == 1 and sum(broken) < 10:
-            broken.append(breaking.kill_sessions())
+        # A host that broke is avoided for a while, and has nothing to break: then it is another.
+        if event.attempt == 1 and sum(broken) < 3:
+            killed = (host.kill_sessions() for host in (breaking, narrow, guarded))
+            broken.append(next(filter(None, killed), 0))
 
     async def lines(event: LogLines) -> None:
         output[event.job] = output.get(event.job, b"") + event.data
@@ -130,7 +131,7 @@ async def test_hosts_that_let_in_little_and_break_often_run_every_job_once(
     assert [str(record.state) for record in records] == ["SUCCEEDED"] * 60
     assert sorted(map(int, runs.read_text().split())) == list(range(60))
     assert output == {f"j{n}": b"%d\n" % n for n in range(60)}
-    assert sum(broken) >= 1
+    assert sum(broken) >= 3
 
 
 def is_dead(pid: int) -> bool:
