@@ -182,7 +182,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_value(value: object) -> str:
-    """Return a value as data has it: numbers as `format_number` does, `true`, `false` and `null`."""
+    """Return a value as data has it: `0.1`, `true`, `null`, `[a, b]`."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, dict):
