@@ -87,7 +87,7 @@ def test_a_value_that_is_none_is_null_in_each_form(home: Path) -> None:
     sql = "SELECT problem, tags FROM runs LIMIT 1"
 
     assert query(sql)[1] == [(None, [])]
-    for words, told in ([], "NULL  []"), (["--json"], '"problem":null'), (["--csv"], ",[]"):
+    for words, told in ([], "NULL     []"), (["--json"], '"problem":null'), (["--csv"], ",[]"):
         assert told in watch([RUNBUS, "query", sql, *words], 80, 24)[1]
 
 
