@@ -38,6 +38,7 @@ def of_instance(hint: Any, making: Making) -> Converter:
     if kind is Secret:
         return _secret(making)
     is_dict = typing.is_typeddict(kind)
+    named = making.is_named(kind)
 
     def convert(value: Any, mistakes: Mistakes) -> Any:
         if isinstance(value, Node):
@@ -52,11 +53,20 @@ def of_instance(hint: Any, making: Making) -> Converter:
             return value
         if isinstance(value, collections.abc.Mapping):
             return making.from_mapping(hint, value, mistakes)
-        if isinstance(value, str) and making.is_named(kind):
-            return making.from_mapping(hint, {"type": str(value)}, mistakes)
+        if named and isinstance(value, (str, list, tuple)):
+            return _of_part(value, hint, making, mistakes)
         return refuse(value, hint, making, mistakes)
 
     return convert
+
+
+def _of_part(value: Any, hint: Any, making: Making, mistakes: Mistakes) -> Any:
+    """Return a part that is given by its name, or the one that a list of parts makes together."""
+    if isinstance(value, str):
+        return making.from_mapping(hint, {"type": str(value)}, mistakes)
+    if making.can_be_several(hint):
+        return making.from_list(hint, value, mistakes)
+    return refuse(value, hint, making, mistakes)
 
 
 def _is_instance(value: Any, kind: Any) -> bool:

@@ -140,9 +140,9 @@ def jobs_of_batch(batch: Batch, folder: str) -> list[Job]:
                 for name, value in job.env.items()
             },
             cwd=os.path.join(folder, job.cwd or ""),
-            executor=job.executor or batch.executor_name,
+            executor=job.executor or batch.executor,
             resources=job.resources,
-            timeouts=job.timeouts.or_else(batch.fields_of(job).timeouts),
+            timeouts=batch.timeouts_of(job),
             retry=job.retry,
         )
         for job in batch.jobs

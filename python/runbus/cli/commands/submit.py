@@ -47,7 +47,7 @@ def command(
     experiment = AsyncExperiment(
         loaded.project,
         jobs,
-        executors=loaded.all_executors,
+        executors=loaded.executors,
         max_parallel=loaded.max_parallel,
         root=folder,
     )
