@@ -178,7 +178,6 @@ __getattr__, __dir__ = lazy_names(
     {
         "._write": ("data_text",),
         "._sources": (
-            "ListedExecutor",
             "Loaded",
             "Origin",
             "leaves",
