@@ -606,13 +606,13 @@ async def test_a_backend_that_cannot_tell_whether_a_job_is_there_is_asked_ever_m
     clock, backend, job = FakeClock(), Backend(), spec("j")
     asked: list[float] = []
 
-    async def find(_job: JobSpec) -> JobRef | None:
+    async def find(_: JobSpec) -> JobRef | None:
         asked.append(clock.monotonic())
         if len(asked) < 8:
             raise ConnectionLost("h", "the line is cut")
         return None
 
-    backend.find = find  # type: ignore[method-assign]
+    backend.find = find  # type: ignore[method-assign, assignment]
     store = JobStore(str(tmp_path))
     intend(store, [job])
     with anyio.fail_after(30):
