@@ -27,10 +27,13 @@ if TYPE_CHECKING:
     from runbus.config._diff import Diff as Diff
     from runbus.config._docs import summary_of as summary_of
     from runbus.config._executor_entry import ExecutorEntry as ExecutorEntry
+    from runbus.config._executor_list import ListedExecutor as ListedExecutor
+    from runbus.config._executor_list import list_executors as list_executors
     from runbus.config._executor_names import ExecutorNames as ExecutorNames
     from runbus.config._executor_names import find_executor as find_executor
     from runbus.config._executors import executor_config as executor_config
     from runbus.config._executors import executor_data as executor_data
+    from runbus.config._executors import executor_entry as executor_entry
     from runbus.config._executors import read_entry as read_entry
     from runbus.config._function import Function as Function
     from runbus.config._function import function_named as function_named
@@ -105,6 +108,7 @@ __all__ = [
     "ExecutorNames",
     "Field",
     "Function",
+    "ListedExecutor",
     "Loaded",
     "NamedParts",
     "Origin",
@@ -130,6 +134,7 @@ __all__ = [
     "environment_overrides",
     "executor_config",
     "executor_data",
+    "executor_entry",
     "expand_sweeps",
     "field_at",
     "fields_of",
@@ -143,6 +148,7 @@ __all__ = [
     "is_part_of",
     "is_structured",
     "leaves",
+    "list_executors",
     "load",
     "load_batch",
     "make",
@@ -190,8 +196,9 @@ __getattr__, __dir__ = lazy_names(
         "._data": ("to_data",),
         "._diff": ("Change", "Diff"),
         "._docs": ("summary_of",),
-        "._executors": ("executor_config", "executor_data", "read_entry"),
+        "._executors": ("executor_config", "executor_data", "executor_entry", "read_entry"),
         "._executor_entry": ("ExecutorEntry",),
+        "._executor_list": ("ListedExecutor", "list_executors"),
         "._executor_names": ("ExecutorNames", "find_executor"),
         "._function": ("Function", "function_named", "function_task"),
         "._hosts": ("host_problems", "parse_host"),

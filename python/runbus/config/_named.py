@@ -70,6 +70,17 @@ class NamedParts(Mapping[str, Any]):
         """
         return _text(self._find(name))
 
+    def origin_of(self, name: str) -> str:
+        """Return who brings the part of a name: runbus, another distribution, or this program."""
+        if name in self.built_in:
+            return "runbus"
+        if name not in self._from_others():
+            return "registered in Python"
+        from importlib.metadata import entry_points
+
+        (point, *_) = entry_points(group=self._group, name=name)
+        return f"{point.dist.name} {point.dist.version}" if point.dist is not None else point.value
+
     def name_of(self, target: Any) -> str | None:
         """Return the name of a class or function; None if it has none here. Imports nothing."""
         return next((name for name in self if _is_at(target, self._find(name))), None)
