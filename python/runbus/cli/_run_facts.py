@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runbus.cli._printer import format_size
+from runbus.cli._printer import format_size, format_value
 from runbus.cli._table import print_table
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def kept_facts(run: RunRecord) -> list[tuple[str, str]]:
 
 def _changes(name: str, values: list[ParamValue]) -> str:
     """Return a param's value, and those it had before."""
-    *before, now = (str(value.value) for value in values)
+    *before, now = (format_value(value.value) for value in values)
     return f"{name} = {now}" + (f" (was {', '.join(before)})" if before else "")
 
 

@@ -88,7 +88,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def sweep(
-    task: Task | Partial[Any], sweeps: Sequence[str] = (), *, name: str | None = None
+    task: Task | Partial[Any],
+    sweeps: Sequence[str] = (),
+    *,
+    name: str | None = None,
+    timeouts: Timeouts = Timeouts(),  # noqa: B008 - it never changes
 ) -> list[Job]:
     """Return a job for each point of a grid; one job if nothing is swept.
 
@@ -98,6 +102,7 @@ def sweep(
         task: What to run.
         sweeps: Texts such as `lr=0.01,0.1`; the last one varies fastest.
         name: What the jobs' names begin with; the task's own title if None.
+        timeouts: How long each may take.
 
     Raises:
         SweepInvalid: A sweep cannot be read, or a name is swept twice.
@@ -110,6 +115,7 @@ def sweep(
             name=_name_of_point(base, index, point),
             task=task.with_values(dict(point)),
             config={key: parse_value(value) for key, value in point.items()},
+            timeouts=timeouts,
         )
         for index, point in enumerate(expand_sweeps(sweeps), start=1)
     ]
@@ -140,9 +146,9 @@ def jobs_of_batch(batch: Batch, folder: str) -> list[Job]:
                 for name, value in job.env.items()
             },
             cwd=os.path.join(folder, job.cwd or ""),
-            executor=job.executor or batch.executor_name,
+            executor=job.executor or batch.executor,
             resources=job.resources,
-            timeouts=job.timeouts.or_else(batch.fields_of(job).timeouts),
+            timeouts=batch.timeouts_of(job),
             retry=job.retry,
         )
         for job in batch.jobs

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from runbus.attempt import lost_output, read_cuts
+from runbus.cli._facts import print_facts, shown_path
 from runbus.cli._options import complete_runs
-from runbus.cli._printer import format_duration, format_time, print_json, printable
+from runbus.cli._printer import format_duration, format_time, print_json
 from runbus.cli._run_facts import kept_facts, native_words, origin_facts, print_kept
 from runbus.cli._summaries import print_summaries
 
@@ -107,7 +108,7 @@ def _print(run: RunRecord) -> None:
     facts += [("lost", f"{count} points of {name}") for name, count in lost_points.items()]
     if (packaged := run.packaged()) is not None:
         facts += [("code", text) for text in _code(packaged)]
-    facts.append(("folder", run.folder))
+    facts.append(("folder", shown_path(run.folder)))
     if run.job_folder:
         counted = Counter(source for source, _ in read_cuts(run.job_folder))
         facts += [
@@ -116,16 +117,10 @@ def _print(run: RunRecord) -> None:
         ]
         if lost := lost_output(run.job_folder):
             facts.append(("lost", f"{lost} bytes of its output, for which the disk had no room"))
-        facts.append(("logs", run.job_folder))
-    click.echo("\n".join(f"{label:<10}{_shown(label, text)}" for label, text in facts))
+        facts.append(("logs", shown_path(run.job_folder)))
+    print_facts(facts, notes="note")
     _print_metrics(run)
     print_kept(run)
-
-
-def _shown(label: str, text: str) -> str:
-    """Return a fact for the eye; only a note may have several lines."""
-    lines = text.splitlines() if label == "note" else [text]
-    return f"\n{'':<10}".join(map(printable, lines))
 
 
 def _print_metrics(run: RunRecord) -> None:
