@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     from runbus.config._task import Command as Command
     from runbus.config._task import Task as Task
     from runbus.config._task import check_task as check_task
+    from runbus.config._task import given_by as given_by
     from runbus.config._task import words_of as words_of
     from runbus.config._task_kinds import TASK_GROUP as TASK_GROUP
     from runbus.config._task_kinds import decode_task as decode_task
@@ -140,6 +141,7 @@ __all__ = [
     "find_executor",
     "function_named",
     "function_task",
+    "given_by",
     "host_problems",
     "import_target",
     "is_override",
@@ -218,7 +220,7 @@ __getattr__, __dir__ = lazy_names(
         "._settings": ("default_plugins",),
         "._sweep": ("Value", "expand_sweeps", "parse_sweep", "parse_value"),
         "._targets": ("import_target",),
-        "._task": ("Command", "Task", "check_task", "words_of"),
+        "._task": ("Command", "Task", "check_task", "given_by", "words_of"),
         "._task_kinds": ("TASK_GROUP", "decode_task", "task_kinds"),
         "._units": ("Duration", "Size"),
         "._words": ("Call", "WordInvalid", "read_call"),
