@@ -27,7 +27,7 @@ from runbus.metrics._other_processes import (
 from runbus.metrics._rank import rank
 from runbus.metrics._recorder import Recorder
 from runbus.metrics._records import RecordWriter
-from runbus.metrics._values import check_name, config_of, to_plain
+from runbus.metrics._values import check_free, check_name, config_of, to_plain
 
 if TYPE_CHECKING:
     from types import CodeType, FrameType, TracebackType
@@ -252,12 +252,16 @@ def init(
         AmbiguousId: `id` is a part of the ids of several runs.
         TypeError: A name is not a text, `config` holds a value that cannot be kept, or
             `cancelled_on` is not an exception.
-        ValueError: A name holds a lone surrogate or is too long, `config` holds itself or two equal
-            names, or `sync_ms` is less than 1.
+        ValueError: A name holds a lone surrogate, is too long, or means another run ("latest" and
+            ids do), `config` holds itself or two equal names, or `sync_ms` is less than 1.
     """
     for given, what in ((project, "a project"), (name, "a run"), (id, "the run to join")):
         if given is not None and given != "":
             check_name(given, what)
+    if name:
+        check_free(name, "a run")
+    if project:
+        check_free(slug(project), "a project")
     if sync_ms is not None and sync_ms < 1:
         raise ValueError("sync_ms must be at least 1, or None")
     exceptions = _exceptions(cancelled_on)

@@ -13,12 +13,22 @@ import sys
 from collections.abc import Mapping, Set
 from typing import TYPE_CHECKING, Any
 
+from runbus._ids import meaning_of
 from runbus._secrets import REDACTED, Secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["check_name", "check_step", "clean_text", "config_of", "flatten", "plain", "to_plain"]
+__all__ = [
+    "check_free",
+    "check_name",
+    "check_step",
+    "clean_text",
+    "config_of",
+    "flatten",
+    "plain",
+    "to_plain",
+]
 
 MAX_NAME_CHARACTERS = 65_536
 _MOST_ELEMENTS = 10_000
@@ -230,6 +240,16 @@ def check_name(name: object, what: str) -> str:
     if clean_text(name) != name:
         raise ValueError(f"the name of {what} is not a string: {name!r} holds a lone surrogate")
     return name
+
+
+def check_free(name: str, what: str) -> None:
+    """Refuse what means something else wherever a run or a batch is named.
+
+    Raises:
+        ValueError: It is "latest" or an id.
+    """
+    if means := meaning_of(name):
+        raise ValueError(f"{what} cannot be called {name!r}: that means {means}")
 
 
 def check_step(step: object) -> int | None:
