@@ -6,6 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::segment;
+
 /// A folder whose time is younger may change again without showing it: clocks tick coarsely.
 const SETTLED: Duration = Duration::from_millis(100);
 /// How often a folder with writers is asked whether there is another one.
@@ -84,7 +86,7 @@ fn writers(folder: &Path) -> io::Result<BTreeMap<String, Files>> {
     let mut found = BTreeMap::new();
     for name in &names {
         if let Some((writer, number)) = name
-            .strip_suffix(crate::segment::SUFFIX)
+            .strip_suffix(segment::SUFFIX)
             .and_then(|stem| stem.rsplit_once('.'))
             && !name.starts_with('.')
             && !number.is_empty()
@@ -96,10 +98,17 @@ fn writers(folder: &Path) -> io::Result<BTreeMap<String, Files>> {
             paths.push(folder.join(name));
         }
     }
-    // While there is a journal it is the truth: segments beside it may be incomplete.
+    // While there is a journal it is the truth, unless it is an older copy: segments beside it may be
+    // incomplete.
     for name in &names {
         if let Some(writer) = name.strip_suffix(".journal") {
-            found.insert(writer.to_owned(), Files::Journal(folder.join(name)));
+            let journal = folder.join(name);
+            if let Some(Files::Segments(paths)) = found.get(writer)
+                && segment::is_outdated(&journal, paths).unwrap_or(false)
+            {
+                continue;
+            }
+            found.insert(writer.to_owned(), Files::Journal(journal));
         }
     }
     Ok(found)

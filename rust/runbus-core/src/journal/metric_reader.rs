@@ -303,7 +303,7 @@ impl MetricReader {
             self.source.refresh()?;
             let is_live = self.source.is_live()?;
             let mut scanner = self.source.rescan()?;
-            let scanned = scanner.each(|record| match record.kind {
+            let result_of_all = scanner.each(|record| match record.kind {
                 Kind::Row | Kind::Column => {
                     let add = |row: &Row<'_>| visit(&mut result, &self.table, row);
                     if let Err(why) = each_row(&self.table, record, add) {
@@ -316,7 +316,7 @@ impl MetricReader {
                 Kind::Schema if self.table.learn(record.payload) => {}
                 _ => wrong.extend(self.note(record)),
             });
-            scanned.map_err(|error| self.source.io(error))?;
+            result_of_all.map_err(|error| self.source.io(error))?;
             self.scanned = self.scanned.max(scanner.cursor());
             // A damaged schema that was repeated in a later piece: now its rows can be read.
             if unknown.iter().any(|id| self.table.columns(*id).is_some()) {

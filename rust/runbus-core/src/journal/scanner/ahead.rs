@@ -52,12 +52,12 @@ impl Scanner {
             return self.each_here(visit);
         }
         let (sender, receiver) = sync_channel(AHEAD);
-        let (give_back, given_back) = channel();
+        let (finished, worked_through) = channel();
         let scanner = &mut *self;
         let result = thread::scope(|scope| {
             let thread = thread::Builder::new().name("runbus-scan".into());
             let reading = thread.spawn_scoped(scope, move || {
-                let spare = || given_back.try_recv().unwrap_or_default();
+                let spare = || worked_through.try_recv().unwrap_or_default();
                 while let Some(stretch) = scanner.stretch(spare())? {
                     if sender.send(stretch).is_err() {
                         break;
@@ -69,7 +69,7 @@ impl Scanner {
             for stretch in receiver {
                 stretch.records().for_each(|record| visit(&record));
                 // At the end nobody takes it.
-                let _ = give_back.send(stretch.window);
+                let _ = finished.send(stretch.window);
             }
             let result = reading.join();
             Some(result.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
