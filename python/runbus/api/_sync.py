@@ -41,7 +41,8 @@ def run(
 
     Args:
         task: What to run; a `Partial` runs as a function.
-        executor: Where: an executor, its name, its `Config`, or its data, such as
+        executor: Where: an executor; its name, one of the user's own among them, or
+            `@file[:section]`; its `Config`; or its data, such as
             `{"type": "ssh", "hosts": ["box"]}`.
         project: What to gather the runs under; the task's title if None.
         name: What the runs' names begin with; the task's title if None.
@@ -61,8 +62,8 @@ def run(
     if isinstance(sweeps, str):
         raise UsageError(f"sweeps must be a list of texts, such as [{sweeps!r}]")
     task = check_task(task)
-    made = executor_from(executor)
-    jobs = sweep(task, sweeps, name=name)
+    made, timeouts = executor_from(executor)
+    jobs = sweep(task, sweeps, name=name, timeouts=timeouts)
     experiment = AsyncExperiment(
         project or task.title, jobs, executor=made.name, max_parallel=max_parallel
     )

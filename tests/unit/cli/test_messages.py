@@ -71,16 +71,17 @@ def test_what_is_no_span_of_time_is_refused_at_its_place(
 
 
 @given(
-    st.recursive(
-        st.none() | st.integers() | st.text(),
-        lambda inner: (
-            st.lists(inner)
-            | st.dictionaries(st.sampled_from(["jobs", "executor", "timeout"]), inner)
-        ),
+    st.dictionaries(
+        st.sampled_from(["jobs", "executor", "timeout", "backoff"]),
+        st.none() | st.integers() | st.text() | st.lists(st.text()),
     )
 )
-def test_anything_else_in_a_batch_stays_as_it_is(data: Any) -> None:
-    assert with_seconds(with_seconds(data)) == with_seconds(data)
+def test_anything_else_of_a_job_stays_as_it_is(data: dict[str, Any]) -> None:
+    found = with_seconds(data)
+
+    assert with_seconds(found) == found
+    changed = [key for key in data if found[key] is not data[key]]
+    assert all(key in ("timeout", "backoff") and isinstance(data[key], str) for key in changed)
 
 
 def test_the_schema_takes_seconds_or_a_text() -> None:
