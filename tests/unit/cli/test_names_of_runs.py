@@ -7,7 +7,6 @@ import pty
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -45,12 +44,11 @@ TAKEN = [("latest", "newest one"), (f"{BATCH}-1", "run of that id"), (BATCH, "ba
 @pytest.mark.parametrize(("name", "means"), TAKEN)
 @pytest.mark.parametrize("what", ["name", "project"])
 def test_nothing_is_made_under_a_name_that_means_something_else(
-    what: Any, name: str, means: str, home: Path
+    what: str, name: str, means: str, home: Path
 ) -> None:
     with pytest.raises(ValueError, match=f"cannot be called '{name}': that means the {means}"):
-        runbus.init(**{what: name})
-    arguments = ("p", name) if what == "name" else (name, "j")
-    project, job = arguments
+        runbus.init(name=name) if what == "name" else runbus.init(project=name)
+    project, job = ("p", name) if what == "name" else (name, "j")
     with pytest.raises(UsageError, match=f"cannot be called '{name}': that means the {means}"):
         AsyncExperiment(project, [Job(name=job, task=Command(("true",)))])
 

@@ -135,6 +135,39 @@ mod tests {
 
     use super::*;
 
+    /// A journal becomes a segment: one of them is there at each moment, though not in each list.
+    #[test]
+    fn a_folder_whose_files_change_while_it_is_listed_is_listed_again() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path();
+        // So that the list comes in several pieces.
+        for number in 0..3000 {
+            fs::write(
+                path.join(format!("{number:05}-of-others-with-a-long-name")),
+                "",
+            )
+            .unwrap();
+        }
+        let of = |number: usize, end: &str| path.join(format!("{number}-writer{end}"));
+        for _ in 0..5 {
+            for number in 0..300 {
+                fs::write(of(number, ".journal"), "").unwrap();
+                let _ = fs::remove_file(of(number, ".0.parquet"));
+            }
+            std::thread::scope(|scope| {
+                let sealing = scope.spawn(|| {
+                    for number in 0..300 {
+                        fs::write(of(number, ".0.parquet"), "").unwrap();
+                        fs::remove_file(of(number, ".journal")).unwrap();
+                    }
+                });
+                while !sealing.is_finished() {
+                    assert_eq!(writers(path).unwrap().len(), 300);
+                }
+            });
+        }
+    }
+
     /// As if the clock of the file system had not ticked meanwhile.
     #[test]
     fn a_file_that_does_not_change_the_time_of_its_folder_is_seen_at_the_next_look() {
