@@ -44,7 +44,9 @@ if TYPE_CHECKING:
     from runbus.config._load import load as load
     from runbus.config._load import read_file as read_file
     from runbus.config._load import save as save
+    from runbus.config._named import COMMANDS as COMMANDS
     from runbus.config._named import EXECUTORS as EXECUTORS
+    from runbus.config._named import INTEGRATIONS as INTEGRATIONS
     from runbus.config._named import PACKAGERS as PACKAGERS
     from runbus.config._named import NamedParts as NamedParts
     from runbus.config._named import parts_of as parts_of
@@ -91,7 +93,9 @@ if TYPE_CHECKING:
     from runbus.config._write import data_text as data_text
 
 __all__ = [
+    "COMMANDS",
     "EXECUTORS",
+    "INTEGRATIONS",
     "MISSING",
     "PACKAGERS",
     "TASK_GROUP",
@@ -203,7 +207,15 @@ __getattr__, __dir__ = lazy_names(
         "._function": ("Function", "function_named", "function_task"),
         "._hosts": ("host_problems", "parse_host"),
         "._load": ("dumps", "load", "read_file", "save"),
-        "._named": ("EXECUTORS", "PACKAGERS", "NamedParts", "parts_of", "register_kind"),
+        "._named": (
+            "COMMANDS",
+            "EXECUTORS",
+            "INTEGRATIONS",
+            "PACKAGERS",
+            "NamedParts",
+            "parts_of",
+            "register_kind",
+        ),
         "._node": ("MISSING", "Ref", "Word"),
         "._overrides": (
             "Override",

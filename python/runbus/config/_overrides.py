@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
-import decimal
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runbus.config._access import NothingThere, assign, get_at
 from runbus.config._node import MISSING, Mistake, Node, Word
 from runbus.config._paths import parse_path
-from runbus.config._scalars import READERS, guess
+from runbus.config._scalars import READERS, guess, is_a
 from runbus.config._shown import shown, type_text
 from runbus.config._words import read_words
 from runbus.errors import ConfigInvalid, ConfigProblem, UsageError
@@ -179,7 +177,7 @@ def _operand(old: Any, word: Word) -> Any:
         if type(found) is Word:
             return [found] if not isinstance(old, dict) else found
         return found
-    if type(old) in (datetime.timedelta, decimal.Decimal, complex):
+    if _is_number(old) and type(old) not in (int, float):
         try:
             return READERS[type(old)](str(word))
         except (TypeError, ValueError, ArithmeticError):
@@ -206,12 +204,17 @@ def _subtract(old: Any, new: Any) -> Any:
     return old - new
 
 
-_NUMBERS = (int, float, complex, decimal.Decimal, datetime.timedelta)
+def _is_number(value: Any) -> bool:
+    return (
+        isinstance(value, (int, float, complex))
+        or is_a(value, "decimal", "Decimal")
+        or is_a(value, "datetime", "timedelta")
+    )
 
 
 def _multiply(old: Any, new: Any) -> Any:
     # A text or a list times a number is no arithmetic, and may be of any size.
-    if isinstance(old, bool) or not all(isinstance(one, _NUMBERS) for one in (old, new)):
+    if isinstance(old, bool) or not all(map(_is_number, (old, new))):
         raise TypeError
     return old * new
 
