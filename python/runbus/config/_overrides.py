@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runbus.config._access import NothingThere, assign, get_at
+from runbus.config._asking import part_type
 from runbus.config._node import MISSING, Mistake, Node, Word
 from runbus.config._paths import parse_path
 from runbus.config._scalars import READERS, guess, is_a
@@ -24,10 +25,10 @@ __all__ = [
     "apply_override",
     "apply_overrides",
     "environment_overrides",
-    "field_at",
     "is_override",
     "parse_override",
     "split_items",
+    "type_at",
 ]
 
 _FORM = re.compile(r"\s*([A-Za-z_][^=\s]*?)\s*(\+=|-=|\*=|/=|\|=|&=|=)(.*)", re.DOTALL)
@@ -273,17 +274,17 @@ def apply_overrides(root: Node, overrides: Iterable[Override]) -> None:
         raise ConfigInvalid(root._shape.schema.name, tuple(problems))
 
 
-def field_at(root: Node, path: Path) -> Field | None:
-    """Return the field that a path leads to; None if it leads to an item of a list, or nowhere."""
-    step = path[-1]
+def type_at(root: Node, path: Path) -> Any:
+    """Return the type of what a path leads to; `Any` where no type says so, None if nowhere."""
+    *before, step = path
     try:
-        owner = get_at(root, path[:-1])
+        owner = get_at(root, tuple(before))
     except NothingThere:
         return None
-    if not isinstance(owner, Node) or isinstance(step, int):
-        return None
-    found: Field | None = owner._shape.field(step)
-    return found
+    if isinstance(owner, Node):
+        field: Field | None = None if isinstance(step, int) else owner._shape.field(step)
+        return None if field is None else field.type
+    return part_type(type_at(root, tuple(before)), step) if before else None
 
 
 def split_items(text: str) -> list[str]:
