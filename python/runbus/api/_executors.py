@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from runbus import config
-from runbus.abc import Executor
+from runbus.abc import Executor, Timeouts
 from runbus.executors import LocalExecutor
 
 if TYPE_CHECKING:
@@ -17,11 +17,17 @@ if TYPE_CHECKING:
 __all__ = ["executor_from", "executor_of", "executors_of"]
 
 
-def executor_from(given: str | Mapping[str, Any] | Executor | Config[Any]) -> Executor:
+def executor_from(
+    given: str | Mapping[str, Any] | Executor | Config[Any],
+) -> tuple[Executor, Timeouts]:
     """Return an executor from its name, its data, its configuration, or itself.
 
     Args:
-        given: A name such as `local`; data such as `{"type": "ssh", "hosts": ["box"]}`; a `Config`.
+        given: A name, or `@file[:section]`: see `runbus.config.ExecutorNames`; data such as
+            `{"type": "ssh", "hosts": ["box"]}`; a `Config`.
+
+    Returns:
+        The executor, and the time-outs of its jobs that say nothing else.
 
     Raises:
         ConfigInvalid: There is none of that name, or a field does not fit.
@@ -29,12 +35,16 @@ def executor_from(given: str | Mapping[str, Any] | Executor | Config[Any]) -> Ex
         UsageError: Its fields do not fit together.
     """
     if isinstance(given, Executor):
-        return given
+        return given, Timeouts()
     if isinstance(given, config.Config):
         made: Executor = given.build()
-        return made
-    name = given if isinstance(given, str) else str(given.get("type", "executor"))
-    return executor_of(name, config.executor_data(given, name))
+        return made, Timeouts()
+    if isinstance(given, str):
+        name, entry = given, config.find_executor(given)
+    else:
+        name = str(given.get("type", "executor"))
+        entry = config.executor_entry(given, name)
+    return executor_of(name, entry.data), entry.timeouts
 
 
 def executors_of(described: Mapping[str, Mapping[str, Any]]) -> dict[str, Executor]:

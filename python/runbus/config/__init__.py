@@ -27,10 +27,13 @@ if TYPE_CHECKING:
     from runbus.config._diff import Diff as Diff
     from runbus.config._docs import summary_of as summary_of
     from runbus.config._executor_entry import ExecutorEntry as ExecutorEntry
+    from runbus.config._executor_list import ListedExecutor as ListedExecutor
+    from runbus.config._executor_list import list_executors as list_executors
     from runbus.config._executor_names import ExecutorNames as ExecutorNames
     from runbus.config._executor_names import find_executor as find_executor
     from runbus.config._executors import executor_config as executor_config
     from runbus.config._executors import executor_data as executor_data
+    from runbus.config._executors import executor_entry as executor_entry
     from runbus.config._executors import read_entry as read_entry
     from runbus.config._function import Function as Function
     from runbus.config._function import function_named as function_named
@@ -41,7 +44,9 @@ if TYPE_CHECKING:
     from runbus.config._load import load as load
     from runbus.config._load import read_file as read_file
     from runbus.config._load import save as save
+    from runbus.config._named import COMMANDS as COMMANDS
     from runbus.config._named import EXECUTORS as EXECUTORS
+    from runbus.config._named import INTEGRATIONS as INTEGRATIONS
     from runbus.config._named import PACKAGERS as PACKAGERS
     from runbus.config._named import NamedParts as NamedParts
     from runbus.config._named import parts_of as parts_of
@@ -75,6 +80,7 @@ if TYPE_CHECKING:
     from runbus.config._task import Command as Command
     from runbus.config._task import Task as Task
     from runbus.config._task import check_task as check_task
+    from runbus.config._task import given_by as given_by
     from runbus.config._task import words_of as words_of
     from runbus.config._task_kinds import TASK_GROUP as TASK_GROUP
     from runbus.config._task_kinds import decode_task as decode_task
@@ -87,7 +93,9 @@ if TYPE_CHECKING:
     from runbus.config._write import data_text as data_text
 
 __all__ = [
+    "COMMANDS",
     "EXECUTORS",
+    "INTEGRATIONS",
     "MISSING",
     "PACKAGERS",
     "TASK_GROUP",
@@ -104,6 +112,7 @@ __all__ = [
     "ExecutorNames",
     "Field",
     "Function",
+    "ListedExecutor",
     "Loaded",
     "NamedParts",
     "Origin",
@@ -129,18 +138,21 @@ __all__ = [
     "environment_overrides",
     "executor_config",
     "executor_data",
+    "executor_entry",
     "expand_sweeps",
     "field_at",
     "fields_of",
     "find_executor",
     "function_named",
     "function_task",
+    "given_by",
     "host_problems",
     "import_target",
     "is_override",
     "is_part_of",
     "is_structured",
     "leaves",
+    "list_executors",
     "load",
     "load_batch",
     "make",
@@ -188,13 +200,22 @@ __getattr__, __dir__ = lazy_names(
         "._data": ("to_data",),
         "._diff": ("Change", "Diff"),
         "._docs": ("summary_of",),
-        "._executors": ("executor_config", "executor_data", "read_entry"),
+        "._executors": ("executor_config", "executor_data", "executor_entry", "read_entry"),
         "._executor_entry": ("ExecutorEntry",),
+        "._executor_list": ("ListedExecutor", "list_executors"),
         "._executor_names": ("ExecutorNames", "find_executor"),
         "._function": ("Function", "function_named", "function_task"),
         "._hosts": ("host_problems", "parse_host"),
         "._load": ("dumps", "load", "read_file", "save"),
-        "._named": ("EXECUTORS", "PACKAGERS", "NamedParts", "parts_of", "register_kind"),
+        "._named": (
+            "COMMANDS",
+            "EXECUTORS",
+            "INTEGRATIONS",
+            "PACKAGERS",
+            "NamedParts",
+            "parts_of",
+            "register_kind",
+        ),
         "._node": ("MISSING", "Ref", "Word"),
         "._overrides": (
             "Override",
@@ -211,7 +232,7 @@ __getattr__, __dir__ = lazy_names(
         "._settings": ("default_plugins",),
         "._sweep": ("Value", "expand_sweeps", "parse_sweep", "parse_value"),
         "._targets": ("import_target",),
-        "._task": ("Command", "Task", "check_task", "words_of"),
+        "._task": ("Command", "Task", "check_task", "given_by", "words_of"),
         "._task_kinds": ("TASK_GROUP", "decode_task", "task_kinds"),
         "._units": ("Duration", "Size"),
         "._words": ("Call", "WordInvalid", "read_call"),

@@ -15,10 +15,13 @@ from runbus.config._batch_types import check_struct
 from runbus.config._document import read_document
 from runbus.config._durations import with_seconds
 from runbus.config._flat import nested
+from runbus.config._named import EXECUTORS
 from runbus.config._node import Mistake
 from runbus.errors import BatchInvalid, ConfigInvalid
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from runbus.config._document import Document
     from runbus.config._executor_entry import ExecutorEntry
     from runbus.config._executor_names import ExecutorNames
@@ -99,7 +102,9 @@ class _Reading:
         jobs = self._jobs(data.get("jobs"))
         chosen = data.get("executor", "local")
         name = executor or (chosen if isinstance(chosen, str) else DEFAULT)
-        if executor is not None or isinstance(chosen, str):
+        if executor is not None:
+            self._use(name, (), executors, f"--executor {executor}")
+        elif isinstance(chosen, str):
             self._use(name, ("executor",), executors)
         if isinstance(data.get("jobs"), list):
             for index, job in enumerate(data["jobs"]):
@@ -134,29 +139,48 @@ class _Reading:
     def _entry(self, given: Any, at: Path) -> ExecutorEntry | None:
         from runbus.config._executors import read_entry  # costs what most batches need not pay
 
+        if isinstance(given, str) and given.startswith("@"):
+            return self._found(given)
         wrong: Mistakes = []
-        found = read_entry(given, wrong)
+        found = read_entry(given, wrong, lambda _: os.path.abspath(self._folder))
         for one in wrong:
             one.path = (*at, *one.path)
         self.mistakes += wrong
         return found
 
-    def _use(self, name: str, at: Path, known: dict[str, ExecutorEntry | None]) -> None:
-        """Find an executor that the file does not describe itself; tell if there is none."""
+    def _found(
+        self, name: str, wrong: Mistakes | None = None, also: Iterable[str] = ()
+    ) -> ExecutorEntry | None:
+        """Return what other files say of an executor; None if something is wrong."""
+        try:
+            return self._names.find(name, [] if wrong is None else wrong, also=also)
+        except ConfigInvalid as error:
+            self.elsewhere += [one for one in error.problems if one not in self.elsewhere]
+            return None
+
+    def _use(
+        self, name: str, at: Path, known: dict[str, ExecutorEntry | None], who: str = ""
+    ) -> None:
+        """Find an executor that the file does not describe itself; tell if there is none.
+
+        Args:
+            name: Its name.
+            at: Where the file names it.
+            known: Those that are known already; it is added.
+            who: Who names it, if not the file.
+        """
         if name == "local" or name in known:
             return
         wrong: Mistakes = []
-        try:
-            entry = self._names.find(name, wrong, also=known)
-        except ConfigInvalid as error:
-            self.elsewhere += [one for one in error.problems if one not in self.elsewhere]
-            known[name] = None
-            return
-        if entry is not None:
+        entry = self._found(name, wrong, known)
+        if entry is not None or not wrong or name in EXECUTORS:
             known[name] = entry
         for one in wrong:
             one.path = (*at, *one.path)
-        self.mistakes += wrong
+        if who:
+            self.elsewhere += [one.told(who) for one in wrong]
+        else:
+            self.mistakes += wrong
 
     def _jobs(self, given: Any) -> list[BatchJob] | None:
         if "jobs" not in self._data:

@@ -9,6 +9,7 @@ from runbus._home import Home
 from runbus.config._executors import read_entry
 from runbus.config._named import EXECUTORS
 from runbus.config._node import Mistake, Word
+from runbus.config._settings import FILE, nearest_settings, read_settings
 from runbus.config._sources import (
     Loaded,
     folded,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ExecutorNames", "SaidExecutor", "find_executor"]
 
-_HERE, _HOME = "runbus.yaml", "executors.yaml"
+_HOME = "executors.yaml"
 _SECTION = "executors"
 _PREFIX = "RUNBUS_EXECUTORS"
 
@@ -97,10 +98,8 @@ class ExecutorNames:
     @property
     def files(self) -> list[str]:
         """The files that there are, the one that counts most first."""
-        here = _nearest(self._folder)
-        return [
-            path for path in (here, os.path.join(self._home.path, _HOME)) if os.path.isfile(path)
-        ]
+        paths = (nearest_settings(self._folder), os.path.join(self._home.path, _HOME))
+        return [path for path in paths if os.path.lexists(path)]
 
     def find(
         self, name: str, mistakes: Mistakes, *, also: Iterable[str] = ()
@@ -115,18 +114,28 @@ class ExecutorNames:
         Raises:
             ConfigInvalid: Something is wrong in a file that says what it means, or may say it.
         """
-        if name.startswith("@"):
-            return self._of_file(name, self._folder).read()
-        if name != "local":
-            for path in self.files:
-                if (found := self.said(name, path)) is not None:
-                    return found.read()
+        if (entry := self.of_files(name)) is not None:
+            return entry
         if name in EXECUTORS:
             return read_entry(name, mistakes)
         known = sorted({*self.known(), *also})
         near = near_matches(name, known)
         there = "" if near else f"; there are {', '.join(known)}"
         mistakes.append(Mistake(f"there is no executor {name!r}{there}", near=near))
+        return None
+
+    def of_files(self, name: str) -> ExecutorEntry | None:
+        """Return what files say of an executor; None if they say nothing.
+
+        Raises:
+            ConfigInvalid: Something is wrong in a file that says what it is, or may say it.
+        """
+        if name.startswith("@"):
+            return self._of_file(name, self._folder).read()
+        if name != "local":
+            for path in self.files:
+                if (found := self.said(name, path)) is not None:
+                    return found.read()
         return None
 
     def said(self, name: str, path: str) -> SaidExecutor | None:
@@ -198,20 +207,7 @@ class ExecutorNames:
 
 
 def _at(data: Any, at: Path) -> Any:
-    return data.get(at[0], {}) if at else data
-
-
-def _nearest(folder: str) -> str:
-    """Return the runbus.yaml of a folder, or the nearest one above it within its repository."""
-    above = [folder]
-    while not os.path.exists(os.path.join(above[-1], ".git")):
-        parent = os.path.dirname(above[-1])
-        if parent == above[-1]:  # in no repository: what others put above it is not ours
-            above = [folder]
-            break
-        above.append(parent)
-    paths = [os.path.join(one, _HERE) for one in above]
-    return next((path for path in paths if os.path.isfile(path)), paths[0])
+    return (data.get(at[0]) or {}) if at else data
 
 
 def _read_table(path: str) -> tuple[Loaded, Path]:
@@ -220,15 +216,12 @@ def _read_table(path: str) -> tuple[Loaded, Path]:
     Raises:
         ConfigInvalid: It cannot be read, or says something else.
     """
-    loaded = read_source(path)
-    at: Path = (_SECTION,) if os.path.basename(path) == _HERE else ()
+    at: Path = ()
+    if os.path.basename(path) == FILE:
+        loaded, at = read_settings(path), (_SECTION,)
+    else:
+        loaded = read_source(path)
     mistakes: Mistakes = []
-    if at:
-        for key in loaded.data:
-            if key != _SECTION:
-                near = near_matches(str(key), (_SECTION,))
-                there = "" if near else f"; there is {_SECTION}"
-                mistakes.append(Mistake(f"unknown key {key!r}{there}", (str(key),), near=near))
     table = _at(loaded.data, at)
     if not isinstance(table, dict):
         mistakes.append(Mistake("executors is a mapping from names to what they take", at))

@@ -14,6 +14,7 @@ from runbus import codec
 from runbus._secrets import Secret
 from runbus.abc import Executor
 from runbus.config._build import mistakes_of
+from runbus.config._config import Config  # noqa: TC001 - it brings the classes of all nodes
 from runbus.config._data import to_data
 from runbus.config._durations import no_duration, seconds_of
 from runbus.config._executor_entry import ExecutorEntry
@@ -29,7 +30,6 @@ from runbus.events.values import worded
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runbus.config._config import Config
     from runbus.config._node import Mistakes, Path
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "TIMES",
     "executor_config",
     "executor_data",
+    "executor_entry",
     "read_entry",
 ]
 
@@ -114,10 +115,24 @@ def executor_data(given: Any, name: str) -> dict[str, Any]:
             f"executor {name!r} is made already, and another process could not make it again; "
             "give its Config, or let it be a plugin of the kernel"
         )
+    return executor_entry(given, name).data
+
+
+def executor_entry(given: Any, name: str) -> ExecutorEntry:
+    """Return an executor as data, once it is checked.
+
+    Args:
+        given: `{type: NAME, …}`, or the name alone.
+        name: What jobs call it.
+
+    Raises:
+        ConfigInvalid: Something in it does not fit, is missing, or is no data.
+    """
+    mistakes: Mistakes = []
     entry = read_entry(given, mistakes)
     _raise(mistakes, name)
     assert entry is not None
-    return entry.data
+    return entry
 
 
 def executor_config(data: Mapping[str, Any], name: str) -> Config[Executor]:

@@ -6,7 +6,7 @@ import collections.abc
 import typing
 from typing import TYPE_CHECKING, Any, get_origin
 
-from runbus._secrets import Secret
+from runbus._secrets import Secret, redacted_text
 from runbus.config._containers import parts_of_word
 from runbus.config._making import refuse
 from runbus.config._node import Mistake, Node, Word
@@ -82,16 +82,20 @@ def _secret(making: Making) -> Converter:
     def convert(value: Any, mistakes: Mistakes) -> Any:
         if isinstance(value, Secret):
             return value
-        place = value.get("secret") if isinstance(value, dict) and len(value) == 1 else value
+        is_place = isinstance(value, dict) and len(value) == 1 and "secret" in value
+        place = value["secret"] if is_place else value
         if not isinstance(place, str):
             return refuse(value, Secret, making, mistakes)
         from runbus.errors import UsageError
 
-        try:
-            return Secret(str(place))
-        except UsageError as error:
-            # It may be the secret itself, by mistake: it is not repeated.
-            mistakes.append(Mistake(str(error), expected="a secret", found="***"))
+        # It may be the secret itself, by mistake: it is not repeated.
+        reason = "a secret is env:NAME or file:PATH, where it is: write {secret: env:NAME}"
+        if (is_place or place.startswith(("env:", "file:"))) and redacted_text(place) == place:
+            try:
+                return Secret(str(place))
+            except UsageError as error:
+                reason = str(error)
+        mistakes.append(Mistake(reason, expected="a secret", found="***"))
         return None
 
     return convert

@@ -138,9 +138,9 @@ def read_source(source: str, section: str = "", *, within: Sequence[str] = ()) -
     document = read_document(source)
     if document.repeated:
         raise ConfigInvalid(source, document.repeated)
-    if not isinstance(document.data, dict):
+    if not isinstance(document.data, (dict, type(None))):
         raise _wrong(source, "a configuration is a mapping", 1)
-    own = dict(document.data)
+    own = dict(document.data or {})  # nothing at all says nothing
     bases = own.pop("extends", [])
     loaded = Loaded(source)
     for base in _texts(bases, source, document.line(("extends",))):
