@@ -43,13 +43,13 @@ __all__ = ["attach", "cancel", "detach", "launch", "print_requests"]
 
 
 def launch(
-    experiment: AsyncExperiment, *, plugins: Sequence[str] = (), as_json: bool = False
+    experiment: AsyncExperiment, *, plugins: Sequence[Plugin | str] = (), as_json: bool = False
 ) -> ExitStatus:
     """Run an experiment, show its progress and its result, and say how it went.
 
     Args:
         experiment: What to run.
-        plugins: The names of installed plugins to load.
+        plugins: Plugins, and names of installed ones, to load.
         as_json: Whether to print the result as JSON.
 
     Raises:
@@ -83,7 +83,7 @@ def attach(folder: str, *, plugins: Sequence[str] = (), as_json: bool) -> ExitSt
         return _report(folder, records, ending.signalled, as_json=as_json)
 
 
-def _watching(plugins: Sequence[str], experiment: StoredExperiment) -> list[Plugin | str]:
+def _watching(plugins: Sequence[Plugin | str], experiment: StoredExperiment) -> list[Plugin | str]:
     return [*_progress(experiment), *plugins]
 
 
