@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "UNREADABLE",
+    "RunList",
     "RunRecord",
     "RunRow",
     "find_run",
