@@ -17,7 +17,7 @@ from runbus.api._supervise import start_supervisor
 from runbus.catalog import job_statuses
 from runbus.errors import JournalHeld
 from runbus.experiment import StoredExperiment
-from runbus.jobs import TAKE_OVER_S, CancelRequest, ask_to_cancel, leader_of
+from runbus.jobs import TAKE_OVER_S, CancelRequest, ask_to_cancel, leader_of, read_jobs
 from runbus.kernel import Kernel
 from runbus.supervisor import Follower
 
@@ -183,9 +183,28 @@ async def detach(experiment: StoredExperiment) -> list[JobRecord]:
     Raises:
         JournalError: The journal cannot be written, or another process leads the experiment.
     """
-    records = await anyio.to_thread.run_sync(experiment.intend)
+    try:
+        records = await anyio.to_thread.run_sync(experiment.intend)
+    except JournalHeld:
+        # A supervisor that was there already has taken it up before this process came to it.
+        records = await _intended_elsewhere(experiment)
     start_supervisor(experiment)
     return records
+
+
+async def _intended_elsewhere(experiment: StoredExperiment) -> list[JobRecord]:
+    """Return the records of the jobs once another process has the intent of each on record.
+
+    Raises:
+        JournalHeld: It has not come to that within the time in which a leader is taken for dead.
+    """
+    with anyio.move_on_after(TAKE_OVER_S):
+        while True:
+            known = await anyio.to_thread.run_sync(read_jobs, experiment.folder)
+            if all(spec.name in known for spec in experiment.specs):
+                return [known[spec.name] for spec in experiment.specs]
+            await anyio.sleep(_POLL_S)
+    return await anyio.to_thread.run_sync(experiment.intend)
 
 
 async def cancel(folder: str, job: str | None, reason: str, grace_s: float) -> bool:

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from runbus._home import Home, abbreviated, is_there
-from runbus._ids import is_experiment_id, split_run_id
+from runbus._ids import LATEST, is_experiment_id, split_run_id
 from runbus.catalog._runs import runs
 from runbus.errors import (
     ExperimentNotFound,
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = ["JobStatus", "find_experiment", "find_job", "job_statuses", "not_removed"]
-
-_LATEST = "latest"
 
 
 class JobStatus(NamedTuple):
@@ -54,7 +52,7 @@ def find_experiment(text: str | None, *, home: str | os.PathLike[str] | None = N
     folders, closed = _experiments(Home(home))
     folders.sort(key=os.path.basename)
     projects = {os.path.basename(os.path.dirname(folder)) for folder in folders}
-    found = [folder for folder in folders if text in (None, _LATEST, *folder.split(os.sep)[-2:])]
+    found = [folder for folder in folders if text in (None, LATEST, *folder.split(os.sep)[-2:])]
     if not found:
         for path, reason in closed.items():
             if _may_be_in(path, text):
@@ -82,7 +80,7 @@ def _experiments(home: Home) -> tuple[list[str], dict[str, str]]:
 
 def _may_be_in(path: str, text: str | None) -> bool:
     """Whether an experiment, or a job, of that name may be what a folder hides."""
-    if text is None or text == _LATEST:
+    if text is None or text == LATEST:
         return True
     run = split_run_id(text)
     wanted = run[0] if run else text
@@ -142,9 +140,9 @@ def find_job(text: str, *, home: str | os.PathLike[str] | None = None) -> tuple[
     """
     names: list[str] = []
     jobs: dict[str, tuple[str, str]] = {}
-    renamed = None if text == _LATEST else _job_of_run(text, home)
+    renamed = None if text == LATEST else _job_of_run(text, home)
     for folder in sorted(Home(home).experiment_folders(), key=os.path.basename, reverse=True):
-        if text == _LATEST:
+        if text == LATEST:
             break
         try:
             asked = Asked.read(folder)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runbus._files import read_file
 from runbus._home import Home, abbreviated
+from runbus._ids import LATEST
 from runbus._secrets import redacted_text
 from runbus.abc import PackageManifest
 from runbus.catalog._html import table_html, time_text
@@ -399,7 +400,7 @@ def find_run(text: str, *, home: str | os.PathLike[str] | None = None) -> RunRec
     for run in _newest_first(where):
         if isinstance(run, Unreadable):
             continue
-        if text in (run.name, "latest"):
+        if text in (run.name, LATEST):
             return run
         known[run.id] = run
         names |= {run.name: None, run.id: None}

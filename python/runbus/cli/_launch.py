@@ -42,11 +42,14 @@ _AROUND = 5
 __all__ = ["attach", "cancel", "detach", "launch", "print_requests"]
 
 
-def launch(experiment: AsyncExperiment, *, as_json: bool = False) -> ExitStatus:
+def launch(
+    experiment: AsyncExperiment, *, plugins: Sequence[Plugin | str] = (), as_json: bool = False
+) -> ExitStatus:
     """Run an experiment, show its progress and its result, and say how it went.
 
     Args:
         experiment: What to run.
+        plugins: Plugins, and names of installed ones, to load.
         as_json: Whether to print the result as JSON.
 
     Raises:
@@ -56,7 +59,8 @@ def launch(experiment: AsyncExperiment, *, as_json: bool = False) -> ExitStatus:
     with unblocked_stderr(lambda: ending.signalled is None) as settle:
         with ending.holding_signals():
             stored = api.prepare(experiment)
-            run = partial(api.lead, watching=_progress, leading=ending.heeding_signals, trace=True)
+            watching = partial(_watching, plugins)
+            run = partial(api.lead, watching=watching, leading=ending.heeding_signals, trace=True)
             records = anyio.run(run, stored)
         settle()
         return _report(stored.folder, records, ending.signalled, as_json=as_json)
@@ -79,7 +83,7 @@ def attach(folder: str, *, plugins: Sequence[str] = (), as_json: bool) -> ExitSt
         return _report(folder, records, ending.signalled, as_json=as_json)
 
 
-def _watching(plugins: Sequence[str], experiment: StoredExperiment) -> list[Plugin | str]:
+def _watching(plugins: Sequence[Plugin | str], experiment: StoredExperiment) -> list[Plugin | str]:
     # Those that the experiment names belong to its leader, which this may only be by and by.
     return [*_progress(experiment), *(one for one in plugins if one not in experiment.plugins)]
 

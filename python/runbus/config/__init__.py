@@ -57,10 +57,10 @@ if TYPE_CHECKING:
     from runbus.config._overrides import Override as Override
     from runbus.config._overrides import apply_overrides as apply_overrides
     from runbus.config._overrides import environment_overrides as environment_overrides
-    from runbus.config._overrides import field_at as field_at
     from runbus.config._overrides import is_override as is_override
     from runbus.config._overrides import parse_override as parse_override
     from runbus.config._overrides import split_items as split_items
+    from runbus.config._overrides import type_at as type_at
     from runbus.config._schema import Field as Field
     from runbus.config._schema import is_structured as is_structured
     from runbus.config._script import Script as Script
@@ -140,7 +140,6 @@ __all__ = [
     "executor_data",
     "executor_entry",
     "expand_sweeps",
-    "field_at",
     "fields_of",
     "find_executor",
     "function_named",
@@ -175,6 +174,7 @@ __all__ = [
     "target_of",
     "task_kinds",
     "to_data",
+    "type_at",
     "type_name",
     "words_of",
 ]
@@ -221,10 +221,10 @@ __getattr__, __dir__ = lazy_names(
             "Override",
             "apply_overrides",
             "environment_overrides",
-            "field_at",
             "is_override",
             "parse_override",
             "split_items",
+            "type_at",
         ),
         "._schema": ("Field", "is_structured"),
         "._shown": ("type_name",),

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from runbus import config
 from runbus._files import absolute_path, make_folders, sync_files
 from runbus._home import ENV_RUN, Home
-from runbus._ids import run_id_of, slug
+from runbus._ids import meaning_of, run_id_of, slug
 from runbus._listed import check_mapping, listed
 from runbus._secrets import Secret, redacted_text
 from runbus.abc import GRACE_S, JobSpec
@@ -68,8 +68,8 @@ class AsyncExperiment:
     Raises:
         ConfigInvalid: What an executor is made from does not fit.
         FieldInvalid: What should be a list of jobs, or a mapping, is none.
-        UsageError: There is no job, two have one name, `max_parallel` is below 1, or a text is
-            not valid Unicode.
+        UsageError: There is no job, two have one name, `max_parallel` is below 1, a text is not
+            valid Unicode, or a name is "latest" or an id, which mean others.
         ScriptUnusable: A script is missing, or is not a file that can be read.
     """
 
@@ -95,6 +95,9 @@ class AsyncExperiment:
         names = Counter(job.name for job in jobs)
         if twice := sorted(name for name, count in names.items() if count > 1):
             raise UsageError(f"two jobs are named {twice[0]!r}")
+        for what, name in (("the project", slug(project)), *(("a job", job.name) for job in jobs)):
+            if means := meaning_of(name):
+                raise UsageError(f"{what} cannot be called {name!r}: that means {means}")
         self._jobs = [(job, config.words_of(job.task)) for job in jobs]
         self._root = absolute_path(root or ".")
         _check_unicode("", (("the project", project), ("the root folder", self._root)))

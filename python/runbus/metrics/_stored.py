@@ -26,6 +26,7 @@ from runbus.metrics._folder import (
     SegmentInfo,
     is_helper,
     journals_of,
+    outdated_journals,
     rank_of,
     size_or_zero,
     writer_of,
@@ -373,9 +374,11 @@ class StoredRun(Kept, Annotating):
     def unreadable(self) -> dict[str, str]:
         """Return why files of the run's metrics cannot be read at all, by their paths.
 
-        Quicker than `damage`: they are opened, and nothing more is read.
+        Quicker than `damage`: they are opened, and nothing more is read. A journal that is an older
+        copy of what the segments beside it hold is not read either.
         """
-        found: dict[str, str] = {}
+        reason = "it holds less than the segment beside it, which is read instead"
+        found = dict.fromkeys(outdated_journals(self.folder), reason)
         for path in itertools.chain.from_iterable(writers_of(self.folder).values()):
             try:
                 MetricReader(path) if path.endswith(".journal") else about_segment(path)
