@@ -70,12 +70,15 @@ def shown(cells: list[str], home: Path) -> list[list[tuple[str, str]]]:
 
 @pytest.mark.timeout(180)
 def test_a_notebook_shows_tables_and_how_far_jobs_are(tmp_path: Path) -> None:
-    cells = [
+    first = (
         "import runbus\n"
         "from runbus import Command, api\n"
         "with runbus.init(project='nb', name='first', config={'lr': 0.1}) as run:\n"
         "    for step in range(3): run.log('loss', 1 / (step + 1), step=step)\n"
-        "runbus.runs()",
+        "runbus.runs()"
+    )
+    cells = [
+        first,
         "runbus.open_run('first')",
         "runbus.open_run('first').metrics('loss')",
         "api.run(Command(('sh', '-c', 'exit 1')), sweeps=['a=1,2'], project='nb', max_parallel=1)",
