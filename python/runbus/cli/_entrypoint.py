@@ -76,7 +76,19 @@ def main(function: Callable[..., Any], words: Sequence[str] | None = None) -> No
         function: Any typed function; `entrypoint` may have said how it looks.
         words: The words; those of the process if None.
     """
+    _name_script(function)
     sys.exit(run_entrypoint(function, sys.argv[1:] if words is None else words))
+
+
+def _name_script(function: Callable[..., Any]) -> None:
+    """Let a script be found by the name that other processes import it by.
+
+    What its jobs have recorded names its classes in that way, and they are not to be made twice.
+    """
+    script = sys.modules["__main__"]
+    name, end = os.path.splitext(os.path.basename(getattr(script, "__file__", None) or ""))
+    if getattr(function, "__module__", "") == "__main__" and end == ".py":
+        sys.modules.setdefault(name, script)
 
 
 def run_entrypoint(function: Callable[..., Any], words: Sequence[str]) -> int:

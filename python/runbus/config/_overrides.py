@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from runbus.config._access import NothingThere, assign, get_at
+from runbus.config._access import NothingThere, assign, begun_at, get_at
 from runbus.config._asking import part_type
 from runbus.config._node import MISSING, Mistake, Node, Word
 from runbus.config._paths import parse_path
@@ -151,7 +151,7 @@ def _changed(root: Node, path: Path, override: Override) -> Any:
         NothingThere: The path leads nowhere.
         _Refused: The value has none yet, or its type has no such operation.
     """
-    old = get_at(root, path)
+    old = begun_at(root, path)
     operator = override.operator
     if old is MISSING:
         raise _Refused(f"{operator} needs a value to start from, and there is none")

@@ -14,6 +14,7 @@ import pytest
 import runbus
 from runbus import Config
 from runbus.cli import entrypoint, factory, run_entrypoint
+from runbus.cli._app import run_command
 from runbus.config import load
 
 ran: list[dict[str, Any]] = []
@@ -112,6 +113,7 @@ GRAMMAR: list[tuple[list[str], str, Any]] = [
     (["model=small", "model.width=5", "model=small"], "model", Model(8)),
     (["model=wide", "model.extra*=2"], "model", Wide(extra=14)),
     (["model=small", "model=none"], "model", None),
+    (["model.width*=2", "model.width+=1"], "model", Model(1025)),
     (["model={width: 3}"], "model", Model(3)),
     (["layers=[small,small(width=1)]", "layers[0].width=9"], "layers", [Model(9), Model(1)]),
     (["layers=[{width: 2}]"], "layers", [Model(2)]),
@@ -392,6 +394,9 @@ def test_plugins_names_and_projects_of_runs_are_said_as_the_source_says_them(
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("dingding mine\n")
     (run,) = runbus.runs(project="p")
+    assert run_command(["config", "export", run.id, str(tmp_path / "past.yaml")]) == 0
+    again = call(tmp_path, "--load", "past.yaml", "--dryrun", "model.width+=1")
+    assert (again.returncode, "runtime: 9" in again.stdout) == (0, True), again.stderr
     assert (run.name, run.config["runtime"]) == ("mine", 9)
 
 
