@@ -455,3 +455,14 @@ async def test_has_readers_tells_whether_an_event_of_the_class_would_reach_anybo
     assert (await waits).number == 1
     with pytest.raises(WrongKind):
         bus.has_readers(int)
+
+
+async def test_a_batch_makes_more_room_than_there_are_publishers_waiting(kernel_factory):
+    kernel = await kernel_factory()
+    async with kernel.bus.stream(Tick, maxsize=3, overflow="block") as stream:
+        await fill(kernel, 3)
+        waiting = asyncio.create_task(kernel.bus.emit(Tick(4)))
+        await asyncio.sleep(0)
+        assert len(await stream.batch()) == 3
+        await waiting
+        assert await stream.batch() == [Tick(4)]

@@ -364,6 +364,20 @@ async def test_a_task_that_goes_on_until_it_is_refused_has_not_crashed(caplog, c
     assert caplog.messages == []
 
 
+async def test_a_task_that_is_refused_while_nothing_stops_has_crashed(kernel_factory):
+    async def opens_again(scope):
+        async with scope.stream(Item) as stream:
+            pass
+        scope.start(stream.__aenter__)
+
+    kernel = await kernel_factory(FakePlugin("p", setup=opens_again))
+    (host,) = kernel.hosts
+    while host.error is None:
+        await asyncio.sleep(0)
+
+    assert "BusClosed" in str(host.error)
+
+
 # -- entering from elsewhere
 
 
