@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import anyio.lowlevel
 
+from runbus._listed import is_list
 from runbus.bus import (
     Bus,
     check_flag,
@@ -99,8 +100,8 @@ class Kernel:
         check_flag(trace_payloads, "kernel", "trace_payloads")
         if trace is not None:  # a number would be taken for an open file
             check_type(trace, "kernel", "trace", str, os.PathLike, wanted="a path")
-        if isinstance(plugins, str):  # else each of its letters would be a plugin's name
-            raise InvalidPlugin(f"plugins={plugins!r}", "is a text; pass a list of plugins")
+        if not is_list(plugins):  # of a text each letter would be a plugin's name
+            raise InvalidPlugin(f"plugins={plugins!r}", "is not a list; pass a list of plugins")
         admitted = [admit(plugin) for plugin in plugins]
         wishes = [wish_of(plugin) for plugin in admitted]
         places = resolve_order(wishes)
