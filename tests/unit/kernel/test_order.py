@@ -147,7 +147,7 @@ async def test_the_plan_shows_the_order_and_the_reasons(kernel_factory):
 
 
 def test_a_text_is_no_list_of_plugins():
-    with pytest.raises(InvalidPlugin, match="plugins='jsonl' is not a plugin: it is a text"):
+    with pytest.raises(InvalidPlugin, match="plugins='jsonl' is not a plugin: it is not a list"):
         Kernel(plugins="jsonl")
 
 
