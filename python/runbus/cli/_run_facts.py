@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,6 +22,7 @@ __all__ = [
     "near_project",
     "origin_facts",
     "print_kept",
+    "returned_facts",
     "tell_damage",
 ]
 
@@ -70,6 +71,21 @@ def kept_facts(run: RunRecord) -> list[tuple[str, str]]:
         *(("param", _changes(name, values)) for name, values in run.param_values().items()),
         *(("note", note.text) for note in run.notes),
     ]
+
+
+def returned_facts(run: RunRecord) -> dict[str, Any]:
+    """Return what the function of a run's job returned or raised; empty if there is neither."""
+    from runbus.errors import ResultNotKept
+
+    facts: dict[str, Any] = {}
+    try:
+        if (result := run.result) is not None:
+            facts["result"] = result
+    except ResultNotKept as error:
+        facts["result_error"] = error.reason
+    if (raised := run.error) is not None:
+        facts["error"] = raised
+    return facts
 
 
 def _changes(name: str, values: list[ParamValue]) -> str:

@@ -44,7 +44,9 @@ if TYPE_CHECKING:
     from runbus.config._load import load as load
     from runbus.config._load import read_file as read_file
     from runbus.config._load import save as save
+    from runbus.config._named import COMMANDS as COMMANDS
     from runbus.config._named import EXECUTORS as EXECUTORS
+    from runbus.config._named import INTEGRATIONS as INTEGRATIONS
     from runbus.config._named import PACKAGERS as PACKAGERS
     from runbus.config._named import NamedParts as NamedParts
     from runbus.config._named import parts_of as parts_of
@@ -78,6 +80,7 @@ if TYPE_CHECKING:
     from runbus.config._task import Command as Command
     from runbus.config._task import Task as Task
     from runbus.config._task import check_task as check_task
+    from runbus.config._task import given_by as given_by
     from runbus.config._task import words_of as words_of
     from runbus.config._task_kinds import TASK_GROUP as TASK_GROUP
     from runbus.config._task_kinds import decode_task as decode_task
@@ -90,7 +93,9 @@ if TYPE_CHECKING:
     from runbus.config._write import data_text as data_text
 
 __all__ = [
+    "COMMANDS",
     "EXECUTORS",
+    "INTEGRATIONS",
     "MISSING",
     "PACKAGERS",
     "TASK_GROUP",
@@ -140,6 +145,7 @@ __all__ = [
     "find_executor",
     "function_named",
     "function_task",
+    "given_by",
     "host_problems",
     "import_target",
     "is_override",
@@ -201,7 +207,15 @@ __getattr__, __dir__ = lazy_names(
         "._function": ("Function", "function_named", "function_task"),
         "._hosts": ("host_problems", "parse_host"),
         "._load": ("dumps", "load", "read_file", "save"),
-        "._named": ("EXECUTORS", "PACKAGERS", "NamedParts", "parts_of", "register_kind"),
+        "._named": (
+            "COMMANDS",
+            "EXECUTORS",
+            "INTEGRATIONS",
+            "PACKAGERS",
+            "NamedParts",
+            "parts_of",
+            "register_kind",
+        ),
         "._node": ("MISSING", "Ref", "Word"),
         "._overrides": (
             "Override",
@@ -218,7 +232,7 @@ __getattr__, __dir__ = lazy_names(
         "._settings": ("default_plugins",),
         "._sweep": ("Value", "expand_sweeps", "parse_sweep", "parse_value"),
         "._targets": ("import_target",),
-        "._task": ("Command", "Task", "check_task", "words_of"),
+        "._task": ("Command", "Task", "check_task", "given_by", "words_of"),
         "._task_kinds": ("TASK_GROUP", "decode_task", "task_kinds"),
         "._units": ("Duration", "Size"),
         "._words": ("Call", "WordInvalid", "read_call"),

@@ -27,7 +27,7 @@ def check_meaning(job: dict[Any, Any], at: Path, folder: str, *, with_secrets: b
         message = f"a command is a list of words: {_words_in(line)}, or for a shell [sh, -c, …]"
         problems.append(Mistake(message, (*at, "command")))
     script, task, cwd, env = (job.get(name) for name in ("script", "task", "cwd", "env"))
-    if sum(job.get(name) is not None for name in ("command", "script", "task")) != 1:
+    if (line is not None) + (script is not None) + (task is not None) != 1:
         problems.append(Mistake("a job has a command, a script or a task, and one of them", at))
     elif script is None and job.get("args"):
         message = "args go with a script; other tasks hold their own"

@@ -45,7 +45,7 @@ def check_value(value: Any, shape: Any, at: Path) -> Mistakes:
     try:
         codec.convert(nested(value, shape), shape)
     except codec.DecodeError as error:
-        problems = list(_entries(value, tuple(options(shape)), at))
+        problems = list(_entries(value, options(shape), at))
         return problems or [Mistake(worded(str(error)), at)]
     return []
 

@@ -114,18 +114,28 @@ class ExecutorNames:
         Raises:
             ConfigInvalid: Something is wrong in a file that says what it means, or may say it.
         """
-        if name.startswith("@"):
-            return self._of_file(name, self._folder).read()
-        if name != "local":
-            for path in self.files:
-                if (found := self.said(name, path)) is not None:
-                    return found.read()
+        if (entry := self.of_files(name)) is not None:
+            return entry
         if name in EXECUTORS:
             return read_entry(name, mistakes)
         known = sorted({*self.known(), *also})
         near = near_matches(name, known)
         there = "" if near else f"; there are {', '.join(known)}"
         mistakes.append(Mistake(f"there is no executor {name!r}{there}", near=near))
+        return None
+
+    def of_files(self, name: str) -> ExecutorEntry | None:
+        """Return what files say of an executor; None if they say nothing.
+
+        Raises:
+            ConfigInvalid: Something is wrong in a file that says what it is, or may say it.
+        """
+        if name.startswith("@"):
+            return self._of_file(name, self._folder).read()
+        if name != "local":
+            for path in self.files:
+                if (found := self.said(name, path)) is not None:
+                    return found.read()
         return None
 
     def said(self, name: str, path: str) -> SaidExecutor | None:

@@ -14,7 +14,7 @@ from runbus.config._durations import DURATIONS, duration_schema
 from runbus.events import Resources, RetryPolicy, Timeouts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 __all__ = ["field_types", "flat_schema", "nested", "options"]
 
@@ -101,15 +101,14 @@ def _nested_struct(data: dict[Any, Any], shape: type[msgspec.Struct]) -> dict[An
     return found
 
 
-def options(shape: Any) -> Iterator[Any]:
-    """Yield the types of a union, or the one that it is, without what they are annotated with."""
+@functools.cache
+def options(shape: Any) -> tuple[Any, ...]:
+    """Return the types of a union, or the one that it is, without what they are annotated with."""
     if get_origin(shape) is Annotated:
-        yield from options(get_args(shape)[0])
-    elif get_origin(shape) in (Union, types.UnionType):
-        for option in get_args(shape):
-            yield from options(option)
-    else:
-        yield shape
+        return options(get_args(shape)[0])
+    if get_origin(shape) in (Union, types.UnionType):
+        return tuple(one for option in get_args(shape) for one in options(option))
+    return (shape,)
 
 
 def flat_schema(shape: type[msgspec.Struct]) -> dict[str, Any]:

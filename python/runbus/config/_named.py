@@ -9,7 +9,15 @@ from typing import Any
 from runbus.config._targets import import_target, path_of
 from runbus.errors import TargetUnusable, near_matches
 
-__all__ = ["EXECUTORS", "PACKAGERS", "NamedParts", "parts_of", "register_kind"]
+__all__ = [
+    "COMMANDS",
+    "EXECUTORS",
+    "INTEGRATIONS",
+    "PACKAGERS",
+    "NamedParts",
+    "parts_of",
+    "register_kind",
+]
 
 
 class NamedParts(Mapping[str, Any]):
@@ -172,9 +180,27 @@ PACKAGERS = NamedParts(
     several="hybrid",
 )
 
+INTEGRATIONS = NamedParts("integration", "runbus.plugins")
+"""Plugins that are installed, such as those that hand on what runs measure."""
+
+COMMANDS = NamedParts(
+    "command",
+    "runbus.commands",
+    {
+        name: f"runbus.cli.commands.{name}:command"
+        for name in (
+            "run", "submit", "attach", "status", "retry", "cancel", "ls", "show", "logs", "metrics",
+            "artifacts", "plot", "tag", "note", "rename", "rm", "query", "seal", "why", "replay",
+            "executors", "config", "doctor", "completion", "version",
+        )
+    },
+)  # fmt: skip
+"""The subcommands of `runbus`."""
+
 _KINDS: dict[str, NamedParts] = {
     "runbus.abc.executor.Executor": EXECUTORS,
     "runbus.abc.packager.Packager": PACKAGERS,
+    "runbus.abc.plugin.Plugin": INTEGRATIONS,
 }
 """The parts that may stand where a class is wanted, by its import path: nothing is imported."""
 

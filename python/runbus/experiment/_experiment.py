@@ -285,6 +285,7 @@ class AsyncExperiment:
             run_id=run_id,
             executor=job.executor or self._executor,
             argv=argv,
+            given=config.given_by(job.task),
             cwd=absolute_path(job.cwd or "."),
             # Lines must reach the log when they are printed, not when a buffer is full.
             env={"PYTHONUNBUFFERED": "1", **plain, ENV_RUN: run_folder},
@@ -300,7 +301,11 @@ class AsyncExperiment:
 
 def _check_texts(job: Job, argv: Iterable[str]) -> None:
     """Refuse what no record can hold: the bytes of a file name, say, that are not UTF-8."""
-    texts = [("its name", job.name), *((repr(word), word) for word in argv)]
+    texts = [
+        ("its name", job.name),
+        ("the text it is given", config.given_by(job.task)),
+        *((repr(word), word) for word in argv),
+    ]
     # The value of a variable may be something that is not to be shown.
     texts += [(f"the variable {name!r}", f"{name}={value}") for name, value in job.env.items()]
     _check_unicode(f"job {job.name!r}: ", texts)

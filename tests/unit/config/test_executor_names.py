@@ -19,6 +19,7 @@ from runbus.cli._app import run_command
 from runbus.config import ExecutorNames, find_executor, load_batch
 from runbus.errors import BatchInvalid, ConfigInvalid
 from runbus.events import Timeouts
+from runbus.experiment import StoredExperiment
 from runbus.plugins import PluginRegistry
 
 
@@ -324,3 +325,20 @@ def test_a_fresh_process_reads_them(home: Path, here: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout == "['b']\n"
+
+
+def test_an_entrypoint_finds_them_too(
+    home: Path, here: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (home / "executors.yaml").write_text("box: {type: local, gpus: [], timeout: 1h}\n")
+    (here / "train.py").write_text(
+        "from runbus import cli\ndef train(lr: float = 0.1) -> float: return lr\n"
+        "if __name__ == '__main__': cli.main(train)\n"
+    )
+    for words in (["executor=box", "executor.env_inherit=[PATH]"], ["executor=@one.yaml"]):
+        (here / "one.yaml").write_text("type: local\ntimeout: 2h\n")
+        subprocess.run([sys.executable, "train.py", *words, "--yes"], check=True)
+    found = sorted(runbus.runs(), key=lambda run: run.id)
+    assert [run.state for run in found] == ["SUCCEEDED"] * 2
+    specs = [StoredExperiment.open(run.experiment_folder).specs[0] for run in found]
+    assert [spec.timeouts.run_s for spec in specs] == [3600, 7200]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,13 @@ from runbus.attempt import lost_output, read_cuts
 from runbus.cli._facts import print_facts, shown_path
 from runbus.cli._options import complete_runs
 from runbus.cli._printer import format_duration, format_time, print_json
-from runbus.cli._run_facts import kept_facts, native_words, origin_facts, print_kept
+from runbus.cli._run_facts import (
+    kept_facts,
+    native_words,
+    origin_facts,
+    print_kept,
+    returned_facts,
+)
 from runbus.cli._summaries import print_summaries
 
 if TYPE_CHECKING:
@@ -19,6 +26,9 @@ if TYPE_CHECKING:
     from runbus.catalog import RunRecord
 
 __all__ = ["command"]
+
+_LONGEST = 2_000
+"""How much of a result is shown; --json shows all of it."""
 
 
 @click.command("show")
@@ -51,6 +61,7 @@ def _described(run: RunRecord) -> dict[str, object]:
         "origin": run.origin._asdict(),
         "folder": run.folder,
         "job": job,
+        **returned_facts(run),
         "params": run.params,
         "tags": run.tags,
         "notes": [note._asdict() for note in run.notes],
@@ -97,7 +108,7 @@ def _print(run: RunRecord) -> None:
         facts.append(("exit code", str(job.exit_code)))
     if job and job.wrapper:
         facts.append(("wrapper", job.wrapper))
-    facts += kept_facts(run)
+    facts += [*_returned(run), *kept_facts(run)]
     damage = run.damage()
     facts += [
         ("damage", f"{journal}: {length} bytes at {offset} are unreadable")
@@ -121,6 +132,20 @@ def _print(run: RunRecord) -> None:
     print_facts(facts, notes="note")
     _print_metrics(run)
     print_kept(run)
+
+
+def _returned(run: RunRecord) -> list[tuple[str, str]]:
+    """Return what the function of a job returned or raised as labels with texts."""
+    facts = returned_facts(run)
+    described = []
+    if "result" in facts:
+        text = json.dumps(facts["result"], ensure_ascii=False)
+        described.append(("result", text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"))
+    if "result_error" in facts:
+        described.append(("result", f"is not kept: {facts['result_error']}"))
+    if "error" in facts:
+        described.append(("error", f"{facts['error']['type']}: {facts['error']['text']}"))
+    return described
 
 
 def _print_metrics(run: RunRecord) -> None:
