@@ -12,6 +12,7 @@ import anyio.to_thread
 
 from runbus.api._executors import executors_of
 from runbus.api._plan import prepare
+from runbus.api._status import folder_of
 from runbus.api._supervise import start_supervisor
 from runbus.catalog import job_statuses
 from runbus.errors import JournalHeld
@@ -88,6 +89,7 @@ async def lead(
     watching: Watching = _nobody,
     leading: Leading = _unattended,
     trace: bool = False,
+    with_plugins: bool = True,
 ) -> list[JobRecord]:
     """Lead an experiment that nobody leads to its end, with a kernel of its own.
 
@@ -99,6 +101,7 @@ async def lead(
         watching: Returns plugins that watch it.
         leading: Returns what is entered first: from then on jobs may run.
         trace: Whether the kernel writes its trace into the experiment's folder.
+        with_plugins: Whether to load the installed plugins that the experiment names.
 
     Returns:
         The records of those jobs, in the order in which they were given.
@@ -108,9 +111,12 @@ async def lead(
         LeaseLost: Another process has taken the lead away from this one; jobs go on.
         JournalError: The journal cannot be written; jobs that run already go on by themselves.
         SecretMissing: A job that is still to be submitted needs a secret that cannot be read.
+        PluginNotFound: A plugin that the experiment names is not installed.
+        PluginNotLoadable: It cannot be imported or made.
     """
     async with leading(experiment):
         plugins = [*executors_of(experiment.executors).values(), *watching(experiment)]
+        plugins += [one for one in experiment.plugins if with_plugins and one not in plugins]
         path = os.path.join(experiment.folder, "trace.jsonl") if trace else None
         async with Kernel(plugins=plugins, trace=path) as kernel:
             records = await experiment.run(kernel.bus, only=only)
@@ -138,7 +144,8 @@ async def attach(
     A leader of which nothing was heard for a minute is replaced, too.
 
     Args:
-        folder: The experiment's folder.
+        folder: The experiment's folder, or what `find_experiment` takes: its id or a part of it, a
+            project (the newest of it), or "latest".
         watching: Returns plugins that watch it; called again after each take-over.
         leading: Returns what is entered while this process leads it, and only then.
         trace: Whether the kernel that leads writes its trace into the experiment's folder.
@@ -147,10 +154,12 @@ async def attach(
         The records of the jobs, in the order in which they were given.
 
     Raises:
-        ExperimentNotFound: There is no experiment in that folder.
+        ExperimentNotFound: There is no experiment of that name or folder.
+        AmbiguousId: It is a part of several ids.
         LeaseLost: Another process has taken the lead away from this one; jobs go on.
         JournalError: The journal cannot be written; jobs that run already go on by themselves.
     """
+    folder = folder_of(folder)
     while True:
         experiment = StoredExperiment.open(folder)
         leader = leader_of(folder)
@@ -204,7 +213,7 @@ async def cancel(folder: str, job: str | None, reason: str, grace_s: float) -> b
     A leader of which nothing was heard for a minute does not lead; until then it is waited for.
 
     Args:
-        folder: The experiment's folder.
+        folder: The experiment's folder, or what `find_experiment` takes.
         job: The job's name; None for all jobs.
         reason: Who asks, and why.
         grace_s: Seconds between TERM and KILL; 0 kills at once.
@@ -213,16 +222,19 @@ async def cancel(folder: str, job: str | None, reason: str, grace_s: float) -> b
         Whether there was anything to end.
 
     Raises:
-        ExperimentNotFound: There is no experiment in that folder.
+        ExperimentNotFound: There is no experiment of that name or folder.
+        AmbiguousId: It is a part of several ids.
         JournalError: The journal cannot be written.
     """
+    folder = folder_of(folder)
     if _is_over(folder, job):
         return False
     ask_to_cancel(folder, CancelRequest(job, reason, grace_s))
     is_silent = False
     while not _is_over(folder, job):
         try:
-            await lead(StoredExperiment.open(folder), only=job)
+            # The end of a job must not wait for a plugin that cannot be loaded.
+            await lead(StoredExperiment.open(folder), only=job, with_plugins=False)
         except JournalHeld:
             # Its leader will act; if it dies, or stands still for long, the next round leads.
             leader = leader_of(folder)

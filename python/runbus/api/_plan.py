@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from runbus.api._executors import executors_of
 from runbus.api._status import folder_of
-from runbus.catalog import job_statuses
 from runbus.errors import UsageError
 from runbus.experiment import AsyncExperiment, jobs_to_retry
+from runbus.jobs import read_jobs
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from runbus.abc import Request
     from runbus.experiment import StoredExperiment
 
@@ -42,12 +44,13 @@ def prepare(experiment: AsyncExperiment) -> StoredExperiment:
     return experiment.prepare(executors_of(experiment.executors))
 
 
-def retry(batch: str) -> AsyncExperiment:
+def retry(batch: str, *, plugins: Sequence[str] = ()) -> AsyncExperiment:
     """Return a new experiment of the jobs that did not succeed in one.
 
     Args:
         batch: Its folder, or what `find_experiment` takes: its id, a project (the newest of it), or
             "latest".
+        plugins: The names of installed plugins that its leader loads, besides those of the old one.
 
     Raises:
         ExperimentNotFound: It does not exist; names those that read almost the same.
@@ -58,8 +61,8 @@ def retry(batch: str) -> AsyncExperiment:
     asked, jobs = jobs_to_retry(folder)
     if not jobs:
         name = os.path.basename(folder)
-        over = sum(one.record.state.is_terminal for one in job_statuses(folder))
-        still = len(asked.jobs) - over
+        known = read_jobs(folder).values()
+        still = len(asked.jobs) - sum(one.state.is_terminal for one in known)
         if not still:
             raise UsageError(f"nothing to retry in {name}: every job of it has succeeded")
         counted = "one job of it is" if still == 1 else f"{still:,} jobs of it are"
@@ -70,4 +73,5 @@ def retry(batch: str) -> AsyncExperiment:
         executors=asked.executors,
         max_parallel=asked.max_parallel,
         root=asked.root or None,
+        plugins=list(dict.fromkeys([*asked.plugins, *plugins])),
     )

@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from runbus.catalog._lookup import find_experiment as find_experiment
     from runbus.catalog._lookup import find_job as find_job
     from runbus.catalog._lookup import job_statuses as job_statuses
+    from runbus.catalog._lookup import not_removed as not_removed
     from runbus.catalog._query import query as query
     from runbus.catalog._remove import remove_run as remove_run
     from runbus.catalog._runs import UNREADABLE as UNREADABLE
+    from runbus.catalog._runs import RunList as RunList
     from runbus.catalog._runs import RunRecord as RunRecord
     from runbus.catalog._runs import RunRow as RunRow
     from runbus.catalog._runs import find_run as find_run
@@ -34,6 +36,7 @@ __all__ = [
     "Batch",
     "Condition",
     "JobStatus",
+    "RunList",
     "RunRecord",
     "RunRow",
     "batches",
@@ -43,6 +46,7 @@ __all__ = [
     "find_job",
     "find_run",
     "job_statuses",
+    "not_removed",
     "open_run",
     "ordered",
     "query",
@@ -57,11 +61,12 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "._batches": ("Batch", "batches"),
-        "._lookup": ("JobStatus", "find_experiment", "find_job", "job_statuses"),
+        "._lookup": ("JobStatus", "find_experiment", "find_job", "job_statuses", "not_removed"),
         "._query": ("query",),
         "._remove": ("remove_run",),
         "._runs": (
             "UNREADABLE",
+            "RunList",
             "RunRecord",
             "RunRow",
             "find_run",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from runbus._home import Home, abbreviated, is_there
 from runbus._ids import LATEST, is_experiment_id, split_run_id
@@ -17,7 +17,10 @@ from runbus.errors import (
 )
 from runbus.jobs import Asked, JobRecord, current_record, read_jobs
 
-__all__ = ["JobStatus", "find_experiment", "find_job", "job_statuses"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["JobStatus", "find_experiment", "find_job", "job_statuses", "not_removed"]
 
 
 class JobStatus(NamedTuple):
@@ -98,18 +101,27 @@ def _job_of_run(name: str, home: str | os.PathLike[str] | None) -> tuple[str, st
 def job_statuses(folder: str) -> list[JobStatus]:
     """Return the jobs of the experiment in `folder`, in the order in which they were given.
 
-    A job of which nothing is recorded yet is left out.
+    Left out are a job of which nothing is recorded yet, and one whose run was removed.
     """
     jobs = read_jobs(folder)
-    names = [job.name for job in Asked.read(folder).jobs]
-    return [
-        JobStatus(
-            current_record(folder, jobs[name]),
-            os.path.join(folder, jobs[name].folder),
-        )
-        for name in names
-        if name in jobs
+    records = [
+        current_record(folder, jobs[job.name])
+        for job in Asked.read(folder).jobs
+        if job.name in jobs
     ]
+    return [
+        JobStatus(record, os.path.join(folder, record.folder))
+        for record in not_removed(folder, records)
+    ]
+
+
+def not_removed(folder: str, records: Iterable[JobRecord]) -> list[JobRecord]:
+    """Return the records of an experiment's jobs without those that are over and have no run."""
+    try:
+        there = set(os.listdir(os.path.join(folder, "runs")))
+    except OSError:
+        there = set()
+    return [one for one in records if one.run_id in there or not one.state.is_terminal]
 
 
 def find_job(text: str, *, home: str | os.PathLike[str] | None = None) -> tuple[str, str | None]:

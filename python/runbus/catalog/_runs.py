@@ -17,6 +17,7 @@ from runbus.catalog._index import INDEX_FILE, Index, Seen
 from runbus.catalog._returned import error_of, result_of
 from runbus.codec import DecodeError, decode_json
 from runbus.errors import (
+    FieldInvalid,
     FileUnreadable,
     RunbusError,
     RunNotFound,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "UNREADABLE",
+    "RunList",
     "RunRecord",
     "RunRow",
     "find_run",
@@ -356,6 +358,7 @@ def open_run(run: str, *, home: str | os.PathLike[str] | None = None) -> RunReco
     Raises:
         RunNotFound: It does not exist; names those that read almost the same.
         AmbiguousId: It is a part of several ids.
+        FieldInvalid: It is no text.
         FileUnreadable: The run of that id cannot be read, or is damaged.
         HomeUnusable: The home folder cannot be read.
     """
@@ -381,9 +384,14 @@ def find_run(text: str, *, home: str | os.PathLike[str] | None = None) -> RunRec
     Raises:
         RunNotFound: It does not exist; names those that read almost the same.
         AmbiguousId: It is a part of several ids.
+        FieldInvalid: It is no text.
         FileUnreadable: The run of that id cannot be read, or is damaged.
         HomeUnusable: The home folder cannot be read.
     """
+    given: object = text
+    if not isinstance(given, str):
+        expected = "expected text: an id, a part of one, or a name"
+        raise FieldInvalid("run", repr(text), expected, "write run.id, or its name")
     where = Home(home)
     if found := _run_of(where, text):
         return found

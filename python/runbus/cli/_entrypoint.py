@@ -76,13 +76,30 @@ def main(function: Callable[..., Any], words: Sequence[str] | None = None) -> No
         function: Any typed function; `entrypoint` may have said how it looks.
         words: The words; those of the process if None.
     """
+    _name_script(function)
     sys.exit(run_entrypoint(function, sys.argv[1:] if words is None else words))
+
+
+def _name_script(function: Callable[..., Any]) -> None:
+    """Let a script be found by the name that other processes import it by.
+
+    What its jobs have recorded names its classes in that way, and they are not to be made twice.
+    """
+    script = sys.modules["__main__"]
+    name, end = os.path.splitext(os.path.basename(getattr(script, "__file__", None) or ""))
+    if getattr(function, "__module__", "") == "__main__" and end == ".py":
+        sys.modules.setdefault(name, script)
 
 
 def run_entrypoint(function: Callable[..., Any], words: Sequence[str]) -> int:
     """Run a function as a command and return its exit status; prints errors to standard error."""
     settings = getattr(function, _SETTINGS, None) or _Settings(None, None, "RUNBUS", confirm=False)
     program = settings.name or os.path.basename(sys.argv[0])
+    if "_RUNBUS_ENTRY_COMPLETE" in os.environ:
+        from runbus.cli._entry_completion import answer_entry_shell
+
+        answer_entry_shell(function, program)
+        return ExitStatus.OK
     try:
         runs = _prepared(function, words, settings, program)
     except ConfigInvalid as error:
@@ -118,6 +135,11 @@ def _prepared(
         from runbus.cli._entry_help import entry_help
 
         sys.stdout.write(entry_help(function, program, settings.help))
+        return []
+    if shell := dict(arguments.options).get("--completion"):
+        from runbus.cli._entry_completion import completion_script
+
+        sys.stdout.write(completion_script(shell, function, os.path.basename(sys.argv[0])))
         return []
     from runbus.cli._configuring import Configured, configure
 

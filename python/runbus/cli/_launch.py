@@ -11,15 +11,15 @@ import anyio
 import click
 
 from runbus import api
+from runbus._clock import format_duration
 from runbus._ids import short_id
 from runbus.abc import GRACE_S
-from runbus.catalog import open_run
+from runbus.catalog import not_removed, open_run
 from runbus.cli._ending import Ending, by_signal
 from runbus.cli._exit import ExitStatus
 from runbus.cli._live_rows import SHOWN_METRICS
 from runbus.cli._outlet import Outlet, unblocked_stderr
 from runbus.cli._printer import (
-    format_duration,
     format_number,
     print_json,
     printable,
@@ -84,7 +84,8 @@ def attach(folder: str, *, plugins: Sequence[str] = (), as_json: bool) -> ExitSt
 
 
 def _watching(plugins: Sequence[Plugin | str], experiment: StoredExperiment) -> list[Plugin | str]:
-    return [*_progress(experiment), *plugins]
+    # Those that the experiment names belong to its leader, which this may only be by and by.
+    return [*_progress(experiment), *(one for one in plugins if one not in experiment.plugins)]
 
 
 def _progress(experiment: StoredExperiment) -> list[Plugin]:
@@ -152,9 +153,9 @@ def _report(
 ) -> ExitStatus:
     """Print the result of an experiment and return what it means."""
     if as_json:
-        print_json([_described(record) for record in records])
+        print_json([_described(record) for record in not_removed(folder, records)])
     else:
-        _print_result(records)
+        _print_result(not_removed(folder, records))
         sys.stderr.write(f"everything is in {folder}\n")
     if signalled is not None:
         return ExitStatus(128 + signalled)

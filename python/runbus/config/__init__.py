@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 from runbus._lazy import lazy_names
 
 if TYPE_CHECKING:
+    from runbus.config._access import begun_at as begun_at
     from runbus.config._asking import accepts_text as accepts_text
     from runbus.config._asking import is_part_of as is_part_of
+    from runbus.config._asking import members_of as members_of
     from runbus.config._asking import return_type as return_type
     from runbus.config._batch import Batch as Batch
     from runbus.config._batch import BatchJob as BatchJob
@@ -36,8 +38,10 @@ if TYPE_CHECKING:
     from runbus.config._executors import executor_entry as executor_entry
     from runbus.config._executors import read_entry as read_entry
     from runbus.config._function import Function as Function
+    from runbus.config._function import call_text as call_text
     from runbus.config._function import function_named as function_named
     from runbus.config._function import function_task as function_task
+    from runbus.config._function import task_given as task_given
     from runbus.config._hosts import host_problems as host_problems
     from runbus.config._hosts import parse_host as parse_host
     from runbus.config._load import dumps as dumps
@@ -61,6 +65,7 @@ if TYPE_CHECKING:
     from runbus.config._overrides import parse_override as parse_override
     from runbus.config._overrides import split_items as split_items
     from runbus.config._overrides import type_at as type_at
+    from runbus.config._render import render_overrides as render_overrides
     from runbus.config._schema import Field as Field
     from runbus.config._schema import is_structured as is_structured
     from runbus.config._script import Script as Script
@@ -130,6 +135,8 @@ __all__ = [
     "apply_overrides",
     "as_config",
     "batch_schema",
+    "begun_at",
+    "call_text",
     "check_task",
     "data_text",
     "decode_task",
@@ -155,6 +162,7 @@ __all__ = [
     "load",
     "load_batch",
     "make",
+    "members_of",
     "parse_host",
     "parse_override",
     "parse_sweep",
@@ -165,6 +173,7 @@ __all__ = [
     "read_file",
     "read_source",
     "register_kind",
+    "render_overrides",
     "return_type",
     "save",
     "set_variables",
@@ -172,6 +181,7 @@ __all__ = [
     "split_section",
     "summary_of",
     "target_of",
+    "task_given",
     "task_kinds",
     "to_data",
     "type_at",
@@ -191,7 +201,8 @@ __getattr__, __dir__ = lazy_names(
             "set_variables",
             "split_section",
         ),
-        "._asking": ("accepts_text", "is_part_of", "return_type"),
+        "._access": ("begun_at",),
+        "._asking": ("accepts_text", "is_part_of", "members_of", "return_type"),
         "._batch": ("Batch", "BatchJob", "SecretField"),
         "._batch_file": ("load_batch",),
         "._batch_schema": ("batch_schema",),
@@ -204,7 +215,7 @@ __getattr__, __dir__ = lazy_names(
         "._executor_entry": ("ExecutorEntry",),
         "._executor_list": ("ListedExecutor", "list_executors"),
         "._executor_names": ("ExecutorNames", "find_executor"),
-        "._function": ("Function", "function_named", "function_task"),
+        "._function": ("Function", "call_text", "function_named", "function_task", "task_given"),
         "._hosts": ("host_problems", "parse_host"),
         "._load": ("dumps", "load", "read_file", "save"),
         "._named": (
@@ -226,6 +237,7 @@ __getattr__, __dir__ = lazy_names(
             "split_items",
             "type_at",
         ),
+        "._render": ("render_overrides",),
         "._schema": ("Field", "is_structured"),
         "._shown": ("type_name",),
         "._script": ("Script",),

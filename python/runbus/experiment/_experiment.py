@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +15,11 @@ from runbus import config
 from runbus._files import absolute_path, make_folders, sync_files
 from runbus._home import ENV_RUN, Home
 from runbus._ids import meaning_of, run_id_of, slug
+from runbus._listed import check_mapping, listed
 from runbus._secrets import Secret, redacted_text
 from runbus.abc import GRACE_S, JobSpec
 from runbus.errors import HomeUnusable, NoExecutor, UsageError, near_matches, os_reason
+from runbus.experiment._job import Job
 from runbus.experiment._packages import build_code, keep_code, unbuilt_code
 from runbus.experiment._stored import (
     StoredExperiment,
@@ -29,12 +30,11 @@ from runbus.jobs import Asked, JobRecord
 from runbus.metrics import Origin, RunInfo, make_run_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from runbus.abc import Executor, Package, Request
     from runbus.bus import Bus
     from runbus.config import Config, ExecutorEntry
-    from runbus.experiment._job import Job
 
 __all__ = ["AsyncExperiment"]
 
@@ -54,6 +54,8 @@ class AsyncExperiment:
             may be another process, makes them and gives them to its kernel.
         max_parallel: How many jobs run at a time; as many as there are processors if None.
         root: The folder whose code executors package that take code along; the current one if None.
+        plugins: The names of installed plugins that its leader loads, another process too; a kernel
+            that `run` is given has those that it was made with.
         home: The home folder; the default one if None.
 
     Attributes:
@@ -61,9 +63,11 @@ class AsyncExperiment:
         folder: Its folder; empty before `prepare`.
         project: What its runs are gathered under.
         executors: What the executors that come with it are made from, by name.
+        plugins: The names of installed plugins that its leader loads.
 
     Raises:
         ConfigInvalid: What an executor is made from does not fit.
+        FieldInvalid: What should be a list of jobs, or a mapping, is none.
         UsageError: There is no job, two have one name, `max_parallel` is below 1, a text is not
             valid Unicode, or a name is "latest" or an id, which mean others.
         ScriptUnusable: A script is missing, or is not a file that can be read.
@@ -78,11 +82,12 @@ class AsyncExperiment:
         executors: Mapping[str, ExecutorEntry | Mapping[str, Any] | Config[Any]] | None = None,
         max_parallel: int | None = None,
         root: str | None = None,
+        plugins: Sequence[str] = (),
         home: str | os.PathLike[str] | None = None,
     ) -> None:
-        if isinstance(jobs, (str, Mapping)) or not isinstance(jobs, Iterable):
-            raise UsageError(f"jobs must be a list of jobs, not {jobs!r}")
-        jobs = list(jobs)
+        jobs = listed(jobs, "jobs", Job, "jobs")
+        if executors is not None:
+            check_mapping(executors, "executors", "names to fields")
         if not jobs:
             raise UsageError("an experiment needs at least one job")
         if max_parallel is not None and max_parallel < 1:
@@ -103,6 +108,7 @@ class AsyncExperiment:
             name: config.executor_data(one, name) for name, one in (executors or {}).items()
         }
         self._max_parallel = max_parallel or len(os.sched_getaffinity(0))
+        self.plugins = list(listed(plugins, "plugins", of="names"))
         self._home = Home(home)
         self._stored: StoredExperiment | None = None
         self._cancel: tuple[str, float] | None = None
@@ -180,6 +186,7 @@ class AsyncExperiment:
                 ],
                 executors=self.executors,
                 root=self._root,
+                plugins=self.plugins,
             )
             # While there is room for it: a full disk must not keep anybody from ending the jobs.
             make_folders(os.path.join(self.folder, "requests"))

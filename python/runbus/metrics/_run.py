@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from runbus._home import ENV_HOME, ENV_RUN, Home, abbreviated
 from runbus._ids import run_id_of, slug
 from runbus._secrets import REDACTED, redacted, redacted_text
-from runbus.errors import HomeUnusable, RunNotFound, near_matches, os_reason
+from runbus.errors import FileUnreadable, HomeUnusable, RunNotFound, near_matches, os_reason
 from runbus.metrics._ends import CANCELLED, DROPPED, FAILED, SUCCEEDED, End
 from runbus.metrics._folder import make_run_folder, new_journal, writer_of
 from runbus.metrics._info import RunInfo
@@ -327,8 +327,18 @@ def _folder_of(asked: str, home: str | os.PathLike[str] | None) -> str:
         known = {os.path.basename(path): path for path in where.run_folders()}
         if (found := abbreviated(asked, known)) is not None:
             return known[found]
-        raise RunNotFound(asked, near_matches(asked, known))
+        # The newest of a name is one today and another tomorrow: nobody logs to it by that.
+        named = [run for run, path in known.items() if _is_called(asked, path)]
+        similar = tuple(named) or near_matches(asked, known)
+        raise RunNotFound(asked, similar, bool(known), bool(named))
     return folder
+
+
+def _is_called(name: str, folder: str) -> bool:
+    try:
+        return RunInfo.read(folder).name == name
+    except (FileNotFoundError, FileUnreadable):
+        return False
 
 
 def _make(

@@ -17,6 +17,7 @@ from runbus._core import (
     seal_journal,
     summarize,
 )
+from runbus._listed import is_list
 from runbus.errors import MetricNotFound, RunBusy, RunUnreadable, near_matches, os_reason
 from runbus.metrics._annotating import Annotating
 from runbus.metrics._artifacts import clear_unfinished
@@ -139,7 +140,10 @@ class StoredRun(Kept, Annotating):
             ValueError: `steps` does not ascend.
         """
         if not isinstance(names, str):
-            return self._table(list(names), steps, rank)
+            parts: list[Any] = [*names] if is_list(names) else [None]
+            if not all(isinstance(part, str) for part in parts):
+                raise TypeError(f"names must be a name or a list of names, not {names!r}")
+            return self._table(parts, steps, rank)
         for found, data in self._read([names], steps, rank):
             if found == names:
                 return Series(names, data)

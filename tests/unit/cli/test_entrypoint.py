@@ -14,6 +14,7 @@ import pytest
 import runbus
 from runbus import Config
 from runbus.cli import entrypoint, factory, run_entrypoint
+from runbus.cli._app import run_command
 from runbus.config import load
 
 ran: list[dict[str, Any]] = []
@@ -56,6 +57,11 @@ class Own:
 @factory(is_target_default=True)
 def own_default(deep: int = 1) -> Config[Own]:
     return Config(Own, width=4, deep=deep)
+
+
+@dataclasses.dataclass
+class Outer:
+    model: Model
 
 
 @entrypoint(name="train")
@@ -112,6 +118,7 @@ GRAMMAR: list[tuple[list[str], str, Any]] = [
     (["model=small", "model.width=5", "model=small"], "model", Model(8)),
     (["model=wide", "model.extra*=2"], "model", Wide(extra=14)),
     (["model=small", "model=none"], "model", None),
+    (["model.width*=2", "model.width+=1"], "model", Model(1025)),
     (["model={width: 3}"], "model", Model(3)),
     (["layers=[small,small(width=1)]", "layers[0].width=9"], "layers", [Model(9), Model(1)]),
     (["layers=[{width: 2}]"], "layers", [Model(2)]),
@@ -273,6 +280,16 @@ def test_a_dry_run_shows_and_runs_nothing(capsys: Any) -> None:
     assert "├─ model: Config(Model)\n│  ├─ width: 8" in capsys.readouterr().out
 
 
+def test_a_factory_is_found_where_what_it_is_a_part_of_is_made_on_the_way() -> None:
+    seen: list[Model] = []
+
+    def needs(outer: Outer) -> None:
+        seen.append(outer.model)
+
+    assert run_entrypoint(needs, ["outer.model=small(width=3)"]) == 0
+    assert seen == [Model(3)]
+
+
 def test_what_is_missing_is_told(capsys: Any) -> None:
     def needs(model: Model, lr: float) -> None: ...
 
@@ -392,6 +409,9 @@ def test_plugins_names_and_projects_of_runs_are_said_as_the_source_says_them(
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("dingding mine\n")
     (run,) = runbus.runs(project="p")
+    assert run_command(["config", "export", run.id, str(tmp_path / "past.yaml")]) == 0
+    again = call(tmp_path, "--load", "past.yaml", "--dryrun", "model.width+=1")
+    assert (again.returncode, "runtime: 9" in again.stdout) == (0, True), again.stderr
     assert (run.name, run.config["runtime"]) == ("mine", 9)
 
 
