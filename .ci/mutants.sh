@@ -8,7 +8,8 @@ shift
 
 # mutmut wants the code in src/, and leaves its own files there: both stay out of the checkout. What it has tried is
 # kept in mutants/, so that a second run tries only what has changed.
-mkdir -p "$folder"
+# The folder of what mutmut makes is there before Python starts: an entry of sys.path that is missing then stays so.
+mkdir -p "$folder/mutants/src"
 rm -rf "$folder/src" "$folder/tests" "$folder/docs"
 cp -a python "$folder/src"
 cp -a tests docs README.md CONTRIBUTING.md Makefile "$folder/"
@@ -31,6 +32,11 @@ done
 cat >>"$folder/pyproject.toml" <<END
 
 [tool.mutmut]
+# Tests leave children to whoever ran them: a process that counts its own must not be that one.
+process_isolation = "forkserver"
+# Many a mutant waits for ever, and its test would for minutes.
+timeout_multiplier = 3.0
+timeout_constant = 5.0
 source_paths = ["src/runbus"]
 only_mutate = [$mutate]
 also_copy = ["docs", "README.md", "CONTRIBUTING.md", "Makefile"]

@@ -42,7 +42,7 @@ def cli_page() -> str:
 
 def batch_page() -> str:
     """Return the JSON Schema of a batch file."""
-    return json.dumps(batch_schema(), indent=2) + "\n"
+    return json.dumps(batch_schema(built_in=True), indent=2) + "\n"
 
 
 def pages() -> dict[Path, str]:

@@ -67,7 +67,7 @@ def main() -> list[Row]:
                     host.address, "root", host.port, str(folder / "far"), str(host.identity),
                     known_hosts=str(host.known_hosts), config="", agent=False,
                 )  # fmt: skip
-                executor = SSHExecutor(tunnel=tunnel, workdir="/", name="local")
+                executor = SSHExecutor([tunnel], workdir="/", name="local")
                 rows += described("SSH", asyncio.run(followed(executor, folder)), 1_000)
         except (FileNotFoundError, PermissionError) as error:
             note = f"not measured: {error}; needs sshd and root"

@@ -564,6 +564,7 @@ class MetricBell:
         folder: str | os.PathLike[str],
         positions: Mapping[str, int],
         window_ns: int,
+        last_attempt: int | None,
     ) -> MetricTail:
         """Follow a run; what it has logged by now comes first.
 
@@ -573,6 +574,7 @@ class MetricBell:
             positions: Where to begin in what these writers have written: the positions of batches
                 that were taken earlier. Of all others everything is read.
             window_ns: How wide windows are to be; 0 for none.
+            last_attempt: The last attempt of the run's job to read of; all if None.
 
         Raises:
             OSError: The thread cannot be started.
@@ -604,6 +606,9 @@ class MetricTail:
         The last news of it says so. A journal without a writer is also read behind the holes that a
         power failure left in it.
         """
+
+    def reach(self, attempt: int) -> None:
+        """Have the writers of this attempt read, too, and of those before it."""
 
     def set_window_ns(self, width_ns: int) -> None:
         """Have windows of this width made from what is read from now on; 0 for none."""

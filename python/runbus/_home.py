@@ -26,7 +26,7 @@ from runbus.errors import AmbiguousId, FileUnreadable, HomeUnusable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["ENV_ATTEMPT", "ENV_HOME", "ENV_RUN", "Home", "is_there"]
+__all__ = ["ENV_ATTEMPT", "ENV_HOME", "ENV_RUN", "GIVEN", "Home", "is_there"]
 
 ENV_HOME = "RUNBUS_HOME"
 _LONGEST_PATH = 4096
@@ -37,6 +37,9 @@ ENV_RUN = "RUNBUS_RUN"
 
 ENV_ATTEMPT = "RUNBUS_ATTEMPT"
 """Names the folder of the attempt of a job that this process is part of; the wrapper sets it."""
+
+GIVEN = "given"
+"""The file there with the text that is given to the program."""
 
 
 class Home:

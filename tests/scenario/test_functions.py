@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +14,11 @@ import pytest
 
 import runbus
 from runbus import AsyncExperiment, Job, Kernel, LocalExecutor, Partial
+from runbus.abc import RetryPolicy
 from runbus.cli._app import run_command
-from runbus.config import Function, decode_task, function_named
-from runbus.errors import ConfigInvalid, TargetUnusable, TaskInvalid
+from runbus.config import Function, decode_task, function_named, function_task
+from runbus.errors import ConfigInvalid, ResultNotKept, TargetUnusable, TaskInvalid
+from runbus.packaging import PatternPackager
 
 TRAIN = """
 from __future__ import annotations
@@ -42,6 +46,17 @@ def train(model: Model, lr: float = 0.1, fail: bool = False) -> dict[str, object
 
 def silent() -> object:
     return object()
+
+
+def length(text: str) -> int:
+    return len(text)
+
+
+def second_time(folder: Path) -> str:
+    if not (folder / "first").exists():
+        (folder / "first").touch()
+        raise OSError("the first time")
+    return "the second time"
 """
 
 
@@ -75,7 +90,11 @@ def test_partials_run_as_jobs_and_their_results_come_back(folder: Path) -> None:
     assert bad.error is not None
     assert (bad.error["type"], bad.error["text"]) == ("OSError", "as asked")
     assert "in train" in bad.error["traceback"]
-    assert (silent.state, silent.result) == ("SUCCEEDED", None)
+    assert (silent.state, silent.error) == ("SUCCEEDED", None)
+    with pytest.raises(ResultNotKept, match="object is neither text, number, list nor mapping"):
+        _ = silent.result
+    model = {"_target_": "trainer_of_tests.Model", "width": 3, "path": "x"}
+    assert good.config == {"model": model, "lr": 1.0}
 
 
 def test_the_command_line_runs_a_function_of_a_file(folder: Path, capsys: Any) -> None:
@@ -116,10 +135,10 @@ def test_what_is_wrong_is_told_before_anything_is_submitted(folder: Path) -> Non
     assert where == str(folder)
     with pytest.raises(ConfigInvalid, match="the key 'model' is missing"):
         Job(name="a", task=function)
-    with pytest.raises(TaskInvalid, match="more than 120,000 bytes"):
-        Function("a.b", {"text": "x" * 200_000}).command_line()
+    with pytest.raises(TaskInvalid, match="more than 4,194,304 bytes"):
+        Job(name="a", task=Function("a.b", {"text": "x" * (4 << 20)}))
     with pytest.raises(TaskInvalid, match="its values are no data"):
-        Function("a.b", {"text": object()}).command_line()
+        Job(name="a", task=Function("a.b", {"text": object()}))
 
 
 def test_a_batch_names_a_function_as_data() -> None:
@@ -129,3 +148,73 @@ def test_a_batch_names_a_function_as_data() -> None:
     assert task.title == "train"
     assert task.command_line()[1:3] == ("-m", "runbus.metrics.call")
     assert task.command_line()[-1] == "/code/src"
+
+
+def test_values_of_any_size_and_every_character_travel_in_a_file(folder: Path) -> None:
+    text = "it's $HOME `id` %s \\ \n\0 \N{SNOWMAN} \ud800 \U0001f600" * 10_000
+    function, where = function_named("trainer_of_tests.py:length")
+    function.text = text
+    job = Job(name="long", task=function_task(function, where))
+    (run,) = _run([job])
+    assert (run.state, run.result) == ("SUCCEEDED", len(text))
+    assert text[:20] not in " ".join(run.origin.argv)
+
+
+def test_another_attempt_tells_its_own_result_and_a_retry_is_given_the_same(folder: Path) -> None:
+    function, where = function_named("trainer_of_tests.py:second_time")
+    function.folder = folder
+    task = function_task(function, where)
+    (run,) = _run([Job(name="twice", task=task, retry=RetryPolicy(retries=1, backoff_s=0.0))])
+    assert (run.state, run.result, run.error) == ("SUCCEEDED", "the second time", None)
+    (folder / "first").unlink()
+    (run,) = _run([Job(name="once", task=task)])
+    assert run.error is not None
+    assert run.error["text"] == "the first time"
+    assert run_command(["retry", os.path.basename(run.experiment_folder)]) == 0
+    assert runbus.runs()[-1].result == "the second time"
+
+
+def test_a_function_of_packaged_code_runs_in_the_copy(folder: Path) -> None:
+    function, where = function_named("trainer_of_tests.py:train")
+    function.model = {}
+    executor = LocalExecutor(packager=PatternPackager(include=["*.py"]))
+    (run,) = _run([Job(name="packed", task=function_task(function, where))], executor)
+    assert run.state == "SUCCEEDED"
+    assert run.job_folder is not None
+    assert os.path.join(run.job_folder, "code") in Path(run.job_folder, "request.sh").read_text()
+
+
+def test_why_and_show_tell_what_a_function_raised_and_returned(folder: Path, capsys: Any) -> None:
+    words = ["run", "trainer_of_tests.py:train", "model={}", "--project", "told", "--name"]
+    assert run_command([*words, "good"]) == 0
+    assert run_command([*words, "bad", "fail=true"]) == 1
+    capsys.readouterr()
+    assert run_command(["why", "bad"]) == 0
+    told = capsys.readouterr().out
+    assert "its function raised OSError: as asked" in told
+    assert '    raise OSError("as asked")' in told
+    assert run_command(["show", "bad"]) == 0
+    assert "error OSError: as asked" in " ".join(capsys.readouterr().out.split())
+    assert run_command(["show", "good"]) == 0
+    assert 'result {"width": 8, "path": "Path", "lr": 0.1}' in " ".join(
+        capsys.readouterr().out.split()
+    )
+    assert run_command(["show", "--json", "good"]) == 0
+    assert json.loads(capsys.readouterr().out)["result"]["width"] == 8
+
+
+def test_a_module_that_is_not_there_is_told_as_an_error_of_the_run(folder: Path) -> None:
+    (run,) = _run([Job(name="gone", task=Function("gone.train", folder="/not/there"))])
+    assert (run.state, run.error and run.error["type"]) == ("FAILED", "ConfigInvalid")
+    assert run.job_folder is not None
+    told = Path(run.job_folder, "stderr.log").read_text()
+    assert "there is no module 'gone'\nhint: there is no /not/there here: give the exec" in told
+    assert "Traceback" not in told
+
+
+def _run(jobs: list[Job], executor: LocalExecutor | None = None) -> list[runbus.RunRecord]:
+    async def run() -> Any:
+        async with Kernel(plugins=[executor or LocalExecutor()]) as kernel:
+            return await AsyncExperiment("functions", jobs).run(kernel.bus)
+
+    return [runbus.open_run(one.run_id) for one in asyncio.run(run())]

@@ -9,16 +9,16 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 from msgspec.structs import replace
 
-from runbus import AsyncExperiment, Command, Job, Kernel, LocalExecutor
+from runbus import AsyncExperiment, Command, Config, Job, Kernel, LocalExecutor
 from runbus.abc import Observation
 from runbus.api import Fleet
 from runbus.catalog import job_statuses
-from runbus.config import LocalFields
 from runbus.events import JobEnded, JobSubmitted
 from runbus.jobs import FactReader, JobState
 from runbus.testing import FakeExecutor
@@ -161,7 +161,11 @@ async def test_those_who_look_go_on_when_the_one_that_looked_for_all_is_gone(
 async def test_a_fleet_makes_one_executor_of_those_that_are_described_alike(
     tmp_path: Path,
 ) -> None:
-    described = [LocalFields(gpus=["1"]), LocalFields(gpus=["1"]), LocalFields(gpus=["2"])]
+    described: list[Any] = [
+        Config(LocalExecutor, gpus=["1"]),
+        {"type": "local", "gpus": ["1"]},
+        Config(LocalExecutor, gpus=["2"]),
+    ]
     stored = [
         AsyncExperiment(
             "p",

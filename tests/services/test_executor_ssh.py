@@ -47,7 +47,7 @@ async def harness(host: Sshd, tmp_path: Path, remote: Path) -> AsyncIterator[Har
     tunnel = tunnel_to(host, remote)
 
     def make() -> SSHExecutor:
-        return SSHExecutor(tunnel=tunnel, slots=16)
+        return SSHExecutor([tunnel], slots=16)
 
     async with Harness(make, str(tmp_path / "here")) as harness:
         yield harness
@@ -136,7 +136,7 @@ async def test_a_submit_whose_connection_breaks_runs_the_job_once(
     host: Sshd, tmp_path: Path, remote: Path
 ) -> None:
     async with Harness(
-        lambda: SSHExecutor(tunnel=tunnel_to(host, remote), slots=40), str(tmp_path / "here")
+        lambda: SSHExecutor([tunnel_to(host, remote)], slots=40), str(tmp_path / "here")
     ) as harness:
         first = await harness.run(harness.shell("true"))
         assert first.seen.exit_code == 0
@@ -197,7 +197,7 @@ async def test_one_session_a_connection_is_enough(host: Sshd, tmp_path: Path, re
     host.stop()
     host.start(MaxSessions="1")
     async with Harness(
-        lambda: SSHExecutor(tunnel=tunnel_to(host, remote)), str(tmp_path / "here")
+        lambda: SSHExecutor([tunnel_to(host, remote)]), str(tmp_path / "here")
     ) as harness:
         ended = await harness.run(harness.shell("echo through; exit 3"))
 
@@ -211,7 +211,7 @@ async def test_a_changed_host_key_stops_a_submit_and_says_why(
     host.new_key()
     host.start()
     async with Harness(
-        lambda: SSHExecutor(tunnel=tunnel_to(host, remote)), str(tmp_path / "here")
+        lambda: SSHExecutor([tunnel_to(host, remote)]), str(tmp_path / "here")
     ) as harness:
         with pytest.raises(JobNotStarted, match=r"the key of .* has changed") as caught:
             await harness.submit(harness.shell("true"))
@@ -281,7 +281,7 @@ async def test_a_host_that_comes_up_late_is_waited_for(
     host.stop()
 
     def make() -> SSHExecutor:
-        return SSHExecutor(tunnel=tunnel_to(host, remote))
+        return SSHExecutor([tunnel_to(host, remote)])
 
     async with Harness(make, str(tmp_path / "here")) as harness:
         submitting = asyncio.create_task(harness.run(harness.shell("echo ran")))
@@ -324,7 +324,7 @@ async def test_a_host_whose_sftp_is_noise_takes_no_job_and_says_why(
     host.start(Subsystem=f"sftp {noisy}")
 
     def make() -> SSHExecutor:
-        return SSHExecutor(tunnel=tunnel_to(host, remote))
+        return SSHExecutor([tunnel_to(host, remote)])
 
     async with Harness(make, str(tmp_path / "here")) as harness, asyncio.timeout(20):
         with pytest.raises(JobNotStarted, match=r"its sftp says 'hello' first: a login script"):
@@ -344,7 +344,7 @@ async def test_an_end_is_told_although_the_log_cannot_be_copied(
     host.start(Subsystem=f"sftp {server}")
 
     def make() -> SSHExecutor:
-        return SSHExecutor(tunnel=tunnel_to(host, remote), copy_patience_s=1.0)
+        return SSHExecutor([tunnel_to(host, remote)], copy_patience_s=1.0)
 
     async with Harness(make, str(tmp_path / "here")) as harness, asyncio.timeout(30):
         job = harness.shell(f"while [ ! -e {tmp_path}/broken ]; do sleep 0.05; done; echo late")
@@ -370,7 +370,7 @@ async def test_a_home_on_the_machine_is_found_wherever_a_path_begins_with_it(
 
         def make() -> SSHExecutor:
             python = f"{path}/python" if place != "{}" else f"{made}/python"
-            return SSHExecutor(tunnel=tunnel_to(host, f"{path}/jobs"), workdir=path, python=python)
+            return SSHExecutor([tunnel_to(host, f"{path}/jobs")], workdir=path, python=python)
 
         async with Harness(make, str(tmp_path / "here")) as harness:
             done = await harness.run(harness.job(sys.executable, "-c", "x"))
@@ -422,7 +422,7 @@ async def test_code_is_sent_once_and_unpacked_for_each_attempt(
     package = await build_package(PatternPackager("*"), str(tree))
 
     def make() -> SSHExecutor:
-        return SSHExecutor(tunnel=tunnel_to(host, remote))
+        return SSHExecutor([tunnel_to(host, remote)])
 
     async with Harness(make, str(tmp_path / "here")) as harness:
         hello = ("/bin/sh", str(tree / "hello.sh"))
@@ -511,7 +511,7 @@ async def test_where_the_program_does_not_start_the_script_does_the_same_job(
     host: Sshd, tmp_path: Path, without_execution: Path
 ) -> None:
     tunnel = tunnel_to(host, without_execution)
-    async with Harness(lambda: SSHExecutor(tunnel=tunnel), str(tmp_path / "here")) as harness:
+    async with Harness(lambda: SSHExecutor([tunnel]), str(tmp_path / "here")) as harness:
         done = await harness.run(harness.shell("echo out; exit 3"))
 
         assert (done.stdout, done.seen.exit_code, done.seen.wrapper) == (b"out\n", 3, "script")
@@ -535,7 +535,7 @@ async def test_the_program_is_sent_to_a_host_once_and_again_when_it_was_damaged(
         if before and damaged:
             os.truncate(remote / before[0][0], 4096)
         async with Harness(
-            lambda: SSHExecutor(tunnel=tunnel_to(host, remote)), str(tmp_path / "here")
+            lambda: SSHExecutor([tunnel_to(host, remote)]), str(tmp_path / "here")
         ) as harness:
             assert (await harness.run(harness.shell("true"))).seen.wrapper == "program"
 
@@ -560,7 +560,7 @@ async def test_over_ssh_a_job_has_the_words_and_the_variables_that_were_asked_fo
 async def test_a_disk_that_refuses_is_told_and_nothing_runs(host: Sshd, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     async with Harness(
-        lambda: SSHExecutor(tunnel=tunnel_to(host, tmp_path / "file" / "below")),
+        lambda: SSHExecutor([tunnel_to(host, tmp_path / "file" / "below")]),
         str(tmp_path / "here"),
     ) as harness:
         with pytest.raises(JobNotStarted):
@@ -660,7 +660,7 @@ async def test_gpus_of_a_host_are_lent_to_one_job_at_a_time_by_all_kernels(
     gpu = f"test-{os.urandom(6).hex()}"
 
     def make() -> SSHExecutor:
-        return SSHExecutor(tunnel=tunnel_to(host, remote), slots=4, gpus=[gpu])
+        return SSHExecutor([tunnel_to(host, remote)], slots=4, gpus=[gpu])
 
     async with (
         Harness(make, str(tmp_path / "one")) as one,

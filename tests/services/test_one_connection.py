@@ -8,9 +8,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from runbus import AsyncExperiment, Command, Job, Kernel
+from runbus import AsyncExperiment, Command, Config, Job, Kernel, SSHExecutor
 from runbus.api import Fleet
-from runbus.config import SSHFields
 from runbus.events import JobStarted
 from runbus.jobs import JobState
 from runbus.testing.sshd import Sshd
@@ -32,8 +31,12 @@ async def test_three_experiments_reach_a_machine_by_one_connection(
             "p",
             [job],
             executors={
-                "far": SSHFields(
-                    hosts=[host.name], slots=slots, job_dir=str(tmp_path / "there"), workdir="/"
+                "far": Config(
+                    SSHExecutor,
+                    hosts=[host.name],
+                    slots=slots,
+                    job_dir=str(tmp_path / "there"),
+                    workdir="/",
                 )
             },
             home=tmp_path / "home",

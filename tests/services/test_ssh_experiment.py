@@ -83,7 +83,7 @@ async def test_an_experiment_on_three_hosts_tells_everything(
 
 async def test_a_cancelled_experiment_ends_its_jobs_there(host: Sshd, tmp_path: Path) -> None:
     job = Job(name="long", task=Command(("sh", "-c", "echo $$; exec sleep 60")))
-    executor = SSHExecutor(tunnel=tunnel_to(host, tmp_path / "remote"), workdir="/")
+    executor = SSHExecutor([tunnel_to(host, tmp_path / "remote")], workdir="/")
     pids: list[int] = []
 
     async with Kernel(plugins=[executor]) as kernel, anyio.create_task_group() as group:
@@ -148,7 +148,7 @@ async def test_what_a_job_writes_arrives_within_a_second(host: Sshd, tmp_path: P
 
     script = "import time\nfor _ in range(40): print(time.time(), flush=True); time.sleep(0.03)"
     job = Job(name="talks", task=Command((sys.executable, "-c", script)))
-    executor = SSHExecutor(tunnel=tunnel_to(host, tmp_path / "remote"), workdir="/")
+    executor = SSHExecutor([tunnel_to(host, tmp_path / "remote")], workdir="/")
     async with Kernel(plugins=[executor, Plugin("watch").stream(LogLines, lines)]) as kernel:
         await AsyncExperiment("far", [job], executor="ssh").run(kernel.bus)
 
@@ -216,9 +216,7 @@ async def test_what_a_job_records_arrives_once_across_lost_connections(
     watch = watch.on(JobEnded, lambda event: order.append("ended"))
     (tmp_path / "work").mkdir()
     job = Job(name="keeps", task=Command((sys.executable, "-c", KEEPER)))
-    executor = SSHExecutor(
-        tunnel=tunnel_to(host, tmp_path / "remote"), workdir=str(tmp_path / "work")
-    )
+    executor = SSHExecutor([tunnel_to(host, tmp_path / "remote")], workdir=str(tmp_path / "work"))
     sizes = {"weights": 3_000_000, "a b": 2_000_000}
     async with Kernel(plugins=[executor, watch]) as kernel, anyio.create_task_group() as group:
         group.start_soon(keep_cutting, host, home, sizes)
@@ -261,7 +259,7 @@ for text in ("first", "second"):
     run.log_artifact("file")
 """
     job = Job(name="keeps", task=Command((sys.executable, "-c", script)))
-    executor = SSHExecutor(tunnel=tunnel_to(host, tmp_path / "remote"), workdir=str(tmp_path))
+    executor = SSHExecutor([tunnel_to(host, tmp_path / "remote")], workdir=str(tmp_path))
     async with Kernel(plugins=[executor]) as kernel:
         (record,) = await AsyncExperiment("far", [job], executor="ssh").run(kernel.bus)
 
@@ -294,7 +292,7 @@ async def test_code_of_a_commit_travels_once_and_is_on_record(
     host: Sshd, tmp_path: Path, tree: Path
 ) -> None:
     remote = tmp_path / "remote"
-    executor = SSHExecutor(tunnel=tunnel_to(host, remote), slots=2, packager=GitArchivePackager())
+    executor = SSHExecutor([tunnel_to(host, remote)], slots=2, packager=GitArchivePackager())
     task = Command(("sh", str(tree / "main.sh")))
     jobs = [Job(name=name, task=task, cwd=str(tree)) for name in ("one", "two")]
 

@@ -19,6 +19,8 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
         run_id: The run that records what it measures.
         executor: The name of the executor that it goes to.
         argv: The program and its arguments, as the operating system gets them.
+        given: A text that the program finds in the file `given` of the folder `RUNBUS_ATTEMPT`; no
+            such file if empty. What is too long for a command line, or not for everybody to see.
         cwd: The folder it starts in.
         env: What is added to the environment it inherits.
         secrets: What else is added, as references by the names of the variables: see `Secret`.
@@ -53,3 +55,4 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     bootstrap: tuple[str, ...] = ()
     secrets: dict[str, str] = {}
     withheld: tuple[str, ...] = ()
+    given: str = ""

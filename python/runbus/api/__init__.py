@@ -13,6 +13,7 @@ from runbus._lazy import lazy_names
 if TYPE_CHECKING:
     from runbus.api._elsewhere import ReadLog as ReadLog
     from runbus.api._elsewhere import reading_elsewhere as reading_elsewhere
+    from runbus.api._executors import executor_of as executor_of
     from runbus.api._executors import executors_of as executors_of
     from runbus.api._explain import Explanation as Explanation
     from runbus.api._explain import Happening as Happening
@@ -39,6 +40,7 @@ __all__ = [
     "attach",
     "cancel",
     "detach",
+    "executor_of",
     "executors_of",
     "explain",
     "follow",
@@ -57,7 +59,7 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "._elsewhere": ("ReadLog", "reading_elsewhere"),
-        "._executors": ("executors_of",),
+        "._executors": ("executor_of", "executors_of"),
         "._explain": ("Explanation", "Happening", "explain"),
         "._fleet": ("Fleet",),
         "._lead": ("attach", "cancel", "detach", "follow", "lead", "submit"),

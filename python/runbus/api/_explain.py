@@ -73,14 +73,15 @@ class Explanation(NamedTuple):
         story: What happened, in order.
         said: The last lines that a job that failed wrote: of its standard error, or of its standard
             output if that is empty.
-        source: Which of the two, `stderr` or `stdout`.
+        source: Which of the two, `stderr` or `stdout`; `traceback` if it is that of the exception
+            that its function raised.
     """
 
     state: str
     because: list[str]
     story: list[Happening]
     said: list[str]
-    source: Literal["stdout", "stderr"] = "stderr"
+    source: Literal["stdout", "stderr", "traceback"] = "stderr"
 
 
 async def explain(run: RunRecord) -> Explanation:
@@ -105,12 +106,14 @@ def _explain(run: RunRecord) -> Explanation:
         return Explanation(state, [_unled(run) or "its job is about to be recorded"], story, [])
     failed = job.state.is_terminal and job.state is not JobState.SUCCEEDED
     because = [*(_of_end(run, job) if job.state.is_terminal else _of_wait(run, job))]
-    source: Literal["stdout", "stderr"] = "stderr"
-    said = _last_lines(run, source) if failed else []
-    if failed and not said:
-        source = "stdout"
-        said = _last_lines(run, source)
-    return Explanation(state, because, story, said, source)
+    if failed and (raised := run.error) is not None:
+        because.append(redacted_text(f"its function raised {raised['type']}: {raised['text']}"))
+        said = redacted_text(raised["traceback"]).splitlines()
+        return Explanation(state, because, story, said, "traceback")
+    for source in ("stderr", "stdout") if failed else ():
+        if said := _last_lines(run, source):
+            return Explanation(state, because, story, said, source)
+    return Explanation(state, because, story, [])
 
 
 def _of_process(run: RunRecord) -> Iterator[str]:

@@ -14,10 +14,10 @@ from runbus.errors import BusClosed, PluginNotFound
 from runbus.executors import TunnelPool
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
+    from typing import Any
 
     from runbus.abc import Executor, Tunnel
-    from runbus.config import ExecutorFields
     from runbus.experiment import StoredExperiment
     from runbus.jobs import JobRecord
     from runbus.kernel import Kernel
@@ -59,19 +59,19 @@ class Fleet:
         """
         async with AsyncExitStack() as stack:
             own = {
-                name: await stack.enter_async_context(self._one(name, fields))
-                for name, fields in experiment.executors.items()
+                name: await stack.enter_async_context(self._one(name, data))
+                for name, data in experiment.executors.items()
             }
             return await experiment.run(self._kernel.bus, executors=own)
         raise AssertionError
 
     @asynccontextmanager
-    async def _one(self, name: str, fields: ExecutorFields) -> AsyncIterator[Executor]:
-        key = encode_json(fields)
+    async def _one(self, name: str, data: Mapping[str, Any]) -> AsyncIterator[Executor]:
+        key = encode_json(data)
         async with self._turn:
             if (made := self._made.get(key)) is None:
                 # A kernel's plugins have names of their own, whatever experiments call them.
-                executor = executor_of(f"{name}#{next(self._numbers)}", fields, self._tunnels)
+                executor = executor_of(f"{name}#{next(self._numbers)}", data, self._tunnels)
                 await self._kernel.start_plugin(executor)
                 made = self._made[key] = _Made(executor)
             made.users += 1

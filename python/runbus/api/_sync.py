@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from runbus.abc import Executor, Plugin
+    from runbus.abc import Executor, Plugin, Timeouts
     from runbus.config import Config, Partial, Task
 
 __all__ = ["run"]
@@ -33,6 +33,7 @@ def run(
     sweeps: Sequence[str] = (),
     max_parallel: int | None = None,
     plugins: Sequence[Plugin] = (),
+    timeouts: Timeouts | None = None,
 ) -> list[RunRecord]:
     """Run a task, once or for each point of a grid, and wait for the end.
 
@@ -41,13 +42,15 @@ def run(
 
     Args:
         task: What to run; a `Partial` runs as a function.
-        executor: Where: an executor, its name, its `Config`, or its data, such as
+        executor: Where: an executor; its name, one of the user's own among them, or
+            `@file[:section]`; its `Config`; or its data, such as
             `{"type": "ssh", "hosts": ["box"]}`.
         project: What to gather the runs under; the task's title if None.
         name: What the runs' names begin with; the task's title if None.
         sweeps: Texts such as `lr=0.01,0.1`.
         max_parallel: How many run at a time; as many as there are processors if None.
         plugins: What else hooks into the bus meanwhile.
+        timeouts: How long each may take; where it says nothing, what the executor's own say.
 
     Returns:
         The runs, in the order of the grid. A job that failed raises nothing: see `RunRecord.state`.
@@ -61,8 +64,9 @@ def run(
     if isinstance(sweeps, str):
         raise UsageError(f"sweeps must be a list of texts, such as [{sweeps!r}]")
     task = check_task(task)
-    made = executor_from(executor)
-    jobs = sweep(task, sweeps, name=name)
+    made, its_own = executor_from(executor)
+    times = its_own if timeouts is None else timeouts.or_else(its_own)
+    jobs = sweep(task, sweeps, name=name, timeouts=times)
     experiment = AsyncExperiment(
         project or task.title, jobs, executor=made.name, max_parallel=max_parallel
     )

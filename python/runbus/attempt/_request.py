@@ -17,7 +17,8 @@ __all__ = ["render_request"]
 def render_request(job: JobSpec, *, advice: str = "") -> bytes:
     """Return the file `request` of an attempt; `rust/runbus-wrap/src/request.rs` describes it.
 
-    A job with bootstrap lines or packaged code is left to its script: those are shell.
+    A job with bootstrap lines, packaged code or a text that is given to it is left to its script:
+    that is shell.
 
     Args:
         job: The job, checked by `render_script`.
@@ -32,7 +33,7 @@ def render_request(job: JobSpec, *, advice: str = "") -> bytes:
 
 def _fields(job: JobSpec, advice: str) -> Iterator[tuple[str, str]]:
     yield "version", "1"
-    if job.bootstrap or job.package:
+    if job.bootstrap or job.package or job.given:
         return
     yield "cwd", job.cwd
     yield "advice", advice

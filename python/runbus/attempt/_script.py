@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from runbus._secrets import Secret, redacted
+from runbus import codec
+from runbus._home import GIVEN
+from runbus._secrets import Secret, redacted, redacted_text
 from runbus.errors import UsageError
 
 if TYPE_CHECKING:
@@ -47,8 +49,8 @@ def render_script(job: JobSpec, *, advice: str = "") -> str:
     for name, value in {**env, **secrets}.items():
         if not _NAME.fullmatch(name) or "\0" in value:
             raise UsageError(f"job {job.name!r}: {name!r} cannot be set in an environment")
-    if any("\0" in word for word in (job.cwd, *job.argv)):
-        raise UsageError(f"job {job.name!r}: there is a NUL in its folder or command")
+    if any("\0" in word for word in (job.cwd, job.given, *job.argv)):
+        raise UsageError(f"job {job.name!r}: there is a NUL in its folder, command or given text")
     _check_encodable(job)
     if both := sorted(env.keys() & secrets.keys()):
         raise UsageError(f"job {job.name!r}: {both[0]!r} is both a plain value and a secret")
@@ -62,7 +64,7 @@ def render_script(job: JobSpec, *, advice: str = "") -> str:
         lines.append(f"# {name} is {place!r}")
         lines.append(f'export {name}="${{{_PREFIX}{name}?}}"; unset {_PREFIX}{name}')
     lines += [f"export {name}={shlex.quote(value)}" for name, value in sorted(env.items())]
-    lines += _unpacking(job)
+    lines += [*_giving(job), *_unpacking(job)]
     advised = f"{{ echo {shlex.quote(advice)} >&2; exit 126; }}" if advice else "exit 126"
     lines += [f"cd {shlex.quote(job.cwd)} || {advised}"]
     lines += [f"{{ {line}\n}} || exit" for line in job.bootstrap]
@@ -86,6 +88,14 @@ def _check_encodable(job: JobSpec) -> None:
                 f"job {job.name!a}: {text!a} cannot be a name or argument in the encoding "
                 f"of this locale, {sys.getfilesystemencoding()}; start Python with PYTHONUTF8=1"
             ) from None
+
+
+def _giving(job: JobSpec) -> list[str]:
+    """Return the lines that write what is given to the program; no process of its own does that."""
+    if not job.given:
+        return []
+    path = shlex.quote(os.path.join(job.folder, GIVEN))
+    return [f"printf %s {shlex.quote(job.given)} >{path} || exit 126"]
 
 
 def _unpacking(job: JobSpec) -> list[str]:
@@ -115,7 +125,16 @@ def redacted_job(job: JobSpec) -> JobSpec:
     """
     image = replace(job.image, env=tuple(redacted(dict(job.image.env)).items()))
     words = redacted({"argv": job.argv, "bootstrap": job.bootstrap})
+    words["given"] = _redacted_given(job.given)
     return replace(job, env=redacted(job.env), image=image, **words)
+
+
+def _redacted_given(given: str) -> str:
+    """Return what is given to a program without what goes by a secret's name in it."""
+    try:
+        return codec.encode_json(redacted(codec.decode_json(given, dict))).decode()
+    except codec.DecodeError:
+        return redacted_text(given)
 
 
 def references(job: JobSpec) -> dict[str, str]:

@@ -134,7 +134,7 @@ class _Wrapped:
         except (Exception, asyncio.CancelledError) as raised:
             if raised is error:
                 return False  # passed on as it was
-            sub.calls -= 1  # on entering it was counted as a success, which it is not
+            sub.calls -= 1.0  # on entering it was counted as a success, which it is not
             failure = self._calls.broken(sub, raised, frame)
             assert self._frame is not None
             self._asking.correct(self._frame, sub)

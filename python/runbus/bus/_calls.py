@@ -176,7 +176,7 @@ class Counted:
         try:
             if exc is None:
                 verdict = "ok"
-                sub.calls += 1
+                sub.calls += 1.0
             elif isinstance(exc, (Exception, asyncio.CancelledError)):
                 failure = self._calls.broken(sub, exc, self._frame)
                 verdict = f"error: {sub.last_error}"

@@ -113,7 +113,7 @@ class Notifications:
                             continue
                         else:
                             await self._calls.call(sub, event)
-                        sub.calls += 1
+                        sub.calls += 1.0
                     except (Exception, asyncio.CancelledError) as error:
                         missed += 1
                         errors = [*errors, *await self._failed(sub, error, frame)]

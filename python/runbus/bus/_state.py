@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import get_ident
 from typing import TYPE_CHECKING
 
@@ -187,8 +187,7 @@ class BusState:
     @contextmanager
     def running(self, frame: Frame) -> Iterator[None]:
         """Make a dispatch the one that runs: its handlers have their limit, and are its effects."""
-        before = CAUSE.get()
-        CAUSE.set(frame)
+        token = CAUSE.set(frame)
         self.active.add(frame)
         if frame.limit_s < self.sweeper.watches_s:
             self.sweeper.arm(frame.limit_s)
@@ -196,9 +195,10 @@ class BusState:
             yield
         finally:
             self.active.discard(frame)
-            CAUSE.set(before)
             frame.now[0] = None
             take_back(frame)
+            with suppress(ValueError):  # an abandoned coroutine, closed from another context
+                CAUSE.reset(token)
 
 
 def wrong_kind(event: object, verb: str) -> WrongKind:

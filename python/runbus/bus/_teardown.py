@@ -103,7 +103,7 @@ class Teardowns:
             sub.count_failure(text_of(failure))
             logger.error("%s", text_of(failure), exc_info=exc_info(failure.__cause__))
         else:
-            sub.calls += 1
+            sub.calls += 1.0
         verdict = "ok" if failure is None else f"error: {text_of(failure)}"
         self._calls.note(sub, whole, started, verdict)
         return [failure] if failure is not None else []

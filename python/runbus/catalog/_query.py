@@ -7,7 +7,7 @@ import importlib
 import json
 import re
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from runbus.catalog._runs import survey
 from runbus.errors import ExtraMissing, QueryInvalid
@@ -15,7 +15,6 @@ from runbus.metrics import Origin, PointStream
 
 if TYPE_CHECKING:
     import os
-    from typing import Any
 
     from runbus.catalog._runs import RunRow
 
@@ -24,6 +23,17 @@ __all__ = ["query"]
 
 # A segment has the nearest double and what is missing.
 _EXACT = "CASE WHEN value_rest <> 0 THEN (value::HUGEINT + value_rest)::BIGINT END AS exact"
+_RUNS = {
+    "id": "VARCHAR", "name": "VARCHAR", "project": "VARCHAR", "state": "VARCHAR",
+    "created": "TIMESTAMPTZ", "config": "JSON", "folder": "VARCHAR", "command": "VARCHAR",
+    "commit": "VARCHAR", "changed": "BOOLEAN", "params": "JSON", "tags": "VARCHAR[]",
+    "problem": "VARCHAR",
+}  # fmt: skip
+"""The columns of the table of runs, and their types."""
+
+_GIVEN: dict[str, Any] = {"created": "BIGINT", "changed": "BOOLEAN", "tags": ["VARCHAR"]}
+"""The types of those that are not given as texts."""
+
 _RANK = "TRY_CAST(regexp_extract(writer, '-r(\\d+)(-h)?$', 1) AS INTEGER) AS rank"
 
 
@@ -61,13 +71,14 @@ def query(
         QueryInvalid: DuckDB cannot answer it.
         HomeUnusable: The home folder cannot be read.
     """
-    duckdb = _duckdb()
+    duckdb = _loaded("duckdb")
     rows = survey(project, home=home)
     found = [row.run for row in rows if row.run is not None]
     # A table that is not there must not be looked for among the variables of this function.
     with duckdb.connect(config={"python_enable_replacements": "false"}) as connection:
         _add_runs(connection, rows)
         if re.search(r"\bmetrics\b", sql, re.IGNORECASE):
+            _loaded("pyarrow")  # which takes as long to load as all else: only where it is needed
             _add_metrics(connection, PointStream(found))
         try:
             statements = connection.extract_statements(sql)
@@ -81,38 +92,39 @@ def query(
 
 
 def _add_runs(connection: Any, rows: list[RunRow]) -> None:
-    """All at once: rows that are inserted one by one take a millisecond each."""
-    import pyarrow as pa
+    """Fill the table of runs: all at once, as JSON.
 
-    origins = [row.run.origin if row.run else Origin() for row in rows]
-    text, texts = pa.string(), pa.list_(pa.string())
-    columns = {
-        "id": ([_text(row.id) for row in rows], text),
-        "name": ([_text(row.name) for row in rows], text),
-        "project": ([_text(row.project) for row in rows], text),
-        "state": ([row.state for row in rows], text),
-        "created": ([row.created_ns or None for row in rows], pa.timestamp("ns", "UTC")),
-        "config": ([_json(row.run.config if row.run else {}) for row in rows], text),
-        "folder": ([_text(row.folder) for row in rows], text),
-        "command": ([_text(shlex.join(origin.argv)) or None for origin in origins], text),
-        "commit": ([origin.commit or None for origin in origins], text),
-        "changed": ([origin.is_changed for origin in origins], pa.bool_()),
-        "params": ([_json(row.run.params if row.run else {}) for row in rows], text),
-        "tags": ([list(map(_text, row.tags)) for row in rows], texts),
-        "problem": ([_text(row.problem) or None for row in rows], text),
-    }
-    table = pa.table({name: pa.array(values, kind) for name, (values, kind) in columns.items()})
-    connection.register("found", table)
+    Rows that are inserted one by one take a millisecond each, and a table that is registered makes
+    DuckDB load pandas and pyarrow, for longer than all else of a small question takes.
+    """
+    runs = _text(json.dumps([_described(row) for row in rows], ensure_ascii=False))
+    columns = ", ".join(f"{name} {kind}" for name, kind in _RUNS.items())
+    connection.execute(f"CREATE TABLE runs ({columns})")
     connection.execute(
-        "CREATE TABLE runs AS "
-        "SELECT * REPLACE (created::TIMESTAMPTZ AS created, config::JSON AS config, "
-        "params::JSON AS params) FROM found"
+        "INSERT INTO runs SELECT one.* REPLACE (make_timestamp_ns(one.created) AS created) "
+        "FROM (SELECT unnest(from_json(?, ?)) AS one)",
+        [runs, json.dumps([{**dict.fromkeys(_RUNS, "VARCHAR"), **_GIVEN}])],
     )
-    connection.unregister("found")
 
 
-def _json(values: dict[str, Any]) -> str:
-    return _text(json.dumps(values, ensure_ascii=False))
+def _described(row: RunRow) -> dict[str, Any]:
+    origin = row.run.origin if row.run else Origin()
+    return {
+        "id": row.id,
+        "name": row.name,
+        "project": row.project,
+        "state": row.state,
+        "created": row.created_ns or None,
+        # As texts: they may hold what only Python's JSON has, NaN and numbers of any length.
+        "config": json.dumps(row.run.config if row.run else {}, ensure_ascii=False),
+        "folder": row.folder,
+        "command": shlex.join(origin.argv) or None,
+        "commit": origin.commit or None,
+        "changed": origin.is_changed,
+        "params": json.dumps(row.run.params if row.run else {}, ensure_ascii=False),
+        "tags": row.tags,
+        "problem": row.problem or None,
+    }
 
 
 def _text(text: str) -> str:
@@ -138,10 +150,8 @@ def _quoted(text: str, mark: str) -> str:
     return mark + text.replace(mark, mark * 2) + mark
 
 
-def _duckdb() -> Any:
-    for package in ("pyarrow", "duckdb"):
-        try:
-            module = importlib.import_module(package)
-        except ModuleNotFoundError as error:
-            raise ExtraMissing("a query", package, "duckdb") from error
-    return module
+def _loaded(package: str) -> Any:
+    try:
+        return importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        raise ExtraMissing("a query", package, "duckdb") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,10 +13,10 @@ from runbus._secrets import redacted_text
 from runbus.abc import PackageManifest
 from runbus.catalog._html import table_html, time_text
 from runbus.catalog._index import INDEX_FILE, Index, Seen
+from runbus.catalog._returned import error_of, result_of
 from runbus.codec import DecodeError, decode_json
 from runbus.errors import (
     FileUnreadable,
-    RecordNotFound,
     RunbusError,
     RunNotFound,
     near_matches,
@@ -129,12 +128,13 @@ class RunRecord(StoredRun):
 
     @property
     def result(self) -> Any:
-        """What the function returned that its job has run; None if nothing, or no data.
+        """What the function returned that its job has run; None if nothing, or if it ran none.
 
         Raises:
+            ResultNotKept: It returned what JSON cannot hold.
             FileUnreadable: It is not what was logged.
         """
-        return self._told("result")
+        return result_of(self)
 
     @property
     def error(self) -> dict[str, str] | None:
@@ -143,18 +143,7 @@ class RunRecord(StoredRun):
         Raises:
             FileUnreadable: It is not what was logged.
         """
-        found: dict[str, str] | None = self._told("error")
-        return found
-
-    def _told(self, name: str) -> Any:
-        try:
-            texts = self.text(name)
-        except RecordNotFound:
-            return None
-        try:
-            return json.loads(texts[-1].text)
-        except ValueError:  # it is another text, of the script's own
-            return None
+        return error_of(self)
 
     @property
     def state(self) -> JobState:

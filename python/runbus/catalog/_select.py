@@ -64,6 +64,8 @@ class Condition(NamedTuple):
             return self.operator == "!="
         if self.operator == "~":
             return self.value.lower() in str(known).lower()
+        if isinstance(known, bool):
+            return _compare(str(known).lower(), self.operator, self.value.lower())
         number, other = _number(known), _number(self.value)
         if number is not None and other is not None:
             return _compare(number, self.operator, other)

@@ -39,6 +39,7 @@ COMMANDS = {
     "seal": "Turn the journals of finished runs into Parquet files.",
     "why": "Say why a run stands where it stands, and what happened to it.",
     "replay": "Feed the events of a trace to a fresh kernel and show what goes another way.",
+    "executors": "List and check the executors that have names, or show one.",
     "config": "Show, compare and convert configurations of files and past runs.",
     "doctor": "Check that jobs can run here and that nothing was left behind.",
     "completion": "Print what makes a shell complete commands, runs, projects and metrics.",
@@ -49,13 +50,23 @@ COMMANDS = {
 _HIDDEN = ("supervise",)
 
 
+def _others() -> dict[str, str]:
+    """Return the commands that other distributions bring, or a program: names, and who does.
+
+    Looks at what is installed, which takes a while: only where a name is not one of ours.
+    """
+    from runbus.config import COMMANDS as PARTS
+
+    return {name: PARTS.origin_of(name) for name in PARTS if name not in COMMANDS}
+
+
 class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return [*COMMANDS, *_others()]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS and cmd_name not in _HIDDEN:
-            return None
+            return _command_of_others(cmd_name)
         module = importlib.import_module(f"runbus.cli.commands.{cmd_name}")
         command = module.command
         assert isinstance(command, click.Command)
@@ -64,15 +75,31 @@ class _Commands(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+        if others := _others():
+            with formatter.section("Commands of others"):
+                formatter.write_dl([(name, f"Of {origin}.") for name, origin in others.items()])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and not args[0].startswith("-") and args[0] not in {*COMMANDS, *_HIDDEN}:
-            near = near_matches(args[0], COMMANDS)
+        known = not args or args[0].startswith("-") or args[0] in {*COMMANDS, *_HIDDEN}
+        if not known and args[0] not in (others := _others()):
+            near = near_matches(args[0], [*COMMANDS, *others])
             hint = f"did you mean {near[0]!r}" if near else "runbus --help lists the commands"
             raise _NoSuchCommand(args[0], hint)
         return super().resolve_command(ctx, args)
+
+
+def _command_of_others(name: str) -> click.Command | None:
+    from runbus.config import COMMANDS as PARTS
+
+    if name not in PARTS:
+        return None
+    command = PARTS.find(name)
+    if not isinstance(command, click.Command):
+        told = f"the command {name!r} of {PARTS.origin_of(name)} is none: "
+        raise UsageError(f"{told}{PARTS.import_path(name)} is not a command of click")
+    return command
 
 
 class _NoSuchCommand(click.UsageError):

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from runbus import api
-from runbus.abc import Executor  # noqa: TC001 - the configuration reads it
+from runbus.abc import Executor, Timeouts
 from runbus.cli._configuring import Configured, with_meanings
 from runbus.cli._exit import ExitStatus
 from runbus.cli._table import print_table
-from runbus.config import Function, Partial, apply_overrides, function_task, target_of, to_data
+from runbus.config import (
+    ExecutorNames,
+    Function,
+    Partial,
+    apply_overrides,
+    function_task,
+    target_of,
+    to_data,
+)
 from runbus.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from runbus.config import Override
+    from runbus.config import ExecutorEntry, Override
 
 __all__ = ["chosen_executor", "launch_on"]
 
@@ -28,35 +37,64 @@ def _on(executor: Executor) -> Executor:
     return executor
 
 
-def chosen_executor(changes: Sequence[Override]) -> Callable[[], Executor]:
-    """Return what makes the executor that the words of a command line describe.
+class ChosenExecutor(NamedTuple):
+    """The executor that a command line describes.
 
-    It belongs to one event loop: each run makes its own.
+    Attributes:
+        config: What makes it; it belongs to one event loop: each run makes its own.
+        timeouts: Those of its jobs.
+    """
+
+    config: Any
+    timeouts: Timeouts
+
+    def make(self) -> Executor:
+        """Return a new one."""
+        made: Executor = self.config.build()()
+        return made
+
+
+def chosen_executor(changes: Sequence[Override]) -> ChosenExecutor:
+    """Return the executor that the words of a command line describe.
 
     Raises:
         ConfigInvalid: There is none of that name, or a field does not fit.
         UsageError: Its fields do not fit together.
     """
     config: Any = Partial(_on)
-    apply_overrides(config, with_meanings(config, changes))
+    timeouts = Timeouts()
+    meant = []
+    for one in changes:
+        entry = _named(one)
+        meant.append(one if entry is None else one._replace(value=entry.data))
+        timeouts = timeouts if entry is None else entry.timeouts
+    apply_overrides(config, with_meanings(config, meant))
     config.complete().build()  # so that all mistakes are told before anything runs
-
-    def make() -> Executor:
-        made: Executor = config.build()()
-        return made
-
-    return make
+    return ChosenExecutor(config, timeouts)
 
 
-def launch_on(
-    executor: Callable[[], Executor], found: Sequence[Configured], project: str
-) -> ExitStatus:
+def _named(change: Override) -> ExecutorEntry | None:
+    """Return what files say of the executor that a change names; None if they say nothing."""
+    name = str(change.value)
+    if change.path != ("executor",) or change.operator != "=" or _CALL.search(name):
+        return None
+    return ExecutorNames().of_files(name)
+
+
+_CALL = re.compile(r"[\[({]")
+
+
+def launch_on(executor: ChosenExecutor, found: Sequence[Configured], project: str) -> ExitStatus:
     """Run configured functions as jobs, one after the other, and say how they ended."""
     runs = [
         run
         for one in found
         for run in api.run(
-            _task_of(one.config), executor=executor(), project=project, name=one.title or None
+            _task_of(one.config),
+            executor=executor.make(),
+            project=project,
+            name=one.title or None,
+            timeouts=executor.timeouts,
         )
     ]
     print_table(

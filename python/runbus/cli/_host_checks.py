@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING
 import anyio
 
 from runbus.cli._checks import Check, clock_check, space_check
-from runbus.config import SSHFields, load_batch
-from runbus.errors import FileUnreadable, HostError, NotFound, RunbusError
+from runbus.config import executor_config, load_batch
+from runbus.errors import ConfigInvalid, FileUnreadable, HostError, NotFound, RunbusError
 from runbus.executors import expanded, marked, quote
 from runbus.executors.ssh import tunnel_to
 from runbus.jobs import Asked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import Any
 
     from runbus._home import Home
     from runbus.abc import Tunnel
-    from runbus.config import ExecutorFields
 
 __all__ = ["host_checks", "known_executors"]
 
@@ -31,16 +31,18 @@ _NEWEST = 20
 """So many experiments are looked at for machines, beside those that are open."""
 
 
-def known_executors(home: Home, batches: Sequence[str]) -> list[ExecutorFields]:
-    """Return the executors of batch files, or those of the home's open and newest experiments.
+def known_executors(home: Home, batches: Sequence[str]) -> list[Mapping[str, Any]]:
+    """Return what executors are made from: those of batch files, or of a home.
+
+    Of a home those of its open and newest experiments.
 
     Raises:
         BatchInvalid: A file is not a batch.
     """
     if batches:
-        return [fields for path in batches for fields in load_batch(path).all_executors.values()]
+        return [one.data for path in batches for one in load_batch(path).executors.values()]
     newest = sorted(home.experiment_folders(), key=os.path.basename)[-_NEWEST:]
-    found: list[ExecutorFields] = []
+    found: list[Mapping[str, Any]] = []
     for folder in {*newest, *home.open_experiments()}:
         try:
             found += Asked.read(folder).executors.values()
@@ -49,16 +51,9 @@ def known_executors(home: Home, batches: Sequence[str]) -> list[ExecutorFields]:
     return found
 
 
-def host_checks(executors: Sequence[ExecutorFields]) -> list[Check]:
+def host_checks(executors: Sequence[Mapping[str, Any]]) -> list[Check]:
     """Ask every machine of some executors, all at the same time, each once."""
-    machines = sorted(
-        {
-            (host, fields.job_dir, fields.identity or "")
-            for fields in executors
-            if isinstance(fields, SSHFields)
-            for host in fields.hosts
-        }
-    )
+    machines = sorted({machine for data in executors for machine in _machines(data)})
     checks: dict[int, list[Check]] = {}
 
     async def ask(number: int, host: str, job_dir: str, identity: str) -> None:
@@ -71,6 +66,18 @@ def host_checks(executors: Sequence[ExecutorFields]) -> list[Check]:
 
     anyio.run(ask_all)
     return [check for number in sorted(checks) for check in checks[number]]
+
+
+def _machines(data: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Yield the machines that an executor reaches over SSH: name, folder and key."""
+    if data.get("type") != "ssh":
+        return
+    try:
+        config: Any = executor_config(data, "ssh")
+    except ConfigInvalid:  # of a damaged record; told by who would lead it
+        return
+    for host in config.hosts:
+        yield host, config.job_dir, config.identity or ""
 
 
 async def _ask(host: str, job_dir: str, identity: str) -> list[Check]:

@@ -28,7 +28,7 @@ from runbus.cli._printer import (
 from runbus.cli._progress import PlainProgress
 from runbus.cli._table import print_table, terminal_columns, terminal_rows, without
 from runbus.cli._totals import Totals
-from runbus.jobs import CancelRequest, JobRecord, JobState, ask_to_cancel, read_jobs
+from runbus.jobs import CancelRequest, JobRecord, JobState, ask_to_cancel, read_jobs, read_requests
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -120,7 +120,12 @@ def cancel(folder: str, job: str | None, grace_s: float) -> ExitStatus:
         is_needed = anyio.run(api.cancel, folder, job, "by runbus cancel", grace_s)
     except KeyboardInterrupt:
         name = os.path.basename(folder)
-        sys.stderr.write(f"the end of the jobs stays asked for: runbus status {name} shows it\n")
+        records = read_jobs(folder).values()
+        if read_requests(folder) or any(record.cancelling for record in records):
+            told = f"the end of the jobs stays requested: runbus status {name} shows it"
+        else:
+            told = f"nothing was requested: the jobs of {name} continue"
+        sys.stderr.write(f"{told}\n")
         raise
     if not is_needed:
         sys.stderr.write("it has ended already\n")

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "complete_batches",
+    "complete_executors",
     "complete_jobs",
     "complete_metrics",
     "complete_projects",
@@ -33,13 +34,13 @@ def plugin_option(function: F) -> F:
         "plugins",
         multiple=True,
         metavar="NAME",
-        help="Load this installed plugin; those that runbus.yaml in the current folder lists are.",
+        help="Load this installed plugin; those that runbus.yaml lists are.",
     )
     return option(function)
 
 
 def wanted_plugins(given: Sequence[str]) -> list[str]:
-    """Return the plugins of `runbus.yaml` in the current folder, and those that were given.
+    """Return the plugins that `runbus.yaml` lists, and those that were given.
 
     Raises:
         ConfigInvalid: The file is wrong.
@@ -57,6 +58,14 @@ def wanted_plugins(given: Sequence[str]) -> list[str]:
             if name not in known:
                 raise PluginNotFound(name, near_matches(name, known))
     return names
+
+
+def complete_executors(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Return the executors that begin so."""
+    from runbus.config import ExecutorNames
+
+    del ctx, param
+    return [name for name in ExecutorNames().known() if name.startswith(incomplete)]
 
 
 def complete_runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:

@@ -26,6 +26,7 @@ __all__ = [
     "format_number",
     "format_size",
     "format_time",
+    "format_value",
     "print_error",
     "print_json",
     "printable",
@@ -180,6 +181,18 @@ def format_duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def format_value(value: object) -> str:
+    """Return a value as data has it: `0.1`, `true`, `null`, `[a, b]`."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, dict):
+        named = (f"{name}: {format_value(part)}" for name, part in value.items())
+        return f"{{{', '.join(named)}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(format_value, value))}]"
+    return format_number(value) if isinstance(value, int | float) else str(value)
+
+
 def format_size(count: int) -> str:
     """Return a number of bytes as people say it: `512 B`, `3.4 kB`, `1.2 GB`."""
     if count < 1000:
@@ -192,11 +205,23 @@ def format_size(count: int) -> str:
     return f"{size / 1000:.3g} TB"
 
 
-def format_time(time_ns: int) -> str:
-    """Return a Unix time in nanoseconds as local date and time."""
+def format_time(time_ns: int, *, is_short: bool = False) -> str:
+    """Return a Unix time in nanoseconds as local date and time; empty for 0.
+
+    Args:
+        time_ns: The time.
+        is_short: Whether to leave out what is known or does not matter: `11-29 17:05` within this
+            year, else `2030-11-29`.
+    """
     import time
 
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time_ns / 1e9)) if time_ns else ""
+    if not time_ns:
+        return ""
+    then = time.localtime(time_ns / 1e9)
+    if not is_short:
+        return time.strftime("%Y-%m-%d %H:%M:%S", then)
+    is_recent = then.tm_year == time.localtime().tm_year
+    return time.strftime("%m-%d %H:%M" if is_recent else "%Y-%m-%d", then)
 
 
 def format_lines(lines: Sequence[bytes], label: str) -> str:

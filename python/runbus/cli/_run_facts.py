@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from runbus.cli._printer import format_size
+from runbus.cli._printer import format_size, format_value
 from runbus.cli._table import print_table
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ __all__ = [
     "near_project",
     "origin_facts",
     "print_kept",
+    "returned_facts",
     "tell_damage",
 ]
 
@@ -72,9 +73,24 @@ def kept_facts(run: RunRecord) -> list[tuple[str, str]]:
     ]
 
 
+def returned_facts(run: RunRecord) -> dict[str, Any]:
+    """Return what the function of a run's job returned or raised; empty if there is neither."""
+    from runbus.errors import ResultNotKept
+
+    facts: dict[str, Any] = {}
+    try:
+        if (result := run.result) is not None:
+            facts["result"] = result
+    except ResultNotKept as error:
+        facts["result_error"] = error.reason
+    if (raised := run.error) is not None:
+        facts["error"] = raised
+    return facts
+
+
 def _changes(name: str, values: list[ParamValue]) -> str:
     """Return a param's value, and those it had before."""
-    *before, now = (str(value.value) for value in values)
+    *before, now = (format_value(value.value) for value in values)
     return f"{name} = {now}" + (f" (was {', '.join(before)})" if before else "")
 
 

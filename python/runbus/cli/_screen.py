@@ -8,9 +8,10 @@ import sys
 
 from runbus.cli._printer import unescaped
 
-__all__ = ["Screen", "clear_screen", "cut", "uncolored", "width_of"]
+__all__ = ["Screen", "clear_screen", "cut", "uncolored", "width_of", "wrapped"]
 
 _COLORS = re.compile(r"\x1b\[[0-9;]*m")
+_PARTS = re.compile(r"[^\s/]*(?:/+|\s+|$)")
 
 
 class Screen:
@@ -87,3 +88,27 @@ def cut(text: str, columns: int) -> str:
     from rich.cells import set_cell_size
 
     return f"{set_cell_size(text, columns - 1)}…"
+
+
+def wrapped(text: str, columns: int) -> list[str]:
+    """Return a text without colors as lines of at most so many columns, 2 or more.
+
+    They are broken at spaces and after slashes; one word that is too long is broken anywhere.
+    """
+    if width_of(text) <= columns:
+        return [text]
+    lines = [""]
+    for part in _PARTS.findall(text):
+        if width_of(lines[-1] + part.rstrip()) > columns:
+            *whole, part = [*_pieces(part.rstrip(), columns), part[len(part.rstrip()) :]]
+            lines += whole
+        lines[-1] += part
+    return [line.rstrip() for line in lines if line.strip()]
+
+
+def _pieces(word: str, columns: int) -> list[str]:
+    if word.isascii():
+        return [word[at : at + columns] for at in range(0, len(word), columns)]
+    from rich.cells import chop_cells
+
+    return chop_cells(word, columns)

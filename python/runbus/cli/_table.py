@@ -11,24 +11,27 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from runbus.cli._printer import colored, printable, state_style, unescaped
-from runbus.cli._screen import width_of
+from runbus.cli._screen import width_of, wrapped
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Container, Iterable, Sequence
 
-__all__ = ["GAP", "print_table", "terminal_columns", "terminal_rows", "without"]
+__all__ = ["GAP", "print_table", "table_width", "terminal_columns", "terminal_rows", "without"]
 
 GAP = 2
 
 _PLAIN_ROWS = 500
 """A longer table is printed plainly on a terminal, too."""
 
-_FOLDED = ("name", "reason", "problem")
+_FOLDED = ("name", "metric", "project", "tags", "command", "path", "reason", "problem")
 """The columns that a narrow terminal breaks; nobody can copy an id that is broken."""
 
 _FOLDED_WIDTH = 8
 """No narrower than this are they broken."""
+
+_FOLDED_SHARE = 4
+"""Before they get less than one part in so many of a terminal, other columns are left out."""
 
 
 def terminal_columns() -> int | None:
@@ -55,13 +58,19 @@ def without(
     return [header[at] for at in kept], [[row[at] for at in kept] for row in rows]
 
 
+def table_width(columns: Iterable[Sequence[str]]) -> int:
+    """Return how wide a table of such columns is, each with its name first."""
+    widths = [max(width_of(printable(cell)) for cell in column) for column in columns]
+    return sum(widths) + GAP * (len(widths) - 1)
+
+
 def print_table(
     header: Sequence[str],
     rows: Iterable[Sequence[str]],
     *,
     right: Sequence[str] = (),
     optional: Sequence[str] = (),
-) -> None:
+) -> list[str]:
     """Print rows under a header.
 
     Args:
@@ -70,6 +79,9 @@ def print_table(
         right: The names of columns that hold numbers.
         optional: The names of columns that a narrow terminal can do without, those first that are
             missed least.
+
+    Returns:
+        The names of the columns that were left out.
     """
     columns = [[printable(cell) for cell in column] for column in zip(header, *rows, strict=True)]
     at_right = {printable(name) for name in right}
@@ -84,32 +96,36 @@ def print_table(
     for at, cells in enumerate(zip(*columns, strict=True)):
         lines = [cells] if is_plain else _broken(cells, widths)
         for line in lines:
-            shown = []
+            told = []
             for column, cell, room in zip(columns, line, widths, strict=True):
                 blank = " " * (room - width_of(cell))
                 if not is_plain:
                     style = "" if column[0] != "state" else state_style(cell)
                     cell = colored(cell, style if at else "bold")
-                shown.append(blank + cell if column[0] in at_right else cell + blank)
-            written.append((" " * GAP).join(shown).rstrip())
+                told.append(blank + cell if column[0] in at_right else cell + blank)
+            written.append((" " * GAP).join(told).rstrip())
     # No cell does anything to a terminal by now.
     unescaped(sys.stdout).write("".join(f"{line}\n" for line in written))
+    shown = {column[0] for column in columns}
+    return [name for name in header if printable(name) not in shown]
 
 
 def _fitting(columns: list[list[str]], optional: list[str], width: int) -> list[list[str]]:
     """Leave out what can be done without, until the rest fits or nothing more can be left out."""
     for name in optional:
         widths = [max(map(width_of, column)) for column in columns]
-        if _least(columns, widths) <= width:
+        if _least(columns, widths, max(_FOLDED_WIDTH, width // _FOLDED_SHARE)) <= width:
             break
         columns = [column for column in columns if column[0] != name]
     return columns
 
 
-def _least(columns: Sequence[Sequence[str]], widths: Sequence[int]) -> int:
-    """Return how wide the table is if all that can be broken is."""
+def _least(
+    columns: Sequence[Sequence[str]], widths: Sequence[int], folded: int = _FOLDED_WIDTH
+) -> int:
+    """Return how wide the table is if all that can be broken is broken to so many columns."""
     least = (
-        min(width, _FOLDED_WIDTH) if column[0] in _FOLDED else width
+        min(width, folded) if column[0] in _FOLDED else width
         for column, width in zip(columns, widths, strict=True)
     )
     return sum(least) + GAP * (len(widths) - 1)
@@ -131,17 +147,5 @@ def _broken(cells: Sequence[str], widths: Sequence[int]) -> Iterable[Sequence[st
     """Return the lines of a row."""
     if all(width_of(cell) <= width for cell, width in zip(cells, widths, strict=True)):
         return [cells]
-    parts = [_lines(cell, width) for cell, width in zip(cells, widths, strict=True)]
+    parts = [wrapped(cell, width) for cell, width in zip(cells, widths, strict=True)]
     return list(zip_longest(*parts, fillvalue=""))
-
-
-def _lines(cell: str, width: int) -> list[str]:
-    if width_of(cell) <= width:
-        return [cell]
-    if cell.isascii():
-        import textwrap
-
-        return textwrap.wrap(cell, width, break_on_hyphens=False)
-    from rich.cells import chop_cells
-
-    return chop_cells(cell, width)

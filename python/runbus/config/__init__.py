@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from runbus.config._batch import Batch as Batch
     from runbus.config._batch import BatchJob as BatchJob
     from runbus.config._batch import SecretField as SecretField
-    from runbus.config._batch import batch_schema as batch_schema
-    from runbus.config._batch import load_batch as load_batch
+    from runbus.config._batch_file import load_batch as load_batch
+    from runbus.config._batch_schema import batch_schema as batch_schema
+    from runbus.config._bounds import Check as Check
     from runbus.config._config import Config as Config
     from runbus.config._config import Partial as Partial
     from runbus.config._config import as_config as as_config
@@ -25,21 +26,27 @@ if TYPE_CHECKING:
     from runbus.config._diff import Change as Change
     from runbus.config._diff import Diff as Diff
     from runbus.config._docs import summary_of as summary_of
-    from runbus.config._executors import ExecutorFields as ExecutorFields
-    from runbus.config._executors import GitFields as GitFields
-    from runbus.config._executors import LocalFields as LocalFields
-    from runbus.config._executors import PackagerFields as PackagerFields
-    from runbus.config._executors import PatternFields as PatternFields
-    from runbus.config._executors import SSHFields as SSHFields
-    from runbus.config._executors import parse_host as parse_host
+    from runbus.config._executor_entry import ExecutorEntry as ExecutorEntry
+    from runbus.config._executor_list import ListedExecutor as ListedExecutor
+    from runbus.config._executor_list import list_executors as list_executors
+    from runbus.config._executor_names import ExecutorNames as ExecutorNames
+    from runbus.config._executor_names import find_executor as find_executor
+    from runbus.config._executors import executor_config as executor_config
+    from runbus.config._executors import executor_data as executor_data
+    from runbus.config._executors import executor_entry as executor_entry
+    from runbus.config._executors import read_entry as read_entry
     from runbus.config._function import Function as Function
     from runbus.config._function import function_named as function_named
     from runbus.config._function import function_task as function_task
+    from runbus.config._hosts import host_problems as host_problems
+    from runbus.config._hosts import parse_host as parse_host
     from runbus.config._load import dumps as dumps
     from runbus.config._load import load as load
     from runbus.config._load import read_file as read_file
     from runbus.config._load import save as save
+    from runbus.config._named import COMMANDS as COMMANDS
     from runbus.config._named import EXECUTORS as EXECUTORS
+    from runbus.config._named import INTEGRATIONS as INTEGRATIONS
     from runbus.config._named import PACKAGERS as PACKAGERS
     from runbus.config._named import NamedParts as NamedParts
     from runbus.config._named import parts_of as parts_of
@@ -73,6 +80,7 @@ if TYPE_CHECKING:
     from runbus.config._task import Command as Command
     from runbus.config._task import Task as Task
     from runbus.config._task import check_task as check_task
+    from runbus.config._task import given_by as given_by
     from runbus.config._task import words_of as words_of
     from runbus.config._task_kinds import TASK_GROUP as TASK_GROUP
     from runbus.config._task_kinds import decode_task as decode_task
@@ -85,7 +93,9 @@ if TYPE_CHECKING:
     from runbus.config._write import data_text as data_text
 
 __all__ = [
+    "COMMANDS",
     "EXECUTORS",
+    "INTEGRATIONS",
     "MISSING",
     "PACKAGERS",
     "TASK_GROUP",
@@ -93,24 +103,22 @@ __all__ = [
     "BatchJob",
     "Call",
     "Change",
+    "Check",
     "Command",
     "Config",
     "Diff",
     "Duration",
-    "ExecutorFields",
+    "ExecutorEntry",
+    "ExecutorNames",
     "Field",
     "Function",
-    "GitFields",
+    "ListedExecutor",
     "Loaded",
-    "LocalFields",
     "NamedParts",
     "Origin",
     "Override",
-    "PackagerFields",
     "Partial",
-    "PatternFields",
     "Ref",
-    "SSHFields",
     "Script",
     "SecretField",
     "Size",
@@ -128,16 +136,23 @@ __all__ = [
     "default_plugins",
     "dumps",
     "environment_overrides",
+    "executor_config",
+    "executor_data",
+    "executor_entry",
     "expand_sweeps",
     "field_at",
     "fields_of",
+    "find_executor",
     "function_named",
     "function_task",
+    "given_by",
+    "host_problems",
     "import_target",
     "is_override",
     "is_part_of",
     "is_structured",
     "leaves",
+    "list_executors",
     "load",
     "load_batch",
     "make",
@@ -147,6 +162,7 @@ __all__ = [
     "parse_value",
     "parts_of",
     "read_call",
+    "read_entry",
     "read_file",
     "read_source",
     "register_kind",
@@ -176,23 +192,30 @@ __getattr__, __dir__ = lazy_names(
             "split_section",
         ),
         "._asking": ("accepts_text", "is_part_of", "return_type"),
-        "._batch": ("Batch", "BatchJob", "SecretField", "batch_schema", "load_batch"),
+        "._batch": ("Batch", "BatchJob", "SecretField"),
+        "._batch_file": ("load_batch",),
+        "._batch_schema": ("batch_schema",),
+        "._bounds": ("Check",),
         "._config": ("Config", "Partial", "as_config", "fields_of", "make", "target_of"),
         "._data": ("to_data",),
         "._diff": ("Change", "Diff"),
         "._docs": ("summary_of",),
-        "._executors": (
-            "ExecutorFields",
-            "GitFields",
-            "LocalFields",
-            "PackagerFields",
-            "PatternFields",
-            "SSHFields",
-            "parse_host",
-        ),
+        "._executors": ("executor_config", "executor_data", "executor_entry", "read_entry"),
+        "._executor_entry": ("ExecutorEntry",),
+        "._executor_list": ("ListedExecutor", "list_executors"),
+        "._executor_names": ("ExecutorNames", "find_executor"),
         "._function": ("Function", "function_named", "function_task"),
+        "._hosts": ("host_problems", "parse_host"),
         "._load": ("dumps", "load", "read_file", "save"),
-        "._named": ("EXECUTORS", "PACKAGERS", "NamedParts", "parts_of", "register_kind"),
+        "._named": (
+            "COMMANDS",
+            "EXECUTORS",
+            "INTEGRATIONS",
+            "PACKAGERS",
+            "NamedParts",
+            "parts_of",
+            "register_kind",
+        ),
         "._node": ("MISSING", "Ref", "Word"),
         "._overrides": (
             "Override",
@@ -209,7 +232,7 @@ __getattr__, __dir__ = lazy_names(
         "._settings": ("default_plugins",),
         "._sweep": ("Value", "expand_sweeps", "parse_sweep", "parse_value"),
         "._targets": ("import_target",),
-        "._task": ("Command", "Task", "check_task", "words_of"),
+        "._task": ("Command", "Task", "check_task", "given_by", "words_of"),
         "._task_kinds": ("TASK_GROUP", "decode_task", "task_kinds"),
         "._units": ("Duration", "Size"),
         "._words": ("Call", "WordInvalid", "read_call"),

@@ -16,7 +16,24 @@ from runbus.config._units import Unit
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["bounds_of", "unit_of"]
+    from runbus.config._node import Path
+
+__all__ = ["Check", "bounds_of", "checks_of", "unit_of"]
+
+
+class Check:
+    """Marks a value that a function looks at: `Annotated[list[str], Check(find)]`.
+
+    Args:
+        find: Takes the value, of whose parts some may be of a wrong type, and yields what is wrong:
+            the steps to the part, and the reason.
+    """
+
+    __slots__ = ("find",)
+
+    def __init__(self, find: Callable[[Any], Iterable[tuple[Path, str]]]) -> None:
+        self.find = find
+
 
 _COMPARED: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
     "gt": (operator.gt, "more than {}"),
@@ -29,6 +46,11 @@ _COMPARED: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
 def unit_of(marks: Iterable[Any]) -> str | None:
     """Return which unit a number may be written with; None if with none."""
     return next((one.kind for one in marks if isinstance(one, Unit)), None)
+
+
+def checks_of(marks: Iterable[Any]) -> list[Check]:
+    """Return the checks among marks."""
+    return [one for one in marks if isinstance(one, Check)]
 
 
 def bounds_of(marks: Iterable[Any]) -> list[tuple[Callable[[Any], Any], str]]:

@@ -98,7 +98,11 @@ class _Union:
         self._exact = {one: to for one, to in pairs if isinstance(one, type)}
         self._has_none = type(None) in options
         self._mappings = [to for one, to in pairs if _takes_mappings(one, making)]
-        self._lists = [to for one, to in pairs if (get_origin(one) or one) in _LISTS]
+        self._lists = [
+            to
+            for one, to in pairs
+            if (get_origin(one) or one) in _LISTS or making.can_be_several(one)
+        ]
 
     def __call__(self, value: Any, mistakes: Mistakes) -> Any:
         if value is None and self._has_none:

@@ -15,7 +15,7 @@ import typing
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from runbus.config import _scalars
-from runbus.config._bounds import bounds_of, unit_of
+from runbus.config._bounds import bounds_of, checks_of, unit_of
 from runbus.config._choices import of_enum, of_literal, of_union
 from runbus.config._containers import CONTAINERS, items_of
 from runbus.config._instances import of_callable, of_instance
@@ -133,16 +133,22 @@ def _annotated(hint: Any, making: Making) -> Converter:
         convert_base = _with_unit(base, unit, making)
     else:
         convert_base = making.converter(base)
-    checks = bounds_of(marks)
-    if not checks:
+    bounds, checks = bounds_of(marks), checks_of(marks)
+    if not bounds and not checks:
         return convert_base
 
     def convert(value: Any, mistakes: Mistakes) -> Any:
         known = len(mistakes)
         found = convert_base(value, mistakes)
-        if len(mistakes) > known or found is None or isinstance(found, (Ref, Node)):
+        if found is None or isinstance(found, (Ref, Node)):
             return found
-        for check, expected in checks:
+        fits = len(mistakes) == known
+        for one in checks:
+            mistakes += [Mistake(reason, path) for path, reason in one.find(found)]
+        return bounded(value, found, mistakes) if fits else found
+
+    def bounded(value: Any, found: Any, mistakes: Mistakes) -> Any:
+        for check, expected in bounds:
             try:
                 fits = check(found)
             except (TypeError, ValueError):

@@ -24,6 +24,10 @@ _MOST_BYTES = 8 << 20
 _MOST_VALUES = 200_000
 MOST_DIGITS = 100
 
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
+# An escape, which may be of such a character, or a number of very many digits.
+_SUSPECT = re.compile(r"[\\\0]|[0-9a-fA-F_]{80}")
+
 
 class Document:
     """What is in a file.
@@ -93,7 +97,7 @@ def read_document(path: str) -> Document:
         raise _invalid(path, f"it is not UTF-8 at byte {error.start}") from error
     try:
         document = reader(path, text)
-        wrong = _unusable(document.data, ())
+        wrong = _unusable(document.data, ()) if _SUSPECT.search(text) else None
     except RecursionError:
         raise _invalid(path, "it is nested too deeply", 1) from None
     except (ValueError, OverflowError) as error:  # of a number or a date
@@ -111,11 +115,11 @@ def _first_line(error: Exception) -> str:
 def _unusable(data: Any, at: Path) -> tuple[Path, str] | None:
     """Return the place of a value that no program can be given, and what is wrong with it."""
     if isinstance(data, str):
-        if "\0" in data:
+        if (character := _NO_TEXT.search(data)) is None:
+            return None
+        if character[0] == "\0":
             return at, "no text may hold a NUL"
-        if any("\ud800" <= character <= "\udfff" for character in data):
-            return at, "an unpaired surrogate is not valid text"
-        return None
+        return at, "an unpaired surrogate is not valid text"
     if isinstance(data, int) and abs(data) >= 10**MOST_DIGITS:
         return at, f"the number has more than {MOST_DIGITS} digits"
     if not isinstance(data, (dict, list)):
@@ -127,9 +131,12 @@ def _unusable(data: Any, at: Path) -> tuple[Path, str] | None:
     return None
 
 
-def _read_yaml(path: str, text: str) -> Document:
+def _read_yaml(path: str, text: str, *, exactly: bool = False) -> Document:
     from runbus.config._yaml import YamlInvalid, read_yaml
+    from runbus.config._yaml_quick import UNUSUAL, read_plain_yaml
 
+    if not exactly and (data := read_plain_yaml(text)) is not UNUSUAL:
+        return Document(path, data, lambda: read_yaml(text).lines)
     try:
         found = read_yaml(text)
     except YamlInvalid as error:
@@ -155,7 +162,7 @@ def _read_json(path: str, text: str) -> Document:
         # JSON is YAML as far as places are concerned, but for tabs, which YAML does not indent by,
         # and for some characters that no YAML may hold.
         try:
-            return _read_yaml(path, text.replace("\t", " "))
+            return _read_yaml(path, text.replace("\t", " "), exactly=True)
         except ConfigInvalid:
             return Document(path, None, {})
 

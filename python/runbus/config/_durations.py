@@ -6,39 +6,23 @@ from typing import Any
 
 from runbus.config._units import parse_duration
 
-__all__ = ["DURATIONS", "duration_schema", "no_duration", "with_seconds"]
+__all__ = ["DURATIONS", "duration_schema", "no_duration", "seconds_of", "with_seconds"]
 
 DURATIONS = ("timeout", "queue_timeout", "idle_timeout", "backoff")
 """The keys of jobs and executors that hold one."""
 
 
-def with_seconds(batch: Any) -> Any:
-    """Return what a batch file says with seconds in the place of texts such as `5m`.
+def with_seconds(job: dict[Any, Any]) -> dict[Any, Any]:
+    """Return what a file says of a job with seconds in the place of texts such as `5m`.
 
     What is no span of time stays as it is.
     """
-    if not isinstance(batch, dict):
-        return batch
-    changed = dict(batch)
-    if isinstance(jobs := batch.get("jobs"), list):
-        changed["jobs"] = [_converted(job) for job in jobs]
-    if "executor" in batch:
-        changed["executor"] = _converted(batch["executor"])
-    if isinstance(executors := batch.get("executors"), dict):
-        changed["executors"] = {name: _converted(one) for name, one in executors.items()}
-    return changed
+    texts = [key for key in DURATIONS if isinstance(job.get(key), str)]
+    return {**job, **{key: seconds_of(job[key]) for key in texts}} if texts else job
 
 
-def _converted(fields: Any) -> Any:
-    if not isinstance(fields, dict):
-        return fields
-    return {
-        key: _seconds(value) if key in DURATIONS and isinstance(value, str) else value
-        for key, value in fields.items()
-    }
-
-
-def _seconds(text: str) -> int | float | str:
+def seconds_of(text: str) -> int | float | str:
+    """Return the seconds that a text means, whole ones as an integer; the text if it means none."""
     try:
         seconds = parse_duration(text)
     except ValueError:
@@ -47,7 +31,7 @@ def _seconds(text: str) -> int | float | str:
 
 
 def no_duration(text: str) -> str:
-    """Return what is wrong with a text that `with_seconds` has left as it is."""
+    """Return what is wrong with a text that `seconds_of` has left as it is."""
     try:
         parse_duration(text)
     except ValueError as error:

@@ -1,144 +1,235 @@
-"""Executors as data: what a batch file says about them, and an experiment remembers."""
+"""Executors as data: `{type: NAME, …}`, with what the constructor of that name takes.
+
+Every executor takes `timeout`, `queue_timeout` and `idle_timeout` besides: they are for its jobs.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from runbus.errors import UsageError
+from runbus import codec
+from runbus._secrets import Secret
+from runbus.abc import Executor
+from runbus.config._build import mistakes_of
+from runbus.config._config import Config  # noqa: TC001 - it brings the classes of all nodes
+from runbus.config._data import to_data
+from runbus.config._durations import no_duration, seconds_of
+from runbus.config._executor_entry import ExecutorEntry
+from runbus.config._named import EXECUTORS, PACKAGERS
+from runbus.config._node import Mistake, Node
+from runbus.config._shape import fill, making
+from runbus.config._targets import import_target
+from runbus.config._tree import same
+from runbus.errors import ConfigInvalid, UsageError, near_matches
 from runbus.events import Timeouts
+from runbus.events.values import worded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from runbus.config._node import Mistakes, Path
 
 __all__ = [
-    "ExecutorFields",
-    "GitFields",
-    "LocalFields",
-    "PackagerFields",
-    "PatternFields",
-    "SSHFields",
-    "parse_host",
+    "GIVEN",
+    "TIMES",
+    "executor_config",
+    "executor_data",
+    "executor_entry",
+    "read_entry",
 ]
 
+TIMES = {"timeout": "run_s", "queue_timeout": "queue_s", "idle_timeout": "idle_s"}
+"""What every executor takes in data, and what that is called among the time-outs of its jobs."""
 
-class GitFields(
-    msgspec.Struct,
-    frozen=True,
-    kw_only=True,
-    forbid_unknown_fields=True,
-    tag_field="type",
-    tag="git",
-):
-    """The code of a commit, of the repository that the batch file lies in.
+GIVEN = ("name", "tunnels")
+"""What constructors may take and no data can say: runbus gives it to them."""
 
-    Attributes:
-        ref: The commit, branch or tag.
-        subpath: The folder of the repository to package.
-        include_submodules: Whether to package submodules, at any depth.
-        include_uncommitted: Whether to take tracked files as they lie on disk.
-        include_untracked: Whether to take files that git neither tracks nor ignores.
-        include_pattern: Patterns of more files, tracked or not.
+
+def read_entry(
+    given: Any, mistakes: Mistakes, folder_of: Callable[[Path], str] = lambda _: ""
+) -> ExecutorEntry | None:
+    """Return an executor as data, once it is checked; None if something is wrong with it.
+
+    Args:
+        given: The name of an executor, or a mapping with its `type`.
+        mistakes: What is wrong is added to these.
+        folder_of: Returns the folder that a relative path within a value starts from, by where the
+            value is; the current one if empty.
     """
-
-    ref: str = "HEAD"
-    subpath: str = ""
-    include_submodules: bool = True
-    include_uncommitted: bool = False
-    include_untracked: bool = False
-    include_pattern: list[str] = []
-
-
-class PatternFields(
-    msgspec.Struct,
-    frozen=True,
-    kw_only=True,
-    forbid_unknown_fields=True,
-    tag_field="type",
-    tag="pattern",
-):
-    """The files that patterns choose, as they lie on disk; patterns as in a .gitignore file.
-
-    Attributes:
-        include: What to take.
-        exclude: What of it to leave.
-        relative_path: The folder that patterns start from, relative to the batch file's.
-    """
-
-    include: Annotated[list[str], msgspec.Meta(min_length=1)]
-    exclude: list[str] = []
-    relative_path: str = ""
+    fields = {"type": given} if isinstance(given, str) else given
+    if not isinstance(fields, Mapping):
+        mistakes.append(Mistake("an executor is a mapping with a type, or a name"))
+        return None
+    known = len(mistakes)
+    node, times = _node(fields, mistakes)
+    timeouts = _timeouts(times, mistakes)
+    if node is None or len(mistakes) > known:
+        return None
+    mistakes += mistakes_of(node)
+    if len(mistakes) > known:
+        return None
+    _place_all(node, (), folder_of)
+    return ExecutorEntry(_data_of(node), timeouts)
 
 
-PackagerFields = (
-    Literal["git"]
-    | GitFields
-    | PatternFields
-    | Annotated[list[GitFields | PatternFields], msgspec.Meta(min_length=1)]
-)
-"""What chooses the code that travels with jobs: `git`, the fields of one, or a list of them whose
-files lie together."""
+def _place_all(value: Any, at: Path, folder_of: Callable[[Path], str]) -> Any:
+    """Let files of secrets, and other files, lie where the file that names them means."""
+    if isinstance(value, Node):
+        for name, one in value._values.items():
+            value._values[name] = _place_all(one, (*at, name), folder_of)
+    elif isinstance(value, dict):
+        return {key: _place_all(one, (*at, str(key)), folder_of) for key, one in value.items()}
+    elif isinstance(value, (list, tuple)):
+        placed = (_place_all(one, (*at, index), folder_of) for index, one in enumerate(value))
+        return type(value)(placed)
+    elif isinstance(value, Secret):
+        return value.relative_to(folder_of(at) or os.getcwd())
+    elif isinstance(value, pathlib.PurePath):
+        return type(value)(os.path.join(folder_of(at), os.path.expanduser(value)))
+    return value
 
 
-class _Fields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What all executors have in common; in a file each of the time-outs is a key of its own."""
+def executor_data(given: Any, name: str) -> dict[str, Any]:
+    """Return what another process can make an executor from.
 
-    packager: PackagerFields | None = None
-    timeouts: Timeouts = Timeouts()
-
-
-class LocalFields(_Fields, frozen=True, kw_only=True, tag_field="type", tag="local"):
-    """Jobs as processes of this machine.
-
-    Attributes:
-        gpus: The GPUs it may lend to jobs; those of the machine if absent.
-        env_inherit: Whether jobs inherit the environment of the process that launches them, or
-            the names of the variables that they inherit.
-        packager: What code its jobs get a copy of; without one they run where the code is.
-        timeout: Seconds that a job may run which says nothing else.
-        queue_timeout: Seconds that it may wait for its start; None for no limit.
-        idle_timeout: Seconds that it may run without output; None for no limit.
-    """
-
-    gpus: list[str] | None = None
-    env_inherit: bool | list[str] = True
-
-
-class SSHFields(_Fields, frozen=True, kw_only=True, tag_field="type", tag="ssh"):
-    """Jobs on other machines, reached as the user's SSH configuration says.
-
-    Attributes:
-        hosts: The machines, as `name` or `user@name:port`.
-        slots: How many jobs a machine has at a time.
-        gpus: The GPUs that each machine may lend to jobs; those that it has if absent.
-        job_dir: Under which folder of a machine everything lies.
-        identity: The private key file, instead of the configured ones.
-        packager: What code is sent there; without one jobs find what is there.
-        workdir: The folder where jobs start, instead of their own.
-        python: The interpreter there, for jobs that would run under this one.
-        timeout: Seconds that a job may run which says nothing else.
-        queue_timeout: Seconds that it may wait for its start; None for no limit.
-        idle_timeout: Seconds that it may run without output; None for no limit.
-    """
-
-    hosts: Annotated[list[str], msgspec.Meta(min_length=1)]
-    slots: Annotated[int, msgspec.Meta(ge=1)] = 1
-    gpus: list[str] | None = None
-    job_dir: str = "~/.runbus/remote"
-    identity: str | None = None
-    workdir: str | None = None
-    python: str | None = None
-
-
-ExecutorFields = LocalFields | SSHFields
-
-
-def parse_host(text: str) -> tuple[str, str, int]:
-    """Return the user, name and port of a machine; an empty user and port 0 for the usual ones.
+    Args:
+        given: `{type: NAME, …}`, an `ExecutorEntry`, or a `Config` of a class that has a name.
+        name: What jobs call it.
 
     Raises:
-        UsageError: The text names no machine.
+        ConfigInvalid: Something in it does not fit, is missing, or is no data.
+        UsageError: Its class has no name among executors, or it is made already.
     """
-    user, _, rest = text.rpartition("@")
-    name, _, port = rest.partition(":")
-    if not name or (port and not (port.isdecimal() and len(port) < 6 and 0 < int(port) < 65536)):
-        raise UsageError(f"{text!r} is not a host: write name, user@name or user@name:port")
-    return user, name, int(port or 0)
+    if isinstance(given, ExecutorEntry):
+        return given.data
+    mistakes: Mistakes = []
+    if isinstance(given, Node):
+        mistakes += mistakes_of(given)
+        _raise(mistakes, name)
+        return _data_of(given)
+    if isinstance(given, Executor):
+        raise UsageError(
+            f"executor {name!r} is made already, and another process could not make it again; "
+            "give its Config, or let it be a plugin of the kernel"
+        )
+    return executor_entry(given, name).data
+
+
+def executor_entry(given: Any, name: str) -> ExecutorEntry:
+    """Return an executor as data, once it is checked.
+
+    Args:
+        given: `{type: NAME, …}`, or the name alone.
+        name: What jobs call it.
+
+    Raises:
+        ConfigInvalid: Something in it does not fit, is missing, or is no data.
+    """
+    mistakes: Mistakes = []
+    entry = read_entry(given, mistakes)
+    _raise(mistakes, name)
+    assert entry is not None
+    return entry
+
+
+def executor_config(data: Mapping[str, Any], name: str) -> Config[Executor]:
+    """Return the `Config` of an executor that is given as data.
+
+    Raises:
+        ConfigInvalid: Something in it does not fit, or is missing.
+    """
+    mistakes: Mistakes = []
+    node, _ = _node(data, mistakes)
+    if node is not None and not mistakes:
+        mistakes += mistakes_of(node)
+    _raise(mistakes, name)
+    assert node is not None
+    return node  # type: ignore[return-value]
+
+
+def _raise(mistakes: Mistakes, name: str) -> None:
+    if mistakes:
+        raise ConfigInvalid(f"executor {name!r}", tuple(one.told() for one in mistakes))
+
+
+def _node(fields: Mapping[Any, Any], mistakes: Mistakes) -> tuple[Node | None, dict[str, Any]]:
+    """Return the configuration that fields describe, and those of the fields that are for jobs."""
+    chosen = {"type": fields["type"]} if "type" in fields else {}
+    node = making.from_mapping(Executor, chosen, mistakes)
+    if not isinstance(node, Node):
+        return None, {}
+    schema = node._shape.schema
+    own = [name for name in schema.fields if name not in GIVEN]
+    times = [name for name in TIMES if name not in own]
+    rest: dict[Any, Any] = {}
+    for key, value in fields.items():
+        if key in own:
+            rest[key] = value
+        elif key != "type" and key not in times:
+            if schema.keywords is not None and key not in GIVEN:
+                rest[key] = value
+            else:
+                mistakes.append(_unknown(key, [*own, *times]))
+    fill(node, rest, mistakes)
+    return node, {key: fields[key] for key in times if key in fields}
+
+
+def _unknown(key: Any, known: list[str]) -> Mistake:
+    near = near_matches(str(key), known)
+    there = "" if near else f"; there are {', '.join(known)}"
+    return Mistake(f"unknown key {key!r}{there}", (str(key),), near=near)
+
+
+def _timeouts(times: Mapping[str, Any], mistakes: Mistakes) -> Timeouts:
+    found: dict[str, Any] = {}
+    for key, value in times.items():
+        seconds = seconds_of(value) if isinstance(value, str) else value
+        if isinstance(seconds, str):
+            mistakes.append(Mistake(no_duration(seconds), (key,)))
+            continue
+        try:
+            codec.convert({TIMES[key]: seconds}, Timeouts)
+        except codec.DecodeError as error:
+            mistakes.append(Mistake(worded(str(error)), (key,)))
+        else:
+            found[TIMES[key]] = seconds
+    return Timeouts(**found)
+
+
+def _data_of(node: Node) -> dict[str, Any]:
+    """Return a configuration as data that `_node` reads.
+
+    Raises:
+        ConfigInvalid: A value in it is no data.
+        UsageError: Its class has no name, or takes values that only Python can hold.
+    """
+    name = node._shape.schema.name
+    found: dict[str, Any] = _with_names(to_data(node))
+    if not isinstance(found.get("type"), str):
+        advice = "give it one with PluginRegistry().register_executor, or by an entry point"
+        raise UsageError(f"{name} has no name among executors; {advice}")
+    wrong: Mistakes = []
+    again, _ = _node(found, wrong)
+    if wrong or not same(node, again):
+        told = f": {wrong[0].told()}" if wrong else ""
+        raise UsageError(f"{name} is given a value that no file can hold{told}")
+    return found
+
+
+def _with_names(data: Any) -> Any:
+    """Return data with the names of parts in the place of their import paths."""
+    if isinstance(data, list):
+        return [_with_names(one) for one in data]
+    if not isinstance(data, dict):
+        return data
+    rest = {key: _with_names(one) for key, one in data.items() if key != "_target_"}
+    if "_target_" not in data:
+        return rest
+    target = import_target(data["_target_"])
+    for parts in (EXECUTORS, PACKAGERS):
+        if (name := parts.name_of(target)) is not None:
+            return {"type": name, **rest}
+    return rest

@@ -14,7 +14,7 @@ from runbus.config._durations import DURATIONS, duration_schema
 from runbus.events import Resources, RetryPolicy, Timeouts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 __all__ = ["field_types", "flat_schema", "nested", "options"]
 
@@ -58,42 +58,70 @@ def nested(data: Any, shape: Any) -> Any:
         return data
     for option in options(shape):
         if isinstance(data, dict) and isinstance(option, type(msgspec.Struct)):
-            tag = option.__struct_config__
-            if tag.tag_field is None or data.get(tag.tag_field) == tag.tag:
-                return _nested_struct(data, option)
-        elif isinstance(data, dict) and get_origin(option) is dict:
+            return _nested_struct(data, option)
+        if isinstance(data, dict) and get_origin(option) is dict:
             return {key: nested(one, get_args(option)[1]) for key, one in data.items()}
-        elif isinstance(data, list) and get_origin(option) is list:
-            return [nested(one, get_args(option)[0]) for one in data]
+        if isinstance(data, list) and get_origin(option) is list:
+            (of_item,) = get_args(option)
+            return [nested(one, of_item) for one in data] if _has_values(of_item) else data
     return data
 
 
+@functools.cache
+def _has_values(shape: Any) -> bool:
+    """Whether there may be a Struct within a type, of which fields are keys."""
+    return any(
+        isinstance(option, type(msgspec.Struct)) or any(map(_has_values, get_args(option)))
+        for option in options(shape)
+    )
+
+
+@functools.cache
+def _gathered(shape: type[msgspec.Struct]) -> Mapping[str, tuple[str, str]]:
+    """Return which value of a Struct each key of a file belongs to, and its name in it."""
+    return {
+        key: (field.name, name)
+        for field in _fields(shape)
+        if field.name in _VALUES
+        for key, name in _VALUES[field.name][1].items()
+    }
+
+
 def _nested_struct(data: dict[Any, Any], shape: type[msgspec.Struct]) -> dict[Any, Any]:
-    known = field_types(shape)
-    rest = {key: nested(one, known[key][0]) if key in known else one for key, one in data.items()}
-    for field in _fields(shape):
-        if field.name in _VALUES:
-            _, keys = _VALUES[field.name]
-            rest[field.name] = {name: rest.pop(key) for key, name in keys.items() if key in rest}
-    return rest
+    known, gathered = field_types(shape), _gathered(shape)
+    found: dict[Any, Any] = {}
+    for key, one in data.items():
+        if key in gathered:
+            value, name = gathered[key]
+            found.setdefault(value, {})[name] = one
+        elif isinstance(one, (dict, list)) and key in known:
+            found[key] = nested(one, known[key][0])
+        else:
+            found[key] = one
+    return found
 
 
-def options(shape: Any) -> Iterator[Any]:
-    """Yield the types of a union, or the one that it is, without what they are annotated with."""
+@functools.cache
+def options(shape: Any) -> tuple[Any, ...]:
+    """Return the types of a union, or the one that it is, without what they are annotated with."""
     if get_origin(shape) is Annotated:
-        yield from options(get_args(shape)[0])
-    elif get_origin(shape) in (Union, types.UnionType):
-        for option in get_args(shape):
-            yield from options(option)
-    else:
-        yield shape
+        return options(get_args(shape)[0])
+    if get_origin(shape) in (Union, types.UnionType):
+        return tuple(one for option in get_args(shape) for one in options(option))
+    return (shape,)
 
 
 def flat_schema(shape: type[msgspec.Struct]) -> dict[str, Any]:
-    """Return the JSON Schema of a file, with the fields of values where it has them."""
-    schema = json_schema(shape)
-    definitions = schema["$defs"]
-    values = {name: definitions.pop(value.__name__) for name, (value, _) in _VALUES.items()}
+    """Return the JSON Schemas of a Struct and those within it, with the fields of values as keys.
+
+    By the names of the Structs; references lead to `#/$defs/NAME`.
+    """
+    definitions: dict[str, Any] = json_schema(shape)["$defs"]
+    values = {
+        name: definitions.pop(value.__name__)
+        for name, (value, _) in _VALUES.items()
+        if value.__name__ in definitions
+    }
     for one in definitions.values():
         properties = one["properties"]
         for name, value in values.items():
@@ -101,4 +129,4 @@ def flat_schema(shape: type[msgspec.Struct]) -> dict[str, Any]:
                 for key, inner in _VALUES[name][1].items():
                     schema_of = value["properties"][inner]
                     properties[key] = duration_schema(schema_of) if key in DURATIONS else schema_of
-    return schema
+    return definitions

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import sysconfig
 from typing import Any, ClassVar
 
 import msgspec
@@ -20,8 +21,8 @@ from runbus.errors import ConfigInvalid, TargetUnusable, TaskInvalid
 
 __all__ = ["Function", "function_named", "function_task"]
 
-_MOST_BYTES = 120_000
-"""How long the values may be: Linux takes no argument of 128 KiB."""
+_MOST_BYTES = 4 << 20
+"""How long the values may be: each attempt writes them, and the experiment's record holds them."""
 
 _RUNNER = "runbus.metrics.call"
 
@@ -29,8 +30,9 @@ _RUNNER = "runbus.metrics.call"
 class Function(msgspec.Struct, frozen=True):
     """A function and its arguments, as data: what a `Partial` is as a task.
 
-    The job imports the function and calls it. What it returns is kept in the run's record as the
-    text `result`, if JSON can hold it; what it raises as the text `error`.
+    The job imports the function and calls it, with the values that it finds in a file of its
+    attempt's folder. What it returns is kept in the run's record as the text `result`, if JSON can
+    hold it; what it raises as the text `error`.
 
     Attributes:
         target: The import path of the function.
@@ -51,22 +53,33 @@ class Function(msgspec.Struct, frozen=True):
         """What a job of it is called if nothing says otherwise."""
         return self.target.rpartition(".")[2].rpartition(":")[2]
 
-    def command_line(self) -> tuple[str, ...]:
-        """Return the interpreter, what calls the function, and the function with its values.
+    @property
+    def given(self) -> str:
+        """The function and its values as a configuration in JSON: what the job reads.
 
         Raises:
-            TaskInvalid: The values are too long for a command line, or JSON cannot hold them.
+            TaskInvalid: The values are too long, or JSON cannot hold them.
         """
-        data = {"_target_": self.target, "_partial_": True, **self.values}
         try:
-            text = json.dumps(finite(data), ensure_ascii=False, allow_nan=False)
-        except (TypeError, ValueError) as error:
+            text = json.dumps(finite(self._data), allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
             raise TaskInvalid(self.target, f"its values are no data: {error}") from error
-        if len(text.encode(errors="surrogatepass")) > _MOST_BYTES:
+        if len(text) > _MOST_BYTES:
             reason = f"its values take more than {_MOST_BYTES:,} bytes: put them into a file"
             raise TaskInvalid(self.target, reason)
+        return text
+
+    @property
+    def _data(self) -> dict[str, Any]:
+        return {"_target_": self.target, "_partial_": True, **self.values}
+
+    def command_line(self) -> tuple[str, ...]:
+        """Return the interpreter, what calls the function, its name, and where it is imported from.
+
+        The values are not among them: see `given`.
+        """
         where = (self.folder,) if self.folder else ()
-        return (self.python or sys.executable, "-m", _RUNNER, text, *where)
+        return (self.python or sys.executable, "-m", _RUNNER, self.target, *where)
 
     def with_values(self, values: dict[str, str]) -> Function:
         """Return the same with values of a sweep, each at its path and read as the type there.
@@ -99,16 +112,27 @@ class Function(msgspec.Struct, frozen=True):
         Raises:
             ConfigInvalid: A value does not fit, or the function cannot be imported.
         """
-        if self.folder and self.folder not in sys.path:
-            sys.path.insert(0, self.folder)
-        found, mistakes = from_data({"_target_": self.target, "_partial_": True, **self.values})
+        import_from(self.folder)
+        found, mistakes = from_data(self._data)
         if mistakes:
             raise ConfigInvalid(self.target, tuple(one.told() for one in mistakes))
         return found
 
 
+def import_from(folder: str) -> None:
+    """Have modules looked for in a folder before all others; nothing happens if it is empty."""
+    if folder and folder not in sys.path:
+        sys.path.insert(0, folder)
+
+
 def function_task(config: Node, folder: str = "", python: str = "") -> Function:
     """Return a `Partial` as a task.
+
+    Args:
+        config: The `Partial`.
+        folder: The folder that its module is imported from; found by the module's file if empty,
+            and none for what is installed.
+        python: The interpreter; the one that runs this, if empty.
 
     Raises:
         TaskInvalid: It is a Config, or its function is of `__main__` or of a notebook: no other
@@ -121,19 +145,35 @@ def function_task(config: Node, folder: str = "", python: str = "") -> Function:
     config.complete()
     target = target_of(config)
     if getattr(target, "__module__", None) == "__main__":
-        file = getattr(sys.modules["__main__"], "__file__", None)
-        way = (
-            f"runbus run {os.path.basename(file)}:{target.__name__}"
-            if file
-            else "move it to a file"
-        )
         raise TaskInvalid(
             f"{target.__qualname__} of __main__",
-            f"no other process can import it: put it into a module, or use {way}",
+            f"no other process can import it: {_way_out(target)}",
         )
     data = to_data(config)
     del data["_partial_"]
-    return Function(data.pop("_target_"), data, folder, python)
+    path = data.pop("_target_")
+    return Function(path, data, folder or _folder_of(target), python)
+
+
+def _way_out(target: Any) -> str:
+    file = getattr(sys.modules["__main__"], "__file__", None)
+    if not file:
+        return "write it to a file such as tasks.py, and import it from there"
+    return f"put it into a module, or use runbus run {os.path.basename(file)}:{target.__name__}"
+
+
+def _folder_of(target: Any) -> str:
+    """Return the folder that the module of a target was imported from; empty if it is installed."""
+    module = sys.modules.get(getattr(target, "__module__", None) or "")
+    file = getattr(module, "__file__", None)
+    if module is None or not file:
+        return ""
+    folder = os.path.dirname(absolute_path(file))
+    levels = module.__name__.count(".") + hasattr(module, "__path__")
+    for _ in range(levels):
+        folder = os.path.dirname(folder)
+    installed = {os.path.realpath(path) for path in sysconfig.get_paths().values()}
+    return "" if os.path.realpath(folder) in installed else folder
 
 
 def function_named(text: str) -> Any:
@@ -155,6 +195,5 @@ def function_named(text: str) -> Any:
         if not os.path.isfile(where):
             raise TargetUnusable(text, f"there is no file {where!r}")
         where = os.path.basename(where)[: -len(".py")]
-        if folder not in sys.path:
-            sys.path.insert(0, folder)
+        import_from(folder)
     return Partial(import_target(f"{where}.{name}")), folder

@@ -6,7 +6,7 @@ import collections.abc
 import typing
 from typing import TYPE_CHECKING, Any, get_origin
 
-from runbus._secrets import Secret
+from runbus._secrets import Secret, redacted_text
 from runbus.config._containers import parts_of_word
 from runbus.config._making import refuse
 from runbus.config._node import Mistake, Node, Word
@@ -38,6 +38,7 @@ def of_instance(hint: Any, making: Making) -> Converter:
     if kind is Secret:
         return _secret(making)
     is_dict = typing.is_typeddict(kind)
+    named = making.is_named(kind)
 
     def convert(value: Any, mistakes: Mistakes) -> Any:
         if isinstance(value, Node):
@@ -52,11 +53,20 @@ def of_instance(hint: Any, making: Making) -> Converter:
             return value
         if isinstance(value, collections.abc.Mapping):
             return making.from_mapping(hint, value, mistakes)
-        if isinstance(value, str) and making.is_named(kind):
-            return making.from_mapping(hint, {"type": str(value)}, mistakes)
+        if named and isinstance(value, (str, list, tuple)):
+            return _of_part(value, hint, making, mistakes)
         return refuse(value, hint, making, mistakes)
 
     return convert
+
+
+def _of_part(value: Any, hint: Any, making: Making, mistakes: Mistakes) -> Any:
+    """Return a part that is given by its name, or the one that a list of parts makes together."""
+    if isinstance(value, str):
+        return making.from_mapping(hint, {"type": str(value)}, mistakes)
+    if making.can_be_several(hint):
+        return making.from_list(hint, value, mistakes)
+    return refuse(value, hint, making, mistakes)
 
 
 def _is_instance(value: Any, kind: Any) -> bool:
@@ -72,16 +82,20 @@ def _secret(making: Making) -> Converter:
     def convert(value: Any, mistakes: Mistakes) -> Any:
         if isinstance(value, Secret):
             return value
-        place = value.get("secret") if isinstance(value, dict) and len(value) == 1 else value
+        is_place = isinstance(value, dict) and len(value) == 1 and "secret" in value
+        place = value["secret"] if is_place else value
         if not isinstance(place, str):
             return refuse(value, Secret, making, mistakes)
         from runbus.errors import UsageError
 
-        try:
-            return Secret(str(place))
-        except UsageError as error:
-            # It may be the secret itself, by mistake: it is not repeated.
-            mistakes.append(Mistake(str(error), expected="a secret", found="***"))
+        # It may be the secret itself, by mistake: it is not repeated.
+        reason = "a secret is env:NAME or file:PATH, where it is: write {secret: env:NAME}"
+        if (is_place or place.startswith(("env:", "file:"))) and redacted_text(place) == place:
+            try:
+                return Secret(str(place))
+            except UsageError as error:
+                reason = str(error)
+        mistakes.append(Mistake(reason, expected="a secret", found="***"))
         return None
 
     return convert

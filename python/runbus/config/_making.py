@@ -9,7 +9,7 @@ from runbus.config._node import Mistake, Node, Ref
 from runbus.config._shown import shown, type_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from runbus.config._node import Mistakes
 
@@ -31,6 +31,10 @@ class Making(Protocol):
         """Return the configuration of a class, or of what `type` or `_target_` in data names."""
         ...
 
+    def from_list(self, kind: Any, items: Sequence[Any], mistakes: Mistakes) -> Any:
+        """Return the configuration of the named part that several of a class make together."""
+        ...
+
     def made_by(self, node: Node) -> Any:
         """Return the class of what a node builds; None if nobody knows."""
         ...
@@ -41,6 +45,10 @@ class Making(Protocol):
 
     def is_named(self, kind: Any) -> bool:
         """Whether parts of a class are found by name."""
+        ...
+
+    def can_be_several(self, kind: Any) -> bool:
+        """Whether a list may stand where one part of a class is wanted."""
         ...
 
 

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from runbus.config._targets import import_target, path_of
 from runbus.errors import TargetUnusable, near_matches
 
-__all__ = ["EXECUTORS", "PACKAGERS", "NamedParts", "parts_of", "register_kind"]
+__all__ = [
+    "COMMANDS",
+    "EXECUTORS",
+    "INTEGRATIONS",
+    "PACKAGERS",
+    "NamedParts",
+    "parts_of",
+    "register_kind",
+]
 
 
 class NamedParts(Mapping[str, Any]):
@@ -16,17 +25,33 @@ class NamedParts(Mapping[str, Any]):
 
     Looking at the names imports nothing; looking one up imports it.
 
+    Attributes:
+        kind: What a part is called in messages.
+        several: The name of the part that a list of parts makes together; empty if there is none.
+        built_in: The names that there are from the beginning.
+
     Args:
         kind: What a part is called in messages, such as `executor`.
         group: The group of entry points in which other distributions bring further parts; none if
             empty.
         known: The parts that there are from the beginning, as `register` takes them.
+        several: The name of the part that a list of parts makes together; it takes them as its
+            first argument. Empty if a list of them means nothing.
     """
 
-    def __init__(self, kind: str, group: str = "", known: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        kind: str,
+        group: str = "",
+        known: Mapping[str, Any] | None = None,
+        *,
+        several: str = "",
+    ) -> None:
         self.kind = kind
+        self.several = several
         self._group = group
         self._targets = dict(known or {})
+        self.built_in = tuple(sorted(self._targets))
         self._installed: dict[str, str] | None = None
 
     def register(self, name: str, target: Any) -> None:
@@ -52,6 +77,21 @@ class NamedParts(Mapping[str, Any]):
             TargetUnusable: There is no part of that name.
         """
         return _text(self._find(name))
+
+    def origin_of(self, name: str) -> str:
+        """Return who brings the part of a name: runbus, another distribution, or this program."""
+        if name in self.built_in:
+            return "runbus"
+        if name not in self._from_others():
+            return "registered in Python"
+        from importlib.metadata import entry_points
+
+        (point, *_) = entry_points(group=self._group, name=name)
+        return f"{point.dist.name} {point.dist.version}" if point.dist is not None else point.value
+
+    def name_of(self, target: Any) -> str | None:
+        """Return the name of a class or function; None if it has none here. Imports nothing."""
+        return next((name for name in self if _is_at(target, self._find(name))), None)
 
     def __getitem__(self, name: str) -> Any:
         try:
@@ -105,6 +145,17 @@ class NamedParts(Mapping[str, Any]):
         return len({*self._targets, *self._from_others()})
 
 
+def _is_at(target: Any, known: Any) -> bool:
+    """Whether a target is what is known, or what lies at the import path that is known."""
+    if not isinstance(known, str):
+        return known is target
+    module, _, name = known.partition(":")
+    found: Any = sys.modules.get(module)
+    for part in name.split("."):
+        found = getattr(found, part, None) if found is not None else None
+    return found is target
+
+
 def _text(target: Any) -> str:
     return target if isinstance(target, str) else path_of(target)
 
@@ -126,11 +177,30 @@ PACKAGERS = NamedParts(
         "pattern": "runbus.packaging:PatternPackager",
         "hybrid": "runbus.packaging:HybridPackager",
     },
+    several="hybrid",
 )
+
+INTEGRATIONS = NamedParts("integration", "runbus.plugins")
+"""Plugins that are installed, such as those that hand on what runs measure."""
+
+COMMANDS = NamedParts(
+    "command",
+    "runbus.commands",
+    {
+        name: f"runbus.cli.commands.{name}:command"
+        for name in (
+            "run", "submit", "attach", "status", "retry", "cancel", "ls", "show", "logs", "metrics",
+            "artifacts", "plot", "tag", "note", "rename", "rm", "query", "seal", "why", "replay",
+            "executors", "config", "doctor", "completion", "version",
+        )
+    },
+)  # fmt: skip
+"""The subcommands of `runbus`."""
 
 _KINDS: dict[str, NamedParts] = {
     "runbus.abc.executor.Executor": EXECUTORS,
     "runbus.abc.packager.Packager": PACKAGERS,
+    "runbus.abc.plugin.Plugin": INTEGRATIONS,
 }
 """The parts that may stand where a class is wanted, by its import path: nothing is imported."""
 

@@ -1,40 +1,70 @@
-"""runbus.yaml: what the command line takes for granted in a folder."""
+"""runbus.yaml: what holds in a folder, and in those below it within its repository."""
 
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING
 
-from runbus.config._document import Document, read_document
-from runbus.errors import ConfigInvalid
+from runbus.config._node import Mistake
+from runbus.errors import near_matches
 
-__all__ = ["default_plugins"]
+if TYPE_CHECKING:
+    from runbus.config._node import Mistakes
+    from runbus.config._sources import Loaded
 
-_FILE = "runbus.yaml"
-_KEYS = ("plugins",)
+__all__ = ["FILE", "default_plugins", "nearest_settings", "read_settings"]
+
+FILE = "runbus.yaml"
+_KEYS = ("executors", "plugins")
+
+
+def nearest_settings(folder: str) -> str:
+    """Return the file that counts in a folder: its own, or the nearest above it in its repository.
+
+    Where there is none, the path that its own would have.
+    """
+    above = [os.path.abspath(folder or ".")]
+    while not os.path.lexists(os.path.join(above[-1], ".git")):
+        parent = os.path.dirname(above[-1])
+        if parent == above[-1]:  # in no repository: what others put above it is not ours
+            del above[1:]
+            break
+        above.append(parent)
+    paths = [os.path.join(one, FILE) for one in above]
+    return next(filter(os.path.lexists, paths), paths[0])
+
+
+def read_settings(path: str) -> Loaded:
+    """Read such a file, with what it builds on.
+
+    Raises:
+        ConfigInvalid: It cannot be read, or has a key that means nothing.
+    """
+    from runbus.config._sources import read_source  # costs what nobody pays without such a file
+
+    loaded = read_source(path)
+    mistakes: Mistakes = []
+    for key in loaded.data:
+        if key not in _KEYS:
+            near = near_matches(str(key), _KEYS)
+            there = "" if near else f"; there are {' and '.join(_KEYS)}"
+            mistakes.append(Mistake(f"unknown key {key!r}{there}", (str(key),), near=near))
+    loaded.raise_mistakes(mistakes)
+    return loaded
 
 
 def default_plugins(folder: str) -> list[str]:
-    """Return the names of the plugins that `runbus.yaml` in a folder asks for; none without it.
+    """Return the names of the plugins that are asked for where a folder is; none if nobody does.
 
     Raises:
-        ConfigInvalid: It cannot be read, or something in it is wrong.
+        ConfigInvalid: The file cannot be read, or something in it is wrong.
     """
-    path = os.path.join(folder, _FILE)
+    path = nearest_settings(folder)
     if not os.path.lexists(path):
         return []
-    document = read_document(path)
-    data: Any = {} if document.data is None else document.data
-    if not isinstance(data, dict):
-        raise _wrong(document, (), "it is a mapping with the key plugins")
-    for key in data:
-        if key not in _KEYS:
-            raise _wrong(document, (str(key),), f"unknown key {key!r}; there is plugins")
-    names = data.get("plugins") or []
+    loaded = read_settings(path)
+    names = loaded.data.get("plugins") or []
     if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
-        raise _wrong(document, ("plugins",), "plugins is a list of names of installed plugins")
+        told = "plugins is a list of names of installed plugins"
+        loaded.raise_mistakes([Mistake(told, ("plugins",))])
     return list(names)
-
-
-def _wrong(document: Document, at: tuple[str | int, ...], message: str) -> ConfigInvalid:
-    return ConfigInvalid(document.path, (document.problem(at, message),))

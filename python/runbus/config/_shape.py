@@ -15,7 +15,7 @@ from runbus.config._shown import shown, type_text
 from runbus.errors import ExtraMissing, TargetUnusable, near_matches
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from runbus.config._making import Converter
     from runbus.config._node import Mistakes
@@ -218,6 +218,18 @@ class _Making:
         fill(node, rest, mistakes)
         return node
 
+    def from_list(self, kind: Any, items: Sequence[Any], mistakes: Mistakes) -> Any:
+        parts = parts_of(kind)
+        assert parts is not None
+        node = new_node(parts.find(parts.several))
+        (name, *_) = node._shape.schema.fields
+        wrong: Mistakes = []
+        fill(node, {name: items}, wrong)
+        for one in wrong:  # people have written the list, and not that name
+            one.path = one.path[1:]
+        mistakes += wrong
+        return node
+
     def _typed_dict(self, kind: Any, data: Mapping[Any, Any], mistakes: Mistakes) -> Any:
         shape = shape_of(kind)
         found = {}
@@ -255,6 +267,10 @@ class _Making:
 
     def is_named(self, kind: Any) -> bool:
         return parts_of(kind) is not None
+
+    def can_be_several(self, kind: Any) -> bool:
+        parts = parts_of(kind)
+        return parts is not None and bool(parts.several)
 
 
 making = _Making()

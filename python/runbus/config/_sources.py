@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 __all__ = [
     "Loaded",
     "Origin",
+    "folded",
     "leaves",
+    "part_of",
     "read_source",
     "set_variables",
     "split_section",
@@ -136,9 +138,9 @@ def read_source(source: str, section: str = "", *, within: Sequence[str] = ()) -
     document = read_document(source)
     if document.repeated:
         raise ConfigInvalid(source, document.repeated)
-    if not isinstance(document.data, dict):
+    if not isinstance(document.data, (dict, type(None))):
         raise _wrong(source, "a configuration is a mapping", 1)
-    own = dict(document.data)
+    own = dict(document.data or {})  # nothing at all says nothing
     bases = own.pop("extends", [])
     loaded = Loaded(source)
     for base in _texts(bases, source, document.line(("extends",))):
@@ -238,12 +240,18 @@ def _section(loaded: Loaded, section: str) -> Loaded:
         raise _wrong(
             loaded.name, f"the section {section!r} is not a mapping", loaded.origin(path).line
         )
+    return part_of(loaded, path, value)
+
+
+def part_of(loaded: Loaded, path: Path, value: dict[str, Any]) -> Loaded:
+    """Return a mapping that lies at a path of what files say, with the places of what is in it."""
     found = Loaded(loaded.name)
     found.data = value
     found.axes = loaded.axes
     found.places = {
         one[len(path) :]: place for one, place in loaded.places.items() if one[: len(path)] == path
     }
+    found.places.setdefault((), loaded.place(path))
     return found
 
 
@@ -265,26 +273,58 @@ def variables(prefix: str, environ: Mapping[str, str]) -> Iterable[tuple[str, st
             yield name, name.removeprefix(begin).replace("__", "."), environ[name]
 
 
-def set_variables(loaded: Loaded, prefix: str, environ: Mapping[str, str]) -> None:
-    """Set what variables of the environment set in plain data, whose types nobody knows."""
+def set_variables(
+    loaded: Loaded,
+    prefix: str,
+    environ: Mapping[str, str],
+    *,
+    read: Callable[[str], Any] = guess,
+) -> None:
+    """Set what variables of the environment set in plain data, whose types nobody knows.
+
+    Args:
+        loaded: What files say; changed.
+        prefix: What the variables' names begin with.
+        environ: The environment.
+        read: Makes a value of a text.
+    """
     for name, text, value in variables(prefix, environ):
         at: Any = loaded.data
-        path: list[str] = []
+        path: list[str | int] = []
         *above, last = text.split(".")
         for step in above:
             key = _alike(at, step)
             path.append(key)
-            if not isinstance(at.get(key), dict):
-                at[key] = {}
-            at = at[key]
+            at = _part(at, key)
         key = _alike(at, last)
-        at[key] = guess(value)
+        if isinstance(at, list) and not (isinstance(key, int) and key < len(at)):
+            raise _wrong(name, f"there is no item {last} in a list of {len(at)}", 0)
+        at[key] = read(value)
         loaded.set_origin((*path, key), Origin(name))
 
 
-def _alike(known: Mapping[str, Any], name: str) -> str:
-    alike = [str(one) for one in known if str(one).lower() == name.lower()]
+def _part(at: Any, key: str | int) -> Any:
+    """Return the mapping or list at a key, a new mapping if neither is there."""
+    if isinstance(at, list):
+        if isinstance(key, int) and key < len(at) and isinstance(at[key], (dict, list)):
+            return at[key]
+        return {}
+    if not isinstance(at.get(key), (dict, list)):
+        at[key] = {}
+    return at[key]
+
+
+def _alike(known: Mapping[str, Any] | list[Any], name: str) -> str | int:
+    """Return the key that a part of a variable's name means: no variable has a dash in its name."""
+    if isinstance(known, list):
+        return int(name) if name.isdecimal() and len(name) < 6 else name
+    alike = [str(one) for one in known if folded(str(one)) == folded(name)]
     return alike[0] if len(alike) == 1 else name.lower()
+
+
+def folded(name: str) -> str:
+    """Return a name as variables of the environment have it, in lower case."""
+    return name.lower().replace("-", "_")
 
 
 def leaves(data: Any, at: Path = ()) -> Iterator[tuple[str, Path, Any]]:

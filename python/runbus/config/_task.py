@@ -16,12 +16,15 @@ from runbus.errors import TaskInvalid
 if TYPE_CHECKING:
     from runbus.config._config import Partial
 
-__all__ = ["Command", "Script", "Task", "check_task", "words_of"]
+__all__ = ["Command", "Script", "Task", "check_task", "given_by", "words_of"]
 
 
 @runtime_checkable
 class Task(Protocol):
     """What to run: anything that can say its command line.
+
+    It may have a text `given`, too: its program finds that in the file `given` of the folder
+    `RUNBUS_ATTEMPT`, wherever it runs.
 
     A class of one's own is frozen data, a `msgspec.Struct` or a data class. With an entry point in
     the group `runbus.tasks`, named as its tag, a batch file can say `task: {type: TAG, …}`.
@@ -59,6 +62,7 @@ class Command(msgspec.Struct, frozen=True):
 
     Attributes:
         argv: The program first.
+        given: A text that the program finds in the file `given` of the folder `RUNBUS_ATTEMPT`.
 
     Raises:
         TaskInvalid: It is not a sequence of strings, or it is empty.
@@ -67,6 +71,7 @@ class Command(msgspec.Struct, frozen=True):
     tag: ClassVar[str] = "command"
 
     argv: tuple[str, ...]
+    given: str = ""
 
     def __post_init__(self) -> None:
         argv: Any = self.argv
@@ -87,7 +92,7 @@ class Command(msgspec.Struct, frozen=True):
 
     def with_values(self, values: dict[str, str]) -> Command:
         """Return the same with `--name=value` for each of `values` at the end."""
-        return Command((*self.argv, *_options(values)))
+        return Command((*self.argv, *_options(values)), self.given)
 
     def relative_to(self, folder: str) -> Command:
         """Return the same: which of its words are paths, nobody knows."""
@@ -141,6 +146,20 @@ def words_of(task: Task | Partial[Any]) -> tuple[str, ...]:
     if not words or not all(isinstance(word, str) for word in words):
         raise TaskInvalid(repr(task), f"its command line is {words!r} instead of texts")
     return tuple(words)
+
+
+def given_by(task: Task | Partial[Any]) -> str:
+    """Return the text that a task gives to its program; empty for none.
+
+    Raises:
+        TaskInvalid: It is no text.
+    """
+    given: Any = getattr(check_task(task), "given", "")
+    if not isinstance(given, str):
+        raise TaskInvalid(
+            repr(task), f"what it gives to its program is {given!r} instead of a text"
+        )
+    return given
 
 
 def _options(values: dict[str, str]) -> tuple[str, ...]:

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
     from runbus.config._node import Path
 
-__all__ = ["Yaml", "YamlInvalid", "plain_value", "read_yaml"]
+__all__ = ["DEEPEST", "MOST_VALUES", "Yaml", "YamlInvalid", "plain_value", "read_yaml"]
 
-_DEEPEST = 100
+DEEPEST = 100
 _DEEPEST_LINE = 8
 """How deep lines are remembered."""
 
-_MOST_VALUES = 200_000
+MOST_VALUES = 200_000
 _MOST_CHARACTERS = 8 << 20
 
 _TAG = "tag:yaml.org,2002:"
@@ -211,7 +211,7 @@ class _Reader:
 
     def _start(self, data: Any, kind: str, event: Any) -> None:
         line = event.start_mark.line + 1
-        if len(self._stack) >= _DEEPEST:
+        if len(self._stack) >= DEEPEST:
             raise YamlInvalid(line, "it is nested too deeply")
         path: Path = ()
         if self._stack:
@@ -267,8 +267,8 @@ class _Reader:
         frame = self._stack[-1]
         frame.values += values
         frame.characters += characters
-        if frame.values > _MOST_VALUES or frame.characters > _MOST_CHARACTERS:
-            reason = f"it has more than {_MOST_VALUES:,} values, its aliases expanded"
+        if frame.values > MOST_VALUES or frame.characters > _MOST_CHARACTERS:
+            reason = f"it has more than {MOST_VALUES:,} values, its aliases expanded"
             raise YamlInvalid(line, reason)
         if frame.kind == "list":
             if len(frame.path) < _DEEPEST_LINE:

@@ -83,6 +83,7 @@ if TYPE_CHECKING:
     from runbus.errors._runs import AmbiguousId as AmbiguousId
     from runbus.errors._runs import ArtifactUnreadable as ArtifactUnreadable
     from runbus.errors._runs import NoLogs as NoLogs
+    from runbus.errors._runs import ResultNotKept as ResultNotKept
     from runbus.errors._runs import RunBusy as RunBusy
     from runbus.errors._runs import RunUnreadable as RunUnreadable
     from runbus.errors._tasks import BatchInvalid as BatchInvalid
@@ -158,6 +159,7 @@ __all__ = [
     "Reentrant",
     "RemoteFailed",
     "RepositoryNotTrusted",
+    "ResultNotKept",
     "RunBusy",
     "RunNotFound",
     "RunUnreadable",
@@ -265,7 +267,14 @@ __getattr__, __dir__ = lazy_names(
             "PluginStuck",
         ),
         "._root": ("RunbusError",),
-        "._runs": ("AmbiguousId", "ArtifactUnreadable", "NoLogs", "RunBusy", "RunUnreadable"),
+        "._runs": (
+            "AmbiguousId",
+            "ArtifactUnreadable",
+            "NoLogs",
+            "ResultNotKept",
+            "RunBusy",
+            "RunUnreadable",
+        ),
         "._tasks": ("BatchInvalid", "ScriptUnusable", "SweepInvalid", "TaskInvalid"),
         "._usage": (
             "ExtraMissing",

@@ -93,6 +93,25 @@ class RunUnreadable(RunbusError):
         return "move the file away and the rest is read; the damage() of the run lists all damage"
 
 
+class ResultNotKept(RunbusError):
+    """The function of the run returned something that is no data.
+
+    Attributes:
+        run_id: The run's id.
+        reason: Why JSON cannot hold it.
+    """
+
+    run_id: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"the result of run {self.run_id} is not kept: {self.reason}"
+
+    @property
+    def hint(self) -> str:
+        return "return numbers, texts, lists and mappings, and log files as artifacts"
+
+
 class ArtifactUnreadable(UsageError):
     """A file or folder that should be kept with a run cannot be read.
 

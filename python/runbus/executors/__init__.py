@@ -8,7 +8,6 @@ from runbus._lazy import lazy_names
 
 if TYPE_CHECKING:
     from runbus.executors._lent import TunnelPool as TunnelPool
-    from runbus.executors._make import make_executor as make_executor
     from runbus.executors._paths import expanded as expanded
     from runbus.executors._paths import marked as marked
     from runbus.executors._shell import quote as quote
@@ -20,7 +19,6 @@ __all__ = [
     "SSHExecutor",
     "TunnelPool",
     "expanded",
-    "make_executor",
     "marked",
     "quote",
 ]
@@ -29,7 +27,6 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "._lent": ("TunnelPool",),
-        "._make": ("make_executor",),
         "._paths": ("expanded", "marked"),
         "._shell": ("quote",),
         ".local": ("LocalExecutor",),

@@ -7,6 +7,7 @@ import errno
 import logging
 import os
 import time
+from collections.abc import Sequence  # noqa: TC003 - the configuration reads the signature
 from contextlib import closing
 from resource import RLIM_INFINITY, RLIMIT_NOFILE, RUSAGE_SELF, getrlimit, getrusage
 from typing import TYPE_CHECKING
@@ -15,7 +16,16 @@ import anyio
 from msgspec.structs import replace
 
 from runbus._files import write_file
-from runbus.abc import GRACE_S, Capabilities, Executor, JobRef, Limits, Observation, Request
+from runbus.abc import (
+    GRACE_S,
+    Capabilities,
+    Executor,
+    JobRef,
+    Limits,
+    Observation,
+    Packager,
+    Request,
+)
 from runbus.attempt import (
     AttemptBody,
     Pulse,
@@ -37,10 +47,10 @@ from runbus.executors._spawn import spawn
 from runbus.executors._unpacked import in_unpacked_code
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from typing import Literal
 
-    from runbus.abc import JobSpec, Packager, Scope
+    from runbus.abc import JobSpec, Scope
 
 __all__ = ["LocalExecutor"]
 

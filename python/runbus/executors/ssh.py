@@ -5,16 +5,27 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Sequence  # noqa: TC003 - the configuration reads the signature
+from typing import TYPE_CHECKING, Annotated
 
 import anyio
 import anyio.to_thread
+from msgspec import Meta
 from msgspec.structs import replace
 
-from runbus.abc import Capabilities, Executor, JobRef, Limits, Observation, Request, Tunnel
+from runbus.abc import (
+    Capabilities,
+    Executor,
+    JobRef,
+    Limits,
+    Observation,
+    Packager,
+    Request,
+    Tunnel,
+)
 from runbus.attempt import AttemptBody, observe_folder, outlived, read_log, render_request
 from runbus.codec import encode_json
-from runbus.config import parse_host
+from runbus.config import Check, host_problems, parse_host
 from runbus.errors import (
     JobNotStarted,
     SecretMissing,
@@ -26,6 +37,7 @@ from runbus.executors._choosing import Hosts
 from runbus.executors._copies import log_base
 from runbus.executors._environment import check_gpu_variable
 from runbus.executors._host import Host, seen_there
+from runbus.executors._lent import TunnelPool  # noqa: TC001 - the configuration reads it
 from runbus.executors._machine import package_path
 from runbus.executors._paths import at_home, expanded, marked
 from runbus.executors._placement import (
@@ -40,11 +52,10 @@ from runbus.executors._placement import (
 from runbus.executors._unpacked import in_unpacked_code
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from types import TracebackType
     from typing import Literal, Self
 
-    from runbus.abc import JobSpec, Packager, Scope
+    from runbus.abc import JobSpec, Scope
 
 __all__ = ["SSHExecutor", "tunnel_to"]
 
@@ -77,7 +88,6 @@ class SSHExecutor(Executor):
     Args:
         hosts: The machines, as `name`, `user@name:port`, or tunnels. Those given as text are
             reached as the user's SSH configuration says.
-        tunnel: One more machine; for a single one.
         slots: How many jobs a machine has at a time; further ones wait.
         job_dir: Under which folder of a machine given as text everything lies.
         identity: The private key file for machines given as text, instead of the configured ones.
@@ -96,10 +106,9 @@ class SSHExecutor(Executor):
 
     def __init__(
         self,
-        hosts: Sequence[str | Tunnel] = (),
+        hosts: Annotated[Sequence[str | Tunnel], Meta(min_length=1), Check(host_problems)],
         *,
-        tunnel: Tunnel | None = None,
-        slots: int = 1,
+        slots: Annotated[int, Meta(ge=1)] = 1,
         job_dir: str = "~/.runbus/remote",
         identity: str | None = None,
         gpus: Sequence[str] | None = None,
@@ -108,17 +117,18 @@ class SSHExecutor(Executor):
         python: str | None = None,
         copy_patience_s: float = 60.0,
         name: str = "ssh",
+        tunnels: TunnelPool | None = None,
     ) -> None:
         self.name = name
-        tunnels = [
-            host if isinstance(host, Tunnel) else tunnel_to(host, job_dir, identity)
-            for host in (*hosts, *((tunnel,) if tunnel else ()))
+        reach = tunnel_to if tunnels is None else tunnels.to
+        reached = [
+            host if isinstance(host, Tunnel) else reach(host, job_dir, identity) for host in hosts
         ]
-        if not tunnels or slots < 1:
+        if not reached or slots < 1:
             raise UsageError(f"executor {name!r} needs at least one host and one slot")
-        if len({one.job_dir for one in tunnels}) > 1:
+        if len({one.job_dir for one in reached}) > 1:
             raise UsageError(f"all hosts of executor {name!r} must have one job_dir")
-        self._job_dir = tunnels[0].job_dir
+        self._job_dir = reached[0].job_dir
         self.packager = packager
         self._gpus = gpus
         self._slots = slots
@@ -126,9 +136,9 @@ class SSHExecutor(Executor):
         self._python = python
         self._changed = anyio.Event()
         self._hosts = Hosts(
-            {one.name: Host(one, slots, gpus, self._tell, copy_patience_s) for one in tunnels}
+            {one.name: Host(one, slots, gpus, self._tell, copy_patience_s) for one in reached}
         )
-        if len(self._hosts) < len(tunnels):
+        if len(self._hosts) < len(reached):
             raise UsageError(f"two hosts of executor {name!r} have one name")
         self._tasks: anyio.abc.TaskGroup | None = None
 

@@ -7,17 +7,17 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 from msgspec.structs import replace
 
+from runbus import config
 from runbus._files import absolute_path, make_folders
 from runbus._home import ENV_RUN, Home
 from runbus._ids import run_id_of, slug
 from runbus._secrets import Secret, redacted_text
 from runbus.abc import GRACE_S, JobSpec
-from runbus.config import words_of
 from runbus.errors import HomeUnusable, NoExecutor, UsageError, near_matches, os_reason
 from runbus.experiment._packages import build_code, keep_code, unbuilt_code
 from runbus.experiment._stored import (
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from runbus.abc import Executor, Package, Request
     from runbus.bus import Bus
-    from runbus.config import ExecutorFields
+    from runbus.config import Config, ExecutorEntry
     from runbus.experiment._job import Job
 
 __all__ = ["AsyncExperiment"]
@@ -49,8 +49,9 @@ class AsyncExperiment:
         project: What its runs are gathered under.
         jobs: What to run, in this order.
         executor: The executor of the jobs that name none.
-        executors: The fields of executors that come with the experiment, by name. Its leader
-            gives the kernel a plugin for each: see `runbus.executors.make_executor`.
+        executors: The executors that come with the experiment, by the names that jobs use: each a
+            `Config` of one, or data such as `{"type": "ssh", "hosts": ["box"]}`. Its leader, which
+            may be another process, makes them and gives them to its kernel.
         max_parallel: How many jobs run at a time; as many as there are processors if None.
         root: The folder whose code executors package that take code along; the current one if None.
         home: The home folder; the default one if None.
@@ -59,9 +60,10 @@ class AsyncExperiment:
         id: Its id; empty before `prepare`.
         folder: Its folder; empty before `prepare`.
         project: What its runs are gathered under.
-        executors: The fields of the executors that come with it, by name.
+        executors: What the executors that come with it are made from, by name.
 
     Raises:
+        ConfigInvalid: What an executor is made from does not fit.
         UsageError: There is no job, two have one name, `max_parallel` is below 1, or a text is
             not valid Unicode.
         ScriptUnusable: A script is missing, or is not a file that can be read.
@@ -73,7 +75,7 @@ class AsyncExperiment:
         jobs: Sequence[Job],
         *,
         executor: str = "local",
-        executors: Mapping[str, ExecutorFields] | None = None,
+        executors: Mapping[str, ExecutorEntry | Mapping[str, Any] | Config[Any]] | None = None,
         max_parallel: int | None = None,
         root: str | None = None,
         home: str | os.PathLike[str] | None = None,
@@ -88,13 +90,15 @@ class AsyncExperiment:
         names = Counter(job.name for job in jobs)
         if twice := sorted(name for name, count in names.items() if count > 1):
             raise UsageError(f"two jobs are named {twice[0]!r}")
-        self._jobs = [(job, words_of(job.task)) for job in jobs]
+        self._jobs = [(job, config.words_of(job.task)) for job in jobs]
         self._root = absolute_path(root or ".")
         _check_unicode("", (("the project", project), ("the root folder", self._root)))
         for job, argv in self._jobs:
             _check_texts(job, argv)
         self._executor = executor
-        self.executors = dict(executors or {})
+        self.executors = {
+            name: config.executor_data(one, name) for name, one in (executors or {}).items()
+        }
         self._max_parallel = max_parallel or len(os.sched_getaffinity(0))
         self._home = Home(home)
         self._stored: StoredExperiment | None = None
@@ -287,6 +291,7 @@ class AsyncExperiment:
             run_id=run_id,
             executor=job.executor or self._executor,
             argv=argv,
+            given=config.given_by(job.task),
             cwd=absolute_path(job.cwd or "."),
             # Lines must reach the log when they are printed, not when a buffer is full.
             env={"PYTHONUNBUFFERED": "1", **plain, ENV_RUN: run_folder},
@@ -302,7 +307,11 @@ class AsyncExperiment:
 
 def _check_texts(job: Job, argv: Iterable[str]) -> None:
     """Refuse what no record can hold: the bytes of a file name, say, that are not UTF-8."""
-    texts = [("its name", job.name), *((repr(word), word) for word in argv)]
+    texts = [
+        ("its name", job.name),
+        ("the text it is given", config.given_by(job.task)),
+        *((repr(word), word) for word in argv),
+    ]
     # The value of a variable may be something that is not to be shown.
     texts += [(f"the variable {name!r}", f"{name}={value}") for name, value in job.env.items()]
     _check_unicode(f"job {job.name!r}: ", texts)

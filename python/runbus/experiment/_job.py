@@ -11,13 +11,14 @@ from msgspec.structs import force_setattr
 from runbus._secrets import Secret
 from runbus.abc import Resources, RetryPolicy, Timeouts
 from runbus.config import (
+    Function,
     Partial,
     Script,
     SecretField,
     Task,
-    Value,
     check_task,
     expand_sweeps,
+    given_by,
     parse_value,
 )
 from runbus.errors import FieldInvalid, UsageError
@@ -40,7 +41,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         name: What it is called; unique within the experiment.
         task: What to run; a `Partial` becomes a `Function`.
-        config: What the run records as its config.
+        config: What the run records as its config; of a function its values, too.
         env: What is added to the job's environment; what must stay secret as a `Secret`.
         cwd: The folder it starts in; the current one if None.
         executor: The executor it runs on; the experiment's if None.
@@ -56,7 +57,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     task: Task | Partial[Any]
-    config: dict[str, Value] = {}
+    config: dict[str, Any] = {}
     env: dict[str, str | Secret] = {}
     cwd: str | None = None
     executor: str | None = None
@@ -76,6 +77,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
                 reason = f"expected {kind.__name__}, got {type(value).__name__}"
                 advice = f"write {field}={kind.__name__}(…)"
                 raise FieldInvalid(field, repr(value), reason, advice)
+        given_by(self.task)  # so that what no file can hold is refused here
+        if isinstance(self.task, Function):
+            force_setattr(self, "config", {**self.task.values, **self.config})
         if isinstance(self.task, Script):
             # What a script says of its surroundings, its job may say in another way.
             force_setattr(self, "env", {**self.task.env, **self.env})
@@ -88,7 +92,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def sweep(
-    task: Task | Partial[Any], sweeps: Sequence[str] = (), *, name: str | None = None
+    task: Task | Partial[Any],
+    sweeps: Sequence[str] = (),
+    *,
+    name: str | None = None,
+    timeouts: Timeouts = Timeouts(),  # noqa: B008 - it never changes
 ) -> list[Job]:
     """Return a job for each point of a grid; one job if nothing is swept.
 
@@ -98,6 +106,7 @@ def sweep(
         task: What to run.
         sweeps: Texts such as `lr=0.01,0.1`; the last one varies fastest.
         name: What the jobs' names begin with; the task's own title if None.
+        timeouts: How long each may take.
 
     Raises:
         SweepInvalid: A sweep cannot be read, or a name is swept twice.
@@ -110,6 +119,7 @@ def sweep(
             name=_name_of_point(base, index, point),
             task=task.with_values(dict(point)),
             config={key: parse_value(value) for key, value in point.items()},
+            timeouts=timeouts,
         )
         for index, point in enumerate(expand_sweeps(sweeps), start=1)
     ]
@@ -140,9 +150,9 @@ def jobs_of_batch(batch: Batch, folder: str) -> list[Job]:
                 for name, value in job.env.items()
             },
             cwd=os.path.join(folder, job.cwd or ""),
-            executor=job.executor or batch.executor_name,
+            executor=job.executor or batch.executor,
             resources=job.resources,
-            timeouts=job.timeouts.or_else(batch.fields_of(job).timeouts),
+            timeouts=batch.timeouts_of(job),
             retry=job.retry,
         )
         for job in batch.jobs

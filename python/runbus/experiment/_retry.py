@@ -32,7 +32,7 @@ def jobs_to_retry(folder: str) -> tuple[Asked, list[Job]]:
     jobs = [
         Job(
             name=spec.name,
-            task=Command(spec.argv),
+            task=Command(spec.argv, spec.given),
             config=RunInfo.read(os.path.join(folder, spec.run_folder)).config,
             env={**spec.env, **{name: Secret(at) for name, at in spec.secrets.items()}},
             cwd=spec.cwd,

@@ -47,7 +47,7 @@ class StoredExperiment:
         id: Its id.
         folder: Its folder.
         project: What its runs are gathered under.
-        executors: The fields of the executors that come with it, by name.
+        executors: What the executors that come with it are made from, by name.
         specs: The jobs as the executors get them, as of their first attempts.
         max_parallel: How many jobs run at a time.
     """

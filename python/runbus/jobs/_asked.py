@@ -12,23 +12,19 @@ from runbus import codec
 from runbus._files import add_check, read_file, take_check, write_file
 from runbus._home import ENV_RUN
 from runbus.abc import JobSpec
-from runbus.config import ExecutorFields
 from runbus.errors import ExperimentNotFound, FileUnreadable
 
 __all__ = ["Asked"]
 
 _FILE = "experiment.json"
-_VERSION = 3
+_VERSION = 4
 
 _VALUES_SINCE_3 = {
     "resources": {"gpus": "gpus", "cpus": "cpus", "nice": "nice"},
-    "timeouts": {
-        "timeout_s": "run_s", "queue_timeout_s": "queue_s", "idle_timeout_s": "idle_s",
-        "timeout": "run_s", "queue_timeout": "queue_s", "idle_timeout": "idle_s",
-    },
+    "timeouts": {"timeout_s": "run_s", "queue_timeout_s": "queue_s", "idle_timeout_s": "idle_s"},
     "retry": {"retries": "retries", "retry_on": "on", "backoff_s": "backoff_s"},
 }  # fmt: skip
-"""What stood among the fields of a job, or of an executor (those without a unit), in version 2."""
+"""What stood among the fields of a job in version 2."""
 
 
 class _Versioned(msgspec.Struct):
@@ -46,7 +42,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         created_ns: When it was prepared, Unix time in nanoseconds.
         max_parallel: How many jobs run at a time.
         jobs: The jobs, as of their first attempts.
-        executors: The fields of the executors that come with the experiment, by name.
+        executors: What the executors that come with the experiment are made from, by name.
         root: The folder whose code is packaged for executors that take code along.
     """
 
@@ -55,7 +51,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     created_ns: int
     max_parallel: int
     jobs: list[JobSpec]
-    executors: dict[str, ExecutorFields] = {}
+    executors: dict[str, dict[str, Any]] = {}
     root: str = ""
 
     @classmethod
@@ -70,10 +66,12 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         try:
             data = take_check(read_file(path), path)
             version = codec.decode_json(data, _Versioned).version
-            if version not in (2, _VERSION):
-                reason = f"its version is {version!r}, this runbus reads 2 and {_VERSION}"
+            if version not in (2, 3, _VERSION):
+                reason = f"its version is {version!r}, this runbus reads 2 to {_VERSION}"
                 raise FileUnreadable(path, reason)
-            asked = codec.decode_json(data, cls) if version == _VERSION else _read_2(data)
+            asked = (
+                codec.decode_json(data, cls) if version == _VERSION else _read_old(data, version)
+            )
         except FileNotFoundError as error:
             raise ExperimentNotFound(os.path.basename(folder), ()) from error
         except codec.DecodeError as error:
@@ -98,20 +96,27 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         return replace(self, jobs=[_absolute(job, folder) for job in self.jobs])
 
 
-def _read_2(data: bytes) -> Asked:
-    """Read what was written before resources, time-outs and retries were values of their own."""
+def _read_old(data: bytes, version: int) -> Asked:
+    """Read what an older runbus wrote.
+
+    Before version 3 resources, time-outs and retries were among the fields of a job; before version
+    4 the time-outs of an executor's jobs, which have them, were among its own.
+    """
     old = codec.decode_json(data, dict[str, Any])
     jobs, executors = old.get("jobs"), old.get("executors", {})
     if not isinstance(jobs, list) or not isinstance(executors, dict):
         raise codec.DecodeError("it has no list of jobs, or no table of executors")
-    return codec.convert(
-        {
-            **old,
-            "jobs": [_gathered(job, "resources", "timeouts", "retry") for job in jobs],
-            "executors": {name: _gathered(one, "timeouts") for name, one in executors.items()},
-        },
-        Asked,
-    )
+    if version == 2:
+        jobs = [_gathered(job, "resources", "timeouts", "retry") for job in jobs]
+    executors = {name: _without_times(one) for name, one in executors.items()}
+    return codec.convert({**old, "jobs": jobs, "executors": executors}, Asked)
+
+
+def _without_times(executor: Any) -> Any:
+    if not isinstance(executor, dict):
+        return executor
+    times = ("timeouts", "timeout", "queue_timeout", "idle_timeout")
+    return {key: one for key, one in executor.items() if key not in times}
 
 
 def _gathered(fields: Any, *values: str) -> Any:

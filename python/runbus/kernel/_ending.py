@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import anyio
 
-from runbus.bus import add_note, describe, is_torn_down, wait_until
+from runbus.bus import add_note, describe, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable
@@ -144,8 +144,6 @@ class Work(Generic[T]):
         except asyncio.CancelledError:
             raise
         except BaseException as error:
-            if is_torn_down(error, self.task):
-                raise
             self.error = error
 
     def result(self) -> T | None:

@@ -111,6 +111,7 @@ class Entered:
     def interrupt(self) -> None:
         """Enter nothing more: cancel what is being entered, and refuse what waits."""
         if self._serving is not None:
+            self._serving.refuse(BusClosed("enter", "closed"))
             self._serving.withdraw()
         while self._wanted:
             self._wanted.pop(0).refuse(BusClosed("enter", "closed"))
@@ -132,7 +133,6 @@ class Entered:
 
     async def _leave(self, manager: Any, slice_s: float) -> BaseException | None:
         """Leave one; return what went wrong."""
-        task = asyncio.current_task()
         self.leaving = title_of(manager)
         hook = f"close of {self.leaving}"
         cut = self._cut = CutOff(slice_s, self._timers)
@@ -142,8 +142,6 @@ class Entered:
         except EXITS as error:
             return error
         except BaseException as error:
-            if is_torn_down(error, task):
-                raise
             cancelled = isinstance(error, asyncio.CancelledError)
             problem = "was cancelled" if cancelled else f"raised {describe(error)}"
             failure = HookError(self._name, hook, "", problem)

@@ -15,7 +15,6 @@ from runbus.bus import (
     HandlerStatistics,
     StreamStatistics,
     describe,
-    is_torn_down,
     shown,
     text_of,
     wait_until,
@@ -176,8 +175,6 @@ async def ask(plugin: Any) -> tuple[bool, Mapping[str, Any]]:
     except EXITS:
         raise
     except BaseException as error:
-        if is_torn_down(error, task):
-            raise
         if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
             raise
         return False, {"error": describe(error)}

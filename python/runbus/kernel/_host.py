@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from runbus.abc import PluginState
-from runbus.bus import CutOff, describe, is_torn_down, wait_until
+from runbus.bus import CutOff, describe, wait_until
 from runbus.errors import HookError, PluginCrashed, PluginStuck
 from runbus.kernel._ending import AGAIN_S, EXITS, Deadline, endure
 from runbus.kernel._entered import STRAY, Entered
@@ -291,8 +291,6 @@ class PluginHost:
         except EXITS as error:
             return error
         except BaseException as error:
-            if is_torn_down(error, self.task):
-                raise
             cause = error
         finally:
             self._setup_ended.set_result(None)

@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from runbus.bus import describe, exc_info, is_torn_down, wait_until
-from runbus.errors import PluginCrashed
+from runbus.errors import BusClosed, PluginCrashed
 from runbus.kernel._ending import EXITS, end_tasks
 
 if TYPE_CHECKING:
@@ -92,6 +92,8 @@ class BackgroundTasks:
             except BaseException as error:
                 if is_torn_down(error, task):
                     raise
+                if isinstance(error, BusClosed) and self.is_stopping:
+                    return  # it went on until it was told that it is too late
                 failure = error
             delay_s = None
             if restarts is not None and isinstance(failure, (Exception, asyncio.CancelledError)):

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import traceback
+import weakref
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,21 +19,23 @@ __all__ = ["LagWatchdog"]
 logger = logging.getLogger("runbus.kernel")
 
 LIMIT_S = 1.0
-_EVERY_S = 1.0
 
 
 class LagWatchdog:
     """Asks the event loop for an answer now and then; logs the loop's stack if none comes.
+
+    It ends with the loop, even if nobody closes it, and keeps nothing alive until then.
 
     Attributes:
         lag_s: How long the loop took to answer last, in seconds.
         blocked: How often it took longer than a second.
     """
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, limit_s: float = LIMIT_S) -> None:
         self.lag_s = 0.0
         self.blocked = 0
-        self._bus = bus
+        self._bus = weakref.ref(bus)
+        self._limit_s = limit_s
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
         self._ended = False
@@ -49,16 +52,18 @@ class LagWatchdog:
         self._wake.set()
 
     def _run(self) -> None:
-        while not self._waits(_EVERY_S):
+        while not self._waits(self._limit_s):
             asked = time.monotonic()
             try:
                 self._loop.call_soon_threadsafe(self._wake.set)
             except RuntimeError:
                 return
-            if not self._wake.wait(LIMIT_S):
+            if not self._wake.wait(self._limit_s) and not self._loop.is_closed():
                 self.blocked += 1
                 self._report()
-                self._wake.wait()
+            while not self._wake.wait(self._limit_s):
+                if self._loop.is_closed():  # and with it the question
+                    return
             self.lag_s = time.monotonic() - asked
 
     def _waits(self, delay_s: float) -> bool:
@@ -72,11 +77,11 @@ class LagWatchdog:
     def _report(self) -> None:
         frame = sys._current_frames().get(self._loop_thread)
         stack = "".join(traceback.format_stack(frame)) if frame is not None else ""
-        task = asyncio.current_task(self._loop)
-        who = self._bus.running_in(task)
+        bus = self._bus()
+        who = bus.running_in(asyncio.current_task(self._loop)) if bus is not None else None
         logger.error(
             "%s has blocked the event loop for more than %g s:\n%s",
             f"plugin {who[0]!r}: {who[1]}" if who else "something outside of the bus",
-            LIMIT_S,
+            self._limit_s,
             stack,
         )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import logging
 import os
+from array import array
 from typing import TYPE_CHECKING
 
 from runbus._core import MetricReader, about_segment, check_segment, lost_points, read_metrics
@@ -78,15 +80,32 @@ class PointStream:
                     for of, column in zip(types, numbers, strict=True)
                 )
                 times = times.cast(schema.field("time").type, safe=False)
-                columns = [arrow.repeat(run, count), names, steps, times, values]
-                columns += _exact(arrow, count, integers), arrow.repeat(writer, count)
-                yield arrow.record_batch(columns, schema=schema)
+                columns = [_repeated(arrow, run, count), names, steps, times, values]
+                columns += _exact(arrow, count, integers), _repeated(arrow, writer, count)
+                yield arrow.RecordBatch.from_arrays(columns, schema=schema)
 
 
 def _exact(arrow: Any, count: int, integers: dict[int, int]) -> Any:
     if not integers:
         return arrow.nulls(count, arrow.int64())
     return arrow.array([integers.get(place) for place in range(count)], arrow.int64())
+
+
+def _texts(arrow: Any, texts: list[str]) -> Any:
+    """Return an array of texts.
+
+    By its buffers: `pyarrow.array`, `repeat` and `scalar` load pandas if it is installed, which
+    takes longer than all else of a small question.
+    """
+    encoded = [text.encode() for text in texts]
+    ends = array("i", itertools.accumulate(map(len, encoded), initial=0))
+    buffers = [None, arrow.py_buffer(ends), arrow.py_buffer(b"".join(encoded))]
+    return arrow.Array.from_buffers(arrow.string(), len(texts), buffers)
+
+
+def _repeated(arrow: Any, text: str, count: int) -> Any:
+    buffers = [None, arrow.py_buffer(bytes(4 * count))]
+    return _texts(arrow, [text]).take(arrow.Array.from_buffers(arrow.uint32(), count, buffers))
 
 
 def _tell_damage(run: str, path: str, damage: list[tuple[int, int]]) -> None:
@@ -138,12 +157,12 @@ def _points(arrow: Any, run: str, folder: str, writer: str) -> Iterator[_Points]
             return
     for name, data in read_metrics([paths], None):
         columns = data.steps, data.times, data.values
-        yield arrow.repeat(name, len(data)), columns, data.integers
+        yield _repeated(arrow, name, len(data)), columns, data.integers
 
 
 def _journal_points(arrow: Any, reader: MetricReader, end: int) -> Iterator[_Points]:
     while reader.position < end and (found := reader.poll_rest(_BATCH_POINTS)):
         buffer = arrow.py_buffer(found.series)
         places = arrow.Array.from_buffers(arrow.uint32(), len(found), [None, buffer])
-        names = arrow.array(found.names, arrow.string()).take(places)
+        names = _texts(arrow, found.names).take(places)
         yield names, (found.steps, found.times, found.values), found.integers

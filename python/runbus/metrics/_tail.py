@@ -29,7 +29,8 @@ class RunTail:
 
     Attributes:
         run_id: The run.
-        has_begun: Whether a process has begun to log, as far as was taken.
+        has_begun: Whether a process has begun to log, in the attempts that are read, as far as was
+            taken.
         is_drained: Whether what `drain` asked for was taken.
         positions: Where to go on in the journal of each writer after what was taken.
     """
@@ -91,6 +92,10 @@ class RunTail:
         self.is_drained = False
         self._tail.drain()
 
+    def reach(self, attempt: int) -> None:
+        """Let what this attempt of the run's job logs be read, too, and what those before it do."""
+        self._tail.reach(attempt)
+
     def make_windows(self, window_ns: int) -> None:
         """Make windows of this width, too, from what is read from now on; 0 for none."""
         if window_ns != self._window_ns:
@@ -124,6 +129,7 @@ class RunTailer:
         *,
         positions: Mapping[str, int] | None = None,
         window_ns: int = 0,
+        last_attempt: int | None = None,
     ) -> RunTail:
         """Follow a run from now on; what it has logged by now comes first.
 
@@ -135,12 +141,14 @@ class RunTailer:
             positions: Where to begin in what these writers have written: `RunTail.positions` of an
                 earlier follower. What others have written comes from its start.
             window_ns: Make windows of this width, too; 0 for none.
+            last_attempt: The last attempt of the run's job to read of, see `RunTail.reach`; all if
+                None.
 
         Raises:
             OSError: The thread cannot be started.
         """
         self._keys += 1
-        tail = self._bell.follow(self._keys, folder, positions or {}, window_ns)
+        tail = self._bell.follow(self._keys, folder, positions or {}, window_ns, last_attempt)
         self._tails[self._keys] = RunTail(run_id, tail, window_ns)
         return self._tails[self._keys]
 
@@ -155,11 +163,6 @@ class RunTailer:
                 return tails
             self._rung.clear()
             await self._rung.wait()
-
-    def repeat(self, tail: RunTail) -> None:
-        """Let `news` return a run once more: it was returned, and nothing of it was taken."""
-        self._heard += [key for key, one in self._tails.items() if one is tail]
-        self._rung.set()
 
     def forget(self, tail: RunTail) -> None:
         """Follow a run no more; safe to repeat."""

@@ -1,4 +1,8 @@
-"""Calls the function of a task, and keeps what it returns: `python -m runbus.metrics.call DATA`."""
+"""Calls the function of a task, and keeps what it returns or raises.
+
+The program of such a job, `python -m runbus.metrics.call TARGET [FOLDER]`: the configuration of the
+function lies in its attempt's folder.
+"""
 
 from __future__ import annotations
 
@@ -6,55 +10,96 @@ import json
 import os
 import sys
 import traceback
+from contextlib import suppress
 from typing import Any
 
-from runbus._home import ENV_RUN
+from runbus._files import read_file
+from runbus._home import ENV_ATTEMPT, GIVEN
 from runbus.config import Function
+from runbus.errors import RunbusError
 
 __all__ = ["main"]
 
+_ADVICE = "give the executor a packager, or install the module on that machine"
+
 
 def main(words: list[str]) -> None:
-    """Call the function that data describes, and record its result or its error."""
-    data = json.loads(words[0])
+    """Call the function that the attempt's folder describes, and record its result or its error."""
+    folder = words[1] if len(words) > 1 else ""
+    attempt = os.environ.get(ENV_ATTEMPT)
+    if attempt is None:
+        sys.exit(f"error: {ENV_ATTEMPT} is not set: only a job runs this")
+    data = json.loads(read_file(os.path.join(attempt, GIVEN)))
     target = data.pop("_target_")
-    data.pop("_partial_", None)
-    task = Function(target, data, words[1] if len(words) > 1 else "")
-    function = task.configured().build()
-    if not os.environ.get(ENV_RUN):
-        function()
-        return
+    del data["_partial_"]
+    try:
+        function = Function(target, data, folder).configured().build()
+    except RunbusError as error:
+        _keep_error(error)
+        is_far = bool(folder) and not os.path.isdir(folder)
+        hint = f"there is no {folder} here: {_ADVICE}" if is_far else error.hint
+        sys.exit(f"error: {error}" + (f"\nhint: {hint}" if hint else ""))
     try:
         result = function()
-    except BaseException as error:
-        if not isinstance(error, SystemExit):
-            _keep_error(error)
+    except Exception as error:
+        _keep_error(error)
         raise
     if result is not None:
         _keep_result(result)
 
 
-def _keep_error(error: BaseException) -> None:
-    """Record an error, whose run ends by it."""
-    from runbus.metrics import init
+def _keep_error(error: Exception) -> None:
+    """Record an error, by which the run ends.
 
-    lines = "".join(traceback.format_exception(error))
-    told = {"type": type(error).__qualname__, "text": str(error), "traceback": lines}
-    with init() as run:
-        run.log_text("error", json.dumps(told, ensure_ascii=False))
-        raise error
+    Where it cannot be recorded, it still is what the process ends by.
+    """
+    told = {
+        "type": type(error).__qualname__,
+        "text": _text_of(error),
+        "traceback": "".join(traceback.format_exception(error)),
+    }
+    with suppress(RunbusError, OSError), suppress(type(error)):
+        _keep("error", told, error)
+
+
+def _text_of(error: Exception) -> str:
+    try:
+        return str(error)
+    except Exception as broken:  # of the class, which is not ours
+        return f"its __str__ raises {type(broken).__qualname__}"
 
 
 def _keep_result(result: Any) -> None:
     try:
-        text = json.dumps(result, ensure_ascii=False)
+        json.dumps(result, default=_plain)
     except (TypeError, ValueError, RecursionError) as error:
-        sys.stderr.write(f"the result is not kept: JSON cannot hold it: {error}\n")
+        reason = f"JSON cannot hold it: {error}"
+        sys.stderr.write(f"the result is not kept: {reason}\n")
+        _keep("result", {"not_kept": reason})
     else:
-        from runbus.metrics import init
+        _keep("result", {"value": result})
 
-        with init() as run:
-            run.log_text("result", text)
+
+def _plain(value: Any) -> Any:
+    """Return a scalar of numpy or torch as a number: JSON knows no others.
+
+    Raises:
+        TypeError: It is something else.
+    """
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
+        return value.item()
+    raise TypeError(f"{type(value).__qualname__} is neither text, number, list nor mapping")
+
+
+def _keep(name: str, told: dict[str, Any], error: Exception | None = None) -> None:
+    """Log what was told of this attempt to its run; an error ends the run, and is raised again."""
+    from runbus.metrics import init  # costs what a run costs, which the function may not need
+
+    attempt = os.path.basename(os.environ[ENV_ATTEMPT])
+    with init() as run:
+        run.log_text(name, json.dumps({**told, "attempt": attempt}, default=_plain))
+        if error is not None:
+            raise error
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from runbus.packaging._archive import build_package as build_package
 from runbus.packaging._archive import build_package_blocking as build_package_blocking
 from runbus.packaging._git import GitArchivePackager as GitArchivePackager
 from runbus.packaging._hybrid import HybridPackager as HybridPackager
-from runbus.packaging._make import make_packager as make_packager
 from runbus.packaging._pattern import PatternPackager as PatternPackager
 
 __all__ = [
@@ -13,5 +12,4 @@ __all__ = [
     "PatternPackager",
     "build_package",
     "build_package_blocking",
-    "make_packager",
 ]

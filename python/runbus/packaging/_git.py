@@ -7,7 +7,8 @@ import os
 import re
 import subprocess
 import tarfile
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence  # noqa: TC003 - the configuration reads the signature
+from typing import NamedTuple
 
 from runbus.abc import Contents, Entry, Origin, Packager
 from runbus.errors import (
@@ -23,9 +24,6 @@ from runbus.errors import (
     os_reason,
 )
 from runbus.packaging._pattern import as_patterns, disk_entry, select
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 __all__ = ["GitArchivePackager"]
 

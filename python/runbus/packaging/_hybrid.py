@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence  # noqa: TC003 - the configuration reads it
+from typing import Annotated
 
+from msgspec import Meta
 from msgspec.structs import replace
 
 from runbus.abc import Contents, Entry, Origin, Packager
 from runbus.errors import UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 __all__ = ["HybridPackager"]
 
@@ -30,7 +29,7 @@ class HybridPackager(Packager):
 
     def __init__(
         self,
-        packagers: Sequence[Packager] | Mapping[str, Packager],
+        packagers: Annotated[Sequence[Packager] | Mapping[str, Packager], Meta(min_length=1)],
         *,
         extract_at_root: bool = False,
     ) -> None:

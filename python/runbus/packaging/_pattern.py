@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 import stat
+from collections.abc import Sequence  # noqa: TC003 - the configuration reads the signature
 from typing import TYPE_CHECKING
 
 from runbus.abc import Contents, Entry, Packager
 from runbus.errors import NothingToPackage, PackageUnreadable, near_matches, os_reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
 __all__ = ["PatternPackager", "disk_entry", "select"]
 

@@ -74,19 +74,23 @@ class MetricFeed:
                         run.note()
 
     def follow(self, job: JobSpec) -> None:
-        """Follow the run of a job, over all of its attempts, from now on; safe to repeat.
+        """Follow the run of a job up to this attempt, from now on; safe to repeat.
 
-        What it has logged comes from where the leader before had noted last.
+        What it has logged comes from where the leader before had noted last. What a later attempt
+        logs is not told before the end of the one before.
         """
         if (run := self._runs.get(job.run_id)) is not None:
-            if run.reach(job.attempt):
-                self._tailer.repeat(run.tail)
+            run.reach(job.attempt)
             return
         positions = self._left.pop(job.run_id, None)
         positions = positions or Positions(job.run_folder, "metrics", self._check_lead)
         try:
             tail = self._tailer.follow(
-                job.run_id, job.run_folder, positions=positions.last, window_ns=self._window_ns
+                job.run_id,
+                job.run_folder,
+                positions=positions.last,
+                window_ns=self._window_ns,
+                last_attempt=job.attempt,
             )
         except OSError as error:
             # Jobs must not fail because this process has no room for another thread.
@@ -99,7 +103,7 @@ class MetricFeed:
         if job.run_id in self._runs or has_metrics(job.run_folder, job.attempt):
             self.follow(job)
         run = self._runs.get(job.run_id)
-        if run is not None and run.is_due:
+        if run is not None and (run.has_begun or has_metrics(job.run_folder, job.attempt)):
             run.drained = anyio.Event()
             run.tail.drain()
             await run.drained.wait()
@@ -124,9 +128,6 @@ class MetricFeed:
 
     async def _hand_on(self, run: _Run) -> None:
         job, tail = run.job, run.tail
-        if not run.is_due:
-            run.waits = True
-            return
         events = tail.take()
         tail.make_windows(self._window_ns)
         if tail.has_begun and not run.has_begun:
@@ -153,7 +154,7 @@ class MetricFeed:
 
     def _let_catch_up(self, run: _Run, reader: Mailbox) -> None:
         """Serve a reader that did not take a batch on its own from here on."""
-        source = _Journals(run.job, run.handed_on)
+        source = _Journals(run.job, run.attempt, run.handed_on)
         what = f"metrics of job {run.job.name!r}"
         run.behind[reader] = source, self._stragglers.serve(reader, source, what, run.note)
 
@@ -167,13 +168,11 @@ class _Run:
 
     __slots__ = (
         "attempt", "behind", "drained", "handed_on", "has_begun", "job", "positions", "tail",
-        "waits",
     )  # fmt: skip
 
     def __init__(self, job: JobSpec, tail: RunTail, positions: Positions) -> None:
         self.job = job
         self.attempt = job.attempt
-        self.waits = False
         self.tail = tail
         self.positions = positions
         self.handed_on: dict[str, int] = {}
@@ -181,16 +180,13 @@ class _Run:
         self.behind: dict[Mailbox, tuple[_Journals, CatchUp]] = {}
         self.drained = anyio.Event()
 
-    @property
-    def is_due(self) -> bool:
-        """Whether an attempt whose start was told has logged; the first one that does begins it."""
-        return self.has_begun or has_metrics(self.job.run_folder, self.attempt)
-
-    def reach(self, attempt: int) -> bool:
-        """The start of an attempt has been told; return whether news of the run wait for that."""
-        self.attempt = max(self.attempt, attempt)
-        waits, self.waits = self.waits and self.is_due, self.waits and not self.is_due
-        return waits
+    def reach(self, attempt: int) -> None:
+        """What an attempt logs may be told from now on."""
+        if attempt > self.attempt:
+            self.attempt = attempt
+            self.tail.reach(attempt)
+            for source, _ in self.behind.values():
+                source.reach(attempt)
 
     def note(self) -> None:
         """Note how far every reader has come."""
@@ -211,9 +207,10 @@ class _Journals:
         positions: How far the reader has come, by writer.
     """
 
-    def __init__(self, job: JobSpec, positions: Mapping[str, int]) -> None:
+    def __init__(self, job: JobSpec, attempt: int, positions: Mapping[str, int]) -> None:
         self.positions = dict(positions)
         self._job = job
+        self._attempt = attempt
         self._tailer = RunTailer()
         self._tail: RunTail
 
@@ -221,7 +218,12 @@ class _Journals:
         job = self._job
         self._tailer.__enter__()
         try:
-            self._tail = self._tailer.follow(job.run_id, job.run_folder, positions=self.positions)
+            self._tail = self._tailer.follow(
+                job.run_id,
+                job.run_folder,
+                positions=self.positions,
+                last_attempt=self._attempt,
+            )
         except BaseException:
             self._tailer.__exit__(*sys.exc_info())
             raise
@@ -238,7 +240,11 @@ class _Journals:
     def is_drained(self) -> bool:
         return self._tail.is_drained
 
+    def reach(self, attempt: int) -> None:
+        self._attempt = attempt
+
     async def news(self) -> list[MetricBatch]:
+        self._tail.reach(self._attempt)
         with anyio.move_on_after(LOOK_S):
             await self._tailer.news()
         return [event for event in self._tail.take() if isinstance(event, MetricBatch)]

@@ -46,7 +46,8 @@ fn steps(news: &News) -> Vec<i64> {
 }
 
 fn follow(bell: &Arc<Bell>, key: u64, folder: &Path) -> Tail {
-    bell.follow(key, folder, HashMap::new(), 0).unwrap()
+    bell.follow(key, folder, HashMap::new(), 0, u64::MAX)
+        .unwrap()
 }
 
 fn log(folder: &Path, name: &str, rows: i64) {
@@ -172,4 +173,32 @@ fn a_journal_that_never_ends_silences_no_other() {
             break;
         }
     }
+}
+
+#[test]
+fn what_a_later_attempt_logs_is_read_once_that_is_reached_and_begins_no_run_before() {
+    let home = tempdir().unwrap();
+    let bell = Arc::new(Bell::new().unwrap());
+    let folder = home.path().join("run");
+    let tail = bell.follow(1, &folder, HashMap::new(), 0, 1).unwrap();
+    log(&folder, "0002-8-a2-r0", 20);
+    let until_drained = || {
+        let (mut found, mut has_begun) = (Vec::new(), false);
+        tail.drain();
+        loop {
+            heard(&bell);
+            let Some(news) = tail.take() else { continue };
+            found.extend(steps(&news));
+            has_begun |= news.has_begun;
+            if news.is_drained {
+                return (found.len(), has_begun);
+            }
+        }
+    };
+    assert_eq!(until_drained(), (0, false));
+    log(&folder, "0001-7-a1", 10);
+    assert_eq!(until_drained(), (10, true));
+    tail.reach(2);
+    tail.reach(1);
+    assert_eq!(until_drained(), (20, true));
 }

@@ -180,7 +180,9 @@ fn segments_of_version_1_are_read_followed_and_checked() {
     assert_eq!(names(&writers).unwrap().len(), 3);
 
     let bell = Arc::new(Bell::new().unwrap());
-    let tail = bell.follow(1, folder.path(), HashMap::new(), 0).unwrap();
+    let tail = bell
+        .follow(1, folder.path(), HashMap::new(), 0, u64::MAX)
+        .unwrap();
     tail.drain();
     let mut points = 0;
     loop {

@@ -33,7 +33,7 @@ impl MetricBell {
         self.bell.heard()
     }
 
-    #[pyo3(signature = (key, folder, positions, window_ns))]
+    #[pyo3(signature = (key, folder, positions, window_ns, last_attempt))]
     #[allow(
         clippy::needless_pass_by_value,
         reason = "pyo3 hands over what it made"
@@ -44,10 +44,12 @@ impl MetricBell {
         folder: PathBuf,
         positions: HashMap<String, u64>,
         window_ns: u64,
+        last_attempt: Option<u64>,
     ) -> PyResult<MetricTail> {
+        let last_attempt = last_attempt.unwrap_or(u64::MAX);
         let tail = self
             .bell
-            .follow(key, &folder, positions, to_i64(window_ns))?;
+            .follow(key, &folder, positions, to_i64(window_ns), last_attempt)?;
         Ok(MetricTail {
             tail: GilCell::new(Some(tail)),
             names: GilCell::default(),
@@ -113,6 +115,12 @@ impl MetricTail {
     fn drain(&self, py: Python<'_>) {
         if let Some(tail) = &*self.tail.borrow(py) {
             tail.drain();
+        }
+    }
+
+    fn reach(&self, py: Python<'_>, attempt: u64) {
+        if let Some(tail) = &*self.tail.borrow(py) {
+            tail.reach(attempt);
         }
     }
 

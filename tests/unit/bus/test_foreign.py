@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any, NoReturn
 
 import pytest
@@ -406,73 +405,6 @@ def test_what_ends_the_program_passes_through(ending: type[BaseException]) -> No
     for ask in (describe, length_of):
         with pytest.raises(ending):
             ask(Ends())
-
-
-async def for_ever(*_: object) -> None:
-    await asyncio.get_running_loop().create_future()
-
-
-@asynccontextmanager
-async def never_entered() -> AsyncIterator[None]:
-    await for_ever()
-    yield
-
-
-@asynccontextmanager
-async def never_left() -> AsyncIterator[None]:
-    yield
-    await for_ever()
-
-
-async def turns() -> None:
-    for _ in range(20):
-        await asyncio.sleep(0)
-
-
-class NeverWell:
-    name = "waits"
-    health = staticmethod(for_ever)
-
-    async def setup(self, scope: Any) -> None:
-        pass
-
-
-@pytest.mark.parametrize(
-    "plugin",
-    [
-        Plugin("waits").start(for_ever),
-        Plugin("waits").on(Fact, for_ever),
-        Plugin("waits").then(for_ever),
-        Plugin("waits").enter(never_entered),
-        Plugin("waits").enter(never_left),
-        Plugin("waits").on(Shutdown, for_ever),
-        NeverWell(),
-    ],
-)
-@pytest.mark.parametrize("stops", [False, True])
-def test_code_whose_loop_is_gone_is_not_said_to_have_failed(
-    plugin: Any, stops: bool, logged: list[str]
-) -> None:
-    async def main() -> None:
-        kernel = Kernel(plugins=[plugin])
-        entering = asyncio.ensure_future(kernel.__aenter__())
-        await turns()
-        if entering.done():
-            await asyncio.to_thread(kernel.bus.publish_from_thread, Fact())
-            await turns()
-        if entering.done() and stops:
-            kernel.stop()
-            with suppress(asyncio.CancelledError):
-                await turns()
-
-    loop = asyncio.new_event_loop()
-    loop.run_until_complete(main())
-    loop.set_exception_handler(lambda loop, context: None)
-    loop.close()
-    del loop
-    gc.collect()
-
-    assert logged == []
 
 
 async def test_a_predicate_may_raise_whatever_it_likes() -> None:

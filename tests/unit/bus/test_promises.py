@@ -457,15 +457,17 @@ def test_failures_in_a_row_are_those_since_the_last_success(calls):
     assert (handler.calls, handler.errors) == (len(calls) - calls.count("is forgiven"), errors)
 
 
-async def test_a_publish_that_is_closed_from_another_context_ends_quietly(kernel_factory):
+@pytest.mark.parametrize("verb", ["publish", "collect"])
+async def test_what_is_closed_from_another_context_ends_quietly(kernel_factory, verb):
     kernel = await kernel_factory()
-    kernel.bus.on(Fact, lambda event: None)
+    event = Fact() if verb == "publish" else Lines()
+    kernel.bus.on(type(event), lambda event: None)
 
     async def waits(event):
         await asyncio.sleep(0)
 
-    kernel.bus.on(Fact, waits)
-    abandoned = kernel.bus.publish(Fact())
+    kernel.bus.on(type(event), waits)
+    abandoned = getattr(kernel.bus, verb)(event)
     here, there = copy_context(), copy_context()
     here.run(abandoned.send, None)
     there.run(abandoned.close)

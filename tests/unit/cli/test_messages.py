@@ -9,8 +9,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
+import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +20,7 @@ from hypothesis import strategies as st
 import runbus
 from runbus import AsyncExperiment, Command, Job, api
 from runbus.catalog import query
+from runbus.cli import _launch
 from runbus.cli._app import run_command
 from runbus.config import Script, load_batch
 from runbus.config._durations import duration_schema, with_seconds
@@ -68,16 +71,17 @@ def test_what_is_no_span_of_time_is_refused_at_its_place(
 
 
 @given(
-    st.recursive(
-        st.none() | st.integers() | st.text(),
-        lambda inner: (
-            st.lists(inner)
-            | st.dictionaries(st.sampled_from(["jobs", "executor", "timeout"]), inner)
-        ),
+    st.dictionaries(
+        st.sampled_from(["jobs", "executor", "timeout", "backoff"]),
+        st.none() | st.integers() | st.text() | st.lists(st.text()),
     )
 )
-def test_anything_else_in_a_batch_stays_as_it_is(data: Any) -> None:
-    assert with_seconds(with_seconds(data)) == with_seconds(data)
+def test_anything_else_of_a_job_stays_as_it_is(data: dict[str, Any]) -> None:
+    found = with_seconds(data)
+
+    assert with_seconds(found) == found
+    changed = [key for key in data if found[key] is not data[key]]
+    assert all(key in ("timeout", "backoff") and isinstance(data[key], str) for key in changed)
 
 
 def test_the_schema_takes_seconds_or_a_text() -> None:
@@ -138,9 +142,29 @@ def test_ctrl_c_in_attach_and_cancel_says_what_happens_to_the_jobs(tmp_path: Pat
             asking = [RUNBUS, "cancel", "--grace", "60", name]
             with subprocess.Popen(asking, **pipes) as cancel:  # type: ignore[call-overload]
                 _interrupt_when(cancel, lambda: read_jobs(run.experiment_folder)["a"].cancelling)
-                assert "the end of the jobs stays asked for" in cancel.stderr.read()
+                assert "the end of the jobs stays requested" in cancel.stderr.read()
         finally:
             subprocess.run([RUNBUS, "cancel", "--grace", "0", name], check=True, timeout=30)
+
+
+def test_ctrl_c_before_the_request_of_a_cancel_says_that_the_jobs_continue(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = batch(tmp_path, command=["true"])
+    subprocess.run([RUNBUS, "submit", path], check=True, capture_output=True, timeout=30)
+    (run,) = runbus.runs()
+
+    def at_the_loop(frame: FrameType, _event: str, _arg: object) -> None:
+        if frame.f_code is anyio.run.__code__:
+            sys.setprofile(None)
+            raise KeyboardInterrupt
+
+    sys.setprofile(at_the_loop)
+    with pytest.raises(KeyboardInterrupt):
+        _launch.cancel(run.experiment_folder, None, 0)
+
+    name = os.path.basename(run.experiment_folder)
+    assert capsys.readouterr().err == f"nothing was requested: the jobs of {name} continue\n"
 
 
 def _has_children_or_threads(pid: int) -> bool:

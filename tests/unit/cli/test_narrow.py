@@ -30,7 +30,9 @@ def run(tmp_path: Path) -> str:
 
 
 @pytest.mark.parametrize("words", [["ls"], ["artifacts", "latest"], ["metrics", "latest"]])
-def test_lists_fit_80_columns_and_show_whole_ids_and_names(words: list[str], run: str) -> None:
+def test_lists_fit_80_columns_and_show_ids_and_names_by_which_runs_are_found(
+    words: list[str], run: str
+) -> None:
     status, narrow, _ = watch([RUNBUS, *words], 80, 24)
     assert status == 0
     _, wide, _ = watch([RUNBUS, *words], 200, 50)
@@ -39,11 +41,11 @@ def test_lists_fit_80_columns_and_show_whole_ids_and_names(words: list[str], run
     assert len(wide.splitlines()[0].split()) >= len(narrow.splitlines()[0].split())
     assert max(map(len, wide.splitlines())) >= max(map(len, narrow.splitlines()))
     if words == ["ls"]:
-        assert run in narrow
-        joined = "".join(narrow.split())
-        assert "SUCCEEDED" in joined
-        assert "created" not in narrow
-        assert "created" in wide
+        assert find_run(narrow.splitlines()[1].split()[0]).id == run
+        assert "SUCCEEDED" in "".join(narrow.split())
+        assert "created" in narrow.splitlines()[0]
+        assert "tags" in wide.splitlines()[0]
+        assert narrow.splitlines()[-1] == "there is no room for tags"
     else:
         assert "long/name" in narrow
 

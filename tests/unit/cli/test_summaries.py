@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import pytest
 
-from runbus.cli._summaries import _columns, _fitting, print_summaries
+from runbus.cli._summaries import print_summaries
 from runbus.metrics import SeriesSummary
 
 LOSS = SeriesSummary(100, 99, 0.01, 0.01, 1.0, 1.0, 0.05, 0.1, 0.02, 0.17, 0.5, 99, 0)
 NAN = math.nan
 EMPTY = SeriesSummary(1, 7, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, 0, 0)
+LONG = "validation/accuracy/of the best so far/averaged"
 
 
 def test_everything_is_printed_where_nobody_counts_columns(
@@ -29,17 +31,21 @@ def test_everything_is_printed_where_nobody_counts_columns(
     ] * 2
 
 
-@pytest.mark.parametrize("width", [1, 40, 60, 80, 100, 120, 200])
-def test_a_table_is_no_wider_than_the_terminal_if_it_can_be(width: int) -> None:
-    columns = _columns({"loss": LOSS})
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 100, 120, 200])
+def test_a_table_is_no_wider_than_the_terminal_and_whole_names_stay(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
 
-    shown = _fitting(columns, width)
+    print_summaries({LONG: LOSS, "loss": LOSS})
 
-    assert shown == columns[: len(shown)]
-    taken = sum(max(map(len, column)) + 2 for column in shown) - 2
-    assert taken <= width or [column[0] for column in shown] == [
-        "metric",
-        "points",
-        "last step",
-        "last",
-    ]
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= width
+    begins = lines[0].index("last step" if width > 60 else "last")
+    named = "".join(line[:begins] for line in lines[1:-1])
+    assert "".join(named.split()).startswith("".join(LONG.split())[:10])
+    assert "0.01" in lines[1]
+    assert ("min @ step" in lines[0]) == (width >= 40)
+    assert ("mean" in lines[0]) == (width >= 80)

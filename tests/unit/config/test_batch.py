@@ -50,11 +50,11 @@ def problems(path: Path, text: str, *, with_secrets: bool = False) -> list[str]:
 
 def test_each_wrong_entry_of_a_field_is_told_at_its_own_line(tmp_path: Path) -> None:
     assert problems(tmp_path / "a.yaml", WRONG) == [
-        "4: executors.gpu-box.type: there is no type 'shs'; did you mean 'ssh'",
+        "4: executors.gpu-box.type: there is no executor 'shs'; did you mean 'ssh'",
         "9: executors.two.hosts[1]: 'x:y:z' is not a host: write name, user@name or user@name:port",
         "10: executors.two.hosts[2]: 'a' is host 1, too",
         "13: executors.two.packager[0].reff: unknown key 'reff'; did you mean 'ref'",
-        "14: executors.three: the key 'type' is missing",
+        "14: executors.three: the key 'type' is missing; there are local, ssh",
         "20: jobs[0].env.A: expected str | object, got int",
         "21: jobs[0].env.B: expected str | object, got null",
         "22: jobs[0].env.C.secrt: unknown key 'secrt'; did you mean 'secret'",

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from runbus.abc import Tunnel
-from runbus.config import SSHFields
-from runbus.executors import SSHExecutor, TunnelPool, make_executor
+from runbus.executors import SSHExecutor, TunnelPool
 from runbus.transports import LocalTunnel
 
 
@@ -72,10 +71,8 @@ async def test_after_the_last_a_new_line_is_made(pool: TunnelPool, made: list[Li
 async def test_executors_that_differ_otherwise_share_a_line(
     pool: TunnelPool, made: list[Line]
 ) -> None:
-    one = make_executor("one", SSHFields(hosts=["box"], job_dir="a", slots=1), tunnels=pool)
-    two = make_executor("two", SSHFields(hosts=["box"], job_dir="a", slots=2), tunnels=pool)
-    assert isinstance(one, SSHExecutor)
-    assert isinstance(two, SSHExecutor)
+    one = SSHExecutor(["box"], job_dir="a", slots=1, name="one", tunnels=pool)
+    two = SSHExecutor(["box"], job_dir="a", slots=2, name="two", tunnels=pool)
 
     async with two:
         async with one:

@@ -10,7 +10,6 @@ import pytest
 
 from runbus._files import add_check
 from runbus.abc import JobSpec, Resources, RetryPolicy, Timeouts
-from runbus.config import LocalFields, SSHFields
 from runbus.errors import FileUnreadable
 from runbus.jobs import Asked
 
@@ -49,8 +48,8 @@ def test_what_version_2_wrote_is_read(tmp_path: Path) -> None:
     assert job.retry == RetryPolicy(retries=2, on=("oom", 7), backoff_s=0.5)
     assert (job.name, job.env, job.folder) == ("a", {"A": "1"}, "jobs/1-a/1")
     assert asked.executors == {
-        "far": SSHFields(hosts=["box"], gpus=["0"], timeouts=Timeouts(idle_s=9)),
-        "here": LocalFields(gpus=["5"], timeouts=Timeouts(run_s=70)),
+        "far": {"type": "ssh", "hosts": ["box"], "slots": 1, "gpus": ["0"]},
+        "here": {"type": "local", "gpus": ["5"], "env_inherit": True},
     }
     assert (asked.id, asked.project, asked.max_parallel, asked.root) == ("e", "p", 2, "/src")
 
@@ -65,7 +64,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     )  # fmt: skip
     asked = Asked(
         id="e", project="p", created_ns=5, max_parallel=1, jobs=[job],
-        executors={"far": SSHFields(hosts=["box"], timeouts=Timeouts(run_s=4))},
+        executors={"far": {"type": "ssh", "hosts": ["box"]}},
     )  # fmt: skip
     asked.write(str(folder))
 
@@ -74,29 +73,50 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert again.executors == asked.executors
     (read,) = again.jobs
     assert (read.resources, read.timeouts, read.retry) == (job.resources, job.timeouts, job.retry)
-    assert json.loads((folder / "experiment.json").read_text())["version"] == 3
+    assert json.loads((folder / "experiment.json").read_text())["version"] == 4
 
 
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"version": 1}, "its version is 1, this runbus reads 2 and 3"),
-        ({"version": 4}, "its version is 4, this runbus reads 2 and 3"),
+        ({"version": 1}, "its version is 1, this runbus reads 2 to 4"),
+        ({"version": 5}, "its version is 5, this runbus reads 2 to 4"),
         ({"jobs": None}, "it has no list of jobs"),
         ({"executors": []}, "it has no list of jobs"),
         ({"jobs": ["a"]}, "expected `object`"),
         ({"jobs": [{**OLD_JOB, "gpus": -1}]}, "expected `int` >= 0"),
         ({"jobs": [{**OLD_JOB, "timeout_s": "long"}]}, "expected `int | null`"),
         ({"executors": {"a": 3}}, "expected `object`"),
-        ({"version": 3}, "expected `array`|unknown field"),
+        ({"version": 4}, "expected `array`|unknown field"),
     ],
 )
 def test_what_is_no_experiment_of_a_known_version_is_refused(
     changes: dict[str, Any], reason: str, tmp_path: Path
 ) -> None:
     fields = {**OLD, **changes}
-    if fields["version"] == 3:
+    if fields["version"] == 4:
         fields["jobs"] = {}
 
     with pytest.raises(FileUnreadable, match=f"(?i){reason}"):
         Asked.read(written(tmp_path, fields))
+
+
+def test_what_version_3_wrote_is_read(tmp_path: Path) -> None:
+    job = {
+        key: one
+        for key, one in OLD_JOB.items()
+        if key not in ("gpus", "cpus", "nice", "retries", "retry_on", "backoff_s")
+        and not key.endswith("timeout_s")
+    }
+    job |= {"resources": {"gpus": 1}, "timeouts": {"run_s": 5}, "retry": {"on": ["oom"]}}
+    far = {
+        "type": "ssh", "packager": {"type": "git", "ref": "v1"}, "timeouts": {"run_s": 5},
+        "hosts": ["box"], "python": None,
+    }  # fmt: skip
+    old = {**OLD, "version": 3, "jobs": [job], "executors": {"far": far}}
+
+    asked = Asked.read(written(tmp_path, old))
+
+    assert asked.jobs[0].timeouts == Timeouts(run_s=5)
+    del far["timeouts"]
+    assert asked.executors == {"far": far}

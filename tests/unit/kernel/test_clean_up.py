@@ -13,14 +13,25 @@ import anyio
 import pytest
 
 from runbus.abc import PluginState
-from runbus.errors import HookError, PluginCrashed, PluginNotFound, WouldDeadlock
-from runbus.events import KernelStopping, Notify, PluginFailed, PluginStopped, Shutdown
+from runbus.errors import BusClosed, HookError, PluginCrashed, PluginNotFound, WouldDeadlock
+from runbus.events import (
+    KernelStopping,
+    Notify,
+    PluginFailed,
+    PluginStopped,
+    Shutdown,
+    Stream,
+)
 from runbus.kernel import Kernel
 from runbus.testing import FakePlugin, assert_no_leaks, leaks
 
 
 class Fact(Notify, frozen=True):
     number: int = 0
+
+
+class Item(Stream, frozen=True):
+    pass
 
 
 class Odd(BaseException):
@@ -327,7 +338,59 @@ async def test_a_task_that_raises_cancelled_error_by_itself_starts_again(kernel_
     assert len(tries) == 3
 
 
+@pytest.mark.parametrize("critical", [False, True])
+async def test_a_task_that_goes_on_until_it_is_refused_has_not_crashed(caplog, critical):
+    async def publishes_on(scope):
+        async def go_on():
+            while True:
+                await scope.bus.emit(Item())
+                await asyncio.sleep(0)
+
+        scope.start(go_on, restart="on_failure")
+
+    async def leaves_late(scope):
+        @asynccontextmanager
+        async def held():
+            yield
+            for _ in range(20):
+                await asyncio.sleep(0)
+
+        await scope.enter(held())
+
+    first = FakePlugin("first", setup=publishes_on, critical=critical)
+    async with Kernel(plugins=[first, FakePlugin("last", setup=leaves_late)]):
+        await asyncio.sleep(0)
+
+    assert caplog.messages == []
+
+
 # -- entering from elsewhere
+
+
+async def test_what_is_not_entered_before_the_end_is_refused_and_its_asker_has_not_crashed(caplog):
+    begun, refusals = asyncio.Event(), []
+
+    @asynccontextmanager
+    async def slow():
+        begun.set()
+        await forever()
+        yield
+
+    async def asks(scope):
+        for name in ("is being entered", "waits"):
+            scope.start(ask, scope, name)
+
+    async def ask(scope, name):
+        try:
+            await scope.enter(slow())
+        except BusClosed:
+            refusals.append(name)
+            raise
+
+    async with Kernel(plugins=[FakePlugin("p", setup=asks, critical=True)]):
+        await begun.wait()
+
+    assert (caplog.messages, refusals[:1]) == ([], ["is being entered"])
 
 
 async def test_what_is_cancelled_before_it_was_entered_is_never_entered(kernel_factory):

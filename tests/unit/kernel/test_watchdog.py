@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import asyncio
+import threading
 import time
 
+from runbus.bus import Bus
 from runbus.events import Notify
 from runbus.kernel import Kernel
+from runbus.kernel._watchdog import LagWatchdog
 from runbus.testing import FakePlugin
 
 
@@ -24,3 +28,20 @@ async def test_a_blocked_event_loop_is_told_with_the_plugin_and_its_stack(caplog
     assert blocked >= 1
     assert "plugin 'rude': " in caplog.text
     assert "in blocks" in caplog.text
+
+
+def test_the_watchdog_ends_with_an_event_loop_that_never_answers_it(caplog):
+    async def begin() -> threading.Thread:
+        before = set(threading.enumerate())
+        LagWatchdog(Bus(), limit_s=0.01).open()
+        (thread,) = set(threading.enumerate()) - before
+        return thread
+
+    loop = asyncio.new_event_loop()
+    thread = loop.run_until_complete(begin())
+    ends = time.monotonic() + 20
+    while "has blocked" not in caplog.text and time.monotonic() < ends:
+        time.sleep(0.005)
+    loop.close()
+    thread.join(20)
+    assert not thread.is_alive()

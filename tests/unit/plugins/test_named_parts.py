@@ -13,6 +13,7 @@ import pytest
 import runbus
 from runbus import Config, LocalExecutor, PatternPackager, SSHExecutor, api
 from runbus.abc import Executor, Packager
+from runbus.cli._app import COMMANDS
 from runbus.config import make
 from runbus.errors import ConfigInvalid, TargetUnusable
 from runbus.plugins import PluginRegistry
@@ -91,3 +92,53 @@ def test_run_takes_an_executor_by_name_as_data_or_as_a_config(tmp_path: Path) ->
     with pytest.raises(ConfigInvalid, match="did you mean 'local'"):
         api.run(task, executor="lcoal")
     assert os.path.isdir(tmp_path)
+
+
+def test_our_own_commands_are_entries_like_any_other() -> None:
+    parts = PluginRegistry().commands
+    assert {*parts.built_in} == {*COMMANDS}
+    assert parts.import_path("ls") == "runbus.cli.commands.ls:command"
+    assert parts["ls"].name == "ls"
+
+
+def test_a_distribution_brings_commands_integrations_and_executors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_parts.py").write_text(
+        "import click\nfrom runbus import LocalExecutor\n"
+        "@click.command('hello')\ndef hello() -> None:\n    click.echo('hello from others')\n"
+        "class Own(LocalExecutor):\n"
+        "    def __init__(self, size: int = 1) -> None:\n"
+        "        super().__init__('own')\n        self.size = size\n"
+        "class Sink:\n    name = 'sink'\n"
+        "    def __init__(self, path: str = 'x') -> None: self.path = path\n"
+        "    async def setup(self, scope) -> None: pass\n"
+    )
+    info = tmp_path / "own_parts-1.2.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: own-parts\nVersion: 1.2\n")
+    (info / "entry_points.txt").write_text(
+        "[runbus.commands]\nhello = own_parts:hello\nbroken = own_parts:Own\n"
+        "[runbus.executors]\nown = own_parts:Own\n[runbus.plugins]\nsink = own_parts:Sink\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+
+    def said(*words: str) -> tuple[int, str]:
+        done = subprocess.run(words, capture_output=True, text=True, env=environment)
+        return done.returncode, done.stdout + done.stderr
+
+    runbus_ = os.path.join(os.path.dirname(sys.executable), "runbus")
+    assert said(runbus_, "hello") == (0, "hello from others\n")
+    assert "hello   Of own-parts 1.2." in said(runbus_, "--help")[1]
+    assert "did you mean 'hello'" in said(runbus_, "helo")[1]
+    status, told = said(runbus_, "broken")
+    assert (status, "is not a command of click" in told) == (2, True)
+    code = (
+        "from runbus.plugins import PluginRegistry\nfrom runbus.abc import Plugin\n"
+        "from runbus.config import make, find_executor\n"
+        "assert PluginRegistry().executors.origin_of('own') == 'own-parts 1.2'\n"
+        "assert find_executor('own').data == {'type': 'own'}\n"
+        "def take(plugin: Plugin) -> Plugin: return plugin\n"
+        "print(make(take, {'plugin': {'type': 'sink', 'path': 'y'}}).path)\n"
+    )
+    assert said(sys.executable, "-c", code) == (0, "y\n")

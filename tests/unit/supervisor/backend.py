@@ -27,6 +27,7 @@ class Backend(FakeExecutor):
         self.first = DONE
         self.submitted = anyio.Event()
         self.hang = False
+        self.asked_to_end: list[tuple[JobRef, float]] = []
 
     async def submit(self, request: Request) -> JobRef:
         name = request.job.name
@@ -42,6 +43,10 @@ class Backend(FakeExecutor):
         found = await super().find(job)
         self.on_find(len(self.finds))
         return found
+
+    async def cancel(self, refs: Sequence[JobRef], grace_s: float) -> None:
+        self.asked_to_end += [(ref, grace_s) for ref in refs]
+        await super().cancel(refs, grace_s)
 
     async def observe(self, refs: Sequence[JobRef]) -> dict[JobRef, Observation]:
         self.on_look({ref.name for ref in refs})

@@ -8,22 +8,25 @@ import pytest
 from msgspec.structs import replace
 
 from runbus.abc import JobSpec, Observation, Timeouts
-from runbus.jobs import JobRecord, JobState
-from runbus.supervisor._board import Board, decide
+from runbus.jobs import End, JobRecord, JobState, late_start
+from runbus.supervisor._board import REQUEUED, Board, decide
 from runbus.supervisor._decisions import (
     Cancel,
     Drain,
+    Find,
     Finish,
     Follow,
     LookOn,
     NoteCancel,
+    NoteOverdue,
+    NoteSeen,
     Requeue,
     Submit,
     Withdraw,
 )
 from runbus.supervisor._standing import GONE_LOOKS, GONE_S
 
-from .backend import RUNNING
+from .backend import QUEUED, RUNNING
 
 Spec = Callable[..., JobSpec]
 GONE = replace(RUNNING, phase="gone")
@@ -131,7 +134,7 @@ def test_a_submission_that_takes_too_long_is_given_up_once(spec: Spec) -> None:
     board.not_submitted("j")
     (finish,) = decide(board, 10.0)
     assert isinstance(finish, Finish)
-    assert finish.end.state is JobState.TIMEOUT
+    assert finish.end == End(JobState.TIMEOUT, late_start(10), None)
 
 
 def test_a_job_that_was_taken_while_it_was_given_up_is_ended(spec: Spec) -> None:
@@ -146,6 +149,92 @@ def test_a_job_that_was_taken_while_it_was_given_up_is_ended(spec: Spec) -> None
     board.recorded(record_of(job, state=JobState.QUEUED, handle="h"), 0.0)
 
     assert decide(board, 0.0) == [Cancel(job, 1)]
+
+
+def test_a_submission_that_was_given_up_because_its_end_was_asked_for_is_cancelled(
+    spec: Spec,
+) -> None:
+    job = spec("j", timeouts=Timeouts(queue_s=10))
+    board = Board()
+    board.set_seats(1, {})
+    board.add(job, record_of(job), 0.0)
+    decide(board, 0.0)
+    board.ask_to_end("not needed", 2.5, "j")
+    assert decide(board, 9.0) == [NoteCancel(job, "not needed"), Withdraw(job, 2.5)]
+    assert decide(board, 10.0) == []
+
+    board.not_submitted("j")
+
+    assert decide(board, 10.0) == [Finish(job, End(JobState.CANCELLED, "not needed", None))]
+
+
+def test_a_job_that_waited_before_its_leader_came_is_given_up_that_much_sooner(spec: Spec) -> None:
+    job = spec("j", timeouts=Timeouts(queue_s=10))
+    board = Board()
+    board.set_seats(1, {})
+    board.add(job, record_of(job, state=JobState.QUEUED, handle="h"), 0.0, waited_s=4.0)
+    decide(board, 0.0)
+
+    assert not [board.saw("j", QUEUED, (), now) for now in (1.0, 5.9)][1]
+    assert decide(board, 5.9) == []
+    board.saw("j", QUEUED, (), 6.0)
+
+    assert [type(one) for one in decide(board, 6.0)] == [NoteOverdue, Cancel]
+
+
+def test_an_inherited_job_that_was_never_submitted_keeps_its_seat(spec: Spec) -> None:
+    first, second = spec("first"), spec("second")
+    board = Board()
+    board.set_seats(1, {})
+    board.add(first, record_of(first), 0.0, is_inherited=True)
+    board.add(second, record_of(second), 0.0)
+    assert decide(board, 0.0) == [Find(first)]
+
+    board.not_found("first")
+
+    assert decide(board, 0.0) == [Submit(first)]
+
+
+def test_an_inherited_job_without_a_seat_is_looked_for_to_be_ended_and_then_ends(
+    spec: Spec,
+) -> None:
+    first, second = spec("first"), spec("second")
+    board = Board()
+    board.set_seats(1, {})
+    board.add(first, record_of(first), 0.0)
+    board.add(second, record_of(second), 0.0, is_inherited=True)
+    assert decide(board, 0.0) == [Submit(first)]
+    board.ask_to_end("not needed", 1, "second")
+    assert decide(board, 0.0) == [NoteCancel(second, "not needed"), Find(second)]
+
+    board.not_found("second")
+
+    assert decide(board, 0.0) == [Finish(second, End(JobState.CANCELLED, "not needed", None))]
+
+
+@pytest.mark.parametrize(
+    ("state", "seen", "is_news"),
+    [
+        (JobState.QUEUED, QUEUED, False),
+        (JobState.QUEUED, replace(QUEUED, native_state="PENDING"), True),
+        (JobState.QUEUED, replace(QUEUED, phase="provisioning"), True),
+        (JobState.PROVISIONING, replace(QUEUED, phase="provisioning"), False),
+        (JobState.RUNNING, replace(RUNNING, phase="suspended"), True),
+        (JobState.RUNNING, RUNNING, False),
+    ],
+)
+def test_what_is_not_recorded_of_a_backend_s_words_is_news(
+    state: JobState, seen: Observation, is_news: bool, spec: Spec
+) -> None:
+    job = spec("j")
+    board = Board()
+    board.set_seats(1, {})
+    board.add(job, record_of(job, state=state, handle="h", started_ns=1), 0.0)
+    decide(board, 0.0)
+
+    board.saw("j", seen, (), 1.0)
+
+    assert decide(board, 1.0) == ([NoteSeen(job, seen)] if is_news else [])
 
 
 def test_a_seat_is_free_again_once_its_job_has_ended(spec: Spec) -> None:
@@ -184,6 +273,7 @@ def test_a_job_begun_anew_after_its_end_ends_again_if_all_jobs_were_asked_to(spe
     assert board.saw("j", replace(RUNNING, requeues=1), (), 2.0)
     (requeue,) = decide(board, 2.0)
     assert isinstance(requeue, Requeue)
+    assert requeue.end == End(JobState.PREEMPTED, REQUEUED, replace(RUNNING, requeues=1))
     second = replace(job, attempt=2)
     board.next_attempt(second)
     again = record_of(second, state=JobState.QUEUED, handle="h", requeues=1, requeued=1)

@@ -9,14 +9,17 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import anyio
+import pytest
 from msgspec.structs import replace
 
 import runbus
 from runbus import Kernel, Plugin
 from runbus._clock import SYSTEM_CLOCK
+from runbus._home import ENV_ATTEMPT, ENV_RUN
 from runbus.abc import JobSpec
 from runbus.attempt import LogMarks
 from runbus.events import LogLines, MetricBatch, NoteAdded
+from runbus.metrics import RunInfo, make_run_folder
 from runbus.supervisor._catch_up import Stragglers
 from runbus.supervisor._feed import MetricFeed
 from runbus.supervisor._positions import Positions
@@ -26,10 +29,25 @@ from runbus.testing import FakeClock
 from .backend import leads
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable
+    from collections.abc import AsyncIterator, Awaitable, Coroutine
     from pathlib import Path
 
     from runbus.bus import EventStream
+
+
+OTHER = MetricBatch(
+    run_id="other", writer="w", names=(), series=b"", steps=b"", times=b"", values=b""
+)
+
+
+async def waited(clock: FakeClock, step: Coroutine[None, None, None]) -> None:
+    """Wait for a step, while time passes."""
+    task = asyncio.create_task(step)
+    with anyio.fail_after(10):
+        while not task.done():
+            await clock.advance(1)
+            await asyncio.wait([task], timeout=0.01)
+    await task
 
 
 async def drained(kernel: Kernel, clock: FakeClock, job: JobSpec) -> None:
@@ -56,15 +74,12 @@ async def test_the_cursor_of_a_feed_moves_only_when_every_reader_took_the_batch(
         experiment_id="e", name="j", run_id=run.id, executor="local", argv=("true",), env={},
         cwd="/", folder=str(tmp_path), run_folder=run.folder,
     )  # fmt: skip
-    other = MetricBatch(
-        run_id="other", writer="w", names=(), series=b"", steps=b"", times=b"", values=b""
-    )
     clock = FakeClock()
     async with (
         Kernel(timers=clock) as kernel,
         kernel.bus.stream(MetricBatch, maxsize=1, overflow="block") as reader,
     ):
-        await kernel.bus.emit(other)
+        await kernel.bus.emit(OTHER)
         await drained(kernel, clock, job)
         assert Positions(run.folder, "metrics", leads).last == {}
 
@@ -140,6 +155,51 @@ async def test_a_reader_that_stood_still_gets_every_point_once_and_in_order_afte
     assert got == seen
     assert stands_still.statistics().pending == 0
     assert list(Positions(run.folder, "metrics", leads).last.values()) == ends[-1:]
+
+
+async def test_a_reader_that_stood_still_is_not_told_of_the_next_attempt_before_its_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await anyio.Path(tmp_path, "runs").mkdir()
+    folder = make_run_folder(str(tmp_path), RunInfo.new("run", "j", "p", {}, job="j"))
+
+    def log(attempt: int, value: float) -> None:
+        monkeypatch.setenv(ENV_RUN, folder)
+        monkeypatch.setenv(ENV_ATTEMPT, str(tmp_path / str(attempt)))
+        with runbus.init() as run:
+            run.log("loss", value)
+
+    job = JobSpec(
+        experiment_id="e", name="j", run_id="run", executor="local", argv=("true",), env={},
+        cwd="/", folder=str(tmp_path), run_folder=folder,
+    )  # fmt: skip
+    clock = FakeClock()
+    async with (
+        Kernel(timers=clock) as kernel,
+        kernel.bus.stream(MetricBatch, maxsize=1, overflow="block") as reader,
+        anyio.create_task_group() as tasks,
+    ):
+        await kernel.bus.emit(OTHER)
+        stragglers = Stragglers(kernel.bus)
+        feed = MetricFeed(kernel.bus, SYSTEM_CLOCK, stragglers, leads)
+        tasks.start_soon(stragglers.run)
+        tasks.start_soon(feed.run)
+        log(1, 1.0)
+        feed.follow(job)
+        await waited(clock, feed.drain(job))
+        log(2, 2.0)
+        assert list(await reader.batch()) == [OTHER]
+        with anyio.fail_after(10):
+            await feed.drain(job)
+            (first,) = await reader.batch()
+            feed.follow(replace(job, attempt=2))
+            await feed.drain(replace(job, attempt=2))
+            (second,) = await reader.batch()
+        tasks.cancel_scope.cancel()
+
+    assert isinstance(first, MetricBatch)
+    assert isinstance(second, MetricBatch)
+    assert [point[-1] for one in (first, second) for point in one.points()] == [1.0, 2.0]
 
 
 class Printing:

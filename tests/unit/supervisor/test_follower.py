@@ -20,6 +20,7 @@ from runbus.events import (
     Event,
     JobEnded,
     JobFact,
+    JobStarted,
     LogLines,
     MetricBatch,
     RunFinished,
@@ -77,6 +78,7 @@ class Told:
         self.facts: list[Event] = []
         self.output = {(attempt, name): b"" for attempt in (1, 2) for name in ("stdout", "stderr")}
         self.points: list[tuple[str, int, float]] = []
+        self.early: list[tuple[str, int, float]] = []
 
     @property
     def plugin(self) -> Plugin:
@@ -92,6 +94,8 @@ class Told:
         self.points += [(name, step, value) for name, step, _, value in batch.points()]
 
     def _fact(self, fact: Event) -> None:
+        if isinstance(fact, JobStarted) and fact.attempt == 2:
+            self.early = [point for point in self.points if point[1] >= 20]
         # When a run was seen to begin is what each sees for itself.
         self.facts.append(replace(fact, time_ns=0) if isinstance(fact, RunStarted) else fact)
 
@@ -159,6 +163,8 @@ async def test_a_follower_that_looks_when_all_is_over_is_told_each_attempt_in_it
 
     assert other.facts == leader.facts
     assert other.output == leader.output
+    assert sorted(other.points) == sorted(leader.points)
+    assert not other.early
     names = [type(fact).__name__ for fact in leader.facts]
     assert names.index("RunStarted") == names.index("JobStarted", 0 if logs_at_first else 3) + 1
 

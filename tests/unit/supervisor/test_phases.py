@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import anyio
@@ -14,7 +15,7 @@ from msgspec.structs import replace
 
 from runbus import AsyncExperiment, Command, Job, Kernel, Plugin, RetryPolicy
 from runbus._home import Home
-from runbus.abc import Observation
+from runbus.abc import JobRef, Observation
 from runbus.events import (
     JobEnded,
     JobFact,
@@ -272,6 +273,13 @@ async def test_the_next_leader_looks_once_whether_a_preempted_job_was_begun_anew
     if begun_anew:
         backend.show("j", AGAIN)
     backend.looks.clear()
+    asked: list[JobRef] = []
+
+    async def observe(refs: Sequence[JobRef]) -> dict[JobRef, Observation]:
+        asked.extend(refs)
+        return await FakeExecutor.observe(backend, refs)
+
+    backend.observe = observe  # type: ignore[method-assign]
 
     stored = StoredExperiment.open(experiment.folder, home=Home(tmp_path))
     with anyio.fail_after(30):
@@ -282,6 +290,8 @@ async def test_the_next_leader_looks_once_whether_a_preempted_job_was_begun_anew
         (JobState.SUCCEEDED, 2) if begun_anew else (JobState.PREEMPTED, 1)
     )
     assert backend.looks[0] == {"j"}
+    folder = os.path.join(experiment.folder, "jobs", "1-j", "1")
+    assert asked[0] == JobRef(name="j", folder=folder, handle=record.handle)
     assert len(backend.looks) == 1 or begun_anew
 
 

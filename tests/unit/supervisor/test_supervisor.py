@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import anyio
@@ -10,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from runbus._clock import SYSTEM_CLOCK
-from runbus.abc import JobRef, JobSpec, RetryPolicy, Timeouts
+from runbus.abc import GRACE_S, JobRef, JobSpec, RetryPolicy, Timeouts
 from runbus.bus import Bus
 from runbus.errors import ConnectionLost, JobNotStarted, LeaseLost, SubmitUnknown
 from runbus.events import JobEnded, MetricBatch, ParamsLogged, RunFinished, RunStarted, TagsChanged
@@ -32,6 +33,7 @@ from runbus.supervisor._catch_up import Stragglers
 from runbus.supervisor._feed import MetricFeed
 from runbus.supervisor._output import JobOutput
 from runbus.supervisor._positions import Positions
+from runbus.supervisor._work import FIND_MAX_S
 from runbus.testing import FakeClock
 
 from .backend import DONE, QUEUED, RUNNING, Backend, leads
@@ -335,7 +337,8 @@ async def test_a_cancelled_job_that_a_replaced_leader_may_yet_submit_is_withdraw
     records = await supervise(bus, tmp_path, [backend], jobs)
 
     assert backend.submits == []
-    assert backend.cancelled == ["j"]
+    gone = JobRef(name="j", folder=jobs[0].folder, handle="")
+    assert backend.asked_to_end == [(gone, GRACE_S)]
     assert [record.state for record in records] == [JobState.CANCELLED]
 
 
@@ -555,3 +558,78 @@ async def test_a_leader_that_was_replaced_notes_nothing_of_how_far_it_has_come(
     assert not (tmp_path / "metrics.cursor").exists()
     left = [path.name async for path in anyio.Path(job.folder).iterdir()]
     assert left == ["stdout.log"]
+
+
+async def test_a_submission_that_is_given_up_is_withdrawn_with_the_grace_that_was_asked_for(
+    bus: Bus, spec: Spec, tmp_path: Path
+) -> None:
+    backend = Backend()
+    backend.hang = True
+    job = spec("j")
+    store = JobStore(str(tmp_path))
+    supervisor = Supervisor(bus, {"a": backend}, store)
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as group:
+
+            async def cancel() -> None:
+                await backend.submitted.wait()
+                await supervisor.cancel("not needed", 3.5)
+
+            group.start_soon(cancel)
+            (record,) = await supervisor.run([job], max_parallel=1)
+    store.close()
+
+    assert (record.state, record.reason) == (JobState.CANCELLED, "not needed")
+    assert backend.asked_to_end == [(JobRef(name="j", folder=job.folder, handle=""), 3.5)]
+
+
+async def test_jobs_whose_leader_is_cancelled_are_ended_and_say_so(
+    bus: Bus, spec: Spec, tmp_path: Path
+) -> None:
+    backend = Backend()
+    backend.first = RUNNING
+    job = spec("j")
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as group:
+            group.start_soon(supervise, bus, tmp_path, [backend], [job])
+            await backend.submitted.wait()
+            group.cancel_scope.cancel()
+
+    record = read_jobs(str(tmp_path))["j"]
+    assert (record.state, record.reason) == (JobState.CANCELLED, "the experiment was cancelled")
+    assert [grace_s for _, grace_s in backend.asked_to_end] == [GRACE_S]
+
+
+async def test_a_backend_that_cannot_tell_whether_a_job_is_there_is_asked_ever_more_seldom(
+    bus: Bus, spec: Spec, tmp_path: Path
+) -> None:
+    clock, backend, job = FakeClock(), Backend(), spec("j")
+    asked: list[float] = []
+
+    async def find(_: JobSpec) -> JobRef | None:
+        asked.append(clock.monotonic())
+        if len(asked) < 8:
+            raise ConnectionLost("h", "the line is cut")
+        return None
+
+    backend.find = find  # type: ignore[method-assign, assignment]
+    store = JobStore(str(tmp_path))
+    intend(store, [job])
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as group:
+            supervisor = Supervisor(bus, {"a": backend}, store, clock=clock)
+
+            async def run() -> None:
+                await supervisor.run([job], max_parallel=1)
+                group.cancel_scope.cancel()
+
+            group.start_soon(run)
+            while True:
+                await clock.advance(0.25)
+    store.close()
+
+    pauses = [after - before for before, after in pairwise(asked)]
+    assert pauses == sorted(pauses)
+    assert pauses[1] == 2 * pauses[0]
+    assert pauses[-1] == FIND_MAX_S
+    assert backend.submits == ["j"]

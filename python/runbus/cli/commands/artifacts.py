@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runbus.cli._exit import ExitStatus
+from runbus.cli._facts import shown_path
 from runbus.cli._options import complete_runs
 from runbus.cli._printer import format_size, format_time, print_error, print_json
 from runbus.cli._table import print_table
@@ -60,7 +61,7 @@ def command(
                     "" if artifact.step is None else str(artifact.step),
                     format_time(artifact.time_ns),
                     format_size(artifact.size),
-                    artifact.path,
+                    shown_path(artifact.path),
                 ]
                 for artifact in found
             ],

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from runbus.cli._options import complete_projects
-from runbus.cli._printer import format_number, format_time, print_json
+from runbus.cli._printer import format_time, print_json
 from runbus.cli._run_facts import near_project
+from runbus.cli._run_table import print_chosen, print_runs
 from runbus.cli._table import print_table
 
 if TYPE_CHECKING:
@@ -17,10 +18,6 @@ if TYPE_CHECKING:
     from runbus.catalog import RunRow
 
 __all__ = ["command"]
-
-_COLUMNS = ("id", "name", "project", "state", "created", "tags")
-# An id tells when it was made.
-_OPTIONAL = ("created", "tags", "project")
 
 
 @click.command("ls")
@@ -66,8 +63,12 @@ def command(
     batches: bool,
     as_json: bool,
 ) -> None:
-    """List runs, the newest last."""
-    from runbus.catalog import Condition, ordered, selected, survey
+    """List runs, the newest last.
+
+    A terminal is shown as much as there is room for: short ids, and where it is wide also params,
+    those first in which runs differ, and the last values of metrics.
+    """
+    from runbus.catalog import Condition, check_field, ordered, selected, survey
 
     if batches:
         if tag or where or sort or columns:
@@ -87,48 +88,15 @@ def command(
         found = found[-newest:]
     if as_json:
         print_json([_described(row) for row in found])
-    elif found:
-        _print(found, columns)
-    else:
+    elif not found:
         _tell_nothing(project, tag, where)
-
-
-def _print(found: Sequence[RunRow], columns: str | None) -> None:
-    from runbus.catalog import check_field, field_of
-
-    if columns is not None:
+    elif columns is not None:
         names = [name.strip() for name in columns.split(",") if name.strip()]
         for name in names:
             check_field(found, name)
-        header = names
-        rows = [[_cell(name, field_of(row, name)) for name in names] for row in found]
-        numbers = [
-            name
-            for at, name in enumerate(names)
-            if all(not row[at] or row[at][:1] in "-.0123456789" for row in rows)
-            and name not in {"id", "created"}
-        ]
-        print_table(header, rows, right=numbers)
-        return
-    header = list(_COLUMNS)
-    rows = [
-        [row.id, row.name, row.project, row.state, format_time(row.created_ns), ", ".join(row.tags)]
-        for row in found
-    ]
-    if any(row.problem for row in found):
-        header.append("reason")
-        rows = [[*cells, row.problem] for cells, row in zip(rows, found, strict=True)]
-    print_table(header, rows, optional=_OPTIONAL)
-
-
-def _cell(name: str, value: object) -> str:
-    if value is None:
-        return ""
-    if name == "created" and isinstance(value, int):
-        return format_time(value)
-    if isinstance(value, bool):
-        return str(value).lower()
-    return format_number(value) if isinstance(value, int | float) else str(value)
+        print_chosen(found, names)
+    else:
+        print_runs(found, hidden=["project"] if project is not None else [])
 
 
 def _described(row: RunRow) -> dict[str, object]:

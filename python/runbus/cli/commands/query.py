@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from runbus.cli._facts import print_facts
 from runbus.cli._options import complete_projects
-from runbus.cli._printer import format_number, print_json, unescaped
+from runbus.cli._printer import format_value, print_json, printable, unescaped
 from runbus.cli._run_facts import near_project
-from runbus.cli._table import print_table
+from runbus.cli._screen import cut
+from runbus.cli._table import print_table, table_width, terminal_columns, terminal_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["command"]
+
+T = TypeVar("T")
+
+_SHARE = 3
+"""A value takes at most one part in so many of a terminal that has no room for the table."""
+
+_SHORTEST = 16
+"""And at least so many columns."""
 
 
 @click.command("query")
@@ -51,7 +66,7 @@ def command(sql: str, project: str | None, as_json: bool, as_csv: bool) -> None:
         columns = _apart(columns)
         print_json([dict(zip(columns, map(_plain, row), strict=True)) for row in rows])
         return
-    print_table(columns, [[_text(value) for value in row] for row in rows])
+    _print(columns, rows)
 
 
 def _apart(columns: list[str]) -> list[str]:
@@ -76,4 +91,44 @@ def _plain(value: object) -> object:
 
 
 def _text(value: object) -> str:
-    return format_number(value) if isinstance(value, float) else str(value)
+    if isinstance(value, datetime) and value.tzinfo:
+        return value.astimezone().strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+    return "NULL" if value is None else format_value(value)
+
+
+def _print(names: list[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table; on a terminal that it is too wide for, a few rows as facts, or a part."""
+    cells = [[_text(value) for value in row] for row in rows]
+    columns = [[name, *column] for name, column in zip(names, _turned(cells, names), strict=True)]
+    numbers = [
+        name
+        for name, values in zip(names, _turned(rows, names), strict=True)
+        if {type(value) for value in values} - {type(None)} in ({int}, {float})
+    ]
+    width, height = terminal_columns(), terminal_rows()
+    if width is None or height is None or table_width(columns) <= width:
+        print_table(names, cells, right=numbers)
+    elif len(cells) == 1 or len(cells) * (len(names) + 1) < height:
+        for at, row in enumerate(cells):
+            if at:
+                click.echo()
+            print_facts(list(zip(names, row, strict=True)))
+    else:
+        _print_part(columns, numbers, width)
+
+
+def _turned(rows: Sequence[Sequence[T]], names: list[str]) -> list[list[T]]:
+    """Return the columns of rows, also if there is no row."""
+    return [[row[at] for row in rows] for at in range(len(names))]
+
+
+def _print_part(columns: list[list[str]], numbers: list[str], width: int) -> None:
+    """Print the first columns, with long values cut, and say what is missing."""
+    widest = max(_SHORTEST, width // _SHARE)
+    shown = [[cut(printable(cell), widest) for cell in column] for column in columns]
+    while len(shown) > 1 and table_width(shown) > width:
+        shown.pop()
+    header = [column[0] for column in shown]
+    print_table(header, list(zip(*(column[1:] for column in shown), strict=True)), right=numbers)
+    told = f"{len(shown)} of {len(columns)} columns are shown, long values cut"
+    click.echo(f"{told}: --csv prints all", err=True)

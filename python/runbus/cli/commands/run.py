@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runbus.cli._options import plugin_option, wanted_plugins
+from runbus.cli._options import complete_executors, plugin_option, wanted_plugins
 
 if TYPE_CHECKING:
     from runbus.cli._exit import ExitStatus
@@ -21,6 +21,12 @@ __all__ = ["command"]
 @click.option("--name", metavar="NAME", help="What to call it [default: the script's name].")
 @click.option(
     "--project", metavar="NAME", help="What to gather the runs under [default: the script's name]."
+)
+@click.option(
+    "--executor",
+    metavar="NAME",
+    shell_complete=complete_executors,
+    help="Where it runs: an executor's name, or @FILE[:SECTION] [default: local].",
 )
 @click.option(
     "--sweep",
@@ -43,6 +49,7 @@ def command(
     args: tuple[str, ...],
     name: str | None,
     project: str | None,
+    executor: str | None,
     sweeps: tuple[str, ...],
     max_parallel: int | None,
     plugins: tuple[str, ...],
@@ -58,11 +65,13 @@ def command(
 
     Exits with 0 if every job succeeded, 1 if one did not, 130 after Ctrl-C.
     """
+    from runbus.abc import Timeouts
     from runbus.cli._launch import launch
     from runbus.config import (
         Script,
         Task,
         apply_overrides,
+        find_executor,
         function_named,
         function_task,
         parse_override,
@@ -75,7 +84,13 @@ def command(
         function, folder = function_named(script)
         apply_overrides(function, map(parse_override, args))
         task = function_task(function, folder)
+    found = {} if executor is None else {executor: find_executor(executor)}
+    timeouts = Timeouts() if executor is None else found[executor].timeouts
     experiment = AsyncExperiment(
-        project or task.title, sweep(task, sweeps, name=name), max_parallel=max_parallel
+        project or task.title,
+        sweep(task, sweeps, name=name, timeouts=timeouts),
+        executor=executor or "local",
+        executors=found,
+        max_parallel=max_parallel,
     )
     return launch(experiment, plugins=names, as_json=as_json)

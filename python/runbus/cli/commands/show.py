@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from typing import TYPE_CHECKING
 
 import click
 
 from runbus.attempt import lost_output, read_cuts
+from runbus.cli._facts import print_facts, shown_path
 from runbus.cli._options import complete_runs
-from runbus.cli._printer import format_duration, format_time, print_json, printable
-from runbus.cli._run_facts import kept_facts, native_words, origin_facts, print_kept
+from runbus.cli._printer import format_duration, format_time, print_json
+from runbus.cli._run_facts import (
+    kept_facts,
+    native_words,
+    origin_facts,
+    print_kept,
+    returned_facts,
+)
 from runbus.cli._summaries import print_summaries
 
 if TYPE_CHECKING:
@@ -18,6 +26,9 @@ if TYPE_CHECKING:
     from runbus.catalog import RunRecord
 
 __all__ = ["command"]
+
+_LONGEST = 2_000
+"""How much of a result is shown; --json shows all of it."""
 
 
 @click.command("show")
@@ -50,6 +61,7 @@ def _described(run: RunRecord) -> dict[str, object]:
         "origin": run.origin._asdict(),
         "folder": run.folder,
         "job": job,
+        **returned_facts(run),
         "params": run.params,
         "tags": run.tags,
         "notes": [note._asdict() for note in run.notes],
@@ -96,7 +108,7 @@ def _print(run: RunRecord) -> None:
         facts.append(("exit code", str(job.exit_code)))
     if job and job.wrapper:
         facts.append(("wrapper", job.wrapper))
-    facts += kept_facts(run)
+    facts += [*_returned(run), *kept_facts(run)]
     damage = run.damage()
     facts += [
         ("damage", f"{journal}: {length} bytes at {offset} are unreadable")
@@ -107,7 +119,7 @@ def _print(run: RunRecord) -> None:
     facts += [("lost", f"{count} points of {name}") for name, count in lost_points.items()]
     if (packaged := run.packaged()) is not None:
         facts += [("code", text) for text in _code(packaged)]
-    facts.append(("folder", run.folder))
+    facts.append(("folder", shown_path(run.folder)))
     if run.job_folder:
         counted = Counter(source for source, _ in read_cuts(run.job_folder))
         facts += [
@@ -116,16 +128,24 @@ def _print(run: RunRecord) -> None:
         ]
         if lost := lost_output(run.job_folder):
             facts.append(("lost", f"{lost} bytes of its output, for which the disk had no room"))
-        facts.append(("logs", run.job_folder))
-    click.echo("\n".join(f"{label:<10}{_shown(label, text)}" for label, text in facts))
+        facts.append(("logs", shown_path(run.job_folder)))
+    print_facts(facts, notes="note")
     _print_metrics(run)
     print_kept(run)
 
 
-def _shown(label: str, text: str) -> str:
-    """Return a fact for the eye; only a note may have several lines."""
-    lines = text.splitlines() if label == "note" else [text]
-    return f"\n{'':<10}".join(map(printable, lines))
+def _returned(run: RunRecord) -> list[tuple[str, str]]:
+    """Return what the function of a job returned or raised as labels with texts."""
+    facts = returned_facts(run)
+    described = []
+    if "result" in facts:
+        text = json.dumps(facts["result"], ensure_ascii=False)
+        described.append(("result", text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"))
+    if "result_error" in facts:
+        described.append(("result", f"is not kept: {facts['result_error']}"))
+    if "error" in facts:
+        described.append(("error", f"{facts['error']['type']}: {facts['error']['text']}"))
+    return described
 
 
 def _print_metrics(run: RunRecord) -> None:

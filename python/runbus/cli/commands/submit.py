@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runbus.cli._options import plugin_option, wanted_plugins
+from runbus.cli._options import complete_executors, plugin_option, wanted_plugins
 
 if TYPE_CHECKING:
     from runbus.cli._exit import ExitStatus
@@ -20,11 +20,22 @@ __all__ = ["command"]
 @click.option(
     "--detach", is_flag=True, help="Return once every job is recorded; a supervisor stays."
 )
+@click.option(
+    "--executor",
+    metavar="NAME",
+    shell_complete=complete_executors,
+    help="Where jobs run that name no executor; also @FILE[:SECTION].",
+)
 @click.option("--dry-run", is_flag=True, help="Print what would be sent, and send nothing.")
 @plugin_option
 @click.option("--json", "as_json", is_flag=True, help="Print the result as a JSON list of objects.")
 def command(
-    batch: str, detach: bool, dry_run: bool, plugins: tuple[str, ...], as_json: bool
+    batch: str,
+    detach: bool,
+    executor: str | None,
+    dry_run: bool,
+    plugins: tuple[str, ...],
+    as_json: bool,
 ) -> ExitStatus:
     """Run the jobs of a batch file and follow them to the end.
 
@@ -42,12 +53,12 @@ def command(
         raise click.UsageError("--plugin goes without --detach: the supervisor loads none")
     names = wanted_plugins(plugins)
     folder = os.path.dirname(absolute_path(batch))
-    loaded = load_batch(batch, with_secrets=not dry_run)
+    loaded = load_batch(batch, executor=executor, with_secrets=not dry_run)
     jobs = jobs_of_batch(loaded, folder)
     experiment = AsyncExperiment(
         loaded.project,
         jobs,
-        executors=loaded.all_executors,
+        executors=loaded.executors,
         max_parallel=loaded.max_parallel,
         root=folder,
     )

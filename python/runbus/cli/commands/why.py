@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+_SAID = {
+    "stderr": "the last it wrote to standard error",
+    "stdout": "the last it wrote to standard output",
+    "traceback": "where it was raised",
+}
+
 
 @click.command("why")
 @click.argument("event_or_run", shell_complete=complete_runs)
@@ -49,8 +55,7 @@ def command(event_or_run: str, verbose: bool, trace: str | None, as_json: bool) 
     for sentence in explanation.because:
         click.echo(f"  {printable(sentence)}")
     if explanation.said:
-        output = "error" if explanation.source == "stderr" else "output"
-        click.echo(f"\nthe last it wrote to standard {output}:")
+        click.echo(f"\n{_SAID[explanation.source]}:")
         for line in explanation.said:
             click.echo(f"  {printable(line)}")
     click.echo()

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -119,7 +119,7 @@ impl Bell {
 
     /// Follow a run from now on; what it has logged by then comes first. What the writers in
     /// `positions` have written is read from there, all else from its start; for windows see
-    /// [`Tail::set_window_ns`].
+    /// [`Tail::set_window_ns`], for the last attempt [`Tail::reach`].
     ///
     /// # Errors
     /// When the reader thread cannot be started.
@@ -129,11 +129,13 @@ impl Bell {
         folder: &Path,
         positions: HashMap<String, u64>,
         window_ns: i64,
+        last_attempt: u64,
     ) -> io::Result<Tail> {
         let shared = Arc::new(Shared {
             key,
             bell: Arc::clone(self),
             width_ns: AtomicI64::new(window_ns),
+            last_attempt: AtomicU64::new(last_attempt),
             is_closed: AtomicBool::new(false),
             slot: Mutex::default(),
         });
@@ -174,6 +176,7 @@ struct Shared {
     key: u64,
     bell: Arc<Bell>,
     width_ns: AtomicI64,
+    last_attempt: AtomicU64,
     is_closed: AtomicBool,
     slot: Mutex<Slot>,
 }
@@ -209,6 +212,20 @@ impl Tail {
         }
         lock(&self.shared.slot).drains += 1;
         READER.nudge();
+    }
+
+    /// Have the writers of this attempt of the run's job read, too, and of those before it.
+    pub fn reach(&self, attempt: u64) {
+        if self.shared.is_forked() {
+            return;
+        }
+        let before = self
+            .shared
+            .last_attempt
+            .fetch_max(attempt, Ordering::Relaxed);
+        if before < attempt {
+            READER.nudge();
+        }
     }
 
     /// Have windows of this width told, too; 0 for none.
@@ -266,6 +283,7 @@ impl Followed {
         let mut news = self.run.look(&Look {
             now,
             width_ns: shared.width_ns.load(Ordering::Relaxed),
+            last_attempt: shared.last_attempt.load(Ordering::Relaxed),
             to_the_end,
             is_last: false,
         });

@@ -17,6 +17,8 @@ pub(super) struct Look {
     pub(super) now: Instant,
     /// How wide the windows are, in nanoseconds; 0 for none.
     pub(super) width_ns: i64,
+    /// Writers of later attempts are left alone.
+    pub(super) last_attempt: u64,
     /// Whoever wrote is gone or asked to be read as far as it goes.
     pub(super) to_the_end: bool,
     /// Close the windows.

@@ -51,6 +51,12 @@ impl Journal {
     }
 }
 
+/// The attempt of a job that a writer was part of, `a<number>` in its name; 0 if that does not say.
+fn attempt_of(writer: &str) -> u64 {
+    let digits = |part: &str| part.strip_prefix('a')?.parse().ok();
+    writer.split('-').skip(2).find_map(digits).unwrap_or(0)
+}
+
 /// All writers of one run.
 pub(super) struct RunReader {
     folder: Folder,
@@ -94,8 +100,10 @@ impl RunReader {
             Ok(None) => {}
             Err(error) => self.fail(error.to_string(), &mut news),
         }
-        self.open(&mut news);
-        news.has_begun = !self.known.is_empty() || !self.unopened.is_empty();
+        self.open(look.last_attempt, &mut news);
+        let mut unopened = self.unopened.keys();
+        news.has_begun = !self.known.is_empty()
+            || unopened.any(|writer| attempt_of(writer) <= look.last_attempt);
         let mut sealed = mem::take(&mut self.sealed);
         sealed.retain_mut(|one| match one.look(look, &mut news) {
             Ok(is_over) => !is_over,
@@ -121,8 +129,12 @@ impl RunReader {
         news
     }
 
-    fn open(&mut self, news: &mut News) {
+    fn open(&mut self, last_attempt: u64, news: &mut News) {
         for (writer, files) in mem::take(&mut self.unopened) {
+            if attempt_of(&writer) > last_attempt {
+                self.unopened.insert(writer, files);
+                continue;
+            }
             let opened = match &files {
                 Files::Journal(path) => self.open_journal(&writer, path, news),
                 Files::Segments(paths) => {

@@ -1,0 +1,91 @@
+"""What the types of a job's fields do not say: of scripts, tasks, folders, variables, secrets."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from typing import TYPE_CHECKING, Any
+
+from runbus._secrets import Secret
+from runbus.config._node import Mistake
+from runbus.config._script import Script
+from runbus.config._task import words_of
+from runbus.config._task_kinds import decode_task
+from runbus.errors import ScriptUnusable, SecretMissing, TaskInvalid, UsageError
+
+if TYPE_CHECKING:
+    from runbus.config._node import Mistakes, Path
+
+__all__ = ["check_meaning"]
+
+
+def check_meaning(job: dict[Any, Any], at: Path, folder: str, *, with_secrets: bool) -> Mistakes:
+    """Check what the types of the fields do not say; what is of another type is passed over."""
+    problems: Mistakes = []
+    if isinstance(line := job.get("command"), str):
+        message = f"a command is a list of words: {_words_in(line)}, or for a shell [sh, -c, …]"
+        problems.append(Mistake(message, (*at, "command")))
+    script, task, cwd, env = (job.get(name) for name in ("script", "task", "cwd", "env"))
+    if (line is not None) + (script is not None) + (task is not None) != 1:
+        problems.append(Mistake("a job has a command, a script or a task, and one of them", at))
+    elif script is None and job.get("args"):
+        message = "args go with a script; other tasks hold their own"
+        problems.append(Mistake(message, (*at, "args")))
+    if isinstance(task, dict):
+        problems += _check_task(task, (*at, "task"), folder)
+    if isinstance(script, str):
+        try:
+            Script(os.path.join(folder, script)).command_line()
+        except ScriptUnusable as error:
+            problems.append(Mistake(str(error), (*at, "script")))
+    if cwd and isinstance(cwd, str) and not os.path.isdir(os.path.join(folder, cwd)):
+        problems.append(Mistake(f"{cwd!r} is not a folder", (*at, "cwd")))
+    for name, value in env.items() if isinstance(env, dict) else ():
+        problems += _check_variable(name, value, (*at, "env", str(name)), folder, look=with_secrets)
+    return problems
+
+
+def _words_in(line: str) -> str:
+    """Return a line of a shell as the list that a batch takes."""
+    try:
+        words = shlex.split(line)
+    except ValueError:
+        words = line.split()
+    return json.dumps(words, ensure_ascii=False)
+
+
+def _check_task(data: dict[str, Any], at: Path, folder: str) -> Mistakes:
+    try:
+        words_of(decode_task(data, folder))
+    except TaskInvalid as error:
+        return [Mistake(error.reason, at)]
+    except UsageError as error:
+        return [Mistake(str(error), at)]
+    except Exception as error:  # of the task, which is not ours
+        return [Mistake(f"{type(error).__name__}: {error}", at)]
+    return []
+
+
+def _check_variable(name: Any, value: Any, at: Path, folder: str, *, look: bool) -> Mistakes:
+    problems: Mistakes = []
+    if isinstance(name, str) and not (name.isidentifier() and name.isascii()):
+        problems.append(Mistake(f"{name!r} is not a valid name of an environment variable", at))
+    reference = value.get("secret") if isinstance(value, dict) else None
+    if isinstance(reference, str):
+        problems += _check_secret(reference, (*at, "secret"), folder, look=look)
+    return problems
+
+
+def _check_secret(reference: str, at: Path, folder: str, *, look: bool) -> Mistakes:
+    """Check where a secret is said to be and, if asked to look, whether it is there."""
+    try:
+        secret = Secret(reference).relative_to(folder)
+    except UsageError as error:
+        return [Mistake(str(error), at)]
+    try:
+        if look:
+            secret.value()
+    except SecretMissing as error:
+        return [Mistake(f"{error}; {error.hint}", at)]
+    return []
