@@ -10,6 +10,20 @@ from runbus._lazy import lazy_names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # as in typing, whose import would cost more than all of this module
+    from runbus import abc as abc
+    from runbus import api as api
+    from runbus import attempt as attempt
+    from runbus import catalog as catalog
+    from runbus import cli as cli
+    from runbus import config as config
+    from runbus import errors as errors
+    from runbus import events as events
+    from runbus import kernel as kernel
+    from runbus import metrics as metrics
+    from runbus import packaging as packaging
+    from runbus import plugins as plugins
+    from runbus import testing as testing
+    from runbus import transports as transports
     from runbus._secrets import Secret as Secret
     from runbus.catalog import RunRecord as RunRecord
     from runbus.catalog import open_run as open_run
@@ -73,6 +87,22 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        ".": (
+            "abc",
+            "api",
+            "attempt",
+            "catalog",
+            "cli",
+            "config",
+            "errors",
+            "events",
+            "kernel",
+            "metrics",
+            "packaging",
+            "plugins",
+            "testing",
+            "transports",
+        ),
         "._secrets": ("Secret",),
         ".catalog": ("RunRecord", "open_run", "runs"),
         ".config": ("Command", "Config", "Partial", "Script", "Task"),

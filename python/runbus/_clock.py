@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["SYSTEM_CLOCK", "AlarmClock", "Clock", "SystemClock", "Timer"]
+__all__ = ["SYSTEM_CLOCK", "AlarmClock", "Clock", "SystemClock", "Timer", "format_duration"]
 
 
 class Timer(Protocol):
@@ -56,3 +56,17 @@ class SystemClock:
 
 
 SYSTEM_CLOCK = SystemClock()
+
+
+def format_duration(seconds: float) -> str:
+    """Return a time span in words: `0.31 s`, `42 s`, `3 min 5 s`, `2 h 7 min`, `3 d 4 h`."""
+    if seconds < 9.5:
+        return f"{seconds:.2g} s" if seconds >= 0.001 else "0 s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    for small, unit, large, above in ((60, "min", 60, "s"), (3600, "h", 24, "min")):
+        if whole < small * large:
+            below = small // 60
+            return f"{whole // small} {unit} {whole % small // below} {above}"
+    return f"{whole // 86_400} d {whole % 86_400 // 3600} h"

@@ -826,6 +826,16 @@ def lost_points(path: str | os.PathLike[str]) -> list[tuple[str, int]]:
         ValueError: It is no segment, or its footer is damaged.
     """
 
+def is_outdated(journal: str | os.PathLike[str], segments: list[str]) -> bool:
+    """Whether segments hold more points than the journal beside them, which nobody writes.
+
+    Reads all of them and lets other threads go on meanwhile.
+
+    Raises:
+        OSError: The journal cannot be read.
+        ValueError: It is of a newer version.
+    """
+
 def about_segment(
     path: str | os.PathLike[str],
 ) -> tuple[int | None, int, int, list[tuple[int, int]], int, bool]:

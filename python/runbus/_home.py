@@ -261,7 +261,9 @@ def abbreviated(text: str, ids: Iterable[str]) -> str | None:
     # The first run of a batch, k3x9qd-1, is not the tenth one.
     found = [one for one in found if one[_LETTERS_AT:] == text] or found
     if len(found) > 1:
-        raise AmbiguousId(text, tuple(sorted(found)), is_experiment_id(text))
+        batches = {one.rpartition("-")[0] for one in found}
+        is_batch = len(batches) == 1 and batches.pop().endswith(text)
+        raise AmbiguousId(text, tuple(sorted(found, key=_natural)), is_batch)
     return found[0] if found else None
 
 

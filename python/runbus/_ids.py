@@ -6,7 +6,19 @@ import os
 import re
 import time
 
-__all__ = ["is_experiment_id", "new_experiment_id", "run_id_of", "short_id", "slug", "split_run_id"]
+__all__ = [
+    "LATEST",
+    "is_experiment_id",
+    "meaning_of",
+    "new_experiment_id",
+    "run_id_of",
+    "short_id",
+    "slug",
+    "split_run_id",
+]
+
+LATEST = "latest"
+"""What means the newest run, or the newest batch, wherever one is named."""
 
 # Crockford's base 32: no i, l, o, u, so an id read aloud or copied by hand stays itself.
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -71,6 +83,15 @@ def split_run_id(run_id: str) -> tuple[str, int] | None:
     """Return the experiment id and the index in a run id; None if this is not one."""
     match = _RUN_ID.fullmatch(run_id)
     return (match[1], int(match[2])) if match else None
+
+
+def meaning_of(name: str) -> str:
+    """Return what a name means wherever a run or a batch is named; empty if it may be given."""
+    if name == LATEST:
+        return "the newest one"
+    if split_run_id(name):
+        return "the run of that id"
+    return "the batch of that id" if is_experiment_id(name) else ""
 
 
 def short_id(run_id: str) -> str:

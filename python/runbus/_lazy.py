@@ -19,7 +19,8 @@ def lazy_names(
 
     Args:
         package: The package's `__name__`.
-        modules: The names that each module brings; a module is `.relative` to the package.
+        modules: The names that each module brings; a module is `.relative` to the package. Names
+            of `.` are modules of the package.
     """
     homes = {name: module for module, names in modules.items() for name in names}
 
@@ -28,6 +29,8 @@ def lazy_names(
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         import importlib
 
+        if homes[name] == ".":
+            return importlib.import_module(f".{name}", package)
         value = getattr(importlib.import_module(homes[name], package), name)
         setattr(sys.modules[package], name, value)
         return value

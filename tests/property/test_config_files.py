@@ -12,11 +12,22 @@ import uuid
 from pathlib import Path
 from typing import Any, Literal
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runbus import Secret
-from runbus.config import Config, Partial, Ref, dumps, load
+from runbus.config import (
+    Config,
+    Partial,
+    Ref,
+    apply_overrides,
+    dumps,
+    load,
+    parse_override,
+    render_overrides,
+)
+from runbus.errors import ConfigInvalid
 
 ME = __name__
 
@@ -98,32 +109,44 @@ anything = st.recursive(
     odd, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3),
     max_leaves=5,
 )  # fmt: skip
-leaves = st.fixed_dictionaries(
-    {},
-    optional={
-        "number": numbers | st.just(Ref("below")), "rate": st.none() | floats, "text": texts,
-        "color": st.sampled_from(Color), "path": paths, "time": st.datetimes(),
-        "wait": st.timedeltas(), "raw": st.binary(max_size=5),
-        "exact": st.decimals(allow_nan=False), "key": st.uuids(),
-        "choice": st.sampled_from(["a", 1, True, None]),
-        "either": numbers | texts | st.lists(numbers, max_size=2) | st.none(),
-        "secret": texts | st.just(Secret("env:TOKEN")), "any": anything,
-    },
-).map(lambda values: Config(Leaf, **values))  # fmt: skip
-trees = st.recursive(
-    leaves.map(lambda leaf: Config(Tree, leaf=leaf)),
-    lambda inner: st.fixed_dictionaries(
-        {"below": inner},
-        optional={
-            "leaves": st.lists(leaves, max_size=2),
-            "named": st.dictionaries(keys, leaves, max_size=2),
-            "numbered": st.dictionaries(st.integers(-9, 9), floats, max_size=2),
-            "pair": st.tuples(numbers, texts), "paths": st.lists(paths, max_size=2),
-            "some": st.sets(numbers, max_size=3),
-        },
-    ).map(lambda values: Config(Tree, **values)),
-    max_leaves=3,
-)  # fmt: skip
+PLAIN = {
+    "number": numbers, "rate": st.none() | floats, "text": texts, "color": st.sampled_from(Color),
+    "path": paths, "time": st.datetimes(), "wait": st.timedeltas(), "raw": st.binary(max_size=5),
+    "exact": st.decimals(allow_nan=False), "key": st.uuids(),
+    "choice": st.sampled_from(["a", 1, True, None]), "either": numbers | texts | st.none(),
+    "secret": texts,
+}  # fmt: skip
+"""What a leaf may hold that a word can say, too."""
+
+ALL = PLAIN | {
+    "number": numbers | st.just(Ref("below")), "any": anything,
+    "either": PLAIN["either"] | st.lists(numbers, max_size=2),
+    "secret": texts | st.just(Secret("env:TOKEN")),
+}  # fmt: skip
+
+
+def leaves_of(fields: dict[str, Any]) -> Any:
+    return st.fixed_dictionaries({}, optional=fields).map(lambda values: Config(Leaf, **values))
+
+
+def trees_of(leaves: Any) -> Any:
+    return st.recursive(
+        leaves.map(lambda leaf: Config(Tree, leaf=leaf)),
+        lambda inner: st.fixed_dictionaries(
+            {"below": inner},
+            optional={
+                "leaves": st.lists(leaves, max_size=2),
+                "named": st.dictionaries(keys, leaves, max_size=2),
+                "numbered": st.dictionaries(st.integers(-9, 9), floats, max_size=2),
+                "pair": st.tuples(numbers, texts), "paths": st.lists(paths, max_size=2),
+                "some": st.sets(numbers, max_size=3),
+            },
+        ).map(lambda values: Config(Tree, **values)),
+        max_leaves=3,
+    )  # fmt: skip
+
+
+leaves, trees = leaves_of(ALL), trees_of(leaves_of(ALL))
 calls = st.tuples(numbers, st.lists(numbers, max_size=2), leaves, st.booleans()).map(
     lambda one: (Partial if one[3] else Config)(call, one[0], *one[1], leaf=one[2], other="x")
 )
@@ -148,3 +171,20 @@ def test_code_makes_again_what_it_was_written_from(config: Any) -> None:
     exec(code.replace(f"{ME}.", f"sys.modules[{ME!r}]."), found)
     assert found["config"] == config, str(config.diff(found["config"]))
     assert ME in sys.modules
+
+
+@given(trees_of(leaves_of(PLAIN)))
+@settings(max_examples=80, deadline=None, suppress_health_check=[*HealthCheck])
+def test_words_make_again_what_they_were_rendered_from(config: Any) -> None:
+    words = render_overrides(config)
+    again = Config(Tree)
+    apply_overrides(again, map(parse_override, words))
+    assert again == config, f"{words}: {config.diff(again)}"
+
+
+@pytest.mark.parametrize(
+    "values", [{"either": [1]}, {"secret": Secret("env:A")}, {"any": Leaf}, {"number": Ref("b")}]
+)
+def test_what_no_word_can_say_is_refused_and_not_said_wrongly(values: dict[str, Any]) -> None:
+    with pytest.raises(ConfigInvalid, match="no word of a command line says this; a file does"):
+        render_overrides(Config(Tree, leaf=Config(Leaf, **values)))

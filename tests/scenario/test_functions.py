@@ -16,7 +16,7 @@ import runbus
 from runbus import AsyncExperiment, Job, Kernel, LocalExecutor, Partial
 from runbus.abc import RetryPolicy
 from runbus.cli._app import run_command
-from runbus.config import Function, decode_task, function_named, function_task
+from runbus.config import Function, decode_task, function_named, function_task, load
 from runbus.errors import ConfigInvalid, ResultNotKept, TargetUnusable, TaskInvalid
 from runbus.packaging import PatternPackager
 
@@ -201,6 +201,27 @@ def test_why_and_show_tell_what_a_function_raised_and_returned(folder: Path, cap
     )
     assert run_command(["show", "--json", "good"]) == 0
     assert json.loads(capsys.readouterr().out)["result"]["width"] == 8
+
+
+def test_the_config_of_a_past_run_is_shown_exported_and_loaded_again(
+    folder: Path, capsys: Any
+) -> None:
+    words = ["run", "trainer_of_tests.py:train", "model.width=3", "lr=0.5", "--name", "past"]
+    assert run_command(words) == 0
+    capsys.readouterr()
+    assert run_command(["show", "past"]) == 0
+    assert " trainer_of_tests.py:train model.width=3 lr=0.5" in capsys.readouterr().out
+    assert run_command(["config", "show", "past"]) == 0
+    assert "_target_: trainer_of_tests.train" in capsys.readouterr().out
+    for form in ("yaml", "toml", "json"):
+        assert run_command(["config", "export", "past", f"past.{form}"]) == 0
+        assert load(f"past.{form}").build()()["width"] == 3
+    assert run_command(["run", *words[1:3], "lr=0.25", "--name", "next"]) == 0
+    capsys.readouterr()
+    assert run_command(["config", "diff", "past", "next"]) == 1
+    assert capsys.readouterr().out == "~ lr: 0.5 → 0.25\n"
+    assert run_command(["config", "show", "--origin", "past"]) == 0
+    assert "width = 3" in capsys.readouterr().out
 
 
 def test_a_module_that_is_not_there_is_told_as_an_error_of_the_run(folder: Path) -> None:

@@ -14,8 +14,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import anyio
 import pytest
 
+from runbus import AsyncExperiment, Command, Job, api
 from runbus._home import Home
 from runbus.jobs import TAKE_OVER_S, FactReader, JobState, leader_of, read_jobs
 
@@ -147,3 +149,16 @@ def test_a_leader_whose_home_is_deleted_ends_with_an_error(tmp_path: Path) -> No
         lost = f"error: this process no longer leads {folder}: no such file or directory"
         assert lost in error
         assert "Traceback" not in error
+
+
+def test_the_supervisor_leaves_what_was_just_recorded_to_who_recorded_it() -> None:
+    own, other = (
+        AsyncExperiment(name, [Job(name="a", task=Command(("true",)))]).prepare()
+        for name in ("own", "other")
+    )
+    anyio.run(api.detach, other)
+    wait_until(lambda: read_jobs(other.folder)["a"].state.is_terminal)
+
+    assert not os.path.exists(os.path.join(own.folder, "events.journal"))
+    (record,) = anyio.run(api.lead, own)
+    assert record.state is JobState.SUCCEEDED

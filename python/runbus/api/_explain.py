@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import anyio.to_thread
 
+from runbus._clock import format_duration
 from runbus._secrets import redacted_text
 from runbus.attempt import read_log
+from runbus.catalog import open_run
 from runbus.errors import NotFound, RunbusError
 from runbus.events import (
     JobCancelRequested,
@@ -84,24 +86,32 @@ class Explanation(NamedTuple):
     source: Literal["stdout", "stderr", "traceback"] = "stderr"
 
 
-async def explain(run: RunRecord) -> Explanation:
+async def explain(run: RunRecord | str) -> Explanation:
     """Return why a run stands where it stands; changes nothing.
 
+    Args:
+        run: The run, or what `open_run` takes: its id or a part of it, its name, or "latest".
+
     Raises:
+        RunNotFound: It does not exist; names those that read almost the same.
+        AmbiguousId: It is a part of several ids.
         JournalError: The journal of its experiment cannot be read.
     """
     return await anyio.to_thread.run_sync(_explain, run)
 
 
-def _explain(run: RunRecord) -> Explanation:
+def _explain(named: RunRecord | str) -> Explanation:
+    run = open_run(named) if isinstance(named, str) else named
     reason = f": {run.reason}" if run.reason else ""
     state = f"{run.state}{reason}"
     made = Happening(run.info.created_ns, "made")
     if run.info.job is None:
         return Explanation(state, list(_of_process(run)), [made, *_end_told(run, state)], [])
     facts = [fact for fact in FactReader(run.experiment_folder).poll() if fact.run_id == run.id]
-    story = [made, *(Happening(fact.time_ns, text) for fact in facts if (text := _words(fact)))]
     job = run.job
+    has_more = job is not None and job.attempt > 1
+    told = ((fact, _words(fact, has_more=has_more)) for fact in facts)
+    story = [made, *(Happening(fact.time_ns, text) for fact, text in told if text)]
     if job is None:
         return Explanation(state, [_unled(run) or "its job is about to be recorded"], story, [])
     failed = job.state.is_terminal and job.state is not JobState.SUCCEEDED
@@ -174,8 +184,8 @@ def _of_wait(run: RunRecord, job: JobRecord) -> Iterator[str]:
     if job.is_suspended:
         yield f"it has begun, and stands still: {job.native_state or 'its processes are stopped'}"
     elif job.state is JobState.RUNNING:
-        elapsed = max(0, (time.time_ns() - job.started_ns) // 10**9)
-        yield f"it has run on {job.host or 'its machine'} for {elapsed} s"
+        elapsed = format_duration(max(0, (time.time_ns() - job.started_ns) // 10**9))
+        yield f"it has run on {job.host or 'its machine'} for {elapsed}"
     elif job.handle:
         told = f": {job.native_state}" if job.native_state else ""
         yield f"{job.executor} has taken it and not started it yet{told}"
@@ -206,11 +216,16 @@ def _unled(run: RunRecord) -> str:
     return f"nobody leads its batch: runbus attach {name} goes on with it"
 
 
-def _words(fact: JobFact) -> str:
-    """Return a fact in words; empty if it tells nothing new."""
+def _words(fact: JobFact, *, has_more: bool) -> str:
+    """Return a fact in words, with its attempt if there were several; empty for nothing new."""
+    words = _of_fact(fact)
+    return f"attempt {fact.attempt}: {words}" if words and has_more else words
+
+
+def _of_fact(fact: JobFact) -> str:
     match fact:
         case JobIntended():
-            return f"attempt {fact.attempt} recorded, for {fact.executor}"
+            return f"recorded, for {fact.executor}"
         case JobSubmitted():
             return "submitted"
         case JobStarted():
@@ -220,9 +235,8 @@ def _words(fact: JobFact) -> str:
         case JobRequeued():
             return f"queued again: {fact.reason}"
         case JobRetrying():
-            return (
-                f"attempt {fact.attempt} {fact.state}: {fact.reason}; again in {fact.delay_s:g} s"
-            )
+            again = f"again in {format_duration(fact.delay_s)}" if fact.delay_s else "again now"
+            return f"{fact.state}: {fact.reason}; {again}"
         case JobOverdue():
             return f"overdue: {fact.reason}"
         case JobCancelRequested():

@@ -12,11 +12,12 @@ import anyio.to_thread
 
 from runbus.api._executors import executors_of
 from runbus.api._plan import prepare
+from runbus.api._status import folder_of
 from runbus.api._supervise import start_supervisor
 from runbus.catalog import job_statuses
 from runbus.errors import JournalHeld
 from runbus.experiment import StoredExperiment
-from runbus.jobs import TAKE_OVER_S, CancelRequest, ask_to_cancel, leader_of
+from runbus.jobs import TAKE_OVER_S, CancelRequest, ask_to_cancel, leader_of, read_jobs
 from runbus.kernel import Kernel
 from runbus.supervisor import Follower
 
@@ -138,7 +139,8 @@ async def attach(
     A leader of which nothing was heard for a minute is replaced, too.
 
     Args:
-        folder: The experiment's folder.
+        folder: The experiment's folder, or what `find_experiment` takes: its id or a part of it, a
+            project (the newest of it), or "latest".
         watching: Returns plugins that watch it; called again after each take-over.
         leading: Returns what is entered while this process leads it, and only then.
         trace: Whether the kernel that leads writes its trace into the experiment's folder.
@@ -147,10 +149,12 @@ async def attach(
         The records of the jobs, in the order in which they were given.
 
     Raises:
-        ExperimentNotFound: There is no experiment in that folder.
+        ExperimentNotFound: There is no experiment of that name or folder.
+        AmbiguousId: It is a part of several ids.
         LeaseLost: Another process has taken the lead away from this one; jobs go on.
         JournalError: The journal cannot be written; jobs that run already go on by themselves.
     """
+    folder = folder_of(folder)
     while True:
         experiment = StoredExperiment.open(folder)
         leader = leader_of(folder)
@@ -174,9 +178,28 @@ async def detach(experiment: StoredExperiment) -> list[JobRecord]:
     Raises:
         JournalError: The journal cannot be written, or another process leads the experiment.
     """
-    records = await anyio.to_thread.run_sync(experiment.intend)
+    try:
+        records = await anyio.to_thread.run_sync(experiment.intend)
+    except JournalHeld:
+        # A supervisor that was there already has taken it up before this process came to it.
+        records = await _intended_elsewhere(experiment)
     start_supervisor(experiment)
     return records
+
+
+async def _intended_elsewhere(experiment: StoredExperiment) -> list[JobRecord]:
+    """Return the records of the jobs once another process has the intent of each on record.
+
+    Raises:
+        JournalHeld: It has not come to that within the time in which a leader is taken for dead.
+    """
+    with anyio.move_on_after(TAKE_OVER_S):
+        while True:
+            known = await anyio.to_thread.run_sync(read_jobs, experiment.folder)
+            if all(spec.name in known for spec in experiment.specs):
+                return [known[spec.name] for spec in experiment.specs]
+            await anyio.sleep(_POLL_S)
+    return await anyio.to_thread.run_sync(experiment.intend)
 
 
 async def cancel(folder: str, job: str | None, reason: str, grace_s: float) -> bool:
@@ -185,7 +208,7 @@ async def cancel(folder: str, job: str | None, reason: str, grace_s: float) -> b
     A leader of which nothing was heard for a minute does not lead; until then it is waited for.
 
     Args:
-        folder: The experiment's folder.
+        folder: The experiment's folder, or what `find_experiment` takes.
         job: The job's name; None for all jobs.
         reason: Who asks, and why.
         grace_s: Seconds between TERM and KILL; 0 kills at once.
@@ -194,9 +217,11 @@ async def cancel(folder: str, job: str | None, reason: str, grace_s: float) -> b
         Whether there was anything to end.
 
     Raises:
-        ExperimentNotFound: There is no experiment in that folder.
+        ExperimentNotFound: There is no experiment of that name or folder.
+        AmbiguousId: It is a part of several ids.
         JournalError: The journal cannot be written.
     """
+    folder = folder_of(folder)
     if _is_over(folder, job):
         return False
     ask_to_cancel(folder, CancelRequest(job, reason, grace_s))

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from runbus.api._executors import executors_of
 from runbus.api._status import folder_of
-from runbus.catalog import job_statuses
 from runbus.errors import UsageError
 from runbus.experiment import AsyncExperiment, jobs_to_retry
+from runbus.jobs import read_jobs
 
 if TYPE_CHECKING:
     from runbus.abc import Request
@@ -58,8 +58,8 @@ def retry(batch: str) -> AsyncExperiment:
     asked, jobs = jobs_to_retry(folder)
     if not jobs:
         name = os.path.basename(folder)
-        over = sum(one.record.state.is_terminal for one in job_statuses(folder))
-        still = len(asked.jobs) - over
+        known = read_jobs(folder).values()
+        still = len(asked.jobs) - sum(one.state.is_terminal for one in known)
         if not still:
             raise UsageError(f"nothing to retry in {name}: every job of it has succeeded")
         counted = "one job of it is" if still == 1 else f"{still:,} jobs of it are"

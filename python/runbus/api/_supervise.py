@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sys
+import time
 
 import anyio
 
@@ -26,6 +27,9 @@ __all__ = ["start_supervisor", "supervise"]
 
 _LOOK_S = 0.25
 _IDLE_LOOKS = 4
+
+_PREPARING_S = 5.0
+"""How long what is recorded is left to the process that has recorded it."""
 
 
 def start_supervisor(experiment: StoredExperiment) -> None:
@@ -104,13 +108,26 @@ async def _lead_all(home: Home, not_ours: set[str]) -> None:
         fleet = Fleet(kernel)
         while idle < _IDLE_LOOKS:
             for folder in home.open_experiments():
-                if folder not in led | not_ours:
+                if _is_being_prepared(folder):
+                    idle = -1
+                elif folder not in led | not_ours:
                     led.add(folder)
                     leaders.start_soon(
                         _lead, folder, home, fleet, led, not_ours, name=f"lead {folder}"
                     )
             idle = 0 if led else idle + 1
             await anyio.sleep(_LOOK_S)
+
+
+def _is_being_prepared(folder: str) -> bool:
+    """Whether an experiment was recorded just now, by a process that is about to lead it."""
+    if os.path.lexists(os.path.join(folder, "events.journal")):
+        return False
+    try:
+        age_s = time.time() - os.stat(os.path.join(folder, "experiment.json")).st_mtime
+    except OSError:
+        return False
+    return 0 <= age_s < _PREPARING_S
 
 
 async def _lead_own(folder: str, home: Home) -> None:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from anyio.from_thread import start_blocking_portal
 
+from runbus._listed import listed
 from runbus.api._executors import executor_from
 from runbus.api._notebook import notebook_progress
 from runbus.catalog import RunRecord, open_run
 from runbus.config import check_task
-from runbus.errors import UsageError
 from runbus.experiment import AsyncExperiment, sweep
 from runbus.kernel import Kernel
 
@@ -61,8 +61,7 @@ def run(
         ExtraMissing: The executor needs a package that is not installed.
         HomeUnusable: The home folder cannot be written.
     """
-    if isinstance(sweeps, str):
-        raise UsageError(f"sweeps must be a list of texts, such as [{sweeps!r}]")
+    plugins = listed(plugins, "plugins", object, "plugins")
     task = check_task(task)
     made, its_own = executor_from(executor)
     times = its_own if timeouts is None else timeouts.or_else(its_own)

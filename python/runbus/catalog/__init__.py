@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from runbus.catalog._lookup import find_experiment as find_experiment
     from runbus.catalog._lookup import find_job as find_job
     from runbus.catalog._lookup import job_statuses as job_statuses
+    from runbus.catalog._lookup import not_removed as not_removed
     from runbus.catalog._query import query as query
     from runbus.catalog._remove import remove_run as remove_run
     from runbus.catalog._runs import UNREADABLE as UNREADABLE
@@ -43,6 +44,7 @@ __all__ = [
     "find_job",
     "find_run",
     "job_statuses",
+    "not_removed",
     "open_run",
     "ordered",
     "query",
@@ -57,7 +59,7 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "._batches": ("Batch", "batches"),
-        "._lookup": ("JobStatus", "find_experiment", "find_job", "job_statuses"),
+        "._lookup": ("JobStatus", "find_experiment", "find_job", "job_statuses", "not_removed"),
         "._query": ("query",),
         "._remove": ("remove_run",),
         "._runs": (

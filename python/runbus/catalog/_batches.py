@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from runbus._home import Home
 from runbus._secrets import redacted_text
+from runbus.catalog._lookup import not_removed
 from runbus.errors import NotFound, RunbusError
 from runbus.jobs import Asked, JobRecord, current_record, read_jobs
 
@@ -21,8 +22,9 @@ class Batch(NamedTuple):
         id: Its id.
         project: What its runs are gathered under.
         created_ns: When it was made, Unix time in nanoseconds; 0 if that is not known.
-        jobs: How many jobs it has.
-        records: Where the jobs stand, in their order; None for one of which nothing is recorded.
+        jobs: How many jobs it has; those whose runs were removed do not count.
+        records: Where the jobs stand, in their order; None, at the end, for each of which nothing
+            is recorded.
         folder: Its folder.
         problem: Which file is wrong, and how; empty if all is well.
     """
@@ -69,7 +71,6 @@ def _batch(folder: str) -> Batch | None:
         return None
     except RunbusError as error:
         return Batch(id_, title, 0, 0, [], folder, str(error))
-    records = [
-        current_record(folder, known[job.name]) if job.name in known else None for job in asked.jobs
-    ]
-    return Batch(id_, asked.project, asked.created_ns, len(asked.jobs), records, folder)
+    recorded = [current_record(folder, known[job.name]) for job in asked.jobs if job.name in known]
+    records = [*not_removed(folder, recorded), *[None] * (len(asked.jobs) - len(recorded))]
+    return Batch(id_, asked.project, asked.created_ns, len(records), records, folder)

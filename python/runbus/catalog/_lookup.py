@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from runbus._home import Home, abbreviated, is_there
-from runbus._ids import is_experiment_id, split_run_id
+from runbus._ids import LATEST, is_experiment_id, split_run_id
 from runbus.catalog._runs import runs
 from runbus.errors import (
     ExperimentNotFound,
@@ -17,9 +17,10 @@ from runbus.errors import (
 )
 from runbus.jobs import Asked, JobRecord, current_record, read_jobs
 
-__all__ = ["JobStatus", "find_experiment", "find_job", "job_statuses"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
-_LATEST = "latest"
+__all__ = ["JobStatus", "find_experiment", "find_job", "job_statuses", "not_removed"]
 
 
 class JobStatus(NamedTuple):
@@ -51,7 +52,7 @@ def find_experiment(text: str | None, *, home: str | os.PathLike[str] | None = N
     folders, closed = _experiments(Home(home))
     folders.sort(key=os.path.basename)
     projects = {os.path.basename(os.path.dirname(folder)) for folder in folders}
-    found = [folder for folder in folders if text in (None, _LATEST, *folder.split(os.sep)[-2:])]
+    found = [folder for folder in folders if text in (None, LATEST, *folder.split(os.sep)[-2:])]
     if not found:
         for path, reason in closed.items():
             if _may_be_in(path, text):
@@ -79,7 +80,7 @@ def _experiments(home: Home) -> tuple[list[str], dict[str, str]]:
 
 def _may_be_in(path: str, text: str | None) -> bool:
     """Whether an experiment, or a job, of that name may be what a folder hides."""
-    if text is None or text == _LATEST:
+    if text is None or text == LATEST:
         return True
     run = split_run_id(text)
     wanted = run[0] if run else text
@@ -100,18 +101,27 @@ def _job_of_run(name: str, home: str | os.PathLike[str] | None) -> tuple[str, st
 def job_statuses(folder: str) -> list[JobStatus]:
     """Return the jobs of the experiment in `folder`, in the order in which they were given.
 
-    A job of which nothing is recorded yet is left out.
+    Left out are a job of which nothing is recorded yet, and one whose run was removed.
     """
     jobs = read_jobs(folder)
-    names = [job.name for job in Asked.read(folder).jobs]
-    return [
-        JobStatus(
-            current_record(folder, jobs[name]),
-            os.path.join(folder, jobs[name].folder),
-        )
-        for name in names
-        if name in jobs
+    records = [
+        current_record(folder, jobs[job.name])
+        for job in Asked.read(folder).jobs
+        if job.name in jobs
     ]
+    return [
+        JobStatus(record, os.path.join(folder, record.folder))
+        for record in not_removed(folder, records)
+    ]
+
+
+def not_removed(folder: str, records: Iterable[JobRecord]) -> list[JobRecord]:
+    """Return the records of an experiment's jobs without those that are over and have no run."""
+    try:
+        there = set(os.listdir(os.path.join(folder, "runs")))
+    except OSError:
+        there = set()
+    return [one for one in records if one.run_id in there or not one.state.is_terminal]
 
 
 def find_job(text: str, *, home: str | os.PathLike[str] | None = None) -> tuple[str, str | None]:
@@ -130,9 +140,9 @@ def find_job(text: str, *, home: str | os.PathLike[str] | None = None) -> tuple[
     """
     names: list[str] = []
     jobs: dict[str, tuple[str, str]] = {}
-    renamed = None if text == _LATEST else _job_of_run(text, home)
+    renamed = None if text == LATEST else _job_of_run(text, home)
     for folder in sorted(Home(home).experiment_folders(), key=os.path.basename, reverse=True):
-        if text == _LATEST:
+        if text == LATEST:
             break
         try:
             asked = Asked.read(folder)

@@ -83,8 +83,8 @@ def query(
         try:
             statements = connection.extract_statements(sql)
             if len(statements) != 1:
-                count = f"{len(statements)} statements" if statements else "no statement"
-                raise QueryInvalid(f"there is {count} in it, and one is answered")
+                told = f"are {len(statements)} statements" if statements else "is no statement"
+                raise QueryInvalid(f"there {told} in it, and one is answered")
             result = connection.execute(sql)
             return [column[0] for column in result.description or ()], result.fetchall()
         except duckdb.Error as error:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runbus._files import read_file
 from runbus._home import Home, abbreviated
+from runbus._ids import LATEST
 from runbus._secrets import redacted_text
 from runbus.abc import PackageManifest
 from runbus.catalog._html import table_html, time_text
@@ -16,6 +17,7 @@ from runbus.catalog._index import INDEX_FILE, Index, Seen
 from runbus.catalog._returned import error_of, result_of
 from runbus.codec import DecodeError, decode_json
 from runbus.errors import (
+    FieldInvalid,
     FileUnreadable,
     RunbusError,
     RunNotFound,
@@ -355,6 +357,7 @@ def open_run(run: str, *, home: str | os.PathLike[str] | None = None) -> RunReco
     Raises:
         RunNotFound: It does not exist; names those that read almost the same.
         AmbiguousId: It is a part of several ids.
+        FieldInvalid: It is no text.
         FileUnreadable: The run of that id cannot be read, or is damaged.
         HomeUnusable: The home folder cannot be read.
     """
@@ -380,9 +383,14 @@ def find_run(text: str, *, home: str | os.PathLike[str] | None = None) -> RunRec
     Raises:
         RunNotFound: It does not exist; names those that read almost the same.
         AmbiguousId: It is a part of several ids.
+        FieldInvalid: It is no text.
         FileUnreadable: The run of that id cannot be read, or is damaged.
         HomeUnusable: The home folder cannot be read.
     """
+    given: object = text
+    if not isinstance(given, str):
+        expected = "expected text: an id, a part of one, or a name"
+        raise FieldInvalid("run", repr(text), expected, "write run.id, or its name")
     where = Home(home)
     if found := _run_of(where, text):
         return found
@@ -391,7 +399,7 @@ def find_run(text: str, *, home: str | os.PathLike[str] | None = None) -> RunRec
     for run in _newest_first(where):
         if isinstance(run, Unreadable):
             continue
-        if text in (run.name, "latest"):
+        if text in (run.name, LATEST):
             return run
         known[run.id] = run
         names |= {run.name: None, run.id: None}

@@ -21,7 +21,10 @@ __all__ = ["FIELDS", "Condition", "check_field", "field_of", "ordered", "selecte
 FIELDS = ("id", "name", "project", "state", "created", "tags", "folder", "command", "commit")
 """What every run has; other names are those of params, then of metrics, of which the last value."""
 
-_CONDITION = re.compile(r"\s*(.+?)\s*(<=|>=|!=|=|<|>|~)\s*(.*?)\s*", re.DOTALL)
+_CONDITION = re.compile(r"\s*(.+?)\s*(<=|>=|!=|==?|<|>|~)\s*(.*?)\s*", re.DOTALL)
+
+_AND = re.compile(r"\s+and\s+", re.IGNORECASE)
+_OR = re.compile(r"\s+or\s+", re.IGNORECASE)
 
 _STATES = (*JobState, "UNREADABLE")
 
@@ -44,18 +47,32 @@ class Condition(NamedTuple):
     value: str
 
     @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read a condition.
+    def parse(cls, text: str) -> list[Self]:
+        """Read a condition, or several that are joined by `and`.
 
         Raises:
-            UsageError: It is none, or no run is ever in that state.
+            UsageError: It is none, or no run is ever in that state; or it is joined by `or`.
         """
+        # Within a text to look for, as in `name~this and that`, they are words like others.
+        parts = _AND.split(text)
+        if not all(map(_CONDITION.fullmatch, parts)):
+            parts = [text]
+        for part in parts:
+            if len(ways := _OR.split(part)) > 1 and all(map(_CONDITION.fullmatch, ways)):
+                raise UsageError(f"{text!r} has an or, and conditions are only joined by and")
+        return [cls._of(part) for part in parts]
+
+    @classmethod
+    def _of(cls, text: str) -> Self:
         if not (found := _CONDITION.fullmatch(text)):
-            raise UsageError(f"{text!r} is no condition such as lr>=0.01, state=FAILED or name~net")
-        if found[1] == "state" and found[2] in {"=", "!="} and found[3] not in _STATES:
+            raise UsageError(
+                f"{text!r} is no condition: write lr>=0.01, state=FAILED or name~net, several "
+                "joined by and"
+            )
+        if found[1] == "state" and found[2] in {"=", "==", "!="} and found[3] not in _STATES:
             states = near_matches(found[3].upper(), _STATES) or [", ".join(_STATES)]
             raise UsageError(f"there is no state {found[3]!r}; did you mean {states[0]}")
-        return cls(found[1], found[2], found[3])
+        return cls(found[1], found[2].replace("==", "="), found[3])
 
     def holds(self, row: RunRow) -> bool:
         """Whether a run fulfils it; one that has no such value fulfils only `!=`."""

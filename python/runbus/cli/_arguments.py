@@ -19,6 +19,7 @@ FLAGS = {
     "--dryrun": "Show the configuration, and run nothing.",
     "--sweep": "Run once for each value of a=1,2; several span a grid.",
     "--repl": "Open a Python prompt with it as `config`.",
+    "--detach": "Run as a job, and return once it is recorded.",
     "--yes": "Do not ask before it runs.",
     "--verbose": "Show the configuration before it runs.",
 }
@@ -124,10 +125,10 @@ def _option_as_change(word: str, names: Sequence[str]) -> Override:
 def split_launch(
     arguments: Arguments, names: Sequence[str]
 ) -> tuple[Arguments, tuple[Override, ...]]:
-    """Return the words about the function, and those that say on what executor it runs.
+    """Return the words about the function, and those that say how it runs as a job.
 
-    `executor=…` and `run.executor=…` are such words, unless the function has a parameter of that
-    name itself; `--factory executor=…` begins with one.
+    `executor=…` and `run.…` are such words, unless the function has a parameter `executor`, or
+    `run`, itself; `--factory executor=…` begins with one.
     """
     factories = [
         one for one in arguments.options if one[0] == "--factory" and _is_launch(one[1], names)
@@ -146,5 +147,4 @@ def _is_launch(text: str, names: Sequence[str]) -> bool:
     if not is_override(text):
         return False
     path = parse_override(text).path
-    first = path[1:2] if path[0] == "run" and "run" not in names else path[:1]
-    return first == ("executor",) and (path[0] == "run" or "executor" not in names)
+    return path[0] not in names and (path[0] == "executor" or (path[0] == "run" and len(path) > 1))

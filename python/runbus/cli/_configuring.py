@@ -15,21 +15,21 @@ from runbus.config import (
     accepts_text,
     apply_overrides,
     environment_overrides,
-    field_at,
     fields_of,
     parse_override,
     read_call,
     split_items,
     target_of,
+    type_at,
 )
 from runbus.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from runbus.cli._arguments import Arguments
 
-__all__ = ["Configured", "configure", "with_meanings"]
+__all__ = ["Configured", "configure", "made_by", "with_meanings"]
 
 
 class Configured(NamedTuple):
@@ -154,48 +154,62 @@ def _by_place(function: Any, words: Sequence[str]) -> Iterator[Override]:
         yield Override((name,), "=", Word(word), f"{name}={word}")
 
 
-def with_meanings(config: Any, changes: Sequence[Override]) -> Iterator[Override]:
+def with_meanings(config: Any, changes: Iterable[Override]) -> Iterator[Override]:
     """Yield changes with what files and factories make in the place of what names them.
 
     One at a time: what a value means depends on the changes before it.
     """
     for one in changes:
-        if one.operator != "=" or not isinstance(one.value, Word) or not one.value:
+        if not isinstance(one.value, Word) or not one.value:
             yield one
             continue
-        field = field_at(config, one.path)
-        if field is None or accepts_text(field.type):
+        hint = type_at(config, one.path)
+        if hint is None or accepts_text(hint):
             yield one
             continue
-        yield one._replace(value=_meant(config, one, field))
+        yield one._replace(value=_meant(config, one, hint))
 
 
-def _meant(config: Any, change: Override, field: Any) -> Any:
+def _meant(config: Any, change: Override, hint: Any) -> Any:
     word = change.value
     if word.startswith("@"):
         from runbus.config import read_file
 
         return read_file(word[1:]).value
-    name = str(change.path[-1])
-    known = factories_for(field.type, target_of(config), name)
+    known = factories_for(hint, target_of(config), str(change.path[-1]))
     if not known or word.lower() in ("none", "null"):
         return word
-    call = _call(word)
-    calls = call if isinstance(call, list) else [call]
-    if not all(isinstance(one, Call) for one in _as_calls(calls)):
-        return word
+    return made_by(known, change, others=False)
+
+
+def made_by(known: Mapping[str, Any], change: Override, *, others: bool = True) -> Any:
+    """Return the value of a change with what factories make in the place of what calls them.
+
+    Args:
+        known: The factories, by name.
+        change: The change.
+        others: Whether a name that no factory has is a value.
+
+    Raises:
+        UsageError: There is no factory of such a name.
+    """
     try:
-        made = [call_factory(one, known) for one in _as_calls(calls)]
-    except UsageError as error:
+        return _made(read_call(change.value), known, others=others)
+    except (WordInvalid, UsageError) as error:
         raise UsageError(f"{change.origin}: {error}") from error
-    return made if isinstance(call, list) else made[0]
 
 
-def _as_calls(values: list[Any]) -> list[Any]:
-    return [
-        Call(str(one), (), {}) if isinstance(one, Word) and one.isidentifier() else one
-        for one in values
-    ]
+def _made(value: Any, known: Mapping[str, Any], *, others: bool) -> Any:
+    if isinstance(value, Word) and value.isidentifier():
+        value = Call(str(value), (), {})
+    if isinstance(value, Call):
+        is_value = others and value.name not in known and not value.args and not value.named
+        return Word(value.name) if is_value else call_factory(value, known)
+    if isinstance(value, list):
+        return [_made(one, known, others=others) for one in value]
+    if isinstance(value, dict):  # its values are those of a file: some are names of other things
+        return {key: _made(one, known, others=True) for key, one in value.items()}
+    return value
 
 
 def _call(text: str) -> Any:

@@ -1,111 +1,134 @@
-"""Entrypoints on executors: `python train.py executor=local lr=0.1`."""
+"""Entrypoints as jobs: `python train.py executor=local run.plugins=[jsonl] lr=0.1`."""
 
 from __future__ import annotations
 
 import os
-import re
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import click
-
-from runbus import api
 from runbus.abc import Executor, Timeouts
-from runbus.cli._configuring import Configured, with_meanings
-from runbus.cli._exit import ExitStatus
-from runbus.cli._table import print_table
+from runbus.cli import _launch
+from runbus.cli._configuring import Configured, made_by, with_meanings
+from runbus.cli._factories import factories_for, factories_making
+from runbus.cli._options import wanted_plugins
 from runbus.config import (
-    ExecutorNames,
     Function,
     Partial,
+    Word,
     apply_overrides,
+    executor_config,
+    find_executor,
     function_task,
     target_of,
     to_data,
 )
 from runbus.errors import UsageError
+from runbus.experiment import AsyncExperiment, Job
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from runbus.config import ExecutorEntry, Override
+    from runbus.cli._exit import ExitStatus
+    from runbus.config import Override
 
-__all__ = ["chosen_executor", "launch_on"]
-
-
-def _on(executor: Executor) -> Executor:
-    return executor
+__all__ = ["Launch", "launch_asked", "launch_on"]
 
 
-class ChosenExecutor(NamedTuple):
-    """The executor that a command line describes.
+class Launch(NamedTuple):
+    """How jobs run: what the words `run.…` of a command line say.
 
     Attributes:
-        config: What makes it; it belongs to one event loop: each run makes its own.
-        timeouts: Those of its jobs.
+        config: All of it, as a configuration.
+        timeouts: Those of jobs on its executor.
+        plugins: What hooks into the bus meanwhile: plugins, and names of installed ones.
+        is_detached: Whether to return once every job is recorded.
+        is_dry: Whether to run nothing.
     """
 
     config: Any
     timeouts: Timeouts
-
-    def make(self) -> Executor:
-        """Return a new one."""
-        made: Executor = self.config.build()()
-        return made
+    plugins: list[Any]
+    is_detached: bool
+    is_dry: bool
 
 
-def chosen_executor(changes: Sequence[Override]) -> ChosenExecutor:
-    """Return the executor that the words of a command line describe.
+def run(
+    executor: Executor,
+    plugins: list[Any] = [],  # noqa: B006 - nobody changes it
+    name: str = "",
+    project: str = "",
+    detach: bool = False,
+    dryrun: bool = False,
+) -> Any:
+    """Take what the words `run.…` of a command line say; nobody calls it."""
+
+
+def launch_asked(changes: Sequence[Override], flags: frozenset[str]) -> Launch:
+    """Return how the words of a command line say that jobs run.
 
     Raises:
-        ConfigInvalid: There is none of that name, or a field does not fit.
-        UsageError: Its fields do not fit together.
+        ConfigInvalid: There is no executor of that name, or a field does not fit.
+        PluginNotFound: No plugin of that name is installed.
+        UsageError: What is said does not fit together.
     """
-    config: Any = Partial(_on)
-    timeouts = Timeouts()
-    meant = []
+    config: Any = Partial(run)
+    local = find_executor("local")
+    config.executor = executor_config(local.data, "local")
+    found = [local.timeouts]
+    for change in with_meanings(config, _named(changes, found)):
+        apply_overrides(config, [change])
+    values = config.complete().build().keywords  # makes all, so that every mistake is told here
+    is_detached = values.get("detach", False) or "--detach" in flags
+    plugins = values.get("plugins", [])
+    if plugins and is_detached:
+        raise UsageError("run.plugins go without --detach: the supervisor loads none")
+    if odd := [one for one in plugins if not isinstance(one, str) and not hasattr(one, "setup")]:
+        raise UsageError(f"run.plugins: {odd[0]!r} is no plugin, and no name of one")
+    names = wanted_plugins([one for one in plugins if isinstance(one, str)])
+    objects = [one for one in plugins if not isinstance(one, str)]
+    is_dry = values.get("dryrun", False) or "--dryrun" in flags
+    return Launch(config, found[-1], [*names, *objects], is_detached, is_dry)
+
+
+def _named(changes: Sequence[Override], found: list[Timeouts]) -> Iterator[Override]:
+    """Yield changes with the executors and plugins in the place of what names them."""
     for one in changes:
-        entry = _named(one)
-        meant.append(one if entry is None else one._replace(value=entry.data))
-        timeouts = timeouts if entry is None else entry.timeouts
-    apply_overrides(config, with_meanings(config, meant))
-    config.complete().build()  # so that all mistakes are told before anything runs
-    return ChosenExecutor(config, timeouts)
+        word = one.value
+        if not isinstance(word, Word) or one.operator != "=":
+            yield one
+        elif one.path == ("executor",) and _is_name(word):
+            entry = find_executor(str(word))
+            found.append(entry.timeouts)
+            yield one._replace(value=executor_config(entry.data, str(word)))
+        elif one.path[0] == "plugins" and len(one.path) <= 2:
+            plugins = made_by(factories_making("setup"), one)
+            is_list = isinstance(plugins, list) or len(one.path) == 2
+            yield one._replace(value=plugins if is_list else [plugins])
+        else:
+            yield one
 
 
-def _named(change: Override) -> ExecutorEntry | None:
-    """Return what files say of the executor that a change names; None if they say nothing."""
-    name = str(change.value)
-    if change.path != ("executor",) or change.operator != "=" or _CALL.search(name):
-        return None
-    return ExecutorNames().of_files(name)
+def _is_name(word: Word) -> bool:
+    """Whether a word names an executor: it is no factory's name, call or data."""
+    begin = word.partition("(")[0]
+    return bool(word) and word[0] not in "{[" and begin not in factories_for(Executor)
 
 
-_CALL = re.compile(r"[\[({]")
-
-
-def launch_on(executor: ChosenExecutor, found: Sequence[Configured], project: str) -> ExitStatus:
-    """Run configured functions as jobs, one after the other, and say how they ended."""
-    runs = [
-        run
-        for one in found
-        for run in api.run(
-            _task_of(one.config),
-            executor=executor.make(),
-            project=project,
-            name=one.title or None,
-            timeouts=executor.timeouts,
-        )
-    ]
-    print_table(
-        ["run", "name", "state", "reason"],
-        [[one.id, one.name, one.state, one.reason] for one in runs],
-    )
-    for one in runs:
-        if one.error:
-            click.echo(one.error["traceback"], err=True, nl=False)
-    is_well = all(one.state == "SUCCEEDED" for one in runs)
-    return ExitStatus.OK if is_well else ExitStatus.FAILED
+def launch_on(launch: Launch, found: Sequence[Configured], program: str) -> ExitStatus:
+    """Run configured functions as jobs of one experiment, and say how they ended."""
+    values = launch.config
+    executor = values.executor
+    jobs = []
+    for one in found:
+        task = _task_of(one.config)
+        name = "-".join(filter(None, [values.name or ("" if one.title else task.title), one.title]))
+        jobs.append(Job(name=name, task=task, timeouts=launch.timeouts))
+    name = str(executor.name)
+    project = values.project or program
+    experiment = AsyncExperiment(project, jobs, executor=name, executors={name: executor})
+    if launch.is_detached:
+        return _launch.detach(experiment, as_json=False)
+    return _launch.launch(experiment, plugins=launch.plugins)
 
 
 def _task_of(config: Any) -> Function:

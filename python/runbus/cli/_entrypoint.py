@@ -76,7 +76,19 @@ def main(function: Callable[..., Any], words: Sequence[str] | None = None) -> No
         function: Any typed function; `entrypoint` may have said how it looks.
         words: The words; those of the process if None.
     """
+    _name_script(function)
     sys.exit(run_entrypoint(function, sys.argv[1:] if words is None else words))
+
+
+def _name_script(function: Callable[..., Any]) -> None:
+    """Let a script be found by the name that other processes import it by.
+
+    What its jobs have recorded names its classes in that way, and they are not to be made twice.
+    """
+    script = sys.modules["__main__"]
+    name, end = os.path.splitext(os.path.basename(getattr(script, "__file__", None) or ""))
+    if getattr(function, "__module__", "") == "__main__" and end == ".py":
+        sys.modules.setdefault(name, script)
 
 
 def run_entrypoint(function: Callable[..., Any], words: Sequence[str]) -> int:
@@ -92,7 +104,7 @@ def run_entrypoint(function: Callable[..., Any], words: Sequence[str]) -> int:
         text, _, meant = str(error).partition("; did you mean ")
         hint = f"did you mean {meant}" if meant else f"{program} --help shows what it takes"
         _print_error(text, error.hint or hint)
-        return ExitStatus.USAGE if isinstance(error, UsageError) else ExitStatus.FAILED
+        return ExitStatus.USAGE
     except OSError as error:
         _print_error(f"{error.filename}: {(error.strerror or str(error)).lower()}", None)
         return ExitStatus.FAILED
@@ -119,7 +131,7 @@ def _prepared(
 
         sys.stdout.write(entry_help(function, program, settings.help))
         return []
-    from runbus.cli._configuring import configure
+    from runbus.cli._configuring import Configured, configure
 
     found = configure(function, arguments, os.environ, settings.prefix)
     written = [one for one in arguments.options if one[0].startswith("--to-")]
@@ -128,12 +140,15 @@ def _prepared(
     if written:
         return []
     calls = [one.config.complete().build() for one in found]
-    if launch:
-        from runbus.cli._entry_launch import chosen_executor, launch_on
+    flags = arguments.flags
+    if launch or "--detach" in flags:
+        from runbus.cli._entry_launch import launch_asked, launch_on
 
-        on, project = chosen_executor(launch), os.path.splitext(program)[0]
-        calls = [lambda: launch_on(on, found, project)]
-    return _chosen(calls, found, arguments.flags, settings)
+        asked, project = launch_asked(launch, flags), os.path.splitext(program)[0]
+        found_too = [*found, Configured("run", asked.config)]
+        flags = flags | {"--dryrun"} if asked.is_dry else flags
+        return _chosen([lambda: launch_on(asked, found, project)], found_too, flags, settings)
+    return _chosen(calls, found, flags, settings)
 
 
 def _chosen(

@@ -10,7 +10,7 @@ from runbus.errors import TargetUnusable, UsageError, near_matches
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["call_factory", "default_factory", "factories_for", "factory"]
+__all__ = ["call_factory", "default_factory", "factories_for", "factories_making", "factory"]
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -96,6 +96,15 @@ def factories_for(target: Any, owner: Any = None, argument: str | None = None) -
         argument: The name of the argument.
     """
     return {one.name: one.function for one in _FACTORIES if _fits(one, target, owner, argument)}
+
+
+def factories_making(method: str) -> dict[str, Any]:
+    """Return the factories of classes that have a method, by name."""
+    return {
+        one.name: one.function
+        for one in _FACTORIES
+        if isinstance(one.target, type) and callable(getattr(one.target, method, None))
+    }
 
 
 def default_factory(target: Any, owner: Any, argument: str) -> Any:

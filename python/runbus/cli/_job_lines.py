@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
+from runbus.events import Lagged
+
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from runbus.bus import EventStream
     from runbus.events import LogLines
 
-__all__ = ["JobLines"]
+__all__ = ["InTurn", "JobLines"]
 
 
 class JobLines:
@@ -42,6 +48,46 @@ class JobLines:
     def state(self, job: str) -> bytes:
         """Return what a job's progress bar shows; empty if it has none."""
         return self._states.get(job, b"")
+
+
+class InTurn:
+    """Says what happened to jobs below what they had written by then.
+
+    A fact is told at once, while the lines before it may still wait in the mailbox of a stream.
+
+    Args:
+        stream: The lines.
+        say: Called with a job and what happened to it.
+    """
+
+    def __init__(self, stream: EventStream[LogLines], say: Callable[[str, str], None]) -> None:
+        self._stream = stream
+        self._say = say
+        self._shown = 0
+        self._waiting: deque[tuple[int, str, str]] = deque()
+
+    def tell(self, job: str, text: str) -> None:
+        """Say what happened to a job, once all is shown that was emitted before."""
+        self._waiting.append((self._stream.statistics().accepted, job, text))
+        self._say_what_is_due()
+
+    async def events(self) -> AsyncIterator[LogLines]:
+        """Yield the lines; what happened is said between them, and at the end."""
+        try:
+            async for event in self._stream:
+                if isinstance(event, Lagged):
+                    self._shown += event.n
+                else:
+                    yield event
+                    self._shown += 1
+                self._say_what_is_due()
+        finally:
+            while self._waiting:
+                self._say(*self._waiting.popleft()[1:])
+
+    def _say_what_is_due(self) -> None:
+        while self._waiting and self._waiting[0][0] <= self._shown:
+            self._say(*self._waiting.popleft()[1:])
 
 
 def _last(line: bytes) -> bytes:

@@ -11,15 +11,15 @@ import anyio
 import click
 
 from runbus import api
+from runbus._clock import format_duration
 from runbus._ids import short_id
 from runbus.abc import GRACE_S
-from runbus.catalog import open_run
+from runbus.catalog import not_removed, open_run
 from runbus.cli._ending import Ending, by_signal
 from runbus.cli._exit import ExitStatus
 from runbus.cli._live_rows import SHOWN_METRICS
 from runbus.cli._outlet import Outlet, unblocked_stderr
 from runbus.cli._printer import (
-    format_duration,
     format_number,
     print_json,
     printable,
@@ -43,13 +43,13 @@ __all__ = ["attach", "cancel", "detach", "launch", "print_requests"]
 
 
 def launch(
-    experiment: AsyncExperiment, *, plugins: Sequence[str] = (), as_json: bool = False
+    experiment: AsyncExperiment, *, plugins: Sequence[Plugin | str] = (), as_json: bool = False
 ) -> ExitStatus:
     """Run an experiment, show its progress and its result, and say how it went.
 
     Args:
         experiment: What to run.
-        plugins: The names of installed plugins to load.
+        plugins: Plugins, and names of installed ones, to load.
         as_json: Whether to print the result as JSON.
 
     Raises:
@@ -83,7 +83,7 @@ def attach(folder: str, *, plugins: Sequence[str] = (), as_json: bool) -> ExitSt
         return _report(folder, records, ending.signalled, as_json=as_json)
 
 
-def _watching(plugins: Sequence[str], experiment: StoredExperiment) -> list[Plugin | str]:
+def _watching(plugins: Sequence[Plugin | str], experiment: StoredExperiment) -> list[Plugin | str]:
     return [*_progress(experiment), *plugins]
 
 
@@ -152,9 +152,9 @@ def _report(
 ) -> ExitStatus:
     """Print the result of an experiment and return what it means."""
     if as_json:
-        print_json([_described(record) for record in records])
+        print_json([_described(record) for record in not_removed(folder, records)])
     else:
-        _print_result(records)
+        _print_result(not_removed(folder, records))
         sys.stderr.write(f"everything is in {folder}\n")
     if signalled is not None:
         return ExitStatus(128 + signalled)

@@ -11,7 +11,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
-from runbus.cli._job_lines import JobLines
+from runbus.cli._job_lines import InTurn, JobLines
 from runbus.cli._live_rows import Row, picture_of
 from runbus.cli._printer import colored, format_lines, printable, state_style
 from runbus.cli._progress import CHUNKS, ended_text, requeued_text, retrying_text
@@ -62,25 +62,26 @@ class LiveProgress:
         self._outlet = outlet
         self._lines = JobLines()
         self._news = _News()
+        self._turn: InTurn | None = None
         self._prefix = len(self._rows) > 1
 
     async def setup(self, scope: Scope) -> None:
         """Subscribe and show the picture; what a plugin does."""
         await scope.enter(self._outlet.showing(self))
-        scope.on(JobFact, self._take_in)
         lines = scope.stream(LogLines, maxsize=CHUNKS, overflow="block")
-        scope.start(self._note_lines, lines)
+        self._turn = InTurn(lines, self._news.add)
+        scope.start(self._note_lines, self._turn)
+        scope.on(JobFact, self._take_in)
         # Only the latest batch of a run matters to the eye.
         batches = scope.stream(
             MetricBatch, maxsize=512, overflow="conflate", key=lambda batch: batch.run_id
         )
         scope.start(self._follow_metrics, batches)
 
-    async def _note_lines(self, stream: EventStream[LogLines]) -> None:
-        async for event in stream:
-            if isinstance(event, LogLines):
-                self._news.add(event.job, self._lines.take(event))
-                self._rows[event.job].bar = self._lines.state(event.job)
+    async def _note_lines(self, turn: InTurn) -> None:
+        async for event in turn.events():
+            self._news.add(event.job, self._lines.take(event))
+            self._rows[event.job].bar = self._lines.state(event.job)
 
     async def _follow_metrics(self, batches: EventStream[MetricBatch]) -> None:
         async for batch in batches:
@@ -98,7 +99,8 @@ class LiveProgress:
                 text = requeued_text(event)
             case _:
                 return
-        self._news.add(event.job, text)
+        say = self._news.add if self._turn is None else self._turn.tell
+        say(event.job, text)
 
     def news(self) -> str:
         """Return what jobs have written, and how they failed, since the last call."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from runbus._clock import format_duration
 from runbus.cli._printer import (
     colored,
-    format_duration,
     format_number,
     printable,
     state_style,
@@ -103,8 +103,8 @@ class Row:
             return ""
         if record.state.is_terminal:
             return format_duration(record.duration_s)
-        elapsed = max(0.0, (time.time_ns() - record.started_ns) / 1e9)
-        return format_duration(elapsed) if elapsed >= 10 else f"{elapsed:.0f} s"
+        # Whole seconds: a running clock shows no more.
+        return format_duration(max(0, (time.time_ns() - record.started_ns) // 10**9))
 
 
 def _record(row: Row) -> JobRecord | None:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = [
     "colored",
     "escaping",
-    "format_duration",
     "format_lines",
     "format_number",
     "format_size",
@@ -167,18 +166,6 @@ def colored(text: str, style: str) -> str:
 def format_number(value: float) -> str:
     """Return a number with six significant digits; an int, which no double represents, with all."""
     return str(value) if isinstance(value, int) else f"{value:.6g}"
-
-
-def format_duration(seconds: float) -> str:
-    """Return a time span as people say it: `0.31 s`, `42 s`, `3 min 5 s`, `2 h 7 min`."""
-    if seconds < 10:
-        return f"{seconds:.2f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def format_value(value: object) -> str:

@@ -7,16 +7,24 @@ from typing import TYPE_CHECKING
 
 import anyio.lowlevel
 
-from runbus.cli._job_lines import JobLines
+from runbus._clock import format_duration
+from runbus.cli._job_lines import InTurn, JobLines
 from runbus.cli._outlet import Outlet
-from runbus.cli._printer import format_duration, format_lines, printable, unescaped
-from runbus.events import JobEnded, JobObserved, JobRequeued, JobRetrying, JobStarted, LogLines
+from runbus.cli._printer import format_lines, printable, unescaped
+from runbus.events import (
+    JobEnded,
+    JobFact,
+    JobObserved,
+    JobRequeued,
+    JobRetrying,
+    JobStarted,
+    LogLines,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from runbus.abc import JobSpec, Scope
-    from runbus.bus import EventStream
     from runbus.jobs import JobRecord
 
 __all__ = ["CHUNKS", "PlainProgress", "ended_text", "requeued_text", "retrying_text"]
@@ -40,8 +48,7 @@ def ended_text(event: JobEnded) -> str:
 def retrying_text(event: JobRetrying) -> str:
     """Return how an attempt ended, and when the next one begins."""
     why = f": {printable(event.reason)}" if event.reason else ""
-    delay = f"{event.delay_s:.2g} s" if event.delay_s < 10 else format_duration(event.delay_s)
-    again = f"again in {delay}" if event.delay_s else "again now"
+    again = f"again in {format_duration(event.delay_s)}" if event.delay_s else "again now"
     return f"attempt {event.attempt} {_ENDS.get(event.state, 'failed')}{why}; {again}"
 
 
@@ -69,19 +76,13 @@ class PlainProgress:
 
     async def setup(self, scope: Scope) -> None:
         """Subscribe; what a plugin does."""
-        scope.on(JobStarted, self._started)
-        scope.on(JobObserved, self._observed)
-        scope.on(JobRequeued, self._requeued)
-        scope.on(JobRetrying, self._retrying)
-        scope.on(JobEnded, self._ended)
-        lines = scope.stream(LogLines, maxsize=CHUNKS, overflow="block")
-        scope.start(self._show_lines, lines)
+        turn = InTurn(scope.stream(LogLines, maxsize=CHUNKS, overflow="block"), self._say)
+        scope.start(self._show_lines, turn)
+        scope.on(JobFact, lambda event: self._take_in(event, turn))
 
-    async def _show_lines(self, stream: EventStream[LogLines]) -> None:
+    async def _show_lines(self, turn: InTurn) -> None:
         out = unescaped(sys.stderr)
-        async for event in stream:
-            if not isinstance(event, LogLines):
-                continue
+        async for event in turn.events():
             lines = self._lines.take(event)
             for first in range(0, len(lines), _LINES):
                 if isinstance(out, Outlet) and out.is_full:
@@ -91,21 +92,22 @@ class PlainProgress:
                 unescaped(sys.stderr).write(format_lines(some, self._label(event.job)))
                 await anyio.lowlevel.checkpoint()
 
-    def _started(self, event: JobStarted) -> None:
-        self._say(event.job, printable(f"started on {event.host}, pid {event.pid}"))
-
-    def _observed(self, event: JobObserved) -> None:
-        words = f" ({printable(event.native_state)})" if event.native_state else ""
-        self._say(event.job, f"{event.phase}{words}")
-
-    def _requeued(self, event: JobRequeued) -> None:
-        self._say(event.job, requeued_text(event))
-
-    def _retrying(self, event: JobRetrying) -> None:
-        self._say(event.job, retrying_text(event))
-
-    def _ended(self, event: JobEnded) -> None:
-        self._say(event.job, ended_text(event))
+    def _take_in(self, event: JobFact, turn: InTurn) -> None:
+        match event:
+            case JobStarted():
+                text = printable(f"started on {event.host}, pid {event.pid}")
+            case JobObserved():
+                words = f" ({printable(event.native_state)})" if event.native_state else ""
+                text = f"{event.phase}{words}"
+            case JobRequeued():
+                text = requeued_text(event)
+            case JobRetrying():
+                text = retrying_text(event)
+            case JobEnded():
+                text = ended_text(event)
+            case _:
+                return
+        turn.tell(event.job, text)
 
     def _say(self, job: str, text: str) -> None:
         unescaped(sys.stderr).write(f"{self._label(job)}{text}\n")

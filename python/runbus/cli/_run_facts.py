@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from runbus.jobs import JobRecord
     from runbus.metrics import ParamValue
 
+_LONGEST = 1_000
+"""How much of the call of a function is shown."""
+
 __all__ = [
     "kept_facts",
     "native_words",
@@ -50,13 +53,21 @@ def near_project(project: str) -> str:
 
 def origin_facts(run: RunRecord) -> list[tuple[str, str]]:
     """Return where a run comes from as labels with texts: what is known of it."""
+    from runbus.config import call_text
+
     origin = run.origin
-    facts = [("command", shlex.join(origin.argv)), ("python", origin.python)]
+    call = call_text(origin.argv, run.config)
+    facts = [("command", _short(call) if call else shlex.join(origin.argv))]
+    facts.append(("python", origin.python))
     facts.append(("cwd", origin.cwd))
     if origin.commit:
         changed = {True: ", with uncommitted changes", False: "", None: ", perhaps changed"}
         facts.append(("commit", f"{origin.commit[:12]}{changed[origin.is_changed]}"))
     return [(label, text) for label, text in facts if text]
+
+
+def _short(call: str) -> str:
+    return call if len(call) <= _LONGEST else f"{call[:_LONGEST]}…"
 
 
 def native_words(job: JobRecord) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from runbus.cli._printer import format_duration
+from runbus._clock import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -88,8 +88,7 @@ class Totals(NamedTuple):
         parts += [f"{self.waiting} waiting"] if self.waiting else []
         if self.rate_per_s and (left := self.running + self.waiting):
             parts.append(_per(self.rate_per_s))
-            left_s = max(1, round(left / self.rate_per_s))
-            parts.append(f"{f'{left_s} s' if left_s < 10 else format_duration(left_s)} left")
+            parts.append(f"{format_duration(max(1, round(left / self.rate_per_s)))} left")
         return parts
 
 

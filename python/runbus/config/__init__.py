@@ -36,8 +36,10 @@ if TYPE_CHECKING:
     from runbus.config._executors import executor_entry as executor_entry
     from runbus.config._executors import read_entry as read_entry
     from runbus.config._function import Function as Function
+    from runbus.config._function import call_text as call_text
     from runbus.config._function import function_named as function_named
     from runbus.config._function import function_task as function_task
+    from runbus.config._function import task_given as task_given
     from runbus.config._hosts import host_problems as host_problems
     from runbus.config._hosts import parse_host as parse_host
     from runbus.config._load import dumps as dumps
@@ -57,10 +59,11 @@ if TYPE_CHECKING:
     from runbus.config._overrides import Override as Override
     from runbus.config._overrides import apply_overrides as apply_overrides
     from runbus.config._overrides import environment_overrides as environment_overrides
-    from runbus.config._overrides import field_at as field_at
     from runbus.config._overrides import is_override as is_override
     from runbus.config._overrides import parse_override as parse_override
     from runbus.config._overrides import split_items as split_items
+    from runbus.config._overrides import type_at as type_at
+    from runbus.config._render import render_overrides as render_overrides
     from runbus.config._schema import Field as Field
     from runbus.config._schema import is_structured as is_structured
     from runbus.config._script import Script as Script
@@ -130,6 +133,7 @@ __all__ = [
     "apply_overrides",
     "as_config",
     "batch_schema",
+    "call_text",
     "check_task",
     "data_text",
     "decode_task",
@@ -140,7 +144,6 @@ __all__ = [
     "executor_data",
     "executor_entry",
     "expand_sweeps",
-    "field_at",
     "fields_of",
     "find_executor",
     "function_named",
@@ -166,6 +169,7 @@ __all__ = [
     "read_file",
     "read_source",
     "register_kind",
+    "render_overrides",
     "return_type",
     "save",
     "set_variables",
@@ -173,8 +177,10 @@ __all__ = [
     "split_section",
     "summary_of",
     "target_of",
+    "task_given",
     "task_kinds",
     "to_data",
+    "type_at",
     "type_name",
     "words_of",
 ]
@@ -204,7 +210,7 @@ __getattr__, __dir__ = lazy_names(
         "._executor_entry": ("ExecutorEntry",),
         "._executor_list": ("ListedExecutor", "list_executors"),
         "._executor_names": ("ExecutorNames", "find_executor"),
-        "._function": ("Function", "function_named", "function_task"),
+        "._function": ("Function", "call_text", "function_named", "function_task", "task_given"),
         "._hosts": ("host_problems", "parse_host"),
         "._load": ("dumps", "load", "read_file", "save"),
         "._named": (
@@ -221,11 +227,12 @@ __getattr__, __dir__ = lazy_names(
             "Override",
             "apply_overrides",
             "environment_overrides",
-            "field_at",
             "is_override",
             "parse_override",
             "split_items",
+            "type_at",
         ),
+        "._render": ("render_overrides",),
         "._schema": ("Field", "is_structured"),
         "._shown": ("type_name",),
         "._script": ("Script",),

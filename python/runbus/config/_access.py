@@ -14,7 +14,11 @@ from runbus.errors import near_matches
 if TYPE_CHECKING:
     from runbus.config._node import Mistakes, Path
 
-__all__ = ["assign", "get_at"]
+__all__ = ["assign", "begun_at", "get_at"]
+
+
+_Made = tuple[Node, str, Any]
+"""Whose field was made on the way, which one, and what was there before."""
 
 
 class NothingThere(LookupError):
@@ -74,7 +78,7 @@ def assign(root: Node, path: Path, value: Any, mistakes: Mistakes) -> None:
 
     A configuration that may be there, but is not yet, is made on the way, and so is a mapping.
     """
-    made: list[tuple[Node, str]] = []
+    made: list[_Made] = []
     node, at = _owner(root, path, made)
     wrong: Mistakes = []
     name = path[at]
@@ -85,9 +89,33 @@ def assign(root: Node, path: Path, value: Any, mistakes: Mistakes) -> None:
     else:
         _assign_in(node, name, path, at, value, wrong)
     if wrong:
-        for maker, field in made:
-            del maker._values[field]
+        _undo(made)
     mistakes += wrong
+
+
+def begun_at(root: Node, path: Path) -> Any:
+    """Return the value at a path that a change begins from: what may be there is as if it were.
+
+    Raises:
+        NothingThere: It leads nowhere.
+    """
+    made: list[_Made] = []
+    node, at = _owner(root, path, made)
+    try:
+        return get_at(node, path[at:])
+    except NothingThere as error:
+        error.mistake.path = (*path[:at], *error.mistake.path)
+        raise
+    finally:
+        _undo(made)
+
+
+def _undo(made: list[_Made]) -> None:
+    for node, name, before in reversed(made):
+        if before is MISSING:
+            del node._values[name]
+        else:
+            node._values[name] = before
 
 
 def _assign_in(node: Node, name: str, path: Path, at: int, value: Any, wrong: Mistakes) -> None:
@@ -108,7 +136,7 @@ def _assign_in(node: Node, name: str, path: Path, at: int, value: Any, wrong: Mi
         node._values[name] = found
 
 
-def _owner(root: Node, path: Path, made: list[tuple[Node, str]]) -> tuple[Node, int]:
+def _owner(root: Node, path: Path, made: list[_Made]) -> tuple[Node, int]:
     """Return the innermost configuration on the way to a path, and which step is its field's.
 
     What is made on the way is added to `made`.
@@ -131,7 +159,7 @@ def _owner(root: Node, path: Path, made: list[tuple[Node, str]]) -> tuple[Node, 
     return node, at
 
 
-def _made_part(node: Node, name: str, made: list[tuple[Node, str]]) -> Any:
+def _made_part(node: Node, name: str, made: list[_Made]) -> Any:
     """Return the value of a field; a new configuration if it has none and that is what it wants."""
     field = node._shape.field(name)
     if field is None:
@@ -143,8 +171,7 @@ def _made_part(node: Node, name: str, made: list[tuple[Node, str]]) -> Any:
             wrong: Mistakes = []
             new = making.from_mapping(kinds[0], {}, wrong)
             if isinstance(new, Node) and not wrong:
-                if name not in node._values:
-                    made.append((node, name))
+                made.append((node, name, node._values.get(name, MISSING)))
                 node._values[name] = new
                 return new
     return value

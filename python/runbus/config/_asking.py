@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import types
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from runbus.config._hints import hints_of
 
-__all__ = ["accepts_text", "is_part_of", "return_type"]
+__all__ = ["accepts_text", "is_part_of", "part_type", "return_type"]
 
 
 def _options(hint: Any) -> list[Any]:
@@ -25,11 +26,11 @@ def accepts_text(hint: Any) -> bool:
 
 
 def is_part_of(kind: Any, hint: Any) -> bool:
-    """Whether objects of a class may stand where a type is wanted, or within its lists."""
+    """Whether objects of a class may stand where a type is wanted, or within it."""
     for one in _options(hint):
         origin = get_origin(one) or one
-        if origin in (list, tuple, set, frozenset) or getattr(origin, "__name__", "") == "Sequence":
-            if any(is_part_of(kind, inner) for inner in get_args(one)):
+        if inner := _inner(one):
+            if any(is_part_of(kind, part) for part in inner):
                 return True
         elif isinstance(origin, type) and isinstance(kind, type) and origin is not object:
             try:
@@ -38,6 +39,28 @@ def is_part_of(kind: Any, hint: Any) -> bool:
             except TypeError:
                 continue
     return False
+
+
+def part_type(hint: Any, step: str | int) -> Any:
+    """Return the type of an item of a list, tuple or mapping; `Any` if nothing says so."""
+    found: list[Any] = []
+    for one in _options(hint):
+        inner = _inner(one)
+        if get_origin(one) is tuple and inner[-1:] != (Ellipsis,):
+            found += inner[step : step + 1 or None] if isinstance(step, int) else ()
+        elif inner:
+            found.append(inner[0])
+    if not found:
+        return Any
+    return Union[tuple(found)]  # noqa: UP007 - of as many as there are
+
+
+def _inner(hint: Any) -> tuple[Any, ...]:
+    """Return the types of what is in a list, set or mapping of a type, apart from keys."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if not isinstance(origin, type) or not issubclass(origin, Collection):
+        return ()
+    return inner[1:] if issubclass(origin, Mapping) else inner
 
 
 def return_type(function: Any) -> Any:

@@ -101,7 +101,8 @@ class _Reading:
         executors = self._described(data)
         jobs = self._jobs(data.get("jobs"))
         chosen = data.get("executor", "local")
-        name = executor or (chosen if isinstance(chosen, str) else DEFAULT)
+        name = chosen if isinstance(chosen, str) else DEFAULT
+        name = name if executor is None else executor
         if executor is not None:
             self._use(name, (), executors, f"--executor {executor}")
         elif isinstance(chosen, str):

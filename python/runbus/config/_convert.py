@@ -6,10 +6,9 @@ Words of a command line, data of a file and values of Python go through the same
 from __future__ import annotations
 
 import collections.abc
-import datetime
 import enum
 import os
-import pathlib
+import sys
 import types
 import typing
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
@@ -54,7 +53,8 @@ def converter_of(hint: Any, making: Making) -> Converter:
         return _scalar(hint, making)
     if issubclass(hint, enum.Enum):
         return of_enum(hint, making)
-    if issubclass(hint, pathlib.PurePath):
+    pathlib = sys.modules.get("pathlib")
+    if pathlib is not None and issubclass(hint, pathlib.PurePath):
         return _scalar(hint, making, pathlib.Path)
     return of_instance(hint, making)
 
@@ -171,7 +171,7 @@ def _with_unit(base: Any, unit: str, making: Making) -> Converter:
     number = float if unit == "duration" else int
 
     def convert(value: Any, mistakes: Mistakes) -> Any:
-        if isinstance(value, datetime.timedelta) and unit == "duration":
+        if unit == "duration" and _scalars.is_a(value, "datetime", "timedelta"):
             return value.total_seconds()
         if isinstance(value, str):
             wrong: Mistakes = []
@@ -194,6 +194,9 @@ def _with_unit(base: Any, unit: str, making: Making) -> Converter:
 
 def _path(hint: Any, making: Making) -> Converter:
     del hint
+    import pathlib
+
+    _scalars.know_loaded_types()
     return _scalar(pathlib.Path, making)
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from runbus.config._making import Converter
     from runbus.config._node import Mistakes
 
-__all__ = ["from_data", "to_data"]
+__all__ = ["finite", "from_data", "plain", "to_data"]
 
 _TYPES: dict[str, Any] = {
     "none": type(None), "float": float, "tuple": tuple, "set": set, "frozenset": frozenset,
@@ -221,10 +221,10 @@ def _node(node: Node) -> dict[str, Any]:
 
 def _within(step: Any, value: Any, node: Node) -> Any:
     try:
-        plain = _plain(value)
+        data = plain(value)
         field = node._shape.field(step)
         convert = node._shape.converter(field)
-        return plain if _reads_back(plain, value, convert, field.default) else _typed(value)
+        return data if _reads_back(data, value, convert, field.default) else _typed(value)
     except _Unwritable as error:
         error.steps.append(step)
         raise
@@ -244,7 +244,7 @@ def _reads_back(plain: Any, value: Any, convert: Converter, default: Any) -> boo
     return False
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return a value as data, if its type is known where it is read."""
     kind = type(value)
     if kind in (str, bool, int, float) or value is None:
@@ -254,7 +254,7 @@ def _plain(value: Any) -> Any:
     if kind in (list, tuple):
         return [_item(at, one) for at, one in enumerate(value)]
     if kind in (set, frozenset):
-        return [_plain(one) for one in sorted(value, key=_order)]
+        return [plain(one) for one in sorted(value, key=_order)]
     if kind is dict:
         return _plain_dict(value)
     for known, write in _WRITE:
@@ -282,19 +282,17 @@ def _order(value: Any) -> tuple[bool, Any, str]:
 
 def _item(step: Any, value: Any) -> Any:
     try:
-        return _plain(value)
+        return plain(value)
     except _Unwritable as error:
         error.steps.append(step)
         raise
 
 
 def _key(key: Any) -> str:
-    plain = _plain(key)
-    if isinstance(plain, (dict, list)):
+    data = plain(key)
+    if isinstance(data, (dict, list)):
         raise _Unwritable(f"a key that is a {type(key).__name__} cannot be written")
-    return (
-        "none" if plain is None else str(plain).lower() if isinstance(plain, bool) else str(plain)
-    )
+    return "none" if data is None else str(data).lower() if isinstance(data, bool) else str(data)
 
 
 _WRITE: tuple[tuple[type, Callable[[Any], Any]], ...] = (
@@ -325,7 +323,7 @@ def _typed(value: Any) -> Any:
     """Return a value with the type that it is read back as, at any depth."""
     kind = type(value)
     if kind in (str, bool, int, float) or value is None or isinstance(value, (Node, Ref)):
-        return _plain(value)
+        return plain(value)
     if kind is list:
         return [_typed(one) for one in value]
     if kind is dict:
@@ -336,10 +334,10 @@ def _typed(value: Any) -> Any:
         items = value if kind is tuple else sorted(value, key=_order)
         return {"_type_": _NAMES[kind], "_value_": [_typed(one) for one in items]}
     if isinstance(value, enum.Enum):
-        return {"_type_": path_of(kind), "_value_": _plain(value)}
+        return {"_type_": path_of(kind), "_value_": plain(value)}
     if kind in _NAMES:
-        return {"_type_": _NAMES[kind], "_value_": _plain(value)}
-    return _plain(value)
+        return {"_type_": _NAMES[kind], "_value_": plain(value)}
+    return plain(value)
 
 
 def finite(data: Any) -> Any:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 import sysconfig
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
@@ -19,7 +20,10 @@ from runbus.config._paths import parse_path
 from runbus.config._targets import import_target
 from runbus.errors import ConfigInvalid, TargetUnusable, TaskInvalid
 
-__all__ = ["Function", "function_named", "function_task"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+__all__ = ["Function", "call_text", "function_named", "function_task", "task_given"]
 
 _MOST_BYTES = 4 << 20
 """How long the values may be: each attempt writes them, and the experiment's record holds them."""
@@ -117,6 +121,42 @@ class Function(msgspec.Struct, frozen=True):
         if mistakes:
             raise ConfigInvalid(self.target, tuple(one.told() for one in mistakes))
         return found
+
+
+def task_given(given: str) -> dict[str, Any]:
+    """Return the configuration of a function from what its job was given; empty if it is none."""
+    try:
+        data = json.loads(given)
+    except (ValueError, RecursionError):
+        return {}
+    is_function = isinstance(data, dict) and isinstance(data.get("_target_"), str)
+    return data if is_function else {}
+
+
+def call_text(argv: Sequence[str], values: Mapping[str, Any]) -> str | None:
+    """Return the call of a function as people write it; None if a command line is another.
+
+    Args:
+        argv: The command line of the function's job.
+        values: Its arguments, as data.
+    """
+    if tuple(argv[1:3]) != ("-m", _RUNNER) or len(argv) < 4:
+        return None
+    module, _, name = argv[3].replace(":", ".").rpartition(".")
+    is_file = len(argv) > 4 and "." not in module
+    words = [f"{module}.py:{name}" if is_file else f"{module}:{name}"]
+    for key, value in values.items():
+        words += _call_words(value, key)
+    return shlex.join(words)
+
+
+def _call_words(value: Any, path: str) -> Iterator[str]:
+    if isinstance(value, dict) and value:
+        for key, one in value.items():
+            if key != "_target_":
+                yield from _call_words(one, f"{path}.{key}")
+    else:
+        yield f"{path}={value if isinstance(value, str) else json.dumps(value)}"
 
 
 def import_from(folder: str) -> None:

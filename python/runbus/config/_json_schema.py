@@ -127,8 +127,7 @@ class Schemas:
         if origin is Annotated:
             return self._annotated(args[0], args[1:])
         if origin in (Union, types.UnionType):
-            shapes = [one for one in map(self.hint, args) if one is not None]
-            return {"anyOf": shapes} if len(shapes) > 1 else shapes[0] if shapes else None
+            return _union([self.hint(one) for one in args])
         if origin is Literal:
             return {"enum": [one.name if isinstance(one, enum.Enum) else one for one in args]}
         if isinstance(origin, type) and issubclass(origin, enum.Enum):
@@ -165,6 +164,13 @@ class Schemas:
                 if (length := getattr(mark, f"{end}_length", None)) is not None:
                     shape[f"{end}{lengths}"] = length
         return shape
+
+
+def _union(options: list[dict[str, Any] | None]) -> dict[str, Any] | None:
+    shapes = [one for one in options if one is not None]
+    if len(shapes) < len(options) and all(one == _PLAIN[type(None)] for one in shapes):
+        return None  # what is left says nothing
+    return {"anyOf": shapes} if len(shapes) > 1 else shapes[0]
 
 
 def _described(shape: dict[str, Any], field: Field, doc: str) -> dict[str, Any]:

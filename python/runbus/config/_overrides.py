@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import datetime
-import decimal
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from runbus.config._access import NothingThere, assign, get_at
+from runbus.config._access import NothingThere, assign, begun_at, get_at
+from runbus.config._asking import part_type
 from runbus.config._node import MISSING, Mistake, Node, Word
 from runbus.config._paths import parse_path
-from runbus.config._scalars import READERS, guess
+from runbus.config._scalars import READERS, guess, is_a
 from runbus.config._shown import shown, type_text
 from runbus.config._words import read_words
 from runbus.errors import ConfigInvalid, ConfigProblem, UsageError
@@ -26,10 +25,10 @@ __all__ = [
     "apply_override",
     "apply_overrides",
     "environment_overrides",
-    "field_at",
     "is_override",
     "parse_override",
     "split_items",
+    "type_at",
 ]
 
 _FORM = re.compile(r"\s*([A-Za-z_][^=\s]*?)\s*(\+=|-=|\*=|/=|\|=|&=|=)(.*)", re.DOTALL)
@@ -152,7 +151,7 @@ def _changed(root: Node, path: Path, override: Override) -> Any:
         NothingThere: The path leads nowhere.
         _Refused: The value has none yet, or its type has no such operation.
     """
-    old = get_at(root, path)
+    old = begun_at(root, path)
     operator = override.operator
     if old is MISSING:
         raise _Refused(f"{operator} needs a value to start from, and there is none")
@@ -179,7 +178,7 @@ def _operand(old: Any, word: Word) -> Any:
         if type(found) is Word:
             return [found] if not isinstance(old, dict) else found
         return found
-    if type(old) in (datetime.timedelta, decimal.Decimal, complex):
+    if _is_number(old) and type(old) not in (int, float):
         try:
             return READERS[type(old)](str(word))
         except (TypeError, ValueError, ArithmeticError):
@@ -206,12 +205,17 @@ def _subtract(old: Any, new: Any) -> Any:
     return old - new
 
 
-_NUMBERS = (int, float, complex, decimal.Decimal, datetime.timedelta)
+def _is_number(value: Any) -> bool:
+    return (
+        isinstance(value, (int, float, complex))
+        or is_a(value, "decimal", "Decimal")
+        or is_a(value, "datetime", "timedelta")
+    )
 
 
 def _multiply(old: Any, new: Any) -> Any:
     # A text or a list times a number is no arithmetic, and may be of any size.
-    if isinstance(old, bool) or not all(isinstance(one, _NUMBERS) for one in (old, new)):
+    if isinstance(old, bool) or not all(map(_is_number, (old, new))):
         raise TypeError
     return old * new
 
@@ -270,17 +274,17 @@ def apply_overrides(root: Node, overrides: Iterable[Override]) -> None:
         raise ConfigInvalid(root._shape.schema.name, tuple(problems))
 
 
-def field_at(root: Node, path: Path) -> Field | None:
-    """Return the field that a path leads to; None if it leads to an item of a list, or nowhere."""
-    step = path[-1]
+def type_at(root: Node, path: Path) -> Any:
+    """Return the type of what a path leads to; `Any` where no type says so, None if nowhere."""
+    *before, step = path
     try:
-        owner = get_at(root, path[:-1])
+        owner = get_at(root, tuple(before))
     except NothingThere:
         return None
-    if not isinstance(owner, Node) or isinstance(step, int):
-        return None
-    found: Field | None = owner._shape.field(step)
-    return found
+    if isinstance(owner, Node):
+        field: Field | None = None if isinstance(step, int) else owner._shape.field(step)
+        return None if field is None else field.type
+    return part_type(type_at(root, tuple(before)), step) if before else None
 
 
 def split_items(text: str) -> list[str]:

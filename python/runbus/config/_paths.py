@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING
 
@@ -33,6 +32,8 @@ def parse_path(text: str) -> Path:
         elif found[2] is not None:
             steps.append(int(found[2]))
         elif found[3] is not None:
+            import json
+
             steps.append(str(json.loads(found[3])))
         else:
             steps.append(found[4])

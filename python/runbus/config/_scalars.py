@@ -1,12 +1,11 @@
-"""Types without parts: how a value of each is read from data and from words."""
+"""Types without parts: how a value of each is read from data and from words.
+
+Modules of types that cost time to import are not imported here: where nobody has, no value is of
+them, and nobody wants one.
+"""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import datetime
-import decimal
-import pathlib
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +13,13 @@ from runbus.config._node import Word
 from runbus.config._units import parse_duration, parse_microseconds, parse_size
 
 if TYPE_CHECKING:
+    import datetime
+    import decimal
+    import pathlib
     from collections.abc import Callable, Mapping
     from uuid import UUID
 
-__all__ = ["READERS", "UNITS", "guess", "is_written", "know_loaded_types"]
+__all__ = ["READERS", "UNITS", "guess", "is_a", "is_written", "know_loaded_types"]
 
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 _LONGEST_NUMBER = 400
@@ -39,7 +41,7 @@ def _read_str(value: Any) -> str:
         return str(value)
     if isinstance(value, bool):
         raise ValueError("YAML takes yes, no, on and off for true and false; quote it")
-    if isinstance(value, (int, float, datetime.date)):
+    if isinstance(value, (int, float)) or is_a(value, "datetime", "date"):
         raise ValueError("quote it to make it a text")
     raise TypeError
 
@@ -96,9 +98,11 @@ def _read_bytes(value: Any) -> bytes:
     if isinstance(value, (bytes, bytearray)):
         return bytes(value)
     if isinstance(value, str):
+        import base64
+
         try:
             return base64.b64decode(value, validate=True)
-        except (binascii.Error, ValueError):
+        except ValueError:
             raise ValueError("bytes are written in base64") from None
     raise TypeError
 
@@ -113,6 +117,8 @@ def _read_complex(value: Any) -> complex:
 
 
 def _read_path(value: Any) -> pathlib.Path:
+    import pathlib
+
     if isinstance(value, str):
         text = _read_str(value)
         if "\0" in text:
@@ -124,6 +130,8 @@ def _read_path(value: Any) -> pathlib.Path:
 
 
 def _read_datetime(value: Any) -> datetime.datetime:
+    import datetime
+
     if isinstance(value, datetime.datetime):
         return value
     if isinstance(value, datetime.date):
@@ -134,6 +142,8 @@ def _read_datetime(value: Any) -> datetime.datetime:
 
 
 def _read_date(value: Any) -> datetime.date:
+    import datetime
+
     if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
         return value
     if isinstance(value, str):
@@ -142,6 +152,8 @@ def _read_date(value: Any) -> datetime.date:
 
 
 def _read_time(value: Any) -> datetime.time:
+    import datetime
+
     if isinstance(value, datetime.time):
         return value
     if isinstance(value, str):
@@ -150,6 +162,8 @@ def _read_time(value: Any) -> datetime.time:
 
 
 def _read_timedelta(value: Any) -> datetime.timedelta:
+    import datetime
+
     if isinstance(value, datetime.timedelta):
         return value
     if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -160,6 +174,8 @@ def _read_timedelta(value: Any) -> datetime.timedelta:
 
 
 def _read_decimal(value: Any) -> decimal.Decimal:
+    import decimal
+
     if isinstance(value, decimal.Decimal):
         return value
     if isinstance(value, int) and not isinstance(value, bool):
@@ -189,22 +205,38 @@ READERS: dict[type, Callable[[Any], Any]] = {
     type(None): _read_none,
     bytes: _read_bytes,
     complex: _read_complex,
-    pathlib.Path: _read_path,
-    pathlib.PurePath: _read_path,
-    datetime.datetime: _read_datetime,
-    datetime.date: _read_date,
-    datetime.time: _read_time,
-    datetime.timedelta: _read_timedelta,
-    decimal.Decimal: _read_decimal,
 }
 """What reads a value of each type; TypeError if it is not one, ValueError if more can be said."""
 
 
+_LATER: dict[str, Mapping[str, Callable[[Any], Any]]] = {
+    "datetime": {
+        "datetime": _read_datetime,
+        "date": _read_date,
+        "time": _read_time,
+        "timedelta": _read_timedelta,
+    },
+    "decimal": {"Decimal": _read_decimal},
+    "pathlib": {"Path": _read_path, "PurePath": _read_path},
+    "uuid": {"UUID": _read_uuid},
+}
+"""The readers of types by the modules that they are in."""
+
+
 def know_loaded_types() -> None:
-    """Add the types of modules that are loaded only where somebody wants them: they cost much."""
-    module = sys.modules.get("uuid")
-    if module is not None:
-        READERS.setdefault(module.UUID, _read_uuid)
+    """Add the types of modules that are loaded by now."""
+    for name, readers in tuple(_LATER.items()):
+        module = sys.modules.get(name)
+        found = {getattr(module, kind, None): read for kind, read in readers.items()}
+        if None not in found:  # another thread may be about to import it
+            READERS.update(found)  # type: ignore[arg-type]
+            _LATER.pop(name, None)
+
+
+def is_a(value: Any, module: str, name: str) -> bool:
+    """Whether a value is of a class, whose module may not be loaded."""
+    kind = getattr(sys.modules.get(module), name, None)
+    return kind is not None and isinstance(value, kind)
 
 
 def is_written(word: str, value: Any) -> bool:

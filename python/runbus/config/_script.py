@@ -11,8 +11,9 @@ from typing import Any, ClassVar
 import msgspec
 
 from runbus._files import absolute_path, open_file, read_file
+from runbus._listed import check_mapping, listed
 from runbus._secrets import Secret
-from runbus.errors import FileUnreadable, ScriptUnusable, TaskInvalid, os_reason
+from runbus.errors import FieldInvalid, FileUnreadable, ScriptUnusable, TaskInvalid, os_reason
 
 __all__ = ["Script"]
 
@@ -38,7 +39,7 @@ class Script(msgspec.Struct, frozen=True):
 
     Raises:
         TaskInvalid: It has neither a path nor lines, or both; or a module for another program than
-            Python; or two folders.
+            Python; or two folders; or what should be a list or a mapping is none.
     """
 
     tag: ClassVar[str] = "script"
@@ -59,6 +60,11 @@ class Script(msgspec.Struct, frozen=True):
             raise TaskInvalid(f"Script({self.path!r})", f"it has {what}")
         if self.module and (self.inline or not self._is_python):
             raise TaskInvalid(f"Script({self.path!r})", "only Python runs modules")
+        try:
+            msgspec.structs.force_setattr(self, "args", listed(self.args, "args"))
+            check_mapping(self.env, "env", "names to texts")
+        except FieldInvalid as error:
+            raise TaskInvalid(f"Script({self.path!r})", str(error)) from error
         env = {name: _as_secret(value) for name, value in self.env.items()}
         msgspec.structs.force_setattr(self, "env", env)
         if self.workdir is not None:

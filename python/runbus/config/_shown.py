@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import enum
 import types
 import typing
@@ -24,12 +23,17 @@ _NAMES: dict[Any, str] = {
     tuple: "a list",
     set: "a list",
     frozenset: "a list",
-    datetime.timedelta: "a duration",
-    datetime.datetime: "a date and time",
-    datetime.date: "a date",
-    datetime.time: "a time of day",
     complex: "a complex number",
 }
+
+
+_TIMES = {
+    "timedelta": "a duration",
+    "datetime": "a date and time",
+    "date": "a date",
+    "time": "a time of day",
+}
+"""What those of the module datetime are called: nobody needs to have imported it."""
 
 
 def shown(value: Any) -> str:
@@ -78,6 +82,8 @@ def _kind_text(hint: Any, kind: Any) -> str:
         return f"a list of {len(args)}: {', '.join(map(type_text, args))}"
     if kind in _NAMES:
         return _NAMES[kind]
+    if getattr(kind, "__module__", "") == "datetime" and kind.__name__ in _TIMES:
+        return _TIMES[kind.__name__]
     if kind in (type, typing.Callable) or getattr(kind, "__name__", "") == "Callable":
         return "a class" if kind is type else "a function"
     name = getattr(kind, "__name__", None) or str(hint)

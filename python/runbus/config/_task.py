@@ -8,10 +8,12 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import msgspec
+from msgspec.structs import force_setattr
 
+from runbus._listed import listed
 from runbus.config._node import Node
 from runbus.config._script import Script
-from runbus.errors import TaskInvalid
+from runbus.errors import FieldInvalid, TaskInvalid
 
 if TYPE_CHECKING:
     from runbus.config._config import Partial
@@ -74,12 +76,15 @@ class Command(msgspec.Struct, frozen=True):
     given: str = ""
 
     def __post_init__(self) -> None:
-        argv: Any = self.argv
-        # A text is a sequence of texts, too: its first letter would be the program.
-        if isinstance(argv, str) or not all(isinstance(word, str) for word in argv):
-            raise TaskInvalid(f"Command({argv!r})", "it must be a sequence of texts")
+        try:
+            argv = listed(self.argv, "argv")
+        except FieldInvalid as error:
+            raise TaskInvalid(
+                f"Command({self.argv!r})", "it must be a sequence of texts"
+            ) from error
         if not argv:
             raise TaskInvalid("Command(())", "there is no program")
+        force_setattr(self, "argv", argv)
 
     @property
     def title(self) -> str:

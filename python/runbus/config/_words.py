@@ -39,6 +39,11 @@ class Call:
         self.args = args
         self.named = named
 
+    def __repr__(self) -> str:
+        """Return it as it is written on a command line."""
+        values = [*map(str, self.args), *(f"{name}={value}" for name, value in self.named.items())]
+        return f"{self.name}({', '.join(values)})"
+
 
 def read_words(word: Word) -> Any:
     """Return the list, tuple or mapping that a word writes down; else the word itself."""
@@ -55,7 +60,7 @@ def read_words(word: Word) -> Any:
 
 
 def read_call(text: str) -> Any:
-    """Return what a word means where a name may stand: a `Call`, a list of such, or the word.
+    """Return what a word means where a name may stand: a `Call`, a list or mapping, or the word.
 
     A name without parentheses is a `Call` without arguments.
 
@@ -63,7 +68,7 @@ def read_call(text: str) -> Any:
         WordInvalid: It begins like a call or a list, and does not end like one.
     """
     text = text.strip()
-    if not (text[:1] == "[" or _NAME.match(text)):
+    if not (text[:1] in ("[", "{") or _NAME.match(text)):
         return Word(text)
     reader = _Reader(text)
     found = reader.value(0)

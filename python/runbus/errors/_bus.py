@@ -49,7 +49,11 @@ class WrongKind(BusError):
     def hint(self) -> str | None:
         if self.is_class:
             return f"pass an event of that class: {self.event}(...)"
-        return f"use {self.right_verb}()" if self.right_verb else None
+        if self.right_verb:
+            return f"use {self.right_verb}()"
+        if (name := self.event.strip("'")).isidentifier() and name != self.event:
+            return f"pass the class, not its name: from runbus.events import {name}"
+        return None if self.kind else "pass a class of events, such as runbus.events.JobEnded"
 
 
 class BusClosed(BusError):

@@ -47,17 +47,24 @@ class RunNotFound(NotFound):
 
     Attributes:
         are_any: Whether the home folder has any runs.
+        is_name: Whether it is the name of runs, whose ids are the similar ones, where only an id
+            will do.
     """
 
     what = "run"
 
     are_any: bool = True
+    is_name: bool = False
 
     def __str__(self) -> str:
+        if self.is_name:
+            return f"{self.name!r} is the name of a run, and an id is needed here"
         return super().__str__() if self.are_any else "there are no runs yet"
 
     @property
     def hint(self) -> str:
+        if self.is_name:
+            return f"the newest run of that name is {max(self.similar)}"
         if not self.are_any:
             return "runbus run SCRIPT makes one; $RUNBUS_HOME says where they are looked for"
         return super().hint or "runbus ls shows the runs there are"

@@ -16,6 +16,7 @@ import anyio
 from msgspec.structs import replace
 
 from runbus._files import write_file
+from runbus._listed import listed
 from runbus.abc import (
     GRACE_S,
     Capabilities,
@@ -98,9 +99,11 @@ class LocalExecutor(Executor):
     ) -> None:
         self.name = name
         self.packager = packager
-        self._env_inherit = env_inherit
+        self._env_inherit = (
+            env_inherit if isinstance(env_inherit, bool) else listed(env_inherit, "env_inherit")
+        )
         self._heartbeat_s = heartbeat_s
-        self._gpus = GpuPool(visible_gpus() if gpus is None else list(gpus))
+        self._gpus = GpuPool(visible_gpus() if gpus is None else list(listed(gpus, "gpus")))
         self._changed = anyio.Event()
         self._launcher: Launcher | None = None
         self._pidfds: dict[int, int] = {}

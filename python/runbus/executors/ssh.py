@@ -13,6 +13,7 @@ import anyio.to_thread
 from msgspec import Meta
 from msgspec.structs import replace
 
+from runbus._listed import listed
 from runbus.abc import (
     Capabilities,
     Executor,
@@ -122,7 +123,8 @@ class SSHExecutor(Executor):
         self.name = name
         reach = tunnel_to if tunnels is None else tunnels.to
         reached = [
-            host if isinstance(host, Tunnel) else reach(host, job_dir, identity) for host in hosts
+            host if isinstance(host, Tunnel) else reach(host, job_dir, identity)
+            for host in listed(hosts, "hosts", (str, Tunnel), "texts or tunnels")
         ]
         if not reached or slots < 1:
             raise UsageError(f"executor {name!r} needs at least one host and one slot")
@@ -130,7 +132,7 @@ class SSHExecutor(Executor):
             raise UsageError(f"all hosts of executor {name!r} must have one job_dir")
         self._job_dir = reached[0].job_dir
         self.packager = packager
-        self._gpus = gpus
+        gpus = self._gpus = None if gpus is None else listed(gpus, "gpus")
         self._slots = slots
         self._workdir = workdir
         self._python = python

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +14,12 @@ from msgspec.structs import replace
 from runbus import config
 from runbus._files import absolute_path, make_folders
 from runbus._home import ENV_RUN, Home
-from runbus._ids import run_id_of, slug
+from runbus._ids import meaning_of, run_id_of, slug
+from runbus._listed import check_mapping, listed
 from runbus._secrets import Secret, redacted_text
 from runbus.abc import GRACE_S, JobSpec
 from runbus.errors import HomeUnusable, NoExecutor, UsageError, near_matches, os_reason
+from runbus.experiment._job import Job
 from runbus.experiment._packages import build_code, keep_code, unbuilt_code
 from runbus.experiment._stored import (
     StoredExperiment,
@@ -29,12 +30,11 @@ from runbus.jobs import Asked, JobRecord
 from runbus.metrics import Origin, RunInfo, make_run_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from runbus.abc import Executor, Package, Request
     from runbus.bus import Bus
     from runbus.config import Config, ExecutorEntry
-    from runbus.experiment._job import Job
 
 __all__ = ["AsyncExperiment"]
 
@@ -64,8 +64,9 @@ class AsyncExperiment:
 
     Raises:
         ConfigInvalid: What an executor is made from does not fit.
-        UsageError: There is no job, two have one name, `max_parallel` is below 1, or a text is
-            not valid Unicode.
+        FieldInvalid: What should be a list of jobs, or a mapping, is none.
+        UsageError: There is no job, two have one name, `max_parallel` is below 1, a text is not
+            valid Unicode, or a name is "latest" or an id, which mean others.
         ScriptUnusable: A script is missing, or is not a file that can be read.
     """
 
@@ -80,9 +81,9 @@ class AsyncExperiment:
         root: str | None = None,
         home: str | os.PathLike[str] | None = None,
     ) -> None:
-        if isinstance(jobs, (str, Mapping)) or not isinstance(jobs, Iterable):
-            raise UsageError(f"jobs must be a list of jobs, not {jobs!r}")
-        jobs = list(jobs)
+        jobs = listed(jobs, "jobs", Job, "jobs")
+        if executors is not None:
+            check_mapping(executors, "executors", "names to fields")
         if not jobs:
             raise UsageError("an experiment needs at least one job")
         if max_parallel is not None and max_parallel < 1:
@@ -90,6 +91,9 @@ class AsyncExperiment:
         names = Counter(job.name for job in jobs)
         if twice := sorted(name for name, count in names.items() if count > 1):
             raise UsageError(f"two jobs are named {twice[0]!r}")
+        for what, name in (("the project", slug(project)), *(("a job", job.name) for job in jobs)):
+            if means := meaning_of(name):
+                raise UsageError(f"{what} cannot be called {name!r}: that means {means}")
         self._jobs = [(job, config.words_of(job.task)) for job in jobs]
         self._root = absolute_path(root or ".")
         _check_unicode("", (("the project", project), ("the root folder", self._root)))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec.structs import force_setattr
 
+from runbus._listed import check_mapping, listed
 from runbus._secrets import Secret
 from runbus.abc import Resources, RetryPolicy, Timeouts
 from runbus.config import (
@@ -77,6 +78,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
                 reason = f"expected {kind.__name__}, got {type(value).__name__}"
                 advice = f"write {field}={kind.__name__}(…)"
                 raise FieldInvalid(field, repr(value), reason, advice)
+        check_mapping(self.env, "env", "names to texts")
+        check_mapping(self.config, "config", "names to values")
         given_by(self.task)  # so that what no file can hold is refused here
         if isinstance(self.task, Function):
             force_setattr(self, "config", {**self.task.values, **self.config})
@@ -109,9 +112,11 @@ def sweep(
         timeouts: How long each may take.
 
     Raises:
+        FieldInvalid: The sweeps are no list of texts.
         SweepInvalid: A sweep cannot be read, or a name is swept twice.
         TaskInvalid: The task is not one.
     """
+    sweeps = listed(sweeps, "sweeps")
     task = check_task(task)
     base = name or task.title
     return [

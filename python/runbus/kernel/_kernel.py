@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import anyio.lowlevel
 
+from runbus._listed import is_list
 from runbus.bus import Bus, check_flag, check_number, describe, is_torn_down, wait_until
 from runbus.errors import BusClosed, InvalidPlugin
 from runbus.events import KernelStarted
@@ -88,8 +89,8 @@ class Kernel:
         check_number(setup_timeout_s, "kernel", "setup_timeout_s", above=0)
         check_flag(signals, "kernel", "signals")
         check_flag(trace_payloads, "kernel", "trace_payloads")
-        if isinstance(plugins, str):  # else each of its letters would be a plugin's name
-            raise InvalidPlugin(f"plugins={plugins!r}", "is a text; pass a list of plugins")
+        if not is_list(plugins):  # of a text each letter would be a plugin's name
+            raise InvalidPlugin(f"plugins={plugins!r}", "is not a list; pass a list of plugins")
         admitted = [admit(plugin) for plugin in plugins]
         wishes = [wish_of(plugin) for plugin in admitted]
         places = resolve_order(wishes)

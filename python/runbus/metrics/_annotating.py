@@ -7,12 +7,11 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from runbus._ids import split_run_id
 from runbus.errors import HomeUnusable
 from runbus.metrics._folder import new_journal, writer_of
 from runbus.metrics._recorder import Recorder
 from runbus.metrics._records import RecordWriter
-from runbus.metrics._values import check_name
+from runbus.metrics._values import check_free, check_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,14 +61,12 @@ class Annotating:
 
         Raises:
             TypeError: The name is no text.
-            ValueError: It is empty, too long or no Unicode; or it is "latest" or a run's id, which
-                mean another run wherever a run is asked for.
+            ValueError: It is empty, too long or no Unicode; or it is "latest" or the id of another
+                run or of a batch, which mean those wherever one is named.
             HomeUnusable: It cannot be written.
         """
-        check_name(name, "a run")
-        if name == "latest" or (split_run_id(name) and name != os.path.basename(self.folder)):
-            means = "the newest run" if name == "latest" else "the run of that id"
-            raise ValueError(f"a run cannot be called {name!r}: that means {means}")
+        if check_name(name, "a run") != os.path.basename(self.folder):
+            check_free(name, "a run")
         info = type(self.info).read(self.folder)._replace(name=name)
         try:
             info.write(self.folder)

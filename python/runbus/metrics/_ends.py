@@ -16,6 +16,7 @@ SUCCEEDED, FAILED, CANCELLED, DROPPED = 0, 1, 2, 3
 """The states a journal can end in; DROPPED where nobody called `finish`."""
 
 _CANCELLED_BY = {
+    ("builtins", "GeneratorExit"),
     ("asyncio.exceptions", "CancelledError"),
     ("optuna.exceptions", "TrialPruned"),
 }

@@ -6,7 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from runbus._core import MetricReader, about_segment
+from runbus._core import MetricReader, about_segment, is_outdated
 from runbus._files import make_folder
 from runbus.errors import FileUnreadable, os_reason
 from runbus.metrics._rank import attempt, rank
@@ -23,6 +23,7 @@ __all__ = [
     "journals_of",
     "make_run_folder",
     "new_journal",
+    "outdated_journals",
     "rank_of",
     "size_or_zero",
     "writer_of",
@@ -133,8 +134,36 @@ def writer_of(journal: str) -> str:
 def writers_of(folder: str) -> dict[str, list[str]]:
     """Return the paths of each writer's files, oldest writer first: its journal, or its segments.
 
-    While there is a journal it is the truth: segments beside it may be incomplete.
+    While there is a journal it is the truth: segments beside it may be incomplete. But one that
+    holds less than they do, and that nobody writes, is an older copy.
     """
+    journals, segments = _files_of(folder)
+    found = segments | journals
+    for writer in segments.keys() & journals.keys():
+        if _is_outdated(journals[writer][0], segments[writer]):
+            found[writer] = segments[writer]
+    return {writer: found[writer] for writer in sorted(found)}
+
+
+def outdated_journals(folder: str) -> list[str]:
+    """Return the paths of journals that are not read: the segments beside them hold more."""
+    journals, segments = _files_of(folder)
+    both = sorted(segments.keys() & journals.keys())
+    pairs = ((journals[writer][0], segments[writer]) for writer in both)
+    return [journal for journal, paths in pairs if _is_outdated(journal, paths)]
+
+
+def _is_outdated(journal: str, segments: list[str]) -> bool:
+    try:
+        return is_outdated(journal, segments)
+    except FileNotFoundError:
+        return True  # sealed meanwhile
+    except (OSError, ValueError):
+        return False  # as it seems; reading it tells what is wrong
+
+
+def _files_of(folder: str) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Return the paths of each writer's journal, and those of its segments."""
     metrics = os.path.join(folder, _METRICS)
     if os.path.islink(metrics):
         raise FileUnreadable(metrics, "it is a symbolic link")
@@ -150,8 +179,7 @@ def writers_of(folder: str) -> dict[str, list[str]]:
         writer, _, number = name.removesuffix(_SEGMENT_SUFFIX).rpartition(".")
         if name.endswith(_SEGMENT_SUFFIX) and not name.startswith(".") and number.isdecimal():
             segments.setdefault(writer, []).append(os.path.join(metrics, name))
-    found = segments | journals
-    return {writer: found[writer] for writer in sorted(found)}
+    return journals, segments
 
 
 def size_or_zero(path: str) -> int:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from runbus._home import ENV_HOME, ENV_RUN, Home, abbreviated
 from runbus._ids import run_id_of, slug
 from runbus._secrets import REDACTED, redacted, redacted_text
-from runbus.errors import HomeUnusable, RunNotFound, near_matches, os_reason
+from runbus.errors import FileUnreadable, HomeUnusable, RunNotFound, near_matches, os_reason
 from runbus.metrics._ends import CANCELLED, DROPPED, FAILED, SUCCEEDED, End
 from runbus.metrics._folder import make_run_folder, new_journal, writer_of
 from runbus.metrics._info import RunInfo
@@ -27,9 +27,10 @@ from runbus.metrics._other_processes import (
 from runbus.metrics._rank import rank
 from runbus.metrics._recorder import Recorder
 from runbus.metrics._records import RecordWriter
-from runbus.metrics._values import check_name, config_of, to_plain
+from runbus.metrics._values import check_free, check_name, config_of, to_plain
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import CodeType, FrameType, TracebackType
     from typing import Self
 
@@ -195,12 +196,17 @@ class Run(SharedWriter, Recorder):
             self._own_records.keep("end", lambda: {"reason": end.reason})
         self._own_records.let_go()
 
-    def __del__(self) -> None:
+    def __del__(
+        self, _is_finalizing: Callable[[], bool] = sys.is_finalizing, _dropped: int = DROPPED
+    ) -> None:
         if not self.is_open:
             return
-        if self._is_helper:
+        if _is_finalizing():
+            # Its records were let go of before, and what modules name may be gone by now.
+            self.leave(_dropped)
+        elif self._is_helper:
             self.close()
-        elif sys.is_finalizing() or _is_returning(self._made_in):
+        elif _is_returning(self._made_in):
             self._own_records.let_go()
             self.leave(DROPPED)
         else:
@@ -240,7 +246,8 @@ def init(
             power failure may take. None leaves it to the operating system. The death of the process
             takes nothing in any case.
         cancelled_on: Exceptions which mean, where they end the run, that it was cancelled.
-            `KeyboardInterrupt`, `asyncio.CancelledError` and `optuna.TrialPruned` do anyway.
+            `KeyboardInterrupt`, `asyncio.CancelledError`, `GeneratorExit` and `optuna.TrialPruned`
+            do anyway.
 
     Returns:
         The run. Log to it with `run.log("loss", 0.1, step=3)` or `run.log({"loss": 0.1}, step=3)`.
@@ -252,12 +259,16 @@ def init(
         AmbiguousId: `id` is a part of the ids of several runs.
         TypeError: A name is not a text, `config` holds a value that cannot be kept, or
             `cancelled_on` is not an exception.
-        ValueError: A name holds a lone surrogate or is too long, `config` holds itself or two equal
-            names, or `sync_ms` is less than 1.
+        ValueError: A name holds a lone surrogate, is too long, or means another run ("latest" and
+            ids do), `config` holds itself or two equal names, or `sync_ms` is less than 1.
     """
     for given, what in ((project, "a project"), (name, "a run"), (id, "the run to join")):
         if given is not None and given != "":
             check_name(given, what)
+    if name:
+        check_free(name, "a run")
+    if project:
+        check_free(slug(project), "a project")
     if sync_ms is not None and sync_ms < 1:
         raise ValueError("sync_ms must be at least 1, or None")
     exceptions = _exceptions(cancelled_on)
@@ -316,8 +327,18 @@ def _folder_of(asked: str, home: str | os.PathLike[str] | None) -> str:
         known = {os.path.basename(path): path for path in where.run_folders()}
         if (found := abbreviated(asked, known)) is not None:
             return known[found]
-        raise RunNotFound(asked, near_matches(asked, known))
+        # The newest of a name is one today and another tomorrow: nobody logs to it by that.
+        named = [run for run, path in known.items() if _is_called(asked, path)]
+        similar = tuple(named) or near_matches(asked, known)
+        raise RunNotFound(asked, similar, bool(known), bool(named))
     return folder
+
+
+def _is_called(name: str, folder: str) -> bool:
+    try:
+        return RunInfo.read(folder).name == name
+    except (FileNotFoundError, FileUnreadable):
+        return False
 
 
 def _make(

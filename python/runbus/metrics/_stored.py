@@ -17,6 +17,7 @@ from runbus._core import (
     seal_journal,
     summarize,
 )
+from runbus._listed import is_list
 from runbus.errors import MetricNotFound, RunBusy, RunUnreadable, near_matches, os_reason
 from runbus.metrics._annotating import Annotating
 from runbus.metrics._artifacts import clear_unfinished
@@ -25,6 +26,7 @@ from runbus.metrics._folder import (
     SegmentInfo,
     is_helper,
     journals_of,
+    outdated_journals,
     rank_of,
     size_or_zero,
     writer_of,
@@ -138,7 +140,10 @@ class StoredRun(Kept, Annotating):
             ValueError: `steps` does not ascend.
         """
         if not isinstance(names, str):
-            return self._table(list(names), steps, rank)
+            parts: list[Any] = [*names] if is_list(names) else [None]
+            if not all(isinstance(part, str) for part in parts):
+                raise TypeError(f"names must be a name or a list of names, not {names!r}")
+            return self._table(parts, steps, rank)
         for found, data in self._read([names], steps, rank):
             if found == names:
                 return Series(names, data)
@@ -369,9 +374,11 @@ class StoredRun(Kept, Annotating):
     def unreadable(self) -> dict[str, str]:
         """Return why files of the run's metrics cannot be read at all, by their paths.
 
-        Quicker than `damage`: they are opened, and nothing more is read.
+        Quicker than `damage`: they are opened, and nothing more is read. A journal that is an older
+        copy of what the segments beside it hold is not read either.
         """
-        found: dict[str, str] = {}
+        reason = "it holds less than the segment beside it, which is read instead"
+        found = dict.fromkeys(outdated_journals(self.folder), reason)
         for path in itertools.chain.from_iterable(writers_of(self.folder).values()):
             try:
                 MetricReader(path) if path.endswith(".journal") else about_segment(path)

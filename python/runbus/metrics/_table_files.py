@@ -82,6 +82,7 @@ def _rows(data: Any, columns: Sequence[str] | None) -> Iterator[dict[str, Any]]:
             dict(zip(names, row, strict=True)) for row in zip(*listed.values(), strict=True)
         )
         return
+    columns = None if columns is None else _listed(columns, "the columns")
     for number, given in enumerate(_listed(data, "the table")):
         if isinstance(given, Mapping):
             yield {_name(name): cell for name, cell in given.items()}
@@ -99,7 +100,7 @@ def _rows(data: Any, columns: Sequence[str] | None) -> Iterator[dict[str, Any]]:
 def _listed(values: Any, what: str) -> list[Any]:
     if hasattr(values, "tolist"):  # numpy's numbers become Python's
         values = values.tolist()
-    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
         raise TypeError(f"{what} must be a list, not {values!r}")
     return list(values)
 

@@ -10,15 +10,25 @@ import enum
 import json
 import os
 import sys
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
+from runbus._ids import meaning_of
 from runbus._secrets import REDACTED, Secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["check_name", "check_step", "clean_text", "config_of", "flatten", "plain", "to_plain"]
+__all__ = [
+    "check_free",
+    "check_name",
+    "check_step",
+    "clean_text",
+    "config_of",
+    "flatten",
+    "plain",
+    "to_plain",
+]
 
 MAX_NAME_CHARACTERS = 65_536
 _MOST_ELEMENTS = 10_000
@@ -30,6 +40,7 @@ _AS_TEXT = {
     *(("builtins", name) for name in ("range", "complex", "bytes", "slice", "ellipsis")),
     ("decimal", "Decimal"),
     ("numpy", "dtype"),
+    *(("ipaddress", f"IPv{version}{kind}") for version in "46" for kind in ("Address", "Network")),
     ("fractions", "Fraction"),
     ("uuid", "UUID"),
     ("re", "Pattern"),
@@ -51,12 +62,16 @@ def plain(value: object) -> Any:
         return os.fsdecode(value)
     if isinstance(value, enum.Enum):
         return f"<{type(value).__name__}> {value.name}"
+    if isinstance(value, bytearray):
+        return bytes(value)
     if isinstance(value, Set):
         return sorted(value, key=lambda part: (type(part).__name__, repr(part)))
     if (fields := _fields_of(value)) is not None:
         return fields
     if (text := _text_of(value)) is not None:
         return text
+    if isinstance(value, Sequence) and not _is(type(value), "collections", "UserString"):
+        return list(value)
     return _array_of(value)
 
 
@@ -75,6 +90,9 @@ def _fields_of(value: Any) -> Mapping[Any, Any] | None:
         return {name: getattr(value, name) for name in names}
     if isinstance(getattr(kind, "model_fields", None), dict):
         return {name: getattr(value, name) for name in kind.model_fields}
+    if isinstance(value, tuple) and callable(getattr(value, "_asdict", None)):
+        named: dict[str, Any] = value._asdict()  # type: ignore[attr-defined]
+        return named
     is_namespace = any(_is(one, "argparse", "Namespace") for one in kind.__mro__)
     if is_namespace or _is(kind, "types", "SimpleNamespace"):
         fields: dict[str, Any] = vars(value)
@@ -159,7 +177,7 @@ def _plain(value: Any, what: str, depth: int) -> Any:
         raise ValueError(f"{what}: it holds itself, or is nested more than {_DEEPEST} deep")
     if isinstance(value, Mapping):
         return _plain_mapping(value, what, depth)
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple) and not hasattr(value, "_asdict"):
         return [_plain(part, f"{what}[{index}]", depth + 1) for index, part in enumerate(value)]
     try:
         given = plain(value)
@@ -230,6 +248,16 @@ def check_name(name: object, what: str) -> str:
     if clean_text(name) != name:
         raise ValueError(f"the name of {what} is not a string: {name!r} holds a lone surrogate")
     return name
+
+
+def check_free(name: str, what: str) -> None:
+    """Refuse what means something else wherever a run or a batch is named.
+
+    Raises:
+        ValueError: It is "latest" or an id.
+    """
+    if means := meaning_of(name):
+        raise ValueError(f"{what} cannot be called {name!r}: that means {means}")
 
 
 def check_step(step: object) -> int | None:

@@ -42,17 +42,18 @@ def main(words: list[str]) -> None:
     try:
         result = function()
     except Exception as error:
+        here = error.__traceback__
+        error.__traceback__ = here and here.tb_next  # the frames of the function alone
         _keep_error(error)
-        raise
+        sys.excepthook(type(error), error, error.__traceback__)
+        sys.exit(1)
     if result is not None:
         _keep_result(result)
 
 
 def _keep_error(error: Exception) -> None:
-    """Record an error, by which the run ends.
-
-    Where it cannot be recorded, it still is what the process ends by.
-    """
+    """Record an error, by which the run ends."""
+    shown = error.__traceback__
     told = {
         "type": type(error).__qualname__,
         "text": _text_of(error),
@@ -60,6 +61,7 @@ def _keep_error(error: Exception) -> None:
     }
     with suppress(RunbusError, OSError), suppress(type(error)):
         _keep("error", told, error)
+    error.__traceback__ = shown
 
 
 def _text_of(error: Exception) -> str:

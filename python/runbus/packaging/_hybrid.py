@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence  # noqa: TC003 - the configuration reads it
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 from msgspec import Meta
 from msgspec.structs import replace
 
+from runbus._listed import listed
 from runbus.abc import Contents, Entry, Origin, Packager
 from runbus.errors import UsageError
 
@@ -33,13 +34,13 @@ class HybridPackager(Packager):
         *,
         extract_at_root: bool = False,
     ) -> None:
-        if not packagers:
+        named = dict(packagers) if isinstance(packagers, Mapping) else {}
+        given = named.values() if isinstance(packagers, Mapping) else packagers
+        kept = listed(given, "packagers", Packager, "packagers")
+        if not kept:
             raise UsageError("a hybrid packager needs at least one packager")
-        if isinstance(packagers, (list, tuple)):
-            self.parts = [("", packager) for packager in packagers]
-        else:
-            named = dict(packagers)  # type: ignore[arg-type]
-            self.parts = [("" if extract_at_root else name, part) for name, part in named.items()]
+        names = [""] * len(kept) if extract_at_root or not named else list(named)
+        self.parts = list(zip(names, kept, strict=True))
         for name, _ in self.parts:
             if name and (
                 os.path.normpath(name) != name or name.startswith(("/", "..")) or name == "."

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Sequence  # noqa: TC003 - the configuration reads the signature
 from typing import TYPE_CHECKING
 
+from runbus._listed import listed
 from runbus.abc import Contents, Entry, Packager
 from runbus.errors import NothingToPackage, PackageUnreadable, near_matches, os_reason
 
@@ -55,8 +56,12 @@ class PatternPackager(Packager):
 
 
 def as_patterns(patterns: str | Sequence[str]) -> tuple[str, ...]:
-    """Return one pattern or several as several."""
-    return (patterns,) if isinstance(patterns, str) else tuple(patterns)
+    """Return one pattern or several as several.
+
+    Raises:
+        FieldInvalid: They are neither a text nor a list of texts.
+    """
+    return (patterns,) if isinstance(patterns, str) else listed(patterns, "patterns")
 
 
 def select(root: str, include: Sequence[str], exclude: Sequence[str]) -> dict[bytes, Entry]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
 from typing import Any
 
+from runbus._listed import listed
 from runbus.bus import APPLICATION
-from runbus.errors import InvalidPlugin
+from runbus.errors import FieldInvalid, InvalidPlugin
 from runbus.plugins._order import Wish
 
 __all__ = ["check", "wish_of"]
@@ -45,9 +47,11 @@ def wish_of(plugin: Any) -> Wish:
         if names == ():  # as most plugins have it
             said.append(())
             continue
-        if isinstance(names, str) or not all(isinstance(name, str) for name in names):
-            raise InvalidPlugin(
-                f"plugin {plugin.name!r}", f"has {word}={names!r} instead of a tuple of names"
-            )
-        said.append(tuple(names))
+        try:
+            if isinstance(names, Iterator):  # of which the next look would find nothing
+                raise FieldInvalid(word, repr(names), "can be read only once")
+            said.append(listed(names, word, of="names"))
+        except FieldInvalid as error:
+            reason = f"has {word}={names!r} instead of a tuple of names"
+            raise InvalidPlugin(f"plugin {plugin.name!r}", reason) from error
     return Wish(plugin.name, *said)

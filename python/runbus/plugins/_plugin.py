@@ -6,6 +6,7 @@ import inspect
 import logging
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
+from runbus._listed import listed
 from runbus.bus import (
     box_for,
     check_callable,
@@ -189,11 +190,15 @@ class Plugin(NamedTuple):
         before: tuple[str, ...] = (),
         requires: tuple[str, ...] = (),
     ) -> Plugin:
-        """Come after, before or together with others, in addition to what was said before."""
+        """Come after, before or together with others, in addition to what was said before.
+
+        Raises:
+            FieldInvalid: What was given is no list of names.
+        """
         return self._replace(
-            after=(*self.after, *after),
-            before=(*self.before, *before),
-            requires=(*self.requires, *requires),
+            after=(*self.after, *listed(after, "after", of="names")),
+            before=(*self.before, *listed(before, "before", of="names")),
+            requires=(*self.requires, *listed(requires, "requires", of="names")),
         )
 
     async def setup(self, scope: Scope) -> None:

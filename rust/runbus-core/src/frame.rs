@@ -187,8 +187,8 @@ fn picked<T: Copy>(column: Vec<T>, ranges: &[Range<usize>]) -> Vec<T> {
 #[derive(Debug, Default)]
 pub(crate) struct Mixed {
     pub(crate) names: Vec<Box<str>>,
-    /// For each point its name.
-    pub(crate) series: Vec<u32>,
+    /// For each point its name, unless all have the first one.
+    series: Vec<u32>,
     /// As in [`Long`], but `None` means that the place of the point is its row's number.
     pub(crate) order: Option<Vec<u64>>,
     pub(crate) steps: Vec<i64>,
@@ -200,7 +200,6 @@ pub(crate) struct Mixed {
 impl Mixed {
     /// Make room for so many points.
     pub(crate) fn reserve(&mut self, points: usize) {
-        self.series.reserve_big(points);
         self.steps.reserve_big(points);
         self.times.reserve_big(points);
         self.values.reserve_big(points);
@@ -211,7 +210,9 @@ impl Mixed {
         if self.steps.len() == self.steps.capacity() {
             self.reserve(self.steps.len().max(64));
         }
-        self.series.push(series);
+        if series > 0 || !self.series.is_empty() {
+            self.push_series(series);
+        }
         if let Some(known) = &mut self.order {
             known.push(order);
         }
@@ -219,6 +220,15 @@ impl Mixed {
         self.times.push(point.time);
         self.rests.set(self.values.len(), point.rest);
         self.values.push(point.value);
+    }
+
+    fn push_series(&mut self, series: u32) {
+        if self.series.len() == self.series.capacity() {
+            self.series.reserve_big(self.steps.capacity());
+        }
+        // So far all were of the first name.
+        self.series.resize(self.steps.len(), 0);
+        self.series.push(series);
     }
 
     /// From now on the place of a point is not its number.

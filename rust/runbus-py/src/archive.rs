@@ -88,6 +88,20 @@ pub(crate) fn lost_points(py: Python<'_>, path: PathBuf) -> PyResult<Vec<(String
     found.map_err(to_python)
 }
 
+#[pyfunction]
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "pyo3 hands over what it made"
+)]
+pub(crate) fn is_outdated(
+    py: Python<'_>,
+    journal: PathBuf,
+    segments: Vec<PathBuf>,
+) -> PyResult<bool> {
+    py.detach(|| segment::is_outdated(&journal, &segments))
+        .map_err(to_python)
+}
+
 type Facts = (Option<u32>, u32, i64, Vec<(u64, u64)>, usize, bool);
 
 #[pyfunction]

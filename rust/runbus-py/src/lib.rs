@@ -25,8 +25,8 @@ mod _core {
 
     #[pymodule_export]
     use crate::archive::{
-        about_segment, check_segment, lost_points, metric_names, read_metrics, seal_journal,
-        summarize,
+        about_segment, check_segment, is_outdated, lost_points, metric_names, read_metrics,
+        seal_journal, summarize,
     };
     #[pymodule_export]
     use crate::arrow::arrow_stream;

@@ -170,7 +170,8 @@ def test_a_name_that_no_run_has_is_an_error_with_what_is_near(
 def test_what_is_no_condition_and_what_finds_nothing_are_told(
     three: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert "is no condition such as" in said(capsys, "ls", "--where", "loss", status=2)
+    assert "is no condition: write lr>=0.01" in said(capsys, "ls", "--where", "loss", status=2)
+    assert "only joined by and" in said(capsys, "ls", "--where", "lr>9 or lr<1", status=2)
     assert said(capsys, "ls", "--where", "lr>9") == "no run with lr>9\n"
     assert said(capsys, "ls", "--tag", "x") == "no run with the tag x\n"
     assert "no run of project 'qq'; did you mean the project 'q'" in said(

@@ -14,6 +14,7 @@ import pytest
 import runbus
 from runbus import Config
 from runbus.cli import entrypoint, factory, run_entrypoint
+from runbus.cli._app import run_command
 from runbus.config import load
 
 ran: list[dict[str, Any]] = []
@@ -71,6 +72,7 @@ def train(
     kind: Literal["adam", "sgd"] = "adam",
     flag: bool = False,
     any: Any = None,
+    zoo: dict[str, Model] | None = None,
     **others: int,
 ) -> None:
     """Train a model, or several of them.
@@ -111,6 +113,7 @@ GRAMMAR: list[tuple[list[str], str, Any]] = [
     (["model=small", "model.width=5", "model=small"], "model", Model(8)),
     (["model=wide", "model.extra*=2"], "model", Wide(extra=14)),
     (["model=small", "model=none"], "model", None),
+    (["model.width*=2", "model.width+=1"], "model", Model(1025)),
     (["model={width: 3}"], "model", Model(3)),
     (["layers=[small,small(width=1)]", "layers[0].width=9"], "layers", [Model(9), Model(1)]),
     (["layers=[{width: 2}]"], "layers", [Model(2)]),
@@ -122,6 +125,19 @@ GRAMMAR: list[tuple[list[str], str, Any]] = [
     (["tags=[a,b]", "tags|=[c]", "tags&=[a,c]"], "tags", {"a", "c"}),
     (["tags=[a,b]", "tags-=[a]"], "tags", {"b"}),
     (["layers=[{}]", "layers+=[{width: 1}]"], "layers", [Model(), Model(1)]),
+    (["layers=[small]", "layers+=small(width=3)"], "layers", [Model(8), Model(3)]),
+    (
+        ["layers=[small]", "layers+=[wide,{}]"],
+        "layers",
+        [Model(8), Wide(extra=7), Model()],
+    ),
+    (["layers=[small,small]", "layers[-1]=small(width=2)"], "layers", [Model(8), Model(2)]),
+    (
+        ["zoo={a: small, b: small(width=1)}", "zoo.c=wide"],
+        "zoo",
+        {"a": Model(8), "b": Model(1), "c": Wide(extra=7)},
+    ),
+    (["zoo={a: {width: 3}}", "zoo|={b: small}"], "zoo", {"a": Model(3), "b": Model(8)}),
     (["runtime=9"], "runtime", 9),
     (["kind=sgd"], "kind", "sgd"),
     (["flag=yes"], "flag", True),
@@ -156,14 +172,15 @@ ERRORS = [
         "error: model=small(widht=1): small: widht: unknown key 'widht'",
         "did you mean 'width'",
     ),
-    (["model=small(width=1"], "error: 'small(width=1': there is no ')'", None),
+    (["model=small(width=1"], "error: model=small(width=1: there is no ')'", None),
+    (["layers=[small]", "layers[0]=smal"], "layers[0]=smal: there is no factory 'smal'", "'small'"),
     (["betas[7]=1"], "error: betas[7]=1: there is no item 7 in a list of 2", None),
     (["layers[0].width=1"], "error: layers[0].width=1: there is no list yet", None),
     (["--stepps"], "error: there is no option '--stepps'", "did you mean '--steps'"),
     (["--steps"], "error: --steps has no value: write steps=…", None),
     (["--factory"], "error: --factory needs a value: --factory NAME", None),
     (["steps=1", "late"], "error: 'late' has no name, and is behind 'steps=1'", None),
-    (["1"] * 12, "is one too many: train takes 11 values", None),
+    (["1"] * 13, "is one too many: train takes 12 values", None),
     (["--yaml", "gone.yaml"], "error: gone.yaml: no such file", None),
     (["opts=@gone.yaml"], "error: gone.yaml: no such file", None),
     (["steps=\x1b[31m"], "error: steps=?[31m: expected an integer", None),
@@ -322,6 +339,7 @@ def test_a_script_ends_with_the_status_of_its_words(tmp_path: Path) -> None:
 JOB = """
 from dataclasses import dataclass
 import runbus.cli
+from runbus.events import JobEnded
 
 @dataclass
 class Model:
@@ -335,7 +353,20 @@ class Wide(Model):
 def wide() -> Wide:
     return Wide(3)
 
-def train(model: Model = Model(), lr: float = 0.1) -> dict:
+@dataclass
+class Bell:
+    sound: str = "ding"
+    times: int = 1
+    name: str = "bell"
+
+    async def setup(self, scope):
+        scope.on(JobEnded, lambda event: print(self.sound * self.times, event.job))
+
+@runbus.cli.factory
+def bell() -> Bell:
+    return Bell()
+
+def train(model: Model = Model(), lr: float = 0.1, runtime: int = 1) -> dict:
     if lr == 9: raise OSError("nine")
     return {"width": model.width, "lr": lr, "runs_as": __name__}
 
@@ -345,24 +376,71 @@ if __name__ == "__main__":
 
 
 def test_an_entrypoint_runs_on_an_executor_where_its_words_say_so(tmp_path: Path) -> None:
-    (tmp_path / "train_job.py").write_text(JOB)
     (tmp_path / "here.yaml").write_text("type: local\ngpus: []\n")
-
-    def call(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "train_job.py", *words],
-            cwd=tmp_path, capture_output=True, text=True, check=False, timeout=50,
-        )  # fmt: skip
-
-    done = call("--factory", "executor=@here.yaml", "model=wide", "--sweep", "lr=1,9")
+    done = call(tmp_path, "--factory", "executor=@here.yaml", "model=wide", "--sweep", "lr=1,9")
     assert done.returncode == 1, done.stderr
     assert "OSError: nine" in done.stderr
     found = runbus.runs(project="train_job")
     assert [one.result for one in found if one.result] == [
         {"width": 3, "lr": 1.0, "runs_as": "train_job"}
     ]
-    wrong = call("run.executor=lcoal")
-    assert (wrong.returncode, "hint: did you mean 'local'" in wrong.stderr) == (2, True)
+
+
+def test_plugins_names_and_projects_of_runs_are_said_as_the_source_says_them(
+    tmp_path: Path,
+) -> None:
+    words = ["run.plugins=bell", "run.plugins[0].times+=1", "run.name=mine", "run.project=p"]
+    done = call(tmp_path, *words, "runtime=9")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("dingding mine\n")
+    (run,) = runbus.runs(project="p")
+    assert run_command(["config", "export", run.id, str(tmp_path / "past.yaml")]) == 0
+    again = call(tmp_path, "--load", "past.yaml", "--dryrun", "model.width+=1")
+    assert (again.returncode, "runtime: 9" in again.stdout) == (0, True), again.stderr
+    assert (run.name, run.config["runtime"]) == ("mine", 9)
+
+
+def test_a_detached_run_is_left_to_the_supervisor(tmp_path: Path) -> None:
+    done = call(tmp_path, "--detach", "lr=2")
+    assert done.returncode == 0, done.stderr
+    (run,) = runbus.runs(project="train_job")
+    assert os.path.basename(run.experiment_folder) == done.stdout.strip()
+    attached = subprocess.run(
+        [sys.executable, "-m", "runbus.cli", "attach", done.stdout.strip()],
+        capture_output=True, text=True, check=False, timeout=50,
+    )  # fmt: skip
+    assert attached.returncode == 0, attached.stderr
+    assert runbus.open_run(run.id).result["lr"] == 2.0
+
+
+LAUNCH_ERRORS = [
+    (["run.executor=lcoal"], "there is no executor 'lcoal'", "'local'"),
+    (["run.executr=local"], "run.executr=local: unknown key 'executr'", "'executor'"),
+    (["executor=local", "executor.gups=1"], "executor.gups=1: unknown key 'gups'", "'gpus'"),
+    (["executor=@gone.yaml"], "gone.yaml: no such file", None),
+    (["run.plugins=jsonnl"], "there is no plugin named 'jsonnl'", "'jsonl'"),
+    (["run.plugins=jsonl", "--detach"], "run.plugins go without --detach", None),
+    (["run.plugins=[3]"], "run.plugins: 3 is no plugin", None),
+]
+
+
+@pytest.mark.parametrize(("words", "text", "hint"), LAUNCH_ERRORS)
+def test_a_wrong_word_about_the_run_is_told_and_nothing_is_recorded(
+    words: list[str], text: str, hint: str | None, capsys: Any
+) -> None:
+    assert run_entrypoint(train, words) == 2
+    told = capsys.readouterr().err
+    assert text in told
+    assert hint is None or hint in told.partition("hint: ")[2]
+    assert runbus.runs() == []
+
+
+def call(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    (folder / "train_job.py").write_text(JOB)
+    return subprocess.run(
+        [sys.executable, "train_job.py", *words],
+        cwd=folder, capture_output=True, text=True, check=False, timeout=50,
+    )  # fmt: skip
 
 
 def test_a_parameter_called_executor_is_one_like_any_other() -> None:

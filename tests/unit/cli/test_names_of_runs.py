@@ -6,6 +6,7 @@ import os
 import pty
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ import runbus
 from runbus import AsyncExperiment, Command, Job
 from runbus.catalog import open_run
 from runbus.cli._app import run_command
+from runbus.errors import UsageError
 
 RUNBUS = os.path.join(os.path.dirname(sys.executable), "runbus")
 
@@ -29,10 +31,35 @@ def logged(*names: str) -> list[str]:
 def test_a_run_is_not_called_what_means_another_run(capsys: pytest.CaptureFixture[str]) -> None:
     first, second = logged("a", "b")
 
-    for name, means in (("latest", "the newest run"), (second, "the run of that id")):
+    for name, means in (("latest", "the newest one"), (second, "the run of that id")):
         assert run_command(["rename", "a", name]) == 2
         assert f"a run cannot be called '{name}': that means {means}" in capsys.readouterr().err
     assert open_run("a").id == first
+
+
+BATCH = "20261129-010203-k3x9qd"
+TAKEN = [("latest", "newest one"), (f"{BATCH}-1", "run of that id"), (BATCH, "batch of that id")]
+
+
+@pytest.mark.parametrize(("name", "means"), TAKEN)
+@pytest.mark.parametrize("what", ["name", "project"])
+def test_nothing_is_made_under_a_name_that_means_something_else(
+    what: str, name: str, means: str, home: Path
+) -> None:
+    with pytest.raises(ValueError, match=f"cannot be called '{name}': that means the {means}"):
+        runbus.init(name=name) if what == "name" else runbus.init(project=name)
+    project, job = ("p", name) if what == "name" else (name, "j")
+    with pytest.raises(UsageError, match=f"cannot be called '{name}': that means the {means}"):
+        AsyncExperiment(project, [Job(name=job, task=Command(("true",)))])
+
+    assert not home.exists()
+
+
+def test_a_run_may_be_called_by_its_own_id() -> None:
+    (own,) = logged("a")
+
+    open_run(own).rename(own)
+    assert open_run(own).name == own
 
 
 def test_a_name_that_other_runs_have_is_given_and_what_it_means_is_told(

@@ -51,7 +51,7 @@ def test_a_failure_is_explained_with_the_last_words_of_the_job(
     assert sentence in words
     assert "\n  last words\n" in words
     assert "FAILED" in words.splitlines()[0]
-    for happened in ("attempt 1 recorded, for local", "submitted", "started on"):
+    for happened in ("recorded, for local", "submitted", "started on"):
         assert happened in words
     assert "job.ended" in said(capsys, "-v", "fails")
 
@@ -62,7 +62,7 @@ def test_each_attempt_is_in_the_story(tmp_path: Path, capsys: pytest.CaptureFixt
     words = said(capsys, "a")
 
     assert "it had 2 attempts" in words
-    assert "attempt 1 FAILED: exit code 1; again in" in words
+    assert "attempt 1: FAILED: exit code 1; again in" in words
 
 
 def test_a_job_that_nobody_leads_says_so_and_what_goes_on_with_it(

@@ -55,12 +55,12 @@ def test_each_wrong_entry_of_a_field_is_told_at_its_own_line(tmp_path: Path) -> 
         "10: executors.two.hosts[2]: 'a' is host 1, too",
         "13: executors.two.packager[0].reff: unknown key 'reff'; did you mean 'ref'",
         "14: executors.three: the key 'type' is missing; there are local, ssh",
-        "20: jobs[0].env.A: expected str | object, got int",
-        "21: jobs[0].env.B: expected str | object, got null",
+        "20: jobs[0].env.A: expected str | mapping, got int",
+        "21: jobs[0].env.B: expected str | mapping, got null",
         "22: jobs[0].env.C.secrt: unknown key 'secrt'; did you mean 'secret'",
         "22: jobs[0].env.C: the key 'secret' is missing",
         "23: jobs[0].env.1: the key 1: expected str, got int",
-        "25: jobs[0].config.x: expected bool | int | float | str | null, got array",
+        "25: jobs[0].config.x: expected bool | int | float | str | null, got list",
         "26: jobs[0].retry_on[1]: invalid enum value 'foo'",
         "26: jobs[0].retry_on[2]: expected int <= 255",
     ]
@@ -104,7 +104,7 @@ def test_a_key_with_dots_in_toml_has_its_own_line(tmp_path: Path) -> None:
     text = 'project = "p"\n[[jobs]]\nname = "a"\ncommand = ["true"]\nenv.A = "x"\nenv.B = 1\n'
 
     assert problems(tmp_path / "a.toml", text) == [
-        "6: jobs[0].env.B: expected str | object, got int"
+        "6: jobs[0].env.B: expected str | mapping, got int"
     ]
 
 

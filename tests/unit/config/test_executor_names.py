@@ -11,12 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import runbus
 from runbus import Command, Secret, api
 from runbus.api import executor_of
 from runbus.cli._app import run_command
-from runbus.config import ExecutorNames, find_executor, load_batch
+from runbus.config import (
+    ExecutorNames,
+    executor_config,
+    executor_entry,
+    find_executor,
+    load_batch,
+)
 from runbus.errors import BatchInvalid, ConfigInvalid
 from runbus.events import Timeouts
 from runbus.experiment import StoredExperiment
@@ -211,6 +219,8 @@ def test_an_unknown_name_is_told_with_what_is_near_in_all_places(home: Path, her
         BatchInvalid, match=r"\n--executor lcoal: there is no executor 'lcoal'; did"
     ):
         load_batch(batch(here), executor="lcoal")
+    with pytest.raises(BatchInvalid, match=r"\n--executor : there is no executor ''"):
+        load_batch(batch(here), executor="")
     with pytest.raises(BatchInvalid) as missing:
         load_batch(batch(here, "executor: ssh\n"))
     assert missing.value.problems == (f"{path}:2: executor: the key 'hosts' is missing",)
@@ -258,6 +268,11 @@ def test_a_secret_is_named_by_its_place_and_paths_are_those_of_the_file(
     with pytest.raises(ConfigInvalid) as caught:
         find_executor("b")
     assert "hf_abc" not in str(caught.value)
+    text = "executor: {type: service, token: {secret: 'file:key'}, timeout: 5m}\n"
+    path = os.path.relpath(batch(here.parent, text))
+    loaded = load_batch(path)
+    assert loaded.executors["default"].data["token"] == {"secret": f"file:{here.parent}/key"}
+    assert loaded.timeouts_of(loaded.jobs[0]) == Timeouts(run_s=300)
 
 
 def listed(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, Any, str]:
@@ -279,6 +294,13 @@ def test_the_command_lists_and_checks_all_and_says_where_each_value_comes_from(
         "svc: {type: service, token: {secret: 'env:TOKEN'}, note: 'Bearer abcdef0123456789'}\n"
     )
     monkeypatch.setenv("RUNBUS_EXECUTORS__GPU__SLOTS", "4")
+    (here / "runbus.yaml").write_text("executors:\n  svc: {type: service, token: 'env:NEAR'}\n")
+    _, (near,), _ = listed(capsys, "svc")
+    assert (near["origin"], near["values"]["token.secret"]["value"]) == (
+        f"{here}/runbus.yaml:2",
+        "env:NEAR",
+    )
+    (here / "runbus.yaml").write_text("plugins: []\n")
 
     status, found, err = listed(capsys)
 
@@ -342,3 +364,37 @@ def test_an_entrypoint_finds_them_too(
     assert [run.state for run in found] == ["SUCCEEDED"] * 2
     specs = [StoredExperiment.open(run.experiment_folder).specs[0] for run in found]
     assert [spec.timeouts.run_s for spec in specs] == [3600, 7200]
+
+
+TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
+
+
+@settings(max_examples=40)
+@given(
+    st.fixed_dictionaries(
+        {"hosts": st.lists(st.from_regex(r"\A[a-z]{1,8}\Z"), min_size=1, unique=True)},
+        optional={
+            "slots": st.integers(1, 99),
+            "gpus": st.none() | st.lists(TEXTS, max_size=2),
+            "python": st.none() | TEXTS,
+            "copy_patience_s": st.floats(0, 1e6),
+            "packager": st.sampled_from(["git", {"type": "git", "ref": "v1"}])
+            | st.lists(
+                st.fixed_dictionaries(
+                    {"type": st.just("pattern"), "include": st.lists(TEXTS, min_size=1)}
+                ),
+                min_size=1,
+                max_size=2,
+            ),
+            "timeout": st.integers(1, 10**6),
+        },
+    )
+)
+def test_what_is_recorded_of_an_executor_is_read_back_as_it_was(fields: dict[str, Any]) -> None:
+    entry = executor_entry({"type": "ssh", **fields}, "a")
+
+    again = executor_entry(json.loads(json.dumps(entry.data)), "a")
+
+    assert again.data == entry.data
+    assert executor_config(again.data, "a") == executor_config(entry.data, "a")
+    assert entry.timeouts.run_s == fields.get("timeout")

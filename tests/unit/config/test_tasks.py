@@ -88,7 +88,7 @@ async def test_an_installed_task_runs_from_a_batch_file(tmp_path: Path) -> None:
         ("{type: other, text: a}", "shouting:Shout is not a class with the tag 'other'"),
         ("{type: gone}", "shouting:Gone cannot be loaded: AttributeError"),
         ("{type: script, path: nowhere.py}", "cannot run"),
-        ("shout", "expected object"),
+        ("shout", "expected mapping"),
     ],
 )
 def test_what_is_wrong_with_a_task_is_told_with_its_place(

@@ -9,7 +9,10 @@ import dataclasses
 import datetime
 import decimal
 import enum
+import os
 import pathlib
+import subprocess
+import sys
 import typing
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -328,3 +331,22 @@ def test_what_stands_for_another_value_is_taken_and_checked_when_it_is_built() -
 def test_abstract_types_of_the_standard_library_are_known() -> None:
     assert value_as(collections.abc.Iterable[int], [1]) == [1]
     assert value_as(typing.Dict[str, typing.List[int]], {"a": [1]}) == {"a": [1]}
+
+
+def test_types_of_modules_that_nobody_has_loaded_cost_nothing() -> None:
+    code = (
+        "import sys\nfrom runbus.config import Partial, apply_overrides, parse_override\n"
+        "def train(width: int = 1, rate: float = 0.5, name: str = '') -> None: pass\n"
+        "apply_overrides(Partial(train), map(parse_override, ['width=2', 'rate*=2', 'name=x']))\n"
+        "print({'pathlib', 'decimal', 'uuid', 'json', 'base64'} & {*sys.modules})\n"
+        "import pathlib, decimal\n"
+        "def late(where: pathlib.Path, exact: decimal.Decimal) -> object: return where, exact\n"
+        "config = Partial(late)\n"
+        "apply_overrides(config, map(parse_override, ['where=a/b', 'exact=1.10']))\n"
+        "print(config.build()())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", code],
+        capture_output=True, text=True, check=True, env={"PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    assert done.stdout == "set()\n(PosixPath('a/b'), Decimal('1.10'))\n"

@@ -29,7 +29,7 @@ KEYS = {
         (RetryPolicy, "retries", -1, "expected int >= 0"),
         (RetryPolicy, "on", ["exit", 300], "expected int <= 255"),
         (RetryPolicy, "on", ["oomm"], "invalid enum value 'oomm'"),
-        (RetryPolicy, "on", "exit", "expected array, got str"),
+        (RetryPolicy, "on", "exit", "expected list, got str"),
         (RetryPolicy, "backoff_s", -0.5, "expected float >= 0.0"),
         (Resources, "gpus", -1, "expected int >= 0"),
         (Resources, "gpus", True, "expected int, got bool"),

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import array
+import collections
 import dataclasses
 import datetime
 import decimal
 import enum
 import functools
+import ipaddress
 import json
 import os
 import types
@@ -47,6 +50,8 @@ class Estimator:
         return "Estimator(C=1.0,\n          gamma='auto')"
 
 
+Pair = collections.namedtuple("Pair", "first second")
+
 Foreign = type("dtype", (), {"__module__": "torch", "__str__": lambda _: "torch.float32"})
 
 VALUES = [
@@ -67,6 +72,12 @@ VALUES = [
     (uuid.UUID(int=1), "<UUID> 00000000-0000-0000-0000-000000000001"),
     (1 + 2j, "<complex> (1+2j)"),
     (b"ab", "<bytes> b'ab'"),
+    (bytearray(b"ab"), "<bytes> b'ab'"),
+    (collections.deque([1, {2}]), [1, [2]]),
+    (collections.UserList([1, "a"]), [1, "a"]),
+    (array.array("d", [0.5]), [0.5]),
+    (Pair(1, {2}), {"first": 1, "second": [2]}),
+    (ipaddress.ip_address("::1"), "<IPv6Address> ::1"),
     (len, "<function> builtins.len"),
     (json.dumps, "<function> json.dumps"),
     (Model, "<class> test_config_values.Model"),

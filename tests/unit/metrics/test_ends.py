@@ -51,6 +51,7 @@ main()
         ("sys.exit('no data')", "FAILED", "exit code 1"),
         ("raise ValueError('boom')", "FAILED", "ValueError: boom"),
         ("raise KeyboardInterrupt", "CANCELLED", "KeyboardInterrupt"),
+        ("sys.excepthook = print; raise ValueError('boom')", "FAILED", "ValueError: boom"),
         (
             "signal.signal(15, lambda *_: sys.exit(143)); os.kill(os.getpid(), 15)",
             "FAILED",
@@ -162,6 +163,7 @@ def test_a_block_ends_as_what_leaves_it_says() -> None:
         (KeyboardInterrupt(), ()),
         (Pruned("at step 3"), Pruned),
         (optuna("worse than the median"), ()),
+        (GeneratorExit(), ()),
         (SystemExit("no data"), ()),
         (SystemExit(True), ()),
         (SystemExit(-1), ()),
@@ -175,6 +177,7 @@ def test_a_block_ends_as_what_leaves_it_says() -> None:
         (JobState.CANCELLED, "KeyboardInterrupt"),
         (JobState.CANCELLED, "Pruned: at step 3"),
         (JobState.CANCELLED, "TrialPruned: worse than the median"),
+        (JobState.CANCELLED, "GeneratorExit"),
         (JobState.FAILED, "no data"),
         (JobState.FAILED, "exit code 1"),
         (JobState.FAILED, "exit code 255"),

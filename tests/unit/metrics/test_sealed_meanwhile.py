@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
+from pathlib import Path
 
 import pytest
 
 import runbus
-from runbus.errors import RunBusy
+from runbus.catalog import query
+from runbus.cli._app import run_command
+from runbus.errors import RunBusy, RunUnreadable
 from runbus.metrics._folder import writers_of
 
 
@@ -31,6 +35,54 @@ def test_a_journal_that_is_sealed_while_it_is_read_is_looked_for_again() -> None
 
     assert stored._with_files(read) == [b"PAR1"]
     assert len(looks) == 2
+
+
+@pytest.mark.parametrize("harm", ["older", "noise", "foreign"])
+def test_a_journal_that_holds_less_than_the_segment_beside_it_hides_nothing(
+    harm: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As in a copy of a folder that kept the journal of an earlier copy."""
+    with runbus.init() as run:
+        run.log("loss", 0.0)
+        older = Path(run.path).read_bytes()
+        for step in range(1, 5):
+            run.log("loss", float(step))
+            run.log("acc", 0.5)
+    stored = runbus.open_run(run.id)
+    stored.seal()
+    journal = Path(run.path)
+    journal.write_bytes({"older": older, "noise": older[:64] + bytes(3) * 99}.get(harm, b"x" * 99))
+
+    async def followed() -> int:
+        return sum([len(batch) async for batch in stored.follow()])
+
+    assert stored.metrics("loss").values.tolist() == [0.0, 1.0, 2.0, 3.0, 4.0]
+    assert stored.metric_names() == ["loss", "acc"]
+    assert stored.summaries()["loss"].last == 4.0
+    assert (stored.end().state, stored.is_being_written()) == (0, False)
+    assert asyncio.run(followed()) == 9
+    assert query("SELECT count(*) FROM metrics")[1] == [(9,)]
+    # It is left where it is, and told.
+    assert stored.unreadable().keys() == {str(journal)}
+    assert run_command(["doctor"]) == 1
+    assert f"{journal}: it holds less than the segment" in capsys.readouterr().out
+    with pytest.raises(RunUnreadable):
+        stored.seal()
+    assert journal.exists()
+
+
+def test_a_journal_that_holds_as_much_as_the_segment_beside_it_is_the_truth() -> None:
+    """As where sealing was cut short before the journal went."""
+    with runbus.init() as run:
+        run.log("loss", 1.0)
+    stored, whole = runbus.open_run(run.id), Path(run.path).read_bytes()
+    stored.seal()
+    Path(run.path).write_bytes(whole)
+
+    assert list(writers_of(run.folder).values()) == [[run.path]]
+    assert (len(stored.metrics("loss")), stored.unreadable()) == (1, {})
+    assert len(stored.seal()) == 1
+    assert list(writers_of(run.folder).values()) != [[run.path]]
 
 
 def test_a_run_that_is_gone_is_not_looked_for_for_ever() -> None:

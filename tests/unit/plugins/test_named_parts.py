@@ -5,17 +5,28 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pytest
+from msgspec import Meta
 
 import runbus
-from runbus import Config, LocalExecutor, PatternPackager, SSHExecutor, api
+from runbus import (
+    Config,
+    GitArchivePackager,
+    LocalExecutor,
+    PatternPackager,
+    Secret,
+    SSHExecutor,
+    api,
+)
 from runbus.abc import Executor, Packager
 from runbus.cli._app import COMMANDS
-from runbus.config import make
+from runbus.config import batch_schema, make
 from runbus.errors import ConfigInvalid, TargetUnusable
+from runbus.packaging import HybridPackager
 from runbus.plugins import PluginRegistry
 
 
@@ -142,3 +153,59 @@ def test_a_distribution_brings_commands_integrations_and_executors(
         "print(make(take, {'plugin': {'type': 'sink', 'path': 'y'}}).path)\n"
     )
     assert said(sys.executable, "-c", code) == (0, "y\n")
+
+
+def test_a_list_of_packagers_is_one_of_them_all() -> None:
+    parts = [{"type": "git"}, {"type": "pattern", "include": ["*.py"]}]
+    made = make(take, {"executor": {"type": "local", "packager": parts}})
+    assert isinstance(made.packager, HybridPackager)
+    assert [type(part) for _, part in made.packager.parts] == [GitArchivePackager, PatternPackager]
+    with pytest.raises(ConfigInvalid, match=r"executor\.packager: expected a length of at least 1"):
+        make(take, {"executor": {"type": "local", "packager": []}})
+    wrong = [{"type": "git"}, {"type": "pattern", "inclde": []}]
+    with pytest.raises(ConfigInvalid, match=r"executor.packager\[1\].inclde: .*mean 'include'"):
+        make(take, {"executor": {"type": "local", "packager": wrong}})
+    with pytest.raises(ConfigInvalid, match="executor: expected an Executor, found a list of 1"):
+        make(take, {"executor": [{"type": "local"}]})
+
+
+class Sized(LocalExecutor):
+    """Is of some size.
+
+    Args:
+        size: How large it is.
+        mode: What it is like.
+        token: What it is let in with.
+        hook: Is no data.
+    """
+
+    def __init__(
+        self,
+        size: Annotated[int, Meta(ge=1)],
+        mode: Literal["a", "b"] = "a",
+        token: Secret | None = None,
+        hook: Callable[[], None] | None = None,
+    ) -> None:
+        super().__init__("sized")
+
+
+def test_the_schema_of_batch_files_is_that_of_the_constructors(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    registry = PluginRegistry()
+    monkeypatch.setattr(registry.executors, "_targets", {**registry.executors._targets})
+    registry.register_executor("sized", Sized)
+
+    schema = batch_schema()["$defs"]
+
+    sized = schema["Sized"]
+    assert sized["required"] == ["type", "size"]
+    assert sized["properties"]["size"] == {
+        "type": "integer", "minimum": 1, "description": "How large it is.",
+    }  # fmt: skip
+    assert sized["properties"]["mode"]["enum"] == ["a", "b"]
+    assert "timeout" in sized["properties"]
+    assert "hook" not in sized["properties"]
+    assert "name" not in schema["SSHExecutor"]["properties"]
+    assert {"$ref": "#/$defs/Sized"} in schema["Batch"]["properties"]["executor"]["anyOf"]
+    assert "Sized" not in batch_schema(built_in=True)["$defs"]

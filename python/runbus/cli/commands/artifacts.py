@@ -9,6 +9,7 @@ import click
 
 from runbus.cli._exit import ExitStatus
 from runbus.cli._facts import shown_path
+from runbus.cli._named_run import named_run
 from runbus.cli._options import complete_runs
 from runbus.cli._printer import format_size, format_time, print_error, print_json
 from runbus.cli._table import print_table
@@ -36,9 +37,7 @@ def command(
     RUN is an id or a part of one, a name (the newest run of that name), or "latest". NAME is what
     the run calls a file or folder; without it, all are meant.
     """
-    from runbus.catalog import find_run
-
-    found = find_run(run).artifacts(name, kind=kind)
+    found = named_run(run).artifacts(name, kind=kind)
     if output is not None:
         newest = {artifact.name: artifact for artifact in found}
         status = ExitStatus.OK

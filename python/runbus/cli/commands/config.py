@@ -10,6 +10,7 @@ import click
 from runbus.cli._exit import ExitStatus
 
 if TYPE_CHECKING:
+    from runbus.catalog import RunRecord
     from runbus.config import Loaded
 
 __all__ = ["command"]
@@ -83,6 +84,21 @@ def export(source: str, destination: str) -> None:
     click.echo(f"{destination} is written", err=True)
 
 
+def _travelled(run: RunRecord) -> dict[str, Any]:
+    """Return the configuration of the function that a run's job called; empty if it called none."""
+    from runbus._secrets import redacted
+    from runbus.config import task_given
+    from runbus.errors import NotFound, RunbusError
+    from runbus.jobs import Asked
+
+    try:
+        jobs = Asked.read(run.experiment_folder).jobs if run.info.job else []
+    except (NotFound, RunbusError):  # it is told of what is left of a run, too
+        return {}
+    given = next((one.given for one in jobs if one.run_id == run.id), "")
+    return redacted(task_given(given))
+
+
 def _loaded(source: str, prefix: str | None) -> Loaded:
     """Return what a file says, or the config of a run."""
     from runbus.config import Loaded, Origin, read_source, set_variables, split_section
@@ -95,8 +111,7 @@ def _loaded(source: str, prefix: str | None) -> Loaded:
 
         run = find_run(source)
         loaded = Loaded(source)
-        values: dict[str, Any] = run.config
-        for name, value in values.items():
+        for name, value in (_travelled(run) or run.config).items():
             loaded.data[name] = value
             loaded.set_origin((name,), Origin(f"run {run.id}"))
     if prefix is not None:

@@ -12,11 +12,14 @@ __all__ = ["command"]
 
 @click.command("doctor")
 @click.argument("batches", metavar="[BATCH]...", nargs=-1)
+@click.option("-v", "--verbose", is_flag=True, help="Show also what was found to be well.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list of objects.")
 @click.option(
     "--rebuild-index", is_flag=True, help="Only make index.db anew from the folders of the home."
 )
-def command(batches: tuple[str, ...], as_json: bool, rebuild_index: bool) -> ExitStatus:
+def command(
+    batches: tuple[str, ...], verbose: bool, as_json: bool, rebuild_index: bool
+) -> ExitStatus:
     """Check that jobs can run here and that nothing was left behind.
 
     Looks at this machine, at the home folder, and at the machines of the SSH executors in the batch
@@ -44,7 +47,11 @@ def command(batches: tuple[str, ...], as_json: bool, rebuild_index: bool) -> Exi
     if as_json:
         print_json([check._asdict() for check in checks])
     else:
-        for check in checks:
+        # What only is as it should be is one line.
+        shown = [check for check in checks if verbose or check.advice or not check.is_well]
+        if quiet := [check.title for check in checks if check not in shown]:
+            click.echo(f"ok  {', '.join(quiet)}")
+        for check in shown:
             click.echo(f"{'ok' if check.is_well else '!!'}  {check.title}: {check.found}")
             if check.advice:
                 click.echo(f"    hint: {check.advice}")

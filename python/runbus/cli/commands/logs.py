@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from runbus.cli._named_run import named_run
 from runbus.cli._options import complete_runs
 from runbus.errors import NoLogs, RunUnreadable
 
@@ -79,9 +80,7 @@ def command(
 
     RUN is an id or a part of one, a name (the newest run of that name), or "latest".
     """
-    from runbus.catalog import find_run
-
-    found = find_run(run)
+    found = named_run(run)
     if found.job is None and found.info.job is not None:
         raise RunUnreadable(found.id, f"nothing is recorded of its job {found.info.job!r}")
     if found.job is None:

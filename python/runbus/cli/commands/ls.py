@@ -33,7 +33,7 @@ __all__ = ["command"]
     multiple=True,
     metavar="CONDITION",
     help="Only the runs of which it is true, such as state=FAILED, 'lr>=0.01' or name~net: of a "
-    "field, a param, or a metric's last value. Of all, if given again.",
+    "field, a param, or a metric's last value. Several are joined by and, or given again.",
 )
 @click.option(
     "--sort", metavar="NAME", help="Order by a field, param or metric; -NAME for largest first."
@@ -75,7 +75,7 @@ def command(
             raise click.UsageError("--batches goes with --project, -n and --json only")
         _list_batches(project, newest, as_json=as_json)
         return
-    conditions = [Condition.parse(text) for text in where]
+    conditions = [one for text in where for one in Condition.parse(text)]
     is_filtered = bool(tag or conditions)
     # Which runs fulfil them is known once they have been looked at.
     found = survey(project, newest=None if is_filtered or sort else newest)

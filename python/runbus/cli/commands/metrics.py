@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from runbus.cli._named_run import named_run
 from runbus.cli._options import complete_metrics, complete_runs
 from runbus.cli._printer import print_json, printable, unescaped
 from runbus.cli._run_facts import tell_damage
@@ -33,11 +34,9 @@ def command(run: str, names: tuple[str, ...], as_json: bool, as_csv: bool) -> No
     With --json, points are {"NAME": {"steps": […], "values": […], "times": […]}}, times in
     nanoseconds since 1970; a value that is not finite is null.
     """
-    from runbus.catalog import find_run
-
     if as_json and as_csv:
         raise click.UsageError("--json and --csv do not go together")
-    found = find_run(run)
+    found = named_run(run)
     tell_damage(found)
     if as_csv:
         _print_csv([found.metrics(name) for name in names or found.metric_names()])

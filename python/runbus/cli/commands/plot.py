@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from runbus.cli._named_run import named_run
 from runbus.cli._options import complete_metrics, complete_runs
 from runbus.cli._plot import Curve, draw
 from runbus.cli._printer import printable, unescaped
@@ -53,17 +54,15 @@ def command(
     RUN is an id or a part of one, a name (the newest run of that name), or "latest". Several
     metrics are drawn with -m: runbus plot latest loss -m val/loss.
     """
-    from runbus.catalog import find_run
-
     if len(words) == 1 and not more:
-        raise click.UsageError(_which_metric(find_run(words[0])))
+        raise click.UsageError(_which_metric(named_run(words[0])))
     *texts, last = words
     # The last word is a metric, unless it can only be a run.
     names = list(more) if not texts else [last, *more]
     runs: list[RunRecord] = []
     for text in texts or [last]:
         try:
-            runs.append(find_run(text))
+            runs.append(named_run(text))
         except RunNotFound:
             if not (runs and texts and text in runs[0].summaries()):
                 raise

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from runbus._clock import format_duration
 from runbus.attempt import lost_output, read_cuts
 from runbus.cli._facts import print_facts, shown_path
+from runbus.cli._named_run import named_run
 from runbus.cli._options import complete_runs
-from runbus.cli._printer import format_duration, format_time, print_json
+from runbus.cli._printer import format_time, print_json
 from runbus.cli._run_facts import (
     kept_facts,
     native_words,
@@ -39,9 +41,7 @@ def command(run: str, as_json: bool) -> None:
 
     RUN is an id or a part of one, a name (the newest run of that name), or "latest".
     """
-    from runbus.catalog import find_run
-
-    found = find_run(run)
+    found = named_run(run)
     if as_json:
         print_json(_described(found))
     else:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from runbus._clock import format_duration
 from runbus._ids import short_id
 from runbus.cli._options import complete_batches
-from runbus.cli._printer import format_duration, print_json
+from runbus.cli._printer import print_json
 from runbus.cli._run_facts import native_words
 from runbus.cli._screen import clear_screen
 from runbus.cli._table import print_table, terminal_columns, terminal_rows, without
@@ -203,7 +204,7 @@ def _elapsed(record: JobRecord) -> str:
         return format_duration(record.duration_s)
     if not record.started_ns:
         return ""
-    return format_duration(max(0.0, (time.time_ns() - record.started_ns) / 1e9))
+    return format_duration(max(0, (time.time_ns() - record.started_ns) // 10**9))
 
 
 def _described(record: JobRecord, folder: str) -> dict[str, object]:

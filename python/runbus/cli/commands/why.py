@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from runbus._clock import format_duration
+from runbus.cli._named_run import named_run
 from runbus.cli._options import complete_runs
-from runbus.cli._printer import format_duration, format_time, print_json, printable
+from runbus.cli._printer import format_time, print_json, printable
 
 if TYPE_CHECKING:
     from runbus.catalog import RunRecord
@@ -43,9 +45,8 @@ def command(event_or_run: str, verbose: bool, trace: str | None, as_json: bool) 
     import anyio
 
     from runbus.api import explain
-    from runbus.catalog import find_run
 
-    run = find_run(event_or_run)
+    run = named_run(event_or_run)
     explanation = anyio.run(explain, run)
     if as_json:
         described = explanation._asdict() | {"id": run.id, "name": run.name}

@@ -6,6 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::segment;
+
 /// A folder whose time is younger may change again without showing it: clocks tick coarsely.
 const SETTLED: Duration = Duration::from_millis(100);
 /// How often a folder with writers is asked whether there is another one.
@@ -84,7 +86,7 @@ fn writers(folder: &Path) -> io::Result<BTreeMap<String, Files>> {
     let mut found = BTreeMap::new();
     for name in &names {
         if let Some((writer, number)) = name
-            .strip_suffix(crate::segment::SUFFIX)
+            .strip_suffix(segment::SUFFIX)
             .and_then(|stem| stem.rsplit_once('.'))
             && !name.starts_with('.')
             && !number.is_empty()
@@ -96,10 +98,17 @@ fn writers(folder: &Path) -> io::Result<BTreeMap<String, Files>> {
             paths.push(folder.join(name));
         }
     }
-    // While there is a journal it is the truth: segments beside it may be incomplete.
+    // While there is a journal it is the truth, unless it is an older copy: segments beside it may be
+    // incomplete.
     for name in &names {
         if let Some(writer) = name.strip_suffix(".journal") {
-            found.insert(writer.to_owned(), Files::Journal(folder.join(name)));
+            let journal = folder.join(name);
+            if let Some(Files::Segments(paths)) = found.get(writer)
+                && segment::is_outdated(&journal, paths).unwrap_or(false)
+            {
+                continue;
+            }
+            found.insert(writer.to_owned(), Files::Journal(journal));
         }
     }
     Ok(found)
@@ -125,6 +134,39 @@ mod tests {
     use std::fs::{File, FileTimes};
 
     use super::*;
+
+    /// A journal becomes a segment: one of them is there at each moment, though not in each list.
+    #[test]
+    fn a_folder_whose_files_change_while_it_is_listed_is_listed_again() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path();
+        // So that the list comes in several pieces.
+        for number in 0..3000 {
+            fs::write(
+                path.join(format!("{number:05}-of-others-with-a-long-name")),
+                "",
+            )
+            .unwrap();
+        }
+        let of = |number: usize, end: &str| path.join(format!("{number}-writer{end}"));
+        for _ in 0..5 {
+            for number in 0..300 {
+                fs::write(of(number, ".journal"), "").unwrap();
+                let _ = fs::remove_file(of(number, ".0.parquet"));
+            }
+            std::thread::scope(|scope| {
+                let sealing = scope.spawn(|| {
+                    for number in 0..300 {
+                        fs::write(of(number, ".0.parquet"), "").unwrap();
+                        fs::remove_file(of(number, ".journal")).unwrap();
+                    }
+                });
+                while !sealing.is_finished() {
+                    assert_eq!(writers(path).unwrap().len(), 300);
+                }
+            });
+        }
+    }
 
     /// As if the clock of the file system had not ticked meanwhile.
     #[test]

@@ -303,24 +303,20 @@ impl MetricReader {
             self.source.refresh()?;
             let is_live = self.source.is_live()?;
             let mut scanner = self.source.rescan()?;
-            while let Some(record) = scanner
-                .next(Mode::Settled)
-                .map_err(|error| self.source.io(error))?
-            {
-                match record.kind {
-                    Kind::Row | Kind::Column => {
-                        let add = |row: &Row<'_>| visit(&mut result, &self.table, row);
-                        if let Err(why) = each_row(&self.table, &record, add) {
-                            wrong.push(record.span());
-                            if let Unread::Unknown(id) = why {
-                                unknown.push(id);
-                            }
+            let result_of_all = scanner.each(|record| match record.kind {
+                Kind::Row | Kind::Column => {
+                    let add = |row: &Row<'_>| visit(&mut result, &self.table, row);
+                    if let Err(why) = each_row(&self.table, record, add) {
+                        wrong.push(record.span());
+                        if let Unread::Unknown(id) = why {
+                            unknown.push(id);
                         }
                     }
-                    Kind::Schema if self.table.learn(record.payload) => {}
-                    _ => wrong.extend(self.note(&record)),
                 }
-            }
+                Kind::Schema if self.table.learn(record.payload) => {}
+                _ => wrong.extend(self.note(record)),
+            });
+            result_of_all.map_err(|error| self.source.io(error))?;
             self.scanned = self.scanned.max(scanner.cursor());
             // A damaged schema that was repeated in a later piece: now its rows can be read.
             if unknown.iter().any(|id| self.table.columns(*id).is_some()) {

@@ -1,5 +1,7 @@
 //! Finds the records of a file, whatever has happened to it.
 
+mod ahead;
+
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -13,7 +15,8 @@ use super::names::MAX_SCHEMAS;
 use crate::os;
 
 const SMALLEST_READ: usize = 16 << 10;
-const LARGEST_READ: usize = 1 << 20;
+/// What was read is checked while it is still in the cache.
+const LARGEST_READ: usize = 256 << 10;
 
 /// A range of bytes of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

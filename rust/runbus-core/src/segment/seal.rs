@@ -11,6 +11,7 @@ use parquet::errors::ParquetError;
 
 use super::layout::{About, SUFFIX};
 use super::open::Segment;
+use super::outdated::readable_points;
 use super::window::Window;
 use super::write::Writer;
 use crate::error::Error;
@@ -194,15 +195,14 @@ impl Sealing {
         Ok(path)
     }
 
-    /// How many points there are in whole segments of the same journal.
+    /// How many points can be read of segments of the same journal.
     fn points_of_segments(&self) -> Result<usize, Error> {
         let folder = self.folder();
         let entries = fs::read_dir(folder).map_err(|error| Error::io(folder, error))?;
         let names = entries.flatten().map(|entry| entry.file_name());
         let names = names.filter(|name| name.to_str().is_some_and(|name| self.is_segment(name)));
-        let segments = names.filter_map(|name| Segment::open(&folder.join(name)).ok());
-        let whole = segments.filter(|one| one.damage().is_ok_and(|damage| damage.is_empty()));
-        Ok(whole.map(|segment| segment.point_count()).sum())
+        let segments: Vec<PathBuf> = names.map(|name| folder.join(name)).collect();
+        Ok(readable_points(&segments))
     }
 
     /// Whether a file of this name is a segment of the journal.

@@ -1,0 +1,60 @@
+"""The run that somebody means, also where they name more than one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from runbus._ids import short_id
+from runbus.errors import AmbiguousId, ExperimentNotFound, RunNotFound, near_matches
+
+if TYPE_CHECKING:
+    from runbus.catalog import RunRecord
+
+__all__ = ["named_run"]
+
+
+def named_run(text: str) -> RunRecord:
+    """Return the run that a word names: as `find_run` does, or one of a batch or a project.
+
+    Of several it is the first that failed, else the newest, and standard error is told which. For
+    commands that only read: what changes something takes no guess.
+
+    Raises:
+        RunNotFound: There is nothing of that name.
+        AmbiguousId: It is a part of several ids.
+    """
+    from runbus.catalog import find_run
+
+    try:
+        return find_run(text)
+    except AmbiguousId as error:
+        if not error.is_batch or not (found := _runs_of(text)):
+            raise
+    except RunNotFound as error:
+        if not (found := _runs_of(text)):
+            raise RunNotFound(text, error.similar or _near(text), error.are_any) from None
+    failed = [run for run in found if run.state.is_terminal and run.state != "SUCCEEDED"]
+    run, which = (failed[0], "the first that failed") if failed else (found[-1], "the newest")
+    if len(found) > 1:
+        told = f"{text} has {len(found)} runs: this is {run.name} ({short_id(run.id)}), {which}"
+        click.echo(told, err=True)
+    return run
+
+
+def _runs_of(text: str) -> list[RunRecord]:
+    """Return the runs of a batch, or of a project: those of its newest batch, if it has one."""
+    from runbus.catalog import find_experiment, runs
+
+    try:
+        folder = find_experiment(text)
+    except (ExperimentNotFound, AmbiguousId):
+        return runs(text)
+    return [run for run in runs() if run.experiment_folder == folder]
+
+
+def _near(text: str) -> tuple[str, ...]:
+    from runbus.catalog import runs
+
+    return near_matches(text, {run.project for run in runs()})

@@ -1,0 +1,108 @@
+"""A batch or a project where a run is asked for, and runs of a batch that were removed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import anyio
+import pytest
+
+import runbus
+from runbus import api
+from runbus.catalog import find_run, remove_run
+from runbus.cli._app import run_command
+
+
+@pytest.fixture
+def batch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """Return the id of a batch of three jobs, of which the second has failed."""
+    jobs = [{"name": f"j{code}", "command": ["sh", "-c", f"exit {code}"]} for code in (0, 3, 0)]
+    jobs[2]["name"] = "last"
+    path = tmp_path / "b.json"
+    path.write_text(json.dumps({"project": "seeds", "jobs": jobs}))
+    run_command(["submit", str(path)])
+    capsys.readouterr()
+    return find_run("j3").id.rpartition("-")[0]
+
+
+@pytest.mark.parametrize("command", ["why", "show", "logs"])
+def test_of_a_batch_the_run_that_failed_is_shown_and_named(
+    command: str, batch: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    letters = batch.rpartition("-")[2]
+    for name in ("seeds", batch, letters):
+        assert run_command([command, name]) == 0
+        captured = capsys.readouterr()
+        assert captured.err.startswith(
+            f"{name} has 3 runs: this is j3 ({letters}-2), the first that failed\n"
+        )
+        assert command == "logs" or "FAILED" in captured.out
+
+
+def test_of_a_project_of_plain_runs_it_is_the_newest(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in "ab":
+        with runbus.init(project="digits", name=name) as run:
+            run.log("loss", 1.0, step=0)
+
+    assert run_command(["show", "digits"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.splitlines()[1] == "name      b"
+    assert "digits has 2 runs: this is b (" in captured.err
+    assert run_command(["why", "digit"]) == 1
+    assert "did you mean 'digits'" in capsys.readouterr().err
+
+
+def test_what_changes_a_run_takes_no_guess(batch: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["tag", "seeds", "x"], ["rename", batch, "x"], ["rm", "--yes", "seeds"]):
+        assert run_command(words) != 0
+    assert find_run("j3").tags == []
+
+
+def test_a_run_that_was_removed_is_in_no_list_of_its_batch_and_is_not_tried_again(
+    batch: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    remove_run(find_run("j3"))
+
+    assert [one.record.name for one in api.status("seeds")] == ["j0", "last"]
+    for words in (["status"], ["attach"], ["ls", "--batches"]):
+        run_command(words)
+        captured = capsys.readouterr()
+        assert "j3" not in captured.out
+        assert words == ["attach"] or "2 of 2 done" in captured.out
+    assert run_command(["retry"]) == 2
+    assert "every job of it has succeeded" in capsys.readouterr().err
+
+
+async def test_a_batch_is_named_in_python_as_in_a_shell(batch: str) -> None:
+    letters = batch.rpartition("-")[2]
+    for name in ("seeds", letters, "latest"):
+        assert [one.name for one in await api.attach(name)] == ["j0", "j3", "last"]
+        assert not await api.cancel(name, None, "by the test", 0)
+    assert (await api.explain("j3")).state == "FAILED: exit code 3"
+    assert (await api.explain(f"{letters}-2")).state == "FAILED: exit code 3"
+
+
+def test_each_happening_of_a_job_with_several_attempts_names_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = {"name": "a", "command": ["false"], "retries": 1, "backoff": 0}
+    path = tmp_path / "b.json"
+    path.write_text(json.dumps({"project": "p", "jobs": [job]}))
+    run_command(["submit", str(path)])
+
+    made, *story = [one.text for one in anyio.run(api.explain, find_run("a")).story]
+    assert made == "made"
+    assert [text.partition(": ")[0] for text in story] == ["attempt 1"] * 4 + ["attempt 2"] * 3
+    assert story[3] == "attempt 1: FAILED: exit code 1; again now"
+    assert story[-1] == "attempt 2: FAILED: exit code 1"
+
+
+def test_what_is_well_is_one_line_of_doctor(capsys: pytest.CaptureFixture[str]) -> None:
+    run_command(["doctor"])
+    first, *others = capsys.readouterr().out.splitlines()
+    assert first == "ok  versions, home, disk, clock, jobs, executor local"
+    assert not any(line.startswith("ok") for line in others)
+
+    run_command(["doctor", "-v"])
+    assert "processors" in capsys.readouterr().out
