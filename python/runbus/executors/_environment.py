@@ -33,18 +33,13 @@ def inherited_environment(
             program can do without, such as PATH and HOME.
         job: The job; None for a program that is not a job.
     """
-    if inherit is True:
-        found = dict(os.environb)
-    else:
-        names = _NEEDED if inherit is False else tuple(os.fsencode(name) for name in inherit)
-        found = {name: os.environb[name] for name in names if name in os.environb}
-    withheld = {os.fsencode(name) for name in job.withheld} if job else set()
+    asked = os.environb
+    names = asked if inherit is True else _NEEDED if inherit is False else map(os.fsencode, inherit)
+    left_out = {os.fsencode(name) for name in (ENV_ATTEMPT, *(job.withheld if job else ()))}
     return {
-        name: value
-        for name, value in found.items()
-        if name != os.fsencode(ENV_ATTEMPT)
-        and not name.startswith(b"RUNBUS_SECRET_")
-        and name not in withheld
+        name: asked[name]
+        for name in names
+        if name not in left_out and not name.startswith(b"RUNBUS_SECRET_") and name in asked
     }
 
 

@@ -75,6 +75,7 @@ class Launcher:
         self._pids: dict[int, int] = {}
         self.alive: set[int] = set()
         self._cut = b""
+        self._packed: tuple[Mapping[bytes, bytes], bytes] = {}, _number(0)
         self._turn = asyncio.Lock()
         self._socket, theirs = socket.socketpair()
         with theirs:
@@ -114,17 +115,25 @@ class Launcher:
         self._asked[number] = answer
         try:
             async with asyncio.timeout(self._patience_s):
-                async with self._turn:
-                    if self.is_lost:
-                        raise LauncherLost
-                    asked = _request(number, folder, files, environment)
-                    await self._loop.sock_sendall(self._socket, asked)
+                await self._send(self._request(number, folder, files, environment))
                 return await answer
         except (TimeoutError, ConnectionError) as error:
             self._lose()
             raise LauncherLost from error
         finally:
             self._asked.pop(number, None)
+
+    async def _send(self, asked: bytes) -> None:
+        """Write to the socket, after what others write.
+
+        Raises:
+            LauncherLost: The launcher is gone.
+            ConnectionError: It goes.
+        """
+        async with self._turn:
+            if self.is_lost:
+                raise LauncherLost
+            await self._loop.sock_sendall(self._socket, asked)
 
     def close(self) -> None:
         """End the launcher, not the wrappers; safe to repeat."""
@@ -148,6 +157,22 @@ class Launcher:
         if not self.is_lost:
             logger.warning("the process that starts wrappers is gone: they are started without it")
             self.close()
+
+    def _request(
+        self,
+        number: int,
+        folder: str,
+        files: Mapping[str, bytes],
+        environment: Mapping[bytes, bytes],
+    ) -> bytes:
+        if environment != self._packed[0]:
+            # Most jobs have that of the one before.
+            variables = [_text(name + b"=" + value) for name, value in environment.items()]
+            self._packed = environment, _number(len(variables)) + b"".join(variables)
+        contents = [_text(name.encode()) + _text(data) for name, data in files.items()]
+        parts = (_number(number), _text(os.fsencode(folder)), _number(len(contents)), *contents)
+        asked = b"".join((*parts, self._packed[1]))
+        return _number(len(asked)) + asked
 
     def _hear(self) -> None:
         try:
@@ -184,20 +209,9 @@ class Launcher:
                 answer.set_exception(LauncherLost())
 
 
-def _request(
-    number: int, folder: str, files: Mapping[str, bytes], environment: Mapping[bytes, bytes]
-) -> bytes:
-    texts = [
-        struct.pack("<I", number),
-        *_text(os.fsencode(folder)),
-        struct.pack("<I", len(files)),
-        *(part for name, data in files.items() for part in (*_text(name.encode()), *_text(data))),
-        struct.pack("<I", len(environment)),
-        *(part for name, value in environment.items() for part in _text(name + b"=" + value)),
-    ]
-    asked = b"".join(texts)
-    return struct.pack("<I", len(asked)) + asked
+def _number(number: int) -> bytes:
+    return number.to_bytes(4, "little")
 
 
-def _text(text: bytes) -> tuple[bytes, bytes]:
-    return struct.pack("<I", len(text)), text
+def _text(text: bytes) -> bytes:
+    return _number(len(text)) + text

@@ -8,7 +8,7 @@ import logging
 import os
 import time
 from collections.abc import Sequence  # noqa: TC003 - the configuration reads the signature
-from contextlib import closing
+from contextlib import closing, suppress
 from resource import RLIM_INFINITY, RLIMIT_NOFILE, RUSAGE_SELF, getrlimit, getrusage
 from typing import TYPE_CHECKING
 
@@ -37,6 +37,7 @@ from runbus.attempt import (
     own_pid_namespace,
     read_log,
     secret_environment,
+    wrapper_program,
     wrapper_words,
 )
 from runbus.errors import JobNotStarted, os_reason
@@ -155,6 +156,11 @@ class LocalExecutor(Executor):
         check_gpu_variable(job)
         return Request(job=job, body=AttemptBody.of(in_unpacked_code(job)))
 
+    async def make_ready(self) -> None:
+        """Start the process that starts wrappers."""
+        with suppress(OSError):
+            self._find_launcher()
+
     async def submit(self, request: Request) -> JobRef:
         """Start the wrapper; it claims the folder, so a second call for it runs nothing."""
         job = request.job
@@ -213,16 +219,11 @@ class LocalExecutor(Executor):
         Raises:
             OSError: A file cannot be written, or there are not enough files or processes.
         """
-        words = wrapper_words()
-        # A script is nothing that a launcher could have loaded, and one that is gone does not
-        # come back.
-        if len(words) == 1 and (self._launcher is None or not self._launcher.is_lost):
-            if self._launcher is None:
-                self._launcher = Launcher(words[0], self._launched_ended, self._launcher_lost)
+        if (launcher := self._find_launcher()) is not None:
             try:
                 # A wrapper that is about to run must not be taken for one that was not started.
                 with anyio.CancelScope(shield=True):
-                    return await self._launcher.start(folder, files, environment)
+                    return await launcher.start(folder, files, environment)
             except LauncherLost:
                 pass  # if the wrapper runs, another one finds that its folder is claimed
         for name, data in files.items():
@@ -230,9 +231,20 @@ class LocalExecutor(Executor):
             write_file(os.path.join(folder, name), data, is_durable=False)
         # Kept free for the pidfd, which must not fail once the job runs.
         with closing(_Spare()):
-            pid = spawn((*words, "run", folder, own_pid_namespace()), environment)
+            pid = spawn((*wrapper_words(), "run", folder, own_pid_namespace()), environment)
         self._watch(pid, self._reap)
         return pid
+
+    def _find_launcher(self) -> Launcher | None:
+        """Return the process that starts wrappers; None if there is none, or no more.
+
+        Raises:
+            OSError: There are not enough files or processes for it.
+        """
+        if self._launcher is None and (program := wrapper_program()) is not None:
+            self._launcher = Launcher(program, self._launched_ended, self._launcher_lost)
+        # There is none of a script, and one that is gone does not come back.
+        return None if self._launcher is None or self._launcher.is_lost else self._launcher
 
     async def find(self, job: JobSpec) -> JobRef | None:
         """Return the job if a wrapper has claimed its folder."""

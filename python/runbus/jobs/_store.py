@@ -76,7 +76,8 @@ class JobStore:
 
     def relative(self, folder: str) -> str:
         """Return a folder within the experiment's as the journal names it."""
-        return os.path.relpath(folder, self.folder)
+        inside = folder.removeprefix(self.folder + os.sep)
+        return inside if inside != folder else os.path.relpath(folder, self.folder)
 
     def absolute(self, folder: str) -> str:
         """Return the path of a folder as the journal names it."""
