@@ -10,7 +10,7 @@ from runbus.errors import UsageError
 from runbus.executors._gpus import VARIABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from runbus.abc import JobSpec
 
@@ -33,13 +33,15 @@ def inherited_environment(
             program can do without, such as PATH and HOME.
         job: The job; None for a program that is not a job.
     """
-    asked = os.environb
-    names = asked if inherit is True else _NEEDED if inherit is False else map(os.fsencode, inherit)
+    pairs: Iterable[tuple[bytes, bytes]] = os.environb.items()
+    if inherit is not True:
+        names = _NEEDED if inherit is False else map(os.fsencode, inherit)
+        pairs = [(name, os.environb[name]) for name in names if name in os.environb]
     left_out = {os.fsencode(name) for name in (ENV_ATTEMPT, *(job.withheld if job else ()))}
     return {
-        name: asked[name]
-        for name in names
-        if name not in left_out and not name.startswith(b"RUNBUS_SECRET_") and name in asked
+        name: value
+        for name, value in pairs
+        if name not in left_out and not name.startswith(b"RUNBUS_SECRET_")
     }
 
 
