@@ -22,9 +22,10 @@ for one in "$@"; do
     esac
     # The tests that have the most to say of it. Those of whole programs start others, where mutmut cannot follow.
     case $one in
-        bus*) near='unit/bus property/test_dispatch_faults.py property/test_mailbox.py property/test_stream_laws.py' ;;
+        bus*) near='unit/bus property/test_dispatch_faults.py property/test_mailbox.py property/test_stream_laws.py property/test_waits_and_cancellations.py' ;;
         jobs*) near='unit/jobs unit/supervisor unit/experiment' ;;
-        kernel*) near='unit/kernel unit/plugins property/test_plugin_order.py' ;;
+        kernel*) near='unit/kernel unit/plugins property/test_plugin_order.py property/test_kernel_end.py
+            property/test_waits_and_cancellations.py' ;;
         *) near=unit/${one%%/*} ;;
     esac
     for test in $near; do tests="$tests \"tests/$test\","; done

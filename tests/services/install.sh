@@ -6,7 +6,14 @@ for package in btrfs-progs busybox faketime iproute2 openssh-server python3-torc
     dpkg-query --show --showformat='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' ||
         missing="$missing $package"
 done
-[ -z "$missing" ] && exit 0
-apt-get update -qq
-# shellcheck disable=SC2086
-DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing
+if [ -n "$missing" ]; then
+    apt-get update -qq
+    # shellcheck disable=SC2086
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing
+fi
+# A kernel of IPython for the tests of notebooks, beside what the other tests have.
+notebook=${XDG_CACHE_HOME:-$HOME/.cache}/runbus/notebook
+if ! "$notebook/bin/python" -c 'import ipykernel, jupyter_client' 2>/dev/null; then
+    .venv/bin/python -m venv --clear "$notebook"
+    "$notebook/bin/python" -m pip install --quiet --disable-pip-version-check 'ipykernel>=7,<8' 'jupyter_client>=8,<9'
+fi

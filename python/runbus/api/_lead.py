@@ -89,6 +89,7 @@ async def lead(
     watching: Watching = _nobody,
     leading: Leading = _unattended,
     trace: bool = False,
+    with_plugins: bool = True,
 ) -> list[JobRecord]:
     """Lead an experiment that nobody leads to its end, with a kernel of its own.
 
@@ -100,6 +101,7 @@ async def lead(
         watching: Returns plugins that watch it.
         leading: Returns what is entered first: from then on jobs may run.
         trace: Whether the kernel writes its trace into the experiment's folder.
+        with_plugins: Whether to load the installed plugins that the experiment names.
 
     Returns:
         The records of those jobs, in the order in which they were given.
@@ -109,9 +111,12 @@ async def lead(
         LeaseLost: Another process has taken the lead away from this one; jobs go on.
         JournalError: The journal cannot be written; jobs that run already go on by themselves.
         SecretMissing: A job that is still to be submitted needs a secret that cannot be read.
+        PluginNotFound: A plugin that the experiment names is not installed.
+        PluginNotLoadable: It cannot be imported or made.
     """
     async with leading(experiment):
         plugins = [*executors_of(experiment.executors).values(), *watching(experiment)]
+        plugins += [one for one in experiment.plugins if with_plugins and one not in plugins]
         path = os.path.join(experiment.folder, "trace.jsonl") if trace else None
         async with Kernel(plugins=plugins, trace=path) as kernel:
             records = await experiment.run(kernel.bus, only=only)
@@ -228,7 +233,8 @@ async def cancel(folder: str, job: str | None, reason: str, grace_s: float) -> b
     is_silent = False
     while not _is_over(folder, job):
         try:
-            await lead(StoredExperiment.open(folder), only=job)
+            # The end of a job must not wait for a plugin that cannot be loaded.
+            await lead(StoredExperiment.open(folder), only=job, with_plugins=False)
         except JournalHeld:
             # Its leader will act; if it dies, or stands still for long, the next round leads.
             leader = leader_of(folder)

@@ -12,6 +12,8 @@ from runbus.experiment import AsyncExperiment, jobs_to_retry
 from runbus.jobs import read_jobs
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from runbus.abc import Request
     from runbus.experiment import StoredExperiment
 
@@ -42,12 +44,13 @@ def prepare(experiment: AsyncExperiment) -> StoredExperiment:
     return experiment.prepare(executors_of(experiment.executors))
 
 
-def retry(batch: str) -> AsyncExperiment:
+def retry(batch: str, *, plugins: Sequence[str] = ()) -> AsyncExperiment:
     """Return a new experiment of the jobs that did not succeed in one.
 
     Args:
         batch: Its folder, or what `find_experiment` takes: its id, a project (the newest of it), or
             "latest".
+        plugins: The names of installed plugins that its leader loads, besides those of the old one.
 
     Raises:
         ExperimentNotFound: It does not exist; names those that read almost the same.
@@ -70,4 +73,5 @@ def retry(batch: str) -> AsyncExperiment:
         executors=asked.executors,
         max_parallel=asked.max_parallel,
         root=asked.root or None,
+        plugins=list(dict.fromkeys([*asked.plugins, *plugins])),
     )

@@ -35,11 +35,13 @@ _PREPARING_S = 5.0
 def start_supervisor(experiment: StoredExperiment) -> None:
     """Start the supervisor of the default home, unless there is one, out of this process' reach.
 
-    If there is one, it may not have the variables that the experiment's secrets are in, so the
-    process that is started here leads such an experiment all the same.
+    If there is one, it may not have the variables that the experiment's secrets are in, and it runs
+    in another folder than its plugins expect, so the process that is started here leads such an
+    experiment all the same.
     """
     places = {place for spec in experiment.specs for place in spec.secrets.values()}
-    own = (experiment.folder,) if any(place.startswith("env:") for place in places) else ()
+    is_own = experiment.plugins or any(place.startswith("env:") for place in places)
+    own = (experiment.folder,) if is_own else ()
     log = os.open(
         os.path.join(Home().path, "supervisor.log"),
         os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC,
@@ -67,7 +69,8 @@ async def supervise(own: str | None = None) -> None:
     A process that leaves work behind notes it first and then starts a supervisor. So this one
     looks once more after it has given up its lease: what was noted meanwhile is not forgotten.
 
-    An experiment whose secrets cannot be read here, or that cannot be led, is left to others.
+    An experiment whose secrets cannot be read here, that names plugins, or that cannot be led, is
+    left to others.
 
     Args:
         own: The folder of an experiment to lead also if another supervisor is there.
@@ -81,7 +84,7 @@ async def supervise(own: str | None = None) -> None:
                 await _lead_own(own, home)
             return
         try:
-            await _lead_all(home, not_ours)
+            await _lead_all(home, not_ours, own)
         finally:
             os.close(lease)
 
@@ -101,7 +104,7 @@ def _take_lease(home: Home) -> int | None:
     return lease
 
 
-async def _lead_all(home: Home, not_ours: set[str]) -> None:
+async def _lead_all(home: Home, not_ours: set[str], own: str | None) -> None:
     led: set[str] = set()
     idle = 0
     async with Kernel(plugins=[LocalExecutor()]) as kernel, anyio.create_task_group() as leaders:
@@ -113,7 +116,7 @@ async def _lead_all(home: Home, not_ours: set[str]) -> None:
                 elif folder not in led | not_ours:
                     led.add(folder)
                     leaders.start_soon(
-                        _lead, folder, home, fleet, led, not_ours, name=f"lead {folder}"
+                        _lead, folder, home, fleet, led, not_ours, own, name=f"lead {folder}"
                     )
             idle = 0 if led else idle + 1
             await anyio.sleep(_LOOK_S)
@@ -135,12 +138,22 @@ async def _lead_own(folder: str, home: Home) -> None:
     not_ours: set[str] = set()
     async with Kernel(plugins=[LocalExecutor()]) as kernel:
         while folder in home.open_experiments() and folder not in not_ours:
-            await _lead(folder, home, Fleet(kernel), set(), not_ours)
+            await _lead(folder, home, Fleet(kernel), set(), not_ours, folder)
 
 
-async def _lead(folder: str, home: Home, fleet: Fleet, led: set[str], not_ours: set[str]) -> None:
+async def _lead(
+    folder: str, home: Home, fleet: Fleet, led: set[str], not_ours: set[str], own: str | None
+) -> None:
     try:
-        await fleet.lead(StoredExperiment.open(folder, home=home))
+        experiment = StoredExperiment.open(folder, home=home)
+        if not experiment.plugins:
+            await fleet.lead(experiment)
+        elif folder == own:
+            # A kernel of its own: its plugins see what it does, and nothing of others.
+            async with Kernel(plugins=[LocalExecutor(), *experiment.plugins]) as kernel:
+                await Fleet(kernel).lead(experiment)
+        else:
+            not_ours.add(folder)
     except JournalHeld:
         # Somebody else leads it. If they die before its end, a later look finds it again.
         await anyio.sleep(_LOOK_S)

@@ -9,7 +9,7 @@ from anyio.from_thread import start_blocking_portal
 from runbus._listed import listed
 from runbus.api._executors import executor_from
 from runbus.api._notebook import notebook_progress
-from runbus.catalog import RunRecord, open_run
+from runbus.catalog import RunList, RunRecord, open_run
 from runbus.config import check_task
 from runbus.experiment import AsyncExperiment, sweep
 from runbus.kernel import Kernel
@@ -77,4 +77,4 @@ def run(
 
     with start_blocking_portal("asyncio") as portal:
         portal.call(launch)
-    return [open_run(spec.run_id) for spec in experiment.specs]
+    return RunList(open_run(spec.run_id) for spec in experiment.specs)

@@ -13,6 +13,7 @@ from runbus.bus._checks import (
     check_choice,
     check_flag,
     check_number,
+    check_type,
     name_of,
     takes,
 )
@@ -73,6 +74,7 @@ __all__ = [
     "check_flag",
     "check_number",
     "check_subscription",
+    "check_type",
     "describe",
     "exc_info",
     "is_same",

@@ -18,6 +18,7 @@ __all__ = [
     "check_choice",
     "check_flag",
     "check_number",
+    "check_type",
     "is_coroutine_function",
     "name_of",
     "takes",
@@ -163,6 +164,16 @@ def check_flag(given: object, owner: str, option: str) -> None:
     """
     if not isinstance(given, bool):
         raise InvalidOption(owner, option, shown(given), "is not a bool", "give True or False")
+
+
+def check_type(given: object, owner: str, option: str, *types: type, wanted: str) -> None:
+    """Refuse what is of none of some types.
+
+    Raises:
+        InvalidOption: It is not.
+    """
+    if not isinstance(given, types):
+        raise InvalidOption(owner, option, shown(given), f"is not {wanted}", f"give {wanted}")
 
 
 def check_choice(given: object, owner: str, option: str, choices: tuple[str | None, ...]) -> None:

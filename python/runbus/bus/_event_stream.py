@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from runbus.bus._overflow import BlockMailbox
 from runbus.bus._state import BusState, Phase
 from runbus.errors import BusClosed, StreamNotOpen, WouldDeadlock
 from runbus.events import Event, Lagged
@@ -33,7 +32,6 @@ class EventStream(Generic[E]):
         self._taps = taps
         self._event = event
         self._box = box
-        self._blocks = isinstance(box, BlockMailbox)
         self._is_open = False
 
     def open(self) -> EventStream[E]:
@@ -95,8 +93,8 @@ class EventStream(Generic[E]):
                 return event
         if not box.items and not await self._arrival():
             raise StopAsyncIteration
-        if self._blocks:
-            box.consumer = asyncio.current_task()
+        if not box.quick:
+            box.note_consumer(asyncio.current_task())
         item: E | Lagged = box.take()
         return item
 
@@ -112,8 +110,7 @@ class EventStream(Generic[E]):
         box = self._box
         if not box.items and not await self._arrival():
             return []
-        if self._blocks:
-            box.consumer = asyncio.current_task()
+        box.note_consumer(asyncio.current_task())
         return box.take_all()
 
     async def _arrival(self) -> bool:

@@ -91,7 +91,8 @@ class Mailbox:
         closed: As sealed, and nothing waits.
         plain: Whether an event needs nothing but to be handed over: it is not counted by its
             length, and nobody wants to know what it causes.
-        quick: Whether what waits first may be taken off `items` and counted, without `take`.
+        quick: Whether what waits first may be taken off `items` and counted, without `take`: the
+            reader is known, and nothing is to be said of what it reads.
         sized: Whether the events have a length, and what they hold is counted, too.
     """
 
@@ -125,7 +126,7 @@ class Mailbox:
 
     items: Any
     is_quick: ClassVar[bool] = False
-    """Whether a mailbox of this class starts `quick`, if its events are plain."""
+    """Whether a mailbox of this class may be `quick`, if its events are plain."""
 
     def __init__(
         self,
@@ -140,7 +141,7 @@ class Mailbox:
         self.spill = spill
         self.sized = sized
         self.plain = not sized
-        self.quick = self.plain and self.is_quick
+        self.quick = False
         self.items = deque()
         self.waiter: asyncio.Future[None] | None = None
         self.settled: asyncio.Future[None] | None = None
@@ -215,6 +216,12 @@ class Mailbox:
         return True
 
     # -- the consumer's side
+
+    def note_consumer(self, task: asyncio.Task[Any] | None) -> None:
+        """Note who reads, which is looked up no more once the reading is quick."""
+        self.consumer = task
+        if self.is_quick and not self._missed:
+            self.quick = self.plain
 
     def take(self) -> Any:
         """Return the next event, or a mark that some were lost; only while `items` is true."""

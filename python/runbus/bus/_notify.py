@@ -36,7 +36,8 @@ logger = logging.getLogger("runbus.bus")
 class Notifications:
     """The verb `publish`, and the quarantine of plugins whose handlers keep failing.
 
-    `publish` is one long function, because each further coroutine would cost a tenth of it.
+    `publish` is one long function of four steps, because each further coroutine would cost a tenth
+    of it. What is rare in a step is in a method.
     """
 
     def __init__(self, state: BusState, taps: Taps, waits: Waits, calls: Calls) -> None:
@@ -69,6 +70,7 @@ class Notifications:
             HookError: A handler of a critical plugin failed, for this event or for one that it
                 caused; the others were called all the same.
         """
+        # 1. May this be published here and now, and who gets it?
         state = self._state
         if get_ident() != state.thread_id or (task := current_task(state.loop)) is None:
             raise state.refusal("publish")
@@ -76,6 +78,7 @@ class Notifications:
             route = self._routes[type(event)]
         except KeyError:
             route = state.find_route(event, Kind.NOTIFY, self._routes)
+        # 2. What caused it? An event of a class that is being dispatched further out has to wait.
         active, monotonic = self._active, self._now
         seq = next_seq()
         now: list[Subscription | None] = [None]
@@ -92,6 +95,7 @@ class Notifications:
         subscriptions = route.subscriptions
         if not subscriptions and frame.outcomes is None:
             return Receipt(seq)
+        # 3. The handlers, and after them what they published of the same class, in the same place.
         first, receipt = frame, None
         failures: Sequence[PluginError] = ()
         errors: Sequence[PluginError] = ()
@@ -102,7 +106,7 @@ class Notifications:
         try:
             while True:
                 missed, errors = 0, ()
-                began = monotonic()
+                began = monotonic()  # one look at the clock ends a call and begins the next
                 for sub in subscriptions if frame.outcomes is None else self._noted(route, frame):
                     now[0] = sub
                     try:
@@ -139,6 +143,7 @@ class Notifications:
                 route, frame, receipt = self._begin_pending(first)
                 event, now = frame.event, frame.now  # type: ignore[assignment]
                 subscriptions = route.subscriptions
+        # 4. The end, however it came to that.
         finally:
             try:
                 CAUSE.reset(token)

@@ -22,13 +22,14 @@ E = TypeVar("E", bound=Event)
 class Waiter(Generic[E]):
     """Awaits one event; forgotten by the bus as soon as nobody holds it."""
 
-    __slots__ = ("__weakref__", "_event", "_future", "_predicate", "_timer")
+    __slots__ = ("__weakref__", "_event", "_forget", "_future", "_predicate", "_timer")
 
     def __init__(self, event: type[E], predicate: Callable[[E], object] | None) -> None:
         self._event = event
         self._predicate = predicate
         self._future: asyncio.Future[E] = asyncio.get_running_loop().create_future()
         self._timer: TimerHandle | None = None
+        self._forget: Callable[[], object] | None = None
 
     def awaits(self, event: type[Event]) -> bool:
         """Whether an event of this class may be the one."""
@@ -74,6 +75,10 @@ class Waiter(Generic[E]):
         """Keep the timer that ends the wait."""
         self._timer = timer
 
+    def on_cancel(self, forget: Callable[[], object]) -> None:
+        """Keep what is to be called when the `await` is cancelled."""
+        self._forget = forget
+
     def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -82,6 +87,10 @@ class Waiter(Generic[E]):
     def __await__(self) -> Generator[Any, None, E]:
         try:
             return (yield from self._future.__await__())
+        except asyncio.CancelledError:
+            if self._forget is not None:
+                self._forget()
+            raise
         finally:
             self._stop_timer()
 

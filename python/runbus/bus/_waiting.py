@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from runbus.bus._checks import check_callable, check_number
@@ -82,6 +83,7 @@ class Waits:
                 if seq > since and waiter.offer(recent):
                     return waiter
         reference = weakref.ref(waiter, self._forget)
+        waiter.on_cancel(partial(self._forget, reference))
         self.present.append(reference)
         self._state.watchers.append(reference)
         if timeout is not None:

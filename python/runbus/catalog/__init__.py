@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from runbus.catalog._query import query as query
     from runbus.catalog._remove import remove_run as remove_run
     from runbus.catalog._runs import UNREADABLE as UNREADABLE
+    from runbus.catalog._runs import RunList as RunList
     from runbus.catalog._runs import RunRecord as RunRecord
     from runbus.catalog._runs import RunRow as RunRow
     from runbus.catalog._runs import find_run as find_run
@@ -35,6 +36,7 @@ __all__ = [
     "Batch",
     "Condition",
     "JobStatus",
+    "RunList",
     "RunRecord",
     "RunRow",
     "batches",
@@ -64,6 +66,7 @@ __getattr__, __dir__ = lazy_names(
         "._remove": ("remove_run",),
         "._runs": (
             "UNREADABLE",
+            "RunList",
             "RunRecord",
             "RunRow",
             "find_run",

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "UNREADABLE",
+    "RunList",
     "RunRecord",
     "RunRow",
     "find_run",

@@ -29,6 +29,7 @@ VALUED = {
     "--factory": ("NAME", "Begin with what a factory makes: name, name(a=1), @file, or arg=name."),
     "--yaml": ("FILE", "Begin with a file of YAML, TOML or JSON, FILE[:section]."),
     "--load": ("FILE", "Begin with a configuration that was written by --to-…."),
+    "--completion": ("SHELL", "Print what makes bash, zsh or fish complete its words."),
     "--to-yaml": ("FILE", "Write the configuration, and run nothing; FILE[:path] for a part."),
     "--to-toml": ("FILE", "The same as TOML."),
     "--to-json": ("FILE", "The same as JSON."),

@@ -95,6 +95,11 @@ def run_entrypoint(function: Callable[..., Any], words: Sequence[str]) -> int:
     """Run a function as a command and return its exit status; prints errors to standard error."""
     settings = getattr(function, _SETTINGS, None) or _Settings(None, None, "RUNBUS", confirm=False)
     program = settings.name or os.path.basename(sys.argv[0])
+    if "_RUNBUS_ENTRY_COMPLETE" in os.environ:
+        from runbus.cli._entry_completion import answer_entry_shell
+
+        answer_entry_shell(function, program)
+        return ExitStatus.OK
     try:
         runs = _prepared(function, words, settings, program)
     except ConfigInvalid as error:
@@ -130,6 +135,11 @@ def _prepared(
         from runbus.cli._entry_help import entry_help
 
         sys.stdout.write(entry_help(function, program, settings.help))
+        return []
+    if shell := dict(arguments.options).get("--completion"):
+        from runbus.cli._entry_completion import completion_script
+
+        sys.stdout.write(completion_script(shell, function, os.path.basename(sys.argv[0])))
         return []
     from runbus.cli._configuring import Configured, configure
 

@@ -84,7 +84,8 @@ def attach(folder: str, *, plugins: Sequence[str] = (), as_json: bool) -> ExitSt
 
 
 def _watching(plugins: Sequence[Plugin | str], experiment: StoredExperiment) -> list[Plugin | str]:
-    return [*_progress(experiment), *plugins]
+    # Those that the experiment names belong to its leader, which this may only be by and by.
+    return [*_progress(experiment), *(one for one in plugins if one not in experiment.plugins)]
 
 
 def _progress(experiment: StoredExperiment) -> list[Plugin]:

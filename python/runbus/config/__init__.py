@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 from runbus._lazy import lazy_names
 
 if TYPE_CHECKING:
+    from runbus.config._access import begun_at as begun_at
     from runbus.config._asking import accepts_text as accepts_text
     from runbus.config._asking import is_part_of as is_part_of
+    from runbus.config._asking import members_of as members_of
     from runbus.config._asking import return_type as return_type
     from runbus.config._batch import Batch as Batch
     from runbus.config._batch import BatchJob as BatchJob
@@ -133,6 +135,7 @@ __all__ = [
     "apply_overrides",
     "as_config",
     "batch_schema",
+    "begun_at",
     "call_text",
     "check_task",
     "data_text",
@@ -159,6 +162,7 @@ __all__ = [
     "load",
     "load_batch",
     "make",
+    "members_of",
     "parse_host",
     "parse_override",
     "parse_sweep",
@@ -197,7 +201,8 @@ __getattr__, __dir__ = lazy_names(
             "set_variables",
             "split_section",
         ),
-        "._asking": ("accepts_text", "is_part_of", "return_type"),
+        "._access": ("begun_at",),
+        "._asking": ("accepts_text", "is_part_of", "members_of", "return_type"),
         "._batch": ("Batch", "BatchJob", "SecretField"),
         "._batch_file": ("load_batch",),
         "._batch_schema": ("batch_schema",),

@@ -54,6 +54,8 @@ class AsyncExperiment:
             may be another process, makes them and gives them to its kernel.
         max_parallel: How many jobs run at a time; as many as there are processors if None.
         root: The folder whose code executors package that take code along; the current one if None.
+        plugins: The names of installed plugins that its leader loads, another process too; a kernel
+            that `run` is given has those that it was made with.
         home: The home folder; the default one if None.
 
     Attributes:
@@ -61,6 +63,7 @@ class AsyncExperiment:
         folder: Its folder; empty before `prepare`.
         project: What its runs are gathered under.
         executors: What the executors that come with it are made from, by name.
+        plugins: The names of installed plugins that its leader loads.
 
     Raises:
         ConfigInvalid: What an executor is made from does not fit.
@@ -79,6 +82,7 @@ class AsyncExperiment:
         executors: Mapping[str, ExecutorEntry | Mapping[str, Any] | Config[Any]] | None = None,
         max_parallel: int | None = None,
         root: str | None = None,
+        plugins: Sequence[str] = (),
         home: str | os.PathLike[str] | None = None,
     ) -> None:
         jobs = listed(jobs, "jobs", Job, "jobs")
@@ -104,6 +108,7 @@ class AsyncExperiment:
             name: config.executor_data(one, name) for name, one in (executors or {}).items()
         }
         self._max_parallel = max_parallel or len(os.sched_getaffinity(0))
+        self.plugins = list(listed(plugins, "plugins", of="names"))
         self._home = Home(home)
         self._stored: StoredExperiment | None = None
         self._cancel: tuple[str, float] | None = None
@@ -185,6 +190,7 @@ class AsyncExperiment:
                 ],
                 executors=self.executors,
                 root=self._root,
+                plugins=self.plugins,
             )
             # While there is room for it: a full disk must not keep anybody from ending the jobs.
             make_folders(os.path.join(self.folder, "requests"))

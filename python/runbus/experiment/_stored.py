@@ -48,6 +48,7 @@ class StoredExperiment:
         folder: Its folder.
         project: What its runs are gathered under.
         executors: What the executors that come with it are made from, by name.
+        plugins: The names of installed plugins that its leader loads.
         specs: The jobs as the executors get them, as of their first attempts.
         max_parallel: How many jobs run at a time.
     """
@@ -57,6 +58,7 @@ class StoredExperiment:
         self.folder = folder
         self.project = asked.project
         self.executors = asked.executors
+        self.plugins = asked.plugins
         self.specs = asked.jobs
         self.max_parallel = asked.max_parallel
         self._home = home

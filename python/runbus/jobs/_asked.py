@@ -44,6 +44,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         jobs: The jobs, as of their first attempts.
         executors: What the executors that come with the experiment are made from, by name.
         root: The folder whose code is packaged for executors that take code along.
+        plugins: The names of installed plugins that its leader loads.
     """
 
     id: str
@@ -53,6 +54,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     jobs: list[JobSpec]
     executors: dict[str, dict[str, Any]] = {}
     root: str = ""
+    plugins: list[str] = []
 
     @classmethod
     def read(cls, folder: str) -> Asked:

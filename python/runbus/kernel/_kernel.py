@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import anyio.lowlevel
 
 from runbus._listed import is_list
-from runbus.bus import Bus, check_flag, check_number, describe, is_torn_down, wait_until
+from runbus.bus import (
+    Bus,
+    check_flag,
+    check_number,
+    check_type,
+    describe,
+    is_torn_down,
+    wait_until,
+)
 from runbus.errors import BusClosed, InvalidPlugin
 from runbus.events import KernelStarted
 from runbus.kernel._body import Body, Stopping
@@ -23,7 +32,6 @@ from runbus.kernel._watches import Watches
 from runbus.plugins import admit, resolve_order, wish_of
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterable
     from types import TracebackType
 
@@ -83,12 +91,15 @@ class Kernel:
             DuplicatePlugin: Two have one name.
             MissingPlugin: One requires a name that is not there.
             OrderCycle: They want to come before and after each other.
-            InvalidOption: A time is not a finite number above zero, or a switch neither on nor off.
+            InvalidOption: A time is not a finite number above zero, a switch neither on nor off, or
+                the trace no path.
         """
         check_number(shutdown_budget_s, "kernel", "shutdown_budget_s", above=0)
         check_number(setup_timeout_s, "kernel", "setup_timeout_s", above=0)
         check_flag(signals, "kernel", "signals")
         check_flag(trace_payloads, "kernel", "trace_payloads")
+        if trace is not None:  # a number would be taken for an open file
+            check_type(trace, "kernel", "trace", str, os.PathLike, wanted="a path")
         if not is_list(plugins):  # of a text each letter would be a plugin's name
             raise InvalidPlugin(f"plugins={plugins!r}", "is not a list; pass a list of plugins")
         admitted = [admit(plugin) for plugin in plugins]
@@ -296,8 +307,10 @@ class Kernel:
 
         Raises:
             BusClosed: The kernel was never started.
+            InvalidOption: The reason is no text.
         """
         check_allowed("stop", self._state)
+        check_type(reason, "kernel", "reason", str, wanted="a text")
         assert self._main_task is not None
         if not self._reason:
             self._reason = reason

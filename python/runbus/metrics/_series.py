@@ -132,7 +132,7 @@ class Series(Frame):
         shown = [*range(len(self))]
         if len(shown) > 2 * _SHOWN:
             shown = shown[:_SHOWN] + shown[-_SHOWN:]
-        rows = [f"<tr><td>{self.steps[at]}</td><td>{self.values[at]!r}</td></tr>" for at in shown]
+        rows = [f"<tr><td>{self.steps[at]}</td><td>{self.values[at]}</td></tr>" for at in shown]
         if len(shown) < len(self):
             rows.insert(_SHOWN, "<tr><td>…</td><td>…</td></tr>")
         head = f"<tr><th>step</th><th>{html.escape(self.name)}</th></tr>"

@@ -217,11 +217,12 @@ class StoredRun(Kept, Annotating):
                 and the others are sealed.
             OSError: The disk is full or failing. What was sealed by then is sealed.
         """
-        if self.is_being_written():
+        journals = journals_of(self.folder)
+        if journals and self.is_being_written():
             raise RunBusy(self.id)
         clear_unfinished(self.folder)
         sealed, unsealed = [], []
-        for journal in journals_of(self.folder):
+        for journal in journals:
             try:
                 sealed.append(seal_journal(journal))
             except FileNotFoundError:

@@ -411,6 +411,7 @@ async def test_a_predicate_may_raise_whatever_it_likes() -> None:
     async with Kernel() as kernel:
         waits = [kernel.bus.wait_for(Fact, predicate) for predicate in (stops, refuse)]
         assert (await kernel.bus.publish(Fact())).errors == ()
+        assert kernel.bus.waiting == 0
         for wait in waits:
             with pytest.raises(RuntimeError):
                 await wait

@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from runbus.errors import BackpressureTimeout, BusClosed, BusError, MailboxFull, WouldDeadlock
+from runbus.errors import (
+    BackpressureTimeout,
+    BusClosed,
+    BusError,
+    MailboxFull,
+    WouldDeadlock,
+    WrongKind,
+)
 from runbus.events import Event, Lagged, Notify, Stream
 from runbus.kernel import Kernel
 from runbus.testing import FakeClock, FakePlugin, idle
@@ -425,3 +432,37 @@ async def test_a_plugin_that_opens_many_streams_keeps_only_the_open_ones(kernel_
             await fill(kernel, 1)
 
     assert len(plugin.scope.streams) <= 1  # type: ignore[attr-defined]
+
+
+async def test_has_readers_tells_whether_an_event_of_the_class_would_reach_anybody(kernel_factory):
+    bus = (await kernel_factory()).bus
+
+    class Narrow(Tick, frozen=True):
+        pass
+
+    def readers() -> tuple[bool, bool]:
+        return bus.has_readers(Tick), bus.has_readers(Narrow)
+
+    assert readers() == (False, False)
+    async with bus.stream(Narrow):
+        assert readers() == (False, True)
+    async with bus.stream(Tick):
+        assert readers() == (True, True)
+    waits = bus.wait_for(Narrow)
+    assert readers() == (False, True)
+    await bus.emit(Narrow(1))
+    assert readers() == (False, False)
+    assert (await waits).number == 1
+    with pytest.raises(WrongKind):
+        bus.has_readers(int)
+
+
+async def test_a_batch_makes_more_room_than_there_are_publishers_waiting(kernel_factory):
+    kernel = await kernel_factory()
+    async with kernel.bus.stream(Tick, maxsize=3, overflow="block") as stream:
+        await fill(kernel, 3)
+        waiting = asyncio.create_task(kernel.bus.emit(Tick(4)))
+        await asyncio.sleep(0)
+        assert len(await stream.batch()) == 3
+        await waiting
+        assert await stream.batch() == [Tick(4)]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import runbus
-from runbus import AsyncExperiment, Command, Job
+from runbus import AsyncExperiment, Command, Job, api
 from runbus.cli._app import run_command
 from runbus.config import default_plugins
 from runbus.errors import ConfigInvalid
@@ -138,8 +138,57 @@ def test_a_wrong_settings_file_is_refused_with_its_place(
     assert "runbus.yaml:" in capsys.readouterr().err
 
 
-def test_the_supervisor_loads_no_plugins_and_submit_says_so(
+@pytest.mark.parametrize("is_first", [True, False])
+def test_what_leads_a_detached_batch_loads_its_plugins_in_the_folder_it_was_submitted_from(
+    is_first: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = "import runbus\nwith runbus.init() as run: run.log('loss', 1.0)"
+    batch = json.dumps(
+        {"project": "p", "jobs": [{"name": "a", "command": [sys.executable, "-c", code]}]}
+    )
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "b.json").write_text(batch)
+        (folder / "runbus.yaml").write_text("plugins: [jsonl]\n")
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("go")
+    if not is_first:  # a supervisor leads another batch meanwhile, and loads nothing
+        wait = {"name": "waits", "command": ["sh", "-c", "read x < go"]}
+        (tmp_path / "w.json").write_text(json.dumps({"project": "w", "jobs": [wait]}))
+        assert run_command(["submit", "--detach", "w.json"]) == 0
+    for folder in folders:
+        monkeypatch.chdir(folder)
+        assert run_command(["submit", "--detach", "b.json"]) == 0
+        assert run_command(["attach"]) == 0  # follows, and writes nothing itself
+    for folder in folders:
+        lines = (folder / "runbus-metrics.jsonl").read_text().splitlines()
+        assert len(lines) == 1
+        assert "loss" in lines[0]
+    if not is_first:
+        (tmp_path / "go").write_text("on\n")
+        assert run_command(["attach", "w"]) == 0
+    assert not (tmp_path / "runbus-metrics.jsonl").exists()
+
+
+def test_the_end_of_jobs_does_not_wait_for_a_plugin_that_is_gone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_command(["submit", "--detach", "--plugin", "jsonl", "b.json"]) == 2
-    assert "the supervisor loads none" in capsys.readouterr().err
+    jobs = [Job(name="a", task=Command(("sleep", "60")))]
+    stored = AsyncExperiment("p", jobs, plugins=["no-such-plugin"]).prepare()
+    stored.intend()
+
+    assert run_command(["attach"]) == 1
+    assert "no-such-plugin" in capsys.readouterr().err
+    assert run_command(["cancel", stored.id]) == 0
+    assert run_command(["status"]) == 0
+    assert "1 cancelled" in capsys.readouterr().out
+
+
+def test_a_batch_that_is_tried_again_has_the_plugins_of_the_old_one(tmp_path: Path) -> None:
+    jobs = [Job(name="a", task=Command(("false",)))]
+    stored = AsyncExperiment("p", jobs, plugins=["jsonl"]).prepare()
+    stored.intend()
+    assert run_command(["cancel", stored.id]) == 0
+
+    assert api.retry(stored.id, plugins=["other", "jsonl"]).plugins == ["jsonl", "other"]

@@ -364,6 +364,18 @@ async def test_a_task_that_goes_on_until_it_is_refused_has_not_crashed(caplog, c
     assert caplog.messages == []
 
 
+async def test_a_task_that_is_refused_while_nothing_stops_has_crashed(kernel_factory):
+    async def opens_again(scope):
+        async with scope.stream(Item) as stream:
+            pass
+        scope.start(stream.__aenter__)
+
+    kernel = await kernel_factory(FakePlugin("p", setup=opens_again))
+    failed = await kernel.bus.wait_for(PluginFailed, timeout=10, since=0)
+
+    assert "BusClosed" in failed.error
+
+
 # -- entering from elsewhere
 
 

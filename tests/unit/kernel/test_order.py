@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from runbus.errors import (
     DuplicatePlugin,
+    InvalidOption,
     InvalidPlugin,
     MissingPlugin,
     OrderCycle,
@@ -144,5 +147,17 @@ async def test_the_plan_shows_the_order_and_the_reasons(kernel_factory):
 
 
 def test_a_text_is_no_list_of_plugins():
-    with pytest.raises(InvalidPlugin, match="plugins='jsonl' is not a plugin: it is a text"):
+    with pytest.raises(InvalidPlugin, match="plugins='jsonl' is not a plugin: it is not a list"):
         Kernel(plugins="jsonl")
+
+
+def test_a_trace_that_is_no_path_is_refused_at_once():
+    with pytest.raises(InvalidOption, match="kernel: trace=5 is not a path"):
+        Kernel(trace=5)  # type: ignore[arg-type]
+
+
+async def test_a_reason_to_stop_that_is_no_text_is_refused_and_nothing_stops(kernel_factory):
+    kernel = await kernel_factory()
+    with pytest.raises(InvalidOption, match="kernel: reason=5 is not a text"):
+        kernel.stop(5)
+    await asyncio.sleep(0)  # which a stop would cancel

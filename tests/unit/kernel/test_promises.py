@@ -502,3 +502,20 @@ async def test_plugins_close_in_the_reverse_of_the_order_they_came_to_stand_in()
         await kernel.start_plugin(FakePlugin("c", log=log))
 
     assert log == ["b: setup", "c: setup", "b: closed", "c: closed"]
+
+
+async def test_what_a_task_of_the_application_has_only_begun_to_read_is_read_to_the_end():
+    got: list[int] = []
+
+    async def read(stream):
+        async for tick in stream:
+            await asyncio.sleep(0)
+            got.append(tick.number)
+
+    async with Kernel() as kernel:
+        reading = asyncio.create_task(read(kernel.bus.stream(Tick).open()))
+        for number in range(200):
+            await kernel.bus.emit(Tick(number))
+    await reading
+
+    assert got == list(range(200))

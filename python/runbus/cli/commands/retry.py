@@ -33,10 +33,7 @@ def command(batch: str | None, detach: bool, plugins: tuple[str, ...], as_json: 
     from runbus.catalog import find_experiment
     from runbus.cli import _launch
 
-    if plugins and detach:
-        raise click.UsageError("--plugin goes without --detach: the supervisor loads none")
-    names = wanted_plugins(plugins)
-    experiment = api.retry(find_experiment(batch))
+    experiment = api.retry(find_experiment(batch), plugins=wanted_plugins(plugins))
     if detach:
         return _launch.detach(experiment, as_json=as_json)
-    return _launch.launch(experiment, plugins=names, as_json=as_json)
+    return _launch.launch(experiment, as_json=as_json)

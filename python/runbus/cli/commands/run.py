@@ -92,5 +92,6 @@ def command(
         executor=executor or "local",
         executors=found,
         max_parallel=max_parallel,
+        plugins=names,
     )
-    return launch(experiment, plugins=names, as_json=as_json)
+    return launch(experiment, as_json=as_json)

@@ -49,8 +49,6 @@ def command(
     from runbus.config import load_batch
     from runbus.experiment import AsyncExperiment, jobs_of_batch
 
-    if plugins and detach:
-        raise click.UsageError("--plugin goes without --detach: the supervisor loads none")
     names = wanted_plugins(plugins)
     folder = os.path.dirname(absolute_path(batch))
     loaded = load_batch(batch, executor=executor, with_secrets=not dry_run)
@@ -61,9 +59,10 @@ def command(
         executors=loaded.executors,
         max_parallel=loaded.max_parallel,
         root=folder,
+        plugins=names,
     )
     if dry_run:
         return _launch.print_requests(experiment)
     if detach:
         return _launch.detach(experiment, as_json=as_json)
-    return _launch.launch(experiment, plugins=names, as_json=as_json)
+    return _launch.launch(experiment, as_json=as_json)
