@@ -236,7 +236,7 @@ class RecordReader:
         }
 
     def unreadable(self) -> dict[str, str]:
-        """Return why indexes cannot be read at all, by their paths: they are opened, and no more."""
+        """Return why indexes cannot be read at all, by their paths: they are only opened."""
         try:
             paths = [self._path(name) for name in self._listed()]
         except OSError as error:
