@@ -91,6 +91,7 @@ if TYPE_CHECKING:
     from runbus.config._task_kinds import decode_task as decode_task
     from runbus.config._task_kinds import task_kinds as task_kinds
     from runbus.config._units import Duration as Duration
+    from runbus.config._units import LocalFile as LocalFile
     from runbus.config._units import Size as Size
     from runbus.config._words import Call as Call
     from runbus.config._words import WordInvalid as WordInvalid
@@ -119,6 +120,7 @@ __all__ = [
     "Function",
     "ListedExecutor",
     "Loaded",
+    "LocalFile",
     "NamedParts",
     "Origin",
     "Override",
@@ -246,7 +248,7 @@ __getattr__, __dir__ = lazy_names(
         "._targets": ("import_target",),
         "._task": ("Command", "Task", "check_task", "given_by", "words_of"),
         "._task_kinds": ("TASK_GROUP", "decode_task", "task_kinds"),
-        "._units": ("Duration", "Size"),
+        "._units": ("Duration", "LocalFile", "Size"),
         "._words": ("Call", "WordInvalid", "read_call"),
     },
 )
