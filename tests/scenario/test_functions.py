@@ -44,6 +44,11 @@ def train(model: Model, lr: float = 0.1, fail: bool = False) -> dict[str, object
     return {"width": model.width, "path": type(model.path).__mro__[1].__name__, "lr": lr}
 
 
+@runbus.cli.factory
+def wide() -> Model:
+    return Model(99)
+
+
 def silent() -> object:
     return object()
 
@@ -103,6 +108,8 @@ def test_the_command_line_runs_a_function_of_a_file(folder: Path, capsys: Any) -
     found = sorted(one.result["lr"] for one in runbus.runs(project="cli"))
     assert found == [0.25, 0.5]
     assert {one.result["width"] for one in runbus.runs(project="cli")} == {5}
+    assert run_command(["run", "trainer_of_tests.py:train", "model=wide"]) == 0
+    assert runbus.runs()[-1].result["width"] == 99
     capsys.readouterr()
     assert run_command(["run", "trainer_of_tests.py:train", "model.widht=5"]) == 2
     assert "model.widht: unknown key 'widht'; did you mean 'width'" in capsys.readouterr().err

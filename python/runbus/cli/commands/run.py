@@ -66,6 +66,7 @@ def command(
     Exits with 0 if every job succeeded, 1 if one did not, 130 after Ctrl-C.
     """
     from runbus.abc import Timeouts
+    from runbus.cli._configuring import with_meanings
     from runbus.cli._launch import launch
     from runbus.config import (
         Script,
@@ -82,7 +83,7 @@ def command(
     task: Task = Script(script, args)
     if ":" in script and not os.path.exists(script):
         function, folder = function_named(script)
-        apply_overrides(function, map(parse_override, args))
+        apply_overrides(function, with_meanings(function, map(parse_override, args)))
         task = function_task(function, folder)
     found = {} if executor is None else {executor: find_executor(executor)}
     timeouts = Timeouts() if executor is None else found[executor].timeouts
