@@ -506,15 +506,15 @@ async def test_plugins_close_in_the_reverse_of_the_order_they_came_to_stand_in()
 
 @pytest.mark.parametrize("readers", [1, 2])
 async def test_what_a_task_of_the_application_has_only_begun_to_read_is_read_to_the_end(readers):
-    got: list[int] = []
+    got: list[Any] = []
 
     async def read_one():
-        got.append((await anext(stream)).number)
+        got.append(await anext(stream))
 
     async def read_all():
         async for tick in stream:
             await asyncio.sleep(0)
-            got.append(tick.number)
+            got.append(tick)
 
     async with Kernel() as kernel:
         stream = kernel.bus.stream(Tick).open()
@@ -525,4 +525,4 @@ async def test_what_a_task_of_the_application_has_only_begun_to_read_is_read_to_
         reading = asyncio.create_task(read_all())
     await reading
 
-    assert got == list(range(200))
+    assert got == [Tick(number) for number in range(200)]
