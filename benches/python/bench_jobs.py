@@ -119,7 +119,8 @@ async def timed(count: int, slots: int, task: Command = TRUE) -> Spent:
         records = await experiment.run(kernel.bus)
         span = since(start)
     assert all(record.state is JobState.SUCCEEDED for record in records)
-    return span
+    # What starts wrappers is waited for, and with it what they have used, when the kernel ends.
+    return span._replace(children=since(start).children)
 
 
 def bare(count: int, slots: int) -> Spent:

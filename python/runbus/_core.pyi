@@ -374,17 +374,25 @@ class Journal:
             ValueError: The record is too large, or the journal is closed.
         """
 
-    def sync(self) -> None:
+    def sync(self, others: Sequence[str | os.PathLike[str]] = ..., /) -> None:
         """Wait until everything appended so far is on the disk.
+
+        Args:
+            others: Files and folders that are waited for at the same time, which takes a disk no
+                longer; those that are not there, or cannot be opened, are passed over. More than a
+                few are synced by one call for all that their file system has to write.
 
         Raises:
             OSError: The disk failed.
         """
 
-    def close(self) -> None:
+    def close(self, *, sync: bool = True) -> None:
         """Write a final record, give back reserved space, and wait for the disk.
 
         A second call does nothing, and so does a call in a forked child.
+
+        Args:
+            sync: Whether to wait; where all was synced before, only the final record is at stake.
 
         Raises:
             OSError: The disk failed. The journal is closed all the same.

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING
 from runbus.errors import FileUnreadable, NoCurrentFolder, UsageError, os_reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import TypeAlias
 
     Data: TypeAlias = bytes | bytearray | memoryview
@@ -42,7 +41,6 @@ __all__ = [
     "read_file",
     "sync_file",
     "sync_file_system",
-    "sync_files",
     "take_check",
     "write_file",
 ]
@@ -53,7 +51,6 @@ ENV_SHARED = "RUNBUS_SHARED"
 RECORD_BYTES = 64 << 20
 """A record that is larger is not read: an experiment of 100,000 jobs takes less."""
 
-_MANY, _AT_ONCE = 16, 8
 _WITHOUT_WAITING = os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 _FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NOT_ITS_FAULT = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR}
@@ -246,32 +243,6 @@ def sync_file(path: str) -> None:
             raise
     finally:
         os.close(file)
-
-
-def sync_files(paths: Iterable[str]) -> None:
-    """Wait until files and folders are on the disk; what is not there, or fails, is passed over.
-
-    They are synced at the same time: a disk does in one turn what it is asked for meanwhile. Many,
-    of one file system, are synced by one call for all that it has to write.
-    """
-    paths = list(paths)
-    if not paths or (len(paths) > _MANY and sync_file_system(os.path.dirname(paths[0]))):
-        return
-    from concurrent.futures import ThreadPoolExecutor  # most who sync write a single file
-
-    try:
-        with ThreadPoolExecutor(_AT_ONCE, "runbus sync") as threads:
-            list(threads.map(_sync_if_there, paths))
-    except RuntimeError:  # no more threads can be started
-        for path in paths:
-            _sync_if_there(path)
-
-
-def _sync_if_there(path: str) -> None:
-    try:
-        sync_file(path)
-    except OSError:
-        pass
 
 
 def sync_file_system(folder: str) -> bool:

@@ -27,7 +27,7 @@ _SECRETS = _words(
     "apikey apitoken authtoken accesstoken credential credentials passphrase passwd password "
     "passwords secret secrets"
 )
-_LAST = _words("auth authorization bearer pat")
+_LAST = _words("auth authorization bearer cookie cookies jwt pat")
 _KEYS = _words(
     "access account api auth client deploy encryption master private secret service shared "
     "signing ssh storage"
@@ -46,6 +46,9 @@ _URL_PARAMETER = r"([?&;#])([\w.%\[\]-]+)=([^&;#\s\"'<>]+)"
 _SECRET_PARAMETERS = _words("sig signature key code")
 """Parameters of a web address that are secrets there, though such names are not elsewhere."""
 _FLAG = r"(?<!\S)(--?)([A-Za-z][\w.-]*)(=|\s+)(\"[^\"]*\"|'[^']*'|[^\s-]\S*)"
+# As in an environment, or in what a data base is asked to connect to.
+_ASSIGNED = r"(?<![\w?&;#.-])([A-Za-z_][\w.-]*)=(\"[^\"]*\"|'[^']*'|[^\s,;&\"'<>)\]}]+)"
+_NO_SECRETS = _words("true false none null")
 # `Authorization: Basic dXNlcg==`, and what has the form of a header's value by itself.
 _HEADER = r"(?i:\b((?:proxy-)?authorization[\"']?\s*[:=]\s*[\"']?(?:[a-z]+\s+)?))[^\s\"',]+"
 _BEARER = r"\b(Bearer\s+|bearer\s+(?=\S*\d))[\w.~+/=-]{6,}"
@@ -110,14 +113,16 @@ def redacted_text(text: str) -> str:
     """Return a text without its secrets.
 
     That is user and password, or a token, in a URL; its parameters such as `sig` or `api_key`; the
-    credentials after `Authorization:` or `Bearer`; the value of a flag such as `--hub_token`; and
-    the tokens of well-known services.
+    credentials after `Authorization:` or `Bearer`; the value of a flag such as `--hub_token`, or
+    what is assigned as in `password=…`; and the tokens of well-known services.
     """
     if "://" in text:
         text = re.sub(_CREDENTIALS_IN_URL, REDACTED, text)
         text = re.sub(_URL_PARAMETER, _without_parameter, text)
     if "-" in text:
         text = re.sub(_FLAG, _without_flag, text)
+    if "=" in text:
+        text = re.sub(_ASSIGNED, _without_assigned, text)
     # Most texts hold none of them, and this is asked of each.
     if re.search("(?i:authorization|bearer)", text):
         text = re.sub(_HEADER, rf"\1{REDACTED}", text)
@@ -135,6 +140,12 @@ def _without_parameter(found: re.Match[str]) -> str:
 def _without_flag(found: re.Match[str]) -> str:
     dashes, name, gap, _ = found.groups()
     return f"{dashes}{name}{gap}{REDACTED}" if is_secret_name(name) else found[0]
+
+
+def _without_assigned(found: re.Match[str]) -> str:
+    name, value = found.groups()
+    is_secret = is_secret_name(name) and value.lower() not in _NO_SECRETS
+    return f"{name}={REDACTED}" if is_secret else found[0]
 
 
 def _redacted_mapping(values: Mapping[Any, Any], other: Callable[[Any], Any]) -> dict[Any, Any]:

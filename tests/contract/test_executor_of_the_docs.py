@@ -19,7 +19,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "concepts" / "executors.md"
 class TestShellExecutor(ExecutorContract):
     @pytest.fixture
     def executors(self) -> ExecutorFactory:
-        (code,) = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+        code, *_ = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
         names: dict[str, Any] = {"__name__": "executor_of_the_docs"}
         exec(compile(code, str(PAGE), "exec"), names)
 

@@ -18,8 +18,10 @@ from pathlib import Path
 import pytest
 
 import runbus
+from runbus import AsyncExperiment, Command, Job
 from runbus.catalog import survey
 from runbus.errors import RunbusError
+from runbus.experiment import StoredExperiment
 
 pytestmark = pytest.mark.services
 
@@ -129,6 +131,22 @@ def test_a_run_that_is_neither_is_soon_there_all_the_same(disk: tuple[Path, Snap
 
     assert found is not None
     assert (found.name, list(found.metrics("loss").values)) == ("n", [0.5])
+
+
+def test_a_batch_that_was_intended_is_whole_after_a_power_failure(
+    disk: tuple[Path, Snapshot],
+) -> None:
+    mounted, cut = disk
+    jobs = [Job(name=name, task=Command(("true",)), config={"x": name}) for name in ("a", "b")]
+    stored = AsyncExperiment("p", jobs, home=mounted / "home").prepare()
+    stored.intend()
+    home = cut() / "home"
+
+    rows = survey(home=home)
+    assert [(row.state, row.problem) for row in rows] == [("PENDING", "")] * 2
+    assert sorted(row.run.config["x"] for row in rows if row.run is not None) == ["a", "b"]
+    (folder,) = home.glob("experiments/p/*")
+    assert [spec.name for spec in StoredExperiment.open(str(folder)).specs] == ["a", "b"]
 
 
 def test_a_batch_that_succeeded_has_succeeded_after_a_power_failure(

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 SECRETS = """
     password DB_PASSWORD passwd db_pwd passphrase token hf_token HF_TOKEN github.token authToken
     access_tokens api_key apiKey openai.apiKey X-Api-Key AWS_ACCESS_KEY_ID aws_secret_access_key
-    private_key clientSecret secrets credentials Authorization basic_auth wandb/api_key
+    private_key clientSecret secrets credentials Authorization basic_auth wandb/api_key jwt
+    session_cookie
 """
 HARMLESS = """
     lr key keys tokens max_tokens num_tokens pad_token eos_token loss_per_token tokenizer PWD monkey
@@ -123,6 +124,10 @@ def test_a_secret_in_a_config_or_a_param_is_only_stood_for(tmp_path: Path) -> No
         ("train --api-key=SEKRET", "train --api-key=***"),
         ("train --max_tokens 5 --verbose", "train --max_tokens 5 --verbose"),
         ("uses ghp_0123456789abcdefSEKRET here", "uses *** here"),
+        ("host=h password='SEKRET a' dbname=d", "host=h password=*** dbname=d"),
+        ("AWS_SECRET_ACCESS_KEY=SEKRET lr=0.1 train", "AWS_SECRET_ACCESS_KEY=*** lr=0.1 train"),
+        ("KeyError: Login(user='u', token='SEKRET')", "KeyError: Login(user='u', token=***)"),
+        ("use_auth=True, pad_token=5, tokens=7", "use_auth=True, pad_token=5, tokens=7"),
         ("postgres://u:SEKRET@h/db?token=SEKRET", "postgres://***@h/db?token=***"),
     ],
 )

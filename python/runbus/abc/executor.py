@@ -189,6 +189,12 @@ class Executor(ABC):
             UsageError: The job cannot run on this backend as it is.
         """
 
+    async def make_ready(self) -> None:  # noqa: B027 - most have nothing to begin with
+        """Begin with what the first `submit` needs and takes time, because it will soon be called.
+
+        Called while the intents are made durable. What goes wrong is for `submit` to tell.
+        """
+
     @abstractmethod
     async def submit(self, request: Request) -> JobRef:
         """Hand a job to the backend.

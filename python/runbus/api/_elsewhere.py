@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from runbus.abc import JobRef
-from runbus.api._executors import executors_of
+from runbus.api._executors import executor_of
 from runbus.attempt import outlived
 from runbus.executors import LocalExecutor
 from runbus.experiment import StoredExperiment
@@ -52,7 +52,8 @@ async def reading_elsewhere(run: RunRecord) -> AsyncIterator[ReadLog | None]:
     writes = folder is not None and (not run.state.is_terminal or outlived(folder))
     if job is not None and job.handle and writes:
         described = StoredExperiment.open(run.experiment_folder).executors
-        executor = executors_of(described).get(job.executor)
+        if (data := described.get(job.executor)) is not None:
+            executor = executor_of(job.executor, data)
     if job is None or folder is None or executor is None or isinstance(executor, LocalExecutor):
         yield None
         return

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from runbus.catalog import find_experiment, job_statuses
+from runbus.errors import FieldInvalid
 
 if TYPE_CHECKING:
     from runbus.catalog import JobStatus
@@ -29,5 +30,9 @@ def status(batch: str) -> list[JobStatus]:
 
 def folder_of(batch: str) -> str:
     """Return the folder of an experiment; see `status` for how it may be named."""
+    given: object = batch
+    if not isinstance(given, str):
+        expected = "expected text: a folder, an id, a part of one, a project or latest"
+        raise FieldInvalid("batch", repr(batch), expected)
     # No name of a batch has a separator.
     return batch if os.sep in batch else find_experiment(batch)

@@ -91,7 +91,10 @@ class LogMarks:
 
 def read_marks(folder: str) -> list[Mark]:
     """Return the marks in an attempt's folder, oldest first; broken lines are passed over."""
-    lines = read_whole(os.path.join(folder, _FILE)).split(b"\n")[:-1]
+    path = os.path.join(folder, _FILE)
+    if not os.access(path, os.F_OK):
+        return []  # as of most attempts, at their start
+    lines = read_whole(path).split(b"\n")[:-1]
     found = map(_LINE.fullmatch, lines)
     return [Mark(*map(int, match.groups())) for match in found if match]
 

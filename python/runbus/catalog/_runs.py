@@ -406,4 +406,5 @@ def find_run(text: str, *, home: str | os.PathLike[str] | None = None) -> RunRec
         names |= {run.name: None, run.id: None}
     if (found_id := abbreviated(text, known)) is not None:
         return known[found_id]
-    raise RunNotFound(text, near_matches(text, names), bool(names))
+    near = near_matches(text, ["latest", *names] if names else ())
+    raise RunNotFound(text, near, bool(names))

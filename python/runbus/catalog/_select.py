@@ -69,10 +69,13 @@ class Condition(NamedTuple):
                 f"{text!r} is no condition: write lr>=0.01, state=FAILED or name~net, several "
                 "joined by and"
             )
-        if found[1] == "state" and found[2] in {"=", "==", "!="} and found[3] not in _STATES:
-            states = near_matches(found[3].upper(), _STATES) or [", ".join(_STATES)]
-            raise UsageError(f"there is no state {found[3]!r}; did you mean {states[0]}")
-        return cls(found[1], found[2].replace("==", "="), found[3])
+        name, operator, value = found[1], found[2].replace("==", "="), found[3]
+        if name == "state" and operator in {"=", "!="}:
+            value = value.upper()
+            if value not in _STATES:
+                states = near_matches(value, _STATES) or [", ".join(_STATES)]
+                raise UsageError(f"there is no state {found[3]!r}; did you mean {states[0]}")
+        return cls(name, operator, value)
 
     def holds(self, row: RunRow) -> bool:
         """Whether a run fulfils it; one that has no such value fulfils only `!=`."""

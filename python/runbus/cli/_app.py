@@ -47,6 +47,13 @@ COMMANDS = {
 }
 """Each subcommand and its summary: `runbus --help` imports none of them."""
 
+_MEANT = {
+    "compare": ("ls",), "delete": ("rm",), "describe": ("show",), "info": ("show",),
+    "kill": ("cancel",), "launch": ("run",), "ps": ("status",), "remove": ("rm",),
+    "resume": ("attach",), "rerun": ("retry",), "sql": ("query",), "stop": ("cancel",),
+}  # fmt: skip
+"""What other programs call some commands."""
+
 _HIDDEN = ("supervise",)
 
 
@@ -84,7 +91,7 @@ class _Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         known = not args or args[0].startswith("-") or args[0] in {*COMMANDS, *_HIDDEN}
         if not known and args[0] not in (others := _others()):
-            near = near_matches(args[0], [*COMMANDS, *others])
+            near = _MEANT.get(args[0]) or near_matches(args[0], [*COMMANDS, *others])
             hint = f"did you mean {near[0]!r}" if near else "runbus --help lists the commands"
             raise _NoSuchCommand(args[0], hint)
         return super().resolve_command(ctx, args)
@@ -215,7 +222,7 @@ def _print_usage_error(error: click.UsageError) -> None:
 
 def _sentence(text: str) -> str:
     """Bring the parser's messages into the form of ours: no capital, no full stop."""
-    text = text.strip().rstrip(".")
+    text = " ".join(text.split()).rstrip(".")
     return text[:1].lower() + text[1:] if text[1:2].islower() else text
 
 
@@ -224,10 +231,14 @@ def _usage_hint(error: click.UsageError) -> str:
         return error.hint
     path = error.ctx.command_path if error.ctx else "runbus"
     if isinstance(error, click.NoSuchOption):
+        if path == "runbus ls" and error.option_name in {"--failed", "--state"}:
+            return "write --where state=FAILED"
         near = sorted(set(error.possibilities or ()) - {"--help"})
         hints = [f"did you mean {' or '.join(near)}"] if near else []
         if path == "runbus run":
             hints.append("arguments of the script go after --")
         if hints:
             return "; ".join(hints)
+    if path == "runbus query":
+        return "the question is one word: put it in quotes, as in runbus query 'SELECT 1'"
     return f"{path} --help shows what it takes"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from runbus.config import Override
 
-__all__ = ["FLAGS", "VALUED", "Arguments", "parse_arguments", "split_launch"]
+__all__ = ["FLAGS", "SHORT", "VALUED", "Arguments", "parse_arguments", "split_launch"]
 
 FLAGS = {
     "--help": "Show this text.",
@@ -29,6 +29,7 @@ VALUED = {
     "--factory": ("NAME", "Begin with what a factory makes: name, name(a=1), @file, or arg=name."),
     "--yaml": ("FILE", "Begin with a file of YAML, TOML or JSON, FILE[:section]."),
     "--load": ("FILE", "Begin with a configuration that was written by --to-…."),
+    "--completion": ("SHELL", "Print what makes bash, zsh or fish complete its words."),
     "--to-yaml": ("FILE", "Write the configuration, and run nothing; FILE[:path] for a part."),
     "--to-toml": ("FILE", "The same as TOML."),
     "--to-json": ("FILE", "The same as JSON."),
@@ -36,7 +37,7 @@ VALUED = {
 }
 """Options with a value: what it is called, and what they do."""
 
-_SHORT = {
+SHORT = {
     "-h": "--help",
     "-f": "--factory",
     "-y": "--yaml",
@@ -44,6 +45,8 @@ _SHORT = {
     "-r": "--repl",
     "-v": "--verbose",
 }
+"""Other names of options."""
+
 _SAME = {"--no-confirm": "--yes", "--dry-run": "--dryrun"}
 
 
@@ -81,7 +84,7 @@ def parse_arguments(words: Sequence[str], names: Sequence[str]) -> Arguments:
     while rest:
         word = rest.pop(0)
         name, equals, value = word.partition("=")
-        name = _SHORT.get(name, _SAME.get(name, name))
+        name = SHORT.get(name, _SAME.get(name, name))
         if word == "--":
             positional += rest
             break

@@ -10,12 +10,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar
 
 import click
-from click.shell_completion import BashComplete, get_completion_class, split_arg_string
+from click import shell_completion
+from click.shell_completion import get_completion_class, split_arg_string
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem, ShellComplete
 
-__all__ = ["VARIABLE", "answer_shell", "completer"]
+__all__ = ["VARIABLE", "BashComplete", "answer_shell", "completer"]
 
 VARIABLE = "_RUNBUS_COMPLETE"
 """The environment variable that says what a shell asks for, such as `bash_complete`."""
@@ -41,7 +42,7 @@ complete -o nosort -F %(complete_func)s %(prog_name)s
 
 def completer(shell: str, root: click.Command) -> ShellComplete:
     """Return what completes the words of a command for a shell."""
-    made = _Bash if shell == "bash" else get_completion_class(shell)
+    made = BashComplete if shell == "bash" else get_completion_class(shell)
     if made is None:
         raise click.UsageError(f"there is no completion for {shell!r}")
     return made(root, {}, "runbus", VARIABLE)
@@ -54,7 +55,9 @@ def answer_shell(root: click.Command) -> None:
         click.echo(completer(shell, root).complete())
 
 
-class _Bash(BashComplete):
+class BashComplete(shell_completion.BashComplete):
+    """Completes words of bash, which has split them at some characters."""
+
     source_template: ClassVar[str] = _BASH
 
     def get_completion_args(self) -> tuple[list[str], str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from runbus.cli._factories import call_factory, default_factory, factories_for
 from runbus.config import (
     Call,
+    Config,
     Override,
     Partial,
     Word,
@@ -45,7 +46,12 @@ class Configured(NamedTuple):
 
 
 def configure(
-    function: Any, arguments: Arguments, environment: Mapping[str, str], prefix: str
+    function: Any,
+    arguments: Arguments,
+    environment: Mapping[str, str],
+    prefix: str,
+    *,
+    default: Any = None,
 ) -> list[Configured]:
     """Return what a command line makes of a function: one configuration, or one a point of a sweep.
 
@@ -53,7 +59,7 @@ def configure(
         ConfigInvalid: Something does not fit; every mistake is told, with what said it.
         UsageError: A word means nothing here.
     """
-    config, axes = _base(function, arguments.options)
+    config, axes = _base(function, arguments.options, default)
     changes = [
         *environment_overrides(prefix, environment),
         *_by_place(function, arguments.positional),
@@ -85,9 +91,11 @@ def _name(change: Override) -> str:
     return change.origin.partition("=")[0]
 
 
-def _base(function: Any, options: Sequence[tuple[str, str]]) -> tuple[Any, list[list[Override]]]:
+def _base(
+    function: Any, options: Sequence[tuple[str, str]], default: Any
+) -> tuple[Any, list[list[Override]]]:
     """Return what the options begin with: files and factories, in their order."""
-    config: Any = Partial(function)
+    config: Any = Partial(function) if default is None else _begun(function, default)
     axes: list[list[Override]] = []
     for option, value in options:
         if option in ("--yaml", "--load"):
@@ -102,6 +110,18 @@ def _base(function: Any, options: Sequence[tuple[str, str]]) -> tuple[Any, list[
             else:
                 config = _from_factory(function, value)
     return config, axes
+
+
+def _begun(function: Any, default: Any) -> Any:
+    """Return what the author of an entrypoint lets its configuration begin with.
+
+    Raises:
+        UsageError: It is no configuration of the function.
+    """
+    made = default if isinstance(default, (Config, Partial)) else default()
+    if not isinstance(made, (Config, Partial)) or target_of(made) is not function:
+        raise UsageError(f"its default makes no configuration of {function.__qualname__}")
+    return Partial(function, **_values(made))
 
 
 def _from_file(config: Any, source: str) -> Any:

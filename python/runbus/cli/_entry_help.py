@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from runbus.cli._arguments import FLAGS, VALUED
+from runbus.cli._arguments import FLAGS, SHORT, VALUED
 from runbus.cli._factories import factories_for
 from runbus.config import MISSING, fields_of, is_structured, summary_of, type_name
 
@@ -30,12 +30,15 @@ def entry_help(function: Any, program: str, summary: str | None) -> str:
     lines.append("Parameters:")
     lines += _parameters(function, "", 0)
     lines += ["", "Options:"]
+    short = {name: f"{letter}, {name}" for letter, name in SHORT.items()}
     for name, (value, text) in VALUED.items():
-        lines += _row(f"{name} {value}", text)
+        lines += _row(f"{short.get(name, name)} {value}", text)
     for name, text in FLAGS.items():
-        lines += _row(name, text)
+        lines += _row(short.get(name, name), text)
     changes = "a=1, a.b[0]=1, a+=1 (-= *= /= |= &=), a=@file.yaml[:section], a=factory(b=1)."
     lines += ["", *textwrap.wrap(f"Changes are applied from left to right: {changes}", _WIDTH)]
+    words = "executor=NAME, executor.gpus=[0], run.plugins=[NAME], run.name=NAME, run.project=NAME."
+    lines += textwrap.wrap(f"It runs as a job with any of {words}", _WIDTH)
     return "\n".join(lines) + "\n"
 
 

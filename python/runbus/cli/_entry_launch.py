@@ -12,6 +12,7 @@ from runbus.cli._configuring import Configured, made_by, with_meanings
 from runbus.cli._factories import factories_for, factories_making
 from runbus.cli._options import wanted_plugins
 from runbus.config import (
+    Config,
     Function,
     Partial,
     Word,
@@ -63,8 +64,20 @@ def run(
     """Take what the words `run.…` of a command line say; nobody calls it."""
 
 
-def launch_asked(changes: Sequence[Override], flags: frozenset[str]) -> Launch:
+def launch_asked(
+    changes: Sequence[Override],
+    flags: frozenset[str],
+    *,
+    executor: Any = None,
+    plugins: Sequence[Any] = (),
+) -> Launch:
     """Return how the words of a command line say that jobs run.
+
+    Args:
+        changes: The words about the run.
+        flags: The options.
+        executor: Where jobs run if no word says otherwise: a name or a `Config`; here if None.
+        plugins: What hooks into the bus if no word says otherwise.
 
     Raises:
         ConfigInvalid: There is no executor of that name, or a field does not fit.
@@ -72,20 +85,25 @@ def launch_asked(changes: Sequence[Override], flags: frozenset[str]) -> Launch:
         UsageError: What is said does not fit together.
     """
     config: Any = Partial(run)
-    local = find_executor("local")
-    config.executor = executor_config(local.data, "local")
-    found = [local.timeouts]
+    found = [Timeouts()]
+    if isinstance(executor, Config):
+        config.executor = executor
+    else:
+        entry = find_executor(executor or "local")
+        config.executor = executor_config(entry.data, executor or "local")
+        found = [entry.timeouts]
+    config.plugins = list(plugins)
     for change in with_meanings(config, _named(changes, found)):
         apply_overrides(config, [change])
     values = config.complete().build().keywords  # makes all, so that every mistake is told here
     is_detached = values.get("detach", False) or "--detach" in flags
-    plugins = values.get("plugins", [])
-    if plugins and is_detached:
+    asked = values["plugins"]
+    if asked and is_detached:
         raise UsageError("run.plugins go without --detach: the supervisor loads none")
-    if odd := [one for one in plugins if not isinstance(one, str) and not hasattr(one, "setup")]:
+    if odd := [one for one in asked if not isinstance(one, str) and not hasattr(one, "setup")]:
         raise UsageError(f"run.plugins: {odd[0]!r} is no plugin, and no name of one")
-    names = wanted_plugins([one for one in plugins if isinstance(one, str)])
-    objects = [one for one in plugins if not isinstance(one, str)]
+    names = wanted_plugins([one for one in asked if isinstance(one, str)])
+    objects = [one for one in asked if not isinstance(one, str)]
     is_dry = values.get("dryrun", False) or "--dryrun" in flags
     return Launch(config, found[-1], [*names, *objects], is_detached, is_dry)
 

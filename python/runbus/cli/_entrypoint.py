@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
 from runbus.cli._arguments import parse_arguments, split_launch
 from runbus.cli._exit import ExitStatus
@@ -21,12 +21,14 @@ F = TypeVar("F", bound="Callable[..., Any]")
 _SETTINGS = "__runbus_entrypoint__"
 
 
-class _Settings:
-    def __init__(self, name: str | None, help: str | None, prefix: str, confirm: bool) -> None:
-        self.name = name
-        self.help = help
-        self.prefix = prefix
-        self.confirm = confirm
+class _Settings(NamedTuple):
+    name: str | None = None
+    help: str | None = None
+    prefix: str = "RUNBUS"
+    confirm: bool = False
+    default: Any = None
+    executor: Any = None
+    plugins: Sequence[Any] = ()
 
 
 @overload
@@ -38,6 +40,9 @@ def entrypoint(
     help: str | None = None,
     prefix: str = "RUNBUS",
     confirm: bool = False,
+    default: Any = None,
+    executor: Any = None,
+    plugins: Sequence[Any] = (),
 ) -> Callable[[F], F]: ...
 def entrypoint(
     function: Any = None,
@@ -47,6 +52,9 @@ def entrypoint(
     help: str | None = None,
     prefix: str = "RUNBUS",
     confirm: bool = False,
+    default: Any = None,
+    executor: Any = None,
+    plugins: Sequence[Any] = (),
 ) -> Any:
     """Say how a function looks as a command; it stays the function that it is.
 
@@ -57,16 +65,31 @@ def entrypoint(
         prefix: What variables of the environment begin with that set values, as in
             `RUNBUS__MODEL__WIDTH`.
         confirm: Whether to ask before it runs, on a terminal and without `--yes`.
+        default: What its configuration begins with: a `Config` or `Partial` of the function, or a
+            function that makes one; the function's own defaults if None.
+        executor: Where it runs as a job if no word says otherwise: a name, or a `Config` of an
+            executor. If None it runs here.
+        plugins: What hooks into the bus of its job: plugins, configurations of them, and names.
     """
 
     def settle(function: Any) -> Any:
-        setattr(function, _SETTINGS, _Settings(name, help, prefix, confirm))
+        setattr(
+            function, _SETTINGS, _Settings(name, help, prefix, confirm, default, executor, plugins)
+        )
         return function
 
     return settle if function is None else settle(function)
 
 
-def main(function: Callable[..., Any], words: Sequence[str] | None = None) -> NoReturn:
+def main(
+    function: Callable[..., Any],
+    words: Sequence[str] | None = None,
+    *,
+    default: Any = None,
+    executor: Any = None,
+    plugins: Sequence[Any] | None = None,
+    confirm: bool | None = None,
+) -> NoReturn:
     """Run a function as a command, with the words of the command line as its arguments, and exit.
 
     Exits with 0 once it has returned, 2 if the words are wrong (nothing has run then), 130 after
@@ -75,7 +98,15 @@ def main(function: Callable[..., Any], words: Sequence[str] | None = None) -> No
     Args:
         function: Any typed function; `entrypoint` may have said how it looks.
         words: The words; those of the process if None.
+        default: As `entrypoint` takes it; what that said if None, and so for the others.
+        executor: As `entrypoint` takes it.
+        plugins: As `entrypoint` takes it.
+        confirm: As `entrypoint` takes it.
     """
+    told = {"default": default, "executor": executor, "plugins": plugins, "confirm": confirm}
+    settings = getattr(function, _SETTINGS, None) or _Settings()
+    changes = {name: value for name, value in told.items() if value is not None}
+    setattr(function, _SETTINGS, settings._replace(**changes))
     _name_script(function)
     sys.exit(run_entrypoint(function, sys.argv[1:] if words is None else words))
 
@@ -93,8 +124,13 @@ def _name_script(function: Callable[..., Any]) -> None:
 
 def run_entrypoint(function: Callable[..., Any], words: Sequence[str]) -> int:
     """Run a function as a command and return its exit status; prints errors to standard error."""
-    settings = getattr(function, _SETTINGS, None) or _Settings(None, None, "RUNBUS", confirm=False)
+    settings = getattr(function, _SETTINGS, None) or _Settings()
     program = settings.name or os.path.basename(sys.argv[0])
+    if "_RUNBUS_ENTRY_COMPLETE" in os.environ:
+        from runbus.cli._entry_completion import answer_entry_shell
+
+        answer_entry_shell(function, program)
+        return ExitStatus.OK
     try:
         runs = _prepared(function, words, settings, program)
     except ConfigInvalid as error:
@@ -131,9 +167,14 @@ def _prepared(
 
         sys.stdout.write(entry_help(function, program, settings.help))
         return []
+    if shell := dict(arguments.options).get("--completion"):
+        from runbus.cli._entry_completion import completion_script
+
+        sys.stdout.write(completion_script(shell, function, os.path.basename(sys.argv[0])))
+        return []
     from runbus.cli._configuring import Configured, configure
 
-    found = configure(function, arguments, os.environ, settings.prefix)
+    found = configure(function, arguments, os.environ, settings.prefix, default=settings.default)
     written = [one for one in arguments.options if one[0].startswith("--to-")]
     for option, destination in written:
         _write(found, option, destination)
@@ -141,10 +182,11 @@ def _prepared(
         return []
     calls = [one.config.complete().build() for one in found]
     flags = arguments.flags
-    if launch or "--detach" in flags:
+    if launch or "--detach" in flags or settings.executor is not None:
         from runbus.cli._entry_launch import launch_asked, launch_on
 
-        asked, project = launch_asked(launch, flags), os.path.splitext(program)[0]
+        project = os.path.splitext(program)[0]
+        asked = launch_asked(launch, flags, executor=settings.executor, plugins=settings.plugins)
         found_too = [*found, Configured("run", asked.config)]
         flags = flags | {"--dryrun"} if asked.is_dry else flags
         return _chosen([lambda: launch_on(asked, found, project)], found_too, flags, settings)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from runbus import cli as _cli
 from runbus.config import Config, Partial, as_config
 from runbus.config import Script as _Script
+from runbus.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -83,6 +84,11 @@ class cli:
         namespace: str | None = None,
         help: str | None = None,
         skip_confirmation: bool = False,
+        enable_executor: bool = True,
+        default_factory: Callable[..., Any] | None = None,
+        default_executor: Any = None,
+        default_plugins: Any = None,
+        type: str = "task",
     ) -> Any:
         """Say how a function looks as a command; see `runbus.cli.entrypoint`.
 
@@ -92,9 +98,26 @@ class cli:
             namespace: Nothing reads it.
             help: What it does.
             skip_confirmation: Whether it runs without asking.
+            enable_executor: Nothing reads it: no word about an executor, no job.
+            default_factory: What makes the configuration that the words change.
+            default_executor: The executor that it runs on if no word names one; here if None.
+            default_plugins: A plugin, or a list of them, for its job.
+            type: `task`.
+
+        Raises:
+            UsageError: The type is another.
         """
-        del namespace
-        settle = _cli.entrypoint(name=name, help=help, confirm=not skip_confirmation)
+        del namespace, enable_executor
+        if type != "task":
+            raise UsageError(f"an entrypoint of type {type!r} is not supported: a task is")
+        settle = _cli.entrypoint(
+            name=name,
+            help=help,
+            confirm=not skip_confirmation,
+            default=default_factory,
+            executor=default_executor,
+            plugins=_listed(default_plugins),
+        )
         return settle if fn is None else settle(fn)
 
     @staticmethod
@@ -119,6 +142,34 @@ class cli:
         return register if fn is None else register(fn)
 
     @staticmethod
-    def main(fn: Callable[..., Any]) -> NoReturn:
-        """Run a function as a command, and exit; see `runbus.cli.main`."""
-        _cli.main(fn)
+    def main(
+        fn: Callable[..., Any],
+        default_factory: Callable[..., Any] | None = None,
+        default_executor: Any = None,
+        default_plugins: Any = None,
+        cmd_defaults: Mapping[str, Any] | None = None,
+    ) -> NoReturn:
+        """Run a function as a command, and exit; see `runbus.cli.main`.
+
+        Args:
+            fn: The function.
+            default_factory: What makes the configuration that the words change, instead of what
+                `entrypoint` said; so are the next two.
+            default_executor: The executor that it runs on if no word names one.
+            default_plugins: A plugin, or a list of them, for its job.
+            cmd_defaults: `skip_confirmation`, whether it runs without asking.
+        """
+        skips = (cmd_defaults or {}).get("skip_confirmation")
+        _cli.main(
+            fn,
+            default=default_factory,
+            executor=default_executor,
+            plugins=None if default_plugins is None else _listed(default_plugins),
+            confirm=None if skips is None else not skips,
+        )
+
+
+def _listed(plugins: Any) -> Sequence[Any]:
+    if plugins is None:
+        return ()
+    return plugins if isinstance(plugins, (list, tuple)) else [plugins]

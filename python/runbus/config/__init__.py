@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 from runbus._lazy import lazy_names
 
 if TYPE_CHECKING:
+    from runbus.config._access import begun_at as begun_at
     from runbus.config._asking import accepts_text as accepts_text
     from runbus.config._asking import is_part_of as is_part_of
+    from runbus.config._asking import members_of as members_of
     from runbus.config._asking import return_type as return_type
     from runbus.config._batch import Batch as Batch
     from runbus.config._batch import BatchJob as BatchJob
@@ -89,6 +91,7 @@ if TYPE_CHECKING:
     from runbus.config._task_kinds import decode_task as decode_task
     from runbus.config._task_kinds import task_kinds as task_kinds
     from runbus.config._units import Duration as Duration
+    from runbus.config._units import LocalFile as LocalFile
     from runbus.config._units import Size as Size
     from runbus.config._words import Call as Call
     from runbus.config._words import WordInvalid as WordInvalid
@@ -117,6 +120,7 @@ __all__ = [
     "Function",
     "ListedExecutor",
     "Loaded",
+    "LocalFile",
     "NamedParts",
     "Origin",
     "Override",
@@ -133,6 +137,7 @@ __all__ = [
     "apply_overrides",
     "as_config",
     "batch_schema",
+    "begun_at",
     "call_text",
     "check_task",
     "data_text",
@@ -159,6 +164,7 @@ __all__ = [
     "load",
     "load_batch",
     "make",
+    "members_of",
     "parse_host",
     "parse_override",
     "parse_sweep",
@@ -197,7 +203,8 @@ __getattr__, __dir__ = lazy_names(
             "set_variables",
             "split_section",
         ),
-        "._asking": ("accepts_text", "is_part_of", "return_type"),
+        "._access": ("begun_at",),
+        "._asking": ("accepts_text", "is_part_of", "members_of", "return_type"),
         "._batch": ("Batch", "BatchJob", "SecretField"),
         "._batch_file": ("load_batch",),
         "._batch_schema": ("batch_schema",),
@@ -241,7 +248,7 @@ __getattr__, __dir__ = lazy_names(
         "._targets": ("import_target",),
         "._task": ("Command", "Task", "check_task", "given_by", "words_of"),
         "._task_kinds": ("TASK_GROUP", "decode_task", "task_kinds"),
-        "._units": ("Duration", "Size"),
+        "._units": ("Duration", "LocalFile", "Size"),
         "._words": ("Call", "WordInvalid", "read_call"),
     },
 )

@@ -14,7 +14,7 @@ from runbus.errors import near_matches
 if TYPE_CHECKING:
     from runbus.config._node import Mistakes, Path
 
-__all__ = ["assign", "begun_at", "get_at"]
+__all__ = ["NothingThere", "assign", "begun_at", "get_at", "structured_options"]
 
 
 _Made = tuple[Node, str, Any]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import types
 from collections.abc import Collection, Mapping
-from typing import Annotated, Any, Union, get_args, get_origin
+from enum import Enum
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from runbus.config._hints import hints_of
+from runbus.config._node import Node
+from runbus.config._schema import is_structured, schema_of
 
-__all__ = ["accepts_text", "is_part_of", "part_type", "return_type"]
+__all__ = ["accepts_text", "is_part_of", "members_of", "part_type", "return_type"]
 
 
 def _options(hint: Any) -> list[Any]:
@@ -61,6 +64,34 @@ def _inner(hint: Any) -> tuple[Any, ...]:
     if not isinstance(origin, type) or not issubclass(origin, Collection):
         return ()
     return inner[1:] if issubclass(origin, Mapping) else inner
+
+
+def members_of(what: Any, *, values: bool = False) -> list[str]:
+    """Return what a type, or a value, has below it that has a name: fields, keys.
+
+    Args:
+        what: The type, the configuration or the mapping.
+        values: Whether to return, of a type, the values instead that can be listed.
+    """
+    if isinstance(what, Node):
+        return list(what._shape.schema.fields)
+    if isinstance(what, dict):
+        return [one for one in what if isinstance(one, str)]
+    found: list[str] = []
+    for one in _options(what):
+        if values:
+            found += _listed(one)
+        elif is_structured(one):
+            found += schema_of(one).fields
+    return found
+
+
+def _listed(hint: Any) -> list[str]:
+    if get_origin(hint) is Literal:
+        return [str(one) for one in get_args(hint)]
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return list(hint.__members__)
+    return {bool: ["true", "false"], type(None): ["none"]}.get(hint, [])
 
 
 def return_type(function: Any) -> Any:

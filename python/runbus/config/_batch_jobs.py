@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shlex
 from typing import TYPE_CHECKING, Any
 
 from runbus._secrets import Secret
+from runbus.config._batch_types import words_in
 from runbus.config._node import Mistake
 from runbus.config._script import Script
 from runbus.config._task import words_of
@@ -24,7 +23,7 @@ def check_meaning(job: dict[Any, Any], at: Path, folder: str, *, with_secrets: b
     """Check what the types of the fields do not say; what is of another type is passed over."""
     problems: Mistakes = []
     if isinstance(line := job.get("command"), str):
-        message = f"a command is a list of words: {_words_in(line)}, or for a shell [sh, -c, …]"
+        message = f"a command is a list of words: {words_in(line)}, or for a shell [sh, -c, …]"
         problems.append(Mistake(message, (*at, "command")))
     script, task, cwd, env = (job.get(name) for name in ("script", "task", "cwd", "env"))
     if (line is not None) + (script is not None) + (task is not None) != 1:
@@ -44,15 +43,6 @@ def check_meaning(job: dict[Any, Any], at: Path, folder: str, *, with_secrets: b
     for name, value in env.items() if isinstance(env, dict) else ():
         problems += _check_variable(name, value, (*at, "env", str(name)), folder, look=with_secrets)
     return problems
-
-
-def _words_in(line: str) -> str:
-    """Return a line of a shell as the list that a batch takes."""
-    try:
-        words = shlex.split(line)
-    except ValueError:
-        words = line.split()
-    return json.dumps(words, ensure_ascii=False)
 
 
 def _check_task(data: dict[str, Any], at: Path, folder: str) -> Mistakes:

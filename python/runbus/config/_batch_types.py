@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 import msgspec
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
     from runbus.config._node import Mistakes, Path
 
-__all__ = ["check_struct", "check_value"]
+__all__ = ["check_struct", "check_value", "words_in"]
 
 
 def check_struct(data: dict[Any, Any], shape: type[msgspec.Struct], at: Path) -> Mistakes:
@@ -46,8 +48,23 @@ def check_value(value: Any, shape: Any, at: Path) -> Mistakes:
         codec.convert(nested(value, shape), shape)
     except codec.DecodeError as error:
         problems = list(_entries(value, options(shape), at))
-        return problems or [Mistake(worded(str(error)), at)]
+        return problems or [Mistake(f"{worded(str(error))}{_advice(value, shape)}", at)]
     return []
+
+
+def _advice(value: Any, shape: Any) -> str:
+    """Return what to write for a text where a list of texts belongs."""
+    is_list = any(get_origin(one) in (list, tuple) for one in options(shape))
+    return f": write {words_in(value)}" if is_list and isinstance(value, str) else ""
+
+
+def words_in(line: str) -> str:
+    """Return a line of a shell as the list that a batch takes."""
+    try:
+        words = shlex.split(line)
+    except ValueError:
+        words = line.split()
+    return json.dumps(words, ensure_ascii=False)
 
 
 def _entries(value: Any, kinds: tuple[Any, ...], at: Path) -> Iterator[Mistake]:

@@ -9,7 +9,7 @@ from runbus.config._build import build, mistakes_of
 from runbus.config._node import MISSING, Node
 from runbus.config._paths import parse_path
 from runbus.config._schema import is_structured, values_of
-from runbus.config._shape import fill, node_classes, raise_mistakes, shape_of
+from runbus.config._shape import fill, making, node_classes, raise_mistakes, shape_of
 from runbus.config._tree import copied, drawn, given, same
 from runbus.errors import FieldUnknown, FieldUnset, UsageError, near_matches
 
@@ -300,11 +300,12 @@ def fields_of(target: Any) -> Mapping[str, Field]:
 
 
 def as_config(value: Any) -> Any:
-    """Return the Config of an object with fields; a Config as it is.
+    """Return the Config of an object with fields, or of fiddle's; a Config as it is.
 
     Raises:
         UsageError: It is an object of another kind.
     """
+    value = making.adopted(value)
     if isinstance(value, Node):
         return value
     if not is_structured(type(value)):

@@ -18,16 +18,24 @@ def with_seconds(job: dict[Any, Any]) -> dict[Any, Any]:
     What is no span of time stays as it is.
     """
     texts = [key for key in DURATIONS if isinstance(job.get(key), str)]
-    return {**job, **{key: seconds_of(job[key]) for key in texts}} if texts else job
+    seconds = {key: seconds_of(job[key], is_whole=key != "backoff") for key in texts}
+    return {**job, **seconds} if texts else job
 
 
-def seconds_of(text: str) -> int | float | str:
-    """Return the seconds that a text means, whole ones as an integer; the text if it means none."""
+def seconds_of(text: str, *, is_whole: bool = True) -> int | float | str:
+    """Return the seconds that a text means, whole ones as an integer; the text if it means none.
+
+    Args:
+        text: The text.
+        is_whole: Whether only whole seconds will do.
+    """
     try:
         seconds = parse_duration(text)
     except ValueError:
         return text
-    return int(seconds) if seconds.is_integer() else seconds
+    if seconds.is_integer():
+        return int(seconds)
+    return text if is_whole else seconds
 
 
 def no_duration(text: str) -> str:
@@ -36,7 +44,7 @@ def no_duration(text: str) -> str:
         parse_duration(text)
     except ValueError as error:
         return f"{text!r} is not a duration: {error}"
-    return f"{text!r} is not a duration that can stand here"
+    return f"{text!r} is no whole number of seconds: write 1s, 90s or 5m"
 
 
 def duration_schema(number: dict[str, Any]) -> dict[str, Any]:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import pathlib
+import types
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
 from runbus import codec
 from runbus._secrets import Secret
@@ -23,6 +24,7 @@ from runbus.config._node import Mistake, Node
 from runbus.config._shape import fill, making
 from runbus.config._targets import import_target
 from runbus.config._tree import same
+from runbus.config._units import Located
 from runbus.errors import ConfigInvalid, UsageError, near_matches
 from runbus.events import Timeouts
 from runbus.events.values import worded
@@ -79,7 +81,11 @@ def _place_all(value: Any, at: Path, folder_of: Callable[[Path], str]) -> Any:
     """Let files of secrets, and other files, lie where the file that names them means."""
     if isinstance(value, Node):
         for name, one in value._values.items():
-            value._values[name] = _place_all(one, (*at, name), folder_of)
+            here = (*at, name)
+            if isinstance(one, str) and _is_located(value._shape.field(name).type):
+                value._values[name] = os.path.join(folder_of(here), os.path.expanduser(one))
+            else:
+                value._values[name] = _place_all(one, here, folder_of)
     elif isinstance(value, dict):
         return {key: _place_all(one, (*at, str(key)), folder_of) for key, one in value.items()}
     elif isinstance(value, (list, tuple)):
@@ -90,6 +96,13 @@ def _place_all(value: Any, at: Path, folder_of: Callable[[Path], str]) -> Any:
     elif isinstance(value, pathlib.PurePath):
         return type(value)(os.path.join(folder_of(at), os.path.expanduser(value)))
     return value
+
+
+def _is_located(hint: Any) -> bool:
+    """Whether a text of a type is the path of a file here."""
+    if get_origin(hint) is Annotated:
+        return any(isinstance(mark, Located) for mark in get_args(hint)[1:])
+    return get_origin(hint) in (Union, types.UnionType) and any(map(_is_located, get_args(hint)))
 
 
 def executor_data(given: Any, name: str) -> dict[str, Any]:

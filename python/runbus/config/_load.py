@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from runbus._files import write_file
 from runbus.config._access import NothingThere, get_at
 from runbus.config._build import mistakes_of
+from runbus.config._config import Config  # noqa: F401 - it brings the classes of all nodes
 from runbus.config._data import Reading, to_data
 from runbus.config._document import MOST_DIGITS
 from runbus.config._node import Mistake, Node

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from runbus.config._access import NothingThere, assign, begun_at, get_at
+from runbus.config._access import NothingThere, assign, begun_at, get_at, structured_options
 from runbus.config._asking import part_type
 from runbus.config._node import MISSING, Mistake, Node, Word
 from runbus.config._paths import parse_path
 from runbus.config._scalars import READERS, guess, is_a
+from runbus.config._schema import schema_of
 from runbus.config._shown import shown, type_text
 from runbus.config._words import read_words
 from runbus.errors import ConfigInvalid, ConfigProblem, UsageError
@@ -284,7 +285,14 @@ def type_at(root: Node, path: Path) -> Any:
     if isinstance(owner, Node):
         field: Field | None = None if isinstance(step, int) else owner._shape.field(step)
         return None if field is None else field.type
-    return part_type(type_at(root, tuple(before)), step) if before else None
+    if not before:
+        return None
+    hint = type_at(root, tuple(before))
+    kinds = structured_options(hint)
+    if len(kinds) == 1 and not isinstance(step, int) and not isinstance(owner, dict):
+        named = schema_of(kinds[0]).fields.get(step)  # of what will be made there
+        return None if named is None else named.type
+    return part_type(hint, step)
 
 
 def split_items(text: str) -> list[str]:

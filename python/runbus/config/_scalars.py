@@ -23,6 +23,7 @@ __all__ = ["READERS", "UNITS", "guess", "is_a", "is_written", "know_loaded_types
 
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 _LONGEST_NUMBER = 400
+_BASES = {"0o": 8, "0x": 16, "0b": 2}
 
 UNITS: Mapping[str, Callable[[str], float | int]] = {
     "duration": parse_duration,
@@ -51,8 +52,8 @@ def _read_int(value: Any) -> int:
         text = value.strip()
         if len(text) > _LONGEST_NUMBER:
             raise ValueError("it is too long for a number")
-        if text[:2].lower() == "0o" or text[1:3].lower() == "0o":
-            return int(text, 8)
+        if (base := _BASES.get(text.lstrip("+-")[:2].lower())) is not None:
+            return int(_number(lambda one: int(one, base), text))
         number: int = _number(int, text)
         return number
     if isinstance(value, int) and not isinstance(value, bool):

@@ -13,7 +13,14 @@ import msgspec
 from runbus._files import absolute_path, open_file, read_file
 from runbus._listed import check_mapping, listed
 from runbus._secrets import Secret
-from runbus.errors import FieldInvalid, FileUnreadable, ScriptUnusable, TaskInvalid, os_reason
+from runbus.errors import (
+    FieldInvalid,
+    FileUnreadable,
+    ScriptUnusable,
+    TaskInvalid,
+    near_matches,
+    os_reason,
+)
 
 __all__ = ["Script"]
 
@@ -121,7 +128,7 @@ class Script(msgspec.Struct, frozen=True):
             told = f"{error.msg} in line {error.lineno}" if error.lineno else error.msg
             raise ScriptUnusable(self.path, told) from error
         except OSError as error:
-            raise ScriptUnusable(self.path, os_reason(error)) from error
+            raise ScriptUnusable(self.path, os_reason(error), _near_files(self.path)) from error
         return (program, path, *self.args)
 
     def with_values(self, values: dict[str, str]) -> Script:
@@ -134,6 +141,16 @@ class Script(msgspec.Struct, frozen=True):
         path = self.path if self.module or self.inline else os.path.join(folder, self.path)
         cwd = None if self.cwd is None else os.path.join(folder, self.cwd)
         return msgspec.structs.replace(self, path=path, cwd=cwd)
+
+
+def _near_files(path: str) -> tuple[str, ...]:
+    """Return the files of a folder that read almost like one that is missing."""
+    folder, name = os.path.split(path)
+    try:
+        names = os.listdir(folder or ".")
+    except OSError:
+        return ()
+    return tuple(os.path.join(folder, one) for one in near_matches(name, names))
 
 
 def _as_secret(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, get_origin
 
 from runbus.errors import RunbusError, TargetUnusable, near_matches
@@ -43,6 +44,7 @@ def import_target(path: str, allowed: Sequence[str] | None = None) -> Any:
     Args:
         path: `package.module.Name`, or `package.module:Name`.
         allowed: The modules that may be imported from, with all that is below them; any if None.
+            What such a module has imported from another is of that other one.
 
     Raises:
         TargetUnusable: Nothing is there, it may not be imported, or its import fails.
@@ -53,9 +55,7 @@ def import_target(path: str, allowed: Sequence[str] | None = None) -> Any:
         raise TargetUnusable(repr(path[:100]), "it is no import path", "write package.module.Name")
     if any(part.startswith("__") for part in parts if part != "__main__"):
         raise TargetUnusable(path, "no part of an import path may begin with two underscores")
-    if allowed is not None and not any(f"{path}.".startswith(f"{one}.") for one in allowed):
-        told = ", ".join(allowed) or "none"
-        raise TargetUnusable(path, f"it is not in the modules that are allowed: {told}")
+    _check_allowed(path, path, allowed)
     if len(parts) == 1:
         raise TargetUnusable(path, "it has no module", "write package.module.Name")
     module, rest = _module_of(path, parts)
@@ -68,7 +68,23 @@ def import_target(path: str, allowed: Sequence[str] | None = None) -> Any:
             near = near_matches(name, [one for one in dir(found) if not one.startswith("_")])
             advice = f"did you mean {near[0]!r}" if near else None
             raise TargetUnusable(path, f"{where} has no {name!r}", advice) from None
+        # A module that is allowed may have imported others, and what is theirs.
+        home = found.__name__ if isinstance(found, ModuleType) else getattr(found, "__module__", "")
+        if isinstance(home, str) and home:
+            _check_allowed(path, home, allowed)
     return found
+
+
+def _check_allowed(path: str, home: str, allowed: Sequence[str] | None) -> None:
+    """Refuse what is of a module that may not be imported from.
+
+    Raises:
+        TargetUnusable: It is.
+    """
+    if allowed is not None and not any(f"{home}.".startswith(f"{one}.") for one in allowed):
+        told = ", ".join(allowed) or "none"
+        whose = "it is" if home == path else f"it is of {home}, which is"
+        raise TargetUnusable(path, f"{whose} not in the modules that are allowed: {told}")
 
 
 def _module_of(path: str, parts: list[str]) -> tuple[Any, list[str]]:

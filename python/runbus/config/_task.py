@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
@@ -112,6 +113,10 @@ def check_task(given: object) -> Task:
         TaskInvalid: It is not a task, or a `Partial` of what no other process can import.
         ConfigInvalid: A value of a `Partial` is missing or does not fit.
     """
+    if not isinstance(given, (Node, Command, Script)) and "fiddle" in sys.modules:
+        from runbus.config._shape import making
+
+        given = making.adopted(given)
     # Those of our own first: to look for all that a protocol asks for takes many times as long.
     if isinstance(given, Node):
         from runbus.config._function import function_task  # costs what functions cost

@@ -7,6 +7,8 @@ from typing import Annotated
 
 __all__ = [
     "Duration",
+    "LocalFile",
+    "Located",
     "Size",
     "Unit",
     "duration_text",
@@ -32,6 +34,13 @@ class Unit:
     def __repr__(self) -> str:
         return f"Unit({self.kind!r})"
 
+
+class Located:
+    """Marks a text that is the path of a file here: in data, relative to the file that says it."""
+
+
+LocalFile = Annotated[str, Located()]
+"""The path of a file here, as a text; in data relative to the file that says it."""
 
 Duration = Annotated[float, Unit("duration")]
 """Seconds; in data a number of them, or a text such as `90s`, `2h30m` or `04:00:00`."""

@@ -9,10 +9,14 @@ if TYPE_CHECKING:
 
 
 def near_matches(name: str, known: Iterable[str]) -> tuple[str, ...]:
-    """Return up to three of `known` that read almost like `name`, best first."""
+    """Return up to three of `known` that read almost like `name`, or begin with it, best first."""
     import difflib  # a millisecond that only a mistake should cost
 
-    return tuple(difflib.get_close_matches(name, dict.fromkeys(known), n=3, cutoff=0.6))
+    names = dict.fromkeys(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    # Who remembers how a name begins has written only that.
+    begun = [one for one in names if len(name) > 2 and one.startswith(name)]
+    return tuple(dict.fromkeys([*sorted(begun, key=len), *near]))[:3]
 
 
 def did_you_mean(names: Iterable[str]) -> str | None:

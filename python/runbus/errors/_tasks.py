@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from runbus.errors._hints import did_you_mean
 from runbus.errors._usage import UsageError
 
 
@@ -11,13 +12,19 @@ class ScriptUnusable(UsageError):
     Attributes:
         path: The script as it was named.
         reason: What is wrong with it.
+        similar: Files beside it that read almost the same.
     """
 
     path: str
     reason: str
+    similar: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"cannot run {self.path!r}: {self.reason}"
+
+    @property
+    def hint(self) -> str | None:
+        return did_you_mean(self.similar)
 
 
 class TaskInvalid(UsageError):

@@ -10,7 +10,7 @@ from runbus.errors import UsageError
 from runbus.executors._gpus import VARIABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from runbus.abc import JobSpec
 
@@ -33,18 +33,15 @@ def inherited_environment(
             program can do without, such as PATH and HOME.
         job: The job; None for a program that is not a job.
     """
-    if inherit is True:
-        found = dict(os.environb)
-    else:
-        names = _NEEDED if inherit is False else tuple(os.fsencode(name) for name in inherit)
-        found = {name: os.environb[name] for name in names if name in os.environb}
-    withheld = {os.fsencode(name) for name in job.withheld} if job else set()
+    pairs: Iterable[tuple[bytes, bytes]] = os.environb.items()
+    if inherit is not True:
+        names = _NEEDED if inherit is False else map(os.fsencode, inherit)
+        pairs = [(name, os.environb[name]) for name in names if name in os.environb]
+    left_out = {os.fsencode(name) for name in (ENV_ATTEMPT, *(job.withheld if job else ()))}
     return {
         name: value
-        for name, value in found.items()
-        if name != os.fsencode(ENV_ATTEMPT)
-        and not name.startswith(b"RUNBUS_SECRET_")
-        and name not in withheld
+        for name, value in pairs
+        if name not in left_out and not name.startswith(b"RUNBUS_SECRET_")
     }
 
 

@@ -6,10 +6,9 @@ import asyncio
 import errno
 import logging
 import os
-import signal
 import time
 from collections.abc import Sequence  # noqa: TC003 - the configuration reads the signature
-from contextlib import closing
+from contextlib import closing, suppress
 from resource import RLIM_INFINITY, RLIMIT_NOFILE, RUSAGE_SELF, getrlimit, getrusage
 from typing import TYPE_CHECKING
 
@@ -38,12 +37,15 @@ from runbus.attempt import (
     own_pid_namespace,
     read_log,
     secret_environment,
+    wrapper_program,
     wrapper_words,
 )
 from runbus.errors import JobNotStarted, os_reason
 from runbus.events import ResolveExecutor
 from runbus.executors._environment import check_gpu_variable, inherited_environment
 from runbus.executors._gpus import VARIABLE, GpuPool, visible_gpus
+from runbus.executors._launcher import Launcher, LauncherLost
+from runbus.executors._spawn import spawn
 from runbus.executors._unpacked import in_unpacked_code
 
 if TYPE_CHECKING:
@@ -63,10 +65,6 @@ _ROOM_BYTES = 16 << 10
 
 _NO_ROOM = 126
 """What the wrapper exits with where the disk has no room for its records."""
-# What Python ignores or the terminal sends must not be inherited by a job.
-_DEFAULT_SIGNALS = (
-    signal.SIGCHLD, signal.SIGINT, signal.SIGPIPE, signal.SIGQUIT, signal.SIGTERM, signal.SIGXFSZ
-)  # fmt: skip
 
 _SCARCE = {errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 """What there may be enough of later: files, processes, memory."""
@@ -108,6 +106,7 @@ class LocalExecutor(Executor):
         self._heartbeat_s = heartbeat_s
         self._gpus = GpuPool(visible_gpus() if gpus is None else list(listed(gpus, "gpus")))
         self._changed = anyio.Event()
+        self._launcher: Launcher | None = None
         self._pidfds: dict[int, int] = {}
         self._wrappers: dict[str, int] = {}
         self._max_rss: dict[int, int] = {}
@@ -127,6 +126,8 @@ class LocalExecutor(Executor):
 
     def close(self) -> None:
         """Stop watching. Jobs that run go on: their records tell how they end."""
+        if self._launcher is not None:
+            self._launcher.close()
         for pid in list(self._pidfds):
             self._unwatch(pid)
 
@@ -154,6 +155,11 @@ class LocalExecutor(Executor):
         self.capabilities.check(job, self.name)
         check_gpu_variable(job)
         return Request(job=job, body=AttemptBody.of(in_unpacked_code(job)))
+
+    async def make_ready(self) -> None:
+        """Start the process that starts wrappers."""
+        with suppress(OSError):
+            self._find_launcher()
 
     async def submit(self, request: Request) -> JobRef:
         """Start the wrapper; it claims the folder, so a second call for it runs nothing."""
@@ -190,15 +196,12 @@ class LocalExecutor(Executor):
             JobNotStarted: It cannot be started.
         """
         job = request.job
+        files = _request_files(request, self._heartbeat_s)
         pause = 0.1
         while True:
             try:
-                _write_request(request, self._heartbeat_s)
-                # Kept free for the pidfd, which must not fail once the job runs.
-                with closing(_Spare()):
-                    pid = _spawn(job.folder, own_pid_namespace(), environment=environment)
-                self._watch(pid, self._reap)
-                return pid
+                _look_for_room(job.folder)
+                return await self._launch(job.folder, files, environment)
             except OSError as error:
                 if error.errno not in _SCARCE:
                     reason = os_reason(error)
@@ -207,6 +210,41 @@ class LocalExecutor(Executor):
                     logger.warning("job %s waits: %s", job.name, (error.strerror or "").lower())
             await anyio.sleep(pause)
             pause = min(2 * pause, 2.0)
+
+    async def _launch(
+        self, folder: str, files: Mapping[str, bytes], environment: Mapping[bytes, bytes]
+    ) -> int:
+        """Write a request and start the wrapper, which is watched.
+
+        Raises:
+            OSError: A file cannot be written, or there are not enough files or processes.
+        """
+        if (launcher := self._find_launcher()) is not None:
+            try:
+                # A wrapper that is about to run must not be taken for one that was not started.
+                with anyio.CancelScope(shield=True):
+                    return await launcher.start(folder, files, environment)
+            except LauncherLost:
+                pass  # if the wrapper runs, another one finds that its folder is claimed
+        for name, data in files.items():
+            # Whole, since an earlier wrapper may be about to read it.
+            write_file(os.path.join(folder, name), data, is_durable=False)
+        # Kept free for the pidfd, which must not fail once the job runs.
+        with closing(_Spare()):
+            pid = spawn((*wrapper_words(), "run", folder, own_pid_namespace()), environment)
+        self._watch(pid, self._reap)
+        return pid
+
+    def _find_launcher(self) -> Launcher | None:
+        """Return the process that starts wrappers; None if there is none, or no more.
+
+        Raises:
+            OSError: There are not enough files or processes for it.
+        """
+        if self._launcher is None and (program := wrapper_program()) is not None:
+            self._launcher = Launcher(program, self._launched_ended, self._launcher_lost)
+        # There is none of a script, and one that is gone does not come back.
+        return None if self._launcher is None or self._launcher.is_lost else self._launcher
 
     async def find(self, job: JobSpec) -> JobRef | None:
         """Return the job if a wrapper has claimed its folder."""
@@ -240,10 +278,8 @@ class LocalExecutor(Executor):
         """Let the wrapper end each job: it goes on with that if this process dies."""
         for ref in refs:
             grace = f"{grace_s:.3f}"
-            environment = inherited_environment(True)
-            pid = _spawn(
-                ref.folder, grace, own_pid_namespace(), verb="cancel", environment=environment
-            )
+            words = (*wrapper_words(), "cancel", ref.folder, grace, own_pid_namespace())
+            pid = spawn(words, inherited_environment(True))
             self._watch(pid, self._reap)
 
     async def _lease_gpus(self, job: JobSpec) -> list[str]:
@@ -258,7 +294,7 @@ class LocalExecutor(Executor):
 
     def _observe(self, ref: JobRef) -> Observation | None:
         wrapper = self._wrappers.get(ref.folder)
-        if wrapper in self._pidfds:
+        if wrapper in self._pidfds or (self._launcher and wrapper in self._launcher.alive):
             return self._observe_watched(ref.folder)
         gone = wrapper is not None or not is_running(ref.folder)
         # After the look at the process: a record that is written in between is then seen.
@@ -302,6 +338,19 @@ class LocalExecutor(Executor):
     def _resolve(self, event: ResolveExecutor) -> LocalExecutor | None:
         return self if event.name == self.name else None
 
+    def _launched_ended(self, pid: int, status: int) -> None:
+        self._note_roomless(pid, status)
+        self._changed.set()
+
+    def _launcher_lost(self, pids: list[int]) -> None:
+        """Watch the wrappers that a launcher leaves behind, which are nobody's children now."""
+        for pid in pids:
+            self._watch(pid, self._note_end)
+
+    def _note_roomless(self, pid: int, status: int) -> None:
+        if os.waitstatus_to_exitcode(status) == _NO_ROOM:
+            self._roomless.add(pid)
+
     def _watch(self, pid: int, when_ended: Callable[[int], None]) -> None:
         """Have the end of a process call something, without a thread."""
         try:
@@ -324,8 +373,7 @@ class LocalExecutor(Executor):
             # The process that started this one ignores SIGCHLD: children are reaped unseen.
             self._changed.set()
             return
-        if os.waitstatus_to_exitcode(status) == _NO_ROOM:
-            self._roomless.add(pid)
+        self._note_roomless(pid, status)
         # Of the wrapper and all that it waited for.
         self._max_rss[pid] = used.ru_maxrss
         self._changed.set()
@@ -351,8 +399,8 @@ def _inherited_kib(told: int) -> int:
     return own
 
 
-def _write_request(request: Request, heartbeat_s: int | None) -> None:
-    """Write what the wrapper reads; whole, since an earlier wrapper may be about to read it."""
+def _request_files(request: Request, heartbeat_s: int | None) -> dict[str, bytes]:
+    """Return what the wrapper reads, by the names of files."""
     body = request.of(AttemptBody)
     files = {
         "request.sh": body.script.encode("utf-8", "surrogateescape"),
@@ -362,9 +410,7 @@ def _write_request(request: Request, heartbeat_s: int | None) -> None:
         files["limit"] = b"%.3f %g\n" % (time_s, GRACE_S)
     if heartbeat_s is not None:
         files["beat"] = b"%d\n" % heartbeat_s
-    for name, data in files.items():
-        write_file(os.path.join(request.job.folder, name), data, is_durable=False)
-    _look_for_room(request.job.folder)
+    return files
 
 
 def _look_for_room(folder: str) -> None:
@@ -396,26 +442,3 @@ class _Spare:
 
     def close(self) -> None:
         os.close(self._file)
-
-
-def _spawn(
-    folder: str, *arguments: str, verb: str = "run", environment: Mapping[bytes, bytes]
-) -> int:
-    """Start the wrapper in a session of its own and return its pid.
-
-    This process stands still until the wrapper is loaded: nothing slow is done before.
-    """
-    words = wrapper_words()
-    return os.posix_spawn(
-        words[0],
-        (*words, verb, folder, *arguments),
-        environment,
-        file_actions=(
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
-            (os.POSIX_SPAWN_DUP2, 1, 2),
-        ),
-        setsid=True,
-        setsigdef=_DEFAULT_SIGNALS,
-        setsigmask=(),
-    )

@@ -26,7 +26,7 @@ from runbus.abc import (
 )
 from runbus.attempt import AttemptBody, observe_folder, outlived, read_log, render_request
 from runbus.codec import encode_json
-from runbus.config import Check, host_problems, parse_host
+from runbus.config import Check, LocalFile, host_problems, parse_host
 from runbus.errors import (
     JobNotStarted,
     SecretMissing,
@@ -111,7 +111,7 @@ class SSHExecutor(Executor):
         *,
         slots: Annotated[int, Meta(ge=1)] = 1,
         job_dir: str = "~/.runbus/remote",
-        identity: str | None = None,
+        identity: LocalFile | None = None,
         gpus: Sequence[str] | None = None,
         packager: Packager | None = None,
         workdir: str | None = None,

@@ -12,7 +12,7 @@ import anyio.to_thread
 from msgspec.structs import replace
 
 from runbus import config
-from runbus._files import absolute_path, make_folders, sync_files
+from runbus._files import absolute_path, make_folders
 from runbus._home import ENV_RUN, Home
 from runbus._ids import meaning_of, run_id_of, slug
 from runbus._listed import check_mapping, listed
@@ -30,7 +30,7 @@ from runbus.jobs import Asked, JobRecord
 from runbus.metrics import Origin, RunInfo, make_run_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from runbus.abc import Executor, Package, Request
     from runbus.bus import Bus
@@ -113,6 +113,7 @@ class AsyncExperiment:
         self._stored: StoredExperiment | None = None
         self._cancel: tuple[str, float] | None = None
         self._origins: dict[str, Origin] = {}
+        self._reaps: list[Callable[[], None]] = []
         self.project = redacted_text(project)
         self.id = ""
         self.folder = ""
@@ -146,8 +147,11 @@ class AsyncExperiment:
     def prepare(self, executors: Mapping[str, Executor] | None = None) -> StoredExperiment:
         """Package the code, and make the folders and records of experiment, jobs and runs. Blocks.
 
+        A power failure may take them until the intents of the jobs are recorded: they are written
+        to the disk with those.
+
         Returns:
-            The experiment as it lies on disk, to be led here or elsewhere.
+            The experiment as it lies in its folder, to be led here or elsewhere.
 
         Args:
             executors: What will run the jobs, by the names that they use: nothing is made if one of
@@ -190,7 +194,6 @@ class AsyncExperiment:
             )
             # While there is room for it: a full disk must not keep anybody from ending the jobs.
             make_folders(os.path.join(self.folder, "requests"))
-            sync_files(path for job in asked.jobs for path in RunInfo.files_to_sync(job.run_folder))
             asked.write(self.folder)
             self._home.note_open(self.folder)
         except OSError as error:
@@ -198,6 +201,9 @@ class AsyncExperiment:
             where = f" ({error.filename})" if error.filename else ""
             reason = os_reason(error) + where
             raise HomeUnusable(self._home.path, reason) from error
+        finally:
+            while self._reaps:
+                self._reaps.pop()()
         self._stored = StoredExperiment(self.folder, asked, home=self._home)
         return self._stored
 
@@ -266,7 +272,7 @@ class AsyncExperiment:
         """Return where a job comes from; git is asked once for each folder."""
         if cwd not in self._origins:
             self._origins[cwd] = Origin.of_job(argv, cwd)
-            self._origins[cwd].ask_git(self.folder)
+            self._reaps.append(self._origins[cwd].ask_git(self.folder))
         return self._origins[cwd].with_argv(argv)
 
     @cached_property

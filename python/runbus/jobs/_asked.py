@@ -83,14 +83,15 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         return asked
 
     def write(self, folder: str) -> None:
-        """Write experiment.json, whole or not at all, and wait for the disk.
+        """Write experiment.json, whole or not at all; on the disk it is with the first intents.
 
         Raises:
             OSError: The disk is full or failing.
         """
         relative = replace(self, jobs=[_relative(job, folder) for job in self.jobs])
         fields = {"version": _VERSION, **codec.to_plain(relative)}
-        write_file(os.path.join(folder, _FILE), add_check(codec.encode_json(fields, indent=2)))
+        data = add_check(codec.encode_json(fields, indent=2))
+        write_file(os.path.join(folder, _FILE), data, is_durable=False)
 
     def absolute(self, folder: str) -> Asked:
         """Return the same with the folders as paths, the experiment being in `folder`."""

@@ -6,15 +6,15 @@ import os
 from typing import TYPE_CHECKING
 
 from runbus import codec
-from runbus._files import open_file, sync_file, sync_files, write_file
+from runbus._files import open_file, sync_file, write_file
 from runbus.attempt import Journal, JournalReader
 from runbus.errors import JournalError
-from runbus.events import JobEnded, JobFact
+from runbus.events import JobEnded, JobFact, JobIntended
 from runbus.jobs._lease import Lease, passing
 from runbus.jobs._state import JobRecord, fold
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 __all__ = ["FactReader", "JobStore", "read_jobs"]
 
@@ -44,7 +44,9 @@ class JobStore:
         self.folder = folder
         self._path = os.path.join(folder, _FILE)
         self._jobs: dict[str, JobRecord] = {}
+        self._asked: list[JobRecord] = []
         self._ended: list[JobRecord] = []
+        self._is_synced = False
         try:
             with passing(folder):
                 self._lease = Lease.take(folder)
@@ -59,6 +61,10 @@ class JobStore:
                 self._lease.paid()
             self._journal = Journal(self._path, lock=False)
             self._jobs = read_jobs(self.folder)
+            # Their leader may not have come to sync what it had intended.
+            self._asked = [
+                job for job in self._jobs.values() if not job.handle and not job.state.is_terminal
+            ]
         except BaseException:
             self._lease.close()
             raise
@@ -70,7 +76,8 @@ class JobStore:
 
     def relative(self, folder: str) -> str:
         """Return a folder within the experiment's as the journal names it."""
-        return os.path.relpath(folder, self.folder)
+        inside = folder.removeprefix(self.folder + os.sep)
+        return inside if inside != folder else os.path.relpath(folder, self.folder)
 
     def absolute(self, folder: str) -> str:
         """Return the path of a folder as the journal names it."""
@@ -90,21 +97,36 @@ class JobStore:
             self._journal.append(codec.encode_event(fact))
         except OSError as error:
             raise JournalError(self._path, str(error.strerror or error)) from error
+        self._is_synced = False
         # Only now is it certain that the next leader has it, too.
         self._lease.check()
         record = _apply(self._jobs, fact)
-        if record is not None and isinstance(fact, JobEnded):
-            self._ended.append(record)
+        if record is not None:
+            if isinstance(fact, JobIntended):
+                self._asked.append(record)
+            elif isinstance(fact, JobEnded):
+                self._ended.append(record)
         return record
 
     def sync(self) -> None:
         """Make everything recorded so far survive a power failure. Blocks for the disk.
 
-        With the ends that were recorded it does so for what they rest on: the records that the
-        wrappers left, and how far the runs had been read.
+        With the intents and the ends that were recorded it does so for what they rest on: what was
+        asked for and the runs that were made, the records that the wrappers left, and how far the
+        runs had been read. The disk is waited for once.
+
+        Raises:
+            JournalError: The disk failed.
         """
-        self._sync_ended()
-        self._journal.sync()
+        asked, ended, self._asked, self._ended = self._asked, self._ended, [], []
+        self._is_synced = True
+        try:
+            self._journal.sync([*self._asked_for(asked), *self._left_by(ended)])
+        except OSError as error:
+            self._asked += asked
+            self._ended += ended
+            self._is_synced = False
+            raise JournalError(self._path, str(error.strerror or error)) from error
 
     def check(self) -> None:
         """Make sure that this process still leads: before it does what only the leader may.
@@ -128,22 +150,31 @@ class JobStore:
     def close(self) -> None:
         """Sync and give the journal back; safe to repeat. Blocks for the disk."""
         try:
-            self._sync_ended()
-            self._journal.close()
+            # Of a folder that was removed there is nothing to keep.
+            if not self._is_synced and os.path.exists(self._path):
+                self.sync()
         finally:
-            self._lease.close()
+            self._is_synced = True
+            try:
+                self._journal.close(sync=False)
+            finally:
+                self._lease.close()
 
-    def _sync_ended(self) -> None:
-        ended, self._ended = self._ended, []
-        sync_files(
-            os.path.join(self.folder, folder, name)
-            for job in ended
-            for folder, names in (
-                (job.folder, ("exit.json", "pid.json", ".")),
-                (os.path.join("runs", job.run_id), ("metrics.cursor", "records.cursor", ".")),
-            )
-            for name in names
-        )
+    def _asked_for(self, jobs: Sequence[JobRecord]) -> Iterator[str]:
+        """Yield what the intents of jobs rest on."""
+        if jobs:
+            yield os.path.join(self.folder, "experiment.json")
+        for job in jobs:
+            for name in ("run.json", "."):
+                yield os.path.join(self.folder, "runs", job.run_id, name)
+
+    def _left_by(self, jobs: Sequence[JobRecord]) -> Iterator[str]:
+        """Yield what the ends of jobs rest on."""
+        for job in jobs:
+            for name in ("exit.json", "pid.json", "."):
+                yield os.path.join(self.folder, job.folder, name)
+            for name in ("metrics.cursor", "records.cursor", "."):
+                yield os.path.join(self.folder, "runs", job.run_id, name)
 
 
 def _copy(path: str) -> None:

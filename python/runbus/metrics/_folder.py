@@ -115,6 +115,9 @@ def has_ended(folder: str) -> bool:
 def has_metrics(folder: str, attempt: int) -> bool:
     """Whether a process has begun to log to a job's run, in this attempt or one before."""
     try:
+        # Most that are asked about have not.
+        if not _listed(os.path.join(folder, _METRICS)):
+            return False
         return any(attempt_of(writer) <= attempt for writer in writers_of(folder))
     except (FileUnreadable, OSError):
         return True  # as it seems; following it tells what is wrong

@@ -10,6 +10,7 @@ import os
 import re
 import sys
 import zlib
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runbus._files import file_mode, read_file
@@ -17,7 +18,7 @@ from runbus._secrets import redacted_value
 from runbus.errors import FileUnreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Self
 
 __all__ = ["Origin"]
@@ -89,22 +90,26 @@ class Origin(NamedTuple):
         )
         return cls(tuple(map(str, argv)) if isinstance(argv, list) else (), python, cwd, commit)
 
-    def ask_git(self, experiment: str) -> None:
+    def ask_git(self, experiment: str) -> Callable[[], None]:
         """Have git note in an experiment's folder whether code differs from the commit.
 
         Waits for no answer.
+
+        Returns:
+            What is to be called in the end: it reaps the shell that starts git, which ends at once.
         """
         if not self.commit:
-            return
+            return _nothing
         # As private as all that runbus writes.
         script = f"umask {0o777 & ~file_mode():o}; {_ASK_GIT}"
         argv = ("sh", "-c", script, self._note(experiment), self.cwd, "", *_GIT)
         quiet = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in range(3)]
         try:
-            # The shell ends at once, and git belongs to nobody.
-            os.waitpid(os.posix_spawnp("sh", argv, os.environ, file_actions=quiet), 0)
+            shell = os.posix_spawnp("sh", argv, os.environ, file_actions=quiet)
         except OSError:
-            pass  # then nobody knows
+            return _nothing  # then nobody knows
+        # Git belongs to nobody.
+        return partial(_reap, shell)
 
     def answered(self, experiment: str) -> Self:
         """Return the same with what git has noted in an experiment's folder by now."""
@@ -120,6 +125,16 @@ class Origin(NamedTuple):
         """Return the path of git's note: one for each folder that jobs start in."""
         which = zlib.crc32(self.cwd.encode("utf-8", "surrogatepass"))
         return os.path.join(experiment, f"{_CHANGED}-{which:08x}")
+
+
+def _nothing() -> None: ...
+
+
+def _reap(process: int) -> None:
+    try:
+        os.waitpid(process, 0)
+    except ChildProcessError:
+        pass  # where SIGCHLD is ignored it is reaped unseen
 
 
 def commit_of(cwd: str) -> str:

@@ -235,6 +235,24 @@ class RecordReader:
             if attempt is None or attempt_of(writer_of(name)) <= attempt
         }
 
+    def unreadable(self) -> dict[str, str]:
+        """Return why indexes cannot be read at all, by their paths: they are only opened."""
+        try:
+            paths = [self._path(name) for name in self._listed()]
+        except OSError as error:
+            return {os.path.join(self._folder, _FOLDER): os_reason(error)}
+        found = {}
+        for path in paths:
+            try:
+                JournalReader(path)
+            except FileNotFoundError:
+                continue  # the run was removed meanwhile
+            except ValueError as error:
+                found[path] = str(error).removeprefix(f"{path}: ")
+            except OSError as error:
+                found[path] = os_reason(error)
+        return found
+
     def _listed(self) -> list[str]:
         try:
             names = os.listdir(os.path.join(self._folder, _FOLDER))

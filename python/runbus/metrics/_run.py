@@ -356,10 +356,12 @@ def _make(
         called = name or _name_of(origin, experiment_id)
         info = RunInfo.new(run_id, called, project, config, origin=origin)
         folder = make_run_folder(experiment, info)
-        journal = new_journal(folder)
-        run = Run(journal, info, folder, sync_ms=sync_ms, cancelled_on=cancelled_on)
-        origin.ask_git(experiment)
-        return run
+        reap = origin.ask_git(experiment)
+        try:
+            journal = new_journal(folder)
+            return Run(journal, info, folder, sync_ms=sync_ms, cancelled_on=cancelled_on)
+        finally:
+            reap()
     except BaseException:
         import shutil
 

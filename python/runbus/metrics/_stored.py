@@ -217,11 +217,12 @@ class StoredRun(Kept, Annotating):
                 and the others are sealed.
             OSError: The disk is full or failing. What was sealed by then is sealed.
         """
-        if self.is_being_written():
+        journals = journals_of(self.folder)
+        if journals and self.is_being_written():
             raise RunBusy(self.id)
         clear_unfinished(self.folder)
         sealed, unsealed = [], []
-        for journal in journals_of(self.folder):
+        for journal in journals:
             try:
                 sealed.append(seal_journal(journal))
             except FileNotFoundError:
@@ -372,13 +373,13 @@ class StoredRun(Kept, Annotating):
         return found
 
     def unreadable(self) -> dict[str, str]:
-        """Return why files of the run's metrics cannot be read at all, by their paths.
+        """Return why files of the run's metrics and records cannot be read at all, by their paths.
 
         Quicker than `damage`: they are opened, and nothing more is read. A journal that is an older
         copy of what the segments beside it hold is not read either.
         """
         reason = "it holds less than the segment beside it, which is read instead"
-        found = dict.fromkeys(outdated_journals(self.folder), reason)
+        found = dict.fromkeys(outdated_journals(self.folder), reason) | self._recorded.unreadable()
         for path in itertools.chain.from_iterable(writers_of(self.folder).values()):
             try:
                 MetricReader(path) if path.endswith(".journal") else about_segment(path)

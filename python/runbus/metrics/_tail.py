@@ -20,6 +20,8 @@ __all__ = ["RunTail", "RunTailer"]
 
 logger = logging.getLogger("runbus.metrics")
 
+_LAST_POSITION = (1 << 64) - 1
+
 
 class RunTail:
     """What one run logs, in pieces; from `RunTailer.follow`.
@@ -148,7 +150,12 @@ class RunTailer:
             OSError: The thread cannot be started.
         """
         self._keys += 1
-        tail = self._bell.follow(self._keys, folder, positions or {}, window_ns, last_attempt)
+        # Beyond what a file can have is no position, as many others are none: that is told.
+        where = {
+            writer: min(max(position, 0), _LAST_POSITION)
+            for writer, position in (positions or {}).items()
+        }
+        tail = self._bell.follow(self._keys, folder, where, window_ns, last_attempt)
         self._tails[self._keys] = RunTail(run_id, tail, window_ns)
         return self._tails[self._keys]
 

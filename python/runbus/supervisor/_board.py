@@ -68,6 +68,10 @@ class Board:
         """Whether something happened that `decide` has not been asked about."""
         return bool(self._touched)
 
+    def is_due(self, now: float) -> bool:
+        """Whether `decide` may have something to say: something happened, or a time has come."""
+        return bool(self._touched or (self._timers and self._timers[0][0] <= now))
+
     @property
     def next_due(self) -> float | None:
         """When `decide` should be asked again although nothing happens; None for never."""

@@ -44,7 +44,7 @@ class Positions:
         self._path = os.path.join(folder, f"{name}.cursor")
         self._check_lead = check_lead
         self.last: dict[str, int] = {}
-        if check_lead is None:
+        if check_lead is None or not os.access(self._path, os.F_OK):
             return
         try:
             found = decode_json(take_check(read_file(self._path), self._path), dict[str, int])

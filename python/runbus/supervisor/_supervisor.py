@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import TYPE_CHECKING
 
@@ -128,21 +129,27 @@ class Supervisor:
         for fact in intents(self._store, jobs, self._clock):
             self._store.record(fact)
             await self._bus.publish(fact)
-        # On a network file system a sync takes long: not in the loop's thread.
-        await anyio.to_thread.run_sync(self._store.sync)
-        self._fill_board(jobs, inherited, max_parallel)
-        if self._board.is_over:
-            await self._look_at_preempted()
+        # On a network file system a sync takes long: not in the loop's thread. It begins at once.
+        synced = asyncio.get_running_loop().run_in_executor(None, self._store.sync)
         async with anyio.create_task_group() as watches:
+            watches.start_soon(self._make_ready, name="make ready")
             watches.start_soon(self._feed.run, name="feed")
             for name, watch in self._watches.items():
                 watches.start_soon(watch.run, name=f"watch {name}")
+            self._fill_board(jobs, inherited, max_parallel)
+            await synced
+            if self._board.is_over:
+                await self._look_at_preempted()
             async with anyio.create_task_group() as self._work.tasks:
                 await self._lead()
             self._work.tasks = None
             watches.cancel_scope.cancel()
         await self._tell_late_ends(jobs)
         await anyio.to_thread.run_sync(self._store.sync)
+
+    async def _make_ready(self) -> None:
+        for executor in {id(one): one for one in self._executors.values()}.values():
+            await executor.make_ready()
 
     async def _tell_late_ends(self, jobs: Sequence[JobSpec]) -> None:
         """Tell the ends of jobs that were LOST and have left their records after all."""

@@ -111,8 +111,8 @@ class Work:
         self._is_acting = True
         try:
             # What is recorded on the way may lead on to more.
-            while decisions := decide(self._board, self._clock.monotonic()):
-                self._carry_out(decisions, self.tasks)
+            while self._board.is_due(now := self._clock.monotonic()):
+                self._carry_out(decide(self._board, now), self.tasks)
         finally:
             self._is_acting = False
         # When to look again may have changed, too.

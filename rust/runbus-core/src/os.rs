@@ -4,10 +4,11 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::ptr;
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -203,13 +204,96 @@ pub(crate) fn lock_state(file: &File) -> Lock {
 
 /// Wait until a file, or the names in a folder, are on the disk.
 pub(crate) fn sync_path(path: &Path) -> io::Result<()> {
-    let mut options = OpenOptions::new();
+    open_to_sync(path).and_then(|file| sync_other(&file))
+}
+
+/// More files than this are synced by one call for all that their file system has to write.
+const FEW: usize = 16;
+
+/// Wait until a file is on the disk, with others that are needed, and with those of some more that can
+/// be opened; all at the same time, since a disk does in one turn what it is asked for meanwhile.
+///
+/// The error comes with the path of what failed; without one it is that of the file itself.
+pub(crate) fn sync_at_once(
+    file: &File,
+    needed: &[PathBuf],
+    more: &[PathBuf],
+) -> Result<(), (Option<PathBuf>, io::Error)> {
+    if needed.len() + more.len() > FEW && sync_file_system(file).is_ok() {
+        return Ok(());
+    }
+    let failed = |path: &PathBuf| {
+        let path = path.clone();
+        move |error| (Some(path), error)
+    };
+    let mut opened = Vec::new();
+    for path in needed {
+        opened.push((path, open_to_sync(path).map_err(failed(path))?));
+    }
+    for path in more {
+        match open_to_sync(path) {
+            Ok(other) => opened.push((path, other)),
+            Err(error) if is_out_of_files(&error) => return Err(failed(path)(error)),
+            Err(_) => {}
+        }
+    }
+    thread::scope(|threads| {
+        let (mut here, mut there) = (Vec::new(), Vec::new());
+        for (path, other) in &opened {
+            let work = move || sync_other(other).map_err(failed(path));
+            let thread = thread::Builder::new().stack_size(64 << 10);
+            match thread.spawn_scoped(threads, work) {
+                Ok(thread) => there.push(thread),
+                // No more threads can be started.
+                Err(_) => here.push(work),
+            }
+        }
+        let mut result = file.sync_data().map_err(|error| (None, error));
+        for work in here {
+            result = result.and(work());
+        }
+        for thread in there {
+            // A thread that panics has not synced anything.
+            let done = thread.join().unwrap_or_else(|_| {
+                Err((None, io::Error::other("a thread that syncs has panicked")))
+            });
+            result = result.and(done);
+        }
+        result
+    })
+}
+
+fn open_to_sync(path: &Path) -> io::Result<File> {
     // Somebody may have put a pipe there.
-    options.read(true).custom_flags(libc::O_NONBLOCK);
-    match options.open(path).and_then(|file| file.sync_all()) {
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)
+}
+
+/// Sync a file or a folder; some file systems have the names in a folder on the disk at once, and
+/// cannot sync it.
+fn sync_other(file: &File) -> io::Result<()> {
+    match file.sync_all() {
         Err(error) if is_unsupported(&error) => Ok(()),
         result => result,
     }
+}
+
+fn sync_file_system(file: &File) -> io::Result<()> {
+    // SAFETY: the descriptor is open.
+    if unsafe { libc::syncfs(file.as_raw_fd()) } == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+fn is_out_of_files(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::EIO)
+    )
 }
 
 /// Where the next bytes of a file lie that are not a hole: `offset`, where that cannot be told, and

@@ -48,14 +48,26 @@ impl Journal {
         result.map_err(to_python)
     }
 
-    fn sync(&self, py: Python<'_>) -> PyResult<()> {
-        py.detach(|| self.durability.sync()).map_err(to_python)
+    #[pyo3(signature = (others=Vec::new(), /))]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a sequence of Python's has no borrowed form"
+    )]
+    fn sync(&self, py: Python<'_>, others: Vec<PathBuf>) -> PyResult<()> {
+        py.detach(|| self.durability.sync_with(&others))
+            .map_err(to_python)
     }
 
-    fn close(&self, py: Python<'_>) -> PyResult<()> {
+    #[pyo3(signature = (*, sync=true))]
+    fn close(&self, py: Python<'_>, sync: bool) -> PyResult<()> {
         let closing = self.writer.borrow(py).close();
+        let end = if sync {
+            journal::Closing::complete
+        } else {
+            journal::Closing::complete_synced
+        };
         match closing {
-            Some(closing) => py.detach(|| closing.complete()).map_err(to_python),
+            Some(closing) => py.detach(|| end(closing)).map_err(to_python),
             None => Ok(()),
         }
     }
@@ -71,7 +83,7 @@ impl Journal {
         _exc_value: &Bound<'_, PyAny>,
         _traceback: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
-        self.close(py)
+        self.close(py, true)
     }
 
     #[getter]

@@ -25,8 +25,8 @@ enum Step {
 pub(crate) struct Launch {
     pub(crate) pid: i32,
     go: RawFd,
-    /// Readable when the program runs, or could not be made to.
-    pub(crate) outcome: RawFd,
+    /// Says why the program could not be made to run; ends when it runs.
+    outcome: RawFd,
 }
 
 /// Where the program's output goes.
@@ -115,7 +115,7 @@ impl Launch {
 
     /// Say why the program does not run, as status and reason; None if it runs.
     ///
-    /// Call it when `outcome` is readable; it blocks before.
+    /// Call it once, when the child has ended; it blocks before the program runs.
     pub(crate) fn failure(&self, request: &Request) -> Option<(i32, String)> {
         let mut told = [0_u8; 5];
         // SAFETY: the pointer and the length are those of an array.

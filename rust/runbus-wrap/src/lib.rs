@@ -4,6 +4,7 @@
 //! runbus-wrap run FOLDER            returns when the job has ended
 //! runbus-wrap cancel FOLDER GRACE   TERM to everything the job started, KILL after GRACE seconds
 //! runbus-wrap make FOLDER OTHER…    makes folders with all above them; fails if FOLDER is there
+//! runbus-wrap launch                starts wrappers as it is asked on its standard input, a socket
 //! runbus-wrap version               says its version, if this machine has what it needs
 //! ```
 //!
@@ -18,6 +19,7 @@ mod cancel;
 mod cgroup;
 mod clock;
 mod launch;
+mod launcher;
 mod os;
 mod reach;
 mod record;
@@ -70,6 +72,7 @@ fn work(words: &[&[u8]]) -> i32 {
             None => exit::USAGE,
         },
         [b"make", folder, others @ ..] => make(folder, others),
+        [b"launch"] => launcher::serve(),
         [b"version"] if run::is_possible() => {
             // Once a kernel and machine: often enough for what only a killed wrapper leaves.
             cgroup::sweep();

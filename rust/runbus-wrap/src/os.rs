@@ -1,9 +1,10 @@
 //! The few calls of the system that std does not offer, each safe to call.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io::Read;
 use std::os::fd::RawFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
 
 /// A process, by its number and the moment it started: a number alone is given again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,11 +71,38 @@ pub(crate) fn write_some(file: RawFd, bytes: &[u8]) -> usize {
 
 /// The mode of a new file in the current folder: who may not look into that may not read it, either.
 pub(crate) fn file_mode() -> libc::mode_t {
-    // SAFETY: all zeros is a valid `stat`, and the call fills it in.
-    let mut folder: libc::stat = unsafe { std::mem::zeroed() };
-    // SAFETY: the path is a C string, and `folder` a valid place for the answer.
-    unsafe { libc::stat(c".".as_ptr(), &raw mut folder) };
-    folder.st_mode & 0o066 | 0o600
+    file_mode_in(Path::new("."))
+}
+
+/// The mode of a new file in a folder.
+pub(crate) fn file_mode_in(folder: &Path) -> libc::mode_t {
+    let mode = std::fs::metadata(folder).map_or(0, |folder| folder.mode());
+    mode & 0o066 | 0o600
+}
+
+/// Have a descriptor read and write nothing from now on.
+pub(crate) fn replace_by_nothing(file: RawFd) {
+    // SAFETY: the path is a C string, and the calls take numbers.
+    unsafe {
+        let nothing = libc::open(c"/dev/null".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC);
+        libc::dup2(nothing, file);
+        libc::close(nothing);
+    }
+}
+
+/// Set the environment of this process, which has one thread.
+pub(crate) fn set_environment(variables: impl Iterator<Item = CString>) {
+    unsafe extern "C" {
+        static mut environ: *const *const libc::c_char;
+    }
+    // What the environment points to lives as long as the process.
+    let ends = std::iter::once(std::ptr::null());
+    let pointers: Vec<_> = variables
+        .map(|pair| pair.into_raw().cast_const())
+        .chain(ends)
+        .collect();
+    // SAFETY: nobody else reads or writes it, and it is a list as C has it, never freed.
+    unsafe { environ = pointers.leak().as_ptr() };
 }
 
 /// Two pipes, of each the end to read from and the end to write to; or the number of the error.
@@ -185,7 +213,7 @@ pub(crate) fn keep_only(files: &mut [RawFd]) {
     }
     files.sort_unstable();
     let mut next = 3;
-    for file in files {
+    for file in files.iter().filter(|file| **file >= 0) {
         close_range(next, *file - 1);
         next = *file + 1;
     }
@@ -246,6 +274,17 @@ pub(crate) fn pid_namespace() -> String {
     std::fs::read_link("/proc/self/ns/pid")
         .map(|link| link.to_string_lossy().into_owned())
         .unwrap_or_default()
+}
+
+/// The name of this machine.
+pub(crate) fn host_name() -> String {
+    // SAFETY: all zeros is a valid `utsname`, and the call fills it in.
+    let mut told: libc::utsname = unsafe { std::mem::zeroed() };
+    // SAFETY: `told` is a valid place for the answer.
+    unsafe { libc::uname(&raw mut told) };
+    // SAFETY: the kernel ends the name with a NUL.
+    let name = unsafe { CStr::from_ptr(told.nodename.as_ptr()) };
+    name.to_string_lossy().into_owned()
 }
 
 /// The number of this process.

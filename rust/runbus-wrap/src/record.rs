@@ -111,14 +111,14 @@ fn line_of(end: &End) -> String {
 
 /// Write who runs; whether there was room.
 pub(crate) fn write_pid(job: Process, wrapper: Process, cgroup: &str) -> bool {
-    let text = |path| String::from_utf8_lossy(&os::read(path)).trim().to_owned();
+    let boot = os::read("/proc/sys/kernel/random/boot_id");
     let line = format!(
         "{{\"pid\":{},\"start\":{},\"boot\":{},\"host\":{},\"uptime\":{:.2},\"ns\":{},\"wrapper\":{},\
          \"wrapper_start\":{},\"cgroup\":{}}}\n",
         job.pid,
         job.start,
-        quoted(&text("/proc/sys/kernel/random/boot_id")),
-        quoted(&text("/proc/sys/kernel/hostname")),
+        quoted(String::from_utf8_lossy(&boot).trim()),
+        quoted(&os::host_name()),
         clock::uptime(),
         quoted(&os::pid_namespace()),
         wrapper.pid,

@@ -4,11 +4,14 @@
 //! cuts it. Opening a pipe again cuts nothing. So that the job does not hang on one life, the process
 //! that reads is not the wrapper: each of the two goes on without the other, and the wrapper starts
 //! another one if its reader was killed. The reader ends when nobody can write to the pipes any more.
+//!
+//! A job that is over in an instant has none: its wrapper takes what it wrote. A process that reads costs
+//! as much as such a job does.
 
 use std::os::fd::RawFd;
 
 use crate::launch::Output;
-use crate::os;
+use crate::{clock, os};
 
 /// Bytes that are read at a time: what a pipe holds.
 const PIECE: usize = 64 << 10;
@@ -20,6 +23,10 @@ const NAP: i32 = 1;
 const PATIENCE: i32 = 5000;
 /// After so many milliseconds without output the memory that only waiting does not need is given back.
 const QUIET: i32 = 1000;
+
+/// A job that lives for so many seconds has a reader, and one that writes has it soon after.
+const SOON: f64 = 0.05;
+const AT_ONCE: f64 = 0.002;
 
 const FLUSH: &[u8] = b"f";
 /// The answer to that, and the last word of a reader whose pipes have ended: whether they have, and how
@@ -38,6 +45,8 @@ pub(crate) struct Relay {
 
 #[derive(Clone, Copy, Debug)]
 enum Reader {
+    /// It starts at this time, if the job is not over by then.
+    Awaited(f64),
     /// Its pid, and a socket that is readable when it has answered or is gone.
     Alive(i32, RawFd),
     Killed,
@@ -46,13 +55,13 @@ enum Reader {
 }
 
 impl Relay {
-    /// Make the pipes and start the reader; with what the job writes to. The error is its number.
+    /// Make the pipes, with what the job writes to. The error is its number.
     pub(crate) fn begin(logs: Output) -> Result<(Self, Output), i32> {
         let [stdout, stderr] = os::two_pipes()?;
-        let mut relay = Self {
+        let relay = Self {
             pipes: [stdout.0, stderr.0],
             logs: [logs.stdout, logs.stderr],
-            reader: Reader::Killed,
+            reader: Reader::Awaited(clock::now() + SOON),
             lost: 0,
         };
         for pipe in relay.pipes {
@@ -64,27 +73,65 @@ impl Relay {
             stdout: stdout.1,
             stderr: stderr.1,
         };
-        if let Err(error) = relay.start() {
-            for file in [stdout.0, stdout.1, stderr.0, stderr.1] {
-                os::close(file);
-            }
-            return Err(error);
-        }
         Ok((relay, writing))
     }
 
-    /// What is readable when the reader has gone; -1 while there is none.
-    pub(crate) fn socket(&self) -> RawFd {
+    /// What is readable when there is something to do here; -1 for nothing.
+    pub(crate) fn watched(&self) -> [RawFd; 2] {
         match self.reader {
-            Reader::Alive(_, socket) => socket,
-            _ => -1,
+            Reader::Alive(_, socket) => [socket, -1],
+            // That it has begun to write changes nothing but the time.
+            Reader::Awaited(at) if at - clock::now() > AT_ONCE => self.pipes,
+            _ => [-1; 2],
+        }
+    }
+
+    /// When there is something to do here although nothing is readable.
+    pub(crate) fn due(&self) -> Option<f64> {
+        match self.reader {
+            Reader::Awaited(at) => Some(at),
+            _ => None,
+        }
+    }
+
+    /// Start a reader when it is time, and another one if the last one was killed.
+    pub(crate) fn tend(&mut self) {
+        if let Reader::Awaited(at) = self.reader {
+            let now = clock::now();
+            if now >= at {
+                self.reader = Reader::Killed;
+            } else if os::wait_for(self.watched(), 0).contains(&true) {
+                self.reader = Reader::Awaited(at.min(now + AT_ONCE));
+                // The job may just be ending: then there is nothing to be read.
+                self.take(|pipe| os::bytes_in(pipe) == 0);
+            }
+        }
+        self.revive();
+    }
+
+    /// Take what is in some of the pipes here; where both have ended no reader is needed.
+    fn take(&mut self, is_meant: impl Fn(RawFd) -> bool) {
+        for (pipe, log) in self.pipes.iter_mut().zip(self.logs) {
+            if *pipe >= 0 && is_meant(*pipe) {
+                let mut stream = Stream {
+                    pipe: *pipe,
+                    log,
+                    lost: 0,
+                };
+                stream.drain(&mut vec![0; os::bytes_in(*pipe).clamp(1, PIECE)]);
+                *pipe = stream.pipe;
+                self.lost += stream.lost;
+            }
+        }
+        if self.pipes == [-1; 2] {
+            self.reader = Reader::Done;
         }
     }
 
     /// Start another reader if the last one was killed.
-    pub(crate) fn revive(&mut self) {
-        if let Reader::Alive(..) = self.reader
-            && os::is_readable(self.socket(), 0)
+    fn revive(&mut self) {
+        if let Reader::Alive(_, socket) = self.reader
+            && os::is_readable(socket, 0)
         {
             self.bury();
         }
@@ -97,6 +144,10 @@ impl Relay {
     /// Have all that the job has written so far in its logs; returns how many bytes they did not take,
     /// as far as they do not say so themselves.
     pub(crate) fn flush(&mut self) -> u64 {
+        if let Reader::Awaited(_) = self.reader {
+            self.reader = Reader::Killed;
+            self.take(|_| true);
+        }
         for _ in 0..3 {
             self.revive();
             let Reader::Alive(pid, socket) = self.reader else {

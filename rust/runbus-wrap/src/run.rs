@@ -91,7 +91,7 @@ fn patiently<T>(signals: RawFd, mut work: impl FnMut() -> Result<T, i32>) -> Res
 }
 
 /// Whether TERM is among the signals that came; the others are for the launcher.
-fn is_told_to_end(signals: RawFd) -> bool {
+pub(crate) fn is_told_to_end(signals: RawFd) -> bool {
     // SAFETY: all zeros is a valid value, and the call fills it in.
     let mut info: libc::signalfd_siginfo = unsafe { std::mem::zeroed() };
     let size = size_of::<libc::signalfd_siginfo>();
@@ -109,7 +109,7 @@ pub(crate) fn is_possible() -> bool {
 }
 
 /// Hold back the signals that this program hears through a descriptor, and return that.
-fn block_signals() -> RawFd {
+pub(crate) fn block_signals() -> RawFd {
     // SAFETY: the set is this function's own, and every call takes it or numbers.
     unsafe {
         let mut set: libc::sigset_t = std::mem::zeroed();
@@ -128,6 +128,8 @@ fn block_signals() -> RawFd {
         libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
         // Ignored, children would leave no status.
         libc::signal(libc::SIGCHLD, libc::SIG_DFL);
+        // A limit on the size of files is an error to note, and no end.
+        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
         libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK)
     }
 }
@@ -167,7 +169,6 @@ enum Ending {
 struct Attempt {
     request: Request,
     launch: Launch,
-    starting: bool,
     reach: Reach,
     signals: RawFd,
     record: RawFd,
@@ -213,7 +214,6 @@ impl Attempt {
         let mut attempt = Self {
             request,
             launch,
-            starting: true,
             reach: Reach {
                 job,
                 wrapper: Some(own),
@@ -256,9 +256,11 @@ impl Attempt {
                 break;
             }
             self.wait(now);
-            self.relay.revive();
             self.hear();
             self.reap();
+            if self.status.is_none() || !matches!(self.ending, Ending::Not) {
+                self.relay.tend();
+            }
         }
         self.end()
     }
@@ -341,6 +343,9 @@ impl Attempt {
         if let Some((at, _)) = self.limit {
             due = due.min(at);
         }
+        if let Some(at) = self.relay.due() {
+            due = due.min(at);
+        }
         match self.ending {
             Ending::Not => {}
             Ending::Asked(_, at) => {
@@ -361,15 +366,10 @@ impl Attempt {
                 due = due.min(at);
             }
         }
-        let outcome = if self.starting {
-            self.launch.outcome
-        } else {
-            -1
-        };
-        let reader = self.relay.socket();
+        let [reader, other] = self.relay.watched();
         #[expect(clippy::cast_possible_truncation, reason = "at most LOOK seconds")]
         let milliseconds = ((due - now).clamp(0.0, LOOK) * 1e3).ceil() as i32;
-        os::wait_for([self.signals, outcome, reader], milliseconds);
+        os::wait_for([self.signals, reader, other], milliseconds);
     }
 
     /// Take in the signals that came.
@@ -393,21 +393,11 @@ impl Attempt {
                 0 | -1 => break,
                 pid if pid == self.launch.pid => {
                     self.status = Some(status);
-                    if self.starting {
-                        self.starting = false;
-                        let failure = self.launch.failure(&self.request);
-                        self.failure = self.failure.take().or(failure);
-                    }
+                    let failure = self.launch.failure(&self.request);
+                    self.failure = self.failure.take().or(failure);
                 }
                 _ => {}
             }
-        }
-        if self.starting && self.status.is_none() && os::is_readable(self.launch.outcome, 0) {
-            self.starting = false;
-            self.failure = self
-                .failure
-                .take()
-                .or_else(|| self.launch.failure(&self.request));
         }
     }
 

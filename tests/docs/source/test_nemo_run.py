@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import runbus
 import runbus.compat.nemo_run as run
 from runbus.config import Config, Partial
 from runbus.errors import TaskInvalid
@@ -131,3 +132,41 @@ def test_autoconvert_takes_functions_with_conditions() -> None:
     assert make(large=True) == Config(Made, width=9)
     partial = run.autoconvert(Made, partial=True)(width=3)
     assert partial == Partial(Made, width=3)
+
+
+DEFAULTS = """
+from dataclasses import dataclass
+import runbus.compat.nemo_run as run
+from runbus import LocalExecutor
+
+@dataclass
+class Model:
+    hidden_size: int = 512
+
+def recipe() -> run.Partial:
+    return run.Partial(train, model=run.Config(Model, hidden_size=64))
+
+@run.cli.entrypoint(name="train", namespace="llm", skip_confirmation=True, default_factory=recipe)
+def train(model: Model, epochs: int = 1) -> dict:
+    print(model.hidden_size, epochs)
+    return {"size": model.hidden_size}
+
+if __name__ == "__main__":
+    run.cli.main(train, default_executor=EXECUTOR, cmd_defaults={"skip_confirmation": True})
+"""
+
+
+def test_the_defaults_of_an_entrypoint_are_what_words_change(tmp_path: Path) -> None:
+    def call(executor: str, *words: str) -> subprocess.CompletedProcess[str]:
+        (tmp_path / "trained.py").write_text(DEFAULTS.replace("EXECUTOR", executor))
+        return subprocess.run(
+            [sys.executable, "trained.py", *words],
+            cwd=tmp_path, capture_output=True, text=True, check=False, timeout=50,
+        )  # fmt: skip
+
+    assert call("None", "epochs+=1", "model.hidden_size*=2").stdout == "128 2\n"
+    done = call("run.Config(LocalExecutor, gpus=[])", "model.hidden_size=3")
+    assert done.returncode == 0, done.stderr
+    assert [one.result for one in runbus.runs(project="train")] == [{"size": 3}]
+    assert call("None", "run.name=x", "model.hidden_size=4").returncode == 0
+    assert runbus.runs()[-1].result == {"size": 4}

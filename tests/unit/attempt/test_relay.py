@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -113,6 +115,33 @@ def test_a_job_goes_on_when_its_wrapper_is_killed(launch, tmp_path: Path) -> Non
 
     wanted = ["one", *map(str, range(1, 100_001))]
     assert (tmp_path / "stdout.log").read_text().splitlines() == wanted
+
+
+def test_a_job_that_says_nothing_has_a_reader_soon(launch, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "go")
+    wrapper = launch(tmp_path, "read -r _ <go; echo late; exit 3")
+    children = f"/proc/{wrapper.pid}/task/{wrapper.pid}/children"
+    named = f"for pid in $(cat {children}); do cat /proc/$pid/comm; done | grep -qx {READER}"
+    subprocess.run(["sh", "-c", f"until {named}; do sleep 0.01; done"], timeout=20, check=True)
+    wrapper.kill()
+    wrapper.wait(20)
+    (tmp_path / "go").write_text("\n")
+
+    wait_for_text(tmp_path / "stdout.log", "late")
+
+
+def test_a_limit_on_the_size_of_files_ends_no_wrapper(program: str, tmp_path: Path) -> None:
+    job = JobSpec(
+        experiment_id="e", name="a", run_id="e-1", executor="local",
+        argv=("sh", "-c", "head -c 9000 /dev/zero; exit 3"), cwd="/", env={},
+        folder=str(tmp_path), run_folder=str(tmp_path),
+    )  # fmt: skip
+    (tmp_path / "request").write_bytes(render_request(job))
+    limit = functools.partial(resource.setrlimit, resource.RLIMIT_FSIZE, (4096, 4096))
+    subprocess.run([program, "run", str(tmp_path)], preexec_fn=limit, check=True, timeout=20)
+
+    record = json.loads((tmp_path / "exit.json").read_text())
+    assert (record["status"], record["lost"]) == (3, 9000 - 4096)
 
 
 def test_a_reader_that_is_stopped_holds_up_no_end(launch, tmp_path: Path) -> None:

@@ -59,6 +59,11 @@ def own_default(deep: int = 1) -> Config[Own]:
     return Config(Own, width=4, deep=deep)
 
 
+@dataclasses.dataclass
+class Outer:
+    model: Model
+
+
 @entrypoint(name="train")
 def train(
     model: Model | None = None,
@@ -273,6 +278,16 @@ def test_a_dry_run_shows_and_runs_nothing(capsys: Any) -> None:
     assert run_entrypoint(train, ["--dryrun", "model=small"]) == 0
     assert ran == []
     assert "├─ model: Config(Model)\n│  ├─ width: 8" in capsys.readouterr().out
+
+
+def test_a_factory_is_found_where_what_it_is_a_part_of_is_made_on_the_way() -> None:
+    seen: list[Model] = []
+
+    def needs(outer: Outer) -> None:
+        seen.append(outer.model)
+
+    assert run_entrypoint(needs, ["outer.model=small(width=3)"]) == 0
+    assert seen == [Model(3)]
 
 
 def test_what_is_missing_is_told(capsys: Any) -> None:

@@ -172,7 +172,7 @@ def _interrupt_when(process: subprocess.Popen[str], question: Any) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--where", "state=failed"], "there is no state 'failed'; did you mean FAILED"),
+        (["--where", "state=faild"], "there is no state 'faild'; did you mean FAILED"),
         (["--where", "state!=x"], "did you mean INTENT, PENDING"),
         (["--columns", "name,config"], "metric 'config'; fields are id, name, project, state"),
     ],

@@ -102,6 +102,20 @@ def test_seal_all_takes_what_is_over_and_names_the_rest(
     assert capsys.readouterr().out == ""
 
 
+def test_seal_all_names_a_run_with_something_else_in_the_place_of_its_journal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with runbus.init(project="p") as run:
+        run.log("x", 1.0)
+    os.remove(run.path)
+    os.symlink("/dev/null", run.path)
+
+    assert run_command(["seal", "--all"]) == 1
+    told = capsys.readouterr()
+    assert len(told.out.split()) == 2
+    assert f"{run.path}: not a regular file" in told.err
+
+
 @pytest.mark.parametrize("words", [[], ["lr-0.1", "--all"], ["lr-0.1", "--project", "p"]])
 def test_seal_wants_to_know_which_runs(words: list[str]) -> None:
     assert run_command(["seal", *words]) == 2

@@ -14,7 +14,7 @@ import msgspec
 import pydantic
 import pytest
 
-from runbus.config import Config, Partial, as_config, fields_of, make, target_of
+from runbus.config import Config, Partial, as_config, check_task, fields_of, make, target_of
 from runbus.errors import ConfigInvalid, FieldUnknown, FieldUnset, TargetUnusable, UsageError
 
 T = TypeVar("T")
@@ -377,6 +377,8 @@ if importlib.util.find_spec("fiddle"):
     def test_a_configuration_of_fiddle_is_taken_as_one_of_ours() -> None:
         import fiddle
 
+        assert as_config(fiddle.Config(Model, width=3)) == Config(Model, width=3)
+        assert check_task(fiddle.Partial(print, sep="-")).title == "print"
         config = Config(Trainer, name="x", model=fiddle.Config(Model, width=3))
         assert isinstance(config.model, Config)
         assert config.build().model == Model(3)

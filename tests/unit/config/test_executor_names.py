@@ -268,6 +268,8 @@ def test_a_secret_is_named_by_its_place_and_paths_are_those_of_the_file(
     with pytest.raises(ConfigInvalid) as caught:
         find_executor("b")
     assert "hf_abc" not in str(caught.value)
+    (home / "executors.yaml").write_text(f"far: {ssh('b', ', identity: keys/id')}\n")
+    assert find_executor("far").data["identity"] == f"{home}/keys/id"
     text = "executor: {type: service, token: {secret: 'file:key'}, timeout: 5m}\n"
     path = os.path.relpath(batch(here.parent, text))
     loaded = load_batch(path)

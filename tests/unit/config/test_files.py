@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -209,6 +210,17 @@ def test_an_allow_list_says_which_modules_may_be_named(file: Any) -> None:
     with pytest.raises(ConfigInvalid):
         load(file("any: {_import_: antigravity.x}\n"), Trainer, allowed=["js"])
     assert "antigravity" not in set(sys.modules) - before
+    # What a module has imported from others is theirs, however it is reached.
+    for name in ("subprocess.run", "sys.exit", "load"):
+        with pytest.raises(ConfigInvalid, match="not in the modules that are allowed"):
+            load(file(f"any: {{_import_: {ME}.{name}}}\n"), Trainer, allowed=[ME])
+
+
+def test_loading_needs_nothing_else_to_be_imported(file: Any) -> None:
+    path = file("_target_: collections.Counter\n")
+    code = f"from runbus.config import load; print(load({str(path)!r}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("Config(Counter)\n", "")
 
 
 def test_a_factory_is_called_and_what_it_returns_is_changed(file: Any) -> None:

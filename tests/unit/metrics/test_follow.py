@@ -203,18 +203,19 @@ async def test_a_follower_goes_on_where_another_one_stood() -> None:
     assert [(name, step, value) for name, step, _, value in second.points()] == [("b", 1, 3.0)]
 
 
+@pytest.mark.parametrize(("position", "told"), [(67, "67"), (10**30, str(2**64 - 1)), (-5, "")])
 async def test_a_position_that_is_none_costs_a_warning_and_no_point(
-    caplog: pytest.LogCaptureFixture,
+    position: int, told: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with runbus.init() as run:
         run.log("x", 0.5, step=0)
     with RunTailer() as tailer, caplog.at_level(logging.WARNING, "runbus.metrics"):
         writer = journal(run).stem
-        tail = tailer.follow(run.id, run.folder, positions={writer: 67})
+        tail = tailer.follow(run.id, run.folder, positions={writer: position})
         (batch,) = await rest(tailer, tail)
 
     assert steps(batch) == [0]
-    assert "position 67" in caplog.text
+    assert (f"position {told}" in caplog.text) == bool(told)
 
 
 async def test_what_lies_behind_a_hole_of_a_power_failure_is_read() -> None:

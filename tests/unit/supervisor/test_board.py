@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -24,9 +25,9 @@ from runbus.supervisor._decisions import (
     Submit,
     Withdraw,
 )
-from runbus.supervisor._standing import GONE_LOOKS, GONE_S
+from runbus.supervisor._standing import GONE_LOOKS, GONE_S, WORD_MAX, bounded
 
-from .backend import QUEUED, RUNNING
+from .backend import DONE, QUEUED, RUNNING
 
 Spec = Callable[..., JobSpec]
 GONE = replace(RUNNING, phase="gone")
@@ -291,3 +292,28 @@ def test_a_job_that_has_ended_otherwise_is_not_begun_anew(spec: Spec) -> None:
     assert decide(board, 0.0) == []
     assert not board.saw("j", replace(RUNNING, requeues=1), (), 1.0)
     assert board.is_over
+
+
+def test_an_attempt_that_the_backend_begins_anew_was_preempted_and_the_next_one_is_watched(
+    spec: Spec,
+) -> None:
+    job = spec("j")
+    board = watched(job)
+    again = replace(RUNNING, requeues=2)
+
+    assert board.saw("j", RUNNING, (), 1.0)
+    assert not board.saw("j", RUNNING, (), 2.0)
+    assert board.saw("j", again, (), 3.0)
+    assert decide(board, 3.0) == [Drain(job)]
+    assert not board.saw("j", DONE, (), 4.0)
+    board.drained("j")
+
+    assert decide(board, 4.0) == [Requeue(job, End(JobState.PREEMPTED, REQUEUED, again), 3)]
+
+
+def test_the_words_of_a_backend_are_bounded(spec: Spec) -> None:
+    longest, longer = "w" * WORD_MAX, "w" * (WORD_MAX + 1)
+
+    for state, evidence in itertools.product([longest, longer], repeat=2):
+        seen = replace(RUNNING, native_state=state, evidence=evidence)
+        assert bounded(seen) == replace(RUNNING, native_state=longest, evidence=longest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Callable
@@ -42,7 +43,7 @@ from runbus.plugins import Plugin
 from runbus.supervisor import Follower, Supervisor
 from runbus.testing import FakeClock
 
-from .backend import Backend
+from .backend import DONE, RUNNING, Backend
 
 Spec = Callable[..., JobSpec]
 
@@ -203,6 +204,53 @@ async def test_a_follower_that_looks_late_is_told_all_output_before_the_end(
         store.close()
 
     assert before_the_end == [b"begun\nthe end"]
+
+
+async def test_a_follower_that_comes_late_is_told_what_running_jobs_print_and_what_comes_then(
+    spec: Spec, tmp_path: Path
+) -> None:
+    runs, waits, over = (spec(name) for name in ("runs", "waits", "over"))
+    backend, told = Backend(), Told()
+    seen = anyio.Event()
+
+    async def shown(lines: LogLines) -> None:
+        if b"early" in told.output[1, "stdout"] + lines.data:
+            seen.set()
+
+    store = JobStore(str(tmp_path))
+    begun = anyio.Event()
+
+    async def then(fact: JobFact) -> None:
+        if fact.job == "over" and isinstance(fact, JobEnded):
+            backend.first = RUNNING
+        if fact.job == "runs" and isinstance(fact, JobStarted):
+            begun.set()
+
+    plugin = Plugin("shown").stream(LogLines, shown)
+    async with (
+        Kernel(plugins=[Plugin("then").on(JobFact, then)]) as leading,
+        Kernel(plugins=[told.plugin, plugin]) as following,
+        anyio.create_task_group() as group,
+    ):
+        jobs = [over, runs, waits]
+        supervisor = Supervisor(leading.bus, {"a": backend}, store)
+        with anyio.fail_after(20):
+            await anyio.Path(runs.folder, "stdout.log").write_bytes(b"early\n")
+            run = functools.partial(supervisor.run, jobs, max_parallel=1)
+            group.start_soon(run)
+            await begun.wait()
+            group.start_soon(Follower(following.bus, str(tmp_path), jobs).run)
+            await seen.wait()
+            backend.first = DONE
+            backend.show("runs", DONE)
+    store.close()
+
+    facts = [fact for fact in told.facts if isinstance(fact, JobFact)]
+    assert [(type(fact).__name__, fact.job) for fact in facts] == [
+        ("JobEnded", "runs"), ("JobSubmitted", "waits"), ("JobStarted", "waits"),
+        ("JobEnded", "waits"),
+    ]  # fmt: skip
+    assert told.output[1, "stdout"] == b"early\n"
 
 
 async def test_a_follower_leaves_no_trace(spec: Spec, tmp_path: Path) -> None:

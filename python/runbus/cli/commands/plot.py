@@ -12,12 +12,15 @@ from runbus.cli._options import complete_metrics, complete_runs
 from runbus.cli._plot import Curve, draw
 from runbus.cli._printer import printable, unescaped
 from runbus.cli._run_facts import tell_damage
-from runbus.errors import RunNotFound
+from runbus.errors import RunNotFound, RunUnreadable
 
 if TYPE_CHECKING:
     from runbus.catalog import RunRecord
 
 __all__ = ["command"]
+
+_LOOKED_AT = 20
+"""In so many of the newest runs a word is looked for that may be a metric."""
 
 
 def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
@@ -54,7 +57,7 @@ def command(
     RUN is an id or a part of one, a name (the newest run of that name), or "latest". Several
     metrics are drawn with -m: runbus plot latest loss -m val/loss.
     """
-    if len(words) == 1 and not more:
+    if len(words) == 1 and not more and _runs_with(words[0]) is None:
         raise click.UsageError(_which_metric(named_run(words[0])))
     *texts, last = words
     # The last word is a metric, unless it can only be a run.
@@ -64,6 +67,11 @@ def command(
         try:
             runs.append(named_run(text))
         except RunNotFound:
+            if not runs and (found := _runs_with(text)):
+                named = last if texts else found
+                raise click.UsageError(
+                    f"{text!r} is a metric, and the run comes first: runbus plot {named} {text}"
+                ) from None
             if not (runs and texts and text in runs[0].summaries()):
                 raise
             raise click.UsageError(
@@ -81,6 +89,22 @@ def command(
     title, axis = printable(", ".join(names)), printable(over or "step")
     plot = draw(title, axis, curves, log_scale=log_scale, height=height)
     unescaped(sys.stdout).write(f"{plot}\n")
+
+
+def _runs_with(name: str) -> str | None:
+    """Return how to call the newest run that has logged a metric, if no run is called so."""
+    from runbus.catalog import runs
+
+    newest = runs(newest=_LOOKED_AT)[::-1]
+    if any(run.name == name for run in newest):
+        return None
+    for at, run in enumerate(newest):
+        try:
+            if name in run.metric_names():
+                return run.name if at else "latest"
+        except RunUnreadable:
+            continue
+    return None
 
 
 def _which_metric(run: RunRecord) -> str:

@@ -74,9 +74,8 @@ def _seal_all(project: str | None) -> ExitStatus:
 
 def _sealed(run: RunRecord) -> list[str]:
     """Seal a run if it has journals and is over; say so if it is not over."""
-    if not run.journal_bytes():
-        return []
     if run.state.is_terminal:
         return run.seal()
-    click.echo(f"run {run.id} is not over: {run.state}", err=True)
+    if run.journal_bytes():
+        click.echo(f"run {run.id} is not over: {run.state}", err=True)
     return []

@@ -26,7 +26,7 @@ _SAID = {
 
 
 @click.command("why")
-@click.argument("event_or_run", shell_complete=complete_runs)
+@click.argument("event_or_run", metavar="RUN|EVENT", shell_complete=complete_runs)
 @click.option("-v", "--verbose", is_flag=True, help="Show the events of the trace, field by field.")
 @click.option(
     "--trace", metavar="FILE", help="The trace to read [default: that of the experiment]."
@@ -35,8 +35,8 @@ _SAID = {
 def command(event_or_run: str, verbose: bool, trace: str | None, as_json: bool) -> None:
     """Say why a run stands where it stands, and what happened to it.
 
-    EVENT_OR_RUN is an id or a part of one, a name (the newest run of that name), or "latest"; or
-    the number of an event, of which the chain of causes is shown from the trace, that ends with the
+    RUN is an id or a part of one, a name (the newest run of that name), or "latest"; EVENT is the
+    number of an event, of which the chain of causes is shown from the trace, that ends with the
     event itself. A trace is written by the process that leads a batch in a terminal.
     """
     if event_or_run.isdigit():

@@ -24,6 +24,18 @@ impl Closing {
     /// # Errors
     /// [`Error::Io`] when the disk refuses; the journal is closed all the same.
     pub fn complete(self) -> Result<(), Error> {
+        self.end(true)
+    }
+
+    /// The same without the disk: for what was synced before, where only the final record was not.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the file cannot be cut.
+    pub fn complete_synced(self) -> Result<(), Error> {
+        self.end(false)
+    }
+
+    fn end(self, syncs: bool) -> Result<(), Error> {
         let durability = &self.durability;
         if durability.generation != os::generation() {
             return Ok(());
@@ -35,7 +47,13 @@ impl Closing {
             .file
             .set_len(self.used)
             .map_err(|error| Error::io(durability.path(), error))
-            .and_then(|()| if is_gone { Ok(()) } else { durability.sync() });
+            .and_then(|()| {
+                if syncs && !is_gone {
+                    durability.sync()
+                } else {
+                    Ok(())
+                }
+            });
         os::unlock(&durability.file);
         drop(guard);
         if self.shared.is_some() {

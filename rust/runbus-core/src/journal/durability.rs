@@ -81,16 +81,29 @@ impl Durability {
     /// # Errors
     /// [`Error::Io`] when the disk refuses.
     pub fn sync(&self) -> Result<(), Error> {
-        // Linux keeps one page cache: syncing the file covers stores into a shared mapping of it.
-        self.file
-            .sync_data()
-            .map_err(|error| Error::io(&self.path, error))?;
-        // Held meanwhile: who comes second must not return before it is done.
+        self.sync_with(&[])
+    }
+
+    /// The same, and wait for other files and folders meanwhile: a disk does in one turn what it is
+    /// asked for at the same time. What cannot be opened is passed over.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the disk refuses.
+    pub fn sync_with(&self, others: &[PathBuf]) -> Result<(), Error> {
         let mut once = lock(&self.once);
-        while let Some(path) = once.last() {
-            os::sync_path(path).map_err(|error| Error::io(path, error))?;
-            once.pop();
+        if once.is_empty() {
+            drop(once);
+            return self.sync_at_once(&[], others);
         }
+        // Held meanwhile: who comes second must not return before it is done.
+        self.sync_at_once(&once, others)?;
+        once.clear();
         Ok(())
+    }
+
+    fn sync_at_once(&self, needed: &[PathBuf], others: &[PathBuf]) -> Result<(), Error> {
+        // Linux keeps one page cache: syncing the file covers stores into a shared mapping of it.
+        os::sync_at_once(&self.file, needed, others)
+            .map_err(|(path, error)| Error::io(path.as_ref().unwrap_or(&self.path), error))
     }
 }
