@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import statistics
 import subprocess
 import time
 from pathlib import Path
-from resource import RUSAGE_CHILDREN, getrusage
+from resource import RUSAGE_CHILDREN, getrusage, struct_rusage
 
 from benches.row import Row
 from benches.scratch import scratch
 from runbus.abc import JobSpec
 from runbus.attempt import WRAPPER, render_request, render_script, wrapper_program
+from runbus.executors._launcher import Launcher
 
 JOBS, ROUNDS = 100, 9
 
@@ -22,10 +24,11 @@ def main() -> list[Row]:
         program = wrapper_program(folder)
         assert program is not None
         script = ("/bin/sh", WRAPPER)
-        bare, with_program, with_script = zip(
+        bare, with_launcher, with_program, with_script = zip(
             *(
                 (
                     cpu_of([("/bin/true",)] * JOBS),
+                    launched(program, folder),
                     wrapped((program,), folder),
                     wrapped(script, folder),
                 )
@@ -38,10 +41,12 @@ def main() -> list[Row]:
         return [
             Row(
                 "the wrapper's own processor time a job",
-                statistics.median(with_program) - fork_exec_wait,
+                statistics.median(with_launcher) - fork_exec_wait,
                 "ms",
                 0.8,
                 {
+                    "loaded anew for each job, as over SSH": statistics.median(with_program)
+                    - fork_exec_wait,
                     "the shell script": statistics.median(with_script) - fork_exec_wait,
                     "fork, exec and wait of the job": fork_exec_wait,
                 },
@@ -74,14 +79,35 @@ def wrapped(words: tuple[str, ...], folder: str) -> float:
     return cpu_of([(*words, "run", path) for path in folders])
 
 
+def launched(program: str, folder: str) -> float:
+    """Return what `wrapped` does, of wrappers that are started as local jobs' are."""
+    folders = [attempt(folder, "/bin/true") for _ in range(JOBS)]
+    before = getrusage(RUSAGE_CHILDREN)
+    asyncio.run(launch_all(program, folders))
+    return spent_since(before) / JOBS
+
+
+async def launch_all(program: str, folders: list[str]) -> None:
+    ends: asyncio.Queue[int] = asyncio.Queue()
+    launcher = Launcher(program, lambda pid, _status: ends.put_nowait(pid), lambda _pids: None)
+    for path in folders:
+        await launcher.start(path, {}, os.environb)
+        await ends.get()
+    launcher.close()
+
+
 def cpu_of(commands: list[tuple[str, ...]]) -> float:
     """Return the processor time of one command, with all that it starts, in milliseconds."""
     before = getrusage(RUSAGE_CHILDREN)
     for words in commands:
         os.waitpid(os.posix_spawn(words[0], words, os.environ), 0)
+    return spent_since(before) / len(commands)
+
+
+def spent_since(before: struct_rusage) -> float:
+    """Return the processor time of children since then, in milliseconds."""
     after = getrusage(RUSAGE_CHILDREN)
-    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return used / len(commands) * 1e3
+    return (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) * 1e3
 
 
 def resident(words: tuple[str, ...], folder: str) -> float:

@@ -26,8 +26,8 @@ _EXACT = "CASE WHEN value_rest <> 0 THEN (value::HUGEINT + value_rest)::BIGINT E
 _RUNS = {
     "id": "VARCHAR", "name": "VARCHAR", "project": "VARCHAR", "state": "VARCHAR",
     "created": "TIMESTAMPTZ", "config": "JSON", "folder": "VARCHAR", "command": "VARCHAR",
-    "commit": "VARCHAR", "changed": "BOOLEAN", "params": "JSON", "tags": "VARCHAR[]",
-    "problem": "VARCHAR",
+    "python": "VARCHAR", "commit": "VARCHAR", "changed": "BOOLEAN", "params": "JSON",
+    "tags": "VARCHAR[]", "problem": "VARCHAR",
 }  # fmt: skip
 """The columns of the table of runs, and their types."""
 
@@ -48,15 +48,14 @@ def query(
     """Answer a question about runs: `SELECT run, min(value) FROM metrics GROUP BY run`.
 
     There are two tables. `runs` has id, name, project, state, created, config (JSON), folder,
-    command (the command line), commit (of its code, in git), changed (whether the code differed
-    from it), params (JSON: the config, flattened, and what was set since), tags (a list) and
-    problem (what is wrong with a run that cannot be read, or NULL). `metrics` has a row for
-    each point: run (an id), name, step, time, value (a double), exact (an integer where no double
-    represents it, or
-    NULL), writer (who logged it) and rank (the number that a launcher gave to the writer, or NULL),
-    in no order. The points are read while the question is answered, and
-    only if it names them: segments as they lie, journals in batches. A question about running runs
-    that reads them twice may find more the second time.
+    command (the command line), python (the interpreter), commit (of its code, in git), changed
+    (whether the code differed from it), params (JSON: the config, flattened, and what was set
+    since), tags (a list) and problem (what is wrong with a run that cannot be read, or NULL).
+    `metrics` has a row for each point: run (an id), name, step, time, value (a double), exact (an
+    integer where no double represents it, or NULL), writer (who logged it) and rank (the number
+    that a launcher gave to the writer, or NULL), in no order. The points are read while
+    the question is answered, and only if it names them: segments as they lie, journals in batches.
+    A question about running runs that reads them twice may find more the second time.
 
     Args:
         sql: One statement in DuckDB's SQL.
@@ -119,6 +118,7 @@ def _described(row: RunRow) -> dict[str, Any]:
         "config": json.dumps(row.run.config if row.run else {}, ensure_ascii=False),
         "folder": row.folder,
         "command": shlex.join(origin.argv) or None,
+        "python": origin.python or None,
         "commit": origin.commit or None,
         "changed": origin.is_changed,
         "params": json.dumps(row.run.params if row.run else {}, ensure_ascii=False),

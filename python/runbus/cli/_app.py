@@ -162,8 +162,10 @@ def _run(args: Sequence[str]) -> int:
     except click.UsageError as error:
         _print_usage_error(error)
         return ExitStatus.USAGE
-    except click.Abort:  # a question was answered with Ctrl-C, or not at all
-        sys.stderr.write("\naborted\n")
+    except click.Abort as error:
+        # A command that was interrupted has said what that means; a question has not.
+        if not isinstance(error.__cause__, KeyboardInterrupt):
+            sys.stderr.write("\naborted\n")
         return ExitStatus.INTERRUPTED
     except (KeyboardInterrupt, BrokenPipeError) as error:
         if isinstance(error, KeyboardInterrupt):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from runbus.config import is_override, parse_override
@@ -36,6 +37,8 @@ VALUED = {
     "--to-python": ("FILE", "The same as Python code."),
 }
 """Options with a value: what it is called, and what they do."""
+
+_LETTER = re.compile(r"-[A-Za-z]\w*", re.ASCII)
 
 SHORT = {
     "-h": "--help",
@@ -98,13 +101,26 @@ def parse_arguments(words: Sequence[str], names: Sequence[str]) -> Arguments:
             overrides.append(_option_as_change(word, names))
         elif is_override(word):
             overrides.append(parse_override(word))
-        elif overrides:
-            raise UsageError(
-                f"{word!r} has no name, and is behind {overrides[-1].origin!r}, which has one"
-            )
         else:
-            positional.append(word)
+            positional.append(_value_by_place(word, overrides))
     return Arguments(frozenset(flags), tuple(options), tuple(positional), tuple(overrides))
+
+
+def _value_by_place(word: str, before: Sequence[Override]) -> str:
+    """Return a word as the value that it is.
+
+    Raises:
+        UsageError: It looks like something else, or stands behind values with names.
+    """
+    if _LETTER.fullmatch(word):
+        raise UsageError(f"there is no option {word!r}; --help shows what there is")
+    if is_override(word.lstrip("+")):
+        raise UsageError(f"{word!r} begins with a plus: write {word.lstrip('+')}")
+    if before:
+        raise UsageError(
+            f"{word!r} has no name, and is behind {before[-1].origin!r}, which has one"
+        )
+    return word
 
 
 def _option_as_change(word: str, names: Sequence[str]) -> Override:

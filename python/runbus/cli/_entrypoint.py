@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import NoReturn
 
+    from runbus.errors import ConfigProblem
+
 __all__ = ["entrypoint", "main", "run_entrypoint"]
 
 F = TypeVar("F", bound="Callable[..., Any]")
@@ -242,13 +244,25 @@ def _prompt(config: Any) -> None:
 
 
 def _print_problems(error: ConfigInvalid, program: str) -> None:
+    is_hinted = False
     for problem in error.problems:
         told = problem._replace(path="") if "=" in problem.origin else problem
-        near = told.near
         text = str(told._replace(near=(), origin=_short(told.origin)))
-        _print_error(text, f"did you mean {' or '.join(map(repr, near))}" if near else None)
-    if not any(problem.near for problem in error.problems):
+        _print_error(text, hint := _hint_to(told))
+        is_hinted |= hint is not None
+    if not is_hinted:
         sys.stderr.write(f"hint: {program} --help shows what it takes\n")
+
+
+def _hint_to(problem: ConfigProblem) -> str | None:
+    from runbus.config import split_items
+
+    if problem.near:
+        return f"did you mean {' or '.join(map(repr, problem.near))}"
+    name, equals, value = problem.origin.partition("=")
+    if equals and len(items := split_items(value)) > 1:
+        return f"with --sweep it runs {len(items)} times, with a {name} each"
+    return None
 
 
 def _short(text: str) -> str:

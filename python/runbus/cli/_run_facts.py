@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from runbus.jobs import JobRecord
     from runbus.metrics import ParamValue
 
+_CALL = "runbus.metrics.call"
+"""The module that runs a function as a job."""
+
 _LONGEST = 1_000
 """How much of the call of a function is shown."""
 
@@ -53,10 +56,12 @@ def near_project(project: str) -> str:
 
 def origin_facts(run: RunRecord) -> list[tuple[str, str]]:
     """Return where a run comes from as labels with texts: what is known of it."""
-    from runbus.config import call_text
-
     origin = run.origin
-    call = call_text(origin.argv, run.config)
+    call = None
+    if _CALL in origin.argv:
+        from runbus.config import call_text  # costs what runs of scripts need not pay
+
+        call = call_text(origin.argv, run.config)
     facts = [("command", _short(call) if call else shlex.join(origin.argv))]
     facts.append(("python", origin.python))
     facts.append(("cwd", origin.cwd))

@@ -108,8 +108,8 @@ class _Reader:
             return self._quoted(first)
         return self._bare(depth, stops)
 
-    def _sequence(self, end: str, depth: int) -> list[Any]:
-        self.at += 1
+    def _sequence(self, end: str, depth: int, *, is_begun: bool = False) -> list[Any]:
+        self.at += not is_begun
         found = []
         while self._peek() != end:
             found.append(self.value(depth + 1, f",{end}"))
@@ -120,11 +120,19 @@ class _Reader:
         self.at += 1
         return found
 
-    def _mapping(self, depth: int) -> dict[Any, Any]:
+    def _set(self, first: Any, depth: int) -> list[Any]:
+        """Return what `{a, b}` holds, behind its first value: it is a list where data are."""
+        if self._peek() == ",":
+            self.at += 1
+        return [first, *self._sequence("}", depth, is_begun=True)]
+
+    def _mapping(self, depth: int) -> Any:
         self.at += 1
         found: dict[Any, Any] = {}
         while self._peek() != "}":
             key = self.value(depth + 1, ":,}")
+            if self._peek() in (",", "}") and not found:
+                return self._set(key, depth)
             if self._peek() != ":":
                 raise WordInvalid("there is no ':' after a key")
             self.at += 1

@@ -26,7 +26,7 @@ __all__ = ["Launcher", "LauncherLost"]
 
 logger = logging.getLogger("runbus.executors")
 
-PATIENCE_S = 5.0
+PATIENCE_S = 20.0
 """After so long a launcher that does not answer is killed, and wrappers are started here."""
 
 _TOLD = struct.Struct("<IIi")

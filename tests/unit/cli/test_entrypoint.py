@@ -129,6 +129,7 @@ GRAMMAR: list[tuple[list[str], str, Any]] = [
     (["opts={a: 1}", "opts|={b: 2}"], "opts", {"a": 1, "b": 2}),
     (["tags=[a,b]", "tags|=[c]", "tags&=[a,c]"], "tags", {"a", "c"}),
     (["tags=[a,b]", "tags-=[a]"], "tags", {"b"}),
+    (["tags={a, b}", "tags|={'c d'}", "tags-={a,}"], "tags", {"b", "c d"}),
     (["layers=[{}]", "layers+=[{width: 1}]"], "layers", [Model(), Model(1)]),
     (["layers=[small]", "layers+=small(width=3)"], "layers", [Model(8), Model(3)]),
     (
@@ -182,6 +183,9 @@ ERRORS = [
     (["betas[7]=1"], "error: betas[7]=1: there is no item 7 in a list of 2", None),
     (["layers[0].width=1"], "error: layers[0].width=1: there is no list yet", None),
     (["--stepps"], "error: there is no option '--stepps'", "did you mean '--steps'"),
+    (["-m", "steps=1"], "error: there is no option '-m'", None),
+    (["steps=1", "+new=1"], "error: '+new=1' begins with a plus: write new=1", None),
+    (["steps=1,2"], "error: steps=1,2: expected an integer", "with --sweep it runs 2 times"),
     (["--steps"], "error: --steps has no value: write steps=…", None),
     (["--factory"], "error: --factory needs a value: --factory NAME", None),
     (["steps=1", "late"], "error: 'late' has no name, and is behind 'steps=1'", None),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -80,3 +82,34 @@ def test_the_last_lines_of_a_job_stand_above_its_failure(is_terminal: bool, tmp_
         failed = next(number for number, line in enumerate(told) if "FAILED" in line)
         assert any("last words" in line for line in told[:failed])
         assert not any("line" in line for line in told[failed:])
+
+
+def test_ctrl_c_where_one_only_follows_says_that_the_jobs_go_on_and_nothing_else(
+    tmp_path: Path,
+) -> None:
+    line = "while ! [ -e over ]; do echo tick; sleep 0.05; done"
+    job = {"name": "ticks", "command": ["sh", "-c", line], "timeout": "30s"}
+    batch = tmp_path / "b.json"
+    batch.write_text(json.dumps({"project": "p", "jobs": [job]}))
+    submit = [RUNBUS, "submit", "--detach", str(batch)]
+    done = subprocess.run(submit, capture_output=True, text=True, check=True)
+    batch_id = done.stdout.strip()
+    pipe = subprocess.PIPE
+    with (
+        subprocess.Popen([RUNBUS, "logs", "-f", "ticks"], stdout=pipe, stderr=pipe) as follower,
+        subprocess.Popen([RUNBUS, "attach", batch_id], stdout=pipe, stderr=pipe) as attached,
+    ):
+        for process, ticks in ((follower, follower.stdout), (attached, attached.stderr)):
+            assert ticks is not None
+            while read := ticks.readline():
+                if read == b"tick\n":
+                    break
+            process.send_signal(signal.SIGINT)
+        _, silence = follower.communicate(timeout=20)
+        _, said = attached.communicate(timeout=20)
+
+    told = [one for one in said.decode().splitlines() if one not in {"tick", ""}]
+    assert told == [f"the jobs go on: runbus cancel {batch_id} ends them"]
+    assert silence.strip() == b""
+    (tmp_path / "over").touch()
+    subprocess.run([RUNBUS, "attach", batch_id], check=True, capture_output=True, timeout=30)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import runbus
+from runbus.catalog import query
 from runbus.cli._app import run_command
 from runbus.errors import RunUnreadable
 
@@ -243,3 +245,10 @@ def test_columns_of_one_name_are_told_apart_as_json(capsys: pytest.CaptureFixtur
     assert run_command(["query", "--json", sql]) == 0
 
     assert json.loads(capsys.readouterr().out) == [{"a": 1, "a_2": 2, "a_1": 3, "a_3": 4, "b": 5}]
+
+
+def test_a_query_knows_what_made_a_run() -> None:
+    (command, python), *_ = query("SELECT command, python FROM runs")[1]
+
+    assert python == sys.executable
+    assert shlex.split(command)[0] == sys.argv[0]

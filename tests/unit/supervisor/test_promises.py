@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -144,6 +145,28 @@ async def test_intents_are_on_the_disk_before_the_first_submit(
     store.close()
 
     assert order[:2] == ["synced", "submitted j"]
+
+
+async def test_an_executor_gets_ready_while_the_intents_are_written(
+    bus: Bus, spec: Spec, tmp_path: Path
+) -> None:
+    is_ready = threading.Event()
+    in_time: list[bool] = []
+
+    class Store(JobStore):
+        def sync(self) -> None:
+            in_time.append(is_ready.wait(20))
+            super().sync()
+
+    class Preparing(Backend):
+        async def make_ready(self) -> None:
+            is_ready.set()
+
+    store = Store(str(tmp_path))
+    await Supervisor(bus, {"a": Preparing()}, store).run([spec("j")], max_parallel=1)
+    store.close()
+
+    assert in_time[0]
 
 
 async def test_all_output_is_on_the_bus_before_the_end_is(spec: Spec, tmp_path: Path) -> None:

@@ -40,8 +40,8 @@ def command(sql: str, project: str | None, as_json: bool, as_csv: bool) -> None:
     """Ask all runs a question in SQL.
 
     SQL is one statement for DuckDB. There are two tables: runs (id, name, project, state, created,
-    config, folder, command, commit, changed, params, tags, problem), and metrics (run, name, step,
-    time, value, exact, writer, rank) with a row for each point.
+    config, folder, command, python, commit, changed, params, tags, problem), and metrics (run,
+    name, step, time, value, exact, writer, rank) with a row for each point.
 
     With --json, a second column of one name is called NAME_1.
 

@@ -159,11 +159,20 @@ def _print(statuses: Sequence[JobStatus], wanted: set[str] | None) -> None:
     room = terminal_rows()
     chosen: Sequence[JobRecord] = shown
     if wanted is None and room is not None and len(shown) > room - _AROUND:
-        chosen = first_of(shown, max(1, room - _AROUND))
+        chosen = _filled(first_of(shown, max(1, room - _AROUND)), shown, room - _AROUND)
     if chosen:
         _print_jobs(chosen)
     if more := len(shown) - len(chosen):
         click.echo(f"{more:,} more are not shown: --state STATE shows those of a state", err=True)
+
+
+def _filled(
+    chosen: Sequence[JobRecord], records: Sequence[JobRecord], room: int
+) -> Sequence[JobRecord]:
+    """Return the chosen jobs and, where there is room left, those that succeeded last."""
+    succeeded = [one for one in records if one.state == "SUCCEEDED"]
+    succeeded.sort(key=lambda one: one.ended_ns, reverse=True)
+    return [*chosen, *reversed(succeeded[: max(0, room - len(chosen))])]
 
 
 def _print_jobs(records: Sequence[JobRecord]) -> None:
