@@ -118,7 +118,7 @@ class EventStream(Generic[E]):
         box = self._box
         if not self._is_open and not box.sealed:  # else this would wait for ever
             raise StreamNotOpen(self._event.__name__)
-        box.consumer = asyncio.current_task()
+        box.note_consumer(asyncio.current_task())
         while not box.items:
             if box.sealed:
                 self.close()

@@ -218,10 +218,21 @@ class Mailbox:
     # -- the consumer's side
 
     def note_consumer(self, task: asyncio.Task[Any] | None) -> None:
-        """Note who reads, which is looked up no more once the reading is quick."""
-        self.consumer = task
+        """Note who reads: once the reading is quick, nobody asks again until that task ends."""
+        if task is not self.consumer:
+            self._forget_consumer()
+            self.consumer = task
+            if task is not None:
+                task.add_done_callback(self._consumer_ended)
         if self.is_quick and not self._missed:
             self.quick = self.plain
+
+    def _consumer_ended(self, task: asyncio.Task[Any]) -> None:
+        self.quick = False
+
+    def _forget_consumer(self) -> None:
+        if self.consumer is not None:
+            self.consumer.remove_done_callback(self._consumer_ended)
 
     def take(self) -> Any:
         """Return the next event, or a mark that some were lost; only while `items` is true."""
@@ -292,6 +303,7 @@ class Mailbox:
     def close(self) -> int:
         """End at once; return how many events were left, which are spilled or dropped."""
         self.sealed = self.closed = True
+        self._forget_consumer()
         left = 0
         try:
             left = self._lose_all()

@@ -104,9 +104,12 @@ class WrongLoop(BusError):
     def hint(self) -> str | None:
         if self.where == "fork":
             return "start a kernel of the child's own, or publish in the parent"
-        if self.verb in {"on", "stream", "wait_for"}:
-            return f"call {self.verb}() in the bus's own loop, as loop.call_soon_threadsafe() does"
-        return "use publish_from_thread() from other threads and loops"
+        if self.verb in {"publish", "emit", "emit_nowait"}:
+            return "use publish_from_thread() from other threads and loops"
+        return (
+            f"call {self.verb}() in the bus's own loop, as loop.call_soon_threadsafe() and "
+            "asyncio.run_coroutine_threadsafe() do"
+        )
 
 
 class InvalidHandler(BusError):

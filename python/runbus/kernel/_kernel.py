@@ -294,6 +294,11 @@ class Kernel:
             return KernelState.STARTING
         return KernelState.DRAINING if self._is_ending() else KernelState.OPEN
 
+    def _check(self, verb: str) -> None:
+        """Refuse what cannot be asked now, or from here."""
+        self.bus.check_thread(verb)
+        check_allowed(verb, self._state)
+
     # -- stopping
 
     def stop(self, reason: str = "") -> Stopping:
@@ -307,9 +312,10 @@ class Kernel:
 
         Raises:
             BusClosed: The kernel was never started.
+            WrongLoop: This is another thread than that of the kernel, or a forked child.
             InvalidOption: The reason is no text.
         """
-        check_allowed("stop", self._state)
+        self._check("stop")
         check_type(reason, "kernel", "reason", str, wanted="a text")
         assert self._main_task is not None
         if not self._reason:
@@ -381,13 +387,14 @@ class Kernel:
 
         Raises:
             BusClosed: The kernel is not running: not yet, or it stops.
+            WrongLoop: This is another thread than that of the kernel, or a forked child.
             HookError: It could not be set up, or the kernel stopped meanwhile.
             DuplicatePlugin: Its name is taken, be it by one that is being closed.
             MissingPlugin: It requires a name that is not there, or that is being closed.
             OrderCycle: It wants to come before and after others.
             WouldDeadlock: It requires the plugin whose set-up asks for it.
         """
-        check_allowed("start_plugin", self._state)
+        self._check("start_plugin")
         await self._roster.add(admit(plugin))
 
     async def stop_plugin(self, name: str) -> None:
@@ -399,10 +406,11 @@ class Kernel:
 
         Raises:
             BusClosed: The kernel is not running: not yet, or it stops.
+            WrongLoop: This is another thread than that of the kernel, or a forked child.
             PluginNotFound: No plugin of this kernel has that name.
             WouldDeadlock: The plugin itself asks for it, which would wait for its own end.
         """
-        check_allowed("stop_plugin", self._state)
+        self._check("stop_plugin")
         await self._roster.remove(name, "stopped by request")
 
     def release(self, name: str) -> None:
@@ -410,9 +418,10 @@ class Kernel:
 
         Raises:
             BusClosed: The kernel was not entered, or was left.
+            WrongLoop: This is another thread than that of the kernel, or a forked child.
             PluginNotFound: No plugin of this kernel has that name.
         """
-        check_allowed("release", self._state)
+        self._check("release")
         self._roster.release(name)
 
     # -- looking
@@ -437,8 +446,9 @@ class Kernel:
 
         Raises:
             BusClosed: The kernel was not entered, or was left.
+            WrongLoop: This is another thread than that of the kernel, or a forked child.
         """
-        check_allowed("check_health", self._state)
+        self._check("check_health")
         await self._checks.poll(self._roster.hosts)
         return self.health()
 

@@ -113,6 +113,27 @@ async def test_whatever_an_exit_raises_the_others_are_left(kernel_factory, error
     assert kernel.bus.is_idle
 
 
+async def test_an_exit_of_what_is_left_wins_over_what_could_not_be_entered(kernel_factory):
+    log: list[str] = []
+
+    @asynccontextmanager
+    async def fails(event):
+        if event is not None:
+            raise ValueError("cannot enter")
+        yield
+
+    kernel = await kernel_factory(
+        FakePlugin("outer", {Job: wrapper("outer", log, raising(KeyboardInterrupt()))}),
+        FakePlugin("inner", {Job: fails}),
+    )
+    with pytest.raises(KeyboardInterrupt) as caught:
+        async with kernel.bus.around(Job()):
+            pass
+
+    assert log == ["outer"]
+    assert "cannot enter" in str(caught.value.__notes__)
+
+
 async def test_the_first_error_wins_and_the_others_are_notes(kernel_factory):
     log: list[str] = []
     kernel = await kernel_factory(

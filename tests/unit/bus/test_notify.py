@@ -448,6 +448,61 @@ async def test_a_handler_over_the_limit_of_its_event_class_is_cancelled(
     assert after.seen == [event]
 
 
+async def test_an_outer_handler_over_its_limit_is_cancelled_before_the_inner_one_is(kernel_factory):
+    clock = FakeClock()
+
+    async def hangs(event):
+        await asyncio.Event().wait()
+
+    async def outer(event):
+        await kernel.bus.publish(A())
+
+    kernel = await kernel_factory(
+        FakePlugin("outer", {Quick: outer}), FakePlugin("inner", {A: hangs}), timers=clock
+    )
+    task = asyncio.create_task(kernel.bus.publish(Quick()))
+    await clock.advance(2.2)
+    (error,) = (await task).errors
+
+    assert isinstance(error, HandlerTimeout)
+    assert error.plugin == "outer"
+
+
+async def test_a_limit_is_kept_however_much_else_is_published_meanwhile(kernel_factory):
+    clock = FakeClock()
+
+    async def hangs(event):
+        await asyncio.Event().wait()
+
+    kernel = await kernel_factory(FakePlugin("p", {A: hangs, B: None}), timers=clock)
+    task = asyncio.create_task(kernel.bus.publish(A()))
+    for _ in range(33):
+        await clock.advance(1)
+        await kernel.bus.publish(B())
+
+    assert isinstance((await task).errors[0], HandlerTimeout)
+
+
+@pytest.mark.parametrize("calls", [2, 20])
+async def test_the_mean_and_the_longest_time_of_the_calls_are_told(kernel_factory, calls):
+    """Also of those whose steps are no longer watched."""
+    clock = FakeClock()
+    spans = [0.01] * (calls - 1) + [0.04]
+    todo = iter(spans)
+
+    async def works(event):
+        await clock.advance(next(todo))
+
+    kernel = await kernel_factory(timers=clock)
+    handler = kernel.bus.on(A, works)
+    for _ in spans:
+        await kernel.bus.publish(A())
+
+    told = handler.statistics()
+    assert told.mean_ms == pytest.approx(sum(spans) / calls * 1e3)
+    assert told.max_ms == pytest.approx(40)
+
+
 async def test_the_inner_handler_is_blamed_when_a_nested_publish_hangs(kernel_factory):
     clock = FakeClock()
 

@@ -441,3 +441,27 @@ async def test_a_thread_that_waits_no_number_of_seconds_is_refused_at_once(kerne
     with pytest.raises(InvalidOption, match="timeout"):
         await asyncio.to_thread(kernel.bus.publish_from_thread, Fact(1), timeout)
     assert kernel.bus.inbox_pending == 0
+
+
+def test_what_waits_in_the_inbox_is_dispatched_if_the_loop_goes_on_after_an_exit():
+    seen = []
+
+    def handle(event):
+        seen.append(event)
+        if len(seen) == 1:
+            raise SystemExit(3)
+
+    async def both():
+        async with Kernel(plugins=[FakePlugin("p", {Fact: handle})]) as kernel:
+            for _ in range(2):
+                await asyncio.to_thread(kernel.bus.publish_from_thread, Fact())
+            await idle(kernel.bus)
+
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(lambda loop, context: None)  # which is told of the exit, too
+    task = loop.create_task(both())
+    with pytest.raises(SystemExit):
+        loop.run_until_complete(task)
+    loop.run_until_complete(asyncio.wait_for(task, 10))
+    loop.close()
+    assert len(seen) == 2

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from runbus.errors import BusClosed
+from runbus.errors import BusClosed, WrongLoop
 from runbus.events import Around, Collector, Decorate, First, Notify, Pipeline, Shutdown, Stream
 from runbus.kernel import Kernel
 from runbus.kernel._states import ALLOWED, KernelState
@@ -219,3 +219,18 @@ async def test_a_call_works_in_the_phases_that_the_docs_say(call, phase, answer)
         assert isinstance(outcome, BusClosed)
         assert outcome.state in (phase, "closed")
     assert leaks(kernel) == []
+
+
+@pytest.mark.parametrize("call", ["start_plugin", "stop_plugin", "release", "check_health", "stop"])
+async def test_no_other_thread_may_ask_anything_of_a_running_kernel(call: str) -> None:
+    async with Kernel(plugins=[FakePlugin("other")]) as kernel:
+
+        def ask() -> None:
+            asyncio.run(CALLS[call](kernel))
+
+        with pytest.raises(WrongLoop) as caught:
+            await asyncio.to_thread(ask)
+        await asyncio.sleep(0)  # which a stop would cancel
+
+    assert (caught.value.verb, caught.value.where) == (call, "thread")
+    assert f"call {call}() in the bus's own loop" in str(caught.value.hint)

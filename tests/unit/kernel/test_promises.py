@@ -504,18 +504,25 @@ async def test_plugins_close_in_the_reverse_of_the_order_they_came_to_stand_in()
     assert log == ["b: setup", "c: setup", "b: closed", "c: closed"]
 
 
-async def test_what_a_task_of_the_application_has_only_begun_to_read_is_read_to_the_end():
-    got: list[int] = []
+@pytest.mark.parametrize("readers", [1, 2])
+async def test_what_a_task_of_the_application_has_only_begun_to_read_is_read_to_the_end(readers):
+    got: list[Any] = []
 
-    async def read(stream):
+    async def read_one():
+        got.append(await anext(stream))
+
+    async def read_all():
         async for tick in stream:
             await asyncio.sleep(0)
-            got.append(tick.number)
+            got.append(tick)
 
     async with Kernel() as kernel:
-        reading = asyncio.create_task(read(kernel.bus.stream(Tick).open()))
+        stream = kernel.bus.stream(Tick).open()
         for number in range(200):
             await kernel.bus.emit(Tick(number))
+        if readers == 2:
+            await asyncio.create_task(read_one())
+        reading = asyncio.create_task(read_all())
     await reading
 
-    assert got == list(range(200))
+    assert got == [Tick(number) for number in range(200)]
