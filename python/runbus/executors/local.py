@@ -159,7 +159,7 @@ class LocalExecutor(Executor):
     async def make_ready(self) -> None:
         """Start the process that starts wrappers."""
         with suppress(OSError):
-            self._find_launcher()
+            self._get_launcher()
 
     async def submit(self, request: Request) -> JobRef:
         """Start the wrapper; it claims the folder, so a second call for it runs nothing."""
@@ -219,7 +219,7 @@ class LocalExecutor(Executor):
         Raises:
             OSError: A file cannot be written, or there are not enough files or processes.
         """
-        if (launcher := self._find_launcher()) is not None:
+        if (launcher := self._get_launcher()) is not None:
             try:
                 # A wrapper that is about to run must not be taken for one that was not started.
                 with anyio.CancelScope(shield=True):
@@ -235,8 +235,8 @@ class LocalExecutor(Executor):
         self._watch(pid, self._reap)
         return pid
 
-    def _find_launcher(self) -> Launcher | None:
-        """Return the process that starts wrappers; None if there is none, or no more.
+    def _get_launcher(self) -> Launcher | None:
+        """Start the process that starts wrappers if need be; None if there is none, or no more.
 
         Raises:
             OSError: There are not enough files or processes for it.
