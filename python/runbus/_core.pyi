@@ -33,6 +33,7 @@ __all__ = [
     "arrow_stream",
     "blobs",
     "check_segment",
+    "is_outdated",
     "lost_points",
     "metric_names",
     "read_metrics",
