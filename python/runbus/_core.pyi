@@ -182,7 +182,7 @@ class MetricWriter:
         A background thread calls this within 0.1 s of the first of them; so do `sync`, `close` and
         the call that makes them 16,384 (see `stalls`). Tensors of one device and type come in one
         copy. Until then the death of the process takes them. What cannot be fetched is counted as
-        dropped, and told to the logger ``runbus.metrics``. Does nothing in a forked child.
+        dropped, and reported to the logger ``runbus.metrics``. Does nothing in a forked child.
         """
 
     def open_journal(self, path: str | os.PathLike[str], /) -> None:
@@ -215,7 +215,7 @@ class MetricWriter:
         """
 
     def sync(self) -> None:
-        """Wait until everything logged so far is on the disk. Other threads go on meanwhile.
+        """Wait until everything logged so far is on the disk. Other threads continue meanwhile.
 
         Raises:
             OSError: The disk failed.
@@ -444,7 +444,7 @@ class JournalReader:
 
     @property
     def position(self) -> int:
-        """Where the next poll goes on, in bytes from the start of the file."""
+        """Where the next poll continues, in bytes from the start of the file."""
 
     @property
     def damage(self) -> list[tuple[int, int]]:
@@ -481,12 +481,12 @@ class MetricReader:
         """
 
     def poll_rest(self, max_points: int = 65_536) -> Columns | None:
-        """As `poll`; behind the holes that a power failure left, too, once nobody writes."""
+        """As `poll`; past the holes of a power failure, too, if nothing writes it any more."""
 
     def check(self) -> list[tuple[int, int]]:
         """Read the whole file and return its `damage`, also what lies behind holes and at its end.
 
-        Does not move the cursor. Other threads go on meanwhile.
+        Does not move the cursor. Other threads continue meanwhile.
 
         Raises:
             OSError: The file cannot be read.
@@ -596,9 +596,9 @@ class MetricTail:
             the other columns: steps, times and values of points; of windows the int64 columns
             start, points, finite, first_step, last_step, min_step, max_step, first_time and
             last_time, then the float64 columns first, last, min, max, mean, variance, p50, p95 and
-            p99. What cannot be read, each told once. Whether any process has begun to log. Whether
-            `drain` is done. A batch ends with the integers that no double represents, each as its
-            place and itself.
+            p99. What cannot be read, each reported once. Whether any process has begun to log.
+            Whether `drain` is done. A batch ends with the integers that no double represents, each
+            as its place and itself.
         """
 
     def drain(self) -> None:
@@ -651,7 +651,7 @@ class SeriesData:
     """The points of one metric, in the order of logging. From `read_metrics`.
 
     The columns are read-only views of memory that nobody changes: numpy reads them in place.
-    Every method returns new points and lets other threads go on meanwhile.
+    Every method returns new points and lets other threads continue meanwhile.
     """
 
     def __len__(self) -> int: ...
@@ -728,7 +728,9 @@ def read_metrics(
     patterns: Sequence[str] | None = None,
     steps: tuple[int, int | None, int] | None = None,
 ) -> list[tuple[str, SeriesData]]:
-    """Return the points of metrics, in the order of their first points. Lets other threads go on.
+    """Return the points of metrics, in the order of their first points.
+
+    Lets other threads continue.
 
     The points of a writer stay in its order, whatever their times say. Between writers a point has
     its place by the latest time that its writer had given to a point of the metric by then; at one
@@ -752,7 +754,7 @@ def read_metrics(
 def metric_names(writers: Sequence[Sequence[str | os.PathLike[str]]]) -> list[str]:
     """Return the names of all metrics, in the order of their first points.
 
-    Of segments only the footers are read; journals are looked through. Other threads go on.
+    Of segments only the footers are read; journals are looked through. Other threads continue.
 
     Args:
         writers: As for `read_metrics`.
@@ -773,7 +775,7 @@ def arrow_stream(series: Sequence[tuple[str, SeriesData]]) -> CapsuleType:
 def summarize(writers: Sequence[Sequence[str | os.PathLike[str]]]) -> list[tuple[str, _Summary]]:
     """Return what each metric amounts to, in the order of their first points.
 
-    Keeps no points of journals. Other threads go on meanwhile.
+    Keeps no points of journals. Other threads continue meanwhile.
 
     Args:
         writers: As for `read_metrics`.
@@ -796,7 +798,7 @@ def seal_journal(path: str | os.PathLike[str]) -> str:
 
     The segment lies beside it: ``WRITER.0.parquet``. While the journal exists it is the truth; it
     is removed when the segment is on the disk and was read back. Several calls at a time, from any
-    processes, do no harm. Other threads go on meanwhile.
+    processes, do no harm. Other threads continue meanwhile.
 
     Raises:
         BlockingIOError: A writer is at work, or may be; nothing was done.
@@ -810,7 +812,7 @@ def seal_journal(path: str | os.PathLike[str]) -> str:
 def check_segment(path: str | os.PathLike[str]) -> list[tuple[int, int]]:
     """Return the damaged pages of columns as (offset, bytes), by their checksums.
 
-    Reads the whole file and lets other threads go on meanwhile.
+    Reads the whole file and lets other threads continue meanwhile.
 
     Raises:
         OSError: The file cannot be read.
@@ -820,7 +822,7 @@ def check_segment(path: str | os.PathLike[str]) -> list[tuple[int, int]]:
 def lost_points(path: str | os.PathLike[str]) -> list[tuple[str, int]]:
     """Return how many points of which metrics are lost to the damage of a segment.
 
-    Reads the whole file and lets other threads go on meanwhile.
+    Reads the whole file and lets other threads continue meanwhile.
 
     Raises:
         OSError: The file cannot be read.
@@ -830,7 +832,7 @@ def lost_points(path: str | os.PathLike[str]) -> list[tuple[str, int]]:
 def is_outdated(journal: str | os.PathLike[str], segments: list[str]) -> bool:
     """Whether segments hold more points than the journal beside them, which nobody writes.
 
-    Reads all of them and lets other threads go on meanwhile.
+    Reads all of them and lets other threads continue meanwhile.
 
     Raises:
         OSError: The journal cannot be read.

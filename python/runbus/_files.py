@@ -5,7 +5,7 @@ may have put anything there. So a file is opened without waiting, it must be a r
 not be larger than what is expected of it, and no link is followed inside a folder of the home.
 
 A record is a small file that is written whole or not at all. Where a promise rests on it, it is on
-the disk before the writer goes on. A checked record of JSON ends in the CRC-32 of what stands
+the disk before the writer continues. A checked record of JSON ends in the CRC-32 of what stands
 before, so that a flipped bit is noticed; other programs read it as the JSON that it is.
 
 Only the standard library, and little of it: `init()` pays for this module.

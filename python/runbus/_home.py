@@ -307,7 +307,7 @@ def _reason(path: str, error: OSError) -> str:
 
 
 def _other_owner(path: str) -> str:
-    """Return the user whose folder it is; empty if that is this one, or nobody can tell."""
+    """Return the user whose folder it is; empty if that is this one, or it cannot be determined."""
     while True:
         try:
             owner = os.stat(path).st_uid

@@ -1,4 +1,4 @@
-"""Packages whose names are imported on first use (PEP 562), so that nobody pays for the others.
+"""Packages whose names are imported on first use (PEP 562), so that unused ones cost nothing.
 
 Type checkers see the names by imports under `TYPE_CHECKING`; a test compares both.
 """

@@ -1,4 +1,4 @@
-"""A leader that stands still is seen, replaced, and does no harm when it goes on."""
+"""A leader that stands still is seen, replaced, and does no harm when it continues."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_a_stopped_leader_is_named_by_all_who_look(tmp_path: Path) -> None:
         assert re.search(sentence, said("status"))
         told = said("doctor")
         assert re.search(sentence, told)
-        assert f"kill -CONT {leader.pid} lets it go on" in told
+        assert f"kill -CONT {leader.pid} lets it continue" in told
         with runbus("cancel", "latest") as cancel:
             assert cancel.stderr is not None
             assert re.search(sentence, cancel.stderr.readline())
@@ -111,7 +111,7 @@ def test_what_a_stopped_leader_led_is_led_on_and_nothing_runs_twice(tmp_path: Pa
             _, error = first.communicate(timeout=30)
             assert first.returncode == 1, error
             assert f"error: this process no longer leads {folder}: it is led by pid" in error
-            assert "hint: jobs that run go on by themselves; runbus attach follows them" in error
+            assert "hint: jobs that run continue by themselves; runbus attach follows them" in error
 
             (tmp_path / "go").touch()
             second.communicate(timeout=30)

@@ -163,7 +163,7 @@ def test_a_full_disk_loses_records_counted_and_told_once_and_never_raises(tmp_pa
         # Nothing half is left behind: the room is given back.
         artifacts = run.folder + "/artifacts"
         assert not [name for name in os.listdir(artifacts) if name.startswith(".new-")]
-        # Make room: the next one is kept, and that is told.
+        # Make room: the next one is kept, and that is reported.
         for name in sorted(os.listdir(artifacts))[:10]:
             (file,) = os.listdir(f"{artifacts}/{name}")
             os.unlink(f"{artifacts}/{name}/{file}")

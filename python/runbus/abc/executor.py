@@ -222,7 +222,7 @@ class Executor(ABC):
             job, so that it may be submitted.
 
         Raises:
-            HostError: The backend does not answer: nobody knows.
+            HostError: The backend does not answer: the state is unknown.
         """
 
     @abstractmethod
@@ -249,8 +249,8 @@ class Executor(ABC):
         """Return what a job has written, from a byte on: from the backend itself if need be.
 
         For who reads without waiting for the copies in the attempt's folder, which nobody makes
-        when nobody leads the experiment. The offset after the returned bytes is the next cursor.
-        Cancelling it is harmless.
+        when no process leads the experiment. The offset after the returned bytes is the next
+        cursor. Cancelling it is harmless.
 
         Args:
             ref: The job.

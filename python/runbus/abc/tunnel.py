@@ -123,7 +123,7 @@ class Tunnel(ABC):
 
     @abstractmethod
     async def close(self) -> None:
-        """Give everything back within a few seconds; jobs go on. Safe to repeat."""
+        """Give everything back within a few seconds; jobs continue. Safe to repeat."""
 
     async def __aenter__(self) -> Self:
         """Return this tunnel; nothing is connected yet."""

@@ -1,4 +1,4 @@
-"""What a job writes on another machine, read from there: nobody copies it while nobody leads it."""
+"""What a job writes on another machine, read from there: without a leader nothing is copied."""
 
 from __future__ import annotations
 

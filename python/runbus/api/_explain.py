@@ -209,11 +209,11 @@ def _of_turn(run: RunRecord, job: JobRecord) -> Iterator[str]:
 
 
 def _unled(run: RunRecord) -> str:
-    """Say that nobody leads the experiment; empty if somebody does."""
+    """Say that no process leads the experiment; empty if somebody does."""
     if leader_of(run.experiment_folder) is not None:
         return ""
     name = os.path.basename(run.experiment_folder)
-    return f"nobody leads its batch: runbus attach {name} goes on with it"
+    return f"no process leads its batch: runbus attach {name} continues with it"
 
 
 def _words(fact: JobFact, *, has_more: bool) -> str:

@@ -54,7 +54,8 @@ class Fleet:
             UsageError: The fields of an executor do not fit together.
             NoExecutor: It does not bring an executor that a job names, nor does a plugin.
             JournalHeld: Another process leads it.
-            JournalError: The journal cannot be written; jobs that run already go on by themselves.
+            JournalError: The journal cannot be written; jobs that run already continue by
+                themselves.
             SecretMissing: A secret that a job needs cannot be read; nothing was submitted.
         """
         async with AsyncExitStack() as stack:

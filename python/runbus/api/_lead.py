@@ -75,8 +75,8 @@ async def submit(
         UsageError: A job, or its code, cannot be run as asked; nothing was submitted.
         SecretMissing: A secret cannot be read; nothing was submitted.
         HomeUnusable: The home folder cannot be written.
-        LeaseLost: Another process has taken the lead away from this one; jobs go on.
-        JournalError: The journal cannot be written; jobs that run already go on by themselves.
+        LeaseLost: Another process has taken the lead away from this one; jobs continue.
+        JournalError: The journal cannot be written; jobs that run already continue by themselves.
     """
     stored = await anyio.to_thread.run_sync(prepare, experiment)
     return await lead(stored, watching=watching, leading=leading, trace=trace)
@@ -91,7 +91,7 @@ async def lead(
     trace: bool = False,
     with_plugins: bool = True,
 ) -> list[JobRecord]:
-    """Lead an experiment that nobody leads to its end, with a kernel of its own.
+    """Lead an experiment that no process leads to its end, with a kernel of its own.
 
     Cancelling this ends the jobs (TERM, then KILL after 10 s) before it is cancelled itself.
 
@@ -108,8 +108,8 @@ async def lead(
 
     Raises:
         JournalHeld: Another process leads it.
-        LeaseLost: Another process has taken the lead away from this one; jobs go on.
-        JournalError: The journal cannot be written; jobs that run already go on by themselves.
+        LeaseLost: Another process has taken the lead away from this one; jobs continue.
+        JournalError: The journal cannot be written; jobs that run already continue by themselves.
         SecretMissing: A job that is still to be submitted needs a secret that cannot be read.
         PluginNotFound: A plugin that the experiment names is not installed.
         PluginNotLoadable: It cannot be imported or made.
@@ -124,7 +124,7 @@ async def lead(
 
 
 async def follow(experiment: StoredExperiment, *, watching: Watching) -> None:
-    """Watch what another process does with an experiment, until all is over or nobody leads it.
+    """Watch what another process does with an experiment, until all is over or no process leads it.
 
     Changes nothing. Cancelling it is harmless.
     """
@@ -156,8 +156,8 @@ async def attach(
     Raises:
         ExperimentNotFound: There is no experiment of that name or folder.
         AmbiguousId: It is a part of several ids.
-        LeaseLost: Another process has taken the lead away from this one; jobs go on.
-        JournalError: The journal cannot be written; jobs that run already go on by themselves.
+        LeaseLost: Another process has taken the lead away from this one; jobs continue.
+        JournalError: The journal cannot be written; jobs that run already continue by themselves.
     """
     folder = folder_of(folder)
     while True:

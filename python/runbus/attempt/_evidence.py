@@ -60,11 +60,11 @@ class PidRecord(msgspec.Struct, frozen=True):
 class ExitRecord(msgspec.Struct, frozen=True):
     """exit.json: the status as a shell reports it, 128 + n also for signal n; times as `1m2.5s`.
 
-    `signal` is what ended the job for certain; None if it exited by itself, or nobody can tell.
-    `max_rss` is the most memory that one of its processes had, in bytes; the script knows of none.
-    `outlived` is whether something of its process group was still alive: it may write more. `lost`
-    is how many bytes of its output there was no room for, as far as its logs do not tell. `by` is
-    which of the two wrappers wrote the record.
+    `signal` is what ended the job for certain; None if it exited by itself, or it cannot be
+    determined. `max_rss` is the most memory that one of its processes had, in bytes; the script
+    knows of none. `outlived` is whether something of its process group was still alive: it may
+    write more. `lost` is how many bytes of its output there was no room for, as far as its logs do
+    not tell. `by` is which of the two wrappers wrote the record.
     """
 
     status: int
@@ -138,7 +138,7 @@ def is_running(folder: str) -> bool:
             fields = file.read().rpartition(")")[2].split()
     except OSError:
         return False
-    # A first thread that has ended is a zombie, too, while others go on.
+    # A first thread that has ended is a zombie, too, while others continue.
     is_dead = fields[0] in "ZX" and int(fields[17]) <= 1
     return int(fields[19]) == record.start and not is_dead
 

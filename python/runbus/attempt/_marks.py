@@ -34,7 +34,7 @@ class Mark(NamedTuple):
 class LogMarks:
     """Keeps the marks of one attempt.
 
-    They say where to go on after a crash of the process that read the logs, and, as nothing else
+    They say where to continue after a crash of the process that read the logs, and, as nothing else
     does, when a job wrote what: logs are its own bytes, without times.
 
     Args:

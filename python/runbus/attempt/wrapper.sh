@@ -151,7 +151,7 @@ find_others() {
     others=$(cat /proc/[0-9]*/stat | awk -v pid="$pid" -v marked="$marked" '{
         number = $1
         sub(/.*\) /, "")
-        # A first thread that has ended is a zombie, too, while others go on.
+        # A first thread that has ended is a zombie, too, while others continue.
         if (($1 !~ /[ZX]/ || $18 > 1) && $3 != pid && ($4 == pid || index(marked, " /proc/" number "/")))
             printf " %s", number
     }')

@@ -46,7 +46,7 @@ class Wrappers:
 
         Raises:
             HookError: A handler failed, or a manager did on entering or, where the block did not
-                fail, on exiting. Where the block failed, that error goes on, with a note.
+                fail, on exiting. Where the block failed, that error continues, with a note.
             Reentrant: A handler of this event wrapped it again.
         """
         return _Wrapped(self._state, self._asking, self._calls, event)

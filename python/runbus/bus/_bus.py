@@ -180,7 +180,7 @@ class Bus:
     async def wait_dispatched(self, limit_s: float) -> bool:
         """Wait until nothing is being dispatched, at most `limit_s` seconds; return whether.
 
-        Where it never comes to that, since threads go on, it is enough that what was there when
+        Where it never comes to that, since threads continue, it is enough that what was there when
         this began has been dispatched.
         """
         now_ns = self.timers.monotonic_ns

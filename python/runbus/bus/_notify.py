@@ -1,4 +1,4 @@
-"""Notifications: every handler in order, one failing handler hurts nobody."""
+"""Notifications: every handler in order, one failing handler affects no other."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class SpillFile:
     def take(self) -> Iterator[Event]:
         """Yield the events, the oldest first, and empty the file once the last was taken.
 
-        What is damaged is left out, counted in `damage`, and the logger `runbus.bus` is told.
+        What is damaged is left out, counted in `damage`, and reported to the logger `runbus.bus`.
 
         Raises:
             TraceError: The file cannot be read, or holds an event of an unknown class.

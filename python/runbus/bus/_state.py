@@ -100,7 +100,7 @@ class BusState:
         self.forget_routes()
 
     def forked(self) -> None:
-        """Refuse everything: the parent goes on with its own copy of the bus."""
+        """Refuse everything: the parent continues with its own copy of the bus."""
         if self.phase != Phase.CLOSED:
             self.thread_id = 0
             self.enter_phase(Phase.FORKED)

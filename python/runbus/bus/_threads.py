@@ -183,7 +183,7 @@ class Inbox:
                     # Threads may be faster than the handlers: what else the loop does has its turn.
                     await asyncio.sleep(0)
         except (KeyboardInterrupt, SystemExit):
-            # If the loop goes on all the same, what waits must be dispatched.
+            # If the loop continues all the same, what waits must be dispatched.
             asyncio.get_running_loop().call_soon(self._start)
             raise
 

@@ -91,7 +91,7 @@ class CutOff:
     The task itself is cancelled, not a cancel scope: what runs inside may leave scopes and task
     groups open that outlive the block, and scopes must close in the order in which they opened.
     A block that swallows the cancellation gets it again. A cancellation by somebody else always
-    goes on.
+    continues.
 
     Attributes:
         fired: Whether the time ran out inside the block.

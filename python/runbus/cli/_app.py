@@ -21,7 +21,7 @@ __all__ = ["COMMANDS", "app", "run_command"]
 COMMANDS = {
     "run": "Run a Python script or function as a job, once or as a sweep.",
     "submit": "Run the jobs of a batch file and follow them to the end.",
-    "attach": "Follow a batch to its end, and go on with it if nobody else does.",
+    "attach": "Follow a batch to its end, and lead it if no other process does.",
     "status": "Show where the jobs of a batch stand.",
     "retry": "Run the jobs of a batch that did not succeed once more, as a new batch.",
     "cancel": "End a job, or all jobs of a batch, and wait until they have ended.",

@@ -173,7 +173,7 @@ def _job_check() -> Check:
 
 
 def _open_checks(home: Home) -> Iterator[Check]:
-    """Name the experiments with unfinished jobs that nobody leads."""
+    """Name the experiments with unfinished jobs that no process leads."""
     for folder in home.open_experiments():
         name = os.path.basename(folder)
         try:
@@ -184,13 +184,13 @@ def _open_checks(home: Home) -> Iterator[Check]:
             yield Check(f"experiment {name}", False, str(error), f"move {folder} out of the home")
             continue
         if leader is not None and leader.is_silent:
-            again = f"kill -CONT {leader.pid} lets it go on; " if leader.is_stopped else ""
+            again = f"kill -CONT {leader.pid} lets it continue; " if leader.is_stopped else ""
             advice = f"{again}runbus attach leads on after {TAKE_OVER_S:.0f} s of silence"
             yield Check(f"experiment {name}", False, str(leader), advice)
         elif unfinished and leader is None:
             yield Check(
                 "unfinished",
                 False,
-                f"{unfinished} of {len(states)} jobs of {name}, and nobody leads it",
-                f"runbus attach {name} goes on with it",
+                f"{unfinished} of {len(states)} jobs of {name}, and no process leads it",
+                f"runbus attach {name} continues with it",
             )

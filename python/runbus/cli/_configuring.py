@@ -56,7 +56,7 @@ def configure(
     """Return what a command line makes of a function: one configuration, or one a point of a sweep.
 
     Raises:
-        ConfigInvalid: Something does not fit; every mistake is told, with what said it.
+        ConfigInvalid: Something does not fit; every mistake is reported, with what said it.
         UsageError: A word means nothing here.
     """
     config, axes = _base(function, arguments.options, default)

@@ -95,7 +95,7 @@ def launch_asked(
     config.plugins = list(plugins)
     for change in with_meanings(config, _named(changes, found)):
         apply_overrides(config, [change])
-    values = config.complete().build().keywords  # makes all, so that every mistake is told here
+    values = config.complete().build().keywords  # makes all, so that every mistake is reported here
     is_detached = values.get("detach", False) or "--detach" in flags
     asked = values["plugins"]
     if asked and is_detached:

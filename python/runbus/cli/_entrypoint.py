@@ -95,7 +95,7 @@ def main(
     """Run a function as a command, with the words of the command line as its arguments, and exit.
 
     Exits with 0 once it has returned, 2 if the words are wrong (nothing has run then), 130 after
-    Ctrl-C. What the function raises goes on.
+    Ctrl-C. What the function raises continues.
 
     Args:
         function: Any typed function; `entrypoint` may have said how it looks.

@@ -22,7 +22,7 @@ _NARROWEST = 20
 
 
 def print_facts(facts: Sequence[tuple[str, str]], *, notes: str = "") -> None:
-    """Print a line for each fact; on a terminal, long ones go on below where they began.
+    """Print a line for each fact; on a terminal, long ones continue below where they began.
 
     Args:
         facts: The labels with the texts; a control character in one is shown escaped.

@@ -53,7 +53,7 @@ class JobLines:
 class InTurn:
     """Says what happened to jobs below what they had written by then.
 
-    A fact is told at once, while the lines before it may still wait in the mailbox of a stream.
+    A fact is reported at once, while the lines before it may still wait in the mailbox of a stream.
 
     Args:
         stream: The lines.

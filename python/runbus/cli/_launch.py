@@ -77,7 +77,7 @@ def attach(folder: str, *, plugins: Sequence[str] = (), as_json: bool) -> ExitSt
         except KeyboardInterrupt:
             # A leader handles its signals otherwise: this process only followed.
             name = os.path.basename(folder)
-            sys.stderr.write(f"the jobs go on: runbus cancel {name} ends them\n")
+            sys.stderr.write(f"the jobs continue: runbus cancel {name} ends them\n")
             raise
         settle()
         return _report(folder, records, ending.signalled, as_json=as_json)

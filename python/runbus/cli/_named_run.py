@@ -18,8 +18,8 @@ __all__ = ["named_run"]
 def named_run(text: str) -> RunRecord:
     """Return the run that a word names: as `find_run` does, or one of a batch or a project.
 
-    Of several it is the first that failed, else the newest, and standard error is told which. For
-    commands that only read: what changes something takes no guess.
+    Of several it is the first that failed, else the newest, and which it is goes to standard error.
+    For commands that only read: what changes something takes no guess.
 
     Raises:
         RunNotFound: There is nothing of that name.

@@ -1,4 +1,4 @@
-"""What is told while jobs run, line by line: a plugin like any other, fed by the bus."""
+"""What is reported while jobs run, line by line: a plugin like any other, fed by the bus."""
 
 from __future__ import annotations
 

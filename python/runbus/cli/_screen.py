@@ -26,7 +26,7 @@ class Screen:
         self._drawn: list[str] = []
 
     def size(self) -> tuple[int, int]:
-        """Return the terminal's columns and rows; 80 and 24 where nobody knows."""
+        """Return the terminal's columns and rows; 80 and 24 where it is unknown."""
         try:
             columns, rows = os.get_terminal_size(self._file)
         except OSError:

@@ -74,7 +74,7 @@ def _key(value: dict[Any, Any], step: str | int) -> Any:
 
 
 def assign(root: Node, path: Path, value: Any, mistakes: Mistakes) -> None:
-    """Set what is at a path. If it does not fit, that is told and nothing changes.
+    """Set what is at a path. If it does not fit, that is reported and nothing changes.
 
     A configuration that may be there, but is not yet, is made on the way, and so is a mapping.
     """

@@ -132,7 +132,7 @@ def resolved(root: Node, reference: Ref) -> Any:
 def build(root: Node) -> Any:
     """Return what a checked configuration describes: each part once, however often it is used.
 
-    What a target raises goes on with a note that says what was built.
+    What a target raises continues with a note that says what was built.
     """
     return _build(root, root, (), {})
 

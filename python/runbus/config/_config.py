@@ -143,7 +143,7 @@ class _Described(Node, Generic[T]):
         """Return it, once nothing that its target needs is missing; of a Partial, too.
 
         Raises:
-            ConfigInvalid: A value is missing or does not fit; every mistake is told.
+            ConfigInvalid: A value is missing or does not fit; every mistake is reported.
         """
         raise_mistakes(self, mistakes_of(self, is_called=True))
         return self
@@ -232,7 +232,7 @@ class Config(_Described[T]):
     Raises:
         TargetUnusable: The target cannot be called.
         ConfigInvalid: It takes no argument of a name, or a value does not fit its type; every
-            mistake is told.
+            mistake is reported.
     """
 
     __slots__ = ()
@@ -241,8 +241,8 @@ class Config(_Described[T]):
         """Make the object, and all within it; a Config that stands in two places makes one object.
 
         Raises:
-            ConfigInvalid: A value is missing or does not fit; every mistake is told, with its path.
-                Nothing was made.
+            ConfigInvalid: A value is missing or does not fit; every mistake is reported, with its
+                path. Nothing was made.
             Exception: What a target raises, with a note that says which part was being made.
         """
         self._check()
@@ -264,7 +264,7 @@ class Partial(_Described[T]):
         """Return the function with its arguments, the Configs among them made.
 
         Raises:
-            ConfigInvalid: A value does not fit; every mistake is told. Nothing was made.
+            ConfigInvalid: A value does not fit; every mistake is reported. Nothing was made.
         """
         self._check()
         found: functools.partial[T] = build(self)
@@ -321,7 +321,8 @@ def make(target: Callable[..., T], data: Mapping[str, Any]) -> T:
         data: Values by the names of its fields; nested objects as mappings.
 
     Raises:
-        ConfigInvalid: Something does not fit or is missing; every mistake is told, with its path.
+        ConfigInvalid: Something does not fit or is missing; every mistake is reported, with its
+            path.
     """
     node = Config.__new__(Config)
     set_ = object.__setattr__

@@ -111,7 +111,7 @@ class Reading:
         wrong = {one.path[:1] for one in self.mistakes[known:]}
         told: Mistakes = []
         fill(node, values, told)
-        # What is wrong with a part of it is told already.
+        # What is wrong with a part of it is reported already.
         self.mistakes += [one for one in told if one.path[:1] not in wrong]
 
     def _factory(self, name: str, rest: dict[str, Any]) -> Any:

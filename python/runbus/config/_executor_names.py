@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from runbus._files import absolute_path
 from runbus._home import Home
 from runbus.config._executors import read_entry
 from runbus.config._named import EXECUTORS
@@ -50,13 +51,13 @@ class SaidExecutor(NamedTuple):
         """Return it, checked.
 
         Raises:
-            ConfigInvalid: Something in it is wrong; every mistake is told with its place.
+            ConfigInvalid: Something in it is wrong; every mistake is reported with its place.
         """
         mistakes: Mistakes = []
         entry = read_entry(
             self.said.data,
             mistakes,
-            lambda path: os.path.dirname(os.path.abspath(self.said.origin(path).source)),
+            lambda path: os.path.dirname(absolute_path(self.said.origin(path).source)),
         )
         if mistakes:
             told = []
@@ -90,7 +91,7 @@ class ExecutorNames:
         home: str | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        self._folder = os.path.abspath(folder or ".")
+        self._folder = absolute_path(folder or ".")
         self._home = Home(home)
         self._environment = os.environ if environment is None else environment
         self._tables: dict[str, tuple[Loaded, Path]] = {}
@@ -109,7 +110,7 @@ class ExecutorNames:
         Args:
             name: The name.
             mistakes: What is wrong with the name itself is added to these.
-            also: Names that there are besides, to be told where there is none of that name.
+            also: Names that there are besides, to be reported where there is none of that name.
 
         Raises:
             ConfigInvalid: Something is wrong in a file that says what it means, or may say it.

@@ -60,8 +60,8 @@ def load(
         prefix: What their names begin with.
 
     Raises:
-        ConfigInvalid: A file cannot be read, or something in it does not fit; every mistake is told
-            with its file and line. What is missing is only told by `build`.
+        ConfigInvalid: A file cannot be read, or something in it does not fit; every mistake is
+            reported with its file and line. What is missing is only told by `build`.
     """
     loaded = read_source(*split_section(os.fspath(source)))
     node = config_of(loaded, target, allowed=allowed)
@@ -76,7 +76,7 @@ def apply_environment(
     """Set what variables of the environment set, and note that they did.
 
     Raises:
-        ConfigInvalid: One does not fit; every one is told.
+        ConfigInvalid: One does not fit; every one is reported.
     """
     problems: list[ConfigProblem] = []
     for override in environment_overrides(prefix, environment):

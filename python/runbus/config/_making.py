@@ -36,7 +36,7 @@ class Making(Protocol):
         ...
 
     def made_by(self, node: Node) -> Any:
-        """Return the class of what a node builds; None if nobody knows."""
+        """Return the class of what a node builds; None if it is unknown."""
         ...
 
     def adopted(self, value: Any) -> Any:

@@ -98,7 +98,7 @@ def environment_overrides(prefix: str, environment: Mapping[str, str]) -> Iterat
 def apply_override(root: Node, override: Override, mistakes: Mistakes) -> Path:
     """Change a configuration, and return the path that was meant.
 
-    What does not fit is told, and nothing changes.
+    What does not fit is reported, and nothing changes.
     """
     path = override.path
     if override.in_any_case:
@@ -264,7 +264,7 @@ def apply_overrides(root: Node, overrides: Iterable[Override]) -> None:
     """Change a configuration, strictly in order.
 
     Raises:
-        ConfigInvalid: Some do not fit; every one is told, with what said it.
+        ConfigInvalid: Some do not fit; every one is reported, with what said it.
     """
     problems: list[ConfigProblem] = []
     for override in overrides:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from runbus._files import absolute_path
 from runbus.config._node import Mistake
 from runbus.errors import near_matches
 
@@ -22,8 +23,11 @@ def nearest_settings(folder: str) -> str:
     """Return the file that counts in a folder: its own, or the nearest above it in its repository.
 
     Where there is none, the path that its own would have.
+
+    Raises:
+        NoCurrentFolder: It is relative to the current folder, which has been deleted.
     """
-    above = [os.path.abspath(folder or ".")]
+    above = [absolute_path(folder or ".")]
     while not os.path.lexists(os.path.join(above[-1], ".git")):
         parent = os.path.dirname(above[-1])
         if parent == above[-1]:  # in no repository: what others put above it is not ours

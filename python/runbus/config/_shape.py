@@ -144,7 +144,7 @@ def new_node(target: Any, *, partial: bool = False) -> Any:
 
 
 def fill(node: Node, data: Mapping[Any, Any], mistakes: Mistakes) -> None:
-    """Give a configuration values; all mistakes are told, and what is wrong is kept out."""
+    """Give a configuration values; all mistakes are reported, and what is wrong is kept out."""
     shape: Shape = node._shape
     values = node._values
     for name, value in data.items():

@@ -8,7 +8,7 @@ from runbus.errors._root import RunbusError
 
 
 class HomeUnusable(RunbusError):
-    """The home folder, or that of the run to go on with, cannot be made, read or written.
+    """The home folder, or that of the run to resume, cannot be made, read or written.
 
     Attributes:
         path: The folder.
@@ -93,7 +93,7 @@ class LeaseLost(JournalError):
 
     @property
     def hint(self) -> str:
-        return "jobs that run go on by themselves; runbus attach follows them"
+        return "jobs that run continue by themselves; runbus attach follows them"
 
 
 def os_reason(error: OSError) -> str:

@@ -32,7 +32,7 @@ class JobNotStarted(JobError):
 
 
 class SubmitUnknown(JobError):
-    """A job was sent to a backend, and nobody knows whether it arrived.
+    """A job was sent to a backend, and it is unknown whether it arrived.
 
     Attributes:
         job: The job's name.

@@ -36,7 +36,7 @@ class AmbiguousId(UsageError):
 
 
 class RunBusy(UsageError):
-    """What was asked for needs a run that nobody writes to.
+    """What was asked for needs a run that is not being written to.
 
     Attributes:
         run_id: The run's id.

@@ -85,7 +85,7 @@ class JobStarted(JobFact, frozen=True, kw_only=True, tag="job.started"):
 class JobObserved(JobFact, frozen=True, kw_only=True, tag="job.observed"):
     """The backend says something new about a job that has not ended.
 
-    That its machine is being made, that it stands still or goes on, or another word of its own.
+    That its machine is being made, that it stands still or continues, or another word of its own.
 
     Attributes:
         phase: "queued", "provisioning", "running" or "suspended".
@@ -143,7 +143,7 @@ class JobRetrying(JobFact, frozen=True, kw_only=True, tag="job.retrying"):
 
     Attributes:
         state: What the attempt would have ended the job as: FAILED, TIMEOUT, PREEMPTED or LOST.
-        exit_code: The status it exited with; None if a signal ended it or nobody knows.
+        exit_code: The status it exited with; None if a signal ended it or it is unknown.
         signal: The number of the signal that ended it; None if none did.
         reason: One sentence for people.
         next_attempt: The number of the attempt that follows.
@@ -165,11 +165,11 @@ class JobEnded(JobFact, frozen=True, kw_only=True, tag="job.ended"):
 
     Attributes:
         state: One of SUCCEEDED, FAILED, CANCELLED, TIMEOUT, PREEMPTED, LOST.
-        exit_code: The status the job exited with; None if a signal ended it or nobody knows.
+        exit_code: The status the job exited with; None if a signal ended it or it is unknown.
         signal: The number of the signal that ended it; None if none did.
         reason: One sentence for people; empty for a plain success.
         duration_s: Seconds from start to end; 0 if it never started.
-        cpu_s: Seconds of processor time that it and its children took; 0 if nobody knows.
+        cpu_s: Seconds of processor time that it and its children took; 0 if it is unknown.
         max_rss_bytes: The most memory that one of its processes ever had, in bytes; None if nobody
             knows.
         wrapper: Which wrapper kept its record, "program" or "script"; empty if none did.

@@ -31,8 +31,8 @@ class MetricBatch(Stream, frozen=True, kw_only=True, tag="metric.batch"):
         times: `int64 (n,)`: Unix time in nanoseconds.
         values: `float64 (n,)`; of integers that no double represents the nearest one.
         integers: Those integers, each as the place of its point and itself.
-        position: Where the journal goes on after them, in bytes, also if it was sealed: give it to
-            `StoredRun.follow(positions={writer: position})` to go on from here.
+        position: Where the journal continues after them, in bytes, also if it was sealed: give it
+            to `StoredRun.follow(positions={writer: position})` to continue from here.
     """
 
     run_id: str
@@ -149,7 +149,7 @@ class MetricWindows(Stream, frozen=True, kw_only=True, tag="metric.windows"):
         series: `uint32 (n,)`: which name.
         columns: The other fields of `MetricWindow` in their order, in the machine's byte order:
             `int64 (n,)` from `start_ns` to `last_ns`, then `float64 (n,)`.
-        position: Where the journal goes on after what was read by then, in bytes.
+        position: Where the journal continues after what was read by then, in bytes.
     """
 
     run_id: str

@@ -77,7 +77,7 @@ class PluginStarted(Notify, frozen=True, gc=False, kw_only=True, tag="plugin.sta
 
 
 class PluginStopped(Notify, frozen=True, gc=False, kw_only=True, tag="plugin.stopped"):
-    """A plugin was closed while the kernel goes on running.
+    """A plugin was closed while the kernel continues running.
 
     Attributes:
         plugin: Name of the plugin.
@@ -89,7 +89,7 @@ class PluginStopped(Notify, frozen=True, gc=False, kw_only=True, tag="plugin.sto
 
 
 class PluginFailed(Notify, frozen=True, gc=False, kw_only=True, tag="plugin.failed"):
-    """A plugin cannot go on: a background task of it died. It is closed, with its dependants.
+    """A plugin cannot continue: a background task of it died. It is closed, with its dependants.
 
     Attributes:
         plugin: Name of the plugin.

@@ -1,4 +1,4 @@
-"""What runs jobs: one module a backend. Names are imported on use: nobody pays for the others."""
+"""What runs jobs: one module a backend. Names are imported on use, so unused ones cost nothing."""
 
 from __future__ import annotations
 

@@ -58,8 +58,8 @@ class Hosts:
     async def reserve(self, job: JobSpec, placement: Placement | None) -> Host:
         """Take a slot of the machine where a job was sent, or of one that can be reached.
 
-        While none can be reached it goes on trying, for as long as the job may wait for its start,
-        or `PATIENCE_S`.
+        While none can be reached it continues trying, for as long as the job may wait for its
+        start, or `PATIENCE_S`.
 
         Raises:
             JobNotStarted: There is none that can be reached or used.

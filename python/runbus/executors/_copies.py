@@ -16,7 +16,7 @@ _LONGEST_RECORD = 16 << 20
 
 
 class LogCopy:
-    """A log: bytes are only ever added, and the copy's own size says where to go on.
+    """A log: bytes are only ever added, and the copy's own size says where to continue.
 
     A job that opens its own output again empties it there. The copy keeps what it has, and what is
     written then is added to it; where that begins is noted beside the copy.
@@ -26,7 +26,7 @@ class LogCopy:
         source: Which log: "stdout" or "stderr".
 
     Attributes:
-        offset: Where to go on, in bytes of the log there.
+        offset: Where to continue, in bytes of the log there.
         before: The bytes there before `offset`, as far as they have been seen.
     """
 
@@ -66,7 +66,7 @@ class JournalCopy:
     """A journal: space is reserved ahead, and records appear in the middle of it.
 
     Only whole records are copied, so a reader of the copy sees a journal that ends there, and the
-    copy's own size says where to go on (docs/reference/journal-format.md).
+    copy's own size says where to continue (docs/reference/journal-format.md).
 
     Args:
         path: The copy.

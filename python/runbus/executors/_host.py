@@ -32,7 +32,7 @@ LOOK_S, SLOW_LOOK_S = 0.05, 0.5
 """How often a machine is looked at: at first, and when nothing has changed for long."""
 
 MISSING_S = 3.0
-"""How long a job must have been missing, look after look, before that is told."""
+"""How long a job must have been missing, look after look, before that is reported."""
 
 _RETRY_S = 10.0
 
@@ -148,7 +148,7 @@ class Host:
             except HostError as error:
                 self.say(error)
                 if not self._was_seen:
-                    # Not seen says nothing about a job: nothing is told until it is seen again.
+                    # Not seen says nothing about a job: nothing is reported until it is seen again.
                     for job in self._unfinished():
                         job.observation = job.gone_since = None
                 pause = random.uniform(0, min(pause * 2, _RETRY_S)) if error.retryable else _RETRY_S

@@ -48,7 +48,7 @@ class Launcher:
         program: The wrapper program.
         when_ended: Called with the pid of a wrapper that has ended, and its exit status as `wait`
             gives it.
-        when_lost: Called with the pids of the wrappers whose ends will not be told any more.
+        when_lost: Called with the pids of the wrappers whose ends will not be reported any more.
         patience_s: How long it may take to answer, in seconds.
 
     Attributes:

@@ -66,7 +66,7 @@ class Look(msgspec.Struct, kw_only=True):
             # Of a process whose line cannot be read, only that it is there is known.
             if len(fields) < 20:
                 return not self.stat
-            # A first thread that has ended is a zombie, too, while others go on.
+            # A first thread that has ended is a zombie, too, while others continue.
             is_dead = fields[0] in b"ZX" and fields[17] in {b"0", b"1"}
             return int(fields[19]) != began.start or is_dead
         boot, _, uptime = self.submitted.decode("ascii", "replace").partition(" ")

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["ShellMachine", "package_path"]
 
 PATIENCE_S = 5.0
-"""How long a submit is repeated whose answer was lost, before nobody knows what became of it."""
+"""How long a submit is repeated whose answer was lost, before it is unknown what became of it."""
 
 
 class ShellMachine:

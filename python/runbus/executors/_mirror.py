@@ -1,4 +1,4 @@
-"""Copies what jobs write on a machine into their folders here, and goes on where the copies end.
+"""Copies what jobs write on a machine into their folders here, and continues where the copies end.
 
 How a job is started, seen and ended there is not its business: what knows that tells which files
 there are, and how long. A backend that is only reached through a tunnel needs this part alone.
@@ -43,7 +43,7 @@ class Copied(NamedTuple):
 
     Attributes:
         anything: Whether something new came.
-        is_enough: Whether an end may be told: all that comes before it is here, or is given up.
+        is_enough: Whether an end may be reported: all that comes before it is here, or is given up.
         error: Why the machine did not give all of it; None if it did.
     """
 

@@ -56,7 +56,7 @@ class NamedFiles:
             final: The job has ended: what this machine's disk does not take is given up.
 
         Raises:
-            HostError: The machine cannot be reached; it goes on where it stopped.
+            HostError: The machine cannot be reached; it continues where it stopped.
             OSError: It cannot be written here.
         """
         left = _BUDGET

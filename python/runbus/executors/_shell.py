@@ -45,7 +45,7 @@ class Wrapper(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         words: The words that run it.
-        is_program: Whether it is the program: the script needs other programs to go on alone.
+        is_program: Whether it is the program: the script needs other programs to continue alone.
         detach: What starts a script that outlives the connection.
     """
 

@@ -125,7 +125,7 @@ class LocalExecutor(Executor):
         scope.on(ResolveExecutor, self._resolve)
 
     def close(self) -> None:
-        """Stop watching. Jobs that run go on: their records tell how they end."""
+        """Stop watching. Jobs that run continue: their records tell how they end."""
         if self._launcher is not None:
             self._launcher.close()
         for pid in list(self._pidfds):
@@ -275,7 +275,7 @@ class LocalExecutor(Executor):
         return read_log(ref.folder, source, offset)
 
     async def cancel(self, refs: Sequence[JobRef], grace_s: float) -> None:
-        """Let the wrapper end each job: it goes on with that if this process dies."""
+        """Let the wrapper end each job: it continues with that if this process dies."""
         for ref in refs:
             grace = f"{grace_s:.3f}"
             words = (*wrapper_words(), "cancel", ref.folder, grace, own_pid_namespace())

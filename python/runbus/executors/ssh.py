@@ -82,7 +82,7 @@ class SSHExecutor(Executor):
 
     Logs, metric journals and records are copied into the attempt's and the run's own folders as
     they grow, so that a follower of local jobs can follow this one. A machine out of reach
-    changes nothing about its jobs; when it is back, copying goes on where it stopped.
+    changes nothing about its jobs; when it is back, copying continues where it stopped.
 
     Used as a plugin, or as an async context manager; leaving it leaves jobs running.
 
@@ -163,7 +163,7 @@ class SSHExecutor(Executor):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Stop following and close the connections. Jobs go on."""
+        """Stop following and close the connections. Jobs continue."""
         assert self._tasks is not None
         self._tasks.cancel_scope.cancel()
         await self._tasks.__aexit__(None, None, None)
@@ -295,7 +295,7 @@ class SSHExecutor(Executor):
         host = self._hosts.of(placement)
         ended = seen is not None and seen.phase == "ended"
         if placement is None or host is None or (ended and not outlived(ref.folder)):
-            # All of it was copied before its end was told, unless something of it still writes.
+            # All of it was copied before its end was reported, unless something of it still writes.
             return b""
         path = os.fsencode(f"{placement.folder}/{source}.log")
         there = max(0, offset - log_base(ref.folder, source))

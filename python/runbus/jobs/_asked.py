@@ -1,4 +1,4 @@
-"""experiment.json: what was asked, enough to go on with it after a crash of anything."""
+"""experiment.json: what was asked, enough to continue with it after a crash of anything."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ leader writes into it that it is still there. One that has been silent for a min
 Ctrl-Z, on a machine that stands still) is replaced: the next leader puts a new file in the place of
 the old one. That is the fence: the old leader looks, before and after each thing it writes, whether
 its own file is still in place. What it wrote before that look counts, and the next leader has it;
-what it wrote later goes to a file that nobody reads, because the next leader goes on in a copy.
+what it wrote later goes to a file that nobody reads, because the next leader continues in a copy.
 
 `leader.lock` is held only while the lead passes to somebody, so that two cannot take it at once.
 """

@@ -30,7 +30,7 @@ class JobStore:
 
     Opening takes the lead, and continues an existing journal: a torn tail is cut off, the whole
     records are folded. From a leader of which nothing was heard for a minute the lead is taken
-    away; it goes on in a copy of its journal, which that process cannot write.
+    away; it continues in a copy of its journal, which that process cannot write.
 
     Attributes:
         folder: The experiment's folder.
@@ -272,7 +272,7 @@ class FactReader:
             raise JournalError(self._path, _reason(error)) from error
 
     def _is_replaced(self) -> bool:
-        """Whether a leader goes on in another file, because the one before may write to this."""
+        """Whether a leader continues in another file, because the one before may write to this."""
         try:
             found = os.stat(self._path)
         except OSError:

@@ -198,7 +198,7 @@ def degrade(host: PluginHost, *, healthy: bool) -> None:
 def look(
     bus: Bus, hosts: list[PluginHost], checks: HealthChecks, lag_s: float, blocked: int
 ) -> Health:
-    """Return how everything does now; asks nobody."""
+    """Return how everything does now; asks no plugin."""
     handlers: dict[str, list[HandlerStatistics]] = {}
     for sub in bus.registry.subscriptions():
         handlers.setdefault(sub.owner.name, []).append(sub.statistics())

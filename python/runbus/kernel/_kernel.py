@@ -377,7 +377,7 @@ class Kernel:
     async def start_plugin(self, plugin: Any) -> None:
         """Set up a further plugin while the kernel runs.
 
-        Its place is after those that are there, as far as nobody says otherwise: `after`,
+        Its place is after those that are there, unless something says otherwise: `after`,
         `before` and `requires` hold as they do for the plugins of the list.
 
         Publishes `PluginStarted`. Cancelled, what it made so far is closed.
@@ -400,7 +400,7 @@ class Kernel:
     async def stop_plugin(self, name: str) -> None:
         """Close a plugin, after those that require it, while the others run on.
 
-        Publishes `PluginStopped` for each. Cancelled, the closing goes on in the background.
+        Publishes `PluginStopped` for each. Cancelled, the closing continues in the background.
 
         Asked for twice at once, it is closed once, and both wait for that.
 
@@ -431,7 +431,7 @@ class Kernel:
         return make_plan(event, self.bus, self._roster.places)
 
     def health(self) -> Health:
-        """Return how the kernel and its plugins do, by what they said last; asks nobody.
+        """Return how the kernel and its plugins do, by what they said last; asks no plugin.
 
         The plugins are asked as soon as all are set up, and every 10 seconds from then on; each
         answer carries its age. `check_health` asks them now.
@@ -442,7 +442,7 @@ class Kernel:
     async def check_health(self) -> Health:
         """Ask the plugins now, at most 2 seconds, and return how everything does.
 
-        Cancelled, the plugins that were asked go on answering.
+        Cancelled, the plugins that were asked continue answering.
 
         Raises:
             BusClosed: The kernel was not entered, or was left.

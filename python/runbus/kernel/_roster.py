@@ -182,7 +182,7 @@ class Roster:
     async def remove(self, name: str, reason: str) -> None:
         """Close a plugin after those that require it; publish `PluginStopped` for each.
 
-        The caller may be cancelled: the closing goes on.
+        The caller may be cancelled: the closing continues.
 
         Raises:
             PluginNotFound: There is none of that name.
@@ -215,7 +215,7 @@ class Roster:
             self._spawn(self._retire(host, crash))
 
     async def _retire(self, host: PluginHost, crash: PluginError) -> None:
-        """Close a plugin that cannot go on, after those that require it."""
+        """Close a plugin that cannot continue, after those that require it."""
         cause = crash.__cause__
         error = describe(cause) if cause is not None else str(crash)
         task = getattr(crash, "task", "")
@@ -247,7 +247,7 @@ class Roster:
             self._on_critical(error)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Let work of the kernel's own go on in the background; the shutdown cancels it."""
+        """Let work of the kernel's own continue in the background; the shutdown cancels it."""
         task = asyncio.get_running_loop().create_task(work, name="runbus kernel work")
         self._work.add(task)
         task.add_done_callback(self._work_ended)

@@ -82,7 +82,7 @@ class Frame:
         )
 
     def to_duckdb(self, connection: Any = None) -> Any:
-        """Return a relation of DuckDB, to go on with in SQL.
+        """Return a relation of DuckDB, to continue with in SQL.
 
         Args:
             connection: The connection to make it in; DuckDB's default one if not given.

@@ -97,7 +97,7 @@ def _number_of(writer: str, kind: str) -> int | None:
 
 
 def has_ended(folder: str) -> bool:
-    """Whether those that made a run or went on with it have ended it, or it was removed."""
+    """Whether those that made or resumed a run have ended it, or it was removed."""
     makers = [paths for writer, paths in writers_of(folder).items() if not is_helper(writer)]
     if not makers:
         return not os.path.isdir(os.path.join(folder, _METRICS))

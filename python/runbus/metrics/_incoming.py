@@ -1,6 +1,6 @@
 """Content of a run that comes from another machine, piece by piece.
 
-artifacts/.new-<sha256>/<file>   as far as it has come; the next process goes on where it ends
+artifacts/.new-<sha256>/<file>   as far as it has come; the next process continues where it ends
 """
 
 from __future__ import annotations

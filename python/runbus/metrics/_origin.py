@@ -107,7 +107,7 @@ class Origin(NamedTuple):
         try:
             shell = os.posix_spawnp("sh", argv, os.environ, file_actions=quiet)
         except OSError:
-            return _nothing  # then nobody knows
+            return _nothing  # then it is unknown
         # Git belongs to nobody.
         return partial(_reap, shell)
 

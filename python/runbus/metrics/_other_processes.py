@@ -67,7 +67,7 @@ def let_go_of_ended() -> None:
 def arrive(run: SharedWriter, finish: Callable[[], None]) -> None:
     """Open journals of this process for a run that another one made, unless that has ended.
 
-    Never raises: what is logged without a journal is dropped and counted, and told once.
+    Never raises: what is logged without a journal is dropped and counted, and reported once.
 
     Args:
         run: The run.

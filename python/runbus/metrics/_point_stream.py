@@ -32,7 +32,7 @@ class PointStream:
     double represents, or null) and writer, which is read
     from the journals while it is taken, a batch at a time; times are whole microseconds, as in
     segments.
-    What is damaged is left out, and the logger `runbus.metrics` is told.
+    What is damaged is left out, and reported to the logger `runbus.metrics`.
     Each `__arrow_c_stream__` starts anew and ends with what was logged when it came to the journal.
 
     Attributes:

@@ -56,13 +56,13 @@ class RecordTail:
 
     @property
     def positions(self) -> dict[str, int]:
-        """Where to go on in the index of each writer after what was polled."""
+        """Where to continue in the index of each writer after what was polled."""
         return dict(self._reader.positions)
 
     def poll(self, attempt: int) -> list[RunRecorded]:
         """Return what is new as facts, by time; those of one process in their order.
 
-        What cannot be read is told to the logger `runbus.metrics`, once for the run's indexes.
+        What cannot be read is reported to the logger `runbus.metrics`, once for the run's indexes.
 
         Args:
             attempt: The last attempt of the job to read of.

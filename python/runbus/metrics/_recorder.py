@@ -61,8 +61,8 @@ class Recorder:
         """Record what the run was made with: `run.params(lr=0.1)`, `run.params({"opt": {...}})`.
 
         Names of nested mappings join with "/". The config is where params begin. One that gets
-        another value has the newest one, which the logger `runbus.metrics` is told of; the values
-        before are kept, see `StoredRun.param_values`.
+        another value has the newest one, which is reported to the logger `runbus.metrics`; the
+        values before are kept, see `StoredRun.param_values`.
 
         What has a secret's name (`password`, `hf_token`) is recorded as `***`, and so are user and
         password, or a token, in a URL.
@@ -192,7 +192,7 @@ class Recorder:
                 a picture of Pillow; a figure of matplotlib; an array or tensor of the shape
                 ``(height, width)``, ``(height, width, channels)`` or ``(channels, height, width)``
                 with 1 to 4 channels, of floats from 0 to 1 or integers from 0 to 255. Values beyond
-                are cut, and the logger `runbus.metrics` is told.
+                are cut, and reported to the logger `runbus.metrics`.
             step: A 64-bit integer; None for an image that belongs to no step.
             caption: What to show under it.
 

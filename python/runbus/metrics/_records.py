@@ -51,8 +51,8 @@ _SUFFIX = ".journal"
 class RecordWriter:
     """Writes the index of one writer; made with the run, and costs nothing until it is used.
 
-    Never raises for the disk's sake: what could not be kept is counted, and told once to the logger
-    `runbus.metrics`. In a forked child it only counts. Threads may share it.
+    Never raises for the disk's sake: what could not be kept is counted, and reported once to the
+    logger `runbus.metrics`. In a forked child it only counts. Threads may share it.
 
     Args:
         folder: The run's folder.
@@ -201,7 +201,7 @@ class RecordWriter:
 
 
 class RecordReader:
-    """Reads the indexes of a run, whatever state they are in, and goes on where it stopped.
+    """Reads the indexes of a run, whatever state they are in, and continues where it stopped.
 
     Holds no file open in between.
 
@@ -210,7 +210,7 @@ class RecordReader:
         positions: Where to begin in these files; others are read from their start.
 
     Attributes:
-        positions: Where to go on in each file.
+        positions: Where to continue in each file.
         damage: The damaged stretches found so far as (offset, bytes), by the file's path relative
             to the run's folder.
     """

@@ -50,7 +50,7 @@ class Run(SharedWriter, Recorder):
     writer of that process's own to the same run, in this one as what they were. So they may be
     arguments of what multiprocessing, joblib or Ray call. In a forked child a run is such a writer
     as well. Either has its journal from its first call on, and lets go of it when the run has
-    ended: what it logs then is dropped, counted and told once.
+    ended: what it logs then is dropped, counted and reported once.
 
     Used as a context manager it finishes at the end of the block, as FAILED if an exception leaves
     it, as CANCELLED if that is a `KeyboardInterrupt` or one of `cancelled_on`; `sys.exit()` and
@@ -142,7 +142,8 @@ class Run(SharedWriter, Recorder):
     def close(self, state: int = SUCCEEDED, reason: str = "") -> None:
         """End the run in a state: everything is on disk when this returns. Safe to repeat.
 
-        Never raises for the disk's sake: the logger `runbus.metrics` is told.
+        Never raises for the disk's sake: what it refuses is reported to the logger
+        `runbus.metrics`.
 
         Args:
             state: 0 succeeded, 1 failed, 2 cancelled.
@@ -231,7 +232,7 @@ def init(
     In a job that runbus launched, this attaches to the run that was made for the job: its project
     and name stay, and `config` adds what the launcher did not set. So it does with `id`, and where
     the variable `RUNBUS_RUN` holds the id or the folder of a run: the ranks of a launcher log to
-    one run, a script goes on with an earlier one. Anywhere else it makes a run.
+    one run, a script resumes an earlier one. Anywhere else it makes a run.
 
     Args:
         project: What to gather the run under; "default" if nothing says otherwise.
@@ -239,7 +240,7 @@ def init(
             `train-k3x9qd`, if nothing says otherwise.
         config: What it was started with: a mapping, a dataclass or an `argparse.Namespace` of
             numbers, texts, lists and the like; see `docs/concepts/runs.md` for all that it takes.
-        id: The run to go on with, which is in the home: its id, or a part of it that no other id
+        id: The run to resume, which is in the home: its id, or a part of it that no other id
             has, such as `k3x9qd`.
         home: The home folder, instead of `$RUNBUS_HOME` or `~/.runbus`.
         sync_ms: How often what was logged is written to the disk, in the background: so much a

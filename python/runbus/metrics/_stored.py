@@ -156,7 +156,7 @@ class StoredRun(Kept, Annotating):
         return sorted(rank for rank in found if rank is not None)
 
     def _table(self, patterns: list[str], steps: Steps | None, rank: int | None) -> MetricTable:
-        range_of(steps)  # so that a mistake is told now, not when the table is looked at
+        range_of(steps)  # so that a mistake is reported now, not when the table is looked at
         return MetricTable(lambda: self._read(patterns, steps, rank))
 
     def _read(
@@ -198,7 +198,7 @@ class StoredRun(Kept, Annotating):
         return sum(map(_disk_bytes, journals_of(self.folder)))
 
     def seal(self) -> list[str]:
-        """Turn the journals that nobody writes any more into segments: Parquet files.
+        """Turn the journals that are no longer written into segments: Parquet files.
 
         DuckDB, polars, pandas and pyarrow read them as they are, a run's folder as one data set:
         `pandas.read_parquet(folder)`. What was logged value by value takes a fifth of the space of
@@ -212,7 +212,7 @@ class StoredRun(Kept, Annotating):
             The paths of the new segments.
 
         Raises:
-            RunBusy: A process that made the run, or went on with it, is at work; nothing was done.
+            RunBusy: A process that made or resumed the run, is at work; nothing was done.
             RunUnreadable: A journal is too damaged, or older than its segment. It stays as it is,
                 and the others are sealed.
             OSError: The disk is full or failing. What was sealed by then is sealed.
@@ -248,7 +248,7 @@ class StoredRun(Kept, Annotating):
     async def follow(
         self, *, window_s: float | None = None, positions: Mapping[str, int] | None = None
     ) -> AsyncIterator[MetricBatch | MetricWindows]:
-        """Yield what the run has logged, then what it logs, until nobody writes to it any more.
+        """Yield what the run has logged, then what it logs, until it is no longer written to.
 
         Waits for the first writer. Every point comes once, those of a writer in their order,
         whether its journal is sealed or not. What is yielded may be emitted on a bus. While the
@@ -257,7 +257,7 @@ class StoredRun(Kept, Annotating):
 
         Args:
             window_s: Instead of the points, what they amount to in spans of so many seconds.
-            positions: Where to go on, by writer: the last `MetricBatch.position` of each that an
+            positions: Where to continue, by writer: the last `MetricBatch.position` of each that an
                 earlier follower has dealt with. What others have logged comes from its start.
 
         Raises:
@@ -295,7 +295,7 @@ class StoredRun(Kept, Annotating):
         return {name: SeriesSummary(*fields) for name, fields in found}
 
     def is_being_written(self) -> bool:
-        """Whether a process that made the run, or went on with it, has not ended it.
+        """Whether a process that made or resumed the run, has not ended it.
 
         Those that were handed the run, such as the workers of a pool, do not count.
         """
@@ -306,9 +306,9 @@ class StoredRun(Kept, Annotating):
         return [End.decoded(writer.end_state).state for writer in self._writers().values()]
 
     def end(self) -> End:
-        """Return how the run ended, if nobody writes to it any more, and why.
+        """Return how the run ended, if it is no longer written to, and why.
 
-        That is how the latest process ended that made it or went on with it; of several ranks the
+        That is how the latest process ended that made or resumed it; of several ranks the
         one that failed counts before the others.
         """
         return _end_of(self._writers(), self._reasons())
@@ -342,8 +342,8 @@ class StoredRun(Kept, Annotating):
     def damage(self) -> dict[str, list[tuple[int, int]]]:
         """Return the damaged stretches as (offset, bytes) by file; empty if all is well.
 
-        Those of a journal that became segments are told as they were. In a segment a stretch is a
-        page of a column; its rows are not read: `lost_points`. One whose footer is damaged, or a
+        Those of a journal that became segments are reported as they were. In a segment a stretch is
+        a page of a column; its rows are not read: `lost_points`. One whose footer is damaged, or a
         journal whose first bytes are, is a stretch as a whole, and reading its points raises; a
         segment that is missing is a stretch of no bytes.
         """

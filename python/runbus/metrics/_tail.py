@@ -34,7 +34,7 @@ class RunTail:
         has_begun: Whether a process has begun to log, in the attempts that are read, as far as was
             taken.
         is_drained: Whether what `drain` asked for was taken.
-        positions: Where to go on in the journal of each writer after what was taken.
+        positions: Where to continue in the journal of each writer after what was taken.
     """
 
     __slots__ = ("_tail", "_window_ns", "has_begun", "is_drained", "positions", "run_id")
@@ -50,8 +50,8 @@ class RunTail:
     def take(self) -> list[MetricBatch | MetricWindows]:
         """Return what is new, at most 64k points and a row, and let more be read. Never waits.
 
-        The points of one writer come in its order, and each comes once. What cannot be read is told
-        to the logger `runbus.metrics`, once.
+        The points of one writer come in its order, and each comes once. What cannot be read is
+        reported to the logger `runbus.metrics`, once.
         """
         news = self._tail.take()
         if news is None:
@@ -88,7 +88,7 @@ class RunTail:
     def drain(self) -> None:
         """Ask for everything that is committed by now; with the last of it, `is_drained` is set.
 
-        Windows that are open are closed. What a journal that nobody writes any more holds behind
+        Windows that are open are closed. What a journal that is no longer written holds behind
         the holes of a power failure is read, too.
         """
         self.is_drained = False

@@ -51,7 +51,7 @@ _AS_TEXT = {
 
 
 def plain(value: object) -> Any:
-    """Turn what configs hold in practice into JSON's own values, or into what `json` goes on with.
+    """Turn what configs hold in practice into JSON's own values, or what `json` makes those of.
 
     Raises:
         TypeError: There is no such value for it.

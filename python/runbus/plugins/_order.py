@@ -39,7 +39,7 @@ def resolve_order(wishes: list[Wish]) -> list[Place]:
     """Return the plugins in the order in which they start and are called.
 
     Of those that may come next, it is always the earliest in the list; so the list is the order
-    as long as nobody says otherwise. `after` and `before` do not count for names that are not
+    unless something says otherwise. `after` and `before` do not count for names that are not
     there.
 
     Raises:

@@ -199,7 +199,7 @@ class Board:
         return is_new
 
     def _revive(self, job: Standing, seen: Observation) -> bool:
-        """Let a job go on whose end is recorded, if its backend has begun it anew; say whether."""
+        """Let a job that has ended continue if its backend has begun it anew; return whether."""
         if not job.may_go_on or not job.begun_anew(seen):
             return False
         job.end = End(JobState.PREEMPTED, seen.reason or REQUEUED, bounded(seen))

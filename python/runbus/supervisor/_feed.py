@@ -118,7 +118,7 @@ class MetricFeed:
         return run is not None and run.has_begun
 
     def forget(self, job: JobSpec, *, may_go_on: bool = False) -> None:
-        """Follow the run of a job no more, unless it may go on and does; safe to repeat."""
+        """Follow the run of a job no more, unless it may continue and does; safe to repeat."""
         if run := self._runs.pop(job.run_id, None):
             if may_go_on:
                 self._left[job.run_id] = run.positions

@@ -50,7 +50,7 @@ class Follower:
         self._feed = RunFeed(bus, clock, None)
 
     async def run(self) -> None:
-        """Follow until every job is over, or nobody leads them: also not a leader that is silent.
+        """Follow until every job is over, or has no leader: not even one that is silent.
 
         Cancelling it is harmless.
         """

@@ -74,7 +74,7 @@ class JobOutput:
     async def drain(self) -> None:
         """The job has ended: emit everything that is left.
 
-        Waits for readers that are behind, as long as they go on reading.
+        Waits for readers that are behind, as long as they continue reading.
 
         Raises:
             LeaseLost: Another process leads the experiment now.

@@ -42,7 +42,7 @@ class Poll:
     """Looks at the attempts of one executor, all in one request, for all who watch some of them.
 
     How often depends on what happens: see `Pace`. Each who watches calls `run`; one of them looks
-    for all, and when that one leaves the next goes on.
+    for all, and when that one leaves the next continues.
 
     Args:
         executor: What runs them.

@@ -23,7 +23,7 @@ _LARGEST = 1 << 63
 
 
 class Positions:
-    """Keeps where to go on in each journal after a crash of the process that read them.
+    """Keeps where to continue in each journal after a crash of the process that read them.
 
     Output has `LogMarks` instead: a history, whose last line is the position.
 

@@ -27,7 +27,7 @@ POLL_S = 0.1
 class RecordFeed:
     """Follows the runs of jobs and publishes what they record: params, tags, texts, files.
 
-    What an attempt records is published between its start and its end, as those are told.
+    What an attempt records is published between its start and its end, as those are reported.
 
     Args:
         bus: Where it goes.
@@ -74,7 +74,7 @@ class RecordFeed:
             self._runs[job.run_id] = _Run(job, positions)
 
     def begin(self, job: JobSpec) -> None:
-        """The start of the job's latest attempt has been told: what that records may follow."""
+        """The start of the job's latest attempt has been reported: what that records may follow."""
         if (run := self._runs.get(job.run_id)) is not None:
             run.attempt = max(run.attempt, job.attempt)
 
@@ -85,7 +85,7 @@ class RecordFeed:
             await self._hand_on(run)
 
     async def finish(self, job: JobSpec, *, may_go_on: bool = False) -> None:
-        """Publish what is left, and follow the run no more unless it may go on and does.
+        """Publish what is left, and follow the run no more unless it may continue and does.
 
         When this returns nothing of the run is on its way any more; it may be cancelled, and is
         safe to repeat.

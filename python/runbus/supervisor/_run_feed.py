@@ -26,8 +26,9 @@ __all__ = ["RunFeed"]
 class RunFeed:
     """Tells a leader's bus and a follower's the same of the runs of jobs, in the same order.
 
-    Of each attempt: `open` once a backend has it, `begin` once its start has been told, then
-    `hand_on` again and again, and `drain` when it is over; `end` before the end of the job is told.
+    Of each attempt: `open` once a backend has it, `begin` once its start has been reported, then
+    `hand_on` again and again, and `drain` when it is over; `end` before the end of the job is
+    reported.
 
     Args:
         bus: Where it goes; a full mailbox that blocks makes the feed wait, and the files grow. A
@@ -68,12 +69,12 @@ class RunFeed:
         self._records.follow(job)
 
     def begin(self, job: JobSpec) -> None:
-        """The start of the attempt has been told: what it writes may follow."""
+        """The start of the attempt has been reported: what it writes may follow."""
         self._begun.add(job.name)
         self._records.begin(job)
 
     def has_begun(self, job: JobSpec) -> bool:
-        """Whether the start of the job's latest attempt has been told."""
+        """Whether the start of the job's latest attempt has been reported."""
         return job.name in self._begun
 
     def follow_metrics(self, job: JobSpec) -> None:

@@ -47,7 +47,7 @@ class Supervisor:
     durable before the first job is submitted. A job ends on the bus after all of its output.
 
     A job that has ended as PREEMPTED is looked at while others run, and once if none does: if its
-    backend has begun it anew, it goes on with another attempt.
+    backend has begun it anew, it continues with another attempt.
 
     Args:
         bus: Where facts, log lines and metric batches go.
@@ -88,8 +88,9 @@ class Supervisor:
         cancels the jobs, waits until they have ended, and then is cancelled.
 
         Raises:
-            LeaseLost: Another process leads the experiment now; jobs go on.
-            JournalError: The journal cannot be written; jobs that run already go on by themselves.
+            LeaseLost: Another process leads the experiment now; jobs continue.
+            JournalError: The journal cannot be written; jobs that run already continue by
+                themselves.
         """
         self._specs = {job.name: job for job in jobs}
         machine = _Machine(self._clock)

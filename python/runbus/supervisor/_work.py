@@ -206,7 +206,7 @@ class Work:
         self.act()
 
     async def _look_up(self, job: JobSpec, hand: Hand) -> None:
-        """Find out whether an earlier process submitted the job, and go on with it if so."""
+        """Find out whether an earlier process submitted the job, and continue with it if so."""
         found = await self._find(self._executors[job.executor], job)
         if found is None:
             if not self._board.is_wanted(job.name):
@@ -241,7 +241,7 @@ class Work:
             self._report(told, job.name)
 
     async def _find(self, executor: Executor, job: JobSpec) -> JobRef | None:
-        """Look a job up until its backend answers: before that nobody knows."""
+        """Look a job up until its backend answers: before that it is unknown."""
         pause_s = FIND_S
         while True:
             try:

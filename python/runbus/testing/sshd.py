@@ -132,7 +132,7 @@ class Sshd:
         return len(pids)
 
     def stop(self) -> None:
-        """Stop listening and end the connections; jobs go on."""
+        """Stop listening and end the connections; jobs continue."""
         if self._listener is None:
             return
         self.kill_sessions()

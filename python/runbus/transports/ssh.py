@@ -165,7 +165,7 @@ class SSHTunnel(Tunnel):
             await process.wait_closed()
             status = process.returncode
         if status is None:
-            # Not an error to asyncssh, and never a success: nobody knows how it ended.
+            # Not an error to asyncssh, and never a success: it is unknown how it ended.
             raise ConnectionLost(self.name, "the connection broke while a command ran")
         return Completed(status, stdout, stderr)
 

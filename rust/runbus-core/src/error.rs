@@ -49,7 +49,7 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// To go on would lose what is not understood, or what another file holds.
+    /// To continue would lose what is not understood, or what another file holds.
     #[error("{}: {reason}; it is left as it is", path.display())]
     Kept {
         /// The journal.

@@ -31,7 +31,7 @@ pub(crate) struct Service<T: 'static> {
     keeper: AtomicPtr<Keeper<T>>,
 }
 
-/// The thread of this process, and what it is told.
+/// The thread of this process, and what it is given.
 struct Keeper<T> {
     generation: u32,
     work: fn(&mut T) -> Option<Duration>,

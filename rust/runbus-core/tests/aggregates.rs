@@ -125,7 +125,7 @@ fn nothing_amounts_to_nan() {
 type Logged = (u32, i64, f64);
 
 fn logged() -> impl Strategy<Value = Vec<Logged>> {
-    // Time goes on, stands still, and is stepped back at times.
+    // Time continues, stands still, and is stepped back at times.
     let step = prop_oneof![8 => 0..40i64, 1 => -100..0i64];
     prop::collection::vec((0..3u32, step, value()), 0..300).prop_map(|mut points| {
         let mut time = 0;

@@ -483,7 +483,7 @@ fn the_rows_of_a_damaged_column_are_not_read_whichever_column_it_is() {
     }
 }
 
-/// The values of other names are on other pages, and it is told whose are lost.
+/// The values of other names are on other pages, and whose are lost is reported.
 #[test]
 fn a_damaged_value_costs_points_of_its_metric_only() {
     let (_folder, journal) = place();

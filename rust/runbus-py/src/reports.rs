@@ -48,7 +48,7 @@ fn log(report: &Report) {
 fn log_now(report: &Report) {
     let text = match report {
         Report::Dropping { reason } => {
-            format!("{reason}: points are lost until there is room; training goes on")
+            format!("{reason}: points are lost until there is room; training continues")
         }
         Report::Recovered { path, dropped } => {
             format!("{path}: points are kept again; {dropped} were lost")

@@ -107,7 +107,7 @@ impl Launch {
         }
     }
 
-    /// Let the child go on.
+    /// Let the child continue.
     pub(crate) fn release(&self) {
         os::write_all(self.go, b"g");
         os::close(self.go);

@@ -12,8 +12,8 @@
 //! Numbers have 32 bits, little-endian; `LENGTH` counts what follows it, and each text comes after its
 //! own length. Of each job it is told that it has started, with the pid of its wrapper, or could not
 //! be, with the number of the error; and then that its wrapper has ended, with its exit status as `wait`
-//! gives it. The files are written whole, and before anything is told. When the socket ends so does
-//! this process; wrappers go on.
+//! gives it. The files are written whole, and before anything is reported. When the socket ends so does
+//! this process; wrappers continue.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;

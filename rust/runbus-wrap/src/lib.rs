@@ -8,7 +8,7 @@
 //! runbus-wrap version               says its version, if this machine has what it needs
 //! ```
 //!
-//! With the word `detached` before them the first two return at once and go on in a session of their
+//! With the word `detached` before them the first two return at once and continue in a session of their
 //! own: what starts them, a shell at the end of a connection, then needs no other program for it.
 //!
 //! The files in FOLDER are those of `wrapper.sh`, which does the same job where this program cannot
@@ -52,7 +52,7 @@ pub unsafe fn main(count: i32, words: *const *const libc::c_char) -> i32 {
         // SAFETY: the caller promises `count` such strings.
         .map(|at| unsafe { CStr::from_ptr(*words.add(at)) }.to_bytes())
         .collect();
-    // The script must be told the pid namespace as a last word; this program looks it up.
+    // The script must be given the pid namespace as a last word; this program looks it up.
     match words.get(1..).unwrap_or_default() {
         [b"detached", rest @ ..] => match os::detach() {
             Detached::Parent => 0,

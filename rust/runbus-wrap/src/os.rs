@@ -28,7 +28,7 @@ pub(crate) struct Stat {
 
 impl Stat {
     /// Whether nothing of it runs any more. A first thread that has ended is a zombie, too, while
-    /// others go on.
+    /// others continue.
     pub(crate) fn is_dead(&self) -> bool {
         matches!(self.state, b'Z' | b'X') && self.threads <= 1
     }

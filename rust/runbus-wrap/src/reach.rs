@@ -88,7 +88,7 @@ impl Reach {
             .collect()
     }
 
-    /// Ask everything to end; what is stopped goes on, to hear it.
+    /// Ask everything to end; what is stopped continues, to hear it.
     pub(crate) fn terminate(&self) {
         for process in self.all_members() {
             os::signal(process, libc::SIGTERM);

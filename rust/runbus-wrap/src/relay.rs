@@ -2,7 +2,7 @@
 //!
 //! A log that the job held open itself it could empty: opening `/dev/stdout` again opens the file, and
 //! cuts it. Opening a pipe again cuts nothing. So that the job does not hang on one life, the process
-//! that reads is not the wrapper: each of the two goes on without the other, and the wrapper starts
+//! that reads is not the wrapper: each of the two continues without the other, and the wrapper starts
 //! another one if its reader was killed. The reader ends when nobody can write to the pipes any more.
 //!
 //! A job that is over in an instant has none: its wrapper takes what it wrote. A process that reads costs

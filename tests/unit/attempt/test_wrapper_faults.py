@@ -201,7 +201,7 @@ ctypes.CDLL(None).pthread_exit(None)
 def test_a_job_whose_first_thread_has_ended_lives_and_is_ended(
     start, cancel, wait_for_line, tmp_path: Path, grace: int
 ) -> None:
-    """The kernel calls it a zombie, while its other threads go on."""
+    """The kernel calls it a zombie, while its other threads continue."""
     (tmp_path / "job.py").write_text(FIRST_THREAD_ENDS)
     wrapper = start(tmp_path, f"exec '{sys.executable}' job.py")
     wait_for_line(tmp_path / "stdout.log")

@@ -126,7 +126,7 @@ def test_ctrl_c_in_attach_and_cancel_says_what_happens_to_the_jobs(tmp_path: Pat
         try:
             with subprocess.Popen([RUNBUS, "attach"], **pipes) as attach:  # type: ignore[call-overload]
                 _interrupt_when(attach, lambda: _has_children_or_threads(attach.pid))
-                assert f"the jobs go on: runbus cancel {name} ends them" in attach.stderr.read()
+                assert f"the jobs continue: runbus cancel {name} ends them" in attach.stderr.read()
             asking = [RUNBUS, "cancel", "--grace", "60", name]
             with subprocess.Popen(asking, **pipes) as cancel:  # type: ignore[call-overload]
                 _interrupt_when(cancel, lambda: read_jobs(run.experiment_folder)["a"].cancelling)

@@ -86,16 +86,16 @@ def test_a_retry_of_what_is_not_over_says_so(capsys: pytest.CaptureFixture[str])
 
 
 @pytest.mark.parametrize("command", ["why", "logs", "show"])
-def test_the_id_of_a_batch_in_the_place_of_a_run_is_told_as_one(
+def test_the_id_of_a_batch_in_the_place_of_a_run_is_its_newest_run_and_that_is_said(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     jobs = [Job(name=name, task=Command(("true",))) for name in ("x", "y")]
     stored = AsyncExperiment("p", jobs).prepare()
 
-    assert run_command([command, stored.id]) == 2
-    error, hint = capsys.readouterr().err.splitlines()
-    assert error == f"error: '{stored.id}' is a batch of 2 runs"
-    assert hint.startswith(f"hint: runbus status {stored.id} shows it")
+    run_command([command, stored.id])
+
+    said = capsys.readouterr().err.splitlines()[0]
+    assert said == f"{stored.id} has 2 runs: this is y ({stored.id[-6:]}-2), the newest"
 
 
 def test_a_second_metric_in_the_place_of_a_run_is_told_as_one(

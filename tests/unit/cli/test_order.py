@@ -1,4 +1,4 @@
-"""What happened to a job is told below what it had written by then."""
+"""What happened to a job is reported below what it had written by then."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_ctrl_c_where_one_only_follows_says_that_the_jobs_go_on_and_nothing_else
         _, said = attached.communicate(timeout=20)
 
     told = [one for one in said.decode().splitlines() if one not in {"tick", ""}]
-    assert told == [f"the jobs go on: runbus cancel {batch_id} ends them"]
+    assert told == [f"the jobs continue: runbus cancel {batch_id} ends them"]
     assert silence.strip() == b""
     (tmp_path / "over").touch()
     subprocess.run([RUNBUS, "attach", batch_id], check=True, capture_output=True, timeout=30)

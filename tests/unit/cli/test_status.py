@@ -22,7 +22,7 @@ RUNBUS = os.path.join(os.path.dirname(sys.executable), "runbus")
 
 @pytest.fixture
 def batch() -> StoredExperiment:
-    """Return a batch of 100 jobs, of which most have ended, one runs and nobody leads any."""
+    """Return a batch of 100 jobs, of which most have ended, one runs and no process leads any."""
     jobs = [Job(name=f"train-{at}", task=Command(("true",))) for at in range(100)]
     stored = AsyncExperiment("many", jobs).prepare()
     store = JobStore(stored.folder)
@@ -37,7 +37,8 @@ def batch() -> StoredExperiment:
             continue
         store.record(JobSubmitted(**about, handle="h"))
         if at == 89:
-            # Its time goes on until the screen is drawn, and must be as wide as in the golden one.
+            # Its time continues until the screen is drawn, and must be as wide as in the golden
+            # one.
             about["time_ns"] = time.time_ns() - (3 * 60 + 5) * 60 * 10**9
             store.record(JobStarted(**about, host="here", pid=1))
             continue
@@ -102,7 +103,7 @@ def test_a_pipe_gets_every_job(batch: StoredExperiment, capsys: pytest.CaptureFi
     lines = captured.out.splitlines()
     assert lines[0].startswith("89 of 100 done, 3 failed · 1 running · 10 waiting")
     assert len(lines) == 102
-    assert captured.err == f"nobody leads these jobs: runbus attach {batch.id} goes on\n"
+    assert captured.err == f"no process leads these jobs: runbus attach {batch.id} continues\n"
 
 
 @pytest.mark.parametrize(

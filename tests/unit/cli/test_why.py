@@ -71,7 +71,9 @@ def test_a_job_that_nobody_leads_says_so_and_what_goes_on_with_it(
     stored = AsyncExperiment("p", [Job(name="a", task=Command(("true",)))]).prepare()
     stored.intend()
 
-    assert f"nobody leads its batch: runbus attach {stored.id} goes on with it" in said(capsys, "a")
+    assert f"no process leads its batch: runbus attach {stored.id} continues with it" in said(
+        capsys, "a"
+    )
 
 
 def test_a_run_of_plain_init_is_explained(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Batch files: every mistake is told, with its own place."""
+"""Batch files: every mistake is reported, with its own place."""
 
 from __future__ import annotations
 

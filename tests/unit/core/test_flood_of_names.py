@@ -16,7 +16,7 @@ MOST_NAMES = 64 * 1024 + 1
 
 
 class Heard(logging.Handler):
-    """Keeps what is told, and says when there is so much of it."""
+    """Keeps what is reported, and says when there is so much of it."""
 
     def __init__(self, count: int) -> None:
         super().__init__()
@@ -44,7 +44,8 @@ def test_a_flood_of_names_is_dropped_counted_and_told_once(tmp_path: Path) -> No
             dropped = writer.dropped
             writer.log("y" * 1_024, 0.5)
             assert writer.dropped == dropped + 1
-            # That points of known names are kept is told, too: behind it nothing can be under way.
+            # That points of known names are kept is reported, too: behind it nothing can be under
+            # way.
             name = "0" * 8 + "x" * 1_016
             while not second.is_enough.wait(0.01):
                 writer.log(name, 0.5)

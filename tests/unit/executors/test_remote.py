@@ -215,7 +215,7 @@ def test_a_home_is_put_in_without_a_shell_where_it_is_the_login_s(
 def test_a_submit_that_is_repeated_starts_one_job(shell: list[str], tmp_path: Path) -> None:
     place = placed(tmp_path / "a'b")
     wrapper = tmp_path / "w.sh"
-    os.mkfifo(tmp_path / "done")  # it goes on by itself: nobody could wait for it otherwise
+    os.mkfifo(tmp_path / "done")  # it continues by itself: nobody could wait for it otherwise
     wrapper.write_text(f'echo "$1 $2" >>"$2/ran"; echo >"{tmp_path / "done"}"\n')
     words = Wrapper(words=b"sh " + quote(str(wrapper)), is_program=False, detach="nohup")
     script = submit_script(place, "the script", b"the\n\xfffields", "", b"{}", words, "022")

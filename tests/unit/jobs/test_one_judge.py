@@ -65,7 +65,7 @@ def leave_evidence(folder: str, case: Case) -> None:
 
 
 def left_without_a_leader() -> tuple[str, dict[str, Case]]:
-    """Make an experiment with a job for each case, all of them over without having been told."""
+    """Make an experiment with a job for each case, all of them over and none reported."""
     cases = {f"j{number}": case for number, case in enumerate(CASES)}
     task = Command(("true",))
     jobs = [Job(name=name, task=task, retry=case.retry) for name, case in cases.items()]

@@ -83,7 +83,7 @@ async def test_the_cursor_of_a_feed_moves_only_when_every_reader_took_the_batch(
         await drained(kernel, clock, job)
         assert Positions(run.folder, "metrics", leads).last == {}
 
-        # It goes on; somebody leads again.
+        # It continues; somebody leads again.
         await reader.batch()
         await drained(kernel, clock, job)
         (batch,) = await reader.batch()
@@ -286,7 +286,7 @@ async def test_a_reader_of_lines_that_stood_still_gets_each_once_and_in_order_af
         got = await one.read(4 * 12 + 23)
         assert one.stands_still.statistics().pending == 0
         with anyio.fail_after(10):
-            # Nobody goes on looking for more.
+            # Nobody continues looking for more.
             looking = [t for t in asyncio.all_tasks() if "lines of job" in t.get_name()]
             await asyncio.gather(*looking)
         assert one.marked() == (4 * 6 + 23, 4 * 6)

@@ -1,4 +1,4 @@
-"""Whoever only looks on is told the same as the one who leads, and changes nothing."""
+"""A follower is told the same as its leader, and changes nothing."""
 
 from __future__ import annotations
 
@@ -261,7 +261,7 @@ async def test_a_follower_leaves_no_trace(spec: Spec, tmp_path: Path) -> None:
     before = listing(tmp_path)
 
     async with Kernel() as kernel:
-        # Nobody leads it: it looks at everything once.
+        # No process leads it: it looks at everything once.
         await Follower(kernel.bus, str(tmp_path), [job]).run()
 
     assert listing(tmp_path) == before

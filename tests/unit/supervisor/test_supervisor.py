@@ -217,7 +217,7 @@ async def supervise_with(
 
 
 async def cancel_and_wait(bus: Bus, supervisor: Supervisor, job: str) -> None:
-    """Cancel a job and wait until its end is told."""
+    """Cancel a job and wait until its end is reported."""
     ended = bus.wait_for(JobEnded, lambda end: end.job == job)
     await supervisor.cancel("not needed", 1, job)
     await ended

@@ -19,7 +19,7 @@ __all__ = ["command"]
 @plugin_option
 @click.option("--json", "as_json", is_flag=True, help="Print the result as a JSON list of objects.")
 def command(batch: str | None, plugins: tuple[str, ...], as_json: bool) -> ExitStatus:
-    """Follow a batch to its end, and go on with it if nobody else does.
+    """Follow a batch to its end, and lead it if no other process does.
 
     BATCH is the id of an experiment, a project (its newest), or "latest"; without it, the newest
     of all. What ran on meanwhile is found again, what was never started is started, nothing runs

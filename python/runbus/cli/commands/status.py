@@ -130,7 +130,7 @@ def _tell_leader(experiment: str, statuses: Sequence[JobStatus]) -> None:
     name = os.path.basename(experiment)
     leader = leader_of(experiment)
     if leader is None:
-        sys.stderr.write(f"nobody leads these jobs: runbus attach {name} goes on\n")
+        sys.stderr.write(f"no process leads these jobs: runbus attach {name} continues\n")
     elif leader.is_silent:
         sys.stderr.write(f"{name} is {leader}\n")
 

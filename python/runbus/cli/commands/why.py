@@ -90,7 +90,7 @@ def _print_events(run: RunRecord, trace: str | None) -> None:
 
     path = trace or os.path.join(run.experiment_folder, "trace.jsonl")
     if trace is None and not os.path.lexists(path):
-        click.echo("there is no trace: nobody led this in a terminal", err=True)
+        click.echo("there is no trace: no process led this in a terminal", err=True)
         return
     for events in read_traces(path):
         _tell_damage(events.damage)

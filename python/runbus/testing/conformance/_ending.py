@@ -14,7 +14,7 @@ __all__ = ["CancelContract", "EndContract"]
 
 
 class EndContract(Contract):
-    """How ends are told."""
+    """How ends are reported."""
 
     @pytest.mark.parametrize("code", [0, 1, 7, 126, 127, 255])
     async def test_an_exit_code_is_told(self, harness: Harness, code: int) -> None:

@@ -97,7 +97,7 @@ class Harness:
             await self._leave()
 
     async def restart(self) -> None:
-        """Close the executor, as the end of its process would, and go on with a new one."""
+        """Close the executor, as the end of its process would, and continue with a new one."""
         await self._leave()
         await self._enter()
 

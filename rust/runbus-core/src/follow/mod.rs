@@ -41,8 +41,8 @@ pub struct Batch {
     pub new_names: Vec<Box<str>>,
     /// What it holds; it counts in all names of the writer so far.
     pub content: Content,
-    /// Where the writer's journal goes on, also once it is sealed; 0 for what a segment of version 1
-    /// holds, which is told from its start each time.
+    /// Where the writer's journal continues, also once it is sealed; 0 for what a segment of version 1
+    /// holds, which is reported from its start each time.
     pub position: u64,
 }
 
@@ -65,11 +65,11 @@ pub enum Content {
 pub struct News {
     /// Of every writer that has something, in the order of its journal.
     pub batches: Vec<Batch>,
-    /// What cannot be read, and why: each told once.
+    /// What cannot be read, and why: each reported once.
     pub failures: Vec<String>,
     /// Whether any process has begun to log.
     pub has_begun: bool,
-    /// Whether everything that was committed before [`Tail::drain`] has been told.
+    /// Whether everything that was committed before [`Tail::drain`] has been reported.
     pub is_drained: bool,
     points: usize,
     /// Whether there is more.

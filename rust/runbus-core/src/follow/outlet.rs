@@ -28,7 +28,7 @@ pub(super) struct Look {
 /// What one writer wrote, on its way out.
 pub(super) struct Outlet {
     writer: Arc<str>,
-    /// So many names were told.
+    /// So many names were reported.
     names: usize,
     windows: Option<LiveWindows>,
 }

@@ -173,7 +173,7 @@ impl BlobReader {
         Ok(blobs)
     }
 
-    /// The byte cursor: where the next poll goes on.
+    /// The byte cursor: where the next poll continues.
     #[must_use]
     pub fn position(&self) -> u64 {
         self.source.scanner.cursor()

@@ -129,7 +129,7 @@ impl Tended {
         let moved = position - self.seen.min(position);
         self.seen = position;
         let is_busy = moved > BUSY_BYTES;
-        // A loop that pauses, or logs an array now and then, goes on as it did.
+        // A loop that pauses, or logs an array now and then, continues as it did.
         self.most = moved.max(self.most - self.most.div_ceil(LOOKS_REMEMBERED));
         let least = if is_busy {
             MANY_BYTES

@@ -68,7 +68,7 @@ impl Table {
 /// A row whose schema is known.
 pub(crate) struct Row<'a> {
     pub(crate) schema: u32,
-    /// Where its record ends in the journal: a follower that has read it goes on there.
+    /// Where its record ends in the journal: a follower that has read it continues there.
     pub(crate) position: u64,
     /// For each value the index of its name.
     pub(crate) columns: &'a [u32],
@@ -209,7 +209,7 @@ impl MetricReader {
         self.poll_in(Mode::Live, max_points)
     }
 
-    /// As [`MetricReader::poll`], but when no writer is at work, go on behind the holes that a power
+    /// As [`MetricReader::poll`], but when no writer is at work, continue behind the holes that a power
     /// failure left.
     ///
     /// # Errors
@@ -346,7 +346,7 @@ impl MetricReader {
         self.table.names.iter().map(|name| &**name)
     }
 
-    /// The byte cursor: where the next poll goes on.
+    /// The byte cursor: where the next poll continues.
     #[must_use]
     pub fn position(&self) -> u64 {
         self.source.scanner.cursor()

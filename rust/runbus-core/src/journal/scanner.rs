@@ -91,7 +91,7 @@ impl Scanner {
         self.cursor
     }
 
-    /// Forget what was read of the file, and go on at `cursor`.
+    /// Forget what was read of the file, and continue at `cursor`.
     pub(super) fn restart(&mut self, cursor: u64) {
         self.cursor = cursor.max(HEADER_BYTES);
         self.read_bytes = SMALLEST_READ;

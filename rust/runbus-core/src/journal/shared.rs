@@ -33,11 +33,11 @@ pub(super) fn next_piece_bytes(bytes: Option<u64>) -> u64 {
 struct Pieces {
     /// The writer writes here.
     current: Option<Arc<Mapping>>,
-    /// It will go on here.
+    /// It will continue here.
     next: Option<Arc<Mapping>>,
     /// It has left these: to unmap them takes the writer too long.
     left: Vec<Arc<Mapping>>,
-    /// It came to the end of its piece before there was a next one, and goes on by itself.
+    /// It came to the end of its piece before there was a next one, and continues by itself.
     has_gone_on: bool,
 }
 

@@ -60,7 +60,7 @@ pub(crate) fn write_partly(
 ) -> PyResult<()> {
     let py = writer.py();
     let mut state = writer.get().state.borrow(py);
-    // So wrong names are told as for any other row, before anything is written.
+    // So wrong names are reported as for any other row, before anything is written.
     state.journal.layout(names).map_err(to_python)?;
     let step = state.journal.take_step(step).map_err(log_error)?;
     let time_ns = unix_ns();
@@ -150,7 +150,7 @@ pub(crate) fn fetch(writer: &MetricWriter, py: Python<'_>) {
         // The devices are the parent's.
         return;
     }
-    // One at a time, so that values stay in their order, and nobody goes on while some are under way.
+    // One at a time, so that values stay in their order, and nobody continues while some are under way.
     let turn = Arc::clone(&writer.fetching.borrow(py));
     let _turn = turn.lock_py_attached(py);
     let kept = std::mem::take(&mut writer.state.borrow(py).waiting.values);

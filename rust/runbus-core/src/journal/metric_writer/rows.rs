@@ -90,7 +90,7 @@ impl MetricWriter {
         Ok(step)
     }
 
-    /// Write one row whose step was taken before: automatic steps go on from where they are.
+    /// Write one row whose step was taken before: automatic steps continue from where they are.
     ///
     /// # Errors
     /// [`Error::Closed`].
