@@ -192,3 +192,12 @@ def test_a_key_that_is_no_text_is_told(tmp_path: Path) -> None:
         "5: jobs[0].None: unknown key None",
         "6: jobs[0].1: unknown key 1",
     ]
+
+
+@pytest.mark.parametrize("name", ["retry", "resources", "timeouts"])
+def test_what_a_job_calls_its_values_is_no_key_of_a_file(name: str, tmp_path: Path) -> None:
+    text = f"project: p\njobs:\n- name: a\n  command: ['true']\n  {name}: {{run_s: 5}}\n"
+
+    (told,) = problems(tmp_path / "a.yaml", text)
+
+    assert told.startswith(f"5: jobs[0].{name}: unknown key {name!r}")
