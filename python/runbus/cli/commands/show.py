@@ -101,7 +101,7 @@ def _print(run: RunRecord) -> None:
         facts.append(("backend says", words + told))
     if job and job.attempt > 1:
         facts.append(("attempt", str(job.attempt)))
-    if job and job.ended_ns:
+    if job and job.ended_ns and job.started_ns:
         busy = f", {format_duration(job.cpu_s)} of processor time" if job.cpu_s else ""
         facts.append(("took", format_duration(job.duration_s) + busy))
     if job and job.exit_code is not None:
