@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import time
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -11,6 +12,7 @@ import anyio.to_thread
 
 from runbus._clock import format_duration
 from runbus._secrets import redacted_text
+from runbus.abc import GRACE_S
 from runbus.attempt import read_log
 from runbus.catalog import open_run
 from runbus.errors import NotFound, RunbusError
@@ -25,7 +27,15 @@ from runbus.events import (
     JobStarted,
     JobSubmitted,
 )
-from runbus.jobs import Asked, FactReader, JobState, leader_of, read_jobs
+from runbus.jobs import (
+    RAN_TOO_LONG,
+    Asked,
+    FactReader,
+    JobState,
+    is_handed_over,
+    leader_of,
+    read_jobs,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,15 +117,16 @@ def _explain(named: RunRecord | str) -> Explanation:
     made = Happening(run.info.created_ns, "made")
     if run.info.job is None:
         return Explanation(state, list(_of_process(run)), [made, *_end_told(run, state)], [])
-    facts = [fact for fact in FactReader(run.experiment_folder).poll() if fact.run_id == run.id]
+    of_batch = list(FactReader(run.experiment_folder).poll())
+    facts = [fact for fact in of_batch if fact.run_id == run.id]
     job = run.job
     has_more = job is not None and job.attempt > 1
-    told = ((fact, _words(fact, has_more=has_more)) for fact in facts)
-    story = [made, *(Happening(fact.time_ns, text) for fact, text in told if text)]
+    story = [made, *_in_order(facts, made.time_ns, has_more=has_more)]
     if job is None:
         return Explanation(state, [_unled(run) or "its job is about to be recorded"], story, [])
     failed = job.state.is_terminal and job.state is not JobState.SUCCEEDED
-    because = [*(_of_end(run, job) if job.state.is_terminal else _of_wait(run, job))]
+    is_over = job.state.is_terminal
+    because = [*(_of_end(run, job) if is_over else _of_wait(run, job, of_batch))]
     if failed and (raised := run.error) is not None:
         because.append(redacted_text(f"its function raised {raised['type']}: {raised['text']}"))
         said = redacted_text(raised["traceback"]).splitlines()
@@ -124,6 +135,22 @@ def _explain(named: RunRecord | str) -> Explanation:
         if said := _last_lines(run, source):
             return Explanation(state, because, story, said, source)
     return Explanation(state, because, story, [])
+
+
+def _in_order(facts: list[JobFact], begin_ns: int, *, has_more: bool) -> Iterator[Happening]:
+    """Yield what facts tell, at times that never run backwards.
+
+    A job's start is told by the clock of its machine, and may come before its submission was noted,
+    but not before it was sent.
+    """
+    starts = {fact.attempt: fact.time_ns for fact in facts if isinstance(fact, JobStarted)}
+    for fact in facts:
+        time_ns = fact.time_ns
+        if isinstance(fact, JobSubmitted):
+            time_ns = min(time_ns, starts.get(fact.attempt, time_ns))
+        begin_ns = max(begin_ns, time_ns)
+        if text := _words(fact, has_more=has_more):
+            yield Happening(begin_ns, text)
 
 
 def _of_process(run: RunRecord) -> Iterator[str]:
@@ -153,21 +180,13 @@ def _of_end(run: RunRecord, job: JobRecord) -> Iterator[str]:
     """Say why a job that is over ended as it did."""
     match job.state:
         case JobState.FAILED:
-            if job.exit_code is not None and job.exit_code in _EXITS:
-                program = f": {_program(run)}" if job.exit_code in {126, 127} else ""
-                yield f"exit code {job.exit_code} means that {_EXITS[job.exit_code]}{program}"
-            elif job.signal is not None and job.signal in _SIGNALS:
-                yield _SIGNALS[job.signal]
-            elif job.exit_code is not None:
-                yield f"its program ended with exit code {job.exit_code}"
+            yield from _of_failure(run, job)
         case JobState.LOST:
             yield "its machine stopped, or something killed the wrapper that kept its record"
-        case JobState.TIMEOUT:
-            yield "it was ended because of a limit that its batch gives it"
+        case JobState.TIMEOUT | JobState.CANCELLED:
+            yield from _of_asked_end(run, job)
         case JobState.PREEMPTED:
             yield "its backend took the machine away"
-        case JobState.CANCELLED:
-            yield "somebody asked for its end"
     if job.state is not JobState.SUCCEEDED and job.attempt > 1:
         begun = len(run.begun_attempts())
         attempts = "1 attempt" if begun == 1 else f"{begun or 'no'} attempts"
@@ -175,7 +194,30 @@ def _of_end(run: RunRecord, job: JobRecord) -> Iterator[str]:
         yield f"it had {attempts}{unbegun}"
 
 
-def _of_wait(run: RunRecord, job: JobRecord) -> Iterator[str]:
+def _of_failure(run: RunRecord, job: JobRecord) -> Iterator[str]:
+    if job.exit_code is not None and job.exit_code in _EXITS:
+        program = f": {_program(run)}" if job.exit_code in {126, 127} else ""
+        yield f"exit code {job.exit_code} means that {_EXITS[job.exit_code]}{program}"
+    elif job.signal is not None and job.signal in _SIGNALS:
+        yield _SIGNALS[job.signal]
+    elif job.exit_code is not None:
+        yield f"its program ended with exit code {job.exit_code}"
+
+
+def _of_asked_end(run: RunRecord, job: JobRecord) -> Iterator[str]:
+    """Say why a job was asked to end, and whether it did."""
+    if job.state is JobState.CANCELLED:
+        when = "" if job.started_ns else " before it had begun"
+        yield f"its end was asked for{when}" + (f": {job.reason}" if job.reason else "")
+    elif job.reason == RAN_TOO_LONG:
+        yield f"it reached its time limit{_limit_of(run)}, and was asked to end (SIGTERM)"
+    else:
+        yield "it was ended because of a limit that its batch gives it"
+    if job.signal == signal.SIGKILL:
+        yield "it was still there after its grace period, so it was killed (SIGKILL)"
+
+
+def _of_wait(run: RunRecord, job: JobRecord, of_batch: list[JobFact]) -> Iterator[str]:
     """Say what a job that is not over waits for."""
     if job.cancelling:
         yield "its end was asked for, and is waited for"
@@ -187,34 +229,91 @@ def _of_wait(run: RunRecord, job: JobRecord) -> Iterator[str]:
     if job.is_suspended:
         yield f"it has begun, and stands still: {job.native_state or 'its processes are stopped'}"
     elif job.state is JobState.RUNNING:
-        elapsed = format_duration(max(0, (time.time_ns() - job.started_ns) // 10**9))
-        yield f"it has run on {job.host or 'its machine'} for {elapsed}"
+        elapsed_s = max(0, (time.time_ns() - job.started_ns) // 10**9)
+        yield f"it has run on {job.host or 'its machine'} for {format_duration(elapsed_s)}"
+        limit_s = _limit_s(run)
+        if limit_s is not None and elapsed_s > limit_s:
+            yield (
+                f"it reached its time limit{_limit_of(run)}, and is asked to end; "
+                f"what does not is killed {GRACE_S} s later"
+            )
     elif job.handle:
         told = f": {job.native_state}" if job.native_state else ""
         yield f"{job.executor} has taken it and not started it yet{told}"
-    elif job.attempt > 1:
-        yield f"attempt {job.attempt} is submitted after a pause: {job.reason}"
     else:
-        yield from _of_turn(run, job)
+        yield from _of_turn(run, job, _pauses(of_batch))
 
 
-def _of_turn(run: RunRecord, job: JobRecord) -> Iterator[str]:
-    """Say how many jobs are before one that has not been submitted."""
-    try:
-        limit = Asked.read(run.experiment_folder).max_parallel
-    except (NotFound, RunbusError):
+def _of_turn(run: RunRecord, job: JobRecord, pauses: dict[str, int]) -> Iterator[str]:
+    """Say how many jobs are before one that has not been submitted, or that its pause is not over.
+
+    Args:
+        run: Its run.
+        job: The job.
+        pauses: When the pauses before further attempts end, by the names of their jobs.
+    """
+    now_ns = time.time_ns()
+    left_ns = pauses.get(job.name, 0) - now_ns
+    if job.attempt > 1 and left_ns > 0:
+        left = format_duration(left_ns / 10**9)
+        yield f"attempt {job.attempt} is submitted after a pause, in {left}: {job.reason}"
+        return
+    asked = _asked(run)
+    if asked is None:
         return
     jobs = list(read_jobs(run.experiment_folder).values())
     busy = sum(1 for one in jobs if one.handle and not one.state.is_terminal)
-    names = [one.name for one in jobs if not one.handle and not one.state.is_terminal]
-    before = names.index(job.name) if job.name in names else 0
-    yield f"{busy} of {limit} places are taken (max_parallel), and {before} jobs are before it"
+    waiting = [one for one in jobs if not one.handle and not one.state.is_terminal]
+    # What has begun before goes first, in the order in which the pauses ended.
+    ends = [pauses.get(one.name, 0) if one.attempt > 1 else now_ns for one in waiting]
+    in_line = sorted(zip(ends, waiting, strict=True), key=_end)
+    line = [one.name for end, one in in_line if end <= now_ns]
+    before = line.index(job.name) if job.name in line else 0
+    yield (
+        f"{busy} of {asked.max_parallel} places are taken (max_parallel), "
+        f"and {before} jobs are before it"
+    )
+
+
+def _end(waiting: tuple[int, JobRecord]) -> int:
+    return waiting[0]
+
+
+def _pauses(facts: list[JobFact]) -> dict[str, int]:
+    """Return when the pause before the latest attempt of each job ends, in Unix nanoseconds."""
+    return {
+        fact.job: fact.time_ns + int(fact.delay_s * 10**9)
+        for fact in facts
+        if isinstance(fact, JobRetrying)
+    }
+
+
+def _limit_s(run: RunRecord) -> int | None:
+    """Return how long an attempt of a run's job may take; None if there is no limit."""
+    asked = _asked(run)
+    jobs = asked.jobs if asked is not None else ()
+    return next((one.timeouts.run_s for one in jobs if one.run_id == run.id), None)
+
+
+def _limit_of(run: RunRecord) -> str:
+    limit_s = _limit_s(run)
+    return f" of {format_duration(limit_s)}" if limit_s is not None else ""
+
+
+def _asked(run: RunRecord) -> Asked | None:
+    """Return what was asked of a run's experiment; None if that cannot be read."""
+    try:
+        return Asked.read(run.experiment_folder)
+    except (NotFound, RunbusError):
+        return None
 
 
 def _unled(run: RunRecord) -> str:
     """Say that no process leads the experiment; empty if somebody does."""
     if leader_of(run.experiment_folder) is not None:
         return ""
+    if is_handed_over(run.experiment_folder):
+        return "its batch was handed over a moment ago, and no process leads it yet"
     name = os.path.basename(run.experiment_folder)
     return f"no process leads its batch: runbus attach {name} continues with it"
 
@@ -251,10 +350,8 @@ def _of_fact(fact: JobFact) -> str:
 
 def _program(run: RunRecord) -> str:
     """Return what a job was to run, as far as one line holds it."""
-    try:
-        jobs = Asked.read(run.experiment_folder).jobs
-    except (NotFound, RunbusError):
-        return ""
+    asked = _asked(run)
+    jobs = asked.jobs if asked is not None else ()
     words = next((one.argv for one in jobs if one.run_id == run.id), ())
     return redacted_text(" ".join(words))[:100]
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from runbus.attempt import WRAPPER, observe_folder
 from runbus.catalog import job_statuses, survey
 from runbus.cli._printer import format_size
-from runbus.errors import FileUnreadable, JournalError, os_reason
+from runbus.errors import ExperimentNotFound, FileUnreadable, JournalError, os_reason
 from runbus.executors import LocalExecutor
-from runbus.jobs import TAKE_OVER_S, JobState, leader_of
+from runbus.jobs import TAKE_OVER_S, Asked, JobState, leader_of
 from runbus.metrics import BUILD_PROFILE, __version__
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def all_checks(home: Home) -> Iterator[Check]:
     yield _file_clock_check(home)
     yield _job_check()
     yield _gpu_check()
-    yield from _open_checks(home)
+    yield from _experiment_checks(home)
 
 
 def _home_check(home: Home) -> Check:
@@ -172,25 +172,48 @@ def _job_check() -> Check:
     return Check("jobs", True, "a trial job ran and left its record")
 
 
-def _open_checks(home: Home) -> Iterator[Check]:
-    """Name the experiments with unfinished jobs that no process leads."""
-    for folder in home.open_experiments():
-        name = os.path.basename(folder)
-        try:
-            states = [status.record.state for status in job_statuses(folder)]
-            unfinished = sum(not state.is_terminal for state in states)
-            leader = leader_of(folder) if unfinished else None
-        except (FileUnreadable, JournalError) as error:
-            yield Check(f"experiment {name}", False, str(error), f"move {folder} out of the home")
-            continue
-        if leader is not None and leader.is_silent:
-            again = f"kill -CONT {leader.pid} lets it continue; " if leader.is_stopped else ""
-            advice = f"{again}runbus attach leads on after {TAKE_OVER_S:.0f} s of silence"
-            yield Check(f"experiment {name}", False, str(leader), advice)
-        elif unfinished and leader is None:
-            yield Check(
-                "unfinished",
-                False,
-                f"{unfinished} of {len(states)} jobs of {name}, and no process leads it",
-                f"runbus attach {name} continues with it",
-            )
+def _experiment_checks(home: Home) -> Iterator[Check]:
+    """Name the batches whose description is damaged, and those that no process leads."""
+    is_open = set(home.open_experiments())
+    for folder in home.experiment_folders(problems={}):
+        if not os.path.isdir(os.path.join(folder, "jobs")):
+            continue  # a run that no batch made
+        if found := _damage(folder):
+            advice = "restore it from a copy: without it nothing can be continued or tried again"
+            yield Check(f"experiment {os.path.basename(folder)}", False, found, advice)
+        elif folder in is_open:
+            yield from _open_checks(folder)
+
+
+def _damage(folder: str) -> str:
+    """Return what is wrong with the description of an experiment; empty if nothing is."""
+    try:
+        Asked.read(folder)
+    except ExperimentNotFound:
+        return f"{folder}/experiment.json is missing"
+    except FileUnreadable as error:
+        return str(error)
+    return ""
+
+
+def _open_checks(folder: str) -> Iterator[Check]:
+    """Say if an experiment has unfinished jobs, and nothing is heard of a leader."""
+    name = os.path.basename(folder)
+    try:
+        states = [status.record.state for status in job_statuses(folder)]
+        unfinished = sum(not state.is_terminal for state in states)
+        leader = leader_of(folder) if unfinished else None
+    except (FileUnreadable, JournalError) as error:
+        yield Check(f"experiment {name}", False, str(error), f"move {folder} out of the home")
+        return
+    if leader is not None and leader.is_silent:
+        again = f"kill -CONT {leader.pid} lets it continue; " if leader.is_stopped else ""
+        advice = f"{again}runbus attach leads on after {TAKE_OVER_S:.0f} s of silence"
+        yield Check(f"experiment {name}", False, str(leader), advice)
+    elif unfinished and leader is None:
+        yield Check(
+            "unfinished",
+            False,
+            f"{unfinished} of {len(states)} jobs of {name}, and no process leads it",
+            f"runbus attach {name} continues with it",
+        )

@@ -95,7 +95,7 @@ def _nested_struct(data: dict[Any, Any], shape: type[msgspec.Struct]) -> dict[An
             value, name = gathered[key]
             found.setdefault(value, {})[name] = one
         elif key in _VALUES and key not in known:
-            found[f"{key}?"] = one  # unknown in a file, although the Struct has a field of that name
+            found[f"{key}?"] = one  # a name of the Struct, and unknown in a file
         elif isinstance(one, (dict, list)) and key in known:
             found[key] = nested(one, known[key][0])
         else:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from runbus.config._document import Document, read_document
+from runbus.config._document import read_document
 from runbus.config._node import Mistake, path_text
 from runbus.config._paths import parse_path
+from runbus.config._places import Origin, Places
 from runbus.config._scalars import guess
 from runbus.errors import ConfigInvalid, ConfigProblem, near_matches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from runbus.config._document import Document
     from runbus.config._node import Mistakes, Path
 
-    Origins = dict[Path, "Origin"]
+    Place = Origin | tuple[Document, Path]
 
 __all__ = [
     "Loaded",
@@ -45,39 +47,20 @@ SPECIAL = (
 )
 
 
-class Origin(NamedTuple):
-    """Where a value was said.
-
-    Attributes:
-        source: A file, a variable of the environment, or an argument.
-        line: The line of the file; 0 for others.
-    """
-
-    source: str
-    line: int = 0
-
-    def __str__(self) -> str:
-        return f"{self.source}:{self.line}" if self.line else self.source
-
-
-Place = Origin | tuple[Document, "Path"]
-
-
 class Loaded:
     """What files say together.
 
     Attributes:
         name: The file that was asked for.
         data: Its content, with all that it builds on.
-        places: Where each value was said, by its path, as an `Origin`, or as a file and the path in
-            it. What is within one without a place comes from where that one does.
+        places: Where each value was said.
         axes: The sweep that is in it: values by paths.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.data: dict[str, Any] = {}
-        self.places: dict[Path, Place] = {}
+        self.places = Places()
         self.axes: dict[str, list[Any]] = {}
 
     def origin(self, path: Path) -> Origin:
@@ -90,20 +73,11 @@ class Loaded:
 
     def place(self, path: Path) -> Place:
         """Return where the value at a path was said, without looking for its line."""
-        near = path
-        while near and near not in self.places:
-            near = near[:-1]
-        place = self.places.get(near, Origin(self.name, 1))
-        if isinstance(place, Origin):
-            return place
-        document, above = place
-        return document, (*above, *path[len(near) :])
+        return self.places.find(path) or Origin(self.name, 1)
 
     def set_origin(self, path: Path, origin: Origin) -> None:
         """Note who set the value at a path."""
-        for one in [one for one in self.places if one[: len(path)] == path]:
-            del self.places[one]
-        self.places[path] = origin
+        self.places.set(path, origin)
 
     def raise_mistakes(self, mistakes: Mistakes) -> None:
         """Raise `ConfigInvalid` with the place of each mistake, if there is one."""
@@ -143,8 +117,10 @@ def read_source(source: str, section: str = "", *, within: Sequence[str] = ()) -
     own = dict(document.data or {})  # nothing at all says nothing
     bases = own.pop("extends", [])
     loaded = Loaded(source)
-    for base in _texts(bases, source, document.line(("extends",))):
-        _merge_base(loaded, base, source, document.line(("extends",)), within)
+    # To look for a line reads the file a second time, exactly.
+    line = 1 if bases == [] else document.line(("extends",))
+    for base in _texts(bases, source, line):
+        _merge_base(loaded, base, source, line, within)
     _merge_into(loaded, loaded.data, own, (), lambda path: (document, path))
     axes = loaded.data.pop("_sweep_", {})
     if not isinstance(axes, dict) or not all(
@@ -198,14 +174,12 @@ def _merge_into(
         if isinstance(old, dict) and isinstance(value, dict) and _goes_on(old, value):
             _merge_into(loaded, old, value, here, place)
             continue
-        for path in [one for one in loaded.places if one[: len(here)] == here]:
-            del loaded.places[path]
         base[key] = _noted(loaded, value, here, place)
 
 
 def _noted(loaded: Loaded, value: Any, here: Path, place: Callable[[Path], Place]) -> Any:
     """Return a copy of a value, with the places of all mappings that are within it noted."""
-    loaded.places[here] = place(here)
+    loaded.places.set(here, place(here))
     if isinstance(value, dict):
         return {key: _noted(loaded, one, (*here, str(key)), place) for key, one in value.items()}
     return value
@@ -248,10 +222,7 @@ def part_of(loaded: Loaded, path: Path, value: dict[str, Any]) -> Loaded:
     found = Loaded(loaded.name)
     found.data = value
     found.axes = loaded.axes
-    found.places = {
-        one[len(path) :]: place for one, place in loaded.places.items() if one[: len(path)] == path
-    }
-    found.places.setdefault((), loaded.place(path))
+    found.places = loaded.places.part(path)
     return found
 
 

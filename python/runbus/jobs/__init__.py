@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from runbus.jobs._lease import BEAT_S as BEAT_S
     from runbus.jobs._lease import TAKE_OVER_S as TAKE_OVER_S
     from runbus.jobs._lease import Leader as Leader
+    from runbus.jobs._lease import is_handed_over as is_handed_over
     from runbus.jobs._lease import leader_of as leader_of
     from runbus.jobs._patience import Patience as Patience
     from runbus.jobs._patience import late_start as late_start
@@ -31,11 +32,13 @@ if TYPE_CHECKING:
     from runbus.jobs._store import FactReader as FactReader
     from runbus.jobs._store import JobStore as JobStore
     from runbus.jobs._store import read_jobs as read_jobs
+    from runbus.jobs._verdict import RAN_TOO_LONG as RAN_TOO_LONG
     from runbus.jobs._verdict import End as End
     from runbus.jobs._verdict import verdict as verdict
 
 __all__ = [
     "BEAT_S",
+    "RAN_TOO_LONG",
     "TAKE_OVER_S",
     "TERMINAL",
     "Asked",
@@ -55,6 +58,7 @@ __all__ = [
     "gets_another",
     "intend",
     "intents",
+    "is_handed_over",
     "late_start",
     "leader_of",
     "read_jobs",
@@ -70,12 +74,12 @@ __getattr__, __dir__ = lazy_names(
         "._current": ("current_record", "unrecorded_end"),
         "._facts": ("Facts",),
         "._intent": ("intend", "intents"),
-        "._lease": ("BEAT_S", "TAKE_OVER_S", "Leader", "leader_of"),
+        "._lease": ("BEAT_S", "TAKE_OVER_S", "Leader", "is_handed_over", "leader_of"),
         "._patience": ("Patience", "late_start"),
         "._requests": ("CancelRequest", "ask_to_cancel", "read_requests"),
         "._retry": ("delay_s", "gets_another"),
         "._state": ("TERMINAL", "JobRecord", "JobState", "fold"),
         "._store": ("FactReader", "JobStore", "read_jobs"),
-        "._verdict": ("End", "verdict"),
+        "._verdict": ("RAN_TOO_LONG", "End", "verdict"),
     },
 )

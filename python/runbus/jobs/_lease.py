@@ -32,7 +32,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Self
 
-__all__ = ["BEAT_S", "SILENT_S", "TAKE_OVER_S", "Leader", "Lease", "leader_of", "passing"]
+__all__ = [
+    "BEAT_S",
+    "SILENT_S",
+    "TAKE_OVER_S",
+    "Leader",
+    "Lease",
+    "is_handed_over",
+    "leader_of",
+    "passing",
+]
 
 BEAT_S = 2.0
 """How often a leader says that it is still there."""
@@ -48,6 +57,9 @@ _BYTES = 512
 """The claim always takes as much: it is written over in one piece."""
 
 _PASSING_S, _PASSING_LOOK_S = 2.0, 0.01
+
+_HANDED_S = 10.0
+"""How long after one process gave the lead back another may still be starting to take it."""
 
 _FLOCK = "hhqqi"
 """The kernel's `struct flock`: kind, from where, start, length (0 for all), process."""
@@ -132,6 +144,23 @@ def leader_of(folder: str) -> Leader | None:
         return None
     leader = _described(claim, time.time() - mtime)
     return leader if is_held or not leader.can_be_replaced else None
+
+
+def is_handed_over(folder: str) -> bool:
+    """Whether a process gave the lead back a moment ago, so that another is about to take it.
+
+    A supervisor needs a while to start. A leader that was killed has given nothing back.
+    """
+    try:
+        file = open_file(os.path.join(folder, _FILE))
+    except (FileNotFoundError, FileUnreadable):
+        return False
+    try:
+        claim = _read(file)
+        age_s = time.time() - os.fstat(file).st_mtime
+    finally:
+        os.close(file)
+    return claim is not None and not claim.pid and 0 <= age_s < _HANDED_S
 
 
 def _unseen(path: str) -> Leader | None:

@@ -11,7 +11,10 @@ from runbus.jobs._state import JobState
 if TYPE_CHECKING:
     from runbus.abc import Observation
 
-__all__ = ["End", "verdict"]
+__all__ = ["RAN_TOO_LONG", "End", "verdict"]
+
+RAN_TOO_LONG = "it reached its time limit"
+"""Why a job is TIMEOUT that ran for longer than it may."""
 
 
 class End(NamedTuple):
@@ -35,7 +38,7 @@ def verdict(
     if seen.phase == "gone" and not (overdue and not seen.started_ns):
         return JobState.LOST, "its process is gone and left no exit record"
     if seen.reason == TIME_LIMIT:
-        return JobState.TIMEOUT, "it reached its time limit"
+        return JobState.TIMEOUT, RAN_TOO_LONG
     if overdue:
         return JobState.TIMEOUT, overdue
     # A job that was asked to end and then exits with 0 has not done all that it was to do.

@@ -260,7 +260,8 @@ class Board:
 
     def _queue(self, job: Standing) -> None:
         job.step = Step.QUEUED
-        self._seats.queue(job.spec.name, job.spec.executor)
+        has_begun = job.record.attempt > 1
+        self._seats.queue(job.spec.name, job.spec.executor, has_begun=has_begun)
 
     def _wake_at(self, at: float, job: Standing) -> None:
         heapq.heappush(self._timers, (at, job.spec.name))

@@ -13,14 +13,18 @@ __all__ = ["Seats"]
 
 
 class Seats:
-    """Counts free seats, and keeps a queue for each executor; there is none before `set`."""
+    """Counts free seats; there is none before `set`.
+
+    Each executor has two queues: one of the jobs that have begun before, which go first, and one of
+    those that have not.
+    """
 
     __slots__ = ("_free", "_places", "_queues", "_turns")
 
     def __init__(self) -> None:
         self._free = 0
         self._places: dict[str, int] = {}
-        self._queues: dict[str, deque[tuple[int, str]]] = {}
+        self._queues: dict[tuple[bool, str], deque[tuple[int, str]]] = {}
         self._turns = itertools.count()
 
     def set(self, max_parallel: int, limits: Mapping[str, int | None]) -> None:
@@ -41,14 +45,22 @@ class Seats:
         if executor in self._places:
             self._places[executor] += number
 
-    def queue(self, name: str, executor: str) -> None:
-        """Let a job wait for a seat."""
-        self._queues.setdefault(executor, deque()).append((next(self._turns), name))
+    def queue(self, name: str, executor: str, *, has_begun: bool = False) -> None:
+        """Let a job wait for a seat.
+
+        Args:
+            name: The job.
+            executor: Where it is to run.
+            has_begun: It has had an attempt already, so it goes before those that have had none.
+        """
+        queue = self._queues.setdefault((not has_begun, executor), deque())
+        queue.append((next(self._turns), name))
 
     def next(self, still_waits: Callable[[str], bool]) -> str | None:
         """Return the job whose turn it is, which waits no longer; None if no seat is free for any.
 
-        First come, first served; but those who wait for a full executor keep no others out.
+        First come, first served, those that have begun before all others; but those who wait for a
+        full executor keep no others out.
 
         Args:
             still_waits: Whether a job still wants a seat; one that does not is forgotten.
@@ -56,13 +68,13 @@ class Seats:
         if self._free <= 0:
             return None
         heads = []
-        for executor, queue in self._queues.items():
+        for (is_new, executor), queue in self._queues.items():
             while queue and not still_waits(queue[0][1]):
                 queue.popleft()
             if queue and self._places.get(executor, 1) > 0:
-                heads.append((*queue[0], queue))
+                heads.append((is_new, *queue[0], queue))
         if not heads:
             return None
-        _, name, queue = min(heads)
+        _, _, name, queue = min(heads)
         queue.popleft()
         return name

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import runbus
+from runbus import AsyncExperiment, Command, Job
 from runbus.catalog import query
 from runbus.cli._app import run_command
 from runbus.errors import RunUnreadable
@@ -252,3 +253,23 @@ def test_a_query_knows_what_made_a_run() -> None:
 
     assert python == sys.executable
     assert shlex.split(command)[0] == sys.argv[0]
+
+
+@pytest.mark.parametrize("harm", ["garbage", "gone"])
+def test_doctor_names_a_batch_whose_description_is_damaged_or_gone(
+    harm: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stored = AsyncExperiment("p", [Job(name="a", task=Command(("true",)))]).prepare()
+    path = Path(stored.folder, "experiment.json")
+    assert run_command(["cancel", stored.id]) == 0
+    assert run_command(["doctor"]) == 0
+    if harm == "gone":
+        path.unlink()
+    else:
+        path.write_text(harm)
+    capsys.readouterr()
+
+    assert run_command(["doctor"]) == 1
+    (told,) = [line for line in capsys.readouterr().out.splitlines() if stored.id in line]
+    reason = "is missing" if harm == "gone" else ": it has no checksum"
+    assert told.endswith(f"{path} {reason}".replace(" :", ":"))

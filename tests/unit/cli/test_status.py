@@ -52,7 +52,13 @@ def batch() -> StoredExperiment:
         about["time_ns"] += at * 10**9
         store.record(JobEnded(**about, **how, signal=None, duration_s=float(at)))
     store.close()
+    let_it_lie(stored)
     return stored
+
+
+def let_it_lie(stored: StoredExperiment) -> None:
+    """Let it be long ago that the lead of a batch was given back."""
+    os.utime(os.path.join(stored.folder, "leader"), (1, 1))
 
 
 def test_a_watched_screen_is_cleared_before_it_is_shown_anew() -> None:
@@ -104,6 +110,19 @@ def test_a_pipe_gets_every_job(batch: StoredExperiment, capsys: pytest.CaptureFi
     assert lines[0].startswith("89 of 100 done, 3 failed · 1 running · 10 waiting")
     assert len(lines) == 102
     assert captured.err == f"no process leads these jobs: runbus attach {batch.id} continues\n"
+
+
+def test_a_batch_that_was_handed_over_a_moment_ago_is_not_left_to_the_user(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    stored = AsyncExperiment("p", [Job(name="a", task=Command(("true",)))]).prepare()
+    stored.intend()
+
+    assert run_command(["status"]) == 0
+    assert "handed over a moment ago" in capsys.readouterr().err
+    let_it_lie(stored)
+    assert run_command(["status"]) == 0
+    assert capsys.readouterr().err.startswith("no process leads these jobs: runbus attach")
 
 
 @pytest.mark.parametrize(

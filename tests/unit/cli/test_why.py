@@ -7,18 +7,26 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import runbus
-from runbus import AsyncExperiment, Command, Job, RetryPolicy, api
+from runbus import AsyncExperiment, Command, Job, RetryPolicy, Timeouts, api
 from runbus.catalog import find_run
 from runbus.cli._app import run_command
 from runbus.errors import RunbusError
-from runbus.jobs import read_jobs
+from runbus.events import JobEnded, JobRetrying, JobStarted, JobSubmitted
+from runbus.experiment import StoredExperiment
+from runbus.jobs import JobStore, read_jobs
+
+KILLED = "it was still there after its grace period, so it was killed (SIGKILL)"
 
 
 def submitted(tmp_path: Path, *jobs: dict[str, Any], detach: bool = False) -> None:
@@ -72,9 +80,105 @@ def test_a_job_that_nobody_leads_says_so_and_what_goes_on_with_it(
     stored = AsyncExperiment("p", [Job(name="a", task=Command(("true",)))]).prepare()
     stored.intend()
 
+    assert "its batch was handed over a moment ago, and no process leads it yet" in said(
+        capsys, "a"
+    )
+    os.utime(os.path.join(stored.folder, "leader"), (1, 1))
     assert f"no process leads its batch: runbus attach {stored.id} continues with it" in said(
         capsys, "a"
     )
+
+
+@pytest.fixture
+def led() -> Iterator[tuple[StoredExperiment, JobStore]]:
+    """Return a batch of two jobs, one at a time and for 1 s each, that this process leads."""
+    limit = Timeouts(run_s=1)
+    jobs = [Job(name=name, task=Command(("true",)), timeouts=limit) for name in "ab"]
+    stored = AsyncExperiment("p", jobs, max_parallel=1).prepare()
+    stored.intend()
+    store = JobStore(stored.folder)
+    yield stored, store
+    store.close()
+
+
+def about(stored: StoredExperiment, at: int, time_ns: int, attempt: int = 1) -> dict[str, Any]:
+    spec = stored.specs[at]
+    return {
+        "experiment_id": spec.experiment_id, "job": spec.name, "run_id": spec.run_id,
+        "attempt": attempt, "time_ns": time_ns,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "sentences"),
+    [
+        (
+            "TIMEOUT",
+            "it reached its time limit",
+            ["it reached its time limit of 1 s, and was asked to end (SIGTERM)", KILLED],
+        ),
+        ("CANCELLED", "by SIGINT", ["its end was asked for: by SIGINT", KILLED]),
+    ],
+)
+def test_a_job_that_had_to_be_killed_is_told_of_its_limit_or_who_asked_and_that_it_was_killed(
+    led: tuple[StoredExperiment, JobStore], state: str, reason: str, sentences: list[str]
+) -> None:
+    stored, store = led
+    now = time.time_ns()
+    store.record(JobSubmitted(**about(stored, 0, now), handle="h"))
+    store.record(JobStarted(**about(stored, 0, now - 60 * 10**9), host="here", pid=1))
+    waits = anyio.run(api.explain, f"{stored.id}-1").because
+    assert "it reached its time limit of 1 s, and is asked to end" in waits[-1]
+    end: dict[str, Any] = {"exit_code": None, "duration_s": 11.0, "reason": reason, "state": state}
+    store.record(JobEnded(**about(stored, 0, now), **end, signal=9))
+
+    assert anyio.run(api.explain, f"{stored.id}-1").because == sentences
+
+
+def test_a_retry_is_before_what_never_began_once_its_pause_is_over(
+    led: tuple[StoredExperiment, JobStore],
+) -> None:
+    stored, store = led
+    how: dict[str, Any] = {
+        "state": "FAILED", "exit_code": 1, "signal": None, "reason": "exit code 1",
+        "next_attempt": 2, "folder": "jobs/2-b/2",
+    }  # fmt: skip
+    store.record(JobRetrying(**about(stored, 1, time.time_ns()), **how, delay_s=3630.0))
+    (pauses,) = anyio.run(api.explain, f"{stored.id}-2").because
+    assert pauses.startswith("attempt 2 is submitted after a pause, in 1 h 0 min")
+    assert pauses.endswith(": exit code 1")
+    turn = "0 of 1 places are taken (max_parallel), and {} jobs are before it"
+    assert anyio.run(api.explain, f"{stored.id}-1").because == [turn.format(0)]
+
+    how |= {"next_attempt": 3}
+    store.record(JobRetrying(**about(stored, 1, time.time_ns(), 2), **how, delay_s=0.0))
+    assert anyio.run(api.explain, f"{stored.id}-2").because == [turn.format(0)]
+    assert anyio.run(api.explain, f"{stored.id}-1").because == [turn.format(1)]
+
+
+@given(sent_s=st.floats(-9, 9), started_s=st.floats(-9, 9), ended_s=st.floats(-9, 9))
+@settings(max_examples=20)
+def test_a_story_keeps_its_order_and_its_times_never_run_backwards(
+    sent_s: float, started_s: float, ended_s: float
+) -> None:
+    stored = AsyncExperiment("p", [Job(name="a", task=Command(("true",)))]).prepare()
+    stored.intend()
+    now = time.time_ns() + 10**9
+    times = [now + int(one * 10**9) for one in (sent_s, started_s, ended_s)]
+    end: dict[str, Any] = {"state": "SUCCEEDED", "exit_code": 0, "signal": None, "reason": ""}
+    store = JobStore(stored.folder)
+    store.record(JobSubmitted(**about(stored, 0, times[0]), handle="h"))
+    store.record(JobStarted(**about(stored, 0, times[1]), host="here", pid=1))
+    store.record(JobEnded(**about(stored, 0, times[2]), **end, duration_s=1.0))
+    store.close()
+
+    story = anyio.run(api.explain, f"{stored.id}-1").story
+
+    words = [one.text.split()[0] for one in story]
+    assert words == ["made", "recorded,", "submitted", "started", "SUCCEEDED"]
+    told = [one.time_ns for one in story]
+    assert told == sorted(told)
+    assert told[2] <= max(told[1], min(times[:2]))  # it was sent before it started
 
 
 def test_a_run_of_plain_init_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
@@ -182,7 +286,7 @@ def test_an_attempt_that_never_began_is_not_counted_and_the_logs_are_of_the_one_
         with anyio.fail_after(20):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(api.lead, stored)
-                while not has_failed_once():
+                while not has_failed_once():  # noqa: ASYNC110 - the journal tells it
                     await anyio.sleep(0.01)
                 tasks.cancel_scope.cancel()
 

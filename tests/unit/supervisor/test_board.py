@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from runbus.abc import JobSpec, Observation, Timeouts
+from runbus.abc import JobSpec, Observation, RetryPolicy, Timeouts
 from runbus.jobs import End, JobRecord, JobState, late_start
 from runbus.supervisor._board import REQUEUED, Board, decide
 from runbus.supervisor._decisions import (
@@ -22,6 +22,7 @@ from runbus.supervisor._decisions import (
     NoteOverdue,
     NoteSeen,
     Requeue,
+    Retry,
     Submit,
     Withdraw,
 )
@@ -317,3 +318,28 @@ def test_the_words_of_a_backend_are_bounded(spec: Spec) -> None:
     for state, evidence in itertools.product([longest, longer], repeat=2):
         seen = replace(RUNNING, native_state=state, evidence=evidence)
         assert bounded(seen) == replace(RUNNING, native_state=longest, evidence=longest)
+
+
+def test_a_job_that_begins_once_more_goes_before_those_that_never_began(spec: Spec) -> None:
+    first = spec("first", retry=RetryPolicy(retries=1, backoff_s=1.0))
+    board = Board()
+    board.set_seats(1, {})
+    for job in (first, spec("b"), spec("c")):
+        board.add(job, record_of(job), 0.0)
+    assert decide(board, 0.0) == [Submit(first)]
+
+    board.not_submitted("first", End(JobState.FAILED, "it could not be started", None))
+    (retry,) = decide(board, 0.0)
+    assert isinstance(retry, Retry)
+    board.next_attempt(again := replace(first, attempt=2))
+    board.recorded(record_of(again), 0.0)
+
+    assert [one.job.name for one in decide(board, 0.5) if isinstance(one, Submit)] == ["b"]
+    assert decide(board, 1.0) == []  # its pause is over, and the only seat is taken
+    board.ask_to_end("not needed", 0, "b")
+    decide(board, 1.0)
+    board.not_submitted("b")
+    (finish,) = decide(board, 1.0)
+    assert isinstance(finish, Finish)
+    board.recorded(record_of(finish.job, state=JobState.CANCELLED), 1.0)
+    assert decide(board, 1.0) == [Submit(again)]

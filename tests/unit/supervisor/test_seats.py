@@ -1,6 +1,9 @@
-"""Who runs next: first come, first served, within what each executor takes."""
+"""Who runs next: who has begun before, then first come, first served; as each executor takes."""
 
 from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
 
 from runbus.supervisor._seats import Seats
 
@@ -90,3 +93,26 @@ def test_who_does_not_wait_any_more_is_passed_over_and_forgotten() -> None:
 
     assert [made.next(still_waits) for _ in range(3)] == ["b", "c", None]
     assert asked.count("a") == 1
+
+
+@given(
+    waiting=st.lists(st.tuples(st.sampled_from("xyz"), st.booleans()), max_size=12),
+    free=st.integers(0, 12),
+    places=st.dictionaries(st.sampled_from("xyz"), st.integers(0, 4) | st.none()),
+)
+def test_who_has_begun_before_goes_before_all_who_have_not_each_kind_in_order(
+    waiting: list[tuple[str, bool]], free: int, places: dict[str, int | None]
+) -> None:
+    made = seats(free, **places)
+    executors = {}
+    for number, (executor, has_begun) in enumerate(waiting):
+        executors[str(number)] = executor
+        made.queue(str(number), executor, has_begun=has_begun)
+
+    expected: list[str] = []
+    for name in sorted(executors, key=lambda name: (not waiting[int(name)][1], int(name))):
+        limit = places.get(executors[name])
+        taken = sum(1 for one in expected if executors[one] == executors[name])
+        if len(expected) < free and (limit is None or taken < limit):
+            expected.append(name)
+    assert all_that_run(made, executors) == expected

@@ -124,13 +124,15 @@ def _is_wanted(record: JobRecord, wanted: set[str] | None) -> bool:
 
 def _tell_leader(experiment: str, statuses: Sequence[JobStatus]) -> None:
     """Say on standard error if the jobs are led by nobody, or by a process that is silent."""
-    from runbus.jobs import leader_of
+    from runbus.jobs import is_handed_over, leader_of
 
     if statuses and all(one.record.state.is_terminal for one in statuses):
         return
     name = os.path.basename(experiment)
     leader = leader_of(experiment)
-    if leader is None:
+    if leader is None and is_handed_over(experiment):
+        sys.stderr.write("these jobs were handed over a moment ago: no process leads them yet\n")
+    elif leader is None:
         sys.stderr.write(f"no process leads these jobs: runbus attach {name} continues\n")
     elif leader.is_silent:
         sys.stderr.write(f"{name} is {leader}\n")
