@@ -10,6 +10,7 @@ __all__ = ["Period", "period_of"]
 
 _CLOCK = r"(\d\d):(\d\d)(?::(\d\d))?\s?(Z|[+-]\d\d:?\d\d)?"
 _TIME = re.compile(rf"(\d{{4}})(?:-(\d\d)(?:-(\d\d)(?:[T ]{_CLOCK})?)?)?", re.ASCII)
+_FIRST = (1, 1, 1, 0, 0, 0)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -35,9 +36,9 @@ def period_of(text: str) -> Period | None:
         return None
     *numbers, zone = found.groups()
     given = [int(number) for number in numbers if number is not None]
-    year, month, day, *clock = [*given, *[1] * (3 - len(given))]
+    year, month, day, hour, minute, second = (*given, *_FIRST[len(given) :])
     try:
-        start = datetime(year, month, day, *clock)
+        start = datetime(year, month, day, hour, minute, second)
         return Period(_ns(start, zone), _ns(_next(start, len(given)), zone))
     except (ValueError, OverflowError):
         return None
