@@ -216,7 +216,7 @@ def _print_jobs(records: Sequence[JobRecord]) -> None:
                 record.state,
                 "" if steps is None else str(steps),
                 *lasts,
-                format_duration(record.duration_s),
+                format_duration(record.duration_s) if record.started_ns else "",
                 record.reason,
             ]
         )

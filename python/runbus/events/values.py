@@ -30,7 +30,9 @@ HUNDRED_YEARS_S = 36_525 * 86_400
 _Seconds = Annotated[
     int,
     msgspec.Meta(
-        ge=1, le=HUNDRED_YEARS_S, extra={"hint": "write whole seconds, at most a hundred years"}
+        ge=1,
+        le=HUNDRED_YEARS_S,
+        extra={"hint": "write whole seconds, at most a hundred years: 300 for five minutes"},
     ),
 ]
 _ExitCode = Annotated[int, msgspec.Meta(ge=1, le=255)]
@@ -124,7 +126,10 @@ class RetryPolicy(_Value, frozen=True, kw_only=True):
         msgspec.Meta(extra={"hint": f"list {', '.join(RETRY_CAUSES)}, or exit codes"}),
     ] = RETRY_CAUSES
     backoff_s: Annotated[
-        float, msgspec.Meta(ge=0, le=31_536_000, extra={"hint": "write seconds, at most a year"})
+        float,
+        msgspec.Meta(
+            ge=0, le=31_536_000, extra={"hint": "write seconds, at most a year: 0.5, or 60"}
+        ),
     ] = 1.0
 
 

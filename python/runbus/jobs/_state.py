@@ -148,6 +148,16 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     requeues: int = 0
     requeued: int = 0
 
+    def __repr__(self) -> str:
+        """Return what is asked for first, in one line: most fields say how it came to that."""
+        shown = ("name", "run_id", "attempt", "state", "exit_code", "reason")
+        told = (f"{name}={_plain(getattr(self, name))!r}" for name in shown)
+        return f"{type(self).__name__}({', '.join(told)})"
+
+
+def _plain(value: object) -> object:
+    return str(value) if isinstance(value, JobState) else value
+
 
 def fold(record: JobRecord | None, fact: JobFact) -> JobRecord | None:
     """Return the record after one more fact; the same record if the fact does not apply.

@@ -125,6 +125,27 @@ def test_a_batch_that_was_handed_over_a_moment_ago_is_not_left_to_the_user(
     assert capsys.readouterr().err.startswith("no process leads these jobs: runbus attach")
 
 
+def test_a_job_that_never_began_took_no_time(capsys: pytest.CaptureFixture[str]) -> None:
+    stored = AsyncExperiment("p", [Job(name="a", task=Command(("true",)))]).prepare()
+    stored.intend()
+    spec = stored.specs[0]
+    store = JobStore(stored.folder)
+    end: dict[str, Any] = {"state": "CANCELLED", "reason": "by SIGINT", "duration_s": 0.0}
+    store.record(
+        JobEnded(
+            experiment_id=spec.experiment_id, job="a", run_id=spec.run_id, attempt=1,
+            time_ns=time.time_ns(), exit_code=None, signal=None, **end,
+        )
+    )  # fmt: skip
+    store.close()
+
+    for words in (["status"], ["attach", stored.id], ["show", spec.run_id]):
+        run_command(words)
+        shown = capsys.readouterr().out
+        assert "CANCELLED" in shown
+        assert "0 s" not in shown
+
+
 @pytest.mark.parametrize(
     ("words", "count"),
     [(["--failed"], 3), (["--state", "running"], 1), (["--state", "pending"], 10),

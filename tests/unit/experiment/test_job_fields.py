@@ -55,7 +55,16 @@ def test_a_value_is_refused_in_python_as_in_a_batch_file(
     assert pickle.loads(pickle.dumps(in_python.value)) == in_python.value
     (told,) = in_a_file.value.problems
     assert told.startswith(f"{batch}:5: jobs[0].{key}")
-    assert told.endswith(problem)
+    assert f": {problem}" in told
+
+
+def test_a_span_of_time_as_a_text_is_refused_with_the_number_to_write() -> None:
+    as_in_a_file: object = "5m"
+    with pytest.raises(FieldInvalid) as refused:
+        Timeouts(run_s=as_in_a_file)  # type: ignore[arg-type]
+
+    assert refused.value.hint is not None
+    assert "300 for five minutes" in refused.value.hint
 
 
 def test_not_a_number_is_no_time() -> None:

@@ -43,6 +43,14 @@ def folded(*facts: JobFact) -> JobRecord:
     return record
 
 
+def test_a_record_is_shown_in_one_short_line() -> None:
+    record = folded(INTENDED, SUBMITTED, STARTED, ended(JobState.FAILED, 3))
+
+    assert repr(record) == (
+        "JobRecord(name='j', run_id='e-1', attempt=1, state='FAILED', exit_code=3, reason='')"
+    )
+
+
 @pytest.mark.parametrize(
     ("facts", "state"),
     [

@@ -102,7 +102,7 @@ def _print(run: RunRecord) -> None:
     if job and job.attempt > 1:
         unbegun = "" if job.started_ns else ", which has not begun"
         facts.append(("attempt", f"{job.attempt}{unbegun}"))
-    if job and job.ended_ns:
+    if job and job.ended_ns and job.started_ns:
         busy = f", {format_duration(job.cpu_s)} of processor time" if job.cpu_s else ""
         facts.append(("took", format_duration(job.duration_s) + busy))
     if job and job.exit_code is not None:

@@ -212,10 +212,10 @@ def _table(records: Sequence[JobRecord]) -> tuple[list[str], list[list[str]]]:
 
 def _elapsed(record: JobRecord) -> str:
     """Return how long a job has run so far, or ran."""
-    if record.ended_ns:
-        return format_duration(record.duration_s)
     if not record.started_ns:
         return ""
+    if record.ended_ns:
+        return format_duration(record.duration_s)
     return format_duration(max(0, (time.time_ns() - record.started_ns) // 10**9))
 
 
