@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
 from runbus.cli._arguments import parse_arguments, split_launch
@@ -158,10 +159,11 @@ def run_entrypoint(function: Callable[..., Any], words: Sequence[str]) -> int:
 
 def _prepared(
     function: Any, words: Sequence[str], settings: _Settings, program: str
-) -> list[Callable[[], Any]]:
+) -> Sequence[Callable[[], Any]]:
     """Return what is to be run: nothing if the words only ask for something to be shown."""
-    from runbus.config import fields_of
+    from runbus.config import call_to_end, check_callable_to_end, fields_of
 
+    check_callable_to_end(function)
     names = [*fields_of(function)]
     arguments, launch = split_launch(parse_arguments(words, names), names)
     if "--help" in arguments.flags:
@@ -182,7 +184,7 @@ def _prepared(
         _write(found, option, destination)
     if written:
         return []
-    calls = [one.config.complete().build() for one in found]
+    calls = [partial(call_to_end, one.config.complete().build()) for one in found]
     flags = arguments.flags
     if launch or "--detach" in flags or settings.executor is not None:
         from runbus.cli._entry_launch import launch_asked, launch_on
@@ -196,11 +198,11 @@ def _prepared(
 
 
 def _chosen(
-    calls: list[Callable[[], Any]],
+    calls: Sequence[Callable[[], Any]],
     found: Sequence[Any],
     flags: frozenset[str],
     settings: _Settings,
-) -> list[Callable[[], Any]]:
+) -> Sequence[Callable[[], Any]]:
     """Return what is to be run in the end: what there is, unless it should only be shown."""
     if flags & {"--dryrun", "--verbose"} or settings.confirm:
         for one in found:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from runbus.config._batch_file import load_batch as load_batch
     from runbus.config._batch_schema import batch_schema as batch_schema
     from runbus.config._bounds import Check as Check
+    from runbus.config._calls import call_to_end as call_to_end
+    from runbus.config._calls import check_callable_to_end as check_callable_to_end
     from runbus.config._config import Config as Config
     from runbus.config._config import Partial as Partial
     from runbus.config._config import as_config as as_config
@@ -139,6 +141,8 @@ __all__ = [
     "batch_schema",
     "begun_at",
     "call_text",
+    "call_to_end",
+    "check_callable_to_end",
     "check_task",
     "data_text",
     "decode_task",
@@ -209,6 +213,7 @@ __getattr__, __dir__ = lazy_names(
         "._batch_file": ("load_batch",),
         "._batch_schema": ("batch_schema",),
         "._bounds": ("Check",),
+        "._calls": ("call_to_end", "check_callable_to_end"),
         "._config": ("Config", "Partial", "as_config", "fields_of", "make", "target_of"),
         "._data": ("to_data",),
         "._diff": ("Change", "Diff"),

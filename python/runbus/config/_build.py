@@ -6,6 +6,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from runbus.config._access import NothingThere, get_at
+from runbus.config._made import checked, is_unsure
 from runbus.config._node import MISSING, PLAIN, Mistake, Node, Ref, path_text
 from runbus.config._paths import parse_path
 from runbus.config._shape import missing_mistake
@@ -133,6 +134,9 @@ def build(root: Node) -> Any:
     """Return what a checked configuration describes: each part once, however often it is used.
 
     What a target raises continues with a note that says what was built.
+
+    Raises:
+        ConfigInvalid: What a function returned is not of its field's type.
     """
     return _build(root, root, (), {})
 
@@ -158,6 +162,8 @@ def _build_node(node: Node, root: Node, path: Path, done: dict[int, Any]) -> Any
             if type(value) is Ref:  # what it leads to is converted as the field wants it
                 value = shape.convert(shape.field(name), name, resolved(root, value), [])
             named[name] = _build(value, root, (*path, name), done)
+            if is_unsure(value):
+                named[name] = checked(node, name, named[name], path)
     args = [] if shape.is_plain else _positional(shape.schema, named)
     if node._is_partial:
         return functools.partial(shape.target, *args, **named)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgspec
 
 from runbus._files import absolute_path
+from runbus.config._calls import check_callable_to_end
 from runbus.config._config import Partial, target_of
 from runbus.config._data import finite, from_data, to_data
 from runbus.config._node import Node, Word
@@ -175,8 +176,9 @@ def function_task(config: Node, folder: str = "", python: str = "") -> Function:
         python: The interpreter; the one that runs this, if empty.
 
     Raises:
-        TaskInvalid: It is a Config, or its function is of `__main__` or of a notebook: no other
-            process could import it.
+        TaskInvalid: It is a Config, or a generator, of which a call runs nothing; or its function,
+            or something in its values, is of `__main__` or of a notebook: no other process could
+            import it.
         TargetUnusable: Its function has no import path.
         ConfigInvalid: A value is missing or does not fit, or cannot be written as data.
     """
@@ -184,22 +186,43 @@ def function_task(config: Node, folder: str = "", python: str = "") -> Function:
         raise TaskInvalid(repr(config), "it is no function to call: give a Partial")
     config.complete()
     target = target_of(config)
+    check_callable_to_end(target)
     if getattr(target, "__module__", None) == "__main__":
-        raise TaskInvalid(
-            f"{target.__qualname__} of __main__",
-            f"no other process can import it: {_way_out(target)}",
-        )
+        raise _unimportable(target.__qualname__, target.__qualname__)
     data = to_data(config)
+    for path in _imported(data):
+        if path.startswith("__main__."):
+            raise _unimportable(path.removeprefix("__main__."))
     del data["_partial_"]
     path = data.pop("_target_")
     return Function(path, data, folder or _folder_of(target), python)
 
 
-def _way_out(target: Any) -> str:
+_NAMES = ("_target_", "_import_", "_type_")
+
+
+def _imported(data: Any) -> Iterator[str]:
+    """Yield the import paths that the data of a configuration names."""
+    if isinstance(data, list):
+        for one in data:
+            yield from _imported(one)
+    elif isinstance(data, dict):
+        for key, one in data.items():
+            if key in _NAMES and isinstance(one, str):
+                yield one
+            else:
+                yield from _imported(one)
+
+
+def _unimportable(name: str, function: str = "FUNCTION") -> TaskInvalid:
     file = getattr(sys.modules["__main__"], "__file__", None)
-    if not file:
-        return "write it to a file such as tasks.py, and import it from there"
-    return f"put it into a module, or use runbus run {os.path.basename(file)}:{target.__name__}"
+    if "<" in name:
+        advice = "define it at the top of a module, and import it from there"
+    elif not file:
+        advice = "write it to a file such as tasks.py, and import it from there"
+    else:
+        advice = f"put it into a module, or use runbus run {os.path.basename(file)}:{function}"
+    return TaskInvalid(f"{name} of __main__", "no other process can import it", advice)
 
 
 def _folder_of(target: Any) -> str:

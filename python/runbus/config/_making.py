@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol, get_origin
+from types import UnionType
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    Protocol,
+    Union,
+    get_args,
+    get_origin,
+    is_typeddict,
+)
 
 from runbus.config._node import Mistake, Node, Ref
 from runbus.config._shown import shown, type_text
@@ -13,7 +24,7 @@ if TYPE_CHECKING:
 
     from runbus.config._node import Mistakes
 
-__all__ = ["Converter", "Making", "at_step", "refuse"]
+__all__ = ["Converter", "Making", "at_step", "classes_of", "refuse"]
 
 Converter = Callable[[Any, "Mistakes"], Any]
 """Takes a value and a list of mistakes; returns the value in the form in which configurations hold
@@ -35,8 +46,8 @@ class Making(Protocol):
         """Return the configuration of the named part that several of a class make together."""
         ...
 
-    def made_by(self, node: Node) -> Any:
-        """Return the class of what a node builds; None if it is unknown."""
+    def made_by(self, node: Node) -> tuple[type, ...] | None:
+        """Return the classes of what a node may build; None if they are unknown."""
         ...
 
     def adopted(self, value: Any) -> Any:
@@ -58,13 +69,11 @@ def refuse(value: Any, hint: Any, making: Making, mistakes: Mistakes, reason: st
     if isinstance(value, Ref):
         return value
     if isinstance(value, Node):
-        made = making.made_by(value)
-        kind = get_origin(hint) or hint
-        if made is None or not isinstance(kind, type) or _is_protocol(kind):
+        made, wanted = making.made_by(value), classes_of(hint)
+        if made is None or wanted is None or _can_fit(value, made, wanted):
             return value
-        if issubclass(made, kind) or (kind is float and made is int):
-            return value
-        what = f"found a {type(value).__name__} of {made.__qualname__}"
+        names = " or ".join(one.__qualname__ for one in made)
+        what = f"found a {type(value).__name__} of {names}"
         mistakes.append(
             Mistake(
                 f"expected {type_text(hint)}, {what}", expected=type_text(hint), found=repr(value)
@@ -82,8 +91,38 @@ def refuse(value: Any, hint: Any, making: Making, mistakes: Mistakes, reason: st
     return value
 
 
-def _is_protocol(kind: type) -> bool:
-    return getattr(kind, "_is_protocol", False) is True
+def _can_fit(node: Node, made: tuple[type, ...], wanted: tuple[type, ...]) -> bool:
+    """Whether what a node builds may be of a class that is wanted.
+
+    A function that says that it returns a `Model` may return one of a subclass.
+    """
+    is_class = isinstance(get_origin(node._shape.target) or node._shape.target, type)
+    return any(
+        issubclass(one, kind) or one in _SAME.get(kind, ()) or (issubclass(kind, one) > is_class)
+        for one in made
+        for kind in wanted
+    )
+
+
+_SAME: dict[type, tuple[type, ...]] = {float: (int,), complex: (int, float)}
+"""Whose values stand for those of a type, though they are of no subclass."""
+
+
+def classes_of(hint: Any) -> tuple[type, ...] | None:
+    """Return the classes that values of a type have; None if that cannot be told of classes."""
+    origin = get_origin(hint)
+    if origin is Annotated:
+        return classes_of(get_args(hint)[0])
+    if origin is Literal:
+        return tuple(type(one) for one in get_args(hint))
+    if origin in (Union, UnionType):
+        each = [classes_of(one) for one in get_args(hint)]
+        return None if None in each else tuple(kind for one in each for kind in one or ())
+    kind = type(None) if hint is None else origin or hint
+    if is_typeddict(kind):
+        return (dict,)
+    is_told = isinstance(kind, type) and kind not in (object, Any)
+    return (kind,) if is_told and not getattr(kind, "_is_protocol", False) else None
 
 
 def at_step(key: str | int, value: Any, convert: Converter, mistakes: Mistakes) -> Any:

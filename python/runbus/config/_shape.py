@@ -8,6 +8,7 @@ import typing
 from typing import TYPE_CHECKING, Any, get_origin
 
 from runbus.config._convert import converter_of
+from runbus.config._making import classes_of
 from runbus.config._named import parts_of
 from runbus.config._node import MISSING, Mistake, Node
 from runbus.config._schema import schema_of
@@ -244,20 +245,17 @@ class _Making:
                 mistakes.append(missing_mistake(name))
         return found
 
-    def made_by(self, node: Node) -> Any:
+    def made_by(self, node: Node) -> tuple[type, ...] | None:
         if node._is_partial:
-            return functools.partial
+            return (functools.partial,)
         target = node._shape.target
-        target = get_origin(target) or target
-        if isinstance(target, type):
-            return target
+        if isinstance(get_origin(target) or target, type):
+            return classes_of(target)
         if isinstance(target, functools.partial):
             return None
         from runbus.config._hints import hints_of
 
-        returned = hints_of(target).get("return")
-        returned = get_origin(returned) or returned
-        return returned if isinstance(returned, type) else None
+        return classes_of(hints_of(target).get("return", Any))
 
     def adopted(self, value: Any) -> Any:
         fiddle = sys.modules.get("fiddle")

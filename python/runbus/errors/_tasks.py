@@ -33,16 +33,20 @@ class TaskInvalid(UsageError):
     Attributes:
         given: What was given, as Python shows it.
         reason: What is wrong with it.
+        advice: What to do about it; that tasks are written so if empty.
     """
 
     given: str
     reason: str
+    advice: str = ""
 
     def __str__(self) -> str:
         return f"cannot run {self.given}: {self.reason}"
 
     @property
     def hint(self) -> str:
+        if self.advice:
+            return self.advice
         if self.given.endswith(".py'"):
             return f"write Script({self.given})"
         if self.reason.endswith("a coroutine"):

@@ -15,12 +15,18 @@ from typing import Any
 
 from runbus._files import read_file
 from runbus._home import ENV_ATTEMPT, GIVEN
-from runbus.config import Function
+from runbus.config import Function, call_to_end
 from runbus.errors import RunbusError
 
 __all__ = ["main"]
 
 _ADVICE = "give the executor a packager, or install the module on that machine"
+
+_NOT_OWN = (
+    os.path.dirname(os.path.dirname(__file__)) + os.sep,  # ours
+    os.path.join(os.path.dirname(os.__file__), "asyncio") + os.sep,  # what runs a coroutine
+)
+"""The folders of the code between the start of the process and the function."""
 
 
 def main(words: list[str]) -> None:
@@ -40,10 +46,18 @@ def main(words: list[str]) -> None:
         hint = f"there is no {folder} here: {_ADVICE}" if is_far else error.hint
         sys.exit(f"error: {error}" + (f"\nhint: {hint}" if hint else ""))
     try:
-        result = function()
-    except Exception as error:
-        here = error.__traceback__
-        error.__traceback__ = here and here.tb_next  # the frames of the function alone
+        result = call_to_end(function)
+    except SystemExit as error:
+        if error.code not in (None, 0):
+            _show_own_frames(error)
+            _keep_error(error)
+        raise
+    except KeyboardInterrupt as error:
+        _show_own_frames(error)
+        _keep_error(error)
+        raise  # so that the interpreter ends by the signal, as it does of any program
+    except BaseException as error:
+        _show_own_frames(error)
         _keep_error(error)
         sys.excepthook(type(error), error, error.__traceback__)
         sys.exit(1)
@@ -51,7 +65,23 @@ def main(words: list[str]) -> None:
         _keep_result(result)
 
 
-def _keep_error(error: Exception) -> None:
+def _show_own_frames(error: BaseException) -> None:
+    """Have an error's traceback begin with the function's own frames, wherever it is printed."""
+    here = error.__traceback__
+    while here is not None and here.tb_frame.f_code.co_filename.startswith(_NOT_OWN):
+        here = here.tb_next
+    error.__traceback__ = here
+    show = sys.excepthook
+
+    def show_own(kind: type[BaseException], found: BaseException, trace: Any) -> None:
+        if found is error:  # what has raised it again added its frames
+            trace = found.__traceback__ = here
+        show(kind, found, trace)
+
+    sys.excepthook = show_own
+
+
+def _keep_error(error: BaseException) -> None:
     """Record an error, by which the run ends."""
     shown = error.__traceback__
     told = {
@@ -64,7 +94,7 @@ def _keep_error(error: Exception) -> None:
     error.__traceback__ = shown
 
 
-def _text_of(error: Exception) -> str:
+def _text_of(error: BaseException) -> str:
     try:
         return str(error)
     except Exception as broken:  # of the class, which is not ours
@@ -93,7 +123,7 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__qualname__} is neither text, number, list nor mapping")
 
 
-def _keep(name: str, told: dict[str, Any], error: Exception | None = None) -> None:
+def _keep(name: str, told: dict[str, Any], error: BaseException | None = None) -> None:
     """Log what was told of this attempt to its run; an error ends the run, and is raised again."""
     from runbus.metrics import init  # costs what a run costs, which the function may not need
 
