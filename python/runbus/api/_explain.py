@@ -188,7 +188,10 @@ def _of_end(run: RunRecord, job: JobRecord) -> Iterator[str]:
         case JobState.PREEMPTED:
             yield "its backend took the machine away"
     if job.state is not JobState.SUCCEEDED and job.attempt > 1:
-        yield f"it had {job.attempt} attempts"
+        begun = len(run.begun_attempts())
+        attempts = "1 attempt" if begun == 1 else f"{begun or 'no'} attempts"
+        unbegun = "" if job.started_ns else f", and attempt {job.attempt} did not begin"
+        yield f"it had {attempts}{unbegun}"
 
 
 def _of_failure(run: RunRecord, job: JobRecord) -> Iterator[str]:
