@@ -18,7 +18,7 @@ __all__ = [
 ]
 
 LATEST = "latest"
-"""What means the newest run, or the newest batch, wherever one is named."""
+"""What means the newest run wherever one is named; where a batch is, that of the newest run."""
 
 # Crockford's base 32: no i, l, o, u, so an id read aloud or copied by hand stays itself.
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"

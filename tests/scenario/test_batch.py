@@ -265,7 +265,7 @@ def test_cancel_ends_a_batch_that_nobody_leads(batch: Callable[..., str]) -> Non
 
     cancelled = command("cancel", "batch")
     assert cancelled.returncode == 0
-    assert re.fullmatch(r"\S+: 2 of 2 done, 2 cancelled\n", cancelled.stdout)
+    assert re.fullmatch(r"\S+: 2 jobs cancelled; 2 of 2 done, 2 cancelled\n", cancelled.stdout)
     assert states() == ["CANCELLED", "CANCELLED"]
 
 

@@ -188,7 +188,10 @@ def _of_end(run: RunRecord, job: JobRecord) -> Iterator[str]:
         case JobState.PREEMPTED:
             yield "its backend took the machine away"
     if job.state is not JobState.SUCCEEDED and job.attempt > 1:
-        yield f"it had {job.attempt} attempts"
+        begun = len(run.begun_attempts())
+        attempts = "1 attempt" if begun == 1 else f"{begun or 'no'} attempts"
+        unbegun = "" if job.started_ns else f", and attempt {job.attempt} did not begin"
+        yield f"it had {attempts}{unbegun}"
 
 
 def _of_failure(run: RunRecord, job: JobRecord) -> Iterator[str]:
@@ -206,7 +209,7 @@ def _of_asked_end(run: RunRecord, job: JobRecord) -> Iterator[str]:
     if job.state is JobState.CANCELLED:
         when = "" if job.started_ns else " before it had begun"
         yield f"its end was asked for{when}" + (f": {job.reason}" if job.reason else "")
-    elif job.reason == RAN_TOO_LONG:
+    elif job.reason.startswith(RAN_TOO_LONG):
         yield f"it reached its time limit{_limit_of(run)}, and was asked to end (SIGTERM)"
     else:
         yield "it was ended because of a limit that its batch gives it"

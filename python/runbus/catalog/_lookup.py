@@ -5,20 +5,24 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from runbus._home import Home, abbreviated, is_there
+from runbus._home import Home, abbreviated, is_there, similar_names
 from runbus._ids import LATEST, is_experiment_id, split_run_id
-from runbus.catalog._runs import runs
+from runbus.catalog._runs import find_run, runs
 from runbus.errors import (
+    AmbiguousId,
     ExperimentNotFound,
     FileUnreadable,
     JobNotFound,
+    NoBatch,
     NotFound,
-    near_matches,
+    RunNotFound,
 )
 from runbus.jobs import Asked, JobRecord, current_record, read_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from runbus.catalog._runs import RunRecord
 
 __all__ = ["JobStatus", "find_experiment", "find_job", "job_statuses", "not_removed"]
 
@@ -39,12 +43,13 @@ def find_experiment(text: str | None, *, home: str | os.PathLike[str] | None = N
     """Return the folder of an experiment: by its id, by its project (the newest), or the newest.
 
     Args:
-        text: The id, a part of it that no other id has, or the project; the newest of all if None
-            or "latest".
+        text: The id, a part of it that no other id has, or the project; the newest of all if None;
+            that of the newest run if "latest".
         home: The home folder, instead of `$RUNBUS_HOME` or `~/.runbus`.
 
     Raises:
         ExperimentNotFound: It does not exist; names those that read almost the same.
+        NoBatch: It names a run that runbus did not start, as "latest" may.
         AmbiguousId: It is a part of several ids.
         FileUnreadable: It may be in a folder that this user may not read.
         HomeUnusable: The home folder cannot be read.
@@ -53,6 +58,8 @@ def find_experiment(text: str | None, *, home: str | os.PathLike[str] | None = N
     folders.sort(key=os.path.basename)
     projects = {os.path.basename(os.path.dirname(folder)) for folder in folders}
     found = [folder for folder in folders if text in (None, LATEST, *folder.split(os.sep)[-2:])]
+    if text == LATEST:
+        _check_latest(found, home)
     if not found:
         for path, reason in closed.items():
             if _may_be_in(path, text):
@@ -60,9 +67,39 @@ def find_experiment(text: str | None, *, home: str | os.PathLike[str] | None = N
         ids = [os.path.basename(folder) for folder in reversed(folders)]
         if (part := abbreviated(text or "", ids)) is not None:
             return folders[-1 - ids.index(part)]
-        similar = near_matches(text or "", [*sorted(projects), *ids])
+        if text is not None and (run := _plain_run(text, home)) is not None:
+            raise _no_batch(text, run)
+        similar = similar_names(text or "", [*sorted(projects), *ids])
+        if text is not None and (parts := split_run_id(text)) and parts[0] in ids:
+            similar = (parts[0],)
         raise ExperimentNotFound(text or "", similar, bool(folders))
     return found[-1]
+
+
+def _check_latest(found: list[str], home: str | os.PathLike[str] | None) -> None:
+    """Make sure that the newest experiment with jobs is that of the newest run.
+
+    Raises:
+        NoBatch: A run that runbus did not start is newer, and "latest" names that run.
+    """
+    run = _plain_run(LATEST, home)
+    newest = os.path.basename(found[-1]) if found else ""
+    if run is not None and os.path.basename(run.experiment_folder) > newest:
+        raise _no_batch(LATEST, run, newest)
+
+
+def _plain_run(text: str, home: str | os.PathLike[str] | None) -> RunRecord | None:
+    """Return the run that a text names if no job of a batch is it."""
+    try:
+        run = find_run(text, home=home)
+    except (RunNotFound, AmbiguousId, FileUnreadable):
+        return None
+    return run if run.info.job is None else None
+
+
+def _no_batch(text: str, run: RunRecord, batch: str = "") -> NoBatch:
+    pid = next(iter(run.live_pids()), 0)
+    return NoBatch(text, (), run_id=run.id, pid=pid, batch=batch)
 
 
 def _experiments(home: Home) -> tuple[list[str], dict[str, str]]:
@@ -129,12 +166,13 @@ def find_job(text: str, *, home: str | os.PathLike[str] | None = None) -> tuple[
 
     Args:
         text: The id of a job's run, the job's name or the name that its run was given later (the
-            newest of that name), or what `find_experiment` takes; "latest" is the newest
-            experiment, whatever jobs are called.
+            newest of that name), or what `find_experiment` takes; "latest" is the experiment of
+            the newest run, whatever jobs are called.
         home: The home folder, instead of `$RUNBUS_HOME` or `~/.runbus`.
 
     Raises:
         JobNotFound: There is neither; names those that read almost the same.
+        NoBatch: It names a run that runbus did not start, as "latest" may.
         AmbiguousId: It is a part of several ids.
         HomeUnusable: The home folder cannot be read.
     """
@@ -158,5 +196,7 @@ def find_job(text: str, *, home: str | os.PathLike[str] | None = None) -> tuple[
     except ExperimentNotFound as error:
         if (part := abbreviated(text, jobs)) is not None:
             return jobs[part]
-        similar = near_matches(text, [*error.similar, *dict.fromkeys(names)])
+        if isinstance(error, NoBatch):
+            raise
+        similar = similar_names(text, [*error.similar, *dict.fromkeys(names)])
         raise JobNotFound(text, similar, error.are_any) from None

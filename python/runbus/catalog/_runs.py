@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runbus._files import read_file
-from runbus._home import Home, abbreviated
+from runbus._home import Home, abbreviated, similar_names
 from runbus._ids import LATEST
 from runbus._secrets import redacted_text
 from runbus.abc import PackageManifest
@@ -21,9 +21,9 @@ from runbus.errors import (
     FileUnreadable,
     RunbusError,
     RunNotFound,
-    near_matches,
 )
-from runbus.jobs import JobRecord, JobState, current_record, read_jobs
+from runbus.events import JobStarted
+from runbus.jobs import FactReader, JobRecord, JobState, current_record, read_jobs
 from runbus.metrics import StoredRun
 
 if TYPE_CHECKING:
@@ -117,6 +117,26 @@ class RunRecord(StoredRun):
         """
         folder = self.job_folder
         return folder and os.path.join(os.path.dirname(folder), str(attempt))
+
+    def begun_attempts(self) -> list[int]:
+        """Return the attempts of the job that have begun, in order; empty for a run without a job.
+
+        One that waits for its turn, or was cancelled while it did, has not.
+
+        Raises:
+            JournalError: The journal of its experiment cannot be read.
+        """
+        if self.job is None:
+            return []
+        begun = {self.job.attempt} if self.job.started_ns else set()
+        if self.job.attempt > 1:
+            facts = FactReader(self.experiment_folder).poll()
+            begun |= {
+                fact.attempt
+                for fact in facts
+                if isinstance(fact, JobStarted) and fact.run_id == self.id
+            }
+        return sorted(begun)
 
     def packaged(self) -> PackageManifest | None:
         """Return what code the job took along; None if none, or if its record is gone."""
@@ -406,5 +426,5 @@ def find_run(text: str, *, home: str | os.PathLike[str] | None = None) -> RunRec
         names |= {run.name: None, run.id: None}
     if (found_id := abbreviated(text, known)) is not None:
         return known[found_id]
-    near = near_matches(text, ["latest", *names] if names else ())
+    near = similar_names(text, [LATEST, *names] if names else ())
     raise RunNotFound(text, near, bool(names))

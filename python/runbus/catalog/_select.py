@@ -7,6 +7,8 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakKeyDictionary
 
+from runbus.catalog._html import time_text
+from runbus.catalog._times import period_of
 from runbus.errors import UsageError, near_matches
 from runbus.jobs import JobState
 
@@ -39,7 +41,8 @@ class Condition(NamedTuple):
     Attributes:
         name: A field, a param or a metric.
         operator: `=`, `!=`, `<`, `<=`, `>`, `>=`, or `~` for "contains".
-        value: What it is compared with: as numbers if both are.
+        value: What it is compared with: as numbers if both are, and as times if it is `created`,
+            where a date is its first moment and equals all of the day.
     """
 
     name: str
@@ -75,13 +78,20 @@ class Condition(NamedTuple):
             if value not in _STATES:
                 states = near_matches(value, _STATES) or [", ".join(_STATES)]
                 raise UsageError(f"there is no state {found[3]!r}; did you mean {states[0]}")
+        if name == "created" and operator != "~" and period_of(value) is None:
+            raise UsageError(
+                f"{value!r} is no time that created is compared with: write created>=2030-01-31 or "
+                "'created>2030-01-31 12:00', in local time"
+            )
         return cls(name, operator, value)
 
     def holds(self, row: RunRow) -> bool:
         """Whether a run fulfils it; one that has no such value fulfils only `!=`."""
         known = field_of(row, self.name)
-        if known is None:
+        if known is None or (self.name == "created" and not known):
             return self.operator == "!="
+        if self.name == "created":
+            return self._is_at(row.created_ns)
         if self.operator == "~":
             return self.value.lower() in str(known).lower()
         if isinstance(known, bool):
@@ -89,18 +99,49 @@ class Condition(NamedTuple):
         number, other = _number(known), _number(self.value)
         if number is not None and other is not None:
             return _compare(number, self.operator, other)
+        is_mixed = isinstance(known, int | float) or other is not None
+        if is_mixed and self.is_of_order and self.name not in FIELDS:
+            return False  # a number is neither before nor after a text, or what is no number
         return _compare(str(known), self.operator, self.value)
+
+    @property
+    def is_of_order(self) -> bool:
+        """Whether it asks what is less or more."""
+        return self.operator in {"<", "<=", ">", ">="}
+
+    def _is_at(self, time_ns: int) -> bool:
+        """Whether a time fulfils it."""
+        if self.operator == "~":
+            return self.value in time_text(time_ns)
+        period = period_of(self.value)
+        assert period is not None, "it is looked at as it is parsed"
+        if self.is_of_order:
+            return _compare(time_ns, self.operator, period.start_ns)
+        return (period.start_ns <= time_ns < period.end_ns) == (self.operator == "=")
+
+    def check(self, rows: Sequence[RunRow]) -> None:
+        """Make sure that it can be asked of runs.
+
+        Raises:
+            UsageError: None of them has what it names, or each has a number, and it names none.
+        """
+        check_field(rows, self.name)
+        if not self.is_of_order or self.name in FIELDS or _number(self.value) is not None:
+            return
+        values = [value for row in rows if (value := field_of(row, self.name)) is not None]
+        if values and all(isinstance(value, int | float) for value in values):
+            raise UsageError(f"{self.value!r} is not a number, and {self.name} is compared with it")
 
 
 def selected(rows: Iterable[RunRow], conditions: Sequence[Condition]) -> list[RunRow]:
     """Return the runs that fulfil all conditions.
 
     Raises:
-        UsageError: A condition names what none of the runs has.
+        UsageError: A condition names what none of the runs has, or compares numbers with a text.
     """
     rows = list(rows)
     for condition in conditions:
-        check_field(rows, condition.name)
+        condition.check(rows)
     return [row for row in rows if all(one.holds(row) for one in conditions)]
 
 

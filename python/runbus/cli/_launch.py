@@ -132,9 +132,13 @@ def cancel(folder: str, job: str | None, grace_s: float) -> ExitStatus:
         sys.stderr.write("it has ended already\n")
         return ExitStatus.OK
     over = {name for name, record in before.items() if record.state.is_terminal}
-    ended = [record for name, record in read_jobs(folder).items() if name not in over]
+    after = read_jobs(folder)
+    ended = [record for name, record in after.items() if name not in over]
     if job is None:
-        click.echo(f"{os.path.basename(folder)}: {Totals.of(ended).text()}")
+        cancelled = sum(record.state is JobState.CANCELLED for record in ended)
+        totals = Totals.of(not_removed(folder, after.values())).text()
+        jobs = "1 job" if cancelled == 1 else f"{cancelled:,} jobs"
+        click.echo(f"{os.path.basename(folder)}: {jobs} cancelled; {totals}")
     else:
         for record in (one for one in ended if one.name == job):
             click.echo(printable(f"{record.name} ({record.run_id}) is {record.state}"))

@@ -10,6 +10,8 @@ from runbus._ids import short_id
 from runbus.errors import AmbiguousId, ExperimentNotFound, RunNotFound, near_matches
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from runbus.catalog import RunRecord
 
 __all__ = ["named_run"]
@@ -18,7 +20,8 @@ __all__ = ["named_run"]
 def named_run(text: str) -> RunRecord:
     """Return the run that a word names: as `find_run` does, or one of a batch or a project.
 
-    Of several it is the first that failed, else the newest, and which it is goes to standard error.
+    Of several it is the first that failed, else the first that was cancelled, else the newest;
+    which it is goes to standard error.
     For commands that only read: what changes something takes no guess.
 
     Raises:
@@ -35,12 +38,23 @@ def named_run(text: str) -> RunRecord:
     except RunNotFound as error:
         if not (found := _runs_of(text)):
             raise RunNotFound(text, error.similar or _near(text), error.are_any) from None
-    failed = [run for run in found if run.state.is_terminal and run.state != "SUCCEEDED"]
-    run, which = (failed[0], "the first that failed") if failed else (found[-1], "the newest")
+    run, which = _first_to_look_at(found)
     if len(found) > 1:
         told = f"{text} has {len(found)} runs: this is {run.name} ({short_id(run.id)}), {which}"
         click.echo(told, err=True)
     return run
+
+
+def _first_to_look_at(found: Sequence[RunRecord]) -> tuple[RunRecord, str]:
+    """Return the run that explains most of what went wrong, and in words which one it is."""
+    states = [run.state for run in found]
+    for run, state in zip(found, states, strict=True):
+        if state.is_terminal and state not in {"SUCCEEDED", "CANCELLED"}:
+            return run, "the first that failed"
+    for run, state in zip(found, states, strict=True):
+        if state == "CANCELLED":
+            return run, "the first that was cancelled; none failed"
+    return found[-1], "the newest"
 
 
 def _runs_of(text: str) -> list[RunRecord]:

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from runbus.errors._missing import GitRefNotFound as GitRefNotFound
     from runbus.errors._missing import JobNotFound as JobNotFound
     from runbus.errors._missing import MetricNotFound as MetricNotFound
+    from runbus.errors._missing import NoBatch as NoBatch
     from runbus.errors._missing import NoExecutor as NoExecutor
     from runbus.errors._missing import NotFound as NotFound
     from runbus.errors._missing import RecordNotFound as RecordNotFound
@@ -139,6 +140,7 @@ __all__ = [
     "MailboxFull",
     "MetricNotFound",
     "MissingPlugin",
+    "NoBatch",
     "NoCurrentFolder",
     "NoExecutor",
     "NoHandler",
@@ -237,6 +239,7 @@ __getattr__, __dir__ = lazy_names(
             "GitRefNotFound",
             "JobNotFound",
             "MetricNotFound",
+            "NoBatch",
             "NoExecutor",
             "NotFound",
             "RecordNotFound",

@@ -97,6 +97,32 @@ class JobNotFound(ExperimentNotFound):
     what = "job or experiment"
 
 
+class NoBatch(JobNotFound):
+    """The run that was named was not started by runbus: it is of no batch.
+
+    Attributes:
+        run_id: The run's id.
+        pid: The process that logs to it, as its own machine counts; 0 if none does.
+        batch: The newest batch, where "latest" was to name one; empty otherwise.
+    """
+
+    run_id: str = ""
+    pid: int = 0
+    batch: str = ""
+
+    def __str__(self) -> str:
+        run = f"the newest run ({self.run_id})" if self.batch else f"run {self.run_id}"
+        return f"{run} is of no batch: runbus did not start it"
+
+    @property
+    def hint(self) -> str:
+        if self.batch:
+            return f"the newest batch is {self.batch}: name it if you mean that"
+        if self.pid:
+            return f"its process is {self.pid}: kill {self.pid} on its machine ends it"
+        return "no process logs to it any more"
+
+
 class MetricNotFound(NotFound):
     """A run has no metric of that name.
 

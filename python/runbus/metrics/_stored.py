@@ -301,6 +301,14 @@ class StoredRun(Kept, Annotating):
         """
         return _is_live(self._writers())
 
+    def live_pids(self) -> list[int]:
+        """Return the pids of the processes for which `is_being_written` is true."""
+        return [
+            int(name.split("-")[1])
+            for name, writer in self._writers().items()
+            if _is_live({name: writer})
+        ]
+
     def end_states(self) -> list[int | None]:
         """Return how each writer ended: its code, or None if it has not, or died."""
         return [End.decoded(writer.end_state).state for writer in self._writers().values()]

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 import pytest
 
 import runbus
-from runbus import api
+from runbus import AsyncExperiment, Command, Job, api
 from runbus.catalog import find_run, remove_run
 from runbus.cli._app import run_command
+
+if TYPE_CHECKING:
+    from runbus.experiment import StoredExperiment
 
 
 @pytest.fixture
@@ -106,3 +111,44 @@ def test_what_is_well_is_one_line_of_doctor(capsys: pytest.CaptureFixture[str]) 
 
     run_command(["doctor", "-v"])
     assert "processors" in capsys.readouterr().out
+
+
+def intended(*codes: int) -> StoredExperiment:
+    """Return an experiment on record of a job for each exit code, of which none has begun."""
+    jobs = [
+        Job(name=f"j{at}", task=Command(("sh", "-c", f"exit {code}")))
+        for at, code in enumerate(codes)
+    ]
+    stored = AsyncExperiment("seeds", jobs).prepare()
+    stored.intend()
+    return stored
+
+
+def test_what_was_cancelled_is_not_called_failed_and_cancel_counts_what_it_ended(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    stored = intended(0, 0, 3)
+    anyio.run(partial(api.lead, stored, only="j0"))
+    assert run_command(["cancel", "seeds"]) == 0
+    told = capsys.readouterr().out
+    assert told == f"{stored.id}: 2 jobs cancelled; 3 of 3 done, 2 cancelled\n"
+
+    assert run_command(["show", "seeds"]) == 0
+    captured = capsys.readouterr()
+    assert "this is j1 (" in captured.err
+    assert captured.err.endswith("), the first that was cancelled; none failed\n")
+    assert "CANCELLED" in captured.out
+
+
+def test_what_failed_is_shown_before_what_was_cancelled(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    stored = intended(0, 3)
+    anyio.run(partial(api.lead, stored, only="j1"))
+    run_command(["cancel", "seeds"])
+    capsys.readouterr()
+
+    assert run_command(["why", "seeds"]) == 0
+    captured = capsys.readouterr()
+    assert "this is j1 (" in captured.err
+    assert captured.err.endswith("), the first that failed\n")

@@ -18,13 +18,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import runbus
-from runbus import AsyncExperiment, Command, Job, Timeouts, api
+from runbus import AsyncExperiment, Command, Job, RetryPolicy, Timeouts, api
 from runbus.catalog import find_run
 from runbus.cli._app import run_command
 from runbus.errors import RunbusError
 from runbus.events import JobEnded, JobRetrying, JobStarted, JobSubmitted
 from runbus.experiment import StoredExperiment
-from runbus.jobs import JobStore
+from runbus.jobs import JobStore, read_jobs
 
 KILLED = "it was still there after its grace period, so it was killed (SIGKILL)"
 
@@ -114,7 +114,7 @@ def about(stored: StoredExperiment, at: int, time_ns: int, attempt: int = 1) -> 
     [
         (
             "TIMEOUT",
-            "it reached its time limit",
+            "it reached its time limit, and was killed, since it did not end",
             ["it reached its time limit of 1 s, and was asked to end (SIGTERM)", KILLED],
         ),
         ("CANCELLED", "by SIGINT", ["its end was asked for: by SIGINT", KILLED]),
@@ -270,3 +270,36 @@ async def test_what_waits_says_for_what(tmp_path: Path) -> None:
         first = await api.explain(find_run(f"{stored.id}-1"))
         assert first.because[0].startswith(("it has run on", "local has taken it"))
         await stored.cancel("by the test", 0)
+
+
+def test_an_attempt_that_never_began_is_not_counted_and_the_logs_are_of_the_one_that_did(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    retry = RetryPolicy(retries=1, backoff_s=3600)
+    task = Command(("sh", "-c", "echo first words; exit 1"))
+    stored = AsyncExperiment("p", [Job(name="a", task=task, retry=retry)]).prepare()
+
+    def has_failed_once() -> bool:
+        return any(job.attempt == 2 for job in read_jobs(stored.folder).values())
+
+    async def lead_until_the_pause() -> None:
+        with anyio.fail_after(20):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(api.lead, stored)
+                while not has_failed_once():  # noqa: ASYNC110 - the journal tells it
+                    await anyio.sleep(0.01)
+                tasks.cancel_scope.cancel()
+
+    anyio.run(lead_until_the_pause)
+
+    for command, words in (
+        ("why", "it had 1 attempt, and attempt 2 did not begin"),
+        ("show", "2, which has not begun"),
+        ("logs", "first words\n"),
+    ):
+        assert run_command([command, "a"]) == 0
+        captured = capfd.readouterr()
+        assert words in captured.out
+    assert captured.err == "attempt 2 has not begun: this is attempt 1\n"
+    assert run_command(["logs", "a", "--attempt", "2"]) == 0
+    assert capfd.readouterr().err == "attempt 2 has not begun\n"

@@ -21,9 +21,9 @@ __all__ = ["command"]
 def command(batch: str | None, plugins: tuple[str, ...], as_json: bool) -> ExitStatus:
     """Follow a batch to its end, and lead it if no other process does.
 
-    BATCH is the id of an experiment, a project (its newest), or "latest"; without it, the newest
-    of all. What ran on meanwhile is found again, what was never started is started, nothing runs
-    twice.
+    BATCH is the id of an experiment, a project (its newest), or "latest", that of the newest run;
+    without it, the newest of all. What ran on meanwhile is found again, what was never started is
+    started, nothing runs twice.
 
     Exits as submit does. Ctrl-C ends the jobs if this process leads them; if another does, it
     only stops following.

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Literal, TextIO
 
     from runbus.catalog import RunRecord
+    from runbus.jobs import JobRecord
 
     Source = Literal["stdout", "stderr"]
     ReadLog = Callable[[str, Source, int], bytes]
@@ -90,12 +91,26 @@ def command(
         raise click.UsageError(f"job {found.job.name!r} has had {had} so far")
     sources: tuple[Source, ...] = ("stderr",) if only_stderr else ("stdout", "stderr")
     with _reading_elsewhere(found) as read_elsewhere:
-        shown = attempt or found.job.attempt
+        begun = found.begun_attempts()
+        shown = attempt or max(begun, default=found.job.attempt)
+        _tell_not_begun(found.job, shown, begun, follow=follow)
         while _print_attempt(found, shown, sources, read_elsewhere, since=since, follow=follow):
             if attempt is not None:
                 return
             # What the next attempt wrote, it wrote later than any moment of this one.
             shown += 1
+
+
+def _tell_not_begun(job: JobRecord, shown: int, begun: list[int], *, follow: bool) -> None:
+    """Say on standard error which attempt has not begun, and what is shown instead."""
+    if shown != job.attempt and job.attempt not in begun and shown in begun:
+        told = f"attempt {job.attempt} has not begun: this is attempt {shown}"
+    elif shown in begun or follow:
+        return
+    else:
+        told = f"attempt {shown} has not begun" if job.attempt > 1 else "it has not begun"
+        told += " and has written nothing" if not job.state.is_terminal else ""
+    click.echo(told, err=True)
 
 
 def _print_attempt(

@@ -26,8 +26,8 @@ def command(batch: str | None, detach: bool, plugins: tuple[str, ...], as_json: 
 
     What happened stays as it is on record: the jobs get new ids.
 
-    BATCH is the id of an experiment, a project (its newest), or "latest"; without it, the newest
-    of all.
+    BATCH is the id of an experiment, a project (its newest), or "latest", that of the newest run;
+    without it, the newest of all.
     """
     from runbus import api
     from runbus.catalog import find_experiment

@@ -100,7 +100,8 @@ def _print(run: RunRecord) -> None:
         told = f", told by {job.evidence}" if job.evidence else ""
         facts.append(("backend says", words + told))
     if job and job.attempt > 1:
-        facts.append(("attempt", str(job.attempt)))
+        unbegun = "" if job.started_ns else ", which has not begun"
+        facts.append(("attempt", f"{job.attempt}{unbegun}"))
     if job and job.ended_ns and job.started_ns:
         busy = f", {format_duration(job.cpu_s)} of processor time" if job.cpu_s else ""
         facts.append(("took", format_duration(job.duration_s) + busy))

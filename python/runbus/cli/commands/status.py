@@ -58,8 +58,9 @@ def command(
     On a terminal that has not as many rows, those are shown that failed, run and are next; --state
     shows all of a state.
 
-    BATCH is the id of an experiment, a project (its newest), or "latest"; without it, the newest
-    of all. JOB is the id or name of a job or its run, of which only its row is shown.
+    BATCH is the id of an experiment, a project (its newest), or "latest", that of the newest run;
+    without it, the newest of all. JOB is the id or name of a job or its run, of which only its row
+    is shown.
     """
     wanted = _states(states, failed)
     if watch and as_json:
