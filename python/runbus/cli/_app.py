@@ -54,6 +54,17 @@ _MEANT = {
 }  # fmt: skip
 """What other programs call some commands."""
 
+_IN_BATCH = "a batch file says it: {}, for runbus submit"
+_ELSEWHERE = {
+    **dict.fromkeys(("timeout", "time_limit"), _IN_BATCH.format("timeout: 5m")),
+    **dict.fromkeys(("retries", "retry"), _IN_BATCH.format("retries: 1")),
+    **dict.fromkeys(("cpus", "cpu"), _IN_BATCH.format("cpus: 0-3")),
+    **dict.fromkeys(("gpus", "gpu"), _IN_BATCH.format("gpus: 1")),
+    **dict.fromkeys(("detach", "background"), "runbus submit BATCH --detach leaves jobs to run on"),
+    "env": _IN_BATCH.format("env: {NAME: value}"),
+}
+"""What `runbus run` has no option for, and what says it."""
+
 _HIDDEN = ("supervise",)
 
 
@@ -238,6 +249,9 @@ def _usage_hint(error: click.UsageError) -> str:
         near = sorted(set(error.possibilities or ()) - {"--help"})
         hints = [f"did you mean {' or '.join(near)}"] if near else []
         if path == "runbus run":
+            own = error.option_name.lstrip("-").replace("-", "_")
+            if told := _ELSEWHERE.get(own):
+                hints.append(told)
             hints.append("arguments of the script go after --")
         if hints:
             return "; ".join(hints)
