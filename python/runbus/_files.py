@@ -206,6 +206,19 @@ def write_file(
     """
     folder, name = os.path.split(path)
     new = os.path.join(folder, f".{name}.{os.getpid()}-{os.urandom(6).hex()}.new")
+    try:
+        _write_by_way_of(new, path, data, is_durable=is_durable, time_ns=time_ns)
+    except OSError as error:
+        if error.filename is not None:  # nobody asked for the new one
+            error.filename, error.filename2 = path, None
+        raise
+    if is_durable:
+        sync_file(folder or ".")
+
+
+def _write_by_way_of(
+    new: str, path: str, data: Data, *, is_durable: bool, time_ns: int | None
+) -> None:
     file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, file_mode())
     try:
         try:
@@ -224,8 +237,6 @@ def write_file(
     except BaseException:
         _remove(new)
         raise
-    if is_durable:
-        sync_file(folder or ".")
 
 
 def sync_file(path: str) -> None:

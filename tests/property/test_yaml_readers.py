@@ -8,7 +8,7 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from runbus.config._document import _SUSPECT, _unusable
+from runbus.config._document import _SUSPECT, unusable
 from runbus.config._yaml import YamlInvalid, read_yaml
 from runbus.config._yaml_quick import UNUSUAL, read_plain_yaml
 
@@ -37,7 +37,7 @@ def check(text: str) -> Any:
         assert quick is UNUSUAL
         return quick
     if not _SUSPECT.search(text):
-        assert _unusable(exact.data, ()) is None
+        assert unusable(exact.data, ()) is None
     if quick is not UNUSUAL:
         assert exact.repeated == []
         assert repr(quick) == repr(exact.data)  # true is not 1, and NaN is NaN

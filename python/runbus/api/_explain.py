@@ -209,7 +209,7 @@ def _of_asked_end(run: RunRecord, job: JobRecord) -> Iterator[str]:
     if job.state is JobState.CANCELLED:
         when = "" if job.started_ns else " before it had begun"
         yield f"its end was asked for{when}" + (f": {job.reason}" if job.reason else "")
-    elif job.reason == RAN_TOO_LONG:
+    elif job.reason.startswith(RAN_TOO_LONG):
         yield f"it reached its time limit{_limit_of(run)}, and was asked to end (SIGTERM)"
     else:
         yield "it was ended because of a limit that its batch gives it"

@@ -16,7 +16,7 @@ from runbus.catalog import job_statuses, survey
 from runbus.cli._printer import format_size
 from runbus.errors import ExperimentNotFound, FileUnreadable, JournalError, os_reason
 from runbus.executors import LocalExecutor
-from runbus.jobs import TAKE_OVER_S, Asked, JobState, leader_of
+from runbus.jobs import TAKE_OVER_S, Asked, JobState, is_handed_over, leader_of
 from runbus.metrics import BUILD_PROFILE, __version__
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ def _open_checks(folder: str) -> Iterator[Check]:
         again = f"kill -CONT {leader.pid} lets it continue; " if leader.is_stopped else ""
         advice = f"{again}runbus attach leads on after {TAKE_OVER_S:.0f} s of silence"
         yield Check(f"experiment {name}", False, str(leader), advice)
-    elif unfinished and leader is None:
+    elif unfinished and leader is None and not is_handed_over(folder):
         yield Check(
             "unfinished",
             False,

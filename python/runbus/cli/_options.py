@@ -42,14 +42,15 @@ def plugin_option(function: F) -> F:
 def wanted_plugins(given: Sequence[str]) -> list[str]:
     """Return the plugins that `runbus.yaml` lists, and those that were given.
 
+    A mistake in the file is a warning: what else needs the file refuses it, and what does not, such
+    as work on this machine, goes on without the file's plugins.
+
     Raises:
-        ConfigInvalid: The file is wrong.
         PluginNotFound: There is no plugin of a name.
     """
-    from runbus.config import default_plugins
     from runbus.errors import PluginNotFound, near_matches
 
-    names = list(dict.fromkeys([*default_plugins(""), *given]))
+    names = list(dict.fromkeys([*_listed_plugins(), *given]))
     if names:
         from importlib.metadata import entry_points
 
@@ -58,6 +59,18 @@ def wanted_plugins(given: Sequence[str]) -> list[str]:
             if name not in known:
                 raise PluginNotFound(name, near_matches(name, known))
     return names
+
+
+def _listed_plugins() -> list[str]:
+    from runbus.config import default_plugins
+    from runbus.errors import ConfigInvalid
+
+    try:
+        return default_plugins("")
+    except ConfigInvalid as error:
+        for problem in error.problems:
+            click.echo(f"warning: {problem}; the plugins that it lists are not loaded", err=True)
+        return []
 
 
 def complete_executors(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:

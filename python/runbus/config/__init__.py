@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from runbus.config._data import to_data as to_data
     from runbus.config._diff import Change as Change
     from runbus.config._diff import Diff as Diff
+    from runbus.config._diff import difference_of_data as difference_of_data
     from runbus.config._docs import summary_of as summary_of
     from runbus.config._executor_entry import ExecutorEntry as ExecutorEntry
     from runbus.config._executor_list import ListedExecutor as ListedExecutor
@@ -98,6 +99,7 @@ if TYPE_CHECKING:
     from runbus.config._words import Call as Call
     from runbus.config._words import WordInvalid as WordInvalid
     from runbus.config._words import read_call as read_call
+    from runbus.config._write import check_writable as check_writable
     from runbus.config._write import data_text as data_text
 
 __all__ = [
@@ -144,9 +146,11 @@ __all__ = [
     "call_to_end",
     "check_callable_to_end",
     "check_task",
+    "check_writable",
     "data_text",
     "decode_task",
     "default_plugins",
+    "difference_of_data",
     "dumps",
     "environment_overrides",
     "executor_config",
@@ -198,7 +202,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "._write": ("data_text",),
+        "._write": ("check_writable", "data_text"),
         "._sources": (
             "Loaded",
             "Origin",
@@ -216,7 +220,7 @@ __getattr__, __dir__ = lazy_names(
         "._calls": ("call_to_end", "check_callable_to_end"),
         "._config": ("Config", "Partial", "as_config", "fields_of", "make", "target_of"),
         "._data": ("to_data",),
-        "._diff": ("Change", "Diff"),
+        "._diff": ("Change", "Diff", "difference_of_data"),
         "._docs": ("summary_of",),
         "._executors": ("executor_config", "executor_data", "executor_entry", "read_entry"),
         "._executor_entry": ("ExecutorEntry",),

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from runbus.config._making import Converter
     from runbus.config._node import Mistakes
 
-__all__ = ["finite", "from_data", "plain", "to_data"]
+__all__ = ["finite", "from_data", "order", "plain", "to_data", "typed"]
 
 _TYPES: dict[str, Any] = {
     "none": type(None), "float": float, "tuple": tuple, "set": set, "frozenset": frozenset,
@@ -224,7 +224,7 @@ def _within(step: Any, value: Any, node: Node) -> Any:
         data = plain(value)
         field = node._shape.field(step)
         convert = node._shape.converter(field)
-        return data if _reads_back(data, value, convert, field.default) else _typed(value)
+        return data if _reads_back(data, value, convert, field.default) else typed(value)
     except _Unwritable as error:
         error.steps.append(step)
         raise
@@ -254,7 +254,7 @@ def plain(value: Any) -> Any:
     if kind in (list, tuple):
         return [_item(at, one) for at, one in enumerate(value)]
     if kind in (set, frozenset):
-        return [plain(one) for one in sorted(value, key=_order)]
+        return [plain(one) for one in sorted(value, key=order)]
     if kind is dict:
         return _plain_dict(value)
     for known, write in _WRITE:
@@ -274,7 +274,7 @@ def _plain_dict(value: dict[Any, Any]) -> dict[str, Any]:
     return {keys[key]: _item(key, one) for key, one in value.items()}
 
 
-def _order(value: Any) -> tuple[bool, Any, str]:
+def order(value: Any) -> tuple[bool, Any, str]:
     """Return what sorts values of any types: numbers by size, the rest by how they read."""
     is_number = isinstance(value, (int, float)) and value == value
     return not is_number, value if is_number else 0, repr(value)
@@ -319,20 +319,20 @@ _WRITE: tuple[tuple[type, Callable[[Any], Any]], ...] = (
 )
 
 
-def _typed(value: Any) -> Any:
+def typed(value: Any) -> Any:
     """Return a value with the type that it is read back as, at any depth."""
     kind = type(value)
     if kind in (str, bool, int, float) or value is None or isinstance(value, (Node, Ref)):
         return plain(value)
     if kind is list:
-        return [_typed(one) for one in value]
+        return [typed(one) for one in value]
     if kind is dict:
         if all(type(one) is str for one in value) and not _KEYS & set(value):
-            return {key: _typed(one) for key, one in value.items()}
-        return {"_type_": "dict", "_value_": [[_typed(k), _typed(v)] for k, v in value.items()]}
+            return {key: typed(one) for key, one in value.items()}
+        return {"_type_": "dict", "_value_": [[typed(k), typed(v)] for k, v in value.items()]}
     if kind in (tuple, set, frozenset):
-        items = value if kind is tuple else sorted(value, key=_order)
-        return {"_type_": _NAMES[kind], "_value_": [_typed(one) for one in items]}
+        items = value if kind is tuple else sorted(value, key=order)
+        return {"_type_": _NAMES[kind], "_value_": [typed(one) for one in items]}
     if isinstance(value, enum.Enum):
         return {"_type_": path_of(kind), "_value_": plain(value)}
     if kind in _NAMES:

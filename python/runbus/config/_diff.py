@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from runbus.config._node import MISSING, Node, path_text
@@ -13,7 +13,7 @@ from runbus.config._tree import children, same
 if TYPE_CHECKING:
     from runbus.config._node import Path
 
-__all__ = ["Change", "Diff", "difference"]
+__all__ = ["Change", "Diff", "difference", "difference_of_data"]
 
 
 class Change(NamedTuple):
@@ -100,6 +100,11 @@ def difference(old: Node, new: Node) -> Diff:
     return Diff(list(_changes(old, new, ())), name)
 
 
+def difference_of_data(old: Mapping[Any, Any], new: Mapping[Any, Any]) -> Diff:
+    """Return what is different between the plain data of two configurations."""
+    return Diff(list(_changes(dict(old), dict(new), ())), "the configuration")
+
+
 def _changes(old: Any, new: Any, path: Path) -> Iterator[Change]:
     if same(old, new):
         return
@@ -112,6 +117,7 @@ def _changes(old: Any, new: Any, path: Path) -> Iterator[Change]:
         one, other = old._shape.target, new._shape.target
         if one is not other and one != other:
             yield Change(path_text(path), name_of_target(one), name_of_target(other))
-    before, after = dict(children(old)), dict(children(new))
+    before, after = (one if type(one) is dict else dict(children(one)) for one in (old, new))
     for step in {**before, **after}:
-        yield from _changes(before.get(step, MISSING), after.get(step, MISSING), (*path, step))
+        here = (*path, str(step) if type(old) is dict else step)
+        yield from _changes(before.get(step, MISSING), after.get(step, MISSING), here)

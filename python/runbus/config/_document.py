@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from runbus.config._node import Path
 
-__all__ = ["MOST_DIGITS", "Document", "read_document"]
+__all__ = ["MOST_DIGITS", "Document", "read_document", "unusable"]
 
 _MOST_BYTES = 8 << 20
 _MOST_VALUES = 200_000
@@ -97,7 +97,7 @@ def read_document(path: str) -> Document:
         raise _invalid(path, f"it is not UTF-8 at byte {error.start}") from error
     try:
         document = reader(path, text)
-        wrong = _unusable(document.data, ()) if _SUSPECT.search(text) else None
+        wrong = unusable(document.data, ()) if _SUSPECT.search(text) else None
     except RecursionError:
         raise _invalid(path, "it is nested too deeply", 1) from None
     except (ValueError, OverflowError) as error:  # of a number or a date
@@ -112,7 +112,7 @@ def _first_line(error: Exception) -> str:
     return text[:1].lower() + text[1:]
 
 
-def _unusable(data: Any, at: Path) -> tuple[Path, str] | None:
+def unusable(data: Any, at: Path = ()) -> tuple[Path, str] | None:
     """Return the place of a value that no program can be given, and what is wrong with it."""
     if isinstance(data, str):
         if (character := _NO_TEXT.search(data)) is None:
@@ -122,11 +122,11 @@ def _unusable(data: Any, at: Path) -> tuple[Path, str] | None:
         return at, "an unpaired surrogate is not valid text"
     if isinstance(data, int) and abs(data) >= 10**MOST_DIGITS:
         return at, f"the number has more than {MOST_DIGITS} digits"
-    if not isinstance(data, (dict, list)):
+    if not isinstance(data, (dict, list, set)):
         return None
     parts = data.items() if isinstance(data, dict) else enumerate(data)
     for key, value in parts:
-        if found := _unusable(key, at) or _unusable(value, (*at, key)):
+        if found := unusable(key, at) or unusable(value, (*at, key)):
             return found
     return None
 

@@ -10,14 +10,13 @@ from runbus.config._access import NothingThere, get_at
 from runbus.config._build import mistakes_of
 from runbus.config._config import Config  # noqa: F401 - it brings the classes of all nodes
 from runbus.config._data import Reading, to_data
-from runbus.config._document import MOST_DIGITS
 from runbus.config._node import Mistake, Node
 from runbus.config._overrides import apply_override, environment_overrides
 from runbus.config._paths import parse_path
 from runbus.config._python import to_python
 from runbus.config._shape import new_node, raise_mistakes
 from runbus.config._sources import Loaded, Origin, read_source, split_section
-from runbus.config._write import WRITERS
+from runbus.config._write import WRITERS, check_writable
 from runbus.errors import ConfigInvalid, ConfigProblem, UsageError
 
 if TYPE_CHECKING:
@@ -135,35 +134,8 @@ def dumps(config: Any, form: str = "yaml") -> str:
     if form not in _FORMATS.values():
         raise UsageError(f"there is no form {form!r}: yaml, toml, json or python")
     data = to_data(config)
-    if unusable := _unusable(data):
-        problem = ConfigProblem("", unusable)
-        raise ConfigInvalid(config._shape.schema.name, (problem,))
+    check_writable(data, config._shape.schema.name)
     return WRITERS[f".{form}"](data)
-
-
-def _unusable(data: Any) -> str:
-    """Return why a value can be in no file; empty if it can."""
-    if isinstance(data, str):
-        if "\0" in data:
-            return "no file can hold a NUL"
-        return "an unpaired surrogate is not valid text" if not _is_text(data) else ""
-    if isinstance(data, int) and abs(data) >= 10**MOST_DIGITS:
-        return f"the number has more than {MOST_DIGITS} digits"
-    if isinstance(data, dict):
-        return next(
-            (found for one in data.items() for part in one if (found := _unusable(part))), ""
-        )
-    if isinstance(data, list):
-        return next((found for one in data if (found := _unusable(one))), "")
-    return ""
-
-
-def _is_text(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 class FileValue(NamedTuple):

@@ -8,14 +8,16 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
-from runbus.config._data import finite
+from runbus.config._data import finite, order, typed
+from runbus.config._document import unusable
+from runbus.config._node import Mistake
 from runbus.config._yaml import plain_value
-from runbus.errors import UsageError
+from runbus.errors import ConfigInvalid, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-__all__ = ["WRITERS", "data_text"]
+__all__ = ["WRITERS", "check_writable", "data_text"]
 
 
 def _json(data: dict[str, Any]) -> str:
@@ -35,11 +37,16 @@ def _yaml(data: dict[str, Any]) -> str:
         style = None
         if not value.replace("\n", "").isprintable():  # also breaks of lines that YAML would fold
             style = '"'
-        elif value == "<<" or plain_value(value) != value:
+        elif value == "<<" or not _is_plain(value):
             style = "'"
         return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
+    def any_of(dumper: Any, values: set[Any]) -> Any:
+        tag = "tag:yaml.org,2002:set"
+        return dumper.represent_mapping(tag, dict.fromkeys(sorted(values, key=order)))
+
     Dumper.add_representer(str, text)
+    Dumper.add_representer(set, any_of)
     written: str = yaml.dump(
         data,
         Dumper=Dumper,
@@ -49,6 +56,14 @@ def _yaml(data: dict[str, Any]) -> str:
         default_flow_style=False,
     )
     return written
+
+
+def _is_plain(text: str) -> bool:
+    """Whether a text without quotes is read as itself."""
+    try:
+        return bool(plain_value(text) == text)
+    except (ValueError, OverflowError):  # it looks like a date or a number that there is not
+        return False
 
 
 def _toml(data: dict[str, Any]) -> str:
@@ -93,6 +108,8 @@ def _toml_value(value: Any) -> str:
         return "nan" if math.isnan(value) else ("inf" if value > 0 else "-inf")
     if isinstance(value, (int, float)):
         return repr(value)
+    if isinstance(value, (datetime.date, datetime.time)):
+        return value.isoformat()
     if isinstance(value, list):
         return f"[{', '.join(map(_toml_value, value))}]"
     pairs = ", ".join(f"{_toml_key(key)} = {_toml_value(one)}" for key, one in value.items())
@@ -108,26 +125,64 @@ WRITERS: dict[str, Callable[[dict[str, Any]], str]] = {
 """What writes the data of a file, by the end of its name."""
 
 
-def data_text(data: dict[str, Any], form: str) -> str:
-    """Return plain data as the text of a file.
+def check_writable(data: Any, name: str) -> None:
+    """Refuse data with a value that no file can hold.
 
     Args:
-        data: Mappings, lists and scalars; dates and the like are written as texts.
+        data: Mappings, lists and scalars.
+        name: What they are of.
+
+    Raises:
+        ConfigInvalid: It holds such a value, which is named.
+    """
+    if found := unusable(data):
+        path, reason = found
+        raise ConfigInvalid(name, (Mistake(reason, tuple(map(_step, path))).told(),))
+
+
+def _step(key: Any) -> str | int:
+    return key if isinstance(key, int) else str(key).encode(errors="backslashreplace").decode()
+
+
+def data_text(data: dict[Any, Any], form: str) -> str:
+    """Return plain data as the text of a file, which is read back as the same data.
+
+    What the form has no values of is written with its `_type_`.
+
+    Args:
+        data: Mappings, lists and scalars.
         form: `yaml`, `yml`, `toml` or `json`.
 
     Raises:
+        ConfigInvalid: A key at the top is not a text, and the form has no other keys.
         UsageError: There is no such form.
     """
     if f".{form}" not in WRITERS:
-        raise UsageError(f"there is no form {form!r}: yaml, toml or json")
-    return WRITERS[f".{form}"](_as_texts(data))
+        raise UsageError(f"there is no form {form!r} of plain data: yaml, toml or json")
+    native: tuple[type, ...] = _NATIVE[form]
+    if dict not in native and (odd := [key for key in data if not isinstance(key, str)]):
+        reason = f"the key {odd[0]!r} is not a text, and {form.upper()} has no other keys"
+        raise ConfigInvalid("the configuration", (Mistake(reason).told(),))
+    return WRITERS[f".{form}"](_written(data, native))
 
 
-def _as_texts(data: Any) -> Any:
-    if isinstance(data, dict):
-        return {str(key): _as_texts(one) for key, one in data.items()}
-    if isinstance(data, (list, set)):
-        return [_as_texts(one) for one in data]
-    if data is None or isinstance(data, (str, bool, int, float)):
-        return data
-    return data.isoformat() if isinstance(data, datetime.date) else str(data)
+_IN_YAML = (bytes, datetime.datetime, datetime.date, set, dict)
+_NATIVE: dict[str, tuple[type, ...]] = {
+    "yaml": _IN_YAML,
+    "yml": _IN_YAML,
+    "toml": (datetime.datetime, datetime.date, datetime.time),
+    "json": (),
+}
+"""What each form has besides texts, numbers and the like; `dict` for keys of any type."""
+
+
+def _written(data: Any, native: tuple[type, ...]) -> Any:
+    kind = type(data)
+    if kind is list:
+        return [_written(one, native) for one in data]
+    if kind is dict and (dict in native or all(type(key) is str for key in data)):
+        return {key: _written(one, native) for key, one in data.items()}
+    if kind is dict:
+        pairs = [[_written(key, native), _written(one, native)] for key, one in data.items()]
+        return {"_type_": "dict", "_value_": pairs}
+    return data if kind in native else typed(data)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["RAN_TOO_LONG", "End", "verdict"]
 
 RAN_TOO_LONG = "it reached its time limit"
-"""Why a job is TIMEOUT that ran for longer than it may."""
+"""Why a job is TIMEOUT that ran for longer than it may; more follows if it had to be killed."""
 
 
 class End(NamedTuple):
@@ -38,7 +38,8 @@ def verdict(
     if seen.phase == "gone" and not (overdue and not seen.started_ns):
         return JobState.LOST, "its process is gone and left no exit record"
     if seen.reason == TIME_LIMIT:
-        return JobState.TIMEOUT, RAN_TOO_LONG
+        had_to = ", and was killed, since it did not end" if seen.signal == signal.SIGKILL else ""
+        return JobState.TIMEOUT, RAN_TOO_LONG + had_to
     if overdue:
         return JobState.TIMEOUT, overdue
     # A job that was asked to end and then exits with 0 has not done all that it was to do.

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from runbus import AsyncExperiment, Command, Job
+from runbus._home import Home
 from runbus.cli._app import run_command
 from runbus.events import JobEnded, JobIntended, JobStarted, JobSubmitted
 from runbus.experiment import StoredExperiment
@@ -123,6 +124,20 @@ def test_a_batch_that_was_handed_over_a_moment_ago_is_not_left_to_the_user(
     let_it_lie(stored)
     assert run_command(["status"]) == 0
     assert capsys.readouterr().err.startswith("no process leads these jobs: runbus attach")
+
+
+def test_doctor_finds_nothing_wrong_with_a_batch_that_was_handed_over_a_moment_ago(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    stored = AsyncExperiment("p", [Job(name="a", task=Command(("true",)))]).prepare()
+    stored.intend()
+    Home().note_open(stored.folder)
+
+    run_command(["doctor"])
+    assert "no process leads it" not in capsys.readouterr().out
+    let_it_lie(stored)
+    run_command(["doctor"])
+    assert f"1 of 1 jobs of {stored.id}, and no process leads it" in capsys.readouterr().out
 
 
 def test_a_job_that_never_began_took_no_time(capsys: pytest.CaptureFixture[str]) -> None:

@@ -114,7 +114,7 @@ def about(stored: StoredExperiment, at: int, time_ns: int, attempt: int = 1) -> 
     [
         (
             "TIMEOUT",
-            "it reached its time limit",
+            "it reached its time limit, and was killed, since it did not end",
             ["it reached its time limit of 1 s, and was asked to end (SIGTERM)", KILLED],
         ),
         ("CANCELLED", "by SIGINT", ["its end was asked for: by SIGINT", KILLED]),

@@ -20,7 +20,15 @@ from msgspec.structs import replace
 from runbus.attempt import Journal
 from runbus.errors import JournalError, JournalHeld, LeaseLost
 from runbus.events import JobIntended
-from runbus.jobs import BEAT_S, TAKE_OVER_S, FactReader, JobStore, leader_of, read_jobs
+from runbus.jobs import (
+    BEAT_S,
+    TAKE_OVER_S,
+    FactReader,
+    JobStore,
+    is_handed_over,
+    leader_of,
+    read_jobs,
+)
 
 ABOUT: dict[str, Any] = {"experiment_id": "e", "job": "j", "run_id": "e-1", "attempt": 1}
 INTENDED = JobIntended(**ABOUT, time_ns=1, executor="local", folder="jobs/1-j/1", package="c.tgz")
@@ -68,6 +76,24 @@ def test_a_leader_is_seen_with_its_process_until_it_gives_the_lead_back(tmp_path
     assert str(leader) == f"led by pid {os.getpid()}"
     store.close()
     assert leader_of(str(tmp_path)) is None
+
+
+def test_a_lead_is_handed_over_only_by_a_leader_that_gave_it_back_a_moment_ago(
+    tmp_path: Path,
+) -> None:
+    folder, leader = str(tmp_path), tmp_path / "leader"
+    assert not is_handed_over(folder)
+    store = JobStore(folder)
+    led = leader.read_bytes()
+    assert not is_handed_over(folder)
+    store.close()
+    assert is_handed_over(folder)
+
+    os.utime(leader, (1, 1))
+    assert not is_handed_over(folder)  # that is long ago
+    leader.write_bytes(led)
+    assert leader_of(folder) is None
+    assert not is_handed_over(folder)  # as a leader leaves it that was killed
 
 
 def test_the_lead_falls_back_when_its_process_is_killed(tmp_path: Path) -> None:

@@ -40,6 +40,13 @@ LOST = "its process is gone and left no exit record"
         (NEVER_STARTED, None, LATE, JobState.TIMEOUT, LATE),
         (TOO_LONG, None, "", JobState.TIMEOUT, "it reached its time limit"),
         (TOO_LONG, "by hand", LATE, JobState.TIMEOUT, "it reached its time limit"),
+        (
+            replace(TOO_LONG, signal=9),
+            None,
+            "",
+            JobState.TIMEOUT,
+            "it reached its time limit, and was killed, since it did not end",
+        ),
         (NO_MEMORY, None, "", JobState.FAILED, "out of memory"),
         (COMPLAINED, None, "", JobState.FAILED, "cannot open the log files"),
         (TAKEN, None, "", JobState.PREEMPTED, "its machine was taken away"),

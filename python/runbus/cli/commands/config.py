@@ -40,7 +40,7 @@ def show(source: str, origin: bool, prefix: str) -> None:
 
     loaded = _loaded(source, prefix)
     if not origin:
-        click.echo(data_text(loaded.data, "yaml"), nl=False)
+        click.echo(data_text(_whole(loaded), "yaml"), nl=False)
         return
     rows = [
         (f"{path} = {value!r}", str(loaded.origin(steps)))
@@ -57,12 +57,18 @@ def show(source: str, origin: bool, prefix: str) -> None:
 def diff(old: str, new: str) -> ExitStatus:
     """Show what is different between two configurations.
 
-    Exits with 0 if nothing is, 1 if something is.
+    Exits with 0 if nothing is, 1 if something is, 2 if one cannot be read.
     """
-    from runbus.config import Config
+    from runbus.cli._printer import print_error
+    from runbus.config import difference_of_data
+    from runbus.errors import RunbusError
 
-    before: Config[Any] = Config(dict, **_loaded(old, None).data)
-    found = before.diff(Config(dict, **_loaded(new, None).data))
+    try:
+        before, after = (_whole(_loaded(source, None)) for source in (old, new))
+    except RunbusError as error:
+        print_error(str(error), error.hint)
+        return ExitStatus.USAGE
+    found = difference_of_data(before, after)
     click.echo(str(found))
     return ExitStatus.FAILED if found else ExitStatus.OK
 
@@ -76,12 +82,25 @@ def export(source: str, destination: str) -> None:
     The end of DESTINATION says the form: .yaml, .toml or .json.
     """
     from runbus._files import write_file
-    from runbus.config import data_text
+    from runbus.config import check_writable, data_text
+    from runbus.errors import UsageError
 
     form = os.path.splitext(destination)[1].lower().lstrip(".")
-    text = data_text(_loaded(source, None).data, form)
+    if form == "py":
+        raise UsageError(
+            "code needs the objects that a configuration names, and nothing is imported here; "
+            "runbus.config.save(config, 'x.py') writes it"
+        )
+    data = _whole(_loaded(source, None))
+    check_writable(data, source)
+    text = data_text(data, form)
     write_file(destination, text.encode())
     click.echo(f"{destination} is written", err=True)
+
+
+def _whole(loaded: Loaded) -> dict[str, Any]:
+    """Return what a source says, with the sweep that is in it."""
+    return {**loaded.data, "_sweep_": loaded.axes} if loaded.axes else loaded.data
 
 
 def _travelled(run: RunRecord) -> dict[str, Any]:
