@@ -119,7 +119,7 @@ def _check_asks(connection: Any, sql: str) -> None:
 
 
 def _with_our_tables(text: str) -> str:
-    """Return DuckDB's message; where there is no such table, with ours in the place of its guess."""
+    """Return DuckDB's message; instead of its guess at a table's name, which tables there are."""
     if found := _NO_TABLE.match(text):
         return f"there is no table {found[1]!r}; there are runs and metrics"
     return text

@@ -39,7 +39,7 @@ COMMANDS = {
     "seal": "Turn the journals of finished runs into Parquet files.",
     "why": "Say why a run stands where it stands, and what happened to it.",
     "replay": "Feed the events of a trace to a fresh kernel and show what goes another way.",
-    "executors": "List and check the executors that have names, or show one.",
+    "executors": "List the executors that have names, and check what is said of them, or show one.",
     "config": "Show, compare and convert configurations of files and past runs.",
     "doctor": "Check that jobs can run here and that nothing was left behind.",
     "completion": "Print what makes a shell complete commands, runs, projects and metrics.",
