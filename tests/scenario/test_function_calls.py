@@ -12,7 +12,8 @@ import pytest
 import runbus
 from runbus import Config, Job, Partial
 from runbus.cli._app import run_command
-from runbus.errors import ConfigInvalid, TaskInvalid
+from runbus.config import load_batch
+from runbus.errors import BatchInvalid, ConfigInvalid, TaskInvalid
 
 CODE = """
 import asyncio, sys
@@ -147,3 +148,47 @@ def test_what_only_the_script_itself_has_is_refused_with_an_advice_that_works(
     for line in told[1:]:
         assert "<" in line.partition("; ")[0]
         assert line.endswith("; define it at the top of a module, and import it from there")
+
+
+@pytest.mark.parametrize(
+    ("task", "problem"),
+    [
+        ("target: calls.train, folder: ., values: {model: {widht: 3}}", "values.model.widht: unk"),
+        ("target: calls.train, folder: .", "values: the key 'model' is missing"),
+        ("target: calls.nope, folder: .", "target: cannot configure calls.nope: calls has no"),
+        ("target: calls.train, folder: gone", "folder: '{tmp}/gone' is not a folder"),
+        ("target: 'calls.py:train'", "target: 'calls.py:train' is a file: write calls.train with"),
+        ("target: calls.generator, folder: .", "target: it is a generator"),
+    ],
+)
+def test_a_batch_with_a_function_that_cannot_run_is_refused_whole(
+    task: str, problem: str, tmp_path: Path
+) -> None:
+    (tmp_path / "calls.py").write_text(CODE)
+    batch = tmp_path / "b.yaml"
+    batch.write_text(f"project: p\njobs:\n  - {{name: a, task: {{type: function, {task}}}}}\n")
+    with pytest.raises(BatchInvalid) as caught:
+        load_batch(str(batch))
+    assert f"jobs[0].task.{problem.replace('{tmp}', str(tmp_path))}" in caught.value.problems[0]
+    assert "calls" not in sys.modules
+    assert str(tmp_path) not in sys.path
+
+
+def test_a_batch_says_which_functions_it_could_not_check(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    batch = tmp_path / "b.yaml"
+    batch.write_text("project: p\njobs: [{name: a, task: {type: function, target: elsewhere.f}}]\n")
+    load_batch(str(batch))
+    assert "elsewhere.f cannot be imported here (there is no module 'elsewhere')" in caplog.text
+
+
+def test_jobs_of_a_batch_take_modules_of_one_name_from_their_own_folders(tmp_path: Path) -> None:
+    jobs = ""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "calls.py").write_text(f"def {name}(): ...\n")
+        task = f"{{type: function, target: calls.{name}, folder: {name}}}"
+        jobs += f"  - {{name: {name}, task: {task}}}\n"
+    (tmp_path / "b.yaml").write_text(f"project: p\njobs:\n{jobs}")
+    assert len(load_batch(str(tmp_path / "b.yaml")).jobs) == 2

@@ -83,7 +83,7 @@ ONE_OR_MORE: dict[str, Callable[[Any], object]] = {
 OPTIONAL = {"LocalExecutor.gpus", "SSHExecutor.gpus", "AsyncExperiment.executors"}
 
 
-@pytest.mark.parametrize("given", ["ab", b"ab", {"a": 1}, None, 3, [object()]], ids=repr)
+@pytest.mark.parametrize("given", ["ab", b"ab", {"a": 1}, None, 3, [object()]], ids=type)
 @pytest.mark.parametrize("name", [*LISTS, *ONE_OR_MORE])
 def test_what_is_no_list_is_refused_where_it_is_given(name: str, given: Any) -> None:
     if (given is None and name in OPTIONAL) or (isinstance(given, str) and name in ONE_OR_MORE):
@@ -99,7 +99,7 @@ def test_what_is_no_list_is_refused_where_it_is_given(name: str, given: Any) -> 
     assert runbus.runs() == [] or name in {"log_table.columns", "metrics"}
 
 
-@pytest.mark.parametrize("given", ["ab", b"ab", ["a"], None, 3, iter("a")], ids=repr)
+@pytest.mark.parametrize("given", ["ab", b"ab", ["a"], None, 3, iter("a")], ids=type)
 @pytest.mark.parametrize("name", MAPPINGS)
 def test_what_is_no_mapping_is_refused_where_it_is_given(name: str, given: Any) -> None:
     if given is None and name in OPTIONAL:

@@ -269,9 +269,10 @@ def _of_turn(run: RunRecord, job: JobRecord, pauses: dict[str, int]) -> Iterator
     in_line = sorted(zip(ends, waiting, strict=True), key=_end)
     line = [one.name for end, one in in_line if end <= now_ns]
     before = line.index(job.name) if job.name in line else 0
+    jobs_are = "job is" if before == 1 else "jobs are"
     yield (
         f"{busy} of {asked.max_parallel} places are taken (max_parallel), "
-        f"and {before} jobs are before it"
+        f"and {before} {jobs_are} before it"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runbus.cli._factories import call_factory, default_factory, factories_for
@@ -30,7 +31,11 @@ if TYPE_CHECKING:
 
     from runbus.cli._arguments import Arguments
 
+    Path = tuple[str | int, ...]
+
 __all__ = ["Configured", "configure", "made_by", "with_meanings"]
+
+logger = logging.getLogger("runbus.cli")
 
 
 class Configured(NamedTuple):
@@ -59,28 +64,40 @@ def configure(
         ConfigInvalid: Something does not fit; every mistake is reported, with what said it.
         UsageError: A word means nothing here.
     """
-    config, axes = _base(function, arguments.options, default)
+    config, in_files = _base(function, arguments.options, default)
     changes = [
         *environment_overrides(prefix, environment),
         *_by_place(function, arguments.positional),
     ]
     changes += arguments.overrides
-    if "--sweep" not in arguments.flags:
-        axes = []
-    else:
+    axes: dict[Path, list[Override]] = {}
+    if "--sweep" in arguments.flags:
         swept = [one for one in changes if _is_axis(one)]
         changes = [one for one in changes if one not in swept]
-        axes += [
-            [one._replace(value=Word(value)) for value in split_items(one.value)] for one in swept
-        ]
+        axes = in_files | {one.path: _points(one) for one in swept}
+    elif in_files:
+        paths = ", ".join(_name(points[0]) for points in in_files.values())
+        logger.warning("without --sweep the _sweep_ of %s in its file is ignored", paths)
     found = []
-    for point in itertools.product(*axes):
+    for point in itertools.product(*axes.values()):
         node = config.copy()
         _set_defaults(node)
         apply_overrides(node, with_meanings(node, [*changes, *point]))
         title = " ".join(f"{_name(one)}={one.value}" for one in point)
         found.append(Configured(title, node))
     return found
+
+
+def _points(change: Override) -> list[Override]:
+    """Return a change for each value of a word of a sweep.
+
+    Raises:
+        UsageError: A value is there twice.
+    """
+    values = split_items(change.value)
+    if twice := next((one for one in values if values.count(one) > 1), None):
+        raise UsageError(f"{change.origin}: {twice} is there twice")
+    return [change._replace(value=Word(value)) for value in values]
 
 
 def _is_axis(change: Override) -> bool:
@@ -93,20 +110,20 @@ def _name(change: Override) -> str:
 
 def _base(
     function: Any, options: Sequence[tuple[str, str]], default: Any
-) -> tuple[Any, list[list[Override]]]:
+) -> tuple[Any, dict[Path, list[Override]]]:
     """Return what the options begin with: files and factories, in their order."""
     config: Any = Partial(function) if default is None else _begun(function, default)
-    axes: list[list[Override]] = []
+    axes: dict[Path, list[Override]] = {}
     for option, value in options:
         if option in ("--yaml", "--load"):
-            config, axes = _from_file(config, value), axes + _axes(value)
+            config, axes = _from_file(config, value), axes | _axes(value)
         elif option == "--factory":
             name, equals, rest = value.partition("=")
             if equals and name.isidentifier():
                 change = Override((name,), "=", Word(rest), f"--factory {value}")
                 apply_overrides(config, with_meanings(config, [change]))
             elif value.startswith("@"):
-                config, axes = _from_file(config, value[1:]), axes + _axes(value[1:])
+                config, axes = _from_file(config, value[1:]), axes | _axes(value[1:])
             else:
                 config = _from_factory(function, value)
     return config, axes
@@ -138,17 +155,17 @@ def _named(config: Any) -> str:
     return getattr(target_of(config), "__qualname__", "something else")
 
 
-def _axes(source: str) -> list[list[Override]]:
+def _axes(source: str) -> dict[Path, list[Override]]:
     from runbus.config import read_file
 
-    loaded = read_file(source)
-    return [
-        [
-            parse_override(f"{path}=x")._replace(value=value, origin=f"{path}={value}")
-            for value in values
-        ]
-        for path, values in loaded.axes.items()
-    ]
+    found = {}
+    for name, values in read_file(source).axes.items():
+        path = parse_override(f"{name}=x").path
+        texts = [repr(one) for one in values]
+        if twice := next((one for one in texts if texts.count(one) > 1), None):
+            raise UsageError(f"{source}: _sweep_: {name}: {twice} is there twice")
+        found[path] = [Override(path, "=", one, f"{name}={one}") for one in values]
+    return found
 
 
 def _from_factory(function: Any, text: str) -> Any:

@@ -20,6 +20,8 @@ from runbus.config import (
     executor_config,
     find_executor,
     function_task,
+    read_words,
+    split_times,
     target_of,
     to_data,
 )
@@ -93,7 +95,7 @@ def launch_asked(
         config.executor = executor_config(entry.data, executor or "local")
         found = [entry.timeouts]
     config.plugins = list(plugins)
-    for change in with_meanings(config, _named(changes, found)):
+    for change in with_meanings(config, _named(changes, config, found)):
         apply_overrides(config, [change])
     values = config.complete().build().keywords  # makes all, so that every mistake is reported here
     is_detached = values.get("detach", False) or "--detach" in flags
@@ -108,8 +110,14 @@ def launch_asked(
     return Launch(config, found[-1], [*names, *objects], is_detached, is_dry)
 
 
-def _named(changes: Sequence[Override], found: list[Timeouts]) -> Iterator[Override]:
-    """Yield changes with the executors and plugins in the place of what names them."""
+def _named(changes: Sequence[Override], config: Any, found: list[Timeouts]) -> Iterator[Override]:
+    """Yield changes with the executors and plugins in the place of what names them.
+
+    Args:
+        changes: The changes.
+        config: What they change, each before the next is asked for.
+        found: The time-outs that each executor has for its jobs are added.
+    """
     for one in changes:
         word = one.value
         if not isinstance(word, Word) or one.operator != "=":
@@ -118,6 +126,16 @@ def _named(changes: Sequence[Override], found: list[Timeouts]) -> Iterator[Overr
             entry = find_executor(str(word))
             found.append(entry.timeouts)
             yield one._replace(value=executor_config(entry.data, str(word)))
+        elif one.path == ("executor",) and isinstance(fields := read_words(word), dict):
+            rest, timeouts = split_times(fields, None, "run.executor")
+            found.append(timeouts)
+            yield one._replace(value=rest)
+        elif one.path[0] == "executor" and len(one.path) == 2:
+            own = target_of(config.executor) if isinstance(config.executor, Config) else None
+            rest, timeouts = split_times({str(one.path[1]): word}, own, "run.executor")
+            found.append(timeouts.or_else(found[-1]))
+            if rest:
+                yield one
         elif one.path[0] == "plugins" and len(one.path) <= 2:
             plugins = made_by(factories_making("setup"), one)
             is_list = isinstance(plugins, list) or len(one.path) == 2

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from runbus.config._executors import executor_data as executor_data
     from runbus.config._executors import executor_entry as executor_entry
     from runbus.config._executors import read_entry as read_entry
+    from runbus.config._executors import split_times as split_times
     from runbus.config._function import Function as Function
     from runbus.config._function import call_text as call_text
     from runbus.config._function import function_named as function_named
@@ -99,6 +100,7 @@ if TYPE_CHECKING:
     from runbus.config._words import Call as Call
     from runbus.config._words import WordInvalid as WordInvalid
     from runbus.config._words import read_call as read_call
+    from runbus.config._words import read_words as read_words
     from runbus.config._write import check_writable as check_writable
     from runbus.config._write import data_text as data_text
 
@@ -182,6 +184,7 @@ __all__ = [
     "read_entry",
     "read_file",
     "read_source",
+    "read_words",
     "register_kind",
     "render_overrides",
     "return_type",
@@ -189,6 +192,7 @@ __all__ = [
     "set_variables",
     "split_items",
     "split_section",
+    "split_times",
     "summary_of",
     "target_of",
     "task_given",
@@ -222,7 +226,13 @@ __getattr__, __dir__ = lazy_names(
         "._data": ("to_data",),
         "._diff": ("Change", "Diff", "difference_of_data"),
         "._docs": ("summary_of",),
-        "._executors": ("executor_config", "executor_data", "executor_entry", "read_entry"),
+        "._executors": (
+            "executor_config",
+            "executor_data",
+            "executor_entry",
+            "read_entry",
+            "split_times",
+        ),
         "._executor_entry": ("ExecutorEntry",),
         "._executor_list": ("ListedExecutor", "list_executors"),
         "._executor_names": ("ExecutorNames", "find_executor"),
@@ -258,6 +268,6 @@ __getattr__, __dir__ = lazy_names(
         "._task": ("Command", "Task", "check_task", "given_by", "words_of"),
         "._task_kinds": ("TASK_GROUP", "decode_task", "task_kinds"),
         "._units": ("Duration", "LocalFile", "Size"),
-        "._words": ("Call", "WordInvalid", "read_call"),
+        "._words": ("Call", "WordInvalid", "read_call", "read_words"),
     },
 )

@@ -43,7 +43,7 @@ class BatchJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         env: What is added to its environment.
         config: What its run records as config.
         cwd: The folder it starts in, relative to the batch file; the batch file's own if absent.
-        executor: The executor it runs on; the batch's if absent.
+        executor: The executor it runs on, by its name or as its fields; the batch's if absent.
         gpus: How many GPUs it needs for itself.
         cpus: The processors it may run on, such as `0-3,6`; all if absent.
         nice: How much it yields to others, from 0 to 19.

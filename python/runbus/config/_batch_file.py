@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,7 +21,7 @@ from runbus.config._node import Mistake
 from runbus.errors import BatchInvalid, ConfigInvalid
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from runbus.config._document import Document
     from runbus.config._executor_entry import ExecutorEntry
@@ -99,16 +100,17 @@ class _Reading:
             return None
         self.mistakes += check_struct(data, Settings, ())
         executors = self._described(data)
-        jobs = self._jobs(data.get("jobs"))
         chosen = data.get("executor", "local")
+        listed = self._with_names(data.get("jobs"), executors, {str(chosen), str(executor)})
+        jobs = self._jobs(listed)
         name = chosen if isinstance(chosen, str) else DEFAULT
         name = name if executor is None else executor
         if executor is not None:
             self._use(name, (), executors, f"--executor {executor}")
         elif isinstance(chosen, str):
             self._use(name, ("executor",), executors)
-        if isinstance(data.get("jobs"), list):
-            for index, job in enumerate(data["jobs"]):
+        if isinstance(listed, list):
+            for index, job in enumerate(listed):
                 if isinstance(job, dict) and isinstance(job.get("executor"), str):
                     self._use(job["executor"], ("jobs", index, "executor"), executors)
         if jobs is None or self.mistakes or self.elsewhere:
@@ -136,6 +138,36 @@ class _Reading:
         if not isinstance(data.get("executor", "local"), str):
             found[DEFAULT] = self._entry(data["executor"], ("executor",))
         return found
+
+    def _with_names(
+        self, jobs: Any, executors: dict[str, ExecutorEntry | None], taken: set[str]
+    ) -> Any:
+        """Return the jobs with a name in the place of an executor's fields; it is added.
+
+        Jobs with the same fields run on the same executor: what it lends, such as GPUs, it lends
+        once. It is called after the first of them.
+        """
+        own = [
+            index
+            for index, job in enumerate(jobs if isinstance(jobs, list) else ())
+            if isinstance(job, dict) and isinstance(job.get("executor"), dict)
+        ]
+        if not own:
+            return jobs
+        taken |= {"local", *executors}
+        taken |= {
+            str(job["executor"]) for job in jobs if isinstance(job, dict) and "executor" in job
+        }
+        named = list(jobs)
+        names: dict[str, str] = {}
+        for index in own:
+            fields = jobs[index]["executor"]
+            name = names.get(repr(fields))
+            if name is None:
+                name = names[repr(fields)] = _free(str(jobs[index].get("name", "job")), taken)
+                executors[name] = self._entry(fields, ("jobs", index, "executor"))
+            named[index] = {**jobs[index], "executor": name}
+        return named
 
     def _entry(self, given: Any, at: Path) -> ExecutorEntry | None:
         from runbus.config._executors import read_entry  # costs what most batches need not pay
@@ -206,6 +238,18 @@ class _Reading:
                 if first != index:
                     self._wrong(f"{name!r} is the name of job {first + 1}, too", (*at, "name"))
         return found
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """Return a name that is not taken, and take it."""
+    free = next(one for one in _numbered(name) if one not in taken)
+    taken.add(free)
+    return free
+
+
+def _numbered(name: str) -> Iterator[str]:
+    yield name
+    yield from (f"{name}-{number}" for number in itertools.count(2))
 
 
 def _converted(jobs: list[Any]) -> list[BatchJob] | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from runbus._secrets import Secret
 from runbus.config._batch_types import words_in
+from runbus.config._function import Function
 from runbus.config._node import Mistake
 from runbus.config._script import Script
 from runbus.config._task import words_of
@@ -47,7 +48,11 @@ def check_meaning(job: dict[Any, Any], at: Path, folder: str, *, with_secrets: b
 
 def _check_task(data: dict[str, Any], at: Path, folder: str) -> Mistakes:
     try:
-        words_of(decode_task(data, folder))
+        words_of(task := decode_task(data, folder))
+        if isinstance(task, Function):
+            from runbus.config._function_check import function_mistakes  # it imports much
+
+            return function_mistakes(task, at)
     except TaskInvalid as error:
         return [Mistake(error.reason, at)]
     except UsageError as error:

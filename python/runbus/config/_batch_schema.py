@@ -64,9 +64,12 @@ def batch_schema(*, built_in: bool = False) -> dict[str, Any]:
         },
     }
     batch["additionalProperties"] = False
+    jobs = flat_schema(BatchJob)
+    one = jobs["BatchJob"]["properties"]["executor"]
+    one["anyOf"] = [*one["anyOf"], *described]
     return {
         "$ref": "#/$defs/Batch",
-        "$defs": {"Batch": batch, **flat_schema(BatchJob), **schemas.definitions},
+        "$defs": {"Batch": batch, **jobs, **schemas.definitions},
     }
 
 

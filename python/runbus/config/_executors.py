@@ -20,7 +20,9 @@ from runbus.config._data import to_data
 from runbus.config._durations import no_duration, seconds_of
 from runbus.config._executor_entry import ExecutorEntry
 from runbus.config._named import EXECUTORS, PACKAGERS
-from runbus.config._node import Mistake, Node
+from runbus.config._node import Mistake, Node, Word
+from runbus.config._scalars import guess
+from runbus.config._schema import schema_of
 from runbus.config._shape import fill, making
 from runbus.config._targets import import_target
 from runbus.config._tree import same
@@ -41,6 +43,7 @@ __all__ = [
     "executor_data",
     "executor_entry",
     "read_entry",
+    "split_times",
 ]
 
 TIMES = {"timeout": "run_s", "queue_timeout": "queue_s", "idle_timeout": "idle_s"}
@@ -161,6 +164,28 @@ def executor_config(data: Mapping[str, Any], name: str) -> Config[Executor]:
     _raise(mistakes, name)
     assert node is not None
     return node  # type: ignore[return-value]
+
+
+def split_times(fields: Mapping[str, Any], own: Any, name: str) -> tuple[dict[str, Any], Timeouts]:
+    """Return an executor's fields without the time-outs of its jobs, and those.
+
+    Args:
+        fields: Its fields; values may be words of a command line.
+        own: Its class, which may take fields of such names itself; None if nothing says so.
+        name: What it is called in errors.
+
+    Raises:
+        ConfigInvalid: A time-out is none.
+    """
+    if own is None and isinstance(fields.get("type"), str) and fields["type"] in EXECUTORS:
+        own = EXECUTORS.find(str(fields["type"]))
+    known = {} if own is None else schema_of(own).fields
+    times = {key: fields[key] for key in TIMES if key in fields and key not in known}
+    mistakes: Mistakes = []
+    read = {key: guess(one) if isinstance(one, Word) else one for key, one in times.items()}
+    timeouts = _timeouts(read, mistakes)
+    _raise(mistakes, name)
+    return {key: one for key, one in fields.items() if key not in times}, timeouts
 
 
 def _raise(mistakes: Mistakes, name: str) -> None:
