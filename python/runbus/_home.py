@@ -89,7 +89,7 @@ class Home:
                 self._note_newest(experiment_id)
                 return experiment_id, folder
         except OSError as error:
-            raise HomeUnusable(self.path, _reason(self.path, error)) from error
+            raise HomeUnusable(self.path, _reason(self.path, error)) from None
 
     def _newest_id(self) -> str:
         """Return the newest id in the home; empty if there is none."""
@@ -237,9 +237,9 @@ class Home:
         except FileNotFoundError as error:
             if not _dangling(parent):
                 return []
-            raise HomeUnusable(self.path, _reason(parent, error)) from error
+            raise HomeUnusable(self.path, _reason(parent, error)) from None
         except OSError as error:
-            raise HomeUnusable(self.path, _reason(parent, error)) from error
+            raise HomeUnusable(self.path, _reason(parent, error)) from None
 
 
 def abbreviated(text: str, ids: Iterable[str]) -> str | None:

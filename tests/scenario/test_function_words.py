@@ -74,7 +74,7 @@ def test_a_module_that_is_a_file_here_is_answered_with_the_word_for_it(
 ) -> None:
     monkeypatch.setattr(sys, "path", [one for one in sys.path if one not in ("", str(folder))])
     assert run_command(["run", "words_of_tests:train"]) == 2
-    assert "hint: write words_of_tests.py:train" in capsys.readouterr().err
+    assert "is named with it: words_of_tests.py:train" in capsys.readouterr().err
 
 
 def test_what_a_script_writes_names_its_module_and_runs_by_itself(folder: Path) -> None:

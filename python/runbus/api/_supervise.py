@@ -95,7 +95,7 @@ def _take_lease(home: Home) -> int | None:
     try:
         lease = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise HomeUnusable(home.path, os_reason(error)) from error
+        raise HomeUnusable(home.path, os_reason(error)) from None
     try:
         fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -34,6 +34,16 @@ _RUNS = {
 _GIVEN: dict[str, Any] = {"created": "BIGINT", "changed": "BOOLEAN", "tags": ["VARCHAR"]}
 """The types of those that are not given as texts."""
 
+_SHOW_TABLES = re.compile(r"\s*SHOW\s+(ALL\s+)?TABLES\s*;?\s*", re.IGNORECASE)
+_OUR_TABLES = "SELECT name FROM (VALUES ('metrics'), ('runs')) AS tables(name)"
+
+_QUESTIONS = {"SELECT", "MULTI"}
+"""DuckDB's kinds of statements that only ask; MULTI is what it makes of PIVOT."""
+
+_ASK = "ask with SELECT, FROM, WITH, DESCRIBE, SUMMARIZE, SHOW or EXPLAIN"
+_EXPLAIN = re.compile(r"\s*EXPLAIN(\s+ANALYZE)?(\s*\([^)]*\))?\s", re.IGNORECASE)
+_NO_TABLE = re.compile(r"Catalog Error: Table with name (\S+) does not exist!")
+
 _RANK = "TRY_CAST(regexp_extract(writer, '-r(\\d+)(-h)?$', 1) AS INTEGER) AS rank"
 
 
@@ -80,14 +90,39 @@ def query(
             _loaded("pyarrow")  # which takes as long to load as all else: only where it is needed
             _add_metrics(connection, PointStream(found))
         try:
+            if _SHOW_TABLES.fullmatch(sql):  # DuckDB lists also what these are made from
+                sql = _OUR_TABLES
             statements = connection.extract_statements(sql)
             if len(statements) != 1:
                 told = f"are {len(statements)} statements" if statements else "is no statement"
                 raise QueryInvalid(f"there {told} in it, and one is answered")
+            _check_asks(connection, sql)
             result = connection.execute(sql)
             return [column[0] for column in result.description or ()], result.fetchall()
         except duckdb.Error as error:
-            raise QueryInvalid(str(error)) from error
+            raise QueryInvalid(_with_our_tables(str(error))) from error
+
+
+def _check_asks(connection: Any, sql: str) -> None:
+    """Make sure that a statement only asks: others would change a copy, or write files.
+
+    Raises:
+        QueryInvalid: It does not.
+    """
+    kind = connection.extract_statements(sql)[0].type.name
+    # One that is explained with ANALYZE is executed.
+    while kind == "EXPLAIN" and (explained := _EXPLAIN.match(sql)):
+        sql = sql[explained.end() :]
+        kind = connection.extract_statements(sql)[0].type.name
+    if kind not in _QUESTIONS:
+        raise QueryInvalid(f"this is no question, but {kind}: runs are only read here; {_ASK}")
+
+
+def _with_our_tables(text: str) -> str:
+    """Return DuckDB's message; instead of its guess at a table's name, which tables there are."""
+    if found := _NO_TABLE.match(text):
+        return f"there is no table {found[1]!r}; there are runs and metrics"
+    return text
 
 
 def _add_runs(connection: Any, rows: list[RunRow]) -> None:

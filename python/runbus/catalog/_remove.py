@@ -41,7 +41,7 @@ def remove_run(run: RunRecord) -> None:
             shutil.rmtree(experiment)
     except OSError as error:
         where = error.filename or run.folder
-        raise HomeUnusable(os.fsdecode(where), (error.strerror or str(error)).lower()) from error
+        raise HomeUnusable(os.fsdecode(where), (error.strerror or str(error)).lower()) from None
 
 
 def _home_of(experiment: str) -> str:

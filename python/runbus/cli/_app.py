@@ -39,7 +39,7 @@ COMMANDS = {
     "seal": "Turn the journals of finished runs into Parquet files.",
     "why": "Say why a run stands where it stands, and what happened to it.",
     "replay": "Feed the events of a trace to a fresh kernel and show what goes another way.",
-    "executors": "List and check the executors that have names, or show one.",
+    "executors": "List the executors that have names, and check what is said of them, or show one.",
     "config": "Show, compare and convert configurations of files and past runs.",
     "doctor": "Check that jobs can run here and that nothing was left behind.",
     "completion": "Print what makes a shell complete commands, runs, projects and metrics.",
@@ -53,6 +53,17 @@ _MEANT = {
     "resume": ("attach",), "rerun": ("retry",), "sql": ("query",), "stop": ("cancel",),
 }  # fmt: skip
 """What other programs call some commands."""
+
+_IN_BATCH = "a batch file says it: {}, for runbus submit"
+_ELSEWHERE = {
+    **dict.fromkeys(("timeout", "time_limit"), _IN_BATCH.format("timeout: 5m")),
+    **dict.fromkeys(("retries", "retry"), _IN_BATCH.format("retries: 1")),
+    **dict.fromkeys(("cpus", "cpu"), _IN_BATCH.format("cpus: 0-3")),
+    **dict.fromkeys(("gpus", "gpu"), _IN_BATCH.format("gpus: 1")),
+    **dict.fromkeys(("detach", "background"), "runbus submit BATCH --detach leaves jobs to run on"),
+    "env": _IN_BATCH.format("env: {NAME: value}"),
+}
+"""What `runbus run` has no option for, and what says it."""
 
 _HIDDEN = ("supervise",)
 
@@ -238,6 +249,9 @@ def _usage_hint(error: click.UsageError) -> str:
         near = sorted(set(error.possibilities or ()) - {"--help"})
         hints = [f"did you mean {' or '.join(near)}"] if near else []
         if path == "runbus run":
+            own = error.option_name.lstrip("-").replace("-", "_")
+            if told := _ELSEWHERE.get(own):
+                hints.append(told)
             hints.append("arguments of the script go after --")
         if hints:
             return "; ".join(hints)

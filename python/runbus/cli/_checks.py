@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from runbus.attempt import WRAPPER, observe_folder
 from runbus.catalog import job_statuses, survey
 from runbus.cli._printer import format_size
-from runbus.errors import ExperimentNotFound, FileUnreadable, JournalError, os_reason
+from runbus.config import ExecutorNames, default_plugins, list_executors
+from runbus.errors import ExperimentNotFound, FileUnreadable, JournalError, RunbusError, os_reason
 from runbus.executors import LocalExecutor
 from runbus.jobs import TAKE_OVER_S, Asked, JobState, is_handed_over, leader_of
 from runbus.metrics import BUILD_PROFILE, __version__
@@ -54,6 +55,7 @@ def all_checks(home: Home) -> Iterator[Check]:
     yield _version_check()
     yield _home_check(home)
     yield _disk_check(home)
+    yield from _settings_checks(home)
     yield from _journal_checks(home)
     yield _file_clock_check(home)
     yield _job_check()
@@ -70,6 +72,22 @@ def _home_check(home: Home) -> Check:
         reason = os_reason(error)
         return Check("home", False, f"{home.path}: {reason}", "set RUNBUS_HOME to another folder")
     return Check("home", True, home.path)
+
+
+def _settings_checks(home: Home) -> Iterator[Check]:
+    """Read the files that describe executors and plugins, as each command does that needs them."""
+    told: dict[str, None] = {}
+    try:
+        listed, problems = list_executors(ExecutorNames(home=home.path))
+        wrong = [*problems, *(problem for one in listed for problem in one.problems)]
+        told = dict.fromkeys(map(str, wrong))
+        default_plugins("")
+    except RunbusError as error:
+        told[str(error)] = None
+    for text in told:
+        yield Check("settings", False, text, "runbus executors shows what is read from them")
+    if not told:
+        yield Check("settings", True, "runbus.yaml and executors.yaml can be read")
 
 
 def _disk_check(home: Home) -> Check:

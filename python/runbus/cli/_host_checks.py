@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from runbus.cli._checks import Check, clock_check, space_check
-from runbus.config import executor_config, load_batch
+from runbus.config import ExecutorNames, executor_config, list_executors, load_batch
 from runbus.errors import ConfigInvalid, FileUnreadable, HostError, NotFound, RunbusError
 from runbus.executors import expanded, marked, quote
 from runbus.executors.ssh import tunnel_to
@@ -32,9 +32,9 @@ _NEWEST = 20
 
 
 def known_executors(home: Home, batches: Sequence[str]) -> list[Mapping[str, Any]]:
-    """Return what executors are made from: those of batch files, or of a home.
+    """Return what executors are made from: those of batch files, or those that have names.
 
-    Of a home those of its open and newest experiments.
+    Without batch files also those of the home's open and newest experiments.
 
     Raises:
         BatchInvalid: A file is not a batch.
@@ -42,7 +42,8 @@ def known_executors(home: Home, batches: Sequence[str]) -> list[Mapping[str, Any
     if batches:
         return [one.data for path in batches for one in load_batch(path).executors.values()]
     newest = sorted(home.experiment_folders(), key=os.path.basename)[-_NEWEST:]
-    found: list[Mapping[str, Any]] = []
+    listed, _ = list_executors(ExecutorNames(home=home.path))
+    found: list[Mapping[str, Any]] = [one.entry.data for one in listed if one.entry is not None]
     for folder in {*newest, *home.open_experiments()}:
         try:
             found += Asked.read(folder).executors.values()

@@ -263,5 +263,6 @@ def find_executor(
     entry = names.find(name, mistakes)
     if entry is None:
         problems: tuple[ConfigProblem, ...] = tuple(one.told() for one in mistakes)
-        raise ConfigInvalid(f"executor {name!r}", problems)
+        what = f"executor {name!r}" if name in EXECUTORS else "executors"
+        raise ConfigInvalid(what, problems)
     return entry

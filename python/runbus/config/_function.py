@@ -257,10 +257,11 @@ def function_named(text: str) -> Any:
             raise TargetUnusable(text, f"there is no file {where!r}")
         where = os.path.basename(where)[: -len(".py")]
         import_from(folder)
-    try:
-        return Partial(import_target(f"{where}.{name}")), folder
-    except TargetUnusable as error:
-        file = f"{where.replace('.', os.sep)}.py"
-        if folder or error.hint or not os.path.isfile(file):
-            raise
-        raise TargetUnusable(text, error.reason, f"write {file}:{name}") from error.__cause__
+    elif os.path.isfile(f"{where}.py"):
+        try:
+            return Partial(import_target(f"{where}.{name}")), folder
+        except TargetUnusable as error:
+            file = f"{where}.py:{name}"
+            advice = f"the function of a file is named with it: {file}"
+            raise TargetUnusable(text, error.reason, advice) from None
+    return Partial(import_target(f"{where}.{name}")), folder

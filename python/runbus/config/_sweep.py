@@ -64,6 +64,8 @@ def expand_sweeps(sweeps: Sequence[str]) -> list[Mapping[str, str]]:
     for text in sweeps:
         name, values = parse_sweep(text)
         if name in axes:
-            raise SweepInvalid(text, f"{name} is swept already")
+            both = ",".join(dict.fromkeys([*axes[name], *values]))
+            told = f"{name} is swept already: write all its values at once, {name}={both}"
+            raise SweepInvalid(text, told)
         axes[name] = values
     return [dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values())]

@@ -200,7 +200,7 @@ class AsyncExperiment:
             # A write that finds no room does not say in which file.
             where = f" ({error.filename})" if error.filename else ""
             reason = os_reason(error) + where
-            raise HomeUnusable(self._home.path, reason) from error
+            raise HomeUnusable(self._home.path, reason) from None
         finally:
             while self._reaps:
                 self._reaps.pop()()

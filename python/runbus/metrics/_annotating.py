@@ -72,7 +72,7 @@ class Annotating:
             info.write(self.folder)
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
-            raise HomeUnusable(self.folder, reason) from error
+            raise HomeUnusable(self.folder, reason) from None
         self.info = info
 
     @contextmanager

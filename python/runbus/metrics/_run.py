@@ -287,7 +287,7 @@ def init(
             title = redacted_text(project or "default")
             run = _make(Home(home), title, name, values, sync_ms, exceptions)
     except OSError as error:
-        raise HomeUnusable(place, os_reason(error), variable) from error
+        raise HomeUnusable(place, os_reason(error), variable) from None
     run._made_in = _place_of(sys._getframe(1).f_back)
     if "multiprocessing.util" in sys.modules:
         finish_with_process(finish_child)

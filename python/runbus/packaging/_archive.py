@@ -81,7 +81,7 @@ def build_package_blocking(
                     raise
         except OSError as error:
             reason = os_reason(error)
-            raise HomeUnusable(cache, reason) from error
+            raise HomeUnusable(cache, reason) from None
 
 
 def _keep(file: IO[bytes], package: Package, manifest: PackageManifest) -> None:

@@ -15,7 +15,7 @@ import runbus
 from runbus import AsyncExperiment, Command, Job
 from runbus.catalog import query
 from runbus.cli._app import run_command
-from runbus.errors import RunUnreadable
+from runbus.errors import QueryInvalid, RunUnreadable
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +73,7 @@ def test_a_question_that_makes_no_sense_is_a_usage_error(
         assert "no statement" in capsys.readouterr().err
     # A variable of the function that asks.
     assert run_command(["query", "SELECT * FROM found"]) == 2
-    assert "name found does not exist" in capsys.readouterr().err
+    assert "there is no table 'found'" in capsys.readouterr().err
 
 
 def test_seal_prints_the_files_it_made(capsys: pytest.CaptureFixture[str]) -> None:
@@ -273,3 +273,43 @@ def test_doctor_names_a_batch_whose_description_is_damaged_or_gone(
     (told,) = [line for line in capsys.readouterr().out.splitlines() if stored.id in line]
     reason = "is missing" if harm == "gone" else ": it has no checksum"
     assert told.endswith(f"{path} {reason}".replace(" :", ":"))
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "DELETE FROM runs",
+        "DROP TABLE runs",
+        "COPY runs TO '{there}'",
+        "EXPLAIN ANALYZE COPY runs TO '{there}'",
+        "explain (analyze) COPY runs TO '{there}'",
+        "WITH x AS (FROM runs) INSERT INTO runs FROM x",
+        "ATTACH '{there}' AS other",
+        "CREATE TABLE mine AS FROM runs",
+        "SET threads = 1",
+    ],
+)
+def test_only_questions_are_answered(
+    sql: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there = tmp_path / "out"
+    assert run_command(["query", sql.format(there=there)]) == 2
+    captured = capsys.readouterr()
+    assert "runs are only read here; ask with SELECT" in captured.err
+    assert captured.out == ""
+    assert not there.exists()
+
+
+@pytest.mark.parametrize(
+    "sql",
+    ["FROM runs", "WITH x AS (FROM runs) FROM x", "DESCRIBE runs", "SUMMARIZE runs", "VALUES (1)",
+     "EXPLAIN FROM runs", "explain analyze FROM runs", "PIVOT runs ON state USING count(*)"],
+)  # fmt: skip
+def test_every_kind_of_question_is_answered(sql: str) -> None:
+    assert query(sql)
+
+
+def test_the_tables_are_listed_and_a_wrong_one_is_told_their_names() -> None:
+    assert query("show tables;") == (["name"], [("metrics",), ("runs",)])
+    with pytest.raises(QueryInvalid, match=r"no table 'foo'; there are runs and metrics$"):
+        query("SELECT * FROM foo")

@@ -11,7 +11,7 @@ from runbus.cli._exit import ExitStatus
 from runbus.cli._facts import shown_path
 from runbus.cli._named_run import named_run
 from runbus.cli._options import complete_runs
-from runbus.cli._printer import format_size, format_time, print_error, print_json
+from runbus.cli._printer import format_size, format_time, print_error, print_json, printable
 from runbus.cli._table import print_table
 from runbus.errors import FileUnreadable, UsageError
 
@@ -37,7 +37,12 @@ def command(
     RUN is an id or a part of one, a name (the newest run of that name), or "latest". NAME is what
     the run calls a file or folder; without it, all are meant.
     """
-    found = named_run(run).artifacts(name, kind=kind)
+    kept = named_run(run)
+    found = kept.artifacts(name, kind=kind)
+    if not found and not as_json:
+        of_kind = f" of kind {kind!r}" if kind else ""
+        click.echo(printable(f"{kept.name} keeps no file{of_kind}"), err=True)
+        return ExitStatus.OK
     if output is not None:
         newest = {artifact.name: artifact for artifact in found}
         status = ExitStatus.OK

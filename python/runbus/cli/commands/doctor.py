@@ -22,9 +22,10 @@ def command(
 ) -> ExitStatus:
     """Check that jobs can run here and that nothing was left behind.
 
-    Looks at this machine, at the home folder, and at the machines of the SSH executors in the batch
-    files BATCH, or without any in the home's open and newest experiments. Says what to do where
-    something is not as it should be.
+    Looks at this machine, at the home folder, at runbus.yaml and executors.yaml, and at the
+    machines of the SSH executors in the batch files BATCH, or without any of those that have names
+    and those of the home's open and newest experiments. Says what to do where something is not as
+    it should be.
 
     index.db only saves time where there are many runs; no answer depends on it.
 

@@ -19,11 +19,12 @@ __all__ = ["command"]
 @click.argument("name", required=False, shell_complete=complete_executors)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list of objects.")
 def command(name: str | None, as_json: bool) -> ExitStatus:
-    """List and check the executors that have names, or show one with all its values.
+    """List the executors that have names, and check what is said of them, or show one.
 
     They are found in runbus.yaml of this folder or of the nearest one above it in its repository,
     in $RUNBUS_HOME/executors.yaml, and among those that are installed; what is found first counts.
-    Variables such as RUNBUS_EXECUTORS__GPU__SLOTS count more. No machine is asked anything.
+    Variables such as RUNBUS_EXECUTORS__GPU__SLOTS count more. No machine is
+    asked anything: runbus doctor does that.
 
     Exits with 0 if all is well, 1 if something is wrong.
     """
@@ -92,7 +93,7 @@ def _print_table(told: list[tuple[ListedExecutor, list[str]]]) -> None:
     for one, wrong in told:
         needs = f"needs {', '.join(one.needs)}" if one.needs else ""
         rows.append([one.name, one.type, one.origin, "wrong" if wrong else needs or "ok"])
-    print_table(["name", "type", "from", "check"], rows, optional=["from"])
+    print_table(["name", "type", "from", "description"], rows, optional=["from"])
 
 
 def _print_values(one: ListedExecutor) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -10,7 +11,7 @@ from runbus.cli._options import complete_projects
 from runbus.cli._printer import format_time, print_json
 from runbus.cli._run_facts import near_project
 from runbus.cli._run_table import print_chosen, print_runs
-from runbus.cli._table import print_table
+from runbus.cli._table import print_table, terminal_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
     from runbus.catalog import RunRow
 
 __all__ = ["command"]
+
+T = TypeVar("T")
+
+_AROUND = 4
+"""So many rows of a terminal are for what stands around the table."""
 
 
 @click.command("ls")
@@ -47,9 +53,10 @@ __all__ = ["command"]
 @click.option(
     "-n",
     "newest",
-    type=click.IntRange(min=1),
+    type=click.IntRange(min=0),
     metavar="COUNT",
-    help="Only so many: the first rows of the order; the newest without --sort.",
+    help="Only so many: the first rows of the order; the newest without --sort. 0 for all "
+    "[default: as many as the terminal has rows; all where there is no terminal].",
 )
 @click.option("--batches", is_flag=True, help="List batches, not runs.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list of objects.")
@@ -65,15 +72,18 @@ def command(
 ) -> None:
     """List runs, the newest last.
 
-    A terminal is shown as much as there is room for: short ids, and where it is wide also params,
-    those first in which runs differ, and the last values of metrics.
+    A terminal is shown as much as there is room for: the newest runs, short ids, and where it is
+    wide also params, those first in which runs differ, and the last values of metrics.
     """
     from runbus.catalog import Condition, check_field, ordered, selected, survey
 
+    is_fitted, newest = newest is None and not as_json, newest or None
     if batches:
         if tag or where or sort or columns:
             raise click.UsageError("--batches goes with --project, -n and --json only")
-        _list_batches(project, newest, as_json=as_json)
+        _list_batches(
+            project, newest or None, is_fitted=newest is None and not as_json, as_json=as_json
+        )
         return
     conditions = [one for text in where for one in Condition.parse(text)]
     is_filtered = bool(tag or conditions)
@@ -94,9 +104,29 @@ def command(
         names = [name.strip() for name in columns.split(",") if name.strip()]
         for name in names:
             check_field(found, name)
-        print_chosen(found, names)
+        print_chosen(_fitting(found, is_fitted, is_sorted=bool(sort)), names)
     else:
+        found = _fitting(found, is_fitted, is_sorted=bool(sort))
         print_runs(found, hidden=["project"] if project is not None else [])
+
+
+def _missing_home() -> str:
+    """Say that the home is not there, if a variable names it: it may be a mistake."""
+    from runbus._home import ENV_HOME, Home
+
+    path = Home().path
+    if not os.environ.get(ENV_HOME) or os.path.isdir(path):
+        return ""
+    return f": there is no folder {path}, which {ENV_HOME} names"
+
+
+def _fitting(found: list[T], is_fitted: bool, *, is_sorted: bool = False) -> list[T]:
+    """Return the rows that a terminal has room for, and say on standard error how many more are."""
+    rows = terminal_rows()
+    if not is_fitted or rows is None or len(found) <= (room := max(1, rows - _AROUND)):
+        return found
+    click.echo(f"{len(found) - room:,} more are not shown: -n 0 shows all", err=True)
+    return found[:room] if is_sorted else found[-room:]
 
 
 def _described(row: RunRow) -> dict[str, object]:
@@ -120,13 +150,15 @@ def _tell_nothing(project: str | None, tags: Sequence[str], where: Sequence[str]
     asked += [f"with the tag {' and '.join(tags)}"] if tags else []
     asked += [f"with {' and '.join(where)}"] if where else []
     if not asked:
-        click.echo("no runs yet; runbus run SCRIPT makes one", err=True)
+        click.echo(f"no runs yet{_missing_home()}; runbus run SCRIPT makes one", err=True)
         return
     near = "" if project is None else near_project(project)
     click.echo(f"no run {' '.join(asked)}{near}", err=True)
 
 
-def _list_batches(project: str | None, newest: int | None, *, as_json: bool) -> None:
+def _list_batches(
+    project: str | None, newest: int | None, *, is_fitted: bool, as_json: bool
+) -> None:
     from runbus.catalog import batches
     from runbus.cli._totals import Totals
 
@@ -159,6 +191,6 @@ def _list_batches(project: str | None, newest: int | None, *, as_json: bool) -> 
             one.problem or Totals.of(one.records).text(),
             format_time(one.created_ns),
         ]
-        for one in found
+        for one in _fitting(found, is_fitted)
     ]
     print_table(["batch", "project", "jobs", "created"], rows, optional=["created"])

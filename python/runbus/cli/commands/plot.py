@@ -74,6 +74,7 @@ def command(
                 ) from None
             if not (runs and texts and text in runs[0].summaries()):
                 raise
+            runs[0].metrics(last)
             raise click.UsageError(
                 f"{text!r} is a metric, not a run: one goes last, others go with -m: -m {last}"
             ) from None

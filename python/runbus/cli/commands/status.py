@@ -12,7 +12,7 @@ import click
 from runbus._clock import format_duration
 from runbus._ids import short_id
 from runbus.cli._options import complete_batches
-from runbus.cli._printer import print_json
+from runbus.cli._printer import print_json, printable
 from runbus.cli._run_facts import native_words
 from runbus.cli._screen import clear_screen
 from runbus.cli._table import print_table, terminal_columns, terminal_rows, without
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-_AROUND = 5
+_AROUND = 6
 """So many rows of a terminal are for what stands around the table."""
 
 _LOOK_S = 1.0
@@ -66,19 +66,21 @@ def command(
     if watch and as_json:
         raise click.UsageError("--watch goes without --json")
     experiment, job = _found(batch)
+    name, project = os.path.basename(experiment), os.path.basename(os.path.dirname(experiment))
+    head = "" if batch == name else f"{name} of {project}"
     statuses = _look(experiment, job)
     if as_json:
         _tell_leader(experiment, statuses)
         print_json([_described(*one) for one in statuses if _is_wanted(one.record, wanted)])
         return
     while watch and any(not one.record.state.is_terminal for one in statuses):
-        _show_again(statuses, wanted)
+        _show_again(statuses, wanted, head)
         time.sleep(_LOOK_S)
         statuses = _look(experiment, job)
     if watch and sys.stdout.isatty():
         clear_screen()
     _tell_leader(experiment, statuses)
-    _print(statuses, wanted)
+    _print(statuses, wanted, head)
 
 
 def _found(text: str | None) -> tuple[str, str | None]:
@@ -138,21 +140,24 @@ def _tell_leader(experiment: str, statuses: Sequence[JobStatus]) -> None:
         sys.stderr.write(f"{name} is {leader}\n")
 
 
-def _show_again(statuses: Sequence[JobStatus], wanted: set[str] | None) -> None:
+def _show_again(statuses: Sequence[JobStatus], wanted: set[str] | None, head: str) -> None:
     """Show the totals and, on a terminal, as much of the table as there is room for."""
     from runbus.cli._totals import Totals
 
     if sys.stdout.isatty():
         clear_screen()
-        _print(statuses, wanted)
+        _print(statuses, wanted, head)
     else:
         click.echo(Totals.of(one.record for one in statuses).text())
 
 
-def _print(statuses: Sequence[JobStatus], wanted: set[str] | None) -> None:
+def _print(statuses: Sequence[JobStatus], wanted: set[str] | None, head: str) -> None:
+    """Print the totals and a row for each job; on standard error first which batch it is."""
     from runbus.cli._totals import Totals, first_of
 
     records = [one.record for one in statuses]
+    if head:
+        click.echo(printable(head), err=True)
     click.echo(Totals.of(records).text(terminal_columns()))
     shown = [record for record in records if _is_wanted(record, wanted)]
     if not shown:
