@@ -58,7 +58,9 @@ def test_a_dry_run_of_a_function_runs_nothing(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_command(["run", "words_of_tests.py:train", "--dryrun", "model.width=7"]) == 0
-    assert "width: 7" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "width: 7" in out
+    assert "dryrun: True" in out
     assert not runbus.runs()
 
 

@@ -112,7 +112,8 @@ def test_the_command_line_runs_a_function_of_a_file(folder: Path, capsys: Any) -
     assert runbus.runs()[-1].result["width"] == 99
     capsys.readouterr()
     assert run_command(["run", "trainer_of_tests.py:train", "model.widht=5"]) == 2
-    assert "model.widht: unknown key 'widht'; did you mean 'width'" in capsys.readouterr().err
+    told = "error: model.widht=5: unknown key 'widht'\nhint: did you mean 'width'\n"
+    assert capsys.readouterr().err == told
     assert run_command(["run", "trainer_of_tests.py:trian"]) == 2
     assert "hint: did you mean 'train'" in capsys.readouterr().err
     assert run_command(["run", "gone.py:train"]) == 2

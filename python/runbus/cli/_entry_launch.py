@@ -96,8 +96,11 @@ def launch_asked(
     config.plugins = list(plugins)
     for change in with_meanings(config, _named(changes, config, found)):
         apply_overrides(config, [change])
+    for name in ("detach", "dryrun"):
+        if f"--{name}" in flags:
+            config[name] = True
     values = config.complete().build().keywords  # makes all, so that every mistake is reported here
-    is_detached = values.get("detach", False) or "--detach" in flags
+    is_detached = values.get("detach", False)
     asked = values["plugins"]
     if asked and is_detached:
         raise UsageError("run.plugins go without --detach: the supervisor loads none")
@@ -105,7 +108,7 @@ def launch_asked(
         raise UsageError(f"run.plugins: {odd[0]!r} is no plugin, and no name of one")
     names = wanted_plugins([one for one in asked if isinstance(one, str)])
     objects = [one for one in asked if not isinstance(one, str)]
-    is_dry = values.get("dryrun", False) or "--dryrun" in flags
+    is_dry = values.get("dryrun", False)
     return Launch(config, found[-1], [*names, *objects], is_detached, is_dry)
 
 

@@ -190,7 +190,6 @@ def run_as_job(
         as_json: Whether the result is printed as JSON.
 
     Raises:
-        ConfigInvalid: Something does not fit.
         UsageError: A word means nothing here, or the function cannot be imported.
     """
     from runbus.config import function_named, target_of
@@ -203,7 +202,12 @@ def run_as_job(
     where = text.rpartition(":")[0]
     file = os.path.basename(where) if where.endswith(".py") else where.rpartition(".")[2]
     asked = _Asked(tuple(launch), tuple(sweeps), max_parallel, as_json)
-    ended = [run() for run in _prepared(function, words, settings, settings.name or file, asked)]
+    try:
+        runs = _prepared(function, words, settings, settings.name or file, asked)
+    except ConfigInvalid as error:
+        _print_problems(error, "")
+        return ExitStatus.USAGE
+    ended = [run() for run in runs]
     return next((one for one in ended if isinstance(one, ExitStatus)), ExitStatus.OK)
 
 
@@ -318,7 +322,7 @@ def _print_problems(error: ConfigInvalid, program: str) -> None:
         text = str(told._replace(near=(), origin=_short(told.origin)))
         _print_error(text, hint := _hint_to(told))
         is_hinted |= hint is not None
-    if not is_hinted:
+    if not is_hinted and program:
         sys.stderr.write(f"hint: {program} --help shows what it takes\n")
 
 

@@ -9,7 +9,11 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
+from runbus import GitArchivePackager, LocalExecutor
+from runbus import HybridPackager as _HybridPackager
+from runbus import PatternPackager as _PatternPackager
 from runbus import cli as _cli
+from runbus.compat._autoconvert import as_partial, with_kept_calls
 from runbus.config import Config, Partial, as_config
 from runbus.config import Script as _Script
 from runbus.errors import UsageError
@@ -18,7 +22,56 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import NoReturn
 
-__all__ = ["Config", "Partial", "Script", "autoconvert", "cli"]
+__all__ = [
+    "Config",
+    "GitArchivePackager",
+    "HybridPackager",
+    "LocalExecutor",
+    "Partial",
+    "PatternPackager",
+    "Script",
+    "autoconvert",
+    "cli",
+]
+
+_INSTEAD = {
+    "run": "runbus.AsyncExperiment with one runbus.Job, or `runbus run FILE.py:FUNCTION`",
+    "Experiment": "runbus.AsyncExperiment, which takes its jobs at once",
+    "Plugin": "runbus.Plugin, which subscribes to the bus instead of changing tasks",
+    "ExperimentPlugin": "runbus.Plugin, which subscribes to the bus instead of changing tasks",
+    "Executor": "runbus.abc.Executor",
+    "Packager": "runbus.abc.Packager",
+    "LocalTunnel": "runbus.LocalTunnel",
+    "SSHTunnel": "runbus.SSHTunnel",
+}
+"""What takes the place of a name of NeMo Run that means something else here."""
+
+_NOT_YET = (
+    "DGXCloudExecutor", "DockerExecutor", "KubeRayExecutor", "LeptonExecutor", "SkypilotExecutor",
+    "SkypilotJobsExecutor", "SlurmExecutor", "SlurmRayRequest", "Torchrun", "FaultTolerance",
+)  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name in _INSTEAD:
+        raise AttributeError(f"NeMo Run's {name} is not here: use {_INSTEAD[name]}")
+    if name in _NOT_YET:
+        raise AttributeError(f"runbus has nothing like NeMo Run's {name} yet")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def PatternPackager(
+    include_pattern: str | Sequence[str], relative_path: str = ""
+) -> _PatternPackager:
+    """Return a packager of the files of patterns; see `runbus.PatternPackager`."""
+    return _PatternPackager(include_pattern, relative_path=relative_path)
+
+
+def HybridPackager(
+    sub_packagers: Mapping[str, Any], extract_at_root: bool = False
+) -> _HybridPackager:
+    """Return a packager of what others package; see `runbus.HybridPackager`."""
+    return _HybridPackager(sub_packagers, extract_at_root=extract_at_root)
 
 
 def Script(
@@ -51,24 +104,28 @@ def Script(
 def autoconvert(function: Callable[..., Any] | None = None, *, partial: bool = False) -> Any:
     """Make a function that returns an object with fields return the `Config` of it.
 
-    The function runs as it is; nothing of its code is rewritten, so it may have loops and
-    conditions.
+    The function runs as it is, so it may have loops and conditions.
 
     Args:
         function: The function, where this is a decorator without arguments.
-        partial: Whether it returns a `Partial` of itself instead, with its arguments.
+        partial: Whether it returns a `Partial` instead: of what it calls in `return train(…)`,
+            which is not called then. Of a class it is a `Partial` of the class.
 
     Raises:
+        TargetUnusable: A `Partial` is asked for, and the function's source cannot be read.
         UsageError: What it returned does not say what it was made from.
     """
     if function is None:
         return functools.partial(autoconvert, partial=partial)
 
+    if partial and isinstance(function, type):
+        return functools.partial(Partial, function)
+    called = with_kept_calls(function) if partial else function
+
     @functools.wraps(function)
     def convert(*args: Any, **values: Any) -> Any:
-        if partial:
-            return Partial(function, *args, **values)
-        return as_config(function(*args, **values))
+        returned = called(*args, **values)
+        return as_partial(returned) if partial else as_config(returned)
 
     return convert
 

@@ -239,6 +239,11 @@ def _unite(old: Any, new: Any) -> Any:
 
 
 def _intersect(old: Any, new: Any) -> Any:
+    if isinstance(old, dict):
+        if not isinstance(new, (dict, list, tuple)):
+            raise TypeError
+        kept = {str(one) for one in new}
+        return {key: one for key, one in old.items() if str(key) in kept}
     if isinstance(old, (set, frozenset)):
         kept = {str(one) for one in new}
         return [one for one in old if str(one) in kept]

@@ -134,6 +134,40 @@ def test_autoconvert_takes_functions_with_conditions() -> None:
     assert partial == Partial(Made, width=3)
 
 
+def measured(model: Made, steps: int = 1) -> int:
+    raise AssertionError("a recipe calls nothing")
+
+
+@run.cli.factory(target=measured)
+@run.autoconvert(partial=True)
+def recipe(large: bool = False) -> int:
+    width = 0
+    for one in range(3):
+        width += one
+    if large:
+        return measured(model=Made(width=99))
+    return measured(model=Made(width=width), steps=2)
+
+
+def test_autoconvert_makes_a_partial_of_what_a_recipe_returns(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert recipe() == Partial(measured, model=Config(Made, width=3), steps=2)
+    assert recipe(large=True) == Partial(measured, model=Config(Made, width=99))
+    assert runbus.cli.run_entrypoint(measured, ["--factory", "recipe", "--dryrun"]) == 0
+    assert "steps: 2" in capsys.readouterr().out
+
+
+def test_names_that_are_not_here_say_what_takes_their_place() -> None:
+    assert run.LocalExecutor is runbus.LocalExecutor
+    packagers = {"code": run.GitArchivePackager(), "data": run.PatternPackager("*.json")}
+    assert isinstance(run.HybridPackager(packagers), runbus.HybridPackager)
+    with pytest.raises(AttributeError, match=r"use runbus\.AsyncExperiment, which"):
+        _ = run.Experiment
+    with pytest.raises(AttributeError, match="nothing like NeMo Run's SlurmExecutor yet"):
+        _ = run.SlurmExecutor
+
+
 DEFAULTS = """
 from dataclasses import dataclass
 import runbus.compat.nemo_run as run

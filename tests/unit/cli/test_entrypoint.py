@@ -148,6 +148,7 @@ GRAMMAR: list[tuple[list[str], str, Any]] = [
     (["kind=sgd"], "kind", "sgd"),
     (["flag=yes"], "flag", True),
     (["flag=true", "flag&=false"], "flag", False),
+    (["opts={a: 1, b: 2}", "opts&={a: 3}"], "opts", {"a": 1}),
     (["any=[1,x,true]"], "any", [1, "x", True]),
     (["any=none"], "any", None),
     (["more=5"], "others", {"more": 5}),
