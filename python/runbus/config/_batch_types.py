@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from typing import TYPE_CHECKING, Any, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import msgspec
 
@@ -53,7 +53,15 @@ def check_value(value: Any, shape: Any, at: Path) -> Mistakes:
 
 
 def _advice(value: Any, shape: Any) -> str:
-    """Return what to write for a text where a list of texts belongs."""
+    """Return what to write for a text where a list of texts belongs, or one of a few values."""
+    allowed = [
+        repr(one)
+        for kind in options(shape)
+        if get_origin(kind) is Literal
+        for one in get_args(kind)
+    ]
+    if allowed and isinstance(value, str):
+        return f"; there are {', '.join(allowed)}"
     is_list = any(get_origin(one) in (list, tuple) for one in options(shape))
     return f": write {words_in(value)}" if is_list and isinstance(value, str) else ""
 

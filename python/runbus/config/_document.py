@@ -108,6 +108,8 @@ def read_document(path: str) -> Document:
 
 
 def _first_line(error: Exception) -> str:
+    if "integer string conversion" in str(error):  # Python speaks of its own limit, which is higher
+        return f"the number has more than {MOST_DIGITS} digits"
     text = str(error).partition("\n")[0].partition(";")[0]
     return text[:1].lower() + text[1:]
 

@@ -74,6 +74,7 @@ def list_executors(names: ExecutorNames) -> tuple[list[ListedExecutor], list[Con
         for name in here:
             if name not in found:
                 found[name] = _of_file(names, name, path)
+    problems += names.unused_variables(described=list(found))
     for name in EXECUTORS:
         if name not in found:
             found[name] = _of_registry(name)

@@ -19,6 +19,7 @@ from runbus.config._sources import (
     set_variables,
     split_section,
 )
+from runbus.config._variables import variables
 from runbus.errors import ConfigInvalid, ConfigProblem, near_matches
 
 if TYPE_CHECKING:
@@ -118,6 +119,8 @@ class ExecutorNames:
         if (entry := self.of_files(name)) is not None:
             return entry
         if name in EXECUTORS:
+            if name != "local" and (unused := self.unused_variables([name])):
+                raise ConfigInvalid(f"executor {name!r}", tuple(unused))
             return read_entry(name, mistakes)
         known = sorted({*self.known(), *also})
         near = near_matches(name, known)
@@ -163,9 +166,29 @@ class ExecutorNames:
                 problem = Mistake("an executor is a mapping with a type, or a name", here)
                 raise ConfigInvalid(path, (problem.told(*loaded.origin(here)),))
             one = SaidExecutor(name, part_of(loaded, here, dict(fields)), here)
+        # Two that set the same value are refused, also where the name itself is in another case.
+        list(variables(_PREFIX, self._environment))
         for prefix in sorted({*self._prefixes(name)}):
             set_variables(one.said, prefix, self._environment, read=Word)
         return one
+
+    def unused_variables(
+        self, names: Iterable[str] = (), *, described: Iterable[str] = ()
+    ) -> list[ConfigProblem]:
+        """Return a problem for each variable that sets a value of what no file describes.
+
+        Args:
+            names: The executors that are asked about; all if empty.
+            described: Those that files describe.
+        """
+        wanted, known = set(map(folded, names)), set(map(folded, described))
+        found = []
+        for variable, text, _ in variables(_PREFIX, self._environment):
+            name = folded(text.partition(".")[0])
+            if name not in known and (not wanted or name in wanted):
+                reason = f"no file describes an executor {name!r}, so this sets nothing"
+                found.append(ConfigProblem("", reason, origin=variable))
+        return found
 
     def names(self, path: str) -> list[str]:
         """Return the names in a file.

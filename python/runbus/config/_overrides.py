@@ -12,6 +12,7 @@ from runbus.config._paths import parse_path
 from runbus.config._scalars import READERS, guess, is_a
 from runbus.config._schema import schema_of
 from runbus.config._shown import shown, type_text
+from runbus.config._variables import variables
 from runbus.config._words import read_words
 from runbus.errors import ConfigInvalid, ConfigProblem, UsageError
 
@@ -80,13 +81,9 @@ def environment_overrides(prefix: str, environment: Mapping[str, str]) -> Iterat
     `RUNBUS__MODEL__WIDTH` is `model.width`; names of fields are found in any case.
 
     Raises:
-        UsageError: The name of a variable is not a path.
+        UsageError: The name of a variable is not a path, or two of them set the same value.
     """
-    begin = f"{prefix}__"
-    for name in sorted(environment):
-        if not name.startswith(begin) or len(name) == len(begin):
-            continue
-        text, value = name.removeprefix(begin).replace("__", "."), environment[name]
+    for name, text, value in variables(prefix, environment):
         try:
             path = parse_path(text)
         except ValueError as error:

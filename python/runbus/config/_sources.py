@@ -10,10 +10,11 @@ from runbus.config._node import Mistake, path_text
 from runbus.config._paths import parse_path
 from runbus.config._places import Origin, Places
 from runbus.config._scalars import guess
+from runbus.config._variables import variables
 from runbus.errors import ConfigInvalid, ConfigProblem, near_matches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from runbus.config._document import Document
     from runbus.config._node import Mistakes, Path
@@ -29,7 +30,6 @@ __all__ = [
     "read_source",
     "set_variables",
     "split_section",
-    "variables",
 ]
 
 _DEEPEST = 20
@@ -231,19 +231,6 @@ def _moved(mistake: Mistake, path: Path) -> Mistake:
     return mistake
 
 
-def variables(prefix: str, environ: Mapping[str, str]) -> Iterable[tuple[str, str, str]]:
-    """Yield the variables of the environment that set a value: name, path and text.
-
-    Args:
-        prefix: What their names begin with, without the two underscores after it.
-        environ: The environment.
-    """
-    begin = f"{prefix}__"
-    for name in sorted(environ):
-        if name.startswith(begin) and len(name) > len(begin):
-            yield name, name.removeprefix(begin).replace("__", "."), environ[name]
-
-
 def set_variables(
     loaded: Loaded,
     prefix: str,
@@ -258,6 +245,10 @@ def set_variables(
         prefix: What the variables' names begin with.
         environ: The environment.
         read: Makes a value of a text.
+
+    Raises:
+        ConfigInvalid: One names an item that there is not.
+        UsageError: Two of them set the same value.
     """
     for name, text, value in variables(prefix, environ):
         at: Any = loaded.data

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from runbus import codec
 from runbus.config._function import Function
 from runbus.config._task import Command, Script, Task, check_task
 from runbus.errors import RunbusError, TaskInvalid, near_matches
+from runbus.events.values import worded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,7 +46,9 @@ def decode_task(data: Mapping[str, Any], folder: str = "") -> Task:
         task = check_task(codec.convert(fields, kind))
         return task.relative_to(folder) if folder else task
     except codec.DecodeError as error:
-        raise TaskInvalid(f"a {tag}", str(error)) from error
+        where = re.search(r" - at `\$\.?(.+)`$", str(error))
+        place = f"{where[1]}: " if where else ""
+        raise TaskInvalid(f"a {tag}", place + worded(str(error))) from error
     except RunbusError:
         raise
     except Exception as error:  # of the class, which is not ours

@@ -31,7 +31,7 @@ def walked(
             if name not in known:
                 near = near_matches(name, known)
                 raise FieldUnknown(
-                    f"nothing in {root._shape.schema.name}", name, near, tuple(known)
+                    f"{root._shape.schema.name} with all its parts", name, near, tuple(known)
                 )
         _set_fields(new, fields)
     return new

@@ -23,6 +23,7 @@ _DEEPEST_LINE = 8
 
 MOST_VALUES = 200_000
 _MOST_CHARACTERS = 8 << 20
+_MOST_CHARACTERS_OF_A_NUMBER = 4000
 
 _TAG = "tag:yaml.org,2002:"
 _INT = re.compile(r"[-+]?(?:0|[1-9][0-9_]*|0b[01_]+|0o[0-7_]+|0x[0-9a-fA-F_]+)", re.ASCII)
@@ -212,7 +213,7 @@ class _Reader:
     def _start(self, data: Any, kind: str, event: Any) -> None:
         line = event.start_mark.line + 1
         if len(self._stack) >= DEEPEST:
-            raise YamlInvalid(line, "it is nested too deeply")
+            raise YamlInvalid(line, f"it is nested too deeply: more than {DEEPEST} levels")
         path: Path = ()
         if self._stack:
             frame = self._stack[-1]
@@ -238,7 +239,7 @@ class _Reader:
         for one in frame.merged:
             for part in one if isinstance(one, list) else (one,):
                 if not isinstance(part, dict):
-                    raise YamlInvalid(event.start_mark.line + 1, "only mappings can be merged")
+                    raise YamlInvalid(frame.keys[_MERGE], "only mappings can be merged")
                 for key, value in part.items():
                     data.setdefault(key, value)
         if frame.kind == "set":
@@ -268,7 +269,7 @@ class _Reader:
         frame.values += values
         frame.characters += characters
         if frame.values > MOST_VALUES or frame.characters > _MOST_CHARACTERS:
-            reason = f"it has more than {MOST_VALUES:,} values, its aliases expanded"
+            reason = f"it has more than {MOST_VALUES:,} keys and values, its aliases expanded"
             raise YamlInvalid(line, reason)
         if frame.kind == "list":
             if len(frame.path) < _DEEPEST_LINE:
@@ -285,12 +286,13 @@ class _Reader:
 
     def _add_key(self, frame: _Frame, key: Any, line: int) -> None:
         frame.key = key
+        is_repeated = key in frame.keys
+        first = frame.keys.setdefault(key, line)
+        path = (*frame.path, "<<") if key is _MERGE else self._step(frame)
+        if is_repeated:
+            self._found.repeated.append((path, first, line))
         if key is _MERGE:
             return
-        path = self._step(frame)
-        first = frame.keys.setdefault(key, line)
-        if key in frame.data:
-            self._found.repeated.append((path, first, line))
         if len(path) <= _DEEPEST_LINE:
             self._found.lines[path] = line
 
@@ -307,16 +309,32 @@ def plain_value(text: str) -> Any:
     if not (first.isdigit() or first in "+-."):
         return text
     if _INT.fullmatch(text):
-        return int(text.replace("_", ""), 0)
+        return _integer(text)
     if _FLOAT.fullmatch(text):
-        return _float(text)
+        return float(_digits(text))
     if _TIME.fullmatch(text):
         return _timestamp(text)
     return text
 
 
+def _digits(text: str) -> str:
+    return text.replace("_", "").lower().replace(".inf", "inf").replace(".nan", "nan")
+
+
 def _float(text: str) -> float:
-    return float(text.replace("_", "").lower().replace(".inf", "inf").replace(".nan", "nan"))
+    try:
+        return float(_digits(text))
+    except ValueError:
+        raise ValueError(f"{_shown(text)} is not a number") from None
+
+
+def _integer(text: str) -> int:
+    if len(text) > _MOST_CHARACTERS_OF_A_NUMBER:  # Python reads no such number, either
+        raise ValueError(f"a number of {len(text):,} characters is more than is read")
+    try:
+        return int(text.replace("_", ""), 0)
+    except ValueError:
+        raise ValueError(f"{_shown(text)} is not an integer") from None
 
 
 def _timestamp(text: str) -> Any:
@@ -324,6 +342,7 @@ def _timestamp(text: str) -> Any:
 
     if yaml.SafeLoader.timestamp_regexp.match(text) is None:
         return text
+    # A date that there is not raises ValueError.
     constructor = yaml.constructor.SafeConstructor()
     return constructor.construct_yaml_timestamp(yaml.ScalarNode(f"{_TAG}timestamp", text))
 
@@ -342,18 +361,21 @@ def _bool(text: str) -> bool:
     return value
 
 
-def _int(text: str) -> int:
-    return int(text.replace("_", ""), 0)
+def _tagged_timestamp(text: str) -> Any:
+    value = _timestamp(text)
+    if isinstance(value, str):
+        raise ValueError(f"{_shown(text)} is neither a date nor a time")
+    return value
 
 
 _TAGGED: dict[str, Callable[[str], Any]] = {
     "str": str,
-    "int": _int,
+    "int": _integer,
     "float": _float,
     "bool": _bool,
     "null": lambda _: None,
     "binary": _binary,
-    "timestamp": _timestamp,
+    "timestamp": _tagged_timestamp,
 }
 
 

@@ -140,7 +140,8 @@ def _checks(value: type[_Value]) -> list[tuple[str, object, Any]]:
 
 def worded(text: str) -> str:
     """Bring msgspec's message into the form of ours, without its own word on where that is."""
-    text = re.sub(r" - at `(key` in `)?\$.*`$", "", text).replace("`", "")
+    text = re.sub(r" - at `(key` in `)?\$.*$", "", text).replace("`", "")
+    text = re.sub("^Object missing required field (.+)$", r"the field '\1' is missing", text)
     text = re.sub(r"\barray\b", "list", re.sub(r"\bobject\b", "mapping", text))
     text = text.replace(f"<= {HUNDRED_YEARS_S}", f"<= {HUNDRED_YEARS_S}, a hundred years")
     return text[:1].lower() + text[1:]

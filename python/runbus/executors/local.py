@@ -10,9 +10,10 @@ import time
 from collections.abc import Sequence  # noqa: TC003 - the configuration reads the signature
 from contextlib import closing, suppress
 from resource import RLIM_INFINITY, RLIMIT_NOFILE, RUSAGE_SELF, getrlimit, getrusage
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import anyio
+from msgspec import Meta
 from msgspec.structs import replace
 
 from runbus._files import write_file
@@ -96,7 +97,7 @@ class LocalExecutor(Executor):
         gpus: Sequence[str] | None = None,
         packager: Packager | None = None,
         env_inherit: bool | Sequence[str] = True,
-        heartbeat_s: int | None = None,
+        heartbeat_s: Annotated[int | None, Meta(ge=1)] = None,
     ) -> None:
         self.name = name
         self.packager = packager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,10 @@ def test_each_wrong_entry_of_a_field_is_told_at_its_own_line(tmp_path: Path) -> 
         "22: jobs[0].env.C: the key 'secret' is missing",
         "23: jobs[0].env.1: the key 1: expected str, got int",
         "25: jobs[0].config.x: expected bool | int | float | str | null, got list",
-        "26: jobs[0].retry_on[1]: invalid enum value 'foo'",
+        (
+            "26: jobs[0].retry_on[1]: invalid enum value 'foo'; there are 'exit', 'signal', 'oom', "
+            "'timeout', 'lost', 'preempted', 'start'"
+        ),
         "26: jobs[0].retry_on[2]: expected int <= 255",
     ]
 
@@ -131,6 +135,7 @@ def test_a_key_that_stands_twice_is_told_with_both_lines(tmp_path: Path) -> None
     found = problems(tmp_path / "a.yaml", REPEATED)
     assert [one for one in found if "same key" in one] == [
         "8: jobs[0].env.A: the same key stands in line 7, too",
+        '11: jobs[1]["<<"]: the same key stands in line 10, too',
         "15: project: the same key stands in line 1, too",
     ]
     assert problems(
@@ -156,6 +161,12 @@ jobs:
         "4: executor.idle_timeout: expected int <= 3155760000, a hundred years",
         "9: jobs[0].timeout: expected int <= 3155760000, a hundred years",
     ]
+
+
+def test_a_task_says_where_a_value_of_it_is_wrong(tmp_path: Path) -> None:
+    text = "project: p\njobs:\n- {name: a, task: {type: command, argv: [[]]}}\n"
+    (found,) = problems(tmp_path / "a.yaml", text)
+    assert re.fullmatch(r"3: jobs\[0\]\.task: argv\[0?.*\]: expected str, got list", found)
 
 
 def test_no_mistake_hides_another(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from runbus.cli._entry_launch import launch_asked
-from runbus.config import load_batch, parse_override
+from runbus.config import executor_entry, load_batch, parse_override
 from runbus.errors import BatchInvalid, ConfigInvalid
 from runbus.events import Timeouts
 
@@ -67,3 +67,8 @@ def test_a_mistake_in_them_is_told_with_its_line(tmp_path: Path) -> None:
     )
     with pytest.raises(BatchInvalid, match=r"b.yaml:6: jobs\[0\]\.executor\.gups: unknown key"):
         load_batch(str(file))
+
+
+def test_a_heartbeat_of_no_time_is_refused_when_the_executor_is_read() -> None:
+    with pytest.raises(ConfigInvalid, match="heartbeat_s: expected at least 1"):
+        executor_entry({"type": "local", "heartbeat_s": -1}, "x")

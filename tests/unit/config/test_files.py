@@ -185,7 +185,7 @@ def test_a_bad_file_gives_an_error_with_its_line(
 def test_a_bomb_of_aliases_is_refused_quickly(file: Any) -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
-    with pytest.raises(ConfigInvalid, match="more than 200,000 values"):
+    with pytest.raises(ConfigInvalid, match="more than 200,000 keys and values"):
         load(file("\n".join(lines)), Trainer)
 
 
