@@ -147,7 +147,7 @@ def test_what_only_the_script_itself_has_is_refused_with_an_advice_that_works(
     assert told[0].startswith("cannot run Mine of __main__: no other process can import it; put it")
     for line in told[1:]:
         assert "<" in line.partition("; ")[0]
-        assert line.endswith("; define it at the top of a module, and import it from there")
+        assert line.endswith("; define it at the top of a module")
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from runbus.config import (
     accepts_text,
     apply_overrides,
     environment_overrides,
+    expand_sweeps,
     fields_of,
     parse_override,
     read_call,
@@ -57,6 +58,7 @@ def configure(
     prefix: str,
     *,
     default: Any = None,
+    sweeps: Sequence[str] = (),
 ) -> list[Configured]:
     """Return what a command line makes of a function: one configuration, or one a point of a sweep.
 
@@ -71,8 +73,11 @@ def configure(
     ]
     changes += arguments.overrides
     axes: dict[Path, list[Override]] = {}
-    if "--sweep" in arguments.flags:
-        swept = [one for one in changes if _is_axis(one)]
+    if sweeps or "--sweep" in arguments.flags:
+        expand_sweeps(sweeps)  # says what is wrong with one
+        swept = [parse_override(one) for one in sweeps]
+        if "--sweep" in arguments.flags:
+            swept += [one for one in changes if _is_axis(one)]
         changes = [one for one in changes if one not in swept]
         axes = in_files | {one.path: _points(one) for one in swept}
     elif in_files:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,10 +19,10 @@ from runbus.config import (
     executor_config,
     find_executor,
     function_task,
+    module_of,
     read_words,
     split_times,
     target_of,
-    to_data,
 )
 from runbus.errors import UsageError
 from runbus.experiment import AsyncExperiment, Job
@@ -150,7 +149,14 @@ def _is_name(word: Word) -> bool:
     return bool(word) and word[0] not in "{[" and begin not in factories_for(Executor)
 
 
-def launch_on(launch: Launch, found: Sequence[Configured], program: str) -> ExitStatus:
+def launch_on(
+    launch: Launch,
+    found: Sequence[Configured],
+    program: str,
+    *,
+    max_parallel: int | None = None,
+    as_json: bool = False,
+) -> ExitStatus:
     """Run configured functions as jobs of one experiment, and say how they ended."""
     values = launch.config
     executor = values.executor
@@ -161,10 +167,12 @@ def launch_on(launch: Launch, found: Sequence[Configured], program: str) -> Exit
         jobs.append(Job(name=name, task=task, timeouts=launch.timeouts))
     name = str(executor.name)
     project = values.project or program
-    experiment = AsyncExperiment(project, jobs, executor=name, executors={name: executor})
+    experiment = AsyncExperiment(
+        project, jobs, executor=name, executors={name: executor}, max_parallel=max_parallel
+    )
     if launch.is_detached:
-        return _launch.detach(experiment, as_json=False)
-    return _launch.launch(experiment, plugins=launch.plugins)
+        return _launch.detach(experiment, as_json=as_json)
+    return _launch.launch(experiment, plugins=launch.plugins, as_json=as_json)
 
 
 def _task_of(config: Any) -> Function:
@@ -174,30 +182,7 @@ def _task_of(config: Any) -> Function:
         TaskInvalid: It is of a prompt or notebook.
         UsageError: The name of the script cannot be that of a module.
     """
-    target = target_of(config)
     file = getattr(sys.modules["__main__"], "__file__", None)
-    if target.__module__ != "__main__" or not file:
-        return function_task(config)
-    module, end = os.path.splitext(os.path.basename(file))
-    if end != ".py" or not module.isidentifier():
+    if file and module_of(target_of(config)) == "__main__":
         raise UsageError(f"{file}: a job can only import a script with a name such as train.py")
-    data = _renamed(to_data(config), module)
-    del data["_partial_"]
-    return Function(data.pop("_target_"), data, os.path.dirname(os.path.abspath(file)))
-
-
-_NAMES = ("_target_", "_import_", "_type_")
-
-
-def _renamed(data: Any, module: str) -> Any:
-    """Return data whose targets of `__main__` are those of the module that it is for others."""
-    if isinstance(data, list):
-        return [_renamed(one, module) for one in data]
-    if not isinstance(data, dict):
-        return data
-    return {
-        key: one.replace("__main__.", f"{module}.", 1)
-        if key in _NAMES and isinstance(one, str) and one.startswith("__main__.")
-        else _renamed(one, module)
-        for key, one in data.items()
-    }
+    return function_task(config)

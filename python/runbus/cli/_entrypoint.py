@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from runbus.errors import ConfigProblem
 
-__all__ = ["entrypoint", "main", "run_entrypoint"]
+__all__ = ["entrypoint", "main", "run_as_job", "run_entrypoint"]
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -157,8 +157,62 @@ def run_entrypoint(function: Callable[..., Any], words: Sequence[str]) -> int:
     return next((one for one in ended if isinstance(one, ExitStatus)), ExitStatus.OK)
 
 
+class _Asked(NamedTuple):
+    """What `runbus run` says beside the words of a function; as a job it runs in any case."""
+
+    launch: tuple[str, ...] = ()
+    sweeps: tuple[str, ...] = ()
+    max_parallel: int | None = None
+    as_json: bool = False
+
+
+def run_as_job(
+    text: str,
+    words: Sequence[str],
+    *,
+    executor: str | None = None,
+    plugins: Sequence[str] = (),
+    launch: Sequence[str] = (),
+    sweeps: Sequence[str] = (),
+    max_parallel: int | None = None,
+    as_json: bool = False,
+) -> ExitStatus:
+    """Run a function as a job, with words as its own command line takes them.
+
+    Args:
+        text: The function, as `file.py:name` or `package.module:name`.
+        words: The words.
+        executor: Where it runs if no word says otherwise.
+        plugins: The names of plugins to load, beside those of the function.
+        launch: Words of the form `run.name=…`, which go before all others.
+        sweeps: The axes of a sweep, as `name=value,value`.
+        max_parallel: How many jobs run at a time.
+        as_json: Whether the result is printed as JSON.
+
+    Raises:
+        ConfigInvalid: Something does not fit.
+        UsageError: A word means nothing here, or the function cannot be imported.
+    """
+    from runbus.config import function_named, target_of
+
+    function = target_of(function_named(text)[0])
+    settings = getattr(function, _SETTINGS, None) or _Settings()
+    settings = settings._replace(
+        executor=executor or settings.executor, plugins=[*settings.plugins, *plugins]
+    )
+    where = text.rpartition(":")[0]
+    file = os.path.basename(where) if where.endswith(".py") else where.rpartition(".")[2]
+    asked = _Asked(tuple(launch), tuple(sweeps), max_parallel, as_json)
+    ended = [run() for run in _prepared(function, words, settings, settings.name or file, asked)]
+    return next((one for one in ended if isinstance(one, ExitStatus)), ExitStatus.OK)
+
+
 def _prepared(
-    function: Any, words: Sequence[str], settings: _Settings, program: str
+    function: Any,
+    words: Sequence[str],
+    settings: _Settings,
+    program: str,
+    asked_for: _Asked | None = None,
 ) -> Sequence[Callable[[], Any]]:
     """Return what is to be run: nothing if the words only ask for something to be shown."""
     from runbus.config import call_to_end, check_callable_to_end, fields_of
@@ -166,6 +220,8 @@ def _prepared(
     check_callable_to_end(function)
     names = [*fields_of(function)]
     arguments, launch = split_launch(parse_arguments(words, names), names)
+    job = asked_for or _Asked()
+    launch = (*split_launch(parse_arguments(job.launch, ()), ())[1], *launch)
     if "--help" in arguments.flags:
         from runbus.cli._entry_help import entry_help
 
@@ -178,7 +234,14 @@ def _prepared(
         return []
     from runbus.cli._configuring import Configured, configure
 
-    found = configure(function, arguments, os.environ, settings.prefix, default=settings.default)
+    found = configure(
+        function,
+        arguments,
+        os.environ,
+        settings.prefix,
+        default=settings.default,
+        sweeps=job.sweeps,
+    )
     written = [one for one in arguments.options if one[0].startswith("--to-")]
     for option, destination in written:
         _write(found, option, destination)
@@ -186,14 +249,17 @@ def _prepared(
         return []
     calls = [partial(call_to_end, one.config.complete().build()) for one in found]
     flags = arguments.flags
-    if launch or "--detach" in flags or settings.executor is not None:
+    if asked_for or launch or "--detach" in flags or settings.executor is not None:
         from runbus.cli._entry_launch import launch_asked, launch_on
 
         project = os.path.splitext(program)[0]
         asked = launch_asked(launch, flags, executor=settings.executor, plugins=settings.plugins)
         found_too = [*found, Configured("run", asked.config)]
         flags = flags | {"--dryrun"} if asked.is_dry else flags
-        return _chosen([lambda: launch_on(asked, found, project)], found_too, flags, settings)
+        run = partial(
+            launch_on, asked, found, project, max_parallel=job.max_parallel, as_json=job.as_json
+        )
+        return _chosen([run], found_too, flags, settings)
     return _chosen(calls, found, flags, settings)
 
 

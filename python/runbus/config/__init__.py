@@ -86,6 +86,7 @@ if TYPE_CHECKING:
     from runbus.config._sweep import parse_sweep as parse_sweep
     from runbus.config._sweep import parse_value as parse_value
     from runbus.config._targets import import_target as import_target
+    from runbus.config._targets import module_of as module_of
     from runbus.config._task import Command as Command
     from runbus.config._task import Task as Task
     from runbus.config._task import check_task as check_task
@@ -175,6 +176,7 @@ __all__ = [
     "load_batch",
     "make",
     "members_of",
+    "module_of",
     "parse_host",
     "parse_override",
     "parse_sweep",
@@ -264,7 +266,7 @@ __getattr__, __dir__ = lazy_names(
         "._script": ("Script",),
         "._settings": ("default_plugins",),
         "._sweep": ("Value", "expand_sweeps", "parse_sweep", "parse_value"),
-        "._targets": ("import_target",),
+        "._targets": ("import_target", "module_of"),
         "._task": ("Command", "Task", "check_task", "given_by", "words_of"),
         "._task_kinds": ("TASK_GROUP", "decode_task", "task_kinds"),
         "._units": ("Duration", "LocalFile", "Size"),

@@ -187,14 +187,14 @@ def function_task(config: Node, folder: str = "", python: str = "") -> Function:
     config.complete()
     target = target_of(config)
     check_callable_to_end(target)
-    if getattr(target, "__module__", None) == "__main__":
-        raise _unimportable(target.__qualname__, target.__qualname__)
     data = to_data(config)
-    for path in _imported(data):
-        if path.startswith("__main__."):
-            raise _unimportable(path.removeprefix("__main__."))
     del data["_partial_"]
     path = data.pop("_target_")
+    if path.startswith("__main__."):
+        raise _unimportable(path, target.__qualname__)
+    for one in _imported(data):
+        if one.startswith("__main__."):
+            raise _unimportable(one, "FUNCTION")
     return Function(path, data, folder or _folder_of(target), python)
 
 
@@ -214,14 +214,12 @@ def _imported(data: Any) -> Iterator[str]:
                 yield from _imported(one)
 
 
-def _unimportable(name: str, function: str = "FUNCTION") -> TaskInvalid:
+def _unimportable(path: str, function: str) -> TaskInvalid:
     file = getattr(sys.modules["__main__"], "__file__", None)
-    if "<" in name:
-        advice = "define it at the top of a module, and import it from there"
-    elif not file:
-        advice = "write it to a file such as tasks.py, and import it from there"
-    else:
+    advice = "write it to a file such as tasks.py, and import it from there"
+    if file:
         advice = f"put it into a module, or use runbus run {os.path.basename(file)}:{function}"
+    name = path.removeprefix("__main__.")
     return TaskInvalid(f"{name} of __main__", "no other process can import it", advice)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from runbus._secrets import Secret
 from runbus.config._node import Node, Ref
-from runbus.config._targets import path_of
+from runbus.config._targets import module_of, path_of
 from runbus.config._tree import given
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class _Writer:
         owner = getattr(target, "__self__", None)
         if isinstance(owner, type) and not isinstance(target, type):
             return f"{self._target(owner)}.{target.__name__}"
-        module, name = target.__module__, target.__qualname__
+        module, name = module_of(target), target.__qualname__
         if module == "builtins":
             return str(name)
         if module == "__main__":

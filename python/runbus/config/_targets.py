@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, get_origin
@@ -12,7 +13,7 @@ from runbus.errors import RunbusError, TargetUnusable, near_matches
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["import_target", "path_of"]
+__all__ = ["import_target", "module_of", "path_of"]
 
 _LONGEST = 500
 
@@ -29,13 +30,27 @@ def path_of(target: Any) -> str:
     if isinstance(owner, type) and not isinstance(plain, type):  # a class method
         return f"{path_of(owner)}.{plain.__name__}"
     name = getattr(plain, "__qualname__", None)
-    module = getattr(plain, "__module__", None)
+    module = module_of(plain)
     if not name or not module:
         raise TargetUnusable(repr(target)[:100], "it has no import path")
     if "<" in name:
         what = "it is a lambda" if name.endswith("<lambda>") else "it stands within a function"
         raise TargetUnusable(f"{module}.{name}", what, "define it at the top of a module")
     return f"{module}.{name}" if module != "builtins" else f"builtins.{name}"
+
+
+def module_of(target: Any) -> str:
+    """Return the module of a class or function by the name that others import it by.
+
+    Of a script that is its file's, once it is known by that name in `sys.modules`, too.
+    """
+    name = getattr(target, "__module__", None)
+    if name != "__main__":
+        return name if isinstance(name, str) else ""
+    script = sys.modules["__main__"]
+    stem, end = os.path.splitext(os.path.basename(getattr(script, "__file__", None) or ""))
+    is_known = end == ".py" and stem.isidentifier() and sys.modules.get(stem) is script
+    return stem if is_known else name
 
 
 def import_target(path: str, allowed: Sequence[str] | None = None) -> Any:

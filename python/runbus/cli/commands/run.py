@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,20 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command("run")
+class _Command(click.Command):
+    """Leaves options that it does not know to a function; those of a script are behind `--`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        takes = {
+            opt for one in self.params if not getattr(one, "is_flag", False) for opt in one.opts
+        }
+        before = [one for one, last in zip(args, ["", *args], strict=False) if last not in takes]
+        first = next((one for one in before if not one.startswith("-")), "")
+        ctx.ignore_unknown_options = _is_function(first)
+        return super().parse_args(ctx, args)
+
+
+@click.command("run", cls=_Command)
 @click.argument("script")
 @click.argument("args", nargs=-1, metavar="[-- ARGS]...", type=click.UNPROCESSED)
 @click.option("--name", metavar="NAME", help="What to call it [default: the script's name].")
@@ -57,8 +71,8 @@ def command(
 ) -> ExitStatus:
     """Run a Python script or function as a job, once or as a sweep.
 
-    SCRIPT is a file, or a function as FILE.py:NAME or MODULE:NAME; a function gets its ARGS as
-    NAME=VALUE.
+    SCRIPT is a file, or a function as FILE.py:NAME or MODULE:NAME; a function takes the words and
+    options that its own command line would: NAME=VALUE, run.name=…, --yaml FILE, --dryrun.
 
     The script logs with runbus.init() and run.log(); what it prints is kept beside. Ctrl-C ends
     the jobs and keeps everything; a second Ctrl-C kills them.
@@ -66,25 +80,26 @@ def command(
     Exits with 0 if every job succeeded, 1 if one did not, 130 after Ctrl-C.
     """
     from runbus.abc import Timeouts
-    from runbus.cli._configuring import with_meanings
     from runbus.cli._launch import launch
-    from runbus.config import (
-        Script,
-        Task,
-        apply_overrides,
-        find_executor,
-        function_named,
-        function_task,
-        parse_override,
-    )
+    from runbus.config import Script, find_executor
     from runbus.experiment import AsyncExperiment, sweep
 
     names = wanted_plugins(plugins)
-    task: Task = Script(script, args)
-    if ":" in script and not os.path.exists(script):
-        function, folder = function_named(script)
-        apply_overrides(function, with_meanings(function, map(parse_override, args)))
-        task = function_task(function, folder)
+    if _is_function(script):
+        from runbus.cli._entrypoint import run_as_job
+
+        told = {"run.name": name, "run.project": project}
+        return run_as_job(
+            script,
+            args,
+            executor=executor,
+            plugins=plugins,
+            launch=[f"{key}={json.dumps(value)}" for key, value in told.items() if value],
+            sweeps=sweeps,
+            max_parallel=max_parallel,
+            as_json=as_json,
+        )
+    task = Script(script, args)
     found = {} if executor is None else {executor: find_executor(executor)}
     timeouts = Timeouts() if executor is None else found[executor].timeouts
     experiment = AsyncExperiment(
@@ -96,3 +111,8 @@ def command(
         plugins=names,
     )
     return launch(experiment, as_json=as_json)
+
+
+def _is_function(text: str) -> bool:
+    """Whether a word is a function, `FILE.py:NAME` or `MODULE:NAME`, and no script."""
+    return ":" in text and not text.startswith("-") and not os.path.exists(text)
