@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from runbus._files import absolute_path, make_folder, make_folders, read_file, write_file
 from runbus._ids import is_experiment_id, new_experiment_id, slug, split_run_id
-from runbus.errors import AmbiguousId, FileUnreadable, HomeUnusable, near_matches
+from runbus.errors import AmbiguousId, FileUnreadable, HomeUnusable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -265,12 +265,6 @@ def abbreviated(text: str, ids: Iterable[str]) -> str | None:
         is_batch = len(batches) == 1 and batches.pop().endswith(text)
         raise AmbiguousId(text, tuple(sorted(found, key=_natural)), is_batch)
     return found[0] if found else None
-
-
-def similar_names(text: str, names: Iterable[str]) -> tuple[str, ...]:
-    """Return the names that may have been meant; none for a whole id: another one was not."""
-    is_whole = is_experiment_id(text) or split_run_id(text) is not None
-    return () if is_whole else near_matches(text, names)
 
 
 def is_there(path: str) -> bool:

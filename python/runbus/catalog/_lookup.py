@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from runbus._home import Home, abbreviated, is_there, similar_names
+from runbus._home import Home, abbreviated, is_there
 from runbus._ids import LATEST, is_experiment_id, split_run_id
 from runbus.catalog._runs import find_run, runs
 from runbus.errors import (
@@ -16,6 +16,7 @@ from runbus.errors import (
     NoBatch,
     NotFound,
     RunNotFound,
+    near_matches,
 )
 from runbus.jobs import Asked, JobRecord, current_record, read_jobs
 
@@ -69,11 +70,20 @@ def find_experiment(text: str | None, *, home: str | os.PathLike[str] | None = N
             return folders[-1 - ids.index(part)]
         if text is not None and (run := _plain_run(text, home)) is not None:
             raise _no_batch(text, run)
-        similar = similar_names(text or "", [*sorted(projects), *ids])
+        similar = _similar(text or "", [*sorted(projects), *ids])
         if text is not None and (parts := split_run_id(text)) and parts[0] in ids:
             similar = (parts[0],)
         raise ExperimentNotFound(text or "", similar, bool(folders))
     return found[-1]
+
+
+def _similar(text: str, names: Iterable[str]) -> tuple[str, ...]:
+    """Return the names that may have been meant; none for a whole id: what is ended is not guessed.
+
+    Ids of one day all read almost the same.
+    """
+    is_whole = is_experiment_id(text) or split_run_id(text) is not None
+    return () if is_whole else near_matches(text, names)
 
 
 def _check_latest(found: list[str], home: str | os.PathLike[str] | None) -> None:
@@ -198,5 +208,5 @@ def find_job(text: str, *, home: str | os.PathLike[str] | None = None) -> tuple[
             return jobs[part]
         if isinstance(error, NoBatch):
             raise
-        similar = similar_names(text, [*error.similar, *dict.fromkeys(names)])
+        similar = _similar(text, [*error.similar, *dict.fromkeys(names)])
         raise JobNotFound(text, similar, error.are_any) from None

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runbus._files import read_file
-from runbus._home import Home, abbreviated, similar_names
+from runbus._home import Home, abbreviated
 from runbus._ids import LATEST
 from runbus._secrets import redacted_text
 from runbus.abc import PackageManifest
@@ -21,6 +21,7 @@ from runbus.errors import (
     FileUnreadable,
     RunbusError,
     RunNotFound,
+    near_matches,
 )
 from runbus.events import JobStarted
 from runbus.jobs import FactReader, JobRecord, JobState, current_record, read_jobs
@@ -426,5 +427,5 @@ def find_run(text: str, *, home: str | os.PathLike[str] | None = None) -> RunRec
         names |= {run.name: None, run.id: None}
     if (found_id := abbreviated(text, known)) is not None:
         return known[found_id]
-    near = similar_names(text, [LATEST, *names] if names else ())
+    near = near_matches(text, [LATEST, *names] if names else ())
     raise RunNotFound(text, near, bool(names))

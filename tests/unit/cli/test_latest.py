@@ -62,11 +62,11 @@ def test_who_cancels_a_run_that_runbus_did_not_start_learns_which_process_it_is(
     assert (caught.value.pid, caught.value.hint) == (0, "no process logs to it any more")
 
 
-def test_other_ids_are_not_guessed_for_a_whole_one(
+def test_other_batches_are_not_guessed_for_a_whole_id(
     batch: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = batch[:-1] + ("0" if batch[-1] != "0" else "1")
-    for words in (["cancel", other], ["cancel", f"{other}-1"], ["show", f"{other}-1"]):
+    for words in (["cancel", other], ["cancel", f"{other}-1"], ["attach", other]):
         assert run_command(words) != 0
         assert "did you mean" not in capsys.readouterr().err
     assert run_command(["attach", f"{batch}-1"]) != 0
