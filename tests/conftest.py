@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,17 @@ if TYPE_CHECKING:
 # How long an example takes depends on what else the machine does: no law fails because of it.
 settings.register_profile("runbus", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("runbus")
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach what tests start, also if whoever started pytest ignores it.
+
+    A shell's background jobs ignore SIGINT, those of nohup SIGHUP; children inherit that.
+    """
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            is_int = number is signal.SIGINT
+            signal.signal(number, signal.default_int_handler if is_int else signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)

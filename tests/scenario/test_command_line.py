@@ -517,4 +517,4 @@ def test_replay_says_where_a_fresh_kernel_goes_another_way(
     done = command("replay", str(changed))
 
     assert done.returncode == 1
-    assert "was  job.submitted error\n  now  job.submitted ok" in done.stdout
+    assert "was  launch.image error\n  now  launch.image ok" in done.stdout

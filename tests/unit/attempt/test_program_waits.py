@@ -41,19 +41,9 @@ def waiting(program: str, folder: Path) -> Iterator[Callable[[int], subprocess.P
     started: list[subprocess.Popen[bytes]] = []
     shutil.copy(program, folder / "program")
     os.chown(folder / "program", STRANGER, STRANGER)
-    job = JobSpec(
-        experiment_id="e", name="a", run_id="e-1", executor="local", argv=("echo", "ran"),
-        cwd="/", env={}, folder=str(folder), run_folder=str(folder),
-    )  # fmt: skip
-    (folder / "request").write_bytes(render_request(job))
-    os.chown(folder / "request", STRANGER, STRANGER)
 
     def waiting(most: int) -> subprocess.Popen[bytes]:
-        wrapper = subprocess.Popen(
-            [folder / "program", "run", folder], stdin=subprocess.DEVNULL, user=STRANGER,
-            group=STRANGER, extra_groups=[], start_new_session=True,
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NPROC, (most, ENOUGH)),
-        )  # fmt: skip
+        wrapper = start(folder, most, "echo", "ran")
         started.append(wrapper)
         deadline = time.monotonic() + 20
         while not ((folder / "stderr.log").exists() and sleeps(wrapper.pid)):
@@ -67,15 +57,27 @@ def waiting(program: str, folder: Path) -> Iterator[Callable[[int], subprocess.P
         wrapper.wait(20)
 
 
+def start(folder: Path, most: int, *argv: str) -> subprocess.Popen[bytes]:
+    """Start a wrapper whose user may have so many processes."""
+    job = JobSpec(
+        experiment_id="e", name="a", run_id="e-1", executor="local", argv=argv, cwd="/", env={},
+        folder=str(folder), run_folder=str(folder),
+    )  # fmt: skip
+    (folder / "request").write_bytes(render_request(job))
+    os.chown(folder / "request", STRANGER, STRANGER)
+    return subprocess.Popen(
+        [folder / "program", "run", folder], stdin=subprocess.DEVNULL, user=STRANGER,
+        group=STRANGER, extra_groups=[], start_new_session=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NPROC, (most, ENOUGH)),
+    )  # fmt: skip
+
+
 def sleeps(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
 
 
-@pytest.mark.parametrize("most", [1, 2])
-def test_a_job_waits_until_there_is_room_for_its_processes(
-    waiting, folder: Path, most: int
-) -> None:
-    wrapper = waiting(most)
+def test_a_job_waits_until_there_is_room_for_its_process(waiting, folder: Path) -> None:
+    wrapper = waiting(1)
 
     raised = ["prlimit", "--pid", str(wrapper.pid), f"--nproc={ENOUGH}"]
     subprocess.run(raised, check=True, user=STRANGER, group=STRANGER, extra_groups=[])
@@ -103,3 +105,18 @@ def test_a_job_that_waits_for_room_can_be_ended(
     record = json.loads((folder / "exit.json").read_text())
     assert (record["signal"], record["reason"]) == (signal.SIGTERM, reason)
     assert (folder / "stdout.log").read_bytes() == b""
+
+
+def test_where_there_is_no_room_for_a_second_process_the_wrapper_keeps_what_a_job_prints(
+    program: str, folder: Path
+) -> None:
+    shutil.copy(program, folder / "program")
+    os.chown(folder / "program", STRANGER, STRANGER)
+
+    with start(
+        folder, 2, "sh", "-c", "echo first; exec sh -c 'echo second; exec sleep 0.2'"
+    ) as wrapper:
+        wrapper.wait(20)
+
+    assert json.loads((folder / "exit.json").read_text())["status"] == 0
+    assert (folder / "stdout.log").read_text() == "first\nsecond\n"

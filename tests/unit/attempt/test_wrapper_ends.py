@@ -73,7 +73,9 @@ cat job/exit.json
 
 @pytest.mark.parametrize("file", ["memory.events", "memory/memory.oom_control"])
 @pytest.mark.parametrize("kills", [0, 1])
-def test_want_of_memory_is_told_from_another_kill(in_a_world, file: str, kills: int) -> None:
+def test_out_of_memory_is_distinguished_from_another_kill(
+    in_a_world, file: str, kills: int
+) -> None:
     """The kernel counts its own kills; the job here counts for it."""
     kill = f'[ {kills} = 0 ] || echo "oom_kill 1" >/sys/fs/cgroup/{file}'
     record = in_a_world("size=1M", GROUP.replace("FILE", file).replace("KILL", kill))

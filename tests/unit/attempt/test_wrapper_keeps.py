@@ -168,7 +168,7 @@ def test_a_job_that_spoils_its_own_records_still_has_its_end_on_record(run, tmp_
     assert seen.exit_code == 6
 
 
-def test_a_wrapper_whose_launcher_is_killed_goes_on(
+def test_a_wrapper_whose_launcher_is_killed_continues(
     wrapper: list[str], wait_for_line, cancel, tmp_path: Path
 ) -> None:
     (tmp_path / "request.sh").write_text("echo up; exec sleep 60\n")

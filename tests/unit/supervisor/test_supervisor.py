@@ -629,7 +629,7 @@ async def test_a_backend_that_cannot_tell_whether_a_job_is_there_is_asked_ever_m
     store.close()
 
     pauses = [after - before for before, after in pairwise(asked)]
-    assert pauses == sorted(pauses)
-    assert pauses[1] == 2 * pauses[0]
-    assert pauses[-1] == FIND_MAX_S
+    assert all(after > before - 0.01 for before, after in pairwise(pauses))
+    assert pauses[1] == pytest.approx(2 * pauses[0])
+    assert pauses[-1] == pytest.approx(FIND_MAX_S)
     assert backend.submits == ["j"]
