@@ -106,7 +106,7 @@ def test_each_happening_of_a_job_with_several_attempts_names_its_own(
 def test_what_is_well_is_one_line_of_doctor(capsys: pytest.CaptureFixture[str]) -> None:
     run_command(["doctor"])
     first, *others = capsys.readouterr().out.splitlines()
-    assert first == "ok  versions, home, disk, clock, jobs, executor local"
+    assert first == "ok  versions, home, disk, settings, clock, jobs, executor local"
     assert not any(line.startswith("ok") for line in others)
 
     run_command(["doctor", "-v"])
