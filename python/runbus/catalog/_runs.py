@@ -158,7 +158,7 @@ class RunRecord(StoredRun):
             ResultNotKept: It returned what JSON cannot hold.
             FileUnreadable: It is not what was logged.
         """
-        return result_of(self)
+        return result_of(self, self.job.attempt if self.job else None)
 
     @property
     def error(self) -> dict[str, str] | None:
@@ -167,7 +167,7 @@ class RunRecord(StoredRun):
         Raises:
             FileUnreadable: It is not what was logged.
         """
-        return error_of(self)
+        return error_of(self, self.job.attempt if self.job else None)
 
     @property
     def state(self) -> JobState:
