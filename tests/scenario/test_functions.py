@@ -230,6 +230,11 @@ def test_the_config_of_a_past_run_is_shown_exported_and_loaded_again(
     assert capsys.readouterr().out == "~ lr: 0.5 → 0.25\n"
     assert run_command(["config", "show", "--origin", "past"]) == 0
     assert "width = 3" in capsys.readouterr().out
+    Path(runbus.open_run("past").experiment_folder, "experiment.json").write_text("harmed")
+    assert run_command(["config", "show", "past"]) == 0
+    assert (
+        "experiment.json: it has no checksum: this is what the run has" in capsys.readouterr().err
+    )
 
 
 def test_a_module_that_is_not_there_is_told_as_an_error_of_the_run(folder: Path) -> None:

@@ -107,12 +107,13 @@ def _travelled(run: RunRecord) -> dict[str, Any]:
     """Return the configuration of the function that a run's job called; empty if it called none."""
     from runbus._secrets import redacted
     from runbus.config import task_given
-    from runbus.errors import NotFound, RunbusError
+    from runbus.errors import RunbusError
     from runbus.jobs import Asked
 
     try:
         jobs = Asked.read(run.experiment_folder).jobs if run.info.job else []
-    except (NotFound, RunbusError):  # it is told of what is left of a run, too
+    except RunbusError as error:
+        click.echo(f"{error}: this is what the run has recorded of its config", err=True)
         return {}
     given = next((one.given for one in jobs if one.run_id == run.id), "")
     return redacted(task_given(given))
