@@ -31,4 +31,5 @@ clean: ; rm -rf $(V) build dist site python/runbus/*.so .mypy_cache .ruff_cache 
 
 $(PY): ; $(PYTHON) -m venv $(V) && $(if $(shell command -v uv),true,$(PY) -m pip install --quiet -c constraints.txt pip)
 $(V)/.demo $(V)/.dev $(V)/.bench $(V)/.mutants: $(V)/.%: pyproject.toml constraints.txt | $(PY) ; $(PIP) -c constraints.txt --group $* && touch $@
-$(V)/.core: pyproject.toml $(RUST) $(wildcard plugins/*/pyproject.toml) | $(V)/.demo ; mkdir -p $(CARGO_TARGET_DIR) && $(BUILD) $(ALONE) $(PIP) --no-build-isolation -c constraints.txt -e . $(addprefix -e ./,$(wildcard plugins/*)) && touch $@
+# Its time is that of the start: what is edited while it is built is built again.
+$(V)/.core: pyproject.toml $(RUST) $(wildcard plugins/*/pyproject.toml) | $(V)/.demo ; mkdir -p $(CARGO_TARGET_DIR) && touch $@.began && $(BUILD) $(ALONE) $(PIP) --no-build-isolation -c constraints.txt -e . $(addprefix -e ./,$(wildcard plugins/*)) && mv $@.began $@

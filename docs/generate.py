@@ -13,6 +13,7 @@ from docs.attempt_page import attempt_page
 from docs.errors_page import errors_page
 from runbus.cli._app import COMMANDS, app
 from runbus.config import batch_schema
+from runbus.plugins import Selection, selecting
 
 DOCS = Path(__file__).parent
 REFERENCE = DOCS / "reference"
@@ -32,6 +33,11 @@ def help_of(*words: str) -> str:
 
 def cli_page() -> str:
     """Return the page of every command and option."""
+    with selecting(Selection.none()):  # what is installed here is nobody else's
+        return _cli_page()
+
+
+def _cli_page() -> str:
     parts = ["# The command line\n\nMade by `make docs`.\n"]
     parts += [
         f"## {' '.join(('runbus', *words))}\n\n```text\n{help_of(*words)}```\n"

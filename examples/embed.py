@@ -15,7 +15,7 @@ async def main(script: str) -> None:
     experiment = AsyncExperiment("embedded", sweep(Script(script), ["lr=0.1,1.0"]))
     printer = Plugin("printer").stream(MetricBatch, show)
     async with Kernel(plugins=[LocalExecutor(), printer]) as kernel:
-        for record in await experiment.run(kernel.bus):
+        for record in await experiment.run(kernel=kernel):
             print(record.name, record.state)
 
 

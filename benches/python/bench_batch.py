@@ -16,9 +16,9 @@ from typing import Any
 
 from benches.row import Row
 from benches.scratch import scratch
-from runbus import AsyncExperiment, Command, Job, Kernel, LocalExecutor
+from runbus import Command, Job, Kernel, LocalExecutor
 from runbus.events import JobEnded, JobIntended
-from runbus.experiment import StoredExperiment
+from runbus.experiment import ExperimentDraft, StoredExperiment
 from runbus.jobs import JobState, JobStore
 
 JOBS, ROUNDS = 10_000, 3
@@ -60,7 +60,7 @@ def dry_run(folder: str) -> float:
 def prepared(count: int) -> StoredExperiment:
     """Return an experiment of which all jobs but the last one have ended."""
     jobs = [Job(name=f"job-{at}", task=Command(("/bin/true",))) for at in range(count)]
-    stored = AsyncExperiment("bench", jobs).prepare()
+    stored = ExperimentDraft("bench", jobs).prepare()
     store = JobStore(stored.folder)
     for spec in stored.specs:
         about: dict[str, Any] = {

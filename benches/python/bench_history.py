@@ -13,9 +13,10 @@ from benches.python.bench_jobs import ECHO, SLOTS, TRUE, timed
 from benches.rivals.jobs import measured
 from benches.row import Row
 from benches.scratch import scratch
-from runbus import AsyncExperiment, Job
+from runbus import Job
 from runbus._home import Home
 from runbus.events import JobEnded, JobStarted, JobSubmitted
+from runbus.experiment import ExperimentDraft
 from runbus.jobs import JobStore, intend
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def beside_empty(name: str, full: list[float], empty: list[float]) -> Row:
 def finish_batch() -> None:
     """Leave behind what a batch leaves that has run: its folders and its journal."""
     jobs = [Job(name=f"job-{number}", task=TRUE) for number in range(A_BATCH)]
-    experiment = AsyncExperiment("history", jobs)
+    experiment = ExperimentDraft("history", jobs)
     stored = experiment.prepare()
     store = JobStore(stored.folder)
     intend(store, stored.specs)

@@ -15,8 +15,9 @@ from typing import NamedTuple
 from benches.rivals.jobs import measured
 from benches.row import Row
 from benches.scratch import scratch
-from runbus import AsyncExperiment, Command, Job, Kernel, LocalExecutor, Plugin
+from runbus import Command, Job, Kernel, LocalExecutor, Plugin
 from runbus.events import JobEnded, JobStarted, LogLines, MetricBatch
+from runbus.experiment import ExperimentDraft
 from runbus.jobs import JobState
 
 JOBS, SLOTS, ROUNDS = 1_000, 8, 3
@@ -113,7 +114,7 @@ def median_of(pairs: list[tuple[Spent, Spent]]) -> list[Spent]:
 async def timed(count: int, slots: int, task: Command = TRUE) -> Spent:
     """Return what `count` jobs take, without the kernel's own start and stop."""
     jobs = [Job(name=f"job-{index}", task=task) for index in range(count)]
-    experiment = AsyncExperiment("bench", jobs, max_parallel=slots)
+    experiment = ExperimentDraft("bench", jobs, max_parallel=slots)
     async with Kernel(plugins=[LocalExecutor()]) as kernel:
         start = spent()
         records = await experiment.run(kernel.bus)
@@ -166,5 +167,5 @@ async def measured_lateness() -> dict[str, float]:
     )
     job = Job(name="train", task=Command((sys.executable, "-c", TRAINER)))
     async with Kernel(plugins=[LocalExecutor(), watch]) as kernel:
-        await AsyncExperiment("bench", [job]).run(kernel.bus)
+        await ExperimentDraft("bench", [job]).run(kernel.bus)
     return {name: sorted(spans)[int(len(spans) * 0.95)] / 1e6 for name, spans in late.items()}

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from benches.rivals.trackers import resident_mb
 from benches.row import Row
-from runbus import AsyncExperiment, Command, Job, Kernel, LocalExecutor, Plugin
+from runbus import Command, Job, Kernel, LocalExecutor, Plugin
 from runbus.events import LogLines
 from runbus.executors import SSHExecutor
+from runbus.experiment import ExperimentDraft
 from runbus.jobs import JobState
 from runbus.testing.sshd import sshds
 from runbus.transports import SSHTunnel
@@ -107,7 +108,7 @@ async def followed(executor: Executor, folder: Path) -> Followed:
     job = Job(name="talks", task=Command((sys.executable, "-c", WRITER)), cwd=str(folder))
     watch = Plugin("watch").stream(LogLines, lines)
     async with Kernel(plugins=[executor, watch]) as kernel:
-        experiment = AsyncExperiment("logs", [job])
+        experiment = ExperimentDraft("logs", [job])
         (record,) = await experiment.run(kernel.bus)
     assert record.state is JobState.SUCCEEDED
     log = Path(experiment.folder, record.folder)

@@ -13,8 +13,9 @@ import asyncssh
 
 from benches.row import Row
 from benches.scratch import scratch
-from runbus import AsyncExperiment, Command, Job, Kernel
+from runbus import Command, Job, Kernel
 from runbus.executors import SSHExecutor
+from runbus.experiment import ExperimentDraft
 from runbus.jobs import JobState
 from runbus.testing.sshd import Sshd, sshds
 from runbus.transports import SSHTunnel
@@ -83,7 +84,7 @@ async def timed(hosts: list[Sshd], remote: Path) -> float:
     jobs = [Job(name=f"true-{index}", task=Command(("/bin/true",))) for index in range(JOBS)]
     executor = SSHExecutor(tunnels, slots=SLOTS, workdir="/")
     async with Kernel(plugins=[executor]) as kernel:
-        experiment = AsyncExperiment("bench", jobs, executor="ssh", max_parallel=3 * SLOTS)
+        experiment = ExperimentDraft("bench", jobs, executor="ssh", max_parallel=3 * SLOTS)
         start = time.perf_counter()
         records = await experiment.run(kernel.bus)
         span = time.perf_counter() - start

@@ -13,6 +13,7 @@ __all__ = ["PACKAGES", "environment"]
 PACKAGES = {
     "aim": ("aim==3.29.1",),
     "dvclive": ("dvclive==3.49.1",),
+    "mlflow": ("mlflow==3.17.2",),
     # It imports only with a leptonai that still has the module it needs.
     "nemo_run": ("nemo_run==0.11.1", "leptonai==0.26.7"),
     "tensorboard": ("tensorboard==2.21.0", "tensorboardX==2.6.5", "numpy", "setuptools<81"),

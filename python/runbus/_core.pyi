@@ -12,7 +12,18 @@ argument. All classes may be used from several threads.
 import os
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Final, Literal, Self, SupportsFloat, SupportsIndex, TypeAlias, final, overload
+from typing import (
+    Final,
+    Literal,
+    Self,
+    SupportsFloat,
+    SupportsIndex,
+    TypeAlias,
+    TypedDict,
+    final,
+    overload,
+    type_check_only,
+)
 
 from typing_extensions import CapsuleType, disjoint_base
 
@@ -22,14 +33,17 @@ __all__ = [
     "Group",
     "Journal",
     "JournalReader",
+    "Machine",
     "MetricBell",
     "MetricReader",
     "MetricTail",
     "MetricWriter",
+    "Sampler",
     "Series",
     "SeriesData",
     "__version__",
     "about_segment",
+    "are_same",
     "arrow_stream",
     "blobs",
     "check_segment",
@@ -39,6 +53,7 @@ __all__ = [
     "read_metrics",
     "seal_journal",
     "summarize",
+    "sync_paths",
     "whole_records",
     "wrapper_program",
 ]
@@ -251,6 +266,17 @@ class MetricWriter:
         After a failure the disk is tried again at most every 100 ms, until it recovers.
         """
 
+    def continue_after(self, step: int) -> None:
+        """Have the next automatic step follow one that an earlier writer of the run logged.
+
+        Raises:
+            OverflowError: The step exceeds 64 bits.
+        """
+
+    @property
+    def last_step(self) -> int | None:
+        """The last step logged here, or that it continues after; None before the first."""
+
     @property
     def waiting(self) -> int:
         """Values that are on devices, to be fetched: neither accepted nor dropped yet."""
@@ -380,11 +406,10 @@ class Journal:
 
         Args:
             others: Files and folders that are waited for at the same time, which takes a disk no
-                longer; those that are not there, or cannot be opened, are passed over. More than a
-                few are synced by one call for all that their file system has to write.
+                longer; those that are not there, or cannot be opened, are passed over.
 
         Raises:
-            OSError: The disk failed.
+            OSError: The disk failed, for the file it names; the others are on the disk.
         """
 
     def close(self, *, sync: bool = True) -> None:
@@ -875,6 +900,149 @@ def blobs(data: bytes, *, at_start: bool) -> list[tuple[int, bytes]]:
         data: Bytes of a journal, from between two records on.
         at_start: Whether they are its first, so that the header comes first.
     """
+
+def are_same(root: str | os.PathLike[str], noted: Sequence[tuple[str, bytes]], /) -> list[bool]:
+    """Whether the files in folders are what they were, for each folder: all of its files, and some.
+
+    Without the GIL, some at the same time. A link is a file of its own, and is not followed below
+    the folder.
+
+    Args:
+        root: What the folders lie in.
+        noted: The path of each folder below `root`, and the stamps of its files: of each its inode,
+            the time of its last change in nanoseconds, its size, the length of its path within the
+            folder (little-endian, of 8, 8, 8 and 2 bytes), and the path.
+    """
+
+def sync_paths(paths: Sequence[str | os.PathLike[str]], /) -> None:
+    """Wait until files, and the names in folders, are on the disk: a few at the same time.
+
+    Args:
+        paths: Files and folders; those that are not there are passed over.
+
+    Raises:
+        OSError: The disk failed, or one cannot be opened; it is named, and the others are on the
+            disk.
+    """
+
+@type_check_only
+class SampledMachine(TypedDict):
+    """What is read of a machine.
+
+    Keys:
+        prefix: What all names begin with.
+        proc: Where ``/proc`` is.
+        sys: Where ``/sys`` is.
+        folder: The folder whose disk may become full.
+        root: The first process of the job.
+        heaviest: How many of the heaviest processes are known; with 0 they are only counted.
+        nvml: The file of NVIDIA's library, where the linker does not find it.
+        rocm: The file of AMD's.
+        gpus: ``"own"``, ``"all"``, or numbers.
+        visible: The text of ``CUDA_VISIBLE_DEVICES``.
+        visible_amd: The text of what ROCm has in its place.
+    """
+
+    prefix: str
+    proc: str
+    sys: str
+    folder: str | None
+    root: int
+    heaviest: int
+    nvml: str | None
+    rocm: str | None
+    gpus: str | list[int]
+    visible: str | None
+    visible_amd: str | None
+
+_Cost: TypeAlias = tuple[str, bool, int, int, int, int, bool, bool, str]
+
+@final
+class Sampler:
+    """Samples a machine into a journal of its own, in a thread without the GIL.
+
+    While another process has the place, it waits for that, and makes no journal.
+
+    Args:
+        path: The journal to make.
+        place: The file whose lock says who samples.
+        what: What is read.
+        every: The seconds between two rows.
+        slow_every: The seconds between two readings of the slow tier.
+        window: The seconds that one row tells of, as means; 0 for a row each time.
+        after: So many seconds pass first; told to stop before, it has read and made nothing.
+        budget: The part of the time that one getter may take: one that takes more is read more
+            seldom.
+        sync_ms: How often the journal is written to the disk; None leaves it to the system.
+
+    Raises:
+        OSError: The thread cannot be started.
+        ValueError: An interval is less than a millisecond or more than a day.
+    """
+
+    def __new__(
+        cls,
+        path: str | os.PathLike[str],
+        place: str | os.PathLike[str],
+        what: SampledMachine,
+        /,
+        *,
+        every: float = 1.0,
+        slow_every: float = 10.0,
+        window: float = 0.0,
+        after: float = 0.0,
+        budget: float = 0.001,
+        sync_ms: int | None = ...,
+    ) -> Self: ...
+    def close(self, state: int = 0, *, longest: float = 1.0) -> bool:
+        """Stop, and end the journal; safe to repeat, and without effect in a forked child.
+
+        Args:
+            state: As for `MetricWriter.close`.
+            longest: How long to wait for a driver that hangs, in seconds.
+
+        Returns:
+            Whether the thread has ended.
+
+        Raises:
+            OSError: What was sampled may not be on the disk.
+        """
+
+    def wait_for_rows(self, rows: int, longest: float) -> bool:
+        """Wait until so many rows were written, or so many seconds; whether they were."""
+
+    def costs(self) -> list[_Cost]:
+        """Return what each getter costs: see `Machine.costs`."""
+
+@final
+class Machine:
+    """A machine that is read when asked; made, it has read everything once.
+
+    Args:
+        what: What is read.
+    """
+
+    def __new__(cls, what: SampledMachine) -> Self: ...
+    def read(self) -> dict[str, float]:
+        """Read everything: rates are those since the reading before."""
+
+    def heaviest(self) -> list[tuple[int, str, float, int, bool]]:
+        """Return the processes that used most, by processor time and then by memory.
+
+        Returns:
+            For each its number, its name, percent of a processor, bytes, and whether it is of the
+            job.
+        """
+
+    def costs(self) -> list[_Cost]:
+        """Return what each getter costs.
+
+        Returns:
+            For each its name, whether it is of the fast tier, the nanoseconds of its first reading,
+            of a usual one and of the longest, the nanoseconds between two readings, whether these
+            are more than those of its tier because of its cost, whether it is still read, and why
+            not, or what failed the last time.
+        """
 
 def wrapper_program() -> bytes:
     """Return the wrapper program that was built for this machine's architecture.

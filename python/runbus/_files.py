@@ -40,7 +40,6 @@ __all__ = [
     "open_file",
     "read_file",
     "sync_file",
-    "sync_file_system",
     "take_check",
     "write_file",
 ]
@@ -256,21 +255,6 @@ def sync_file(path: str) -> None:
         os.close(file)
 
 
-def sync_file_system(folder: str) -> bool:
-    """Sync the file system of a folder, and no other, which may be slow; whether that was done."""
-    import ctypes  # Python has no such call, and most who sync write but a few files
-
-    try:
-        syncfs = ctypes.CDLL(None, use_errno=True).syncfs
-        file = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    except (AttributeError, OSError):
-        return False
-    try:
-        return bool(syncfs(file) == 0)
-    finally:
-        os.close(file)
-
-
 def _remove(path: str) -> None:
     try:
         os.unlink(path)
@@ -366,7 +350,7 @@ def add_check(data: bytes) -> bytes:
         data: The text of an object that has fields. Its layout stays as it is.
     """
     body = data.rstrip()[:-1].rstrip()
-    gap = b"\n  " if b"\n" in data.rstrip() else b""
+    gap = b"\n  " if b"\n" in body else b""
     return b'%b,%b"crc32":%b"%08x"%b}' % (
         *(body, gap, b" " if gap else b"", zlib.crc32(body)),
         b"\n" if gap else b"",

@@ -6,9 +6,11 @@ $RUNBUS_HOME (default ~/.runbus)
     experiment.json            what was asked
     events.journal             every fact, in order
     leader                     who leads it, and when anything was heard of it last
-    jobs/<job>/<attempt>/      request.sh, stdout.log, stderr.log, pid.json, exit.json
-    code/                      packaged code, and what it holds
+    jobs/<job>/<attempt>/      request.sh, stdout.log, stderr.log, pid.json, exit.json,
+                               result.json
+    code/                      packaged code, and what it holds; the diffs of uncommitted changes
     runs/<run_id>/             run.json, {metrics,records}/<writer>.journal, artifacts/
+  trash/<run_id>/              a run that was removed, with its job, until it is purged
 
 Plain paths as strings: `init()` must not pay for pathlib.
 """
@@ -26,7 +28,18 @@ from runbus.errors import AmbiguousId, FileUnreadable, HomeUnusable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["ENV_ATTEMPT", "ENV_HOME", "ENV_RUN", "GIVEN", "Home", "is_there"]
+__all__ = [
+    "ENV_ATTEMPT",
+    "ENV_HOME",
+    "ENV_RESULT",
+    "ENV_RUN",
+    "ENV_SYSTEM",
+    "GIVEN",
+    "RESULT",
+    "RESULT_BYTES",
+    "Home",
+    "is_there",
+]
 
 ENV_HOME = "RUNBUS_HOME"
 _LONGEST_PATH = 4096
@@ -38,8 +51,20 @@ ENV_RUN = "RUNBUS_RUN"
 ENV_ATTEMPT = "RUNBUS_ATTEMPT"
 """Names the folder of the attempt of a job that this process is part of; the wrapper sets it."""
 
+ENV_RESULT = "RUNBUS_RESULT"
+"""Names the file that a job's program may write its result to, as JSON."""
+
+ENV_SYSTEM = "RUNBUS_SYSTEM"
+"""Says whether and how runs have their machine sampled, where the call does not."""
+
 GIVEN = "given"
 """The file there with the text that is given to the program."""
+
+RESULT = "result.json"
+"""The file there that `RUNBUS_RESULT` names."""
+
+RESULT_BYTES = 1 << 20
+"""How large that may be: it is a value, not a data set."""
 
 
 class Home:
@@ -116,6 +141,11 @@ class Home:
             except OSError:
                 pass
 
+    @classmethod
+    def of(cls, experiment: str) -> Home:
+        """Return the home that the folder of an experiment lies in."""
+        return cls(os.path.dirname(os.path.dirname(os.path.dirname(experiment))))
+
     def find_experiment(self, experiment_id: str) -> str | None:
         """Return the folder of an experiment, whatever its project; None if there is none.
 
@@ -146,16 +176,18 @@ class Home:
         except FileNotFoundError:
             pass
 
-    def open_experiments(self) -> list[str]:
-        """Return the folders of the experiments that are noted as open, oldest first."""
-        folder = os.path.join(self.path, "open")
+    def open_notes(self) -> list[str]:
+        """Return the names of the notes of open experiments, their ids, oldest first."""
         try:
-            names = sorted(os.listdir(folder))
+            return sorted(os.listdir(os.path.join(self.path, "open")))
         except FileNotFoundError:
             return []
+
+    def open_experiments(self) -> list[str]:
+        """Return the folders of the experiments that are noted as open, oldest first."""
         found = []
-        for name in names:
-            path = os.path.join(folder, name)
+        for name in self.open_notes():
+            path = os.path.join(self.path, "open", name)
             try:
                 experiment = os.fsdecode(read_file(path, limit=_LONGEST_PATH))
             except (FileNotFoundError, FileUnreadable):

@@ -94,12 +94,16 @@ def meaning_of(name: str) -> str:
     return "the batch of that id" if is_experiment_id(name) else ""
 
 
-def short_id(run_id: str) -> str:
-    """Return the end of a run's id that tells it from others: `k3x9qd-1`; other texts as they are.
+def short_id(whole: str) -> str:
+    """Return the end of an id that tells it from others: `k3x9qd-1`; other texts as they are.
 
     A command takes it as it takes the whole id.
+
+    Args:
+        whole: The id of a run, or that of an experiment, of which `k3x9qd` is the end.
     """
-    return run_id.split("-", 2)[2] if split_run_id(run_id) else run_id
+    is_id = split_run_id(whole) or is_experiment_id(whole)
+    return whole.split("-", 2)[2] if is_id else whole
 
 
 def slug(text: str, *, limit: int = 40) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
 from runbus._files import read_file
+from runbus._revealed import remember
 from runbus.errors import FileUnreadable, SecretMissing, UsageError, os_reason
 
 __all__ = ["REDACTED", "Secret", "is_secret_name", "redacted", "redacted_text", "redacted_value"]
@@ -47,16 +49,36 @@ _SECRET_PARAMETERS = _words("sig signature key code")
 """Parameters of a web address that are secrets there, though such names are not elsewhere."""
 _FLAG = r"(?<!\S)(--?)([A-Za-z][\w.-]*)(=|\s+)(\"[^\"]*\"|'[^']*'|[^\s-]\S*)"
 # As in an environment, or in what a data base is asked to connect to.
-_ASSIGNED = r"(?<![\w?&;#.-])([A-Za-z_][\w.-]*)=(\"[^\"]*\"|'[^']*'|[^\s,;&\"'<>)\]}]+)"
+_ASSIGNED = (
+    r"(?<![\w?&#.-])([A-Za-z_][\w.-]*)([ \t]*=[ \t]*)(?!=)"
+    r"(\"[^\"]*\"|'[^']*'|[^\s,;&\"'<>)\]}]+)"
+)
+# As in JSON; as the only thing in a line of YAML, for in prose a word and a colon mean nothing; and
+# as in the head of a request.
+_NAMED = (
+    r"([\"'])([A-Za-z_][\w.-]*)\1(\s*:\s*)(\"(?:[^\"\\]|\\.)*\"|'[^']*')",
+    r"(?m:^([ \t]*(?:-[ \t]+)?)([A-Za-z_][\w.-]*)(:[ \t]+)(\S+)[ \t]*$)",
+    r"()(?<![\w-])([A-Za-z]+(?:-[A-Za-z]+)+)(:[ \t]*)([^\s\"',]+)",
+)
+_COOKIE = r"(?i:\b((?:set-)?cookie:[ \t]*)[^\s=\"']+=[^\"'\r\n]+)"
+_PRIVATE_KEY = r"(?s:-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z))"
 _NO_SECRETS = _words("true false none null")
 # `Authorization: Basic dXNlcg==`, and what has the form of a header's value by itself.
 _HEADER = r"(?i:\b((?:proxy-)?authorization[\"']?\s*[:=]\s*[\"']?(?:[a-z]+\s+)?))[^\s\"',]+"
 _BEARER = r"\b(Bearer\s+|bearer\s+(?=\S*\d))[\w.~+/=-]{6,}"
-# Tokens that say whose they are: GitHub, GitLab, Hugging Face, OpenAI, Slack, AWS, and JWTs.
+# Tokens that say whose they are: GitHub, GitLab, Hugging Face, OpenAI, Slack, AWS, PyPI, npm,
+# Google, Docker, NVIDIA, Stripe, and JWTs.
 _ISSUED = (
-    r"\b(?:gh[pousr]_\w{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}|hf_[A-Za-z0-9]{16,}|"
-    r"sk-[\w-]{16,}|xox[a-z]-[\w-]{10,}|AKIA[0-9A-Z]{16}|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]+)"
+    r"\b(?=[Adeghnpsxy])"  # most letters begin none
+    r"(?:gh[pousr]_\w{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}|hf_[A-Za-z0-9]{16,}|"
+    r"pypi-[\w-]{50,}|npm_\w{36}|AIza[\w-]{35}|ya29\.[\w-]{20,}|dckr_pat_[\w-]{20,}|"
+    r"nvapi-[\w-]{20,}|sk_live_\w{16,}|sk-[\w-]{16,}|xox[a-z]-[\w-]{10,}|AKIA[0-9A-Z]{16}|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]+)"
 )
+
+
+_SHORTEST_ISSUED = 15
+_LONGEST_KNOWN = 128
+"""The names in a program are few and short: each of them is judged once."""
 
 
 def is_secret_name(name: str) -> bool:
@@ -65,6 +87,10 @@ def is_secret_name(name: str) -> bool:
     The name of a file or variable that holds one is not (`password_file`), nor is what models call
     a token (`pad_token`, `max_tokens`).
     """
+    return _known(name) if len(name) <= _LONGEST_KNOWN else _judged(name)
+
+
+def _judged(name: str) -> bool:
     words = [word.lower() for word in re.findall(_WORD, name)]
     if not words or words[-1] in _MENTIONS:
         return False
@@ -76,6 +102,9 @@ def is_secret_name(name: str) -> bool:
     if words[-1] in ("tokens", "pwd"):
         return before in _KEYS if words[-1] == "tokens" else bool(before)
     return any(second in ("key", "keys") and first in _KEYS for first, second in pairwise(words))
+
+
+_known = lru_cache(maxsize=4096)(_judged)
 
 
 def redacted(values: Mapping[Any, Any]) -> dict[Any, Any]:
@@ -113,9 +142,13 @@ def redacted_text(text: str) -> str:
     """Return a text without its secrets.
 
     That is user and password, or a token, in a URL; its parameters such as `sig` or `api_key`; the
-    credentials after `Authorization:` or `Bearer`; the value of a flag such as `--hub_token`, or
-    what is assigned as in `password=…`; and the tokens of well-known services.
+    credentials after `Authorization:`, `Bearer` or `X-Api-Key:`; the value of a flag such as
+    `--hub_token`; what is assigned as in `password=…`, in JSON or in a line of YAML; cookies,
+    private keys, and the tokens of well-known services.
     """
+    # Most texts are a word or a path, and this is asked of each: all but the last need a gap.
+    if re.search(r"[\s:=]", text) is None:
+        return text if len(text) < _SHORTEST_ISSUED else re.sub(_ISSUED, REDACTED, text)
     if "://" in text:
         text = re.sub(_CREDENTIALS_IN_URL, REDACTED, text)
         text = re.sub(_URL_PARAMETER, _without_parameter, text)
@@ -123,7 +156,13 @@ def redacted_text(text: str) -> str:
         text = re.sub(_FLAG, _without_flag, text)
     if "=" in text:
         text = re.sub(_ASSIGNED, _without_assigned, text)
-    # Most texts hold none of them, and this is asked of each.
+    if ":" in text:
+        for pattern in _NAMED:
+            text = re.sub(pattern, _without_named, text)
+    if "PRIVATE KEY" in text:
+        text = re.sub(_PRIVATE_KEY, REDACTED, text)
+    if re.search("(?i:cookie:)", text):
+        text = re.sub(_COOKIE, rf"\1{REDACTED}", text)
     if re.search("(?i:authorization|bearer)", text):
         text = re.sub(_HEADER, rf"\1{REDACTED}", text)
         text = re.sub(_BEARER, rf"\1{REDACTED}", text)
@@ -143,9 +182,18 @@ def _without_flag(found: re.Match[str]) -> str:
 
 
 def _without_assigned(found: re.Match[str]) -> str:
-    name, value = found.groups()
+    name, sign, value = found.groups()
     is_secret = is_secret_name(name) and value.lower() not in _NO_SECRETS
-    return f"{name}={REDACTED}" if is_secret else found[0]
+    return f"{name}{sign}{REDACTED}" if is_secret else found[0]
+
+
+def _without_named(found: re.Match[str]) -> str:
+    before, name, sign, value = found.groups()
+    if not is_secret_name(name) or value.lower() in _NO_SECRETS:
+        return found[0]
+    end = before if before and before in "\"'" else ""
+    mark = value[0] if value[0] in "\"'" else ""
+    return f"{before}{name}{end}{sign}{mark}{REDACTED}{mark}"
 
 
 def _redacted_mapping(values: Mapping[Any, Any], other: Callable[[Any], Any]) -> dict[Any, Any]:
@@ -208,7 +256,7 @@ class Secret:
         self.reference = reference
 
     def value(self) -> str:
-        """Return the secret itself. Blocks for a file.
+        """Return the secret itself; what is told of plugins does not repeat it. Blocks for a file.
 
         Raises:
             SecretMissing: It is not there, or cannot be the value of a variable.
@@ -217,7 +265,7 @@ class Secret:
         if kind == "env":
             if (found := os.environ.get(place)) is None:
                 raise SecretMissing(self.reference, "the variable is not set")
-            return found
+            return remember(found)
         try:
             # Systems that mount secrets do so by links.
             data = read_file(os.path.realpath(os.path.expanduser(place)), limit=_LARGEST)
@@ -227,7 +275,7 @@ class Secret:
             raise SecretMissing(self.reference, os_reason(error)) from error
         if b"\0" in data:
             raise SecretMissing(self.reference, "there is a NUL in it")
-        return os.fsdecode(data.removesuffix(b"\n").removesuffix(b"\r"))
+        return remember(os.fsdecode(data.removesuffix(b"\n").removesuffix(b"\r")))
 
     def relative_to(self, folder: str) -> Secret:
         """Return the same with the path of a file as seen from `folder`."""

@@ -7,11 +7,13 @@ that a journal of one's own can be read back.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
 from runbus._secrets import REDACTED, is_secret_name, redacted_value
+from runbus.errors import FieldInvalid
 from runbus.events import Event, descendants, load_all
 
 __all__ = [
@@ -36,8 +38,8 @@ DecodeError = msgspec.DecodeError
 """Raised for bytes that do not hold what was expected of them."""
 
 _DEEPEST = 100
-_OTHERS = (UnicodeDecodeError, RecursionError, OverflowError)
-"""What msgspec raises besides: for what is not UTF-8, or is nested too deeply."""
+_OTHERS = (UnicodeDecodeError, RecursionError, OverflowError, FieldInvalid)
+"""What is raised besides: for what is not UTF-8, is nested too deeply, or a value refuses."""
 
 
 class _Tagged(msgspec.Struct):
@@ -135,11 +137,14 @@ def convert(value: object, shape: type[T]) -> T:
     Raises:
         DecodeError: It does not fit the type.
     """
-    return msgspec.convert(value, shape)
+    try:
+        return msgspec.convert(value, shape)
+    except FieldInvalid as error:
+        raise _as_decode_error(error) from error
 
 
-def to_plain(value: msgspec.Struct) -> dict[str, Any]:
-    """Return a Struct as a mapping of built-in types, by the names of its fields."""
+def to_plain(value: msgspec.Struct | dict[str, Any]) -> dict[str, Any]:
+    """Return a Struct, or a mapping, as a mapping of built-in types, by the names of its fields."""
     plain: dict[str, Any] = msgspec.to_builtins(value)
     return plain
 
@@ -208,43 +213,57 @@ def event_from_plain(plain: dict[str, Any]) -> Event:
     Raises:
         DecodeError: It is not an event, of an unknown class, or its fields do not fit the class.
     """
-    return msgspec.convert(plain, event_class(str(plain.get("type"))))
+    return convert(plain, event_class(str(plain.get("type"))))
+
+
+_NUMBERS = frozenset({type(None), bool, int, float})
 
 
 def _redacted(value: Any) -> Any:
     """Return a value in which every sensitive field is replaced, however deep it lies."""
+    if type(value) in _NUMBERS:
+        return value
+    if isinstance(value, msgspec.Struct):
+        return _redacted_struct(value)
     return redacted_value(value, _redacted_struct)
 
 
 def _redacted_struct(value: Any) -> Any:
-    if not isinstance(value, msgspec.Struct):
+    cls = type(value)
+    is_struct = isinstance(value, msgspec.Struct)
+    if not is_struct and (not dataclasses.is_dataclass(value) or isinstance(value, type)):
         return value
-    names = _sensitive_fields(type(value))
     changes: dict[str, Any] = {}
-    for name in value.__struct_fields__:
+    for name, is_marked, is_named in _fields.get(cls) or _fields_of(cls):
         old = getattr(value, name)
-        secret = name in names or (isinstance(old, str) and is_secret_name(name))
-        new = REDACTED if secret else _redacted(old)
+        is_secret = is_marked or (is_named and isinstance(old, str))
+        new = REDACTED if is_secret else _redacted(old)
         if new is not old and new != old:
             changes[name] = new
-    return msgspec.structs.replace(value, **changes) if changes else value
+    replace = msgspec.structs.replace if is_struct else dataclasses.replace
+    return replace(value, **changes) if changes else value
 
 
-_sensitive: dict[type, frozenset[str]] = {}
+_fields: dict[type, tuple[tuple[str, bool, bool], ...]] = {}
+
+
+def _fields_of(cls: Any) -> tuple[tuple[str, bool, bool], ...]:
+    """Return a class's fields: whether each is marked, and whether it has a secret's name."""
+    names = cls.__struct_fields__ if issubclass(cls, msgspec.Struct) else cls.__dataclass_fields__
+    marked = _sensitive_fields(cls)
+    _fields[cls] = found = tuple((name, name in marked, is_secret_name(name)) for name in names)
+    return found
 
 
 def _sensitive_fields(cls: type) -> frozenset[str]:
-    names = _sensitive.get(cls)
-    if names is None:
-        try:
-            hints = get_type_hints(cls, include_extras=True)
-        except Exception:
-            # A hint that cannot be resolved here may hide a mark, so the text of it decides.
-            hints = {}
-            for base in cls.__mro__:
-                hints.update(getattr(base, "__annotations__", {}))
-        names = _sensitive[cls] = frozenset(n for n, hint in hints.items() if _is_marked(hint))
-    return names
+    try:
+        hints = get_type_hints(cls, include_extras=True)
+    except Exception:
+        # A hint that cannot be resolved here may hide a mark, so the text of it decides.
+        hints = {}
+        for base in cls.__mro__:
+            hints.update(getattr(base, "__annotations__", {}))
+    return frozenset(name for name, hint in hints.items() if _is_marked(hint))
 
 
 def _is_marked(hint: Any) -> bool:

@@ -31,28 +31,42 @@ def maker(tmp_path: Path, *gpus: str) -> Callable[[], SSHExecutor]:
     return lambda: SSHExecutor([LocalTunnel(str(tmp_path / "there"))], slots=16, gpus=gpus)
 
 
+async def lease(names: list[str], count: int, holder: Path) -> list[str] | None:
+    """Lease GPUs as soon as that many are free: a look of another process is in the way, too."""
+    with anyio.fail_after(20):
+        while (leased := GpuPool(names).try_lease(count, str(holder))) is None:  # noqa: ASYNC110
+            await anyio.sleep(0.02)
+    return leased
+
+
 @pytest.fixture
 async def harness(tmp_path: Path, names: list[str]) -> AsyncIterator[Harness]:
     async with Harness(maker(tmp_path, *names), str(tmp_path / "here")) as harness:
         yield harness
 
 
-async def test_jobs_at_once_get_gpus_of_their_own(harness: Harness, names: list[str]) -> None:
-    jobs = [harness.shell(f"{SHOWS}; sleep 0.4", resources=Resources(gpus=1)) for _ in range(4)]
-    spans: list[tuple[bytes, int, int]] = []
+async def test_jobs_at_once_get_gpus_of_their_own(
+    harness: Harness, names: list[str], tmp_path: Path
+) -> None:
+    # A folder can be made once, and goes with its job: what is told of times comes a little later.
+    alone = f"""
+        {SHOWS}; mkdir "in $CUDA_VISIBLE_DEVICES" || exit 9; touch "seen $CUDA_VISIBLE_DEVICES"
+        until [ -e 'seen {names[0]}' ] && [ -e 'seen {names[1]}' ]; do sleep 0.02; done
+        sleep 0.2; rmdir "in $CUDA_VISIBLE_DEVICES"
+    """
+    jobs = [harness.shell(alone, cwd=str(tmp_path), resources=Resources(gpus=1)) for _ in range(4)]
+    ends: list[tuple[bytes, int | None]] = []
 
     async def run(job: JobSpec) -> None:
         ended = await harness.run(job)
-        spans.append((ended.stdout, ended.seen.started_ns, ended.seen.ended_ns))
+        ends.append((ended.stdout, ended.seen.exit_code))
 
     async with anyio.create_task_group() as group:
         for job in jobs:
             group.start_soon(run, job)
 
-    assert {shown for shown, _, _ in spans} == {f"<{name}>\n".encode() for name in names}
-    for shown, begin, end in spans:
-        others = [one for one in spans if one[0] == shown and begin < one[1] < end - 50e6]
-        assert others == []
+    assert [code for _, code in ends] == [0] * 4
+    assert {shown for shown, _ in ends} == {f"<{name}>\n".encode() for name in names}
 
 
 async def test_a_job_keeps_its_gpu_when_whoever_launched_it_is_gone(
@@ -70,9 +84,7 @@ async def test_a_job_keeps_its_gpu_when_whoever_launched_it_is_gone(
     assert pool.try_lease(1, str(tmp_path)) is None
     await harness.executor.cancel([ref], 5)
     await harness.end(ref)
-    with anyio.fail_after(20):
-        while pool.try_lease(2, str(tmp_path)) is None:
-            await harness.executor.wait_for_change(0.02)
+    await lease(names, 2, tmp_path)
     pool.give_back(str(tmp_path))
 
 
@@ -83,7 +95,7 @@ async def test_a_process_that_is_left_behind_keeps_no_gpu(
     done = await harness.run(harness.shell(left, resources=Resources(gpus=2)))
 
     try:
-        assert GpuPool(names).try_lease(2, str(tmp_path)) == names
+        assert await lease(names, 2, tmp_path) == names
     finally:
         GpuPool(names).give_back(str(tmp_path))
         os.kill(int(done.stdout), signal.SIGKILL)
@@ -92,7 +104,7 @@ async def test_a_process_that_is_left_behind_keeps_no_gpu(
 async def test_a_job_waits_for_gpus_that_others_have(
     harness: Harness, names: list[str], tmp_path: Path
 ) -> None:
-    assert GpuPool(names).try_lease(1, str(tmp_path)) == names[:1]
+    assert await lease(names, 1, tmp_path) == names[:1]
     one = await harness.run(harness.shell(SHOWS, resources=Resources(gpus=1)))
     with anyio.move_on_after(1.5) as waited:
         await harness.submit(both := harness.shell(SHOWS, resources=Resources(gpus=2)))
@@ -109,7 +121,7 @@ async def test_a_job_without_gpus_holds_none(
     ref = await harness.submit(harness.shell("echo up; exec sleep 60"))
     await harness.output(ref, b"up")
 
-    assert GpuPool(names).try_lease(2, str(tmp_path)) == names
+    assert await lease(names, 2, tmp_path) == names
     GpuPool(names).give_back(str(tmp_path))
 
 
@@ -145,7 +157,7 @@ async def test_a_job_that_is_submitted_again_needs_no_second_gpu(
     ref = await harness.submit(job)
     await harness.restart()
 
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         again = await harness.submit(job)
 
     assert again == ref

@@ -11,6 +11,8 @@ from msgspec.structs import replace
 
 from runbus.abc import JobSpec, Observation, RetryPolicy, Timeouts
 from runbus.events import (
+    CONDITIONS,
+    Dependency,
     JobCancelRequested,
     JobEnded,
     JobFact,
@@ -63,12 +65,40 @@ LIMIT = 2
 SEATS = 3
 
 
-def spec_of(number: int, retries: int, queue_s: int | None) -> JobSpec:
+MEETS: dict[str, Any] = {
+    "afterok": lambda state: state == "SUCCEEDED",
+    "afterany": lambda state: True,
+    "afternotok": lambda state: state not in ("SUCCEEDED", "SKIPPED"),
+}
+"""Which ends of a job let one run that depends on it."""
+
+
+OTHERS = ("p3", "p4")
+"""Jobs of another experiment."""
+
+
+def spec_of(
+    number: int,
+    retries: int,
+    queue_s: int | None,
+    waits: dict[int, Any] | None = None,
+    group: str = "",
+) -> JobSpec:
     return JobSpec(
         experiment_id="e", name=f"j{number}", run_id=f"e-{number}",
         executor="small" if number % 2 else "large", argv=("true",), cwd="/", env={},
         folder=f"jobs/{number}/1", run_folder=f"runs/{number}",
-        retry=RetryPolicy(retries=retries), timeouts=Timeouts(queue_s=queue_s),
+        retry=RetryPolicy(retries=0 if group else retries), timeouts=Timeouts(queue_s=queue_s),
+        group=group,
+        depends_on=tuple(
+            Dependency(job=f"p{other}", when=when, experiment="x")
+            if other > 2
+            else Dependency(job=f"j{other}", when=when)
+            for other, when in (waits or {}).items()
+            # What may wait for each other in a circle is refused before: only for those before it,
+            # and nothing within a group but for other experiments.
+            if other > 2 or (other < number and not group)
+        ),
     )  # fmt: skip
 
 
@@ -84,6 +114,7 @@ class World:
         self.facts = Facts(FakeClock())
         self.now = 0.0
         self.asked: set[str] = set()
+        self.others: dict[str, JobState] = {}
         self.hands: list[Decision] = []
         for spec in specs:
             intended = JobIntended(
@@ -105,7 +136,16 @@ class World:
                 record,
                 self.now,
                 is_inherited=not is_first,
+                parents=self.records,
             )
+        for name, state in self.others.items():
+            self.board.parent_ended("x", name, state)
+
+    def end_elsewhere(self, name: str, state: JobState) -> None:
+        """A job of another experiment ends."""
+        if name not in self.others:
+            self.others[name] = state
+            self.board.parent_ended("x", name, state)
 
     def record(self, fact: JobFact) -> None:
         self.journal.append(fact)
@@ -181,6 +221,12 @@ class World:
         key = job.name, job.attempt
         assert key not in self.submits, "submitted twice"
         assert self.records[job.name].state is JobState.PENDING
+        for one in job.depends_on:
+            assert any(map(MEETS[one.when], self.ends(one))), "before its parent's end"
+        for other in self.specs.values():
+            if job.group and other.group == job.group and not self.ends(Dependency(job=other.name)):
+                for one in other.depends_on:
+                    assert any(map(MEETS[one.when], self.ends(one))), "before its group can"
         if any(isinstance(one, Withdraw) and one.job == job for one in self.hands):
             self.board.not_submitted(job.name)
         elif fate == "fail":
@@ -192,6 +238,16 @@ class World:
                 self.lead()
             else:
                 self.record(self.facts.submitted(job, "h"))
+
+    def ends(self, one: Dependency) -> list[str]:
+        """Return the states in which a job ended: one, unless its backend took that back."""
+        if one.experiment:
+            return [self.others[one.job]] if one.job in self.others else []
+        return [
+            fact.state
+            for fact in self.journal
+            if isinstance(fact, JobEnded) and fact.job == one.job
+        ]
 
     def submission(self, name: str) -> tuple[str, int]:
         """Return what the backend knows the latest attempt by: it begins jobs anew under a name."""
@@ -226,12 +282,12 @@ class World:
                 self.ask(f"j{number}")
             case "cancel all":
                 self.ask(None)
+            case "elsewhere":
+                self.end_elsewhere(f"p{number + 2}", JobState(how))
             case "wait":
                 self.now += number
-            case "look":
-                self.look()
-            case "crash":
-                self.lead()
+            case "look" | "crash":
+                {"look": self.look, "crash": self.lead}[what]()
 
     def end(self, job: JobSpec, seen: Observation) -> None:
         key = self.submission(job.name)
@@ -257,7 +313,9 @@ class World:
         assert busy.count("small") <= LIMIT
 
     def finish(self) -> None:
-        """Nothing more goes wrong: every job that runs ends by itself."""
+        """Nothing more goes wrong: every job that runs ends by itself, elsewhere, too."""
+        for name in OTHERS:
+            self.end_elsewhere(name, JobState.SUCCEEDED)
         for _ in range(1000):
             self.look()
             self.decide()
@@ -273,10 +331,15 @@ class World:
 
 
 FATES = ["taken", "taken", "fail", "lost"]
-HOWS = {"hand": FATES, "hands": ["taken", "taken", "taken", "fail"], "end": sorted(ENDS)}
+HOWS = {
+    "elsewhere": ["SUCCEEDED", "FAILED", "SKIPPED"],
+    "hand": FATES,
+    "hands": ["taken", "taken", "taken", "fail"],
+    "end": sorted(ENDS),
+}
 HAPPENINGS = [
     *["hand"] * 4, *["hands"] * 4, *["run"] * 3, *["look"] * 2, *["end"] * 2, *["preempt"] * 2,
-    *["requeue"] * 2, "make", "suspend", "vanish", "cancel", "crash", "wait",
+    *["requeue"] * 2, "make", "suspend", "vanish", "cancel", "crash", "wait", "elsewhere",
 ]  # fmt: skip
 """What happens, as often as it is written here."""
 
@@ -299,14 +362,31 @@ LISTS = st.one_of(
 
 @settings(deadline=None, max_examples=200)
 @given(
-    st.lists(st.tuples(st.integers(0, 2), st.sampled_from([None, 5])), min_size=1, max_size=4),
+    st.lists(
+        st.tuples(
+            st.integers(0, 2),
+            st.sampled_from([None, 5]),
+            st.dictionaries(st.integers(0, 4), st.sampled_from(CONDITIONS), max_size=2),
+            st.sampled_from(["", "", "g"]),
+        ),
+        min_size=1,
+        max_size=4,
+    ),
     LISTS,
     st.sampled_from([None, "look", "crash"]),
 )
 def test_every_job_ends_exactly_once_whatever_happens(
-    jobs: list[tuple[int, int | None]], steps: list[tuple[str, int, str]], late: str | None
+    jobs: list[tuple[int, int | None, dict[int, Any], str]],
+    steps: list[tuple[str, int, str]],
+    late: str | None,
 ) -> None:
-    world = World([spec_of(number, *options) for number, options in enumerate(jobs)])
+    # There are seats for a group of three.
+    world = World(
+        [
+            spec_of(number, retries, queue_s, waits, group if number < SEATS else "")
+            for number, (retries, queue_s, waits, group) in enumerate(jobs)
+        ]
+    )
     for what, number, how in steps:
         world.decide()
         world.happen(what, number, how)
@@ -345,8 +425,26 @@ def test_every_job_ends_exactly_once_whatever_happens(
         assert [one.attempt for one in begun] == attempts[:-1]
         assert facts[-1].attempt == world.records[name].attempt == attempts[-1]
         assert sum(isinstance(fact, JobCancelRequested) for fact in facts) <= 1
+        group = [one.name for one in world.specs.values() if spec.group and one.group == spec.group]
+        # One that was preempted has ended the others, whatever became of it later.
+        failed = {
+            fact.job
+            for fact in world.journal
+            if isinstance(fact, JobEnded) and fact.job in group and fact.state != "SUCCEEDED"
+        }
         if world.records[name].state is JobState.CANCELLED:
-            assert name in asked
+            assert name in asked or len(failed) > 1
+        if world.records[name].state is JobState.SKIPPED:
+            assert [type(fact) for fact in facts if not isinstance(fact, JobCancelRequested)] == [
+                JobIntended,
+                JobEnded,
+            ]
+            assert any(
+                not MEETS[one.when](state)
+                for other in group or [name]
+                for one in world.specs[other].depends_on
+                for state in world.ends(one)
+            )
     assert len(set(world.submits)) == len(world.submits)
 
 

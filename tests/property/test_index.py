@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.settled import index_when_settled
 
+import runbus
 from runbus._home import Home
 from runbus._ids import run_id_of
-from runbus.catalog import rebuild_index, runs
+from runbus.catalog import RunRecord, rebuild_index, runs, survey
 from runbus.catalog._index import Index
 from runbus.errors import FileUnreadable
 from runbus.events import JobEnded, JobIntended, JobStarted
@@ -32,17 +34,21 @@ CONFIGS: list[dict[str, Any]] = [
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(
-            ["new", "end", "late", "edit", "spoil", "forget", "index", "flip", "cut", "junk"]
+            [
+                *("new", "plain", "end", "late", "edit", "tag", "spoil", "forget", "away", "back"),
+                *("index", "flip", "cut", "junk", "keep", "older"),
+            ]
         ),
         st.integers(0, 2**32),
     ),
-    max_size=25,
+    max_size=20,
 )
 
 
 def told(home: Home) -> list[str]:
     """Return everything that `runbus ls` and `show` would say of the runs of a home."""
-    return [repr((run.folder, run.info, run.job, run.state)) for run in runs(home=home)]
+    listed = map(repr, survey(home=home))
+    return [*listed, *(repr((one.folder, one.info, one.job, one.state)) for one in runs(home=home))]
 
 
 class House:
@@ -51,12 +57,19 @@ class House:
     def __init__(self, path: str) -> None:
         self.home = Home(path)
         self.index = Path(path, "index.db")
+        self.kept = Path(path, "kept.db")
 
     def do(self, step: str, chance: random.Random) -> None:
         folders = list(self.home.experiment_folders())
         if step == "new":
             self.new(chance)
-        elif step in {"index", "flip", "cut", "junk"}:
+        elif step == "plain":
+            with runbus.init(chance.choice("ab"), home=self.home.path) as run:
+                run.tag("a")
+        elif step == "back":
+            for folder in Path(self.home.path, "away").glob("*/*"):
+                folder.rename(Path(self.home.experiments, folder.parent.name, folder.name))
+        elif step in {"index", "flip", "cut", "junk", "keep", "older"}:
             self.harm(step, chance)
         elif folders:
             self.change(step, chance.choice(folders), chance)
@@ -76,6 +89,15 @@ class House:
         records = [Path(run, "run.json") for run in self.home.runs_of(folder)]
         if step == "forget":
             shutil.rmtree(folder)
+        elif step == "away":
+            project, name = folder.rsplit("/", 2)[1:]
+            os.makedirs(os.path.join(self.home.path, "away", project), exist_ok=True)
+            os.rename(folder, os.path.join(self.home.path, "away", project, name))
+        elif step == "tag" and records:
+            try:
+                RunRecord(str(chance.choice(records).parent)).tag(f"t{chance.random()}")
+            except FileUnreadable:
+                return
         elif step in {"end", "late"}:
             state = "SUCCEEDED" if step == "end" else "LOST"
             store = JobStore(folder)
@@ -102,9 +124,14 @@ class House:
 
     def harm(self, step: str, chance: random.Random) -> None:
         if step == "index":
-            rebuild_index(self.home)
+            index_when_settled(Path(self.home.path))
             return
-        if not self.index.exists():
+        if step == "older" and self.kept.exists():
+            shutil.copy(self.kept, self.index)
+        if not self.index.exists() or step == "older":
+            return
+        if step == "keep":
+            shutil.copy(self.index, self.kept)
             return
         data = bytearray(self.index.read_bytes())
         if step == "junk":
@@ -121,7 +148,7 @@ class House:
 
 
 @pytest.mark.timeout(180)  # it waits for the disk most of the time
-@settings(max_examples=60, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, suppress_health_check=list(HealthCheck))
 @given(STEPS)
 def test_no_answer_depends_on_the_index(steps: list[tuple[str, int]]) -> None:
     with tempfile.TemporaryDirectory() as path:
@@ -145,7 +172,7 @@ def test_the_index_is_used_and_extended() -> None:
             house.new(random.Random(seed))
         for folder in house.home.experiment_folders():
             house.change("end", folder, random.Random(0))
-        known = rebuild_index(house.home)
+        known = index_when_settled(Path(path))
         assert known == 20
 
         index = Index(house.home)

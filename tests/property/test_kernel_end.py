@@ -119,7 +119,7 @@ class KernelEnd(RuleBasedStateMachine):
         self.wait(self.kernel.__aenter__())
 
     def wait(self, work):
-        return self.loop.run_until_complete(asyncio.wait_for(work, 20))
+        return self.loop.run_until_complete(asyncio.wait_for(work, 50))
 
     def begin_work(self, work):
         async def go():

@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from runbus.attempt._marks import read_marks
+
 RUNBUS = os.path.join(os.path.dirname(sys.executable), "runbus")
 
 
@@ -214,12 +216,11 @@ def test_a_detached_batch_is_led_by_a_supervisor_that_goes_when_it_is_done(
 ) -> None:
     go = tmp_path / "go"
     waits = f"until [ -e {go} ]; do sleep 0.02; done"
-    started = time.monotonic()
 
+    # It returns although one of the jobs waits for what comes later.
     done = command("submit", batch(job("waits", waits), job("quick", "true")), "--detach")
 
     assert done.returncode == 0, done.stderr
-    assert time.monotonic() - started < 10
     assert [job["state"] for job in status()] != []
     wait_until(lambda: states() == ["RUNNING", "SUCCEEDED"])
     with subprocess.Popen([RUNBUS, "attach"], stdout=subprocess.PIPE, text=True) as attached:
@@ -315,13 +316,15 @@ def test_cancel_of_a_job_that_nobody_leads_leaves_the_others_as_they_are(
 def test_a_cancel_that_is_interrupted_ends_no_other_job(
     batch: Callable[..., str], tmp_path: Path
 ) -> None:
-    told = tmp_path / "told"
-    stays = f"trap 'touch {told}' TERM; while :; do sleep 0.02; done"
+    up, told, go = tmp_path / "up", tmp_path / "told", tmp_path / "go"
+    stays = f"trap 'touch {told}' TERM; touch {up}; until [ -e {go} ]; do sleep 0.02; done"
     left_alone(batch(job("a", "sleep 60"), job("b", stays), max_parallel=2), running=2)
+    wait_until(up.exists)
 
-    with subprocess.Popen([RUNBUS, "cancel", "b", "--grace", "2"]) as canceller:
+    with subprocess.Popen([RUNBUS, "cancel", "b", "--grace", "50"]) as canceller:
         wait_until(told.exists)
         canceller.send_signal(signal.SIGINT)
+        go.touch()
 
     assert canceller.returncode == 130
     assert states() == ["RUNNING", "CANCELLED"]
@@ -465,7 +468,7 @@ def test_kill_9_of_a_job_is_a_failure_by_that_signal(
     ) as leader:
         wait_until(lambda: command("status", "--json").stdout.count("RUNNING") == 1)
         os.kill(pid_of("a", tmp_path), signal.SIGKILL)
-        assert leader.wait(20) == 1
+        assert leader.wait(45) == 1
 
     assert (status()[0]["state"], status()[0]["signal"]) == ("FAILED", 9)
     assert status()[0]["reason"] == "killed by SIGKILL"
@@ -485,7 +488,7 @@ def test_kill_9_of_the_wrapper_makes_a_job_lost_only_once_it_is_gone(
         os.kill(parent_of(pid_of("a", tmp_path)), signal.SIGKILL)
         assert states() == ["RUNNING"]
         go.touch()
-        assert leader.wait(20) == 1
+        assert leader.wait(45) == 1
 
     assert states() == ["LOST"]
     assert status()[0]["reason"] == "its process is gone and left no exit record"
@@ -576,18 +579,20 @@ def test_attach_follows_a_batch_that_another_process_leads(
             assert follower.stderr is not None
             first = follower.stderr.readline()
             go.touch()
-            out, rest = follower.communicate(timeout=20)
-        assert leader.wait(20) == 1
+            out, rest = follower.communicate(timeout=45)
+        assert leader.wait(45) == 1
 
     assert first == "a | waits\n"
     # Lines and facts reach the eye by two ways.
-    told = sorted(line for line in rest.splitlines() if "waits" not in line)
+    lines = [line for line in rest.splitlines() if "waits" not in line]
+    told, (cause, said, log) = sorted(lines[:5]), lines[5:]
     assert told[0].startswith("a | FAILED after ")
     assert told[1] == "a | went"
     assert told[2].startswith("b | SUCCEEDED after ")
     assert told[3] == "b | after"
     assert told[4].startswith("b | started on ")
-    assert len(told) == 5
+    assert (cause, said) == ("job 'a' FAILED: exit code 3", "    | went")
+    assert Path(log.strip()).read_text().endswith("waits\nwent\n")
     assert follower.returncode == 1
     assert [one["exit_code"] for one in json.loads(out)] == [3, 0]
 
@@ -603,9 +608,9 @@ def test_attach_takes_over_when_the_leader_dies(batch: Callable[..., str], tmp_p
         wait_until(lambda: command("status", "--json").stdout.count("RUNNING") == 1)
         with subprocess.Popen([RUNBUS, "attach"], stdout=subprocess.PIPE) as follower:
             leader.kill()
-            leader.wait(20)
+            leader.wait(45)
             go.touch()
-            follower.communicate(timeout=20)
+            follower.communicate(timeout=45)
 
     assert follower.returncode == 0
     assert states() == ["SUCCEEDED", "SUCCEEDED"]
@@ -624,7 +629,7 @@ def test_logs_since_a_time_begin_where_that_was_written(
         wait_until(lambda: has_cursor(tmp_path))
         now = datetime.now().isoformat()
         go.touch()
-        assert leader.wait(20) == 0
+        assert leader.wait(45) == 0
 
     since = command("logs", "a", "--since", now)
     assert (since.stdout, since.stderr) == ("new\n", "err\n")
@@ -649,8 +654,8 @@ def test_logs_follow_from_one_attempt_to_the_next_and_each_can_be_asked_for(
             first = [logs.stdout.readline()]
             go.touch()
             told = first + logs.stdout.readlines()
-            assert logs.wait(20) == 0
-        assert leader.wait(20) == 1
+            assert logs.wait(45) == 0
+        assert leader.wait(45) == 1
 
     attempts = [line.split()[1].rpartition(b"/")[2] for line in told[::2]]
     assert attempts == [b"1", b"2", b"3"]
@@ -674,15 +679,23 @@ def test_attach_shows_what_was_written_since_the_leader_died_and_leaves_no_gap(
         stderr=subprocess.PIPE,
         text=True,
     ) as leader:
-        wait_until(lambda: has_cursor(tmp_path))
+        assert leader.stderr is not None
+        before: list[str] = []
+        for line in leader.stderr:
+            before.append(line)
+            if line == "line 50\n":
+                break
+        (log,) = tmp_path.rglob("stdout.log")
+        written = len("".join(f"line {number}\n" for number in range(1, 51)))
+        # What was written since the last mark would be shown once more.
+        wait_until(lambda: [one.stdout for one in read_marks(str(log.parent))][-1:] == [written])
         leader.kill()
-        _, before = leader.communicate(timeout=20)
     go.touch()
 
     after = command("attach")
 
     assert after.returncode == 0
-    assert [line for line in before.splitlines() if line.startswith("line")] == [
-        f"line {number}" for number in range(1, 51)
+    assert [line for line in before if line.startswith("line")] == [
+        f"line {number}\n" for number in range(1, 51)
     ]
     assert [line for line in after.stderr.splitlines() if line.startswith("l")] == ["last"]

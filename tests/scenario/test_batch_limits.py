@@ -56,7 +56,7 @@ def job(name: str, script: str, **settings: Any) -> dict[str, Any]:
 def test_a_silent_job_times_out_and_one_that_writes_does_not(batch: Callable[..., str]) -> None:
     path = batch(
         job("silent", "echo up; exec sleep 60", idle_timeout=1),
-        job("talks", "for i in 1 2 3 4 5 6; do echo $i; sleep 0.4; done", idle_timeout=2),
+        job("talks", "for i in $(seq 16); do echo $i; sleep 0.4; done", idle_timeout=6),
     )
 
     assert command("submit", path).returncode == 1
@@ -72,7 +72,7 @@ def test_a_silent_job_times_out_and_one_that_writes_does_not(batch: Callable[...
 def test_a_job_whose_gpu_others_have_times_out_in_its_queue(
     batch: Callable[..., str], tmp_path: Path
 ) -> None:
-    gpu = f"test-{tmp_path.name}"
+    gpu = f"test-{os.getpid()}-{tmp_path.name}"  # other runs of the tests have folders of that name
     path = batch(
         job("waits", "echo ran", gpus=1, queue_timeout=1),
         executor={"type": "local", "gpus": [gpu]},
@@ -205,10 +205,12 @@ def test_a_dry_run_shows_what_each_executor_would_be_sent(
             "box": {"type": "ssh", "hosts": ["h"], "job_dir": "/there", "packager": PACKAGER}
         },
     )
+    (tree / "main.sh").write_text("true\n")
 
     done = command("submit", path, "--dry-run")
 
     assert done.returncode == 0, done.stderr
+    assert "# code for box: 1 file, 5 B\n#   main.sh  5 B\n" in done.stdout
     assert "tar -xzf /there/packages/PACKAGE.tar.gz -C /there/" in done.stdout
     assert "/1/code/main.sh" in done.stdout
     assert not home.exists()

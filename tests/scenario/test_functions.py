@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 import runbus
-from runbus import AsyncExperiment, Job, Kernel, LocalExecutor, Partial
+from runbus import Job, Kernel, LocalExecutor, Partial
 from runbus.abc import RetryPolicy
 from runbus.cli._app import run_command
 from runbus.config import Function, decode_task, function_named, function_task, load
 from runbus.errors import ConfigInvalid, ResultNotKept, TargetUnusable, TaskInvalid
+from runbus.experiment import ExperimentDraft
 from runbus.packaging import PatternPackager
 
 TRAIN = """
@@ -85,7 +86,7 @@ def test_partials_run_as_jobs_and_their_results_come_back(folder: Path) -> None:
 
     async def run() -> Any:
         async with Kernel(plugins=[LocalExecutor()]) as kernel:
-            return await AsyncExperiment("functions", jobs).run(kernel.bus)
+            return await ExperimentDraft("functions", jobs).run(kernel.bus)
 
     good, bad, silent = (runbus.open_run(one.run_id) for one in asyncio.run(run()))
     assert (good.state, good.result) == ("SUCCEEDED", {"width": 3, "path": "Path", "lr": 1.0})
@@ -249,6 +250,6 @@ def test_a_module_that_is_not_there_is_told_as_an_error_of_the_run(folder: Path)
 def _run(jobs: list[Job], executor: LocalExecutor | None = None) -> list[runbus.RunRecord]:
     async def run() -> Any:
         async with Kernel(plugins=[executor or LocalExecutor()]) as kernel:
-            return await AsyncExperiment("functions", jobs).run(kernel.bus)
+            return await ExperimentDraft("functions", jobs).run(kernel.bus)
 
     return [runbus.open_run(one.run_id) for one in asyncio.run(run())]

@@ -17,8 +17,9 @@ from pathlib import Path
 import anyio
 import pytest
 
-from runbus import AsyncExperiment, Command, Job, api
+from runbus import Command, Job, api
 from runbus._home import Home
+from runbus.experiment import ExperimentDraft
 from runbus.jobs import TAKE_OVER_S, FactReader, JobState, leader_of, read_jobs
 
 RUNBUS = os.path.join(os.path.dirname(sys.executable), "runbus")
@@ -35,14 +36,15 @@ def say_nothing_for(folder: str, seconds: float) -> None:
     """Make it look as if nothing had been heard of the leader for some time."""
     path = os.path.join(folder, "leader")
     with open(path, "r+b") as file:
-        record = json.loads(file.read())
-        record["beat_s"] -= seconds
+        data = file.read()
+        record = json.loads(data) | {"beat_s": round(time.monotonic() - seconds, 3)}
         file.seek(0)
-        file.write(json.dumps(record, separators=(",", ":")).encode())
+        # As long as it was: the number may have fewer digits than the one before.
+        file.write(json.dumps(record, separators=(",", ":")).encode().ljust(len(data)))
 
 
 def said(*words: str) -> str:
-    done = subprocess.run([RUNBUS, *words], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run([RUNBUS, *words], capture_output=True, text=True, timeout=50, check=False)
     return done.stdout + done.stderr
 
 
@@ -84,19 +86,23 @@ def stopped_leader(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]
     """The same, and stop the leader."""
     with leader_of_three(tmp_path) as (leader, folder):
         leader.send_signal(signal.SIGSTOP)
+        # Until then it may still say that it is there.
+        os.waitid(os.P_PID, leader.pid, os.WSTOPPED | os.WNOWAIT)
         yield leader, folder
 
 
 def test_a_stopped_leader_is_named_by_all_who_look(tmp_path: Path) -> None:
     with stopped_leader(tmp_path) as (leader, folder):
-        say_nothing_for(folder, 30)
         # How long it takes to look is the machine's.
         sentence = rf"led by pid {leader.pid}, silent for [3-5]\d s"
 
+        say_nothing_for(folder, 30)
         assert re.search(sentence, said("status"))
+        say_nothing_for(folder, 30)
         told = said("doctor")
         assert re.search(sentence, told)
         assert f"kill -CONT {leader.pid} lets it continue" in told
+        say_nothing_for(folder, 30)
         with runbus("cancel", "latest") as cancel:
             assert cancel.stderr is not None
             assert re.search(sentence, cancel.stderr.readline())
@@ -141,8 +147,10 @@ def test_cancel_and_the_supervisor_of_the_home_lead_on_too(
 
 def test_a_leader_whose_home_is_deleted_ends_with_an_error(tmp_path: Path) -> None:
     with leader_of_three(tmp_path) as (leader, folder):
-        shutil.rmtree(Home().path)
-        _, error = leader.communicate(timeout=20)
+        # All at once: what it does meanwhile would make some of it anew.
+        os.rename(Home().path, tmp_path / "deleted")
+        shutil.rmtree(tmp_path / "deleted")
+        _, error = leader.communicate(timeout=40)
         (tmp_path / "go").touch()
 
         assert leader.returncode == 1
@@ -153,11 +161,17 @@ def test_a_leader_whose_home_is_deleted_ends_with_an_error(tmp_path: Path) -> No
 
 def test_the_supervisor_leaves_what_was_just_recorded_to_who_recorded_it() -> None:
     own, other = (
-        AsyncExperiment(name, [Job(name="a", task=Command(("true",)))]).prepare()
+        ExperimentDraft(name, [Job(name="a", task=Command(("true",)))]).prepare()
         for name in ("own", "other")
     )
+    recorded = os.path.join(own.folder, "experiment.json")
+
+    def has_ended() -> bool:
+        os.utime(recorded)  # it stays what was recorded just now
+        return read_jobs(other.folder)["a"].state.is_terminal
+
     anyio.run(api.detach, other)
-    wait_until(lambda: read_jobs(other.folder)["a"].state.is_terminal)
+    wait_until(has_ended)
 
     assert not os.path.exists(os.path.join(own.folder, "events.journal"))
     (record,) = anyio.run(api.lead, own)

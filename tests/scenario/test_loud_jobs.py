@@ -6,8 +6,9 @@ import resource
 import sys
 from pathlib import Path
 
-from runbus import AsyncExperiment, Command, Job, Kernel, LocalExecutor, Plugin
+from runbus import Command, Job, Kernel, LocalExecutor, Plugin
 from runbus.events import LogLines
+from runbus.experiment import ExperimentDraft
 
 LINES = 1_000_000
 WRITER = f"""
@@ -37,7 +38,7 @@ async def test_a_loud_job_is_followed_whole_and_in_order_in_bounded_memory(tmp_p
     job = Job(name="loud", task=Command((sys.executable, "-c", WRITER)), cwd=str(tmp_path))
     watch = Plugin("watch").stream(LogLines, lines)
     async with Kernel(plugins=[LocalExecutor(), watch]) as kernel:
-        experiment = AsyncExperiment("loud", [job])
+        experiment = ExperimentDraft("loud", [job])
         (record,) = await experiment.run(kernel.bus)
 
     log = Path(experiment.folder, record.folder, "stdout.log")

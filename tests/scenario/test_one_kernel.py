@@ -15,11 +15,12 @@ import anyio
 import pytest
 from msgspec.structs import replace
 
-from runbus import AsyncExperiment, Command, Config, Job, Kernel, LocalExecutor
+from runbus import Command, Config, Job, Kernel, LocalExecutor
 from runbus.abc import Observation
 from runbus.api import Fleet
 from runbus.catalog import job_statuses
 from runbus.events import JobEnded, JobSubmitted
+from runbus.experiment import ExperimentDraft
 from runbus.jobs import FactReader, JobState
 from runbus.testing import FakeExecutor
 
@@ -71,7 +72,7 @@ def test_three_experiments_in_one_kernel_are_looked_at_together_and_survive_it(
     script = f"until [ -e {go} ]; do sleep 0.05; done; echo $$ >>{tmp_path}/ran"
     jobs = [Job(name=name, task=Command(("sh", "-c", script))) for name in ("a", "b")]
     folders = [
-        AsyncExperiment(f"p{number}", jobs, max_parallel=2).prepare().folder for number in range(3)
+        ExperimentDraft(f"p{number}", jobs, max_parallel=2).prepare().folder for number in range(3)
     ]
     looked = tmp_path / "looked"
     command = [sys.executable, "-c", LEADER, str(looked), *folders]
@@ -102,7 +103,7 @@ def test_three_experiments_in_one_kernel_are_looked_at_together_and_survive_it(
 async def test_two_experiments_mean_two_executors_by_one_name(tmp_path: Path) -> None:
     one, other = FakeExecutor("box"), FakeExecutor("box")
     jobs = [Job(name="j", task=Command(("true",)), executor="box")]
-    stored = [AsyncExperiment("p", jobs, home=tmp_path).prepare() for _ in range(2)]
+    stored = [ExperimentDraft("p", jobs, home=tmp_path).prepare() for _ in range(2)]
 
     with anyio.fail_after(30):
         async with Kernel() as kernel:
@@ -118,7 +119,7 @@ async def test_two_experiments_mean_two_executors_by_one_name(tmp_path: Path) ->
 async def test_jobs_of_one_name_in_two_experiments_are_told_apart(tmp_path: Path) -> None:
     executor = LocalExecutor()
     stored = [
-        AsyncExperiment(
+        ExperimentDraft(
             "p", [Job(name="j", task=Command(("sh", "-c", f"exit {code}")))], home=tmp_path
         ).prepare()
         for code in (3, 4)
@@ -137,7 +138,7 @@ async def test_those_who_look_go_on_when_the_one_that_looked_for_all_is_gone(
     executor = FakeExecutor()
     executor.first = Observation(phase="running", started_ns=1)
     stored = [
-        AsyncExperiment(
+        ExperimentDraft(
             "p", [Job(name=name, task=Command(("true",)), executor="fake")], home=tmp_path
         ).prepare()
         for name in ("first", "second")
@@ -166,21 +167,25 @@ async def test_a_fleet_makes_one_executor_of_those_that_are_described_alike(
         {"type": "local", "gpus": ["1"]},
         Config(LocalExecutor, gpus=["2"]),
     ]
+    go = tmp_path / "go"
+    script = f"until test -e {go}; do sleep 0.02; done"
     stored = [
-        AsyncExperiment(
+        ExperimentDraft(
             "p",
-            [Job(name="j", task=Command(("sh", "-c", "sleep 0.5")), executor="box")],
+            [Job(name="j", task=Command(("sh", "-c", script)), executor="box")],
             executors={"box": fields},
             home=tmp_path,
         ).prepare()
         for fields in described
     ]
-    seen: set[tuple[str, ...]] = set()
+    seen: list[tuple[str, ...]] = []
 
     async with Kernel(plugins=[LocalExecutor()]) as kernel:
 
         async def look(_started: JobSubmitted) -> None:
-            seen.add(tuple(sorted(host.name for host in kernel.hosts)))
+            seen.append(tuple(sorted(host.name for host in kernel.hosts)))
+            if len(seen) == len(stored):
+                go.touch()
 
         kernel.bus.on(JobSubmitted, look)
         fleet = Fleet(kernel)

@@ -8,7 +8,7 @@ from pathlib import Path
 import anyio
 
 import runbus
-from runbus import AsyncExperiment, Command, Job, Kernel, LocalExecutor, Plugin
+from runbus import Command, Job, Kernel, LocalExecutor, Plugin
 from runbus.abc import RetryPolicy
 from runbus.events import (
     ArtifactLogged,
@@ -23,6 +23,7 @@ from runbus.events import (
     TagsChanged,
     TextLogged,
 )
+from runbus.experiment import ExperimentDraft
 from runbus.jobs import JobState
 from runbus.supervisor._records import POLL_S
 
@@ -56,7 +57,7 @@ async def test_what_a_job_records_is_on_the_bus_between_its_runs_start_and_end(
     job = Job(name="train", task=Command((sys.executable, "-c", JOB)), cwd=str(tmp_path))
 
     async with Kernel(plugins=[LocalExecutor(), plugin]) as kernel:
-        (record,) = await AsyncExperiment("p", [job]).run(kernel.bus)
+        (record,) = await ExperimentDraft("p", [job]).run(kernel.bus)
 
     assert record.state is JobState.SUCCEEDED
     (run,) = runbus.runs()
@@ -116,7 +117,7 @@ async def test_nothing_is_told_of_a_run_before_its_start_is_taken_in(tmp_path: P
     plugin = Plugin("tracker").on(RunStarted, begin).on(RunRecorded, note)
     job = Job(name="train", task=Command((sys.executable, "-c", JOB)), cwd=str(tmp_path))
     async with Kernel(plugins=[LocalExecutor(), plugin]) as kernel:
-        await AsyncExperiment("p", [job]).run(kernel.bus)
+        await ExperimentDraft("p", [job]).run(kernel.bus)
 
     assert order == ["started", *["recorded"] * 7]
 
@@ -143,7 +144,26 @@ raise SystemExit(first)
         retry=RetryPolicy(retries=1, backoff_s=0.0),
     )
     async with Kernel(plugins=[LocalExecutor(), plugin]) as kernel:
-        (record,) = await AsyncExperiment("p", [job]).run(kernel.bus)
+        (record,) = await ExperimentDraft("p", [job]).run(kernel.bus)
 
     assert (record.state, record.attempt) == (JobState.SUCCEEDED, 2)
     assert notes == ["first", "second"]
+
+
+async def test_what_a_run_was_started_with_is_told_once_as_its_params(tmp_path: Path) -> None:
+    seen: list[ParamsLogged] = []
+    body = "import runbus; run = runbus.init(config={'opt': {'name': 'adam'}}); run.log('x', 1.0)"
+    job = Job(
+        name="train",
+        task=Command((sys.executable, "-c", f"{body}; run.params(lr=0.2)")),
+        config={"lr": 0.1, "api_key": "hidden"},
+        cwd=str(tmp_path),
+    )
+    plugin = Plugin("recorder").on(ParamsLogged, seen.append)
+
+    async with Kernel(plugins=[LocalExecutor(), plugin]) as kernel:
+        await ExperimentDraft("p", [job]).run(kernel.bus)
+
+    assert [event.params for event in seen] == [
+        {"opt/name": "adam", "lr": 0.1, "api_key": "***"}, {"lr": 0.2}
+    ]  # fmt: skip

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,15 @@ def states() -> list[str]:
 
 def holders(folder: Path) -> list[str]:
     """Return the files below a folder that the canary is in."""
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    return [str(path) for path in files if CANARY.encode() in path.read_bytes()]
+    found = []
+    # Unlike pathlib it passes over a folder that goes away meanwhile.
+    for root, _, files in os.walk(folder):
+        for name in files:
+            with suppress(FileNotFoundError):
+                path = Path(root, name)
+                if path.is_file() and CANARY.encode() in path.read_bytes():
+                    found.append(str(path))
+    return found
 
 
 def command_lines() -> bytes:

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -47,7 +46,8 @@ async def told(event):
     await forever()
 
 async def main():
-    async with Kernel(plugins=[FakePlugin("p", {Shutdown: told})], signals=True):
+    plugins = [FakePlugin("p", {Shutdown: told})]
+    async with Kernel(plugins=plugins, signals=True, shutdown_budget_s=100):
         say("ready")
         await forever()
 
@@ -55,13 +55,29 @@ asyncio.run(main())
 """
 
 BLOCKED = """
+import os, signal
+from runbus.kernel import _signals
+
 async def main():
-    async with Kernel(signals=True, shutdown_budget_s=0.2):
+    {first}
+    async with Kernel(signals=True, shutdown_budget_s=100):
+        ours = signal.getsignal(signal.SIGTERM)
+
+        def handle(number, frame):
+            ours(number, frame)
+            os.write(1, b"heard\\n")
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, handle)
         say("ready")
         {block}
 
 asyncio.run(main())
 """
+"""Says when a signal was taken in: those that wait together count once."""
+
+SLEEPING = "exec('while True: time.sleep(0.05)')"
+"""Not one long sleep: a signal that comes just as that begins is taken in at its end."""
 
 RESTORED = """
 import signal
@@ -109,14 +125,14 @@ class Child:
     def kill(self, number: int) -> None:
         os.kill(self.process.pid, number)
 
-    def end(self, timeout: float = 20.0) -> tuple[int, str, str, float]:
-        began = time.monotonic()
+    def end(self, timeout: float = 40.0) -> tuple[int, str, str]:
+        """Return how it ended; what it waits for by itself takes longer than this waits."""
         try:
             out, err = self.process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise
-        return self.process.returncode, out, err, time.monotonic() - began
+        return self.process.returncode, out, err
 
 
 @pytest.mark.parametrize("uvloop", [False, True], ids=["asyncio", "uvloop"])
@@ -125,56 +141,56 @@ def test_the_first_signal_ends_in_order_with_the_status_of_the_signal(number, uv
     child = Child(GRACEFUL, uvloop=uvloop)
     child.wait_for("ready")
     child.kill(number)
-    status, out, err, _ = child.end()
+    status, out, err = child.end()
 
     assert out.split("\n")[:-1] == ["body ended", f"told signal {int(number)}"]
     assert err == ""
     assert status == 128 + number
 
 
-def test_the_second_signal_ends_within_two_seconds():
+def test_the_second_signal_ends_long_before_the_time_that_the_first_one_leaves():
     child = Child(SLOW)
     child.wait_for("ready")
     child.kill(signal.SIGINT)
     child.wait_for("told")
     child.kill(signal.SIGINT)
-    status, _, _, took_s = child.end()
+    status, _, _ = child.end()
 
-    assert took_s < 2.5
     assert status == 130
 
 
 def test_the_third_signal_ends_at_once_even_while_the_event_loop_is_blocked():
-    child = Child(BLOCKED.format(block="time.sleep(30)"))
+    # The watchdog of the second one must not come before the third.
+    child = Child(BLOCKED.format(first="_signals.FAST_S = 100", block=SLEEPING))
     child.wait_for("ready")
-    for number in (signal.SIGINT, signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGINT):
         child.kill(number)
-        time.sleep(0.1)  # signals of one number that wait together count once
-    status, _, _, took_s = child.end()
+        child.wait_for("heard")
+    child.kill(signal.SIGTERM)
+    status, _, err = child.end()
 
-    assert took_s < 2
     assert status == 143
+    assert err == ""
 
 
 @pytest.mark.parametrize(
-    "block", ["time.sleep(60)", "exec('while True: pass')"], ids=["sleeping", "computing"]
+    "block", [SLEEPING, "exec('while True: pass')"], ids=["sleeping", "computing"]
 )
 def test_a_second_signal_ends_a_blocked_loop_with_the_stacks_of_all_threads(block):
-    child = Child(BLOCKED.format(block=block))
+    child = Child(BLOCKED.format(first="pass", block=block))
     child.wait_for("ready")
     child.kill(signal.SIGTERM)
-    time.sleep(0.1)
+    child.wait_for("heard")
     child.kill(signal.SIGTERM)
-    status, _, err, took_s = child.end()
+    status, _, err = child.end()
 
-    assert took_s < 4
     assert status == 1
     assert "Timeout" in err
     assert "most recent call first" in err
 
 
 def test_the_handlers_that_were_there_before_are_put_back():
-    status, out, err, _ = Child(RESTORED).end()
+    status, out, err = Child(RESTORED).end()
 
     assert (status, out, err) == (0, "restored\n", "")
 
@@ -183,7 +199,7 @@ def test_an_error_of_the_block_wins_over_the_signal():
     child = Child(OWN_ERROR)
     child.wait_for("ready")
     child.kill(signal.SIGTERM)
-    status, _, err, _ = child.end()
+    status, _, err = child.end()
 
     assert status == 1
     assert "KeyError: 'own'" in err

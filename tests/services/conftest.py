@@ -1,14 +1,30 @@
-"""Real sshds, gone after the test."""
+"""Real sshds, engines and clusters, gone after the test."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from runbus.testing.dockerd import Dockerd, dockerd
+from runbus.testing.slurmd import Slurm, counted, slurm_cluster
 from runbus.testing.sshd import Sshd, sshds
 from runbus.transports import SSHTunnel
+
+_LIMIT_S = 180
+"""How long a test may take that says nothing else. The first that needs it waits for a server that
+was never started before; what takes as long as this hangs."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the tests here more time than those that start nothing large."""
+    for item in items:
+        is_here = item.path.is_relative_to(Path(__file__).parent)
+        if is_here and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(_LIMIT_S))
 
 
 def tunnel_to(host: Sshd, job_dir: str | Path, **options: object) -> SSHTunnel:
@@ -35,3 +51,31 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Sshd]]:
 def host(hosts: list[Sshd]) -> Sshd:
     """One host, listening."""
     return hosts[0]
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dockerd]:
+    """A container engine with an image in it."""
+    with dockerd(tmp_path_factory.mktemp("engine")) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Slurm]:
+    """A Slurm cluster, with idle machines."""
+    with slurm_cluster() as slurm:
+        yield slurm
+
+
+@pytest.fixture
+def slurm(cluster: Slurm, monkeypatch: pytest.MonkeyPatch) -> Slurm:
+    """That cluster, found by programs that are started by the test."""
+    monkeypatch.setenv("SLURM_CONF", str(cluster.conf))
+    return cluster
+
+
+def counting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Counter[str]]:
+    """Have calls of Slurm's programs counted from now on; return what tells how many there were."""
+    calls = counted(tmp_path / "bin-counting")
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin-counting:{os.environ['PATH']}")
+    return calls

@@ -2,7 +2,9 @@
 # Installs what the services tests need. Root on Debian; what is there already is left alone.
 set -eu
 missing=
-for package in btrfs-progs busybox faketime iproute2 openssh-server python3-torch xfsprogs; do
+for package in btrfs-progs busybox charliecloud docker-registry docker.io faketime iproute2 \
+    iptables mariadb-server munge openssh-server openssl podman python3-lark python3-requests \
+    python3-torch slurm-client slurmctld slurmd slurmdbd xfsprogs; do
     dpkg-query --show --showformat='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' ||
         missing="$missing $package"
 done

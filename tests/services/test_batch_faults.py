@@ -23,7 +23,7 @@ FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 def command(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [RUNBUS, *words], env={**os.environ, **environment}, stdin=subprocess.DEVNULL,
-        capture_output=True, text=True, timeout=50, check=False,
+        capture_output=True, text=True, timeout=100, check=False,
     )  # fmt: skip
 
 
@@ -65,7 +65,7 @@ def test_a_full_disk_under_the_store_is_told_and_nothing_runs_twice(
 
     with subprocess.Popen([RUNBUS, "submit", path], stderr=subprocess.PIPE, text=True) as full:
         try:
-            _, told = full.communicate(timeout=10)
+            _, told = full.communicate(timeout=40)
         except subprocess.TimeoutExpired:
             # The record of how a job ended waits for room.
             ballast.unlink()
@@ -128,4 +128,4 @@ def test_a_clock_that_is_set_back_an_hour_changes_no_verdict(tmp_path: Path) -> 
     assert found["after"]["submitted"] < found["before"]["submitted"]
     durations = re.findall(r"(\d+(?:\.\d+)?) s\b", done.stdout)
     assert len(durations) == 5
-    assert all(float(seconds) < 10 for seconds in durations)
+    assert all(float(seconds) < 60 for seconds in durations)

@@ -89,7 +89,7 @@ async def test_a_job_that_ends_while_the_host_is_out_of_reach_is_told_afterwards
     await harness.output(ref, b"up")
     host.stop()
     (attempt,) = attempts(remote)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not (attempt / "exit.json").exists():
             seen = (await harness.executor.observe([ref])).get(ref)
             assert seen is None or seen.phase == "running"
@@ -108,7 +108,7 @@ async def test_a_host_out_of_reach_says_nothing_about_its_jobs(
     await harness.output(ref, b"up")
     host.stop()
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while await harness.executor.observe([ref]):
             await harness.executor.wait_for_change(0.05)
     for _ in range(20):
@@ -227,20 +227,25 @@ async def test_jobs_of_a_pool_go_to_every_host_one_a_slot(
         return SSHExecutor([tunnel_to(host, remote) for host in hosts])
 
     async with Harness(make, str(tmp_path / "here")) as harness:
-        jobs = [harness.shell("echo $SSH_CONNECTION; sleep 0.3") for _ in range(6)]
+        # Each waits until as many have begun as there are slots: however slow a host is today.
+        script = (
+            'echo $SSH_CONNECTION $(date +%s%N); : >"$0/$$"; '
+            'until [ $(ls "$0" | wc -l) -ge 3 ]; do sleep 0.05; done; date +%s%N'
+        )
+        begun = tmp_path / "begun"
+        begun.mkdir()
+        jobs = [harness.job("/bin/sh", "-c", script, str(begun)) for _ in range(6)]
         refs = await asyncio.gather(*(harness.submit(job) for job in jobs))
         ended = [await harness.end(ref) for ref in refs]
 
-    used = [one.stdout.split()[2].decode() for one in ended]
+    spans = []
+    for one in ended:
+        _, _, where, _, began_ns, ended_ns = one.stdout.decode().split()
+        spans.append((int(began_ns), int(ended_ns), where))
     # Whoever is free first gets the next job: how many each gets depends on their speed.
-    assert set(used) == {host.address for host in hosts}
-    spans = [
-        (one.seen.started_ns, one.seen.ended_ns, where)
-        for one, where in zip(ended, used, strict=True)
-    ]
+    assert {where for _, _, where in spans} == {host.address for host in hosts}
     for begin, _, where in spans:
-        others = [span for span in spans if span[2] == where and span[0] < begin < span[1] - 50e6]
-        assert others == []
+        assert [span for span in spans if span[2] == where and span[0] < begin < span[1]] == []
 
 
 async def test_a_pool_goes_on_without_a_host_that_is_not_there(
@@ -285,11 +290,11 @@ async def test_a_host_that_comes_up_late_is_waited_for(
 
     async with Harness(make, str(tmp_path / "here")) as harness:
         submitting = asyncio.create_task(harness.run(harness.shell("echo ran")))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while "connection refused; trying again" not in caplog.text:
                 await harness.executor.wait_for_change(0.01)
         host.start()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             assert (await submitting).stdout == b"ran\n"
 
     assert caplog.text.count("connection refused") == 1
@@ -346,12 +351,14 @@ async def test_an_end_is_told_although_the_log_cannot_be_copied(
     def make() -> SSHExecutor:
         return SSHExecutor([tunnel_to(host, remote)], copy_patience_s=1.0)
 
-    async with Harness(make, str(tmp_path / "here")) as harness, asyncio.timeout(30):
-        job = harness.shell(f"while [ ! -e {tmp_path}/broken ]; do sleep 0.05; done; echo late")
+    async with Harness(make, str(tmp_path / "here")) as harness, asyncio.timeout(60):
+        job = harness.shell(f"while [ ! -e {tmp_path}/go ]; do sleep 0.05; done; echo late")
         ref = await harness.submit(job)
         await harness.phase(ref, "running")
         (tmp_path / "broken").touch()
         host.kill_sessions()
+        # Only now: what it writes must not come by the connection that still has an sftp.
+        (tmp_path / "go").touch()
 
         assert (await harness.phase(ref, "ended")).exit_code == 0
     assert "stays on root@" in caplog.text
@@ -399,7 +406,8 @@ async def test_metrics_arrive_whole_across_lost_connections(
     job = harness.job(sys.executable, "-c", TRAINER, "2000", *ending)
     os.makedirs(job.run_folder, exist_ok=True)
     RunInfo(job.run_id, "a", "p", {}, 1).write(job.run_folder)
-    env = {"RUNBUS_RUN": job.run_folder}
+    # Its machine would be sampled, into a journal of its own.
+    env = {"RUNBUS_RUN": job.run_folder, "RUNBUS_SYSTEM": "0"}
     ref = await harness.submit(replace(job, env=env))
     for _ in range(4):
         await asyncio.sleep(0.2)
@@ -478,7 +486,7 @@ async def test_what_is_written_after_the_first_process_ended_is_read_there(
     assert (await harness.end(ref)).stdout == b"first\n"
     put(go, "\n")
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not (late := await harness.executor.logs(ref, "stdout", 6)):
             await harness.executor.wait_for_change(0.05)
     assert late == b"late\n"
@@ -502,9 +510,9 @@ def without_execution(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "noexec"
     folder.mkdir()
     options = ["-t", "tmpfs", "-o", "noexec,size=16m", "none", str(folder)]
-    subprocess.run(["mount", *options], check=True, timeout=20)
+    subprocess.run(["mount", *options], check=True, timeout=60)
     yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True, timeout=20)
+    subprocess.run(["umount", "-l", str(folder)], check=True, timeout=60)
 
 
 async def test_where_the_program_does_not_start_the_script_does_the_same_job(
@@ -573,9 +581,9 @@ async def test_a_wrapper_that_is_killed_leaves_a_job_that_is_gone(
     ref = await harness.submit(harness.shell("echo up $PPID; exec sleep 60"))
     wrapper = int((await harness.output(ref, b"\n")).split()[1])
     pid = (await harness.phase(ref, "running")).pid
+    start = time.monotonic()
     os.kill(wrapper, 9)
     os.kill(pid, 9)
-    start = time.monotonic()
 
     assert (await harness.phase(ref, "gone", "ended")).phase == "gone"
     assert time.monotonic() - start > 2
@@ -643,7 +651,7 @@ async def test_a_submit_to_a_host_that_went_away_is_unknown_until_it_is_back(
         await harness.executor.find(job)
     host.start()
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             try:
                 found = await harness.executor.find(job)
@@ -666,16 +674,17 @@ async def test_gpus_of_a_host_are_lent_to_one_job_at_a_time_by_all_kernels(
         Harness(make, str(tmp_path / "one")) as one,
         Harness(make, str(tmp_path / "two")) as two,
     ):
-        script = 'echo "$CUDA_VISIBLE_DEVICES"; sleep 0.5'
+        script = 'echo "$CUDA_VISIBLE_DEVICES"; date +%s%N; sleep 0.5; date +%s%N'
         ends = await asyncio.gather(
             one.run(one.shell(script, resources=Resources(gpus=1), name="one")),
             two.run(two.shell(script, resources=Resources(gpus=1), attempt=2, name="two")),
         )
 
     assert gpu not in os.listdir(f"/dev/shm/runbus-gpus-{os.getuid()}")
-    first, second = sorted(ends, key=lambda end: end.seen.started_ns)
-    assert first.stdout == second.stdout == f"{gpu}\n".encode()
-    assert first.seen.ended_ns <= second.seen.started_ns + 50_000_000
+    # By their own clock: what is seen of them from here comes as late as the machine answers.
+    first, second = sorted((end.stdout.split() for end in ends), key=lambda said: int(said[1]))
+    assert first[0] == second[0] == gpu.encode()
+    assert int(first[2]) <= int(second[1])
 
 
 async def test_a_job_that_was_sent_to_a_host_that_is_gone_now_is_not_said_to_be_refused(

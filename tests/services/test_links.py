@@ -107,20 +107,22 @@ def test_links_that_break_for_a_minute_while_jobs_end(
             env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
         ) as runbus:  # fmt: skip
             runs = tmp_path / "runs"
-            wait_until(lambda: runs.exists() and len(runs.read_text().split()) == 8, 60)
+            wait_until(lambda: runs.exists() and len(runs.read_text().split()) == 8, 90)
             for fault, link in links.items():
                 FAULTS[fault](link)
             (tmp_path / "dark").touch()
             began = time.monotonic()
-            wait_until(lambda: all(ended_there(tmp_path, fault) for fault in FAULTS), 30)
+            wait_until(lambda: all(ended_there(tmp_path, fault) for fault in FAULTS), 60)
             # The promise is about a time, and nothing is to happen in it.
-            time.sleep(began + CUT_S - time.monotonic())
+            time.sleep(max(0.0, began + CUT_S - time.monotonic()))
             for link in links.values():
                 link.mend()
             (tmp_path / "light").touch()
             assert runbus.wait(120) == 1
 
-    done = subprocess.run([RUNBUS, "status", "--json"], capture_output=True, check=True, timeout=30)
+    done = subprocess.run(
+        [RUNBUS, "status", "--json"], capture_output=True, check=True, timeout=100
+    )
     found = {job["name"]: job for job in json.loads(done.stdout)}
     for fault in FAULTS:
         for name, code in (("ends", 9), ("stays", 4), ("begins", 7)):

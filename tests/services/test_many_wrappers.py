@@ -40,6 +40,7 @@ def of_attempts_in(folder: Path) -> Iterator[str]:
             continue
 
 
+@pytest.mark.timeout(360)
 def test_a_thousand_wrappers_at_once_each_record_an_end_and_leave_nothing(tmp_path: Path) -> None:
     program = wrapper_program(tmp_path / "home")
     assert program is not None

@@ -5,6 +5,7 @@ The image of the disk is copied at once, without what the system has yet to writ
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -18,10 +19,13 @@ from pathlib import Path
 import pytest
 
 import runbus
-from runbus import AsyncExperiment, Command, Job
+from runbus import Command, Job, Kernel, LocalExecutor
+from runbus._home import Home
 from runbus.catalog import survey
 from runbus.errors import RunbusError
-from runbus.experiment import StoredExperiment
+from runbus.experiment import ExperimentDraft, StoredExperiment
+from runbus.jobs import JobState
+from runbus.packaging import PatternPackager
 
 pytestmark = pytest.mark.services
 
@@ -41,12 +45,21 @@ if sys.argv[1] != "exit":
     sys.stdin.read()
 """
 MOST_S = 20.0
+"""By itself the system writes what is half a minute old."""
 
 Snapshot = Callable[[], Path]
 
 
 def call(*words: str | Path) -> None:
     subprocess.run(words, check=True, capture_output=True)
+
+
+def unmount(place: Path) -> None:
+    """Unmount a disk once nobody uses it: the wrapper of a job may take a moment to be gone."""
+    give_up = time.monotonic() + 60
+    while subprocess.run(["umount", place], check=False, capture_output=True).returncode:
+        assert time.monotonic() < give_up, f"{place} is still in use"
+        time.sleep(0.05)
 
 
 @pytest.fixture(params=["ext4", "xfs", "btrfs"])
@@ -64,7 +77,7 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Path,
 
     def cut() -> Path:
         if left.is_mount():
-            call("umount", left)
+            unmount(left)
         copy = tmp_path / "copy"
         call("cp", "--sparse=always", image, copy)
         options = "loop,nouuid" if request.param == "xfs" else "loop"
@@ -74,8 +87,9 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Path,
     try:
         yield mounted, cut
     finally:
-        subprocess.run(["umount", left], check=False, capture_output=True)
-        call("umount", mounted)
+        for one in (left, mounted):
+            if one.is_mount():
+                unmount(one)
 
 
 @contextmanager
@@ -92,6 +106,17 @@ def script(mounted: Path, promise: str, files: int = 0) -> Iterator[str]:
         process.stdout.readline()  # "done", or its end
         yield run_id
         process.stdin.close()
+
+
+def led(experiment: ExperimentDraft | StoredExperiment) -> list[tuple[JobState, str]]:
+    """How the jobs of an experiment end that is led from here on, and why."""
+
+    async def lead() -> list[tuple[JobState, str]]:
+        async with Kernel(plugins=[LocalExecutor()]) as kernel:
+            records = await experiment.run(kernel.bus)
+        return [(record.state, record.reason) for record in records]
+
+    return asyncio.run(lead())
 
 
 @pytest.mark.parametrize("promise", ["sync", "finish", "exit"])
@@ -133,20 +158,43 @@ def test_a_run_that_is_neither_is_soon_there_all_the_same(disk: tuple[Path, Snap
     assert (found.name, list(found.metrics("loss").values)) == ("n", [0.5])
 
 
+@pytest.mark.parametrize("count", [2, 30])
 def test_a_batch_that_was_intended_is_whole_after_a_power_failure(
-    disk: tuple[Path, Snapshot],
+    disk: tuple[Path, Snapshot], tmp_path: Path, count: int
 ) -> None:
     mounted, cut = disk
-    jobs = [Job(name=name, task=Command(("true",)), config={"x": name}) for name in ("a", "b")]
-    stored = AsyncExperiment("p", jobs, home=mounted / "home").prepare()
-    stored.intend()
+    names = [f"job-{number:02}" for number in range(count)]
+    jobs = [
+        Job(name=name, task=Command(("test", "-s", "code.txt")), config={"x": name})
+        for name in names
+    ]
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code/code.txt").write_text("x" * 100_000)
+    root, executor = tmp_path / "code", LocalExecutor(packager=PatternPackager("*.txt"))
+    experiment = ExperimentDraft("p", jobs, root=str(root), home=mounted / "home")
+    experiment.prepare({"local": executor}).intend()
     home = cut() / "home"
 
     rows = survey(home=home)
-    assert [(row.state, row.problem) for row in rows] == [("PENDING", "")] * 2
-    assert sorted(row.run.config["x"] for row in rows if row.run is not None) == ["a", "b"]
+    assert [(row.state, row.problem) for row in rows] == [("PENDING", "")] * count
+    assert sorted(row.run.config["x"] for row in rows if row.run is not None) == names
     (folder,) = home.glob("experiments/p/*")
-    assert [spec.name for spec in StoredExperiment.open(str(folder)).specs] == ["a", "b"]
+    left = StoredExperiment.open(str(folder), home=Home(home))
+    assert [spec.name for spec in left.specs] == names
+
+    assert led(left) == [(JobState.SUCCEEDED, "")] * count
+
+
+def test_a_batch_that_was_only_prepared_hinders_nobody_after_a_power_failure(
+    disk: tuple[Path, Snapshot],
+) -> None:
+    mounted, cut = disk
+    jobs = [Job(name="a", task=Command(("true",)))]
+    ExperimentDraft("p", jobs, home=mounted / "home").prepare()
+    home = cut() / "home"
+
+    assert {row.state for row in survey(home=home)} <= {"PENDING"}
+    assert led(ExperimentDraft("p", jobs, home=home)) == [(JobState.SUCCEEDED, "")]
 
 
 def test_a_batch_that_succeeded_has_succeeded_after_a_power_failure(

@@ -27,9 +27,18 @@ ray.init(
     _node_ip_address="127.0.0.1",
 )
 
+HOME = sys.argv[1]
+
 def log(run, name, step):
     run.log(name, float(step), step=step)
-    return len(os.listdir("/proc/self/fd"))
+    # Ray opens and closes files of its own meanwhile.
+    held = 0
+    for one in os.listdir("/proc/self/fd"):
+        try:
+            held += HOME in os.readlink(f"/proc/self/fd/{one}")
+        except OSError:
+            pass  # that of the list itself
+    return held
 
 @ray.remote
 class Actor:
@@ -51,13 +60,14 @@ input()
 held = []
 for _ in range(60):
     with runbus.init(home=sys.argv[1]) as other:
-        held.append(ray.get(actor.work.remote(99)) and ray.get(task.remote(other, "task", 0)))
-print(json.dumps([max(held[20:40]), max(held[40:])]), flush=True)
+        ray.get(actor.work.remote(99))
+        held.append(ray.get(task.remote(other, "task", 0)))
+print(json.dumps([min(held), max(held[40:])]), flush=True)
 ray.shutdown()
 """
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_workers_of_ray_log_to_the_run_they_got_and_let_go_of_it(tmp_path: Path) -> None:
     with subprocess.Popen(
         [PYTHON, "-c", SCRIPT, str(tmp_path)],
@@ -76,8 +86,9 @@ def test_workers_of_ray_log_to_the_run_they_got_and_let_go_of_it(tmp_path: Path)
         assert run.seal()
         ray.stdin.write("\n")
         ray.stdin.flush()
-        before, after = json.loads(ray.stdout.readline())
+        least, most = json.loads(ray.stdout.readline())
     assert ray.returncode == 0
-    assert after <= before
+    # That of the run at hand, and those of a run or two that it has yet to let go: not of all.
+    assert 1 <= least <= most <= 5
     assert run.metric_names() == ["task", "actor"] or run.metric_names() == ["actor", "task"]
     assert len(runbus.runs(home=tmp_path)) == 61

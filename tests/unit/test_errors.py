@@ -21,13 +21,21 @@ CLASSES = [
     for value in (getattr(errors, name) for name in errors.__all__)
     if isinstance(value, type) and issubclass(value, errors.RunbusError)
 ]
-VALUES = {"str": "some text", "int": 3, "float": 0.5, "bool": True, "tuple": ("a", "b")}
+VALUES = {
+    "str": "some text",
+    "int": 3,
+    "float": 0.5,
+    "bool": True,
+    "tuple": ("a", "b"),
+    "tuple[ConfigProblem, ...]": (errors.ConfigProblem("a.b", "it is wrong", origin="a.yaml"),),
+    "tuple[JobFailure, ...]": (errors.JobFailure("a", "1-1", "FAILED", "exit code 3", ("no",)),),
+}
 
 
 def sample(cls: type[errors.RunbusError]) -> errors.RunbusError:
     """Make an error with a value of the right type in each field."""
     kinds = {
-        name: kind.partition("|")[0].strip().partition("[")[0]
+        name: kind if kind in VALUES else kind.partition("|")[0].strip().partition("[")[0]
         for parent in reversed(cls.__mro__)
         for name, kind in getattr(parent, "__annotations__", {}).items()
         if name in cls._fields

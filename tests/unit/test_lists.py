@@ -11,7 +11,6 @@ import pytest
 
 import runbus
 from runbus import (
-    AsyncExperiment,
     Command,
     GitArchivePackager,
     HybridPackager,
@@ -28,6 +27,7 @@ from runbus import (
 )
 from runbus.errors import InvalidPlugin, RunbusError, WrongKind
 from runbus.events import JobEnded
+from runbus.experiment import ExperimentDraft
 
 TASK = Command(("true",))
 
@@ -51,8 +51,8 @@ LISTS: dict[str, Callable[[Any], object]] = {
     "Command": lambda given: Command(given),
     "Script.args": lambda given: Script("train.py", args=given),
     "sweep": lambda given: sweep(TASK, given),
-    "AsyncExperiment.jobs": lambda given: AsyncExperiment("p", given),
-    "api.run.sweeps": lambda given: api.run(TASK, sweeps=given),
+    "ExperimentDraft.jobs": lambda given: ExperimentDraft("p", given),
+    "api.run_sweep.sweeps": lambda given: api.run_sweep(TASK, sweeps=given),
     "api.run.plugins": lambda given: api.run(TASK, plugins=given),
     "Kernel": lambda given: Kernel(plugins=given),
     "Plugin.placed": lambda given: Plugin("x").placed(after=given),
@@ -69,7 +69,7 @@ MAPPINGS: dict[str, Callable[[Any], object]] = {
     "Script.env": lambda given: Script("train.py", env=given),
     "Job.env": lambda given: Job(name="a", task=TASK, env=given),
     "Job.config": lambda given: Job(name="a", task=TASK, config=given),
-    "AsyncExperiment.executors": lambda given: AsyncExperiment(
+    "ExperimentDraft.executors": lambda given: ExperimentDraft(
         "p", [Job(name="a", task=TASK)], executors=given
     ),
 }
@@ -80,7 +80,7 @@ ONE_OR_MORE: dict[str, Callable[[Any], object]] = {
     "metrics": measured,
 }
 
-OPTIONAL = {"LocalExecutor.gpus", "SSHExecutor.gpus", "AsyncExperiment.executors"}
+OPTIONAL = {"LocalExecutor.gpus", "SSHExecutor.gpus", "ExperimentDraft.executors"}
 
 
 @pytest.mark.parametrize("given", ["ab", b"ab", {"a": 1}, None, 3, [object()]], ids=type)

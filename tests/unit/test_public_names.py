@@ -14,6 +14,10 @@ import pytest
 
 import runbus
 
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "public.md").read_text()
+PUBLIC = re.findall(r"^\| `(runbus[.\w]*)` \|", PAGE, re.MULTILINE)
+
 PACKAGES = [
     "abc",
     "attempt",
@@ -23,6 +27,7 @@ PACKAGES = [
     "events",
     "executors",
     "experiment",
+    "hub",
     "jobs",
     "kernel",
     "metrics",
@@ -58,7 +63,7 @@ except UsageError as error:
 
 
 LAZY = [
-    "", "abc", "api", "bus", "config", "errors", "events", "executors", "kernel", "metrics",
+    "", "abc", "api", "bus", "config", "errors", "events", "executors", "hub", "kernel", "metrics",
     "transports",
 ]  # fmt: skip
 
@@ -94,11 +99,11 @@ def test_type_checkers_see_the_names_that_are_imported_on_use(package: str) -> N
 
 
 def test_the_packages_that_the_docs_call_public_are_attributes_that_nobody_has_to_import() -> None:
-    told = re.findall(r"^\| `runbus\.(\w+)` \|", Path("docs/public.md").read_text(), re.MULTILINE)
+    told = re.findall(r"^\| `runbus\.(\w+)` \|", PAGE, re.MULTILINE)
     code = "import runbus, sys; print(len([m for m in sys.modules if m.startswith('runbus')]))\n"
     code += "".join(f"runbus.{name}.__name__\n" for name in told)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (len(told), done.stdout, done.stderr) == (14, "2\n", "")
+    assert (len(told), done.stdout, done.stderr) == (16, "2\n", "")
 
 
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
@@ -122,9 +127,6 @@ def test_the_names_of_a_package_are_sorted_and_there(package: str) -> None:
         assert getattr(module, name) is not None
 
 
-ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "public.md").read_text()
-PUBLIC = re.findall(r"^\| `(runbus[.\w]*)` \|", PAGE, re.MULTILINE)
 FOR_PLUGINS = {"runbus", *(f"runbus.{name}" for name in
     ("abc", "attempt", "errors", "events", "plugins", "testing"))}  # fmt: skip
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 import runbus
 from runbus._secrets import REDACTED, Secret, is_secret_name, redacted, redacted_text
@@ -129,6 +131,23 @@ def test_a_secret_in_a_config_or_a_param_is_only_stood_for(tmp_path: Path) -> No
         ("KeyError: Login(user='u', token='SEKRET')", "KeyError: Login(user='u', token=***)"),
         ("use_auth=True, pad_token=5, tokens=7", "use_auth=True, pad_token=5, tokens=7"),
         ("postgres://u:SEKRET@h/db?token=SEKRET", "postgres://***@h/db?token=***"),
+        ('{"password": "SEKRET", "lr": "0.1"}', '{"password": "***", "lr": "0.1"}'),
+        ("{'db': {'hf_token' : 'SEKRET'}}", "{'db': {'hf_token' : '***'}}"),
+        ("db:\n  password: SEKRET\n- token: 'SEKRET'\n", "db:\n  password: ***\n- token: '***'\n"),
+        ("The password: it was lost. Token: none", "The password: it was lost. Token: none"),
+        ('password = "SEKRET"; x == y', "password = ***; x == y"),
+        ("if token == previous: stop", "if token == previous: stop"),
+        ("Server=h;User Id=u;Password=SEKRET;", "Server=h;User Id=u;Password=***;"),
+        ("AccountName=a;AccountKey=SEKRET==;", "AccountName=a;AccountKey=***;"),
+        ("curl -H 'X-Api-Key: SEKRET' h", "curl -H 'X-Api-Key: ***' h"),
+        ("Cookie: session=SEKRET; b=SEKRET", "Cookie: ***"),
+        ("a cookie: chocolate", "a cookie: chocolate"),
+        (
+            "a -----BEGIN RSA PRIVATE KEY-----\nSEKRET\n-----END RSA PRIVATE KEY----- b",
+            "a *** b",
+        ),
+        ("-----BEGIN PRIVATE KEY-----\nSEKRET", "***"),
+        ("uses pypi-" + "SEKRET" * 10, "uses ***"),
     ],
 )
 def test_no_secret_in_a_text_reaches_any_record_or_trace(
@@ -154,3 +173,42 @@ def test_no_secret_in_a_text_reaches_any_record_or_trace(
         assert "sekret" not in str(path).lower()
         assert path.is_dir() or b"SEKRET" not in path.read_bytes()
         assert path.stat().st_mode & 0o077 == 0
+
+
+ISSUED = [
+    "ghp_0123456789abcdef",
+    "github_pat_0123456789abcdef",
+    "glpat-0123456789abcdef",
+    "hf_0123456789abcdef",
+    "pypi-" + "a" * 50,
+    "npm_" + "a" * 36,
+    "AIza" + "a" * 35,
+    "ya29." + "a" * 20,
+    "dckr_pat_" + "a" * 20,
+    "nvapi-" + "a" * 20,
+    "sk_live_0123456789abcdef",
+    "sk-0123456789abcdef",
+    "xoxb-0123456789",
+    "AKIA0123456789ABCDEF",
+    "eyJhbGciOiJI.eyJzdWIiOiIx.c2lnbmF0dXJl",
+]
+PARTS = st.sampled_from([*ISSUED, "--token", "-password", "Bearer", "cookie", "PRIVATE KEY", "/"])
+
+
+@pytest.mark.parametrize("token", ISSUED)
+def test_a_token_that_says_whose_it_is_is_replaced_alone_and_in_a_path(token: str) -> None:
+    assert redacted_text(token) == REDACTED
+    assert redacted_text(f"/home/{token}/x") == f"/home/{REDACTED}/x"
+
+
+@given(st.lists(PARTS | st.text(max_size=8)).map("".join))
+@example("--token")
+def test_a_word_is_judged_alone_as_it_is_behind_a_gap(text: str) -> None:
+    word = "".join(part for part in text if not part.isspace() and part not in ":=")
+
+    assert redacted_text(f" {word}") == f" {redacted_text(word)}"
+
+
+def test_a_name_is_judged_by_itself_however_long_it_is() -> None:
+    assert is_secret_name("a_" * 100 + "password")
+    assert not is_secret_name("a_" * 100 + "password_file")

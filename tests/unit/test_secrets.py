@@ -77,9 +77,9 @@ def test_a_secret_that_cannot_be_had_says_why(reference: str, reason: str) -> No
 
 
 def test_a_trace_holds_no_text_that_goes_by_a_secrets_name() -> None:
-    image = Image(env=(("HF_TOKEN", "s3cr3t"), ("A", "1")), secrets=(("B", "env:B"),))
+    image = Image(env={"HF_TOKEN": "s3cr3t", "A": "1"}, secrets={"B": "env:B"})
 
     plain = codec.event_to_plain(ImageTransform(value=image))
 
-    assert plain["value"]["env"] == (("HF_TOKEN", REDACTED), ("A", "1"))
-    assert plain["value"]["secrets"] == (("B", "env:B"),)
+    assert plain["value"]["env"] == {"HF_TOKEN": REDACTED, "A": "1"}
+    assert plain["value"]["secrets"] == {"B": "env:B"}

@@ -11,15 +11,22 @@ from runbus._lazy import lazy_names
 
 if TYPE_CHECKING:
     from runbus.abc._grace import GRACE_S as GRACE_S
+    from runbus.abc._made import Portable as Portable
+    from runbus.abc.collector import Collector as Collector
     from runbus.abc.executor import Capabilities as Capabilities
     from runbus.abc.executor import Executor as Executor
     from runbus.abc.executor import JobRef as JobRef
     from runbus.abc.executor import Limits as Limits
     from runbus.abc.executor import Observation as Observation
     from runbus.abc.executor import Phase as Phase
+    from runbus.abc.files import FilePatterns as FilePatterns
+    from runbus.abc.files import FoundFile as FoundFile
+    from runbus.abc.files import JobFiles as JobFiles
+    from runbus.abc.files import pattern_problem as pattern_problem
     from runbus.abc.job import JobSpec as JobSpec
     from runbus.abc.packager import Contents as Contents
     from runbus.abc.packager import Entry as Entry
+    from runbus.abc.packager import ImageRecipe as ImageRecipe
     from runbus.abc.packager import Origin as Origin
     from runbus.abc.packager import Package as Package
     from runbus.abc.packager import PackagedFile as PackagedFile
@@ -32,9 +39,17 @@ if TYPE_CHECKING:
     from runbus.abc.request import Body as Body
     from runbus.abc.request import JsonBody as JsonBody
     from runbus.abc.request import Request as Request
+    from runbus.abc.service import DataStreamPlugin as DataStreamPlugin
+    from runbus.abc.service import Delivery as Delivery
+    from runbus.abc.service import MLOpsPlugin as MLOpsPlugin
+    from runbus.abc.service import ServicePlugin as ServicePlugin
+    from runbus.abc.service import TaskQueuePlugin as TaskQueuePlugin
+    from runbus.abc.sink import MetricSink as MetricSink
     from runbus.abc.tunnel import Completed as Completed
     from runbus.abc.tunnel import Forward as Forward
     from runbus.abc.tunnel import Tunnel as Tunnel
+    from runbus.events import Dependency as Dependency
+    from runbus.events import EarlyStop as EarlyStop
     from runbus.events import Resources as Resources
     from runbus.events import RetryPolicy as RetryPolicy
     from runbus.events import Timeouts as Timeouts
@@ -43,15 +58,26 @@ __all__ = [
     "GRACE_S",
     "Body",
     "Capabilities",
+    "Collector",
     "Completed",
     "Contents",
+    "DataStreamPlugin",
+    "Delivery",
+    "Dependency",
+    "EarlyStop",
     "Entry",
     "Executor",
+    "FilePatterns",
     "Forward",
+    "FoundFile",
+    "ImageRecipe",
+    "JobFiles",
     "JobRef",
     "JobSpec",
     "JsonBody",
     "Limits",
+    "MLOpsPlugin",
+    "MetricSink",
     "Observation",
     "Origin",
     "Package",
@@ -62,18 +88,24 @@ __all__ = [
     "Plugin",
     "PluginInfo",
     "PluginState",
+    "Portable",
     "Request",
     "Resources",
     "RetryPolicy",
     "Scope",
+    "ServicePlugin",
+    "TaskQueuePlugin",
     "Timeouts",
     "Tunnel",
+    "pattern_problem",
 ]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "._grace": ("GRACE_S",),
+        "._made": ("Portable",),
+        ".collector": ("Collector",),
         ".executor": (
             "Capabilities",
             "Executor",
@@ -82,10 +114,12 @@ __getattr__, __dir__ = lazy_names(
             "Observation",
             "Phase",
         ),
+        ".files": ("FilePatterns", "FoundFile", "JobFiles", "pattern_problem"),
         ".job": ("JobSpec",),
         ".packager": (
             "Contents",
             "Entry",
+            "ImageRecipe",
             "Origin",
             "Package",
             "PackageManifest",
@@ -94,7 +128,15 @@ __getattr__, __dir__ = lazy_names(
         ),
         ".plugin": ("Plugin", "PluginInfo", "PluginState", "Scope"),
         ".request": ("Body", "JsonBody", "Request"),
+        ".service": (
+            "DataStreamPlugin",
+            "Delivery",
+            "MLOpsPlugin",
+            "ServicePlugin",
+            "TaskQueuePlugin",
+        ),
+        ".sink": ("MetricSink",),
         ".tunnel": ("Completed", "Forward", "Tunnel"),
-        "..events": ("Resources", "RetryPolicy", "Timeouts"),
+        "..events": ("Dependency", "EarlyStop", "Resources", "RetryPolicy", "Timeouts"),
     },
 )

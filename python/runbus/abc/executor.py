@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from runbus.errors import Unsupported
+from runbus.abc._made import Portable
+from runbus.errors import RunbusError, Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from runbus.abc.files import JobFiles
     from runbus.abc.job import JobSpec
     from runbus.abc.packager import Packager
     from runbus.abc.request import Request
@@ -32,20 +34,28 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         gpus: The most GPUs that one job can have for itself; None if only the backend knows.
         images: Whether it makes a machine as a job's image asks. Its variables everyone gives.
+        containers: Whether it runs a job in the image that is its base, without adding packages.
         affinity: Whether it holds a job to some processors.
         niceness: Whether it lets a job yield to others.
         time_limit: Whether it ends a job by itself, also when nobody watches any more.
         packages: Whether it gives a job a copy of the packaged code.
+        code_images: Whether it builds an image of the packaged code, if that is asked for.
         pushes: Whether `wait_for_change` returns when something happens, and not only in time.
+        batches: Whether `submit_all` hands over several jobs in fewer calls than one for each.
+        files: Whether `Executor.files` reads the folder where a job worked.
     """
 
     gpus: int | None = 0
     images: bool = False
+    containers: bool = False
     affinity: bool = False
     niceness: bool = False
     time_limit: bool = False
     packages: bool = False
+    code_images: bool = False
     pushes: bool = False
+    batches: bool = False
+    files: bool = False
 
     def check(self, job: JobSpec, executor: str) -> None:
         """Refuse a job that asks for more.
@@ -59,14 +69,16 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
         """
         wanted = job.resources
         asked = [
-            (job.image.base, self.images, f"the image {job.image.base!r}"),
+            (job.image.base, self.images or self.containers, f"the image {job.image.base!r}"),
             (job.image.python, self.images, f"Python {job.image.python}"),
-            (job.image.packages, self.images, "Python packages"),
-            (job.image.system_packages, self.images, "system packages"),
+            (job.image.pip, self.images, "Python packages"),
+            (job.image.apt, self.images, "system packages"),
             (wanted.cpus, self.affinity, "processors of its own"),
             (wanted.nice, self.niceness, "niceness"),
             (job.timeouts.run_s, self.time_limit, "a time limit"),
             (job.package, self.packages, "packaged code"),
+            (job.artifacts, self.files, "artifacts from the folder where it worked"),
+            (job.package and job.package.image, self.code_images, "an image of its code"),
             (
                 wanted.gpus,
                 self.gpus is None or wanted.gpus <= self.gpus,
@@ -153,7 +165,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     requeues: int = 0
 
 
-class Executor(ABC):
+class Executor(Portable, ABC):
     """Runs jobs on one kind of backend.
 
     It only plans, starts, looks and stops: retries, time-outs, records and events are the
@@ -189,7 +201,7 @@ class Executor(ABC):
             UsageError: The job cannot run on this backend as it is.
         """
 
-    async def make_ready(self) -> None:  # noqa: B027 - most have nothing to begin with
+    async def make_ready(self) -> None:
         """Begin with what the first `submit` needs and takes time, because it will soon be called.
 
         Called while the intents are made durable. What goes wrong is for `submit` to tell.
@@ -209,6 +221,26 @@ class Executor(ABC):
             SecretMissing: A secret cannot be read; nothing runs.
             SubmitUnknown: The backend may have it: `find` tells, once it answers.
         """
+
+    async def submit_all(
+        self, requests: Sequence[Request]
+    ) -> Sequence[JobRef | RunbusError | None]:
+        """Hand several jobs to the backend: those that are ready at the same time.
+
+        Each is a job of its own, as if `submit` had been called for it. Called only where
+        `capabilities.batches` says so. Cancelling it is like cancelling `submit`, for all of them.
+
+        Returns:
+            What became of each, in the order of the requests: its reference; the error that
+            `submit` would have raised; None if there is no room for it now: give it again later.
+        """
+        return [await self._outcome(request) for request in requests]
+
+    async def _outcome(self, request: Request) -> JobRef | RunbusError:
+        try:
+            return await self.submit(request)
+        except RunbusError as error:
+            return error
 
     @abstractmethod
     async def find(self, job: JobSpec) -> JobRef | None:
@@ -271,3 +303,18 @@ class Executor(ABC):
         Returns at once; the end is seen by `observe`. Safe to repeat: a smaller `grace_s`
         shortens the wait, 0 kills now. Jobs that have ended already are left alone.
         """
+
+    async def files(self, job: JobSpec) -> JobFiles:
+        """Return the files in the folder where an attempt worked that has ended here.
+
+        Called for jobs with `artifacts`, once their end was observed, by any process; until it has
+        been used without an error, what the job left must stay.
+
+        Args:
+            job: The attempt, as it was submitted.
+
+        Raises:
+            Unsupported: `capabilities.files` is False.
+            HostError: The backend does not answer, or knows nothing of the attempt.
+        """
+        raise Unsupported(job.name, self.name, ("artifacts",))

@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 import msgspec
+from msgspec.structs import replace
 
+from runbus import codec
+from runbus._home import ENV_RUN
 from runbus.abc.packager import Package
-from runbus.events import Image, Resources, RetryPolicy, Timeouts
+from runbus.errors import UsageError
+from runbus.events import (
+    Dependency,
+    EarlyStop,
+    Image,
+    JobDraft,
+    JobTransform,
+    Resources,
+    RetryPolicy,
+    Timeouts,
+)
 
 __all__ = ["JobSpec"]
 
@@ -24,6 +37,10 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
         cwd: The folder it starts in.
         env: What is added to the environment it inherits.
         secrets: What else is added, as references by the names of the variables: see `Secret`.
+        outputs: What else is added: what other jobs return, as the data of an `Output` by the names
+            of the variables.
+        output_words: Which words of `argv` other jobs return, by their places in it, from 0, as the
+            data of an `Output` each.
         withheld: Variables of the submitting process that no job of the experiment inherits,
             because some job names them as secrets.
         folder: Where an attempt's request, logs and records lie.
@@ -32,6 +49,12 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
         resources: Which share of a machine it gets.
         timeouts: How long it may run, wait for its start, and be silent.
         retry: After which ends it gets another attempt.
+        depends_on: Which jobs must have ended, and how, before it is submitted.
+        group: Which jobs of its experiment it starts, fails and ends together with: those with the
+            same text; alone if empty.
+        stop: When it is to end early, by what its run logs.
+        artifacts: Patterns of files in the folder where it works, of which its run gets copies when
+            an attempt ends: see `FilePatterns`.
         package: The code that travels with it: it runs in a copy of its own. None for none.
         image: What the machine must hold before the job starts.
         bootstrap: Lines of POSIX shell that run first; one that fails fails the job.
@@ -50,9 +73,66 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     resources: Resources = Resources()
     timeouts: Timeouts = Timeouts()
     retry: RetryPolicy = RetryPolicy()
+    depends_on: tuple[Dependency, ...] = ()
+    group: str = ""
+    stop: EarlyStop = EarlyStop()
+    artifacts: tuple[str, ...] = ()
     package: Package | None = None
     image: Image = Image()
     bootstrap: tuple[str, ...] = ()
     secrets: dict[str, str] = {}
+    outputs: dict[str, dict[str, str]] = {}
+    output_words: dict[int, dict[str, str]] = {}
     withheld: tuple[str, ...] = ()
     given: str = ""
+
+    @property
+    def takes_outputs(self) -> bool:
+        """Whether other jobs return some of its values, as far as can be told at a glance."""
+        return bool(self.outputs or self.output_words) or '"_from_"' in self.given
+
+    def transform(self) -> JobTransform:
+        """Return what asks plugins to change it."""
+        draft = JobDraft(
+            argv=self.argv,
+            given=self.given,
+            cwd=self.cwd,
+            env=tuple(self.env.items()),
+            secrets=tuple(self.secrets.items()),
+            resources=self.resources,
+        )
+        return JobTransform(
+            value=draft,
+            experiment_id=self.experiment_id,
+            job=self.name,
+            run_id=self.run_id,
+            attempt=self.attempt,
+            executor=self.executor,
+        )
+
+    def with_draft(self, draft: JobDraft) -> JobSpec:
+        """Return it with what plugins have changed; which run it belongs to stays as it is.
+
+        Raises:
+            UsageError: A value is of another type than its field, or there is no program.
+        """
+        try:
+            draft = codec.convert(codec.to_plain(draft), JobDraft)
+        except codec.DecodeError as error:
+            raise UsageError(f"job {self.name!r}, as a plugin made it: {error}") from error
+        if not draft.argv:
+            raise UsageError(f"job {self.name!r}, as a plugin made it: there is no program")
+        secrets = dict(draft.secrets)
+        env = {name: value for name, value in draft.env if name not in secrets}
+        secrets.pop(ENV_RUN, None)
+        if ENV_RUN in self.env:
+            env[ENV_RUN] = self.env[ENV_RUN]
+        return replace(
+            self,
+            argv=draft.argv,
+            given=draft.given,
+            cwd=draft.cwd,
+            env=env,
+            secrets=secrets,
+            resources=draft.resources,
+        )

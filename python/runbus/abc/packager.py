@@ -8,11 +8,13 @@ from abc import ABC, abstractmethod
 import msgspec
 
 from runbus._files import read_file
+from runbus.abc._made import Portable
 from runbus.codec import decode_json
 
 __all__ = [
     "Contents",
     "Entry",
+    "ImageRecipe",
     "Origin",
     "Package",
     "PackageManifest",
@@ -61,6 +63,26 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     included: bool = False
 
 
+class ImageRecipe(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How an image is built that holds a package's files.
+
+    Attributes:
+        dockerfile: The text of its Dockerfile, whose context the files are. What it is built from
+            is the build argument `BASE_IMAGE`.
+        folder: Where in the image the files lie.
+        base: The image that it is built from; that which the job would have otherwise, if empty.
+        repository: Where it is pushed to, as `REGISTRY/NAME`; it is not pushed if empty.
+        login: The reference to `USER:PASSWORD` for that registry; if empty, what `docker login` has
+            kept.
+    """
+
+    dockerfile: str
+    folder: str
+    base: str = ""
+    repository: str = ""
+    login: str = ""
+
+
 class Contents(msgspec.Struct, frozen=True, kw_only=True):
     """What a packager chose.
 
@@ -69,11 +91,13 @@ class Contents(msgspec.Struct, frozen=True, kw_only=True):
         origins: The repositories it comes from.
         top: The folder on this machine whose files lie at the package's top; empty for the folder
             that was given.
+        image: How an image is built of it, in which the job finds it; None for an archive alone.
     """
 
     entries: dict[bytes, Entry]
     origins: tuple[Origin, ...] = ()
     top: str = ""
+    image: ImageRecipe | None = None
 
 
 class PackagedFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -117,12 +141,15 @@ class Package(msgspec.Struct, frozen=True, kw_only=True):
             zlib: the same files have the same on every machine.
         size: Its size in bytes.
         root: The folder on this machine whose files lie at its top.
+        image: How an image is built of it, in which jobs find it; None where each attempt gets its
+            own copy of the files.
     """
 
     path: str
     sha256: str
     size: int
     root: str
+    image: ImageRecipe | None = None
 
     @property
     def manifest_path(self) -> str:
@@ -141,7 +168,7 @@ class Package(msgspec.Struct, frozen=True, kw_only=True):
         return decode_json(read_file(self.manifest_path), PackageManifest)
 
 
-class Packager(ABC):
+class Packager(Portable, ABC):
     """Chooses the files that travel with a job.
 
     It only chooses: the archive, its order, its modes, its digest and the cache are the same for

@@ -25,11 +25,14 @@ class PluginState(Enum):
     """How far a plugin is in its life.
 
     DISCOVERED → LOADED → STARTING → STARTED → (DEGRADED | QUARANTINED | FAILED) → STOPPED.
-    A plugin that FAILED never becomes STARTED again by itself.
+    A plugin that FAILED never becomes STARTED again by itself. A managed plugin is VALIDATED and
+    INITIALIZED by separate calls, between LOADED and STARTING.
     """
 
     DISCOVERED = "discovered"
     LOADED = "loaded"
+    VALIDATED = "validated"
+    INITIALIZED = "initialized"
     STARTING = "starting"
     STARTED = "started"
     DEGRADED = "degraded"
@@ -47,6 +50,13 @@ class PluginInfo(msgspec.Struct, frozen=True):
         error: Why it failed or was not loaded; empty if it was.
         entry_point: What its entry point refers to; empty if it was not found through one.
         distribution: Name and version of what installed it; empty as above.
+        face: Its form, such as `plugin`, `hook` or `extension`; empty until that is known.
+        version: Its version; empty if it has none.
+        origin: Where it comes from: `entry point PACKAGE VERSION`, `folder PATH`, or `registered in
+            Python`; empty if it was given as an object.
+        health: `ok` or `failed`; empty until that is known.
+        requires: What it says that it needs.
+        load_s: How long it took to import and to make it, in seconds; None if nobody did.
     """
 
     name: str
@@ -54,6 +64,12 @@ class PluginInfo(msgspec.Struct, frozen=True):
     error: str = ""
     entry_point: str = ""
     distribution: str = ""
+    face: str = ""
+    version: str = ""
+    origin: str = ""
+    health: str = ""
+    requires: tuple[str, ...] = ()
+    load_s: float | None = None
 
 
 class Scope(Protocol):

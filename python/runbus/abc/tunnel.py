@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, NamedTuple
 
+from runbus.abc._made import Portable
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractAsyncContextManager
@@ -47,7 +49,7 @@ class Forward(ABC):
         """
 
 
-class Tunnel(ABC):
+class Tunnel(Portable, ABC):
     """Reaches one machine: commands, files and ports. Connects on first use, and again when lost.
 
     All methods may be called from several tasks. All but `close` raise

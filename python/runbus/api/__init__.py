@@ -15,27 +15,47 @@ if TYPE_CHECKING:
     from runbus.api._elsewhere import reading_elsewhere as reading_elsewhere
     from runbus.api._executors import executor_of as executor_of
     from runbus.api._executors import executors_of as executors_of
+    from runbus.api._experiment import AsyncExperiment as AsyncExperiment
+    from runbus.api._experiment import Experiment as Experiment
     from runbus.api._explain import Explanation as Explanation
     from runbus.api._explain import Happening as Happening
     from runbus.api._explain import explain as explain
+    from runbus.api._failures import failure_of as failure_of
     from runbus.api._fleet import Fleet as Fleet
+    from runbus.api._job_lines import InTurn as InTurn
+    from runbus.api._job_lines import JobLines as JobLines
     from runbus.api._lead import attach as attach
     from runbus.api._lead import cancel as cancel
     from runbus.api._lead import detach as detach
     from runbus.api._lead import follow as follow
     from runbus.api._lead import lead as lead
+    from runbus.api._lead import lead_new as lead_new
     from runbus.api._lead import submit as submit
     from runbus.api._plan import plan as plan
+    from runbus.api._plan import planned_code as planned_code
     from runbus.api._plan import prepare as prepare
+    from runbus.api._plan import rerun as rerun
     from runbus.api._plan import retry as retry
+    from runbus.api._portal import Portal as Portal
+    from runbus.api._portal import portal as portal
+    from runbus.api._run import run as run
+    from runbus.api._status import ExperimentList as ExperimentList
+    from runbus.api._status import ExperimentStatus as ExperimentStatus
     from runbus.api._status import status as status
     from runbus.api._supervise import supervise as supervise
-    from runbus.api._sync import run as run
+    from runbus.api._sync import run_sweep as run_sweep
 
 __all__ = [
+    "AsyncExperiment",
+    "Experiment",
+    "ExperimentList",
+    "ExperimentStatus",
     "Explanation",
     "Fleet",
     "Happening",
+    "InTurn",
+    "JobLines",
+    "Portal",
     "ReadLog",
     "attach",
     "cancel",
@@ -43,13 +63,19 @@ __all__ = [
     "executor_of",
     "executors_of",
     "explain",
+    "failure_of",
     "follow",
     "lead",
+    "lead_new",
     "plan",
+    "planned_code",
+    "portal",
     "prepare",
     "reading_elsewhere",
+    "rerun",
     "retry",
     "run",
+    "run_sweep",
     "status",
     "submit",
     "supervise",
@@ -60,12 +86,17 @@ __getattr__, __dir__ = lazy_names(
     {
         "._elsewhere": ("ReadLog", "reading_elsewhere"),
         "._executors": ("executor_of", "executors_of"),
+        "._experiment": ("AsyncExperiment", "Experiment"),
         "._explain": ("Explanation", "Happening", "explain"),
+        "._failures": ("failure_of",),
         "._fleet": ("Fleet",),
-        "._lead": ("attach", "cancel", "detach", "follow", "lead", "submit"),
-        "._plan": ("plan", "prepare", "retry"),
-        "._status": ("status",),
+        "._job_lines": ("InTurn", "JobLines"),
+        "._lead": ("attach", "cancel", "detach", "follow", "lead", "lead_new", "submit"),
+        "._plan": ("plan", "planned_code", "prepare", "rerun", "retry"),
+        "._portal": ("Portal", "portal"),
+        "._status": ("ExperimentList", "ExperimentStatus", "status"),
         "._supervise": ("supervise",),
-        "._sync": ("run",),
+        "._run": ("run",),
+        "._sync": ("run_sweep",),
     },
 )

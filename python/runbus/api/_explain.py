@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import anyio.to_thread
 
 from runbus._clock import format_duration
+from runbus._home import Home
 from runbus._secrets import redacted_text
 from runbus.abc import GRACE_S
 from runbus.attempt import read_log
@@ -35,17 +36,20 @@ from runbus.jobs import (
     is_handed_over,
     leader_of,
     read_jobs,
+    why_unled,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from runbus.abc import Dependency
     from runbus.catalog import RunRecord
     from runbus.events import JobFact
     from runbus.jobs import JobRecord
 
-__all__ = ["Explanation", "Happening", "explain"]
+__all__ = ["Explanation", "Happening", "explain", "last_words"]
 
+_SOURCES: tuple[Literal["stderr"], Literal["stdout"]] = ("stderr", "stdout")
 _LAST_LINES = 5
 _LAST_BYTES = 4_000
 
@@ -124,17 +128,28 @@ def _explain(named: RunRecord | str) -> Explanation:
     story = [made, *_in_order(facts, made.time_ns, has_more=has_more)]
     if job is None:
         return Explanation(state, [_unled(run) or "its job is about to be recorded"], story, [])
-    failed = job.state.is_terminal and job.state is not JobState.SUCCEEDED
+    failed = job.state.is_terminal and job.state not in (JobState.SUCCEEDED, JobState.SKIPPED)
     is_over = job.state.is_terminal
     because = [*(_of_end(run, job) if is_over else _of_wait(run, job, of_batch))]
-    if failed and (raised := run.error) is not None:
+    if not failed:
+        return Explanation(state, because, story, [])
+    if (raised := run.error) is not None:
         because.append(redacted_text(f"its function raised {raised['type']}: {raised['text']}"))
-        said = redacted_text(raised["traceback"]).splitlines()
-        return Explanation(state, because, story, said, "traceback")
-    for source in ("stderr", "stdout") if failed else ():
+    return Explanation(state, because, story, *last_words(run))
+
+
+def last_words(run: RunRecord) -> tuple[list[str], Literal["stdout", "stderr", "traceback"]]:
+    """Return the last lines that a job wrote, and where: `said` and `source` of an `Explanation`.
+
+    Raises:
+        FileUnreadable: What its function raised is on record, and cannot be read.
+    """
+    if (raised := run.error) is not None:
+        return redacted_text(raised["traceback"]).splitlines(), "traceback"
+    for source in _SOURCES:
         if said := _last_lines(run, source):
-            return Explanation(state, because, story, said, source)
-    return Explanation(state, because, story, [])
+            return said, source
+    return [], "stderr"
 
 
 def _in_order(facts: list[JobFact], begin_ns: int, *, has_more: bool) -> Iterator[Happening]:
@@ -187,6 +202,8 @@ def _of_end(run: RunRecord, job: JobRecord) -> Iterator[str]:
             yield from _of_asked_end(run, job)
         case JobState.PREEMPTED:
             yield "its backend took the machine away"
+        case JobState.SKIPPED:
+            yield job.reason
     if job.state is not JobState.SUCCEEDED and job.attempt > 1:
         begun = len(run.begun_attempts())
         attempts = "1 attempt" if begun == 1 else f"{begun or 'no'} attempts"
@@ -261,7 +278,16 @@ def _of_turn(run: RunRecord, job: JobRecord, pauses: dict[str, int]) -> Iterator
     asked = _asked(run)
     if asked is None:
         return
-    jobs = list(read_jobs(run.experiment_folder).values())
+    jobs_by_name = read_jobs(run.experiment_folder)
+    parents = next((one.depends_on for one in asked.jobs if one.run_id == run.id), ())
+    if held_by := [one for one in parents if not _has_ended(run, one, jobs_by_name)]:
+        more = f" and of {len(held_by) - 1:,} more" if len(held_by) > 1 else ""
+        of = f" of {held_by[0].experiment}" if held_by[0].experiment else ""
+        yield f"it waits for the end of job {held_by[0].job!r}{of}{more}, on which it depends"
+        return
+    if group := next((one.group for one in asked.jobs if one.run_id == run.id), ""):
+        yield f"it starts together with the other jobs of group {group!r}, once all of them can"
+    jobs = list(jobs_by_name.values())
     busy = sum(1 for one in jobs if one.handle and not one.state.is_terminal)
     waiting = [one for one in jobs if not one.handle and not one.state.is_terminal]
     # What has begun before goes first, in the order in which the pauses ended.
@@ -274,6 +300,14 @@ def _of_turn(run: RunRecord, job: JobRecord, pauses: dict[str, int]) -> Iterator
         f"{busy} of {asked.max_parallel} places are taken (max_parallel), "
         f"and {before} {jobs_are} before it"
     )
+
+
+def _has_ended(run: RunRecord, one: Dependency, jobs: dict[str, JobRecord]) -> bool:
+    if one.experiment:
+        folder = Home.of(run.experiment_folder).find_experiment(one.experiment)
+        jobs = read_jobs(folder) if folder else {}
+    job = jobs.get(one.job)
+    return job is not None and job.state.is_terminal
 
 
 def _end(waiting: tuple[int, JobRecord]) -> int:
@@ -313,10 +347,11 @@ def _unled(run: RunRecord) -> str:
     """Say that no process leads the experiment; empty if somebody does."""
     if leader_of(run.experiment_folder) is not None:
         return ""
-    if is_handed_over(run.experiment_folder):
+    if is_handed_over(run.experiment_folder) and not why_unled(run.experiment_folder):
         return "its batch was handed over a moment ago, and no process leads it yet"
     name = os.path.basename(run.experiment_folder)
-    return f"no process leads its batch: runbus attach {name} continues with it"
+    why = f" ({why})" if (why := why_unled(run.experiment_folder)) else ""
+    return f"no process leads its batch{why}: runbus attach {name} continues with it"
 
 
 def _words(fact: JobFact, *, has_more: bool) -> str:

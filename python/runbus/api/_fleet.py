@@ -60,14 +60,25 @@ class Fleet:
         """
         async with AsyncExitStack() as stack:
             own = {
-                name: await stack.enter_async_context(self._one(name, data))
+                name: await stack.enter_async_context(self.lend(name, data))
                 for name, data in experiment.executors.items()
             }
             return await experiment.run(self._kernel.bus, executors=own)
         raise AssertionError
 
     @asynccontextmanager
-    async def _one(self, name: str, data: Mapping[str, Any]) -> AsyncIterator[Executor]:
+    async def lend(self, name: str, data: Mapping[str, Any]) -> AsyncIterator[Executor]:
+        """Enter an executor that is made from data: a plugin of the kernel while it is entered.
+
+        Args:
+            name: What jobs call it.
+            data: Its `type`, and what its constructor takes.
+
+        Raises:
+            ConfigInvalid: A field does not fit.
+            ExtraMissing: It needs a package that is not installed.
+            UsageError: The fields do not fit together.
+        """
         key = encode_json(data)
         async with self._turn:
             if (made := self._made.get(key)) is None:

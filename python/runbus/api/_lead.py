@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
-from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from contextlib import asynccontextmanager, nullcontext, suppress
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 import anyio.to_thread
 
+from runbus._secrets import redacted_text
 from runbus.api._executors import executors_of
 from runbus.api._plan import prepare
 from runbus.api._status import folder_of
 from runbus.api._supervise import start_supervisor
 from runbus.catalog import job_statuses
-from runbus.errors import JournalHeld
+from runbus.errors import JournalError, JournalHeld, innermost
 from runbus.experiment import StoredExperiment
 from runbus.jobs import TAKE_OVER_S, CancelRequest, ask_to_cancel, leader_of, read_jobs
 from runbus.kernel import Kernel
 from runbus.supervisor import Follower
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from runbus.abc import Plugin
-    from runbus.experiment import AsyncExperiment
+    from runbus.experiment import ExperimentDraft
     from runbus.jobs import JobRecord
 
     Watching = Callable[[StoredExperiment], Sequence[Plugin | str]]
@@ -35,11 +37,25 @@ if TYPE_CHECKING:
     Leading = Callable[[StoredExperiment], AbstractAsyncContextManager[object]]
     """Returns what is entered while this process leads: to cancel it on a signal, say."""
 
-__all__ = ["attach", "cancel", "detach", "follow", "lead", "submit"]
+__all__ = [
+    "attach",
+    "cancel",
+    "detach",
+    "follow",
+    "giving_up",
+    "is_over",
+    "lead",
+    "lead_new",
+    "submit",
+    "to_its_end",
+]
+
+T = TypeVar("T")
 
 logger = logging.getLogger("runbus.api")
 
 _POLL_S = 0.1
+_CANCELLED = "cancelled before it began"
 
 
 def _nobody(experiment: StoredExperiment) -> Sequence[Plugin]:
@@ -53,7 +69,7 @@ def _unattended(experiment: StoredExperiment) -> AbstractAsyncContextManager[obj
 
 
 async def submit(
-    experiment: AsyncExperiment,
+    experiment: ExperimentDraft,
     *,
     watching: Watching = _nobody,
     leading: Leading = _unattended,
@@ -78,8 +94,77 @@ async def submit(
         LeaseLost: Another process has taken the lead away from this one; jobs continue.
         JournalError: The journal cannot be written; jobs that run already continue by themselves.
     """
-    stored = await anyio.to_thread.run_sync(prepare, experiment)
-    return await lead(stored, watching=watching, leading=leading, trace=trace)
+    made: list[StoredExperiment] = []
+    try:
+        await to_its_end(lambda: made.append(prepare(experiment)))
+    except asyncio.CancelledError:
+        for stored in made:
+            await _give_up(stored, _CANCELLED)
+        raise
+    return await lead_new(made[0], watching=watching, leading=leading, trace=trace)
+
+
+async def lead_new(
+    experiment: StoredExperiment,
+    *,
+    watching: Watching = _nobody,
+    leading: Leading = _unattended,
+    trace: bool = False,
+) -> list[JobRecord]:
+    """Lead an experiment that this process has just prepared, as `lead` does.
+
+    If nothing can be started, because a plugin cannot be set up, say, or this is cancelled before
+    that, its jobs end as CANCELLED with that reason: nobody would lead them.
+
+    Raises:
+        RunbusError: As `lead` does.
+    """
+    async with giving_up(experiment):
+        return await lead(experiment, watching=watching, leading=leading, trace=trace)
+    raise AssertionError
+
+
+@asynccontextmanager
+async def giving_up(experiment: StoredExperiment) -> AsyncIterator[None]:
+    """End the jobs that the block was to start, as CANCELLED, if it ends before their intents."""
+    try:
+        yield
+    except JournalError:
+        raise
+    except asyncio.CancelledError:
+        await _give_up(experiment, _CANCELLED)
+        raise
+    except Exception as error:
+        why = innermost(error)
+        reason = f"it could not be started: {type(why).__name__}: {why}"
+        await _give_up(experiment, redacted_text(reason))
+        raise
+
+
+async def _give_up(experiment: StoredExperiment, reason: str) -> None:
+    with suppress(JournalError):  # another process leads it, and begins its jobs
+        await to_its_end(experiment.give_up, reason)
+
+
+async def to_its_end(work: Callable[..., T], *args: Any) -> T:
+    """Call what blocks in a thread, and wait for its end also if this is cancelled meanwhile.
+
+    The thread goes on in any case. What it has recorded can be given up only after that; given up
+    before, it would be left to nobody.
+    """
+    calling = asyncio.create_task(anyio.to_thread.run_sync(work, *args), name="records")
+    cancelled: asyncio.CancelledError | None = None
+    # No scope reaches into this, but the task itself may be cancelled, even twice.
+    with anyio.CancelScope(shield=True):
+        while not calling.done():
+            try:
+                await asyncio.wait([calling])
+            except asyncio.CancelledError as error:
+                cancelled = error
+    if cancelled is not None:
+        calling.exception()  # it is not missed: the cancellation says what to do
+        raise cancelled
+    return calling.result()
 
 
 async def lead(
@@ -116,9 +201,16 @@ async def lead(
     """
     async with leading(experiment):
         plugins = [*executors_of(experiment.executors).values(), *watching(experiment)]
-        plugins += [one for one in experiment.plugins if with_plugins and one not in plugins]
+        if with_plugins and experiment.plugins:
+            # Costs what most experiments need not pay.
+            from runbus.plugins import made_plugins, with_settings
+
+            known = [getattr(one, "name", one) for one in plugins]
+            made = made_plugins(one for one in experiment.plugins if one not in known)
+            wanted = [one for one in made if getattr(one, "name", one) not in known]
+            plugins += [with_settings(one, experiment.settings) for one in wanted]
         path = os.path.join(experiment.folder, "trace.jsonl") if trace else None
-        async with Kernel(plugins=plugins, trace=path) as kernel:
+        async with Kernel(plugins=plugins, trace=path, contain_exits=True) as kernel:
             records = await experiment.run(kernel.bus, only=only)
     return records
 
@@ -184,7 +276,7 @@ async def detach(experiment: StoredExperiment) -> list[JobRecord]:
         JournalError: The journal cannot be written, or another process leads the experiment.
     """
     try:
-        records = await anyio.to_thread.run_sync(experiment.intend)
+        records = await to_its_end(experiment.intend)
     except JournalHeld:
         # A supervisor that was there already has taken it up before this process came to it.
         records = await _intended_elsewhere(experiment)
@@ -227,11 +319,11 @@ async def cancel(folder: str, job: str | None, reason: str, grace_s: float) -> b
         JournalError: The journal cannot be written.
     """
     folder = folder_of(folder)
-    if _is_over(folder, job):
+    if is_over(folder, job):
         return False
     ask_to_cancel(folder, CancelRequest(job, reason, grace_s))
     is_silent = False
-    while not _is_over(folder, job):
+    while not is_over(folder, job):
         try:
             # The end of a job must not wait for a plugin that cannot be loaded.
             await lead(StoredExperiment.open(folder), only=job, with_plugins=False)
@@ -246,6 +338,7 @@ async def cancel(folder: str, job: str | None, reason: str, grace_s: float) -> b
     return True
 
 
-def _is_over(folder: str, job: str | None) -> bool:
+def is_over(folder: str, job: str | None = None) -> bool:
+    """Whether a job of an experiment, or all of it, has ended. Blocks."""
     records = [one.record for one in job_statuses(folder) if job in (None, one.record.name)]
     return bool(records) and all(record.state.is_terminal for record in records)

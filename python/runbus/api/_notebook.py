@@ -53,7 +53,7 @@ class _NotebookProgress:
         self._handle.update(self._shown())
 
     def _shown(self) -> Any:
-        failed = sum(state != "SUCCEEDED" for state in self._ended.values())
+        failed = sum(state not in ("SUCCEEDED", "SKIPPED") for state in self._ended.values())
         running = len(self._started - self._ended.keys())
         text = f"{len(self._ended)} of {self._jobs} done"
         text += f", {failed} failed" if failed else ""

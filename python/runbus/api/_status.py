@@ -5,13 +5,44 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from runbus.catalog import find_experiment, job_statuses
+from runbus._clock import format_duration
+from runbus.catalog import Batch, JobStatus, find_experiment, job_statuses
 from runbus.errors import FieldInvalid
 
 if TYPE_CHECKING:
-    from runbus.catalog import JobStatus
+    from typing import Self
 
-__all__ = ["folder_of", "status"]
+__all__ = ["ExperimentList", "ExperimentStatus", "folder_of", "status"]
+
+
+class ExperimentStatus(list[JobStatus]):
+    """Where the jobs of an experiment stand; as a text and in a notebook, a line for each."""
+
+    @classmethod
+    def of(cls, folder: str) -> Self:
+        """Look at the experiment in a folder; empty if there is none yet."""
+        return cls(job_statuses(folder) if folder else ())
+
+    def __repr__(self) -> str:
+        records = [one.record for one in self]
+        width = max((len(record.name) for record in records), default=0)
+        lines = []
+        for record in records:
+            time = f"  {format_duration(record.duration_s)}" if record.duration_s else ""
+            why = f"  {record.reason}" if record.reason else ""
+            lines.append(f"{record.name:<{width}}  {record.state}{time}{why}")
+        return "\n".join(lines)
+
+
+class ExperimentList(list[Batch]):
+    """Experiments; as a text and in a notebook, a line for each."""
+
+    def __repr__(self) -> str:
+        lines = []
+        for one in self:
+            counted = ", ".join(f"{number} {state}" for state, number in one.states.items())
+            lines.append(f"{one.id}  {one.project}  {one.problem or counted}")
+        return "\n".join(lines)
 
 
 def status(batch: str) -> list[JobStatus]:

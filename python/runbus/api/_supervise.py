@@ -6,10 +6,12 @@ import fcntl
 import os
 import sys
 import time
+from contextlib import suppress
 
 import anyio
 
 from runbus._home import Home
+from runbus._secrets import redacted_text
 from runbus.api._fleet import Fleet
 from runbus.errors import (
     ExperimentNotFound,
@@ -21,6 +23,7 @@ from runbus.errors import (
 )
 from runbus.executors import LocalExecutor
 from runbus.experiment import StoredExperiment
+from runbus.jobs import note_unled
 from runbus.kernel import Kernel
 
 __all__ = ["start_supervisor", "supervise"]
@@ -109,8 +112,13 @@ async def _lead_all(home: Home, not_ours: set[str], own: str | None) -> None:
     idle = 0
     async with Kernel(plugins=[LocalExecutor()]) as kernel, anyio.create_task_group() as leaders:
         fleet = Fleet(kernel)
+        known: list[str] = []
         while idle < _IDLE_LOOKS:
-            for folder in home.open_experiments():
+            # The notes are read only if there are others than before, or some are led by nobody.
+            noted = home.open_notes()
+            is_same = noted == known and len(noted) == len(led | not_ours)
+            known = noted
+            for folder in () if is_same else home.open_experiments():
                 if _is_being_prepared(folder):
                     idle = -1
                 elif folder not in led | not_ours:
@@ -149,8 +157,13 @@ async def _lead(
         if not experiment.plugins:
             await fleet.lead(experiment)
         elif folder == own:
+            from runbus.plugins import made_plugins, with_settings
+
+            made = made_plugins(experiment.plugins)
+            plugins = [with_settings(one, experiment.settings) for one in made]
             # A kernel of its own: its plugins see what it does, and nothing of others.
-            async with Kernel(plugins=[LocalExecutor(), *experiment.plugins]) as kernel:
+            watched = Kernel(plugins=[LocalExecutor(), *plugins], contain_exits=True)
+            async with watched as kernel:
                 await Fleet(kernel).lead(experiment)
         else:
             not_ours.add(folder)
@@ -165,7 +178,10 @@ async def _lead(
     except Exception as error:
         # It must not take the others along, whose jobs would be cancelled.
         reason = innermost(error)
-        sys.stderr.write(f"{folder} is left to others: {type(reason).__name__}: {reason}\n")
+        told = redacted_text(f"{type(reason).__name__}: {reason}")
+        sys.stderr.write(f"{folder} is left to others: {told}\n")
+        with suppress(OSError):  # on a full disk the log has it, perhaps
+            note_unled(folder, told)
         not_ours.add(folder)
     finally:
         led.discard(folder)

@@ -2,42 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from anyio.from_thread import start_blocking_portal
+from msgspec.structs import replace
 
 from runbus._listed import listed
+from runbus.abc import EarlyStop
 from runbus.api._executors import executor_from
+from runbus.api._lead import attach
 from runbus.api._notebook import notebook_progress
+from runbus.api._portal import portal
 from runbus.catalog import RunList, RunRecord, open_run
 from runbus.config import check_task
-from runbus.experiment import AsyncExperiment, sweep
+from runbus.experiment import ExperimentDraft, started_before, sweep
 from runbus.kernel import Kernel
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from typing import Any
 
     from runbus.abc import Executor, Plugin, Timeouts
-    from runbus.config import Config, Partial, Task
+    from runbus.config import Config, Partial, Space, Task
+    from runbus.plugins import Extension, TaskPlugin
 
-__all__ = ["run"]
+__all__ = ["run_sweep"]
 
 
-def run(
+def run_sweep(
     task: Task | Partial[Any],
     *,
     executor: str | Mapping[str, Any] | Executor | Config[Any] = "local",
     project: str | None = None,
     name: str | None = None,
-    sweeps: Sequence[str] = (),
+    sweeps: Sequence[str] | Space = (),
+    stop: EarlyStop | None = None,
+    again: bool = False,
     max_parallel: int | None = None,
-    plugins: Sequence[Plugin] = (),
+    plugins: Sequence[Plugin | TaskPlugin | Extension | str | Mapping[str, Any] | Config[Any]] = (),
     timeouts: Timeouts | None = None,
 ) -> list[RunRecord]:
     """Run a task, once or for each point of a grid, and wait for the end.
 
-    Works where an event loop runs already, as in a notebook: a thread of its own runs the kernel.
+    Works where an event loop runs already, as in a notebook: the portal's thread runs the kernel.
     A notebook shows how many jobs are done meanwhile.
 
     Args:
@@ -47,34 +54,67 @@ def run(
             `{"type": "ssh", "hosts": ["box"]}`.
         project: What to gather the runs under; the task's title if None.
         name: What the runs' names begin with; the task's title if None.
-        sweeps: Texts such as `lr=0.01,0.1`.
+        sweeps: Texts such as `lr=0.01,0.1`, or a space such as `runbus.config.Random`. Only the
+            points run that have not: one is known by its values and its code.
+        stop: When a run is to end early, by what it logs.
+        again: Whether all points run in any case.
         max_parallel: How many run at a time; as many as there are processors if None.
-        plugins: What else hooks into the bus meanwhile.
+        plugins: What else hooks into the bus meanwhile: plugins, names of those that can be found,
+            and configurations or data of hook values. Hooks for worker processes wrap the function
+            in its process; a `TaskPlugin` changes the jobs.
         timeouts: How long each may take; where it says nothing, what the executor's own say.
 
     Returns:
-        The runs, in the order of the grid. A job that failed raises nothing: see `RunRecord.state`.
+        The runs, in the order of the points. A job that failed raises nothing: see
+        `RunRecord.state`.
 
     Raises:
         UsageError: The task or the sweep cannot be run as it is.
+        SweepChanged: The project has a sweep of the same name with another space.
         ConfigInvalid: There is no executor of that name, or a field of it does not fit.
         ExtraMissing: The executor needs a package that is not installed.
         HomeUnusable: The home folder cannot be written.
+        PluginNotPortable: A plugin has hooks for worker processes, which could not make it.
     """
-    plugins = listed(plugins, "plugins", object, "plugins")
+    given: Sequence[Any] = listed(plugins, "plugins", object, "plugins")
+    travelling: list[Any] = []
     task = check_task(task)
     made, its_own = executor_from(executor)
     times = its_own if timeouts is None else timeouts.or_else(its_own)
-    jobs = sweep(task, sweeps, name=name, timeouts=times)
-    experiment = AsyncExperiment(
-        project or task.title, jobs, executor=made.name, max_parallel=max_parallel
-    )
+    jobs = sweep(task, sweeps, name=name, timeouts=times, stop=stop or EarlyStop())
+    if plugins:
+        from runbus.plugins import is_for_workers, made_plugins, task_plugins_of
 
-    async def launch() -> None:
-        shown = notebook_progress(len(jobs))
-        async with Kernel(plugins=[made, *shown, *plugins]) as kernel:
-            await experiment.run(kernel.bus)
+        plugins = made_plugins(given)
+        travelling = [
+            one for one in given if isinstance(one, (str, Mapping)) or is_for_workers(one)
+        ]
+        changing = task_plugins_of(plugins)
+        plugins = [one for one in plugins if not any(one is other for other in changing)]
+        jobs = [replace(job, plugins=changing) for job in jobs]
+    project = project or task.title
+    done: dict[str, str] = {}
+    missing = jobs
+    if not again:
+        started = started_before(project, jobs)
+        if started.unfinished:
+            portal().call(attach, started.unfinished)
+            started = started_before(project, jobs)
+        done, missing = started.done, started.missing
+    if missing:
+        experiment = ExperimentDraft(
+            project,
+            missing,
+            executor=made.name,
+            max_parallel=max_parallel,
+            plugins=travelling,
+        )
 
-    with start_blocking_portal("asyncio") as portal:
-        portal.call(launch)
-    return RunList(open_run(spec.run_id) for spec in experiment.specs)
+        async def launch() -> None:
+            shown = notebook_progress(len(missing))
+            async with Kernel(plugins=[made, *shown, *plugins]) as kernel:
+                await experiment.run(kernel.bus)
+
+        portal().call(launch)
+        done = done | {spec.name: spec.run_id for spec in experiment.specs}
+    return RunList(open_run(done[job.name]) for job in jobs)

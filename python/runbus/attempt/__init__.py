@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from runbus.attempt._logs import read_log as read_log
     from runbus.attempt._marks import LogMarks as LogMarks
     from runbus.attempt._marks import log_offset_at as log_offset_at
+    from runbus.attempt._marks import read_marks as read_marks
     from runbus.attempt._program import CarriedProgram as CarriedProgram
     from runbus.attempt._program import carried_program as carried_program
     from runbus.attempt._program import program_digest as program_digest
@@ -48,6 +49,9 @@ if TYPE_CHECKING:
     from runbus.attempt._script import redacted_job as redacted_job
     from runbus.attempt._script import render_script as render_script
     from runbus.attempt._script import secret_environment as secret_environment
+    from runbus.attempt._work import FolderFiles as FolderFiles
+    from runbus.attempt._work import as_it_worked as as_it_worked
+    from runbus.attempt._work import note_work as note_work
 
 __all__ = [
     "CANCELLED",
@@ -57,6 +61,7 @@ __all__ = [
     "WRAPPER",
     "AttemptBody",
     "CarriedProgram",
+    "FolderFiles",
     "Journal",
     "JournalReader",
     "LogMarks",
@@ -64,6 +69,7 @@ __all__ = [
     "Place",
     "Pulse",
     "Written",
+    "as_it_worked",
     "blobs",
     "carried_program",
     "has_writer",
@@ -73,6 +79,7 @@ __all__ = [
     "log_state",
     "lost_output",
     "note_cut",
+    "note_work",
     "observe_folder",
     "observe_start",
     "outlived",
@@ -80,6 +87,7 @@ __all__ = [
     "program_digest",
     "read_cuts",
     "read_log",
+    "read_marks",
     "redacted_job",
     "render_request",
     "render_script",
@@ -117,7 +125,7 @@ __getattr__, __dir__ = lazy_names(
             "read_cuts",
             "read_log",
         ),
-        "._marks": ("LogMarks", "log_offset_at"),
+        "._marks": ("LogMarks", "log_offset_at", "read_marks"),
         "._program": (
             "CarriedProgram",
             "carried_program",
@@ -127,5 +135,6 @@ __getattr__, __dir__ = lazy_names(
         ),
         "._request": ("render_request",),
         "._script": ("WRAPPER", "redacted_job", "render_script", "secret_environment"),
+        "._work": ("FolderFiles", "as_it_worked", "note_work"),
     },
 )

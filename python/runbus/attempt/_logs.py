@@ -143,7 +143,8 @@ class LogTail:
         if self._file is None:
             return b""
         size = os.fstat(self._file).st_size
-        if size == self.offset:
+        # In the end it is looked whether as much was written again, over what had been emptied.
+        if size == self.offset and not final:
             return b""
         start = self.offset - len(self._before)
         data = os.pread(self._file, LINE_LIMIT + len(self._before), start)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import subprocess
 import tempfile
+import time
 from typing import NamedTuple
 
 from runbus import _core
@@ -21,7 +23,8 @@ __all__ = [
 ]
 
 _SHELL = "/bin/sh"
-_TRIAL_S = 10.0
+_TRIAL_S = 30.0
+_BUSY_S, _BUSY_LOOK_S = 10.0, 0.005
 
 # What an ELF file is for, as `uname -m` calls it.
 _MACHINES = {21: "ppc64le", 22: "s390x", 62: "x86_64", 183: "aarch64", 243: "riscv64"}
@@ -113,16 +116,37 @@ def _provide(folder: str) -> str | None:
         return None
     try:
         path = _written(folder, program)
-        done = subprocess.run(
-            [path, "version"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_TRIAL_S,
-            check=False,
-        )
+        version = _tried(path)
     except (OSError, subprocess.SubprocessError):
         return None
-    return path if done.stdout.decode("utf-8", "replace").strip() == _core.__version__ else None
+    return path if version == _core.__version__ else None
+
+
+def _tried(path: str) -> str:
+    """Return what the program says of its version.
+
+    Raises:
+        OSError: It cannot be started.
+        SubprocessError: It does not end.
+    """
+    until = time.monotonic() + _BUSY_S
+    while True:
+        try:
+            done = subprocess.run(
+                [path, "version"],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=_TRIAL_S,
+                check=False,
+            )
+        except OSError as error:
+            # What another thread starts has the file open until it is a program of its own, as it
+            # was when this one wrote it.
+            if error.errno != errno.ETXTBSY or time.monotonic() >= until:
+                raise
+            time.sleep(_BUSY_LOOK_S)
+        else:
+            return done.stdout.decode("utf-8", "replace").strip()
 
 
 def _written(folder: str, program: bytes) -> str:
@@ -149,7 +173,7 @@ def _write(folder: str, path: str, program: bytes) -> None:
     try:
         with open(file, "wb") as opened:
             opened.write(program)
-            os.fchmod(file, 0o700)
+            os.fchmod(file, 0o755)  # a container may run it as somebody else
         os.replace(part, path)
     except BaseException:
         os.unlink(part)

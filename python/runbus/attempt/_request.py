@@ -39,7 +39,7 @@ def _fields(job: JobSpec, advice: str) -> Iterator[tuple[str, str]]:
     yield "advice", advice
     for name in references(job):
         yield "secret", name
-    for name, value in {**dict(job.image.env), **job.env}.items():
+    for name, value in {**job.image.env, **job.env}.items():
         yield "env", f"{name}={value}"
     if job.resources.nice:
         yield "nice", str(job.resources.nice)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import shlex
@@ -44,11 +45,17 @@ def render_script(job: JobSpec, *, advice: str = "") -> str:
             folder has a NUL in it or cannot be encoded as names of files are, or a variable is both
             plain and a secret.
     """
-    env = {**dict(job.image.env), **job.env}
+    env = {**job.image.env, **job.env}
     secrets = references(job)
     for name, value in {**env, **secrets}.items():
-        if not _NAME.fullmatch(name) or "\0" in value:
-            raise UsageError(f"job {job.name!r}: {name!r} cannot be set in an environment")
+        if not _NAME.fullmatch(name):
+            raise UsageError(
+                f"job {job.name!r}: {name!r} cannot be set in an environment by every shell, and "
+                f"a job means the same under each wrapper; as a command, env '{name}=…' PROGRAM "
+                "sets it"
+            )
+        if "\0" in value:
+            raise UsageError(f"job {job.name!r}: {name!r} cannot be set: its value has a NUL in it")
     if any("\0" in word for word in (job.cwd, job.given, *job.argv)):
         raise UsageError(f"job {job.name!r}: there is a NUL in its folder, command or given text")
     _check_encodable(job)
@@ -123,7 +130,7 @@ def redacted_job(job: JobSpec) -> JobSpec:
 
     So are the tokens and credentials that its command and its bootstrap lines hold.
     """
-    image = replace(job.image, env=tuple(redacted(dict(job.image.env)).items()))
+    image = dataclasses.replace(job.image, env=redacted(job.image.env))
     words = redacted({"argv": job.argv, "bootstrap": job.bootstrap})
     words["given"] = _redacted_given(job.given)
     return replace(job, env=redacted(job.env), image=image, **words)
@@ -139,7 +146,7 @@ def _redacted_given(given: str) -> str:
 
 def references(job: JobSpec) -> dict[str, str]:
     """Return where the secrets of a job come from, by the variable that gets each."""
-    return {**dict(job.image.secrets), **job.secrets}
+    return {**job.image.secrets, **job.secrets}
 
 
 def _limits(job: JobSpec) -> list[str]:

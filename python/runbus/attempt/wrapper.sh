@@ -252,8 +252,8 @@ run)
         set -- ${rb_stat##*) }
         printf '{"pid":%d,"start":%s,"boot":"%s","ns":"%s","host":"%s","uptime":%s}\n' \
             "$rb_pid" "${20}" "$rb_boot" "$rb_ns" "$rb_host" "${rb_up:-0}" >pid.json || exit 126
-        # After pid.json: a cancel first makes the file and then looks for the pid.
-        [ ! -e cancel ] || kill -TERM "$rb_pid"
+        # After pid.json: who asks for the end, or the limit, makes a file first and then looks for the pid.
+        { [ ! -e cancel ] && [ ! -e expired ]; } || kill -TERM "$rb_pid"
         export RUNBUS_ATTEMPT="$rb_folder"
         umask "$rb_umask"
         set +u
@@ -265,8 +265,10 @@ run)
     look_for_rest
     record_exit
     # With its sleep: they are a session of their own. One that ends the job sees to the rest of it.
+    # It goes first: one that leads no session yet would start its sleep after the others were killed.
     if [ -n "$rb_watch" ] && [ ! -e expired ]; then
-        kill -KILL "-$rb_watch" || kill -KILL "$rb_watch"
+        kill -KILL "$rb_watch"
+        kill -KILL "-$rb_watch"
     fi
     exit 0
     ;;

@@ -18,7 +18,15 @@ from runbus.bus._checks import (
     takes,
 )
 from runbus.bus._event_stream import EventStream
-from runbus.bus._foreign import add_note, describe, exc_info, is_torn_down, shown, text_of
+from runbus.bus._foreign import (
+    add_note,
+    describe,
+    exc_info,
+    is_torn_down,
+    plugin_of,
+    shown,
+    text_of,
+)
 from runbus.bus._mailbox import ItemStatistics, Mailbox, StreamStatistics
 from runbus.bus._overflow import Overflow
 from runbus.bus._receipt import Receipt
@@ -81,6 +89,7 @@ __all__ = [
     "is_torn_down",
     "mentions",
     "name_of",
+    "plugin_of",
     "read_trace",
     "read_traces",
     "shown",

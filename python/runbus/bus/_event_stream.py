@@ -24,7 +24,8 @@ class EventStream(Generic[E]):
     """Reads the events of one mailbox: `async with` it, then `async for` or `await batch()`.
 
     Between events there may be a `Lagged(n)`: n events were lost there, because the reader was too
-    slow for the size and policy that it chose. Never are there two in a row.
+    slow for the size and policy that it chose. Never are there two in a row. What was lost after
+    the last event is told before the stream ends, unless it was closed at once.
     """
 
     def __init__(self, state: BusState, taps: Taps, event: type[E], box: Mailbox) -> None:
@@ -50,6 +51,12 @@ class EventStream(Generic[E]):
                 self._box.note_causes()
             self._state.registry.add_box(self._event, self._box)
         return self
+
+    def seal(self) -> None:
+        """Receive no more; what waits can be read yet, and then the stream ends. Twice is safe."""
+        if not self._box.sealed:
+            self._state.registry.remove_box(self._event, self._box)
+            self._box.seal()
 
     def close(self) -> None:
         """Receive no more; what waits is spilled or dropped, and counted. Twice is safe."""
@@ -120,6 +127,8 @@ class EventStream(Generic[E]):
             raise StreamNotOpen(self._event.__name__)
         box.note_consumer(asyncio.current_task())
         while not box.items:
+            if box.owes_mark:
+                return True
             if box.sealed:
                 self.close()
                 return False

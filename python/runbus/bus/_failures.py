@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from runbus._revealed import cause_of
 from runbus.bus._foreign import add_note, describe, plugin_of
 from runbus.errors import HookError, PluginError
 
@@ -22,7 +23,7 @@ def as_plugin_error(sub: Subscription, error: BaseException, event: Event) -> Pl
     if isinstance(error, PluginError) and plugin_of(error) == sub.owner.name:
         return error
     failure = refused(sub, event, f"raised {describe(error)}")
-    failure.__cause__ = error
+    failure.__cause__ = cause_of(error)
     return failure
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from runbus._revealed import cause_of, unrevealed
 from runbus.errors import PluginError
 
 if TYPE_CHECKING:
@@ -38,15 +39,15 @@ def _answer(ask: Callable[[Any], Any], of: object, failed: Callable[[BaseExcepti
 
 
 def text_of(value: object) -> str:
-    """Return `str(value)`, or that it cannot be made."""
+    """Return `str(value)` without secrets of plugins, or that it cannot be made."""
     text: str = _answer(str, value, _no_text)
-    return text
+    return unrevealed(text)
 
 
 def shown(value: object) -> str:
-    """Return `repr(value)`, or that it cannot be made."""
+    """Return `repr(value)` without secrets of plugins, or that it cannot be made."""
     text: str = _answer(repr, value, _no_text)
-    return text
+    return unrevealed(text)
 
 
 def _no_text(error: BaseException) -> str:
@@ -85,7 +86,12 @@ def exc_info(
     error: BaseException | None,
 ) -> tuple[type[BaseException], BaseException, TracebackType | None] | None:
     """Return what a log record of an error is given: of a bare error its truth would be asked."""
-    return None if error is None else (type(error), error, error.__traceback__)
+    if error is None:
+        return None
+    place = error.__traceback__
+    if cause_of(error) is None:  # a plugin repeats a secret in it, or in what led to it
+        error = RuntimeError(describe(error))
+    return type(error), error, place
 
 
 def is_torn_down(error: BaseException, task: asyncio.Task[Any] | None) -> bool:

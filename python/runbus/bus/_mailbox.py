@@ -235,8 +235,8 @@ class Mailbox:
             self.consumer.remove_done_callback(self._consumer_ended)
 
     def take(self) -> Any:
-        """Return the next event, or a mark that some were lost; only while `items` is true."""
-        if self._missed and self._marked_at != self.delivered:
+        """Return the next event, or a mark that some were lost; only if something waits."""
+        if self._missed and (self._marked_at != self.delivered or not self.items):
             return self._mark()
         self.delivered += 1
         item = self.items.popleft()
@@ -255,7 +255,7 @@ class Mailbox:
         """Return everything that waits, in order, with at most one mark, at the front."""
         items = self.items
         if not items:
-            return []
+            return [self._mark()] if self.owes_mark else []
         taken = list(items) if self.plain else [self._unwrap(item) for item in items]
         items.clear()
         if self._missed and self._marked_at != self.delivered:
@@ -265,6 +265,11 @@ class Mailbox:
         else:
             self.delivered += len(taken)
         return taken
+
+    @property
+    def owes_mark(self) -> bool:
+        """Whether events were lost after the last that the reader got, and no more will come."""
+        return self.sealed and not self.closed and self._missed > 0
 
     def _mark(self) -> Lagged:
         # Never two marks in a row: a consumer slower than its publisher would see nothing else.

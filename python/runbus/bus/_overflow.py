@@ -114,6 +114,8 @@ class DropNewestMailbox(Mailbox):
 
     def take(self) -> Any:
         """Return the next event or mark."""
+        if not self.items:
+            return self._mark()
         item = self._pop()
         if type(item) is Lagged:
             return item
@@ -131,7 +133,7 @@ class DropNewestMailbox(Mailbox):
         taken = []
         while self.items:
             taken.append(self.take())
-        return taken
+        return taken or super().take_all()
 
     @property
     def pending(self) -> int:
@@ -274,7 +276,7 @@ class ConflateMailbox(Mailbox):
 
     def take(self) -> Any:
         """Return the next event, or a mark that keys were lost."""
-        if self._missed and self._marked_at != self.delivered:
+        if self._missed and (self._marked_at != self.delivered or not self.items):
             return self._mark()
         self.delivered += 1
         return self._unwrap(self._pop())
@@ -290,7 +292,7 @@ class ConflateMailbox(Mailbox):
         taken = []
         while self.items:
             taken.append(self.take())
-        return taken
+        return taken or super().take_all()
 
 
 _CLASSES: dict[str, type[Mailbox]] = {

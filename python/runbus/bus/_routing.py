@@ -55,7 +55,8 @@ class Registry:
     """Every owner, subscription and mailbox of a bus."""
 
     def __init__(self, changed: Callable[[], None]) -> None:
-        self._changed = changed
+        self._tell_change = changed
+        self._reached: dict[tuple[type[Event], ...], bool] = {}
         self._orders = itertools.count()
         self._subscriptions: dict[type[Event], list[Subscription]] = {}
         self._boxes: dict[type[Event], list[Mailbox]] = {}
@@ -139,9 +140,23 @@ class Registry:
         self._boxes.setdefault(event, []).append(box)
         self._changed()
 
-    def has_boxes(self, event: type[Event]) -> bool:
-        """Whether a mailbox gets events of exactly this class."""
-        return any(self._boxes.get(cls) for cls in event.__mro__)
+    def reaches(self, events: tuple[type[Event], ...]) -> bool:
+        """Whether a handler or a mailbox gets events of exactly one of these classes.
+
+        Raises:
+            WrongKind: One is not an event class.
+        """
+        if (known := self._reached.get(events)) is None:
+            for event in events:
+                check_event_class(event, "has_readers")
+            classes = {cls: None for event in events for cls in event.__mro__}
+            found = (self._boxes.get(cls) or self._subscriptions.get(cls) for cls in classes)
+            known = self._reached[events] = any(found)
+        return known
+
+    def _changed(self) -> None:
+        self._reached.clear()
+        self._tell_change()
 
     def remove_box(self, event: type[Event], box: Mailbox) -> None:
         """Let a mailbox get no more events; does nothing if it gets none."""

@@ -72,16 +72,17 @@ class Streams:
         box = box_for(event, maxsize=maxsize, overflow=overflow, key=key, spill=spill, owner=owner)
         return EventStream(self._state, self._taps, event, box)
 
-    def has_readers(self, event: type[Stream]) -> bool:
-        """Whether an event of exactly this class would reach anybody.
+    def has_readers(self, *events: type[Event]) -> bool:
+        """Whether an event of exactly this class, or of one of several, would reach anybody.
 
         To make no events in vain, if they cost something; `emit` needs no such question.
 
         Raises:
             WrongKind: It is not an event class.
         """
-        check_event_class(event, "has_readers")
-        return self._state.registry.has_boxes(event) or self._waits.awaited(event)
+        if self._state.registry.reaches(events):
+            return True
+        return bool(self._waits.present) and any(map(self._waits.awaited, events))
 
     async def emit(self, event: Stream) -> None:
         """Put an event into the mailbox of every subscriber.

@@ -13,7 +13,8 @@ from runbus.bus._checks import (
     is_coroutine_function,
     name_of,
 )
-from runbus.errors import InvalidHandler
+from runbus.bus._foreign import describe
+from runbus.errors import HookError, InvalidHandler
 from runbus.events import Kind
 
 if TYPE_CHECKING:
@@ -36,9 +37,18 @@ class Owner:
         critical: Whether a failure of its handlers reaches the publisher.
         quarantined: Whether its notification handlers are skipped.
         closed: Whether it may subscribe no more.
+        contains_exits: Whether a `SystemExit` of its handlers is a failure like others.
     """
 
-    __slots__ = ("closed", "critical", "name", "quarantined", "rank", "subscriptions")
+    __slots__ = (
+        "closed",
+        "contains_exits",
+        "critical",
+        "name",
+        "quarantined",
+        "rank",
+        "subscriptions",
+    )
 
     def __init__(self, name: str, rank: float, *, critical: bool = False) -> None:
         self.name = name
@@ -46,6 +56,7 @@ class Owner:
         self.critical = critical
         self.quarantined = False
         self.closed = False
+        self.contains_exits = False
         self.subscriptions: list[Subscription] = []
 
 
@@ -145,7 +156,7 @@ class Subscription:
         self.thread = thread
         self.is_async = is_coroutine_function(handler)
         check_handler(self)
-        self.invoke = handler
+        self.invoke = _contained(self) if owner.contains_exits else handler
         self.direct: Callable[..., Any] | None = None
         self._is_plain = False
         self._trial = _TRIAL
@@ -285,3 +296,26 @@ def check_handler(subscription: Subscription) -> None:
             raise refuse("cannot be called in a thread or with a limit", "decorate() never waits")
     if subscription.thread and subscription.is_async:
         raise refuse("is async and cannot run in a thread", "leave out thread=True")
+
+
+def _contained(sub: Subscription) -> Callable[..., Any]:
+    """Return what calls a handler and makes a `HookError` of a `SystemExit`."""
+    handler = sub.handler
+
+    def failure(args: tuple[Any, ...], error: SystemExit) -> HookError:
+        problem = f"raised {describe(error)}"
+        return HookError(sub.owner.name, sub.name, type(args[0]).__name__, problem)
+
+    async def call_async(*args: Any) -> Any:
+        try:
+            return await handler(*args)
+        except SystemExit as error:
+            raise failure(args, error) from error
+
+    def call(*args: Any) -> Any:
+        try:
+            return handler(*args)
+        except SystemExit as error:
+            raise failure(args, error) from error
+
+    return call_async if sub.is_async else call

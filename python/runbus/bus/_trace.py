@@ -2,7 +2,8 @@
 
 A crash leaves an intent without an outcome, so the last line tells what was going on. Lines are
 gathered and written every half second, after errors, and when the kernel changes its phase. Each
-has a checksum.
+has a checksum, and says which writer it is from: a leader that stood still and was replaced may
+wake up and write on, beside the one that replaced it.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class TraceWriter:
         self._size = 0
         self._timer: TimerHandle | None = None
         self._file: LineFile | None = LineFile(path)
-        # It parts the processes that extend one trace.
+        self._by = os.urandom(4).hex()
         self._add({"at": "begin", "pid": os.getpid()})
 
     # -- the tap
@@ -116,6 +117,7 @@ class TraceWriter:
     # -- the file
 
     def _add(self, record: dict[str, Any]) -> None:
+        record["by"] = self._by
         try:
             line = codec.encode_json(record)
         except (TypeError, ValueError, RecursionError):

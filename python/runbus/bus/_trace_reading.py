@@ -102,18 +102,16 @@ def read_traces(path: str | os.PathLike[str]) -> list[Trace]:
         TraceError: The file cannot be read, or nothing in it is a record of a trace.
     """
     name = os.fspath(path)
-    traces: list[tuple[dict[int, TracedEvent], Trace]] = [({}, Trace())]
+    writers: dict[str | int, dict[int, TracedEvent]] = {}
     damage: list[tuple[int, int]] = []
-    traces[0][1].damage = damage
-    records = 0
+    records = beginnings = 0
     try:
         for line in read_lines(path, damage):
             records += 1
             record = codec.decode_json(line, _Record)
-            if record.at == "begin" and traces[-1][0]:
-                traces.append(({}, Trace()))
-                traces[-1][1].damage = []
-            note(traces[-1][0], record)
+            beginnings += record.at == "begin"
+            # Traces of runbus 0.1 do not say which process a line is from: the latest to begin.
+            note(writers.setdefault(record.by or beginnings, {}), record)
     except FileNotFoundError as error:
         raise TraceError(name, os_reason(error)) from error
     except FileUnreadable as error:
@@ -123,9 +121,12 @@ def read_traces(path: str | os.PathLike[str]) -> list[Trace]:
         raise TraceError(name, f"line {records} is not a record of a trace: {error}") from error
     if damage and not records:
         raise TraceError(name, "line 1 is not a record of a trace, and neither is any other")
-    for found, trace in traces:
-        trace.extend(found[seq] for seq in sorted(found))
-    return [trace for _, trace in traces]
+    *before, last = writers.values() or [{}]
+    traces = []
+    for found in (*filter(None, before), last):
+        traces.append(Trace(found[seq] for seq in sorted(found)))
+        traces[-1].damage = [] if len(traces) > 1 else damage
+    return traces
 
 
 class _Handler(msgspec.Struct):
@@ -137,6 +138,7 @@ class _Handler(msgspec.Struct):
 
 class _Record(msgspec.Struct):
     at: Literal["begin", "intent", "outcome"]
+    by: str = ""
     seq: int = 0
     parent: int = 0
     mono_ns: int = 0
@@ -150,9 +152,7 @@ class _Record(msgspec.Struct):
 def note(found: dict[int, TracedEvent], record: _Record) -> None:
     """Add one record to the events found so far."""
     seq = record.seq
-    if record.at == "begin":
-        found.clear()  # where a process began to extend the trace
-    elif record.at == "intent":
+    if record.at == "intent":
         found[seq] = TracedEvent(
             *(seq, record.parent, record.mono_ns, record.time_ns, record.origin),
             *(str(record.event.get("type", "")), record.event, "", ()),

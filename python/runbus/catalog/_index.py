@@ -1,11 +1,13 @@
 """index.db: what is known of experiments that are over, so that thousands need not be read again.
 
 Only a short cut. An entry counts while every file that it was made of is the same one, and was not
-changed since, to the nanosecond; without the index, or with a damaged one, every answer is the
-same. It is extended after many runs were read, and never on a network file system.
+changed since, to the nanosecond, and each is looked at each time; without the index, or with a
+damaged one, every answer is the same. It is extended after many runs were read, and never on a
+network file system.
 
-Of experiments without jobs it also holds how each run ended and its tags, once a list has looked:
-those are in journals, which cost more to read than all the rest.
+There are two tables. Listings are what a list shows of runs, in as few bytes as possible, with the
+stamps of their files; entries are all that is known of the same experiments. Both are in the order
+of time, so that the newest experiments lie side by side.
 """
 
 from __future__ import annotations
@@ -14,46 +16,44 @@ import json
 import os
 import sqlite3
 import time
-import zlib
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, NamedTuple
+from zlib import crc32
 
 import msgspec
 
 from runbus import codec
 from runbus._files import make_file, open_file
-from runbus.catalog._stamps import (
-    Stamp,
-    are_settled,
-    files_of_jobs,
-    files_of_plain_runs,
-    stamp,
-    stamps,
+from runbus.catalog._listings import (
+    BUSY_S,
+    INDEX_FILE,
+    VERSION,
+    ListedRun,
+    Listing,
+    Listings,
+    key_of,
+    keys_of,
 )
-from runbus.errors import FileUnreadable, JournalError
-from runbus.jobs import JobRecord, read_jobs
-from runbus.metrics import Origin, RunInfo
+from runbus.catalog._stamps import are_settled, files_of, packed, stamps
+from runbus.errors import FileUnreadable, JournalError, RunbusError
+from runbus.jobs import JobRecord, JobState, read_jobs, sweeps_asked
+from runbus.metrics import Origin, RunInfo, StoredRun
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable
     from typing import Self
 
     from runbus._home import Home
 
-__all__ = ["INDEX_FILE", "Index", "Seen"]
+__all__ = ["Contents", "Index", "Seen", "Sweeps"]
 
-INDEX_FILE = "index.db"
 _WORTH = 200
 """So many runs must have been read from their folders before the index is extended by them."""
 
 _REMOTE = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "lustre", "gpfs", "beegfs", "ceph", "9p", "afs"}
-_BUSY_S = 0.2
 
-_TABLE = (
-    "CREATE TABLE IF NOT EXISTS experiments"
-    " (key TEXT PRIMARY KEY, crc INTEGER, entry BLOB) WITHOUT ROWID"
-)
-_LOOK = "SELECT crc, entry FROM experiments WHERE key = ?"
+_TABLES = {"listings": "stamps BLOB, listing BLOB", "entries": "entry BLOB"}
+_ENTRIES = "SELECT key, crc, entry FROM entries WHERE key BETWEEN ? AND ?"
 
 
 class Seen(NamedTuple):
@@ -68,26 +68,42 @@ class Seen(NamedTuple):
     tags: list[str]
 
 
+class Sweeps(NamedTuple):
+    """The sweeps of an experiment.
+
+    Attributes:
+        sweeps: The sweeps: name, total and points before, as a `Sweep` has them.
+        of_job: Which one a job belongs to, by its name.
+    """
+
+    sweeps: list[tuple[str, int, int]]
+    of_job: dict[str, int]
+
+    @classmethod
+    def read(cls, folder: str) -> Self:
+        """Read them in an experiment's folder; there are none if they cannot be read."""
+        asked = sweeps_asked(folder)
+        return cls(
+            [(one.title, one.total, len(one.done)) for one in asked],
+            {job: number for number, one in enumerate(asked) for job in one.jobs},
+        )
+
+
 class _Entry(msgspec.Struct, frozen=True):
     """An experiment that is over.
 
     Attributes:
-        stamps: What tells the files that it was made of from others, by their paths within it.
         runs: Its runs, in their order: see `_packed`.
         jobs: Its jobs.
-        seen: What was seen of each run, in the same order; nothing for an experiment with jobs.
     """
 
-    stamps: dict[str, Stamp]
     runs: list[RunInfo | str]
     jobs: list[JobRecord]
-    seen: list[Seen] = []
 
 
-# What an entry looks like is told by its fields: another version of runbus begins anew.
-_SHAPES = (_Entry, JobRecord)
-_FIELDS = [*(one.__struct_fields__ for one in _SHAPES), RunInfo._fields, Origin._fields]
-_VERSION = zlib.crc32(repr(_FIELDS).encode()) & 0x7FFFFFFF
+# What an entry looks like is told by its fields, and its checksum begins with them: one of another
+# version of runbus is as good as damaged.
+_SHAPE = crc32(repr([JobRecord.__struct_fields__, RunInfo._fields, Origin._fields]).encode())
 
 
 class Contents(NamedTuple):
@@ -109,42 +125,79 @@ class Index:
 
     Args:
         home: The home folder.
+        listings: What has the index open already.
     """
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, listings: Listings | None = None) -> None:
         self._home = home
         self._path = os.path.join(home.path, INDEX_FILE)
         self._opened_ns = time.time_ns()
-        self._database = _opened(self._path)
-        self._fresh: dict[str, _Entry] = {}
-        self._plain: dict[str, list[RunInfo]] = {}
-        self._known_runs: dict[str, Seen] = {}
+        self._listings = Listings(home) if listings is None else listings
+        self._entries: dict[str, _Entry | None] = {}
+        self._fresh: dict[str, tuple[list[RunInfo], dict[str, JobRecord]]] = {}
+        self._sweeps: dict[str, Sweeps] = {}
         self._noted: dict[str, Seen] = {}
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._close()
+        self._listings.close()
+
+    def look_at(self, folders: Iterable[str]) -> None:
+        """Look for experiments that will be asked for: all at once, which is quicker."""
+        self._entries = dict.fromkeys(folders)
+        self._listings.look_at(self._entries)
+        by_key = keys_of(self._entries)
+        for key, wanted, data in self._listings.rows(_ENTRIES, by_key):
+            folder = by_key[key]
+            if (
+                self._listings.of(folder)
+                and isinstance(data, bytes)
+                and crc32(data, _SHAPE) == wanted
+            ):
+                with suppress(codec.DecodeError):
+                    self._entries[folder] = codec.decode_json(data, _Entry)
 
     def experiment(self, folder: str) -> Contents:
         """Return what is in an experiment's folder.
 
         A run that is just being made, or whose maker died half-way, is left out.
         """
-        problems: dict[str, str] = {}
-        entry = self._known(folder) or self._read_folder(folder, problems)
+        if folder not in self._entries:
+            self.look_at([folder])
+        if (entry := self._entries[folder]) is None:
+            return self.read(folder)
         infos = map(_unpacked, entry.runs)
         runs = [(_run(folder, info.id), info) for info in infos]
-        return Contents(runs, {job.name: job for job in entry.jobs}, problems)
+        return Contents(runs, {job.name: job for job in entry.jobs}, {})
 
-    def seen(self, run: str) -> Seen | None:
-        """Return what is known of a run whose experiment was just asked for; None if nothing."""
-        return self._known_runs.get(run)
+    def sweeps(self, folder: str) -> Sweeps:
+        """Return the sweeps of an experiment; they are read once."""
+        if (known := self._sweeps.get(folder)) is None:
+            known = self._sweeps[folder] = Sweeps.read(folder)
+        return known
 
     def note(self, run: str, seen: Seen) -> None:
-        """Remember what a run without a job looks like that is over and was just read."""
+        """Remember what a run looks like that is over and was just read."""
         self._noted[run] = seen
+
+    def read(self, folder: str) -> Contents:
+        """Read an experiment, and keep it in mind if nothing more will happen to it."""
+        problems: dict[str, str] = {}
+        try:
+            names = [os.path.basename(path) for path in self._home.runs_of(folder)]
+        except FileUnreadable as error:
+            return Contents([], {}, {folder: str(error)})
+        try:
+            jobs = read_jobs(folder)
+        except JournalError as error:
+            jobs = {}
+            problems[folder] = str(error)
+        infos = _read_infos(folder, names, problems)
+        if names and len(infos) == len(names) and not problems and _is_over(infos, jobs):
+            self._fresh[folder] = infos, jobs
+        return Contents([(_run(folder, info.id), info) for info in infos], jobs, problems)
 
     def save(self, *, worth: int = _WORTH) -> int:
         """Remember what was read from folders, if it was `worth` runs; gives up where it cannot.
@@ -152,106 +205,73 @@ class Index:
         Returns:
             How many experiments were added.
         """
-        plain = {
-            folder: infos
-            for folder, infos in self._plain.items()
-            if all(_run(folder, info.id) in self._noted for info in infos)
+        self._listings.close()  # nobody may be writing while somebody reads
+        known = {
+            folder: one
+            for folder, one in self._fresh.items()
+            if one[1] or all(_run(folder, info.id) in self._noted for info in one[0])
         }
-        count = sum(len(one.runs) for one in self._fresh.values()) + sum(map(len, plain.values()))
-        self._close()  # nobody may be writing while somebody reads
+        count = sum(len(infos) for infos, _ in known.values())
         if count < worth or not _is_local(self._path):
             return 0
-        entries = self._fresh | dict(self._settled(plain))
-        rows = [row for folder, entry in entries.items() if (row := _row(folder, entry))]
+        rows = [row for folder in known if (row := self._row(folder))]
         if not rows or not _is_ours(self._path):
             return 0
+        listings = [(key, crc32(shown, crc32(made)), made, shown) for key, made, shown, _ in rows]
+        entries = [(key, crc32(entry, _SHAPE), entry) for key, _, _, entry in rows]
         try:
-            with closing(sqlite3.connect(self._path, timeout=_BUSY_S)) as database, database:
-                if database.execute("PRAGMA user_version").fetchone() != (_VERSION,):
-                    database.execute("DROP TABLE IF EXISTS experiments")
-                    database.execute(f"PRAGMA user_version = {_VERSION}")
-                database.execute(_TABLE)
-                database.executemany("REPLACE INTO experiments VALUES (?, ?, ?)", rows)
+            with closing(sqlite3.connect(self._path, timeout=BUSY_S)) as database, database:
+                _make_tables(database)
+                database.executemany("REPLACE INTO listings VALUES (?, ?, ?, ?)", listings)
+                database.executemany("REPLACE INTO entries VALUES (?, ?, ?)", entries)
         except sqlite3.OperationalError:
             return 0  # a full disk, or somebody else writes it right now
         except (sqlite3.DatabaseError, ValueError):
-            try:
+            with suppress(OSError):
                 os.unlink(self._path)
-            except OSError:
-                pass
             return 0
         return len(rows)
 
-    def _close(self) -> None:
-        if self._database is not None:
-            self._database.close()
-            self._database = None
+    def _row(self, folder: str) -> tuple[str, bytes, bytes, bytes] | None:
+        """Return what is kept of an experiment: its key, stamps, listing and entry.
 
-    def _known(self, folder: str) -> _Entry | None:
-        if self._database is None:
-            return None
-        try:
-            found = self._database.execute(_LOOK, (_key(folder),)).fetchone()
-        except ValueError:  # no Unicode
-            return None
-        except sqlite3.Error:
-            self._close()  # it is damaged, or somebody writes it: no second one waits for that
-            return None
-        try:
-            crc, data = found or (0, None)
-            if not isinstance(data, bytes) or zlib.crc32(data) != crc:
-                return None
-            entry = codec.decode_json(data, _Entry)
-            for path, made in entry.stamps.items():
-                if stamp(os.stat(f"{folder}/{path}")) != made:
-                    return None
-        except (codec.DecodeError, OSError):
-            return None
-        if entry.seen:
-            runs = [_run(folder, _unpacked(info).id) for info in entry.runs]
-            self._known_runs |= zip(runs, entry.seen, strict=True)
-        return entry
-
-    def _read_folder(self, folder: str, problems: dict[str, str]) -> _Entry:
-        """Read an experiment, and keep it in mind if nothing more will happen to it."""
-        try:
-            names = [os.path.basename(path) for path in self._home.runs_of(folder)]
-        except FileUnreadable as error:
-            problems[folder] = str(error)
-            return _Entry({}, [], [])
-        try:
-            # Before they are read: what changes meanwhile must not count as seen.
-            made = stamps(folder, files_of_jobs(names))
-        except OSError:
-            made = {}
-        try:
-            jobs = read_jobs(folder)
-        except JournalError as error:
-            jobs = {}
-            problems[folder] = str(error)
-        infos = _read_infos(folder, names, problems)
-        entry = _Entry(made, [*infos], list(jobs.values()))
-        if not names or len(infos) != len(names) or problems:
-            return entry
-        if not jobs:
-            self._plain[folder] = infos
-        elif made and len(names) == len(jobs) and all(j.state.is_terminal for j in entry.jobs):
-            self._fresh[folder] = entry
-        return entry
-
-    def _settled(self, plain: dict[str, list[RunInfo]]) -> Iterator[tuple[str, _Entry]]:
-        """Yield entries for experiments without jobs, of which no file was changed since.
-
-        None was while it was read, either, if all were last changed well before that.
+        None if a file of it was changed just now, or since it was read; and for what has names
+        that are no Unicode. If all were last changed well before it was read, none was meanwhile.
         """
-        for folder, infos in plain.items():
-            try:
-                made = stamps(folder, files_of_plain_runs(folder, (info.id for info in infos)))
-            except OSError:
-                continue
-            if are_settled(made.values(), self._opened_ns):
-                seen = [self._noted[_run(folder, info.id)] for info in infos]
-                yield folder, _Entry(made, [*infos], [], seen)
+        infos, jobs = self._fresh[folder]
+        try:
+            made = stamps(folder, files_of(folder, infos))
+            if not are_settled(made.values(), self._opened_ns):
+                return None
+            key = key_of(folder)
+            key.encode()
+            listing = self._listed(folder, infos, jobs).encoded()
+            entry = codec.encode_json(_Entry([*map(_packed, infos)], [*jobs.values()]))
+            return key, packed(made), listing, entry
+        except (OSError, ValueError, RunbusError):
+            return None
+
+    def _listed(self, folder: str, infos: list[RunInfo], jobs: dict[str, JobRecord]) -> Listing:
+        sweeps = self.sweeps(folder) if jobs else Sweeps([], {})
+        runs = []
+        for info in infos:
+            if (seen := self._noted.get(run := _run(folder, info.id))) is None:
+                seen = Seen(str(jobs[info.job or ""].state), StoredRun(run, info).tags)
+            sweep = sweeps.of_job.get(info.job or "", -1)
+            about = info.id, info.name, info.project
+            runs.append(ListedRun(*about, *seen, info.created_ns, sweep))
+        return Listing(runs, sweeps.sweeps)
+
+
+def _is_over(infos: list[RunInfo], jobs: dict[str, JobRecord]) -> bool:
+    """Whether nothing more will happen to an experiment, as far as its journal tells.
+
+    Of a job that was lost something may come to light yet.
+    """
+    states = (job.state for job in jobs.values())
+    return {info.job for info in infos} <= (jobs.keys() or {None}) and all(
+        state.is_terminal and state is not JobState.LOST for state in states
+    )
 
 
 def _run(folder: str, run_id: str) -> str:
@@ -275,44 +295,16 @@ def _unpacked(info: RunInfo | str) -> RunInfo:
     return RunInfo._make([*fields, Origin(tuple(argv), *rest)])
 
 
-def _key(folder: str) -> str:
-    """Return what an experiment is called in the index: its project and itself."""
-    return "/".join(folder.rsplit("/", 2)[1:])
-
-
-def _opened(path: str) -> sqlite3.Connection | None:
-    """Return the index, open for reading; None if there is none of this version."""
-    try:
-        os.close(open_file(path))
-        database = sqlite3.connect(f"file:{_quoted(path)}?mode=ro", uri=True, timeout=_BUSY_S)
-    except (FileUnreadable, OSError, sqlite3.Error, ValueError):
-        return None
-    try:
-        # One transaction: each question by itself would lock the file and look for changes.
-        database.execute("BEGIN")
-        if database.execute("PRAGMA user_version").fetchone() == (_VERSION,):
-            return database
-    except (sqlite3.Error, ValueError):
-        pass
-    database.close()
-    return None
-
-
-def _quoted(path: str) -> str:
-    """Return a path for a URI."""
-    return path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-
-
-def _row(folder: str, entry: _Entry) -> tuple[str, int, bytes] | None:
-    """Return what is kept of an experiment; None if it has a name that is no Unicode."""
-    try:
-        key = _key(folder)
-        key.encode()
-        runs = [*map(_packed, entry.runs)]
-        data = codec.encode_json(msgspec.structs.replace(entry, runs=runs))
-    except ValueError:
-        return None
-    return key, zlib.crc32(data), data
+def _make_tables(database: sqlite3.Connection) -> None:
+    """Make the tables, in the place of those of another version."""
+    if database.execute("PRAGMA user_version").fetchone() != (VERSION,):
+        tables = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        for (table,) in tables.fetchall():
+            database.execute('DROP TABLE "{}"'.format(table.replace('"', '""')))
+        database.execute(f"PRAGMA user_version = {VERSION}")
+    for table, columns in _TABLES.items():
+        given = f"key TEXT PRIMARY KEY, crc INTEGER, {columns}"
+        database.execute(f"CREATE TABLE IF NOT EXISTS {table} ({given}) WITHOUT ROWID")
 
 
 def _read_infos(folder: str, names: list[str], problems: dict[str, str]) -> list[RunInfo]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from runbus.catalog._runs import RunRecord
 
-__all__ = ["JobStatus", "find_experiment", "find_job", "job_statuses", "not_removed"]
+__all__ = ["JobStatus", "find_experiment", "find_job", "find_sweep", "job_statuses", "not_removed"]
 
 
 class JobStatus(NamedTuple):
@@ -169,6 +169,32 @@ def not_removed(folder: str, records: Iterable[JobRecord]) -> list[JobRecord]:
     except OSError:
         there = set()
     return [one for one in records if one.run_id in there or not one.state.is_terminal]
+
+
+def find_sweep(
+    name: str, *, home: str | os.PathLike[str] | None = None
+) -> tuple[str, list[str]] | None:
+    """Return the folder of the newest experiment with a sweep of a name, and the jobs of that.
+
+    Args:
+        name: The name of the sweep.
+        home: The home folder, instead of `$RUNBUS_HOME` or `~/.runbus`.
+
+    Returns:
+        None if there is no such sweep.
+
+    Raises:
+        HomeUnusable: The home folder cannot be read.
+    """
+    for folder in sorted(Home(home).experiment_folders(), key=os.path.basename, reverse=True):
+        try:
+            sweeps = Asked.read(folder).sweeps
+        except (NotFound, FileUnreadable):
+            continue
+        for one in sweeps:
+            if name and one.name == name:
+                return folder, [*one.jobs]
+    return None
 
 
 def find_job(text: str, *, home: str | os.PathLike[str] | None = None) -> tuple[str, str | None]:

@@ -7,18 +7,20 @@ import importlib
 import json
 import re
 import shlex
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from runbus.catalog._runs import survey
+from runbus.catalog._survey import survey
 from runbus.errors import ExtraMissing, QueryInvalid
 from runbus.metrics import Origin, PointStream
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Iterator
 
-    from runbus.catalog._runs import RunRow
+    from runbus.catalog._rows import RunRow
 
-__all__ = ["query"]
+__all__ = ["answering", "loaded_duckdb", "query"]
 
 
 # A segment has the nearest double and what is missing.
@@ -80,15 +82,10 @@ def query(
         QueryInvalid: DuckDB cannot answer it.
         HomeUnusable: The home folder cannot be read.
     """
-    duckdb = _loaded("duckdb")
+    duckdb = loaded_duckdb()
     rows = survey(project, home=home)
-    found = [row.run for row in rows if row.run is not None]
-    # A table that is not there must not be looked for among the variables of this function.
-    with duckdb.connect(config={"python_enable_replacements": "false"}) as connection:
-        _add_runs(connection, rows)
-        if re.search(r"\bmetrics\b", sql, re.IGNORECASE):
-            _loaded("pyarrow")  # which takes as long to load as all else: only where it is needed
-            _add_metrics(connection, PointStream(found))
+    has_metrics = re.search(r"\bmetrics\b", sql, re.IGNORECASE) is not None
+    with answering(rows, has_metrics=has_metrics) as connection:
         try:
             if _SHOW_TABLES.fullmatch(sql):  # DuckDB lists also what these are made from
                 sql = _OUR_TABLES
@@ -101,6 +98,26 @@ def query(
             return [column[0] for column in result.description or ()], result.fetchall()
         except duckdb.Error as error:
             raise QueryInvalid(_with_our_tables(str(error))) from error
+
+
+@contextmanager
+def answering(rows: list[RunRow], *, has_metrics: bool) -> Iterator[Any]:
+    """Open a connection of DuckDB that has the tables of `query`.
+
+    Args:
+        rows: The runs.
+        has_metrics: Whether the table of points is there, too; its points are read when it is.
+
+    Raises:
+        ExtraMissing: duckdb, or what it reads Arrow with, is not installed.
+    """
+    # A table that is not there must not be looked for among the variables of a function.
+    with loaded_duckdb().connect(config={"python_enable_replacements": "false"}) as connection:
+        _add_runs(connection, rows)
+        if has_metrics:
+            _loaded("pyarrow")  # which takes as long to load as all else: only where it is needed
+            _add_metrics(connection, PointStream([row.run for row in rows if row.run is not None]))
+        yield connection
 
 
 def _check_asks(connection: Any, sql: str) -> None:
@@ -183,6 +200,15 @@ def _add_metrics(connection: Any, points: PointStream) -> None:
 
 def _quoted(text: str, mark: str) -> str:
     return mark + text.replace(mark, mark * 2) + mark
+
+
+def loaded_duckdb() -> Any:
+    """Return the module duckdb.
+
+    Raises:
+        ExtraMissing: It is not installed.
+    """
+    return _loaded("duckdb")
 
 
 def _loaded(package: str) -> Any:

@@ -10,47 +10,43 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from runbus._files import read_file
 from runbus._home import Home, abbreviated
 from runbus._ids import LATEST
-from runbus._secrets import redacted_text
 from runbus.abc import PackageManifest
 from runbus.catalog._html import table_html, time_text
-from runbus.catalog._index import INDEX_FILE, Index, Seen
+from runbus.catalog._index import Contents, Index
+from runbus.catalog._order import looked_at
 from runbus.catalog._returned import error_of, result_of
 from runbus.codec import DecodeError, decode_json
 from runbus.errors import (
     FieldInvalid,
     FileUnreadable,
-    RunbusError,
     RunNotFound,
     near_matches,
 )
 from runbus.events import JobStarted
 from runbus.jobs import FactReader, JobRecord, JobState, current_record, read_jobs
-from runbus.metrics import StoredRun
+from runbus.metrics import SAMPLES, RunInfo, StoredRun, read_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from runbus.metrics import RunInfo
+    from typing import Self
 
 __all__ = [
-    "UNREADABLE",
+    "END_STATES",
     "RunList",
     "RunRecord",
-    "RunRow",
+    "Unreadable",
     "find_run",
+    "found_in",
+    "newest_first",
     "open_run",
-    "rebuild_index",
     "runs",
-    "survey",
 ]
-
-UNREADABLE = "UNREADABLE"
-"""The state of a run in a list, if a file of it is damaged or may not be read."""
 
 _SHOWN = 100
 """A notebook shows so many runs of a list, the newest, and says how many come before them."""
 
-_END_STATES = (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.LOST)
+END_STATES = (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.LOST)
+"""The states that a run without a job ends in."""
 
 
 class RunRecord(StoredRun):
@@ -70,6 +66,17 @@ class RunRecord(StoredRun):
         super().__init__(folder, info)
         self._jobs = jobs
 
+    @classmethod
+    def unread(cls, folder: str) -> Self:
+        """Return a run that is known to be there; run.json is read when it is asked for."""
+        run = cls.__new__(cls)
+        run.folder, run._jobs = folder, None
+        return run
+
+    @cached_property
+    def info(self) -> RunInfo:  # type: ignore[override]  # which may be set, as in the base class
+        return RunInfo.read(self.folder)
+
     def __repr__(self) -> str:
         return f"<RunRecord {self.id} {self.name!r} {self.state}>"
 
@@ -88,6 +95,7 @@ class RunRecord(StoredRun):
             [name, str(one.points), str(one.last_step), f"{one.last:.6g}", f"{one.min:.6g}",
              f"{one.max:.6g}"]
             for name, one in self.summaries().items()
+            if not name.startswith(SAMPLES)
         ]  # fmt: skip
         header = ["metric", "points", "last step", "last", "min", "max"]
         return table_html([], facts) + (table_html(header, metrics) if metrics else "")
@@ -151,14 +159,24 @@ class RunRecord(StoredRun):
             return None
 
     @property
+    def environment(self) -> dict[str, Any]:
+        """What the latest attempt of its job ran in; empty if nothing of it logged to the run.
+
+        `python`, `executable`, `host`, `system`, `image`, `gpus` (their models), `variables`
+        (names only) and `packages` (versions by name). Of a job on another machine it comes with
+        the end.
+        """
+        return read_environment(self.job_folder) if self.job_folder else {}
+
+    @property
     def result(self) -> Any:
-        """What the function returned that its job has run; None if nothing, or if it ran none.
+        """What its job's function returned, or `Run.log_result` or its program recorded; or None.
 
         Raises:
-            ResultNotKept: It returned what JSON cannot hold.
+            ResultNotKept: It returned what JSON cannot hold, or has written what is no JSON.
             FileUnreadable: It is not what was logged.
         """
-        return result_of(self, self.job.attempt if self.job else None)
+        return result_of(self, self.job.attempt if self.job else None, self.job_folder)
 
     @property
     def error(self) -> dict[str, str] | None:
@@ -184,7 +202,7 @@ class RunRecord(StoredRun):
         end = self.end_unless_live()
         if end is None:
             return JobState.RUNNING
-        return JobState.LOST if end.state is None else _END_STATES[end.state]
+        return JobState.LOST if end.state is None else END_STATES[end.state]
 
     @property
     def reason(self) -> str:
@@ -224,106 +242,10 @@ def runs(
     Raises:
         HomeUnusable: The home folder cannot be read.
     """
-    readable = (one for one in _newest_first(Home(home), project) if isinstance(one, RunRecord))
+    readable = (one for one in newest_first(Home(home), project) if isinstance(one, RunRecord))
     found = RunList(itertools.islice(readable, newest))
     found.reverse()
     return found
-
-
-class RunRow(NamedTuple):
-    """A run, or a folder that should be one, as a list of runs shows it.
-
-    Attributes:
-        id: The run's id; the name of its folder, if the run cannot be read.
-        name: What people call it; empty if the run cannot be read.
-        project: What it is gathered under.
-        state: Where it stands: a `JobState`, or `UNREADABLE`.
-        tags: Its tags.
-        created_ns: When it was made, Unix time in nanoseconds; 0 if that is not known.
-        folder: Its folder.
-        run: The run; None if it cannot be read.
-        problem: Which file is wrong, and how; empty if all is well.
-    """
-
-    id: str
-    name: str
-    project: str
-    state: str
-    tags: list[str]
-    created_ns: int
-    folder: str
-    run: RunRecord | None
-    problem: str
-
-    @classmethod
-    def of(cls, found: RunRecord | Unreadable, seen: Seen | None = None) -> RunRow:
-        """Look at a run; whatever is wrong with its files becomes a part of the row.
-
-        Args:
-            found: The run.
-            seen: What is known of it, and need not be looked at.
-        """
-        if isinstance(found, Unreadable):
-            id_, project = os.path.basename(found.folder), _project_of(found.folder)
-            row = cls(id_, "", project, UNREADABLE, [], 0, found.folder, None, found.problem)
-            return row
-        try:
-            state, tags = seen or (str(found.state), found.tags)
-            problem = ""
-        except (RunbusError, OSError) as error:
-            state, tags, problem = UNREADABLE, [], str(error)
-        about = found.info
-        return cls(
-            *(about.id, about.name, about.project, state, tags, about.created_ns),
-            *(found.folder, found if not problem else None, problem),
-        )
-
-
-def survey(
-    project: str | None = None,
-    *,
-    newest: int | None = None,
-    home: str | os.PathLike[str] | None = None,
-) -> list[RunRow]:
-    """Return a row for each run, oldest first, and for each folder of one that cannot be read.
-
-    Args:
-        project: The project; all if None.
-        newest: How many at most, those of the newest experiments; all if None.
-        home: The home folder, instead of `$RUNBUS_HOME` or `~/.runbus`.
-
-    Raises:
-        HomeUnusable: The home folder cannot be read.
-    """
-    where = Home(home)
-    with Index(where) as index:
-        found = itertools.islice(_newest_first(where, project, index), newest)
-        rows = [_row(one, index) for one in found]
-        index.save()
-    rows.reverse()
-    return rows
-
-
-def rebuild_index(home: Home) -> int:
-    """Make the index anew and return how many experiments are in it."""
-    try:
-        os.unlink(os.path.join(home.path, INDEX_FILE))
-    except OSError:
-        pass
-    with Index(home) as index:
-        for one in _newest_first(home, index=index):
-            _row(one, index)
-        return index.save(worth=0)
-
-
-def _row(found: RunRecord | Unreadable, index: Index) -> RunRow:
-    """Look at a run, from the index where that is as good, and remember there what is over."""
-    if isinstance(found, RunRecord) and (seen := index.seen(found.folder)) is not None:
-        return RunRow.of(found, seen)
-    row = RunRow.of(found)
-    if row.run is not None and row.run.info.job is None and row.state in _END_STATES:
-        index.note(row.folder, Seen(row.state, row.tags))
-    return row
 
 
 class Unreadable(NamedTuple):
@@ -333,39 +255,33 @@ class Unreadable(NamedTuple):
     problem: str
 
 
-def _project_of(folder: str) -> str:
-    """Return the project of a run's or an experiment's folder, as far as paths tell."""
-    parent = os.path.dirname(folder)
-    if os.path.basename(parent) == "runs":
-        parent = os.path.dirname(os.path.dirname(parent))
-    return os.path.basename(parent)
-
-
-def _newest_first(
+def newest_first(
     home: Home, project: str | None = None, index: Index | None = None
 ) -> Iterator[RunRecord | Unreadable]:
     """Yield runs, those of the newest experiments first, and read no more than is asked for."""
     if index is None:
         with Index(home) as index:
-            yield from _newest_first(home, project, index)
+            yield from newest_first(home, project, index)
             index.save()
         return
     closed: dict[str, str] = {}
-    title = None if project is None else redacted_text(project)  # as its folder is called
-    folders = list(home.experiment_folders(title, problems=closed))
-    folders.sort(key=os.path.basename, reverse=True)
-    for folder in folders:
-        infos, jobs, problems = index.experiment(folder)
-        unsaid = problems.pop(folder, "")
-        for run, info in reversed(infos):
-            if unsaid and info.job is not None:
-                yield Unreadable(run, unsaid)
-            else:
-                yield RunRecord(run, jobs, info)
-        if unsaid and not any(info.job is not None for _, info in infos):
-            yield Unreadable(folder, unsaid)
-        yield from itertools.starmap(Unreadable, problems.items())
+    for folder in looked_at(home, project, index, closed):
+        yield from found_in(folder, index.experiment(folder))
     yield from itertools.starmap(Unreadable, closed.items())
+
+
+def found_in(folder: str, contents: Contents) -> Iterator[RunRecord | Unreadable]:
+    """Yield the runs of an experiment, the last one first."""
+    infos, jobs, problems = contents
+    unsaid = problems.pop(folder, "")
+    for run, info in reversed(infos):
+        if unsaid and info.job is not None:
+            yield Unreadable(run, unsaid)
+        else:
+            yield RunRecord(run, jobs, info)
+    if unsaid and not any(info.job is not None for _, info in infos):
+        yield Unreadable(folder, unsaid)
+    yield from itertools.starmap(Unreadable, problems.items())
 
 
 def open_run(run: str, *, home: str | os.PathLike[str] | None = None) -> RunRecord:
@@ -418,7 +334,7 @@ def find_run(text: str, *, home: str | os.PathLike[str] | None = None) -> RunRec
         return found
     names: dict[str, None] = {}
     known: dict[str, RunRecord] = {}
-    for run in _newest_first(where):
+    for run in newest_first(where):
         if isinstance(run, Unreadable):
             continue
         if text in (run.name, LATEST):

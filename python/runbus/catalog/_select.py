@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import re
 from typing import TYPE_CHECKING, NamedTuple
-from weakref import WeakKeyDictionary
 
+from runbus.catalog._fields import FIELDS, Fields, Value
 from runbus.catalog._html import time_text
 from runbus.catalog._times import period_of
 from runbus.errors import UsageError, near_matches
@@ -16,12 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Self
 
-    from runbus.catalog._runs import RunRecord, RunRow
+    from runbus.catalog._rows import RunRow
 
-__all__ = ["FIELDS", "Condition", "check_field", "field_of", "ordered", "selected"]
-
-FIELDS = ("id", "name", "project", "state", "created", "tags", "folder", "command", "commit")
-"""What every run has; other names are those of params, then of metrics, of which the last value."""
+__all__ = ["Condition", "ordered", "selected"]
 
 _CONDITION = re.compile(r"\s*(.+?)\s*(<=|>=|!=|==?|<|>|~)\s*(.*?)\s*", re.DOTALL)
 
@@ -29,10 +26,6 @@ _AND = re.compile(r"\s+and\s+", re.IGNORECASE)
 _OR = re.compile(r"\s+or\s+", re.IGNORECASE)
 
 _STATES = (*JobState, "UNREADABLE")
-
-_known: WeakKeyDictionary[RunRecord, dict[str, float]] = WeakKeyDictionary()
-
-Value = str | float | bool | None
 
 
 class Condition(NamedTuple):
@@ -85,9 +78,9 @@ class Condition(NamedTuple):
             )
         return cls(name, operator, value)
 
-    def holds(self, row: RunRow) -> bool:
+    def holds(self, row: RunRow, fields: Fields) -> bool:
         """Whether a run fulfils it; one that has no such value fulfils only `!=`."""
-        known = field_of(row, self.name)
+        known = fields.of(row, self.name)
         if known is None or (self.name == "created" and not known):
             return self.operator == "!="
         if self.name == "created":
@@ -119,99 +112,58 @@ class Condition(NamedTuple):
             return _compare(time_ns, self.operator, period.start_ns)
         return (period.start_ns <= time_ns < period.end_ns) == (self.operator == "=")
 
-    def check(self, rows: Sequence[RunRow]) -> None:
+    def check(self, rows: Sequence[RunRow], fields: Fields) -> None:
         """Make sure that it can be asked of runs.
 
         Raises:
             UsageError: None of them has what it names, or each has a number, and it names none.
         """
-        check_field(rows, self.name)
+        fields.check(rows, self.name)
         if not self.is_of_order or self.name in FIELDS or _number(self.value) is not None:
             return
-        values = [value for row in rows if (value := field_of(row, self.name)) is not None]
+        values = [value for row in rows if (value := fields.of(row, self.name)) is not None]
         if values and all(isinstance(value, int | float) for value in values):
             raise UsageError(f"{self.value!r} is not a number, and {self.name} is compared with it")
 
 
-def selected(rows: Iterable[RunRow], conditions: Sequence[Condition]) -> list[RunRow]:
+def selected(
+    rows: Iterable[RunRow], conditions: Sequence[Condition], fields: Fields | None = None
+) -> list[RunRow]:
     """Return the runs that fulfil all conditions.
+
+    Args:
+        rows: The runs.
+        conditions: The conditions.
+        fields: What reads the runs, and has perhaps read some of them.
 
     Raises:
         UsageError: A condition names what none of the runs has, or compares numbers with a text.
     """
-    rows = list(rows)
+    rows, fields = list(rows), fields or Fields()
     for condition in conditions:
-        condition.check(rows)
-    return [row for row in rows if all(one.holds(row) for one in conditions)]
+        condition.check(rows, fields)
+    return [row for row in rows if all(one.holds(row, fields) for one in conditions)]
 
 
-def ordered(rows: Iterable[RunRow], name: str) -> list[RunRow]:
-    """Return runs by a field, param or metric, smallest first; those that have none come last.
+def ordered(rows: Iterable[RunRow], name: str, fields: Fields | None = None) -> list[RunRow]:
+    """Return runs by what `Fields` reads of a name, smallest first; those without come last.
 
     Args:
         rows: The runs.
         name: By what; with a "-" before it, largest first.
+        fields: What reads the runs, and has perhaps read some of them.
 
     Raises:
         UsageError: None of the runs has it.
     """
-    rows = list(rows)
+    rows, fields = list(rows), fields or Fields()
     is_falling = name.startswith("-")
     name = name.removeprefix("-")
-    check_field(rows, name)
-    keys = [(row, field_of(row, name)) for row in rows]
+    fields.check(rows, name)
+    keys = [(row, fields.of(row, name)) for row in rows]
     known = [(row, value) for row, value in keys if value is not None]
     known.sort(key=lambda one: _key(one[1]), reverse=is_falling)
     return [row for row, _ in known] + [row for row, value in keys if value is None]
-
-
-def field_of(row: RunRow, name: str) -> Value:
-    """Return what a run has of a name: a field, else a param, else a metric's last value.
-
-    None if it has nothing of that name, or cannot be read.
-    """
-    match name:
-        case "created":
-            return row.created_ns
-        case "tags":
-            return ", ".join(row.tags)
-        case "id" | "name" | "project" | "state" | "folder":
-            return str(getattr(row, name))
-    if row.run is None:
-        return None
-    if name == "command":
-        return " ".join(row.run.info.origin.argv) or None
-    if name == "commit":
-        return row.run.info.origin.commit or None
-    params = row.run.params
-    if name in params:
-        value = params[name]
-        return value if isinstance(value, str | int | float | bool | None) else str(value)
-    return _lasts(row.run).get(name)
-
-
-def _lasts(run: RunRecord) -> dict[str, float]:
-    """Return the last value of each metric, as of the first look at the run."""
-    if (known := _known.get(run)) is None:
-        known = _known[run] = {name: one.last for name, one in run.summaries().items()}
-    return known
-
-
-def check_field(rows: Sequence[RunRow], name: str) -> None:
-    """Make sure that there is something of a name.
-
-    Raises:
-        UsageError: There are runs, and none has a field, param or metric of that name.
-    """
-    if not rows or name in FIELDS or any(field_of(row, name) is not None for row in rows):
-        return
-    runs = [row.run for row in rows if row.run is not None]
-    known = dict.fromkeys(
-        [*FIELDS, *(key for run in runs for key in (*run.params, *run.metric_names()))]
-    )
-    near = near_matches(name, known)
-    hint = f"; did you mean {near[0]!r}" if near else f"; fields are {', '.join(FIELDS)}"
-    raise UsageError(f"no run has a field, param or metric {name!r}{hint}")
 
 
 def _number(value: object) -> float | None:

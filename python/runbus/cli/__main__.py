@@ -8,6 +8,7 @@ import os
 import sys
 
 from runbus.cli._app import run_command
+from runbus.cli._diverted import divert_stdout, note_own_process
 
 __all__ = ["main"]
 
@@ -29,7 +30,10 @@ def main() -> None:
     for stream, errors in ((sys.stdout, "replace"), (sys.stderr, "backslashreplace")):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding=encoding, errors=errors)
-    sys.exit(run_command(sys.argv[1:]))
+    note_own_process()
+    status = run_command(sys.argv[1:])
+    divert_stdout()  # what plugins print as the process ends is no part of the result
+    sys.exit(status)
 
 
 def _open_standard_streams() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,18 +14,21 @@ from runbus.cli._printer import escaping, print_error, refusal
 from runbus.errors import RunbusError, UsageError, near_matches
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 __all__ = ["COMMANDS", "app", "run_command"]
 
 COMMANDS = {
     "run": "Run a Python script or function as a job, once or as a sweep.",
     "submit": "Run the jobs of a batch file and follow them to the end.",
+    "plan": "Show what a batch file would do: its graph, its code and every request.",
     "attach": "Follow a batch to its end, and lead it if no other process does.",
     "status": "Show where the jobs of a batch stand.",
     "retry": "Run the jobs of a batch that did not succeed once more, as a new batch.",
-    "cancel": "End a job, or all jobs of a batch, and wait until they have ended.",
+    "rerun": "Run a job or a batch once more, as a new batch, with the packaged code of then.",
+    "cancel": "End a job, a sweep, or all jobs of a batch, and wait until they have ended.",
     "ls": "List runs.",
+    "compare": "Compare runs: their params and metrics side by side.",
     "show": "Show a run: what it is, where it stands, what it logged.",
     "logs": "Print what a run's job has written.",
     "metrics": "Print what a run logged.",
@@ -34,13 +37,18 @@ COMMANDS = {
     "tag": "Give a run tags, also long after it has ended.",
     "note": "Add a note to a run.",
     "rename": "Give a run another name.",
-    "rm": "Remove runs that are over.",
+    "rm": "Remove runs that are over, with their files and logs.",
+    "gc": "Move old runs to the trash, and remove for good what has been there as long.",
     "query": "Ask all runs a question in SQL.",
+    "export": "Write runs and all that they logged as tables: Parquet, CSV or JSON.",
     "seal": "Turn the journals of finished runs into Parquet files.",
+    "top": "Show what this machine, its GPUs and the runs that are going on do.",
     "why": "Say why a run stands where it stands, and what happened to it.",
     "replay": "Feed the events of a trace to a fresh kernel and show what goes another way.",
     "executors": "List the executors that have names, and check what is said of them, or show one.",
+    "plugins": "List the plugins that can be found and check each, show one, or begin a new one.",
     "config": "Show, compare and convert configurations of files and past runs.",
+    "hub": "Check the file of a hub, and ask its services how they are.",
     "doctor": "Check that jobs can run here and that nothing was left behind.",
     "completion": "Print what makes a shell complete commands, runs, projects and metrics.",
     "version": "Print the version.",
@@ -48,9 +56,10 @@ COMMANDS = {
 """Each subcommand and its summary: `runbus --help` imports none of them."""
 
 _MEANT = {
-    "compare": ("ls",), "delete": ("rm",), "describe": ("show",), "info": ("show",),
+    "delete": ("rm",), "describe": ("show",), "diff": ("compare",), "info": ("show",),
     "kill": ("cancel",), "launch": ("run",), "ps": ("status",), "remove": ("rm",),
-    "resume": ("attach",), "rerun": ("retry",), "sql": ("query",), "stop": ("cancel",),
+    "resume": ("attach",), "again": ("rerun", "retry"), "sql": ("query",), "stop": ("cancel",),
+    "htop": ("top",), "nvtop": ("top",), "gpu": ("top",), "monitor": ("top",),
 }  # fmt: skip
 """What other programs call some commands."""
 
@@ -107,6 +116,18 @@ class _Commands(click.Group):
             raise _NoSuchCommand(args[0], hint)
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (click.UsageError, click.Abort, click.exceptions.Exit, BrokenPipeError):
+            raise
+        except Exception as error:
+            name = ctx.invoked_subcommand
+            is_ours = name is None or name in COMMANDS or name in _HIDDEN
+            if is_ours or isinstance(error, RunbusError):
+                raise
+            raise _CommandFailed(str(name), error) from error
+
 
 def _command_of_others(name: str) -> click.Command | None:
     from runbus.config import COMMANDS as PARTS
@@ -114,9 +135,25 @@ def _command_of_others(name: str) -> click.Command | None:
     if name not in PARTS:
         return None
     command = PARTS.find(name)
-    if not isinstance(command, click.Command):
-        told = f"the command {name!r} of {PARTS.origin_of(name)} is none: "
-        raise UsageError(f"{told}{PARTS.import_path(name)} is not a command of click")
+    if isinstance(command, click.Command):
+        return command
+    if callable(command) and not isinstance(command, type):
+        return _command_of_function(name, command)
+    told = f"the command {name!r} of {PARTS.origin_of(name)} is none: "
+    raise UsageError(f"{told}{PARTS.import_path(name)} is not a command of click, nor a function")
+
+
+def _command_of_function(name: str, function: Callable[..., Any]) -> click.Command:
+    """Return a typed function as a subcommand: its words and its help are those of its own."""
+    settings = {"ignore_unknown_options": True, "allow_interspersed_args": False}
+
+    @click.command(name, context_settings=settings, add_help_option=False)
+    @click.argument("words", nargs=-1, type=click.UNPROCESSED)
+    def command(words: tuple[str, ...]) -> int:
+        from runbus.cli._entrypoint import run_entrypoint
+
+        return run_entrypoint(function, words, f"runbus {name}")
+
     return command
 
 
@@ -124,6 +161,20 @@ class _NoSuchCommand(click.UsageError):
     def __init__(self, name: str, hint: str) -> None:
         super().__init__(f"there is no command {name!r}")
         self.hint = hint
+
+
+class _CommandFailed(click.ClickException):
+    """A command that others bring raised what only its author can explain."""
+
+    def __init__(self, name: str, error: Exception) -> None:
+        from runbus.config import COMMANDS as PARTS
+
+        origin = PARTS.origin_of(name)
+        told = f"raised {type(error).__name__}: {error}".removesuffix(": ")
+        if isinstance(error, click.ClickException):  # written for people to read
+            told = f"failed: {error.format_message()}"
+        super().__init__(f"the command {name!r} of {origin} {told}")
+        self.hint = f"that is code of {origin}, not of runbus; runbus --debug {name} … shows where"
 
 
 def _print_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
@@ -200,6 +251,8 @@ def _print_error(error: Exception) -> None:
         print_error(str(error), error.hint)
     elif isinstance(error, OSError):
         print_error(refusal(error), _hint_at(error))
+    elif isinstance(error, _CommandFailed):
+        print_error(error.message, error.hint)
     else:
         print_error(
             f"{type(error).__name__}: {error}",
@@ -221,7 +274,8 @@ def _status_of(error: Exception) -> ExitStatus:
     """Return what an error means for the caller."""
     if isinstance(error, UsageError):
         return ExitStatus.USAGE
-    return ExitStatus.FAILED if isinstance(error, (RunbusError, OSError)) else ExitStatus.UNEXPECTED
+    is_known = isinstance(error, (RunbusError, OSError, _CommandFailed))
+    return ExitStatus.FAILED if is_known else ExitStatus.UNEXPECTED
 
 
 def _print_usage_error(error: click.UsageError) -> None:

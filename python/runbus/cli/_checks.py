@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from runbus._home import Home
     from runbus.catalog import RunRow
 
-__all__ = ["Check", "all_checks", "clock_check", "space_check"]
+__all__ = ["Check", "ahead_s", "all_checks", "clock_check", "space_check"]
 
 _SMALL_BYTES = 16 << 10
 _SEALING = "runbus seal --all packs what was logged value by value to a fifth; arrays less"
@@ -133,19 +133,32 @@ def _advice(row: RunRow) -> str:
 
 def _file_clock_check(home: Home) -> Check:
     """Compare this machine's clock with the file system's, which may be a server's."""
+    asked_s = time.time()
     try:
         with tempfile.NamedTemporaryFile(dir=home.path) as file:
-            ahead = os.stat(file.name).st_mtime - time.time()
+            theirs_s = os.stat(file.name).st_mtime
     except OSError as error:
         return Check("clock", False, os_reason(error))
-    return clock_check("clock", ahead, "the file system's")
+    return clock_check("clock", ahead_s(theirs_s, asked_s, time.time()), "the file system's")
 
 
-def clock_check(title: str, ahead_s: float, whose: str) -> Check:
+def ahead_s(theirs_s: float, asked_s: float, answered_s: float, *, tick_s: float = 0.0) -> float:
+    """Return how far another clock is ahead of ours at least; negative if it is behind.
+
+    Args:
+        theirs_s: What it showed when it was asked.
+        asked_s: When that was by our clock.
+        answered_s: When it had been answered: busy machines take seconds for it.
+        tick_s: How much later than what it shows it may have been.
+    """
+    return max(theirs_s - answered_s, 0.0) or min(theirs_s + tick_s - asked_s, 0.0)
+
+
+def clock_check(title: str, ahead: float, whose: str) -> Check:
     """Judge how far another clock is ahead of ours, in seconds."""
-    is_well = abs(ahead_s) < _CLOCK_STEP_S
+    is_well = abs(ahead) < _CLOCK_STEP_S
     advice = "" if is_well else "times of jobs on other machines will not compare: synchronize"
-    return Check(title, is_well, f"{whose} is {round(ahead_s, 1) + 0.0:+.1f} s from ours", advice)
+    return Check(title, is_well, f"{whose} is {round(ahead, 1) + 0.0:+.1f} s from ours", advice)
 
 
 def _version_check() -> Check:
@@ -178,7 +191,7 @@ def _job_check() -> Check:
         with open(os.path.join(folder, "request.sh"), "w", encoding="ascii") as file:
             file.write("exit 42\n")
         try:
-            subprocess.run(["/bin/sh", WRAPPER, "run", folder], timeout=10, check=False)
+            subprocess.run(["/bin/sh", WRAPPER, "run", folder], timeout=30, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:
             return Check("jobs", False, str(error), "jobs need a POSIX shell at /bin/sh")
         seen = observe_folder(folder)

@@ -17,13 +17,13 @@ from runbus.config import (
     accepts_text,
     apply_overrides,
     environment_overrides,
-    expand_sweeps,
     fields_of,
     parse_override,
     read_call,
     split_items,
     target_of,
     type_at,
+    value_text,
 )
 from runbus.errors import UsageError
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from runbus.cli._arguments import Arguments
+    from runbus.config import Space
 
     Path = tuple[str | int, ...]
 
@@ -45,10 +46,12 @@ class Configured(NamedTuple):
     Attributes:
         title: Which point of a sweep it is, such as `lr=0.1`; empty without one.
         config: The function with its arguments.
+        point: What the point changes.
     """
 
     title: str
     config: Any
+    point: Mapping[str, Any] = {}
 
 
 def configure(
@@ -58,9 +61,17 @@ def configure(
     prefix: str,
     *,
     default: Any = None,
-    sweeps: Sequence[str] = (),
+    space: Space | None = None,
 ) -> list[Configured]:
     """Return what a command line makes of a function: one configuration, or one a point of a sweep.
+
+    Args:
+        function: The function.
+        arguments: The command line.
+        environment: The variables of the environment.
+        prefix: What the names of those that set values begin with.
+        default: What it begins with; the function's own defaults if None.
+        space: What is swept besides what the command line and its files sweep.
 
     Raises:
         ConfigInvalid: Something does not fit; every mistake is reported, with what said it.
@@ -73,23 +84,35 @@ def configure(
     ]
     changes += arguments.overrides
     axes: dict[Path, list[Override]] = {}
-    if sweeps or "--sweep" in arguments.flags:
-        expand_sweeps(sweeps)  # says what is wrong with one
-        swept = [parse_override(one) for one in sweeps]
-        if "--sweep" in arguments.flags:
-            swept += [one for one in changes if _is_axis(one)]
+    if space is not None or "--sweep" in arguments.flags:
+        swept = [one for one in changes if _is_axis(one)] if "--sweep" in arguments.flags else []
         changes = [one for one in changes if one not in swept]
         axes = in_files | {one.path: _points(one) for one in swept}
     elif in_files:
         paths = ", ".join(_name(points[0]) for points in in_files.values())
         logger.warning("without --sweep the _sweep_ of %s in its file is ignored", paths)
+    inner: list[list[Override]] = (
+        [[]] if space is None else [_overrides(point) for point in space.points()]
+    )
+    for change in inner[0]:
+        axes.pop(change.path, None)
     found = []
-    for point in itertools.product(*axes.values()):
+    grid = itertools.product(*axes.values())
+    for outer, own in itertools.product(grid, inner):
+        point = [*outer, *own]
         node = config.copy()
         _set_defaults(node)
         apply_overrides(node, with_meanings(node, [*changes, *point]))
         title = " ".join(f"{_name(one)}={one.value}" for one in point)
-        found.append(Configured(title, node))
+        found.append(Configured(title, node, {_name(one): one.value for one in point}))
+    return found
+
+
+def _overrides(point: Mapping[str, Any]) -> list[Override]:
+    found = []
+    for path, value in point.items():
+        text = value_text(value)
+        found.append(parse_override(f"{path}={text}"))
     return found
 
 

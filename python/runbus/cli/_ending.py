@@ -20,7 +20,7 @@ from runbus.jobs import read_jobs
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from runbus.experiment import AsyncExperiment, StoredExperiment
+    from runbus.experiment import ExperimentDraft, StoredExperiment
 
 __all__ = ["Ending", "by_signal"]
 
@@ -57,7 +57,7 @@ class Ending:
         signalled: The first of them; None if there was none.
     """
 
-    def __init__(self, experiment: AsyncExperiment | None = None) -> None:
+    def __init__(self, experiment: ExperimentDraft | None = None) -> None:
         self._experiment = experiment
         self._folder = ""
         self._loop: asyncio.AbstractEventLoop | None = None

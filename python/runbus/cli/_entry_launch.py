@@ -5,15 +5,17 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from runbus.abc import Executor, Timeouts
+from runbus.abc import EarlyStop, Executor, Timeouts
 from runbus.cli import _launch
 from runbus.cli._configuring import Configured, made_by, with_meanings
 from runbus.cli._factories import factories_for, factories_making
-from runbus.cli._options import wanted_plugins
+from runbus.cli._options import plugin_settings, wanted_plugins
+from runbus.cli._sweeping import run_missing
 from runbus.config import (
     Config,
     Function,
     Partial,
+    Points,
     Word,
     apply_overrides,
     executor_config,
@@ -25,13 +27,13 @@ from runbus.config import (
     target_of,
 )
 from runbus.errors import UsageError
-from runbus.experiment import AsyncExperiment, Job
+from runbus.experiment import ExperimentDraft, Job, as_points
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from runbus.cli._exit import ExitStatus
-    from runbus.config import Override
+    from runbus.config import Override, Space
 
 __all__ = ["Launch", "launch_asked", "launch_on"]
 
@@ -45,6 +47,7 @@ class Launch(NamedTuple):
         plugins: What hooks into the bus meanwhile: plugins, and names of installed ones.
         is_detached: Whether to return once every job is recorded.
         is_dry: Whether to run nothing.
+        settings: What plugins are made from, for the record.
     """
 
     config: Any
@@ -52,6 +55,7 @@ class Launch(NamedTuple):
     plugins: list[Any]
     is_detached: bool
     is_dry: bool
+    settings: dict[str, dict[str, Any]]
 
 
 def run(
@@ -106,10 +110,12 @@ def launch_asked(
         raise UsageError("run.plugins go without --detach: the supervisor loads none")
     if odd := [one for one in asked if not isinstance(one, str) and not hasattr(one, "setup")]:
         raise UsageError(f"run.plugins: {odd[0]!r} is no plugin, and no name of one")
-    names = wanted_plugins([one for one in asked if isinstance(one, str)])
+    words = [one for one in asked if isinstance(one, str)]
+    names = wanted_plugins(words)
     objects = [one for one in asked if not isinstance(one, str)]
     is_dry = values.get("dryrun", False)
-    return Launch(config, found[-1], [*names, *objects], is_detached, is_dry)
+    settings = plugin_settings(words)
+    return Launch(config, found[-1], [*names, *objects], is_detached, is_dry, settings)
 
 
 def _named(changes: Sequence[Override], config: Any, found: list[Timeouts]) -> Iterator[Override]:
@@ -157,25 +163,71 @@ def launch_on(
     found: Sequence[Configured],
     program: str,
     *,
+    space: Space | None = None,
+    stop: EarlyStop | None = None,
+    artifacts: Sequence[str] = (),
+    again: bool = False,
+    goal: str | None = None,
     max_parallel: int | None = None,
     as_json: bool = False,
 ) -> ExitStatus:
-    """Run configured functions as jobs of one experiment, and say how they ended."""
+    """Run configured functions as jobs of one experiment, and say how they ended.
+
+    Args:
+        launch: How they run.
+        found: The functions.
+        program: What they are gathered under if nothing says otherwise.
+        space: What was swept; what the functions say of themselves if None.
+        stop: When one is to end early.
+        artifacts: Patterns of files that the run of each keeps copies of.
+        again: Whether points of a sweep that have run already run again.
+        goal: Of what the best is printed at the end; of nothing if None.
+        max_parallel: How many run at a time.
+        as_json: Whether the result is printed as JSON.
+    """
     values = launch.config
     executor = values.executor
-    jobs = []
-    for one in found:
-        task = _task_of(one.config)
-        name = "-".join(filter(None, [values.name or ("" if one.title else task.title), one.title]))
-        jobs.append(Job(name=name, task=task, timeouts=launch.timeouts))
-    name = str(executor.name)
+    tasks = [_task_of(one.config) for one in found]
+    base = values.name or tasks[0].title
+    rules = stop or EarlyStop()
+    jobs = [
+        Job(name=base, task=task, timeouts=launch.timeouts, stop=rules, artifacts=artifacts)
+        for task in tasks
+    ]
+    points = [one.point for one in found]
+    if points[0]:
+        is_whole = space is not None and space.size == len(points)
+        data = space.data if space and is_whole else {Points.tag: [dict(one) for one in points]}
+        jobs = as_points(jobs, points, data, name=values.name or "")
+    executor_name = str(executor.name)
     project = values.project or program
-    experiment = AsyncExperiment(
-        project, jobs, executor=name, executors={name: executor}, max_parallel=max_parallel
+
+    def run(jobs: list[Job]) -> ExitStatus:
+        experiment = ExperimentDraft(
+            project,
+            jobs,
+            executor=executor_name,
+            executors={executor_name: executor},
+            max_parallel=max_parallel,
+            plugins=_travelling(launch.plugins),
+            settings=launch.settings,
+        )
+        if launch.is_detached:
+            return _launch.detach(experiment, as_json=as_json)
+        return _launch.launch(experiment, plugins=launch.plugins, as_json=as_json)
+
+    return run_missing(
+        project, jobs, run, again=again, detach=launch.is_detached, goal=goal, as_json=as_json
     )
-    if launch.is_detached:
-        return _launch.detach(experiment, as_json=as_json)
-    return _launch.launch(experiment, plugins=launch.plugins, as_json=as_json)
+
+
+def _travelling(plugins: Sequence[Any]) -> list[Any]:
+    """Return the plugins that other processes may have to make."""
+    if not plugins:
+        return []
+    from runbus.plugins import is_for_workers
+
+    return [one for one in plugins if isinstance(one, str) or is_for_workers(one)]
 
 
 def _task_of(config: Any) -> Function:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import NoReturn
 
+    from runbus.abc import EarlyStop
+    from runbus.config import Space
     from runbus.errors import ConfigProblem
 
 __all__ = ["entrypoint", "main", "run_as_job", "run_entrypoint"]
@@ -110,25 +112,23 @@ def main(
     settings = getattr(function, _SETTINGS, None) or _Settings()
     changes = {name: value for name, value in told.items() if value is not None}
     setattr(function, _SETTINGS, settings._replace(**changes))
-    _name_script(function)
+    from runbus.config import name_script
+
+    if getattr(function, "__module__", "") == "__main__":
+        name_script()
     sys.exit(run_entrypoint(function, sys.argv[1:] if words is None else words))
 
 
-def _name_script(function: Callable[..., Any]) -> None:
-    """Let a script be found by the name that other processes import it by.
+def run_entrypoint(function: Callable[..., Any], words: Sequence[str], program: str = "") -> int:
+    """Run a function as a command and return its exit status; prints errors to standard error.
 
-    What its jobs have recorded names its classes in that way, and they are not to be made twice.
+    Args:
+        function: The function.
+        words: Its words.
+        program: What the command is called; as `entrypoint` said, or as the program, if empty.
     """
-    script = sys.modules["__main__"]
-    name, end = os.path.splitext(os.path.basename(getattr(script, "__file__", None) or ""))
-    if getattr(function, "__module__", "") == "__main__" and end == ".py":
-        sys.modules.setdefault(name, script)
-
-
-def run_entrypoint(function: Callable[..., Any], words: Sequence[str]) -> int:
-    """Run a function as a command and return its exit status; prints errors to standard error."""
     settings = getattr(function, _SETTINGS, None) or _Settings()
-    program = settings.name or os.path.basename(sys.argv[0])
+    program = program or settings.name or os.path.basename(sys.argv[0])
     if "_RUNBUS_ENTRY_COMPLETE" in os.environ:
         from runbus.cli._entry_completion import answer_entry_shell
 
@@ -161,7 +161,11 @@ class _Asked(NamedTuple):
     """What `runbus run` says beside the words of a function; as a job it runs in any case."""
 
     launch: tuple[str, ...] = ()
-    sweeps: tuple[str, ...] = ()
+    space: Space | None = None
+    stop: EarlyStop | None = None
+    artifacts: tuple[str, ...] = ()
+    again: bool = False
+    goal: str | None = None
     max_parallel: int | None = None
     as_json: bool = False
 
@@ -173,7 +177,11 @@ def run_as_job(
     executor: str | None = None,
     plugins: Sequence[str] = (),
     launch: Sequence[str] = (),
-    sweeps: Sequence[str] = (),
+    space: Space | None = None,
+    stop: EarlyStop | None = None,
+    artifacts: Sequence[str] = (),
+    again: bool = False,
+    goal: str | None = None,
     max_parallel: int | None = None,
     as_json: bool = False,
 ) -> ExitStatus:
@@ -185,7 +193,11 @@ def run_as_job(
         executor: Where it runs if no word says otherwise.
         plugins: The names of plugins to load, beside those of the function.
         launch: Words of the form `run.name=…`, which go before all others.
-        sweeps: The axes of a sweep, as `name=value,value`.
+        space: What is swept; nothing if None.
+        stop: When a job is to end early.
+        artifacts: Patterns of files that its run keeps copies of.
+        again: Whether points that have run already run again.
+        goal: Of what the best is printed at the end; of nothing if None.
         max_parallel: How many jobs run at a time.
         as_json: Whether the result is printed as JSON.
 
@@ -201,7 +213,7 @@ def run_as_job(
     )
     where = text.rpartition(":")[0]
     file = os.path.basename(where) if where.endswith(".py") else where.rpartition(".")[2]
-    asked = _Asked(tuple(launch), tuple(sweeps), max_parallel, as_json)
+    asked = _Asked(tuple(launch), space, stop, tuple(artifacts), again, goal, max_parallel, as_json)
     try:
         runs = _prepared(function, words, settings, settings.name or file, asked)
     except ConfigInvalid as error:
@@ -244,7 +256,7 @@ def _prepared(
         os.environ,
         settings.prefix,
         default=settings.default,
-        sweeps=job.sweeps,
+        space=job.space,
     )
     written = [one for one in arguments.options if one[0].startswith("--to-")]
     for option, destination in written:
@@ -261,7 +273,17 @@ def _prepared(
         found_too = [*found, Configured("run", asked.config)]
         flags = flags | {"--dryrun"} if asked.is_dry else flags
         run = partial(
-            launch_on, asked, found, project, max_parallel=job.max_parallel, as_json=job.as_json
+            launch_on,
+            asked,
+            found,
+            project,
+            space=job.space,
+            stop=job.stop,
+            artifacts=job.artifacts,
+            again=job.again,
+            goal=job.goal,
+            max_parallel=job.max_parallel,
+            as_json=job.as_json,
         )
         return _chosen([run], found_too, flags, settings)
     return _chosen(calls, found, flags, settings)

@@ -6,16 +6,18 @@ import os
 import shlex
 import tempfile
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import anyio
 
-from runbus.cli._checks import Check, clock_check, space_check
+from runbus.cli._checks import Check, ahead_s, clock_check, space_check
 from runbus.config import ExecutorNames, executor_config, list_executors, load_batch
 from runbus.errors import ConfigInvalid, FileUnreadable, HostError, NotFound, RunbusError
 from runbus.executors import expanded, marked, quote
+from runbus.executors.slurm import partitions
 from runbus.executors.ssh import tunnel_to
 from runbus.jobs import Asked
+from runbus.transports import LocalTunnel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -43,7 +45,10 @@ def known_executors(home: Home, batches: Sequence[str]) -> list[Mapping[str, Any
         return [one.data for path in batches for one in load_batch(path).executors.values()]
     newest = sorted(home.experiment_folders(), key=os.path.basename)[-_NEWEST:]
     listed, _ = list_executors(ExecutorNames(home=home.path))
-    found: list[Mapping[str, Any]] = [one.entry.data for one in listed if one.entry is not None]
+    # What everybody has by the name of its kind, an engine or a cluster, need not be there.
+    found: list[Mapping[str, Any]] = [
+        one.entry.data for one in listed if one.entry is not None and one.origin != "runbus"
+    ]
     for folder in {*newest, *home.open_experiments()}:
         try:
             found += Asked.read(folder).executors.values()
@@ -57,39 +62,59 @@ def host_checks(executors: Sequence[Mapping[str, Any]]) -> list[Check]:
     machines = sorted({machine for data in executors for machine in _machines(data)})
     checks: dict[int, list[Check]] = {}
 
-    async def ask(number: int, host: str, job_dir: str, identity: str) -> None:
-        checks[number] = await _ask(host, job_dir, identity)
+    async def ask(number: int, machine: _Machine) -> None:
+        checks[number] = await _ask(machine)
 
     async def ask_all() -> None:
         async with anyio.create_task_group() as tasks:
             for number, machine in enumerate(machines):
-                tasks.start_soon(ask, number, *machine, name=f"ask {machine[0]}")
+                tasks.start_soon(ask, number, machine, name=f"ask {machine.host}")
 
     anyio.run(ask_all)
     return [check for number in sorted(checks) for check in checks[number]]
 
 
-def _machines(data: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Yield the machines that an executor reaches over SSH: name, folder and key."""
-    if data.get("type") != "ssh":
+class _Machine(NamedTuple):
+    """A machine that an executor reaches: its name, empty for this one, folder, key.
+
+    `partition` is where jobs of Slurm go from there, empty for its default; None if it is no login
+    node.
+    """
+
+    host: str
+    job_dir: str
+    identity: str
+    partition: str | None = None
+
+
+def _machines(data: Mapping[str, Any]) -> Iterator[_Machine]:
+    """Yield the machines that an executor reaches over SSH, or from which it reaches Slurm."""
+    kind = data.get("type")
+    if kind not in {"ssh", "slurm"}:
         return
     try:
-        config: Any = executor_config(data, "ssh")
+        config: Any = executor_config(data, kind)
     except ConfigInvalid:  # of a damaged record; told by who would lead it
         return
+    identity = config.identity or ""
+    if kind == "slurm":
+        yield _Machine(config.host or "", config.job_dir, identity, config.partition or "")
+        return
     for host in config.hosts:
-        yield host, config.job_dir, config.identity or ""
+        yield _Machine(host, config.job_dir, identity)
 
 
-async def _ask(host: str, job_dir: str, identity: str) -> list[Check]:
+async def _ask(machine: _Machine) -> list[Check]:
     """Return what is to be said about one machine."""
-    title = f"host {host}"
+    host = machine.host
+    title = f"host {host or 'localhost'}"
     began = time.monotonic()
     try:
-        tunnel = tunnel_to(host, job_dir, identity or None)
-        async with tunnel:
+        async with _reached(machine) as tunnel:
             with anyio.fail_after(_TIMEOUT_S):
                 checks = await _questions(title, tunnel)
+                if machine.partition is not None:
+                    checks += await _slurm_checks(title, tunnel, machine.partition)
     except RunbusError as error:
         return [Check(title, False, str(error), error.hint or f"ssh -v {host} tells more")]
     except TimeoutError:
@@ -97,6 +122,31 @@ async def _ask(host: str, job_dir: str, identity: str) -> list[Check]:
         return [Check(title, False, f"no answer within {_TIMEOUT_S:.0f} s", advice)]
     took = time.monotonic() - began
     return [Check(title, True, f"its shell answered within {took:.1f} s"), *checks]
+
+
+def _reached(machine: _Machine) -> Tunnel:
+    if not machine.host:
+        return LocalTunnel(machine.job_dir)
+    return tunnel_to(machine.host, machine.job_dir, machine.identity or None)
+
+
+async def _slurm_checks(title: str, tunnel: Tunnel, wanted: str) -> list[Check]:
+    """Return what Slurm says there about where jobs can queue."""
+    title = f"{title}: Slurm{wanted and f', partition {wanted}'}"
+    try:
+        found = await partitions(tunnel)
+    except HostError as error:
+        return [Check(title, False, error.reason, "see that sinfo works on that machine")]
+    told = "; ".join(
+        f"{one.name}: {one.state}, at most {one.time}, {one.nodes} of {one.cpus} CPUs, "
+        f"{one.memory_mib} MiB{one.gres and ', ' + one.gres}"
+        for one in found
+    )
+    names = sorted({one.name for one in found})
+    if lacking := [name for name in wanted.split(",") if name and name not in names]:
+        advice = f"there are {', '.join(names)}"
+        return [Check(title, False, f"there is no partition {lacking[0]!r}", advice)]
+    return [Check(title, bool(found), told or "it has no partition that you may use")]
 
 
 async def _questions(title: str, tunnel: Tunnel) -> list[Check]:
@@ -156,9 +206,8 @@ def _judged(
 ) -> Iterator[Check]:
     seconds, setsid, writable, disk = lines[:4]
     # Its clock tells whole seconds, and the answer was on its way.
-    early, late = asked_s - int(seconds) - 1, answered_s - int(seconds)
-    behind = early if early > 0 else min(late, 0.0)
-    yield clock_check(f"{title}: clock", -behind, "its clock")
+    ahead = ahead_s(int(seconds), asked_s, answered_s, tick_s=1.0)
+    yield clock_check(f"{title}: clock", ahead, "its clock")
     if not writable:
         advice = "let it be written, or name another job_dir"
         yield Check(f"{title}: job_dir", False, f"{job_dir} cannot be written", advice)

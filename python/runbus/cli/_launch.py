@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,9 +16,9 @@ from runbus._clock import format_duration
 from runbus._ids import short_id
 from runbus.abc import GRACE_S
 from runbus.catalog import not_removed, open_run
+from runbus.cli._diverted import diverted_stdout
 from runbus.cli._ending import Ending, by_signal
 from runbus.cli._exit import ExitStatus
-from runbus.cli._live_rows import SHOWN_METRICS
 from runbus.cli._outlet import Outlet, unblocked_stderr
 from runbus.cli._printer import (
     format_number,
@@ -26,24 +27,48 @@ from runbus.cli._printer import (
     unescaped,
 )
 from runbus.cli._progress import PlainProgress
-from runbus.cli._table import print_table, terminal_columns, terminal_rows, without
+from runbus.cli._table import (
+    SHOWN_METRICS,
+    print_table,
+    tell_left_out,
+    terminal_columns,
+    terminal_rows,
+    without,
+)
 from runbus.cli._totals import Totals
-from runbus.jobs import CancelRequest, JobRecord, JobState, ask_to_cancel, read_jobs, read_requests
+from runbus.jobs import (
+    FAILURES,
+    CancelRequest,
+    JobRecord,
+    JobState,
+    ask_to_cancel,
+    read_jobs,
+    read_requests,
+    sweeps_asked,
+)
+from runbus.metrics import PROGRESS, SAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
     from runbus.abc import Plugin
-    from runbus.experiment import AsyncExperiment, StoredExperiment
+    from runbus.experiment import ExperimentDraft, StoredExperiment
+    from runbus.metrics import SeriesSummary
 
 _AROUND = 5
 """So many rows of a terminal are for what stands around a table."""
 
-__all__ = ["attach", "cancel", "detach", "launch", "print_requests"]
+_ASIDE = (SAMPLES, PROGRESS)
+
+_TOLD = 10
+"""Of so many failures the last lines are told."""
+
+__all__ = ["attach", "cancel", "detach", "launch"]
 
 
 def launch(
-    experiment: AsyncExperiment, *, plugins: Sequence[Plugin | str] = (), as_json: bool = False
+    experiment: ExperimentDraft, *, plugins: Sequence[Plugin | str] = (), as_json: bool = False
 ) -> ExitStatus:
     """Run an experiment, show its progress and its result, and say how it went.
 
@@ -60,8 +85,10 @@ def launch(
         with ending.holding_signals():
             stored = api.prepare(experiment)
             watching = partial(_watching, plugins)
-            run = partial(api.lead, watching=watching, leading=ending.heeding_signals, trace=True)
-            records = anyio.run(run, stored)
+            leading = ending.heeding_signals
+            run = partial(api.lead_new, watching=watching, leading=leading, trace=True)
+            with _plugins_print(as_json=as_json):
+                records = anyio.run(run, stored)
         settle()
         return _report(stored.folder, records, ending.signalled, as_json=as_json)
 
@@ -73,7 +100,8 @@ def attach(folder: str, *, plugins: Sequence[str] = (), as_json: bool) -> ExitSt
     attach = partial(api.attach, watching=watching, leading=ending.heeding_signals, trace=True)
     with unblocked_stderr(lambda: ending.signalled is None) as settle:
         try:
-            records = anyio.run(attach, folder)
+            with _plugins_print(as_json=as_json):
+                records = anyio.run(attach, folder)
         except KeyboardInterrupt:
             # A leader handles its signals otherwise: this process only followed.
             name = os.path.basename(folder)
@@ -81,6 +109,11 @@ def attach(folder: str, *, plugins: Sequence[str] = (), as_json: bool) -> ExitSt
             raise
         settle()
         return _report(folder, records, ending.signalled, as_json=as_json)
+
+
+def _plugins_print(*, as_json: bool) -> AbstractContextManager[object]:
+    """Keep what plugins print out of a result that a program reads."""
+    return diverted_stdout() if as_json else nullcontext()
 
 
 def _watching(plugins: Sequence[Plugin | str], experiment: StoredExperiment) -> list[Plugin | str]:
@@ -94,11 +127,11 @@ def _progress(experiment: StoredExperiment) -> list[Plugin]:
     if isinstance(out, Outlet) and out.isatty() and os.environ.get("TERM") != "dumb":
         from runbus.cli._live import LiveProgress
 
-        return [LiveProgress(experiment.specs, known, out)]
+        return [LiveProgress(experiment.specs, known, out, sweeps_asked(experiment.folder))]
     return [PlainProgress(experiment.specs, known)]
 
 
-def detach(experiment: AsyncExperiment, *, as_json: bool) -> ExitStatus:
+def detach(experiment: ExperimentDraft, *, as_json: bool) -> ExitStatus:
     """Record an experiment for good and leave it to a supervisor."""
     ending = Ending(experiment)
     with ending.holding_signals():
@@ -112,6 +145,33 @@ def detach(experiment: AsyncExperiment, *, as_json: bool) -> ExitStatus:
         click.echo(stored.id)
         sys.stderr.write(f"runbus attach {stored.id} follows it\n")
     return ExitStatus(128 + ending.held[0]) if ending.held else ExitStatus.OK
+
+
+def leave(stored: StoredExperiment, *, as_json: bool) -> ExitStatus:
+    """Leave an experiment that was recorded before to a supervisor."""
+    records = anyio.run(api.detach, stored)
+    if as_json:
+        print_json([{"id": record.run_id, "name": record.name} for record in records])
+    else:
+        click.echo(stored.id)
+    return ExitStatus.OK
+
+
+def cancel_sweep(folder: str, jobs: Sequence[str], grace_s: float) -> ExitStatus:
+    """End the jobs of a sweep, and wait for that; the others of its experiment go on."""
+    before = read_jobs(folder)
+    over = {name for name, record in before.items() if record.state.is_terminal}
+    left = [name for name in jobs if name not in over]
+    for name in left:  # all at once: none of them begins while another is waited for
+        ask_to_cancel(folder, CancelRequest(name, "by runbus cancel", grace_s))
+    for name in left:
+        anyio.run(api.cancel, folder, name, "by runbus cancel", grace_s)
+    records = [one for one in read_jobs(folder).values() if one.name in jobs]
+    cancelled = sum(one.state is JobState.CANCELLED and one.name in left for one in records)
+    told = "1 job" if cancelled == 1 else f"{cancelled:,} jobs"
+    totals = Totals.of(not_removed(folder, records)).text()
+    click.echo(f"{os.path.basename(folder)}: {told} cancelled; {totals}")
+    return ExitStatus.OK
 
 
 def cancel(folder: str, job: str | None, grace_s: float) -> ExitStatus:
@@ -145,13 +205,6 @@ def cancel(folder: str, job: str | None, grace_s: float) -> ExitStatus:
     return ExitStatus.OK
 
 
-def print_requests(experiment: AsyncExperiment) -> ExitStatus:
-    """Print what would be sent for each job, without its secrets; nothing is written or sent."""
-    for request in api.plan(experiment):
-        click.echo(request.render())
-    return ExitStatus.OK
-
-
 def _report(
     folder: str, records: Sequence[JobRecord], signalled: int | None, *, as_json: bool
 ) -> ExitStatus:
@@ -160,11 +213,27 @@ def _report(
         print_json([_described(record) for record in not_removed(folder, records)])
     else:
         _print_result(not_removed(folder, records))
+    if len(records) > 1:  # what the only one wrote stands above
+        _tell_failures(folder, records)
+    if not as_json:
         sys.stderr.write(f"everything is in {folder}\n")
     if signalled is not None:
         return ExitStatus(128 + signalled)
-    succeeded = all(record.state is JobState.SUCCEEDED for record in records)
+    # One that was skipped fails nothing by itself: the job that it was skipped for does.
+    fine = (JobState.SUCCEEDED, JobState.SKIPPED)
+    succeeded = all(record.state in fine or record.is_stopped_early for record in records)
     return ExitStatus.OK if succeeded else ExitStatus.FAILED
+
+
+def _tell_failures(folder: str, records: Sequence[JobRecord]) -> None:
+    """Tell the cause of each failure, the last lines of the job, and where its log is."""
+    failed = [record for record in records if record.state in FAILURES]
+    for record in failed[:_TOLD]:
+        for line in str(api.failure_of(record, folder)).splitlines():
+            sys.stderr.write(f"{printable(line)}\n")
+    if len(failed) > _TOLD:
+        name = os.path.basename(folder)
+        sys.stderr.write(f"and {len(failed) - _TOLD:,} more: runbus status --failed {name}\n")
 
 
 def _described(record: JobRecord) -> dict[str, object]:
@@ -201,10 +270,16 @@ def _print_result(records: Sequence[JobRecord]) -> None:
         sys.stderr.write(f"{Totals.of(records).text()}\n")
 
 
+def _logged(record: JobRecord) -> dict[str, SeriesSummary]:
+    """Return what a job has logged itself: its machine and its progress are not a result."""
+    summaries = open_run(record.run_id).summaries()
+    return {name: one for name, one in summaries.items() if not name.startswith(_ASIDE)}
+
+
 def _print_jobs(records: Sequence[JobRecord]) -> None:
-    summaries = [open_run(record.run_id).summaries() for record in records]
-    metrics = list(dict.fromkeys(name for summary in summaries for name in summary))
-    metrics = metrics[:SHOWN_METRICS]
+    summaries = [_logged(record) for record in records]
+    names = list(dict.fromkeys(name for summary in summaries for name in summary))
+    metrics, others = names[:SHOWN_METRICS], names[SHOWN_METRICS:]
     rows = []
     for record, summary in zip(records, summaries, strict=True):
         steps = max((one.last_step for one in summary.values()), default=None)
@@ -222,9 +297,10 @@ def _print_jobs(records: Sequence[JobRecord]) -> None:
         )
     header = ["run", "name", "state", "last step", *metrics, "time", "reason"]
     empty = [] if any(record.reason for record in records) else ["reason"]
-    print_table(
+    left_out = print_table(
         *without(header, rows, empty),
         right=["last step", *metrics, "time"],
         # What came out is asked for first: a metric's last value before when and how long.
         optional=["last step", "time", *reversed(metrics)],
     )
+    tell_left_out([*left_out, *others], "runbus show RUN has all of a run")

@@ -6,41 +6,38 @@ them, ten times a second at most, so that neither many jobs nor loud ones are sl
 
 from __future__ import annotations
 
-import re
 import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
-from runbus.cli._job_lines import InTurn, JobLines
-from runbus.cli._live_rows import Row, picture_of
-from runbus.cli._printer import colored, format_lines, printable, state_style
-from runbus.cli._progress import CHUNKS, ended_text, requeued_text, retrying_text
+from runbus.api import InTurn, JobLines
+from runbus.cli._live_row import Row
+from runbus.cli._live_rows import picture_of
+from runbus.cli._printer import colored, format_lines, printable, state_style, unmoving
+from runbus.cli._progress import CHUNKS, alert_text, ended_text, requeued_text, retrying_text
 from runbus.events import (
     JobEnded,
     JobFact,
     JobRequeued,
     JobRetrying,
     LogLines,
+    MachineAlert,
     MetricBatch,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from runbus.abc import JobSpec, Scope
     from runbus.bus import EventStream
     from runbus.cli._outlet import Outlet
-    from runbus.jobs import JobRecord
+    from runbus.jobs import JobRecord, SweepAsked
 
 __all__ = ["LiveProgress"]
 
 _LINES_A_FRAME = 2_000
 _BYTES_A_FRAME = 2 << 20
 """Nobody reads more in a tenth of a second: of what is more, only the last lines are shown."""
-
-# Colors pass; what else a program sends to a terminal would draw over the picture.
-_OTHER_ESCAPES = re.compile(r"\x1b(?!\[[0-9;]*m)(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*\x07?|.?)")
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f\x80-\x9f]")
 
 
 class LiveProgress:
@@ -50,16 +47,22 @@ class LiveProgress:
         jobs: The jobs.
         known: What is known of them already.
         outlet: What draws it.
+        sweeps: The sweeps that jobs are points of: each is a row.
     """
 
     name = "progress"
 
     def __init__(
-        self, jobs: Iterable[JobSpec], known: Mapping[str, JobRecord], outlet: Outlet
+        self,
+        jobs: Iterable[JobSpec],
+        known: Mapping[str, JobRecord],
+        outlet: Outlet,
+        sweeps: Sequence[SweepAsked] = (),
     ) -> None:
         self._rows = {job.name: Row(job.name, known.get(job.name)) for job in jobs}
         self._names = {job.run_id: job.name for job in jobs}
         self._outlet = outlet
+        self._sweeps = sweeps
         self._lines = JobLines()
         self._news = _News()
         self._turn: InTurn | None = None
@@ -72,9 +75,13 @@ class LiveProgress:
         self._turn = InTurn(lines, self._news.add)
         scope.start(self._note_lines, self._turn)
         scope.on(JobFact, self._take_in)
-        # Only the latest batch of a run matters to the eye.
+        scope.on(MachineAlert, self._warn)
+        # Only the latest batch of a process matters to the eye.
         batches = scope.stream(
-            MetricBatch, maxsize=512, overflow="conflate", key=lambda batch: batch.run_id
+            MetricBatch,
+            maxsize=512,
+            overflow="conflate",
+            key=lambda batch: (batch.run_id, batch.writer),
         )
         scope.start(self._follow_metrics, batches)
 
@@ -87,6 +94,10 @@ class LiveProgress:
         async for batch in batches:
             if isinstance(batch, MetricBatch) and (name := self._names.get(batch.run_id)):
                 self._rows[name].measure(batch)
+
+    def _warn(self, event: MachineAlert) -> None:
+        say = self._news.add if self._turn is None else self._turn.tell
+        say(event.job, colored(alert_text(event), "yellow"))
 
     def _take_in(self, event: JobFact) -> None:
         self._rows[event.job].take_in(event)
@@ -113,12 +124,12 @@ class LiveProgress:
             if isinstance(written, str):
                 said.append(f"{label}{written}\n")
             else:
-                said.append(_unmoving(format_lines(written, label)))
+                said.append(unmoving(format_lines(written, label)))
         return "".join(said)
 
     def lines(self, columns: int, rows: int) -> list[str]:
         """Return the totals and the table of the jobs."""
-        return picture_of(list(self._rows.values()), columns, rows)
+        return picture_of(list(self._rows.values()), columns, rows, self._sweeps)
 
 
 class _News:
@@ -162,12 +173,3 @@ class _News:
 
 def _count(written: list[bytes] | str) -> int:
     return 1 if isinstance(written, str) else len(written)
-
-
-def _unmoving(text: str) -> str:
-    """Return lines of logs that may color themselves, but move nothing."""
-    if text.replace("\n", "").isprintable():
-        return text
-    if "\x1b" in text:
-        text = _OTHER_ESCAPES.sub("", text).replace("\n", "\x1b[0m\n")
-    return _CONTROL.sub("", text)

@@ -8,13 +8,14 @@ import click
 
 from runbus._ids import short_id
 from runbus.errors import AmbiguousId, ExperimentNotFound, RunNotFound, near_matches
+from runbus.jobs import Asked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from runbus.catalog import RunRecord
 
-__all__ = ["named_run"]
+__all__ = ["named_batch", "named_run", "named_runs"]
 
 
 def named_run(text: str) -> RunRecord:
@@ -28,28 +29,63 @@ def named_run(text: str) -> RunRecord:
         RunNotFound: There is nothing of that name.
         AmbiguousId: It is a part of several ids.
     """
+    found = named_runs([text])
+    if len(found) == 1:
+        return found[0]
+    run, which = _first_to_look_at(found)
+    told = f"{text} has {len(found)} runs: this is {run.name} ({short_id(run.id)}), {which}"
+    click.echo(told, err=True)
+    return run
+
+
+def named_runs(texts: Sequence[str]) -> list[RunRecord]:
+    """Return the runs that words name, each once: a batch or a project stands for all its runs.
+
+    Raises:
+        RunNotFound: There is nothing of that name.
+        AmbiguousId: It is a part of several ids.
+    """
     from runbus.catalog import find_run
 
+    found: dict[str, RunRecord] = {}
+    for text in texts:
+        try:
+            some = [find_run(text)]
+        except AmbiguousId as error:
+            if not error.is_batch or not (some := _runs_of(text)):
+                raise
+        except RunNotFound as error:
+            if not (some := _runs_of(text)):
+                raise RunNotFound(text, error.similar or _near(text), error.are_any) from None
+        found |= {run.id: run for run in some}
+    return list(found.values())
+
+
+def named_batch(text: str) -> str | None:
+    """Return the folder of the batch of several jobs that a word names; None if it names a run."""
+    from runbus.catalog import find_experiment, find_run
+
     try:
-        return find_run(text)
+        find_run(text)
     except AmbiguousId as error:
-        if not error.is_batch or not (found := _runs_of(text)):
-            raise
-    except RunNotFound as error:
-        if not (found := _runs_of(text)):
-            raise RunNotFound(text, error.similar or _near(text), error.are_any) from None
-    run, which = _first_to_look_at(found)
-    if len(found) > 1:
-        told = f"{text} has {len(found)} runs: this is {run.name} ({short_id(run.id)}), {which}"
-        click.echo(told, err=True)
-    return run
+        if not error.is_batch:
+            return None
+    except RunNotFound:
+        pass
+    else:
+        return None
+    try:
+        folder = find_experiment(text)
+    except (ExperimentNotFound, AmbiguousId):
+        return None
+    return folder if len(Asked.read(folder).jobs) > 1 else None
 
 
 def _first_to_look_at(found: Sequence[RunRecord]) -> tuple[RunRecord, str]:
     """Return the run that explains most of what went wrong, and in words which one it is."""
     states = [run.state for run in found]
     for run, state in zip(found, states, strict=True):
-        if state.is_terminal and state not in {"SUCCEEDED", "CANCELLED"}:
+        if state.is_terminal and state not in {"SUCCEEDED", "CANCELLED", "SKIPPED"}:
             return run, "the first that failed"
     for run, state in zip(found, states, strict=True):
         if state == "CANCELLED":

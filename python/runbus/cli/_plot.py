@@ -12,9 +12,9 @@ from runbus.cli._screen import cut, width_of
 from runbus.errors import ExtraMissing, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-__all__ = ["Curve", "draw"]
+__all__ = ["Curve", "draw", "draw_beside"]
 
 _HEIGHT = 16
 _AROUND = 10
@@ -29,6 +29,12 @@ _MARGIN = 15
 
 _LABEL = 12
 """Of the label of an axis, so much is left room for."""
+
+_ALIKE = 20
+"""Curves whose greatest values differ by more times than this are not drawn on one axis."""
+
+_AROUND_PANEL = 5
+"""So many rows of a drawing that stands above another are not for points, besides its legend."""
 
 _HALF_DOT = 1 / 8
 """A value is drawn at the nearest of the four dots of a row."""
@@ -47,6 +53,60 @@ class Curve(NamedTuple):
     values: Sequence[float]
 
 
+def draw_beside(
+    axis: str,
+    curves: Mapping[str, Sequence[Curve]],
+    *,
+    log_scale: bool = False,
+    height: int | None = None,
+) -> str:
+    """Return the curves of several metrics as one drawing, or as several, one above the other.
+
+    Those of a size share a drawing, and all the axis of positions: a loss beside a percentage would
+    be a line at 0.
+
+    Raises:
+        ExtraMissing: plotille is not installed.
+        UsageError: No point can be drawn, or the points are too far apart.
+    """
+    panels: list[_Panel] = []
+    for name, some in curves.items():
+        points = [point for curve in some for point in _drawable(curve, log_scale)]
+        most = max((abs(value) for _, value in points), default=0.0)
+        size = 0.0 if log_scale else most
+        panel = next((panel for panel in panels if panel.takes(size)), None)
+        if panel is None:
+            panels.append(panel := _Panel([], [], size, []))
+        panel.names.append(name)
+        panel.curves.extend(some)
+        panel.positions.extend(position for position, _ in points)
+    if len(panels) == 1:
+        title = ", ".join(panels[0].names)
+        return draw(title, axis, panels[0].curves, log_scale=log_scale, height=height)
+    positions = [position for panel in panels for position in panel.positions]
+    room = shutil.get_terminal_size().lines // len(panels) - _AROUND_PANEL
+    return "\n\n".join(
+        draw(
+            ", ".join(panel.names), axis, panel.curves, log_scale=log_scale,
+            height=height or max(3, min(_HEIGHT, room - len(panel.curves))),
+            span=_span(positions),
+        )
+        for panel in panels
+    )  # fmt: skip
+
+
+class _Panel(NamedTuple):
+    names: list[str]
+    curves: list[Curve]
+    size: float
+    positions: list[float]
+
+    def takes(self, size: float) -> bool:
+        """Whether curves of a size are to be seen beside these; what is 0 is seen anywhere."""
+        least, most = sorted((self.size, size))
+        return not least or most <= _ALIKE * least
+
+
 def draw(
     title: str,
     axis: str,
@@ -54,12 +114,21 @@ def draw(
     *,
     log_scale: bool = False,
     height: int | None = None,
+    span: tuple[float, float] | None = None,
 ) -> str:
     """Return curves as a drawing, as wide as the terminal, at most 200 columns.
 
     Curves differ by color on a terminal, by their marks elsewhere. Ticks are 1, 2, 2.5 or 5 times
     a power of ten; those of whole positions, such as steps, are whole numbers. Points that are not
     finite, and on a logarithmic axis those not above 0, are left out.
+
+    Args:
+        title: What stands at the axis of values.
+        axis: What stands at that of positions.
+        curves: The curves.
+        log_scale: Whether the values are shown by their logarithms.
+        height: The rows of the drawing; by the terminal if None.
+        span: The first and the last position of the axis; those of the points if None.
 
     Raises:
         ExtraMissing: plotille is not installed.
@@ -80,7 +149,7 @@ def draw(
     width = figure.width = max(_TICK, room)
     figure.origin = figure.with_x_axis = False
     figure.y_label = f"log10 {title}" if log_scale else title
-    left, right = _span(positions)
+    left, right = span or _span(positions)
     # The last point lies in the last of the two dots of a column, not behind it.
     figure.set_x_limits(left, _behind(left, right, 2 * width))
     rows = height or max(2, min(_HEIGHT, rows - _AROUND - len(curves)))

@@ -12,7 +12,10 @@ import os
 import re
 import sys
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
+
+from runbus._revealed import unrevealed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -33,8 +36,10 @@ __all__ = [
     "refusal",
     "state_style",
     "unescaped",
+    "unmoving",
 ]
 
+_QUARTER_S = 900
 _LONG_LINE = 2_000
 """Of a line of a log that has more characters, only the beginning is shown."""
 
@@ -54,9 +59,18 @@ _STATE_STYLES = {
     "TIMEOUT": "red",
     "CANCELLED": "yellow",
     "PREEMPTED": "yellow",
+    "HEALTHY": "green",
+    "UNHEALTHY": "red",
+    "SKIPPED": "yellow",
 }
 
-_CODES = {"bold": 1, "red": 31, "green": 32, "yellow": 33, "cyan": 36}
+_CODES = {
+    "bold": 1, "red": 31, "green": 32, "yellow": 33, "blue": 34, "magenta": 35, "cyan": 36
+}  # fmt: skip
+
+# Colors pass; what else a program sends to a terminal would draw over the picture.
+_OTHER_ESCAPES = re.compile(r"\x1b(?!\[[0-9;]*m)(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*\x07?|.?)")
+_CONTROL_IN_LOGS = re.compile("[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f\x80-\x9f]")
 
 
 class _Escaped:
@@ -113,14 +127,15 @@ def unescaped(stream: object) -> TextIO:
 def print_error(message: str, hint: str | None = None) -> None:
     """Print what went wrong and what to try next."""
     lines = [f"error: {message}"] + ([f"hint: {hint}"] if hint else [])
+    text = unrevealed("\n".join(lines))
     # Where nobody can be told, the exit status still tells.
     with suppress(OSError):
-        sys.stderr.write("\n".join(lines) + "\n")
+        sys.stderr.write(text + "\n")
         sys.stderr.flush()
 
 
-def print_json(value: object) -> None:
-    """Print a value as one JSON document.
+def print_json(value: object, out: TextIO | None = None) -> None:
+    """Print a value as one JSON document, to standard output or to another stream.
 
     NaN and the infinities become null, what is not valid Unicode (as names of files may be) a "?".
     Control characters and marks of direction are written as JSON's escapes.
@@ -132,7 +147,7 @@ def print_json(value: object) -> None:
     except UnicodeEncodeError:
         text = encode_json(_readable(value)).decode()
     text = _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
-    sys.stdout.write(text + "\n")
+    (sys.stdout if out is None else out).write(text + "\n")
 
 
 def _readable(value: object) -> object:
@@ -145,7 +160,7 @@ def _readable(value: object) -> object:
 
 def printable(text: str) -> str:
     r"""Return a text as one line that does nothing to a terminal: an ESC in it becomes `\x1b`."""
-    return _CONTROL.sub(_escape, text)
+    return text if text.isprintable() else _CONTROL.sub(_escape, text)
 
 
 def _escape(found: re.Match[str]) -> str:
@@ -204,11 +219,25 @@ def format_time(time_ns: int, *, is_short: bool = False) -> str:
 
     if not time_ns:
         return ""
-    then = time.localtime(time_ns / 1e9)
     if not is_short:
-        return time.strftime("%Y-%m-%d %H:%M:%S", then)
+        quarter, seconds = divmod(time_ns // 10**9, _QUARTER_S)
+        begun, minute = _quarter_of_an_hour(quarter)
+        return f"{begun}{minute + seconds // 60:02d}:{seconds % 60:02d}"
+    then = time.localtime(time_ns / 1e9)
     is_recent = then.tm_year == time.localtime().tm_year
     return time.strftime("%m-%d %H:%M" if is_recent else "%Y-%m-%d", then)
+
+
+@lru_cache(maxsize=4_096)
+def _quarter_of_an_hour(number: int) -> tuple[str, int]:
+    """Return the local date and hour of a quarter since 1970, and the minute at which it begins.
+
+    No clock is set within one: a list of thousands of times asks the system for few.
+    """
+    import time
+
+    then = time.localtime(number * _QUARTER_S)
+    return time.strftime("%Y-%m-%d %H:", then), then.tm_min
 
 
 def format_lines(lines: Sequence[bytes], label: str) -> str:
@@ -226,6 +255,15 @@ def _beginning(line: bytes) -> str:
     if len(line) <= 4 * _LONG_LINE and len(text) <= _LONG_LINE:
         return text
     return f"{text[:_LONG_LINE]}… ({len(line):,} bytes)"
+
+
+def unmoving(text: str) -> str:
+    """Return lines of logs that may color themselves, but move nothing."""
+    if text.replace("\n", "").isprintable():
+        return text
+    if "\x1b" in text:
+        text = _OTHER_ESCAPES.sub("", text).replace("\n", "\x1b[0m\n")
+    return _CONTROL_IN_LOGS.sub("", text)
 
 
 def refusal(error: OSError) -> str:

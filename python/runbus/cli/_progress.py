@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import anyio.lowlevel
 
 from runbus._clock import format_duration
-from runbus.cli._job_lines import InTurn, JobLines
+from runbus.api import InTurn, JobLines
 from runbus.cli._outlet import Outlet
-from runbus.cli._printer import format_lines, printable, unescaped
+from runbus.cli._printer import format_lines, format_size, printable, unescaped
 from runbus.events import (
+    DiskNearlyFull,
+    GpuLost,
     JobEnded,
     JobFact,
     JobObserved,
@@ -19,6 +21,8 @@ from runbus.events import (
     JobRetrying,
     JobStarted,
     LogLines,
+    MachineAlert,
+    MemoryNearlyFull,
 )
 
 if TYPE_CHECKING:
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
     from runbus.abc import JobSpec, Scope
     from runbus.jobs import JobRecord
 
-__all__ = ["CHUNKS", "PlainProgress", "ended_text", "requeued_text", "retrying_text"]
+__all__ = ["CHUNKS", "PlainProgress", "alert_text", "ended_text", "requeued_text", "retrying_text"]
 
 CHUNKS = 16
 """How many pieces of output may wait to be shown; one has up to 1 MiB."""
@@ -57,6 +61,22 @@ def requeued_text(event: JobRequeued) -> str:
     return f"queued again: {printable(event.reason)}"
 
 
+def alert_text(event: MachineAlert) -> str:
+    """Return what is wrong with the machine of a job."""
+    match event:
+        case GpuLost():
+            what = f"{event.gpu} is lost"
+        case MemoryNearlyFull():
+            of = "the memory that its control group may have" if event.is_limit else "memory"
+            left, total = format_size(int(event.left)), format_size(int(event.total))
+            what = f"{left} of {total} of {of} are left"
+        case DiskNearlyFull():
+            what = f"the disk of its run has {format_size(int(event.free))} left"
+        case _:
+            what = type(event).__name__
+    return f"{f'{event.node}: ' if event.node else ''}{printable(what)}"
+
+
 class PlainProgress:
     """A line for each start and end, and each line that a job writes, on standard error.
 
@@ -79,6 +99,7 @@ class PlainProgress:
         turn = InTurn(scope.stream(LogLines, maxsize=CHUNKS, overflow="block"), self._say)
         scope.start(self._show_lines, turn)
         scope.on(JobFact, lambda event: self._take_in(event, turn))
+        scope.on(MachineAlert, lambda event: turn.tell(event.job, alert_text(event)))
 
     async def _show_lines(self, turn: InTurn) -> None:
         out = unescaped(sys.stderr)

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 import shlex
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from runbus.cli._facts import shown_path
 from runbus.cli._printer import format_size, format_value
 from runbus.cli._table import print_table
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from runbus.catalog import RunRecord
     from runbus.jobs import JobRecord
     from runbus.metrics import ParamValue
+
+T = TypeVar("T")
 
 _CALL = "runbus.metrics.call"
 """The module that runs a function as a job."""
@@ -23,6 +28,10 @@ _LONGEST = 1_000
 """How much of the call of a function is shown."""
 
 __all__ = [
+    "as_shown",
+    "collected_facts",
+    "environment_facts",
+    "is_being_cancelled",
     "kept_facts",
     "native_words",
     "near_project",
@@ -68,6 +77,21 @@ def origin_facts(run: RunRecord) -> list[tuple[str, str]]:
     if origin.commit:
         changed = {True: ", with uncommitted changes", False: "", None: ", perhaps changed"}
         facts.append(("commit", f"{origin.commit[:12]}{changed[origin.is_changed]}"))
+    if (diff := run.diff) is not None:
+        facts.append(("diff", shown_path(diff)))
+    return [(label, text) for label, text in facts if text]
+
+
+def environment_facts(run: RunRecord) -> list[tuple[str, str]]:
+    """Return what a run's job ran in as labels with texts, as far as `show` tells it."""
+    known = run.environment
+    packages, gpus, image = (known.get(name) for name in ("packages", "gpus", "image"))
+    told = [f"Python {known.get('python')}"] if known else []
+    told += [f"{len(packages)} packages"] if isinstance(packages, dict) else []
+    told += [str(known["system"])] if "system" in known else []
+    facts = [("ran in", ", ".join(told))]
+    facts += [("gpus", ", ".join(map(str, gpus)))] if gpus and isinstance(gpus, list) else []
+    facts += [("image", str(image))] if image else []
     return [(label, text) for label, text in facts if text]
 
 
@@ -80,13 +104,37 @@ def native_words(job: JobRecord) -> str:
     return job.native_state or ("suspended" if job.is_suspended else "")
 
 
+def is_being_cancelled(job: JobRecord) -> bool:
+    """Whether the end of a job was asked for, and is waited for."""
+    return job.cancelling and not job.state.is_terminal
+
+
 def kept_facts(run: RunRecord) -> list[tuple[str, str]]:
     """Return tags, params and notes of a run as labels with texts."""
     return [
         *([("tags", ", ".join(run.tags))] if run.tags else []),
-        *(("param", _changes(name, values)) for name, values in run.param_values().items()),
+        *(("param", _changes(name, values)) for name, values in as_shown(run, run.param_values())),
         *(("note", note.text) for note in run.notes),
     ]
+
+
+def collected_facts(run: RunRecord) -> list[tuple[str, str]]:
+    """Return what was collected of each attempt's files as labels with texts, and what was not."""
+    facts = []
+    for one in run.collected:
+        files = "1 file" if one.files == 1 else f"{one.files} files"
+        of = f" of attempt {one.attempt}" if one.attempt > 1 or len(run.collected) > 1 else ""
+        facts.append(("collected", f"{files}, {format_size(one.size)}{of}"))
+        facts += [("collected", note) for note in one.notes]
+    return facts
+
+
+def as_shown(run: RunRecord, known: Mapping[str, T]) -> Iterator[tuple[str, T]]:
+    """Yield what a run has by the names under which views show it, without what is hidden."""
+    names = run.shown_names
+    for name, value in known.items():
+        if (shown := names.get(name, name)) is not None:
+            yield shown, value
 
 
 def returned_facts(run: RunRecord) -> dict[str, Any]:

@@ -4,23 +4,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
-
 from runbus._ids import short_id
-from runbus.cli._live_rows import SHOWN_METRICS
+from runbus.catalog import RunRow
 from runbus.cli._printer import format_time, format_value
-from runbus.cli._table import GAP, print_table, table_width, terminal_columns, without
+from runbus.cli._table import (
+    GAP,
+    SHOWN_METRICS,
+    print_table,
+    table_width,
+    tell_left_out,
+    terminal_columns,
+    without,
+)
 from runbus.errors import RunbusError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from runbus.catalog import RunRow
-    from runbus.metrics import SeriesSummary
+    from runbus.catalog import Fields, RunRecord, SweepRow
+
+    Row = RunRow | SweepRow
+    Value = str | float | bool | None
 
 __all__ = ["print_chosen", "print_runs"]
 
-_COLUMNS = ("id", "name", "project", "state", "created", "tags", "reason")
+_COLUMNS = ("id", "name", "project", "state", "done", "created", "tags", "reason")
 _OPTIONAL = ("tags", "project", "created")
 
 _MEASURED = 100
@@ -33,21 +41,27 @@ _WIDEST = 40
 """A column that nobody has asked for is no wider."""
 
 
-def print_chosen(found: Sequence[RunRow], names: Sequence[str]) -> None:
+def print_chosen(found: Sequence[RunRow], names: Sequence[str], fields: Fields) -> None:
     """Print the columns that were asked for."""
-    from runbus.catalog import field_of
-
-    rows = [[_cell(name, field_of(row, name)) for name in names] for row in found]
+    rows = [[_cell(name, fields.of(row, name)) for name in names] for row in found]
     columns = [[name, *(row[at] for row in rows)] for at, name in enumerate(names)]
     print_table(names, rows, right=[column[0] for column in columns if _is_of_numbers(column)])
 
 
-def print_runs(found: Sequence[RunRow], *, hidden: Sequence[str] = ()) -> None:
+def print_runs(
+    found: Sequence[Row],
+    fields: Fields,
+    *,
+    hidden: Sequence[str] = (),
+    asked: Sequence[str] = (),
+) -> None:
     """Print what each run has; on a wide terminal, params and metrics, too.
 
     Args:
-        found: The runs.
+        found: The runs; a sweep may be one row, with its id and how far it is.
+        fields: What reads them.
         hidden: The names of columns of which everybody knows what is in them.
+        asked: The names by which they were chosen and ordered: the first ones to have room.
     """
     width = terminal_columns()
     rows = [
@@ -56,20 +70,23 @@ def print_runs(found: Sequence[RunRow], *, hidden: Sequence[str] = ()) -> None:
             row.name,
             row.project,
             row.state,
+            "" if isinstance(row, RunRow) else row.progress,
             format_time(row.created_ns, is_short=width is not None and width < _WIDE),
-            ", ".join(row.tags),
-            row.problem,
+            ", ".join(row.tags) if isinstance(row, RunRow) else "",
+            row.problem if isinstance(row, RunRow) else "",
         ]
         for row in found
     ]
-    unused = [] if any(row.problem for row in found) else ["reason"]
+    runs = [row if isinstance(row, RunRow) else None for row in found]
+    unused = [] if any(row is not None and row.problem for row in runs) else ["reason"]
+    unused += [] if None in runs else ["done"]
     if width is None:
         print_table(*without(_COLUMNS, rows, unused))
         return
-    unused += [] if any(row.tags for row in found) else ["tags"]
+    unused += [] if any(row is not None and row.tags for row in runs) else ["tags"]
     header, rows = without(_COLUMNS, rows, [*unused, *hidden])
     room = width - table_width(zip(header, *rows, strict=True))
-    more = list(_further(found, room)) if len(found) <= _MEASURED else []
+    more = list(_further(runs, fields, room, asked)) if len(found) <= _MEASURED else []
     rows = [[*row, *cells] for row, *cells in zip(rows, *(one[1:] for one in more), strict=True)]
     left_out = print_table(
         [*header, *(one[0] for one in more)],
@@ -77,52 +94,64 @@ def print_runs(found: Sequence[RunRow], *, hidden: Sequence[str] = ()) -> None:
         right=[one[0] for one in more if _is_of_numbers(one)],
         optional=_OPTIONAL,
     )
-    if left_out:
-        click.echo(f"there is no room for {', '.join(left_out)}", err=True)
+    tell_left_out(left_out)
 
 
-def _further(found: Sequence[RunRow], room: int) -> Iterator[list[str]]:
+def _further(
+    found: Sequence[RunRow | None], fields: Fields, room: int, asked: Sequence[str]
+) -> Iterator[list[str]]:
     """Yield further columns, each with its name first, as long as there is room for them."""
-    for name, cells in _candidates(found):
+    shown = set(_COLUMNS)
+    for name, cells in _candidates(found, fields, asked):
         column = [name, *cells]
         width = table_width([column]) + GAP
-        if name not in _COLUMNS and any(cells) and width <= min(room, _WIDEST):
+        if name not in shown and any(cells) and width <= min(room, _WIDEST):
             room -= width
+            shown.add(name)
             yield column
 
 
-def _candidates(found: Sequence[RunRow]) -> Iterator[tuple[str, list[str]]]:
-    """Yield what runs are compared by: params that differ, metrics, other params, the code."""
-    params = [_params(row) for row in found]
+def _candidates(
+    found: Sequence[RunRow | None], fields: Fields, asked: Sequence[str]
+) -> Iterator[tuple[str, list[str]]]:
+    """Yield what was asked for, then what runs are compared by.
+
+    That is params that differ, metrics, other params, the code.
+    """
+    from runbus.metrics import PROGRESS, SAMPLES  # a table of ids and states need not pay for it
+
+    for name in asked:
+        yield name, ["" if row is None else _cell(name, fields.of(row, name)) for row in found]
+    records = [None if row is None else row.run for row in found]
+    params = [_params(run, fields) for run in records]
     names = list(dict.fromkeys(name for one in params for name in one))
     by_name = {name: [one.get(name, "") for one in params] for name in names}
     varied = {name: cells for name, cells in by_name.items() if len(set(cells)) > 1}
     yield from varied.items()
-    measured = [_summaries(row) for row in found]
-    metrics = list(dict.fromkeys(name for one in measured for name in one))
+    measured = [_values(run, fields) for run in records]
+    metrics = dict.fromkeys(name for one in measured for name in one)
     by_metric = {
-        name: [_cell(name, one[name].last) if name in one else "" for one in measured]
+        name: [_cell(name, one[name]) if name in one else "" for one in measured]
         for name in metrics
-        if name not in by_name
+        if name not in by_name and not name.startswith((SAMPLES, PROGRESS))
     }
     yield from list(by_metric.items())[:SHOWN_METRICS]
     yield from ((name, cells) for name, cells in by_name.items() if name not in varied)
     yield from list(by_metric.items())[SHOWN_METRICS:]
-    yield "commit", [row.run.origin.commit[:12] if row.run else "" for row in found]
+    yield "commit", [run.origin.commit[:12] if run else "" for run in records]
 
 
-def _params(row: RunRow) -> dict[str, str]:
+def _params(run: RunRecord | None, fields: Fields) -> dict[str, str]:
     try:
-        return (
-            {name: format_value(value) for name, value in row.run.params.items()} if row.run else {}
-        )
+        known = fields.params(run) if run else {}
+        return {name: format_value(value) for name, value in known.items()}
     except RunbusError:
         return {}  # `show` tells what is wrong with it
 
 
-def _summaries(row: RunRow) -> dict[str, SeriesSummary]:
+def _values(run: RunRecord | None, fields: Fields) -> dict[str, Value]:
     try:
-        return row.run.summaries() if row.run else {}
+        return fields.values(run) if run else {}
     except RunbusError:
         return {}
 

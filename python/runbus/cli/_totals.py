@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from runbus._clock import format_duration
+from runbus.cli._advance import rate_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -87,16 +88,9 @@ class Totals(NamedTuple):
         parts += [f"{self.running} running"] if self.running else []
         parts += [f"{self.waiting} waiting"] if self.waiting else []
         if self.rate_per_s and (left := self.running + self.waiting):
-            parts.append(_per(self.rate_per_s))
+            parts.append(rate_text(self.rate_per_s))
             parts.append(f"{format_duration(max(1, round(left / self.rate_per_s)))} left")
         return parts
-
-
-def _per(rate_per_s: float) -> str:
-    """Return a rate by the second, the minute or the hour."""
-    rates = ((rate_per_s, "s"), (rate_per_s * 60, "min"), (rate_per_s * 3600, "h"))
-    rate, unit = next((one for one in rates if one[0] >= 1), rates[-1])
-    return f"{rate:.1f}/{unit}"
 
 
 def _itself(record: object) -> Any:
@@ -122,7 +116,7 @@ def first_of(
             waiting.append(job)
         elif not record.state.is_terminal:
             running.append(job)
-        elif record.state != "SUCCEEDED":
+        elif record.state not in ("SUCCEEDED", "SKIPPED"):
             failed.append(job)
     shown = (failed[-max(1, room // 3) :] + running)[:room]
     return shown + waiting[: min(_NEXT, room - len(shown))]

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 
 from runbus import codec
-from runbus.config._batch import DEFAULT, Batch, BatchJob, Name
+from runbus.config._batch import DEFAULT, TAKING, Batch, BatchJob, Name
 from runbus.config._batch_jobs import check_meaning
 from runbus.config._batch_types import check_struct
 from runbus.config._document import read_document
 from runbus.config._durations import with_seconds
 from runbus.config._flat import nested
+from runbus.config._graph import graph_problems
 from runbus.config._named import EXECUTORS
 from runbus.config._node import Mistake
+from runbus.config._output import with_from
 from runbus.errors import BatchInvalid, ConfigInvalid
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ class Settings(msgspec.Struct, kw_only=True):
     executor: Any = "local"
     executors: Any = {}
     max_parallel: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    fail_fast: bool = False
 
 
 def load_batch(path: str, *, executor: str | None = None, with_secrets: bool = False) -> Batch:
@@ -121,6 +124,7 @@ class _Reading:
             executor=name,
             executors={key: one for key, one in executors.items() if one},
             max_parallel=data.get("max_parallel"),
+            fail_fast=data.get("fail_fast", False),
         )
 
     def _wrong(self, reason: str, at: Path) -> None:
@@ -222,7 +226,7 @@ class _Reading:
             self._wrong("jobs is a list of at least one job", ("jobs",))
             return None
         names: dict[str, int] = {}
-        jobs = [with_seconds(job) if isinstance(job, dict) else job for job in given]
+        jobs = [_with_taken(with_seconds(job)) if isinstance(job, dict) else job for job in given]
         found = _converted(jobs)
         for index, job in enumerate(jobs):
             at = ("jobs", index)
@@ -237,7 +241,24 @@ class _Reading:
                 first = names.setdefault(name, index)
                 if first != index:
                     self._wrong(f"{name!r} is the name of job {first + 1}, too", (*at, "name"))
+        if found is not None:
+            self._check_graph(found, names)
         return found
+
+    def _check_graph(self, jobs: list[BatchJob], places: dict[str, int]) -> None:
+        groups = {job.name: job.group for job in jobs}
+        for wrong in graph_problems({job.name: job.dependencies for job in jobs}, groups):
+            index = places[wrong.job]
+            is_said = wrong.at < len(jobs[index].depends_on)
+            where = ("group",) if wrong.at < 0 else ("depends_on", wrong.at) if is_said else ()
+            self._wrong(wrong.reason, ("jobs", index, *where))
+
+
+def _with_taken(job: dict[Any, Any]) -> dict[Any, Any]:
+    """Return what a file says of a job, with what other jobs return as its task is given it."""
+    if not isinstance(task := job.get("task"), dict):
+        return job
+    return {**job, "task": {**task, **{k: with_from(task[k]) for k in TAKING if k in task}}}
 
 
 def _free(name: str, taken: set[str]) -> str:

@@ -13,7 +13,7 @@ from runbus.config._durations import DURATIONS, no_duration
 from runbus.config._flat import field_types, nested, options
 from runbus.config._node import Mistake
 from runbus.errors import near_matches
-from runbus.events.values import worded
+from runbus.events.values import OTHER_FORM, hint_of, worded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,12 +48,15 @@ def check_value(value: Any, shape: Any, at: Path) -> Mistakes:
         codec.convert(nested(value, shape), shape)
     except codec.DecodeError as error:
         problems = list(_entries(value, options(shape), at))
-        return problems or [Mistake(f"{worded(str(error))}{_advice(value, shape)}", at)]
+        told = worded(str(error))
+        return problems or [Mistake(f"{told}{_advice(value, shape, told)}", at)]
     return []
 
 
-def _advice(value: Any, shape: Any) -> str:
-    """Return what to write for a text where a list of texts belongs, or one of a few values."""
+def _advice(value: Any, shape: Any, told: str) -> str:
+    """Return what to write for a text of another form, for a list, or one of a few values."""
+    if OTHER_FORM in told:
+        return f"; {hint_of(shape)}"
     allowed = [
         repr(one)
         for kind in options(shape)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from runbus._secrets import Secret
 from runbus.config._node import MISSING, Mistake, Node, Ref, Word
+from runbus.config._output import Output, output_data, output_of
 from runbus.config._schema import is_structured, values_of
 from runbus.config._shape import fill, making, new_node
 from runbus.config._shown import shown
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from runbus.config._making import Converter
     from runbus.config._node import Mistakes
 
-__all__ = ["finite", "from_data", "order", "plain", "to_data", "typed"]
+__all__ = ["finite", "from_data", "literal", "order", "plain", "to_data", "typed"]
 
 _TYPES: dict[str, Any] = {
     "none": type(None), "float": float, "tuple": tuple, "set": set, "frozenset": frozenset,
@@ -39,7 +40,9 @@ _TYPES: dict[str, Any] = {
 
 _NAMES = {kind: name for name, kind in _TYPES.items()} | {pathlib.PosixPath: "path"}
 
-_KEYS = {"_target_", "_partial_", "_factory_", "_ref_", "_import_", "_type_", "_value_"}
+_NAMING = ("_target_", "_factory_", "_ref_", "_from_", "_import_", "_type_")
+
+_KEYS = {*_NAMING, "_partial_", "_value_"}
 
 
 class Reading:
@@ -69,9 +72,7 @@ class Reading:
         return found
 
     def _mapping(self, data: dict[Any, Any]) -> Any:
-        named = [
-            key for key in ("_target_", "_factory_", "_ref_", "_import_", "_type_") if key in data
-        ]
+        named = [key for key in _NAMING if key in data]
         if not named:
             return {key: self._at(str(key), one) for key, one in data.items()}
         if len(named) > 1 or (named[0] == "_factory_" and "_partial_" in data):
@@ -133,6 +134,9 @@ class Reading:
     def _ref(self, name: str, rest: dict[str, Any]) -> Any:
         return self._alone("_ref_", rest) or Ref(name)
 
+    def _from(self, name: str, rest: dict[str, Any]) -> Any:
+        return output_of({"_from_": name, **rest})
+
     def _import(self, name: str, rest: dict[str, Any]) -> Any:
         return self._alone("_import_", rest) or import_target(name, self._allowed)
 
@@ -165,6 +169,7 @@ _READ: dict[str, Callable[[Reading, str, dict[str, Any]], Any]] = {
     "_target_": Reading._target,
     "_factory_": Reading._factory,
     "_ref_": Reading._ref,
+    "_from_": Reading._from,
     "_import_": Reading._import,
     "_type_": Reading._typed,
 }
@@ -296,6 +301,7 @@ def _key(key: Any) -> str:
 
 
 _WRITE: tuple[tuple[type, Callable[[Any], Any]], ...] = (
+    (Output, output_data),
     (Ref, lambda value: {"_ref_": value.path}),
     (Secret, lambda value: {"secret": value.reference}),
     (enum.Flag, lambda value: "|".join(one.name or "" for one in value)),
@@ -338,6 +344,11 @@ def typed(value: Any) -> Any:
     if kind in _NAMES:
         return {"_type_": _NAMES[kind], "_value_": plain(value)}
     return plain(value)
+
+
+def literal(value: Any) -> Any:
+    """Return data that is read back as a value of JSON, whatever keys its mappings have."""
+    return finite(typed(value))
 
 
 def finite(data: Any) -> Any:

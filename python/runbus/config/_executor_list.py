@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from runbus.config._executor_names import ExecutorNames, SaidExecutor
     from runbus.config._node import Mistakes, Path
 
-__all__ = ["ListedExecutor", "ListedValue", "list_executors"]
+__all__ = ["ListedExecutor", "ListedValue", "list_executors", "shown_value"]
 
 
 class ListedValue(NamedTuple):
@@ -116,19 +116,19 @@ def _values(entry: ExecutorEntry, one: SaidExecutor | None) -> Iterator[ListedVa
     said = {key: value for key, value in times.items() if value is not None}
     for text, path, value in leaves({**entry.data, **said}):
         origin = registry if one is None else str(one.said.origin(path))
-        yield ListedValue(text, _shown(path, value), origin)
+        yield ListedValue(text, shown_value(path, value), origin)
     fields = schema_of(EXECUTORS.find(entry.data["type"])).fields
     defaults = {name: one.default for name, one in fields.items() if name not in GIVEN}
     for name, default in {**defaults, **dict.fromkeys(times)}.items():
         if name not in entry.data and name not in said and default is not MISSING:
-            yield ListedValue(name, _shown((name,), _plain(default)), "default")
+            yield ListedValue(name, shown_value((name,), _plain(default)), "default")
 
 
 def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, (tuple, set, frozenset)) else value
 
 
-def _shown(path: Path, value: Any) -> Any:
+def shown_value(path: Path, value: Any) -> Any:
     """Return a value without what may be a secret: its place may be shown, and nothing else."""
     if path[-1:] == ("secret",) and isinstance(value, str) and value.startswith(("env:", "file:")):
         return value

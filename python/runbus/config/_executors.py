@@ -5,29 +5,27 @@ Every executor takes `timeout`, `queue_timeout` and `idle_timeout` besides: they
 
 from __future__ import annotations
 
-import os
-import pathlib
-import types
+import copy
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any
 
 from runbus import codec
-from runbus._secrets import Secret
-from runbus.abc import Executor
+from runbus._files import absolute_path
+from runbus.abc import Executor, Portable
 from runbus.config._build import mistakes_of
-from runbus.config._config import Config  # noqa: TC001 - it brings the classes of all nodes
-from runbus.config._data import to_data
+from runbus.config._config import Config
+from runbus.config._data import from_data, to_data
 from runbus.config._durations import no_duration, seconds_of
 from runbus.config._executor_entry import ExecutorEntry
-from runbus.config._named import EXECUTORS, PACKAGERS
+from runbus.config._located import place_all
+from runbus.config._named import EXECUTORS, PACKAGERS, TUNNELS
 from runbus.config._node import Mistake, Node, Word
 from runbus.config._scalars import guess
 from runbus.config._schema import schema_of
 from runbus.config._shape import fill, making
 from runbus.config._targets import import_target
 from runbus.config._tree import same
-from runbus.config._units import Located
-from runbus.errors import ConfigInvalid, UsageError, near_matches
+from runbus.errors import ConfigInvalid, ExecutorNotPortable, UsageError, near_matches
 from runbus.events import Timeouts
 from runbus.events.values import worded
 
@@ -76,62 +74,62 @@ def read_entry(
     mistakes += mistakes_of(node)
     if len(mistakes) > known:
         return None
-    _place_all(node, (), folder_of)
+    place_all(node, (), folder_of)
     return ExecutorEntry(_data_of(node), timeouts)
-
-
-def _place_all(value: Any, at: Path, folder_of: Callable[[Path], str]) -> Any:
-    """Let files of secrets, and other files, lie where the file that names them means."""
-    if isinstance(value, Node):
-        for name, one in value._values.items():
-            here = (*at, name)
-            if isinstance(one, str) and _is_located(value._shape.field(name).type):
-                value._values[name] = os.path.join(folder_of(here), os.path.expanduser(one))
-            else:
-                value._values[name] = _place_all(one, here, folder_of)
-    elif isinstance(value, dict):
-        return {key: _place_all(one, (*at, str(key)), folder_of) for key, one in value.items()}
-    elif isinstance(value, (list, tuple)):
-        placed = (_place_all(one, (*at, index), folder_of) for index, one in enumerate(value))
-        return type(value)(placed)
-    elif isinstance(value, Secret):
-        return value.relative_to(folder_of(at) or os.getcwd())
-    elif isinstance(value, pathlib.PurePath):
-        return type(value)(os.path.join(folder_of(at), os.path.expanduser(value)))
-    return value
-
-
-def _is_located(hint: Any) -> bool:
-    """Whether a text of a type is the path of a file here."""
-    if get_origin(hint) is Annotated:
-        return any(isinstance(mark, Located) for mark in get_args(hint)[1:])
-    return get_origin(hint) in (Union, types.UnionType) and any(map(_is_located, get_args(hint)))
 
 
 def executor_data(given: Any, name: str) -> dict[str, Any]:
     """Return what another process can make an executor from.
 
     Args:
-        given: `{type: NAME, …}`, an `ExecutorEntry`, or a `Config` of a class that has a name.
+        given: `{type: NAME, …}`, an `ExecutorEntry`, a `Config`, what this has returned before; or
+            an executor: then what that was made from.
         name: What jobs call it.
 
     Raises:
         ConfigInvalid: Something in it does not fit, is missing, or is no data.
-        UsageError: Its class has no name among executors, or it is made already.
+        UsageError: No other process can import its class, or it is made from what is no data.
     """
     if isinstance(given, ExecutorEntry):
         return given.data
     mistakes: Mistakes = []
     if isinstance(given, Node):
-        mistakes += mistakes_of(given)
+        node = copy.copy(given)
+        for key in GIVEN:
+            node._values.pop(key, None)
+        mistakes += mistakes_of(node)
         _raise(mistakes, name)
-        return _data_of(given)
+        here = absolute_path()
+        place_all(node, (), lambda _: here)  # another process may be in another folder
+        return _data_of(node)
     if isinstance(given, Executor):
-        raise UsageError(
-            f"executor {name!r} is made already, and another process could not make it again; "
-            "give its Config, or let it be a plugin of the kernel"
-        )
+        return _data_of_made(given, name)
+    if isinstance(given, Mapping) and "_target_" in given:
+        return executor_data(executor_config(given, name), name)
     return executor_entry(given, name).data
+
+
+def _data_of_made(given: Executor, name: str) -> dict[str, Any]:
+    try:
+        return executor_data(_as_config(given), name)
+    except (ConfigInvalid, UsageError, TypeError) as error:
+        why = error.problems[0] if isinstance(error, ConfigInvalid) else error
+        raise ExecutorNotPortable(name, str(why)) from error
+
+
+def _as_config(value: Any) -> Any:
+    """Return a value with a `Config` in the place of each executor and tunnel in it."""
+    if isinstance(value, Portable):
+        args, values = value.made_from
+        named = {key: _as_config(one) for key, one in values.items()}
+        if isinstance(value, Executor):  # runbus gives it these
+            named = {key: one for key, one in named.items() if key not in GIVEN}
+        return Config(type(value), *map(_as_config, args), **named)
+    if type(value) in (list, tuple):
+        return [_as_config(one) for one in value]
+    if type(value) is dict:
+        return {key: _as_config(one) for key, one in value.items()}
+    return value
 
 
 def executor_entry(given: Any, name: str) -> ExecutorEntry:
@@ -152,18 +150,22 @@ def executor_entry(given: Any, name: str) -> ExecutorEntry:
 
 
 def executor_config(data: Mapping[str, Any], name: str) -> Config[Executor]:
-    """Return the `Config` of an executor that is given as data.
+    """Return the `Config` of an executor that is given as data, as `executor_data` returns it.
 
     Raises:
         ConfigInvalid: Something in it does not fit, or is missing.
     """
     mistakes: Mistakes = []
-    node, _ = _node(data, mistakes)
+    if "_target_" in data:
+        node, mistakes = from_data(dict(data))
+    else:
+        node, _ = _node(data, mistakes)
     if node is not None and not mistakes:
         mistakes += mistakes_of(node)
     _raise(mistakes, name)
-    assert node is not None
-    return node  # type: ignore[return-value]
+    made: Any = node
+    assert made is not None
+    return made  # type: ignore[no-any-return]
 
 
 def split_times(fields: Mapping[str, Any], own: Any, name: str) -> tuple[dict[str, Any], Timeouts]:
@@ -238,23 +240,38 @@ def _timeouts(times: Mapping[str, Any], mistakes: Mistakes) -> Timeouts:
 
 
 def _data_of(node: Node) -> dict[str, Any]:
-    """Return a configuration as data that `_node` reads.
+    """Return a configuration as data that `executor_config` reads.
+
+    By the names of its parts; by their import paths, if one of them has no name.
 
     Raises:
         ConfigInvalid: A value in it is no data.
-        UsageError: Its class has no name, or takes values that only Python can hold.
+        UsageError: No other process can import a class, or it takes values that only Python holds.
     """
-    name = node._shape.schema.name
-    found: dict[str, Any] = _with_names(to_data(node))
-    if not isinstance(found.get("type"), str):
-        advice = "give it one with PluginRegistry().register_executor, or by an entry point"
-        raise UsageError(f"{name} has no name among executors; {advice}")
+    raw = to_data(node)
+    found: dict[str, Any] = _with_names(raw)
     wrong: Mistakes = []
-    again, _ = _node(found, wrong)
-    if wrong or not same(node, again):
-        told = f": {wrong[0].told()}" if wrong else ""
-        raise UsageError(f"{name} is given a value that no file can hold{told}")
-    return found
+    if isinstance(found.get("type"), str):
+        again, _ = _node(found, wrong)
+        if not wrong and same(node, again):
+            return found
+    if home := _in_program(raw):
+        advice = "write it to a module, and import it from there"
+        raise UsageError(f"{home} is of the program itself; {advice}")
+    read, mistakes = from_data(raw)
+    if mistakes or not same(node, read):
+        told = f": {(wrong or mistakes)[0].told()}" if wrong or mistakes else ""
+        raise UsageError(f"{node._shape.schema.name} is given a value that no file can hold{told}")
+    return raw
+
+
+def _in_program(data: Any) -> str:
+    """Return the first import path in data that only this program has; empty if there is none."""
+    if isinstance(data, dict):
+        if str(found := data.get("_target_", "")).startswith("__main__."):
+            return str(found)
+        data = [*data.values()]
+    return next(filter(None, map(_in_program, data)), "") if isinstance(data, list) else ""
 
 
 def _with_names(data: Any) -> Any:
@@ -267,7 +284,7 @@ def _with_names(data: Any) -> Any:
     if "_target_" not in data:
         return rest
     target = import_target(data["_target_"])
-    for parts in (EXECUTORS, PACKAGERS):
+    for parts in (EXECUTORS, PACKAGERS, TUNNELS):
         if (name := parts.name_of(target)) is not None:
             return {"type": name, **rest}
     return rest

@@ -11,12 +11,12 @@ from msgspec.structs import FieldInfo, fields
 
 from runbus.codec import json_schema
 from runbus.config._durations import DURATIONS, duration_schema
-from runbus.events import Resources, RetryPolicy, Timeouts
+from runbus.events import EarlyStop, Resources, RetryPolicy, Timeouts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["field_types", "flat_schema", "nested", "options"]
+__all__ = ["field_types", "flat_keys", "flat_schema", "nested", "options"]
 
 _VALUES: Mapping[str, tuple[type[msgspec.Struct], Mapping[str, str]]] = {
     "resources": (Resources, {"gpus": "gpus", "cpus": "cpus", "nice": "nice"}),
@@ -24,9 +24,25 @@ _VALUES: Mapping[str, tuple[type[msgspec.Struct], Mapping[str, str]]] = {
         Timeouts,
         {"timeout": "run_s", "queue_timeout": "queue_s", "idle_timeout": "idle_s"},
     ),
+    "stop": (EarlyStop, {"stop_when": "stop_when", "patience": "patience"}),
     "retry": (RetryPolicy, {"retries": "retries", "retry_on": "on", "backoff": "backoff_s"}),
 }
 """The fields that hold values, and what the keys of a file are called in them."""
+
+
+def flat_keys(job: Any) -> dict[str, Any]:
+    """Return what a file says of the values of a job, as far as they are not what they are anyhow.
+
+    Args:
+        job: What has `resources`, `timeouts`, `retry` and `stop`.
+    """
+    found: dict[str, Any] = {}
+    for field, (kind, keys) in _VALUES.items():
+        value, default = getattr(job, field), kind()
+        for key, name in keys.items():
+            if (one := getattr(value, name)) != getattr(default, name):
+                found[key] = list(one) if isinstance(one, tuple) else one
+    return found
 
 
 @functools.cache
@@ -45,7 +61,7 @@ def field_types(shape: type[msgspec.Struct]) -> Mapping[str, tuple[Any, bool]]:
             of_value = {one.name: one.type for one in _fields(value)}
             found |= {key: (of_value[name], False) for key, name in keys.items()}
         else:
-            found[field.name] = (field.type, field.required)
+            found[field.encode_name] = (field.type, field.required)
     return found
 
 

@@ -10,6 +10,7 @@ import sysconfig
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
+from msgspec.structs import replace
 
 from runbus._files import absolute_path
 from runbus.config._calls import check_callable_to_end
@@ -24,10 +25,21 @@ from runbus.errors import ConfigInvalid, TargetUnusable, TaskInvalid
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["Function", "call_text", "function_named", "function_task", "task_given"]
+__all__ = [
+    "Function",
+    "call_text",
+    "function_named",
+    "function_task",
+    "import_folder_of",
+    "import_from",
+    "task_given",
+]
 
 _MOST_BYTES = 4 << 20
 """How long the values may be: each attempt writes them, and the experiment's record holds them."""
+
+PLUGINS = "_plugins_"
+"""The key of the plugins beside a function and its values."""
 
 _RUNNER = "runbus.metrics.call"
 
@@ -44,6 +56,7 @@ class Function(msgspec.Struct, frozen=True):
         values: Its arguments by name, as configuration files have them.
         folder: A folder that modules are imported from, before all others; none if empty.
         python: The interpreter; the one that runs this, if empty.
+        plugins: What wraps it in its process: plugins as data, or by name.
     """
 
     tag: ClassVar[str] = "function"
@@ -52,6 +65,7 @@ class Function(msgspec.Struct, frozen=True):
     values: dict[str, Any] = {}
     folder: str = ""
     python: str = ""
+    plugins: tuple[Any, ...] = ()
 
     @property
     def title(self) -> str:
@@ -66,7 +80,8 @@ class Function(msgspec.Struct, frozen=True):
             TaskInvalid: The values are too long, or JSON cannot hold them.
         """
         try:
-            text = json.dumps(finite(self._data), allow_nan=False)
+            data = self._data | ({PLUGINS: [*self.plugins]} if self.plugins else {})
+            text = json.dumps(finite(data), allow_nan=False)
         except (TypeError, ValueError, RecursionError) as error:
             raise TaskInvalid(self.target, f"its values are no data: {error}") from error
         if len(text) > _MOST_BYTES:
@@ -103,13 +118,13 @@ class Function(msgspec.Struct, frozen=True):
                 for name, text in values.items()
             ],
         )
-        return function_task(config, self.folder, self.python)
+        return replace(function_task(config, self.folder, self.python), plugins=self.plugins)
 
     def relative_to(self, folder: str) -> Function:
         """Return the same with its folder, if it has one, starting from another."""
         if not self.folder:
             return self
-        return Function(self.target, self.values, os.path.join(folder, self.folder), self.python)
+        return replace(self, folder=os.path.join(folder, self.folder))
 
     def configured(self) -> Any:
         """Return it as a `Partial`; imports the function.
@@ -130,8 +145,10 @@ def task_given(given: str) -> dict[str, Any]:
         data = json.loads(given)
     except (ValueError, RecursionError):
         return {}
-    is_function = isinstance(data, dict) and isinstance(data.get("_target_"), str)
-    return data if is_function else {}
+    if not isinstance(data, dict) or not isinstance(data.get("_target_"), str):
+        return {}
+    data.pop(PLUGINS, None)
+    return data
 
 
 def call_text(argv: Sequence[str], values: Mapping[str, Any]) -> str | None:
@@ -195,7 +212,7 @@ def function_task(config: Node, folder: str = "", python: str = "") -> Function:
     for one in _imported(data):
         if one.startswith("__main__."):
             raise _unimportable(one, "FUNCTION")
-    return Function(path, data, folder or _folder_of(target), python)
+    return Function(path, data, folder or import_folder_of(target), python)
 
 
 _NAMES = ("_target_", "_import_", "_type_")
@@ -223,7 +240,7 @@ def _unimportable(path: str, function: str) -> TaskInvalid:
     return TaskInvalid(f"{name} of __main__", "no other process can import it", advice)
 
 
-def _folder_of(target: Any) -> str:
+def import_folder_of(target: Any) -> str:
     """Return the folder that the module of a target was imported from; empty if it is installed."""
     module = sys.modules.get(getattr(target, "__module__", None) or "")
     file = getattr(module, "__file__", None)

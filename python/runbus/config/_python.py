@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from runbus._secrets import Secret
 from runbus.config._node import Node, Ref
+from runbus.config._output import Output
 from runbus.config._targets import module_of, path_of
 from runbus.config._tree import given
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-__all__ = ["to_python"]
+__all__ = ["CodeWriter", "to_python"]
 
 _WIDTH = 88
 
@@ -29,7 +30,7 @@ def to_python(node: Node, name: str = "config") -> str:
         TargetUnusable: A class or function has no import path.
         ConfigInvalid: A value has no code.
     """
-    writer = _Writer()
+    writer = CodeWriter()
     body = writer.expression(node, 0)
     imports = [f"import {one}" for one in sorted(writer.modules)]
     ours = [f"from runbus import {', '.join(sorted(writer.ours))}"] if writer.ours else []
@@ -40,13 +41,22 @@ def to_python(node: Node, name: str = "config") -> str:
     )
 
 
-class _Writer:
+class CodeWriter:
+    """Writes values as code, and notes what must be imported for it.
+
+    Attributes:
+        modules: Modules that the code names.
+        ours: Names of runbus in it.
+        has_refs: Whether it refers to other values of the configuration.
+    """
+
     def __init__(self) -> None:
         self.modules: set[str] = set()
         self.ours: set[str] = set()
         self.has_refs = False
 
     def expression(self, value: Any, indent: int) -> str:
+        """Return the code of a value; lines after its first are indented by so many levels."""
         kind = type(value)
         if isinstance(value, Node):
             return self._node(value, indent)
@@ -62,6 +72,9 @@ class _Writer:
 
     def _leaf(self, value: Any) -> str:
         kind = type(value)
+        if isinstance(value, Output):
+            self.ours.add("Output")
+            return repr(value)
         if isinstance(value, Ref):
             self.has_refs = True
             return repr(value)
@@ -123,7 +136,7 @@ class _Writer:
         parts += [f"{key}={self.expression(one, indent + 1)}" for key, one in plain.items()]
         if odd:
             parts.append(f"**{self._container(odd, indent + 1)}")
-        return _wrapped(f"{kind}(", parts, ")", indent)
+        return self.wrapped(f"{kind}(", parts, ")", indent)
 
     def _container(self, value: Any, indent: int) -> str:
         kind = type(value)
@@ -132,26 +145,27 @@ class _Writer:
                 f"{self.expression(key, indent + 1)}: {self.expression(one, indent + 1)}"
                 for key, one in value.items()
             ]
-            return _wrapped("{", parts, "}", indent)
+            return self.wrapped("{", parts, "}", indent)
         items: Iterable[Any] = value if kind in (list, tuple) else sorted(value, key=repr)
         parts = [self.expression(one, indent + 1) for one in items]
         if kind is list:
-            return _wrapped("[", parts, "]", indent)
+            return self.wrapped("[", parts, "]", indent)
         if kind is tuple:
-            return f"({parts[0]},)" if len(parts) == 1 else _wrapped("(", parts, ")", indent)
+            return f"({parts[0]},)" if len(parts) == 1 else self.wrapped("(", parts, ")", indent)
         if kind is set:
-            return _wrapped("{", parts, "}", indent) if parts else "set()"
-        return f"frozenset({_wrapped('[', parts, ']', indent)})"
+            return self.wrapped("{", parts, "}", indent) if parts else "set()"
+        return f"frozenset({self.wrapped('[', parts, ']', indent)})"
+
+    @staticmethod
+    def wrapped(begin: str, parts: Sequence[str], end: str, indent: int) -> str:
+        """Return parts between two brackets: on one line, or on a line each if that is too long."""
+        line = f"{begin}{', '.join(parts)}{end}"
+        if len(line) + indent * 4 <= _WIDTH and "\n" not in line:
+            return line
+        space = "    " * (indent + 1)
+        lines = "".join(f"{space}{part},\n" for part in parts)
+        return f"{begin}\n{lines}{'    ' * indent}{end}"
 
 
 def _is_name(key: str) -> bool:
     return key.isidentifier() and not keyword.iskeyword(key)
-
-
-def _wrapped(begin: str, parts: list[str], end: str, indent: int) -> str:
-    line = f"{begin}{', '.join(parts)}{end}"
-    if len(line) + indent * 4 <= _WIDTH and "\n" not in line:
-        return line
-    space = "    " * (indent + 1)
-    lines = "".join(f"{space}{part},\n" for part in parts)
-    return f"{begin}\n{lines}{'    ' * indent}{end}"

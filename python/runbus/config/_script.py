@@ -11,8 +11,9 @@ from typing import Any, ClassVar
 import msgspec
 
 from runbus._files import absolute_path, open_file, read_file
-from runbus._listed import check_mapping, listed
+from runbus._listed import check_mapping
 from runbus._secrets import Secret
+from runbus.config._output import Argument, arguments
 from runbus.errors import (
     FieldInvalid,
     FileUnreadable,
@@ -28,13 +29,17 @@ _LONGEST_SCRIPT = 4 << 20
 _TITLE = 10
 """How many characters of a few lines a job is called by."""
 
+_PROGRAM = b"\x7fELF"
+_OTHER_LANGUAGES = {"sh", "bash", "dash", "zsh", "ksh", "fish", "perl", "ruby", "node", "Rscript"}
+_AS_COMMAND = "run it as the command of a job: a batch file with `command: [...]`"
+
 
 class Script(msgspec.Struct, frozen=True):
     """A script and its arguments: a file of Python or another language, a module, or a few lines.
 
     Attributes:
         path: The script; the name of a module if `module` is true.
-        args: What it gets in `sys.argv[1:]`.
+        args: What it gets in `sys.argv[1:]`; an `Output` among them is what another job returns.
         python: The interpreter of Python; the one that runs this, if empty.
         inline: The lines themselves, instead of a path.
         env: What is added to its environment, texts and a `Secret` each; a job's own `env` goes
@@ -52,7 +57,7 @@ class Script(msgspec.Struct, frozen=True):
     tag: ClassVar[str] = "script"
 
     path: str = ""
-    args: tuple[str, ...] = ()
+    args: tuple[Argument, ...] = ()
     python: str = ""
     inline: str = ""
     env: dict[str, Any] = {}
@@ -68,7 +73,7 @@ class Script(msgspec.Struct, frozen=True):
         if self.module and (self.inline or not self._is_python):
             raise TaskInvalid(f"Script({self.path!r})", "only Python runs modules")
         try:
-            msgspec.structs.force_setattr(self, "args", listed(self.args, "args"))
+            msgspec.structs.force_setattr(self, "args", arguments(self.args, "args"))
             check_mapping(self.env, "env", "names to texts")
         except FieldInvalid as error:
             raise TaskInvalid(f"Script({self.path!r})", str(error)) from error
@@ -95,7 +100,7 @@ class Script(msgspec.Struct, frozen=True):
             return os.path.basename(self.entrypoint).startswith("python")
         return not self.inline
 
-    def command_line(self) -> tuple[str, ...]:
+    def command_line(self) -> tuple[Argument, ...]:
         """Return the program, the script's absolute path, module or lines, and the arguments.
 
         Raises:
@@ -116,12 +121,8 @@ class Script(msgspec.Struct, frozen=True):
         if os.path.isdir(path):
             raise ScriptUnusable(self.path, "it is a folder")
         try:
-            real = os.path.realpath(path)
-            os.close(open_file(real))
             # Another interpreter may know another Python.
-            if self._is_python and path.endswith(".py") and program == sys.executable:
-                status = os.stat(real)
-                _check_file(real, status.st_mtime_ns, status.st_size)
+            self._check_readable(path, is_ours=self._is_python and program == sys.executable)
         except FileUnreadable as error:
             raise ScriptUnusable(self.path, error.reason) from error
         except SyntaxError as error:
@@ -130,6 +131,15 @@ class Script(msgspec.Struct, frozen=True):
         except OSError as error:
             raise ScriptUnusable(self.path, os_reason(error), _near_files(self.path)) from error
         return (program, path, *self.args)
+
+    def _check_readable(self, path: str, *, is_ours: bool) -> None:
+        real = os.path.realpath(path)
+        begin = _beginning(real)
+        if is_ours and (what := _another_language(begin, path)):
+            raise ScriptUnusable(self.path, what, advice=_AS_COMMAND)
+        if is_ours and path.endswith(".py"):
+            status = os.stat(real)
+            _check_file(real, status.st_mtime_ns, status.st_size)
 
     def with_values(self, values: dict[str, str]) -> Script:
         """Return the same with `--name=value` for each of `values` before the other arguments."""
@@ -141,6 +151,29 @@ class Script(msgspec.Struct, frozen=True):
         path = self.path if self.module or self.inline else os.path.join(folder, self.path)
         cwd = None if self.cwd is None else os.path.join(folder, self.cwd)
         return msgspec.structs.replace(self, path=path, cwd=cwd)
+
+
+def _beginning(path: str) -> bytes:
+    """Return the first bytes of a file; whether it can be read is found out, too."""
+    file = open_file(path)
+    try:
+        return os.read(file, 512)
+    finally:
+        os.close(file)
+
+
+def _another_language(begin: bytes, path: str) -> str:
+    """Return what a file is that is no Python, by its first bytes and its name; "" if it may be."""
+    ending = os.path.splitext(path)[1]
+    if ending.startswith((".py", ".zip")):
+        return ""
+    if begin.startswith(_PROGRAM):
+        return "it is a program, not a Python script"
+    if begin.startswith(b"#!"):
+        words = os.fsdecode(begin[2:].split(b"\n")[0]).split()
+        names = [name for word in words if (name := os.path.basename(word)) in _OTHER_LANGUAGES]
+        return f"it is a script for {names[0]}, not for Python" if names else ""
+    return "it is a shell script, not a Python script" if ending[1:] in _OTHER_LANGUAGES else ""
 
 
 def _near_files(path: str) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from runbus._files import absolute_path
 from runbus.config._node import Mistake
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from runbus.config._node import Mistakes
     from runbus.config._sources import Loaded
 
-__all__ = ["FILE", "default_plugins", "nearest_settings", "read_settings"]
+__all__ = ["FILE", "default_plugins", "nearest_settings", "plugin_section", "read_settings"]
 
 FILE = "runbus.yaml"
 _KEYS = ("executors", "plugins")
@@ -64,11 +64,29 @@ def default_plugins(folder: str) -> list[str]:
         ConfigInvalid: The file cannot be read, or something in it is wrong.
     """
     path = nearest_settings(folder)
-    if not os.path.lexists(path):
-        return []
+    return [*plugin_section(path)[1]] if os.path.lexists(path) else []
+
+
+def plugin_section(path: str) -> tuple[Loaded, dict[str, dict[str, Any]]]:
+    """Return what such a file says, and the settings of each plugin that it asks for, by name.
+
+    Its section `plugins` is a list of names, or a mapping from names to settings.
+
+    Raises:
+        ConfigInvalid: The file cannot be read, or the section has another form.
+    """
     loaded = read_settings(path)
-    names = loaded.data.get("plugins") or []
-    if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
-        told = "plugins is a list of names of installed plugins"
+    said = loaded.data.get("plugins") or {}
+    if isinstance(said, list):
+        said = {name if isinstance(name, str) else None: None for name in said}
+    names = list(said) if isinstance(said, dict) else [None]
+    if not all(isinstance(name, str) and name for name in names):
+        told = "plugins is a list of names of plugins, or a mapping from names to their settings"
         loaded.raise_mistakes([Mistake(told, ("plugins",))])
-    return list(names)
+    mistakes = [
+        Mistake("the settings of a plugin are a mapping", ("plugins", name))
+        for name, fields in said.items()
+        if not isinstance(fields, (dict, type(None)))
+    ]
+    loaded.raise_mistakes(mistakes)
+    return loaded, {name: dict(fields or {}) for name, fields in said.items()}

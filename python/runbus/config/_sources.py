@@ -73,7 +73,7 @@ class Loaded:
 
     def place(self, path: Path) -> Place:
         """Return where the value at a path was said, without looking for its line."""
-        return self.places.find(path) or Origin(self.name, 1)
+        return self.places.find(path) or Origin(self.name, 1 if self.name else 0)
 
     def set_origin(self, path: Path, origin: Origin) -> None:
         """Note who set the value at a path."""

@@ -11,7 +11,7 @@ from runbus.errors import SweepInvalid
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["Value", "expand_sweeps", "parse_sweep", "parse_value"]
+__all__ = ["Value", "expand_sweeps", "parse_axes", "parse_sweep", "parse_value"]
 
 Value = bool | int | float | str | None
 
@@ -54,8 +54,8 @@ def parse_sweep(text: str) -> tuple[str, tuple[str, ...]]:
     return name, values
 
 
-def expand_sweeps(sweeps: Sequence[str]) -> list[Mapping[str, str]]:
-    """Return every point of the grid, the last sweep varying fastest; one empty point for none.
+def parse_axes(sweeps: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return the values of each name, still as they were written.
 
     Raises:
         SweepInvalid: A sweep cannot be read, or a name is swept twice.
@@ -68,4 +68,14 @@ def expand_sweeps(sweeps: Sequence[str]) -> list[Mapping[str, str]]:
             told = f"{name} is swept already: write all its values at once, {name}={both}"
             raise SweepInvalid(text, told)
         axes[name] = values
+    return axes
+
+
+def expand_sweeps(sweeps: Sequence[str]) -> list[Mapping[str, str]]:
+    """Return every point of the grid, the last sweep varying fastest; one empty point for none.
+
+    Raises:
+        SweepInvalid: A sweep cannot be read, or a name is swept twice.
+    """
+    axes = parse_axes(sweeps)
     return [dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values())]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from contextvars import ContextVar
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, get_origin
 
@@ -13,9 +14,11 @@ from runbus.errors import RunbusError, TargetUnusable, near_matches
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["import_target", "module_of", "path_of"]
+__all__ = ["import_target", "is_importing", "module_of", "name_script", "path_of"]
 
 _LONGEST = 500
+
+_importing = ContextVar("importing", default=False)
 
 
 def path_of(target: Any) -> str:
@@ -51,6 +54,23 @@ def module_of(target: Any) -> str:
     stem, end = os.path.splitext(os.path.basename(getattr(script, "__file__", None) or ""))
     is_known = end == ".py" and stem.isidentifier() and sys.modules.get(stem) is script
     return stem if is_known else name
+
+
+def name_script() -> None:
+    """Let the program's script be found by the name that other processes import it by.
+
+    What its jobs have recorded names its classes in that way, and they are not to be made twice.
+    """
+    script = sys.modules["__main__"]
+    name, end = os.path.splitext(os.path.basename(getattr(script, "__file__", None) or ""))
+    # What `python -m` runs is part of a package, and found by that.
+    if end == ".py" and getattr(script, "__spec__", None) is None:
+        sys.modules.setdefault(name, script)
+
+
+def is_importing() -> bool:
+    """Whether this is called by a module that is being imported because a target is in it."""
+    return _importing.get()
 
 
 def import_target(path: str, allowed: Sequence[str] | None = None) -> Any:
@@ -129,6 +149,7 @@ def _module_of(path: str, parts: list[str]) -> tuple[Any, list[str]]:
 
 def _imported(path: str, name: str) -> Any:
     """Return a module; None if there is none of that name."""
+    before = _importing.set(True)
     try:
         return importlib.import_module(name)
     except (KeyboardInterrupt, RunbusError):
@@ -140,3 +161,5 @@ def _imported(path: str, name: str) -> Any:
     except BaseException as error:  # what an import runs may also call sys.exit()
         reason = f"{name} cannot be imported: {type(error).__name__}: {error}"
         raise TargetUnusable(path, reason) from error
+    finally:
+        _importing.reset(before)

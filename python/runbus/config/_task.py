@@ -9,17 +9,18 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import msgspec
-from msgspec.structs import force_setattr
+from msgspec.structs import force_setattr, replace
 
-from runbus._listed import listed
+from runbus.config._function import Function
 from runbus.config._node import Node
+from runbus.config._output import Argument, Output, arguments
 from runbus.config._script import Script
-from runbus.errors import FieldInvalid, TaskInvalid
+from runbus.errors import FieldInvalid, TaskInvalid, UsageError
 
 if TYPE_CHECKING:
     from runbus.config._config import Partial
 
-__all__ = ["Command", "Script", "Task", "check_task", "given_by", "words_of"]
+__all__ = ["Command", "Script", "Task", "check_task", "given_by", "plain_words_of", "words_of"]
 
 
 @runtime_checkable
@@ -43,8 +44,10 @@ class Task(Protocol):
         """What a job of it is called if nothing says otherwise."""
         ...
 
-    def command_line(self) -> tuple[str, ...]:
+    def command_line(self) -> tuple[Argument, ...]:
         """Return the program and its arguments, as the operating system gets them.
+
+        An argument may be an `Output`: then it is what another job returns.
 
         Raises:
             UsageError: It cannot run as it is.
@@ -64,7 +67,7 @@ class Command(msgspec.Struct, frozen=True):
     """A program and its arguments, as the operating system gets them: no shell reads them.
 
     Attributes:
-        argv: The program first.
+        argv: The program first. An `Output` among its arguments is what another job returns.
         given: A text that the program finds in the file `given` of the folder `RUNBUS_ATTEMPT`.
 
     Raises:
@@ -73,26 +76,28 @@ class Command(msgspec.Struct, frozen=True):
 
     tag: ClassVar[str] = "command"
 
-    argv: tuple[str, ...]
+    argv: tuple[Argument, ...]
     given: str = ""
 
     def __post_init__(self) -> None:
         try:
-            argv = listed(self.argv, "argv")
+            argv = arguments(self.argv, "argv")
         except FieldInvalid as error:
-            raise TaskInvalid(
-                f"Command({self.argv!r})", "it must be a sequence of texts"
-            ) from error
+            told = f"{error.field}: {error.reason}"
+            reason = "it must be a sequence of texts" if error.field == "argv" else told
+            raise TaskInvalid(f"Command({self.argv!r})", reason) from error
         if not argv:
             raise TaskInvalid("Command(())", "there is no program")
+        if isinstance(argv[0], Output):
+            raise TaskInvalid(f"Command({argv!r})", "no other job can return the program itself")
         force_setattr(self, "argv", argv)
 
     @property
     def title(self) -> str:
         """What a job of it is called if nothing says otherwise."""
-        return os.path.basename(self.argv[0])
+        return os.path.basename(str(self.argv[0]))
 
-    def command_line(self) -> tuple[str, ...]:
+    def command_line(self) -> tuple[Argument, ...]:
         """Return the program and its arguments."""
         return self.argv
 
@@ -143,7 +148,7 @@ def _lack_of(given: object) -> str:
     return f"is {'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"
 
 
-def words_of(task: Task | Partial[Any]) -> tuple[str, ...]:
+def words_of(task: Task | Partial[Any]) -> tuple[Argument, ...]:
     """Return the command line of a task, once it is known to be one.
 
     Raises:
@@ -153,18 +158,42 @@ def words_of(task: Task | Partial[Any]) -> tuple[str, ...]:
     words: Any = check_task(task).command_line()
     if isinstance(words, str) or not isinstance(words, Sequence):
         raise TaskInvalid(repr(task), f"its command line is {words!r} instead of a tuple of texts")
-    if not words or not all(isinstance(word, str) for word in words):
+    if not words or not isinstance(words[0], str) or not all(map(_is_argument, words)):
         raise TaskInvalid(repr(task), f"its command line is {words!r} instead of texts")
     return tuple(words)
 
 
-def given_by(task: Task | Partial[Any]) -> str:
+def _is_argument(word: object) -> bool:
+    return isinstance(word, (str, Output))
+
+
+def plain_words_of(task: Task | Partial[Any]) -> tuple[str, ...]:
+    """Return the command line of a task that takes nothing from other jobs.
+
+    Raises:
+        TaskInvalid: As `words_of` does.
+        UsageError: As `words_of` does, or another job returns one of the words.
+    """
+    words = words_of(task)
+    if open_ := [word for word in words if isinstance(word, Output)]:
+        raise UsageError(f"{open_[0]!r} is no text: a job takes it when it is added")
+    return tuple(map(str, words))
+
+
+def given_by(task: Task | Partial[Any], plugins: Sequence[Any] = ()) -> str:
     """Return the text that a task gives to its program; empty for none.
+
+    Args:
+        task: The task.
+        plugins: What wraps a function in its process, as data.
 
     Raises:
         TaskInvalid: It is no text.
     """
-    given: Any = getattr(check_task(task), "given", "")
+    task = check_task(task)
+    if plugins and isinstance(task, Function):
+        task = replace(task, plugins=(*task.plugins, *plugins))
+    given: Any = getattr(task, "given", "")
     if not isinstance(given, str):
         raise TaskInvalid(
             repr(task), f"what it gives to its program is {given!r} instead of a text"

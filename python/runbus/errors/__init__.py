@@ -39,17 +39,44 @@ if TYPE_CHECKING:
     from runbus.errors._groups import innermost as innermost
     from runbus.errors._hints import did_you_mean as did_you_mean
     from runbus.errors._hints import near_matches as near_matches
+    from runbus.errors._hooks import PluginNotPortable as PluginNotPortable
+    from runbus.errors._hosts import AnswerLost as AnswerLost
     from runbus.errors._hosts import ConnectionLost as ConnectionLost
     from runbus.errors._hosts import ForwardFailed as ForwardFailed
     from runbus.errors._hosts import HostError as HostError
     from runbus.errors._hosts import HostKeyRefused as HostKeyRefused
     from runbus.errors._hosts import HostKeyUnknown as HostKeyUnknown
+    from runbus.errors._hosts import HttpRefused as HttpRefused
     from runbus.errors._hosts import LoginRefused as LoginRefused
     from runbus.errors._hosts import RemoteFailed as RemoteFailed
+    from runbus.errors._hosts import Unreachable as Unreachable
+    from runbus.errors._hub import DeliveryExpired as DeliveryExpired
+    from runbus.errors._hub import HubClosed as HubClosed
+    from runbus.errors._hub import HubError as HubError
+    from runbus.errors._hub import HubExperimentNotFound as HubExperimentNotFound
+    from runbus.errors._hub import InvalidService as InvalidService
+    from runbus.errors._hub import ModelNotSaved as ModelNotSaved
+    from runbus.errors._hub import ModelUnreadable as ModelUnreadable
+    from runbus.errors._hub import NotOffered as NotOffered
+    from runbus.errors._hub import NotTrained as NotTrained
+    from runbus.errors._hub import QueueFull as QueueFull
+    from runbus.errors._hub import QueueNotFound as QueueNotFound
+    from runbus.errors._hub import ServiceMissing as ServiceMissing
+    from runbus.errors._hub import ServiceUnavailable as ServiceUnavailable
+    from runbus.errors._hub import ShutdownFailed as ShutdownFailed
+    from runbus.errors._hub import StillRunning as StillRunning
+    from runbus.errors._hub import TaskFailed as TaskFailed
+    from runbus.errors._hub import TaskNotFound as TaskNotFound
+    from runbus.errors._hub import TrainingFailed as TrainingFailed
+    from runbus.errors._hub import UnknownExperimentType as UnknownExperimentType
+    from runbus.errors._jobs import ExperimentFailed as ExperimentFailed
     from runbus.errors._jobs import JobError as JobError
+    from runbus.errors._jobs import JobFailure as JobFailure
     from runbus.errors._jobs import JobNotStarted as JobNotStarted
     from runbus.errors._jobs import SubmitUnknown as SubmitUnknown
     from runbus.errors._jobs import Unsupported as Unsupported
+    from runbus.errors._managed import IllegalTransition as IllegalTransition
+    from runbus.errors._managed import SchemaInvalid as SchemaInvalid
     from runbus.errors._missing import EventNotFound as EventNotFound
     from runbus.errors._missing import ExperimentNotFound as ExperimentNotFound
     from runbus.errors._missing import GitRefNotFound as GitRefNotFound
@@ -64,6 +91,7 @@ if TYPE_CHECKING:
     from runbus.errors._packages import GitMissing as GitMissing
     from runbus.errors._packages import NotARepository as NotARepository
     from runbus.errors._packages import NothingToPackage as NothingToPackage
+    from runbus.errors._packages import PackageChanged as PackageChanged
     from runbus.errors._packages import PackageUnreadable as PackageUnreadable
     from runbus.errors._packages import RepositoryNotTrusted as RepositoryNotTrusted
     from runbus.errors._packages import SubmoduleMissing as SubmoduleMissing
@@ -76,6 +104,7 @@ if TYPE_CHECKING:
     from runbus.errors._plugins import MissingPlugin as MissingPlugin
     from runbus.errors._plugins import OrderCycle as OrderCycle
     from runbus.errors._plugins import PluginCrashed as PluginCrashed
+    from runbus.errors._plugins import PluginDenied as PluginDenied
     from runbus.errors._plugins import PluginError as PluginError
     from runbus.errors._plugins import PluginNotFound as PluginNotFound
     from runbus.errors._plugins import PluginNotLoadable as PluginNotLoadable
@@ -88,7 +117,10 @@ if TYPE_CHECKING:
     from runbus.errors._runs import RunBusy as RunBusy
     from runbus.errors._runs import RunUnreadable as RunUnreadable
     from runbus.errors._tasks import BatchInvalid as BatchInvalid
+    from runbus.errors._tasks import ExecutorNotPortable as ExecutorNotPortable
     from runbus.errors._tasks import ScriptUnusable as ScriptUnusable
+    from runbus.errors._tasks import SpaceInvalid as SpaceInvalid
+    from runbus.errors._tasks import SweepChanged as SweepChanged
     from runbus.errors._tasks import SweepInvalid as SweepInvalid
     from runbus.errors._tasks import TaskInvalid as TaskInvalid
     from runbus.errors._usage import ExtraMissing as ExtraMissing
@@ -100,6 +132,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AmbiguousId",
+    "AnswerLost",
     "ArtifactUnreadable",
     "BackpressureTimeout",
     "BatchInvalid",
@@ -108,8 +141,11 @@ __all__ = [
     "ConfigInvalid",
     "ConfigProblem",
     "ConnectionLost",
+    "DeliveryExpired",
     "DuplicatePlugin",
     "EventNotFound",
+    "ExecutorNotPortable",
+    "ExperimentFailed",
     "ExperimentNotFound",
     "ExtraMissing",
     "FieldInvalid",
@@ -127,10 +163,17 @@ __all__ = [
     "HostError",
     "HostKeyRefused",
     "HostKeyUnknown",
+    "HttpRefused",
+    "HubClosed",
+    "HubError",
+    "HubExperimentNotFound",
+    "IllegalTransition",
     "InvalidHandler",
     "InvalidOption",
     "InvalidPlugin",
+    "InvalidService",
     "JobError",
+    "JobFailure",
     "JobNotFound",
     "JobNotStarted",
     "JournalError",
@@ -140,6 +183,8 @@ __all__ = [
     "MailboxFull",
     "MetricNotFound",
     "MissingPlugin",
+    "ModelNotSaved",
+    "ModelUnreadable",
     "NoBatch",
     "NoCurrentFolder",
     "NoExecutor",
@@ -147,15 +192,22 @@ __all__ = [
     "NoLogs",
     "NotARepository",
     "NotFound",
+    "NotOffered",
+    "NotTrained",
     "NothingToPackage",
     "OrderCycle",
+    "PackageChanged",
     "PackageUnreadable",
     "PluginCrashed",
+    "PluginDenied",
     "PluginError",
     "PluginNotFound",
     "PluginNotLoadable",
+    "PluginNotPortable",
     "PluginStuck",
     "QueryInvalid",
+    "QueueFull",
+    "QueueNotFound",
     "RecordNotFound",
     "RecursionLimit",
     "Reentrant",
@@ -166,16 +218,28 @@ __all__ = [
     "RunNotFound",
     "RunUnreadable",
     "RunbusError",
+    "SchemaInvalid",
     "ScriptUnusable",
     "SecretMissing",
+    "ServiceMissing",
+    "ServiceUnavailable",
+    "ShutdownFailed",
+    "SpaceInvalid",
+    "StillRunning",
     "StreamNotOpen",
     "SubmitUnknown",
     "SubmoduleMissing",
+    "SweepChanged",
     "SweepInvalid",
     "TargetUnusable",
+    "TaskFailed",
     "TaskInvalid",
+    "TaskNotFound",
     "TraceError",
+    "TrainingFailed",
     "TreeDirty",
+    "UnknownExperimentType",
+    "Unreachable",
     "Unsupported",
     "UsageError",
     "WouldDeadlock",
@@ -223,16 +287,49 @@ __getattr__, __dir__ = lazy_names(
         ),
         "._groups": ("innermost",),
         "._hints": ("did_you_mean", "near_matches"),
+        "._hooks": ("PluginNotPortable",),
         "._hosts": (
+            "AnswerLost",
             "ConnectionLost",
             "ForwardFailed",
             "HostError",
             "HostKeyRefused",
             "HostKeyUnknown",
+            "HttpRefused",
             "LoginRefused",
             "RemoteFailed",
+            "Unreachable",
         ),
-        "._jobs": ("JobError", "JobNotStarted", "SubmitUnknown", "Unsupported"),
+        "._hub": (
+            "DeliveryExpired",
+            "HubClosed",
+            "HubError",
+            "HubExperimentNotFound",
+            "InvalidService",
+            "ModelNotSaved",
+            "ModelUnreadable",
+            "NotOffered",
+            "NotTrained",
+            "QueueFull",
+            "QueueNotFound",
+            "ServiceMissing",
+            "ServiceUnavailable",
+            "ShutdownFailed",
+            "StillRunning",
+            "TaskFailed",
+            "TaskNotFound",
+            "TrainingFailed",
+            "UnknownExperimentType",
+        ),
+        "._jobs": (
+            "ExperimentFailed",
+            "JobError",
+            "JobFailure",
+            "JobNotStarted",
+            "SubmitUnknown",
+            "Unsupported",
+        ),
+        "._managed": ("IllegalTransition", "SchemaInvalid"),
         "._missing": (
             "EventNotFound",
             "ExperimentNotFound",
@@ -250,6 +347,7 @@ __getattr__, __dir__ = lazy_names(
             "GitMissing",
             "NotARepository",
             "NothingToPackage",
+            "PackageChanged",
             "PackageUnreadable",
             "RepositoryNotTrusted",
             "SubmoduleMissing",
@@ -264,6 +362,7 @@ __getattr__, __dir__ = lazy_names(
             "MissingPlugin",
             "OrderCycle",
             "PluginCrashed",
+            "PluginDenied",
             "PluginError",
             "PluginNotFound",
             "PluginNotLoadable",
@@ -278,7 +377,15 @@ __getattr__, __dir__ = lazy_names(
             "RunBusy",
             "RunUnreadable",
         ),
-        "._tasks": ("BatchInvalid", "ScriptUnusable", "SweepInvalid", "TaskInvalid"),
+        "._tasks": (
+            "BatchInvalid",
+            "ScriptUnusable",
+            "SpaceInvalid",
+            "SweepChanged",
+            "SweepInvalid",
+            "ExecutorNotPortable",
+            "TaskInvalid",
+        ),
         "._usage": (
             "ExtraMissing",
             "FieldInvalid",

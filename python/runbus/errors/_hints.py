@@ -9,10 +9,13 @@ if TYPE_CHECKING:
 
 
 def near_matches(name: str, known: Iterable[str]) -> tuple[str, ...]:
-    """Return up to three of `known` that read almost like `name`, or begin with it, best first."""
+    """Return up to three of `known` that read almost like `name`, or begin with it, best first.
+
+    The name itself is never one of them: it was not mistyped, whatever else is wrong.
+    """
     import difflib  # a millisecond that only a mistake should cost
 
-    names = dict.fromkeys(known)
+    names = dict.fromkeys(one for one in known if one != name)
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
     # Who remembers how a name begins has written only that.
     begun = [one for one in names if len(name) > 2 and one.startswith(name)]

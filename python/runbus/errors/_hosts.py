@@ -29,6 +29,30 @@ class ConnectionLost(HostError):
         return f"no connection to {self.host}: {self.reason}"
 
 
+class Unreachable(ConnectionLost):
+    """No connection to a host could be made: nothing was sent to it."""
+
+
+class AnswerLost(ConnectionLost):
+    """A request was sent to a host, and its answer never came: it may have been carried out."""
+
+    def __str__(self) -> str:
+        return f"no answer from {self.host}: {self.reason}"
+
+
+class HttpRefused(HostError):
+    """A server refused what it was asked over HTTP.
+
+    Attributes:
+        status: The status of its answer.
+    """
+
+    status: int
+
+    def __str__(self) -> str:
+        return f"{self.host}: {self.reason}"
+
+
 class HostKeyUnknown(HostError):
     """A host shows a key that no known_hosts file has; nothing was sent to it."""
 

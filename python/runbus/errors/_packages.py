@@ -112,6 +112,25 @@ class GitMissing(UsageError):
         return "install git or put it in PATH, or use a PatternPackager, which needs none"
 
 
+class PackageChanged(UsageError):
+    """Packaged code that is to be run again is not what it was.
+
+    Attributes:
+        path: The archive.
+        reason: What is wrong with it.
+    """
+
+    path: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"the code in {self.path} cannot be run again: {self.reason}"
+
+    @property
+    def hint(self) -> str:
+        return "runbus retry, or a new submit, packages what is there now"
+
+
 class SubmoduleMissing(UsageError):
     """A submodule, or the commit of it that is needed, is not there.
 

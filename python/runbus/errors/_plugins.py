@@ -15,19 +15,22 @@ class HookError(PluginError):
 
     Attributes:
         plugin: Whose code failed.
-        hook: The handler, or `setup`, or `close`.
+        hook: The hook, such as `transform`; or the handler, `setup`, or `close`.
         event: Name of the event class; empty where no event was dispatched.
         problem: What happened, as the end of a sentence that starts with the plugin.
+        place: Where: `client`, or a worker process such as `node 0, worker 1`; empty in a kernel.
     """
 
     plugin: str
     hook: str
     event: str
     problem: str
+    place: str = ""
 
     def __str__(self) -> str:
         of = f" for {self.event}" if self.event else ""
-        return f"plugin {self.plugin!r}: {self.hook}{of} {self.problem}"
+        at = f" on {self.place}" if self.place and self.place != "client" else ""
+        return f"plugin {self.plugin!r}: {self.hook}{of}{at} {self.problem}"
 
 
 class HandlerTimeout(PluginError):
@@ -181,17 +184,35 @@ class PluginNotFound(PluginError):
     Attributes:
         plugin: The name.
         similar: Names that exist and look alike.
+        unread: Folders and files in which plugins were not looked for, with the reason.
     """
 
     plugin: str
     similar: tuple[str, ...]
+    unread: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"there is no plugin named {self.plugin!r}"
 
     @property
     def hint(self) -> str | None:
-        return did_you_mean(self.similar)
+        unread = f"not read: {'; '.join(self.unread)}" if self.unread else None
+        return "; ".join(filter(None, (did_you_mean(self.similar), unread))) or None
+
+
+class PluginDenied(PluginError):
+    """A plugin is switched off; nothing of it was imported.
+
+    Attributes:
+        plugin: The name.
+        reason: What switches it off.
+    """
+
+    plugin: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"plugin {self.plugin!r} is switched off: {self.reason}"
 
 
 class PluginNotLoadable(PluginError):

@@ -94,11 +94,11 @@ class RunUnreadable(RunbusError):
 
 
 class ResultNotKept(RunbusError):
-    """The function of the run returned something that is no data.
+    """The result of the run is no data: its function returned something else, or it wrote no JSON.
 
     Attributes:
         run_id: The run's id.
-        reason: Why JSON cannot hold it.
+        reason: What is wrong with it.
     """
 
     run_id: str
@@ -109,7 +109,7 @@ class ResultNotKept(RunbusError):
 
     @property
     def hint(self) -> str:
-        return "return numbers, texts, lists and mappings, and log files as artifacts"
+        return "a result is numbers, texts, lists and mappings, as JSON; log files as artifacts"
 
 
 class ArtifactUnreadable(UsageError):

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from runbus.errors._hints import did_you_mean
 from runbus.errors._usage import UsageError
+
+if TYPE_CHECKING:
+    from runbus.errors._config import ConfigProblem
 
 
 class ScriptUnusable(UsageError):
@@ -13,18 +18,43 @@ class ScriptUnusable(UsageError):
         path: The script as it was named.
         reason: What is wrong with it.
         similar: Files beside it that read almost the same.
+        advice: What to do about it, if that is known.
     """
 
     path: str
     reason: str
     similar: tuple[str, ...] = ()
+    advice: str = ""
 
     def __str__(self) -> str:
         return f"cannot run {self.path!r}: {self.reason}"
 
     @property
     def hint(self) -> str | None:
-        return did_you_mean(self.similar)
+        return self.advice or did_you_mean(self.similar)
+
+
+class ExecutorNotPortable(UsageError):
+    """An executor was made from what no other process could make it from.
+
+    Attributes:
+        executor: Its name.
+        reason: Why.
+    """
+
+    executor: str
+    reason: str
+
+    def __str__(self) -> str:
+        what = f"executor {self.executor!r} could not be made again by another process"
+        return f"{what}: {self.reason}"
+
+    @property
+    def hint(self) -> str:
+        return (
+            "make it from numbers, texts, tunnels and packagers; or give it to `plugins`, and "
+            "name it"
+        )
 
 
 class TaskInvalid(UsageError):
@@ -50,7 +80,7 @@ class TaskInvalid(UsageError):
         if self.given.endswith(".py'"):
             return f"write Script({self.given})"
         if self.reason.endswith("a coroutine"):
-            return "what is async is run so: anyio.run(api.submit, experiment)"
+            return "what is async is run so: anyio.run(experiment.run)"
         return (
             'write Script("train.py"), Partial(function), Command(("echo", "hi")) '
             'or Command(("sh", "-c", "…"))'
@@ -74,6 +104,49 @@ class SweepInvalid(UsageError):
     @property
     def hint(self) -> str:
         return "write it as name=value,value, for example lr=0.01,0.1"
+
+
+class SpaceInvalid(UsageError):
+    """A sweep cannot be made; no point of it was.
+
+    Attributes:
+        what: What describes it: a file, or the kind of space.
+        problems: Every mistake in it.
+        advice: What to write instead of the first.
+    """
+
+    what: str
+    problems: tuple[ConfigProblem, ...]
+    advice: str = ""
+
+    def __str__(self) -> str:
+        return "\n".join(f"{one}" if one.origin else f"{self.what}: {one}" for one in self.problems)
+
+    @property
+    def hint(self) -> str | None:
+        return self.advice or None
+
+
+class SweepChanged(UsageError):
+    """A sweep of that name has other points: it is not the one that was started before.
+
+    Attributes:
+        name: Its name.
+        experiment: The experiment that has run of it what it was then.
+        differences: What differs, each `path: then -> now`.
+    """
+
+    name: str
+    experiment: str
+    differences: tuple[str, ...]
+
+    def __str__(self) -> str:
+        told = "\n".join(self.differences)
+        return f"the sweep {self.name!r} was another one in {self.experiment}:\n{told}"
+
+    @property
+    def hint(self) -> str:
+        return "give it another name, or run all of its points again with --again"
 
 
 class BatchInvalid(UsageError):

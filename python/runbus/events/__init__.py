@@ -37,7 +37,13 @@ from runbus.events.plugin import (
 )
 
 if TYPE_CHECKING:
+    from runbus.events.cluster import Accelerator as Accelerator
+    from runbus.events.cluster import Cluster as Cluster
+    from runbus.events.cluster import ClusterSpec as ClusterSpec
+    from runbus.events.cluster import InstanceInfo as InstanceInfo
     from runbus.events.executor import ResolveExecutor as ResolveExecutor
+    from runbus.events.image import Image as Image
+    from runbus.events.image import PipIndex as PipIndex
     from runbus.events.job import JobCancelRequested as JobCancelRequested
     from runbus.events.job import JobEnded as JobEnded
     from runbus.events.job import JobFact as JobFact
@@ -50,13 +56,23 @@ if TYPE_CHECKING:
     from runbus.events.job import JobSubmitted as JobSubmitted
     from runbus.events.job import LogLines as LogLines
     from runbus.events.launch import Bootstrap as Bootstrap
-    from runbus.events.launch import Image as Image
     from runbus.events.launch import ImageTransform as ImageTransform
+    from runbus.events.launch import JobDraft as JobDraft
+    from runbus.events.launch import JobTransform as JobTransform
+    from runbus.events.launch import TaskCall as TaskCall
     from runbus.events.launch import TaskStart as TaskStart
+    from runbus.events.launch import WorkerLife as WorkerLife
+    from runbus.events.machine import DiskNearlyFull as DiskNearlyFull
+    from runbus.events.machine import GpuLost as GpuLost
+    from runbus.events.machine import MachineAlert as MachineAlert
+    from runbus.events.machine import MemoryNearlyFull as MemoryNearlyFull
     from runbus.events.metric import MetricBatch as MetricBatch
     from runbus.events.metric import MetricPoint as MetricPoint
+    from runbus.events.metric import MetricsProcessed as MetricsProcessed
     from runbus.events.metric import MetricWindow as MetricWindow
     from runbus.events.metric import MetricWindows as MetricWindows
+    from runbus.events.metric import ResourceSample as ResourceSample
+    from runbus.events.metric import SinkOpening as SinkOpening
     from runbus.events.run import ArtifactLogged as ArtifactLogged
     from runbus.events.run import HistogramLogged as HistogramLogged
     from runbus.events.run import NoteAdded as NoteAdded
@@ -66,26 +82,41 @@ if TYPE_CHECKING:
     from runbus.events.run import RunStarted as RunStarted
     from runbus.events.run import TagsChanged as TagsChanged
     from runbus.events.run import TextLogged as TextLogged
+    from runbus.events.values import CONDITIONS as CONDITIONS
     from runbus.events.values import RETRY_CAUSES as RETRY_CAUSES
+    from runbus.events.values import Condition as Condition
+    from runbus.events.values import Dependency as Dependency
+    from runbus.events.values import EarlyStop as EarlyStop
     from runbus.events.values import Resources as Resources
     from runbus.events.values import RetryCause as RetryCause
     from runbus.events.values import RetryPolicy as RetryPolicy
     from runbus.events.values import Timeouts as Timeouts
 
 __all__ = [
+    "CONDITIONS",
     "RETRY_CAUSES",
+    "Accelerator",
     "Around",
     "ArtifactLogged",
     "Bootstrap",
+    "Cluster",
+    "ClusterSpec",
     "Collector",
+    "Condition",
     "Decorate",
+    "Dependency",
+    "DiskNearlyFull",
+    "EarlyStop",
     "Event",
     "First",
+    "GpuLost",
     "HandlerFailed",
     "HistogramLogged",
     "Image",
     "ImageTransform",
+    "InstanceInfo",
     "JobCancelRequested",
+    "JobDraft",
     "JobEnded",
     "JobFact",
     "JobIntended",
@@ -95,18 +126,23 @@ __all__ = [
     "JobRetrying",
     "JobStarted",
     "JobSubmitted",
+    "JobTransform",
     "KernelStarted",
     "KernelStopping",
     "Kind",
     "Lagged",
     "LogLines",
+    "MachineAlert",
+    "MemoryNearlyFull",
     "MetricBatch",
     "MetricPoint",
     "MetricWindow",
     "MetricWindows",
+    "MetricsProcessed",
     "NoteAdded",
     "Notify",
     "ParamsLogged",
+    "PipIndex",
     "Pipeline",
     "PluginFailed",
     "PluginQuarantined",
@@ -114,6 +150,7 @@ __all__ = [
     "PluginStarted",
     "PluginStopped",
     "ResolveExecutor",
+    "ResourceSample",
     "Resources",
     "RetryCause",
     "RetryPolicy",
@@ -122,20 +159,25 @@ __all__ = [
     "RunStarted",
     "Sensitive",
     "Shutdown",
+    "SinkOpening",
     "Stream",
     "TagsChanged",
+    "TaskCall",
     "TaskStart",
     "Teardown",
     "TextLogged",
     "Timeouts",
     "TraceStopped",
+    "WorkerLife",
 ]
 
 # A kernel needs none of them.
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        ".cluster": ("Accelerator", "Cluster", "ClusterSpec", "InstanceInfo"),
         ".executor": ("ResolveExecutor",),
+        ".image": ("Image", "PipIndex"),
         ".job": (
             "JobCancelRequested",
             "JobEnded",
@@ -149,8 +191,25 @@ __getattr__, __dir__ = lazy_names(
             "JobSubmitted",
             "LogLines",
         ),
-        ".launch": ("Bootstrap", "Image", "ImageTransform", "TaskStart"),
-        ".metric": ("MetricBatch", "MetricPoint", "MetricWindow", "MetricWindows"),
+        ".launch": (
+            "Bootstrap",
+            "ImageTransform",
+            "JobDraft",
+            "JobTransform",
+            "TaskCall",
+            "TaskStart",
+            "WorkerLife",
+        ),
+        ".machine": ("DiskNearlyFull", "GpuLost", "MachineAlert", "MemoryNearlyFull"),
+        ".metric": (
+            "MetricBatch",
+            "MetricPoint",
+            "MetricWindow",
+            "MetricWindows",
+            "MetricsProcessed",
+            "ResourceSample",
+            "SinkOpening",
+        ),
         ".run": (
             "ArtifactLogged",
             "HistogramLogged",
@@ -162,7 +221,17 @@ __getattr__, __dir__ = lazy_names(
             "TagsChanged",
             "TextLogged",
         ),
-        ".values": ("RETRY_CAUSES", "Resources", "RetryCause", "RetryPolicy", "Timeouts"),
+        ".values": (
+            "CONDITIONS",
+            "RETRY_CAUSES",
+            "Condition",
+            "Dependency",
+            "EarlyStop",
+            "Resources",
+            "RetryCause",
+            "RetryPolicy",
+            "Timeouts",
+        ),
     },
 )
 

@@ -17,6 +17,7 @@ _TITLES = {
     "launch": "From a task to its start",
     "executor": "Executors",
     "job": "Jobs",
+    "machine": "Machines",
     "metric": "Metrics",
 }
 
@@ -30,6 +31,8 @@ _PUBLISHERS = {
     "executor": "the experiment, for each executor that a job names",
     "job": _LEADER,
     "run": f"{_LEADER}, from what the job's run has recorded",
+    "machine": f"{_LEADER}, from the samples in the metrics of the job's run",
+    "MachineAlert": "nobody as such; subscribe to it to get every alert",
     "HandlerFailed": "the bus",
     "PluginQuarantined": "the bus",
     "JobFact": "nobody as such; subscribe to it to get every fact about jobs",
@@ -37,7 +40,10 @@ _PUBLISHERS = {
     "LogLines": f"{_LEADER}, as the output of a job arrives",
     "MetricBatch": f"{_LEADER}, from the metrics of the job's run",
     "MetricWindows": f"{_LEADER}, from the metrics of the job's run",
+    "MetricsProcessed": "a plugin that processes metrics",
+    "SinkOpening": "a sink or processor, when it begins",
     "RunRecorded": "nobody as such; subscribe to it to get every record of runs",
+    "ResourceSample": f"{_LEADER}, from the samples in the metrics of the job's run",
     "RunStarted": _LEADER,
     "RunFinished": _LEADER,
 }

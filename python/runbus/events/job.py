@@ -164,7 +164,7 @@ class JobEnded(JobFact, frozen=True, kw_only=True, tag="job.ended"):
     """The job reached a terminal state.
 
     Attributes:
-        state: One of SUCCEEDED, FAILED, CANCELLED, TIMEOUT, PREEMPTED, LOST.
+        state: One of SUCCEEDED, FAILED, CANCELLED, TIMEOUT, PREEMPTED, LOST, SKIPPED.
         exit_code: The status the job exited with; None if a signal ended it or it is unknown.
         signal: The number of the signal that ended it; None if none did.
         reason: One sentence for people; empty for a plain success.

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from runbus.events._event import Stream
+from runbus.events._event import Collector, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["MetricBatch", "MetricPoint", "MetricWindow", "MetricWindows"]
+__all__ = [
+    "MetricBatch",
+    "MetricPoint",
+    "MetricWindow",
+    "MetricWindows",
+    "MetricsProcessed",
+    "ResourceSample",
+    "SinkOpening",
+]
 
 MetricPoint = tuple[str, int, int, float]
 """Name, step, Unix time in nanoseconds, value."""
@@ -63,6 +71,33 @@ class MetricBatch(Stream, frozen=True, kw_only=True, tag="metric.batch"):
         )
         for place, (series, step, time_ns, value) in enumerate(columns):
             yield names[series], step, time_ns, integers.get(place, value)
+
+
+class MetricsProcessed(Stream, frozen=True, kw_only=True, tag="metric.processed"):
+    """What a processor has made of points: what the sinks after it get in their place.
+
+    Attributes:
+        processor: The plugin that made it.
+        batch: The points; `position` says up to where in the journal it has seen them.
+    """
+
+    processor: str
+    batch: MetricBatch
+
+    def __len__(self) -> int:
+        return len(self.batch)
+
+
+class SinkOpening(Collector[Any], frozen=True, kw_only=True, tag="metric.sink_opening"):
+    """A sink or processor begins: what stands between the sources and it?
+
+    Processors and the routing answer.
+
+    Attributes:
+        sink: The plugin that begins.
+    """
+
+    sink: str
 
 
 class MetricWindow(NamedTuple):
@@ -173,6 +208,25 @@ class MetricWindows(Stream, frozen=True, kw_only=True, tag="metric.windows"):
         columns = [self.column(field) for field in _COLUMNS]
         for series, *fields in zip(memoryview(self.series).cast("I"), *columns, strict=True):
             yield MetricWindow(self.names[series], self.width_ns, *fields)
+
+
+class ResourceSample(Stream, frozen=True, kw_only=True, tag="metric.resource_sample"):
+    """What the machine of a run did at one moment: a row of its sampler.
+
+    They are made only while somebody reads them. What is read seldom is not in each; see
+    `docs/concepts/sampling.md` for the names and units. The same values come in `MetricBatch`.
+
+    Attributes:
+        run_id: The run.
+        writer: The journal of the sampler; unique within the run.
+        time_ns: When, Unix time in nanoseconds: a multiple of the interval.
+        values: The values, by the names of the metrics.
+    """
+
+    run_id: str
+    writer: str
+    time_ns: int
+    values: dict[str, float]
 
 
 _COLUMNS = MetricWindow._fields[2:]

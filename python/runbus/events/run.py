@@ -75,7 +75,7 @@ class RunRecorded(Notify, frozen=True, kw_only=True, tag="run.recorded"):
 
 
 class ParamsLogged(RunRecorded, frozen=True, kw_only=True, tag="run.params"):
-    """Params were set.
+    """Params were set, in the run's config or later.
 
     Attributes:
         params: Their values by name; names of nested ones are joined with "/". Secrets are `***`.

@@ -16,8 +16,14 @@ from msgspec.structs import fields, force_setattr
 from runbus.errors import FieldInvalid
 
 __all__ = [
+    "BOUND",
+    "CONDITIONS",
     "HUNDRED_YEARS_S",
+    "PATIENCE",
     "RETRY_CAUSES",
+    "Condition",
+    "Dependency",
+    "EarlyStop",
     "Resources",
     "RetryCause",
     "RetryPolicy",
@@ -46,6 +52,14 @@ or it could not be started.
 RETRY_CAUSES: tuple[RetryCause, ...] = get_args(RetryCause)
 
 
+Condition = Literal["afterok", "afterany", "afternotok"]
+"""How a job must have ended for one that depends on it to run: with success, in any way, or without
+success although it was to run. The words are those of Slurm's `--dependency`.
+"""
+
+CONDITIONS: tuple[Condition, ...] = get_args(Condition)
+
+
 class _Value(msgspec.Struct, frozen=True, kw_only=True):
     """Checks its fields against their annotations, also where no decoder does."""
 
@@ -58,7 +72,7 @@ class _Value(msgspec.Struct, frozen=True, kw_only=True):
             try:
                 force_setattr(self, name, msgspec.convert(given, shape))
             except msgspec.ValidationError as error:
-                raise FieldInvalid(name, repr(given), worded(str(error)), _hint(shape)) from None
+                raise FieldInvalid(name, repr(given), worded(str(error)), hint_of(shape)) from None
 
 
 class Resources(_Value, frozen=True, kw_only=True):
@@ -133,6 +147,84 @@ class RetryPolicy(_Value, frozen=True, kw_only=True):
     ] = 1.0
 
 
+class Dependency(_Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one job waits for: the end of another.
+
+    Attributes:
+        job: The other's name.
+        when: How it must have ended; if it ends otherwise, the job that depends on it is SKIPPED.
+        experiment: Which experiment the other is of, finished or not, by its id or project; the
+            same if empty.
+
+    Raises:
+        FieldInvalid: A field is of another type, or there is no such condition.
+    """
+
+    job: Annotated[str, msgspec.Meta(min_length=1, extra={"hint": "write the name of a job"})]
+    when: Annotated[Condition, msgspec.Meta(extra={"hint": f"write {', '.join(CONDITIONS)}"})] = (
+        "afterok"
+    )
+    experiment: Annotated[str, msgspec.Meta(extra={"hint": "write an id or a project"})] = ""
+
+    @property
+    def parent(self) -> tuple[str, str]:
+        """The experiment of the other, empty for the same, and its name."""
+        return self.experiment, self.job
+
+    def __str__(self) -> str:
+        of = f" of {self.experiment}" if self.experiment else ""
+        return f"{self.job}{of}" + (f" ({self.when})" if self.when != "afterok" else "")
+
+
+BOUND = (
+    r"([^\s<>]+)(?:\s*(>=|<=|>|<)\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|\s+is nan)"
+    r"(?:\s+after\s+(\d{1,18}))?"
+)
+"""A rule that ends a job: `val/loss > 3 after 500`, `loss is nan`."""
+
+PATIENCE = r"(min|max):(\S+)\s+for\s+(\d{1,18})"
+"""A rule that ends a job: `min:val/loss for 500`."""
+
+_RULE = re.sub(r"\((?!\?)", "(?:", BOUND)
+
+
+class EarlyStop(_Value, frozen=True, kw_only=True):
+    """When a job is to end early, by what its run logs: it is CANCELLED then, and counts as done.
+
+    Attributes:
+        stop_when: A value that a metric must not have: `val/loss > 3 after 500` (from step 500 on),
+            `loss is nan`; several with `or` between them. Empty for none.
+        patience: How many steps a metric may take to surpass its best value: `min:val/loss for
+            500`, or `max:…`. Empty for any number.
+
+    Raises:
+        FieldInvalid: A field is no such rule.
+    """
+
+    stop_when: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=rf"^(?:{_RULE}(?:\s+or\s+{_RULE})*)?$",
+            extra={"hint": "write a metric and a bound: val/loss > 3 after 500, or loss is nan"},
+        ),
+    ] = ""
+    patience: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"^(?:(?:min|max):\S+\s+for\s+\d{1,18})?$",
+            extra={"hint": "write the best of a metric and steps: min:val/loss for 500"},
+        ),
+    ] = ""
+
+    def __bool__(self) -> bool:
+        """Whether there is a rule."""
+        return bool(self.stop_when or self.patience)
+
+
+OTHER_FORM = "of another form"
+"""What is said of a text instead of a pattern that is too long to be read."""
+
+
 @functools.cache
 def _checks(value: type[_Value]) -> list[tuple[str, object, Any]]:
     return [(field.name, field.default, field.type) for field in fields(value)]
@@ -143,11 +235,12 @@ def worded(text: str) -> str:
     text = re.sub(r" - at `(key` in `)?\$.*$", "", text).replace("`", "")
     text = re.sub("^Object missing required field (.+)$", r"the field '\1' is missing", text)
     text = re.sub(r"\barray\b", "list", re.sub(r"\bobject\b", "mapping", text))
+    text = re.sub(r"matching regex '.{40,}'", OTHER_FORM, text)
     text = text.replace(f"<= {HUNDRED_YEARS_S}", f"<= {HUNDRED_YEARS_S}, a hundred years")
     return text[:1].lower() + text[1:]
 
 
-def _hint(shape: Any) -> str | None:
+def hint_of(shape: Any) -> str | None:
     """Return what the annotation of a field advises; None if it says nothing."""
     options = (shape, *getattr(shape, "__args__", ()))
     marks = [mark for option in options for mark in getattr(option, "__metadata__", ())]

@@ -7,17 +7,27 @@ from typing import TYPE_CHECKING
 from runbus._lazy import lazy_names
 
 if TYPE_CHECKING:
+    from runbus.executors._docker_code import build_image as build_image
+    from runbus.executors._docker_engine import ask_engine as ask_engine
+    from runbus.executors._function import FunctionExecutor as FunctionExecutor
     from runbus.executors._lent import TunnelPool as TunnelPool
     from runbus.executors._paths import expanded as expanded
     from runbus.executors._paths import marked as marked
     from runbus.executors._shell import quote as quote
+    from runbus.executors.docker import DockerExecutor as DockerExecutor
     from runbus.executors.local import LocalExecutor as LocalExecutor
+    from runbus.executors.slurm import SlurmExecutor as SlurmExecutor
     from runbus.executors.ssh import SSHExecutor as SSHExecutor
 
 __all__ = [
+    "DockerExecutor",
+    "FunctionExecutor",
     "LocalExecutor",
     "SSHExecutor",
+    "SlurmExecutor",
     "TunnelPool",
+    "ask_engine",
+    "build_image",
     "expanded",
     "marked",
     "quote",
@@ -26,10 +36,15 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "._docker_code": ("build_image",),
+        "._docker_engine": ("ask_engine",),
+        "._function": ("FunctionExecutor",),
         "._lent": ("TunnelPool",),
         "._paths": ("expanded", "marked"),
         "._shell": ("quote",),
+        ".docker": ("DockerExecutor",),
         ".local": ("LocalExecutor",),
+        ".slurm": ("SlurmExecutor",),
         ".ssh": ("SSHExecutor",),
     },
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,9 @@ VARIABLE = "CUDA_VISIBLE_DEVICES"
 
 START_S = 60.0
 """A job that has left no record of its start after so long has not been started."""
+
+_PATIENCE_S = 1.0
+"""How long what is given back waits for another process that looks at the files."""
 
 _NO_GPU = {"-1", "none", "nodevfiles", "void"}
 """What schedulers and people write for no GPU at all."""
@@ -93,12 +97,24 @@ class GpuPool:
             return sorted(leased, key=self.names.index)
 
     def give_back(self, holder: str) -> None:
-        """Free what an attempt has that was not started; this never fails."""
-        with suppress(OSError), self._locked() as is_ours:
+        """Free what an attempt has that was not started; this never fails.
+
+        Another process looks at the files for a moment only, and that is waited for: without the
+        lock nothing would be freed, and nobody else frees it soon.
+        """
+        ends = time.monotonic() + _PATIENCE_S
+        with suppress(OSError):
+            while not self._try_give_back(holder) and time.monotonic() < ends:
+                time.sleep(0.002)
+
+    def _try_give_back(self, holder: str) -> bool:
+        """Free what an attempt has; return whether the lock was free for that."""
+        with self._locked() as is_ours:
             if is_ours:
                 for name in self.names:
                     if self._holder(name)[1] == holder:
                         os.unlink(self._path(f"gpu-{name}"))
+            return is_ours
 
     @contextmanager
     def _locked(self) -> Iterator[bool]:

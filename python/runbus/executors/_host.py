@@ -24,12 +24,9 @@ if TYPE_CHECKING:
     from runbus.executors._look import Answer, Look
     from runbus.executors._placement import Placement
 
-__all__ = ["FollowedJob", "Host", "seen_there"]
+__all__ = ["FollowedJob", "Host", "Round", "seen_there"]
 
 logger = logging.getLogger("runbus.executors")
-
-LOOK_S, SLOW_LOOK_S = 0.05, 0.5
-"""How often a machine is looked at: at first, and when nothing has changed for long."""
 
 MISSING_S = 3.0
 """How long a job must have been missing, look after look, before that is reported."""
@@ -68,7 +65,11 @@ class Host:
         machine: What is told to start and end jobs.
         jobs: The jobs that are followed, by their folders here.
         reserved: The folders of those that are about to be started.
+        look_s: How often it is looked at, in seconds, while things happen.
+        slow_look_s: How often when nothing has changed for long.
     """
+
+    look_s, slow_look_s = 0.05, 0.5
 
     def __init__(
         self,
@@ -79,7 +80,7 @@ class Host:
         copy_patience_s: float = 60.0,
     ) -> None:
         self.tunnel = tunnel
-        self.machine = ShellMachine(tunnel, gpus)
+        self.machine = self._machine(gpus)
         self.slots = slots
         self.busy_until = 0.0
         self.reserved: set[str] = set()
@@ -91,6 +92,10 @@ class Host:
         self._wake = anyio.Event()
         self._said = ""
         self._was_seen = False
+
+    def _machine(self, gpus: Sequence[str] | None) -> ShellMachine:
+        """Return what is told to start and end jobs."""
+        return ShellMachine(self.tunnel, gpus)
 
     @property
     def name(self) -> str:
@@ -136,14 +141,14 @@ class Host:
 
     async def run(self) -> None:
         """Look at the jobs for as long as there are any, until cancelled."""
-        pause = LOOK_S
+        pause = self.look_s
         while True:
             if not self._unfinished() and not self._cancels:
                 await self._wake.wait()
             self._wake = anyio.Event()
             try:
                 changed = await self._round()
-                pause = LOOK_S if changed else min(pause * 1.5, SLOW_LOOK_S)
+                pause = self.look_s if changed else min(pause * 1.5, self.slow_look_s)
                 self.say(None)
             except HostError as error:
                 self.say(error)
@@ -152,10 +157,10 @@ class Host:
                     for job in self._unfinished():
                         job.observation = job.gone_since = None
                 pause = random.uniform(0, min(pause * 2, _RETRY_S)) if error.retryable else _RETRY_S
-                pause = max(pause, LOOK_S)
+                pause = max(pause, self.look_s)
             with anyio.move_on_after(pause):
                 await self._wake.wait()
-                pause = LOOK_S
+                pause = self.look_s
 
     def say(self, error: HostError | None, then: str = "") -> None:
         """Report to the logger what is wrong with the machine, once until that changes.
@@ -183,17 +188,13 @@ class Host:
         """Ask about all jobs in one request, and copy what is new."""
         self._was_seen = False
         await self.machine.prepare()
-        if cancels := dict(self._cancels):
-            await self.machine.cancel(cancels)
-            for folder, grace_s in cancels.items():
-                if self._cancels.get(folder) == grace_s:
-                    del self._cancels[folder]
-        jobs = self._unfinished()
+        await self._end_asked()
+        jobs = self._to_look_at()
         if not jobs:
             return False
         answer = await self.machine.look([job.placement for job in jobs])
         self._was_seen = True
-        round_ = _Round(answer, time.time_ns())
+        round_ = Round(answer, time.time_ns())
         async with anyio.create_task_group() as copying:
             for job, look in zip(jobs, answer.looks, strict=True):
                 copying.start_soon(self._take_in, job, look, round_, name=f"copy {job.ref.name}")
@@ -203,10 +204,26 @@ class Host:
             raise round_.error
         return round_.changed
 
-    async def _take_in(self, job: FollowedJob, look: Look, round_: _Round) -> None:
+    async def _end_asked(self) -> None:
+        """Have those jobs ended whose end was asked for."""
+        if cancels := dict(self._cancels):
+            await self.machine.cancel(cancels)
+            for folder, grace_s in cancels.items():
+                if self._cancels.get(folder) == grace_s:
+                    del self._cancels[folder]
+
+    def _to_look_at(self) -> list[FollowedJob]:
+        """Return the jobs whose folders may hold something new."""
+        return self._unfinished()
+
+    def _is_gone(self, job: FollowedJob, look: Look, answer: Answer) -> bool:
+        """Whether nothing of a job is alive; says nothing about one that has ended."""
+        return look.is_gone(answer)
+
+    async def _take_in(self, job: FollowedJob, look: Look, round_: Round) -> None:
         """Copy a job's files, then say what was seen: its end comes after all of its output."""
         ended = decoded(look.exit) is not None
-        is_over = ended or look.is_gone(round_.answer)
+        is_over = ended or self._is_gone(job, look, round_.answer)
         copied = await self._mirror.copy(job, look.files, is_over=is_over, final=ended)
         round_.changed |= copied.anything
         round_.error = copied.error or round_.error
@@ -219,15 +236,26 @@ class Host:
             job.observation = seen
             round_.changed = True
 
-    def _judge(self, job: FollowedJob, look: Look, round_: _Round) -> Observation | None:
+    def _keep(self, job: FollowedJob, look: Look, round_: Round) -> Observation | None:
         """Keep the job's records here, so that they read as those of a local one."""
+        began = decoded(look.pid)
         for name, line in (("pid.json", look.pid), ("exit.json", look.exit)):
             record = decoded(line)
             if record is not None and name not in job.records:
-                job.keep(name, line, round_.time_of(record.uptime))
+                boot = began.boot if began is not None else round_.answer.boot
+                time_ns = round_.time_of(boot, record.uptime)
+                # An answer that was late has put the start later than it was.
+                started_ns = job.recorded.started_ns if job.recorded is not None else 0
+                job.keep(name, line, max(time_ns, started_ns))
                 job.recorded = seen_there(job.ref.folder, self.name)
-        seen = job.recorded
-        if (seen is not None and seen.phase == "ended") or not look.is_gone(round_.answer):
+        return job.recorded
+
+    def _judge(self, job: FollowedJob, look: Look, round_: Round) -> Observation | None:
+        """Return what may be told of a job."""
+        seen = self._keep(job, look, round_)
+        if (seen is not None and seen.phase == "ended") or not self._is_gone(
+            job, look, round_.answer
+        ):
             job.gone_since = None
             return seen or Observation(phase="queued", host=self.name)
         if job.gone_since is None:
@@ -246,7 +274,7 @@ def seen_there(folder: str, host: str) -> Observation | None:
     return seen and replace(seen, host=host)
 
 
-class _Round:
+class Round:
     """What one look at a machine brought."""
 
     __slots__ = ("answer", "changed", "error", "now_ns")
@@ -257,9 +285,15 @@ class _Round:
         self.changed = False
         self.error: HostError | None = None
 
-    def time_of(self, uptime: float) -> int:
-        """Return the time of something by our clock: the machine's own may be wrong."""
-        if not 0 <= uptime <= self.answer.uptime:
-            # Before a reboot, or a record that the job has spoilt.
+    def time_of(self, boot: str, uptime: float) -> int:
+        """Return the time of something by our clock: the machine's own may be wrong.
+
+        Args:
+            boot: The boot id of the machine where it happened.
+            uptime: Seconds since that boot.
+        """
+        if boot != self.answer.boot or not 0 <= uptime <= self.answer.uptime:
+            # On another machine than the one that answers, as with Slurm; before a reboot; or a
+            # record that the job has spoilt.
             return self.now_ns
         return self.now_ns - int((self.answer.uptime - uptime) * 1e9)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractAsyncContextManager
 
-__all__ = ["TunnelPool"]
+__all__ = ["TunnelPool", "lender"]
 
 _Way = tuple[str, str, str | None]
 
@@ -87,3 +87,8 @@ class _Lent(Tunnel):
     async def close(self) -> None:
         if self._give_back(self):
             await self._tunnel.close()
+
+
+def lender(tunnel: Tunnel) -> Tunnel:
+    """Return the tunnel that several may have; the same one if nobody else can."""
+    return tunnel._tunnel if isinstance(tunnel, _Lent) else tunnel

@@ -42,8 +42,8 @@ class Look(msgspec.Struct, kw_only=True):
         exit: What is in exit.json, in the same way.
         stat: The process's line in /proc; empty if there is no such process.
         submitted: Boot id and uptime when it was handed over.
-        files: Sizes of its logs and journals that are not empty: of logs by their names, of
-            journals by their paths in the run's folder.
+        files: Sizes of its logs, notes and journals that are not empty: of journals by their
+            paths in the run's folder, of the others by their names.
     """
 
     there: bool = False
@@ -136,7 +136,8 @@ while [ $rb_n -gt 0 ]; do
     [ -n "$rb_p" ] || IFS= read -r rb_b 2>/dev/null <"$rb_j/submitted"
     [ -d "$rb_j" ] && echo J1 || echo J0
     printf 'P%%s\\nS%%s\\nE%%s\\nB%%s\\n' "$rb_p" "$rb_s" "$rb_e" "$rb_b"
-    for rb_f in "$rb_j/stdout.log" "$rb_j/stderr.log" \\
+    for rb_f in "$rb_j/stdout.log" "$rb_j/stderr.log" "$rb_j/result.json" \\
+        "$rb_j/environment.json" \\
         "$rb_r"/metrics/*.journal "$rb_r"/records/*.journal; do
         rb_x=${rb_f#"$rb_j"/}; rb_x=${rb_x#"$rb_r"/}
         case $rb_x in *[!0-9a-z./-]*) continue ;; esac

@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import anyio
 
+from runbus._files import write_file
+from runbus._home import RESULT, RESULT_BYTES
 from runbus.errors import HostError, RemoteFailed
 from runbus.executors._copies import JournalCopy, LogCopy, write_record
 from runbus.executors._named_files import NamedFiles
+from runbus.metrics import ENVIRONMENT, ENVIRONMENT_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +37,9 @@ _BUDGET = 8 << 20
 
 _COPIES = 16
 """Jobs whose files are copied at a time."""
+
+_NOTES = {RESULT: RESULT_BYTES, ENVIRONMENT: ENVIRONMENT_BYTES}
+"""What a job says of itself in small files, and how large each may be."""
 
 _JOURNAL = re.compile(r"(metrics|records)/[0-9a-z.-]+\.journal")
 
@@ -73,8 +79,8 @@ class Mirror:
 
         Args:
             job: The job.
-            files: What is there, with the sizes: logs by their names, journals by their paths in
-                the run's folder.
+            files: What is there, with the sizes: logs and notes by their names, journals by their
+                paths in the run's folder.
             is_over: Nothing of it lives any more.
             final: It has ended by its own record: its files grow no more, and are copied whole.
         """
@@ -160,6 +166,8 @@ class MirroredJob:
         try:
             if name in self.logs:
                 return await self._copy_log(tunnel, name, size, final=final)
+            if name in _NOTES:
+                return final and await self._copy_note(tunnel, name, _NOTES[name])
             return bool(_JOURNAL.fullmatch(name)) and await self._copy_journal(
                 tunnel, name, final=final
             )
@@ -189,6 +197,19 @@ class MirroredJob:
             copy.take(data[len(seen) :])
             copied += len(data) - len(seen)
         return copied > 0
+
+    async def _copy_note(self, tunnel: Tunnel, name: str, most: int) -> bool:
+        path = os.fsencode(f"{self.placement.folder}/{name}")
+        data = b""
+        # One byte more than may be there: a reader of the copy says that it is too large.
+        while (left := most + 1 - len(data)) > 0:
+            if not (piece := await tunnel.read(path, len(data), min(_PIECE, left))):
+                break
+            data += piece
+        if not data:  # it is gone since it was seen
+            return False
+        write_file(os.path.join(self.ref.folder, name), data, is_durable=False)
+        return True
 
     async def _copy_journal(self, tunnel: Tunnel, name: str, *, final: bool) -> bool:
         copy = self.journal(name)

@@ -38,12 +38,14 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
         folder: The attempt's folder on it.
         run_folder: The run's folder on it.
         local_run_folder: The run's folder here, relative to the attempt's.
+        known_as: What the job is called by what queues jobs there; empty where nothing does.
     """
 
     host: str
     folder: str
     run_folder: str
     local_run_folder: str
+    known_as: str = ""
 
 
 def remote_folders(job: JobSpec, base: str) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""A job whose code is packaged: the same job, as it is where the code was unpacked."""
+"""A job whose code is packaged: the same job, as it is where that code lies."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ __all__ = ["in_unpacked_code"]
 def in_unpacked_code(job: JobSpec) -> JobSpec:
     """Return a job with paths in the packaged folder led to its own copy in `<folder>/code`.
 
+    Code in an image lies in a folder of that, and there is nothing left to unpack.
+
     It starts in the copy, also if its folder was outside of what is packaged. The interpreter that
     runs this is no part of the code, even if it lies in the same folder.
     """
     if job.package is None:
         return job
-    root, code = job.package.root, os.path.join(job.folder, "code")
+    image = job.package.image
+    root, code = job.package.root, image.folder if image else os.path.join(job.folder, "code")
 
     def moved(path: str) -> str:
         if path == root:
@@ -33,6 +36,7 @@ def in_unpacked_code(job: JobSpec) -> JobSpec:
     cwd = moved(job.cwd)
     return replace(
         job,
+        package=None if image else job.package,
         argv=tuple(word if word == sys.executable else moved(word) for word in job.argv),
         cwd=code if cwd == job.cwd else cwd,
         env={

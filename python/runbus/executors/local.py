@@ -30,6 +30,7 @@ from runbus.abc import (
 )
 from runbus.attempt import (
     AttemptBody,
+    FolderFiles,
     Pulse,
     is_elsewhere,
     is_running,
@@ -43,6 +44,7 @@ from runbus.attempt import (
 )
 from runbus.errors import JobNotStarted, os_reason
 from runbus.events import ResolveExecutor
+from runbus.executors._changes import Changes
 from runbus.executors._environment import check_gpu_variable, inherited_environment
 from runbus.executors._gpus import VARIABLE, GpuPool, visible_gpus
 from runbus.executors._launcher import Launcher, LauncherLost
@@ -106,7 +108,7 @@ class LocalExecutor(Executor):
         )
         self._heartbeat_s = heartbeat_s
         self._gpus = GpuPool(visible_gpus() if gpus is None else list(listed(gpus, "gpus")))
-        self._changed = anyio.Event()
+        self._changes = Changes()
         self._launcher: Launcher | None = None
         self._pidfds: dict[int, int] = {}
         self._wrappers: dict[str, int] = {}
@@ -142,6 +144,7 @@ class LocalExecutor(Executor):
             time_limit=True,
             packages=True,
             pushes=True,
+            files=True,
         )
 
     def limits(self) -> Limits:
@@ -265,11 +268,7 @@ class LocalExecutor(Executor):
 
     async def wait_for_change(self, timeout_s: float) -> bool:
         """Return when a wrapper has ended since the last call, or after `timeout_s` seconds."""
-        with anyio.move_on_after(timeout_s):
-            await self._changed.wait()
-        has_changed = self._changed.is_set()
-        self._changed = anyio.Event()
-        return has_changed
+        return await self._changes.wait(timeout_s)
 
     async def logs(self, ref: JobRef, source: Literal["stdout", "stderr"], offset: int) -> bytes:
         """Read the file that the job writes to."""
@@ -282,6 +281,10 @@ class LocalExecutor(Executor):
             words = (*wrapper_words(), "cancel", ref.folder, grace, own_pid_namespace())
             pid = spawn(words, inherited_environment(True))
             self._watch(pid, self._reap)
+
+    async def files(self, job: JobSpec) -> FolderFiles:
+        """Return the files in the folder where a job worked."""
+        return FolderFiles(in_unpacked_code(job).cwd, job.run_folder)
 
     async def _lease_gpus(self, job: JobSpec) -> list[str]:
         """Wait until the GPUs that a job needs are free: other kernels may have them."""
@@ -341,7 +344,7 @@ class LocalExecutor(Executor):
 
     def _launched_ended(self, pid: int, status: int) -> None:
         self._note_roomless(pid, status)
-        self._changed.set()
+        self._changes.note()
 
     def _launcher_lost(self, pids: list[int]) -> None:
         """Watch the wrappers that a launcher leaves behind, which are nobody's children now."""
@@ -358,13 +361,13 @@ class LocalExecutor(Executor):
             pidfd = self._pidfds[pid] = os.pidfd_open(pid)
         except ProcessLookupError:
             # Another's child, which has just ended: its record follows.
-            self._changed.set()
+            self._changes.note()
             return
         asyncio.get_running_loop().add_reader(pidfd, when_ended, pid)
 
     def _note_end(self, pid: int) -> None:
         self._unwatch(pid)
-        self._changed.set()
+        self._changes.note()
 
     def _reap(self, pid: int) -> None:
         self._unwatch(pid)
@@ -372,12 +375,12 @@ class LocalExecutor(Executor):
             _, status, used = os.wait4(pid, 0)
         except ChildProcessError:
             # The process that started this one ignores SIGCHLD: children are reaped unseen.
-            self._changed.set()
+            self._changes.note()
             return
         self._note_roomless(pid, status)
         # Of the wrapper and all that it waited for.
         self._max_rss[pid] = used.ru_maxrss
-        self._changed.set()
+        self._changes.note()
 
     def _unwatch(self, pid: int) -> None:
         pidfd = self._pidfds.pop(pid)

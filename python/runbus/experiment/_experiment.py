@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
-from collections import Counter
-from functools import cached_property
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
@@ -13,33 +13,66 @@ from msgspec.structs import replace
 
 from runbus import config
 from runbus._files import absolute_path, make_folders
-from runbus._home import ENV_RUN, Home
-from runbus._ids import meaning_of, run_id_of, slug
+from runbus._home import Home
+from runbus._ids import slug
 from runbus._listed import check_mapping, listed
 from runbus._secrets import Secret, redacted_text
 from runbus.abc import GRACE_S, JobSpec
-from runbus.errors import HomeUnusable, NoExecutor, UsageError, near_matches, os_reason
+from runbus.errors import (
+    HomeUnusable,
+    JournalHeld,
+    NoExecutor,
+    UsageError,
+    near_matches,
+    os_reason,
+)
+from runbus.experiment._again import jobs_recorded
+from runbus.experiment._checks import (
+    check_places,
+    check_texts,
+    check_title,
+    check_unicode,
+    with_words,
+)
 from runbus.experiment._job import Job
-from runbus.experiment._packages import build_code, keep_code, unbuilt_code
+from runbus.experiment._others import Others
+from runbus.experiment._packages import build_code, keep_code, planned_code, unbuilt_code
+from runbus.experiment._recorder import Recorder
+from runbus.experiment._set_up import set_up, submitted
+from runbus.experiment._specs import Specs
 from runbus.experiment._stored import (
     StoredExperiment,
     check_secrets,
     find_executors,
 )
-from runbus.jobs import Asked, JobRecord
-from runbus.metrics import Origin, RunInfo, make_run_folder
+from runbus.experiment._sweep import sweeps_of
+from runbus.jobs import (
+    Asked,
+    JobRecord,
+    JobState,
+    JobStore,
+    intend,
+    note_again,
+    read_requests,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import Self
 
     from runbus.abc import Executor, Package, Request
     from runbus.bus import Bus
     from runbus.config import Config, ExecutorEntry
+    from runbus.experiment._checks import Worded
+    from runbus.packaging import Chosen
+    from runbus.plugins import TaskPlugin
 
-__all__ = ["AsyncExperiment"]
+__all__ = ["ExperimentDraft"]
+
+_FAILURES = (JobState.FAILED, JobState.TIMEOUT, JobState.LOST)
 
 
-class AsyncExperiment:
+class ExperimentDraft:
     """Runs jobs and keeps the record of it.
 
     Everything on disk is made by `prepare`, which `run` calls if nobody has: an experiment that is
@@ -54,23 +87,33 @@ class AsyncExperiment:
             may be another process, makes them and gives them to its kernel.
         max_parallel: How many jobs run at a time; as many as there are processors if None.
         root: The folder whose code executors package that take code along; the current one if None.
-        plugins: The names of installed plugins that its leader loads, another process too; a kernel
-            that `run` is given has those that it was made with.
+        plugins: What its leader loads, another process too; a kernel that `run` is given has those
+            that it was made with. Names of plugins that can be found, and hook values: a `Config`
+            of one, its data, or a `Plugin` that can be made in another process. Hooks for worker
+            processes wrap every job that is a function.
         home: The home folder; the default one if None.
+        again_of: The id of the experiment whose jobs it runs again; empty if it is the first.
+        settings: What its leader gives to the plugins that have names, by these, before variables
+            and files do; secrets as `{secret: …}`.
+        code: Packages that the jobs take along, by executor, instead of the code that is there now.
+        fail_fast: Whether the first job that fails ends all others. It is CANCELLED and SKIPPED
+            what they are, and the one that failed keeps its state.
 
     Attributes:
         id: Its id; empty before `prepare`.
         folder: Its folder; empty before `prepare`.
         project: What its runs are gathered under.
         executors: What the executors that come with it are made from, by name.
-        plugins: The names of installed plugins that its leader loads.
+        plugins: The plugins that its leader loads, as data.
 
     Raises:
         ConfigInvalid: What an executor is made from does not fit.
         FieldInvalid: What should be a list of jobs, or a mapping, is none.
-        UsageError: There is no job, two have one name, `max_parallel` is below 1, a text is not
-            valid Unicode, or a name is "latest" or an id, which mean others.
+        UsageError: There is no job, two have one name, one waits for a job that is not there or in
+            a circle, `max_parallel` is below 1, a text is not valid Unicode, another experiment
+            is not there or has no such job, or a name is "latest" or an id, which mean others.
         ScriptUnusable: A script is missing, or is not a file that can be read.
+        PluginNotPortable: A plugin is given as a value, and no other process could make it.
     """
 
     def __init__(
@@ -82,8 +125,12 @@ class AsyncExperiment:
         executors: Mapping[str, ExecutorEntry | Mapping[str, Any] | Config[Any]] | None = None,
         max_parallel: int | None = None,
         root: str | None = None,
-        plugins: Sequence[str] = (),
+        plugins: Sequence[Any] = (),
         home: str | os.PathLike[str] | None = None,
+        fail_fast: bool = False,
+        again_of: str = "",
+        settings: Mapping[str, dict[str, Any]] | None = None,
+        code: Mapping[str, Package] | None = None,
     ) -> None:
         jobs = listed(jobs, "jobs", Job, "jobs")
         if executors is not None:
@@ -92,63 +139,129 @@ class AsyncExperiment:
             raise UsageError("an experiment needs at least one job")
         if max_parallel is not None and max_parallel < 1:
             raise UsageError(f"max_parallel is {max_parallel}, but must be at least 1")
-        names = Counter(job.name for job in jobs)
-        if twice := sorted(name for name, count in names.items() if count > 1):
-            raise UsageError(f"two jobs are named {twice[0]!r}")
-        for what, name in (("the project", slug(project)), *(("a job", job.name) for job in jobs)):
-            if means := meaning_of(name):
-                raise UsageError(f"{what} cannot be called {name!r}: that means {means}")
-        self._jobs = [(job, config.words_of(job.task)) for job in jobs]
+        self._home = Home(home)
+        self._others = Others(self._home)
+        check_title(project)
+        self._jobs = with_words(jobs)
+        self._others.learn(jobs)
+        self._ready = self._jobs
         self._root = absolute_path(root or ".")
-        _check_unicode("", (("the project", project), ("the root folder", self._root)))
-        for job, argv in self._jobs:
-            _check_texts(job, argv)
+        check_unicode("", (("the root folder", self._root),))
         self._executor = executor
         self.executors = {
             name: config.executor_data(one, name) for name, one in (executors or {}).items()
         }
-        self._max_parallel = max_parallel or len(os.sched_getaffinity(0))
-        self.plugins = list(listed(plugins, "plugins", of="names"))
-        self._home = Home(home)
+        self._fail_fast = fail_fast
+        self._again_of = again_of
+        self._settings = dict(settings or {})
+        self._code = code
+        self._groups = config.members_by_group({job.name: job.group for job in jobs})
+        largest = max(map(len, self._groups.values()), default=0)
+        self._max_parallel = max_parallel or max(largest, len(os.sched_getaffinity(0)))
+        self._check_groups()
+        given = listed(plugins, "plugins", object, "plugins")
+        self.plugins: list[Any] = [_data_of(one) for one in given]
         self._stored: StoredExperiment | None = None
+        self._asked: Asked | None = None
+        self._packages: dict[str, Package] = {}
         self._cancel: tuple[str, float] | None = None
-        self._origins: dict[str, Origin] = {}
-        self._reaps: list[Callable[[], None]] = []
+        self._recorder = Recorder()
         self.project = redacted_text(project)
         self.id = ""
         self.folder = ""
+
+    @classmethod
+    def open(cls, folder: str, *, home: str | os.PathLike[str] | None = None) -> Self:
+        """Return the draft of an experiment that is on record, for `join`. Runs no code of it.
+
+        Args:
+            folder: The experiment's folder.
+            home: The home that it lies in; the default one if None.
+
+        Raises:
+            ExperimentNotFound: There is no experiment in that folder.
+            FileUnreadable: Its files cannot be read, or are damaged.
+            ConfigInvalid: An executor of it cannot be made any more.
+            UsageError: An experiment that its jobs wait for is gone.
+        """
+        asked, jobs = jobs_recorded(folder)
+        draft = cls(
+            asked.project,
+            jobs,
+            executor=asked.executor,
+            executors=asked.executors,
+            max_parallel=asked.max_parallel,
+            root=asked.root or None,
+            plugins=asked.plugins,
+            home=home,
+            fail_fast=asked.fail_fast,
+            again_of=asked.again_of,
+            settings=asked.settings,
+        )
+        draft.id, draft.folder = asked.id, folder
+        draft._asked = asked = asked.absolute(folder)
+        draft._stored = StoredExperiment(folder, asked, home=draft._home)
+        draft._packages = {spec.executor: spec.package for spec in asked.jobs if spec.package}
+        return draft
+
+    def _check_groups(self) -> None:
+        for group, members in self._groups.items():
+            if (count := len(members)) > self._max_parallel:
+                most = f"max_parallel is {self._max_parallel}"
+                raise UsageError(
+                    f"group {group!r} has {count} jobs that start together, and {most}"
+                )
 
     @property
     def specs(self) -> Sequence[JobSpec]:
         """The jobs as the executors get them; empty before `prepare`."""
         return self._stored.specs if self._stored else ()
 
-    def plan(self, executors: Mapping[str, Executor]) -> list[Request]:
+    def plan(
+        self, executors: Mapping[str, Executor], *, plugins: Sequence[TaskPlugin] = ()
+    ) -> list[Request]:
         """Return what `run` would submit, without writing or sending anything.
 
         Args:
             executors: What runs the jobs, by the names that they use.
+            plugins: What changes the jobs besides their own plugins, as a kernel would have it.
 
         Raises:
             NoExecutor: A job names one that is not given.
             Unsupported: A job asks for what its executor cannot give.
             UsageError: A job cannot be run as it is.
+            HookError: A plugin that changes a job has failed.
+            PluginStuck: A plugin that changes a job took too long.
         """
-        specs = self._dry_specs()
+        return self._plan([submitted(spec, plugins) for spec in self._dry_specs()], executors)
+
+    def _plan(self, specs: Sequence[JobSpec], executors: Mapping[str, Executor]) -> list[Request]:
         for spec in specs:
             if spec.executor not in executors:
                 raise NoExecutor(spec.executor, near_matches(spec.executor, executors), ())
+        check_places(specs, {name: one.limits().jobs for name, one in executors.items()})
         packages = unbuilt_code(executors, self._root)
         return [
             executors[spec.executor].plan(replace(spec, package=packages.get(spec.executor)))
             for spec in specs
         ]
 
+    def plan_code(self, executors: Mapping[str, Executor]) -> dict[str, Chosen]:
+        """Return what code the jobs would take along, by executor; nothing is packaged. Blocking.
+
+        Raises:
+            UsageError: There is nothing to package, or not as asked.
+            PackageUnreadable: A file cannot be read.
+        """
+        used = sorted({job.executor or self._executor for job, _ in self._jobs})
+        return planned_code(executors, used, self._root, self._code)
+
     def prepare(self, executors: Mapping[str, Executor] | None = None) -> StoredExperiment:
         """Package the code, and make the folders and records of experiment, jobs and runs. Blocks.
 
-        A power failure may take them until the intents of the jobs are recorded: they are written
-        to the disk with those.
+        Nothing is promised yet: a power failure may take all of it, or leave parts, which no job
+        has run from. It is on the disk when `StoredExperiment.intend` has returned, or before `run`
+        submits the first job: with the intents, which are waited for anyway.
 
         Returns:
             The experiment as it lies in its folder, to be led here or elsewhere.
@@ -163,57 +276,230 @@ class AsyncExperiment:
             UsageError: A job cannot be run, or the code cannot be packaged, as asked.
             SecretMissing: A secret cannot be read; nothing was made.
             HomeUnusable: The folders cannot be written.
+            HookError: A plugin of a job has failed; nothing was made.
+            PluginStuck: A plugin of a job took too long; nothing was made.
         """
-        check_secrets(
-            value
-            for job, _ in self._jobs
-            for value in job.env.values()
-            if isinstance(value, Secret)
-        )
-        packages = {}
-        if executors is not None:
-            self.plan(executors)
-            if any(executor.packager for executor in executors.values()):
-                used = sorted({job.executor or self._executor for job, _ in self._jobs})
-                packages = build_code(executors, used, self._root, self._home)
-        self.id, self.folder = self._home.new_experiment(self.project)
-        try:
-            packages = keep_code(packages, self.folder)
+        packages = self._begin(executors)
+        with self._writing():
+            self._packages = keep_code(packages, self.folder)
             asked = Asked(
                 id=self.id,
                 project=self.project,
                 created_ns=time.time_ns(),
                 max_parallel=self._max_parallel,
-                jobs=[
-                    self._make_job(index, job, argv, packages)
-                    for index, (job, argv) in enumerate(self._jobs, start=1)
-                ],
+                jobs=self._record(self._ready),
                 executors=self.executors,
                 root=self._root,
                 plugins=self.plugins,
+                fail_fast=self._fail_fast,
+                tasks=[config.encode_task(config.check_task(job.task)) for job, _ in self._ready],
+                again_of=self._again_of,
+                settings=self._settings,
+                sweeps=sweeps_of(job for job, _ in self._ready),
+                executor=self._executor,
             )
             # While there is room for it: a full disk must not keep anybody from ending the jobs.
             make_folders(os.path.join(self.folder, "requests"))
             asked.write(self.folder)
             self._home.note_open(self.folder)
+            self._link()
+        self._asked = asked
+        self._stored = StoredExperiment(self.folder, asked, home=self._home)
+        self._tell_plugins(self._stored)
+        return self._stored
+
+    def extend(
+        self,
+        jobs: Sequence[Job],
+        executors: Mapping[str, Executor],
+        described: Mapping[str, dict[str, Any]],
+    ) -> Sequence[JobSpec]:
+        """Record further jobs of an experiment that `prepare` has made. Blocks.
+
+        The journal is not touched: give what this returns to `StoredExperiment.add`.
+
+        Args:
+            jobs: What else is to run, in this order.
+            executors: What will run the jobs, by the names that they use.
+            described: What the executors are made from that come with these jobs, by name.
+
+        Returns:
+            The jobs as the executors get them.
+
+        Raises:
+            UsageError: As the constructor and `prepare` do; nothing was recorded.
+            SecretMissing: A secret cannot be read; nothing was recorded.
+            HomeUnusable: The home folder cannot be written.
+        """
+        assert self._asked is not None
+        assert self._stored is not None
+        before = len(self._jobs)
+        new_jobs = with_words(jobs, [job for job, _ in self._jobs])
+        self._others.learn(jobs)
+        self._jobs = [*self._jobs, *new_jobs]
+        self._groups = config.members_by_group({job.name: job.group for job, _ in self._jobs})
+        self._check_groups()
+        try:
+            new = self._set_up(self.id, self._jobs[before:])
+            packages = self._checked(executors, new)
+            with self._writing():
+                new_packages = {k: v for k, v in packages.items() if k not in self._packages}
+                self._packages |= keep_code(new_packages, self.folder)
+                self._ready = [*self._ready, *new]
+                specs = self._record(new, first=before + 1)
+                asked = replace(
+                    self._asked,
+                    jobs=[*self._asked.jobs, *specs],
+                    tasks=[
+                        *self._asked.tasks,
+                        *(config.encode_task(config.check_task(job.task)) for job, _ in new),
+                    ],
+                    sweeps=sweeps_of(job for job, _ in self._ready),
+                    executors={**self._asked.executors, **described},
+                )
+                asked.write(self.folder)
+                self._home.note_open(self.folder)
+        except BaseException:
+            self._jobs, self._ready = self._jobs[:before], self._ready[:before]
+            raise
+        self._asked = asked
+        self.executors |= described
+        self._tell_plugins(self._stored)
+        return specs
+
+    def join(
+        self,
+        jobs: Sequence[Job],
+        executors: Mapping[str, Executor],
+        described: Mapping[str, dict[str, Any]],
+    ) -> None:
+        """Record further jobs, and their intents, for the next leader of the experiment. Blocks.
+
+        Args:
+            jobs: What else is to run, in this order.
+            executors: What will run the jobs, by the names that they use.
+            described: What the executors are made from that come with these jobs, by name.
+
+        Raises:
+            UsageError: Another process leads it, somebody has asked for its end, or a failure ends
+                all its jobs; or as `extend` does. Nothing was recorded.
+            SecretMissing: A secret cannot be read; nothing was recorded.
+            HomeUnusable: The home folder cannot be written.
+            JournalError: The journal cannot be written.
+        """
+        try:
+            store = JobStore(self.folder)
+        except JournalHeld as error:
+            wait = "add them there, or once it has ended"
+            raise UsageError(f"{self.id} is led by another process: {wait}") from error
+        try:
+            self._check_open(store)
+            intend(store, self.extend(jobs, executors, described))
+        finally:
+            store.close()
+
+    def _check_open(self, store: JobStore) -> None:
+        """Refuse further jobs that could not begin."""
+        if any(one.job is None for one in read_requests(self.folder).values()):
+            raise UsageError(f"{self.id} is being cancelled: its jobs begin no more")
+        failed = [one.name for one in store.jobs.values() if one.state in _FAILURES]
+        if self._fail_fast and failed:
+            ends = f"it ends all jobs at the first failure, and {failed[0]!r} has failed"
+            raise UsageError(f"{self.id} takes no more jobs: {ends}; runbus retry begins anew")
+
+    def _tell_plugins(self, stored: StoredExperiment) -> None:
+        stored.task_plugins = {job.name: job.plugins for job, _ in self._ready if job.plugins}
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Write into the home: a refusal of the disk becomes an error that says where."""
+        try:
+            yield
         except OSError as error:
             # A write that finds no room does not say in which file.
             where = f" ({error.filename})" if error.filename else ""
-            reason = os_reason(error) + where
-            raise HomeUnusable(self._home.path, reason) from None
+            raise HomeUnusable(self._home.path, os_reason(error) + where) from None
         finally:
-            while self._reaps:
-                self._reaps.pop()()
-        self._stored = StoredExperiment(self.folder, asked, home=self._home)
-        return self._stored
+            self._recorder.reap()
+
+    def _link(self) -> None:
+        """Note in the experiment whose jobs this one runs again that it does."""
+        if self._again_of and (first := self._home.find_experiment(self._again_of)) is not None:
+            with suppress(OSError):  # it may be somebody else's
+                note_again(first, self.id)
+
+    def _begin(self, executors: Mapping[str, Executor] | None) -> dict[str, Package]:
+        """Set the jobs up, check them, package their code, and make the experiment's folder."""
+        if not any(job.plugins for job, _ in self._jobs):
+            packages = self._checked(executors, self._ready)
+            self.id, self.folder = self._home.new_experiment(self.project)
+            return packages
+        # The plugins are told the id.
+        self.id, self.folder = self._home.new_experiment(self.project)
+        try:
+            self._ready = self._set_up(self.id, self._jobs)
+            return self._checked(executors, self._ready)
+        except BaseException:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.id, self.folder, self._ready = "", "", self._jobs
+            raise
+
+    def _checked(
+        self, executors: Mapping[str, Executor] | None, ready: Worded
+    ) -> dict[str, Package]:
+        """Look for the secrets of the jobs and whether they can run; return their packaged code."""
+        jobs = [job for job, _ in ready]
+        check_secrets(
+            value for job in jobs for value in job.env.values() if isinstance(value, Secret)
+        )
+        if executors is None:
+            return {}
+        self._plan(self._specs(ready).of(ready), executors)
+        if self._code is not None:
+            return dict(self._code)
+        if not any(executor.packager for executor in executors.values()):
+            return {}
+        used = sorted({job.executor or self._executor for job in jobs})
+        return build_code(executors, used, self._root, self._home)
 
     def _dry_specs(self) -> list[JobSpec]:
         """Return the jobs as `run` would hand them on, without writing anything."""
-        folder = os.path.join(self._home.experiments, slug(self.project), "EXPERIMENT")
-        return [
-            self._spec(index, job, argv, folder)
-            for index, (job, argv) in enumerate(self._jobs, start=1)
+        jobs = self._ready if self.id else self._set_up("EXPERIMENT", self._jobs)
+        return self._specs(jobs).of(jobs)
+
+    def _specs(self, jobs: Worded) -> Specs:
+        dry = os.path.join(self._home.experiments, slug(self.project), "EXPERIMENT")
+        return Specs(
+            self.folder or dry,
+            jobs,
+            executor=self._executor,
+            plugins=self.plugins,
+            groups=self._groups,
+            others=self._others,
+        )
+
+    def _record(self, jobs: Worded, *, first: int = 1) -> list[JobSpec]:
+        """Make the folders of jobs and of their runs; return what executors get of them."""
+        specs = [
+            replace(spec, package=self._packages.get(spec.executor))
+            for spec in self._specs(self._ready).of(jobs, first=first)
         ]
+        for (job, _), spec in zip(jobs, specs, strict=True):
+            self._recorder.record(self.folder, self.project, job, spec)
+        return specs
+
+    def _set_up(self, experiment_id: str, jobs: Worded) -> Worded:
+        """Return jobs as their plugins make them, with their command lines."""
+        if not any(job.plugins for job, _ in jobs):
+            return jobs
+        ready = []
+        for job, argv in jobs:
+            executor = job.executor or self._executor
+            made = set_up(job, executor=executor, experiment_id=experiment_id)
+            words = argv if made is job else config.words_of(made.task)
+            check_texts(made, words)
+            ready.append((made, words))
+        return ready
 
     async def run(self, bus: Bus) -> list[JobRecord]:
         """Prepare the experiment unless that is done, and run all jobs to their ends.
@@ -255,81 +541,10 @@ class AsyncExperiment:
         else:
             self._cancel = (reason, grace_s)
 
-    def _make_job(
-        self, index: int, job: Job, argv: tuple[str, ...], packages: Mapping[str, Package]
-    ) -> JobSpec:
-        spec = self._spec(index, job, argv, self.folder)
-        spec = replace(spec, package=packages.get(spec.executor))
-        origin = self._origin(spec.argv, spec.cwd)
-        info = RunInfo.new(
-            spec.run_id, job.name, self.project, job.config, job=job.name, origin=origin
-        )
-        make_run_folder(self.folder, info)
-        make_folders(spec.folder)
-        return spec
 
-    def _origin(self, argv: tuple[str, ...], cwd: str) -> Origin:
-        """Return where a job comes from; git is asked once for each folder."""
-        if cwd not in self._origins:
-            self._origins[cwd] = Origin.of_job(argv, cwd)
-            self._reaps.append(self._origins[cwd].ask_git(self.folder))
-        return self._origins[cwd].with_argv(argv)
+def _data_of(plugin: Any) -> Any:
+    if isinstance(plugin, str):
+        return plugin
+    from runbus.plugins import plugin_data  # costs what most experiments need not pay
 
-    @cached_property
-    def _withheld(self) -> tuple[str, ...]:
-        """The variables that jobs name as their secrets: others do not inherit them."""
-        references = {
-            value.reference
-            for job, _ in self._jobs
-            for value in job.env.values()
-            if isinstance(value, Secret)
-        }
-        names = (reference.partition(":") for reference in references)
-        return tuple(sorted(name for kind, _, name in names if kind == "env"))
-
-    def _spec(self, index: int, job: Job, argv: tuple[str, ...], experiment: str) -> JobSpec:
-        experiment_id = self.id or "EXPERIMENT"
-        run_id = run_id_of(experiment_id, index)
-        run_folder = os.path.join(experiment, "runs", run_id)
-        # The index keeps apart names that differ only in what a folder's name cannot hold.
-        folder = os.path.join(experiment, "jobs", f"{index}-{slug(job.name)}", "1")
-        secrets = {name: v.reference for name, v in job.env.items() if isinstance(v, Secret)}
-        plain = {name: value for name, value in job.env.items() if isinstance(value, str)}
-        return JobSpec(
-            experiment_id=experiment_id,
-            name=job.name,
-            run_id=run_id,
-            executor=job.executor or self._executor,
-            argv=argv,
-            given=config.given_by(job.task),
-            cwd=absolute_path(job.cwd or "."),
-            # Lines must reach the log when they are printed, not when a buffer is full.
-            env={"PYTHONUNBUFFERED": "1", **plain, ENV_RUN: run_folder},
-            secrets=secrets,
-            withheld=self._withheld,
-            folder=folder,
-            run_folder=run_folder,
-            resources=job.resources,
-            timeouts=job.timeouts,
-            retry=job.retry,
-        )
-
-
-def _check_texts(job: Job, argv: Iterable[str]) -> None:
-    """Refuse what no record can hold: the bytes of a file name, say, that are not UTF-8."""
-    texts = [
-        ("its name", job.name),
-        ("the text it is given", config.given_by(job.task)),
-        *((repr(word), word) for word in argv),
-    ]
-    # The value of a variable may be something that is not to be shown.
-    texts += [(f"the variable {name!r}", f"{name}={value}") for name, value in job.env.items()]
-    _check_unicode(f"job {job.name!r}: ", texts)
-
-
-def _check_unicode(whose: str, texts: Iterable[tuple[str, str]]) -> None:
-    for what, text in texts:
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise UsageError(f"{whose}{what} is not valid Unicode") from None
+    return plugin_data(plugin)

@@ -2,38 +2,43 @@
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, Any
+import itertools
+from collections.abc import Sequence
+from typing import Any, cast
 
 import msgspec
 from msgspec.structs import force_setattr
 
 from runbus._listed import check_mapping, listed
 from runbus._secrets import Secret
-from runbus.abc import Resources, RetryPolicy, Timeouts
+from runbus.abc import Dependency, EarlyStop, FilePatterns, Resources, RetryPolicy, Timeouts
 from runbus.config import (
     Function,
+    Output,
     Partial,
     Script,
-    SecretField,
     Task,
     check_task,
-    expand_sweeps,
     given_by,
-    parse_value,
+    needed_for,
+    outputs_in,
+    words_taken,
 )
 from runbus.errors import FieldInvalid, UsageError
+from runbus.experiment._handle import JobHandle
+from runbus.jobs import SweepPoint
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+__all__ = ["LONGEST_NAME", "Job"]
 
-    from runbus.config import Batch
+LONGEST_NAME = 200
+"""How many characters the name of a job may have."""
 
-__all__ = ["Job", "jobs_of_batch", "sweep"]
-
-_LONGEST_NAME = 200
-
-_VALUES: dict[str, type] = {"resources": Resources, "timeouts": Timeouts, "retry": RetryPolicy}
+_VALUES: dict[str, type] = {
+    "resources": Resources,
+    "timeouts": Timeouts,
+    "retry": RetryPolicy,
+    "stop": EarlyStop,
+}
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,34 +48,63 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         name: What it is called; unique within the experiment.
         task: What to run; a `Partial` becomes a `Function`.
         config: What the run records as its config; of a function its values, too.
-        env: What is added to the job's environment; what must stay secret as a `Secret`.
+        env: What is added to the job's environment; what must stay secret as a `Secret`, and what
+            another job returns as an `Output`: a text as it is, anything else as JSON.
         cwd: The folder it starts in; the current one if None.
         executor: The executor it runs on; the experiment's if None.
         resources: Which share of a machine it gets.
         timeouts: How long it may run, wait for its start, and be silent.
         retry: After which ends it gets another attempt.
+        depends_on: Which jobs of the experiment must have succeeded before it begins, their names
+            or what adding them has returned; or a `Dependency` each, which may ask for another end,
+            or name a job of another experiment. It is SKIPPED if one of them ends otherwise. Those
+            whose results it takes are among them.
+        group: Jobs of one group start, fail and end together: none begins before all can, and if
+            one ends without success, the others are ended. Others may wait for it by this name.
+        plugins: What changes it when it is recorded, in this order, and is told its end by the
+            process that has recorded it: see `runbus.plugins.TaskPlugin`.
+        stop: When it is to end early, by what its run logs; that counts as done.
+        artifacts: Patterns of files in the folder where it starts, such as `*.ckpt` and
+            `out/**/*.json`, of which its run keeps copies whenever an attempt ends: see
+            `runbus.abc.FilePatterns`.
+        point: Which point of which sweep it is; None if of none.
+        takes_over: The folder of a run of which its own gets the tags and notes; none if empty.
 
     Raises:
         TaskInvalid: The task is not one.
-        FieldInvalid: The name is empty or too long, or what should be a value is not one.
-        UsageError: A variable is neither text nor a `Secret`.
+        FieldInvalid: The name is empty or too long, what should be a value is not one, or a pattern
+            of artifacts leads out of the folder or is none.
+        UsageError: A variable is neither text nor a `Secret` or `Output`, or it is of a group and
+            has retries.
     """
 
     name: str
     task: Task | Partial[Any]
     config: dict[str, Any] = {}
-    env: dict[str, str | Secret] = {}
+    env: dict[str, str | Secret | Output] = {}
     cwd: str | None = None
     executor: str | None = None
     resources: Resources = Resources()
     timeouts: Timeouts = Timeouts()
     retry: RetryPolicy = RetryPolicy()
+    depends_on: Sequence[str | Job | JobHandle | Dependency] = ()
+    group: str = ""
+    stop: EarlyStop = EarlyStop()
+    artifacts: Sequence[str] = ()
+    point: SweepPoint | None = None
+    takes_over: str = ""
+    plugins: tuple[Any, ...] = ()  # of TaskPlugins, whose class costs what functions cost
+
+    @property
+    def dependencies(self) -> tuple[Dependency, ...]:
+        """What `depends_on` means, each as a `Dependency`."""
+        return cast("tuple[Dependency, ...]", self.depends_on)
 
     def __post_init__(self) -> None:
         force_setattr(self, "task", check_task(self.task))
         name: Any = self.name
-        if not isinstance(name, str) or not 0 < len(name) <= _LONGEST_NAME:
-            reason = f"expected text of 1 to {_LONGEST_NAME} characters"
+        if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME:
+            reason = f"expected text of 1 to {LONGEST_NAME} characters"
             raise FieldInvalid("name", repr(name), reason)
         for field, kind in _VALUES.items():
             value: Any = getattr(self, field)
@@ -78,9 +112,16 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
                 reason = f"expected {kind.__name__}, got {type(value).__name__}"
                 advice = f"write {field}={kind.__name__}(…)"
                 raise FieldInvalid(field, repr(value), reason, advice)
+        self._check_group()
+        patterns = FilePatterns(listed(self.artifacts, "artifacts", of="patterns"))
+        force_setattr(self, "artifacts", patterns.texts)
         check_mapping(self.env, "env", "names to texts")
         check_mapping(self.config, "config", "names to values")
-        given_by(self.task)  # so that what no file can hold is refused here
+        if self.plugins:
+            from runbus.plugins import TaskPlugin  # not for jobs without any
+
+            plugins = listed(self.plugins, "plugins", TaskPlugin, "TaskPlugins")
+            force_setattr(self, "plugins", plugins)
         if isinstance(self.task, Function):
             force_setattr(self, "config", {**self.task.values, **self.config})
         if isinstance(self.task, Script):
@@ -89,76 +130,34 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
             force_setattr(self, "cwd", self.cwd or self.task.cwd)
         env: dict[str, Any] = self.env
         for variable, text in env.items():
-            if not isinstance(text, (str, Secret)):
+            if not isinstance(text, (str, Secret, Output)):
                 got = type(text).__name__
-                raise UsageError(f"env[{variable!r}]: expected text or a Secret, got {got}")
+                kinds = "text, a Secret or an Output"
+                raise UsageError(f"env[{variable!r}]: expected {kinds}, got {got}")
+        self._note_parents()
+
+    def _check_group(self) -> None:
+        group: Any = self.group
+        if not isinstance(group, str) or len(group) > LONGEST_NAME:
+            reason = f"expected text of at most {LONGEST_NAME} characters"
+            raise FieldInvalid("group", repr(group), reason)
+        if group and self.retry.retries:
+            alone = "the jobs of a group end together: none has another attempt by itself"
+            raise UsageError(f"job {self.name!r}: {alone}")
+
+    def _note_parents(self) -> None:
+        kinds = (str, Job, JobHandle, Dependency)
+        parents = listed(self.depends_on, "depends_on", kinds, "jobs, or their names")
+        said = [*itertools.chain.from_iterable(map(_dependencies, parents))]
+        taken = [one for one in self.env.values() if isinstance(one, Output)]
+        # What no file can hold is refused here, too.
+        taken += [*outputs_in(given_by(self.task)), *words_taken(self.task)]
+        force_setattr(self, "depends_on", (*said, *needed_for(taken, said)))
 
 
-def sweep(
-    task: Task | Partial[Any],
-    sweeps: Sequence[str] = (),
-    *,
-    name: str | None = None,
-    timeouts: Timeouts = Timeouts(),  # noqa: B008 - it never changes
-) -> list[Job]:
-    """Return a job for each point of a grid; one job if nothing is swept.
-
-    The values of a point reach the task as `--name=value` and the run as its config.
-
-    Args:
-        task: What to run.
-        sweeps: Texts such as `lr=0.01,0.1`; the last one varies fastest.
-        name: What the jobs' names begin with; the task's own title if None.
-        timeouts: How long each may take.
-
-    Raises:
-        FieldInvalid: The sweeps are no list of texts.
-        SweepInvalid: A sweep cannot be read, or a name is swept twice.
-        TaskInvalid: The task is not one.
-    """
-    sweeps = listed(sweeps, "sweeps")
-    task = check_task(task)
-    base = name or task.title
-    return [
-        Job(
-            name=_name_of_point(base, index, point),
-            task=task.with_values(dict(point)),
-            config={key: parse_value(value) for key, value in point.items()},
-            timeouts=timeouts,
-        )
-        for index, point in enumerate(expand_sweeps(sweeps), start=1)
-    ]
-
-
-def _name_of_point(base: str, index: int, point: Mapping[str, str]) -> str:
-    """Return the name of a job of a sweep; the number of the point keeps apart what is cut off."""
-    name = "-".join([base, *(f"{key}={value}" for key, value in point.items())])
-    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 10]}-{index}"
-
-
-def jobs_of_batch(batch: Batch, folder: str) -> list[Job]:
-    """Return the jobs of a batch file.
-
-    Args:
-        batch: The batch.
-        folder: The folder of the file: paths in it are relative to that.
-    """
-    return [
-        Job(
-            name=job.name,
-            task=job.what(folder),
-            config=job.config,
-            env={
-                name: Secret(value.secret).relative_to(folder)
-                if isinstance(value, SecretField)
-                else value
-                for name, value in job.env.items()
-            },
-            cwd=os.path.join(folder, job.cwd or ""),
-            executor=job.executor or batch.executor,
-            resources=job.resources,
-            timeouts=batch.timeouts_of(job),
-            retry=job.retry,
-        )
-        for job in batch.jobs
-    ]
+def _dependencies(given: str | Job | JobHandle | Dependency) -> Sequence[Dependency]:
+    if isinstance(given, Dependency):
+        return (given,)
+    if isinstance(given, JobHandle):
+        return [Dependency(job=name) for name in given.jobs]
+    return (Dependency(job=given if isinstance(given, str) else given.name),)

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
     from runbus._home import Home
     from runbus.abc import Executor
+    from runbus.packaging import Chosen
 
-__all__ = ["build_code", "keep_code", "unbuilt_code"]
+__all__ = ["build_code", "keep_code", "planned_code", "unbuilt_code"]
 
 _FOLDER = "code"
 
@@ -41,6 +42,30 @@ def build_code(
 
     return {
         name: build_package_blocking(packager, root, home=home)
+        for name in names
+        if (packager := executors[name].packager) is not None
+    }
+
+
+def planned_code(
+    executors: Mapping[str, Executor],
+    names: Iterable[str],
+    root: str,
+    packages: Mapping[str, Package] | None,
+) -> dict[str, Chosen]:
+    """Return what `build_code` would package, or what packages hold that are there. Blocking.
+
+    Raises:
+        UsageError: There is nothing to package, or not as asked.
+    """
+    if packages is None and not any(executors[name].packager for name in names):
+        return {}
+    from runbus.packaging import Chosen
+
+    if packages is not None:
+        return {name: Chosen.of(package) for name, package in packages.items()}
+    return {
+        name: Chosen.blocking(packager, root)
         for name in names
         if (packager := executors[name].packager) is not None
     }

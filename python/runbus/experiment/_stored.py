@@ -2,33 +2,43 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 
+from runbus._clock import SYSTEM_CLOCK
 from runbus._home import Home
 from runbus._secrets import Secret
 from runbus.abc import GRACE_S
 from runbus.errors import NoExecutor, NoHandler
-from runbus.events import ResolveExecutor
+from runbus.events import JobEnded, ResolveExecutor
+from runbus.experiment._results import Results
+from runbus.experiment._set_up import tell_ends
 from runbus.jobs import (
     Asked,
     CancelRequest,
+    End,
+    Facts,
     JobRecord,
     JobState,
     JobStore,
     ask_to_cancel,
     intend,
+    merged,
     read_requests,
+    read_settings,
 )
 from runbus.supervisor import Supervisor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from typing import Self
 
     from runbus.abc import Executor, JobSpec
     from runbus.bus import Bus
+    from runbus.plugins import TaskPlugin
 
 __all__ = ["StoredExperiment", "check_secrets", "find_executors"]
 
@@ -36,7 +46,7 @@ __all__ = ["StoredExperiment", "check_secrets", "find_executors"]
 class StoredExperiment:
     """An experiment that was prepared: it can be led, by one process at a time.
 
-    `AsyncExperiment.prepare` makes one; `StoredExperiment.open` finds it again.
+    `ExperimentDraft.prepare` makes one; `StoredExperiment.open` finds it again.
 
     Args:
         folder: Its folder.
@@ -51,6 +61,8 @@ class StoredExperiment:
         plugins: The names of installed plugins that its leader loads.
         specs: The jobs as the executors get them, as of their first attempts.
         max_parallel: How many jobs run at a time.
+        task_plugins: What is told the ends of jobs, by their names: only in the process that has
+            prepared the experiment.
     """
 
     def __init__(self, folder: str, asked: Asked, *, home: Home) -> None:
@@ -59,10 +71,14 @@ class StoredExperiment:
         self.project = asked.project
         self.executors = asked.executors
         self.plugins = asked.plugins
+        self._settings = asked.settings
         self.specs = asked.jobs
         self.max_parallel = asked.max_parallel
+        self._fail_fast = asked.fail_fast
+        self.task_plugins: Mapping[str, Sequence[TaskPlugin]] = {}
         self._home = home
         self._supervisor: Supervisor | None = None
+        self._brought: dict[str, Executor] = {}
 
     @classmethod
     def open(cls, folder: str, *, home: Home | None = None) -> Self:
@@ -77,6 +93,11 @@ class StoredExperiment:
         """
         return cls(folder, Asked.read(folder).absolute(folder), home=home or Home())
 
+    @property
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """What its leader gives to plugins, by their names, as of now: see `note_settings`."""
+        return merged(self._settings, read_settings(self.folder))
+
     def intend(self) -> list[JobRecord]:
         """Record the intent of every job, durably, for another process to carry out.
 
@@ -90,6 +111,31 @@ class StoredExperiment:
         store = JobStore(self.folder)
         try:
             return intend(store, self.specs)
+        finally:
+            store.close()
+
+    def give_up(self, reason: str) -> None:
+        """End the jobs whose intents nobody has recorded, as CANCELLED. Blocks for the disk.
+
+        What was handed to another process, or may have been submitted, is left as it is.
+
+        Args:
+            reason: Why they cannot be led.
+
+        Raises:
+            JournalHeld: Another process leads the experiment.
+            JournalError: The journal cannot be written.
+        """
+        store = JobStore(self.folder)
+        try:
+            new = [spec for spec in self.specs if spec.name not in store.jobs]
+            intend(store, new)
+            facts = Facts(SYSTEM_CLOCK)
+            for spec in new:
+                store.record(facts.ended(spec, End(JobState.CANCELLED, reason, None)))
+            store.sync()
+            if all(record.state.is_terminal for record in store.jobs.values()):
+                self._home.note_closed(self.folder)
         finally:
             store.close()
 
@@ -128,12 +174,13 @@ class StoredExperiment:
         names = {spec.executor for spec in self.specs}
         executors = {name: own[name] for name in names & own.keys()}
         executors |= await find_executors(bus, names - own.keys())
-        specs = [spec for spec in self.specs if only in (None, spec.name)]
         store = JobStore(self.folder)
         try:
             if only is not None:
                 # Nobody may take the experiment for one of that job alone.
                 await anyio.to_thread.run_sync(intend, store, self.specs)
+            # From here to the supervisor nothing is awaited: what `add` brings goes to it.
+            specs = [spec for spec in self.specs if only in (None, spec.name)]
             check_secrets(
                 Secret(place)
                 for spec in specs
@@ -143,13 +190,38 @@ class StoredExperiment:
             if any(record.state is JobState.PREEMPTED for record in store.jobs.values()):
                 # Its backend may have begun it anew: then the experiment is not over any more.
                 self._home.note_open(self.folder)
-            self._supervisor = Supervisor(bus, executors, store)
-            records = await self._supervisor.run(specs, max_parallel=self.max_parallel)
+            executors |= self._brought
+            self._supervisor = Supervisor(
+                bus, executors, store, fail_fast=self._fail_fast,
+                filled=Results(self.folder, store.jobs).filled,
+            )  # fmt: skip
+            with self._telling_ends(bus):
+                records = await self._supervisor.run(specs, max_parallel=self.max_parallel)
             if all(record.state.is_terminal for record in store.jobs.values()):
                 self._home.note_closed(self.folder)
             return records
         finally:
+            self._brought.clear()
             store.close()
+
+    async def add(
+        self, specs: Sequence[JobSpec], executors: Mapping[str, Executor] | None = None
+    ) -> None:
+        """Take up further jobs, which are in `experiment.json` already.
+
+        While `run` runs here, they begin; otherwise the next `run` begins them.
+
+        Args:
+            specs: The jobs; what they depend on was given before, or is among them.
+            executors: What runs them, by the names that they use, besides what `run` was given.
+
+        Raises:
+            JournalError: The journal cannot be written, or another process leads the experiment.
+        """
+        self.specs = [*self.specs, *specs]
+        self._brought |= executors or {}
+        if self._supervisor is not None:
+            await self._supervisor.add(specs, executors)
 
     async def cancel(self, reason: str, grace_s: float = GRACE_S) -> None:
         """Ask every job to end, and submit no more; `run` then returns as usual.
@@ -163,6 +235,17 @@ class StoredExperiment:
         else:
             # As another process would ask: its first leader, this process or not, acts on it.
             ask_to_cancel(self.folder, CancelRequest(None, reason, grace_s))
+
+    def _telling_ends(self, bus: Bus) -> AbstractContextManager[object]:
+        """Tell the task plugins of the jobs how those end."""
+        if not self.task_plugins:
+            return nullcontext()
+
+        async def tell(event: JobEnded) -> None:
+            if event.experiment_id == self.id:
+                await tell_ends(self.task_plugins, event)
+
+        return bus.on(JobEnded, tell)
 
     def _will_be_submitted(self, store: JobStore, spec: JobSpec) -> bool:
         """Whether a job is still to be submitted, and nobody has asked for its end."""

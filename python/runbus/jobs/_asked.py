@@ -13,11 +13,12 @@ from runbus._files import add_check, read_file, take_check, write_file
 from runbus._home import ENV_RUN
 from runbus.abc import JobSpec
 from runbus.errors import ExperimentNotFound, FileUnreadable
+from runbus.jobs._sweeps import SweepAsked
 
-__all__ = ["Asked"]
+__all__ = ["Asked", "sweeps_asked"]
 
 _FILE = "experiment.json"
-_VERSION = 4
+_VERSION = 6
 
 _VALUES_SINCE_3 = {
     "resources": {"gpus": "gpus", "cpus": "cpus", "nice": "nice"},
@@ -29,6 +30,10 @@ _VALUES_SINCE_3 = {
 
 class _Versioned(msgspec.Struct):
     version: int = 0
+
+
+class _Swept(msgspec.Struct):
+    sweeps: list[SweepAsked] = []
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,7 +49,15 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         jobs: The jobs, as of their first attempts.
         executors: What the executors that come with the experiment are made from, by name.
         root: The folder whose code is packaged for executors that take code along.
-        plugins: The names of installed plugins that its leader loads.
+        plugins: The plugins that its leader loads: names, and what others are made from.
+        fail_fast: The first job that fails ends all others.
+        tasks: What the command lines of the jobs were made from, as data, in the order of the jobs:
+            empty for a command, and where no other process could make it.
+        settings: What its leader gives to plugins, by their names, before variables and files do;
+            secrets as `{secret: …}`.
+        again_of: The experiment whose jobs it runs again; empty if it is the first.
+        sweeps: The sweeps that its jobs belong to.
+        executor: Where jobs run that say nothing else, those that are added later, too.
     """
 
     id: str
@@ -54,7 +67,13 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     jobs: list[JobSpec]
     executors: dict[str, dict[str, Any]] = {}
     root: str = ""
-    plugins: list[str] = []
+    plugins: list[str | dict[str, Any]] = []
+    fail_fast: bool = False
+    tasks: list[dict[str, Any]] = []
+    settings: dict[str, dict[str, Any]] = {}
+    again_of: str = ""
+    sweeps: list[SweepAsked] = []
+    executor: str = "local"
 
     @classmethod
     def read(cls, folder: str) -> Asked:
@@ -68,7 +87,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         try:
             data = take_check(read_file(path), path)
             version = codec.decode_json(data, _Versioned).version
-            if version not in (2, 3, _VERSION):
+            if version not in range(2, _VERSION + 1):
                 reason = f"its version is {version!r}, this runbus reads 2 to {_VERSION}"
                 raise FileUnreadable(path, reason)
             asked = (
@@ -98,11 +117,25 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         return replace(self, jobs=[_absolute(job, folder) for job in self.jobs])
 
 
+def sweeps_asked(folder: str) -> list[SweepAsked]:
+    """Return the sweeps of an experiment; none if its record is not there, or cannot be read.
+
+    Quicker than to read all that was asked: most have none.
+    """
+    path = os.path.join(folder, _FILE)
+    try:
+        return codec.decode_json(take_check(read_file(path), path), _Swept).sweeps
+    except (FileNotFoundError, FileUnreadable, codec.DecodeError):
+        return []
+
+
 def _read_old(data: bytes, version: int) -> Asked:
     """Read what an older runbus wrote.
 
     Before version 3 resources, time-outs and retries were among the fields of a job; before version
-    4 the time-outs of an executor's jobs, which have them, were among its own.
+    4 the time-outs of an executor's jobs, which have them, were among its own; before version 5 the
+    fields of an image had other names, its variables were pairs, and no job waited for another;
+    before version 6 nothing told what command lines were made from, nor settings of plugins.
     """
     old = codec.decode_json(data, dict[str, Any])
     jobs, executors = old.get("jobs"), old.get("executors", {})
@@ -110,7 +143,9 @@ def _read_old(data: bytes, version: int) -> Asked:
         raise codec.DecodeError("it has no list of jobs, or no table of executors")
     if version == 2:
         jobs = [_gathered(job, "resources", "timeouts", "retry") for job in jobs]
-    executors = {name: _without_times(one) for name, one in executors.items()}
+    if version < 4:
+        executors = {name: _without_times(one) for name, one in executors.items()}
+    jobs = [_with_new_image(job) for job in jobs]
     return codec.convert({**old, "jobs": jobs, "executors": executors}, Asked)
 
 
@@ -119,6 +154,19 @@ def _without_times(executor: Any) -> Any:
         return executor
     times = ("timeouts", "timeout", "queue_timeout", "idle_timeout")
     return {key: one for key, one in executor.items() if key not in times}
+
+
+def _with_new_image(job: Any) -> Any:
+    """Return the fields of a job with those of its image as of version 5."""
+    if not isinstance(job, dict) or not isinstance(image := job.get("image"), dict):
+        return job
+    names = {"packages": "pip", "system_packages": "apt"}
+    renamed = {names.get(name, name): one for name, one in image.items()}
+    for name in ("env", "secrets"):
+        pairs = renamed.get(name, [])
+        if isinstance(pairs, list) and all(isinstance(p, list) and len(p) == 2 for p in pairs):
+            renamed[name] = {str(key): value for key, value in pairs}
+    return {**job, "image": renamed}
 
 
 def _gathered(fields: Any, *values: str) -> Any:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import functools
 import os
 import struct
 import time
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from runbus import codec
-from runbus._files import file_mode, open_file
+from runbus._files import file_mode, open_file, read_file, write_file
 from runbus.attempt import has_writer, own_pid_namespace
 from runbus.errors import FileUnreadable, JournalHeld, LeaseLost, os_reason
 
@@ -40,10 +41,12 @@ __all__ = [
     "Lease",
     "is_handed_over",
     "leader_of",
+    "note_unled",
     "passing",
+    "why_unled",
 ]
 
-BEAT_S = 2.0
+BEAT_S = 4.0
 """How often a leader says that it is still there."""
 
 SILENT_S = 15.0
@@ -53,6 +56,7 @@ TAKE_OVER_S = 60.0
 """A leader of which nothing was heard for so long can be replaced."""
 
 _FILE, _LOCK, _JOURNAL = "leader", "leader.lock", "events.journal"
+_UNLED, _LONGEST_NOTE = "unled", 64 << 10
 _BYTES = 512
 """The claim always takes as much: it is written over in one piece."""
 
@@ -161,6 +165,26 @@ def is_handed_over(folder: str) -> bool:
     finally:
         os.close(file)
     return claim is not None and not claim.pid and 0 <= age_s < _HANDED_S
+
+
+def note_unled(folder: str, reason: str) -> None:
+    """Note why the process that was to lead an experiment could not begin.
+
+    Raises:
+        OSError: There is no room for it, or access is denied.
+    """
+    write_file(os.path.join(folder, _UNLED), reason.encode(), is_durable=False)
+
+
+def why_unled(folder: str) -> str:
+    """Return what was noted, on one line; empty if nothing was, or an experiment went on since."""
+    path = os.path.join(folder, _UNLED)
+    try:
+        if os.stat(path).st_mtime_ns < os.stat(os.path.join(folder, _JOURNAL)).st_mtime_ns:
+            return ""
+        return " ".join(read_file(path, limit=_LONGEST_NOTE).decode(errors="replace").split())
+    except (OSError, FileUnreadable):
+        return ""
 
 
 def _unseen(path: str) -> Leader | None:
@@ -321,12 +345,14 @@ def _put(path: str, *, is_owed: bool) -> int:
 
 def _claim(*, is_owed: bool, pid: int | None = None) -> bytes:
     """Return what this process writes into the file."""
+    own = os.getpid()
+    host, boot, ns = _place(own)
     claim = _Claim(
         version=1,
-        pid=os.getpid() if pid is None else pid,
-        host=os.uname().nodename,
-        boot=_boot_id(),
-        ns=own_pid_namespace(),
+        pid=own if pid is None else pid,
+        host=host,
+        boot=boot,
+        ns=ns,
         beat_s=round(time.monotonic(), 3),
         is_owed=is_owed,
     )
@@ -361,6 +387,13 @@ def _is_held(file: int) -> bool | None:
     except OSError:
         return None
     return int(struct.unpack(_FLOCK, found)[0]) != fcntl.F_UNLCK
+
+
+@functools.lru_cache(1)
+def _place(process: int) -> tuple[str, str, str]:
+    """Return where a process runs, itself, once: its host, the boot, and its pid namespace."""
+    del process
+    return os.uname().nodename, _boot_id(), own_pid_namespace()
 
 
 def _boot_id() -> str:

@@ -22,7 +22,11 @@ from runbus.events import (
     RetryPolicy,
 )
 
-__all__ = ["TERMINAL", "JobRecord", "JobState", "fold"]
+__all__ = ["FAILURES", "STOPPED_EARLY", "TERMINAL", "JobRecord", "JobState", "fold"]
+
+
+STOPPED_EARLY = "stopped early: "
+"""How the reason of a job begins that a rule of its own has ended."""
 
 
 class JobState(enum.StrEnum):
@@ -43,6 +47,7 @@ class JobState(enum.StrEnum):
     TIMEOUT = "TIMEOUT"
     PREEMPTED = "PREEMPTED"
     LOST = "LOST"
+    SKIPPED = "SKIPPED"
 
     @property
     def is_terminal(self) -> bool:
@@ -58,8 +63,12 @@ TERMINAL = frozenset(
         JobState.TIMEOUT,
         JobState.PREEMPTED,
         JobState.LOST,
+        JobState.SKIPPED,
     }
 )
+
+FAILURES = TERMINAL - {JobState.SUCCEEDED, JobState.CANCELLED, JobState.SKIPPED}
+"""The ends of jobs that were to succeed, and did not."""
 
 _ORDER = list(JobState)
 _ALIVE = frozenset(_ORDER) - TERMINAL
@@ -71,6 +80,7 @@ _FROM: dict[JobState, frozenset[JobState]] = {
     for state in _ORDER
     if state not in TERMINAL
 } | {state: _ALIVE | {JobState.LOST} for state in TERMINAL}
+_FROM[JobState.SKIPPED] = frozenset({JobState.INTENT, JobState.PENDING})
 
 
 _REQUEUED = _ALIVE | {JobState.PREEMPTED}
@@ -147,6 +157,11 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     is_suspended: bool = False
     requeues: int = 0
     requeued: int = 0
+
+    @property
+    def is_stopped_early(self) -> bool:
+        """Whether a rule of the job has ended it: it has done what it was to do."""
+        return self.state is JobState.CANCELLED and self.reason.startswith(STOPPED_EARLY)
 
     def __repr__(self) -> str:
         """Return what is asked for first, in one line: most fields say how it came to that."""

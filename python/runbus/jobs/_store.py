@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from typing import TYPE_CHECKING
 
 from runbus import codec
@@ -47,6 +48,7 @@ class JobStore:
         self._asked: list[JobRecord] = []
         self._ended: list[JobRecord] = []
         self._is_synced = False
+        self._lock = threading.Lock()
         try:
             with passing(folder):
                 self._lease = Lease.take(folder)
@@ -102,14 +104,22 @@ class JobStore:
         self._lease.check()
         record = _apply(self._jobs, fact)
         if record is not None:
-            if isinstance(fact, JobIntended):
-                self._asked.append(record)
-            elif isinstance(fact, JobEnded):
-                self._ended.append(record)
+            with self._lock:
+                if isinstance(fact, JobIntended):
+                    self._asked.append(record)
+                elif isinstance(fact, JobEnded):
+                    self._ended.append(record)
         return record
+
+    @property
+    def has_unsynced_ends(self) -> bool:
+        """Whether a job has ended since the last `sync`."""
+        return bool(self._ended)
 
     def sync(self) -> None:
         """Make everything recorded so far survive a power failure. Blocks for the disk.
+
+        May be called from another thread than `record`, by one at a time.
 
         With the intents and the ends that were recorded it does so for what they rest on: what was
         asked for and the runs that were made, the records that the wrappers left, and how far the
@@ -118,14 +128,16 @@ class JobStore:
         Raises:
             JournalError: The disk failed.
         """
-        asked, ended, self._asked, self._ended = self._asked, self._ended, [], []
-        self._is_synced = True
+        with self._lock:
+            asked, ended, self._asked, self._ended = self._asked, self._ended, [], []
+            self._is_synced = True
         try:
             self._journal.sync([*self._asked_for(asked), *self._left_by(ended)])
         except OSError as error:
-            self._asked += asked
-            self._ended += ended
-            self._is_synced = False
+            with self._lock:
+                self._asked += asked
+                self._ended += ended
+                self._is_synced = False
             raise JournalError(self._path, str(error.strerror or error)) from error
 
     def check(self) -> None:
@@ -161,20 +173,25 @@ class JobStore:
                 self._lease.close()
 
     def _asked_for(self, jobs: Sequence[JobRecord]) -> Iterator[str]:
-        """Yield what the intents of jobs rest on."""
+        """Yield what the intents of jobs rest on: what was asked for, their code and their runs."""
         if jobs:
             yield os.path.join(self.folder, "experiment.json")
+        for package in {job.package for job in jobs if job.package}:
+            path = os.path.join(self.folder, package)
+            yield from (path, os.path.dirname(path))
         for job in jobs:
-            for name in ("run.json", "."):
-                yield os.path.join(self.folder, "runs", job.run_id, name)
+            run = f"{self.folder}/runs/{job.run_id}"
+            yield from (f"{run}/run.json", run)
 
     def _left_by(self, jobs: Sequence[JobRecord]) -> Iterator[str]:
         """Yield what the ends of jobs rest on."""
         for job in jobs:
-            for name in ("exit.json", "pid.json", "."):
-                yield os.path.join(self.folder, job.folder, name)
-            for name in ("metrics.cursor", "records.cursor", "."):
-                yield os.path.join(self.folder, "runs", job.run_id, name)
+            folder = os.path.join(self.folder, job.folder)
+            yield from (f"{folder}/exit.json", f"{folder}/pid.json", folder)
+            run = f"{self.folder}/runs/{job.run_id}"
+            cursors = (f"{run}/metrics.cursor", f"{run}/records.cursor")
+            if any(map(os.path.exists, cursors)):
+                yield from (*cursors, run)
 
 
 def _copy(path: str) -> None:

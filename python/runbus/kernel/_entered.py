@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from anyio.abc import TaskGroup
 
-from runbus.bus import CutOff, describe, exc_info, is_torn_down, shown
+from runbus._revealed import cause_of
+from runbus.bus import CutOff, describe, exc_info, is_torn_down, plugin_of, shown
 from runbus.errors import BusClosed, HandlerTimeout, HookError
 from runbus.kernel._ending import EXITS
 
@@ -143,9 +144,11 @@ class Entered:
             return error
         except BaseException as error:
             cancelled = isinstance(error, asyncio.CancelledError)
+            if isinstance(error, HookError) and plugin_of(error) == self._name:
+                return error  # it names the author's own method
             problem = "was cancelled" if cancelled else f"raised {describe(error)}"
             failure = HookError(self._name, hook, "", problem)
-            failure.__cause__ = error
+            failure.__cause__ = cause_of(error)
             return failure
         finally:
             self.leaving = ""

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from runbus.abc import PluginState
+from runbus._revealed import unrevealed_data
+from runbus.abc import PluginInfo, PluginState
 from runbus.bus import (
     HandlerStatistics,
     StreamStatistics,
@@ -22,10 +23,12 @@ from runbus.bus import (
 from runbus.kernel._ending import EXITS, Deadline
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from runbus.bus import Bus
     from runbus.kernel._host import PluginHost
 
-__all__ = ["Health", "HealthChecks", "PluginHealth", "look"]
+__all__ = ["Health", "HealthChecks", "PluginHealth", "informed", "look"]
 
 CHECK_EVERY_S = 10.0
 CHECK_LIMIT_S = 2.0
@@ -183,7 +186,7 @@ async def ask(plugin: Any) -> tuple[bool, Mapping[str, Any]]:
 def read_answer(answer: Any) -> tuple[bool, Mapping[str, Any]]:
     """Return the answer of a plugin as what it must be; anything else means that it is unwell."""
     if isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], Mapping):
-        return bool(answer[0]), dict(answer[1])
+        return bool(answer[0]), unrevealed_data(dict(answer[1]))
     return False, {"error": f"health() returned {shown(answer)} instead of (bool, mapping)"}
 
 
@@ -241,3 +244,26 @@ def look(
         bus.inbox_refused,
         application,
     )
+
+
+def informed(
+    hosts: list[PluginHost], health: Health, known: Mapping[str, PluginInfo]
+) -> Iterator[PluginInfo]:
+    """Yield what is known of running plugins.
+
+    Args:
+        hosts: The plugins, in their order.
+        health: How they do.
+        known: What was known of each before it was set up; of those started later nothing is.
+    """
+    for host in hosts:
+        of_it = health.plugins[host.name]
+        info = known.get(host.name, PluginInfo(host.name, host.state))
+        yield msgspec.structs.replace(
+            info,
+            state=of_it.state,
+            error=of_it.error or info.error,
+            version=info.version or str(getattr(host.plugin, "version", "")),
+            health="ok" if of_it.healthy else "failed",
+            requires=host.wish.requires,
+        )

@@ -12,8 +12,9 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from runbus._revealed import cause_of
 from runbus.abc import PluginState
-from runbus.bus import CutOff, describe, wait_until
+from runbus.bus import CutOff, describe, plugin_of, wait_until
 from runbus.errors import HookError, PluginCrashed, PluginStuck
 from runbus.kernel._ending import AGAIN_S, EXITS, Deadline, endure
 from runbus.kernel._entered import STRAY, Entered
@@ -81,6 +82,7 @@ class PluginHost:
         self._deadline = Deadline(bus.timers, 0.0, 0.0)
         self._wake: asyncio.Future[None] | None = None
         self._closing = False
+        self._going = False
         self._called_off = False
         self._left_behind = False
         self._setup_error: BaseException | None = None
@@ -97,7 +99,7 @@ class PluginHost:
         Raises:
             HookError: The set-up failed, took longer than `limit_s` seconds, or was called off
                 because the plugin is to be closed; what it made is closed.
-            SystemExit: The set-up raised it; so with KeyboardInterrupt.
+            KeyboardInterrupt: The set-up raised it. A SystemExit is a failure like others.
         """
         loop = asyncio.get_running_loop()
         self._ready = loop.create_future()
@@ -171,6 +173,29 @@ class PluginHost:
 
     # -- from the kernel: going
 
+    async def read_out(self, limit_s: float) -> None:
+        """Let no more events come, and the plugin's tasks read what waits, then end.
+
+        Returns after `limit_s` seconds at the latest. Cancellation is passed on.
+        """
+        self._going = True
+        self.ask_to_stop()
+        limit = Deadline(self._timers, limit_s, 0.0)
+        boxes = [
+            (event, box)
+            for event, box in self._bus.registry.boxes()
+            if box.owner == self.name and box.consumer in self.tasks
+        ]
+        readers = [box.consumer for _, box in boxes]
+        for event, box in boxes:
+            self._bus.registry.remove_box(event, box)
+            box.seal()
+        for _, box in boxes:
+            await self._bus.wait_settled(box, max(limit.left_s(), 0.0))
+        for reader in readers:
+            if reader is not None:
+                await wait_until(reader, max(limit.left_s(), 0.0), self._timers)
+
     def ask_to_stop(self) -> None:
         """Tell the plugin's tasks that the end is near."""
         if self.task is not None:
@@ -179,7 +204,7 @@ class PluginHost:
     @property
     def is_closing(self) -> bool:
         """Whether it is being closed, or was."""
-        return self._closing
+        return self._closing or self._going
 
     async def close(self, budget_s: float, grace_s: float = GRACE_S) -> None:
         """Close the plugin; never raises, but adds to `failures`.
@@ -288,7 +313,7 @@ class PluginHost:
         try:
             with limit:
                 await self.plugin.setup(self.scope)
-        except EXITS as error:
+        except KeyboardInterrupt as error:
             return error
         except BaseException as error:
             cause = error
@@ -302,10 +327,12 @@ class PluginHost:
             return None
         elif isinstance(cause, asyncio.CancelledError):
             problem = STRAY
+        elif isinstance(cause, HookError) and plugin_of(cause) == self.name:
+            return cause  # it names the author's own method
         else:
             problem = f"raised {describe(cause)}"
         failure = HookError(self.name, "setup", "", problem)
-        failure.__cause__ = cause
+        failure.__cause__ = cause_of(cause)
         return failure
 
     async def _serve(self) -> None:

@@ -22,22 +22,24 @@ from runbus.errors import BusClosed, InvalidPlugin
 from runbus.events import KernelStarted
 from runbus.kernel._body import Body, Stopping
 from runbus.kernel._ending import EXITS, add_notes, endure
-from runbus.kernel._health import CHECK_EVERY_S, Health, HealthChecks, look
+from runbus.kernel._health import CHECK_EVERY_S, Health, HealthChecks, informed, look
 from runbus.kernel._plan import Plan, make_plan
 from runbus.kernel._roster import Roster
 from runbus.kernel._shutdown import Shutdowns
 from runbus.kernel._signals import FAST_S, SignalWatch
 from runbus.kernel._states import KernelState, check_allowed
 from runbus.kernel._watches import Watches
-from runbus.plugins import admit, resolve_order, wish_of
+from runbus.plugins import admit, admit_all, resolve_order, wish_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import TracebackType
 
+    from runbus.abc import PluginInfo
     from runbus.bus import Timers
     from runbus.events import Event
     from runbus.kernel._host import PluginHost
+    from runbus.plugins import Selection
 
 __all__ = ["Kernel"]
 
@@ -67,12 +69,15 @@ class Kernel:
         shutdown_budget_s: float = 25.0,
         setup_timeout_s: float = 30.0,
         timers: Timers | None = None,
+        selection: Selection | None = None,
+        contain_exits: bool = False,
     ) -> None:
         """Prepare a kernel; nothing runs yet.
 
         Args:
             plugins: Objects with a `name` and `async def setup(self, scope)`, or names of
-                installed plugins. They start in this order, as far as they do not say otherwise.
+                plugins that can be found. They start in this order, as far as they do not say
+                otherwise. An object goes before what could be found by its name.
             signals: Whether SIGINT and SIGTERM end the block: the first in order, with exit
                 status 130 or 143, the second within 2 seconds, the third at once. Main thread
                 only.
@@ -83,6 +88,12 @@ class Kernel:
                 your supervisor grants: 30 s in Kubernetes, 10 s with `docker stop`.
             setup_timeout_s: How long the set-up of one plugin may take, in seconds.
             timers: Where deadlines come from; `runbus.testing.FakeClock` in tests.
+            selection: Which of the plugins that are given by name are wanted: one that is not is
+                left out, with a warning, and not imported. What the environment says if None;
+                `Selection.none()` switches all off.
+            contain_exits: Whether a `SystemExit` of a plugin's handler is a failure of that handler
+                like others, for a program that must not end with a plugin of it. Otherwise it
+                ends the block, in order.
 
         Raises:
             InvalidPlugin: One is not a plugin.
@@ -97,12 +108,14 @@ class Kernel:
         check_number(shutdown_budget_s, "kernel", "shutdown_budget_s", above=0)
         check_number(setup_timeout_s, "kernel", "setup_timeout_s", above=0)
         check_flag(signals, "kernel", "signals")
+        check_flag(contain_exits, "kernel", "contain_exits")
         check_flag(trace_payloads, "kernel", "trace_payloads")
         if trace is not None:  # a number would be taken for an open file
             check_type(trace, "kernel", "trace", str, os.PathLike, wanted="a path")
         if not is_list(plugins):  # of a text each letter would be a plugin's name
             raise InvalidPlugin(f"plugins={plugins!r}", "is not a list; pass a list of plugins")
-        admitted = [admit(plugin) for plugin in plugins]
+        self._admitted = admit_all(plugins, selection)
+        admitted = self._admitted.plugins
         wishes = [wish_of(plugin) for plugin in admitted]
         places = resolve_order(wishes)
         by_name = {wish.name: (plugin, wish) for plugin, wish in zip(admitted, wishes, strict=True)}
@@ -113,6 +126,7 @@ class Kernel:
             self.bus,
             places,
             setup_timeout_s,
+            contain_exits=contain_exits,
             on_critical=self._critical_failed,
             is_ending=self._is_ending,
         )
@@ -198,6 +212,9 @@ class Kernel:
         trouble = [*([self._crash] if self._crash is not None else []), *self._errors]
         if exc is not None and not (ours and isinstance(exc, asyncio.CancelledError)):
             add_notes(exc, trouble)
+            if not (cancelled is None or ours or isinstance(exc, (asyncio.CancelledError, *EXITS))):
+                # As from any other `finally`: who handled the error would go on uncancelled.
+                raise cancelled
             if was_stopped and isinstance(exc, asyncio.CancelledError):
                 # A scope round the block knows its own cancellation only, not the kernel's.
                 await anyio.lowlevel.checkpoint_if_cancelled()
@@ -400,6 +417,8 @@ class Kernel:
     async def stop_plugin(self, name: str) -> None:
         """Close a plugin, after those that require it, while the others run on.
 
+        What waits in its streams is read before, by tasks of its own.
+
         Publishes `PluginStopped` for each. Cancelled, the closing continues in the background.
 
         Asked for twice at once, it is closed once, and both wait for that.
@@ -451,6 +470,15 @@ class Kernel:
         self._check("check_health")
         await self._checks.poll(self._roster.hosts)
         return self.health()
+
+    def infos(self) -> list[PluginInfo]:
+        """Return what is known of its plugins, in their order, and then of those left out.
+
+        A plugin that was given by name is left out if it is switched off, or if an object of its
+        name was given; `error` says which.
+        """
+        known = self._admitted.infos
+        return [*informed(self._roster.hosts, self.health(), known), *self._admitted.left_out]
 
     @property
     def hosts(self) -> tuple[PluginHost, ...]:

@@ -49,6 +49,7 @@ class Roster:
         places: list[Place],
         setup_timeout_s: float,
         *,
+        contain_exits: bool = False,
         on_critical: Callable[[BaseException], None],
         is_ending: Callable[[], bool],
     ) -> None:
@@ -57,6 +58,7 @@ class Roster:
         self.errors: list[BaseException] = []
         self._bus = bus
         self._setup_timeout_s = setup_timeout_s
+        self._contain_exits = contain_exits
         self._on_critical = on_critical
         self._is_ending = is_ending
         self._work: set[asyncio.Task[Any]] = set()
@@ -103,9 +105,11 @@ class Roster:
         await host.start(self._setup_timeout_s)
 
     def _host(self, plugin: Any, wish: Wish, rank: float) -> PluginHost:
-        return PluginHost(
+        host = PluginHost(
             plugin, self._bus, rank, wish=wish, on_crash=self._crashed, is_ending=self._is_ending
         )
+        host.owner.contains_exits = self._contain_exits
+        return host
 
     async def add(self, plugin: Any) -> None:
         """Set up a further plugin, in its place among those that are there; publish it.
@@ -197,7 +201,7 @@ class Roster:
     async def _close(self, going: list[PluginHost], reason: str) -> None:
         for host in going:
             asked_before = host in self._closings
-            await wait_until(self._close_once(host), None, self._bus.timers)
+            await wait_until(self._stop_once(host), None, self._bus.timers)
             if not asked_before:
                 self._forget_ended()
                 await self.publish(PluginStopped(plugin=host.name, reason=reason))
@@ -207,6 +211,19 @@ class Roster:
         if host not in self._closings:
             self._closings[host] = self._spawn(host.close(_STOP_PLUGIN_S))
         return self._closings[host]
+
+    def _stop_once(self, host: PluginHost) -> asyncio.Task[None]:
+        """Close a plugin that has read what waits for it, however many ask for it."""
+        if host not in self._closings:
+            self._closings[host] = self._spawn(self._stop(host))
+        return self._closings[host]
+
+    async def _stop(self, host: PluginHost) -> None:
+        try:
+            if host.is_set_up:
+                await host.read_out(_STOP_PLUGIN_S / 2)
+        finally:
+            await host.close(_STOP_PLUGIN_S / 2)
 
     def _crashed(self, host: PluginHost, crash: BaseException) -> None:
         if host.critical or not isinstance(crash, PluginError):

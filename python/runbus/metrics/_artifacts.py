@@ -19,14 +19,8 @@ import shutil
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
-from runbus._files import (
-    file_mode,
-    make_folder,
-    make_folders,
-    open_file,
-    sync_file,
-    sync_file_system,
-)
+from runbus._core import sync_paths
+from runbus._files import file_mode, make_folder, make_folders, open_file
 from runbus._ids import slug
 from runbus.errors import ArtifactUnreadable, FileUnreadable, os_reason
 
@@ -42,7 +36,9 @@ __all__ = [
     "digest",
     "path_of",
     "protect",
+    "safe_name",
     "size_of",
+    "unusable_folder",
 ]
 
 _FOLDER = "artifacts"
@@ -55,8 +51,6 @@ _NOT_HERE = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EP
 """What `copy_file_range` says where it cannot do it: bytes are read and written then."""
 _DEEPEST = 200
 _NESTED = f"more than {_DEEPEST} folders lie within each other"
-_MANY = 100
-"""More files than this are synced by one call for all that the system has to write."""
 
 
 class Content(NamedTuple):
@@ -105,20 +99,19 @@ class ArtifactStore:
         self._unsynced: list[str] = []
 
     def sync(self) -> None:
-        """Wait until everything that was kept is on the disk.
+        """Wait until everything that was kept is on the disk; what somebody has removed is not.
 
         Raises:
-            OSError: The disk failed.
+            OSError: The disk failed; what it did not take is tried again with the next call.
         """
         shelves, self._unsynced = self._unsynced, []
-        paths = [path for shelf in shelves for path in _all_of(shelf)]
-        if len(paths) > _MANY and sync_file_system(self._root):
+        if not shelves:
             return
-        for path in [*paths, self._root] if paths else []:
-            try:
-                sync_file(path)
-            except FileNotFoundError:
-                continue  # somebody has removed it
+        try:
+            sync_paths([self._root, *(path for shelf in shelves for path in _all_of(shelf))])
+        except OSError:
+            self._unsynced += shelves
+            raise
 
     def keep_bytes(self, data: bytes, file: str) -> Content:
         """Keep bytes as a file.
@@ -130,7 +123,7 @@ class ArtifactStore:
         Raises:
             OSError: The disk is full or failing; nothing is left behind.
         """
-        content = Content(hashlib.sha256(data).hexdigest(), len(data), _safe(file), False)
+        content = Content(hashlib.sha256(data).hexdigest(), len(data), safe_name(file), False)
         if kept := self._kept(content):
             return kept
 
@@ -149,22 +142,39 @@ class ArtifactStore:
             OSError: The disk is full or failing; nothing is left behind.
         """
         source = os.path.abspath(source)
-        file = _safe(os.path.basename(source) or "root")
+        file = safe_name(os.path.basename(source) or "root")
         if not os.path.isdir(source):
             return self._keep(file, lambda path: self._copy_file(source, path))
         if _is_within(os.path.realpath(self._root), os.path.realpath(source)):
             raise ArtifactUnreadable(source, "the run itself lies in it")
         return self._keep(file, lambda path: self._copy_tree(source, path))
 
-    def _keep(self, file: str, write: Callable[[str], Content]) -> Content:
-        """Have content written to a new place, then give it its own."""
+    def stage(self) -> str:
+        """Make a folder for one file or folder that is to be kept, and return its path.
+
+        Raises:
+            OSError: The disk is full or failing.
+        """
         new = os.path.join(self._root, f"{UNFINISHED}{self._writer}-{next(self._count)}")
         make_folders(self._root)
         make_folder(new)
+        return new
+
+    def settle(self, new: str, content: Content) -> Content:
+        """Give what was put into a folder of `stage` its own place; return it as it is kept there.
+
+        Raises:
+            OSError: The disk is full or failing.
+        """
+        protect(new)
+        return self._settled(new, content)
+
+    def _keep(self, file: str, write: Callable[[str], Content]) -> Content:
+        """Have content written to a new place, then give it its own."""
+        new = self.stage()
         try:
             content = write(os.path.join(new, file))._replace(file=file)
-            protect(new)
-            return self._settled(new, content)
+            return self.settle(new, content)
         finally:
             shutil.rmtree(new, ignore_errors=True)
 
@@ -325,19 +335,25 @@ def _kept_in(folder: str) -> Iterator[str]:
                 raise FileUnreadable(entry.path, reason)
 
 
+def unusable_folder(folder: str) -> dict[str, str]:
+    """Return why the folder of a run's artifacts cannot be one, by its path; nothing if it can."""
+    root = os.path.join(folder, _FOLDER)
+    if os.path.lexists(root) and (os.path.islink(root) or not os.path.isdir(root)):
+        return {root: "it is not a folder"}
+    return {}
+
+
 def clear_unfinished(folder: str) -> None:
     """Remove what killed writers of a run left behind. Nobody may be writing it."""
     root = os.path.join(folder, _FOLDER)
-    try:
-        names = os.listdir(root)
-    except FileNotFoundError:
-        return
-    for name in names:
+    if unusable_folder(folder) or not os.path.isdir(root):
+        return  # behind a link it would be somebody else's files
+    for name in os.listdir(root):
         if name.startswith(UNFINISHED):
             shutil.rmtree(os.path.join(root, name), ignore_errors=True)
 
 
-def _safe(name: str) -> str:
+def safe_name(name: str) -> str:
     """Return a file name that is safe anywhere, as near to the last part of `name` as can be."""
     stem, extension = os.path.splitext(name.rpartition("/")[2])
     if not re.fullmatch(r"\.[A-Za-z0-9]{1,10}", extension):

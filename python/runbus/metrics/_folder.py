@@ -20,6 +20,7 @@ __all__ = [
     "has_ended",
     "has_metrics",
     "is_helper",
+    "is_sampler",
     "journals_of",
     "make_run_folder",
     "new_journal",
@@ -34,6 +35,7 @@ _METRICS = "metrics"
 _SUFFIX = ".journal"
 _SEGMENT_SUFFIX = ".parquet"
 _HELPER = "-h"
+_SAMPLER = "-s"
 
 
 class SegmentInfo(NamedTuple):
@@ -61,21 +63,27 @@ def make_run_folder(experiment: str, info: RunInfo) -> str:
     return folder
 
 
-def new_journal(folder: str, *, is_helper: bool = False) -> str:
+def new_journal(folder: str, *, is_helper: bool = False, is_sampler: bool = False) -> str:
     """Return the path of this writer's own journal: no two writers ever share a file.
 
     The attempt of the run's job is part of the name, the rank that a launcher gave to the process,
-    and whether it is a helper.
+    and whether it is a helper, as every sampler is.
     """
     numbers = (("a", attempt(folder)), ("r", rank()))
     which = "".join(f"-{kind}{number}" for kind, number in numbers if number is not None)
-    which += _HELPER if is_helper else ""
+    which += _SAMPLER if is_sampler else ""
+    which += _HELPER if is_helper or is_sampler else ""
     return os.path.join(folder, _METRICS, f"{time.time_ns():016x}-{os.getpid()}{which}{_SUFFIX}")
 
 
 def is_helper(writer: str) -> bool:
     """Whether a writer got the run from another process: how it ended is not how the run did."""
     return writer.endswith(_HELPER)
+
+
+def is_sampler(writer: str) -> bool:
+    """Whether a writer is the sampler of a machine."""
+    return writer.endswith(_SAMPLER + _HELPER)
 
 
 def rank_of(writer: str) -> int | None:

@@ -33,9 +33,10 @@ def encoded(image: Any, warn: Callable[[str], None]) -> tuple[bytes, str]:
     """Return an image as a file's bytes, and the extension that says which kind of file.
 
     Args:
-        image: Bytes of an image file; a picture of Pillow; a figure of matplotlib; or an array or
-            tensor: ``(height, width)``, ``(height, width, channels)`` or ``(channels, height,
-            width)`` with 1 to 4 channels. Floats go from 0 to 1, integers from 0 to 255.
+        image: Bytes of an image file, or the file, open; a picture of Pillow; a figure of
+            matplotlib; or an array or tensor: ``(height, width)``, ``(height, width, channels)`` or
+            ``(channels, height, width)`` with 1 to 4 channels. Floats go from 0 to 1, integers from
+            0 to 255.
         warn: Told when values lie beyond that, and were cut.
 
     Raises:
@@ -43,6 +44,10 @@ def encoded(image: Any, warn: Callable[[str], None]) -> tuple[bytes, str]:
         TypeError: It is nothing of all that.
         ValueError: The bytes are of no known kind, or the shape of the array is another.
     """
+    if isinstance(image, io.TextIOBase):
+        raise TypeError("log_image takes files that are open for reading bytes, not text")
+    if callable(read := getattr(image, "getvalue", None) or getattr(image, "read", None)):
+        image = read()  # an open file; of one in memory all of it, wherever it stands
     if isinstance(image, bytes | bytearray | memoryview):
         data = bytes(image)
         return data, _kind(data)

@@ -136,5 +136,17 @@ class RunInfo(NamedTuple):
         config = redacted(to_plain(self.config, "config"))
         fields = self._replace(name=redacted_text(self.name), config=config)._asdict()
         fields["origin"] = self.origin._asdict()
-        text = json.dumps({"version": _VERSION, **fields}, indent=2)
+        text = _laid_out({"version": _VERSION, **fields})
         write_file(os.path.join(folder, _FILE), add_check(text.encode()), is_durable=False)
+
+
+def _laid_out(value: Any, margin: str = "\n") -> str:
+    """Return data as JSON with a line for each field.
+
+    The encoder's own layout is made in Python and costs a job as much as its folders.
+    """
+    if not isinstance(value, dict) or not value:
+        return json.dumps(value)
+    inner = margin + "  "
+    fields = (f"{json.dumps(key)}: {_laid_out(one, inner)}" for key, one in value.items())
+    return "{" + inner + f",{inner}".join(fields) + margin + "}"

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from runbus._files import read_file
 from runbus.errors import FileUnreadable, RecordNotFound, near_matches
 from runbus.metrics._artifacts import Content, copy_out, digest, path_of
+from runbus.metrics._collected import Collected
 from runbus.metrics._folder import size_or_zero
 from runbus.metrics._histograms import Histogram
-from runbus.metrics._params import Note, ParamValue, notes_of, param_values, tags_of
+from runbus.metrics._params import Note, ParamValue, notes_of, param_values, shown_names, tags_of
 from runbus.metrics._records import RecordReader, merged
 
 if TYPE_CHECKING:
@@ -154,6 +155,11 @@ class Kept:
         """What was noted, oldest first."""
         return notes_of(self._recorded.now())
 
+    @property
+    def shown_names(self) -> dict[str, str | None]:
+        """What views call params and metrics that have another name there; None hides one."""
+        return shown_names(self._recorded.now())
+
     def artifacts(self, name: str | None = None, *, kind: str | None = None) -> list[Artifact]:
         """Return the files and folders that the run keeps, oldest first.
 
@@ -167,6 +173,12 @@ class Kept:
         records = self._of("artifact", name, kind)
         found = (Artifact.of(self.folder, record) for record in records)
         return [artifact for artifact in found if artifact is not None]
+
+    @property
+    def collected(self) -> list[Collected]:
+        """What was collected when attempts of the run's job had ended, oldest first."""
+        found = self._recorded.now()
+        return [Collected.of(record) for record in found if record["what"] == "collected"]
 
     def images(self, name: str | None = None) -> list[Artifact]:
         """Return the images, as `artifacts` does."""

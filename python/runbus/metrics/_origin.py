@@ -24,14 +24,23 @@ if TYPE_CHECKING:
 __all__ = ["Origin"]
 
 _CHANGED = "changed"
+_PACKAGES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+"""The folder that runbus is imported from."""
+
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _LIMIT = 4 << 20
 _GIT = ("git", "--no-optional-locks", "-c", "core.fsmonitor=false", "status", "--porcelain", "-uno")
 
+_KEEP = (
+    "import sys; sys.path.insert(0, sys.argv[1]); "
+    "from runbus._uncommitted import keep_diff; keep_diff(*sys.argv[2:])"
+)
+
 # What git says appears whole or not at all, and nobody waits for it.
 _ASK_GIT = (
-    'if said=$(cd "$1" && shift 2 && "$@"); then printf %s "$said" > "$0.new" && '
-    'mv -f "$0.new" "$0"; fi &'
+    'if said=$(cd "$1" && shift 5 && "$@"); then printf %s "$said" > "$0.new" && '
+    'mv -f "$0.new" "$0"; [ -z "$said" ] || [ -z "$2" ] || '
+    f'exec "$2" -I -c "{_KEEP}" "$3" "$4" "$1" "$5"; fi &'
 )
 
 
@@ -91,7 +100,7 @@ class Origin(NamedTuple):
         return cls(tuple(map(str, argv)) if isinstance(argv, list) else (), python, cwd, commit)
 
     def ask_git(self, experiment: str) -> Callable[[], None]:
-        """Have git note in an experiment's folder whether code differs from the commit.
+        """Have git note in an experiment's folder whether code differs from the commit, and how.
 
         Waits for no answer.
 
@@ -102,7 +111,10 @@ class Origin(NamedTuple):
             return _nothing
         # As private as all that runbus writes.
         script = f"umask {0o777 & ~file_mode():o}; {_ASK_GIT}"
-        argv = ("sh", "-c", script, self._note(experiment), self.cwd, "", *_GIT)
+        # Whatever Python runs it: with what it reads from here alone.
+        python = sys.executable or ""
+        keep = (python, _PACKAGES, self._diff(experiment), self.commit)
+        argv = ("sh", "-c", script, self._note(experiment), self.cwd, *keep, *_GIT)
         quiet = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in range(3)]
         try:
             shell = os.posix_spawnp("sh", argv, os.environ, file_actions=quiet)
@@ -121,10 +133,29 @@ class Origin(NamedTuple):
             return self
         return self._replace(is_changed=bool(said))
 
+    def diff(self, experiment: str) -> str | None:
+        """Return the file that holds how code differed from the commit; None if it did not.
+
+        Args:
+            experiment: The experiment's folder.
+        """
+        if not self.commit or "\0" in self.cwd:
+            return None
+        path = self._diff(experiment)
+        return path if os.path.isfile(path) and not os.path.islink(path) else None
+
     def _note(self, experiment: str) -> str:
         """Return the path of git's note: one for each folder that jobs start in."""
+        return os.path.join(experiment, self._name)
+
+    def _diff(self, experiment: str) -> str:
+        """Return the path of the diff: beside packaged code."""
+        return os.path.join(experiment, "code", f"{self._name}.diff")
+
+    @property
+    def _name(self) -> str:
         which = zlib.crc32(self.cwd.encode("utf-8", "surrogatepass"))
-        return os.path.join(experiment, f"{_CHANGED}-{which:08x}")
+        return f"{_CHANGED}-{which:08x}"
 
 
 def _nothing() -> None: ...

@@ -92,6 +92,7 @@ def _open_journals(run: SharedWriter, finish: Callable[[], None]) -> None:
         run._own_records = before
         _tell(run, f"what this process logs is lost: {os_reason(error)}")
         return
+    run._retry_at = 0.0  # a child that is forked within the moment opens its own at once
     run._told = False
     run._is_helper = True
     _open[run.folder] = run

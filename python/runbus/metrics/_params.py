@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from runbus.metrics._records import Record
 
-__all__ = ["Note", "ParamValue", "notes_of", "param_values", "tags_of"]
+__all__ = ["Note", "ParamValue", "notes_of", "param_values", "shown_names", "tags_of"]
 
 
 class ParamValue(NamedTuple):
@@ -72,6 +72,22 @@ def notes_of(records: Iterable[Record]) -> list[Note]:
     return [
         Note(record["time_ns"], record["text"]) for record in records if record["what"] == "note"
     ]
+
+
+def shown_names(records: Iterable[Record]) -> dict[str, str | None]:
+    """Return what views call params and metrics that they do not show by their own names.
+
+    None for those that are hidden.
+    """
+    names: dict[str, str | None] = {}
+    for record in records:
+        if record["what"] == "names":
+            names |= {
+                name: shown
+                for name, shown in record["names"].items()
+                if isinstance(shown, str) or shown is None
+            }
+    return {name: shown for name, shown in names.items() if shown != name}
 
 
 def _is_same(one: Any, other: Any) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from runbus.errors import FileUnreadable
+from runbus._secrets import redacted
+from runbus.errors import FileUnreadable, RunbusError
 from runbus.events import (
     ArtifactLogged,
     HistogramLogged,
@@ -15,8 +16,10 @@ from runbus.events import (
     TagsChanged,
     TextLogged,
 )
+from runbus.metrics._info import RunInfo
 from runbus.metrics._kept import Artifact, Text
 from runbus.metrics._records import RecordReader, merged
+from runbus.metrics._values import flatten
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +32,7 @@ logger = logging.getLogger("runbus.metrics")
 
 
 class RecordTail:
-    """Follows the records of the run of a job, over all attempts.
+    """Follows the records of the run of a job, over all attempts; its config comes first.
 
     Args:
         run_id: The run.
@@ -53,6 +56,7 @@ class RecordTail:
         self._folder = folder
         self._reader = RecordReader(folder, positions)
         self._told = False
+        self._has_config = bool(positions)
 
     @property
     def positions(self) -> dict[str, int]:
@@ -74,7 +78,20 @@ class RecordTail:
                 self._told = True
                 logger.warning("records of run %s cannot be read: %s", self._run_id, error)
             return []
-        return [fact for record in records if (fact := self._readable(record)) is not None]
+        facts = [fact for record in records if (fact := self._readable(record)) is not None]
+        return facts if self._has_config else [*self._config(), *facts]
+
+    def _config(self) -> list[RunRecorded]:
+        """Return what the run was started with, as the params that it is; once."""
+        try:
+            info = RunInfo.read(self._folder)
+        except (RunbusError, OSError):
+            return []  # it is read with the next ones
+        self._has_config = True
+        params = dict(flatten(redacted(info.config)))
+        return (
+            [ParamsLogged(**self._about, time_ns=info.created_ns, params=params)] if params else []
+        )
 
     def _readable(self, record: Record) -> RunRecorded | None:
         try:

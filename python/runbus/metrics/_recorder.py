@@ -157,6 +157,22 @@ class Recorder:
 
         self._records.keep("text", make)
 
+    def log_result(self, value: Any) -> None:
+        """Record the result of the run: what `RunRecord.result` is, and other jobs may be given.
+
+        The last one counts, and what the function of a job returns is the last one.
+
+        Args:
+            value: Numbers, texts, lists and mappings; scalars of numpy and torch are numbers.
+
+        Raises:
+            TypeError: JSON cannot hold it.
+            ValueError: The run is finished.
+        """
+        from runbus.metrics._result import NAME, result_text
+
+        self.log_text(NAME, result_text(value))
+
     def log_histogram(
         self, name: str, values: Any, step: int | None = None, *, bins: int = 64
     ) -> None:
@@ -188,11 +204,11 @@ class Recorder:
 
         Args:
             name: What it shows; the same for all steps.
-            image: The path of an image file or its bytes, kept as they are. Or what becomes a PNG:
-                a picture of Pillow; a figure of matplotlib; an array or tensor of the shape
-                ``(height, width)``, ``(height, width, channels)`` or ``(channels, height, width)``
-                with 1 to 4 channels, of floats from 0 to 1 or integers from 0 to 255. Values beyond
-                are cut, and reported to the logger `runbus.metrics`.
+            image: The path of an image file, the open file or its bytes, kept as they are. Or what
+                becomes a PNG: a picture of Pillow; a figure of matplotlib; an array or tensor of
+                the shape ``(height, width)``, ``(height, width, channels)`` or ``(channels, height,
+                width)`` with 1 to 4 channels, of floats from 0 to 1 or integers from 0 to 255.
+                Values beyond are cut, and reported to the logger `runbus.metrics`.
             step: A 64-bit integer; None for an image that belongs to no step.
             caption: What to show under it.
 

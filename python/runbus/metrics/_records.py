@@ -34,14 +34,16 @@ _FIELDS: dict[str, dict[str, type]] = {
     "params": {"params": dict},
     "tags": {"added": list, "removed": list},
     "note": {"text": str},
+    "names": {"names": dict},
     "text": {"name": str},
     "histogram": {"name": str, "counts": list, "edges": list, "not_finite": int},
     "artifact": {"name": str, "kind": str, "size": int},
+    "collected": {"attempt": int, "files": int, "size": int, "notes": list},
     "end": {"reason": str},
 }
 """What a record of each kind must have to be one; those of other kinds are passed over."""
 
-_TEXTS = {"name", "caption", "added", "removed"}
+_TEXTS = {"name", "caption", "added", "removed", "notes"}
 """Fields that a user fills with texts, beside those that are redacted where they are given."""
 
 _FOLDER = "records"

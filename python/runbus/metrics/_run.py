@@ -9,11 +9,12 @@ import sys
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from runbus._home import ENV_HOME, ENV_RUN, Home, abbreviated
+from runbus._home import ENV_ATTEMPT, ENV_HOME, ENV_RUN, Home, abbreviated
 from runbus._ids import run_id_of, slug
 from runbus._secrets import REDACTED, redacted, redacted_text
 from runbus.errors import FileUnreadable, HomeUnusable, RunNotFound, near_matches, os_reason
 from runbus.metrics._ends import CANCELLED, DROPPED, FAILED, SUCCEEDED, End
+from runbus.metrics._environment import note_environment
 from runbus.metrics._folder import make_run_folder, new_journal, writer_of
 from runbus.metrics._info import RunInfo
 from runbus.metrics._origin import Origin
@@ -24,15 +25,21 @@ from runbus.metrics._other_processes import (
     helper_of,
     let_go_of_ended,
 )
+from runbus.metrics._progress import DONE, TOTAL
 from runbus.metrics._rank import rank
 from runbus.metrics._recorder import Recorder
 from runbus.metrics._records import RecordWriter
+from runbus.metrics._resume import ALLOW, last_step, named_run
+from runbus.metrics._system import asked_by, sample, stop_sampling
 from runbus.metrics._values import check_free, check_name, config_of, to_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import CodeType, FrameType, TracebackType
     from typing import Self
+
+    from runbus._core import Sampler
+    from runbus.metrics._system import System
 
 __all__ = ["FAILED", "SUCCEEDED", "Run", "finish_child", "init"]
 
@@ -64,11 +71,12 @@ class Run(SharedWriter, Recorder):
     """
 
     # Without a dict of its own, `run.log` is found 7 ns sooner.
-    __slots__ = ("__weakref__", "_cancelled_on", "_made_in", "_sync_ms", "info")
+    __slots__ = ("__weakref__", "_cancelled_on", "_made_in", "_sampler", "_sync_ms", "info")
 
     info: RunInfo
     _cancelled_on: tuple[type[BaseException], ...]
     _made_in: tuple[CodeType, int] | None
+    _sampler: Sampler | None
     _sync_ms: int | None
 
     def __new__(
@@ -87,6 +95,7 @@ class Run(SharedWriter, Recorder):
         self._cancelled_on = cancelled_on
         self._is_helper = path is None
         self._made_in = None
+        self._sampler = None
         self._own_records = RecordWriter(folder, None if path is None else writer_of(path))
         self._retry_at = 0.0
         self._sync_ms = sync_ms
@@ -128,6 +137,25 @@ class Run(SharedWriter, Recorder):
             arrive(self, finish_child)
         return self._own_records
 
+    def progress(self, done: float, total: float | None = None) -> None:
+        """Report how much of the work is done: `run.progress(done, total)`.
+
+        Views show the share, the rate and the time left. It is logged as the metrics
+        `progress/done` and `progress/total`, under the step that was logged last: automatic steps
+        go on as without it.
+
+        Args:
+            done: How much is done: steps, epochs, samples; counted from 0.
+            total: How much there is to do, in the same unit; None if that is unknown.
+
+        Raises:
+            TypeError: A value is no real number.
+            ValueError: The run is finished.
+        """
+        said = {DONE: done} if total is None else {DONE: done, TOTAL: total}
+        step = self.last_step
+        self.log(said, step=-1 if step is None else step)
+
     def sync(self) -> None:
         """Wait until everything logged so far is on the disk.
 
@@ -151,6 +179,7 @@ class Run(SharedWriter, Recorder):
         """
         if self.closed:
             return
+        self._stop_sampling()
         if reason and self.is_open:
             self._own_records.keep("end", lambda: {"reason": reason})
         # First: while its metrics are being written, a run has a writer.
@@ -159,6 +188,15 @@ class Run(SharedWriter, Recorder):
             super().close(state)
         except OSError as error:
             self._own_records.warn(f"what was logged may not be on the disk: {error}")
+
+    def _stop_sampling(self) -> None:
+        if (sampler := self._sampler) is None:
+            return
+        self._sampler = None
+        try:
+            stop_sampling(self.folder, sampler)
+        except OSError as error:
+            self._own_records.warn(f"what was sampled may not be on the disk: {error}")
 
     def finish(self) -> None:
         """End the run as SUCCEEDED: everything is on disk when this returns. Safe to repeat."""
@@ -187,6 +225,7 @@ class Run(SharedWriter, Recorder):
         """
         if not self.is_open:
             return
+        self._stop_sampling()
         self.fetch()
         end = End.by(error, self._cancelled_on)
         if end.state == CANCELLED:
@@ -208,6 +247,7 @@ class Run(SharedWriter, Recorder):
         elif self._is_helper:
             self.close()
         elif _is_returning(self._made_in):
+            self._stop_sampling()
             self._own_records.let_go()
             self.leave(DROPPED)
         else:
@@ -223,16 +263,18 @@ def init(
     config: Any = None,
     *,
     id: str | None = None,
+    resume: str | None = None,
     home: str | os.PathLike[str] | None = None,
     sync_ms: int | None = 100,
     cancelled_on: type[BaseException] | tuple[type[BaseException], ...] = (),
+    system: bool | System | None = None,
 ) -> Run:
     """Start logging.
 
     In a job that runbus launched, this attaches to the run that was made for the job: its project
-    and name stay, and `config` adds what the launcher did not set. So it does with `id`, and where
-    the variable `RUNBUS_RUN` holds the id or the folder of a run: the ranks of a launcher log to
-    one run, a script resumes an earlier one. Anywhere else it makes a run.
+    and name stay, and `config` adds what the launcher did not set. So it does with `id` and
+    `resume`, and where the variable `RUNBUS_RUN` holds the id or the folder of a run: the ranks of
+    a launcher log to one run, a script goes on with an earlier one. Anywhere else it makes a run.
 
     Args:
         project: What to gather the run under; "default" if nothing says otherwise.
@@ -240,8 +282,12 @@ def init(
             `train-k3x9qd`, if nothing says otherwise.
         config: What it was started with: a mapping, a dataclass or an `argparse.Namespace` of
             numbers, texts, lists and the like; see `docs/concepts/runs.md` for all that it takes.
-        id: The run to resume, which is in the home: its id, or a part of it that no other id
+        id: The run to join, which is in the home: its id, or a part of it that no other id
             has, such as `k3x9qd`.
+        resume: Goes on with a run: automatic steps follow the last one that this rank has logged
+            there. The id of the run, as `id` takes it; or "must" or "allow", of a run that `id`
+            or `RUNBUS_RUN` names: if there is no such run, "must" raises and "allow" makes a new
+            one. A checkpoint that holds `run.id` so brings its run along.
         home: The home folder, instead of `$RUNBUS_HOME` or `~/.runbus`.
         sync_ms: How often what was logged is written to the disk, in the background: so much a
             power failure may take. None leaves it to the operating system. The death of the process
@@ -249,6 +295,12 @@ def init(
         cancelled_on: Exceptions which mean, where they end the run, that it was cancelled.
             `KeyboardInterrupt`, `asyncio.CancelledError`, `GeneratorExit` and `optuna.TrialPruned`
             do anyway.
+        system: Whether this machine is sampled while the run lasts, by a thread that takes nothing
+            from this one: processors, memory, disks, network, GPUs and the run's processes, as
+            metrics under `sys/`. A `System` says how. None leaves it to the variable
+            `RUNBUS_SYSTEM`, 0, 1 or fields of a `System`; without it the run of a job is sampled
+            once it has lasted a second, and no other. However many processes ask, a machine is
+            sampled once for a run.
 
     Returns:
         The run. Log to it with `run.log("loss", 0.1, step=3)` or `run.log({"loss": 0.1}, step=3)`.
@@ -258,12 +310,17 @@ def init(
             or written.
         RunNotFound: There is no run of that id.
         AmbiguousId: `id` is a part of the ids of several runs.
-        TypeError: A name is not a text, `config` holds a value that cannot be kept, or
-            `cancelled_on` is not an exception.
+        TypeError: `id` and `resume` are two ids, a name is not a text, `config` holds a value that
+            cannot be kept, or `cancelled_on` is not an exception.
         ValueError: A name holds a lone surrogate, is too long, or means another run ("latest" and
-            ids do), `config` holds itself or two equal names, or `sync_ms` is less than 1.
+            ids do), `config` holds itself or two equal names, `sync_ms` is less than 1, an
+            interval of `system` is out of range, `RUNBUS_SYSTEM` holds something else, or `resume`
+            is "must" and nothing names a run.
     """
-    for given, what in ((project, "a project"), (name, "a run"), (id, "the run to join")):
+    names = (
+        (project, "a project"), (name, "a run"), (id, "the run to join"), (resume, "what to resume")
+    )  # fmt: skip
+    for given, what in names:
         if given is not None and given != "":
             check_name(given, what)
     if name:
@@ -272,16 +329,16 @@ def init(
         check_free(slug(project), "a project")
     if sync_ms is not None and sync_ms < 1:
         raise ValueError("sync_ms must be at least 1, or None")
+    system = asked_by(system)
     exceptions = _exceptions(cancelled_on)
     values = config_of(config)
-    asked = id or os.environ.get(ENV_RUN)
+    asked, is_variable = named_run(id, resume)
     place, variable = Home(home).path, ENV_HOME
     try:
-        if asked:
-            place, variable = asked, "" if id else ENV_RUN
-            folder = place = _folder_of(asked, home)
-            info = _attach(folder, values)
-            run = Run(new_journal(folder), info, folder, sync_ms=sync_ms, cancelled_on=exceptions)
+        if asked and (folder := _folder_to_join(asked, home, resume)):
+            place, variable = folder, ENV_RUN if is_variable else ""
+            before = last_step(folder) if resume else None
+            run = _joined(folder, values, before, sync_ms, exceptions)
         else:
             # The title becomes the name of a folder.
             title = redacted_text(project or "default")
@@ -289,6 +346,9 @@ def init(
     except OSError as error:
         raise HomeUnusable(place, os_reason(error), variable) from None
     run._made_in = _place_of(sys._getframe(1).f_back)
+    if asked and (attempt := os.environ.get(ENV_ATTEMPT)) and not rank():
+        note_environment(attempt)
+    run._sampler = sample(run.folder, system, sync_ms)
     if "multiprocessing.util" in sys.modules:
         finish_with_process(finish_child)
     return run
@@ -302,6 +362,21 @@ def _exceptions(given: Any) -> tuple[type[BaseException], ...]:
     return kinds
 
 
+def _joined(
+    folder: str,
+    config: dict[str, Any],
+    before: int | None,
+    sync_ms: int | None,
+    cancelled_on: tuple[type[BaseException], ...],
+) -> Run:
+    """Return a writer to a run that is there, whose automatic steps follow `before` if not None."""
+    info = _attach(folder, config)
+    run = Run(new_journal(folder), info, folder, sync_ms=sync_ms, cancelled_on=cancelled_on)
+    if before is not None:
+        run.continue_after(before)
+    return run
+
+
 def _attached(folder: str, info: tuple[Any, ...], sync_ms: int | None) -> Run:
     """Return this process's writer to a run: what a pickled run becomes. Opens no file."""
     if isinstance(run := helper_of(folder), Run):
@@ -311,6 +386,24 @@ def _attached(folder: str, info: tuple[Any, ...], sync_ms: int | None) -> Run:
             return run
     let_go_of_ended()
     return Run(None, RunInfo(*info), folder, sync_ms=sync_ms)
+
+
+def _folder_to_join(
+    asked: str, home: str | os.PathLike[str] | None, resume: str | None
+) -> str | None:
+    """Return the folder of the run to go on with; None if a new one may be made instead.
+
+    Raises:
+        RunNotFound: There is no run of that id.
+        AmbiguousId: It is a part of several ids.
+    """
+    try:
+        folder = _folder_of(asked, home)
+    except RunNotFound:
+        if resume != ALLOW:
+            raise
+        return None
+    return folder if resume != ALLOW or os.path.isdir(folder) else None
 
 
 def _folder_of(asked: str, home: str | os.PathLike[str] | None) -> str:

@@ -20,7 +20,7 @@ from runbus._core import (
 from runbus._listed import is_list
 from runbus.errors import MetricNotFound, RunBusy, RunUnreadable, near_matches, os_reason
 from runbus.metrics._annotating import Annotating
-from runbus.metrics._artifacts import clear_unfinished
+from runbus.metrics._artifacts import clear_unfinished, unusable_folder
 from runbus.metrics._ends import End, worst
 from runbus.metrics._folder import (
     SegmentInfo,
@@ -84,6 +84,15 @@ class StoredRun(Kept, Annotating):
     def origin(self) -> Origin:
         """Where the run comes from, with what git has said of changes by now."""
         return self.info.origin.answered(os.path.dirname(os.path.dirname(self.folder)))
+
+    @property
+    def diff(self) -> str | None:
+        """The file that holds how the code differed from the commit of `origin`, as git tells it.
+
+        Secrets in it are replaced, and of files that are no text it has names and digests. None if
+        nothing differed, or git has not said so yet.
+        """
+        return self.info.origin.diff(os.path.dirname(os.path.dirname(self.folder)))
 
     @property
     def config(self) -> dict[str, Any]:
@@ -340,12 +349,18 @@ class StoredRun(Kept, Annotating):
             with contextlib.suppress(FileNotFoundError):  # sealed meanwhile
                 times.append(os.stat(journal).st_mtime_ns)
         if not times:
-            times = [
-                int(series.times[-1])
-                for series in (self.metrics(name) for name in self.metric_names())
-                if len(series.times)
-            ]
+            times = self._last_points_ns()
+        else:
+            with contextlib.suppress(RunUnreadable):
+                # A file that was mapped has the time of the first change of a page, not the last.
+                if None in self.end_states():
+                    times += self._last_points_ns()
         return max(times, default=None)
+
+    def _last_points_ns(self) -> list[int]:
+        """Return the time of the last point of each metric."""
+        found = (self.metrics(name) for name in self.metric_names())
+        return [int(series.times[-1]) for series in found if len(series.times)]
 
     def damage(self) -> dict[str, list[tuple[int, int]]]:
         """Return the damaged stretches as (offset, bytes) by file; empty if all is well.
@@ -381,13 +396,14 @@ class StoredRun(Kept, Annotating):
         return found
 
     def unreadable(self) -> dict[str, str]:
-        """Return why files of the run's metrics and records cannot be read at all, by their paths.
+        """Return why files of the run cannot be read at all, by their paths.
 
         Quicker than `damage`: they are opened, and nothing more is read. A journal that is an older
         copy of what the segments beside it hold is not read either.
         """
         reason = "it holds less than the segment beside it, which is read instead"
         found = dict.fromkeys(outdated_journals(self.folder), reason) | self._recorded.unreadable()
+        found |= unusable_folder(self.folder)
         for path in itertools.chain.from_iterable(writers_of(self.folder).values()):
             try:
                 MetricReader(path) if path.endswith(".journal") else about_segment(path)

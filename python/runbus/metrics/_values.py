@@ -10,8 +10,9 @@ import enum
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence, Set
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_origin
 
 from runbus._ids import meaning_of
 from runbus._secrets import REDACTED, Secret
@@ -34,6 +35,7 @@ MAX_NAME_CHARACTERS = 65_536
 _MOST_ELEMENTS = 10_000
 """Of an array: of a larger one only type and shape are kept."""
 _DEEPEST = 100
+_LONGEST_SHOWN = 120
 _PLAIN = (str, bool, int, float, type(None))
 _AS_TEXT = {
     *(("datetime", name) for name in ("date", "datetime", "time", "timedelta", "timezone")),
@@ -46,6 +48,10 @@ _AS_TEXT = {
     ("re", "Pattern"),
     *(("torch", name) for name in ("dtype", "device", "layout", "memory_format")),
     ("zoneinfo", "ZoneInfo"),
+    ("numpy", "longdouble"),
+    ("numpy", "clongdouble"),
+    ("pandas.api.typing", "NAType"),
+    ("pandas._libs.missing", "NAType"),
 }
 """Types, by module and name, whose text says all."""
 
@@ -56,7 +62,7 @@ def plain(value: object) -> Any:
     Raises:
         TypeError: There is no such value for it.
     """
-    if isinstance(value, Secret):
+    if isinstance(value, Secret) or callable(getattr(type(value), "get_secret_value", None)):
         return REDACTED
     if isinstance(value, os.PathLike):
         return os.fsdecode(value)
@@ -105,6 +111,8 @@ def _text_of(value: Any) -> str | None:
     kind = type(value)
     if isinstance(value, type):
         return f"<class> {value.__module__}.{value.__qualname__}"
+    if get_origin(value) is not None:
+        return f"<type> {value}"
     if callable(value) and (name := getattr(value, "__qualname__", None)):
         return f"<function> {getattr(value, '__module__', None) or 'builtins'}.{name}"
     if _is(kind, "functools", "partial"):
@@ -126,7 +134,8 @@ def _array_of(value: Any) -> Any:
     if dtype is not None and getattr(dtype, "kind", "") in ("M", "m"):
         return f"<{dtype}> {value}"
     shape = getattr(value, "shape", None)
-    tolist, item = getattr(value, "tolist", None), getattr(value, "item", None)
+    tolist = getattr(value, "tolist", None) or getattr(value, "to_list", None)
+    item = getattr(value, "item", None)
     if shape is not None and callable(tolist):
         count = 1
         for length in shape:
@@ -137,7 +146,20 @@ def _array_of(value: Any) -> Any:
         return f"<{kind.__name__}> {dtype} {sizes}"
     if callable(item) and getattr(value, "ndim", None) == 0:
         return item()
-    raise TypeError(f"{value!r} is not a number, text, list or mapping")
+    if shape is not None and hasattr(value, "columns"):
+        raise TypeError(f"a {kind.__name__} is a table: keep it with log_table()")
+    raise TypeError(f"{_shown(value)} is not a number, text, list or mapping")
+
+
+def _shown(value: object) -> str:
+    """Return what an object says of itself, in one short line."""
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:
+        # It is refused either way: what is wrong with its repr is another matter.
+        text = ""
+    name = type(value).__name__
+    return text if 0 < len(text) <= _LONGEST_SHOWN else f"an object of type {name}"
 
 
 def _is(kind: type, module: str, name: str) -> bool:
@@ -155,8 +177,10 @@ def config_of(config: Any) -> dict[str, Any]:
         return {}
     fields = None if isinstance(config, str | bytes) else _fields_of(config)
     if fields is None:
-        raise TypeError(f"config must be a mapping, dataclass or Namespace, not {config!r}")
-    to_plain(fields, "config")
+        raise TypeError(f"config must be a mapping, dataclass or Namespace, not {_shown(config)}")
+    names = [name for name, _ in flatten(to_plain(fields, "config"))]
+    if twice := next((name for name, count in Counter(names).items() if count > 1), None):
+        raise ValueError(f"config {twice!r} occurs twice: as one name, and nested")
     return dict(fields)
 
 
@@ -174,7 +198,8 @@ def _plain(value: Any, what: str, depth: int) -> Any:
     if isinstance(value, _PLAIN) and not isinstance(value, enum.Enum):
         return _plain_scalar(value, what)
     if depth > _DEEPEST:
-        raise ValueError(f"{what}: it holds itself, or is nested more than {_DEEPEST} deep")
+        place = what if len(what) <= _LONGEST_SHOWN else f"{what[:_LONGEST_SHOWN]}…"
+        raise ValueError(f"{place}: it holds itself, or is nested more than {_DEEPEST} deep")
     if isinstance(value, Mapping):
         return _plain_mapping(value, what, depth)
     if isinstance(value, list | tuple) and not hasattr(value, "_asdict"):

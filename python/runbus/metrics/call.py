@@ -10,13 +10,18 @@ import json
 import os
 import sys
 import traceback
-from contextlib import suppress
-from typing import Any
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING, Any
 
 from runbus._files import read_file
-from runbus._home import ENV_ATTEMPT, GIVEN
-from runbus.config import Function, call_to_end
+from runbus._home import ENV_ATTEMPT, ENV_RUN, GIVEN
+from runbus.config import Function, call_to_end, import_from
 from runbus.errors import RunbusError
+from runbus.metrics._result import NAME, not_kept_text, result_text, told_text
+from runbus.metrics._system import asked_by, sample, stop_sampling
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 __all__ = ["main"]
 
@@ -38,13 +43,54 @@ def main(words: list[str]) -> None:
     data = json.loads(read_file(os.path.join(attempt, GIVEN)))
     target = data.pop("_target_")
     del data["_partial_"]
+    with ExitStack() as stack:
+        try:
+            wrap = _wrapper(stack, folder, data.pop("_plugins_", None))
+            function = wrap(Function(target, data, folder).configured().build())
+        except RunbusError as error:
+            _keep_error(error)
+            is_far = bool(folder) and not os.path.isdir(folder)
+            hint = f"there is no {folder} here: {_ADVICE}" if is_far else error.hint
+            sys.exit(f"error: {error}" + (f"\nhint: {hint}" if hint else ""))
+        stack.enter_context(_sampled())
+        _call(function)
+
+
+@contextmanager
+def _sampled() -> Iterator[None]:
+    """Have the machine sampled while the function lasts, whether that logs or not."""
+    folder = os.environ.get(ENV_RUN)
     try:
-        function = Function(target, data, folder).configured().build()
-    except RunbusError as error:
-        _keep_error(error)
-        is_far = bool(folder) and not os.path.isdir(folder)
-        hint = f"there is no {folder} here: {_ADVICE}" if is_far else error.hint
-        sys.exit(f"error: {error}" + (f"\nhint: {hint}" if hint else ""))
+        sampler = sample(folder, asked_by(None), 100) if folder else None
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+    try:
+        yield
+    finally:
+        if folder and sampler is not None:
+            with suppress(OSError):  # the result is worth more than the last samples
+                stop_sampling(folder, sampler)
+
+
+def _wrapper(stack: ExitStack, folder: str, plugins: Any) -> Callable[[Any], Any]:
+    """Return what wraps the function: the plugins of the job, which the stack leaves.
+
+    Their process-wide hooks are entered now, since the function's arguments may need them.
+
+    Raises:
+        RunbusError: A plugin cannot be made here, or a hook of it failed.
+    """
+    if not plugins:
+        return lambda function: function
+    from runbus.plugins import worker_process  # costs what most jobs need not pay
+
+    import_from(folder)
+    hooks = stack.enter_context(worker_process(plugins))
+    hooks.enter()
+    return hooks.wrapped
+
+
+def _call(function: Callable[[], Any]) -> None:
     try:
         result = call_to_end(function)
     except SystemExit as error:
@@ -90,7 +136,7 @@ def _keep_error(error: BaseException) -> None:
         "traceback": "".join(traceback.format_exception(error)),
     }
     with suppress(RunbusError, OSError), suppress(type(error)):
-        _keep("error", told, error)
+        _keep("error", told_text(told), error)
     error.__traceback__ = shown
 
 
@@ -103,33 +149,19 @@ def _text_of(error: BaseException) -> str:
 
 def _keep_result(result: Any) -> None:
     try:
-        json.dumps(result, default=_plain)
-    except (TypeError, ValueError, RecursionError) as error:
-        reason = f"JSON cannot hold it: {error}"
-        sys.stderr.write(f"the result is not kept: {reason}\n")
-        _keep("result", {"not_kept": reason})
-    else:
-        _keep("result", {"value": result})
+        text = result_text(result)
+    except TypeError as error:
+        sys.stderr.write(f"the result is not kept: {error}\n")
+        text = not_kept_text(str(error))
+    _keep(NAME, text)
 
 
-def _plain(value: Any) -> Any:
-    """Return a scalar of numpy or torch as a number: JSON knows no others.
-
-    Raises:
-        TypeError: It is something else.
-    """
-    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
-        return value.item()
-    raise TypeError(f"{type(value).__qualname__} is neither text, number, list nor mapping")
-
-
-def _keep(name: str, told: dict[str, Any], error: BaseException | None = None) -> None:
+def _keep(name: str, text: str, error: BaseException | None = None) -> None:
     """Log what was told of this attempt to its run; an error ends the run, and is raised again."""
     from runbus.metrics import init  # costs what a run costs, which the function may not need
 
-    attempt = os.path.basename(os.environ[ENV_ATTEMPT])
-    with init() as run:
-        run.log_text(name, json.dumps({**told, "attempt": attempt}, default=_plain))
+    with init(system=False) as run:
+        run.log_text(name, text)
         if error is not None:
             raise error
 

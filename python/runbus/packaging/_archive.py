@@ -8,26 +8,27 @@ import io
 import os
 import tarfile
 import tempfile
-from typing import IO, TYPE_CHECKING
+import zlib
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 import anyio.to_thread
 
 from runbus import codec
 from runbus._home import Home
 from runbus.abc import Package, PackagedFile, PackageManifest
-from runbus.errors import HomeUnusable, PackageUnreadable, os_reason
+from runbus.errors import HomeUnusable, PackageChanged, PackageUnreadable, os_reason
 
 if TYPE_CHECKING:
-    from runbus.abc import Contents, Entry, Packager
+    from runbus.abc import Contents, Entry, Origin, Packager
 
-__all__ = ["build_package", "build_package_blocking"]
+__all__ = ["Chosen", "build_package", "build_package_blocking", "check_package"]
 
 _BLOCK = 1 << 20
 _LEVEL = 6
 
 
 async def build_package(
-    packager: Packager, root: str, *, home: str | os.PathLike[str] | None = None
+    packager: Packager, root: str | os.PathLike[str], *, home: str | os.PathLike[str] | None = None
 ) -> Package:
     """Package `root` in a worker thread; see `build_package_blocking`.
 
@@ -73,6 +74,7 @@ def build_package_blocking(
                         sha256=sha256,
                         size=file.seek(0, os.SEEK_END),
                         root=os.path.abspath(contents.top or root),
+                        image=contents.image,
                     )
                     _keep(file, package, _manifest(files, contents))
                     return package
@@ -82,6 +84,84 @@ def build_package_blocking(
         except OSError as error:
             reason = os_reason(error)
             raise HomeUnusable(cache, reason) from None
+
+
+class ChosenFile(NamedTuple):
+    r"""A file that would be packaged.
+
+    Attributes:
+        path: Where it lies in the package; bytes that are not valid UTF-8 as `\xNN`.
+        size: How many bytes it has; of a symbolic link, those of what it holds.
+    """
+
+    path: str
+    size: int
+
+
+class Chosen(NamedTuple):
+    """What would be packaged.
+
+    Attributes:
+        files: Every file, in the order of their paths' bytes.
+        origins: The repositories and commits they come from.
+    """
+
+    files: list[ChosenFile]
+    origins: tuple[Origin, ...]
+
+    @classmethod
+    def blocking(cls, packager: Packager, root: str | os.PathLike[str]) -> Chosen:
+        """Return what `packager` chooses of `root`; nothing is packaged. Blocking.
+
+        Raises:
+            UsageError: There is nothing to package, or not as asked.
+            PackageUnreadable: A file cannot be read.
+        """
+        with tempfile.TemporaryDirectory(prefix="runbus-package-") as scratch:
+            contents = packager.contents(os.fspath(root), scratch)
+            entries = sorted(contents.entries.items())
+            return cls([ChosenFile(*_size(path, one)) for path, one in entries], contents.origins)
+
+    @classmethod
+    def of(cls, package: Package) -> Chosen:
+        """Return what a package holds.
+
+        Raises:
+            FileNotFoundError: Its manifest is gone.
+        """
+        told = package.manifest
+        return cls([ChosenFile(one.path, one.size) for one in told.files], told.origins)
+
+
+def _size(path: bytes, entry: Entry) -> tuple[str, int]:
+    shown = path.decode("utf-8", "backslashreplace")
+    if entry.target is not None:
+        return shown, len(entry.target)
+    try:
+        return shown, os.stat(entry.source).st_size - entry.offset if entry.size < 0 else entry.size
+    except OSError as error:
+        raise PackageUnreadable(shown, os_reason(error)) from error
+
+
+def check_package(package: Package) -> None:
+    """Read an archive, and refuse it unless it holds, to the last bit, what it did. Blocking.
+
+    Raises:
+        PackageChanged: It is gone, is damaged, or has another digest.
+    """
+    digest = hashlib.sha256()
+    try:
+        os.stat(package.manifest_path)
+        with gzip.open(package.path) as file:
+            while block := file.read(_BLOCK):
+                digest.update(block)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise PackageChanged(package.path, f"it is damaged: {error}") from error
+    except OSError as error:
+        raise PackageChanged(str(error.filename or package.path), os_reason(error)) from error
+    if digest.hexdigest() != package.sha256:
+        reason = f"its digest is {digest.hexdigest()[:12]}, and was {package.sha256[:12]}"
+        raise PackageChanged(package.path, reason)
 
 
 def _keep(file: IO[bytes], package: Package, manifest: PackageManifest) -> None:

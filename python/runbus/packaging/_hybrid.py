@@ -60,6 +60,11 @@ class HybridPackager(Packager):
             own_scratch = os.path.join(scratch, str(index))
             os.mkdir(own_scratch)
             part = packager.contents(root, own_scratch)
+            if part.image is not None:
+                raise UsageError(
+                    "an image is built of a package as a whole: give the image's packager the "
+                    "hybrid one as its packager, not the other way around"
+                )
             below = os.fsencode(name)
             if not name:
                 tops.add(part.top)

@@ -1,118 +1,133 @@
-"""Installed plugins: found through metadata, without importing any; imported when asked for.
+"""Plugins of installed distributions: found through metadata, without importing any.
 
 This module loads importlib.metadata, so it is itself imported only when a plugin is named.
 """
 
 from __future__ import annotations
 
+import os
+import re
+from functools import partial
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING
 
-from runbus.abc import PluginInfo, PluginState
-from runbus.errors import InvalidPlugin, PluginNotFound, PluginNotLoadable, near_matches
-from runbus.plugins._check import check
+from runbus.plugins._found import FoundPlugin, Source, bad_name
 
-__all__ = ["API_VERSION", "GROUP", "find", "load"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["FACE_OF_GROUP", "GROUP", "installed_plugins", "target_parts"]
 
 GROUP = "runbus.plugins"
+"""The group of entry points in which a distribution offers plugins."""
 
-API_VERSION = (1, 0)
-"""What a plugin's `api = ">=1,<2"` is compared with."""
+FACE_OF_GROUP = {GROUP: "", "nemo_run_plugins": "extension", "tracelet.plugins": "managed"}
+"""The groups that are looked at, ours and those of the systems whose plugins are adapted, with the
+face that a plugin of the group has; empty if it is known once the plugin is imported."""
 
+_GROUPS = (*FACE_OF_GROUP,)
 
-def find() -> dict[str, metadata.EntryPoint]:
-    """Return the entry points of all installed plugins by name, in the order of their names."""
-    found = metadata.entry_points(group=GROUP)
-    return {point.name: point for point in sorted(found, key=lambda point: point.name)}
+_HEAD = 2048
 
-
-def info_of(point: metadata.EntryPoint, state: PluginState, error: str = "") -> PluginInfo:
-    """Return what is known of an installed plugin."""
-    return PluginInfo(point.name, state, error, point.value, distribution_of(point))
+_TARGET = re.compile(r"([\w.]+)\s*(?::\s*([\w.]+)\s*)?(?:\[.*\]\s*)?")
 
 
-def distribution_of(point: metadata.EntryPoint) -> str:
-    """Return name and version of what installed an entry point; empty where unknown."""
-    return f"{point.dist.name} {point.dist.version}" if point.dist is not None else ""
+def installed_plugins() -> tuple[list[FoundPlugin], list[str]]:
+    """Return what entry points offer, by name, and what is wrong with metadata.
 
-
-def load(name: str) -> Any:
-    """Import and make the installed plugin of a name.
-
-    Raises:
-        PluginNotFound: It does not exist.
-        PluginNotLoadable: It cannot be imported or made, is not a plugin, or is for another version
-            of runbus.
+    A name may be there several times. Metadata that cannot be read costs its distribution only.
     """
-    points = find()
-    if name not in points:
-        raise PluginNotFound(name, near_matches(name, points))
-    return make(points[name])
+    points, problems = _points()
+    sources: dict[int, Source] = {}
+    found = [_found(point, sources) for point in points]
+    return sorted(found, key=_place), problems
 
 
-def make(point: metadata.EntryPoint) -> Any:
-    """Import an entry point and make its plugin.
+def _place(found: FoundPlugin) -> tuple[str, int, str]:
+    return found.name, _GROUPS.index(found.group), found.target
 
-    Raises:
-        PluginNotLoadable: It cannot be imported or made, is not a plugin, or is for another version
-            of runbus.
+
+def _found(point: metadata.EntryPoint, sources: dict[int, Source]) -> FoundPlugin:
+    """Return the plugin that an entry point offers.
+
+    Args:
+        point: The entry point.
+        sources: Those of the distributions that were met before; added to.
     """
+    source = None
+    if (distribution := point.dist) is not None:
+        source = sources.get(id(distribution))
+        if source is None:
+            source = sources[id(distribution)] = Source(partial(_about, distribution))
+    problem = bad_name(point.name)
+    if not problem and target_parts(point.value) is None:
+        problem = f"its entry point {point.value!r} is not of the form module:name"
+    return FoundPlugin(point.name, point.value, point.group, source, problem=problem)
 
-    def broken(problem: str) -> PluginNotLoadable:
-        return PluginNotLoadable(point.name, point.value, distribution_of(point), problem)
 
-    same = metadata.entry_points(group=GROUP, name=point.name)
-    if len(offer := sorted({distribution_of(one) for one in same})) > 1:
-        # Which of them comes first is a matter of sys.path.
-        raise broken(f"{' and '.join(offer)} offer that name; uninstall all but one")
+def target_parts(target: str) -> tuple[str, str] | None:
+    """Return module and name of what an entry point refers to; None if it refers to nothing."""
+    match = _TARGET.fullmatch(target)
+    return (match[1], match[2] or "") if match else None
+
+
+def _points() -> tuple[list[metadata.EntryPoint], list[str]]:
     try:
-        plugin = point.load()
-        if not hasattr(plugin, "setup") or isinstance(plugin, type):
-            plugin = plugin()
-        wanted = getattr(plugin, "api", "")
-        fits = api_fits(wanted)
-        check(plugin)
-    except InvalidPlugin as error:
-        raise broken(f"what it makes {error.problem}; {error.hint}") from error
-    except UnreadableRange as error:
-        raise broken(str(error)) from None
-    except KeyboardInterrupt:  # a person at the keyboard, not the plugin
-        raise
-    except BaseException as error:  # what an import runs may also call sys.exit()
-        raise broken(f"{type(error).__name__}: {error}") from error
-    if not fits:
-        have = ".".join(map(str, API_VERSION))
-        raise broken(f"it is made for plugin interface {wanted}, this is {have}")
-    return plugin
+        found = metadata.entry_points()
+        return [point for group in _GROUPS for point in found.select(group=group)], []
+    except Exception:  # one file that cannot be read takes all others with it
+        problems: list[str] = []
+        return [*_one_by_one(problems)], problems
 
 
-class UnreadableRange(ValueError):
-    """A range of versions of the plugin interface cannot be read."""
+def _one_by_one(problems: list[str]) -> Iterator[metadata.EntryPoint]:
+    """Yield the entry points of each distribution whose metadata can be read."""
+    seen: set[str] = set()
+    for distribution in metadata.distributions():
+        name, version = _about(distribution)
+        key = re.sub(r"[-_.]+", "-", name).lower()
+        if key and key in seen:  # an older one, behind that on sys.path
+            continue
+        seen.add(key)
+        try:
+            points = [point for point in distribution.entry_points if point.group in _GROUPS]
+        except Exception as error:
+            whose = f"{name} {version}".strip() or "a distribution without a name"
+            problems.append(f"the entry points of {whose} cannot be read: {error}")
+            continue
+        yield from points
 
 
-_COMPARISONS = {
-    ">=": lambda a, b: a >= b,
-    "<=": lambda a, b: a <= b,
-    "==": lambda a, b: a == b,
-    ">": lambda a, b: a > b,
-    "<": lambda a, b: a < b,
-}
+def _about(distribution: metadata.Distribution) -> tuple[str, str]:
+    """Return name and version of a distribution; empty where its metadata do not tell.
 
-
-def api_fits(wanted: object) -> bool:
-    """Tell whether this version of the plugin interface is in a range such as `>=1,<2`.
-
-    Raises:
-        UnreadableRange: The range cannot be read.
+    The parser of importlib.metadata reads all of a file, at a cost of its own: two lines are
+    wanted.
     """
-    if not isinstance(wanted, str):
-        raise UnreadableRange(f"its range of plugin interfaces {wanted!r} cannot be read")
-    for part in filter(None, (part.strip() for part in wanted.split(","))):
-        sign = next((sign for sign in _COMPARISONS if part.startswith(sign)), None)
-        numbers = part[len(sign) :].strip().split(".") if sign else []
-        if sign is None or not all(number.isdigit() for number in numbers):
-            raise UnreadableRange(f"its range of plugin interfaces {wanted!r} cannot be read")
-        version = (*(int(number) for number in numbers), 0)[:2]
-        if not _COMPARISONS[sign](API_VERSION, version):
-            return False
-    return True
+    text = _head(distribution)
+    said = {"name": "", "version": ""}
+    for line in text.splitlines():
+        if not line:
+            break
+        key, _, value = line.partition(":")
+        if said.get(key.lower()) == "":
+            said[key.lower()] = value.strip()
+    return said["name"], said["version"]
+
+
+def _head(distribution: metadata.Distribution) -> str:
+    """Return the beginning of what a distribution says of itself, with name and version in it."""
+    # The folder is no public attribute; to read 2 KiB instead of all costs a tenth.
+    folder = getattr(distribution, "_path", None)
+    try:
+        file = os.open(os.path.join(folder or "", "METADATA"), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.read(file, _HEAD).decode(errors="replace")
+        finally:
+            os.close(file)
+    except (OSError, TypeError):
+        pass
+    try:
+        return distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
+    except (OSError, ValueError):
+        return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from heapq import heappop, heappush
 from typing import NamedTuple
 
 from runbus.errors import DuplicatePlugin, MissingPlugin, OrderCycle, near_matches
@@ -58,23 +59,36 @@ def place_all(wishes: list[Wish]) -> list[Place]:
         OrderCycle: They want to come before and after each other.
     """
     names = [wish.name for wish in wishes]
-    edges = [edge for wish in wishes for edge in edges_of(wish) if {edge[0], edge[1]} <= {*names}]
+    rank = {name: number for number, name in enumerate(names)}
+    into: dict[str, list[Edge]] = {name: [] for name in names}
+    onward: dict[str, list[str]] = {name: [] for name in names}
+    for edge in (edge for wish in wishes for edge in edges_of(wish)):
+        if edge.first in rank and edge.then in rank:
+            into[edge.then].append(edge)
+            onward[edge.first].append(edge.then)
+    waits = {name: len(edges) for name, edges in into.items()}
+    ready = [number for number, name in enumerate(names) if not waits[name]]
     places: list[Place] = []
     placed: set[str] = set()
-    left = list(names)
-    while left:
-        ready = next(
-            (n for n in left if all(e.first in placed for e in edges if e.then == n)), None
-        )
-        if ready is None:
-            raise circle(left, edges)
-        reasons = [e.reason for e in edges if e.then == ready]
-        passed = left[: left.index(ready)]
+    first = 0
+    while ready:
+        number = heappop(ready)
+        name = names[number]
+        reasons = [edge.reason for edge in into[name]]
+        while names[first] in placed:
+            first += 1
+        passed = [other for other in names[first:number] if other not in placed]
         if passed:
             reasons.append(f"{', '.join(passed)} had to wait")
-        places.append(Place(ready, "; ".join(reasons) or IN_THE_LIST))
-        placed.add(ready)
-        left.remove(ready)
+        places.append(Place(name, "; ".join(reasons) or IN_THE_LIST))
+        placed.add(name)
+        for then in onward[name]:
+            waits[then] -= 1
+            if not waits[then]:
+                heappush(ready, rank[then])
+    if len(places) < len(names):
+        left = [name for name in names if name not in placed]
+        raise circle(left, [edge for edges in into.values() for edge in edges])
     return places
 
 

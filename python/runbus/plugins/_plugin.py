@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import logging
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
@@ -18,13 +19,22 @@ from runbus.bus import (
 )
 from runbus.errors import InvalidHandler
 from runbus.events import Lagged
+from runbus.plugins._hooks import HOOKS, check_hook, composed
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Hashable
+    from collections.abc import Awaitable, Callable, Hashable, Mapping
+    from typing import Self
 
     from runbus.abc import Scope
     from runbus.bus import Overflow, Subscribe
     from runbus.events import Notify, Stream
+    from runbus.plugins._hooks import (
+        AppLifecycle,
+        BootstrapFactory,
+        ClientLifecycle,
+        ImageHook,
+        TaskDecorator,
+    )
 
 __all__ = ["Plugin"]
 
@@ -33,26 +43,132 @@ S = TypeVar("S", bound="Stream | Notify")
 logger = logging.getLogger("runbus.plugins")
 
 
-class Plugin(NamedTuple):
+class Origin(NamedTuple):
+    """How another process makes a plugin again.
+
+    Attributes:
+        make: The function that made it.
+        args: What it got.
+        named: What it got by name.
+        hooks: The hooks that the plugin had then.
+    """
+
+    make: Callable[..., Plugin]
+    args: tuple[Any, ...]
+    named: Mapping[str, Any]
+    hooks: tuple[Any, ...]
+
+    @classmethod
+    def of(
+        cls, plugin: Plugin, make: Callable[..., Plugin], args: tuple[Any, ...], named: Any
+    ) -> Self:
+        """Return the origin of a plugin that was just made."""
+        return cls(make, args, named, cls._hooks_of(plugin))
+
+    @staticmethod
+    def _hooks_of(plugin: Plugin) -> tuple[Any, ...]:
+        return plugin.name, plugin.steps, *(getattr(plugin, hook) for hook in HOOKS)
+
+    def fits(self, plugin: Plugin) -> bool:
+        """Whether a plugin still does what it did when it was made."""
+        return self.hooks == self._hooks_of(plugin)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Plugin:
     """A plugin put together from functions; every method returns a new one.
 
         greeter = Plugin("greeter").on(RunStarted, greet).stream(MetricBatch, show)
+        torch = Plugin.create("torch").with_image_transform(add_torch).with_around_app(join)
+
+    The hooks are handlers of events, too: `transform` of `ImageTransform`, `bootstrap` of
+    `Bootstrap`, `decorate` of `TaskCall` and `around_app` of `WorkerLife`.
 
     Attributes:
         name: Unique among the plugins of a kernel.
+        transform: `(image, cluster) -> image`: changes what the machines of a task must hold.
+        bootstrap: `(cluster) -> ops`: shell operations that run after that; see `phase`.
+        decorate: `(fn) -> fn`: wraps every function that a worker process calls.
+        around_app: `(info) -> context manager`: entered once in each worker process, before its
+            first task.
+        around_client: `(pool, cluster) -> context manager`: entered while a pool is active.
         after: Names of plugins to come after, where they are there.
         before: Names of plugins to come before, where they are there.
         requires: Names of plugins that must be there; this one stops with them.
         critical: Whether its failure stops the kernel.
         steps: What `setup` does, in order.
+        origin: How another process makes it again; None unless a `plugin_factory` made it.
+
+    Raises:
+        InvalidHandler: A hook cannot be called with what it is called with, or is async.
     """
 
     name: str
+    transform: ImageHook | None = None
+    bootstrap: BootstrapFactory | None = None
+    decorate: TaskDecorator | None = None
+    around_app: AppLifecycle | None = None
+    around_client: ClientLifecycle | None = None
     after: tuple[str, ...] = ()
     before: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
     critical: bool = False
     steps: tuple[Callable[[Scope], Awaitable[object]], ...] = ()
+    origin: Origin | None = dataclasses.field(default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        for hook in HOOKS:
+            if (given := getattr(self, hook)) is not None:
+                check_hook(self.name, hook, given)
+
+    @classmethod
+    def create(cls, name: str) -> Self:
+        """Return a plugin that does nothing yet."""
+        return cls(name)
+
+    def with_image_transform(self, hook: ImageHook) -> Self:
+        """Change the image of a task, after what was said before: see `transform`.
+
+        Raises:
+            InvalidHandler: The hook cannot be called with an image and a cluster, or is async.
+        """
+        return self._with("transform", hook)
+
+    def with_bootstrap(self, hook: BootstrapFactory) -> Self:
+        """Run shell operations, after what was said before: see `bootstrap`.
+
+        Raises:
+            InvalidHandler: The hook cannot be called with a cluster, or is async.
+        """
+        return self._with("bootstrap", hook)
+
+    def with_decorator(self, hook: TaskDecorator) -> Self:
+        """Wrap every function, within the decorators that were given before: see `decorate`.
+
+        Raises:
+            InvalidHandler: The hook cannot be called with a function, or is async.
+        """
+        return self._with("decorate", hook)
+
+    def with_around_app(self, hook: AppLifecycle) -> Self:
+        """Enter a context manager in each worker process, within those before: see `around_app`.
+
+        Raises:
+            InvalidHandler: The hook cannot be called with an `InstanceInfo`, or is async.
+        """
+        return self._with("around_app", hook)
+
+    def with_around_client(self, hook: ClientLifecycle) -> Self:
+        """Enter a context manager around a pool, within those before: see `around_client`.
+
+        Raises:
+            InvalidHandler: The hook cannot be called with a pool and a cluster, or is async.
+        """
+        return self._with("around_client", hook)
+
+    def _with(self, name: str, hook: Any) -> Self:
+        check_hook(self.name, name, hook)
+        return dataclasses.replace(self, **{name: composed(name, getattr(self, name), hook)})
 
     @property
     def on(self) -> Subscribe[Plugin]:
@@ -181,7 +297,7 @@ class Plugin(NamedTuple):
             InvalidHandler: It is not async, or cannot be called with a scope.
         """
         check_callable(step, self.name, "then()", "scope", is_async=True)
-        return self._replace(steps=(*self.steps, step))
+        return dataclasses.replace(self, steps=(*self.steps, step))
 
     def placed(
         self,
@@ -195,13 +311,19 @@ class Plugin(NamedTuple):
         Raises:
             FieldInvalid: What was given is no list of names.
         """
-        return self._replace(
+        return dataclasses.replace(
+            self,
             after=(*self.after, *listed(after, "after", of="names")),
             before=(*self.before, *listed(before, "before", of="names")),
             requires=(*self.requires, *listed(requires, "requires", of="names")),
         )
 
     async def setup(self, scope: Scope) -> None:
-        """Take every step, in order."""
+        """Subscribe the hooks, then take every step in order."""
+        if any(getattr(self, hook) is not None for hook in HOOKS):
+            from runbus.plugins._hook_calls import handlers_of  # costs what few plugins need
+
+            for event, handler in handlers_of(self):
+                scope.on(event, handler)
         for step in self.steps:
             await step(scope)

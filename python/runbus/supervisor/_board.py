@@ -11,7 +11,7 @@ import heapq
 from typing import TYPE_CHECKING
 
 from runbus.abc import GRACE_S
-from runbus.jobs import End, JobState, delay_s, gets_another, late_start, verdict
+from runbus.jobs import FAILURES, End, JobState, delay_s, gets_another, late_start, verdict
 from runbus.supervisor._decisions import (
     Cancel,
     Decision,
@@ -56,6 +56,10 @@ class Board:
         self._timers: list[tuple[float, str]] = []
         self._touched: dict[str, None] = {}
         self._ask_all: tuple[str, float] | None = None
+        self._fails_fast = False
+        self._children: dict[tuple[str, str], list[str]] = {}
+        self._groups: dict[str, list[str]] = {}
+        self._group_ends: dict[str, JobRecord] = {}
         self._unfinished = 0
 
     @property
@@ -81,9 +85,17 @@ class Board:
         """Say how many jobs run at a time: in all, and on each executor; None for any number."""
         self._seats.set(max_parallel, limits)
 
+    def add_seats(self, executor: str, limit: int | None) -> None:
+        """Say how many jobs run at a time on a further executor; None for any number."""
+        self._seats.add(executor, limit)
+
+    def fail_fast(self) -> None:
+        """Say that the first job that fails ends all others; before the first is added."""
+        self._fails_fast = True
+
     def add(
         self, spec: JobSpec, record: JobRecord, now: float, *, waited_s: float = 0.0,
-        is_inherited: bool = False,
+        is_inherited: bool = False, parents: Mapping[str, JobRecord] | None = None,
     ) -> None:  # fmt: skip
         """Lead one more job.
 
@@ -93,6 +105,7 @@ class Board:
             now: This moment.
             waited_s: How long ago its latest attempt was submitted.
             is_inherited: An earlier process may have submitted it without recording that.
+            parents: What is recorded of the jobs of this experiment that it depends on, by name.
         """
         job = Standing(
             spec, record, now, waited_s=waited_s, is_inherited=is_inherited,
@@ -101,6 +114,18 @@ class Board:
         self._jobs[spec.name] = job
         if job.step is not Step.OVER:
             self._unfinished += 1
+        if spec.group:
+            self._groups.setdefault(spec.group, []).append(spec.name)
+            if (cause := self._group_ends.get(spec.group)) is not None:
+                self._end_with(job, cause)
+        if job.step is Step.OVER:
+            self._note_failure(job)
+        for parent in list(job.waits_for):
+            experiment, name = parent
+            if not experiment and parents and (state := parents[name].state).is_terminal:
+                job.parent_ended(parent, state)
+            else:
+                self._children.setdefault(parent, []).append(spec.name)
         if job.step is not Step.OVER or job.may_go_on:
             self._touched[spec.name] = None
 
@@ -124,6 +149,8 @@ class Board:
             job.step = Step.OVER
             self._unfinished -= 1
             self._give_up_seat(job)
+            self.parent_ended("", record.name, record.state)
+            self._note_failure(job)
         elif record.attempt > before.attempt:
             job.step = Step.WAITING
             job.end = None
@@ -139,6 +166,43 @@ class Board:
         else:
             return
         self._touched[record.name] = None
+
+    def parent_ended(self, experiment: str, name: str, state: JobState | None) -> None:
+        """A job has ended that others may wait for.
+
+        Args:
+            experiment: Which other experiment it is of; empty for this one.
+            name: The job.
+            state: How it ended; None if nobody can know, because its experiment was removed.
+        """
+        parent = experiment, name
+        for child in self._children.pop(parent, ()):
+            if self._jobs[child].parent_ended(parent, state):
+                self._touched[child] = None
+
+    def _note_failure(self, job: Standing) -> None:
+        """End the group of a job that did not succeed, and all jobs if they end with a failure."""
+        record, group = job.record, job.spec.group
+        is_fine = record.state is JobState.SUCCEEDED or record.is_stopped_early
+        if group and not is_fine and group not in self._group_ends:
+            self._group_ends[group] = record
+            for name in self._groups[group]:
+                self._end_with(self._jobs[name], record)
+        if self._fails_fast and record.state in FAILURES and self._ask_all is None:
+            reason = f"job {record.name!r} ended as {record.state}, and the first failure ends all"
+            self.ask_to_end(reason, GRACE_S)
+
+    def _end_with(self, job: Standing, cause: JobRecord) -> None:
+        """End a job because one of its group has ended without success."""
+        if job.step is Step.OVER:
+            return
+        reason = f"job {cause.name!r} of its group ended as {cause.state}"
+        if cause.state is JobState.SKIPPED and job.step in (Step.HELD, Step.WAITING, Step.QUEUED):
+            job.end = End(JobState.SKIPPED, reason, None)
+            job.step = Step.ENDED
+            self._touched[job.spec.name] = None
+        else:
+            self.ask_to_end(reason, GRACE_S, job.spec.name)
 
     def next_attempt(self, spec: JobSpec) -> None:
         """The job is as `spec` says from its next attempt on; before `recorded` tells of it."""
@@ -247,11 +311,12 @@ class Board:
     def _fill_seats(self) -> bool:
         """Give free seats to jobs that wait for one; return whether any was given."""
         given = False
-        while (name := self._seats.next(self._is_queued)) is not None:
-            job = self._jobs[name]
-            self._take_seat(job)
-            job.step = Step.SEATED
-            self._touched[name] = None
+        while names := self._seats.next(self._is_queued):
+            for name in names:
+                job = self._jobs[name]
+                self._take_seat(job)
+                job.step = Step.SEATED
+                self._touched[name] = None
             given = True
         return given
 
@@ -261,7 +326,15 @@ class Board:
     def _queue(self, job: Standing) -> None:
         job.step = Step.QUEUED
         has_begun = job.record.attempt > 1
-        self._seats.queue(job.spec.name, job.spec.executor, has_begun=has_begun)
+        if not job.spec.group:
+            self._seats.queue(((job.spec.name, job.spec.executor),), has_begun=has_begun)
+            return
+        members = [self._jobs[name] for name in self._groups[job.spec.group]]
+        # The last of them that may begin lets all begin.
+        if not any(one.step in (Step.HELD, Step.WAITING) for one in members):
+            waiting = [one.spec for one in members if one.step is Step.QUEUED]
+            jobs = [(one.name, one.executor) for one in waiting]
+            self._seats.queue(jobs, has_begun=has_begun)
 
     def _wake_at(self, at: float, job: Standing) -> None:
         heapq.heappush(self._timers, (at, job.spec.name))
@@ -288,7 +361,7 @@ def _decide_one(board: Board, job: Standing, now: float) -> Iterator[Decision]:
     if reason is not None and not job.cancel_noted and not job.record.state.is_terminal:
         job.cancel_noted = True
         yield NoteCancel(job.spec, reason)
-    if job.step in (Step.WAITING, Step.QUEUED, Step.SEATED):
+    if job.step in (Step.HELD, Step.WAITING, Step.QUEUED, Step.SEATED):
         yield from _before_its_start(board, job, reason, now)
     elif job.step is Step.SUBMITTING:
         yield from _while_submitted(job, reason, now)

@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import logging
 import sys
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import anyio
 
-from runbus.events import MetricBatch, MetricWindows, RunStarted
-from runbus.metrics import RunTailer, has_metrics
+from runbus.events import (
+    Event,
+    MachineAlert,
+    MetricBatch,
+    MetricWindows,
+    ResourceSample,
+    RunFinished,
+    RunRecorded,
+    RunStarted,
+    descendants,
+)
+from runbus.metrics import RunTailer, has_metrics, is_sampler
+from runbus.supervisor._alerts import Alerts
 from runbus.supervisor._catch_up import LOOK_S
+from runbus.supervisor._pace import IDLE_S
 from runbus.supervisor._positions import NOTE_S, Positions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from types import TracebackType
 
     from runbus._clock import Clock
@@ -27,6 +41,11 @@ if TYPE_CHECKING:
 __all__ = ["WINDOW_NS", "MetricFeed"]
 
 logger = logging.getLogger("runbus.supervisor")
+
+_TOLD: tuple[type[Event], ...] = (
+    MetricBatch, MetricWindows, ResourceSample, RunStarted, RunFinished, *descendants(MachineAlert),
+    *descendants(RunRecorded),
+)  # fmt: skip
 
 WINDOW_NS = 1_000_000_000
 """How long the windows on the bus are."""
@@ -54,22 +73,29 @@ class MetricFeed:
         self._clock = clock
         self._check_lead = check_lead
         self._next_note_s = 0.0
+        self._is_ahead = False
         self._tailer = RunTailer()
         self._runs: dict[str, _Run] = {}
+        self._unread: dict[str, JobSpec] = {}
         self._left: dict[str, Positions] = {}
 
     async def run(self) -> None:
         """Feed the bus until cancelled."""
         with self._tailer:
             while True:
+                self.notice()
                 tails: list[RunTail] = []
-                with anyio.move_on_after(NOTE_S):
+                # What was noted already need not be noted again.
+                with anyio.move_on_after(NOTE_S if self._is_ahead else IDLE_S):
                     tails = await self._tailer.news()
                 for tail in tails:
                     if (run := self._runs.get(tail.run_id)) is not None:
                         await self._hand_on(run)
+                        self._is_ahead = True
                 if (now := self._clock.monotonic()) >= self._next_note_s:
                     self._next_note_s = now + NOTE_S
+                    # Of a reader that is served on its own nothing tells how far it has come.
+                    self._is_ahead = any(run.behind for run in self._runs.values())
                     for run in self._runs.values():
                         run.note()
 
@@ -81,6 +107,9 @@ class MetricFeed:
         """
         if (run := self._runs.get(job.run_id)) is not None:
             run.reach(job.attempt)
+            return
+        if not self._is_read:
+            self._unread[job.run_id] = job
             return
         positions = self._left.pop(job.run_id, None)
         positions = positions or Positions(job.run_folder, "metrics", self._check_lead)
@@ -97,6 +126,18 @@ class MetricFeed:
             logger.warning("metrics of job %r cannot be followed: %s", job.name, error)
             return
         self._runs[job.run_id] = _Run(job, tail, positions)
+
+    @property
+    def _is_read(self) -> bool:
+        """Whether anybody waits for what runs log, or that they begin: else nothing is read."""
+        return self._bus.has_readers(*_TOLD)
+
+    def notice(self) -> None:
+        """Follow the runs that nobody had waited for, now that somebody does."""
+        if self._unread and self._is_read:
+            unread, self._unread = self._unread, {}
+            for job in unread.values():
+                self.follow(job)
 
     async def drain(self, job: JobSpec) -> None:
         """Wait until everything that a job has logged by now is on the bus."""
@@ -119,6 +160,7 @@ class MetricFeed:
 
     def forget(self, job: JobSpec, *, may_go_on: bool = False) -> None:
         """Follow the run of a job no more, unless it may continue and does; safe to repeat."""
+        self._unread.pop(job.run_id, None)
         if run := self._runs.pop(job.run_id, None):
             if may_go_on:
                 self._left[job.run_id] = run.positions
@@ -148,9 +190,19 @@ class MetricFeed:
             for reader in behind:
                 self._let_catch_up(run, reader)
             run.handed_on[event.writer] = event.position
+            if is_sampler(event.writer):
+                await self._hand_on_samples(run, event)
         run.handed_on = dict(tail.positions)
         if tail.is_drained:
             run.drained.set()
+
+    async def _hand_on_samples(self, run: _Run, event: MetricBatch) -> None:
+        """Tell of a machine what its samples are, to who reads them, and what they mean."""
+        if self._bus.has_readers(ResourceSample):
+            for sample in _rows_of(event):
+                await self._bus.offer(sample, at_once=self._stragglers)
+        for alert in run.alerts.of(event):
+            await self._bus.publish(alert)
 
     def _let_catch_up(self, run: _Run, reader: Mailbox) -> None:
         """Serve a reader that did not take a batch on its own from here on."""
@@ -163,15 +215,26 @@ class MetricFeed:
         return WINDOW_NS if self._bus.has_readers(MetricWindows) else 0
 
 
+def _rows_of(batch: MetricBatch) -> Iterator[ResourceSample]:
+    """Yield the rows of a sampler: its points of one time."""
+    for time_ns, points in groupby(batch.points(), key=itemgetter(2)):
+        values = {name: float(value) for name, _, _, value in points}
+        yield ResourceSample(
+            run_id=batch.run_id, writer=batch.writer, time_ns=time_ns, values=values
+        )
+
+
 class _Run:
     """A run that is followed."""
 
     __slots__ = (
-        "attempt", "behind", "drained", "handed_on", "has_begun", "job", "positions", "tail",
+        "alerts", "attempt", "behind", "drained", "handed_on", "has_begun", "job", "positions",
+        "tail",
     )  # fmt: skip
 
     def __init__(self, job: JobSpec, tail: RunTail, positions: Positions) -> None:
         self.job = job
+        self.alerts = Alerts(job)
         self.attempt = job.attempt
         self.tail = tail
         self.positions = positions

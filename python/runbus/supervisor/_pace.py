@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-__all__ = ["FASTEST_S", "POLLED_SLOWEST_S", "PUSHED_SLOWEST_S", "Pace"]
+__all__ = [
+    "FASTEST_S",
+    "IDLE_S",
+    "NOTICE_S",
+    "POLLED_SLOWEST_S",
+    "PUSHED_SLOWEST_S",
+    "UNREAD_S",
+    "Pace",
+]
 
 FASTEST_S = 0.025
 """Seconds between two looks while something happens."""
 
 PUSHED_SLOWEST_S = 0.5
 """Seconds between two looks at a backend that tells by itself: for what it cannot tell."""
+
+NOTICE_S = 0.5
+"""How soon it is noticed that somebody reads what was read by nobody."""
+
+UNREAD_S = 5.0
+"""The same, while nobody reads what its jobs write: looks serve the output, too."""
+
+IDLE_S = 10.0
+"""Seconds between two looks, at the most, for what nobody waits for and nothing was new of."""
 
 POLLED_SLOWEST_S = 5.0
 """Seconds between two looks, at the most, at a backend that must be asked."""
@@ -37,11 +54,18 @@ class Pace:
         """Return the seconds until the next look is due; 0 if it is."""
         return max(0.0, self._last + self._interval_s - now)
 
-    def looked(self, now: float, *, has_changed: bool) -> None:
-        """Take note of a look and of whether it showed anything new."""
+    def looked(self, now: float, *, has_changed: bool, slowest_s: float | None = None) -> None:
+        """Take note of a look and of whether it showed anything new.
+
+        Args:
+            now: The time of the look.
+            has_changed: Whether it showed anything new.
+            slowest_s: Seconds to the next one, at the most, if other than usual.
+        """
         self._last = now
         slower = max(self._interval_s * _GROWTH, self._soon_s)
-        self._interval_s = self._soon_s if has_changed else min(slower, self._slowest_s)
+        slowest_s = self._slowest_s if slowest_s is None else slowest_s
+        self._interval_s = self._soon_s if has_changed else min(slower, slowest_s)
 
     def quicken(self, *, at_once: bool = False) -> None:
         """Look soon, because something was done; or at once, because the backend told something.

@@ -8,7 +8,14 @@ from weakref import WeakKeyDictionary
 
 import anyio
 
-from runbus.supervisor._pace import FASTEST_S, POLLED_SLOWEST_S, PUSHED_SLOWEST_S, Pace
+from runbus.supervisor._pace import (
+    FASTEST_S,
+    NOTICE_S,
+    POLLED_SLOWEST_S,
+    PUSHED_SLOWEST_S,
+    UNREAD_S,
+    Pace,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -27,6 +34,10 @@ class Watcher(Protocol):
     @property
     def attempts(self) -> Iterable[Attempt]:
         """What is to be looked at."""
+        ...
+
+    def notice(self) -> bool:
+        """Notice whether somebody waits for what the jobs write, and return it."""
         ...
 
     def deliver(self, attempt: Attempt, seen: Observation | None) -> bool:
@@ -50,18 +61,21 @@ class Poll:
     """
 
     def __init__(self, executor: Executor, clock: Clock) -> None:
-        slowest_s = PUSHED_SLOWEST_S if executor.capabilities.pushes else POLLED_SLOWEST_S
+        self._pushes = executor.capabilities.pushes
+        slowest_s = PUSHED_SLOWEST_S if self._pushes else POLLED_SLOWEST_S
         self.executor = executor
         self.watchers: list[Watcher] = []
         self._clock = clock
         self._turn = anyio.Lock()
         self._added = anyio.Event()
+        self._wait = anyio.CancelScope()
         self._pace = Pace(executor.limits().observe_s, slowest_s)
 
     def quicken(self) -> None:
         """Look soon, because something was done, or there is more to look at."""
         self._pace.quicken()
         self._added.set()
+        self._wait.cancel()
 
     async def run(self) -> None:
         """Look until cancelled; while there is nothing to look at this costs nothing."""
@@ -70,14 +84,28 @@ class Poll:
                 if not any(list(one.attempts) for one in self.watchers):
                     self._added = anyio.Event()
                     await self._added.wait()
-                wait_s = min(FASTEST_S, self._pace.wait_s(self._clock.monotonic()))
-                if await self.executor.wait_for_change(wait_s):
+                noticed = [one.notice() for one in self.watchers]
+                is_read = any(noticed)
+                wait_s = self._pace.wait_s(self._clock.monotonic())
+                if await self._wait_for_change(min(FASTEST_S if is_read else NOTICE_S, wait_s)):
                     self._pace.quicken(at_once=True)
                 now = self._clock.monotonic()
-                if not self._pace.wait_s(now):
-                    self._pace.looked(now, has_changed=await self._look())
-                for watcher in self.watchers:
+                if is_due := not self._pace.wait_s(now):
+                    slowest_s = UNREAD_S if self._pushes and not is_read else None
+                    has_changed = await self._look()
+                    self._pace.looked(now, has_changed=has_changed, slowest_s=slowest_s)
+                for watcher in self.watchers if is_due or is_read else ():
                     watcher.tick()
+
+    async def _wait_for_change(self, wait_s: float) -> bool:
+        """Wait until the backend tells something, there is more to look at, or some time is over.
+
+        Returns:
+            Whether it told something.
+        """
+        with anyio.CancelScope() as self._wait:
+            return await self.executor.wait_for_change(wait_s)
+        return False
 
     async def _look(self) -> bool:
         """Look at every attempt and return whether anything was new."""

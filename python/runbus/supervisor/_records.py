@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from runbus.events import RunRecorded, descendants
 from runbus.metrics import RecordTail
+from runbus.supervisor._pace import IDLE_S, Pace
 from runbus.supervisor._positions import NOTE_S, Positions
-from runbus.supervisor._time import sleep
+from runbus.supervisor._time import Alarm
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["RecordFeed"]
 
 POLL_S = 0.1
-"""How often it is looked for records."""
+"""How often it is looked for records: ever less while there are none that anybody waits for."""
+
+_FACTS = (*descendants(RunRecorded),)
 
 
 class RecordFeed:
@@ -49,19 +53,30 @@ class RecordFeed:
         self._check_lead = check_lead
         self._runs: dict[str, _Run] = {}
         self._left: dict[str, Positions] = {}
+        self._is_read = False
+        self._noticed = Alarm(clock)
 
     async def run(self) -> None:
         """Feed the bus until cancelled."""
         next_note_s = 0.0
+        pace = Pace(POLL_S, IDLE_S)
         while True:
             is_due = (now := self._clock.monotonic()) >= next_note_s
+            has_changed = self._is_read = self._bus.has_readers(*_FACTS)
             for run in list(self._runs.values()):
-                await self._hand_on(run)
+                has_changed |= await self._hand_on(run)
                 if is_due:
                     run.positions.note(run.tail.positions)
             if is_due:
                 next_note_s = now + NOTE_S
-            await sleep(self._clock, POLL_S)
+            pace.looked(now, has_changed=has_changed)
+            self._noticed.clear()
+            await self._noticed.wait(now + pace.wait_s(now))
+
+    def notice(self) -> None:
+        """Look at once if somebody waits for facts, and nobody did before."""
+        if not self._is_read and self._bus.has_readers(*_FACTS):
+            self._noticed.ring()
 
     def follow(self, job: JobSpec) -> None:
         """Follow the run of a job, over all of its attempts, from now on; safe to repeat.
@@ -96,11 +111,15 @@ class RecordFeed:
             if may_go_on:
                 self._left[job.run_id] = run.positions
 
-    async def _hand_on(self, run: _Run) -> None:
-        if self._has_begun(run.job):
-            async with run.lock:
-                for fact in run.tail.poll(run.attempt):
-                    await self._bus.publish(fact)
+    async def _hand_on(self, run: _Run) -> bool:
+        """Publish what a run has recorded meanwhile; return whether there was anything."""
+        if not self._has_begun(run.job):
+            return False
+        async with run.lock:
+            facts = run.tail.poll(run.attempt)
+            for fact in facts:
+                await self._bus.publish(fact)
+        return bool(facts)
 
 
 class _Run:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from runbus.events import RunFinished
+from runbus.events import LogLines, RunFinished
 from runbus.jobs import JobState
 from runbus.supervisor._catch_up import Stragglers
 from runbus.supervisor._feed import MetricFeed
@@ -60,6 +60,12 @@ class RunFeed:
         finally:
             for output in self._outputs.values():
                 output.close()
+
+    def notice(self) -> bool:
+        """Follow what somebody reads by now; return whether somebody reads what jobs print."""
+        self._metrics.notice()
+        self._records.notice()
+        return self._bus.has_readers(LogLines)
 
     def open(self, job: JobSpec) -> None:
         """A backend has an attempt of the job: what was written of it before comes first."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
+
+    Queue = deque[tuple[int, Sequence[tuple[str, str]]]]
+    """The turn of each, and its jobs with their executors: those of a group begin together."""
 
 __all__ = ["Seats"]
 
@@ -16,7 +19,7 @@ class Seats:
     """Counts free seats; there is none before `set`.
 
     Each executor has two queues: one of the jobs that have begun before, which go first, and one of
-    those that have not.
+    those that have not. A group waits in the queue of the first of its jobs.
     """
 
     __slots__ = ("_free", "_places", "_queues", "_turns")
@@ -24,13 +27,18 @@ class Seats:
     def __init__(self) -> None:
         self._free = 0
         self._places: dict[str, int] = {}
-        self._queues: dict[tuple[bool, str], deque[tuple[int, str]]] = {}
+        self._queues: dict[tuple[bool, str], Queue] = {}
         self._turns = itertools.count()
 
     def set(self, max_parallel: int, limits: Mapping[str, int | None]) -> None:
         """Say how many there are: in all, and on each executor; None for any number."""
         self._free = max_parallel
         self._places = {name: limit for name, limit in limits.items() if limit is not None}
+
+    def add(self, executor: str, limit: int | None) -> None:
+        """Say how many a further executor has; None for any number."""
+        if limit is not None:
+            self._places[executor] = limit
 
     def take(self, executor: str) -> None:
         """One is taken, even if there is none: a job that runs already is not asked."""
@@ -45,36 +53,43 @@ class Seats:
         if executor in self._places:
             self._places[executor] += number
 
-    def queue(self, name: str, executor: str, *, has_begun: bool = False) -> None:
-        """Let a job wait for a seat.
+    def queue(self, jobs: Sequence[tuple[str, str]], *, has_begun: bool = False) -> None:
+        """Let a job, or several that begin together, wait for seats.
 
         Args:
-            name: The job.
-            executor: Where it is to run.
+            jobs: Their names, and where they are to run.
             has_begun: It has had an attempt already, so it goes before those that have had none.
         """
-        queue = self._queues.setdefault((not has_begun, executor), deque())
-        queue.append((next(self._turns), name))
+        queue = self._queues.setdefault((not has_begun, jobs[0][1]), deque())
+        queue.append((next(self._turns), jobs))
 
-    def next(self, still_waits: Callable[[str], bool]) -> str | None:
-        """Return the job whose turn it is, which waits no longer; None if no seat is free for any.
+    def next(self, still_waits: Callable[[str], bool]) -> list[str]:
+        """Return the jobs whose turn it is, which wait no longer; none if no seat is free for any.
 
         First come, first served, those that have begun before all others; but those who wait for a
-        full executor keep no others out.
+        full executor keep no others out. A group for which seats are too few in all keeps others
+        out, or its turn would never come.
 
         Args:
             still_waits: Whether a job still wants a seat; one that does not is forgotten.
         """
         if self._free <= 0:
-            return None
+            return []
         heads = []
         for (is_new, executor), queue in self._queues.items():
-            while queue and not still_waits(queue[0][1]):
+            while queue and not any(still_waits(name) for name, _ in queue[0][1]):
                 queue.popleft()
             if queue and self._places.get(executor, 1) > 0:
                 heads.append((is_new, *queue[0], queue))
-        if not heads:
-            return None
-        _, _, name, queue = min(heads)
-        queue.popleft()
-        return name
+        for _, _, jobs, queue in sorted(heads) if len(heads) > 1 else heads:
+            waiting = jobs if len(jobs) == 1 else [one for one in jobs if still_waits(one[0])]
+            if len(waiting) > self._free:
+                return []
+            if len(jobs) == 1 or self._has_places(waiting):
+                queue.popleft()
+                return [name for name, _ in waiting]
+        return []
+
+    def _has_places(self, jobs: Sequence[tuple[str, str]]) -> bool:
+        wanted = Counter(executor for _, executor in jobs)
+        return all(self._places.get(name, count) >= count for name, count in wanted.items())

@@ -11,9 +11,10 @@ from runbus.jobs import End, JobState, Patience
 
 if TYPE_CHECKING:
     from runbus.abc import JobSpec, Observation
+    from runbus.events import Condition
     from runbus.jobs import JobRecord
 
-__all__ = ["GONE_LOOKS", "GONE_S", "Standing", "Step", "bounded"]
+__all__ = ["GONE_LOOKS", "GONE_S", "Standing", "Step", "bounded", "refusal"]
 
 WORD_MAX = 200
 """The longest word of a backend that is recorded, in characters."""
@@ -24,8 +25,12 @@ over so many seconds."""
 
 
 class Step(enum.Enum):
-    """Where a job is on its way. What takes time has a step that waits for it."""
+    """Where a job is on its way. What takes time has a step that waits for it.
 
+    A job is HELD until the jobs that it depends on have ended.
+    """
+
+    HELD = enum.auto()
     WAITING = enum.auto()
     QUEUED = enum.auto()
     SEATED = enum.auto()
@@ -45,7 +50,7 @@ class Standing:
     __slots__ = (
         "cancel_noted", "cause_to_end", "due", "end", "gone_looks", "gone_since", "grace_sent",
         "has_seat", "has_started", "is_inherited", "overdue", "patience", "pause_s", "record",
-        "seen", "spec", "step", "waiting_since",
+        "seen", "spec", "step", "waiting_since", "waits_for",
     )  # fmt: skip
 
     def __init__(
@@ -57,6 +62,11 @@ class Standing:
         self.due = now
         self.is_inherited = is_inherited
         self.step = Step.OVER if record.state.is_terminal else Step.WAITING
+        # Once it was to begin, what it waited for has ended.
+        is_new = record.attempt == 1 and not record.handle and self.step is not Step.OVER
+        self.waits_for = {one.parent: one.when for one in spec.depends_on} if is_new else {}
+        if self.waits_for:
+            self.step = Step.HELD
         self.has_seat = False
         self.cause_to_end = cause_to_end
         self.cancel_noted = record.cancelling
@@ -91,6 +101,29 @@ class Standing:
         """Return how often the backend has begun the job anew since that was last recorded."""
         return max(0, seen.requeues - self.record.requeues) if seen is not None else 0
 
+    def parent_ended(self, parent: tuple[str, str], state: JobState | None) -> bool:
+        """Take in that a job that this one waits for has ended; return whether it is held no more.
+
+        It is then free to begin, or ends as SKIPPED because the other ended otherwise than it
+        needs.
+
+        Args:
+            parent: The other's experiment, empty for this one, and its name.
+            state: How it ended; None if nobody can know, because its experiment was removed.
+        """
+        when = self.waits_for.pop(parent, None)
+        if when is None or self.step is not Step.HELD:
+            return False
+        experiment, name = parent
+        of = f" of {experiment}" if experiment else ""
+        if why_not := refusal(when, state):
+            reason = f"{why_not.format(repr(name) + of)} {state or ''}".rstrip()
+            self.end = End(JobState.SKIPPED, reason, None)
+            self.step = Step.ENDED
+        elif not self.waits_for:
+            self.step = Step.WAITING
+        return self.step is not Step.HELD
+
     def is_news(self, seen: Observation) -> bool:
         """Whether a backend says of a job that has not ended what is not recorded yet."""
         record, is_suspended = self.record, seen.phase == "suspended"
@@ -113,6 +146,21 @@ class Standing:
             self.gone_since = now
         self.gone_looks += 1
         return self.gone_looks >= GONE_LOOKS and now - self.gone_since >= GONE_S
+
+
+def refusal(when: Condition, state: JobState | None) -> str:
+    """Return why a job does not run whose parent ended so; empty if it runs.
+
+    The text lacks the parent's name, and the state after it.
+    """
+    if state is None:
+        return "it needs job {}, and that was removed"
+    if when == "afterok" and state is not JobState.SUCCEEDED:
+        return "it needs job {} to succeed, and that ended as"
+    # One that was skipped has not failed: it was never to run.
+    if when == "afternotok" and state in (JobState.SUCCEEDED, JobState.SKIPPED):
+        return "it runs only if job {} fails, and that ended as"
+    return ""
 
 
 def bounded(seen: Observation) -> Observation:

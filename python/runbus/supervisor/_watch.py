@@ -59,6 +59,11 @@ class Watch:
         """What is to be looked at."""
         return self._attempts.values()
 
+    def notice(self) -> bool:
+        """Notice whether somebody reads what they write, or waits for them to be silent."""
+        idle = (one.job.timeouts.idle_s for one in self._attempts.values())
+        return self._feed.notice() or any(one is not None for one in idle)
+
     def add(self, attempt: Attempt) -> None:
         """Look at an attempt from now on."""
         self._attempts[attempt.job.name] = attempt

@@ -4,17 +4,40 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import anyio.abc
+import anyio.to_thread
 from msgspec.structs import replace
 
 from runbus._files import make_folders
+from runbus._home import ENV_RESULT, RESULT
 from runbus.abc import GRACE_S, JobRef
-from runbus.errors import HostError, JournalError, LeaseLost, RunbusError, SubmitUnknown
-from runbus.events import Bootstrap, ImageTransform, JobFact, JobStarted, TaskStart
+from runbus.attempt import note_work
+from runbus.errors import (
+    HostError,
+    JobNotStarted,
+    JournalError,
+    LeaseLost,
+    RunbusError,
+    SubmitUnknown,
+    os_reason,
+)
+from runbus.events import (
+    Accelerator,
+    Bootstrap,
+    Cluster,
+    ClusterSpec,
+    ImageTransform,
+    JobFact,
+    JobStarted,
+    TaskStart,
+)
 from runbus.jobs import End, Facts, JobState
 from runbus.supervisor._attempt import Attempt
+from runbus.supervisor._batches import Batches
 from runbus.supervisor._board import decide
+from runbus.supervisor._collect import Collector
 from runbus.supervisor._decisions import (
     Cancel,
     Decision,
@@ -37,8 +60,6 @@ from runbus.supervisor._time import Alarm, sleep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-
-    import anyio.abc
 
     from runbus._clock import AlarmClock
     from runbus.abc import Executor, JobSpec, Request
@@ -69,6 +90,7 @@ class Work:
         watches: What looks at them there.
         feed: What hands on what they write.
         clock: Where the time of what happens here comes from.
+        filled: Returns a job with the values that other jobs have returned. Called in a thread.
 
     Attributes:
         alarm: Rung when something was done, so that it is looked again what is to be done when.
@@ -85,6 +107,7 @@ class Work:
         watches: Mapping[str, Watch],
         feed: RunFeed,
         clock: AlarmClock,
+        filled: Callable[[JobSpec], JobSpec] | None = None,
     ) -> None:
         self._bus = bus
         self._store = store
@@ -93,9 +116,12 @@ class Work:
         self._watches = watches
         self._feed = feed
         self._clock = clock
+        self._filled = filled
         self._facts = Facts(clock)
+        self._collector = Collector(executors, clock, store.check)
         self._hands: dict[str, Hand] = {}
         self._attempts: dict[str, Attempt] = {}
+        self._batches: dict[str, Batches] = {}
         self._is_acting = False
         self.alarm = Alarm(clock)
         self.tasks: anyio.abc.TaskGroup | None = None
@@ -127,12 +153,25 @@ class Work:
             elif isinstance(decision, LookOn):
                 self._look_at(decision.job, decision.handle)
             else:
+                if isinstance(decision, Submit) and (batches := self._batches_of(decision.job)):
+                    batches.expect(decision.job.name)
                 self._hand_over(decision, self._hand_of(decision.job, tasks))
         if cancelled:
             self._store.check()
         for (executor, grace_s), refs in cancelled.items():
             cancel = self._watches[executor].cancel
             tasks.start_soon(cancel, refs, grace_s, name=f"cancel on {executor}")
+
+    def _batches_of(self, job: JobSpec) -> Batches | None:
+        """Return what hands jobs to the executor of one; None if that takes them one by one."""
+        executor = self._executors[job.executor]
+        if not executor.capabilities.batches:
+            return None
+        if (batches := self._batches.get(job.executor)) is None:
+            batches = self._batches[job.executor] = Batches(
+                executor, self._store.check, self._clock
+            )
+        return batches
 
     def _hand_of(self, job: JobSpec, tasks: anyio.abc.TaskGroup) -> Hand:
         """Return the hand of a job; the first thing to do for it starts its task."""
@@ -193,9 +232,13 @@ class Work:
                         self._feed.begin(task.job)
                     await self._see_through(task.job, hand)
                     self._report(self._board.drained, task.job.name)
-                case Retry() | Requeue():
+                case Retry():
+                    await self._collect(task)
+                    await self._prepare_next(task)
+                case Requeue():
                     await self._prepare_next(task)
                 case Finish():
+                    await self._collect(task)
                     await self._tell_end(task.job, task.end)
                     job = task.job
         del self._hands[job.name]
@@ -239,6 +282,9 @@ class Work:
         else:
             told = self._board.not_submitted if ref is None else self._board.drained
             self._report(told, job.name)
+        finally:
+            if batches := self._batches_of(job):
+                batches.excuse(job.name)
 
     async def _find(self, executor: Executor, job: JobSpec) -> JobRef | None:
         """Look a job up until its backend answers: before that it is unknown."""
@@ -255,20 +301,41 @@ class Work:
         """Submit a job; None if that was given up before a backend took it."""
         job = request.job
         executor = self._executors[job.executor]
+        self._note_work(job)
         ref: JobRef | None = None
         with hand.withdrawable():
             while ref is None:
                 self._store.check()
                 try:
-                    ref = await executor.submit(request)
+                    ref = await self._call_submit(executor, request, hand)
                 except SubmitUnknown as error:
                     logger.warning("%s", error)
+                    if batches := self._batches_of(job):
+                        batches.expect(job.name)
                     ref = await self._find(executor, job)
         hand.submitted()
         if ref is None:
             # It may have been on its way.
             await self._withdraw(job, hand.grace_s)
         return ref
+
+    async def _call_submit(self, executor: Executor, request: Request, hand: Hand) -> JobRef:
+        batches = self._batches_of(request.job)
+        if batches is None or self.tasks is None:
+            return await executor.submit(request)
+        return await batches.submit(request, hand, self.tasks)
+
+    def _note_work(self, job: JobSpec) -> None:
+        """Note where a job will have worked whose artifacts are to be collected.
+
+        Raises:
+            JobNotStarted: It cannot be written.
+        """
+        if job.artifacts:
+            try:
+                note_work(job)
+            except OSError as error:
+                raise JobNotStarted(job.name, os_reason(error)) from error
 
     async def _withdraw(self, job: JobSpec, grace_s: float) -> None:
         """Make sure that what has not begun does not begin."""
@@ -277,11 +344,24 @@ class Work:
         await self._executors[job.executor].cancel([gone], grace_s)
 
     async def _prepared(self, job: JobSpec) -> JobSpec:
-        """Let plugins change the image and add bootstrap lines."""
-        about = {"job": job.name, "executor": job.executor}
+        """Give the job what others returned, and let plugins change it and its image."""
+        if self._filled is not None and job.takes_outputs:
+            job = await anyio.to_thread.run_sync(self._filled, job)
+        event = job.transform()
+        if (draft := await self._bus.apply(event)) is not event.value:
+            job = job.with_draft(draft)
+        gpus = job.resources.gpus
+        spec = ClusterSpec(accelerator=Accelerator(count=gpus) if gpus else None)
+        cluster = Cluster(name=job.name, executor=job.executor, spec=spec)
+        about: dict[str, Any] = {"job": job.name, "executor": job.executor, "cluster": cluster}
         image = await self._bus.apply(ImageTransform(value=job.image, **about))
         lines = await self._bus.collect(Bootstrap(**about))
-        return replace(job, image=image, bootstrap=(*job.bootstrap, *(line for _, line in lines)))
+        return replace(
+            job,
+            env={**job.env, ENV_RESULT: os.path.join(job.folder, RESULT)},
+            image=image,
+            bootstrap=(*job.bootstrap, *(line for _, line in lines)),
+        )
 
     def _watch(self, job: JobSpec, handle: str) -> None:
         """Look at an attempt from now on, and hand on what it writes."""
@@ -302,6 +382,11 @@ class Work:
                 self._feed.begin(job)
         self._watches[job.executor].remove(self._attempts.pop(job.name))
         await self._feed.drain(job)
+
+    async def _collect(self, decision: Retry | Finish) -> None:
+        """Have the run of a job keep what the attempt left; nothing is left by one never seen."""
+        if decision.end.seen is not None:
+            await self._collector.collect(decision.job)
 
     async def _tell_end(self, job: JobSpec, end: End) -> None:
         ended = self._facts.ended(job, end)

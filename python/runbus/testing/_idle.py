@@ -16,7 +16,7 @@ __all__ = ["idle"]
 _TURNS = 3
 
 
-async def idle(bus: Bus, timeout: float = 5.0) -> None:
+async def idle(bus: Bus, timeout: float = 30.0) -> None:
     """Wait until nothing is dispatched, and every mailbox and the inbox are empty.
 
     Readers of streams have then taken every event, and have had a chance to act on the last one;

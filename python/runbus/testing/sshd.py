@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Sshd", "make_user_key", "sshds"]
 
-_START_S = 10.0
+_START_S = 30.0
 
 
 class Sshd:
@@ -74,7 +74,7 @@ class Sshd:
         """Listen; `options` are sshd's own, such as MaxSessions.
 
         Raises:
-            TimeoutError: It does not, within ten seconds.
+            TimeoutError: It does not, within half a minute.
         """
         assert self._program is not None
         settings = {
@@ -135,6 +135,8 @@ class Sshd:
         """Stop listening and end the connections; jobs continue."""
         if self._listener is None:
             return
+        # It must not serve somebody new meanwhile, whom nobody would end.
+        self._listener.send_signal(signal.SIGSTOP)
         self.kill_sessions()
         self._listener.kill()
         self._listener.wait(10)

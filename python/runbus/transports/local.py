@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import anyio
 import anyio.to_thread
 
 from runbus._home import ENV_ATTEMPT
@@ -52,19 +54,23 @@ class LocalTunnel(Tunnel):
     async def run(
         self, argv: Sequence[str | bytes], *, stdin: bytes = b"", timeout_s: float = 60.0
     ) -> Completed:
-        """Run one command; see `Tunnel.run`."""
+        """Run one command; see `Tunnel.run`. Cancelled, or when it takes too long, it is killed."""
         pipe = asyncio.subprocess.PIPE
         try:
-            process = await asyncio.create_subprocess_exec(
-                *argv, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
-            )
+            with anyio.CancelScope(shield=True):  # cut off in between it would be nobody's
+                process = await asyncio.create_subprocess_exec(
+                    *argv, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
+                )
         except OSError as error:
             raise RemoteFailed(self.name, f"{argv[0]!r}: {error.strerror}".lower()) from error
         try:
             async with asyncio.timeout(timeout_s):
                 stdout, stderr = await process.communicate(stdin)
-        except TimeoutError:
-            raise ConnectionLost(self.name, f"no answer for {timeout_s:g} s") from None
+        except BaseException as error:
+            await _kill(process)
+            if isinstance(error, TimeoutError):
+                raise ConnectionLost(self.name, f"no answer for {timeout_s:g} s") from None
+            raise
         if len(stdout) + len(stderr) > _OUTPUT_LIMIT:
             raise RemoteFailed(self.name, "a command wrote more than 64 MiB")
         assert process.returncode is not None
@@ -133,10 +139,11 @@ class LocalTunnel(Tunnel):
         # Of an attempt that this process may be part of nothing is part that it starts there.
         environment = {k: v for k, v in os.environ.items() if k != ENV_ATTEMPT}
         # In the shell's home, as a login would be.
-        self._shell = shell = await asyncio.create_subprocess_exec(
-            "sh", "-s", stdin=pipe, stdout=pipe, stderr=asyncio.subprocess.DEVNULL,
-            start_new_session=True, cwd=os.environ.get("HOME", "/"), env=environment,
-        )  # fmt: skip
+        with anyio.CancelScope(shield=True):
+            self._shell = shell = await asyncio.create_subprocess_exec(
+                "sh", "-s", stdin=pipe, stdout=pipe, stderr=asyncio.subprocess.DEVNULL,
+                start_new_session=True, cwd=os.environ.get("HOME", "/"), env=environment,
+            )  # fmt: skip
         assert shell.stdout is not None
         assert shell.stdin is not None
         channel = CommandChannel(self.name, shell.stdout, shell.stdin, self._lost)
@@ -155,14 +162,28 @@ class LocalTunnel(Tunnel):
             return
         if shell.stdin is not None:
             shell.stdin.close()
-        with suppress(TimeoutError):
+        try:
             async with asyncio.timeout(2.0):
                 await shell.wait()
-                return
-        with suppress(ProcessLookupError):
-            shell.kill()
-        await shell.wait()
+        except TimeoutError:
+            with suppress(ProcessLookupError):
+                shell.kill()
+            await shell.wait()
+        # Its pipe is given back with the end of it, which comes after that of the process; what it
+        # left behind may hold on to the pipe.
+        if shell.stdout is not None:
+            with suppress(TimeoutError, OSError):
+                async with asyncio.timeout(1.0):
+                    await shell.stdout.read()
 
     def _failed(self, path: bytes, error: OSError) -> RemoteFailed:
         shown = path.decode("utf-8", "backslashreplace")
         return RemoteFailed(self.name, f"{shown}: {error.strerror or error}".lower())
+
+
+async def _kill(process: asyncio.subprocess.Process) -> None:
+    """Kill a process with what it has started, and take back its pipes."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    with anyio.CancelScope(shield=True):
+        await process.communicate()

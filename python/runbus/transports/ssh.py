@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from runbus.abc import Completed, Forward, Tunnel
+from runbus.config import LocalFile  # noqa: TC001 - the configuration reads the fields
 from runbus.errors import (
     ConnectionLost,
     ExtraMissing,
@@ -93,12 +94,12 @@ class SSHTunnel(Tunnel):
         user: str | None = None,
         port: int | None = None,
         job_dir: str = "~/.runbus/remote",
-        identity: str | None = None,
+        identity: LocalFile | None = None,
         pre_command: str = "",
         *,
         jump: SSHTunnel | None = None,
-        known_hosts: str | None = None,
-        config: str | None = None,
+        known_hosts: LocalFile | None = None,
+        config: LocalFile | None = None,
         agent: bool = True,
         keepalive_s: float = 15.0,
         connect_timeout_s: float = 15.0,

@@ -15,9 +15,14 @@ pub mod journal;
 mod memory;
 mod mutex;
 mod os;
+pub mod sampler;
 pub mod segment;
 pub mod series;
 mod service;
 pub mod shared;
+mod stamps;
+mod sync;
 
 pub use error::Error;
+pub use stamps::are_same;
+pub use sync::sync_paths;

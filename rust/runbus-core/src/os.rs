@@ -1,14 +1,15 @@
 //! The few system calls that std does not offer, each behind a safe function.
 
-use std::fs::{self, File, OpenOptions};
+use std::ffi::{CStr, CString};
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::ptr;
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::thread;
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -183,6 +184,23 @@ pub(crate) fn lock_for_writing(file: &File) -> io::Result<Lock> {
     }
 }
 
+/// Take a lock that is the process's own: forked children do not have it, and it goes with the process,
+/// or when this closes any descriptor of the file.
+pub(crate) fn lock_for_process(file: &File) -> io::Result<Lock> {
+    let lock = whole_file(libc::F_WRLCK);
+    // SAFETY: the descriptor is open, and the kernel reads one flock during the call.
+    let result = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLK, &raw const lock) };
+    if result == 0 {
+        return Ok(Lock::Free);
+    }
+    let error = io::Error::last_os_error();
+    match error.raw_os_error() {
+        Some(libc::EAGAIN | libc::EACCES) => Ok(Lock::Held),
+        _ if is_unsupported(&error) => Ok(Lock::Unknown),
+        _ => Err(error),
+    }
+}
+
 /// Let go of the writer's lock: other holders of the descriptor keep nothing.
 pub(crate) fn unlock(file: &File) {
     let lock = whole_file(libc::F_UNLCK);
@@ -202,98 +220,33 @@ pub(crate) fn lock_state(file: &File) -> Lock {
     }
 }
 
-/// Wait until a file, or the names in a folder, are on the disk.
-pub(crate) fn sync_path(path: &Path) -> io::Result<()> {
-    open_to_sync(path).and_then(|file| sync_other(&file))
-}
-
-/// More files than this are synced by one call for all that their file system has to write.
-const FEW: usize = 16;
-
-/// Wait until a file is on the disk, with others that are needed, and with those of some more that can
-/// be opened; all at the same time, since a disk does in one turn what it is asked for meanwhile.
+/// What tells a file from others, and from what it was before.
 ///
-/// The error comes with the path of what failed; without one it is that of the file itself.
-pub(crate) fn sync_at_once(
-    file: &File,
-    needed: &[PathBuf],
-    more: &[PathBuf],
-) -> Result<(), (Option<PathBuf>, io::Error)> {
-    if needed.len() + more.len() > FEW && sync_file_system(file).is_ok() {
-        return Ok(());
-    }
-    let failed = |path: &PathBuf| {
-        let path = path.clone();
-        move |error| (Some(path), error)
+/// The time is that of its last change, which no program can set, not that of its content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    pub(crate) inode: u64,
+    pub(crate) changed_ns: i64,
+    pub(crate) bytes: u64,
+}
+
+/// The stamp of the file, folder or link at a path below a folder.
+pub(crate) fn stamp_at(folder: &File, path: &CStr) -> io::Result<Stamp> {
+    let flags = libc::AT_SYMLINK_NOFOLLOW;
+    // SAFETY: all zeros is a valid stat, the path ends in a zero, and the kernel writes one stat.
+    let (result, found) = unsafe {
+        let mut found: libc::stat = std::mem::zeroed();
+        let result = libc::fstatat(folder.as_raw_fd(), path.as_ptr(), &raw mut found, flags);
+        (result, found)
     };
-    let mut opened = Vec::new();
-    for path in needed {
-        opened.push((path, open_to_sync(path).map_err(failed(path))?));
+    if result != 0 {
+        return Err(io::Error::last_os_error());
     }
-    for path in more {
-        match open_to_sync(path) {
-            Ok(other) => opened.push((path, other)),
-            Err(error) if is_out_of_files(&error) => return Err(failed(path)(error)),
-            Err(_) => {}
-        }
-    }
-    thread::scope(|threads| {
-        let (mut here, mut there) = (Vec::new(), Vec::new());
-        for (path, other) in &opened {
-            let work = move || sync_other(other).map_err(failed(path));
-            let thread = thread::Builder::new().stack_size(64 << 10);
-            match thread.spawn_scoped(threads, work) {
-                Ok(thread) => there.push(thread),
-                // No more threads can be started.
-                Err(_) => here.push(work),
-            }
-        }
-        let mut result = file.sync_data().map_err(|error| (None, error));
-        for work in here {
-            result = result.and(work());
-        }
-        for thread in there {
-            // A thread that panics has not synced anything.
-            let done = thread.join().unwrap_or_else(|_| {
-                Err((None, io::Error::other("a thread that syncs has panicked")))
-            });
-            result = result.and(done);
-        }
-        result
+    Ok(Stamp {
+        inode: found.st_ino,
+        changed_ns: found.st_ctime * 1_000_000_000 + found.st_ctime_nsec,
+        bytes: u64::try_from(found.st_size).unwrap_or(0),
     })
-}
-
-fn open_to_sync(path: &Path) -> io::Result<File> {
-    // Somebody may have put a pipe there.
-    OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open(path)
-}
-
-/// Sync a file or a folder; some file systems have the names in a folder on the disk at once, and
-/// cannot sync it.
-fn sync_other(file: &File) -> io::Result<()> {
-    match file.sync_all() {
-        Err(error) if is_unsupported(&error) => Ok(()),
-        result => result,
-    }
-}
-
-fn sync_file_system(file: &File) -> io::Result<()> {
-    // SAFETY: the descriptor is open.
-    if unsafe { libc::syncfs(file.as_raw_fd()) } == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
-}
-
-fn is_out_of_files(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::EIO)
-    )
 }
 
 /// Where the next bytes of a file lie that are not a hole: `offset`, where that cannot be told, and
@@ -375,6 +328,63 @@ const REMOTE_FILE_SYSTEMS: [(i64, &str); 14] = [
     (0x7461_636F, "OCFS2"),
     (0xAAD7_AAEA, "PanFS"),
 ];
+
+/// The room of a file system, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Space {
+    pub(crate) total: u64,
+    /// Without what is kept for root.
+    pub(crate) free: u64,
+    pub(crate) unused: u64,
+}
+
+/// The room of the file system that a path lies on.
+pub(crate) fn space(path: &Path) -> io::Result<Space> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: all zeros is a valid statvfs, and the kernel writes one during the call.
+    let (result, found) = unsafe {
+        let mut found: libc::statvfs = std::mem::zeroed();
+        (libc::statvfs(path.as_ptr(), &raw mut found), found)
+    };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+    Ok(Space {
+        total: bytes(found.f_blocks),
+        free: bytes(found.f_bavail),
+        unused: bytes(found.f_bfree),
+    })
+}
+
+/// How many clock ticks of `/proc` a second has.
+pub(crate) fn ticks_per_second() -> u64 {
+    // SAFETY: asks for a constant.
+    let ticks = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+    u64::try_from(ticks).unwrap_or(100).max(1)
+}
+
+/// Nanoseconds of a clock: the processor time of this thread, or what nobody sets.
+fn clock_ns(clock: libc::clockid_t) -> u64 {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `now` is valid for writes.
+    unsafe { libc::clock_gettime(clock, &raw mut now) };
+    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+    seconds.saturating_mul(1_000_000_000) + u64::try_from(now.tv_nsec).unwrap_or(0)
+}
+
+/// The processor time that this thread has used, in nanoseconds.
+pub(crate) fn thread_time_ns() -> u64 {
+    clock_ns(libc::CLOCK_THREAD_CPUTIME_ID)
+}
+
+/// Nanoseconds since the machine started, or another moment before this process did.
+pub(crate) fn monotonic_ns() -> u64 {
+    clock_ns(libc::CLOCK_MONOTONIC)
+}
 
 /// Whether the error says that this file system cannot do such a thing at all.
 pub(crate) fn is_unsupported(error: &io::Error) -> bool {

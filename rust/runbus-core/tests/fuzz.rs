@@ -9,6 +9,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use everything::read_everything;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Marsaglia's xorshift: the seed is printed, so that a failure can be had again.
 struct Random(u64);
@@ -25,6 +26,9 @@ impl Random {
         usize::try_from(self.next() % (end.max(1) as u64)).unwrap()
     }
 }
+
+/// How a journal begins.
+const JOURNAL: &[u8] = b"\x89RUNBUS\n";
 
 /// Overwrite, move or cut some bytes.
 fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
@@ -52,6 +56,36 @@ fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
     }
 }
 
+/// Give the records of a journal the checks that they would have: what lies behind is reached only so.
+fn check_anew(bytes: &mut [u8]) -> u64 {
+    let (mut at, mut records) = (64, 0);
+    while let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let bits = u64::from(u32::from_le_bytes([word[0], word[1], word[2], word[3]]));
+        let end = at + 8 * (1 + usize::try_from(bits >> 8).unwrap());
+        let Some(payload) = bytes.get(at + 8..end) else {
+            break;
+        };
+        let place = (at as u64 ^ bits.rotate_left(32)).wrapping_mul(0x9E37_79B1_85EB_CA87);
+        let mixed = xxh3_64(payload) ^ place;
+        let mixed = (mixed ^ mixed >> 32).wrapping_mul(0xC2B2_AE3D_27D4_EB4F);
+        let check = u32::try_from(mixed >> 32).unwrap();
+        bytes[at + 4..at + 8].copy_from_slice(&check.to_le_bytes());
+        (at, records) = (end, records + 1);
+    }
+    records
+}
+
+#[test]
+fn checks_that_are_made_anew_are_those_that_were_there() {
+    let folder = tempfile::tempdir().unwrap();
+    seeds::make(folder.path()).unwrap();
+    let journal = fs::read(folder.path().join("long-journal")).unwrap();
+    let mut again = journal.clone();
+
+    assert!(check_anew(&mut again) > 80);
+    assert_eq!(again, journal);
+}
+
 #[test]
 fn changed_files_never_crash_a_reader() {
     let seconds = std::env::var("FUZZ_SECONDS").map_or(1, |text| text.parse().unwrap());
@@ -70,6 +104,9 @@ fn changed_files_never_crash_a_reader() {
         for (path, bytes) in &originals {
             let mut changed = bytes.clone();
             mutate(&mut changed, &mut random);
+            if random.below(2) == 0 && changed.starts_with(JOURNAL) {
+                check_anew(&mut changed);
+            }
             fs::write(path, &changed).unwrap();
             read_everything(path);
             rounds += 1;

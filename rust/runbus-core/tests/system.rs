@@ -7,12 +7,14 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex};
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use runbus_core::archive::{Wanted, read};
-use runbus_core::journal::{MetricWriter, Options, Steps as ColumnSteps};
+use runbus_core::journal::{BlobWriter, MetricWriter, Options, Steps as ColumnSteps};
 use runbus_core::segment::seal;
 use runbus_core::series::Steps;
+use runbus_core::{Error, sync_paths};
 use tempfile::tempdir;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -20,13 +22,19 @@ struct Call {
     name: &'static str,
     path: PathBuf,
     bytes: u64,
+    thread: ThreadId,
 }
 
 static CALLS: Mutex<Vec<Call>> = Mutex::new(Vec::new());
 static CALLED: Condvar = Condvar::new();
 
 fn note(name: &'static str, path: PathBuf, bytes: u64) {
-    CALLS.lock().unwrap().push(Call { name, path, bytes });
+    CALLS.lock().unwrap().push(Call {
+        name,
+        path,
+        bytes,
+        thread: thread::current().id(),
+    });
     CALLED.notify_all();
 }
 
@@ -52,7 +60,8 @@ fn to_int(result: libc::c_long) -> c_int {
 }
 
 // Each stands in the place of the C library's function of this name, and does the same by the system call;
-// a file named "full" gets no space, and one named "remote" lies on another machine.
+// a file named "full" gets no space, one named "remote" lies on another machine, and of one named "broken"
+// the disk cannot be written.
 
 #[unsafe(no_mangle)]
 extern "C" fn fdatasync(descriptor: c_int) -> c_int {
@@ -63,7 +72,12 @@ extern "C" fn fdatasync(descriptor: c_int) -> c_int {
 
 #[unsafe(no_mangle)]
 extern "C" fn fsync(descriptor: c_int) -> c_int {
-    note("sync", path_of(descriptor), 0);
+    let path = path_of(descriptor);
+    let is_broken = path.file_name() == Some(OsStr::new("broken"));
+    note("sync", path, 0);
+    if is_broken {
+        return fail(libc::EIO);
+    }
     // SAFETY: as above.
     to_int(unsafe { libc::syscall(libc::SYS_fsync, descriptor) })
 }
@@ -165,6 +179,70 @@ fn what_is_logged_is_synced_in_the_background_with_the_name_of_the_file() {
         .wait_timeout_while(calls, patience, is_missing)
         .unwrap();
     assert!(!result.timed_out());
+}
+
+/// Folders with a file each, all of which are to be synced.
+fn scattered(folder: &Path, count: usize) -> Vec<PathBuf> {
+    let one = |number: usize| {
+        let within = folder.join(number.to_string());
+        fs::create_dir(&within).unwrap();
+        let file = within.join(if number == count / 2 {
+            "broken"
+        } else {
+            "file"
+        });
+        fs::write(&file, b"x").unwrap();
+        [within, file]
+    };
+    (0..count).flat_map(one).collect()
+}
+
+#[test]
+fn of_many_files_one_that_fails_is_named_and_the_others_are_synced_by_few_threads() {
+    for count in [3, 100] {
+        let folder = tempdir().unwrap();
+        let paths = scattered(folder.path(), count);
+        let broken = folder.path().join((count / 2).to_string()).join("broken");
+        let gone = folder.path().join("gone/file");
+        let wanted: Vec<_> = [&[gone][..], &paths].concat();
+
+        let Err(Error::Io { path, source }) = sync_paths(&wanted) else {
+            panic!("the disk failed, and nobody says so");
+        };
+
+        assert_eq!((path, source.raw_os_error()), (broken, Some(libc::EIO)));
+        let calls = calls(folder.path());
+        let threads: HashSet<_> = calls.iter().map(|call| call.thread).collect();
+        let mut synced: Vec<_> = calls.into_iter().map(|call| call.path).collect();
+        synced.sort();
+        let mut all = paths;
+        all.sort();
+        assert_eq!(synced, all);
+        assert!(threads.len() <= 17, "{} threads", threads.len());
+    }
+}
+
+#[test]
+fn a_journal_is_synced_with_what_it_rests_on_whatever_of_that_fails() {
+    let folder = tempdir().unwrap();
+    let paths = scattered(folder.path(), 20);
+    let broken = folder.path().join("10/broken");
+    let journal = folder.path().join("a.journal");
+    let mut writer = BlobWriter::create(&journal, Options::default()).unwrap();
+    writer.append(b"x").unwrap();
+    let durability = writer.durability();
+
+    let Err(Error::Io { path, .. }) = durability.sync_with(&paths) else {
+        panic!("the disk failed, and nobody says so");
+    };
+
+    assert_eq!(path, broken);
+    let calls = calls(folder.path());
+    let synced = calls.iter().filter(|call| call.name == "sync");
+    let synced: HashSet<&Path> = synced.map(|call| &*call.path).collect();
+    let own = [folder.path(), &*journal];
+    let all: HashSet<&Path> = paths.iter().map(|path| &**path).chain(own).collect();
+    assert_eq!(synced, all);
 }
 
 #[test]

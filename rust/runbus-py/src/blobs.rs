@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use runbus_core::journal::{self, Durability, Options};
+use runbus_core::Error;
+use runbus_core::journal::{self, Options};
 
 use crate::errors::to_python;
 use crate::gil::GilCell;
@@ -12,8 +13,8 @@ use crate::gil::GilCell;
 /// Writes opaque records into one journal: the events.
 #[pyclass(frozen, module = "runbus._core")]
 pub(crate) struct Journal {
-    writer: GilCell<journal::BlobWriter>,
-    durability: Durability,
+    /// `None` once it is closed: then the file is given back, too.
+    writer: GilCell<Option<journal::BlobWriter>>,
     path: PathBuf,
 }
 
@@ -35,16 +36,19 @@ impl Journal {
             }
         });
         let writer = writer.map_err(to_python)?;
-        let durability = writer.durability();
         Ok(Self {
-            writer: GilCell::new(writer),
-            durability,
+            writer: GilCell::new(Some(writer)),
             path,
         })
     }
 
     fn append(&self, py: Python<'_>, payload: &Bound<'_, PyBytes>) -> PyResult<u64> {
-        let result = self.writer.borrow(py).append(payload.as_bytes());
+        let mut writer = self.writer.borrow(py);
+        let result = match writer.as_mut() {
+            Some(writer) => writer.append(payload.as_bytes()),
+            None => Err(Error::Closed),
+        };
+        drop(writer);
         result.map_err(to_python)
     }
 
@@ -54,13 +58,25 @@ impl Journal {
         reason = "a sequence of Python's has no borrowed form"
     )]
     fn sync(&self, py: Python<'_>, others: Vec<PathBuf>) -> PyResult<()> {
-        py.detach(|| self.durability.sync_with(&others))
-            .map_err(to_python)
+        let durability = self
+            .writer
+            .borrow(py)
+            .as_ref()
+            .map(journal::BlobWriter::durability);
+        py.detach(|| match durability {
+            Some(durability) => durability.sync_with(&others),
+            None => runbus_core::sync_paths(&others),
+        })
+        .map_err(to_python)
     }
 
     #[pyo3(signature = (*, sync=true))]
     fn close(&self, py: Python<'_>, sync: bool) -> PyResult<()> {
-        let closing = self.writer.borrow(py).close();
+        let closing = self
+            .writer
+            .borrow(py)
+            .take()
+            .and_then(|mut one| one.close());
         let end = if sync {
             journal::Closing::complete
         } else {
@@ -93,6 +109,6 @@ impl Journal {
 
     #[getter]
     fn closed(&self, py: Python<'_>) -> bool {
-        self.writer.borrow(py).is_closed()
+        self.writer.borrow(py).is_none()
     }
 }

@@ -12,7 +12,10 @@ mod gil;
 mod pieces;
 mod reader;
 mod reports;
+mod sampler;
+mod stamps;
 mod summary;
+mod sync;
 mod text;
 mod values;
 mod writer;
@@ -41,6 +44,12 @@ mod _core {
     use crate::pieces::{blobs, whole_records};
     #[pymodule_export]
     use crate::reader::{Columns, JournalReader, MetricReader};
+    #[pymodule_export]
+    use crate::sampler::{Machine, Sampler};
+    #[pymodule_export]
+    use crate::stamps::are_same;
+    #[pymodule_export]
+    use crate::sync::sync_paths;
     #[pymodule_export]
     use crate::writer::{Group, MetricWriter, Series};
 

@@ -2,6 +2,7 @@
 
 use crate::cgroup::Cgroup;
 use crate::clock;
+use crate::machine;
 use crate::os::{self, Process};
 use crate::reach::Reach;
 use crate::record::field;
@@ -13,7 +14,7 @@ const LOOK: f64 = 0.02;
 /// End the job; returns 0 also where there was nothing to end.
 pub(crate) fn cancel(folder: &[u8], grace: f64) -> i32 {
     // The grace is in the file: a wrapper on another machine finds it there, too.
-    let _ = std::fs::write("cancel", format!("{grace}\n"));
+    write_grace(grace);
     let Some((reach, wrapper)) = look(folder) else {
         return 0;
     };
@@ -44,6 +45,23 @@ pub(crate) fn cancel(folder: &[u8], grace: f64) -> i32 {
     0
 }
 
+/// Say in the file how much grace there is, at once: a wrapper that looked at a part of it would take
+/// another one. Where there is no room, its name alone asks for the end.
+fn write_grace(grace: f64) {
+    let new = format!(".cancel-{}", os::own_pid());
+    let written = std::fs::write(&new, format!("{grace}\n"));
+    if written
+        .and_then(|()| std::fs::rename(&new, "cancel"))
+        .is_err()
+    {
+        let _ = std::fs::remove_file(&new);
+        let _ = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open("cancel");
+    }
+}
+
 /// What the records say of a job of this boot that has not ended; with its wrapper.
 fn look(folder: &[u8]) -> Option<(Reach, Process)> {
     if os::read("exit.json").starts_with(b"{") {
@@ -59,12 +77,12 @@ fn look(folder: &[u8]) -> Option<(Reach, Process)> {
         })
     };
     let job = process("pid", "start").filter(|job| job.pid > 1)?;
-    let boot = os::read("/proc/sys/kernel/random/boot_id");
-    if field(line, "boot")?.as_bytes() != boot.trim_ascii() {
+    let here = machine::here();
+    if field(line, "boot")? != here.boot {
         return None;
     }
     // In another namespace the numbers are those of others.
-    if field(line, "ns").is_some_and(|ns| !ns.is_empty() && ns != os::pid_namespace()) {
+    if field(line, "ns").is_some_and(|ns| !ns.is_empty() && ns != here.pid_namespace) {
         return None;
     }
     // Its number may be another's by now: then only what belongs to the job for certain is ended.

@@ -1,5 +1,7 @@
 //! A control group of the job's own, where one can be made, and what the kernel counts in them.
 
+use std::sync::OnceLock;
+
 use crate::os::{self, Process};
 
 const ROOT: &str = "/sys/fs/cgroup";
@@ -105,12 +107,19 @@ pub(crate) fn own_groups() -> String {
 /// The folder of the group of version 2 among those of a process.
 fn of_version_2(groups: &str) -> Option<String> {
     let own = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
-    let root = [ROOT.to_owned(), format!("{ROOT}/unified")]
-        .into_iter()
-        .find(|root| {
-            os::exists(&format!("{root}/cgroup.procs")) && !os::exists(&format!("{root}/tasks"))
-        })?;
-    Some(format!("{root}{}", own.trim_end_matches('/')))
+    Some(format!("{}{}", root()?, own.trim_end_matches('/')))
+}
+
+/// Where the groups of version 2 are; looked for once, since what is mounted where stays.
+pub(crate) fn root() -> Option<&'static str> {
+    static FOUND: OnceLock<Option<&str>> = OnceLock::new();
+    *FOUND.get_or_init(|| {
+        ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]
+            .into_iter()
+            .find(|root| {
+                os::exists(&format!("{root}/cgroup.procs")) && !os::exists(&format!("{root}/tasks"))
+            })
+    })
 }
 
 /// Remove the empty groups of wrappers that were killed before they could.

@@ -46,6 +46,7 @@ impl Output {
             let flags = flags | libc::O_NOFOLLOW | libc::O_NONBLOCK;
             // SAFETY: the path is a C string.
             let file = unsafe { libc::open(path.as_ptr(), flags, mode) };
+            os::hand_over(file);
             (file >= 0).then_some(file)
         };
         let (stdout, stderr) = (open(c"stdout.log")?, open(c"stderr.log")?);

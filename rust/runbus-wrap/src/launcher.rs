@@ -24,7 +24,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-use crate::{exit, inside, os, run};
+use crate::{cgroup, exit, machine, os, request, run};
 
 const SOCKET: RawFd = 0;
 /// More than any request has: a length beyond it is no length.
@@ -44,6 +44,10 @@ pub(crate) fn serve() -> i32 {
     let mut socket = unsafe { File::from_raw_fd(SOCKET) };
     let mut wrappers: HashMap<i32, u32> = HashMap::new();
     let mut asked = Vec::new();
+    // What no wrapper need do by itself.
+    let nothing = os::open_nothing();
+    machine::here();
+    cgroup::root();
     loop {
         let [is_asked, _] = os::wait_for([SOCKET, signals], -1);
         if run::is_told_to_end(signals) {
@@ -70,7 +74,7 @@ pub(crate) fn serve() -> i32 {
                 os::close(signals);
                 // The descriptor gets another meaning before this would close it.
                 std::mem::forget(socket);
-                return begin(&job);
+                return begin(&job, nothing);
             }
             pid => {
                 wrappers.insert(pid, job.id);
@@ -80,11 +84,10 @@ pub(crate) fn serve() -> i32 {
 }
 
 /// Be the wrapper of a job; returns its exit code.
-fn begin(job: &Job<'_>) -> i32 {
+fn begin(job: &Job<'_>, nothing: RawFd) -> i32 {
     // SAFETY: the call takes nothing.
     unsafe { libc::setsid() };
-    let mut files = job.files.iter();
-    match files.try_for_each(|(name, data)| write_file(job.folder, name, data)) {
+    match write_files(job) {
         Ok(()) => tell(job.id, STARTED, os::own_pid()),
         Err(error) => {
             tell(job.id, FAILED, error.raw_os_error().unwrap_or(libc::EIO));
@@ -92,30 +95,39 @@ fn begin(job: &Job<'_>) -> i32 {
         }
     }
     // The kernel must see the end of the process that starts wrappers, and not that of the last one.
-    os::replace_by_nothing(SOCKET);
+    os::replace(SOCKET, nothing);
     os::set_environment(job.variables.iter().map(|pair| os::c_string(pair)));
-    inside(job.folder, || run::run(job.folder))
+    let mut files = job.files.iter();
+    let request = files.find(|(name, _)| *name == request::FILE.as_bytes());
+    run::run(job.folder, request.map(|(_, data)| *data))
+}
+
+/// Enter the folder of a job and write its files there.
+fn write_files(job: &Job<'_>) -> io::Result<()> {
+    std::env::set_current_dir(OsStr::from_bytes(job.folder))?;
+    let mode = os::file_mode();
+    job.files
+        .iter()
+        .try_for_each(|(name, data)| write_file(name, data, mode))
 }
 
 /// Write a file as a whole: an earlier wrapper may be about to read one of that name.
-fn write_file(folder: &[u8], name: &[u8], data: &[u8]) -> io::Result<()> {
-    let place = [folder, b"/", name].concat();
-    let place = Path::new(OsStr::from_bytes(&place));
-    match write_new(place, data) {
+fn write_file(name: &[u8], data: &[u8], mode: libc::mode_t) -> io::Result<()> {
+    let place = Path::new(OsStr::from_bytes(name));
+    match write_new(place, data, mode) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let new = [folder, b"/.", name, b".new"].concat();
+            let new = [b".", name, b".new"].concat();
             let new = Path::new(OsStr::from_bytes(&new));
             // That of a process that was killed meanwhile.
             let _ = fs::remove_file(new);
-            write_new(new, data)?;
+            write_new(new, data, mode)?;
             fs::rename(new, place)
         }
         result => result,
     }
 }
 
-fn write_new(path: &Path, data: &[u8]) -> io::Result<()> {
-    let mode = path.parent().map_or(0o600, os::file_mode_in);
+fn write_new(path: &Path, data: &[u8], mode: libc::mode_t) -> io::Result<()> {
     let mut options = OpenOptions::new();
     let mut file = options.write(true).create_new(true).mode(mode).open(path)?;
     let written = file.write_all(data).and_then(|()| {

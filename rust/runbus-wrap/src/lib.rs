@@ -20,6 +20,7 @@ mod cgroup;
 mod clock;
 mod launch;
 mod launcher;
+mod machine;
 mod os;
 mod reach;
 mod record;
@@ -66,7 +67,7 @@ pub unsafe fn main(count: i32, words: *const *const libc::c_char) -> i32 {
 /// Do what the words say, here.
 fn work(words: &[&[u8]]) -> i32 {
     match words {
-        [b"run", folder] | [b"run", folder, _] => inside(folder, || run::run(folder)),
+        [b"run", folder] | [b"run", folder, _] => inside(folder, || run::run(folder, None)),
         [b"cancel", folder, grace] | [b"cancel", folder, grace, _] => match clock::seconds(grace) {
             Some(grace) => inside(folder, || cancel::cancel(folder, grace)),
             None => exit::USAGE,

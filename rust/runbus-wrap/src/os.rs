@@ -4,7 +4,6 @@ use std::ffi::{CStr, CString};
 use std::io::Read;
 use std::os::fd::RawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
 
 /// A process, by its number and the moment it started: a number alone is given again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,23 +70,45 @@ pub(crate) fn write_some(file: RawFd, bytes: &[u8]) -> usize {
 
 /// The mode of a new file in the current folder: who may not look into that may not read it, either.
 pub(crate) fn file_mode() -> libc::mode_t {
-    file_mode_in(Path::new("."))
-}
-
-/// The mode of a new file in a folder.
-pub(crate) fn file_mode_in(folder: &Path) -> libc::mode_t {
-    let mode = std::fs::metadata(folder).map_or(0, |folder| folder.mode());
+    let mode = std::fs::metadata(".").map_or(0, |folder| folder.mode());
     mode & 0o066 | 0o600
 }
 
-/// Have a descriptor read and write nothing from now on.
-pub(crate) fn replace_by_nothing(file: RawFd) {
-    // SAFETY: the path is a C string, and the calls take numbers.
-    unsafe {
-        let nothing = libc::open(c"/dev/null".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC);
-        libc::dup2(nothing, file);
-        libc::close(nothing);
+/// Give a file that was made in the current folder to the owner of that folder.
+///
+/// In a container the wrapper may be root, and who reads the records outside of it is not.
+pub(crate) fn hand_over(file: RawFd) {
+    // SAFETY: the calls take numbers.
+    if file < 0 || unsafe { libc::geteuid() } != 0 {
+        return;
     }
+    if let Ok(folder) = std::fs::metadata(".")
+        && folder.uid() != 0
+    {
+        // SAFETY: the call takes numbers. Where it fails the file stays root's.
+        unsafe { libc::fchown(file, folder.uid(), folder.gid()) };
+    }
+}
+
+/// Read a file and remove it; None if it is not there.
+pub(crate) fn take(path: &str) -> Option<Vec<u8>> {
+    let text = exists(path).then(|| read(path));
+    if text.is_some() {
+        let _ = std::fs::remove_file(path);
+    }
+    text
+}
+
+/// Open what reads and writes nothing; negative if that is not possible.
+pub(crate) fn open_nothing() -> RawFd {
+    // SAFETY: the path is a C string.
+    unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC) }
+}
+
+/// Have a descriptor be another name of what `by` is.
+pub(crate) fn replace(file: RawFd, by: RawFd) {
+    // SAFETY: the call takes numbers.
+    unsafe { libc::dup2(by, file) };
 }
 
 /// Set the environment of this process, which has one thread.
@@ -200,15 +221,12 @@ pub(crate) fn fork_into(cgroup: RawFd) -> i32 {
 
 /// Close every descriptor but some, and leave nothing of the launcher's in the standard ones.
 pub(crate) fn keep_only(files: &mut [RawFd]) {
-    // SAFETY: the path is a C string, and the calls take numbers.
-    unsafe {
-        let nothing = libc::open(c"/dev/null".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC);
-        for standard in 0..3 {
-            if nothing < 0 {
-                libc::close(standard);
-            } else {
-                libc::dup2(nothing, standard);
-            }
+    let nothing = open_nothing();
+    for standard in 0..3 {
+        if nothing < 0 {
+            close(standard);
+        } else {
+            replace(standard, nothing);
         }
     }
     files.sort_unstable();

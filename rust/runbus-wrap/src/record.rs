@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 
 use crate::os::{self, Process};
-use crate::{clock, exit};
+use crate::{clock, exit, machine};
 
 const EXIT: &CStr = c"exit.json";
 const PID: &CStr = c"pid.json";
@@ -48,6 +48,7 @@ pub(crate) fn claim() -> Result<RawFd, i32> {
     // SAFETY: the path is a C string.
     let file = unsafe { libc::open(EXIT.as_ptr(), flags, os::file_mode()) };
     if file >= 0 {
+        os::hand_over(file);
         Ok(file)
     } else if matches!(os::errno(), libc::ENOSPC | libc::EDQUOT) {
         Err(exit::NO_ROOM)
@@ -111,16 +112,16 @@ fn line_of(end: &End) -> String {
 
 /// Write who runs; whether there was room.
 pub(crate) fn write_pid(job: Process, wrapper: Process, cgroup: &str) -> bool {
-    let boot = os::read("/proc/sys/kernel/random/boot_id");
+    let here = machine::here();
     let line = format!(
         "{{\"pid\":{},\"start\":{},\"boot\":{},\"host\":{},\"uptime\":{:.2},\"ns\":{},\"wrapper\":{},\
          \"wrapper_start\":{},\"cgroup\":{}}}\n",
         job.pid,
         job.start,
-        quoted(String::from_utf8_lossy(&boot).trim()),
+        quoted(&here.boot),
         quoted(&os::host_name()),
         clock::uptime(),
-        quoted(&os::pid_namespace()),
+        quoted(&here.pid_namespace),
         wrapper.pid,
         wrapper.start,
         quoted(cgroup),
@@ -128,6 +129,7 @@ pub(crate) fn write_pid(job: Process, wrapper: Process, cgroup: &str) -> bool {
     let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC | libc::O_CLOEXEC | libc::O_NOFOLLOW;
     // SAFETY: the path is a C string.
     let file = unsafe { libc::open(PID.as_ptr(), flags, os::file_mode()) };
+    os::hand_over(file);
     let written = file >= 0 && os::write_all(file, line.as_bytes());
     os::close(file);
     written
@@ -139,6 +141,7 @@ pub(crate) fn beat() -> bool {
         libc::O_WRONLY | libc::O_CREAT | libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK;
     // SAFETY: the path is a C string.
     let file = unsafe { libc::open(c"heartbeat".as_ptr(), flags, os::file_mode()) };
+    os::hand_over(file);
     let written =
         file >= 0 && os::write_all(file, format!("{:<31.2}\n", clock::uptime()).as_bytes());
     os::close(file);

@@ -19,8 +19,10 @@ const PIECE: usize = 64 << 10;
 /// a line at a time is not slowed down by a reader that wakes for each.
 const FEW: usize = 16 << 10;
 const NAP: i32 = 1;
-/// How long the reader may take for what is in the pipes when the job has ended, in milliseconds.
+/// How long the reader may take for what is in the pipes when the job has ended, in milliseconds; one
+/// that is slow, as on a disk that stands still, so many times as long as one that was stopped.
 const PATIENCE: i32 = 5000;
+const SLOW: u32 = 12;
 /// After so many milliseconds without output the memory that only waiting does not need is given back.
 const QUIET: i32 = 1000;
 
@@ -156,7 +158,7 @@ impl Relay {
             // A socket whose other end is gone must not end this process.
             // SAFETY: the pointer and the length are those of a slice.
             unsafe { libc::send(socket, FLUSH.as_ptr().cast(), 1, libc::MSG_NOSIGNAL) };
-            if os::is_readable(socket, PATIENCE) {
+            if is_heard(pid, socket) {
                 match answer(socket) {
                     Some((false, lost)) => return self.lost + lost,
                     Some((true, lost)) => {
@@ -219,6 +221,14 @@ impl Relay {
             }
         }
     }
+}
+
+/// Wait until a reader has answered, or is gone; whether it has.
+fn is_heard(pid: i32, socket: RawFd) -> bool {
+    let is_stopped = || os::stat(pid).is_some_and(|stat| matches!(stat.state, b'T' | b't'));
+    (0..SLOW)
+        .take_while(|round| *round == 0 || !is_stopped())
+        .any(|_| os::is_readable(socket, PATIENCE))
 }
 
 /// Return what a reader has said: whether its pipes have ended, and what it has lost; None at its end.

@@ -14,13 +14,17 @@
 //! | `arg` | one word of the command, in order |
 //!
 //! Without the file, or without an `arg`, `request.sh` runs under `/bin/sh`.
+//!
+//! Where no environment can be handed over unseen, such as to a container, the variables
+//! `RUNBUS_SECRET_NAME` are the `env` fields of the file `secrets`, which is removed once it is read.
 
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use crate::os;
 
-const FILE: &str = "request";
+pub(crate) const FILE: &str = "request";
+const SECRETS: &str = "secrets";
 const PREFIX: &str = "RUNBUS_SECRET_";
 /// The variable that tells the processes of an attempt from all others.
 pub(crate) const MARK: &str = "RUNBUS_ATTEMPT";
@@ -38,16 +42,18 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// Read the request in the current folder.
+    /// Read the request in the current folder, unless its text is `given`.
     ///
     /// The error is a sentence for the record.
-    pub(crate) fn read(folder: &[u8]) -> Result<Self, String> {
-        let text = if os::exists(FILE) {
-            Some(os::read(FILE))
-        } else {
-            None
-        };
-        Self::parse(text.as_deref(), folder, std::env::vars_os().collect())
+    pub(crate) fn read(folder: &[u8], given: Option<&[u8]>) -> Result<Self, String> {
+        let text = given
+            .map(<[u8]>::to_vec)
+            .or_else(|| os::exists(FILE).then(|| os::read(FILE)));
+        let mut inherited = Environment(std::env::vars_os().collect());
+        if let Some(handed) = os::take(SECRETS) {
+            inherited.take_in(&handed)?;
+        }
+        Self::parse(text.as_deref(), folder, inherited.0)
     }
 
     fn parse(
@@ -191,6 +197,16 @@ impl Environment {
         Ok(())
     }
 
+    /// Take in what was handed over in a file; nothing in it is of any other use.
+    fn take_in(&mut self, handed: &[u8]) -> Result<(), String> {
+        for (name, value) in fields(handed)? {
+            if name == b"env" {
+                self.set_pair(value)?;
+            }
+        }
+        Ok(())
+    }
+
     fn reveal(&mut self, name: &[u8]) -> Result<(), String> {
         let source = OsString::from_vec([PREFIX.as_bytes(), name].concat());
         let found = self.0.iter().find(|(known, _)| *known == source);
@@ -264,6 +280,16 @@ mod tests {
             programs,
             ["/a/prog", "./prog", "/b/prog"].map(|one| super::os::c_string(one.as_bytes()))
         );
+    }
+
+    #[test]
+    fn secrets_that_are_handed_over_in_a_file_are_variables() {
+        let mut environment = super::Environment(Vec::new());
+        let handed = text(&[("version", "1"), ("env", "RUNBUS_SECRET_A=x\ny=")]);
+        assert_eq!(environment.take_in(&handed), Ok(()));
+        let wanted = ("RUNBUS_SECRET_A".into(), "x\ny=".into());
+        assert_eq!(environment.0, [wanted]);
+        assert!(environment.take_in(&handed[..handed.len() - 2]).is_err());
     }
 
     #[test]

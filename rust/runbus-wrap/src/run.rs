@@ -29,7 +29,9 @@ const AGAIN: f64 = 0.02;
 const PATIENCE: f64 = 60.0;
 
 /// Run the attempt in the current folder; returns when it has ended, with the wrapper's exit code.
-pub(crate) fn run(folder: &[u8]) -> i32 {
+///
+/// Who has written the request there may give it, so that it is not read again.
+pub(crate) fn run(folder: &[u8], request: Option<&[u8]>) -> i32 {
     let record = match record::claim() {
         Ok(record) => record,
         Err(code) => return code,
@@ -45,7 +47,7 @@ pub(crate) fn run(folder: &[u8]) -> i32 {
     let end = if os::exists("cancel") {
         never_begun()
     } else {
-        match Attempt::begin(folder, signals, record) {
+        match Attempt::begin(folder, request, signals, record) {
             Ok(attempt) => attempt.finish(),
             Err(end) => end,
         }
@@ -128,8 +130,11 @@ pub(crate) fn block_signals() -> RawFd {
         libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
         // Ignored, children would leave no status.
         libc::signal(libc::SIGCHLD, libc::SIG_DFL);
-        // A limit on the size of files is an error to note, and no end.
-        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+        // A limit on the size of files is an error to note, and no end; neither is a job that was ended
+        // before it was released: its pipe has no reader.
+        for signal in [libc::SIGXFSZ, libc::SIGPIPE] {
+            libc::signal(signal, libc::SIG_IGN);
+        }
         libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK)
     }
 }
@@ -188,8 +193,13 @@ struct Attempt {
 }
 
 impl Attempt {
-    fn begin(folder: &[u8], signals: RawFd, record: RawFd) -> Result<Self, End> {
-        let request = Request::read(folder).map_err(|reason| End::failed(126, reason))?;
+    fn begin(
+        folder: &[u8],
+        request: Option<&[u8]>,
+        signals: RawFd,
+        record: RawFd,
+    ) -> Result<Self, End> {
+        let request = Request::read(folder, request).map_err(|reason| End::failed(126, reason))?;
         let output = Output::open().ok_or_else(|| End::failed(126, "cannot open the log files"))?;
         // SAFETY: the call takes numbers. Orphans of the job become this process's children.
         unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };

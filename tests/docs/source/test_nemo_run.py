@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +13,10 @@ import pytest
 
 import runbus
 import runbus.compat.nemo_run as run
-from runbus.config import Config, Partial
+from runbus.config import Config, Partial, executor_data
 from runbus.errors import TaskInvalid
+
+pytestmark = pytest.mark.timeout(300)  # commands are run, one after the other
 
 CONFIGURATION = """
 from dataclasses import dataclass
@@ -68,7 +72,6 @@ if __name__ == "__main__":
     run.cli.main(train)
 """
 
-# `--factory executor=@executors/slurm.yaml`, too, once there is such an executor.
 COMMANDS = {
     "python train.py model.hidden_size=1024 training.learning_rate=2e-4": "1024 12 7 0.0002 32\n",
     "python train.py --factory @configs/base.yaml model.layers=24": "64 24 7 0.0001 32\n",
@@ -96,9 +99,16 @@ def test_the_command_lines_run(tmp_path: Path) -> None:
     for line, printed in COMMANDS.items():
         words = [sys.executable, *line.split()[1:]]
         done = subprocess.run(
-            words, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=50
+            words, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=150
         )
         assert (done.stdout, done.returncode) == (printed, 0), done.stderr
+    # Of an executor it is a job; the page's is a cluster's, and this one is here.
+    (tmp_path / "executors").mkdir()
+    (tmp_path / "executors" / "slurm.yaml").write_text("type: local\n")
+    words = [sys.executable, "train.py", "--factory", "executor=@executors/slurm.yaml"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "512 12 7 0.0001 32\n" in done.stderr
+    assert [str(one.state) for one in runbus.runs("train")] == ["SUCCEEDED"]
     words = [sys.executable, "train.py", "--dryrun", "model.size=512"]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "size: 512" in done.stdout
@@ -158,14 +168,112 @@ def test_autoconvert_makes_a_partial_of_what_a_recipe_returns(
     assert "steps: 2" in capsys.readouterr().out
 
 
-def test_names_that_are_not_here_say_what_takes_their_place() -> None:
-    assert run.LocalExecutor is runbus.LocalExecutor
+BACKENDS = """
+import runbus.compat.nemo_run as run
+
+# Local execution
+local_exec = run.LocalExecutor(
+    env_vars={"CUDA_VISIBLE_DEVICES": "0,1"},
+    working_dir="/path/to/project"
+)
+
+# Docker execution
+docker_exec = run.DockerExecutor(
+    container_image="pytorch/pytorch:2.0.0",
+    num_gpus=4,
+    volumes=["/data:/data", "/models:/models"],
+    ports=["8080:8080"]
+)
+
+# Slurm execution
+slurm_exec = run.SlurmExecutor(
+    nodes=2,
+    gpus_per_node=8,
+    time="04:00:00",
+    account="gpu-dept",
+    partition="a100"
+)
+
+# Use with any configuration
+config = run.Partial(train_model, model_size=1024)
+run.run(config, executor=local_exec)  # or docker_exec, slurm_exec
+"""
+
+PACKAGING = """
+import runbus.compat.nemo_run as run
+
+# Git archive packaging
+git_packager = run.GitArchivePackager()
+
+# Pattern-based packaging
+pattern_packager = run.PatternPackager(
+    include=["*.py", "*.yaml", "*.json"],
+    exclude=["__pycache__", "*.pyc", "tests/"]
+)
+
+# Hybrid packaging
+hybrid_packager = run.HybridPackager([
+    git_packager,
+    pattern_packager
+])
+
+# Use with executor
+executor = run.SlurmExecutor(packager=hybrid_packager)
+"""
+
+TUNNELING = """
+import runbus.compat.nemo_run as run
+
+# SSH tunnel to remote cluster
+ssh_tunnel = run.SSHTunnel(
+    host="login.cluster.com",
+    user="username",
+    identity="~/.ssh/id_rsa",
+    job_dir="/scratch/username/runs"
+)
+
+# Use with executor
+executor = run.SlurmExecutor(tunnel=ssh_tunnel)
+"""
+
+
+def test_the_backend_block_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a folder that is there; the page's `ports=[8080:8080]` is no Python."""
+    (tmp_path / "backends_of_a_page.py").write_text(
+        "import os\n\ndef train_model(model_size: int) -> list:\n"
+        "    return [model_size, os.getcwd(), os.environ['CUDA_VISIBLE_DEVICES']]\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("backends_of_a_page")
+    found = {"train_model": module.train_model, "__name__": "block"}
+    exec(BACKENDS.replace("/path/to/project", str(tmp_path)), found)
+    (record,) = runbus.runs()
+    assert record.result == [1024, str(tmp_path), "0,1"]
+    for name, kind in (("docker_exec", "docker"), ("slurm_exec", "slurm")):
+        assert executor_data(found[name], name)["type"] == kind
+    assert executor_data(found["local_exec"], "local")["working_dir"] == str(tmp_path)
+
+
+def test_the_packaging_and_the_tunnel_block_run() -> None:
+    found: dict[str, object] = {}
+    exec(PACKAGING, found)
+    packager = executor_data(found["executor"], "slurm")["packager"]
+    git, pattern = packager["packagers"]
+    assert (packager["type"], git, pattern["type"]) == ("hybrid", {"type": "git"}, "pattern")
+    assert pattern["include"] == ["*.py", "*.yaml", "*.json"]
+    assert pattern["exclude"] == ["__pycache__", "*.pyc", "tests/"]
+    exec(TUNNELING, found)
+    assert executor_data(found["executor"], "slurm")["host"] == {
+        "type": "ssh", "host": "login.cluster.com", "user": "username",
+        "identity": os.path.expanduser("~/.ssh/id_rsa"), "job_dir": "/scratch/username/runs",
+    }  # fmt: skip
+
+
+def test_names_that_are_not_here_say_so() -> None:
     packagers = {"code": run.GitArchivePackager(), "data": run.PatternPackager("*.json")}
     assert isinstance(run.HybridPackager(packagers), runbus.HybridPackager)
-    with pytest.raises(AttributeError, match=r"use runbus\.AsyncExperiment, which"):
-        _ = run.Experiment
-    with pytest.raises(AttributeError, match="nothing like NeMo Run's SlurmExecutor yet"):
-        _ = run.SlurmExecutor
+    with pytest.raises(AttributeError, match="nothing like NeMo Run's SkypilotExecutor yet"):
+        _ = run.SkypilotExecutor
 
 
 DEFAULTS = """
@@ -195,7 +303,7 @@ def test_the_defaults_of_an_entrypoint_are_what_words_change(tmp_path: Path) -> 
         (tmp_path / "trained.py").write_text(DEFAULTS.replace("EXECUTOR", executor))
         return subprocess.run(
             [sys.executable, "trained.py", *words],
-            cwd=tmp_path, capture_output=True, text=True, check=False, timeout=50,
+            cwd=tmp_path, capture_output=True, text=True, check=False, timeout=150,
         )  # fmt: skip
 
     assert call("None", "epochs+=1", "model.hidden_size*=2").stdout == "128 2\n"
@@ -204,3 +312,97 @@ def test_the_defaults_of_an_entrypoint_are_what_words_change(tmp_path: Path) -> 
     assert [one.result for one in runbus.runs(project="train")] == [{"size": 3}]
     assert call("None", "run.name=x", "model.hidden_size=4").returncode == 0
     assert runbus.runs()[-1].result == {"size": 4}
+
+
+EXPERIMENT = """
+import runbus.compat.nemo_run as run
+
+# Create experiment
+with run.Experiment("hyperparameter-sweep") as exp:
+    # Add tasks with different configurations
+    task1 = exp.add(
+        train_model,
+        model_size=512,
+        executor=slurm_exec,
+        name="small-model"
+    )
+
+    task2 = exp.add(
+        train_model,
+        model_size=1024,
+        executor=slurm_exec,
+        name="large-model"
+    )
+
+    # Add dependent task
+    exp.add(
+        evaluate_models,
+        dependencies=[task1, task2],
+        name="evaluation"
+    )
+
+    # Launch experiment
+    exp.run(tail_logs=True, sequential=False)
+
+# Later reconstruction
+exp = run.Experiment.from_id("hyperparameter-sweep_20241201_123456")
+exp.status()
+exp.logs("large-model")
+"""
+
+# What the page has defined before; its Slurm executor is another block's.
+BEFORE_EXPERIMENT = """
+import runbus.compat.nemo_run as run
+
+slurm_exec = run.LocalExecutor("slurm")
+
+def train_model(model_size: int) -> int:
+    print("trained", model_size)
+    return model_size
+
+def evaluate_models() -> str:
+    return "evaluated"
+"""
+
+
+def test_the_experiment_block_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "models_of_a_page.py").write_text(BEFORE_EXPERIMENT)
+    monkeypatch.syspath_prepend(tmp_path)
+    found = vars(importlib.import_module("models_of_a_page")) | {"__name__": "block"}
+    launch, later = EXPERIMENT.split("# Later reconstruction")
+    exec(launch, found)
+    made = found["exp"].id
+    assert found["exp"].results == {
+        "small-model": 512, "large-model": 1024, "evaluation": "evaluated",
+    }  # fmt: skip
+    assert "large-model | trained 1024\n" in capsys.readouterr().err
+    # An id of theirs is a title and a second, and names two experiments of that second.
+    exec(later.replace("hyperparameter-sweep_20241201_123456", made), found)
+    *rows, line = capsys.readouterr().out.splitlines()
+    assert [row.split()[:2] for row in rows] == [
+        ["small-model", "SUCCEEDED"], ["large-model", "SUCCEEDED"], ["evaluation", "SUCCEEDED"],
+    ]  # fmt: skip
+    assert line == "trained 1024"
+    with pytest.raises(runbus.errors.ExperimentNotFound):
+        exec(later, found)
+
+
+def test_run_is_one_job(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    local_exec = run.LocalExecutor()
+    config = run.Partial(sum, [1, 2])
+    record = run.run(config, executor=local_exec)
+    assert record is not None
+    assert record.result == 3
+    assert run.run(run.Script(inline="echo $A", env={"A": "b"}), dryrun=True) is None
+    assert "echo $A" in capsys.readouterr().out
+    assert len(runbus.runs()) == 1
+    exp = run.Experiment("one", base_dir=str(tmp_path / "else"))
+    exp.add(run.Script(inline="echo a; echo b"), name="says")
+    exp.run()
+    assert exp.logs("says", regex="b") == "b\n"
+    status = exp.status(return_dict=True)
+    assert isinstance(status, dict)
+    assert status["says"]["status"] == "SUCCEEDED"
+    assert (tmp_path / "else" / "experiments").is_dir()

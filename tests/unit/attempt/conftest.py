@@ -102,9 +102,31 @@ def cancel(wrapper: list[str]) -> Callable[[Path, int], None]:
 
     def cancel(folder: Path, grace_s: int) -> None:
         command = [*wrapper, "cancel", str(folder), str(grace_s)]
-        subprocess.run(command, check=True, timeout=20)
+        subprocess.run(command, check=True, timeout=40)
 
     return cancel
+
+
+@pytest.fixture
+def run_limited(start: Start, tmp_path: Path) -> Callable[..., Path]:
+    """Run a script that reaches its time limit, and return the folder.
+
+    The script makes a file `ready` when it has come as far as the test needs. How long that takes
+    depends on what else the machine does, and the limit counts from the start: one that came too
+    early says nothing, and the next one is longer.
+    """
+
+    def run_limited(script: str, *, has_grace: bool = True) -> Path:
+        for limit_s, grace_s in ((0.3, 1), (3, 5), (15, 12)):
+            folder = tmp_path / f"limit {limit_s}"
+            folder.mkdir()
+            (folder / "limit").write_text(f"{limit_s} {grace_s if has_grace else 0}\n")
+            start(folder, script).wait(50)
+            if (folder / "ready").exists():
+                return folder
+        raise AssertionError("it never became ready")
+
+    return run_limited
 
 
 @pytest.fixture
@@ -112,9 +134,24 @@ def wait_for_line() -> Callable[[Path], str]:
     """Wait for the first line of a file that a job writes, and return it."""
 
     def wait(path: Path) -> str:
-        loop = 'until [ -s "$0" ]; do sleep 0.01; done'
-        subprocess.run(["sh", "-c", loop, str(path)], timeout=20, check=True)
+        # A whole one: what has no end yet `read` does not take for a line.
+        loop = 'until read -r _ <"$0"; do sleep 0.01; done 2>/dev/null'
+        subprocess.run(["sh", "-c", loop, str(path)], timeout=30, check=True)
         return path.read_text().splitlines()[0]
+
+    return wait
+
+
+@pytest.fixture
+def wait_for_sleep() -> Callable[[int], None]:
+    """Wait until a process has become `sleep`: while it is loaded it has no environment.
+
+    By that a process is found that has left its session, and one that has none is not.
+    """
+
+    def wait(pid: int) -> None:
+        loop = 'until [ "$(cat comm)" = sleep ] && grep -q . environ; do sleep 0.01; done'
+        subprocess.run(["sh", "-c", loop], cwd=f"/proc/{pid}", timeout=30, check=True)
 
     return wait
 

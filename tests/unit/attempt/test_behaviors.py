@@ -6,7 +6,7 @@ import ast
 from pathlib import Path
 
 PAGE = Path(__file__).parents[3] / "docs" / "concepts" / "wrapper.md"
-OF_THE_WRAPPER = {"wrapper", "start", "run", "cancel", "in_a_world"}
+OF_THE_WRAPPER = {"wrapper", "start", "run", "run_limited", "cancel", "in_a_world"}
 """The fixtures through which a test runs against both."""
 
 

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from runbus import AsyncExperiment, Command, Job, LocalExecutor, SSHExecutor
+from runbus import Command, Job, LocalExecutor, SSHExecutor
 from runbus.abc import Executor, JobSpec, JsonBody, Request
 from runbus.api import plan
 from runbus.attempt import AttemptBody
 from runbus.errors import UsageError
 from runbus.events import Image
+from runbus.experiment import ExperimentDraft
 from runbus.transports import LocalTunnel
 
 JOB = JobSpec(
@@ -24,7 +25,7 @@ SECRET = replace(
     JOB,
     argv=("train", "--hub-token", "canary-1", "https://me:canary-2@host/x"),
     env={"B": "shown", "HF_TOKEN": "canary-3"},
-    image=Image(env=(("WANDB_API_KEY", "canary-4"), ("C", "shown too"))),
+    image=Image(env={"WANDB_API_KEY": "canary-4", "C": "shown too"}),
     bootstrap=("curl -H 'Authorization: Bearer canary-5' host",),
 )
 EXECUTORS = {
@@ -53,7 +54,7 @@ def test_secrets_are_sent_but_not_shown(executor: Executor) -> None:
 def test_a_dry_run_is_of_what_would_be_sent(tmp_path: Path) -> None:
     job = Job(name="a", task=Command(("true",)), env={"HF_TOKEN": "canary"}, cwd="/")
 
-    (request,) = plan(AsyncExperiment("p", [job], home=tmp_path / "home"))
+    (request,) = plan(ExperimentDraft("p", [job], home=tmp_path / "home"))
 
     assert request.job.env["HF_TOKEN"] == "canary"
     assert "export HF_TOKEN=canary\n" in request.of(AttemptBody).script

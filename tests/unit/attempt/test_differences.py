@@ -185,6 +185,7 @@ def test_a_child_that_hides_in_a_session_and_without_the_mark_ends_too(
     subprocess.run([*wrapper, "cancel", str(tmp_path), "0"], check=True, timeout=20)
     job.wait(20)
 
+    # The wrapper has waited for all that it has ended.
     try:
         os.kill(child, 0)
     except ProcessLookupError:
@@ -219,15 +220,20 @@ def test_a_job_goes_on_when_the_disk_takes_no_more_of_its_output(
 def test_a_grace_of_less_than_a_second_is_no_whole_one(
     launch: Launch, wrapper: list[str], wait_for_line: Callable[[Path], str], tmp_path: Path
 ) -> None:
-    ignores = "trap 'date +%s.%N' TERM; echo up; while :; do sleep 0.01; done"
-    job = launch(tmp_path, "sh", "-c", ignores)
-    wait_for_line(tmp_path / "stdout.log")
+    ignores = "trap : TERM; echo up; while :; do sleep 0.01; done"
+    took_s: list[float] = []
+    # A whole second it would be each time; once is enough to see that it is less, on a machine that
+    # has other things to do, too.
+    while len(took_s) < 4 and min(took_s, default=1.0) >= 1.0:
+        (folder := tmp_path / str(len(took_s))).mkdir()
+        job = launch(folder, "sh", "-c", ignores)
+        wait_for_line(folder / "stdout.log")
+        start = time.monotonic()
+        subprocess.run([*wrapper, "cancel", str(folder), "0.05"], check=True, timeout=20)
+        job.wait(20)
+        took_s.append(time.monotonic() - start)
 
-    start = time.monotonic()
-    subprocess.run([*wrapper, "cancel", str(tmp_path), "0.05"], check=True, timeout=20)
-    job.wait(20)
-
-    assert time.monotonic() - start < 0.95
+    assert min(took_s) < 1.0
 
 
 @pytest.mark.differs("TERM to the wrapper")
@@ -267,9 +273,9 @@ def test_niceness_and_processors_need_no_program_in_the_job_s_path(
     ended: Ended, tmp_path: Path
 ) -> None:
     show = "import os; print(os.nice(0), os.sched_getaffinity(0))"
-    niceness = os.nice(0)
-    share = Resources(nice=3, cpus="0")
+    niceness, cpu = os.nice(0), min(os.sched_getaffinity(0))
+    share = Resources(nice=3, cpus=str(cpu))
     seen = ended(tmp_path, sys.executable, "-c", show, resources=share, env={"PATH": "/nowhere"})
 
     assert seen.exit_code == 0
-    assert (tmp_path / "stdout.log").read_text() == f"{min(niceness + 3, 19)} {{0}}\n"
+    assert (tmp_path / "stdout.log").read_text() == f"{min(niceness + 3, 19)} {{{cpu}}}\n"

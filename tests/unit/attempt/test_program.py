@@ -6,9 +6,11 @@ import json
 import os
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -136,19 +138,26 @@ child.wait()
 def test_the_end_reaches_a_child_in_a_session_of_its_own(
     launch, program: str, wait_for_line, tmp_path: Path, end: str
 ) -> None:
-    if end == "limit":
-        (tmp_path / "limit").write_text("1.5 5\n")
-    wrapper = launch(tmp_path, sys.executable, "-c", ELSEWHERE)
-    child = int(wait_for_line(tmp_path / "stdout.log"))
+    # A limit that comes before the child is there says nothing: the next one is longer.
+    for limit_s in (1, 5, 20):
+        (folder := tmp_path / str(limit_s)).mkdir()
+        if end == "limit":
+            (folder / "limit").write_text(f"{limit_s} 5\n")
+        wrapper = launch(folder, sys.executable, "-c", ELSEWHERE)
+        if end == "limit":
+            wrapper.wait(50)
+        if end != "limit" or (folder / "stdout.log").read_bytes():
+            break
+    child = int(wait_for_line(folder / "stdout.log"))
 
     if end == "cancel":
-        cancel(program, tmp_path, "5")
+        cancel(program, folder, "5")
     elif end == "signal":
         wrapper.terminate()
     wrapper.wait(30)
 
     assert not is_alive(child)
-    seen = observe_folder(str(tmp_path))
+    seen = observe_folder(str(folder))
     assert seen is not None
     reasons = {
         "cancel": "cancelled",
@@ -172,13 +181,16 @@ def test_a_child_in_a_group_of_its_own_ends_too(
 
 ORPHAN = """
 import os, signal, sys
+told, tells = os.pipe()
 if os.fork() == 0:
     os.setsid()
     if os.fork():
         os._exit(0)
     print(os.getpid(), flush=True)
+    os.write(tells, b"x")
     signal.pause()
 os.wait()
+os.read(told, 1)  # before that its end would come before it has said who it is
 """
 
 
@@ -259,8 +271,9 @@ def command_line(pid: str) -> bytes:
 ZOMBIES = """
 import os
 for _ in range(50):
-    if os.fork() == 0:
+    if (pid := os.fork()) == 0:
         os._exit(0)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # it has ended, and stays a zombie
 """
 
 
@@ -268,6 +281,18 @@ def test_children_that_nobody_waited_for_do_not_count_as_left(ended, tmp_path: P
     ended(tmp_path, sys.executable, "-c", ZOMBIES)
 
     assert json.loads((tmp_path / "exit.json").read_text())["left"] == 0
+
+
+def test_the_grace_of_a_cancel_is_there_as_a_whole(program: str, tmp_path: Path) -> None:
+    """A wrapper may look at any moment: what it looks at is never written to."""
+    cancel(program, tmp_path, "60")
+    os.link(tmp_path / "cancel", tmp_path / "seen")
+
+    cancel(program, tmp_path, "0.5")
+
+    assert (tmp_path / "seen").read_text() == "60\n"
+    assert (tmp_path / "cancel").read_text() == "0.5\n"
+    assert sorted(os.listdir(tmp_path)) == ["cancel", "seen"]
 
 
 def test_a_secret_that_was_not_handed_over_is_the_reason(ended, tmp_path: Path) -> None:
@@ -327,6 +352,28 @@ def test_the_program_is_written_once_and_mended_when_it_is_damaged(tmp_path: Pat
     assert again.stdout.strip() == path
     assert Path(path).read_bytes() == whole
     assert os.listdir(tmp_path / "bin") == [program_digest()]
+
+
+def test_a_program_that_is_still_open_where_it_was_written_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in what another thread has forked while it was being written, and not started yet."""
+    path = tmp_path / "bin" / program_digest()
+    written = wrapper_program(tmp_path / "elsewhere")
+    assert written is not None
+    path.parent.mkdir()
+    shutil.copy(written, path)
+    waits = []
+    with path.open("r+b") as file:
+
+        def wait(seconds: float) -> None:
+            waits.append(seconds)
+            file.close()
+
+        monkeypatch.setattr(time, "sleep", wait)
+        assert wrapper_program(tmp_path) == str(path)
+
+    assert waits
 
 
 def test_where_the_program_cannot_be_written_the_script_is_used(tmp_path: Path) -> None:

@@ -18,8 +18,11 @@ import pytest
 from runbus.abc import JobSpec
 from runbus.attempt import render_request
 
-STRANGER = 54321
-"""A user of whom nothing runs, so that a limit on its processes is one on those of the test."""
+STRANGER = 20_000 + os.getpid() % 40_000
+"""A user of whom nothing runs, so that a limit on its processes is one on those of the test.
+
+Another process that runs such tests has another one: the system counts all that a user has.
+"""
 
 ENOUGH = 100
 

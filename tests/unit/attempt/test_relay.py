@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import json
 import os
@@ -153,6 +154,26 @@ def test_a_reader_that_is_stopped_holds_up_no_end(launch, tmp_path: Path) -> Non
     wrapper.wait(20)
 
     assert (tmp_path / "stdout.log").read_text() == "one\ntwo\n"
+
+
+def test_a_reader_that_is_slow_is_waited_for(launch, tmp_path: Path) -> None:
+    """As on a disk that stands still: who killed it would lose what is on its way."""
+    os.mkfifo(tmp_path / "stdout.log")
+    log = os.open(tmp_path / "stdout.log", os.O_RDONLY | os.O_NONBLOCK)
+    with open(log, "rb", buffering=0) as held, open(tmp_path / "stdout.log", "wb") as writes:
+        room = fcntl.fcntl(held, fcntl.F_GETPIPE_SZ)
+        # No room for anything: the reader waits with its first piece in its hands.
+        writes.write(bytes(room))
+        writes.flush()
+        wrapper = launch(tmp_path, "sleep 0.2; echo kept")
+        with pytest.raises(subprocess.TimeoutExpired):
+            wrapper.wait(8)
+        writes.close()
+        os.set_blocking(held.fileno(), True)
+        written = held.readall()
+
+    wrapper.wait(20)
+    assert written == bytes(room) + b"kept\n"
 
 
 def test_all_of_the_output_is_in_the_logs_before_the_end_is(launch, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ JOB = JobSpec(
     folder="/f",
     run_folder="/r",
     attempt=2,
-    image=Image(env=(("FROM_IMAGE", "1"),)),
+    image=Image(env={"FROM_IMAGE": "1"}),
     bootstrap=("module load cuda", "ulimit -c 0"),
 )
 
@@ -69,6 +69,17 @@ def test_every_argument_and_value_arrives_as_it_was(
 def test_what_a_shell_cannot_set_is_refused(name: str, value: str) -> None:
     with pytest.raises(UsageError, match="cannot be set"):
         render_script(replace(JOB, env={name: value}))
+
+
+def test_what_no_shell_can_set_a_command_can(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"env 'a\.b=…' PROGRAM"):
+        render_script(replace(JOB, env={"a.b": "1"}))
+    program = (sys.executable, "-c", "import os; print(os.environ['a.b'])")
+    job = replace(JOB, argv=("env", "a.b=1", *program), cwd="/", env={}, bootstrap=())
+
+    done = subprocess.run(["sh", "-c", render_script(job)], capture_output=True, check=True)
+
+    assert done.stdout == b"1\n"
 
 
 @pytest.mark.parametrize("job", [replace(JOB, argv=("a\0b",)), replace(JOB, cwd="/a\0b")])

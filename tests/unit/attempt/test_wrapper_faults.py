@@ -45,32 +45,41 @@ def test_a_process_that_has_the_number_of_the_job_is_left_alone(
     start, cancel, wait_for_line, tmp_path: Path
 ) -> None:
     """The program finds what is left of the job by other signs; the script ends nothing then."""
-    wrapper = start(tmp_path, "echo $$; exec sleep 60")
+    wrapper = start(tmp_path, "trap 'exit 5' USR1; echo $$; while :; do sleep 0.05; done")
     pid = int(wait_for_line(tmp_path / "stdout.log"))
     edit_record(tmp_path, start=1)
 
     assert not is_running(str(tmp_path))
     cancel(tmp_path, 0)
-    assert wrapper.poll() is None
 
-    os.kill(pid, signal.SIGKILL)
+    os.kill(pid, signal.SIGUSR1)
     wrapper.wait(20)
+    seen = observe_folder(str(tmp_path))
+    assert seen is not None
+    assert seen.exit_code == 5
 
 
 @pytest.mark.parametrize("changes", [{"boot": "another"}, {"ns": "pid:[1]"}], ids=["boot", "ns"])
 def test_a_process_that_only_has_the_number_is_left_alone(
     start, cancel, wait_for_line, tmp_path: Path, changes: dict[str, object]
 ) -> None:
-    wrapper = start(tmp_path, "echo $$; exec sleep 60")
+    wrapper = start(tmp_path, "trap 'exit 5' USR1; echo $$; while :; do sleep 0.05; done")
     pid = int(wait_for_line(tmp_path / "stdout.log"))
     edit_record(tmp_path, **changes)
+    # The program looks for the file of a cancel every few seconds: not while it is stopped.
+    wrapper.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, wrapper.pid, os.WSTOPPED | os.WNOWAIT)
 
     assert not is_running(str(tmp_path))
     cancel(tmp_path, 0)
-    assert wrapper.poll() is None
 
-    os.kill(pid, signal.SIGKILL)
+    os.kill(pid, signal.SIGUSR1)
+    wait_for_end(pid)
+    wrapper.send_signal(signal.SIGCONT)
     wrapper.wait(20)
+    seen = observe_folder(str(tmp_path))
+    assert seen is not None
+    assert seen.exit_code == 5
 
 
 def test_a_job_that_has_no_session_yet_is_cancelled(
@@ -235,10 +244,11 @@ ESCAPES = {
 @pytest.mark.parametrize("grace", [0, 10])
 @pytest.mark.parametrize("escape", ESCAPES)
 def test_what_a_job_started_elsewhere_ends_with_it(
-    start, cancel, wait_for_line, tmp_path: Path, escape: str, grace: int
+    start, cancel, wait_for_line, wait_for_sleep, tmp_path: Path, escape: str, grace: int
 ) -> None:
     wrapper = start(tmp_path, ESCAPES[escape])
     pid = int(wait_for_line(tmp_path / "stdout.log"))
+    wait_for_sleep(pid)
 
     cancel(tmp_path, grace)
 
@@ -246,17 +256,12 @@ def test_what_a_job_started_elsewhere_ends_with_it(
     wait_for_end(pid)
 
 
-def test_what_a_job_started_elsewhere_ends_at_its_time_limit(
-    start, wait_for_line, tmp_path: Path
-) -> None:
-    (tmp_path / "limit").write_text("1 1\n")
-    wrapper = start(
-        tmp_path, "setsid sh -c 'trap : TERM; echo $$; while :; do sleep 1; done' & wait"
+def test_what_a_job_started_elsewhere_ends_at_its_time_limit(run_limited, wait_for_line) -> None:
+    folder = run_limited(
+        "setsid sh -c 'trap : TERM; echo $$; : >ready; while :; do sleep 1; done' & wait"
     )
-    pid = int(wait_for_line(tmp_path / "stdout.log"))
 
-    wrapper.wait(20)
-    wait_for_end(pid)
+    wait_for_end(int(wait_for_line(folder / "stdout.log")))
 
 
 @pytest.mark.script
@@ -305,7 +310,7 @@ def test_whether_something_outlived_the_job_is_on_record(
 
 def wait_for_end(pid: int) -> None:
     """Wait until a process is gone, or dead and not waited for by whoever should."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         try:
             stat = Path(f"/proc/{pid}/stat").read_text()

@@ -195,24 +195,25 @@ def test_that_an_end_was_asked_for_is_on_record(
     assert record_of(tmp_path)["reason"] == CANCELLED
 
 
-def test_a_time_limit_without_grace_kills_at_once(start, tmp_path: Path) -> None:
-    (tmp_path / "limit").write_text("0.2 0\n")
-    start(tmp_path, "trap '' TERM; while :; do sleep 0.05; done").wait(20)
+def test_a_time_limit_without_grace_kills_at_once(run_limited) -> None:
+    folder = run_limited(
+        "trap 'echo heard' TERM; : >ready; while :; do sleep 0.05; done", has_grace=False
+    )
 
-    seen = observe_folder(str(tmp_path))
+    seen = observe_folder(str(folder))
     assert seen is not None
     assert (seen.signal, seen.reason) == (signal.SIGKILL, TIME_LIMIT)
-    assert (tmp_path / "expired").exists()
+    assert (folder / "expired").exists()
+    assert (folder / "stdout.log").read_bytes() == b""
 
 
-def test_a_job_that_ignores_its_time_limit_is_killed_after_the_grace(start, tmp_path: Path) -> None:
-    (tmp_path / "limit").write_text("0.2 1\n")
-    start(tmp_path, "trap 'echo heard' TERM; while :; do sleep 0.05; done").wait(20)
+def test_a_job_that_ignores_its_time_limit_is_killed_after_the_grace(run_limited) -> None:
+    folder = run_limited("trap 'echo heard; : >ready' TERM; while :; do sleep 0.05; done")
 
-    seen = observe_folder(str(tmp_path))
+    seen = observe_folder(str(folder))
     assert seen is not None
     assert (seen.signal, seen.reason) == (signal.SIGKILL, TIME_LIMIT)
-    assert (tmp_path / "stdout.log").read_text() == "heard\n"
+    assert (folder / "stdout.log").read_text() == "heard\n"
 
 
 def test_a_job_that_ends_within_its_time_limit_has_no_reason(run, tmp_path: Path) -> None:
@@ -242,8 +243,10 @@ def test_a_second_cancel_without_grace_ends_a_job_that_has_time_left(
 def test_a_job_that_has_stopped_itself_hears_the_end(
     start, cancel, wait_for_line, tmp_path: Path
 ) -> None:
-    wrapper = start(tmp_path, "trap 'exit 7' TERM; echo up; kill -STOP $$; sleep 60")
-    wait_for_line(tmp_path / "stdout.log")
+    wrapper = start(tmp_path, "trap 'exit 7' TERM; echo $$; kill -STOP $$; sleep 60")
+    pid = int(wait_for_line(tmp_path / "stdout.log"))
+    loop = 'until grep -q "^State:.T" "/proc/$0/status"; do sleep 0.01; done'
+    subprocess.run(["sh", "-c", loop, str(pid)], timeout=30, check=True)
 
     cancel(tmp_path, 10)
     wrapper.wait(20)
@@ -268,12 +271,13 @@ def test_a_wrapper_that_is_stopped_keeps_nobody(
 
 
 def test_an_orphan_is_found_by_its_mark_when_the_wrapper_was_killed(
-    start, cancel, wait_for_line, tmp_path: Path
+    start, cancel, wait_for_line, wait_for_sleep, tmp_path: Path
 ) -> None:
     orphan = "(setsid sh -c 'echo $$ >orphan; exec sleep 60' &); "
     wrapper = start(tmp_path, orphan + "echo $$; exec sleep 60")
     pid = int(wait_for_line(tmp_path / "stdout.log"))
     child = int(wait_for_line(tmp_path / "orphan"))
+    wait_for_sleep(child)
     wrapper.kill()
     wrapper.wait(20)
     record = json.loads((tmp_path / "pid.json").read_text()) | {"cgroup": ""}

@@ -20,7 +20,7 @@ from runbus.events import (
     Stream,
     Teardown,
 )
-from runbus.experiment import AsyncExperiment, Job
+from runbus.experiment import ExperimentDraft, Job
 from runbus.testing import FakePlugin, fail_next, idle, record
 
 
@@ -366,7 +366,7 @@ async def test_a_kernel_instead_of_its_bus_is_told_to_be_one(kernel_factory):
     job = Job(name="a", task=Command(("true",)))
 
     with pytest.raises(TypeError, match=r"not a Kernel: pass kernel\.bus"):
-        await AsyncExperiment("p", [job]).run(kernel)
+        await ExperimentDraft("p", [job]).run(kernel)
     with pytest.raises(TypeError, match=r"not a Kernel: pass kernel\.bus"):
         await idle(kernel)
     with pytest.raises(TypeError, match=r"not a Kernel: pass kernel\.bus"):

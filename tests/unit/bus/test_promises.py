@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from contextlib import asynccontextmanager, nullcontext
 from contextvars import copy_context
 from functools import partial
@@ -197,30 +196,35 @@ async def test_what_came_from_threads_and_was_never_dispatched_is_counted(kernel
     async def hangs(event):
         await asyncio.Event().wait()
 
-    kernel = await kernel_factory(FakePlugin("slow", {Fact: hangs}))
+    clock = FakeClock()
+    kernel = await kernel_factory(FakePlugin("slow", {Fact: hangs}), timers=clock)
     for number in range(3):
         await asyncio.to_thread(kernel.bus.publish_from_thread, Fact(number))
-    stuck = await kernel.bus.end_inbox(0.01)
+    ending = asyncio.create_task(kernel.bus.end_inbox(0.01))
+    await clock.advance(0.01)
 
-    assert stuck == []
+    assert await ending == []
     assert kernel.bus.inbox_pending == 0
     assert kernel.bus.inbox_dropped == 2
 
 
 async def test_a_handler_of_a_thread_event_that_ignores_its_end_is_named_and_left(kernel_factory):
-    over = asyncio.Event()
+    over, reached, clock = asyncio.Event(), asyncio.Event(), FakeClock()
 
     async def stubborn(event):
+        reached.set()
         while not over.is_set():
             try:
                 await over.wait()
             except asyncio.CancelledError:
                 pass
 
-    kernel = await kernel_factory(FakePlugin("deaf", {Fact: stubborn}))
+    kernel = await kernel_factory(FakePlugin("deaf", {Fact: stubborn}), timers=clock)
     await asyncio.to_thread(kernel.bus.publish_from_thread, Fact())
-    await asyncio.sleep(0.01)
-    (error,) = await kernel.bus.end_inbox(0.01)
+    await reached.wait()
+    ending = asyncio.create_task(kernel.bus.end_inbox(0.01))
+    await clock.advance(1)
+    (error,) = await ending
 
     assert error.plugin == "deaf"
     assert kernel.bus.inbox_pending == 0
@@ -280,7 +284,7 @@ async def test_a_task_that_a_handler_waits_for_keeps_the_order_of_events(kernel_
 
     async def first(event):
         if event.number == 1:
-            receipt = await asyncio.wait_for(kernel.bus.publish(Fact(2)), 1)
+            receipt = await asyncio.wait_for(kernel.bus.publish(Fact(2)), 30)
             assert receipt.queued
         seen.append(("first", event.number))
 
@@ -634,14 +638,23 @@ async def test_plugin_order_comes_before_subscription_order(kernel_factory):
 
 
 async def test_an_async_handler_that_holds_the_loop_is_slow(kernel_factory, caplog):
+    clock = FakeClock()
+
     async def holds(event):
-        time.sleep(0.06)  # noqa: ASYNC251 - what it must not do
+        clock._now_ns += 60_000_000
 
     async def waits(event):
-        await asyncio.sleep(0.06)
+        over = asyncio.Event()
+
+        def later():
+            clock._now_ns += 60_000_000
+            over.set()
+
+        asyncio.get_running_loop().call_soon(later)
+        await over.wait()
 
     kernel = await kernel_factory(
-        FakePlugin("bad", {Fact: holds}), FakePlugin("good", {Fact: waits})
+        FakePlugin("bad", {Fact: holds}), FakePlugin("good", {Fact: waits}), timers=clock
     )
     for _ in range(2):
         await kernel.bus.publish(Fact())
@@ -675,7 +688,7 @@ async def test_a_handler_that_blocks_in_its_thread_is_left_there_when_its_time_i
     ended: list[Any] = []
 
     def blocks(event):
-        free.wait(5)
+        free.wait(50)
         ended.append(event)
 
     kernel = await kernel_factory()
@@ -888,7 +901,7 @@ async def test_a_reader_that_ends_releases_the_publishers_at_once(kernel_factory
     waiting = asyncio.create_task(kernel.bus.emit(Tick(2)))
     await asyncio.sleep(0)
     stream.close()
-    done, _ = await asyncio.wait([waiting], timeout=5)
+    done, _ = await asyncio.wait([waiting], timeout=30)
 
     assert done == {waiting}
     assert stream.statistics().refused == 1
@@ -902,7 +915,7 @@ async def test_a_publisher_goes_on_as_soon_as_there_is_room(kernel_factory):
     await asyncio.sleep(0)
 
     assert await anext(stream) == Tick(1)
-    done, _ = await asyncio.wait([waits], timeout=5)
+    done, _ = await asyncio.wait([waits], timeout=30)
     assert done == {waits}
     assert await anext(stream) == Tick(2)
 
@@ -932,10 +945,12 @@ async def test_a_thread_that_waits_for_room_is_woken(kernel_factory, ends):
 
     kernel = await kernel_factory(FakePlugin("p", {Fact: waits_for_it}))
     told: list[Any] = []
+    filled = threading.Event()
 
     def fill():
         for number in range(INBOX_LIMIT + 1):  # the first of them is being handled
-            kernel.bus.publish_from_thread(Fact(number))
+            kernel.bus.publish_from_thread(Fact(number), timeout=50)
+        filled.set()
         try:
             told.append(kernel.bus.publish_from_thread(Fact(), timeout=600))
         except BusClosed as error:
@@ -943,13 +958,14 @@ async def test_a_thread_that_waits_for_room_is_woken(kernel_factory, ends):
 
     thread = threading.Thread(target=fill, daemon=True)
     thread.start()
-    while kernel.bus.inbox_pending < INBOX_LIMIT:  # noqa: ASYNC110 - a thread fills it
+    while not filled.is_set():  # noqa: ASYNC110 - a thread fills it
         await asyncio.sleep(0.001)
+    assert kernel.bus.inbox_pending == INBOX_LIMIT
     if ends:
         kernel.bus.seal()
     else:
         hold.set()
-    await asyncio.to_thread(thread.join, 20)
+    await asyncio.to_thread(thread.join, 50)
     hold.set()
 
     assert told == (["sealed"] if ends else [True])

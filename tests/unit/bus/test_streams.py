@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from typing import Any
 
 import pytest
@@ -44,7 +45,7 @@ async def test_a_stream_that_was_not_opened_is_not_waited_for(kernel_factory, re
     stream = kernel.bus.stream(Tick)
 
     with pytest.raises(BusError, match="stream of Tick is not open: read it inside `async with`"):
-        await asyncio.wait_for(getattr(stream, read)(), 5)
+        await asyncio.wait_for(getattr(stream, read)(), 30)
 
 
 CASES = [
@@ -82,6 +83,42 @@ async def test_drop_newest_marks_the_loss_where_it_happened(kernel_factory):
         await fill(kernel, 2, start=5)
 
         assert numbers([first, *await stream.batch()]) == [1, 2, -2, 5]
+
+
+@pytest.mark.parametrize("how", ["batch", "one by one"])
+@pytest.mark.parametrize("overflow", ["drop_oldest", "drop_newest", "conflate"])
+@pytest.mark.parametrize("maxsize", [1, 2])
+async def test_every_loss_is_told_before_the_stream_ends(kernel_factory, overflow, maxsize, how):
+    kernel = await kernel_factory()
+    key = (lambda event: event.number) if overflow == "conflate" else None
+    got: list[Any] = []
+    async with kernel.bus.stream(Tick, maxsize=maxsize, overflow=overflow, key=key) as stream:
+        for start in (1, 5, 9):  # the mark of the last loss is owed when the bus is sealed
+            await fill(kernel, 4, start=start)
+            got.append(await anext(stream))
+        kernel.bus.seal()
+        if how == "batch":
+            while items := await asyncio.wait_for(stream.batch(), 30):
+                got += items
+        else:
+            got += [item async for item in stream]
+        statistics = stream.statistics()
+
+    lost = [item.n for item in got if isinstance(item, Lagged)]
+    assert sum(lost) == statistics.dropped
+    assert len(got) - len(lost) == statistics.delivered == 12 - statistics.dropped
+    marks = [isinstance(item, Lagged) for item in got]
+    assert not any(here and there for here, there in itertools.pairwise(marks))
+
+
+async def test_a_stream_that_is_closed_at_once_ends_without_a_mark(kernel_factory):
+    kernel = await kernel_factory()
+    stream = kernel.bus.stream(Tick, maxsize=1).open()
+    await fill(kernel, 3)
+    stream.close()
+
+    assert await stream.batch() == []
+    assert stream.statistics().dropped == 3
 
 
 async def test_a_slow_reader_gets_marks_and_events_in_turn(kernel_factory):

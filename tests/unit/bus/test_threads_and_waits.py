@@ -50,7 +50,7 @@ async def test_streams_and_facts_of_several_threads_all_arrive(kernel_factory):
 
     def work():
         for number in range(300):
-            assert kernel.bus.publish_from_thread(Tick(number), timeout=10)
+            assert kernel.bus.publish_from_thread(Tick(number), timeout=50)
 
     async with kernel.bus.stream(Tick, maxsize=2000) as stream:
         await asyncio.gather(*(asyncio.to_thread(work) for _ in range(4)))
@@ -87,7 +87,7 @@ async def test_a_thread_that_waits_for_room_goes_on_when_there_is_some(kernel_fa
     kernel = await kernel_factory(seen)
 
     def work():
-        return [kernel.bus.publish_from_thread(Fact(n), timeout=10) for n in range(count)]
+        return [kernel.bus.publish_from_thread(Fact(n), timeout=50) for n in range(count)]
 
     assert all(await asyncio.to_thread(work))
     await idle(kernel.bus)
@@ -374,12 +374,15 @@ def test_an_event_that_comes_after_the_loop_was_closed_under_the_bus_is_taken_ba
 
 
 def flood(bus: Any, limit: int, stopped: threading.Event | None = None) -> int:
-    """Publish from this thread until refused or stopped, or `limit` is reached."""
+    """Publish from this thread until refused or stopped, or `limit` is reached.
+
+    A full inbox is waited for, however long the event loop gets no turn.
+    """
     for number in range(limit):
         if stopped is not None and stopped.is_set():
             return number
         try:
-            bus.publish_from_thread(Fact(number))
+            assert bus.publish_from_thread(Fact(number), timeout=50)
         except BusClosed:
             return number
     return limit
@@ -462,6 +465,6 @@ def test_what_waits_in_the_inbox_is_dispatched_if_the_loop_goes_on_after_an_exit
     task = loop.create_task(both())
     with pytest.raises(SystemExit):
         loop.run_until_complete(task)
-    loop.run_until_complete(asyncio.wait_for(task, 10))
+    loop.run_until_complete(asyncio.wait_for(task, 30))
     loop.close()
     assert len(seen) == 2

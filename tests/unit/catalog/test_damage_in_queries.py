@@ -76,6 +76,33 @@ def test_a_damaged_page_of_values_costs_one_metric_and_it_is_told_which(
     assert "300 points of loss" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("column", ["step", "time", "position"])
+def test_a_damaged_page_of_what_all_points_have_costs_those_whose_rows_are_in_it(
+    column: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    steps = np.arange(100_000) ** 2 % 100_003  # none that a few bytes say
+    with runbus.init() as run:
+        run.series("short").extend(np.arange(100.0), steps[:100])
+        for name in ("a", "b", "c"):
+            run.series(name).extend(steps / 7, steps)
+    (path,) = runbus.open_run(run.id).seal()
+    group = parquet.ParquetFile(path).metadata.row_group(0)
+    columns = [group.column(place) for place in range(group.num_columns)]
+    (harmed,) = (one for one in columns if one.path_in_schema == column)
+    flip(path, harmed.data_page_offset + 60)
+
+    stored = runbus.open_run(run.id)
+    read = {name: len(series) for name, series in stored.metrics().items()}
+    lost = stored.lost_points()
+    assert 0 < sum(lost.values()) <= 131_072
+    assert lost["short"] == 100
+    assert lost["a"] == 100_000
+    assert "c" not in lost
+    assert read == {"b": 100_000 - lost.get("b", 0), "c": 100_000}
+    assert dict(counted()) == read
+    assert f"{lost['a']} points of a are lost" in caplog.text
+
+
 @pytest.mark.parametrize("is_sealed", [False, True])
 @pytest.mark.parametrize("harm", ["flip", "cut"])
 def test_a_damaged_journal_is_told_sealed_or_not(

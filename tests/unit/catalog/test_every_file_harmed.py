@@ -103,6 +103,8 @@ HARMS: dict[str, Callable[[Path], object]] = {
     "link without": _replaced(lambda path: path.symlink_to("/etc/passwd")),
 }
 
+pytestmark = pytest.mark.timeout(300)  # jobs are run first, and each test runs many commands
+
 GLOBAL = [
     ["ls"],
     ["status"],
@@ -122,6 +124,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     script.write_text(SCRIPT)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RUNBUS_HOME", str(folder / "home"))
+        # A job that takes more than a second would have a second journal: that of its machine.
+        patch.setenv("RUNBUS_SYSTEM", "0")
         numbers = ",".join(map(str, range(len(OF_JOBS) + 1)))
         words = ["run", str(script), "--sweep", f"x={numbers}", "--max-parallel", "20"]
         assert run_command(words) == 0

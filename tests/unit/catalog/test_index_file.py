@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.settled import index_when_settled
 
 from runbus._home import Home
 from runbus._ids import run_id_of
-from runbus.catalog import rebuild_index, survey
+from runbus.catalog import survey
 from runbus.events import JobEnded, JobIntended
 from runbus.jobs import JobStore
 from runbus.metrics import RunInfo, make_run_folder
@@ -39,7 +40,7 @@ def test_the_index_is_its_users_whatever_the_umask(
     monkeypatch.setenv("RUNBUS_SHARED", shared)
     before = os.umask(umask)
     try:
-        assert rebuild_index(Home()) == 1
+        assert index_when_settled(index.parent) == 1
     finally:
         os.umask(before)
 

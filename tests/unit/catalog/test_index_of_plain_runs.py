@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.settled import index_when_settled
 
 import runbus
 from runbus._core import Journal
 from runbus._home import Home
 from runbus._ids import run_id_of
-from runbus.catalog import RunRow, find_run, open_run, rebuild_index, survey
-from runbus.catalog._index import Index
+from runbus.catalog import find_run, open_run, rebuild_index, survey
+from runbus.catalog._listings import Listings
 from runbus.jobs import JobStore
 from runbus.metrics import RunInfo, make_run_folder
 
@@ -40,33 +41,19 @@ def run(home: Path) -> Path:
     return folder
 
 
-def index_when_settled(home: Path) -> int:
-    """Make the index anew once no file could change within the same tick of the clock."""
-    newest = max(path.stat().st_ctime_ns for path in home.rglob("*"))
-    while time.time_ns() < newest + 60_000_000:
-        time.sleep(0.005)
-    return rebuild_index(Home())
-
-
-def rows() -> list[RunRow]:
-    """Return what a list shows."""
-    return [row._replace(run=None) for row in survey()]
-
-
 def is_indexed(run: Path) -> bool:
-    with Index(Home()) as index:
-        index.experiment(str(run.parents[1]))
-        return index.seen(str(run)) is not None
+    with Listings(Home()) as listings:
+        return listings.of(str(run.parents[1])) is not None
 
 
 def test_a_run_that_is_over_is_listed_from_the_index_as_from_its_files(run: Path) -> None:
     assert is_indexed(run)
-    with_index = rows()
+    with_index = survey()
     assert (with_index[0].state, with_index[0].tags) == ("SUCCEEDED", ["good"])
 
     (Home().path / Path("index.db")).unlink()
 
-    assert rows() == with_index
+    assert survey() == with_index
     assert not is_indexed(run)
 
 
@@ -79,9 +66,9 @@ def test_a_list_of_many_runs_extends_the_index_itself(home: Path) -> None:
 
     survey(newest=199)
     assert not (home / "index.db").exists()
-    with_files = rows()
+    with_files = survey()
     assert is_indexed(Path(folder, "runs", f"{experiment_id}-1"))
-    assert rows() == with_files
+    assert survey() == with_files
 
 
 def rename(run: Path) -> None:
@@ -174,13 +161,13 @@ CHANGES = [
 def test_a_run_that_changed_after_it_was_indexed_is_shown_as_it_is(
     change: Callable[[Path], None], run: Path, home: Path
 ) -> None:
-    before = rows()
+    before = survey()
 
     change(run)
 
-    with_index = rows()
+    with_index = survey()
     (home / "index.db").unlink()
-    assert with_index == rows()
+    assert with_index == survey()
     assert with_index != before
 
 
@@ -199,13 +186,14 @@ def test_an_experiment_that_may_get_jobs_is_not_kept(run: Path, home: Path) -> N
     assert index_when_settled(home) == 0
 
 
-def test_what_changed_a_moment_ago_is_not_kept(run: Path) -> None:
-    def touched_and_indexed() -> int:
-        (run / "run.json").touch()
-        return rebuild_index(Home())
+def test_what_changed_a_moment_ago_is_not_kept(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = run / "run.json"
+    file.touch()
+    changed_ns = file.stat().st_ctime_ns
 
-    # A machine that is slow enough may have waited by itself.
-    assert any(touched_and_indexed() == 0 for _ in range(10))
+    for later_ns, count in ((0, 0), (40_000_000, 0), (60_000_000, 1)):
+        monkeypatch.setattr(time, "time_ns", lambda now_ns=changed_ns + later_ns: now_ns)
+        assert rebuild_index(Home()) == count
 
 
 def test_a_run_is_kept_once_nobody_holds_its_records_open(run: Path, home: Path) -> None:

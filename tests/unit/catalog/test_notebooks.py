@@ -60,7 +60,7 @@ def test_a_notebook_is_shown_how_far_the_jobs_of_run_are(monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
     monkeypatch.setitem(sys.modules, "IPython.display", ipython)
 
-    api.run(Command(("false",)), name="x")
+    api.run(Command(("false",)), name="x", check=False)
 
     assert shown[0] == "<p>0 of 1 done</p>"
     assert "<p>0 of 1 done · 1 running</p>" in shown

@@ -88,7 +88,7 @@ def watch(
         command, stdin=there, stdout=there, stderr=there, env=variables, start_new_session=True
     ) as process:
         os.close(there)
-        killer = threading.Timer(30, process.kill)
+        killer = threading.Timer(120, process.kill)
         killer.start()
         data = b""
         try:

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 import runbus
-from runbus import AsyncExperiment, Command, Job
+from runbus import Command, Job
 from runbus.catalog import batches, open_run, remove_run, runs
 from runbus.cli._app import run_command
 from runbus.errors import HomeUnusable, RunBusy, RunNotFound
+from runbus.experiment import ExperimentDraft
 
 
 @pytest.fixture
@@ -118,12 +119,16 @@ def test_a_run_that_is_not_over_is_not_removed() -> None:
         assert open_run("live").state == "RUNNING"
 
 
-def test_rm_asks_and_where_nobody_can_answer_it_refuses(
+def test_rm_asks_before_it_removes_for_good_and_where_nobody_can_answer_it_refuses(
     three: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     runbus_ = os.path.join(os.path.dirname(sys.executable), "runbus")
     refused = subprocess.run(
-        [runbus_, "rm", "a"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        [runbus_, "rm", "--purge", "a"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
     assert refused.returncode == 2
@@ -197,7 +202,7 @@ def test_points_and_answers_come_as_csv_with_every_digit(
 def test_batches_are_listed_with_where_their_jobs_stand(
     three: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stored = AsyncExperiment("p", [Job(name="a", task=Command(("true",)))]).prepare()
+    stored = ExperimentDraft("p", [Job(name="a", task=Command(("true",)))]).prepare()
 
     (batch,) = batches()
     assert (batch.id, batch.jobs, batch.states) == (stored.id, 1, {"PENDING": 1})

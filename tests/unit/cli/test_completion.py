@@ -10,16 +10,20 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import runbus
-from runbus import AsyncExperiment, Command, Job, api
+from runbus import Command, Job, api
 from runbus.cli._app import run_command
 from runbus.config import default_plugins
 from runbus.errors import ConfigInvalid
+from runbus.experiment import ExperimentDraft
 
 RUNBUS = os.path.join(os.path.dirname(sys.executable), "runbus")
+
+pytestmark = pytest.mark.timeout(200)  # each starts the command several times
 
 
 def completed(line: str) -> list[str]:
@@ -78,7 +82,7 @@ def test_a_completion_that_fails_prints_nothing() -> None:
 
 
 def test_batches_are_completed_where_a_batch_is_meant() -> None:
-    experiment = AsyncExperiment("seeds", [Job(name="seed-1", task=Command(("true",)))])
+    experiment = ExperimentDraft("seeds", [Job(name="seed-1", task=Command(("true",)))])
     stored = experiment.prepare()
     stored.intend()
 
@@ -148,6 +152,15 @@ def test_what_leads_a_detached_batch_loads_its_plugins_in_the_folder_it_was_subm
     batch = json.dumps(
         {"project": "p", "jobs": [{"name": "a", "command": [sys.executable, "-c", code]}]}
     )
+    supervisors: list[int] = []
+    spawn = os.posix_spawn
+
+    def noted(path: str, words: tuple[str, ...], *args: Any, **options: Any) -> int:
+        pid = spawn(path, words, *args, **options)
+        supervisors.extend([pid] * ("supervise" in words))
+        return pid
+
+    monkeypatch.setattr(os, "posix_spawn", noted)
     folders = [tmp_path / "one", tmp_path / "two"]
     for folder in folders:
         folder.mkdir()
@@ -163,13 +176,15 @@ def test_what_leads_a_detached_batch_loads_its_plugins_in_the_folder_it_was_subm
         monkeypatch.chdir(folder)
         assert run_command(["submit", "--detach", "b.json"]) == 0
         assert run_command(["attach"]) == 0  # follows, and writes nothing itself
+    if not is_first:
+        (tmp_path / "go").write_text("on\n")
+        assert run_command(["attach", "w"]) == 0
+    for pid in supervisors:  # what their plugins write comes after the end of a batch
+        os.waitpid(pid, 0)
     for folder in folders:
         lines = (folder / "runbus-metrics.jsonl").read_text().splitlines()
         assert len(lines) == 1
         assert "loss" in lines[0]
-    if not is_first:
-        (tmp_path / "go").write_text("on\n")
-        assert run_command(["attach", "w"]) == 0
     assert not (tmp_path / "runbus-metrics.jsonl").exists()
 
 
@@ -177,7 +192,7 @@ def test_the_end_of_jobs_does_not_wait_for_a_plugin_that_is_gone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     jobs = [Job(name="a", task=Command(("sleep", "60")))]
-    stored = AsyncExperiment("p", jobs, plugins=["no-such-plugin"]).prepare()
+    stored = ExperimentDraft("p", jobs, plugins=["no-such-plugin"]).prepare()
     stored.intend()
 
     assert run_command(["attach"]) == 1
@@ -189,7 +204,7 @@ def test_the_end_of_jobs_does_not_wait_for_a_plugin_that_is_gone(
 
 def test_a_batch_that_is_tried_again_has_the_plugins_of_the_old_one(tmp_path: Path) -> None:
     jobs = [Job(name="a", task=Command(("false",)))]
-    stored = AsyncExperiment("p", jobs, plugins=["jsonl"]).prepare()
+    stored = ExperimentDraft("p", jobs, plugins=["jsonl"]).prepare()
     stored.intend()
     assert run_command(["cancel", stored.id]) == 0
 

@@ -10,24 +10,25 @@ from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
-from runbus import AsyncExperiment, Command, Job
+from runbus import Command, Job
 from runbus._home import Home
 from runbus.catalog import find_experiment, job_statuses
 from runbus.cli import _launch
-from runbus.experiment import StoredExperiment
+from runbus.executors import LocalExecutor
+from runbus.experiment import ExperimentDraft, StoredExperiment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from runbus.abc import Executor, Request
+    from runbus.abc import Executor, JobSpec, Request
     from runbus.jobs import JobRecord
 
 Result = TypeVar("Result")
 NUMBERS = [signal.SIGINT, signal.SIGTERM]
 
 
-class Interrupted(AsyncExperiment):
-    """An experiment during which a signal comes: as soon as one of its methods has returned."""
+class Interrupted(ExperimentDraft):
+    """An experiment during which a signal comes: as soon as one of the methods has returned."""
 
     def __init__(self, folder: Path, method: str, number: int) -> None:
         task = Command(("touch", str(folder / "ran")))
@@ -35,10 +36,9 @@ class Interrupted(AsyncExperiment):
         self.method = method
         self.number = number
 
-    def plan(self, executors: Mapping[str, Executor]) -> list[Request]:
-        return self.after("plan", super().plan(executors))
-
     def prepare(self, executors: Mapping[str, Executor] | None = None) -> StoredExperiment:
+        if self.method == "plan":
+            executors = {"local": InterruptedExecutor(self)}
         stored = InterruptedStored.open(super().prepare(executors).folder)
         stored.asked = self
         return self.after("prepare", stored)
@@ -56,6 +56,17 @@ class InterruptedStored(StoredExperiment):
 
     def intend(self) -> list[JobRecord]:
         return self.asked.after("intend", super().intend())
+
+
+class InterruptedExecutor(LocalExecutor):
+    """What is asked, before anything is recorded, whether it can run the jobs."""
+
+    def __init__(self, asked: Interrupted) -> None:
+        super().__init__()
+        self.asked = asked
+
+    def plan(self, job: JobSpec) -> Request:
+        return self.asked.after("plan", super().plan(job))
 
 
 def endings() -> list[tuple[str, str]]:
@@ -96,7 +107,7 @@ def test_a_signal_before_a_supervisor_has_the_jobs_ends_them_as_cancelled(
 
     assert _launch.detach(experiment, as_json=False) == 130
 
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 50
     while Home().open_experiments():
         assert time.monotonic() < deadline
         time.sleep(0.02)

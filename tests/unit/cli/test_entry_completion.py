@@ -55,7 +55,7 @@ POSSIBLE = [
     ([], "flag=", ["flag=true", "flag=false", "flag=none"]),
     ([], "executor=l", ["executor=local"]),
     ([], "run.e", ["run.executor="]),
-    ([], "run.executor=s", ["run.executor=ssh"]),
+    ([], "run.executor=s", ["run.executor=slurm", "run.executor=ssh"]),
     ([], "--to-j", ["--to-json"]),
     (["--factory"], "net=", ["net=small_net"]),
     ([], "gone.", []),

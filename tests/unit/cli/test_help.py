@@ -11,7 +11,7 @@ from docs.generate import pages
 
 import runbus
 from runbus import catalog
-from runbus.catalog._select import FIELDS
+from runbus.catalog._fields import FIELDS
 from runbus.cli._app import COMMANDS, app, run_command
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def test_no_command_prints_the_help_and_no_error(capsys: pytest.CaptureFixture[s
     ("option", "hint"),
     [
         ("--lr", "arguments of the script go after --"),
-        ("--swep", "did you mean --sweep; arguments of the script go after --"),
+        ("--swep", "did you mean --seed or --sweep; arguments of the script go after --"),
     ],
 )
 def test_an_unknown_option_of_run_may_be_meant_for_the_script(

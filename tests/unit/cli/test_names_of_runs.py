@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 import runbus
-from runbus import AsyncExperiment, Command, Job
+from runbus import Command, Job
 from runbus.catalog import open_run
 from runbus.cli._app import run_command
 from runbus.errors import UsageError
+from runbus.experiment import ExperimentDraft
 
 RUNBUS = os.path.join(os.path.dirname(sys.executable), "runbus")
 
@@ -50,7 +51,7 @@ def test_nothing_is_made_under_a_name_that_means_something_else(
         runbus.init(name=name) if what == "name" else runbus.init(project=name)
     project, job = ("p", name) if what == "name" else (name, "j")
     with pytest.raises(UsageError, match=f"cannot be called '{name}': that means the {means}"):
-        AsyncExperiment(project, [Job(name=job, task=Command(("true",)))])
+        ExperimentDraft(project, [Job(name=job, task=Command(("true",)))])
 
     assert not home.exists()
 
@@ -75,7 +76,7 @@ def test_a_name_that_other_runs_have_is_given_and_what_it_means_is_told(
 
 def test_a_retry_of_what_is_not_over_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     jobs = [Job(name=name, task=Command(("true",))) for name in ("x", "y")]
-    stored = AsyncExperiment("p", jobs).prepare()
+    stored = ExperimentDraft("p", jobs).prepare()
 
     assert run_command(["retry"]) == 2
     error = capsys.readouterr().err.splitlines()[0]
@@ -85,12 +86,12 @@ def test_a_retry_of_what_is_not_over_says_so(capsys: pytest.CaptureFixture[str])
     )
 
 
-@pytest.mark.parametrize("command", ["why", "logs", "show"])
+@pytest.mark.parametrize("command", ["why", "show"])
 def test_the_id_of_a_batch_in_the_place_of_a_run_is_its_newest_run_and_that_is_said(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     jobs = [Job(name=name, task=Command(("true",))) for name in ("x", "y")]
-    stored = AsyncExperiment("p", jobs).prepare()
+    stored = ExperimentDraft("p", jobs).prepare()
 
     run_command([command, stored.id])
 
@@ -98,16 +99,16 @@ def test_the_id_of_a_batch_in_the_place_of_a_run_is_its_newest_run_and_that_is_s
     assert said == f"{stored.id} has 2 runs: this is y ({stored.id[-6:]}-2), the newest"
 
 
-def test_a_second_metric_in_the_place_of_a_run_is_told_as_one(
+def test_several_metrics_may_follow_the_run_and_be_drawn_over_time(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with runbus.init(project="p", name="a") as run:
         run.log({"train/loss": 1.0, "val/loss": 2.0})
 
-    assert run_command(["plot", "latest", "train/loss", "val/loss"]) == 2
-    error = capsys.readouterr().err.splitlines()[0]
-    assert error.startswith("error: 'train/loss' is a metric, not a run")
-    assert error.endswith("-m val/loss")
+    assert run_command(["plot", "latest", "train/loss", "val/loss", "--over", "time"]) == 0
+    drawn = capsys.readouterr().out
+    assert "train/loss, val/loss" in drawn
+    assert "seconds" in drawn
 
 
 def test_the_latest_run_is_not_removed_unless_it_is_named(
@@ -131,7 +132,7 @@ def test_a_question_that_is_not_answered_yes_removes_nothing_and_says_so(
     try:
         # Ctrl-C becomes a signal only in a terminal of its own session.
         process = subprocess.Popen(
-            ["setsid", "--ctty", "--wait", RUNBUS, "rm", "a"],
+            ["setsid", "--ctty", "--wait", RUNBUS, "rm", "--purge", "a"],
             stdin=there, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         with process:

@@ -73,6 +73,9 @@ def test_what_came_out_stays_in_a_table_of_one_batch_and_its_ids_name_the_runs(
     (header,) = (line for line in narrow.splitlines() if line.startswith("run  "))
     assert "loss" in header
     assert "last step" not in header
+    hidden = [name for name in ("last step", "time") if name not in header]
+    told = f"there is no room for {', '.join(hidden)}: runbus show RUN has all of a run"
+    assert told in " ".join(narrow.split())
     assert os.path.basename(find_job(short)[0]) in find_run(short).id
     _, status, _ = watch([RUNBUS, "status", find_run(short).id.rpartition("-")[0]], 80, 40)
     assert short in status.split()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import threading
@@ -54,6 +55,7 @@ def test_what_is_read_comes_whole_and_in_order(pipe: tuple[int, TextIO]) -> None
 def test_what_nobody_reads_is_left_out_and_counted_and_keeps_nobody_waiting(
     pipe: tuple[int, TextIO],
 ) -> None:
+    fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, 4096)  # of what waits nearly nothing can go there
     outlet = Outlet(pipe[1], limit=100_000)
     line = "x" * 99 + "\n"
     for _ in range(10_000):

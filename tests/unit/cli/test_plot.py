@@ -102,6 +102,30 @@ def test_without_colors_curves_are_lines_with_marks_and_a_legend_of_marks() -> N
     assert len(draw("loss", "step", curves, height=5).splitlines()) < len(drawn.splitlines())
 
 
+def test_metrics_of_very_different_sizes_have_drawings_of_their_own_over_the_same_steps(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("LINES", "24")
+    with runbus.init(name="r") as run:
+        for step in range(101):
+            run.log({"loss": 1 / (step + 1), "acc": step / 101, "off": 0}, step=step)
+            if step <= 50:
+                run.log({"util": 90.0, "mem": 30.0}, step=step)
+
+    assert run_command(["plot", "latest", "loss", "util", "acc", "mem", "off"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= 24
+    titles = [line.split(")")[0].strip(" (") for line in lines if line.endswith("^")]
+    assert titles == ["loss, acc, off", "util, mem"]
+    ticks = [line for line in lines if re.fullmatch(r" +\| [0-9 ]+", line)]
+    assert len(ticks) == 2
+    assert ticks[0] == ticks[1]
+    # On an axis of logarithms all are to be seen.
+    assert run_command(["plot", "latest", "loss", "util", "--log"]) == 0
+    assert len([line for line in capsys.readouterr().out.splitlines() if line.endswith("^")]) == 1
+
+
 def test_several_metrics_of_a_run_are_drawn_and_without_one_it_asks_for_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 
-from runbus.cli._live_rows import Row
+from runbus.cli._live_row import Row
 from runbus.events import MetricBatch
 
 

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 import runbus
-from runbus import AsyncExperiment, Command, Job
+from runbus import Command, Job
 from runbus.catalog import query
 from runbus.cli._app import run_command
 from runbus.errors import QueryInvalid, RunUnreadable
+from runbus.experiment import ExperimentDraft
 
 
 @pytest.fixture(autouse=True)
@@ -259,7 +260,7 @@ def test_a_query_knows_what_made_a_run() -> None:
 def test_doctor_names_a_batch_whose_description_is_damaged_or_gone(
     harm: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stored = AsyncExperiment("p", [Job(name="a", task=Command(("true",)))]).prepare()
+    stored = ExperimentDraft("p", [Job(name="a", task=Command(("true",)))]).prepare()
     path = Path(stored.folder, "experiment.json")
     assert run_command(["cancel", stored.id]) == 0
     assert run_command(["doctor"]) == 0
@@ -313,3 +314,22 @@ def test_the_tables_are_listed_and_a_wrong_one_is_told_their_names() -> None:
     assert query("show tables;") == (["name"], [("metrics",), ("runs",)])
     with pytest.raises(QueryInvalid, match=r"no table 'foo'; there are runs and metrics$"):
         query("SELECT * FROM foo")
+
+
+@pytest.mark.parametrize("what", ["file", "link"])
+def test_what_is_in_place_of_the_artifacts_keeps_no_run_from_being_sealed_and_doctor_tells(
+    what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = Path(runbus.open_run("lr-0.1").folder, "artifacts")
+    theirs = tmp_path / ".new-theirs"
+    theirs.mkdir()
+    if what == "file":
+        place.write_text("x")
+    else:
+        place.symlink_to(tmp_path)
+
+    assert run_command(["seal", "--all"]) == 0
+    assert theirs.exists()
+    assert len(runbus.open_run("lr-0.1").metrics("loss")) == 3
+    assert run_command(["doctor"]) == 1
+    assert f"{place}: it is not a folder" in capsys.readouterr().out

@@ -61,9 +61,12 @@ def shown(screen: str) -> str:
     return _TIMES.sub(lambda found: "12:00:00" + (".000" if found[1] else ""), screen)
 
 
+BEST = "name,lr,train/loss:min,train/loss:min@step,train/loss:mean"
 COMMANDS = {
     "ls": ["ls"],
     "ls-project": ["ls", "--project", "digits"],
+    "ls-columns": ["ls", "--columns", BEST, "--sort", "train/loss:min"],
+    "ls-at": ["ls", "--at", "step=50", "--where", "train/loss<0.5"],
     "show": ["show", "latest"],
     "artifacts": ["artifacts", "latest"],
     "query-runs": ["query", "SELECT * EXCLUDE (folder, command, commit, changed) FROM runs"],

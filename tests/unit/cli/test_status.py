@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from typing import Any
 
 import pytest
 
-from runbus import AsyncExperiment, Command, Job
+from runbus import Command, Job
 from runbus._home import Home
 from runbus.cli._app import run_command
 from runbus.events import JobEnded, JobIntended, JobStarted, JobSubmitted
-from runbus.experiment import StoredExperiment
+from runbus.experiment import ExperimentDraft, StoredExperiment
 from runbus.jobs import JobStore
 
 from .terminal import check_golden, watch
@@ -25,7 +26,7 @@ RUNBUS = os.path.join(os.path.dirname(sys.executable), "runbus")
 def batch() -> StoredExperiment:
     """Return a batch of 100 jobs, of which most have ended, one runs and no process leads any."""
     jobs = [Job(name=f"train-{at}", task=Command(("true",))) for at in range(100)]
-    stored = AsyncExperiment("many", jobs).prepare()
+    stored = ExperimentDraft("many", jobs).prepare()
     store = JobStore(stored.folder)
     for at, spec in enumerate(stored.specs):
         about: dict[str, Any] = {
@@ -63,7 +64,7 @@ def let_it_lie(stored: StoredExperiment) -> None:
 
 
 def test_a_watched_screen_is_cleared_before_it_is_shown_anew() -> None:
-    stored = AsyncExperiment("over", [Job(name="train", task=Command(("true",)))]).prepare()
+    stored = ExperimentDraft("over", [Job(name="train", task=Command(("true",)))]).prepare()
     spec = stored.specs[0]
     store = JobStore(stored.folder)
     about: dict[str, Any] = {
@@ -117,7 +118,7 @@ def test_a_pipe_gets_every_job(batch: StoredExperiment, capsys: pytest.CaptureFi
 def test_a_batch_that_was_handed_over_a_moment_ago_is_not_left_to_the_user(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    stored = AsyncExperiment("p", [Job(name="a", task=Command(("true",)))]).prepare()
+    stored = ExperimentDraft("p", [Job(name="a", task=Command(("true",)))]).prepare()
     stored.intend()
 
     assert run_command(["status"]) == 0
@@ -130,7 +131,7 @@ def test_a_batch_that_was_handed_over_a_moment_ago_is_not_left_to_the_user(
 def test_doctor_finds_nothing_wrong_with_a_batch_that_was_handed_over_a_moment_ago(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    stored = AsyncExperiment("p", [Job(name="a", task=Command(("true",)))]).prepare()
+    stored = ExperimentDraft("p", [Job(name="a", task=Command(("true",)))]).prepare()
     stored.intend()
     Home().note_open(stored.folder)
 
@@ -142,7 +143,7 @@ def test_doctor_finds_nothing_wrong_with_a_batch_that_was_handed_over_a_moment_a
 
 
 def test_a_job_that_never_began_took_no_time(capsys: pytest.CaptureFixture[str]) -> None:
-    stored = AsyncExperiment("p", [Job(name="a", task=Command(("true",)))]).prepare()
+    stored = ExperimentDraft("p", [Job(name="a", task=Command(("true",)))]).prepare()
     stored.intend()
     spec = stored.specs[0]
     store = JobStore(stored.folder)
@@ -183,3 +184,33 @@ def test_states_that_no_job_is_in_or_that_are_none_are_told(
 
     assert run_command(["status", "--state", "faild"]) == 2
     assert "did you mean FAILED" in capsys.readouterr().err
+
+
+def test_what_was_skipped_is_shown_before_what_succeeded_and_why_is_said_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    jobs = [Job(name=f"j{at}", task=Command(("true",))) for at in range(30)]
+    stored = ExperimentDraft("s", jobs).prepare()
+    store = JobStore(stored.folder)
+    reason = "it needs job 'x' to succeed, and that ended as FAILED"
+    for at, spec in enumerate(stored.specs):
+        about: dict[str, Any] = {
+            "experiment_id": spec.experiment_id, "job": spec.name, "run_id": spec.run_id,
+            "attempt": 1, "time_ns": 1_000_000_000 + at,
+        }  # fmt: skip
+        where = store.relative(spec.folder)
+        store.record(JobIntended(**about, executor=spec.executor, folder=where))
+        how: dict[str, Any] = {"state": "SUCCEEDED", "exit_code": 0, "reason": ""}
+        if at == 0:
+            how = {"state": "SKIPPED", "exit_code": None, "reason": reason}
+        store.record(JobEnded(**about, **how, signal=None, duration_s=0.0))
+    store.close()
+
+    screen = watch([RUNBUS, "status"], 80, 24)[1]
+    assert run_command(["why", "j0"]) == 0
+
+    assert re.search(r" j0 +SKIPPED ", screen)
+    assert " j29 " in screen
+    head, *rest = capsys.readouterr().out.splitlines()
+    assert reason in head
+    assert [reason in line for line in rest] == [False, False, False, True]

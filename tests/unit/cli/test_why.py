@@ -18,12 +18,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import runbus
-from runbus import AsyncExperiment, Command, Job, RetryPolicy, Timeouts, api
+from runbus import Command, Job, RetryPolicy, Timeouts, api
 from runbus.catalog import find_run
 from runbus.cli._app import run_command
 from runbus.errors import RunbusError
 from runbus.events import JobEnded, JobRetrying, JobStarted, JobSubmitted
-from runbus.experiment import StoredExperiment
+from runbus.experiment import ExperimentDraft, StoredExperiment
 from runbus.jobs import JobStore, read_jobs
 
 KILLED = "it was still there after its grace period, so it was killed (SIGKILL)"
@@ -77,7 +77,7 @@ def test_each_attempt_is_in_the_story(tmp_path: Path, capsys: pytest.CaptureFixt
 def test_a_job_that_nobody_leads_says_so_and_what_goes_on_with_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    stored = AsyncExperiment("p", [Job(name="a", task=Command(("true",)))]).prepare()
+    stored = ExperimentDraft("p", [Job(name="a", task=Command(("true",)))]).prepare()
     stored.intend()
 
     assert "its batch was handed over a moment ago, and no process leads it yet" in said(
@@ -94,7 +94,7 @@ def led() -> Iterator[tuple[StoredExperiment, JobStore]]:
     """Return a batch of two jobs, one at a time and for 1 s each, that this process leads."""
     limit = Timeouts(run_s=1)
     jobs = [Job(name=name, task=Command(("true",)), timeouts=limit) for name in "ab"]
-    stored = AsyncExperiment("p", jobs, max_parallel=1).prepare()
+    stored = ExperimentDraft("p", jobs, max_parallel=1).prepare()
     stored.intend()
     store = JobStore(stored.folder)
     yield stored, store
@@ -161,7 +161,7 @@ def test_a_retry_is_before_what_never_began_once_its_pause_is_over(
 def test_a_story_keeps_its_order_and_its_times_never_run_backwards(
     sent_s: float, started_s: float, ended_s: float
 ) -> None:
-    stored = AsyncExperiment("p", [Job(name="a", task=Command(("true",)))]).prepare()
+    stored = ExperimentDraft("p", [Job(name="a", task=Command(("true",)))]).prepare()
     stored.intend()
     now = time.time_ns() + 10**9
     times = [now + int(one * 10**9) for one in (sent_s, started_s, ended_s)]
@@ -225,10 +225,23 @@ def test_the_story_of_a_plain_run_has_its_end_and_names_no_exception_that_was_no
     assert f"  {state}" in end
     run = find_run("r")
     before = anyio.run(api.explain, run).story[-1].time_ns - run.info.created_ns
-    assert before > 100_000_000 or run.state == "LOST"  # of which the last sign is its point
+    assert before > 100_000_000 or run.state == "LOST"  # of which the last sign may be its point
     run.seal()
     after = anyio.run(api.explain, run).story[-1].time_ns - run.info.created_ns
     assert 0 < after <= before + 50_000_000  # a file's time is some milliseconds coarse
+
+
+def test_the_last_sign_of_a_run_that_was_killed_is_no_earlier_than_its_last_point() -> None:
+    code = "import os, runbus; r = runbus.init(name='r'); r.log('x', 1.0); os.kill(os.getpid(), 9)"
+    subprocess.run([sys.executable, "-c", code], check=False)
+    run = find_run("r")
+    for path in Path(run.folder, "metrics").iterdir():
+        os.utime(path, ns=(run.info.created_ns, run.info.created_ns))  # as mapping leaves it
+
+    *_, end = anyio.run(api.explain, run).story
+
+    assert end.text.startswith("LOST")
+    assert end.time_ns >= run.metrics("x").times[-1] > run.info.created_ns
 
 
 def test_a_job_that_wrote_nothing_to_its_standard_error_shows_its_output(
@@ -254,13 +267,13 @@ async def test_what_waits_says_for_what(tmp_path: Path) -> None:
     jobs = [Job(name=name, task=Command(("sh", "-c", "read x < go"))) for name in "abc"]
     os.mkfifo(tmp_path / "go")
     jobs = [Job(name=job.name, task=job.task, cwd=str(tmp_path)) for job in jobs]
-    experiment = AsyncExperiment("p", jobs, max_parallel=1)
+    experiment = ExperimentDraft("p", jobs, max_parallel=1)
     stored = experiment.prepare()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(api.lead, stored)
         waits = f"{stored.id}-3"
         because: list[str] = []
-        with anyio.fail_after(20):
+        with anyio.fail_after(50):
             while "1 of 1 places are taken (max_parallel), and 1 job is before it" not in because:
                 await anyio.sleep(0.02)
                 try:
@@ -277,13 +290,13 @@ def test_an_attempt_that_never_began_is_not_counted_and_the_logs_are_of_the_one_
 ) -> None:
     retry = RetryPolicy(retries=1, backoff_s=3600)
     task = Command(("sh", "-c", "echo first words; exit 1"))
-    stored = AsyncExperiment("p", [Job(name="a", task=task, retry=retry)]).prepare()
+    stored = ExperimentDraft("p", [Job(name="a", task=task, retry=retry)]).prepare()
 
     def has_failed_once() -> bool:
         return any(job.attempt == 2 for job in read_jobs(stored.folder).values())
 
     async def lead_until_the_pause() -> None:
-        with anyio.fail_after(20):
+        with anyio.fail_after(50):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(api.lead, stored)
                 while not has_failed_once():  # noqa: ASYNC110 - the journal tells it

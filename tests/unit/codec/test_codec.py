@@ -38,7 +38,7 @@ def test_an_event_comes_back_as_it_was(plugin, error, seq):
 
 
 def test_a_pipeline_event_keeps_its_value():
-    event = ImageTransform(Image(packages=("numpy",)), job="j")
+    event = ImageTransform(Image(pip=("numpy",)), job="j")
 
     assert codec.decode_event(codec.encode_event(event)) == event
 

@@ -55,11 +55,10 @@ def test_each_wrong_entry_of_a_field_is_told_at_its_own_line(tmp_path: Path) -> 
         "9: executors.two.hosts[1]: 'x:y:z' is not a host: write name, user@name or user@name:port",
         "10: executors.two.hosts[2]: 'a' is host 1, too",
         "13: executors.two.packager[0].reff: unknown key 'reff'; did you mean 'ref'",
-        "14: executors.three: the key 'type' is missing; there are local, ssh",
+        "14: executors.three: the key 'type' is missing; there are docker, local, slurm, ssh",
         "20: jobs[0].env.A: expected str | mapping, got int",
         "21: jobs[0].env.B: expected str | mapping, got null",
         "22: jobs[0].env.C.secrt: unknown key 'secrt'; did you mean 'secret'",
-        "22: jobs[0].env.C: the key 'secret' is missing",
         "23: jobs[0].env.1: the key 1: expected str, got int",
         "25: jobs[0].config.x: expected bool | int | float | str | null, got list",
         (

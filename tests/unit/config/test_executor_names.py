@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +63,11 @@ class Service(runbus.LocalExecutor):
 
 
 @pytest.fixture
-def service(monkeypatch: pytest.MonkeyPatch) -> None:
-    parts = PluginRegistry().executors
-    monkeypatch.setattr(parts, "_targets", {**parts._targets})
-    PluginRegistry().register_executor("service", Service)
+def service() -> Iterator[None]:
+    registry = PluginRegistry.shared()
+    registry.register_executor("service", Service)
+    yield
+    registry.executors.unregister("service")
 
 
 def ssh(host: str, more: str = "") -> str:
@@ -116,7 +118,7 @@ def test_a_batch_and_a_run_find_executors_by_name(home: Path, here: Path) -> Non
     assert loaded.timeouts_of(loaded.jobs[0]) == Timeouts(run_s=7200)
     assert load_batch(batch(here), executor="box").executor == "box"
 
-    (run,) = api.run(Command(("sh", "-c", 'test -z "$HOME"')), executor="box")
+    run = api.run(Command(("sh", "-c", 'test -z "$HOME"')), executor="box")
 
     assert run.state == "SUCCEEDED"
     assert run.job is not None
@@ -238,14 +240,14 @@ def test_a_hostile_value_stays_a_text(value: str, home: Path, here: Path) -> Non
 
 
 def test_an_experiment_keeps_what_another_process_can_make_it_from(home: Path, here: Path) -> None:
-    with pytest.raises(runbus.errors.UsageError, match="is made already"):
-        runbus.AsyncExperiment(
-            "p",
-            [runbus.Job(name="a", task=Command(("true",)))],
-            executors={"x": runbus.LocalExecutor()},  # type: ignore[dict-item]
-        )
+    draft = runbus.experiment.ExperimentDraft(
+        "p",
+        [runbus.Job(name="a", task=Command(("true",)))],
+        executors={"x": runbus.LocalExecutor("mine", gpus=["0"])},  # type: ignore[dict-item]
+    )
+    assert draft.executors == {"x": {"type": "local", "gpus": ["0"]}}
     with pytest.raises(ConfigInvalid, match="executor 'x': gpsu: unknown key 'gpsu'"):
-        runbus.AsyncExperiment(
+        runbus.experiment.ExperimentDraft(
             "p",
             [runbus.Job(name="a", task=Command(("true",)))],
             executors={"x": {"type": "local", "gpsu": []}},
@@ -277,10 +279,10 @@ def test_a_secret_is_named_by_its_place_and_paths_are_those_of_the_file(
     assert loaded.timeouts_of(loaded.jobs[0]) == Timeouts(run_s=300)
 
 
-def listed(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, Any, str]:
-    capsys.readouterr()
+def listed(capfd: pytest.CaptureFixture[str], *words: str) -> tuple[int, Any, str]:
+    capfd.readouterr()
     status = run_command(["executors", *words, "--json"])
-    out, err = capsys.readouterr()
+    out, err = capfd.readouterr()
     return status, json.loads(out or "null"), err
 
 
@@ -289,7 +291,7 @@ def test_the_command_lists_and_checks_all_and_says_where_each_value_comes_from(
     here: Path,
     service: None,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     (home / "executors.yaml").write_text(
         "gpu:\n  type: ssh\n  hosts: [a]\n  timeout: 2h\n"
@@ -297,17 +299,25 @@ def test_the_command_lists_and_checks_all_and_says_where_each_value_comes_from(
     )
     monkeypatch.setenv("RUNBUS_EXECUTORS__GPU__SLOTS", "4")
     (here / "runbus.yaml").write_text("executors:\n  svc: {type: service, token: 'env:NEAR'}\n")
-    _, (near,), _ = listed(capsys, "svc")
+    _, (near,), _ = listed(capfd, "svc")
     assert (near["origin"], near["values"]["token.secret"]["value"]) == (
         f"{here}/runbus.yaml:2",
         "env:NEAR",
     )
     (here / "runbus.yaml").write_text("plugins: []\n")
 
-    status, found, err = listed(capsys)
+    status, found, err = listed(capfd)
 
     assert (status, err) == (0, "")
-    assert [one["name"] for one in found] == ["gpu", "local", "service", "ssh", "svc"]
+    assert [one["name"] for one in found] == [
+        "docker",
+        "gpu",
+        "local",
+        "service",
+        "slurm",
+        "ssh",
+        "svc",
+    ]
     by_name = {one["name"]: one for one in found}
     assert by_name["gpu"]["origin"] == f"{home}/executors.yaml:1"
     assert by_name["local"]["origin"] == "runbus"
@@ -321,23 +331,29 @@ def test_the_command_lists_and_checks_all_and_says_where_each_value_comes_from(
     assert by_name["svc"]["values"]["token.secret"]["value"] == "env:TOKEN"
     assert "abcdef0123456789" not in json.dumps(found)
     run_command(["executors", "gpu"])
-    assert re.search(r"slots +4 +RUNBUS_EXECUTORS__GPU__SLOTS\n", capsys.readouterr().out)
+    assert re.search(r"slots +4 +RUNBUS_EXECUTORS__GPU__SLOTS\n", capfd.readouterr().out)
 
 
 def test_the_command_tells_what_is_wrong_and_lists_the_rest(
-    home: Path, here: Path, capsys: pytest.CaptureFixture[str]
+    home: Path, here: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (home / "executors.yaml").write_text(f"good: {ssh('a')}\nbad: {ssh('b', ', slots: 0')}\n")
     (here / "runbus.yaml").write_text("executors: [\n")
 
-    status, found, err = listed(capsys)
+    status, found, err = listed(capfd)
 
     assert status == 1
-    assert [one["name"] for one in found if not one["problems"]] == ["good", "local", "ssh"]
+    assert [one["name"] for one in found if not one["problems"]] == [
+        "docker",
+        "good",
+        "local",
+        "slurm",
+        "ssh",
+    ]
     assert f"{here}/runbus.yaml:" in err
     (bad,) = [one for one in found if one["name"] == "bad"]
     assert bad["problems"] == [f"{home}/executors.yaml:2: bad.slots: expected at least 1, found 0"]
-    status, _, err = listed(capsys, "god")
+    status, _, err = listed(capfd, "god")
     assert status == 2
     assert "there is no executor 'god'; did you mean 'good'" in err
 
@@ -351,6 +367,7 @@ def test_a_fresh_process_reads_them(home: Path, here: Path) -> None:
     assert done.stdout == "['b']\n"
 
 
+@pytest.mark.timeout(200)
 def test_an_entrypoint_finds_them_too(
     home: Path, here: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from runbus import Job, Script
+from runbus.config import plain_words_of
 from runbus.errors import ScriptUnusable, TaskInvalid
 
 
 def printed(script: Script) -> str:
-    return subprocess.run(
-        script.command_line(), capture_output=True, text=True, check=True, timeout=50
-    ).stdout
+    words = plain_words_of(script)
+    return subprocess.run(words, capture_output=True, text=True, check=True, timeout=50).stdout
 
 
 def test_each_kind_of_script_gets_its_arguments(tmp_path: Path) -> None:
@@ -53,6 +53,35 @@ def test_a_mistake_of_syntax_is_told_before_anything_is_submitted(tmp_path: Path
     path.write_bytes(b"x = '\xff'\n")
     with pytest.raises(ScriptUnusable):
         Script(str(path)).command_line()
+
+
+@pytest.mark.parametrize(
+    ("name", "begin", "reason"),
+    [
+        ("tool", b"\x7fELF\2\1\1\0", "it is a program, not a Python script"),
+        ("train", b"#!/usr/bin/env bash\nset -e\n", "it is a script for bash, not for Python"),
+        ("train.sh", b"python train.py\n", "it is a shell script, not a Python script"),
+    ],
+)
+def test_what_is_no_python_is_refused_with_the_way_that_runs_it(
+    tmp_path: Path, name: str, begin: bytes, reason: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(begin)
+
+    with pytest.raises(ScriptUnusable, match=reason) as caught:
+        Script(str(path)).command_line()
+    assert caught.value.hint is not None
+    assert "command:" in caught.value.hint
+    assert Script(str(path), entrypoint="bash").command_line()[:2] == ("bash", str(path))
+
+
+@pytest.mark.parametrize("begin", [b"#!/usr/bin/env -S uv run --script\n", b"print(1)\n", b""])
+def test_a_script_of_python_needs_no_suffix(tmp_path: Path, begin: bytes) -> None:
+    path = tmp_path / "train"
+    path.write_bytes(begin)
+
+    assert Script(str(path)).command_line() == (sys.executable, str(path))
 
 
 BAD: list[dict[str, Any]] = [

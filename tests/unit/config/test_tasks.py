@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 import msgspec
 import pytest
 
-from runbus import AsyncExperiment, Command, Job, Kernel, LocalExecutor, Script, Task, sweep
+from runbus import Command, Job, Kernel, LocalExecutor, Script, Task, sweep
 from runbus.config import decode_task, load_batch, task_kinds
 from runbus.errors import BatchInvalid, TaskInvalid
-from runbus.experiment import jobs_of_batch
+from runbus.experiment import ExperimentDraft, jobs_of_batch
 
 MODULE = """
 from __future__ import annotations
@@ -67,7 +67,7 @@ async def test_an_installed_task_runs_from_a_batch_file(tmp_path: Path) -> None:
     loaded = load_batch(str(batch))
     jobs = jobs_of_batch(loaded, str(tmp_path))
     async with Kernel(plugins=[LocalExecutor()]) as kernel:
-        (record,) = await AsyncExperiment("p", jobs, home=tmp_path / "home").run(kernel.bus)
+        (record,) = await ExperimentDraft("p", jobs, home=tmp_path / "home").run(kernel.bus)
 
     assert (tmp_path / "told").read_text() == "HIHI\n", record.reason
 
@@ -162,7 +162,7 @@ def test_an_object_of_ones_own_is_a_task_in_python() -> None:
 @pytest.mark.parametrize("words", ["true", (), ("echo", 3), 5])
 def test_a_task_without_a_command_line_is_refused(words: object) -> None:
     with pytest.raises(TaskInvalid, match="its command line is"):
-        AsyncExperiment("p", [Job(name="j", task=Greet("a", words))])
+        ExperimentDraft("p", [Job(name="j", task=Greet("a", words))])
 
 
 class Half(msgspec.Struct, frozen=True):

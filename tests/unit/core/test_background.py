@@ -30,7 +30,7 @@ PRELUDE = textwrap.dedent("""
         return sorted(name for name in names if name.startswith("runbus-"))
 
     def until(condition):
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while not condition():
             assert time.monotonic() < deadline, threads()
             time.sleep(0.001)
@@ -41,7 +41,7 @@ def run_alone(tmp_path: Path, program: str) -> None:
     """Run `program` in a process without other writers."""
     code = PRELUDE + textwrap.dedent(program)
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=55, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 

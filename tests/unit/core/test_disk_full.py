@@ -27,7 +27,7 @@ def run_limited(path: Path, program: str) -> None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
     """
     code = textwrap.dedent(prelude) + textwrap.dedent(program)
-    subprocess.run([sys.executable, "-c", code, str(path)], check=True, timeout=30)
+    subprocess.run([sys.executable, "-c", code, str(path)], check=True, timeout=55)
 
 
 def test_points_are_dropped_counted_and_accepted_again(tmp_path: Path) -> None:
@@ -38,7 +38,7 @@ def test_points_are_dropped_counted_and_accepted_again(tmp_path: Path) -> None:
         assert writer.accepted + writer.dropped == 10_000 and writer.dropped > 5_000, writer.dropped
         assert "File too large" in writer.last_error and path in writer.last_error
         give_room()
-        full, deadline = writer.accepted, time.monotonic() + 10
+        full, deadline = writer.accepted, time.monotonic() + 30
         while writer.accepted == full and time.monotonic() < deadline:
             writer.log("x", 0.5, 20_000)
         dropped = writer.dropped
@@ -65,7 +65,7 @@ def test_what_is_lost_is_told_once_and_so_is_the_recovery(tmp_path: Path) -> Non
                 told.append(record.getMessage())
         logging.getLogger("runbus.metrics").addHandler(Keep())
         writer = MetricWriter(path, sync_ms=1)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 40
         while len(told) < 1 and time.monotonic() < deadline:
             writer.log("x", 0.5)
         give_room()
@@ -106,7 +106,7 @@ def test_an_event_that_does_not_fit_raises_and_the_next_may_fit(tmp_path: Path) 
         except OSError as error:
             assert error.filename == path and error.errno
         give_room()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             try:
                 journal.append(b"last")
@@ -143,7 +143,7 @@ def test_a_full_file_system_never_kills(tmp_path: Path) -> None:
     mount = 'mount -t tmpfs -o size=1M none "$1" || exit 77; shift; exec "$@"'
     inside = [sys.executable, "-c", program, str(tmp_path)]
     command = ["unshare", "--mount", "--map-root-user", "sh", "-c", mount, "sh", str(tmp_path)]
-    result = subprocess.run([*command, *inside], capture_output=True, text=True, timeout=30)
+    result = subprocess.run([*command, *inside], capture_output=True, text=True, timeout=55)
     if result.returncode == 77 or "unshare" in result.stderr:
         pytest.skip(f"this machine lets nobody mount a tmpfs: {result.stderr.strip()}")
     assert result.returncode == 0, result.stderr

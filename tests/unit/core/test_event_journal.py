@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -79,3 +81,28 @@ def test_wrong_arguments_raise(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="not a runbus journal"):
             reader(tmp_path / "text")
     assert (tmp_path / "text").read_text() == "some text " * 10
+
+
+def open_files() -> set[str]:
+    """Return the files that this process has open; others than the test may open and close some."""
+    found = set()
+    for file in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            found.add(os.readlink(f"/proc/self/fd/{file}"))
+    return found
+
+
+def test_a_closed_journal_keeps_no_file_open(tmp_path: Path) -> None:
+    path = tmp_path / "events.journal"
+    journal = Journal(path)
+    journal.append(b"one")
+    assert str(path) in open_files()
+
+    journal.close()
+
+    assert str(path) not in open_files()
+    assert journal.closed
+    journal.close()
+    journal.sync()
+    with pytest.raises(ValueError, match="closed"):
+        journal.append(b"two")

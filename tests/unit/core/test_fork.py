@@ -26,7 +26,7 @@ def in_child(work: Callable[[], bool]) -> None:
     child.start()
     sender.close()
     assert receiver.recv() is True
-    child.join(10)
+    child.join(50)
     assert child.exitcode == 0
 
 

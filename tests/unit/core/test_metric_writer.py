@@ -264,7 +264,7 @@ class Impatient:
         (AsArray(np.array([1.0, 2.0])), TypeError, "metric 'x'"),
         (Broken(), TypeError, "metric 'x'.*the device is gone"),
         (fractions.Fraction(10**400), OverflowError, "metric 'x'"),
-        (np.ma.array([7], mask=[True]), TypeError, "metric 'x' .*fill_value nan"),
+        (np.ma.array([7j], mask=[True]), TypeError, "metric 'x'.*not a real number"),
         (Impatient(), KeyboardInterrupt, "^$"),
     ],
     ids=lambda value: type(value).__name__,
@@ -286,8 +286,9 @@ def test_what_is_no_number_raises_naming_the_metric(
 def test_what_is_masked_is_nan(writer: MetricWriter) -> None:
     writer.log("x", np.ma.masked)  # type: ignore[arg-type,call-overload,unused-ignore]
     writer.log({"x": np.ma.array([7.0], mask=[True])})
+    writer.log({"x": np.ma.array([7], mask=[True])})
 
-    assert [str(value) for *_, value in points(writer)] == ["nan", "nan"]
+    assert [str(value) for *_, value in points(writer)] == ["nan", "nan", "nan"]
 
 
 def test_the_cause_of_a_failed_conversion_is_kept(writer: MetricWriter) -> None:

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from runbus import AsyncExperiment, Command, Job, Kernel, LocalExecutor, Plugin
+from runbus import Command, Job, Kernel, LocalExecutor, Plugin
 from runbus.abc import JobSpec
 from runbus.attempt import render_request, wrapper_program
 from runbus.events import JobStarted
 from runbus.executors._launcher import Launcher, LauncherLost
+from runbus.experiment import ExperimentDraft
 from runbus.jobs import JobState
 
 ENVIRONMENT = {b"PATH": os.environb[b"PATH"]}
@@ -51,7 +52,7 @@ class Told:
             patience_s=patience_s,
         )
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(50):
                 yield launcher
         finally:
             launcher.close()
@@ -164,9 +165,9 @@ async def test_jobs_go_on_and_others_start_when_the_launcher_is_killed(
     killed = asyncio.Event()
     plugin = Plugin("kills").on(JobStarted, kill)
     async with Kernel(plugins=[executor, plugin]) as kernel:
-        first = AsyncExperiment("p", jobs[:1], home=tmp_path)
-        second = AsyncExperiment("p", jobs[1:], home=tmp_path)
-        async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        first = ExperimentDraft("p", jobs[:1], home=tmp_path)
+        second = ExperimentDraft("p", jobs[1:], home=tmp_path)
+        async with asyncio.timeout(50), asyncio.TaskGroup() as tasks:
             one = tasks.create_task(first.run(kernel.bus))
             await killed.wait()
             two = tasks.create_task(second.run(kernel.bus))
@@ -177,7 +178,8 @@ async def test_jobs_go_on_and_others_start_when_the_launcher_is_killed(
 
 LEADER = """
 import asyncio, sys
-from runbus import AsyncExperiment, Command, Job, Kernel, LocalExecutor, Plugin
+from runbus import Command, Job, Kernel, LocalExecutor, Plugin
+from runbus.experiment import ExperimentDraft
 from runbus.events import JobStarted
 
 async def main():
@@ -185,7 +187,7 @@ async def main():
     started = lambda event: print(executor._launcher.pid, flush=True)
     async with Kernel(plugins=[executor, Plugin("tells").on(JobStarted, started)]) as kernel:
         jobs = [Job(name="a", task=Command(("sh", "-c", "read -r _ <go; exit 5")), cwd=sys.argv[1])]
-        await AsyncExperiment("p", jobs, home=sys.argv[1]).run(kernel.bus)
+        await ExperimentDraft("p", jobs, home=sys.argv[1]).run(kernel.bus)
 
 asyncio.run(main())
 """
@@ -201,7 +203,7 @@ def test_the_launcher_ends_with_its_kernel_and_the_job_goes_on(tmp_path: Path) -
         environment = Path(f"/proc/{pid}/environ").read_bytes()
         leader.kill()
     with open(launcher, closefd=True) as ended:
-        subprocess.run(["tail", f"--pid={pid}", "-f", "/dev/null"], check=True, timeout=20)
+        subprocess.run(["tail", f"--pid={pid}", "-f", "/dev/null"], check=True, timeout=40)
         with pytest.raises(ProcessLookupError):
             signal.pidfd_send_signal(ended.fileno(), 0)
     (tmp_path / "go").write_text("\n")

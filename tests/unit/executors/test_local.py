@@ -39,26 +39,28 @@ async def end_of(executor: LocalExecutor, job: JobSpec) -> Observation:
 
 LAUNCHER = """
 import asyncio, sys
-from runbus import AsyncExperiment, Command, Job, Kernel, LocalExecutor
+from runbus import Command, Job, Kernel, LocalExecutor
+from runbus.experiment import ExperimentDraft
 
 async def main():
     program = f"{sys.executable} -c 'x = bytearray(400 << 20)'; true"
     job = Job(name="a", task=Command(("sh", "-c", program)))
     async with Kernel(plugins=[LocalExecutor()]) as kernel:
-        (record,) = await AsyncExperiment("p", [job]).run(kernel.bus)
+        (record,) = await ExperimentDraft("p", [job]).run(kernel.bus)
     print(record.max_rss_bytes)
 
 asyncio.run(main())
 """
 
 
+@pytest.mark.timeout(300)
 def test_the_most_memory_that_a_job_had_is_told() -> None:
     """Also of a process that the job started, and that is gone when the job ends.
 
     Another process launches it: this one has had more, which is not told of either.
     """
     bytearray(600 << 20)
-    done = subprocess.run([sys.executable, "-c", LAUNCHER], capture_output=True, timeout=50)
+    done = subprocess.run([sys.executable, "-c", LAUNCHER], capture_output=True, timeout=200)
 
     assert done.stderr == b""
     assert 400 << 20 < int(done.stdout) < 600 << 20

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
-from runbus import AsyncExperiment, Command, Job
+from runbus import Command, Job, Kernel
 from runbus.abc import JobSpec
 from runbus.errors import JobNotStarted
 from runbus.executors import LocalExecutor
+from runbus.experiment import ExperimentDraft
+from runbus.jobs import JobRecord, JobState
 
 
 async def test_a_job_is_not_started_on_a_disk_without_room_for_its_records(
@@ -39,7 +43,26 @@ def test_the_folders_of_jobs_are_for_those_that_their_home_is_for(
     monkeypatch.setenv("RUNBUS_SHARED", shared)
     jobs = [Job(name="a", task=Command(("true",)))]
 
-    folder = Path(AsyncExperiment("p", jobs, home=tmp_path / "home").prepare().folder)
+    folder = Path(ExperimentDraft("p", jobs, home=tmp_path / "home").prepare().folder)
 
     made = [folder / "jobs", folder / "jobs/1-a", folder / "jobs/1-a/1"]
     assert [path.stat().st_mode & 0o7777 for path in made] == [mode] * 3
+
+
+def test_a_job_whose_folder_is_gone_since_it_was_intended_is_run_all_the_same(
+    tmp_path: Path,
+) -> None:
+    jobs = [Job(name="a", task=Command(("echo", "here")))]
+    stored = ExperimentDraft("p", jobs, home=tmp_path).prepare()
+    stored.intend()
+    shutil.rmtree(Path(stored.folder, "jobs"))
+
+    async def lead() -> JobRecord:
+        async with Kernel(plugins=[LocalExecutor()]) as kernel:
+            (record,) = await stored.run(kernel.bus)
+        return record
+
+    record = asyncio.run(lead())
+
+    assert (record.state, record.reason) == (JobState.SUCCEEDED, "")
+    assert Path(stored.specs[0].folder, "stdout.log").read_text() == "here\n"

@@ -65,9 +65,7 @@ def test_paths_in_the_packaged_folder_lead_to_the_unpacked_one(tmp_path: Path) -
 
 def test_what_no_machine_can_give_is_refused(tmp_path: Path) -> None:
     executor = SSHExecutor([LocalTunnel("/far")], gpus=["0"])
-    asked = replace(
-        job(tmp_path, "true"), image=Image(packages=("torch",)), resources=Resources(gpus=2)
-    )
+    asked = replace(job(tmp_path, "true"), image=Image(pip=("torch",)), resources=Resources(gpus=2))
 
     with pytest.raises(Unsupported, match=r"Python packages and 2 GPUs \(there are 1\)"):
         executor.plan(asked)

@@ -11,6 +11,7 @@ import pytest
 from runbus._files import add_check
 from runbus.abc import JobSpec, Resources, RetryPolicy, Timeouts
 from runbus.errors import FileUnreadable
+from runbus.events import Image
 from runbus.jobs import Asked
 
 OLD_JOB: dict[str, Any] = {
@@ -73,28 +74,28 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert again.executors == asked.executors
     (read,) = again.jobs
     assert (read.resources, read.timeouts, read.retry) == (job.resources, job.timeouts, job.retry)
-    assert json.loads((folder / "experiment.json").read_text())["version"] == 4
+    assert json.loads((folder / "experiment.json").read_text())["version"] == 6
 
 
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"version": 1}, "its version is 1, this runbus reads 2 to 4"),
-        ({"version": 5}, "its version is 5, this runbus reads 2 to 4"),
+        ({"version": 1}, "its version is 1, this runbus reads 2 to 6"),
+        ({"version": 7}, "its version is 7, this runbus reads 2 to 6"),
         ({"jobs": None}, "it has no list of jobs"),
         ({"executors": []}, "it has no list of jobs"),
         ({"jobs": ["a"]}, "expected `object`"),
         ({"jobs": [{**OLD_JOB, "gpus": -1}]}, "expected `int` >= 0"),
         ({"jobs": [{**OLD_JOB, "timeout_s": "long"}]}, "expected `int | null`"),
         ({"executors": {"a": 3}}, "expected `object`"),
-        ({"version": 4}, "expected `array`|unknown field"),
+        ({"version": 6}, "expected `array`|unknown field"),
     ],
 )
 def test_what_is_no_experiment_of_a_known_version_is_refused(
     changes: dict[str, Any], reason: str, tmp_path: Path
 ) -> None:
     fields = {**OLD, **changes}
-    if fields["version"] == 4:
+    if fields["version"] == 6:
         fields["jobs"] = {}
 
     with pytest.raises(FileUnreadable, match=f"(?i){reason}"):
@@ -120,3 +121,36 @@ def test_what_version_3_wrote_is_read(tmp_path: Path) -> None:
     assert asked.jobs[0].timeouts == Timeouts(run_s=5)
     del far["timeouts"]
     assert asked.executors == {"far": far}
+
+
+NEWER_JOB: dict[str, Any] = {
+    key: OLD_JOB[key]
+    for key in ("name", "experiment_id", "run_id", "executor", "argv", "cwd", "env", "folder")
+} | {"run_folder": "runs/e-1"}
+
+
+def test_what_version_4_wrote_of_an_image_is_read_by_its_new_names(tmp_path: Path) -> None:
+    image = {
+        "base": "b", "python": "3.12", "packages": ["torch"], "system_packages": ["git"],
+        "env": [["A", "1"]], "secrets": [["B", "env:B"]],
+    }  # fmt: skip
+    old = {**OLD, "version": 4, "jobs": [{**NEWER_JOB, "image": image}], "executors": {}}
+
+    (read,) = Asked.read(written(tmp_path, old)).jobs
+
+    assert read.image == Image(
+        base="b", python="3.12", pip=("torch",), apt=("git",), env={"A": "1"},
+        secrets={"B": "env:B"},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "image",
+    [{"packages": ["--index-url=http://evil"]}, {"env": [["A=B", "1"]]}, {"env": [["A"]]}, 7],
+    ids=["an option", "no variable", "no pair", "a number"],
+)
+def test_an_image_of_version_4_that_cannot_be_one_is_refused(image: Any, tmp_path: Path) -> None:
+    old = {**OLD, "version": 4, "jobs": [{**NEWER_JOB, "image": image}], "executors": {}}
+
+    with pytest.raises(FileUnreadable, match="does not describe an experiment"):
+        Asked.read(written(tmp_path, old))

@@ -57,6 +57,7 @@ CANCELLED    -         -       -    -      -        -        -       -      -
 TIMEOUT      -         -       -    -      -        -        -       -      -
 PREEMPTED    -         -       -    -      QUEUED   -        -       -      -
 LOST         -         -       -    -      -        -        -       -      DONE
+SKIPPED      -         -       -    -      -        -        -       -      -
 """
 """The state after a fact; `.` if it stays, and `-` if the fact changes nothing at all."""
 
@@ -124,6 +125,15 @@ def test_a_fact_makes_of_a_record_what_the_table_says(state: str, what: str, the
     assert asdict(after) == asdict(expected)
 
 
+def test_only_what_has_not_begun_can_be_skipped() -> None:
+    skipped = JobEnded(
+        **ABOUT, state="SKIPPED", exit_code=None, signal=None, reason="r", duration_s=0.0
+    )
+    then = {state: fold(replace(FULL, state=state), skipped) for state in JobState}
+    changed = [str(state) for state, after in then.items() if after and after.state != state]
+    assert changed == ["INTENT", "PENDING"]
+
+
 @pytest.mark.parametrize("what", ["made", "stands", "requeued", "overdue"])
 def test_a_fact_about_another_attempt_changes_nothing(what: str) -> None:
     before = replace(FULL, state=JobState.RUNNING)
@@ -160,7 +170,7 @@ def test_a_fact_about_a_job_that_nobody_intended_makes_no_record(what: str) -> N
     assert fold(None, FACTS[what]) is None
 
 
-@pytest.mark.parametrize("state", sorted(TERMINAL))
+@pytest.mark.parametrize("state", sorted(TERMINAL - {JobState.SKIPPED}))
 def test_a_job_that_has_not_ended_may_end_in_any_way(state: str) -> None:
     for before in set(JobState) - TERMINAL:
         after = fold(replace(FULL, state=before), replace(FACTS["ended"], state=state))

@@ -54,9 +54,12 @@ def age(folder: Path, seconds: float) -> None:
     """Make it look as if nothing had been heard of a leader for some time."""
     path = folder / "leader"
     record = json.loads(path.read_bytes())
-    record["beat_s"] -= seconds
+    # The time is rounded when it is written: half a millisecond of it may lie ahead.
+    record["beat_s"] -= seconds + 0.001
+    # As long as before, whatever the number: what was left of a longer one would be no JSON.
+    text = json.dumps(record, separators=(",", ":")).encode().ljust(path.stat().st_size)
     with path.open("r+b") as file:
-        file.write(json.dumps(record, separators=(",", ":")).encode())
+        file.write(text)
 
 
 @contextmanager

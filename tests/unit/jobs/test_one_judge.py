@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
+import pytest
 
-from runbus import AsyncExperiment, Command, Job, api
+from runbus import Command, Job, api
 from runbus.attempt import CANCELLED, OUT_OF_MEMORY, TIME_LIMIT
 from runbus.catalog import job_statuses
 from runbus.events import (
@@ -22,7 +23,7 @@ from runbus.events import (
     JobSubmitted,
     RetryPolicy,
 )
-from runbus.experiment import jobs_to_retry
+from runbus.experiment import ExperimentDraft, jobs_to_retry
 from runbus.jobs import FactReader, JobState, JobStore, intend
 
 ENDS: list[tuple[int, int | None, str]] = [
@@ -69,7 +70,7 @@ def left_without_a_leader() -> tuple[str, dict[str, Case]]:
     cases = {f"j{number}": case for number, case in enumerate(CASES)}
     task = Command(("true",))
     jobs = [Job(name=name, task=task, retry=case.retry) for name, case in cases.items()]
-    stored = AsyncExperiment("judged", jobs, max_parallel=8).prepare()
+    stored = ExperimentDraft("judged", jobs, max_parallel=8).prepare()
     store = JobStore(stored.folder)
     intend(store, stored.specs)
     for spec in stored.specs:
@@ -87,6 +88,7 @@ def left_without_a_leader() -> tuple[str, dict[str, Case]]:
     return stored.folder, cases
 
 
+@pytest.mark.timeout(300)
 def test_what_is_read_without_a_leader_is_what_the_next_leader_records() -> None:
     folder, cases = left_without_a_leader()
     read = {status.record.name: status.record for status in job_statuses(folder)}

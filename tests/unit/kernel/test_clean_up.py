@@ -112,11 +112,11 @@ async def test_a_set_up_that_raises_anything_is_rolled_back(error):
         raise error
 
     kernel = Kernel(plugins=[FakePlugin("a", log=log), FakePlugin("b", setup=breaks, log=log)])
-    with pytest.raises((HookError, SystemExit)) as caught:
+    with pytest.raises(HookError) as caught:
         await kernel.__aenter__()
 
     assert log == ["a: setup", "b: setup", "b: closed", "a: closed"]
-    assert caught.value is error or caught.value.__cause__ is error
+    assert caught.value.__cause__ is error
     assert leaks(kernel) == []
 
 
@@ -128,7 +128,7 @@ async def test_a_background_task_that_dies_of_anything_has_failed():
         scope.start(dies, restart="on_failure")
 
     async with Kernel(plugins=[FakePlugin("p", setup=starts)]) as kernel:
-        event = await kernel.bus.wait_for(PluginFailed, timeout=5, since=0)
+        event = await kernel.bus.wait_for(PluginFailed, timeout=30, since=0)
         assert event.error == "Odd: x"
         assert kernel.health().plugins["p"].state is PluginState.FAILED
 
@@ -193,6 +193,27 @@ def test_an_exit_in_a_task_that_nobody_awaits_lets_every_plugin_be_told_and_clos
     told_and_closed = "b: Shutdown, a: Shutdown, b: closed, a: closed\n"
     assert done.stdout == f"a: setup, b: setup, {told_and_closed}"
     assert done.returncode == 7
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_a_program_may_ask_that_an_exit_of_a_handler_is_a_failure_like_others(is_async):
+    class Told(Notify, frozen=True):
+        pass
+
+    async def waits(event):
+        raise SystemExit(9)
+
+    def exits(event):
+        raise SystemExit(9)
+
+    log: list[Any] = []
+    handler = waits if is_async else exits
+    plugins = [FakePlugin("a", {Told: handler}), FakePlugin("b", {Told: None}, log=log)]
+    async with Kernel(plugins=plugins, contain_exits=True) as kernel:
+        (failure,) = (await kernel.bus.publish(Told())).errors
+    assert isinstance(failure, HookError)
+    assert failure.problem == "raised SystemExit: 9"
+    assert "b: Told" in log
 
 
 # -- whose cancellation it is
@@ -333,7 +354,7 @@ async def test_a_task_that_raises_cancelled_error_by_itself_starts_again(kernel_
         scope.start(works, restart="on_failure")
 
     await kernel_factory(FakePlugin("p", setup=starts))
-    await asyncio.wait_for(done.wait(), 10)
+    await asyncio.wait_for(done.wait(), 30)
 
     assert len(tries) == 3
 
@@ -361,7 +382,8 @@ async def test_a_task_that_goes_on_until_it_is_refused_has_not_crashed(caplog, c
     async with Kernel(plugins=[first, FakePlugin("last", setup=leaves_late)]):
         await asyncio.sleep(0)
 
-    assert caplog.messages == []
+    # That the machine stood still for a second is told, too.
+    assert [text for text in caplog.messages if "has blocked the event loop" not in text] == []
 
 
 async def test_a_task_that_is_refused_while_nothing_stops_has_crashed(kernel_factory):
@@ -371,7 +393,7 @@ async def test_a_task_that_is_refused_while_nothing_stops_has_crashed(kernel_fac
         scope.start(stream.__aenter__)
 
     kernel = await kernel_factory(FakePlugin("p", setup=opens_again))
-    failed = await kernel.bus.wait_for(PluginFailed, timeout=10, since=0)
+    failed = await kernel.bus.wait_for(PluginFailed, timeout=30, since=0)
 
     assert "BusClosed" in failed.error
 
@@ -402,7 +424,8 @@ async def test_what_is_not_entered_before_the_end_is_refused_and_its_asker_has_n
     async with Kernel(plugins=[FakePlugin("p", setup=asks, critical=True)]):
         await begun.wait()
 
-    assert (caplog.messages, refusals[:1]) == ([], ["is being entered"])
+    assert [text for text in caplog.messages if "has blocked the event loop" not in text] == []
+    assert refusals[:1] == ["is being entered"]
 
 
 async def test_what_is_cancelled_before_it_was_entered_is_never_entered(kernel_factory):
@@ -466,7 +489,7 @@ async def test_what_is_cancelled_while_it_is_entered_is_not_kept(kernel_factory,
 
     assert log == (["cancelled", "left"] if swallows else ["cancelled"])
     assert kernel.health().plugins["p"].state is PluginState.STARTED
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await plugin.scope.enter(anyio.create_task_group())
 
 
@@ -572,7 +595,7 @@ async def test_a_plugin_that_is_stopped_while_it_starts_is_called_off(kernel_fac
     kernel = await kernel_factory()
     starting = asyncio.create_task(kernel.start_plugin(FakePlugin("slow", setup=slow)))
     await reached.wait()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await kernel.stop_plugin("slow")
     with pytest.raises(HookError, match="was called off"):
         await starting

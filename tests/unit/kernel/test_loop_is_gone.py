@@ -92,4 +92,5 @@ def test_code_whose_loop_is_gone_is_not_said_to_have_failed(
     del loop
     gc.collect()
 
-    assert caplog.messages == []
+    # That the machine stood still for a second is told, too.
+    assert [text for text in caplog.messages if "has blocked the event loop" not in text] == []

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from runbus._files import add_check
 from runbus._lines import read_lines
 from runbus._secrets import REDACTED
-from runbus.bus import TraceWriter
+from runbus.bus import TraceWriter, read_traces
 from runbus.errors import TraceError
 from runbus.events import Notify, Pipeline, Sensitive, Stream, TraceStopped
 from runbus.kernel import Kernel, causes, mentions, read_trace, replay
@@ -172,6 +172,28 @@ async def test_a_trace_is_extended_and_read_from_the_last_process_on(tmp_path):
     second = read_trace(path)
     assert len(second) == len(first)
     assert second[0].seq > first[-1].seq
+
+
+async def test_a_writer_that_wakes_up_late_does_not_get_into_the_trace_of_the_next(tmp_path):
+    path, clock = tmp_path / "trace", FakeClock()
+    former = TraceWriter(path, clock)
+    former.intent(1, 0, Asked("old"), "")
+    former.flush()
+    latter = TraceWriter(path, clock)
+    latter.intent(1, 0, Asked("new"), "")
+    latter.flush()
+    former.outcome(1, "error", [])
+    former.intent(2, 0, Asked("late"), "")
+    former.close()
+    latter.outcome(1, "ok", [])
+    latter.close()
+
+    told = [
+        [(event.seq, event.event["run_id"], event.status) for event in trace]
+        for trace in read_traces(path)
+    ]
+    assert told == [[(1, "old", "error"), (2, "late", "")], [(1, "new", "ok")]]
+    assert [event.event["run_id"] for event in read_trace(path)] == ["new"]
 
 
 @pytest.mark.parametrize("text", [b"hello\nworld\n", b'{"at":"intent"}\n', b"[]\n"])

@@ -16,6 +16,9 @@ import runbus
 from runbus.cli._app import run_command
 from runbus.jobs import JobState
 
+# Processes make up to a hundred runs, each of which waits for the disk.
+pytestmark = pytest.mark.timeout(200)
+
 
 def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -23,7 +26,7 @@ def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
         env=os.environ | environment,
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=150,
         check=False,
     )
 
@@ -295,7 +298,7 @@ def test_a_run_made_in_a_child_of_multiprocessing_ends_as_the_child_does(
             """
         )
     )
-    subprocess.run([sys.executable, str(script)], timeout=50, check=False, capture_output=True)
+    subprocess.run([sys.executable, str(script)], timeout=150, check=False, capture_output=True)
 
     (run,) = runbus.runs()
     assert (run.state, run.reason) == (state, reason)

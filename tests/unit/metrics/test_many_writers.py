@@ -17,13 +17,16 @@ import runbus
 if TYPE_CHECKING:
     from pathlib import Path
 
+# Processes are started, one after the other, and a disk may be slow.
+pytestmark = pytest.mark.timeout(200)
+
 
 def run_script(tmp_path: Path, code: str, warnings: int = 0) -> None:
     """Run a script of its own: what is spawned imports the file it was started from."""
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(code))
     done = subprocess.run(
-        [sys.executable, str(script)], capture_output=True, text=True, timeout=50, check=False
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=150, check=False
     )
     assert (done.returncode, len(done.stderr.splitlines())) == (0, warnings), done.stderr
 
@@ -230,6 +233,29 @@ def test_a_forked_child_logs_while_threads_of_its_parent_do(tmp_path: Path) -> N
     assert run.state == "SUCCEEDED"
 
 
+def test_a_child_that_is_forked_by_a_child_just_now_logs_too(tmp_path: Path) -> None:
+    run_script(
+        tmp_path,
+        """
+        import os, runbus
+
+        def forked(depth):
+            if (child := os.fork()) == 0:
+                run.log("depth", float(depth))
+                if depth < 5:
+                    forked(depth + 1)
+                os._exit(run.dropped)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+        with runbus.init() as run:
+            forked(1)
+        """,
+    )
+
+    (run,) = runbus.runs()
+    assert sorted(run.metrics("depth").values.tolist()) == [1, 2, 3, 4, 5]
+
+
 def test_threads_of_a_forked_child_that_log_first_lose_nothing(tmp_path: Path) -> None:
     run_script(
         tmp_path,
@@ -409,7 +435,7 @@ def test_a_handle_that_others_displaced_goes_on_where_it_is_used_again() -> None
         [sys.executable, "-c", textwrap.dedent(code)],
         input=pickle.dumps(handles),
         capture_output=True,
-        timeout=50,
+        timeout=150,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, b"")
@@ -435,10 +461,11 @@ def test_a_pickled_run_is_the_same_run_in_its_own_process() -> None:
 
 @pytest.mark.parametrize("what", ["ended", "gone", "sealed"])
 def test_a_pickle_of_a_run_that_is_over_opens_nothing_and_raises_nothing(what: str) -> None:
-    with runbus.init(config={"lr": 0.1, "hf_token": "secret"}) as run:
+    # No word of the command line, which is in the pickle, too.
+    with runbus.init(config={"lr": 0.1, "hf_token": "hf_Xq7Zk"}) as run:
         run.log("loss", 1.0)
         handle = pickle.dumps((run, run.series("loss")))
-    assert b"secret" not in handle
+    assert b"hf_Xq7Zk" not in handle
     if what == "sealed":
         runbus.open_run(run.id).seal()
     elif what == "gone":
@@ -447,13 +474,14 @@ def test_a_pickle_of_a_run_that_is_over_opens_nothing_and_raises_nothing(what: s
         import os, pickle, sys
         run, series = pickle.load(sys.stdin.buffer)
         assert run.config == {"lr": 0.1, "hf_token": "***"}
-        before = os.listdir("/proc/self/fd")
+        before = set(os.listdir("/proc/self/fd"))
         run.log("late", 1.0)
         run.log({"late": 1.0, "later": 2.0})
         series.extend([1.0, 2.0])
         run.note("late")
         run.sync()
-        assert os.listdir("/proc/self/fd") == before
+        # Less, if garbage was collected meanwhile that had a file.
+        assert set(os.listdir("/proc/self/fd")) <= before
         print(run.dropped, run.lost_records, run.closed)
         run.finish()
     """
@@ -461,7 +489,7 @@ def test_a_pickle_of_a_run_that_is_over_opens_nothing_and_raises_nothing(what: s
         [sys.executable, "-c", textwrap.dedent(code)],
         input=handle,
         capture_output=True,
-        timeout=50,
+        timeout=150,
         check=False,
     )
 

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 import runbus
-from runbus import AsyncExperiment, Command, Job
+from runbus import Command, Job
 from runbus.catalog import find_experiment, find_job, find_run, query
 from runbus.cli._app import run_command
 from runbus.errors import AmbiguousId, RunNotFound
+from runbus.experiment import ExperimentDraft
 from runbus.metrics import Origin
 
 SCRIPT = "import runbus\nwith runbus.init() as run: run.log('loss', 1.0)\n"
@@ -40,13 +41,16 @@ def repository(tmp_path: Path) -> Path:
     return folder
 
 
+pytestmark = pytest.mark.timeout(200)  # git is asked in the background
+
+
 def started(folder: Path, *words: str) -> Origin:
     subprocess.run([sys.executable, "train.py", *words], cwd=folder, check=True)
     return answered("latest")
 
 
 def answered(name: str) -> Origin:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while (origin := find_run(name).origin).is_changed is None:
         assert time.monotonic() < deadline  # git says it when it is ready
         time.sleep(0.01)
@@ -91,7 +95,7 @@ def test_the_runs_of_jobs_are_shown_listed_and_asked_for_by_it(
 ) -> None:
     monkeypatch.chdir(repository)
     job = Job(name="a", task=Command((sys.executable, "train.py", "a b")))
-    AsyncExperiment("p", [job]).prepare()
+    ExperimentDraft("p", [job]).prepare()
     head = git(repository, "rev-parse", "HEAD")
     answered("a")
 
@@ -127,7 +131,7 @@ def test_a_run_without_a_name_is_called_by_its_script_and_the_letters_of_its_id(
 
 def test_a_part_of_several_ids_is_refused_and_names_them() -> None:
     jobs = [Job(name=name, task=Command(("true",))) for name in "ab"]
-    stored = AsyncExperiment("p", jobs).prepare()
+    stored = ExperimentDraft("p", jobs).prepare()
     letters = stored.id.split("-")[2]
 
     for asked in (letters, stored.id):
@@ -164,3 +168,94 @@ def test_no_secret_of_a_command_line_is_kept(monkeypatch: pytest.MonkeyPatch) ->
 
     assert Origin.of_process().argv == kept
     assert Origin().with_argv(words).argv == kept
+
+
+def diff_of(name: str) -> str:
+    deadline = time.monotonic() + 60
+    while (path := find_run(name).diff) is None:
+        assert time.monotonic() < deadline  # it is kept when it is ready
+        time.sleep(0.01)
+    return Path(path).read_bytes().decode("utf-8", "surrogateescape")
+
+
+KEY = "-----BEGIN PRIVATE KEY-----\nMIIBVgIBADANBgkqhkiG\n-----END PRIVATE KEY-----\n"
+
+
+def test_uncommitted_changes_are_kept_without_their_secrets(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (repository / "model.bin").write_bytes(b"\0\1")
+    (repository / "other").write_text("old\n")
+    git(repository, "add", ".")
+    git(repository, "commit", "-q", "-m", "second")
+    (repository / "train.py").write_text(f"{SCRIPT}# more\nHF_TOKEN = 'hf_secret'\n{KEY}")
+    (repository / "model.bin").write_bytes(b"\0\2")
+    (repository / "other").unlink()
+    (repository / "untracked").write_text("not git's")
+
+    ExperimentDraft("p", [Job(name="j", task=Command(("true",)), cwd=str(repository))]).prepare()
+
+    diff = diff_of("j")
+    assert "\n+# more\n+HF_TOKEN = '***'\n" in diff.replace("= ***", "= '***'")
+    assert "hf_secret" not in diff
+    assert "MIIB" not in diff
+    assert "\n-old\n" in diff
+    digest = git(repository, "hash-object", "model.bin")
+    assert f"..{digest}" in diff
+    assert "Binary files a/model.bin and b/model.bin differ\n" in diff
+    assert "untracked" not in diff
+    assert run_command(["show", "j"]) == 0
+    assert f" {find_run('j').diff}\n" in capsys.readouterr().out
+    assert os.stat(find_run("j").diff or "").st_mode & 0o777 == 0o600
+
+
+def test_a_clean_tree_has_no_diff_and_a_large_one_is_cut(repository: Path) -> None:
+    assert started(repository).is_changed is False
+    assert find_run("latest").diff is None
+
+    lines = "".join(f"# {number} {'x' * 100}\n" for number in range(10_000))
+    (repository / "train.py").write_text(SCRIPT + lines)
+    started(repository)
+
+    diff = diff_of("latest")
+    assert len(diff) < 600_000
+    assert diff.endswith("xxx\n# cut here: the diff has more than 524288 bytes\n")
+
+
+def test_an_experiment_that_was_removed_does_not_come_back_with_a_diff(
+    repository: Path, tmp_path: Path
+) -> None:
+    (repository / "train.py").write_text(SCRIPT + "# more\n")
+    commit = git(repository, "rev-parse", "HEAD")
+    keep = "import sys; from runbus._uncommitted import keep_diff; keep_diff(*sys.argv[1:])"
+    experiment = tmp_path / "gone"
+
+    def kept() -> bytes:
+        diff = str(experiment / "code" / "changed.diff")
+        command = [sys.executable, "-c", keep, diff, str(repository), commit]
+        return subprocess.run(command, capture_output=True, timeout=50).stderr
+
+    assert b"FileNotFoundError" in kept()
+    assert not experiment.exists()
+    experiment.mkdir()
+    assert kept() == kept() == b""  # jobs of two folders share the place
+    assert (experiment / "code" / "changed.diff").exists()
+
+
+def test_no_code_of_the_repository_runs_to_keep_the_diff(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(repository)
+    told = tmp_path / "told"
+    for name in ("re.py", "runbus.py", "sitecustomize.py"):
+        (repository / name).write_text(f"open({str(told)!r}, 'a').write('{name}')\n")
+    (repository / ".gitattributes").write_text("*.py diff=mine\n")
+    for key in ("diff.mine.command", "diff.mine.textconv", "diff.external", "core.fsmonitor"):
+        git(repository, "config", key, f"touch {told} #")
+    (repository / "train.py").write_text(SCRIPT + "# more\n")
+
+    job = Job(name="j", task=Command(("true",)), cwd=str(repository))
+    ExperimentDraft("p", [job]).prepare()
+
+    assert "\n+# more\n" in diff_of("j")
+    assert not told.exists()

@@ -19,13 +19,16 @@ import runbus
 from runbus._core import Journal
 from runbus.errors import RecordNotFound
 
+# Processes are started, some of them with threads that write.
+pytestmark = pytest.mark.timeout(200)
+
 
 def python(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=150,
         check=False,
     )
 
@@ -345,10 +348,19 @@ def test_a_pickled_run_records_in_the_other_process(tmp_path: Path) -> None:
         )
     )
     done = subprocess.run(
-        [sys.executable, str(script)], capture_output=True, text=True, timeout=50, check=False
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=150, check=False
     )
 
     assert (done.returncode, done.stderr) == (0, "")
     (run,) = runbus.runs()
     assert sorted(run.tags) == ["parent", *(f"tag-{n}" for n in range(8))]
     assert sorted(text.text for text in run.text("work")) == [str(n) for n in range(8)]
+
+
+def test_what_starts_a_run_records_params_of_it_with_secrets_left_out(tmp_path: Path) -> None:
+    with runbus.init(project="p", home=tmp_path, config={"lr": 1}) as run:
+        stored = runbus.open_run(run.id, home=tmp_path)
+        stored.set_params({"lr": 0.5, "model": {"width": 3}, "api_token": "hunter2"})
+
+    params = runbus.open_run(run.id, home=tmp_path).params
+    assert params == {"lr": 0.5, "model/width": 3, "api_token": "***"}

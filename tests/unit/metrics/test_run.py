@@ -17,6 +17,8 @@ from runbus.cli._app import run_command
 from runbus.errors import HomeUnusable, MetricNotFound, RunNotFound
 from runbus.jobs import JobState
 
+pytestmark = pytest.mark.timeout(200)  # processes are started
+
 
 def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -24,7 +26,7 @@ def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
         env=os.environ | environment,
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=150,
         check=False,
     )
 

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import importlib
+import io
 import json
+import math
 import os
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import polars
+import pyarrow
 import pytest
+from PIL import Image
 
 import runbus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
+
+pandas: Any = importlib.import_module("pandas")
 
 GREY = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
 
@@ -115,3 +125,67 @@ def test_the_columns_of_a_series_are_arrays(run: runbus.Run) -> None:
     assert np.mean(series) == 0.75
     assert not series.values.flags.writeable
     assert np.shares_memory(series.values, np.asarray(series))
+
+
+def test_an_open_image_file_is_what_its_bytes_are(run: runbus.Run, tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    Image.new("L", (2, 2), 7).save(buffer, "PNG")
+    path = tmp_path / "one.png"
+    path.write_bytes(buffer.getvalue())
+    kept = run.log_image("bytes", buffer.getvalue())
+    with path.open("rb") as file:
+        from_file = run.log_image("file", file)
+    from_memory = run.log_image("memory", buffer)
+
+    assert kept is not None
+    assert from_file is not None
+    assert from_memory is not None
+    assert kept.sha256 == from_file.sha256 == from_memory.sha256
+    with path.open() as text, pytest.raises(TypeError, match="open for reading bytes"):
+        run.log_image("text", text)
+
+
+COLUMNS = {
+    "a range": range(1, 4),
+    "the other byte order": np.array([1, 2, 3], dtype=">i8"),
+    "doubles in the other byte order": np.array([1, 2, 3], dtype=">f8"),
+    "long doubles": np.array([1, 2, 3], dtype=np.longdouble),
+    "objects of numpy": np.array([1, 2.0, 3], dtype=object),
+    "objects of pandas": pandas.Series([1, 2.0, 3], dtype=object),
+    "decimals of polars": polars.Series([Decimal(1), Decimal(2), Decimal(3)]),
+    "Arrow": pyarrow.array([1, 2, 3]),
+}
+
+
+@pytest.mark.parametrize("column", COLUMNS.values(), ids=COLUMNS)
+def test_extend_takes_numbers_however_they_lie(run: runbus.Run, column: Any) -> None:
+    run.series("loss").extend(column)
+    run.finish()
+
+    assert runbus.open_run(run.id).metrics("loss").values.tolist() == [1, 2, 3]
+
+
+MASKED = {
+    "numpy, doubles": np.ma.masked_array([1.0, 2.0], [False, True]),
+    "numpy, ints": np.ma.masked_array([1, 2], [False, True]),
+    "pandas": pandas.Series([1, None], dtype="Int64"),
+    "polars": polars.Series([1, None]),
+    "Arrow": pyarrow.array([1, None]),
+    "Arrow in chunks": pyarrow.chunked_array([[1], [None]], pyarrow.int64()),
+}
+
+
+@pytest.mark.parametrize("column", MASKED.values(), ids=MASKED)
+def test_what_a_column_lacks_is_nan(run: runbus.Run, column: Any) -> None:
+    run.series("loss").extend(column)
+    run.finish()
+
+    first, second = runbus.open_run(run.id).metrics("loss").values.tolist()
+    assert (first, math.isnan(second)) == (1, True)
+
+
+def test_objects_that_are_no_numbers_are_refused_by_their_place(run: runbus.Run) -> None:
+    with pytest.raises(TypeError, match="number 1 of the values of metric 'loss'"):
+        run.series("loss").extend(np.array([1, "two"], dtype=object))
+
+    assert run.accepted == 0

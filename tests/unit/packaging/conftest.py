@@ -21,9 +21,10 @@ class Repository:
         done = subprocess.run(
             [
                 "git", "-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false",
-                "-c", "protocol.file.allow=always", *arguments,
+                # Else a process of its own goes on in the folder, with files that come and go.
+                "-c", "maintenance.auto=false", "-c", "protocol.file.allow=always", *arguments,
             ],
-            cwd=self.path, check=True, capture_output=True, timeout=20,
+            cwd=self.path, check=True, capture_output=True, timeout=50,
         )  # fmt: skip
         return os.fsdecode(done.stdout)
 

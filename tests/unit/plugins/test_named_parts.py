@@ -43,7 +43,7 @@ def test_the_built_in_parts_are_entries_like_any_other_and_not_imported() -> Non
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [
-        "local ssh git hybrid pattern 2",
+        "docker local slurm ssh git hybrid image pattern 4",
         "False False",
         "runbus.executors.ssh:SSHExecutor LocalExecutor",
     ]
@@ -59,8 +59,8 @@ def test_data_names_a_part_and_its_constructor_is_the_schema() -> None:
 
 BAD: list[tuple[Any, str]] = [
     ({"type": "lcoal"}, "executor.type: there is no executor 'lcoal'; did you mean 'local'"),
-    ({"gpus": []}, "executor: the key 'type' is missing; there are local, ssh"),
-    ({"type": 3}, "executor: type is 3; there are local, ssh"),
+    ({"gpus": []}, "executor: the key 'type' is missing; there are docker, local, slurm, ssh"),
+    ({"type": 3}, "executor: type is 3; there are docker, local, slurm, ssh"),
     ({"type": "local", "gpsu": []}, "executor.gpsu: unknown key 'gpsu'; did you mean 'gpus'"),
     ({"type": "ssh", "slots": "x"}, "executor.slots: expected an integer, found 'x'"),
     ({"type": "local", "packager": {"type": "got"}}, "executor.packager.type: .*mean 'git'"),
@@ -74,16 +74,17 @@ def test_what_is_wrong_with_a_part_is_told_with_its_path(data: Any, told: str) -
         make(take, {"executor": data})
 
 
-def test_parts_of_others_are_found_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_of_others_are_found_by_name(request: pytest.FixtureRequest) -> None:
     class Own(LocalExecutor):
         def __init__(self, size: int = 1) -> None:
             super().__init__("own")
             self.size = size
 
-    registry = PluginRegistry()
-    monkeypatch.setattr(registry.executors, "_targets", {**registry.executors._targets})
+    registry = PluginRegistry.shared()
+    request.addfinalizer(lambda: registry.executors.unregister("own"))
+    request.addfinalizer(lambda: registry.executors.unregister("broken"))
     registry.register_executor("own", Own)
-    assert "own" in PluginRegistry().executors
+    assert "own" not in PluginRegistry().executors
     made: Any = make(take, {"executor": {"type": "own", "size": 3}})
     assert made.size == 3
     with pytest.raises(TargetUnusable, match="is the executor of that name"):
@@ -98,7 +99,7 @@ def test_parts_of_others_are_found_by_name(monkeypatch: pytest.MonkeyPatch) -> N
 def test_run_takes_an_executor_by_name_as_data_or_as_a_config(tmp_path: Path) -> None:
     task = runbus.Command(("true",))
     for executor in ("local", {"type": "local"}, Config(LocalExecutor, name="mine")):
-        (run,) = api.run(task, executor=executor)
+        run = api.run(task, executor=executor)
         assert run.state == "SUCCEEDED"
     with pytest.raises(ConfigInvalid, match="did you mean 'local'"):
         api.run(task, executor="lcoal")
@@ -190,10 +191,10 @@ class Sized(LocalExecutor):
 
 
 def test_the_schema_of_batch_files_is_that_of_the_constructors(
-    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:
-    registry = PluginRegistry()
-    monkeypatch.setattr(registry.executors, "_targets", {**registry.executors._targets})
+    registry = PluginRegistry.shared()
+    request.addfinalizer(lambda: registry.executors.unregister("sized"))
     registry.register_executor("sized", Sized)
 
     schema = batch_schema()["$defs"]

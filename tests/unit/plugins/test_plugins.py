@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from contextlib import contextmanager
-from importlib.metadata import EntryPoint
 from typing import Any
 
 import pytest
@@ -18,7 +17,9 @@ from runbus.errors import InvalidHandler, InvalidOption, PluginNotFound, PluginN
 from runbus.events import Notify, Stream
 from runbus.kernel import Kernel
 from runbus.plugins import Plugin, Registry, Selection, discover
-from runbus.plugins._entry_points import api_fits
+from runbus.plugins._discovery import Findings
+from runbus.plugins._found import FoundPlugin
+from runbus.plugins._requirements import api_misfit
 from runbus.testing import FakePlugin
 
 
@@ -210,18 +211,17 @@ RANGES = [
 
 @pytest.mark.parametrize(("wanted", "fits"), RANGES)
 def test_a_plugin_says_which_interface_it_is_made_for(wanted, fits):
-    assert api_fits(wanted) is fits
+    assert (api_misfit(wanted) == "") is fits
 
 
 @pytest.mark.parametrize("wanted", ["1", "~1", ">=x"])
 def test_a_range_that_cannot_be_read_is_refused(wanted):
-    with pytest.raises(ValueError, match="cannot be read"):
-        api_fits(wanted)
+    assert "cannot be read" in api_misfit(wanted)
 
 
 def test_an_empty_registry_needs_no_metadata():
-    point = EntryPoint("x", "no_such_module:X", "runbus.plugins")
-    registry = Registry({"x": point})
+    found = FoundPlugin("x", "no_such_module:X", "runbus.plugins")
+    registry = Registry(Findings({"x": found}, (), ()))
     with pytest.raises(PluginNotLoadable, match="no_such_module"):
         registry.load("x")
 
@@ -341,14 +341,6 @@ def test_whatever_a_plugin_does_on_import_is_a_failed_record(tmp_path, code):
     assert registry.infos["toy"].error
     with pytest.raises(PluginNotLoadable):
         Kernel(plugins=["toy"])
-
-
-@pytest.mark.usefixtures("toys")
-def test_a_person_who_interrupts_an_import_ends_it(tmp_path):
-    (tmp_path / "toy_good.py").write_text("raise KeyboardInterrupt")
-
-    with pytest.raises(KeyboardInterrupt):
-        Registry().load("toy")
 
 
 @pytest.mark.usefixtures("toys")

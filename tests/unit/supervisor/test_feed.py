@@ -22,7 +22,9 @@ from runbus.events import LogLines, MetricBatch, NoteAdded
 from runbus.metrics import RunInfo, make_run_folder
 from runbus.supervisor._catch_up import Stragglers
 from runbus.supervisor._feed import MetricFeed
+from runbus.supervisor._pace import IDLE_S
 from runbus.supervisor._positions import Positions
+from runbus.supervisor._records import POLL_S
 from runbus.supervisor._run_feed import RunFeed
 from runbus.testing import FakeClock
 
@@ -43,7 +45,7 @@ OTHER = MetricBatch(
 async def waited(clock: FakeClock, step: Coroutine[None, None, None]) -> None:
     """Wait for a step, while time passes."""
     task = asyncio.create_task(step)
-    with anyio.fail_after(10):
+    with anyio.fail_after(40):
         while not task.done():
             await clock.advance(1)
             await asyncio.wait([task], timeout=0.01)
@@ -133,7 +135,7 @@ async def test_a_reader_that_stood_still_gets_every_point_once_and_in_order_afte
             for number in range(6):
                 arrived.clear()
                 run.log("loss", float(number))
-                with anyio.fail_after(10):
+                with anyio.fail_after(40):
                     while not arrived.is_set():
                         await clock.advance(1)
                         await asyncio.sleep(0.001)
@@ -146,7 +148,7 @@ async def test_a_reader_that_stood_still_gets_every_point_once_and_in_order_afte
             assert list(Positions(run.folder, "metrics", leads).last.values()) == ends[:1]
 
             got: list[float] = []
-            with anyio.fail_after(10):
+            with anyio.fail_after(40):
                 while len(got) < 6:
                     got += values(await anext(stands_still))
                 await feed.drain(job)
@@ -189,7 +191,7 @@ async def test_a_reader_that_stood_still_is_not_told_of_the_next_attempt_before_
         await waited(clock, feed.drain(job))
         log(2, 2.0)
         assert list(await reader.batch()) == [OTHER]
-        with anyio.fail_after(10):
+        with anyio.fail_after(40):
             await feed.drain(job)
             (first,) = await reader.batch()
             feed.follow(replace(job, attempt=2))
@@ -221,7 +223,7 @@ class Printing:
     async def done(self, step: Awaitable[None]) -> None:
         """Wait for a step, while time passes."""
         task = asyncio.ensure_future(step)
-        with anyio.fail_after(10):
+        with anyio.fail_after(40):
             while not task.done():
                 await self.clock.advance(1)
                 await asyncio.wait([task], timeout=0.01)
@@ -235,7 +237,7 @@ class Printing:
     async def read(self, size: int) -> list[LogLines]:
         """Let the reader that stood still read so many bytes."""
         got: list[LogLines] = []
-        with anyio.fail_after(10):
+        with anyio.fail_after(40):
             while sum(len(lines.data) for lines in got) < size:
                 lines = await anext(self.stands_still)
                 assert isinstance(lines, LogLines)
@@ -285,7 +287,7 @@ async def test_a_reader_of_lines_that_stood_still_gets_each_once_and_in_order_af
 
         got = await one.read(4 * 12 + 23)
         assert one.stands_still.statistics().pending == 0
-        with anyio.fail_after(10):
+        with anyio.fail_after(40):
             # Nobody continues looking for more.
             looking = [t for t in asyncio.all_tasks() if "lines of job" in t.get_name()]
             await asyncio.gather(*looking)
@@ -314,7 +316,7 @@ async def test_the_end_of_an_attempt_waits_for_a_reader_of_lines_that_is_slow_bu
         got = await one.read(2)
         assert not drain.done()
         got += await one.read(4)
-        with anyio.fail_after(10):
+        with anyio.fail_after(40):
             await drain
         assert [lines.data for lines in got] == [b"1\n", b"2\n", b"3\n"]
 
@@ -332,7 +334,7 @@ async def test_a_reader_of_lines_that_stands_still_in_one_job_is_not_waited_for_
         one.feed.begin(other)
         (tmp_path / "k" / "stdout.log").write_bytes(b"of k\n")
 
-        with anyio.fail_after(1):  # its clock stands still
+        with anyio.fail_after(40):  # its clock stands still
             await one.feed.hand_on("k")
 
         assert [lines.job for lines in await one.read(9)] == ["j", "j", "k"]
@@ -384,3 +386,61 @@ async def test_what_an_attempt_has_recorded_is_told_before_it_is_said_to_be_over
 
         assert notes == ["tried"]
         tasks.cancel_scope.cancel()
+
+
+async def test_what_nobody_reads_is_not_followed_and_who_comes_late_gets_all_of_it(
+    tmp_path: Path,
+) -> None:
+    with runbus.init(home=tmp_path) as run:
+        run.log("loss", 0.5)
+    job = JobSpec(
+        experiment_id="e", name="j", run_id=run.id, executor="local", argv=("true",), env={},
+        cwd="/", folder=str(tmp_path), run_folder=run.folder,
+    )  # fmt: skip
+    clock = FakeClock()
+    async with Kernel(timers=clock) as kernel:
+        await drained(kernel, clock, job)
+        assert Positions(run.folder, "metrics", leads).last == {}
+
+        async with kernel.bus.stream(MetricBatch) as reader:
+            await drained(kernel, clock, job)
+            (batch,) = await reader.batch()
+
+    assert isinstance(batch, MetricBatch)
+    assert [value for _, _, _, value in batch.points()] == [0.5]
+    assert list(Positions(run.folder, "metrics", leads).last)
+
+
+async def test_who_begins_to_read_while_a_job_runs_is_soon_told_what_it_logs_and_records(
+    tmp_path: Path,
+) -> None:
+    run = runbus.init(home=tmp_path)
+    job = JobSpec(
+        experiment_id="e", name="j", run_id=run.id, executor="local", argv=("true",), env={},
+        cwd="/", folder=str(tmp_path), run_folder=run.folder,
+    )  # fmt: skip
+    clock = FakeClock()
+    async with Kernel(timers=clock) as kernel, anyio.create_task_group() as group:
+        feed = RunFeed(kernel.bus, clock, leads)
+        group.start_soon(feed.run)
+        feed.open(job)
+        feed.begin(job)
+        feed.follow_metrics(job)
+        for _ in range(8):
+            await clock.advance(IDLE_S)
+        run.log("loss", 0.5)
+        run.note("said")
+
+        told = anyio.Event()
+
+        async def take(_note: NoteAdded) -> None:
+            told.set()
+
+        with anyio.fail_after(40), kernel.bus.on(NoteAdded, take):
+            async with kernel.bus.stream(MetricBatch) as reader:
+                assert not feed.notice()
+                await reader.batch()
+                await clock.advance(2 * POLL_S)
+                await told.wait()
+        group.cancel_scope.cancel()
+    run.finish()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import NoReturn
 
 import anyio
+import anyio.lowlevel
 import pytest
 from msgspec.structs import replace
 
@@ -29,7 +30,7 @@ from runbus.metrics import init
 from runbus.plugins import Plugin
 from runbus.supervisor import Supervisor
 from runbus.supervisor._standing import GONE_LOOKS, GONE_S
-from runbus.supervisor._supervisor import KILL_S, REQUESTS_S
+from runbus.supervisor._supervisor import KILL_S, QUIET_REQUESTS_S, QUIET_S, REQUESTS_S
 from runbus.testing import FakeClock
 
 from .backend import DONE, QUEUED, RUNNING, Backend
@@ -71,7 +72,7 @@ class Led:
     @asynccontextmanager
     async def leading(self, jobs: Sequence[JobSpec]) -> AsyncIterator[None]:
         """Lead jobs beside the block, to their ends; in bounded time if the block fails."""
-        with anyio.fail_after(20):
+        with anyio.fail_after(40):
             async with anyio.create_task_group() as group:
                 group.start_soon(self.run, jobs)
                 try:
@@ -155,7 +156,7 @@ async def test_an_executor_gets_ready_while_the_intents_are_written(
 
     class Store(JobStore):
         def sync(self) -> None:
-            in_time.append(is_ready.wait(20))
+            in_time.append(is_ready.wait(40))
             super().sync()
 
     class Preparing(Backend):
@@ -183,7 +184,7 @@ async def test_all_output_is_on_the_bus_before_the_end_is(spec: Spec, tmp_path: 
             got_all.set()
 
     async def ended(_end: JobEnded) -> None:
-        with anyio.move_on_after(5):
+        with anyio.move_on_after(40):
             await got_all.wait()
             in_time.append(True)
 
@@ -344,7 +345,7 @@ async def test_winding_up_takes_no_longer_than_it_says(
         finally:
             wound_up.set()
 
-    with anyio.fail_after(20):
+    with anyio.fail_after(40):
         async with anyio.create_task_group() as group:
             group.start_soon(run)
             await led.looked.wait()
@@ -402,3 +403,52 @@ async def test_a_leader_that_was_replaced_says_so_once_whoever_notices_it(
     finally:
         store.close()
     assert backend.submits == ["i"]
+
+
+async def test_an_end_is_on_the_disk_while_other_jobs_still_run(
+    bus: Bus, spec: Spec, tmp_path: Path
+) -> None:
+    backend = Backend()
+    backend.first = RUNNING
+    clock, store, over = FakeClock(), JobStore(str(tmp_path)), anyio.Event()
+
+    async def lead() -> None:
+        supervisor = Supervisor(bus, {"a": backend}, store, clock=clock)
+        await supervisor.run([spec("short"), spec("long")], max_parallel=2)
+        over.set()
+
+    async def until(condition: Callable[[], bool]) -> None:
+        while not condition():
+            backend.tell()
+            await clock.advance(0.25)
+
+    with closing(store), anyio.fail_after(40):
+        async with anyio.create_task_group() as group:
+            group.start_soon(lead)
+            await backend.submitted.wait()
+            backend.show("short", DONE)
+            await until(lambda: store.has_unsynced_ends)
+            await until(lambda: not store.has_unsynced_ends)
+            assert store.jobs["short"].state is JobState.SUCCEEDED
+            assert not store.jobs["long"].state.is_terminal
+            backend.show("long", DONE)
+            await until(over.is_set)
+
+
+async def test_where_nothing_happens_for_long_a_cancel_is_still_heeded_soon(
+    bus: Bus, spec: Spec, tmp_path: Path
+) -> None:
+    backend = Backend()
+    backend.first = RUNNING
+    led = Led(bus, tmp_path, backend, FakeClock())
+    async with led.leading([spec("j")]):
+        await led.advance(0)
+        for _ in range(8):
+            await led.clock.advance(QUIET_S)
+
+        ask_to_cancel(str(tmp_path), CancelRequest(None, "enough", 1))
+        await led.clock.advance(QUIET_REQUESTS_S)
+        await led.clock.advance(0)
+
+        assert backend.cancelled == ["j"]
+    assert [record.state for record in led.records] == [JobState.CANCELLED]

@@ -17,15 +17,16 @@ def seats(free: int, **limits: int | None) -> Seats:
 def all_that_run(made: Seats, executors: dict[str, str]) -> list[str]:
     """Return who gets a seat, one after the other, until nobody does."""
     run = []
-    while (name := made.next(lambda _name: True)) is not None:
-        made.take(executors[name])
-        run.append(name)
+    while names := made.next(lambda _name: True):
+        for name in names:
+            made.take(executors[name])
+        run += names
     return run
 
 
 def queued(made: Seats, **executors: str) -> dict[str, str]:
     for name, executor in executors.items():
-        made.queue(name, executor)
+        made.queue([(name, executor)])
     return executors
 
 
@@ -33,9 +34,9 @@ def test_there_is_no_seat_before_it_is_said_how_many_there_are() -> None:
     made = Seats()
     queued(made, a="x")
 
-    assert made.next(lambda _name: True) is None
+    assert made.next(lambda _name: True) == []
     made.set(1, {})
-    assert made.next(lambda _name: True) == "a"
+    assert made.next(lambda _name: True) == ["a"]
 
 
 def test_who_came_first_runs_first_on_whatever_executor() -> None:
@@ -91,7 +92,7 @@ def test_who_does_not_wait_any_more_is_passed_over_and_forgotten() -> None:
         asked.append(name)
         return name != "a"
 
-    assert [made.next(still_waits) for _ in range(3)] == ["b", "c", None]
+    assert [made.next(still_waits) for _ in range(3)] == [["b"], ["c"], []]
     assert asked.count("a") == 1
 
 
@@ -107,7 +108,7 @@ def test_who_has_begun_before_goes_before_all_who_have_not_each_kind_in_order(
     executors = {}
     for number, (executor, has_begun) in enumerate(waiting):
         executors[str(number)] = executor
-        made.queue(str(number), executor, has_begun=has_begun)
+        made.queue([(str(number), executor)], has_begun=has_begun)
 
     expected: list[str] = []
     for name in sorted(executors, key=lambda name: (not waiting[int(name)][1], int(name))):
@@ -116,3 +117,32 @@ def test_who_has_begun_before_goes_before_all_who_have_not_each_kind_in_order(
         if len(expected) < free and (limit is None or taken < limit):
             expected.append(name)
     assert all_that_run(made, executors) == expected
+
+
+def test_a_group_gets_all_its_seats_at_once_and_keeps_others_out_until_there_are_enough() -> None:
+    made = seats(3)
+    first = queued(made, a="x")
+    made.queue([("g1", "x"), ("g2", "y"), ("g3", "y")])
+    executors = first | queued(made, b="x") | {"g1": "x", "g2": "y", "g3": "y"}
+    assert all_that_run(made, executors) == ["a"]
+    made.give_up("x")
+    assert all_that_run(made, executors) == ["g1", "g2", "g3"]
+    made.give_up("y")
+    assert all_that_run(made, executors) == ["b"]
+
+
+def test_a_group_waits_for_places_on_each_of_its_executors_and_others_pass_it() -> None:
+    made = seats(9, y=1)
+    made.queue([("g1", "x"), ("g2", "y")])
+    executors = {"g1": "x", "g2": "y"} | queued(made, a="z")
+    made.take("y")
+    assert all_that_run(made, executors) == ["a"]
+    made.give_up("y")
+    assert all_that_run(made, executors) == ["g1", "g2"]
+
+
+def test_jobs_of_a_group_that_do_not_wait_any_more_need_no_seats() -> None:
+    made = seats(1)
+    made.queue([("g1", "x"), ("g2", "x")])
+    assert made.next(lambda _name: True) == []
+    assert made.next(lambda name: name == "g2") == ["g2"]

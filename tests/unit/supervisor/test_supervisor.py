@@ -50,7 +50,7 @@ async def supervise(
 ) -> list[JobRecord]:
     store = JobStore(str(folder))
     try:
-        with anyio.fail_after(30):
+        with anyio.fail_after(40):
             supervisor = Supervisor(bus, {one.name: one for one in backends}, store)
             return await supervisor.run(jobs, max_parallel=parallel)
     finally:
@@ -206,7 +206,7 @@ async def supervise_with(
     """Run jobs, two at a time, and do something beside that."""
     store = JobStore(str(folder))
     try:
-        with anyio.fail_after(30):
+        with anyio.fail_after(40):
             supervisor = Supervisor(bus, {backend.name: backend}, store)
             async with anyio.create_task_group() as group:
                 group.start_soon(act, supervisor, store)
@@ -491,7 +491,7 @@ async def drained(bus: Bus, job: JobSpec, check_lead: Callable[[], None] | None)
     """Follow a run to what it has logged by now."""
     stragglers = Stragglers(bus)
     feed = MetricFeed(bus, SYSTEM_CLOCK, stragglers, check_lead)
-    with anyio.fail_after(30):
+    with anyio.fail_after(40):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(stragglers.run)
             tasks.start_soon(feed.run)
@@ -568,7 +568,7 @@ async def test_a_submission_that_is_given_up_is_withdrawn_with_the_grace_that_wa
     job = spec("j")
     store = JobStore(str(tmp_path))
     supervisor = Supervisor(bus, {"a": backend}, store)
-    with anyio.fail_after(30):
+    with anyio.fail_after(40):
         async with anyio.create_task_group() as group:
 
             async def cancel() -> None:
@@ -589,7 +589,7 @@ async def test_jobs_whose_leader_is_cancelled_are_ended_and_say_so(
     backend = Backend()
     backend.first = RUNNING
     job = spec("j")
-    with anyio.fail_after(30):
+    with anyio.fail_after(40):
         async with anyio.create_task_group() as group:
             group.start_soon(supervise, bus, tmp_path, [backend], [job])
             await backend.submitted.wait()
@@ -615,7 +615,7 @@ async def test_a_backend_that_cannot_tell_whether_a_job_is_there_is_asked_ever_m
     backend.find = find  # type: ignore[method-assign, assignment]
     store = JobStore(str(tmp_path))
     intend(store, [job])
-    with anyio.fail_after(30):
+    with anyio.fail_after(40):
         async with anyio.create_task_group() as group:
             supervisor = Supervisor(bus, {"a": backend}, store, clock=clock)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from runbus.events import Notify, Stream
 from runbus.kernel import Kernel
 from runbus.testing import FakeClock, FakePlugin, assert_no_leaks, fail_next, leaks
+from runbus.testing.conformance import _plugins
 
 
 class Fact(Notify, frozen=True):
@@ -97,3 +99,14 @@ async def test_what_the_application_listens_to_is_its_own_affair():
     async with Kernel() as kernel:
         kernel.bus.on(Fact, print)
         assert leaks(kernel) == []
+
+
+@pytest.mark.parametrize("given_to_others", [True, False])
+async def test_a_loop_that_waits_for_a_processor_is_not_held_up(monkeypatch, given_to_others):
+    # As if others had run all the time, or never.
+    monkeypatch.setattr(_plugins, "_waited_s", time.monotonic if given_to_others else lambda: 0.0)
+    async with _plugins.LoopWatch() as watch:
+        await asyncio.sleep(0.01)
+        time.sleep(0.5)  # noqa: ASYNC251 - nothing else runs meanwhile
+
+    assert (watch.longest_s < 0.4) is given_to_others

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runbus.cli._options import complete_batches, plugin_option, wanted_plugins
+from runbus.cli._options import complete_batches, plugin_option, plugin_settings, wanted_plugins
 
 if TYPE_CHECKING:
     from runbus.cli._exit import ExitStatus
@@ -30,6 +30,11 @@ def command(batch: str | None, plugins: tuple[str, ...], as_json: bool) -> ExitS
     """
     from runbus.catalog import find_experiment
     from runbus.cli import _launch
+    from runbus.jobs import note_settings
 
     names = wanted_plugins(plugins)
-    return _launch.attach(find_experiment(batch), plugins=names, as_json=as_json)
+    folder = find_experiment(batch)
+    if settings := plugin_settings(plugins):
+        # Its next leader has them, which need not be this process.
+        note_settings(folder, settings)
+    return _launch.attach(folder, plugins=names, as_json=as_json)

@@ -38,14 +38,20 @@ def _countable(ctx: click.Context, param: click.Parameter, value: float) -> floa
     help="Time between TERM and KILL; 0 kills at once.",
 )
 def command(job_or_batch: str, grace_s: float) -> ExitStatus:
-    """End a job, or all jobs of a batch, and wait until they have ended.
+    """End a job, a sweep, or all jobs of a batch, and wait until they have ended.
 
     JOB_OR_BATCH is a job's id or name, or the name of its run (the newest of that name), the id of
-    an experiment, a project (its newest), or "latest", the batch of the newest run: if runbus did
-    not start that run, nothing is ended. Prints what became of it.
+    an experiment, a project (its newest), the name of a sweep, or "latest", the batch of the newest
+    run: if runbus did not start that run, nothing is ended. Prints what became of it.
     """
-    from runbus.catalog import find_job
+    from runbus.catalog import find_job, find_sweep
     from runbus.cli import _launch
+    from runbus.errors import JobNotFound
 
-    folder, job = find_job(job_or_batch)
+    try:
+        folder, job = find_job(job_or_batch)
+    except JobNotFound:
+        if (found := find_sweep(job_or_batch)) is None:
+            raise
+        return _launch.cancel_sweep(*found, grace_s)
     return _launch.cancel(folder, job, grace_s)

@@ -17,15 +17,18 @@ __all__ = ["command"]
 @click.option(
     "--rebuild-index", is_flag=True, help="Only make index.db anew from the folders of the home."
 )
+@click.option(
+    "--gpu", is_flag=True, help="Only show what it costs to sample this machine and its GPUs."
+)
 def command(
-    batches: tuple[str, ...], verbose: bool, as_json: bool, rebuild_index: bool
+    batches: tuple[str, ...], verbose: bool, as_json: bool, rebuild_index: bool, gpu: bool
 ) -> ExitStatus:
     """Check that jobs can run here and that nothing was left behind.
 
     Looks at this machine, at the home folder, at runbus.yaml and executors.yaml, and at the
-    machines of the SSH executors in the batch files BATCH, or without any of those that have names
-    and those of the home's open and newest experiments. Says what to do where something is not as
-    it should be.
+    machines and container engines of the executors in the batch files BATCH, or without any of
+    those that have names and those of the home's open and newest experiments. Says what to do where
+    something is not as it should be; with -v it shows the partitions of a Slurm cluster, too.
 
     index.db only saves time where there are many runs; no answer depends on it.
 
@@ -33,6 +36,11 @@ def command(
     """
     from runbus._home import Home
 
+    if gpu:
+        from runbus.cli._getter_costs import show_getter_costs
+
+        show_getter_costs(as_json=as_json)
+        return ExitStatus.OK
     home = Home()
     if rebuild_index:
         from runbus.catalog import rebuild_index as rebuild
@@ -42,9 +50,11 @@ def command(
         click.echo(told if known else "there is nothing to index, or not on a file system for it")
         return ExitStatus.OK
     from runbus.cli._checks import all_checks
+    from runbus.cli._engine_checks import engine_checks
     from runbus.cli._host_checks import host_checks, known_executors
 
-    checks = [*all_checks(home), *host_checks(known_executors(home, batches))]
+    executors = known_executors(home, batches)
+    checks = [*all_checks(home), *host_checks(executors), *engine_checks(executors)]
     if as_json:
         print_json([check._asdict() for check in checks])
     else:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from runbus.cli._diverted import diverted_stdout
 from runbus.cli._exit import ExitStatus
 from runbus.cli._options import complete_executors
 
@@ -33,7 +34,8 @@ def command(name: str | None, as_json: bool) -> ExitStatus:
     from runbus.errors import UsageError, near_matches
 
     names = ExecutorNames()
-    listed, problems = list_executors(names)
+    with diverted_stdout():
+        listed, problems = list_executors(names)
     if name is not None:
         near = near_matches(name, [one.name for one in listed])
         listed = [one for one in listed if one.name == name]
@@ -42,19 +44,19 @@ def command(name: str | None, as_json: bool) -> ExitStatus:
                 print_error(str(problem), None)
             hint = f"; did you mean {near[0]!r}" if near else "; runbus executors lists them"
             raise UsageError(f"there is no executor {name!r}{hint}")
-    told = [(one, [*map(str, one.problems), *_unmakable(one)]) for one in listed]
-    if as_json:
-        print_json([_described(one, wrong) for one, wrong in told])
-    elif name is not None:
+    with diverted_stdout(has_all=as_json) as ours:  # what is imported may print
+        told = [(one, [*map(str, one.problems), *_unmakable(one)]) for one in listed]
+        if as_json:
+            print_json([_described(one, wrong) for one, wrong in told], ours)
+    if not as_json and name is not None:
         _print_values(listed[0])
-    else:
+    elif not as_json:
         _print_table(told)
     for problem in problems:
         print_error(str(problem), None)
-    if not as_json:
-        for one, wrong in told:
-            for text in wrong:
-                print_error(f"{one.name}: {text}", None)
+    for one, wrong in [] if as_json else told:
+        for text in wrong:
+            print_error(f"{one.name}: {text}", None)
     is_well = not problems and not any(wrong for _, wrong in told)
     return ExitStatus.OK if is_well else ExitStatus.FAILED
 

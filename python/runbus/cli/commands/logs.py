@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runbus.cli._named_run import named_run
+from runbus.cli._named_run import named_batch, named_run
 from runbus.cli._options import complete_runs
 from runbus.errors import NoLogs, RunUnreadable
 
@@ -79,8 +79,18 @@ def command(
     come, and --since begins at the last such note before WHEN: it never leaves out what was written
     since, but may show up to a second more, and more where nobody followed the job for a while.
 
-    RUN is an id or a part of one, a name (the newest run of that name), or "latest".
+    RUN is an id or a part of one, a name (the newest run of that name), or "latest". Of a batch,
+    by its id or project, the logs of all jobs are merged, each line after the name of its job:
+    they are put in order by those notes, so to a second.
     """
+    sources: tuple[Source, ...] = ("stderr",) if only_stderr else ("stdout", "stderr")
+    if (batch := named_batch(run)) is not None:
+        from runbus.cli._merged_logs import print_merged_logs
+
+        if attempt is not None:
+            raise click.UsageError(f"--attempt is of one job, and {run!r} is a batch: name a job")
+        print_merged_logs(batch, sources, since=since, follow=follow)
+        return
     found = named_run(run)
     if found.job is None and found.info.job is not None:
         raise RunUnreadable(found.id, f"nothing is recorded of its job {found.info.job!r}")
@@ -89,7 +99,6 @@ def command(
     if attempt is not None and attempt > found.job.attempt:
         had = "one attempt" if found.job.attempt == 1 else f"{found.job.attempt} attempts"
         raise click.UsageError(f"job {found.job.name!r} has had {had} so far")
-    sources: tuple[Source, ...] = ("stderr",) if only_stderr else ("stdout", "stderr")
     with _reading_elsewhere(found) as read_elsewhere:
         begun = found.begun_attempts()
         shown = attempt or max(begun, default=found.job.attempt)

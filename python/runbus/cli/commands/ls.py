@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from runbus.cli._at_step import at_option
 from runbus.cli._options import complete_projects
 from runbus.cli._printer import format_time, print_json
 from runbus.cli._run_facts import near_project
 from runbus.cli._run_table import print_chosen, print_runs
-from runbus.cli._table import print_table, terminal_rows
+from runbus.cli._table import print_table, tell_left_out, terminal_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from runbus.catalog import RunRow
+    from runbus.catalog import Condition, Fields, RunRow, SweepRow
 
 __all__ = ["command"]
 
@@ -42,14 +44,18 @@ _AROUND = 4
     "field, a param, or a metric's last value. Several are joined by and, or given again.",
 )
 @click.option(
-    "--sort", metavar="NAME", help="Order by a field, param or metric; -NAME for largest first."
+    "--sort",
+    metavar="NAME",
+    help="Order by a field, param or metric, or what a metric amounts to: loss:min; -NAME for "
+    "largest first.",
 )
 @click.option(
     "--columns",
     metavar="NAME,…",
     help="Show these, in this order: id, name, project, state, created, tags, folder, command, "
-    "commit, params and metrics.",
+    "commit, params and metrics, such as loss:min and loss:min@step.",
 )
+@at_option
 @click.option(
     "-n",
     "newest",
@@ -58,6 +64,7 @@ _AROUND = 4
     help="Only so many: the first rows of the order; the newest without --sort. 0 for all "
     "[default: as many as the terminal has rows; all where there is no terminal].",
 )
+@click.option("--all", "is_unfolded", is_flag=True, help="List the points of sweeps, too.")
 @click.option("--batches", is_flag=True, help="List batches, not runs.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list of objects.")
 def command(
@@ -66,48 +73,99 @@ def command(
     where: tuple[str, ...],
     sort: str | None,
     columns: str | None,
+    at_step: int | None,
     newest: int | None,
+    is_unfolded: bool,
     batches: bool,
     as_json: bool,
 ) -> None:
     """List runs, the newest last.
 
+    A sweep is one row, with the id of its batch and how many of its points are done. Each point is
+    a row with --all, with options that choose, order or compare runs, and in --json.
+
     A terminal is shown as much as there is room for: the newest runs, short ids, and where it is
     wide also params, those first in which runs differ, and the last values of metrics.
+
+    Of a metric the last value counts. loss:last, loss:min, loss:max and loss:mean are what its
+    points amount to, and loss:min@step is the step at which the smallest one was logged first. They
+    stand wherever a name does: runbus ls --sort val/loss:min --columns name,val/loss:min@step
+    --where "lr<0.1 and val/loss:min<0.5". With --at step=1000 runs are compared at one step.
     """
-    from runbus.catalog import Condition, check_field, ordered, selected, survey
+    from runbus.catalog import Fields, survey
 
     is_fitted, newest = newest is None and not as_json, newest or None
     if batches:
-        if tag or where or sort or columns:
+        if tag or where or sort or columns or at_step is not None or is_unfolded:
             raise click.UsageError("--batches goes with --project, -n and --json only")
         _list_batches(
             project, newest or None, is_fitted=newest is None and not as_json, as_json=as_json
         )
         return
-    conditions = [one for text in where for one in Condition.parse(text)]
+    conditions = _conditions(where)
+    fields = Fields(at_step)
+    gc.disable()  # all that is made is shown, and looking for garbage takes a third of the time
     is_filtered = bool(tag or conditions)
     # Which runs fulfil them is known once they have been looked at.
-    found = survey(project, newest=None if is_filtered or sort else newest)
-    found = [row for row in found if set(tag) <= set(row.tags)]
-    found = selected(found, conditions)
-    if sort:
-        found = ordered(found, sort)
-        found = found[:newest]
-    elif newest is not None:
-        found = found[-newest:]
-    if as_json:
-        print_json([_described(row) for row in found])
-    elif not found:
-        _tell_nothing(project, tag, where)
-    elif columns is not None:
+    is_of_runs = is_filtered or sort or columns or at_step is not None
+    is_folded = not (is_unfolded or is_of_runs or as_json)
+    found = survey(project, newest=None if is_filtered or sort else newest, is_folded=is_folded)
+    if is_filtered:
+        found = _chosen(found, tag, conditions, fields)
+    if not is_folded:
+        found = _first(found, sort, newest, fields)
+    names = None
+    if columns is not None:
         names = [name.strip() for name in columns.split(",") if name.strip()]
         for name in names:
-            check_field(found, name)
-        print_chosen(_fitting(found, is_fitted, is_sorted=bool(sort)), names)
+            fields.check(found, name)
+    if as_json:
+        print_json([_described(row, names, fields) for row in found])
+    elif not found:
+        _tell_nothing(project, tag, where)
+    elif names is not None:
+        print_chosen(_fitting(found, is_fitted, is_sorted=bool(sort)), names, fields)
     else:
-        found = _fitting(found, is_fitted, is_sorted=bool(sort))
-        print_runs(found, hidden=["project"] if project is not None else [])
+        shown = _fitting(_folded(found, is_folded), is_fitted, is_sorted=bool(sort))
+        asked = [one.name for one in conditions] + ([sort.removeprefix("-")] if sort else [])
+        hidden = ["project"] if project is not None else []
+        print_runs(shown, fields, hidden=hidden, asked=asked)
+
+
+def _folded(rows: Sequence[RunRow], is_folded: bool) -> Sequence[RunRow | SweepRow]:
+    """Return each sweep as one row, if it is to be."""
+    if not is_folded or all(row.sweep is None for row in rows):
+        return rows
+    from runbus.catalog import folded
+
+    return folded(rows)
+
+
+def _conditions(where: Sequence[str]) -> list[Condition]:
+    if not where:
+        return []  # and nothing is paid for what reads them
+    from runbus.catalog import Condition
+
+    return [one for text in where for one in Condition.parse(text)]
+
+
+def _chosen(
+    rows: list[RunRow], tags: Sequence[str], conditions: list[Condition], fields: Fields
+) -> list[RunRow]:
+    from runbus.catalog import selected
+
+    return selected([row for row in rows if set(tags) <= set(row.tags)], conditions, fields)
+
+
+def _first(
+    rows: list[RunRow], sort: str | None, newest: int | None, fields: Fields
+) -> list[RunRow]:
+    """Return the first rows of an order, or the newest."""
+    if sort:
+        from runbus.catalog import ordered
+
+        return ordered(rows, sort, fields)[:newest]
+    return rows if newest is None else rows[-newest:]
 
 
 def _missing_home() -> str:
@@ -120,7 +178,7 @@ def _missing_home() -> str:
     return f": there is no folder {path}, which {ENV_HOME} names"
 
 
-def _fitting(found: list[T], is_fitted: bool, *, is_sorted: bool = False) -> list[T]:
+def _fitting(found: Sequence[T], is_fitted: bool, *, is_sorted: bool = False) -> Sequence[T]:
     """Return the rows that a terminal has room for, and say on standard error how many more are."""
     rows = terminal_rows()
     if not is_fitted or rows is None or len(found) <= (room := max(1, rows - _AROUND)):
@@ -129,7 +187,10 @@ def _fitting(found: list[T], is_fitted: bool, *, is_sorted: bool = False) -> lis
     return found[:room] if is_sorted else found[-room:]
 
 
-def _described(row: RunRow) -> dict[str, object]:
+def _described(row: RunRow, names: Sequence[str] | None, fields: Fields) -> dict[str, object]:
+    """Return what is known of a run, or what was asked for."""
+    if names is not None:
+        return {name: fields.of(row, name) for name in names}
     return {
         "id": row.id,
         "name": row.name,
@@ -193,4 +254,5 @@ def _list_batches(
         ]
         for one in _fitting(found, is_fitted)
     ]
-    print_table(["batch", "project", "jobs", "created"], rows, optional=["created"])
+    left_out = print_table(["batch", "project", "jobs", "created"], rows, optional=["created"])
+    tell_left_out(left_out, "runbus ls --batches --json has all")

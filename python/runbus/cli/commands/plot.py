@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from runbus.cli._named_run import named_run
 from runbus.cli._options import complete_metrics, complete_runs
-from runbus.cli._plot import Curve, draw
+from runbus.cli._plot import Curve, draw_beside
 from runbus.cli._printer import printable, unescaped
 from runbus.cli._run_facts import tell_damage
 from runbus.errors import RunNotFound, RunUnreadable
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from runbus.catalog import RunRecord
 
 __all__ = ["command"]
@@ -31,12 +33,17 @@ def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
 
 
 @click.command("plot")
-@click.argument("words", metavar="RUN... NAME", nargs=-1, required=True, shell_complete=_complete)
+@click.argument(
+    "words", metavar="RUN... NAME...", nargs=-1, required=True, shell_complete=_complete
+)
 @click.option(
     "-m", "--metric", "more", multiple=True, metavar="NAME", help="Draw this metric, too."
 )
 @click.option(
-    "--over", metavar="NAME", help="Draw it over this metric, such as epoch, not over steps."
+    "--over",
+    metavar="NAME",
+    help="Draw it over this metric, such as epoch, not over steps; over time, if no metric is "
+    "called so: the seconds since the first point.",
 )
 @click.option("--log", "log_scale", is_flag=True, help="Use a logarithmic value axis.")
 @click.option(
@@ -55,7 +62,8 @@ def command(
     """Draw the metric NAME of one run or several in the terminal.
 
     RUN is an id or a part of one, a name (the newest run of that name), or "latest". Several
-    metrics are drawn with -m: runbus plot latest loss -m val/loss.
+    metrics may follow it: runbus plot latest loss sys/gpu0/util --over time. Metrics whose values
+    are of very different sizes have drawings of their own, one above the other.
     """
     if len(words) == 1 and not more and _runs_with(words[0]) is None:
         raise click.UsageError(_which_metric(named_run(words[0])))
@@ -74,21 +82,25 @@ def command(
                 ) from None
             if not (runs and texts and text in runs[0].summaries()):
                 raise
-            runs[0].metrics(last)
-            raise click.UsageError(
-                f"{text!r} is a metric, not a run: one goes last, others go with -m: -m {last}"
-            ) from None
-    curves = []
+            names.insert(len(names) - len(more) - 1, text)
+    is_time = over == "time" and not any("time" in run.metric_names() for run in runs)
+    curves: dict[str, list[Curve]] = {printable(name): [] for name in names}
     for run in runs:
         tell_damage(run)
+        start_ns = min((run.metrics(name).times.min() for name in names if is_time), default=0)
         for name in names:
             series = run.metrics(name)
-            positions = series.over(run.metrics(over)) if over else series.steps
+            positions: NDArray[Any]
+            if is_time:
+                positions = (series.times - start_ns) / 1e9
+            else:
+                positions = series.over(run.metrics(over)) if over else series.steps
             told = (run.name, len(runs) > 1 or len(names) == 1), (name, len(names) > 1)
             label = " ".join(text for text, is_needed in told if is_needed)
-            curves.append(Curve(printable(label), positions.tolist(), series.values.tolist()))
-    title, axis = printable(", ".join(names)), printable(over or "step")
-    plot = draw(title, axis, curves, log_scale=log_scale, height=height)
+            curve = Curve(printable(label), positions.tolist(), series.values.tolist())
+            curves[printable(name)].append(curve)
+    axis = printable("seconds" if is_time else over or "step")
+    plot = draw_beside(axis, curves, log_scale=log_scale, height=height)
     unescaped(sys.stdout).write(f"{plot}\n")
 
 

@@ -10,10 +10,9 @@ import click
 
 from runbus.cli._facts import print_facts
 from runbus.cli._options import complete_projects
-from runbus.cli._printer import format_value, print_json, printable, unescaped
+from runbus.cli._printer import format_value, print_json, unescaped
 from runbus.cli._run_facts import near_project
-from runbus.cli._screen import cut
-from runbus.cli._table import print_table, table_width, terminal_columns, terminal_rows
+from runbus.cli._table import print_part, print_table, table_width, terminal_columns, terminal_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,12 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 T = TypeVar("T")
-
-_SHARE = 3
-"""A value takes at most one part in so many of a terminal that has no room for the table."""
-
-_SHORTEST = 16
-"""And at least so many columns."""
 
 
 @click.command("query")
@@ -114,21 +107,9 @@ def _print(names: list[str], rows: Sequence[Sequence[object]]) -> None:
                 click.echo()
             print_facts(list(zip(names, row, strict=True)))
     else:
-        _print_part(columns, numbers, width)
+        print_part([names, *cells], right=numbers, how="--csv")
 
 
 def _turned(rows: Sequence[Sequence[T]], names: list[str]) -> list[list[T]]:
     """Return the columns of rows, also if there is no row."""
     return [[row[at] for row in rows] for at in range(len(names))]
-
-
-def _print_part(columns: list[list[str]], numbers: list[str], width: int) -> None:
-    """Print the first columns, with long values cut, and say what is missing."""
-    widest = max(_SHORTEST, width // _SHARE)
-    shown = [[cut(printable(cell), widest) for cell in column] for column in columns]
-    while len(shown) > 1 and table_width(shown) > width:
-        shown.pop()
-    header = [column[0] for column in shown]
-    print_table(header, list(zip(*(column[1:] for column in shown), strict=True)), right=numbers)
-    told = f"{len(shown)} of {len(columns)} columns are shown, long values cut"
-    click.echo(f"{told}: --csv prints all", err=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runbus.cli._options import complete_batches, plugin_option, wanted_plugins
+from runbus.cli._options import complete_batches, plugin_option, plugin_settings, wanted_plugins
 
 if TYPE_CHECKING:
     from runbus.cli._exit import ExitStatus
@@ -19,9 +19,21 @@ __all__ = ["command"]
 @click.option(
     "--detach", is_flag=True, help="Return once every job is recorded; a supervisor stays."
 )
+@click.option(
+    "--failed",
+    "failed_only",
+    is_flag=True,
+    help="Only what failed, and what was skipped for it: what was cancelled stays.",
+)
 @plugin_option
 @click.option("--json", "as_json", is_flag=True, help="Print the result as a JSON list of objects.")
-def command(batch: str | None, detach: bool, plugins: tuple[str, ...], as_json: bool) -> ExitStatus:
+def command(
+    batch: str | None,
+    detach: bool,
+    failed_only: bool,
+    plugins: tuple[str, ...],
+    as_json: bool,
+) -> ExitStatus:
     """Run the jobs of a batch that did not succeed once more, as a new batch.
 
     What happened stays as it is on record: the jobs get new ids.
@@ -33,7 +45,11 @@ def command(batch: str | None, detach: bool, plugins: tuple[str, ...], as_json: 
     from runbus.catalog import find_experiment
     from runbus.cli import _launch
 
-    experiment = api.retry(find_experiment(batch), plugins=wanted_plugins(plugins))
+    names = wanted_plugins(plugins)
+    settings = plugin_settings(plugins, is_left=detach)
+    experiment = api.retry(
+        find_experiment(batch), plugins=names, settings=settings, failed_only=failed_only
+    )
     if detach:
         return _launch.detach(experiment, as_json=as_json)
     return _launch.launch(experiment, as_json=as_json)

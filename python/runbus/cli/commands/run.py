@@ -8,10 +8,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runbus.cli._options import complete_executors, plugin_option, wanted_plugins
+from runbus.cli._options import (
+    complete_executors,
+    plugin_option,
+    plugin_settings,
+    system_option,
+    wanted_plugins,
+)
+from runbus.cli._sweeping_options import sweep_options
 
 if TYPE_CHECKING:
     from runbus.cli._exit import ExitStatus
+    from runbus.experiment import Job
 
 __all__ = ["command"]
 
@@ -42,13 +50,14 @@ class _Command(click.Command):
     shell_complete=complete_executors,
     help="Where it runs: an executor's name, or @FILE[:SECTION] [default: local].",
 )
+@sweep_options
 @click.option(
-    "--sweep",
-    "sweeps",
+    "--artifact",
+    "artifacts",
     multiple=True,
-    metavar="NAME=VALUE,…",
-    help="Run once for each value, as --NAME=VALUE to the script and in the run's config. "
-    "Several span a grid.",
+    metavar="PATTERN",
+    help="Keep copies of files in the folder where it runs, such as '*.ckpt' or 'out/**/*.json'; "
+    "may be given several times.",
 )
 @click.option(
     "--max-parallel",
@@ -56,6 +65,7 @@ class _Command(click.Command):
     metavar="K",
     help="How many run at a time [default: one a processor].",
 )
+@system_option
 @plugin_option
 @click.option("--json", "as_json", is_flag=True, help="Print the result as a JSON list of objects.")
 def command(
@@ -65,6 +75,14 @@ def command(
     project: str | None,
     executor: str | None,
     sweeps: tuple[str, ...],
+    is_zip: bool,
+    points: int | None,
+    seed: int,
+    stop_when: str,
+    patience: str,
+    again: bool,
+    best: str | None,
+    artifacts: tuple[str, ...],
     max_parallel: int | None,
     plugins: tuple[str, ...],
     as_json: bool,
@@ -74,17 +92,24 @@ def command(
     SCRIPT is a file, or a function as FILE.py:NAME or MODULE:NAME; a function takes the words and
     options that its own command line would: NAME=VALUE, run.name=…, --yaml FILE, --dryrun.
 
+    A sweep that is started again runs only the points that have not run: a point is known by its
+    values and code. One with a --name keeps to its space.
+
     The script logs with runbus.init() and run.log(); what it prints is kept beside. Ctrl-C ends
     the jobs and keeps everything; a second Ctrl-C kills them.
 
     Exits with 0 if every job succeeded, 1 if one did not, 130 after Ctrl-C.
     """
-    from runbus.abc import Timeouts
+    from runbus.abc import EarlyStop, Timeouts
     from runbus.cli._launch import launch
-    from runbus.config import Script, find_executor
-    from runbus.experiment import AsyncExperiment, sweep
+    from runbus.cli._sweeping import run_missing
+    from runbus.config import Script, find_executor, space_of_words
+    from runbus.experiment import ExperimentDraft, sweep
 
     names = wanted_plugins(plugins)
+    settings = plugin_settings(plugins)
+    space = space_of_words(sweeps, is_zip=is_zip, points=points, seed=seed)
+    stop = EarlyStop(stop_when=stop_when, patience=patience)
     if _is_function(script):
         from runbus.cli._entrypoint import run_as_job
 
@@ -95,22 +120,33 @@ def command(
             executor=executor,
             plugins=plugins,
             launch=[f"{key}={json.dumps(value)}" for key, value in told.items() if value],
-            sweeps=sweeps,
+            space=space,
+            stop=stop,
+            artifacts=artifacts,
+            again=again,
+            goal=best,
             max_parallel=max_parallel,
             as_json=as_json,
         )
     task = Script(script, args)
     found = {} if executor is None else {executor: find_executor(executor)}
     timeouts = Timeouts() if executor is None else found[executor].timeouts
-    experiment = AsyncExperiment(
-        project or task.title,
-        sweep(task, sweeps, name=name, timeouts=timeouts),
-        executor=executor or "local",
-        executors=found,
-        max_parallel=max_parallel,
-        plugins=names,
-    )
-    return launch(experiment, as_json=as_json)
+    project = project or task.title
+
+    def run_jobs(jobs: list[Job]) -> ExitStatus:
+        experiment = ExperimentDraft(
+            project,
+            jobs,
+            executor=executor or "local",
+            executors=found,
+            max_parallel=max_parallel,
+            plugins=names,
+            settings=settings,
+        )
+        return launch(experiment, as_json=as_json)
+
+    jobs = sweep(task, space or (), name=name, timeouts=timeouts, stop=stop, artifacts=artifacts)
+    return run_missing(project, jobs, run_jobs, again=again, goal=best, as_json=as_json)
 
 
 def _is_function(text: str) -> bool:

@@ -13,7 +13,7 @@ from runbus._clock import format_duration
 from runbus._ids import short_id
 from runbus.cli._options import complete_batches
 from runbus.cli._printer import print_json, printable
-from runbus.cli._run_facts import native_words
+from runbus.cli._run_facts import is_being_cancelled, native_words
 from runbus.cli._screen import clear_screen
 from runbus.cli._table import print_table, terminal_columns, terminal_rows, without
 
@@ -116,7 +116,7 @@ def _states(states: Sequence[str], failed: bool) -> set[str] | None:
         near = near_matches(state, JobState) or [", ".join(JobState)]
         raise click.BadParameter(f"there is no state {state!r}; did you mean {near[0]}")
     if failed:
-        wanted |= TERMINAL - {JobState.SUCCEEDED}
+        wanted |= TERMINAL - {JobState.SUCCEEDED, JobState.SKIPPED}
     return wanted or None
 
 
@@ -126,16 +126,18 @@ def _is_wanted(record: JobRecord, wanted: set[str] | None) -> bool:
 
 def _tell_leader(experiment: str, statuses: Sequence[JobStatus]) -> None:
     """Say on standard error if the jobs are led by nobody, or by a process that is silent."""
-    from runbus.jobs import is_handed_over, leader_of
+    from runbus.jobs import is_handed_over, leader_of, why_unled
 
     if statuses and all(one.record.state.is_terminal for one in statuses):
         return
     name = os.path.basename(experiment)
     leader = leader_of(experiment)
-    if leader is None and is_handed_over(experiment):
+    why = why_unled(experiment) if leader is None else ""
+    if leader is None and is_handed_over(experiment) and not why:
         sys.stderr.write("these jobs were handed over a moment ago: no process leads them yet\n")
     elif leader is None:
-        sys.stderr.write(f"no process leads these jobs: runbus attach {name} continues\n")
+        because = f" ({printable(why)})" if why else ""
+        sys.stderr.write(f"no process leads these jobs{because}: runbus attach {name} continues\n")
     elif leader.is_silent:
         sys.stderr.write(f"{name} is {leader}\n")
 
@@ -177,10 +179,10 @@ def _print(statuses: Sequence[JobStatus], wanted: set[str] | None, head: str) ->
 def _filled(
     chosen: Sequence[JobRecord], records: Sequence[JobRecord], room: int
 ) -> Sequence[JobRecord]:
-    """Return the chosen jobs and, where there is room left, those that succeeded last."""
-    succeeded = [one for one in records if one.state == "SUCCEEDED"]
-    succeeded.sort(key=lambda one: one.ended_ns, reverse=True)
-    return [*chosen, *reversed(succeeded[: max(0, room - len(chosen))])]
+    """Return the chosen jobs and, where there is room left, what was skipped or succeeded last."""
+    others = [one for one in records if one.state in ("SUCCEEDED", "SKIPPED")]
+    others.sort(key=lambda one: (one.state == "SKIPPED", one.ended_ns), reverse=True)
+    return [*chosen, *reversed(others[: max(0, room - len(chosen))])]
 
 
 def _print_jobs(records: Sequence[JobRecord]) -> None:
@@ -209,7 +211,7 @@ def _table(records: Sequence[JobRecord]) -> tuple[list[str], list[list[str]]]:
             "" if record.executor == "local" else record.host,
             "" if record.exit_code is None else str(record.exit_code),
             _elapsed(record),
-            record.reason,
+            "being cancelled" if is_being_cancelled(record) else record.reason,
         ]
         for record in records
     ]
@@ -234,6 +236,7 @@ def _described(record: JobRecord, folder: str) -> dict[str, object]:
         "reason": record.reason,
         "native_state": record.native_state,
         "suspended": record.is_suspended,
+        "cancelling": is_being_cancelled(record),
         "evidence": record.evidence,
         "attempt": record.attempt,
         "executor": record.executor,

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import click
 
-from runbus.cli._options import complete_executors, plugin_option, wanted_plugins
+from runbus.cli._options import (
+    complete_executors,
+    plugin_option,
+    plugin_settings,
+    system_option,
+    wanted_plugins,
+)
+from runbus.cli._sweeping_options import again_option, best_option
 
 if TYPE_CHECKING:
     from runbus.cli._exit import ExitStatus
+    from runbus.experiment import Job
 
 __all__ = ["command"]
 
@@ -26,7 +33,10 @@ __all__ = ["command"]
     shell_complete=complete_executors,
     help="Where jobs run that name no executor; also @FILE[:SECTION].",
 )
-@click.option("--dry-run", is_flag=True, help="Print what would be sent, and send nothing.")
+@click.option("--dry-run", is_flag=True, help="Print the plan, as `runbus plan` does.")
+@again_option
+@best_option
+@system_option
 @plugin_option
 @click.option("--json", "as_json", is_flag=True, help="Print the result as a JSON list of objects.")
 def command(
@@ -34,35 +44,37 @@ def command(
     detach: bool,
     executor: str | None,
     dry_run: bool,
+    again: bool,
+    best: str | None,
     plugins: tuple[str, ...],
     as_json: bool,
 ) -> ExitStatus:
     """Run the jobs of a batch file and follow them to the end.
 
     BATCH is a file of YAML, TOML or JSON. If anything in it is wrong, it is refused whole, with
-    the place of every mistake.
+    the place of every mistake. Of a sweep that was submitted before, only the points run that have
+    not: until its code or its values change.
 
     Exits with 0 if every job succeeded, 1 if one did not, 130 after Ctrl-C.
     """
-    from runbus._files import absolute_path
     from runbus.cli import _launch
-    from runbus.config import load_batch
-    from runbus.experiment import AsyncExperiment, jobs_of_batch
+    from runbus.cli._batch_file import BatchFile
+    from runbus.cli._plan import print_plan
+    from runbus.cli._sweeping import run_missing
 
     names = wanted_plugins(plugins)
-    folder = os.path.dirname(absolute_path(batch))
-    loaded = load_batch(batch, executor=executor, with_secrets=not dry_run)
-    jobs = jobs_of_batch(loaded, folder)
-    experiment = AsyncExperiment(
-        loaded.project,
-        jobs,
-        executors=loaded.executors,
-        max_parallel=loaded.max_parallel,
-        root=folder,
-        plugins=names,
+    settings = plugin_settings(plugins, is_left=detach)
+    file = BatchFile(
+        batch, executor=executor, plugins=names, settings=settings, with_secrets=not dry_run
     )
     if dry_run:
-        return _launch.print_requests(experiment)
-    if detach:
-        return _launch.detach(experiment, as_json=as_json)
-    return _launch.launch(experiment, as_json=as_json)
+        return print_plan(file.draft(), as_json=as_json)
+
+    def run(jobs: list[Job]) -> ExitStatus:
+        if detach:
+            return _launch.detach(file.draft(jobs), as_json=as_json)
+        return _launch.launch(file.draft(jobs), as_json=as_json)
+
+    return run_missing(
+        file.project, file.jobs, run, again=again, detach=detach, goal=best, as_json=as_json
+    )

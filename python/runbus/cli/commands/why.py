@@ -54,7 +54,8 @@ def command(event_or_run: str, verbose: bool, trace: str | None, as_json: bool) 
         return
     click.echo(printable(f"{run.name} ({run.id}) is {explanation.state}"))
     for sentence in explanation.because:
-        click.echo(f"  {printable(sentence)}")
+        if sentence not in explanation.state:  # which may be just that
+            click.echo(f"  {printable(sentence)}")
     if explanation.said:
         click.echo(f"\n{_SAID[explanation.source]}:")
         for line in explanation.said:

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from runbus.abc import Timeouts
-from runbus.testing.conformance._harness import Contract, Harness
+from runbus.testing.conformance._harness import DEADLINE_S, Contract, Harness
 
 __all__ = ["CancelContract", "EndContract"]
 
@@ -45,12 +45,16 @@ class EndContract(Contract):
         assert ended.stdout == b""
 
     async def test_a_job_that_takes_too_long_is_ended_and_told(self, harness: Harness) -> None:
-        ended = await harness.run(
-            harness.shell("echo up; exec sleep 60", timeouts=Timeouts(run_s=1))
-        )
+        for limit_s in (1, 10):
+            ended = await harness.run(
+                harness.shell("echo up; exec sleep 60", timeouts=Timeouts(run_s=limit_s))
+            )
+            assert (ended.seen.signal, ended.seen.reason) == (signal.SIGTERM, "time limit")
+            if ended.stdout:
+                break
+            # Its time was over before it had begun: this machine is slow today.
 
         assert ended.stdout == b"up\n"
-        assert (ended.seen.signal, ended.seen.reason) == (signal.SIGTERM, "time limit")
 
     async def test_a_job_within_its_time_is_left_alone(self, harness: Harness) -> None:
         ended = await harness.run(harness.shell("exit 3", timeouts=Timeouts(run_s=60)))
@@ -60,10 +64,10 @@ class EndContract(Contract):
     async def test_a_child_that_is_left_behind_does_not_delay_the_end(
         self, harness: Harness
     ) -> None:
-        start = time.monotonic()
-        await harness.run(harness.shell("sleep 20 & exit 0"))
+        # It lasts longer than anything here is waited for.
+        ended = await harness.run(harness.shell(f"sleep {1.5 * DEADLINE_S:g} & exit 3"))
 
-        assert time.monotonic() - start < 15
+        assert ended.seen.exit_code == 3
 
     async def test_an_end_stays_as_it_is_however_often_one_looks(self, harness: Harness) -> None:
         ref = await harness.submit(harness.shell("exit 3"))
@@ -79,7 +83,7 @@ class EndContract(Contract):
 
         slack = 2_000_000_000
         assert before - slack < ended.seen.started_ns <= ended.seen.ended_ns < after + slack
-        assert 0.2 < ended.seen.duration_s < 10
+        assert 0.2 < ended.seen.duration_s < (after - before + slack) / 1e9
 
 
 class CancelContract(Contract):
@@ -120,7 +124,7 @@ class CancelContract(Contract):
     async def test_what_a_job_started_is_ended_with_it(self, harness: Harness) -> None:
         child = "trap 'echo child ended; exit' TERM; echo up; while :; do sleep 0.05; done"
         ref = await harness.submit(
-            harness.shell(f'sh -c "{child}" & trap "wait; exit 5" TERM; wait; wait')
+            harness.shell(f'trap "wait; exit 5" TERM; sh -c "{child}" & wait; wait')
         )
         await harness.output(ref, b"up")
         await harness.executor.cancel([ref], 20)
@@ -139,12 +143,11 @@ class CancelContract(Contract):
             harness.shell("trap '' TERM; echo up; while :; do sleep 0.05; done")
         )
         await harness.output(ref, b"up")
-        start = time.monotonic()
-        await harness.executor.cancel([ref], 25)
+        # The first grace lasts longer than anything here is waited for.
+        await harness.executor.cancel([ref], 10 * DEADLINE_S)
         await harness.executor.cancel([ref], 0)
-        await harness.end(ref)
 
-        assert time.monotonic() - start < 15
+        assert (await harness.end(ref)).seen.signal == signal.SIGKILL
 
     async def test_cancelling_again_and_again_is_harmless(self, harness: Harness) -> None:
         ref = await harness.submit(harness.shell("echo up; exec sleep 60"))

@@ -47,6 +47,7 @@ class JobOptions(TypedDict, total=False):
     package: Package
     image: Image
     bootstrap: tuple[str, ...]
+    artifacts: tuple[str, ...]
 
 
 class Ended(NamedTuple):
@@ -152,6 +153,7 @@ class Harness:
             package=options.get("package"),
             image=options.get("image", Image()),
             bootstrap=options.get("bootstrap", ()),
+            artifacts=options.get("artifacts", ()),
         )
 
     def shell(self, script: str, **options: Unpack[JobOptions]) -> JobSpec:
@@ -177,6 +179,18 @@ class Harness:
                 if seen is not None and seen.phase in phases:
                     return seen
                 await self.executor.wait_for_change(0.02)
+
+    async def told_of_end(self, ref: JobRef) -> bool | None:
+        """Wait until a job that runs has ended; return whether that was told as a change.
+
+        None if it had ended before it was waited for: this machine is slow today.
+        """
+        told = None
+        with anyio.fail_after(DEADLINE_S + 20):
+            while (await self.executor.observe([ref]))[ref].phase != "ended":
+                # Between the end of a process and its record there is a moment.
+                told = await self.executor.wait_for_change(0.1 if told else 20) or bool(told)
+        return told
 
     async def end(self, ref: JobRef) -> Ended:
         """Wait until a job has ended; its logs are read at that moment, not later."""

@@ -42,7 +42,7 @@ class PlanContract(Contract):
     ) -> None:
         can = harness.executor.capabilities
         asked = {
-            "images": harness.shell("true", image=Image(packages=("numpy",))),
+            "images": harness.shell("true", image=Image(pip=("numpy",))),
             "affinity": harness.shell("true", resources=Resources(cpus="0")),
             "niceness": harness.shell("true", resources=Resources(nice=1)),
             "time_limit": harness.shell("true", timeouts=Timeouts(run_s=60)),

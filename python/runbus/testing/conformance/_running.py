@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
-import time
+from contextlib import suppress
 from pathlib import Path  # noqa: TC003 - fixtures are read at run time
 
 import anyio
@@ -14,7 +14,7 @@ import pytest
 from runbus.abc import JobRef, Resources
 from runbus.errors import SecretMissing
 from runbus.events import Image
-from runbus.testing.conformance._harness import Contract, Harness
+from runbus.testing.conformance._harness import DEADLINE_S, Contract, Harness
 
 __all__ = ["LaunchContract", "ObserveContract", "OutputContract"]
 
@@ -121,9 +121,7 @@ class LaunchContract(Contract):
         assert int(ended.stdout) == mine + 5
 
     async def test_the_variables_of_the_image_arrive(self, harness: Harness) -> None:
-        job = harness.shell(
-            'echo "$A $B"', image=Image(env=(("A", "1"), ("B", "2"))), env={"B": "3"}
-        )
+        job = harness.shell('echo "$A $B"', image=Image(env={"A": "1", "B": "2"}), env={"B": "3"})
 
         assert (await harness.run(job)).stdout == b"1 3\n"
 
@@ -261,10 +259,8 @@ class ObserveContract(Contract):
 
     async def test_waiting_for_a_change_ends_in_time(self, harness: Harness) -> None:
         await harness.executor.wait_for_change(0)
-        start = time.monotonic()
-        await harness.executor.wait_for_change(0.05)
-
-        assert time.monotonic() - start < 5
+        with anyio.fail_after(DEADLINE_S):
+            await harness.executor.wait_for_change(0.05)
 
     async def test_waiting_for_a_change_can_be_cancelled(self, harness: Harness) -> None:
         with anyio.move_on_after(0.02) as scope:
@@ -275,26 +271,25 @@ class ObserveContract(Contract):
 
     async def test_an_end_is_a_change(self, harness: Harness) -> None:
         ref = await harness.submit(harness.shell("sleep 0.2"))
-        patience_s = 25 if harness.executor.capabilities.pushes else 0.1  # it simply waits
-        start = time.monotonic()
-        with anyio.fail_after(30):
+        # Patience is no way out where changes are told; elsewhere one simply waits.
+        patience_s = 2 * DEADLINE_S if harness.executor.capabilities.pushes else 0.1
+        with anyio.fail_after(DEADLINE_S):
             while (await harness.executor.observe([ref])).get(ref, None) is None or (
                 (await harness.executor.observe([ref]))[ref].phase != "ended"
             ):
                 await harness.executor.wait_for_change(patience_s)
 
-        assert time.monotonic() - start < 20
-
     async def test_an_end_is_told_as_a_change_where_changes_are_told(
         self, harness: Harness
     ) -> None:
         """Otherwise the supervisor would look as seldom as it does at what tells by itself."""
-        ref = await harness.submit(harness.shell("sleep 0.5"))
-        await harness.phase(ref, "running", "ended")
-        told = False
-        with anyio.fail_after(30):
-            while (await harness.executor.observe([ref]))[ref].phase != "ended":
-                told |= await harness.executor.wait_for_change(20)
+        told = None
+        for seconds in (2, 20):
+            ref = await harness.submit(harness.shell(f"sleep {seconds}"))
+            if (await harness.phase(ref, "running", "ended")).phase == "running":
+                told = await harness.told_of_end(ref)
+            if told is not None:
+                break
 
         assert told == harness.executor.capabilities.pushes
 
@@ -306,5 +301,10 @@ class ObserveContract(Contract):
 
 def _files_with(folder: Path, text: str) -> list[str]:
     """Return the names of the files below a folder that hold a text."""
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    return [path.name for path in files if text.encode() in path.read_bytes()]
+    found = []
+    for path in folder.rglob("*"):
+        # A temporary file may be gone by now, and then it holds nothing.
+        with suppress(FileNotFoundError):
+            if path.is_file() and text.encode() in path.read_bytes():
+                found.append(path.name)
+    return found

@@ -15,6 +15,7 @@ as they would after a restart. The tests are async: pytest-asyncio runs them, in
 
 from __future__ import annotations
 
+from runbus.testing.conformance._collecting import FilesContract
 from runbus.testing.conformance._ending import CancelContract, EndContract
 from runbus.testing.conformance._finding import FindContract, LogContract, PackageContract
 from runbus.testing.conformance._harness import ExecutorFactory, Harness
@@ -34,6 +35,7 @@ class ExecutorContract(
     FindContract,
     LogContract,
     PackageContract,
+    FilesContract,
     CancelContract,
     RestartContract,
 ):

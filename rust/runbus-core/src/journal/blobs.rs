@@ -96,12 +96,6 @@ impl BlobWriter {
         self.appender.durability().clone()
     }
 
-    /// Whether the journal was closed.
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
-        self.appender.is_closed()
-    }
-
     /// Write the final record and take no more; `None` when that was done before.
     pub fn close(&mut self) -> Option<Closing> {
         if self.appender.is_closed() {

@@ -117,7 +117,7 @@ pub(super) fn encode<'a>(
 
 /// A column as it lies in a record.
 pub(super) struct Column<'a> {
-    pub(super) time: &'a [u8],
+    pub(super) time: i64,
     first: i64,
     stride: i64,
     /// Empty where first and stride tell them.
@@ -147,7 +147,7 @@ impl<'a> Column<'a> {
             _ => return None,
         };
         (values.len() == count).then_some(Self {
-            time: &head[WORD..2 * WORD],
+            time: word_at(head, 1).cast_signed(),
             first: word_at(payload, 3).cast_signed(),
             stride: word_at(payload, 4).cast_signed(),
             steps,
@@ -156,14 +156,14 @@ impl<'a> Column<'a> {
         })
     }
 
-    /// The steps, as they are stored, and the values.
-    pub(super) fn points(&self) -> impl Iterator<Item = ([u8; WORD], &'a [u8; WORD])> {
+    /// The steps, and the values as they are stored.
+    pub(super) fn points(&self) -> impl Iterator<Item = (i64, &'a [u8; WORD])> {
         self.values.iter().enumerate().map(|(index, value)| {
-            let regular = || nth(self.first, self.stride, index).to_le_bytes();
-            (
-                self.steps.get(index).copied().unwrap_or_else(regular),
-                value,
-            )
+            let step = match self.steps.get(index) {
+                Some(step) => i64::from_le_bytes(*step),
+                None => nth(self.first, self.stride, index),
+            };
+            (step, value)
         })
     }
 }
@@ -171,7 +171,7 @@ impl<'a> Column<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::mapping::bytes_of;
+    use crate::journal::words::bytes_of;
 
     #[test]
     fn a_count_beyond_what_the_payload_holds_is_none() {

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use crate::error::Error;
 use crate::mutex::lock;
 use crate::os;
+use crate::sync::{PassOver, sync_at_once};
 
 /// That of a writer without a file: of no process.
 const NOWHERE: u32 = u32::MAX;
@@ -88,7 +89,7 @@ impl Durability {
     /// asked for at the same time. What cannot be opened is passed over.
     ///
     /// # Errors
-    /// [`Error::Io`] when the disk refuses.
+    /// [`Error::Io`] when the disk refuses one of them; the others are synced all the same.
     pub fn sync_with(&self, others: &[PathBuf]) -> Result<(), Error> {
         let mut once = lock(&self.once);
         if once.is_empty() {
@@ -102,8 +103,13 @@ impl Durability {
     }
 
     fn sync_at_once(&self, needed: &[PathBuf], others: &[PathBuf]) -> Result<(), Error> {
+        let needed = needed.iter().map(|path| (&**path, PassOver::Nothing));
+        let others = others.iter().map(|path| (&**path, PassOver::Unopenable));
         // Linux keeps one page cache: syncing the file covers stores into a shared mapping of it.
-        os::sync_at_once(&self.file, needed, others)
-            .map_err(|(path, error)| Error::io(path.as_ref().unwrap_or(&self.path), error))
+        let own = || self.file.sync_data();
+        sync_at_once(
+            || own().map_err(|error| Error::io(&self.path, error)),
+            &needed.chain(others).collect::<Vec<_>>(),
+        )
     }
 }

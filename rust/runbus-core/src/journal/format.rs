@@ -2,7 +2,8 @@
 // A row is written in one run of instructions: calls between its parts took 8 ns of 45.
 #![allow(clippy::inline_always)]
 
-use xxhash_rust::xxh3::xxh3_64;
+use super::hash;
+pub(super) use super::words::WORD;
 
 /// Bytes of the file header.
 pub const HEADER_BYTES: u64 = 64;
@@ -13,7 +14,6 @@ pub(super) const MAGIC: [u8; 8] = *b"\x89RUNBUS\n";
 /// In version 1 ids of schemas were below 65,536, and before version 3 no values were integers; nothing
 /// else is different.
 pub(super) const VERSION: u32 = 3;
-pub(super) const WORD: usize = 8;
 pub(super) const WORD_BYTES: u64 = 8;
 /// Schema id and flags, step, time: what precedes the values of a row.
 pub(super) const ROW_WORDS: usize = 3;
@@ -95,7 +95,13 @@ impl Head {
     /// The word whose store commits the record at `offset`.
     #[inline(always)]
     pub(super) fn commit_word(self, offset: u64, payload: &[u8]) -> u64 {
-        self.bits() | u64::from(self.check(offset, payload)) << 32
+        self.committed(offset, hash::of(payload))
+    }
+
+    /// The same of a payload that was stored just now.
+    #[inline(always)]
+    pub(super) fn commit_word_of_stored(self, offset: u64, payload: &[u64]) -> u64 {
+        self.committed(offset, hash::of_stored(payload))
     }
 
     /// Whether this is the word that commits the record at `offset`.
@@ -106,14 +112,14 @@ impl Head {
         cfg!(fuzzing) || self.commit_word(offset, payload) == commit_word
     }
 
-    /// Offset, kind and length are part of the check: bytes that were moved, or left over from
-    /// another record, never validate.
+    /// The word with the check: offset, kind and length are part of it, so bytes that were moved, or
+    /// left over from another record, never validate.
     #[inline(always)]
-    fn check(self, offset: u64, payload: &[u8]) -> u32 {
+    fn committed(self, offset: u64, hash: u64) -> u64 {
         let place = (offset ^ self.bits().rotate_left(32)).wrapping_mul(0x9E37_79B1_85EB_CA87);
-        let mut mixed = xxh3_64(payload) ^ place;
+        let mut mixed = hash ^ place;
         mixed = (mixed ^ mixed >> 32).wrapping_mul(0xC2B2_AE3D_27D4_EB4F);
-        (mixed >> 32) as u32
+        self.bits() | mixed >> 32 << 32
     }
 }
 

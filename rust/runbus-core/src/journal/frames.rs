@@ -36,12 +36,11 @@ impl Gathered {
         if !matches!(self.sheets.get(id), Some(Some(_))) {
             self.open(table, row, is_wanted);
         }
-        let (step, time) = (row.step(), row.time());
         match &mut self.sheets[id] {
             Some(Sheet::One(series)) => {
                 let point = Point {
-                    step,
-                    time,
+                    step: row.step,
+                    time: row.time,
                     value: f64::from_le_bytes(row.values[0]),
                     rest: row.rest,
                 };
@@ -49,8 +48,8 @@ impl Gathered {
             }
             Some(Sheet::Several { frame, places }) => {
                 frame.order.push(self.rows);
-                frame.steps.push(step);
-                frame.times.push(time);
+                frame.steps.push(row.step);
+                frame.times.push(row.time);
                 for (column, place) in frame.values.iter_mut().zip(places) {
                     column.push(f64::from_le_bytes(row.values[*place]));
                 }

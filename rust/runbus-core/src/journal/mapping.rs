@@ -9,7 +9,8 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::format::{Head, WORD, WORD_BYTES};
+use super::format::{Head, WORD_BYTES};
+use super::words::WORD;
 use crate::os;
 
 /// Pages are no larger than this on the machines we know; pieces and what is faulted in of them are
@@ -200,7 +201,7 @@ impl Piece {
     #[inline(always)]
     pub(super) fn commit(&mut self, position: u64, head: Head) {
         let record = self.stage(position, head.payload_words + 1);
-        let word = head.commit_word(position, bytes_of(&record[1..]));
+        let word = head.commit_word_of_stored(position, &record[1..]);
         // SAFETY: the word is aligned, inside the mapping, and valid for writes through `record`.
         let commit = unsafe { AtomicU64::from_ptr(record.as_mut_ptr()) };
         commit.store(word.to_le(), Ordering::Release);
@@ -229,13 +230,6 @@ fn prefetch(place: *const u64) {
         use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
         _mm_prefetch::<_MM_HINT_ET0>(place.cast());
     };
-}
-
-/// Words as the bytes they have in memory.
-#[inline]
-pub(super) fn bytes_of(words: &[u64]) -> &[u8] {
-    // SAFETY: every byte of an initialised u64 is an initialised u8, with a weaker alignment.
-    unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), size_of_val(words)) }
 }
 
 /// Reserve what is wanted, or on a nearly full disk less, but never less than needed.

@@ -66,14 +66,16 @@ impl Table {
 }
 
 /// A row whose schema is known.
+#[derive(Clone, Copy)]
 pub(crate) struct Row<'a> {
     pub(crate) schema: u32,
     /// Where its record ends in the journal: a follower that has read it continues there.
     pub(crate) position: u64,
     /// For each value the index of its name.
     pub(crate) columns: &'a [u32],
-    pub(super) step: &'a [u8],
-    pub(super) time: &'a [u8],
+    pub(crate) step: i64,
+    /// Unix nanoseconds.
+    pub(crate) time: i64,
     /// The nearest double, if it is an integer.
     pub(crate) values: &'a [[u8; WORD]],
     /// What is missing in the only value, if it is an integer beyond doubles.
@@ -83,7 +85,7 @@ pub(crate) struct Row<'a> {
 impl Row<'_> {
     /// Its points, each with the index of its name.
     pub(crate) fn points(&self) -> impl Iterator<Item = (u32, Point)> {
-        let (step, time, rest) = (self.step(), self.time(), self.rest);
+        let (step, time, rest) = (self.step, self.time, self.rest);
         let values = self.columns.iter().zip(self.values);
         values.map(move |(column, value)| {
             let value = f64::from_le_bytes(*value);
@@ -96,17 +98,6 @@ impl Row<'_> {
             (*column, point)
         })
     }
-
-    #[inline]
-    pub(crate) fn step(&self) -> i64 {
-        word_at(self.step, 0).cast_signed()
-    }
-
-    /// Unix nanoseconds.
-    #[inline]
-    pub(crate) fn time(&self) -> i64 {
-        word_at(self.time, 0).cast_signed()
-    }
 }
 
 /// Why a record of points cannot be read.
@@ -118,6 +109,8 @@ enum Unread {
 }
 
 /// Visit the rows of a record of points: a column is one for each of its points.
+///
+/// The usual record is a row of doubles: only that is visited in place.
 #[inline]
 fn each_row(
     table: &Table,
@@ -126,56 +119,67 @@ fn each_row(
 ) -> Result<(), Unread> {
     let (id, flags) = halves(word_at(record.payload, 0));
     let columns = table.columns(id).ok_or(Unread::Unknown(id))?;
-    let position = record.end();
-    if record.kind == Kind::Column {
-        let column = Column::decode(record.payload).ok_or(Unread::Wrong)?;
-        if columns.len() != 1 {
-            return Err(Unread::Wrong);
-        }
-        for (step, value) in column.points() {
-            let (nearest, rest) = match column.form {
-                Form::Doubles => (*value, 0),
-                Form::Integers => split_bytes(*value),
-            };
-            visit(&Row {
-                schema: id,
-                position,
-                columns,
-                step: &step,
-                time: column.time,
-                values: &[nearest],
-                rest,
-            });
-        }
-        return Ok(());
-    }
-    let fixed = record.payload.split_at_checked(ROW_WORDS * WORD);
-    let (fixed, values) = fixed.ok_or(Unread::Wrong)?;
-    let (values, _) = values.as_chunks::<WORD>();
-    let row = |values, rest| Row {
+    let mut row = Row {
         schema: id,
-        position,
+        position: record.end(),
         columns,
-        step: &fixed[WORD..2 * WORD],
-        time: &fixed[2 * WORD..],
-        values,
-        rest,
+        step: word_at(record.payload, 1).cast_signed(),
+        time: word_at(record.payload, 2).cast_signed(),
+        values: &[],
+        rest: 0,
     };
-    match (flags, values) {
-        (0, _) if values.len() == columns.len() => visit(&row(values, 0)),
-        (ARE_INTEGERS, [integer]) if columns.len() == 1 => {
-            let (nearest, rest) = split_bytes(*integer);
-            visit(&row(&[nearest], rest));
-        }
+    if record.kind == Kind::Column {
+        return each_of_column(row, record, &mut visit);
+    }
+    let values = record
+        .payload
+        .get(ROW_WORDS * WORD..)
+        .ok_or(Unread::Wrong)?;
+    (row.values, _) = values.as_chunks::<WORD>();
+    if row.values.len() != columns.len() {
+        return Err(Unread::Wrong);
+    }
+    match (flags, row.values) {
+        (0, _) => visit(&row),
+        (ARE_INTEGERS, [integer]) => visit_integer(row, *integer, &mut visit),
         _ => return Err(Unread::Wrong),
     }
     Ok(())
 }
 
-/// The nearest double to an integer, and what is missing.
-fn split_bytes(integer: [u8; WORD]) -> ([u8; WORD], i16) {
+/// Visit an integer, or the nearest double and what it lacks.
+fn visit_integer(row: Row<'_>, integer: [u8; WORD], visit: &mut dyn FnMut(&Row<'_>)) {
     let (nearest, rest) = integer::split(i64::from_le_bytes(integer));
-    (nearest.to_le_bytes(), rest)
+    visit(&Row {
+        values: &[nearest.to_le_bytes()],
+        rest,
+        ..row
+    });
+}
+
+#[inline(never)]
+fn each_of_column(
+    row: Row<'_>,
+    record: &Record<'_>,
+    visit: &mut dyn FnMut(&Row<'_>),
+) -> Result<(), Unread> {
+    let column = Column::decode(record.payload).ok_or(Unread::Wrong)?;
+    if row.columns.len() != 1 {
+        return Err(Unread::Wrong);
+    }
+    for (step, value) in column.points() {
+        let row = Row {
+            step,
+            time: column.time,
+            values: &[*value],
+            ..row
+        };
+        match column.form {
+            Form::Doubles => visit(&row),
+            Form::Integers => visit_integer(row, *value, visit),
+        }
+    }
+    Ok(())
 }
 
 /// Reads one metrics journal, while it is written or afterwards.
@@ -442,8 +446,8 @@ impl Points {
         self.count += row.columns.len();
         for (column, value) in row.columns.iter().zip(row.values) {
             self.series.extend_from_slice(&column.to_le_bytes());
-            self.steps.extend_from_slice(row.step);
-            self.times.extend_from_slice(row.time);
+            self.steps.extend_from_slice(&row.step.to_le_bytes());
+            self.times.extend_from_slice(&row.time.to_le_bytes());
             self.values.extend_from_slice(value);
         }
     }
@@ -457,7 +461,7 @@ mod tests {
     use super::*;
     use crate::journal::column::{self, Form, Steps};
     use crate::journal::format::{COLUMN_WORDS, Head};
-    use crate::journal::mapping::bytes_of;
+    use crate::journal::words::bytes_of;
     use crate::journal::{MetricWriter, Options};
 
     #[test]

@@ -8,6 +8,7 @@ mod durability;
 mod exit;
 mod format;
 mod frames;
+mod hash;
 mod header;
 mod keeper;
 mod mapping;
@@ -19,6 +20,7 @@ mod record;
 mod scanner;
 mod shared;
 mod source;
+mod words;
 
 pub use appender::Options;
 pub use blobs::{BlobReader, BlobWriter};

@@ -2,7 +2,7 @@
 
 use super::format::{END_WORDS, Head, Kind, WORD, word_at, words_for};
 use super::header::halves;
-use super::mapping::bytes_of;
+use super::words::bytes_of;
 use crate::clock;
 
 /// Copy bytes into words, in memory order; the last word is filled up with zeros.

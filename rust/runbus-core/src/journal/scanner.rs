@@ -343,7 +343,7 @@ mod tests {
     use std::os::unix::fs::FileExt;
 
     use super::*;
-    use crate::journal::mapping::bytes_of;
+    use crate::journal::words::bytes_of;
 
     fn pad(file: &File, offset: u64, payload_words: usize) -> u64 {
         let head = Head {

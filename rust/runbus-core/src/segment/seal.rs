@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::files;
 use crate::journal::{MetricReader, Row};
 use crate::os::{self, Lock};
+use crate::sync::sync_path;
 
 const JOURNAL: &str = ".journal";
 /// How the names of files end that are being written.
@@ -264,7 +265,7 @@ impl Sealing {
     }
 
     fn sync_folder(&self) -> Result<(), Error> {
-        os::sync_path(self.folder()).map_err(|error| Error::io(self.folder(), error))
+        sync_path(self.folder()).map_err(|error| Error::io(self.folder(), error))
     }
 }
 

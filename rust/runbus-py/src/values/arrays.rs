@@ -7,7 +7,7 @@ use pyo3::exceptions::{PyBufferError, PyOverflowError, PyTypeError};
 use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyTuple, PyType};
+use pyo3::types::{PyList, PyRange, PyTuple, PyType};
 use runbus_core::integer::joined;
 use runbus_core::journal::{Form, Values};
 
@@ -97,25 +97,60 @@ impl Drop for Owner<'_> {
     }
 }
 
-/// An array of one of the narrow types of `ml_dtypes`, such as JAX's bfloat16, as one of doubles.
-fn widened<'py>(object: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+/// An array whose numbers lie as no other array's do, as one of numpy's usual: of the narrow types of
+/// `ml_dtypes`, such as JAX's bfloat16, of longer floats than doubles, or in another byte order.
+fn made_usual<'py>(object: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
     let py = object.py();
-    let class = match object.getattr_opt(intern!(py, "dtype"))? {
-        Some(dtype) => dtype.getattr_opt(intern!(py, "type"))?,
-        None => None,
+    let Some(dtype) = object.getattr_opt(intern!(py, "dtype"))? else {
+        return Ok(None);
     };
+    let class = dtype.getattr_opt(intern!(py, "type"))?;
     let Some(class) = class.and_then(|class| class.cast_into::<PyType>().ok()) else {
         return Ok(None);
     };
-    if class.module()? != "ml_dtypes" {
+    let usual = if class.module()? == "ml_dtypes" || class.name()? == "longdouble" {
+        "float64".into_pyobject(py)?.into_any()
+    } else if let Some(is_native) = dtype.getattr_opt(intern!(py, "isnative"))?
+        && !is_native.is_truthy()?
+    {
+        dtype.call_method1(intern!(py, "newbyteorder"), ("=",))?
+    } else {
         return Ok(None);
-    }
+    };
     let array = py
         .import(intern!(py, "numpy"))?
         .call_method1(intern!(py, "asarray"), (object,))?;
     array
-        .call_method1(intern!(py, "astype"), ("float64",))
+        .call_method1(intern!(py, "astype"), (usual,))
         .map(Some)
+}
+
+/// What an array of Python's objects holds, as a list: also a column that numpy makes such an array of.
+fn as_list<'py>(object: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let py = object.py();
+    let has_buffer = {
+        // SAFETY: a live object and the GIL; only the slots of its type are looked at.
+        unsafe { ffi::PyObject_CheckBuffer(object.as_ptr()) != 0 }
+    };
+    let array = if has_buffer {
+        object.clone()
+    } else if object.hasattr(intern!(py, "__array__"))?
+        && !object.hasattr(intern!(py, "__dlpack__"))?
+    {
+        let numpy = py.import(intern!(py, "numpy"))?;
+        numpy.call_method1(intern!(py, "asarray"), (object,))?
+    } else {
+        return Ok(None);
+    };
+    let Some(dtype) = array.getattr_opt(intern!(py, "dtype"))? else {
+        return Ok(None);
+    };
+    let kind = dtype.getattr_opt(intern!(py, "kind"))?;
+    let is_of_objects = kind.is_some_and(|kind| kind.eq("O").unwrap_or(false));
+    if !is_of_objects || array.getattr(intern!(py, "ndim"))?.ne(1)? {
+        return Ok(None);
+    }
+    array.call_method0(intern!(py, "tolist")).map(Some)
 }
 
 /// One dimension of numbers, which stays where it is as long as this value lives.
@@ -137,12 +172,16 @@ pub(crate) enum Elements<'py> {
 }
 
 impl<'py> Elements<'py> {
-    /// The elements of an array, a tensor of the CPU, or a list or tuple of numbers.
+    /// The elements of an array, a tensor of the CPU, or a list, tuple or range of numbers.
     pub(crate) fn of(what: &str, object: &Bound<'py, PyAny>) -> PyResult<Self> {
-        if !object.is_instance_of::<PyList>() && !object.is_instance_of::<PyTuple>() {
+        let is_sequence = object.is_instance_of::<PyList>()
+            || object.is_instance_of::<PyTuple>()
+            || object.is_instance_of::<PyRange>();
+        let list = if is_sequence { None } else { as_list(object)? };
+        if !is_sequence && list.is_none() {
             return Array::of(what, object).map(Self::Array);
         }
-        let numbers = object.try_iter()?.enumerate();
+        let numbers = list.as_ref().unwrap_or(object).try_iter()?.enumerate();
         let numbers = numbers.map(|(place, item)| value_of(Called::Element(what, place), &item?));
         let values = numbers.collect::<PyResult<Vec<Value>>>()?;
         if let Some(doubles) = all_known(&values) {
@@ -166,11 +205,14 @@ impl<'py> Array<'py> {
         let object = &masked_as_nan(object)
             .map_err(|cause| refused(what, object.py(), cause))?
             .unwrap_or_else(|| object.clone());
-        let array = if let Some(wide) = widened(object)? {
-            Self::of_buffer(what, &wide)?.ok_or_else(|| not_an_array(what, object))?
+        let array = if let Some(usual) = made_usual(object)? {
+            Self::of_buffer(what, &usual)?.ok_or_else(|| not_an_array(what, object))?
         } else if let Some(array) = Self::of_buffer(what, object)? {
             array
-        } else if object.hasattr(intern!(object.py(), "__dlpack__"))? {
+        } else if object.hasattr(intern!(object.py(), "__dlpack__"))?
+            // Columns of Arrow have nulls, which DLPack does not know and numpy makes NaN of.
+            && !object.hasattr(intern!(object.py(), "__arrow_c_array__"))?
+        {
             Self::of_dlpack(what, &without_gradient(object)?)?
         } else if object.hasattr(intern!(object.py(), "__array__"))?
             || object.hasattr(intern!(object.py(), "__array_interface__"))?

@@ -145,16 +145,28 @@ pub(crate) fn masked_as_nan<'py>(
     if unsafe { ffi::PyObject_CheckBuffer(object.as_ptr()) } == 0 {
         return Ok(None);
     }
-    let (filled, mask) = (intern!(py, "filled"), intern!(py, "mask"));
-    let Some(filled) = object.getattr_opt(filled)? else {
+    if object.getattr_opt(intern!(py, "filled"))?.is_none() {
         return Ok(None);
-    };
-    let Some(mask) = object.getattr_opt(mask)? else {
+    }
+    let Some(mask) = object.getattr_opt(intern!(py, "mask"))? else {
         return Ok(None);
     };
     if mask.call_method0(intern!(py, "any"))?.is_truthy()? {
-        // numpy refuses it for ints, which know no NaN.
-        return filled.call1((f64::NAN,)).map(Some);
+        // Integers know no NaN.
+        let kind = object
+            .getattr(intern!(py, "dtype"))?
+            .getattr(intern!(py, "kind"))?;
+        let is_whole = kind
+            .extract::<&str>()
+            .is_ok_and(|kind| "biu".contains(kind));
+        let filled = intern!(py, "filled");
+        let filled = if is_whole {
+            let doubles = object.call_method1(intern!(py, "astype"), ("float64",))?;
+            doubles.call_method1(filled, (f64::NAN,))
+        } else {
+            object.call_method1(filled, (f64::NAN,))
+        };
+        return filled.map(Some);
     }
     object.getattr(intern!(py, "data")).map(Some)
 }

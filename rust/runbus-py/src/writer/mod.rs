@@ -269,6 +269,15 @@ impl MetricWriter {
     }
 
     #[getter]
+    fn last_step(&self, py: Python<'_>) -> Option<i64> {
+        self.state.borrow(py).journal.last_step()
+    }
+
+    fn continue_after(&self, py: Python<'_>, step: i64) {
+        self.state.borrow(py).journal.continue_after(step);
+    }
+
+    #[getter]
     fn is_open(&self, py: Python<'_>) -> bool {
         let state = self.state.borrow(py);
         !state.journal.is_closed() && !state.journal.is_inherited()

@@ -180,6 +180,19 @@ impl MetricWriter {
         self.dropped
     }
 
+    /// The step of the row before the next automatic one; `None` before the first row.
+    #[must_use]
+    pub fn last_step(&self) -> Option<i64> {
+        // Beyond the greatest step the next one is the least number, as it is marked.
+        let is_unused = self.next_step == 0 && self.accepted == 0 && self.dropped == 0;
+        (!is_unused).then(|| self.next_step.wrapping_sub(1))
+    }
+
+    /// Has the next automatic step follow one of an earlier writer.
+    pub fn continue_after(&mut self, step: i64) {
+        self.next_step = step.wrapping_add(1);
+    }
+
     /// Why values were dropped the last time.
     #[must_use]
     pub fn last_error(&self) -> Option<&str> {

@@ -1,0 +1,43 @@
+"""What people give as the plugins of an experiment, by what has to be done with each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from runbus._listed import listed
+
+__all__ = ["GivenPlugins"]
+
+
+class GivenPlugins:
+    """Parts plugins.
+
+    Args:
+        given: Plugins, names of those that can be found, configurations and data of hook values.
+
+    Attributes:
+        hooking: What is a plugin of the kernel that leads.
+        travelling: What another process has to make, as it was given.
+        changing: What changes the jobs when they are recorded.
+
+    Raises:
+        PluginError: A plugin cannot be found, or made.
+        FieldInvalid: It is no list.
+    """
+
+    def __init__(self, given: Any) -> None:
+        self.hooking: list[Any] = []
+        self.travelling: list[Any] = []
+        self.changing: tuple[Any, ...] = ()
+        every: list[Any] = list(listed(given, "plugins", object, "plugins"))
+        if not every:
+            return
+        from runbus.plugins import is_for_workers, made_plugins, task_plugins_of
+
+        made = made_plugins(every)
+        self.changing = tuple(task_plugins_of(made))
+        self.hooking = [one for one in made if not any(one is other for other in self.changing)]
+        self.travelling = [
+            one for one in every if isinstance(one, (str, Mapping)) or is_for_workers(one)
+        ]

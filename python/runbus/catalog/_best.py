@@ -1,0 +1,86 @@
+"""The best of some runs, by what they measured."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from runbus.errors import FieldInvalid, RunUnreadable, near_matches
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from runbus.catalog._runs import RunRecord
+
+__all__ = ["Best", "best", "check_goal"]
+
+_GOAL = re.compile(r"(min|max):(.+)", re.DOTALL)
+
+
+class Best(NamedTuple):
+    """The best of some runs.
+
+    Attributes:
+        run: The run.
+        metric: What was compared.
+        value: Its best value.
+        step: The step at which it had that first.
+    """
+
+    run: RunRecord
+    metric: str
+    value: float
+    step: int
+
+
+def check_goal(goal: str) -> tuple[str, str]:
+    """Return what is best of a metric, `min` or `max`, and the metric.
+
+    Raises:
+        FieldInvalid: It does not say that.
+    """
+    if (found := _GOAL.fullmatch(str(goal))) is None:
+        raise FieldInvalid(
+            "best", repr(goal), "it says neither min nor max of a metric", "write min:val/loss"
+        )
+    return found[1], found[2]
+
+
+def best(runs: Iterable[RunRecord], goal: str) -> Best | None:
+    """Return the best of some runs; the first of several that are as good.
+
+    Args:
+        runs: The runs; those that cannot be read, or have no number of the metric, are left out.
+        goal: `min:NAME` or `max:NAME`: which value of which metric is compared.
+
+    Returns:
+        None if no run has a number of the metric.
+
+    Raises:
+        FieldInvalid: The goal does not say what is best, or no run has the metric, while there are
+            others.
+    """
+    which, metric = check_goal(goal)
+    found: Best | None = None
+    known: dict[str, None] = {}
+    for run in runs:
+        try:
+            summaries = run.summaries()
+        except RunUnreadable:
+            continue
+        known.update(dict.fromkeys(summaries))
+        if (summary := summaries.get(metric)) is None:
+            continue
+        value, step = (
+            (summary.min, summary.min_step) if which == "min" else (summary.max, summary.max_step)
+        )
+        if math.isnan(value):
+            continue
+        if found is None or (value < found.value if which == "min" else value > found.value):
+            found = Best(run, metric, value, step)
+    if metric not in known and known:
+        near = near_matches(metric, known) or tuple(known)[:5]
+        reason = f"no run has logged {metric!r}"
+        raise FieldInvalid("best", repr(goal), reason, f"they have {', '.join(near)}")
+    return found

@@ -1,0 +1,1 @@
+"""The ports of services, by the modules that ExperimentHub keeps them in."""

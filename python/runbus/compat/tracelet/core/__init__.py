@@ -1,0 +1,1 @@
+"""What Tracelet has in `tracelet.core`."""

@@ -1,0 +1,77 @@
+"""What a job on Slurm is sent as: the wrapper's request, and the batch script that runs it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runbus.attempt import render_script
+from runbus.executors._paths import expanded
+from runbus.executors._slurm.options import SlurmOptions  # noqa: TC001 - a field of a struct
+from runbus.executors._slurm.script import batch_script, job_name
+from runbus.executors._tunnelled import NO_FOLDER, MarkedBody
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from runbus.abc import JobSpec
+
+__all__ = ["SlurmBody"]
+
+
+class SlurmBody(MarkedBody, frozen=True, kw_only=True):
+    """One attempt as Slurm and its wrapper take it.
+
+    Attributes:
+        options: What is asked of Slurm.
+        name: What Slurm calls it.
+    """
+
+    options: SlurmOptions
+    name: str
+
+    @classmethod
+    def for_slurm(cls, job: JobSpec, options: SlurmOptions) -> SlurmBody:
+        """Return what is sent of a job whose folders may have marks.
+
+        Raises:
+            UsageError: It and the options contradict each other, or there can be no script of it.
+        """
+        body = cls(
+            job=job,
+            script=cls.finished(render_script(job, advice=NO_FOLDER)),
+            advice=NO_FOLDER,
+            options=options,
+            name=job_name(job, job.folder),
+        )
+        body.batch(job.folder, b"")
+        return body
+
+    def batch(self, folder: str, run: bytes) -> bytes:
+        """Return the batch script.
+
+        Args:
+            folder: The attempt's folder there.
+            run: The words that run the wrapper there.
+        """
+        return batch_script(self.options, self.job, self.name, folder, run)
+
+    def batch_of(self, name: str, folders: Mapping[int, str], run: bytes) -> bytes:
+        """Return the batch script of an array of attempts, each of which is `like` this one.
+
+        Args:
+            name: What Slurm calls all of them.
+            folders: Their folders there, by their indices.
+            run: The words that run the wrapper there.
+        """
+        return batch_script(self.options, self.job, name, folders, run)
+
+    @property
+    def like(self) -> bytes:
+        """What is the same in all attempts that can be elements of one array."""
+        withheld = " ".join(self.job.withheld).encode()
+        return b"%s\0%s" % (batch_script(self.options, self.job, "", "", b""), withheld)
+
+    def render(self) -> str:
+        """Return both scripts as a person may see them."""
+        batch = self.batch(self.job.folder, b"runbus-wrapper").decode("utf-8", "surrogateescape")
+        return f"{expanded(batch)}\n# request.sh\n{super().render()}"

@@ -1,0 +1,289 @@
+"""What may be told of a job from its records and from what Slurm says: pure decisions.
+
+Its own record is the truth about its end. What Slurm says explains it, and stands in for it where a
+job ended without one. That Slurm does not list a job says nothing by itself.
+"""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from msgspec.structs import replace
+
+from runbus.abc import Observation
+from runbus.attempt import OUT_OF_MEMORY, TIME_LIMIT
+from runbus.executors._slurm.listing import Fact
+from runbus.executors._slurm.numbers import array_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "RECORD_S",
+    "Accounts",
+    "Standing",
+    "fact_of",
+    "is_over",
+    "judged",
+    "needs_word",
+    "noted",
+    "waits",
+    "withdrawn",
+]
+
+RECORD_S = 10.0
+"""How long after its end for Slurm a job's own record is waited for: files take time to be seen on
+other machines."""
+
+_WRAPPER_TOLD = "its wrapper was told to end"
+"""How the wrapper's reason begins when TERM reached it, too: as Slurm sends it."""
+
+WORD_S = 30.0
+"""How long the end of a job waits for Slurm to say whose signal it was that ended it; or, of one
+that left no record, with which exit code it failed."""
+
+ABSENCES = 3
+"""In how many looks at both sources, one after another, a job must have been missing."""
+
+_QUEUED = {
+    "PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT",
+    "REVOKED",
+}  # fmt: skip
+_RUNNING = {"RUNNING", "COMPLETING", "STAGE_OUT", "SIGNALING", "RESIZING", "STOPPED", "UPDATE_DB"}
+_ENDED = {
+    "COMPLETED", "FAILED", "BOOT_FAIL", "LAUNCH_FAILED", "OUT_OF_MEMORY", "NODE_FAIL", "CANCELLED",
+    "TIMEOUT", "DEADLINE", "PREEMPTED", "RECONFIG_FAIL",
+}  # fmt: skip
+
+
+class Accounts(NamedTuple):
+    """What sacct answered.
+
+    Attributes:
+        facts: What it says, by our names.
+        answered: Whether it did: a failure says nothing.
+        kept: Whether this cluster keeps accounts at all.
+    """
+
+    facts: Mapping[str, Fact]
+    answered: bool
+    kept: bool = True
+
+
+class Standing(NamedTuple):
+    """What Slurm has said about a job so far.
+
+    Attributes:
+        fact: The last that it said; None if nothing.
+        absences: In how many looks, one after another, it was missing from both sources.
+        ended_at: When it was first said to have ended, by a clock that is not set; None if never.
+        is_out: Whether it is missing as an element is that was cancelled before its start.
+    """
+
+    fact: Fact | None = None
+    absences: int = 0
+    ended_at: float | None = None
+    is_out: bool = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing of it runs any more, as far as Slurm knows."""
+        return self.ended_at is not None or self.absences >= ABSENCES
+
+
+def fact_of(facts: Mapping[str, Fact], name: str) -> Fact | None:
+    """Return what was said of a job; None if nothing.
+
+    Elements of an array that ended before they began may be told of by the array's own name alone.
+    """
+    if (fact := facts.get(name)) is not None:
+        return fact
+    array = array_of(name)
+    rest = facts.get(array) if array != name else None
+    return rest if rest is not None and rest.state in _ENDED else None
+
+
+def is_over(fact: Fact) -> bool:
+    """Whether a job has ended for Slurm."""
+    return fact.state in _ENDED
+
+
+def waits(fact: Fact) -> bool:
+    """Whether a job has not begun."""
+    return fact.state in _QUEUED
+
+
+def withdrawn(standing: Standing, name: str, now: float) -> Standing:
+    """Return what is known of a job that waited, once Slurm was told to begin it never."""
+    number = standing.fact.id if standing.fact is not None else ""
+    fact = Fact(number, name, "CANCELLED", "before its start", source="scancel")
+    return Standing(fact, 0, now)
+
+
+def noted(
+    standing: Standing, name: str, queue: Mapping[str, Fact] | None, accounts: Accounts, now: float
+) -> Standing:
+    """Return what is known of a job after a look at both sources.
+
+    Args:
+        standing: What was known before.
+        name: What it is called.
+        queue: What squeue says; None if it failed.
+        accounts: What sacct says.
+        now: This moment, by a clock that is not set.
+    """
+    said = fact_of(queue, name) if queue is not None else None
+    told = fact_of(accounts.facts, name)
+    # The controller knows better what lives; the accounts, how it ended.
+    lives = said is not None and said.state not in _ENDED
+    fact = said if lives or told is None else told if told.state in _ENDED or said is None else said
+    if fact is None:
+        missing = queue is not None and (accounts.answered or not accounts.kept)
+        if not missing:
+            return standing
+        # An element that has not begun, and of which the accounts have no row, was taken out of its
+        # array: of that nothing stays.
+        has_begun = standing.fact is not None and not waits(standing.fact)
+        is_out = array_of(name) != name and accounts.answered and not has_begun
+        return standing._replace(absences=standing.absences + 1, is_out=is_out)
+    if fact.state not in _ENDED:
+        return Standing(fact)
+    return Standing(fact, 0, now if standing.ended_at is None else standing.ended_at)
+
+
+def needs_word(seen: Observation) -> bool:
+    """Whether a job's own record leaves open who ended it."""
+    if seen.phase != "ended":
+        return False
+    killed = not seen.reason and seen.signal in (signal.SIGTERM, signal.SIGKILL)
+    return killed or seen.reason.startswith(_WRAPPER_TOLD)
+
+
+def judged(
+    seen: Observation | None, standing: Standing, host: str, now: float,
+    ended_for_s: float = 0.0, notice: int = 0,
+) -> Observation | None:  # fmt: skip
+    """Return what may be told of a job.
+
+    Args:
+        seen: What its own records say; None if nothing.
+        standing: What Slurm has said.
+        host: The login node.
+        now: This moment, by the clock of the standing.
+        ended_for_s: Since how many seconds its own record of its end has been known.
+        notice: The signal that announces the end of its time; 0 if none does.
+
+    Returns:
+        None as long as nothing new may be told.
+    """
+    if seen is not None and seen.phase == "ended":
+        if not needs_word(seen):
+            return _announced(seen) if notice and seen.signal == notice else seen
+        if standing.ended_at is not None and standing.fact is not None:
+            told = _explained(seen, standing.fact)
+            is_announced = notice and told.signal == notice and not told.reason
+            return _announced(told) if is_announced else told
+        return seen if ended_for_s > WORD_S or standing.absences >= ABSENCES else None
+    fact = standing.fact
+    if standing.ended_at is not None and fact is not None:
+        # One that never had a machine leaves no record that could still be on its way.
+        has_run = seen is not None or fact.nodes or fact.state != "CANCELLED"
+        # The queue has no exit codes; accounts that have begun anew call a failure 0:0 for a while.
+        is_told = fact.state != "FAILED" or fact.exit_code or fact.signal
+        wait_s = RECORD_S if is_told else WORD_S
+        is_late = not has_run or now - standing.ended_at >= wait_s
+        return _unrecorded(seen, fact, host) if is_late else None
+    if standing.absences >= ABSENCES and standing.is_out and seen is None:
+        return _unrecorded(None, Fact("", "", "CANCELLED", "before its start"), host)
+    if standing.absences >= ABSENCES:
+        gone = seen or Observation(phase="gone", host=host)
+        return replace(gone, phase="gone", evidence="squeue, sacct")
+    if fact is None:
+        return seen or Observation(phase="queued", host=host)
+    return _alive(seen, fact, host)
+
+
+def _alive(seen: Observation | None, fact: Fact, host: str) -> Observation | None:
+    phase = _phase(fact)
+    if seen is not None and seen.phase == "running" and phase != "suspended":
+        return replace(seen, native_state=fact.state)
+    if phase is None:
+        # A word that nobody here knows: it stands where it stood.
+        return seen
+    began = seen or Observation(phase="queued", host=fact.nodes or host)
+    if phase == "running":
+        # It has its machines, and its wrapper has not begun, or is not seen yet.
+        phase = "provisioning"
+    # As Slurm's users see it. The reason changes seldom.
+    why = f" ({fact.reason})" if phase == "queued" and fact.reason else ""
+    return replace(
+        began, phase=phase, native_state=fact.state + why, reason=fact.reason, evidence=fact.source
+    )
+
+
+def _phase(fact: Fact) -> Literal["queued", "provisioning", "running", "suspended"] | None:
+    if fact.state in _QUEUED:
+        return "queued"
+    if fact.state in {"CONFIGURING", "POWER_UP_NODE"}:
+        return "provisioning"
+    if fact.state == "SUSPENDED":
+        return "suspended"
+    return "running" if fact.state in _RUNNING else None
+
+
+def _announced(seen: Observation) -> Observation:
+    """Return the end of a job that was told that its time is nearly over, and ended by that."""
+    return replace(seen, phase="preempted", reason="its time was nearly over, as it was told")
+
+
+def _explained(seen: Observation, fact: Fact) -> Observation:
+    """Return a recorded end with what Slurm says about whose doing it was."""
+    if fact.state == "PREEMPTED":
+        return replace(
+            seen, phase="preempted", reason="preempted by Slurm", native_state=fact.state
+        )
+    return replace(seen, reason=_reason(fact) or seen.reason, native_state=fact.state)
+
+
+def _unrecorded(seen: Observation | None, fact: Fact, host: str) -> Observation:
+    """Return the end of a job that has left no record of it, as Slurm tells it."""
+    base = seen or Observation(phase="ended", host=fact.nodes or host)
+    if fact.state == "PREEMPTED":
+        return replace(
+            base, phase="preempted", reason="preempted by Slurm", native_state=fact.state,
+            evidence=fact.source,
+        )  # fmt: skip
+    if fact.state in {"COMPLETED", "NODE_FAIL", "BOOT_FAIL"}:
+        # That its script ended well, or its machine did not, tells nothing of the job itself.
+        reason = f"{fact.state} for Slurm, and left no record of its end"
+        return replace(
+            base, phase="gone", reason=reason, native_state=fact.state, evidence=fact.source
+        )
+    code, number = fact.exit_code, fact.signal or None
+    if number is None and not code:
+        number = int(signal.SIGKILL)
+    return replace(
+        base, phase="ended", exit_code=None if number else code, signal=number,
+        reason=_reason(fact) or f"{fact.state} for Slurm", native_state=fact.state,
+        evidence=fact.source,
+    )  # fmt: skip
+
+
+def _reason(fact: Fact) -> str:
+    """Return why Slurm ended a job, in words; empty if it did not."""
+    if fact.state in {"TIMEOUT", "DEADLINE"}:
+        return TIME_LIMIT
+    if fact.state == "OUT_OF_MEMORY":
+        return OUT_OF_MEMORY
+    if fact.state == "CANCELLED":
+        return f"cancelled in Slurm {fact.detail}".rstrip()
+    if fact.exit_code == _NO_FOLDER:
+        return "its folder cannot be reached from the machine where it was to run"
+    if fact.exit_code == _NO_GPUS:
+        return f"it asked for GPUs, and sees none on {fact.nodes or 'its machine'}"
+    return "" if fact.state in {"FAILED", "COMPLETED"} else f"{fact.state} for Slurm"
+
+
+_NO_FOLDER, _NO_GPUS = 73, 76
+"""What the batch script exits with where the attempt's folder is not there, or no GPU."""

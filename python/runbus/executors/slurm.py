@@ -1,0 +1,232 @@
+"""Jobs in a Slurm cluster, from its login node or through a tunnel to it."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import anyio
+from msgspec import Meta
+from msgspec.structs import replace
+
+from runbus.abc import Capabilities, Limits, Packager, Request, Tunnel
+from runbus.config import LocalFile  # noqa: TC001 - the configuration reads the fields
+from runbus.errors import JobNotStarted, RunbusError, SecretMissing, SubmitUnknown, os_reason
+from runbus.executors._choosing import Hosts
+from runbus.executors._environment import check_gpu_variable
+from runbus.executors._lent import TunnelPool  # noqa: TC001 - the configuration reads the fields
+from runbus.executors._paths import marked
+from runbus.executors._placement import PLACEMENT, read_placement, ref_to, run_json
+from runbus.executors._slurm.body import SlurmBody
+from runbus.executors._slurm.host import SlurmHost
+from runbus.executors._slurm.launch import launched
+from runbus.executors._slurm.listing import Partition
+from runbus.executors._slurm.login import LoginNode, chunks
+from runbus.executors._slurm.machine import Member
+from runbus.executors._slurm.numbers import element_name
+from runbus.executors._slurm.options import SlurmOptions, notice
+from runbus.executors._slurm.script import array_name
+from runbus.executors._tunnelled import TunnelExecutor, tunnel_to
+from runbus.transports import LocalTunnel
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runbus.abc import JobRef, JobSpec
+
+__all__ = ["Partition", "SlurmExecutor", "partitions"]
+
+
+@dataclass(kw_only=True, eq=False)
+class SlurmExecutor(SlurmOptions, TunnelExecutor):
+    """Runs each job as one job of Slurm, through the wrapper.
+
+    The cluster's machines must share the file system of the login node, at least below `job_dir`.
+    There each attempt has its folder; logs, metric journals and records are copied from it as they
+    grow. How a job ended its own record tells; what Slurm says explains it, and stands in for it
+    where there is none. A job that Slurm does not list is not taken for lost until it is missing
+    from both the queue and the accounts, several times.
+
+    A job is known by a name that only it has, so one whose submission was cut off is found again.
+    Slurm is asked about all jobs in one call of `squeue`, and in one of `sacct` about those that it
+    no longer lists.
+
+    Used as a plugin, or as an async context manager; leaving it leaves jobs running. Further
+    options are those of `SlurmOptions`, under the names that `sbatch` has for them.
+
+    Attributes:
+        host: The login node, as `user@name:port`, or a tunnel; this machine if None.
+        job_dir: Under which folder of it everything lies, if it is not given as a tunnel.
+        identity: The private key file for a login node given as text.
+        packager: Chooses the code that jobs get, each attempt a copy; paths in it are rewritten.
+        workdir: The folder where jobs start, instead of their own.
+        python: The interpreter there, for jobs that would run under this one.
+        poll_s: How often Slurm is asked, in seconds. It is asked less often while nothing changes.
+        copy_patience_s: How long the end of a job waits for files that cannot be copied although
+            the login node answers.
+        name: What jobs call this executor.
+        tunnels: Lends tunnels, so that several executors have one connection.
+
+    Raises:
+        UsageError: An option has not the form that Slurm reads, or there is no such option.
+        ExtraMissing: The login node is given as text and asyncssh is not installed.
+    """
+
+    host: str | Tunnel | None = None
+    job_dir: str = "~/.runbus/remote"
+    identity: LocalFile | None = None
+    packager: Packager | None = None
+    workdir: str | None = None
+    python: str | None = None
+    poll_s: Annotated[float, Meta(gt=0)] = 5.0
+    copy_patience_s: float = 60.0
+    name: str = "slurm"
+    tunnels: TunnelPool | None = None
+
+    def __post_init__(self) -> None:
+        """See that the options are such, and begin with the login node."""
+        self.check()
+        tunnel = self._reached()
+        self._host = SlurmHost(tunnel, self.poll_s, self._tell, self.copy_patience_s, notice(self))
+        self._use(
+            Hosts({tunnel.name: self._host}),
+            tunnel.job_dir,
+            workdir=self.workdir,
+            python=self.python,
+        )
+
+    def _reached(self) -> Tunnel:
+        if self.host is None:
+            return LocalTunnel(self.job_dir)
+        if isinstance(self.host, Tunnel):
+            return self.host
+        reach = tunnel_to if self.tunnels is None else self.tunnels.to
+        return reach(self.host, self.job_dir, self.identity)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What a cluster can do; how many GPUs it has, only Slurm knows."""
+        return Capabilities(
+            gpus=None,
+            containers=self.runtime is not None,
+            affinity=True,
+            niceness=True,
+            time_limit=True,
+            packages=True,
+            pushes=True,
+            files=True,
+            batches=True,
+        )
+
+    def limits(self) -> Limits:
+        """Return that it takes any number of jobs: Slurm queues them."""
+        return Limits()
+
+    def plan(self, job: JobSpec) -> Request:
+        """Return the batch script, and the script that it runs."""
+        self.capabilities.check(job, self.name)
+        check_gpu_variable(job)
+        moved = self._moved(job, marked(self._job_dir))
+        return Request(job=job, body=SlurmBody.for_slurm(moved, self))
+
+    async def submit_all(self, requests: Sequence[Request]) -> list[JobRef | RunbusError | None]:
+        """Hand several jobs over: those that ask for the same as elements of one array.
+
+        Each has its own folder, wrapper and records, as if it had been submitted alone.
+        """
+        outcomes: dict[str, JobRef | RunbusError | None] = {}
+        async with anyio.create_task_group() as sending:
+            for alike in await self._groups(requests, outcomes):
+                name = f"submit {len(alike)} jobs to {self._host.name}"
+                sending.start_soon(self._send, alike, outcomes, name=name)
+        return [outcomes.get(request.job.folder) for request in requests]
+
+    async def _groups(
+        self, requests: Sequence[Request], outcomes: Outcomes
+    ) -> list[Sequence[Request]]:
+        """Return the jobs that can be reached, in groups of those that can be one array."""
+        needs: dict[tuple[object, ...], list[Request]] = {}
+        for request in requests:
+            package = request.job.package
+            was_sent = read_placement(request.job.folder) is not None
+            need = package and package.sha256, request.job.timeouts.queue_s, was_sent
+            needs.setdefault(need, []).append(request)
+        groups: dict[bytes, list[Request]] = {}
+        largest = 1
+        for alike in needs.values():
+            first = alike[0].job
+            try:
+                host = await self._hosts.reserve(first, read_placement(first.folder))
+                host.reserved.discard(first.folder)
+                largest = max(1, await self._host.machine.largest_array())
+            except RunbusError as error:
+                outcomes.update((one.job.folder, error_of(one.job, error)) for one in alike)
+                continue
+            for request in alike:
+                groups.setdefault(request.of(SlurmBody).like, []).append(request)
+        return [chunk for group in groups.values() for chunk in chunks(group, largest)]
+
+    async def _send(self, alike: Sequence[Request], outcomes: Outcomes) -> None:
+        """Hand over jobs that ask for the same."""
+        if len(alike) == 1:
+            folder = alike[0].job.folder
+            try:
+                outcomes[folder] = await self._try_submit(alike[0])
+            except RunbusError as error:
+                outcomes[folder] = error
+            return
+        name = array_name([self._known_as(request.job) for request in alike])
+        members = []
+        for index, request in enumerate(alike):
+            try:
+                members.append(await self._member(request, index, element_name(name, index)))
+            except (OSError, RunbusError) as error:
+                outcomes[request.job.folder] = error_of(request.job, error)
+        answers = await self._host.submit_all(members)
+        for member, answer in zip(members, answers, strict=True):
+            if answer is None or isinstance(answer, (JobNotStarted, SecretMissing)):
+                # Nothing runs there: another attempt may go elsewhere.
+                with suppress(OSError):
+                    os.unlink(os.path.join(member.ref.folder, PLACEMENT))
+            outcomes[member.ref.folder] = answer
+        self._tell()
+
+    async def _member(self, request: Request, index: int, name: str) -> Member:
+        """Record where a job goes, as an element of an array."""
+        job, machine = request.job, self._host.machine
+        base = await machine.prepare()
+        placement = replace(self._placed(job, self._host, base), known_as=name)
+        await self._record(job, placement)
+        fields = self._fields(job, self._host, base)
+        text = run_json(job.run_folder)
+        return Member(ref_to(job, placement), placement, request, fields, text, index)
+
+    def _moved(self, job: JobSpec, base: str) -> JobSpec:
+        return launched(self, super()._moved(job, base), base)
+
+    def _known_as(self, job: JobSpec) -> str:
+        return SlurmBody.for_slurm(self._moved(job, marked(self._job_dir)), self).name
+
+
+Outcomes = dict[str, "JobRef | RunbusError | None"]
+"""What became of jobs, by their folders."""
+
+
+def error_of(job: JobSpec, error: OSError | RunbusError) -> RunbusError:
+    """Return an error that concerns several jobs as that of one of them."""
+    if isinstance(error, JobNotStarted):
+        return JobNotStarted(job.name, error.reason, error.advice)
+    if isinstance(error, SubmitUnknown):
+        return SubmitUnknown(job.name, error.reason)
+    return JobNotStarted(job.name, os_reason(error) if isinstance(error, OSError) else str(error))
+
+
+async def partitions(tunnel: Tunnel) -> list[Partition]:
+    """Return where jobs can queue, as a login node tells it.
+
+    Raises:
+        HostError: Slurm does not answer there, or the machine does not.
+    """
+    return await LoginNode(tunnel, None).partitions()

@@ -1,0 +1,356 @@
+"""A real Slurm cluster on this machine: a controller, accounts, and machines that share it.
+
+Needs the munge, slurmctld, slurmd, slurmdbd, slurm-client and mariadb-server of Debian, and root.
+Nothing of it is left running: each cluster has folders, keys and ports of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["Slurm", "counted", "slurm_cluster", "until"]
+
+NODES = 3
+_PATIENCE_S = 60.0
+"""How long anything may take here: a database that is made on a disk that is slow, too."""
+_SQL = (
+    "create database slurm_acct_db; create user slurm@'127.0.0.1' identified by 'runbus'; "
+    "create user slurm@localhost identified by 'runbus'; "
+    "grant all on slurm_acct_db.* to slurm@'127.0.0.1'; "
+    "grant all on slurm_acct_db.* to slurm@localhost;"
+)
+
+
+class Slurm:
+    """One cluster of `NODES` machines with 4 processors and 2 GPUs that are none.
+
+    Args:
+        folder: Where everything of it lies; its users must be able to enter it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.conf = folder / "slurm.conf"
+        self.ports = _free_ports(4 + NODES)
+        self._database: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start all of it, and wait until its machines are idle."""
+        for name in ("state", "spool", "log", "run", "munge", "dev"):
+            (self.folder / name).mkdir()
+        (self.folder / "run").chmod(0o777)
+        self._start_munge()
+        for number in range(2):
+            device = self.folder / "dev" / f"nvidia{number}"
+            os.mknod(device, 0o666 | 0o020000, os.makedev(1, 3))
+        self._configure()
+        self._start_database()
+        self.start_accounts()
+        self.start_controller()
+        for number in range(1, NODES + 1):
+            self.start_node(number)
+        until(lambda: self.ask("sinfo", "-h", "-N", "-t", "idle", "-p", "debug", "-o", "%N")
+              .count("node") == NODES)  # fmt: skip
+
+    def ask(self, *words: str) -> str:
+        """Return what a program of Slurm writes."""
+        done = subprocess.run(
+            words,
+            capture_output=True,
+            text=True,
+            timeout=_PATIENCE_S,
+            env=self.environment,
+            check=False,
+        )
+        return done.stdout + done.stderr
+
+    def running(self) -> list[str]:
+        """Return the numbers of the jobs that run."""
+        return self.ask("squeue", "-h", "-t", "R", "-o", "%A").split()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables with which a program finds this cluster."""
+        return {**os.environ, "SLURM_CONF": str(self.conf)}
+
+    def start_controller(self) -> None:
+        """Start slurmctld, unless it runs, and wait until it answers."""
+        if not _pid(self.folder / "run" / "slurmctld.pid"):
+            self._run("slurmctld", "-f", str(self.conf))
+        until(lambda: "UP" in self.ask("scontrol", "ping"))
+
+    def stop_controller(self) -> None:
+        """Stop slurmctld; jobs continue."""
+        _stop(self.folder / "run" / "slurmctld.pid")
+
+    def start_accounts(self) -> None:
+        """Start slurmdbd, and wait until it listens."""
+        self._run("slurmdbd")
+        until(lambda: _listens(self.ports[1]))
+
+    def stop_accounts(self) -> None:
+        """Stop slurmdbd."""
+        _stop(self.folder / "run" / "slurmdbd.pid")
+
+    def start_node(self, number: int) -> None:
+        """Start the slurmd of a machine."""
+        self._run("slurmd", "-f", str(self.conf), "-N", f"node{number}")
+
+    def kill_node(self, number: int) -> None:
+        """Kill the slurmd of a machine; what it has started continues."""
+        path = self.folder / "run" / f"slurmd-node{number}.pid"
+        os.kill(int(path.read_text()), signal.SIGKILL)
+        until(lambda: not _pid(path))
+
+    def stop(self) -> None:
+        """End all jobs, and stop all of it."""
+        if _pid(self.folder / "run" / "slurmctld.pid"):
+            jobs = self.ask("squeue", "-h", "-o", "%A").split()
+            self.ask("scancel", *(job for job in jobs if job.isdigit()))
+            until(lambda: not self.ask("squeue", "-h", "-t", "R,CG,S").strip())
+        for number in range(1, NODES + 1):
+            _stop(self.folder / "run" / f"slurmd-node{number}.pid")
+        self.stop_controller()
+        self.stop_accounts()
+        if self._database is not None:
+            # What it has yet to write is of no use to anybody.
+            self._database.kill()
+            self._database.wait()
+        _stop(self.folder / "munge" / "munged.pid")
+
+    def _run(self, *words: str) -> None:
+        # What they start must not hold on to a pipe of the tests.
+        subprocess.run(
+            words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            timeout=_PATIENCE_S, env=self.environment, check=True, start_new_session=True,
+        )  # fmt: skip
+
+    def _start_munge(self) -> None:
+        folder = self.folder / "munge"
+        (folder / "munge.key").write_bytes(os.urandom(1024))
+        (folder / "munge.key").chmod(0o400)
+        for path in (folder, folder / "munge.key"):
+            shutil.chown(path, "munge", "munge")
+        folder.chmod(0o711)
+        self._run(
+            "setpriv", "--reuid=munge", "--regid=munge", "--clear-groups", "munged", "--force",
+            f"--key-file={folder}/munge.key", f"--socket={folder}/munge.sock",
+            f"--pid-file={folder}/munged.pid", f"--log-file={folder}/munged.log",
+            f"--seed-file={folder}/seed",
+        )  # fmt: skip
+
+    def _start_database(self) -> None:
+        data, run = self.folder / "mysql", self.folder / "run"
+        data.mkdir()
+        shutil.chown(data, "mysql")
+        self._run(
+            "mariadb-install-db", "--no-defaults", "--user=mysql", f"--datadir={data}",
+            "--auth-root-authentication-method=socket", "--skip-test-db",
+        )  # fmt: skip
+        self._database = subprocess.Popen(
+            ["mariadbd", "--no-defaults", "--user=mysql", f"--datadir={data}",
+             "--bind-address=127.0.0.1", f"--port={self.ports[2]}", f"--socket={run}/mysql.sock",
+             f"--pid-file={run}/mariadb.pid", "--innodb-buffer-pool-size=32M",
+             "--innodb-log-file-size=16M", "--skip-log-bin", f"--log-error={data}/err.log"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )  # fmt: skip
+        client = ["mariadb", "--no-defaults", f"--socket={run}/mysql.sock", "-e"]
+        until(lambda: subprocess.run([*client, "select 1"], capture_output=True, timeout=10,
+                                     check=False).returncode == 0)  # fmt: skip
+        subprocess.run([*client, _SQL], check=True, timeout=_PATIENCE_S, capture_output=True)
+
+    def _configure(self) -> None:
+        host, folder = socket.gethostname().partition(".")[0], self.folder
+        values = {"folder": folder, "host": host, "control": self.ports[0],
+                  "accounts": self.ports[1], "database": self.ports[2]}  # fmt: skip
+        nodes = "".join(
+            f"NodeName=node{number} NodeHostname={host} NodeAddr=127.0.0.1 "
+            f"Port={self.ports[3 + number]} CPUs=4 Boards=1 SocketsPerBoard=1 CoresPerSocket=4 "
+            "ThreadsPerCore=1 RealMemory=4000 Gres=gpu:fake:2 State=UNKNOWN\n"
+            for number in range(1, NODES + 1)
+        )
+        self.conf.write_text(_CONF.format(**values) + nodes + _PARTITIONS)
+        (folder / "gres.conf").write_text(f"Name=gpu Type=fake File={folder}/dev/nvidia[0-1]\n")
+        (folder / "cgroup.conf").write_text("CgroupPlugin=autodetect\n")
+        accounts = folder / "slurmdbd.conf"
+        accounts.write_text(_ACCOUNTS.format(**values))
+        accounts.chmod(0o600)
+        for path in (accounts, *(folder / name for name in ("state", "log", "run"))):
+            shutil.chown(path, "slurm", "slurm")
+
+
+@contextmanager
+def slurm_cluster() -> Iterator[Slurm]:
+    """Start a cluster; it is gone after the block.
+
+    Raises:
+        FileNotFoundError: A program of it is not installed.
+        PermissionError: This user may not start them.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="runbus-slurm-", dir="/var/tmp"))
+    folder.chmod(0o755)
+    slurm = Slurm(folder)
+    try:
+        slurm.start()
+        yield slurm
+    finally:
+        slurm.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+PROGRAMS = "sbatch", "squeue", "sacct", "scancel", "scontrol"
+
+
+def counted(folder: Path) -> Callable[[], Counter[str]]:
+    """Make programs that count their calls, and then are those of Slurm.
+
+    Args:
+        folder: Where; to be the first of `PATH`.
+
+    Returns:
+        What tells how often each was called.
+    """
+    folder.mkdir()
+    calls = folder / "calls"
+    calls.touch()
+    for name in PROGRAMS:
+        program = folder / name
+        program.write_text(f'#!/bin/sh\necho {name} >>{calls}\nexec {shutil.which(name)} "$@"\n')
+        program.chmod(0o755)
+    return lambda: Counter(calls.read_text().split())
+
+
+def until(holds: Callable[[], bool], seconds: float = _PATIENCE_S) -> None:
+    """Wait until something holds.
+
+    Raises:
+        TimeoutError: It does not in time.
+    """
+    deadline = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            raise TimeoutError
+        time.sleep(0.05)
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as one:
+        return one.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _pid(path: Path) -> int:
+    """Return the process in a file; 0 if it is gone, or only waits to be reaped."""
+    try:
+        pid = int(path.read_text())
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, ValueError):
+        return 0
+    return 0 if state in "ZX" else pid
+
+
+def _stop(path: Path) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if not (pid := _pid(path)):
+            return
+        os.kill(pid, number)
+        try:
+            # Killed, it would lose what it has yet to save: the next one would know less of jobs.
+            until(lambda: not _pid(path))
+        except TimeoutError:
+            continue
+
+
+_CONF = """\
+ClusterName=runbus
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={control}
+SlurmUser=slurm
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge/munge.sock
+CommunicationParameters=NoInAddrAny,NoCtldInAddrAny
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool/%n
+SlurmctldPidFile={folder}/run/slurmctld.pid
+SlurmdPidFile={folder}/run/slurmd-%n.pid
+SlurmctldLogFile={folder}/log/slurmctld.log
+SlurmdLogFile={folder}/log/slurmd-%n.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=task=2
+SwitchType=switch/none
+MpiDefault=none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core_Memory
+DefMemPerCPU=100
+SlurmdParameters=config_overrides
+PropagateResourceLimits=NONE
+ReturnToService=2
+SlurmctldTimeout=30
+SlurmdTimeout=120
+KillWait=10
+MinJobAge=300
+Waittime=0
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+SchedulerType=sched/backfill
+SchedulerParameters=bf_interval=2,batch_sched_delay=0,sched_min_interval=0,sched_interval=5
+MailProg=/bin/true
+GresTypes=gpu
+AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost=127.0.0.1
+AccountingStoragePort={accounts}
+AccountingStoragePass={folder}/munge/munge.sock
+AccountingStorageTRES=gres/gpu
+AccountingStoreFlags=job_comment,job_script,job_env
+"""
+
+_PARTITIONS = """\
+PartitionName=debug Nodes=ALL Default=YES MaxTime=INFINITE State=UP OverSubscribe=NO
+PartitionName=short Nodes=node1 MaxTime=1 State=UP
+PartitionName=low Nodes=node3 MaxTime=INFINITE State=UP PriorityTier=1
+PartitionName=high Nodes=node3 MaxTime=INFINITE State=UP PriorityTier=10
+"""
+
+_ACCOUNTS = """\
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge/munge.sock
+DbdHost={host}
+DbdAddr=127.0.0.1
+DbdPort={accounts}
+SlurmUser=slurm
+StorageType=accounting_storage/mysql
+StorageHost=127.0.0.1
+StoragePort={database}
+StorageUser=slurm
+StoragePass=runbus
+StorageLoc=slurm_acct_db
+CommitDelay=0
+LogFile={folder}/log/slurmdbd.log
+PidFile={folder}/run/slurmdbd.pid
+"""

@@ -1,0 +1,98 @@
+//! What `/proc` and the control groups tell of this machine and of the job on it.
+
+mod cgroup;
+mod children;
+mod cpu;
+mod devices;
+mod kernel;
+mod memory;
+mod namespace;
+mod process;
+mod tree;
+
+pub use tree::{Heavy, Processes};
+
+use std::path::PathBuf;
+
+use procfs_core::ProcResult;
+
+use super::getter::{Getter, Trouble};
+use super::row::Row;
+
+/// What is read of a host.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// Where `/proc` is.
+    pub proc: PathBuf,
+    /// Where `/sys` is.
+    pub sys: PathBuf,
+    /// The folder whose disk may become full.
+    pub folder: Option<PathBuf>,
+    /// The first process of the job.
+    pub root: u32,
+    /// How many of the heaviest processes are known: with none, the others of the machine are only counted.
+    pub heaviest: usize,
+}
+
+impl Default for Host {
+    fn default() -> Self {
+        Self {
+            proc: "/proc".into(),
+            sys: "/sys".into(),
+            folder: None,
+            root: std::process::id(),
+            heaviest: 10,
+        }
+    }
+}
+
+impl Host {
+    /// What reads it. What this machine does not have, the first reading tells.
+    pub fn getters(&self, row: &mut Row) -> (Vec<Box<dyn Getter>>, Processes) {
+        let (proc, sys) = (&*self.proc, &*self.sys);
+        let processes = Processes::default();
+        let mut all: Vec<Box<dyn Getter>> = vec![
+            // First: others read what it finds.
+            Box::new(tree::Look::new(
+                proc,
+                self.root,
+                self.heaviest,
+                &processes,
+                row,
+            )),
+            Box::new(children::Children::new(proc, self.root, &processes)),
+            Box::new(tree::Job::new(proc, &processes, row)),
+            Box::new(cpu::Cpu::new(proc, row)),
+            Box::new(memory::Memory::new(proc, row)),
+            Box::new(devices::Disks::new(proc, sys, row)),
+            Box::new(devices::Network::new(proc, row)),
+            Box::new(cpu::Cores::new(proc)),
+            Box::new(cpu::Frequency::new(proc, sys, row)),
+            Box::new(kernel::Load::new(proc, row)),
+            Box::new(kernel::Up::new(proc, row)),
+            Box::new(kernel::OpenFiles::new(proc, row)),
+            Box::new(kernel::Faults::new(proc, row)),
+        ];
+        for pressure in memory::Pressure::of_all(proc, row) {
+            all.push(Box::new(pressure));
+        }
+        if let Some(memory) = cgroup::Memory::new(proc, sys, row) {
+            all.push(Box::new(memory));
+        }
+        if let Some(cpu) = cgroup::Cpu::new(proc, sys, row) {
+            all.push(Box::new(cpu));
+        }
+        if let Some(events) = cgroup::Events::new(proc, sys, row) {
+            all.push(Box::new(events));
+        }
+        if let Some(folder) = &self.folder {
+            all.push(Box::new(devices::Usage::new(folder.clone(), row)));
+        }
+        (all, processes)
+    }
+}
+
+/// What a file holds, or why that cannot be told.
+fn parsed<T>(file: &str, result: ProcResult<T>) -> Result<T, Trouble> {
+    result.map_err(|error| Trouble::Failed(format!("{file}: {error}")))
+}

@@ -1,0 +1,73 @@
+//! GPUs of NVIDIA, by the driver's library, which is loaded if there is one.
+
+mod device;
+mod library;
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+use super::engine::Finder;
+use super::getter::Getter;
+use super::host::Processes;
+use super::row::Row;
+use super::wanted::Gpus;
+use library::Driver;
+
+/// A driver that was not there is looked for again after so many looks.
+const RETRY_LOOKS: u32 = 6;
+/// No machine has more.
+const MOST_GPUS: u32 = 128;
+
+/// Finds GPUs as they come.
+pub struct NvidiaGpus {
+    library: Option<PathBuf>,
+    wanted: Gpus,
+    processes: Processes,
+    driver: Option<&'static Driver>,
+    known: HashSet<String>,
+    looks: u32,
+}
+
+impl NvidiaGpus {
+    /// A finder of the GPUs that are wanted; `library` is the file of a driver other than the machine's.
+    #[must_use]
+    pub fn new(library: Option<PathBuf>, wanted: Gpus, processes: Processes) -> Self {
+        Self {
+            library,
+            wanted,
+            processes,
+            driver: None,
+            known: HashSet::new(),
+            looks: 0,
+        }
+    }
+}
+
+impl Finder for NvidiaGpus {
+    fn look(&mut self, row: &mut Row) -> Vec<Box<dyn Getter>> {
+        let is_time = self.looks.is_multiple_of(RETRY_LOOKS);
+        self.looks = self.looks.wrapping_add(1);
+        if self.driver.is_none() && is_time {
+            // No driver is nobody's mistake.
+            self.driver = library::load(self.library.as_deref()).ok();
+        }
+        let Some(driver) = self.driver else {
+            return Vec::new();
+        };
+        let mut getters = Vec::new();
+        for index in 0..driver.nvml.device_count().unwrap_or(0).min(MOST_GPUS) {
+            // One that is lost, or on its way, has none.
+            let Ok(uuid) = driver
+                .nvml
+                .device_by_index(index)
+                .and_then(|gpu| gpu.uuid())
+            else {
+                continue;
+            };
+            if self.wanted.wants(index, &uuid) && self.known.insert(uuid) {
+                getters.extend(device::Getters::of(driver, index, &self.processes, row));
+            }
+        }
+        getters
+    }
+}

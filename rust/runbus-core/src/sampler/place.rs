@@ -1,0 +1,53 @@
+//! One sampler a host and run, however many processes ask for one.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::os::{self, Lock};
+
+/// The right to sample a host for a run; gone with the process at the latest.
+///
+/// The lock is the process's own: a forked child neither has it nor keeps it.
+#[derive(Debug)]
+pub struct Place {
+    path: PathBuf,
+    _file: File,
+}
+
+impl Place {
+    /// Take the place; `None` while another process has it.
+    ///
+    /// Where the file system has no locks, everybody has it.
+    ///
+    /// # Errors
+    /// When the file cannot be made.
+    pub fn take(path: &Path) -> io::Result<Option<Self>> {
+        let mut options = OpenOptions::new();
+        let file = options
+            .create(true)
+            .write(true)
+            .truncate(false)
+            .open(path)?;
+        if os::lock_for_process(&file)? == Lock::Held {
+            return Ok(None);
+        }
+        // The one before may have removed it just now: its next holder has another file.
+        let is_same = fs::metadata(path).is_ok_and(|found| {
+            file.metadata()
+                .is_ok_and(|own| (own.dev(), own.ino()) == (found.dev(), found.ino()))
+        });
+        Ok(is_same.then(|| Self {
+            path: path.to_owned(),
+            _file: file,
+        }))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // First, so that nobody takes a lock that is about to be nobody's.
+        let _ = fs::remove_file(&self.path);
+    }
+}

@@ -1,0 +1,53 @@
+#!/bin/bash
+#SBATCH --job-name=train-it-ftv3ehfuydm5
+#SBATCH --output=/dev/null
+#SBATCH --chdir=/
+#SBATCH --no-requeue
+#SBATCH --nodes=2
+#SBATCH --gpus-per-node=4
+
+rb_folder=''"$HOME"'/.runbus/remote/20260101-000000-ab/jobs/1-train/1'
+cd "$rb_folder" || exit 73
+exec >>slurm.log 2>&1 </dev/null
+unset SLURM_EXPORT_ENV
+if [ -f secrets ]; then . ./secrets && rm -f secrets || exit 74; fi
+if [ -z "${CUDA_VISIBLE_DEVICES-}${ROCR_VISIBLE_DEVICES-}${SLURM_JOB_GPUS-}" ] ||
+    { command -v nvidia-smi >/dev/null && ! timeout 60 nvidia-smi -L >/dev/null; }
+then echo "no GPU is seen on ${SLURMD_NODENAME-}"; exit 76; fi
+export RUNBUS_NNODES=${SLURM_JOB_NUM_NODES:-1} RUNBUS_NODE_RANK=${SLURM_NODEID:-0}
+RUNBUS_NODE_IPS=$(scontrol show hostnames "${SLURM_JOB_NODELIST-}" | tr '\n' ,)
+export RUNBUS_NODE_IPS=${RUNBUS_NODE_IPS%,}
+export RUNBUS_MASTER_ADDR=${RUNBUS_NODE_IPS%%,*}
+export RUNBUS_MASTER_PORT=$((20000 + SLURM_JOB_ID % 20000))
+export RUNBUS_GPUS_PER_NODE=${SLURM_GPUS_ON_NODE:-0}
+rb_ns=$(readlink /proc/self/ns/pid)
+rb_end() {
+    read -r rb_grace <grace || rb_grace=30
+    runbus-wrapper cancel "$rb_folder" "$rb_grace" "$rb_ns" &
+}
+rb_pass() {
+    read -r rb_pid <pid.json || return
+    rb_pid=${rb_pid#*\"pid\":}
+    kill -s "$1" -- "-${rb_pid%%,*}"
+}
+trap : TERM
+trap rb_end USR2
+set -m
+runbus-wrapper run "$rb_folder" "$rb_ns" &
+rb_wrapper=$!
+while kill -0 "$rb_wrapper" 2>/dev/null; do wait "$rb_wrapper"; rb_status=$?; done
+read -r rb_exit <exit.json
+rb_exit=${rb_exit#*\"status\":}
+rb_exit=${rb_exit%%[!0-9]*}
+exit "${rb_exit:-$rb_status}"
+
+# request.sh
+# runbus: 'Train it!' of 20260101-000000-ab, attempt 1
+export RUNBUS_IMAGE='~/images/train.sif'
+export lr='0.1 $x'
+cd ''"$HOME"'/.runbus/remote/20260101-000000-ab/jobs/1-train/1' || { echo 'runbus: this machine has no such folder; give its executor a packager or a workdir' >&2; exit 126; }
+exec ${rb_alone:+"$rb_alone"} ${rb_alone:+--} srun --kill-on-bad-exit=1 --export=ALL --nodes=2 --ntasks=2 --ntasks-per-node=1 apptainer exec --nv '--bind='"$HOME"'/.runbus/remote:'"$HOME"'/.runbus/remote' '--bind='"$HOME"'/data:/data:ro' --pwd=/code ''"$HOME"'/images/train.sif' sh -c 'RUNBUS_NODE_RANK=$SLURM_NODEID; export RUNBUS_NODE_RANK
+[ "${RUNBUS_GPUS_PER_NODE:-0}" -gt 0 ] || RUNBUS_GPUS_PER_NODE=1
+exec torchrun --nnodes="$RUNBUS_NNODES" --nproc-per-node="$RUNBUS_GPUS_PER_NODE" \
+--rdzv-backend=c10d --rdzv-id="$SLURM_JOB_ID" \
+--rdzv-endpoint="$RUNBUS_MASTER_ADDR:$RUNBUS_MASTER_PORT" --no-python "$@"' sh python train.py

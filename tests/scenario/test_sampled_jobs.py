@@ -1,0 +1,83 @@
+"""Jobs whose machines are sampled, unless somebody says otherwise."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+import runbus
+from runbus.cli._app import run_command
+
+JOBS = """
+import os, sys, time
+import runbus
+
+
+def silent() -> None:
+    wanted = os.environ.get("RUNBUS_SYSTEM") != "0"
+    until = time.monotonic() + 45
+    run_id = os.path.basename(os.environ["RUNBUS_RUN"])
+    # A rate may need a second row: the first one may come too soon after the beginning.
+    rows = {"sys/job/rss", "sys/cpu/util"}
+    while wanted and not rows <= {*runbus.open_run(run_id).metric_names()}:
+        assert time.monotonic() < until, "nobody samples"
+        time.sleep(0.02)
+
+
+def own() -> None:
+    with runbus.init(system=runbus.metrics.System(every_s=0.04)):
+        silent()
+
+
+if __name__ == "__main__":
+    with runbus.init():
+        silent()
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("RUNBUS_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("RUNBUS_SYSTEM", raising=False)
+    (tmp_path / "sampled_jobs.py").write_text(JOBS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "sampled_jobs", raising=False)
+    return tmp_path
+
+
+def samples() -> list[str]:
+    return [name for name in runbus.runs()[-1].metric_names() if name.startswith("sys/")]
+
+
+def test_a_function_is_sampled_though_it_logs_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["run", "sampled_jobs.py:silent"]) == 0
+    assert "sys/job/rss" in samples()
+    # What its machine did is not what came out.
+    assert "sys/" not in capsys.readouterr().out
+
+
+def test_the_variable_says_how_and_goes_with_a_script(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNBUS_SYSTEM", "every_s=0.05,slow_every_s=0.05")
+    assert run_command(["run", "sampled_jobs.py"]) == 0
+    _, _, times = runbus.runs()[-1].metrics("sys/cpu/util").to_numpy()
+    assert (times % 50_000_000 == 0).all()
+
+
+def test_a_function_that_asks_for_itself_has_its_own_rhythm() -> None:
+    assert run_command(["run", "sampled_jobs.py:own"]) == 0
+    _, _, times = runbus.runs()[-1].metrics("sys/job/rss").to_numpy()
+    assert (times[:-1] % 40_000_000 == 0).all()
+
+
+@pytest.mark.parametrize("what", ["sampled_jobs.py:silent", "sampled_jobs.py"])
+def test_no_system_switches_it_off_for_this_command(
+    monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setenv("RUNBUS_SYSTEM", "every_s=0.01")
+    assert run_command(["run", "--no-system", what]) == 0
+    assert samples() == []
+    assert run_command(["run", what]) == 0
+    assert samples() != []

@@ -1,0 +1,358 @@
+"""SlurmExecutor against a real cluster: the contract, and what goes wrong with a scheduler."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from runbus.abc import Resources
+from runbus.errors import RunbusError
+from runbus.executors import SlurmExecutor
+from runbus.testing.conformance.executor import ExecutorContract, ExecutorFactory, Harness
+from runbus.testing.slurmd import Slurm
+from runbus.testing.sshd import Sshd
+from runbus.transports import SSHTunnel
+
+from .conftest import counting, tunnel_to
+from .test_containers import MOUNTS, bare_image
+
+pytestmark = [pytest.mark.services, pytest.mark.usefixtures("slurm")]
+
+
+class TestSlurmExecutor(ExecutorContract):
+    @pytest.fixture
+    def executors(self, tmp_path: Path) -> ExecutorFactory:
+        return lambda: SlurmExecutor(job_dir=str(tmp_path / "remote höme"), poll_s=0.5)
+
+
+@pytest.fixture
+async def harness(tmp_path: Path) -> AsyncIterator[Harness]:
+    def make() -> SlurmExecutor:
+        return SlurmExecutor(job_dir=str(tmp_path / "remote"), poll_s=0.5)
+
+    async with Harness(make, str(tmp_path / "here")) as harness:
+        yield harness
+
+
+def attempts(tmp_path: Path) -> list[Path]:
+    """Return the files in which the numbers of jobs are kept."""
+    return sorted(tmp_path.glob("remote/*/jobs/*/*/slurm.id"))
+
+
+def said_of_only_job(slurm: Slurm, folder: Path, what: str) -> str:
+    """Return what squeue says of the one job of a test: those of others may still be leaving."""
+    (number,) = folder.glob("*/jobs/*/*/slurm.id")
+    asked = ("-t", "all", "-j", number.read_text().strip(), "-o", what)
+    return slurm.ask("squeue", "-h", *asked)
+
+
+async def test_a_job_that_waits_says_why_and_can_be_cancelled(harness: Harness) -> None:
+    options = {"additional_parameters": {"begin": "now+1hour"}}
+    harness.executor.__dict__.update(options)
+    ref = await harness.submit(harness.shell("echo ran"))
+    seen = await harness.phase(ref, "queued")
+    async with asyncio.timeout(60):
+        while seen.reason != "BeginTime":
+            await harness.executor.wait_for_change(0.05)
+            seen = (await harness.executor.observe([ref]))[ref]
+    await harness.executor.cancel([ref], 5)
+
+    ended = await harness.end(ref)
+
+    assert (seen.native_state, seen.evidence) == ("PENDING (BeginTime)", "squeue")
+    assert ended.stdout == b""
+    assert ended.seen.native_state == "CANCELLED"
+
+
+async def test_a_job_that_an_administrator_ends_is_told_as_that(
+    harness: Harness, slurm: Slurm
+) -> None:
+    ref = await harness.submit(harness.shell("echo up; exec sleep 60"))
+    await harness.output(ref, b"up")
+    slurm.ask("scancel", *slurm.running())
+
+    ended = await harness.end(ref)
+
+    assert ended.seen.signal == 15
+    assert ended.seen.reason.startswith("cancelled in Slurm")
+
+
+async def test_a_controller_that_is_down_changes_no_state_and_loses_no_end(
+    harness: Harness, slurm: Slurm
+) -> None:
+    ref = await harness.submit(harness.shell("echo up; sleep 2; echo last; exit 9"))
+    lives = await harness.submit(harness.shell("echo up; exec sleep 60"))
+    await harness.output(lives, b"up")
+    slurm.stop_controller()
+    try:
+        ended = await harness.end(ref)
+        seen = await harness.executor.observe([lives])
+    finally:
+        slurm.start_controller()
+
+    assert (ended.stdout, ended.seen.exit_code) == (b"up\nlast\n", 9)
+    assert seen[lives].phase == "running"
+    await harness.executor.cancel([lives], 0.0)
+    assert (await harness.end(lives)).seen.phase == "ended"
+
+
+async def test_a_submit_whose_answer_was_lost_is_found_by_its_name(
+    harness: Harness, tmp_path: Path, slurm: Slurm
+) -> None:
+    job = harness.shell("echo ran; exec sleep 60")
+    ref = await harness.submit(job)
+    await harness.output(ref, b"ran")
+    (number,) = attempts(tmp_path)
+    number.unlink()
+    (number.parent / "pid.json").rename(number.parent / "pid.later")
+    (number.parent / "exit.json").rename(number.parent / "exit.later")
+
+    await harness.restart()
+    found = await harness.executor.find(job)
+    again = await harness.submit(job)
+
+    assert found == again == ref
+    assert number.read_text().strip().isdigit()
+    name = said_of_only_job(slurm, tmp_path / "remote", "%j").strip()
+    same = slurm.ask("squeue", "-h", "-t", "R,PD", "-n", name, "-o", "%A")
+    assert same.split() == [number.read_text().strip()]
+    (number.parent / "pid.later").rename(number.parent / "pid.json")
+    (number.parent / "exit.later").rename(number.parent / "exit.json")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"partition": "nowhere"}, "invalid partition"),
+        ({"mem": "900G"}, "Memory"),
+        ({"gres": "gpu:h100:1"}, "gres|node configuration"),
+        ({"partition": "short", "time": "90", "additional_parameters": {"x": 1}}, "option"),
+    ],
+    ids=["partition", "memory", "gres", "option"],
+)
+async def test_what_slurm_refuses_is_told_with_its_words(
+    tmp_path: Path, options: dict[str, object], words: str
+) -> None:
+    with pytest.raises(RunbusError, match=f"(?i){words}"):
+        async with Harness(
+            lambda: SlurmExecutor(job_dir=str(tmp_path / "far"), **options),  # type: ignore[arg-type]
+            str(tmp_path / "here"),
+        ) as harness:
+            await harness.submit(harness.shell("true"))
+
+
+async def test_the_signal_that_announces_the_end_of_its_time_reaches_a_job(
+    tmp_path: Path, slurm: Slurm
+) -> None:
+    def make() -> SlurmExecutor:
+        return SlurmExecutor(job_dir=str(tmp_path / "far"), poll_s=0.5, signal="USR1@60")
+
+    async with Harness(make, str(tmp_path / "here")) as harness:
+        script = "trap 'echo warned; exit 7' USR1; echo up; while :; do sleep 0.05; done"
+        ref = await harness.submit(harness.shell(script))
+        await harness.output(ref, b"up")
+        # As the controller does, which looks at the time twice a minute.
+        slurm.ask("scancel", "--batch", "--signal=USR1", *slurm.running())
+        ended = await harness.end(ref)
+
+    assert (ended.stdout, ended.seen.exit_code) == (b"up\nwarned\n", 7)
+
+
+async def test_sbatch_reads_a_value_as_it_was_given(tmp_path: Path, slurm: Slurm) -> None:
+    comment = 'for "me" # it\'s \\ 100% $HOME `x` ünï'
+
+    def make() -> SlurmExecutor:
+        return SlurmExecutor(job_dir=str(tmp_path / "far"), poll_s=0.5, comment=comment)
+
+    async with Harness(make, str(tmp_path / "here")) as harness:
+        ref = await harness.submit(harness.shell("echo up; exec sleep 60"))
+        await harness.output(ref, b"up")
+
+        assert said_of_only_job(slurm, tmp_path / "far", "%k") == f"{comment}\n"
+
+
+async def test_a_users_own_defaults_for_sbatch_change_nothing(
+    harness: Harness, slurm: Slurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SBATCH_PARTITION", "short")
+    monkeypatch.setenv("SLURM_JOB_NAME", "mine")
+    ref = await harness.submit(harness.shell("echo up; exec sleep 60"))
+    await harness.output(ref, b"up")
+
+    assert said_of_only_job(slurm, tmp_path / "remote", "%P") == "debug\n"
+
+
+async def test_one_question_to_each_source_tells_about_all_jobs(
+    harness: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = counting(tmp_path, monkeypatch)
+    refs = [await harness.submit(harness.shell("echo up; exec sleep 60")) for _ in range(8)]
+    for ref in refs:
+        await harness.output(ref, b"up")
+    before = calls()
+    start = time.monotonic()
+    # The pause has grown by now, if nothing has changed for a while.
+    while calls()["squeue"] == before["squeue"] or time.monotonic() - start < 1.2:  # noqa: ASYNC110
+        await asyncio.sleep(0.05)
+    asked = calls()
+    polls = (time.monotonic() - start) / 0.5 + 2
+
+    assert asked["squeue"] - before["squeue"] <= polls
+    assert asked["sacct"] - before["sacct"] <= polls
+
+
+async def test_gpus_are_asked_of_slurm_and_seen_by_the_job(harness: Harness) -> None:
+    job = harness.shell("echo $CUDA_VISIBLE_DEVICES $RUNBUS_GPUS_PER_NODE",
+                        resources=Resources(gpus=2))  # fmt: skip
+
+    assert (await harness.run(job)).stdout == b"0,1 2\n"
+
+
+async def test_a_job_that_sees_no_gpu_although_it_asked_for_some_says_so(tmp_path: Path) -> None:
+    def make() -> SlurmExecutor:
+        lost = "unset CUDA_VISIBLE_DEVICES ROCR_VISIBLE_DEVICES SLURM_JOB_GPUS"
+        return SlurmExecutor(job_dir=str(tmp_path / "far"), poll_s=0.5, setup_lines=[lost])
+
+    async with Harness(make, str(tmp_path / "here")) as harness:
+        ended = await harness.run(harness.shell("echo ran", resources=Resources(gpus=1)))
+
+    assert ended.seen.reason.startswith("it asked for GPUs, and sees none on node")
+    assert ended.stdout == b""
+
+
+async def test_a_job_learns_where_its_ranks_meet(harness: Harness) -> None:
+    names = "NNODES NODE_RANK MASTER_ADDR NODE_IPS"
+    job = harness.shell("echo " + " ".join(f"$RUNBUS_{name}" for name in names.split()))
+
+    nodes, rank, master, every = (await harness.run(job)).stdout.decode().split()
+
+    assert (nodes, rank, master) == ("1", "0", every)
+
+
+@pytest.fixture
+def far(host: Sshd, slurm: Slurm, tmp_path: Path) -> SSHTunnel:
+    """A tunnel to a login node."""
+    return tunnel_to(host, tmp_path / "far", pre_command=f"export SLURM_CONF={slurm.conf}")
+
+
+async def test_a_login_node_is_reached_through_a_tunnel(
+    host: Sshd, far: SSHTunnel, tmp_path: Path
+) -> None:
+    async with Harness(
+        lambda: SlurmExecutor(host=far, poll_s=0.5), str(tmp_path / "here")
+    ) as there:
+        ref = await there.submit(there.shell("echo up; sleep 1; echo on; exit 4"))
+        lives = await there.submit(there.shell("echo up; exec sleep 60"))
+        await there.output(ref, b"up")
+        host.kill_sessions()
+        ended = await there.end(ref)
+        await there.restart()
+        found = (await there.executor.observe([lives])).get(lives)
+        await there.executor.cancel([lives], 5)
+
+        assert (ended.stdout, ended.seen.exit_code) == (b"up\non\n", 4)
+        assert found is None or found.phase == "running"
+        assert (await there.end(lives)).seen.signal == signal.SIGTERM
+
+
+def test_a_killed_runbus_finds_its_job_again(slurm: Slurm, tmp_path: Path) -> None:
+    user = tmp_path / "user"
+    user.mkdir()
+    home = {**slurm.environment, "RUNBUS_HOME": str(tmp_path / "home"), "HOME": str(user)}
+    script = tmp_path / "train.py"
+    script.write_text("import time\nprint('up', flush=True)\ntime.sleep(3)\nprint('on')\n")
+    runbus = [sys.executable, "-m", "runbus.cli"]
+    first = subprocess.Popen(
+        [*runbus, "run", "--executor", "slurm", str(script)], env=home, cwd=tmp_path,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    assert first.stdout is not None
+    with first.stdout:
+        while "up" not in first.stdout.readline():
+            assert first.poll() is None
+        first.kill()
+        first.wait()
+
+    done = subprocess.run(
+        [*runbus, "attach"], env=home, cwd=tmp_path, capture_output=True, text=True, timeout=100,
+        check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    (log,) = tmp_path.glob("home/experiments/*/*/jobs/*/1/stdout.log")
+    assert log.read_text() == "up\non\n"
+    assert "SUCCEEDED" in done.stdout
+    name = said_of_only_job(slurm, user / ".runbus" / "remote", "%j").strip()
+    assert name.startswith("train-")
+    same = slurm.ask("squeue", "-h", "-t", "all", "-n", name, "-o", "%A")
+    assert len(same.split()) == 1
+
+
+async def test_tasks_on_several_machines_know_their_places(tmp_path: Path, slurm: Slurm) -> None:
+    def make() -> SlurmExecutor:
+        return SlurmExecutor(
+            job_dir=str(tmp_path / "far"), poll_s=0.5, nodes=2, ntasks_per_node=2, launcher="srun"
+        )
+
+    async with Harness(make, str(tmp_path / "here")) as harness:
+        names = "$RUNBUS_NNODES $RUNBUS_NODE_RANK $SLURM_PROCID $SLURMD_NODENAME"
+        ended = await harness.run(harness.shell(f"echo {names}; echo {names} >&2"))
+        fails = await harness.run(harness.shell("[ $SLURM_PROCID != 3 ] || exit 9; exec sleep 60"))
+
+    nodes = sorted(line.split() for line in ended.stdout.decode().splitlines())
+    assert [line[:3] for line in nodes] == [
+        ["2", "0", "0"], ["2", "0", "1"], ["2", "1", "2"], ["2", "1", "3"]
+    ]  # fmt: skip
+    assert len({line[3] for line in nodes}) == 2
+    assert ended.seen.exit_code == 0
+    # srun ends with the highest of its tasks' codes, those of the tasks that it killed among them.
+    assert fails.seen.exit_code not in {0, None}
+    assert b"exit code 9" in fails.stderr
+
+
+def test_the_doctor_shows_the_partitions_and_misses_one_that_is_not_there(
+    slurm: Slurm, tmp_path: Path
+) -> None:
+    home = {**slurm.environment, "RUNBUS_HOME": str(tmp_path / "home")}
+    doctor = [sys.executable, "-m", "runbus.cli", "doctor", "--json"]
+    found = {}
+    for partition in ("short", "shrt"):
+        entry = f"type: slurm, partition: {partition}, job_dir: {tmp_path}/far"
+        (tmp_path / "runbus.yaml").write_text(f"executors: {{cluster: {{{entry}}}}}\n")
+        done = subprocess.run(
+            doctor, env=home, cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False
+        )
+        found[partition] = {one["title"]: one for one in json.loads(done.stdout)}
+
+    title = "host localhost: Slurm, partition "
+    right, wrong = (found[name][title + name] for name in ("short", "shrt"))
+    assert "short: up, at most 1:00, 1 of 4 CPUs, 4000 MiB, gpu:fake:2" in right["found"]
+    assert right["is_well"]
+    assert not wrong["is_well"]
+    assert wrong["advice"] == "there are debug, high, low, short"
+
+
+async def test_tasks_on_several_machines_run_in_containers_of_no_engine(tmp_path: Path) -> None:
+    image = bare_image(tmp_path / "image")
+    (image / "only-here").touch()
+
+    def make() -> SlurmExecutor:
+        return SlurmExecutor(
+            job_dir=str(tmp_path / "remote"), poll_s=0.5, nodes=2, launcher="srun",
+            container_runtime="charliecloud", container_image=str(image),
+            container_mounts=MOUNTS,
+        )  # fmt: skip
+
+    async with Harness(make, str(tmp_path / "here")) as harness:
+        ended = await harness.run(harness.shell('echo "$RUNBUS_NODE_RANK" /only-here*'))
+
+    assert ended.stderr == b""
+    assert sorted(ended.stdout.splitlines()) == [b"0 /only-here", b"1 /only-here"]

@@ -1,0 +1,252 @@
+"""What SlurmExecutor takes and refuses, and the scripts that it would send."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runbus.abc import JobSpec, Resources, Timeouts
+from runbus.errors import FieldInvalid, UsageError
+from runbus.executors import SlurmExecutor
+from runbus.executors._slurm.body import SlurmBody
+from runbus.executors._slurm.script import array_name
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "scripts"
+
+
+def job(**changed: Any) -> JobSpec:
+    given: dict[str, Any] = {
+        "experiment_id": "20260101-000000-ab", "name": "Train it!", "run_id": "r-1",
+        "executor": "slurm", "argv": ("python", "train.py"), "cwd": "/code",
+        "env": {"lr": "0.1 $x"},
+        "folder": "/home/me/.runbus/jobs/1-train/1", "run_folder": "/home/me/.runbus/runs/r-1",
+    }  # fmt: skip
+    return JobSpec(**{**given, **changed})
+
+
+def planned(executor: SlurmExecutor, asked: JobSpec) -> str:
+    return executor.plan(asked).render()
+
+
+def directives(text: str) -> dict[str, str]:
+    """Return the lines for sbatch as it would split them."""
+    found = {}
+    for line in text.splitlines():
+        if line.startswith("#SBATCH "):
+            (word,) = shlex.split(line.removeprefix("#SBATCH "))
+            name, _, value = word.removeprefix("--").partition("=")
+            found[name] = value
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "asked"),
+    [
+        ("slurm", {}, {}),
+        (
+            "slurm-full",
+            {
+                "account": "lab", "partition": "gpu", "qos": "high", "nodes": 2,
+                "ntasks_per_node": 8, "cpus_per_task": 4, "gpus_per_node": "a100:8", "mem": "0",
+                "time": "1-12:00:00", "constraint": "a100&ib", "exclude": ["n1", "n2"],
+                "exclusive": True, "comment": 'for "me" # and \\others', "signal": "USR1@90",
+                "additional_parameters": {"mail_type": "END", "contiguous": True},
+                "setup_lines": ["module load cuda/12"], "job_dir": "~/my jobs",
+            },
+            {"timeouts": Timeouts(run_s=90)},
+        ),
+        ("slurm-pyxis", {"container_image": "nvcr.io#nvidia/pytorch:24.05-py3"}, {}),
+        ("slurm-oci", {"container_image": "/images/bundle", "container_runtime": "oci"}, {}),
+        (
+            "slurm-apptainer",
+            {
+                "container_image": "~/images/train.sif", "container_runtime": "apptainer",
+                "container_mounts": ["~/data:/data:ro"], "launcher": "torchrun", "nodes": 2,
+            },
+            {"resources": Resources(gpus=4)},
+        ),
+        (
+            "slurm-charliecloud",
+            {"container_image": "registry/train@sha256:ab", "container_runtime": "charliecloud"},
+            {},
+        ),
+    ],
+    ids=["plain", "full", "pyxis", "oci", "apptainer", "charliecloud"],
+)  # fmt: skip
+def test_the_scripts_are_those_that_were_looked_at(
+    name: str, options: dict[str, Any], asked: dict[str, Any]
+) -> None:
+    """`RUNBUS_GOLDEN=write` keeps a new one."""
+    text = planned(SlurmExecutor(**options), job(**asked))
+    golden = GOLDEN / f"{name}.sh"
+    if os.environ.get("RUNBUS_GOLDEN") == "write":
+        golden.write_text(text)
+
+    assert text == golden.read_text()
+    assert subprocess.run(["bash", "-n"], input=text.encode(), check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"mem": "64 GB"}, "mem"),
+        ({"time": "two hours"}, "time"),
+        ({"gpus_per_node": "a100:"}, "gpus_per_node"),
+        ({"signal": "USR1@soon"}, "signal"),
+        ({"exclusive": "please"}, "exclusive"),
+        ({"comment": "two\nlines"}, "comment"),
+        ({"partition": "a\n#SBATCH --uid=0"}, "partition"),
+    ],
+    ids=["mem", "time", "gpus", "signal", "exclusive", "comment", "injected"],
+)
+def test_a_value_that_slurm_does_not_read_is_refused(options: dict[str, Any], field: str) -> None:
+    with pytest.raises(FieldInvalid) as caught:
+        SlurmExecutor(**options)
+
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("mail_typ", "'mail-type'"),
+        ("reservatoin", "'reservation'"),
+        ("partition", "partition="),
+        ("gpus-per-node", "gpus_per_node="),
+        ("output", "logs"),
+        ("array", "sweep"),
+    ],
+)
+def test_another_option_is_one_of_sbatch_and_not_ours(name: str, advice: str) -> None:
+    with pytest.raises(FieldInvalid) as caught:
+        SlurmExecutor(additional_parameters={name: "x"})
+
+    assert advice in str(caught.value.hint)
+
+
+def test_options_that_contradict_each_other_are_refused() -> None:
+    with pytest.raises(UsageError, match="'mem' and 'mem_per_cpu'"):
+        SlurmExecutor(mem="4G", mem_per_cpu="1G")
+    with pytest.raises(UsageError, match="'gpus_per_node' and 'gres'"):
+        SlurmExecutor(gpus_per_node=1, gres="gpu:2")
+
+
+def test_a_job_says_how_many_gpus_and_its_executor_of_which_kind() -> None:
+    executor = SlurmExecutor(gpus_per_node="a100:8")
+
+    text = planned(executor, job(resources=Resources(gpus=2)))
+
+    assert directives(text)["gpus-per-node"] == "a100:2"
+    assert text.count("--gpus-per-node") == 1
+
+
+def test_gpus_are_not_asked_for_in_two_ways() -> None:
+    with pytest.raises(UsageError, match="'gres'"):
+        SlurmExecutor(gres="gpu:a100:4").plan(job(resources=Resources(gpus=2)))
+
+
+def test_slurm_gives_a_job_more_time_than_its_own_limit() -> None:
+    asked = job(timeouts=Timeouts(run_s=600))
+
+    assert int(directives(planned(SlurmExecutor(), asked))["time"]) > 10
+    assert directives(planned(SlurmExecutor(time="5"), asked))["time"] == "5"
+    assert "time" not in directives(planned(SlurmExecutor(), job()))
+
+
+def test_each_attempt_has_a_name_of_its_own_that_stays() -> None:
+    first = directives(planned(SlurmExecutor(), job()))["job-name"]
+    again = directives(planned(SlurmExecutor(), job()))["job-name"]
+    other = directives(planned(SlurmExecutor(), job(folder="/home/me/.runbus/jobs/1-train/2")))
+
+    assert first == again != other["job-name"]
+    assert first.startswith("train-it-")
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1))
+def test_any_text_without_control_characters_reaches_sbatch(text: str) -> None:
+    # How sbatch itself reads such a line is seen against the real one.
+    rendered = planned(SlurmExecutor(comment=text, job_dir="/far"), job())
+    (line,) = [one for one in rendered.split("\n") if one.startswith("#SBATCH --comment=")]
+
+    assert shlex.split(line.removeprefix("#SBATCH "))[0] == f"--comment={text}"
+
+
+def test_a_command_runs_once_for_each_task_or_once_a_machine() -> None:
+    plain = planned(SlurmExecutor(nodes=2), job())
+    tasks = planned(SlurmExecutor(nodes=2, ntasks_per_node=4, launcher="srun"), job())
+    torch = planned(SlurmExecutor(nodes=2, gpus_per_node=8, launcher="torchrun"), job())
+
+    assert "srun" not in plain
+    assert "srun --kill-on-bad-exit=1 --export=ALL sh -c " in tasks
+    assert "--nodes=2 --ntasks=2 --ntasks-per-node=1 sh -c " in torch
+    assert '--rdzv-endpoint="$RUNBUS_MASTER_ADDR:$RUNBUS_MASTER_PORT"' in torch
+    assert all(text.endswith(" sh python train.py\n") for text in (tasks, torch))
+
+
+def test_a_container_is_made_by_srun() -> None:
+    executor = SlurmExecutor(
+        container_image="nvcr.io#nvidia/pytorch:24.05-py3", container_mounts=["/data:/data:ro"]
+    )
+
+    text = planned(executor, job())
+
+    assert "--ntasks=1 " in text
+    assert "--container-image=nvcr.io#nvidia/pytorch:24.05-py3" in text
+    assert ":/data:ro" in text
+    assert "--container-workdir=/code" in text
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"srun_args": ["--mpi=pmix"]},
+        {"srun_args": ["--mpi=pmix"], "container_runtime": "apptainer"},
+        {"container_mounts": ["/a:/a"]},
+        {"container_mounts": ["/a:/a"], "container_runtime": "oci"},
+        {"container_mounts": ["/a:/a:ro"], "container_runtime": "charliecloud"},
+        {"container_mounts": ["/a"], "container_runtime": "apptainer"},
+        {"container_runtime": "docker"},
+        {"launcher": "mpirun"},
+    ],
+    ids=["srun", "no-srun", "mounts", "bundle", "modes", "one", "runtime", "launcher"],
+)
+def test_what_nothing_would_take_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        SlurmExecutor(**options)
+
+
+def test_attempts_share_a_script_of_an_array_that_holds_what_differs_once() -> None:
+    bodies = [
+        SlurmExecutor(time="10").plan(job(folder=f"/home/me/jobs/{n}-it's/1")).of(SlurmBody)
+        for n in range(3)
+    ]
+    folders = {n: f"/base/e/jobs/{n}-it's/1" for n in (0, 2)}
+
+    script = bodies[0].batch_of(name := array_name([one.name for one in bodies]), folders, b"true")
+
+    assert len({one.like for one in bodies}) == 1
+    assert directives(script.decode())["array"] == "0,2"
+    assert directives(script.decode())["job-name"] == name
+    head = script.decode().partition("cd ")[0]
+    for index, folder in folders.items():
+        asked = f'SLURM_ARRAY_TASK_ID={index}\n{head}printf %s "$rb_folder"'
+        done = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, check=True)
+        assert done.stdout == folder
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"resources": Resources(gpus=1)}, {"timeouts": Timeouts(run_s=600)}],
+    ids=["gpus", "time"],
+)
+def test_attempts_that_ask_for_other_things_share_no_array(other: dict[str, Any]) -> None:
+    executor = SlurmExecutor()
+
+    assert executor.plan(job()).of(SlurmBody).like != executor.plan(job(**other)).of(SlurmBody).like

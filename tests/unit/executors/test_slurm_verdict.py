@@ -1,0 +1,177 @@
+"""What may be told of a job of Slurm: its own record first, and absence is no evidence."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runbus.abc import Observation
+from runbus.attempt import TIME_LIMIT
+from runbus.executors._slurm.listing import Fact
+from runbus.executors._slurm.verdict import (
+    ABSENCES,
+    RECORD_S,
+    WORD_S,
+    Accounts,
+    Standing,
+    judged,
+    noted,
+)
+
+SILENT = Accounts({}, answered=False)
+EMPTY = Accounts({}, answered=True)
+NONE_KEPT = Accounts({}, answered=False, kept=False)
+
+
+def fact(state: str, **more: object) -> Fact:
+    return Fact(id="7", name="a", state=state)._replace(**more)  # type: ignore[arg-type]
+
+
+Looked = tuple[dict[str, Fact] | None, Accounts]
+
+
+def after(*looks: Looked, begin: Standing | None = None) -> Standing:
+    standing = begin or Standing()
+    for number, (queue, accounts) in enumerate(looks):
+        standing = noted(standing, "a", queue, accounts, float(number))
+    return standing
+
+
+RUNNING = Observation(phase="running", host="n1", pid=5, started_ns=1, evidence="pid.json")
+
+
+def ended(**how: object) -> Observation:
+    return Observation(phase="ended", host="n1", pid=5, evidence="exit.json", **how)  # type: ignore[arg-type]
+
+
+@given(st.lists(st.sampled_from([(None, SILENT), ({}, SILENT), (None, EMPTY)]), max_size=30))
+def test_what_one_source_does_not_list_stays_as_it_is(
+    looks: list[Looked],
+) -> None:
+    begin = Standing(fact("RUNNING"))
+
+    assert after(*looks, begin=begin) == begin
+
+
+def test_what_both_sources_lack_again_and_again_is_gone() -> None:
+    almost = after(*[({}, EMPTY)] * (ABSENCES - 1), begin=Standing(fact("RUNNING")))
+    gone = after(*[({}, EMPTY)] * ABSENCES, begin=Standing(fact("RUNNING")))
+
+    still = judged(RUNNING, almost, "login", 99.0)
+    assert still is not None
+    assert still.phase == "running"
+    told = judged(RUNNING, gone, "login", 99.0)
+    assert told is not None
+    assert (told.phase, told.evidence) == ("gone", "squeue, sacct")
+
+
+def test_where_no_accounts_are_kept_the_queue_must_lack_it_as_often() -> None:
+    assert after(*[({}, NONE_KEPT)] * ABSENCES).is_over
+    assert not after(*[({}, NONE_KEPT)] * (ABSENCES - 1)).is_over
+
+
+def test_a_job_that_is_listed_again_was_never_missing() -> None:
+    looks = [*[({}, EMPTY)] * (ABSENCES - 1), ({"a": fact("RUNNING")}, EMPTY), ({}, EMPTY)]
+
+    assert not after(*looks).is_over
+
+
+def test_accounts_that_lag_do_not_revive_a_job_and_do_not_end_one() -> None:
+    lagging = Accounts({"a": fact("RUNNING", source="sacct")}, answered=True)
+
+    assert after(({"a": fact("COMPLETED")}, lagging)).is_over
+    assert not after(*[({}, lagging)] * 10).is_over
+
+
+@given(st.from_regex(r"[A-Z_]{1,20}", fullmatch=True))
+def test_a_record_of_an_exit_is_the_truth_whatever_slurm_says(state: str) -> None:
+    record = ended(exit_code=3)
+
+    assert judged(record, Standing(fact(state), 0, 0.0), "login", 1.0) == record
+
+
+@pytest.mark.parametrize(
+    ("state", "phase", "reason"),
+    [
+        ("TIMEOUT", "ended", TIME_LIMIT),
+        ("PREEMPTED", "preempted", "preempted by Slurm"),
+        ("CANCELLED", "ended", "cancelled in Slurm by 0"),
+        ("FAILED", "ended", ""),
+    ],
+)
+def test_slurm_says_whose_signal_ended_a_job(state: str, phase: str, reason: str) -> None:
+    standing = Standing(fact(state, detail="by 0" if state == "CANCELLED" else ""), 0, 0.0)
+
+    told = judged(ended(signal=15), standing, "login", 1.0)
+
+    assert told is not None
+    assert (told.phase, told.reason, told.signal) == (phase, reason, 15)
+
+
+def test_a_signal_waits_for_that_word_but_not_for_ever() -> None:
+    record, standing = ended(signal=15), Standing(fact("RUNNING"))
+
+    assert judged(record, standing, "login", 1.0, ended_for_s=1.0) is None
+    assert judged(record, standing, "login", 1.0, ended_for_s=WORD_S + 1) == record
+
+
+def test_an_end_for_slurm_waits_for_the_jobs_own_record() -> None:
+    standing = Standing(fact("FAILED", exit_code=5, source="sacct"), 0, 100.0)
+
+    assert judged(RUNNING, standing, "login", 100.0 + RECORD_S / 2) is None
+    told = judged(RUNNING, standing, "login", 100.0 + RECORD_S)
+    assert told is not None
+    assert (told.phase, told.exit_code, told.evidence) == ("ended", 5, "sacct")
+
+
+@pytest.mark.parametrize("code", [None, 0])
+def test_a_failure_without_its_exit_code_is_told_when_the_accounts_have_it(
+    code: int | None,
+) -> None:
+    """The queue has none, and accounts that have just begun anew say 0."""
+    first = Standing(fact("FAILED", exit_code=code), 0, 100.0)
+    row = fact("FAILED", exit_code=code, source="sacct")
+    behind: Looked = ({}, Accounts({"a": row}, answered=True))
+    then: Looked = ({}, Accounts({"a": row._replace(exit_code=73)}, answered=True))
+
+    assert judged(None, after(behind, begin=first), "login", 100.0 + RECORD_S) is None
+    told = judged(None, after(behind, then, begin=first), "login", 100.0 + RECORD_S)
+    assert told is not None
+    assert told.reason.startswith("its folder cannot be reached")
+    assert judged(None, first, "login", 100.0 + WORD_S) is not None
+
+
+def test_an_end_that_slurm_calls_good_is_no_success_without_a_record() -> None:
+    told = judged(RUNNING, Standing(fact("COMPLETED", exit_code=0), 0, 0.0), "login", 60.0)
+
+    assert told is not None
+    assert told.phase == "gone"
+
+
+@pytest.mark.parametrize(
+    ("state", "phase"),
+    [("PENDING", "queued"), ("CONFIGURING", "provisioning"), ("RUNNING", "provisioning"),
+     ("SUSPENDED", "suspended")],
+)  # fmt: skip
+def test_a_job_without_records_stands_where_slurm_says(state: str, phase: str) -> None:
+    told = judged(None, Standing(fact(state, reason="Priority")), "login", 1.0)
+
+    assert told is not None
+    assert (told.phase, told.native_state.split(" ")[0], told.reason) == (phase, state, "Priority")
+
+
+def test_a_job_that_waits_says_why_beside_its_state() -> None:
+    told = judged(None, Standing(fact("PENDING", reason="Resources")), "login", 1.0)
+
+    assert told is not None
+    assert told.native_state == "PENDING (Resources)"
+
+
+def test_a_word_that_nobody_knows_changes_nothing() -> None:
+    strange = Standing(fact("TELEPORTING"))
+
+    assert judged(None, strange, "login", 1.0) is None
+    told = judged(RUNNING, strange, "login", 1.0)
+    assert told is not None
+    assert (told.phase, told.native_state) == ("running", "TELEPORTING")

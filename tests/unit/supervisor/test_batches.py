@@ -1,0 +1,218 @@
+"""Jobs that are ready together go to a backend together, if it takes them so."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from msgspec.structs import replace
+
+from runbus._clock import SYSTEM_CLOCK, AlarmClock
+from runbus.abc import Capabilities, JobRef, JobSpec, Request, Timeouts
+from runbus.bus import Bus
+from runbus.errors import JobNotStarted, RunbusError, SubmitUnknown
+from runbus.events import TaskStart
+from runbus.jobs import JobRecord, JobState, JobStore
+from runbus.kernel import Kernel
+from runbus.supervisor import Supervisor
+from runbus.testing import FakeClock
+
+from .backend import RUNNING, Backend
+
+Spec = Callable[..., JobSpec]
+Outcome = JobRef | RunbusError | None
+
+
+class Batching(Backend):
+    """A backend that takes several jobs in one call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[list[str]] = []
+        self.answer: Callable[[str, int], Outcome | str] = lambda _name, _call: "taken"
+        self.handing_over = anyio.Event()
+        self.go_on = anyio.Event()
+        self.go_on.set()
+        self.ended = anyio.Event()
+
+    async def cancel(self, refs: Sequence[JobRef], grace_s: float) -> None:
+        await super().cancel(refs, grace_s)
+        self.ended.set()
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return replace(super().capabilities, batches=True)
+
+    async def submit(self, request: Request) -> JobRef:
+        raise AssertionError("one by one")
+
+    async def submit_all(self, requests: Sequence[Request]) -> list[Outcome]:
+        self.batches.append(sorted(one.job.name for one in requests))
+        self.handing_over.set()
+        await self.go_on.wait()
+        return [await self._take(one, len(self.batches)) for one in requests]
+
+    async def _take(self, request: Request, call: int) -> Outcome:
+        answer = self.answer(request.job.name, call)
+        return await super().submit(request) if isinstance(answer, str) else answer
+
+
+@pytest.fixture
+def backend() -> Batching:
+    return Batching()
+
+
+@pytest.fixture
+async def bus() -> AsyncIterator[Bus]:
+    async with Kernel() as kernel:
+        yield kernel.bus
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+async def supervise(
+    bus: Bus, folder: Path, backend: Batching, jobs: Sequence[JobSpec],
+    meanwhile: Callable[[Supervisor], Coroutine[Any, Any, None]] | None = None,
+    clock: AlarmClock = SYSTEM_CLOCK,
+) -> dict[str, JobRecord]:  # fmt: skip
+    store = JobStore(str(folder))
+    try:
+        with anyio.fail_after(40):
+            supervisor = Supervisor(bus, {backend.name: backend}, store, clock=clock)
+            async with anyio.create_task_group() as tasks:
+                if meanwhile is not None:
+                    tasks.start_soon(meanwhile, supervisor)
+                records = await supervisor.run(jobs, max_parallel=500)
+                tasks.cancel_scope.cancel()
+    finally:
+        store.close()
+    return {one.name: one for one in records}
+
+
+def passing_time() -> tuple[Callable[[Supervisor], Coroutine[Any, Any, None]], FakeClock]:
+    """Return a clock, and what makes it go on for as long as jobs are led."""
+    clock = FakeClock()
+
+    async def pass_on(_: Supervisor) -> None:
+        while True:
+            await clock.advance(0.25)
+
+    return pass_on, clock
+
+
+async def test_jobs_that_are_ready_together_are_handed_over_in_one_call(
+    bus: Bus, folder: Path, backend: Batching, spec: Spec
+) -> None:
+    jobs = [spec(f"j{n}") for n in range(200)]
+
+    records = await supervise(bus, folder, backend, jobs)
+
+    assert backend.batches == [sorted(one.name for one in jobs)]
+    assert {one.state for one in records.values()} == {JobState.SUCCEEDED}
+
+
+async def test_a_plugin_that_takes_long_for_one_job_does_not_hold_up_the_others(
+    folder: Path, backend: Batching, spec: Spec
+) -> None:
+    others_are_taken = anyio.Event()
+
+    @asynccontextmanager
+    async def slowly(event: TaskStart) -> AsyncIterator[None]:
+        if event.job == "slow":
+            await others_are_taken.wait()
+        yield
+
+    backend.on_submit = lambda name, _count: others_are_taken.set() if name == "quick" else None
+    async with Kernel() as kernel:
+        kernel.bus.on(TaskStart, slowly)
+        records = await supervise(kernel.bus, folder, backend, [spec("slow"), spec("quick")])
+
+    assert backend.batches == [["quick"], ["slow"]]
+    assert {one.state for one in records.values()} == {JobState.SUCCEEDED}
+
+
+async def test_each_job_of_a_batch_has_its_own_answer(
+    bus: Bus, folder: Path, backend: Batching, spec: Spec
+) -> None:
+    def answer(name: str, call: int) -> Outcome | str:
+        if name == "refused":
+            return JobNotStarted(name, "no such partition")
+        return SubmitUnknown(name, "no answer") if name == "lost" and call == 1 else "taken"
+
+    backend.answer = answer
+    records = await supervise(
+        bus, folder, backend, [spec(name) for name in ("fine", "refused", "lost")]
+    )
+
+    assert {name: one.state for name, one in records.items()} == {
+        "fine": JobState.SUCCEEDED, "refused": JobState.FAILED, "lost": JobState.SUCCEEDED,
+    }  # fmt: skip
+    assert "no such partition" in records["refused"].reason
+    assert backend.finds == ["lost"]
+    assert backend.batches == [["fine", "lost", "refused"], ["lost"]]
+
+
+async def test_jobs_for_which_there_is_no_room_are_given_again(
+    bus: Bus, folder: Path, backend: Batching, spec: Spec
+) -> None:
+    backend.answer = lambda name, call: None if name == "j1" and call < 3 else "taken"
+    jobs = [spec("j0"), spec("j1")]
+    records = await supervise(bus, folder, backend, jobs, *passing_time())
+
+    assert backend.batches == [["j0", "j1"], ["j1"], ["j1"]]
+    assert {one.state for one in records.values()} == {JobState.SUCCEEDED}
+
+
+async def test_a_job_that_is_cancelled_while_its_batch_is_on_the_way_is_ended_there(
+    bus: Bus, folder: Path, backend: Batching, spec: Spec
+) -> None:
+    backend.go_on = anyio.Event()
+    backend.first = RUNNING
+
+    async def cancel_one(supervisor: Supervisor) -> None:
+        await backend.handing_over.wait()
+        await supervisor.cancel("not that one", 3.0, "b")
+        await backend.ended.wait()
+        backend.ended = anyio.Event()
+        backend.go_on.set()
+        await backend.ended.wait()
+        await supervisor.cancel("nor the others", 0.0)
+
+    records = await supervise(bus, folder, backend, [spec("a"), spec("b")], cancel_one)
+
+    ended = [(ref.name, ref.handle, grace_s) for ref, grace_s in backend.asked_to_end]
+    assert ended[:2] == [("b", "", 3.0), ("b", "h-b", 3.0)]
+    assert {one.state for one in records.values()} == {JobState.CANCELLED}
+
+
+async def test_a_batch_that_nobody_waits_for_is_given_up(
+    bus: Bus, folder: Path, backend: Batching, spec: Spec
+) -> None:
+    backend.go_on = anyio.Event()  # the backend never answers
+
+    async def cancel_all(supervisor: Supervisor) -> None:
+        await backend.handing_over.wait()
+        await supervisor.cancel("no more", 3.0)
+
+    records = await supervise(bus, folder, backend, [spec("a"), spec("b")], cancel_all)
+
+    assert {one.state for one in records.values()} == {JobState.CANCELLED}
+    assert {ref.name for ref, _ in backend.asked_to_end} == {"a", "b"}
+
+
+async def test_a_job_that_waits_too_long_for_its_batch_is_timed_out(
+    bus: Bus, folder: Path, backend: Batching, spec: Spec
+) -> None:
+    backend.go_on = anyio.Event()
+
+    jobs = [spec("a", timeouts=Timeouts(queue_s=1))]
+    records = await supervise(bus, folder, backend, jobs, *passing_time())
+
+    assert records["a"].state is JobState.TIMEOUT

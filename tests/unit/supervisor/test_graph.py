@@ -1,0 +1,206 @@
+"""Jobs that wait for others, and the first failure that ends all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from msgspec.structs import replace
+
+from runbus.abc import JobSpec
+from runbus.events import Condition, Dependency
+from runbus.jobs import TERMINAL, JobState
+from runbus.supervisor._board import Board, decide
+from runbus.supervisor._decisions import Decision, Finish, NoteCancel, Submit
+
+from .test_board import record_of
+
+Spec = Callable[..., JobSpec]
+
+
+def child_of(spec: Spec, name: str, *parents: str, when: Condition = "afterok") -> JobSpec:
+    return replace(spec(name), depends_on=tuple(Dependency(job=one, when=when) for one in parents))
+
+
+def board_of(*jobs: JobSpec, **states: JobState) -> Board:
+    """Return the board of some jobs; those that are named have ended."""
+    board = Board()
+    board.set_seats(10, {})
+    records = {
+        job.name: record_of(job, state=states.get(job.name, JobState.PENDING)) for job in jobs
+    }
+    for job in jobs:
+        board.add(job, records[job.name], 0.0, parents=records)
+    return board
+
+
+def end(board: Board, job: JobSpec, state: JobState) -> list[Decision]:
+    board.recorded(record_of(job, state=state), 1.0)
+    return decide(board, 1.0)
+
+
+def submitted(decisions: list[Decision]) -> list[str]:
+    return [one.job.name for one in decisions if isinstance(one, Submit)]
+
+
+def finished(decisions: list[Decision]) -> dict[str, tuple[str, str]]:
+    ends = [one for one in decisions if isinstance(one, Finish)]
+    return {one.job.name: (str(one.end.state), one.end.reason) for one in ends}
+
+
+def test_a_job_begins_when_the_last_that_it_waits_for_has_ended(spec: Spec) -> None:
+    a, b = spec("a"), spec("b")
+    board = board_of(child_of(spec, "c", "a", "b"), a, b)
+    assert submitted(decide(board, 0.0)) == ["a", "b"]
+    assert end(board, b, JobState.SUCCEEDED) == []
+    assert submitted(end(board, a, JobState.SUCCEEDED)) == ["c"]
+
+
+RUNS = {
+    "afterok": {"SUCCEEDED"},
+    "afterany": {*map(str, TERMINAL)},
+    "afternotok": {*map(str, TERMINAL - {JobState.SUCCEEDED, JobState.SKIPPED})},
+}
+
+
+@pytest.mark.parametrize("is_taken_over", [False, True], ids=["led", "taken over"])
+@pytest.mark.parametrize("state", sorted(TERMINAL))
+@pytest.mark.parametrize("when", ["afterok", "afterany", "afternotok"])
+def test_each_end_of_a_parent_frees_or_skips_as_the_condition_says(
+    spec: Spec, when: Condition, state: JobState, is_taken_over: bool
+) -> None:
+    parent, child = spec("a"), child_of(spec, "b", "a", when=when)
+    if is_taken_over:
+        decisions = decide(board_of(parent, child, a=state), 1.0)
+    else:
+        board = board_of(parent, child)
+        decide(board, 0.0)
+        decisions = end(board, parent, state)
+    if state in RUNS[when]:
+        assert (submitted(decisions), finished(decisions)) == (["b"], {})
+    else:
+        assert submitted(decisions) == []
+        ((how, reason),) = finished(decisions).values()
+        assert how == "SKIPPED"
+        assert "job 'a'" in reason
+        assert reason.endswith(f"that ended as {state}")
+
+
+def test_what_waits_for_a_skipped_job_is_skipped_or_runs_after_it(spec: Spec) -> None:
+    a, b = spec("a"), child_of(spec, "b", "a")
+    board = board_of(a, b, child_of(spec, "c", "b"), child_of(spec, "d", "b", when="afterany"))
+    decide(board, 0.0)
+    assert list(finished(end(board, a, JobState.FAILED))) == ["b"]
+    then = end(board, b, JobState.SKIPPED)
+    assert list(finished(then)) == ["c"]
+    assert submitted(then) == ["d"]
+
+
+def test_a_job_that_waits_is_cancelled_at_once_and_takes_no_seat(spec: Spec) -> None:
+    board = board_of(spec("a"), child_of(spec, "b", "a"))
+    decide(board, 0.0)
+    board.ask_to_end("not needed", 1.0, "b")
+    assert finished(decide(board, 0.0)) == {"b": ("CANCELLED", "not needed")}
+
+
+def test_a_later_attempt_does_not_wait_again(spec: Spec) -> None:
+    child = replace(child_of(spec, "b", "a"), attempt=2)
+    board = board_of(spec("a"), child)
+    assert sorted(submitted(decide(board, 0.0))) == ["a", "b"]
+
+
+@pytest.mark.parametrize("state", sorted(TERMINAL))
+def test_the_first_failure_ends_all_if_asked_to(spec: Spec, state: JobState) -> None:
+    jobs = [spec(name) for name in "abc"]
+    for fails_fast in (False, True):
+        board = Board()
+        board.set_seats(10, {})
+        if fails_fast:
+            board.fail_fast()
+        for job in jobs:
+            board.add(job, record_of(job), 0.0)
+        decide(board, 0.0)
+        noted = [one for one in end(board, jobs[0], state) if isinstance(one, NoteCancel)]
+        failed = state not in ("SUCCEEDED", "CANCELLED", "SKIPPED")
+        assert [one.job.name for one in noted] == (["b", "c"] if fails_fast and failed else [])
+        assert {one.reason for one in noted} <= {
+            f"job 'a' ended as {state}, and the first failure ends all"
+        }
+
+
+def test_a_leader_that_takes_over_ends_what_an_earlier_failure_was_to_end(spec: Spec) -> None:
+    a, b = spec("a"), spec("b")
+    board = Board()
+    board.set_seats(10, {})
+    board.fail_fast()
+    board.add(b, record_of(b), 0.0)
+    board.add(a, record_of(a, state=JobState.FAILED), 0.0)
+    assert list(finished(decide(board, 0.0))) == ["b"]
+
+
+def group_of(spec: Spec, *names: str) -> list[JobSpec]:
+    return [replace(spec(name), group="g") for name in names]
+
+
+def test_a_group_begins_when_the_last_of_it_can_and_there_are_seats_for_all(spec: Spec) -> None:
+    a, b = group_of(spec, "a", "b")
+    parent, other = spec("p"), spec("o")
+    b = replace(b, depends_on=(Dependency(job="p"),))
+    board = board_of(a, b, parent, other)
+    board.set_seats(2, {})
+    assert submitted(decide(board, 0.0)) == ["p", "o"]
+    assert submitted(end(board, parent, JobState.SUCCEEDED)) == []
+    assert sorted(submitted(end(board, other, JobState.SUCCEEDED))) == ["a", "b"]
+
+
+@pytest.mark.parametrize("is_taken_over", [False, True], ids=["led", "taken over"])
+@pytest.mark.parametrize("state", sorted(TERMINAL - {JobState.SKIPPED}))
+def test_a_group_fails_as_one(spec: Spec, state: JobState, is_taken_over: bool) -> None:
+    a, b = group_of(spec, "a", "b")
+    other = spec("o")
+    for jobs in ((a, b, other), (b, a, other)):
+        if is_taken_over:
+            decisions = decide(board_of(*jobs, a=state), 1.0)
+        else:
+            board = board_of(*jobs)
+            decide(board, 0.0)
+            decisions = end(board, a, state)
+        noted = [(one.job.name, one.reason) for one in decisions if isinstance(one, NoteCancel)]
+        reason = f"job 'a' of its group ended as {state}"
+        assert noted == ([] if state == "SUCCEEDED" else [("b", reason)])
+
+
+def test_a_group_of_which_one_is_skipped_is_skipped(spec: Spec) -> None:
+    a, b = group_of(spec, "a", "b")
+    parent, a = spec("p"), replace(a, depends_on=(Dependency(job="p"),))
+    for jobs in ((a, b, parent), (parent, b, a)):
+        board = board_of(*jobs)
+        decide(board, 0.0)
+        assert list(finished(end(board, parent, JobState.FAILED))) == ["a"]
+        reason = "job 'a' of its group ended as SKIPPED"
+        assert finished(end(board, a, JobState.SKIPPED)) == {"b": ("SKIPPED", reason)}
+
+
+def test_what_is_left_of_a_group_begins_where_a_leader_died_between_two_of_it(spec: Spec) -> None:
+    a, b = group_of(spec, "a", "b")
+    board = Board()
+    board.set_seats(2, {})
+    board.add(a, record_of(a, state=JobState.RUNNING, handle="h", started_ns=1), 0.0)
+    board.add(b, record_of(b), 0.0)
+    assert submitted(decide(board, 0.0)) == ["b"]
+
+
+def test_a_job_waits_for_one_of_another_experiment_as_for_its_own(spec: Spec) -> None:
+    child = replace(spec("a"), depends_on=(Dependency(job="b", experiment="x"),))
+    same_name = spec("b")
+    for state, runs in ((JobState.SUCCEEDED, True), (JobState.FAILED, False), (None, False)):
+        board = board_of(child, same_name)
+        assert submitted(decide(board, 0.0)) == ["b"]
+        assert end(board, same_name, JobState.SUCCEEDED) == []
+        board.parent_ended("x", "b", state)
+        decisions = decide(board, 1.0)
+        assert submitted(decisions) == (["a"] if runs else [])
+        ends = {"a": ("SKIPPED", f"it needs job 'b' of x to succeed, and that ended as {state}")}
+        if state is None:
+            ends = {"a": ("SKIPPED", "it needs job 'b' of x, and that was removed")}
+        assert finished(decisions) == ({} if runs else ends)
