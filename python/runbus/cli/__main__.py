@@ -8,7 +8,7 @@ import os
 import sys
 
 from runbus.cli._app import run_command
-from runbus.cli._diverted import divert_stdout, note_own_process
+from runbus.cli._diverted import OwnProcess, divert_stdout
 
 __all__ = ["main"]
 
@@ -30,8 +30,7 @@ def main() -> None:
     for stream, errors in ((sys.stdout, "replace"), (sys.stderr, "backslashreplace")):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding=encoding, errors=errors)
-    note_own_process()
-    status = run_command(sys.argv[1:])
+    status = run_command(sys.argv[1:], OwnProcess())
     divert_stdout()  # what plugins print as the process ends is no part of the result
     sys.exit(status)
 

@@ -16,6 +16,8 @@ from runbus.errors import RunbusError, UsageError, near_matches
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from runbus.cli._diverted import OwnProcess
+
 __all__ = ["COMMANDS", "app", "run_command"]
 
 COMMANDS = {
@@ -203,21 +205,26 @@ def app(debug: bool) -> None:
     """
 
 
-def run_command(args: Sequence[str]) -> int:
-    """Run a command line and return its exit status; prints errors to standard error."""
+def run_command(args: Sequence[str], process: OwnProcess | None = None) -> int:
+    """Run a command line and return its exit status; prints errors to standard error.
+
+    Args:
+        args: The words.
+        process: The process, if it ends with the command; None if it goes on.
+    """
     with escaping():
         if "_RUNBUS_COMPLETE" in os.environ:
             from runbus.cli._completion import answer_shell
 
             answer_shell(app)
             return ExitStatus.OK
-        return _run(args)
+        return _run(args, process)
 
 
-def _run(args: Sequence[str]) -> int:
+def _run(args: Sequence[str], process: OwnProcess | None) -> int:
     debug = "--debug" in args[:1]
     try:
-        status = app.main(args=list(args), prog_name="runbus", standalone_mode=False)
+        status = app.main(args=list(args), prog_name="runbus", standalone_mode=False, obj=process)
         sys.stdout.flush()
     except click.exceptions.Exit as done:
         return done.exit_code

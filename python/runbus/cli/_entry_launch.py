@@ -31,6 +31,7 @@ from runbus.experiment import ExperimentDraft, Job, as_points
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import TextIO
 
     from runbus.cli._exit import ExitStatus
     from runbus.config import Override, Space
@@ -169,7 +170,7 @@ def launch_on(
     again: bool = False,
     goal: str | None = None,
     max_parallel: int | None = None,
-    as_json: bool = False,
+    json_out: TextIO | None = None,
 ) -> ExitStatus:
     """Run configured functions as jobs of one experiment, and say how they ended.
 
@@ -183,7 +184,7 @@ def launch_on(
         again: Whether points of a sweep that have run already run again.
         goal: Of what the best is printed at the end; of nothing if None.
         max_parallel: How many run at a time.
-        as_json: Whether the result is printed as JSON.
+        json_out: Where the result goes as JSON; printed for a person if None.
     """
     values = launch.config
     executor = values.executor
@@ -213,11 +214,11 @@ def launch_on(
             settings=launch.settings,
         )
         if launch.is_detached:
-            return _launch.detach(experiment, as_json=as_json)
-        return _launch.launch(experiment, plugins=launch.plugins, as_json=as_json)
+            return _launch.detach(experiment, json_out=json_out)
+        return _launch.launch(experiment, plugins=launch.plugins, json_out=json_out)
 
     return run_missing(
-        project, jobs, run, again=again, detach=launch.is_detached, goal=goal, as_json=as_json
+        project, jobs, run, again=again, detach=launch.is_detached, goal=goal, json_out=json_out
     )
 
 

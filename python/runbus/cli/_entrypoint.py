@@ -13,7 +13,7 @@ from runbus.errors import ConfigInvalid, RunbusError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import NoReturn
+    from typing import NoReturn, TextIO
 
     from runbus.abc import EarlyStop
     from runbus.config import Space
@@ -167,7 +167,7 @@ class _Asked(NamedTuple):
     again: bool = False
     goal: str | None = None
     max_parallel: int | None = None
-    as_json: bool = False
+    json_out: TextIO | None = None
 
 
 def run_as_job(
@@ -183,7 +183,7 @@ def run_as_job(
     again: bool = False,
     goal: str | None = None,
     max_parallel: int | None = None,
-    as_json: bool = False,
+    json_out: TextIO | None = None,
 ) -> ExitStatus:
     """Run a function as a job, with words as its own command line takes them.
 
@@ -199,7 +199,7 @@ def run_as_job(
         again: Whether points that have run already run again.
         goal: Of what the best is printed at the end; of nothing if None.
         max_parallel: How many jobs run at a time.
-        as_json: Whether the result is printed as JSON.
+        json_out: Where the result goes as JSON; printed for a person if None.
 
     Raises:
         UsageError: A word means nothing here, or the function cannot be imported.
@@ -213,7 +213,9 @@ def run_as_job(
     )
     where = text.rpartition(":")[0]
     file = os.path.basename(where) if where.endswith(".py") else where.rpartition(".")[2]
-    asked = _Asked(tuple(launch), space, stop, tuple(artifacts), again, goal, max_parallel, as_json)
+    asked = _Asked(
+        tuple(launch), space, stop, tuple(artifacts), again, goal, max_parallel, json_out
+    )
     try:
         runs = _prepared(function, words, settings, settings.name or file, asked)
     except ConfigInvalid as error:
@@ -238,15 +240,16 @@ def _prepared(
     arguments, launch = split_launch(parse_arguments(words, names), names)
     job = asked_for or _Asked()
     launch = (*split_launch(parse_arguments(job.launch, ()), ())[1], *launch)
+    out = job.json_out or sys.stdout
     if "--help" in arguments.flags:
         from runbus.cli._entry_help import entry_help
 
-        sys.stdout.write(entry_help(function, program, settings.help))
+        out.write(entry_help(function, program, settings.help))
         return []
     if shell := dict(arguments.options).get("--completion"):
         from runbus.cli._entry_completion import completion_script
 
-        sys.stdout.write(completion_script(shell, function, os.path.basename(sys.argv[0])))
+        out.write(completion_script(shell, function, os.path.basename(sys.argv[0])))
         return []
     from runbus.cli._configuring import Configured, configure
 
@@ -283,10 +286,10 @@ def _prepared(
             again=job.again,
             goal=job.goal,
             max_parallel=job.max_parallel,
-            as_json=job.as_json,
+            json_out=job.json_out,
         )
-        return _chosen([run], found_too, flags, settings)
-    return _chosen(calls, found, flags, settings)
+        return _chosen([run], found_too, flags, settings, out)
+    return _chosen(calls, found, flags, settings, out)
 
 
 def _chosen(
@@ -294,11 +297,12 @@ def _chosen(
     found: Sequence[Any],
     flags: frozenset[str],
     settings: _Settings,
+    out: TextIO,
 ) -> Sequence[Callable[[], Any]]:
     """Return what is to be run in the end: what there is, unless it should only be shown."""
     if flags & {"--dryrun", "--verbose"} or settings.confirm:
         for one in found:
-            sys.stdout.write((f"{one.title}\n" if one.title else "") + one.config.visualize())
+            out.write((f"{one.title}\n" if one.title else "") + one.config.visualize())
     if "--dryrun" in flags:
         return []
     if "--repl" in flags:

@@ -11,6 +11,8 @@ from runbus.cli._table import print_table
 from runbus.metrics import getter_costs
 
 if TYPE_CHECKING:
+    from typing import TextIO
+
     from runbus.metrics import GetterCost
 
 __all__ = ["show_getter_costs"]
@@ -18,11 +20,11 @@ __all__ = ["show_getter_costs"]
 _HEADER = ("reads", "tier", "first µs", "usual µs", "longest µs", "note")
 
 
-def show_getter_costs(*, as_json: bool) -> None:
+def show_getter_costs(*, json_out: TextIO | None) -> None:
     """Print what each getter of this machine costs; those that it does not have come last."""
     costs = sorted(getter_costs(), key=lambda cost: (not cost.is_read, -cost.usual_ns))
-    if as_json:
-        print_json([cost._asdict() for cost in costs])
+    if json_out is not None:
+        print_json([cost._asdict() for cost in costs], json_out)
         return
     print_table(_HEADER, [_row(cost) for cost in costs], right=_HEADER[2:5])
     if not any(cost.name.startswith("gpu") for cost in costs):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,6 @@ from runbus._clock import format_duration
 from runbus._ids import short_id
 from runbus.abc import GRACE_S
 from runbus.catalog import not_removed, open_run
-from runbus.cli._diverted import diverted_stdout
 from runbus.cli._ending import Ending, by_signal
 from runbus.cli._exit import ExitStatus
 from runbus.cli._outlet import Outlet, unblocked_stderr
@@ -50,7 +48,7 @@ from runbus.metrics import PROGRESS, SAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from contextlib import AbstractContextManager
+    from typing import TextIO
 
     from runbus.abc import Plugin
     from runbus.experiment import ExperimentDraft, StoredExperiment
@@ -68,14 +66,17 @@ __all__ = ["attach", "cancel", "detach", "launch"]
 
 
 def launch(
-    experiment: ExperimentDraft, *, plugins: Sequence[Plugin | str] = (), as_json: bool = False
+    experiment: ExperimentDraft,
+    *,
+    plugins: Sequence[Plugin | str] = (),
+    json_out: TextIO | None = None,
 ) -> ExitStatus:
     """Run an experiment, show its progress and its result, and say how it went.
 
     Args:
         experiment: What to run.
         plugins: Plugins, and names of installed ones, to load.
-        as_json: Whether to print the result as JSON.
+        json_out: Where the result goes as JSON; printed for a person if None.
 
     Raises:
         UsageError: A job, or its code, cannot be run as asked; nothing was submitted.
@@ -87,33 +88,26 @@ def launch(
             watching = partial(_watching, plugins)
             leading = ending.heeding_signals
             run = partial(api.lead_new, watching=watching, leading=leading, trace=True)
-            with _plugins_print(as_json=as_json):
-                records = anyio.run(run, stored)
+            records = anyio.run(run, stored)
         settle()
-        return _report(stored.folder, records, ending.signalled, as_json=as_json)
+        return _report(stored.folder, records, ending.signalled, json_out=json_out)
 
 
-def attach(folder: str, *, plugins: Sequence[str] = (), as_json: bool) -> ExitStatus:
+def attach(folder: str, *, plugins: Sequence[str] = (), json_out: TextIO | None) -> ExitStatus:
     """Lead an experiment to its end, or follow its leader, and take over if that one dies."""
     ending = Ending()
     watching = partial(_watching, plugins)
     attach = partial(api.attach, watching=watching, leading=ending.heeding_signals, trace=True)
     with unblocked_stderr(lambda: ending.signalled is None) as settle:
         try:
-            with _plugins_print(as_json=as_json):
-                records = anyio.run(attach, folder)
+            records = anyio.run(attach, folder)
         except KeyboardInterrupt:
             # A leader handles its signals otherwise: this process only followed.
             name = os.path.basename(folder)
             sys.stderr.write(f"the jobs continue: runbus cancel {name} ends them\n")
             raise
         settle()
-        return _report(folder, records, ending.signalled, as_json=as_json)
-
-
-def _plugins_print(*, as_json: bool) -> AbstractContextManager[object]:
-    """Keep what plugins print out of a result that a program reads."""
-    return diverted_stdout() if as_json else nullcontext()
+        return _report(folder, records, ending.signalled, json_out=json_out)
 
 
 def _watching(plugins: Sequence[Plugin | str], experiment: StoredExperiment) -> list[Plugin | str]:
@@ -131,7 +125,7 @@ def _progress(experiment: StoredExperiment) -> list[Plugin]:
     return [PlainProgress(experiment.specs, known)]
 
 
-def detach(experiment: ExperimentDraft, *, as_json: bool) -> ExitStatus:
+def detach(experiment: ExperimentDraft, *, json_out: TextIO | None) -> ExitStatus:
     """Record an experiment for good and leave it to a supervisor."""
     ending = Ending(experiment)
     with ending.holding_signals():
@@ -139,19 +133,19 @@ def detach(experiment: ExperimentDraft, *, as_json: bool) -> ExitStatus:
         records = anyio.run(api.detach, stored)
         for number in ending.held:
             ask_to_cancel(stored.folder, CancelRequest(None, by_signal(number), GRACE_S))
-    if as_json:
-        print_json([{"id": record.run_id, "name": record.name} for record in records])
+    if json_out is not None:
+        print_json([{"id": record.run_id, "name": record.name} for record in records], json_out)
     else:
         click.echo(stored.id)
         sys.stderr.write(f"runbus attach {stored.id} follows it\n")
     return ExitStatus(128 + ending.held[0]) if ending.held else ExitStatus.OK
 
 
-def leave(stored: StoredExperiment, *, as_json: bool) -> ExitStatus:
+def leave(stored: StoredExperiment, *, json_out: TextIO | None) -> ExitStatus:
     """Leave an experiment that was recorded before to a supervisor."""
     records = anyio.run(api.detach, stored)
-    if as_json:
-        print_json([{"id": record.run_id, "name": record.name} for record in records])
+    if json_out is not None:
+        print_json([{"id": record.run_id, "name": record.name} for record in records], json_out)
     else:
         click.echo(stored.id)
     return ExitStatus.OK
@@ -206,16 +200,16 @@ def cancel(folder: str, job: str | None, grace_s: float) -> ExitStatus:
 
 
 def _report(
-    folder: str, records: Sequence[JobRecord], signalled: int | None, *, as_json: bool
+    folder: str, records: Sequence[JobRecord], signalled: int | None, *, json_out: TextIO | None
 ) -> ExitStatus:
     """Print the result of an experiment and return what it means."""
-    if as_json:
-        print_json([_described(record) for record in not_removed(folder, records)])
+    if json_out is not None:
+        print_json([_described(record) for record in not_removed(folder, records)], json_out)
     else:
         _print_result(not_removed(folder, records))
     if len(records) > 1:  # what the only one wrote stands above
         _tell_failures(folder, records)
-    if not as_json:
+    if json_out is None:
         sys.stderr.write(f"everything is in {folder}\n")
     if signalled is not None:
         return ExitStatus(128 + signalled)

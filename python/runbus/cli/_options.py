@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from runbus._home import ENV_SYSTEM
+from runbus.cli._diverted import OwnProcess, divert_stdout, diverted_stdout
 from runbus.cli._printer import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from typing import TextIO
 
 __all__ = [
     "complete_batches",
@@ -22,6 +24,7 @@ __all__ = [
     "complete_plugins",
     "complete_projects",
     "complete_runs",
+    "json_option",
     "no_plugins_option",
     "plugin_option",
     "plugin_settings",
@@ -74,6 +77,27 @@ def plugin_option(function: F) -> F:
         help="Load this plugin, made with that value; those that runbus.yaml lists are loaded too.",
     )
     return option(no_plugins_option(function))
+
+
+def json_option(told: str = "Print the result as a JSON list of objects.") -> Callable[[F], F]:
+    """Give a command that runs code of others the option `--json`, and with it `json_out`.
+
+    That is the stream for the result, None without the option: what anything else prints to
+    standard output goes to standard error, until the command or its process is over.
+
+    Args:
+        told: What the option does.
+    """
+    return click.option("--json", "json_out", is_flag=True, callback=_result_stream, help=told)
+
+
+def _result_stream(ctx: click.Context, param: click.Parameter, is_on: bool) -> TextIO | None:
+    del param
+    if not is_on or ctx.resilient_parsing:
+        return None
+    is_last = ctx.find_object(OwnProcess) is not None
+    # Given back, it would take what threads and the interpreter's end have to print.
+    return ctx.with_resource(divert_stdout() if is_last else diverted_stdout())
 
 
 def no_plugins_option(function: F) -> F:

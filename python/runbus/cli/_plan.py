@@ -15,6 +15,7 @@ from runbus.jobs import common_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from typing import TextIO
 
     from runbus.abc import JobSpec, Request
     from runbus.experiment import ExperimentDraft
@@ -32,14 +33,14 @@ _PARENTS = 10
 """So many of the jobs that one waits for are named."""
 
 
-def print_plan(experiment: ExperimentDraft, *, as_json: bool = False) -> ExitStatus:
+def print_plan(experiment: ExperimentDraft, *, json_out: TextIO | None = None) -> ExitStatus:
     """Print what would be done, without secrets; nothing is written or sent."""
     requests = api.plan(experiment)
     code = api.planned_code(experiment)
     jobs = [request.job for request in requests]
     stage_of = stages({job.name: job.depends_on for job in jobs})
-    if as_json:
-        print_json(_described(experiment.project, requests, stage_of, code))
+    if json_out is not None:
+        print_json(_described(experiment.project, requests, stage_of, code), json_out)
         return ExitStatus.OK
     is_folded = terminal_rows() is not None and len(jobs) > _MANY
     groups = _grouped(jobs, stage_of, is_folded=is_folded)

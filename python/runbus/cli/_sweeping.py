@@ -17,6 +17,7 @@ from runbus.experiment import StoredExperiment, started_before
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import TextIO
 
     from runbus.experiment import Job
 
@@ -33,7 +34,7 @@ def run_missing(
     again: bool = False,
     detach: bool = False,
     goal: str | None = None,
-    as_json: bool = False,
+    json_out: TextIO | None = None,
 ) -> ExitStatus:
     """Run the jobs that are still to run: the points of sweeps that a project has are left out.
 
@@ -46,30 +47,30 @@ def run_missing(
         again: Whether all of them are run in any case.
         detach: Whether an earlier experiment is left to a supervisor, and not followed.
         goal: Of what the best is printed at the end, such as `min:val/loss`; of nothing if None.
-        as_json: Whether standard output is for a program.
+        json_out: Where the result goes as JSON; printed for a person if None.
 
     Raises:
         SweepChanged: The project has a sweep of the same name with another space.
     """
     if again or all(job.point is None for job in jobs):
-        return _with_best(run(list(jobs)), project, jobs, goal, as_json=as_json)
+        return _with_best(run(list(jobs)), project, jobs, goal, json_out=json_out)
     started = started_before(project, jobs)
     if started.unfinished:
         name = os.path.basename(started.unfinished)
         sys.stderr.write(f"{name} has points of the sweep that are not over: it continues\n")
         if detach:
-            return _launch.leave(StoredExperiment.open(started.unfinished), as_json=as_json)
-        status = _launch.attach(started.unfinished, as_json=as_json)
-        return _with_best(status, project, jobs, goal, as_json=as_json)
+            return _launch.leave(StoredExperiment.open(started.unfinished), json_out=json_out)
+        status = _launch.attach(started.unfinished, json_out=json_out)
+        return _with_best(status, project, jobs, goal, json_out=json_out)
     if started.done:
         points = sum(job.point is not None for job in jobs)
         told = f"{len(started.done):,} of {points:,} points have run already"
         sys.stderr.write(f"{told}: --again runs them once more\n")
     if started.missing:
-        return _with_best(run(started.missing), project, jobs, goal, as_json=as_json)
-    if as_json:
-        print_json([_described(name, run_id) for name, run_id in started.done.items()])
-    return _with_best(ExitStatus.OK, project, jobs, goal, as_json=as_json)
+        return _with_best(run(started.missing), project, jobs, goal, json_out=json_out)
+    if json_out is not None:
+        print_json([_described(name, run_id) for name, run_id in started.done.items()], json_out)
+    return _with_best(ExitStatus.OK, project, jobs, goal, json_out=json_out)
 
 
 def _described(name: str, run_id: str) -> dict[str, Any]:
@@ -86,7 +87,12 @@ def _described(name: str, run_id: str) -> dict[str, Any]:
 
 
 def _with_best(
-    status: ExitStatus, project: str, jobs: Sequence[Job], goal: str | None, *, as_json: bool
+    status: ExitStatus,
+    project: str,
+    jobs: Sequence[Job],
+    goal: str | None,
+    *,
+    json_out: TextIO | None,
 ) -> ExitStatus:
     """Print which of the points is the best, those of earlier experiments among them."""
     if goal is None:
@@ -102,5 +108,5 @@ def _with_best(
         return status
     value = format_number(found.value)
     told = f"best: {found.run.name} ({found.run.id}), {found.metric} {value} at step {found.step}"
-    click.echo(printable(told), err=as_json)
+    click.echo(printable(told), err=json_out is not None)
     return status

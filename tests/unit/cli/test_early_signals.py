@@ -105,7 +105,7 @@ def test_a_signal_before_a_supervisor_has_the_jobs_ends_them_as_cancelled(
 ) -> None:
     experiment = Interrupted(tmp_path, "intend", signal.SIGINT)
 
-    assert _launch.detach(experiment, as_json=False) == 130
+    assert _launch.detach(experiment, json_out=None) == 130
 
     deadline = time.monotonic() + 50
     while Home().open_experiments():

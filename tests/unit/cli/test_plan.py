@@ -60,9 +60,9 @@ jobs:
 }  # fmt: skip
 
 
-def planned(capsys: pytest.CaptureFixture[str], path: Path, *words: str) -> str:
+def planned(capfd: pytest.CaptureFixture[str], path: Path, *words: str) -> str:
     assert run_command(["plan", str(path), *words]) == 0
-    out = capsys.readouterr().out
+    out = capfd.readouterr().out
     for known, name in {
         os.environ["RUNBUS_HOME"]: "HOME", str(path.parent): "FOLDER", sys.executable: "PYTHON",
     }.items():  # fmt: skip
@@ -85,12 +85,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("name", sorted(PLANS))
 def test_a_plan_is_the_one_that_was_looked_at(
-    name: str, folder: Path, capsys: pytest.CaptureFixture[str]
+    name: str, folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     path = folder / f"{name}.yaml"
     path.write_text(PLANS[name])
     known = files(folder)
-    out = planned(capsys, path)
+    out = planned(capfd, path)
     if os.environ.get("RUNBUS_GOLDEN") == "write":
         (GOLDEN / f"{name}.txt").write_text(out)
     assert out == (GOLDEN / f"{name}.txt").read_text()
@@ -98,16 +98,16 @@ def test_a_plan_is_the_one_that_was_looked_at(
 
 
 def test_a_dry_run_is_the_plan_and_a_program_gets_it_as_an_object(
-    folder: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     path = folder / "places.yaml"
     path.write_text(PLANS["places"])
     assert run_command(["plan", str(path)]) == 0
-    plan = capsys.readouterr().out
+    plan = capfd.readouterr().out
     assert run_command(["submit", str(path), "--dry-run"]) == 0
-    assert capsys.readouterr().out == plan
+    assert capfd.readouterr().out == plan
 
-    told = json.loads(planned(capsys, path, "--json"))
+    told = json.loads(planned(capfd, path, "--json"))
     assert [(job["name"], job["stage"]) for job in told["jobs"]] == [
         ("here", 1), ("there", 2), ("after", 1)
     ]  # fmt: skip

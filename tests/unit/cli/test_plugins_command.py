@@ -114,13 +114,18 @@ def test_what_a_thread_of_a_plugin_prints_meanwhile_is_kept_out_too(here: Path) 
     assert "chatter loaded" in listed()
 
 
-def test_what_is_printed_just_after_the_result_is_kept_out_too(here: Path) -> None:
+def write_between(here: Path) -> None:
+    """Write a plugin that prints whenever standard output has become another."""
     (here.parent / "home" / "plugins" / "between.py").write_text(
         "import os\nreal = os.dup2\n"
         "def dup2(*files):\n    real(*files)\n    print('between', flush=True)\n"
         "os.dup2 = dup2\n"
         "class Between:\n    name = 'between'\n    async def setup(self, scope): ...\n"
     )
+
+
+def test_what_is_printed_just_after_the_result_is_kept_out_too(here: Path) -> None:
+    write_between(here)
     assert "between loaded" in listed()
     assert isinstance(json.loads(said("plugins", "show", "between", "--json")[1]), dict)
 
@@ -243,6 +248,33 @@ def test_a_result_for_a_program_holds_nothing_that_plugins_print(here: Path) -> 
     (here / "s.py").write_text("pass\n")
     status, out, _ = said("run", "s.py", "--plugin", "tracker", "--json")
     assert (status, json.loads(out)[0]["state"]) == (0, "SUCCEEDED")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", "said.py"],
+        ["run", "said.py:main"],
+        ["submit", "b.yaml"],
+        ["submit", "b.yaml", "--detach"],
+        ["submit", "b.yaml", "--dry-run"],
+        ["plan", "b.yaml"],
+    ],
+    ids=" ".join,
+)
+def test_nor_what_is_printed_around_the_run(words: list[str], here: Path) -> None:
+    write_between(here)
+    (here / "said.py").write_text("import os\nos.write(1, b'raw')\ndef main(): ...\n")
+    task = "{type: function, target: said.main, folder: .}"
+    (here / "b.yaml").write_text(f"project: p\njobs: [{{name: a, task: {task}}}]\n")
+    (here / "runbus.yaml").write_text("plugins: [between]\n")
+
+    status, out, err = said(*words, "--json")
+
+    assert (status, bool(json.loads(out)), "between" in err) == (0, True, True), err
+    for again in ("attach", "rerun") if "--detach" in words else ():
+        _, out, err = said(again, "p", "--json")
+        assert isinstance(json.loads(out), list), err
 
 
 @pytest.mark.parametrize(("columns", "rows"), [(80, 24), (160, 50)])

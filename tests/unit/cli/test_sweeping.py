@@ -67,14 +67,14 @@ def test_a_sweep_that_is_started_again_runs_what_is_missing_and_says_so(
 
 
 def test_a_sweep_that_has_run_runs_once_more_if_asked_to(
-    folder: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert _submit(folder, "{grid: {a: [1, 2]}}") == 0
     assert _submit(folder, "{grid: {a: [1, 2]}}") == 0
     assert [one.jobs for one in batches("p")] == [2]
-    capsys.readouterr()
+    capfd.readouterr()
     assert _submit(folder, "{grid: {a: [1, 2]}}", "--json") == 0
-    described = json.loads(capsys.readouterr().out)
+    described = json.loads(capfd.readouterr().out)
     assert [(one["name"], one["state"]) for one in described] == [
         ("s-a=1", "SUCCEEDED"),
         ("s-a=2", "SUCCEEDED"),

@@ -6,9 +6,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runbus.cli._options import complete_batches, plugin_option, plugin_settings, wanted_plugins
+from runbus.cli._options import (
+    complete_batches,
+    json_option,
+    plugin_option,
+    plugin_settings,
+    wanted_plugins,
+)
 
 if TYPE_CHECKING:
+    from typing import TextIO
+
     from runbus.cli._exit import ExitStatus
 
 __all__ = ["command"]
@@ -17,8 +25,8 @@ __all__ = ["command"]
 @click.command("attach")
 @click.argument("batch", required=False, shell_complete=complete_batches)
 @plugin_option
-@click.option("--json", "as_json", is_flag=True, help="Print the result as a JSON list of objects.")
-def command(batch: str | None, plugins: tuple[str, ...], as_json: bool) -> ExitStatus:
+@json_option()
+def command(batch: str | None, plugins: tuple[str, ...], json_out: TextIO | None) -> ExitStatus:
     """Follow a batch to its end, and lead it if no other process does.
 
     BATCH is the id of an experiment, a project (its newest), or "latest", that of the newest run;
@@ -37,4 +45,4 @@ def command(batch: str | None, plugins: tuple[str, ...], as_json: bool) -> ExitS
     if settings := plugin_settings(plugins):
         # Its next leader has them, which need not be this process.
         note_settings(folder, settings)
-    return _launch.attach(folder, plugins=names, as_json=as_json)
+    return _launch.attach(folder, plugins=names, json_out=json_out)

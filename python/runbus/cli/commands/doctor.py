@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from runbus.cli._exit import ExitStatus
+from runbus.cli._options import json_option
 from runbus.cli._printer import print_json
+
+if TYPE_CHECKING:
+    from typing import TextIO
 
 __all__ = ["command"]
 
@@ -13,7 +19,7 @@ __all__ = ["command"]
 @click.command("doctor")
 @click.argument("batches", metavar="[BATCH]...", nargs=-1)
 @click.option("-v", "--verbose", is_flag=True, help="Show also what was found to be well.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON list of objects.")
+@json_option("Print a JSON list of objects.")
 @click.option(
     "--rebuild-index", is_flag=True, help="Only make index.db anew from the folders of the home."
 )
@@ -21,7 +27,7 @@ __all__ = ["command"]
     "--gpu", is_flag=True, help="Only show what it costs to sample this machine and its GPUs."
 )
 def command(
-    batches: tuple[str, ...], verbose: bool, as_json: bool, rebuild_index: bool, gpu: bool
+    batches: tuple[str, ...], verbose: bool, json_out: TextIO | None, rebuild_index: bool, gpu: bool
 ) -> ExitStatus:
     """Check that jobs can run here and that nothing was left behind.
 
@@ -39,7 +45,7 @@ def command(
     if gpu:
         from runbus.cli._getter_costs import show_getter_costs
 
-        show_getter_costs(as_json=as_json)
+        show_getter_costs(json_out=json_out)
         return ExitStatus.OK
     home = Home()
     if rebuild_index:
@@ -55,8 +61,8 @@ def command(
 
     executors = known_executors(home, batches)
     checks = [*all_checks(home), *host_checks(executors), *engine_checks(executors)]
-    if as_json:
-        print_json([check._asdict() for check in checks])
+    if json_out is not None:
+        print_json([check._asdict() for check in checks], json_out)
     else:
         # What only is as it should be is one line.
         shown = [check for check in checks if verbose or check.advice or not check.is_well]

@@ -8,9 +8,11 @@ import click
 
 from runbus.cli._diverted import diverted_stdout
 from runbus.cli._exit import ExitStatus
-from runbus.cli._options import complete_executors
+from runbus.cli._options import complete_executors, json_option
 
 if TYPE_CHECKING:
+    from typing import TextIO
+
     from runbus.config import ListedExecutor
 
 __all__ = ["command"]
@@ -18,8 +20,8 @@ __all__ = ["command"]
 
 @click.command("executors")
 @click.argument("name", required=False, shell_complete=complete_executors)
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON list of objects.")
-def command(name: str | None, as_json: bool) -> ExitStatus:
+@json_option("Print a JSON list of objects.")
+def command(name: str | None, json_out: TextIO | None) -> ExitStatus:
     """List the executors that have names, and check what is said of them, or show one.
 
     They are found in runbus.yaml of this folder or of the nearest one above it in its repository,
@@ -44,17 +46,17 @@ def command(name: str | None, as_json: bool) -> ExitStatus:
                 print_error(str(problem), None)
             hint = f"; did you mean {near[0]!r}" if near else "; runbus executors lists them"
             raise UsageError(f"there is no executor {name!r}{hint}")
-    with diverted_stdout(has_all=as_json) as ours:  # what is imported may print
+    with diverted_stdout():  # what is imported may print
         told = [(one, [*map(str, one.problems), *_unmakable(one)]) for one in listed]
-        if as_json:
-            print_json([_described(one, wrong) for one, wrong in told], ours)
-    if not as_json and name is not None:
+    if json_out is not None:
+        print_json([_described(one, wrong) for one, wrong in told], json_out)
+    elif name is not None:
         _print_values(listed[0])
-    elif not as_json:
+    else:
         _print_table(told)
     for problem in problems:
         print_error(str(problem), None)
-    for one, wrong in [] if as_json else told:
+    for one, wrong in told if json_out is None else []:
         for text in wrong:
             print_error(f"{one.name}: {text}", None)
     is_well = not problems and not any(wrong for _, wrong in told)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from runbus.cli._diverted import diverted_stdout
 from runbus.cli._exit import ExitStatus
+from runbus.cli._options import json_option
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from contextlib import AbstractContextManager
     from typing import TextIO
 
     from runbus.errors import ConfigInvalid, ConfigProblem
@@ -30,8 +28,8 @@ def command() -> None:
 
 @command.command("check")
 @click.argument("file", default=_FILE)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def check(file: str, as_json: bool) -> ExitStatus:
+@json_option("Print one JSON object.")
+def check(file: str, json_out: TextIO | None) -> ExitStatus:
     """Check the FILE of a hub, hub_config.yaml by default: nothing is connected to or started.
 
     The classes of what is enabled are imported. Every mistake is told with its line.
@@ -42,14 +40,13 @@ def check(file: str, as_json: bool) -> ExitStatus:
     from runbus.errors import ConfigInvalid
     from runbus.hub import read_hub_config
 
-    with _ours(as_json=as_json) as ours:  # what is imported may print
-        try:
-            found = read_hub_config(file)
-        except ConfigInvalid as error:
-            return _print_mistakes(error, ours)
-        if ours is not None:
-            print_json(_described(found), ours)
-            return ExitStatus.OK
+    try:
+        found = read_hub_config(file)
+    except ConfigInvalid as error:
+        return _print_mistakes(error, json_out)
+    if json_out is not None:
+        print_json(_described(found), json_out)
+        return ExitStatus.OK
     _print_config(found)
     for hint in found.hints:
         click.echo(f"hint: {hint}", err=True)
@@ -58,8 +55,8 @@ def check(file: str, as_json: bool) -> ExitStatus:
 
 @command.command("health")
 @click.argument("file", default=_FILE)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def health(file: str, as_json: bool) -> ExitStatus:
+@json_option("Print one JSON object.")
+def health(file: str, json_out: TextIO | None) -> ExitStatus:
     """Start the services of FILE, hub_config.yaml by default, and ask each how it is.
 
     All are asked at once, and have 2 seconds. What looks like a secret is cut out of their answers.
@@ -70,42 +67,36 @@ def health(file: str, as_json: bool) -> ExitStatus:
     from runbus.errors import ConfigInvalid
     from runbus.hub import ExperimentHub
 
-    with _ours(as_json=as_json) as ours:
-        try:
-            opened = ExperimentHub.from_config(file, strict=False)
-        except ConfigInvalid as error:
-            return _print_mistakes(error, ours)
-        with opened as hub:
-            found = hub.check_plugin_health()
-            # Before the end of the services, which may fail.
-            _print_health(found, ours)
+    try:
+        opened = ExperimentHub.from_config(file, strict=False)
+    except ConfigInvalid as error:
+        return _print_mistakes(error, json_out)
+    with opened as hub:
+        found = hub.check_plugin_health()
+        # Before the end of the services, which may fail.
+        _print_health(found, json_out)
     is_well = all(one["healthy"] for one in found.values())
     return ExitStatus.OK if is_well else ExitStatus.FAILED
 
 
-def _ours(*, as_json: bool) -> AbstractContextManager[TextIO | None]:
-    """Keep what others print out of a result that a program reads; give its stream."""
-    return diverted_stdout(has_all=True) if as_json else nullcontext()
-
-
-def _print_mistakes(error: ConfigInvalid, ours: TextIO | None) -> ExitStatus:
+def _print_mistakes(error: ConfigInvalid, json_out: TextIO | None) -> ExitStatus:
     """Print what is wrong in a file: as JSON, if there is a stream for it."""
     from runbus.cli._printer import print_error, print_json
 
-    if ours is not None:
-        print_json({"ok": False, "problems": [_problem(one) for one in error.problems]}, ours)
+    if json_out is not None:
+        print_json({"ok": False, "problems": [_problem(one) for one in error.problems]}, json_out)
     else:
         print_error(str(error), error.hint)
     return ExitStatus.USAGE
 
 
-def _print_health(found: Mapping[str, Any], ours: TextIO | None) -> None:
+def _print_health(found: Mapping[str, Any], json_out: TextIO | None) -> None:
     from runbus.cli._printer import format_value, print_json
     from runbus.cli._table import print_table
 
-    if ours is not None:
+    if json_out is not None:
         is_well = all(one["healthy"] for one in found.values())
-        print_json({"healthy": is_well, "services": found}, ours)
+        print_json({"healthy": is_well, "services": found}, json_out)
         return
     rows = [
         [

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runbus.cli._options import complete_executors, plugin_option, wanted_plugins
+from runbus.cli._options import complete_executors, json_option, plugin_option, wanted_plugins
 
 if TYPE_CHECKING:
+    from typing import TextIO
+
     from runbus.cli._exit import ExitStatus
 
 __all__ = ["command"]
@@ -23,9 +25,9 @@ __all__ = ["command"]
     help="Where jobs run that name no executor; also @FILE[:SECTION].",
 )
 @plugin_option
-@click.option("--json", "as_json", is_flag=True, help="Print the plan as a JSON object.")
+@json_option("Print the plan as a JSON object.")
 def command(
-    batch: str, executor: str | None, plugins: tuple[str, ...], as_json: bool
+    batch: str, executor: str | None, plugins: tuple[str, ...], json_out: TextIO | None
 ) -> ExitStatus:
     """Show what a batch file would do: its graph, its code and every request.
 
@@ -37,4 +39,4 @@ def command(
 
     names = wanted_plugins(plugins)
     file = BatchFile(batch, executor=executor, plugins=names, with_secrets=False)
-    return print_plan(file.draft(), as_json=as_json)
+    return print_plan(file.draft(), json_out=json_out)

@@ -8,9 +8,11 @@ import click
 
 from runbus.cli._diverted import diverted_stdout
 from runbus.cli._exit import ExitStatus
-from runbus.cli._options import complete_plugins
+from runbus.cli._options import complete_plugins, json_option
 
 if TYPE_CHECKING:
+    from typing import TextIO
+
     from runbus.cli._plugin_rows import PluginRow
 
 __all__ = ["command"]
@@ -31,11 +33,13 @@ class _Plugins(click.Group):
 
 
 @click.group("plugins", cls=_Plugins, invoke_without_command=True)
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON list of objects.")
+@json_option("Print a JSON list of objects.")
 @click.option("--timing", is_flag=True, help="Show how long each took to load; slowest first.")
 @click.option("--no-load", is_flag=True, help="Import none; show what is known all the same.")
 @click.pass_context
-def command(ctx: click.Context, as_json: bool, timing: bool, no_load: bool) -> ExitStatus | None:
+def command(
+    ctx: click.Context, json_out: TextIO | None, timing: bool, no_load: bool
+) -> ExitStatus | None:
     """List the plugins that can be found and check each, show one, or begin a new one.
 
     They are found among what is installed, in the folders of RUNBUS_PLUGIN_PATH, and in
@@ -50,17 +54,17 @@ def command(ctx: click.Context, as_json: bool, timing: bool, no_load: bool) -> E
     from runbus.cli._plugin_rows import plugin_rows
     from runbus.cli._printer import print_error, print_json
 
-    with diverted_stdout(has_all=as_json) as ours:
+    with diverted_stdout():
         rows, problems = plugin_rows(load=not no_load)
         if timing:
             rows.sort(key=lambda row: -(row.info.load_s or 0.0))
-        if as_json:
-            print_json([row.described() for row in rows], ours)
-    if not as_json:
+    if json_out is not None:
+        print_json([row.described() for row in rows], json_out)
+    else:
         _print_table(rows, timing=timing)
     for problem in problems:
         print_error(problem, None)
-    if not as_json:
+    if json_out is None:
         for row in rows:
             if row.is_wrong:
                 print_error(f"{row.info.name}: {row.why_not}", None)
@@ -95,9 +99,9 @@ def _milliseconds(load_s: float | None) -> str:
 
 @command.command("show")
 @click.argument("name", shell_complete=complete_plugins)
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+@json_option("Print a JSON object.")
 @click.option("--no-load", is_flag=True, help="Do not import it; show what is known all the same.")
-def show(name: str, as_json: bool, no_load: bool) -> ExitStatus:
+def show(name: str, json_out: TextIO | None, no_load: bool) -> ExitStatus:
     """Show a plugin: where it comes from, and what it is made from, with who said so.
 
     Exits with 0 if it can be loaded, 1 if not.
@@ -107,14 +111,14 @@ def show(name: str, as_json: bool, no_load: bool) -> ExitStatus:
     from runbus.cli._printer import print_error, print_json
     from runbus.cli._table import print_table
 
-    with diverted_stdout(has_all=as_json) as ours:
+    with diverted_stdout():
         row = plugin_row(name, load=not no_load)
         fields = row.fields()
-        if as_json:
-            settings = {one.path: one._asdict() for one in fields}
-            said = {**row.described(), "summary": row.about.summary, "settings": settings}
-            print_json(said, ours)
-    if not as_json:
+    if json_out is not None:
+        settings = {one.path: one._asdict() for one in fields}
+        said = {**row.described(), "summary": row.about.summary, "settings": settings}
+        print_json(said, json_out)
+    else:
         _print_facts(row)
         if fields:
             click.echo()

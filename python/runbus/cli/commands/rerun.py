@@ -6,9 +6,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runbus.cli._options import complete_jobs, plugin_option, plugin_settings, wanted_plugins
+from runbus.cli._options import (
+    complete_jobs,
+    json_option,
+    plugin_option,
+    plugin_settings,
+    wanted_plugins,
+)
 
 if TYPE_CHECKING:
+    from typing import TextIO
+
     from runbus.cli._exit import ExitStatus
 
 __all__ = ["command"]
@@ -22,14 +30,14 @@ __all__ = ["command"]
 )
 @click.option("--dry-run", is_flag=True, help="Print the plan, as `runbus plan` does.")
 @plugin_option
-@click.option("--json", "as_json", is_flag=True, help="Print the result as a JSON list of objects.")
+@json_option()
 def command(
     job_or_batch: str,
     values: tuple[str, ...],
     detach: bool,
     dry_run: bool,
     plugins: tuple[str, ...],
-    as_json: bool,
+    json_out: TextIO | None,
 ) -> ExitStatus:
     """Run a job or a batch once more, as a new batch, with the packaged code of then.
 
@@ -50,10 +58,10 @@ def command(
     settings = plugin_settings(plugins, is_left=detach)
     experiment = api.rerun(job_or_batch, _values(values), plugins=names, settings=settings)
     if dry_run:
-        return print_plan(experiment, as_json=as_json)
+        return print_plan(experiment, json_out=json_out)
     if detach:
-        return _launch.detach(experiment, as_json=as_json)
-    return _launch.launch(experiment, as_json=as_json)
+        return _launch.detach(experiment, json_out=json_out)
+    return _launch.launch(experiment, json_out=json_out)
 
 
 def _values(words: tuple[str, ...]) -> dict[str, str]:

@@ -6,9 +6,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runbus.cli._options import complete_batches, plugin_option, plugin_settings, wanted_plugins
+from runbus.cli._options import (
+    complete_batches,
+    json_option,
+    plugin_option,
+    plugin_settings,
+    wanted_plugins,
+)
 
 if TYPE_CHECKING:
+    from typing import TextIO
+
     from runbus.cli._exit import ExitStatus
 
 __all__ = ["command"]
@@ -26,13 +34,13 @@ __all__ = ["command"]
     help="Only what failed, and what was skipped for it: what was cancelled stays.",
 )
 @plugin_option
-@click.option("--json", "as_json", is_flag=True, help="Print the result as a JSON list of objects.")
+@json_option()
 def command(
     batch: str | None,
     detach: bool,
     failed_only: bool,
     plugins: tuple[str, ...],
-    as_json: bool,
+    json_out: TextIO | None,
 ) -> ExitStatus:
     """Run the jobs of a batch that did not succeed once more, as a new batch.
 
@@ -51,5 +59,5 @@ def command(
         find_experiment(batch), plugins=names, settings=settings, failed_only=failed_only
     )
     if detach:
-        return _launch.detach(experiment, as_json=as_json)
-    return _launch.launch(experiment, as_json=as_json)
+        return _launch.detach(experiment, json_out=json_out)
+    return _launch.launch(experiment, json_out=json_out)

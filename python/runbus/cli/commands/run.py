@@ -10,6 +10,7 @@ import click
 
 from runbus.cli._options import (
     complete_executors,
+    json_option,
     plugin_option,
     plugin_settings,
     system_option,
@@ -18,6 +19,8 @@ from runbus.cli._options import (
 from runbus.cli._sweeping_options import sweep_options
 
 if TYPE_CHECKING:
+    from typing import TextIO
+
     from runbus.cli._exit import ExitStatus
     from runbus.experiment import Job
 
@@ -67,7 +70,7 @@ class _Command(click.Command):
 )
 @system_option
 @plugin_option
-@click.option("--json", "as_json", is_flag=True, help="Print the result as a JSON list of objects.")
+@json_option()
 def command(
     script: str,
     args: tuple[str, ...],
@@ -85,7 +88,7 @@ def command(
     artifacts: tuple[str, ...],
     max_parallel: int | None,
     plugins: tuple[str, ...],
-    as_json: bool,
+    json_out: TextIO | None,
 ) -> ExitStatus:
     """Run a Python script or function as a job, once or as a sweep.
 
@@ -126,7 +129,7 @@ def command(
             again=again,
             goal=best,
             max_parallel=max_parallel,
-            as_json=as_json,
+            json_out=json_out,
         )
     task = Script(script, args)
     found = {} if executor is None else {executor: find_executor(executor)}
@@ -143,10 +146,10 @@ def command(
             plugins=names,
             settings=settings,
         )
-        return launch(experiment, as_json=as_json)
+        return launch(experiment, json_out=json_out)
 
     jobs = sweep(task, space or (), name=name, timeouts=timeouts, stop=stop, artifacts=artifacts)
-    return run_missing(project, jobs, run_jobs, again=again, goal=best, as_json=as_json)
+    return run_missing(project, jobs, run_jobs, again=again, goal=best, json_out=json_out)
 
 
 def _is_function(text: str) -> bool:

@@ -8,6 +8,7 @@ import click
 
 from runbus.cli._options import (
     complete_executors,
+    json_option,
     plugin_option,
     plugin_settings,
     system_option,
@@ -16,6 +17,8 @@ from runbus.cli._options import (
 from runbus.cli._sweeping_options import again_option, best_option
 
 if TYPE_CHECKING:
+    from typing import TextIO
+
     from runbus.cli._exit import ExitStatus
     from runbus.experiment import Job
 
@@ -38,7 +41,7 @@ __all__ = ["command"]
 @best_option
 @system_option
 @plugin_option
-@click.option("--json", "as_json", is_flag=True, help="Print the result as a JSON list of objects.")
+@json_option()
 def command(
     batch: str,
     detach: bool,
@@ -47,7 +50,7 @@ def command(
     again: bool,
     best: str | None,
     plugins: tuple[str, ...],
-    as_json: bool,
+    json_out: TextIO | None,
 ) -> ExitStatus:
     """Run the jobs of a batch file and follow them to the end.
 
@@ -68,13 +71,13 @@ def command(
         batch, executor=executor, plugins=names, settings=settings, with_secrets=not dry_run
     )
     if dry_run:
-        return print_plan(file.draft(), as_json=as_json)
+        return print_plan(file.draft(), json_out=json_out)
 
     def run(jobs: list[Job]) -> ExitStatus:
         if detach:
-            return _launch.detach(file.draft(jobs), as_json=as_json)
-        return _launch.launch(file.draft(jobs), as_json=as_json)
+            return _launch.detach(file.draft(jobs), json_out=json_out)
+        return _launch.launch(file.draft(jobs), json_out=json_out)
 
     return run_missing(
-        file.project, file.jobs, run, again=again, detach=detach, goal=best, as_json=as_json
+        file.project, file.jobs, run, again=again, detach=detach, goal=best, json_out=json_out
     )
