@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -15,12 +16,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from runbus import Command, Job, api
 from runbus._home import Home
 from runbus.experiment import ExperimentDraft
-from runbus.jobs import TAKE_OVER_S, FactReader, JobState, leader_of, read_jobs
+from runbus.jobs import TAKE_OVER_S, FactReader, JobState, JobStore, leader_of, read_jobs
 
 RUNBUS = os.path.join(os.path.dirname(sys.executable), "runbus")
 
@@ -176,3 +178,24 @@ def test_the_supervisor_leaves_what_was_just_recorded_to_who_recorded_it() -> No
     assert not os.path.exists(os.path.join(own.folder, "events.journal"))
     (record,) = anyio.run(api.lead, own)
     assert record.state is JobState.SUCCEEDED
+
+
+def test_what_a_supervisor_takes_up_and_cannot_lead_is_recorded_without_waiting() -> None:
+    experiment = ExperimentDraft("p", [Job(name="a", task=Command(("true",)))]).prepare()
+    supervisor = JobStore(experiment.folder)
+
+    async def leave() -> None:
+        with anyio.fail_after(TAKE_OVER_S / 2):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(api.detach, experiment)
+                await tried()
+                assert "a" not in supervisor.jobs
+                supervisor.close()
+
+    async def tried() -> None:
+        for is_trying in (True, False):
+            while is_trying != ("records" in {one.get_name() for one in asyncio.all_tasks()}):
+                await anyio.lowlevel.checkpoint()
+
+    anyio.run(leave)
+    wait_until(lambda: read_jobs(experiment.folder)["a"].state.is_terminal)

@@ -275,28 +275,29 @@ async def detach(experiment: StoredExperiment) -> list[JobRecord]:
     Raises:
         JournalError: The journal cannot be written, or another process leads the experiment.
     """
-    try:
-        records = await to_its_end(experiment.intend)
-    except JournalHeld:
-        # A supervisor that was there already has taken it up before this process came to it.
-        records = await _intended_elsewhere(experiment)
+    records = await _intended(experiment)
     start_supervisor(experiment)
     return records
 
 
-async def _intended_elsewhere(experiment: StoredExperiment) -> list[JobRecord]:
-    """Return the records of the jobs once another process has the intent of each on record.
+async def _intended(experiment: StoredExperiment) -> list[JobRecord]:
+    """Return the records of the jobs once the intent of each is on record.
+
+    A supervisor that was there already may have taken the experiment up before this process came
+    to it: then it records them, or finds that it cannot lead it and leaves it to this process.
 
     Raises:
         JournalHeld: It has not come to that within the time in which a leader is taken for dead.
     """
     with anyio.move_on_after(TAKE_OVER_S):
         while True:
+            with suppress(JournalHeld):
+                return await to_its_end(experiment.intend)
             known = await anyio.to_thread.run_sync(read_jobs, experiment.folder)
             if all(spec.name in known for spec in experiment.specs):
                 return [known[spec.name] for spec in experiment.specs]
             await anyio.sleep(_POLL_S)
-    return await anyio.to_thread.run_sync(experiment.intend)
+    return await to_its_end(experiment.intend)
 
 
 async def cancel(folder: str, job: str | None, reason: str, grace_s: float) -> bool:
