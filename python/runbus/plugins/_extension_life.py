@@ -70,9 +70,8 @@ class ExtensionLife:
         extension = self.extension
         members = _called(extension, "add_plugin", with_parts, extension)
         for one in members:
-            if self._is_over:  # it was given up while the one before hung
+            if not self._is_next(one):  # it was given up while the one before hung
                 return
-            self._begun.append(one)
             settings = self._settings_of(one, members)
             _called(one, "initialize", one.initialize, settings)
             _check_config(one, settings)
@@ -105,6 +104,13 @@ class ExtensionLife:
                 problem = error
         if problem is not None:
             raise problem
+
+    def _is_next(self, one: Extension) -> bool:
+        """Whether one is to begin; then `end` cleans it up, whenever that comes."""
+        with self._lock:
+            if not self._is_over:
+                self._begun.append(one)
+            return not self._is_over
 
     def _settings_of(self, one: Extension, members: list[Extension]) -> dict[str, Any]:
         mine = dict(settings_of(one.name))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+from contextlib import suppress
+from types import FrameType
 from typing import Any, ClassVar
 
 import pytest
@@ -19,6 +22,7 @@ from runbus.errors import (
 )
 from runbus.plugins import (
     Extension,
+    ExtensionLife,
     PluginRegistry,
     configure_plugins,
     register_plugin,
@@ -199,6 +203,52 @@ async def test_what_hangs_in_register_finds_the_registry_closed() -> None:
         "executor 'quiet' is registered too late: extension 'recorded' has returned from register()"
     ]
     assert "quiet" not in shared().executors
+
+
+def begin_and_end_at(line: int, life: ExtensionLife) -> bool:
+    """Begin, and have another thread end it at the nth line of that; whether there is such a line.
+
+    A line that is passed with a lock held is one at which the end waits.
+    """
+    ending = threading.Thread(target=life.end)
+    passed = 0
+
+    def trace(frame: FrameType, event: str, value: object) -> Any:
+        nonlocal passed
+        if frame.f_globals["__name__"] != ExtensionLife.__module__:
+            return None
+        passed += event == "line"
+        if event == "line" and passed == line:
+            ending.start()
+            ending.join(0.2)
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        with suppress(HookError):  # the registry may be closed by then
+            life.begin()
+    finally:
+        sys.settrace(before)
+    if passed >= line:
+        ending.join(40)
+    return passed >= line
+
+
+def test_whenever_it_is_given_up_what_begins_is_cleaned_up() -> None:
+    line = 1
+    while True:
+        part, whole = Recorded("part"), Recorded(quiet=Quiet)
+        whole.add_plugin(part)
+        registry = PluginRegistry()
+        if not begin_and_end_at(line, ExtensionLife(whole, registry=registry)):
+            break
+        for one in part, whole:
+            begun = [call for call in one.calls if call != "register"]
+            assert sorted(map(str, begun)) in ([], ["cleanup"], ["('initialize', {})", "cleanup"])
+        assert "quiet" not in registry.executors
+        line += 1
+    assert line > 10
 
 
 async def test_a_cleanup_that_raises_is_told_and_takes_nobody_along() -> None:
