@@ -51,7 +51,8 @@ def verdict(
         return JobState.PREEMPTED, seen.reason or "its machine was taken away"
     if seen.signal is not None:
         return JobState.FAILED, seen.reason or f"killed by {_signal_name(seen.signal)}"
-    return JobState.FAILED, seen.reason or f"exit code {seen.exit_code}"
+    code = "without an exit code" if seen.exit_code is None else f"exit code {seen.exit_code}"
+    return JobState.FAILED, seen.reason or code
 
 
 def _signal_name(number: int) -> str:

@@ -18,6 +18,7 @@ from runbus.executors._slurm.verdict import (
     judged,
     noted,
 )
+from runbus.jobs import JobState, verdict
 
 SILENT = Accounts({}, answered=False)
 EMPTY = Accounts({}, answered=True)
@@ -140,6 +141,19 @@ def test_a_failure_without_its_exit_code_is_told_when_the_accounts_have_it(
     assert told is not None
     assert told.reason.startswith("its folder cannot be reached")
     assert judged(None, first, "login", 100.0 + WORD_S) is not None
+
+
+@pytest.mark.parametrize("state", ["FAILED", "TIMEOUT", "CANCELLED", "OUT_OF_MEMORY"])
+@pytest.mark.parametrize("code", [None, 0])
+def test_no_signal_and_no_code_is_told_that_slurm_does_not_tell(
+    state: str, code: int | None
+) -> None:
+    told = judged(RUNNING, Standing(fact(state, exit_code=code), 0, 0.0), "login", WORD_S)
+
+    assert told is not None
+    assert (told.phase, told.exit_code, told.signal) == ("ended", None, None)
+    assert told.reason != ""
+    assert verdict(told, None)[0] is (JobState.TIMEOUT if state == "TIMEOUT" else JobState.FAILED)
 
 
 def test_an_end_that_slurm_calls_good_is_no_success_without_a_record() -> None:

@@ -11,6 +11,7 @@ from runbus.jobs import JobState, verdict
 
 SUCCEEDED = Observation(phase="ended", exit_code=0)
 FAILED = Observation(phase="ended", exit_code=3)
+UNTOLD = Observation(phase="ended")
 KILLED = Observation(phase="ended", signal=15)
 GONE = Observation(phase="gone", started_ns=1)
 NEVER_STARTED = Observation(phase="gone")
@@ -29,6 +30,7 @@ LOST = "its process is gone and left no exit record"
         (SUCCEEDED, "by hand", "", JobState.SUCCEEDED, ""),
         (FAILED, None, "", JobState.FAILED, "exit code 3"),
         (FAILED, "by hand", "", JobState.CANCELLED, "by hand"),
+        (UNTOLD, None, "", JobState.FAILED, "without an exit code"),
         (KILLED, None, "", JobState.FAILED, "killed by SIGTERM"),
         (KILLED, "by hand", "", JobState.CANCELLED, "by hand"),
         (KILLED, None, LATE, JobState.TIMEOUT, LATE),

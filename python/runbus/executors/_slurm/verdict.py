@@ -260,11 +260,10 @@ def _unrecorded(seen: Observation | None, fact: Fact, host: str) -> Observation:
         return replace(
             base, phase="gone", reason=reason, native_state=fact.state, evidence=fact.source
         )
-    code, number = fact.exit_code, fact.signal or None
-    if number is None and not code:
-        number = int(signal.SIGKILL)
+    number = fact.signal or None
+    # Of a job that failed, 0 is no code: the accounts have none, or none yet.
     return replace(
-        base, phase="ended", exit_code=None if number else code, signal=number,
+        base, phase="ended", exit_code=None if number else fact.exit_code or None, signal=number,
         reason=_reason(fact) or f"{fact.state} for Slurm", native_state=fact.state,
         evidence=fact.source,
     )  # fmt: skip
