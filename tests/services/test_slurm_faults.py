@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from runbus.executors import SlurmExecutor
+from runbus.executors._slurm.verdict import RECORD_S
 from runbus.testing.conformance.executor import Harness
 from runbus.testing.slurmd import Slurm, until
 
@@ -81,6 +82,8 @@ async def test_a_folder_that_is_gone_when_the_job_begins_is_told(
     ended = await harness.end(ref)
 
     assert ended.seen.reason.startswith("its folder cannot be reached")
+    with anyio.fail_after(RECORD_S * 0.8):  # a record is not waited for anew
+        assert (await harness.phase(ref, "ended")) == ended.seen
 
 
 async def test_a_job_that_ended_while_nobody_looked_is_told_from_its_record(

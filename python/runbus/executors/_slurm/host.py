@@ -202,7 +202,10 @@ class SlurmHost(Host):
         if told.phase == "running" and standing.fact is not None and standing.fact.nodes:
             told = replace(told, host=standing.fact.nodes)
         if told.phase == "ended":
-            for known in (self.standings, self.numbers, self._ended_since):
+            # Of an end without a record only this tells who looks once more.
+            if seen is not None and seen.phase == "ended":
+                self.standings.pop(folder, None)
+            for known in (self.numbers, self._ended_since):
                 known.pop(folder, None)
             self._forced.pop(job.placement.folder, None)
         return told
