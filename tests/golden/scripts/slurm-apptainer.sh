@@ -6,6 +6,7 @@
 #SBATCH --nodes=2
 #SBATCH --gpus-per-node=4
 
+trap : USR2
 rb_folder=''"$HOME"'/.runbus/remote/20260101-000000-ab/jobs/1-train/1'
 cd "$rb_folder" || exit 73
 exec >>slurm.log 2>&1 </dev/null

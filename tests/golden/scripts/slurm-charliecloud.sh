@@ -5,6 +5,7 @@
 #SBATCH --no-requeue
 #SBATCH --nodes=1
 
+trap : USR2
 rb_folder=''"$HOME"'/.runbus/remote/20260101-000000-ab/jobs/1-train/1'
 cd "$rb_folder" || exit 73
 exec >>slurm.log 2>&1 </dev/null

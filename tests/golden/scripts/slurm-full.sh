@@ -20,6 +20,7 @@
 #SBATCH --contiguous
 #SBATCH --signal=B:USR1@90
 
+trap : USR2
 rb_folder=''"$HOME"'/my jobs/20260101-000000-ab/jobs/1-train/1'
 cd "$rb_folder" || exit 73
 exec >>slurm.log 2>&1 </dev/null

@@ -250,3 +250,16 @@ def test_attempts_that_ask_for_other_things_share_no_array(other: dict[str, Any]
     executor = SlurmExecutor()
 
     assert executor.plan(job()).of(SlurmBody).like != executor.plan(job(**other)).of(SlurmBody).like
+
+
+def test_a_script_that_is_told_to_end_before_its_wrapper_is_there_leaves_that_to_it(
+    tmp_path: Path,
+) -> None:
+    body = SlurmExecutor(setup_lines=["kill -s USR2 $$"]).plan(job()).of(SlurmBody)
+    wrapper = tmp_path / "wrapper"
+    wrapper.write_text("""printf '{"status":7}' >exit.json; touch wrapped""")
+    script = body.batch(str(tmp_path), f"sh {shlex.quote(str(wrapper))}".encode())
+
+    done = subprocess.run(["bash", "-c", script], timeout=60, check=False)
+
+    assert (done.returncode, (tmp_path / "wrapped").exists()) == (7, True)
