@@ -69,6 +69,37 @@ async def test_jobs_at_once_get_gpus_of_their_own(
     assert {shown for shown, _ in ends} == {f"<{name}>\n".encode() for name in names}
 
 
+def lent(names: list[str]) -> set[str]:
+    """Return those of some GPUs that this machine has a file of."""
+    files = os.listdir(f"/dev/shm/runbus-gpus-{os.getuid()}")
+    return {name for name in names if f"gpu-{name}" in files}
+
+
+async def test_what_was_lent_to_a_job_leaves_no_file_on_its_machine(
+    harness: Harness, names: list[str]
+) -> None:
+    job = harness.shell("sleep 60", resources=Resources(gpus=2))
+    ref = await harness.submit(job)
+    assert lent(names) == {*names}
+    await harness.executor.cancel([ref], 0)
+    await harness.end(ref)
+    assert lent(names) == set()
+
+
+async def test_nor_does_a_job_that_could_not_be_started(
+    harness: Harness, names: list[str], tmp_path: Path
+) -> None:
+    await harness.run(harness.shell("true"))  # so that there are folders
+    for folder in (tmp_path / "there").glob("*/jobs"):
+        folder.rename(f"{folder}-away")
+        folder.write_text("no folder")
+
+    with pytest.raises(JobNotStarted):
+        await harness.submit(harness.shell("true", resources=Resources(gpus=2)))
+
+    assert lent(names) == set()
+
+
 async def test_a_job_keeps_its_gpu_when_whoever_launched_it_is_gone(
     harness: Harness, names: list[str], tmp_path: Path
 ) -> None:

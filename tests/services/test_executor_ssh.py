@@ -680,7 +680,7 @@ async def test_gpus_of_a_host_are_lent_to_one_job_at_a_time_by_all_kernels(
             two.run(two.shell(script, resources=Resources(gpus=1), attempt=2, name="two")),
         )
 
-    assert gpu not in os.listdir(f"/dev/shm/runbus-gpus-{os.getuid()}")
+    assert f"gpu-{gpu}" not in os.listdir(f"/dev/shm/runbus-gpus-{os.getuid()}")
     # By their own clock: what is seen of them from here comes as late as the machine answers.
     first, second = sorted((end.stdout.split() for end in ends), key=lambda said: int(said[1]))
     assert first[0] == second[0] == gpu.encode()

@@ -245,10 +245,11 @@ def submit_script(
     asked = b"""
 rb_ns=${rb_ns-$(readlink /proc/self/ns/pid 2>/dev/null)}
 (
-umask 077; rb_boot=; rb_up=
+umask 077; rb_boot=; rb_up=; set --
 read -r rb_boot 2>/dev/null </proc/sys/kernel/random/boot_id
 read -r rb_up rb_x 2>/dev/null </proc/uptime
 [ ! -d %(dir)s ] || { echo; echo exists; exit; }
+rb_fail() { [ $# -eq 0 ] || rm -f "$@"; echo; echo failed; }
 %(lease)s
 if %(make)s; then
     if printf '%%s %%s\\n' "$rb_boot" "$rb_up" >%(dir)s/submitted &&
@@ -261,10 +262,10 @@ if %(make)s; then
     then echo; echo started
     else
         for rb_x in submitted limit request.sh request wrapper.log; do rm -f %(dir)s/"$rb_x"; done
-        rmdir %(dir)s; echo; echo failed
+        rmdir %(dir)s; rb_fail "$@"
     fi
 elif [ -d %(dir)s ]; then echo; echo exists
-else echo; echo failed
+else rb_fail "$@"
 fi
 ) 2>&1
 """ % {
@@ -319,7 +320,6 @@ for rb_x in %(names)s; do
 done
 [ "$rb_n" -eq 0 ] || { echo; echo busy; exit; }
 for rb_x; do printf '%%s %%s\\n%%s\\n' "$rb_boot" "$rb_up" %(holder)s >"$rb_x" || exit; done
-set --
 CUDA_VISIBLE_DEVICES=$rb_g; export CUDA_VISIBLE_DEVICES"""
 
 
