@@ -20,12 +20,12 @@ from runbus.executors._lent import TunnelPool  # noqa: TC001 - the configuration
 from runbus.executors._paths import marked
 from runbus.executors._placement import PLACEMENT, read_placement, ref_to, run_json
 from runbus.executors._slurm.body import SlurmBody
+from runbus.executors._slurm.commands import Commands
 from runbus.executors._slurm.host import SlurmHost
 from runbus.executors._slurm.launch import launched
 from runbus.executors._slurm.listing import Partition
-from runbus.executors._slurm.login import LoginNode, chunks
 from runbus.executors._slurm.machine import Member
-from runbus.executors._slurm.numbers import element_name
+from runbus.executors._slurm.numbers import chunks, element_name
 from runbus.executors._slurm.options import SlurmOptions, notice
 from runbus.executors._slurm.script import array_name
 from runbus.executors._tunnelled import TunnelExecutor, tunnel_to
@@ -89,7 +89,9 @@ class SlurmExecutor(SlurmOptions, TunnelExecutor):
         """See that the options are such, and begin with the login node."""
         self.check()
         tunnel = self._reached()
-        self._host = SlurmHost(tunnel, self.poll_s, self._tell, self.copy_patience_s, notice(self))
+        self._host = SlurmHost(
+            tunnel, Commands(tunnel), self.poll_s, self._tell, self.copy_patience_s, notice(self)
+        )
         self._use(
             Hosts({tunnel.name: self._host}),
             tunnel.job_dir,
@@ -160,7 +162,7 @@ class SlurmExecutor(SlurmOptions, TunnelExecutor):
             try:
                 host = await self._hosts.reserve(first, read_placement(first.folder))
                 host.reserved.discard(first.folder)
-                largest = max(1, await self._host.machine.largest_array())
+                largest = max(1, await self._host.scheduler.largest_array())
             except RunbusError as error:
                 outcomes.update((one.job.folder, error_of(one.job, error)) for one in alike)
                 continue
@@ -229,4 +231,4 @@ async def partitions(tunnel: Tunnel) -> list[Partition]:
     Raises:
         HostError: Slurm does not answer there, or the machine does not.
     """
-    return await LoginNode(tunnel, None).partitions()
+    return await Commands(tunnel).partitions()

@@ -229,7 +229,8 @@ def test_attempts_share_a_script_of_an_array_that_holds_what_differs_once() -> N
     ]
     folders = {n: f"/base/e/jobs/{n}-it's/1" for n in (0, 2)}
 
-    script = bodies[0].batch_of(name := array_name([one.name for one in bodies]), folders, b"true")
+    name = array_name([one.name for one in bodies])
+    script = bodies[0].batch_of(name, folders, b"true").text
 
     assert len({one.like for one in bodies}) == 1
     assert directives(script.decode())["array"] == "0,2"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from runbus.attempt import render_script
 from runbus.executors._paths import expanded
 from runbus.executors._slurm.options import SlurmOptions  # noqa: TC001 - a field of a struct
-from runbus.executors._slurm.script import batch_script, job_name
+from runbus.executors._slurm.script import Batch, batch_script, job_name
 from runbus.executors._tunnelled import NO_FOLDER, MarkedBody
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ class SlurmBody(MarkedBody, frozen=True, kw_only=True):
         body.batch(job.folder, b"")
         return body
 
-    def batch(self, folder: str, run: bytes) -> bytes:
-        """Return the batch script.
+    def batch(self, folder: str, run: bytes) -> Batch:
+        """Return what Slurm gets.
 
         Args:
             folder: The attempt's folder there.
@@ -55,8 +55,8 @@ class SlurmBody(MarkedBody, frozen=True, kw_only=True):
         """
         return batch_script(self.options, self.job, self.name, folder, run)
 
-    def batch_of(self, name: str, folders: Mapping[int, str], run: bytes) -> bytes:
-        """Return the batch script of an array of attempts, each of which is `like` this one.
+    def batch_of(self, name: str, folders: Mapping[int, str], run: bytes) -> Batch:
+        """Return what Slurm gets for an array of attempts, each of which is `like` this one.
 
         Args:
             name: What Slurm calls all of them.
@@ -69,9 +69,10 @@ class SlurmBody(MarkedBody, frozen=True, kw_only=True):
     def like(self) -> bytes:
         """What is the same in all attempts that can be elements of one array."""
         withheld = " ".join(self.job.withheld).encode()
-        return b"%s\0%s" % (batch_script(self.options, self.job, "", "", b""), withheld)
+        return b"%s\0%s" % (batch_script(self.options, self.job, "", "", b"").text, withheld)
 
     def render(self) -> str:
         """Return both scripts as a person may see them."""
-        batch = self.batch(self.job.folder, b"runbus-wrapper").decode("utf-8", "surrogateescape")
+        whole = self.batch(self.job.folder, b"runbus-wrapper").text
+        batch = whole.decode("utf-8", "surrogateescape")
         return f"{expanded(batch)}\n# request.sh\n{super().render()}"

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from runbus.executors._host import FollowedJob, Round
     from runbus.executors._look import Answer, Look
     from runbus.executors._placement import Placement
+    from runbus.executors._slurm.scheduler import Scheduler
 
 __all__ = ["SlurmHost"]
 
@@ -38,6 +39,7 @@ class SlurmHost(Host):
 
     Args:
         tunnel: How to reach the login node.
+        scheduler: How Slurm is spoken to.
         poll_s: How often Slurm is asked, in seconds, while things happen there.
         changed: Called when something new was seen.
         copy_patience_s: How long the end of a job waits for files that cannot be copied.
@@ -49,11 +51,13 @@ class SlurmHost(Host):
     def __init__(
         self,
         tunnel: Tunnel,
+        scheduler: Scheduler,
         poll_s: float,
         changed: Callable[[], None],
         copy_patience_s: float = 60.0,
         notice: int = 0,
     ) -> None:
+        self.scheduler = scheduler
         super().__init__(tunnel, _SLOTS, None, changed, copy_patience_s)
         self.poll_s = poll_s
         self._notice = notice
@@ -64,7 +68,7 @@ class SlurmHost(Host):
         self._forced: dict[str, float] = {}
 
     def _machine(self, gpus: Sequence[str] | None) -> SlurmMachine:
-        return SlurmMachine(self.tunnel, gpus)
+        return SlurmMachine(self.tunnel, self.scheduler)
 
     def follow(self, ref: JobRef, placement: Placement) -> FollowedJob:
         """Look at a job from now on, and ask Slurm about it."""
@@ -102,7 +106,7 @@ class SlurmHost(Host):
 
     async def run(self) -> None:
         """Look at the jobs, and ask Slurm about them, for as long as there are any."""
-        self._poll = poll_of(self.tunnel)
+        self._poll = poll_of(self.scheduler.way)
         async with anyio.create_task_group() as both:
             both.start_soon(self._poll.run, self, name=f"ask Slurm at {self.name}")
             await super().run()
@@ -146,7 +150,7 @@ class SlurmHost(Host):
                 self._forced[folder] = now + grace_s + _FORCE_S
         late = [folder for folder, until in self._forced.items() if until < now]
         if late:
-            await self.machine.end(await self.machine.numbers(late))
+            await self.scheduler.end(await self.machine.numbers(late))
             for folder in late:
                 self._forced.pop(folder, None)
 

@@ -13,7 +13,6 @@ from runbus._secrets import redacted_text
 from runbus.abc import GRACE_S, JobRef
 from runbus.attempt import secret_environment
 from runbus.errors import (
-    ConnectionLost,
     HostError,
     JobNotStarted,
     RunbusError,
@@ -21,16 +20,9 @@ from runbus.errors import (
     SubmitUnknown,
 )
 from runbus.executors._shell import quote
-from runbus.executors._slurm.asked import (
-    keep_script,
-    refusal,
-    stage_script,
-    submit_words,
-    unstage_script,
-)
+from runbus.executors._slurm.asked import keep_script, stage_script, unstage_script
 from runbus.executors._slurm.body import SlurmBody
-from runbus.executors._slurm.listing import parse_submitted
-from runbus.executors._slurm.login import LoginNode, said_of
+from runbus.executors._slurm.login import LoginNode
 from runbus.executors._slurm.numbers import array_of
 from runbus.executors._slurm.script import SECRETS
 
@@ -39,6 +31,7 @@ if TYPE_CHECKING:
 
     from runbus.abc import JobSpec, Request
     from runbus.executors._placement import Placement
+    from runbus.executors._slurm.script import Batch
 
 __all__ = ["Member", "SlurmMachine"]
 
@@ -177,24 +170,23 @@ class SlurmMachine(LoginNode):
         return files
 
     async def _hand_over(self, members: Sequence[Member], sending: _Sending) -> bool:
-        """Call sbatch for attempts, until it is known what became of them.
+        """Hand attempts to Slurm, until it is known what became of them.
 
         Returns:
             Whether there may be room for more.
         """
         job = members[0].request.job
-        words = submit_words(self._umask, job.withheld)
         queue_s = job.timeouts.queue_s
         deadline = time.monotonic() + (_UNREACHED_S if queue_s is None else queue_s)
         pause = 0.5
         while True:
-            script = self._script(members)
+            batch = self._batch(members)
             async with self._submits:
-                said, number = await self._sbatch(words, script)
-            if number is not None:
-                await self._keep(number, members, sending)
+                sent = await self.scheduler.submit(batch, self._umask, job.withheld)
+            if sent.number:
+                await self._keep(sent.number, members, sending)
                 return True
-            kind = refusal(said)
+            said, kind = sent.said, sent.refusal
             is_late = time.monotonic() > deadline
             if kind == "unknown":
                 members = await self._taken_all_the_same(members, said, sending, is_late=is_late)
@@ -213,7 +205,7 @@ class SlurmMachine(LoginNode):
     async def _taken_all_the_same(
         self, members: Sequence[Member], said: str, sending: _Sending, *, is_late: bool
     ) -> Sequence[Member]:
-        """Look for attempts of which sbatch has not told; return those that Slurm does not have."""
+        """Look for attempts of which Slurm has not told; return those that Slurm does not have."""
         try:
             await self._adopt(members, sending)
         except HostError as error:
@@ -230,26 +222,13 @@ class SlurmMachine(LoginNode):
         await self._unstage(members[half:], sending)
         return False
 
-    def _script(self, members: Sequence[Member]) -> bytes:
+    def _batch(self, members: Sequence[Member]) -> Batch:
         first, run = members[0], self._wrapper.words
         body = first.request.of(SlurmBody)
         if first.element is None:
             return body.batch(first.placement.folder, run)
         folders = {one.element: one.placement.folder for one in members if one.element is not None}
         return body.batch_of(array_of(first.placement.known_as), folders, run)
-
-    async def _sbatch(self, words: Sequence[str | bytes], script: bytes) -> tuple[str, str | None]:
-        """Call sbatch; return what it said about a refusal, and the job's number if it has one."""
-        try:
-            done = await self._run(words, stdin=script, timeout_s=70.0)
-        except ConnectionLost as error:
-            return f"Socket timed out: {error.reason}", None
-        except HostError as error:
-            return str(error), None
-        if done.exit_status == _TIMED_OUT:
-            return "Socket timed out: sbatch did not end", None
-        number = parse_submitted(done.stdout) if done.exit_status == 0 else None
-        return said_of(done), number
 
     async def _keep(self, number: str, members: Sequence[Member], sending: _Sending) -> None:
         """Keep the numbers of attempts in their folders; they are found by their names as well."""
@@ -324,9 +303,6 @@ class _Sending:
         """Nothing runs."""
         self.outcomes[one.ref] = JobNotStarted(one.ref.name, reason, advice)
 
-
-_TIMED_OUT = 124
-"""What `timeout` ends with."""
 
 _ADVICE = "runbus doctor shows the partitions and their limits"
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-__all__ = ["array_of", "compressed", "element_name", "expanded", "is_id", "spans"]
+__all__ = ["array_of", "chunks", "compressed", "element_name", "expanded", "is_id", "spans"]
+
+T = TypeVar("T")
 
 _LARGEST = 1 << 22
 """The highest index that an array can have in any Slurm."""
@@ -71,3 +73,8 @@ def expanded(number: str) -> list[str]:
             return []
         found += [f"{array}_{index}" for index in range(int(low), int(high or low) + 1)]
     return found
+
+
+def chunks(items: Sequence[T], size: int) -> list[Sequence[T]]:
+    """Return the items in order, so many at a time."""
+    return [items[start : start + size] for start in range(0, len(items), size)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 from weakref import WeakKeyDictionary
@@ -12,15 +11,12 @@ from weakref import WeakKeyDictionary
 import anyio
 
 from runbus.errors import HostError
-from runbus.executors._lent import lender
 from runbus.executors._slurm.asked import ACCOUNTS_ASK
 from runbus.executors._slurm.verdict import Accounts, Standing, noted
-from runbus.transports import LocalTunnel
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
 
-    from runbus.abc import Tunnel
     from runbus.executors._host import FollowedJob
     from runbus.executors._slurm.listing import Fact
     from runbus.executors._slurm.login import LoginNode
@@ -158,7 +154,7 @@ class Poll:
         queue: dict[str, Fact] | None = None
         failure: HostError | None = None
         try:
-            queue = await leader.machine.queue()
+            queue = await leader.machine.scheduler.queue()
         except HostError as error:
             failure = error
         accounts, told_of = await self._accounts(leader.machine, asked, queue)
@@ -214,7 +210,7 @@ class Poll:
         if len(about) < len(open_):
             self._skipped = start + len(about)
             self._ask.set()
-        return await machine.accounts(list(ids), list(names)), about
+        return await machine.scheduler.accounts(list(ids), list(names)), about
 
     async def _learn_numbers(self, machine: LoginNode, asked: Sequence[_Asked]) -> None:
         unknown = [one for one in asked if not one.number][:ACCOUNTS_ASK]
@@ -244,15 +240,8 @@ _NOTHING = Accounts({}, answered=False)
 _polls: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Hashable, Poll]] = WeakKeyDictionary()
 
 
-def poll_of(tunnel: Tunnel) -> Poll:
-    """Return what asks Slurm behind a tunnel: one for all who have the same way to it.
-
-    Those of this machine have, as far as they find the same cluster; others, if they were lent the
-    same tunnel.
-    """
-    way: Hashable = id(lender(tunnel))
-    if isinstance(tunnel, LocalTunnel):
-        way = os.environ.get("SLURM_CONF", ""), os.environ.get("PATH", "")
+def poll_of(way: Hashable) -> Poll:
+    """Return what asks Slurm: one for all who have the same way to it; see `Scheduler.way`."""
     polls = _polls.setdefault(asyncio.get_running_loop(), {})
     for known in [known for known, poll in polls.items() if not poll.watchers]:
         del polls[known]

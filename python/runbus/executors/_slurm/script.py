@@ -8,7 +8,7 @@ import math
 import os
 import re
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from runbus.abc import GRACE_S
 from runbus.errors import UsageError
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from runbus.abc import JobSpec
     from runbus.executors._slurm.options import SlurmOptions
 
-__all__ = ["SECRETS", "array_name", "batch_script", "job_name"]
+__all__ = ["SECRETS", "SHEBANG", "Batch", "array_name", "batch_script", "job_name"]
+
+SHEBANG = b"#!/bin/bash\n"
 
 SECRETS = "secrets"
 """The file in an attempt's folder that its script reads first, and removes."""
@@ -31,6 +33,27 @@ _MARGIN_S = 60
 """How much later than the wrapper's own limit Slurm's comes, so that the wrapper can tell of it."""
 
 _SAFE = re.compile(r"[A-Za-z0-9_.,:/@%+=^*\[\]-]+", re.ASCII)
+
+
+class Batch(NamedTuple):
+    """What Slurm gets for an attempt, or for an array of them.
+
+    Attributes:
+        options: Options of `sbatch` with their values; a value that is empty belongs to an option
+            that has none.
+        script: What is run: the lines after the first one and the options.
+    """
+
+    options: Sequence[tuple[str, str]]
+    script: bytes
+
+    @property
+    def text(self) -> bytes:
+        """The whole of it, as sbatch reads it."""
+        lines = "".join(
+            f"#SBATCH --{key}{'=' if value else ''}{_word(value)}\n" for key, value in self.options
+        )
+        return b"%s%s\n%s" % (SHEBANG, lines.encode("utf-8", "surrogateescape"), self.script)
 
 
 def job_name(job: JobSpec, folder: str) -> str:
@@ -58,8 +81,8 @@ def array_name(names: Sequence[str]) -> str:
 
 def batch_script(
     options: SlurmOptions, job: JobSpec, name: str, folders: str | Mapping[int, str], run: bytes
-) -> bytes:
-    """Return the script that sbatch gets.
+) -> Batch:
+    """Return what Slurm gets.
 
     It claims nothing itself. The wrapper does: of two jobs for one attempt one does nothing.
 
@@ -80,10 +103,8 @@ def batch_script(
     head += [one for one in directives(options) if one[0] not in own] + [*own.items()]
     if options.signal is not None:
         head.append(("signal", f"B:{options.signal}"))
-    lines = "".join(f"#SBATCH --{key}{'=' if value else ''}{_word(value)}\n" for key, value in head)
     setup = "".join(f"{{ {line}\n}} || exit\n" for line in options.setup_lines)
-    return _SCRIPT % {
-        b"head": lines.encode("utf-8", "surrogateescape"),
+    script = _SCRIPT % {
         b"setup": setup.encode("utf-8", "surrogateescape"),
         b"gpus": _GPUS_SEEN if _asks_for_gpus(options, job) else b"",
         b"folder": _folder(folders),
@@ -91,6 +112,7 @@ def batch_script(
         b"secrets": SECRETS.encode(),
         b"warn": _warning(options.signal),
     }
+    return Batch(head, script)
 
 
 def _folder(folders: str | Mapping[int, str]) -> bytes:
@@ -161,9 +183,7 @@ then echo "no GPU is seen on ${SLURMD_NODENAME-}"; exit 76; fi
 # all processes of a job that it ends, is the job's to answer: this shell and the wrapper outlast
 # it, and the wrapper writes down how the job ended. USR2 asks for the job's end: until there is a
 # wrapper it is enough that the shell outlasts it, since the wrapper finds the file `cancel`.
-_SCRIPT = b"""#!/bin/bash
-%(head)s
-trap : USR2
+_SCRIPT = b"""trap : USR2
 %(folder)s
 cd "$rb_folder" || exit 73
 exec >>slurm.log 2>&1 </dev/null
