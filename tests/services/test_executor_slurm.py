@@ -228,15 +228,6 @@ async def test_a_job_that_sees_no_gpu_although_it_asked_for_some_says_so(tmp_pat
     assert ended.stdout == b""
 
 
-async def test_a_job_learns_where_its_ranks_meet(harness: Harness) -> None:
-    names = "NNODES NODE_RANK MASTER_ADDR NODE_IPS"
-    job = harness.shell("echo " + " ".join(f"$RUNBUS_{name}" for name in names.split()))
-
-    nodes, rank, master, every = (await harness.run(job)).stdout.decode().split()
-
-    assert (nodes, rank, master) == ("1", "0", every)
-
-
 @pytest.fixture
 def far(host: Sshd, slurm: Slurm, tmp_path: Path) -> SSHTunnel:
     """A tunnel to a login node."""
@@ -303,13 +294,13 @@ async def test_tasks_on_several_machines_know_their_places(tmp_path: Path, slurm
         )
 
     async with Harness(make, str(tmp_path / "here")) as harness:
-        names = "$RUNBUS_NNODES $RUNBUS_NODE_RANK $SLURM_PROCID $SLURMD_NODENAME"
+        names = "$RUNBUS_NNODES $RUNBUS_NODE_RANK $RANK.$WORLD_SIZE.$LOCAL_RANK $SLURMD_NODENAME"
         ended = await harness.run(harness.shell(f"echo {names}; echo {names} >&2"))
         fails = await harness.run(harness.shell("[ $SLURM_PROCID != 3 ] || exit 9; exec sleep 60"))
 
     nodes = sorted(line.split() for line in ended.stdout.decode().splitlines())
     assert [line[:3] for line in nodes] == [
-        ["2", "0", "0"], ["2", "0", "1"], ["2", "1", "2"], ["2", "1", "3"]
+        ["2", "0", "0.4.0"], ["2", "0", "1.4.1"], ["2", "1", "2.4.0"], ["2", "1", "3.4.1"]
     ]  # fmt: skip
     assert len({line[3] for line in nodes}) == 2
     assert ended.seen.exit_code == 0

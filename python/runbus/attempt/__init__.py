@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from runbus.attempt._program import program_digest as program_digest
     from runbus.attempt._program import wrapper_program as wrapper_program
     from runbus.attempt._program import wrapper_words as wrapper_words
+    from runbus.attempt._rendezvous import MEETING_PORTS as MEETING_PORTS
+    from runbus.attempt._rendezvous import on_one_node as on_one_node
+    from runbus.attempt._rendezvous import rendezvous as rendezvous
     from runbus.attempt._request import render_request as render_request
     from runbus.attempt._script import WRAPPER as WRAPPER
     from runbus.attempt._script import redacted_job as redacted_job
@@ -56,6 +59,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CANCELLED",
     "LOOK_BACK",
+    "MEETING_PORTS",
     "OUT_OF_MEMORY",
     "TIME_LIMIT",
     "WRAPPER",
@@ -82,6 +86,7 @@ __all__ = [
     "note_work",
     "observe_folder",
     "observe_start",
+    "on_one_node",
     "outlived",
     "own_pid_namespace",
     "program_digest",
@@ -91,6 +96,7 @@ __all__ = [
     "redacted_job",
     "render_request",
     "render_script",
+    "rendezvous",
     "secret_environment",
     "whole_records",
     "wrapper_program",
@@ -133,6 +139,7 @@ __getattr__, __dir__ = lazy_names(
             "wrapper_program",
             "wrapper_words",
         ),
+        "._rendezvous": ("MEETING_PORTS", "on_one_node", "rendezvous"),
         "._request": ("render_request",),
         "._script": ("WRAPPER", "redacted_job", "render_script", "secret_environment"),
         "._work": ("FolderFiles", "as_it_worked", "note_work"),

@@ -28,6 +28,7 @@ from runbus.abc import (
 )
 from runbus.attempt import (
     AttemptBody,
+    on_one_node,
     program_digest,
     read_log,
     secret_environment,
@@ -268,10 +269,17 @@ class DockerExecutor(Executor):
         if not image:
             reason = f"executor {self.name!r} has no container_image, and the job asks for none"
             raise JobNotStarted(job.name, reason, "give either of them an image")
-        attempt = AttemptBody.of(self._moved(job), advice=_NO_FOLDER)
+        alone = on_one_node(job, job.resources.gpus or self._usual_gpus)
+        attempt = AttemptBody.of(self._moved(alone), advice=_NO_FOLDER)
         wrapper = os.path.join(Home().path, "bin", program_digest())
         document = container_document(job, self._options, image, wrapper)
         return Request(job=job, body=ContainerBody(attempt=attempt, document=document))
+
+    @property
+    def _usual_gpus(self) -> int:
+        """How many GPUs a job gets that asks for none."""
+        usual = self._options.num_gpus or 0
+        return len(self._gpus.names) if usual < 0 else usual
 
     async def make_ready(self) -> None:
         """Find out which version of its API the engine speaks, and make the network."""

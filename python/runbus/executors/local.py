@@ -36,6 +36,7 @@ from runbus.attempt import (
     is_running,
     observe_folder,
     observe_start,
+    on_one_node,
     own_pid_namespace,
     read_log,
     secret_environment,
@@ -158,7 +159,7 @@ class LocalExecutor(Executor):
         """Return what the wrapper would be given."""
         self.capabilities.check(job, self.name)
         check_gpu_variable(job)
-        return Request(job=job, body=AttemptBody.of(in_unpacked_code(job)))
+        return Request(job=job, body=AttemptBody.of(in_unpacked_code(on_one_node(job))))
 
     async def make_ready(self) -> None:
         """Start the process that starts wrappers."""

@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from runbus._listed import listed
 from runbus.abc import Capabilities, Limits, Packager, Request, Tunnel
+from runbus.attempt import on_one_node
 from runbus.config import Check, LocalFile, host_problems
 from runbus.errors import UsageError
 from runbus.executors._choosing import Hosts
@@ -127,5 +128,5 @@ class SSHExecutor(TunnelExecutor):
         return Request(job=job, body=body)
 
     def _moved(self, job: JobSpec, base: str) -> JobSpec:
-        moved = super()._moved(job, base)
+        moved = super()._moved(on_one_node(job), base)
         return self._containers.with_command(moved, base, moved.argv)

@@ -11,12 +11,15 @@ cd "$rb_folder" || exit 73
 exec >>slurm.log 2>&1 </dev/null
 unset SLURM_EXPORT_ENV
 if [ -f secrets ]; then . ./secrets && rm -f secrets || exit 74; fi
-export RUNBUS_NNODES=${SLURM_JOB_NUM_NODES:-1} RUNBUS_NODE_RANK=${SLURM_NODEID:-0}
-RUNBUS_NODE_IPS=$(scontrol show hostnames "${SLURM_JOB_NODELIST-}" | tr '\n' ,)
-export RUNBUS_NODE_IPS=${RUNBUS_NODE_IPS%,}
+rb_nodes=$(scontrol show hostnames "${SLURM_JOB_NODELIST-}" | tr '\n' ,)
+export RUNBUS_NNODES=${SLURM_JOB_NUM_NODES:-1}
+export RUNBUS_NODE_RANK=${SLURM_NODEID:-0}
+export RUNBUS_NODE_IPS=${rb_nodes%,}
 export RUNBUS_MASTER_ADDR=${RUNBUS_NODE_IPS%%,*}
-export RUNBUS_MASTER_PORT=$((20000 + SLURM_JOB_ID % 20000))
+export RUNBUS_MASTER_PORT=$((20000 + SLURM_JOB_ID % 12000))
 export RUNBUS_GPUS_PER_NODE=${SLURM_GPUS_ON_NODE:-0}
+export MASTER_ADDR=${RUNBUS_NODE_IPS%%,*}
+export MASTER_PORT=$((20000 + SLURM_JOB_ID % 12000))
 rb_ns=$(readlink /proc/self/ns/pid)
 rb_end() {
     read -r rb_grace <grace || rb_grace=30

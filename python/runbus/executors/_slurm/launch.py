@@ -33,7 +33,7 @@ def launched(options: SlurmOptions, job: JobSpec, base: str) -> JobSpec:
     is_of_srun = runtime in {"pyxis", "oci"}
     if options.launcher == "none" and not is_of_srun:
         return _contained(options, job, base, job.argv)
-    start = _TORCHRUN if options.launcher == "torchrun" else _PLAIN
+    start = {"none": _PLAIN, "srun": _RANKED, "torchrun": _TORCHRUN}[options.launcher]
     inner = _contained(options, job, base, ("sh", "-c", start, "sh", *job.argv))
     words = ["srun", "--kill-on-bad-exit=1", "--export=ALL"]
     if options.launcher != "srun":
@@ -63,12 +63,19 @@ def _contained(options: SlurmOptions, job: JobSpec, base: str, argv: tuple[str, 
     return replace(job, argv=argv)
 
 
-_PLAIN = 'RUNBUS_NODE_RANK=$SLURM_NODEID; export RUNBUS_NODE_RANK; exec "$@"'
+_NODE = "RUNBUS_NODE_RANK=$SLURM_NODEID; export RUNBUS_NODE_RANK"
+
+_PLAIN = f'{_NODE}; exec "$@"'
+
+# What torch's env:// reads, so that a script needs no launcher of its own.
+_RANKED = f"""{_NODE}
+export RANK="$SLURM_PROCID" WORLD_SIZE="$SLURM_NTASKS" LOCAL_RANK="$SLURM_LOCALID"
+exec "$@\""""
 
 # Its own rendezvous, at the first of the machines; a worker for each GPU, or one where there are
 # none.
-_TORCHRUN = """RUNBUS_NODE_RANK=$SLURM_NODEID; export RUNBUS_NODE_RANK
-[ "${RUNBUS_GPUS_PER_NODE:-0}" -gt 0 ] || RUNBUS_GPUS_PER_NODE=1
+_TORCHRUN = f"""{_NODE}
+[ "${{RUNBUS_GPUS_PER_NODE:-0}}" -gt 0 ] || RUNBUS_GPUS_PER_NODE=1
 exec torchrun --nnodes="$RUNBUS_NNODES" --nproc-per-node="$RUNBUS_GPUS_PER_NODE" \\
 --rdzv-backend=c10d --rdzv-id="$SLURM_JOB_ID" \\
 --rdzv-endpoint="$RUNBUS_MASTER_ADDR:$RUNBUS_MASTER_PORT" --no-python "$@\""""

@@ -11,6 +11,7 @@ import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
 from runbus.abc import GRACE_S
+from runbus.attempt import MEETING_PORTS, rendezvous
 from runbus.errors import UsageError
 from runbus.executors._shell import quote
 from runbus.executors._slurm.numbers import spans
@@ -110,6 +111,7 @@ def batch_script(
         b"folder": _folder(folders),
         b"run": run,
         b"secrets": SECRETS.encode(),
+        b"meet": _meeting(),
         b"warn": _warning(options.signal),
     }
     return Batch(head, script)
@@ -163,6 +165,18 @@ def _word(value: str) -> str:
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
+def _meeting() -> bytes:
+    """Return the lines that say where the ranks of the job meet."""
+    variables = rendezvous(
+        nnodes="${SLURM_JOB_NUM_NODES:-1}",
+        node_rank="${SLURM_NODEID:-0}",
+        ips="${rb_nodes%,}",
+        port=f"$(({MEETING_PORTS.start} + SLURM_JOB_ID % {len(MEETING_PORTS)}))",
+        gpus="${SLURM_GPUS_ON_NODE:-0}",
+    )
+    return "".join(f"export {name}={value}\n" for name, value in variables.items()).encode()
+
+
 def _warning(signal: str | None) -> bytes:
     """Return the lines that pass on the signal which announces the end of the job's time."""
     if signal is None:
@@ -189,13 +203,8 @@ cd "$rb_folder" || exit 73
 exec >>slurm.log 2>&1 </dev/null
 unset SLURM_EXPORT_ENV
 if [ -f %(secrets)s ]; then . ./%(secrets)s && rm -f %(secrets)s || exit 74; fi
-%(setup)s%(gpus)sexport RUNBUS_NNODES=${SLURM_JOB_NUM_NODES:-1} RUNBUS_NODE_RANK=${SLURM_NODEID:-0}
-RUNBUS_NODE_IPS=$(scontrol show hostnames "${SLURM_JOB_NODELIST-}" | tr '\\n' ,)
-export RUNBUS_NODE_IPS=${RUNBUS_NODE_IPS%%,}
-export RUNBUS_MASTER_ADDR=${RUNBUS_NODE_IPS%%%%,*}
-export RUNBUS_MASTER_PORT=$((20000 + SLURM_JOB_ID %% 20000))
-export RUNBUS_GPUS_PER_NODE=${SLURM_GPUS_ON_NODE:-0}
-rb_ns=$(readlink /proc/self/ns/pid)
+%(setup)s%(gpus)srb_nodes=$(scontrol show hostnames "${SLURM_JOB_NODELIST-}" | tr '\\n' ,)
+%(meet)srb_ns=$(readlink /proc/self/ns/pid)
 rb_end() {
     read -r rb_grace <grace || rb_grace=30
     %(run)s cancel "$rb_folder" "$rb_grace" "$rb_ns" &

@@ -53,6 +53,21 @@ class LaunchContract(Contract):
 
         assert (await harness.run(job)).stdout == b"kept\n"
 
+    async def test_a_job_learns_where_its_ranks_meet(self, harness: Harness) -> None:
+        names = ["NNODES", "NODE_RANK", "GPUS_PER_NODE", "NODE_IPS", "MASTER_ADDR", "MASTER_PORT"]
+        told = [*(f"RUNBUS_{name}" for name in names), "MASTER_ADDR", "MASTER_PORT"]
+        script = "echo " + " ".join(f"${{{name}:-unset}}" for name in told)
+
+        ended = await harness.run(harness.shell(script))
+        own = await harness.run(harness.shell(script, env={"MASTER_PORT": "4711"}))
+
+        nodes, rank, gpus, ips, address, port, *torch = ended.stdout.decode().split()
+        assert (nodes, rank, gpus) == ("1", "0", "0")
+        assert ips == address
+        assert 1024 < int(port) < 65536
+        assert torch == [address, port]
+        assert own.stdout.decode().split()[-1] == "4711"
+
     async def test_a_variable_of_100_kb_arrives(self, harness: Harness) -> None:
         text = "0123456789" * 10_000
         job = harness.shell('printf %s "$LONG"', env={"LONG": text})
