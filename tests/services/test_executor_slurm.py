@@ -309,6 +309,35 @@ async def test_tasks_on_several_machines_know_their_places(tmp_path: Path, slurm
     assert b"exit code 9" in fails.stderr
 
 
+def test_the_output_of_each_machine_is_told_apart(slurm: Slurm, tmp_path: Path) -> None:
+    home = {**slurm.environment, "RUNBUS_HOME": str(tmp_path / "home"), "RUNBUS_SYSTEM": "0"}
+    entry = f"type: slurm, nodes: 2, launcher: srun, job_dir: {tmp_path}/far, poll_s: 0.5"
+    job = "{name: tells, command: [sh, tell.sh], executor: cluster}"
+    batch = f"project: two\njobs: [{job}]\nexecutors: {{cluster: {{{entry}}}}}\n"
+    (tmp_path / "batch.yaml").write_text(batch)
+    said = "trap 'echo ends; exit' TERM; echo out $RANK; printf 'err %s' $RANK >&2"
+    # One that is left behind holds on to what its job wrote to.
+    (tmp_path / "tell.sh").write_text(f"{said}; sleep 60 & kill -TERM $$; wait\n")
+
+    def runbus(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "runbus.cli", *words], env=home, cwd=tmp_path, text=True,
+            capture_output=True, timeout=100, check=False,
+        )  # fmt: skip
+
+    ran = runbus("submit", "batch.yaml")
+    both, each = runbus("logs", "tells"), [runbus("logs", "tells", "--node", n) for n in "01"]
+    none = runbus("logs", "tells", "--node", "2")
+
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    lines = [f"out {node}\nends\n" for node in (0, 1)]
+    assert [one.stdout for one in each] == lines
+    assert [one.stderr for one in each] == ["err 0", "err 1"]
+    assert sorted(both.stdout.splitlines()) == sorted("".join(lines).splitlines())
+    assert none.returncode == 2
+    assert "2 machines, of which 1 is the last" in none.stderr
+
+
 def test_the_doctor_shows_the_partitions_and_misses_one_that_is_not_there(
     slurm: Slurm, tmp_path: Path
 ) -> None:

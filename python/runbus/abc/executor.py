@@ -42,6 +42,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
         code_images: Whether it builds an image of the packaged code, if that is asked for.
         pushes: Whether `wait_for_change` returns when something happens, and not only in time.
         batches: Whether `submit_all` hands over several jobs in fewer calls than one for each.
+        nodes: On how many machines a job writes, each of which `Executor.node_logs` tells apart.
         files: Whether `Executor.files` reads the folder where a job worked.
     """
 
@@ -55,6 +56,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     code_images: bool = False
     pushes: bool = False
     batches: bool = False
+    nodes: int = 1
     files: bool = False
 
     def check(self, job: JobSpec, executor: str) -> None:
@@ -295,6 +297,26 @@ class Executor(Portable, ABC):
         Raises:
             HostError: The backend does not answer.
         """
+
+    async def node_logs(
+        self, ref: JobRef, node: int, source: Literal["stdout", "stderr"], offset: int
+    ) -> bytes:
+        """Return what a job has written on one of its machines: from the backend itself.
+
+        Args:
+            ref: The job.
+            node: Which of its machines, from 0.
+            source: Which of its outputs.
+            offset: Where to begin, in bytes of what that machine has written.
+
+        Returns:
+            At most 1 MiB; empty if there is nothing there (yet).
+
+        Raises:
+            Unsupported: The job has one machine: `capabilities.nodes` is 1.
+            HostError: The backend does not answer.
+        """
+        raise Unsupported(ref.name, self.name, (f"what machine {node} has written",))
 
     @abstractmethod
     async def cancel(self, refs: Sequence[JobRef], grace_s: float) -> None:

@@ -45,12 +45,13 @@ if TYPE_CHECKING:
     from runbus.executors._choosing import Hosts
     from runbus.executors._host import Host
 
-__all__ = ["NO_FOLDER", "MarkedBody", "TunnelExecutor", "tunnel_to"]
+__all__ = ["NO_FOLDER", "PIECE", "MarkedBody", "TunnelExecutor", "tunnel_to"]
 
 AGAIN_S = 1.0
 """After how long a machine is asked again that had no room for a job."""
 
-_PIECE = 1 << 20
+PIECE = 1 << 20
+"""How much of a log is read at a time."""
 
 NO_FOLDER = "runbus: this machine has no such folder; give its executor a packager or a workdir"
 
@@ -214,7 +215,7 @@ class TunnelExecutor(Executor):
             return b""
         path = os.fsencode(f"{placement.folder}/{source}.log")
         there = max(0, offset - log_base(ref.folder, source))
-        return await host.tunnel.read(path, there, _PIECE)
+        return await host.tunnel.read(path, there, PIECE)
 
     async def cancel(self, refs: Sequence[JobRef], grace_s: float) -> None:
         """Have the wrapper end each job, as soon as its machine can be reached."""

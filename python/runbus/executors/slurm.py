@@ -22,17 +22,18 @@ from runbus.executors._placement import PLACEMENT, read_placement, ref_to, run_j
 from runbus.executors._slurm.body import SlurmBody
 from runbus.executors._slurm.commands import Commands
 from runbus.executors._slurm.host import SlurmHost
-from runbus.executors._slurm.launch import launched
+from runbus.executors._slurm.launch import launched, node_count, node_log
 from runbus.executors._slurm.listing import Partition
 from runbus.executors._slurm.machine import Member
 from runbus.executors._slurm.numbers import chunks, element_name
 from runbus.executors._slurm.options import SlurmOptions, notice
 from runbus.executors._slurm.script import array_name
-from runbus.executors._tunnelled import TunnelExecutor, tunnel_to
+from runbus.executors._tunnelled import PIECE, TunnelExecutor, tunnel_to
 from runbus.transports import LocalTunnel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Literal
 
     from runbus.abc import JobRef, JobSpec
 
@@ -120,6 +121,7 @@ class SlurmExecutor(SlurmOptions, TunnelExecutor):
             pushes=True,
             files=True,
             batches=True,
+            nodes=node_count(self),
         )
 
     def limits(self) -> Limits:
@@ -204,6 +206,18 @@ class SlurmExecutor(SlurmOptions, TunnelExecutor):
         fields = self._fields(job, self._host, base)
         text = run_json(job.run_folder)
         return Member(ref_to(job, placement), placement, request, fields, text, index)
+
+    async def node_logs(
+        self, ref: JobRef, node: int, source: Literal["stdout", "stderr"], offset: int
+    ) -> bytes:
+        """Read what a machine keeps in the attempt's folder on the cluster."""
+        if node_count(self) == 1:
+            return await super().node_logs(ref, node, source, offset)
+        placement = read_placement(ref.folder)
+        if placement is None or self._hosts.of(placement) is None:
+            return b""
+        path = os.fsencode(f"{placement.folder}/{node_log(node, source)}")
+        return await self._host.tunnel.read(path, offset, PIECE)
 
     def _moved(self, job: JobSpec, base: str) -> JobSpec:
         return launched(self, super()._moved(job, base), base)

@@ -51,7 +51,24 @@ export RUNBUS_IMAGE='~/images/train.sif'
 export lr='0.1 $x'
 cd ''"$HOME"'/.runbus/remote/20260101-000000-ab/jobs/1-train/1' || { echo 'runbus: this machine has no such folder; give its executor a packager or a workdir' >&2; exit 126; }
 exec ${rb_alone:+"$rb_alone"} ${rb_alone:+--} srun --kill-on-bad-exit=1 --export=ALL --nodes=2 --ntasks=2 --ntasks-per-node=1 apptainer exec --nv '--bind='"$HOME"'/.runbus/remote:'"$HOME"'/.runbus/remote' '--bind='"$HOME"'/data:/data:ro' --pwd=/code ''"$HOME"'/images/train.sif' sh -c 'RUNBUS_NODE_RANK=$SLURM_NODEID; export RUNBUS_NODE_RANK
-[ "${RUNBUS_GPUS_PER_NODE:-0}" -gt 0 ] || RUNBUS_GPUS_PER_NODE=1
-exec torchrun --nnodes="$RUNBUS_NNODES" --nproc-per-node="$RUNBUS_GPUS_PER_NODE" \
+rb_keep() {
+    command -v tee >/dev/null && rb_pipes=$(mktemp -d) &&
+        mkfifo "$rb_pipes/stdout" "$rb_pipes/stderr" || exec "$@"
+    rb_log=$RUNBUS_ATTEMPT/node$RUNBUS_NODE_RANK
+    (trap '"'"''"'"' HUP INT QUIT TERM USR1 USR2
+        exec tee -a "$rb_log.stdout.log" <"$rb_pipes/stdout") & rb_out=$!
+    (trap '"'"''"'"' HUP INT QUIT TERM USR1 USR2
+        exec tee -a "$rb_log.stderr.log" <"$rb_pipes/stderr" >&2) & rb_err=$!
+    trap : HUP INT QUIT TERM USR1 USR2
+    "$@" >"$rb_pipes/stdout" 2>"$rb_pipes/stderr"
+    rb_status=$?
+    rm -rf "$rb_pipes"
+    (sleep 5; kill -KILL "$rb_out" "$rb_err") >/dev/null 2>&1 & rb_last=$!
+    wait "$rb_out"; wait "$rb_err"
+    kill "$rb_last"
+    exit "$rb_status"
+}
+rb_keep torchrun --nnodes="$RUNBUS_NNODES" \
+--nproc-per-node="$((RUNBUS_GPUS_PER_NODE ? RUNBUS_GPUS_PER_NODE : 1))" \
 --rdzv-backend=c10d --rdzv-id="$SLURM_JOB_ID" \
 --rdzv-endpoint="$RUNBUS_MASTER_ADDR:$RUNBUS_MASTER_PORT" --no-python "$@"' sh python train.py

@@ -45,4 +45,5 @@ exit "${rb_exit:-$rb_status}"
 # runbus: 'Train it!' of 20260101-000000-ab, attempt 1
 export lr='0.1 $x'
 cd /code || { echo 'runbus: this machine has no such folder; give its executor a packager or a workdir' >&2; exit 126; }
-exec ${rb_alone:+"$rb_alone"} ${rb_alone:+--} srun --kill-on-bad-exit=1 --export=ALL --nodes=1 --ntasks=1 --ntasks-per-node=1 --container=/images/bundle sh -c 'RUNBUS_NODE_RANK=$SLURM_NODEID; export RUNBUS_NODE_RANK; exec "$@"' sh python train.py
+exec ${rb_alone:+"$rb_alone"} ${rb_alone:+--} srun --kill-on-bad-exit=1 --export=ALL --nodes=1 --ntasks=1 --ntasks-per-node=1 --container=/images/bundle sh -c 'RUNBUS_NODE_RANK=$SLURM_NODEID; export RUNBUS_NODE_RANK
+exec "$@"' sh python train.py

@@ -46,4 +46,5 @@ exit "${rb_exit:-$rb_status}"
 export RUNBUS_IMAGE='nvcr.io#nvidia/pytorch:24.05-py3'
 export lr='0.1 $x'
 cd ''"$HOME"'/.runbus/remote/20260101-000000-ab/jobs/1-train/1' || { echo 'runbus: this machine has no such folder; give its executor a packager or a workdir' >&2; exit 126; }
-exec ${rb_alone:+"$rb_alone"} ${rb_alone:+--} srun --kill-on-bad-exit=1 --export=ALL --nodes=1 --ntasks=1 --ntasks-per-node=1 '--container-image=nvcr.io#nvidia/pytorch:24.05-py3' '--container-mounts='"$HOME"'/.runbus/remote:'"$HOME"'/.runbus/remote' --container-workdir=/code sh -c 'RUNBUS_NODE_RANK=$SLURM_NODEID; export RUNBUS_NODE_RANK; exec "$@"' sh python train.py
+exec ${rb_alone:+"$rb_alone"} ${rb_alone:+--} srun --kill-on-bad-exit=1 --export=ALL --nodes=1 --ntasks=1 --ntasks-per-node=1 '--container-image=nvcr.io#nvidia/pytorch:24.05-py3' '--container-mounts='"$HOME"'/.runbus/remote:'"$HOME"'/.runbus/remote' --container-workdir=/code sh -c 'RUNBUS_NODE_RANK=$SLURM_NODEID; export RUNBUS_NODE_RANK
+exec "$@"' sh python train.py

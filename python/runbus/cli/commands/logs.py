@@ -66,8 +66,19 @@ class _Since(click.ParamType[int]):
     metavar="WHEN",
     help="Only what was written since: 30s, 10m, 2h, 1d ago, or a time such as 2030-01-31T12:00.",
 )
+@click.option(
+    "--node",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Only what this machine of a job on several has written, from 0.",
+)
 def command(
-    run: str, follow: bool, only_stderr: bool, attempt: int | None, since: int | None
+    run: str,
+    follow: bool,
+    only_stderr: bool,
+    attempt: int | None,
+    since: int | None,
+    node: int | None,
 ) -> None:
     """Print what a run's job has written to its logs, as it is there.
 
@@ -79,16 +90,22 @@ def command(
     come, and --since begins at the last such note before WHEN: it never leaves out what was written
     since, but may show up to a second more, and more where nobody followed the job for a while.
 
+    What the machines of a job write goes to the same two logs. With --node each is told apart,
+    and read on the cluster: nothing of that is copied here.
+
     RUN is an id or a part of one, a name (the newest run of that name), or "latest". Of a batch,
     by its id or project, the logs of all jobs are merged, each line after the name of its job:
     they are put in order by those notes, so to a second.
     """
     sources: tuple[Source, ...] = ("stderr",) if only_stderr else ("stdout", "stderr")
+    if node is not None and since is not None:
+        raise click.UsageError("--since is of what all machines have written: leave --node")
     if (batch := named_batch(run)) is not None:
         from runbus.cli._merged_logs import print_merged_logs
 
-        if attempt is not None:
-            raise click.UsageError(f"--attempt is of one job, and {run!r} is a batch: name a job")
+        if attempt is not None or node is not None:
+            option = "--attempt" if node is None else "--node"
+            raise click.UsageError(f"{option} is of one job, and {run!r} is a batch: name a job")
         print_merged_logs(batch, sources, since=since, follow=follow)
         return
     found = named_run(run)
@@ -99,7 +116,7 @@ def command(
     if attempt is not None and attempt > found.job.attempt:
         had = "one attempt" if found.job.attempt == 1 else f"{found.job.attempt} attempts"
         raise click.UsageError(f"job {found.job.name!r} has had {had} so far")
-    with _reading_elsewhere(found) as read_elsewhere:
+    with _reading_elsewhere(found, node) as read_elsewhere:
         begun = found.begun_attempts()
         shown = attempt or max(begun, default=found.job.attempt)
         _tell_not_begun(found.job, shown, begun, follow=follow)
@@ -165,10 +182,10 @@ def _print_attempt(
 
 
 @contextmanager
-def _reading_elsewhere(run: RunRecord) -> Iterator[ReadLog | None]:
+def _reading_elsewhere(run: RunRecord, node: int | None) -> Iterator[ReadLog | None]:
     """Yield what reads a job's log where it runs; None if nothing is written elsewhere."""
     job = run.job
-    if job is None or not job.handle or job.executor == "local":
+    if node is None and (job is None or not job.handle or job.executor == "local"):
         yield None
         return
     from anyio.from_thread import start_blocking_portal
@@ -177,7 +194,7 @@ def _reading_elsewhere(run: RunRecord) -> Iterator[ReadLog | None]:
 
     with (
         start_blocking_portal("asyncio") as portal,
-        portal.wrap_async_context_manager(reading_elsewhere(run)) as read,
+        portal.wrap_async_context_manager(reading_elsewhere(run, node)) as read,
     ):
         yield None if read is None else partial(portal.call, read)
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from runbus.abc import JobSpec
     from runbus.executors._slurm.options import SlurmOptions
 
-__all__ = ["launched"]
+__all__ = ["launched", "node_count", "node_log"]
 
 
 def launched(options: SlurmOptions, job: JobSpec, base: str) -> JobSpec:
@@ -33,8 +33,7 @@ def launched(options: SlurmOptions, job: JobSpec, base: str) -> JobSpec:
     is_of_srun = runtime in {"pyxis", "oci"}
     if options.launcher == "none" and not is_of_srun:
         return _contained(options, job, base, job.argv)
-    start = {"none": _PLAIN, "srun": _RANKED, "torchrun": _TORCHRUN}[options.launcher]
-    inner = _contained(options, job, base, ("sh", "-c", start, "sh", *job.argv))
+    inner = _contained(options, job, base, ("sh", "-c", _start(options), "sh", *job.argv))
     words = ["srun", "--kill-on-bad-exit=1", "--export=ALL"]
     if options.launcher != "srun":
         nodes = options.nodes if options.launcher == "torchrun" else 1
@@ -63,19 +62,56 @@ def _contained(options: SlurmOptions, job: JobSpec, base: str, argv: tuple[str, 
     return replace(job, argv=argv)
 
 
+def _start(options: SlurmOptions) -> str:
+    """Return the script that starts the command in a task: the words of it are its arguments."""
+    is_kept = node_count(options) > 1
+    start = f"{_NODE}\n{_RANK if options.launcher == 'srun' else ''}{_KEEP if is_kept else ''}"
+    run = "rb_keep" if is_kept else "exec"
+    words = _TORCHRUN if options.launcher == "torchrun" else ""
+    return f'{start}{run} {words}"$@"'
+
+
+def node_count(options: SlurmOptions) -> int:
+    """Return on how many machines a job writes."""
+    return 1 if options.launcher == "none" else options.nodes
+
+
+def node_log(node: int, source: str) -> str:
+    """Return where in an attempt's folder one of several machines keeps what it writes."""
+    return f"node{node}.{source}.log"
+
+
 _NODE = "RUNBUS_NODE_RANK=$SLURM_NODEID; export RUNBUS_NODE_RANK"
 
-_PLAIN = f'{_NODE}; exec "$@"'
-
 # What torch's env:// reads, so that a script needs no launcher of its own.
-_RANKED = f"""{_NODE}
-export RANK="$SLURM_PROCID" WORLD_SIZE="$SLURM_NTASKS" LOCAL_RANK="$SLURM_LOCALID"
-exec "$@\""""
+_RANK = 'export RANK="$SLURM_PROCID" WORLD_SIZE="$SLURM_NTASKS" LOCAL_RANK="$SLURM_LOCALID"\n'
 
 # Its own rendezvous, at the first of the machines; a worker for each GPU, or one where there are
 # none.
-_TORCHRUN = f"""{_NODE}
-[ "${{RUNBUS_GPUS_PER_NODE:-0}}" -gt 0 ] || RUNBUS_GPUS_PER_NODE=1
-exec torchrun --nnodes="$RUNBUS_NNODES" --nproc-per-node="$RUNBUS_GPUS_PER_NODE" \\
+_TORCHRUN = """torchrun --nnodes="$RUNBUS_NNODES" \\
+--nproc-per-node="$((RUNBUS_GPUS_PER_NODE ? RUNBUS_GPUS_PER_NODE : 1))" \\
 --rdzv-backend=c10d --rdzv-id="$SLURM_JOB_ID" \\
---rdzv-endpoint="$RUNBUS_MASTER_ADDR:$RUNBUS_MASTER_PORT" --no-python "$@\""""
+--rdzv-endpoint="$RUNBUS_MASTER_ADDR:$RUNBUS_MASTER_PORT" --no-python """
+
+# What all machines write is in the same two logs, and of each in files of its own, too. Signals are
+# the command's to answer: this shell tells how it ended, and the copies last until it has written
+# all. What it leaves behind may hold on to them for a moment, and no longer.
+_KEEP = """\
+rb_keep() {
+    command -v tee >/dev/null && rb_pipes=$(mktemp -d) &&
+        mkfifo "$rb_pipes/stdout" "$rb_pipes/stderr" || exec "$@"
+    rb_log=$RUNBUS_ATTEMPT/node$RUNBUS_NODE_RANK
+    (trap '' HUP INT QUIT TERM USR1 USR2
+        exec tee -a "$rb_log.stdout.log" <"$rb_pipes/stdout") & rb_out=$!
+    (trap '' HUP INT QUIT TERM USR1 USR2
+        exec tee -a "$rb_log.stderr.log" <"$rb_pipes/stderr" >&2) & rb_err=$!
+    trap : HUP INT QUIT TERM USR1 USR2
+    "$@" >"$rb_pipes/stdout" 2>"$rb_pipes/stderr"
+    rb_status=$?
+    rm -rf "$rb_pipes"
+    (sleep 5; kill -KILL "$rb_out" "$rb_err") >/dev/null 2>&1 & rb_last=$!
+    wait "$rb_out"; wait "$rb_err"
+    kill "$rb_last"
+    exit "$rb_status"
+}
+"""
