@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from runbus.api._lead import lead_new as lead_new
     from runbus.api._lead import submit as submit
     from runbus.api._plan import plan as plan
-    from runbus.api._plan import planned_code as planned_code
     from runbus.api._plan import prepare as prepare
     from runbus.api._plan import rerun as rerun
     from runbus.api._plan import retry as retry
+    from runbus.api._planned import Plan as Plan
     from runbus.api._portal import Portal as Portal
     from runbus.api._portal import portal as portal
     from runbus.api._run import run as run
@@ -55,6 +55,7 @@ __all__ = [
     "Happening",
     "InTurn",
     "JobLines",
+    "Plan",
     "Portal",
     "ReadLog",
     "attach",
@@ -68,7 +69,6 @@ __all__ = [
     "lead",
     "lead_new",
     "plan",
-    "planned_code",
     "portal",
     "prepare",
     "reading_elsewhere",
@@ -92,7 +92,8 @@ __getattr__, __dir__ = lazy_names(
         "._fleet": ("Fleet",),
         "._job_lines": ("InTurn", "JobLines"),
         "._lead": ("attach", "cancel", "detach", "follow", "lead", "lead_new", "submit"),
-        "._plan": ("plan", "planned_code", "prepare", "rerun", "retry"),
+        "._plan": ("plan", "prepare", "rerun", "retry"),
+        "._planned": ("Plan",),
         "._portal": ("Portal", "portal"),
         "._status": ("ExperimentList", "ExperimentStatus", "status"),
         "._supervise": ("supervise",),

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from runbus.api._executors import executors_of
+from runbus.api._planned import Plan
 from runbus.api._status import folder_of
 from runbus.catalog import find_job
 from runbus.errors import UsageError
@@ -16,45 +17,52 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from runbus.abc import Package, Request
+    from runbus.abc import Executor, Package
     from runbus.experiment import Job, StoredExperiment
     from runbus.jobs import Asked
-    from runbus.packaging import Chosen
+    from runbus.plugins import TaskPlugin
 
     PluginValues = dict[str, dict[str, Any]]
     """What plugins are made from, by their names."""
 
-__all__ = ["plan", "planned_code", "prepare", "rerun", "retry"]
+__all__ = ["plan", "plan_on", "prepare", "rerun", "retry"]
 
 
-def plan(experiment: ExperimentDraft) -> list[Request]:
-    """Return what would be sent for each job; nothing is written or sent.
+def plan(experiment: ExperimentDraft) -> Plan:
+    """Return what would be sent for each job; nothing is written or sent. Blocks.
 
-    `Request.render` shows one without its secrets, as its plugins make it and those of the names
-    that the experiment has.
+    It has the requests as their plugins make them, and those of the names that the experiment has;
+    `Request.render` shows one without its secrets.
 
     Raises:
         HookError: A plugin that changes a job has failed.
         PluginStuck: A plugin that changes a job took too long.
         PluginNotFound: A plugin of such a name is not installed.
         PluginNotLoadable: It cannot be imported or made.
+        PackageUnreadable: A file of the code cannot be read.
         Unsupported: A job asks for what its executor cannot give.
-        UsageError: A job cannot be run as it is.
+        UsageError: A job, or its code, cannot be run as it is.
     """
     from runbus.plugins import admit, task_plugins_of
 
-    executors = executors_of(experiment.executors)
-    return experiment.plan(executors, plugins=task_plugins_of(map(admit, experiment.plugins)))
+    changing = task_plugins_of(map(admit, experiment.plugins))
+    return plan_on(experiment, executors_of(experiment.executors), changing)
 
 
-def planned_code(experiment: ExperimentDraft) -> dict[str, Chosen]:
-    """Return what code the jobs would take along, by executor; nothing is packaged. Blocks.
+def plan_on(
+    experiment: ExperimentDraft,
+    executors: Mapping[str, Executor],
+    plugins: Sequence[TaskPlugin] = (),
+) -> Plan:
+    """Return what would be sent for each job to executors that are made already; see `plan`.
 
-    Raises:
-        UsageError: There is nothing to package, or not as asked.
-        PackageUnreadable: A file cannot be read.
+    Args:
+        experiment: The experiment.
+        executors: What runs the jobs, by the names that they use.
+        plugins: What changes the jobs besides their own plugins.
     """
-    return experiment.plan_code(executors_of(experiment.executors))
+    requests = experiment.plan(executors, plugins=plugins)
+    return Plan(experiment.project, requests, experiment.plan_code(requests, executors))
 
 
 def prepare(experiment: ExperimentDraft) -> StoredExperiment:

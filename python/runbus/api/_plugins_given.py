@@ -39,5 +39,8 @@ class GivenPlugins:
         self.changing = tuple(task_plugins_of(made))
         self.hooking = [one for one in made if not any(one is other for other in self.changing)]
         self.travelling = [
-            one for one in every if isinstance(one, (str, Mapping)) or is_for_workers(one)
+            one
+            for one, plugin in zip(every, made, strict=True)
+            if any(plugin is other for other in self.hooking)
+            and (isinstance(one, (str, Mapping)) or is_for_workers(one))
         ]

@@ -16,6 +16,7 @@ from runbus.api._failures import raise_failures
 from runbus.api._lead import attach, cancel, giving_up, is_over, to_its_end
 from runbus.api._lead import detach as lead_elsewhere
 from runbus.api._notebook import notebook_progress
+from runbus.api._plan import plan_on
 from runbus.api._session import Session
 from runbus.api._status import ExperimentStatus
 from runbus.api._teller import Teller
@@ -27,7 +28,8 @@ from runbus.jobs import CancelRequest, ask_to_cancel
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from runbus.abc import Executor, Request
+    from runbus.abc import Executor
+    from runbus.api._planned import Plan
     from runbus.experiment import Job, JobHandle
     from runbus.jobs import JobRecord
     from runbus.kernel import Kernel
@@ -253,23 +255,27 @@ class Running(Composed):
         self._draft = None  # another process leads it
         return await lead_elsewhere(stored)
 
-    def dryrun(self) -> list[Request]:
-        """Return what would be sent for each job that was added; nothing is written or sent.
+    def dryrun(self) -> Plan:
+        """Return what `run` would send for each job; nothing is written or sent. Blocks.
 
-        `Request.render` shows one, without its secrets.
+        Printed, it is what `runbus plan` shows: the graph, the code that jobs take along, and every
+        request without its secrets. Of an experiment that is recorded it has the jobs that are
+        still to be sent, and what was added since.
 
         Raises:
             ConfigInvalid: There is no executor of a name.
             Unsupported: A job asks for what its executor cannot give.
-            UsageError: A job cannot be run as it is.
+            UsageError: A job, or its code, cannot be run as it is; or the experiment takes no more.
             HookError: A plugin that changes a job has failed.
+            FileUnreadable: The experiment's record is damaged.
         """
-        if self._draft is None and self._folder:
-            return []
+        jobs = [*self._added]
         executors = executors_of(self._executors.data) | self._executors.values
-        used = {job.executor or self._executor for job in self._added}
-        self._executors.check(used - executors.keys())
-        return self._drafted(self._added).plan(executors)
+        self._executors.check({job.executor or self._executor for job in jobs} - executors.keys())
+        if self._folder:
+            draft = ExperimentDraft.open(self._folder, home=self._home, more=jobs)
+            return plan_on(draft, executors)
+        return plan_on(self._drafted(jobs), executors)
 
     async def _wait(self, *, check: bool = True) -> list[JobRecord]:
         """See `AsyncExperiment.wait`."""

@@ -18,7 +18,7 @@ from runbus.jobs import FAILURES
 if TYPE_CHECKING:
     from runbus.abc import Scope
 
-__all__ = ["Teller"]
+__all__ = ["Teller", "plain"]
 
 _NUMBERS = itertools.count(1)
 
@@ -63,7 +63,7 @@ class Teller:
 
     def _show(self, event: LogLines) -> None:
         lines = self._lines.take(event)
-        label = f"{_plain(event.job)} | "
+        label = f"{plain(event.job)} | "
         text = "".join(f"{label}{line.decode('utf-8', 'replace')}\n" for line in lines)
         sys.stderr.write(text)
         sys.stderr.flush()
@@ -81,10 +81,10 @@ class Teller:
             return  # the end of the experiment tells it, too
         for record in found:
             lines = str(failure_of(record, self.folder, home=self._home)).splitlines()
-            sys.stderr.write("".join(f"{_plain(line)}\n" for line in lines))
+            sys.stderr.write("".join(f"{plain(line)}\n" for line in lines))
             sys.stderr.flush()
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     r"""Return a text that does nothing to a terminal: an ESC in it becomes `\x1b`."""
     return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from runbus.attempt import WRAPPER, observe_folder
 from runbus.catalog import job_statuses, survey
-from runbus.cli._printer import format_size
-from runbus.config import ExecutorNames, default_plugins, list_executors
+from runbus.config import ExecutorNames, default_plugins, format_size, list_executors
 from runbus.errors import ExperimentNotFound, FileUnreadable, JournalError, RunbusError, os_reason
 from runbus.executors import LocalExecutor
 from runbus.jobs import TAKE_OVER_S, Asked, JobState, is_handed_over, leader_of

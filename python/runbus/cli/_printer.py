@@ -26,7 +26,6 @@ __all__ = [
     "escaping",
     "format_lines",
     "format_number",
-    "format_size",
     "format_time",
     "format_value",
     "print_error",
@@ -193,18 +192,6 @@ def format_value(value: object) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(format_value, value))}]"
     return format_number(value) if isinstance(value, int | float) else str(value)
-
-
-def format_size(count: int) -> str:
-    """Return a number of bytes as people say it: `512 B`, `3.4 kB`, `1.2 GB`."""
-    if count < 1000:
-        return f"{count} B"
-    size = float(count)
-    for unit in ("kB", "MB", "GB"):
-        size /= 1000
-        if size < 999.5:
-            return f"{size:.3g} {unit}"
-    return f"{size / 1000:.3g} TB"
 
 
 def format_time(time_ns: int, *, is_short: bool = False) -> str:

@@ -10,7 +10,8 @@ import anyio.lowlevel
 from runbus._clock import format_duration
 from runbus.api import InTurn, JobLines
 from runbus.cli._outlet import Outlet
-from runbus.cli._printer import format_lines, format_size, printable, unescaped
+from runbus.cli._printer import format_lines, printable, unescaped
+from runbus.config import format_size
 from runbus.events import (
     DiskNearlyFull,
     GpuLost,

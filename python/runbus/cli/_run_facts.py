@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from runbus.cli._facts import shown_path
-from runbus.cli._printer import format_size, format_value
+from runbus.cli._printer import format_value
 from runbus.cli._table import print_table
+from runbus.config import format_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from runbus._clock import format_duration
 from runbus._ids import short_id
-from runbus.cli._printer import format_size, printable
+from runbus.cli._printer import printable
 from runbus.cli._screen import cut, width_of
+from runbus.config import format_size
 from runbus.metrics import SAMPLES
 
 if TYPE_CHECKING:

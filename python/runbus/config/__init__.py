@@ -148,6 +148,7 @@ if TYPE_CHECKING:
     from runbus.config._units import Duration as Duration
     from runbus.config._units import LocalFile as LocalFile
     from runbus.config._units import Size as Size
+    from runbus.config._units import format_size as format_size
     from runbus.config._words import Call as Call
     from runbus.config._words import WordInvalid as WordInvalid
     from runbus.config._words import read_call as read_call
@@ -235,6 +236,7 @@ __all__ = [
     "fields_of",
     "find_executor",
     "flat_keys",
+    "format_size",
     "from_data",
     "function_named",
     "function_task",
@@ -422,7 +424,7 @@ __getattr__, __dir__ = lazy_names(
             "task_kinds",
             "words_taken",
         ),
-        "._units": ("Duration", "LocalFile", "Size"),
+        "._units": ("Duration", "LocalFile", "Size", "format_size"),
         "._words": ("Call", "WordInvalid", "read_call", "read_words"),
     },
 )

@@ -137,13 +137,13 @@ def stages(waits: Waits) -> dict[str, int]:
     """Return in which stage each job runs at the earliest, from 1; there must be no circle.
 
     Args:
-        waits: What each job waits for, by its name; what is of other experiments does not count.
+        waits: What each job waits for, by its name; what is not among them does not count.
     """
     from graphlib import TopologicalSorter
 
     found: dict[str, int] = {}
     graph = {
-        job: [one.job for one in dependencies if not one.experiment]
+        job: [one.job for one in dependencies if not one.experiment and one.job in waits]
         for job, dependencies in waits.items()
     }
     for job in TopologicalSorter(graph).static_order():

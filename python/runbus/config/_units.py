@@ -12,6 +12,7 @@ __all__ = [
     "Size",
     "Unit",
     "duration_text",
+    "format_size",
     "parse_duration",
     "parse_microseconds",
     "parse_size",
@@ -160,3 +161,15 @@ def size_text(size: int) -> str:
         if size and size % 1024**power == 0:
             return f"{size // 1024**power}{unit}"
     return f"{size}B"
+
+
+def format_size(count: int) -> str:
+    """Return a number of bytes as people say it: `512 B`, `3.4 kB`, `1.2 GB`."""
+    if count < 1000:
+        return f"{count} B"
+    size = float(count)
+    for unit in ("kB", "MB", "GB"):
+        size /= 1000
+        if size < 999.5:
+            return f"{size:.3g} {unit}"
+    return f"{size / 1000:.3g} TB"

@@ -46,6 +46,7 @@ from runbus.experiment._stored import (
     find_executors,
 )
 from runbus.experiment._sweep import sweeps_of
+from runbus.experiment._unsent import unsent
 from runbus.jobs import (
     Asked,
     JobRecord,
@@ -53,11 +54,12 @@ from runbus.jobs import (
     JobStore,
     intend,
     note_again,
+    read_jobs,
     read_requests,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import Self
 
     from runbus.abc import Executor, Package, Request
@@ -171,12 +173,19 @@ class ExperimentDraft:
         self.folder = ""
 
     @classmethod
-    def open(cls, folder: str, *, home: str | os.PathLike[str] | None = None) -> Self:
-        """Return the draft of an experiment that is on record, for `join`. Runs no code of it.
+    def open(
+        cls,
+        folder: str,
+        *,
+        home: str | os.PathLike[str] | None = None,
+        more: Sequence[Job] = (),
+    ) -> Self:
+        """Return the draft of an experiment that is on record. Runs no code of it.
 
         Args:
             folder: The experiment's folder.
             home: The home that it lies in; the default one if None.
+            more: What else is to run, for `plan`; `join` records further jobs.
 
         Raises:
             ExperimentNotFound: There is no experiment in that folder.
@@ -187,7 +196,7 @@ class ExperimentDraft:
         asked, jobs = jobs_recorded(folder)
         draft = cls(
             asked.project,
-            jobs,
+            [*jobs, *more],
             executor=asked.executor,
             executors=asked.executors,
             max_parallel=asked.max_parallel,
@@ -222,6 +231,8 @@ class ExperimentDraft:
     ) -> list[Request]:
         """Return what `run` would submit, without writing or sending anything.
 
+        Of an experiment that is on record, those are the jobs that are still to be sent off.
+
         Args:
             executors: What runs the jobs, by the names that they use.
             plugins: What changes the jobs besides their own plugins, as a kernel would have it.
@@ -242,19 +253,30 @@ class ExperimentDraft:
         check_places(specs, {name: one.limits().jobs for name, one in executors.items()})
         packages = unbuilt_code(executors, self._root)
         return [
-            executors[spec.executor].plan(replace(spec, package=packages.get(spec.executor)))
+            executors[spec.executor].plan(
+                replace(spec, package=spec.package or packages.get(spec.executor))
+            )
             for spec in specs
         ]
 
-    def plan_code(self, executors: Mapping[str, Executor]) -> dict[str, Chosen]:
-        """Return what code the jobs would take along, by executor; nothing is packaged. Blocking.
+    def plan_code(
+        self, requests: Iterable[Request], executors: Mapping[str, Executor]
+    ) -> dict[str, Chosen]:
+        """Return what code jobs would take along, by executor; nothing is packaged. Blocking.
+
+        Args:
+            requests: What `plan` has returned.
+            executors: What runs the jobs, by the names that they use.
 
         Raises:
             UsageError: There is nothing to package, or not as asked.
+            PackageChanged: What it takes along is packaged already, and is gone.
             PackageUnreadable: A file cannot be read.
         """
-        used = sorted({job.executor or self._executor for job, _ in self._jobs})
-        return planned_code(executors, used, self._root, self._code)
+        if self._code is not None:
+            return planned_code(executors, self._code, self._root, self._code)
+        used = sorted({request.job.executor for request in requests})
+        return planned_code(executors, used, self._root, self._packages)
 
     def prepare(self, executors: Mapping[str, Executor] | None = None) -> StoredExperiment:
         """Package the code, and make the folders and records of experiment, jobs and runs. Blocks.
@@ -343,8 +365,7 @@ class ExperimentDraft:
             new = self._set_up(self.id, self._jobs[before:])
             packages = self._checked(executors, new)
             with self._writing():
-                new_packages = {k: v for k, v in packages.items() if k not in self._packages}
-                self._packages |= keep_code(new_packages, self.folder)
+                self._packages |= keep_code(packages, self.folder)
                 self._ready = [*self._ready, *new]
                 specs = self._record(new, first=before + 1)
                 asked = replace(
@@ -393,16 +414,16 @@ class ExperimentDraft:
             wait = "add them there, or once it has ended"
             raise UsageError(f"{self.id} is led by another process: {wait}") from error
         try:
-            self._check_open(store)
+            self._check_open(store.jobs)
             intend(store, self.extend(jobs, executors, described))
         finally:
             store.close()
 
-    def _check_open(self, store: JobStore) -> None:
+    def _check_open(self, jobs: Mapping[str, JobRecord]) -> None:
         """Refuse further jobs that could not begin."""
         if any(one.job is None for one in read_requests(self.folder).values()):
             raise UsageError(f"{self.id} is being cancelled: its jobs begin no more")
-        failed = [one.name for one in store.jobs.values() if one.state in _FAILURES]
+        failed = [one.name for one in jobs.values() if one.state in _FAILURES]
         if self._fail_fast and failed:
             ends = f"it ends all jobs at the first failure, and {failed[0]!r} has failed"
             raise UsageError(f"{self.id} takes no more jobs: {ends}; runbus retry begins anew")
@@ -459,13 +480,26 @@ class ExperimentDraft:
             return dict(self._code)
         if not any(executor.packager for executor in executors.values()):
             return {}
-        used = sorted({job.executor or self._executor for job in jobs})
-        return build_code(executors, used, self._root, self._home)
+        used = {job.executor or self._executor for job in jobs}
+        used -= self._packages.keys()  # what has been packaged is not looked for again
+        return build_code(executors, sorted(used), self._root, self._home)
 
     def _dry_specs(self) -> list[JobSpec]:
         """Return the jobs as `run` would hand them on, without writing anything."""
-        jobs = self._ready if self.id else self._set_up("EXPERIMENT", self._jobs)
-        return self._specs(jobs).of(jobs)
+        if self._stored is None:
+            jobs = self._set_up("EXPERIMENT", self._jobs)
+            return self._specs(jobs).of(jobs)
+        known = self._stored.specs
+        more = self._set_up(self.id, self._jobs[len(known) :])
+        if more:
+            self._check_open(read_jobs(self.folder))
+        specs = [
+            replace(spec, package=self._packages.get(spec.executor))
+            for spec in self._specs([*self._ready[: len(known)], *more]).of(
+                more, first=len(known) + 1
+            )
+        ]
+        return unsent(self.folder, [*known, *specs])
 
     def _specs(self, jobs: Worded) -> Specs:
         dry = os.path.join(self._home.experiments, slug(self.project), "EXPERIMENT")

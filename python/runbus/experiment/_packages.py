@@ -51,24 +51,26 @@ def planned_code(
     executors: Mapping[str, Executor],
     names: Iterable[str],
     root: str,
-    packages: Mapping[str, Package] | None,
+    packages: Mapping[str, Package],
 ) -> dict[str, Chosen]:
-    """Return what `build_code` would package, or what packages hold that are there. Blocking.
+    """Return what packages hold that are there, and what `build_code` would package. Blocking.
 
     Raises:
         UsageError: There is nothing to package, or not as asked.
+        PackageChanged: What is in a package is not known any more.
     """
-    if packages is None and not any(executors[name].packager for name in names):
+    taking = [name for name in names if name in packages or executors[name].packager]
+    if not taking:
         return {}
     from runbus.packaging import Chosen
 
-    if packages is not None:
-        return {name: Chosen.of(package) for name, package in packages.items()}
-    return {
-        name: Chosen.blocking(packager, root)
-        for name in names
-        if (packager := executors[name].packager) is not None
-    }
+    found = {}
+    for name in taking:
+        if (package := packages.get(name)) is not None:
+            found[name] = Chosen.of(package)
+        elif (packager := executors[name].packager) is not None:
+            found[name] = Chosen.blocking(packager, root)
+    return found
 
 
 def keep_code(packages: Mapping[str, Package], folder: str) -> dict[str, Package]:

@@ -16,7 +16,13 @@ import anyio.to_thread
 from runbus import codec
 from runbus._home import Home
 from runbus.abc import Package, PackagedFile, PackageManifest
-from runbus.errors import HomeUnusable, PackageChanged, PackageUnreadable, os_reason
+from runbus.errors import (
+    FileUnreadable,
+    HomeUnusable,
+    PackageChanged,
+    PackageUnreadable,
+    os_reason,
+)
 
 if TYPE_CHECKING:
     from runbus.abc import Contents, Entry, Origin, Packager
@@ -127,9 +133,14 @@ class Chosen(NamedTuple):
         """Return what a package holds.
 
         Raises:
-            FileNotFoundError: Its manifest is gone.
+            PackageChanged: Its manifest is gone, or damaged.
         """
-        told = package.manifest
+        try:
+            told = package.manifest
+        except OSError as error:
+            raise PackageChanged(package.manifest_path, os_reason(error)) from error
+        except (FileUnreadable, codec.DecodeError) as error:
+            raise PackageChanged(package.manifest_path, f"it is damaged: {error}") from error
         return cls([ChosenFile(one.path, one.size) for one in told.files], told.origins)
 
 

@@ -11,8 +11,9 @@ from runbus.cli._exit import ExitStatus
 from runbus.cli._facts import shown_path
 from runbus.cli._named_run import named_run
 from runbus.cli._options import complete_runs
-from runbus.cli._printer import format_size, format_time, print_error, print_json, printable
+from runbus.cli._printer import format_time, print_error, print_json, printable
 from runbus.cli._table import print_table
+from runbus.config import format_size
 from runbus.errors import FileUnreadable, UsageError
 
 if TYPE_CHECKING:

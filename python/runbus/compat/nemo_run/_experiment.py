@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from runbus import JobHandle, RunRecord
-    from runbus.abc import Request
-    from runbus.api import ExperimentStatus
+    from runbus.api import ExperimentStatus, Plan
 
 __all__ = ["Experiment", "run"]
 
@@ -112,16 +111,16 @@ class Experiment(runbus.Experiment):
         sys.stdout.write(text)
         return text
 
-    def dryrun(self, log: bool = True) -> list[Request]:
+    def dryrun(self, log: bool = True) -> Plan:
         """Return what would be sent for each job; nothing is written or sent.
 
         Args:
             log: Whether to print it, too.
         """
-        requests = super().dryrun()
+        plan = super().dryrun()
         if log:
-            sys.stdout.write("".join(f"{one.render()}\n" for one in requests))
-        return requests
+            sys.stdout.write(f"{plan}\n")
+        return plan
 
 
 def run(
