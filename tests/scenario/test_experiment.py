@@ -588,3 +588,57 @@ def test_a_job_that_was_recorded_and_not_intended_yet_is_begun_by_the_next_leade
     assert [(one.name, str(one.state)) for one in records] == [
         ("a", "SUCCEEDED"), ("b", "SUCCEEDED")
     ]  # fmt: skip
+
+
+def test_what_is_added_later_has_the_time_outs_of_its_executor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = tmp_path / "runbus.yaml"
+    settings.write_text("executors:\n  box: {type: local, timeout: 7m, idle_timeout: 90s}\n")
+    first = Experiment("times")
+    first.add(TRUE, name="a", executor="box")
+    first.add(TRUE, name="b", executor={"type": "local", "queue_timeout": "5m"})
+    first.add(TRUE, name="c", executor={"type": "local", "queue_timeout": "6m"})
+    first.run()
+    settings.unlink()  # the record has them
+
+    found = Experiment.from_id(first.id)
+    found.add(TRUE, name="d", executor="box", timeout="1m")
+    found.add(TRUE, name="e", executor={"type": "local", "queue_timeout": "6m"})
+    found.add(TRUE, name="f", executor={"type": "local", "timeout": "3m"})
+    found.run()
+    again = runbus.api.rerun(first.id)
+    again.prepare()
+    last = Experiment.from_id(again.id)
+    last.add(TRUE, name="g", executor="box")
+
+    asked = {spec.name: spec for spec in Asked.read(first.folder).jobs}
+    assert {name: spec.timeouts for name, spec in asked.items()} == {
+        "a": Timeouts(run_s=420, idle_s=90), "b": Timeouts(queue_s=300),
+        "c": Timeouts(queue_s=360), "d": Timeouts(run_s=60, idle_s=90),
+        "e": Timeouts(queue_s=360), "f": Timeouts(run_s=180),
+    }  # fmt: skip
+    assert asked["e"].executor == asked["c"].executor != asked["b"].executor
+    assert last.dryrun()[-1].job.timeouts == Timeouts(run_s=420, idle_s=90)
+
+
+def test_how_a_found_experiment_is_run_is_what_its_run_says(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    draft = ExperimentDraft("how", [Job(name=name, task=sh("echo hi; exit 1")) for name in "ab"])
+    draft.prepare()
+    found = Experiment.from_id(draft.id)
+    records = found.run(sequential=True, fail_fast=True, tail_logs=True, check=False)
+    assert [str(one.state) for one in records] == ["FAILED", "CANCELLED"]
+    told = capfd.readouterr().err
+    assert "hi" in told
+    assert "job 'a' FAILED: exit code 1" in told
+
+
+async def test_a_found_experiment_takes_no_kernel() -> None:
+    draft = ExperimentDraft("alone", [Job(name="a", task=TRUE)])
+    draft.prepare()
+    async with Kernel(plugins=[LocalExecutor()]) as kernel:
+        with pytest.raises(UsageError, match="is led on a kernel of its own: leave kernel= out"):
+            await AsyncExperiment.from_id(draft.id).run(kernel=kernel)

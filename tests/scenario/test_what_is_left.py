@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,15 @@ from runbus._clock import SYSTEM_CLOCK
 from runbus.errors import UsageError
 from runbus.experiment import ExperimentDraft
 from runbus.jobs import CancelRequest, End, Facts, JobState, JobStore, ask_to_cancel, intend
+from runbus.plugins import JobOptions, TaskPlugin
+
+
+class Marks(TaskPlugin):
+    """Has a job print a word more."""
+
+    def setup(self, task: Any, executor: JobOptions) -> None:
+        executor.env_vars["MARK"] = f"{executor.env_vars.get('MARK', '')}x"
+
 
 TRUE = Command(("true",))
 FALSE = Command(("false",))
@@ -23,8 +33,12 @@ def files(folder: Path) -> set[Path]:
 
 @pytest.mark.parametrize("face", [Experiment, AsyncExperiment])
 def test_a_found_experiment_shows_what_it_would_still_run_as_runbus_plan_does(
-    face: type[Experiment | AsyncExperiment], home: Path
+    face: type[Experiment | AsyncExperiment],
+    home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # no repository: nobody is asked whether its files have changed
     jobs = [Job(name="a", task=TRUE), Job(name="b", task=TRUE, depends_on=["a"])]
     draft = ExperimentDraft("left", jobs)
     draft.prepare()
@@ -125,3 +139,16 @@ def test_a_dry_run_refuses_what_a_run_would() -> None:
     found.add(TRUE, name="more")
     with pytest.raises(UsageError, match="'bad' has failed; runbus retry begins anew"):
         found.dryrun()
+
+
+def test_a_plugin_that_is_data_changes_each_job_once_also_one_that_is_added_later() -> None:
+    show = Command(("sh", "-c", "echo $MARK"))
+    experiment = Experiment("marks", plugins=[{"_target_": f"{__name__}.Marks"}])
+    experiment.add(show, name="first")
+    assert "export MARK=x\n" in str(experiment.dryrun())
+    experiment.run()
+    found = Experiment.from_id(experiment.id)
+    found.add(show, name="second")
+    assert "export MARK=x\n" in str(found.dryrun())
+    found.run()
+    assert (found.logs("first"), found.logs("second")) == ("x\n", "x\n")

@@ -95,7 +95,7 @@ class Composed(Recorded):
         super()._find(folder, asked, home)
         self._begin()
         self._executors = GivenExecutors(None)
-        self._executors.data.update(asked.executors)
+        self._executors.entries.update(asked.executor_entries)
         self._executor = asked.executor
         self._max_parallel = asked.max_parallel
         self._root = asked.root or None
@@ -285,9 +285,6 @@ class Composed(Recorded):
         check_name(job.name)
         if self._plugins.changing:
             job = replace(job, plugins=(*self._plugins.changing, *job.plugins))
-        where = job.executor or self._executor
-        if (times := self._executors.times.get(where)) is not None:
-            job = replace(job, timeouts=job.timeouts.or_else(times))
         return job
 
     def _taken(self, most: int | None = None) -> list[Job]:

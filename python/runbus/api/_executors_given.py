@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runbus import config
 from runbus._listed import check_mapping
-from runbus.abc import Executor, Timeouts
+from runbus.abc import Executor
 from runbus.errors import ConfigInvalid, ExecutorNotPortable, FieldInvalid, UsageError
+
+if TYPE_CHECKING:
+    from runbus.config import ExecutorEntry
 
 __all__ = ["GivenExecutors"]
 
@@ -22,9 +25,9 @@ class GivenExecutors:
         described: Those that have names from the start: their data, or a `Config` of each.
 
     Attributes:
-        data: What they are made from, also by another process, by name.
+        entries: What they are made from, also by another process, and the time-outs of their jobs,
+            by name.
         values: Those that are made already, by name: this process runs jobs on them.
-        times: The time-outs that some have for their jobs, by name.
 
     Raises:
         ConfigInvalid: What an executor is made from does not fit.
@@ -33,12 +36,16 @@ class GivenExecutors:
     def __init__(self, described: Mapping[str, Any] | None) -> None:
         if described is not None:
             check_mapping(described, "executors", "names to fields")
-        self.data: dict[str, dict[str, Any]] = {}
+        self.entries: dict[str, ExecutorEntry] = {}
         self.values: dict[str, Executor] = {}
-        self.times: dict[str, Timeouts] = {}
         self._sought: dict[str, ConfigInvalid] = {}
         for name, one in (described or {}).items():
-            self._note(name, one)
+            self.entries[name] = config.executor_entry(one, name)
+
+    @property
+    def data(self) -> dict[str, dict[str, Any]]:
+        """What they are made from, by name."""
+        return {name: entry.data for name, entry in {**self.entries}.items()}
 
     def named(self, given: Any, *, is_default: bool = False, may_be_unknown: bool = True) -> str:
         """Return what jobs call an executor.
@@ -60,23 +67,21 @@ class GivenExecutors:
                 self.check({given})
             return given
         if isinstance(given, Executor):
-            made = config.executor_data(given, given.name)
-            if given.name not in self.values and self.data.get(given.name) == made:
+            made = config.executor_entry(given, given.name)
+            if given.name not in self.values and self._is_known(given.name, made):
                 return given.name  # of an experiment that was found again: the same as then
             name = self._free(given.name, given, () if is_default else (_HERE,))
-            self.data[name] = made
+            self.entries[name] = made
             return name
         if isinstance(given, Mapping):
             entry = config.executor_entry(given, "executor")
-            name = self._free(str(given.get("type", "executor")), entry.data)
-            self.times[name] = entry.timeouts
-            return name
+            return self._free(str(given.get("type", "executor")), entry)
         if isinstance(given, config.Config):
             try:
-                made = config.executor_data(given, "executor")
+                entry = config.executor_entry(given, "executor")
             except UsageError as error:
                 raise ExecutorNotPortable(_name_of(given), str(error)) from error
-            return self._free(_name_of(given), made)
+            return self._free(_name_of(given), entry)
         reason = "expected a name, an executor, its Config, or its data"
         raise FieldInvalid("executor", repr(given), reason)
 
@@ -90,35 +95,29 @@ class GivenExecutors:
             if name in self._sought:
                 raise self._sought[name]
 
-    def _note(self, name: str, given: Any) -> None:
-        if isinstance(given, Mapping):
-            entry = config.executor_entry(given, name)
-            self.data[name], self.times[name] = entry.data, entry.timeouts
-        else:
-            self.data[name] = config.executor_data(given, name)
+    def _is_known(self, name: str, made: ExecutorEntry) -> bool:
+        return (known := self.entries.get(name)) is not None and known.data == made.data
 
     def _seek(self, name: str) -> None:
-        if name == _HERE or name in self.data or name in self.values or name in self._sought:
+        if name == _HERE or name in self.entries or name in self.values or name in self._sought:
             return
         try:
-            entry = config.find_executor(name)
+            self.entries[name] = config.find_executor(name)
         except ConfigInvalid as error:
             # A plugin of the kernel may bring it.
             self._sought[name] = error
-        else:
-            self.data[name], self.times[name] = entry.data, entry.timeouts
 
     def _free(
-        self, name: str, given: Executor | dict[str, Any], taken: Sequence[str] = (_HERE,)
+        self, name: str, given: Executor | ExecutorEntry, taken: Sequence[str] = (_HERE,)
     ) -> str:
         """Return the name of what was given before, or else one that nothing else has."""
         stem, number = name, 1
-        known: Mapping[str, object] = {**dict.fromkeys(taken), **self.data, **self.values}
+        known: Mapping[str, object] = {**dict.fromkeys(taken), **self.entries, **self.values}
         while name in known and known[name] != given:
             number += 1
             name = f"{stem}-{number}"
-        if isinstance(given, dict):
-            self.data[name] = given
+        if isinstance(given, config.ExecutorEntry):
+            self.entries[name] = given
         else:
             if given.name != name:
                 given.name = name  # what a kernel calls it: no two plugins have one name

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from runbus.abc import Executor, Package
     from runbus.experiment import Job, StoredExperiment
     from runbus.jobs import Asked
-    from runbus.plugins import TaskPlugin
 
     PluginValues = dict[str, dict[str, Any]]
     """What plugins are made from, by their names."""
@@ -43,25 +42,15 @@ def plan(experiment: ExperimentDraft) -> Plan:
         Unsupported: A job asks for what its executor cannot give.
         UsageError: A job, or its code, cannot be run as it is.
     """
-    from runbus.plugins import admit, task_plugins_of
-
-    changing = task_plugins_of(map(admit, experiment.plugins))
-    return plan_on(experiment, executors_of(experiment.executors), changing)
+    return plan_on(experiment, executors_of(experiment.executors))
 
 
-def plan_on(
-    experiment: ExperimentDraft,
-    executors: Mapping[str, Executor],
-    plugins: Sequence[TaskPlugin] = (),
-) -> Plan:
-    """Return what would be sent for each job to executors that are made already; see `plan`.
+def plan_on(experiment: ExperimentDraft, executors: Mapping[str, Executor]) -> Plan:
+    """Return what would be sent for each job to executors that are made already; see `plan`."""
+    from runbus.plugins import plugin_from, task_plugins_of
 
-    Args:
-        experiment: The experiment.
-        executors: What runs the jobs, by the names that they use.
-        plugins: What changes the jobs besides their own plugins.
-    """
-    requests = experiment.plan(executors, plugins=plugins)
+    changing = task_plugins_of(map(plugin_from, experiment.plugins))
+    requests = experiment.plan(executors, plugins=changing)
     return Plan(experiment.project, requests, experiment.plan_code(requests, executors))
 
 
@@ -157,7 +146,7 @@ def _again(
     return ExperimentDraft(
         asked.project,
         jobs,
-        executors=asked.executors,
+        executors=asked.executor_entries,
         max_parallel=asked.max_parallel,
         root=asked.root or None,
         plugins=[*asked.plugins, *(one for one in plugins if one not in asked.plugins)],

@@ -35,12 +35,12 @@ class GivenPlugins:
             return
         from runbus.plugins import is_for_workers, made_plugins, task_plugins_of
 
-        made = made_plugins(every)
-        self.changing = tuple(task_plugins_of(made))
-        self.hooking = [one for one in made if not any(one is other for other in self.changing)]
-        self.travelling = [
-            one
-            for one, plugin in zip(every, made, strict=True)
-            if any(plugin is other for other in self.hooking)
-            and (isinstance(one, (str, Mapping)) or is_for_workers(one))
-        ]
+        for one, plugin in zip(every, made_plugins(every), strict=True):
+            is_data = isinstance(one, (str, Mapping))
+            if is_data or is_for_workers(one):
+                self.travelling.append(one)
+            # What is data changes a job when it is sent off, by whichever process leads then.
+            if not is_data and (changing := task_plugins_of([plugin])):
+                self.changing += tuple(changing)
+            else:
+                self.hooking.append(plugin)

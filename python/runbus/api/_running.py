@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -26,9 +26,9 @@ from runbus.experiment import ExperimentDraft, StoredExperiment
 from runbus.jobs import CancelRequest, ask_to_cancel
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
-    from runbus.abc import Executor
+    from runbus.abc import Executor, Plugin
     from runbus.api._planned import Plan
     from runbus.experiment import Job, JobHandle
     from runbus.jobs import JobRecord
@@ -71,7 +71,10 @@ class Running(Composed):
                 await to_its_end(self._join)
                 if detach:
                     return await lead_elsewhere(StoredExperiment.open(self._folder))
-                records = await attach(self._folder)
+                if kernel is not None:
+                    alone = "an experiment that was found again is led on a kernel of its own"
+                    raise UsageError(f"{alone}: leave kernel= out")
+                records = await self._go_on(at_a_time, fail_fast, tail_logs=tail_logs)
             elif detach:
                 return await self._detach(at_a_time, fail_fast)
             else:
@@ -112,6 +115,24 @@ class Running(Composed):
                 raise
             raise error from None
         raise AssertionError
+
+    async def _go_on(
+        self, max_parallel: int | None, fail_fast: bool | None, *, tail_logs: bool
+    ) -> list[JobRecord]:
+        """Lead what was recorded before, or follow its leader."""
+
+        def watching(stored: StoredExperiment) -> Sequence[Plugin]:
+            teller = Teller(home=self._home, tail_logs=tail_logs)
+            teller.folder = stored.folder
+            return [*notebook_progress(len(stored.specs)), teller]
+
+        @asynccontextmanager
+        async def leading(stored: StoredExperiment) -> AsyncIterator[None]:
+            stored.max_parallel = max_parallel or stored.max_parallel
+            stored.fail_fast = stored.fail_fast if fail_fast is None else fail_fast
+            yield
+
+        return await attach(self._folder, watching=watching, leading=leading)
 
     async def _follow(self, session: Session, stored: StoredExperiment) -> list[JobRecord]:
         """Lead all jobs to their ends, with those that are added meanwhile."""
@@ -191,7 +212,7 @@ class Running(Composed):
             self.title,
             jobs,
             executor=self._executor,
-            executors=dict(self._executors.data),  # to which a thread may add meanwhile
+            executors=dict(self._executors.entries),  # to which a thread may add meanwhile
             max_parallel=max_parallel or self._max_parallel,
             root=self._root,
             plugins=self._plugins.travelling,
@@ -208,7 +229,7 @@ class Running(Composed):
         try:
             await session.make({job.executor or self._executor for job in jobs})
             specs = await to_its_end(
-                self._draft.extend, jobs, session.executors, dict(self._executors.data)
+                self._draft.extend, jobs, session.executors, dict(self._executors.entries)
             )
         except Exception as error:
             # The jobs that run must not end because another cannot begin.
@@ -233,10 +254,10 @@ class Running(Composed):
         jobs = self._taken()
         try:
             draft = ExperimentDraft.open(self._folder, home=self._home)
-            described = draft.executors | self._executors.data
+            described = draft.executor_entries | self._executors.entries
             used = {job.executor or self._executor for job in jobs}
             needed = {name: described[name] for name in used & described.keys()}
-            executors = executors_of(needed)
+            executors = executors_of({name: one.data for name, one in needed.items()})
             self._executors.check(used - executors.keys())
             draft.join(jobs, executors, needed)
         except BaseException:
@@ -248,7 +269,7 @@ class Running(Composed):
         if self._stored is not None:
             raise UsageError(f"{self.id} has run here already: what is added to it runs here, too")
         jobs = [*self._added]
-        executors = executors_of(dict(self._executors.data))
+        executors = executors_of(self._executors.data)
         used = {job.executor or self._executor for job in jobs}
         self._executors.check(used - executors.keys())
         stored = await to_its_end(self._prepare, len(jobs), executors, max_parallel, fail_fast)

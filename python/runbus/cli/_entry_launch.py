@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from msgspec.structs import replace
+
 from runbus.abc import EarlyStop, Executor, Timeouts
 from runbus.cli import _launch
 from runbus.cli._configuring import Configured, made_by, with_meanings
@@ -19,6 +21,7 @@ from runbus.config import (
     Word,
     apply_overrides,
     executor_config,
+    executor_entry,
     find_executor,
     function_task,
     module_of,
@@ -191,16 +194,14 @@ def launch_on(
     tasks = [_task_of(one.config) for one in found]
     base = values.name or tasks[0].title
     rules = stop or EarlyStop()
-    jobs = [
-        Job(name=base, task=task, timeouts=launch.timeouts, stop=rules, artifacts=artifacts)
-        for task in tasks
-    ]
+    jobs = [Job(name=base, task=task, stop=rules, artifacts=artifacts) for task in tasks]
     points = [one.point for one in found]
     if points[0]:
         is_whole = space is not None and space.size == len(points)
         data = space.data if space and is_whole else {Points.tag: [dict(one) for one in points]}
         jobs = as_points(jobs, points, data, name=values.name or "")
     executor_name = str(executor.name)
+    entry = executor_entry(executor, executor_name)
     project = values.project or program
 
     def run(jobs: list[Job]) -> ExitStatus:
@@ -208,7 +209,7 @@ def launch_on(
             project,
             jobs,
             executor=executor_name,
-            executors={executor_name: executor},
+            executors={executor_name: replace(entry, timeouts=launch.timeouts)},
             max_parallel=max_parallel,
             plugins=_travelling(launch.plugins),
             settings=launch.settings,

@@ -230,8 +230,3 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     executors: dict[str, ExecutorEntry] = {}
     max_parallel: int | None = None
     fail_fast: bool = False
-
-    def timeouts_of(self, job: BatchJob) -> Timeouts:
-        """Return the time-outs of a job: its own, and those of its executor where it says none."""
-        entry = self.executors.get(job.executor or self.executor)
-        return job.timeouts if entry is None else job.timeouts.or_else(entry.timeouts)

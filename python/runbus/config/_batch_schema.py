@@ -9,7 +9,8 @@ import msgspec
 from runbus.codec import json_schema
 from runbus.config._batch import BatchJob
 from runbus.config._batch_file import Settings
-from runbus.config._executors import GIVEN, TIMES
+from runbus.config._executor_entry import TIMES
+from runbus.config._executors import GIVEN
 from runbus.config._flat import flat_schema
 from runbus.config._json_schema import Schemas
 from runbus.config._named import EXECUTORS

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runbus._secrets import REDACTED, is_secret_name, redacted_text
-from runbus.config._executors import GIVEN, TIMES, read_entry
+from runbus.config._executor_entry import TIMES
+from runbus.config._executors import GIVEN, read_entry
 from runbus.config._named import EXECUTORS
 from runbus.config._node import MISSING, Mistake
 from runbus.config._schema import schema_of
@@ -112,15 +113,14 @@ def _of_registry(name: str) -> ListedExecutor:
 
 def _values(entry: ExecutorEntry, one: SaidExecutor | None) -> Iterator[ListedValue]:
     registry = EXECUTORS.origin_of(entry.data["type"])
-    times = {key: getattr(entry.timeouts, of_jobs) for key, of_jobs in TIMES.items()}
-    said = {key: value for key, value in times.items() if value is not None}
-    for text, path, value in leaves({**entry.data, **said}):
+    said = entry.said
+    for text, path, value in leaves(said):
         origin = registry if one is None else str(one.said.origin(path))
         yield ListedValue(text, shown_value(path, value), origin)
     fields = schema_of(EXECUTORS.find(entry.data["type"])).fields
     defaults = {name: one.default for name, one in fields.items() if name not in GIVEN}
-    for name, default in {**defaults, **dict.fromkeys(times)}.items():
-        if name not in entry.data and name not in said and default is not MISSING:
+    for name, default in {**defaults, **dict.fromkeys(TIMES)}.items():
+        if name not in said and default is not MISSING:
             yield ListedValue(name, shown_value((name,), _plain(default)), "default")
 
 

@@ -16,7 +16,7 @@ from runbus.config._build import mistakes_of
 from runbus.config._config import Config
 from runbus.config._data import from_data, to_data
 from runbus.config._durations import no_duration, seconds_of
-from runbus.config._executor_entry import ExecutorEntry
+from runbus.config._executor_entry import TIMES, ExecutorEntry
 from runbus.config._located import place_all
 from runbus.config._named import EXECUTORS, PACKAGERS, TUNNELS
 from runbus.config._node import Mistake, Node, Word
@@ -36,16 +36,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GIVEN",
-    "TIMES",
     "executor_config",
     "executor_data",
     "executor_entry",
     "read_entry",
     "split_times",
 ]
-
-TIMES = {"timeout": "run_s", "queue_timeout": "queue_s", "idle_timeout": "idle_s"}
-"""What every executor takes in data, and what that is called among the time-outs of its jobs."""
 
 GIVEN = ("name", "tunnels")
 """What constructors may take and no data can say: runbus gives it to them."""
@@ -133,15 +129,20 @@ def _as_config(value: Any) -> Any:
 
 
 def executor_entry(given: Any, name: str) -> ExecutorEntry:
-    """Return an executor as data, once it is checked.
+    """Return an executor as data, once it is checked, with the time-outs of its jobs.
 
     Args:
-        given: `{type: NAME, …}`, or the name alone.
+        given: `{type: NAME, …}`, or the name alone; or what else `executor_data` takes.
         name: What jobs call it.
 
     Raises:
         ConfigInvalid: Something in it does not fit, is missing, or is no data.
+        UsageError: As `executor_data` does.
     """
+    if isinstance(given, ExecutorEntry):
+        return given
+    if isinstance(given, (Node, Executor)) or (isinstance(given, Mapping) and "_target_" in given):
+        return ExecutorEntry(executor_data(given, name))
     mistakes: Mistakes = []
     entry = read_entry(given, mistakes)
     _raise(mistakes, name)

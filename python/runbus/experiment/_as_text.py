@@ -53,7 +53,7 @@ def as_batch(folder: str) -> str:
     if common != "local":
         data["executor"] = common
     if asked.executors:
-        data["executors"] = asked.executors
+        data["executors"] = _executors(asked)
     data["max_parallel"] = asked.max_parallel
     if asked.fail_fast:
         data["fail_fast"] = True
@@ -80,7 +80,7 @@ def as_python(folder: str) -> str:
     code = _Code()
     options: dict[str, Any] = {"max_parallel": asked.max_parallel}
     if asked.executors:
-        options["executors"] = asked.executors
+        options["executors"] = _executors(asked)
     if asked.root and any(spec.package for spec in asked.jobs):
         options["root"] = asked.root
     if asked.plugins:
@@ -107,6 +107,10 @@ def _import(module: str, names: set[str]) -> str:
     if len(line) <= _WIDTH:
         return line
     return CodeWriter.wrapped(f"from {module} import (", sorted(names), ")", 0) + "\n"
+
+
+def _executors(asked: Asked) -> dict[str, Any]:
+    return {name: entry.said for name, entry in asked.executor_entries.items()}
 
 
 def _asked(folder: str) -> tuple[Asked, list[Job]]:

@@ -67,7 +67,7 @@ def _job(batch: Batch, job: BatchJob, folder: str) -> Job:
         cwd=os.path.join(folder, job.cwd or ""),
         executor=job.executor or batch.executor,
         resources=job.resources,
-        timeouts=batch.timeouts_of(job),
+        timeouts=job.timeouts,
         retry=job.retry,
         depends_on=job.dependencies,
         group=job.group,

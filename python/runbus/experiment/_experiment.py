@@ -17,7 +17,7 @@ from runbus._home import Home
 from runbus._ids import slug
 from runbus._listed import check_mapping, listed
 from runbus._secrets import Secret, redacted_text
-from runbus.abc import GRACE_S, JobSpec
+from runbus.abc import GRACE_S, JobSpec, Timeouts
 from runbus.errors import (
     HomeUnusable,
     JournalHeld,
@@ -86,7 +86,8 @@ class ExperimentDraft:
         executor: The executor of the jobs that name none.
         executors: The executors that come with the experiment, by the names that jobs use: each a
             `Config` of one, or data such as `{"type": "ssh", "hosts": ["box"]}`. Its leader, which
-            may be another process, makes them and gives them to its kernel.
+            may be another process, makes them and gives them to its kernel. A job that says
+            nothing of a time-out has that of its executor.
         max_parallel: How many jobs run at a time; as many as there are processors if None.
         root: The folder whose code executors package that take code along; the current one if None.
         plugins: What its leader loads, another process too; a kernel that `run` is given has those
@@ -105,7 +106,7 @@ class ExperimentDraft:
         id: Its id; empty before `prepare`.
         folder: Its folder; empty before `prepare`.
         project: What its runs are gathered under.
-        executors: What the executors that come with it are made from, by name.
+        executor_entries: The executors that come with it, and the time-outs of their jobs, by name.
         plugins: The plugins that its leader loads, as data.
 
     Raises:
@@ -150,8 +151,8 @@ class ExperimentDraft:
         self._root = absolute_path(root or ".")
         check_unicode("", (("the root folder", self._root),))
         self._executor = executor
-        self.executors = {
-            name: config.executor_data(one, name) for name, one in (executors or {}).items()
+        self.executor_entries = {
+            name: config.executor_entry(one, name) for name, one in (executors or {}).items()
         }
         self._fail_fast = fail_fast
         self._again_of = again_of
@@ -198,7 +199,7 @@ class ExperimentDraft:
             asked.project,
             [*jobs, *more],
             executor=asked.executor,
-            executors=asked.executors,
+            executors=asked.executor_entries,
             max_parallel=asked.max_parallel,
             root=asked.root or None,
             plugins=asked.plugins,
@@ -220,6 +221,11 @@ class ExperimentDraft:
                 raise UsageError(
                     f"group {group!r} has {count} jobs that start together, and {most}"
                 )
+
+    @property
+    def executors(self) -> dict[str, dict[str, Any]]:
+        """What the executors that come with it are made from, by name."""
+        return {name: entry.data for name, entry in self.executor_entries.items()}
 
     @property
     def specs(self) -> Sequence[JobSpec]:
@@ -311,6 +317,7 @@ class ExperimentDraft:
                 max_parallel=self._max_parallel,
                 jobs=self._record(self._ready),
                 executors=self.executors,
+                timeouts=_times(self.executor_entries),
                 root=self._root,
                 plugins=self.plugins,
                 fail_fast=self._fail_fast,
@@ -334,7 +341,7 @@ class ExperimentDraft:
         self,
         jobs: Sequence[Job],
         executors: Mapping[str, Executor],
-        described: Mapping[str, dict[str, Any]],
+        described: Mapping[str, ExecutorEntry],
     ) -> Sequence[JobSpec]:
         """Record further jobs of an experiment that `prepare` has made. Blocks.
 
@@ -355,12 +362,13 @@ class ExperimentDraft:
         """
         assert self._asked is not None
         assert self._stored is not None
-        before = len(self._jobs)
+        before, entries = len(self._jobs), self.executor_entries
         new_jobs = with_words(jobs, [job for job, _ in self._jobs])
         self._others.learn(jobs)
         self._jobs = [*self._jobs, *new_jobs]
         self._groups = config.members_by_group({job.name: job.group for job, _ in self._jobs})
         self._check_groups()
+        self.executor_entries = {**entries, **described}
         try:
             new = self._set_up(self.id, self._jobs[before:])
             packages = self._checked(executors, new)
@@ -376,15 +384,16 @@ class ExperimentDraft:
                         *(config.encode_task(config.check_task(job.task)) for job, _ in new),
                     ],
                     sweeps=sweeps_of(job for job, _ in self._ready),
-                    executors={**self._asked.executors, **described},
+                    executors=self.executors,
+                    timeouts=_times(self.executor_entries),
                 )
                 asked.write(self.folder)
                 self._home.note_open(self.folder)
         except BaseException:
             self._jobs, self._ready = self._jobs[:before], self._ready[:before]
+            self.executor_entries = entries
             raise
         self._asked = asked
-        self.executors |= described
         self._tell_plugins(self._stored)
         return specs
 
@@ -392,7 +401,7 @@ class ExperimentDraft:
         self,
         jobs: Sequence[Job],
         executors: Mapping[str, Executor],
-        described: Mapping[str, dict[str, Any]],
+        described: Mapping[str, ExecutorEntry],
     ) -> None:
         """Record further jobs, and their intents, for the next leader of the experiment. Blocks.
 
@@ -507,6 +516,7 @@ class ExperimentDraft:
             self.folder or dry,
             jobs,
             executor=self._executor,
+            timeouts=_times(self.executor_entries),
             plugins=self.plugins,
             groups=self._groups,
             others=self._others,
@@ -574,6 +584,11 @@ class ExperimentDraft:
             await self._stored.cancel(reason, grace_s)
         else:
             self._cancel = (reason, grace_s)
+
+
+def _times(entries: Mapping[str, ExecutorEntry]) -> dict[str, Timeouts]:
+    """Return the time-outs that executors have for their jobs, of those that have any."""
+    return {name: one.timeouts for name, one in entries.items() if one.timeouts != Timeouts()}
 
 
 def _data_of(plugin: Any) -> Any:

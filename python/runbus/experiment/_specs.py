@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
+    from runbus.abc import Timeouts
     from runbus.experiment._checks import Worded
     from runbus.experiment._job import Job
     from runbus.experiment._others import Others
@@ -32,6 +33,7 @@ class Specs:
         folder: The experiment's folder, whose name is its id.
         jobs: All its jobs: their secrets are withheld from the others.
         executor: The executor of the jobs that name none.
+        timeouts: The time-outs that executors have for their jobs, by name.
         plugins: What wraps functions in their processes, among others, as data.
         groups: The members of each group of jobs.
         others: The experiments that jobs name.
@@ -43,6 +45,7 @@ class Specs:
         jobs: Worded,
         *,
         executor: str,
+        timeouts: Mapping[str, Timeouts],
         plugins: Sequence[Any],
         groups: Mapping[str, Sequence[str]],
         others: Others,
@@ -50,6 +53,7 @@ class Specs:
         self._folder = folder
         self._withheld = withheld_by(jobs)
         self._executor = executor
+        self._timeouts = timeouts
         self._plugins = plugins
         self._groups = groups
         self._others = others
@@ -72,12 +76,14 @@ class Specs:
         secrets = {name: v.reference for name, v in job.env.items() if isinstance(v, Secret)}
         plain = {name: value for name, value in job.env.items() if isinstance(value, str)}
         taken = {name: v for name, v in job.env.items() if isinstance(v, config.Output)}
+        executor = job.executor or self._executor
+        times = self._timeouts.get(executor)
         wrapped_by = self._for_workers if isinstance(job.task, config.Function) else ()
         return JobSpec(
             experiment_id=experiment_id,
             name=job.name,
             run_id=run_id,
-            executor=job.executor or self._executor,
+            executor=executor,
             argv=tuple(map(config.argument_text, argv)),
             given=self._others.given(config.given_by(job.task, wrapped_by)),
             cwd=absolute_path(job.cwd or "."),
@@ -94,7 +100,7 @@ class Specs:
             folder=folder,
             run_folder=run_folder,
             resources=job.resources,
-            timeouts=job.timeouts,
+            timeouts=job.timeouts if times is None else job.timeouts.or_else(times),
             retry=job.retry,
             depends_on=config.without_groups(
                 [*map(self._others.dependency, job.dependencies)], self._groups

@@ -61,6 +61,7 @@ class StoredExperiment:
         plugins: The names of installed plugins that its leader loads.
         specs: The jobs as the executors get them, as of their first attempts.
         max_parallel: How many jobs run at a time.
+        fail_fast: Whether the first job that fails ends all others.
         task_plugins: What is told the ends of jobs, by their names: only in the process that has
             prepared the experiment.
     """
@@ -74,7 +75,7 @@ class StoredExperiment:
         self._settings = asked.settings
         self.specs = asked.jobs
         self.max_parallel = asked.max_parallel
-        self._fail_fast = asked.fail_fast
+        self.fail_fast = asked.fail_fast
         self.task_plugins: Mapping[str, Sequence[TaskPlugin]] = {}
         self._home = home
         self._supervisor: Supervisor | None = None
@@ -192,7 +193,7 @@ class StoredExperiment:
                 self._home.note_open(self.folder)
             executors |= self._brought
             self._supervisor = Supervisor(
-                bus, executors, store, fail_fast=self._fail_fast,
+                bus, executors, store, fail_fast=self.fail_fast,
                 filled=Results(self.folder, store.jobs).filled,
             )  # fmt: skip
             with self._telling_ends(bus):

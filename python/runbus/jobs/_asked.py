@@ -12,7 +12,9 @@ from runbus import codec
 from runbus._files import add_check, read_file, take_check, write_file
 from runbus._home import ENV_RUN
 from runbus.abc import JobSpec
+from runbus.config import ExecutorEntry
 from runbus.errors import ExperimentNotFound, FileUnreadable
+from runbus.events import Timeouts
 from runbus.jobs._sweeps import SweepAsked
 
 __all__ = ["Asked", "sweeps_asked"]
@@ -48,6 +50,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         max_parallel: How many jobs run at a time.
         jobs: The jobs, as of their first attempts.
         executors: What the executors that come with the experiment are made from, by name.
+        timeouts: What those say of the time-outs of their jobs, by name.
         root: The folder whose code is packaged for executors that take code along.
         plugins: The plugins that its leader loads: names, and what others are made from.
         fail_fast: The first job that fails ends all others.
@@ -66,6 +69,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     max_parallel: int
     jobs: list[JobSpec]
     executors: dict[str, dict[str, Any]] = {}
+    timeouts: dict[str, Timeouts] = {}
     root: str = ""
     plugins: list[str | dict[str, Any]] = []
     fail_fast: bool = False
@@ -74,6 +78,15 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     again_of: str = ""
     sweeps: list[SweepAsked] = []
     executor: str = "local"
+
+    @property
+    def executor_entries(self) -> dict[str, ExecutorEntry]:
+        """The executors that come with the experiment, with the time-outs of their jobs."""
+        times = self.timeouts
+        return {
+            name: ExecutorEntry(data, times.get(name, Timeouts()))
+            for name, data in self.executors.items()
+        }
 
     @classmethod
     def read(cls, folder: str) -> Asked:

@@ -115,7 +115,7 @@ def test_a_batch_and_a_run_find_executors_by_name(home: Path, here: Path) -> Non
     (home / "executors.yaml").write_text("box: {type: local, env_inherit: [PATH], timeout: 2h}\n")
     loaded = load_batch(batch(here, "executor: box\n"))
     assert loaded.executors["box"].data == {"type": "local", "env_inherit": ["PATH"]}
-    assert loaded.timeouts_of(loaded.jobs[0]) == Timeouts(run_s=7200)
+    assert loaded.executors["box"].timeouts == Timeouts(run_s=7200)
     assert load_batch(batch(here), executor="box").executor == "box"
 
     run = api.run(Command(("sh", "-c", 'test -z "$HOME"')), executor="box")
@@ -276,7 +276,7 @@ def test_a_secret_is_named_by_its_place_and_paths_are_those_of_the_file(
     path = os.path.relpath(batch(here.parent, text))
     loaded = load_batch(path)
     assert loaded.executors["default"].data["token"] == {"secret": f"file:{here.parent}/key"}
-    assert loaded.timeouts_of(loaded.jobs[0]) == Timeouts(run_s=300)
+    assert loaded.executors["default"].timeouts == Timeouts(run_s=300)
 
 
 def listed(capfd: pytest.CaptureFixture[str], *words: str) -> tuple[int, Any, str]:

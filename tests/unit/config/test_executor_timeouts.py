@@ -56,7 +56,11 @@ def test_a_job_of_a_batch_has_the_fields_of_an_executor_of_its_own(tmp_path: Pat
     batch = load_batch(str(file))
 
     assert [job.executor for job in batch.jobs] == ["a", "b-2", "a", "b"]
-    assert [batch.timeouts_of(job).run_s for job in batch.jobs] == [43_200, None, 43_200, 3]
+    assert {name: one.timeouts.run_s for name, one in batch.executors.items()} == {
+        "a": 43_200,
+        "b-2": None,
+        "b": 3,
+    }
     assert batch.executors["b-2"].data == {"type": "local", "gpus": []}
 
 

@@ -85,10 +85,12 @@ def test_what_a_batch_file_takes_is_taken_in_python(tmp_path: Path) -> None:
         "  - {name: a, command: ['true'], gpus: 8, cpus: '0-3,6', nice: 19, timeout: 1,\n"
         "     queue_timeout: null, retries: 1000, backoff: 0, retry_on: [exit, 255]}\n"
     )
-    (job,) = jobs_of_batch(load_batch(str(batch)), str(tmp_path))
+    loaded = load_batch(str(batch))
+    (job,) = jobs_of_batch(loaded, str(tmp_path))
 
     assert job.resources == Resources(gpus=8, cpus="0-3,6", nice=19)
-    assert job.timeouts == Timeouts(run_s=1, idle_s=8)
+    (default,) = loaded.executors.values()
+    assert job.timeouts.or_else(default.timeouts) == Timeouts(run_s=1, idle_s=8)
     assert job.retry == RetryPolicy(retries=1000, on=("exit", 255), backoff_s=0)
 
 

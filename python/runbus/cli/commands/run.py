@@ -103,7 +103,7 @@ def command(
 
     Exits with 0 if every job succeeded, 1 if one did not, 130 after Ctrl-C.
     """
-    from runbus.abc import EarlyStop, Timeouts
+    from runbus.abc import EarlyStop
     from runbus.cli._launch import launch
     from runbus.cli._sweeping import run_missing
     from runbus.config import Script, find_executor, space_of_words
@@ -133,7 +133,6 @@ def command(
         )
     task = Script(script, args)
     found = {} if executor is None else {executor: find_executor(executor)}
-    timeouts = Timeouts() if executor is None else found[executor].timeouts
     project = project or task.title
 
     def run_jobs(jobs: list[Job]) -> ExitStatus:
@@ -148,7 +147,7 @@ def command(
         )
         return launch(experiment, json_out=json_out)
 
-    jobs = sweep(task, space or (), name=name, timeouts=timeouts, stop=stop, artifacts=artifacts)
+    jobs = sweep(task, space or (), name=name, stop=stop, artifacts=artifacts)
     return run_missing(project, jobs, run_jobs, again=again, goal=best, json_out=json_out)
 
 
