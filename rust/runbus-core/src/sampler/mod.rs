@@ -10,6 +10,7 @@ mod getter;
 mod held;
 mod host;
 mod journal;
+mod late;
 mod nvml;
 mod place;
 mod rate;

@@ -1,18 +1,16 @@
-//! The driver's library, loaded once a process and path, and never unloaded: calls may hang in it.
+//! The driver's library.
 
-use std::collections::HashMap;
-use std::ffi::{OsStr, OsString, c_uint, c_void};
+use std::ffi::{OsStr, c_uint, c_void};
 use std::path::Path;
-use std::sync::Mutex;
 
 use libloading::Library;
 use nvml_wrapper::error::{NvmlError, nvml_try};
 use nvml_wrapper::{Device, Nvml};
 
-use crate::mutex::lock;
 use crate::sampler::getter::Trouble;
+use crate::sampler::late::Loaded;
 
-static LOADED: Mutex<Option<HashMap<OsString, &'static Driver>>> = Mutex::new(None);
+static LOADED: Loaded<Driver> = Loaded::new();
 
 /// What the linker finds on a machine with the driver.
 const USUAL: &str = "libnvidia-ml.so.1";
@@ -50,15 +48,8 @@ impl Driver {
 
 /// The driver; that of the machine without a path.
 pub(super) fn load(path: Option<&Path>) -> Result<&'static Driver, NvmlError> {
-    let path = path.map_or_else(|| USUAL.into(), |path| path.as_os_str().to_owned());
-    let mut loaded = lock(&LOADED);
-    let loaded = loaded.get_or_insert_default();
-    if let Some(driver) = loaded.get(&path) {
-        return Ok(driver);
-    }
-    let driver: &'static Driver = Box::leak(Box::new(Driver::open(&path)?));
-    loaded.insert(path, driver);
-    Ok(driver)
+    let path = path.map_or(OsStr::new(USUAL), Path::as_os_str);
+    LOADED.get(path, Driver::open)
 }
 
 /// What an error of the driver means for the one who asked.

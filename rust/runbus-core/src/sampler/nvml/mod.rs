@@ -9,23 +9,20 @@ use std::path::PathBuf;
 use super::engine::Finder;
 use super::getter::Getter;
 use super::host::Processes;
+use super::late::Late;
 use super::row::Row;
 use super::wanted::Gpus;
 use library::Driver;
 
-/// A driver that was not there is looked for again after so many looks.
-const RETRY_LOOKS: u32 = 6;
 /// No machine has more.
 const MOST_GPUS: u32 = 128;
 
 /// Finds GPUs as they come.
 pub struct NvidiaGpus {
-    library: Option<PathBuf>,
+    driver: Late<&'static Driver>,
     wanted: Gpus,
     processes: Processes,
-    driver: Option<&'static Driver>,
     known: HashSet<String>,
-    looks: u32,
 }
 
 impl NvidiaGpus {
@@ -33,25 +30,17 @@ impl NvidiaGpus {
     #[must_use]
     pub fn new(library: Option<PathBuf>, wanted: Gpus, processes: Processes) -> Self {
         Self {
-            library,
+            driver: Late::new(library, |path| library::load(path).ok()),
             wanted,
             processes,
-            driver: None,
             known: HashSet::new(),
-            looks: 0,
         }
     }
 }
 
 impl Finder for NvidiaGpus {
     fn look(&mut self, row: &mut Row) -> Vec<Box<dyn Getter>> {
-        let is_time = self.looks.is_multiple_of(RETRY_LOOKS);
-        self.looks = self.looks.wrapping_add(1);
-        if self.driver.is_none() && is_time {
-            // No driver is nobody's mistake.
-            self.driver = library::load(self.library.as_deref()).ok();
-        }
-        let Some(driver) = self.driver else {
+        let Some(driver) = self.driver.look() else {
             return Vec::new();
         };
         let mut getters = Vec::new();

@@ -1,15 +1,13 @@
-//! AMD's library of management, loaded once a path and never unloaded: calls may hang in it.
+//! AMD's library of management.
 
-use std::collections::HashMap;
-use std::ffi::{CStr, OsStr, OsString, c_int};
+use std::ffi::{CStr, OsStr, c_int};
 use std::path::Path;
-use std::sync::Mutex;
 
 use libloading::Library;
 
 use super::clocks;
-use crate::mutex::lock;
 use crate::sampler::getter::Trouble;
+use crate::sampler::late::Loaded;
 
 /// What the linker finds on a machine with `ROCm`: its runtime packages have only names with a version.
 const USUAL: [&str; 4] = [
@@ -19,7 +17,7 @@ const USUAL: [&str; 4] = [
     "librocm_smi64.so.6",
 ];
 
-static LOADED: Mutex<Option<HashMap<OsString, &'static Library>>> = Mutex::new(None);
+static LOADED: Loaded<Library> = Loaded::new();
 
 /// What the functions return.
 type Status = c_int;
@@ -48,11 +46,10 @@ impl Rocm {
     }
 
     fn load_one(path: &OsStr) -> Result<Self, Trouble> {
-        let mut loaded = lock(&LOADED);
-        let loaded = loaded.get_or_insert_default();
-        if let Some(library) = loaded.get(path) {
-            return Ok(Self(library));
-        }
+        LOADED.get(path, Self::open).map(Self)
+    }
+
+    fn open(path: &OsStr) -> Result<Library, Trouble> {
         // SAFETY: what the library does when it is loaded is its own affair, as it is for all its users.
         let library = unsafe { Library::new(path) }
             .map_err(|error| Trouble::NotSupported(error.to_string()))?;
@@ -61,9 +58,7 @@ impl Rocm {
         let init = init.map_err(|error| Trouble::NotSupported(error.to_string()))?;
         // SAFETY: it takes no flags.
         told(unsafe { init(0) })?;
-        let library: &'static Library = Box::leak(Box::new(library));
-        loaded.insert(path.to_owned(), library);
-        Ok(Self(library))
+        Ok(library)
     }
 
     /// A function of this type.

@@ -10,12 +10,11 @@ use std::path::PathBuf;
 use super::engine::Finder;
 use super::getter::Getter;
 use super::host::Processes;
+use super::late::Late;
 use super::row::Row;
 use super::wanted::Gpus;
 use library::Rocm;
 
-/// A driver that was not there is looked for again after so many looks.
-const RETRY_LOOKS: u32 = 6;
 /// No machine has more.
 const MOST_GPUS: u32 = 128;
 
@@ -23,12 +22,10 @@ const MOST_GPUS: u32 = 128;
 ///
 /// They have the first numbers that no other GPU of the machine has: those of NVIDIA are looked for before.
 pub struct AmdGpus {
-    library: Option<PathBuf>,
+    rocm: Late<Rocm>,
     wanted: Gpus,
     processes: Processes,
-    rocm: Option<Rocm>,
     known: HashSet<u64>,
-    looks: u32,
 }
 
 impl AmdGpus {
@@ -36,25 +33,17 @@ impl AmdGpus {
     #[must_use]
     pub fn new(library: Option<PathBuf>, wanted: Gpus, processes: Processes) -> Self {
         Self {
-            library,
+            rocm: Late::new(library, |path| Rocm::load(path).ok()),
             wanted,
             processes,
-            rocm: None,
             known: HashSet::new(),
-            looks: 0,
         }
     }
 }
 
 impl Finder for AmdGpus {
     fn look(&mut self, row: &mut Row) -> Vec<Box<dyn Getter>> {
-        let is_time = self.looks.is_multiple_of(RETRY_LOOKS);
-        self.looks = self.looks.wrapping_add(1);
-        if self.rocm.is_none() && is_time {
-            // No `ROCm` is nobody's mistake.
-            self.rocm = Rocm::load(self.library.as_deref()).ok();
-        }
-        let Some(rocm) = self.rocm else {
+        let Some(rocm) = self.rocm.look() else {
             return Vec::new();
         };
         let mut getters = Vec::new();
