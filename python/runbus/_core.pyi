@@ -51,6 +51,7 @@ __all__ = [
     "lost_points",
     "metric_names",
     "read_metrics",
+    "sampler_program",
     "seal_journal",
     "summarize",
     "sync_paths",
@@ -961,11 +962,11 @@ _Cost: TypeAlias = tuple[str, bool, int, int, int, int, bool, bool, str]
 class Sampler:
     """Samples a machine into a journal of its own, in a thread without the GIL.
 
-    While another process has the place, it waits for that, and makes no journal.
+    While another process of this host samples for the run, it waits, and makes no journal.
 
     Args:
         path: The journal to make.
-        place: The file whose lock says who samples.
+        run: The run's folder: one process of each host samples for it.
         what: What is read.
         every: The seconds between two rows.
         slow_every: The seconds between two readings of the slow tier.
@@ -983,7 +984,7 @@ class Sampler:
     def __new__(
         cls,
         path: str | os.PathLike[str],
-        place: str | os.PathLike[str],
+        run: str | os.PathLike[str],
         what: SampledMachine,
         /,
         *,
@@ -1049,4 +1050,11 @@ def wrapper_program() -> bytes:
 
     Returns:
         A static executable; empty if none could be built, so that the shell script must do.
+    """
+
+def sampler_program() -> bytes:
+    """Return the program that samples the machine beside a job, for this machine's architecture.
+
+    Returns:
+        An executable that loads the libraries of drivers; empty if none could be built.
     """

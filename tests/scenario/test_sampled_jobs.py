@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -26,14 +27,30 @@ def silent() -> None:
         time.sleep(0.02)
 
 
+def declines() -> None:
+    silent()
+    run_folder = os.environ["RUNBUS_RUN"]
+    with runbus.init(system=False):
+        until = time.monotonic() + 45
+        # Who samples a host holds a file.
+        while any(name.startswith(".sampler-") for name in os.listdir(f"{run_folder}/metrics")):
+            assert time.monotonic() < until, "it does not give way"
+            time.sleep(0.02)
+
+
 def own() -> None:
     with runbus.init(system=runbus.metrics.System(every_s=0.04)):
         silent()
 
 
 if __name__ == "__main__":
-    with runbus.init():
+    if sys.argv[1:] == ["knows-nothing"]:
         silent()
+    elif sys.argv[1:] == ["declines"]:
+        declines()
+    else:
+        with runbus.init():
+            silent()
 """
 
 
@@ -81,3 +98,30 @@ def test_no_system_switches_it_off_for_this_command(
     assert samples() == []
     assert run_command(["run", what]) == 0
     assert samples() != []
+
+
+def samplers() -> set[str]:
+    files = os.listdir(Path(runbus.runs()[-1].folder, "metrics"))
+    return {name.partition(".")[0] for name in files if "-s-h." in name}
+
+
+def test_a_program_that_knows_nothing_of_runbus_is_sampled_with_its_processes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RUNBUS_SYSTEM", "every_s=0.05,slow_every_s=0.05")
+    script = f"{sys.executable} sampled_jobs.py knows-nothing"
+    assert runbus.run(runbus.Command(("sh", "-c", f"{script}; exit"))).state == "SUCCEEDED"
+    run = runbus.runs()[-1]
+    # The shell, and what it has started.
+    assert max(run.metrics("sys/job/processes").values) >= 2
+    assert len(samplers()) == 1
+
+
+def test_a_program_that_joins_its_run_has_one_sampler() -> None:
+    assert run_command(["run", "sampled_jobs.py"]) == 0
+    assert len(samplers()) == 1
+
+
+def test_a_process_that_wants_no_samples_ends_those_of_its_job() -> None:
+    assert run_command(["run", "sampled_jobs.py", "--", "declines"]) == 0
+    assert "sys/job/rss" in samples()

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from runbus.attempt._program import CarriedProgram as CarriedProgram
     from runbus.attempt._program import carried_program as carried_program
     from runbus.attempt._program import program_digest as program_digest
+    from runbus.attempt._program import sampler_program as sampler_program
     from runbus.attempt._program import wrapper_program as wrapper_program
     from runbus.attempt._program import wrapper_words as wrapper_words
     from runbus.attempt._rendezvous import MEETING_PORTS as MEETING_PORTS
@@ -97,6 +98,7 @@ __all__ = [
     "render_request",
     "render_script",
     "rendezvous",
+    "sampler_program",
     "secret_environment",
     "whole_records",
     "wrapper_program",
@@ -136,6 +138,7 @@ __getattr__, __dir__ = lazy_names(
             "CarriedProgram",
             "carried_program",
             "program_digest",
+            "sampler_program",
             "wrapper_program",
             "wrapper_words",
         ),

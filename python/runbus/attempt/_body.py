@@ -46,9 +46,13 @@ class AttemptBody(msgspec.Struct, frozen=True, kw_only=True):
         """Return what becomes of a rendered script; a subclass may change it for its machines."""
         return script
 
-    def program_request(self) -> bytes:
-        """Return the file `request`: the job as fields, for the wrapper program."""
-        return render_request(self.job, advice=self.advice)
+    def program_request(self, *, sampler: str = "") -> bytes:
+        """Return the file `request`: the job as fields, for the wrapper program.
+
+        Args:
+            sampler: The path, where the job runs, of the program that samples the machine.
+        """
+        return render_request(self.job, advice=self.advice, sampler=sampler)
 
     def render(self) -> str:
         """Return the script as a person may see it, without what goes by a secret's name."""

@@ -1,4 +1,7 @@
-"""The wrapper as a small static program, for machines where it runs; see `rust/runbus-wrap`."""
+"""The programs that the package carries: the wrapper, and what samples the machine beside a job.
+
+See `rust/runbus-wrap` and `rust/runbus-core/src/bin/runbus-sample.rs`.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ __all__ = [
     "CarriedProgram",
     "carried_program",
     "program_digest",
+    "sampler_program",
     "wrapper_program",
     "wrapper_words",
 ]
@@ -31,6 +35,7 @@ _MACHINES = {21: "ppc64le", 22: "s390x", 62: "x86_64", 183: "aarch64", 243: "ris
 _MACHINE_AT = slice(18, 20)
 
 _found: dict[str, str | None] = {}
+_samplers: dict[str, str | None] = {}
 
 
 class CarriedProgram(NamedTuple):
@@ -83,6 +88,24 @@ def wrapper_program(home: str | os.PathLike[str] | None = None) -> str | None:
     return _found[folder]
 
 
+def sampler_program(home: str | os.PathLike[str] | None = None) -> str | None:
+    """Return the path of the program that samples the machine beside a job.
+
+    It is written to `bin/` of the home folder if need be, once a process and home. Nobody tries it:
+    where it does not run, jobs are not sampled by it.
+
+    Args:
+        home: The home folder, instead of `$RUNBUS_HOME` or `~/.runbus`.
+
+    Returns:
+        The path; None if the package carries none, or there is no room for it.
+    """
+    folder = os.path.join(Home(home).path, "bin")
+    if folder not in _samplers:
+        _samplers[folder] = _provide_sampler(folder)
+    return _samplers[folder]
+
+
 def carried_program(home: str | os.PathLike[str] | None = None) -> CarriedProgram | None:
     """Return the program that this package carries, written to `bin/` of the home folder.
 
@@ -120,6 +143,14 @@ def _provide(folder: str) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return path if version == _core.__version__ else None
+
+
+def _provide_sampler(folder: str) -> str | None:
+    program = _core.sampler_program()
+    try:
+        return _written(folder, program) if program else None
+    except OSError:
+        return None
 
 
 def _tried(path: str) -> str:

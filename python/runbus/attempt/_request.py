@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from runbus._home import ENV_RUN, ENV_SYSTEM
 from runbus.attempt._script import references
 
 if TYPE_CHECKING:
@@ -13,8 +14,14 @@ if TYPE_CHECKING:
 
 __all__ = ["render_request"]
 
+_SAMPLED = (
+    ENV_RUN, ENV_SYSTEM, "CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES",
+    "RUNBUS_NVML", "RUNBUS_ROCM_SMI",
+)  # fmt: skip
+"""What the program that samples is told of a job's own variables."""
 
-def render_request(job: JobSpec, *, advice: str = "") -> bytes:
+
+def render_request(job: JobSpec, *, advice: str = "", sampler: str = "") -> bytes:
     """Return the file `request` of an attempt; `rust/runbus-wrap/src/request.rs` describes it.
 
     A job with bootstrap lines, packaged code or a text that is given to it is left to its script:
@@ -23,23 +30,32 @@ def render_request(job: JobSpec, *, advice: str = "") -> bytes:
     Args:
         job: The job, checked by `render_script`.
         advice: What the job's stderr says if its folder is not there.
+        sampler: The path, where the job runs, of the program that samples the machine beside it.
     """
     return b"".join(
         b"%s %d\n%s\n" % (name.encode(), len(value), value)
-        for name, text in _fields(job, advice)
+        for name, text in _fields(job, advice, sampler)
         for value in [text.encode("utf-8", "surrogateescape")]
     )
 
 
-def _fields(job: JobSpec, advice: str) -> Iterator[tuple[str, str]]:
+def _fields(job: JobSpec, advice: str, sampler: str) -> Iterator[tuple[str, str]]:
     yield "version", "1"
+    variables = {**job.image.env, **job.env}
+    is_sampled = bool(sampler) and variables.get(ENV_SYSTEM) != "0"
+    if is_sampled:
+        yield "sampler", sampler
     if job.bootstrap or job.package or job.given:
+        # The script sets them all, where the sampler does not see them.
+        for name in _SAMPLED if is_sampled else ():
+            if name in variables:
+                yield "env", f"{name}={variables[name]}"
         return
     yield "cwd", job.cwd
     yield "advice", advice
     for name in references(job):
         yield "secret", name
-    for name, value in {**job.image.env, **job.env}.items():
+    for name, value in variables.items():
         yield "env", f"{name}={value}"
     if job.resources.nice:
         yield "nice", str(job.resources.nice)

@@ -39,6 +39,7 @@ from runbus.attempt import (
     on_one_node,
     own_pid_namespace,
     read_log,
+    sampler_program,
     secret_environment,
     wrapper_program,
     wrapper_words,
@@ -201,11 +202,11 @@ class LocalExecutor(Executor):
             JobNotStarted: It cannot be started.
         """
         job = request.job
-        files = _request_files(request, self._heartbeat_s)
         pause = 0.1
         while True:
             try:
                 _look_for_room(job.folder)
+                files = _request_files(request, self._heartbeat_s)
                 return await self._launch(job.folder, files, environment)
             except OSError as error:
                 if error.errno not in _SCARCE:
@@ -409,7 +410,7 @@ def _request_files(request: Request, heartbeat_s: int | None) -> dict[str, bytes
     body = request.of(AttemptBody)
     files = {
         "request.sh": body.script.encode("utf-8", "surrogateescape"),
-        "request": body.program_request(),
+        "request": body.program_request(sampler=sampler_program() or ""),
     }
     if (time_s := request.job.timeouts.run_s) is not None:
         files["limit"] = b"%.3f %g\n" % (time_s, GRACE_S)

@@ -329,7 +329,7 @@ def init(
         check_free(slug(project), "a project")
     if sync_ms is not None and sync_ms < 1:
         raise ValueError("sync_ms must be at least 1, or None")
-    system = asked_by(system)
+    wanted = asked_by(system)
     exceptions = _exceptions(cancelled_on)
     values = config_of(config)
     asked, is_variable = named_run(id, resume)
@@ -348,7 +348,7 @@ def init(
     run._made_in = _place_of(sys._getframe(1).f_back)
     if asked and (attempt := os.environ.get(ENV_ATTEMPT)) and not rank():
         note_environment(attempt)
-    run._sampler = sample(run.folder, system, sync_ms)
+    run._sampler = sample(run.folder, wanted, sync_ms, is_decided=system is not None)
     if "multiprocessing.util" in sys.modules:
         finish_with_process(finish_child)
     return run

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from runbus._core import Machine, Sampler
 from runbus._home import ENV_ATTEMPT, ENV_SYSTEM
-from runbus._ids import slug
 from runbus.metrics._folder import new_journal
 from runbus.metrics._rank import attempt
 
@@ -40,6 +40,7 @@ _ENV_ROCM = "RUNBUS_ROCM_SMI"
 _VISIBLE_AMD = ("ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES")
 """What ROCm looks at: the first that is set counts."""
 
+_MAKING = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _NODES = ("GROUP_RANK", "SLURM_NODEID")  # of torchrun, of srun
 _SYNC_MS = 5000
 """Samples are not worth a disk's time each: a power failure may take those of five seconds."""
@@ -157,7 +158,13 @@ _unasked: set[str] = set()
 """Runs that have a sampler only because they are of jobs: one that is asked for takes its place."""
 
 
-def sample(folder: str, asked: bool | System | None, sync_ms: int | None) -> Sampler | None:
+def sample(
+    folder: str,
+    asked: bool | System | None,
+    sync_ms: int | None,
+    *,
+    is_decided: bool = False,
+) -> Sampler | None:
     """Have this host sampled for a run, if that is wanted and no process does so.
 
     While another process does, this one waits for its place: it takes over when that one ends.
@@ -168,6 +175,7 @@ def sample(folder: str, asked: bool | System | None, sync_ms: int | None) -> Sam
         asked: What `asked_by` returns. With None the run of a job is sampled from its second second
             on, and no other.
         sync_ms: How often the run is written to the disk; its samples are every 5 seconds at most.
+        is_decided: Whether a call has said what it wants: what samples beside the job gives way.
 
     Returns:
         What is to be stopped with the run; None if this process samples it already, or nobody
@@ -177,6 +185,8 @@ def sample(folder: str, asked: bool | System | None, sync_ms: int | None) -> Sam
         ValueError: An interval or the budget is out of range.
     """
     system = _wanted(asked, folder)
+    if is_decided:
+        _have_others_give_way(folder)
     if (standing := _samplers.get(folder)) is not None:
         if asked is None or folder not in _unasked:
             return None
@@ -186,8 +196,7 @@ def sample(folder: str, asked: bool | System | None, sync_ms: int | None) -> Sam
     try:
         sampler = Sampler(
             new_journal(folder, is_sampler=True),
-            # Hosts may share the folder, and each has its own.
-            os.path.join(folder, "metrics", f".sampler-{slug(os.uname().nodename)}"),
+            folder,
             {**sampled_machine(folder, system, f"{SAMPLES}{_node()}"), "heaviest": 0},
             every=system.every_s,
             slow_every=system.slow_every_s,
@@ -243,6 +252,13 @@ def asked_by(given: bool | System | None) -> bool | System | None:
     """
     text = os.environ.get(ENV_SYSTEM)
     return System.parse(text) or False if text and given is None else given
+
+
+def _have_others_give_way(folder: str) -> None:
+    """End what samples beside a job; in other runs nobody does."""
+    if (number := attempt(folder)) is not None:
+        with suppress(OSError):  # no room: then the other one continues
+            os.close(os.open(os.path.join(folder, "metrics", f".asked-a{number}"), _MAKING, 0o600))
 
 
 def _wanted(asked: bool | System | None, folder: str) -> System | None:

@@ -2,12 +2,25 @@
 //!
 //! `docs/reference/journal-format.md` specifies the bytes; [`journal`] writes and reads them.
 
+#![cfg_attr(
+    not(feature = "segments"),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "of what only those use who read runs"
+    )
+)]
+
+#[cfg(feature = "segments")]
 pub mod aggregate;
+#[cfg(feature = "segments")]
 pub mod archive;
 pub mod clock;
+#[cfg(feature = "segments")]
 pub mod downsample;
 mod error;
 mod files;
+#[cfg(feature = "segments")]
 pub mod follow;
 pub mod frame;
 pub mod integer;
@@ -16,7 +29,9 @@ mod memory;
 mod mutex;
 mod os;
 pub mod sampler;
+#[cfg(feature = "segments")]
 pub mod segment;
+#[cfg(feature = "segments")]
 pub mod series;
 mod service;
 pub mod shared;

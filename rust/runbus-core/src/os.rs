@@ -10,6 +10,7 @@ use std::path::Path;
 use std::ptr;
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -355,6 +356,56 @@ pub(crate) fn space(path: &Path) -> io::Result<Space> {
         free: bytes(found.f_bavail),
         unused: bytes(found.f_bfree),
     })
+}
+
+/// The set that holds SIGTERM alone.
+fn term() -> libc::sigset_t {
+    // SAFETY: all zeros is a valid set, and the calls take it and a number.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, libc::SIGTERM);
+        set
+    }
+}
+
+/// Have SIGTERM wait until it is waited for, in this thread and those that it starts.
+pub(crate) fn hold_back_term() {
+    let set = term();
+    // SAFETY: the set lives as long as the call.
+    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, ptr::null_mut()) };
+}
+
+/// Wait so long for a SIGTERM that is held back; whether one came.
+pub(crate) fn wait_for_term(longest: Duration) -> bool {
+    let set = term();
+    let until = Instant::now() + longest;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let left = libc::timespec {
+            tv_sec: libc::time_t::try_from(left.as_secs()).unwrap_or(libc::time_t::MAX),
+            tv_nsec: left.subsec_nanos().into(),
+        };
+        // SAFETY: the set and the time live as long as the call, which fills in nothing.
+        let signal =
+            unsafe { libc::sigtimedwait(&raw const set, ptr::null_mut(), &raw const left) };
+        // Who was stopped and continues is woken without one.
+        if signal > 0 || io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+            return signal > 0;
+        }
+    }
+}
+
+/// The name of this machine.
+pub(crate) fn host_name() -> String {
+    // SAFETY: all zeros is a valid `utsname`, and the call fills it in.
+    let mut told: libc::utsname = unsafe { std::mem::zeroed() };
+    // SAFETY: `told` is valid for writes, and holds C strings whatever the call says.
+    let name = unsafe {
+        libc::uname(&raw mut told);
+        CStr::from_ptr(told.nodename.as_ptr())
+    };
+    name.to_string_lossy().into_owned()
 }
 
 /// How many clock ticks of `/proc` a second has.

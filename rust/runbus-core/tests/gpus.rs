@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use machine::{Hands, Machine, SECOND, next};
 use runbus_core::sampler::{
-    Engine, Gpus, Host, NvidiaGpus, Processes, Rhythm, Row, Sampler, Sink, Standby, Standing,
-    SystemClock,
+    Engine, Gpus, Host, NvidiaGpus, Processes, Rhythm, Row, Sampler, Sink, Standing, SystemClock,
+    Wait,
 };
 use tempfile::TempDir;
 
@@ -368,7 +368,7 @@ fn a_slow_driver_is_asked_seldom_and_does_not_keep_who_stops() {
     }
     let driver = Driver::new(&format!("{GPU}\ndelay 20\n"));
     let library = driver.library();
-    let make = move |_: &Standby<'_>| {
+    let make = move |_: &dyn Wait| {
         let mut row = Row::new("sys/");
         let (getters, processes) = Host::default().getters(&mut row);
         let rhythm = Rhythm {

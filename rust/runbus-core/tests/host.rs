@@ -196,6 +196,22 @@ fn control_groups_of_version_two_have_the_least_of_the_limits_above() {
 }
 
 #[test]
+fn the_groups_are_those_of_the_job_also_where_who_samples_is_in_another() {
+    let machine = Machine::new();
+    let hands = Hands::new();
+    machine
+        .write("proc/self/cgroup", "0::/leader\n")
+        .write("proc/100/cgroup", "0::/job\n")
+        .write("sys/fs/cgroup/cgroup.controllers", "memory\n")
+        .write("sys/fs/cgroup/leader/memory.current", "1\n")
+        .write("sys/fs/cgroup/job/memory.current", "4096\n");
+    let (mut engine, _) = machine.engine();
+    engine.begin(&hands);
+    let wanted = values(&[("cgroup/mem", 4096.0)]);
+    assert_eq!(next(&mut engine, &hands), wanted);
+}
+
+#[test]
 fn what_a_group_may_give_back_is_read_once_a_second_and_whenever_much_has_changed() {
     let machine = Machine::new();
     let hands = Hands::new();

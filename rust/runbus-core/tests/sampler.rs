@@ -13,7 +13,7 @@ use runbus_core::archive::{Wanted, read};
 use runbus_core::journal::Options;
 use runbus_core::sampler::{
     Clock, Engine, Getter, JournalSink, Moment, NameId, Place, Rhythm, Row, Sampler, SharedJournal,
-    Sink, Standby, Standing, SystemClock, Tier, Trouble,
+    Sink, Standing, SystemClock, Tier, Trouble, Wait,
 };
 
 type Reading = Box<dyn FnMut(u64) -> Result<f64, Trouble> + Send>;
@@ -265,7 +265,7 @@ fn rows_are_metrics_of_a_journal_at_the_ticks_of_the_wall_clock() {
     let journal = SharedJournal::waiting();
     assert!(journal.open(&path, Options::default()).unwrap());
     let theirs = journal.clone();
-    let make = move |_: &Standby<'_>| {
+    let make = move |_: &dyn Wait| {
         let mut getters = Getters::new();
         getters.add("gpu0/util", Tier::Fast, None, |_| Ok(37.0));
         let sink: Box<dyn Sink> = Box::new(JournalSink::new(theirs));
@@ -312,7 +312,7 @@ fn rows_go_on_at_ticks_of_a_clock_that_is_set_back_or_forward() {
         }
     }
     let (send, times) = mpsc::channel();
-    let make = move |_: &Standby<'_>| {
+    let make = move |_: &dyn Wait| {
         let mut getters = Getters::new();
         getters.add("util", Tier::Fast, None, |_| Ok(1.0));
         let sink: Box<dyn Sink> = Box::new(Times(send));
@@ -345,7 +345,7 @@ fn a_driver_that_hangs_keeps_neither_who_stops_nor_the_journal() {
     let theirs = journal.clone();
     let (hangs, told) = mpsc::channel();
     let (answer, answered) = mpsc::channel::<()>();
-    let make = move |_: &Standby<'_>| {
+    let make = move |_: &dyn Wait| {
         let mut getters = Getters::new();
         getters.add("gpu0/util", Tier::Fast, None, move |reading| {
             if reading == 2 {
@@ -383,7 +383,7 @@ fn a_run_that_is_shorter_than_an_interval_has_a_row_all_the_same() {
     let hour_ns = 3_600_000_000_000;
     let to_middle = hour_ns / 2 - clock.wall_ns().rem_euclid(hour_ns);
     clock.0.store(to_middle, SeqCst);
-    let make = move |_: &Standby<'_>| {
+    let make = move |_: &dyn Wait| {
         let mut getters = Getters::new();
         getters.add("util", Tier::Fast, None, |_| Ok(1.0));
         let hour = Rhythm {

@@ -70,6 +70,15 @@ mod _core {
         PyBytes::new(py, include_bytes!(concat!(env!("OUT_DIR"), "/runbus-wrap")))
     }
 
+    /// The same of the program that samples the machine beside a job.
+    #[pyfunction]
+    fn sampler_program(py: Python<'_>) -> Bound<'_, PyBytes> {
+        PyBytes::new(
+            py,
+            include_bytes!(concat!(env!("OUT_DIR"), "/runbus-sample")),
+        )
+    }
+
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         let py = module.py();

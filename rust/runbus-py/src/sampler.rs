@@ -7,10 +7,9 @@ use std::time::Duration;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use runbus_core::journal::Options;
 use runbus_core::sampler::{
-    self, AmdGpus, Clock, Cost, Engine, Finder, Gpus, Host, JournalSink, NvidiaGpus, Place,
-    Processes, Rhythm, Row, SharedJournal, Sink, Standby, Standing, SystemClock, Tier,
+    self, Clock, Cost, Engine, Gpus, Host, Processes, Rhythm, RunJournal, SharedJournal, Standing,
+    SystemClock, Tier,
 };
 
 use crate::errors::to_python;
@@ -39,26 +38,25 @@ enum Wanted {
     These(Vec<u32>),
 }
 
-impl What {
-    fn engine(self, rhythm: Rhythm) -> (Engine, Processes) {
-        let mut row = Row::new(&self.prefix);
-        let host = Host {
-            proc: self.proc,
-            sys: self.sys,
-            folder: self.folder,
-            root: self.root,
-            heaviest: self.heaviest,
-        };
-        let (getters, processes) = host.getters(&mut row);
-        let gpus = |visible| match &self.gpus {
+impl From<What> for sampler::Machine {
+    fn from(what: What) -> Self {
+        let gpus = |visible| match &what.gpus {
             Wanted::These(numbers) => Gpus::These(numbers.clone()),
             Wanted::Named(name) if name == "all" => Gpus::All,
             Wanted::Named(_) => Gpus::Own(visible),
         };
-        let nvidia = NvidiaGpus::new(self.nvml, gpus(self.visible), processes.clone());
-        let amd = AmdGpus::new(self.rocm, gpus(self.visible_amd), processes.clone());
-        let finders: Vec<Box<dyn Finder>> = vec![Box::new(nvidia), Box::new(amd)];
-        (Engine::new(rhythm, row, getters, finders), processes)
+        Self {
+            nvidia: (what.nvml, gpus(what.visible)),
+            amd: (what.rocm, gpus(what.visible_amd)),
+            prefix: what.prefix,
+            host: Host {
+                proc: what.proc,
+                sys: what.sys,
+                folder: what.folder,
+                root: what.root,
+                heaviest: what.heaviest,
+            },
+        }
     }
 }
 
@@ -117,18 +115,6 @@ fn told(costs: Vec<Cost>) -> Vec<CostTuple> {
     costs.into_iter().map(one).collect()
 }
 
-/// How often a process looks whether the one that samples has ended.
-const WAIT_FOR_PLACE: Duration = Duration::from_secs(1);
-
-/// A sink that has the host's place as long as the thread lasts.
-struct Placed(JournalSink, #[expect(dead_code, reason = "held")] Place);
-
-impl Sink for Placed {
-    fn take(&mut self, wall_ns: i64, row: &Row) -> bool {
-        self.0.take(wall_ns, row)
-    }
-}
-
 /// Samples a machine into a journal of its own, in a thread without the GIL.
 #[pyclass(frozen, module = "runbus._core")]
 pub(crate) struct Sampler {
@@ -139,11 +125,11 @@ pub(crate) struct Sampler {
 #[pymethods]
 impl Sampler {
     #[new]
-    #[pyo3(signature = (path, place, what, /, *, every=1.0, slow_every=10.0, window=0.0, after=0.0, budget=0.001, sync_ms=Some(100)))]
+    #[pyo3(signature = (path, run, what, /, *, every=1.0, slow_every=10.0, window=0.0, after=0.0, budget=0.001, sync_ms=Some(100)))]
     #[allow(clippy::too_many_arguments)] // By name, in Python.
     fn new(
         path: PathBuf,
-        place: PathBuf,
+        run: PathBuf,
         what: What,
         every: f64,
         slow_every: f64,
@@ -157,35 +143,16 @@ impl Sampler {
             ..rhythm(every, slow_every, budget)?
         };
         let after = longer(after, "after")?;
-        let options = Options {
-            // A call for each row costs nothing beside reading it, and no memory.
-            is_mapped: false,
-            sync_every: sync_ms.map(|time| Duration::from_millis(time.max(1))),
-            ..Options::default()
-        };
         let journal = SharedJournal::waiting();
-        let theirs = journal.clone();
-        let make = move |standby: &Standby<'_>| {
-            // Most jobs that are over by then need no driver, no look at all processes and no file.
-            if !after.is_zero() && standby.wait(after) {
-                return None;
-            }
-            let place = loop {
-                match Place::take(&place) {
-                    Ok(Some(place)) => break place,
-                    // The run is gone, or its disk: there is nothing to sample for.
-                    Err(_) => return None,
-                    Ok(None) if standby.wait(WAIT_FOR_PLACE) => return None,
-                    Ok(None) => {}
-                }
-            };
-            if !theirs.open(&path, options).ok()? {
-                return None;
-            }
-            let (engine, _) = what.engine(rhythm);
-            let sink: Box<dyn Sink> = Box::new(Placed(JournalSink::new(theirs), place));
-            Some((engine, sink))
+        let samples = RunJournal {
+            run,
+            path,
+            journal: journal.clone(),
+            sync_every: sync_ms.map(|time| Duration::from_millis(time.max(1))),
+            gives_way_to: None,
         };
+        let machine = what.into();
+        let make = move |until: &dyn sampler::Wait| samples.begin(machine, rhythm, after, until);
         let sampler = sampler::Sampler::start(make, SystemClock)?;
         Ok(Self { sampler, journal })
     }
@@ -233,7 +200,7 @@ impl Machine {
                 budget: 1.0,
                 ..Rhythm::default()
             };
-            let (mut engine, processes) = what.engine(once);
+            let (mut engine, processes) = sampler::Machine::from(what).engine(once);
             engine.begin(&SystemClock);
             Self {
                 engine: Mutex::new(engine),

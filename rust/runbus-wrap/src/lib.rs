@@ -27,6 +27,7 @@ mod record;
 mod relay;
 mod request;
 mod run;
+mod sampler;
 
 use std::ffi::{CStr, OsStr};
 use std::os::unix::ffi::OsStrExt;

@@ -137,7 +137,8 @@ pub(crate) fn two_pipes() -> Result<[(RawFd, RawFd); 2], i32> {
     both
 }
 
-fn pipe() -> Result<(RawFd, RawFd), i32> {
+/// A pipe: the end to read from and the end to write to; or the number of the error.
+pub(crate) fn pipe() -> Result<(RawFd, RawFd), i32> {
     let mut ends = [0; 2];
     // SAFETY: `ends` has the two places that are filled in.
     let failed = unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) } != 0;

@@ -11,6 +11,7 @@
 //! | `secret` | `NAME`: its value is that of the inherited variable `RUNBUS_SECRET_NAME` |
 //! | `nice`, `cpus` | the niceness to add; the processors, as `taskset -c` takes them |
 //! | `leftovers` | `kill` ends what the job leaves behind; by default it is kept |
+//! | `sampler` | the program that samples the machine once the job has lasted a second |
 //! | `arg` | one word of the command, in order |
 //!
 //! Without the file, or without an `arg`, `request.sh` runs under `/bin/sh`.
@@ -38,6 +39,7 @@ pub(crate) struct Request {
     pub(crate) nice: i32,
     pub(crate) cpus: Vec<usize>,
     pub(crate) kills_leftovers: bool,
+    pub(crate) sampler: Option<CString>,
     pub(crate) words: Vec<CString>,
 }
 
@@ -73,6 +75,7 @@ impl Request {
                 b"nice" => request.nice = number(value)?,
                 b"cpus" => request.cpus = cpus(value)?,
                 b"leftovers" => request.kills_leftovers = value == b"kill",
+                b"sampler" => request.sampler = Some(os::c_string(value)),
                 b"arg" => request.words.push(os::c_string(value)),
                 _ => {
                     let name = String::from_utf8_lossy(name);
@@ -260,6 +263,7 @@ mod tests {
             ("env", "A=1\n=2"),
             ("secret", "TOKEN"),
             ("cpus", "0,2-3"),
+            ("sampler", "/bin/sampler"),
             ("arg", "prog"),
             ("arg", ""),
         ])
@@ -275,6 +279,7 @@ mod tests {
         assert_eq!(environment, wanted.map(Ok));
         assert_eq!(request.words, [c"prog".to_owned(), c"".to_owned()]);
         assert_eq!(request.cpus, [0, 2, 3]);
+        assert_eq!(request.sampler.as_deref(), Some(c"/bin/sampler"));
         let programs = request.programs();
         assert_eq!(
             programs,

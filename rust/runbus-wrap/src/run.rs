@@ -10,6 +10,7 @@ use crate::reach::Reach;
 use crate::record::{self, End};
 use crate::relay::Relay;
 use crate::request::Request;
+use crate::sampler::Sampler;
 use crate::{clock, exit};
 
 /// The grace of an end that nobody gave one for, in seconds.
@@ -180,6 +181,8 @@ struct Attempt {
     output: Output,
     /// What reads the job's output.
     relay: Relay,
+    /// What samples the machine while the job runs.
+    sampler: Sampler,
     kills: u64,
     limit: Option<(f64, f64)>,
     beat: Option<f64>,
@@ -222,6 +225,7 @@ impl Attempt {
         let (limit, beat) = (read_pair("limit"), read_pair("beat").map(|pair| pair.0));
         let now = clock::now();
         let mut attempt = Self {
+            sampler: Sampler::of(&request, now),
             request,
             launch,
             reach: Reach {
@@ -299,6 +303,9 @@ impl Attempt {
             let _ = std::fs::File::create("expired");
             self.ask(Why::Late, grace, now);
         }
+        if self.status.is_none() {
+            self.sampler.tend(now, &self.request, self.launch.pid);
+        }
         match self.ending {
             Ending::Asked(why, at) if now >= at => {
                 self.reach.kill();
@@ -353,7 +360,7 @@ impl Attempt {
         if let Some((at, _)) = self.limit {
             due = due.min(at);
         }
-        if let Some(at) = self.relay.due() {
+        for at in [self.relay.due(), self.sampler.due()].into_iter().flatten() {
             due = due.min(at);
         }
         match self.ending {
@@ -405,8 +412,10 @@ impl Attempt {
                     self.status = Some(status);
                     let failure = self.launch.failure(&self.request);
                     self.failure = self.failure.take().or(failure);
+                    // Before anybody asks what the job has left behind.
+                    self.sampler.end();
                 }
-                _ => {}
+                pid => self.sampler.has_ended(pid),
             }
         }
     }
@@ -414,6 +423,7 @@ impl Attempt {
     /// Say how the job ended.
     fn end(mut self) -> End {
         let lost = self.relay.flush();
+        self.sampler.end();
         self.reap();
         let left = if has_children() {
             // What forks all the time may be in none of the numbers that were looked at.

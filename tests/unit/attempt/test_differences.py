@@ -42,7 +42,7 @@ def launch(wrapper: list[str]) -> Iterator[Launch]:
             "run_folder": str(folder),
         } | options  # fmt: skip
         job = JobSpec(**spec)  # type: ignore[arg-type]
-        (folder / "request").write_bytes(render_request(job))
+        (folder / "request").write_bytes(render_request(job, sampler=str(folder / "sampler")))
         (folder / "request.sh").write_text(render_script(job))
         shell = shutil.which(wrapper[0])
         assert shell is not None
@@ -279,3 +279,16 @@ def test_niceness_and_processors_need_no_program_in_the_job_s_path(
 
     assert seen.exit_code == 0
     assert (tmp_path / "stdout.log").read_text() == f"{min(niceness + 3, 19)} {{{cpu}}}\n"
+
+
+@pytest.mark.differs("samples of the machine")
+def test_what_samples_the_machine_is_started_beside_a_job_that_lasts(
+    launch: Launch, patience_s: float, tmp_path: Path
+) -> None:
+    (tmp_path / "sampler").write_text(f"#!/bin/sh\necho >{tmp_path}/began\n")
+    (tmp_path / "sampler").chmod(0o755)
+    launch(tmp_path, "sleep", "60")
+    until = time.monotonic() + patience_s
+    while not (tmp_path / "began").exists():
+        assert time.monotonic() < until
+        time.sleep(0.02)

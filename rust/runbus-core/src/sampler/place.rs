@@ -17,6 +17,13 @@ pub struct Place {
 }
 
 impl Place {
+    /// The file whose lock says who samples this host for a run: hosts may share the run's folder.
+    #[must_use]
+    pub fn of_host(run: &Path) -> PathBuf {
+        run.join("metrics")
+            .join(format!(".sampler-{}", plain(&os::host_name())))
+    }
+
     /// Take the place; `None` while another process has it.
     ///
     /// Where the file system has no locks, everybody has it.
@@ -45,9 +52,33 @@ impl Place {
     }
 }
 
+/// As much of a name as a file's may have.
+fn plain(host: &str) -> String {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
+    let letters = host.chars().take(LONGEST);
+    letters
+        .map(|letter| if is_plain(letter) { letter } else { '-' })
+        .collect()
+}
+
+const LONGEST: usize = 64;
+
 impl Drop for Place {
     fn drop(&mut self) {
         // First, so that nobody takes a lock that is about to be nobody's.
         let _ = fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_of_a_host_lies_in_the_folder_of_metrics_whatever_the_host_is_called() {
+        let path = Place::of_host(Path::new("/run"));
+        assert_eq!(path.parent(), Some(Path::new("/run/metrics")));
+        assert_eq!(plain("../a b"), "..-a-b");
+        assert_eq!(plain(&"x".repeat(200)).len(), LONGEST);
     }
 }

@@ -32,18 +32,13 @@ struct Shared {
     changed: Condvar,
 }
 
-/// Lets a sampler that has not begun wait for something else than ticks.
-pub struct Standby<'a>(&'a Shared);
-
-impl Standby<'_> {
+/// How a sampler waits: for its beginning, and for each tick.
+pub trait Wait {
     /// Wait so long; whether it is time to stop.
-    #[must_use]
-    pub fn wait(&self, longest: Duration) -> bool {
-        self.0.wait(longest)
-    }
+    fn wait(&self, longest: Duration) -> bool;
 }
 
-impl Shared {
+impl Wait for Shared {
     fn wait(&self, longest: Duration) -> bool {
         let state = lock(&self.state);
         let (state, _) = self
@@ -51,6 +46,17 @@ impl Shared {
             .wait_timeout_while(state, longest, |state| !state.is_told)
             .unwrap_or_else(PoisonError::into_inner);
         state.is_told
+    }
+}
+
+impl Shared {
+    fn tell(&self, rows: u64, costs: Option<Vec<Cost>>) {
+        let mut state = lock(&self.state);
+        state.rows = rows;
+        if let Some(costs) = costs {
+            state.costs = costs;
+        }
+        self.changed.notify_all();
     }
 }
 
@@ -69,7 +75,7 @@ impl Sampler {
     /// # Errors
     /// When no thread can be started.
     pub fn start(
-        make: impl FnOnce(&Standby<'_>) -> Option<(Engine, Box<dyn Sink>)> + Send + 'static,
+        make: impl FnOnce(&dyn Wait) -> Option<(Engine, Box<dyn Sink>)> + Send + 'static,
         clock: impl Clock + 'static,
     ) -> io::Result<Self> {
         os::watch_forks();
@@ -79,8 +85,16 @@ impl Sampler {
         os::without_signals(|| {
             builder.spawn(move || {
                 let _ended = Ended(theirs.clone());
-                if let Some((mut engine, mut sink)) = make(&Standby(&theirs)) {
-                    run(&mut engine, &mut *sink, &clock, &theirs);
+                if let Some((mut engine, mut sink)) = make(&*theirs) {
+                    run(
+                        &mut engine,
+                        &mut *sink,
+                        &clock,
+                        &*theirs,
+                        &mut |rows, costs| {
+                            theirs.tell(rows, costs);
+                        },
+                    );
                 }
             })
         })?;
@@ -155,13 +169,22 @@ impl Drop for Ended {
 /// The least time that is worth a row of its own at the end.
 const WORTH_A_ROW: Duration = Duration::from_millis(20);
 
-fn run(engine: &mut Engine, sink: &mut dyn Sink, clock: &dyn Clock, shared: &Shared) {
+/// Sample in this thread until it is time to stop, or nobody takes the rows any more.
+///
+/// After each tick `tell` hears how many rows there were, and what getters cost if that is news.
+pub fn run(
+    engine: &mut Engine,
+    sink: &mut dyn Sink,
+    clock: &dyn Clock,
+    until: &dyn Wait,
+    tell: &mut dyn FnMut(u64, Option<Vec<Cost>>),
+) {
     engine.begin(clock);
     let begun = Instant::now();
-    lock(&shared.state).costs = engine.costs();
+    tell(0, Some(engine.costs()));
     let (mut rows, mut ticks) = (0, 0u64);
     loop {
-        let is_told = wait(engine.tick_ns(), clock, shared);
+        let is_told = wait(engine.tick_ns(), clock, until);
         let wall_ns = clock.wall_ns();
         let at = if is_told {
             wall_ns
@@ -185,13 +208,7 @@ fn run(engine: &mut Engine, sink: &mut dyn Sink, clock: &dyn Clock, shared: &Sha
                 rows += 1;
             }
         }
-        let costs = engine.news();
-        let mut state = lock(&shared.state);
-        state.rows = rows;
-        if let Some(costs) = costs {
-            state.costs = costs;
-        }
-        shared.changed.notify_all();
+        tell(rows, engine.news());
         if is_told {
             return;
         }
@@ -200,10 +217,9 @@ fn run(engine: &mut Engine, sink: &mut dyn Sink, clock: &dyn Clock, shared: &Sha
 
 /// Wait for the next tick, which is a multiple of the interval since 1970: those of all machines are the
 /// same, and after the clock was set they are again. Whether it is time to stop.
-fn wait(tick_ns: u64, clock: &dyn Clock, shared: &Shared) -> bool {
+fn wait(tick_ns: u64, clock: &dyn Clock, until: &dyn Wait) -> bool {
     let wall = u64::try_from(clock.wall_ns()).unwrap_or(0);
-    let rest = Duration::from_nanos(tick_ns - wall % tick_ns);
-    shared.wait(rest)
+    until.wait(Duration::from_nanos(tick_ns - wall % tick_ns))
 }
 
 /// The tick that is nearest: threads wake up late, and clocks are adjusted by little.

@@ -1,10 +1,11 @@
-//! The control groups of this process: what it may use, and what all in them do use.
+//! The control groups of the job: what it may use, and what all in them do use.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use procfs_core::{FromBufRead, ProcessCGroups};
 
+use super::namespace;
 use crate::sampler::getter::{Getter, Moment, Tier, Trouble};
 use crate::sampler::held::{Held, number, number_after};
 use crate::sampler::rate::Rate;
@@ -24,13 +25,33 @@ enum Group {
     V2(PathBuf),
 }
 
-/// Where a controller of this process is, if anywhere.
+/// What the control groups of a job are found by.
+pub(super) struct Groups {
+    groups: ProcessCGroups,
+    /// Where they are mounted.
+    mounts: PathBuf,
+}
+
+impl Groups {
+    /// Those of the first process of the job, which may have a group of its own; without it our own.
+    pub(super) fn of(proc: &Path, sys: &Path, root: u32) -> Option<Self> {
+        let root = namespace::shown(proc, root).to_string();
+        let text = [&root, "self"]
+            .into_iter()
+            .find_map(|process| fs::read(proc.join(process).join("cgroup")).ok())?;
+        Some(Self {
+            groups: ProcessCGroups::from_buf_read(&*text).ok()?,
+            mounts: sys.join("fs/cgroup"),
+        })
+    }
+}
+
+/// Where a controller of a job is, if anywhere.
 ///
 /// In a container the path is often that of the host, while what is mounted is the group itself.
-fn find(proc: &Path, sys: &Path, controller: &str) -> Option<Group> {
-    let text = fs::read(proc.join("self/cgroup")).ok()?;
-    let ProcessCGroups(groups) = ProcessCGroups::from_buf_read(&*text).ok()?;
-    let mounts = sys.join("fs/cgroup");
+fn find(groups: &Groups, controller: &str) -> Option<Group> {
+    let Groups { groups, mounts } = groups;
+    let ProcessCGroups(groups) = groups;
     let named = groups
         .iter()
         .find(|group| group.controllers.iter().any(|name| name == controller));
@@ -141,8 +162,8 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    pub(super) fn new(proc: &Path, sys: &Path, row: &mut Row) -> Option<Self> {
-        let (group, usage, limit, reclaimable) = match find(proc, sys, "memory")? {
+    pub(super) fn new(groups: &Groups, row: &mut Row) -> Option<Self> {
+        let (group, usage, limit, reclaimable) = match find(groups, "memory")? {
             Group::V1(group) => (
                 group,
                 "memory.usage_in_bytes",
@@ -218,11 +239,11 @@ pub(super) struct Cpu {
 }
 
 impl Cpu {
-    pub(super) fn new(proc: &Path, sys: &Path, row: &mut Row) -> Option<Self> {
+    pub(super) fn new(groups: &Groups, row: &mut Row) -> Option<Self> {
         let names = ["cgroup/cpu", "cgroup/cpu_limit", "cgroup/throttled"];
         let names = names.map(|name| row.name(name));
         let (rate, throttled) = (Rate::default(), Rate::default());
-        Some(match find(proc, sys, "cpu")? {
+        Some(match find(groups, "cpu")? {
             Group::V2(group) => Self {
                 stat: Held::new(group.join("cpu.stat")),
                 usage: None,
@@ -232,7 +253,7 @@ impl Cpu {
                 names,
             },
             Group::V1(group) => {
-                let usage = match find(proc, sys, "cpuacct") {
+                let usage = match find(groups, "cpuacct") {
                     Some(Group::V1(group)) => group,
                     _ => group.clone(),
                 };
@@ -293,12 +314,12 @@ pub(super) struct Events {
 }
 
 impl Events {
-    pub(super) fn new(proc: &Path, sys: &Path, row: &mut Row) -> Option<Self> {
-        let killed = match find(proc, sys, "memory")? {
+    pub(super) fn new(groups: &Groups, row: &mut Row) -> Option<Self> {
+        let killed = match find(groups, "memory")? {
             Group::V1(group) => group.join("memory.oom_control"),
             Group::V2(group) => group.join("memory.events"),
         };
-        let pids = find(proc, sys, "pids").map(|group| match group {
+        let pids = find(groups, "pids").map(|group| match group {
             Group::V1(group) | Group::V2(group) => Held::new(group.join("pids.current")),
         });
         Some(Self {

@@ -76,20 +76,21 @@ impl Host {
         for pressure in memory::Pressure::of_all(proc, row) {
             all.push(Box::new(pressure));
         }
-        if let Some(memory) = cgroup::Memory::new(proc, sys, row) {
-            all.push(Box::new(memory));
-        }
-        if let Some(cpu) = cgroup::Cpu::new(proc, sys, row) {
-            all.push(Box::new(cpu));
-        }
-        if let Some(events) = cgroup::Events::new(proc, sys, row) {
-            all.push(Box::new(events));
+        if let Some(groups) = cgroup::Groups::of(proc, sys, self.root) {
+            let memory = cgroup::Memory::new(&groups, row).map(boxed);
+            let cpu = cgroup::Cpu::new(&groups, row).map(boxed);
+            let events = cgroup::Events::new(&groups, row).map(boxed);
+            all.extend([memory, cpu, events].into_iter().flatten());
         }
         if let Some(folder) = &self.folder {
             all.push(Box::new(devices::Usage::new(folder.clone(), row)));
         }
         (all, processes)
     }
+}
+
+fn boxed(getter: impl Getter + 'static) -> Box<dyn Getter> {
+    Box::new(getter)
 }
 
 /// What a file holds, or why that cannot be told.

@@ -1,0 +1,115 @@
+//! What a program beside a job does: it samples the machine until it is told to end.
+//!
+//! All it knows is in the environment that the job has, too: the run, the attempt, how to sample, and
+//! which GPUs are the job's.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::asked::Asked;
+use super::clock::{Clock, SystemClock};
+use super::host::Host;
+use super::journal::SharedJournal;
+use super::machine::Machine;
+use super::run::RunJournal;
+use super::thread::{self, Wait};
+use super::wanted::Gpus;
+use crate::os;
+
+/// A job has lasted so long when the program is started.
+const LASTED: Duration = Duration::from_secs(1);
+/// What a power failure may take, as of any sampler.
+const SYNC_EVERY: Duration = Duration::from_secs(5);
+const VISIBLE_AMD: [&str; 3] = [
+    "ROCR_VISIBLE_DEVICES",
+    "HIP_VISIBLE_DEVICES",
+    "CUDA_VISIBLE_DEVICES",
+];
+/// Of torchrun, of srun.
+const NODES: [&str; 2] = ["GROUP_RANK", "SLURM_NODEID"];
+
+/// Sample the machine of a job until SIGTERM; `root` is its first process.
+///
+/// Nothing is sampled where the environment names no run, or says so, or where a process of the run
+/// samples by itself.
+pub fn sample_job(root: u32) {
+    let until = UntilTold;
+    os::hold_back_term();
+    let Some((asked, samples)) = asked() else {
+        return;
+    };
+    let journal = samples.journal.clone();
+    let machine = machine(root, samples.run.clone(), asked.gpus.as_ref());
+    let after = asked.after.saturating_sub(LASTED);
+    if let Some((mut engine, mut sink)) = samples.begin(machine, asked.rhythm, after, &until) {
+        thread::run(
+            &mut engine,
+            &mut *sink,
+            &SystemClock,
+            &until,
+            &mut |_, _| {},
+        );
+        // Nobody waits for a disk: what was written survives this process.
+        if let Some(closing) = journal.close(0) {
+            let _ = closing.complete_synced();
+        }
+    }
+}
+
+/// How this run is to be sampled, and where to.
+fn asked() -> Option<(Asked, RunJournal)> {
+    let run = PathBuf::from(env::var_os("RUNBUS_RUN")?);
+    let attempt = env::var_os("RUNBUS_ATTEMPT").map(PathBuf::from)?;
+    let attempt: u32 = attempt.file_name()?.to_str()?.parse().ok()?;
+    let asked = Asked::parse(&env::var("RUNBUS_SYSTEM").unwrap_or_default())?;
+    let (now, pid) = (SystemClock.wall_ns(), std::process::id());
+    let metrics = run.join("metrics");
+    let samples = RunJournal {
+        path: metrics.join(format!("{now:016x}-{pid}-a{attempt}-s-h.journal")),
+        journal: SharedJournal::waiting(),
+        sync_every: Some(SYNC_EVERY),
+        gives_way_to: Some(metrics.join(format!(".asked-a{attempt}"))),
+        run,
+    };
+    Some((asked, samples))
+}
+
+fn machine(root: u32, run: PathBuf, gpus: Option<&Gpus>) -> Machine {
+    let text = |name: &str| env::var(name).ok();
+    let file = |name| env::var_os(name).filter(|path: &OsString| !path.is_empty());
+    let own = |visible| gpus.cloned().unwrap_or(Gpus::Own(visible));
+    let node = NODES.into_iter().find_map(|name| text(name)?.parse().ok());
+    let node: u32 = node.unwrap_or(0);
+    Machine {
+        prefix: if node == 0 {
+            "sys/".to_owned()
+        } else {
+            format!("sys/node{node}/")
+        },
+        host: Host {
+            folder: Some(run),
+            root,
+            heaviest: 0,
+            ..Host::default()
+        },
+        nvidia: (
+            file("RUNBUS_NVML").map(PathBuf::from),
+            own(text("CUDA_VISIBLE_DEVICES")),
+        ),
+        amd: (
+            file("RUNBUS_ROCM_SMI").map(PathBuf::from),
+            own(VISIBLE_AMD.into_iter().find_map(text)),
+        ),
+    }
+}
+
+/// Waits for SIGTERM.
+struct UntilTold;
+
+impl Wait for UntilTold {
+    fn wait(&self, longest: Duration) -> bool {
+        os::wait_for_term(longest)
+    }
+}

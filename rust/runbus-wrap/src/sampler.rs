@@ -1,0 +1,134 @@
+//! The program that samples the machine beside a job that lasts.
+//!
+//! It is the wrapper's child and no process of the job: it is ended, and waited for, before anything is
+//! said of how the job ended, so that what it wrote is there by then. It ends with the wrapper, too.
+
+use std::ffi::CStr;
+use std::os::fd::RawFd;
+
+use crate::os;
+use crate::request::Request;
+
+/// A job that is over within so many seconds is not sampled.
+const AFTER: f64 = 1.0;
+/// How long a program that hangs in a driver is waited for, in milliseconds; and one that was killed.
+const PATIENCE: i32 = 200;
+
+/// What it is told of the job's environment: the rest is not its business, least of all secrets.
+const TOLD: [&[u8]; 11] = [
+    b"RUNBUS_RUN",
+    b"RUNBUS_ATTEMPT",
+    b"RUNBUS_SYSTEM",
+    b"RUNBUS_NVML",
+    b"RUNBUS_ROCM_SMI",
+    b"CUDA_VISIBLE_DEVICES",
+    b"ROCR_VISIBLE_DEVICES",
+    b"HIP_VISIBLE_DEVICES",
+    b"GROUP_RANK",
+    b"SLURM_NODEID",
+    b"LD_LIBRARY_PATH",
+];
+
+/// The sampler of a job.
+#[derive(Debug)]
+pub(crate) enum Sampler {
+    /// There is none, or no more.
+    None,
+    /// It starts at this time, if the job is not over by then.
+    Awaited(f64),
+    /// Its pid, and a pipe that ends with it.
+    Alive(i32, RawFd),
+}
+
+impl Sampler {
+    /// That of a job that begins at a time.
+    pub(crate) fn of(request: &Request, now: f64) -> Self {
+        match request.sampler {
+            Some(_) => Self::Awaited(now + AFTER),
+            None => Self::None,
+        }
+    }
+
+    /// When there is something to do here.
+    pub(crate) fn due(&self) -> Option<f64> {
+        match self {
+            Self::Awaited(at) => Some(*at),
+            _ => None,
+        }
+    }
+
+    /// Start it when it is time; without room for it the job is not sampled.
+    pub(crate) fn tend(&mut self, now: f64, request: &Request, job: i32) {
+        if self.due().is_some_and(|at| now >= at) {
+            *self = Self::start(request, job).unwrap_or(Self::None);
+        }
+    }
+
+    fn start(request: &Request, job: i32) -> Option<Self> {
+        let program = request.sampler.as_deref()?;
+        let job = os::c_string(job.to_string().as_bytes());
+        let words = [program.as_ptr(), job.as_ptr(), std::ptr::null()];
+        let told = |pair: &&CStr| {
+            let name = pair.to_bytes().split(|byte| *byte == b'=').next();
+            name.is_some_and(|name| TOLD.contains(&name))
+        };
+        let variables = request.environment.iter().map(|pair| &**pair).filter(told);
+        let ends = std::iter::once(std::ptr::null());
+        let variables: Vec<_> = variables.map(CStr::as_ptr).chain(ends).collect();
+        let (theirs, ours) = os::pipe().ok()?;
+        let wrapper = os::own_pid();
+        match os::fork() {
+            -1 => {
+                os::close(theirs);
+                os::close(ours);
+                None
+            }
+            0 => {
+                os::keep_only(&mut [ours]);
+                // SAFETY: the calls take numbers, and pointers to what lives as long as this process.
+                unsafe {
+                    libc::setsid();
+                    libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
+                    // Its end is seen by the end of what it inherits.
+                    libc::fcntl(ours, libc::F_SETFD, 0);
+                    if libc::getppid() == wrapper {
+                        libc::execve(program.as_ptr(), words.as_ptr(), variables.as_ptr());
+                    }
+                    libc::_exit(126)
+                }
+            }
+            pid => {
+                os::close(ours);
+                Some(Self::Alive(pid, theirs))
+            }
+        }
+    }
+
+    /// Take in that a child has ended, if it was this one: there may be others who sample.
+    pub(crate) fn has_ended(&mut self, child: i32) {
+        if let Self::Alive(pid, pipe) = *self
+            && pid == child
+        {
+            os::close(pipe);
+            *self = Self::None;
+        }
+    }
+
+    /// Have it end, and with it what it writes.
+    pub(crate) fn end(&mut self) {
+        if let Self::Alive(pid, pipe) = *self {
+            for signal in [libc::SIGTERM, libc::SIGKILL] {
+                // SAFETY: the call takes numbers; the process is this one's child.
+                unsafe { libc::kill(pid, signal) };
+                if os::is_readable(pipe, PATIENCE) {
+                    let mut status = 0;
+                    // SAFETY: `status` is a valid place for the answer.
+                    unsafe { libc::waitpid(pid, &raw mut status, 0) };
+                    break;
+                }
+            }
+            os::close(pipe);
+        }
+        *self = Self::None;
+    }
+}
