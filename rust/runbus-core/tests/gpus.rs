@@ -260,6 +260,36 @@ fn instances_of_a_divided_gpu_have_memory_of_their_own() {
 }
 
 #[test]
+fn instances_that_are_made_later_appear_and_one_of_an_old_number_appears_again() {
+    let gpu = "gpu A100 GPU-00000000 total=100 used=40\n";
+    let mut driver = Driver::new(gpu);
+    let hands = Hands::new();
+    let mut engine = driver.engine(Gpus::All);
+    engine.begin(&hands);
+    let mut read = |driver: &mut Driver, instances: &str| {
+        driver.set(&format!("{gpu}{instances}"));
+        // As many as a getter may fail before it is asked seldom; each is a slow tick.
+        for _ in 0..12 {
+            next(&mut engine, &hands);
+        }
+        let found = next(&mut engine, &hands);
+        [0, 1].map(|number| {
+            found
+                .get(&format!("sys/gpu0/mig{number}/mem/used"))
+                .copied()
+        })
+    };
+    assert_eq!(read(&mut driver, ""), [None, None]);
+    assert_eq!(read(&mut driver, "mig 0 10 50\n"), [Some(10.0), None]);
+    assert_eq!(
+        read(&mut driver, "mig 0 10 50\nmig 0 30 50\n"),
+        [Some(10.0), Some(30.0)]
+    );
+    assert_eq!(read(&mut driver, ""), [None, None]);
+    assert_eq!(read(&mut driver, "mig 0 20 50\n"), [Some(20.0), None]);
+}
+
+#[test]
 fn instances_of_a_chip_that_counts_have_activity_of_their_own() {
     let state = |of_first: &str| {
         format!(

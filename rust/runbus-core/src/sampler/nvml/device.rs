@@ -1,5 +1,9 @@
 //! What is read of one GPU.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use nvml_wrapper::enum_wrappers::device::{
     Clock, EccCounter, MemoryError, PcieUtilCounter, Sampling, TemperatureSensor,
 };
@@ -51,7 +55,24 @@ impl<'a> Getters<'a> {
         getters.links();
         getters.processes(processes);
         getters.activity();
-        getters.instances();
+        getters.all
+    }
+
+    /// What is read of instances that this GPU was divided into since the last look.
+    pub(super) fn of_new(
+        known: &mut Instances,
+        driver: &'static Driver,
+        index: u32,
+        row: &'a mut Row,
+    ) -> Vec<Box<dyn Getter>> {
+        let mut getters = Self {
+            driver,
+            index,
+            device: format!("gpu{index}"),
+            row,
+            all: Vec::new(),
+        };
+        getters.instances(known);
         getters.all
     }
 
@@ -273,41 +294,66 @@ impl<'a> Getters<'a> {
 
     /// The parts that a GPU was divided into. What they do is told by none but the counters of Hopper and
     /// later, and power belongs to the whole.
-    fn instances(&mut self) {
+    fn instances(&mut self, known: &mut Instances) {
         let Ok(gpu) = self.driver.nvml.device_by_index(self.index) else {
             return;
         };
         if !gpu.mig_mode().is_ok_and(|mode| mode.current == 1) {
             return;
         }
-        for number in 0..gpu.mig_device_count().unwrap_or(0) {
-            if gpu.mig_device_by_index(number).is_err() {
-                continue;
+        known.retain(|_, is_gone| !is_gone.load(Ordering::Relaxed));
+        for number in 0..gpu.mig_device_count().unwrap_or(0).min(MOST_INSTANCES) {
+            if !known.contains_key(&number) && gpu.mig_device_by_index(number).is_ok() {
+                let is_gone = Arc::new(AtomicBool::new(false));
+                self.instance(number, &is_gone);
+                known.insert(number, is_gone);
             }
-            let names = ["used", "total"].map(|name| self.name(&format!("mig{number}/mem/{name}")));
-            // Instances are made anew at any time: a handle that is kept may be another's.
-            self.call(
-                &format!("mig{number}/memory"),
-                Tier::Fast,
-                move |gpu, _, row| {
-                    let memory = gpu.mig_device_by_index(number)?.memory_info()?;
-                    row.put(names[0], float(memory.used));
-                    row.put(names[1], float(memory.total));
-                    Ok(())
-                },
-            );
-            let driver = self.driver;
-            let mut activity = Activity::new(self, &format!("mig{number}/active"));
-            self.call(
-                &format!("mig{number}/activity"),
-                Tier::Fast,
-                move |gpu, now, row| {
-                    let instance = driver.instance_of(&gpu.mig_device_by_index(number)?)?;
-                    activity.read(gpu, Some(instance), now, row)
-                },
-            );
         }
     }
+
+    fn instance(&mut self, number: u32, is_gone: &Arc<AtomicBool>) {
+        let names = ["used", "total"].map(|name| self.name(&format!("mig{number}/mem/{name}")));
+        let gone = is_gone.clone();
+        self.call(
+            &format!("mig{number}/memory"),
+            Tier::Fast,
+            move |gpu, _, row| {
+                let memory = found(gpu, number, &gone)?.memory_info()?;
+                row.put(names[0], float(memory.used));
+                row.put(names[1], float(memory.total));
+                Ok(())
+            },
+        );
+        let (driver, gone) = (self.driver, is_gone.clone());
+        let mut activity = Activity::new(self, &format!("mig{number}/active"));
+        self.call(
+            &format!("mig{number}/activity"),
+            Tier::Fast,
+            move |gpu, now, row| {
+                let instance = driver.instance_of(&found(gpu, number, &gone)?)?;
+                activity.read(gpu, Some(instance), now, row)
+            },
+        );
+    }
+}
+
+/// The instances of a GPU that are read, by their numbers, each with whether it was seen to be gone.
+pub(super) type Instances = HashMap<u32, Arc<AtomicBool>>;
+
+/// No GPU is divided into more.
+const MOST_INSTANCES: u32 = 64;
+
+/// An instance by its number, each time anew: they are made anew at any time, and a handle that is kept
+/// may be another's. One that is gone is read no more; the next of that number is found as it comes.
+fn found(gpu: &Gpu, number: u32, is_gone: &AtomicBool) -> Result<Gpu, NvmlError> {
+    gpu.mig_device_by_index(number)
+        .map_err(|error| match error {
+            NvmlError::NotFound => {
+                is_gone.store(true, Ordering::Relaxed);
+                NvmlError::NotSupported
+            }
+            other => other,
+        })
 }
 
 const ACTIVITIES: [(&str, GpmMetricId); 4] = [

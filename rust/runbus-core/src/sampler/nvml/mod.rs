@@ -3,7 +3,7 @@
 mod device;
 mod library;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use super::engine::Finder;
@@ -12,6 +12,7 @@ use super::host::Processes;
 use super::late::Late;
 use super::row::Row;
 use super::wanted::Gpus;
+use device::Instances;
 use library::Driver;
 
 /// No machine has more.
@@ -22,7 +23,8 @@ pub struct NvidiaGpus {
     driver: Late<&'static Driver>,
     wanted: Gpus,
     processes: Processes,
-    known: HashSet<String>,
+    /// By the ids of GPUs.
+    known: HashMap<String, Instances>,
 }
 
 impl NvidiaGpus {
@@ -33,7 +35,7 @@ impl NvidiaGpus {
             driver: Late::new(library, |path| library::load(path).ok()),
             wanted,
             processes,
-            known: HashSet::new(),
+            known: HashMap::new(),
         }
     }
 }
@@ -53,9 +55,14 @@ impl Finder for NvidiaGpus {
             else {
                 continue;
             };
-            if self.wanted.wants(index, &uuid) && self.known.insert(uuid) {
-                getters.extend(device::Getters::of(driver, index, &self.processes, row));
+            if !self.wanted.wants(index, &uuid) {
+                continue;
             }
+            let instances = self.known.entry(uuid).or_insert_with(|| {
+                getters.extend(device::Getters::of(driver, index, &self.processes, row));
+                Instances::default()
+            });
+            getters.extend(device::Getters::of_new(instances, driver, index, row));
         }
         getters
     }
