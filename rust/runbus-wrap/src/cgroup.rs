@@ -15,15 +15,12 @@ pub(crate) struct Cgroup {
 
 impl Cgroup {
     /// Make a group with a name that no other attempt has; None where that is not allowed.
-    ///
-    /// `groups` are those that this process is in.
-    pub(crate) fn make(own: Process, groups: &str) -> Option<Self> {
+    pub(crate) fn make(own: Process) -> Option<Self> {
         // Slurm looks for the processes of a step in the step's own group only.
         if std::env::var_os("SLURM_JOB_ID").is_some() {
             return None;
         }
-        let above = of_version_2(groups)?;
-        let path = format!("{above}/{PREFIX}{}-{}", own.pid, own.start);
+        let path = format!("{}/{PREFIX}{}-{}", above()?, own.pid, own.start);
         std::fs::create_dir(&path).ok()?;
         let group = Self { path };
         // Without `cgroup.kill` (Linux 5.14) it would be of no use.
@@ -99,32 +96,58 @@ impl Cgroup {
     }
 }
 
-/// The groups that this process is in, as the kernel lists them.
-pub(crate) fn own_groups() -> String {
-    String::from_utf8_lossy(&os::read("/proc/self/cgroup")).into_owned()
+/// The groups that this process is in.
+struct Own {
+    /// The folder of the one of version 2; None where there is none.
+    above: Option<String>,
+    /// The file in which the kernel counts what it killed for want of memory.
+    counts: Option<String>,
 }
 
-/// The folder of the group of version 2 among those of a process.
-fn of_version_2(groups: &str) -> Option<String> {
-    let own = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
-    Some(format!("{}{}", root()?, own.trim_end_matches('/')))
-}
-
-/// Where the groups of version 2 are; looked for once, since what is mounted where stays.
-pub(crate) fn root() -> Option<&'static str> {
-    static FOUND: OnceLock<Option<&str>> = OnceLock::new();
-    *FOUND.get_or_init(|| {
-        ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]
-            .into_iter()
-            .find(|root| {
-                os::exists(&format!("{root}/cgroup.procs")) && !os::exists(&format!("{root}/tasks"))
-            })
+/// Look once: what is forked from a process that has looked need not.
+fn own() -> &'static Own {
+    static FOUND: OnceLock<Own> = OnceLock::new();
+    FOUND.get_or_init(|| {
+        let groups = String::from_utf8_lossy(&os::read("/proc/self/cgroup")).into_owned();
+        let (mut v1, mut v2) = ("/", None);
+        for line in groups.lines() {
+            let mut fields = line.splitn(3, ':').skip(1);
+            match (fields.next(), fields.next()) {
+                (Some(""), Some(path)) => v2 = Some(path),
+                (Some("memory"), Some(path)) => v1 = path,
+                _ => {}
+            }
+        }
+        let above = v2.and_then(|own| Some(format!("{}{}", root()?, own.trim_end_matches('/'))));
+        // A container may see its own group as the root, whatever it is called here.
+        let counts = [
+            format!("{ROOT}{}/memory.events", v2.unwrap_or("/")),
+            format!("{ROOT}/memory.events"),
+            format!("{ROOT}/memory{v1}/memory.oom_control"),
+            format!("{ROOT}/memory/memory.oom_control"),
+        ];
+        let counts = counts.into_iter().find(|path| !os::read(path).is_empty());
+        Own { above, counts }
     })
+}
+
+/// The folder of the group of version 2.
+fn above() -> Option<&'static str> {
+    own().above.as_deref()
+}
+
+/// Where the groups of version 2 are.
+fn root() -> Option<&'static str> {
+    ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]
+        .into_iter()
+        .find(|root| {
+            os::exists(&format!("{root}/cgroup.procs")) && !os::exists(&format!("{root}/tasks"))
+        })
 }
 
 /// Remove the empty groups of wrappers that were killed before they could.
 pub(crate) fn sweep() {
-    let entries = of_version_2(&own_groups()).and_then(|own| std::fs::read_dir(own).ok());
+    let entries = above().and_then(|above| std::fs::read_dir(above).ok());
     for entry in entries.into_iter().flatten().flatten() {
         let name = entry.file_name();
         let maker = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
@@ -143,28 +166,11 @@ pub(crate) fn sweep() {
 }
 
 /// How often the kernel killed for want of memory in the groups of this process.
-pub(crate) fn kills_in(groups: &str) -> u64 {
-    let (mut v1, mut v2) = ("/", "/");
-    for line in groups.lines() {
-        let mut fields = line.splitn(3, ':').skip(1);
-        match (fields.next(), fields.next()) {
-            (Some(""), Some(path)) => v2 = path,
-            (Some("memory"), Some(path)) => v1 = path,
-            _ => {}
-        }
-    }
-    // A container may see its own group as the root, whatever it is called here.
-    [
-        format!("{ROOT}{v2}/memory.events"),
-        format!("{ROOT}/memory.events"),
-        format!("{ROOT}/memory{v1}/memory.oom_control"),
-        format!("{ROOT}/memory/memory.oom_control"),
-    ]
-    .iter()
-    .map(|path| os::read(path))
-    .find(|text| !text.is_empty())
-    .and_then(|text| oom_kills(&text))
-    .unwrap_or(0)
+pub(crate) fn kills() -> u64 {
+    let counts = own().counts.as_deref();
+    counts
+        .and_then(|path| oom_kills(&os::read(path)))
+        .unwrap_or(0)
 }
 
 fn oom_kills(text: &[u8]) -> Option<u64> {

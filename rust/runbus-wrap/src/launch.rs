@@ -4,8 +4,8 @@ use std::ffi::{CStr, CString};
 use std::os::fd::RawFd;
 
 use crate::cgroup::Cgroup;
-use crate::os;
 use crate::request::Request;
+use crate::{os, run};
 
 /// How the reason begins when a job's folder cannot be entered.
 pub(crate) const NO_FOLDER: &str = "cannot enter";
@@ -170,7 +170,7 @@ impl Child<'_> {
         // SAFETY: each call takes numbers, or pointers to what lives as long as `self`; none allocates.
         unsafe {
             libc::setsid();
-            for signal in 1..=64 {
+            for signal in run::IGNORED {
                 libc::signal(signal, libc::SIG_DFL);
             }
             let mut none: libc::sigset_t = std::mem::zeroed();
@@ -184,7 +184,7 @@ impl Child<'_> {
             {}
             if released == 0 {
                 // Nobody knows of this process: what it would do nobody could end.
-                libc::_exit(126);
+                os::exit(126);
             }
             self.take_its_share();
             if let Some(cwd) = &self.request.cwd
@@ -250,8 +250,7 @@ impl Child<'_> {
         let number = error.to_le_bytes();
         let told = [step as u8, number[0], number[1], number[2], number[3]];
         os::write_all(self.outcome, &told);
-        // SAFETY: it takes a number and does not return.
-        unsafe { libc::_exit(126) }
+        os::exit(126)
     }
 }
 

@@ -47,7 +47,7 @@ pub(crate) fn serve() -> i32 {
     // What no wrapper need do by itself.
     let nothing = os::open_nothing();
     machine::here();
-    cgroup::root();
+    cgroup::kills();
     loop {
         let [is_asked, _] = os::wait_for([SOCKET, signals], -1);
         if run::is_told_to_end(signals) {
@@ -70,12 +70,8 @@ pub(crate) fn serve() -> i32 {
         };
         match os::fork() {
             -1 => tell(job.id, FAILED, os::errno()),
-            0 => {
-                os::close(signals);
-                // The descriptor gets another meaning before this would close it.
-                std::mem::forget(socket);
-                return begin(&job, nothing);
-            }
+            // Not by a return: what this process has in memory need not be tidied up.
+            0 => os::exit(begin(&job, nothing, signals)),
             pid => {
                 wrappers.insert(pid, job.id);
             }
@@ -84,7 +80,7 @@ pub(crate) fn serve() -> i32 {
 }
 
 /// Be the wrapper of a job; returns its exit code.
-fn begin(job: &Job<'_>, nothing: RawFd) -> i32 {
+fn begin(job: &Job<'_>, nothing: RawFd, signals: RawFd) -> i32 {
     // SAFETY: the call takes nothing.
     unsafe { libc::setsid() };
     match write_files(job) {
@@ -99,7 +95,7 @@ fn begin(job: &Job<'_>, nothing: RawFd) -> i32 {
     os::set_environment(job.variables.iter().map(|pair| os::c_string(pair)));
     let mut files = job.files.iter();
     let request = files.find(|(name, _)| *name == request::FILE.as_bytes());
-    run::run(job.folder, request.map(|(_, data)| *data))
+    run::run(job.folder, request.map(|(_, data)| *data), signals)
 }
 
 /// Enter the folder of a job and write its files there.

@@ -68,7 +68,9 @@ pub unsafe fn main(count: i32, words: *const *const libc::c_char) -> i32 {
 /// Do what the words say, here.
 fn work(words: &[&[u8]]) -> i32 {
     match words {
-        [b"run", folder] | [b"run", folder, _] => inside(folder, || run::run(folder, None)),
+        [b"run", folder] | [b"run", folder, _] => {
+            inside(folder, || run::run(folder, None, run::block_signals()))
+        }
         [b"cancel", folder, grace] | [b"cancel", folder, grace, _] => match clock::seconds(grace) {
             Some(grace) => inside(folder, || cancel::cancel(folder, grace)),
             None => exit::USAGE,

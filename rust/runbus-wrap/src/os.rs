@@ -1,9 +1,11 @@
 //! The few calls of the system that std does not offer, each safe to call.
 
 use std::ffi::{CStr, CString};
+use std::fs::Metadata;
 use std::io::Read;
 use std::os::fd::RawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::sync::OnceLock;
 
 /// A process, by its number and the moment it started: a number alone is given again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,9 +70,15 @@ pub(crate) fn write_some(file: RawFd, bytes: &[u8]) -> usize {
     bytes.len() - rest.len()
 }
 
+/// The attempt's folder, which is the current one; looked at once.
+fn folder() -> Option<&'static Metadata> {
+    static FOUND: OnceLock<Option<Metadata>> = OnceLock::new();
+    FOUND.get_or_init(|| std::fs::metadata(".").ok()).as_ref()
+}
+
 /// The mode of a new file in the current folder: who may not look into that may not read it, either.
 pub(crate) fn file_mode() -> libc::mode_t {
-    let mode = std::fs::metadata(".").map_or(0, |folder| folder.mode());
+    let mode = folder().map_or(0, Metadata::mode);
     mode & 0o066 | 0o600
 }
 
@@ -82,7 +90,7 @@ pub(crate) fn hand_over(file: RawFd) {
     if file < 0 || unsafe { libc::geteuid() } != 0 {
         return;
     }
-    if let Ok(folder) = std::fs::metadata(".")
+    if let Some(folder) = folder()
         && folder.uid() != 0
     {
         // SAFETY: the call takes numbers. Where it fails the file stays root's.
@@ -111,11 +119,27 @@ pub(crate) fn replace(file: RawFd, by: RawFd) {
     unsafe { libc::dup2(by, file) };
 }
 
+unsafe extern "C" {
+    static mut environ: *const *const libc::c_char;
+}
+
+/// The environment of this process, which has one thread: of each variable `NAME=VALUE`.
+pub(crate) fn environment() -> Vec<CString> {
+    let mut found = Vec::new();
+    // SAFETY: nobody writes it meanwhile, and it is a list of C strings that ends with a null pointer, or
+    // is itself one.
+    unsafe {
+        let mut at = environ;
+        while !at.is_null() && !(*at).is_null() {
+            found.push(CStr::from_ptr(*at).to_owned());
+            at = at.add(1);
+        }
+    }
+    found
+}
+
 /// Set the environment of this process, which has one thread.
 pub(crate) fn set_environment(variables: impl Iterator<Item = CString>) {
-    unsafe extern "C" {
-        static mut environ: *const *const libc::c_char;
-    }
     // What the environment points to lives as long as the process.
     let ends = std::iter::once(std::ptr::null());
     let pointers: Vec<_> = variables
@@ -438,6 +462,12 @@ pub(crate) fn detach() -> Detached {
         }
         _ => Detached::Parent,
     }
+}
+
+/// End this process at once, whatever it has in memory.
+pub(crate) fn exit(code: i32) -> ! {
+    // SAFETY: it takes a number and does not return.
+    unsafe { libc::_exit(code) }
 }
 
 /// Close a descriptor.

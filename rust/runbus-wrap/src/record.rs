@@ -91,19 +91,19 @@ pub(crate) fn refuse(end: &End) -> bool {
 }
 
 fn line_of(end: &End) -> String {
-    let used = Usage::of_children();
+    let used = used_by_children();
     let signal = end
         .signal
         .map_or("null".to_owned(), |signal| signal.to_string());
     format!(
-        "{{\"status\":{},\"signal\":{signal},\"reason\":{},\"uptime\":{:.2},\"user\":\"{}\",\
+        "{{\"status\":{},\"signal\":{signal},\"reason\":{},\"uptime\":{},\"user\":\"{}\",\
          \"sys\":\"{}\",\"max_rss\":{},\"outlived\":{},\"left\":{},\"lost\":{},\"by\":\"program\"}}",
         end.status,
         quoted(&end.reason),
         clock::uptime(),
-        minutes(used.user),
-        minutes(used.system),
-        used.max_rss,
+        minutes(used.ru_utime),
+        minutes(used.ru_stime),
+        used.ru_maxrss * 1024,
         end.left > 0,
         end.left,
         end.lost,
@@ -114,7 +114,7 @@ fn line_of(end: &End) -> String {
 pub(crate) fn write_pid(job: Process, wrapper: Process, cgroup: &str) -> bool {
     let here = machine::here();
     let line = format!(
-        "{{\"pid\":{},\"start\":{},\"boot\":{},\"host\":{},\"uptime\":{:.2},\"ns\":{},\"wrapper\":{},\
+        "{{\"pid\":{},\"start\":{},\"boot\":{},\"host\":{},\"uptime\":{},\"ns\":{},\"wrapper\":{},\
          \"wrapper_start\":{},\"cgroup\":{}}}\n",
         job.pid,
         job.start,
@@ -142,8 +142,7 @@ pub(crate) fn beat() -> bool {
     // SAFETY: the path is a C string.
     let file = unsafe { libc::open(c"heartbeat".as_ptr(), flags, os::file_mode()) };
     os::hand_over(file);
-    let written =
-        file >= 0 && os::write_all(file, format!("{:<31.2}\n", clock::uptime()).as_bytes());
+    let written = file >= 0 && os::write_all(file, format!("{:<31}\n", clock::uptime()).as_bytes());
     os::close(file);
     written
 }
@@ -195,34 +194,19 @@ fn quoted(text: &str) -> String {
     quoted + "\""
 }
 
-/// Seconds as the shell's `times` writes them.
-fn minutes(seconds: f64) -> String {
-    let whole = (seconds / 60.0).floor();
-    format!("{whole:.0}m{:.3}s", seconds - whole * 60.0)
+/// A time as the shell's `times` writes it.
+fn minutes(time: libc::timeval) -> String {
+    let (minutes, seconds) = (time.tv_sec / 60, time.tv_sec % 60);
+    format!("{minutes}m{seconds}.{:03}s", time.tv_usec / 1000)
 }
 
 /// What the job, and all that this process has waited for, used.
-struct Usage {
-    user: f64,
-    system: f64,
-    /// The most memory that one process had, in bytes.
-    max_rss: u64,
-}
-
-impl Usage {
-    fn of_children() -> Self {
-        // SAFETY: all zeros is a valid `rusage`, and the call fills it in.
-        let mut used: libc::rusage = unsafe { std::mem::zeroed() };
-        // SAFETY: `used` is a valid place for the answer.
-        unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, &raw mut used) };
-        #[expect(clippy::cast_precision_loss, reason = "times are far below 2^53")]
-        let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
-        Self {
-            user: seconds(used.ru_utime),
-            system: seconds(used.ru_stime),
-            max_rss: u64::try_from(used.ru_maxrss).unwrap_or(0) << 10,
-        }
-    }
+fn used_by_children() -> libc::rusage {
+    // SAFETY: all zeros is a valid `rusage`, and the call fills it in.
+    let mut used: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: `used` is a valid place for the answer.
+    unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, &raw mut used) };
+    used
 }
 
 #[cfg(test)]
@@ -237,8 +221,9 @@ mod tests {
 
     #[test]
     fn times_are_those_of_a_shell() {
-        assert_eq!(minutes(62.5), "1m2.500s");
-        assert_eq!(minutes(0.0), "0m0.000s");
+        let of = |tv_sec, tv_usec| minutes(libc::timeval { tv_sec, tv_usec });
+        assert_eq!(of(62, 500_999), "1m2.500s");
+        assert_eq!(of(0, 9_000), "0m0.009s");
     }
 
     #[test]

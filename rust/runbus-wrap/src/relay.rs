@@ -291,8 +291,7 @@ fn serve(pipes: [RawFd; 2], logs: [RawFd; 2], mut socket: RawFd) -> ! {
             os::wait_for([socket, -1, -1], NAP);
         }
     }
-    // SAFETY: it takes a number and does not return.
-    unsafe { libc::_exit(0) }
+    os::exit(0)
 }
 
 /// Whether the wrapper asks for what is in the pipes; a wrapper that is gone asks nothing.

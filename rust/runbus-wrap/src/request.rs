@@ -19,8 +19,8 @@
 //! Where no environment can be handed over unseen, such as to a container, the variables
 //! `RUNBUS_SECRET_NAME` are the `env` fields of the file `secrets`, which is removed once it is read.
 
-use std::ffi::{CString, OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::ffi::{CStr, CString};
+use std::os::unix::ffi::OsStrExt;
 
 use crate::os;
 
@@ -51,20 +51,19 @@ impl Request {
         let text = given
             .map(<[u8]>::to_vec)
             .or_else(|| os::exists(FILE).then(|| os::read(FILE)));
-        let mut inherited = Environment(std::env::vars_os().collect());
+        let mut inherited = Environment(os::environment());
         if let Some(handed) = os::take(SECRETS) {
             inherited.take_in(&handed)?;
         }
-        Self::parse(text.as_deref(), folder, inherited.0)
+        Self::parse(text.as_deref(), folder, inherited)
     }
 
     fn parse(
         text: Option<&[u8]>,
         folder: &[u8],
-        inherited: Vec<(OsString, OsString)>,
+        mut environment: Environment,
     ) -> Result<Self, String> {
         let mut request = Self::default();
-        let mut environment = Environment(inherited);
         for (name, value) in text.map_or_else(|| Ok(Vec::new()), fields)? {
             match name {
                 b"version" if value == b"1" => {}
@@ -96,8 +95,8 @@ impl Request {
         } else {
             environment.forget_secrets();
         }
-        environment.set(MARK.into(), OsStr::from_bytes(folder).into());
-        request.environment = environment.into_strings();
+        environment.set(MARK.as_bytes(), folder);
+        request.environment = environment.0;
         Ok(request)
     }
 
@@ -176,14 +175,19 @@ fn cpus(text: &[u8]) -> Result<Vec<usize>, String> {
     Ok(found)
 }
 
-/// The variables of a job.
-struct Environment(Vec<(OsString, OsString)>);
+/// The variables of a job, each as `NAME=VALUE`.
+struct Environment(Vec<CString>);
 
 impl Environment {
-    fn set(&mut self, name: OsString, value: OsString) {
-        match self.0.iter_mut().find(|(known, _)| *known == name) {
-            Some(pair) => pair.1 = value,
-            None => self.0.push((name, value)),
+    fn set(&mut self, name: &[u8], value: &[u8]) {
+        let pair = os::c_string(&[name, b"=", value].concat());
+        match self
+            .0
+            .iter_mut()
+            .find(|known| value_of(known, name).is_some())
+        {
+            Some(known) => *known = pair,
+            None => self.0.push(pair),
         }
     }
 
@@ -192,11 +196,7 @@ impl Environment {
         let at = at
             .filter(|at| *at > 0)
             .ok_or("the request sets a variable without a name")?;
-        let (name, value) = (&pair[..at], &pair[at + 1..]);
-        self.set(
-            OsStr::from_bytes(name).into(),
-            OsStr::from_bytes(value).into(),
-        );
+        self.set(&pair[..at], &pair[at + 1..]);
         Ok(())
     }
 
@@ -211,33 +211,31 @@ impl Environment {
     }
 
     fn reveal(&mut self, name: &[u8]) -> Result<(), String> {
-        let source = OsString::from_vec([PREFIX.as_bytes(), name].concat());
-        let found = self.0.iter().find(|(known, _)| *known == source);
-        let Some((_, value)) = found.cloned() else {
+        let source = [PREFIX.as_bytes(), name].concat();
+        let found = self.0.iter().find_map(|known| value_of(known, &source));
+        let Some(value) = found.map(<[u8]>::to_vec) else {
             let name = String::from_utf8_lossy(name);
             return Err(format!("the secret {name} was not handed over"));
         };
-        self.set(OsStr::from_bytes(name).into(), value);
+        self.set(name, &value);
         Ok(())
     }
 
     /// Take out the values that were handed over under names that the job does not know.
     fn forget_secrets(&mut self) {
         self.0
-            .retain(|(name, _)| !name.as_bytes().starts_with(PREFIX.as_bytes()));
+            .retain(|pair| !pair.as_bytes().starts_with(PREFIX.as_bytes()));
     }
+}
 
-    fn into_strings(self) -> Vec<CString> {
-        self.0
-            .iter()
-            .map(|(name, value)| os::c_string(&[name.as_bytes(), b"=", value.as_bytes()].concat()))
-            .collect()
-    }
+/// The value of a variable, if it is the one of that name.
+fn value_of<'a>(pair: &'a CStr, name: &[u8]) -> Option<&'a [u8]> {
+    pair.to_bytes().strip_prefix(name)?.strip_prefix(b"=")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Request, cpus};
+    use super::{Environment, Request, cpus};
 
     fn text(fields: &[(&str, &str)]) -> Vec<u8> {
         let lines = fields
@@ -247,11 +245,12 @@ mod tests {
     }
 
     fn parse(fields: &[(&str, &str)]) -> Result<Request, String> {
-        let inherited = vec![
-            ("PATH".into(), "/a::/b".into()),
-            ("with.dot".into(), "kept".into()),
-            ("RUNBUS_SECRET_TOKEN".into(), "s3cret".into()),
+        let inherited = [
+            c"PATH=/a::/b",
+            c"with.dot=kept",
+            c"RUNBUS_SECRET_TOKEN=s3cret",
         ];
+        let inherited = Environment(inherited.map(Into::into).into());
         Request::parse(Some(&text(fields)), b"/f", inherited)
     }
 
@@ -289,11 +288,10 @@ mod tests {
 
     #[test]
     fn secrets_that_are_handed_over_in_a_file_are_variables() {
-        let mut environment = super::Environment(Vec::new());
+        let mut environment = Environment(Vec::new());
         let handed = text(&[("version", "1"), ("env", "RUNBUS_SECRET_A=x\ny=")]);
         assert_eq!(environment.take_in(&handed), Ok(()));
-        let wanted = ("RUNBUS_SECRET_A".into(), "x\ny=".into());
-        assert_eq!(environment.0, [wanted]);
+        assert_eq!(environment.0, [c"RUNBUS_SECRET_A=x\ny=".to_owned()]);
         assert!(environment.take_in(&handed[..handed.len() - 2]).is_err());
     }
 
@@ -302,7 +300,7 @@ mod tests {
         let whole = text(&[("version", "1"), ("arg", "true")]);
         for end in 1..whole.len() {
             // A cut between two fields is whole, and has no command.
-            let cut = Request::parse(Some(&whole[..end]), b"", Vec::new());
+            let cut = Request::parse(Some(&whole[..end]), b"", Environment(Vec::new()));
             assert!(cut.is_err() || end == 12, "{end}");
         }
         for bad in [
@@ -315,9 +313,8 @@ mod tests {
         ] {
             assert!(parse(&bad).is_err(), "{bad:?}");
         }
-        assert!(
-            Request::parse(Some(b"version 99999999999999999999\n1\n"), b"", Vec::new()).is_err()
-        );
+        let endless = Some(&b"version 99999999999999999999\n1\n"[..]);
+        assert!(Request::parse(endless, b"", Environment(Vec::new())).is_err());
     }
 
     #[test]
@@ -327,7 +324,7 @@ mod tests {
 
     #[test]
     fn without_a_file_the_script_runs() {
-        let request = Request::parse(None, b"", Vec::new()).expect("a request");
+        let request = Request::parse(None, b"", Environment(Vec::new())).expect("a request");
         assert_eq!(request.words[0].to_str(), Ok("/bin/sh"));
     }
 }

@@ -31,8 +31,9 @@ const PATIENCE: f64 = 60.0;
 
 /// Run the attempt in the current folder; returns when it has ended, with the wrapper's exit code.
 ///
-/// Who has written the request there may give it, so that it is not read again.
-pub(crate) fn run(folder: &[u8], request: Option<&[u8]>) -> i32 {
+/// `signals` is what `block_signals` returned, here or in the process that this is a fork of. Who has
+/// written the request there may give it, so that it is not read again.
+pub(crate) fn run(folder: &[u8], request: Option<&[u8]>, signals: RawFd) -> i32 {
     let record = match record::claim() {
         Ok(record) => record,
         Err(code) => return code,
@@ -44,7 +45,6 @@ pub(crate) fn run(folder: &[u8], request: Option<&[u8]>) -> i32 {
         }
         return exit::NO_ROOM;
     }
-    let signals = block_signals();
     let end = if os::exists("cancel") {
         never_begun()
     } else {
@@ -111,7 +111,12 @@ pub(crate) fn is_possible() -> bool {
     block_signals() >= 0 && os::own().start > 0
 }
 
-/// Hold back the signals that this program hears through a descriptor, and return that.
+/// What only this program ignores, and no job: a limit on the size of files is an error to note, and no
+/// end; neither is a job that was ended before it was released: its pipe has no reader.
+pub(crate) const IGNORED: [i32; 2] = [libc::SIGXFSZ, libc::SIGPIPE];
+
+/// Hold back the signals that this program hears through a descriptor, and return that: of which
+/// process it tells is said by who reads it.
 pub(crate) fn block_signals() -> RawFd {
     // SAFETY: the set is this function's own, and every call takes it or numbers.
     unsafe {
@@ -129,11 +134,11 @@ pub(crate) fn block_signals() -> RawFd {
             libc::sigaddset(&raw mut set, signal);
         }
         libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
-        // Ignored, children would leave no status.
-        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
-        // A limit on the size of files is an error to note, and no end; neither is a job that was ended
-        // before it was released: its pipe has no reader.
-        for signal in [libc::SIGXFSZ, libc::SIGPIPE] {
+        // What is ignored here a job would ignore, too. Where SIGCHLD is, a child leaves no status.
+        for signal in 1..=64 {
+            libc::signal(signal, libc::SIG_DFL);
+        }
+        for signal in IGNORED {
             libc::signal(signal, libc::SIG_IGN);
         }
         libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK)
@@ -207,9 +212,8 @@ impl Attempt {
         // SAFETY: the call takes numbers. Orphans of the job become this process's children.
         unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
         let own = os::own();
-        let groups = cgroup::own_groups();
-        let cgroup = Cgroup::make(own, &groups);
-        let kills = cgroup::kills_in(&groups);
+        let cgroup = Cgroup::make(own);
+        let kills = cgroup::kills();
         let (relay, writing) = patiently(signals, || Relay::begin(output))?;
         let launch = patiently(signals, || Launch::fork(&request, writing, cgroup.as_ref()))?;
         os::close(writing.stdout);
@@ -489,8 +493,7 @@ impl Attempt {
 
     fn was_out_of_memory(&self) -> bool {
         let inside = self.reach.cgroup.as_ref().and_then(Cgroup::kills);
-        inside.is_some_and(|kills| kills > 0)
-            || cgroup::kills_in(&cgroup::own_groups()) > self.kills
+        inside.is_some_and(|kills| kills > 0) || cgroup::kills() > self.kills
     }
 }
 
