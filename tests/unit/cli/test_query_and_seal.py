@@ -125,23 +125,23 @@ def test_seal_wants_to_know_which_runs(words: list[str]) -> None:
     assert run_command(["seal", *words]) == 2
 
 
-def test_doctor_tells_what_sealing_gives_back(capsys: pytest.CaptureFixture[str]) -> None:
+def test_doctor_tells_what_sealing_gives_back(capfd: pytest.CaptureFixture[str]) -> None:
     # The two small runs take a block of the disk each, sealed or not.
     run_command(["doctor", "--json"])
-    assert "journals" not in [c["title"] for c in json.loads(capsys.readouterr().out)]
+    assert "journals" not in [c["title"] for c in json.loads(capfd.readouterr().out)]
     with runbus.init(project="p") as run:
         run.series("x").extend([0.0] * 10_000)
 
     run_command(["doctor", "--json"])
-    (found,) = [c for c in json.loads(capsys.readouterr().out) if c["title"] == "journals"]
+    (found,) = [c for c in json.loads(capfd.readouterr().out) if c["title"] == "journals"]
     assert found["is_well"]
     assert found["found"].startswith("those of 1 finished runs take ")
     assert "runbus seal --all" in found["advice"]
 
     run_command(["seal", "--all"])
-    capsys.readouterr()
+    capfd.readouterr()
     run_command(["doctor", "--json"])
-    assert "journals" not in [c["title"] for c in json.loads(capsys.readouterr().out)]
+    assert "journals" not in [c["title"] for c in json.loads(capfd.readouterr().out)]
 
 
 def test_a_query_reads_journals_and_segments_alike(capsys: pytest.CaptureFixture[str]) -> None:
