@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -77,6 +78,28 @@ async def test_a_shell_that_does_not_answer_is_given_up_and_replaced(tunnel: Loc
     assert await tunnel.call(b"echo next", timeout_s=20) == (0, b"next\n")
 
 
+async def test_the_time_of_a_question_begins_when_those_before_it_are_answered(
+    tunnel: LocalTunnel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later_s = 0.0
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(loop, "time", lambda: time.monotonic() + later_s)
+    pipes = [tmp_path / name for name in "abc"]
+    for pipe in pipes:
+        os.mkfifo(pipe)
+    await tunnel.check()
+    asked = [
+        asyncio.create_task(tunnel.call(b"cat %s" % os.fsencode(pipe), timeout_s=1000))
+        for pipe in pipes
+    ]
+
+    for pipe, answer in zip(pipes, asked, strict=True):
+        await asyncio.sleep(0)
+        later_s += 900
+        await asyncio.to_thread(pipe.write_text, pipe.name)
+        assert await answer == (0, pipe.name.encode())
+
+
 class Silent:
     """A shell that takes everything and says nothing."""
 
@@ -85,9 +108,6 @@ class Silent:
         return b""
 
     def write(self, data: bytes, /) -> None:
-        pass
-
-    async def drain(self) -> None:
         pass
 
 

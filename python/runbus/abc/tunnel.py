@@ -70,7 +70,8 @@ class Tunnel(Portable, ABC):
         """Run shell code in the machine's one long-lived shell, after what was asked before.
 
         For short questions: calls do not overlap. The code must be whole commands that change
-        nothing about the shell itself. Cancelling it does not stop the code.
+        nothing about the shell itself. Cancelling it does not stop the code. Its time begins when
+        the shell comes to it.
 
         Returns:
             The status of the last command, and everything written to stdout.

@@ -49,7 +49,7 @@ class Launcher:
         when_ended: Called with the pid of a wrapper that has ended, and its exit status as `wait`
             gives it.
         when_lost: Called with the pids of the wrappers whose ends will not be reported any more.
-        patience_s: How long it may take to answer, in seconds.
+        patience_s: How long it may say nothing while it is asked, in seconds.
 
     Attributes:
         pid: The process.
@@ -75,6 +75,7 @@ class Launcher:
         self._pids: dict[int, int] = {}
         self.alive: set[int] = set()
         self._cut = b""
+        self._heard = 0
         self._packed: tuple[Mapping[bytes, bytes], bytes] = {}, _number(0)
         self._turn = asyncio.Lock()
         self._socket, theirs = socket.socketpair()
@@ -114,9 +115,8 @@ class Launcher:
         answer: asyncio.Future[int] = self._loop.create_future()
         self._asked[number] = answer
         try:
-            async with asyncio.timeout(self._patience_s):
-                await self._send(self._request(number, folder, files, environment))
-                return await answer
+            await self._send(self._request(number, folder, files, environment))
+            return await self._answered(answer)
         except (TimeoutError, ConnectionError) as error:
             self._lose()
             raise LauncherLost from error
@@ -129,11 +129,26 @@ class Launcher:
         Raises:
             LauncherLost: The launcher is gone.
             ConnectionError: It goes.
+            TimeoutError: It does not read.
         """
         async with self._turn:
             if self.is_lost:
                 raise LauncherLost
-            await self._loop.sock_sendall(self._socket, asked)
+            async with asyncio.timeout(self._patience_s):
+                await self._loop.sock_sendall(self._socket, asked)
+
+    async def _answered(self, answer: asyncio.Future[int]) -> int:
+        """Wait for an answer for as long as the launcher is at work: it has others to start first.
+
+        Raises:
+            TimeoutError: It does not say anything any more.
+        """
+        while not answer.done():
+            heard = self._heard
+            await asyncio.wait([answer], timeout=self._patience_s)
+            if not answer.done() and self._heard == heard:
+                raise TimeoutError
+        return answer.result()
 
     def close(self) -> None:
         """End the launcher, not the wrappers; safe to repeat."""
@@ -184,6 +199,7 @@ class Launcher:
         if not told:
             self._lose()
             return
+        self._heard += 1
         told = self._cut + told
         whole = len(told) - len(told) % _TOLD.size
         self._cut = told[whole:]

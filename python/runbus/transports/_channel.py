@@ -39,10 +39,6 @@ class Writer(Protocol):
         """Take bytes, to be sent."""
         ...
 
-    async def drain(self) -> None:
-        """Wait until there is room for more."""
-        ...
-
 
 class Frames:
     """Cuts what a shell prints into replies.
@@ -83,6 +79,24 @@ class Frames:
         return replies
 
 
+class _Question:
+    """What a shell was asked.
+
+    Attributes:
+        timeout_s: How long its answer may take.
+        answer: The status and what was printed.
+        asked_at: Since when the shell has been at it, by the clock of the loop; 0 while it is at
+            one before.
+    """
+
+    __slots__ = ("answer", "asked_at", "timeout_s")
+
+    def __init__(self, timeout_s: float) -> None:
+        self.timeout_s = timeout_s
+        self.answer: asyncio.Future[tuple[int, bytes]] = asyncio.Future()
+        self.asked_at = 0.0
+
+
 class CommandChannel:
     """Sends shell code to `sh -s` and returns what it prints, in order.
 
@@ -101,7 +115,7 @@ class CommandChannel:
         self._writer = writer
         self._on_loss = on_loss
         self._mark = os.urandom(16).hex().encode()
-        self._waiting: deque[asyncio.Future[tuple[int, bytes]]] = deque()
+        self._waiting: deque[_Question] = deque()
         self._room = asyncio.Semaphore(_WAITING)
         self._error: ConnectionLost | None = None
         self._pump_task: asyncio.Task[None] | None = None
@@ -145,26 +159,48 @@ class CommandChannel:
     async def call(self, script: bytes, timeout_s: float) -> tuple[int, bytes]:
         """Run shell code; see `Tunnel.call`.
 
+        Args:
+            script: The code.
+            timeout_s: How long the answer may take once those before are there.
+
         Raises:
             ConnectionLost: The channel was lost, or did not answer in time and is given up.
         """
-        try:
-            async with asyncio.timeout(timeout_s), self._room:
-                if self._error is not None:
-                    raise self._error
-                answer: asyncio.Future[tuple[int, bytes]] = asyncio.Future()
-                self._waiting.append(answer)
+        async with self._room:
+            if self._error is not None:
+                raise self._error
+            question = _Question(timeout_s)
+            self._waiting.append(question)
+            self._turn_to_first()
+            try:
                 # What runs must not read the questions that come after it.
                 self._writer.write(b"{\n" + script + b"\n} </dev/null\nrb_done\n")
-                await self._writer.drain()
-                return await answer
-        except TimeoutError:
-            # Whatever is asked next would get this answer, or none: the shell is stuck.
-            self._fail(f"no answer for {timeout_s:g} s")
-            raise ConnectionLost(self._host, f"no answer for {timeout_s:g} s") from None
-        except OSError as error:
-            self._fail(str(error))
-            raise ConnectionLost(self._host, str(error)) from error
+            except OSError as error:
+                self._fail(str(error))
+            return await self._answered(question)
+
+    async def _answered(self, question: _Question) -> tuple[int, bytes]:
+        """Wait for an answer, as long as the shell may take for what it is at."""
+        loop = asyncio.get_running_loop()
+        answer = question.answer
+        try:
+            while not answer.done():
+                first = self._waiting[0]
+                left_s = first.asked_at + first.timeout_s - loop.time()
+                if left_s > 0:
+                    await asyncio.wait([answer], timeout=left_s)
+                else:
+                    # Whatever is asked next would get this answer, or none: the shell is stuck.
+                    self._fail(f"no answer for {first.timeout_s:g} s")
+            return answer.result()
+        finally:
+            if not answer.cancel():
+                answer.exception()  # that it failed as this was cancelled is not missed
+
+    def _turn_to_first(self) -> None:
+        """Note since when the shell has been at the question that waits longest."""
+        if self._waiting and not self._waiting[0].asked_at:
+            self._waiting[0].asked_at = asyncio.get_running_loop().time()
 
     async def close(self) -> None:
         """Stop listening; who still waits gets `ConnectionLost`."""
@@ -187,7 +223,8 @@ class CommandChannel:
         self._fail(reason)
 
     def _answer(self, reply: tuple[int, bytes]) -> None:
-        answer = self._waiting.popleft()
+        answer = self._waiting.popleft().answer
+        self._turn_to_first()
         if not answer.done():
             answer.set_result(reply)
 
@@ -195,8 +232,8 @@ class CommandChannel:
         if self._error is not None:
             return
         self._error = ConnectionLost(self._host, reason)
-        for answer in self._waiting:
-            if not answer.done():
-                answer.set_exception(ConnectionLost(self._host, reason))
+        for one in self._waiting:
+            if not one.answer.done():
+                one.answer.set_exception(ConnectionLost(self._host, reason))
         self._waiting.clear()
         self._on_loss()

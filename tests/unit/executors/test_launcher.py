@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -144,6 +145,30 @@ async def test_a_launcher_that_does_not_answer_is_given_up(tmp_path: Path) -> No
 
     assert launcher.is_lost
     assert not (tmp_path / "exit.json").exists()
+
+
+async def test_a_launcher_has_its_time_for_each_wrapper_however_many_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = Told()
+    later_s = 0.0
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(loop, "time", lambda: time.monotonic() + later_s)
+
+    async def start(folder: Path) -> int:
+        os.mkdir(folder)
+        # More than a socket holds, so that the others wait for their turn.
+        files = {**files_of(folder, "true"), "padding": b"x" * 2_000_000}
+        return await launcher.start(str(folder), files, ENVIRONMENT)
+
+    async with told.launcher(patience_s=1000) as launcher, asyncio.TaskGroup() as tasks:
+        later_s = -10_000.0  # the deadline of this test is far away
+        started = [tasks.create_task(start(tmp_path / name)) for name in "abc"]
+        await asyncio.sleep(0)
+        for one in started:
+            later_s += 900
+            await one
+        assert not launcher.is_lost
 
 
 async def test_jobs_go_on_and_others_start_when_the_launcher_is_killed(
