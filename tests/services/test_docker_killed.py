@@ -16,7 +16,7 @@ from runbus.abc import JobSpec
 from runbus.errors import JobNotStarted
 from runbus.executors import DockerExecutor
 from runbus.testing.conformance.executor import Harness
-from runbus.testing.dockerd import IMAGE, Dockerd
+from runbus.testing.dockerd import IMAGE, Dockerd, dockerd
 
 pytestmark = pytest.mark.services
 
@@ -87,3 +87,26 @@ async def test_a_job_whose_submitter_is_killed_at_any_moment_runs_once(
             except JobNotStarted:
                 pass  # refusing is as good
             assert (await harness.end(ref)).stdout == b"ran\n"
+
+
+def test_nothing_is_left_of_an_engine_that_was_killed(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    folder = tmp_path_factory.mktemp("killed")
+    with dockerd(folder) as engine:
+        volumes = [word for volume in engine.host_volumes for word in ("-v", volume)]
+        words = ("run", "-d", "--network=none", *volumes, IMAGE, "sleep", "600")
+        container = engine.docker(*words).strip()
+        pid = int(engine.docker("inspect", "-f", "{{.State.Pid}}", container))
+        shims = processes_of(folder)
+        engine.stop(by=signal.SIGKILL)
+        assert shims & processes_of(folder)
+
+    assert not processes_of(folder)
+    assert not Path(f"/proc/{pid}/exe").exists()
+
+
+def processes_of(folder: Path) -> set[str]:
+    """Return the processes whose command lines name a folder."""
+    done = subprocess.run(["pgrep", "-f", str(folder)], capture_output=True, text=True, check=False)
+    return {*done.stdout.split()}

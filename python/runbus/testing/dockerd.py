@@ -179,12 +179,28 @@ class Dockerd:
             if names := self.docker("ps", "-aq").split():
                 self.docker("rm", "-f", *names)
         self.stop()
-        own = self.folder / "exec" / "containerd" / "containerd.pid"
-        with suppress(OSError, ValueError):
-            os.kill(int(own.read_text()), signal.SIGKILL)
+        deadline = time.monotonic() + _STOP_S
+        while (left := self._left()) and time.monotonic() < deadline:
+            for pid in left:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.02)
         _run("ip", "netns", "del", self._namespace)
         for place in reversed(_mounts_below(self.folder)):
             _run("umount", "-l", place)
+
+    def _left(self) -> list[int]:
+        """Return what outlives an engine that is killed: its containerd, shims, and containers."""
+        below = os.fsencode(f"{self.folder}/exec/")
+        found = []
+        for number in filter(str.isdigit, os.listdir("/proc")):
+            process = Path("/proc", number)
+            with suppress(OSError):  # it has ended meanwhile
+                is_shim = process.joinpath("comm").read_bytes().startswith(b"containerd")
+                is_ours = is_shim and below in process.joinpath("cmdline").read_bytes()
+                if is_ours or f"/{self._namespace}/" in process.joinpath("cgroup").read_text():
+                    found.append(int(number))
+        return found
 
 
 def bare_archive() -> bytes:
