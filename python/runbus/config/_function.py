@@ -124,7 +124,7 @@ class Function(msgspec.Struct, frozen=True):
         """Return the same with its folder, if it has one, starting from another."""
         if not self.folder:
             return self
-        return replace(self, folder=os.path.join(folder, self.folder))
+        return replace(self, folder=os.path.normpath(os.path.join(folder, self.folder)))
 
     def configured(self) -> Any:
         """Return it as a `Partial`; imports the function.

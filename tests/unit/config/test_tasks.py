@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from runbus import Command, Job, Kernel, LocalExecutor, Script, Task, sweep
-from runbus.config import decode_task, load_batch, task_kinds
+from runbus.config import Function, decode_task, load_batch, task_kinds
 from runbus.errors import BatchInvalid, TaskInvalid
 from runbus.experiment import ExperimentDraft, jobs_of_batch
 
@@ -150,6 +150,15 @@ class Greet:
 
     def relative_to(self, folder: str) -> Task:
         return self
+
+
+@pytest.mark.parametrize(
+    ("folder", "found"), [(".", "/x"), ("sub", "/x/sub"), ("../y/.", "/y"), ("/z", "/z"), ("", "")]
+)
+def test_the_folder_of_a_function_starts_from_another_and_stays_readable(
+    folder: str, found: str
+) -> None:
+    assert Function("steps.train", folder=folder).relative_to("/x").folder == found
 
 
 def test_an_object_of_ones_own_is_a_task_in_python() -> None:
