@@ -21,9 +21,6 @@ VARIABLE = "CUDA_VISIBLE_DEVICES"
 START_S = 60.0
 """A job that has left no record of its start after so long has not been started."""
 
-_PATIENCE_S = 1.0
-"""How long what is given back waits for another process that looks at the files."""
-
 _NO_GPU = {"-1", "none", "nodevfiles", "void"}
 """What schedulers and people write for no GPU at all."""
 
@@ -65,9 +62,13 @@ class GpuPool:
     Args:
         names: The GPUs.
         folder: Where the files are; one folder a user and machine if None.
+        patience_s: How long what is given back waits for another process that looks at them.
     """
 
-    def __init__(self, names: Sequence[str], folder: str | None = None) -> None:
+    def __init__(
+        self, names: Sequence[str], folder: str | None = None, *, patience_s: float = 1.0
+    ) -> None:
+        self._patience_s = patience_s
         self.names = list(names)
         self._folder = folder or os.path.join(_shared(), f"runbus-gpus-{os.getuid()}")
 
@@ -102,7 +103,7 @@ class GpuPool:
         Another process looks at the files for a moment only, and that is waited for: without the
         lock nothing would be freed, and nobody else frees it soon.
         """
-        ends = time.monotonic() + _PATIENCE_S
+        ends = time.monotonic() + self._patience_s
         with suppress(OSError):
             while not self._try_give_back(holder) and time.monotonic() < ends:
                 time.sleep(0.002)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -219,7 +220,6 @@ def test_an_interruption_just_after_the_start_of_a_task_cancels_it(
 def test_an_interruption_before_the_start_of_a_task_does_not_wait_for_its_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("runbus.api._portal._LEAVE_S", threading.TIMEOUT_MAX)
     one = portal()
     one.call(current)
     with monkeypatch.context() as patch:
@@ -229,8 +229,10 @@ def test_an_interruption_before_the_start_of_a_task_does_not_wait_for_its_end(
             raise KeyboardInterrupt
 
         patch.setattr(one, "_start", start)
+        start_s = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
             one.call(current)
+    assert time.monotonic() - start_s < 25  # an end is waited for 30 s
 
 
 def test_a_forked_child_has_a_portal_of_its_own() -> None:

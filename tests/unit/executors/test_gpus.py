@@ -114,11 +114,8 @@ def test_a_refused_or_returned_lease_holds_nothing(tmp_path: Path) -> None:
     assert pool.try_lease(1, first) == ["0"]
 
 
-def test_a_lease_is_returned_also_while_another_process_looks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("runbus.executors._gpus._PATIENCE_S", 30.0)
-    pool = GpuPool(["0"], str(tmp_path / "gpus"))
+def test_a_lease_is_returned_also_while_another_process_looks(tmp_path: Path) -> None:
+    pool = GpuPool(["0"], str(tmp_path / "gpus"), patience_s=30.0)
     first, second = attempt(tmp_path, "1"), attempt(tmp_path, "2")
     assert pool.try_lease(1, first) == ["0"]
 

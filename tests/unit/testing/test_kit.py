@@ -102,10 +102,9 @@ async def test_what_the_application_listens_to_is_its_own_affair():
 
 
 @pytest.mark.parametrize("given_to_others", [True, False])
-async def test_a_loop_that_waits_for_a_processor_is_not_held_up(monkeypatch, given_to_others):
+async def test_a_loop_that_waits_for_a_processor_is_not_held_up(given_to_others):
     # As if others had run all the time, or never.
-    monkeypatch.setattr(_plugins, "_waited_s", time.monotonic if given_to_others else lambda: 0.0)
-    async with _plugins.LoopWatch() as watch:
+    async with _plugins.LoopWatch(time.monotonic if given_to_others else lambda: 0.0) as watch:
         await asyncio.sleep(0.01)
         time.sleep(0.5)  # noqa: ASYNC251 - nothing else runs meanwhile
 

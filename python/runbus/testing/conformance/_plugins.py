@@ -15,7 +15,7 @@ from runbus import Kernel
 from runbus.events import MetricBatch
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -53,17 +53,30 @@ def batch_of(name: str, values: Sequence[float], step: int = 0, run_id: str = "r
     )
 
 
+def _waited_s() -> float:
+    """Return for how long this thread has waited for a processor; 0 where nobody tells."""
+    try:
+        with open("/proc/thread-self/schedstat", "rb") as file:
+            return int(file.read().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0
+
+
 class LoopWatch:
     """Looks how long the event loop stands still at the most.
 
     While its thread could run and the machine let others run, the loop is not held up by anything
     in it: that does not count, where the system tells how long it was.
 
+    Args:
+        waited_s: Tells for how long this thread has waited for a processor.
+
     Attributes:
         longest_s: How long, in seconds.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, waited_s: Callable[[], float] = _waited_s) -> None:
+        self._waited_s = waited_s
         self.longest_s = 0.0
         self._task: asyncio.Task[None] | None = None
 
@@ -85,19 +98,10 @@ class LoopWatch:
 
     async def _watch(self) -> None:
         while True:
-            began_s, waited_s = time.monotonic(), _waited_s()
+            began_s, waited_s = time.monotonic(), self._waited_s()
             await anyio.sleep(0.005)
-            took_s = time.monotonic() - began_s - (_waited_s() - waited_s)
+            took_s = time.monotonic() - began_s - (self._waited_s() - waited_s)
             self.longest_s = max(self.longest_s, took_s - 0.005)
-
-
-def _waited_s() -> float:
-    """Return for how long this thread has waited for a processor; 0 where nobody tells."""
-    try:
-        with open("/proc/thread-self/schedstat", "rb") as file:
-            return int(file.read().split()[1]) / 1e9
-    except (OSError, IndexError, ValueError):
-        return 0.0
 
 
 class ThreadWatch:
