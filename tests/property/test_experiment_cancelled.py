@@ -6,7 +6,7 @@ import asyncio
 import os
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 from hypothesis import given, settings
@@ -88,6 +88,23 @@ class Calls(Packager):
         return Contents(entries={b"code": Entry(source=os.fsencode(__file__))})
 
 
+async def cancel(task: asyncio.Task[Any], times: int, go: threading.Event) -> None:
+    """Cancel a task that waits, so many times, before what it waits for goes on."""
+    for _ in range(times):
+        task.cancel()
+        await asyncio.sleep(0)
+    go.set()
+    await asyncio.wait([task], timeout=30)
+    assert task.cancelled()
+
+
+def assert_given_up(folder: str) -> None:
+    """See that the only job of an experiment is over, and that nobody is to lead it."""
+    states = {name: str(one.state) for name, one in read_jobs(folder).items()}
+    assert states == {"a": "CANCELLED"}
+    assert Home().open_experiments() == []
+
+
 @pytest.mark.parametrize("detach", [False, True])
 @pytest.mark.parametrize("times", [1, 2])
 async def test_what_is_being_recorded_when_it_is_cancelled_is_given_up_afterwards(
@@ -104,17 +121,9 @@ async def test_what_is_being_recorded_when_it_is_cancelled_is_given_up_afterward
     experiment.add(TRUE, name="a", executor=LocalExecutor(packager=Calls(), name="slow"))
     task = asyncio.create_task(experiment.run(check=False, detach=detach))
     assert await asyncio.to_thread(begun.wait, 30)
-    for _ in range(times):
-        task.cancel()
-        await asyncio.sleep(0)
-    go.set()
-    await asyncio.wait([task], timeout=30)
+    await cancel(task, times, go)
 
-    assert task.cancelled()
-    assert {name: str(one.state) for name, one in read_jobs(experiment.folder).items()} == {
-        "a": "CANCELLED"
-    }
-    assert Home().open_experiments() == []
+    assert_given_up(experiment.folder)
 
 
 @pytest.mark.parametrize("times", [1, 2])
@@ -140,14 +149,6 @@ async def test_a_submit_that_is_cancelled_before_its_jobs_begin_leaves_none_of_t
     watching = [Slow("slow")] if at == "executors" else []
     task = asyncio.create_task(submit(draft, watching=lambda _: watching))
     assert await asyncio.to_thread(begun.wait, 30)
-    for _ in range(times):
-        task.cancel()
-        await asyncio.sleep(0)
-    go.set()
-    await asyncio.wait([task], timeout=30)
+    await cancel(task, times, go)
 
-    assert task.cancelled()
-    assert {name: str(one.state) for name, one in read_jobs(draft.folder).items()} == {
-        "a": "CANCELLED"
-    }
-    assert Home().open_experiments() == []
+    assert_given_up(draft.folder)

@@ -42,6 +42,14 @@ OTHER = MetricBatch(
 )
 
 
+def job_of(folder: Path, run_id: str, run_folder: str) -> JobSpec:
+    """Return a job whose attempt has its files in a folder, and what its run is."""
+    return JobSpec(
+        experiment_id="e", name="j", run_id=run_id, executor="local", argv=("true",), env={},
+        cwd="/", folder=str(folder), run_folder=run_folder,
+    )  # fmt: skip
+
+
 async def waited(clock: FakeClock, step: Coroutine[None, None, None]) -> None:
     """Wait for a step, while time passes."""
     task = asyncio.create_task(step)
@@ -72,10 +80,7 @@ async def test_the_cursor_of_a_feed_moves_only_when_every_reader_took_the_batch(
 ) -> None:
     with runbus.init(home=tmp_path) as run:
         run.log("loss", 0.5)
-    job = JobSpec(
-        experiment_id="e", name="j", run_id=run.id, executor="local", argv=("true",), env={},
-        cwd="/", folder=str(tmp_path), run_folder=run.folder,
-    )  # fmt: skip
+    job = job_of(tmp_path, run.id, run.folder)
     clock = FakeClock()
     async with (
         Kernel(timers=clock) as kernel,
@@ -116,10 +121,7 @@ async def test_a_reader_that_stood_still_gets_every_point_once_and_in_order_afte
             arrived.set()
 
     with runbus.init(home=tmp_path) as run:
-        job = JobSpec(
-            experiment_id="e", name="j", run_id=run.id, executor="local", argv=("true",), env={},
-            cwd="/", folder=str(tmp_path), run_folder=run.folder,
-        )  # fmt: skip
+        job = job_of(tmp_path, run.id, run.folder)
         async with (
             Kernel(timers=clock) as kernel,
             kernel.bus.stream(MetricBatch, maxsize=1, overflow="block") as stands_still,
@@ -171,10 +173,7 @@ async def test_a_reader_that_stood_still_is_not_told_of_the_next_attempt_before_
         with runbus.init() as run:
             run.log("loss", value)
 
-    job = JobSpec(
-        experiment_id="e", name="j", run_id="run", executor="local", argv=("true",), env={},
-        cwd="/", folder=str(tmp_path), run_folder=folder,
-    )  # fmt: skip
+    job = job_of(tmp_path, "run", folder)
     clock = FakeClock()
     async with (
         Kernel(timers=clock) as kernel,
@@ -208,10 +207,7 @@ class Printing:
     """A job that prints, a reader of lines that stands still, and one that does not."""
 
     def __init__(self, folder: Path, clock: FakeClock, feed: RunFeed) -> None:
-        self.job = JobSpec(
-            experiment_id="e", name="j", run_id="r", executor="local", argv=("true",), env={},
-            cwd="/", folder=str(folder), run_folder=str(folder),
-        )  # fmt: skip
+        self.job = job_of(folder, "r", str(folder))
         self.folder, self.clock, self.feed = folder, clock, feed
         self.stands_still: EventStream[LogLines]
         self.seen: list[LogLines] = []
@@ -368,10 +364,7 @@ async def test_what_an_attempt_has_recorded_is_told_before_it_is_said_to_be_over
     with runbus.init(home=tmp_path) as run:
         run.log("loss", 0.5)
         run.note("tried")
-    job = JobSpec(
-        experiment_id="e", name="j", run_id=run.id, executor="local", argv=("true",), env={},
-        cwd="/", folder=str(tmp_path), run_folder=run.folder,
-    )  # fmt: skip
+    job = job_of(tmp_path, run.id, run.folder)
     notes: list[str] = []
     plugin = Plugin("reads").on(NoteAdded, lambda event: notes.append(event.text))
     # Nobody advances its clock: what is not handed on by the end of the attempt never is.
@@ -393,10 +386,7 @@ async def test_what_nobody_reads_is_not_followed_and_who_comes_late_gets_all_of_
 ) -> None:
     with runbus.init(home=tmp_path) as run:
         run.log("loss", 0.5)
-    job = JobSpec(
-        experiment_id="e", name="j", run_id=run.id, executor="local", argv=("true",), env={},
-        cwd="/", folder=str(tmp_path), run_folder=run.folder,
-    )  # fmt: skip
+    job = job_of(tmp_path, run.id, run.folder)
     clock = FakeClock()
     async with Kernel(timers=clock) as kernel:
         await drained(kernel, clock, job)
@@ -415,10 +405,7 @@ async def test_who_begins_to_read_while_a_job_runs_is_soon_told_what_it_logs_and
     tmp_path: Path,
 ) -> None:
     run = runbus.init(home=tmp_path)
-    job = JobSpec(
-        experiment_id="e", name="j", run_id=run.id, executor="local", argv=("true",), env={},
-        cwd="/", folder=str(tmp_path), run_folder=run.folder,
-    )  # fmt: skip
+    job = job_of(tmp_path, run.id, run.folder)
     clock = FakeClock()
     async with Kernel(timers=clock) as kernel, anyio.create_task_group() as group:
         feed = RunFeed(kernel.bus, clock, leads)
