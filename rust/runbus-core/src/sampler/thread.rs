@@ -183,13 +183,17 @@ pub fn run(
     let begun = Instant::now();
     tell(0, Some(engine.costs()));
     let (mut rows, mut ticks) = (0, 0u64);
+    let mut last = None;
     loop {
         let is_told = wait(engine.tick_ns(), clock, until);
         let wall_ns = clock.wall_ns();
         let at = if is_told {
             wall_ns
         } else {
-            nearest(wall_ns, engine.tick_ns())
+            let Some(at) = next(wall_ns, engine.tick_ns(), &mut last) else {
+                continue;
+            };
+            at
         };
         if !is_told || (ticks == 0 && begun.elapsed() >= WORTH_A_ROW) {
             let row = engine.tick(clock, at);
@@ -222,6 +226,13 @@ fn wait(tick_ns: u64, clock: &dyn Clock, until: &dyn Wait) -> bool {
     until.wait(Duration::from_nanos(tick_ns - wall % tick_ns))
 }
 
+/// The tick that is next to have a row; none if it has one: the row before came so late that it has the
+/// time of this tick, which was nearer.
+fn next(wall_ns: i64, tick_ns: u64, last: &mut Option<i64>) -> Option<i64> {
+    let at = nearest(wall_ns, tick_ns);
+    (last.replace(at) != Some(at)).then_some(at)
+}
+
 /// The tick that is nearest: threads wake up late, and clocks are adjusted by little.
 fn nearest(wall_ns: i64, tick_ns: u64) -> i64 {
     let tick = i64::try_from(tick_ns).unwrap_or(i64::MAX);
@@ -244,6 +255,19 @@ mod tests {
             let at = nearest(wall, tick);
             prop_assert_eq!(at.unsigned_abs() % tick, 0);
             prop_assert!(at.abs_diff(wall) <= tick.div_ceil(2));
+        }
+
+        #[test]
+        fn no_two_rows_have_one_tick_however_late_the_thread_wakes(
+            begin in 0..1_000_000_000_000i64, late in prop::collection::vec(0..3_000_000i64, 1..50),
+        ) {
+            let (tick, mut wall, mut last) = (1_000_000, begin, None);
+            let mut told = Vec::new();
+            for late in late {
+                wall += tick - wall % tick + late;
+                told.extend(next(wall, tick.unsigned_abs(), &mut last));
+            }
+            prop_assert!(told.is_sorted_by(|one, other| one < other), "{:?}", told);
         }
     }
 }
