@@ -123,6 +123,7 @@ class Shelf:
         self._entries: dict[str, Entry] = {}
         self._aliases: dict[str, str] = {}
         self._has_looked = False
+        self._looking = anyio.Lock()
 
     def __iter__(self) -> Iterator[Entry]:
         return iter([entry for _, entry in sorted(self._entries.items())])
@@ -137,15 +138,24 @@ class Shelf:
         Raises:
             PluginNotFound: There is none of that name.
         """
-        if self.known(name) is None and not self._has_looked:
-            await self.discover()
+        if self.known(name) is None:
+            await self._look_once()
         if (entry := self.known(name)) is None:
             raise PluginNotFound(name, near_matches(name, self._entries))
         return entry
 
     async def discover(self) -> None:
         """Look for plugins and import them; those that are known stay as they are."""
-        self._has_looked = True
+        async with self._looking:
+            await self._look()
+
+    async def _look_once(self) -> None:
+        """Look for plugins unless that was done; who comes meanwhile waits for what is found."""
+        async with self._looking:
+            if not self._has_looked:
+                await self._look()
+
+    async def _look(self) -> None:
         for found in await call_blocking(
             discovered,
             self._paths,
@@ -160,6 +170,7 @@ class Shelf:
             if entry.cls is not None or entry.state is PluginState.FAILED:
                 self._aliases[found.name] = entry.name
                 self._entries.setdefault(entry.name, entry)
+        self._has_looked = True
 
     async def register(self, cls: type[PluginBase]) -> Entry:
         """Make a class known; the same one again changes nothing.
@@ -243,8 +254,8 @@ class Shelf:
         assert entry.cls is not None
         metadata = entry.metadata
         check_config(metadata.config_schema, {})
-        if not self._has_looked and not {*metadata.plugins} <= {*self._entries}:
-            await self.discover()
+        if not {*metadata.plugins} <= {*self._entries}:
+            await self._look_once()
         lacking = [
             *missing_plugins(metadata.plugins, self._entries),
             *missing_distributions(metadata.requires),

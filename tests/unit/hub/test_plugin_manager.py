@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +25,7 @@ from runbus.errors import (
     PluginStuck,
     SchemaInvalid,
 )
-from runbus.hub import PluginManager
+from runbus.hub import AsyncPluginManager, PluginManager
 from runbus.plugins import (
     BackendPlugin,
     CollectorPlugin,
@@ -677,3 +678,19 @@ def test_points_flow_from_collectors_through_processors_to_sinks_from_first_to_l
         *(f"start {name}" for name in ("z-plus", "z-times", "a-sink", "a-gauge")),
         *(f"stop {name}" for name in ("a-gauge", "z-plus", "z-times", "a-sink")),
     ] == CALLS
+
+
+async def test_who_asks_while_plugins_are_looked_for_waits_for_what_is_found(
+    tmp_path: Path,
+) -> None:
+    text = "from runbus.plugins import PluginBase, PluginMetadata\n"
+    for name in ("One", "Two"):
+        text += (
+            f"class {name}(PluginBase):\n    def get_metadata(self=None):\n"
+            f"        return PluginMetadata({name.lower()!r}, '1.0', 'framework')\n"
+        )
+    (tmp_path / "both.py").write_text(text)
+    async with AsyncPluginManager([tmp_path], use_default_paths=False) as manager:
+        found = await asyncio.gather(*map(manager.get_plugin_by_name, ("one", "two", "three")))
+
+    assert [one and one.__name__ for one in found] == ["One", "Two", None]
