@@ -328,15 +328,18 @@ class AsyncPluginManager:
 
     async def get_plugin_by_name(self, name: str) -> type[PluginBase] | None:
         """Return the class of a plugin; None if there is none, or it cannot be imported."""
-        try:
-            return (await self._shelf.find(name)).cls
-        except PluginNotFound:
-            return None
+        return await self._class_of(name, None)
 
     async def get_plugin(self, plugin_type: PluginType | str, name: str) -> type[PluginBase] | None:
         """Return the class of a plugin of a kind; None if there is none."""
-        cls = await self.get_plugin_by_name(name)
-        return cls if cls and _fits((await self._shelf.find(name)).metadata, plugin_type) else None
+        return await self._class_of(name, plugin_type)
+
+    async def _class_of(self, name: str, kind: PluginType | str | None) -> type[PluginBase] | None:
+        try:
+            entry = await self._shelf.find(name)
+        except PluginNotFound:
+            return None
+        return entry.cls if _fits(entry.metadata, kind) else None
 
     def list_plugins(
         self, plugin_type: PluginType | str | None = None, *, capability: str | None = None
@@ -367,7 +370,7 @@ class AsyncPluginManager:
 
         async with anyio.create_task_group() as tasks:
             for entry in entries:
-                tasks.start_soon(ask, entry)
+                tasks.start_soon(ask, entry, name=f"status of {entry.name}")
         states = [entry.state for entry in entries]
         return {
             "discovered": len(states),
@@ -403,9 +406,14 @@ class AsyncPluginManager:
 
         Raises:
             RunNotFound: There is no such run.
+            DuplicatePlugin: It is followed already.
         """
         followed = FollowedRun(await anyio.to_thread.run_sync(open_run, run_id))
-        await (await self.kernel()).start_plugin(followed)
+        kernel = await self.kernel()
+        for one in [one for one in self._followed if one.has_ended]:
+            self._followed.remove(one)
+            await kernel.stop_plugin(one.name)
+        await kernel.start_plugin(followed)
         self._followed.append(followed)
 
     def add_route(self, rule: RoutingRule) -> RoutingRule:

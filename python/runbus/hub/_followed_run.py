@@ -37,6 +37,11 @@ class FollowedRun:
         self._is_ending = False
         self._ended = anyio.Event()
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it follows no more."""
+        return self._ended.is_set()
+
     async def setup(self, scope: Scope) -> None:
         """Begin to follow."""
         scope.start(self._follow, scope, name="metrics and records", drain=True)

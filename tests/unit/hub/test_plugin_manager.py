@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 import runbus
@@ -26,6 +27,7 @@ from runbus.errors import (
     SchemaInvalid,
 )
 from runbus.hub import AsyncPluginManager, PluginManager
+from runbus.hub._followed_run import FollowedRun
 from runbus.plugins import (
     BackendPlugin,
     CollectorPlugin,
@@ -694,3 +696,19 @@ async def test_who_asks_while_plugins_are_looked_for_waits_for_what_is_found(
         found = await asyncio.gather(*map(manager.get_plugin_by_name, ("one", "two", "three")))
 
     assert [one and one.__name__ for one in found] == ["One", "Two", None]
+
+
+async def test_a_run_that_has_ended_is_followed_again_and_leaves_nothing_behind() -> None:
+    with runbus.init(project="followed") as run:
+        run.log("loss", 1.0)
+    async with AsyncPluginManager(use_default_paths=False) as manager:
+        kernel = await manager.kernel()
+        there = len(kernel.hosts)
+        for _ in range(3):
+            await manager.follow_run(run.id)
+            followed = kernel.hosts[-1].plugin
+            assert isinstance(followed, FollowedRun)
+            with anyio.fail_after(40):
+                await followed.finish()
+
+        assert len(kernel.hosts) == there + 1
