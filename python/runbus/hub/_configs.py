@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["PluginConfigs"]
 
+_NOWHERE: tuple[str, tuple[str, ...]] = ("", ())
+"""The value and the near words of a problem that has none."""
+
 
 class PluginConfigs:
     """What files say about plugins, the last one first."""
@@ -35,7 +38,7 @@ class PluginConfigs:
         at: tuple[str, ...] = ("plugins",) if isinstance(inner, dict) else ()
         data: dict[str, Any] = inner if isinstance(inner, dict) else loaded.data
         problems = [
-            ConfigProblem(".".join((*at, name)), "is no mapping", "a mapping", *_nowhere, *place)
+            ConfigProblem(".".join((*at, name)), "is no mapping", "a mapping", *_NOWHERE, *place)
             for name, config in data.items()
             if config is not None and not isinstance(config, dict)
             for place in [loaded.origin((*at, name))]
@@ -66,9 +69,6 @@ class PluginConfigs:
             origin = loaded.origin(tuple(steps))
             problems.append(problem._replace(origin=origin[0], line=origin[1]))
         return ConfigInvalid(error.what, tuple(problems))
-
-
-_nowhere: tuple[str, tuple[str, ...]] = ("", ())
 
 
 def _steps(path: str) -> list[str | int]:

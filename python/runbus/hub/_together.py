@@ -57,7 +57,7 @@ async def each(
     with anyio.move_on_after(deadline_s):
         async with anyio.create_task_group() as tasks:
             for entry in entries:
-                tasks.start_soon(one, entry)
+                tasks.start_soon(one, entry, name=f"{doing} {entry.name}")
     for entry in entries:
         if entry.name not in outcomes:
             late = PluginStuck(entry.name, doing, deadline_s)
