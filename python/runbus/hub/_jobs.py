@@ -9,18 +9,33 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.to_thread
 
+from runbus.api import cancel, portal
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from runbus.abc import Scope
+    from runbus.catalog import RunRecord
     from runbus.experiment import ExperimentDraft
 
-__all__ = ["Leader", "Led"]
+__all__ = ["GRACE_S", "Leader", "Led", "end_job"]
 
 GRACE_S = 5.0
 """Between TERM and KILL: the end of a kernel is not to wait for longer."""
 
 logger = logging.getLogger("runbus.hub")
+
+
+def end_job(record: RunRecord, reason: str) -> bool:
+    """End the job of a run, whichever process leads it, and wait for that.
+
+    Returns:
+        Whether there was anything to end: a run without a job is left as it is.
+    """
+    job = record.info.job
+    if job is None or record.state.is_terminal:
+        return False
+    return portal().call(cancel, record.experiment_folder, job, reason, GRACE_S)
 
 
 class Led:

@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from runbus._listed import listed
 from runbus.abc import TaskQueuePlugin
-from runbus.api import cancel, portal
+from runbus.api import portal
 from runbus.catalog import open_run
 from runbus.config import Partial
 from runbus.errors import (
@@ -31,7 +31,7 @@ from runbus.errors import (
 )
 from runbus.executors import LocalExecutor
 from runbus.experiment import ExperimentDraft, Job
-from runbus.hub._jobs import GRACE_S, Leader, Led
+from runbus.hub._jobs import Leader, Led, end_job
 from runbus.hub._plain import check_amount
 from runbus.jobs import JobState, leader_of
 from runbus.kernel import Kernel
@@ -241,11 +241,7 @@ class LocalQueue(TaskQueuePlugin):
         led = self._tasks.get(task_id)
         if led is not None:
             return portal().call(self._leader.cancel, led, "revoked")
-        record = self._record(task_id)
-        folder, job = record.experiment_folder, record.info.job
-        if record.state.is_terminal:
-            return False
-        return portal().call(cancel, folder, job, "revoked", GRACE_S)
+        return end_job(self._record(task_id), "revoked")
 
     def _ended(self, record: RunRecord, timeout_s: float | None) -> bool:
         """Wait for the end of a job that another process leads; return whether it has come."""

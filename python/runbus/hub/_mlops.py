@@ -212,12 +212,10 @@ class RunbusMLOps(MLOpsPlugin):
             run.close(CANCELLED, "killed")
             return True
         record = self.get_run(run_id)
-        if record.info.job is None or record.state.is_terminal:
-            return False
-        from runbus.api import cancel, portal
+        # Costs what a kernel costs, which a script that only tracks need not pay.
+        from runbus.hub._jobs import end_job
 
-        folder, job = record.experiment_folder, record.info.job
-        return portal().call(cancel, folder, job, "killed", 5.0)
+        return end_job(record, "killed")
 
     def _taken(self, run_id: str) -> Run | None:
         with self._lock:
