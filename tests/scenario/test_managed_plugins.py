@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -581,3 +582,24 @@ async def test_a_manager_knows_that_a_running_plugin_has_failed_and_can_begin_an
         Stuck.hangs = False
         assert await manager.start_plugins({"tracker": {}}) == {"tracker": None}
     let_go.set()
+
+
+@pytest.mark.parametrize("method", ["initialize", "start", "stop"])
+async def test_the_error_of_a_plugin_that_repeats_a_secret_does_not(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any) -> None:
+        raise ValueError("the key s3cret-of-managed is not valid")
+
+    monkeypatch.setenv("TRACKER_KEY", "s3cret-of-managed")
+    tracker = Tracker()
+    setattr(tracker, method, fails)
+    with pytest.raises((HookError, ExceptionGroup)) as raised:
+        async with Kernel(plugins=[managed(tracker, {"key": {"secret": "env:TRACKER_KEY"}})]):
+            pass
+
+    told = "".join(traceback.format_exception(raised.value))
+    assert (f"{method} raised ValueError: the key *** is not" in told, "s3cret" in told) == (
+        True,
+        False,
+    )

@@ -92,7 +92,8 @@ def failing_as(plugin: str, method: str) -> Iterator[None]:
     """Let what fails in the block be told as a failure of a method that the author wrote.
 
     Raises:
-        PluginError: Something failed that is not told so already; its cause is what was raised.
+        PluginError: Something failed that is not told so already; its cause is what was raised,
+            unless that repeats a secret.
     """
     try:
         yield
@@ -100,7 +101,8 @@ def failing_as(plugin: str, method: str) -> Iterator[None]:
         raise
     except ConfigInvalid as error:
         problems = "; ".join(map(str, error.problems))
-        raise HookError(plugin, "configuration", "", f"does not fit: {problems}") from error
+        told = unrevealed(f"does not fit: {problems}")
+        raise HookError(plugin, "configuration", "", told) from cause_of(error)
     except Exception as error:
-        told = f"raised {type(error).__name__}: {error}"
-        raise HookError(plugin, method, "", told) from error
+        told = unrevealed(f"raised {type(error).__name__}: {error}")
+        raise HookError(plugin, method, "", told) from cause_of(error)
