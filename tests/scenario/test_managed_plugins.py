@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import pytest
 
 from runbus import Command, Job, Kernel, LocalExecutor
@@ -23,6 +24,7 @@ from runbus.jobs import JobState
 from runbus.plugins import (
     BackendPlugin,
     CollectorPlugin,
+    ManagedLife,
     Metric,
     PluginMetadata,
     ProcessorPlugin,
@@ -603,3 +605,26 @@ async def test_the_error_of_a_plugin_that_repeats_a_secret_does_not(
         True,
         False,
     )
+
+
+async def test_a_status_that_came_too_late_is_asked_for_again() -> None:
+    asked, answer = threading.Event(), threading.Event()
+
+    class Slow(Tracker):
+        def get_status(self) -> dict[str, Any]:
+            asked.set()
+            answer.wait(40)
+            return {"queue": 3}
+
+    life = ManagedLife(Slow())
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(life.status)
+        await anyio.to_thread.run_sync(asked.wait, 40)
+        tasks.cancel_scope.cancel()
+    assert await life.status() == {"error": "get_status() does not return"}
+    answer.set()
+    with anyio.fail_after(40):
+        while "error" in (status := await life.status()):  # noqa: ASYNC110 - a thread answers
+            await anyio.sleep(0.01)
+
+    assert status == {"queue": 3}

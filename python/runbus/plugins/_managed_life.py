@@ -24,6 +24,9 @@ __all__ = ["SETTINGS", "ManagedLife", "checked_config"]
 
 T = TypeVar("T")
 
+_STATUS_S = 1.5
+"""A little less than a kernel gives to the health of a plugin."""
+
 SETTINGS = ("experiment_name", "project", "interval_s")
 """What any managed plugin may be given, whether its schema names it or not."""
 
@@ -172,15 +175,17 @@ class ManagedLife:
         self._is_asked = True
         try:
             status = await call_blocking(
-                lambda: dict(self.plugin.get_status()),
-                plugin=self.name,
-                doing="get_status",
-                limit_s=1.5,
+                self._ask, plugin=self.name, doing="get_status", limit_s=_STATUS_S
             )
         except PluginStuck:
-            return {"error": "get_status() does not return"}  # and is asked no more
+            return {"error": "get_status() does not return"}
         except Exception as error:
-            self._is_asked = False
             return {"error": unrevealed(f"{type(error).__name__}: {error}")}
-        self._is_asked = False
         return {str(name): value for name, value in status.items()}
+
+    def _ask(self) -> dict[Any, Any]:
+        """Ask the plugin; runs in a worker thread, which may hang: nobody else asks until then."""
+        try:
+            return dict(self.plugin.get_status())
+        finally:
+            self._is_asked = False
