@@ -17,7 +17,13 @@ import pytest
 from runbus import Command, Job, Kernel, LocalExecutor
 from runbus.abc import Collector, MetricSink, PluginState
 from runbus.errors import ConfigInvalid, HookError, MailboxFull
-from runbus.events import MetricBatch, ParamsLogged, PluginFailed, RunRecorded
+from runbus.events import (
+    MetricBatch,
+    MetricsProcessed,
+    ParamsLogged,
+    PluginFailed,
+    RunRecorded,
+)
 from runbus.experiment import ExperimentDraft
 from runbus.hub import AsyncPluginManager
 from runbus.jobs import JobState
@@ -483,6 +489,25 @@ async def test_processors_change_and_filter_what_the_sinks_after_them_get() -> N
         ("loss", 900.0, 1009),
     ]
     assert (percent.seen, percent.failed) == (10, 1)
+
+
+async def test_what_a_reader_has_no_room_for_is_not_what_a_processor_missed() -> None:
+    class Same(ProcessorPlugin):
+        def get_metadata(self) -> PluginMetadata:
+            return PluginMetadata("same", "1", "processor")
+
+        def process(self, metric: Metric) -> Metric:
+            return metric
+
+    same = managed(Same())
+    async with Kernel(plugins=[same]) as kernel:
+        async with kernel.bus.stream(MetricsProcessed, maxsize=1, overflow="block"):
+            for _ in range(3):
+                await kernel.bus.emit(points(1))
+            await until(lambda: same.made == 3)
+        told = (await kernel.check_health()).plugins["same"].details
+
+    assert (told["made"], told["refused"], told["missed"]) == (3, 2, 0)
 
 
 async def test_the_state_of_a_managed_plugin_is_one_of_the_kernels() -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 
 from runbus._revealed import unrevealed
-from runbus.errors import BackpressureTimeout, FieldInvalid, InvalidPlugin, MailboxFull
+from runbus.errors import FieldInvalid, InvalidPlugin, MailboxFull
 from runbus.events import TextLogged
 from runbus.plugins._batches import batch_of
 from runbus.plugins._blocking import failing_as, is_final
@@ -18,8 +19,6 @@ from runbus.plugins._flat_sample import flatten
 from runbus.plugins._sink_face import Opened
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from runbus.abc import Collector, Scope
     from runbus.plugins._flat_sample import FlatSample
 
@@ -130,7 +129,7 @@ class CollectorFace:
             points = ((name, value, step, now_ns) for name, value in flat.numbers.items())
             try:
                 scope.bus.emit_nowait(batch_of(points, "", self.name))
-            except (MailboxFull, BackpressureTimeout):
+            except MailboxFull:
                 self.refused += 1
         for name, text in texts.items():
             await scope.bus.publish(
@@ -171,9 +170,6 @@ def check_seconds(field: str, value: Any) -> None:
 
 
 def _checked(sample: object) -> Mapping[str, Any]:
-    # Imported here, or the annotation above would need it at run time.
-    from collections.abc import Mapping
-
     if not isinstance(sample, Mapping):
         raise TypeError(f"collect() returned {type(sample).__name__}, not a mapping")
     return sample

@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 from runbus._revealed import unrevealed
 from runbus.errors import MailboxFull
-from runbus.events import Lagged, MetricBatch, MetricsProcessed, SinkOpening
+from runbus.events import Lagged, MetricsProcessed, SinkOpening
 from runbus.plugins._batches import batch_of, metrics_of
 from runbus.plugins._blocking import is_final
 from runbus.plugins._point import Metric
-from runbus.plugins._sink_face import Opened, Stage, path_to
+from runbus.plugins._sink_face import Opened
+from runbus.plugins._upstream import Stage, look_up
 
 if TYPE_CHECKING:
     from runbus.abc import Scope
+    from runbus.events import MetricBatch
     from runbus.plugins._managed import ProcessorPlugin
     from runbus.plugins._managed_life import ManagedLife
+    from runbus.plugins._upstream import Upstream
 
 __all__ = ["ProcessorFace"]
 
@@ -41,28 +44,25 @@ class ProcessorFace:
         made: How many points it made of them.
         failed: How many it raised for; they go no further.
         missed: Batches that never came to it, because it was too slow.
+        refused: Batches that it made and that did not reach every reader, because one had no room.
         error: The last error; empty after a batch without one.
     """
 
     def __init__(self, life: ManagedLife) -> None:
         self.name = life.name
         self.requires = life.metadata.plugins
-        self.seen = self.made = self.failed = self.missed = 0
+        self.seen = self.made = self.failed = self.missed = self.refused = 0
         self.error = ""
         self._life = life
         self._plugin: ProcessorPlugin = life.plugin  # type: ignore[assignment]
-        self._upstream: Stage | None = None
+        self._upstream: Upstream
         self._stage = Stage(life.name)
 
     async def setup(self, scope: Scope) -> None:
         """Start the processor, and let it see what comes until the plugin closes."""
         await scope.enter(Opened(self.name, self._life.begin, self._life.end))
-        self._upstream, _ = await path_to(scope)
-        batches: Any
-        if self._upstream:
-            batches = scope.stream(MetricsProcessed, maxsize=1024)
-        else:
-            batches = scope.stream(MetricBatch, overflow="block")
+        self._upstream, _ = await look_up(scope)
+        batches = self._upstream.stream(scope)
         scope.on(SinkOpening, self._opened)
         scope.start(self._read, scope, batches, name="metrics", drain=True)
         scope.start(self._end, scope, batches, name="end of metrics")
@@ -73,8 +73,7 @@ class ProcessorFace:
     async def _end(self, scope: Scope, events: Any) -> None:
         """Let what waits be the last, once those before it make nothing any more."""
         await scope.wait_stopping()
-        if self._upstream is not None:
-            await self._upstream.ended.wait()
+        await self._upstream.ended()
         events.seal()
 
     async def _read(self, scope: Scope, events: Any) -> None:
@@ -88,19 +87,13 @@ class ProcessorFace:
             if isinstance(event, Lagged):
                 self.missed += event.n
                 continue
-            if isinstance(event, MetricsProcessed):
-                if self._upstream is None or event.processor != self._upstream.name:
-                    continue
-                batch = event.batch
-            else:
-                batch = event
-            made = await self._process(batch)
-            if made is None:
+            batch = self._upstream.batch_of(event)
+            if batch is None or (made := await self._process(batch)) is None:
                 continue
             try:
                 scope.bus.emit_nowait(MetricsProcessed(processor=self.name, batch=made))
             except MailboxFull:  # of a sink that chose to block: it alone loses
-                self.missed += 1
+                self.refused += 1
 
     async def _process(self, batch: MetricBatch) -> MetricBatch | None:
         self.seen += len(batch)
@@ -126,7 +119,7 @@ class ProcessorFace:
 
     async def health(self) -> tuple[bool, dict[str, Any]]:
         """Tell what became of the points, and what the processor says itself."""
-        told = ("seen", "made", "failed", "missed", "error")
+        told = ("seen", "made", "failed", "missed", "refused", "error")
         counts = {name: getattr(self, name) for name in told}
         return not self.error, {**counts, "status": await self._life.status()}
 

@@ -13,25 +13,26 @@ from runbus.events import (
     ArtifactLogged,
     HistogramLogged,
     Lagged,
-    MetricBatch,
-    MetricsProcessed,
     ParamsLogged,
     RunRecorded,
-    SinkOpening,
     TextLogged,
 )
 from runbus.plugins._batches import type_of
 from runbus.plugins._blocking import call_blocking, failing_as, is_final
 from runbus.plugins._metadata import MetricType
-from runbus.plugins._routing import Routing, selected
+from runbus.plugins._routing import selected
+from runbus.plugins._upstream import look_up
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from types import TracebackType
 
     from runbus.abc import MetricSink, Scope
+    from runbus.events import MetricBatch, MetricsProcessed
+    from runbus.plugins._routing import Routing
+    from runbus.plugins._upstream import Upstream
 
-__all__ = ["Counts", "Opened", "PartlyLost", "SinkFace", "Stage", "is_retryable", "path_to"]
+__all__ = ["Counts", "Opened", "PartlyLost", "SinkFace", "is_retryable"]
 
 logger = logging.getLogger("runbus.plugins")
 
@@ -43,7 +44,6 @@ _FACTS = {
 }
 _POINTS = (MetricType.SCALAR, MetricType.SYSTEM)
 _MOST_FACTS = 4096
-_MOST_PROCESSED = 1024
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 30.0
 
 
@@ -127,28 +127,6 @@ class Opened:
         await self._end()
 
 
-class Stage:
-    """A processor, as those after it know it.
-
-    Attributes:
-        name: The processor's name.
-        ended: Set when it makes nothing any more.
-    """
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.ended = anyio.Event()
-
-
-async def path_to(scope: Scope) -> tuple[Stage | None, list[Routing]]:
-    """Return the last processor before a plugin, and who knows rules."""
-    answers = await scope.bus.collect(SinkOpening(sink=scope.name))
-    items = [item for _, item in answers]
-    stages = [item for item in items if isinstance(item, Stage) and not item.ended.is_set()]
-    routings = [item for item in items if isinstance(item, Routing)]
-    return stages[-1] if stages else None, routings
-
-
 class SinkFace:
     """Hands a sink what comes, one thing at a time, from mailboxes of its own.
 
@@ -175,7 +153,7 @@ class SinkFace:
         self._one_at_a_time = anyio.Lock()
         self._wants: frozenset[MetricType] = frozenset()
         self._routings: list[Routing] = []
-        self._upstream: Stage | None = None
+        self._upstream: Upstream
         self._failing: dict[str, str] = {}
         self._why = ""
 
@@ -183,16 +161,11 @@ class SinkFace:
         """Open the sink, and hand it what comes until the plugin closes."""
         await scope.enter(Opened(self.name, self._open, self._close))
         self._wants = frozenset(kind for kind in MetricType if self.sink.can_handle(kind.value))
-        self._upstream, self._routings = await path_to(scope)
+        self._upstream, self._routings = await look_up(scope)
         for routing in self._routings:
             routing.came(self.name)
         if not self._wants.isdisjoint(_POINTS):
-            batches: Any
-            if self._upstream:
-                batches = scope.stream(MetricsProcessed, maxsize=_MOST_PROCESSED)
-            else:
-                # Full, it is passed over, and served from the journals at its own pace.
-                batches = scope.stream(MetricBatch, overflow="block")
+            batches = self._upstream.stream(scope)
             scope.start(self._read, scope, batches, self._take_batch, name="metrics")
         if not self._wants.isdisjoint(_FACTS.values()):
             facts = scope.stream(RunRecorded, maxsize=_MOST_FACTS)
@@ -226,13 +199,8 @@ class SinkFace:
                 await take(scope, event)
 
     async def _take_batch(self, scope: Scope, event: MetricBatch | MetricsProcessed) -> None:
-        if isinstance(event, MetricsProcessed):
-            if self._upstream is None or event.processor != self._upstream.name:
-                return
-            batch = event.batch
-        else:
-            batch = event
-        if type_of(batch) not in self._wants:
+        batch = self._upstream.batch_of(event)
+        if batch is None or type_of(batch) not in self._wants:
             return
         for routing in self._routings:
             rules = routing.chosen(self.name, batch)
