@@ -471,7 +471,8 @@ class AsyncPluginManager:
             entry.move(_S.FAILED, unrevealed(f"{type(failure).__name__}: {failure}"))
             if isinstance(failure, RunbusError):
                 raise failure from None
-            raise told(entry.name, "initialize", failure) from error
+            failed = told(entry.name, "initialize", failure)
+            raise failed from failed.__cause__
         entry.life = life
         entry.move(_S.INITIALIZED)
 
@@ -520,7 +521,8 @@ class AsyncPluginManager:
         except Exception as failure:
             error = life.end_error or failure
             entry.move(_S.FAILED, unrevealed(f"{type(error).__name__}: {error}"))
-            raise told(entry.name, "stop", error) from error
+            failed = told(entry.name, "stop", error)
+            raise failed from failed.__cause__
 
     async def _stop_old(self, entry: Entry) -> None:
         """Stop the instance that is there, if one is; what fails in that is only logged."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from runbus._home import Home
 from runbus._listed import check_mapping
-from runbus._revealed import unrevealed
+from runbus._revealed import cause_of, unrevealed
 from runbus._secrets import redacted_text
 from runbus.catalog import open_run, runs
 from runbus.config import Config, Partial, function_task, import_target, make
@@ -207,7 +207,7 @@ class HubExperiment:
             raise
         except Exception as error:  # of the type, which need not be ours
             reason = redacted_text(unrevealed(f"{type(error).__name__}: {error}"))
-            raise ModelUnreadable(folder, reason) from error
+            raise ModelUnreadable(folder, reason) from cause_of(error)
         return model
 
 

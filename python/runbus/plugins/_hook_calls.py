@@ -81,7 +81,8 @@ def decorated(
     try:
         wrapped: Any = hook(fn)
     except (Exception, SystemExit) as error:
-        raise _failed(plugin, "decorate", place, error) from cause_of(error)
+        failure = _failed(plugin, "decorate", place, error)
+        raise failure from failure.__cause__
     if not callable(wrapped):
         problem = f"returned {shown(wrapped)}, which cannot be called"
         raise HookError(plugin, "decorate", "", problem, place)
@@ -271,4 +272,5 @@ async def _called(plugin: str, hook: str, event: Event, fn: Callable[..., H], *a
     try:
         return await call_blocking(fn, *args, plugin=plugin, doing=hook, limit_s=limit_s)
     except Exception as error:
-        raise _failed(plugin, hook, CLIENT, error, type(event).__name__) from error
+        failure = _failed(plugin, hook, CLIENT, error, type(event).__name__)
+        raise failure from failure.__cause__

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -283,6 +284,29 @@ def test_the_configuration_is_checked_before_any_code_and_no_message_holds_a_sec
     manager.start_plugin("a")
     told = manager.get_status()["plugins"]["a"]
     assert told["status"] == {"config": {"url": "u", "timeout": 30}}
+
+
+@pytest.mark.parametrize("method", ["initialize", "start", "stop"])
+def test_an_error_that_repeats_a_secret_is_told_without_it(
+    manager: PluginManager, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any) -> None:
+        raise ValueError("the key s3cret-of-a-manager is not valid")
+
+    monkeypatch.setenv("TRACKER_KEY", "s3cret-of-a-manager")
+    manager.register_plugin(part("a", **{method: fails}))
+
+    def live() -> None:
+        manager.initialize_plugin("a", {"key": {"secret": "env:TRACKER_KEY"}})
+        manager.start_plugin("a")
+        manager.stop_plugin("a")
+
+    with pytest.raises(HookError) as raised:
+        live()
+
+    told = "".join(traceback.format_exception(raised.value))
+    assert f"{method} raised ValueError: the key *** is not valid" in told
+    assert "s3cret" not in told
 
 
 def test_a_schema_that_is_none_is_told_by_validation(manager: PluginManager) -> None:

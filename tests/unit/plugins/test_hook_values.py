@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from runbus import Cluster, Image, InstanceInfo, Kernel, Plugin
+from runbus._secrets import Secret
 from runbus.errors import DuplicatePlugin, HookError, InvalidHandler, PluginError
 from runbus.events import Bootstrap, ImageTransform, JobDraft, JobTransform, TaskCall, WorkerLife
 from runbus.plugins import Op, client_hooks, phase
@@ -131,6 +133,24 @@ async def test_the_hooks_are_handlers_of_events() -> None:
     ]
     assert wrapped() == "a(b(fn))"
     assert log == ["enter a", "enter b", "body", "exit b", "exit a"]
+
+
+async def test_a_hook_that_repeats_a_secret_is_told_without_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("INDEX_TOKEN", "s3cret-of-an-index")
+    token = Secret("env:INDEX_TOKEN").value()
+
+    def fails(image: Image, cluster: Cluster) -> Image:
+        raise ValueError(f"the index refuses {token}")
+
+    async with Kernel(plugins=[Plugin("p", transform=fails)]) as kernel:
+        with pytest.raises(HookError) as raised:
+            await kernel.bus.apply(ImageTransform(Image()))
+
+    told = "".join(traceback.format_exception(raised.value))
+    assert "the index refuses ***" in told
+    assert "s3cret" not in told
 
 
 @pytest.mark.parametrize("given", [None, 3, "torch"], ids=str)
