@@ -15,6 +15,7 @@ import anyio.to_thread
 import pytest
 
 from runbus import Command, Job, Kernel, LocalExecutor
+from runbus._secrets import Secret
 from runbus.abc import Collector, MetricSink, PluginState
 from runbus.errors import ConfigInvalid, HookError, MailboxFull
 from runbus.events import (
@@ -405,9 +406,14 @@ async def test_rules_say_what_goes_to_which_sink() -> None:
     assert all_of_it.counts.points == 23
 
 
-async def test_a_rule_whose_function_raises_lets_nothing_through_and_no_other_sink_minds() -> None:
+async def test_a_rule_whose_function_raises_lets_nothing_through_and_no_other_sink_minds(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("RULE_KEY", "s3cret-of-a-rule")
+    key = Secret("env:RULE_KEY").value()
+
     def broken(metric: Metric) -> bool:
-        raise KeyError("no")
+        raise KeyError(key)
 
     class Other(Tracker):
         name = "other"
@@ -425,6 +431,8 @@ async def test_a_rule_whose_function_raises_lets_nothing_through_and_no_other_si
     assert len(other.points) == 12
     assert not health.healthy
     assert [told["errors"] for told in health.details["rules"]] == [12, 0]
+    assert "lets nothing through: KeyError: '***'" in caplog.text
+    assert "s3cret" not in caplog.text + str(health)
 
 
 async def test_a_rule_for_a_sink_that_is_not_there_waits_for_it_and_can_be_removed(

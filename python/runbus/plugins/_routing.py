@@ -129,12 +129,10 @@ class _Kept:
         try:
             return bool(self.rule.where(metric))
         except Exception as error:
-            if not self.errors:
-                logger.warning(
-                    "%r lets nothing through: %s: %s", self.rule, type(error).__name__, error
-                )
-            self.errors += 1
             self.error = unrevealed(f"{type(error).__name__}: {error}")
+            if not self.errors:
+                logger.warning("%r lets nothing through: %s", self.rule, self.error)
+            self.errors += 1
             return False
 
 
