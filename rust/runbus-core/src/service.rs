@@ -13,8 +13,8 @@ use std::time::Duration;
 use crate::mutex::lock;
 use crate::os;
 
-/// The longest time between two looks.
-pub(crate) const IDLE_PAUSE: Duration = Duration::from_millis(100);
+/// The longest time between two looks, whatever the work says.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 struct State<T> {
     /// What the thread does not know yet.
@@ -124,7 +124,7 @@ impl<T> Keeper<T> {
                     return;
                 }
             }
-            let mut pause = IDLE_PAUSE;
+            let mut pause = LONGEST_PAUSE;
             tended.retain_mut(|one| match (self.work)(one) {
                 Some(wanted) => {
                     pause = pause.min(wanted);

@@ -121,6 +121,30 @@ fn the_slow_tier_is_read_at_its_own_ticks() {
 }
 
 #[test]
+fn what_is_steady_is_read_once_a_second_and_never_more_seldom_than_what_is_slow() {
+    let tenth = Rhythm {
+        every: Duration::from_millis(100),
+        ..Rhythm::default()
+    };
+    let often = Rhythm {
+        slow_every: Duration::from_millis(500),
+        ..tenth
+    };
+    for (rhythm, readings) in [(Rhythm::default(), 21), (tenth, 3), (often, 5)] {
+        let hands = Hands::new();
+        let mut getters = Getters::new();
+        let steady = getters.add("pressure", Tier::Steady, None, |_| Ok(1.0));
+        let mut engine = getters.engine(rhythm);
+        engine.begin(&hands);
+        for _ in 0..20 {
+            hands.pass(engine.tick_ns());
+            engine.tick(&hands, hands.wall_ns());
+        }
+        assert_eq!(steady.load(SeqCst), readings);
+    }
+}
+
+#[test]
 fn what_a_machine_does_not_have_is_asked_once_and_what_fails_is_asked_again() {
     let hands = Hands::new();
     let mut getters = Getters::new();

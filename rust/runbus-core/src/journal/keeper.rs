@@ -11,9 +11,12 @@ use std::time::{Duration, Instant};
 
 use super::shared::{LEAST_AHEAD_BYTES, MANY_BYTES, Shared};
 use crate::mutex::lock;
-use crate::service::{IDLE_PAUSE, Service};
+use crate::service::Service;
 
 const BUSY_PAUSE: Duration = Duration::from_millis(1);
+const IDLE_PAUSE: Duration = Duration::from_millis(100);
+/// Where there are no pages to be made: there is only something to tell now and then.
+const UNMAPPED_PAUSE: Duration = Duration::from_secs(1);
 /// While pages are taken away, and perhaps nobody comes for them.
 const SYNC_PAUSE: Duration = Duration::from_millis(4);
 /// So many bytes between two looks are a fast loop.
@@ -145,6 +148,9 @@ impl Tended {
         let _ = writer.prepare(soon.max(least), again);
         drop(guard);
         self.report(&writer, moved > 0);
+        if !writer.is_mapped() {
+            return Some(UNMAPPED_PAUSE);
+        }
         Some(match (is_busy || (is_syncing && moved > 0), is_syncing) {
             (true, _) => BUSY_PAUSE,
             (false, true) => SYNC_PAUSE,

@@ -141,6 +141,11 @@ impl Shared {
         self.is_syncing.store(is_syncing, Ordering::Relaxed);
     }
 
+    /// Whether there are pages to be made.
+    pub(super) fn is_mapped(&self) -> bool {
+        lock(&self.pieces).current.is_some()
+    }
+
     pub(super) fn is_closed(&self) -> bool {
         self.is_closed.load(Ordering::Acquire)
     }

@@ -67,9 +67,9 @@ pub trait Finder: Send {
 pub struct Engine {
     pace: Pace,
     slots: Vec<Slot>,
-    /// The numbers of those that are read, of both tiers: what has ended is not even looked at.
+    /// The numbers of those that are read, of all tiers: what has ended is not even looked at.
     live: Vec<usize>,
-    /// Of them, those of the fast one.
+    /// Of them, those that are not of the slow one.
     fast: Vec<usize>,
     finders: Vec<Box<dyn Finder>>,
     row: Row,
@@ -184,7 +184,7 @@ impl Engine {
     fn list(&mut self) {
         let live = |index: &usize| !self.slots[*index].has_ended();
         self.live = (0..self.slots.len()).filter(live).collect();
-        let fast = |index: &usize| self.slots[*index].is_fast();
+        let fast = |index: &usize| !self.slots[*index].is_slow();
         self.fast = self.live.iter().copied().filter(fast).collect();
     }
 

@@ -9,6 +9,8 @@ use super::row::Row;
 pub enum Tier {
     /// What changes while one looks: utilization, memory, power.
     Fast,
+    /// What is a mean over its time by itself, and says little of less than a second.
+    Steady,
     /// What changes slowly, or costs more: temperatures, processes, disk usage.
     Slow,
 }

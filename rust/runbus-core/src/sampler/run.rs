@@ -69,11 +69,14 @@ impl RunJournal {
         let sink = Placed {
             sink: JournalSink::new(self.journal),
             gives_way_to: self.gives_way_to,
+            asked_s: 0,
             _place: place,
         };
         Some((machine.engine(rhythm).0, Box::new(sink)))
     }
 }
+
+const SECOND_NS: i64 = 1_000_000_000;
 
 fn gives_way(others: Option<&PathBuf>) -> bool {
     others.is_some_and(|path| path.exists())
@@ -83,11 +86,16 @@ fn gives_way(others: Option<&PathBuf>) -> bool {
 struct Placed {
     sink: JournalSink,
     gives_way_to: Option<PathBuf>,
+    /// The second in which it was last asked whether there is such a file.
+    asked_s: i64,
     _place: Place,
 }
 
 impl Sink for Placed {
     fn take(&mut self, wall_ns: i64, row: &Row) -> bool {
-        !gives_way(self.gives_way_to.as_ref()) && self.sink.take(wall_ns, row)
+        let second = wall_ns / SECOND_NS;
+        let is_asked = self.asked_s != second && gives_way(self.gives_way_to.as_ref());
+        self.asked_s = second;
+        !is_asked && self.sink.take(wall_ns, row)
     }
 }

@@ -67,37 +67,46 @@ pub(super) struct Slot {
 pub(super) struct Pace {
     pub(super) tick_ns: u64,
     pub(super) slow_ticks: u64,
-    /// What a reading may cost: of the fast tier, of the slow one.
-    allowed_ns: [u64; 2],
+    /// Those of a second, unless slow ones are fewer.
+    steady_ticks: u64,
+    /// The part of the time that a getter may take.
+    budget: f64,
 }
 
 impl Pace {
     /// `budget` is the part of the time that one getter may take.
     pub(super) fn new(tick_ns: u64, slow_ticks: u64, budget: f64) -> Self {
-        let allowed = |ticks: u64| {
-            #[allow(
-                clippy::cast_precision_loss,
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "of times far below 2^53; what is too much is the most"
-            )]
-            let allowed = (tick_ns.saturating_mul(ticks) as f64 * budget) as u64;
-            allowed.max(1)
-        };
         Self {
             tick_ns,
             slow_ticks,
-            allowed_ns: [allowed(1), allowed(slow_ticks)],
+            steady_ticks: STEADY_NS.div_ceil(tick_ns).min(slow_ticks),
+            budget,
         }
     }
 
     fn ticks(&self, tier: Tier) -> u64 {
         match tier {
             Tier::Fast => 1,
+            Tier::Steady => self.steady_ticks,
             Tier::Slow => self.slow_ticks,
         }
     }
+
+    /// What a reading of a tier may cost.
+    fn allowed_ns(&self, tier: Tier) -> u64 {
+        #[allow(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "of times far below 2^53; what is too much is the most"
+        )]
+        let allowed = (self.tick_ns.saturating_mul(self.ticks(tier)) as f64 * self.budget) as u64;
+        allowed.max(1)
+    }
 }
+
+/// The least time between two readings of the steady tier.
+const STEADY_NS: u64 = 1_000_000_000;
 
 impl Slot {
     pub(super) fn new(getter: Box<dyn Getter>) -> Self {
@@ -127,8 +136,8 @@ impl Slot {
         !self.has_ended() && tick.is_multiple_of(pace.ticks(self.tier) * self.stretch)
     }
 
-    pub(super) fn is_fast(&self) -> bool {
-        self.tier == Tier::Fast
+    pub(super) fn is_slow(&self) -> bool {
+        self.tier == Tier::Slow
     }
 
     pub(super) fn has_ended(&self) -> bool {
@@ -199,7 +208,7 @@ impl Slot {
 
     /// What a reading may cost at each tick of its tier.
     fn allowed_ns(&self, pace: Pace) -> u64 {
-        pace.allowed_ns[usize::from(self.tier == Tier::Slow)]
+        pace.allowed_ns(self.tier)
     }
 
     /// The least power of two at which it costs no more than its budget.

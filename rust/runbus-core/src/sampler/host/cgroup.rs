@@ -283,7 +283,13 @@ impl Getter for Cpu {
 
     fn read(&mut self, now: Moment, row: &mut Row) -> Result<(), Trouble> {
         let at = now.monotonic_ns;
-        let stat = self.stat.read();
+        let limit = self.limit.least();
+        // Nothing is throttled without a limit, and version 1 has what was used elsewhere.
+        let stat = if self.usage.is_none() || limit.is_some() {
+            self.stat.read()
+        } else {
+            Ok(&[][..])
+        };
         let microseconds = |bytes, word| Some(number_after(bytes, word)?.saturating_mul(1_000));
         let throttled_ns = stat.as_ref().ok().and_then(|bytes| {
             microseconds(bytes, "throttled_usec").or_else(|| number_after(bytes, "throttled_time"))
@@ -298,7 +304,7 @@ impl Getter for Cpu {
         let used = used_ns.and_then(|count| self.rate.percent_of_time(count, at));
         row.put_some(self.names[0], used);
         let throttled = throttled_ns.and_then(|count| self.throttled.percent_of_time(count, at));
-        if let Some(limit) = self.limit.least() {
+        if let Some(limit) = limit {
             row.put(self.names[1], limit);
             row.put_some(self.names[2], throttled);
         }

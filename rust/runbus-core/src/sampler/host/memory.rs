@@ -112,7 +112,7 @@ impl Getter for Pressure {
     }
 
     fn tier(&self) -> Tier {
-        Tier::Fast
+        Tier::Steady
     }
 
     fn read(&mut self, now: Moment, row: &mut Row) -> Result<(), Trouble> {
