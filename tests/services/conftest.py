@@ -18,6 +18,13 @@ _LIMIT_S = 180
 """How long a test may take that says nothing else. The first that needs it waits for a server that
 was never started before; what takes as long as this hangs."""
 
+UNTIL_IT_IS_SAMPLED = """
+until [ "$(cat "$RUNBUS_RUN"/metrics/*-s-h.journal 2>/dev/null | wc -c)" -gt 3000 ]
+do sleep 0.05
+done
+"""
+"""A header, names and a few rows are that long."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give the tests here more time than those that start nothing large."""

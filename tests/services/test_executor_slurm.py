@@ -13,15 +13,17 @@ from pathlib import Path
 
 import pytest
 
+from runbus import Command, Job, Kernel, Timeouts, runs
 from runbus.abc import Resources
 from runbus.errors import RunbusError
 from runbus.executors import SlurmExecutor
+from runbus.experiment import ExperimentDraft
 from runbus.testing.conformance.executor import ExecutorContract, ExecutorFactory, Harness
 from runbus.testing.slurmd import Slurm
 from runbus.testing.sshd import Sshd
 from runbus.transports import SSHTunnel
 
-from .conftest import counting, tunnel_to
+from .conftest import UNTIL_IT_IS_SAMPLED, counting, tunnel_to
 from .test_containers import MOUNTS, bare_image
 
 pytestmark = [pytest.mark.services, pytest.mark.usefixtures("slurm")]
@@ -52,6 +54,22 @@ def said_of_only_job(slurm: Slurm, folder: Path, what: str) -> str:
     (number,) = folder.glob("*/jobs/*/*/slurm.id")
     asked = ("-t", "all", "-j", number.read_text().strip(), "-o", what)
     return slurm.ask("squeue", "-h", *asked)
+
+
+async def test_a_job_that_knows_nothing_of_runbus_is_sampled_on_its_node(tmp_path: Path) -> None:
+    job = Job(
+        name="a",
+        task=Command(("sh", "-c", UNTIL_IT_IS_SAMPLED)),
+        env={"RUNBUS_SYSTEM": "every_s=0.05,slow_every_s=0.05"},
+        timeouts=Timeouts(run_s=60),
+    )
+    executor = SlurmExecutor(job_dir=str(tmp_path / "remote"), poll_s=0.5)
+    async with Kernel(plugins=[executor]) as kernel:
+        (record,) = await ExperimentDraft("far", [job], executor="slurm").run(kernel.bus)
+
+    assert record.state == "SUCCEEDED"
+    (run,) = runs(project="far")
+    assert min(run.metrics("sys/job/processes").values) >= 1
 
 
 async def test_a_job_that_waits_says_why_and_can_be_cancelled(harness: Harness) -> None:

@@ -14,7 +14,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from runbus import Command, Job, Kernel, LocalExecutor, Plugin, SSHExecutor, runs
+from runbus import Command, Job, Kernel, LocalExecutor, Plugin, SSHExecutor, Timeouts, runs
 from runbus.attempt import read_log
 from runbus.events import (
     ArtifactLogged,
@@ -29,7 +29,7 @@ from runbus.experiment import ExperimentDraft
 from runbus.packaging import GitArchivePackager
 from runbus.testing.sshd import Sshd
 
-from .conftest import tunnel_to
+from .conftest import UNTIL_IT_IS_SAMPLED, tunnel_to
 
 pytestmark = pytest.mark.services
 
@@ -41,6 +41,25 @@ for step in range(50):
 print("trained")
 run.finish()
 """
+
+
+async def test_a_job_that_knows_nothing_of_runbus_is_sampled_where_it_runs(
+    hosts: list[Sshd], tmp_path: Path
+) -> None:
+    job = Job(
+        name="a",
+        task=Command(("sh", "-c", UNTIL_IT_IS_SAMPLED)),
+        env={"RUNBUS_SYSTEM": "every_s=0.05,slow_every_s=0.05"},
+        timeouts=Timeouts(run_s=60),
+    )
+    executor = SSHExecutor([tunnel_to(hosts[0], tmp_path / "remote")], workdir="/")
+    async with Kernel(plugins=[executor]) as kernel:
+        (record,) = await ExperimentDraft("far", [job], executor="ssh").run(kernel.bus)
+
+    assert record.state == "SUCCEEDED"
+    (run,) = runs(project="far")
+    assert min(run.metrics("sys/job/processes").values) >= 1
+    assert len(glob.glob(f"{tmp_path}/remote/sampler-*")) == 1
 
 
 async def test_an_experiment_on_three_hosts_tells_everything(

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from runbus.attempt._marks import read_marks as read_marks
     from runbus.attempt._program import CarriedProgram as CarriedProgram
     from runbus.attempt._program import carried_program as carried_program
+    from runbus.attempt._program import carried_sampler as carried_sampler
     from runbus.attempt._program import program_digest as program_digest
     from runbus.attempt._program import sampler_program as sampler_program
     from runbus.attempt._program import wrapper_program as wrapper_program
@@ -77,6 +78,7 @@ __all__ = [
     "as_it_worked",
     "blobs",
     "carried_program",
+    "carried_sampler",
     "has_writer",
     "is_elsewhere",
     "is_running",
@@ -137,6 +139,7 @@ __getattr__, __dir__ = lazy_names(
         "._program": (
             "CarriedProgram",
             "carried_program",
+            "carried_sampler",
             "program_digest",
             "sampler_program",
             "wrapper_program",

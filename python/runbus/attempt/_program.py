@@ -20,6 +20,7 @@ from runbus.attempt._script import WRAPPER
 __all__ = [
     "CarriedProgram",
     "carried_program",
+    "carried_sampler",
     "program_digest",
     "sampler_program",
     "wrapper_program",
@@ -39,7 +40,7 @@ _samplers: dict[str, str | None] = {}
 
 
 class CarriedProgram(NamedTuple):
-    """The wrapper program as a file, to be sent to other machines.
+    """A program as a file, to be sent to other machines.
 
     Attributes:
         path: Where it lies on this machine, whether or not it runs here.
@@ -116,15 +117,32 @@ def carried_program(home: str | os.PathLike[str] | None = None) -> CarriedProgra
         The program; None if the package carries none, there is no room for it, or
         `RUNBUS_WRAPPER=script` asks for the script.
     """
-    program = _core.wrapper_program()
+    if os.environ.get("RUNBUS_WRAPPER") == "script":
+        return None
+    return _carried(_core.wrapper_program(), home)
+
+
+def carried_sampler(home: str | os.PathLike[str] | None = None) -> CarriedProgram | None:
+    """Return the program that samples beside a job, written to `bin/` of the home folder.
+
+    Args:
+        home: The home folder, instead of `$RUNBUS_HOME` or `~/.runbus`.
+
+    Returns:
+        The program; None if the package carries none, or there is no room for it.
+    """
+    return _carried(_core.sampler_program(), home)
+
+
+def _carried(program: bytes, home: str | os.PathLike[str] | None) -> CarriedProgram | None:
     machine = _MACHINES.get(int.from_bytes(program[_MACHINE_AT], "little"))
-    if os.environ.get("RUNBUS_WRAPPER") == "script" or machine is None:
+    if machine is None:
         return None
     try:
         path = _written(os.path.join(Home(home).path, "bin"), program)
     except OSError:
         return None
-    return CarriedProgram(path, program_digest(), machine, _core.__version__)
+    return CarriedProgram(path, os.path.basename(path), machine, _core.__version__)
 
 
 def program_digest() -> str:

@@ -6,6 +6,7 @@ What attempts write there stays there; see `runbus.executors._mirror`.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import random
 import time
@@ -16,7 +17,13 @@ import anyio.to_thread
 
 from runbus._secrets import redacted_text
 from runbus.abc import GRACE_S
-from runbus.attempt import WRAPPER, AttemptBody, carried_program, secret_environment
+from runbus.attempt import (
+    WRAPPER,
+    AttemptBody,
+    carried_program,
+    carried_sampler,
+    secret_environment,
+)
 from runbus.errors import ConnectionLost, HostError, JobNotStarted, RemoteFailed, SubmitUnknown
 from runbus.executors._look import look_script, parse_look
 from runbus.executors._shell import (
@@ -24,6 +31,7 @@ from runbus.executors._shell import (
     cancel_script,
     install_script,
     parse_prepared,
+    place_script,
     prepare_script,
     quote,
     submit_script,
@@ -42,6 +50,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ShellMachine", "package_path"]
 
+logger = logging.getLogger("runbus.executors")
+
 PATIENCE_S = 5.0
 """How long a submit is repeated whose answer was lost, before it is unknown what became of it."""
 
@@ -57,12 +67,14 @@ class ShellMachine:
         tunnel: How to reach it.
         gpus: The GPUs it lends; None as long as nobody has asked for those it has.
         home: The login's home there; empty if it has none, or nobody has asked.
+        sampler: The path there of the program that samples beside jobs; empty if it has none, or
+            nobody has asked.
     """
 
     def __init__(self, tunnel: Tunnel, gpus: Sequence[str] | None) -> None:
         self.tunnel = tunnel
         self.gpus = None if gpus is None else list(gpus)
-        self.home = ""
+        self.home = self.sampler = ""
         self._packages: set[str] = set()
         self._preparing = anyio.Lock()
         self._failure: tuple[float, HostError] | None = None
@@ -108,7 +120,9 @@ class ShellMachine:
         await self.tunnel.check()
         program = await anyio.to_thread.run_sync(carried_program)
         name, sha256 = (_name_of(program), program.sha256) if program else ("", "")
-        asked = prepare_script(self.tunnel.job_dir, self._script_name, name, sha256)
+        sampler = await anyio.to_thread.run_sync(carried_sampler)
+        beside = _sampler_name(sampler) if sampler else ""
+        asked = prepare_script(self.tunnel.job_dir, self._script_name, name, sha256, beside)
         _, output = await self.tunnel.call(asked)
         try:
             machine = parse_prepared(output)
@@ -125,6 +139,10 @@ class ShellMachine:
             if not machine.has_script:
                 await self.tunnel.upload(WRAPPER, os.fsencode(script))
             words = b"sh " + quote(script)
+        if is_program and sampler:
+            there = f"{machine.base}/{beside}"
+            if machine.has_sampler or await self._send_sampler(sampler, there):
+                self.sampler = there
         self._wrapper = Wrapper(words=words, is_program=is_program, detach=machine.detach)
         if self.gpus is None:
             self.gpus = list(machine.gpus)
@@ -134,10 +152,25 @@ class ShellMachine:
     async def _send_program(self, program: CarriedProgram, base: str) -> str:
         """Send the wrapper program; return what it says there, nothing if it cannot be started."""
         path = f"{base}/{_name_of(program)}"
-        unchecked = f"{path}.part-{random.getrandbits(64):016x}"
-        await self.tunnel.upload(program.path, os.fsencode(unchecked))
+        unchecked = await self._upload(program, path)
         _, said = await self.tunnel.call(install_script(unchecked, path, program.sha256))
         return said.decode("ascii", "replace").strip()
+
+    async def _send_sampler(self, program: CarriedProgram, path: str) -> bool:
+        """Send what samples beside jobs; return whether it is there: jobs run without it, too."""
+        try:
+            unchecked = await self._upload(program, path)
+            status, _ = await self.tunnel.call(place_script(unchecked, path, program.sha256))
+        except RemoteFailed as error:
+            logger.warning("jobs on %s are not sampled: %s", self.name, error.reason)
+            return False
+        return status == 0
+
+    async def _upload(self, program: CarriedProgram, path: str) -> str:
+        """Send a program under a name of its own until it is checked; return that."""
+        unchecked = f"{path}.part-{random.getrandbits(64):016x}"
+        await self.tunnel.upload(program.path, os.fsencode(unchecked))
+        return unchecked
 
     async def provide(self, package: Package) -> None:
         """Send code, unless the machine has it: it is known by its digest.
@@ -258,6 +291,10 @@ class ShellMachine:
 
 def _name_of(program: CarriedProgram) -> str:
     return f"wrapper-{program.sha256[:16]}"
+
+
+def _sampler_name(program: CarriedProgram) -> str:
+    return f"sampler-{program.sha256[:16]}"
 
 
 def package_path(base: str, package: Package) -> str:

@@ -25,6 +25,7 @@ __all__ = [
     "install_script",
     "parse_files",
     "parse_prepared",
+    "place_script",
     "prepare_script",
     "quote",
     "submit_script",
@@ -85,6 +86,7 @@ class Machine(msgspec.Struct, kw_only=True):
         machine: Its architecture, as `uname -m` calls it.
         has_script: Whether the wrapper script is there already.
         has_program: Whether the wrapper program is there already, and whole.
+        has_sampler: Whether the program that samples beside jobs is there already.
         version: What the program said when it was started; empty if it is not there or cannot be.
         gpus: Its GPUs, as CUDA_VISIBLE_DEVICES names them.
     """
@@ -96,11 +98,14 @@ class Machine(msgspec.Struct, kw_only=True):
     machine: str
     has_script: bool
     has_program: bool
+    has_sampler: bool
     version: str
     gpus: tuple[str, ...]
 
 
-def prepare_script(base: str, wrapper: str, program: str = "", sha256: str = "") -> bytes:
+def prepare_script(
+    base: str, wrapper: str, program: str = "", sha256: str = "", sampler: str = ""
+) -> bytes:
     """Ask a machine for its home and what it has; `parse_prepared` reads the answer.
 
     What uploads left there an hour ago, because they were cut off, is removed.
@@ -110,6 +115,7 @@ def prepare_script(base: str, wrapper: str, program: str = "", sha256: str = "")
         wrapper: The wrapper script's name below it.
         program: The wrapper program's name below it; empty if there is none to ask about.
         sha256: Its digest.
+        sampler: The name below it of the program that samples beside jobs; empty if there is none.
     """
     return b"""
 if setsid -f true 2>/dev/null; then rb_d=setsid; elif command -v nohup >/dev/null; then rb_d=nohup
@@ -121,19 +127,21 @@ if [ -n %(program)s ] && [ -f "$rb_f" ] && { ! command -v sha256sum >/dev/null |
     [ "$(sha256sum <"$rb_f")" = "%(sha)s  -" ]; }
 then rb_p=1; rb_v=$("$rb_f" version 2>/dev/null </dev/null)
 fi
+rb_s=; [ -f "$rb_b/"%(sampler)s ] && rb_s=1
 find "$rb_b" "$rb_b/packages" -maxdepth 1 -name '*.part-*' -type f -mmin +60 \\
     -exec rm -f {} + 2>/dev/null
 rb_g=; rb_n=0
 for rb_x in /proc/driver/nvidia/gpus/*; do
     [ -e "$rb_x" ] && rb_g=$rb_g${rb_g:+,}$rb_n && rb_n=$((rb_n + 1))
 done
-printf '%%s\\0' "$rb_b" "${HOME-}" "$rb_d" "$(umask)" "$(uname -m)" "$rb_w" "$rb_p" "$rb_v" \\
-    "${CUDA_VISIBLE_DEVICES-$rb_g}"
+printf '%%s\\0' "$rb_b" "${HOME-}" "$rb_d" "$(umask)" "$(uname -m)" "$rb_w" "$rb_p" "$rb_s" \\
+    "$rb_v" "${CUDA_VISIBLE_DEVICES-$rb_g}"
 """ % {
         b"base": os.fsencode(expanded(shlex.quote(marked(base)))),
         b"wrapper": quote(wrapper),
         b"program": quote(program),
         b"sha": sha256.encode(),
+        b"sampler": quote(sampler),
     }
 
 
@@ -144,7 +152,7 @@ def parse_prepared(output: bytes) -> Machine:
         ValueError: It is not one.
     """
     *told, end = output.split(b"\0")
-    if len(told) != 9 or end:
+    if len(told) != 10 or end:
         raise ValueError("its shell does not understand ours")
     base, home, detach, umask, machine, *has, version, gpus = map(os.fsdecode, told)
     if not base.startswith("/"):
@@ -153,8 +161,8 @@ def parse_prepared(output: bytes) -> Machine:
         raise ValueError("its shell does not understand ours")
     return Machine(
         base=base, home=home if home.startswith("/") else "", detach=detach, umask=umask,
-        machine=machine, has_script=bool(has[0]), has_program=bool(has[1]), version=version,
-        gpus=tuple(usable_gpus(gpus)),
+        machine=machine, has_script=bool(has[0]), has_program=bool(has[1]),
+        has_sampler=bool(has[2]), version=version, gpus=tuple(usable_gpus(gpus)),
     )  # fmt: skip
 
 
@@ -205,15 +213,19 @@ def verify_package_script(path: str, sha256: str) -> bytes:
     return verify_script(path, sha256, b"gzip -dc")
 
 
-def install_script(part: str, path: str, sha256: str) -> bytes:
-    """Put a program that was uploaded in its place if it is whole, and have it say its version."""
+def place_script(part: str, path: str, sha256: str) -> bytes:
+    """Put a program that was uploaded in its place if it is whole."""
     return (
         verify_script(part, sha256)
         + b"""
-[ -f %(part)s ] && chmod 700 %(part)s && mv -f %(part)s %(path)s && %(path)s version </dev/null
-"""
+[ -f %(part)s ] && chmod 700 %(part)s && mv -f %(part)s %(path)s"""
         % {b"part": quote(part), b"path": quote(path)}
     )
+
+
+def install_script(part: str, path: str, sha256: str) -> bytes:
+    """Put the wrapper program in its place if it is whole, and have it say its version."""
+    return place_script(part, path, sha256) + b" && %s version </dev/null\n" % quote(path)
 
 
 def submit_script(

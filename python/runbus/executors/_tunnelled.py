@@ -305,7 +305,7 @@ class TunnelExecutor(Executor):
         if cwd is None or program is None or any("\x01" in word for word in there.argv[1:]):
             return b""
         moved = replace(there, cwd=cwd, argv=(program, *there.argv[1:]))
-        return render_request(moved, advice=NO_FOLDER)
+        return render_request(moved, advice=NO_FOLDER, sampler=host.machine.sampler)
 
     def _tell(self) -> None:
         self._changes.note()

@@ -137,6 +137,16 @@ def test_the_home_is_found(shell: list[str], tmp_path: Path, base: str) -> None:
     assert (machine.has_script, machine.has_program, machine.version) == (False, False, "")
 
 
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_machine_tells_whether_it_has_what_samples_beside_jobs(
+    shell: list[str], tmp_path: Path
+) -> None:
+    asked = prepare_script(str(tmp_path), "w.sh", sampler="it's s")
+    assert not parse_prepared(said(shell, asked)).has_sampler
+    (tmp_path / "it's s").write_bytes(b"")
+    assert parse_prepared(said(shell, asked)).has_sampler
+
+
 SAYS = b"#!/bin/sh\necho 1.2\n"
 
 
