@@ -52,6 +52,7 @@ RECORD_BYTES = 64 << 20
 
 _WITHOUT_WAITING = os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 _FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_PRIVATE = 0o700
 _NOT_ITS_FAULT = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR}
 """What an open fails with for reasons that no other file would change."""
 
@@ -284,7 +285,7 @@ def file_mode() -> int:
 
 def folder_mode() -> int:
     """Return the mode of a new folder; in a shared home what is made in it gets its group."""
-    return 0o2770 if is_shared() else 0o700
+    return 0o2770 if is_shared() else _PRIVATE
 
 
 def make_file(path: str) -> None:
@@ -307,9 +308,10 @@ def make_folder(path: str) -> None:
     Raises:
         OSError: It cannot be made, or exists.
     """
-    os.mkdir(path, folder_mode())
-    if is_shared():
-        os.chmod(path, folder_mode())  # the umask would take the group's rights
+    mode = folder_mode()
+    os.mkdir(path, mode)
+    if mode != _PRIVATE:
+        os.chmod(path, mode)  # the umask would take the group's rights
 
 
 def make_folders(path: str) -> None:

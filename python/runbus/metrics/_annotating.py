@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from runbus.errors import HomeUnusable
-from runbus.metrics._folder import new_journal, writer_of
+from runbus.metrics._folder import new_writer
 from runbus.metrics._recorder import Recorder
 from runbus.metrics._records import RecordWriter
 from runbus.metrics._values import check_free, check_name
@@ -130,7 +130,7 @@ class Annotating:
     def _recording(self) -> Iterator[_Recorder]:
         if not os.path.isdir(self.folder):
             raise HomeUnusable(self.folder, os.strerror(errno.ENOENT).lower())
-        writer = writer_of(new_journal(self.folder, is_helper=True))
+        writer = new_writer(self.folder, is_helper=True)
         recorder = _Recorder(RecordWriter(self.folder, writer))
         try:
             yield recorder

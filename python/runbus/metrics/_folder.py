@@ -21,9 +21,11 @@ __all__ = [
     "has_metrics",
     "is_helper",
     "is_sampler",
+    "journal_of",
     "journals_of",
     "make_run_folder",
     "new_journal",
+    "new_writer",
     "outdated_journals",
     "rank_of",
     "size_or_zero",
@@ -58,7 +60,6 @@ def make_run_folder(experiment: str, info: RunInfo) -> str:
     """
     folder = os.path.join(experiment, "runs", info.id)
     make_folder(folder)
-    make_folder(os.path.join(folder, _METRICS))
     info.write(folder)
     return folder
 
@@ -66,14 +67,37 @@ def make_run_folder(experiment: str, info: RunInfo) -> str:
 def new_journal(folder: str, *, is_helper: bool = False, is_sampler: bool = False) -> str:
     """Return the path of this writer's own journal: no two writers ever share a file.
 
-    The attempt of the run's job is part of the name, the rank that a launcher gave to the process,
-    and whether it is a helper, as every sampler is.
+    Raises:
+        OSError: See `journal_of`.
+    """
+    return journal_of(folder, new_writer(folder, is_helper=is_helper, is_sampler=is_sampler))
+
+
+def new_writer(folder: str, *, is_helper: bool = False, is_sampler: bool = False) -> str:
+    """Return the name of a writer of a run, which no other has.
+
+    The attempt of the run's job is part of it, the rank that a launcher gave to the process, and
+    whether it is a helper, as every sampler is.
     """
     numbers = (("a", attempt(folder)), ("r", rank()))
     which = "".join(f"-{kind}{number}" for kind, number in numbers if number is not None)
     which += _SAMPLER if is_sampler else ""
     which += _HELPER if is_helper or is_sampler else ""
-    return os.path.join(folder, _METRICS, f"{time.time_ns():016x}-{os.getpid()}{which}{_SUFFIX}")
+    return f"{time.time_ns():016x}-{os.getpid()}{which}"
+
+
+def journal_of(folder: str, writer: str) -> str:
+    """Return the path of a writer's journal; the folder of the run's metrics is made for its first.
+
+    Raises:
+        OSError: It cannot be made, as where the run was removed.
+    """
+    metrics = os.path.join(folder, _METRICS)
+    try:
+        make_folder(metrics)
+    except FileExistsError:
+        pass
+    return os.path.join(metrics, writer + _SUFFIX)
 
 
 def is_helper(writer: str) -> bool:
@@ -108,7 +132,7 @@ def has_ended(folder: str) -> bool:
     """Whether those that made or resumed a run have ended it, or it was removed."""
     makers = [paths for writer, paths in writers_of(folder).items() if not is_helper(writer)]
     if not makers:
-        return not os.path.isdir(os.path.join(folder, _METRICS))
+        return not os.path.isdir(folder)
     try:
         readers = [MetricReader(paths[0]) for paths in makers if _is_journal(paths[0])]
         if any(reader.is_live for reader in readers):

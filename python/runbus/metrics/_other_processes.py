@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from runbus._core import MetricWriter
 from runbus.errors import os_reason
-from runbus.metrics._folder import has_ended, new_journal, writer_of
+from runbus.metrics._folder import has_ended, journal_of, new_writer
 from runbus.metrics._records import RecordWriter
 
 if TYPE_CHECKING:
@@ -83,11 +83,11 @@ def _open_journals(run: SharedWriter, finish: Callable[[], None]) -> None:
     if has_ended(run.folder):
         _tell(run, "the run has ended or is gone, and what this process logs to it is lost")
         return
-    path = new_journal(run.folder, is_helper=True)
+    writer = new_writer(run.folder, is_helper=True)
     # First: once it is open, other threads do not wait for this one.
-    before, run._own_records = run._own_records, RecordWriter(run.folder, writer_of(path))
+    before, run._own_records = run._own_records, RecordWriter(run.folder, writer)
     try:
-        MetricWriter.open_journal(run, path)
+        MetricWriter.open_journal(run, journal_of(run.folder, writer))
     except OSError as error:
         run._own_records = before
         _tell(run, f"what this process logs is lost: {os_reason(error)}")
