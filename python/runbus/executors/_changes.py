@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import anyio
 
 __all__ = ["Changes"]
@@ -11,7 +13,7 @@ class Changes:
     """What an executor notes, and `Executor.wait_for_change` waits for; there is one who waits."""
 
     def __init__(self) -> None:
-        self._noted = anyio.Event()
+        self._noted = asyncio.Event()
 
     def note(self) -> None:
         """Note that something has changed."""
@@ -25,5 +27,5 @@ class Changes:
         with anyio.move_on_after(timeout_s):
             await self._noted.wait()
         if has_changed := self._noted.is_set():
-            self._noted = anyio.Event()
+            self._noted = asyncio.Event()
         return has_changed

@@ -110,6 +110,15 @@ class LocalExecutor(Executor):
         )
         self._heartbeat_s = heartbeat_s
         self._gpus = GpuPool(visible_gpus() if gpus is None else list(listed(gpus, "gpus")))
+        self._capabilities = Capabilities(
+            gpus=len(self._gpus.names),
+            affinity=True,
+            niceness=True,
+            time_limit=True,
+            packages=True,
+            pushes=True,
+            files=True,
+        )
         self._changes = Changes()
         self._launcher: Launcher | None = None
         self._pidfds: dict[int, int] = {}
@@ -139,15 +148,7 @@ class LocalExecutor(Executor):
     @property
     def capabilities(self) -> Capabilities:
         """What this machine can do; it is as it is, so there are no images."""
-        return Capabilities(
-            gpus=len(self._gpus.names),
-            affinity=True,
-            niceness=True,
-            time_limit=True,
-            packages=True,
-            pushes=True,
-            files=True,
-        )
+        return self._capabilities
 
     def limits(self) -> Limits:
         """Return how many jobs this process has open files for."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,7 @@ class Hand:
 
     def __init__(self) -> None:
         self._waiting: deque[Decision | JobFact] = deque()
-        self._news = anyio.Event()
+        self._news = asyncio.Event()
         self._scope: anyio.CancelScope | None = None
         self._is_withdrawn = False
         self.grace_s = 0.0
@@ -46,7 +47,7 @@ class Hand:
     async def take(self) -> Decision | JobFact:
         """Wait for the next thing to do. Cancelling it loses nothing."""
         while not self._waiting:
-            self._news = anyio.Event()
+            self._news = asyncio.Event()
             await self._news.wait()
         return self._waiting.popleft()
 

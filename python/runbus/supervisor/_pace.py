@@ -67,9 +67,13 @@ class Pace:
         slowest_s = self._slowest_s if slowest_s is None else slowest_s
         self._interval_s = self._soon_s if has_changed else min(slower, slowest_s)
 
-    def quicken(self, *, at_once: bool = False) -> None:
+    def quicken(self, *, at_once: bool = False) -> bool:
         """Look soon, because something was done; or at once, because the backend told something.
 
         No sooner than the backend bears.
+
+        Returns:
+            Whether the next look is sooner than it was to be.
         """
-        self._interval_s = self._fastest_s if at_once else self._soon_s
+        before, self._interval_s = self._interval_s, self._fastest_s if at_once else self._soon_s
+        return self._interval_s < before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 from weakref import WeakKeyDictionary
@@ -67,22 +68,22 @@ class Poll:
         self.watchers: list[Watcher] = []
         self._clock = clock
         self._turn = anyio.Lock()
-        self._added = anyio.Event()
+        self._added = asyncio.Event()
         self._wait = anyio.CancelScope()
         self._pace = Pace(executor.limits().observe_s, slowest_s)
 
     def quicken(self) -> None:
         """Look soon, because something was done, or there is more to look at."""
-        self._pace.quicken()
+        if self._pace.quicken():
+            self._wait.cancel()
         self._added.set()
-        self._wait.cancel()
 
     async def run(self) -> None:
         """Look until cancelled; while there is nothing to look at this costs nothing."""
         async with self._turn:
             while True:
                 if not any(list(one.attempts) for one in self.watchers):
-                    self._added = anyio.Event()
+                    self._added = asyncio.Event()
                     await self._added.wait()
                 noticed = [one.notice() for one in self.watchers]
                 is_read = any(noticed)

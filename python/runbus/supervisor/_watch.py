@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import anyio
@@ -51,7 +52,7 @@ class Watch:
         self._attempts: dict[str, Attempt] = {}
         self._last: dict[str, Observation] = {}
         self._inbox: dict[str, Observation | None] = {}
-        self._ticked = anyio.Event()
+        self._ticked = asyncio.Event()
         self._poll: Poll | None = None
 
     @property
@@ -107,7 +108,7 @@ class Watch:
         next_tail = 0.0
         while True:
             await self._ticked.wait()
-            self._ticked = anyio.Event()
+            self._ticked = asyncio.Event()
             inbox, self._inbox = self._inbox, {}
             for name, seen in inbox.items():
                 if (attempt := self._attempts.get(name)) is not None:
