@@ -4,21 +4,15 @@ import importlib
 from typing import TYPE_CHECKING
 
 from runbus.abc import PluginInfo, PluginState
-from runbus.plugins._admission import admit as admit
-from runbus.plugins._admission import admit_all as admit_all
-from runbus.plugins._check import wish_of as wish_of
-from runbus.plugins._order import IN_THE_LIST as IN_THE_LIST
-from runbus.plugins._order import Place as Place
-from runbus.plugins._order import Wish as Wish
-from runbus.plugins._order import check_names as check_names
-from runbus.plugins._order import place_all as place_all
-from runbus.plugins._order import resolve_order as resolve_order
 
 if TYPE_CHECKING:
     from runbus._lines import LineFile, read_lines
     from runbus.plugins._about import about as about
+    from runbus.plugins._admission import admit as admit
+    from runbus.plugins._admission import admit_all as admit_all
     from runbus.plugins._blocking import LIMIT_S as LIMIT_S
     from runbus.plugins._blocking import call_blocking as call_blocking
+    from runbus.plugins._check import wish_of as wish_of
     from runbus.plugins._collector_face import SampledRun as SampledRun
     from runbus.plugins._config_schema import check_config
     from runbus.plugins._discovery import Findings as Findings
@@ -51,6 +45,12 @@ if TYPE_CHECKING:
     from runbus.plugins._metadata import MetricType, PluginMetadata, PluginType
     from runbus.plugins._metadata import is_requirement as is_requirement
     from runbus.plugins._ops import Op, phase, render_ops
+    from runbus.plugins._order import IN_THE_LIST as IN_THE_LIST
+    from runbus.plugins._order import Place as Place
+    from runbus.plugins._order import Wish as Wish
+    from runbus.plugins._order import check_names as check_names
+    from runbus.plugins._order import place_all as place_all
+    from runbus.plugins._order import resolve_order as resolve_order
     from runbus.plugins._parts import PluginRegistry
     from runbus.plugins._plugin import Plugin
     from runbus.plugins._point import Metric
@@ -130,6 +130,15 @@ __all__ = [
 
 # The kernel admits and orders plugins; what finds installed ones loads importlib.metadata.
 _LATER = {
+    "admit": "runbus.plugins._admission",
+    "admit_all": "runbus.plugins._admission",
+    "wish_of": "runbus.plugins._check",
+    "IN_THE_LIST": "runbus.plugins._order",
+    "Place": "runbus.plugins._order",
+    "Wish": "runbus.plugins._order",
+    "check_names": "runbus.plugins._order",
+    "place_all": "runbus.plugins._order",
+    "resolve_order": "runbus.plugins._order",
     "Plugin": "runbus.plugins._plugin",
     "with_settings": "runbus.plugins._settings",
     "LIMIT_S": "runbus.plugins._blocking",

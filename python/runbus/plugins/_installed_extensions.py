@@ -56,14 +56,15 @@ def register_installed() -> None:
 
 
 def _register(found: FoundPlugin, known: Collection[str]) -> None:
-    # What these import is only for those who have plugins.
-    from runbus.plugins._extension_life import ExtensionPlugin
     from runbus.plugins._loading import import_found
-    from runbus.plugins._making import make
 
     limit_s = Extension.begin_s
     target = in_time(import_found, found, plugin=found.name, doing="import", limit_s=limit_s)
     if face_of(target).name == "extension":
+        # What these import, the bus with it, is only for those who have extensions.
+        from runbus.plugins._extension_life import ExtensionPlugin
+        from runbus.plugins._making import make
+
         made = in_time(make, found, None, known, plugin=found.name, doing="make", limit_s=limit_s)
         assert isinstance(made.plugin, ExtensionPlugin)
         register_plugin(made.plugin.extension, origin=found.by or found.origin)

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from runbus.errors import FieldInvalid, PluginStuck
 from runbus.plugins._extension import Extension
-from runbus.plugins._extension_life import BEGIN, ExtensionLife
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from runbus.plugins._extension_life import ExtensionLife
 
 __all__ = ["in_time", "is_within", "register_plugin", "unregister_plugin"]
 
@@ -40,6 +41,8 @@ def register_plugin(plugin: Extension, *, origin: str = "") -> None:
     """
     if not isinstance(plugin, Extension):
         raise FieldInvalid("plugin", repr(plugin)[:100], "expected an object of an Extension")
+    from runbus.plugins._extension_life import BEGIN, ExtensionLife  # loads asyncio
+
     with _living.lock:
         if plugin in _living.lives:
             return

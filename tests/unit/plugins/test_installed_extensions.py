@@ -81,6 +81,27 @@ def test_what_an_installed_extension_brings_is_used_by_name(
     assert {"own", "other"} <= {*installed(RUNBUS, "executors")[1].split()}
 
 
+PLAIN = """
+class CustomPlugin:
+    name = "plain"
+
+    async def setup(self, scope):
+        pass
+"""
+
+
+def test_to_look_for_commands_among_plugins_that_bring_none_loads_neither_bus_nor_asyncio(
+    tmp_path: Path, installed: Said
+) -> None:
+    install(tmp_path, "plain", PLAIN, "runbus.plugins")
+    code = (
+        "import sys; from runbus.cli._app import run_command; run_command(['--help'])\n"
+        "print(*sorted({'plain', 'asyncio', 'runbus.bus', 'runbus.kernel'} & sys.modules.keys()))"
+    )
+    status, told, errors = installed(sys.executable, "-c", code)
+    assert (status, told.splitlines()[-1]) == (0, "plain"), errors
+
+
 def test_a_job_runs_on_the_executor_of_an_installed_extension_also_without_its_starter(
     tmp_path: Path, installed: Said
 ) -> None:
