@@ -9,6 +9,7 @@ from typing import Any
 
 import optuna
 import pytest
+from msgspec.structs import replace
 
 import runbus
 from runbus import Command, Kernel, Script
@@ -126,7 +127,7 @@ async def test_a_leader_that_takes_over_gives_a_job_the_values_that_it_had() -> 
     drafts = []
     with runbus.init(project="p") as run:
         draft = JobDraft(argv=("true",), resources=Resources())
-        event = JobTransform(value=draft, job="t", run_id=run.id)
+        event = JobTransform(value=draft, job="t", run_id=run.id, is_trial=True)
         for _ in range(2):
             async with Kernel(plugins=[Optuna("min:loss", SPACE)]) as kernel:
                 drafts.append(await kernel.bus.apply(event))
@@ -144,7 +145,7 @@ async def test_a_trial_whose_run_is_gone_has_failed() -> None:
     draft = JobDraft(argv=("true",), resources=Resources())
     for run_id in ("gone", "other"):
         async with Kernel(plugins=[Optuna("min:loss", SPACE)]) as kernel:
-            await kernel.bus.apply(JobTransform(value=draft, job="t", run_id=run_id))
+            await kernel.bus.apply(JobTransform(value=draft, job="t", run_id=run_id, is_trial=True))
 
     assert [one.state.name for one in _study().trials] == ["FAIL", "RUNNING"]
 
@@ -154,12 +155,36 @@ async def test_only_the_jobs_that_are_named_are_trials_and_functions_get_their_p
     draft = JobDraft(argv=("python",), given=given, resources=Resources())
     space: dict[str, Any] = {"model.width": {"int": [5, 5]}, "lr": [0.5]}
     async with Kernel(plugins=[Optuna("max:acc", space, jobs="t-*")]) as kernel:
-        trial = await kernel.bus.apply(JobTransform(value=draft, job="t-1", run_id="a"))
-        other = await kernel.bus.apply(JobTransform(value=draft, job="report", run_id="b"))
+        event = JobTransform(value=draft, job="t-1", run_id="a", is_trial=True)
+        trial = await kernel.bus.apply(event)
+        other = await kernel.bus.apply(replace(event, job="report", run_id="b"))
 
     assert other == draft
     assert trial.given == '{"_target_": "tasks.train", "model": {"width": 5}, "lr": 0.5}'
     assert trial.argv == draft.argv
+
+
+def test_jobs_beside_the_trials_are_no_trials(folder: Path) -> None:
+    (folder / "batch.yaml").write_text(
+        "project: p\njobs:\n"
+        "- {name: train, script: train.py, sweep: {trials: 1}}\n"
+        "- {name: grid, command: [echo], sweep: {grid: {x: [1, 2]}}}\n"
+        "- {name: report, command: [echo, plain], depends_on: [train]}\n"
+    )
+    (folder / "runbus.yaml").write_text(
+        "plugins:\n  optuna:\n    goal: min:loss\n"
+        "    space: {x: {uniform: [0.0, 1.0]}, mode: [a]}\n"
+    )
+
+    assert _submitted("batch.yaml") == 0
+
+    (trial,) = _study().trials
+    runs = {run.name: run for run in runbus.runs(project="p")}
+    assert trial.user_attrs["runbus_run"] == next(
+        run.id for name, run in runs.items() if name.startswith("train")
+    )
+    assert "x" not in runs["report"].params
+    assert sorted(run.params["x"] for name, run in runs.items() if "grid" in name) == [1, 2]
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
         stop: When it is to end early, by what its run logs.
         artifacts: Patterns of files in the folder where it works, of which its run gets copies when
             an attempt ends: see `FilePatterns`.
+        is_trial: Whether it is a trial of a sweep: a plugin chooses its values as it begins.
         package: The code that travels with it: it runs in a copy of its own. None for none.
         image: What the machine must hold before the job starts.
         bootstrap: Lines of POSIX shell that run first; one that fails fails the job.
@@ -77,6 +78,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     group: str = ""
     stop: EarlyStop = EarlyStop()
     artifacts: tuple[str, ...] = ()
+    is_trial: bool = False
     package: Package | None = None
     image: Image = Image()
     bootstrap: tuple[str, ...] = ()
@@ -108,6 +110,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
             run_id=self.run_id,
             attempt=self.attempt,
             executor=self.executor,
+            is_trial=self.is_trial,
         )
 
     def with_draft(self, draft: JobDraft) -> JobSpec:

@@ -53,6 +53,7 @@ class JobTransform(Pipeline[JobDraft], frozen=True, kw_only=True, tag="launch.jo
         run_id: The run that records what it measures.
         attempt: Number of the attempt, from 1.
         executor: Name of the executor it goes to.
+        is_trial: Whether it is a trial of a sweep, whose values a plugin chooses.
     """
 
     experiment_id: str = ""
@@ -60,6 +61,7 @@ class JobTransform(Pipeline[JobDraft], frozen=True, kw_only=True, tag="launch.jo
     run_id: str = ""
     attempt: int = 1
     executor: str = ""
+    is_trial: bool = False
 
 
 class ImageTransform(Pipeline[Image], frozen=True, kw_only=True, tag="launch.image"):

@@ -38,10 +38,10 @@ _GRACE_S = 10.0
 class Optuna:
     """Lets an Optuna study choose the values of jobs, each as it begins.
 
-    A job asks the study for a trial just before it is submitted, and gets its values: as options,
-    or at the config paths of a function. What its run logs of the metric is reported to the study,
-    whose pruner may end it. Its best value, as the run's own files have it, is told to the study
-    when the job has ended.
+    A job that is a trial of a sweep gets values of the study just before it is submitted: as
+    options, or at the config paths of a function. What its run logs of the metric is reported to
+    the study, whose pruner may end it. Its best value, as the run's own files have it, is told to
+    the study when the job has ended.
 
     The study is in a file or database, and goes on where it was: trials whose runs have ended
     while nobody watched are told at the start.
@@ -72,7 +72,8 @@ class Optuna:
         Args:
             goal: `min:NAME` or `max:NAME` of a metric.
             space: What values are drawn from, by config paths, as `random` of a sweep has it.
-            jobs: Which jobs are trials, as a pattern of their names: `train-*`.
+            jobs: Which trials get theirs from this study, as a pattern of the names of their jobs,
+                such as `train-*`, where an experiment has several such sweeps.
             study: What the study is called in its storage.
             storage: A file for Optuna's journal, or the URL of a database.
             sampler: What chooses the values; a TPE sampler with `seed` if None.
@@ -155,7 +156,7 @@ class Optuna:
             self._settle(number, run_id, ended == "SUCCEEDED", is_pruned=False)
 
     async def _choose(self, event: JobTransform) -> JobDraft:
-        if not fnmatch.fnmatchcase(event.job, self._jobs):
+        if not event.is_trial or not fnmatch.fnmatchcase(event.job, self._jobs):
             return event.value
         if (trial := self._trials.get(event.run_id)) is None:
             trial = await self._scope.thread(self._ask, event)
