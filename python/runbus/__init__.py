@@ -40,6 +40,7 @@ if TYPE_CHECKING:  # as in typing, whose import would cost more than all of this
     from runbus.config import Script as Script
     from runbus.config import Task as Task
     from runbus.errors import RunbusError as RunbusError
+    from runbus.events import ArtifactLimits as ArtifactLimits
     from runbus.events import Cluster as Cluster
     from runbus.events import Dependency as Dependency
     from runbus.events import EarlyStop as EarlyStop
@@ -70,6 +71,7 @@ if TYPE_CHECKING:  # as in typing, whose import would cost more than all of this
     from runbus.transports import SSHTunnel as SSHTunnel
 
 __all__ = [
+    "ArtifactLimits",
     "AsyncExperiment",
     "Cluster",
     "Command",
@@ -142,6 +144,7 @@ __getattr__, __dir__ = lazy_names(
         ".events": (
             "Cluster",
             "Dependency",
+            "ArtifactLimits",
             "EarlyStop",
             "Image",
             "InstanceInfo",

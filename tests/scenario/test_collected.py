@@ -21,9 +21,10 @@ from runbus._clock import SYSTEM_CLOCK
 from runbus.abc import JobSpec, RetryPolicy, Timeouts
 from runbus.attempt import FolderFiles
 from runbus.cli._app import run_command
+from runbus.config import load_batch
 from runbus.errors import ConnectionLost
 from runbus.events import ArtifactLogged, JobEnded, RunFinished, RunRecorded
-from runbus.experiment import ExperimentDraft
+from runbus.experiment import ExperimentDraft, jobs_of_batch
 from runbus.jobs import JobState
 from runbus.packaging import PatternPackager
 from runbus.supervisor._collect import Collector
@@ -234,18 +235,23 @@ async def test_too_many_files_and_too_many_bytes_are_named(tmp_path: Path) -> No
         (folder / f"f{number}").write_text(str(number))
     with (folder / "big").open("w") as big:
         big.truncate(6 << 30)
-    (spec,) = ExperimentDraft("p", [shell("", folder, "*")]).prepare().specs
-    executors = {"local": LocalExecutor()}
+    batch = tmp_path / "batch.yaml"
+    batch.write_text(
+        "project: p\njobs:\n- {name: j, command: ['true'], cwd: work, artifacts: ['*'],\n"
+        "   artifact_files: 3, artifact_size: 1kB}\n"
+    )
+    jobs = jobs_of_batch(load_batch(str(batch)), str(tmp_path))
+    (spec,) = ExperimentDraft("p", jobs).prepare().specs
 
-    few = Collector(executors, SYSTEM_CLOCK, bool, most_files=3, most_bytes=1000)
-    await few.collect(spec)
+    await Collector({"local": LocalExecutor()}, SYSTEM_CLOCK, bool).collect(spec)
 
     found = runbus.open_run("j")
     assert list(kept(found)) == ["f1", "f2", "f3"]
+    too_much = f"with its {6 << 30:,} bytes there would be more than 1,000"
     assert found.collected[0].notes == (
-        f"'big' is left out: with its {6 << 30} bytes there would be more than 1000",
-        "'f4' is left out: 3 files are the most that are collected",
-        "'f5' is left out: 3 files are the most that are collected",
+        f"'big' is left out: {too_much}: artifact_size says how many",
+        "'f4' is left out: 3 files are the most that are collected: artifact_files says how many",
+        "'f5' is left out: 3 files are the most that are collected: artifact_files says how many",
     )
 
 

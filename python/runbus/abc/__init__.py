@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from runbus.abc.tunnel import Completed as Completed
     from runbus.abc.tunnel import Forward as Forward
     from runbus.abc.tunnel import Tunnel as Tunnel
+    from runbus.events import ArtifactLimits as ArtifactLimits
     from runbus.events import Dependency as Dependency
     from runbus.events import EarlyStop as EarlyStop
     from runbus.events import Resources as Resources
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GRACE_S",
+    "ArtifactLimits",
     "Body",
     "Capabilities",
     "Collector",
@@ -137,6 +139,13 @@ __getattr__, __dir__ = lazy_names(
         ),
         ".sink": ("MetricSink",),
         ".tunnel": ("Completed", "Forward", "Tunnel"),
-        "..events": ("Dependency", "EarlyStop", "Resources", "RetryPolicy", "Timeouts"),
+        "..events": (
+            "ArtifactLimits",
+            "Dependency",
+            "EarlyStop",
+            "Resources",
+            "RetryPolicy",
+            "Timeouts",
+        ),
     },
 )

@@ -10,6 +10,7 @@ from runbus._home import ENV_RUN
 from runbus.abc.packager import Package
 from runbus.errors import UsageError
 from runbus.events import (
+    ArtifactLimits,
     Dependency,
     EarlyStop,
     Image,
@@ -55,6 +56,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
         stop: When it is to end early, by what its run logs.
         artifacts: Patterns of files in the folder where it works, of which its run gets copies when
             an attempt ends: see `FilePatterns`.
+        artifact_limits: How much of them it gets.
         is_trial: Whether it is a trial of a sweep: a plugin chooses its values as it begins.
         package: The code that travels with it: it runs in a copy of its own. None for none.
         image: What the machine must hold before the job starts.
@@ -78,6 +80,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     group: str = ""
     stop: EarlyStop = EarlyStop()
     artifacts: tuple[str, ...] = ()
+    artifact_limits: ArtifactLimits = ArtifactLimits()
     is_trial: bool = False
     package: Package | None = None
     image: Image = Image()

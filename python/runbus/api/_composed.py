@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from runbus._listed import listed
 from runbus._secrets import redacted_text
+from runbus.abc import ArtifactLimits
 from runbus.api._executors_given import GivenExecutors
 from runbus.api._job_of import (
     checked_dependencies,
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
     from runbus.jobs import Asked
 
     _Asked = tuple[Any, Any, Any, Any, Any, Mapping[str, Any]]
-    """Plugins, dependencies, retries, time limit, artifacts, and the values of a function."""
+    """Plugins, dependencies, retries, time limit, artifacts with their limits, and the values of a
+    function."""
 
 __all__ = ["Composed"]
 
@@ -115,6 +117,7 @@ class Composed(Recorded):
         retries: int | RetryPolicy = 0,
         timeout: float | str | Timeouts | None = None,
         artifacts: Sequence[str] = (),
+        artifact_limits: ArtifactLimits | None = None,
         **values: Any,
     ) -> JobHandle:
         """Add a job, also while the experiment runs: then it begins as soon as it may.
@@ -136,6 +139,8 @@ class Composed(Recorded):
             timeout: How long an attempt may run: seconds, or a text such as `5m`; or `Timeouts`.
             artifacts: Patterns of files in the folder where it starts, such as `*.ckpt` and
                 `out/**/*.json`, of which its run keeps copies whenever an attempt ends.
+            artifact_limits: How many files, and bytes, it keeps of an attempt; 10,000 files of
+                100 GiB together if None.
             values: The arguments of a function; those that are called as one of the above go into a
                 `Partial`.
 
@@ -150,7 +155,8 @@ class Composed(Recorded):
                 not over in an earlier experiment.
             SweepChanged: The title has a sweep of the same name with another space.
         """
-        asked = (plugins, dependencies, retries, timeout, artifacts, values)
+        kept = (artifacts, artifact_limits)
+        asked = (plugins, dependencies, retries, timeout, kept, values)
         if isinstance(task, (list, tuple)):
             if task and all(isinstance(one, Job) and one.point is not None for one in task):
                 return self._add_sweep(task, executor, name, asked)
@@ -172,7 +178,7 @@ class Composed(Recorded):
         if isinstance(task, Job):
             self._check_known(task)
             return task
-        plugins, dependencies, retries, timeout, artifacts, values = asked
+        plugins, dependencies, retries, timeout, (artifacts, limits), values = asked
         where = self._executor if executor is None else self._named_executor(executor)
         made, changing = with_plugins(task_of(task, values), plugins)
         called = self._free(made.title, taken) if name is None else name
@@ -184,6 +190,7 @@ class Composed(Recorded):
             retry=retry_of(retries),
             depends_on=checked_dependencies(dependencies, called, self, self._handles),
             artifacts=artifacts,
+            artifact_limits=limits or ArtifactLimits(),
             plugins=changing,
         )
         self._check_known(job)  # whose results it takes, too
@@ -236,7 +243,7 @@ class Composed(Recorded):
 
     def _point(self, job: Job, executor: Any, asked: _Asked) -> Job:
         """Return a point of a sweep with what is said of all of them."""
-        plugins, dependencies, retries, timeout, artifacts, values = asked
+        plugins, dependencies, retries, timeout, (artifacts, limits), values = asked
         del values
         task, changing = with_plugins(task_of(job.task, {}), plugins)
         made = replace(
@@ -251,6 +258,7 @@ class Composed(Recorded):
             ],
             plugins=(*job.plugins, *changing),
             artifacts=artifacts or job.artifacts,
+            artifact_limits=limits or job.artifact_limits,
         )
         self._check_known(made)
         return made

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from runbus.config._draw import IntUniform as IntUniform
     from runbus.config._draw import LogUniform as LogUniform
     from runbus.config._draw import Uniform as Uniform
-    from runbus.config._durations import seconds_of as seconds_of
     from runbus.config._executor_entry import ExecutorEntry as ExecutorEntry
     from runbus.config._executor_list import ListedExecutor as ListedExecutor
     from runbus.config._executor_list import list_executors as list_executors
@@ -125,6 +124,7 @@ if TYPE_CHECKING:
     from runbus.config._space_data import load_space as load_space
     from runbus.config._space_data import read_space as read_space
     from runbus.config._space_data import space_of_words as space_of_words
+    from runbus.config._spans import seconds_of as seconds_of
     from runbus.config._sweep import Value as Value
     from runbus.config._sweep import expand_sweeps as expand_sweeps
     from runbus.config._sweep import parse_sweep as parse_sweep
@@ -338,7 +338,7 @@ __getattr__, __dir__ = lazy_names(
             "read_entry",
             "split_times",
         ),
-        "._durations": ("seconds_of",),
+        "._spans": ("seconds_of",),
         "._executor_entry": ("ExecutorEntry",),
         "._executor_list": ("ListedExecutor", "list_executors", "shown_value"),
         "._executor_names": ("ExecutorNames", "find_executor"),

@@ -13,7 +13,7 @@ from runbus.config._output import Output, needed_for, outputs_of
 from runbus.config._task import Command, Script, Task
 from runbus.config._task_kinds import decode_task
 from runbus.errors import FieldInvalid, SpaceInvalid
-from runbus.events import Dependency, EarlyStop, Resources, RetryPolicy, Timeouts
+from runbus.events import ArtifactLimits, Dependency, EarlyStop, Resources, RetryPolicy, Timeouts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -134,6 +134,8 @@ class BatchJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             500`, or `max:…`.
         artifacts: Patterns of files in `cwd`, such as `*.ckpt` or `out/**/*.json`, of which the run
             keeps copies whenever an attempt ends.
+        artifact_files: How many files are kept of an attempt at the most.
+        artifact_size: How many bytes they may have together; or a text such as `500GiB`.
         sweep: The space of which the job runs once for each point: one of `grid`, `zip`, `list`,
             `random` with `points` and `seed`, `file`, and `trials`.
     """
@@ -154,6 +156,7 @@ class BatchJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     group: Annotated[str, msgspec.Meta(max_length=200)] = ""
     stop: EarlyStop = EarlyStop()
     artifacts: list[str] = []
+    artifact_limits: ArtifactLimits = ArtifactLimits()
     sweep: dict[str, Any] | None = None
 
     @property

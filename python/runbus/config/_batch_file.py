@@ -14,12 +14,12 @@ from runbus.config._batch import DEFAULT, TAKING, Batch, BatchJob, Name
 from runbus.config._batch_jobs import check_meaning
 from runbus.config._batch_types import check_struct
 from runbus.config._document import read_document
-from runbus.config._durations import with_seconds
 from runbus.config._flat import nested
 from runbus.config._graph import graph_problems
 from runbus.config._named import EXECUTORS
 from runbus.config._node import Mistake
 from runbus.config._output import with_from
+from runbus.config._spans import with_numbers
 from runbus.errors import BatchInvalid, ConfigInvalid
 
 if TYPE_CHECKING:
@@ -226,7 +226,7 @@ class _Reading:
             self._wrong("jobs is a list of at least one job", ("jobs",))
             return None
         names: dict[str, int] = {}
-        jobs = [_with_taken(with_seconds(job)) if isinstance(job, dict) else job for job in given]
+        jobs = [_with_taken(with_numbers(job)) if isinstance(job, dict) else job for job in given]
         found = _converted(jobs)
         for index, job in enumerate(jobs):
             at = ("jobs", index)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 import msgspec
 
 from runbus import codec
-from runbus.config._durations import DURATIONS, no_duration
 from runbus.config._flat import field_types, nested, options
 from runbus.config._node import Mistake
+from runbus.config._spans import DURATIONS, SIZES, no_duration, no_size
 from runbus.errors import near_matches
 from runbus.events.values import OTHER_FORM, hint_of, worded
 
@@ -35,6 +35,8 @@ def check_struct(data: dict[Any, Any], shape: type[msgspec.Struct], at: Path) ->
     for name, (of_value, is_needed) in known.items():
         if name in DURATIONS and isinstance(data.get(name), str):
             problems.append(Mistake(no_duration(data[name]), (*at, name)))
+        elif name in SIZES and isinstance(data.get(name), str):
+            problems.append(Mistake(no_size(data[name]), (*at, name)))
         elif name in data and of_value is not Any:
             problems += check_value(data[name], of_value, (*at, name))
         elif is_needed and name not in data:

@@ -15,7 +15,6 @@ from runbus.abc import Executor, Portable
 from runbus.config._build import mistakes_of
 from runbus.config._config import Config
 from runbus.config._data import from_data, to_data
-from runbus.config._durations import no_duration, seconds_of
 from runbus.config._executor_entry import TIMES, ExecutorEntry
 from runbus.config._located import place_all
 from runbus.config._named import EXECUTORS, PACKAGERS, TUNNELS
@@ -23,6 +22,7 @@ from runbus.config._node import Mistake, Node, Word
 from runbus.config._scalars import guess
 from runbus.config._schema import schema_of
 from runbus.config._shape import fill, making
+from runbus.config._spans import no_duration, seconds_of
 from runbus.config._targets import import_target
 from runbus.config._tree import same
 from runbus.errors import ConfigInvalid, ExecutorNotPortable, UsageError, near_matches

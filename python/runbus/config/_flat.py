@@ -10,8 +10,8 @@ import msgspec
 from msgspec.structs import FieldInfo, fields
 
 from runbus.codec import json_schema
-from runbus.config._durations import DURATIONS, duration_schema
-from runbus.events import EarlyStop, Resources, RetryPolicy, Timeouts
+from runbus.config._spans import DURATIONS, SIZES, with_text
+from runbus.events import ArtifactLimits, EarlyStop, Resources, RetryPolicy, Timeouts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +26,10 @@ _VALUES: Mapping[str, tuple[type[msgspec.Struct], Mapping[str, str]]] = {
     ),
     "stop": (EarlyStop, {"stop_when": "stop_when", "patience": "patience"}),
     "retry": (RetryPolicy, {"retries": "retries", "retry_on": "on", "backoff": "backoff_s"}),
+    "artifact_limits": (
+        ArtifactLimits,
+        {"artifact_files": "files", "artifact_size": "size_bytes"},
+    ),
 }
 """The fields that hold values, and what the keys of a file are called in them."""
 
@@ -34,7 +38,7 @@ def flat_keys(job: Any) -> dict[str, Any]:
     """Return what a file says of the values of a job, as far as they are not what they are anyhow.
 
     Args:
-        job: What has `resources`, `timeouts`, `retry` and `stop`.
+        job: What has `resources`, `timeouts`, `retry`, `stop` and `artifact_limits`.
     """
     found: dict[str, Any] = {}
     for field, (kind, keys) in _VALUES.items():
@@ -146,5 +150,6 @@ def flat_schema(shape: type[msgspec.Struct]) -> dict[str, Any]:
             if properties.pop(name, None) is not None:
                 for key, inner in _VALUES[name][1].items():
                     schema_of = value["properties"][inner]
-                    properties[key] = duration_schema(schema_of) if key in DURATIONS else schema_of
+                    is_text = key in DURATIONS or key in SIZES
+                    properties[key] = with_text(schema_of) if is_text else schema_of
     return definitions

@@ -84,6 +84,7 @@ if TYPE_CHECKING:
     from runbus.events.run import TextLogged as TextLogged
     from runbus.events.values import CONDITIONS as CONDITIONS
     from runbus.events.values import RETRY_CAUSES as RETRY_CAUSES
+    from runbus.events.values import ArtifactLimits as ArtifactLimits
     from runbus.events.values import Condition as Condition
     from runbus.events.values import Dependency as Dependency
     from runbus.events.values import EarlyStop as EarlyStop
@@ -97,6 +98,7 @@ __all__ = [
     "RETRY_CAUSES",
     "Accelerator",
     "Around",
+    "ArtifactLimits",
     "ArtifactLogged",
     "Bootstrap",
     "Cluster",
@@ -226,6 +228,7 @@ __getattr__, __dir__ = lazy_names(
             "RETRY_CAUSES",
             "Condition",
             "Dependency",
+            "ArtifactLimits",
             "EarlyStop",
             "Resources",
             "RetryCause",

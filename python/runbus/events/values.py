@@ -21,6 +21,7 @@ __all__ = [
     "HUNDRED_YEARS_S",
     "PATIENCE",
     "RETRY_CAUSES",
+    "ArtifactLimits",
     "Condition",
     "Dependency",
     "EarlyStop",
@@ -219,6 +220,25 @@ class EarlyStop(_Value, frozen=True, kw_only=True):
     def __bool__(self) -> bool:
         """Whether there is a rule."""
         return bool(self.stop_when or self.patience)
+
+
+class ArtifactLimits(_Value, frozen=True, kw_only=True):
+    """How much is kept of what an attempt leaves where it worked.
+
+    Attributes:
+        files: How many files at the most.
+        size_bytes: How many bytes they may have together.
+
+    Raises:
+        FieldInvalid: A field is of another type, or out of range.
+    """
+
+    files: Annotated[int, msgspec.Meta(ge=1, le=10**7, extra={"hint": "write 1 to 10000000"})] = (
+        10_000
+    )
+    size_bytes: Annotated[
+        int, msgspec.Meta(ge=1, le=1 << 60, extra={"hint": "write bytes, at most an EiB"})
+    ] = 100 << 30
 
 
 OTHER_FORM = "of another form"

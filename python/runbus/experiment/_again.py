@@ -165,6 +165,7 @@ def _jobs(asked: Asked, folder: str, names: Collection[str]) -> list[Job]:
             group=spec.group,
             stop=spec.stop,
             artifacts=spec.artifacts,
+            artifact_limits=spec.artifact_limits,
             point=points.get(spec.name),
         )
         for spec, task in zip(asked.jobs, tasks, strict=False)

@@ -9,7 +9,7 @@ from msgspec.structs import fields, replace
 
 from runbus._home import ENV_SYSTEM
 from runbus._secrets import Secret
-from runbus.abc import Dependency, EarlyStop, Resources, RetryPolicy, Timeouts
+from runbus.abc import ArtifactLimits, Dependency, EarlyStop, Resources, RetryPolicy, Timeouts
 from runbus.config import (
     CodeWriter,
     Command,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["as_batch", "as_python"]
 
-_VALUES = (EarlyStop, Resources, RetryPolicy, Timeouts)
+_VALUES = (ArtifactLimits, EarlyStop, Resources, RetryPolicy, Timeouts)
 _GIVEN_BY_US = {"PYTHONUNBUFFERED": "1"}
 _WIDTH = 88
 

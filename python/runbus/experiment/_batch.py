@@ -73,4 +73,5 @@ def _job(batch: Batch, job: BatchJob, folder: str) -> Job:
         group=job.group,
         stop=job.stop,
         artifacts=job.artifacts,
+        artifact_limits=job.artifact_limits,
     )

@@ -11,7 +11,15 @@ from msgspec.structs import force_setattr
 
 from runbus._listed import check_mapping, listed
 from runbus._secrets import Secret
-from runbus.abc import Dependency, EarlyStop, FilePatterns, Resources, RetryPolicy, Timeouts
+from runbus.abc import (
+    ArtifactLimits,
+    Dependency,
+    EarlyStop,
+    FilePatterns,
+    Resources,
+    RetryPolicy,
+    Timeouts,
+)
 from runbus.config import (
     Function,
     Output,
@@ -38,6 +46,7 @@ _VALUES: dict[str, type] = {
     "timeouts": Timeouts,
     "retry": RetryPolicy,
     "stop": EarlyStop,
+    "artifact_limits": ArtifactLimits,
 }
 
 
@@ -67,6 +76,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         artifacts: Patterns of files in the folder where it starts, such as `*.ckpt` and
             `out/**/*.json`, of which its run keeps copies whenever an attempt ends: see
             `runbus.abc.FilePatterns`.
+        artifact_limits: How many files, and bytes, are kept of an attempt.
         point: Which point of which sweep it is; None if of none.
         takes_over: The folder of a run of which its own gets the tags and notes; none if empty.
 
@@ -91,6 +101,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     group: str = ""
     stop: EarlyStop = EarlyStop()
     artifacts: Sequence[str] = ()
+    artifact_limits: ArtifactLimits = ArtifactLimits()
     point: SweepPoint | None = None
     takes_over: str = ""
     plugins: tuple[Any, ...] = ()  # of TaskPlugins, whose class costs what functions cost

@@ -108,6 +108,7 @@ class Specs:
             group=job.group,
             stop=job.stop,
             artifacts=tuple(job.artifacts),
+            artifact_limits=job.artifact_limits,
             is_trial=job.point is not None and config.Trials.tag in job.point.space,
         )
 

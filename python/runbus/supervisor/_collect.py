@@ -25,7 +25,7 @@ __all__ = ["Collector"]
 
 logger = logging.getLogger("runbus.supervisor")
 
-MOST_FILES, MOST_BYTES, PATIENCE_S = 10_000, 100 << 30, 60.0
+PATIENCE_S = 60.0
 _PIECE = 8 << 20
 _TRIES = 3
 """How often a file is copied that changes meanwhile."""
@@ -47,8 +47,6 @@ class Collector:
         clock: Where the time of what happens here comes from.
         check_lead: Raises `LeaseLost` if this process does not lead the experiment any more; asked
             before anything is recorded.
-        most_files: How many files are collected of one attempt.
-        most_bytes: How many bytes they may have together.
         patience_s: How long a machine may be out of reach before what lies there is given up.
     """
 
@@ -58,14 +56,11 @@ class Collector:
         clock: AlarmClock,
         check_lead: Callable[[], object],
         *,
-        most_files: int = MOST_FILES,
-        most_bytes: int = MOST_BYTES,
         patience_s: float = PATIENCE_S,
     ) -> None:
         self._executors = executors
         self._clock = clock
         self._check_lead = check_lead
-        self._most = most_files, most_bytes
         self._patience_s = patience_s
 
     async def collect(self, job: JobSpec) -> None:
@@ -84,7 +79,7 @@ class Collector:
                 await self._release(job)
                 return
             try:
-                taking = _Taking(job, collection, self._check_lead, *self._most)
+                taking = _Taking(job, collection, self._check_lead)
                 await self._take(job, taking)
                 self._check_lead()
                 await anyio.to_thread.run_sync(collection.finish, taking.told())
@@ -142,10 +137,8 @@ class _Taking:
         job: JobSpec,
         collection: Collection,
         check_lead: Callable[[], object],
-        most_files: int,
-        most_bytes: int,
     ) -> None:
-        self._most_files, self._most_bytes = most_files, most_bytes
+        self._limits = job.artifact_limits
         self._patterns = FilePatterns(job.artifacts)
         self._collection = collection
         self._check_lead = check_lead
@@ -203,10 +196,11 @@ class _Taking:
         if found.problem:
             return found.problem
         sizes = self._collection.sizes
-        if len(sizes) >= self._most_files:
-            return f"{self._most_files} files are the most that are collected"
-        if sum(sizes.values()) + found.size > self._most_bytes:
-            return f"with its {found.size} bytes there would be more than {self._most_bytes}"
+        if len(sizes) >= (most := self._limits.files):
+            return f"{most:,} files are the most that are collected: artifact_files says how many"
+        if sum(sizes.values()) + found.size > (most := self._limits.size_bytes):
+            more = f"with its {found.size:,} bytes there would be more than {most:,}"
+            return f"{more}: artifact_size says how many"
         if found.size + _SPARE > self._collection.room():
             return f"the disk has no room for its {found.size} bytes"
         return ""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runbus import Command, Job, Resources, RetryPolicy, Timeouts
+from runbus import ArtifactLimits, Command, Experiment, Job, Resources, RetryPolicy, Timeouts
 from runbus.config import load_batch
 from runbus.errors import BatchInvalid, FieldInvalid
 from runbus.experiment import jobs_of_batch, sweep
@@ -92,6 +92,24 @@ def test_what_a_batch_file_takes_is_taken_in_python(tmp_path: Path) -> None:
     (default,) = loaded.executors.values()
     assert job.timeouts.or_else(default.timeouts) == Timeouts(run_s=1, idle_s=8)
     assert job.retry == RetryPolicy(retries=1000, on=("exit", 255), backoff_s=0)
+
+
+def test_how_much_is_kept_of_an_attempt_is_said_with_its_files(tmp_path: Path) -> None:
+    batch = tmp_path / "batch.yaml"
+    text = "project: p\njobs:\n  - {name: a, command: ['true'], artifacts: ['*'], artifact_size: "
+    batch.write_text(f"{text}1.5TiB, artifact_files: 50000}}\n")
+    (job,) = jobs_of_batch(load_batch(str(batch)), str(tmp_path))
+    assert job.artifact_limits == ArtifactLimits(files=50_000, size_bytes=3 << 39)
+    batch.write_text(f"{text}much}}\n")
+    with pytest.raises(BatchInvalid, match="'much' is not a size: write 16GiB or 500MB"):
+        load_batch(str(batch))
+
+    experiment = Experiment("keeps")
+    limits = ArtifactLimits(files=7)
+    experiment.add(TRUE, name="own", artifacts=["*"], artifact_limits=limits)
+    experiment.add(TRUE, name="usual", artifacts=["*"])
+    own, usual = (request.job.artifact_limits for request in experiment.dryrun())
+    assert (own, usual) == (limits, ArtifactLimits(files=10_000, size_bytes=100 << 30))
 
 
 def test_a_list_where_a_tuple_belongs_becomes_one() -> None:
