@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from runbus.catalog._batches import batches as batches
     from runbus.catalog._best import Best as Best
     from runbus.catalog._best import best as best
+    from runbus.catalog._best import best_of as best_of
     from runbus.catalog._best import check_goal as check_goal
     from runbus.catalog._export import Format as Format
     from runbus.catalog._export import export as export
@@ -61,6 +62,7 @@ __all__ = [
     "Trashed",
     "batches",
     "best",
+    "best_of",
     "check_goal",
     "find_experiment",
     "find_job",
@@ -88,7 +90,7 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "._batches": ("Batch", "batches"),
-        "._best": ("Best", "best", "check_goal"),
+        "._best": ("Best", "best", "best_of", "check_goal"),
         "._export": ("Format", "export"),
         "._fields": ("Fields",),
         "._folded": ("SweepRow", "folded"),

@@ -6,14 +6,16 @@ import math
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from runbus.errors import FieldInvalid, RunUnreadable, near_matches
+from runbus._home import Home
+from runbus.errors import FieldInvalid, RunbusError, RunUnreadable, near_matches
+from runbus.jobs import sweeps_asked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from runbus.catalog._runs import RunRecord
 
-__all__ = ["Best", "best", "check_goal"]
+__all__ = ["Best", "best", "best_of", "check_goal"]
 
 _GOAL = re.compile(r"(min|max):(.+)", re.DOTALL)
 
@@ -84,3 +86,32 @@ def best(runs: Iterable[RunRecord], goal: str) -> Best | None:
         reason = f"no run has logged {metric!r}"
         raise FieldInvalid("best", repr(goal), reason, f"they have {', '.join(near)}")
     return found
+
+
+def best_of(folder: str, runs: Iterable[str], number: int) -> Best | None:
+    """Return the best point of a sweep so far, those of earlier experiments among them. Blocks.
+
+    Args:
+        folder: The folder of the experiment.
+        runs: The ids of its runs there.
+        number: Which one of its sweeps it is, counted from 0.
+
+    Returns:
+        None if nobody says what is best, or no point has a number of that metric yet.
+    """
+    from runbus.catalog._runs import open_run
+
+    sweeps = sweeps_asked(folder)
+    if number >= len(sweeps) or not sweeps[number].goal:
+        return None
+    home = Home.of(folder).path
+    found = []
+    for run in dict.fromkeys([*sweeps[number].done.values(), *runs]):
+        try:
+            found.append(open_run(run, home=home))
+        except RunbusError:  # it was removed, or other commands say what is wrong with it
+            continue
+    try:
+        return best(found, sweeps[number].goal)
+    except FieldInvalid:  # no point has logged the metric
+        return None

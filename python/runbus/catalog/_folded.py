@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from runbus.catalog._best import Best
     from runbus.catalog._listings import Sweep
     from runbus.catalog._rows import RunRow
 
@@ -62,6 +63,13 @@ class SweepRow(NamedTuple):
         told = f"{self.sweep.before + states.total()}/{self.sweep.total}"
         del states["SUCCEEDED"]
         return "".join([told, *(f", {count} {state.lower()}" for state, count in states.items())])
+
+    def best(self) -> Best | None:
+        """Return its best point so far; None if nobody says what is best, or none has a number."""
+        from runbus.catalog._best import best_of
+
+        ids = [row.id for row in self.rows if not row.problem]
+        return best_of(self.sweep.folder, ids, self.sweep.number) if self.sweep.goal else None
 
     def _states(self) -> Counter[str]:
         """Count the states of the runs that are over; one that a rule stopped early did well."""

@@ -72,11 +72,11 @@ class Sweeps(NamedTuple):
     """The sweeps of an experiment.
 
     Attributes:
-        sweeps: The sweeps: name, total and points before, as a `Sweep` has them.
+        sweeps: The sweeps: name, total, points before and goal, as a `Sweep` has them.
         of_job: Which one a job belongs to, by its name.
     """
 
-    sweeps: list[tuple[str, int, int]]
+    sweeps: list[tuple[str, int, int, str]]
     of_job: dict[str, int]
 
     @classmethod
@@ -84,7 +84,7 @@ class Sweeps(NamedTuple):
         """Read them in an experiment's folder; there are none if they cannot be read."""
         asked = sweeps_asked(folder)
         return cls(
-            [(one.title, one.total, len(one.done)) for one in asked],
+            [(one.title, one.total, len(one.done), one.goal) for one in asked],
             {job: number for number, one in enumerate(asked) for job in one.jobs},
         )
 

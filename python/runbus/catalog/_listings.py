@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["BUSY_S", "INDEX_FILE", "VERSION", "ListedRun", "Listing", "Listings", "Sweep"]
 
 INDEX_FILE = "index.db"
-VERSION = 2
+VERSION = 3
 """What the tables, and the listings in them, look like: those of another version are not read."""
 
 BUSY_S = 0.2
@@ -43,6 +43,7 @@ class Sweep(NamedTuple):
         name: Its name, or what the names of its jobs have in common.
         total: How many points it has, those of earlier experiments among them.
         before: How many of them earlier experiments have.
+        goal: What is best of its points, such as `min:val/loss`; empty if nobody says.
     """
 
     folder: str
@@ -50,6 +51,7 @@ class Sweep(NamedTuple):
     name: str
     total: int
     before: int
+    goal: str
 
 
 class ListedRun(NamedTuple):
@@ -85,7 +87,7 @@ class Listing(NamedTuple):
     """
 
     runs: list[ListedRun]
-    sweeps: list[tuple[str, int, int]]
+    sweeps: list[tuple[str, int, int, str]]
 
     def encoded(self) -> bytes:
         """Return it as JSON.

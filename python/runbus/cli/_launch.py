@@ -121,7 +121,8 @@ def _progress(experiment: StoredExperiment) -> list[Plugin]:
     if isinstance(out, Outlet) and out.isatty() and os.environ.get("TERM") != "dumb":
         from runbus.cli._live import LiveProgress
 
-        return [LiveProgress(experiment.specs, known, out, sweeps_asked(experiment.folder))]
+        folder = experiment.folder
+        return [LiveProgress(experiment.specs, known, out, sweeps_asked(folder), folder)]
     return [PlainProgress(experiment.specs, known)]
 
 

@@ -15,6 +15,7 @@ from runbus.cli._live_row import Row
 from runbus.cli._live_rows import picture_of
 from runbus.cli._printer import colored, format_lines, printable, state_style, unmoving
 from runbus.cli._progress import CHUNKS, alert_text, ended_text, requeued_text, retrying_text
+from runbus.cli._sweep_best import BestSoFar
 from runbus.events import (
     JobEnded,
     JobFact,
@@ -48,6 +49,7 @@ class LiveProgress:
         known: What is known of them already.
         outlet: What draws it.
         sweeps: The sweeps that jobs are points of: each is a row.
+        folder: The folder of their experiment; empty if there is none.
     """
 
     name = "progress"
@@ -58,11 +60,19 @@ class LiveProgress:
         known: Mapping[str, JobRecord],
         outlet: Outlet,
         sweeps: Sequence[SweepAsked] = (),
+        folder: str = "",
     ) -> None:
+        jobs = list(jobs)
         self._rows = {job.name: Row(job.name, known.get(job.name)) for job in jobs}
         self._names = {job.run_id: job.name for job in jobs}
         self._outlet = outlet
         self._sweeps = sweeps
+        runs = {job.name: job.run_folder for job in jobs}
+        self._best = {
+            number: BestSoFar(folder, number, sweep, runs)
+            for number, sweep in enumerate(sweeps)
+            if sweep.goal
+        }
         self._lines = JobLines()
         self._news = _News()
         self._turn: InTurn | None = None
@@ -94,6 +104,8 @@ class LiveProgress:
         async for batch in batches:
             if isinstance(batch, MetricBatch) and (name := self._names.get(batch.run_id)):
                 self._rows[name].measure(batch)
+                for one in self._best.values():
+                    one.measure(name, batch)
 
     def _warn(self, event: MachineAlert) -> None:
         say = self._news.add if self._turn is None else self._turn.tell
@@ -129,7 +141,9 @@ class LiveProgress:
 
     def lines(self, columns: int, rows: int) -> list[str]:
         """Return the totals and the table of the jobs."""
-        return picture_of(list(self._rows.values()), columns, rows, self._sweeps)
+        jobs = list(self._rows.values())
+        best = {number: one.text(jobs) for number, one in self._best.items()}
+        return picture_of(jobs, columns, rows, self._sweeps, best)
 
 
 class _News:

@@ -10,7 +10,7 @@ from runbus.cli._totals import Totals
 from runbus.jobs import common_name
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from runbus.cli._live_row import Row
     from runbus.jobs import SweepAsked
@@ -30,12 +30,14 @@ class Group(NamedTuple):
         totals: Where they stand.
         points: How many points a sweep has, those of earlier experiments among them; of others how
             many jobs there are.
+        best: The best point of a sweep so far; empty if nobody knows.
     """
 
     name: str
     rows: Sequence[Row]
     totals: Totals
     points: int
+    best: str = ""
 
     @property
     def state(self) -> str:
@@ -59,9 +61,10 @@ class Group(NamedTuple):
 
     @property
     def told(self) -> str:
-        """What there is to say of those that have not succeeded."""
+        """What there is to say of the best, and of those that have not succeeded."""
         totals = self.totals
-        parts = [f"{count} {state.lower()}" for state, count in totals.others.items()]
+        parts = [self.best] if self.best else []
+        parts += [f"{count} {state.lower()}" for state, count in totals.others.items()]
         parts += [f"{totals.running} running"] if totals.running else []
         parts += [f"{totals.waiting} waiting"] if totals.waiting else []
         return " · ".join(parts)
@@ -83,18 +86,26 @@ class Group(NamedTuple):
         return format_duration(max(1, round(unfinished / totals.rate_per_s)))
 
 
-def grouped(rows: Sequence[Row], sweeps: Sequence[SweepAsked] = ()) -> list[Group]:
+def grouped(
+    rows: Sequence[Row], sweeps: Sequence[SweepAsked] = (), best: Mapping[int, str] | None = None
+) -> list[Group]:
     """Return the groups that stand for jobs, in their order; none if jobs have a row each.
 
     A sweep is one whatever it has. Where there is one other group, the totals above the table say
     the same, and where most jobs belong to no other, groups say nothing.
+
+    Args:
+        rows: The jobs.
+        sweeps: The sweeps that they are points of.
+        best: The best points of sweeps, by their numbers, counted from 0.
     """
     found = []
-    for sweep in sweeps:
+    for number, sweep in enumerate(sweeps):
         if some := [row for row in rows if row.name in sweep.jobs]:
             totals = Totals.of(row.record for row in some)
             points = max(sweep.total, totals.jobs)
-            found.append(Group(sweep.title, some, totals, points))
+            told = (best or {}).get(number, "")
+            found.append(Group(sweep.title, some, totals, points, told))
     swept = {row.name for one in found for row in one.rows}
     return found + _by_name([row for row in rows if row.name not in swept])
 

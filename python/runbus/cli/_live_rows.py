@@ -10,7 +10,7 @@ from runbus.cli._screen import cut, width_of
 from runbus.cli._totals import Totals, first_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from runbus.cli._live_row import Row
     from runbus.jobs import JobRecord, SweepAsked
@@ -38,7 +38,11 @@ class _Column(NamedTuple):
 
 
 def picture_of(
-    rows: Sequence[Row], columns: int, height: int, sweeps: Sequence[SweepAsked] = ()
+    rows: Sequence[Row],
+    columns: int,
+    height: int,
+    sweeps: Sequence[SweepAsked] = (),
+    best: Mapping[int, str] | None = None,
 ) -> list[str]:
     """Return totals and a table: half as high as the terminal, and not as wide.
 
@@ -52,7 +56,7 @@ def picture_of(
         lines.append(cut(Totals.of(row.record for row in rows).text(width), width))
     if height < 6:
         return lines
-    groups = grouped(rows, sweeps)
+    groups = grouped(rows, sweeps, best)
     if len(groups) > max(1, room // 2):
         groups = _most_urgent(groups, max(1, room // 2))
     single = first_of(rows, max(1, room - len(groups)), of=_record)
@@ -83,7 +87,8 @@ def _table(groups: Sequence[Group], rows: Sequence[Row], width: int) -> list[str
     ]  # fmt: skip
     columns = [column for column in columns if column.title == "state" or any(column.cells)]
     widths = [max(map(width_of, [one.title, *one.cells])) for one in columns]
-    _shrink(columns, widths, width)
+    told = max((width_of(one.best) for one in groups), default=0)
+    _shrink(columns, widths, width, max(_LATEST, min(told, width // 2)))
     lines = []
     for at in range(-1, len(groups) + len(rows)):
         cells = []
@@ -97,10 +102,16 @@ def _table(groups: Sequence[Group], rows: Sequence[Row], width: int) -> list[str
     return lines
 
 
-def _shrink(columns: list[_Column], widths: list[int], width: int) -> None:
+def _shrink(columns: list[_Column], widths: list[int], width: int, latest: int) -> None:
     """Take from the latest values, then from the names, what the terminal has no room for.
 
     Before they become short, columns are left out that can be done without.
+
+    Args:
+        columns: The columns.
+        widths: How wide each is, which changes.
+        width: How wide all may be.
+        latest: How much of the latest values is shown rather than such columns.
     """
 
     def over() -> int:
@@ -112,7 +123,7 @@ def _shrink(columns: list[_Column], widths: list[int], width: int) -> None:
                 widths[at] = max(min(widths[at], least), widths[at] - over())
 
     take("job", max(_LEAST, width // _NAME_SHARE))
-    take("latest", _LATEST)
+    take("latest", latest)
     for title in _OPTIONAL:
         for at, column in enumerate(columns):
             if column.title == title and over() > 0:

@@ -28,11 +28,14 @@ if TYPE_CHECKING:
 
 __all__ = ["print_chosen", "print_runs"]
 
-_COLUMNS = ("id", "name", "project", "state", "done", "created", "tags", "reason")
+_COLUMNS = ("id", "name", "project", "state", "done", "best", "created", "tags", "reason")
 _OPTIONAL = ("tags", "project", "created")
 
 _MEASURED = 100
 """Of more runs nobody waits until all that they measured is read."""
+
+_COMPARED = 2_000
+"""Of more points nobody waits until it is found which are the best."""
 
 _WIDE = 100
 """A narrower terminal is shown times without years and seconds."""
@@ -64,6 +67,7 @@ def print_runs(
         asked: The names by which they were chosen and ordered: the first ones to have room.
     """
     width = terminal_columns()
+    points = sum(0 if isinstance(row, RunRow) else len(row.rows) for row in found)
     rows = [
         [
             row.id if width is None else short_id(row.id),
@@ -71,6 +75,7 @@ def print_runs(
             row.project,
             row.state,
             "" if isinstance(row, RunRow) else row.progress,
+            "" if isinstance(row, RunRow) or points > _COMPARED else _best(row),
             format_time(row.created_ns, is_short=width is not None and width < _WIDE),
             ", ".join(row.tags) if isinstance(row, RunRow) else "",
             row.problem if isinstance(row, RunRow) else "",
@@ -80,6 +85,7 @@ def print_runs(
     runs = [row if isinstance(row, RunRow) else None for row in found]
     unused = [] if any(row is not None and row.problem for row in runs) else ["reason"]
     unused += [] if None in runs else ["done"]
+    unused += [] if any(row[_COLUMNS.index("best")] for row in rows) else ["best"]
     if width is None:
         print_table(*without(_COLUMNS, rows, unused))
         return
@@ -139,6 +145,15 @@ def _candidates(
     yield from ((name, cells) for name, cells in by_name.items() if name not in varied)
     yield from list(by_metric.items())[SHOWN_METRICS:]
     yield "commit", [run.origin.commit[:12] if run else "" for run in records]
+
+
+def _best(row: SweepRow) -> str:
+    """Return the best value that points of a sweep have logged, and which point that is."""
+    if (found := row.best()) is None:
+        return ""
+    from runbus.cli._sweep_best import best_text  # costs what lists of other runs need not pay
+
+    return best_text(found)
 
 
 def _params(run: RunRecord | None, fields: Fields) -> dict[str, str]:

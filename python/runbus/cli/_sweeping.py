@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec.structs import replace
 
 from runbus.catalog import best, open_run
 from runbus.cli import _launch
@@ -46,12 +47,18 @@ def run_missing(
         run: Runs some of them, and returns how that ended.
         again: Whether all of them are run in any case.
         detach: Whether an earlier experiment is left to a supervisor, and not followed.
-        goal: Of what the best is printed at the end, such as `min:val/loss`; of nothing if None.
+        goal: Of what the best is shown meanwhile, and printed at the end: `min:val/loss`; of
+            nothing if None.
         json_out: Where the result goes as JSON; printed for a person if None.
 
     Raises:
         SweepChanged: The project has a sweep of the same name with another space.
     """
+    if goal is not None:
+        jobs = [
+            job if job.point is None else replace(job, point=replace(job.point, goal=goal))
+            for job in jobs
+        ]
     if again or all(job.point is None for job in jobs):
         return _with_best(run(list(jobs)), project, jobs, goal, json_out=json_out)
     started = started_before(project, jobs)

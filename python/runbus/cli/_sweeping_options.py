@@ -30,7 +30,8 @@ best_option = click.option(
     "--best",
     metavar="min:METRIC",
     callback=_goal,
-    help="Print the best of the runs at the end, by min:METRIC or max:METRIC.",
+    help="Show the best of the runs meanwhile and in lists, and print it at the end: min:METRIC or "
+    "max:METRIC.",
 )
 
 

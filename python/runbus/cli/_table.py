@@ -38,7 +38,9 @@ SHOWN_METRICS = 3
 _PLAIN_ROWS = 500
 """A longer table is printed plainly on a terminal, too."""
 
-_FOLDED = ("name", "metric", "project", "tags", "command", "path", "reason", "problem", "details")
+_FOLDED = (
+    "name", "best", "metric", "project", "tags", "command", "path", "reason", "problem", "details"
+)  # fmt: skip
 """The columns that a narrow terminal breaks; nobody can copy an id that is broken."""
 
 _FOLDED_WIDTH = 8

@@ -217,6 +217,11 @@ class EarlyStop(_Value, frozen=True, kw_only=True):
         ),
     ] = ""
 
+    @property
+    def goal(self) -> str:
+        """What is best, as `patience` says it: `min:val/loss`; empty if it says nothing."""
+        return self.patience.rpartition(" for ")[0].strip()
+
     def __bool__(self) -> bool:
         """Whether there is a rule."""
         return bool(self.stop_when or self.patience)

@@ -14,6 +14,7 @@ from runbus._home import Home
 from runbus._listed import listed
 from runbus._secrets import Secret, redacted_text
 from runbus.abc import EarlyStop, Timeouts
+from runbus.catalog import check_goal
 from runbus.config import (
     Function,
     Space,
@@ -47,6 +48,7 @@ def sweep(
     timeouts: Timeouts = Timeouts(),  # noqa: B008 - it never changes
     stop: EarlyStop = EarlyStop(),  # noqa: B008 - it never changes
     artifacts: Sequence[str] = (),
+    best: str = "",
 ) -> list[Job]:
     """Return a job for each point of a space; one job if nothing is swept.
 
@@ -61,9 +63,12 @@ def sweep(
         timeouts: How long each may take.
         stop: When each is to end early, by what its run logs.
         artifacts: Patterns of files that the run of each keeps copies of: see `Job`.
+        best: What is best of the points, which lists and tables then show: `min:NAME` or `max:NAME`
+            of a metric; that of `stop.patience` if empty.
 
     Raises:
-        FieldInvalid: The sweeps are no space, and no list of texts; or a pattern is none.
+        FieldInvalid: The sweeps are no space, and no list of texts; or a pattern, or `best`, is
+            none.
         SweepInvalid: A sweep cannot be read, or a name is swept twice.
         SpaceInvalid: They describe no space, or too large a one.
         ConfigInvalid: The function has nothing at a path, or a value does not fit there.
@@ -72,16 +77,19 @@ def sweep(
     task = check_task(task)
     space = sweeps if isinstance(sweeps, Space) else space_of_words(listed(sweeps, "sweeps"))
     job = Job(name=name or task.title, task=task, timeouts=timeouts, stop=stop, artifacts=artifacts)
-    return [job] if space is None else swept(job, space, name=name or "")
+    if best:
+        check_goal(best)
+    return [job] if space is None else swept(job, space, name=name or "", goal=best)
 
 
-def swept(job: Job, space: Space, *, name: str = "") -> list[Job]:
+def swept(job: Job, space: Space, *, name: str = "", goal: str = "") -> list[Job]:
     """Return a job for each point of a space.
 
     Args:
         job: What each of them is like: their names begin with its name.
         space: The space.
         name: What the sweep is called; empty for nothing.
+        goal: What is best of its points; that of the job's patience if empty.
 
     Raises:
         SpaceInvalid: There are not as many different points.
@@ -97,7 +105,7 @@ def swept(job: Job, space: Space, *, name: str = "") -> list[Job]:
         )
         for point in points
     ]
-    return as_points(jobs, points, space.data, name=name)
+    return as_points(jobs, points, space.data, name=name, goal=goal)
 
 
 def as_points(
@@ -106,6 +114,7 @@ def as_points(
     space: Mapping[str, Any],
     *,
     name: str = "",
+    goal: str = "",
 ) -> list[Job]:
     """Return jobs as the points of a sweep that they are, with names of the values that differ.
 
@@ -114,17 +123,19 @@ def as_points(
         points: What differs between them: a point for each.
         space: The space, as data.
         name: What the sweep is called; empty for nothing.
+        goal: What is best of its points; that of the jobs' patience if empty.
     """
     if not jobs:
         return []
     first = jobs[0]
     code = _code_of(first.task, first.cwd or "")  # type: ignore[arg-type]
     data = _plain(dict(space))
+    goal = goal or first.stop.goal
     found = []
     titles = _titles(first.name, points)
     for index, (job, point, title) in enumerate(zip(jobs, points, titles, strict=True)):
         key = _key(job, code, None if point else index)
-        at = SweepPoint(sweep=name, space=data, total=len(jobs), key=key)
+        at = SweepPoint(sweep=name, space=data, total=len(jobs), key=key, goal=goal)
         found.append(replace(job, name=title, point=at))
     return found
 
@@ -207,6 +218,7 @@ def sweeps_of(jobs: Iterable[Job]) -> list[SweepAsked]:
             total=points[0][1].total,
             jobs={name: point.key for name, point in points},
             done=points[0][1].done,
+            goal=points[0][1].goal,
         )
         for points in found.values()
     ]

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from runbus.jobs._sweeps import SweepAsked as SweepAsked
     from runbus.jobs._sweeps import SweepPoint as SweepPoint
     from runbus.jobs._sweeps import common_name as common_name
+    from runbus.jobs._sweeps import own_name as own_name
     from runbus.jobs._verdict import RAN_TOO_LONG as RAN_TOO_LONG
     from runbus.jobs._verdict import End as End
     from runbus.jobs._verdict import verdict as verdict
@@ -86,6 +87,7 @@ __all__ = [
     "note_again",
     "note_settings",
     "note_unled",
+    "own_name",
     "read_again",
     "read_jobs",
     "read_requests",
@@ -121,7 +123,7 @@ __getattr__, __dir__ = lazy_names(
         "._retry": ("delay_s", "gets_another"),
         "._state": ("FAILURES", "STOPPED_EARLY", "TERMINAL", "JobRecord", "JobState", "fold"),
         "._store": ("FactReader", "JobStore", "read_jobs"),
-        "._sweeps": ("SweepAsked", "SweepPoint", "common_name"),
+        "._sweeps": ("SweepAsked", "SweepPoint", "common_name", "own_name"),
         "._verdict": ("RAN_TOO_LONG", "End", "verdict"),
     },
 )

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["SweepAsked", "SweepPoint", "common_name"]
+__all__ = ["SweepAsked", "SweepPoint", "common_name", "own_name"]
 
 _NUMBER = re.compile(r"[-_.# ]?\d+$")
 
@@ -22,6 +22,7 @@ class SweepPoint(msgspec.Struct, frozen=True, kw_only=True):
         key: A digest of what the job runs: command, values, variables and code. Jobs of equal keys
             do the same.
         done: The runs of points that earlier experiments have, by the points' keys.
+        goal: What is best of its points, such as `min:val/loss`; empty if nobody says.
     """
 
     sweep: str
@@ -29,6 +30,7 @@ class SweepPoint(msgspec.Struct, frozen=True, kw_only=True):
     total: int
     key: str
     done: dict[str, str] = {}
+    goal: str = ""
 
 
 class SweepAsked(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +42,7 @@ class SweepAsked(msgspec.Struct, frozen=True, kw_only=True):
         total: How many points it has, those of earlier experiments among them.
         jobs: The keys of its points in this experiment, by the names of their jobs.
         done: The runs of points that earlier experiments have, by the points' keys.
+        goal: What is best of its points, such as `min:val/loss`; empty if nobody says.
     """
 
     name: str
@@ -47,6 +50,7 @@ class SweepAsked(msgspec.Struct, frozen=True, kw_only=True):
     total: int
     jobs: dict[str, str]
     done: dict[str, str] = {}
+    goal: str = ""
 
     @property
     def title(self) -> str:
@@ -61,6 +65,7 @@ class SweepAsked(msgspec.Struct, frozen=True, kw_only=True):
             total=self.total,
             key=self.jobs[job],
             done=self.done,
+            goal=self.goal,
         )
 
 
@@ -70,3 +75,8 @@ def common_name(job: str) -> str:
     if equals:
         return before.rpartition("-")[0] or before
     return _NUMBER.sub("", job) or job
+
+
+def own_name(job: str) -> str:
+    """Return what a job's name has beside that: its values, `lr=0.1`; all of it if nothing."""
+    return job.removeprefix(common_name(job)).lstrip("-_.# ") or job

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import runbus
 from runbus.api import JobLines
 from runbus.cli._live import LiveProgress
 from runbus.cli._live_groups import grouped
@@ -25,6 +26,7 @@ from runbus.cli._live_rows import picture_of
 from runbus.cli._outlet import Outlet
 from runbus.cli._printer import unmoving
 from runbus.cli._screen import uncolored
+from runbus.cli._sweep_best import BestSoFar
 from runbus.events import (
     JobCancelRequested,
     JobEnded,
@@ -385,3 +387,30 @@ def test_a_sweep_is_one_row_of_the_live_table_however_few_points_it_has() -> Non
     assert [line.split()[:4] for line in lines if line.startswith("rates")] == [
         ["rates", "(8)", "RUNNING", "7/8"]
     ]
+
+
+@pytest.mark.usefixtures("still")
+def test_the_row_of_a_sweep_shows_its_best_point_so_far() -> None:
+    with runbus.init("p", "train-lr=0.2") as run:
+        run.log({"loss": 0.25}, step=0)
+        run.log({"loss": 5.0}, step=1)
+    names = ["train-lr=0.1", "train-lr=0.2", "train-lr=0.3"]
+    sweep = SweepAsked(
+        name="", space={}, total=3, jobs={name: name for name in names}, goal="min:loss"
+    )
+    folders = {name: run.folder if name == "train-lr=0.2" else "gone" for name in names}
+    found = BestSoFar("gone", 0, sweep, folders)
+    rows = [row(name, "RUNNING") for name in names]
+    assert found.text(rows) == ""
+    nan = float("nan")
+    found.measure("train-lr=0.1", batch("train-lr=0.1", [("acc", 0, 0.0), ("loss", 0, 0.5)]))
+    found.measure("train-lr=0.1", batch("train-lr=0.1", [("loss", 1, nan), ("loss", 2, 4.0)]))
+    found.measure("report", batch("report", [("loss", 0, 0.0)]))
+    assert found.text(rows) == "best loss 0.5, lr=0.1"
+    # What batches have left out, the run of a job that has ended has.
+    rows[1] = row("train-lr=0.2", "SUCCEEDED")
+    rows[2] = row("train-lr=0.3", "FAILED")
+    best = found.text(rows)
+    assert best == "best loss 0.25, lr=0.2"
+    lines = [uncolored(line) for line in picture_of(rows, 80, 24, [sweep], {0: best})]
+    check_golden("live-best-80x24", "\n".join(lines) + "\n")

@@ -14,7 +14,7 @@ import pytest
 from tests.settled import index_when_settled
 
 import runbus
-from runbus import Command, Script, api
+from runbus import Command, Script, api, sweep
 from runbus.catalog import Sweep, batches, best, survey
 from runbus.cli._app import run_command
 from runbus.config import Grid
@@ -210,7 +210,8 @@ def test_a_rule_ends_a_job_early_and_that_is_no_failure(
     assert "stopped early: loss is 4 > 3 at step 5" in told
     (batch,) = batches("endless")
     assert batch.states == {"CANCELLED": 2}
-    assert _listed()[1] == ["endless", "endless", "SUCCEEDED", "2/2"]
+    # What patience looks at says what is best.
+    assert _listed()[1] == ["endless", "endless", "SUCCEEDED", "2/2", "loss 1, lr=1"]
     assert run_command(sweep) == 0
     assert len(batches("endless")) == 1
     assert run_command(["retry", batch.id]) == 2
@@ -297,4 +298,38 @@ def test_the_row_of_a_sweep_is_the_same_from_the_index(home: Path) -> None:
     assert index_when_settled(home) == 1
 
     assert _listed() == before
-    assert survey()[0].sweep == Sweep(batches()[0].folder, 0, "train", 2, 0)
+    assert survey()[0].sweep == Sweep(batches()[0].folder, 0, "train", 2, 0, "")
+
+
+def test_where_a_sweep_is_shown_its_best_point_is_if_somebody_says_what_is_best(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["run", "train.py", "--project", "p", "--sweep"]
+    assert run_command([*words, "lr=0.5,0.25,2"]) == 0
+    assert _listed() == [["name", "project", "state", "done"], ["train", "p", "SUCCEEDED", "3/3"]]
+    # Points of the earlier experiment count.
+    assert run_command([*words, "lr=0.5,0.25,2,3", "--best", "min:loss"]) == 0
+
+    header, _, row = before = _listed()
+    assert header == ["name", "project", "state", "done", "best"]
+    assert row == ["train", "p", "SUCCEEDED", "4/4", "loss 0.25, lr=0.25"]
+    check_golden("ls-best-80x24", _screen())
+    assert index_when_settled(home) == 2
+    assert _listed() == before
+
+    capsys.readouterr()
+    assert run_command(["status"]) == 0
+    (first, _) = batches("p")
+    told = f"best of train: loss 0.25, lr=0.25 ({first.id}-2)\n"
+    assert capsys.readouterr().out.endswith(told)
+
+
+def test_a_sweep_in_python_says_what_is_best() -> None:
+    points = sweep(Script("train.py"), ["lr=0.5,0.25"], best="max:loss")
+    assert {job.point and job.point.goal for job in points} == {"max:loss"}
+    experiment = runbus.Experiment("p")
+    experiment.add(points)
+    experiment.run()
+    assert _listed()[1][-1] == "loss 1, lr=0.5"
+    with pytest.raises(FieldInvalid, match="it says neither min nor max"):
+        sweep(Script("train.py"), ["lr=1"], best="loss")

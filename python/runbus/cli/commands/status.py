@@ -81,6 +81,8 @@ def command(
         clear_screen()
     _tell_leader(experiment, statuses)
     _print(statuses, wanted, head)
+    if job is None:
+        _print_best(experiment, statuses)
 
 
 def _found(text: str | None) -> tuple[str, str | None]:
@@ -174,6 +176,21 @@ def _print(statuses: Sequence[JobStatus], wanted: set[str] | None, head: str) ->
         _print_jobs(chosen)
     if more := len(shown) - len(chosen):
         click.echo(f"{more:,} more are not shown: --state STATE shows those of a state", err=True)
+
+
+def _print_best(experiment: str, statuses: Sequence[JobStatus]) -> None:
+    """Print the best point of each sweep that says what is best."""
+    from runbus.jobs import sweeps_asked
+
+    for number, sweep in enumerate(sweeps_asked(experiment)):
+        if not sweep.goal:
+            continue
+        from runbus.catalog import best_of
+        from runbus.cli._sweep_best import best_text
+
+        runs = [one.record.run_id for one in statuses if one.record.name in sweep.jobs]
+        if (found := best_of(experiment, runs, number)) is not None:
+            click.echo(printable(f"best of {sweep.title}: {best_text(found)} ({found.run.id})"))
 
 
 def _filled(
