@@ -4,8 +4,12 @@ use std::ffi::{CStr, CString};
 use std::os::fd::RawFd;
 
 use crate::cgroup::Cgroup;
+use crate::os;
 use crate::request::Request;
-use crate::{os, run};
+
+/// What only this program ignores, and no job: a limit on the size of files is an error to note, and no
+/// end; neither is a job that was ended before it was released: its pipe has no reader.
+pub(crate) const IGNORED: [i32; 2] = [libc::SIGXFSZ, libc::SIGPIPE];
 
 /// How the reason begins when a job's folder cannot be entered.
 pub(crate) const NO_FOLDER: &str = "cannot enter";
@@ -170,7 +174,7 @@ impl Child<'_> {
         // SAFETY: each call takes numbers, or pointers to what lives as long as `self`; none allocates.
         unsafe {
             libc::setsid();
-            for signal in run::IGNORED {
+            for signal in IGNORED {
                 libc::signal(signal, libc::SIG_DFL);
             }
             let mut none: libc::sigset_t = std::mem::zeroed();

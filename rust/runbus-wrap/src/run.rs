@@ -111,10 +111,6 @@ pub(crate) fn is_possible() -> bool {
     block_signals() >= 0 && os::own().start > 0
 }
 
-/// What only this program ignores, and no job: a limit on the size of files is an error to note, and no
-/// end; neither is a job that was ended before it was released: its pipe has no reader.
-pub(crate) const IGNORED: [i32; 2] = [libc::SIGXFSZ, libc::SIGPIPE];
-
 /// Hold back the signals that this program hears through a descriptor, and return that: of which
 /// process it tells is said by who reads it.
 pub(crate) fn block_signals() -> RawFd {
@@ -138,7 +134,7 @@ pub(crate) fn block_signals() -> RawFd {
         for signal in 1..=64 {
             libc::signal(signal, libc::SIG_DFL);
         }
-        for signal in IGNORED {
+        for signal in launch::IGNORED {
             libc::signal(signal, libc::SIG_IGN);
         }
         libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK)
