@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.to_thread
 
-from runbus._revealed import unrevealed
 from runbus.abc import PluginState
 from runbus.catalog import open_run
-from runbus.errors import (
-    BusClosed,
-    HookError,
-    MissingPlugin,
-    PluginError,
-    PluginNotFound,
-    RunbusError,
-)
-from runbus.events import PluginFailed
+from runbus.errors import MissingPlugin, PluginError, PluginNotFound
 from runbus.hub._configs import PluginConfigs
 from runbus.hub._flow import START, STOP, waits
 from runbus.hub._followed_run import FollowedRun
 from runbus.hub._lives import LOADED, check_move
-from runbus.hub._shelf import Shelf, told
+from runbus.hub._managed_kernel import STOPPABLE, ManagedKernel
+from runbus.hub._shelf import Shelf
 from runbus.hub._together import each
-from runbus.kernel import Kernel
-from runbus.plugins import LIMIT_S, ManagedLife, Routing, call_blocking, face_for
+from runbus.plugins import LIMIT_S, call_blocking
 
 if TYPE_CHECKING:
     import os
@@ -37,14 +27,19 @@ if TYPE_CHECKING:
 
     from runbus.hub._lives import ManagedInfo
     from runbus.hub._shelf import Entry
-    from runbus.plugins import PluginBase, PluginMetadata, PluginType, RoutingRule, SampledRun
+    from runbus.kernel import Kernel
+    from runbus.plugins import (
+        PluginBase,
+        PluginMetadata,
+        PluginType,
+        Routing,
+        RoutingRule,
+        SampledRun,
+    )
 
 __all__ = ["AsyncPluginManager"]
 
-logger = logging.getLogger("runbus.hub")
-
 _S = PluginState
-_STOPPABLE = (_S.INITIALIZED, _S.STARTED, _S.DEGRADED)
 
 
 class AsyncPluginManager:
@@ -52,9 +47,6 @@ class AsyncPluginManager:
 
     Every method that names a plugin calls its code in a worker thread, with an end: one that hangs
     or raises has failed, and touches no other. `async with` stops all of them on leaving.
-
-    Attributes:
-        routing: The rules that say what goes to which sink.
     """
 
     def __init__(
@@ -73,14 +65,9 @@ class AsyncPluginManager:
             kernel: The kernel to start plugins in; one of its own if None.
             limit_s: How long one call of a plugin's code may take, in seconds.
         """
-        self.routing = Routing()
         self._shelf = Shelf(plugin_paths or (), use_default_paths, limit_s)
-        self._limit_s = limit_s
         self._configs = PluginConfigs()
-        self._kernel = kernel
-        self._is_own = kernel is None
-        self._is_running = False
-        self._kernel_lock = anyio.Lock()
+        self._kernel = ManagedKernel(self._shelf, self._configs, kernel, limit_s)
         self._followed: list[FollowedRun] = []
 
     async def __aenter__(self) -> Self:
@@ -97,15 +84,7 @@ class AsyncPluginManager:
     async def close(self, deadline_s: float = 25.0) -> None:
         """Stop every plugin and the kernel, if it is its own; safe to repeat."""
         await self.stop_all_plugins(deadline_s)
-        async with self._kernel_lock:
-            if self._is_own and self._kernel is not None:
-                kernel, self._kernel, self._is_running = self._kernel, None, False
-                try:
-                    await kernel.__aexit__(None, None, None)
-                except BaseExceptionGroup as errors:
-                    # What a plugin raised was told when it was stopped.
-                    if (rest := errors.split(PluginError)[1]) is not None:
-                        raise rest from None
+        await self._kernel.close()
 
     # -- finding
 
@@ -186,9 +165,9 @@ class AsyncPluginManager:
             PluginStuck: Its code does not return.
         """
         entry = await self._shelf.find(name)
-        await self._stop_dependents(entry)
+        await self._kernel.stop_dependents(entry)
         async with entry.lock:
-            await self._initialize(entry, config)
+            await self._kernel.initialize(entry, config)
         return True
 
     async def start_plugin(self, name: str, *, run: SampledRun | None = None) -> bool:
@@ -209,9 +188,9 @@ class AsyncPluginManager:
         entry = await self._shelf.find(name)
         check_move(entry.name, entry.state, "start")
         for needed in self._shelf.order([entry.name])[:-1]:
-            await self._ensure_started(await self._shelf.find(needed))
+            await self._kernel.ensure_started(await self._shelf.find(needed))
         async with entry.lock:
-            await self._start(entry, run)
+            await self._kernel.start(entry, run)
         return True
 
     async def stop_plugin(self, name: str) -> bool:
@@ -227,10 +206,10 @@ class AsyncPluginManager:
         """
         entry = await self._shelf.find(name)
         check_move(entry.name, entry.state, "stop")
-        await self._stop_dependents(entry)
+        await self._kernel.stop_dependents(entry)
         async with entry.lock:
             check_move(entry.name, entry.state, "stop")
-            await self._stop(entry)
+            await self._kernel.stop(entry)
         return True
 
     # -- all at once
@@ -303,10 +282,10 @@ class AsyncPluginManager:
 
         async def stop(entry: Entry) -> None:
             async with entry.lock:
-                if entry.state in _STOPPABLE:
-                    await self._stop(entry)
+                if entry.state in STOPPABLE:
+                    await self._kernel.stop(entry)
 
-        going = [entry for entry in self._shelf if entry.state in _STOPPABLE]
+        going = [entry for entry in self._shelf if entry.state in STOPPABLE]
         dependents = {one.name: [d.name for d in self._shelf.dependents(one)] for one in going}
         after = waits(going, dependents, STOP)
         await each(
@@ -416,6 +395,11 @@ class AsyncPluginManager:
         await kernel.start_plugin(followed)
         self._followed.append(followed)
 
+    @property
+    def routing(self) -> Routing:
+        """The rules that say what goes to which sink."""
+        return self._kernel.routing
+
     def add_route(self, rule: RoutingRule) -> RoutingRule:
         """Let a rule hold from now on; see `runbus.plugins.Routing`."""
         return self.routing.add(rule)
@@ -426,123 +410,7 @@ class AsyncPluginManager:
 
     async def kernel(self) -> Kernel:
         """Return the kernel that the plugins run in; it is started if need be."""
-        async with self._kernel_lock:
-            if self._kernel is None:
-                self._kernel = Kernel(setup_timeout_s=2 * self._limit_s + 5)
-                await self._kernel.__aenter__()
-            if not self._is_running:
-                await self._join(self._kernel)
-                self._is_running = True
-            return self._kernel
-
-    async def _join(self, kernel: Kernel) -> None:
-        """Let the rules hold in a kernel, beside those that hold there already."""
-        there = [host.plugin for host in kernel.hosts if isinstance(host.plugin, Routing)]
-        if there:
-            for rule in self.routing.rules:
-                there[0].add(rule)
-            self.routing = there[0]
-        else:
-            await kernel.start_plugin(self.routing)
-        kernel.bus.on(PluginFailed, self._note_failure)
-
-    async def _note_failure(self, event: PluginFailed) -> None:
-        """Note that the code of a running plugin failed for good."""
-        entry = self._shelf.known(event.plugin)
-        if entry is not None and entry.state is _S.STARTED:
-            entry.move(_S.FAILED, event.error)
-            entry.life = None
-
-    # -- steps, each under the plugin's lock
-
-    async def _initialize(self, entry: Entry, config: Mapping[str, Any] | None) -> None:
-        await self._stop_old(entry)
-        await self._shelf.validate(entry, is_strict=False)
-        assert entry.cls is not None
-        given = self._configs.of(entry.name) if config is None else config
-        try:
-            instance = await call_blocking(
-                entry.cls, plugin=entry.name, doing="__init__", limit_s=self._limit_s
-            )
-            life = ManagedLife(instance, given, limit_s=self._limit_s)
-            await life.initialize()
-        except Exception as error:
-            failure = self._configs.located(entry.name, error) if config is None else error
-            entry.move(_S.FAILED, unrevealed(f"{type(failure).__name__}: {failure}"))
-            if isinstance(failure, RunbusError):
-                raise failure from None
-            failed = told(entry.name, "initialize", failure)
-            raise failed from failed.__cause__
-        entry.life = life
-        entry.move(_S.INITIALIZED)
-
-    async def _ensure_started(self, entry: Entry) -> None:
-        async with entry.lock:
-            if entry.state is not _S.STARTED:
-                if entry.state is not _S.INITIALIZED:
-                    await self._initialize(entry, None)
-                await self._start(entry, None)
-
-    async def _start(self, entry: Entry, run: SampledRun | None) -> None:
-        check_move(entry.name, entry.state, "start")
-        for name in entry.needs:
-            if (await self._shelf.find(name)).state is not _S.STARTED:
-                raise MissingPlugin(entry.name, name, ())
-        assert entry.life is not None
-        entry.move(_S.STARTING)
-        try:
-            kernel = await self.kernel()
-            await kernel.start_plugin(face_for(entry.life, run))
-        except BaseException as error:
-            cause = error.__cause__ or error if isinstance(error, HookError) else error
-            entry.move(_S.FAILED, unrevealed(f"{type(cause).__name__}: {cause}"))
-            entry.life = None
-            if isinstance(cause, Exception):
-                failure = told(entry.name, "start", cause)
-                raise failure from failure.__cause__
-            raise
-        entry.move(_S.STARTED)
-
-    async def _stop(self, entry: Entry) -> None:
-        """Stop an instance that is initialized, started or not."""
-        life, state = entry.life, entry.state
-        assert life is not None
-        entry.life = None
-        entry.move(_S.STOPPED)
-        try:
-            if state is _S.INITIALIZED or self._kernel is None:
-                await life.end()
-                return
-            await self._kernel.stop_plugin(entry.name)
-            if life.end_error is not None:
-                raise life.end_error
-        except (PluginNotFound, BusClosed):
-            return  # it failed meanwhile, or the kernel has stopped: it is closed
-        except Exception as failure:
-            error = life.end_error or failure
-            entry.move(_S.FAILED, unrevealed(f"{type(error).__name__}: {error}"))
-            failed = told(entry.name, "stop", error)
-            raise failed from failed.__cause__
-
-    async def _stop_old(self, entry: Entry) -> None:
-        """Stop the instance that is there, if one is; what fails in that is only logged."""
-        if entry.life is None or entry.state not in _STOPPABLE:
-            entry.life = None
-            return
-        try:
-            await self._stop(entry)
-        except PluginError as error:
-            logger.warning("%s", error)
-
-    async def _stop_dependents(self, entry: Entry) -> None:
-        """Stop those that depend on a plugin, and those that depend on these before."""
-        for other in self._shelf.dependents(entry):
-            if other is entry or other.state not in (_S.STARTING, _S.STARTED, _S.DEGRADED):
-                continue
-            await self._stop_dependents(other)
-            async with other.lock:
-                if other.state in (_S.STARTED, _S.DEGRADED):
-                    await self._stop(other)
+        return await self._kernel.running()
 
 
 def _status(entry: Entry) -> dict[str, Any]:

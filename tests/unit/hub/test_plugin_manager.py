@@ -736,3 +736,17 @@ async def test_a_run_that_has_ended_is_followed_again_and_leaves_nothing_behind(
                 await followed.finish()
 
         assert len(kernel.hosts) == there + 1
+
+
+@pytest.mark.parametrize("steps", range(8))
+async def test_a_kernel_whose_start_was_cancelled_is_tried_once_more(steps: int) -> None:
+    async with AsyncPluginManager(use_default_paths=False) as manager:
+        starting = asyncio.create_task(manager.kernel())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        starting.cancel()
+        await asyncio.wait([starting])
+
+        await manager.register_plugin(part("a"))
+        await manager.initialize_plugin("a")
+        assert await manager.start_plugin("a")
