@@ -133,7 +133,7 @@ class Commands(Scheduler):
         return parse_partitions(done.stdout)
 
     async def close(self) -> None:
-        """Do nothing: the tunnel is closed by whoever follows the jobs behind it."""
+        """Do nothing: who follows the jobs behind the tunnel closes it."""
 
     async def _run(
         self, words: Sequence[str | bytes], *, stdin: bytes = b"", timeout_s: float
