@@ -21,8 +21,6 @@ from runbus.plugins._schema_words import hides, shown
 
 __all__ = ["check_config", "is_json_schema", "with_defaults"]
 
-Problem = ConfigProblem
-
 _WORDS = frozenset(
     ("type", "required", "default", "enum", "min", "max", "secret", "items", "properties",
      "description")
@@ -33,7 +31,7 @@ _ABSENT: Any = object()
 
 def check_config(
     schema: Mapping[str, Any] | None, config: Any, *, also: Sequence[str] = ()
-) -> tuple[Problem, ...]:
+) -> tuple[ConfigProblem, ...]:
     """Return everything in which a configuration does not fit; nothing if it does.
 
     No value of a secret field is ever part of it. What has a default need not be there.
@@ -49,9 +47,9 @@ def check_config(
         ExtraMissing: It is a JSON Schema, and `jsonschema` is not installed.
     """
     if not isinstance(config, Mapping):
-        return (Problem("", "is no mapping", "a mapping", type(config).__name__),)
+        return (ConfigProblem("", "is no mapping", "a mapping", type(config).__name__),)
     if strange := [key for key in config if not isinstance(key, str)]:
-        return tuple(Problem(repr(key)[:40], "is no name", "a text") for key in strange)
+        return tuple(ConfigProblem(repr(key)[:40], "is no name", "a text") for key in strange)
     if schema is None:
         return ()
     if is_json_schema(schema):
@@ -59,7 +57,7 @@ def check_config(
 
         return check_json_schema(schema, {k: v for k, v in config.items() if k not in also})
     check_schema(schema)
-    problems: list[Problem] = []
+    problems: list[ConfigProblem] = []
     _check_fields("", schema, config, problems, frozenset(also))
     return tuple(problems)
 
@@ -132,7 +130,7 @@ def _check_field(where: str, field: Any, depth: int) -> None:
     if "properties" in field:
         check_schema(field["properties"], where, depth + 1)
     if field.get("default") is not None:
-        wrong: list[Problem] = []
+        wrong: list[ConfigProblem] = []
         _check_value(where, field, field["default"], wrong, is_secret=True)
         if wrong:
             raise SchemaInvalid(f"{where}.default", f"does not fit: {wrong[0].reason}")
@@ -153,7 +151,7 @@ def _check_fields(
     where: str,
     fields: Mapping[str, Any],
     config: Mapping[str, Any],
-    problems: list[Problem],
+    problems: list[ConfigProblem],
     also: frozenset[str] = frozenset(),
 ) -> None:
     for name, field in fields.items():
@@ -161,14 +159,16 @@ def _check_fields(
         value = config.get(name, _ABSENT)
         if value is _ABSENT or (value is None and not field.get("required", False)):
             if value is _ABSENT and field.get("required", False) and "default" not in field:
-                problems.append(Problem(place, "is missing", _wanted(field)))
+                problems.append(ConfigProblem(place, "is missing", _wanted(field)))
             continue
         _check_value(place, field, value, problems)
     for name in config:
         if name not in fields and name not in also:
             place = f"{where}.{name}" if where else str(name)
             problems.append(
-                Problem(place, "is unknown", "", "", near_matches(str(name), map(str, fields)))
+                ConfigProblem(
+                    place, "is unknown", "", "", near_matches(str(name), map(str, fields))
+                )
             )
 
 
@@ -176,7 +176,7 @@ def _check_value(
     place: str,
     field: Mapping[str, Any],
     value: Any,
-    problems: list[Problem],
+    problems: list[ConfigProblem],
     *,
     is_secret: bool = False,
 ) -> None:
@@ -184,7 +184,7 @@ def _check_value(
     wanted = _wanted(field)
 
     def wrong(reason: str) -> None:
-        problems.append(Problem(place, reason, wanted, "" if is_secret else shown(value)))
+        problems.append(ConfigProblem(place, reason, wanted, "" if is_secret else shown(value)))
 
     kind = field.get("type")
     if kind is not None and not _KINDS[kind](value):
