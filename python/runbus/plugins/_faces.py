@@ -11,7 +11,7 @@ from functools import lru_cache
 from importlib import import_module
 from typing import Any, NamedTuple
 
-__all__ = ["FACES", "Face", "adapted", "face_of"]
+__all__ = ["FACES", "Face", "adapted", "face_of", "forget_faces"]
 
 
 class Face(NamedTuple):
@@ -70,6 +70,11 @@ def face_of(plugin: Any) -> Face:
 @lru_cache(1024)
 def _face_of(of: type) -> Face:
     return next((face for face in FACES if _has(of, face.base)), _PLAIN)
+
+
+def forget_faces() -> None:
+    """Look at classes anew: one has been registered, and its face may be known as another one."""
+    _face_of.cache_clear()
 
 
 def adapted(plugin: Any) -> Any:

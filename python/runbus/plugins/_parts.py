@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from runbus.config import COMMANDS, EXECUTORS, INTEGRATIONS, PACKAGERS
 from runbus.errors import TargetUnusable, UsageError
+from runbus.plugins._faces import forget_faces
 
 if TYPE_CHECKING:
     from runbus.config import NamedParts
@@ -95,6 +96,7 @@ class PluginRegistry:
         logs = callable(getattr(target, "log_experiment", None))
         if logs and isinstance(target, type) and not hasattr(target, "setup"):
             RunIntegration.registered.add(target)
+            forget_faces()
 
     def register_command(self, name: str, target: Any) -> None:
         """Give a subcommand of `runbus` a name.

@@ -10,7 +10,7 @@ import pytest
 from runbus import Kernel, Plugin
 from runbus.errors import InvalidPlugin
 from runbus.events import KernelStarted
-from runbus.plugins import _faces
+from runbus.plugins import PluginRegistry, _faces
 from runbus.plugins._faces import Face, adapted, face_of
 
 if TYPE_CHECKING:
@@ -71,6 +71,15 @@ def test_a_face_whose_base_nobody_loaded_is_not_imported(monkeypatch: pytest.Mon
     anything: Any = object()
     assert face_of(anything).name == "plugin"
     assert "wave" not in sys.modules
+
+
+def test_a_class_that_was_looked_at_before_it_was_registered_has_its_face() -> None:
+    class Logs:
+        def log_experiment(self, experiment: Any, results: Any) -> None: ...
+
+    assert face_of(Logs).name == "plugin"
+    PluginRegistry().register_integration("logs", Logs)
+    assert face_of(Logs).name == "integration"
 
 
 def test_a_plugin_of_the_kernel_is_adapted_to_itself() -> None:
