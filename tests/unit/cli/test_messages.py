@@ -22,7 +22,7 @@ from runbus.catalog import query
 from runbus.cli import _launch
 from runbus.cli._app import run_command
 from runbus.config import load_batch
-from runbus.config._durations import duration_schema, with_seconds
+from runbus.config._spans import with_numbers, with_text
 from runbus.errors import QueryInvalid
 from runbus.jobs import read_jobs
 
@@ -71,20 +71,21 @@ def test_what_is_no_span_of_time_is_refused_at_its_place(
 
 @given(
     st.dictionaries(
-        st.sampled_from(["jobs", "executor", "timeout", "backoff"]),
+        st.sampled_from(["jobs", "executor", "timeout", "backoff", "artifact_size"]),
         st.none() | st.integers() | st.text() | st.lists(st.text()),
     )
 )
 def test_anything_else_of_a_job_stays_as_it_is(data: dict[str, Any]) -> None:
-    found = with_seconds(data)
+    found = with_numbers(data)
 
-    assert with_seconds(found) == found
+    assert with_numbers(found) == found
     changed = [key for key in data if found[key] is not data[key]]
-    assert all(key in ("timeout", "backoff") and isinstance(data[key], str) for key in changed)
+    numbers = ("timeout", "backoff", "artifact_size")
+    assert all(key in numbers and isinstance(data[key], str) for key in changed)
 
 
-def test_the_schema_takes_seconds_or_a_text() -> None:
-    schema = duration_schema({"type": "integer", "description": "d", "default": None})
+def test_the_schema_takes_a_number_or_a_text() -> None:
+    schema = with_text({"type": "integer", "description": "d", "default": None})
 
     assert [one["type"] for one in schema["anyOf"]] == ["integer", "string"]
     assert (schema["description"], schema["default"]) == ("d", None)
