@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,7 +15,7 @@ from runbus.cli._printer import escaping, print_error, refusal
 from runbus.errors import RunbusError, UsageError, near_matches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from runbus.cli._diverted import OwnProcess
 
@@ -118,10 +119,15 @@ class _Commands(click.Group):
             raise _NoSuchCommand(args[0], hint)
         return super().resolve_command(ctx, args)
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with _telling_of_closed_pipes():  # help is printed here
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
-        except (click.UsageError, click.Abort, click.exceptions.Exit, BrokenPipeError):
+            with _telling_of_closed_pipes():
+                return super().invoke(ctx)
+        except (click.UsageError, click.Abort, click.exceptions.Exit):
             raise
         except Exception as error:
             name = ctx.invoked_subcommand
@@ -129,6 +135,15 @@ class _Commands(click.Group):
             if is_ours or isinstance(error, RunbusError):
                 raise
             raise _CommandFailed(str(name), error) from error
+
+
+@contextmanager
+def _telling_of_closed_pipes() -> Iterator[None]:
+    """Exit with the status that is for it where nobody reads any more: click's own is 1."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise click.exceptions.Exit(ExitStatus.BROKEN_PIPE) from None
 
 
 def _command_of_others(name: str) -> click.Command | None:

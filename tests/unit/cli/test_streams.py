@@ -74,6 +74,24 @@ jobs: [{name: \u00e9, command: [printf, "%s", "\u00e9"], env: {X: "\u2603"}}]
 """
 
 
+@pytest.mark.parametrize(
+    "words", [["--help"], ["ls", "--help"], ["executors"], ["executors", "--json"]], ids=" ".join
+)
+def test_a_reader_that_went_away_is_told_from_a_failure(tmp_path: Path, words: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as unread:
+        ended = subprocess.run(
+            [sys.executable, "-m", "runbus.cli", *words],
+            env={**os.environ, "RUNBUS_HOME": str(tmp_path)},
+            stdout=unread,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            check=False,
+        )
+    assert (ended.returncode, ended.stderr) == (141, b"")
+
+
 def test_names_are_utf8_whatever_the_locale_is(tmp_path: Path) -> None:
     (tmp_path / "b.yaml").write_text(BATCH, encoding="utf-8")
     ascii_only = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}
