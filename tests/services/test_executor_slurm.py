@@ -8,18 +8,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from runbus import Command, Job, Kernel, Timeouts, runs
 from runbus.abc import Resources
-from runbus.errors import RunbusError
+from runbus.errors import PartitionMissing, RunbusError
 from runbus.executors import SlurmExecutor
 from runbus.experiment import ExperimentDraft
 from runbus.testing.conformance.executor import ExecutorContract, ExecutorFactory, Harness
-from runbus.testing.slurmd import Slurm
+from runbus.testing.slurmd import Slurm, until
 from runbus.testing.sshd import Sshd
 from runbus.transports import SSHTunnel
 
@@ -47,6 +48,11 @@ async def harness(tmp_path: Path) -> AsyncIterator[Harness]:
 def attempts(tmp_path: Path) -> list[Path]:
     """Return the files in which the numbers of jobs are kept."""
     return sorted(tmp_path.glob("remote/*/jobs/*/*/slurm.id"))
+
+
+def requests_in(folder: Path) -> list[Path]:
+    """Return what was written for jobs on a cluster."""
+    return sorted(folder.glob("far/*/jobs/*/*/request*"))
 
 
 def said_of_only_job(slurm: Slurm, folder: Path, what: str) -> str:
@@ -354,6 +360,32 @@ def test_the_output_of_each_machine_is_told_apart(slurm: Slurm, tmp_path: Path) 
     assert sorted(both.stdout.splitlines()) == sorted("".join(lines).splitlines())
     assert none.returncode == 2
     assert "2 machines, of which 1 is the last" in none.stderr
+
+
+async def test_a_job_that_leaves_its_partition_open_goes_where_it_fits(
+    tmp_path: Path, slurm: Slurm
+) -> None:
+    idle = ("sinfo", "-h", "-N", "-t", "idle", "-p", "debug", "-o", "%N")
+    await asyncio.to_thread(until, lambda: slurm.ask(*idle).count("node") == 3)
+
+    def asking(**options: Any) -> Callable[[], SlurmExecutor]:
+        folder = str(tmp_path / options["time"] / "far")
+        return lambda: SlurmExecutor(job_dir=folder, poll_s=0.5, partition="auto", **options)
+
+    went = {}
+    for limit in ("1", "5"):
+        async with Harness(asking(time=limit), str(tmp_path / limit / "here")) as harness:
+            went[limit] = (await harness.run(harness.shell("echo $SLURM_JOB_PARTITION"))).stdout
+    async with Harness(asking(time="7", nodes=2, mem="5000M"), str(tmp_path / "none")) as harness:
+        with pytest.raises(PartitionMissing) as caught:
+            await harness.submit(harness.shell("true"))
+
+    assert went == {"1": b"short\n", "5": b"debug\n"}
+    assert dict(caught.value.reasons) == {
+        "short": "its jobs run at most 1:00",
+        **dict.fromkeys(("debug", "high", "low"), "its machines have 4000 MiB"),
+    }
+    assert not requests_in(tmp_path / "7")
 
 
 def test_the_doctor_shows_the_partitions_and_misses_one_that_is_not_there(

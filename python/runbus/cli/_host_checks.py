@@ -14,7 +14,7 @@ from runbus.cli._checks import Check, ahead_s, clock_check, space_check
 from runbus.config import ExecutorNames, executor_config, list_executors, load_batch
 from runbus.errors import ConfigInvalid, FileUnreadable, HostError, NotFound, RunbusError
 from runbus.executors import expanded, marked, quote
-from runbus.executors.slurm import partitions
+from runbus.executors.slurm import AUTO, partitions
 from runbus.executors.ssh import tunnel_to
 from runbus.jobs import Asked
 from runbus.transports import LocalTunnel
@@ -139,14 +139,19 @@ async def _slurm_checks(title: str, tunnel: Tunnel, wanted: str) -> list[Check]:
         return [Check(title, False, error.reason, "see that sinfo works on that machine")]
     told = "; ".join(
         f"{one.name}: {one.state}, at most {one.time}, {one.nodes} of {one.cpus} CPUs, "
-        f"{one.memory_mib} MiB{one.gres and ', ' + one.gres}"
+        f"{one.memory_mib} MiB{one.gres and ', ' + one.gres}, {one.idle} idle"
+        f"{_only_for(one.rules.accounts)}"
         for one in found
     )
     names = sorted({one.name for one in found})
-    if lacking := [name for name in wanted.split(",") if name and name not in names]:
+    if lacking := [name for name in wanted.split(",") if name not in ("", AUTO, *names)]:
         advice = f"there are {', '.join(names)}"
         return [Check(title, False, f"there is no partition {lacking[0]!r}", advice)]
     return [Check(title, bool(found), told or "it has no partition that you may use")]
+
+
+def _only_for(accounts: Sequence[str]) -> str:
+    return f", for {', '.join(accounts)} only" if accounts else ""
 
 
 async def _questions(title: str, tunnel: Tunnel) -> list[Check]:

@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from runbus.errors._jobs import JobError as JobError
     from runbus.errors._jobs import JobFailure as JobFailure
     from runbus.errors._jobs import JobNotStarted as JobNotStarted
+    from runbus.errors._jobs import PartitionMissing as PartitionMissing
     from runbus.errors._jobs import SubmitUnknown as SubmitUnknown
     from runbus.errors._jobs import Unsupported as Unsupported
     from runbus.errors._managed import IllegalTransition as IllegalTransition
@@ -198,6 +199,7 @@ __all__ = [
     "OrderCycle",
     "PackageChanged",
     "PackageUnreadable",
+    "PartitionMissing",
     "PluginCrashed",
     "PluginDenied",
     "PluginError",
@@ -326,6 +328,7 @@ __getattr__, __dir__ = lazy_names(
             "JobError",
             "JobFailure",
             "JobNotStarted",
+            "PartitionMissing",
             "SubmitUnknown",
             "Unsupported",
         ),

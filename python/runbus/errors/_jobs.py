@@ -33,6 +33,23 @@ class JobNotStarted(JobError):
         return self.advice
 
 
+class PartitionMissing(JobNotStarted):
+    """No partition of a cluster takes a job that leaves it open where it queues.
+
+    Attributes:
+        job: The job's name.
+        reason: All of that in words.
+        advice: What to try next.
+        reasons: Each partition, and why it does not take the job.
+    """
+
+    reasons: tuple[tuple[str, str], ...] = ()
+
+    def of(self, job: str) -> PartitionMissing:
+        """Return the same for another job."""
+        return PartitionMissing(job, self.reason, self.advice, self.reasons)
+
+
 class SubmitUnknown(JobError):
     """A job was sent to a backend, and it is unknown whether it arrived.
 

@@ -13,20 +13,28 @@ from msgspec.structs import replace
 
 from runbus.abc import Capabilities, Limits, Packager, Request, Tunnel
 from runbus.config import LocalFile  # noqa: TC001 - the configuration reads the fields
-from runbus.errors import JobNotStarted, RunbusError, SecretMissing, SubmitUnknown, os_reason
+from runbus.errors import (
+    JobNotStarted,
+    PartitionMissing,
+    RunbusError,
+    SecretMissing,
+    SubmitUnknown,
+    os_reason,
+)
 from runbus.executors._choosing import Hosts
 from runbus.executors._environment import check_gpu_variable
 from runbus.executors._lent import TunnelPool  # noqa: TC001 - the configuration reads the fields
 from runbus.executors._paths import marked
 from runbus.executors._placement import PLACEMENT, read_placement, ref_to, run_json
 from runbus.executors._slurm.body import SlurmBody
+from runbus.executors._slurm.choosing import AUTO
 from runbus.executors._slurm.commands import Commands
 from runbus.executors._slurm.host import SlurmHost
 from runbus.executors._slurm.launch import launched, node_count, node_log
-from runbus.executors._slurm.listing import Partition
 from runbus.executors._slurm.machine import Member
 from runbus.executors._slurm.numbers import chunks, element_name
 from runbus.executors._slurm.options import SlurmOptions, notice
+from runbus.executors._slurm.partitions import Partition
 from runbus.executors._slurm.script import array_name
 from runbus.executors._tunnelled import PIECE, TunnelExecutor, tunnel_to
 from runbus.transports import LocalTunnel
@@ -37,7 +45,7 @@ if TYPE_CHECKING:
 
     from runbus.abc import JobRef, JobSpec
 
-__all__ = ["Partition", "SlurmExecutor", "partitions"]
+__all__ = ["AUTO", "Partition", "SlurmExecutor", "partitions"]
 
 
 @dataclass(kw_only=True, eq=False)
@@ -232,6 +240,8 @@ Outcomes = dict[str, "JobRef | RunbusError | None"]
 
 def error_of(job: JobSpec, error: OSError | RunbusError) -> RunbusError:
     """Return an error that concerns several jobs as that of one of them."""
+    if isinstance(error, PartitionMissing):
+        return error.of(job.name)
     if isinstance(error, JobNotStarted):
         return JobNotStarted(job.name, error.reason, error.advice)
     if isinstance(error, SubmitUnknown):

@@ -6,7 +6,8 @@ import re
 from typing import TYPE_CHECKING, Literal
 
 from runbus.executors._shell import quote
-from runbus.executors._slurm.listing import PARTITIONS_FORMAT, SACCT_FIELDS, SQUEUE_FORMAT
+from runbus.executors._slurm.listing import SACCT_FIELDS, SQUEUE_FORMAT
+from runbus.executors._slurm.partitions import PARTITIONS_FORMAT, RULES
 from runbus.executors._slurm.script import SECRETS
 
 if TYPE_CHECKING:
@@ -146,9 +147,12 @@ QUEUE_ASK: Sequence[str | bytes] = ["sh", "-c", _LIST]
 PARTITIONS_ASK: Sequence[str | bytes] = [
     "sh",
     "-c",
-    f"unset SINFO_FORMAT SINFO_PARTITION; exec {_PATIENT} sinfo -h -o '{PARTITIONS_FORMAT}'",
+    f"""unset SINFO_FORMAT SINFO_PARTITION
+{_PATIENT} sinfo --noheader --exact --format='{PARTITIONS_FORMAT}' || exit
+echo {RULES}; {_PATIENT} scontrol --oneliner show partition || :
+""",
 ]
-"""The words that list the partitions, and the kinds of machines in each."""
+"""The words that list the partitions, the kinds of machines in each, and what they take."""
 
 LARGEST_ARRAY_ASK: Sequence[str | bytes] = ["sh", "-c", f"exec {_PATIENT} scontrol show config"]
 """The words that ask, among other things, how large an array may be."""

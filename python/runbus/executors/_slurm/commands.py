@@ -20,12 +20,12 @@ from runbus.executors._slurm.asked import (
 )
 from runbus.executors._slurm.listing import (
     parse_largest_array,
-    parse_partitions,
     parse_sacct,
     parse_squeue,
     parse_submitted,
 )
 from runbus.executors._slurm.numbers import chunks, compressed
+from runbus.executors._slurm.partitions import parse_partitions
 from runbus.executors._slurm.scheduler import Scheduler, Sent
 from runbus.executors._slurm.verdict import Accounts
 from runbus.transports import LocalTunnel
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
     from runbus.abc import Completed, Tunnel
-    from runbus.executors._slurm.listing import Fact, Partition
+    from runbus.executors._slurm.listing import Fact
+    from runbus.executors._slurm.partitions import Partition
     from runbus.executors._slurm.script import Batch
 
 __all__ = ["Commands"]
@@ -125,7 +126,7 @@ class Commands(Scheduler):
         return self._largest or 0
 
     async def partitions(self) -> list[Partition]:
-        """Call sinfo; see `Scheduler`."""
+        """Call sinfo and scontrol; see `Scheduler`."""
         done = await self._run(PARTITIONS_ASK, timeout_s=40.0)
         if done.exit_status != 0:
             reason = _said_of(done) or f"sinfo ended with {done.exit_status}"

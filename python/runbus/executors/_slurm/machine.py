@@ -15,6 +15,7 @@ from runbus.attempt import secret_environment
 from runbus.errors import (
     HostError,
     JobNotStarted,
+    PartitionMissing,
     RunbusError,
     SecretMissing,
     SubmitUnknown,
@@ -22,15 +23,19 @@ from runbus.errors import (
 from runbus.executors._shell import quote
 from runbus.executors._slurm.asked import keep_script, stage_script, unstage_script
 from runbus.executors._slurm.body import SlurmBody
+from runbus.executors._slurm.choosing import AUTO
 from runbus.executors._slurm.login import LoginNode
 from runbus.executors._slurm.numbers import array_of
+from runbus.executors._slurm.open_partition import OpenPartition
+from runbus.executors._slurm.scheduler import Sent
 from runbus.executors._slurm.script import SECRETS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from runbus.abc import JobSpec, Request
+    from runbus.abc import JobSpec, Request, Tunnel
     from runbus.executors._placement import Placement
+    from runbus.executors._slurm.scheduler import Scheduler
     from runbus.executors._slurm.script import Batch
 
 __all__ = ["Member", "SlurmMachine"]
@@ -69,6 +74,10 @@ class Member(NamedTuple):
 
 class SlurmMachine(LoginNode):
     """A machine from which jobs are submitted, and whose file system the cluster shares."""
+
+    def __init__(self, tunnel: Tunnel, scheduler: Scheduler) -> None:
+        super().__init__(tunnel, scheduler)
+        self._open_partition = OpenPartition(tunnel.name, scheduler.partitions)
 
     async def submit(
         self,
@@ -180,9 +189,12 @@ class SlurmMachine(LoginNode):
         deadline = time.monotonic() + (_UNREACHED_S if queue_s is None else queue_s)
         pause = 0.5
         while True:
-            batch = self._batch(members)
-            async with self._submits:
-                sent = await self.scheduler.submit(batch, self._umask, job.withheld)
+            try:
+                sent = await self._try(members, job)
+            except PartitionMissing as error:
+                await self._unstage(members, sending)
+                sending.outcomes |= {one.ref: error.of(one.ref.name) for one in members}
+                return True
             if sent.number:
                 await self._keep(sent.number, members, sending)
                 return True
@@ -221,6 +233,22 @@ class SlurmMachine(LoginNode):
             return await self._hand_over(members[half:], sending)
         await self._unstage(members[half:], sending)
         return False
+
+    async def _try(self, members: Sequence[Member], job: JobSpec) -> Sent:
+        """Hand attempts over, once.
+
+        Raises:
+            PartitionMissing: They leave open where they queue, and no partition takes them.
+        """
+        batch = self._batch(members)
+        if ("partition", AUTO) in batch.options:
+            try:
+                chosen = await self._open_partition.of(job.name, dict(batch.options))
+            except HostError as error:
+                return Sent("", error.reason, "later")
+            batch = batch.with_option("partition", chosen)
+        async with self._submits:
+            return await self.scheduler.submit(batch, self._umask, job.withheld)
 
     def _batch(self, members: Sequence[Member]) -> Batch:
         first, run = members[0], self._wrapper.words

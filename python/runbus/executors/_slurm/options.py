@@ -28,7 +28,7 @@ class SlurmOptions:
 
     Attributes:
         account: Whom the job is charged to.
-        partition: Where it queues.
+        partition: Where it queues; `auto` for one that fits, by what the cluster says of itself.
         qos: Its quality of service.
         nodes: How many machines it gets.
         ntasks_per_node: How many tasks each of them is to run.

@@ -8,7 +8,8 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
     from runbus.executors._slurm.asked import Refusal
-    from runbus.executors._slurm.listing import Fact, Partition
+    from runbus.executors._slurm.listing import Fact
+    from runbus.executors._slurm.partitions import Partition
     from runbus.executors._slurm.script import Batch
     from runbus.executors._slurm.verdict import Accounts
 

@@ -48,6 +48,12 @@ class Batch(NamedTuple):
     options: Sequence[tuple[str, str]]
     script: bytes
 
+    def with_option(self, name: str, value: str) -> Batch:
+        """Return the same with another value of an option that it has."""
+        return self._replace(
+            options=[(key, value if key == name else old) for key, old in self.options]
+        )
+
     @property
     def text(self) -> bytes:
         """The whole of it, as sbatch reads it."""
