@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import os
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import anyio
 import pytest
 
+from runbus.abc import JobRef, Observation
+from runbus.attempt import TIME_LIMIT
 from runbus.executors import SlurmExecutor
 from runbus.executors._slurm.verdict import RECORD_S
 from runbus.testing.conformance.executor import Harness
@@ -75,9 +81,7 @@ async def test_a_folder_that_is_gone_when_the_job_begins_is_told(
     ref = await harness.submit(harness.shell("echo ran"))
     await harness.phase(ref, "queued")
     take_away(tmp_path)
-    jobs = slurm.ask("squeue", "-h", "-t", "PD", "-o", "%A").split()
-    for job in jobs:
-        slurm.ask("scontrol", "update", f"JobId={job}", "StartTime=now")
+    begin_now(slurm)
 
     ended = await harness.end(ref)
 
@@ -102,6 +106,75 @@ async def test_a_job_that_ended_while_nobody_looked_is_told_from_its_record(
     assert (ended.stdout, ended.seen.exit_code) == (b"up\n", 6)
 
 
+async def test_a_folder_that_cannot_be_written_when_the_job_begins_is_told(
+    harness: Harness, slurm: Slurm, tmp_path: Path
+) -> None:
+    (tmp_path / "far").mkdir()
+    with mounted(tmp_path / "far") as make_unwritable:
+        harness.executor.__dict__.update(additional_parameters={"begin": "now+1hour"})
+        ref = await harness.submit(harness.shell("echo ran"))
+        await harness.phase(ref, "queued")
+        make_unwritable()
+        begin_now(slurm)
+
+        ended = await harness.end(ref)
+
+    assert ended.seen.reason.startswith("its folder cannot be written on node")
+
+
+async def test_a_job_is_warned_before_its_time_is_over_and_then_ended_by_slurm(
+    tmp_path: Path, slurm: Slurm
+) -> None:
+    def make() -> SlurmExecutor:
+        return SlurmExecutor(job_dir=str(tmp_path / "far"), poll_s=0.5, signal="USR1@90")
+
+    script = "trap 'echo warned' USR1; echo up; while :; do sleep 0.05; done"
+    async with Harness(make, str(tmp_path / "here")) as harness:
+        ref = await harness.submit(harness.shell(script))
+        await harness.output(ref, b"up")
+        (number,) = slurm.running()
+        slurm.ask("scontrol", "update", f"JobId={number}", "EndTime=now+40")
+        # The controller looks at the time twice a minute, and gives ten seconds after TERM.
+        seen = await seen_in(harness, ref, "ended", 150)
+
+    assert harness.log(ref, "stdout.log") == b"up\nwarned\n"
+    assert seen.reason == TIME_LIMIT
+
+
+async def test_a_job_that_an_administrator_puts_back_into_the_queue_counts_as_preempted(
+    harness: Harness, slurm: Slurm
+) -> None:
+    ref = await harness.submit(harness.shell("echo up; exec sleep 60"))
+    await harness.output(ref, b"up")
+    (number,) = slurm.running()
+    slurm.ask("scontrol", "update", f"JobId={number}", "Requeue=1")
+    slurm.ask("scontrol", "requeue", number)
+
+    seen = await seen_in(harness, ref, "preempted", 60)
+
+    assert seen.reason == "put back into Slurm's queue by somebody"
+    # It would begin again there, in a folder whose attempt has ended.
+    waiting = ("squeue", "-h", "-j", number, "-o", "%T")
+    await anyio.to_thread.run_sync(until, lambda: "PENDING" not in slurm.ask(*waiting))
+
+
+async def test_a_job_whose_machine_is_gone_for_good_is_lost(harness: Harness, slurm: Slurm) -> None:
+    ref = await harness.submit(harness.shell("echo up; exec sleep 60"))
+    await harness.output(ref, b"up")
+    (number,) = slurm.running()
+    node = int(slurm.ask("squeue", "-h", "-j", number, "-o", "%N").strip().removeprefix("node"))
+    kill_all_of(slurm, node, number)
+    slurm.ask("scontrol", "update", f"NodeName=node{node}", "State=DOWN", "Reason=burnt")
+    try:
+        seen = await seen_in(harness, ref, "gone", 60)
+    finally:
+        slurm.start_node(node)
+        await anyio.to_thread.run_sync(until, lambda: is_up(slurm, node))
+
+    assert seen.native_state == "NODE_FAIL"
+    assert seen.reason == "NODE_FAIL for Slurm, and left no record of its end"
+
+
 def code_in_accounts(slurm: Slurm, tmp_path: Path) -> str:
     """Return what the accounts say of the end of the only job."""
     (number,) = tmp_path.glob("far/*/jobs/*/1/slurm.id")
@@ -112,3 +185,50 @@ def code_in_accounts(slurm: Slurm, tmp_path: Path) -> str:
 def take_away(tmp_path: Path) -> None:
     for folder in tmp_path.glob("far/*/jobs/*/1"):
         folder.rename(f"{folder}.gone")
+
+
+async def seen_in(harness: Harness, ref: JobRef, phase: str, seconds: float) -> Observation:
+    """Return a job as it is once it is in a phase."""
+    with anyio.fail_after(seconds):
+        while True:
+            seen = (await harness.executor.observe([ref])).get(ref)
+            if seen is not None and seen.phase == phase:
+                return seen
+            await harness.executor.wait_for_change(0.1)
+
+
+def begin_now(slurm: Slurm) -> None:
+    """Have the jobs that wait for their time begin."""
+    for job in slurm.ask("squeue", "-h", "-t", "PD", "-o", "%A").split():
+        slurm.ask("scontrol", "update", f"JobId={job}", "StartTime=now")
+
+
+@contextmanager
+def mounted(folder: Path) -> Iterator[Callable[[], object]]:
+    """Have a folder on a disk of its own; yield what makes it one that cannot be written."""
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", folder], check=True)
+    try:
+        yield lambda: subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def kill_all_of(slurm: Slurm, node: int, number: str) -> None:
+    """Kill what a machine runs of Slurm and of a job, all at once as a power failure does."""
+    slurm.kill_node(node)
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            is_step = f"slurmstepd: [{number}.".encode() in (folder / "cmdline").read_bytes()
+            of_job = f"SLURM_JOB_ID={number}\0".encode() in (folder / "environ").read_bytes()
+            if is_step or of_job:
+                found.append(int(folder.name))
+    for pid in found:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def is_up(slurm: Slurm, node: int) -> bool:
+    """Whether a machine has told the controller that it is back."""
+    state = slurm.ask("sinfo", "-h", "-N", "-n", f"node{node}", "-p", "debug", "-o", "%t").strip()
+    return state in {"idle", "comp", "mix", "alloc"}

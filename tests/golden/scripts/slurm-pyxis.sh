@@ -8,7 +8,7 @@
 trap : USR2
 rb_folder=''"$HOME"'/.runbus/remote/20260101-000000-ab/jobs/1-train/1'
 cd "$rb_folder" || exit 73
-exec >>slurm.log 2>&1 </dev/null
+exec >>slurm.log 2>&1 </dev/null || exit 77
 unset SLURM_EXPORT_ENV
 if [ -f secrets ]; then . ./secrets && rm -f secrets || exit 74; fi
 rb_nodes=$(scontrol show hostnames "${SLURM_JOB_NODELIST-}" | tr '\n' ,)

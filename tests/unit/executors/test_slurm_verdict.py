@@ -117,6 +117,17 @@ def test_a_signal_waits_for_that_word_but_not_for_ever() -> None:
     assert judged(record, standing, "login", 1.0, ended_for_s=WORD_S + 1) == record
 
 
+def test_a_job_that_waits_anew_was_put_back_only_if_slurm_says_so_after_its_end() -> None:
+    record, behind = ended(signal=15), Standing(fact("PENDING"))
+
+    assert judged(record, behind, "login", 1.0, ended_for_s=1.0) is None
+    told = judged(record, behind, "login", 1.0, ended_for_s=1.0, is_fresh=True)
+    assert told is not None
+    assert (told.phase, told.reason) == ("preempted", "put back into Slurm's queue by somebody")
+    own = ended(exit_code=3)
+    assert judged(own, behind, "login", 1.0, is_fresh=True) == own
+
+
 def test_an_end_for_slurm_waits_for_the_jobs_own_record() -> None:
     standing = Standing(fact("FAILED", exit_code=5, source="sacct"), 0, 100.0)
 

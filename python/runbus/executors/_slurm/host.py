@@ -13,7 +13,7 @@ from runbus.executors._host import Host
 from runbus.executors._slurm.listing import Fact
 from runbus.executors._slurm.machine import Member, SlurmMachine
 from runbus.executors._slurm.poll import Poll, poll_of
-from runbus.executors._slurm.verdict import Standing, judged, needs_word, withdrawn
+from runbus.executors._slurm.verdict import Standing, judged, needs_word, waits, withdrawn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -118,7 +118,7 @@ class SlurmHost(Host):
     @property
     def has_work(self) -> bool:
         """Whether there is something to ask Slurm, or to end."""
-        return bool(self._cancels or self._unfinished())
+        return bool(self._cancels or self._forced or self._unfinished())
 
     def _unfinished(self) -> list[FollowedJob]:
         # Slurm is told to begin no job anew: one that it preempted has ended.
@@ -198,7 +198,8 @@ class SlurmHost(Host):
         if seen is not None and seen.phase == "ended":
             since = self._ended_since.setdefault(folder, now)
         standing = self.standings.get(folder, Standing())
-        told = judged(seen, standing, self.name, now, now - since, self._notice)
+        is_fresh = self._poll is not None and self._poll.asked_at > since
+        told = judged(seen, standing, self.name, now, now - since, self._notice, is_fresh)
         if told is None:
             if seen is not None and needs_word(seen):
                 self._ask()
@@ -212,4 +213,8 @@ class SlurmHost(Host):
             for known in (self.numbers, self._ended_since):
                 known.pop(folder, None)
             self._forced.pop(job.placement.folder, None)
+        elif told.phase == "preempted" and standing.fact is not None and waits(standing.fact):
+            # Each attempt is a job of its own there: Slurm would begin one that has ended.
+            self._forced[job.placement.folder] = now
+            self._ask()
         return told

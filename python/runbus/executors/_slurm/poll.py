@@ -91,11 +91,13 @@ class Poll:
 
     Attributes:
         silence: What is wrong with Slurm; empty if it answers.
+        asked_at: When the last question was asked that it has answered, by a clock that is not set.
     """
 
     def __init__(self) -> None:
         self.watchers: list[Watcher] = []
         self.silence = ""
+        self.asked_at = float("-inf")
         self._turn = anyio.Lock()
         self._ask = anyio.Event()
         self._skipped = 0
@@ -128,7 +130,9 @@ class Poll:
                 await leader.machine.prepare()
                 for watcher in list(self.watchers):
                     await watcher.end_jobs()
+                asked_at = time.monotonic()
                 changed = await self._look(leader)
+                self.asked_at = asked_at
                 self._complain(leader, None)
                 pause = poll_s if changed else slower
             except HostError as error:

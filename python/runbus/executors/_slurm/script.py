@@ -206,7 +206,7 @@ then echo "no GPU is seen on ${SLURMD_NODENAME-}"; exit 76; fi
 _SCRIPT = b"""trap : USR2
 %(folder)s
 cd "$rb_folder" || exit 73
-exec >>slurm.log 2>&1 </dev/null
+exec >>slurm.log 2>&1 </dev/null || exit 77
 unset SLURM_EXPORT_ENV
 if [ -f %(secrets)s ]; then . ./%(secrets)s && rm -f %(secrets)s || exit 74; fi
 %(setup)s%(gpus)srb_nodes=$(scontrol show hostnames "${SLURM_JOB_NODELIST-}" | tr '\\n' ,)

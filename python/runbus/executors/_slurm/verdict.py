@@ -162,7 +162,7 @@ def needs_word(seen: Observation) -> bool:
 
 def judged(
     seen: Observation | None, standing: Standing, host: str, now: float,
-    ended_for_s: float = 0.0, notice: int = 0,
+    ended_for_s: float = 0.0, notice: int = 0, is_fresh: bool = False,
 ) -> Observation | None:  # fmt: skip
     """Return what may be told of a job.
 
@@ -173,6 +173,7 @@ def judged(
         now: This moment, by the clock of the standing.
         ended_for_s: Since how many seconds its own record of its end has been known.
         notice: The signal that announces the end of its time; 0 if none does.
+        is_fresh: Whether Slurm was asked after its own record of its end was known.
 
     Returns:
         None as long as nothing new may be told.
@@ -180,6 +181,10 @@ def judged(
     if seen is not None and seen.phase == "ended":
         if not needs_word(seen):
             return _announced(seen) if notice and seen.signal == notice else seen
+        if is_fresh and standing.fact is not None and waits(standing.fact):
+            reason = "put back into Slurm's queue by somebody"
+            native = standing.fact.state
+            return replace(seen, phase="preempted", reason=reason, native_state=native)
         if standing.ended_at is not None and standing.fact is not None:
             told = _explained(seen, standing.fact)
             is_announced = notice and told.signal == notice and not told.reason
@@ -279,10 +284,13 @@ def _reason(fact: Fact) -> str:
         return f"cancelled in Slurm {fact.detail}".rstrip()
     if fact.exit_code == _NO_FOLDER:
         return "its folder cannot be reached from the machine where it was to run"
+    if fact.exit_code == _READ_ONLY:
+        return f"its folder cannot be written on {fact.nodes or 'the machine where it was to run'}"
     if fact.exit_code == _NO_GPUS:
         return f"it asked for GPUs, and sees none on {fact.nodes or 'its machine'}"
     return "" if fact.state in {"FAILED", "COMPLETED"} else f"{fact.state} for Slurm"
 
 
-_NO_FOLDER, _NO_GPUS = 73, 76
-"""What the batch script exits with where the attempt's folder is not there, or no GPU."""
+_NO_FOLDER, _NO_GPUS, _READ_ONLY = 73, 76, 77
+"""What the batch script exits with where the attempt's folder is not there, no GPU is, or the
+folder cannot be written."""

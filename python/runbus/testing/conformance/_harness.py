@@ -93,7 +93,7 @@ class Harness:
             await self.executor.cancel(self._started, 0)
             with anyio.move_on_after(DEADLINE_S):
                 for ref in self._started:
-                    await self.phase(ref, "ended", "gone")
+                    await self.phase(ref, "ended", "gone", "preempted")
         finally:
             await self._leave()
 
