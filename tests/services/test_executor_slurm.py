@@ -333,6 +333,41 @@ async def test_tasks_on_several_machines_know_their_places(tmp_path: Path, slurm
     assert b"exit code 9" in fails.stderr
 
 
+async def test_a_profiler_and_a_launcher_get_their_words_on_each_machine(tmp_path: Path) -> None:
+    """Stand-ins tell what they were given, and start what comes after it, as the real ones do."""
+    programs = {
+        "nsys": 'echo "nsys $1 $2 in $PWD"; shift 4; exec "$@"',
+        "ft_launcher": 'echo "ft $1 $2 $6"; shift 7; exec "$@"',
+    }
+    bin_ = folder_of(programs, tmp_path / "bin")
+
+    def make() -> SlurmExecutor:
+        return SlurmExecutor(
+            job_dir=str(tmp_path / "far"), poll_s=0.5, nodes=2, launcher="ft_launcher", nsys=True,
+            launcher_args=["--max restarts=$3"], setup_lines=[f"export PATH={bin_}:$PATH"],
+        )  # fmt: skip
+
+    work = folder_of({}, tmp_path / "work")
+    async with Harness(make, str(tmp_path / "here")) as harness:
+        ended = await harness.run(harness.shell("echo ran; ls -d nsys", cwd=str(work)))
+
+    assert sorted(ended.stdout.decode().splitlines()) == sorted(2 * [
+        "ft --nnodes=2 --nproc-per-node=1 --max restarts=$3",
+        "nsys",
+        f"nsys profile --output=nsys/%q{{SLURM_JOB_ID}}-%q{{SLURM_PROCID}} in {work}",
+        "ran",
+    ])  # fmt: skip
+
+
+def folder_of(programs: dict[str, str], folder: Path) -> Path:
+    """Make a folder with programs of a shell."""
+    folder.mkdir()
+    for name, text in programs.items():
+        (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+        (folder / name).chmod(0o755)
+    return folder
+
+
 def test_the_output_of_each_machine_is_told_apart(slurm: Slurm, tmp_path: Path) -> None:
     home = {**slurm.environment, "RUNBUS_HOME": str(tmp_path / "home"), "RUNBUS_SYSTEM": "0"}
     entry = f"type: slurm, nodes: 2, launcher: srun, job_dir: {tmp_path}/far, poll_s: 0.5"

@@ -77,8 +77,16 @@ def directives(text: str) -> dict[str, str]:
             {"container_image": "registry/train@sha256:ab", "container_runtime": "charliecloud"},
             {},
         ),
+        (
+            "slurm-profiled",
+            {
+                "launcher": "ft_launcher", "nodes": 2, "gpus_per_node": 8, "nsys": True,
+                "launcher_args": ["--max-restarts=3", "--ft-rank-heartbeat-timeout=450"],
+            },
+            {},
+        ),
     ],
-    ids=["plain", "full", "pyxis", "oci", "apptainer", "charliecloud"],
+    ids=["plain", "full", "pyxis", "oci", "apptainer", "charliecloud", "profiled"],
 )  # fmt: skip
 def test_the_scripts_are_those_that_were_looked_at(
     name: str, options: dict[str, Any], asked: dict[str, Any]
@@ -214,8 +222,21 @@ def test_a_container_is_made_by_srun() -> None:
         {"container_mounts": ["/a"], "container_runtime": "apptainer"},
         {"container_runtime": "docker"},
         {"launcher": "mpirun"},
+        {"launcher_args": ["--max-restarts=3"]},
+        {"launcher_args": ["--max-restarts=3"], "launcher": "srun"},
     ],
-    ids=["srun", "no-srun", "mounts", "bundle", "modes", "one", "runtime", "launcher"],
+    ids=[
+        "srun",
+        "no-srun",
+        "mounts",
+        "bundle",
+        "modes",
+        "one",
+        "runtime",
+        "launcher",
+        "no-launcher",
+        "no-torchrun",
+    ],
 )
 def test_what_nothing_would_take_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(UsageError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -32,12 +33,12 @@ def launched(options: SlurmOptions, job: JobSpec, base: str) -> JobSpec:
     runtime = options.runtime
     is_of_srun = runtime in {"pyxis", "oci"}
     if options.launcher == "none" and not is_of_srun:
-        return _contained(options, job, base, job.argv)
+        return _contained(options, job, base, (*_profiled(options), *job.argv))
     inner = _contained(options, job, base, ("sh", "-c", _start(options), "sh", *job.argv))
     words = ["srun", "--kill-on-bad-exit=1", "--export=ALL"]
     if options.launcher != "srun":
-        nodes = options.nodes if options.launcher == "torchrun" else 1
-        # One process a machine: torchrun itself starts the others.
+        nodes = node_count(options)
+        # One process a machine: the launcher itself starts the others.
         words += [f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1"]
     if runtime == "pyxis":
         image = image_of(job, options.container_image or "")
@@ -67,8 +68,22 @@ def _start(options: SlurmOptions) -> str:
     is_kept = node_count(options) > 1
     start = f"{_NODE}\n{_RANK if options.launcher == 'srun' else ''}{_KEEP if is_kept else ''}"
     run = "rb_keep" if is_kept else "exec"
-    words = _TORCHRUN if options.launcher == "torchrun" else ""
-    return f'{start}{run} {words}"$@"'
+    words = [run]
+    if profiled := _profiled(options):
+        words.append(shlex.join(profiled))
+    if options.launcher in {"torchrun", "ft_launcher"}:
+        words += [options.launcher, _MEETING, *map(shlex.quote, options.launcher_args)]
+        words.append("--no-python")
+    return f'{start}{" ".join(words)} "$@"'
+
+
+def _profiled(options: SlurmOptions) -> tuple[str, ...]:
+    """Return the words before a command that is profiled; its report has a name of its own."""
+    if not options.nsys:
+        return ()
+    report = "--output=nsys/%q{SLURM_JOB_ID}-%q{SLURM_PROCID}"
+    ready = ("sh", "-c", 'mkdir -p nsys && exec "$@"', "sh")
+    return (*ready, "nsys", "profile", report, *listed(options.nsys_args, "nsys_args"))
 
 
 def node_count(options: SlurmOptions) -> int:
@@ -86,12 +101,12 @@ _NODE = "RUNBUS_NODE_RANK=$SLURM_NODEID; export RUNBUS_NODE_RANK"
 # What torch's env:// reads, so that a script needs no launcher of its own.
 _RANK = 'export RANK="$SLURM_PROCID" WORLD_SIZE="$SLURM_NTASKS" LOCAL_RANK="$SLURM_LOCALID"\n'
 
-# Its own rendezvous, at the first of the machines; a worker for each GPU, or one where there are
-# none.
-_TORCHRUN = """torchrun --nnodes="$RUNBUS_NNODES" \\
+# Torch's own rendezvous, at the first of the machines; a worker for each GPU, or one where there
+# are none.
+_MEETING = """--nnodes="$RUNBUS_NNODES" \\
 --nproc-per-node="$((RUNBUS_GPUS_PER_NODE ? RUNBUS_GPUS_PER_NODE : 1))" \\
 --rdzv-backend=c10d --rdzv-id="$SLURM_JOB_ID" \\
---rdzv-endpoint="$RUNBUS_MASTER_ADDR:$RUNBUS_MASTER_PORT" --no-python """
+--rdzv-endpoint="$RUNBUS_MASTER_ADDR:$RUNBUS_MASTER_PORT\""""
 
 # What all machines write is in the same two logs, and of each in files of its own, too. Signals are
 # the command's to answer: this shell tells how it ended, and the copies last until it has written

@@ -17,7 +17,7 @@ from runbus.executors._containers import Containers
 
 __all__ = ["SlurmOptions", "directives", "notice"]
 
-Launcher = Literal["none", "srun", "torchrun"]
+Launcher = Literal["none", "srun", "torchrun", "ft_launcher"]
 Runtime = Literal["pyxis", "oci", "charliecloud", "apptainer"]
 Count = Annotated[int, Meta(ge=1)]
 
@@ -57,7 +57,12 @@ class SlurmOptions:
         additional_parameters: Other options of `sbatch`, by their long names; True for one that
             has no value.
         launcher: What starts the job's command: `none`, once, on the first machine; `srun`, once
-            for each task; `torchrun`, once a machine, with as many workers as it has GPUs.
+            for each task; `torchrun`, once a machine, with as many workers as it has GPUs;
+            `ft_launcher`, in the same way, which restarts workers that fail or hang.
+        launcher_args: Further options of `torchrun` or `ft_launcher`, such as `--max-restarts=3`.
+        nsys: Whether each task is profiled by `nsys profile`; the reports are in the folder `nsys`
+            where the job works.
+        nsys_args: What that is told besides.
         srun_args: Further options of the `srun` that does so.
         container_image: The image in which it runs, if it asks for none by itself: a name, a file
             or a folder, as `container_runtime` takes it.
@@ -95,6 +100,9 @@ class SlurmOptions:
     signal: str | None = None
     additional_parameters: Mapping[str, str | int | bool] = field(default_factory=dict)
     launcher: Launcher = "none"
+    launcher_args: Sequence[str] = ()
+    nsys: bool = False
+    nsys_args: Sequence[str] = ("--trace=cuda,nvtx", "--sample=none")
     srun_args: Sequence[str] = ()
     container_image: str | None = None
     container_mounts: Sequence[str] = ()
@@ -147,8 +155,12 @@ def _check_launch(options: SlurmOptions) -> None:
         given = repr(options.container_runtime)
         reason = "it is none of pyxis, oci, charliecloud and apptainer"
         raise FieldInvalid("container_runtime", given, reason)
-    if options.launcher not in {"none", "srun", "torchrun"}:
-        raise FieldInvalid("launcher", repr(options.launcher), "it is none, srun or torchrun")
+    if options.launcher not in {"none", "srun", "torchrun", "ft_launcher"}:
+        reason = "it is none, srun, torchrun or ft_launcher"
+        raise FieldInvalid("launcher", repr(options.launcher), reason)
+    if listed(options.launcher_args, "launcher_args") and options.launcher in {"none", "srun"}:
+        raise UsageError("launcher_args are for launcher='torchrun' or 'ft_launcher'")
+    listed(options.nsys_args, "nsys_args")
     if mounts and options.runtime is None:
         raise UsageError("container_mounts are of a container: give container_image, too")
     if (runtime := options.runtime) == "charliecloud" or runtime == "apptainer":
@@ -156,7 +168,7 @@ def _check_launch(options: SlurmOptions) -> None:
     if mounts and options.runtime == "oci":
         raise UsageError("the bundle of an OCI container says what it sees: leave container_mounts")
     if options.srun_args and options.launcher == "none" and options.runtime not in _OF_SRUN:
-        raise UsageError("srun_args are for srun: give launcher='srun' or 'torchrun', too")
+        raise UsageError("srun_args are for srun: give a launcher, too")
 
 
 def notice(options: SlurmOptions) -> int:
