@@ -173,21 +173,25 @@ async def test_what_slurm_refuses_is_told_with_its_words(
             await harness.submit(harness.shell("true"))
 
 
+@pytest.mark.parametrize("options", [{}, {"nodes": 2, "launcher": "srun"}], ids=["one", "two"])
 async def test_the_signal_that_announces_the_end_of_its_time_reaches_a_job(
-    tmp_path: Path, slurm: Slurm
+    tmp_path: Path, slurm: Slurm, options: dict[str, Any]
 ) -> None:
     def make() -> SlurmExecutor:
-        return SlurmExecutor(job_dir=str(tmp_path / "far"), poll_s=0.5, signal="USR1@60")
+        folder = str(tmp_path / "far")
+        return SlurmExecutor(job_dir=folder, poll_s=0.5, signal="USR1@60", **options)
 
     async with Harness(make, str(tmp_path / "here")) as harness:
-        script = "trap 'echo warned; exit 7' USR1; echo up; while :; do sleep 0.05; done"
+        script = "trap 'echo warned; exit 0' USR1; echo up; while :; do sleep 0.05; done"
         ref = await harness.submit(harness.shell(script))
-        await harness.output(ref, b"up")
+        await harness.output(ref, b"up\n" * options.get("nodes", 1))
         # As the controller does, which looks at the time twice a minute.
         slurm.ask("scancel", "--batch", "--signal=USR1", *slurm.running())
         ended = await harness.end(ref)
 
-    assert (ended.stdout, ended.seen.exit_code) == (b"up\nwarned\n", 7)
+    each = options.get("nodes", 1)
+    assert sorted(ended.stdout.split()) == [b"up"] * each + [b"warned"] * each
+    assert ended.seen.exit_code == 0
 
 
 async def test_sbatch_reads_a_value_as_it_was_given(tmp_path: Path, slurm: Slurm) -> None:
