@@ -37,6 +37,7 @@ def main() -> list[Row]:
 
         cold = seconds(without_index)
         warm = seconds(list_runs)
+        chosen = seconds(lambda: list_runs("--where", "loss<0.1 and lr<5", "--sort", "loss:min"))
         bare = seconds(lambda: subprocess.run([RUNBUS, "version"], check=True, stdout=DEVNULL))
     with scratch() as folder:
         mlflow("make", folder)
@@ -53,6 +54,7 @@ def main() -> list[Row]:
             note,
         ),
         Row(f"{of}, from their folders alone", cold * 1e3, "ms", 5_000),
+        Row(f"{of}, chosen and ordered by what they measured", chosen * 1e3, "ms", 1_500),
     ]
 
 
@@ -65,8 +67,8 @@ def seconds(work: Callable[[], object], rounds: int = ROUNDS) -> float:
     return statistics.median(spans)
 
 
-def list_runs() -> None:
-    subprocess.run([RUNBUS, "ls"], check=True, stdout=DEVNULL)
+def list_runs(*words: str) -> None:
+    subprocess.run([RUNBUS, "ls", *words], check=True, stdout=DEVNULL, stderr=DEVNULL)
 
 
 def mlflow(what: str, folder: str) -> None:

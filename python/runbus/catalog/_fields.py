@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from runbus.errors import MetricNotFound, UsageError, near_matches
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Container, Iterable, Mapping, Sequence
 
+    from runbus.catalog._measured import MeasuredRuns
     from runbus.catalog._rows import RunRow
     from runbus.catalog._runs import RunRecord
     from runbus.metrics import SeriesSummary
@@ -23,6 +25,9 @@ AGGREGATES = ("last", "min", "max", "mean")
 """What the points of a metric amount to; all but the mean have a step: `loss:min@step`."""
 
 _STEP = "@step"
+
+_OVER = ("SUCCEEDED", "FAILED", "CANCELLED", "TIMEOUT", "SKIPPED")
+"""Of a run in such a state nothing more is to be expected, unless its files change."""
 
 Value = str | float | bool | None
 
@@ -72,6 +77,47 @@ class Fields:
         self._params: dict[str, dict[str, object]] = {}
         self._shown: dict[str, dict[str, str | None]] = {}
         self._summaries: dict[str, dict[str, SeriesSummary]] = {}
+        self._index: MeasuredRuns | None = None
+        self._known: dict[str, bool] = {}
+
+    def look_at(
+        self, rows: Iterable[RunRow], *, home: str | os.PathLike[str] | None = None
+    ) -> None:
+        """Take from the index what it has of runs that will be asked for: quicker by far.
+
+        Args:
+            rows: The runs.
+            home: The home folder, instead of `$RUNBUS_HOME` or `~/.runbus`.
+        """
+        from runbus._home import Home
+        from runbus.catalog._measured import MeasuredRuns
+
+        self._index = MeasuredRuns(Home(home))
+        folders = [row.folder for row in rows if not row.problem]
+        for folder, known in self._index.of(folders):
+            self._params[folder], self._shown[folder] = known.params, known.shown
+            if known.summaries is not None:
+                self._summaries[folder] = known.summaries
+        self._known = {folder: folder in self._summaries for folder in self._params}
+
+    def save(self, rows: Iterable[RunRow]) -> None:
+        """Have the index remember what was read since `look_at`, of runs that are over."""
+        if self._index is None:
+            return
+        from runbus.catalog._measured import Measured
+
+        self._index.keep(
+            {
+                row.folder: Measured(
+                    self._params[row.folder],
+                    self._shown.get(row.folder, {}),
+                    self._summaries.get(row.folder),
+                )
+                for row in rows
+                if row.state in _OVER and row.folder in self._params and row.folder in self._shown
+                if self._known.get(row.folder) is not (row.folder in self._summaries)
+            }
+        )
 
     def of(self, row: RunRow, name: str) -> Value:
         """Return what a run has of a name; None if it has nothing, or cannot be read.

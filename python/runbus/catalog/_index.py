@@ -5,29 +5,27 @@ changed since, to the nanosecond, and each is looked at each time; without the i
 damaged one, every answer is the same. It is extended after many runs were read, and never on a
 network file system.
 
-There are two tables. Listings are what a list shows of runs, in as few bytes as possible, with the
-stamps of their files; entries are all that is known of the same experiments. Both are in the order
-of time, so that the newest experiments lie side by side.
+There are three tables. Listings are what a list shows of runs, in as few bytes as possible, with
+the stamps of their files; entries are all that is known of the same experiments; the third one has
+what runs are chosen and ordered by. All are in the order of time, so that the newest experiments
+lie side by side.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import sqlite3
 import time
-from contextlib import closing, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
 import msgspec
 
 from runbus import codec
-from runbus._files import make_file, open_file
+from runbus.catalog._index_file import write_rows
 from runbus.catalog._listings import (
-    BUSY_S,
     INDEX_FILE,
-    VERSION,
     ListedRun,
     Listing,
     Listings,
@@ -50,9 +48,6 @@ __all__ = ["Contents", "Index", "Seen", "Sweeps"]
 _WORTH = 200
 """So many runs must have been read from their folders before the index is extended by them."""
 
-_REMOTE = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "lustre", "gpfs", "beegfs", "ceph", "9p", "afs"}
-
-_TABLES = {"listings": "stamps BLOB, listing BLOB", "entries": "entry BLOB"}
 _ENTRIES = "SELECT key, crc, entry FROM entries WHERE key BETWEEN ? AND ?"
 
 
@@ -212,25 +207,15 @@ class Index:
             if one[1] or all(_run(folder, info.id) in self._noted for info in one[0])
         }
         count = sum(len(infos) for infos, _ in known.values())
-        if count < worth or not _is_local(self._path):
+        if count < worth:
             return 0
         rows = [row for folder in known if (row := self._row(folder))]
-        if not rows or not _is_ours(self._path):
+        if not rows:
             return 0
         listings = [(key, crc32(shown, crc32(made)), made, shown) for key, made, shown, _ in rows]
         entries = [(key, crc32(entry, _SHAPE), entry) for key, _, _, entry in rows]
-        try:
-            with closing(sqlite3.connect(self._path, timeout=BUSY_S)) as database, database:
-                _make_tables(database)
-                database.executemany("REPLACE INTO listings VALUES (?, ?, ?, ?)", listings)
-                database.executemany("REPLACE INTO entries VALUES (?, ?, ?)", entries)
-        except sqlite3.OperationalError:
-            return 0  # a full disk, or somebody else writes it right now
-        except (sqlite3.DatabaseError, ValueError):
-            with suppress(OSError):
-                os.unlink(self._path)
-            return 0
-        return len(rows)
+        is_done = write_rows(self._path, {"listings": listings, "entries": entries})
+        return len(rows) if is_done else 0
 
     def _row(self, folder: str) -> tuple[str, bytes, bytes, bytes] | None:
         """Return what is kept of an experiment: its key, stamps, listing and entry.
@@ -295,18 +280,6 @@ def _unpacked(info: RunInfo | str) -> RunInfo:
     return RunInfo._make([*fields, Origin(tuple(argv), *rest)])
 
 
-def _make_tables(database: sqlite3.Connection) -> None:
-    """Make the tables, in the place of those of another version."""
-    if database.execute("PRAGMA user_version").fetchone() != (VERSION,):
-        tables = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-        for (table,) in tables.fetchall():
-            database.execute('DROP TABLE "{}"'.format(table.replace('"', '""')))
-        database.execute(f"PRAGMA user_version = {VERSION}")
-    for table, columns in _TABLES.items():
-        given = f"key TEXT PRIMARY KEY, crc INTEGER, {columns}"
-        database.execute(f"CREATE TABLE IF NOT EXISTS {table} ({given}) WITHOUT ROWID")
-
-
 def _read_infos(folder: str, names: list[str], problems: dict[str, str]) -> list[RunInfo]:
     infos = []
     for name in names:
@@ -321,29 +294,3 @@ def _read_infos(folder: str, names: list[str], problems: dict[str, str]) -> list
         except FileUnreadable as error:
             problems[run] = str(error)
     return infos
-
-
-def _is_local(path: str) -> bool:
-    """Whether a file lies on a file system of this machine, where SQLite's locks hold."""
-    try:
-        with open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as file:
-            mounts = [line.split(" ")[1:3] for line in file]
-    except OSError:
-        return False
-    folder = os.path.realpath(os.path.dirname(path)) + "/"
-    above = [(len(at), kind) for at, kind in mounts if folder.startswith(at.rstrip("/") + "/")]
-    return not above or max(above)[1].removeprefix("fuse.") not in _REMOTE
-
-
-def _is_ours(path: str) -> bool:
-    """Make the file, as SQLite would not: readable by others; whether it may be written."""
-    try:
-        os.close(open_file(path, os.O_RDWR))
-    except FileNotFoundError:
-        try:
-            make_file(path)
-        except OSError:
-            return False
-    except (FileUnreadable, OSError):
-        return False
-    return True

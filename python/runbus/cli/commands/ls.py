@@ -24,6 +24,8 @@ __all__ = ["command"]
 
 T = TypeVar("T")
 
+_LISTED = {"id", "name", "project", "state", "created", "tags", "folder"}
+
 _AROUND = 4
 """So many rows of a terminal are for what stands around the table."""
 
@@ -110,7 +112,9 @@ def command(
     is_of_runs = is_filtered or sort or columns or at_step is not None
     is_folded = not (is_unfolded or is_of_runs or as_json)
     found = survey(project, newest=None if is_filtered or sort else newest, is_folded=is_folded)
-    if is_filtered:
+    every = found
+    if is_of_runs:
+        _read_ahead(every, conditions, sort, columns, fields)
         found = _chosen(found, tag, conditions, fields)
     if not is_folded:
         found = _first(found, sort, newest, fields)
@@ -130,6 +134,20 @@ def command(
         asked = [one.name for one in conditions] + ([sort.removeprefix("-")] if sort else [])
         hidden = ["project"] if project is not None else []
         print_runs(shown, fields, hidden=hidden, asked=asked)
+    fields.save(every)
+
+
+def _read_ahead(
+    rows: Sequence[RunRow],
+    conditions: Sequence[Condition],
+    sort: str | None,
+    columns: str | None,
+    fields: Fields,
+) -> None:
+    """Have the index tell what was measured, if what is asked for is more than a list has."""
+    names = {one.name for one in conditions} | {(sort or "id").removeprefix("-")}
+    if columns or not names <= _LISTED:
+        fields.look_at(rows)
 
 
 def _folded(rows: Sequence[RunRow], is_folded: bool) -> Sequence[RunRow | SweepRow]:
@@ -152,6 +170,8 @@ def _conditions(where: Sequence[str]) -> list[Condition]:
 def _chosen(
     rows: list[RunRow], tags: Sequence[str], conditions: list[Condition], fields: Fields
 ) -> list[RunRow]:
+    if not tags and not conditions:
+        return rows
     from runbus.catalog import selected
 
     return selected([row for row in rows if set(tags) <= set(row.tags)], conditions, fields)
