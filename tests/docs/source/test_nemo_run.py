@@ -15,6 +15,7 @@ import runbus
 import runbus.compat.nemo_run as run
 from runbus.config import Config, Partial, executor_data
 from runbus.errors import TaskInvalid
+from runbus.jobs import Asked
 
 pytestmark = pytest.mark.timeout(300)  # commands are run, one after the other
 
@@ -387,6 +388,14 @@ def test_the_experiment_block_runs(
     assert line == "trained 1024"
     with pytest.raises(runbus.errors.ExperimentNotFound):
         exec(later, found)
+
+    again = run.Experiment.from_id(made).reset()
+    assert (again.id, list(again.jobs)) == ("", ["small-model", "large-model", "evaluation"])
+    again.run()
+    assert again.id not in ("", made)
+    assert again.results == found["exp"].results
+    (evaluation,) = (one for one in Asked.read(again.folder).jobs if one.name == "evaluation")
+    assert [one.job for one in evaluation.depends_on] == ["small-model", "large-model"]
 
 
 def test_run_is_one_job(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

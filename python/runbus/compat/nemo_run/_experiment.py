@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import runbus
 from runbus.config import Partial
+from runbus.experiment import jobs_asked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Self
 
     from runbus import JobHandle, RunRecord
     from runbus.api import ExperimentStatus, Plan
@@ -110,6 +112,31 @@ class Experiment(runbus.Experiment):
             text = "".join(found)
         sys.stdout.write(text)
         return text
+
+    def reset(self) -> Self:
+        """Make this a new experiment that asks for the same, and return it; nothing runs yet.
+
+        The jobs have the dependencies, executors and limits that they had. No code of the old one
+        is imported or run; the code that is packaged is what is there now.
+
+        Raises:
+            UsageError: It has not been run yet.
+            FileUnreadable: Its record is damaged.
+        """
+        asked, jobs = jobs_asked(self._recorded_folder())
+        runbus.Experiment.__init__(
+            self,
+            self.title,
+            jobs,
+            executor=asked.executor,
+            executors=asked.executor_entries,
+            max_parallel=asked.max_parallel,
+            root=asked.root or None,
+            plugins=asked.plugins,
+            home=self._home,
+            fail_fast=asked.fail_fast,
+        )
+        return self
 
     def dryrun(self, log: bool = True) -> Plan:
         """Return what would be sent for each job; nothing is written or sent.
