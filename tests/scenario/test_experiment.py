@@ -629,6 +629,8 @@ def test_how_a_found_experiment_is_run_is_what_its_run_says(
     draft = ExperimentDraft("how", [Job(name=name, task=sh("echo hi; exit 1")) for name in "ab"])
     draft.prepare()
     found = Experiment.from_id(draft.id)
+    with pytest.raises(UsageError, match="max_parallel is 0, but must be at least 1"):
+        found.run(max_parallel=0)
     records = found.run(sequential=True, fail_fast=True, tail_logs=True, check=False)
     assert [str(one.state) for one in records] == ["FAILED", "CANCELLED"]
     told = capfd.readouterr().err

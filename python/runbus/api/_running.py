@@ -57,13 +57,7 @@ class Running(Composed):
         check: bool = True,
     ) -> list[JobRecord]:
         """See `AsyncExperiment.run`."""
-        if is_importing():
-            raise UsageError(
-                "the experiment would run while its module is imported, in each of its jobs, too: "
-                'write what runs it under if __name__ == "__main__":'
-            )
-        if self._runs_here():
-            raise UsageError(f"{self.id or self.title} runs already")
+        self._check_begins(max_parallel)
         at_a_time = 1 if sequential else max_parallel
         self._is_led_here = True
         try:
@@ -92,6 +86,18 @@ class Running(Composed):
         if check:
             await anyio.to_thread.run_sync(self._check, records)
         return records
+
+    def _check_begins(self, max_parallel: int | None) -> None:
+        """Refuse to run where nothing may begin."""
+        if is_importing():
+            raise UsageError(
+                "the experiment would run while its module is imported, in each of its jobs, too: "
+                'write what runs it under if __name__ == "__main__":'
+            )
+        if self._runs_here():
+            raise UsageError(f"{self.id or self.title} runs already")
+        if max_parallel is not None and max_parallel < 1:
+            raise UsageError(f"max_parallel is {max_parallel}, but must be at least 1")
 
     def _check(self, records: Sequence[JobRecord]) -> None:
         raise_failures(records, self.folder, home=self._home)
