@@ -26,6 +26,35 @@ pub(crate) struct End {
     pub(crate) left: usize,
     /// Bytes of its output that there was no room for, as far as the logs do not say so.
     pub(crate) lost: u64,
+    /// What was used beside it.
+    pub(crate) beside: Beside,
+}
+
+/// What a child used that is no process of the job.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Beside {
+    user_us: i64,
+    sys_us: i64,
+    max_rss: i64,
+    /// The most memory that one of the others had until then.
+    others: i64,
+}
+
+impl Beside {
+    /// Of a child, with what all others had used before it was waited for.
+    pub(crate) fn of(child: &libc::rusage, others: &libc::rusage) -> Self {
+        Self {
+            user_us: microseconds(child.ru_utime),
+            sys_us: microseconds(child.ru_stime),
+            max_rss: child.ru_maxrss,
+            others: others.ru_maxrss,
+        }
+    }
+
+    /// The most memory that one of the others had, where `all` is what any child had.
+    fn without(self, all: i64) -> i64 {
+        if all > self.max_rss { all } else { self.others }
+    }
 }
 
 impl End {
@@ -101,9 +130,9 @@ fn line_of(end: &End) -> String {
         end.status,
         quoted(&end.reason),
         clock::uptime(),
-        minutes(used.ru_utime),
-        minutes(used.ru_stime),
-        used.ru_maxrss * 1024,
+        minutes(microseconds(used.ru_utime) - end.beside.user_us),
+        minutes(microseconds(used.ru_stime) - end.beside.sys_us),
+        end.beside.without(used.ru_maxrss) * 1024,
         end.left > 0,
         end.left,
         end.lost,
@@ -194,14 +223,18 @@ fn quoted(text: &str) -> String {
     quoted + "\""
 }
 
-/// A time as the shell's `times` writes it.
-fn minutes(time: libc::timeval) -> String {
-    let (minutes, seconds) = (time.tv_sec / 60, time.tv_sec % 60);
-    format!("{minutes}m{seconds}.{:03}s", time.tv_usec / 1000)
+fn microseconds(time: libc::timeval) -> i64 {
+    time.tv_sec * 1_000_000 + time.tv_usec
+}
+
+/// A time in microseconds as the shell's `times` writes it.
+fn minutes(time: i64) -> String {
+    let (seconds, thousandths) = (time / 1_000_000, time / 1000 % 1000);
+    format!("{}m{}.{thousandths:03}s", seconds / 60, seconds % 60)
 }
 
 /// What the job, and all that this process has waited for, used.
-fn used_by_children() -> libc::rusage {
+pub(crate) fn used_by_children() -> libc::rusage {
     // SAFETY: all zeros is a valid `rusage`, and the call fills it in.
     let mut used: libc::rusage = unsafe { std::mem::zeroed() };
     // SAFETY: `used` is a valid place for the answer.
@@ -211,7 +244,18 @@ fn used_by_children() -> libc::rusage {
 
 #[cfg(test)]
 mod tests {
-    use super::{field, minutes, quoted};
+    use super::{Beside, field, microseconds, minutes, quoted};
+
+    #[test]
+    fn what_was_used_beside_a_job_is_not_its_own() {
+        let beside = Beside {
+            max_rss: 3000,
+            others: 1600,
+            ..Beside::default()
+        };
+        assert_eq!([3000, 3001].map(|all| beside.without(all)), [1600, 3001]);
+        assert_eq!([0, 70].map(|all| Beside::default().without(all)), [0, 70]);
+    }
 
     #[test]
     fn text_is_quoted_and_short() {
@@ -221,7 +265,7 @@ mod tests {
 
     #[test]
     fn times_are_those_of_a_shell() {
-        let of = |tv_sec, tv_usec| minutes(libc::timeval { tv_sec, tv_usec });
+        let of = |tv_sec, tv_usec| minutes(microseconds(libc::timeval { tv_sec, tv_usec }));
         assert_eq!(of(62, 500_999), "1m2.500s");
         assert_eq!(of(0, 9_000), "0m0.009s");
     }

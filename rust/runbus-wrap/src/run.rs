@@ -7,7 +7,7 @@ use crate::cgroup::{self, Cgroup};
 use crate::launch::{self, Launch, Output};
 use crate::os::{self, Process};
 use crate::reach::Reach;
-use crate::record::{self, End};
+use crate::record::{self, Beside, End};
 use crate::relay::Relay;
 use crate::request::Request;
 use crate::sampler::Sampler;
@@ -182,8 +182,9 @@ struct Attempt {
     output: Output,
     /// What reads the job's output.
     relay: Relay,
-    /// What samples the machine while the job runs.
+    /// What samples the machine while the job runs, and what it has used.
     sampler: Sampler,
+    beside: Option<Beside>,
     kills: u64,
     limit: Option<(f64, f64)>,
     beat: Option<f64>,
@@ -226,6 +227,7 @@ impl Attempt {
         let now = clock::now();
         let mut attempt = Self {
             sampler: Sampler::of(&request, now),
+            beside: None,
             request,
             launch,
             reach: Reach {
@@ -401,9 +403,11 @@ impl Attempt {
         }
     }
 
-    /// Take in every child that has ended: the job, and the orphans it left.
+    /// Take in every child that has ended: the job, the orphans it left, and what samples beside it.
     fn reap(&mut self) {
         loop {
+            // Before it is one of the others.
+            self.beside = self.sampler.reap().or(self.beside);
             let mut status = 0;
             // SAFETY: `status` is a valid place for the answer.
             match unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) } {
@@ -413,9 +417,9 @@ impl Attempt {
                     let failure = self.launch.failure(&self.request);
                     self.failure = self.failure.take().or(failure);
                     // Before anybody asks what the job has left behind.
-                    self.sampler.end();
+                    self.beside = self.sampler.end().or(self.beside);
                 }
-                pid => self.sampler.has_ended(pid),
+                pid => self.sampler.forget(pid),
             }
         }
     }
@@ -423,7 +427,7 @@ impl Attempt {
     /// Say how the job ended.
     fn end(mut self) -> End {
         let lost = self.relay.flush();
-        self.sampler.end();
+        self.beside = self.sampler.end().or(self.beside);
         self.reap();
         let left = if has_children() {
             // What forks all the time may be in none of the numbers that were looked at.
@@ -440,12 +444,14 @@ impl Attempt {
             // It was asked to end, and killed again and again: it is still there.
             None => (128 + libc::SIGKILL, None),
         };
+        let beside = self.beside.unwrap_or_default();
         let mut end = End {
             status,
             signal,
             reason: String::new(),
             left,
             lost,
+            beside,
         };
         if self.status.is_none() {
             UNKILLABLE.clone_into(&mut end.reason);
@@ -461,6 +467,7 @@ impl Attempt {
             end = End {
                 left,
                 lost,
+                beside,
                 ..End::failed(status, reason)
             };
         } else if status != 0 && self.was_out_of_memory() {

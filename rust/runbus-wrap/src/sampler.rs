@@ -7,6 +7,7 @@ use std::ffi::CStr;
 use std::os::fd::RawFd;
 
 use crate::os;
+use crate::record::{self, Beside};
 use crate::request::Request;
 
 /// A job that is over within so many seconds is not sampled.
@@ -104,8 +105,28 @@ impl Sampler {
         }
     }
 
-    /// Take in that a child has ended, if it was this one: there may be others who sample.
-    pub(crate) fn has_ended(&mut self, child: i32) {
+    /// Take in its end, if it has ended by itself: there may be others who sample.
+    ///
+    /// What it used is no use of the job.
+    pub(crate) fn reap(&mut self) -> Option<Beside> {
+        let Self::Alive(pid, pipe) = *self else {
+            return None;
+        };
+        if !os::is_readable(pipe, 0) {
+            return None;
+        }
+        let others = record::used_by_children();
+        // SAFETY: all zeros is a valid `rusage`.
+        let mut used: libc::rusage = unsafe { std::mem::zeroed() };
+        // SAFETY: no status is asked for, and `used` is a valid place for the answer.
+        unsafe { libc::wait4(pid, std::ptr::null_mut(), 0, &raw mut used) };
+        os::close(pipe);
+        *self = Self::None;
+        Some(Beside::of(&used, &others))
+    }
+
+    /// Take in that a child was waited for by somebody who waits for all.
+    pub(crate) fn forget(&mut self, child: i32) {
         if let Self::Alive(pid, pipe) = *self
             && pid == child
         {
@@ -115,20 +136,19 @@ impl Sampler {
     }
 
     /// Have it end, and with it what it writes.
-    pub(crate) fn end(&mut self) {
+    pub(crate) fn end(&mut self) -> Option<Beside> {
         if let Self::Alive(pid, pipe) = *self {
             for signal in [libc::SIGTERM, libc::SIGKILL] {
                 // SAFETY: the call takes numbers; the process is this one's child.
                 unsafe { libc::kill(pid, signal) };
                 if os::is_readable(pipe, PATIENCE) {
-                    let mut status = 0;
-                    // SAFETY: `status` is a valid place for the answer.
-                    unsafe { libc::waitpid(pid, &raw mut status, 0) };
-                    break;
+                    return self.reap();
                 }
             }
+            // A driver holds it: it ends when that answers.
             os::close(pipe);
         }
         *self = Self::None;
+        None
     }
 }

@@ -142,6 +142,13 @@ def test_a_program_that_cannot_be_run_is_nobodys_failure(start: Start, tmp_path:
     assert (seen.exit_code, seen.reason) == (3, "")
 
 
+def test_what_it_uses_is_not_what_the_job_used(start: Start, tmp_path: Path) -> None:
+    held = "head -c 60000000 /dev/zero | tail -c 60000000 | wc -c\necho"
+    (tmp_path / "samples").write_text(SAMPLES.replace("echo", held, 1))
+    start(UNTIL_IT_BEGAN).wait(50)
+    assert json.loads((tmp_path / "exit.json").read_text())["max_rss"] < 30_000_000
+
+
 def test_no_system_asks_for_no_sampler(tmp_path: Path) -> None:
     job = JobSpec(
         experiment_id="e", name="a", run_id="e-1", executor="local", argv=("true",), cwd="/",
