@@ -3,10 +3,11 @@
 //! All it knows is in the environment that the job has, too: the run, the attempt, how to sample, and
 //! which GPUs are the job's.
 
-use std::env;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{env, fs, io};
 
 use super::asked::Asked;
 use super::clock::{Clock, SystemClock};
@@ -65,7 +66,7 @@ fn asked() -> Option<(Asked, RunJournal)> {
     let attempt: u32 = attempt.file_name()?.to_str()?.parse().ok()?;
     let asked = Asked::parse(&env::var("RUNBUS_SYSTEM").unwrap_or_default())?;
     let (now, pid) = (SystemClock.wall_ns(), std::process::id());
-    let metrics = run.join("metrics");
+    let metrics = metrics_of(&run).ok()?;
     let samples = RunJournal {
         path: metrics.join(format!("{now:016x}-{pid}-a{attempt}-s-h.journal")),
         journal: SharedJournal::waiting(),
@@ -74,6 +75,17 @@ fn asked() -> Option<(Asked, RunJournal)> {
         run,
     };
     Some((asked, samples))
+}
+
+/// The folder of a run's metrics, made for its first writer: for those whom the run's own is for.
+fn metrics_of(run: &Path) -> io::Result<PathBuf> {
+    let metrics = run.join("metrics");
+    match fs::DirBuilder::new().mode(0o700).create(&metrics) {
+        Ok(()) => fs::set_permissions(&metrics, fs::metadata(run)?.permissions())?,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error),
+    }
+    Ok(metrics)
 }
 
 fn machine(root: u32, run: PathBuf, gpus: Option<&Gpus>) -> Machine {
