@@ -70,7 +70,7 @@ class ExtensionLife:
         extension = self.extension
         members = _called(extension, "add_plugin", with_parts, extension)
         for one in members:
-            if not self._is_next(one):  # it was given up while the one before hung
+            if not self._enter(one):  # it was given up while the one before hung
                 return
             settings = self._settings_of(one, members)
             _called(one, "initialize", one.initialize, settings)
@@ -105,8 +105,8 @@ class ExtensionLife:
         if problem is not None:
             raise problem
 
-    def _is_next(self, one: Extension) -> bool:
-        """Whether one is to begin; then `end` cleans it up, whenever that comes."""
+    def _enter(self, one: Extension) -> bool:
+        """Have `end` clean one up, whenever that comes; False if it has come: it may not begin."""
         with self._lock:
             if not self._is_over:
                 self._begun.append(one)
