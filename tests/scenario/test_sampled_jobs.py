@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from pathlib import Path
 
@@ -115,6 +116,16 @@ def test_a_program_that_knows_nothing_of_runbus_is_sampled_with_its_processes(
     # The shell, and what it has started.
     assert max(run.metrics("sys/job/processes").values) >= 2
     assert len(samplers()) == 1
+
+
+def test_the_samples_of_a_program_in_a_shared_home_are_of_the_group(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RUNBUS_SHARED", "group")
+    script = (sys.executable, "sampled_jobs.py", "knows-nothing")
+    assert runbus.run(runbus.Command(script)).state == "SUCCEEDED"
+    found = list(Path(runbus.runs()[-1].folder, "metrics").glob("*-s-h.journal"))
+    assert [stat.S_IMODE(one.stat().st_mode) for one in found] == [0o660]
 
 
 def test_a_program_that_joins_its_run_has_one_sampler() -> None:

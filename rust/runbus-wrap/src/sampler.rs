@@ -16,10 +16,11 @@ const AFTER: f64 = 1.0;
 const PATIENCE: i32 = 200;
 
 /// What it is told of the job's environment: the rest is not its business, least of all secrets.
-const TOLD: [&[u8]; 11] = [
+const TOLD: [&[u8]; 12] = [
     b"RUNBUS_RUN",
     b"RUNBUS_ATTEMPT",
     b"RUNBUS_SYSTEM",
+    b"RUNBUS_SHARED",
     b"RUNBUS_NVML",
     b"RUNBUS_ROCM_SMI",
     b"CUDA_VISIBLE_DEVICES",
