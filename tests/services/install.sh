@@ -4,7 +4,8 @@ set -eu
 missing=
 for package in btrfs-progs busybox charliecloud docker-registry docker.io faketime iproute2 \
     iptables mariadb-server munge openssh-server openssl podman python3-lark python3-requests \
-    python3-torch slurm-client slurmctld slurmd slurmdbd xfsprogs; do
+    python3-torch slurm-client slurm-wlm-jwt-plugin slurmctld slurmd \
+    slurmdbd slurmrestd xfsprogs; do
     dpkg-query --show --showformat='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' ||
         missing="$missing $package"
 done

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import anyio
 
+from runbus._secrets import Secret
 from runbus.cli._checks import Check, ahead_s, clock_check, space_check
 from runbus.config import ExecutorNames, executor_config, list_executors, load_batch
 from runbus.errors import ConfigInvalid, FileUnreadable, HostError, NotFound, RunbusError
@@ -78,13 +79,15 @@ class _Machine(NamedTuple):
     """A machine that an executor reaches: its name, empty for this one, folder, key.
 
     `partition` is where jobs of Slurm go from there, empty for its default; None if it is no login
-    node.
+    node. `rest` is where slurmrestd listens if that is asked, and `token` where the token is.
     """
 
     host: str
     job_dir: str
     identity: str
     partition: str | None = None
+    rest: str = ""
+    token: str = ""
 
 
 def _machines(data: Mapping[str, Any]) -> Iterator[_Machine]:
@@ -98,7 +101,11 @@ def _machines(data: Mapping[str, Any]) -> Iterator[_Machine]:
         return
     identity = config.identity or ""
     if kind == "slurm":
-        yield _Machine(config.host or "", config.job_dir, identity, config.partition or "")
+        token = config.token.reference if config.token else ""
+        yield _Machine(
+            config.host or "", config.job_dir, identity, config.partition or "",
+            config.rest or "", token,
+        )  # fmt: skip
         return
     for host in config.hosts:
         yield _Machine(host, config.job_dir, identity)
@@ -114,7 +121,7 @@ async def _ask(machine: _Machine) -> list[Check]:
             with anyio.fail_after(_TIMEOUT_S):
                 checks = await _questions(title, tunnel)
                 if machine.partition is not None:
-                    checks += await _slurm_checks(title, tunnel, machine.partition)
+                    checks += await _slurm_checks(title, tunnel, machine, machine.partition)
     except RunbusError as error:
         return [Check(title, False, str(error), error.hint or f"ssh -v {host} tells more")]
     except TimeoutError:
@@ -130,12 +137,16 @@ def _reached(machine: _Machine) -> Tunnel:
     return tunnel_to(machine.host, machine.job_dir, machine.identity or None)
 
 
-async def _slurm_checks(title: str, tunnel: Tunnel, wanted: str) -> list[Check]:
+async def _slurm_checks(title: str, tunnel: Tunnel, machine: _Machine, wanted: str) -> list[Check]:
     """Return what Slurm says there about where jobs can queue."""
-    title = f"{title}: Slurm{wanted and f', partition {wanted}'}"
+    rest, token = machine.rest or None, Secret(machine.token) if machine.token else None
+    title = f"{title}: {'slurmrestd' if rest else 'Slurm'}{wanted and f', partition {wanted}'}"
     try:
-        found = await partitions(tunnel)
+        found = await partitions(tunnel, rest, token)
     except HostError as error:
+        if rest:
+            advice = error.hint or "see that slurmrestd runs there"
+            return [Check(title, False, str(error), advice)]
         return [Check(title, False, error.reason, "see that sinfo works on that machine")]
     told = "; ".join(
         f"{one.name}: {one.state}, at most {one.time}, {one.nodes} of {one.cpus} CPUs, "

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from runbus.errors._hints import near_matches as near_matches
     from runbus.errors._hooks import PluginNotPortable as PluginNotPortable
     from runbus.errors._hosts import AnswerLost as AnswerLost
+    from runbus.errors._hosts import ApiUnknown as ApiUnknown
     from runbus.errors._hosts import ConnectionLost as ConnectionLost
     from runbus.errors._hosts import ForwardFailed as ForwardFailed
     from runbus.errors._hosts import HostError as HostError
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from runbus.errors._hosts import HttpRefused as HttpRefused
     from runbus.errors._hosts import LoginRefused as LoginRefused
     from runbus.errors._hosts import RemoteFailed as RemoteFailed
+    from runbus.errors._hosts import TokenRefused as TokenRefused
     from runbus.errors._hosts import Unreachable as Unreachable
     from runbus.errors._hub import DeliveryExpired as DeliveryExpired
     from runbus.errors._hub import HubClosed as HubClosed
@@ -134,6 +136,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AmbiguousId",
     "AnswerLost",
+    "ApiUnknown",
     "ArtifactUnreadable",
     "BackpressureTimeout",
     "BatchInvalid",
@@ -237,6 +240,7 @@ __all__ = [
     "TaskFailed",
     "TaskInvalid",
     "TaskNotFound",
+    "TokenRefused",
     "TraceError",
     "TrainingFailed",
     "TreeDirty",
@@ -297,7 +301,9 @@ __getattr__, __dir__ = lazy_names(
             "HostError",
             "HostKeyRefused",
             "HostKeyUnknown",
+            "ApiUnknown",
             "HttpRefused",
+            "TokenRefused",
             "LoginRefused",
             "RemoteFailed",
             "Unreachable",

@@ -53,6 +53,39 @@ class HttpRefused(HostError):
         return f"{self.host}: {self.reason}"
 
 
+class TokenRefused(HostError):
+    """A server lets nobody in with the token that it was given.
+
+    Attributes:
+        reference: Where the token is; never the token itself.
+    """
+
+    reference: str
+
+    def __str__(self) -> str:
+        return f"{self.host} does not accept the token at {self.reference}: {self.reason}"
+
+    @property
+    def hint(self) -> str:
+        return "put a new one there, as `scontrol token` prints it; it is read each time"
+
+
+class ApiUnknown(HostError):
+    """A server offers no version of its interface that is spoken here.
+
+    Attributes:
+        offered: The versions that it offers.
+        known: The versions that are spoken, the newest first.
+    """
+
+    offered: tuple[str, ...]
+    known: tuple[str, ...]
+
+    def __str__(self) -> str:
+        there, here = ", ".join(self.offered) or "none", ", ".join(self.known)
+        return f"{self.host}: {self.reason}: it offers {there}, and runbus speaks {here}"
+
+
 class HostKeyUnknown(HostError):
     """A host shows a key that no known_hosts file has; nothing was sent to it."""
 

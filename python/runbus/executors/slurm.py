@@ -11,6 +11,7 @@ import anyio
 from msgspec import Meta
 from msgspec.structs import replace
 
+from runbus._secrets import Secret  # noqa: TC001 - the configuration reads the fields
 from runbus.abc import Capabilities, Limits, Packager, Request, Tunnel
 from runbus.config import LocalFile  # noqa: TC001 - the configuration reads the fields
 from runbus.errors import (
@@ -19,6 +20,7 @@ from runbus.errors import (
     RunbusError,
     SecretMissing,
     SubmitUnknown,
+    UsageError,
     os_reason,
 )
 from runbus.executors._choosing import Hosts
@@ -41,9 +43,11 @@ from runbus.transports import LocalTunnel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from types import TracebackType
     from typing import Literal
 
     from runbus.abc import JobRef, JobSpec
+    from runbus.executors._slurm.scheduler import Scheduler
 
 __all__ = ["AUTO", "Partition", "SlurmExecutor", "partitions"]
 
@@ -77,10 +81,15 @@ class SlurmExecutor(SlurmOptions, TunnelExecutor):
             the login node answers.
         name: What jobs call this executor.
         tunnels: Lends tunnels, so that several executors have one connection.
+        rest: Where slurmrestd listens, to be asked instead of the programs of the login node:
+            `unix:///run/slurmrestd.sock`, or `http://user@head:6820`. The files of jobs go by
+            `host` all the same.
+        token: Where the token for it is, as `scontrol token` prints it.
 
     Raises:
         UsageError: An option has not the form that Slurm reads, or there is no such option.
-        ExtraMissing: The login node is given as text and asyncssh is not installed.
+        ExtraMissing: The login node is given as text and asyncssh is not installed, or `rest` is
+            given and httpx is not.
     """
 
     host: str | Tunnel | None = None
@@ -93,13 +102,16 @@ class SlurmExecutor(SlurmOptions, TunnelExecutor):
     copy_patience_s: float = 60.0
     name: str = "slurm"
     tunnels: TunnelPool | None = None
+    rest: str | None = None
+    token: Secret | None = None
 
     def __post_init__(self) -> None:
         """See that the options are such, and begin with the login node."""
         self.check()
         tunnel = self._reached()
+        scheduler = scheduler_of(tunnel, self.rest, self.token)
         self._host = SlurmHost(
-            tunnel, Commands(tunnel), self.poll_s, self._tell, self.copy_patience_s, notice(self)
+            tunnel, scheduler, self.poll_s, self._tell, self.copy_patience_s, notice(self)
         )
         self._use(
             Hosts({tunnel.name: self._host}),
@@ -115,6 +127,16 @@ class SlurmExecutor(SlurmOptions, TunnelExecutor):
             return self.host
         reach = tunnel_to if self.tunnels is None else self.tunnels.to
         return reach(self.host, self.job_dir, self.identity)
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop following and close the connections. Jobs continue."""
+        await super().__aexit__(exc_type, exc, traceback)
+        await self._host.scheduler.close()
 
     @property
     def capabilities(self) -> Capabilities:
@@ -249,10 +271,34 @@ def error_of(job: JobSpec, error: OSError | RunbusError) -> RunbusError:
     return JobNotStarted(job.name, os_reason(error) if isinstance(error, OSError) else str(error))
 
 
-async def partitions(tunnel: Tunnel) -> list[Partition]:
-    """Return where jobs can queue, as a login node tells it.
+def scheduler_of(tunnel: Tunnel, rest: str | None, token: Secret | None) -> Scheduler:
+    """Return how Slurm is spoken to: by slurmrestd if its address is given.
+
+    Raises:
+        UsageError: It is not an address, or there is a token and no address.
+        ExtraMissing: httpx is not installed.
+    """
+    if rest is None:
+        if token is not None:
+            raise UsageError("a token is for slurmrestd: give rest, too")
+        return Commands(tunnel)
+    # Costs what httpx costs, which others need not pay.
+    from runbus.executors._slurm.rest import Rest
+
+    return Rest(rest, token, tunnel)
+
+
+async def partitions(
+    tunnel: Tunnel, rest: str | None = None, token: Secret | None = None
+) -> list[Partition]:
+    """Return where jobs can queue, as a login node or slurmrestd tells it.
 
     Raises:
         HostError: Slurm does not answer there, or the machine does not.
+        UsageError: The address of slurmrestd is not one.
     """
-    return await Commands(tunnel).partitions()
+    scheduler = scheduler_of(tunnel, rest, token)
+    try:
+        return await scheduler.partitions()
+    finally:
+        await scheduler.close()

@@ -1,6 +1,7 @@
 """A real Slurm cluster on this machine: a controller, accounts, and machines that share it.
 
-Needs the munge, slurmctld, slurmd, slurmdbd, slurm-client and mariadb-server of Debian, and root.
+Needs the munge, slurmctld, slurmd, slurmdbd, slurm-client, slurm-wlm-jwt-plugin and mariadb-server
+of Debian, and root.
 Nothing of it is left running: each cluster has folders, keys and ports of its own.
 """
 
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["Slurm", "counted", "slurm_cluster", "until"]
+__all__ = ["Slurm", "counted", "listens", "slurm_cluster", "until"]
 
 NODES = 3
 _PATIENCE_S = 60.0
@@ -44,7 +45,7 @@ class Slurm:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.conf = folder / "slurm.conf"
-        self.ports = _free_ports(4 + NODES)
+        self.ports = _free_ports(5 + NODES)
         self._database: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -86,6 +87,15 @@ class Slurm:
         """The variables with which a program finds this cluster."""
         return {**os.environ, "SLURM_CONF": str(self.conf)}
 
+    @property
+    def rest_port(self) -> int:
+        """Where its REST server may listen."""
+        return self.ports[4 + NODES]
+
+    def token(self, *words: str) -> str:
+        """Return a token of this user, as `scontrol token` prints it."""
+        return self.ask("scontrol", "token", *words).strip().removeprefix("SLURM_JWT=")
+
     def start_controller(self) -> None:
         """Start slurmctld, unless it runs, and wait until it answers."""
         if not _pid(self.folder / "run" / "slurmctld.pid"):
@@ -99,7 +109,7 @@ class Slurm:
     def start_accounts(self) -> None:
         """Start slurmdbd, and wait until it listens."""
         self._run("slurmdbd")
-        until(lambda: _listens(self.ports[1]))
+        until(lambda: listens(self.ports[1]))
 
     def stop_accounts(self) -> None:
         """Stop slurmdbd."""
@@ -189,7 +199,10 @@ class Slurm:
         accounts = folder / "slurmdbd.conf"
         accounts.write_text(_ACCOUNTS.format(**values))
         accounts.chmod(0o600)
-        for path in (accounts, *(folder / name for name in ("state", "log", "run"))):
+        key = folder / "state" / "jwt.key"
+        key.write_bytes(os.urandom(32))
+        key.chmod(0o400)
+        for path in (accounts, key, *(folder / name for name in ("state", "log", "run"))):
             shutil.chown(path, "slurm", "slurm")
 
 
@@ -258,7 +271,8 @@ def _free_ports(count: int) -> list[int]:
             one.close()
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
+    """Whether something listens at a port of this machine."""
     with socket.socket() as one:
         return one.connect_ex(("127.0.0.1", port)) == 0
 
@@ -292,6 +306,8 @@ SlurmctldPort={control}
 SlurmUser=slurm
 AuthType=auth/munge
 AuthInfo=socket={folder}/munge/munge.sock
+AuthAltTypes=auth/jwt
+AuthAltParameters=jwt_key={folder}/state/jwt.key
 CommunicationParameters=NoInAddrAny,NoCtldInAddrAny
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool/%n
@@ -340,6 +356,8 @@ PartitionName=high Nodes=node3 MaxTime=INFINITE State=UP PriorityTier=10
 _ACCOUNTS = """\
 AuthType=auth/munge
 AuthInfo=socket={folder}/munge/munge.sock
+AuthAltTypes=auth/jwt
+AuthAltParameters=jwt_key={folder}/state/jwt.key
 DbdHost={host}
 DbdAddr=127.0.0.1
 DbdPort={accounts}

@@ -24,7 +24,7 @@ from runbus.errors import AnswerLost, ExtraMissing, HttpRefused, Unreachable
 from runbus.transports._http_policy import Phases, Try, next_pause_s, reason_of, shown_url
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Mapping
+    from collections.abc import AsyncIterator, Collection, Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -54,6 +54,12 @@ class Answer(msgspec.Struct, frozen=True):
     headers: dict[str, str]
     body: bytes
     url: str
+
+    @property
+    def reason(self) -> str:
+        """What it says of itself in one line, without secrets."""
+        text = self.body[: 1 << 16].decode("utf-8", "replace")
+        return reason_of(self.status, self.headers.get("content-type", ""), text)
 
     def read(self, shape: type[T]) -> T:
         """Return the body, which is JSON.
@@ -140,7 +146,7 @@ class HttpClient:
         method: str,
         path: str,
         *,
-        query: Mapping[str, str] | None = None,
+        query: Mapping[str, str | Sequence[str]] | None = None,
         document: object = None,
         headers: Mapping[str, str] | None = None,
         is_named: bool = False,
@@ -152,7 +158,7 @@ class HttpClient:
         Args:
             method: The method, in capitals.
             path: What follows the address of the server.
-            query: The parameters.
+            query: The parameters; one that has several values is given several times.
             document: What is sent as JSON; nothing if None.
             headers: What this request says besides.
             is_named: Whether it carries a name of ours, so that the server refuses a second one.
@@ -195,7 +201,7 @@ class HttpClient:
         self,
         method: str,
         path: str,
-        query: Mapping[str, str] | None,
+        query: Mapping[str, str | Sequence[str]] | None,
         document: object,
         headers: Mapping[str, str] | None,
         phases: Phases,
@@ -214,7 +220,7 @@ class HttpClient:
         method: str,
         path: str,
         *,
-        query: Mapping[str, str] | None = None,
+        query: Mapping[str, str | Sequence[str]] | None = None,
         content: bytes | AsyncIterator[bytes] = b"",
         headers: Mapping[str, str] | None = None,
         phases: Phases | None = None,
@@ -318,9 +324,7 @@ class Streamed:
 
 
 def _refusal(answer: Answer) -> HttpRefused:
-    text = answer.body[: 1 << 16].decode("utf-8", "replace")
-    reason = reason_of(answer.status, answer.headers.get("content-type", ""), text)
-    return HttpRefused(answer.url, reason, answer.status)
+    return HttpRefused(answer.url, answer.reason, answer.status)
 
 
 def _timeout(phases: Phases) -> httpx.Timeout:

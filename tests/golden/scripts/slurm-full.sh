@@ -20,7 +20,7 @@
 #SBATCH --contiguous
 #SBATCH --signal=B:USR1@90
 
-trap : USR2
+trap : TERM USR2
 rb_folder=''"$HOME"'/my jobs/20260101-000000-ab/jobs/1-train/1'
 cd "$rb_folder" || exit 73
 exec >>slurm.log 2>&1 </dev/null || exit 77
@@ -50,7 +50,6 @@ rb_pass() {
     rb_pid=${rb_pid#*\"pid\":}
     kill -s "$1" -- "-${rb_pid%%,*}"
 }
-trap : TERM
 trap rb_end USR2
 export RUNBUS_NOTICE_SIGNAL=USR1
 trap 'rb_pass USR1' USR1

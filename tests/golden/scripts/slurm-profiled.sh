@@ -6,7 +6,7 @@
 #SBATCH --nodes=2
 #SBATCH --gpus-per-node=8
 
-trap : USR2
+trap : TERM USR2
 rb_folder=''"$HOME"'/.runbus/remote/20260101-000000-ab/jobs/1-train/1'
 cd "$rb_folder" || exit 73
 exec >>slurm.log 2>&1 </dev/null || exit 77
@@ -34,7 +34,6 @@ rb_pass() {
     rb_pid=${rb_pid#*\"pid\":}
     kill -s "$1" -- "-${rb_pid%%,*}"
 }
-trap : TERM
 trap rb_end USR2
 set -m
 runbus-wrapper run "$rb_folder" "$rb_ns" &

@@ -24,6 +24,7 @@ __all__ = [
     "VARIABLES_ASK",
     "accounts_words",
     "ends_script",
+    "environment_script",
     "ids_script",
     "keep_script",
     "known_script",
@@ -103,11 +104,14 @@ def unstage_script(folder: str, names: Iterable[str]) -> bytes:
 
 def submit_words(umask: str, withheld: Sequence[str]) -> list[str | bytes]:
     """Return the words that submit the script on stdin, and tell the number that Slurm gives it."""
-    unset = b"".join(b"unset %s\n" % name.encode() for name in withheld if _NAME.fullmatch(name))
     script = b"""%(clean)s%(unset)sunset RUNBUS_ATTEMPT; umask %(umask)s; cd /
 exec timeout 60 sbatch --parsable
-""" % {b"clean": _CLEAN, b"unset": unset, b"umask": umask.encode()}
+""" % {b"clean": _CLEAN, b"unset": _unset(withheld), b"umask": umask.encode()}
     return ["sh", "-c", script]
+
+
+def _unset(withheld: Sequence[str]) -> bytes:
+    return b"".join(b"unset %s\n" % name.encode() for name in withheld if _NAME.fullmatch(name))
 
 
 def keep_script(numbers: Mapping[str, str]) -> bytes:
@@ -157,6 +161,12 @@ echo {RULES}; {_PATIENT} scontrol --oneliner show partition || :
 LARGEST_ARRAY_ASK: Sequence[str | bytes] = ["sh", "-c", f"exec {_PATIENT} scontrol show config"]
 """The words that ask, among other things, how large an array may be."""
 
+
+def environment_script(withheld: Sequence[str]) -> bytes:
+    """Ask for the variables with which sbatch would be called; each ends in a NUL."""
+    return b"(\n%s%sunset RUNBUS_ATTEMPT; env -0\n)\n" % (_CLEAN, _unset(withheld))
+
+
 VARIABLES_ASK = b"""printf '%s\\0' "PATH=${PATH-}" "LD_LIBRARY_PATH=${LD_LIBRARY_PATH-}" \\
     "SLURM_CONF=${SLURM_CONF-}"
 """
@@ -181,9 +191,14 @@ def ids_script(folders: Sequence[str]) -> bytes:
 
 
 def ends_script(graces: Mapping[str, float]) -> bytes:
-    """Note for attempts that their end is asked for: one that has not begun will not begin."""
+    """Note for attempts that their end is asked for: one that has not begun will not begin.
+
+    The wrapper reads the grace in `cancel` where TERM reaches it, and the batch script in `grace`
+    where USR2 reaches that.
+    """
     return b"".join(
-        b"if [ -d %(dir)s ]; then echo %(grace).3f >%(dir)s/grace; : >%(dir)s/cancel; "
+        b"if [ -d %(dir)s ]; then echo %(grace).3f >%(dir)s/grace; "
+        b"echo %(grace).3f >%(dir)s/cancel.part; mv -f %(dir)s/cancel.part %(dir)s/cancel; "
         b"[ ! -e %(dir)s/%(secrets)s ] || rm -f %(dir)s/%(secrets)s; fi\n"
         % {b"dir": quote(folder), b"grace": grace, b"secrets": SECRETS.encode()}
         for folder, grace in graces.items()

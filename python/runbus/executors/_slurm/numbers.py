@@ -69,7 +69,7 @@ def expanded(number: str) -> list[str]:
         low, _, high = span.partition("-")
         if not all(one.isascii() and one.isdigit() for one in (array, low, high or low)):
             return []
-        if int(high or low) > _LARGEST:
+        if int(high or low) > _LARGEST or len(found) > _LARGEST:
             return []
         found += [f"{array}_{index}" for index in range(int(low), int(high or low) + 1)]
     return found

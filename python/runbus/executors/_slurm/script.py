@@ -201,9 +201,10 @@ then echo "no GPU is seen on ${SLURMD_NODENAME-}"; exit 76; fi
 # bash, since its background children do not ignore INT and QUIT once it controls jobs; it waits for
 # the wrapper in the background, so that a signal is acted on at once. TERM, which Slurm sends to
 # all processes of a job that it ends, is the job's to answer: this shell and the wrapper outlast
-# it, and the wrapper writes down how the job ended. USR2 asks for the job's end: until there is a
-# wrapper it is enough that the shell outlasts it, since the wrapper finds the file `cancel`.
-_SCRIPT = b"""trap : USR2
+# it, and the wrapper writes down how the job ended. USR2 asks for the job's end, as TERM does where
+# the signal cannot go to this shell alone: until there is a wrapper it is enough that the shell
+# outlasts it, since the wrapper finds the file `cancel`.
+_SCRIPT = b"""trap : TERM USR2
 %(folder)s
 cd "$rb_folder" || exit 73
 exec >>slurm.log 2>&1 </dev/null || exit 77
@@ -220,7 +221,6 @@ rb_pass() {
     rb_pid=${rb_pid#*\\"pid\\":}
     kill -s "$1" -- "-${rb_pid%%%%,*}"
 }
-trap : TERM
 trap rb_end USR2
 %(warn)sset -m
 %(run)s run "$rb_folder" "$rb_ns" &

@@ -95,13 +95,17 @@ class Standing(NamedTuple):
 def fact_of(facts: Mapping[str, Fact], name: str) -> Fact | None:
     """Return what was said of a job; None if nothing.
 
-    Elements of an array that ended before they began may be told of by the array's own name alone.
+    Elements of an array that ended before they began may be told of by the array's own name alone,
+    and some of those that wait, where there are too many to be listed.
     """
     if (fact := facts.get(name)) is not None:
         return fact
     array = array_of(name)
     rest = facts.get(array) if array != name else None
-    return rest if rest is not None and rest.state in _ENDED else None
+    if rest is None or rest.state in _ENDED:
+        return rest
+    index = name.removeprefix(array).strip("[]")
+    return rest._replace(id=f"{rest.id}_{index}", name=name)
 
 
 def is_over(fact: Fact) -> bool:
@@ -135,8 +139,10 @@ def noted(
     """
     said = fact_of(queue, name) if queue is not None else None
     told = fact_of(accounts.facts, name)
-    # The controller knows better what lives; the accounts, how it ended.
+    # The controller knows better what lives, as far as it lists it; the accounts, how it ended.
     lives = said is not None and said.state not in _ENDED
+    if lives and told is not None and told.state in _ENDED and queue is not None:
+        lives = name in queue
     fact = said if lives or told is None else told if told.state in _ENDED or said is None else said
     if fact is None:
         missing = queue is not None and (accounts.answered or not accounts.kept)
@@ -149,6 +155,8 @@ def noted(
         return standing._replace(absences=standing.absences + 1, is_out=is_out)
     if fact.state not in _ENDED:
         return Standing(fact)
+    if fact is told and said is not None and not (told.exit_code or told.signal):
+        fact = told._replace(exit_code=said.exit_code or told.exit_code, signal=said.signal)
     return Standing(fact, 0, now if standing.ended_at is None else standing.ended_at)
 
 

@@ -1,0 +1,331 @@
+"""What slurmrestd is asked, and what its answers mean, however odd they are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from anyio.abc import ByteStream
+
+from runbus import Secret
+from runbus.codec import decode_json
+from runbus.errors import ApiUnknown, FieldInvalid, HostError, HttpRefused, UsageError
+from runbus.executors import SlurmExecutor
+from runbus.executors._slurm.listing import Fact
+from runbus.executors._slurm.rest import Rest
+from runbus.executors._slurm.rest_answers import (
+    Accounted,
+    Errors,
+    Listed,
+    facts_of_accounts,
+    facts_of_queue,
+)
+from runbus.executors._slurm.rest_asked import KNOWN, Address, choose, document, offered
+from runbus.executors._slurm.rest_values import expires_s
+from runbus.executors._slurm.script import Batch
+from runbus.executors._slurm.verdict import Accounts, Standing, fact_of, noted
+from runbus.transports import LocalTunnel
+
+
+def test_an_address_is_a_socket_or_a_server_and_may_say_who_asks() -> None:
+    assert Address.of("unix:///run/s.sock") == Address("http://localhost", "/run/s.sock")
+    assert Address.of("http://me@head:6820/") == Address("http://head:6820", "", "me")
+    assert Address.of("https://[::1]:1/slurm/api") == Address("https://[::1]:1/slurm/api")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["head:6820", "unix://run/s.sock", "ftp://head", "http://", "http://h:x", "http://h?a=b"],
+)
+def test_what_is_not_an_address_is_refused(text: str) -> None:
+    with pytest.raises(FieldInvalid, match="rest is the address"):
+        Address.of(text)
+
+
+def test_a_password_in_an_address_is_refused_and_not_repeated() -> None:
+    with pytest.raises(FieldInvalid) as caught:
+        SlurmExecutor(rest="http://me:hunter2@head:6820")
+
+    assert "hunter2" not in f"{caught.value} {caught.value!r} {caught.value.hint}"
+    with pytest.raises(UsageError, match="give rest"):
+        SlurmExecutor(token=Secret("env:SLURM_JWT"))
+
+
+def test_the_newest_version_that_both_sides_speak_is_taken() -> None:
+    ours = ["/slurm/v0.0.40/jobs/", "/slurm/v0.0.41/jobs/", "/slurm/v0.0.99/x"]
+    paths = [*ours, "/slurmdb/v0.0.40/x", "/openapi/v3", "/slurm/v9/x"]
+
+    versions, accounts = offered(paths)
+
+    assert versions == ["v0.0.99", "v0.0.41", "v0.0.40"]
+    assert accounts == {"v0.0.40"}
+    assert choose(versions) == "v0.0.41"
+    assert choose(["v0.0.99"]) is None
+
+
+OPTIONS = [
+    ("job-name", "a"), ("no-requeue", ""), ("mem", "1G"), ("time", "1-02:30:01"),
+    ("nodelist", "n1,n[2-3]"), ("gres", "craynetwork:1"), ("gpus-per-node", "a100:2"),
+]  # fmt: skip
+
+
+def sent(version: str, *more: tuple[str, str]) -> Mapping[str, Any]:
+    batch = Batch([*OPTIONS, *more], b"true\n")
+    return document(batch, {"A": "it's\n1"}, "0027", version)
+
+
+def test_options_are_said_as_each_version_takes_them() -> None:
+    old, new = sent("v0.0.38"), sent("v0.0.42", ("signal", "B:USR1@90"))
+
+    assert old["job"]["memory_per_node"] == "1G"
+    assert old["job"]["no_requeue"] is True
+    assert old["script"] == new["job"]["script"] == "#!/bin/bash\ntrue\n"
+    assert old["job"]["environment"]["A"] == "it's\n1"
+    assert "A=it's\n1" in new["job"]["environment"]
+    assert "SLURM_UMASK=00027" in new["job"]["environment"]
+    assert new["job"]["memory_per_node"]["number"] == 1024
+    assert new["job"]["time_limit"]["number"] == 24 * 60 + 151
+    assert new["job"]["required_nodes"] == ["n1", "n[2-3]"]
+    assert new["job"]["tres_per_node"] == "gres/craynetwork:1,gres/gpu:a100:2"
+    assert new["job"]["requeue"] is False
+    assert new["job"]["kill_warning_flags"] == ["BATCH_JOB"]
+
+
+@pytest.mark.parametrize("option", ["signal", "contiguous", "no-such"])
+def test_an_option_that_a_version_does_not_have_is_refused(option: str) -> None:
+    with pytest.raises(UsageError, match=f"{option}.*v0.0.38"):
+        sent("v0.0.38", (option, "B:USR1@90"))
+
+
+def queue(*jobs: Mapping[str, Any], user: str = "me") -> dict[str, Fact]:
+    listed = decode_json(json.dumps({"errors": [], "jobs": jobs}), Listed)
+    assert listed.jobs is not None
+    return facts_of_queue(listed.jobs, user)
+
+
+def number(value: int | None) -> Mapping[str, Any]:
+    return {"set": value is not None, "infinite": False, "number": value or 0}
+
+
+def test_jobs_are_told_alike_by_old_and_new_versions() -> None:
+    plain = {"job_id": 5, "array_job_id": 0, "array_task_id": None, "name": "a", "user_name": "me",
+             "job_state": "RUNNING", "state_reason": "None", "start_time": 7, "nodes": "n1",
+             "exit_code": 0}  # fmt: skip
+    wordy = {**plain, "array_job_id": number(0), "array_task_id": number(None),
+             "job_state": ["RUNNING"], "start_time": number(7),
+             "exit_code": {"status": ["SUCCESS"], "return_code": number(0)}}  # fmt: skip
+
+    assert queue(plain)["a"]._replace(exit_code=None) == queue(wordy)["a"]._replace(exit_code=None)
+    assert queue(plain)["a"].nodes == "n1"
+    assert queue({**plain, "exit_code": 7 << 8})["a"].exit_code == 7
+    assert queue({**plain, "exit_code": 9})["a"].signal == 9
+    assert queue({**plain, "job_state": ["CANCELLED", "COMPLETING"]})["a"].state == "COMPLETING"
+
+
+def test_a_job_of_another_user_is_not_taken_for_ours() -> None:
+    assert queue({"job_id": 5, "name": "a", "user_name": "other", "job_state": "FAILED"}) == {}
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        {}, {"job_id": "x", "name": "a"}, {"job_id": 1, "name": ["a"]}, {"job_id": -(1 << 80)},
+        {"array_job_id": 5, "name": "a", "array_task_string": "0-99999999999"},
+        {"array_job_id": 5, "name": "a", "array_task_string": "[]%x"},
+    ],
+)  # fmt: skip
+def test_what_is_not_a_job_is_passed_over(job: Mapping[str, Any]) -> None:
+    assert queue({"user_name": "me", **job}) == {}
+
+
+def test_a_state_that_nobody_knows_survives() -> None:
+    found = queue({"job_id": 5, "name": "a", "user_name": "me", "job_state": ["DREAMING"]})
+
+    assert found["a"].state == "DREAMING"
+
+
+def test_an_element_that_a_long_array_is_too_long_to_list_still_waits() -> None:
+    """Else it would be taken for one that somebody took out of its array."""
+    listed = queue({"job_id": 5, "array_job_id": 5, "name": "a", "user_name": "me",
+                    "job_state": "PENDING", "array_task_string": "0,2,4,16..."})  # fmt: skip
+    told = {"a[6]": Fact("5_6", "a[6]", "FAILED", source="slurmdbd")}
+
+    assert sorted(listed) == ["a", "a[0]", "a[2]", "a[4]"]
+    late = fact_of(listed, "a[17]")
+    assert late is not None
+    assert (late.id, late.state) == ("5_17", "PENDING")
+    ended = noted(Standing(), "a[6]", listed, Accounts(told, answered=True), 1.0)
+    assert ended.fact is not None
+    assert ended.fact.state == "FAILED"
+
+
+def accounts(*rows: Mapping[str, Any]) -> dict[str, Fact]:
+    found = decode_json(json.dumps({"jobs": rows}), Accounted)
+    assert found.jobs is not None
+    return facts_of_accounts(found.jobs, "me")
+
+
+def test_the_accounts_tell_how_jobs_ended_and_which_elements_wait() -> None:
+    row = {"job_id": 6, "name": "a", "user": "me", "nodes": "None assigned",
+           "state": {"current": ["CANCELLED"], "reason": "None"}, "kill_request_user": "root",
+           "array": {"job_id": 0, "task_id": number(None), "task": ""},
+           "exit_code": {"return_code": number(None), "signal": {"id": number(15)}}}  # fmt: skip
+    bits = {**row, "array": {"job_id": 5, "task_id": None, "task": "0x15"}}
+    spans = {**row, "array": {"job_id": 5, "task_id": number(None), "task": "1-2,7"}}
+
+    (alone,) = accounts(row).values()
+
+    assert (alone.id, alone.state, alone.detail, alone.signal) == ("6", "CANCELLED", "by root", 15)
+    assert (alone.nodes, alone.reason) == ("", "")
+    assert sorted(accounts(bits)) == ["a[0]", "a[2]", "a[4]"]
+    assert sorted(accounts(spans)) == ["a[1]", "a[2]", "a[7]"]
+
+
+def test_a_failure_whose_code_the_accounts_forget_is_told_with_that_of_the_controller() -> None:
+    said = queue({"job_id": 5, "name": "a", "user_name": "me", "job_state": "FAILED",
+                  "exit_code": 73 << 8})  # fmt: skip
+    told = accounts({"job_id": 5, "name": "a", "user": "me", "state": {"current": "FAILED"},
+                     "exit_code": {"status": "SUCCESS", "return_code": 0}})  # fmt: skip
+
+    found = noted(Standing(), "a", said, Accounts(told, answered=True), 1.0).fact
+
+    assert found is not None
+    assert found.exit_code == 73
+
+
+def test_a_number_is_a_job_also_where_something_is_wrong() -> None:
+    text = '{"job_id": 5, "errors": [{"error_code": 2015, "error": "not available now"}]}'
+
+    assert decode_json(text, Errors).number == "5"
+    assert decode_json('{"result": {"job_id": 6}}', Errors).number == "6"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        ({"error": "Invalid partition name specified", "error_code": 2000}, "refused"),
+        ({"error": "Unable to contact slurm controller (connect failure)"}, "later"),
+        ({"error": "Zero Bytes were transmitted or received"}, "unknown"),
+        ({"error": "Invalid job array specification", "description": "failed"}, "large"),
+        ({"description": "QOSMaxSubmitJobPerUserLimit"}, "quota"),
+    ],
+)
+def test_an_error_means_what_the_same_words_of_sbatch_mean(
+    error: Mapping[str, Any], kind: str
+) -> None:
+    assert decode_json(json.dumps({"errors": [error]}), Errors).refusal == kind
+
+
+def test_the_end_of_a_token_is_read_from_it_where_it_says_one() -> None:
+    assert expires_s("eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjE3OTU5ODcyMTl9.x") == 1795987219
+    for text in ("", "x", "a.b.c", "a.W10.c", "a.eyJleHAiOiJ4In0.c", "a.\xff.c"):
+        assert expires_s(text) is None
+
+
+PATHS = b'{"paths": {"/slurm/v0.0.38/jobs": {}, "/slurmdb/v0.0.38/jobs": {}}}'
+
+
+@asynccontextmanager
+async def asking(
+    folder: Path, *answers: bytes, asked: list[bytes] | None = None
+) -> AsyncIterator[Rest]:
+    """Ask a server on a socket, which answers so, once after the other."""
+    told, heard = list(answers), [] if asked is None else asked
+
+    async def answer(stream: ByteStream) -> None:
+        async with stream:
+            heard.append(await stream.receive())
+            await stream.send(told.pop(0))
+
+    listener = await anyio.create_unix_listener(folder / "s")
+    async with listener, anyio.create_task_group() as serving:
+        serving.start_soon(listener.serve, answer)
+        rest = Rest(f"unix://{folder}/s", None, LocalTunnel(str(folder)))
+        yield rest
+        await rest.close()
+        serving.cancel_scope.cancel()
+
+
+def http(body: bytes, *, status: int = 200) -> bytes:
+    head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    return head.encode() + body
+
+
+async def test_a_server_of_versions_that_nobody_knows_is_told_with_both_lists(
+    tmp_path: Path,
+) -> None:
+    paths = http(b'{"paths": {"/slurm/v0.0.99/jobs/": {}, "/slurm/v0.0.98/jobs/": {}}}')
+
+    async with asking(tmp_path, paths) as rest:
+        with pytest.raises(ApiUnknown) as caught:
+            await rest.queue()
+
+    assert caught.value.offered == ("v0.0.99", "v0.0.98")
+    assert caught.value.known == KNOWN
+    assert "v0.0.98" in str(caught.value)
+    assert KNOWN[0] in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        http(b'{"jobs": [], "errors": [{"error": "Unable to contact slurm controller"}]}'),
+        http(b'{"errors": []}'),
+        http(b'{"errors": [], "jobs": 7}'),
+        http(b'{"errors": [], "jobs": [{"job_id"'),
+        http(b"<html><title>502</title></html>", status=500),
+        http(b"[" * 100000),
+        http(b""),
+    ],
+    ids=["errors", "no list", "no jobs", "cut", "page", "nested", "empty"],
+)
+async def test_an_answer_that_is_not_whole_says_nothing_about_jobs(
+    tmp_path: Path, answer: bytes
+) -> None:
+    async with asking(tmp_path, http(PATHS), answer) as rest:
+        with pytest.raises(HostError):
+            await rest.queue()
+
+
+@pytest.mark.parametrize(
+    "error",
+    ['"error_number": 1', '"error_number": -1', '"error": "Unable to contact slurm controller"'],
+)
+async def test_an_end_that_no_controller_has_heard_of_is_told(tmp_path: Path, error: str) -> None:
+    away = http(b'{"errors": [{%s}]}' % error.encode(), status=500)
+    unknown = http(b'{"errors": [{"error_number": 2017, "error": "Invalid job id specified"}]}')
+
+    async with asking(tmp_path, http(PATHS), away, unknown) as rest:
+        with pytest.raises(HostError):
+            await rest.end(["5"])
+
+        await rest.end(["5"])
+
+
+async def test_numbers_are_said_to_the_accounts_as_a_version_takes_them(tmp_path: Path) -> None:
+    for version, query in ((b"38", b"step=1%2C2"), (b"40", b"step=1&step=2")):
+        asked: list[bytes] = []
+        paths, empty = http(PATHS.replace(b"38", version)), http(b'{"jobs": []}')
+        async with asking(tmp_path, paths, empty, asked=asked) as rest:
+            told = await rest.accounts(["1", "2"], [])
+
+        assert told.answered
+        assert query in asked[1]
+
+
+async def test_a_version_that_is_gone_is_asked_for_anew(tmp_path: Path) -> None:
+    gone = http(b"Unable find requested URL.", status=404)
+    newer = http(PATHS.replace(b"38", b"40"))
+    empty = http(b'{"errors": [], "jobs": []}')
+
+    async with asking(tmp_path, http(PATHS), gone, newer, empty) as rest:
+        with pytest.raises(HttpRefused):
+            await rest.queue()
+
+        assert await rest.queue() == {}
+        assert await rest.version() == "v0.0.40"
