@@ -144,7 +144,7 @@ impl Sampler {
         };
         let after = longer(after, "after")?;
         let journal = SharedJournal::waiting();
-        let samples = RunJournal {
+        let into = RunJournal {
             run,
             path,
             journal: journal.clone(),
@@ -152,7 +152,7 @@ impl Sampler {
             gives_way_to: None,
         };
         let machine = what.into();
-        let make = move |until: &dyn sampler::Wait| samples.begin(machine, rhythm, after, until);
+        let make = move |until: &dyn sampler::Wait| into.begin(machine, rhythm, after, until);
         let sampler = sampler::Sampler::start(make, SystemClock)?;
         Ok(Self { sampler, journal })
     }
