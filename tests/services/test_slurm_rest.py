@@ -70,16 +70,16 @@ async def harness(make: Make, tmp_path: Path) -> AsyncIterator[Harness]:
         yield harness
 
 
-class TestOverItsSocket(ExecutorContract):
-    @pytest.fixture
-    def executors(self, make: Make) -> ExecutorFactory:
-        return make
+class TestOverHttp(ExecutorContract):
+    """The kit goes the longer way, with tokens; the tests below go over the socket."""
 
-
-class TestOverHttp(TestOverItsSocket):
     @pytest.fixture
     def over(self) -> str:
         return "http"
+
+    @pytest.fixture
+    def executors(self, make: Make) -> ExecutorFactory:
+        return make
 
 
 async def test_equal_jobs_are_one_array_and_each_ends_as_itself(

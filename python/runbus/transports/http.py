@@ -100,7 +100,7 @@ class HttpClient:
         most: int = 64,
     ) -> None:
         if not _is_installed:
-            raise ExtraMissing("HTTP", "httpx", "docker")
+            raise ExtraMissing("HTTP", "httpx", "http")
         self.name = f"unix://{socket}" if socket else shown_url(url)
         self._url = url
         self._socket = socket
