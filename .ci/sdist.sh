@@ -1,6 +1,6 @@
 #!/bin/sh
 # A wheel that is built from the source distribution, by Rust and Python alone, runs a job under the
-# wrapper program that it carries.
+# wrapper program that it carries, and carries what samples the machine beside one.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
@@ -14,4 +14,5 @@ python -c 'import runbus, sys; sys.exit(not runbus.__file__.startswith(sys.argv[
 echo 'print("it runs")' >job.py
 python -m runbus.cli run job.py
 grep -rlF '"by":"program"' --include=exit.json "$RUNBUS_HOME" >/dev/null
-echo 'the wheel from the source distribution runs jobs under its own program'
+python -c 'import runbus.attempt, sys; sys.exit(runbus.attempt.sampler_program() is None)'
+echo 'the wheel from the source distribution runs jobs under its own program, and can sample them'
