@@ -43,8 +43,10 @@ class Told:
         self.lost: asyncio.Queue[list[int]] = asyncio.Queue()
 
     @asynccontextmanager
-    async def launcher(self, patience_s: float = 20.0) -> AsyncIterator[Launcher]:
-        program = wrapper_program()
+    async def launcher(
+        self, patience_s: float = 20.0, program: str | None = None
+    ) -> AsyncIterator[Launcher]:
+        program = program or wrapper_program()
         assert program is not None
         launcher = Launcher(
             program,
@@ -147,28 +149,44 @@ async def test_a_launcher_that_does_not_answer_is_given_up(tmp_path: Path) -> No
     assert not (tmp_path / "exit.json").exists()
 
 
+SLOW = """#!{python}
+import os, struct
+
+with open({turns!r}) as turns:
+    for pid, _ in enumerate(turns, 1):
+        (length,) = struct.unpack("<I", os.read(0, 4))
+        asked = b""
+        while len(asked) < length:
+            asked += os.read(0, length - len(asked))
+        os.write(0, struct.pack("<IIi", int.from_bytes(asked[:4], "little"), 0, pid))
+"""
+
+
+@pytest.mark.parametrize("padding", [0, 2_000_000], ids=["they wait for answers", "for the socket"])
 async def test_a_launcher_has_its_time_for_each_wrapper_however_many_wait(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    padding: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = Told()
     later_s = 0.0
     loop = asyncio.get_running_loop()
     monkeypatch.setattr(loop, "time", lambda: time.monotonic() + later_s)
+    program, turns = tmp_path / "slow", tmp_path / "turns"
+    program.write_text(SLOW.format(python=sys.executable, turns=str(turns)))
+    program.chmod(0o700)
+    os.mkfifo(turns)
 
-    async def start(folder: Path) -> int:
-        os.mkdir(folder)
-        # More than a socket holds, so that the others wait for their turn.
-        files = {**files_of(folder, "true"), "padding": b"x" * 2_000_000}
-        return await launcher.start(str(folder), files, ENVIRONMENT)
-
-    async with told.launcher(patience_s=1000) as launcher, asyncio.TaskGroup() as tasks:
+    async with Told().launcher(patience_s=1000, program=str(program)) as launcher:
         later_s = -10_000.0  # the deadline of this test is far away
-        started = [tasks.create_task(start(tmp_path / name)) for name in "abc"]
-        await asyncio.sleep(0)
-        for one in started:
+        files = {"padding": b"x" * padding}
+        asked = [asyncio.create_task(launcher.start(name, files, {})) for name in "abc"]
+        turn = os.open(turns, os.O_RDWR)
+        for one in asked:
+            await asyncio.sleep(0)
             later_s += 900
+            os.write(turn, b"its turn\n")
             await one
-        assert not launcher.is_lost
+        os.close(turn)
+
+    assert [one.result() for one in asked] == [1, 2, 3]
 
 
 async def test_jobs_go_on_and_others_start_when_the_launcher_is_killed(
