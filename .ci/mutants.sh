@@ -33,7 +33,7 @@ done
 cat >>"$folder/pyproject.toml" <<END
 
 [tool.mutmut]
-# Tests leave children to whoever ran them: a process that counts its own must not be that one.
+# Tests leave children to the process that ran them: a process that counts its own must not be that one.
 process_isolation = "forkserver"
 # Many a mutant waits for ever, and its test would for minutes.
 timeout_multiplier = 3.0

@@ -19,7 +19,7 @@ settings.load_profile("runbus")
 
 
 def pytest_configure() -> None:
-    """Let Ctrl-C reach what tests start, also if whoever started pytest ignores it.
+    """Let Ctrl-C reach what tests start, also if the parent of pytest ignores it.
 
     A shell's background jobs ignore SIGINT, those of nohup SIGHUP; children inherit that.
     """

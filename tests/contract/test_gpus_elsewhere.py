@@ -1,4 +1,4 @@
-"""GPUs of a machine behind a tunnel: lent to one job at a time, whoever launched it."""
+"""GPUs of a machine behind a tunnel: lent to one job at a time, whichever process launched it."""
 
 from __future__ import annotations
 

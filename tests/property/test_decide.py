@@ -400,7 +400,7 @@ def test_every_job_ends_exactly_once_whatever_happens(
         world.finish()
     told, asked = len(world.journal), set(world.asked)
     world.hands.clear()
-    # What is over stays so, whoever asks and however often that is reported.
+    # What is over stays so, however often that is asked or reported.
     world.ask(None)
     world.look()
     for record in world.records.values():

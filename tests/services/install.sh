@@ -20,7 +20,7 @@ if ! "$notebook/bin/python" -c 'import ipykernel, jupyter_client' 2>/dev/null; t
     .venv/bin/python -m venv --clear "$notebook"
     "$notebook/bin/python" -m pip install --quiet --disable-pip-version-check 'ipykernel>=7,<8' 'jupyter_client>=8,<9'
 fi
-# Ray, which is large, likewise in an environment of its own.
+# Ray, which is large, in an environment of its own, too.
 ray=${XDG_CACHE_HOME:-$HOME/.cache}/runbus/ray
 if ! "$ray/bin/python" -c 'import ray' 2>/dev/null; then
     .venv/bin/python -m venv --clear "$ray"

@@ -1,4 +1,4 @@
-"""A process that is killed while it submits a container: the job runs once, whoever goes on."""
+"""A process is killed while it submits a container: the job runs once, whichever goes on."""
 
 from __future__ import annotations
 

@@ -189,7 +189,7 @@ class Round:
         return next((job for job in self.codes if f"-{job}-" in container), "")
 
     def finish(self) -> list[dict[str, Any]]:
-        """Lead the experiment to its end, whoever led it; return how its jobs stand."""
+        """Lead the experiment to its end, whichever process led it; return how its jobs stand."""
         assert self.leader is not None
         with suppress(subprocess.TimeoutExpired):
             self.leader.wait(40)

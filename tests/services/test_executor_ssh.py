@@ -154,7 +154,7 @@ async def test_a_submit_whose_connection_breaks_runs_the_job_once(
 async def test_a_job_goes_again_where_it_went_before(
     hosts: list[Sshd], tmp_path: Path, remote: Path
 ) -> None:
-    """Whoever submitted may have died before the answer: the record of the choice decides."""
+    """The submitter may have died before the answer: the record of the choice decides."""
 
     def make() -> SSHExecutor:
         return SSHExecutor([tunnel_to(host, remote / str(host.number)) for host in hosts[:1]])
@@ -242,7 +242,7 @@ async def test_jobs_of_a_pool_go_to_every_host_one_a_slot(
     for one in ended:
         _, _, where, _, began_ns, ended_ns = one.stdout.decode().split()
         spans.append((int(began_ns), int(ended_ns), where))
-    # Whoever is free first gets the next job: how many each gets depends on their speed.
+    # The host that is free first gets the next job: how many each gets depends on their speed.
     assert {where for _, _, where in spans} == {host.address for host in hosts}
     for begin, _, where in spans:
         assert [span for span in spans if span[2] == where and span[0] < begin < span[1]] == []

@@ -350,7 +350,7 @@ class LocalExecutor(Executor):
         self._changes.note()
 
     def _launcher_lost(self, pids: list[int]) -> None:
-        """Watch the wrappers that a launcher leaves behind, which are nobody's children now."""
+        """Watch the wrappers that a launcher leaves behind, which have lost their parent."""
         for pid in pids:
             self._watch(pid, self._note_end)
 

@@ -25,7 +25,7 @@ def code_digest(words: Sequence[str], cwd: str, folder: str = "") -> str:
 
     Of a script in Python, or a function, that is every `.py` file in its folder and those below:
     it may import them. What is hidden, installed, or an environment is left out, and so is all but
-    the named files in a folder with more than 5,000 of them, which is nobody's code.
+    the named files in a folder with more than 5,000 of them, which is hardly code.
 
     Args:
         words: The command line.

@@ -89,7 +89,7 @@ class Roster:
         return [host for host in self.hosts if host.name in names and host.name != name]
 
     def runs_this(self) -> PluginHost | None:
-        """Return the plugin whose code is running; None if it is nobody's."""
+        """Return the plugin whose code is running; None if no plugin's is."""
         return next((host for host in self.hosts if host.runs_this()), None)
 
     # -- coming

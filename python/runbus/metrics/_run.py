@@ -220,8 +220,8 @@ class Run(SharedWriter, Recorder):
     def _prepare_exit(self, error: BaseException | None) -> None:
         """Do what needs the interpreter; functions of `atexit` may log after this.
 
-        The exit status, which no one in the interpreter knows, is the end of the run: a status of 0
-        makes an error that was printed nobody's end.
+        The exit status, which no one in the interpreter knows, is the end of the run: after a
+        status of 0, an error that was printed is not.
         """
         if not self.is_open:
             return

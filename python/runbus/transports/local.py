@@ -57,7 +57,7 @@ class LocalTunnel(Tunnel):
         """Run one command; see `Tunnel.run`. Cancelled, or when it takes too long, it is killed."""
         pipe = asyncio.subprocess.PIPE
         try:
-            with anyio.CancelScope(shield=True):  # cut off in between it would be nobody's
+            with anyio.CancelScope(shield=True):  # cut off in between it would have no owner
                 process = await asyncio.create_subprocess_exec(
                     *argv, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
                 )

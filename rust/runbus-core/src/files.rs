@@ -1,6 +1,6 @@
 //! How files of a home are opened: whatever lies there is input.
 //!
-//! A regular file, no link in its place, and without waiting: a pipe would keep whoever opens it.
+//! A regular file, no link in its place, and without waiting: opening a pipe would block.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::ErrorKind;

@@ -7,7 +7,7 @@ const PAGE: usize = 4 << 10;
 /// Vectors that may become large.
 pub(crate) trait Big {
     /// Make room for `count` more, in huge pages where the system has them: to fault in a column
-    /// in pages of 4 KiB takes longer than to fill it. What cannot be had is left to later growth.
+    /// in pages of 4 KiB takes longer than to fill it. What the system does not give is left to later growth.
     fn reserve_big(&mut self, count: usize);
 }
 

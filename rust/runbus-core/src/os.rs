@@ -68,7 +68,7 @@ pub(crate) fn without_signals<T>(work: impl FnOnce() -> T) -> T {
     }
 }
 
-/// A counter that makes whoever polls it readable when it is not zero; neither side ever waits.
+/// A counter whose descriptor polls as readable when it is not zero; neither side ever waits.
 pub(crate) fn event_counter() -> io::Result<OwnedFd> {
     // SAFETY: no memory is passed.
     let descriptor = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };

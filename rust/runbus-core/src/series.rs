@@ -1,4 +1,4 @@
-//! The points of one metric, whoever wrote them.
+//! The points of one metric, of all writers.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -81,7 +81,7 @@ impl Cgroup {
         let _ = std::fs::write(self.file("cgroup.kill"), "1");
     }
 
-    /// How often the kernel killed in it for want of memory; None if nobody counts that here.
+    /// How often the kernel killed in it because memory ran out; None if that is not counted here.
     pub(crate) fn kills(&self) -> Option<u64> {
         oom_kills(&os::read(&self.file("memory.events")))
     }
@@ -100,7 +100,7 @@ impl Cgroup {
 struct Own {
     /// The folder of the one of version 2; None where there is none.
     above: Option<String>,
-    /// The file in which the kernel counts what it killed for want of memory.
+    /// The file in which the kernel counts what it killed because memory ran out.
     counts: Option<String>,
 }
 
@@ -165,7 +165,7 @@ pub(crate) fn sweep() {
     }
 }
 
-/// How often the kernel killed for want of memory in the groups of this process.
+/// How often the kernel killed in the groups of this process because memory ran out.
 pub(crate) fn kills() -> u64 {
     let counts = own().counts.as_deref();
     counts

@@ -46,7 +46,7 @@ impl Output {
         let mode = os::file_mode();
         let open = |path: &CStr| {
             let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_APPEND | libc::O_CLOEXEC;
-            // Whoever put a pipe or a link there does not keep this program, nor lead it elsewhere.
+            // A pipe or a link that was put there does not block this program, nor lead it elsewhere.
             let flags = flags | libc::O_NOFOLLOW | libc::O_NONBLOCK;
             // SAFETY: the path is a C string.
             let file = unsafe { libc::open(path.as_ptr(), flags, mode) };

@@ -151,7 +151,7 @@ fn ended_child() -> Option<(i32, i32)> {
 fn tell(id: u32, what: u32, value: i32) {
     let [id, what, value] = [id.to_le_bytes(), what.to_le_bytes(), value.to_le_bytes()];
     let told = [id, what, value].concat();
-    // In one piece, whoever else is telling; a kernel that is gone is told nothing.
+    // In one piece, also while others are telling; a kernel that is gone is told nothing.
     // SAFETY: the pointer and the length are those of a vector.
     unsafe { libc::send(SOCKET, told.as_ptr().cast(), told.len(), libc::MSG_NOSIGNAL) };
 }

@@ -70,7 +70,7 @@ impl End {
 
 /// Take the folder for this attempt: it runs once however often it is started.
 ///
-/// The record is made first, and blank: whoever finds it does not run the job. The error is the exit
+/// The record is made first, and blank: a wrapper that finds it does not run the job. The error is the exit
 /// code of the wrapper.
 pub(crate) fn claim() -> Result<RawFd, i32> {
     let flags = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL | libc::O_CLOEXEC | libc::O_NOFOLLOW;

@@ -1,4 +1,4 @@
-//! What is to run: `request`, written beside `request.sh` by whoever submits the job.
+//! What is to run: `request`, written beside `request.sh` by the process that submits the job.
 //!
 //! A list of fields, each a line `NAME LENGTH`, so many bytes, and a line end:
 //!

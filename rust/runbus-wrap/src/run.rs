@@ -251,7 +251,7 @@ impl Attempt {
             forget_at: Cell::new(Some(now + 1.0)),
         };
         if record::write_pid(job, own, &path) {
-            // After the record: whoever asks for the end makes the file and then looks for the pid.
+            // After the record: a process that asks for the end makes the file and then looks for the pid.
             if os::exists("cancel") {
                 attempt.ask(Why::Asked, cancel_grace(), now);
             }

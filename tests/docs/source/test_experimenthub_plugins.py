@@ -6,7 +6,7 @@ Every Python block runs. Where the page contradicts itself, or what it came from
   initializes, once, and what cannot be initialized is not registered.
 - `plugin_type` is a bare annotation in the base and a value in the example: a subclass has its
   port's, or gives its own.
-- The interface block is what a class must offer, and is defined here as it stands there; a class
+- The interface block is what a class must offer, and is defined here as on the page; a class
   that names none of our ports among its bases is registered as well, for it is given by name.
 - The file names `framework.TimeSeriesAnalysis` and `framework.FaultDetection`, which a user of
   ours does not have: `runbus.compat.experimenthub` takes those of `runbus.hub.experiments`, unless

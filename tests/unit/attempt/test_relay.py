@@ -1,4 +1,4 @@
-"""The job's output under the wrapper program: every byte is kept, whoever dies."""
+"""The job's output under the wrapper program: every byte is kept, whichever process dies."""
 
 from __future__ import annotations
 

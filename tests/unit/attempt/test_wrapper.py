@@ -167,7 +167,7 @@ def test_the_wrapper_survives_its_launcher_s_signals_and_still_records_the_end(
 def test_an_end_that_is_asked_for_before_the_record_of_the_process_ends_the_job(
     start, tmp_path: Path, asked: str, reason: str
 ) -> None:
-    """Whoever asks for it then finds no process yet; the job finds the file that says so."""
+    """A request for it then finds no process yet; the job finds the file that says so."""
     record = tmp_path / "pid.json"
     os.mkfifo(record)
     wrapper = start(tmp_path, "echo ran")

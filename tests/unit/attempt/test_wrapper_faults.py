@@ -309,7 +309,7 @@ def test_whether_something_outlived_the_job_is_on_record(
 
 
 def wait_for_end(pid: int) -> None:
-    """Wait until a process is gone, or dead and not waited for by whoever should."""
+    """Wait until a process is gone, or dead and not waited for by its parent."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         try:

@@ -1,4 +1,4 @@
-"""`runbus why` answers in words, whoever led the job, and also where nobody does."""
+"""`runbus why` answers in words, whichever process led the job, and also where none does."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ KIND_CUDA = 2
 
 
 class OnDevice:
-    """A number on a device; whoever asks for it waits."""
+    """A number on a device; a thread that asks for it waits."""
 
     def __init__(self, value: Any, *, dtype: str = "float32", shape: tuple[int, ...] = ()) -> None:
         self.value = value

@@ -1,5 +1,5 @@
 //! Runs, followed while they are written: one thread of the process reads their journals, and wakes
-//! whoever takes what is new.
+//! the takers of what is new.
 //!
 //! Between the thread and the taker lies at most one look's worth of points for each run: a run whose
 //! news is not taken is not read on, and its journals keep the rest.

@@ -19,7 +19,7 @@ pub(super) struct Look {
     pub(super) width_ns: i64,
     /// Writers of later attempts are left alone.
     pub(super) last_attempt: u64,
-    /// Whoever wrote is gone or asked to be read as far as it goes.
+    /// The writer is gone, or asked to be read as far as it got.
     pub(super) to_the_end: bool,
     /// Close the windows.
     pub(super) is_last: bool,

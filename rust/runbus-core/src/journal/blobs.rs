@@ -34,7 +34,7 @@ impl BlobWriter {
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Locked`], when the file is no event journal of this version, and
-    /// [`Error::Kept`] when something stands there, but no record that can be read.
+    /// [`Error::Kept`] when something is at this place that cannot be read as a record.
     pub fn open(path: &Path, options: Options) -> Result<Self, Error> {
         let io = |error| Error::io(path, error);
         let file = files::open_or_create(path)?;

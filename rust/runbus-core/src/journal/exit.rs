@@ -56,7 +56,7 @@ extern "C" fn end_all(status: i32, _argument: *mut libc::c_void) {
     }
 }
 
-/// Write the final record. There is nobody left to tell that it could not be written.
+/// Write the final record. A failure cannot be reported any more.
 fn end(shared: &Shared, state: u32) {
     let durability = &shared.durability;
     if durability.generation != os::generation() {

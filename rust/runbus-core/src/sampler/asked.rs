@@ -31,8 +31,8 @@ impl Default for Asked {
 impl Asked {
     /// Read `1`, or fields such as `every_s=0.1,gpus=all`, of which numbers of GPUs are joined by `+`.
     ///
-    /// None where nothing is to be sampled: for `0`, and for what is none of these. Whoever starts a run
-    /// there is told what is wrong with it.
+    /// None where nothing is to be sampled: for `0`, and for text that cannot be read. `init` tells what is
+    /// wrong with it.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let mut asked = Self::default();

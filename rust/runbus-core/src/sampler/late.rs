@@ -36,7 +36,7 @@ impl<T> Loaded<T> {
     }
 }
 
-/// A library that may come later: that there is none is nobody's mistake.
+/// A library that may come later: a missing one is not an error.
 pub(super) struct Late<T> {
     path: Option<PathBuf>,
     load: fn(Option<&Path>) -> Option<T>,

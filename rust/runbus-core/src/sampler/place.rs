@@ -65,7 +65,7 @@ const LONGEST: usize = 64;
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // First, so that nobody takes a lock that is about to be nobody's.
+        // First, so that no process takes a lock that is about to be released.
         let _ = fs::remove_file(&self.path);
     }
 }

@@ -14,7 +14,7 @@ use crate::os;
 
 /// Where rows go.
 pub trait Sink: Send {
-    /// Take the values of one tick; `false` when there is nobody left to take them.
+    /// Take the values of one tick; `false` when no reader is left.
     fn take(&mut self, wall_ns: i64, row: &Row) -> bool;
 }
 

@@ -377,7 +377,7 @@ impl<'py> Array<'py> {
             Element::Signed(_) | Element::Unsigned(_) => {
                 self.integers(range, |i, v| put(i, v as f64));
             }
-            // Not as `bool`: whoever made the array vouches for one byte, not for its value.
+            // Not as `bool`: the maker of the array vouches for one byte, not for its value.
             Element::Bool => self.each(range, |i, v: u8| put(i, f64::from(u8::from(v != 0)))),
         }
     }
