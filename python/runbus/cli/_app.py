@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["COMMANDS", "app", "run_command"]
 
 COMMANDS = {
-    "run": "Run a Python script or function as a job, once or as a sweep.",
+    "run": "Run a Python script, a function or a program as a job, once or as a sweep.",
     "submit": "Run the jobs of a batch file and follow them to the end.",
     "plan": "Show what a batch file would do: its graph, its code and every request.",
     "attach": "Follow a batch to its end, and lead it if no other process does.",

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from runbus.config._executors import executor_entry as executor_entry
     from runbus.config._executors import read_entry as read_entry
     from runbus.config._executors import split_times as split_times
+    from runbus.config._first_word import script_or_program as script_or_program
     from runbus.config._flat import flat_keys as flat_keys
     from runbus.config._function import Function as Function
     from runbus.config._function import call_text as call_text
@@ -284,6 +285,7 @@ __all__ = [
     "render_overrides",
     "return_type",
     "save",
+    "script_or_program",
     "seconds_of",
     "set_variables",
     "shown_value",
@@ -399,6 +401,7 @@ __getattr__, __dir__ = lazy_names(
         "._render": ("render_overrides",),
         "._schema": ("Field", "is_structured"),
         "._shown": ("type_name",),
+        "._first_word": ("script_or_program",),
         "._script": ("Script",),
         "._settings": ("default_plugins",),
         "._draw": ("Choice", "IntUniform", "LogUniform", "Uniform"),

@@ -23,7 +23,7 @@ from runbus.errors import (
     os_reason,
 )
 
-__all__ = ["Script"]
+__all__ = ["Script", "is_of_python"]
 
 _LONGEST_SCRIPT = 4 << 20
 _TITLE = 10
@@ -31,7 +31,10 @@ _TITLE = 10
 
 _PROGRAM = b"\x7fELF"
 _OTHER_LANGUAGES = {"sh", "bash", "dash", "zsh", "ksh", "fish", "perl", "ruby", "node", "Rscript"}
-_AS_COMMAND = "run it as the command of a job: a batch file with `command: [...]`"
+_AS_COMMAND = (
+    "make it executable, or name its program: `runbus run -- sh FILE`, `command: [sh, FILE]` in a "
+    "batch file"
+)
 
 
 class Script(msgspec.Struct, frozen=True):
@@ -151,6 +154,17 @@ class Script(msgspec.Struct, frozen=True):
         path = self.path if self.module or self.inline else os.path.join(folder, self.path)
         cwd = None if self.cwd is None else os.path.join(folder, self.cwd)
         return msgspec.structs.replace(self, path=path, cwd=cwd)
+
+
+def is_of_python(path: str) -> bool:
+    """Whether a file may be a script of Python, by its first bytes and its name.
+
+    One that cannot be read may be one.
+    """
+    try:
+        return not _another_language(_beginning(os.path.realpath(path)), path)
+    except (FileUnreadable, OSError):
+        return True
 
 
 def _beginning(path: str) -> bytes:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -95,3 +97,15 @@ def test_what_begins_so_is_near() -> None:
     names = ["train-k3x9qd", "trains", "other"]
     assert near_matches("train", names) == ("trains", "train-k3x9qd")
     assert near_matches("tr", ["train-k3x9qd"]) == ()
+
+
+def test_any_program_is_run_as_a_job_and_the_package_is_a_program(tmp_path: Path) -> None:
+    words = ("run", "--json", "--", "sh", "-c", "echo ran >out; exit 3")
+    ran = subprocess.run(
+        (sys.executable, "-m", "runbus", *words),
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=50,
+    )  # fmt: skip
+
+    assert ran.returncode == 1
+    assert json.loads(ran.stdout)[0]["exit_code"] == 3
+    assert (tmp_path / "out").read_text() == "ran\n"

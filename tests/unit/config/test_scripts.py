@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from runbus import Job, Script
-from runbus.config import plain_words_of
+from runbus import Command, Job, Script
+from runbus.config import plain_words_of, script_or_program
 from runbus.errors import ScriptUnusable, TaskInvalid
 
 
@@ -74,6 +74,39 @@ def test_what_is_no_python_is_refused_with_the_way_that_runs_it(
     assert caught.value.hint is not None
     assert "command:" in caught.value.hint
     assert Script(str(path), entrypoint="bash").command_line()[:2] == ("bash", str(path))
+
+
+@pytest.mark.parametrize(
+    ("begin", "mode", "path"),
+    [
+        (b"#!/bin/sh\n", 0o700, "./tool"),
+        (b"\x7fELF\2\1\1\0", 0o700, "./tool"),
+        (b"#!/bin/sh\n", 0o600, None),
+        (b"#!/usr/bin/env python3\n", 0o700, None),
+        (b"print(1)\n", 0o700, None),
+    ],
+)
+def test_a_file_that_may_be_executed_is_a_program_unless_it_is_of_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begin: bytes, mode: int, path: str | None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("tool").write_bytes(begin)
+    Path("tool").chmod(mode)
+
+    task = script_or_program("tool", ("-v",))
+
+    assert task == (Command((path, "-v")) if path else Script("tool", ("-v",)))
+
+
+def test_a_word_is_a_program_if_there_is_no_such_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert script_or_program("sh", ("-c", "true")) == Command(("sh", "-c", "true"))
+    for missing in ("no-such-program", "./sh", "sub/sh"):
+        assert script_or_program(missing, ()) == Script(missing)
+    Path("sh").write_text("print(1)")
+    assert script_or_program("sh", ()) == Script("sh")
 
 
 @pytest.mark.parametrize("begin", [b"#!/usr/bin/env -S uv run --script\n", b"print(1)\n", b""])

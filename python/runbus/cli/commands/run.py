@@ -90,10 +90,11 @@ def command(
     plugins: tuple[str, ...],
     json_out: TextIO | None,
 ) -> ExitStatus:
-    """Run a Python script or function as a job, once or as a sweep.
+    """Run a Python script, a function or a program as a job, once or as a sweep.
 
-    SCRIPT is a file, or a function as FILE.py:NAME or MODULE:NAME; a function takes the words and
-    options that its own command line would: NAME=VALUE, run.name=…, --yaml FILE, --dryrun.
+    SCRIPT is a file, a program, or a function as FILE.py:NAME or MODULE:NAME; a function takes the
+    words and options that its own command line would: NAME=VALUE, run.name=…, --yaml FILE,
+    --dryrun. Other programs are run as they are: runbus run -- sh -c 'make && ./train'.
 
     A sweep that is started again runs only the points that have not run: a point is known by its
     values and code. One with a --name keeps to its space.
@@ -106,7 +107,7 @@ def command(
     from runbus.abc import EarlyStop
     from runbus.cli._launch import launch
     from runbus.cli._sweeping import run_missing
-    from runbus.config import Script, find_executor, space_of_words
+    from runbus.config import find_executor, script_or_program, space_of_words
     from runbus.experiment import ExperimentDraft, sweep
 
     names = wanted_plugins(plugins)
@@ -131,7 +132,7 @@ def command(
             max_parallel=max_parallel,
             json_out=json_out,
         )
-    task = Script(script, args)
+    task = script_or_program(script, args)
     found = {} if executor is None else {executor: find_executor(executor)}
     project = project or task.title
 
