@@ -85,3 +85,32 @@ def test_the_newest_id_is_noted_so_that_nobody_has_to_look_for_it(tmp_path: Path
     os.rename(os.path.join(home.experiments, "a", first), tmp_path / "elsewhere too")
 
     assert home.new_experiment("a")[0] > second > first
+
+
+def test_the_note_of_the_newest_is_written_over_since_to_replace_a_file_waits_for_the_disk(
+    tmp_path: Path,
+) -> None:
+    home, note = Home(tmp_path), tmp_path / "newest"
+    home.new_experiment("a")
+    before = note.stat().st_ino
+    newest = home.new_experiment("a")[0]
+
+    assert (note.read_text(), note.stat().st_ino) == (newest, before)
+
+
+@pytest.mark.parametrize("kind", ["link", "second name", "longer"])
+def test_what_is_no_note_of_ours_is_replaced_and_not_written_to(tmp_path: Path, kind: str) -> None:
+    home, note, other = Home(tmp_path / "home"), tmp_path / "home" / "newest", tmp_path / "other"
+    noted = home.new_experiment("a")[0]
+    content = noted + "more" if kind == "longer" else noted
+    other.write_text(content)
+    note.unlink()
+    if kind == "link":
+        note.symlink_to(other)
+    elif kind == "second name":
+        note.hardlink_to(other)
+    else:
+        note.write_text(content)
+    newest = home.new_experiment("a")[0]
+
+    assert (note.read_text(), other.read_text()) == (newest, content)
