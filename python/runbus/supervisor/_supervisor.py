@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -207,9 +206,10 @@ class Supervisor:
     async def _run_all(self, jobs: Sequence[JobSpec], max_parallel: int) -> None:
         inherited = set(self._store.jobs)
         await self._intend(jobs)
-        # On a network file system a sync takes long: not in the loop's thread. It begins at once.
-        synced = asyncio.get_running_loop().run_in_executor(None, self._store.sync)
+        synced = anyio.Event()
         async with anyio.create_task_group() as watches:
+            # First of all: the disk takes longest.
+            watches.start_soon(self._sync_intents, synced, name="sync intents")
             watches.start_soon(self._make_ready, name="make ready")
             await self._early_stops.watch(jobs, watches)
             watches.start_soon(self._feed.run, name="feed")
@@ -218,7 +218,7 @@ class Supervisor:
             limits = {name: one.limits().jobs for name, one in self._executors.items()}
             self._board.set_seats(max_parallel, limits)
             self._put_on_board(jobs, inherited)
-            await synced
+            await synced.wait()
             watches.start_soon(self._sync_ends, name="sync ends")
             self._watching = watches
             self._begun.set()
@@ -235,6 +235,11 @@ class Supervisor:
         for fact in intents(self._store, jobs, self._clock):
             self._store.record(fact)
             await self._bus.publish(fact)
+
+    async def _sync_intents(self, synced: anyio.Event) -> None:
+        # On a network file system a sync takes long: not in the loop's thread.
+        await anyio.to_thread.run_sync(self._store.sync)
+        synced.set()
 
     async def _sync_ends(self) -> None:
         """Have the ends of jobs survive a power failure while other jobs still run."""
