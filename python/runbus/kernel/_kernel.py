@@ -6,8 +6,6 @@ import asyncio
 import os
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import anyio.lowlevel
-
 from runbus._listed import is_list
 from runbus.bus import (
     Bus,
@@ -216,8 +214,10 @@ class Kernel:
                 # As from any other `finally`: who handled the error would go on uncancelled.
                 raise cancelled
             if was_stopped and isinstance(exc, asyncio.CancelledError):
+                from anyio.lowlevel import checkpoint_if_cancelled  # costs an import 2 ms
+
                 # A scope round the block knows its own cancellation only, not the kernel's.
-                await anyio.lowlevel.checkpoint_if_cancelled()
+                await checkpoint_if_cancelled()
             return False
         if cancelled is not None and not ours:
             add_notes(cancelled, trouble)
