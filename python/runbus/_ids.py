@@ -23,8 +23,8 @@ LATEST = "latest"
 # Crockford's base 32: no i, l, o, u, so an id read aloud or copied by hand stays itself.
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _EXPERIMENT_ID = r"\d{8}-\d{6}-[0-9a-hjkmnp-tv-z]{6}"
-_EXPERIMENT = re.compile(_EXPERIMENT_ID)
-_RUN_ID = re.compile(rf"({_EXPERIMENT_ID})-(\d+)")
+# Compiled where they are needed: `init()` must not pay for what it does not look at.
+_RUN_ID = rf"({_EXPERIMENT_ID})-(\d+)"
 
 
 def new_experiment_id(now_s: float | None = None, *, after: str = "") -> str:
@@ -67,7 +67,7 @@ def _date_and_time(experiment_id: str) -> tuple[int, ...]:
 
 def is_experiment_id(text: str) -> bool:
     """Whether a text is an id, of a time that another one can follow."""
-    if not _EXPERIMENT.fullmatch(text):
+    if not re.fullmatch(_EXPERIMENT_ID, text):
         return False
     ranges = ((1970, 9998), (1, 12), (1, 31), (0, 23), (0, 59), (0, 59))
     times = zip(_date_and_time(text), ranges, strict=True)
@@ -81,7 +81,7 @@ def run_id_of(experiment_id: str, index: int) -> str:
 
 def split_run_id(run_id: str) -> tuple[str, int] | None:
     """Return the experiment id and the index in a run id; None if this is not one."""
-    match = _RUN_ID.fullmatch(run_id)
+    match = re.fullmatch(_RUN_ID, run_id)
     return (match[1], int(match[2])) if match else None
 
 

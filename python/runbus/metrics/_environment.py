@@ -26,7 +26,8 @@ ENVIRONMENT = "environment.json"
 ENVIRONMENT_BYTES = 4 << 20
 """So many bytes it has at the most."""
 
-_DIST = re.compile(r"(.+?)-([^-]+)(?:-.*)?\.(?:dist|egg)-info")
+# Compiled where it is needed: `init()` outside of a job does not pay for it.
+_DIST = r"(.+?)-([^-]+)(?:-.*)?\.(?:dist|egg)-info"
 _MOST = 10_000
 """So many packages, and so many variables, are recorded at the most."""
 
@@ -88,7 +89,11 @@ def _packages() -> dict[str, str]:
         except OSError:
             continue
         for name in sorted(names):
-            if name.endswith("-info") and (parts := _DIST.fullmatch(name)) and len(found) < _MOST:
+            if (
+                name.endswith("-info")
+                and (parts := re.fullmatch(_DIST, name))
+                and len(found) < _MOST
+            ):
                 # What comes first on the path is what is imported.
                 found.setdefault(parts[1].replace("_", "-").lower(), parts[2])
     return dict(sorted(found.items()))
