@@ -166,8 +166,10 @@ class LocalTunnel(Tunnel):
             async with asyncio.timeout(2.0):
                 await shell.wait()
         except TimeoutError:
-            with suppress(ProcessLookupError):
-                shell.kill()
+            # With what it waits for, which holds on to its pipe: its end is told after that.
+            if shell.returncode is None:
+                with suppress(ProcessLookupError):
+                    os.killpg(shell.pid, signal.SIGKILL)
             await shell.wait()
         # Its pipe is given back with the end of it, which comes after that of the process; what it
         # left behind may hold on to the pipe.
