@@ -12,10 +12,13 @@ import pytest
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 
 PRELUDE = """
-import asyncio, sys, time
+import asyncio, logging, sys, time
 from runbus.events import Shutdown
 from runbus.kernel import Kernel
 from runbus.testing import FakePlugin
+
+# An event loop that is blocked, or a machine that stalls, is told of, too.
+logging.getLogger("runbus.kernel").addFilter(lambda told: "has blocked" not in told.msg)
 
 def say(word):
     print(word, flush=True)

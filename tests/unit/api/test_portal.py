@@ -8,7 +8,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from runbus import Kernel
-from runbus.api import portal
+from runbus.api import _portal, portal
 from runbus.errors import WouldDeadlock
 from runbus.events import Notify
 
@@ -222,6 +221,7 @@ def test_an_interruption_before_the_start_of_a_task_does_not_wait_for_its_end(
 ) -> None:
     one = portal()
     one.call(current)
+    monkeypatch.setattr(_portal, "_LEAVE_S", 1000)  # no test waits that long
     with monkeypatch.context() as patch:
 
         def start(_task: Callable[[], Awaitable[object]]) -> None:
@@ -229,10 +229,8 @@ def test_an_interruption_before_the_start_of_a_task_does_not_wait_for_its_end(
             raise KeyboardInterrupt
 
         patch.setattr(one, "_start", start)
-        start_s = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
             one.call(current)
-    assert time.monotonic() - start_s < 25  # an end is waited for 30 s
 
 
 def test_a_forked_child_has_a_portal_of_its_own() -> None:

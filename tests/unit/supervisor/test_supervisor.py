@@ -32,6 +32,7 @@ from runbus.supervisor import Supervisor
 from runbus.supervisor._catch_up import Stragglers
 from runbus.supervisor._feed import MetricFeed
 from runbus.supervisor._output import JobOutput
+from runbus.supervisor._pace import POLLED_SLOWEST_S
 from runbus.supervisor._positions import Positions
 from runbus.supervisor._work import FIND_MAX_S
 from runbus.testing import FakeClock
@@ -55,6 +56,29 @@ async def supervise(
             return await supervisor.run(jobs, max_parallel=parallel)
     finally:
         store.close()
+
+
+async def supervised_by(
+    clock: FakeClock, bus: Bus, folder: Path, backend: Backend, job: JobSpec
+) -> list[JobRecord]:
+    """Lead a job to its end while a clock runs as fast as it can."""
+    records: list[JobRecord] = []
+    store = JobStore(str(folder))
+    try:
+        with anyio.fail_after(40):
+            async with anyio.create_task_group() as group:
+                supervisor = Supervisor(bus, {backend.name: backend}, store, clock=clock)
+
+                async def run() -> None:
+                    records.extend(await supervisor.run([job], max_parallel=1))
+                    group.cancel_scope.cancel()
+
+                group.start_soon(run)
+                while True:
+                    await clock.advance(0.25)
+    finally:
+        store.close()
+    return records
 
 
 Spec = Callable[..., JobSpec]
@@ -82,22 +106,29 @@ async def test_all_jobs_of_a_backend_are_looked_at_in_one_go(
 async def test_a_backend_that_must_be_asked_is_asked_ever_more_seldom(
     bus: Bus, spec: Spec, tmp_path: Path
 ) -> None:
-    backend = Backend(pushes=False)
+    clock, backend = FakeClock(), Backend(pushes=False)
     backend.first = RUNNING
+    looked: list[float] = []
 
-    async with anyio.create_task_group() as group:
-
-        async def finish() -> None:
-            await backend.submitted.wait()
-            await anyio.sleep(1.5)
+    def look(_names: set[str]) -> None:
+        looked.append(clock.monotonic())
+        if len(looked) == 20:
             backend.show("quiet", DONE)
 
-        group.start_soon(finish)
-        (record,) = await supervise(bus, tmp_path, [backend], [spec("quiet")])
+    async def wait(timeout_s: float) -> bool:
+        over = anyio.Event()
+        clock.call_later(timeout_s + 1e-6, over.set)  # its nanoseconds may be fewer than asked for
+        await over.wait()
+        return False
+
+    backend.on_look = look
+    backend.wait_for_change = wait  # type: ignore[method-assign]
+    (record,) = await supervised_by(clock, bus, tmp_path, backend, spec("quiet"))
 
     assert record.state is JobState.SUCCEEDED
-    # Every 25 ms it would be 60 looks.
-    assert len(backend.looks) < 15
+    pauses = [after - before for before, after in pairwise(looked)]
+    assert all(after > before - 0.001 for before, after in pairwise(pauses))
+    assert pauses[-1] == pytest.approx(POLLED_SLOWEST_S)
 
 
 async def test_a_submit_whose_answer_is_lost_is_looked_up_and_not_repeated(
@@ -615,18 +646,8 @@ async def test_a_backend_that_cannot_tell_whether_a_job_is_there_is_asked_ever_m
     backend.find = find  # type: ignore[method-assign, assignment]
     store = JobStore(str(tmp_path))
     intend(store, [job])
-    with anyio.fail_after(40):
-        async with anyio.create_task_group() as group:
-            supervisor = Supervisor(bus, {"a": backend}, store, clock=clock)
-
-            async def run() -> None:
-                await supervisor.run([job], max_parallel=1)
-                group.cancel_scope.cancel()
-
-            group.start_soon(run)
-            while True:
-                await clock.advance(0.25)
     store.close()
+    await supervised_by(clock, bus, tmp_path, backend, job)
 
     pauses = [after - before for before, after in pairwise(asked)]
     assert all(after > before - 0.01 for before, after in pairwise(pauses))
