@@ -638,9 +638,62 @@ def test_how_a_found_experiment_is_run_is_what_its_run_says(
     assert "job 'a' FAILED: exit code 1" in told
 
 
-async def test_a_found_experiment_takes_no_kernel() -> None:
+def test_how_a_found_experiment_is_run_is_on_record_for_whoever_leads_it() -> None:
+    jobs = [Job(name=name, task=sh("exit 1")) for name in "ab"]
+    draft = ExperimentDraft("how", [*jobs, Job(name="c", task=TRUE)], max_parallel=3)
+    draft.prepare()
+    found = Experiment.from_id(draft.id)
+    assert found.run(detach=True, sequential=True, fail_fast=True)  # the supervisor reads it there
+    asked = Asked.read(draft.folder)
+    assert (asked.max_parallel, asked.fail_fast) == (1, True)
+    ends = [str(one.state) for one in found.wait(check=False)]
+    assert ends == ["FAILED", "CANCELLED", "CANCELLED"]
+
+
+def test_how_an_experiment_is_run_again_here_is_on_record() -> None:
+    first = Experiment("again", max_parallel=3)
+    first.add(TRUE, name="a")
+    first.run()
+    first.add(sh("exit 1"), name="b")
+    first.add(TRUE, name="c")
+    records = first.run(sequential=True, fail_fast=True, check=False)
+    assert [str(one.state) for one in records] == ["SUCCEEDED", "FAILED", "CANCELLED"]
+    asked = Asked.read(first.folder)
+    assert (asked.max_parallel, asked.fail_fast) == (1, True)
+
+
+@pytest.mark.parametrize("is_found", [True, False], ids=["found", "run here"])
+def test_a_group_is_not_run_fewer_at_a_time_than_it_has_jobs(is_found: bool) -> None:
+    first = Experiment("pairs", max_parallel=2)
+    first.add([TRUE, TRUE], name="pair")
+    first.run()
+    again = Experiment.from_id(first.id) if is_found else first
+    with pytest.raises(UsageError, match="2 jobs that start together, and max_parallel is 1"):
+        again.run(sequential=True)
+    assert Asked.read(first.folder).max_parallel == 2
+
+
+def test_another_process_that_leads_an_experiment_goes_on_as_it_was_told() -> None:
+    first = Experiment("led", max_parallel=2)
+    first.add(TRUE, name="a")
+    first.run()
+    found = Experiment.from_id(first.id)
+    store = JobStore(first.folder)  # as a process that leads it has
+    try:
+        with pytest.raises(UsageError, match="its max_parallel and fail_fast stay as they are"):
+            found.run(fail_fast=True)
+        found.run(max_parallel=2, detach=True)  # as it is anyway
+    finally:
+        store.close()
+
+
+async def test_only_an_experiment_that_this_process_leads_takes_a_kernel() -> None:
     draft = ExperimentDraft("alone", [Job(name="a", task=TRUE)])
     draft.prepare()
+    new = AsyncExperiment("alone")
+    new.add(TRUE)
     async with Kernel(plugins=[LocalExecutor()]) as kernel:
         with pytest.raises(UsageError, match="is led on a kernel of its own: leave kernel= out"):
             await AsyncExperiment.from_id(draft.id).run(kernel=kernel)
+        with pytest.raises(UsageError, match="is led by another process: leave kernel= out"):
+            await new.run(kernel=kernel, detach=True)

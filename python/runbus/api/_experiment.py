@@ -88,8 +88,8 @@ class AsyncExperiment(Running):
             detach: Whether to return once every job is recorded, and leave them to the supervisor
                 of the home, which outlives this process.
             tail_logs: Whether to write what the jobs write to standard error.
-            max_parallel: How many jobs run at a time; as the constructor said if None.
-            fail_fast: Whether the first failure ends all others; as the constructor said if None.
+            max_parallel: How many jobs run at a time from now on; as before if None.
+            fail_fast: Whether the first failure ends all others from now on; as before if None.
             kernel: A kernel that runs already; one of its own if None.
             check: Whether a job that did not succeed raises an error.
 
@@ -199,8 +199,8 @@ class Experiment(Running):
             detach: Whether to return once every job is recorded, and leave them to the supervisor
                 of the home, which outlives this process.
             tail_logs: Whether to write what the jobs write to standard error.
-            max_parallel: How many jobs run at a time; as the constructor said if None.
-            fail_fast: Whether the first failure ends all others; as the constructor said if None.
+            max_parallel: How many jobs run at a time from now on; as before if None.
+            fail_fast: Whether the first failure ends all others from now on; as before if None.
             check: Whether a job that did not succeed raises an error.
 
         Returns:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -26,7 +26,7 @@ from runbus.experiment import ExperimentDraft, StoredExperiment
 from runbus.jobs import CancelRequest, ask_to_cancel
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from runbus.abc import Executor, Plugin
     from runbus.api._planned import Plan
@@ -58,17 +58,19 @@ class Running(Composed):
     ) -> list[JobRecord]:
         """See `AsyncExperiment.run`."""
         self._check_begins(max_parallel)
+        is_found = bool(self._folder) and self._draft is None
+        if kernel is not None and (is_found or detach):
+            alone = "an experiment that was found again is led on a kernel of its own"
+            away = "an experiment that is detached is led by another process"
+            raise UsageError(f"{alone if is_found else away}: leave kernel= out")
         at_a_time = 1 if sequential else max_parallel
         self._is_led_here = True
         try:
-            if self._folder and self._draft is None:
-                await to_its_end(self._join)
+            if is_found:
+                await to_its_end(self._join, at_a_time, fail_fast)
                 if detach:
                     return await lead_elsewhere(StoredExperiment.open(self._folder))
-                if kernel is not None:
-                    alone = "an experiment that was found again is led on a kernel of its own"
-                    raise UsageError(f"{alone}: leave kernel= out")
-                records = await self._go_on(at_a_time, fail_fast, tail_logs=tail_logs)
+                records = await self._go_on(tail_logs=tail_logs)
             elif detach:
                 return await self._detach(at_a_time, fail_fast)
             else:
@@ -122,9 +124,7 @@ class Running(Composed):
             raise error from None
         raise AssertionError
 
-    async def _go_on(
-        self, max_parallel: int | None, fail_fast: bool | None, *, tail_logs: bool
-    ) -> list[JobRecord]:
+    async def _go_on(self, *, tail_logs: bool) -> list[JobRecord]:
         """Lead what was recorded before, or follow its leader."""
 
         def watching(stored: StoredExperiment) -> Sequence[Plugin]:
@@ -132,13 +132,7 @@ class Running(Composed):
             teller.folder = stored.folder
             return [*notebook_progress(len(stored.specs)), teller]
 
-        @asynccontextmanager
-        async def leading(stored: StoredExperiment) -> AsyncIterator[None]:
-            stored.max_parallel = max_parallel or stored.max_parallel
-            stored.fail_fast = stored.fail_fast if fail_fast is None else fail_fast
-            yield
-
-        return await attach(self._folder, watching=watching, leading=leading)
+        return await attach(self._folder, watching=watching)
 
     async def _follow(self, session: Session, stored: StoredExperiment) -> list[JobRecord]:
         """Lead all jobs to their ends, with those that are added meanwhile."""
@@ -177,7 +171,8 @@ class Running(Composed):
     ) -> None:
         """Record what was added, the first time all of it."""
         if self._stored is not None:
-            self._stored.max_parallel = max_parallel or self._stored.max_parallel
+            assert self._draft is not None
+            await to_its_end(self._draft.bound, max_parallel, fail_fast)
             await self._extend(session, self._stored)
             if self._refused:
                 raise self._refused.pop(0)
@@ -253,9 +248,9 @@ class Running(Composed):
         with suppress(JournalError):  # of another leader, which begins them
             stored.give_up("cancelled before it began")
 
-    def _join(self) -> None:
-        """Record what was added to an experiment that was recorded before."""
-        if not self._added:
+    def _join(self, max_parallel: int | None, fail_fast: bool | None) -> None:
+        """Record what is new of an experiment that was recorded before: jobs, and how they run."""
+        if not self._added and max_parallel is None and fail_fast is None:
             return
         jobs = self._taken()
         try:
@@ -265,7 +260,7 @@ class Running(Composed):
             needed = {name: described[name] for name in used & described.keys()}
             executors = executors_of({name: one.data for name, one in needed.items()})
             self._executors.check(used - executors.keys())
-            draft.join(jobs, executors, needed)
+            draft.join(jobs, executors, needed, max_parallel=max_parallel, fail_fast=fail_fast)
         except BaseException:
             with self._lock:
                 self._added = [*jobs, *self._added]

@@ -397,34 +397,80 @@ class ExperimentDraft:
         self._tell_plugins(self._stored)
         return specs
 
+    def bound(self, max_parallel: int | None = None, fail_fast: bool | None = None) -> None:
+        """Record how its jobs are run from now on, by whichever process leads it. Blocks.
+
+        Args:
+            max_parallel: How many run at a time; as many as before if None.
+            fail_fast: Whether the first that fails ends all others; as before if None.
+
+        Raises:
+            UsageError: A group has more jobs than may run at a time; nothing was recorded.
+            HomeUnusable: The home folder cannot be written.
+        """
+        assert self._asked is not None
+        assert self._stored is not None
+        if (now := self._bounds(max_parallel, fail_fast)) == (before := self._bounds()):
+            return
+        self._max_parallel, self._fail_fast = now
+        try:
+            self._check_groups()
+            asked = replace(self._asked, max_parallel=now[0], fail_fast=now[1])
+            with self._writing():
+                asked.write(self.folder)
+        except BaseException:
+            self._max_parallel, self._fail_fast = before
+            raise
+        self._asked = asked
+        self._stored.max_parallel, self._stored.fail_fast = now
+
+    def _bounds(
+        self, max_parallel: int | None = None, fail_fast: bool | None = None
+    ) -> tuple[int, bool]:
+        ends = self._fail_fast if fail_fast is None else fail_fast
+        return max_parallel or self._max_parallel, ends
+
     def join(
         self,
         jobs: Sequence[Job],
         executors: Mapping[str, Executor],
         described: Mapping[str, ExecutorEntry],
+        *,
+        max_parallel: int | None = None,
+        fail_fast: bool | None = None,
     ) -> None:
-        """Record further jobs, and their intents, for the next leader of the experiment. Blocks.
+        """Record what the next leader of the experiment does: further jobs, and how they run.
+
+        Blocks.
 
         Args:
             jobs: What else is to run, in this order.
             executors: What will run the jobs, by the names that they use.
             described: What the executors are made from that come with these jobs, by name.
+            max_parallel: As `bound` takes it.
+            fail_fast: As `bound` takes it.
 
         Raises:
             UsageError: Another process leads it, somebody has asked for its end, or a failure ends
-                all its jobs; or as `extend` does. Nothing was recorded.
-            SecretMissing: A secret cannot be read; nothing was recorded.
+                all its jobs; or as `extend` and `bound` do. No job was recorded.
+            SecretMissing: A secret cannot be read; no job was recorded.
             HomeUnusable: The home folder cannot be written.
             JournalError: The journal cannot be written.
         """
+        if not jobs and self._bounds(max_parallel, fail_fast) == self._bounds():
+            return
         try:
             store = JobStore(self.folder)
         except JournalHeld as error:
             wait = "add them there, or once it has ended"
-            raise UsageError(f"{self.id} is led by another process: {wait}") from error
+            keeps = "its max_parallel and fail_fast stay as they are until then"
+            told = f"{self.id} is led by another process: {wait if jobs else keeps}"
+            raise UsageError(told) from error
         try:
-            self._check_open(store.jobs)
-            intend(store, self.extend(jobs, executors, described))
+            self.bound(max_parallel, fail_fast)
+            if jobs:
+                self._check_open(store.jobs)
+                intend(store, self.extend(jobs, executors, described))
         finally:
             store.close()
 
