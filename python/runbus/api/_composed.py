@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from runbus.config import Config, ExecutorEntry, Partial, Task
     from runbus.experiment import ExperimentDraft, StoredExperiment
     from runbus.jobs import Asked
+    from runbus.plugins import TaskPlugin
 
     _Asked = tuple[Any, Any, Any, Any, Any, Mapping[str, Any]]
     """Plugins, dependencies, retries, time limit, artifacts with their limits, and the values of a
@@ -92,6 +93,7 @@ class Composed(Recorded):
         self._lock = threading.Lock()
         self._notify: Callable[[], object] | None = None
         self._is_led_here = False
+        self._task_plugins: dict[str, Sequence[TaskPlugin]] = {}
 
     def _find(self, folder: str, asked: Asked, home: str | os.PathLike[str] | None) -> None:
         super()._find(folder, asked, home)
@@ -101,7 +103,7 @@ class Composed(Recorded):
         self._executor = asked.executor
         self._max_parallel = asked.max_parallel
         self._root = asked.root or None
-        self._plugins = GivenPlugins(())
+        self._plugins = GivenPlugins.recorded(asked.changed_by)
         self._fail_fast = asked.fail_fast
 
     # -- adding
@@ -291,9 +293,7 @@ class Composed(Recorded):
     def _ready(self, job: Job) -> Job:
         """Return a job with what the experiment says of all."""
         check_name(job.name)
-        if self._plugins.changing:
-            job = replace(job, plugins=(*self._plugins.changing, *job.plugins))
-        return job
+        return self._plugins.changed(job)
 
     def _taken(self, most: int | None = None) -> list[Job]:
         """Take what was added, of which the rest stays if there is more than `most`."""

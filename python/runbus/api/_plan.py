@@ -154,4 +154,5 @@ def _again(
         again_of=asked.id,
         settings=merged(merged(asked.settings, read_settings(folder)), settings or {}),
         code=code,
+        changed_by=asked.changed_by,
     )

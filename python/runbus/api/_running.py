@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -26,7 +26,7 @@ from runbus.experiment import ExperimentDraft, StoredExperiment
 from runbus.jobs import CancelRequest, ask_to_cancel
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from runbus.abc import Executor, Plugin
     from runbus.api._planned import Plan
@@ -132,7 +132,12 @@ class Running(Composed):
             teller.folder = stored.folder
             return [*notebook_progress(len(stored.specs)), teller]
 
-        return await attach(self._folder, watching=watching)
+        @asynccontextmanager
+        async def leading(stored: StoredExperiment) -> AsyncIterator[None]:
+            stored.task_plugins = self._task_plugins
+            yield
+
+        return await attach(self._folder, watching=watching, leading=leading)
 
     async def _follow(self, session: Session, stored: StoredExperiment) -> list[JobRecord]:
         """Lead all jobs to their ends, with those that are added meanwhile."""
@@ -219,6 +224,7 @@ class Running(Composed):
             plugins=self._plugins.travelling,
             home=self._home,
             fail_fast=self._fail_fast if fail_fast is None else fail_fast,
+            changed_by=self._plugins.changed_by,
         )
 
     async def _extend(self, session: Session, stored: StoredExperiment) -> None:
@@ -261,6 +267,8 @@ class Running(Composed):
             executors = executors_of({name: one.data for name, one in needed.items()})
             self._executors.check(used - executors.keys())
             draft.join(jobs, executors, needed, max_parallel=max_parallel, fail_fast=fail_fast)
+            # Those of the jobs that this process has recorded.
+            self._task_plugins |= {job.name: job.plugins for job in jobs if job.plugins}
         except BaseException:
             with self._lock:
                 self._added = [*jobs, *self._added]

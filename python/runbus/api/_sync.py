@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
-from runbus._listed import listed
 from runbus.abc import EarlyStop
 from runbus.api._executors import executor_from
 from runbus.api._lead import attach
 from runbus.api._notebook import notebook_progress
+from runbus.api._plugins_given import GivenPlugins
 from runbus.api._portal import portal
 from runbus.catalog import RunList, RunRecord, open_run
 from runbus.config import check_task
@@ -19,7 +16,7 @@ from runbus.experiment import ExperimentDraft, started_before, sweep
 from runbus.kernel import Kernel
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from runbus.abc import Executor, Plugin, Timeouts
@@ -76,22 +73,12 @@ def run_sweep(
         HomeUnusable: The home folder cannot be written.
         PluginNotPortable: A plugin has hooks for worker processes, which could not make it.
     """
-    given: Sequence[Any] = listed(plugins, "plugins", object, "plugins")
-    travelling: list[Any] = []
+    given = GivenPlugins(plugins)
     task = check_task(task)
     made, its_own = executor_from(executor)
     times = its_own if timeouts is None else timeouts.or_else(its_own)
-    jobs = sweep(task, sweeps, name=name, timeouts=times, stop=stop or EarlyStop())
-    if plugins:
-        from runbus.plugins import is_for_workers, made_plugins, task_plugins_of
-
-        plugins = made_plugins(given)
-        travelling = [
-            one for one in given if isinstance(one, (str, Mapping)) or is_for_workers(one)
-        ]
-        changing = task_plugins_of(plugins)
-        plugins = [one for one in plugins if not any(one is other for other in changing)]
-        jobs = [replace(job, plugins=changing) for job in jobs]
+    points = sweep(task, sweeps, name=name, timeouts=times, stop=stop or EarlyStop())
+    jobs = [given.changed(job) for job in points]
     project = project or task.title
     done: dict[str, str] = {}
     missing = jobs
@@ -107,12 +94,13 @@ def run_sweep(
             missing,
             executor=made.name,
             max_parallel=max_parallel,
-            plugins=travelling,
+            plugins=given.travelling,
+            changed_by=given.changed_by,
         )
 
         async def launch() -> None:
             shown = notebook_progress(len(missing))
-            async with Kernel(plugins=[made, *shown, *plugins]) as kernel:
+            async with Kernel(plugins=[made, *shown, *given.hooking]) as kernel:
                 await experiment.run(kernel.bus)
 
         portal().call(launch)

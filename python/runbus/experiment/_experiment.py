@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from runbus.bus import Bus
     from runbus.config import Config, ExecutorEntry
     from runbus.experiment._checks import Worded
+    from runbus.jobs import ChangedBy
     from runbus.packaging import Chosen
     from runbus.plugins import TaskPlugin
 
@@ -101,6 +102,7 @@ class ExperimentDraft:
         code: Packages that the jobs take along, by executor, instead of the code that is there now.
         fail_fast: Whether the first job that fails ends all others. It is CANCELLED and SKIPPED
             what they are, and the one that failed keeps its state.
+        changed_by: What has changed its jobs already, for those that are added later.
 
     Attributes:
         id: Its id; empty before `prepare`.
@@ -134,6 +136,7 @@ class ExperimentDraft:
         again_of: str = "",
         settings: Mapping[str, dict[str, Any]] | None = None,
         code: Mapping[str, Package] | None = None,
+        changed_by: Sequence[ChangedBy] = (),
     ) -> None:
         jobs = listed(jobs, "jobs", Job, "jobs")
         if executors is not None:
@@ -158,6 +161,7 @@ class ExperimentDraft:
         self._again_of = again_of
         self._settings = dict(settings or {})
         self._code = code
+        self._changed_by = list(changed_by)
         self._groups = config.members_by_group({job.name: job.group for job in jobs})
         largest = max(map(len, self._groups.values()), default=0)
         self._max_parallel = max_parallel or max(largest, len(os.sched_getaffinity(0)))
@@ -207,6 +211,7 @@ class ExperimentDraft:
             fail_fast=asked.fail_fast,
             again_of=asked.again_of,
             settings=asked.settings,
+            changed_by=asked.changed_by,
         )
         draft.id, draft.folder = asked.id, folder
         draft._asked = asked = asked.absolute(folder)
@@ -326,6 +331,7 @@ class ExperimentDraft:
                 settings=self._settings,
                 sweeps=sweeps_of(job for job, _ in self._ready),
                 executor=self._executor,
+                changed_by=self._changed_by,
             )
             # While there is room for it: a full disk must not keep anybody from ending the jobs.
             make_folders(os.path.join(self.folder, "requests"))

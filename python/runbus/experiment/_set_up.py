@@ -43,13 +43,13 @@ def set_up(job: Job, *, executor: str, experiment_id: str) -> Job:
 def _changed(job: Job, plugin: TaskPlugin, executor: str, experiment_id: str) -> Job:
     from runbus.plugins import JobOptions, changed_task, in_time
 
-    def change() -> Any:
-        plugin.assign(experiment_id)
-        return changed_task(plugin, job.task, options)  # type: ignore[arg-type]
-
+    given: Any = job.task
     options = JobOptions(executor, job.name, job.env, job.cwd, job.resources)
     try:
-        task, options = in_time(change, plugin=plugin.name, doing="setup", limit_s=plugin.call_s)
+        task, options = in_time(
+            changed_task, plugin, given, options, experiment_id,
+            plugin=plugin.name, doing="setup", limit_s=plugin.call_s,
+        )  # fmt: skip
         config = job.config
         if isinstance(job.task, Function) and isinstance(task, Function):
             # What was said besides the function's values is kept.
@@ -115,12 +115,17 @@ def _failed(plugin: TaskPlugin, job: str, error: BaseException) -> HookError:
 
 async def tell_ends(plugins: Mapping[str, Sequence[TaskPlugin]], event: JobEnded) -> None:
     """Tell the plugins of a job that it has ended; what one raises is logged."""
-    from runbus.plugins import call_blocking
+    from runbus.plugins import call_blocking, told_end
 
     for plugin in plugins.get(event.job, ()):
         try:
             await call_blocking(
-                plugin.cleanup, event, plugin=plugin.name, doing="cleanup", limit_s=plugin.call_s
+                told_end,
+                plugin,
+                event,
+                plugin=plugin.name,
+                doing="cleanup",
+                limit_s=plugin.call_s,
             )
         except Exception as error:  # of a plugin: the others are to be told, too
             logger.warning("plugin %r: cleanup of job %r: %s", plugin.name, event.job, error)

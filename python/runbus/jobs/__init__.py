@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from runbus.jobs._again import note_again as note_again
     from runbus.jobs._again import read_again as read_again
     from runbus.jobs._asked import Asked as Asked
+    from runbus.jobs._asked import ChangedBy as ChangedBy
     from runbus.jobs._asked import sweeps_asked as sweeps_asked
     from runbus.jobs._current import current_record as current_record
     from runbus.jobs._current import unrecorded_end as unrecorded_end
@@ -103,7 +104,7 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "._again": ("note_again", "read_again"),
-        "._asked": ("Asked", "sweeps_asked"),
+        "._asked": ("Asked", "ChangedBy", "sweeps_asked"),
         "._current": ("current_record", "unrecorded_end"),
         "._early_stop": ("EarlyStopRules",),
         "._facts": ("Facts",),

@@ -17,7 +17,7 @@ from runbus.errors import ExperimentNotFound, FileUnreadable
 from runbus.events import Timeouts
 from runbus.jobs._sweeps import SweepAsked
 
-__all__ = ["Asked", "sweeps_asked"]
+__all__ = ["Asked", "ChangedBy", "sweeps_asked"]
 
 _FILE = "experiment.json"
 _VERSION = 6
@@ -36,6 +36,20 @@ class _Versioned(msgspec.Struct):
 
 class _Swept(msgspec.Struct):
     sweeps: list[SweepAsked] = []
+
+
+class ChangedBy(msgspec.Struct, frozen=True):
+    """What changed every job of an experiment when it was recorded.
+
+    Attributes:
+        plugin: The name of a task plugin.
+        data: What it is made from; empty where no other process could make it.
+        reason: Why none could.
+    """
+
+    plugin: str
+    data: dict[str, Any] = {}
+    reason: str = ""
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +75,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         again_of: The experiment whose jobs it runs again; empty if it is the first.
         sweeps: The sweeps that its jobs belong to.
         executor: Where jobs run that say nothing else, those that are added later, too.
+        changed_by: What changed every job, and changes those that are added later.
     """
 
     id: str
@@ -78,6 +93,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     again_of: str = ""
     sweeps: list[SweepAsked] = []
     executor: str = "local"
+    changed_by: list[ChangedBy] = []
 
     @property
     def executor_entries(self) -> dict[str, ExecutorEntry]:

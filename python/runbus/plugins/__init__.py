@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from runbus.plugins._task_plugin import changed_draft as changed_draft
     from runbus.plugins._task_plugin import changed_task as changed_task
     from runbus.plugins._task_plugin import task_plugins_of as task_plugins_of
+    from runbus.plugins._task_plugin import told_end as told_end
     from runbus.plugins._travel import (
         is_for_workers,
         made_plugins,
@@ -210,6 +211,7 @@ _LATER = {
     "render_ops": "runbus.plugins._ops",
     "selecting": "runbus.plugins._selection",
     "task_plugins_of": "runbus.plugins._task_plugin",
+    "told_end": "runbus.plugins._task_plugin",
     "unregister_plugin": "runbus.plugins._shared_extensions",
     "worker_process": "runbus.plugins._worker",
 }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
@@ -28,7 +30,7 @@ from runbus.plugins._blocking import call_blocking, failing_as
 from runbus.plugins._extension import name_from_class
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from runbus.abc import Scope
     from runbus.config import Task
@@ -40,7 +42,11 @@ __all__ = [
     "changed_draft",
     "changed_task",
     "task_plugins_of",
+    "told_end",
 ]
+
+_experiment: ContextVar[str | None] = ContextVar("experiment of a task plugin", default=None)
+"""Not a field of the plugin: one value may change the jobs of several experiments at a time."""
 
 
 class TaskPlugin:
@@ -59,12 +65,12 @@ class TaskPlugin:
     Attributes:
         name: Unique among the plugins of a kernel; from the name of the class, unless the class or
             the object says otherwise.
-        experiment_id: The experiment of the job; `EXPERIMENT` in a dry run.
+        experiment_id: The experiment of the job, within `setup` and `cleanup`, and None otherwise;
+            `EXPERIMENT` in a dry run.
         call_s: How long `setup` may take, and so may `cleanup`, in seconds.
     """
 
     name: ClassVar[str] = "task_plugin"
-    experiment_id: str | None = None
     call_s: ClassVar[float] = 20.0
 
     def __init_subclass__(cls, **more: Any) -> None:
@@ -72,8 +78,17 @@ class TaskPlugin:
         if "name" not in vars(cls):
             cls.name = name_from_class(cls)
 
+    @property
+    def experiment_id(self) -> str | None:
+        """The experiment of the job that is changed, or has ended."""
+        return _experiment.get()
+
+    @experiment_id.setter
+    def experiment_id(self, experiment_id: str | None) -> None:
+        _experiment.set(experiment_id)
+
     def assign(self, experiment_id: str) -> None:
-        """Take note of the experiment whose jobs are set up next."""
+        """Take note of the experiment whose job is set up next, in the same thread."""
         self.experiment_id = experiment_id
 
     def setup(self, task: Any, executor: JobOptions) -> Any:
@@ -169,13 +184,16 @@ class TaskCopy:
         return check_task(fields.pop("_kind")(**fields))
 
 
-def changed_task(plugin: TaskPlugin, task: Task, options: JobOptions) -> tuple[Task, JobOptions]:
+def changed_task(
+    plugin: TaskPlugin, task: Task, options: JobOptions, experiment_id: str
+) -> tuple[Task, JobOptions]:
     """Return what a task and its options are after the `setup` of a plugin. Blocking.
 
     Args:
         plugin: The plugin.
         task: The task, which stays as it is.
         options: What the plugin changes.
+        experiment_id: The experiment of the job.
 
     Raises:
         RunbusError: What the plugin made of them cannot be run.
@@ -190,7 +208,9 @@ def changed_task(plugin: TaskPlugin, task: Task, options: JobOptions) -> tuple[T
     else:
         given = copy.deepcopy(task)
     try:
-        made = plugin.setup(given, options)
+        with _of(experiment_id):
+            plugin.assign(experiment_id)
+            made = plugin.setup(given, options)
     except AttributeError as error:
         if str(error) != f"immutable type: {Resources.__name__!r}":
             raise
@@ -208,6 +228,25 @@ def changed_task(plugin: TaskPlugin, task: Task, options: JobOptions) -> tuple[T
     return check_task(made), options
 
 
+def told_end(plugin: TaskPlugin, event: JobEnded) -> None:
+    """Tell a plugin how a job has ended. Blocking.
+
+    Raises:
+        Exception: Whatever the plugin raised.
+    """
+    with _of(event.experiment_id):
+        plugin.cleanup(event)
+
+
+@contextmanager
+def _of(experiment_id: str) -> Iterator[None]:
+    token = _experiment.set(experiment_id)
+    try:
+        yield
+    finally:
+        _experiment.reset(token)
+
+
 def changed_draft(plugin: TaskPlugin, event: JobTransform) -> JobDraft:
     """Return what a job about to be submitted is after the `setup` of a plugin. Blocking.
 
@@ -219,8 +258,7 @@ def changed_draft(plugin: TaskPlugin, event: JobTransform) -> JobDraft:
     env: dict[str, str | Secret] = dict(draft.env)
     env |= {name: Secret(at) for name, at in draft.secrets}
     options = JobOptions(event.executor, event.job, env, draft.cwd, draft.resources)
-    plugin.assign(event.experiment_id)
-    task, options = changed_task(plugin, _task_of(draft), options)
+    task, options = changed_task(plugin, _task_of(draft), options, event.experiment_id)
     for name, value in options.env.items():
         if isinstance(value, Output):
             # What a job waits for is known before it is recorded.
@@ -273,7 +311,12 @@ class _KernelTaskPlugin:
             plugin = self.plugin
             with failing_as(self.name, "cleanup"):
                 await call_blocking(
-                    plugin.cleanup, event, plugin=self.name, doing="cleanup", limit_s=plugin.call_s
+                    told_end,
+                    plugin,
+                    event,
+                    plugin=self.name,
+                    doing="cleanup",
+                    limit_s=plugin.call_s,
                 )
 
 

@@ -18,6 +18,7 @@ from runbus.errors import (
 from runbus.plugins._admission import admit
 from runbus.plugins._hooks import HOOKS, composed, parts_of
 from runbus.plugins._plugin import Origin, Plugin
+from runbus.plugins._task_plugin import TaskPlugin
 
 if TYPE_CHECKING:
     PluginData = str | Mapping[str, Any]
@@ -75,12 +76,13 @@ def plugin_data(plugin: Any) -> PluginData:
     """Return what another process makes a plugin from.
 
     Args:
-        plugin: A plugin, a `Config` of one, or its data already: a name, or a mapping.
+        plugin: A hook value or a `TaskPlugin`, a `Config` of one, or its data already: a name, or a
+            mapping.
 
     Raises:
         InvalidPlugin: It is none of these.
         PluginNotPortable: It has a hook that no other process can import, or steps; or it was made
-            with a value that is no data.
+            with a value that is no data; or a `TaskPlugin` does not show what it was made with.
     """
     if isinstance(plugin, str):
         return plugin
@@ -88,6 +90,8 @@ def plugin_data(plugin: Any) -> PluginData:
         return dict(plugin)
     if isinstance(plugin, Plugin):
         return _data_of(plugin)
+    if isinstance(plugin, TaskPlugin):
+        return _written(plugin.name, lambda: Config(type(plugin), **_made_with(plugin)))
     if not isinstance(plugin, Config):
         raise InvalidPlugin(repr(plugin), "is no hook value, no Config of one and no name")
     return _written(repr(plugin), lambda: plugin)
@@ -102,6 +106,18 @@ def _data_of(plugin: Plugin) -> PluginData:
     hooks = {name: list(parts_of(hook)) for name in HOOKS if (hook := getattr(plugin, name))}
     order = {word: list(names) for word in _ORDER if (names := getattr(plugin, word))}
     return _written(plugin.name, lambda: Config(plugin_of_hooks, plugin.name, **hooks, **order))
+
+
+def _made_with(plugin: TaskPlugin) -> dict[str, Any]:
+    """Return the arguments that make a task plugin anew: the fields of a data class, or none."""
+    given: Any = plugin
+    fields = dataclasses.fields(given) if dataclasses.is_dataclass(given) else ()
+    made_with = {one.name: getattr(given, one.name) for one in fields if one.init}
+    if type(plugin).__init__ is not object.__init__ and not fields:
+        raise PluginNotPortable(plugin.name, "its class has an __init__ and is no data class")
+    if more := sorted(vars(plugin).keys() - made_with.keys()):
+        raise PluginNotPortable(plugin.name, f"it was given {more[0]!r} after it was made")
+    return made_with
 
 
 _ORDER = ("after", "before", "requires")

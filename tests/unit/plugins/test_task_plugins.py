@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import importlib
 import os
@@ -12,8 +13,20 @@ from typing import Any, ClassVar
 import msgspec
 import pytest
 
-from runbus import Command, Job, Kernel, LocalExecutor, Partial, Plugin, Script, api
-from runbus.errors import FieldInvalid, HookError, PluginStuck
+from runbus import (
+    Command,
+    Config,
+    Experiment,
+    Job,
+    Kernel,
+    LocalExecutor,
+    Partial,
+    Plugin,
+    Script,
+    Secret,
+    api,
+)
+from runbus.errors import FieldInvalid, HookError, PluginStuck, UsageError
 from runbus.events import JobDraft, JobEnded, JobTransform, Resources
 from runbus.experiment import ExperimentDraft
 from runbus.plugins import JobOptions, TaskPlugin
@@ -273,3 +286,129 @@ def test_a_data_class_may_be_a_plugin_and_what_is_none_is_refused() -> None:
     for wrong in (3, "nodes", Nodes, Plugin("x")):
         with pytest.raises(FieldInvalid):
             Job(name="a", task=Command(("true",)), plugins=(wrong,))
+
+
+class Meets(TaskPlugin):
+    """Sets two jobs up at a time, and tells each job which experiment it is of."""
+
+    def __init__(self) -> None:
+        self.both = threading.Barrier(2, timeout=60)
+        self.ends: dict[str, str | None] = {}
+
+    def setup(self, task: Any, executor: JobOptions) -> None:
+        self.both.wait()
+        task.argv[:] = ["echo", self.experiment_id]
+        self.both.wait()
+
+    def cleanup(self, record: JobEnded) -> None:
+        self.both.wait()
+        self.ends[record.experiment_id] = self.experiment_id
+        self.both.wait()
+
+
+@pytest.mark.parametrize("of_kernel", [True, False], ids=["of kernels", "of jobs"])
+async def test_one_value_knows_the_experiment_of_each_job_that_it_changes(of_kernel: bool) -> None:
+    plugin = Meets()
+    of_job = () if of_kernel else (plugin,)
+    drafts = [
+        ExperimentDraft(name, [Job(name="a", task=Command(("true",)), plugins=of_job)])
+        for name in ("one", "two")
+    ]
+
+    async def lead(draft: ExperimentDraft) -> None:
+        plugins = [LocalExecutor(), plugin] if of_kernel else [LocalExecutor()]
+        async with Kernel(plugins=plugins) as kernel:
+            await draft.run(kernel.bus)
+
+    async with asyncio.TaskGroup() as group:
+        for draft in drafts:
+            group.create_task(lead(draft))
+    assert [written(draft) for draft in drafts] == [[f"{draft.id}\n"] for draft in drafts]
+    assert plugin.ends == {draft.id: draft.id for draft in drafts}
+    assert plugin.experiment_id is None
+
+
+def test_a_plugin_that_takes_note_of_the_experiment_by_itself_has_it() -> None:
+    class Notes(Greets):
+        def assign(self, experiment_id: str) -> None:
+            self.experiment_id = self.noted = experiment_id
+
+    plugin = Notes()
+    run = api.run(Command(PRINTS), plugins=[plugin])
+    assert plugin.ids == [plugin.noted] == [os.path.basename(run.experiment_folder)]
+
+
+@dataclasses.dataclass
+class Numbers(TaskPlugin):
+    """Adds a word to each job, and counts the ends of all jobs."""
+
+    word: str = "one"
+    token: Secret | str = ""
+    ended: ClassVar[list[str]] = []
+
+    def setup(self, task: Any, executor: JobOptions) -> None:
+        task.argv.append(self.word)
+
+    def cleanup(self, record: JobEnded) -> None:
+        self.ended.append(record.job)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        lambda: Numbers("two"),
+        lambda: Config(Numbers, word="two"),
+        lambda: Numbers("two", token=Secret("env:TOKEN")),
+    ],
+    ids=["a value", "a Config", "a value with a secret"],
+)
+def test_what_is_added_to_a_found_experiment_is_changed_as_all_its_jobs(given: Any) -> None:
+    first = Experiment("words", plugins=[given()])
+    first.add(Command(("echo",)), name="a")
+    first.run()
+    Numbers.ended.clear()
+    for name in "bc":
+        found = Experiment.from_id(first.id)
+        found.add(Command(("echo",)), name=name)
+        found.run()
+        assert found.logs(name) == "two\n"
+    assert Numbers.ended == ["b", "c"]  # of this process, and each once
+    again = api.rerun(first.id)
+    again.prepare()
+    last = Experiment.from_id(again.id)
+    last.add(Command(("echo",)), name="d")
+    last.run()
+    assert [last.logs(name) for name in "abd"] == ["two\n"] * 3
+
+
+@pytest.mark.parametrize(
+    ("plugin", "why"),
+    [
+        (Greets("hi"), "its class has an __init__ and is no data class"),
+        (Numbers("two", token="hf_0123456789abcdefghij"), "with the value of a secret"),
+    ],
+    ids=["no data", "a secret"],
+)
+def test_a_plugin_that_cannot_be_made_again_is_not_left_out_in_silence(
+    plugin: Any, why: str
+) -> None:
+    first = Experiment("words", plugins=[plugin])
+    first.add(Command(("echo",)), name="a")
+    first.run()
+    assert "hf_" not in (Path(first.folder) / "experiment.json").read_text()
+    found = Experiment.from_id(first.id)
+    with pytest.raises(UsageError, match=f"cannot be made again, as .*{why}"):
+        found.add(Command(("echo",)), name="b")
+    found.add(Command(("echo",)), name="b", plugins=[plugin])
+    found.run()
+    assert found.logs("b") == found.logs("a")
+
+
+def test_a_plugin_that_got_something_after_it_was_made_is_not_made_again_without_it() -> None:
+    plugin = Numbers("two")
+    plugin.more = 3  # type: ignore[attr-defined]
+    first = Experiment("words", plugins=[plugin])
+    first.add(Command(("echo",)), name="a")
+    first.run()
+    with pytest.raises(UsageError, match="it was given 'more' after it was made"):
+        Experiment.from_id(first.id).add(Command(("echo",)))
