@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import anyio
@@ -38,17 +38,6 @@ async def harness(tmp_path: Path, calls: Calls) -> AsyncIterator[Harness]:
         yield harness
 
 
-async def submitted(harness: Harness, jobs: Sequence[JobSpec]) -> list[JobRef]:
-    """Submit jobs in one call."""
-    with anyio.fail_after(60):
-        outcomes = await harness.executor.submit_all([harness.executor.plan(job) for job in jobs])
-    refs = [outcome for outcome in outcomes if isinstance(outcome, JobRef)]
-    assert len(refs) == len(jobs), outcomes
-    for ref in refs:
-        harness._started.append(ref)
-    return refs
-
-
 def numbers(tmp_path: Path) -> list[str]:
     """Return the numbers that Slurm has given to attempts."""
     return sorted(path.read_text().strip() for path in tmp_path.glob("remote*/*/jobs/*/*/slurm.id"))
@@ -67,7 +56,7 @@ async def test_equal_jobs_are_one_array_and_each_ends_as_itself(
         for n in range(6)
     ]
 
-    refs = await submitted(harness, jobs)
+    refs = await harness.submit_all(jobs)
     ended = [await harness.end(ref) for ref in refs]
 
     assert calls()["sbatch"] == 1
@@ -81,7 +70,7 @@ async def test_jobs_that_ask_for_other_things_go_alone(harness: Harness, calls: 
     jobs = [harness.shell("echo $CUDA_VISIBLE_DEVICES", resources=Resources(gpus=n % 2))
             for n in range(3)]  # fmt: skip
 
-    refs = await submitted(harness, jobs)
+    refs = await harness.submit_all(jobs)
     ended = [await harness.end(ref) for ref in refs]
 
     assert calls()["sbatch"] == 2
@@ -92,7 +81,7 @@ async def test_elements_that_wait_are_cancelled_in_one_call_and_only_those(
     harness: Harness, calls: Calls
 ) -> None:
     harness.executor.__dict__.update(additional_parameters={"begin": "now+1hour"})
-    refs = await submitted(harness, [harness.shell("echo ran") for _ in range(5)])
+    refs = await harness.submit_all([harness.shell("echo ran") for _ in range(5)])
 
     await harness.executor.cancel(refs[1:], 5)
     ended = [await harness.end(ref) for ref in refs[1:]]
@@ -108,7 +97,7 @@ async def test_an_element_that_an_administrator_cancels_before_its_start_is_told
     harness: Harness, slurm: Slurm, tmp_path: Path
 ) -> None:
     harness.executor.__dict__.update(additional_parameters={"begin": "now+1hour"})
-    refs = await submitted(harness, [harness.shell("echo ran") for _ in range(3)])
+    refs = await harness.submit_all([harness.shell("echo ran") for _ in range(3)])
     array = numbers(tmp_path)[0].partition("_")[0]
     slurm.ask("scancel", f"{array}_1")
 
@@ -124,7 +113,7 @@ async def test_elements_are_found_by_the_name_of_their_array_where_the_answer_wa
 ) -> None:
     harness.executor.__dict__.update(additional_parameters={"begin": "now+1hour"})
     jobs = [harness.shell("echo ran") for _ in range(20)]
-    refs = await submitted(harness, jobs)
+    refs = await harness.submit_all(jobs)
     before = numbers(tmp_path)
     forget_numbers(tmp_path)
     await harness.restart()
@@ -139,7 +128,7 @@ async def test_elements_are_found_by_the_name_of_their_array_where_the_answer_wa
             finding.start_soon(find, job)
     looked = calls()["squeue"] - asked["squeue"]
     polls = (time.monotonic() - start) / 0.5 + 1
-    again = await submitted(harness, jobs)
+    again = await harness.submit_all(jobs)
 
     assert sorted(map(str, found)) == sorted(map(str, refs))
     assert looked <= 1 + polls  # once for all of them; the poll has begun as well
@@ -155,13 +144,13 @@ async def test_an_array_waits_for_a_controller_that_is_down(
     slurm.stop_controller()
     try:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(submitted, harness, jobs)
+            tasks.start_soon(harness.submit_all, jobs)
             await anyio.to_thread.run_sync(until, lambda: calls()["sbatch"] > 0)
             await anyio.to_thread.run_sync(slurm.start_controller)
     finally:
         slurm.start_controller()
 
-    ended = [await harness.end(ref) for ref in harness._started]
+    ended = [await harness.end(ref) for ref in harness.started]
 
     assert [one.stdout for one in ended] == [b"ran\n"] * 3
 

@@ -97,9 +97,8 @@ async def test_a_job_that_ended_while_nobody_looked_is_told_from_its_record(
     job = harness.shell("echo up; sleep 0.5; exit 6")
     ref = await harness.submit(job)
     await harness.output(ref, b"up")
-    await harness._leave()
-    await anyio.to_thread.run_sync(until, lambda: not slurm.running())
-    await harness._enter()
+    async with harness.away():
+        await anyio.to_thread.run_sync(until, lambda: not slurm.running())
 
     ended = await harness.end(ref)
 

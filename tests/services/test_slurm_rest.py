@@ -15,7 +15,7 @@ import pytest
 from anyio.abc import ByteStream, SocketAttribute
 
 from runbus import Secret
-from runbus.abc import JobRef, Resources
+from runbus.abc import Resources
 from runbus.errors import JobNotStarted, RunbusError
 from runbus.executors import SlurmExecutor
 from runbus.executors._slurm.rest_values import expires_s
@@ -87,8 +87,7 @@ async def test_equal_jobs_are_one_array_and_each_ends_as_itself(
 ) -> None:
     jobs = [harness.shell("echo $A; exit $A", env={"A": str(n)}) for n in range(4)]
 
-    requests = [harness.executor.plan(job) for job in jobs]
-    refs = [ref for ref in await harness.executor.submit_all(requests) if isinstance(ref, JobRef)]
+    refs = await harness.submit_all(jobs)
     ended = [await harness.end(ref) for ref in refs]
 
     assert [(one.seen.exit_code, one.stdout) for one in ended] == [
@@ -100,9 +99,7 @@ async def test_equal_jobs_are_one_array_and_each_ends_as_itself(
 async def test_elements_that_wait_are_cancelled_and_only_those(harness: Harness) -> None:
     harness.executor.__dict__.update(additional_parameters={"begin": "now+1hour"})
     jobs = [harness.shell("echo ran") for _ in range(3)]
-    requests = [harness.executor.plan(job) for job in jobs]
-    refs = [ref for ref in await harness.executor.submit_all(requests) if isinstance(ref, JobRef)]
-    harness._started += refs
+    refs = await harness.submit_all(jobs)
 
     await harness.executor.cancel(refs[1:], 5)
     ended = [await harness.end(ref) for ref in refs[1:]]
@@ -186,7 +183,7 @@ async def test_a_job_waits_for_a_server_that_is_away(harness: Harness, server: S
         tasks.start_soon(harness.submit, job)
         await anyio.to_thread.run_sync(server.start)
 
-    (ref,) = harness._started
+    (ref,) = harness.started
     assert (await harness.end(ref)).stdout == b"ran\n"
 
 

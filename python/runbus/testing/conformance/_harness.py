@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import os
 from collections.abc import AsyncIterator  # noqa: TC003 - fixtures are read at run time
+from contextlib import asynccontextmanager
 from pathlib import Path  # noqa: TC003
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypedDict
 
@@ -13,16 +14,16 @@ import anyio
 import pytest
 import pytest_asyncio
 
-from runbus.abc import JobSpec, Resources, Timeouts
+from runbus.abc import JobRef, JobSpec, Resources, Timeouts
 from runbus.events import Image
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
     from typing import Self, Unpack
 
-    from runbus.abc import Executor, JobRef, Observation, Package
+    from runbus.abc import Executor, Observation, Package
 
 __all__ = ["DEADLINE_S", "Contract", "Ended", "ExecutorFactory", "Harness"]
 
@@ -99,7 +100,14 @@ class Harness:
 
     async def restart(self) -> None:
         """Close the executor, as the end of its process would, and continue with a new one."""
+        async with self.away():
+            pass
+
+    @asynccontextmanager
+    async def away(self) -> AsyncIterator[None]:
+        """Close the executor for the length of the block, and continue with a new one."""
         await self._leave()
+        yield
         await self._enter()
 
     async def _enter(self) -> None:
@@ -166,6 +174,27 @@ class Harness:
             ref = await self.executor.submit(self.executor.plan(job))
         self._started.append(ref)
         return ref
+
+    async def submit_all(self, jobs: Sequence[JobSpec]) -> list[JobRef]:
+        """Plan jobs and submit them in one call; each is killed after the test, as by `submit`.
+
+        Raises:
+            RunbusError: One of them could not be submitted.
+        """
+        requests = [self.executor.plan(job) for job in jobs]
+        with anyio.fail_after(2 * DEADLINE_S):
+            outcomes = await self.executor.submit_all(requests)
+        refs = [outcome for outcome in outcomes if isinstance(outcome, JobRef)]
+        self._started += refs
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        return refs
+
+    @property
+    def started(self) -> Sequence[JobRef]:
+        """What was submitted, in its order."""
+        return tuple(self._started)
 
     async def phase(self, ref: JobRef, *phases: str) -> Observation:
         """Wait until a job is in one of some phases.
