@@ -361,3 +361,46 @@ async def test_what_a_job_on_another_machine_ran_in_comes_with_its_files(tmp_pat
     assert kept(found) == {"m": b"w"}
     assert found.environment["python"] == sys.version.split()[0]
     assert "pytest" in found.environment["packages"]
+
+
+@pytest.mark.parametrize("what", ["train.py", "train.py:train"], ids=["a script", "a function"])
+def test_the_command_line_says_how_much_is_kept(
+    what: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    writes = "for n in (1, 2, 3):\n        open(f't.{n}', 'w').write('x' * 400)\n"
+    Path("train.py").write_text(
+        f"def train() -> None:\n    {writes}\n\nif __name__ == '__main__':\n    train()\n"
+    )
+    few = ["--artifact", "t.*", "--artifact-files", "2", "--name", "few"]
+    small = ["--artifact", "t.*", "--artifact-size", "1kB", "--name", "small"]
+    assert run_command(["run", *few, what]) == 0
+    assert run_command(["run", *small, "--again", what]) == 0
+    for name in ("few", "small"):
+        assert [one.name for one in runbus.open_run(name).artifacts()] == ["t.1", "t.2"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--artifact-files", "2"], "--artifact-files limits what --artifact keeps"),
+        (["--artifact-size", "1kB"], "--artifact-size limits what --artifact keeps"),
+        (["--artifact", "t", "--artifact-size", "1G"], "of 1000 or 1024? write GB or GiB"),
+        (["--artifact", "t", "--artifact-size", "0B"], "size_bytes"),
+        (["--artifact", "t", "--artifact-files", "20000000"], "write 1 to 10000000"),
+    ],
+)
+def test_what_limits_nothing_or_is_no_limit_is_refused(
+    words: list[str],
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("train.py").write_text("")
+    assert run_command(["run", *words, "train.py"]) == 2
+    assert told in capsys.readouterr().err
+    assert not runbus.runs()

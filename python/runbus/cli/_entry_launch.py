@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec.structs import replace
 
-from runbus.abc import EarlyStop, Executor, Timeouts
+from runbus.abc import Executor, Timeouts
 from runbus.cli import _launch
 from runbus.cli._configuring import Configured, made_by, with_meanings
 from runbus.cli._factories import factories_for, factories_making
@@ -33,7 +33,7 @@ from runbus.errors import UsageError
 from runbus.experiment import ExperimentDraft, Job, as_points
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import TextIO
 
     from runbus.cli._exit import ExitStatus
@@ -168,8 +168,7 @@ def launch_on(
     program: str,
     *,
     space: Space | None = None,
-    stop: EarlyStop | None = None,
-    artifacts: Sequence[str] = (),
+    each: Mapping[str, Any] | None = None,
     again: bool = False,
     goal: str | None = None,
     max_parallel: int | None = None,
@@ -182,8 +181,7 @@ def launch_on(
         found: The functions.
         program: What they are gathered under if nothing says otherwise.
         space: What was swept; what the functions say of themselves if None.
-        stop: When one is to end early.
-        artifacts: Patterns of files that the run of each keeps copies of.
+        each: Further fields of each `Job`.
         again: Whether points of a sweep that have run already run again.
         goal: Of what the best is printed at the end; of nothing if None.
         max_parallel: How many run at a time.
@@ -193,8 +191,7 @@ def launch_on(
     executor = values.executor
     tasks = [_task_of(one.config) for one in found]
     base = values.name or tasks[0].title
-    rules = stop or EarlyStop()
-    jobs = [Job(name=base, task=task, stop=rules, artifacts=artifacts) for task in tasks]
+    jobs = [Job(name=base, task=task, **(each or {})) for task in tasks]
     points = [one.point for one in found]
     if points[0]:
         is_whole = space is not None and space.size == len(points)

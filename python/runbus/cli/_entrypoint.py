@@ -12,10 +12,9 @@ from runbus.cli._exit import ExitStatus
 from runbus.errors import ConfigInvalid, RunbusError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import NoReturn, TextIO
 
-    from runbus.abc import EarlyStop
     from runbus.config import Space
     from runbus.errors import ConfigProblem
 
@@ -162,8 +161,7 @@ class _Asked(NamedTuple):
 
     launch: tuple[str, ...] = ()
     space: Space | None = None
-    stop: EarlyStop | None = None
-    artifacts: tuple[str, ...] = ()
+    each: Mapping[str, Any] | None = None
     again: bool = False
     goal: str | None = None
     max_parallel: int | None = None
@@ -178,8 +176,7 @@ def run_as_job(
     plugins: Sequence[str] = (),
     launch: Sequence[str] = (),
     space: Space | None = None,
-    stop: EarlyStop | None = None,
-    artifacts: Sequence[str] = (),
+    each: Mapping[str, Any] | None = None,
     again: bool = False,
     goal: str | None = None,
     max_parallel: int | None = None,
@@ -194,8 +191,7 @@ def run_as_job(
         plugins: The names of plugins to load, beside those of the function.
         launch: Words of the form `run.name=…`, which go before all others.
         space: What is swept; nothing if None.
-        stop: When a job is to end early.
-        artifacts: Patterns of files that its run keeps copies of.
+        each: Further fields of each `Job`: when it is to end early, what its run keeps.
         again: Whether points that have run already run again.
         goal: Of what the best is printed at the end; of nothing if None.
         max_parallel: How many jobs run at a time.
@@ -213,9 +209,7 @@ def run_as_job(
     )
     where = text.rpartition(":")[0]
     file = os.path.basename(where) if where.endswith(".py") else where.rpartition(".")[2]
-    asked = _Asked(
-        tuple(launch), space, stop, tuple(artifacts), again, goal, max_parallel, json_out
-    )
+    asked = _Asked(tuple(launch), space, each, again, goal, max_parallel, json_out)
     try:
         runs = _prepared(function, words, settings, settings.name or file, asked)
     except ConfigInvalid as error:
@@ -281,8 +275,7 @@ def _prepared(
             found,
             project,
             space=job.space,
-            stop=job.stop,
-            artifacts=job.artifacts,
+            each=job.each,
             again=job.again,
             goal=job.goal,
             max_parallel=job.max_parallel,

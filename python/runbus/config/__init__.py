@@ -150,6 +150,7 @@ if TYPE_CHECKING:
     from runbus.config._units import LocalFile as LocalFile
     from runbus.config._units import Size as Size
     from runbus.config._units import format_size as format_size
+    from runbus.config._units import parse_size as parse_size
     from runbus.config._words import Call as Call
     from runbus.config._words import WordInvalid as WordInvalid
     from runbus.config._words import read_call as read_call
@@ -427,7 +428,7 @@ __getattr__, __dir__ = lazy_names(
             "task_kinds",
             "words_taken",
         ),
-        "._units": ("Duration", "LocalFile", "Size", "format_size"),
+        "._units": ("Duration", "LocalFile", "Size", "format_size", "parse_size"),
         "._words": ("Call", "WordInvalid", "read_call", "read_words"),
     },
 )

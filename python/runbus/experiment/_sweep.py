@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from runbus._home import Home
 from runbus._listed import listed
 from runbus._secrets import Secret, redacted_text
-from runbus.abc import EarlyStop, Timeouts
+from runbus.abc import ArtifactLimits, EarlyStop, Timeouts
 from runbus.catalog import check_goal
 from runbus.config import (
     Function,
@@ -48,6 +48,7 @@ def sweep(
     timeouts: Timeouts = Timeouts(),  # noqa: B008 - it never changes
     stop: EarlyStop = EarlyStop(),  # noqa: B008 - it never changes
     artifacts: Sequence[str] = (),
+    artifact_limits: ArtifactLimits = ArtifactLimits(),  # noqa: B008 - it never changes
     best: str = "",
 ) -> list[Job]:
     """Return a job for each point of a space; one job if nothing is swept.
@@ -63,6 +64,7 @@ def sweep(
         timeouts: How long each may take.
         stop: When each is to end early, by what its run logs.
         artifacts: Patterns of files that the run of each keeps copies of: see `Job`.
+        artifact_limits: How many of them, and how many bytes, it keeps.
         best: What is best of the points, which lists and tables then show: `min:NAME` or `max:NAME`
             of a metric; that of `stop.patience` if empty.
 
@@ -76,7 +78,14 @@ def sweep(
     """
     task = check_task(task)
     space = sweeps if isinstance(sweeps, Space) else space_of_words(listed(sweeps, "sweeps"))
-    job = Job(name=name or task.title, task=task, timeouts=timeouts, stop=stop, artifacts=artifacts)
+    job = Job(
+        name=name or task.title,
+        task=task,
+        timeouts=timeouts,
+        stop=stop,
+        artifacts=artifacts,
+        artifact_limits=artifact_limits,
+    )
     if best:
         check_goal(best)
     return [job] if space is None else swept(job, space, name=name or "", goal=best)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,8 +19,10 @@ from runbus.cli._options import (
 from runbus.cli._sweeping_options import sweep_options
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import TextIO
 
+    from runbus.abc import ArtifactLimits
     from runbus.cli._exit import ExitStatus
     from runbus.experiment import Job
 
@@ -38,6 +40,21 @@ class _Command(click.Command):
         first = next((one for one in before if not one.startswith("-")), "")
         ctx.ignore_unknown_options = _is_function(first)
         return super().parse_args(ctx, args)
+
+
+class _Size(click.ParamType[int]):
+    """A number of bytes."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the bytes that a text such as `500MiB` means."""
+        from runbus.config import parse_size
+
+        try:
+            return parse_size(value)
+        except ValueError as error:
+            self.fail(f"{value!r} is not a size: {error}", param, ctx)
 
 
 @click.command("run", cls=_Command)
@@ -63,6 +80,18 @@ class _Command(click.Command):
     "may be given several times.",
 )
 @click.option(
+    "--artifact-files",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="How many files it keeps of an attempt [default: 10000].",
+)
+@click.option(
+    "--artifact-size",
+    type=_Size(),
+    metavar="SIZE",
+    help="How much they have together, such as 500MiB [default: 100GiB].",
+)
+@click.option(
     "--max-parallel",
     type=click.IntRange(min=1),
     metavar="K",
@@ -86,6 +115,8 @@ def command(
     again: bool,
     best: str | None,
     artifacts: tuple[str, ...],
+    artifact_files: int | None,
+    artifact_size: int | None,
     max_parallel: int | None,
     plugins: tuple[str, ...],
     json_out: TextIO | None,
@@ -113,7 +144,11 @@ def command(
     names = wanted_plugins(plugins)
     settings = plugin_settings(plugins)
     space = space_of_words(sweeps, is_zip=is_zip, points=points, seed=seed)
-    stop = EarlyStop(stop_when=stop_when, patience=patience)
+    each: dict[str, Any] = {
+        "stop": EarlyStop(stop_when=stop_when, patience=patience),
+        "artifacts": artifacts,
+        "artifact_limits": _limits(artifacts, artifact_files, artifact_size),
+    }
     if _is_function(script):
         from runbus.cli._entrypoint import run_as_job
 
@@ -125,8 +160,7 @@ def command(
             plugins=plugins,
             launch=[f"{key}={json.dumps(value)}" for key, value in told.items() if value],
             space=space,
-            stop=stop,
-            artifacts=artifacts,
+            each=each,
             again=again,
             goal=best,
             max_parallel=max_parallel,
@@ -148,8 +182,20 @@ def command(
         )
         return launch(experiment, json_out=json_out)
 
-    jobs = sweep(task, space or (), name=name, stop=stop, artifacts=artifacts)
+    jobs = sweep(task, space or (), name=name, **each)
     return run_missing(project, jobs, run_jobs, again=again, goal=best, json_out=json_out)
+
+
+def _limits(patterns: Sequence[str], files: int | None, size_bytes: int | None) -> ArtifactLimits:
+    """Return how much of the artifacts is kept, which only means something where there are any."""
+    from runbus.abc import ArtifactLimits
+
+    given = {"files": files, "size_bytes": size_bytes}
+    said = {name: value for name, value in given.items() if value is not None}
+    if said and not patterns:
+        option = "--artifact-files" if "files" in said else "--artifact-size"
+        raise click.UsageError(f"{option} limits what --artifact keeps, and there is no --artifact")
+    return ArtifactLimits(**said)
 
 
 def _is_function(text: str) -> bool:
