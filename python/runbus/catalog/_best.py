@@ -11,9 +11,12 @@ from runbus.errors import FieldInvalid, RunbusError, RunUnreadable, near_matches
 from runbus.jobs import sweeps_asked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from runbus.catalog._runs import RunRecord
+    from runbus.metrics import SeriesSummary
+
+    Summaries = Mapping[str, SeriesSummary]
 
 __all__ = ["Best", "best", "best_of", "check_goal"]
 
@@ -49,12 +52,15 @@ def check_goal(goal: str) -> tuple[str, str]:
     return found[1], found[2]
 
 
-def best(runs: Iterable[RunRecord], goal: str) -> Best | None:
+def best(
+    runs: Iterable[RunRecord], goal: str, *, read: Callable[[RunRecord], Summaries] | None = None
+) -> Best | None:
     """Return the best of some runs; the first of several that are as good.
 
     Args:
         runs: The runs; those that cannot be read, or have no number of the metric, are left out.
         goal: `min:NAME` or `max:NAME`: which value of which metric is compared.
+        read: Returns what the metrics of a run amount to, which is read from its folder if None.
 
     Returns:
         None if no run has a number of the metric.
@@ -68,7 +74,7 @@ def best(runs: Iterable[RunRecord], goal: str) -> Best | None:
     known: dict[str, None] = {}
     for run in runs:
         try:
-            summaries = run.summaries()
+            summaries = run.summaries() if read is None else read(run)
         except RunUnreadable:
             continue
         known.update(dict.fromkeys(summaries))
@@ -88,13 +94,20 @@ def best(runs: Iterable[RunRecord], goal: str) -> Best | None:
     return found
 
 
-def best_of(folder: str, runs: Iterable[str], number: int) -> Best | None:
+def best_of(
+    folder: str,
+    runs: Iterable[str],
+    number: int,
+    *,
+    read: Callable[[RunRecord], Summaries] | None = None,
+) -> Best | None:
     """Return the best point of a sweep so far, those of earlier experiments among them. Blocks.
 
     Args:
         folder: The folder of the experiment.
         runs: The ids of its runs there.
         number: Which one of its sweeps it is, counted from 0.
+        read: As `best` takes it.
 
     Returns:
         None if nobody says what is best, or no point has a number of that metric yet.
@@ -112,6 +125,6 @@ def best_of(folder: str, runs: Iterable[str], number: int) -> Best | None:
         except RunbusError:  # it was removed, or other commands say what is wrong with it
             continue
     try:
-        return best(found, sweeps[number].goal)
+        return best(found, sweeps[number].goal, read=read)
     except FieldInvalid:  # no point has logged the metric
         return None

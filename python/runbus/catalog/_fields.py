@@ -119,6 +119,20 @@ class Fields:
             }
         )
 
+    def has(self, row: RunRow) -> bool:
+        """Whether what a run has measured is in mind: nothing has to be read from its folder."""
+        return row.folder in self._summaries
+
+    def read(self, run: RunRecord) -> dict[str, SeriesSummary]:
+        """Return what the metrics of a run amount to, and keep in mind all that `save` keeps.
+
+        Raises:
+            RunUnreadable: Its files cannot be read.
+        """
+        self._params_of(run)
+        self._shown_names(run)
+        return self._summaries_of(run)
+
     def of(self, row: RunRow, name: str) -> Value:
         """Return what a run has of a name; None if it has nothing, or cannot be read.
 

@@ -9,10 +9,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from runbus.catalog._best import Best
+    from runbus.catalog._fields import Fields
     from runbus.catalog._listings import Sweep
     from runbus.catalog._rows import RunRow
 
 __all__ = ["SweepRow", "folded"]
+
+
+_NOT_BEGUN = ("INTENT", "PENDING", "QUEUED", "PROVISIONING", "SKIPPED")
 
 
 class SweepRow(NamedTuple):
@@ -64,12 +68,23 @@ class SweepRow(NamedTuple):
         del states["SUCCEEDED"]
         return "".join([told, *(f", {count} {state.lower()}" for state, count in states.items())])
 
-    def best(self) -> Best | None:
-        """Return its best point so far; None if nobody says what is best, or none has a number."""
+    @property
+    def begun(self) -> list[RunRow]:
+        """The rows of the runs that may have measured something."""
+        return [row for row in self.rows if row.state not in _NOT_BEGUN]
+
+    def best(self, fields: Fields) -> Best | None:
+        """Return its best point so far; None if nobody says what is best, or none has a number.
+
+        Args:
+            fields: What reads its points, and has read some of them.
+        """
         from runbus.catalog._best import best_of
 
-        ids = [row.id for row in self.rows if not row.problem]
-        return best_of(self.sweep.folder, ids, self.sweep.number) if self.sweep.goal else None
+        if not self.sweep.goal:
+            return None
+        ids = [row.id for row in self.begun if not row.problem]
+        return best_of(self.sweep.folder, ids, self.sweep.number, read=fields.read)
 
     def _states(self) -> Counter[str]:
         """Count the states of the runs that are over; one that a rule stopped early did well."""

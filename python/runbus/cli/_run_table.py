@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
+
+import click
 
 from runbus._ids import short_id
 from runbus.catalog import RunRow
@@ -21,7 +24,7 @@ from runbus.errors import RunbusError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from runbus.catalog import Fields, RunRecord, SweepRow
+    from runbus.catalog import Fields, RunRecord, Sweep, SweepRow
 
     Row = RunRow | SweepRow
     Value = str | float | bool | None
@@ -34,8 +37,8 @@ _OPTIONAL = ("tags", "project", "created")
 _MEASURED = 100
 """Of more runs nobody waits until all that they measured is read."""
 
-_COMPARED = 2_000
-"""Of more points nobody waits until it is found which are the best."""
+_READ = 10_000
+"""So many points of sweeps are read from their folders for one list; the index keeps them."""
 
 _WIDE = 100
 """A narrower terminal is shown times without years and seconds."""
@@ -67,7 +70,7 @@ def print_runs(
         asked: The names by which they were chosen and ordered: the first ones to have room.
     """
     width = terminal_columns()
-    points = sum(0 if isinstance(row, RunRow) else len(row.rows) for row in found)
+    bests = _bests(found, fields)
     rows = [
         [
             row.id if width is None else short_id(row.id),
@@ -75,7 +78,7 @@ def print_runs(
             row.project,
             row.state,
             "" if isinstance(row, RunRow) else row.progress,
-            "" if isinstance(row, RunRow) or points > _COMPARED else _best(row),
+            "" if isinstance(row, RunRow) else bests.get(row.sweep, ""),
             format_time(row.created_ns, is_short=width is not None and width < _WIDE),
             ", ".join(row.tags) if isinstance(row, RunRow) else "",
             row.problem if isinstance(row, RunRow) else "",
@@ -147,13 +150,32 @@ def _candidates(
     yield "commit", [run.origin.commit[:12] if run else "" for run in records]
 
 
-def _best(row: SweepRow) -> str:
-    """Return the best value that points of a sweep have logged, and which point that is."""
-    if (found := row.best()) is None:
-        return ""
+def _bests(found: Sequence[Row], fields: Fields) -> dict[Sweep, str]:
+    """Return the best value that points of each sweep have logged, and which point that is.
+
+    What the index does not have of them is read, so much at a time: what is left is for the next
+    list, and is told.
+    """
+    sweeps = [row for row in found if not isinstance(row, RunRow) and row.sweep.goal]
+    if not sweeps:
+        return {}
     from runbus.cli._sweep_best import best_text  # costs what lists of other runs need not pay
 
-    return best_text(found)
+    fields.look_at([point for row in sweeps for point in row.begun])
+    room = _READ
+    bests: dict[Sweep, str] = {}
+    for row in sweeps:
+        unread = [one.run for one in row.begun if one.run is not None and not fields.has(one)]
+        for run in unread[: max(0, room)]:
+            with suppress(RunbusError):  # `show` tells what is wrong with it
+                fields.read(run)
+        room -= len(unread)
+        if room >= 0 and (best := row.best(fields)) is not None:
+            bests[row.sweep] = best_text(best)
+    if room < 0:
+        goes_on = "runbus ls goes on with it when it is called again"
+        click.echo(f"{-room:,} points of sweeps are not compared yet: {goes_on}", err=True)
+    return bests
 
 
 def _params(run: RunRecord | None, fields: Fields) -> dict[str, str]:

@@ -324,6 +324,29 @@ def test_where_a_sweep_is_shown_its_best_point_is_if_somebody_says_what_is_best(
     assert capsys.readouterr().out.endswith(told)
 
 
+def test_of_a_large_sweep_each_list_reads_some_points_until_the_best_is_known(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runbus.cli._run_table._READ", 2)
+    monkeypatch.setattr("runbus.catalog._measured._WORTH", 1)
+    points = "lr=0.5,0.25,2,3,4"
+    assert run_command(["run", "train.py", "--sweep", points, "--best", "min:loss"]) == 0
+
+    capsys.readouterr()
+
+    left = set()
+    while True:  # the index takes no file that has just changed
+        assert run_command(["ls"]) == 0
+        out, err = capsys.readouterr()
+        if "loss 0.25, lr=0.25" in out:
+            break
+        assert "best" not in out
+        told = re.match(r"(\d) points of sweeps are not compared yet", err)
+        assert told is not None
+        left.add(told[1])
+    assert "3" in left <= {"1", "2", "3"}
+
+
 def test_a_sweep_in_python_says_what_is_best() -> None:
     points = sweep(Script("train.py"), ["lr=0.5,0.25"], best="max:loss")
     assert {job.point and job.point.goal for job in points} == {"max:loss"}
