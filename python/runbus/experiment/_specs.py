@@ -51,6 +51,8 @@ class Specs:
         others: Others,
     ) -> None:
         self._folder = folder
+        self._id = os.path.basename(folder)
+        self._sampling = _sampling()
         self._withheld = withheld_by(jobs)
         self._executor = executor
         self._timeouts = timeouts
@@ -68,11 +70,10 @@ class Specs:
         return [self._of(index, *job) for index, job in enumerate(jobs, start=first)]
 
     def _of(self, index: int, job: Job, argv: Sequence[config.Argument]) -> JobSpec:
-        experiment_id = os.path.basename(self._folder)
-        run_id = run_id_of(experiment_id, index)
-        run_folder = os.path.join(self._folder, "runs", run_id)
+        run_id = run_id_of(self._id, index)
+        run_folder = f"{self._folder}/runs/{run_id}"
         # The index keeps apart names that differ only in what a folder's name cannot hold.
-        folder = os.path.join(self._folder, "jobs", f"{index}-{slug(job.name)}", "1")
+        folder = f"{self._folder}/jobs/{index}-{slug(job.name)}/1"
         secrets = {name: v.reference for name, v in job.env.items() if isinstance(v, Secret)}
         plain = {name: value for name, value in job.env.items() if isinstance(value, str)}
         taken = {name: v for name, v in job.env.items() if isinstance(v, config.Output)}
@@ -80,15 +81,15 @@ class Specs:
         times = self._timeouts.get(executor)
         wrapped_by = self._for_workers if isinstance(job.task, config.Function) else ()
         return JobSpec(
-            experiment_id=experiment_id,
+            experiment_id=self._id,
             name=job.name,
             run_id=run_id,
             executor=executor,
             argv=tuple(map(config.argument_text, argv)),
             given=self._others.given(config.given_by(job.task, wrapped_by)),
-            cwd=absolute_path(job.cwd or "."),
+            cwd=absolute_path(job.cwd) if job.cwd else self._here,
             # Lines must reach the log when they are printed, not when a buffer is full.
-            env={"PYTHONUNBUFFERED": "1", **_sampling(), **plain, ENV_RUN: run_folder},
+            env={"PYTHONUNBUFFERED": "1", **self._sampling, **plain, ENV_RUN: run_folder},
             secrets=secrets,
             outputs={name: self._others.output(one) for name, one in taken.items()},
             output_words={
@@ -111,6 +112,11 @@ class Specs:
             artifact_limits=job.artifact_limits,
             is_trial=job.point is not None and config.Trials.tag in job.point.space,
         )
+
+    @cached_property
+    def _here(self) -> str:
+        """The current folder, where jobs start that name none."""
+        return absolute_path()
 
     @cached_property
     def _for_workers(self) -> tuple[Any, ...]:
