@@ -21,7 +21,6 @@ def fences(page: Path) -> list[tuple[str, str]]:
     return [(match[1], match[2]) for match in FENCE.finditer(page.read_text())]
 
 
-@pytest.mark.timeout(300)  # a page may start thirty programs; each of its fences has 50 s
 @pytest.mark.parametrize(
     "page",
     [page for page in PAGES if any(language in RUN for language, _ in fences(page))],
@@ -68,7 +67,6 @@ def test_the_targets_in_the_docs_exist() -> None:
     assert named <= targets
 
 
-@pytest.mark.timeout(120)  # each of them has 50 s
 def test_the_examples_run(tmp_path: Path) -> None:
     for command in (["digits.py", "--steps", "20"], ["embed.py", "digits.py"]):
         subprocess.run(

@@ -39,7 +39,6 @@ def processes_with(marks: list[bytes]) -> list[str]:
     return found
 
 
-@pytest.mark.timeout(300)  # many processes start and end
 @settings(max_examples=8, deadline=None, database=None)
 @given(
     steps=st.integers(0, 60),

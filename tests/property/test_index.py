@@ -9,7 +9,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.settled import index_when_settled
@@ -147,7 +146,6 @@ class House:
         return {"experiment_id": "e", "job": job, "run_id": run_id, "attempt": 1, "time_ns": 5}
 
 
-@pytest.mark.timeout(180)  # it waits for the disk most of the time
 @settings(max_examples=20, suppress_health_check=list(HealthCheck))
 @given(STEPS)
 def test_no_answer_depends_on_the_index(steps: list[tuple[str, int]]) -> None:

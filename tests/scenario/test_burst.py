@@ -129,7 +129,6 @@ def check_burst(tmp_path: Path, home: Path, jobs: int, point: Point, **settings:
     assert sorted(map(int, runs.read_text().split())) == list(range(1, jobs + 1))
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     "point", points(["folder", "request", "start", "end"], JOBS, ROUNDS), ids=str
 )
@@ -140,7 +139,6 @@ def test_kill_9_at_any_point_of_a_submit_burst_runs_every_job_exactly_once(
 
 
 @pytest.mark.services
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("point", points(["placement", "start", "end"], FAR_JOBS, 12), ids=str)
 def test_kill_9_at_any_point_of_a_burst_over_ssh_runs_every_job_exactly_once(
     tmp_path: Path,

@@ -106,7 +106,6 @@ def led(leaders: subprocess.Popen[str], folder: str, pid: Path, facts: int) -> i
     return int(leaders.stdout.readline())
 
 
-@pytest.mark.timeout(300)  # one that is cut short leaves its answers to the next example
 @settings(
     deadline=None,
     max_examples=8,

@@ -13,8 +13,6 @@ import textwrap
 import time
 from typing import TYPE_CHECKING
 
-import pytest
-
 from runbus._core import MetricReader, summarize
 
 if TYPE_CHECKING:
@@ -68,7 +66,6 @@ def killed_after_accepting(folder: Path, delay_s: float) -> int:
     return accepted
 
 
-@pytest.mark.timeout(180)
 def test_every_accepted_point_survives_a_kill(tmp_path: Path) -> None:
     dice = random.Random(3)
     for number in range(ROUNDS):

@@ -38,7 +38,6 @@ TRAINER = textwrap.dedent("""
 """)
 
 
-@pytest.mark.timeout(300)  # for as many rounds as CI asks for
 def test_a_kill_at_any_moment_leaves_a_whole_index_and_no_half_file() -> None:
     dice = random.Random(5)
     for number in range(ROUNDS):

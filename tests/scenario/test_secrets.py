@@ -165,16 +165,15 @@ def test_attach_needs_a_secret_only_for_what_is_still_to_be_submitted(
     batch: Callable[..., str], tmp_path: Path, home: Path
 ) -> None:
     go = tmp_path / "go"
-    path = batch(
-        f"touch {tmp_path}/up; until [ -e {go} ]; do sleep 0.02; done", {"A": {"secret": "CANARY"}}
-    )
+    path = batch(f"until [ -e {go} ]; do sleep 0.02; done", {"A": {"secret": "CANARY"}})
     with subprocess.Popen(
         [RUNBUS, "submit", path],
         env=os.environ | {"CANARY": CANARY},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as leader:
-        wait_until((tmp_path / "up").exists)
+        # A job may run before it is on record that it was submitted.
+        wait_until(lambda: command("status", "--json").stdout.count("RUNNING") == 1)
         leader.kill()
     go.touch()
 

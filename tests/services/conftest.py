@@ -14,24 +14,12 @@ from runbus.testing.slurmd import Slurm, counted, slurm_cluster
 from runbus.testing.sshd import Sshd, sshds
 from runbus.transports import SSHTunnel
 
-_LIMIT_S = 180
-"""How long a test may take that says nothing else. The first that needs it waits for a server that
-was never started before; what takes as long as this hangs."""
-
 UNTIL_IT_IS_SAMPLED = """
 until [ "$(cat "$RUNBUS_RUN"/metrics/*-s-h.journal 2>/dev/null | wc -c)" -gt 3000 ]
 do sleep 0.05
 done
 """
 """A header, names and a few rows are that long."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give the tests here more time than those that start nothing large."""
-    for item in items:
-        is_here = item.path.is_relative_to(Path(__file__).parent)
-        if is_here and item.get_closest_marker("timeout") is None:
-            item.add_marker(pytest.mark.timeout(_LIMIT_S))
 
 
 def tunnel_to(host: Sshd, job_dir: str | Path, **options: object) -> SSHTunnel:

@@ -49,7 +49,6 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("free_kib", [0, 180, 700, 1500, 1800])
 def test_a_full_disk_under_the_store_is_told_and_nothing_runs_twice(
     tmp_path: Path, small: Path, free_kib: int

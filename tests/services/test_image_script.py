@@ -13,7 +13,7 @@ import pytest
 from runbus import Image, PipIndex
 from runbus.plugins import image_script
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.services
 
 
 def run(script: str, folder: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:

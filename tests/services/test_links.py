@@ -90,7 +90,6 @@ def ended_there(tmp_path: Path, fault: str) -> bool:
     return len(glob.glob(pattern, root_dir=tmp_path)) == 1
 
 
-@pytest.mark.timeout(300)
 def test_links_that_break_for_a_minute_while_jobs_end(
     tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
 ) -> None:

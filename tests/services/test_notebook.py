@@ -70,7 +70,6 @@ def shown(cells: list[str], home: Path) -> list[list[tuple[str, str]]]:
     return [[(kind, text) for kind, text in one] for one in json.loads(done.stdout)]
 
 
-@pytest.mark.timeout(180)
 def test_a_notebook_shows_tables_and_how_far_jobs_are(tmp_path: Path) -> None:
     first = (
         "import runbus\n"

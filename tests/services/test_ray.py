@@ -67,7 +67,6 @@ ray.shutdown()
 """
 
 
-@pytest.mark.timeout(300)
 def test_workers_of_ray_log_to_the_run_they_got_and_let_go_of_it(tmp_path: Path) -> None:
     with subprocess.Popen(
         [PYTHON, "-c", SCRIPT, str(tmp_path)],

@@ -171,7 +171,6 @@ print(json.dumps({
     assert 2 <= len(told["stacks"]) < 30 + 2 * 10 * told["took"]
 
 
-@pytest.mark.timeout(180)  # each spawned worker imports torch
 @pytest.mark.parametrize("way", ["fork", "spawn"])
 def test_workers_of_a_data_loader_log_to_the_run_of_their_dataset(tmp_path: Path, way: str) -> None:
     script = tmp_path / "train.py"

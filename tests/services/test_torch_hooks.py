@@ -13,7 +13,7 @@ import pytest
 
 import runbus
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.services
 
 PYTHON = os.environ.get("RUNBUS_TORCH_PYTHON", "/usr/bin/python3")
 PATHS = (str(Path(runbus.__file__).parent.parent), sysconfig.get_path("purelib"))

@@ -55,7 +55,6 @@ def pyright(folder: Path) -> list[tuple[str, int, str]]:
     ]
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("check", [mypy, pyright])
 def test_a_plugin_of_a_third_party_has_the_type_errors_that_it_should(check, tmp_path: Path):
     text = (USERS / "plugin.py").read_text()
@@ -68,7 +67,6 @@ def test_a_plugin_of_a_third_party_has_the_type_errors_that_it_should(check, tmp
     assert sorted(wrong - {line for _, line, _ in errors}) == [], "no error was seen there"
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("check", [mypy, pyright])
 def test_the_examples_of_the_docs_have_no_type_errors(check, tmp_path: Path):
     for page in PAGES:

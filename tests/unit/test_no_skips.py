@@ -29,7 +29,6 @@ def test_finds_out_that_it_cannot():
 """
 
 
-@pytest.mark.timeout(200)
 @pytest.mark.parametrize(
     ("is_ci", "told"),
     [(True, "1 failed, 1 passed, 1 xfailed, 1 error"), (False, "1 passed, 2 skipped, 1 xfailed")],

@@ -178,9 +178,6 @@ for plugin_type, info in health_info.items():
 """
 
 
-pytestmark = pytest.mark.timeout(200)  # scripts are run
-
-
 def run(*blocks: str, cwd: Path) -> tuple[str, str]:
     """Run blocks of the page as one script, as a user would; it ends without a `shutdown`."""
     done = subprocess.run(

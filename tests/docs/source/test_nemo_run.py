@@ -17,8 +17,6 @@ from runbus.config import Config, Partial, executor_data
 from runbus.errors import TaskInvalid
 from runbus.jobs import Asked
 
-pytestmark = pytest.mark.timeout(300)  # commands are run, one after the other
-
 CONFIGURATION = """
 from dataclasses import dataclass
 import runbus.compat.nemo_run as run

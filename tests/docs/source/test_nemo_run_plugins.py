@@ -531,8 +531,6 @@ class VersionedPlugin(Plugin):
 '''
 
 
-pytestmark = pytest.mark.timeout(200)  # jobs are run
-
 Write = Callable[..., types.ModuleType]
 
 

@@ -548,7 +548,6 @@ async def test_the_backend_is_a_plugin_of_a_kernel(packages: Any) -> None:
     assert experiment.calls == [("start", (), {}), ("log_metric", (), metric), ("finish", (), {})]
 
 
-@pytest.mark.timeout(200)
 def test_the_collector_measures_the_machine_and_its_samples_are_logged_into_a_run(
     packages: types.ModuleType,
 ) -> None:

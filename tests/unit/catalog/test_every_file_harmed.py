@@ -103,8 +103,6 @@ HARMS: dict[str, Callable[[Path], object]] = {
     "link without": _replaced(lambda path: path.symlink_to("/etc/passwd")),
 }
 
-pytestmark = pytest.mark.timeout(300)  # jobs are run first, and each test runs many commands
-
 GLOBAL = [
     ["ls"],
     ["status"],

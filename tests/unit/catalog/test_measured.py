@@ -16,8 +16,6 @@ from runbus.catalog import runs
 from runbus.catalog._measured import MeasuredRuns
 from runbus.cli._app import run_command
 
-pytestmark = pytest.mark.timeout(200)
-
 COUNT = 210
 
 

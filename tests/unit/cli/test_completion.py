@@ -23,8 +23,6 @@ from runbus.experiment import ExperimentDraft
 
 RUNBUS = os.path.join(os.path.dirname(sys.executable), "runbus")
 
-pytestmark = pytest.mark.timeout(200)  # each starts the command several times
-
 
 def completed(line: str) -> list[str]:
     """Return what bash would offer for the last word of a line."""

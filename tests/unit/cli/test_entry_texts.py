@@ -113,7 +113,6 @@ def test_the_help_is_the_one_that_was_agreed_on(folder: Path) -> None:
     assert max(map(len, done.stdout.splitlines())) <= 80
 
 
-@pytest.mark.timeout(300)  # it starts an interpreter for each
 def test_errors_are_the_ones_that_were_agreed_on(folder: Path) -> None:
     told = []
     for words in ERRORS:

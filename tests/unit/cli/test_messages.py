@@ -113,7 +113,6 @@ def test_a_project_that_is_none_is_answered_with_the_one_that_was_meant(
     assert "did you mean the project 'digits'" in said(capsys, *words, "--project", "digit")
 
 
-@pytest.mark.timeout(200)
 def test_ctrl_c_in_attach_and_cancel_says_what_happens_to_the_jobs(tmp_path: Path) -> None:
     # It ends neither by TERM nor by itself.
     stubborn = "trap '' TERM; echo ready; while :; do sleep 0.1; done"

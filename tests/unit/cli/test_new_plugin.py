@@ -41,7 +41,6 @@ def test_each_kind_is_a_distribution_that_says_what_it_brings(kind: str, tmp_pat
     assert os.access(folder, os.R_OK | os.X_OK)
 
 
-@pytest.mark.timeout(120)
 def test_a_new_extension_passes_its_own_tests(tmp_path: Path) -> None:
     new("mine", "--kind", "extension", "--into", str(tmp_path))
     environment = {**os.environ, "PYTHONPATH": "src"}

@@ -84,7 +84,6 @@ def test_the_last_lines_of_a_job_stand_above_its_failure(is_terminal: bool, tmp_
         assert not any("line" in line for line in told[failed:])
 
 
-@pytest.mark.timeout(200)
 def test_ctrl_c_where_one_only_follows_says_that_the_jobs_go_on_and_nothing_else(
     tmp_path: Path,
 ) -> None:

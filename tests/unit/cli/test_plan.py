@@ -119,7 +119,6 @@ def test_a_dry_run_is_the_plan_and_a_program_gets_it_as_an_object(
     assert told["jobs"][0]["request"].startswith("# runbus: 'here' of EXPERIMENT, attempt 1\n")
 
 
-@pytest.mark.timeout(200)
 def test_of_many_jobs_that_are_alike_a_terminal_is_shown_one(tmp_path: Path) -> None:
     names = [f"train-{at}" for at in range(1_000)]
     jobs: list[dict[str, Any]] = [{"name": name, "command": ["true"]} for name in names]

@@ -20,8 +20,6 @@ from .terminal import check_golden, watch
 
 RUNBUS = os.path.join(os.path.dirname(sys.executable), "runbus")
 
-pytestmark = pytest.mark.timeout(200)  # each starts the command several times
-
 TRACKER = """
 import atexit, os
 print("noise"); os.write(1, b"raw noise\\n"); atexit.register(print, "bye")

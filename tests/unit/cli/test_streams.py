@@ -43,7 +43,6 @@ with open(told, "w") as file:
 """
 
 
-@pytest.mark.timeout(200)
 @pytest.mark.parametrize("closed", [[0, 1], [2]], ids=["stdout", "stderr"])
 def test_every_command_works_with_closed_streams(tmp_path: Path, closed: list[int]) -> None:
     lines = [[name, *ARGUMENTS.get(name, [])] for name in COMMANDS]

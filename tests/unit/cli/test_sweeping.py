@@ -99,7 +99,6 @@ def test_a_changed_space_is_refused_with_the_difference(
     assert len(batches("p")) == 1
 
 
-@pytest.mark.timeout(200)
 def test_a_sweep_whose_leader_was_killed_continues_where_it_was(folder: Path) -> None:
     job = "command: [sh, -c, 'echo $1 >> ran; [ $1 != --a=1 ] || { echo > on; read x < go; }', sh]"
     path = folder / "batch.yaml"
@@ -263,7 +262,6 @@ def _listed(*words: str) -> list[list[str]]:
     return [re.split(" {2,}", line.strip())[1:] for line in lines]
 
 
-@pytest.mark.timeout(200)
 def test_a_sweep_is_one_row_of_a_list_with_how_many_of_its_points_are_done(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

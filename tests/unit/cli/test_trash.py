@@ -200,7 +200,6 @@ def command(*words: str, status: int = 0) -> tuple[str, str]:
     return made.stdout, made.stderr
 
 
-@pytest.mark.timeout(200)
 def test_the_command_removes_lists_restores_and_purges() -> None:
     run_id = open_run("alone").id
     assert command("rm", "alone") == (
@@ -215,7 +214,6 @@ def test_the_command_removes_lists_restores_and_purges() -> None:
     assert command("rm", "--list") == ("", "the trash is empty\n")
 
 
-@pytest.mark.timeout(200)
 def test_gc_removes_what_is_old_and_over_and_has_no_tags(made: Path) -> None:
     assert json.loads(command("gc", "--older-than", "1h", "--dry-run", "--json")[0]) == []
     found = json.loads(command("gc", "--older-than", "0s", "--dry-run", "--json")[0])

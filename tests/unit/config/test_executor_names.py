@@ -367,7 +367,6 @@ def test_a_fresh_process_reads_them(home: Path, here: Path) -> None:
     assert done.stdout == "['b']\n"
 
 
-@pytest.mark.timeout(200)
 def test_an_entrypoint_finds_them_too(
     home: Path, here: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

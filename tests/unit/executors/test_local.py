@@ -53,7 +53,6 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.timeout(300)
 def test_the_most_memory_that_a_job_had_is_told() -> None:
     """Also of a process that the job started, and that is gone when the job ends.
 

@@ -205,7 +205,6 @@ _SPACES = [
 ]
 
 
-@pytest.mark.timeout(200)  # each of its experiments is written to the disk for good
 @given(ends=st.lists(_ENDS, min_size=3, max_size=3), space=st.sampled_from(_SPACES))
 @settings(max_examples=15, deadline=None)
 def test_started_again_a_sweep_has_exactly_the_missing_points(

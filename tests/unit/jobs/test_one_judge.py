@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
-import pytest
 
 from runbus import Command, Job, api
 from runbus.attempt import CANCELLED, OUT_OF_MEMORY, TIME_LIMIT
@@ -88,7 +87,6 @@ def left_without_a_leader() -> tuple[str, dict[str, Case]]:
     return stored.folder, cases
 
 
-@pytest.mark.timeout(300)
 def test_what_is_read_without_a_leader_is_what_the_next_leader_records() -> None:
     folder, cases = left_without_a_leader()
     read = {status.record.name: status.record for status in job_statuses(folder)}

@@ -228,7 +228,6 @@ def test_sealing_removes_what_a_killed_writer_left(tmp_path: Path) -> None:
     assert len(runbus.open_run(run.id).text("t")[0].text) == 100_000
 
 
-@pytest.mark.timeout(200)  # 150 of them, and a disk may be slow
 def test_sync_and_finish_bring_many_files_to_the_disk(run: Run) -> None:
     for number in range(150):
         run.log_text("long", f"{number}-" * 40_000)

@@ -189,7 +189,6 @@ def test_a_secret_within_an_object_of_fields_is_written_nowhere() -> None:
     assert runbus.open_run(run.id).params["cli/lr"] == 1
 
 
-@pytest.mark.timeout(200)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

@@ -16,9 +16,6 @@ import runbus
 from runbus.cli._app import run_command
 from runbus.jobs import JobState
 
-# Processes make up to a hundred runs, each of which waits for the disk.
-pytestmark = pytest.mark.timeout(200)
-
 
 def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(

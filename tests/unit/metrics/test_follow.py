@@ -102,7 +102,6 @@ async def test_a_sealed_run_is_followed_in_the_order_of_its_journal() -> None:
     assert [name for name, *_ in in_journal[:4]] == ["a", "b", "c", "a"]
 
 
-@pytest.mark.timeout(200)  # it is read from many positions
 async def test_a_follower_goes_on_from_any_position_whether_the_run_is_sealed_or_not() -> None:
     stored = mixed(80_000)
     batches = [batch async for batch in stored.follow()]

@@ -22,10 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-# Up to a hundred thousand calls, in a process that is started for them.
-pytestmark = pytest.mark.timeout(200)
-
-
 def wait_until(is_so: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 60
     while not is_so():

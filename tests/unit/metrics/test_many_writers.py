@@ -17,9 +17,6 @@ import runbus
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Processes are started, one after the other, and a disk may be slow.
-pytestmark = pytest.mark.timeout(200)
-
 
 def run_script(tmp_path: Path, code: str, warnings: int = 0) -> None:
     """Run a script of its own: what is spawned imports the file it was started from."""

@@ -41,9 +41,6 @@ def repository(tmp_path: Path) -> Path:
     return folder
 
 
-pytestmark = pytest.mark.timeout(200)  # git is asked in the background
-
-
 def started(folder: Path, *words: str) -> Origin:
     subprocess.run([sys.executable, "train.py", *words], cwd=folder, check=True)
     return answered("latest")

@@ -27,9 +27,6 @@ time.sleep(100)
 """
 
 
-pytestmark = pytest.mark.timeout(200)  # processes are started
-
-
 def told(
     number: int,
     *,

@@ -19,9 +19,6 @@ import runbus
 from runbus._core import Journal
 from runbus.errors import RecordNotFound
 
-# Processes are started, some of them with threads that write.
-pytestmark = pytest.mark.timeout(200)
-
 
 def python(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(

@@ -82,7 +82,6 @@ def test_a_sealed_run_goes_on() -> None:
     assert runbus.open_run(run.id).metrics("late").steps.tolist() == [-7, 100, 101]
 
 
-@pytest.mark.timeout(200)  # each example makes a run, and waits for the disk
 @given(st.lists(st.integers(-(2**63), 2**63 - 2), min_size=1, max_size=5))
 def test_the_next_step_follows_the_last(steps: list[int]) -> None:
     run = runbus.init(project="p")

@@ -17,8 +17,6 @@ from runbus.cli._app import run_command
 from runbus.errors import HomeUnusable, MetricNotFound, RunNotFound
 from runbus.jobs import JobState
 
-pytestmark = pytest.mark.timeout(200)  # processes are started
-
 
 def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(

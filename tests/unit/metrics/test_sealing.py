@@ -28,7 +28,6 @@ print(peak_mb() - before)
 """
 
 
-@pytest.mark.timeout(200)
 def test_what_sealing_needs_does_not_grow_with_the_journal() -> None:
     steps, values = list(range(10_000)), [step / 7 for step in range(10_000)]
     with runbus.init() as run:

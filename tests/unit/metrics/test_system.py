@@ -25,9 +25,6 @@ NVML = Path(__file__).parents[2] / "nvml" / "fake_nvml.c"
 ROCM = Path(__file__).parents[2] / "rocm" / "fake_rocm.c"
 
 
-pytestmark = pytest.mark.timeout(200)
-
-
 def wait_until(holds: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 60
     while not holds():
