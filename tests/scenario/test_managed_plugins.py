@@ -13,6 +13,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 import pytest
+from tests.hanging import give_up_soon
 
 from runbus import Command, Job, Kernel, LocalExecutor
 from runbus._secrets import Secret
@@ -273,7 +274,10 @@ async def test_a_sink_whose_server_stays_away_is_given_up_when_it_is_stopped() -
     assert (gone.counts.points, gone.counts.lost) == (4, 6)
 
 
-async def test_a_sink_that_hangs_has_failed_and_touches_nobody_else() -> None:
+async def test_a_sink_that_hangs_has_failed_and_touches_nobody_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    give_up_soon(monkeypatch, "stuck", "log_metric")
     let_go, returned = threading.Event(), threading.Event()
 
     class Stuck(Tracker):
@@ -285,8 +289,7 @@ async def test_a_sink_that_hangs_has_failed_and_touches_nobody_else() -> None:
 
     stuck, tracker = Stuck(), Tracker()
     failures: list[PluginFailed] = []
-    # The limit is one for its start, too.
-    async with Kernel(plugins=[managed(stuck, limit_s=2), tracker]) as kernel:
+    async with Kernel(plugins=[stuck, tracker]) as kernel:
         kernel.bus.on(PluginFailed, failures.append)
         await kernel.bus.emit(points(10))
         with anyio.fail_after(30):
@@ -592,7 +595,9 @@ async def test_the_methods_of_a_plugin_are_called_one_at_a_time() -> None:
     assert alone.worst == 1
 
 
-async def test_a_manager_knows_that_a_running_plugin_has_failed_and_can_begin_anew() -> None:
+async def test_a_manager_knows_that_a_running_plugin_has_failed_and_can_begin_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     let_go = threading.Event()
 
     class Stuck(Tracker):
@@ -602,10 +607,11 @@ async def test_a_manager_knows_that_a_running_plugin_has_failed_and_can_begin_an
             if self.hangs:
                 let_go.wait(50)
 
-    async with AsyncPluginManager(use_default_paths=False, limit_s=2) as manager:
+    async with AsyncPluginManager(use_default_paths=False) as manager:
         await manager.register_plugin(Stuck)
         await manager.start_plugins({"tracker": {}})
         bus = (await manager.kernel()).bus
+        give_up_soon(monkeypatch, "tracker", "log_metric")
         await bus.emit(points(1))
         with anyio.fail_after(30):
             await bus.wait_for(PluginFailed, since=0)

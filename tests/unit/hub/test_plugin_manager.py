@@ -11,6 +11,7 @@ from typing import Any
 
 import anyio
 import pytest
+from tests.hanging import give_up_soon
 
 import runbus
 from runbus.abc import PluginState
@@ -37,6 +38,7 @@ from runbus.plugins import (
     PluginMetadata,
     PluginType,
     ProcessorPlugin,
+    _managed_life,
 )
 
 CALLS: list[str] = []
@@ -80,16 +82,10 @@ def part(name: str, *needs: str, **fields: Any) -> type[Part]:
 
 
 @pytest.fixture
-def limit_s() -> float:
-    """How long a method may take: short only where one hangs, for it binds the others, too."""
-    return 40
-
-
-@pytest.fixture
-def manager(limit_s: float) -> Iterator[PluginManager]:
+def manager() -> Iterator[PluginManager]:
     CALLS.clear()
     LET_GO.clear()
-    with PluginManager(use_default_paths=False, limit_s=limit_s) as manager:
+    with PluginManager(use_default_paths=False, limit_s=40) as manager:
         manager.discover_plugins()
         yield manager
         LET_GO.set()
@@ -357,11 +353,12 @@ def test_a_plugin_that_raises_when_it_is_stopped_has_failed_and_is_not_active(
     assert state(manager, "a") is PluginState.FAILED
 
 
-@pytest.mark.parametrize("limit_s", [2])
 @pytest.mark.parametrize("method", ["initialize", "start", "stop"])
 def test_a_plugin_that_hangs_has_failed_in_time_and_others_go_on(
-    manager: PluginManager, method: str
+    manager: PluginManager, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    give_up_soon(monkeypatch, "stuck", method)
+
     def hang(self: Part, *args: Any) -> None:
         LET_GO.wait(50)
 
@@ -386,8 +383,11 @@ def test_a_plugin_that_exits_the_process_has_only_failed(manager: PluginManager)
 
 
 def test_a_status_that_hangs_or_raises_is_told_as_such_and_others_are_there(
-    manager: PluginManager,
+    manager: PluginManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(_managed_life, "_STATUS_S", 40)
+    give_up_soon(monkeypatch, "c", "get_status")
+
     def fail(self: Part) -> dict[str, Any]:
         raise ValueError("boom")
 
@@ -452,7 +452,7 @@ def test_what_does_not_stop_by_the_deadline_is_told_and_the_others_are_stopped()
         manager.register_plugin(part("stuck", stop=hang))
         manager.register_plugin(part("well"))
         manager.start_plugins({"stuck": {}, "well": {}})
-        outcomes = manager.stop_all_plugins(deadline_s=2)
+        outcomes = manager.stop_all_plugins(deadline_s=5)
         LET_GO.set()
 
     assert outcomes["well"] is None
