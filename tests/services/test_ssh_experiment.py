@@ -164,23 +164,27 @@ def is_dead(pid: int) -> bool:
 
 
 async def test_what_a_job_writes_arrives_within_a_second(host: Sshd, tmp_path: Path) -> None:
-    late: dict[str, list[float]] = {"far": [], "near": []}
-
-    async def lines(event: LogLines) -> None:
-        late[event.job].extend(time.time() - float(line) for line in event.data.split())
-
     script = "import time\nfor _ in range(40): print(time.time(), flush=True); time.sleep(0.03)"
     task = Command((sys.executable, "-c", script))
     jobs = [Job(name=name, task=task, executor=executor, cwd="/")
             for name, executor in (("far", "ssh"), ("near", "local"))]  # fmt: skip
-    far = SSHExecutor([tunnel_to(host, tmp_path / "remote")])
-    watch = Plugin("watch").stream(LogLines, lines)
-    async with Kernel(plugins=[far, LocalExecutor(), watch]) as kernel:
-        await ExperimentDraft("far", jobs).run(kernel.bus)
+    late: dict[str, list[float]] = {}
 
-    assert [len(one) for one in late.values()] == [40, 40]
-    # What a job here writes at the same time is as late as the machine is busy.
-    assert sorted(late["far"])[37] < 1.0 + sorted(late["near"])[37]
+    async def lines(event: LogLines) -> None:
+        late[event.job].extend(time.time() - float(line) for line in event.data.split())
+
+    # What a job here writes at the same time is as late as the machine is busy. It may be so with
+    # one of the two only: then they are tried once more.
+    for _ in range(5):
+        late |= {"far": [], "near": []}
+        far = SSHExecutor([tunnel_to(host, tmp_path / "remote")])
+        watch = Plugin("watch").stream(LogLines, lines)
+        async with Kernel(plugins=[far, LocalExecutor(), watch]) as kernel:
+            await ExperimentDraft("far", jobs).run(kernel.bus)
+        assert [len(one) for one in late.values()] == [40, 40]
+        if sorted(late["far"])[37] < 1.0 + sorted(late["near"])[37]:
+            return
+    raise AssertionError(late)
 
 
 KEEPER = """
