@@ -23,8 +23,6 @@ NVML = Path(__file__).parents[2] / "nvml" / "fake_nvml.c"
 
 
 class TestSystemCollector(CollectorContract):
-    deadline_s = 30.0  # a machine that is busy stands still for seconds
-
     @pytest.fixture
     def make(self) -> Callable[[float], Any]:
         return lambda interval_s: managed(SystemCollector(), {"interval_s": interval_s})

@@ -164,8 +164,6 @@ def _fresh() -> Iterator[None]:
 
 
 class TestPlain(CollectorContract):
-    deadline_s = 30.0
-
     @pytest.fixture(params=["collector", "plugin"])
     def make(self, request: pytest.FixtureRequest) -> CollectorFactory:
         if request.param == "collector":

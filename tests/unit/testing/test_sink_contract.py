@@ -197,8 +197,6 @@ def _fresh() -> Iterator[None]:
 
 
 class TestPlain(SinkContract):
-    deadline_s = 30.0
-
     @pytest.fixture(params=[Plain, Backend], ids=["sink", "backend"])
     def make(self, request: pytest.FixtureRequest) -> SinkFactory:
         factory: Callable[[], Any] = request.param

@@ -29,7 +29,7 @@ VIEWS = ("executors", "packagers", "integrations", "commands")
 class ExtensionContract:
     """What every extension must do."""
 
-    limit_s: float = 10.0
+    limit_s: float = 30.0
     """How long each of its methods may take here."""
 
     @pytest.fixture
