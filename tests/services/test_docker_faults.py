@@ -178,7 +178,8 @@ async def test_a_container_that_has_run_is_never_started_again(
     assert await harness.executor.find(job) == ref
     assert await harness.submit(job) == ref
 
-    assert (await harness.phase(ref, "ended")).exit_code == 126
+    seen = await harness.phase(ref, "ended")
+    assert (seen.exit_code, seen.signal) == (None, None)
     assert (Path(job.folder) / "stdout.log").read_bytes() == b"ran\n"
 
 
@@ -221,7 +222,8 @@ async def test_an_entrypoint_runs_before_the_job_and_one_that_fails_is_told(
         assert ended.seen.exit_code == 5
         assert ended.seen.reason == "its container ended before the job began: not today"
     async with place.harness("runbus/deaf:1", volumes=volumes) as harness:
-        assert (await harness.run(harness.shell("echo ran"))).seen.exit_code == 126
+        seen = (await harness.run(harness.shell("echo ran"))).seen
+        assert (seen.exit_code, seen.signal) == (None, None)
     async with place.harness("runbus/bad:1", volumes=volumes, entrypoint=[]) as harness:
         assert (await harness.run(harness.shell("echo ran"))).stdout == b"ran\n"
 

@@ -345,9 +345,7 @@ def end_of(state: State, said: bytes, now_ns: int, *, has_begun: bool) -> Engine
     else:
         last = said.decode("utf-8", "replace").strip().rpartition("\n")[2]
         reason = f"its container ended before the job began: {last or 'it said nothing'}"
-    if code == 0:
-        # Whatever it was that succeeded, it was not the job.
-        code = 126
+    # Whatever it was that succeeded, it was not the job, of which no exit code is known.
     return EngineRecord(
-        exit_code=code, signal=signal, reason=redacted_text(reason[:500]), ended_ns=now_ns
+        exit_code=code or None, signal=signal, reason=redacted_text(reason[:500]), ended_ns=now_ns
     )

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runbus import Image
+from runbus.abc import Observation
 from runbus.errors import FieldInvalid, HttpRefused, SecretMissing, UsageError
 from runbus.executors import DockerExecutor
 from runbus.executors._docker_container import (
@@ -38,6 +39,7 @@ from runbus.executors._docker_words import (
     engine_socket,
     parted,
 )
+from runbus.jobs._verdict import verdict
 from runbus.testing.conformance.executor import Harness
 
 
@@ -220,8 +222,8 @@ def test_why_there_is_no_image_decides_what_to_try(reason: str, advice: str) -> 
         (State(exit_code=137, o_o_m_killed=True), True, None, 9, "out of memory"),
         (State(exit_code=137), True, None, 9, "was killed"),
         (State(exit_code=5), False, 5, None, "before the job began: sorry"),
-        (State(exit_code=0), False, 126, None, "before the job began"),
-        (State(exit_code=0), True, 126, None, "no record"),
+        (State(exit_code=0), False, None, None, "before the job began"),
+        (State(exit_code=0), True, None, None, "no record"),
         (State(exit_code=111), False, 111, None, "user"),
         (State(exit_code=127, error="exec: not found"), False, 127, None, "exec: not found"),
     ],
@@ -234,6 +236,8 @@ def test_an_end_that_only_the_engine_saw_is_never_a_success(
 
     assert (ended.exit_code, ended.signal, ended.ended_ns) == (code, signal, 7)
     assert reason in ended.reason
+    seen = Observation(phase="ended", exit_code=code, signal=signal, reason=ended.reason)
+    assert verdict(seen, None) == ("FAILED", ended.reason)
 
 
 def test_an_engine_elsewhere_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
