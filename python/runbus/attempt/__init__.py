@@ -43,10 +43,12 @@ if TYPE_CHECKING:
     from runbus.attempt._program import carried_program as carried_program
     from runbus.attempt._program import carried_sampler as carried_sampler
     from runbus.attempt._program import program_digest as program_digest
+    from runbus.attempt._program import program_names as program_names
     from runbus.attempt._program import sampler_program as sampler_program
     from runbus.attempt._program import wrapper_program as wrapper_program
     from runbus.attempt._program import wrapper_words as wrapper_words
     from runbus.attempt._rendezvous import MEETING_PORTS as MEETING_PORTS
+    from runbus.attempt._rendezvous import at_a_free_port as at_a_free_port
     from runbus.attempt._rendezvous import on_one_node as on_one_node
     from runbus.attempt._rendezvous import rendezvous as rendezvous
     from runbus.attempt._request import render_request as render_request
@@ -76,6 +78,7 @@ __all__ = [
     "Pulse",
     "Written",
     "as_it_worked",
+    "at_a_free_port",
     "blobs",
     "carried_program",
     "carried_sampler",
@@ -141,11 +144,12 @@ __getattr__, __dir__ = lazy_names(
             "carried_program",
             "carried_sampler",
             "program_digest",
+            "program_names",
             "sampler_program",
             "wrapper_program",
             "wrapper_words",
         ),
-        "._rendezvous": ("MEETING_PORTS", "on_one_node", "rendezvous"),
+        "._rendezvous": ("MEETING_PORTS", "at_a_free_port", "on_one_node", "rendezvous"),
         "._request": ("render_request",),
         "._script": ("WRAPPER", "redacted_job", "render_script", "secret_environment"),
         "._work": ("FolderFiles", "as_it_worked", "note_work"),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from runbus.abc import JobSpec
+from runbus.attempt._rendezvous import without_meeting
 from runbus.attempt._request import render_request
 from runbus.attempt._script import redacted_job, render_script
 
@@ -55,5 +56,11 @@ class AttemptBody(msgspec.Struct, frozen=True, kw_only=True):
         return render_request(self.job, advice=self.advice, sampler=sampler)
 
     def render(self) -> str:
-        """Return the script as a person may see it, without what goes by a secret's name."""
-        return self.finished(render_script(redacted_job(self.job), advice=self.advice))
+        """Return the script as a person may see it.
+
+        That is without what goes by a secret's name, and with one line for the variables that say
+        where the ranks of a job on one machine meet.
+        """
+        job, meets = without_meeting(redacted_job(self.job))
+        title, _, rest = render_script(job, advice=self.advice).partition("\n")
+        return self.finished("\n".join([title, *([meets] if meets else []), rest]))

@@ -151,6 +151,12 @@ def program_digest() -> str:
     return hashlib.sha256(program).hexdigest() if program else ""
 
 
+def program_names() -> frozenset[str]:
+    """Return what the programs that this package carries are called in `bin/` of a home."""
+    programs = (_core.wrapper_program(), _core.sampler_program())
+    return frozenset(hashlib.sha256(one).hexdigest() for one in programs if one)
+
+
 def _provide(folder: str) -> str | None:
     program = _core.wrapper_program()
     if not program:

@@ -32,6 +32,7 @@ from runbus.attempt import (
     AttemptBody,
     FolderFiles,
     Pulse,
+    at_a_free_port,
     is_elsewhere,
     is_running,
     observe_folder,
@@ -161,7 +162,7 @@ class LocalExecutor(Executor):
         """Return what the wrapper would be given."""
         self.capabilities.check(job, self.name)
         check_gpu_variable(job)
-        return Request(job=job, body=AttemptBody.of(in_unpacked_code(on_one_node(job))))
+        return _request(on_one_node(job), job)
 
     async def make_ready(self) -> None:
         """Start the process that starts wrappers."""
@@ -171,6 +172,8 @@ class LocalExecutor(Executor):
     async def submit(self, request: Request) -> JobRef:
         """Start the wrapper; it claims the folder, so a second call for it runs nothing."""
         job = request.job
+        if (port := at_a_free_port(request.of(AttemptBody).job)) is not None:
+            request = _request(on_one_node(job, port=port), job)
         gpus = await self._lease_gpus(job)
         environment = self._environment(job, gpus)
         started = False
@@ -389,6 +392,10 @@ class LocalExecutor(Executor):
         pidfd = self._pidfds.pop(pid)
         asyncio.get_running_loop().remove_reader(pidfd)
         os.close(pidfd)
+
+
+def _request(alone: JobSpec, job: JobSpec) -> Request:
+    return Request(job=job, body=AttemptBody.of(in_unpacked_code(alone)))
 
 
 def _inherited_kib(told: int) -> int:

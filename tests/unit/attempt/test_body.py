@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -35,10 +36,25 @@ EXECUTORS = {
 
 
 @pytest.mark.parametrize("executor", EXECUTORS.values(), ids=list(EXECUTORS))
-def test_what_holds_no_secret_is_shown_as_it_is_sent(executor: Executor) -> None:
-    request = executor.plan(JOB)
+@pytest.mark.parametrize("own", [{}, {"MASTER_PORT": "4711"}], ids=["usual", "own port"])
+def test_what_holds_no_secret_is_shown_as_it_is_sent_but_for_where_its_ranks_meet(
+    executor: Executor, own: dict[str, str]
+) -> None:
+    request = executor.plan(replace(JOB, env={**JOB.env, **own}))
 
-    assert request.render() == request.of(AttemptBody).script
+    script = request.of(AttemptBody).script.splitlines()
+    shown = request.render().splitlines()
+    told = shown.pop(1)
+    left_out = [line for line in script if line not in shown]
+    assert shown == [line for line in script if line not in left_out]
+    assert all(re.match("export (RUNBUS_|MASTER_)", line) for line in left_out)
+    port = request.of(AttemptBody).job.env["RUNBUS_MASTER_PORT"]
+    more = "6" if own else "7"
+    assert told == (
+        f"# one machine; its ranks meet at its port {port}: "
+        f"RUNBUS_MASTER_PORT and {more} more variables"
+    )
+    assert len(left_out) == int(more) + 1
 
 
 @pytest.mark.parametrize("executor", EXECUTORS.values(), ids=list(EXECUTORS))
