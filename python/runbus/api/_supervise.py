@@ -31,6 +31,8 @@ __all__ = ["start_supervisor", "supervise"]
 _LOOK_S = 0.25
 _IDLE_LOOKS = 4
 
+_LONG_LOG = 1 << 20
+
 _PREPARING_S = 5.0
 """How long what is recorded is left to the process that has recorded it."""
 
@@ -45,11 +47,7 @@ def start_supervisor(experiment: StoredExperiment) -> None:
     places = {place for spec in experiment.specs for place in spec.secrets.values()}
     is_own = experiment.plugins or any(place.startswith("env:") for place in places)
     own = (experiment.folder,) if is_own else ()
-    log = os.open(
-        os.path.join(Home().path, "supervisor.log"),
-        os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC,
-        0o600,
-    )
+    log = _open_log(os.path.join(Home().path, "supervisor.log"))
     try:
         os.posix_spawn(
             sys.executable,
@@ -64,6 +62,14 @@ def start_supervisor(experiment: StoredExperiment) -> None:
         )
     finally:
         os.close(log)
+
+
+def _open_log(path: str) -> int:
+    """Open the log of supervisors, of which at most two files are kept, of about 1 MiB."""
+    with suppress(OSError):  # there is none yet; or it is written on, which is no matter
+        if os.stat(path).st_size > _LONG_LOG:
+            os.replace(path, f"{path}.old")
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
 
 async def supervise(own: str | None = None) -> None:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from runbus.catalog._fields import Fields as Fields
     from runbus.catalog._folded import SweepRow as SweepRow
     from runbus.catalog._folded import folded as folded
+    from runbus.catalog._leftovers import Leftover as Leftover
+    from runbus.catalog._leftovers import leftovers as leftovers
+    from runbus.catalog._leftovers import remove_leftover as remove_leftover
     from runbus.catalog._listings import Sweep as Sweep
     from runbus.catalog._looks import rebuild_index as rebuild_index
     from runbus.catalog._lookup import JobStatus as JobStatus
@@ -105,6 +108,7 @@ __getattr__, __dir__ = lazy_names(
             "not_removed",
         ),
         "._query": ("query",),
+        "._leftovers": ("Leftover", "leftovers", "remove_leftover"),
         "._remove": (
             "Trashed",
             "find_trashed",

@@ -33,6 +33,10 @@ _LOW_DISK_BYTES = 1 << 30
 _CLOCK_STEP_S = 2.0
 
 
+_MANY_BYTES = 100 << 20
+"""So much that nothing in a home needs is worth a word."""
+
+
 class Check(NamedTuple):
     """Something that was looked at.
 
@@ -70,7 +74,11 @@ def _home_check(home: Home) -> Check:
     except OSError as error:
         reason = os_reason(error)
         return Check("home", False, f"{home.path}: {reason}", "set RUNBUS_HOME to another folder")
-    return Check("home", True, home.path)
+    from runbus.catalog import leftovers
+
+    size = sum(one.size for one in leftovers(home))
+    told = f", with {format_size(size)} that runbus gc can remove" if size >= _MANY_BYTES else ""
+    return Check("home", True, f"{home.path}{told}")
 
 
 def _settings_checks(home: Home) -> Iterator[Check]:

@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 import runbus
+from runbus import Command, Job
 from runbus._files import add_check, take_check
+from runbus.attempt import wrapper_program
 from runbus.catalog import (
     find_run,
     find_trashed,
@@ -28,6 +30,7 @@ from runbus.catalog import (
 )
 from runbus.cli._app import run_command
 from runbus.errors import HomeUnusable, RunBusy, RunNotFound
+from runbus.experiment import ExperimentDraft, StoredExperiment
 
 from .terminal import check_golden, watch
 
@@ -232,6 +235,32 @@ def test_gc_removes_what_is_old_and_over_and_has_no_tags(made: Path) -> None:
         command("gc", "--older-than", "0s", "-y", "--tagged")
         assert [run.name for run in runs()] == ["live"]
     assert [one.name for one in trashed()] == ["alone", "y"]
+
+
+def test_gc_removes_what_is_old_in_a_home_and_is_made_again_if_need_be(home: Path) -> None:
+    draft = ExperimentDraft("p", [Job(name="a", task=Command(("true",)))])
+    draft.prepare()  # somebody may be running it
+    package = home / "cache/packages/0123.tar.gz"
+    program = home / "bin" / ("0" * 64)
+    own = Path(str(wrapper_program(home)))
+    for path in (package, program, own.parent / "README"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("old")
+    for path in (package, program, own):
+        os.utime(path, (1, 1))
+
+    def found(*words: str) -> dict[str, str]:
+        shown = command("gc", "--older-than", "9d", "--dry-run", "--json", *words)[0]
+        return {one["id"]: one["goes"] for one in json.loads(shown)}
+
+    assert found() == {"cache/packages/0123.tar.gz": "for good"}
+    StoredExperiment.open(draft.folder).give_up("by a test")
+    assert found() == dict.fromkeys(["bin/" + "0" * 64, "cache/packages/0123.tar.gz"], "for good")
+    assert found("--project", "p") == found("--where", "name=a") == {}
+    command("gc", "--older-than", "9d", "-y")
+    assert found() == {}
+    assert own.exists()
+    assert not package.exists()
 
 
 @pytest.mark.parametrize("columns", [80, 200])

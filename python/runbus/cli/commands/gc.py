@@ -19,7 +19,7 @@ from runbus.errors import RunbusError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from runbus.catalog import RunRow, Trashed
+    from runbus.catalog import Leftover, RunRow, Trashed
 
 __all__ = ["command"]
 
@@ -38,11 +38,11 @@ class _Age(click.ParamType[int]):
 
 
 class _Item(NamedTuple):
-    """What is to be removed: a run, to the trash; or what is there, for good."""
+    """What is to be removed: a run, to the trash; what is there, or a leftover, for good."""
 
-    what: RunRow | Trashed
+    what: RunRow | Trashed | Leftover
     ended_ns: int
-    is_trashed: bool
+    is_for_good: bool
 
     def described(self) -> dict[str, object]:
         return {
@@ -50,7 +50,7 @@ class _Item(NamedTuple):
             "name": self.what.name,
             "project": self.what.project,
             "ended_ns": self.ended_ns,
-            "goes": "for good" if self.is_trashed else "to the trash",
+            "goes": "for good" if self.is_for_good else "to the trash",
         }
 
 
@@ -86,12 +86,15 @@ def command(
 ) -> ExitStatus:
     """Move old runs to the trash, and remove for good what has been there as long.
 
-    Runs that are not over are never removed, and those with tags or notes only with --tagged. With
-    --where the trash is left alone. It asks, and where nobody can answer it refuses without --yes.
+    So is what the home keeps that nothing needs: packaged code, which experiments have themselves,
+    and, while no job runs, programs of other versions. Runs that are not over are never removed,
+    and those with tags or notes only with --tagged. With --where nothing but runs is. It asks, and
+    where nobody can answer it refuses without --yes.
     """
     before_ns = time.time_ns() - older_than
     items = [*_old_runs(before_ns, project, where, is_any=tagged)]
     items += [] if where else _old_trash(before_ns, project)
+    items += [] if where or project else _old_leftovers(before_ns)
     if as_json:
         print_json([one.described() for one in items])
     elif items:
@@ -128,7 +131,7 @@ def _old_runs(
         except (RunbusError, OSError):
             continue
         if is_over and ended_ns < before_ns and (is_any or not is_marked):
-            yield _Item(row, ended_ns, is_trashed=False)
+            yield _Item(row, ended_ns, is_for_good=False)
 
 
 def _old_trash(before_ns: int, project: str | None) -> Iterator[_Item]:
@@ -137,7 +140,15 @@ def _old_trash(before_ns: int, project: str | None) -> Iterator[_Item]:
 
     for one in trashed():
         if one.removed_ns < before_ns and (project is None or one.project == slug(project)):
-            yield _Item(one, one.removed_ns, is_trashed=True)
+            yield _Item(one, one.removed_ns, is_for_good=True)
+
+
+def _old_leftovers(before_ns: int) -> Iterator[_Item]:
+    from runbus.catalog import leftovers
+
+    for one in leftovers():
+        if one.used_ns < before_ns:
+            yield _Item(one, one.used_ns, is_for_good=True)
 
 
 def _print(items: Sequence[_Item]) -> None:
@@ -148,7 +159,7 @@ def _print(items: Sequence[_Item]) -> None:
             one.what.name,
             one.what.project,
             format_duration((now_ns - one.ended_ns) // 10**9),
-            "for good" if one.is_trashed else "to the trash",
+            "for good" if one.is_for_good else "to the trash",
         ]
         for one in items
     ]
@@ -158,12 +169,14 @@ def _print(items: Sequence[_Item]) -> None:
 
 def _remove(items: Sequence[_Item]) -> ExitStatus:
     """Remove what was shown; a run that somebody goes on with meanwhile is kept."""
-    from runbus.catalog import RunRow, purge_run, remove_run
+    from runbus.catalog import Leftover, RunRow, purge_run, remove_leftover, remove_run
 
     status = ExitStatus.OK
     for one in items:
         try:
-            if not isinstance(one.what, RunRow):
+            if isinstance(one.what, Leftover):
+                remove_leftover(one.what)
+            elif not isinstance(one.what, RunRow):
                 purge_run(one.what)
             elif one.what.run is not None:
                 remove_run(one.what.run)
