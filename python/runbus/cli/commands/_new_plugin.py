@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runbus.cli._exit import ExitStatus
-from runbus.cli._plugin_templates import KINDS, PYPROJECT, README
+from runbus.cli._plugin_templates import KINDS, template
 from runbus.errors import UsageError, os_reason
 
 if TYPE_CHECKING:
@@ -98,11 +98,11 @@ def files_of(name: str, kind: str) -> dict[str, str]:
     given["target"] = _filled(chosen.target, given)
     given["use"] = _filled(chosen.use, given)
     return {
-        "pyproject.toml": _filled(PYPROJECT, given),
-        "README.md": _filled(README, given),
-        f"src/{package}/__init__.py": _filled(chosen.code, given),
+        "pyproject.toml": _filled(template("pyproject.toml"), given),
+        "README.md": _filled(template("README.md"), given),
+        f"src/{package}/__init__.py": _filled(template(f"{kind}.py"), given),
         f"src/{package}/py.typed": "",
-        f"tests/test_{package}.py": _filled(chosen.test, given),
+        f"tests/test_{package}.py": _filled(template(f"{kind}_test.py"), given),
         ".gitignore": "__pycache__/\n*.egg-info/\ndist/\n",
     }
 
