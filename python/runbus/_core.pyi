@@ -935,7 +935,7 @@ class SampledMachine(TypedDict):
         proc: Where ``/proc`` is.
         sys: Where ``/sys`` is.
         folder: The folder whose disk may become full.
-        root: The first process of the job.
+        root: The first process of the job; None for the first above this one of its session.
         heaviest: How many of the heaviest processes are known; with 0 they are only counted.
         nvml: The file of NVIDIA's library, where the linker does not find it.
         rocm: The file of AMD's.
@@ -948,7 +948,7 @@ class SampledMachine(TypedDict):
     proc: str
     sys: str
     folder: str | None
-    root: int
+    root: int | None
     heaviest: int
     nvml: str | None
     rocm: str | None
@@ -975,6 +975,8 @@ class Sampler:
         budget: The part of the time that one getter may take: one that takes more is read more
             seldom.
         sync_ms: How often the journal is written to the disk; None leaves it to the system.
+        host: What this host is called among those of the run; its name if None.
+        instead_of: The attempt of a job beside which nothing else is to sample this host.
 
     Raises:
         OSError: The thread cannot be started.
@@ -994,6 +996,8 @@ class Sampler:
         after: float = 0.0,
         budget: float = 0.001,
         sync_ms: int | None = ...,
+        host: str | None = None,
+        instead_of: int | None = None,
     ) -> Self: ...
     def close(self, state: int = 0, *, longest: float = 1.0) -> bool:
         """Stop, and end the journal; safe to repeat, and without effect in a forked child.

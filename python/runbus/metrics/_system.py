@@ -41,7 +41,9 @@ _VISIBLE_AMD = ("ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEV
 """What ROCm looks at: the first that is set counts."""
 
 _MAKING = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-_NODES = ("GROUP_RANK", "SLURM_NODEID")  # of torchrun, of srun
+_NODES = ("SLURM_NODEID", "GROUP_RANK")  # of srun, of torchrun
+_ENV_NODE = "SLURMD_NODENAME"
+"""What Slurm calls this host, which may be several of its nodes."""
 _SYNC_MS = 5000
 """Samples are not worth a disk's time each: a power failure may take those of five seconds."""
 
@@ -185,8 +187,9 @@ def sample(
         ValueError: An interval or the budget is out of range.
     """
     system = _wanted(asked, folder)
-    if is_decided:
-        _have_others_give_way(folder)
+    number = attempt(folder) if is_decided else None
+    if number is not None and system is None:
+        _have_all_give_way(folder, number)
     if (standing := _samplers.get(folder)) is not None:
         if asked is None or folder not in _unasked:
             return None
@@ -204,6 +207,8 @@ def sample(
             after=system.after_s,
             budget=system.budget,
             sync_ms=None if sync_ms is None else max(sync_ms, _SYNC_MS),
+            host=os.environ.get(_ENV_NODE) or None,
+            instead_of=number,
         )
     except OSError:
         return None  # no more threads: the run is worth more
@@ -254,11 +259,10 @@ def asked_by(given: bool | System | None) -> bool | System | None:
     return System.parse(text) or False if text and given is None else given
 
 
-def _have_others_give_way(folder: str) -> None:
-    """End what samples beside a job; in other runs nobody does."""
-    if (number := attempt(folder)) is not None:
-        with suppress(OSError):  # no room: then the other one continues
-            os.close(os.open(os.path.join(folder, "metrics", f".asked-a{number}"), _MAKING, 0o600))
+def _have_all_give_way(folder: str, number: int) -> None:
+    """End what samples beside an attempt of a job, on whatever hosts."""
+    with suppress(OSError):  # no room: then they continue
+        os.close(os.open(os.path.join(folder, "metrics", f".asked-a{number}"), _MAKING, 0o600))
 
 
 def _wanted(asked: bool | System | None, folder: str) -> System | None:
@@ -269,10 +273,10 @@ def _wanted(asked: bool | System | None, folder: str) -> System | None:
     return System() if asked else None
 
 
-def _root() -> int:
+def _root() -> int | None:
     """Return the first process of what is run here: all below it is the job's."""
     if ENV_ATTEMPT in os.environ:
-        return os.getsid(0)  # the wrapper's
+        return None  # that of the session, which the wrapper has made, or a launcher
     if "TORCHELASTIC_RUN_ID" in os.environ:
         return os.getppid()
     return os.getpid()

@@ -396,8 +396,19 @@ pub(crate) fn wait_for_term(longest: Duration) -> bool {
     }
 }
 
+/// Have SIGTERM sent to this process when its parent ends; whether that is still its parent.
+pub(crate) fn end_with(parent: u32) -> bool {
+    // SAFETY: the calls take numbers.
+    let (set, above) = unsafe {
+        let set = libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
+        (set, libc::getppid())
+    };
+    set == 0 && u32::try_from(above) == Ok(parent)
+}
+
 /// The name of this machine.
-pub(crate) fn host_name() -> String {
+#[must_use]
+pub fn host_name() -> String {
     // SAFETY: all zeros is a valid `utsname`, and the call fills it in.
     let mut told: libc::utsname = unsafe { std::mem::zeroed() };
     // SAFETY: `told` is valid for writes, and holds C strings whatever the call says.

@@ -388,6 +388,85 @@ fn others_are_only_counted_where_nobody_asks_for_the_heaviest() {
 }
 
 #[test]
+fn the_processes_of_a_session_are_found_from_within_though_its_leader_has_ended() {
+    let machine = Machine::new();
+    let hands = Hands::new();
+    let ours = std::process::id();
+    // As srun leaves it: 41 starts tasks in a session whose leader, 40, is gone.
+    let process = |pid: u32, parent: u32, session: u32| {
+        let line = format!(
+            "{pid} (x) S {parent} {pid} {session} 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 7 1 10 0\n"
+        );
+        machine.write(&format!("proc/{pid}/stat"), &line);
+    };
+    for (pid, parent, session) in [
+        (1, 0, 1),
+        (41, 1, 40),
+        (42, 41, 40),
+        (43, 41, 40),
+        (ours, 42, 40),
+    ] {
+        process(pid, parent, session);
+    }
+    machine.link("proc/self", &ours.to_string());
+    let host = |is_beside| Host {
+        root: None,
+        is_beside,
+        ..machine.host()
+    };
+    let counted = |is_beside| {
+        let (mut engine, _) = engine_of(&host(is_beside));
+        engine.begin(&hands);
+        next(&mut engine, &hands)["sys/job/processes"]
+    };
+    assert_eq!([counted(false), counted(true)], [4.0, 3.0]);
+    // The same where the kernel lists children.
+    for (pid, children) in [
+        (41, "42 43 ".to_owned()),
+        (42, format!("{ours} ")),
+        (43, String::new()),
+        (ours, String::new()),
+    ] {
+        machine.write(&format!("proc/{pid}/task/{pid}/children"), &children);
+    }
+    assert_eq!([counted(false), counted(true)], [4.0, 3.0]);
+}
+
+#[test]
+fn the_group_of_a_task_of_slurm_is_that_of_its_step() {
+    let machine = Machine::new();
+    machine
+        .process(100, 1, 5, 0, 0)
+        .write(
+            "proc/100/cgroup",
+            "0::/slurm.scope/job_7/step_0/user/task_0\n",
+        )
+        .write("sys/fs/cgroup/cgroup.controllers", "memory\n")
+        .write("sys/fs/cgroup/slurm.scope/job_7/memory.max", "1048576\n")
+        .write("sys/fs/cgroup/slurm.scope/job_7/step_0/memory.max", "max\n")
+        .write(
+            "sys/fs/cgroup/slurm.scope/job_7/step_0/memory.current",
+            "4096\n",
+        )
+        .write(
+            "sys/fs/cgroup/slurm.scope/job_7/step_0/memory.stat",
+            "inactive_file 0\n",
+        )
+        .write(
+            "sys/fs/cgroup/slurm.scope/job_7/step_0/user/task_0/memory.current",
+            "1024\n",
+        );
+    let hands = Hands::new();
+    let (mut engine, _) = machine.engine();
+    engine.begin(&hands);
+    let found = next(&mut engine, &hands);
+    assert_eq!(
+        [found["sys/cgroup/mem"], found["sys/cgroup/mem_limit"]],
+        [4096.0, 1_048_576.0]
+    );
+}
+
+#[test]
 fn a_number_that_is_another_process_now_is_not_of_the_job() {
     let machine = Machine::new();
     let hands = Hands::new();

@@ -8,8 +8,8 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use runbus_core::sampler::{
-    self, Clock, Cost, Engine, Gpus, Host, Processes, Rhythm, RunJournal, SharedJournal, Standing,
-    SystemClock, Tier,
+    self, Clock, Cost, Engine, Gpus, Host, Place, Processes, Rhythm, RunJournal, SharedJournal,
+    Standing, SystemClock, Tier,
 };
 
 use crate::errors::to_python;
@@ -22,7 +22,8 @@ pub(crate) struct What {
     proc: PathBuf,
     sys: PathBuf,
     folder: Option<PathBuf>,
-    root: u32,
+    /// None for the first of this process's session.
+    root: Option<u32>,
     heaviest: usize,
     nvml: Option<PathBuf>,
     rocm: Option<PathBuf>,
@@ -54,6 +55,7 @@ impl From<What> for sampler::Machine {
                 sys: what.sys,
                 folder: what.folder,
                 root: what.root,
+                is_beside: false,
                 heaviest: what.heaviest,
             },
         }
@@ -125,7 +127,7 @@ pub(crate) struct Sampler {
 #[pymethods]
 impl Sampler {
     #[new]
-    #[pyo3(signature = (path, run, what, /, *, every=1.0, slow_every=10.0, window=0.0, after=0.0, budget=0.001, sync_ms=Some(100)))]
+    #[pyo3(signature = (path, run, what, /, *, every=1.0, slow_every=10.0, window=0.0, after=0.0, budget=0.001, sync_ms=Some(100), host=None, instead_of=None))]
     #[allow(clippy::too_many_arguments)] // By name, in Python.
     fn new(
         path: PathBuf,
@@ -137,6 +139,8 @@ impl Sampler {
         after: f64,
         budget: f64,
         sync_ms: Option<u64>,
+        host: Option<String>,
+        instead_of: Option<u32>,
     ) -> PyResult<Self> {
         let rhythm = Rhythm {
             window: longer(window, "window")?,
@@ -144,12 +148,18 @@ impl Sampler {
         };
         let after = longer(after, "after")?;
         let journal = SharedJournal::waiting();
+        let host = host.unwrap_or_else(sampler::host_name);
+        if let Some(attempt) = instead_of {
+            // Without room for the file the other one continues.
+            let _ = Place::ask(&run, &host, attempt);
+        }
         let into = RunJournal {
             run,
             path,
             journal: journal.clone(),
             sync_every: sync_ms.map(|time| Duration::from_millis(time.max(1))),
-            gives_way_to: None,
+            gives_way_to: Vec::new(),
+            host,
         };
         let machine = what.into();
         let make = move |until: &dyn sampler::Wait| into.begin(machine, rhythm, after, until);

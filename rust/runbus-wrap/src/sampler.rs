@@ -16,7 +16,7 @@ const AFTER: f64 = 1.0;
 const PATIENCE: i32 = 200;
 
 /// What it is told of the job's environment: the rest is not its business, least of all secrets.
-const TOLD: [&[u8]; 12] = [
+const TOLD: [&[u8]; 13] = [
     b"RUNBUS_RUN",
     b"RUNBUS_ATTEMPT",
     b"RUNBUS_SYSTEM",
@@ -28,6 +28,7 @@ const TOLD: [&[u8]; 12] = [
     b"HIP_VISIBLE_DEVICES",
     b"GROUP_RANK",
     b"SLURM_NODEID",
+    b"SLURMD_NODENAME",
     b"LD_LIBRARY_PATH",
 ];
 

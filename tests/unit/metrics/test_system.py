@@ -174,6 +174,26 @@ def test_a_node_samples_though_its_process_logs_nothing(
         wait_until(lambda: "sys/node1/cpu/util" in runbus.open_run(run.id).metric_names())
 
 
+def test_who_samples_otherwise_does_so_on_its_host_and_who_declines_does_so_for_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with runbus.init() as made:
+        pass
+    in_a_job(made, tmp_path, monkeypatch)
+    monkeypatch.setenv("SLURMD_NODENAME", "n/2")
+
+    def asked() -> list[str]:
+        names = os.listdir(f"{made.folder}/metrics")
+        return sorted(name for name in names if name.startswith(".asked-"))
+
+    with runbus.init():
+        assert asked() == []
+    with runbus.init(system=QUICK):
+        assert asked() == [".asked-a1-n-2"]
+    with runbus.init(system=False):
+        assert asked() == [".asked-a1", ".asked-a1-n-2"]
+
+
 def test_rows_of_a_window_are_means_of_what_was_read(tmp_path: Path) -> None:
     with runbus.init(system=QUICK._replace(window_s=0.05)) as run:
         wait_until(lambda: has_samples(run, rows=4))

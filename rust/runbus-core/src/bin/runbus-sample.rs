@@ -1,22 +1,30 @@
 //! Samples the machine of a job that lasts, beside it.
 //!
 //! ```text
-//! runbus-sample PID      PID is the first process of the job; SIGTERM ends it
+//! runbus-sample PID         PID is the first process of the job
+//! runbus-sample tasks PID   PID has started this, beside a task that a launcher has started on this machine
 //! ```
 //!
-//! The wrapper starts it: see `rust/runbus-wrap/src/sampler.rs`.
+//! SIGTERM ends it. The first is how the wrapper starts it (`rust/runbus-wrap/src/sampler.rs`), the second how
+//! a task of srun does.
 
 use std::env;
 use std::process::ExitCode;
 
+use runbus_core::sampler::{Beside, sample_job};
+
 const USAGE: u8 = 64;
 
 fn main() -> ExitCode {
-    match env::args().nth(1).and_then(|root| root.parse().ok()) {
-        Some(root) => {
-            runbus_core::sampler::sample_job(root);
-            ExitCode::SUCCESS
-        }
-        None => ExitCode::from(USAGE),
-    }
+    let words: Vec<String> = env::args().skip(1).collect();
+    let asked = match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [root] => root.parse().map(Beside::Job),
+        ["tasks", parent] => parent.parse().map(Beside::Tasks),
+        _ => return ExitCode::from(USAGE),
+    };
+    let Ok(asked) = asked else {
+        return ExitCode::from(USAGE);
+    };
+    sample_job(asked);
+    ExitCode::SUCCESS
 }

@@ -34,10 +34,12 @@ pub use journal::{JournalSink, SharedJournal};
 pub use machine::Machine;
 pub use nvml::NvidiaGpus;
 pub use place::Place;
-pub use program::sample_job;
+pub use program::{Beside, sample_job};
 pub use rocm::AmdGpus;
 pub use row::{NameId, Row};
 pub use run::RunJournal;
 pub use slot::{Cost, Standing};
 pub use thread::{Sampler, Sink, Wait, run as sample};
 pub use wanted::Gpus;
+
+pub use crate::os::host_name;

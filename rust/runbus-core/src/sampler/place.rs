@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::os::{self, Lock};
@@ -19,9 +19,29 @@ pub struct Place {
 impl Place {
     /// The file whose lock says who samples this host for a run: hosts may share the run's folder.
     #[must_use]
-    pub fn of_host(run: &Path) -> PathBuf {
+    pub fn of_host(run: &Path, host: &str) -> PathBuf {
         run.join("metrics")
-            .join(format!(".sampler-{}", plain(&os::host_name())))
+            .join(format!(".sampler-{}", plain(host)))
+    }
+
+    /// The files that say that what samples beside an attempt of a job is not wanted: on no host, and not on
+    /// this one.
+    #[must_use]
+    pub fn asked(run: &Path, host: &str, attempt: u32) -> [PathBuf; 2] {
+        let all = format!(".asked-a{attempt}");
+        let own = format!("{all}-{}", plain(host));
+        [all, own].map(|name| run.join("metrics").join(name))
+    }
+
+    /// Have what samples beside an attempt of a job on this host give way.
+    ///
+    /// # Errors
+    /// When the file cannot be made: then that continues.
+    pub fn ask(run: &Path, host: &str, attempt: u32) -> io::Result<()> {
+        let [_, own] = Self::asked(run, host, attempt);
+        let mut options = OpenOptions::new();
+        let options = options.create(true).write(true).mode(0o600);
+        options.custom_flags(libc::O_NOFOLLOW).open(own).map(drop)
     }
 
     /// Take the place; `None` while another process has it.
@@ -76,8 +96,12 @@ mod tests {
 
     #[test]
     fn the_file_of_a_host_lies_in_the_folder_of_metrics_whatever_the_host_is_called() {
-        let path = Place::of_host(Path::new("/run"));
-        assert_eq!(path.parent(), Some(Path::new("/run/metrics")));
+        let path = Place::of_host(Path::new("/run"), "../a");
+        assert_eq!(path, Path::new("/run/metrics/.sampler-..-a"));
+        assert_eq!(
+            Place::asked(Path::new("/run"), "a/b", 3),
+            ["/run/metrics/.asked-a3", "/run/metrics/.asked-a3-a-b"].map(PathBuf::from)
+        );
         assert_eq!(plain("../a b"), "..-a-b");
         assert_eq!(plain(&"x".repeat(200)).len(), LONGEST);
     }

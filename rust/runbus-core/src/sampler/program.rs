@@ -4,7 +4,7 @@
 //! which GPUs are the job's.
 
 use std::ffi::OsString;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, lchown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{env, fs, io};
@@ -14,12 +14,13 @@ use super::clock::{Clock, SystemClock};
 use super::host::Host;
 use super::journal::SharedJournal;
 use super::machine::Machine;
+use super::place::Place;
 use super::run::RunJournal;
 use super::thread::{self, Wait};
 use super::wanted::Gpus;
 use crate::os;
 
-/// A job has lasted so long when the program is started.
+/// A job has lasted so long when anything is done for it.
 const LASTED: Duration = Duration::from_secs(1);
 /// What a power failure may take, as of any sampler.
 const SYNC_EVERY: Duration = Duration::from_secs(5);
@@ -28,23 +29,39 @@ const VISIBLE_AMD: [&str; 3] = [
     "HIP_VISIBLE_DEVICES",
     "CUDA_VISIBLE_DEVICES",
 ];
-/// Of torchrun, of srun.
-const NODES: [&str; 2] = ["GROUP_RANK", "SLURM_NODEID"];
+/// Of srun, of torchrun.
+const NODES: [&str; 2] = ["SLURM_NODEID", "GROUP_RANK"];
 
-/// Sample the machine of a job until SIGTERM; `root` is its first process.
+/// Which job is sampled.
+#[derive(Clone, Copy, Debug)]
+pub enum Beside {
+    /// That of this first process, which has lasted a second.
+    Job(u32),
+    /// What a launcher starts on this machine: this process, its child, begins with it and ends with it.
+    Tasks(u32),
+}
+
+/// Sample the machine of a job until SIGTERM.
 ///
 /// Nothing is sampled where the environment names no run, or says so, or where a process of the run
 /// samples by itself.
-pub fn sample_job(root: u32) {
+pub fn sample_job(job: Beside) {
     let until = UntilTold;
     os::hold_back_term();
+    let root = match job {
+        Beside::Job(root) => Some(root),
+        Beside::Tasks(parent) if os::end_with(parent) && !until.wait(LASTED) => None,
+        Beside::Tasks(_) => return,
+    };
     let Some((asked, samples)) = asked() else {
         return;
     };
     let journal = samples.journal.clone();
-    let machine = machine(root, samples.run.clone(), asked.gpus.as_ref());
+    let (run, path) = (samples.run.clone(), samples.path.clone());
+    let machine = machine(root, run.clone(), asked.gpus.as_ref());
     let after = asked.after.saturating_sub(LASTED);
     if let Some((mut engine, mut sink)) = samples.begin(machine, asked.rhythm, after, &until) {
+        give_to_owner(&run, &path);
         thread::run(
             &mut engine,
             &mut *sink,
@@ -67,11 +84,13 @@ fn asked() -> Option<(Asked, RunJournal)> {
     let asked = Asked::parse(&env::var("RUNBUS_SYSTEM").unwrap_or_default())?;
     let (now, pid) = (SystemClock.wall_ns(), std::process::id());
     let metrics = metrics_of(&run).ok()?;
+    let host = env::var("SLURMD_NODENAME").unwrap_or_else(|_| os::host_name());
     let samples = RunJournal {
         path: metrics.join(format!("{now:016x}-{pid}-a{attempt}-s-h.journal")),
         journal: SharedJournal::waiting(),
         sync_every: Some(SYNC_EVERY),
-        gives_way_to: Some(metrics.join(format!(".asked-a{attempt}"))),
+        gives_way_to: Place::asked(&run, &host, attempt).into(),
+        host,
         run,
     };
     Some((asked, samples))
@@ -81,14 +100,25 @@ fn asked() -> Option<(Asked, RunJournal)> {
 fn metrics_of(run: &Path) -> io::Result<PathBuf> {
     let metrics = run.join("metrics");
     match fs::DirBuilder::new().mode(0o700).create(&metrics) {
-        Ok(()) => fs::set_permissions(&metrics, fs::metadata(run)?.permissions())?,
+        Ok(()) => {
+            fs::set_permissions(&metrics, fs::metadata(run)?.permissions())?;
+            give_to_owner(run, &metrics);
+        }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(error),
     }
     Ok(metrics)
 }
 
-fn machine(root: u32, run: PathBuf, gpus: Option<&Gpus>) -> Machine {
+/// Have what root has made in a container be that of the run's owner, who reads it outside.
+fn give_to_owner(run: &Path, path: &Path) {
+    if let Ok(run) = fs::metadata(run) {
+        // Nobody else may do so, and need not.
+        let _ = lchown(path, Some(run.uid()), Some(run.gid()));
+    }
+}
+
+fn machine(root: Option<u32>, run: PathBuf, gpus: Option<&Gpus>) -> Machine {
     let text = |name: &str| env::var(name).ok();
     let file = |name| env::var_os(name).filter(|path: &OsString| !path.is_empty());
     let own = |visible| gpus.cloned().unwrap_or(Gpus::Own(visible));
@@ -103,6 +133,7 @@ fn machine(root: u32, run: PathBuf, gpus: Option<&Gpus>) -> Machine {
         host: Host {
             folder: Some(run),
             root,
+            is_beside: true,
             heaviest: 0,
             ..Host::default()
         },

@@ -18,14 +18,16 @@ const WAIT_FOR_PLACE: Duration = Duration::from_secs(1);
 pub struct RunJournal {
     /// The run's folder.
     pub run: PathBuf,
+    /// What this host is called: one sampler of each has the place.
+    pub host: String,
     /// The journal to make.
     pub path: PathBuf,
     /// What is made of it, and closed by its owner.
     pub journal: SharedJournal,
     /// How often it is written to the disk; left to the system without.
     pub sync_every: Option<Duration>,
-    /// A file of others who want to sample instead: where it is, this sampler ends.
-    pub gives_way_to: Option<PathBuf>,
+    /// Files of others who want to sample instead, or of nobody: where one is, this sampler ends.
+    pub gives_way_to: Vec<PathBuf>,
 }
 
 impl RunJournal {
@@ -44,9 +46,9 @@ impl RunJournal {
         if !after.is_zero() && until.wait(after) {
             return None;
         }
-        let path = Place::of_host(&self.run);
+        let path = Place::of_host(&self.run, &self.host);
         let place = loop {
-            if gives_way(self.gives_way_to.as_ref()) {
+            if gives_way(&self.gives_way_to) {
                 return None;
             }
             match Place::take(&path) {
@@ -78,14 +80,14 @@ impl RunJournal {
 
 const SECOND_NS: i64 = 1_000_000_000;
 
-fn gives_way(others: Option<&PathBuf>) -> bool {
-    others.is_some_and(|path| path.exists())
+fn gives_way(others: &[PathBuf]) -> bool {
+    others.iter().any(|path| path.exists())
 }
 
 /// A sink that has the host's place as long as it lasts.
 struct Placed {
     sink: JournalSink,
-    gives_way_to: Option<PathBuf>,
+    gives_way_to: Vec<PathBuf>,
     /// The second in which it was last asked whether there is such a file.
     asked_s: i64,
     _place: Place,
@@ -94,7 +96,7 @@ struct Placed {
 impl Sink for Placed {
     fn take(&mut self, wall_ns: i64, row: &Row) -> bool {
         let second = wall_ns / SECOND_NS;
-        let is_asked = self.asked_s != second && gives_way(self.gives_way_to.as_ref());
+        let is_asked = self.asked_s != second && gives_way(&self.gives_way_to);
         self.asked_s = second;
         !is_asked && self.sink.take(wall_ns, row)
     }

@@ -83,7 +83,8 @@ impl Machine {
             proc: self.0.path().join("proc"),
             sys: self.0.path().join("sys"),
             folder: None,
-            root: 100,
+            root: Some(100),
+            is_beside: false,
             heaviest: 2,
         }
     }

@@ -5,7 +5,6 @@ use std::path::{Component, Path, PathBuf};
 
 use procfs_core::{FromBufRead, ProcessCGroups};
 
-use super::namespace;
 use crate::sampler::getter::{Getter, Moment, Tier, Trouble};
 use crate::sampler::held::{Held, number, number_after};
 use crate::sampler::rate::Rate;
@@ -35,7 +34,7 @@ pub(super) struct Groups {
 impl Groups {
     /// Those of the first process of the job, which may have a group of its own; without it our own.
     pub(super) fn of(proc: &Path, sys: &Path, root: u32) -> Option<Self> {
-        let root = namespace::shown(proc, root).to_string();
+        let root = root.to_string();
         let text = [&root, "self"]
             .into_iter()
             .find_map(|process| fs::read(proc.join(process).join("cgroup")).ok())?;
@@ -72,9 +71,21 @@ fn find(groups: &Groups, controller: &str) -> Option<Group> {
     Some(Group::V2(within(&mount, &unified.pathname)))
 }
 
+/// The group of a whole step of Slurm, which has groups of each task and of what starts them.
+fn of_step(path: &str) -> &str {
+    let Some(step) = path
+        .find("/step_")
+        .filter(|at| path[..*at].contains("/job_"))
+    else {
+        return path;
+    };
+    let below = path[step + 1..].find('/');
+    below.map_or(path, |length| &path[..=step + length])
+}
+
 /// A group below its mount; the mount itself where that group is not to be seen.
 fn within(mount: &Path, path: &str) -> PathBuf {
-    let path = Path::new(path.trim_start_matches('/'));
+    let path = Path::new(of_step(path).trim_start_matches('/'));
     let is_inside = path
         .components()
         .all(|part| matches!(part, Component::Normal(_)));

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::namespace;
 use super::process::Stat;
 use super::tree::Processes;
 use crate::sampler::getter::{Getter, Moment, Tier, Trouble};
@@ -26,7 +25,7 @@ impl Children {
     pub(super) fn new(proc: &Path, root: u32, processes: &Processes) -> Self {
         Self {
             proc: proc.to_owned(),
-            root: namespace::shown(proc, root),
+            root,
             root_started: None,
             processes: processes.clone(),
         }
@@ -75,7 +74,10 @@ impl Getter for Children {
         waiting.extend(self.root_started.map(|started| (self.root, started)));
         let mut own = HashMap::new();
         while let Some((pid, started)) = waiting.pop() {
-            if own.len() >= MOST_PROCESSES || self.started(pid) != Some(started) {
+            if own.len() >= MOST_PROCESSES
+                || self.processes.is_left_out(pid)
+                || self.started(pid) != Some(started)
+            {
                 continue;
             }
             if own.insert(pid, started).is_none() {

@@ -28,8 +28,10 @@ pub struct Host {
     pub sys: PathBuf,
     /// The folder whose disk may become full.
     pub folder: Option<PathBuf>,
-    /// The first process of the job.
-    pub root: u32,
+    /// The first process of the job; without one, the first of our session.
+    pub root: Option<u32>,
+    /// Whether this process, which may be below the first, is none of the job.
+    pub is_beside: bool,
     /// How many of the heaviest processes are known: with none, the others of the machine are only counted.
     pub heaviest: usize,
 }
@@ -40,7 +42,8 @@ impl Default for Host {
             proc: "/proc".into(),
             sys: "/sys".into(),
             folder: None,
-            root: std::process::id(),
+            root: Some(std::process::id()),
+            is_beside: false,
             heaviest: 10,
         }
     }
@@ -50,17 +53,19 @@ impl Host {
     /// What reads it. What this machine does not have, the first reading tells.
     pub fn getters(&self, row: &mut Row) -> (Vec<Box<dyn Getter>>, Processes) {
         let (proc, sys) = (&*self.proc, &*self.sys);
+        let own = std::process::id();
+        let root = match self.root {
+            Some(root) => namespace::shown(proc, root),
+            None => namespace::first_of_session(proc).unwrap_or(own),
+        };
         let processes = Processes::default();
+        if self.is_beside {
+            processes.leave_out(namespace::shown(proc, own));
+        }
         let mut all: Vec<Box<dyn Getter>> = vec![
             // First: others read what it finds.
-            Box::new(tree::Look::new(
-                proc,
-                self.root,
-                self.heaviest,
-                &processes,
-                row,
-            )),
-            Box::new(children::Children::new(proc, self.root, &processes)),
+            Box::new(tree::Look::new(proc, root, self.heaviest, &processes, row)),
+            Box::new(children::Children::new(proc, root, &processes)),
             Box::new(tree::Job::new(proc, &processes, row)),
             Box::new(cpu::Cpu::new(proc, row)),
             Box::new(memory::Memory::new(proc, row)),
@@ -76,7 +81,7 @@ impl Host {
         for pressure in memory::Pressure::of_all(proc, row) {
             all.push(Box::new(pressure));
         }
-        if let Some(groups) = cgroup::Groups::of(proc, sys, self.root) {
+        if let Some(groups) = cgroup::Groups::of(proc, sys, root) {
             let memory = cgroup::Memory::new(&groups, row).map(boxed);
             let cpu = cgroup::Cpu::new(&groups, row).map(boxed);
             let events = cgroup::Events::new(&groups, row).map(boxed);

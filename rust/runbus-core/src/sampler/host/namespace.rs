@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use super::process::Stat;
+
 /// Of the namespace that the kernel starts with: this number never changes.
 const FIRST: &str = "pid:[4026531836]";
 /// The process of the host that starts the kernel's threads.
@@ -40,6 +42,32 @@ pub(super) fn shown(proc: &Path, pid: u32) -> u32 {
         here = status.parent;
     }
     own
+}
+
+/// The first above us of the processes of our session, by its number in `/proc`.
+///
+/// That is who leads it, unless a launcher has left the session to the process that starts its tasks.
+pub(super) fn first_of_session(proc: &Path) -> Option<u32> {
+    let stat = |pid: u32| {
+        let bytes = fs::read(proc.join(format!("{pid}/stat"))).ok()?;
+        Some(Stat::parse(&bytes)?.1)
+    };
+    let mut first = fs::read_link(proc.join("self"))
+        .ok()?
+        .to_str()?
+        .parse()
+        .ok()?;
+    let mut known = stat(first)?;
+    for _ in 0..MOST_LEVELS {
+        match stat(known.parent) {
+            Some(above) if above.session == known.session => {
+                first = known.parent;
+                known = above;
+            }
+            _ => break,
+        }
+    }
+    Some(first)
 }
 
 struct Status {

@@ -4,6 +4,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stat {
     pub(super) parent: u32,
+    pub(super) session: u32,
     pub(super) major_faults: u64,
     /// Clock ticks of the process itself.
     pub(super) own_ticks: u64,
@@ -34,6 +35,7 @@ impl Stat {
             name,
             Self {
                 parent: u32::try_from(fields[4]).ok()?,
+                session: u32::try_from(fields[6]).ok()?,
                 major_faults: fields[12],
                 own_ticks: sum(fields[14], fields[15]),
                 waited_ticks: sum(fields[16], fields[17]),
@@ -61,6 +63,7 @@ mod tests {
         assert_eq!(name, b"a) R (b");
         let wanted = Stat {
             parent: 1,
+            session: 7,
             major_faults: 3,
             own_ticks: 11,
             waited_ticks: 15,

@@ -47,6 +47,8 @@ pub(super) struct Known {
     are_hosts: bool,
     /// Whether those of the job are found by the lists of children.
     are_followed: bool,
+    /// One that is none of the job, with all that it starts.
+    left_out: Option<u32>,
 }
 
 /// Shared by those who look for processes and those who read them.
@@ -77,6 +79,15 @@ impl Processes {
         let mut known = lock(&self.0);
         known.own = own;
         known.are_followed = true;
+    }
+
+    /// Have a process be none of the job, wherever it is found.
+    pub(super) fn leave_out(&self, pid: u32) {
+        lock(&self.0).left_out = Some(pid);
+    }
+
+    pub(super) fn is_left_out(&self, pid: u32) -> bool {
+        lock(&self.0).left_out == Some(pid)
     }
 
     fn are_followed(&self) -> bool {
@@ -124,7 +135,7 @@ impl Look {
     ) -> Self {
         Self {
             proc: proc.to_owned(),
-            root: namespace::shown(proc, root),
+            root,
             root_started: None,
             are_hosts: namespace::is_hosts(proc),
             most,
@@ -189,6 +200,9 @@ impl Look {
         let mut own = HashMap::new();
         while let Some(pid) = waiting.pop() {
             let Some(found) = all.get(&pid) else { continue };
+            if self.processes.is_left_out(pid) {
+                continue;
+            }
             if own.insert(pid, found.stat.started).is_none() {
                 waiting.extend(children.get(&pid).into_iter().flatten());
             }
