@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from runbus.abc import JobSpec
 
 __all__ = [
+    "SAMPLER_THERE",
     "ContainerOptions",
     "alias_of",
     "bindings",
@@ -29,10 +30,14 @@ __all__ = [
     "ulimits_of",
     "with_gpus",
     "with_image",
+    "with_sampler",
 ]
 
 WRAPPER_THERE = "/.runbus-wrap"
 """Where the wrapper program lies in a container."""
+
+SAMPLER_THERE = "/.runbus-sample"
+"""Where the program lies that samples beside a job."""
 
 _PORT = re.compile(
     r"(?:(?:(?P<ip>[0-9.]+|\[[0-9a-fA-F:]+\]):)?(?P<host>[0-9]*):)?(?P<there>[0-9]+)"
@@ -173,6 +178,20 @@ def with_gpus(document: dict[str, Any], gpus: Sequence[str]) -> dict[str, Any]:
         return document
     asked = [{"Driver": "", "DeviceIDs": [*gpus], "Capabilities": [["gpu"]]}]
     return {**document, "HostConfig": {**document["HostConfig"], "DeviceRequests": asked}}
+
+
+def with_sampler(document: dict[str, Any], sampler: str) -> dict[str, Any]:
+    """Return a container that has the program that samples beside its job.
+
+    Args:
+        document: The container.
+        sampler: The file of the program here; empty if there is none.
+    """
+    if not sampler:
+        return document
+    host = document["HostConfig"]
+    mounts = [*host.get("Mounts", ()), _bind(sampler, SAMPLER_THERE, True)]
+    return {**document, "HostConfig": {**host, "Mounts": mounts}}
 
 
 def with_image(document: dict[str, Any], image: str, known_as: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import msgspec
 from runbus._files import write_file
 from runbus._secrets import redacted
 from runbus.abc import GRACE_S
-from runbus.attempt import AttemptBody, carried_program
+from runbus.attempt import AttemptBody, carried_program, carried_sampler
 from runbus.codec import encode_json
 from runbus.errors import (
     AnswerLost,
@@ -25,7 +25,13 @@ from runbus.errors import (
     SubmitUnknown,
     os_reason,
 )
-from runbus.executors._docker_container import container_name, with_gpus, with_image
+from runbus.executors._docker_container import (
+    SAMPLER_THERE,
+    container_name,
+    with_gpus,
+    with_image,
+    with_sampler,
+)
 from runbus.executors._docker_images import advice_for
 from runbus.executors._docker_watch import PLACED, Placed, write_placed
 
@@ -101,8 +107,9 @@ class Starter:
         """
         name = container_name(job)
         try:
-            await self.prepare(job, body.attempt, secrets)
-            await self._start(job, name, with_gpus(body.document, gpus))
+            sampler = await self.prepare(job, body.attempt, secrets)
+            document = with_sampler(with_gpus(body.document, gpus), sampler)
+            await self._start(job, name, document)
         except (HttpRefused, ConnectionLost) as error:
             if not await self._withdrawn(name, error):
                 raise SubmitUnknown(job.name, str(error)) from error
@@ -115,8 +122,11 @@ class Starter:
             _forget(job.folder)
             raise JobNotStarted(job.name, os_reason(error)) from error
 
-    async def prepare(self, job: JobSpec, attempt: AttemptBody, secrets: Mapping[str, str]) -> None:
+    async def prepare(self, job: JobSpec, attempt: AttemptBody, secrets: Mapping[str, str]) -> str:
         """Write what the wrapper reads.
+
+        Returns:
+            The file here of the program that samples beside the job; empty if there is none.
 
         Raises:
             OSError: A file cannot be written.
@@ -126,13 +136,14 @@ class Starter:
         if program is None:
             reason = "the wrapper program that containers need is not part of this installation"
             raise JobNotStarted(job.name, reason)
+        sampler = await anyio.to_thread.run_sync(carried_sampler)
         placed = Placed(
             engine=self._engine.socket, name=container_name(job), is_kept=bool(job.artifacts)
         )
         write_placed(job.folder, placed)
         files = {
             "request.sh": attempt.script.encode("utf-8", "surrogateescape"),
-            "request": attempt.program_request(),
+            "request": attempt.program_request(sampler=SAMPLER_THERE if sampler else ""),
         }
         if (time_s := job.timeouts.run_s) is not None:
             files["limit"] = b"%.3f %g\n" % (time_s, GRACE_S)
@@ -141,6 +152,7 @@ class Starter:
         for file, data in files.items():
             write_file(os.path.join(job.folder, file), data, is_durable=False)
         _hand_over((job.folder, job.run_folder), self._user)
+        return sampler.path if sampler else ""
 
     async def _start(self, job: JobSpec, name: str, document: dict[str, Any]) -> None:
         await self.make_ready()
