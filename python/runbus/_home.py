@@ -33,6 +33,7 @@ __all__ = [
     "ENV_HOME",
     "ENV_RESULT",
     "ENV_RUN",
+    "ENV_SAMPLER",
     "ENV_SYSTEM",
     "GIVEN",
     "RESULT",
@@ -53,6 +54,9 @@ ENV_ATTEMPT = "RUNBUS_ATTEMPT"
 
 ENV_RESULT = "RUNBUS_RESULT"
 """Names the file that a job's program may write its result to, as JSON."""
+
+ENV_SAMPLER = "RUNBUS_SAMPLER"
+"""Names the program that samples beside tasks, where a launcher starts those."""
 
 ENV_SYSTEM = "RUNBUS_SYSTEM"
 """Says whether and how runs have their machine sampled, where the call does not."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runbus._home import ENV_RUN, ENV_SYSTEM
+from runbus._home import ENV_RUN, ENV_SAMPLER, ENV_SYSTEM
 from runbus.attempt._script import references
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def _fields(job: JobSpec, advice: str, sampler: str) -> Iterator[tuple[str, str]
         yield "sampler", sampler
     if job.bootstrap or job.package or job.given:
         # The script sets them all, where the sampler does not see them.
-        for name in _SAMPLED if is_sampled else ():
+        for name in _SAMPLED if is_sampled else (ENV_SAMPLER,):
             if name in variables:
                 yield "env", f"{name}={variables[name]}"
         return

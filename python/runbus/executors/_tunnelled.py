@@ -305,7 +305,16 @@ class TunnelExecutor(Executor):
         if cwd is None or program is None or any("\x01" in word for word in there.argv[1:]):
             return b""
         moved = replace(there, cwd=cwd, argv=(program, *there.argv[1:]))
-        return render_request(moved, advice=NO_FOLDER, sampler=host.machine.sampler)
+        return self._rendered(moved, host.machine.sampler)
+
+    def _rendered(self, job: JobSpec, sampler: str) -> bytes:
+        """Return the request of a job, whose wrapper starts what samples beside it.
+
+        Args:
+            job: The job as of its machine.
+            sampler: The path there of the program; empty if there is none.
+        """
+        return render_request(job, advice=NO_FOLDER, sampler=sampler)
 
     def _tell(self) -> None:
         self._changes.note()

@@ -11,6 +11,7 @@ import anyio
 from msgspec import Meta
 from msgspec.structs import replace
 
+from runbus._home import ENV_SAMPLER
 from runbus._secrets import Secret  # noqa: TC001 - the configuration reads the fields
 from runbus.abc import Capabilities, Limits, Packager, Request, Tunnel
 from runbus.config import LocalFile  # noqa: TC001 - the configuration reads the fields
@@ -32,7 +33,7 @@ from runbus.executors._slurm.body import SlurmBody
 from runbus.executors._slurm.choosing import AUTO
 from runbus.executors._slurm.commands import Commands
 from runbus.executors._slurm.host import SlurmHost
-from runbus.executors._slurm.launch import launched, node_count, node_log
+from runbus.executors._slurm.launch import is_launched, launched, node_count, node_log
 from runbus.executors._slurm.machine import Member
 from runbus.executors._slurm.numbers import chunks, element_name
 from runbus.executors._slurm.options import SlurmOptions, notice
@@ -251,6 +252,13 @@ class SlurmExecutor(SlurmOptions, TunnelExecutor):
 
     def _moved(self, job: JobSpec, base: str) -> JobSpec:
         return launched(self, super()._moved(job, base), base)
+
+    def _rendered(self, job: JobSpec, sampler: str) -> bytes:
+        if not is_launched(self) or not sampler:
+            return super()._rendered(job, sampler)
+        # The tasks are none of the wrapper's processes: who starts them starts what samples them.
+        told = replace(job, env={**job.env, ENV_SAMPLER: sampler})
+        return super()._rendered(told, "")
 
     def _known_as(self, job: JobSpec) -> str:
         return SlurmBody.for_slurm(self._moved(job, marked(self._job_dir)), self).name

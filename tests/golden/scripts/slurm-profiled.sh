@@ -49,17 +49,43 @@ exit "${rb_exit:-$rb_status}"
 export lr='0.1 $x'
 cd /code || { echo 'runbus: this machine has no such folder; give its executor a packager or a workdir' >&2; exit 126; }
 exec ${rb_alone:+"$rb_alone"} ${rb_alone:+--} srun --kill-on-bad-exit=1 --export=ALL --nodes=2 --ntasks=2 --ntasks-per-node=1 sh -c 'RUNBUS_NODE_RANK=$SLURM_NODEID; export RUNBUS_NODE_RANK
+rb_sample() {
+    [ "$SLURM_LOCALID" = 0 ] && [ "${RUNBUS_SYSTEM-}" != 0 ] || return
+    [ -x "${RUNBUS_SAMPLER-}" ] || return
+    (trap '"'"''"'"' HUP INT QUIT USR1 USR2
+        exec "$RUNBUS_SAMPLER" tasks "$$") >/dev/null 2>&1 & rb_sampler=$!
+}
+rb_sampled() {
+    rb_looks=20
+    kill "$rb_sampler" || return
+    while kill -0 "$rb_sampler" && [ "$rb_looks" -gt 0 ]; do
+        rb_looks=$((rb_looks - 1))
+        sleep 0.01
+    done
+    kill -KILL "$rb_sampler"
+} 2>/dev/null
+rb_beside() {
+    rb_sample || exec "$@"
+    trap : HUP INT QUIT TERM USR1 USR2
+    "$@"
+    rb_status=$?
+    rb_sampled
+    exit "$rb_status"
+}
 rb_keep() {
     command -v tee >/dev/null && rb_pipes=$(mktemp -d) &&
-        mkfifo "$rb_pipes/stdout" "$rb_pipes/stderr" || exec "$@"
+        mkfifo "$rb_pipes/stdout" "$rb_pipes/stderr" || rb_beside "$@"
     rb_log=$RUNBUS_ATTEMPT/node$RUNBUS_NODE_RANK
     (trap '"'"''"'"' HUP INT QUIT TERM USR1 USR2
         exec tee -a "$rb_log.stdout.log" <"$rb_pipes/stdout") & rb_out=$!
     (trap '"'"''"'"' HUP INT QUIT TERM USR1 USR2
         exec tee -a "$rb_log.stderr.log" <"$rb_pipes/stderr" >&2) & rb_err=$!
+    rb_sampler=
+    rb_sample
     trap : HUP INT QUIT TERM USR1 USR2
     "$@" >"$rb_pipes/stdout" 2>"$rb_pipes/stderr"
     rb_status=$?
+    [ -z "$rb_sampler" ] || rb_sampled
     rm -rf "$rb_pipes"
     (sleep 5; kill -KILL "$rb_out" "$rb_err") >/dev/null 2>&1 & rb_last=$!
     wait "$rb_out"; wait "$rb_err"

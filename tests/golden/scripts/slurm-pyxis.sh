@@ -46,4 +46,27 @@ export RUNBUS_IMAGE='nvcr.io#nvidia/pytorch:24.05-py3'
 export lr='0.1 $x'
 cd ''"$HOME"'/.runbus/remote/20260101-000000-ab/jobs/1-train/1' || { echo 'runbus: this machine has no such folder; give its executor a packager or a workdir' >&2; exit 126; }
 exec ${rb_alone:+"$rb_alone"} ${rb_alone:+--} srun --kill-on-bad-exit=1 --export=ALL --nodes=1 --ntasks=1 --ntasks-per-node=1 '--container-image=nvcr.io#nvidia/pytorch:24.05-py3' '--container-mounts='"$HOME"'/.runbus/remote:'"$HOME"'/.runbus/remote' --container-workdir=/code sh -c 'RUNBUS_NODE_RANK=$SLURM_NODEID; export RUNBUS_NODE_RANK
-exec "$@"' sh python train.py
+rb_sample() {
+    [ "$SLURM_LOCALID" = 0 ] && [ "${RUNBUS_SYSTEM-}" != 0 ] || return
+    [ -x "${RUNBUS_SAMPLER-}" ] || return
+    (trap '"'"''"'"' HUP INT QUIT USR1 USR2
+        exec "$RUNBUS_SAMPLER" tasks "$$") >/dev/null 2>&1 & rb_sampler=$!
+}
+rb_sampled() {
+    rb_looks=20
+    kill "$rb_sampler" || return
+    while kill -0 "$rb_sampler" && [ "$rb_looks" -gt 0 ]; do
+        rb_looks=$((rb_looks - 1))
+        sleep 0.01
+    done
+    kill -KILL "$rb_sampler"
+} 2>/dev/null
+rb_beside() {
+    rb_sample || exec "$@"
+    trap : HUP INT QUIT TERM USR1 USR2
+    "$@"
+    rb_status=$?
+    rb_sampled
+    exit "$rb_status"
+}
+rb_beside "$@"' sh python train.py

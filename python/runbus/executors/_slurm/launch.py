@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from runbus.abc import JobSpec
     from runbus.executors._slurm.options import SlurmOptions
 
-__all__ = ["launched", "node_count", "node_log"]
+__all__ = ["is_launched", "launched", "node_count", "node_log"]
 
 
 def launched(options: SlurmOptions, job: JobSpec, base: str) -> JobSpec:
@@ -31,8 +31,7 @@ def launched(options: SlurmOptions, job: JobSpec, base: str) -> JobSpec:
         JobNotStarted: It runs in a container, and nothing says in which image.
     """
     runtime = options.runtime
-    is_of_srun = runtime in {"pyxis", "oci"}
-    if options.launcher == "none" and not is_of_srun:
+    if not is_launched(options):
         return _contained(options, job, base, (*_profiled(options), *job.argv))
     inner = _contained(options, job, base, ("sh", "-c", _start(options), "sh", *job.argv))
     words = ["srun", "--kill-on-bad-exit=1", "--export=ALL"]
@@ -52,6 +51,11 @@ def launched(options: SlurmOptions, job: JobSpec, base: str) -> JobSpec:
     return replace(inner, argv=(*words, *inner.argv))
 
 
+def is_launched(options: SlurmOptions) -> bool:
+    """Whether a job's command is started by srun, by each task or once a machine."""
+    return options.launcher != "none" or options.runtime in {"pyxis", "oci"}
+
+
 def _contained(options: SlurmOptions, job: JobSpec, base: str, argv: tuple[str, ...]) -> JobSpec:
     """Return a job that starts a command, in the container that is made where it is started."""
     runtime = options.runtime
@@ -66,8 +70,9 @@ def _contained(options: SlurmOptions, job: JobSpec, base: str, argv: tuple[str, 
 def _start(options: SlurmOptions) -> str:
     """Return the script that starts the command in a task: the words of it are its arguments."""
     is_kept = node_count(options) > 1
-    start = f"{_NODE}\n{_RANK if options.launcher == 'srun' else ''}{_KEEP if is_kept else ''}"
-    run = "rb_keep" if is_kept else "exec"
+    rank = _RANK if options.launcher == "srun" else ""
+    start = f"{_NODE}\n{rank}{_BESIDE}{_KEEP if is_kept else ''}"
+    run = "rb_keep" if is_kept else "rb_beside"
     words = [run]
     if profiled := _profiled(options):
         words.append(shlex.join(profiled))
@@ -108,21 +113,52 @@ _MEETING = """--nnodes="$RUNBUS_NNODES" \\
 --rdzv-backend=c10d --rdzv-id="$SLURM_JOB_ID" \\
 --rdzv-endpoint="$RUNBUS_MASTER_ADDR:$RUNBUS_MASTER_PORT\""""
 
+# What samples a machine is started beside the first of its tasks: the wrapper sees those of no
+# other machine, and of its own only srun. A driver may hang: the end waits for 0.2 seconds.
+_BESIDE = """\
+rb_sample() {
+    [ "$SLURM_LOCALID" = 0 ] && [ "${RUNBUS_SYSTEM-}" != 0 ] || return
+    [ -x "${RUNBUS_SAMPLER-}" ] || return
+    (trap '' HUP INT QUIT USR1 USR2
+        exec "$RUNBUS_SAMPLER" tasks "$$") >/dev/null 2>&1 & rb_sampler=$!
+}
+rb_sampled() {
+    rb_looks=20
+    kill "$rb_sampler" || return
+    while kill -0 "$rb_sampler" && [ "$rb_looks" -gt 0 ]; do
+        rb_looks=$((rb_looks - 1))
+        sleep 0.01
+    done
+    kill -KILL "$rb_sampler"
+} 2>/dev/null
+rb_beside() {
+    rb_sample || exec "$@"
+    trap : HUP INT QUIT TERM USR1 USR2
+    "$@"
+    rb_status=$?
+    rb_sampled
+    exit "$rb_status"
+}
+"""
+
 # What all machines write is in the same two logs, and of each in files of its own, too. Signals are
 # the command's to answer: this shell tells how it ended, and the copies last until it has written
 # all. What it leaves behind may hold on to them for a moment, and no longer.
 _KEEP = """\
 rb_keep() {
     command -v tee >/dev/null && rb_pipes=$(mktemp -d) &&
-        mkfifo "$rb_pipes/stdout" "$rb_pipes/stderr" || exec "$@"
+        mkfifo "$rb_pipes/stdout" "$rb_pipes/stderr" || rb_beside "$@"
     rb_log=$RUNBUS_ATTEMPT/node$RUNBUS_NODE_RANK
     (trap '' HUP INT QUIT TERM USR1 USR2
         exec tee -a "$rb_log.stdout.log" <"$rb_pipes/stdout") & rb_out=$!
     (trap '' HUP INT QUIT TERM USR1 USR2
         exec tee -a "$rb_log.stderr.log" <"$rb_pipes/stderr" >&2) & rb_err=$!
+    rb_sampler=
+    rb_sample
     trap : HUP INT QUIT TERM USR1 USR2
     "$@" >"$rb_pipes/stdout" 2>"$rb_pipes/stderr"
     rb_status=$?
+    [ -z "$rb_sampler" ] || rb_sampled
     rm -rf "$rb_pipes"
     (sleep 5; kill -KILL "$rb_out" "$rb_err") >/dev/null 2>&1 & rb_last=$!
     wait "$rb_out"; wait "$rb_err"
