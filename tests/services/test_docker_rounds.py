@@ -5,12 +5,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -25,12 +23,9 @@ from runbus.packaging import DockerImagePackager, build_package
 from runbus.testing.conformance.executor import Harness
 from runbus.testing.dockerd import HOST_VOLUMES, IMAGE, Dockerd, dockerd
 
-pytestmark = pytest.mark.services
+from .rounds import ROUNDS, Round, chance_of
 
-ROUNDS = int(os.environ.get("RUNBUS_ROUNDS", "3"))
-SEED = int(os.environ.get("RUNBUS_SEED", "19"))
-JOBS = 4
-RUNBUS = os.path.join(os.path.dirname(sys.executable), "runbus")
+pytestmark = pytest.mark.services
 
 
 @pytest.fixture
@@ -108,8 +103,8 @@ async def test_a_full_disk_of_the_engine_is_told_and_starts_nothing(
             assert (await harness.run(job)).stdout == b"fits\n"
 
 
-class Round:
-    """One experiment of some jobs on an engine, and what happens to both.
+class DockerRound(Round):
+    """A round on an engine.
 
     Args:
         engine: The engine.
@@ -118,40 +113,18 @@ class Round:
     """
 
     def __init__(self, engine: Dockerd, folder: Path, chance: random.Random) -> None:
-        self.engine, self.folder, self.chance = engine, folder, chance
-        self.marks = folder / "marks"
-        self.marks.mkdir()
-        self.environment = {**os.environ, "RUNBUS_HOME": str(folder / "home")}
-        self.codes = {f"j{n}": chance.choice([0, 0, 3]) for n in range(JOBS)}
-        self.harmed: set[str] = set()
+        super().__init__(folder, chance)
+        self.engine = engine
         self.was_away = False
-        self.leader: subprocess.Popen[str] | None = None
 
-    def write(self) -> Path:
-        """Write the batch."""
-        jobs = []
-        for name, code in self.codes.items():
-            mark = self.marks / name
-            naps = self.chance.randint(1, 12)
-            script = f"echo began >>{mark}; sleep {naps / 10}; echo done >>{mark}; exit {code}"
-            jobs.append({"name": name, "command": ["sh", "-c", script]})
+    def start(self) -> None:
+        """Submit the jobs."""
         executor = {
             "type": "docker", "container_image": IMAGE, "socket": self.engine.socket,
             "network": "none", "workdir": "/",
             "volumes": [*HOST_VOLUMES, f"{self.marks}:{self.marks}"],
         }  # fmt: skip
-        batch = {"project": "round", "jobs": jobs, "max_parallel": 3, "executor": "box"}
-        path = self.folder / "batch.json"
-        path.write_text(json.dumps({**batch, "executors": {"box": executor}}))
-        return path
-
-    def begin(self, *words: str) -> None:
-        """Start a leader."""
-        with (self.folder / "told").open("a") as told:
-            self.leader = subprocess.Popen(
-                [RUNBUS, *words], env=self.environment, stdin=subprocess.DEVNULL,
-                stdout=told, stderr=told, text=True,
-            )  # fmt: skip
+        self.begin("submit", str(self.write(executor)))
 
     def disturb(self) -> str:
         """Let something happen; return what."""
@@ -159,20 +132,19 @@ class Round:
             ["engine killed", "engine stopped", "leader killed", "container killed",
              "container removed", "container paused"],
         )  # fmt: skip
-        assert self.leader is not None
         if what.startswith("engine"):
             self.was_away = True
             self.engine.stop(by=signal.SIGKILL if what == "engine killed" else signal.SIGTERM)
             time.sleep(self.chance.uniform(0, 1.5))
             self.engine.start()
         elif what == "leader killed":
-            self.leader.kill()
+            self.kill_leader()
         else:
             self._to_a_container(what.partition(" ")[2])
         return what
 
     def _to_a_container(self, verb: str) -> None:
-        names = [name for name in self.engine.attempts() if self._job(name)]
+        names = [name for name in self.engine.attempts() if self.job_of(name)]
         if not names:
             return
         name = self.chance.choice(names)
@@ -182,43 +154,14 @@ class Round:
                 time.sleep(0.3)
                 self.engine.docker("unpause", name)
                 return
-            self.harmed.add(self._job(name))
+            self.harmed.add(self.job_of(name))
             self.engine.docker(*{"killed": ["kill"], "removed": ["rm", "-f"]}[verb], name)
-
-    def _job(self, container: str) -> str:
-        return next((job for job in self.codes if f"-{job}-" in container), "")
-
-    def finish(self) -> list[dict[str, Any]]:
-        """Lead the experiment to its end, whichever process led it; return how its jobs stand."""
-        assert self.leader is not None
-        with suppress(subprocess.TimeoutExpired):
-            self.leader.wait(40)
-        self.leader.kill()
-        self.leader.wait()
-        done = self._run("attach")
-        assert "runbus/" not in done.stderr.partition("Traceback")[2].partition("\nj")[0]
-        if "no experiment" in done.stderr:
-            return []
-        found: list[dict[str, Any]] = json.loads(self._run("status", "--json").stdout)
-        return found
-
-    def _run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [RUNBUS, *words], env=self.environment, capture_output=True, text=True, timeout=100,
-            check=False,
-        )  # fmt: skip
 
     def check(self, jobs: list[dict[str, Any]]) -> None:
         """See that each job ran once, and ended as its record says."""
-        if not jobs:
-            # The leader was killed before it had accepted anything.
-            assert not [*self.marks.iterdir()]
-            return
-        assert {job["name"] for job in jobs} == self.codes.keys()
         for job in jobs:
             name, state = job["name"], job["state"]
-            mark = self.marks / name
-            marks = mark.read_text().split() if mark.exists() else []
+            marks = self.marks_of(name)
             assert marks in ([], ["began"], ["began", "done"]), (job, marks)
             if "could not be started" in job["reason"]:
                 # The engine was not there, and nobody has seen it yet.
@@ -248,9 +191,9 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dockerd]:
 def test_whatever_happens_no_job_runs_twice_and_no_end_is_wrong(
     own: Dockerd, tmp_path: Path, number: int
 ) -> None:
-    chance = random.Random(SEED * 1000 + number)
-    one = Round(own, tmp_path, chance)
-    one.begin("submit", str(one.write()))
+    chance = chance_of(number)
+    one = DockerRound(own, tmp_path, chance)
+    one.start()
     happened = []
     for _ in range(chance.randint(1, 2)):
         time.sleep(chance.uniform(0.2, 1.8))
@@ -258,5 +201,4 @@ def test_whatever_happens_no_job_runs_twice_and_no_end_is_wrong(
     try:
         one.check(one.finish())
     except AssertionError as error:
-        told = (tmp_path / "told").read_text()
-        raise AssertionError(f"after {happened}: {error}\n{told}") from error
+        raise AssertionError(f"after {happened}: {error}\n{one.told()}") from error
