@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from runbus.executors.docker import DockerExecutor as DockerExecutor
     from runbus.executors.local import LocalExecutor as LocalExecutor
     from runbus.executors.slurm import SlurmExecutor as SlurmExecutor
+    from runbus.executors.slurm import SlurmResources as SlurmResources
     from runbus.executors.ssh import SSHExecutor as SSHExecutor
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "LocalExecutor",
     "SSHExecutor",
     "SlurmExecutor",
+    "SlurmResources",
     "TunnelPool",
     "ask_engine",
     "build_image",
@@ -44,7 +46,7 @@ __getattr__, __dir__ = lazy_names(
         "._shell": ("quote",),
         ".docker": ("DockerExecutor",),
         ".local": ("LocalExecutor",),
-        ".slurm": ("SlurmExecutor",),
+        ".slurm": ("SlurmExecutor", "SlurmResources"),
         ".ssh": ("SSHExecutor",),
     },
 )

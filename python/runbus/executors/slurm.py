@@ -38,6 +38,7 @@ from runbus.executors._slurm.machine import Member
 from runbus.executors._slurm.numbers import chunks, element_name
 from runbus.executors._slurm.options import SlurmOptions, notice
 from runbus.executors._slurm.partitions import Partition
+from runbus.executors._slurm.resources import SlurmResources
 from runbus.executors._slurm.script import array_name
 from runbus.executors._tunnelled import PIECE, TunnelExecutor, tunnel_to
 from runbus.transports import LocalTunnel
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
     from runbus.abc import JobRef, JobSpec
     from runbus.executors._slurm.scheduler import Scheduler
 
-__all__ = ["AUTO", "Partition", "SlurmExecutor", "partitions"]
+__all__ = ["AUTO", "Partition", "SlurmExecutor", "SlurmResources", "partitions"]
 
 
 @dataclass(kw_only=True, eq=False)
@@ -195,7 +196,9 @@ class SlurmExecutor(SlurmOptions, TunnelExecutor):
             try:
                 host = await self._hosts.reserve(first, read_placement(first.folder))
                 host.reserved.discard(first.folder)
-                largest = max(1, await self._host.scheduler.largest_array())
+                # Slurm takes no array of heterogeneous jobs.
+                largest = await self._host.scheduler.largest_array()
+                largest = 1 if self.resource_group else max(1, largest)
             except RunbusError as error:
                 outcomes.update((one.job.folder, error_of(one.job, error)) for one in alike)
                 continue

@@ -36,6 +36,30 @@ def test_a_waiting_and_a_running_job_are_read() -> None:
     )
 
 
+def test_the_components_of_a_job_are_one_job_that_is_as_the_first_of_them() -> None:
+    listed = (
+        b"7+1|PENDING|N/A||Resources|a-1\n"
+        b"7+0|PENDING|N/A||None|a-1\n"
+        b"9+0|RUNNING|1795950822|node1|None|b-2\n"
+        b"9+1|COMPLETING|1795950822|node[2-3]|None|b-2\n"
+    )
+    found = parse_squeue(listed)
+
+    assert found["a-1"] == Fact(id="7", name="a-1", state="PENDING", reason="Resources")
+    assert found["b-2"] == Fact(
+        id="9", name="b-2", state="RUNNING", start_s=1795950822, nodes="node1,node[2-3]"
+    )
+
+
+def test_a_job_ended_as_its_first_component_did() -> None:
+    found = parse_sacct(
+        b"7+0|FAILED|3:0|1795950822|node1|None|a-1\n"
+        b"7+1|CANCELLED by 0|0:0|1795950822|node2|None|a-1\n"
+    )
+
+    assert (found["a-1"].id, found["a-1"].state, found["a-1"].exit_code) == ("7", "FAILED", 3)
+
+
 def test_how_a_job_ended_is_read_from_its_last_row() -> None:
     found = parse_sacct(
         b"7|REQUEUED|0:0|1795950822|node1||a-1\n"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from runbus.abc import JobSpec, Resources, Timeouts
 from runbus.errors import FieldInvalid, UsageError
-from runbus.executors import SlurmExecutor
+from runbus.executors import SlurmExecutor, SlurmResources
 from runbus.executors._slurm.body import SlurmBody
 from runbus.executors._slurm.script import array_name
 
@@ -85,8 +85,35 @@ def directives(text: str) -> dict[str, str]:
             },
             {},
         ),
+        (
+            "slurm-components",
+            {
+                "account": "lab", "launcher": "srun", "signal": "USR1@90",
+                "additional_parameters": {"mail_type": "END"},
+                "resource_group": [
+                    SlurmResources(partition="gpu", nodes=2, gpus_per_node=8),
+                    SlurmResources(partition="cpu", ntasks_per_node=4, mem="256G"),
+                ],
+            },
+            {"timeouts": Timeouts(run_s=90)},
+        ),
+        (
+            "slurm-components-torchrun",
+            {
+                "launcher": "torchrun", "gpus_per_node": "a100:8", "time": "2:00:00",
+                "container_image": "/images/train.sqsh",
+                "resource_group": [
+                    SlurmResources(nodes=2),
+                    SlurmResources(nodes=3, gpus_per_node="h100:4", time="1:00:00"),
+                ],
+            },
+            {},
+        ),
     ],
-    ids=["plain", "full", "pyxis", "oci", "apptainer", "charliecloud", "profiled"],
+    ids=[
+        "plain", "full", "pyxis", "oci", "apptainer", "charliecloud", "profiled", "components",
+        "components-torchrun",
+    ],
 )  # fmt: skip
 def test_the_scripts_are_those_that_were_looked_at(
     name: str, options: dict[str, Any], asked: dict[str, Any]
@@ -119,6 +146,31 @@ def test_a_value_that_slurm_does_not_read_is_refused(options: dict[str, Any], fi
         SlurmExecutor(**options)
 
     assert caught.value.field == field
+
+
+def test_a_component_is_checked_with_what_the_executor_says_besides() -> None:
+    with pytest.raises(UsageError, match="'mem' and 'mem_per_cpu' contradict"):
+        SlurmExecutor(mem="64G", resource_group=[SlurmResources(mem_per_cpu="2G")])
+    with pytest.raises(FieldInvalid, match="64 GB"):
+        SlurmExecutor(resource_group=[SlurmResources(), SlurmResources(mem="64 GB")])
+    with pytest.raises(UsageError, match="nodes are those of a component"):
+        SlurmExecutor(nodes=2, resource_group=[SlurmResources()])
+    with pytest.raises(FieldInvalid, match="components"):
+        SlurmExecutor(resource_group=[{"nodes": 2}])  # type: ignore[list-item]
+
+
+def test_a_job_of_several_components_does_not_say_itself_how_many_gpus_it_needs() -> None:
+    executor = SlurmExecutor(resource_group=[SlurmResources(), SlurmResources(gpus_per_node=2)])
+
+    with pytest.raises(UsageError, match="'resource_group'"):
+        executor.plan(job(resources=Resources(gpus=1)))
+
+
+def test_one_component_is_an_ordinary_job() -> None:
+    text = planned(SlurmExecutor(resource_group=[SlurmResources(nodes=2)], launcher="srun"), job())
+
+    assert "hetjob" not in text
+    assert text == planned(SlurmExecutor(nodes=2, launcher="srun"), job())
 
 
 @pytest.mark.parametrize(

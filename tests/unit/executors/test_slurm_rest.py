@@ -75,7 +75,7 @@ OPTIONS = [
 
 
 def sent(version: str, *more: tuple[str, str]) -> Mapping[str, Any]:
-    batch = Batch([*OPTIONS, *more], b"true\n")
+    batch = Batch([[*OPTIONS, *more]], b"true\n")
     return document(batch, {"A": "it's\n1"}, "0027", version)
 
 
@@ -94,6 +94,22 @@ def test_options_are_said_as_each_version_takes_them() -> None:
     assert new["job"]["tres_per_node"] == "gres/craynetwork:1,gres/gpu:a100:2"
     assert new["job"]["requeue"] is False
     assert new["job"]["kill_warning_flags"] == ["BATCH_JOB"]
+
+
+def test_components_are_jobs_of_one_request_and_the_script_is_of_the_first() -> None:
+    parts = [[("nodes", "1"), ("gpus-per-node", "2")], [("nodes", "3"), ("ntasks-per-node", "2")]]
+
+    old, new = (
+        document(Batch(parts, b"true\n"), {"A": "1"}, "0027", version)
+        for version in ("v0.0.38", "v0.0.42")
+    )
+
+    assert [job["nodes"] for job in old["jobs"]] == [job["nodes"] for job in new["jobs"]]
+    assert ("job" in old, old["script"]) == (False, "#!/bin/bash\ntrue\n")
+    assert [job.get("script") for job in new["jobs"]] == ["#!/bin/bash\ntrue\n", None]
+    assert old["jobs"][0]["environment"] == old["jobs"][1]["environment"]
+    assert old["jobs"][0]["environment"]["SLURM_GPUS_PER_NODE_HET_GROUP_0"] == "2"
+    assert "SLURM_NTASKS_PER_NODE_HET_GROUP_1=2" in new["jobs"][1]["environment"]
 
 
 @pytest.mark.parametrize("option", ["signal", "contiguous", "no-such"])
@@ -125,6 +141,24 @@ def test_jobs_are_told_alike_by_old_and_new_versions() -> None:
     assert queue({**plain, "exit_code": 7 << 8})["a"].exit_code == 7
     assert queue({**plain, "exit_code": 9})["a"].signal == 9
     assert queue({**plain, "job_state": ["CANCELLED", "COMPLETING"]})["a"].state == "COMPLETING"
+
+
+def test_the_components_of_a_job_are_one_job() -> None:
+    first = {"job_id": 7, "het_job_id": 7, "het_job_offset": 0, "name": "a", "user_name": "me",
+             "job_state": "RUNNING", "nodes": "n1"}  # fmt: skip
+    other = {**first, "job_id": 8, "het_job_offset": 1, "job_state": "FAILED", "nodes": "n[2-3]"}
+    rows = decode_json(json.dumps({"jobs": [
+        {"job_id": job, "het": {"job_id": 7, "job_offset": job - 7}, "name": "a", "user": "me",
+         "state": {"current": state}} for job, state in ((8, "CANCELLED"), (7, "FAILED"))
+    ]}), Accounted).jobs  # fmt: skip
+
+    told = queue(other, first)["a"]
+
+    assert (told.id, told.state, told.nodes) == ("7", "RUNNING", "n1,n[2-3]")
+    assert queue({**first, "het_job_id": number(7), "het_job_offset": number(0)})["a"].id == "7"
+    assert [fact[:3] for fact in facts_of_accounts(rows or (), "me").values()] == [
+        ("7", "a", "FAILED")
+    ]
 
 
 def test_a_job_of_another_user_is_not_taken_for_ours() -> None:

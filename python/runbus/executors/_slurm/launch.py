@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shlex
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from runbus._listed import listed
 from runbus.executors._containers import Containers, image_of
+from runbus.executors._slurm.options import components
 
 if TYPE_CHECKING:
     from runbus.abc import JobSpec
@@ -34,21 +36,38 @@ def launched(options: SlurmOptions, job: JobSpec, base: str) -> JobSpec:
     if not is_launched(options):
         return _contained(options, job, base, (*_profiled(options), *job.argv))
     inner = _contained(options, job, base, ("sh", "-c", _start(options), "sh", *job.argv))
-    words = ["srun", "--kill-on-bad-exit=1", "--export=ALL"]
-    if options.launcher != "srun":
-        nodes = node_count(options)
-        # One process a machine: the launcher itself starts the others.
-        words += [f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1"]
+    words: list[str] = []
     if runtime == "pyxis":
         image = image_of(job, options.container_image or "")
         mounts = [f"{base}:{base}", *listed(options.container_mounts, "container_mounts")]
-        words += [f"--container-image={image}", f"--container-mounts={','.join(mounts)}"]
+        words = [f"--container-image={image}", f"--container-mounts={','.join(mounts)}"]
         words.append(f"--container-workdir={job.cwd}")
         inner = replace(inner, cwd=job.folder, env={**inner.env, "RUNBUS_IMAGE": image})
     elif runtime == "oci":
         words.append(f"--container={image_of(job, options.container_image or '')}")
     words += listed(options.srun_args, "srun_args")
-    return replace(inner, argv=(*words, *inner.argv))
+    steps = [["--kill-on-bad-exit=1", "--export=ALL", *where, *words] for where in _places(options)]
+    first, *others = steps
+    more = [word for step in others for word in (":", *step)]
+    return replace(inner, argv=("srun", *first, *more, *inner.argv))
+
+
+def _places(options: SlurmOptions) -> list[list[str]]:
+    """Return the options of srun that say where tasks start; for several components at a time."""
+    group = components(options)
+    if options.launcher == "none":
+        return [_each(1)]
+    if options.launcher == "srun":
+        every = ",".join(map(str, range(len(group))))
+        return [[f"--het-group={every}"] if len(group) > 1 else []]
+    # One process a machine: the launcher itself starts the others.
+    if len(group) == 1:
+        return [_each(group[0].nodes)]
+    return [[f"--het-group={number}", *_each(one.nodes)] for number, one in enumerate(group)]
+
+
+def _each(nodes: int) -> list[str]:
+    return [f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1"]
 
 
 def is_launched(options: SlurmOptions) -> bool:
@@ -61,8 +80,7 @@ def _contained(options: SlurmOptions, job: JobSpec, base: str, argv: tuple[str, 
     runtime = options.runtime
     if runtime == "charliecloud" or runtime == "apptainer":
         own = Containers.of(runtime, options.container_image, options.container_mounts)
-        asked = (options.gpus, options.gpus_per_node, options.gpus_per_task)
-        has_gpus = any(asked) or "gpu" in (options.gres or "")
+        has_gpus = any(one.gpus or one.has_gpus for one in components(options))
         return own.with_command(job, base, argv, has_gpus=has_gpus)
     return replace(job, argv=argv)
 
@@ -71,7 +89,7 @@ def _start(options: SlurmOptions) -> str:
     """Return the script that starts the command in a task: the words of it are its arguments."""
     is_kept = node_count(options) > 1
     rank = _RANK if options.launcher == "srun" else ""
-    start = f"{_NODE}\n{rank}{_BESIDE}{_KEEP if is_kept else ''}"
+    start = f"{_NODE}\n{_component(options)}{rank}{_BESIDE}{_KEEP if is_kept else ''}"
     run = "rb_keep" if is_kept else "rb_beside"
     words = [run]
     if profiled := _profiled(options):
@@ -93,12 +111,23 @@ def _profiled(options: SlurmOptions) -> tuple[str, ...]:
 
 def node_count(options: SlurmOptions) -> int:
     """Return on how many machines a job writes."""
-    return 1 if options.launcher == "none" else options.nodes
+    return 1 if options.launcher == "none" else sum(one.nodes for one in components(options))
 
 
 def node_log(node: int, source: str) -> str:
     """Return where in an attempt's folder one of several machines keeps what it writes."""
     return f"node{node}.{source}.log"
+
+
+def _component(options: SlurmOptions) -> str:
+    """Return the lines that tell a task of which component it is, and what it finds there."""
+    ends = list(accumulate(one.nodes for one in components(options)))[:-1]
+    if not ends:
+        return ""
+    passed = " + ".join(f"(SLURM_NODEID >= {end})" for end in ends)
+    return (
+        f'export RUNBUS_HET_GROUP=$(({passed})) RUNBUS_GPUS_PER_NODE="${{SLURM_GPUS_ON_NODE:-0}}"\n'
+    )
 
 
 _NODE = "RUNBUS_NODE_RANK=$SLURM_NODEID; export RUNBUS_NODE_RANK"

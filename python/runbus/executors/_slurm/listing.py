@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from operator import attrgetter
+from typing import TYPE_CHECKING, NamedTuple
 
 from runbus.executors._slurm.numbers import element_name, expanded, is_id
 from runbus.executors._slurm.words import digits, split, told, whole_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 __all__ = [
     "SACCT_FIELDS",
     "SQUEUE_FORMAT",
     "Fact",
+    "by_name",
     "parse_largest_array",
     "parse_sacct",
     "parse_squeue",
@@ -36,6 +41,8 @@ class Fact(NamedTuple):
         exit_code: Its exit code, as sacct has it; None if unknown.
         signal: The signal that ended it, as sacct has it; 0 for none.
         source: What said so.
+        component: Which component of a heterogeneous job this is said of: 0 for the first, and for
+            all other jobs.
     """
 
     id: str
@@ -48,6 +55,26 @@ class Fact(NamedTuple):
     exit_code: int | None = None
     signal: int = 0
     source: str = "squeue"
+    component: int = 0
+
+
+def by_name(facts: Iterable[Fact]) -> dict[str, Fact]:
+    """Return what is said of jobs, by our names: of each the last, of its components all.
+
+    What runs its script is the first component: the job is as that is.
+    """
+    found: dict[str, Fact] = {}
+    for fact in facts:
+        before = found.get(fact.name)
+        if before is None or before.id != fact.id or before.component == fact.component:
+            found[fact.name] = fact
+            continue
+        first, other = sorted((before, fact), key=attrgetter("component"))
+        found[fact.name] = first._replace(
+            reason=first.reason or other.reason,
+            nodes=",".join(filter(None, (first.nodes, other.nodes))),
+        )
+    return found
 
 
 def parse_largest_array(output: bytes) -> int | None:
@@ -74,23 +101,28 @@ def parse_squeue(output: bytes) -> dict[str, Fact]:
 
     Lines that are of no job, or of a job that cannot be ours, are passed over.
     """
-    found = {}
+    return by_name(_of_squeue(output))
+
+
+def _of_squeue(output: bytes) -> Iterator[Fact]:
     for line in whole_lines(output):
         number, state, start, nodes, rest = split(line, 4)
         reason, bar, name = rest.rpartition("|")
         if is_id(number) and state and bar:
             word, detail = _state(state)
-            called = _called(number, name)
-            found[called] = Fact(
-                id=number, name=called, state=word, detail=detail, reason=told(reason),
-                start_s=_time(start), nodes=told(nodes),
+            job, component = _part(number)
+            yield Fact(
+                id=job, name=_called(number, name), state=word, detail=detail, reason=told(reason),
+                start_s=_time(start), nodes=told(nodes), component=component,
             )  # fmt: skip
-    return found
 
 
 def parse_sacct(output: bytes) -> dict[str, Fact]:
     """Return what `sacct -n -P -X -D -o SACCT_FIELDS` says, by our names: of each the last row."""
-    found = {}
+    return by_name(_of_sacct(output))
+
+
+def _of_sacct(output: bytes) -> Iterator[Fact]:
     for line in whole_lines(output):
         numbers, state, code, start, nodes, rest = split(line, 5)
         reason, bar, name = rest.rpartition("|")
@@ -100,13 +132,18 @@ def parse_sacct(output: bytes) -> dict[str, Fact]:
         status, _, signal = code.partition(":")
         # One row tells of all elements of an array that have not begun.
         for number in expanded(numbers):
-            called = _called(number, name)
-            found[called] = Fact(
-                id=number, name=called, state=word, detail=detail, reason=told(reason),
+            job, component = _part(number)
+            yield Fact(
+                id=job, name=_called(number, name), state=word, detail=detail, reason=told(reason),
                 start_s=_time(start), nodes=told(nodes), exit_code=digits(status),
-                signal=digits(signal) or 0, source="sacct",
+                signal=digits(signal) or 0, source="sacct", component=component,
             )  # fmt: skip
-    return found
+
+
+def _part(number: str) -> tuple[str, int]:
+    """Return the number of a job, and which of its components this is: `5+1`."""
+    job, _, component = number.partition("+")
+    return job, digits(component) or 0
 
 
 def _called(number: str, name: str) -> str:

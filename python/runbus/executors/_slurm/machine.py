@@ -241,14 +241,23 @@ class SlurmMachine(LoginNode):
             PartitionMissing: They leave open where they queue, and no partition takes them.
         """
         batch = self._batch(members)
-        if ("partition", AUTO) in batch.options:
-            try:
-                chosen = await self._open_partition.of(job.name, dict(batch.options))
-            except HostError as error:
-                return Sent("", error.reason, "later")
-            batch = batch.with_option("partition", chosen)
+        try:
+            batch = batch._replace(
+                components=[await self._placed(job, asked) for asked in batch.components]
+            )
+        except HostError as error:
+            return Sent("", error.reason, "later")
         async with self._submits:
             return await self.scheduler.submit(batch, self._umask, job.withheld)
+
+    async def _placed(
+        self, job: JobSpec, asked: Sequence[tuple[str, str]]
+    ) -> Sequence[tuple[str, str]]:
+        """Return the options of a component, with the partition that it goes to."""
+        if ("partition", AUTO) not in asked:
+            return asked
+        chosen = await self._open_partition.of(job.name, dict(asked))
+        return [(name, chosen if name == "partition" else value) for name, value in asked]
 
     def _batch(self, members: Sequence[Member]) -> Batch:
         first, run = members[0], self._wrapper.words

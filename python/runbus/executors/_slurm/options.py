@@ -7,52 +7,26 @@ import re
 import signal
 from collections.abc import Mapping, Sequence  # noqa: TC003 - the configuration reads the fields
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
-
-from msgspec import Meta
+from typing import Literal
 
 from runbus._listed import listed
 from runbus.errors import FieldInvalid, UsageError
 from runbus.executors._containers import Containers
+from runbus.executors._slurm.resources import NOT_READ, PLAIN, SlurmResources
 
-__all__ = ["SlurmOptions", "directives", "notice"]
+__all__ = ["SlurmOptions", "components", "directives", "notice"]
 
 Launcher = Literal["none", "srun", "torchrun", "ft_launcher"]
 Runtime = Literal["pyxis", "oci", "charliecloud", "apptainer"]
-Count = Annotated[int, Meta(ge=1)]
 
 
 @dataclass(kw_only=True, eq=False)
-class SlurmOptions:
+class SlurmOptions(SlurmResources):
     """Options of `sbatch` under their own names; what is None is left to the cluster.
 
     Attributes:
-        account: Whom the job is charged to.
-        partition: Where it queues; `auto` for one that fits, by what the cluster says of itself.
-        qos: Its quality of service.
-        nodes: How many machines it gets.
-        ntasks_per_node: How many tasks each of them is to run.
-        cpus_per_task: Processors of a task.
-        cpus_per_gpu: Processors for each GPU.
-        gpus: GPUs of the whole job, such as `8` or `a100:8`.
-        gpus_per_node: GPUs of each machine, in the same form. A job that says by itself how many
-            it needs gets so many instead.
-        gpus_per_task: GPUs of each task, in the same form.
-        gres: Generic resources of each machine, such as `gpu:a100:4`.
-        mem: Memory of each machine, such as `64G`; `0` for all of it.
-        mem_per_cpu: Memory for each processor.
-        mem_per_gpu: Memory for each GPU.
-        time: How long it may run: minutes, `MM:SS`, `HH:MM:SS`, `D-HH`, `D-HH:MM:SS`. A job that
-            has a time limit of its own is given a little more than that where this is None.
-        constraint: Features that its machines must have.
-        nodelist: Machines that it must get.
-        exclude: Machines that it must not get.
-        exclusive: Whether it shares its machines with nobody; or `user`, `mcs`, `topo`.
-        reservation: The reservation that it uses.
-        licenses: Licenses that it takes, such as `matlab:2`.
-        comment: What the accounts say about it.
-        network: What the interconnect is told.
-        segment: The size of a block of neighboring machines.
+        resource_group: The machines of a heterogeneous job, a component each: what one of them does
+            not say is as the options themselves say it. The first runs the job's script.
         signal: What it gets before its time is over, such as `USR1@90` for 90 seconds before.
         additional_parameters: Other options of `sbatch`, by their long names; True for one that
             has no value.
@@ -73,30 +47,7 @@ class SlurmOptions:
         setup_lines: Lines of shell that run before anything else of the job, such as `module load`.
     """
 
-    account: str | None = None
-    partition: str | None = None
-    qos: str | None = None
-    nodes: Count = 1
-    ntasks_per_node: Count | None = None
-    cpus_per_task: Count | None = None
-    cpus_per_gpu: Count | None = None
-    gpus: Count | str | None = None
-    gpus_per_node: Count | str | None = None
-    gpus_per_task: Count | str | None = None
-    gres: str | None = None
-    mem: str | None = None
-    mem_per_cpu: str | None = None
-    mem_per_gpu: str | None = None
-    time: str | None = None
-    constraint: str | None = None
-    nodelist: str | Sequence[str] | None = None
-    exclude: str | Sequence[str] | None = None
-    exclusive: bool | str = False
-    reservation: str | None = None
-    licenses: str | None = None
-    comment: str | None = None
-    network: str | None = None
-    segment: Count | None = None
+    resource_group: Sequence[SlurmResources] = ()
     signal: str | None = None
     additional_parameters: Mapping[str, str | int | bool] = field(default_factory=dict)
     launcher: Launcher = "none"
@@ -120,22 +71,15 @@ class SlurmOptions:
         Raises:
             UsageError: One has not; it names the option.
         """
-        for name, pattern in _FORMS.items():
-            value = getattr(self, name)
-            if value is not None and not pattern.fullmatch(str(value)):
-                raise FieldInvalid(name, repr(value), "Slurm does not read that", _EXAMPLES[name])
-        for names in (("mem", "mem_per_cpu", "mem_per_gpu"), ("gpus_per_node", "gres")):
-            given = [name for name in names if getattr(self, name) is not None]
-            if len(given) > 1 and (names[0] == "mem" or "gpu" in str(self.gres)):
-                raise UsageError(
-                    f"Slurm options {given[0]!r} and {given[1]!r} contradict each other"
-                )
-        if isinstance(self.exclusive, str) and self.exclusive not in _EXCLUSIVE:
-            allowed = f"true, false, {', '.join(sorted(_EXCLUSIVE))}"
-            raise FieldInvalid("exclusive", repr(self.exclusive), f"it is none of {allowed}")
+        if self.signal is not None and not _SIGNAL.fullmatch(self.signal):
+            raise FieldInvalid("signal", repr(self.signal), NOT_READ, "write it like USR1@90")
+        if self.resource_group and self.nodes != 1:
+            raise UsageError("nodes are those of a component: give them in resource_group")
         for key in self.additional_parameters:
             _check_additional(key)
-        directives(self)
+        for one in components(self):
+            one.check_machines()
+            directives(self, one)
         _check_launch(self)
         for line in listed(self.setup_lines, "setup_lines"):
             if "\0" in line:
@@ -179,22 +123,25 @@ def notice(options: SlurmOptions) -> int:
     return int(getattr(signal, f"SIG{name}", 0)) if name else 0
 
 
-def directives(options: SlurmOptions) -> list[tuple[str, str]]:
+def components(options: SlurmOptions) -> list[SlurmResources]:
+    """Return which machines are asked for, those of each component; of most jobs there is one."""
+    group = listed(options.resource_group, "resource_group", SlurmResources, "components")
+    return [one.within(options) for one in group] or [options]
+
+
+def directives(options: SlurmOptions, machines: SlurmResources) -> list[tuple[str, str]]:
     """Return the options of `sbatch` with their values, in the order of the fields.
 
     A value that is empty belongs to an option that has none.
 
+    Args:
+        options: What is asked of Slurm.
+        machines: What of it is asked for one component.
+
     Raises:
         UsageError: A value holds a line break or another control character.
     """
-    found: list[tuple[str, str]] = []
-    for name in _PLAIN:
-        value = getattr(options, name)
-        if value is None or value is False:
-            continue
-        if not isinstance(value, (str, int)):
-            value = ",".join(listed(value, name))
-        found.append((name.replace("_", "-"), "" if value is True else str(value)))
+    found = machines.asked()
     for key, value in options.additional_parameters.items():
         if value is not False:
             found.append((key.replace("_", "-"), "" if value is True else str(value)))
@@ -215,22 +162,14 @@ def _check_additional(key: str) -> None:
     said = "additional_parameters", repr(key)
     if (advice := _OURS.get(name)) is not None:
         raise FieldInvalid(*said, "runbus gives that itself", advice or None)
-    if field_name in (*_PLAIN, "signal"):
+    if field_name in (*PLAIN, "signal"):
         raise FieldInvalid(*said, "it is an option of the executor", f"give it as {field_name}=")
     if name not in _OTHERS:
-        known = [*_OTHERS, *(plain.replace("_", "-") for plain in _PLAIN)]
+        known = [*_OTHERS, *(plain.replace("_", "-") for plain in PLAIN)]
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
         advice = f"did you mean {' or '.join(map(repr, near))}" if near else None
         raise FieldInvalid(*said, "sbatch has no such option", advice)
 
-
-_PLAIN = (
-    "account", "partition", "qos", "nodes", "ntasks_per_node", "cpus_per_task", "cpus_per_gpu",
-    "gpus", "gpus_per_node", "gpus_per_task", "gres", "mem", "mem_per_cpu", "mem_per_gpu", "time",
-    "constraint", "nodelist", "exclude", "exclusive", "reservation", "licenses", "comment",
-    "network", "segment",
-)  # fmt: skip
-"""The fields that are options of sbatch as they are."""
 
 _OTHERS = frozenset(
     [
@@ -325,25 +264,4 @@ _OURS = {
 _OF_SRUN = {"pyxis", "oci"}
 """The runtimes that are options of srun."""
 
-_EXCLUSIVE = {"user", "mcs", "topo"}
-
-_MEMORY = re.compile(r"\d+[KMGT]?B?", re.IGNORECASE | re.ASCII)
-_GPUS = re.compile(r"([A-Za-z0-9_.-]+:)?[1-9]\d*", re.ASCII)
-_FORMS = {
-    "mem": _MEMORY,
-    "mem_per_cpu": _MEMORY,
-    "mem_per_gpu": _MEMORY,
-    "gpus": _GPUS,
-    "gpus_per_node": _GPUS,
-    "gpus_per_task": _GPUS,
-    "time": re.compile(
-        r"\d+|\d+:\d\d(:\d\d)?|\d+-\d+(:\d\d){0,2}|UNLIMITED|INFINITE", re.IGNORECASE | re.ASCII
-    ),
-    "signal": re.compile(r"(SIG)?([A-Z][A-Z0-9]*|[1-9]\d?)(@\d+)?", re.ASCII),
-}
-_EXAMPLES = {
-    **dict.fromkeys(("mem", "mem_per_cpu", "mem_per_gpu"), "write it like 64G or 4000M"),
-    **dict.fromkeys(("gpus", "gpus_per_node", "gpus_per_task"), "write it like 8 or a100:8"),
-    "time": "write it like 90 (minutes), 1:30:00 or 2-12:00:00",
-    "signal": "write it like USR1@90",
-}
+_SIGNAL = re.compile(r"(SIG)?([A-Z][A-Z0-9]*|[1-9]\d?)(@\d+)?", re.ASCII)

@@ -8,7 +8,7 @@ import msgspec
 
 from runbus._secrets import redacted_text
 from runbus.executors._slurm.asked import refusal
-from runbus.executors._slurm.listing import Fact
+from runbus.executors._slurm.listing import Fact, by_name
 from runbus.executors._slurm.numbers import element_name, expanded
 from runbus.executors._slurm.rest_values import exit_of, integer, state_of, text, told
 
@@ -132,6 +132,8 @@ class Queued(msgspec.Struct):
     array_job_id: Any = None
     array_task_id: Any = None
     array_task_string: Any = ""
+    het_job_id: Any = None
+    het_job_offset: Any = None
     name: Any = ""
     user_name: Any = ""
     job_state: Any = ""
@@ -152,6 +154,7 @@ class Row(msgspec.Struct):
 
     job_id: Any = None
     array: Any = None
+    het: Any = None
     name: Any = ""
     user: Any = ""
     state: Any = None
@@ -169,19 +172,23 @@ class Accounted(Errors):
 
 def facts_of_queue(jobs: Iterable[Queued], user: str) -> dict[str, Fact]:
     """Return what the controller says of a user's jobs, by our names."""
-    found: dict[str, Fact] = {}
+    return by_name(_of_queue(jobs, user))
+
+
+def _of_queue(jobs: Iterable[Queued], user: str) -> Iterator[Fact]:
+    count = 0
     for job in jobs:
         if not isinstance(job.name, str) or (user and job.user_name not in {user, ""}):
             continue
         exit_code, number = exit_of(job.exit_code)
-        for called, name in _called(job, len(found)):
-            found[name] = Fact(
+        for called, name in _called(job, count):
+            count += 1
+            yield Fact(
                 id=called, name=name, state=state_of(job.job_state),
                 reason=told(job.state_reason), start_s=integer(job.start_time) or 0,
                 nodes=told(job.nodes), exit_code=exit_code, signal=number,
-                source="slurmrestd",
+                source="slurmrestd", component=integer(job.het_job_offset) or 0,
             )  # fmt: skip
-    return found
 
 
 def _called(job: Queued, count: int) -> Iterator[tuple[str, str]]:
@@ -189,7 +196,7 @@ def _called(job: Queued, count: int) -> Iterator[tuple[str, str]]:
     array = integer(job.array_job_id)
     task = integer(job.array_task_id)
     if not array:
-        if number := integer(job.job_id):
+        if number := integer(job.het_job_id) or integer(job.job_id):
             yield str(number), job.name
         return
     if task is not None:
@@ -207,7 +214,11 @@ def _called(job: Queued, count: int) -> Iterator[tuple[str, str]]:
 
 def facts_of_accounts(rows: Iterable[Row], user: str) -> dict[str, Fact]:
     """Return what the accounts say of a user's jobs, by our names: of each the last row."""
-    found: dict[str, Fact] = {}
+    return by_name(_of_accounts(rows, user))
+
+
+def _of_accounts(rows: Iterable[Row], user: str) -> Iterator[Fact]:
+    count = 0
     for row in rows:
         if not isinstance(row.name, str) or (user and row.user not in {user, ""}):
             continue
@@ -218,21 +229,23 @@ def facts_of_accounts(rows: Iterable[Row], user: str) -> dict[str, Fact]:
         exit_code, number = exit_of(row.exit_code)
         if word == "FAILED" and not exit_code and not number:
             exit_code = None  # 22.05 says that of any
-        for called, name in _accounted(row, len(found)):
-            found[name] = Fact(
+        het = row.het if isinstance(row.het, dict) else {}
+        for called, name in _accounted(row, count):
+            count += 1
+            yield Fact(
                 id=called, name=name, state=word, detail=f"by {by}" if by else "",
                 reason=told(state.get("reason")), start_s=start or 0,
                 nodes=told(row.nodes), exit_code=exit_code, signal=number,
-                source="slurmdbd",
+                source="slurmdbd", component=integer(het.get("job_offset")) or 0,
             )  # fmt: skip
-    return found
 
 
 def _accounted(row: Row, count: int) -> Iterator[tuple[str, str]]:
     array = row.array if isinstance(row.array, dict) else {}
     number, task = integer(array.get("job_id")), integer(array.get("task_id"))
     if not number:
-        if alone := integer(row.job_id):
+        het = row.het if isinstance(row.het, dict) else {}
+        if alone := integer(het.get("job_id")) or integer(row.job_id):
             yield str(alone), row.name
         return
     if task is not None:

@@ -10,7 +10,7 @@ from runbus.errors import FieldInvalid, UsageError
 from runbus.executors._slurm.script import SHEBANG
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from runbus.executors._slurm.script import Batch
 
@@ -108,10 +108,27 @@ def document(
         UsageError: This version does not have one of the options, or not in that form.
     """
     script = (SHEBANG + batch.script).decode("utf-8", "replace")
-    variables = {**environment, **_variables(dict(batch.options)), "SLURM_UMASK": f"0{umask}"}
+    variables = {**environment, **_variables(batch.components), "SLURM_UMASK": f"0{umask}"}
+    jobs = [_described(options, version) for options in batch.components]
+    named: object = variables
+    if not is_plain(version):
+        named = [f"{name}={value}" for name, value in variables.items()]
+        jobs[0]["script"] = script
+    for job in jobs:
+        job["environment"] = named
+    whole = {"job": jobs[0]} if len(jobs) == 1 else {"jobs": jobs}
+    return {**whole, "script": script} if is_plain(version) else whole
+
+
+def _described(options: Sequence[tuple[str, str]], version: str) -> dict[str, Any]:
+    """Return what is said of one component.
+
+    Raises:
+        UsageError: This version does not have one of the options, or not in that form.
+    """
     job: dict[str, Any] = {}
     table = _PLAIN_WORDS if is_plain(version) else _WORDS
-    for option, value in batch.options:
+    for option, value in options:
         if (say := table.get(option)) is None:
             raise UsageError(f"slurmrestd has no option {option!r} in its version {version}")
         try:
@@ -121,15 +138,18 @@ def document(
         for key, one in said.items():
             # GPUs of a kind and other resources of a machine share a word.
             job[key] = f"{job[key]},{one}" if key in job and key.startswith("tres_") else one
-    if is_plain(version):
-        return {"job": {**job, "environment": variables}, "script": script}
-    listed = [f"{name}={value}" for name, value in variables.items()]
-    return {"job": {**job, "environment": listed, "script": script}}
+    return job
 
 
-def _variables(options: Mapping[str, str]) -> dict[str, str]:
+def _variables(components: Sequence[Sequence[tuple[str, str]]]) -> dict[str, str]:
     """Return what sbatch itself adds to the environment, for the srun in a job."""
-    return {name: options[key] for key, name in _SBATCH_SETS.items() if options.get(key)}
+    found = {}
+    for number, options in enumerate(components):
+        suffix = f"_HET_GROUP_{number}" if len(components) > 1 else ""
+        for key, value in options:
+            if value and key in _SBATCH_SETS:
+                found[f"{_SBATCH_SETS[key]}{suffix}"] = value
+    return found
 
 
 _SBATCH_SETS = {

@@ -15,13 +15,14 @@ from runbus.attempt import MEETING_PORTS, rendezvous
 from runbus.errors import UsageError
 from runbus.executors._shell import quote
 from runbus.executors._slurm.numbers import spans
-from runbus.executors._slurm.options import directives
+from runbus.executors._slurm.options import components, directives
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from runbus.abc import JobSpec
     from runbus.executors._slurm.options import SlurmOptions
+    from runbus.executors._slurm.resources import SlurmResources
 
 __all__ = ["SECRETS", "SHEBANG", "Batch", "array_name", "batch_script", "job_name"]
 
@@ -40,25 +41,21 @@ class Batch(NamedTuple):
     """What Slurm gets for an attempt, or for an array of them.
 
     Attributes:
-        options: Options of `sbatch` with their values; a value that is empty belongs to an option
-            that has none.
+        components: Options of `sbatch` with their values, for each component of a heterogeneous
+            job, and of any other for the only one; a value that is empty belongs to an option that
+            has none.
         script: What is run: the lines after the first one and the options.
     """
 
-    options: Sequence[tuple[str, str]]
+    components: Sequence[Sequence[tuple[str, str]]]
     script: bytes
-
-    def with_option(self, name: str, value: str) -> Batch:
-        """Return the same with another value of an option that it has."""
-        return self._replace(
-            options=[(key, value if key == name else old) for key, old in self.options]
-        )
 
     @property
     def text(self) -> bytes:
         """The whole of it, as sbatch reads it."""
-        lines = "".join(
-            f"#SBATCH --{key}{'=' if value else ''}{_word(value)}\n" for key, value in self.options
+        lines = "#SBATCH hetjob\n".join(
+            "".join(f"#SBATCH --{key}{'=' if value else ''}{_word(value)}\n" for key, value in one)
+            for one in self.components
         )
         return b"%s%s\n%s" % (SHEBANG, lines.encode("utf-8", "surrogateescape"), self.script)
 
@@ -106,21 +103,23 @@ def batch_script(
     head = [("job-name", name), ("output", "/dev/null"), ("chdir", "/"), ("no-requeue", "")]
     if not isinstance(folders, str):
         head.append(("array", spans(folders)))
-    own = dict(_of_job(options, job))
-    head += [one for one in directives(options) if one[0] not in own] + [*own.items()]
+    first, *others = machines = components(options)
+    asked = [[*head, *_asked(options, first, job)]]
     if options.signal is not None:
-        head.append(("signal", f"B:{options.signal}"))
+        asked[0].append(("signal", f"B:{options.signal}"))
+    again = [("job-name", name), ("chdir", "/"), ("no-requeue", "")]
+    asked += [[*again, *_asked(options, one, job)] for one in others]
     setup = "".join(f"{{ {line}\n}} || exit\n" for line in options.setup_lines)
     script = _SCRIPT % {
         b"setup": setup.encode("utf-8", "surrogateescape"),
-        b"gpus": _GPUS_SEEN if _asks_for_gpus(options, job) else b"",
+        b"gpus": _GPUS_SEEN if job.resources.gpus or first.has_gpus else b"",
         b"folder": _folder(folders),
         b"run": run,
         b"secrets": SECRETS.encode(),
-        b"meet": _meeting(),
+        b"meet": _meeting(len(machines)),
         b"warn": _warning(options.signal),
     }
-    return Batch(head, script)
+    return Batch(asked, script)
 
 
 def _folder(folders: str | Mapping[int, str]) -> bytes:
@@ -137,31 +136,34 @@ def _folder(folders: str | Mapping[int, str]) -> bytes:
     return b"rb_folders=(\n%s)\n%s\nunset rb_folders" % (lines, choose)
 
 
-def _of_job(options: SlurmOptions, job: JobSpec) -> list[tuple[str, str]]:
+def _asked(options: SlurmOptions, machines: SlurmResources, job: JobSpec) -> list[tuple[str, str]]:
+    """Return the options of a component, as the job and its executor ask for them."""
+    own = dict(_of_job(options, machines, job))
+    asked = directives(options, machines)
+    return [one for one in asked if one[0] not in own] + [*own.items()]
+
+
+def _of_job(options: SlurmOptions, machines: SlurmResources, job: JobSpec) -> list[tuple[str, str]]:
     """Return what the job asks for by itself."""
     found = []
     if count := job.resources.gpus:
-        others = [name for name in ("gpus", "gpus_per_task") if getattr(options, name) is not None]
-        if "gpu" in (options.gres or ""):
+        others = [name for name in ("gpus", "gpus_per_task") if getattr(machines, name) is not None]
+        if "gpu" in (machines.gres or ""):
             others.append("gres")
+        if options.resource_group:
+            others.append("resource_group")
         if others:
             raise UsageError(
                 f"job {job.name!r} asks for {count} GPUs, and the option {others[0]!r} of its "
                 "executor for others: say it in one of the two places"
             )
-        kind, colon, _ = str(options.gpus_per_node or "").rpartition(":")
+        kind, colon, _ = str(machines.gpus_per_node or "").rpartition(":")
         found.append(("gpus-per-node", f"{kind}{colon}{count}"))
-    if job.timeouts.run_s is not None and options.time is None:
+    if job.timeouts.run_s is not None and machines.time is None:
         # Slurm counts in minutes.
         minutes = math.ceil((job.timeouts.run_s + GRACE_S + _MARGIN_S) / 60)
         found.append(("time", str(minutes)))
     return found
-
-
-def _asks_for_gpus(options: SlurmOptions, job: JobSpec) -> bool:
-    """Whether the first machine must have GPUs for the job."""
-    each = job.resources.gpus or options.gpus_per_node or options.gpus_per_task
-    return bool(each) or "gpu" in (options.gres or "")
 
 
 def _word(value: str) -> str:
@@ -171,16 +173,20 @@ def _word(value: str) -> str:
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _meeting() -> bytes:
-    """Return the lines that say where the ranks of the job meet."""
+def _meeting(count: int) -> bytes:
+    """Return the lines that say where the ranks of the job meet: over so many components."""
+    groups = [f"_HET_GROUP_{number}" for number in range(count)] if count > 1 else [""]
+    nodes = ",".join(f"${{SLURM_JOB_NODELIST{group}-}}" for group in groups)
+    counts = " + ".join(f"SLURM_JOB_NUM_NODES{group}" for group in groups)
     variables = rendezvous(
-        nnodes="${SLURM_JOB_NUM_NODES:-1}",
+        nnodes="${SLURM_JOB_NUM_NODES:-1}" if count == 1 else f"$(({counts}))",
         node_rank="${SLURM_NODEID:-0}",
         ips="${rb_nodes%,}",
         port=f"$(({MEETING_PORTS.start} + SLURM_JOB_ID % {len(MEETING_PORTS)}))",
         gpus="${SLURM_GPUS_ON_NODE:-0}",
     )
-    return "".join(f"export {name}={value}\n" for name, value in variables.items()).encode()
+    lines = "".join(f"export {name}={value}\n" for name, value in variables.items())
+    return (b"" if count == 1 else _NO_MEMORY) + _NODES % nodes.encode() + lines.encode()
 
 
 def _warning(signal: str | None) -> bytes:
@@ -191,6 +197,12 @@ def _warning(signal: str | None) -> bytes:
     word = shlex.quote(name).encode()
     return b"export RUNBUS_NOTICE_SIGNAL=%s\ntrap 'rb_pass %s' %s\n" % (word, name.encode(), word)
 
+
+# What srun is told so of the first component contradicts what it is told of another one.
+_NO_MEMORY = b"unset ${!SLURM_MEM_PER_@}\n"
+
+_NODES = b"""rb_nodes=$(scontrol show hostnames "%s" | tr '\\n' ,)
+"""
 
 # A node whose driver has failed still takes jobs, which would fail one after the other, late.
 _GPUS_SEEN = b"""if [ -z "${CUDA_VISIBLE_DEVICES-}${ROCR_VISIBLE_DEVICES-}${SLURM_JOB_GPUS-}" ] ||
@@ -210,8 +222,7 @@ cd "$rb_folder" || exit 73
 exec >>slurm.log 2>&1 </dev/null || exit 77
 unset SLURM_EXPORT_ENV
 if [ -f %(secrets)s ]; then . ./%(secrets)s && rm -f %(secrets)s || exit 74; fi
-%(setup)s%(gpus)srb_nodes=$(scontrol show hostnames "${SLURM_JOB_NODELIST-}" | tr '\\n' ,)
-%(meet)srb_ns=$(readlink /proc/self/ns/pid)
+%(setup)s%(gpus)s%(meet)srb_ns=$(readlink /proc/self/ns/pid)
 rb_end() {
     read -r rb_grace <grace || rb_grace=30
     %(run)s cancel "$rb_folder" "$rb_grace" "$rb_ns" &
