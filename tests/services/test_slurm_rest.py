@@ -18,10 +18,13 @@ from runbus import Secret
 from runbus.abc import Resources
 from runbus.errors import JobNotStarted, RunbusError
 from runbus.executors import SlurmExecutor
+from runbus.executors._slurm import rest_asked
+from runbus.executors._slurm.commands import Commands
 from runbus.executors._slurm.rest_values import expires_s
 from runbus.testing.conformance.executor import ExecutorContract, ExecutorFactory, Harness
 from runbus.testing.slurmd import Slurm, until
 from runbus.testing.slurmrestd import Slurmrestd, slurmrestd
+from runbus.transports import LocalTunnel
 
 pytestmark = [pytest.mark.services, pytest.mark.usefixtures("slurm")]
 
@@ -157,6 +160,42 @@ async def test_a_partition_that_is_left_open_is_chosen_by_what_the_server_tells(
         ended = await harness.run(harness.shell("echo $SLURM_JOB_PARTITION"))
 
     assert ended.stdout.strip() in {b"debug", b"low", b"high"}  # not the short one
+
+
+async def test_a_partition_for_others_is_not_chosen(make: Make, tmp_path: Path) -> None:
+    """Its accounts, and how many machines are idle, are as the programs of Slurm tell them."""
+    scheduler = make()._host.scheduler
+
+    told = {one.name: (one.rules, one.idle, one.nodes) for one in await scheduler.partitions()}
+    programs = await Commands(LocalTunnel(str(tmp_path))).partitions()
+
+    assert told == {one.name: (one.rules, one.idle, one.nodes) for one in programs}
+    await scheduler.close()
+
+
+async def test_jobs_and_arrays_are_asked_for_one_by_one_where_there_are_very_many(
+    harness: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rest_asked, "_LONG_BYTES", 1)
+    monkeypatch.setattr(rest_asked, "_ONE_BYTES", 1)
+    waits = {"additional_parameters": {"begin": "now+1hour"}}
+    alone = await harness.submit(harness.shell("echo up; sleep 3; exit 6"))
+    await harness.output(alone, b"up")
+    harness.executor.__dict__.update(waits)
+    requests = [harness.executor.plan(harness.shell("echo ran")) for _ in range(3)]
+    refs = [ref for ref in await harness.executor.submit_all(requests) if isinstance(ref, JobRef)]
+    harness._started += refs
+    assert isinstance(harness.executor, SlurmExecutor)
+    scheduler, ids = harness.executor._host.scheduler, numbers(tmp_path)
+
+    whole = await scheduler.queue()
+    parts = await scheduler.queue([*ids, "999999"])
+
+    assert sorted(one.id for one in parts.values()) == ids
+    assert all(whole[name].id == one.id for name, one in parts.items())
+    assert (await harness.end(alone)).seen.exit_code == 6
+    await harness.executor.cancel(refs, 1)
+    assert [(await harness.end(ref)).seen.native_state for ref in refs] == ["CANCELLED"] * 3
 
 
 async def test_a_server_that_is_killed_and_starts_again_loses_no_job(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from runbus.abc._made import Portable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable, Sequence
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
     from typing import Self
@@ -64,6 +64,15 @@ class Tunnel(Portable, ABC):
 
     name: str
     job_dir: str
+
+    @property
+    def way(self) -> Hashable:
+        """What is the same for all tunnels that lead to the same login of the same machine.
+
+        Who asks there what has nothing to do with `job_dir`, asks for all of them. Of a tunnel
+        that says nothing else nobody knows: it has a way of its own.
+        """
+        return id(self)
 
     @abstractmethod
     async def call(self, script: bytes, *, timeout_s: float = 30.0) -> tuple[int, bytes]:

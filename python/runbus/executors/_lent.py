@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from runbus.abc import Completed, Forward, Tunnel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
     from contextlib import AbstractAsyncContextManager
 
-__all__ = ["TunnelPool", "lender"]
+__all__ = ["TunnelPool"]
 
 _Way = tuple[str, str, str | None]
 
@@ -62,6 +62,10 @@ class _Lent(Tunnel):
         self._tunnel = tunnel
         self._give_back = give_back
 
+    @property
+    def way(self) -> Hashable:
+        return self._tunnel.way
+
     async def call(self, script: bytes, *, timeout_s: float = 30.0) -> tuple[int, bytes]:
         return await self._tunnel.call(script, timeout_s=timeout_s)
 
@@ -87,8 +91,3 @@ class _Lent(Tunnel):
     async def close(self) -> None:
         if self._give_back(self):
             await self._tunnel.close()
-
-
-def lender(tunnel: Tunnel) -> Tunnel:
-    """Return the tunnel that several may have; the same one if nobody else can."""
-    return tunnel._tunnel if isinstance(tunnel, _Lent) else tunnel

@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 
     import httpx
 
-__all__ = ["Answer", "HttpClient", "Phases"]
+__all__ = ["MOST_BYTES", "Answer", "HttpClient", "Phases"]
 
 T = TypeVar("T")
 
 _is_installed = importlib.util.find_spec("httpx") is not None
 
-_MOST_BYTES = 64 << 20
+MOST_BYTES = 64 << 20
 """The longest answer that is read into memory."""
 
 
@@ -286,7 +286,7 @@ class Streamed:
         body = bytearray()
         async for chunk in self.chunks():
             body += chunk
-            if len(body) > _MOST_BYTES:
+            if len(body) > MOST_BYTES:
                 raise HttpRefused(self._url, "its answer is too long", self.status)
         return Answer(self.status, self.headers, bytes(body), self._url)
 

@@ -19,7 +19,7 @@ from runbus.transports._channel import CommandChannel
 from runbus.transports._forward import Dialled, forwarded
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable, Sequence
     from contextlib import AbstractAsyncContextManager
 
 __all__ = ["LocalTunnel"]
@@ -45,6 +45,11 @@ class LocalTunnel(Tunnel):
         self._lock = asyncio.Lock()
         self._channel: CommandChannel | None = None
         self._shell: asyncio.subprocess.Process | None = None
+
+    @property
+    def way(self) -> Hashable:
+        """This machine, and what is run first there; see `Tunnel.way`."""
+        return "", self._pre_command
 
     async def call(self, script: bytes, *, timeout_s: float = 30.0) -> tuple[int, bytes]:
         """Run shell code; see `Tunnel.call`."""

@@ -46,7 +46,7 @@ else:
     _is_installed = True
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable, Sequence
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from runbus.transports._openssh import Jump
@@ -137,6 +137,12 @@ class SSHTunnel(Tunnel):
         # The command channel and sftp hold two of them.
         self._sessions = asyncio.Semaphore(max(1, max_sessions - 2))
         self._link: _Link | None = None
+
+    @property
+    def way(self) -> Hashable:
+        """The login, what is before it, and what is run first there; see `Tunnel.way`."""
+        jump = self._jump and self._jump.way
+        return "ssh", *self._asked, jump, self._pre_command
 
     async def call(self, script: bytes, *, timeout_s: float = 30.0) -> tuple[int, bytes]:
         """Run shell code in the machine's one shell; see `Tunnel.call`."""

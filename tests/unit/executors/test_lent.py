@@ -8,7 +8,8 @@ import pytest
 
 from runbus.abc import Tunnel
 from runbus.executors import SSHExecutor, TunnelPool
-from runbus.transports import LocalTunnel
+from runbus.executors._slurm.commands import Commands
+from runbus.transports import LocalTunnel, SSHTunnel
 
 
 class Line(LocalTunnel):
@@ -79,3 +80,22 @@ async def test_executors_that_differ_otherwise_share_a_line(
             pass
         assert [line.closed for line in made] == [0]
     assert [line.closed for line in made] == [1]
+
+
+async def test_slurm_is_asked_once_for_all_who_have_the_same_login(
+    pool: TunnelPool, tmp_path: Path
+) -> None:
+    def way(tunnel: Tunnel) -> object:
+        return Commands(tunnel).way
+
+    same = [SSHTunnel("box", "me", job_dir=folder) for folder in ("a", "b")]
+    others = [
+        SSHTunnel("box", "you"), SSHTunnel("box", "me", 2222),
+        SSHTunnel("box", "me", pre_command="module load slurm"),
+        SSHTunnel("box", "me", jump=SSHTunnel("gate")), LocalTunnel(),
+        LocalTunnel(pre_command="module load slurm"),
+    ]  # fmt: skip
+
+    assert len({way(one) for one in same}) == 1
+    assert len({way(one) for one in (*same, *others)}) == 1 + len(others)
+    assert way(pool.to("box", "a", None)) == way(LocalTunnel(str(tmp_path)))

@@ -16,7 +16,9 @@ from runbus import Secret
 from runbus.codec import decode_json
 from runbus.errors import ApiUnknown, FieldInvalid, HostError, HttpRefused, UsageError
 from runbus.executors import SlurmExecutor
+from runbus.executors._slurm import rest_asked
 from runbus.executors._slurm.listing import Fact
+from runbus.executors._slurm.partitions import Rules
 from runbus.executors._slurm.rest import Rest
 from runbus.executors._slurm.rest_answers import (
     Accounted,
@@ -26,6 +28,7 @@ from runbus.executors._slurm.rest_answers import (
     facts_of_queue,
 )
 from runbus.executors._slurm.rest_asked import KNOWN, Address, choose, document, offered
+from runbus.executors._slurm.rest_partitions import Node, kinds_of_nodes
 from runbus.executors._slurm.rest_values import expires_s
 from runbus.executors._slurm.script import Batch
 from runbus.executors._slurm.verdict import Accounts, Standing, fact_of, noted
@@ -66,6 +69,7 @@ def test_the_newest_version_that_both_sides_speak_is_taken() -> None:
     assert accounts == {"v0.0.40"}
     assert choose(versions) == "v0.0.41"
     assert choose(["v0.0.99"]) is None
+    assert choose(["v0.0.42", "v0.0.43"]) == "v0.0.43"
 
 
 OPTIONS = [
@@ -159,6 +163,72 @@ def test_the_components_of_a_job_are_one_job() -> None:
     assert [fact[:3] for fact in facts_of_accounts(rows or (), "me").values()] == [
         ("7", "a", "FAILED")
     ]
+
+
+@pytest.mark.parametrize("is_new", [False, True], ids=["old", "new"])
+def test_a_partition_is_chosen_by_the_rules_and_idle_machines_that_versions_tell(
+    is_new: bool,
+) -> None:
+    old = {"name": "gpu", "state": "UP", "flags": ["default"], "max_time_limit": -1,
+           "allowed_accounts": "vision,text", "denied_accounts": "", "allowed_qos": "long",
+           "maximum_nodes_per_job": 2, "min nodes per job": 1, "maximum_cpus_per_node": -1,
+           "maximum_memory_per_node": 500, "nodes": "n[1-3]"}  # fmt: skip
+    new = {"name": "gpu", "partition": {"state": ["UP"]}, "nodes": {"configured": "n[1-3]"},
+           "accounts": {"allowed": "vision,text", "deny": ""}, "qos": {"allowed": "long"},
+           "maximums": {"nodes": number(2), "cpus_per_node": number(None), "time": number(None),
+                        "partition_memory_per_node": number(500)},
+           "minimums": {"nodes": 1}}  # fmt: skip
+    states: list[tuple[Any, Any]] = [(["IDLE"], None), (["IDLE", "DRAIN"], None), (["MIXED"], None)]
+    if not is_new:
+        states = [("idle", []), ("idle", ["DRAIN"]), ("mixed", [])]
+    nodes = [
+        Node(partitions=["gpu"], cpus=4, real_memory=900, state=state, state_flags=flags)
+        for state, flags in states
+    ]
+
+    (found,) = kinds_of_nodes([new if is_new else old], nodes)
+
+    assert (found.nodes, found.idle, found.time, found.state) == (3, 1, "infinite", "up")
+    assert found.rules == Rules(
+        state="UP", is_default=not is_new, accounts=("vision", "text"), qos=("long",), nodes=2,
+        min_nodes=1, memory_mib=500,
+    )  # fmt: skip
+
+
+async def test_jobs_are_asked_for_one_by_one_where_the_list_of_all_is_too_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rest_asked, "_LONG_BYTES", 1)
+    monkeypatch.setattr(rest_asked, "_ONE_BYTES", 10)
+    job = {"job_id": 5, "name": "a", "user_name": "", "job_state": "RUNNING"}
+    listed = http(json.dumps({"errors": [], "jobs": [job]}).encode())
+    unknown = http(b'{"errors": [{"error_number": 2017}], "jobs": []}', status=500)
+    away = http(b'{"errors": [{"error_number": 1}], "jobs": []}', status=500)
+
+    asked: list[bytes] = []
+    answers = http(PATHS), listed, listed, unknown, listed, away
+    async with asking(tmp_path, *answers, asked=asked) as rest:
+        for ids in (["5"], ["5", "9_2"], [""]):
+            assert list(await rest.queue(ids)) == ["a"]
+        with pytest.raises(HostError):
+            await rest.queue(["5"])
+
+    about = [line.split()[1].rpartition(b"/")[2] for line in asked[1:]]
+    assert about[:1] + sorted(about[1:3]) + about[3:] == [b"jobs", b"5", b"9", b"jobs", b"5"]
+
+
+async def test_a_list_that_is_too_long_to_be_read_is_asked_for_job_by_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runbus.transports.http.MOST_BYTES", 2000)
+    job = {"job_id": 5, "name": "a", "user_name": "", "job_state": "RUNNING"}
+    whole = http(json.dumps({"errors": [], "jobs": [job] * 100}).encode())
+    one = http(json.dumps({"errors": [], "jobs": [job]}).encode())
+
+    async with asking(tmp_path, http(PATHS), whole, one, whole) as rest:
+        assert list(await rest.queue(["5"])) == ["a"]
+        with pytest.raises(HostError, match="too long"):
+            await rest.queue()
 
 
 def test_a_job_of_another_user_is_not_taken_for_ours() -> None:

@@ -6,7 +6,6 @@ import os
 from typing import TYPE_CHECKING
 
 from runbus.errors import ConnectionLost, HostError, RemoteFailed
-from runbus.executors._lent import lender
 from runbus.executors._slurm.asked import (
     ACCOUNTS_ASK,
     LARGEST_ARRAY_ASK,
@@ -28,7 +27,6 @@ from runbus.executors._slurm.numbers import chunks, compressed
 from runbus.executors._slurm.partitions import parse_partitions
 from runbus.executors._slurm.scheduler import Scheduler, Sent
 from runbus.executors._slurm.verdict import Accounts
-from runbus.transports import LocalTunnel
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -61,10 +59,8 @@ class Commands(Scheduler):
 
     @property
     def way(self) -> Hashable:
-        """See `Scheduler`. Programs of this machine are, as far as they find the same cluster."""
-        if isinstance(self._tunnel, LocalTunnel):
-            return os.environ.get("SLURM_CONF", ""), os.environ.get("PATH", "")
-        return id(lender(self._tunnel))
+        """See `Scheduler`. Those of this machine find their cluster by its environment."""
+        return self._tunnel.way, os.environ.get("SLURM_CONF", ""), os.environ.get("PATH", "")
 
     async def submit(self, batch: Batch, umask: str, withheld: Sequence[str]) -> Sent:
         """Call sbatch; see `Scheduler`."""
@@ -81,8 +77,8 @@ class Commands(Scheduler):
         said = _said_of(done)
         return Sent(number or "", said, refusal(said))
 
-    async def queue(self) -> dict[str, Fact]:
-        """Call squeue; see `Scheduler`."""
+    async def queue(self, ids: Sequence[str] = ()) -> dict[str, Fact]:
+        """Call squeue, for all jobs in any case; see `Scheduler`."""
         done = await self._run(QUEUE_ASK, timeout_s=40.0)
         if done.exit_status != 0:
             reason = _said_of(done) or f"squeue ended with {done.exit_status}"

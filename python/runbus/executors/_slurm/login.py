@@ -105,8 +105,9 @@ class LoginNode(ShellMachine):
         """
         for some in chunks(list(graces), _FOLDERS):
             await self.tunnel.call(ends_script({one.folder: graces[one] for one in some}))
+        ids = await self.numbers([one.folder for one in graces])
         # Asked after that: one that begins from now on sees that it is not to.
-        queue = await self.scheduler.queue()
+        queue = await self.scheduler.queue(ids)
         facts = {one: fact_of(queue, one.known_as) for one in graces}
         waiting = {one for one, fact in facts.items() if fact is not None and waits(fact)}
         alive = {one: fact.id for one, fact in facts.items() if fact and not is_over(fact)}

@@ -158,7 +158,7 @@ class Poll:
         queue: dict[str, Fact] | None = None
         failure: HostError | None = None
         try:
-            queue = await leader.machine.scheduler.queue()
+            queue = await leader.machine.scheduler.queue([one.number for one in asked])
         except HostError as error:
             failure = error
         accounts, told_of = await self._accounts(leader.machine, asked, queue)

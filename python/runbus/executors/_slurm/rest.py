@@ -36,6 +36,7 @@ from runbus.executors._slurm.rest_answers import (
     Errors,
     Listed,
     Paths,
+    Queued,
     facts_of_accounts,
     facts_of_queue,
 )
@@ -44,6 +45,7 @@ from runbus.executors._slurm.rest_asked import (
     Address,
     choose,
     document,
+    is_better_parted,
     is_plain,
     offered,
 )
@@ -51,7 +53,7 @@ from runbus.executors._slurm.rest_partitions import Nodes, kinds_of_nodes
 from runbus.executors._slurm.rest_values import expires_s
 from runbus.executors._slurm.scheduler import Scheduler, Sent
 from runbus.executors._slurm.verdict import Accounts
-from runbus.transports.http import Answer, HttpClient, Phases
+from runbus.transports.http import MOST_BYTES, Answer, HttpClient, Phases
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -72,8 +74,8 @@ T = TypeVar("T")
 _ASKED = 200
 """About how many jobs the accounts are asked in one go."""
 
-_ENDS = 4
-"""How many jobs are ended at a time: the server has no call that ends several."""
+_AT_A_TIME = 4
+"""How many jobs are ended, or asked for, at a time: the server has no call for several."""
 
 _ARRAY = 1000
 """How many elements an array has at the most: so many Slurm takes if it was not told otherwise, and
@@ -115,6 +117,7 @@ class Rest(Scheduler):
         self.name = self._http.name
         self._version = ""
         self._has_accounts = False
+        self._listed_bytes = 0
         self._choosing = anyio.Lock()
 
     @property
@@ -150,12 +153,51 @@ class Rest(Scheduler):
         # Without a number and without an error it has said nothing.
         return Sent("", answer.said, answer.refusal if answer.said else "unknown")
 
-    async def queue(self) -> dict[str, Fact]:
-        """Ask for all jobs; see `Scheduler`."""
-        listed = await self._get(f"/slurm/{await self.version()}/jobs", Listed)
+    async def queue(self, ids: Sequence[str] = ()) -> dict[str, Fact]:
+        """Ask for all jobs, of all users, or one by one where that is less; see `Scheduler`."""
+        numbers = {number.partition("_")[0] for number in ids}
+        can_part = bool(numbers) and "" not in numbers
+        if can_part and is_better_parted(len(numbers), self._listed_bytes):
+            return await self._one_by_one(sorted(numbers))
+        version = await self.version()
+        try:
+            answer = await self._ask("GET", f"/slurm/{version}/jobs")
+        except HttpRefused as error:
+            # An answer that nobody refused is too long to be read.
+            if not can_part or error.status != 200:
+                raise
+            self._listed_bytes = MOST_BYTES
+            return await self._one_by_one(sorted(numbers))
+        self._listed_bytes = len(answer.body)
+        listed = self._read(answer, Listed)
         if listed.troubles or listed.jobs is None:
             raise await self._failure(listed, "its answer has no list of jobs")
         return facts_of_queue(listed.jobs, self._user)
+
+    async def _one_by_one(self, numbers: Sequence[str]) -> dict[str, Fact]:
+        """Ask for jobs, and for arrays as a whole, by their numbers."""
+        jobs: list[Queued] = []
+        failures: list[HostError] = []
+        version = await self.version()
+
+        async def ask(number: str) -> None:
+            try:
+                found = await self._get(f"/slurm/{version}/job/{number}", Listed)
+                if found.knows_no_such_job:
+                    return
+                if found.troubles or found.jobs is None:
+                    raise await self._failure(found, "its answer has no job")
+                jobs.extend(found.jobs)
+            except HostError as error:
+                failures.append(error)
+
+        for some in chunks(numbers, _AT_A_TIME):
+            async with anyio.create_task_group() as asking:
+                for number in some:
+                    asking.start_soon(ask, number, name=f"ask for job {number}")
+            if failures:
+                raise failures[0]
+        return facts_of_queue(jobs, self._user)
 
     async def accounts(self, ids: Sequence[str], names: Sequence[str]) -> Accounts:
         """Ask for jobs by their numbers or names; see `Scheduler`."""
@@ -206,7 +248,7 @@ class Rest(Scheduler):
             except HostError as error:
                 failures.append(error)
 
-        for some in chunks(wanted, _ENDS):
+        for some in chunks(wanted, _AT_A_TIME):
             async with anyio.create_task_group() as ending:
                 for number in some:
                     ending.start_soon(delete, number, name=f"end job {number}")

@@ -62,6 +62,7 @@ class Trouble(msgspec.Struct):
 
 _NOTHING_SAID = "Unspecified error"
 _NOT_FOUND = 9003
+_NO_SUCH_JOB = 2017
 _REFUSED = {1007, 5, 8008}
 """Numbers that say that the token does not let anybody in."""
 
@@ -118,6 +119,11 @@ class Errors(msgspec.Struct):
     def is_vague(self) -> bool:
         """Whether it says nothing but that something is wrong, as of a controller that is away."""
         return any(one.number in _VAGUE for one in self.troubles)
+
+    @property
+    def knows_no_such_job(self) -> bool:
+        """Whether the controller has said that it has no job of the number that was asked for."""
+        return any(one.number == _NO_SUCH_JOB for one in self.troubles)
 
     @property
     def refusal(self) -> Refusal:

@@ -14,12 +14,23 @@ if TYPE_CHECKING:
 
     from runbus.executors._slurm.script import Batch
 
-__all__ = ["KNOWN", "Address", "choose", "document", "is_plain", "offered"]
+__all__ = [
+    "KNOWN",
+    "Address",
+    "choose",
+    "document",
+    "is_better_parted",
+    "is_plain",
+    "offered",
+]
 
-KNOWN = ("v0.0.42", "v0.0.41", "v0.0.40", "v0.0.38", "v0.0.37")
+KNOWN = ("v0.0.43", "v0.0.42", "v0.0.41", "v0.0.40", "v0.0.38", "v0.0.37")
 """The versions that are spoken, the newest first."""
 
 _PLAIN = ("v0.0.38", "v0.0.37")
+
+_WITHOUT_SET = ("v0.0.42", "v0.0.41", "v0.0.40")
+"""Those in which a number may not say whether it is set, where newer ones want that."""
 
 
 class Address(NamedTuple):
@@ -88,6 +99,23 @@ def choose(versions: Iterable[str]) -> str | None:
     return next((one for one in KNOWN if one in there), None)
 
 
+def is_better_parted(count: int, listed_bytes: int) -> bool:
+    """Whether so many jobs are asked for one by one, rather than those of all users at once.
+
+    Args:
+        count: How many there are, an array being one.
+        listed_bytes: How long the answer about all of them was the last time.
+    """
+    return listed_bytes > _LONG_BYTES and count * _ONE_BYTES < listed_bytes
+
+
+_LONG_BYTES = 8 << 20
+"""The longest list that costs too little to be thought about: about 1,000 jobs."""
+
+_ONE_BYTES = 64 << 10
+"""What a question of its own costs, as a part of such a list."""
+
+
 def is_plain(version: str) -> bool:
     """Whether a version takes options as sbatch does, and answers with plain numbers."""
     return version in _PLAIN
@@ -128,6 +156,8 @@ def _described(options: Sequence[tuple[str, str]], version: str) -> dict[str, An
     """
     job: dict[str, Any] = {}
     table = _PLAIN_WORDS if is_plain(version) else _WORDS
+    if version in _WITHOUT_SET:
+        table = {**table, "segment": _count("segment_size")}
     for option, value in options:
         if (say := table.get(option)) is None:
             raise UsageError(f"slurmrestd has no option {option!r} in its version {version}")
@@ -344,7 +374,7 @@ _WORDS: dict[str, Callable[[str], dict[str, Any]]] = {
     "ntasks-per-node": _count("tasks_per_node"),
     "ntasks-per-socket": _count("tasks_per_socket"),
     "priority": _set("priority", _number),
-    "segment": _count("segment_size"),
+    "segment": _set("segment_size", _number),
     "signal": _signal,
     "threads-per-core": _count("threads_per_core"),
     "time": _time_limit,

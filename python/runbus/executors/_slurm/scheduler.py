@@ -48,8 +48,12 @@ class Scheduler(Protocol):
         """
         ...
 
-    async def queue(self) -> dict[str, Fact]:
-        """Return what the controller says about all jobs of this user, by their names.
+    async def queue(self, ids: Sequence[str] = ()) -> dict[str, Fact]:
+        """Return what the controller says about jobs of this user, by their names.
+
+        Args:
+            ids: The numbers of those that it must be about, an empty one where nobody knows it; all
+                jobs where none are given.
 
         Raises:
             HostError: It does not answer, or what is between does not.
