@@ -391,12 +391,14 @@ def test_the_output_of_each_machine_is_told_apart(slurm: Slurm, tmp_path: Path) 
     ran = runbus("submit", "batch.yaml")
     both, each = runbus("logs", "tells"), [runbus("logs", "tells", "--node", n) for n in "01"]
     none = runbus("logs", "tells", "--node", "2")
+    of_batch = runbus("logs", "two", "tells", "--node", "1")
 
     assert ran.returncode == 0, ran.stdout + ran.stderr
     lines = [f"out {node}\nends\n" for node in (0, 1)]
     assert [one.stdout for one in each] == lines
     assert [one.stderr for one in each] == ["err 0", "err 1"]
     assert sorted(both.stdout.splitlines()) == sorted("".join(lines).splitlines())
+    assert of_batch.stdout == lines[1]
     assert none.returncode == 2
     assert "2 machines, of which 1 is the last" in none.stderr
 

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 import click
 
 from runbus._ids import short_id
-from runbus.errors import AmbiguousId, ExperimentNotFound, RunNotFound, near_matches
+from runbus.errors import (
+    AmbiguousId,
+    ExperimentNotFound,
+    JobNotFound,
+    RunNotFound,
+    near_matches,
+)
 from runbus.jobs import Asked
 
 if TYPE_CHECKING:
@@ -15,7 +21,7 @@ if TYPE_CHECKING:
 
     from runbus.catalog import RunRecord
 
-__all__ = ["named_batch", "named_run", "named_runs"]
+__all__ = ["named_batch", "named_run", "named_runs", "run_of_job"]
 
 
 def named_run(text: str) -> RunRecord:
@@ -59,6 +65,23 @@ def named_runs(texts: Sequence[str]) -> list[RunRecord]:
                 raise RunNotFound(text, error.similar or _near(text), error.are_any) from None
         found |= {run.id: run for run in some}
     return list(found.values())
+
+
+def run_of_job(batch: str, job: str) -> RunRecord:
+    """Return the run of a job of a batch.
+
+    Raises:
+        ExperimentNotFound: There is no such batch.
+        AmbiguousId: It is a part of several ids.
+        JobNotFound: It has no such job; names those that read almost the same.
+        RunNotFound: The run of that job was removed.
+    """
+    from runbus.catalog import find_experiment, find_run
+
+    runs = {one.name: one.run_id for one in Asked.read(find_experiment(batch)).jobs}
+    if job not in runs:
+        raise JobNotFound(job, near_matches(job, runs), True)
+    return find_run(runs[job])
 
 
 def named_batch(text: str) -> str | None:

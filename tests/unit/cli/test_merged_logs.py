@@ -64,7 +64,10 @@ def test_what_was_written_before_a_time_is_left_out(batch: str) -> None:
 def test_an_attempt_is_that_of_one_job(batch: str) -> None:
     assert "--attempt is of one job" in logs(batch, "--attempt", "1", status=2)[1]
     assert "did you mean 'both'" in logs("bothh", status=1)[1]
-    assert logs("train")[0] == "1\n2\n5\nno end"
+    assert logs("train")[0] == logs("both", "train", "--attempt", "1")[0] == "1\n2\n5\nno end"
+    assert logs(batch, "train")[0] == logs("latest", "train")[0] == logs("train")[0]
+    assert "no job" in logs(batch, "trian", status=1)[1]
+    assert "did you mean 'train'" in logs(batch, "trian", status=1)[1]
 
 
 @pytest.mark.parametrize("columns", [80, 200])

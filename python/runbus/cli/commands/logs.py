@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runbus.cli._named_run import named_batch, named_run
+from runbus.cli._named_run import named_batch, named_run, run_of_job
 from runbus.cli._options import complete_runs
 from runbus.errors import NoLogs, RunUnreadable
 
@@ -50,6 +50,7 @@ class _Since(click.ParamType[int]):
 
 @click.command("logs")
 @click.argument("run", shell_complete=complete_runs)
+@click.argument("job", required=False)
 @click.option(
     "-f", "--follow", is_flag=True, help="Go on until the job has ended, over all its attempts."
 )
@@ -74,6 +75,7 @@ class _Since(click.ParamType[int]):
 )
 def command(
     run: str,
+    job: str | None,
     follow: bool,
     only_stderr: bool,
     attempt: int | None,
@@ -95,20 +97,22 @@ def command(
 
     RUN is an id or a part of one, a name (the newest run of that name), or "latest". Of a batch,
     by its id or project, the logs of all jobs are merged, each line after the name of its job:
-    they are put in order by those notes, so to a second.
+    they are put in order by those notes, so to a second. JOB, after it, is one of them.
     """
     sources: tuple[Source, ...] = ("stderr",) if only_stderr else ("stdout", "stderr")
     if node is not None and since is not None:
         raise click.UsageError("--since is of what all machines have written: leave --node")
-    if (batch := named_batch(run)) is not None:
+    if job is None and (batch := named_batch(run)) is not None:
         from runbus.cli._merged_logs import print_merged_logs
 
         if attempt is not None or node is not None:
             option = "--attempt" if node is None else "--node"
-            raise click.UsageError(f"{option} is of one job, and {run!r} is a batch: name a job")
+            raise click.UsageError(
+                f"{option} is of one job, and {run!r} is a batch: name a job of it after it"
+            )
         print_merged_logs(batch, sources, since=since, follow=follow)
         return
-    found = named_run(run)
+    found = named_run(run) if job is None else run_of_job(run, job)
     if found.job is None and found.info.job is not None:
         raise RunUnreadable(found.id, f"nothing is recorded of its job {found.info.job!r}")
     if found.job is None:
