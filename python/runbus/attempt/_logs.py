@@ -139,6 +139,8 @@ class LogTail:
             final: The file will not grow any more: return also a last line that lacks its end.
         """
         if self._file is None:
+            if not self.offset and not _state_of(self._path)[0]:
+                return b""  # of a job that writes nothing no log is opened
             self._file = open_to_read(self._path)
         if self._file is None:
             return b""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -33,6 +34,19 @@ def test_only_whole_lines_are_handed_on_until_the_end(tmp_path: Path) -> None:
 
 def test_a_file_that_is_not_there_yet_is_empty(tmp_path: Path) -> None:
     assert LogTail(str(tmp_path / "log")).poll(final=True) == b""
+
+
+def test_a_log_that_nobody_writes_to_takes_no_file(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.touch()
+    before = len(os.listdir("/proc/self/fd"))
+    tail = LogTail(str(log))
+
+    assert (tail.poll(), tail.poll(final=True)) == (b"", b"")
+    assert len(os.listdir("/proc/self/fd")) == before
+    log.write_bytes(b"a\n")
+    assert tail.poll() == b"a\n"
+    tail.close()
 
 
 def test_a_line_without_end_is_handed_on_in_pieces(tmp_path: Path) -> None:
