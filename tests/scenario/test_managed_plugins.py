@@ -100,6 +100,12 @@ async def until(is_so: Callable[[], bool]) -> None:
             await anyio.sleep(0.005)
 
 
+@pytest.fixture(autouse=True)
+def _unsampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have nothing come but what is logged, however long a job takes."""
+    monkeypatch.setenv("RUNBUS_SYSTEM", "0")
+
+
 async def test_a_backend_gets_all_that_a_job_logs_in_order_before_it_is_stopped(
     tmp_path: Path,
 ) -> None:

@@ -10,7 +10,11 @@ from pathlib import Path
 import pytest
 
 import runbus
+from runbus import Command, Job, Kernel, LocalExecutor
 from runbus.cli._app import run_command
+from runbus.experiment import ExperimentDraft
+from runbus.metrics import SAMPLES
+from runbus.plugins import BackendPlugin, MetricType, PluginMetadata, PluginType, managed
 
 JOBS = """
 import os, sys, time
@@ -136,3 +140,41 @@ def test_a_program_that_joins_its_run_has_one_sampler() -> None:
 def test_a_process_that_wants_no_samples_ends_those_of_its_job() -> None:
     assert run_command(["run", "sampled_jobs.py", "--", "declines"]) == 0
     assert "sys/job/rss" in samples()
+
+
+class Tracker(BackendPlugin):
+    """Begins a run of its own with the first thing that it gets, as trackers do."""
+
+    def __init__(self, wants: set[str]) -> None:
+        self.wants = wants
+        self.got: list[str] = []
+
+    def get_metadata(self) -> PluginMetadata:
+        return PluginMetadata(name="tracker", version="1", type=PluginType.BACKEND)
+
+    def can_handle_type(self, metric_type: MetricType) -> bool:
+        return metric_type.value in self.wants
+
+    def log_metric(self, name: str, value: float, iteration: int | None = None) -> None:
+        self.got.append(name)
+
+    def log_params(self, params: dict[str, object]) -> None:
+        self.got += params
+
+    def log_artifact(self, local_path: str, artifact_path: str | None = None) -> None:
+        self.got.append(local_path)
+
+
+@pytest.mark.parametrize("wants_samples", [False, True], ids=["trainings", "machines, too"])
+async def test_a_tracker_hears_of_a_job_that_logs_nothing_only_if_it_wants_samples(
+    wants_samples: bool,
+) -> None:
+    usual = {one.value for one in MetricType} - {"system"}
+    tracker = Tracker(usual | {"system"} if wants_samples else usual)
+    command = Command((sys.executable, "sampled_jobs.py", "knows-nothing"))
+    draft = ExperimentDraft("p", [Job(name="a", task=command)])
+    async with Kernel(plugins=[LocalExecutor(), managed(tracker, {})]) as kernel:
+        (record,) = await draft.run(kernel.bus)
+    assert record.state == "SUCCEEDED"
+    assert all(name.startswith(SAMPLES) for name in tracker.got)
+    assert bool(tracker.got) is wants_samples

@@ -20,7 +20,7 @@ __all__ = [
 
 
 class RunStarted(Notify, frozen=True, gc=False, kw_only=True, tag="run.started"):
-    """The first process of a job began to log; published once a run, before its first batch.
+    """A job began to log, or its machine to be sampled; once a run, before its first batch.
 
     Attributes:
         run_id: The run.

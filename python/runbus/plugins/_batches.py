@@ -12,6 +12,9 @@ from runbus.plugins._point import Metric
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+_SAMPLES = "sys/"
+"""What the names of a machine's samples begin with in a run: `runbus.metrics.SAMPLES`."""
+
 __all__ = ["batch_of", "metrics_of", "source_of", "type_of"]
 
 _EXACT = 1 << 53
@@ -23,8 +26,9 @@ def source_of(batch: MetricBatch) -> str:
 
 
 def type_of(batch: MetricBatch) -> MetricType:
-    """Return what kind of points a batch holds."""
-    return MetricType.SCALAR if batch.run_id else MetricType.SYSTEM
+    """Return what kind of points a batch holds: what runs log, or what machines were sampled."""
+    is_logged = batch.run_id and not all(name.startswith(_SAMPLES) for name in batch.names)
+    return MetricType.SCALAR if is_logged else MetricType.SYSTEM
 
 
 def metrics_of(batch: MetricBatch) -> Iterator[Metric]:

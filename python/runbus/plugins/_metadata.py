@@ -48,8 +48,9 @@ class PluginType(_OpenEnum):
 class MetricType(_OpenEnum):
     """What kind of thing comes to a sink: what `can_handle_type` is asked about.
 
-    SCALAR is a point of a metric, SYSTEM one that a collector measured, PARAMETER a param of a run,
-    ARTIFACT a file or folder of it; TEXT and HISTOGRAM are what they say.
+    SCALAR is a point of a metric, SYSTEM one that a collector measured, or a sample of the machine
+    of a run, PARAMETER a param of a run, ARTIFACT a file or folder of it; TEXT and HISTOGRAM are
+    what they say.
     """
 
     SCALAR = "scalar"
