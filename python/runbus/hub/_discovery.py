@@ -28,12 +28,11 @@ def discovered(
     """
     given = [os.path.realpath(os.path.expanduser(os.fspath(path))) for path in paths]
     folders = [os.path.dirname(path) if path.endswith(".py") else path for path in given]
-    usual = os.environ.get(ENV_PATH, "") if use_default_paths else ""
-    where = os.pathsep.join([*dict.fromkeys(folders), usual])
+    environment = os.environ if use_default_paths else {**os.environ, ENV_PATH: ""}
     selection = Selection.current()
     return [
         one
-        for name, one in find({**os.environ, ENV_PATH: where}).plugins.items()
+        for name, one in find(environment, folders).plugins.items()
         if name in selection and (not one.path or use_default_paths or _is_in(one.path, given))
     ]
 

@@ -38,7 +38,7 @@ class Findings(NamedTuple):
         return PluginNotFound(name, near_matches(name, self.plugins), (*self.problems, *files))
 
 
-def find(environment: Mapping[str, str] | None = None) -> Findings:
+def find(environment: Mapping[str, str] | None = None, folders: Iterable[str] = ()) -> Findings:
     """Return what plugins there are, without importing any.
 
     What this program registered goes before entry points, and those before folders. Of two
@@ -46,6 +46,7 @@ def find(environment: Mapping[str, str] | None = None) -> Findings:
 
     Args:
         environment: The variables that say where folders are; those of this process if None.
+        folders: More folders, which go before those.
     """
     environment = os.environ if environment is None else environment
     registered = [
@@ -53,7 +54,7 @@ def find(environment: Mapping[str, str] | None = None) -> Findings:
         for name, value in INTEGRATIONS.registered.items()
     ]
     installed, problems = installed_plugins()
-    in_folders, refused = folder_plugins(environment)
+    in_folders, refused = folder_plugins(environment, folders)
     everything = sorted([*registered, *installed, *in_folders], key=lambda one: one.name)
     plugins: dict[str, FoundPlugin] = {}
     hidden: list[FoundPlugin] = []

@@ -13,12 +13,12 @@ from runbus.plugins._source import SourceUnreadable, declared_in
 from runbus.plugins._trust import distrust
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 __all__ = ["ENV_PATH", "PluginFile", "folder_plugins", "read_plugin_file"]
 
 ENV_PATH = "RUNBUS_PLUGIN_PATH"
-"""Lists folders with plugins, separated as in PATH."""
+"""Lists folders with plugins, separated as in PATH: one whose name has a colon cannot be there."""
 
 _MOST_FILES = 1000
 _LIMIT = 1 << 20
@@ -39,19 +39,23 @@ class PluginFile(NamedTuple):
     source: bytes
 
 
-def folder_plugins(environment: Mapping[str, str]) -> tuple[list[FoundPlugin], list[str]]:
+def folder_plugins(
+    environment: Mapping[str, str], before: Iterable[str] = ()
+) -> tuple[list[FoundPlugin], list[str]]:
     """Return what plugins files in folders declare, in their order, and why folders are left out.
 
-    The folders are those of `RUNBUS_PLUGIN_PATH`, then `plugins` in the home. Within one the files
-    come in the order of their names; a folder with an `__init__.py` counts as a file. What begins
-    with a dot or an underscore is left alone.
+    The folders are those given, those of `RUNBUS_PLUGIN_PATH`, then `plugins` in the home. Within
+    one the files come in the order of their names; a folder with an `__init__.py` counts as a file.
+    What begins with a dot or an underscore is left alone.
 
     Args:
         environment: The variables that say where to look.
+        before: Folders to look in before.
     """
     found: list[FoundPlugin] = []
     problems: list[str] = []
-    for folder in dict.fromkeys(_folders(environment)):
+    given = map(os.path.realpath, before)
+    for folder in dict.fromkeys([*given, *_folders(environment)]):
         try:
             names = _names(folder)
         except FileUnreadable as error:

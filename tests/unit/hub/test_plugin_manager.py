@@ -722,6 +722,18 @@ async def test_who_asks_while_plugins_are_looked_for_waits_for_what_is_found(
     assert [one and one.__name__ for one in found] == ["One", "Two", None]
 
 
+async def test_a_folder_that_no_variable_could_name_is_looked_in(tmp_path: Path) -> None:
+    folder = tmp_path / "mine: plugins"
+    folder.mkdir()
+    (folder / "quiet.py").write_text(
+        "from runbus.plugins import PluginBase, PluginMetadata\n"
+        "class Quiet(PluginBase):\n    def get_metadata(self=None):\n"
+        "        return PluginMetadata('quiet', '1.0', 'framework')\n"
+    )
+    async with AsyncPluginManager([folder], use_default_paths=False) as manager:
+        assert [*await manager.discover_plugins()] == ["quiet"]
+
+
 async def test_a_run_that_has_ended_is_followed_again_and_leaves_nothing_behind() -> None:
     with runbus.init(project="followed") as run:
         run.log("loss", 1.0)
