@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from runbus.api._lead import cancel as cancel
     from runbus.api._lead import detach as detach
     from runbus.api._lead import follow as follow
+    from runbus.api._lead import giving_up as giving_up
     from runbus.api._lead import lead as lead
     from runbus.api._lead import lead_new as lead_new
     from runbus.api._lead import submit as submit
@@ -91,7 +92,16 @@ __getattr__, __dir__ = lazy_names(
         "._failures": ("failure_of",),
         "._fleet": ("Fleet",),
         "._job_lines": ("InTurn", "JobLines"),
-        "._lead": ("attach", "cancel", "detach", "follow", "lead", "lead_new", "submit"),
+        "._lead": (
+            "attach",
+            "cancel",
+            "detach",
+            "follow",
+            "giving_up",
+            "lead",
+            "lead_new",
+            "submit",
+        ),
         "._plan": ("plan", "prepare", "rerun", "retry"),
         "._planned": ("Plan",),
         "._portal": ("Portal", "portal"),

@@ -27,7 +27,7 @@ from runbus.errors import (
     near_matches,
     os_reason,
 )
-from runbus.experiment import ExperimentDraft, Job
+from runbus.experiment import ExperimentDraft, Job, StoredExperiment
 from runbus.hub._mlops import experiment_id
 from runbus.hub._plain import plain_json
 from runbus.hub._train import MODEL, train, write_data
@@ -144,7 +144,7 @@ class HubExperiment:
             raise NotTrained(self.name)
         return self._model
 
-    def prepare(self, data: Any, globals_: Globals, home: str | None) -> ExperimentDraft:
+    def prepare(self, data: Any, globals_: Globals, home: str | None) -> StoredExperiment:
         """Make the job that trains it, with a copy of the data, and its run; nothing runs yet.
 
         Raises:
@@ -164,8 +164,7 @@ class HubExperiment:
         task = function_task(call, folder)
         config = {"environment": globals_.environment} if globals_.environment else {}
         job = Job(name=f"train-{self.kind}", task=task, config=config)
-        experiment = ExperimentDraft(self.name, [job], home=home, max_parallel=1)
-        stored = experiment.prepare()
+        stored = ExperimentDraft(self.name, [job], home=home, max_parallel=1).prepare()
         try:
             write_data(stored.folder, data)
         except BaseException as error:
@@ -176,7 +175,7 @@ class HubExperiment:
                 raise
             reason = os_reason(error) if error.errno else f"no room for the data: {error}"
             raise HomeUnusable(Home(home).path, reason) from error
-        return experiment
+        return stored
 
     def take(self, run_id: str, home: str | None) -> None:
         """Use the model of a run from now on.

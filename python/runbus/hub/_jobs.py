@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.to_thread
 
-from runbus.api import cancel, portal
+from runbus.api import cancel, giving_up, portal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from runbus.abc import Scope
     from runbus.catalog import RunRecord
-    from runbus.experiment import ExperimentDraft
+    from runbus.experiment import StoredExperiment
 
 __all__ = ["GRACE_S", "Leader", "Led", "end_job"]
 
@@ -46,7 +46,7 @@ class Led:
         error: Why it could not be led to its end; None if it was, or is not over.
     """
 
-    def __init__(self, experiment: ExperimentDraft, then: Callable[[], object] | None) -> None:
+    def __init__(self, experiment: StoredExperiment, then: Callable[[], object] | None) -> None:
         self.experiment = experiment
         self.then = then
         self.run_id = experiment.specs[0].run_id
@@ -96,7 +96,7 @@ class Leader:
         return len(self._waiting)
 
     async def start(
-        self, experiment: ExperimentDraft, then: Callable[[], object] | None = None
+        self, experiment: StoredExperiment, then: Callable[[], object] | None = None
     ) -> Led:
         """Lead a prepared experiment in the background, as soon as it is its turn.
 
@@ -135,7 +135,8 @@ class Leader:
 
     async def _lead(self, led: Led) -> None:
         try:
-            await led.experiment.run(self._scope.bus)
+            async with giving_up(led.experiment):
+                await led.experiment.run(self._scope.bus)
             if led.then is not None:
                 await anyio.to_thread.run_sync(led.then)
         except Exception as error:  # of one of them, which must not be that of the others

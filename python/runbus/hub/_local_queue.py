@@ -90,6 +90,7 @@ class LocalQueue(TaskQueuePlugin):
         self._home = home
         self._functions: dict[str, Callable[..., Any]] = {}
         self._tasks: dict[str, Led] = {}
+        self._unled: dict[str, Exception] = {}
         self._open: ExitStack | None = None
         self._process = 0
         self._leader: Leader
@@ -179,11 +180,8 @@ class LocalQueue(TaskQueuePlugin):
         if len(self._unfinished()) >= self._capacity:
             raise QueueFull("the task queue", f"{self._capacity:,} tasks")
         task: Any = Partial(self._functions[task_name], *args, **kwargs)
-        experiment = ExperimentDraft(
-            self._project, [Job(name=task_name, task=task)], home=self._home
-        )
-        experiment.prepare()
-        led = portal().call(self._leader.start, experiment)
+        draft = ExperimentDraft(self._project, [Job(name=task_name, task=task)], home=self._home)
+        led = portal().call(self._leader.start, draft.prepare())
         self._tasks[led.run_id] = led
         return led.run_id
 
@@ -193,8 +191,7 @@ class LocalQueue(TaskQueuePlugin):
         Raises:
             TaskNotFound: There is no such task.
         """
-        led = self._tasks.get(task_id)
-        if led is not None and led.error is not None:
+        if self._why_unled(task_id) is not None:
             return "FAILURE"
         return _status_of(self._record(task_id))
 
@@ -220,8 +217,8 @@ class LocalQueue(TaskQueuePlugin):
         led = self._tasks.get(task_id)
         if not (portal().call(led.wait, timeout) if led else self._ended(record, timeout)):
             raise StillRunning(f"task {task_id}", round(time.monotonic() - began, 3))
-        if led is not None and led.error is not None:
-            raise TaskFailed(task_id, "FAILURE", str(led.error))
+        if (error := self._why_unled(task_id)) is not None:
+            raise TaskFailed(task_id, "FAILURE", str(error))
         record = self._record(task_id)
         if record.state is JobState.SUCCEEDED:
             return record.result
@@ -265,9 +262,19 @@ class LocalQueue(TaskQueuePlugin):
     def _unfinished(self) -> dict[str, Led]:
         """Forget the tasks that are over, which their records tell of, and return the others."""
         for task_id, led in [*self._tasks.items()]:
-            if led.is_over and led.error is None:
+            if led.is_over:
+                self._why_unled(task_id)
                 self._tasks.pop(task_id, None)
-        return {id_: led for id_, led in self._tasks.items() if not led.is_over}
+        return dict(self._tasks)
+
+    def _why_unled(self, task_id: str) -> Exception | None:
+        """Return why a task could not be led to its end; of the last ones only it is known."""
+        led = self._tasks.get(task_id)
+        if led is not None and led.error is not None:
+            self._unled[task_id] = led.error
+            for oldest in [*self._unled][: -self._capacity]:
+                self._unled.pop(oldest, None)
+        return self._unled.get(task_id)
 
     def _check_open(self, verb: str) -> None:
         if self._open is None or self._process != os.getpid():

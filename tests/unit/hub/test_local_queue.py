@@ -20,6 +20,7 @@ from runbus.errors import (
     TaskNotFound,
     UsageError,
 )
+from runbus.experiment import StoredExperiment
 from runbus.hub import LocalQueue
 
 MODULE = "tasks_of_a_user"
@@ -138,6 +139,33 @@ def test_what_is_left_is_ended_with_the_queue(fifo: str) -> None:
     with pytest.raises(HubClosed):
         queue.submit_task("add", 1)
     assert [queue.get_status(task) for task in tasks] == ["REVOKED", "REVOKED"]
+
+
+@pytest.mark.usefixtures("_tasks")
+def test_of_tasks_that_cannot_be_led_the_last_ones_are_known_and_the_records_of_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def fail(*_: object) -> None:
+        raise RuntimeError("no luck")
+
+    monkeypatch.setattr(StoredExperiment, "run", fail)
+    queue = LocalQueue(tasks=[MODULE], capacity=2)
+    queue.initialize()
+    try:
+        tasks = []
+        for number in range(4):
+            tasks.append(queue.submit_task("add", number))
+            with pytest.raises(TaskFailed, match="no luck"):
+                queue.get_result(tasks[-1], timeout=60)
+        assert [queue.get_status(one) for one in tasks] == ["REVOKED"] * 2 + ["FAILURE"] * 2
+        for task in tasks:
+            told = "it could not be started: RuntimeError: no luck"
+            assert runbus.open_run(task).reason == told
+            with pytest.raises(TaskFailed, match="no luck"):
+                queue.get_result(task)
+        assert queue.health_check()[1]["running"] == 0
+    finally:
+        queue.shutdown()
 
 
 def test_another_process_knows_a_task_by_its_id(queue: LocalQueue) -> None:
