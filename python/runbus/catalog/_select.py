@@ -25,6 +25,10 @@ _CONDITION = re.compile(r"\s*(.+?)\s*(<=|>=|!=|==?|<|>|~)\s*(.*?)\s*", re.DOTALL
 _AND = re.compile(r"\s+and\s+", re.IGNORECASE)
 _OR = re.compile(r"\s+or\s+", re.IGNORECASE)
 
+_CUT_SHORT = re.compile(r"(^|\s)(and|or)$", re.IGNORECASE)
+
+_ORDERS = ("<", "<=", ">", ">=")
+
 _STATES = (*JobState, "UNREADABLE")
 
 
@@ -66,6 +70,10 @@ class Condition(NamedTuple):
                 "joined by and"
             )
         name, operator, value = found[1], found[2].replace("==", "="), found[3]
+        if _CUT_SHORT.search(value):
+            raise UsageError(f"{text!r} is no condition: another one is missing at its end")
+        if operator in _ORDERS and (not value or value[0] in "<>=!~"):
+            raise UsageError(f"{text!r} is no condition: write a value, as in {name}{operator}0.01")
         if name == "state" and operator in {"=", "!="}:
             value = value.upper()
             if value not in _STATES:
@@ -100,7 +108,7 @@ class Condition(NamedTuple):
     @property
     def is_of_order(self) -> bool:
         """Whether it asks what is less or more."""
-        return self.operator in {"<", "<=", ">", ">="}
+        return self.operator in _ORDERS
 
     def _is_at(self, time_ns: int) -> bool:
         """Whether a time fulfils it."""

@@ -175,7 +175,16 @@ def test_a_name_that_no_run_has_is_an_error_with_what_is_near(
 def test_what_is_no_condition_and_what_finds_nothing_are_told(
     three: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert "is no condition: write lr>=0.01" in said(capsys, "ls", "--where", "loss", status=2)
+    for wrong, advice in {
+        "loss": "write lr>=0.01",
+        "lr<": "write a value, as in lr<0.01",
+        "loss:min >=": "write a value, as in loss:min>=0.01",
+        "lr<<3": "write a value, as in lr<0.01",
+        "lr<0.3 and": "another one is missing at its end",
+        "name=x or": "another one is missing at its end",
+    }.items():
+        told = said(capsys, "ls", "--where", wrong, status=2)
+        assert f"{wrong!r} is no condition: {advice}" in told
     assert "only joined by and" in said(capsys, "ls", "--where", "lr>9 or lr<1", status=2)
     assert said(capsys, "ls", "--where", "lr>9") == "no run with lr>9\n"
     assert said(capsys, "ls", "--tag", "x") == "no run with the tag x\n"
