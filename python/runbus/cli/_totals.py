@@ -87,7 +87,9 @@ class Totals(NamedTuple):
         parts = [f"{self.ended} of {self.jobs} done{others}"]
         parts += [f"{self.running} running"] if self.running else []
         parts += [f"{self.waiting} waiting"] if self.waiting else []
-        if self.rate_per_s and (left := self.running + self.waiting):
+        # How long those take that run, others do not tell: of waiting ones more is known.
+        if self.rate_per_s and self.waiting:
+            left = self.running + self.waiting
             parts.append(rate_text(self.rate_per_s))
             parts.append(f"{format_duration(max(1, round(left / self.rate_per_s)))} left")
         return parts

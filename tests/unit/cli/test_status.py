@@ -13,6 +13,7 @@ import pytest
 from runbus import Command, Job
 from runbus._home import Home
 from runbus.cli._app import run_command
+from runbus.cli._totals import Totals
 from runbus.events import JobEnded, JobIntended, JobStarted, JobSubmitted
 from runbus.experiment import ExperimentDraft, StoredExperiment
 from runbus.jobs import JobStore
@@ -214,3 +215,10 @@ def test_what_was_skipped_is_shown_before_what_succeeded_and_why_is_said_once(
     head, *rest = capsys.readouterr().out.splitlines()
     assert reason in head
     assert [reason in line for line in rest] == [False, False, False, True]
+
+
+def test_how_quickly_jobs_ended_tells_nothing_of_one_that_still_runs() -> None:
+    slow = Totals(jobs=4, succeeded=3, others={}, running=1, waiting=0, rate_per_s=93.8)
+    assert slow.text() == "3 of 4 done · 1 running"
+    more = slow._replace(jobs=10, waiting=6, rate_per_s=0.5)
+    assert more.text() == "3 of 10 done · 1 running · 6 waiting · 30.0/min · 14 s left"
