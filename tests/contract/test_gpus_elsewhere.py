@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from runbus.abc import JobSpec, Resources
 from runbus.errors import JobNotStarted
 from runbus.executors import SSHExecutor
 from runbus.executors._gpus import GpuPool
+from runbus.executors._look import look_script
+from runbus.executors._placement import Placement
 from runbus.testing.conformance.executor import Harness
 from runbus.transports import LocalTunnel
 
@@ -154,6 +157,26 @@ async def test_a_job_without_gpus_holds_none(
 
     assert await lease(names, 2, tmp_path) == names
     GpuPool(names).give_back(str(tmp_path))
+
+
+def test_that_gpus_are_given_back_is_looked_for_once_however_many_jobs_have_ended(
+    names: list[str], tmp_path: Path
+) -> None:
+    """Files that somebody left behind must not make each end slower."""
+    ended = []
+    for number in range(20):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "exit.json").write_text('{"status":0}\n')
+        placed = Placement(host="", folder=str(folder), run_folder="/r", local_run_folder="r")
+        ended.append(placed)
+    assert GpuPool(names).try_lease(2, str(tmp_path / "other")) == names
+    script = look_script(ended)
+
+    done = subprocess.run(["bash", "-x"], input=script, capture_output=True, check=True, timeout=60)
+    GpuPool(names).give_back(str(tmp_path / "other"))
+
+    assert 0 < done.stderr.count(names[0].encode()) < 10
 
 
 async def test_many_gpus_with_odd_names_are_lent_together(tmp_path: Path) -> None:

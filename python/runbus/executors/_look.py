@@ -118,17 +118,26 @@ read -r rb_up rb_x 2>/dev/null </proc/uptime
 read -r rb_host 2>/dev/null </proc/sys/kernel/hostname
 rb_ns=${rb_ns-$(readlink /proc/self/ns/pid 2>/dev/null)}
 printf '=%s %s %s %s\\n' "$rb_boot" "${rb_up:-0}" "$rb_ns" "$rb_host"
-rb_holds() { { read -r rb_x && IFS= read -r rb_x; } 2>/dev/null <"$1" && [ "$rb_x" = "$rb_j" ]; }
-rb_give_back() {
-    for rb_f in /dev/shm/runbus-gpus-*/gpu-* /tmp/runbus-gpus-*/gpu-*; do
-        [ -O "${rb_f%/*}" ] && [ -O "$rb_f" ] && rb_holds "$rb_f" || continue
-        ( { flock -w 1 3 || flock -n 3; } 2>/dev/null && rb_holds "$rb_f" && rm -f "$rb_f" ) \\
-            3>>"${rb_f%/*}/lock"
-    done
+rb_over='
+'
+rb_is_over() {
+    { read -r rb_x && IFS= read -r rb_x; } 2>/dev/null <"$1" || return
+    case $rb_over in *"
+$rb_x
+"*) ;; *) false ;; esac
 }
 """
-"""The GPUs that a job was lent are given back when its end is seen: see `_shell`. Nobody who lends
-them needs that, but a file that stays looks like a GPU that is lent."""
+
+_LOOK_TAIL = b"""
+[ ${#rb_over} -eq 1 ] ||
+for rb_f in /dev/shm/runbus-gpus-*/gpu-* /tmp/runbus-gpus-*/gpu-*; do
+    [ -O "${rb_f%/*}" ] && [ -O "$rb_f" ] && rb_is_over "$rb_f" || continue
+    ( { flock -w 1 3 || flock -n 3; } 2>/dev/null && rb_is_over "$rb_f" && rm -f "$rb_f" ) \\
+        3>>"${rb_f%/*}/lock"
+done
+"""
+"""The GPUs that jobs were lent are given back when their end is seen: see `_shell`. Nobody who
+lends them needs that, but a file that stays looks like a GPU that is lent. There may be many."""
 
 # No process is started for a job: 200 of them would cost more than all their work. The process is
 # looked at before its exit record, so that a job which ends in between is seen to have ended.
@@ -143,7 +152,8 @@ while [ $rb_n -gt 0 ]; do
         IFS= read -r rb_s 2>/dev/null <"/proc/${rb_x%%%%,*}/stat"
     fi
     read -r rb_e 2>/dev/null <"$rb_j/exit.json"
-    [ -z "$rb_e" ] || rb_give_back
+    [ -z "$rb_e" ] || rb_over="$rb_over$rb_j
+"
     [ -n "$rb_p" ] || IFS= read -r rb_b 2>/dev/null <"$rb_j/submitted"
     [ -d "$rb_j" ] && echo J1 || echo J0
     printf 'P%%s\\nS%%s\\nE%%s\\nB%%s\\n' "$rb_p" "$rb_s" "$rb_e" "$rb_b"
@@ -168,7 +178,7 @@ def look_script(placements: Sequence[Placement]) -> bytes:
         block = placements[start : start + _BLOCK]
         words = b" ".join(quote(word) for job in block for word in (job.folder, job.run_folder))
         blocks.append(_LOOK_BLOCK % {b"count": len(block), b"words": words})
-    return b"".join(blocks)
+    return b"".join([*blocks, _LOOK_TAIL])
 
 
 def parse_look(output: bytes, count: int) -> Answer:

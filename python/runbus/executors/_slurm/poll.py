@@ -161,24 +161,13 @@ class Poll:
             queue = await leader.machine.scheduler.queue([one.number for one in asked])
         except HostError as error:
             failure = error
+        # What has begun or ended is looked at while the accounts take their time.
+        changed = _note(asked, queue, _NOTHING, set())
         accounts, told_of = await self._accounts(leader.machine, asked, queue)
-        now = time.monotonic()
-        changed: dict[int, Watcher] = {}
-        for one in asked:
-            folder = one.job.ref.folder
-            before = one.watcher.standings.get(folder, Standing())
-            said = accounts if folder in told_of else _NOTHING
-            after = noted(before, one.job.placement.known_as, queue, said, now)
-            if after != before:
-                one.watcher.standings[folder] = after
-                changed[id(one.watcher)] = one.watcher
-            if after.fact is not None:
-                one.watcher.numbers[folder] = after.fact.id
-        for watcher in changed.values():
-            watcher.told()
+        changed |= _note(asked, queue, accounts, told_of)
         if failure is not None:
             raise failure
-        return bool(changed)
+        return changed
 
     async def _accounts(
         self, machine: LoginNode, asked: Sequence[_Asked], queue: Mapping[str, Fact] | None
@@ -231,6 +220,34 @@ class Poll:
         elif self.silence and not told:
             logger.info("Slurm answers again at %s", leader.machine.name)
         self.silence = told
+
+
+def _note(
+    asked: Sequence[_Asked], queue: Mapping[str, Fact] | None, accounts: Accounts, about: set[str]
+) -> bool:
+    """Take in what was said of jobs, and tell who follows them; return whether anything is new.
+
+    Args:
+        asked: The jobs.
+        queue: What the controller says; None if it failed.
+        accounts: What the accounts say.
+        about: The folders of the jobs that they were asked about.
+    """
+    now = time.monotonic()
+    changed: dict[int, Watcher] = {}
+    for one in asked:
+        folder = one.job.ref.folder
+        before = one.watcher.standings.get(folder, Standing())
+        said = accounts if folder in about else _NOTHING
+        after = noted(before, one.job.placement.known_as, queue, said, now)
+        if after != before:
+            one.watcher.standings[folder] = after
+            changed[id(one.watcher)] = one.watcher
+        if after.fact is not None:
+            one.watcher.numbers[folder] = after.fact.id
+    for watcher in changed.values():
+        watcher.told()
+    return bool(changed)
 
 
 def _is_open(one: _Asked, queue: Mapping[str, Fact] | None) -> bool:
