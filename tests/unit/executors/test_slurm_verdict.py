@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +13,7 @@ from runbus.attempt import TIME_LIMIT
 from runbus.executors._slurm.listing import Fact
 from runbus.executors._slurm.verdict import (
     ABSENCES,
+    EXPECTED_S,
     RECORD_S,
     WORD_S,
     Accounts,
@@ -191,6 +194,26 @@ def test_a_job_that_waits_says_why_beside_its_state() -> None:
 
     assert told is not None
     assert told.native_state == "PENDING (Resources)"
+
+
+def test_a_job_that_waits_says_when_it_is_expected_to_begin_and_seldom_another_time() -> None:
+    def waits(hour: int) -> Looked:
+        at = time.mktime((2030, 1, 31, hour, 5, 0, 0, 0, -1))
+        return {"a": fact("PENDING", reason="Priority", start_s=int(at))}, SILENT
+
+    def told(standing: Standing) -> str:
+        seen = judged(None, standing, "login", 1.0)
+        assert seen is not None
+        return seen.native_state
+
+    first = after(({"a": fact("PENDING", reason="Priority")}, SILENT), waits(14), waits(15))
+    later = noted(first, "a", *waits(16), EXPECTED_S + 2)
+    begun = noted(later, "a", {"a": fact("RUNNING", start_s=1)}, SILENT, EXPECTED_S + 3)
+
+    assert told(first) == "PENDING (Priority; starts 2030-01-31 14:05)"
+    assert told(later) == "PENDING (Priority; starts 2030-01-31 16:05)"
+    assert told(begun) == "RUNNING"
+    assert told(Standing(fact("PENDING", start_s=1 << 62))) == "PENDING"
 
 
 def test_a_word_that_nobody_knows_changes_nothing() -> None:

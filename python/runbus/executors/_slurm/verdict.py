@@ -7,6 +7,7 @@ job ended without one. That Slurm does not list a job says nothing by itself.
 from __future__ import annotations
 
 import signal
+import time
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from msgspec.structs import replace
@@ -42,6 +43,9 @@ _WRAPPER_TOLD = "its wrapper was told to end"
 WORD_S = 30.0
 """How long the end of a job waits for Slurm to say whose signal it was that ended it; or, of one
 that left no record, with which exit code it failed."""
+
+EXPECTED_S = 600.0
+"""How long an expected start is told before another one is."""
 
 ABSENCES = 3
 """In how many looks at both sources, one after another, a job must have been missing."""
@@ -79,12 +83,14 @@ class Standing(NamedTuple):
         absences: In how many looks, one after another, it was missing from both sources.
         ended_at: When it was first said to have ended, by a clock that is not set; None if never.
         is_out: Whether it is missing as an element is that was cancelled before its start.
+        expected_at: When its expected start was taken in, by that clock.
     """
 
     fact: Fact | None = None
     absences: int = 0
     ended_at: float | None = None
     is_out: bool = False
+    expected_at: float = float("-inf")
 
     @property
     def is_over(self) -> bool:
@@ -154,10 +160,22 @@ def noted(
         is_out = array_of(name) != name and accounts.answered and not has_begun
         return standing._replace(absences=standing.absences + 1, is_out=is_out)
     if fact.state not in _ENDED:
-        return Standing(fact)
+        return _expecting(standing, fact, now)
     if fact is told and said is not None and not (told.exit_code or told.signal):
         fact = told._replace(exit_code=said.exit_code or told.exit_code, signal=said.signal)
     return Standing(fact, 0, now if standing.ended_at is None else standing.ended_at)
+
+
+def _expecting(standing: Standing, fact: Fact, now: float) -> Standing:
+    """Return what is known of a job that lives, with its expected start if it waits.
+
+    The controller thinks of another one every few seconds, of each job that waits.
+    """
+    before = standing.fact
+    is_fresh = now - standing.expected_at < EXPECTED_S
+    if before is not None and is_fresh and waits(before) and waits(fact):
+        return Standing(fact._replace(start_s=before.start_s), expected_at=standing.expected_at)
+    return Standing(fact, expected_at=now) if fact.start_s and waits(fact) else Standing(fact)
 
 
 def needs_word(seen: Observation) -> bool:
@@ -228,11 +246,22 @@ def _alive(seen: Observation | None, fact: Fact, host: str) -> Observation | Non
     if phase == "running":
         # It has its machines, and its wrapper has not begun, or is not seen yet.
         phase = "provisioning"
-    # As Slurm's users see it. The reason changes seldom.
-    why = f" ({fact.reason})" if phase == "queued" and fact.reason else ""
+    # As Slurm's users see it. Both change seldom.
+    beside = [fact.reason, _start(fact)] if phase == "queued" else []
+    words = "; ".join(filter(None, beside))
     return replace(
-        began, phase=phase, native_state=fact.state + why, reason=fact.reason, evidence=fact.source
-    )
+        began, phase=phase, native_state=f"{fact.state} ({words})" if words else fact.state,
+        reason=fact.reason, evidence=fact.source,
+    )  # fmt: skip
+
+
+def _start(fact: Fact) -> str:
+    """Return when a job that waits is expected to begin, in words; empty if nobody knows."""
+    try:
+        told = time.strftime("%Y-%m-%d %H:%M", time.localtime(fact.start_s))
+    except (OverflowError, OSError, ValueError):  # Slurm has said no time of this world
+        return ""
+    return f"starts {told}" if fact.start_s else ""
 
 
 def _phase(fact: Fact) -> Literal["queued", "provisioning", "running", "suspended"] | None:
