@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from runbus import Command, Job, Kernel, Timeouts, runs
@@ -281,6 +283,37 @@ async def test_a_login_node_is_reached_through_a_tunnel(
         assert (ended.stdout, ended.seen.exit_code) == (b"up\non\n", 4)
         assert found is None or found.phase == "running"
         assert (await there.end(lives)).seen.signal == signal.SIGTERM
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+async def test_a_link_that_is_cut_amid_a_submit_leaves_one_job(
+    host: Sshd, tmp_path: Path, slurm: Slurm, moment: str
+) -> None:
+    called, real = tmp_path / "called", shutil.which("sbatch")
+    submit = f'{real} "$@"; ' if moment == "after" else ""
+    program = f'[ -e {called} ] && exec {real} "$@"; {submit}: >{called}; exec sleep 60'
+    bin_ = folder_of({"sbatch": program}, tmp_path / "bin")
+    finds = f"export SLURM_CONF={slurm.conf} PATH={bin_}:$PATH"
+    far = tunnel_to(host, tmp_path / "far", pre_command=finds)
+
+    def make() -> SlurmExecutor:
+        return SlurmExecutor(host=far, poll_s=0.5)
+
+    async with Harness(make, str(tmp_path / "here")) as harness, anyio.create_task_group() as both:
+        ends: list[tuple[bytes, int | None]] = []
+
+        async def run() -> None:
+            ended = await harness.run(harness.shell("echo ran; exit 4"))
+            ends.append((ended.stdout, ended.seen.exit_code))
+
+        both.start_soon(run)
+        while not called.exists():  # noqa: ASYNC110 - another process makes it
+            await anyio.sleep(0.05)
+        host.kill_sessions()
+
+    name = said_of_only_job(slurm, tmp_path / "far", "%j").strip()
+    assert ends == [(b"ran\n", 4)]
+    assert len(slurm.ask("squeue", "-h", "-t", "all", "-n", name, "-o", "%A").split()) == 1
 
 
 def test_a_killed_runbus_finds_its_job_again(slurm: Slurm, tmp_path: Path) -> None:
