@@ -469,8 +469,11 @@ def test_the_doctor_shows_the_partitions_and_misses_one_that_is_not_there(
     home = {**slurm.environment, "RUNBUS_HOME": str(tmp_path / "home")}
     doctor = [sys.executable, "-m", "runbus.cli", "doctor", "--json"]
     found = {}
-    for partition in ("short", "shrt"):
-        entry = f"type: slurm, partition: {partition}, job_dir: {tmp_path}/far"
+    parts = "resource_group: [{partition: low}, {}], partition: shrt"
+    for partition, asked in (
+        ("short", "partition: short"), ("shrt", "partition: shrt"), ("low,shrt", parts)
+    ):  # fmt: skip
+        entry = f"type: slurm, {asked}, job_dir: {tmp_path}/far"
         (tmp_path / "runbus.yaml").write_text(f"executors: {{cluster: {{{entry}}}}}\n")
         done = subprocess.run(
             doctor, env=home, cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False
@@ -478,10 +481,11 @@ def test_the_doctor_shows_the_partitions_and_misses_one_that_is_not_there(
         found[partition] = {one["title"]: one for one in json.loads(done.stdout)}
 
     title = "host localhost: Slurm, partition "
-    right, wrong = (found[name][title + name] for name in ("short", "shrt"))
+    right, wrong, part = (found[name][title + name] for name in ("short", "shrt", "low,shrt"))
     assert "short: up, at most 1:00, 1 of 4 CPUs, 4000 MiB, gpu:fake:2" in right["found"]
     assert right["is_well"]
-    assert not wrong["is_well"]
+    assert (wrong["is_well"], part["is_well"]) == (False, False)
+    assert wrong["found"] == part["found"] == "there is no partition 'shrt'"
     assert wrong["advice"] == "there are debug, high, low, short"
 
 

@@ -102,10 +102,11 @@ def _machines(data: Mapping[str, Any]) -> Iterator[_Machine]:
     identity = config.identity or ""
     if kind == "slurm":
         token = config.token.reference if config.token else ""
+        group = [one.partition or config.partition for one in config.resource_group]
+        partition = ",".join(dict.fromkeys(filter(None, group or [config.partition])))
         yield _Machine(
-            config.host or "", config.job_dir, identity, config.partition or "",
-            config.rest or "", token,
-        )  # fmt: skip
+            config.host or "", config.job_dir, identity, partition, config.rest or "", token
+        )
         return
     for host in config.hosts:
         yield _Machine(host, config.job_dir, identity)
