@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import anyio
+import anyio.to_thread
 import pytest
 
 from runbus import Command, DockerExecutor, Job, Kernel, SlurmExecutor, SSHExecutor, Timeouts, runs
@@ -97,20 +100,39 @@ async def test_every_machine_of_a_job_is_sampled_once_and_told_apart(
         assert f"{node}cpu/util" in run.metric_names()
     assert "sys/node1/job/rss" in told("show", run.id, "--system")
     assert "sys/node1/job/rss" in told("query", "select distinct name from metrics")
-    until(lambda: not beside(tmp_path))
+    until(lambda: not running(tmp_path, "sampler"))
 
 
-def beside(folder: Path) -> list[str]:
-    """Return the samplers that run from a folder."""
+def running(folder: Path, program: str) -> list[int]:
+    """Return the processes of a program that was sent to a folder."""
     found = []
-    for process in Path("/proc").glob("[0-9]*/cmdline"):
+    for process in Path("/proc").glob("[0-9]*"):
         try:
-            line = process.read_bytes().decode("utf-8", "replace")
+            line = (process / "cmdline").read_bytes().decode("utf-8", "replace")
         except OSError:
             continue
-        if line.startswith(f"{folder}/far/sampler-"):
-            found.append(line)
+        if line.startswith(f"{folder}/far/{program}-"):
+            found.append(int(process.name))
     return found
+
+
+async def test_a_wrapper_that_is_killed_leaves_nobody_who_samples(
+    slurm: Slurm, tmp_path: Path
+) -> None:
+    executor = SlurmExecutor(job_dir=str(tmp_path / "far"), poll_s=0.5, nodes=2, launcher="srun")
+    job = Job(name="a", task=Command(("sleep", "600")), timeouts=Timeouts(run_s=100))
+
+    def kill() -> None:
+        until(lambda: len(running(tmp_path, "sampler")) == 2)
+        for wrapper in running(tmp_path, "wrapper"):
+            os.kill(wrapper, signal.SIGKILL)
+        until(lambda: not running(tmp_path, "sampler"))
+
+    async with Kernel(plugins=[executor]) as kernel, anyio.create_task_group() as tasks:
+        tasks.start_soon(anyio.to_thread.run_sync, kill)
+        (record,) = await ExperimentDraft("killed", [job], executor="slurm").run(kernel.bus)
+
+    assert record.state not in {"SUCCEEDED", "TIMEOUT"}
 
 
 async def test_a_job_that_srun_starts_in_containers_is_sampled_on_each_machine(

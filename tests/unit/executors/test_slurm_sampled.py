@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -132,7 +133,7 @@ def test_who_samples_is_no_process_of_a_job_and_ends_with_a_task_that_is_killed(
 def test_samples_that_root_takes_in_a_container_are_the_owner_s_of_the_run(
     run: runbus.Run, variables: dict[str, str]
 ) -> None:
-    Path(run.folder, "metrics").rmdir()
+    shutil.rmtree(f"{run.folder}/metrics")
     os.chown(run.folder, 4242, 4243)
     words = task(SlurmExecutor(launcher="srun"), ["sh"], UNTIL_IT_IS_SAMPLED)
 
