@@ -128,10 +128,8 @@ async def test_one_whose_number_was_lost_is_found_by_its_name(
 
 async def test_jobs_that_ask_for_the_same_go_one_by_one(make: Make, tmp_path: Path) -> None:
     async with Harness(make, str(tmp_path / "here")) as harness:
-        jobs = [harness.shell(f"exit {code}") for code in (0, 3)]
-        requests = [harness.executor.plan(job) for job in jobs]
-        refs = await harness.executor.submit_all(requests)
-        ended = [await harness.end(ref) for ref in refs]  # type: ignore[arg-type]
+        refs = await harness.submit_all([harness.shell(f"exit {code}") for code in (0, 3)])
+        ended = [await harness.end(ref) for ref in refs]
 
     assert [bool(one.seen.exit_code) for one in ended] == [False, True]
     assert not any("_" in number for number in numbers(tmp_path))
