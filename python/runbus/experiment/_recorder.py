@@ -23,7 +23,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self._origins: dict[str, Origin] = {}
-        self._reaps: list[Callable[[], None]] = []
+        self._reaps: list[Callable[[bool], bool]] = []
 
     def record(self, folder: str, project: str, job: Job, spec: JobSpec) -> None:
         """Make the folders of a job, and its run.
@@ -52,10 +52,20 @@ class Recorder:
             self._reaps.append(self._origins[cwd].ask_git(folder))
         return self._origins[cwd].with_argv(argv)
 
-    def reap(self) -> None:
-        """Let go of the processes that asked git."""
+    def reap(self, *, waits: bool = True) -> bool:
+        """Let go of the processes that ask git; return whether none is left.
+
+        Args:
+            waits: Whether to wait for the end of each, which takes milliseconds.
+        """
+        left = []
+        # Threads that record further jobs may add to them meanwhile.
         while self._reaps:
-            self._reaps.pop()()
+            reap = self._reaps.pop()
+            if not reap(waits):
+                left.append(reap)
+        self._reaps += left
+        return not left
 
 
 def _take_over(folder: str, info: RunInfo, of: str) -> None:

@@ -99,13 +99,14 @@ class Origin(NamedTuple):
         )
         return cls(tuple(map(str, argv)) if isinstance(argv, list) else (), python, cwd, commit)
 
-    def ask_git(self, experiment: str) -> Callable[[], None]:
+    def ask_git(self, experiment: str) -> Callable[[bool], bool]:
         """Have git note in an experiment's folder whether code differs from the commit, and how.
 
         Waits for no answer.
 
         Returns:
-            What is to be called in the end: it reaps the shell that starts git, which ends at once.
+            What is to be called in the end: it reaps the shell that starts git, which ends within
+            milliseconds. Given whether to wait for that, it returns whether the shell is gone.
         """
         if not self.commit:
             return _nothing
@@ -158,14 +159,15 @@ class Origin(NamedTuple):
         return f"{_CHANGED}-{which:08x}"
 
 
-def _nothing() -> None: ...
+def _nothing(_waits: bool) -> bool:
+    return True
 
 
-def _reap(process: int) -> None:
+def _reap(process: int, waits: bool) -> bool:
     try:
-        os.waitpid(process, 0)
+        return os.waitpid(process, 0 if waits else os.WNOHANG)[0] == process
     except ChildProcessError:
-        pass  # where SIGCHLD is ignored it is reaped unseen
+        return True  # where SIGCHLD is ignored it is reaped unseen
 
 
 def commit_of(cwd: str) -> str:

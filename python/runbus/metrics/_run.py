@@ -455,7 +455,7 @@ def _make(
             journal = new_journal(folder)
             return Run(journal, info, folder, sync_ms=sync_ms, cancelled_on=cancelled_on)
         finally:
-            reap()
+            reap(True)
     except BaseException:
         import shutil
 

@@ -9,13 +9,16 @@ import sys
 import time
 from pathlib import Path
 
+import anyio
+import anyio.to_thread
 import pytest
 
 import runbus
-from runbus import Command, Job
+from runbus import Command, Job, Kernel, LocalExecutor, Plugin
 from runbus.catalog import find_experiment, find_job, find_run, query
 from runbus.cli._app import run_command
 from runbus.errors import AmbiguousId, RunNotFound
+from runbus.events import JobEnded
 from runbus.experiment import ExperimentDraft
 from runbus.metrics import Origin
 
@@ -256,3 +259,55 @@ def test_no_code_of_the_repository_runs_to_keep_the_diff(
 
     assert "\n+# more\n" in diff_of("j")
     assert not told.exists()
+
+
+@pytest.fixture
+def asker(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A shell that git is asked by, which first waits for a line in `gate` beside it, if there."""
+    tools, gate, pid = tmp_path / "tools", tmp_path / "gate", tmp_path / "pid"
+    tools.mkdir()
+    lines = (
+        "#!/bin/sh",
+        f"echo $$ >{pid}.new; mv {pid}.new {pid}",
+        f"[ -p {gate} ] && read line <{gate}",
+    )
+    (tools / "sh").write_text("\n".join(lines))
+    (tools / "sh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    monkeypatch.chdir(repository)
+    return pid
+
+
+def is_gone(asker: Path) -> bool:
+    return asker.exists() and not Path("/proc", asker.read_text().strip()).exists()
+
+
+async def run(job: Job, *plugins: Plugin) -> None:
+    async with Kernel(plugins=[LocalExecutor(), *plugins]) as kernel:
+        with anyio.fail_after(60):
+            await ExperimentDraft("p", [job]).run(kernel.bus)
+
+
+async def test_no_job_waits_for_what_asks_git(asker: Path) -> None:
+    gate = asker.parent / "gate"
+    os.mkfifo(gate)
+
+    def let_go(_end: JobEnded) -> None:
+        gate.write_text("on\n")
+
+    await run(Job(name="j", task=Command(("/bin/true",))), Plugin("waits").on(JobEnded, let_go))
+
+    assert is_gone(asker)
+
+
+async def test_what_asked_git_is_gone_long_before_the_jobs_are(asker: Path) -> None:
+    end = asker.parent / "end"
+    os.mkfifo(end)
+    job = Job(name="j", task=Command(("/bin/sh", "-c", f"read line <{end}")))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run, job)
+        with anyio.fail_after(60):
+            while not is_gone(asker):  # noqa: ASYNC110 - it is another process's end
+                await anyio.sleep(0.01)
+        # The job may not have come to reading it.
+        await anyio.to_thread.run_sync(end.write_text, "on\n")
