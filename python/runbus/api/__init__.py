@@ -67,6 +67,7 @@ __all__ = [
     "explain",
     "failure_of",
     "follow",
+    "giving_up",
     "lead",
     "lead_new",
     "plan",

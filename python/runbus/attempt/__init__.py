@@ -78,7 +78,6 @@ __all__ = [
     "Pulse",
     "Written",
     "as_it_worked",
-    "at_a_free_port",
     "blobs",
     "carried_program",
     "carried_sampler",

@@ -271,6 +271,7 @@ __all__ = [
     "outputs_in",
     "parse_host",
     "parse_override",
+    "parse_size",
     "parse_sweep",
     "parse_value",
     "part_of",
