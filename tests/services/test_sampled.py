@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -14,6 +15,7 @@ import pytest
 
 from runbus import Command, DockerExecutor, Job, Kernel, SlurmExecutor, SSHExecutor, Timeouts, runs
 from runbus.abc import Executor
+from runbus.executors import SlurmResources
 from runbus.experiment import ExperimentDraft
 from runbus.metrics import StoredRun
 from runbus.testing.dockerd import IMAGE, Dockerd
@@ -84,11 +86,16 @@ async def test_a_job_in_a_container_is_sampled_with_its_processes_and_its_limit(
     assert set(run.metrics("sys/cgroup/mem_limit").values) == {float(LIMIT)}
 
 
+@pytest.mark.parametrize(
+    "machines",
+    [{"nodes": 2}, {"resource_group": [SlurmResources(), SlurmResources()]}],
+    ids=["of one kind", "components"],
+)
 async def test_every_machine_of_a_job_is_sampled_once_and_told_apart(
-    slurm: Slurm, tmp_path: Path
+    slurm: Slurm, tmp_path: Path, machines: dict[str, Any]
 ) -> None:
     executor = SlurmExecutor(
-        job_dir=str(tmp_path / "far"), poll_s=0.5, nodes=2, ntasks_per_node=2, launcher="srun"
+        job_dir=str(tmp_path / "far"), poll_s=0.5, ntasks_per_node=2, launcher="srun", **machines
     )
 
     run = await sampled(executor, UNTIL_BOTH_ARE_SAMPLED)
