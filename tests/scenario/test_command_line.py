@@ -447,7 +447,8 @@ for step in range({count}):
     run.log("loss", float(step), step=step)
 os.kill(os.getpid(), 9)
 """
-        command("run", script(code), "--name", f"dies-{count}")
+        # Where it takes a second its machine is sampled.
+        command("run", script(code), "--name", f"dies-{count}", RUNBUS_SYSTEM="0")
         run = next(run for run in runbus.runs() if run.name == f"dies-{count}")
 
         assert run.state is JobState.FAILED
