@@ -222,9 +222,10 @@ def test_a_grace_of_less_than_a_second_is_no_whole_one(
 ) -> None:
     ignores = "trap : TERM; echo up; while :; do sleep 0.01; done"
     took_s: list[float] = []
-    # A whole second it would be each time; once is enough to see that it is less, on a machine that
-    # has other things to do, too.
-    while len(took_s) < 20 and min(took_s, default=1.0) >= 1.0:
+    # A whole second it would be each time, as with the script; once is enough to see that it is
+    # less, on a machine that has other things to do, too.
+    tries = 20 if len(wrapper) == 1 else 1
+    while len(took_s) < tries and min(took_s, default=1.0) >= 1.0:
         (folder := tmp_path / str(len(took_s))).mkdir()
         job = launch(folder, "sh", "-c", ignores)
         wait_for_line(folder / "stdout.log")

@@ -19,8 +19,6 @@ from runbus.attempt import sampler_program
 from runbus.executors import SlurmExecutor
 from runbus.executors._slurm.launch import launched
 
-pytestmark = pytest.mark.timeout(200)
-
 SHELLS = [["dash"], ["bash", "--posix"], ["busybox", "sh"]]
 UNTIL_IT_IS_SAMPLED = """
 until [ "$(cat "$RUNBUS_RUN"/metrics/*-s-h.journal 2>/dev/null | wc -c)" -gt 3000 ]
