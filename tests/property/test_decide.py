@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from runbus.abc import JobSpec, Observation, RetryPolicy, Timeouts
+from runbus.abc import UNMET, After, JobSpec, Observation, RetryPolicy, Timeouts
 from runbus.events import (
     CONDITIONS,
     Dependency,
@@ -19,6 +20,7 @@ from runbus.events import (
     JobIntended,
     JobRequeued,
     JobRetrying,
+    JobStarted,
 )
 from runbus.jobs import End, Facts, JobRecord, JobState, fold
 from runbus.supervisor._board import Board, decide
@@ -59,6 +61,12 @@ SHOWN: dict[str, tuple[tuple[str, ...], Observation, int]] = {
 }
 """What a backend may show of a job in some phases, and whether that is a new attempt."""
 
+NOT_BEGUN = {
+    "unmet": replace(QUEUED, phase="ended", exit_code=78, reason=UNMET),
+    "cancelled": replace(QUEUED, phase="ended", signal=15),
+}
+"""The ends of jobs that a queue has held back."""
+
 LIMIT = 2
 """How many jobs the executor "small" takes."""
 
@@ -71,6 +79,13 @@ MEETS: dict[str, Any] = {
     "afternotok": lambda state: state not in ("SUCCEEDED", "SKIPPED"),
 }
 """Which ends of a job let one run that depends on it."""
+
+
+def lets(after: After, seen: Observation) -> bool:
+    """Whether the record that an attempt has left lets one begin that was held back for it."""
+    if seen.phase != "ended" or seen.reason == UNMET or seen == NOT_BEGUN["cancelled"]:
+        return False
+    return bool(MEETS[after.when]("SUCCEEDED" if seen.exit_code == 0 else "FAILED"))
 
 
 OTHERS = ("p3", "p4")
@@ -105,7 +120,13 @@ def spec_of(
 class World:
     """The journal, the backends, and one leader after another."""
 
-    def __init__(self, specs: Sequence[JobSpec]) -> None:
+    def __init__(
+        self, specs: Sequence[JobSpec], *, seats: int = SEATS, holds_back: bool = False
+    ) -> None:
+        self.seats = seats
+        self.holds_back = holds_back
+        self.held: dict[tuple[str, int], tuple[After, ...]] = {}
+        self.went_ahead: set[str] = set()
         self.specs = {spec.name: spec for spec in specs}
         self.journal: list[JobFact] = []
         self.records: dict[str, JobRecord] = {}
@@ -128,7 +149,9 @@ class World:
         """A leader takes over; what the one before had in its hands is gone."""
         self.hands = []
         self.board = Board()
-        self.board.set_seats(SEATS, {"small": LIMIT, "large": None})
+        self.board.set_seats(self.seats, {"small": LIMIT, "large": None})
+        if self.holds_back:
+            self.board.set_queues({"small": None, "large": "q"})
         for spec in self.specs.values():
             record = self.records[spec.name]
             self.board.add(
@@ -221,23 +244,52 @@ class World:
         key = job.name, job.attempt
         assert key not in self.submits, "submitted twice"
         assert self.records[job.name].state is JobState.PENDING
-        for one in job.depends_on:
-            assert any(map(MEETS[one.when], self.ends(one))), "before its parent's end"
+        self.check_after(job)
         for other in self.specs.values():
             if job.group and other.group == job.group and not self.ends(Dependency(job=other.name)):
                 for one in other.depends_on:
                     assert any(map(MEETS[one.when], self.ends(one))), "before its group can"
-        if any(isinstance(one, Withdraw) and one.job == job for one in self.hands):
+        if any(isinstance(one, Withdraw) and one.job.name == job.name for one in self.hands):
             self.board.not_submitted(job.name)
         elif fate == "fail":
             self.board.not_submitted(job.name, End(JobState.FAILED, "no such machine", None))
         else:
             self.submits.append(key)
             self.backend[key] = QUEUED
+            if job.after:
+                self.held[key] = job.after
+                self.went_ahead.add(job.name)
             if fate == "lost":  # its leader dies before it has recorded that
                 self.lead()
             else:
                 self.record(self.facts.submitted(job, "h"))
+
+    def check_after(self, job: JobSpec) -> None:
+        """What a job depends on has ended, or is known to the queue that holds the job back."""
+        for after in job.after:
+            parent, attempt = self.records[after.job], self.submitted_in(after)
+            assert (self.holds_back, job.group) == (True, "")
+            assert (after.job, attempt) in self.backend, "after one that is not there"
+            # One that was not to begin is no obstacle: its record lets nothing else begin.
+            assert attempt <= parent.attempt
+            retries = self.specs[after.job].retry.retries
+            assert parent.attempt - parent.requeued > retries, "after one that is tried again"
+        ahead = {one.job for one in job.after}
+        for one in job.depends_on:
+            if one.experiment or one.job not in ahead:
+                assert any(map(MEETS[one.when], self.ends(one))), "before its parent's end"
+
+    def submitted_in(self, after: After) -> int:
+        """Return which attempt of another a job is held back for."""
+        return 1 + after.folder.count("+")
+
+    def wake(self, key: tuple[str, int], *, too_soon: bool = False) -> None:
+        """What a job is held back for is over, or its queue has forgotten that: its turn comes."""
+        ends = [(one, self.backend[one.job, self.submitted_in(one)]) for one in self.held[key]]
+        if too_soon or not any(seen.phase in ALIVE for _, seen in ends):
+            del self.held[key]
+            if not all(lets(*end) for end in ends):
+                self.backend[key] = NOT_BEGUN["unmet"]
 
     def ends(self, one: Dependency) -> list[str]:
         """Return the states in which a job ended: one, unless its backend took that back."""
@@ -254,10 +306,19 @@ class World:
         record = self.records[name]
         return name, record.attempt - record.requeues
 
+    def wake_early(self, number: int) -> None:
+        """The queue forgets what it holds a job back for."""
+        if f"j{number}" in self.records and (key := self.submission(f"j{number}")) in self.held:
+            self.wake(key, too_soon=True)
+
     def show(self, number: int, before: tuple[str, ...], seen: Observation, again: int = 0) -> None:
         """Something happens to the latest attempt of a job, if it is in a phase `before`."""
         if f"j{number}" in self.records:
             key = self.submission(f"j{number}")
+            if key in self.held:
+                self.wake(key)
+            if key in self.held:
+                return
             if (now := self.backend.get(key)) is not None and now.phase in before:
                 self.backend[key] = replace(seen, requeues=now.requeues + again)
 
@@ -286,11 +347,14 @@ class World:
                 self.end_elsewhere(f"p{number + 2}", JobState(how))
             case "wait":
                 self.now += number
-            case "look" | "crash":
-                {"look": self.look, "crash": self.lead}[what]()
+            case "look" | "crash" | "too soon":
+                early: Callable[[], None] = partial(self.wake_early, number)
+                {"look": self.look, "crash": self.lead, "too soon": early}[what]()
 
     def end(self, job: JobSpec, seen: Observation) -> None:
         key = self.submission(job.name)
+        if self.held.pop(key, None):
+            seen = NOT_BEGUN["cancelled"]
         if (now := self.backend.get(key)) is not None and now.phase in ALIVE:
             self.backend[key] = replace(seen, requeues=now.requeues)
 
@@ -307,9 +371,13 @@ class World:
             self.specs[name].executor
             for name, record in self.records.items()
             # One that is ended needs no seat, and waits for none to be found.
-            if record.handle and not record.state.is_terminal and not record.cancelling
+            if record.handle
+            and not record.state.is_terminal
+            and not record.cancelling
+            # One that a queue holds back gets the seat that others leave to it.
+            and not (self.board._jobs[name].refused or self.board._jobs[name].waits_for)
         ]
-        assert len(busy) <= SEATS
+        assert len(busy) <= self.seats
         assert busy.count("small") <= LIMIT
 
     def finish(self) -> None:
@@ -322,8 +390,10 @@ class World:
             if self.board.is_over:
                 return
             self.carry_out_all("taken")
-            for key, seen in self.backend.items():
-                if seen.phase in ALIVE:
+            for key, seen in list(self.backend.items()):
+                if key in self.held:
+                    self.wake(key)
+                elif seen.phase in ALIVE:
                     self.backend[key] = replace(ENDS["succeed"], requeues=seen.requeues)
             self.look()
             self.now += 30.0
@@ -381,12 +451,40 @@ def test_every_job_ends_exactly_once_whatever_happens(
     late: str | None,
 ) -> None:
     # There are seats for a group of three.
-    world = World(
-        [
-            spec_of(number, retries, queue_s, waits, group if number < SEATS else "")
-            for number, (retries, queue_s, waits, group) in enumerate(jobs)
-        ]
-    )
+    specs = [
+        spec_of(number, retries, queue_s, waits, group if number < SEATS else "")
+        for number, (retries, queue_s, waits, group) in enumerate(jobs)
+    ]
+    check(World(specs), steps, late)
+
+
+WAITS = st.tuples(
+    st.sampled_from([0, 0, 0, 1]),
+    st.sampled_from([None, 5]),
+    st.dictionaries(st.integers(0, 1), st.sampled_from(CONDITIONS), min_size=1),
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.integers(1, 3),
+    st.tuples(WAITS, WAITS, WAITS),
+    st.lists(
+        steps([*["hands"] * 4, *["hand"] * 4, *["run"] * 3, *["end"] * 3, *["crash"] * 2, "look",
+               "preempt", "vanish", "cancel", "wait", "too soon", "too soon"]), max_size=40,
+    ),
+)  # fmt: skip
+def test_a_graph_that_a_queue_holds_back_ends_as_one_that_is_held_back_here(
+    seats: int,
+    jobs: Sequence[tuple[int, int | None, dict[int, Any]]],
+    steps: list[tuple[str, int, str]],
+) -> None:
+    specs = [replace(spec_of(number, *job), executor="large") for number, job in enumerate(jobs)]
+    check(World(specs, seats=seats, holds_back=True), steps, None)
+
+
+def check(world: World, steps: list[tuple[str, int, str]], late: str | None) -> None:
+    """Let things happen, and see that every job has ended as it must have."""
     for what, number, how in steps:
         world.decide()
         world.happen(what, number, how)
@@ -394,7 +492,7 @@ def test_every_job_ends_exactly_once_whatever_happens(
     world.finish()
     if late is not None:
         # Backends take back what they said of machines that were gone.
-        for number in range(len(jobs)):
+        for number in range(len(world.specs)):
             world.happen("requeue", number, "")
         world.happen(late, 0, "")
         world.finish()
@@ -408,44 +506,62 @@ def test_every_job_ends_exactly_once_whatever_happens(
     world.decide()
     assert (len(world.journal), world.hands, world.board.is_over) == (told, [], True)
 
-    for name, spec in world.specs.items():
+    for name in world.specs:
         facts = [fact for fact in world.journal if fact.job == name]
-        ends = [at for at, fact in enumerate(facts) if isinstance(fact, JobEnded)]
-        # It ends once, and once more each time its backend takes back that its machine is gone.
-        assert ends[-1] == len(facts) - 1
-        for end in ends[:-1]:
-            assert getattr(facts[end], "state", "") == "PREEMPTED"
-            assert isinstance(facts[end + 1], JobRequeued)
-        if world.records[name].state is JobState.PREEMPTED:
-            assert world.backend[world.submission(name)].requeues == world.records[name].requeues
-        assert sum(isinstance(fact, JobRetrying) for fact in facts) <= spec.retry.retries
-        begun = [one for one in facts if isinstance(one, JobRetrying | JobRequeued)]
-        attempts = [1, *(one.next_attempt for one in begun)]
-        assert attempts == sorted(set(attempts))
-        assert [one.attempt for one in begun] == attempts[:-1]
-        assert facts[-1].attempt == world.records[name].attempt == attempts[-1]
-        assert sum(isinstance(fact, JobCancelRequested) for fact in facts) <= 1
-        group = [one.name for one in world.specs.values() if spec.group and one.group == spec.group]
-        # One that was preempted has ended the others, whatever became of it later.
-        failed = {
-            fact.job
-            for fact in world.journal
-            if isinstance(fact, JobEnded) and fact.job in group and fact.state != "SUCCEEDED"
-        }
-        if world.records[name].state is JobState.CANCELLED:
-            assert name in asked or len(failed) > 1
-        if world.records[name].state is JobState.SKIPPED:
-            assert [type(fact) for fact in facts if not isinstance(fact, JobCancelRequested)] == [
-                JobIntended,
-                JobEnded,
-            ]
-            assert any(
-                not MEETS[one.when](state)
-                for other in group or [name]
-                for one in world.specs[other].depends_on
-                for state in world.ends(one)
-            )
+        check_attempts(world, name, facts)
+        check_end(world, name, facts, asked)
     assert len(set(world.submits)) == len(world.submits)
+
+
+def check_attempts(world: World, name: str, facts: Sequence[JobFact]) -> None:
+    ends = [at for at, fact in enumerate(facts) if isinstance(fact, JobEnded)]
+    # It ends once, and once more each time its backend takes back that its machine is gone.
+    assert ends[-1] == len(facts) - 1
+    for end in ends[:-1]:
+        assert getattr(facts[end], "state", "") == "PREEMPTED"
+        assert isinstance(facts[end + 1], JobRequeued)
+    if world.records[name].state is JobState.PREEMPTED:
+        assert world.backend[world.submission(name)].requeues == world.records[name].requeues
+    retried = [fact.state for fact in facts if isinstance(fact, JobRetrying)]
+    assert len(retried) - retried.count("SKIPPED") <= world.specs[name].retry.retries
+    begun = [one for one in facts if isinstance(one, JobRetrying | JobRequeued)]
+    attempts = [1, *(one.next_attempt for one in begun)]
+    assert attempts == sorted(set(attempts))
+    assert [one.attempt for one in begun] == attempts[:-1]
+    assert facts[-1].attempt == world.records[name].attempt == attempts[-1]
+    assert sum(isinstance(fact, JobCancelRequested) for fact in facts) <= 1
+
+
+def check_end(world: World, name: str, facts: Sequence[JobFact], asked: set[str]) -> None:
+    spec, record = world.specs[name], world.records[name]
+    if any(isinstance(fact, JobStarted) for fact in facts):
+        assert record.state is not JobState.SKIPPED
+        for one in spec.depends_on:
+            # Held back, it has begun by what the other left, which is how that ended, unless that
+            # was to end in the same moment.
+            parent = None if one.experiment else world.records[one.job]
+            is_clear = parent is None or not (parent.overdue or parent.cancelling)
+            assert not is_clear or any(map(MEETS[one.when], world.ends(one)))
+    group = [one.name for one in world.specs.values() if spec.group and one.group == spec.group]
+    # One that was preempted has ended the others, whatever became of it later.
+    failed = {
+        fact.job
+        for fact in world.journal
+        if isinstance(fact, JobEnded) and fact.job in group and fact.state != "SUCCEEDED"
+    }
+    if record.state is JobState.CANCELLED:
+        was_refused = name in world.went_ahead and "job 'j" in record.reason
+        assert name in asked or len(failed) > 1 or was_refused
+    if record.state is JobState.SKIPPED:
+        if name not in world.went_ahead:
+            told = [type(fact) for fact in facts if not isinstance(fact, JobCancelRequested)]
+            assert told == [JobIntended, JobEnded]
+        assert any(
+            not MEETS[one.when](state)
+            for other in group or [name]
+            for one in world.specs[other].depends_on
+            for state in world.ends(one)
+        )
 
 
 def test_a_step_costs_the_same_with_ten_thousand_jobs() -> None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from runbus.abc._grace import GRACE_S as GRACE_S
     from runbus.abc._made import Portable as Portable
     from runbus.abc.collector import Collector as Collector
+    from runbus.abc.executor import UNMET as UNMET
     from runbus.abc.executor import Capabilities as Capabilities
     from runbus.abc.executor import Executor as Executor
     from runbus.abc.executor import JobRef as JobRef
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from runbus.abc.files import FoundFile as FoundFile
     from runbus.abc.files import JobFiles as JobFiles
     from runbus.abc.files import pattern_problem as pattern_problem
+    from runbus.abc.job import After as After
     from runbus.abc.job import JobSpec as JobSpec
     from runbus.abc.packager import Contents as Contents
     from runbus.abc.packager import Entry as Entry
@@ -57,6 +59,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GRACE_S",
+    "UNMET",
+    "After",
     "ArtifactLimits",
     "Body",
     "Capabilities",
@@ -109,6 +113,7 @@ __getattr__, __dir__ = lazy_names(
         "._made": ("Portable",),
         ".collector": ("Collector",),
         ".executor": (
+            "UNMET",
             "Capabilities",
             "Executor",
             "JobRef",
@@ -117,7 +122,7 @@ __getattr__, __dir__ = lazy_names(
             "Phase",
         ),
         ".files": ("FilePatterns", "FoundFile", "JobFiles", "pattern_problem"),
-        ".job": ("JobSpec",),
+        ".job": ("After", "JobSpec"),
         ".packager": (
             "Contents",
             "Entry",

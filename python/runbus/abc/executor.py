@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from runbus.abc.request import Request
 
 __all__ = [
+    "UNMET",
     "Capabilities",
     "Executor",
     "JobRef",
@@ -44,6 +46,10 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
         batches: Whether `submit_all` hands over several jobs in fewer calls than one for each.
         nodes: On how many machines a job writes, each of which `Executor.node_logs` tells apart.
         files: Whether `Executor.files` reads the folder where a job worked.
+        after: Which queue holds jobs back until others in it have ended, as their `after` says: the
+            same value where executors share it. Such a job begins only if the records of all of
+            them say that it may, and otherwise ends with `UNMET` as its reason. None
+            if there is no such queue.
     """
 
     gpus: int | None = 0
@@ -58,6 +64,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     batches: bool = False
     nodes: int = 1
     files: bool = False
+    after: Hashable = None
 
     def check(self, job: JobSpec, executor: str) -> None:
         """Refuse a job that asks for more.
@@ -81,6 +88,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
             (job.package, self.packages, "packaged code"),
             (job.artifacts, self.files, "artifacts from the folder where it worked"),
             (job.package and job.package.image, self.code_images, "an image of its code"),
+            (job.after, self.after is not None, "a queue that waits for other jobs"),
             (
                 wanted.gpus,
                 self.gpus is None or wanted.gpus <= self.gpus,
@@ -123,6 +131,11 @@ Phase = Literal[
 """Where a job stands for its backend: it waits; its machine is being made; it runs; it has begun
 and stands still; its machine was taken away, and the backend will not start it again by itself; it
 has ended; it is neither there nor recorded as ended."""
+
+
+UNMET = "what it waits for did not let it begin"
+"""The reason for the end of a job that a queue has held back, and that did not begin: its turn came
+before the ends of what it waits for were on record, or after ends that it was not to follow."""
 
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from runbus.abc.packager import Package
 from runbus.errors import UsageError
 from runbus.events import (
     ArtifactLimits,
+    Condition,
     Dependency,
     EarlyStop,
     Image,
@@ -21,7 +22,21 @@ from runbus.events import (
     Timeouts,
 )
 
-__all__ = ["JobSpec"]
+__all__ = ["After", "JobSpec"]
+
+
+class After(msgspec.Struct, frozen=True, kw_only=True):
+    """An attempt of another job that the queue of a backend knows, and whose end a job waits for.
+
+    Attributes:
+        job: The other's name.
+        folder: The folder of its attempt, which is its last.
+        when: How it must have ended.
+    """
+
+    job: str
+    folder: str
+    when: Condition
 
 
 class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +65,9 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
         resources: Which share of a machine it gets.
         timeouts: How long it may run, wait for its start, and be silent.
         retry: After which ends it gets another attempt.
-        depends_on: Which jobs must have ended, and how, before it is submitted.
+        depends_on: Which jobs must have ended, and how, before it begins.
+        after: Those of them that had not ended when it was submitted: the backend's own queue holds
+            it back until they have. Only where `Capabilities.after` is not None.
         group: Which jobs of its experiment it starts, fails and ends together with: those with the
             same text; alone if empty.
         stop: When it is to end early, by what its run logs.
@@ -77,6 +94,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     timeouts: Timeouts = Timeouts()
     retry: RetryPolicy = RetryPolicy()
     depends_on: tuple[Dependency, ...] = ()
+    after: tuple[After, ...] = ()
     group: str = ""
     stop: EarlyStop = EarlyStop()
     artifacts: tuple[str, ...] = ()
@@ -95,6 +113,14 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     def takes_outputs(self) -> bool:
         """Whether other jobs return some of its values, as far as can be told at a glance."""
         return bool(self.outputs or self.output_words) or '"_from_"' in self.given
+
+    @property
+    def can_wait_in_queue(self) -> bool:
+        """Whether it can be submitted before the jobs that it depends on have ended.
+
+        All of it is known by then, and it begins together with no others.
+        """
+        return not (self.group or self.is_trial or self.takes_outputs)
 
     def transform(self) -> JobTransform:
         """Return what asks plugins to change it."""

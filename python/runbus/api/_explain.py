@@ -255,6 +255,7 @@ def _of_wait(run: RunRecord, job: JobRecord, of_batch: list[JobFact]) -> Iterato
                 f"what does not is killed {GRACE_S} s later"
             )
     elif job.handle:
+        yield from _of_parents(run, read_jobs(run.experiment_folder))
         told = f": {job.native_state}" if job.native_state else ""
         yield f"{job.executor} has taken it and not started it yet{told}"
     else:
@@ -279,11 +280,8 @@ def _of_turn(run: RunRecord, job: JobRecord, pauses: dict[str, int]) -> Iterator
     if asked is None:
         return
     jobs_by_name = read_jobs(run.experiment_folder)
-    parents = next((one.depends_on for one in asked.jobs if one.run_id == run.id), ())
-    if held_by := [one for one in parents if not _has_ended(run, one, jobs_by_name)]:
-        more = f" and of {len(held_by) - 1:,} more" if len(held_by) > 1 else ""
-        of = f" of {held_by[0].experiment}" if held_by[0].experiment else ""
-        yield f"it waits for the end of job {held_by[0].job!r}{of}{more}, on which it depends"
+    if held_by := list(_of_parents(run, jobs_by_name)):
+        yield from held_by
         return
     if group := next((one.group for one in asked.jobs if one.run_id == run.id), ""):
         yield f"it starts together with the other jobs of group {group!r}, once all of them can"
@@ -300,6 +298,17 @@ def _of_turn(run: RunRecord, job: JobRecord, pauses: dict[str, int]) -> Iterator
         f"{busy} of {asked.max_parallel} places are taken (max_parallel), "
         f"and {before} {jobs_are} before it"
     )
+
+
+def _of_parents(run: RunRecord, jobs: dict[str, JobRecord]) -> Iterator[str]:
+    """Say which jobs have not ended that one depends on, if there are such."""
+    asked = _asked(run)
+    of_all = asked.jobs if asked is not None else ()
+    parents = next((one.depends_on for one in of_all if one.run_id == run.id), ())
+    if held_by := [one for one in parents if not _has_ended(run, one, jobs)]:
+        more = f" and of {len(held_by) - 1:,} more" if len(held_by) > 1 else ""
+        of = f" of {held_by[0].experiment}" if held_by[0].experiment else ""
+        yield f"it waits for the end of job {held_by[0].job!r}{of}{more}, on which it depends"
 
 
 def _has_ended(run: RunRecord, one: Dependency, jobs: dict[str, JobRecord]) -> bool:

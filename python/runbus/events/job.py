@@ -142,7 +142,8 @@ class JobRetrying(JobFact, frozen=True, kw_only=True, tag="job.retrying"):
     """An attempt did not succeed, and another will follow.
 
     Attributes:
-        state: What the attempt would have ended the job as: FAILED, TIMEOUT, PREEMPTED or LOST.
+        state: What the attempt would have ended the job as: FAILED, TIMEOUT, PREEMPTED or LOST; or
+            SKIPPED, if its turn in a queue came before the ends of what it waits for were known.
         exit_code: The status it exited with; None if a signal ended it or it is unknown.
         signal: The number of the signal that ended it; None if none did.
         reason: One sentence for people.

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from runbus.jobs._requests import requests_stamp as requests_stamp
     from runbus.jobs._retry import delay_s as delay_s
     from runbus.jobs._retry import gets_another as gets_another
+    from runbus.jobs._retry import is_last as is_last
     from runbus.jobs._state import FAILURES as FAILURES
     from runbus.jobs._state import STOPPED_EARLY as STOPPED_EARLY
     from runbus.jobs._state import TERMINAL as TERMINAL
@@ -82,6 +83,7 @@ __all__ = [
     "intend",
     "intents",
     "is_handed_over",
+    "is_last",
     "late_start",
     "leader_of",
     "merged",
@@ -121,7 +123,7 @@ __getattr__, __dir__ = lazy_names(
         ),
         "._patience": ("Patience", "late_start"),
         "._requests": ("CancelRequest", "ask_to_cancel", "read_requests", "requests_stamp"),
-        "._retry": ("delay_s", "gets_another"),
+        "._retry": ("delay_s", "gets_another", "is_last"),
         "._state": ("FAILURES", "STOPPED_EARLY", "TERMINAL", "JobRecord", "JobState", "fold"),
         "._store": ("FactReader", "JobStore", "read_jobs"),
         "._sweeps": ("SweepAsked", "SweepPoint", "common_name", "own_name"),

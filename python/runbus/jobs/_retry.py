@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from runbus.events import RetryCause, RetryPolicy
     from runbus.jobs._verdict import End
 
-__all__ = ["cause_of", "delay_s", "gets_another"]
+__all__ = ["cause_of", "delay_s", "gets_another", "is_last"]
 
 BACKOFF_MAX_S = 300.0
 """The longest wait before another attempt."""
@@ -48,6 +48,11 @@ class Tried(Protocol):
         ...
 
 
+def is_last(job: Tried, *, requeued: int = 0) -> bool:
+    """Whether no end of an attempt brings another one; see `gets_another`."""
+    return job.attempt - requeued > job.retry.retries
+
+
 def gets_another(job: Tried, end: End, *, requeued: int = 0) -> bool:
     """Whether a job gets another attempt after one ended so.
 
@@ -57,7 +62,7 @@ def gets_another(job: Tried, end: End, *, requeued: int = 0) -> bool:
         requeued: How many of its attempts its backend has begun by itself.
     """
     cause = cause_of(end)
-    if cause is None or job.attempt - requeued > job.retry.retries:
+    if cause is None or is_last(job, requeued=requeued):
         return False
     code = end.seen.exit_code if end.seen and cause == "exit" else None
     return cause in job.retry.on or code in job.retry.on

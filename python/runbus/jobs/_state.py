@@ -80,7 +80,8 @@ _FROM: dict[JobState, frozenset[JobState]] = {
     for state in _ORDER
     if state not in TERMINAL
 } | {state: _ALIVE | {JobState.LOST} for state in TERMINAL}
-_FROM[JobState.SKIPPED] = frozenset({JobState.INTENT, JobState.PENDING})
+# A queue may have held it back until what it waits for had ended.
+_FROM[JobState.SKIPPED] = _ALIVE - {JobState.RUNNING}
 
 
 _REQUEUED = _ALIVE | {JobState.PREEMPTED}
@@ -126,7 +127,8 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
         evidence: Which source reported that state; empty if none did.
         is_suspended: It has begun, and stands still.
         requeues: How often its backend has put the latest submission back into its queue.
-        requeued: How many of its attempts its backend has begun by itself: they are no retries.
+        requeued: How many of its attempts are no retries: its backend has begun them by itself, or
+            the one before was not to begin.
     """
 
     name: str
@@ -247,6 +249,8 @@ def _moved(record: JobRecord, fact: JobFact) -> JobRecord:
                 submitted_ns=0,
                 reason=fact.reason,
                 requeues=0,
+                # One whose attempt was not to begin has not been tried.
+                requeued=record.requeued + (fact.state == JobState.SKIPPED),
             )
         case JobOverdue() if record.state in _ALIVE and record.attempt == fact.attempt:
             return replace(record, overdue=fact.reason)

@@ -11,7 +11,7 @@ import heapq
 from typing import TYPE_CHECKING
 
 from runbus.abc import GRACE_S
-from runbus.jobs import FAILURES, End, JobState, delay_s, gets_another, late_start, verdict
+from runbus.jobs import FAILURES, End, JobState, delay_s, gets_another, late_start
 from runbus.supervisor._decisions import (
     Cancel,
     Decision,
@@ -30,18 +30,17 @@ from runbus.supervisor._decisions import (
     Withdraw,
 )
 from runbus.supervisor._seats import Seats
-from runbus.supervisor._standing import Standing, Step, bounded
+from runbus.supervisor._standing import REQUEUED, TOO_SOON, Standing, Step, bounded
+from runbus.supervisor._waiting import Waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Hashable, Iterable, Iterator, Mapping
 
     from runbus.abc import JobSpec, Observation
     from runbus.attempt import Written
     from runbus.jobs import JobRecord
 
 __all__ = ["Board", "decide"]
-
-REQUEUED = "its machine was taken away, and its backend begins it anew"
 
 
 class Board:
@@ -53,11 +52,12 @@ class Board:
     def __init__(self) -> None:
         self._jobs: dict[str, Standing] = {}
         self._seats = Seats()
+        self._queues: dict[str, Hashable] = {}
         self._timers: list[tuple[float, str]] = []
         self._touched: dict[str, None] = {}
         self._ask_all: tuple[str, float] | None = None
         self._fails_fast = False
-        self._children: dict[tuple[str, str], list[str]] = {}
+        self._waiting = Waiting()
         self._groups: dict[str, list[str]] = {}
         self._group_ends: dict[str, JobRecord] = {}
         self._unfinished = 0
@@ -89,6 +89,14 @@ class Board:
         """Say how many jobs run at a time on a further executor; None for any number."""
         self._seats.add(executor, limit)
 
+    def set_queues(self, queues: Mapping[str, Hashable]) -> None:
+        """Say which executors' queues hold jobs back until others have ended; before any is added.
+
+        Args:
+            queues: What `Capabilities.after` says of each executor.
+        """
+        self._queues |= queues
+
     def fail_fast(self) -> None:
         """Say that the first job that fails ends all others; before the first is added."""
         self._fails_fast = True
@@ -109,7 +117,7 @@ class Board:
         """
         job = Standing(
             spec, record, now, waited_s=waited_s, is_inherited=is_inherited,
-            cause_to_end=self._ask_all,
+            cause_to_end=self._ask_all, queue=self._queues.get(spec.executor),
         )  # fmt: skip
         self._jobs[spec.name] = job
         if job.step is not Step.OVER:
@@ -120,12 +128,15 @@ class Board:
                 self._end_with(job, cause)
         if job.step is Step.OVER:
             self._note_failure(job)
+        is_held = bool(job.waits_for)
         for parent in list(job.waits_for):
             experiment, name = parent
             if not experiment and parents and (state := parents[name].state).is_terminal:
                 job.parent_ended(parent, state)
             else:
-                self._children.setdefault(parent, []).append(spec.name)
+                self._waiting.add(job, parent, self._jobs.get(name))
+        if is_held and not job.waits_for:
+            job.wait_from(now - waited_s)
         if job.step is not Step.OVER or job.may_go_on:
             self._touched[spec.name] = None
 
@@ -149,11 +160,13 @@ class Board:
             job.step = Step.OVER
             self._unfinished -= 1
             self._give_up_seat(job)
-            self.parent_ended("", record.name, record.state)
+            self._tell_children(("", record.name), record.state, now)
             self._note_failure(job)
+            self._let_go_ahead()
         elif record.attempt > before.attempt:
             job.step = Step.WAITING
             job.end = None
+            self._waiting.out_of_queue(job)
             if record.handle:
                 # It waits already, and has never given up its seat.
                 job.begin_attempt(now)
@@ -163,6 +176,7 @@ class Board:
         elif record.handle and job.step in (Step.FINDING, Step.SUBMITTING):
             job.step = Step.WATCHED
             job.grace_sent = None
+            self._touch(self._waiting.in_queue(job))
         else:
             return
         self._touched[record.name] = None
@@ -175,10 +189,54 @@ class Board:
             name: The job.
             state: How it ended; None if nobody can know, because its experiment was removed.
         """
-        parent = experiment, name
-        for child in self._children.pop(parent, ()):
-            if self._jobs[child].parent_ended(parent, state):
-                self._touched[child] = None
+        # One that waits for jobs of other experiments is in no queue yet: no time is counted.
+        self._tell_children((experiment, name), state, 0.0)
+
+    def _tell_children(self, parent: tuple[str, str], state: JobState | None, now: float) -> None:
+        """Tell the jobs that wait for one that it has ended."""
+        for job in self._waiting.ended(parent):
+            if not job.parent_ended(parent, state):
+                continue
+            self._touched[job.spec.name] = None
+            if not job.waits_for and job.step is not Step.WAITING:
+                job.wait_from(now)
+                if job.goes_ahead:
+                    self._take_seat(job)
+                if job.step is Step.SUBMITTING and job.spec.timeouts.queue_s is not None:
+                    self._wake_at(now + job.spec.timeouts.queue_s, job)
+
+    def _touch(self, jobs: Iterable[Standing]) -> None:
+        for job in jobs:
+            self._touched[job.spec.name] = None
+
+    def _send_ahead(self, job: Standing) -> None:
+        """Let a queue hold a job back, if there will be a seat for it whatever else needs one."""
+        heirless = not any(parent.has_heir for parent in job.in_queue.values())
+        has_room = heirless or self._seats.has_room(self._unfinished)
+        if has_room and not self._seats.is_limited(job.spec.executor):
+            self._seat_behind(job)
+            job.step = Step.SEATED
+        else:
+            self._waiting.keep_back(job)
+
+    def _seat_behind(self, job: Standing) -> None:
+        """Give a seat to a job that waits in a queue: its own, or what it waits for leaves it."""
+        if self._seats.has_room(self._unfinished):
+            self._take_seat(job)
+            return
+        job.goes_ahead = True
+        for _, name in job.waits_for:
+            self._jobs[name].has_heir = True
+
+    def _let_go_ahead(self) -> None:
+        """Look again at jobs for which there was no room in a queue."""
+        if self._waiting.has_kept_back and self._seats.has_room(self._unfinished):
+            self._touch(job for job in self._waiting.let_go() if job.step is Step.HELD)
+
+    def _hold(self, job: Standing) -> None:
+        """Let a job wait here for what it was to wait for in a queue."""
+        job.step = Step.HELD
+        self._give_up_seat(job)
 
     def _note_failure(self, job: Standing) -> None:
         """End the group of a job that did not succeed, and all jobs if they end with a failure."""
@@ -212,7 +270,7 @@ class Board:
         """No earlier process has submitted the job."""
         job = self._jobs[name]
         job.is_inherited = False
-        job.step = Step.SEATED if job.has_seat else Step.WAITING
+        job.step = Step.SEATED if job.has_turn else Step.WAITING
         self._touched[name] = None
 
     def not_submitted(self, name: str, end: End | None = None) -> None:
@@ -223,11 +281,17 @@ class Board:
             end: How; None if it was withdrawn.
         """
         job = self._jobs[name]
-        if end is None and (reason := job.reason_to_end) is not None:
-            end = End(JobState.CANCELLED, reason, None)
+        self._touched[name] = None
+        if end is not None and job.waits_for and not job.refused:
+            # Its queue does not hold it back. Nothing is lost: it is submitted once it may begin.
+            job.queue = None
+            job.in_queue.clear()
+            self._hold(job)
+            return
+        if end is None or job.refused:
+            end = job.end_unbegun
         job.end = end or End(JobState.TIMEOUT, late_start(job.spec.timeouts.queue_s or 0), None)
         job.step = Step.ENDED
-        self._touched[name] = None
 
     def saw(self, name: str, seen: Observation | None, written: Written, now: float) -> bool:
         """Take in a look at the attempt of a job.
@@ -276,24 +340,21 @@ class Board:
     def drained(self, name: str) -> None:
         """Everything that the attempt wrote has been handed on."""
         job = self._jobs[name]
-        assert job.seen is not None
-        if job.begun_anew(job.seen):
-            job.end = End(JobState.PREEMPTED, job.seen.reason or REQUEUED, job.seen)
-        else:
-            job.end = End(*verdict(job.seen, job.reason_to_end, job.record.overdue), job.seen)
-        job.step = Step.ENDED
+        job.step = Step.UNTOLD
         self._touched[name] = None
 
     def is_wanted(self, name: str) -> bool:
-        """Whether nobody has asked for the end of the job."""
-        return self._jobs[name].reason_to_end is None
+        """Whether the job is to run: nobody has asked for its end, nor is what it needs missing."""
+        return self._jobs[name].end_unbegun is None
 
     def _give_up_seat(self, job: Standing) -> None:
+        job.goes_ahead = False
         if job.has_seat:
             job.has_seat = False
             self._seats.give_up(job.spec.executor)
 
     def _take_seat(self, job: Standing) -> None:
+        job.goes_ahead = False
         job.has_seat = True
         self._seats.take(job.spec.executor)
 
@@ -364,20 +425,28 @@ def _decide_one(board: Board, job: Standing, now: float) -> Iterator[Decision]:
     if job.step in (Step.HELD, Step.WAITING, Step.QUEUED, Step.SEATED):
         yield from _before_its_start(board, job, reason, now)
     elif job.step is Step.SUBMITTING:
-        yield from _while_submitted(job, reason, now)
+        yield from _while_submitted(job, now)
     if job.step in (Step.WATCHED, Step.GONE):
         yield from _while_watched(job)
+    if job.step is Step.UNTOLD and (reason is not None or not job.waits_for):
+        job.tell()
     if job.step is Step.ENDED:
         assert job.end is not None
         job.step = Step.CLOSING
-        requeued = job.record.requeued
-        if (again := job.begun_anew(job.end.seen)) > 0:
-            yield Requeue(job.spec, job.end, job.spec.attempt + again)
-        elif gets_another(job.spec, job.end, requeued=requeued):
-            job.pause_s = delay_s(job.spec, requeued=requeued)
-            yield Retry(job.spec, job.end, job.pause_s)
-        else:
-            yield Finish(job.spec, job.end)
+        yield _at_its_end(job, job.end)
+
+
+def _at_its_end(job: Standing, end: End) -> Decision:
+    requeued = job.record.requeued
+    if (again := job.begun_anew(end.seen)) > 0:
+        return Requeue(job.spec, end, job.spec.attempt + again)
+    if end.reason == TOO_SOON:
+        job.pause_s = 0.0
+        return Retry(job.spec, end, 0.0)
+    if gets_another(job.spec, end, requeued=requeued):
+        job.pause_s = delay_s(job.spec, requeued=requeued)
+        return Retry(job.spec, end, job.pause_s)
+    return Finish(job.spec, end)
 
 
 def _before_its_start(
@@ -385,32 +454,46 @@ def _before_its_start(
 ) -> Iterator[Decision]:
     if job.record.handle:
         # It runs, seat or no seat.
-        if not job.has_seat:
+        if job.waits_for:
+            board._seat_behind(job)
+        elif not job.has_seat:
             board._take_seat(job)
         job.step = Step.WATCHED
+        board._touch(board._waiting.in_queue(job))
         yield Follow(job.spec, job.record.handle)
-    elif job.is_inherited and (reason is not None or job.has_seat):
+        return
+    if job.step is Step.HELD and reason is None and job.may_go_ahead:
+        board._send_ahead(job)
+    end = job.end_unbegun
+    if job.is_inherited and (end is not None or job.has_turn):
         job.step = Step.FINDING
         yield Find(job.spec)
-    elif reason is not None:
-        job.end = End(JobState.CANCELLED, reason, None)
+    elif end is not None:
+        job.end = end
         job.step = Step.ENDED
-    elif job.has_seat:
-        job.begin_attempt(now)
-        job.step = Step.SUBMITTING
-        if job.spec.timeouts.queue_s is not None:
-            board._wake_at(now + job.spec.timeouts.queue_s, job)
-        yield Submit(job.spec)
+    elif job.has_turn:
+        yield from _with_its_seat(board, job, now)
     elif now < job.due:
         board._wake_at(job.due, job)
     elif job.step is Step.WAITING:
         board._queue(job)
 
 
-def _while_submitted(job: Standing, reason: str | None, now: float) -> Iterator[Decision]:
+def _with_its_seat(board: Board, job: Standing, now: float) -> Iterator[Decision]:
+    if job.waits_for and not job.may_go_ahead:
+        board._hold(job)
+        return
+    job.begin_attempt(now)
+    job.step = Step.SUBMITTING
+    if job.spec.timeouts.queue_s is not None:
+        board._wake_at(now + job.spec.timeouts.queue_s, job)
+    yield Submit(job.to_submit)
+
+
+def _while_submitted(job: Standing, now: float) -> Iterator[Decision]:
     limit_s = job.spec.timeouts.queue_s
     is_late = limit_s is not None and now >= job.waiting_since + limit_s
-    if (reason is not None or is_late) and job.grace_sent is None:
+    if (is_late or job.end_unbegun is not None) and job.grace_sent is None:
         job.grace_sent = job.cause_to_end[1] if job.cause_to_end else GRACE_S
         yield Withdraw(job.spec, job.grace_sent)
 
@@ -431,7 +514,8 @@ def _while_watched(job: Standing) -> Iterator[Decision]:
         return
     if job.overdue and not job.record.overdue:
         yield NoteOverdue(job.spec, job.overdue)
-    grace_s: float | None = GRACE_S if job.overdue or job.record.cancelling else None
+    is_to_end = job.overdue or job.record.cancelling or job.refused
+    grace_s: float | None = GRACE_S if is_to_end else None
     if job.cause_to_end is not None:
         grace_s = job.cause_to_end[1]
     if grace_s is not None and (job.grace_sent is None or grace_s < job.grace_sent):

@@ -22,23 +22,31 @@ class Seats:
     those that have not. A group waits in the queue of the first of its jobs.
     """
 
-    __slots__ = ("_free", "_places", "_queues", "_turns")
+    __slots__ = ("_all", "_free", "_places", "_queues", "_turns")
 
     def __init__(self) -> None:
-        self._free = 0
+        self._all = self._free = 0
         self._places: dict[str, int] = {}
         self._queues: dict[tuple[bool, str], Queue] = {}
         self._turns = itertools.count()
 
     def set(self, max_parallel: int, limits: Mapping[str, int | None]) -> None:
         """Say how many there are: in all, and on each executor; None for any number."""
-        self._free = max_parallel
+        self._all = self._free = max_parallel
         self._places = {name: limit for name, limit in limits.items() if limit is not None}
 
     def add(self, executor: str, limit: int | None) -> None:
         """Say how many a further executor has; None for any number."""
         if limit is not None:
             self._places[executor] = limit
+
+    def has_room(self, count: int) -> bool:
+        """Whether so many jobs never have to wait for a seat, but for those of their executors."""
+        return count <= self._all
+
+    def is_limited(self, executor: str) -> bool:
+        """Whether an executor has no more than a number of them."""
+        return executor in self._places
 
     def take(self, executor: str) -> None:
         """One is taken, even if there is none: a job that runs already is not asked."""

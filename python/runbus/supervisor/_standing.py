@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import enum
+import math
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from runbus.jobs import End, JobState, Patience
+from runbus.abc import UNMET, After
+from runbus.jobs import End, JobState, Patience, is_last, verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from runbus.abc import JobSpec, Observation
     from runbus.events import Condition
     from runbus.jobs import JobRecord
 
-__all__ = ["GONE_LOOKS", "GONE_S", "Standing", "Step", "bounded", "refusal"]
+__all__ = ["GONE_LOOKS", "GONE_S", "REQUEUED", "TOO_SOON", "Standing", "Step", "bounded", "refusal"]
+
+REQUEUED = "its machine was taken away, and its backend begins it anew"
+TOO_SOON = "its turn came before the ends of what it waits for were on record"
+"""Why an attempt ended that is followed by another, which begins now that they are."""
+
+MANY = 100
+"""For how many others a queue holds a job back, at the most: it looks at each again and again."""
 
 WORD_MAX = 200
 """The longest word of a backend that is recorded, in characters."""
@@ -27,7 +38,9 @@ over so many seconds."""
 class Step(enum.Enum):
     """Where a job is on its way. What takes time has a step that waits for it.
 
-    A job is HELD until the jobs that it depends on have ended.
+    A job is HELD until the jobs that it depends on have ended, or until all that have not are in a
+    queue that holds it back from then on: it is sent ahead. How it ended is said once they have
+    ended; until then it is UNTOLD.
     """
 
     HELD = enum.auto()
@@ -39,34 +52,48 @@ class Step(enum.Enum):
     WATCHED = enum.auto()
     GONE = enum.auto()
     DRAINING = enum.auto()
+    UNTOLD = enum.auto()
     ENDED = enum.auto()
     CLOSING = enum.auto()
     OVER = enum.auto()
 
 
 class Standing:
-    """One job and what is known of it beyond its record."""
+    """One job and what is known of it beyond its record.
+
+    Args:
+        queue: Which queue of its backend may hold it back; None if there is none.
+    """
 
     __slots__ = (
-        "cancel_noted", "cause_to_end", "due", "end", "gone_looks", "gone_since", "grace_sent",
-        "has_seat", "has_started", "is_inherited", "overdue", "patience", "pause_s", "record",
-        "seen", "spec", "step", "waiting_since", "waits_for",
+        "cancel_noted", "cause_to_end", "due", "end", "goes_ahead", "gone_looks", "gone_since",
+        "grace_sent", "has_heir", "has_seat", "has_started", "in_queue", "is_inherited", "overdue",
+        "patience", "pause_s", "queue", "record", "refused", "seen", "spec", "step",
+        "waiting_since", "waits_for",
     )  # fmt: skip
 
     def __init__(
         self, spec: JobSpec, record: JobRecord, now: float, *, waited_s: float, is_inherited: bool,
-        cause_to_end: tuple[str, float] | None,
+        cause_to_end: tuple[str, float] | None, queue: Hashable,
     ) -> None:  # fmt: skip
         self.spec = spec
         self.record = record
         self.due = now
         self.is_inherited = is_inherited
         self.step = Step.OVER if record.state.is_terminal else Step.WAITING
-        # Once it was to begin, what it waited for has ended.
+        # Once it was to begin, what it waited for has ended; in a queue it may wait yet.
         is_new = record.attempt == 1 and not record.handle and self.step is not Step.OVER
         self.waits_for = {one.parent: one.when for one in spec.depends_on} if is_new else {}
         if self.waits_for:
             self.step = Step.HELD
+        elif queue is not None and record.attempt == 1 and self.step is not Step.OVER:
+            self.waits_for = {one.parent: one.when for one in spec.depends_on if not one.experiment}
+        self.queue = queue
+        self.in_queue: dict[tuple[str, str], Standing] = {}
+        self.refused = ""
+        # Sent ahead without a seat, it gets the one that those it waits for leave to nobody else.
+        self.goes_ahead = False
+        self.has_heir = False
         self.has_seat = False
         self.cause_to_end = cause_to_end
         self.cancel_noted = record.cancelling
@@ -76,8 +103,7 @@ class Standing:
 
     def begin_attempt(self, now: float) -> None:
         """Forget what was seen of the attempt before; this one has been sent off `now`."""
-        self.waiting_since = now
-        self.patience = Patience(self.spec.timeouts, now)
+        self.wait_from(math.inf if self.waits_for else now)
         self.has_started = self.record.started_ns > 0
         self.seen: Observation | None = None
         self.gone_looks = 0
@@ -85,12 +111,58 @@ class Standing:
         self.overdue = self.record.overdue
         self.grace_sent: float | None = None
 
+    def wait_from(self, now: float) -> None:
+        """Count how long it waits for its start from now on."""
+        self.waiting_since = now
+        self.patience = Patience(self.spec.timeouts, now)
+
+    @property
+    def may_go_ahead(self) -> bool:
+        """Whether its queue knows all that it waits for, so that it can be held back there."""
+        return 0 < len(self.waits_for) == len(self.in_queue) <= MANY
+
+    @property
+    def to_submit(self) -> JobSpec:
+        """The job as it is submitted: its queue is told what it waits for yet."""
+        if not self.waits_for:
+            return self.spec
+        after = tuple(
+            After(job=parent[1], folder=self.in_queue[parent].spec.folder, when=when)
+            for parent, when in self.waits_for.items()
+        )
+        return replace(self.spec, after=after)
+
+    @property
+    def can_be_held_back(self) -> bool:
+        """Whether it may wait in a queue."""
+        is_there = self.queue is not None and self.step is Step.HELD
+        return is_there and self.spec.can_wait_in_queue
+
+    @property
+    def can_be_waited_for(self) -> bool:
+        """Whether its queue knows it, and its attempt is the last."""
+        is_there = self.queue is not None and self.step is Step.WATCHED
+        return is_there and is_last(self.spec, requeued=self.record.requeued)
+
     @property
     def reason_to_end(self) -> str | None:
         """Why the job was asked to end; None if it was not."""
         if self.cause_to_end is not None:
             return self.cause_to_end[0]
         return "it was cancelled" if self.record.cancelling else None
+
+    @property
+    def has_turn(self) -> bool:
+        """Whether it may be submitted."""
+        return self.has_seat or self.goes_ahead
+
+    @property
+    def end_unbegun(self) -> End | None:
+        """How the job ends, unless it has begun; None if it is to begin."""
+        if self.refused:
+            return End(JobState.SKIPPED, self.refused, None)
+        reason = self.reason_to_end
+        return None if reason is None else End(JobState.CANCELLED, reason, None)
 
     @property
     def may_go_on(self) -> bool:
@@ -102,27 +174,53 @@ class Standing:
         return max(0, seen.requeues - self.record.requeues) if seen is not None else 0
 
     def parent_ended(self, parent: tuple[str, str], state: JobState | None) -> bool:
-        """Take in that a job that this one waits for has ended; return whether it is held no more.
+        """Take in that a job that this one waits for has ended; return whether that changes it.
 
         It is then free to begin, or ends as SKIPPED because the other ended otherwise than it
-        needs.
+        needs; or it is no longer held back by others than those that its queue knows.
 
         Args:
             parent: The other's experiment, empty for this one, and its name.
             state: How it ended; None if nobody can know, because its experiment was removed.
         """
         when = self.waits_for.pop(parent, None)
-        if when is None or self.step is not Step.HELD:
+        if when is None or self.step in (Step.ENDED, Step.CLOSING, Step.OVER):
             return False
+        self.in_queue.pop(parent, None)
         experiment, name = parent
         of = f" of {experiment}" if experiment else ""
         if why_not := refusal(when, state):
-            reason = f"{why_not.format(repr(name) + of)} {state or ''}".rstrip()
+            self._refuse(f"{why_not.format(repr(name) + of)} {state or ''}".rstrip())
+        elif self.step is Step.HELD and not self.waits_for:
+            self.step = Step.WAITING
+        return bool(why_not) or not self.waits_for or self.may_go_ahead
+
+    def _refuse(self, reason: str) -> None:
+        """Let it end as SKIPPED, unless its end was asked for before."""
+        if self.step is Step.HELD and not (self.is_inherited and self.queue is not None):
             self.end = End(JobState.SKIPPED, reason, None)
             self.step = Step.ENDED
-        elif not self.waits_for:
-            self.step = Step.WAITING
-        return self.step is not Step.HELD
+        elif self.reason_to_end is None:
+            self.refused = self.refused or reason
+            # Its queue may have it, though nobody lived to record that: it is to be looked for.
+            self.step = Step.WAITING if self.step is Step.HELD else self.step
+
+    def tell(self) -> None:
+        """Say how its attempt ended, now that what it waits for has, or its end was asked for."""
+        assert self.seen is not None
+        self.end = self._told(self.seen)
+        self.step = Step.ENDED
+
+    def _told(self, seen: Observation) -> End:
+        reason = self.reason_to_end
+        if self.begun_anew(seen):
+            return End(JobState.PREEMPTED, seen.reason or REQUEUED, seen)
+        if self.refused and not seen.started_ns:
+            return End(JobState.SKIPPED, self.refused, None)
+        reason = self.refused or reason
+        if reason is None and seen.reason == UNMET:
+            return End(JobState.SKIPPED, TOO_SOON, None)
+        return End(*verdict(seen, reason, self.record.overdue), seen)
 
     def is_news(self, seen: Observation) -> bool:
         """Whether a backend says of a job that has not ended what is not recorded yet."""

@@ -177,6 +177,7 @@ class Supervisor:
         self._executors[name] = executor
         self._watches[name] = self._watch_of(executor)
         self._board.add_seats(name, executor.limits().jobs)
+        self._board.set_queues({name: executor.capabilities.after})
         watches.start_soon(self._watches[name].run, name=f"watch {name}")
         await executor.make_ready()
 
@@ -217,6 +218,9 @@ class Supervisor:
                 watches.start_soon(watch.run, name=f"watch {name}")
             limits = {name: one.limits().jobs for name, one in self._executors.items()}
             self._board.set_seats(max_parallel, limits)
+            self._board.set_queues(
+                {name: one.capabilities.after for name, one in self._executors.items()}
+            )
             self._put_on_board(jobs, inherited)
             await synced.wait()
             watches.start_soon(self._sync_ends, name="sync ends")
@@ -289,16 +293,21 @@ class Supervisor:
                 # Its folder is not on the disk with its intent: a power failure may have taken it.
                 with suppress(OSError):  # which submitting the job tells better
                     make_folders(folder)
-            waited_ns = self._clock.time_ns() - record.submitted_ns if record.submitted_ns else 0
+            waited_ns = self._clock.time_ns() - self._waits_since(job, record)
             self._board.add(
                 replace(job, attempt=record.attempt, folder=folder),
                 record,
                 now,
-                waited_s=max(0, waited_ns) / 1e9,
+                waited_s=max(0, waited_ns) / 1e9 if record.submitted_ns else 0.0,
                 # The process that intended it may have submitted it, too.
                 is_inherited=job.name in inherited,
                 parents=self._store.jobs,
             )
+
+    def _waits_since(self, job: JobSpec, record: JobRecord) -> int:
+        """Return since when a job may have begun: it has been submitted, and its turn can come."""
+        own = [self._store.jobs[one.job] for one in job.depends_on if not one.experiment]
+        return max([record.submitted_ns, *(one.ended_ns for one in own)])
 
     async def _lead(self) -> None:
         """Decide and act whenever something happened, or a time has come, until all is over."""

@@ -125,13 +125,22 @@ def test_a_fact_makes_of_a_record_what_the_table_says(state: str, what: str, the
     assert asdict(after) == asdict(expected)
 
 
+def test_an_attempt_that_was_not_to_begin_is_followed_by_one_that_is_no_retry() -> None:
+    again = FACTS["retrying"]
+    assert isinstance(again, JobRetrying)
+    retried, begun = fold(FULL, again), fold(FULL, replace(again, state="SKIPPED"))
+    assert retried is not None
+    assert begun is not None
+    assert (retried.requeued, begun.requeued) == (FULL.requeued, FULL.requeued + 1)
+
+
 def test_only_what_has_not_begun_can_be_skipped() -> None:
     skipped = JobEnded(
         **ABOUT, state="SKIPPED", exit_code=None, signal=None, reason="r", duration_s=0.0
     )
     then = {state: fold(replace(FULL, state=state), skipped) for state in JobState}
     changed = [str(state) for state, after in then.items() if after and after.state != state]
-    assert changed == ["INTENT", "PENDING"]
+    assert changed == ["INTENT", "PENDING", "QUEUED", "PROVISIONING"]
 
 
 @pytest.mark.parametrize("what", ["made", "stands", "requeued", "overdue"])

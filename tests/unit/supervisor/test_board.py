@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from runbus.abc import JobSpec, Observation, RetryPolicy, Timeouts
 from runbus.jobs import End, JobRecord, JobState, late_start
-from runbus.supervisor._board import REQUEUED, Board, decide
+from runbus.supervisor._board import Board, decide
 from runbus.supervisor._decisions import (
     Cancel,
     Drain,
@@ -26,7 +26,7 @@ from runbus.supervisor._decisions import (
     Submit,
     Withdraw,
 )
-from runbus.supervisor._standing import GONE_LOOKS, GONE_S, WORD_MAX, bounded
+from runbus.supervisor._standing import GONE_LOOKS, GONE_S, REQUEUED, WORD_MAX, bounded
 
 from .backend import DONE, QUEUED, RUNNING
 

@@ -13,10 +13,10 @@ import anyio.lowlevel
 import pytest
 from msgspec.structs import replace
 
-from runbus.abc import GRACE_S, JobRef, JobSpec, Observation, RetryPolicy, Timeouts
+from runbus.abc import GRACE_S, Capabilities, JobRef, JobSpec, Observation, RetryPolicy, Timeouts
 from runbus.bus import Bus
 from runbus.errors import LeaseLost
-from runbus.events import JobEnded, JobFact, LogLines, ParamsLogged, RunFinished
+from runbus.events import Dependency, JobEnded, JobFact, LogLines, ParamsLogged, RunFinished
 from runbus.jobs import (
     CancelRequest,
     FactReader,
@@ -323,6 +323,41 @@ async def test_a_job_waits_no_longer_because_another_process_leads_it(
         JobState.TIMEOUT,
         "it had not started after 10 s, its queue timeout",
     )
+
+
+class Queue(Backend):
+    """One whose queue holds jobs back until others have ended."""
+
+    capabilities = Capabilities(pushes=True, after="queue")
+
+
+async def test_what_a_queue_has_held_back_waits_from_the_end_of_the_other_whoever_leads(
+    bus: Bus, spec: Spec, tmp_path: Path
+) -> None:
+    clock = FakeClock()
+    backend = Queue()
+    backend.first = QUEUED
+    jobs = [
+        spec("p"),
+        spec("late", timeouts=Timeouts(queue_s=10), depends_on=(Dependency(job="p"),)),
+    ]
+    first = Led(bus, tmp_path, backend, clock)
+    async with first.leading(jobs):
+        await first.advance(0)
+        assert backend.submits == ["p", "late"]
+        await first.advance(6)
+        backend.show("p", replace(DONE, ended_ns=clock.time_ns()))
+        await first.advance(6)
+        backend.on_look = die
+        await clock.advance(1)
+    second = Led(bus, tmp_path, backend, clock)
+    async with second.leading(jobs):
+        await second.advance(2)
+        assert backend.cancelled == []
+        await clock.advance(2)
+        backend.tell()
+
+    assert [str(record.state) for record in second.records] == ["SUCCEEDED", "TIMEOUT"]
 
 
 async def test_winding_up_takes_no_longer_than_it_says(

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from runbus.abc import Timeouts
+from runbus.abc import UNMET, Timeouts
 from runbus.testing.conformance._harness import DEADLINE_S, Contract, Harness
 
 __all__ = ["CancelContract", "EndContract"]
@@ -68,6 +68,28 @@ class EndContract(Contract):
         ended = await harness.run(harness.shell(f"sleep {1.5 * DEADLINE_S:g} & exit 3"))
 
         assert ended.seen.exit_code == 3
+
+    async def test_a_job_begins_after_the_end_that_it_waits_for_and_after_no_other(
+        self, harness: Harness
+    ) -> None:
+        if harness.executor.capabilities.after is None:
+            return  # what is planned for it is refused
+        parent = harness.shell("sleep 1; exit 3")
+        never = harness.shell("echo ran", after=(harness.end_of(parent),))
+        then = harness.shell("echo ran", after=(harness.end_of(parent, "afternotok"),))
+        last = harness.shell(
+            "echo ran", after=(harness.end_of(then), harness.end_of(parent, "afterany"))
+        )
+        refs = [await harness.submit(job) for job in (parent, never, then, last)]
+        first, *ended = [await harness.end(ref) for ref in refs]
+
+        assert [one.stdout for one in ended] == [b"", b"ran\n", b"ran\n"]
+        assert [one.seen.reason for one in ended] == [UNMET, "", ""]
+        assert not ended[0].seen.started_ns
+        ends = [first.seen.ended_ns, ended[1].seen.ended_ns]
+        # Clocks of several machines may differ.
+        starts = [ended[1].seen.started_ns, ended[2].seen.started_ns]
+        assert all(end <= start + 10**9 for end, start in zip(ends, starts, strict=True))
 
     async def test_an_end_stays_as_it_is_however_often_one_looks(self, harness: Harness) -> None:
         ref = await harness.submit(harness.shell("exit 3"))

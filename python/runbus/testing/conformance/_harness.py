@@ -14,7 +14,7 @@ import anyio
 import pytest
 import pytest_asyncio
 
-from runbus.abc import JobRef, JobSpec, Resources, Timeouts
+from runbus.abc import After, JobRef, JobSpec, Resources, Timeouts
 from runbus.events import Image
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from typing import Self, Unpack
 
     from runbus.abc import Executor, Observation, Package
+    from runbus.events import Condition
 
 __all__ = ["DEADLINE_S", "Contract", "Ended", "ExecutorFactory", "Harness"]
 
@@ -49,6 +50,7 @@ class JobOptions(TypedDict, total=False):
     image: Image
     bootstrap: tuple[str, ...]
     artifacts: tuple[str, ...]
+    after: tuple[After, ...]
 
 
 class Ended(NamedTuple):
@@ -162,11 +164,17 @@ class Harness:
             image=options.get("image", Image()),
             bootstrap=options.get("bootstrap", ()),
             artifacts=options.get("artifacts", ()),
+            after=options.get("after", ()),
         )
 
     def shell(self, script: str, **options: Unpack[JobOptions]) -> JobSpec:
         """Return a job that runs a shell script."""
         return self.job("/bin/sh", "-c", script, **options)
+
+    @staticmethod
+    def end_of(job: JobSpec, when: Condition = "afterok") -> After:
+        """Return what another job waits for that waits for this one in the same queue."""
+        return After(job=job.name, folder=job.folder, when=when)
 
     async def submit(self, job: JobSpec) -> JobRef:
         """Plan and submit a job; it is killed after the test if it has not ended by then."""

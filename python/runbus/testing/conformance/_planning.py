@@ -46,6 +46,7 @@ class PlanContract(Contract):
             "affinity": harness.shell("true", resources=Resources(cpus="0")),
             "niceness": harness.shell("true", resources=Resources(nice=1)),
             "time_limit": harness.shell("true", timeouts=Timeouts(run_s=60)),
+            "after": harness.shell("true", after=(harness.end_of(harness.shell("true")),)),
         }
 
         for name, job in asked.items():
