@@ -36,15 +36,15 @@ from runbus.executors._slurm.host import SlurmHost
 from runbus.executors._slurm.launch import is_launched, launched, node_count, node_log
 from runbus.executors._slurm.machine import Member
 from runbus.executors._slurm.numbers import chunks, element_name
-from runbus.executors._slurm.options import SlurmOptions, notice
+from runbus.executors._slurm.options import SlurmOptions, components, directives, notice
 from runbus.executors._slurm.partitions import Partition
 from runbus.executors._slurm.resources import SlurmResources
-from runbus.executors._slurm.script import array_name
+from runbus.executors._slurm.script import DEPENDENCY, array_name
 from runbus.executors._tunnelled import PIECE, TunnelExecutor, tunnel_to
 from runbus.transports import LocalTunnel
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable, Sequence
     from types import TracebackType
     from typing import Literal
 
@@ -83,6 +83,8 @@ class SlurmExecutor(SlurmOptions, TunnelExecutor):
             the login node answers.
         name: What jobs call this executor.
         tunnels: Lends tunnels, so that several executors have one connection.
+        native_dependencies: Whether a job is handed to Slurm while those that it depends on are
+            there, to wait in its queue; otherwise it is handed over once they have ended.
         rest: Where slurmrestd listens, to be asked instead of the programs of the login node:
             `unix:///run/slurmrestd.sock`, or `http://user@head:6820`. The files of jobs go by
             `host` all the same.
@@ -104,6 +106,7 @@ class SlurmExecutor(SlurmOptions, TunnelExecutor):
     copy_patience_s: float = 60.0
     name: str = "slurm"
     tunnels: TunnelPool | None = None
+    native_dependencies: bool = True
     rest: str | None = None
     token: Secret | None = None
 
@@ -154,7 +157,16 @@ class SlurmExecutor(SlurmOptions, TunnelExecutor):
             files=True,
             batches=True,
             nodes=node_count(self),
+            after=self._queue,
         )
+
+    @property
+    def _queue(self) -> Hashable:
+        """What is the same for executors whose jobs Slurm can hold back for each other."""
+        first, *others = components(self)
+        if not self.native_dependencies or others or DEPENDENCY in dict(directives(self, first)):
+            return None
+        return self._host.scheduler.way, self._host.name, self._job_dir
 
     def limits(self) -> Limits:
         """Return that it takes any number of jobs: Slurm queues them."""

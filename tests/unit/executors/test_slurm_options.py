@@ -12,11 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runbus.abc import JobSpec, Resources, Timeouts
+from runbus.abc import UNMET, After, JobSpec, Resources, Timeouts
+from runbus.attempt import observe_folder
 from runbus.errors import FieldInvalid, UsageError
+from runbus.events import CONDITIONS, Condition
 from runbus.executors import SlurmExecutor, SlurmResources
 from runbus.executors._slurm.body import SlurmBody
-from runbus.executors._slurm.script import array_name
+from runbus.executors._slurm.script import array_name, waiting
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "scripts"
 
@@ -61,6 +63,16 @@ def directives(text: str) -> dict[str, str]:
                 "setup_lines": ["module load cuda/12"], "job_dir": "~/my jobs",
             },
             {"timeouts": Timeouts(run_s=90)},
+        ),
+        (
+            "slurm-after",
+            {},
+            {
+                "after": (
+                    After(job="load", folder="/home/me/.runbus/jobs/0-load/2", when="afterok"),
+                    After(job="it's", folder="/home/me/.runbus/jobs/2-it's/1", when="afternotok"),
+                )
+            },
         ),
         ("slurm-pyxis", {"container_image": "nvcr.io#nvidia/pytorch:24.05-py3"}, {}),
         ("slurm-oci", {"container_image": "/images/bundle", "container_runtime": "oci"}, {}),
@@ -111,8 +123,8 @@ def directives(text: str) -> dict[str, str]:
         ),
     ],
     ids=[
-        "plain", "full", "pyxis", "oci", "apptainer", "charliecloud", "profiled", "components",
-        "components-torchrun",
+        "plain", "full", "after", "pyxis", "oci", "apptainer", "charliecloud", "profiled",
+        "components", "components-torchrun",
     ],
 )  # fmt: skip
 def test_the_scripts_are_those_that_were_looked_at(
@@ -227,6 +239,76 @@ def test_each_attempt_has_a_name_of_its_own_that_stays() -> None:
 
     assert first == again != other["job-name"]
     assert first.startswith("train-it-")
+
+
+def test_executors_of_one_cluster_and_folder_share_a_queue_unless_they_are_not_to() -> None:
+    queue = SlurmExecutor().capabilities.after
+    assert queue is not None
+    assert SlurmExecutor(partition="gpu", name="gpu").capabilities.after == queue
+    assert SlurmExecutor(job_dir="/elsewhere").capabilities.after != queue
+    assert SlurmExecutor(native_dependencies=False).capabilities.after is None
+    own = SlurmExecutor(additional_parameters={"dependency": "singleton"})
+    assert own.capabilities.after is None
+    mixed = SlurmExecutor(resource_group=[SlurmResources(nodes=1), SlurmResources(nodes=2)])
+    assert mixed.capabilities.after is None
+
+
+BEGAN_NOT = f'{{"status":78,"signal":null,"reason":"{UNMET}","uptime":0}}'
+WELL = '{"status":0,"signal":null,"reason":"","uptime":1.0,"user":"0m0s"}'
+BADLY = '{"status":3,"signal":null,"reason":"","uptime":1.0,"user":"0m0s"}'
+KILLED = '{"status":137,"signal":9,"reason":"","uptime":1.0,"user":"0m0s"}'
+ASKED = '{"status":0,"signal":null,"reason":"cancelled","uptime":1.0,"user":"0m0s"}'
+BLANK = f"{' ' * 511}\n"
+
+
+@pytest.mark.parametrize(
+    ("record", "lets"),
+    [
+        (WELL, {"afterok", "afterany"}),
+        (BADLY, {"afternotok", "afterany"}),
+        (KILLED, {"afternotok", "afterany"}),
+        # How that counts, only who has asked for the end knows.
+        (ASKED, {"afterany"}),
+        (BEGAN_NOT, set()), (BLANK, set()), (None, set()), ("cut", set()),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("when", CONDITIONS)
+def test_a_job_begins_only_after_a_record_of_the_end_that_it_needs(
+    tmp_path: Path, record: str | None, lets: set[str], when: Condition
+) -> None:
+    own, other = tmp_path / "jobs/1-child/1", tmp_path / "jobs/0-it's/2"
+    for folder in (own, other, tmp_path / "bin"):
+        folder.mkdir(parents=True)
+    if record is not None:
+        (other / "exit.json").write_text(record.strip().ljust(511) + "\n")
+    (own / "secrets").touch()
+    (tmp_path / "bin/sleep").symlink_to("/bin/true")
+    child = job(after=(After(job="it's", folder=str(other), when=when),))
+    done = subprocess.run(
+        ["bash", "-c", f"{waiting(child).decode()}echo begins"], cwd=own, capture_output=True,
+        env={**os.environ, "PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}, check=False,
+    )  # fmt: skip
+
+    seen = observe_folder(str(own))
+    if when in lets:
+        assert (done.returncode, done.stdout, seen) == (0, b"begins\n", None)
+    else:
+        assert seen is not None
+        assert (done.returncode, done.stdout, seen.reason) == (78, b"", UNMET)
+        assert (seen.phase, seen.started_ns) == ("ended", 0)
+    assert (own / "secrets").exists() == (when in lets)
+
+
+def test_a_job_that_is_to_end_leaves_that_to_its_wrapper(tmp_path: Path) -> None:
+    own = tmp_path / "jobs/1-child/1"
+    own.mkdir(parents=True)
+    (own / "cancel").touch()
+    child = job(after=(After(job="p", folder="/jobs/0-p/1", when="afterok"),))
+    done = subprocess.run(
+        ["bash", "-c", f"{waiting(child).decode()}echo on"], cwd=own, capture_output=True,
+        check=False,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == (b"on\n", b"")
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1))

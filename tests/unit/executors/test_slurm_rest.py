@@ -116,6 +116,12 @@ def test_components_are_jobs_of_one_request_and_the_script_is_of_the_first() -> 
     assert "SLURM_NTASKS_PER_NODE_HET_GROUP_1=2" in new["jobs"][1]["environment"]
 
 
+@pytest.mark.parametrize("version", KNOWN)
+def test_each_version_is_told_what_a_job_waits_for(version: str) -> None:
+    waits = "afterany:12:13_4"
+    assert sent(version, ("dependency", waits))["job"]["dependency"] == waits
+
+
 @pytest.mark.parametrize("option", ["signal", "contiguous", "no-such"])
 def test_an_option_that_a_version_does_not_have_is_refused(option: str) -> None:
     with pytest.raises(UsageError, match=f"{option}.*v0.0.38"):

@@ -28,12 +28,12 @@ from runbus.executors._slurm.login import LoginNode
 from runbus.executors._slurm.numbers import array_of
 from runbus.executors._slurm.open_partition import OpenPartition
 from runbus.executors._slurm.scheduler import Sent
-from runbus.executors._slurm.script import SECRETS
+from runbus.executors._slurm.script import DEPENDENCY, SECRETS, beside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from runbus.abc import JobSpec, Request, Tunnel
+    from runbus.abc import After, JobSpec, Request, Tunnel
     from runbus.executors._placement import Placement
     from runbus.executors._slurm.scheduler import Scheduler
     from runbus.executors._slurm.script import Batch
@@ -242,6 +242,11 @@ class SlurmMachine(LoginNode):
         """
         batch = self._batch(members)
         try:
+            if job.after:
+                held_by = await self._numbers_beside(members[0].placement, job.after)
+                if not all(held_by):
+                    return Sent("", "it is not known what Slurm calls the jobs that it waits for")
+                batch = batch.with_option(DEPENDENCY, f"afterany:{':'.join(held_by)}")
             batch = batch._replace(
                 components=[await self._placed(job, asked) for asked in batch.components]
             )
@@ -258,6 +263,14 @@ class SlurmMachine(LoginNode):
             return asked
         chosen = await self._open_partition.of(job.name, dict(asked))
         return [(name, chosen if name == "partition" else value) for name, value in asked]
+
+    async def _numbers_beside(self, placement: Placement, after: Sequence[After]) -> list[str]:
+        """Return what Slurm calls other attempts; empty where nobody knows.
+
+        Raises:
+            HostError: The machine does not answer.
+        """
+        return await self.numbers([f"{placement.folder}/{beside(one)}" for one in after])
 
     def _batch(self, members: Sequence[Member]) -> Batch:
         first, run = members[0], self._wrapper.words

@@ -10,7 +10,7 @@ import re
 import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
-from runbus.abc import GRACE_S
+from runbus.abc import GRACE_S, UNMET
 from runbus.attempt import MEETING_PORTS, rendezvous
 from runbus.errors import UsageError
 from runbus.executors._shell import quote
@@ -20,16 +20,29 @@ from runbus.executors._slurm.options import components, directives
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from runbus.abc import JobSpec
+    from runbus.abc import After, JobSpec
     from runbus.executors._slurm.options import SlurmOptions
     from runbus.executors._slurm.resources import SlurmResources
 
-__all__ = ["SECRETS", "SHEBANG", "Batch", "array_name", "batch_script", "job_name"]
+__all__ = [
+    "DEPENDENCY",
+    "SECRETS",
+    "SHEBANG",
+    "Batch",
+    "array_name",
+    "batch_script",
+    "beside",
+    "job_name",
+    "waiting",
+]
 
 SHEBANG = b"#!/bin/bash\n"
 
 SECRETS = "secrets"
 """The file in an attempt's folder that its script reads first, and removes."""
+
+DEPENDENCY = "dependency"
+"""The option that holds a job back. What others are called is known once it is handed over."""
 
 _MARGIN_S = 60
 """How much later than the wrapper's own limit Slurm's comes, so that the wrapper can tell of it."""
@@ -49,6 +62,12 @@ class Batch(NamedTuple):
 
     components: Sequence[Sequence[tuple[str, str]]]
     script: bytes
+
+    def with_option(self, name: str, value: str) -> Batch:
+        """Return the same with another value of an option that its first component has."""
+        first, *others = self.components
+        changed = [(key, value if key == name else old) for key, old in first]
+        return self._replace(components=[changed, *others])
 
     @property
     def text(self) -> bytes:
@@ -103,6 +122,8 @@ def batch_script(
     head = [("job-name", name), ("output", "/dev/null"), ("chdir", "/"), ("no-requeue", "")]
     if not isinstance(folders, str):
         head.append(("array", spans(folders)))
+    if job.after:
+        head.append((DEPENDENCY, "afterany"))
     first, *others = machines = components(options)
     asked = [[*head, *_asked(options, first, job)]]
     if options.signal is not None:
@@ -114,6 +135,7 @@ def batch_script(
         b"setup": setup.encode("utf-8", "surrogateescape"),
         b"gpus": _GPUS_SEEN if job.resources.gpus or first.has_gpus else b"",
         b"folder": _folder(folders),
+        b"after": waiting(job),
         b"run": run,
         b"secrets": SECRETS.encode(),
         b"meet": _meeting(len(machines)),
@@ -134,6 +156,30 @@ def _folder(folders: str | Mapping[int, str]) -> bytes:
     )
     choose = b"rb_folder=%s/${rb_folders[SLURM_ARRAY_TASK_ID]:?}" % quote(above)
     return b"rb_folders=(\n%s)\n%s\nunset rb_folders" % (lines, choose)
+
+
+def beside(one: After) -> str:
+    """Return where the folder of another attempt lies, seen from that of one of its experiment."""
+    parent, attempt = os.path.split(one.folder)
+    return f"../../{os.path.basename(parent)}/{attempt}"
+
+
+def waiting(job: JobSpec) -> bytes:
+    """Return the lines that let a job begin only after such ends as it needs."""
+    if not job.after:
+        return b""
+    asks = [b"rb_may %s %s" % (one.when.encode(), quote(beside(one))) for one in job.after]
+    record = (
+        f'{{"status":{UNMET_STATUS},"signal":null,"reason":"{UNMET}","uptime":0,"user":"0m0s",'
+        '"sys":"0m0s","outlived":false}'
+    )
+    return _AFTER % {
+        b"asks": b" &&\n    ".join(asks),
+        b"unmet": UNMET.encode(),
+        b"record": quote(record),
+        b"secrets": SECRETS.encode(),
+        b"status": UNMET_STATUS,
+    }
 
 
 def _asked(options: SlurmOptions, machines: SlurmResources, job: JobSpec) -> list[tuple[str, str]]:
@@ -204,6 +250,36 @@ _NO_MEMORY = b"unset ${!SLURM_MEM_PER_@}\n"
 _NODES = b"""rb_nodes=$(scontrol show hostnames "%s" | tr '\\n' ,)
 """
 
+UNMET_STATUS = 78
+"""What the script of a job exits with that is not to begin."""
+
+# That the others have left Slurm's queue says neither how they ended nor that they did: Slurm soon
+# forgets jobs, and takes those for ended that it does not know. What they left may take a while to
+# be seen on another machine. Where it leaves room for doubt the job does not begin, and says so.
+_AFTER = b"""rb_may() {
+    rb_end=
+    for rb_try in 1 2 3 4 5 6 7 8 9 10; do
+        { read -r rb_end <"$2/exit.json"; } 2>/dev/null
+        [ -z "$rb_end" ] && [ ! -e cancel ] || break
+        sleep 1
+    done
+    case $1$rb_end in
+    *'"reason":"%(unmet)s"'*) return 1 ;;
+    afterok'{"status":0,"signal":null,"reason":"",'*) ;;
+    afternotok'{"status":0,'*) return 1 ;;
+    afternotok'{'* | afterany'{'*) ;;
+    *) return 1 ;;
+    esac
+}
+%(asks)s || [ -e cancel ] || {
+    rm -f %(secrets)s
+    if [ -g . ]; then umask 007; else umask 077; fi
+    set -C
+    printf '%%-511s\\n' %(record)s >exit.json || exit 75
+    exit %(status)d
+}
+"""
+
 # A node whose driver has failed still takes jobs, which would fail one after the other, late.
 _GPUS_SEEN = b"""if [ -z "${CUDA_VISIBLE_DEVICES-}${ROCR_VISIBLE_DEVICES-}${SLURM_JOB_GPUS-}" ] ||
     { command -v nvidia-smi >/dev/null && ! timeout 60 nvidia-smi -L >/dev/null; }
@@ -221,7 +297,7 @@ _SCRIPT = b"""trap : TERM USR2
 cd "$rb_folder" || exit 73
 exec >>slurm.log 2>&1 </dev/null || exit 77
 unset SLURM_EXPORT_ENV
-if [ -f %(secrets)s ]; then . ./%(secrets)s && rm -f %(secrets)s || exit 74; fi
+%(after)sif [ -f %(secrets)s ]; then . ./%(secrets)s && rm -f %(secrets)s || exit 74; fi
 %(setup)s%(gpus)s%(meet)srb_ns=$(readlink /proc/self/ns/pid)
 rb_end() {
     read -r rb_grace <grace || rb_grace=30
