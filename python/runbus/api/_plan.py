@@ -51,7 +51,9 @@ def plan_on(experiment: ExperimentDraft, executors: Mapping[str, Executor]) -> P
 
     changing = task_plugins_of(map(plugin_from, experiment.plugins))
     requests = experiment.plan(executors, plugins=changing)
-    return Plan(experiment.project, requests, experiment.plan_code(requests, executors))
+    code = experiment.plan_code(requests, executors)
+    queues = {name: one.capabilities.after for name, one in executors.items()}
+    return Plan(experiment.project, requests, code, queues)
 
 
 def prepare(experiment: ExperimentDraft) -> StoredExperiment:

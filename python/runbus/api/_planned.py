@@ -10,7 +10,7 @@ from runbus.config import format_size, output_of, outputs_in, stages
 from runbus.jobs import common_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
     from runbus.abc import JobSpec
     from runbus.packaging import Chosen
@@ -31,18 +31,26 @@ class Plan(list[Request]):
         project: What the runs are gathered under.
         requests: The requests.
         code: What code the jobs take along, by executor.
+        queues: What `Capabilities.after` says of each executor.
 
     Attributes:
         project: What the runs are gathered under.
         code: What code the jobs take along, by executor.
+        held_back: The jobs that wait in the queue of their executor for those that they depend on,
+            as far as there are places for them (`max_parallel`); all others wait here.
     """
 
     def __init__(
-        self, project: str, requests: Iterable[Request], code: Mapping[str, Chosen]
+        self,
+        project: str,
+        requests: Iterable[Request],
+        code: Mapping[str, Chosen],
+        queues: Mapping[str, Hashable] | None = None,
     ) -> None:
         super().__init__(requests)
         self.project = project
         self.code = code
+        self.held_back = _held_back([request.job for request in self], queues or {})
 
     @property
     def stages(self) -> dict[str, int]:
@@ -63,7 +71,8 @@ class Plan(list[Request]):
             return
         stage_of = self.stages
         groups = _grouped([request.job for request in self], stage_of, is_folded=is_folded)
-        for line in (*_graph(self.project, groups, stage_of), *_packages(self.code)):
+        graph = _graph(self.project, groups, stage_of, self.held_back)
+        for line in (*graph, *_packages(self.code)):
             yield f"# {plain(line)}"
         others = {some[0].name: len(some) - 1 for some in groups}
         for request in self:
@@ -84,8 +93,25 @@ def _grouped(
     return list(groups.values())
 
 
+def _held_back(jobs: Sequence[JobSpec], queues: Mapping[str, Hashable]) -> frozenset[str]:
+    """Return the jobs of which all that they depend on wait or run in the same queue as they."""
+    # One that gets another attempt would be known to its queue by another number then.
+    in_queue = {job.name: None if job.retry.retries else queues.get(job.executor) for job in jobs}
+    return frozenset(
+        job.name
+        for job in jobs
+        if (queue := queues.get(job.executor)) is not None
+        and job.depends_on
+        and job.can_wait_in_queue
+        and all(not one.experiment and in_queue.get(one.job) == queue for one in job.depends_on)
+    )
+
+
 def _graph(
-    project: str, groups: Sequence[Sequence[JobSpec]], stage_of: Mapping[str, int]
+    project: str,
+    groups: Sequence[Sequence[JobSpec]],
+    stage_of: Mapping[str, int],
+    held_back: frozenset[str],
 ) -> Iterator[str]:
     """Yield a line a job, or a group of them, in the order in which they may run."""
     last, count = max(stage_of.values()), sum(map(len, groups))
@@ -99,7 +125,8 @@ def _graph(
     for name, (job, *_) in zip(names, groups, strict=True):
         stage = stage_of[job.name]
         told = [f"group {job.group}"] if job.group else []
-        told += [f"after {_parents(job)}"] if job.depends_on else []
+        where = f", in the queue of {job.executor}" if job.name in held_back else ""
+        told += [f"after {_parents(job)}{where}"] if job.depends_on else []
         told += [f"{place} from {output}" for place, output in _taken(job)]
         words = f"{name:<{width}}  on {job.executor}  {'; '.join(told)}".rstrip()
         yield f"{stage if stage != before else '':>{len(str(last))}}  {words}"

@@ -52,6 +52,7 @@ def _described(plan: Plan) -> dict[str, Any]:
                     {"job": one.job, "when": one.when, "experiment": one.experiment or None}
                     for one in request.job.depends_on
                 ],
+                "waits_in_queue": request.job.name in plan.held_back,
                 "request": request.render(),
             }
             for request in plan

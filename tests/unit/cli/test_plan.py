@@ -57,6 +57,17 @@ jobs:
   - {name: there, command: [train], executor: far, depends_on: [here], env: {KEY: {secret: NONE}}}
   - {name: after, command: ["true"], executor: packed, depends_on: [{job: old, experiment: before}]}
 """,
+    "queue": """
+project: queue
+executors:
+  cluster: {type: slurm, job_dir: /shared/me}
+  here: {type: slurm, job_dir: /shared/me, native_dependencies: false}
+jobs:
+  - {name: prepare, command: [prepare], executor: cluster}
+  - {name: train, command: [train], executor: cluster, depends_on: [prepare], retries: 1}
+  - {name: eval, command: [eval], executor: cluster, depends_on: [prepare, train]}
+  - {name: clean, command: [rm], executor: here, depends_on: [{job: prepare, when: afterany}]}
+""",
 }  # fmt: skip
 
 
