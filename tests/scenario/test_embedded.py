@@ -43,6 +43,12 @@ for step in range(1000):
 """
 
 
+@pytest.fixture(autouse=True)
+def _without_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no machine be sampled: a job that lasts a second would have more points."""
+    monkeypatch.setenv("RUNBUS_SYSTEM", "0")
+
+
 def recorder(seen: list[Event]) -> Plugin:
     async def note(event: Event) -> None:
         seen.append(event)
