@@ -20,10 +20,9 @@ from runbus.metrics import StoredRun
 ROUNDS = int(os.environ.get("RUNBUS_KILL_ROUNDS", "12"))
 
 TRAINER = textwrap.dedent("""
-    import os, runbus
+    import os, runbus, tempfile
     run = runbus.init(project="killed")
-    source = os.path.join(os.environ["RUNBUS_HOME"], f"source-{os.getpid()}")
-    os.makedirs(source)
+    source = tempfile.mkdtemp(dir=os.environ["RUNBUS_HOME"])
     step = 0
     while True:
         for name in ("a", "b"):

@@ -99,8 +99,26 @@ def _unpack(archive: str, folder: str) -> None:
                 packed.extractall(folder)
         else:
             with tarfile.open(archive) as tar:
-                tar.extractall(folder, filter="data")
+                _unpack_tar(tar, folder)
     except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
         raise PackageUnreadable(archive, f"it is no archive: {error}") from error
     except OSError as error:
         raise PackageUnreadable(archive, os_reason(error)) from error
+
+
+def _unpack_tar(tar: tarfile.TarFile, folder: str) -> None:
+    """Unpack what `tarfile.data_filter` lets through; before Python 3.11.4, no links either.
+
+    Raises:
+        TarError: Something in it would lie elsewhere, or is no file; or it is damaged.
+    """
+    if hasattr(tarfile, "data_filter"):
+        tar.extractall(folder, filter="data")
+        return
+    for member in tar:
+        name = member.name
+        if not (member.isreg() or member.isdir()) or name[:1] == "/" or ".." in name.split("/"):
+            raise tarfile.ExtractError(f"{name!r} is neither a file nor a folder within it")
+        member.mode &= 0o755
+        member.uid, member.gid, member.uname, member.gname = os.getuid(), os.getgid(), "", ""
+        tar.extract(member, folder)

@@ -32,6 +32,11 @@ class _OpenEnum(StrEnum):
         member._value_ = value
         return cls._value2member_map_.setdefault(value, member)
 
+    # By its value: before Python 3.11.4 one is pickled by its name, which another process lacks.
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        del protocol
+        return type(self), (self.value,)
+
 
 class PluginType(_OpenEnum):
     """What kind of plugin one is; `PluginType("exporter")` is a further kind, without more ado.

@@ -38,9 +38,7 @@ def test_a_time_may_name_its_zone() -> None:
         assert period_of(text).start_ns == 90_000 * 10**9  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize(
-    "text", ["1h", "yesterday", "20", "2026-13", "2026-02-30", "", "9999", "abc"]
-)
+@pytest.mark.parametrize("text", ["1h", "yesterday", "20", "2026-13", "2026-02-30", "9999", "abc"])
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="is no time that created is compared with: write created"):
         Condition.parse(f"created>{text}")
