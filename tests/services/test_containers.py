@@ -23,7 +23,7 @@ from .registry import make_certificate, registry
 
 pytestmark = pytest.mark.services
 
-MOUNTS = [f"{path}:{path}" for path in ("/usr", "/etc", sys.base_prefix)]
+MOUNTS = [f"{path}:{path}" for path in dict.fromkeys(("/usr", "/etc", sys.base_prefix))]
 """What gives a container of a bare image the programs of this machine."""
 
 

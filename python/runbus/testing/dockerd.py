@@ -29,7 +29,9 @@ IMAGE = "runbus/bare:1"
 """An image with nothing but empty folders and links: `host_volumes` fill it with this machine's."""
 
 HOST_VOLUMES = tuple(
-    f"{path}:{path}:ro" for path in ("/usr", "/etc", sys.base_prefix) if Path(path).exists()
+    f"{path}:{path}:ro"
+    for path in dict.fromkeys(("/usr", "/etc", sys.base_prefix))
+    if Path(path).exists()
 )
 """Volumes that give containers of an image with nothing in it the programs of this machine."""
 
