@@ -103,8 +103,9 @@ class Batch:
         return self.slurm.ask("squeue", "-h", "-j", number, "-o", "%T (%r)")
 
     def is_gone(self) -> bool:
-        """Whether Slurm has none of its jobs left."""
-        return not set(self.slurm.ask("squeue", "-h", "-r", "-o", "%i").split()) & {*self.numbers()}
+        """Whether Slurm, which answers, has none of its jobs left."""
+        listed = self.slurm.ask("squeue", "-h", "-r", "-o", "%i")
+        return "error" not in listed and not set(listed.split()) & {*self.numbers()}
 
 
 @pytest.fixture
@@ -118,6 +119,7 @@ def test_a_chain_runs_to_its_end_while_nobody_leads_it(batch: Batch) -> None:
     batch.job("r", depends_on=["q", "p"])
     leader = batch.submit()
     why = batch.command("why", "q")
+    until(lambda: batch.states()["p"] == "RUNNING")
     leader.kill()
     leader.communicate()
     batch.slurm.stop_controller()
