@@ -359,6 +359,23 @@ def test_a_batch_that_cannot_be_led_leaves_the_others_alone(
     wait_until(lambda: status(folder.name)[0]["state"] == "SUCCEEDED")
 
 
+def test_a_long_log_of_supervisors_is_kept_aside_and_a_new_one_begins(
+    batch: Callable[..., str], home: Path
+) -> None:
+    log, old = home / "supervisor.log", home / "supervisor.log.old"
+    home.mkdir(exist_ok=True)
+    log.write_bytes(b"x" * (1 << 20))
+    command("submit", batch(job("one", "true")), "--detach")
+    assert not old.exists()
+
+    log.write_bytes(b"x" * ((1 << 20) + 1))
+    command("submit", batch(job("two", "true")), "--detach")
+    wait_until(old.exists)
+
+    assert old.stat().st_size == (1 << 20) + 1
+    assert log.stat().st_size < 1 << 20
+
+
 def test_a_request_that_cannot_be_read_stops_nobody(batch: Callable[..., str], home: Path) -> None:
     command("submit", batch(job("waits", "sleep 60")), "--detach")
     wait_until(lambda: states() == ["RUNNING"])

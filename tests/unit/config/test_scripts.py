@@ -105,8 +105,23 @@ def test_a_word_is_a_program_if_there_is_no_such_file(
     assert script_or_program("sh", ("-c", "true")) == Command(("sh", "-c", "true"))
     for missing in ("no-such-program", "./sh", "sub/sh"):
         assert script_or_program(missing, ()) == Script(missing)
+    Path("sh").mkdir()
+    assert script_or_program("sh", ()) == Command(("sh",))
+    Path("sh").rmdir()
     Path("sh").write_text("print(1)")
     assert script_or_program("sh", ()) == Script("sh")
+
+
+def test_a_program_of_another_machine_need_not_be_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert script_or_program("of-the-cluster", (), is_elsewhere=True) == Command(
+        ("of-the-cluster",)
+    )
+    for missing in ("trian.py", "./of-the-cluster"):
+        assert script_or_program(missing, (), is_elsewhere=True) == Script(missing)
 
 
 @pytest.mark.parametrize("begin", [b"#!/usr/bin/env -S uv run --script\n", b"print(1)\n", b""])

@@ -166,7 +166,8 @@ def command(
             max_parallel=max_parallel,
             json_out=json_out,
         )
-    task = script_or_program(script, args)
+    is_elsewhere = executor not in (None, "local")
+    task = script_or_program(script, args, is_elsewhere=is_elsewhere)
     found = {} if executor is None else {executor: find_executor(executor)}
     project = project or task.title
 

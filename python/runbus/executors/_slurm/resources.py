@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence  # noqa: TC003 - the configuration reads the fields
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated
 
 from msgspec import Meta
@@ -124,13 +124,8 @@ class SlurmResources:
         return bool(self.gpus_per_node or self.gpus_per_task) or "gpu" in (self.gres or "")
 
 
-PLAIN = (
-    "account", "partition", "qos", "nodes", "ntasks_per_node", "cpus_per_task", "cpus_per_gpu",
-    "gpus", "gpus_per_node", "gpus_per_task", "gres", "mem", "mem_per_cpu", "mem_per_gpu", "time",
-    "constraint", "nodelist", "exclude", "exclusive", "reservation", "licenses", "comment",
-    "network", "segment",
-)  # fmt: skip
-"""The fields."""
+PLAIN = tuple(one.name for one in fields(SlurmResources))
+"""The names of the options, in their order."""
 
 _EXCLUSIVE = {"user", "mcs", "topo"}
 

@@ -56,7 +56,7 @@ from runbus.executors._slurm.verdict import Accounts
 from runbus.transports.http import MOST_BYTES, Answer, HttpClient, Phases
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Awaitable, Callable, Hashable
 
     from runbus._secrets import Secret
     from runbus.abc import Tunnel
@@ -177,26 +177,17 @@ class Rest(Scheduler):
     async def _one_by_one(self, numbers: Sequence[str]) -> dict[str, Fact]:
         """Ask for jobs, and for arrays as a whole, by their numbers."""
         jobs: list[Queued] = []
-        failures: list[HostError] = []
         version = await self.version()
 
         async def ask(number: str) -> None:
-            try:
-                found = await self._get(f"/slurm/{version}/job/{number}", Listed)
-                if found.knows_no_such_job:
-                    return
-                if found.troubles or found.jobs is None:
-                    raise await self._failure(found, "its answer has no job")
-                jobs.extend(found.jobs)
-            except HostError as error:
-                failures.append(error)
+            found = await self._get(f"/slurm/{version}/job/{number}", Listed)
+            if found.knows_no_such_job:
+                return
+            if found.troubles or found.jobs is None:
+                raise await self._failure(found, "its answer has no job")
+            jobs.extend(found.jobs)
 
-        for some in chunks(numbers, _AT_A_TIME):
-            async with anyio.create_task_group() as asking:
-                for number in some:
-                    asking.start_soon(ask, number, name=f"ask for job {number}")
-            if failures:
-                raise failures[0]
+        await _for_each(numbers, ask, "ask for")
         return facts_of_queue(jobs, self._user)
 
     async def accounts(self, ids: Sequence[str], names: Sequence[str]) -> Accounts:
@@ -235,25 +226,16 @@ class Rest(Scheduler):
 
     async def _delete(self, ids: Sequence[str], query: dict[str, str]) -> None:
         wanted = [number for number in ids if number]
-        failures: list[HostError] = []
         version = await self.version() if wanted else ""
 
         async def delete(number: str) -> None:
             path = f"/slurm/{version}/job/{number}"
-            try:
-                answer = self._read(await self._ask("DELETE", path, query=query), Errors)
-                # Of jobs that have ended it complains as well.
-                if answer.is_vague or (answer.said and answer.refusal in {"later", "unknown"}):
-                    failures.append(await self._failure(answer, ""))
-            except HostError as error:
-                failures.append(error)
+            answer = self._read(await self._ask("DELETE", path, query=query), Errors)
+            # Of jobs that have ended it complains as well.
+            if answer.is_vague or (answer.said and answer.refusal in {"later", "unknown"}):
+                raise await self._failure(answer, "")
 
-        for some in chunks(wanted, _AT_A_TIME):
-            async with anyio.create_task_group() as ending:
-                for number in some:
-                    ending.start_soon(delete, number, name=f"end job {number}")
-            if failures:
-                raise failures[0]
+        await _for_each(wanted, delete, "end")
 
     async def largest_array(self) -> int:
         """Return what is usual; see `Scheduler`. Where that is too many, fewer are handed over."""
@@ -359,6 +341,30 @@ class Rest(Scheduler):
             if asked.is_of_token:
                 return self._no_entry(asked.said)
         return None
+
+
+async def _for_each(
+    numbers: Sequence[str], call: Callable[[str], Awaitable[None]], doing: str
+) -> None:
+    """Call the server for jobs, a few at a time; those of a time that succeed are not undone.
+
+    Raises:
+        HostError: A call has failed: no further ones were begun.
+    """
+    failures: list[HostError] = []
+
+    async def call_one(number: str) -> None:
+        try:
+            await call(number)
+        except HostError as error:
+            failures.append(error)
+
+    for some in chunks(numbers, _AT_A_TIME):
+        async with anyio.create_task_group() as calls:
+            for number in some:
+                calls.start_soon(call_one, number, name=f"{doing} job {number}")
+        if failures:
+            raise failures[0]
 
 
 def _own_name() -> str:
