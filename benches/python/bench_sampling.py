@@ -74,7 +74,7 @@ def training() -> Row:
                 run.log("loss", 0.5, step)
             return (time.thread_time_ns() - start) / 300_000
 
-    pairs = [(ns_per_log(False), ns_per_log(System(every_s=0.1))) for _ in range(7)]
+    pairs = [(ns_per_log(False), ns_per_log(System(every_s=0.1))) for _ in range(31)]
     without, with_sampler = (statistics.median(column) for column in zip(*pairs, strict=True))
     return Row(
         "log(), processor time of the loop, sampled at 10 Hz",

@@ -20,7 +20,7 @@ pub struct Point {
 }
 
 /// New points in the order of commitment, as columns of little-endian numbers.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Points {
     /// How many.
     pub count: usize,
@@ -211,7 +211,7 @@ impl Mixed {
             self.reserve(self.steps.len().max(64));
         }
         if series > 0 || !self.series.is_empty() {
-            self.push_series(series);
+            self.name_up_to(self.steps.len() + 1, series);
         }
         if let Some(known) = &mut self.order {
             known.push(order);
@@ -222,13 +222,36 @@ impl Mixed {
         self.values.push(point.value);
     }
 
-    fn push_series(&mut self, series: u32) {
-        if self.series.len() == self.series.capacity() {
-            self.series.reserve_big(self.steps.capacity());
+    /// Add points of one name, whose rows are numbered from `first` on; none has a rest.
+    pub(crate) fn extend(
+        &mut self,
+        series: u32,
+        first: u64,
+        points: impl ExactSizeIterator<Item = Point> + Clone,
+    ) {
+        let end = self.steps.len() + points.len();
+        if end > self.steps.capacity() {
+            self.reserve(end.max(64));
+        }
+        if series > 0 || !self.series.is_empty() {
+            self.name_up_to(end, series);
+        }
+        if let Some(known) = &mut self.order {
+            known.extend(first..first + points.len() as u64);
+        }
+        self.steps.extend(points.clone().map(|point| point.step));
+        self.times.extend(points.clone().map(|point| point.time));
+        self.values.extend(points.map(|point| point.value));
+    }
+
+    /// The points from here up to `end` are of this name.
+    fn name_up_to(&mut self, end: usize, series: u32) {
+        if end > self.series.capacity() {
+            self.series.reserve_big(self.steps.capacity().max(end));
         }
         // So far all were of the first name.
         self.series.resize(self.steps.len(), 0);
-        self.series.push(series);
+        self.series.resize(end, series);
     }
 
     /// From now on the place of a point is not its number.

@@ -18,7 +18,7 @@ use super::keeper;
 use super::mapping::{GRAIN_BYTES, Mapping, Piece, reserve_some};
 use super::record::end_record;
 use super::shared::{Shared, next_piece_bytes};
-use super::words::bytes_of;
+use super::words::{WORD, bytes_of, bytes_of_mut};
 use crate::error::Error;
 use crate::os::{self, Lock, ProcessIdentity};
 use crate::{clock, files};
@@ -232,11 +232,39 @@ impl Appender {
                 }
             }
         }
+        Ok(self.go_on(head))
+    }
+
+    /// As [`Appender::commit`], but the payload lacks its last words, which are these.
+    pub(super) fn commit_with(
+        &mut self,
+        kind: Kind,
+        payload_words: usize,
+        words: &[[u8; WORD]],
+    ) -> io::Result<u64> {
+        let Storage::Mapped(piece) = &mut self.storage else {
+            let payload = bytes_of_mut(self.stage(payload_words));
+            let ready = payload.len() - size_of_val(words);
+            payload[ready..].copy_from_slice(words.as_flattened());
+            return self.commit(kind, payload_words);
+        };
+        let head = Head {
+            kind,
+            payload_words,
+        };
+        piece.commit_with(self.position, head, words);
+        Ok(self.go_on(head))
+    }
+
+    /// Step over the record that was committed, and return its offset.
+    #[inline(always)]
+    fn go_on(&mut self, head: Head) -> u64 {
+        let offset = self.position;
         self.position = offset + head.record_bytes();
         if let Some(shared) = &self.shared {
             shared.publish(self.position);
         }
-        Ok(offset)
+        offset
     }
 
     /// The final record, in the room that was kept for it.

@@ -157,7 +157,7 @@ impl<'a> Column<'a> {
     }
 
     /// The steps, and the values as they are stored.
-    pub(super) fn points(&self) -> impl Iterator<Item = (i64, &'a [u8; WORD])> {
+    pub(super) fn points(&self) -> impl ExactSizeIterator<Item = (i64, &'a [u8; WORD])> {
         self.values.iter().enumerate().map(|(index, value)| {
             let step = match self.steps.get(index) {
                 Some(step) => i64::from_le_bytes(*step),

@@ -104,6 +104,19 @@ impl Head {
         self.committed(offset, hash::of_stored(payload))
     }
 
+    /// The same of a payload that ends with these words, which are put there now: behind those that
+    /// are `ready`.
+    #[inline]
+    pub(super) fn commit_word_of_copied(
+        self,
+        offset: u64,
+        payload: &mut [u64],
+        ready: usize,
+        words: &[[u8; WORD]],
+    ) -> u64 {
+        self.committed(offset, hash::of_copied(payload, ready, words))
+    }
+
     /// Whether this is the word that commits the record at `offset`.
     ///
     /// A fuzzer would never find one: it is taken at its word, and gets to what lies behind.

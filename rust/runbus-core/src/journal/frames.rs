@@ -1,7 +1,7 @@
 //! A whole journal as columns, in one pass.
 
 use super::format::{ROW_WORDS, WORD_BYTES};
-use super::metric_reader::{MetricReader, Row, Table};
+use super::metric_reader::{MetricReader, Rows, Table};
 use crate::error::Error;
 use crate::frame::{Frames, Mixed, Point, Wide};
 use crate::memory::Big;
@@ -30,47 +30,58 @@ struct Gathered {
 }
 
 impl Gathered {
-    #[inline]
-    fn add(&mut self, table: &Table, row: &Row<'_>, is_wanted: &dyn Fn(&str) -> bool) {
-        let id = row.schema as usize;
+    fn add(&mut self, table: &Table, rows: &Rows<'_>, is_wanted: &dyn Fn(&str) -> bool) {
+        let id = rows.schema as usize;
         if !matches!(self.sheets.get(id), Some(Some(_))) {
-            self.open(table, row, is_wanted);
+            self.open(table, rows, is_wanted);
         }
-        match &mut self.sheets[id] {
-            Some(Sheet::One(series)) => {
-                let point = Point {
-                    step: row.step,
-                    time: row.time,
-                    value: f64::from_le_bytes(row.values[0]),
-                    rest: row.rest,
-                };
-                self.mixed.push(*series, self.rows, point);
+        let (first, count) = (self.rows, rows.len());
+        self.rows += count as u64;
+        match (&mut self.sheets[id], rows.doubles()) {
+            (Some(Sheet::One(series)), Some(doubles)) => {
+                let doubles = doubles.map(|(step, time, values)| Point {
+                    step,
+                    time,
+                    value: f64::from_le_bytes(values[0]),
+                    rest: 0,
+                });
+                self.mixed.extend(*series, first, doubles);
             }
-            Some(Sheet::Several { frame, places }) => {
-                frame.order.push(self.rows);
-                frame.steps.push(row.step);
-                frame.times.push(row.time);
+            (Some(Sheet::One(series)), None) => {
+                let mut order = first;
+                rows.each(|row| {
+                    for (_, point) in row.points() {
+                        self.mixed.push(*series, order, point);
+                    }
+                    order += 1;
+                });
+            }
+            (Some(Sheet::Several { frame, places }), Some(doubles)) => {
+                frame.order.extend(first..self.rows);
+                frame.steps.extend(doubles.clone().map(|(step, ..)| step));
+                frame.times.extend(doubles.clone().map(|(_, time, _)| time));
                 for (column, place) in frame.values.iter_mut().zip(places) {
-                    column.push(f64::from_le_bytes(row.values[*place]));
+                    let values = doubles.clone().map(|(.., values)| values[*place]);
+                    column.extend(values.map(f64::from_le_bytes));
                 }
             }
-            Some(Sheet::Skipped) | None => {}
+            // Rows of several values are doubles.
+            (Some(Sheet::Several { .. } | Sheet::Skipped) | None, _) => {}
         }
-        self.rows += 1;
     }
 
     #[cold]
-    fn open(&mut self, table: &Table, row: &Row<'_>, is_wanted: &dyn Fn(&str) -> bool) {
-        let id = row.schema as usize;
+    fn open(&mut self, table: &Table, rows: &Rows<'_>, is_wanted: &dyn Fn(&str) -> bool) {
+        let id = rows.schema as usize;
         if self.sheets.len() <= id {
             self.sheets.resize_with(id + 1, || None);
         }
-        let names = table.names_of(row.schema).enumerate();
+        let names = table.names_of(rows.schema).enumerate();
         let (places, names): (Vec<usize>, Vec<Box<str>>) = names
             .filter(|(_, name)| is_wanted(name))
             .map(|(place, name)| (place, Box::from(name)))
             .unzip();
-        let sheet = match (row.values.len(), names.len()) {
+        let sheet = match (rows.columns.len(), names.len()) {
             (_, 0) => Sheet::Skipped,
             (1, _) => self.one(names),
             _ => self.several(names, places),
@@ -137,8 +148,8 @@ impl MetricReader {
             file_bytes,
             ..Gathered::default()
         };
-        let gathered = self.scan_all(start, |gathered, table, row| {
-            gathered.add(table, row, is_wanted);
+        let gathered = self.scan_all(start, |gathered, table, rows| {
+            gathered.add(table, rows, is_wanted);
         })?;
         Ok(gathered.into_frames())
     }

@@ -202,14 +202,20 @@ impl Piece {
     pub(super) fn commit(&mut self, position: u64, head: Head) {
         let record = self.stage(position, head.payload_words + 1);
         let word = head.commit_word_of_stored(position, &record[1..]);
-        // SAFETY: the word is aligned, inside the mapping, and valid for writes through `record`.
-        let commit = unsafe { AtomicU64::from_ptr(record.as_mut_ptr()) };
-        commit.store(word.to_le(), Ordering::Release);
+        show(record, word);
         // The place of the next record would be cold in a loop that does other things meanwhile: it
         // took one call in fifty 100 ns longer. Long records are better left to the processor.
         if head.payload_words < LINE_WORDS {
             prefetch(record.as_ptr_range().end.wrapping_add(LINE_WORDS));
         }
+    }
+
+    /// As [`Piece::commit`], but the payload lacks its last words, which are these.
+    pub(super) fn commit_with(&mut self, position: u64, head: Head, words: &[[u8; WORD]]) {
+        let record = self.stage(position, head.payload_words + 1);
+        let ready = head.payload_words - words.len();
+        let word = head.commit_word_of_copied(position, &mut record[1..], ready, words);
+        show(record, word);
     }
 
     #[inline]
@@ -218,6 +224,14 @@ impl Piece {
         // A position below the piece wraps to a huge index, which the caller's assertion refuses.
         usize::try_from(position.wrapping_sub(self.offset) / WORD_BYTES).unwrap_or(usize::MAX)
     }
+}
+
+/// Store the commit word of a record, after all else of it.
+#[inline(always)]
+fn show(record: &mut [u64], word: u64) {
+    // SAFETY: the word is aligned, inside the mapping, and valid for writes through `record`.
+    let commit = unsafe { AtomicU64::from_ptr(record.as_mut_ptr()) };
+    commit.store(word.to_le(), Ordering::Release);
 }
 
 /// Have the processor fetch the place, for writing.

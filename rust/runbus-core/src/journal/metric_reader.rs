@@ -68,7 +68,6 @@ impl Table {
 /// A row whose schema is known.
 #[derive(Clone, Copy)]
 pub(crate) struct Row<'a> {
-    pub(crate) schema: u32,
     /// Where its record ends in the journal: a follower that has read it continues there.
     pub(crate) position: u64,
     /// For each value the index of its name.
@@ -108,78 +107,130 @@ enum Unread {
     Wrong,
 }
 
-/// Visit the rows of a record of points: a column is one for each of its points.
-///
-/// The usual record is a row of doubles: only that is visited in place.
-#[inline]
-fn each_row(
-    table: &Table,
-    record: &Record<'_>,
-    mut visit: impl FnMut(&Row<'_>),
-) -> Result<(), Unread> {
-    let (id, flags) = halves(word_at(record.payload, 0));
-    let columns = table.columns(id).ok_or(Unread::Unknown(id))?;
-    let mut row = Row {
-        schema: id,
-        position: record.end(),
-        columns,
-        step: word_at(record.payload, 1).cast_signed(),
-        time: word_at(record.payload, 2).cast_signed(),
-        values: &[],
-        rest: 0,
-    };
-    if record.kind == Kind::Column {
-        return each_of_column(row, record, &mut visit);
-    }
-    let values = record
-        .payload
-        .get(ROW_WORDS * WORD..)
-        .ok_or(Unread::Wrong)?;
-    (row.values, _) = values.as_chunks::<WORD>();
-    if row.values.len() != columns.len() {
-        return Err(Unread::Wrong);
-    }
-    match (flags, row.values) {
-        (0, _) => visit(&row),
-        (ARE_INTEGERS, [integer]) => visit_integer(row, *integer, &mut visit),
-        _ => return Err(Unread::Wrong),
-    }
-    Ok(())
+/// Rows of one schema, one behind the other.
+pub(super) struct Rows<'a> {
+    pub(super) schema: u32,
+    /// For each value of a row the index of its name.
+    pub(super) columns: &'a [u32],
+    /// What the words of values are.
+    form: Form,
+    lie: Lie<'a>,
 }
 
-/// Visit an integer, or the nearest double and what it lacks.
-fn visit_integer(row: Row<'_>, integer: [u8; WORD], visit: &mut dyn FnMut(&Row<'_>)) {
-    let (nearest, rest) = integer::split(i64::from_le_bytes(integer));
-    visit(&Row {
-        values: &[nearest.to_le_bytes()],
-        rest,
-        ..row
-    });
+/// How rows lie in the file.
+enum Lie<'a> {
+    /// Each in a record of its own.
+    Records(Record<'a>),
+    /// All in one record, which ends there.
+    Column(Column<'a>, u64),
 }
 
-#[inline(never)]
-fn each_of_column(
-    row: Row<'_>,
-    record: &Record<'_>,
-    visit: &mut dyn FnMut(&Row<'_>),
-) -> Result<(), Unread> {
-    let column = Column::decode(record.payload).ok_or(Unread::Wrong)?;
-    if row.columns.len() != 1 {
-        return Err(Unread::Wrong);
-    }
-    for (step, value) in column.points() {
-        let row = Row {
-            step,
-            time: column.time,
-            values: &[*value],
-            ..row
+/// The step of a row, its time, and its values as they are stored.
+type Words<'a> = (i64, i64, &'a [[u8; WORD]]);
+
+impl<'a> Rows<'a> {
+    /// The rows of records of points whose schema is known.
+    #[inline]
+    fn of(table: &'a Table, record: Record<'a>) -> Result<Self, Unread> {
+        let (schema, flags) = halves(word_at(record.payload, 0));
+        let columns = table.columns(schema).ok_or(Unread::Unknown(schema))?;
+        let (form, lie) = if record.kind == Kind::Column {
+            let column = Column::decode(record.payload).ok_or(Unread::Wrong)?;
+            if columns.len() != 1 {
+                return Err(Unread::Wrong);
+            }
+            (column.form, Lie::Column(column, record.span().end()))
+        } else {
+            if record.payload.len() != (ROW_WORDS + columns.len()) * WORD {
+                return Err(Unread::Wrong);
+            }
+            let form = match (flags, columns) {
+                (0, _) => Form::Doubles,
+                (ARE_INTEGERS, [_]) => Form::Integers,
+                _ => return Err(Unread::Wrong),
+            };
+            (form, Lie::Records(record))
         };
-        match column.form {
-            Form::Doubles => visit(&row),
-            Form::Integers => visit_integer(row, *value, visit),
+        Ok(Self {
+            schema,
+            columns,
+            form,
+            lie,
+        })
+    }
+
+    /// How many.
+    pub(super) fn len(&self) -> usize {
+        match &self.lie {
+            Lie::Records(record) => record.payloads().len(),
+            Lie::Column(column, _) => column.points().len(),
         }
     }
-    Ok(())
+
+    /// The words of rows of doubles that lie in records of their own, as most do.
+    pub(super) fn doubles(
+        &self,
+    ) -> Option<impl ExactSizeIterator<Item = Words<'a>> + Clone + use<'a>> {
+        match &self.lie {
+            Lie::Records(record) if self.form == Form::Doubles => {
+                Some(record.payloads().map(words_of))
+            }
+            _ => None,
+        }
+    }
+
+    /// Visit each row.
+    #[inline]
+    pub(super) fn each(&self, mut visit: impl FnMut(&Row<'_>)) {
+        match &self.lie {
+            Lie::Records(record) => {
+                let mut position = record.offset;
+                for payload in record.payloads() {
+                    position += (payload.len() + WORD) as u64;
+                    self.visit(position, words_of(payload), &mut visit);
+                }
+            }
+            Lie::Column(column, position) => {
+                for (step, value) in column.points() {
+                    let words = (step, column.time, std::slice::from_ref(value));
+                    self.visit(*position, words, &mut visit);
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn visit(&self, position: u64, words: Words<'_>, visit: &mut impl FnMut(&Row<'_>)) {
+        let (step, time, values) = words;
+        let row = Row {
+            position,
+            columns: self.columns,
+            step,
+            time,
+            values,
+            rest: 0,
+        };
+        match (self.form, values) {
+            (Form::Integers, [integer]) => {
+                let (nearest, rest) = integer::split(i64::from_le_bytes(*integer));
+                let values = &[nearest.to_le_bytes()];
+                visit(&Row {
+                    values,
+                    rest,
+                    ..row
+                });
+            }
+            _ => visit(&row),
+        }
+    }
+}
+
+#[inline]
+fn words_of(payload: &[u8]) -> Words<'_> {
+    let (words, _) = payload.as_chunks::<WORD>();
+    let (head, values) = words.split_at(ROW_WORDS.min(words.len()));
+    let word = |at: usize| head.get(at).map_or(0, |word| i64::from_le_bytes(*word));
+    (word(1), word(2), values)
 }
 
 /// Reads one metrics journal, while it is written or afterwards.
@@ -252,8 +303,10 @@ impl MetricReader {
             };
             match record.kind {
                 Kind::Row | Kind::Column => {
-                    if each_row(&self.table, &record, |row| points.add(row)).is_err() {
-                        wrong.push(record.span());
+                    let span = record.span();
+                    match Rows::of(&self.table, record) {
+                        Ok(rows) => rows.each(|row| points.add(row)),
+                        Err(_) => wrong.push(span),
                     }
                 }
                 Kind::Schema if self.table.learn(record.payload) => {}
@@ -293,14 +346,14 @@ impl MetricReader {
         start: impl Fn() -> T,
         mut visit: impl FnMut(&mut T, &Row<'_>),
     ) -> Result<T, Error> {
-        self.scan_all(start, |found, _, row| visit(found, row))
+        self.scan_all(start, |found, _, rows| rows.each(|row| visit(found, row)))
     }
 
-    /// As [`MetricReader::rows`], with the names so far.
+    /// As [`MetricReader::rows`], with the names so far, and rows that are alike together.
     pub(super) fn scan_all<T>(
         &mut self,
         start: impl Fn() -> T,
-        mut visit: impl FnMut(&mut T, &Table, &Row<'_>),
+        mut visit: impl FnMut(&mut T, &Table, &Rows<'_>),
     ) -> Result<T, Error> {
         loop {
             let (mut result, mut wrong, mut unknown) = (start(), Vec::new(), Vec::new());
@@ -309,16 +362,19 @@ impl MetricReader {
             let mut scanner = self.source.rescan()?;
             let result_of_all = scanner.each(|record| match record.kind {
                 Kind::Row | Kind::Column => {
-                    let add = |row: &Row<'_>| visit(&mut result, &self.table, row);
-                    if let Err(why) = each_row(&self.table, record, add) {
-                        wrong.push(record.span());
-                        if let Unread::Unknown(id) = why {
-                            unknown.push(id);
+                    let span = record.span();
+                    match Rows::of(&self.table, record) {
+                        Ok(rows) => visit(&mut result, &self.table, &rows),
+                        Err(why) => {
+                            wrong.push(span);
+                            if let Unread::Unknown(id) = why {
+                                unknown.push(id);
+                            }
                         }
                     }
                 }
                 Kind::Schema if self.table.learn(record.payload) => {}
-                _ => wrong.extend(self.note(record)),
+                _ => wrong.extend(self.note(&record)),
             });
             result_of_all.map_err(|error| self.source.io(error))?;
             self.scanned = self.scanned.max(scanner.cursor());
@@ -495,5 +551,72 @@ mod tests {
         let length = size_of_val(&words) as u64;
         assert_eq!(reader.check().unwrap(), [Span { offset, length }]);
         assert_eq!(reader.poll(10).unwrap().count, 2);
+    }
+    /// All points of a journal, step by step and in one pass.
+    fn read_both_ways(path: &Path) -> [(Points, Vec<Span>); 2] {
+        let mut stepping = MetricReader::open(path).unwrap();
+        let stepped = stepping.poll_rest(usize::MAX).unwrap();
+        let mut passing = MetricReader::open(path).unwrap();
+        let passed = passing.rows(Points::default, Points::add).unwrap();
+        [(stepped, stepping), (passed, passing)]
+            .map(|(points, reader)| (points, reader.damage().to_vec()))
+    }
+
+    #[test]
+    fn what_is_read_ahead_is_what_is_read_step_by_step() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.journal");
+        let options = Options {
+            is_mapped: false,
+            ..Options::default()
+        };
+        let mut writer = MetricWriter::create(&path, options).unwrap();
+        let (one, two) = (
+            writer.layout(&["a"]).unwrap(),
+            writer.layout(&["b", "c"]).unwrap(),
+        );
+        let series = one.single().unwrap();
+        let (steps, doubles) = (vec![7; 4096], vec![0.5; 4096]);
+        for step in 0..20_000 {
+            writer.log(&one, Some(step), step, &[1.5]).unwrap();
+            if step % 7 == 0 {
+                writer.log(&two, Some(step), step, &[2.5, 3.5]).unwrap();
+            }
+            // Of any length: some cross the ends of what is read at once.
+            if step % 200 == 0 {
+                let count = 1 + usize::try_from(step).unwrap() * 37 % 4096;
+                for steps in [Steps::Automatic, Steps::Each(&steps[..count])] {
+                    writer
+                        .extend(series, steps, step, &doubles[..count])
+                        .unwrap();
+                }
+            }
+        }
+        drop(writer.close(1));
+        drop(writer);
+        let file = File::options().write(true).open(&path).unwrap();
+        let bytes = file.metadata().unwrap().len();
+        assert!(bytes > 4_000_000, "enough for a thread to read ahead");
+        let [stepped, passed] = read_both_ways(&path);
+        assert_eq!(stepped.0.count, 20_000 + 2 * 2_858 + 2 * extended());
+        assert_eq!(stepped, passed);
+
+        for share in 1..40 {
+            // Zeros, as a power failure leaves them, and a word that is none.
+            let offset = bytes * share / 40 / 8 * 8;
+            let length = if share % 2 == 0 { 8 } else { 4096 };
+            let word = if share % 3 == 0 { 0x11 } else { 0 };
+            file.write_all_at(&vec![word; length], offset).unwrap();
+        }
+        let [stepped, passed] = read_both_ways(&path);
+        assert!(stepped.1.len() >= 20);
+        assert_eq!(stepped, passed);
+    }
+
+    fn extended() -> usize {
+        (0..20_000)
+            .step_by(200)
+            .map(|step| 1 + step * 37 % 4096)
+            .sum()
     }
 }

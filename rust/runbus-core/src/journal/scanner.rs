@@ -13,6 +13,7 @@ use super::format::{
 use super::header::halves;
 use super::names::MAX_SCHEMAS;
 use crate::os;
+use ahead::Ahead;
 
 const SMALLEST_READ: usize = 16 << 10;
 /// What was read is checked while it is still in the cache.
@@ -27,6 +28,12 @@ pub struct Span {
     pub length: u64,
 }
 
+impl Span {
+    pub(super) fn end(self) -> u64 {
+        self.offset.saturating_add(self.length)
+    }
+}
+
 /// What a word that is not committed means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
@@ -36,24 +43,50 @@ pub(super) enum Mode {
     Settled,
 }
 
-/// A whole record.
+/// A whole record; or several of one kind and length, one behind the other, whose payloads begin
+/// with the same word: rows of one schema.
 pub(super) struct Record<'a> {
     pub(super) kind: Kind,
     pub(super) offset: u64,
+    /// Of the first one.
     pub(super) payload: &'a [u8],
+    /// All of them, with their commit words.
+    bytes: &'a [u8],
 }
 
-impl Record<'_> {
-    #[inline]
-    pub(super) fn end(&self) -> u64 {
-        self.offset + self.payload.len() as u64 + WORD_BYTES
+impl<'a> Record<'a> {
+    /// The record at the start of whole ones, with those behind it that are like it.
+    fn first_of(bytes: &'a [u8], offset: u64) -> Option<Self> {
+        let (head, first) = (Head::of(word_at(bytes, 0))?, word_at(bytes, 1));
+        let length = (head.payload_words + 1) * WORD;
+        let mut count = 1;
+        if head.kind == Kind::Row {
+            let is_alike = |record: &&[u8]| {
+                word_at(record, 1) == first && Head::of(word_at(record, 0)) == Some(head)
+            };
+            count = bytes.chunks_exact(length).take_while(is_alike).count();
+        }
+        let bytes = bytes.get(..count * length)?;
+        Some(Self {
+            kind: head.kind,
+            offset,
+            payload: bytes.get(WORD..length)?,
+            bytes,
+        })
     }
 
     pub(super) fn span(&self) -> Span {
         Span {
             offset: self.offset,
-            length: self.payload.len() as u64 + WORD_BYTES,
+            length: self.bytes.len() as u64,
         }
+    }
+
+    /// The payload of each one.
+    #[inline]
+    pub(super) fn payloads(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + Clone + use<'a> {
+        let each = self.bytes.chunks_exact(self.payload.len() + WORD);
+        each.map(|record| &record[WORD..])
     }
 }
 
@@ -65,6 +98,8 @@ pub(super) struct Scanner {
     window: Vec<u8>,
     start: u64,
     read_bytes: usize,
+    /// What continues the window, if another thread reads the file.
+    ahead: Option<Ahead>,
     damage: Vec<Span>,
     torn: Option<Span>,
 }
@@ -77,6 +112,7 @@ impl Scanner {
             window: Vec::new(),
             start: 0,
             read_bytes: SMALLEST_READ,
+            ahead: None,
             damage: Vec::new(),
             torn: None,
         }
@@ -126,12 +162,7 @@ impl Scanner {
     #[inline]
     fn whole_in_window(&self, offset: u64) -> Option<Head> {
         let index = usize::try_from(offset.checked_sub(self.start)?).ok()?;
-        let (word, rest) = self.window.get(index..)?.split_first_chunk::<WORD>()?;
-        let commit_word = u64::from_le_bytes(*word);
-        let head = Head::of(commit_word)?;
-        let payload = rest.get(..head.payload_words * WORD)?;
-        head.is_committed(commit_word, offset, payload)
-            .then_some(head)
+        first_whole(self.window.get(index..)?, offset)
     }
 
     /// What [`Scanner::next`] does where more must be read, or nothing whole stands.
@@ -172,11 +203,12 @@ impl Scanner {
     #[inline]
     fn take(&mut self, offset: u64, head: Head) -> Record<'_> {
         self.cursor = offset + head.record_bytes();
-        let payload = &self.window_from(offset)[WORD..][..head.payload_words * WORD];
+        let bytes = &self.window_from(offset)[..(head.payload_words + 1) * WORD];
         Record {
             kind: head.kind,
             offset,
-            payload,
+            payload: &bytes[WORD..],
+            bytes,
         }
     }
 
@@ -294,48 +326,64 @@ impl Scanner {
             self.window.clear();
         }
         self.start = offset;
-        let wanted = needed.max(self.window.len() + self.read_bytes);
-        self.window
-            .reserve(wanted.saturating_sub(self.window.len()));
-        while self.window.len() < needed {
-            match self.read_into_window(offset, wanted) {
-                Ok(0) => break,
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+        while self.window_from(offset).len() < needed && self.go_on_ahead() {}
+        let held = self.window_from(offset).len();
+        if held >= needed {
+            return Ok(held);
+        }
+        let wanted = needed.max(held + self.read_bytes) - held;
+        let mut left = wanted;
+        while self.window_from(offset).len() < needed {
+            let end = self.start + self.window.len() as u64;
+            match read_on_to(&mut self.window, &self.file, end, left)? {
+                0 => break,
+                count => left -= count,
             }
         }
         // A follower at the end of a short file keeps to short reads.
-        if self.window.len() >= wanted {
+        if left == 0 {
             self.read_bytes = (self.read_bytes * 4).min(LARGEST_READ);
         }
-        Ok(self.window.len())
+        Ok(self.window_from(offset).len())
     }
+}
 
-    /// Add to the window what one read gives, up to `wanted` bytes of window; returns how many.
-    ///
-    /// `FileExt::read_at` wants room full of zeros, which takes as long as the reading itself.
-    fn read_into_window(&mut self, offset: u64, wanted: usize) -> io::Result<usize> {
-        let filled = self.window.len();
-        let position = libc::off_t::try_from(offset + filled as u64)
-            .map_err(|_| io::Error::from_raw_os_error(libc::EFBIG))?;
-        let spare = self.window.spare_capacity_mut();
-        let room = spare.len().min(wanted - filled);
-        // SAFETY: the descriptor is open, and the kernel writes at most `room` bytes to the spare
-        // capacity.
-        let count = unsafe {
-            libc::pread(
-                self.file.as_raw_fd(),
-                spare.as_mut_ptr().cast(),
-                room,
-                position,
-            )
-        };
-        let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
-        // SAFETY: so many bytes more were written by the kernel.
-        unsafe { self.window.set_len(filled + count) };
-        Ok(count)
+/// Add to `bytes` what one read gives from `offset`, at most `count`; returns how many there were.
+///
+/// `FileExt::read_at` wants room full of zeros, which takes as long as the reading itself.
+fn read_on_to(bytes: &mut Vec<u8>, file: &File, offset: u64, count: usize) -> io::Result<usize> {
+    let filled = bytes.len();
+    let position =
+        libc::off_t::try_from(offset).map_err(|_| io::Error::from_raw_os_error(libc::EFBIG))?;
+    bytes.reserve(count);
+    loop {
+        let spare = bytes.spare_capacity_mut();
+        // SAFETY: the descriptor is open, and the kernel writes at most `count` bytes, for which there
+        // is room.
+        let found =
+            unsafe { libc::pread(file.as_raw_fd(), spare.as_mut_ptr().cast(), count, position) };
+        if let Ok(found) = usize::try_from(found) {
+            // SAFETY: so many bytes more were written by the kernel.
+            unsafe { bytes.set_len(filled + found) };
+            return Ok(found);
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
     }
+}
+
+/// The head of the record that these bytes at `offset` begin with, if all of it is there and its
+/// check holds.
+#[inline]
+fn first_whole(bytes: &[u8], offset: u64) -> Option<Head> {
+    let (word, rest) = bytes.split_first_chunk::<WORD>()?;
+    let commit_word = u64::from_le_bytes(*word);
+    let head = Head::of(commit_word)?;
+    let payload = rest.get(..head.payload_words * WORD)?;
+    head.is_committed(commit_word, offset, payload)
+        .then_some(head)
 }
 
 #[cfg(test)]

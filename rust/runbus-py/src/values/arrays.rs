@@ -350,20 +350,6 @@ impl<'py> Array<'py> {
     #[allow(clippy::cast_precision_loss, reason = "where `form` says so")]
     fn doubles(&self, range: Range<usize>, place: &mut [u64]) {
         assert_eq!(range.len(), place.len());
-        if self.element == Element::F64 && self.stride == 8 && cfg!(target_endian = "little") {
-            assert!(range.end <= self.count, "within the array");
-            // SAFETY: the range lies within the array, whose doubles lie one behind the other; the
-            // place is as long and elsewhere.
-            unsafe {
-                let from = self.start.add(range.start * 8);
-                std::ptr::copy_nonoverlapping(
-                    from,
-                    place.as_mut_ptr().cast::<u8>(),
-                    place.len() * 8,
-                );
-            }
-            return;
-        }
         let mut put = |index: usize, value: f64| place[index] = value.to_bits().to_le();
         match self.element {
             Element::F64 => self.each(range, put),
@@ -445,6 +431,25 @@ impl Values for Array<'_> {
         } else {
             Form::Integers
         }
+    }
+
+    fn ready(&self, range: Range<usize>, form: Form) -> Option<&[[u8; 8]]> {
+        let is_ready = matches!(
+            (self.element, form),
+            (Element::F64, Form::Doubles) | (Element::Signed(8), Form::Integers)
+        );
+        if !is_ready || self.stride != 8 || cfg!(target_endian = "big") {
+            return None;
+        }
+        assert!(
+            range.start <= range.end && range.end <= self.count,
+            "within the array"
+        );
+        // SAFETY: the range lies within the array, whose elements lie one behind the other, and which
+        // stays where it is.
+        Some(unsafe {
+            std::slice::from_raw_parts(self.start.add(range.start * 8).cast(), range.len())
+        })
     }
 
     fn put(&self, range: Range<usize>, form: Form, place: &mut [u64]) {

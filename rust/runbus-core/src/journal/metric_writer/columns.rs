@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::{MetricWriter, SchemaId};
 use crate::error::Error;
 use crate::journal::column::{self, Form, Steps};
-use crate::journal::format::{COLUMN_POINTS, Kind, WORD_BYTES};
+use crate::journal::format::{COLUMN_POINTS, Kind, WORD, WORD_BYTES};
 
 /// Values to be written, as they lie somewhere else.
 pub trait Values {
@@ -16,6 +16,12 @@ pub trait Values {
     fn form(&self, range: Range<usize>) -> Form;
     /// Put a range of them where it goes, as words of that form.
     fn put(&self, range: Range<usize>, form: Form, place: &mut [u64]);
+    /// A range of them, if they lie somewhere as they go into the file; another thread may change them
+    /// there meanwhile.
+    fn ready(&self, range: Range<usize>, form: Form) -> Option<&[[u8; WORD]]> {
+        let _ = (range, form);
+        None
+    }
 }
 
 impl Values for [f64] {
@@ -67,9 +73,7 @@ impl MetricWriter {
                 self.dropped += points.len() as u64;
                 continue;
             }
-            let form = values.form(points.clone());
-            let filled = |place: &mut [u64]| values.put(points.clone(), form, place);
-            match self.write_column(schema, part, time_ns, form, points.len(), filled) {
+            match self.write_column(schema, part, time_ns, values, points.clone()) {
                 Ok(()) => self.accepted += points.len() as u64,
                 Err(error) => {
                     self.drop_row(&error, count - points.start);
@@ -99,14 +103,21 @@ impl MetricWriter {
         id: SchemaId,
         steps: Steps<'_>,
         time_ns: i64,
-        form: Form,
-        count: usize,
-        fill: impl FnOnce(&mut [u64]),
+        values: &(impl Values + ?Sized),
+        points: Range<usize>,
     ) -> io::Result<()> {
+        let (form, count) = (values.form(points.clone()), points.len());
         let payload_words = column::payload_words(steps, count);
         self.place(id, (payload_words as u64 + 1) * WORD_BYTES, 1)?;
         let payload = self.appender.stage(payload_words);
-        fill(column::encode(payload, id.0, time_ns, steps, form, count));
-        self.appender.commit(Kind::Column, payload_words).map(drop)
+        let place = column::encode(payload, id.0, time_ns, steps, form, count);
+        let written = if let Some(words) = values.ready(points.clone(), form) {
+            self.appender
+                .commit_with(Kind::Column, payload_words, words)
+        } else {
+            values.put(points, form, place);
+            self.appender.commit(Kind::Column, payload_words)
+        };
+        written.map(drop)
     }
 }

@@ -1,109 +1,132 @@
-//! A large file is read and checked on one thread, while another works on what was read.
+//! A large file is read on one thread, while another works on what was read.
 
+use std::fs::File;
 use std::io;
 use std::mem;
-use std::sync::mpsc::{channel, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
-use super::{Mode, Record, Scanner};
-use crate::journal::format::{Head, WORD, word_at};
+use super::{LARGEST_READ, Mode, Record, Scanner, first_whole, read_on_to};
+use crate::journal::format::WORD;
 
 /// What takes less than this is read before a thread has begun.
 const LARGE_BYTES: u64 = 2 << 20;
-/// So many windows wait to be worked on.
+/// So many chunks wait to be worked on.
 const AHEAD: usize = 2;
+/// A record that begins in one chunk and ends in the next is put together in front of the next one:
+/// any row has room there, and any column.
+const FRONT: usize = 128 << 10;
 
-/// Whole records, one behind the other.
-struct Stretch {
-    window: Vec<u8>,
-    /// Where they begin in the window, and in the file.
-    start: usize,
+/// Bytes of the file behind some that are not.
+struct Chunk {
+    bytes: Vec<u8>,
+    front: usize,
     offset: u64,
 }
 
-impl Stretch {
-    fn records(&self) -> impl Iterator<Item = Record<'_>> {
-        let (mut rest, mut offset) = (&self.window[self.start..], self.offset);
-        std::iter::from_fn(move || {
-            let head = Head::of(word_at(rest, 0))?;
-            let (record, after) = rest.split_at_checked((head.payload_words + 1) * WORD)?;
-            let record = Record {
-                kind: head.kind,
-                offset,
-                payload: &record[WORD..],
-            };
-            (rest, offset) = (after, record.end());
-            Some(record)
-        })
+/// What another thread reads of the file, chunk after chunk.
+pub(super) struct Ahead {
+    chunks: Receiver<Chunk>,
+    /// Buffers to be filled again.
+    spent: Sender<Vec<u8>>,
+}
+
+/// Read until the end, or until nobody wants more. An error is left to who needs those bytes.
+fn read_chunks(
+    file: &File,
+    mut offset: u64,
+    chunks: &SyncSender<Chunk>,
+    spare: &Receiver<Vec<u8>>,
+) {
+    loop {
+        let mut bytes = spare.try_recv().unwrap_or_default();
+        let front = usize::try_from(offset).map_or(FRONT, |offset| offset.min(FRONT));
+        bytes.reserve_exact((FRONT + LARGEST_READ).saturating_sub(bytes.len()));
+        bytes.resize(front, 0);
+        let count = match read_on_to(&mut bytes, file, offset, LARGEST_READ) {
+            Ok(count) if count > 0 => count,
+            _ => return,
+        };
+        let chunk = Chunk {
+            bytes,
+            front,
+            offset,
+        };
+        if chunks.send(chunk).is_err() {
+            return;
+        }
+        offset += count as u64;
     }
 }
 
 impl Scanner {
-    /// Visit all records from the cursor on, on this thread.
+    /// Visit all records from the cursor on, on this thread; those that are alike together, as far as
+    /// they lie one behind the other.
     ///
-    /// What takes the longest is to fetch the file from the page cache, to check it, and to make the
-    /// pages of what becomes of it: of a large file, two cores do it at once.
-    pub(in crate::journal) fn each(
-        &mut self,
-        mut visit: impl FnMut(&Record<'_>),
-    ) -> io::Result<()> {
+    /// What takes the longest is to fetch the file from the page cache: of a large file, another core
+    /// does it meanwhile.
+    pub(in crate::journal) fn each(&mut self, mut visit: impl FnMut(Record<'_>)) -> io::Result<()> {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         if cores < 2 || self.file_bytes()?.saturating_sub(self.cursor) < LARGE_BYTES {
             return self.each_here(visit);
         }
-        let (sender, receiver) = sync_channel(AHEAD);
-        let (finished, worked_through) = channel();
-        let scanner = &mut *self;
-        let result = thread::scope(|scope| {
-            let thread = thread::Builder::new().name("runbus-scan".into());
-            let reading = thread.spawn_scoped(scope, move || {
-                let spare = || worked_through.try_recv().unwrap_or_default();
-                while let Some(stretch) = scanner.stretch(spare())? {
-                    if sender.send(stretch).is_err() {
-                        break;
-                    }
-                }
-                Ok(())
-            });
-            let reading = reading.ok()?;
-            for stretch in receiver {
-                stretch.records().for_each(|record| visit(&record));
-                // At the end nobody takes it.
-                let _ = finished.send(stretch.window);
+        let (file, offset) = (self.file.try_clone()?, self.cursor);
+        thread::scope(|scope| {
+            let (sender, chunks) = sync_channel(AHEAD);
+            let (spent, spare) = channel();
+            let thread = thread::Builder::new().name("runbus-read".into());
+            let reading = move || read_chunks(&file, offset, &sender, &spare);
+            // Without another thread it takes longer.
+            if thread.spawn_scoped(scope, reading).is_ok() {
+                self.ahead = Some(Ahead { chunks, spent });
             }
-            let result = reading.join();
-            Some(result.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-        });
-        // Without another thread it takes longer.
-        result.unwrap_or_else(|| self.each_here(visit))
+            let result = self.each_here(&mut visit);
+            self.ahead = None;
+            result
+        })
     }
 
-    fn each_here(&mut self, mut visit: impl FnMut(&Record<'_>)) -> io::Result<()> {
-        while let Some(record) = self.next(Mode::Settled)? {
-            visit(&record);
+    fn each_here(&mut self, mut visit: impl FnMut(Record<'_>)) -> io::Result<()> {
+        while let Some(first) = self.next(Mode::Settled)? {
+            let mut offset = first.offset;
+            let (start, mut end) = (self.index(offset), self.index(self.cursor));
+            while let Some(head) = first_whole(&self.window[end..], self.cursor) {
+                self.cursor += head.record_bytes();
+                end += (head.payload_words + 1) * WORD;
+            }
+            let mut whole = &self.window[start..end];
+            while let Some(record) = Record::first_of(whole, offset) {
+                offset += record.bytes.len() as u64;
+                whole = &whole[record.bytes.len()..];
+                visit(record);
+            }
         }
         Ok(())
     }
 
-    /// The next whole records, as many as the window holds; `spare` becomes the next window.
-    fn stretch(&mut self, mut spare: Vec<u8>) -> io::Result<Option<Stretch>> {
-        let Some(first) = self.next(Mode::Settled)? else {
-            return Ok(None);
+    /// Have the window go on with what was read ahead, as long as that continues it.
+    ///
+    /// What lies before the bytes that it held is none of the file afterwards: nobody looks back.
+    pub(super) fn go_on_ahead(&mut self) -> bool {
+        let end = self.start + self.window.len() as u64;
+        let next = |ahead: &Ahead| ahead.chunks.recv().ok().filter(|next| next.offset == end);
+        let Some(mut chunk) = self.ahead.as_ref().and_then(next) else {
+            self.ahead = None;
+            return false;
         };
-        let offset = first.offset;
-        while let Some(head) = self.whole_in_window(self.cursor) {
-            self.take(self.cursor, head);
+        let held = self.window.len();
+        let spent = if held <= chunk.front {
+            chunk.bytes[chunk.front - held..chunk.front].copy_from_slice(&self.window);
+            self.start = chunk.offset - chunk.front as u64;
+            mem::replace(&mut self.window, chunk.bytes)
+        } else {
+            self.window.extend_from_slice(&chunk.bytes[chunk.front..]);
+            chunk.bytes
+        };
+        if let Some(ahead) = &self.ahead {
+            // At the end nobody takes it.
+            let _ = ahead.spent.send(spent);
         }
-        let (start, end) = (self.index(offset), self.index(self.cursor));
-        spare.clear();
-        spare.extend_from_slice(&self.window[end..]);
-        let mut window = mem::replace(&mut self.window, spare);
-        window.truncate(end);
-        self.start = self.cursor;
-        Ok(Some(Stretch {
-            window,
-            start,
-            offset,
-        }))
+        true
     }
 }
