@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from runbus.executors import SlurmExecutor
+from runbus.testing.conformance.executor import Harness
 from runbus.testing.dockerd import Dockerd, dockerd
 from runbus.testing.slurmd import Slurm, counted, slurm_cluster
 from runbus.testing.sshd import Sshd, sshds
@@ -67,6 +69,17 @@ def slurm(cluster: Slurm, monkeypatch: pytest.MonkeyPatch) -> Slurm:
     """That cluster, found by programs that are started by the test."""
     monkeypatch.setenv("SLURM_CONF", str(cluster.conf))
     return cluster
+
+
+@pytest.fixture
+async def harness(slurm: Slurm, tmp_path: Path) -> AsyncIterator[Harness]:
+    """Runs jobs on that cluster; modules whose jobs run elsewhere have their own."""
+
+    def make() -> SlurmExecutor:
+        return SlurmExecutor(job_dir=str(tmp_path / "far"), poll_s=0.5)
+
+    async with Harness(make, str(tmp_path / "here")) as harness:
+        yield harness
 
 
 def counting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Counter[str]]:

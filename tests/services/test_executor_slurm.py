@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,18 +38,9 @@ class TestSlurmExecutor(ExecutorContract):
         return lambda: SlurmExecutor(job_dir=str(tmp_path / "remote höme"), poll_s=0.5)
 
 
-@pytest.fixture
-async def harness(tmp_path: Path) -> AsyncIterator[Harness]:
-    def make() -> SlurmExecutor:
-        return SlurmExecutor(job_dir=str(tmp_path / "remote"), poll_s=0.5)
-
-    async with Harness(make, str(tmp_path / "here")) as harness:
-        yield harness
-
-
 def attempts(tmp_path: Path) -> list[Path]:
     """Return the files in which the numbers of jobs are kept."""
-    return sorted(tmp_path.glob("remote/*/jobs/*/*/slurm.id"))
+    return sorted(tmp_path.glob("far/*/jobs/*/*/slurm.id"))
 
 
 def requests_in(folder: Path) -> list[Path]:
@@ -148,7 +139,7 @@ async def test_a_submit_whose_answer_was_lost_is_found_by_its_name(
 
     assert found == again == ref
     assert number.read_text().strip().isdigit()
-    name = said_of_only_job(slurm, tmp_path / "remote", "%j").strip()
+    name = said_of_only_job(slurm, tmp_path / "far", "%j").strip()
     same = slurm.ask("squeue", "-h", "-t", "R,PD", "-n", name, "-o", "%A")
     assert same.split() == [number.read_text().strip()]
     (number.parent / "pid.later").rename(number.parent / "pid.json")
@@ -218,7 +209,7 @@ async def test_a_users_own_defaults_for_sbatch_change_nothing(
     ref = await harness.submit(harness.shell("echo up; exec sleep 60"))
     await harness.output(ref, b"up")
 
-    assert said_of_only_job(slurm, tmp_path / "remote", "%P") == "debug\n"
+    assert said_of_only_job(slurm, tmp_path / "far", "%P") == "debug\n"
 
 
 async def test_one_question_to_each_source_tells_about_all_jobs(

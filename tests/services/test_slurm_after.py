@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import pytest
 
 from runbus.abc import UNMET
 from runbus.events import Condition
-from runbus.executors import SlurmExecutor
 from runbus.testing.conformance.executor import Harness
 from runbus.testing.slurmd import Slurm, until
 
@@ -206,15 +204,6 @@ def test_a_parent_that_leaves_no_record_leaves_the_decision_to_who_leads(batch: 
     states = batch.states()
     assert (states["p"], states["rescue"]) == ("FAILED", "SUCCEEDED")
     assert batch.order() == ["rescue"]
-
-
-@pytest.fixture
-async def harness(tmp_path: Path) -> AsyncIterator[Harness]:
-    def make() -> SlurmExecutor:
-        return SlurmExecutor(job_dir=str(tmp_path / "far"), poll_s=0.5)
-
-    async with Harness(make, str(tmp_path / "here")) as harness:
-        yield harness
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import anyio
@@ -20,15 +18,6 @@ from runbus.testing.conformance.executor import Harness
 from runbus.testing.slurmd import Slurm, until
 
 pytestmark = [pytest.mark.services, pytest.mark.usefixtures("slurm")]
-
-
-@pytest.fixture
-async def harness(tmp_path: Path) -> AsyncIterator[Harness]:
-    def make() -> SlurmExecutor:
-        return SlurmExecutor(job_dir=str(tmp_path / "far"), poll_s=0.5)
-
-    async with Harness(make, str(tmp_path / "here")) as harness:
-        yield harness
 
 
 async def test_a_controller_that_starts_anew_knows_the_jobs_that_run(
@@ -162,7 +151,8 @@ async def test_a_job_whose_machine_is_gone_for_good_is_lost(harness: Harness, sl
     await harness.output(ref, b"up")
     (number,) = slurm.running()
     node = int(slurm.ask("squeue", "-h", "-j", number, "-o", "%N").strip().removeprefix("node"))
-    kill_all_of(slurm, node, number)
+    slurm.kill_node(node)
+    slurm.kill_job(number, with_steps=True)
     slurm.ask("scontrol", "update", f"NodeName=node{node}", "State=DOWN", "Reason=burnt")
     try:
         seen = await seen_in(harness, ref, "gone", 60)
@@ -210,21 +200,6 @@ def mounted(folder: Path) -> Iterator[Callable[[], object]]:
         yield lambda: subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
     finally:
         subprocess.run(["umount", "--lazy", folder], check=True)
-
-
-def kill_all_of(slurm: Slurm, node: int, number: str) -> None:
-    """Kill what a machine runs of Slurm and of a job, all at once as a power failure does."""
-    slurm.kill_node(node)
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            is_step = f"slurmstepd: [{number}.".encode() in (folder / "cmdline").read_bytes()
-            of_job = f"SLURM_JOB_ID={number}\0".encode() in (folder / "environ").read_bytes()
-            if is_step or of_job:
-                found.append(int(folder.name))
-    for pid in found:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
 
 
 def is_up(slurm: Slurm, node: int) -> bool:

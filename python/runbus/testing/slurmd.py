@@ -15,12 +15,13 @@ import subprocess
 import tempfile
 import time
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 __all__ = ["Slurm", "counted", "listens", "slurm_cluster", "until"]
 
@@ -40,10 +41,20 @@ class Slurm:
 
     Args:
         folder: Where everything of it lies; its users must be able to enter it.
+        keeps_accounts: Whether it has accounts, as most have.
+        settings: What is otherwise in its configuration, such as `MinJobAge`.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        keeps_accounts: bool = True,
+        settings: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.folder = folder
+        self.keeps_accounts = keeps_accounts
+        self._settings = settings
         self.conf = folder / "slurm.conf"
         self.ports = _free_ports(5 + NODES)
         self._database: subprocess.Popen[bytes] | None = None
@@ -58,8 +69,9 @@ class Slurm:
             device = self.folder / "dev" / f"nvidia{number}"
             os.mknod(device, 0o666 | 0o020000, os.makedev(1, 3))
         self._configure()
-        self._start_database()
-        self.start_accounts()
+        if self.keeps_accounts:
+            self._start_database()
+            self.start_accounts()
         self.start_controller()
         for number in range(1, NODES + 1):
             self.start_node(number)
@@ -106,6 +118,14 @@ class Slurm:
         """Stop slurmctld; jobs continue."""
         _stop(self.folder / "run" / "slurmctld.pid")
 
+    def lose_state(self) -> None:
+        """Stop slurmctld and start it without anything that it knew: its numbers begin anew."""
+        self.stop_controller()
+        for path in (self.folder / "state").iterdir():
+            if path.name != "jwt.key":
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        self.start_controller()
+
     def start_accounts(self) -> None:
         """Start slurmdbd, and wait until it listens."""
         self._run("slurmdbd")
@@ -124,6 +144,25 @@ class Slurm:
         path = self.folder / "run" / f"slurmd-node{number}.pid"
         os.kill(int(path.read_text()), signal.SIGKILL)
         until(lambda: not _pid(path))
+
+    def kill_job(self, number: str, *, with_steps: bool = False) -> None:
+        """Kill all processes of a job at once: nothing of it sees the others end.
+
+        Args:
+            number: What Slurm calls it.
+            with_steps: Whether what Slurm has started for it goes as well, as with its machine.
+        """
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                is_step = f"slurmstepd: [{number}.".encode() in (folder / "cmdline").read_bytes()
+                of_job = f"SLURM_JOB_ID={number}\0".encode() in (folder / "environ").read_bytes()
+                if of_job or (is_step and with_steps):
+                    found.append(int(folder.name))
+        for sent in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in found:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, sent)
 
     def stop(self) -> None:
         """End all jobs, and stop all of it."""
@@ -193,7 +232,10 @@ class Slurm:
             "ThreadsPerCore=1 RealMemory=4000 Gres=gpu:fake:2 State=UNKNOWN\n"
             for number in range(1, NODES + 1)
         )
-        self.conf.write_text(_CONF.format(**values) + nodes + _PARTITIONS)
+        general = _CONF.format(**values) + (_KEPT.format(**values) if self.keeps_accounts else "")
+        found = dict(line.split("=", 1) for line in general.splitlines())
+        lines = "".join(f"{name}={value}\n" for name, value in {**found, **self._settings}.items())
+        self.conf.write_text(lines + nodes + _PARTITIONS)
         (folder / "gres.conf").write_text(f"Name=gpu Type=fake File={folder}/dev/nvidia[0-1]\n")
         (folder / "cgroup.conf").write_text("CgroupPlugin=autodetect\n")
         accounts = folder / "slurmdbd.conf"
@@ -207,8 +249,12 @@ class Slurm:
 
 
 @contextmanager
-def slurm_cluster() -> Iterator[Slurm]:
+def slurm_cluster(*, keeps_accounts: bool = True, **settings: str) -> Iterator[Slurm]:
     """Start a cluster; it is gone after the block.
+
+    Args:
+        keeps_accounts: Whether it has accounts.
+        settings: What is otherwise in its configuration, such as `MinJobAge`.
 
     Raises:
         FileNotFoundError: A program of it is not installed.
@@ -216,7 +262,7 @@ def slurm_cluster() -> Iterator[Slurm]:
     """
     folder = Path(tempfile.mkdtemp(prefix="runbus-slurm-", dir="/var/tmp"))
     folder.chmod(0o755)
-    slurm = Slurm(folder)
+    slurm = Slurm(folder, keeps_accounts=keeps_accounts, settings=settings)
     try:
         slurm.start()
         yield slurm
@@ -338,6 +384,9 @@ SchedulerType=sched/backfill
 SchedulerParameters=bf_interval=2,batch_sched_delay=0,sched_min_interval=0,sched_interval=5
 MailProg=/bin/true
 GresTypes=gpu
+"""
+
+_KEPT = """\
 AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost=127.0.0.1
 AccountingStoragePort={accounts}
