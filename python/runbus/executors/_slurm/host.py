@@ -144,13 +144,17 @@ class SlurmHost(Host):
             for job in jobs:
                 if job.placement in waited:
                     self._withdraw(job)
+                if job in super()._unfinished():
+                    folder = job.placement.folder
+                    self._forced[folder] = now + cancels[folder] + _FORCE_S
             for folder, grace_s in cancels.items():
                 if self._cancels.get(folder) == grace_s:
                     del self._cancels[folder]
-                self._forced[folder] = now + grace_s + _FORCE_S
         late = [folder for folder, until in self._forced.items() if until < now]
         if late:
-            await self.scheduler.end(await self.machine.numbers(late))
+            await self.machine.kill(
+                [job.placement for job in self.jobs.values() if job.placement.folder in late]
+            )
             for folder in late:
                 self._forced.pop(folder, None)
 

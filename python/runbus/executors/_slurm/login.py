@@ -105,13 +105,32 @@ class LoginNode(ShellMachine):
         """
         for some in chunks(list(graces), _FOLDERS):
             await self.tunnel.call(ends_script({one.folder: graces[one] for one in some}))
-        ids = await self.numbers([one.folder for one in graces])
         # Asked after that: one that begins from now on sees that it is not to.
-        queue = await self.scheduler.queue(ids)
-        facts = {one: fact_of(queue, one.known_as) for one in graces}
-        waiting = {one for one, fact in facts.items() if fact is not None and waits(fact)}
-        alive = {one: fact.id for one, fact in facts.items() if fact and not is_over(fact)}
-        begun = [number for one, number in alive.items() if one not in waiting]
-        await self.scheduler.end([number for one, number in alive.items() if one in waiting])
+        alive = await self._alive(list(graces))
+        waiting = {one for one, fact in alive.items() if waits(fact)}
+        await self.scheduler.end([fact.id for one, fact in alive.items() if one in waiting])
+        begun = [fact.id for one, fact in alive.items() if one not in waiting]
         await self.scheduler.tell_to_end(begun)
         return waiting
+
+    async def kill(self, placements: Sequence[Placement]) -> None:
+        """Have Slurm end those attempts that it still has.
+
+        Raises:
+            HostError: Slurm, or the machine, does not answer.
+        """
+        alive = await self._alive(placements)
+        await self.scheduler.end([fact.id for fact in alive.values()])
+
+    async def _alive(self, placements: Sequence[Placement]) -> dict[Placement, Fact]:
+        """Return what Slurm says of those attempts that have not ended there.
+
+        It is their names that tell: Slurm gives numbers again, and a number that is kept may be
+        that of another job now.
+
+        Raises:
+            HostError: Slurm, or the machine, does not answer.
+        """
+        queue = await self.scheduler.queue(await self.numbers([one.folder for one in placements]))
+        facts = ((one, fact_of(queue, one.known_as)) for one in placements)
+        return {one: fact for one, fact in facts if fact is not None and not is_over(fact)}
