@@ -196,6 +196,38 @@ def test_a_job_that_waits_says_why_beside_its_state() -> None:
     assert told.native_state == "PENDING (Resources)"
 
 
+@pytest.mark.parametrize("reason", ["JobHeldUser", "JobHeldAdmin"])
+def test_a_job_that_is_held_is_not_expected_to_begin(reason: str) -> None:
+    """Slurm tells the time before which it would not begin in any case."""
+    standing = Standing(fact("PENDING", reason=reason, start_s=1_700_000_000))
+
+    told = judged(None, standing, "login", 1.0)
+
+    assert told is not None
+    assert told.native_state == f"PENDING ({reason})"
+
+
+@pytest.mark.parametrize("accounts", [EMPTY, NONE_KEPT], ids=["no row", "none kept"])
+def test_an_element_that_waited_and_is_missing_was_cancelled_before_its_start(
+    accounts: Accounts,
+) -> None:
+    def after_all(begin: Fact | None) -> Standing:
+        standing = Standing(begin)
+        for number in range(ABSENCES):
+            standing = noted(standing, "a[1]", {}, accounts, float(number))
+        return standing
+
+    waited, ran = after_all(fact("PENDING")), after_all(fact("RUNNING"))
+
+    told = judged(None, waited, "login", 1.0)
+    assert told is not None
+    assert (told.phase, told.reason) == ("ended", "cancelled in Slurm before its start")
+    gone = judged(None, ran, "login", 1.0)
+    assert gone is not None
+    assert gone.phase == "gone"
+    assert after_all(None).is_out is (accounts is EMPTY)
+
+
 def test_a_job_that_waits_says_when_it_is_expected_to_begin_and_seldom_another_time() -> None:
     def waits(hour: int) -> Looked:
         at = time.mktime((2030, 1, 31, hour, 5, 0, 0, 0, -1))

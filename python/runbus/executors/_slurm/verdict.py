@@ -50,6 +50,10 @@ EXPECTED_S = 600.0
 ABSENCES = 3
 """In how many looks at both sources, one after another, a job must have been missing."""
 
+_HELD = "JobHeld"
+"""How the reason begins of a job that does not begin before it is released, whatever time is told
+for it."""
+
 _QUEUED = {
     "PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT",
     "REVOKED",
@@ -155,9 +159,10 @@ def noted(
         if not missing:
             return standing
         # An element that has not begun, and of which the accounts have no row, was taken out of its
-        # array: of that nothing stays.
-        has_begun = standing.fact is not None and not waits(standing.fact)
-        is_out = array_of(name) != name and accounts.answered and not has_begun
+        # array: of that nothing stays. Where none are kept, it must have been seen to wait.
+        before = standing.fact
+        has_waited = accounts.answered if before is None else waits(before)
+        is_out = array_of(name) != name and has_waited
         return standing._replace(absences=standing.absences + 1, is_out=is_out)
     if fact.state not in _ENDED:
         return _expecting(standing, fact, now)
@@ -247,7 +252,8 @@ def _alive(seen: Observation | None, fact: Fact, host: str) -> Observation | Non
         # It has its machines, and its wrapper has not begun, or is not seen yet.
         phase = "provisioning"
     # As Slurm's users see it. Both change seldom.
-    beside = [fact.reason, _start(fact)] if phase == "queued" else []
+    is_held = fact.reason.startswith(_HELD)
+    beside = [fact.reason, "" if is_held else _start(fact)] if phase == "queued" else []
     words = "; ".join(filter(None, beside))
     return replace(
         began, phase=phase, native_state=f"{fact.state} ({words})" if words else fact.state,
