@@ -18,8 +18,9 @@ from runbus import Secret
 from runbus.abc import Resources
 from runbus.errors import JobNotStarted, RunbusError
 from runbus.executors import SlurmExecutor
-from runbus.executors._slurm import rest_asked
 from runbus.executors._slurm.commands import Commands
+from runbus.executors._slurm.rest import Rest
+from runbus.executors._slurm.rest_asked import ListSizes
 from runbus.executors._slurm.rest_values import expires_s
 from runbus.testing.conformance.executor import ExecutorContract, ExecutorFactory, Harness
 from runbus.testing.slurmd import Slurm, until
@@ -174,17 +175,18 @@ async def test_a_partition_for_others_is_not_chosen(make: Make, tmp_path: Path) 
 
 
 async def test_jobs_and_arrays_are_asked_for_one_by_one_where_there_are_very_many(
-    harness: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(rest_asked, "_LONG_BYTES", 1)
-    monkeypatch.setattr(rest_asked, "_ONE_BYTES", 1)
+    assert isinstance(harness.executor, SlurmExecutor)
+    scheduler = harness.executor._host.scheduler
+    assert isinstance(scheduler, Rest)
+    scheduler.sizes = ListSizes(long_bytes=1, one_bytes=1)
     waits = {"additional_parameters": {"begin": "now+1hour"}}
     alone = await harness.submit(harness.shell("echo up; sleep 3; exit 6"))
     await harness.output(alone, b"up")
     harness.executor.__dict__.update(waits)
     refs = await harness.submit_all([harness.shell("echo ran") for _ in range(3)])
-    assert isinstance(harness.executor, SlurmExecutor)
-    scheduler, ids = harness.executor._host.scheduler, numbers(tmp_path)
+    ids = numbers(tmp_path)
 
     whole = await scheduler.queue()
     parts = await scheduler.queue([*ids, "999999"])

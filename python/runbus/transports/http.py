@@ -37,7 +37,7 @@ T = TypeVar("T")
 _is_installed = importlib.util.find_spec("httpx") is not None
 
 MOST_BYTES = 64 << 20
-"""The longest answer that is read into memory."""
+"""The longest answer that is read into memory, if nothing else is said."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -84,6 +84,7 @@ class HttpClient:
         phases: How long each phase of a request may take.
         patience_s: How long a request is repeated, pauses included.
         most: How many requests there may be at a time; further ones wait.
+        most_bytes: The longest answer that is read into memory.
 
     Raises:
         ExtraMissing: httpx is not installed.
@@ -98,6 +99,7 @@ class HttpClient:
         phases: Phases = Phases(),  # noqa: B008 - it cannot be changed
         patience_s: float = 30.0,
         most: int = 64,
+        most_bytes: int = MOST_BYTES,
     ) -> None:
         if not _is_installed:
             raise ExtraMissing("HTTP", "httpx", "http")
@@ -108,6 +110,7 @@ class HttpClient:
         self._phases = phases
         self._patience_s = patience_s
         self._most = most
+        self._most_bytes = most_bytes
         self._client: httpx.AsyncClient | None = None
 
     async def __aenter__(self) -> Self:
@@ -253,7 +256,7 @@ class HttpClient:
         try:
             answer = await client.send(asked, stream=True)
             try:
-                yield Streamed(answer, shown)
+                yield Streamed(answer, shown, self._most_bytes)
             finally:
                 with anyio.CancelScope(shield=True):
                     await answer.aclose()
@@ -271,9 +274,10 @@ class Streamed:
         headers: The headers, with names in lower case.
     """
 
-    def __init__(self, answer: httpx.Response, url: str) -> None:
+    def __init__(self, answer: httpx.Response, url: str, most_bytes: int) -> None:
         self._answer = answer
         self._url = url
+        self._most_bytes = most_bytes
         self.status = answer.status_code
         self.headers = {name.lower(): value for name, value in answer.headers.items()}
 
@@ -286,7 +290,7 @@ class Streamed:
         body = bytearray()
         async for chunk in self.chunks():
             body += chunk
-            if len(body) > MOST_BYTES:
+            if len(body) > self._most_bytes:
                 raise HttpRefused(self._url, "its answer is too long", self.status)
         return Answer(self.status, self.headers, bytes(body), self._url)
 

@@ -16,7 +16,6 @@ from runbus import Secret
 from runbus.codec import decode_json
 from runbus.errors import ApiUnknown, FieldInvalid, HostError, HttpRefused, UsageError
 from runbus.executors import SlurmExecutor
-from runbus.executors._slurm import rest_asked
 from runbus.executors._slurm.listing import Fact
 from runbus.executors._slurm.partitions import Rules
 from runbus.executors._slurm.rest import Rest
@@ -27,7 +26,7 @@ from runbus.executors._slurm.rest_answers import (
     facts_of_accounts,
     facts_of_queue,
 )
-from runbus.executors._slurm.rest_asked import KNOWN, Address, choose, document, offered
+from runbus.executors._slurm.rest_asked import KNOWN, Address, ListSizes, choose, document, offered
 from runbus.executors._slurm.rest_partitions import Node, kinds_of_nodes
 from runbus.executors._slurm.rest_values import expires_s
 from runbus.executors._slurm.script import Batch
@@ -202,10 +201,8 @@ def test_a_partition_is_chosen_by_the_rules_and_idle_machines_that_versions_tell
 
 
 async def test_jobs_are_asked_for_one_by_one_where_the_list_of_all_is_too_long(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(rest_asked, "_LONG_BYTES", 1)
-    monkeypatch.setattr(rest_asked, "_ONE_BYTES", 10)
     job = {"job_id": 5, "name": "a", "user_name": "", "job_state": "RUNNING"}
     listed = http(json.dumps({"errors": [], "jobs": [job]}).encode())
     unknown = http(b'{"errors": [{"error_number": 2017}], "jobs": []}', status=500)
@@ -213,7 +210,8 @@ async def test_jobs_are_asked_for_one_by_one_where_the_list_of_all_is_too_long(
 
     asked: list[bytes] = []
     answers = http(PATHS), listed, listed, unknown, listed, away
-    async with asking(tmp_path, *answers, asked=asked) as rest:
+    sizes = ListSizes(long_bytes=1, one_bytes=10)
+    async with asking(tmp_path, *answers, asked=asked, sizes=sizes) as rest:
         for ids in (["5"], ["5", "9_2"], [""]):
             assert list(await rest.queue(ids)) == ["a"]
         with pytest.raises(HostError):
@@ -224,14 +222,14 @@ async def test_jobs_are_asked_for_one_by_one_where_the_list_of_all_is_too_long(
 
 
 async def test_a_list_that_is_too_long_to_be_read_is_asked_for_job_by_job(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr("runbus.transports.http.MOST_BYTES", 2000)
     job = {"job_id": 5, "name": "a", "user_name": "", "job_state": "RUNNING"}
     whole = http(json.dumps({"errors": [], "jobs": [job] * 100}).encode())
     one = http(json.dumps({"errors": [], "jobs": [job]}).encode())
 
-    async with asking(tmp_path, http(PATHS), whole, one, whole) as rest:
+    sizes = ListSizes(most_bytes=2000)
+    async with asking(tmp_path, http(PATHS), whole, one, whole, sizes=sizes) as rest:
         assert list(await rest.queue(["5"])) == ["a"]
         with pytest.raises(HostError, match="too long"):
             await rest.queue()
@@ -342,7 +340,10 @@ PATHS = b'{"paths": {"/slurm/v0.0.38/jobs": {}, "/slurmdb/v0.0.38/jobs": {}}}'
 
 @asynccontextmanager
 async def asking(
-    folder: Path, *answers: bytes, asked: list[bytes] | None = None
+    folder: Path,
+    *answers: bytes,
+    asked: list[bytes] | None = None,
+    sizes: ListSizes = ListSizes(),  # noqa: B008 - it cannot be changed
 ) -> AsyncIterator[Rest]:
     """Ask a server on a socket, which answers so, once after the other."""
     told, heard = list(answers), [] if asked is None else asked
@@ -355,7 +356,7 @@ async def asking(
     listener = await anyio.create_unix_listener(folder / "s")
     async with listener, anyio.create_task_group() as serving:
         serving.start_soon(listener.serve, answer)
-        rest = Rest(f"unix://{folder}/s", None, LocalTunnel(str(folder)))
+        rest = Rest(f"unix://{folder}/s", None, LocalTunnel(str(folder)), sizes)
         yield rest
         await rest.close()
         serving.cancel_scope.cancel()

@@ -43,9 +43,9 @@ from runbus.executors._slurm.rest_answers import (
 from runbus.executors._slurm.rest_asked import (
     KNOWN,
     Address,
+    ListSizes,
     choose,
     document,
-    is_better_parted,
     is_plain,
     offered,
 )
@@ -53,7 +53,7 @@ from runbus.executors._slurm.rest_partitions import Nodes, kinds_of_nodes
 from runbus.executors._slurm.rest_values import expires_s
 from runbus.executors._slurm.scheduler import Scheduler, Sent
 from runbus.executors._slurm.verdict import Accounts
-from runbus.transports.http import MOST_BYTES, Answer, HttpClient, Phases
+from runbus.transports.http import Answer, HttpClient, Phases
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
@@ -98,13 +98,21 @@ class Rest(Scheduler):
         address: Where it listens.
         token: Where the token is, if it wants one; read for each request.
         tunnel: Reaches a machine whose environment jobs get, as they do from sbatch.
+        sizes: When jobs are asked for one by one.
 
     Raises:
         FieldInvalid: The address is not one.
         ExtraMissing: httpx is not installed.
     """
 
-    def __init__(self, address: str, token: Secret | None, tunnel: Tunnel) -> None:
+    def __init__(
+        self,
+        address: str,
+        token: Secret | None,
+        tunnel: Tunnel,
+        sizes: ListSizes = ListSizes(),  # noqa: B008 - it cannot be changed
+    ) -> None:
+        self.sizes = sizes
         self._address = Address.of(address)
         self._token = token
         self._tunnel = tunnel
@@ -112,8 +120,9 @@ class Rest(Scheduler):
         is_own = bool(self._address.socket or token is not None)
         self._user = self._address.user or (_own_name() if is_own else "")
         self._http = HttpClient(
-            self._address.url, socket=self._address.socket, phases=_PATIENT, patience_s=10.0
-        )
+            self._address.url, socket=self._address.socket, phases=_PATIENT, patience_s=10.0,
+            most_bytes=sizes.most_bytes,
+        )  # fmt: skip
         self.name = self._http.name
         self._version = ""
         self._has_accounts = False
@@ -157,7 +166,7 @@ class Rest(Scheduler):
         """Ask for all jobs, of all users, or one by one where that is less; see `Scheduler`."""
         numbers = {number.partition("_")[0] for number in ids}
         can_part = bool(numbers) and "" not in numbers
-        if can_part and is_better_parted(len(numbers), self._listed_bytes):
+        if can_part and self.sizes.is_better_parted(len(numbers), self._listed_bytes):
             return await self._one_by_one(sorted(numbers))
         version = await self.version()
         try:
@@ -166,7 +175,7 @@ class Rest(Scheduler):
             # An answer that nobody refused is too long to be read.
             if not can_part or error.status != 200:
                 raise
-            self._listed_bytes = MOST_BYTES
+            self._listed_bytes = self.sizes.most_bytes
             return await self._one_by_one(sorted(numbers))
         self._listed_bytes = len(answer.body)
         listed = self._read(answer, Listed)

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 __all__ = [
     "KNOWN",
     "Address",
+    "ListSizes",
     "choose",
     "document",
-    "is_better_parted",
     "is_plain",
     "offered",
 ]
@@ -99,21 +99,27 @@ def choose(versions: Iterable[str]) -> str | None:
     return next((one for one in KNOWN if one in there), None)
 
 
-def is_better_parted(count: int, listed_bytes: int) -> bool:
-    """Whether so many jobs are asked for one by one, rather than those of all users at once.
+class ListSizes(NamedTuple):
+    """When jobs are asked for one by one, rather than those of all users at once.
 
-    Args:
-        count: How many there are, an array being one.
-        listed_bytes: How long the answer about all of them was the last time.
+    Attributes:
+        long_bytes: The longest list of all that costs too little to be thought about.
+        one_bytes: What a question of its own costs, as a part of such a list.
+        most_bytes: The longest list that is read.
     """
-    return listed_bytes > _LONG_BYTES and count * _ONE_BYTES < listed_bytes
 
+    long_bytes: int = 8 << 20
+    one_bytes: int = 64 << 10
+    most_bytes: int = 64 << 20
 
-_LONG_BYTES = 8 << 20
-"""The longest list that costs too little to be thought about: about 1,000 jobs."""
+    def is_better_parted(self, count: int, listed_bytes: int) -> bool:
+        """Whether so many jobs are asked for one by one.
 
-_ONE_BYTES = 64 << 10
-"""What a question of its own costs, as a part of such a list."""
+        Args:
+            count: How many there are, an array being one.
+            listed_bytes: How long the answer about all of them was the last time.
+        """
+        return listed_bytes > self.long_bytes and count * self.one_bytes < listed_bytes
 
 
 def is_plain(version: str) -> bool:
