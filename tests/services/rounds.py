@@ -16,6 +16,9 @@ __all__ = ["ROUNDS", "Round", "chance_of"]
 ROUNDS = int(os.environ.get("RUNBUS_ROUNDS", "3"))
 SEED = int(os.environ.get("RUNBUS_SEED", "19"))
 JOBS = 4
+PATIENCE_S = 400
+"""How long a command may take. On a machine that is busy with other things it takes more than a
+minute to begin, and after that it may have all jobs to lead to their ends."""
 RUNBUS = os.path.join(os.path.dirname(sys.executable), "runbus")
 
 
@@ -110,7 +113,11 @@ class Round:
         return found
 
     def _run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [RUNBUS, *words], env=self.environment, capture_output=True, text=True, timeout=150,
-            check=False,
-        )  # fmt: skip
+        try:
+            return subprocess.run(
+                [RUNBUS, *words], env=self.environment, capture_output=True, text=True,
+                timeout=PATIENCE_S, check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as error:
+            said = (error.stderr or b"").decode("utf-8", "replace")
+            raise AssertionError(f"{words} has not ended, and has said: {said}") from error

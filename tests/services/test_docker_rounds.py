@@ -187,6 +187,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dockerd]:
         yield engine
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("number", range(ROUNDS))
 def test_whatever_happens_no_job_runs_twice_and_no_end_is_wrong(
     own: Dockerd, tmp_path: Path, number: int

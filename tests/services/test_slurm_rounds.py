@@ -130,7 +130,7 @@ class SlurmRound(Round):
         until(lambda: self.slurm.ask(*idle).count("node") == NODES)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("number", range(ROUNDS))
 def test_whatever_happens_no_job_runs_twice_and_no_end_is_wrong(
     own: Slurm, tmp_path: Path, number: int
