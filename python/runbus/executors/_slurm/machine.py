@@ -208,8 +208,9 @@ class SlurmMachine(LoginNode):
                 return await self._in_halves(members, sending)
             elif kind != "later" or is_late:
                 await self._unstage(members, sending)
+                reason = _told(self.name, said, self._batch(members).asks)
                 for one in members if kind != "quota" else ():
-                    sending.refused(one, _told(self.name, said, one.request.job), _ADVICE)
+                    sending.refused(one, reason, _ADVICE)
                 return kind != "quota"
             await anyio.sleep(random.uniform(0.5, 1.0) * pause)
             pause = min(2 * pause, _LONGEST_PAUSE_S)
@@ -357,12 +358,10 @@ class _Sending:
 _ADVICE = "runbus doctor shows the partitions and their limits"
 
 
-def _told(host: str, said: str, job: JobSpec) -> str:
-    reason = (
-        redacted_text(said.removeprefix("Batch job submission failed: ")) or "sbatch refused it"
-    )
-    gpus = f" (it asks for {job.resources.gpus} GPUs a node)" if job.resources.gpus else ""
-    return f"{host}: {reason}{gpus}"
+def _told(host: str, said: str, asks: str) -> str:
+    reason = said.replace("Batch job submission failed: ", "") or "sbatch refused it"
+    asked = f"; it asks for {asks}" if asks else ""
+    return redacted_text(f"{host}: {reason}{asked}")
 
 
 def _in_pieces(scripts: Sequence[tuple[Member, bytes]]) -> Iterator[list[tuple[Member, bytes]]]:

@@ -47,6 +47,9 @@ DEPENDENCY = "dependency"
 _MARGIN_S = 60
 """How much later than the wrapper's own limit Slurm's comes, so that the wrapper can tell of it."""
 
+_OWN = {"job-name", "output", "chdir", "no-requeue", "array", DEPENDENCY, "comment", "signal"}
+"""Options of which no cluster refuses what is given here, or that say nothing of what it gives."""
+
 _SAFE = re.compile(r"[A-Za-z0-9_.,:/@%+=^*\[\]-]+", re.ASCII)
 
 
@@ -68,6 +71,16 @@ class Batch(NamedTuple):
         first, *others = self.components
         changed = [(key, value if key == name else old) for key, old in first]
         return self._replace(components=[changed, *others])
+
+    @property
+    def asks(self) -> str:
+        """What Slurm may refuse of it, in words: `partition=short, time=90`."""
+        return " and ".join(
+            ", ".join(
+                f"{key}{'=' if value else ''}{value}" for key, value in one if key not in _OWN
+            )
+            for one in self.components
+        )
 
     @property
     def text(self) -> bytes:
