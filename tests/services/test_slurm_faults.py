@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +32,49 @@ async def test_a_controller_that_starts_anew_knows_the_jobs_that_run(
     ended = await harness.end(ref)
 
     assert (ended.stdout, ended.seen.exit_code) == (b"up\non\n", 6)
+
+
+@pytest.mark.timeout(600)
+async def test_a_controller_that_is_down_for_two_minutes_changes_no_end(
+    harness: Harness, slurm: Slurm, tmp_path: Path
+) -> None:
+    harness.executor.__dict__.update(additional_parameters={"begin": "now+1hour"})
+    waits = await harness.submit(harness.shell("echo ran"))
+    await harness.phase(waits, "queued")
+    harness.executor.__dict__.update(additional_parameters={})
+    go = tmp_path / "go"
+    until_told = f"echo up; until [ -e {go} ]; do sleep 0.1; done; echo on; exit 6"
+    recorded, killed, lives = [
+        await harness.submit(harness.shell(script))
+        for script in (until_told, "echo up; exec sleep 600", "echo up; exec sleep 600")
+    ]
+    for ref in (recorded, killed, lives):
+        await harness.output(ref, b"up")
+    number = number_of(tmp_path, 3)
+    await anyio.to_thread.run_sync(slurm.stop_controller)
+    try:
+        down_since = time.monotonic()
+        go.touch()
+        slurm.kill_job(number)
+        ended = await harness.end(recorded)
+        # Two minutes are what is tested: Slurm's own programs give up, and so do its machines.
+        while time.monotonic() - down_since < 120:
+            seen = await harness.executor.observe([killed, lives, waits])
+            assert [seen[one].phase for one in (killed, lives, waits)] == [
+                "running", "running", "queued"
+            ]  # fmt: skip
+            await harness.executor.wait_for_change(1)
+    finally:
+        await anyio.to_thread.run_sync(slurm.start_controller)
+    died = await seen_in(harness, killed, "ended", 120)
+    begin_now(slurm)
+
+    assert (ended.stdout, ended.seen.exit_code) == (b"up\non\n", 6)
+    assert (died.signal, died.reason) == (9, "FAILED for Slurm")
+    assert (await seen_in(harness, waits, "ended", 120)).exit_code == 0
+    assert (await harness.executor.observe([lives]))[lives].phase == "running"
+    await harness.executor.cancel([lives], 0.0)
+    assert (await seen_in(harness, lives, "ended", 120)).reason.startswith("cancelled")
 
 
 async def test_a_slurmd_that_is_killed_and_starts_again_loses_no_job(
@@ -169,6 +213,12 @@ def code_in_accounts(slurm: Slurm, tmp_path: Path) -> str:
     (number,) = tmp_path.glob("far/*/jobs/*/1/slurm.id")
     asked = ("sacct", "-n", "-X", "-o", "exitcode", "-j", number.read_text().strip())
     return slurm.ask(*asked).strip()
+
+
+def number_of(tmp_path: Path, job: int) -> str:
+    """Return what Slurm calls one of several jobs, which are counted from 1."""
+    (number,) = tmp_path.glob(f"far/*/jobs/{job}-*/1/slurm.id")
+    return number.read_text().strip()
 
 
 def take_away(tmp_path: Path) -> None:
