@@ -7,6 +7,7 @@ from pathlib import Path
 
 from runbus._home import Home
 from runbus.catalog import rebuild_index
+from runbus.testing._waiting import wait_until
 
 __all__ = ["index_when_settled"]
 
@@ -14,6 +15,5 @@ __all__ = ["index_when_settled"]
 def index_when_settled(home: Path) -> int:
     """Make an index anew once no file could change within the same tick of the clock."""
     newest = max(path.lstat().st_ctime_ns for path in home.rglob("*"))
-    while time.time_ns() < newest + 60_000_000:
-        time.sleep(0.005)
+    wait_until(lambda: time.time_ns() >= newest + 60_000_000)
     return rebuild_index(Home(home))

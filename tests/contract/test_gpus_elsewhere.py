@@ -18,6 +18,7 @@ from runbus.executors import SSHExecutor
 from runbus.executors._gpus import GpuPool
 from runbus.executors._look import look_script
 from runbus.executors._placement import Placement
+from runbus.testing._waiting import until
 from runbus.testing.conformance.executor import Harness
 from runbus.transports import LocalTunnel
 
@@ -36,10 +37,7 @@ def maker(tmp_path: Path, *gpus: str) -> Callable[[], SSHExecutor]:
 
 async def lease(names: list[str], count: int, holder: Path) -> list[str] | None:
     """Lease GPUs as soon as that many are free: a look of another process is in the way, too."""
-    with anyio.fail_after(20):
-        while (leased := GpuPool(names).try_lease(count, str(holder))) is None:  # noqa: ASYNC110
-            await anyio.sleep(0.02)
-    return leased
+    return await until(lambda: GpuPool(names).try_lease(count, str(holder)))
 
 
 @pytest.fixture

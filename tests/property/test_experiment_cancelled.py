@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,6 +18,7 @@ from runbus.abc import Contents, Entry, Packager
 from runbus.api import submit
 from runbus.experiment import ExperimentDraft
 from runbus.jobs import read_jobs
+from runbus.testing._waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -75,10 +75,7 @@ def test_a_cancellation_at_any_point_leaves_nothing_that_nobody_leads(
         )
         assert str(records["b"].state) == "CANCELLED"
         # One that has told its end may be about to leave.
-        until = time.monotonic() + 40
-        while left := processes_with([os.fsencode(experiment.folder)]):
-            assert time.monotonic() < until, left
-            time.sleep(0.01)
+        wait_until(lambda: not processes_with([os.fsencode(experiment.folder)]))
 
 
 class Calls(Packager):

@@ -14,6 +14,7 @@ from runbus.bus._causality import CAUSE
 from runbus.events import Around, Collector, First, Notify, Pipeline, Shutdown, Stream
 from runbus.kernel import Kernel
 from runbus.testing import FakePlugin, assert_no_leaks
+from runbus.testing._waiting import until
 
 
 class Fact(Notify, frozen=True):
@@ -330,11 +331,7 @@ async def check(stage: Stage) -> None:
     """The books are in order, and everything works as if nothing had been cancelled."""
     stage.gate.set()
     bus = stage.kernel.bus
-    for _ in range(200):
-        if bus.is_idle and not bus.waiting and len(stage.kernel.hosts) == 1:
-            break
-        await asyncio.sleep(0.001)
-    assert (bus.is_idle, bus.waiting) == (True, 0)
+    await until(lambda: bus.is_idle and not bus.waiting and len(stage.kernel.hosts) == 1)
     assert [plugin.name for plugin in stage.kernel.hosts] == ["helper"]
     assert CAUSE.get() is None
     for wait in WAITS:

@@ -9,7 +9,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 import pytest
 
 from runbus.attempt._marks import read_marks
+from runbus.testing._waiting import wait_until
 
 RUNBUS = os.path.join(os.path.dirname(sys.executable), "runbus")
 
@@ -47,13 +47,6 @@ def states() -> list[str]:
 def has_cursor(home: Path) -> bool:
     # pathlib's glob raises where a folder goes away meanwhile.
     return bool(glob.glob("**/jobs/*/1/cursor", root_dir=home, recursive=True))
-
-
-def wait_until(question: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not question():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.fixture

@@ -7,14 +7,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from runbus.testing._waiting import wait_until
 from runbus.testing.sshd import sshds
 
 RUNBUS = os.path.join(os.path.dirname(sys.executable), "runbus")
@@ -47,13 +47,6 @@ def command(*words: str) -> subprocess.CompletedProcess[str]:
 def jobs() -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = json.loads(command("status", "--json").stdout)
     return found
-
-
-def wait_until(question: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not question():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def write_batch(tmp_path: Path, *asked: dict[str, Any], **settings: Any) -> str:

@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 
 from runbus.executors._gpus import GpuPool
+from runbus.testing._waiting import wait_until
 
 RUNBUS = os.path.join(os.path.dirname(sys.executable), "runbus")
 
@@ -87,9 +87,7 @@ def test_a_job_whose_gpu_others_have_times_out_in_its_queue(
     holder = str(tmp_path / "attempt")
     os.mkdir(holder)
     # The files are one folder's for all: another test may look at them right now.
-    while (lent := pool.try_lease(1, holder)) is None:
-        time.sleep(0.01)
-    assert lent == [gpu]
+    assert wait_until(lambda: pool.try_lease(1, holder)) == [gpu]
     try:
         assert command("submit", path).returncode == 1
     finally:

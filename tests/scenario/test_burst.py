@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from runbus._core import JournalReader
+from runbus.testing._waiting import PATIENCE_S, wait_until
 from runbus.testing.sshd import sshds
 
 RUNBUS = os.path.join(os.path.dirname(sys.executable), "runbus")
@@ -83,13 +84,13 @@ def kill_at(point: Point, command: Sequence[str], project: Path) -> None:
     with subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as leader:
-        look: Callable[[], bool] | None = None
-        deadline = time.monotonic() + 120
-        while look is None or not look():
-            if look is None and project.exists() and (found := os.listdir(project)):
-                look = point.look(project / found[0])
+        wait_until(project.exists)
+        look = point.look(project / wait_until(lambda: os.listdir(project))[0])
+        ends = time.monotonic() + PATIENCE_S
+        # Without a pause: a moment is soon over.
+        while not look():
             assert leader.poll() is None, f"it ended before {point}"
-            assert time.monotonic() < deadline
+            assert time.monotonic() < ends
         leader.send_signal(signal.SIGKILL)
     assert leader.returncode == -signal.SIGKILL
 

@@ -18,6 +18,7 @@ import runbus
 from runbus.abc import GRACE_S
 from runbus.jobs import JobState
 from runbus.plugins import LineFile, read_lines
+from runbus.testing._waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -335,13 +336,6 @@ def test_a_script_that_may_not_be_read_is_named(script: Callable[[str], str], ho
     assert done.returncode == 2
     assert f"error: cannot run {path!r}: permission denied" in done.stderr
     assert not home.exists()
-
-
-def wait_until(question: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 40
-    while not question():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 SLOW = """

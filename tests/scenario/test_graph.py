@@ -14,8 +14,9 @@ import pytest
 from runbus import Command, Dependency, Job
 from runbus.errors import UsageError
 from runbus.experiment import ExperimentDraft
+from runbus.testing._waiting import wait_until
 
-from .test_batch import RUNBUS, command, status, wait_until
+from .test_batch import RUNBUS, command, status
 
 
 def sh(name: str, script: str, **fields: Any) -> dict[str, Any]:

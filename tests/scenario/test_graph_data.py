@@ -19,8 +19,9 @@ from runbus.errors import BatchInvalid, ExperimentNotFound, FieldInvalid, UsageE
 from runbus.experiment import ExperimentDraft, JobHandle
 from runbus.jobs import JobRecord, read_jobs
 from runbus.plugins import JobOptions, TaskPlugin
+from runbus.testing._waiting import wait_until
 
-from .test_batch import RUNBUS, command, wait_until
+from .test_batch import RUNBUS, command
 
 MODULE = """
 import os

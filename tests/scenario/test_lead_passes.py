@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,15 +23,9 @@ from runbus import Command, Job, api
 from runbus._home import Home
 from runbus.experiment import ExperimentDraft
 from runbus.jobs import TAKE_OVER_S, FactReader, JobState, JobStore, leader_of, read_jobs
+from runbus.testing._waiting import wait_until
 
 RUNBUS = os.path.join(os.path.dirname(sys.executable), "runbus")
-
-
-def wait_until(question: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 30
-    while not question():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def say_nothing_for(folder: str, seconds: float) -> None:

@@ -9,8 +9,7 @@ import signal
 import subprocess
 import sys
 import termios
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,18 +18,12 @@ import pytest
 
 from runbus._home import Home
 from runbus.jobs import JobRecord, JobState, read_jobs
+from runbus.testing._waiting import wait_until
 
 RUNBUS = os.path.join(os.path.dirname(sys.executable), "runbus")
 
 LOUD = {"name": "loud", "command": ["sh", "-c", "seq 20000; echo done >&2"]}
 """More than a pipe or a terminal takes when nobody reads it."""
-
-
-def wait_until(question: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 30
-    while not question():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def jobs() -> dict[str, JobRecord]:

@@ -6,8 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from runbus.events import JobEnded, JobSubmitted
 from runbus.experiment import ExperimentDraft
 from runbus.jobs import FactReader, JobState
 from runbus.testing import FakeExecutor
+from runbus.testing._waiting import wait_until
 
 LEADER = """
 import asyncio, json, sys
@@ -51,13 +51,6 @@ async def main(folders):
 asyncio.run(main(sys.argv[2:]))
 print(json.dumps([Counting.looks, Counting.ticks]))
 """
-
-
-def wait_until(question: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 40
-    while not question():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def states(folders: Sequence[str]) -> list[JobState]:

@@ -6,13 +6,14 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from runbus.testing._waiting import wait_until
 
 RUNBUS = os.path.join(os.path.dirname(sys.executable), "runbus")
 CANARY = "s3cr3t-" + os.urandom(8).hex()
@@ -28,13 +29,6 @@ def command(*words: str, **environment: str) -> subprocess.CompletedProcess[str]
         timeout=50,
         check=False,
     )
-
-
-def wait_until(question: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not question():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def states() -> list[str]:

@@ -18,6 +18,7 @@ from runbus.api import lead
 from runbus.errors import PluginNotFound, PluginNotPortable
 from runbus.events import JobStarted
 from runbus.experiment import ExperimentDraft
+from runbus.testing._waiting import until
 
 CODE = """
 import asyncio, dataclasses, functools, os, time
@@ -147,12 +148,9 @@ async def test_hooks_are_left_when_the_job_is_cancelled(module: Any) -> None:
     experiment = ExperimentDraft(
         "p", [Job(name="j", task=Partial(module.wait))], plugins=[module.noting("a")]
     )
-    lines: list[str] = []
 
     async def cancel(event: JobStarted) -> None:
-        while "waits" not in lines:
-            lines[:] = log.read_text().splitlines() if log.exists() else []
-            await asyncio.sleep(0.02)
+        await until(lambda: log.exists() and "waits" in log.read_text().splitlines())
         await experiment.cancel("a test", 40)
 
     stored = experiment.prepare()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from runbus.testing._waiting import wait_until
 from runbus.testing.dockerd import RUNTIME, bare_archive
 
 __all__ = ["BARE", "Podman", "podman"]
@@ -52,11 +52,7 @@ class Podman:
                 env={**os.environ, "PATH": "/usr/bin:/bin:/usr/sbin:/sbin"},
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
-        deadline = time.monotonic() + _START_S
-        while not self._listens():
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"podman does not answer; see {self.folder}/log")
-            time.sleep(0.02)
+        wait_until(self._listens)
 
     def _listens(self) -> bool:
         # That its socket is there does not say that it listens yet.

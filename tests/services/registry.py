@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from runbus.testing._waiting import wait_until
 
 __all__ = ["LOGIN", "make_certificate", "registry"]
 
@@ -52,22 +53,17 @@ def registry(
             stdin=subprocess.DEVNULL, stdout=log, stderr=log,
         )  # fmt: skip
     try:
-        _wait(within, port, folder)
+        wait_until(lambda: _answers(within, port))
         yield f"127.0.0.1:{port}"
     finally:
         process.terminate()
         process.wait(60)
 
 
-def _wait(within: tuple[str, ...], port: int, folder: Path) -> None:
+def _answers(within: tuple[str, ...], port: int) -> bool:
     asked = f"import socket; socket.create_connection(('127.0.0.1', {port}), 5)"
-    deadline = time.monotonic() + _START_S
-    while time.monotonic() < deadline:
-        words = [*within, "/usr/bin/python3", "-c", asked]
-        if subprocess.run(words, capture_output=True, check=False, timeout=60).returncode == 0:
-            return
-        time.sleep(0.1)
-    raise TimeoutError(f"the registry does not answer; see {folder}/log")
+    words = [*within, "/usr/bin/python3", "-c", asked]
+    return subprocess.run(words, capture_output=True, check=False, timeout=60).returncode == 0
 
 
 def make_certificate(folder: Path) -> Path:

@@ -11,9 +11,8 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +21,7 @@ import runbus
 from runbus import Command, Dependency, Job
 from runbus.experiment import ExperimentDraft
 from runbus.jobs import FactReader
+from runbus.testing._waiting import wait_until
 
 pytestmark = pytest.mark.services
 
@@ -47,17 +47,10 @@ def attempt(tmp_path: Path) -> Iterator[Path]:
     stored = ExperimentDraft("p", jobs).prepare()
     folder = Path(stored.specs[0].folder)
     with subprocess.Popen([RUNBUS, "attach", "p"], start_new_session=True) as leader:
-        wait_for(lambda: "up" in read(folder / "stdout.log"))
+        wait_until(lambda: "up" in read(folder / "stdout.log"))
         leader.kill()
     yield folder
     (tmp_path / "go").touch()
-
-
-def wait_for(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def read(path: Path) -> str:
@@ -96,7 +89,7 @@ def test_another_machine_leads_for_a_while_and_nothing_happens_twice(
     other = ["unshare", "-u", "-p", "-f", "--kill-child", "-m", "--mount-proc", "sh", "-c", script]
     leads = Path(runbus.open_run("slow").experiment_folder, "leader")
     with subprocess.Popen(other, start_new_session=True) as elsewhere:
-        wait_for(lambda: "another" in read(leads))
+        wait_until(lambda: "another" in read(leads))
         elsewhere.kill()
     (tmp_path / "go").touch()
 

@@ -15,6 +15,7 @@ import runbus
 from runbus import Command, Job, Kernel
 from runbus.executors import DockerExecutor
 from runbus.experiment import ExperimentDraft, StoredExperiment
+from runbus.testing._waiting import until
 from runbus.testing.dockerd import IMAGE, Dockerd
 
 pytestmark = pytest.mark.services
@@ -37,10 +38,8 @@ def containers(engine: Dockerd, draft: ExperimentDraft) -> list[str]:
 
 async def removed(engine: Dockerd, draft: ExperimentDraft) -> None:
     """Wait until they are gone, while their executor is at work."""
-    async with asyncio.timeout(60):
-        # The engine tells the executor, and not this test.
-        while containers(engine, draft):  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
+    # The engine tells the executor, and not this test.
+    await until(lambda: not containers(engine, draft))
 
 
 def job(shared: Path) -> Job:

@@ -21,8 +21,9 @@ from runbus.abc import Resources
 from runbus.errors import PartitionMissing
 from runbus.executors import SlurmExecutor
 from runbus.experiment import ExperimentDraft
+from runbus.testing._waiting import until, wait_until
 from runbus.testing.conformance.executor import ExecutorContract, ExecutorFactory, Harness
-from runbus.testing.slurmd import Slurm, until
+from runbus.testing.slurmd import Slurm
 from runbus.testing.sshd import Sshd
 from runbus.transports import SSHTunnel
 
@@ -219,8 +220,7 @@ async def test_one_question_to_each_source_tells_about_all_jobs(
     before = calls()
     start = time.monotonic()
     # The pause has grown by now, if nothing has changed for a while.
-    while calls()["squeue"] == before["squeue"] or time.monotonic() - start < 1.2:  # noqa: ASYNC110
-        await asyncio.sleep(0.05)
+    await until(lambda: calls()["squeue"] > before["squeue"] and time.monotonic() - start > 1.2)
     asked = calls()
     polls = (time.monotonic() - start) / 0.5 + 2
 
@@ -295,8 +295,7 @@ async def test_a_link_that_is_cut_amid_a_submit_leaves_one_job(
             ends.append((ended.stdout, ended.seen.exit_code))
 
         both.start_soon(run)
-        while not called.exists():  # noqa: ASYNC110 - another process makes it
-            await anyio.sleep(0.05)
+        await until(called.exists)
         host.kill_sessions()
 
     name = said_of_only_job(slurm, tmp_path / "far", "%j").strip()
@@ -429,7 +428,7 @@ async def test_a_job_that_leaves_its_partition_open_goes_where_it_fits(
     tmp_path: Path, slurm: Slurm
 ) -> None:
     idle = ("sinfo", "-h", "-N", "-t", "idle", "-p", "short", "-o", "%N")
-    await asyncio.to_thread(until, lambda: "node" in slurm.ask(*idle))
+    await asyncio.to_thread(wait_until, lambda: "node" in slurm.ask(*idle))
 
     def asking(**options: Any) -> Callable[[], SlurmExecutor]:
         folder = str(tmp_path / options["time"] / "far")

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from runbus.testing._waiting import wait_until
+
 from .links import Link, network
 
 pytestmark = pytest.mark.services
@@ -77,13 +79,6 @@ def write_batch(tmp_path: Path, links: dict[str, Link]) -> Path:
     return path
 
 
-def wait_until(question: Callable[[], bool], timeout_s: float) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not question():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
 def ended_there(tmp_path: Path, fault: str) -> bool:
     # pathlib's glob raises where a folder goes away meanwhile.
     pattern = f"{fault}/*/jobs/*-{fault}-ends/1/exit.json"
@@ -106,12 +101,12 @@ def test_links_that_break_for_a_minute_while_jobs_end(
             env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
         ) as runbus:  # fmt: skip
             runs = tmp_path / "runs"
-            wait_until(lambda: runs.exists() and len(runs.read_text().split()) == 8, 90)
+            wait_until(lambda: runs.exists() and len(runs.read_text().split()) == 8)
             for fault, link in links.items():
                 FAULTS[fault](link)
             (tmp_path / "dark").touch()
             began = time.monotonic()
-            wait_until(lambda: all(ended_there(tmp_path, fault) for fault in FAULTS), 60)
+            wait_until(lambda: all(ended_there(tmp_path, fault) for fault in FAULTS))
             # The promise is about a time, and nothing is to happen in it.
             time.sleep(max(0.0, began + CUT_S - time.monotonic()))
             for link in links.values():

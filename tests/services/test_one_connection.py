@@ -13,6 +13,7 @@ from runbus.api import Fleet
 from runbus.events import JobStarted
 from runbus.experiment import ExperimentDraft
 from runbus.jobs import JobState
+from runbus.testing._waiting import until
 from runbus.testing.sshd import Sshd
 
 pytestmark = pytest.mark.services
@@ -60,6 +61,4 @@ async def test_three_experiments_reach_a_machine_by_one_connection(
     assert [record.state for (record,) in records] == [JobState.SUCCEEDED] * 3
     assert len(connections) == 1
     # The host's process ends when it has read that the connection is closed.
-    with anyio.fail_after(20):
-        while host.sessions():  # noqa: ASYNC110 - another process ends
-            await anyio.sleep(0.01)
+    await until(lambda: not host.sessions())

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from runbus.attempt import WRAPPER, observe_folder, wrapper_program
+from runbus.testing._waiting import wait_until
 
 pytestmark = pytest.mark.services
 
@@ -33,15 +34,14 @@ def group() -> Iterator[Path]:
     folder.mkdir()
     (folder / limit).write_text(str(LIMIT))
     yield folder
-    give_up = time.monotonic() + 20
-    while True:
-        try:
-            folder.rmdir()
-            break
-        except OSError:
-            # What was killed may still be on its way out.
-            assert time.monotonic() < give_up, (folder / "cgroup.procs").read_text()
-            time.sleep(0.01)
+    wait_until(lambda: _is_removed(folder))
+
+
+def _is_removed(folder: Path) -> bool:
+    # What was killed may still be on its way out.
+    with suppress(OSError):
+        folder.rmdir()
+    return not folder.exists()
 
 
 @pytest.fixture(params=[[], ["dash"], ["bash"], ["busybox", "sh"]], ids=lambda it: "-".join(it))

@@ -26,6 +26,7 @@ from runbus.errors import RunbusError
 from runbus.experiment import ExperimentDraft, StoredExperiment
 from runbus.jobs import JobState
 from runbus.packaging import PatternPackager
+from runbus.testing._waiting import wait_until
 
 pytestmark = pytest.mark.services
 
@@ -56,10 +57,8 @@ def call(*words: str | Path) -> None:
 
 def unmount(place: Path) -> None:
     """Unmount a disk once nobody uses it: the wrapper of a job may take a moment to be gone."""
-    give_up = time.monotonic() + 60
-    while subprocess.run(["umount", place], check=False, capture_output=True).returncode:
-        assert time.monotonic() < give_up, f"{place} is still in use"
-        time.sleep(0.05)
+    words = ("umount", place)
+    wait_until(lambda: not subprocess.run(words, check=False, capture_output=True).returncode)
 
 
 @pytest.fixture(params=["ext4", "xfs", "btrfs"])

@@ -18,8 +18,9 @@ from runbus.abc import Executor
 from runbus.executors import SlurmResources
 from runbus.experiment import ExperimentDraft
 from runbus.metrics import StoredRun
+from runbus.testing._waiting import wait_until
 from runbus.testing.dockerd import IMAGE, Dockerd
-from runbus.testing.slurmd import Slurm, until
+from runbus.testing.slurmd import Slurm
 from runbus.testing.sshd import Sshd
 
 from .conftest import UNTIL_IT_IS_SAMPLED, tunnel_to
@@ -107,7 +108,7 @@ async def test_every_machine_of_a_job_is_sampled_once_and_told_apart(
         assert f"{node}cpu/util" in run.metric_names()
     assert "sys/node1/job/rss" in told("show", run.id, "--system")
     assert "sys/node1/job/rss" in told("query", "select distinct name from metrics")
-    until(lambda: not running(tmp_path, "sampler"))
+    wait_until(lambda: not running(tmp_path, "sampler"))
 
 
 def running(folder: Path, program: str) -> list[int]:
@@ -130,10 +131,10 @@ async def test_a_wrapper_that_is_killed_leaves_nobody_who_samples(
     job = Job(name="a", task=Command(("sleep", "600")), timeouts=Timeouts(run_s=100))
 
     def kill() -> None:
-        until(lambda: len(running(tmp_path, "sampler")) == 2)
+        wait_until(lambda: len(running(tmp_path, "sampler")) == 2)
         for wrapper in running(tmp_path, "wrapper"):
             os.kill(wrapper, signal.SIGKILL)
-        until(lambda: not running(tmp_path, "sampler"))
+        wait_until(lambda: not running(tmp_path, "sampler"))
 
     async with Kernel(plugins=[executor]) as kernel, anyio.create_task_group() as tasks:
         tasks.start_soon(anyio.to_thread.run_sync, kill)

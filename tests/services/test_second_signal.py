@@ -18,6 +18,7 @@ import pytest
 
 from runbus._home import Home
 from runbus.jobs import JobRecord, read_jobs
+from runbus.testing._waiting import wait_until
 from runbus.testing.sshd import Sshd, sshds
 
 pytestmark = pytest.mark.services
@@ -32,13 +33,6 @@ def jobs() -> dict[str, JobRecord]:
     return {
         name: job for one in Home().experiment_folders() for name, job in read_jobs(one).items()
     }
-
-
-def wait_until(question: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 60
-    while not question():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def has_ended_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
@@ -56,7 +50,7 @@ def runs(name: str) -> bool:
 
 
 @contextmanager
-def full_disk(folder: Path, batch: dict[str, Any]) -> Iterator[Callable[[], None]]:
+def full_disk(folder: Path, batch: dict[str, Any]) -> Iterator[Callable[[], object]]:
     home = folder / "small"
     home.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "none", home], check=True)
@@ -78,7 +72,7 @@ def full_disk(folder: Path, batch: dict[str, Any]) -> Iterator[Callable[[], None
 
 
 @contextmanager
-def almost_full_disk(folder: Path, batch: dict[str, Any]) -> Iterator[Callable[[], None]]:
+def almost_full_disk(folder: Path, batch: dict[str, Any]) -> Iterator[Callable[[], object]]:
     """There is room for what the wrapper reads, and none for what it writes."""
     go = folder / "go"
     batch["jobs"][0]["command"] = ["sh", "-c", f"until test -e {go}; do sleep 0.02; done"]
@@ -95,7 +89,7 @@ def almost_full_disk(folder: Path, batch: dict[str, Any]) -> Iterator[Callable[[
 
 
 @contextmanager
-def deleted_home(folder: Path, batch: dict[str, Any]) -> Iterator[Callable[[], None]]:
+def deleted_home(folder: Path, batch: dict[str, Any]) -> Iterator[Callable[[], object]]:
     def delete() -> None:
         wait_until(lambda: runs("a"))
         shutil.rmtree(Home().path)
@@ -120,7 +114,7 @@ def ssh(folder: Path, batch: dict[str, Any], **options: str) -> Iterator[Sshd]:
 
 
 @contextmanager
-def dead_host(folder: Path, batch: dict[str, Any]) -> Iterator[Callable[[], None]]:
+def dead_host(folder: Path, batch: dict[str, Any]) -> Iterator[Callable[[], object]]:
     with ssh(folder, batch) as host:
 
         def die() -> None:
@@ -132,7 +126,7 @@ def dead_host(folder: Path, batch: dict[str, Any]) -> Iterator[Callable[[], None
 
 
 @contextmanager
-def silent_host(folder: Path, batch: dict[str, Any]) -> Iterator[Callable[[], None]]:
+def silent_host(folder: Path, batch: dict[str, Any]) -> Iterator[Callable[[], object]]:
     """It takes connections and never says anything."""
     with ssh(folder, batch) as host:
         assert host._listener is not None
@@ -141,13 +135,13 @@ def silent_host(folder: Path, batch: dict[str, Any]) -> Iterator[Callable[[], No
 
 
 @contextmanager
-def hung_sftp(folder: Path, batch: dict[str, Any]) -> Iterator[Callable[[], None]]:
+def hung_sftp(folder: Path, batch: dict[str, Any]) -> Iterator[Callable[[], object]]:
     with ssh(folder, batch, Subsystem="sftp /bin/sleep 1000"):
         yield lambda: wait_until(lambda: "a" in jobs())
 
 
 @contextmanager
-def stopped_job(folder: Path, batch: dict[str, Any]) -> Iterator[Callable[[], None]]:
+def stopped_job(folder: Path, batch: dict[str, Any]) -> Iterator[Callable[[], object]]:
     def stop() -> None:
         wait_until(lambda: runs("a"))
         (folder_of_a,) = Path(Home().path).glob("experiments/*/*/jobs/*a/1")
@@ -158,7 +152,7 @@ def stopped_job(folder: Path, batch: dict[str, Any]) -> Iterator[Callable[[], No
 
 
 @contextmanager
-def unread(folder: Path, batch: dict[str, Any]) -> Iterator[Callable[[], None]]:
+def unread(folder: Path, batch: dict[str, Any]) -> Iterator[Callable[[], object]]:
     batch["jobs"][0]["command"] = ["sh", "-c", "seq 100000; exec sleep 60"]
     yield lambda: wait_until(lambda: runs("a"))
 

@@ -12,8 +12,9 @@ import pytest
 
 from runbus.abc import UNMET
 from runbus.events import Condition
+from runbus.testing._waiting import wait_until
 from runbus.testing.conformance.executor import Harness
-from runbus.testing.slurmd import Slurm, until
+from runbus.testing.slurmd import Slurm
 
 pytestmark = [pytest.mark.services, pytest.mark.usefixtures("slurm")]
 
@@ -61,7 +62,7 @@ class Batch:
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         try:
-            until(lambda: self.handed_over() == (count or len(self.jobs)))
+            wait_until(lambda: self.handed_over() == (count or len(self.jobs)))
         except BaseException:
             leader.kill()
             print(leader.communicate()[0])
@@ -117,13 +118,13 @@ def test_a_chain_runs_to_its_end_while_nobody_leads_it(batch: Batch) -> None:
     batch.job("r", depends_on=["q", "p"])
     leader = batch.submit()
     why = batch.command("why", "q")
-    until(lambda: batch.states()["p"] == "RUNNING")
+    wait_until(lambda: batch.states()["p"] == "RUNNING")
     leader.kill()
     leader.communicate()
     batch.slurm.stop_controller()
     batch.slurm.start_controller()
     batch.go.touch()
-    until(batch.is_gone)
+    wait_until(batch.is_gone)
 
     assert batch.order() == ["p", "q", "r"]
     assert batch.states() == {"p": "RUNNING", "q": "QUEUED", "r": "QUEUED"}
@@ -159,7 +160,7 @@ def test_after_a_failure_runs_what_may_and_the_rest_is_skipped(batch: Batch, is_
         leader.kill()
         leader.communicate()
     batch.go.touch()
-    until(batch.is_gone)
+    wait_until(batch.is_gone)
     if is_led:
         leader.communicate(timeout=100)
     else:
@@ -185,7 +186,7 @@ def test_a_parent_that_is_cancelled_skips_what_needs_it_and_starts_what_does_not
     batch.job("ok", depends_on=["p"])
     batch.job("any", depends_on=[{"job": "p", "when": "afterany"}])
     leader = batch.submit()
-    until(lambda: batch.order() == ["p"])
+    wait_until(lambda: batch.order() == ["p"])
     batch.command("cancel", "p")
     leader.communicate(timeout=100)
 

@@ -14,8 +14,9 @@ import pytest
 
 from runbus.abc import JobRef, JobSpec, Resources
 from runbus.executors import SlurmExecutor
+from runbus.testing._waiting import until, wait_until
 from runbus.testing.conformance.executor import Harness
-from runbus.testing.slurmd import Slurm, until
+from runbus.testing.slurmd import Slurm
 
 from .conftest import counting
 
@@ -145,7 +146,7 @@ async def test_an_array_waits_for_a_controller_that_is_down(
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(harness.submit_all, jobs)
-            await anyio.to_thread.run_sync(until, lambda: calls()["sbatch"] > 0)
+            await anyio.to_thread.run_sync(wait_until, lambda: calls()["sbatch"] > 0)
             await anyio.to_thread.run_sync(slurm.start_controller)
     finally:
         slurm.start_controller()
@@ -171,8 +172,7 @@ async def test_executors_of_one_login_node_ask_slurm_together(tmp_path: Path, ca
             )
         before, start = calls()["squeue"], time.monotonic()
         # The pause has grown by now, if nothing has changed for a while.
-        while calls()["squeue"] == before or time.monotonic() - start < 1.6:  # noqa: ASYNC110
-            await anyio.sleep(0.05)
+        await until(lambda: calls()["squeue"] > before and time.monotonic() - start > 1.6)
         asked = calls()["squeue"] - before
 
         assert asked <= (time.monotonic() - start) / 0.5 + 1
@@ -208,7 +208,7 @@ def test_a_leader_that_is_killed_amid_the_submit_of_an_array_runs_each_job_once(
         env={**home, "PATH": f"{program.parent}:{home['PATH']}"},
     )  # fmt: skip
     try:
-        until(called.exists)
+        wait_until(called.exists)
     finally:
         first.kill()
         first.wait()

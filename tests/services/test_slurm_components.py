@@ -12,8 +12,9 @@ import anyio.to_thread
 import pytest
 
 from runbus.executors import SlurmExecutor, SlurmResources
+from runbus.testing._waiting import wait_until
 from runbus.testing.conformance.executor import Harness
-from runbus.testing.slurmd import Slurm, until
+from runbus.testing.slurmd import Slurm
 from runbus.testing.slurmrestd import slurmrestd
 
 pytestmark = [pytest.mark.services, pytest.mark.usefixtures("slurm")]
@@ -70,7 +71,7 @@ async def test_it_is_cancelled_as_a_whole(make: Make, tmp_path: Path, slurm: Slu
         (number,) = numbers(tmp_path)
         await harness.executor.cancel([ref], 1)
         ended = await harness.end(ref)
-        await anyio.to_thread.run_sync(until, lambda: not alive(slurm, number))
+        await anyio.to_thread.run_sync(wait_until, lambda: not alive(slurm, number))
 
     assert (seen.native_state, "[" in seen.host) == ("RUNNING", True)
     assert ended.seen.reason == "cancelled"

@@ -15,8 +15,9 @@ from runbus.abc import JobRef, Observation
 from runbus.attempt import TIME_LIMIT
 from runbus.executors import SlurmExecutor
 from runbus.executors._slurm.verdict import RECORD_S
+from runbus.testing._waiting import wait_until
 from runbus.testing.conformance.executor import Harness
-from runbus.testing.slurmd import Slurm, until
+from runbus.testing.slurmd import Slurm
 
 pytestmark = [pytest.mark.services, pytest.mark.usefixtures("slurm")]
 
@@ -104,7 +105,7 @@ async def test_accounts_that_are_down_at_the_end_of_a_job_change_nothing(
 
     assert ended.seen.exit_code == 6
     # The controller takes its time to find them again: the tests that follow need what they tell.
-    await anyio.to_thread.run_sync(until, lambda: code_in_accounts(slurm, tmp_path) == "6:0")
+    await anyio.to_thread.run_sync(wait_until, lambda: code_in_accounts(slurm, tmp_path) == "6:0")
 
 
 async def test_a_folder_that_is_gone_when_the_job_begins_is_told(
@@ -131,7 +132,7 @@ async def test_a_job_that_ended_while_nobody_looked_is_told_from_its_record(
     ref = await harness.submit(job)
     await harness.output(ref, b"up")
     async with harness.away():
-        await anyio.to_thread.run_sync(until, lambda: not slurm.running())
+        await anyio.to_thread.run_sync(wait_until, lambda: not slurm.running())
 
     ended = await harness.end(ref)
 
@@ -187,7 +188,7 @@ async def test_a_job_that_an_administrator_puts_back_into_the_queue_counts_as_pr
     assert seen.reason == "put back into Slurm's queue by somebody"
     # It would begin again there, in a folder whose attempt has ended.
     waiting = ("squeue", "-h", "-j", number, "-o", "%T")
-    await anyio.to_thread.run_sync(until, lambda: "PENDING" not in slurm.ask(*waiting))
+    await anyio.to_thread.run_sync(wait_until, lambda: "PENDING" not in slurm.ask(*waiting))
 
 
 async def test_a_job_whose_machine_is_gone_for_good_is_lost(harness: Harness, slurm: Slurm) -> None:
@@ -202,7 +203,7 @@ async def test_a_job_whose_machine_is_gone_for_good_is_lost(harness: Harness, sl
         seen = await seen_in(harness, ref, "gone", 60)
     finally:
         slurm.start_node(node)
-        await anyio.to_thread.run_sync(until, lambda: is_up(slurm, node))
+        await anyio.to_thread.run_sync(wait_until, lambda: is_up(slurm, node))
 
     assert seen.native_state == "NODE_FAIL"
     assert seen.reason == "NODE_FAIL for Slurm, and left no record of its end"

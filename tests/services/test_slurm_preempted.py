@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from runbus.testing.slurmd import Slurm, until
+from runbus.testing._waiting import wait_until
+from runbus.testing.slurmd import Slurm
 
 pytestmark = [pytest.mark.services, pytest.mark.usefixtures("slurm")]
 
@@ -52,7 +53,7 @@ def test_a_job_that_loses_its_machine_saves_and_goes_on_as_attempt_2(
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     ) as job:  # fmt: skip
         try:
-            until(lambda: any("up" in log.read_text() for log in logs(tmp_path)))
+            wait_until(lambda: any("up" in log.read_text() for log in logs(tmp_path)))
             if how == "preempted":
                 take_machine(slurm)
             else:

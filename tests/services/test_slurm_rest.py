@@ -22,8 +22,9 @@ from runbus.executors._slurm.commands import Commands
 from runbus.executors._slurm.rest import Rest
 from runbus.executors._slurm.rest_asked import ListSizes
 from runbus.executors._slurm.rest_values import expires_s
+from runbus.testing._waiting import wait_until
 from runbus.testing.conformance.executor import ExecutorContract, ExecutorFactory, Harness
-from runbus.testing.slurmd import Slurm, until
+from runbus.testing.slurmd import Slurm
 from runbus.testing.slurmrestd import Slurmrestd, slurmrestd
 from runbus.transports import LocalTunnel
 
@@ -339,7 +340,7 @@ def spoil(token: Path, kind: str, slurm: Slurm) -> str:
     if kind == "expired":
         ends = slurm.token("lifespan=1")
         token.write_text(ends)
-        until(lambda: is_over(ends))
+        wait_until(lambda: is_over(ends))
     elif kind == "of another key":
         token.write_text(good[:-20] + good[-20:].swapcase())
     elif kind == "no token":

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from runbus.testing.slurmd import NODES, Slurm, slurm_cluster, until
+from runbus.testing._waiting import wait_until
+from runbus.testing.slurmd import NODES, Slurm, slurm_cluster
 
 from .rounds import ROUNDS, Round, chance_of
 
@@ -127,7 +128,7 @@ class SlurmRound(Round):
         left = self.slurm.ask("squeue", "-h", "-o", "%A").split()
         self.slurm.ask("scancel", *left)
         idle = ("sinfo", "-h", "-N", "-t", "idle", "-p", "debug", "-o", "%N")
-        until(lambda: self.slurm.ask(*idle).count("node") == NODES)
+        wait_until(lambda: self.slurm.ask(*idle).count("node") == NODES)
 
 
 @pytest.mark.timeout(900)

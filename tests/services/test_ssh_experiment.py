@@ -13,6 +13,7 @@ from pathlib import Path
 import anyio
 import anyio.lowlevel
 import pytest
+from tests.processes import is_alive
 
 from runbus import Command, Job, Kernel, LocalExecutor, Plugin, SSHExecutor, Timeouts, runs
 from runbus.attempt import read_log
@@ -27,6 +28,7 @@ from runbus.events import (
 )
 from runbus.experiment import ExperimentDraft
 from runbus.packaging import GitArchivePackager
+from runbus.testing._waiting import wait_until
 from runbus.testing.sshd import Sshd
 
 from .conftest import UNTIL_IT_IS_SAMPLED, tunnel_to
@@ -112,7 +114,7 @@ async def test_a_cancelled_experiment_ends_its_jobs_there(host: Sshd, tmp_path: 
         pids.append(seen.pid)
         group.cancel_scope.cancel()
 
-    assert is_dead(pids[0])
+    assert not is_alive(pids[0])
 
 
 async def test_hosts_that_let_in_little_and_break_often_run_every_job_once(
@@ -152,15 +154,6 @@ async def test_hosts_that_let_in_little_and_break_often_run_every_job_once(
     assert sorted(map(int, runs.read_text().split())) == list(range(60))
     assert output == {f"j{n}": b"%d\n" % n for n in range(60)}
     assert sum(broken) >= 3
-
-
-def is_dead(pid: int) -> bool:
-    """Whether a process is gone, or waits only to be buried."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-    return stat.rpartition(")")[2].split()[0] in "ZX"
 
 
 async def test_what_a_job_writes_arrives_within_a_second(host: Sshd, tmp_path: Path) -> None:
@@ -362,25 +355,18 @@ def test_logs_are_read_where_the_job_runs_when_nobody_leads_it(
     batch.write_text(json.dumps({"project": "far", "executor": box, "jobs": jobs}))
     env = {**os.environ, "HOME": str(tmp_path)}
     runbus = os.path.join(os.path.dirname(sys.executable), "runbus")
-    deadline = time.monotonic() + 100
 
     leader = subprocess.Popen([runbus, "submit", str(batch)], env=env, stderr=subprocess.DEVNULL)
     try:
-        while not any(log.read_bytes() for log in found(home, "**/stdout.log")):
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        wait_until(lambda: any(log.read_bytes() for log in found(home, "**/stdout.log")))
     finally:
         leader.kill()
         leader.wait()
     (copy,) = home.glob("**/stdout.log")
     assert copy.read_bytes() == b"up\n"
     go.touch()
-    shown = b""
-    while shown != b"up\nbehind\n":
-        assert time.monotonic() < deadline
-        shown = subprocess.run(
-            [runbus, "logs", "talks"], env=env, check=True, stdout=subprocess.PIPE
-        ).stdout
+    words = [runbus, "logs", "talks"]
+    wait_until(lambda: subprocess.check_output(words, env=env) == b"up\nbehind\n")
 
     assert copy.read_bytes() == b"up\n"
     subprocess.run([runbus, "cancel", "far"], env=env, check=True)

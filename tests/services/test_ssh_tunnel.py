@@ -20,6 +20,7 @@ from runbus.errors import (
     LoginRefused,
     RemoteFailed,
 )
+from runbus.testing._waiting import until
 from runbus.testing.sshd import Sshd
 
 from .conftest import tunnel_to
@@ -157,8 +158,7 @@ async def test_a_command_whose_connection_dies_has_not_succeeded(
         running = asyncio.create_task(
             tunnel.run(["sh", "-c", f"touch '{started}'; sleep 30"], timeout_s=20)
         )
-        while not started.exists():  # noqa: ASYNC110 - another process makes it
-            await asyncio.sleep(0.01)
+        await until(started.exists)
         assert host.kill_sessions()
 
         with pytest.raises(ConnectionLost):

@@ -14,11 +14,12 @@ import signal
 import subprocess
 import sys
 import tarfile
-import time
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from runbus.testing._waiting import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,8 +35,6 @@ HOST_VOLUMES = tuple(
     if Path(path).exists()
 )
 """Volumes that give containers of an image with nothing in it the programs of this machine."""
-
-_START_S, _STOP_S = 60.0, 60.0
 
 RUNTIME = """\
 #!/usr/bin/python3
@@ -108,17 +107,18 @@ class Dockerd:
         """Start it; again if it ends, as one can whose forerunner was killed.
 
         Raises:
-            TimeoutError: It does not answer, within a minute.
+            TimeoutError: It does not answer; `log` in its folder says why.
         """
-        deadline = time.monotonic() + _START_S
-        while time.monotonic() < deadline:
-            if self._process is None or self._process.poll() is not None:
-                self._spawn()
-            with suppress(subprocess.SubprocessError):
-                self.docker("version")
-                return
-            time.sleep(0.05)
-        raise TimeoutError(f"dockerd does not answer; see {self.folder}/log")
+        wait_until(self._answers)
+
+    def _answers(self) -> bool:
+        if self._process is None or self._process.poll() is not None:
+            self._spawn()
+        try:
+            self.docker("version")
+        except subprocess.SubprocessError:
+            return False
+        return True
 
     def _spawn(self) -> None:
         assert self._program is not None
@@ -170,7 +170,7 @@ class Dockerd:
         if self._process is None:
             return
         self._process.send_signal(by)
-        self._process.wait(_STOP_S)
+        self._process.wait(PATIENCE_S)
         self._process = None
         # One that was killed leaves it, and by the next start its number may be another process's.
         (self.folder / "pid").unlink(missing_ok=True)
@@ -181,15 +181,16 @@ class Dockerd:
             if names := self.docker("ps", "-aq").split():
                 self.docker("rm", "-f", *names)
         self.stop()
-        deadline = time.monotonic() + _STOP_S
-        while (left := self._left()) and time.monotonic() < deadline:
-            for pid in left:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            time.sleep(0.02)
+        wait_until(self._nothing_is_left)
         _run("ip", "netns", "del", self._namespace)
         for place in reversed(_mounts_below(self.folder)):
             _run("umount", "-l", place)
+
+    def _nothing_is_left(self) -> bool:
+        for pid in (left := self._left()):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return not left
 
     def _left(self) -> list[int]:
         """Return what outlives an engine that is killed: its containerd, shims, and containers."""

@@ -13,21 +13,20 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 from collections import Counter
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from runbus.testing._waiting import PATIENCE_S, wait_until
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-__all__ = ["Slurm", "counted", "listens", "slurm_cluster", "until"]
+__all__ = ["Slurm", "counted", "listens", "slurm_cluster"]
 
 NODES = 3
-_PATIENCE_S = 60.0
-"""How long anything may take here: a database that is made on a disk that is slow, too."""
 _SQL = (
     "create database slurm_acct_db; create user slurm@'127.0.0.1' identified by 'runbus'; "
     "create user slurm@localhost identified by 'runbus'; "
@@ -75,7 +74,7 @@ class Slurm:
         self.start_controller()
         for number in range(1, NODES + 1):
             self.start_node(number)
-        until(lambda: self.ask("sinfo", "-h", "-N", "-t", "idle", "-p", "debug", "-o", "%N")
+        wait_until(lambda: self.ask("sinfo", "-h", "-N", "-t", "idle", "-p", "debug", "-o", "%N")
               .count("node") == NODES)  # fmt: skip
 
     def ask(self, *words: str) -> str:
@@ -84,7 +83,7 @@ class Slurm:
             words,
             capture_output=True,
             text=True,
-            timeout=_PATIENCE_S,
+            timeout=PATIENCE_S,
             env=self.environment,
             check=False,
         )
@@ -112,7 +111,7 @@ class Slurm:
         """Start slurmctld, unless it runs, and wait until it answers."""
         if not _pid(self.folder / "run" / "slurmctld.pid"):
             self._run("slurmctld", "-f", str(self.conf))
-        until(lambda: "UP" in self.ask("scontrol", "ping"))
+        wait_until(lambda: "UP" in self.ask("scontrol", "ping"))
 
     def stop_controller(self) -> None:
         """Stop slurmctld; jobs continue."""
@@ -129,7 +128,7 @@ class Slurm:
     def start_accounts(self) -> None:
         """Start slurmdbd, and wait until it listens."""
         self._run("slurmdbd")
-        until(lambda: listens(self.ports[1]))
+        wait_until(lambda: listens(self.ports[1]))
 
     def stop_accounts(self) -> None:
         """Stop slurmdbd."""
@@ -143,7 +142,7 @@ class Slurm:
         """Kill the slurmd of a machine; what it has started continues."""
         path = self.folder / "run" / f"slurmd-node{number}.pid"
         os.kill(int(path.read_text()), signal.SIGKILL)
-        until(lambda: not _pid(path))
+        wait_until(lambda: not _pid(path))
 
     def kill_job(self, number: str, *, with_steps: bool = False) -> None:
         """Kill all processes of a job at once: nothing of it sees the others end.
@@ -169,7 +168,7 @@ class Slurm:
         if _pid(self.folder / "run" / "slurmctld.pid"):
             jobs = self.ask("squeue", "-h", "-o", "%A").split()
             self.ask("scancel", *(job for job in jobs if job.isdigit()))
-            until(lambda: not self.ask("squeue", "-h", "-t", "R,CG,S").strip())
+            wait_until(lambda: not self.ask("squeue", "-h", "-t", "R,CG,S").strip())
         for number in range(1, NODES + 1):
             _stop(self.folder / "run" / f"slurmd-node{number}.pid")
         self.stop_controller()
@@ -184,7 +183,7 @@ class Slurm:
         # What they start must not hold on to a pipe of the tests.
         subprocess.run(
             words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            timeout=_PATIENCE_S, env=self.environment, check=True, start_new_session=True,
+            timeout=PATIENCE_S, env=self.environment, check=True, start_new_session=True,
         )  # fmt: skip
 
     def _start_munge(self) -> None:
@@ -218,9 +217,9 @@ class Slurm:
             start_new_session=True,
         )  # fmt: skip
         client = ["mariadb", "--no-defaults", f"--socket={run}/mysql.sock", "-e"]
-        until(lambda: subprocess.run([*client, "select 1"], capture_output=True, timeout=10,
-                                     check=False).returncode == 0)  # fmt: skip
-        subprocess.run([*client, _SQL], check=True, timeout=_PATIENCE_S, capture_output=True)
+        asks = [*client, "select 1"]
+        wait_until(lambda: subprocess.run(asks, capture_output=True, check=False).returncode == 0)
+        subprocess.run([*client, _SQL], check=True, timeout=PATIENCE_S, capture_output=True)
 
     def _configure(self) -> None:
         host, folder = socket.gethostname().partition(".")[0], self.folder
@@ -293,19 +292,6 @@ def counted(folder: Path) -> Callable[[], Counter[str]]:
     return lambda: Counter(calls.read_text().split())
 
 
-def until(holds: Callable[[], bool], seconds: float = _PATIENCE_S) -> None:
-    """Wait until something holds.
-
-    Raises:
-        TimeoutError: It does not in time.
-    """
-    deadline = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > deadline:
-            raise TimeoutError
-        time.sleep(0.05)
-
-
 def _free_ports(count: int) -> list[int]:
     sockets = [socket.socket() for _ in range(count)]
     try:
@@ -340,7 +326,7 @@ def _stop(path: Path) -> None:
         os.kill(pid, number)
         try:
             # Killed, it would lose what it has yet to save: the next one would know less of jobs.
-            until(lambda: not _pid(path))
+            wait_until(lambda: not _pid(path))
         except TimeoutError:
             continue
 

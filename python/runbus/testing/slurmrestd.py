@@ -9,7 +9,8 @@ import subprocess
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from runbus.testing.slurmd import listens, until
+from runbus.testing._waiting import PATIENCE_S, wait_until
+from runbus.testing.slurmd import listens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from runbus.testing.slurmd import Slurm
 
 __all__ = ["Slurmrestd", "slurmrestd"]
-
-_PATIENCE_S = 20.0
 
 
 class Slurmrestd:
@@ -62,13 +61,13 @@ class Slurmrestd:
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
         port = self._slurm.rest_port
-        until(self.socket.exists if self._over == "socket" else lambda: listens(port))
+        wait_until(self.socket.exists if self._over == "socket" else lambda: listens(port))
 
     def stop(self) -> None:
         """Kill it."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait(_PATIENCE_S)
+            self._process.wait(PATIENCE_S)
         self.socket.unlink(missing_ok=True)
 
 

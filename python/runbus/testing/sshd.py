@@ -10,17 +10,16 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from runbus.testing._waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 __all__ = ["Sshd", "make_user_key", "sshds"]
-
-_START_S = 30.0
 
 
 class Sshd:
@@ -74,7 +73,7 @@ class Sshd:
         """Listen; `options` are sshd's own, such as MaxSessions.
 
         Raises:
-            TimeoutError: It does not, within half a minute.
+            TimeoutError: It does not; `sshd_N.log` in its folder says why.
         """
         assert self._program is not None
         settings = {
@@ -100,12 +99,7 @@ class Sshd:
                 [*self._within, self._program, "-D", "-e", "-f", str(config)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
-        deadline = time.monotonic() + _START_S
-        while time.monotonic() < deadline:
-            if b"Server listening on" in path.read_bytes()[told:]:
-                return
-            time.sleep(0.005)
-        raise TimeoutError(f"sshd does not listen; see {path}")
+        wait_until(lambda: b"Server listening on" in path.read_bytes()[told:])
 
     def settings(self) -> str:
         """Return a section of an SSH configuration in which this host is called `name`."""

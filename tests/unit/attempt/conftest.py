@@ -12,6 +12,7 @@ from _pytest.mark import ParameterSet
 
 from runbus.abc import Observation
 from runbus.attempt import WRAPPER, observe_folder, wrapper_program
+from runbus.testing._waiting import wait_until
 
 SCRIPTS = [
     pytest.param(["dash", WRAPPER], id="dash"),
@@ -134,9 +135,8 @@ def wait_for_line() -> Callable[[Path], str]:
     """Wait for the first line of a file that a job writes, and return it."""
 
     def wait(path: Path) -> str:
-        # A whole one: what has no end yet `read` does not take for a line.
-        loop = 'until read -r _ <"$0"; do sleep 0.01; done 2>/dev/null'
-        subprocess.run(["sh", "-c", loop, str(path)], timeout=30, check=True)
+        # A whole one, which has an end.
+        wait_until(lambda: path.exists() and "\n" in path.read_text())
         return path.read_text().splitlines()[0]
 
     return wait
@@ -150,8 +150,10 @@ def wait_for_sleep() -> Callable[[int], None]:
     """
 
     def wait(pid: int) -> None:
-        loop = 'until [ "$(cat comm)" = sleep ] && grep -q . environ; do sleep 0.01; done'
-        subprocess.run(["sh", "-c", loop], cwd=f"/proc/{pid}", timeout=30, check=True)
+        folder = Path(f"/proc/{pid}")
+        wait_until(
+            lambda: (folder / "comm").read_text() == "sleep\n" and (folder / "environ").read_bytes()
+        )
 
     return wait
 

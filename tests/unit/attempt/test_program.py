@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import select
 import shutil
 import signal
 import subprocess
@@ -17,6 +16,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.processes import is_alive
 
 from runbus.abc import JobSpec, Observation
 from runbus.attempt import observe_folder, program_digest, render_request, wrapper_program
@@ -74,27 +74,6 @@ def ended(launch) -> Callable[..., Observation]:
         return seen
 
     return ended
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process is there, and no zombie."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
-    return stat.rpartition(")")[2].split()[0] not in "ZX"
-
-
-def wait_until_gone(pid: int) -> None:
-    """Wait for a process that is about to be ended."""
-    try:
-        file = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    try:
-        assert select.select([file], [], [], 20)[0]
-    finally:
-        os.close(file)
 
 
 def cancel(program: str, folder: Path, grace: str) -> None:

@@ -6,24 +6,24 @@ import os
 import select
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
 from runbus.abc import JobSpec
 from runbus.attempt import observe_folder, render_request
+from runbus.testing._waiting import wait_until
 
 
 def child_of(pid: int) -> int:
     """Wait until a process has a child that leads a session of its own; return it."""
-    until = time.monotonic() + 30
-    while time.monotonic() < until:
-        for child in map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
-            if os.getsid(child) == child:
-                return child
-        time.sleep(0.005)
-    raise AssertionError("it starts nothing")
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+
+    def leaders() -> list[int]:
+        pids = map(int, children.read_text().split())
+        return [pid for pid in pids if os.getsid(pid) == pid]
+
+    return wait_until(leaders)[0]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import pytest
 
 from runbus.abc import JobSpec
 from runbus.attempt import render_request
+from runbus.testing._waiting import wait_until
 
 STRANGER = 20_000 + os.getpid() % 40_000
 """A user of whom nothing runs, so that a limit on its processes is one on those of the test.
@@ -48,10 +48,7 @@ def waiting(program: str, folder: Path) -> Iterator[Callable[[int], subprocess.P
     def waiting(most: int) -> subprocess.Popen[bytes]:
         wrapper = start(folder, most, "echo", "ran")
         started.append(wrapper)
-        deadline = time.monotonic() + 20
-        while not ((folder / "stderr.log").exists() and sleeps(wrapper.pid)):
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
+        wait_until(lambda: (folder / "stderr.log").exists() and sleeps(wrapper.pid))
         return wrapper
 
     yield waiting

@@ -6,12 +6,13 @@ import json
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
+from tests.processes import is_alive
 
 from runbus.attempt import CANCELLED, TIME_LIMIT, is_running, observe_folder
+from runbus.testing._waiting import wait_until
 
 
 @pytest.mark.parametrize("code", [0, 1, 7, 126, 127])
@@ -74,13 +75,7 @@ def test_cancelling_terms_the_whole_group(start, cancel, wait_for_line, tmp_path
     seen = observe_folder(str(tmp_path))
     assert seen is not None
     assert seen.exit_code == 9
-    assert_gone(grandchild)
-
-
-def assert_gone(pid: int) -> None:
-    """Wait for the kernel to bury an orphan."""
-    loop = 'while grep -q "^State:.[^ZX]" "/proc/$0/status" 2>/dev/null; do sleep 0.01; done'
-    subprocess.run(["sh", "-c", loop, str(pid)], timeout=30, check=True)
+    wait_until(lambda: not is_alive(grandchild))
 
 
 def test_a_job_that_ignores_term_is_killed_after_the_grace(
@@ -174,10 +169,7 @@ def test_an_end_that_is_asked_for_before_the_record_of_the_process_ends_the_job(
     # The job's process is there, so the wrapper is past its first look for a cancel; it cannot go
     # on before somebody reads its record.
     children = Path(f"/proc/{wrapper.pid}/task/{wrapper.pid}/children")
-    deadline = time.monotonic() + 20
-    while not ((tmp_path / "exit.json").exists() and children.read_text()):
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    wait_until(lambda: (tmp_path / "exit.json").exists() and children.read_text())
     (tmp_path / asked).touch()
     assert record.read_bytes().startswith(b'{"pid":')
     # At the end it reads the record itself.

@@ -7,13 +7,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from tests.processes import is_alive
 
 from runbus.abc import JobSpec
 from runbus.attempt import CANCELLED, is_running, observe_folder, outlived, render_script
+from runbus.testing._waiting import wait_until
 
 
 def edit_record(folder: Path, **changes: object) -> None:
@@ -74,7 +75,7 @@ def test_a_process_that_only_has_the_number_is_left_alone(
     cancel(tmp_path, 0)
 
     os.kill(pid, signal.SIGUSR1)
-    wait_for_end(pid)
+    wait_until(lambda: not is_alive(pid))
     wrapper.send_signal(signal.SIGCONT)
     wrapper.wait(20)
     seen = observe_folder(str(tmp_path))
@@ -253,7 +254,7 @@ def test_what_a_job_started_elsewhere_ends_with_it(
     cancel(tmp_path, grace)
 
     wrapper.wait(20)
-    wait_for_end(pid)
+    wait_until(lambda: not is_alive(pid))
 
 
 def test_what_a_job_started_elsewhere_ends_at_its_time_limit(run_limited, wait_for_line) -> None:
@@ -261,7 +262,8 @@ def test_what_a_job_started_elsewhere_ends_at_its_time_limit(run_limited, wait_f
         "setsid sh -c 'trap : TERM; echo $$; : >ready; while :; do sleep 1; done' & wait"
     )
 
-    wait_for_end(int(wait_for_line(folder / "stdout.log")))
+    pid = int(wait_for_line(folder / "stdout.log"))
+    wait_until(lambda: not is_alive(pid))
 
 
 @pytest.mark.script
@@ -306,17 +308,3 @@ def test_whether_something_outlived_the_job_is_on_record(
     assert outlived(str(tmp_path)) is left
     if pid := int((tmp_path / "stdout.log").read_text()):
         os.kill(pid, signal.SIGKILL)
-
-
-def wait_for_end(pid: int) -> None:
-    """Wait until a process is gone, or dead and not waited for by its parent."""
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        try:
-            stat = Path(f"/proc/{pid}/stat").read_text()
-        except (FileNotFoundError, ProcessLookupError):
-            return
-        if stat.rpartition(")")[2].split()[0] in "ZX":
-            return
-        time.sleep(0.02)
-    raise AssertionError(f"process {pid} lives on")

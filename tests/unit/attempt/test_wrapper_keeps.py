@@ -12,8 +12,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.processes import is_alive
 
 from runbus.attempt import CANCELLED, TIME_LIMIT, is_running, observe_folder
+from runbus.testing._waiting import wait_until
 
 NOBODY = 65534
 
@@ -21,12 +23,6 @@ NOBODY = 65534
 def record_of(folder: Path) -> dict[str, object]:
     record: dict[str, object] = json.loads((folder / "exit.json").read_text())
     return record
-
-
-def gone(pid: int) -> bool:
-    """Wait until nothing runs under a number, for as long as a test may take."""
-    loop = 'while grep -q "^State:.[^ZX]" "/proc/$0/status" 2>/dev/null; do sleep 0.01; done'
-    return subprocess.run(["sh", "-c", loop, str(pid)], timeout=20, check=False).returncode == 0
 
 
 def test_what_a_log_held_before_stays(run, tmp_path: Path) -> None:
@@ -264,7 +260,7 @@ def test_a_wrapper_that_is_stopped_keeps_nobody(
 
     cancel(tmp_path, 5)
 
-    assert gone(pid)
+    wait_until(lambda: not is_alive(pid))
     wrapper.send_signal(signal.SIGCONT)
     wrapper.wait(20)
     assert record_of(tmp_path)["signal"] == signal.SIGTERM
@@ -285,8 +281,7 @@ def test_an_orphan_is_found_by_its_mark_when_the_wrapper_was_killed(
 
     cancel(tmp_path, 5)
 
-    assert gone(pid)
-    assert gone(child)
+    wait_until(lambda: not is_alive(pid) and not is_alive(child))
 
 
 def test_a_deep_tree_of_processes_ends_as_a_whole(
@@ -302,7 +297,8 @@ def test_a_deep_tree_of_processes_ends_as_a_whole(
     cancel(tmp_path, 5)
     wrapper.wait(20)
 
-    assert all(gone(int(pid)) for pid in (tmp_path / "pids").read_text().split())
+    pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
+    wait_until(lambda: not any(map(is_alive, pids)))
 
 
 def test_a_job_that_becomes_another_user_s_is_ended(
@@ -318,7 +314,7 @@ def test_a_job_that_becomes_another_user_s_is_ended(
     cancel(tmp_path, 5)
     wrapper.wait(20)
 
-    assert gone(pid)
+    wait_until(lambda: not is_alive(pid))
     assert record_of(tmp_path)["signal"] == signal.SIGTERM
 
 

@@ -32,6 +32,7 @@ from runbus.errors import (
 from runbus.events import Around, Collector, Decorate, First, Notify, Pipeline, Stream, Teardown
 from runbus.kernel import Kernel
 from runbus.testing import FakeClock, FakePlugin, idle, record
+from runbus.testing._waiting import until
 
 
 class Fact(Notify):
@@ -958,8 +959,7 @@ async def test_a_thread_that_waits_for_room_is_woken(kernel_factory, ends):
 
     thread = threading.Thread(target=fill, daemon=True)
     thread.start()
-    while not filled.is_set():  # noqa: ASYNC110 - a thread fills it
-        await asyncio.sleep(0.001)
+    await until(filled.is_set)
     assert kernel.bus.inbox_pending == INBOX_LIMIT
     if ends:
         kernel.bus.seal()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -16,6 +15,7 @@ from runbus.catalog import find_experiment, job_statuses
 from runbus.cli import _launch
 from runbus.executors import LocalExecutor
 from runbus.experiment import ExperimentDraft, StoredExperiment
+from runbus.testing._waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -107,9 +107,6 @@ def test_a_signal_before_a_supervisor_has_the_jobs_ends_them_as_cancelled(
 
     assert _launch.detach(experiment, json_out=None) == 130
 
-    deadline = time.monotonic() + 50
-    while Home().open_experiments():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(lambda: not Home().open_experiments())
     assert endings() == [("CANCELLED", "by SIGINT")] * 2
     assert not (tmp_path / "ran").exists()

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -25,6 +24,7 @@ from runbus.config import load_batch
 from runbus.config._spans import with_numbers, with_text
 from runbus.errors import QueryInvalid
 from runbus.jobs import read_jobs
+from runbus.testing._waiting import wait_until
 
 RUNBUS = os.path.join(os.path.dirname(sys.executable), "runbus")
 
@@ -161,11 +161,7 @@ def _has_children_or_threads(pid: int) -> bool:
 
 
 def _interrupt_when(process: subprocess.Popen[str], question: Any) -> None:
-    deadline = time.monotonic() + 50
-    while not question():
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        time.sleep(0.02)
+    wait_until(lambda: question() or process.poll() is not None)
     process.send_signal(signal.SIGINT)
 
 

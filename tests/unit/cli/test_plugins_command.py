@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import pytest
 from runbus import Command, Job
 from runbus.experiment import ExperimentDraft
 from runbus.jobs import note_settings, read_settings
+from runbus.testing._waiting import wait_until
 
 from .terminal import check_golden, watch
 
@@ -372,10 +372,7 @@ def test_values_of_plugins_are_with_a_detached_batch_and_secrets_by_their_places
     status, _, err = said("submit", "b.yaml", "--detach", *words, PLACE="s3cret")
     assert status == 0, err
     log = typed.parent / "home" / "supervisor.log"
-    deadline = time.monotonic() + 50
-    while "made of s3cret 5\n" not in log.read_text():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(lambda: "made of s3cret 5\n" in log.read_text())
     (described,) = recorded(typed)
     settings = json.loads(described.read_text())["settings"]
     assert settings == {"typed": {"url": {"secret": "env:PLACE"}, "n": "5"}}
@@ -422,9 +419,6 @@ def test_status_and_why_say_why_a_detached_batch_is_not_led(
     status, _, err = said("submit", "b.yaml", "--detach", "--plugin=dead")
     assert status == 0, err
     (described,) = recorded(typed)
-    deadline = time.monotonic() + 50
-    while not (described.parent / "unled").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until((described.parent / "unled").exists)
     for words in (["status"], ["why", "latest"]):
         assert "plugin 'dead': setup" in "".join(said(*words)[1:]).replace("\n", " ")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 import runbus
 from runbus.cli._app import run_command
 from runbus.metrics import System
+from runbus.testing._waiting import wait_until
 
 NVML = Path(__file__).parents[2] / "nvml" / "fake_nvml.c"
 
@@ -23,10 +23,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_samples_are_shown_when_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     with runbus.init(system=System(every_s=0.01, slow_every_s=0.01)) as run:
         run.log("loss", 0.5)
-        deadline = time.monotonic() + 50
-        while "sys/cpu/util" not in runbus.open_run(run.id).metric_names():
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
+        wait_until(lambda: "sys/cpu/util" in runbus.open_run(run.id).metric_names())
 
     assert run_command(["show", "latest"]) == 0
     shown = capsys.readouterr().out

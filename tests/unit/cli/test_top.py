@@ -12,7 +12,6 @@ import struct
 import subprocess
 import sys
 import termios
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,6 +24,7 @@ from runbus.cli._app import run_command
 from runbus.cli._screen import width_of
 from runbus.cli._top import SORTS, Look, SampledRun, picture
 from runbus.metrics import HeavyProcess
+from runbus.testing._waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -137,11 +137,12 @@ class Terminal:
         )  # fmt: skip
 
     def wait_until(self, holds: Callable[[str], bool]) -> None:
-        until = time.monotonic() + 40
-        while not holds(self.shown):
-            assert time.monotonic() < until, self.shown
-            if select.select([self.file], [], [], 0.1)[0]:
+        def shows() -> bool:
+            if select.select([self.file], [], [], 0)[0]:
                 self.shown += os.read(self.file, 65536).decode("utf-8", "replace")
+            return holds(self.shown)
+
+        wait_until(shows)
 
     def type(self, keys: str) -> None:
         os.write(self.file, keys.encode())

@@ -25,6 +25,7 @@ from runbus.errors import RunbusError
 from runbus.events import JobEnded, JobRetrying, JobStarted, JobSubmitted
 from runbus.experiment import ExperimentDraft, StoredExperiment
 from runbus.jobs import JobStore, read_jobs
+from runbus.testing._waiting import until
 
 KILLED = "it was still there after its grace period, so it was killed (SIGKILL)"
 
@@ -299,8 +300,7 @@ def test_an_attempt_that_never_began_is_not_counted_and_the_logs_are_of_the_one_
         with anyio.fail_after(50):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(api.lead, stored)
-                while not has_failed_once():  # noqa: ASYNC110 - the journal tells it
-                    await anyio.sleep(0.01)
+                await until(has_failed_once)
                 tasks.cancel_scope.cancel()
 
     anyio.run(lead_until_the_pause)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 PRELUDE = textwrap.dedent("""
     import logging, os, signal, sys, time
     from runbus._core import MetricWriter
+    from runbus.testing._waiting import wait_until
     folder = sys.argv[1]
 
     def threads():
@@ -28,12 +29,6 @@ PRELUDE = textwrap.dedent("""
             except OSError:
                 pass
         return sorted(name for name in names if name.startswith("runbus-"))
-
-    def until(condition):
-        deadline = time.monotonic() + 30
-        while not condition():
-            assert time.monotonic() < deadline, threads()
-            time.sleep(0.001)
 """)
 
 
@@ -41,7 +36,7 @@ def run_alone(tmp_path: Path, program: str) -> None:
     """Run `program` in a process without other writers."""
     code = PRELUDE + textwrap.dedent(program)
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=55, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=250, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -51,16 +46,16 @@ def test_threads_come_with_the_first_writer_and_go_with_the_last(tmp_path: Path)
         """
         assert threads() == []
         first = MetricWriter(folder + "/a", sync_ms=None)
-        until(lambda: threads() == ["runbus-pages"])
+        wait_until(lambda: threads() == ["runbus-pages"])
         second = MetricWriter(folder + "/b")
-        until(lambda: threads() == ["runbus-pages", "runbus-sync"])
+        wait_until(lambda: threads() == ["runbus-pages", "runbus-sync"])
         first.close()
         second.close()
-        until(lambda: threads() == [])
+        wait_until(lambda: threads() == [])
         third = MetricWriter(folder + "/c")
-        until(lambda: threads() == ["runbus-pages", "runbus-sync"])
+        wait_until(lambda: threads() == ["runbus-pages", "runbus-sync"])
         del third
-        until(lambda: threads() == [])
+        wait_until(lambda: threads() == [])
         """,
     )
 
@@ -70,12 +65,12 @@ def test_a_forked_child_that_opens_a_writer_gets_threads_of_its_own(tmp_path: Pa
         tmp_path,
         """
         parent = MetricWriter(folder + "/parent")
-        until(lambda: len(threads()) == 2)
+        wait_until(lambda: len(threads()) == 2)
         child = os.fork()
         if child == 0:
             assert threads() == []
             own = MetricWriter(folder + "/child")
-            until(lambda: len(threads()) == 2)
+            wait_until(lambda: len(threads()) == 2)
             logging.disable()  # What goes to the parent's writer is lost, as the child is told.
             for step in range(200_000):
                 own.log("x", 1.0, step)
@@ -97,7 +92,7 @@ def test_signals_reach_the_threads_that_expect_them(tmp_path: Path) -> None:
         tmp_path,
         """
         writer = MetricWriter(folder + "/a", sync_ms=1)
-        until(lambda: len(threads()) == 2)
+        wait_until(lambda: len(threads()) == 2)
         caught = []
         signal.signal(signal.SIGUSR1, lambda *_: caught.append(1))
         masks = {}
@@ -108,7 +103,7 @@ def test_signals_reach_the_threads_that_expect_them(tmp_path: Path) -> None:
         assert all(mask >> (signal.SIGUSR1 - 1) & 1 for name, mask in masks.items()
                    if name.startswith("runbus-")), masks
         os.kill(os.getpid(), signal.SIGUSR1)
-        until(lambda: caught)
+        wait_until(lambda: caught)
         """,
     )
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from runbus._core import MetricReader, MetricWriter
+from runbus.testing._waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -137,10 +138,7 @@ def test_a_thread_fetches_without_being_asked(writer: MetricWriter) -> None:
     values = [OnDevice(float(number)) for number in range(50)]
     for value in values:
         writer.log("x", value)
-    deadline = time.monotonic() + 30
-    while writer.accepted < 50:
-        assert time.monotonic() < deadline, "nobody fetches"
-        time.sleep(0.01)
+    wait_until(lambda: writer.accepted >= 50)
 
     assert [point[2] for point in points(writer)] == [float(number) for number in range(50)]
     assert {name for value in values for name in value.asked_by} == {"runbus-devices"}
@@ -159,10 +157,7 @@ def test_a_full_list_is_fetched_by_the_call_that_fills_it(writer: MetricWriter) 
             return 0.0
 
     writer.log("x", Slow(0.0))
-    deadline = time.monotonic() + 30
-    while writer.waiting:
-        assert time.monotonic() < deadline, "nobody fetches"
-        time.sleep(0.01)
+    wait_until(lambda: not writer.waiting)
     value = OnDevice(1.0)
     for _ in range(16_383):
         writer.log("x", value)

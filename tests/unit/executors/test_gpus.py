@@ -5,7 +5,6 @@ import fcntl
 import json
 import os
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from runbus.events import JobIntended
 from runbus.executors._gpus import GpuPool, visible_gpus
 from runbus.experiment import ExperimentDraft
 from runbus.jobs import JobState
+from runbus.testing._waiting import wait_until
 
 
 def attempt(folder: Path, name: str) -> str:
@@ -31,11 +31,7 @@ def lease(name: str, holder: str) -> GpuPool:
     Another test may look at the files right now: then `try_lease` does not wait.
     """
     pool = GpuPool([name])
-    ends = time.monotonic() + 30
-    while (lent := pool.try_lease(1, holder)) is None:
-        assert time.monotonic() < ends
-        time.sleep(0.01)
-    assert lent == [name]
+    assert wait_until(lambda: pool.try_lease(1, holder)) == [name]
     return pool
 
 

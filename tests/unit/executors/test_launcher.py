@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from runbus.events import JobStarted
 from runbus.executors._launcher import Launcher, LauncherLost
 from runbus.experiment import ExperimentDraft
 from runbus.jobs import JobState
+from runbus.testing._waiting import wait_until
 
 ENVIRONMENT = {b"PATH": os.environb[b"PATH"]}
 
@@ -255,12 +256,3 @@ def test_the_launcher_ends_with_its_kernel_and_the_job_goes_on(tmp_path: Path) -
 
     assert json.loads(record.read_text())["status"] == 5
     assert environment == b""
-
-
-def wait_until(is_true: Callable[[], bool]) -> None:
-    """Wait until something is true, for 20 seconds."""
-    for _ in range(2000):
-        if is_true():
-            return
-        subprocess.run(["sleep", "0.01"], check=True)
-    raise AssertionError

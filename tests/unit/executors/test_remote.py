@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -26,6 +25,7 @@ from runbus.executors._shell import (
     quote,
     submit_script,
 )
+from runbus.testing._waiting import wait_until
 
 SHELLS = [
     pytest.param(["dash"], id="dash"),
@@ -238,10 +238,7 @@ def test_a_submit_that_is_repeated_starts_one_job(shell: list[str], tmp_path: Pa
     assert (folder / "request.sh").read_text() == "the script"
     assert (folder / "request").read_bytes() == b"the\n\xfffields"
     # What was started outlives the shell, so nobody can wait for it but by what it writes.
-    deadline = time.monotonic() + 20
-    while not (folder / "ran").exists() or not (folder / "ran").read_text():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: (folder / "ran").exists() and (folder / "ran").read_text())
     assert (folder / "ran").read_text() == f"run {folder}\n"
 
 

@@ -15,6 +15,7 @@ from runbus.executors._slurm.host import SlurmHost
 from runbus.executors._slurm.listing import Fact
 from runbus.executors._slurm.login import LoginNode
 from runbus.executors._slurm.verdict import Accounts
+from runbus.testing._waiting import until
 from runbus.transports import LocalTunnel
 
 
@@ -82,8 +83,7 @@ async def test_what_the_controller_says_is_told_before_the_accounts_have_answere
     with anyio.fail_after(20):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(host.run)
-            while len(host.standings) < 2:  # noqa: ASYNC110 - it is another's to say
-                await anyio.sleep(0.01)
+            await until(lambda: len(host.standings) >= 2)
             tasks.cancel_scope.cancel()
     await tunnel.close()
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from runbus.abc import JobSpec
 from runbus.attempt import sampler_program
 from runbus.executors import SlurmExecutor
 from runbus.executors._slurm.launch import launched
+from runbus.testing._waiting import wait_until
 
 SHELLS = [["dash"], ["bash", "--posix"], ["busybox", "sh"]]
 UNTIL_IT_IS_SAMPLED = """
@@ -25,13 +25,6 @@ until [ "$(cat "$RUNBUS_RUN"/metrics/*-s-h.journal 2>/dev/null | wc -c)" -gt 300
 do sleep 0.05
 done
 """
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def spec(*argv: str, **changed: Any) -> JobSpec:

@@ -7,7 +7,6 @@ import os
 import resource
 import shutil
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -36,6 +35,7 @@ from runbus.errors import (
 from runbus.hub import ExperimentHub, LocalQueue, MemoryStream
 from runbus.hub._services import HubServices
 from runbus.hub._tracking import record_training
+from runbus.testing._waiting import wait_until
 
 from .services import Counting, Tracker
 
@@ -154,12 +154,8 @@ def fifo(tmp_path: Path) -> str:
 
 def wait_for(path: str) -> int:
     """Wait until a training has begun, and return the process that does it."""
-    started, ready = Path(f"{path}.started"), threading.Event()
-    for _ in range(3000):
-        if started.exists() and (text := started.read_text()):
-            return int(text)
-        ready.wait(0.01)
-    raise TimeoutError(path)
+    started = Path(f"{path}.started")
+    return int(wait_until(lambda: started.read_text() if started.exists() else None))
 
 
 def test_a_training_is_a_job_with_a_run_and_its_model_predicts(hub: ExperimentHub) -> None:

@@ -294,6 +294,7 @@ def test_the_watchdog_of_a_signal_is_disarmed_once_the_kernel_was_left():
     code = """
         import asyncio, os, signal, time
         from runbus.kernel import Kernel
+        from runbus.testing._waiting import wait_until
 
         def threads():
             return len(os.listdir("/proc/self/task"))
@@ -308,9 +309,7 @@ def test_the_watchdog_of_a_signal_is_disarmed_once_the_kernel_was_left():
             asyncio.run(main())
         except SystemExit as error:
             print(error.code)
-        ends = time.monotonic() + 30
-        while threads() > before and time.monotonic() < ends:
-            time.sleep(0.01)
+        wait_until(lambda: threads() <= before)
         print("threads left", threads() - before)
     """
     done = subprocess.run(

@@ -9,6 +9,7 @@ from runbus.events import Notify
 from runbus.kernel import Kernel
 from runbus.kernel._watchdog import LagWatchdog
 from runbus.testing import FakePlugin
+from runbus.testing._waiting import wait_until
 
 
 class Fact(Notify, frozen=True):
@@ -43,9 +44,7 @@ def test_the_watchdog_ends_with_an_event_loop_that_never_answers_it(caplog):
 
     loop = asyncio.new_event_loop()
     thread = loop.run_until_complete(begin())
-    ends = time.monotonic() + 20
-    while "has blocked" not in caplog.text and time.monotonic() < ends:
-        time.sleep(0.005)
+    wait_until(lambda: "has blocked" in caplog.text)
     loop.close()
     thread.join(20)
     assert not thread.is_alive()

@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,16 +16,10 @@ import pytest
 
 import runbus
 from runbus.jobs import JobState
+from runbus.testing._waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    pass
 
 
 @pytest.mark.parametrize("what", ["folder", "journal"])

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import anyio
@@ -21,6 +20,7 @@ from runbus.errors import AmbiguousId, RunNotFound
 from runbus.events import JobEnded
 from runbus.experiment import ExperimentDraft
 from runbus.metrics import Origin
+from runbus.testing._waiting import until, wait_until
 
 SCRIPT = "import runbus\nwith runbus.init() as run: run.log('loss', 1.0)\n"
 
@@ -50,11 +50,9 @@ def started(folder: Path, *words: str) -> Origin:
 
 
 def answered(name: str) -> Origin:
-    deadline = time.monotonic() + 60
-    while (origin := find_run(name).origin).is_changed is None:
-        assert time.monotonic() < deadline  # git says it when it is ready
-        time.sleep(0.01)
-    return origin
+    # Git says it when it is ready.
+    wait_until(lambda: find_run(name).origin.is_changed is not None)
+    return find_run(name).origin
 
 
 def test_a_run_of_plain_init_knows_its_command_commit_and_changes(repository: Path) -> None:
@@ -171,10 +169,7 @@ def test_no_secret_of_a_command_line_is_kept(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def diff_of(name: str) -> str:
-    deadline = time.monotonic() + 60
-    while (path := find_run(name).diff) is None:
-        assert time.monotonic() < deadline  # it is kept when it is ready
-        time.sleep(0.01)
+    path = wait_until(lambda: find_run(name).diff)  # it is kept when it is ready
     return Path(path).read_bytes().decode("utf-8", "surrogateescape")
 
 
@@ -306,8 +301,6 @@ async def test_what_asked_git_is_gone_long_before_the_jobs_are(asker: Path) -> N
     job = Job(name="j", task=Command(("/bin/sh", "-c", f"read line <{end}")))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(run, job)
-        with anyio.fail_after(60):
-            while not is_gone(asker):  # noqa: ASYNC110 - it is another process's end
-                await anyio.sleep(0.01)
+        await until(lambda: is_gone(asker))
         # The job may not have come to reading it.
         await anyio.to_thread.run_sync(end.write_text, "on\n")

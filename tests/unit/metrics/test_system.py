@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,21 +14,15 @@ import pytest
 
 import runbus
 from runbus.metrics import System, _system
+from runbus.testing._waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    pass
 
 # Whatever a reading costs: where it costs much, it would be made more seldom than each second.
 QUICK = System(every_s=0.01, slow_every_s=0.02, budget=1.0)
 NVML = Path(__file__).parents[2] / "nvml" / "fake_nvml.c"
 ROCM = Path(__file__).parents[2] / "rocm" / "fake_rocm.c"
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def samplers(run: runbus.Run) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ import pytest
 
 from runbus.metrics import LocalMachine, SystemCollector
 from runbus.plugins import managed
+from runbus.testing._waiting import wait_until
 from runbus.testing.conformance.collector import CollectorContract
 
 if TYPE_CHECKING:
@@ -37,10 +37,7 @@ def collected(**config: Any) -> dict[str, Any]:
 
 def ticked(name: str, read: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
     """Read until the kernel has counted what processors did: it does so each 10 ms."""
-    until = time.monotonic() + 50
-    while name not in (values := dict(read())):
-        assert time.monotonic() < until
-    return values
+    return wait_until(lambda: values if name in (values := dict(read())) else None)
 
 
 def test_a_sample_has_the_names_that_users_of_psutil_know() -> None:

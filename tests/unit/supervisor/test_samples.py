@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import anyio
@@ -17,6 +16,7 @@ from runbus.metrics import System
 from runbus.metrics._folder import new_journal
 from runbus.supervisor._catch_up import Stragglers
 from runbus.supervisor._feed import MetricFeed
+from runbus.testing._waiting import until
 
 from .backend import leads
 
@@ -53,10 +53,7 @@ async def test_rows_of_a_sampler_are_samples_and_what_a_loop_logs_is_none(
     monkeypatch.setenv("RUNBUS_HOME", str(tmp_path))
     with runbus.init(system=System(every_s=0.01, slow_every_s=0.01)) as run:
         run.log("loss", 0.5)
-        deadline = time.monotonic() + 40
-        while "sys/cpu/util" not in runbus.open_run(run.id).metric_names():
-            assert time.monotonic() < deadline
-            await anyio.sleep(0.005)
+        await until(lambda: "sys/cpu/util" in runbus.open_run(run.id).metric_names())
     async with Kernel() as kernel, kernel.bus.stream(ResourceSample) as reader:
         await fed(kernel, job_of(run, tmp_path))
         samples = [one for one in await reader.batch() if isinstance(one, ResourceSample)]
