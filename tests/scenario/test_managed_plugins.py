@@ -6,14 +6,13 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import anyio
 import anyio.to_thread
 import pytest
-from tests.hanging import give_up_soon
 
 from runbus import Command, Job, Kernel, LocalExecutor
 from runbus._secrets import Secret
@@ -41,6 +40,7 @@ from runbus.plugins import (
     managed,
 )
 from runbus.plugins._batches import batch_of
+from runbus.testing._waiting import PATIENCE_S, until
 
 JOB = """
 import runbus
@@ -91,13 +91,6 @@ class Tracker(BackendPlugin):
 
 def points(n: int, name: str = "loss", run_id: str = "run") -> MetricBatch:
     return batch_of(((name, float(k), k, k) for k in range(n)), run_id, "w", n)
-
-
-async def until(is_so: Callable[[], bool]) -> None:
-    """Wait until something is so that another thread makes so."""
-    with anyio.fail_after(30):
-        while not is_so():  # noqa: ASYNC110
-            await anyio.sleep(0.005)
 
 
 @pytest.fixture(autouse=True)
@@ -280,10 +273,7 @@ async def test_a_sink_whose_server_stays_away_is_given_up_when_it_is_stopped() -
     assert (gone.counts.points, gone.counts.lost) == (4, 6)
 
 
-async def test_a_sink_that_hangs_has_failed_and_touches_nobody_else(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    give_up_soon(monkeypatch, "stuck", "log_metric")
+async def test_a_sink_that_hangs_has_failed_and_touches_nobody_else() -> None:
     let_go, returned = threading.Event(), threading.Event()
 
     class Stuck(Tracker):
@@ -297,6 +287,7 @@ async def test_a_sink_that_hangs_has_failed_and_touches_nobody_else(
     failures: list[PluginFailed] = []
     async with Kernel(plugins=[stuck, tracker]) as kernel:
         kernel.bus.on(PluginFailed, failures.append)
+        stuck.call_s = 0.05
         await kernel.bus.emit(points(10))
         with anyio.fail_after(30):
             await kernel.bus.wait_for(PluginFailed, since=0)
@@ -601,9 +592,7 @@ async def test_the_methods_of_a_plugin_are_called_one_at_a_time() -> None:
     assert alone.worst == 1
 
 
-async def test_a_manager_knows_that_a_running_plugin_has_failed_and_can_begin_anew(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_a_manager_knows_that_a_running_plugin_has_failed_and_can_begin_anew() -> None:
     let_go = threading.Event()
 
     class Stuck(Tracker):
@@ -617,7 +606,9 @@ async def test_a_manager_knows_that_a_running_plugin_has_failed_and_can_begin_an
         await manager.register_plugin(Stuck)
         await manager.start_plugins({"tracker": {}})
         bus = (await manager.kernel()).bus
-        give_up_soon(monkeypatch, "tracker", "log_metric")
+        running = manager.get_plugin_instance("tracker")
+        assert running is not None
+        running.call_s = 0.05
         await bus.emit(points(1))
         with anyio.fail_after(30):
             await bus.wait_for(PluginFailed, since=0)
@@ -668,7 +659,7 @@ async def test_a_status_that_came_too_late_is_asked_for_again() -> None:
         tasks.cancel_scope.cancel()
     assert await life.status() == {"error": "get_status() does not return"}
     answer.set()
-    with anyio.fail_after(40):
+    with anyio.fail_after(PATIENCE_S):
         while "error" in (status := await life.status()):  # noqa: ASYNC110 - a thread answers
             await anyio.sleep(0.01)
 

@@ -63,7 +63,8 @@ class AsyncPluginManager:
             plugin_paths: Folders and files with plugins, besides installed ones.
             use_default_paths: Whether to look in the folders that are always looked in, too.
             kernel: The kernel to start plugins in; one of its own if None.
-            limit_s: How long one call of a plugin's code may take, in seconds.
+            limit_s: How long one call of a plugin's code may take, in seconds, unless the plugin's
+                `call_s` says so.
         """
         self._shelf = Shelf(plugin_paths or (), use_default_paths, limit_s)
         self._configs = PluginConfigs()

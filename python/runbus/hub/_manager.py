@@ -46,7 +46,8 @@ class PluginManager:
         Args:
             plugin_paths: Folders and files with plugins, besides installed ones.
             use_default_paths: Whether to look in the folders that are always looked in, too.
-            limit_s: How long one call of a plugin's code may take, in seconds.
+            limit_s: How long one call of a plugin's code may take, in seconds, unless the plugin's
+                `call_s` says so.
         """
         self._manager = AsyncPluginManager(plugin_paths, use_default_paths, limit_s=limit_s)
 

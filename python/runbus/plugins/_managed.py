@@ -30,9 +30,13 @@ class PluginBase(ABC):
 
     Attributes:
         config: What `initialize` was given; empty before.
+        call_s: How long a call of one of its methods may take, in seconds, where the plugin knows
+            better than who uses it, as one that uploads large artifacts may. It is read before each
+            call.
     """
 
     config: Mapping[str, Any] = {}
+    call_s: float | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)

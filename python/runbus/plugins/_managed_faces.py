@@ -51,8 +51,8 @@ def managed(
         config: What `initialize` gets, once it fits the plugin's `config_schema`.
         name: What it goes by in the kernel; what it says itself if empty.
         run: Where a collector's samples are logged; none if None.
-        limit_s: How long one call of the plugin's code may take, in seconds. One that takes longer
-            is left behind, and the plugin has failed.
+        limit_s: How long one call of the plugin's code may take, in seconds, unless its `call_s`
+            says so. One that takes longer is left behind, and the plugin has failed.
 
     Raises:
         InvalidPlugin: It does not say what it is.
@@ -183,14 +183,17 @@ class BlockingCollector(Collector):
     def __init__(self, life: ManagedLife, plugin: CollectorPlugin) -> None:
         self.name = life.name
         self.requires = life.metadata.plugins
-        # The worker thread has its own end, after which the plugin has failed.
-        self.timeout_s = life.limit_s + 1
         self._life = life
         self._plugin = plugin
 
     async def open(self) -> None:
         await self._life.begin()
         self.interval_s = self._plugin.config.get("interval_s", self._plugin.interval_s)
+
+    @property
+    def timeout_s(self) -> float:  # type: ignore[override]
+        """The worker thread has its own end, after which the plugin has failed."""
+        return self._life.limit_s + 1
 
     async def collect(self) -> Mapping[str, Any]:
         return await self._life.call(self._plugin.collect, doing="collect")

@@ -67,7 +67,7 @@ class ManagedLife:
     Args:
         plugin: The instance.
         config: What `initialize` gets, with what is said elsewhere of plugins of this name.
-        limit_s: How long one call may take.
+        limit_s: How long one call may take, unless the plugin says so itself.
         name: What it goes by; what it says itself if empty.
 
     Attributes:
@@ -90,12 +90,18 @@ class ManagedLife:
         self.plugin = plugin
         self.metadata = metadata_of(plugin)
         self.name = name or self.metadata.name
-        self.limit_s = limit_s
+        self._limit_s = limit_s
         self.is_initialized = False
         self.is_stuck = False
         self.end_error: Exception | None = None
         self._config = config
         self._is_asked = False
+
+    @property
+    def limit_s(self) -> float:
+        """How long the next call may take, in seconds."""
+        own = self.plugin.call_s
+        return self._limit_s if own is None else own
 
     async def call(self, fn: Callable[..., T], *args: Any, doing: str) -> T:
         """Call a method; the caller sees to it that no other one runs.
