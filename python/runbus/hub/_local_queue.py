@@ -6,13 +6,14 @@ import importlib
 import inspect
 import os
 import time
-from collections.abc import Sequence  # noqa: TC003 - the configuration reads the signature
+from collections.abc import Mapping, Sequence  # noqa: TC003 - the configuration reads it
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated, Any
 
 from msgspec import Meta
 
 from runbus._listed import listed
+from runbus._secrets import Secret  # noqa: TC001 - as above
 from runbus.abc import TaskQueuePlugin
 from runbus.api import portal
 from runbus.catalog import open_run
@@ -69,6 +70,7 @@ class LocalQueue(TaskQueuePlugin):
         capacity: How many may wait and run together.
         project: What the runs are gathered under.
         home: The home folder; `$RUNBUS_HOME` or `~/.runbus` if None.
+        env: What is added to the environment of each task; what must stay secret as a `Secret`.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class LocalQueue(TaskQueuePlugin):
         capacity: Annotated[int, Meta(ge=1)] = 1_000,
         project: str = "tasks",
         home: str | None = None,
+        env: Mapping[str, str | Secret] | None = None,
     ) -> None:
         for field, value in (("max_parallel", max_parallel), ("capacity", capacity)):
             if value is not None:
@@ -88,6 +91,7 @@ class LocalQueue(TaskQueuePlugin):
         self._capacity = capacity
         self._project = project
         self._home = home
+        self._env: dict[str, Any] = {**(env or {})}
         self._functions: dict[str, Callable[..., Any]] = {}
         self._tasks: dict[str, Led] = {}
         self._unled: dict[str, Exception] = {}
@@ -171,6 +175,7 @@ class LocalQueue(TaskQueuePlugin):
             QueueFull: As many tasks as may be wait or run.
             ConfigInvalid: The arguments do not fit the function, or are no data.
             TaskInvalid: No other process can import the function.
+            SecretMissing: A secret of `env` cannot be read.
             HomeUnusable: The record of the run cannot be written.
             HubClosed: The queue is not open.
         """
@@ -180,7 +185,8 @@ class LocalQueue(TaskQueuePlugin):
         if len(self._unfinished()) >= self._capacity:
             raise QueueFull("the task queue", f"{self._capacity:,} tasks")
         task: Any = Partial(self._functions[task_name], *args, **kwargs)
-        draft = ExperimentDraft(self._project, [Job(name=task_name, task=task)], home=self._home)
+        job = Job(name=task_name, task=task, env=self._env)
+        draft = ExperimentDraft(self._project, [job], home=self._home)
         led = portal().call(self._leader.start, draft.prepare())
         self._tasks[led.run_id] = led
         return led.run_id

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import runbus
+from runbus import Secret
 from runbus.errors import (
     ConfigInvalid,
     HubClosed,
@@ -20,8 +21,8 @@ from runbus.errors import (
     TaskNotFound,
     UsageError,
 )
-from runbus.experiment import StoredExperiment
 from runbus.hub import LocalQueue
+from runbus.testing._waiting import wait_until
 
 MODULE = "tasks_of_a_user"
 
@@ -45,6 +46,9 @@ def wait(path: str) -> str:
     with open(path) as fifo:
         return fifo.read()
 
+def greeting() -> str:
+    return os.environ["GREETING"]
+
 def _private() -> None: pass
 """
 
@@ -62,6 +66,10 @@ def queue(_tasks: None) -> Iterator[LocalQueue]:
     made.initialize()
     yield made
     made.shutdown()
+
+
+def wait_until_started(queue: LocalQueue, task: str) -> None:
+    wait_until(lambda: queue.get_status(task) == "STARTED")
 
 
 @pytest.fixture
@@ -97,7 +105,7 @@ def test_a_failure_is_told_with_what_was_raised(queue: LocalQueue) -> None:
 def test_public_functions_of_the_module_are_registered_and_nothing_else(
     queue: LocalQueue,
 ) -> None:
-    assert queue.health_check()[1]["tasks"] == ["add", "fail", "odd", "slowly", "wait"]
+    assert queue.health_check()[1]["tasks"] == ["add", "fail", "greeting", "odd", "slowly", "wait"]
 
 
 def test_what_waits_and_runs_is_bounded_and_can_be_revoked(queue: LocalQueue, fifo: str) -> None:
@@ -142,26 +150,39 @@ def test_what_is_left_is_ended_with_the_queue(fifo: str) -> None:
 
 
 @pytest.mark.usefixtures("_tasks")
-def test_of_tasks_that_cannot_be_led_the_last_ones_are_known_and_the_records_of_all(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    async def fail(*_: object) -> None:
-        raise RuntimeError("no luck")
+def test_what_the_queue_says_is_in_the_environment_of_each_task() -> None:
+    queue = LocalQueue(tasks=[MODULE], env={"GREETING": "hello"})
+    queue.initialize()
+    try:
+        assert queue.get_result(queue.submit_task("greeting"), timeout=60) == "hello"
+    finally:
+        queue.shutdown()
 
-    monkeypatch.setattr(StoredExperiment, "run", fail)
-    queue = LocalQueue(tasks=[MODULE], capacity=2)
+
+@pytest.mark.usefixtures("_tasks")
+def test_of_tasks_that_cannot_be_led_the_last_ones_are_known_and_the_records_of_all(
+    fifo: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env = {"KEY": Secret("env:KEY")}
+    queue = LocalQueue(tasks=[MODULE], max_parallel=1, capacity=2, env=env)
     queue.initialize()
     try:
         tasks = []
         for number in range(4):
+            monkeypatch.setenv("KEY", "s3cret")
+            first = queue.submit_task("wait", fifo)
             tasks.append(queue.submit_task("add", number))
-            with pytest.raises(TaskFailed, match="no luck"):
+            wait_until_started(queue, first)
+            # What was there when it was submitted is gone when it is its turn.
+            monkeypatch.delenv("KEY")
+            queue.revoke(first)
+            with pytest.raises(TaskFailed, match="no secret at env:KEY"):
                 queue.get_result(tasks[-1], timeout=60)
         assert [queue.get_status(one) for one in tasks] == ["REVOKED"] * 2 + ["FAILURE"] * 2
         for task in tasks:
-            told = "it could not be started: RuntimeError: no luck"
-            assert runbus.open_run(task).reason == told
-            with pytest.raises(TaskFailed, match="no luck"):
+            reason = runbus.open_run(task).reason
+            assert reason.startswith("it could not be started: SecretMissing: "), reason
+            with pytest.raises(TaskFailed, match="no secret at env:KEY"):
                 queue.get_result(task)
         assert queue.health_check()[1]["running"] == 0
     finally:
