@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import subprocess
 from collections.abc import Iterator
@@ -73,10 +72,8 @@ class Network:
         links: The links.
     """
 
-    _numbers = itertools.count()
-
     def __init__(self, folder: Path, count: int, stack: ExitStack) -> None:
-        self._here = f"runbus{os.getpid()}-{next(self._numbers)}x"
+        self._here = f"runbus{os.urandom(4).hex()}x"
         ip("netns", "add", self._here)
         stack.callback(ip, "netns", "del", self._here)
         self.links = [Link(self._here, folder, number, stack) for number in range(1, count + 1)]

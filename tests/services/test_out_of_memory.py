@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -30,7 +31,7 @@ def group() -> Iterator[Path]:
         # Beside this process: with the controller on, a group has groups or processes, not both.
         parent, limit = (MOUNT / paths[""].strip("/")).parent, "memory.max"
         (parent / "cgroup.subtree_control").write_text("+memory")
-    folder = parent / "runbus-test"
+    folder = parent / f"runbus-test-{os.urandom(4).hex()}"
     folder.mkdir()
     (folder / limit).write_text(str(LIMIT))
     yield folder

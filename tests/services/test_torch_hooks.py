@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sysconfig
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import runbus
+from runbus.testing._ports import free_ports
 
 pytestmark = pytest.mark.services
 
@@ -21,6 +21,7 @@ PATHS = (str(Path(runbus.__file__).parent.parent), sysconfig.get_path("purelib")
 SCRIPT = """
 import json
 from runbus.plugins import WorkerHooks, frameworks
+from runbus.testing._ports import free_ports
 
 hooks = WorkerHooks([frameworks.torch()])
 
@@ -62,10 +63,7 @@ def told(process: subprocess.Popen[str]) -> list[object]:
 
 
 def test_two_processes_are_one_group_for_all_tasks_and_leave_it() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-
+    (port,) = free_ports(1)
     processes = [
         started(node=node, total_nodes=2, head_addr="127.0.0.1", head_port=port) for node in (0, 1)
     ]

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from runbus.testing._ports import free_ports
 from runbus.testing._waiting import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Slurm:
         self.keeps_accounts = keeps_accounts
         self._settings = settings
         self.conf = folder / "slurm.conf"
-        self.ports = _free_ports(5 + NODES)
+        self.ports = free_ports(5 + NODES)
         self._database: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -290,17 +291,6 @@ def counted(folder: Path) -> Callable[[], Counter[str]]:
         program.write_text(f'#!/bin/sh\necho {name} >>{calls}\nexec {shutil.which(name)} "$@"\n')
         program.chmod(0o755)
     return lambda: Counter(calls.read_text().split())
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
 
 
 def listens(port: int) -> bool:

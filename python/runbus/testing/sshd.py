@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runbus.testing._ports import free_ports
 from runbus.testing._waiting import wait_until
 
 if TYPE_CHECKING:
@@ -53,9 +53,7 @@ class Sshd:
         self.number = number
         self.name = f"host{number}"
         self._within = tuple(within)
-        with socket.socket() as free:
-            free.bind(("" if within else address, 0))
-            self.port: int = free.getsockname()[1]
+        (self.port,) = free_ports(1, "" if within else address)
         self.identity = folder / "user_key"
         self.known_hosts = folder / "known_hosts"
         self.key = folder / f"host_key_{number}"

@@ -1,0 +1,30 @@
+"""Ports that stay free until a server of a test listens there."""
+
+from __future__ import annotations
+
+import random
+import socket
+
+__all__ = ["free_ports"]
+
+_PORTS = range(10_000, 20_000)
+"""Not of those that the system gives to outgoing connections, nor of those at which jobs meet."""
+
+
+def free_ports(count: int, address: str = "127.0.0.1") -> list[int]:
+    """Return ports at which nobody listens, and which nobody is given who asks for any port.
+
+    Raises:
+        OSError: There are not that many.
+    """
+    found: list[int] = []
+    for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):
+        with socket.socket() as one:
+            try:
+                one.bind((address, port))
+            except OSError:
+                continue
+        found.append(port)
+        if len(found) == count:
+            return found
+    raise OSError(f"{len(found)} of {count} ports are free at {address}")
