@@ -67,8 +67,8 @@ def _check(holds: Callable[[], object], ends: float) -> None:
 def _told(holds: Callable[[], object]) -> str:
     """Return the source of a function and the values that it uses."""
     try:
-        source = inspect.getsource(holds).strip()
-        used = dict(inspect.getclosurevars(holds).nonlocals)
-    except (OSError, TypeError):
-        return repr(holds)
-    return f"{source}, where {used!r}" if used else source
+        source = inspect.getsource(holds).strip() if inspect.isfunction(holds) else repr(holds)
+    except OSError:  # there is no file of it
+        source = repr(holds)
+    used = inspect.getclosurevars(holds).nonlocals if inspect.isfunction(holds) else {}
+    return f"{source}, where {dict(used)!r}" if used else source

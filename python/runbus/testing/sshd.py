@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runbus.testing._ports import free_ports
-from runbus.testing._waiting import wait_until
+from runbus.testing._waiting import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -131,7 +131,7 @@ class Sshd:
         self._listener.send_signal(signal.SIGSTOP)
         self.kill_sessions()
         self._listener.kill()
-        self._listener.wait(10)
+        self._listener.wait(PATIENCE_S)
         self._listener = None
 
 

@@ -119,7 +119,7 @@ class Thread(Plain):
     """Leaves a thread behind."""
 
     async def open(self) -> None:
-        threading.Thread(target=LET_GO.wait, args=(20,), daemon=True).start()
+        threading.Thread(target=LET_GO.wait, args=(60,), daemon=True).start()
 
 
 class Once(Plain):

@@ -113,12 +113,12 @@ class Demanding(Good):
 
 class Hanging(Good):
     def initialize(self, config: dict[str, Any]) -> None:
-        released.wait(5)
+        released.wait(60)
 
 
 class Threads(Good):
     def initialize(self, config: dict[str, Any]) -> None:
-        threading.Thread(target=released.wait, args=(5,), daemon=True).start()
+        threading.Thread(target=released.wait, args=(60,), daemon=True).start()
 
 
 class Moves(Good):
