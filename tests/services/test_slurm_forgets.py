@@ -11,8 +11,9 @@ import pytest
 from runbus.abc import UNMET, JobRef
 from runbus.events import Condition
 from runbus.executors import SlurmExecutor
+from runbus.testing._waiting import wait_until
 from runbus.testing.conformance.executor import Harness
-from runbus.testing.slurmd import Slurm, slurm_cluster, until
+from runbus.testing.slurmd import Slurm, slurm_cluster
 
 pytestmark = [pytest.mark.services, pytest.mark.usefixtures("slurm")]
 
@@ -69,7 +70,7 @@ class Jobs:
 
     async def purged(self, *refs: JobRef) -> None:
         """Wait until the controller knows none of the jobs any more."""
-        await anyio.to_thread.run_sync(until, lambda: self.is_purged(*refs))
+        await anyio.to_thread.run_sync(wait_until, lambda: self.is_purged(*refs))
 
 
 @pytest.fixture
@@ -140,7 +141,7 @@ async def test_a_number_that_is_given_again_tells_each_job_of_itself(
     await harness.output(old, b"up")
     async with harness.away():
         jobs.kill(old)
-        await anyio.to_thread.run_sync(until, lambda: jobs.has_failed(old))
+        await anyio.to_thread.run_sync(wait_until, lambda: jobs.has_failed(old))
         await anyio.to_thread.run_sync(slurm.lose_state)
     go = tmp_path / "go"
     wait = f"echo up; until [ -e {go} ]; do sleep 0.1; done; exit 6"

@@ -10,8 +10,9 @@ import pytest
 
 from runbus.abc import JobRef, Observation
 from runbus.executors import SlurmExecutor
+from runbus.testing._waiting import wait_until
 from runbus.testing.conformance.executor import Harness
-from runbus.testing.slurmd import Slurm, until
+from runbus.testing.slurmd import Slurm
 from runbus.testing.slurmrestd import slurmrestd
 
 from .test_slurm_after import Batch
@@ -98,7 +99,7 @@ def test_status_and_why_tell_that_a_job_is_held(slurm: Slurm, tmp_path: Path) ->
     leader = batch.submit()
     parent = min(batch.numbers(), key=int)
     slurm.ask("scontrol", "hold", parent)
-    until(lambda: "PENDING (JobHeldAdmin)" in batch.command("status"))
+    wait_until(lambda: "PENDING (JobHeldAdmin)" in batch.command("status"))
     states, why = batch.states(), batch.command("why", "p")
     slurm.ask("scontrol", "release", parent)
     slurm.ask("scontrol", "update", f"JobId={parent}", "StartTime=now")
