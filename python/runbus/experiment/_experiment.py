@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import time
 from contextlib import contextmanager, suppress
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import anyio.to_thread
@@ -36,9 +35,6 @@ if TYPE_CHECKING:
     from runbus.experiment._job import Job
 
 __all__ = ["ExperimentDraft"]
-
-REAP_S = 1.0
-"""When it is looked whether the shell that asks git has ended; in the end it is waited for."""
 
 
 class ExperimentDraft(Planning):
@@ -116,13 +112,6 @@ class ExperimentDraft(Planning):
             HookError: A plugin of a job has failed; nothing was made.
             PluginStuck: A plugin of a job took too long; nothing was made.
         """
-        try:
-            return self._prepare(executors)
-        finally:
-            self._recorder.reap()
-
-    def _prepare(self, executors: Mapping[str, Executor] | None) -> StoredExperiment:
-        """Do what `prepare` does, and leave it to the caller to let go of what asks git."""
         packages = self._begin(executors)
         with self._writing():
             self._packages = keep_code(packages, self.folder)
@@ -210,8 +199,6 @@ class ExperimentDraft(Planning):
             self._jobs, self._ready = self._jobs[:before], self._ready[:before]
             self.executor_entries = entries
             raise
-        finally:
-            self._recorder.reap()
         self._asked = asked
         self._tell_plugins(self._stored)
         return specs
@@ -380,19 +367,11 @@ class ExperimentDraft(Planning):
             return await self._stored.run(bus)
         named = {job.executor or self._executor for job, _ in self._jobs}
         executors = await find_executors(bus, named)
-        try:
-            # Thousands of folders, and perhaps code to be packaged: not in the loop's thread.
-            stored = await anyio.to_thread.run_sync(self._prepare, executors)
-            if self._cancel is not None:
-                await stored.cancel(*self._cancel)
-            # No job waits for the end of the shell that asks git.
-            reap = partial(self._recorder.reap, waits=False)
-            asyncio.get_running_loop().call_later(REAP_S, reap)
-            return await stored.run(bus)
-        finally:
-            if not self._recorder.reap(waits=False):
-                with anyio.CancelScope(shield=True):
-                    await anyio.to_thread.run_sync(self._recorder.reap)
+        # Thousands of folders, and perhaps code to be packaged: not in the loop's thread.
+        stored = await anyio.to_thread.run_sync(self.prepare, executors)
+        if self._cancel is not None:
+            await stored.cancel(*self._cancel)
+        return await stored.run(bus)
 
     async def cancel(self, reason: str, grace_s: float = GRACE_S) -> None:
         """Ask every job to end, and submit no more; `run` then returns as usual.

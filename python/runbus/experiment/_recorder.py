@@ -10,8 +10,6 @@ from runbus.errors import FileUnreadable
 from runbus.metrics import Origin, RunInfo, make_run_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from runbus.abc import JobSpec
     from runbus.experiment._job import Job
 
@@ -23,7 +21,6 @@ class Recorder:
 
     def __init__(self) -> None:
         self._origins: dict[str, Origin] = {}
-        self._reaps: list[Callable[[bool], bool]] = []
 
     def record(self, folder: str, project: str, job: Job, spec: JobSpec) -> None:
         """Make the folders of a job, and its run.
@@ -49,23 +46,8 @@ class Recorder:
         """Return where a job comes from; git is asked once for each folder."""
         if cwd not in self._origins:
             self._origins[cwd] = Origin.of_job(argv, cwd)
-            self._reaps.append(self._origins[cwd].ask_git(folder))
+            self._origins[cwd].ask_git(folder)
         return self._origins[cwd].with_argv(argv)
-
-    def reap(self, *, waits: bool = True) -> bool:
-        """Let go of the processes that ask git; return whether none is left.
-
-        Args:
-            waits: Whether to wait for the end of each, which takes milliseconds.
-        """
-        left = []
-        # Threads that record further jobs may add to them meanwhile.
-        while self._reaps:
-            reap = self._reaps.pop()
-            if not reap(waits):
-                left.append(reap)
-        self._reaps += left
-        return not left
 
 
 def _take_over(folder: str, info: RunInfo, of: str) -> None:

@@ -6,11 +6,12 @@ code differs from it is found out by git itself, in the background.
 
 from __future__ import annotations
 
+import _thread
 import os
 import re
 import sys
 import zlib
-from functools import partial
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runbus._files import file_mode, read_file
@@ -18,7 +19,7 @@ from runbus._secrets import redacted_value
 from runbus.errors import FileUnreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from typing import Self
 
 __all__ = ["Origin"]
@@ -36,9 +37,10 @@ _KEEP = (
     "from runbus._uncommitted import keep_diff; keep_diff(*sys.argv[2:])"
 )
 
-# What git says appears whole or not at all, and nobody waits for it.
+# What git says appears whole or not at all, and nobody waits for it. Of so many runs as start in a
+# repository for which it needs minutes, none keeps a processor busy for longer than one.
 _ASK_GIT = (
-    'if said=$(cd "$1" && shift 5 && "$@"); then printf %s "$said" > "$0.new" && '
+    'ulimit -t 60; if said=$(cd "$1" && shift 5 && "$@"); then printf %s "$said" > "$0.new" && '
     'mv -f "$0.new" "$0"; [ -z "$said" ] || [ -z "$2" ] || '
     f'exec "$2" -I -c "{_KEEP}" "$3" "$4" "$1" "$5"; fi &'
 )
@@ -99,17 +101,13 @@ class Origin(NamedTuple):
         )
         return cls(tuple(map(str, argv)) if isinstance(argv, list) else (), python, cwd, commit)
 
-    def ask_git(self, experiment: str) -> Callable[[bool], bool]:
+    def ask_git(self, experiment: str) -> None:
         """Have git note in an experiment's folder whether code differs from the commit, and how.
 
-        Waits for no answer.
-
-        Returns:
-            What is to be called in the end: it reaps the shell that starts git, which ends within
-            milliseconds. Given whether to wait for that, it returns whether the shell is gone.
+        Waits for no answer, nor for the end of the shell that starts git.
         """
         if not self.commit:
-            return _nothing
+            return
         # As private as all that runbus writes.
         script = f"umask {0o777 & ~file_mode():o}; {_ASK_GIT}"
         # Whatever Python runs it: with what it reads from here alone.
@@ -120,9 +118,12 @@ class Origin(NamedTuple):
         try:
             shell = os.posix_spawnp("sh", argv, os.environ, file_actions=quiet)
         except OSError:
-            return _nothing  # then it is unknown
-        # Git belongs to nobody.
-        return partial(_reap, shell)
+            return  # then it is unknown
+        # Git belongs to nobody, and the shell ends at once: but a busy machine may take long.
+        try:
+            _thread.start_new_thread(_reap, (shell,))
+        except RuntimeError:  # there are too many threads
+            _reap(shell)
 
     def answered(self, experiment: str) -> Self:
         """Return the same with what git has noted in an experiment's folder by now."""
@@ -159,15 +160,9 @@ class Origin(NamedTuple):
         return f"{_CHANGED}-{which:08x}"
 
 
-def _nothing(_waits: bool) -> bool:
-    return True
-
-
-def _reap(process: int, waits: bool) -> bool:
-    try:
-        return os.waitpid(process, 0 if waits else os.WNOHANG)[0] == process
-    except ChildProcessError:
-        return True  # where SIGCHLD is ignored it is reaped unseen
+def _reap(process: int) -> None:
+    with suppress(ChildProcessError):  # where SIGCHLD is ignored it is reaped unseen
+        os.waitpid(process, 0)
 
 
 def commit_of(cwd: str) -> str:

@@ -450,12 +450,9 @@ def _make(
         called = name or _name_of(origin, experiment_id)
         info = RunInfo.new(run_id, called, project, config, origin=origin)
         folder = make_run_folder(experiment, info)
-        reap = origin.ask_git(experiment)
-        try:
-            journal = new_journal(folder)
-            return Run(journal, info, folder, sync_ms=sync_ms, cancelled_on=cancelled_on)
-        finally:
-            reap(True)
+        origin.ask_git(experiment)
+        journal = new_journal(folder)
+        return Run(journal, info, folder, sync_ms=sync_ms, cancelled_on=cancelled_on)
     except BaseException:
         import shutil
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -273,8 +274,11 @@ def asker(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return pid
 
 
-def is_gone(asker: Path) -> bool:
-    return asker.exists() and not Path("/proc", asker.read_text().strip()).exists()
+async def gone(asker: Path) -> None:
+    def is_gone() -> bool:
+        return asker.exists() and not Path("/proc", asker.read_text().strip()).exists()
+
+    await until(is_gone)
 
 
 async def run(job: Job, *plugins: Plugin) -> None:
@@ -292,7 +296,40 @@ async def test_no_job_waits_for_what_asks_git(asker: Path) -> None:
 
     await run(Job(name="j", task=Command(("/bin/true",))), Plugin("waits").on(JobEnded, let_go))
 
-    assert is_gone(asker)
+    await gone(asker)
+
+
+async def test_init_does_not_wait_for_what_asks_git(asker: Path) -> None:
+    gate = asker.parent / "gate"
+    os.mkfifo(gate)
+
+    runbus.init(name="a").finish()
+
+    with anyio.fail_after(60):
+        await anyio.to_thread.run_sync(gate.write_text, "on\n")
+    await gone(asker)
+
+
+def test_what_git_says_after_the_script_has_ended_is_noted(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, gate = shutil.which("git"), tmp_path / "gate"
+    os.mkfifo(gate)
+    slow = tmp_path / "tools" / "git"
+    slow.parent.mkdir()
+    lines = ("#!/bin/sh", f"read line <{gate}", f"ulimit -t >{tmp_path}/limit", f'exec {real} "$@"')
+    slow.write_text("\n".join(lines))
+    slow.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{slow.parent}:{os.environ['PATH']}")
+
+    script = "import os, runbus; runbus.init(name='a'); os._exit(0)"
+    subprocess.run([sys.executable, "-c", script], cwd=repository, check=True, timeout=60)
+    before = find_run("a").origin.is_changed
+    gate.write_text("on\n")
+
+    assert before is None
+    assert answered("a").is_changed is False
+    assert int((tmp_path / "limit").read_text()) == 60
 
 
 async def test_what_asked_git_is_gone_long_before_the_jobs_are(asker: Path) -> None:
@@ -301,6 +338,6 @@ async def test_what_asked_git_is_gone_long_before_the_jobs_are(asker: Path) -> N
     job = Job(name="j", task=Command(("/bin/sh", "-c", f"read line <{end}")))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(run, job)
-        await until(lambda: is_gone(asker))
+        await gone(asker)
         # The job may not have come to reading it.
         await anyio.to_thread.run_sync(end.write_text, "on\n")
