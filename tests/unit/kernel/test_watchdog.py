@@ -1,8 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 from runbus.bus import Bus
 from runbus.events import Notify
@@ -48,3 +52,85 @@ def test_the_watchdog_ends_with_an_event_loop_that_never_answers_it(caplog):
     loop.close()
     thread.join(20)
     assert not thread.is_alive()
+
+
+# Stops while the watchdog waits for an answer.
+STOPS = """
+import asyncio, logging, os, signal, threading, time
+from runbus.bus import Bus
+from runbus.kernel._watchdog import LagWatchdog
+
+logging.basicConfig()
+asked = threading.Event()
+
+class Loop(asyncio.SelectorEventLoop):
+    def call_soon_threadsafe(self, *words, **named):
+        asked.set()
+        return super().call_soon_threadsafe(*words, **named)
+
+async def main():
+    watchdog = LagWatchdog(Bus())
+    watchdog.open()
+    asked.wait()
+    time.sleep(0.2)  # until it waits for the answer
+    os.kill(os.getpid(), signal.SIGSTOP)
+    while not watchdog.lag_s:
+        await asyncio.sleep(0.01)
+    print("blocked:", watchdog.blocked, "stood still:", watchdog.lag_s > 2)
+
+Loop().run_until_complete(main())
+"""
+
+
+def test_nobody_is_told_to_block_the_loop_while_the_process_stands_still():
+    command = [sys.executable, "-c", STOPS]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        ends = time.monotonic() + 60
+        stat = Path(f"/proc/{process.pid}/stat")
+        while stat.read_text().rpartition(")")[2].split()[0] != "T":
+            assert time.monotonic() < ends
+            time.sleep(0.01)
+        time.sleep(2.5)  # so long it stands still
+        process.send_signal(signal.SIGCONT)
+        told, _ = process.communicate(timeout=60)
+
+    assert told == b"blocked: 0 stood still: True\n"
+
+
+def test_c_code_that_keeps_the_interpreter_blocks_the_loop(caplog):
+    count = 1_000_000
+    while seconds_to_sum(count) < 0.5:
+        count *= 2
+    asked = threading.Event()
+
+    class Loop(asyncio.SelectorEventLoop):
+        def call_soon_threadsafe(self, *words, **named):
+            asked.set()
+            return super().call_soon_threadsafe(*words, **named)
+
+    async def main() -> LagWatchdog:
+        watchdog = LagWatchdog(Bus(), limit_s=0.2)
+        watchdog.open()
+        asked.wait(20)
+        # It may not have come to waiting; were these ticks, there would be too few.
+        for _ in range(5):
+            seconds_to_sum(count)
+        ends = time.monotonic() + 20
+        while not watchdog.lag_s and time.monotonic() < ends:
+            await asyncio.sleep(0.01)
+        watchdog.close()
+        return watchdog
+
+    loop = Loop()
+    watchdog = loop.run_until_complete(main())
+    loop.close()
+
+    assert watchdog.blocked
+    assert "has blocked the event loop" in caplog.text
+
+
+def seconds_to_sum(count: int) -> float:
+    """Sum in C, which keeps the interpreter; return the processor time that took."""
+    began = time.thread_time()
+    sum(range(count))
+    return time.thread_time() - began
