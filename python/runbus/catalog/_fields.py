@@ -130,7 +130,7 @@ class Fields:
             RunUnreadable: Its files cannot be read.
         """
         self._params_of(run)
-        self._shown_names(run)
+        self.shown_names(run)
         return self._summaries_of(run)
 
     def of(self, row: RunRow, name: str) -> Value:
@@ -223,20 +223,24 @@ class Fields:
             known = self._params[run.folder] = run.params
         return known
 
-    def _shown_names(self, run: RunRecord) -> dict[str, str | None]:
+    def shown_names(self, run: RunRecord) -> dict[str, str | None]:
+        """Return what views call metrics and params of a run that have another name there.
+
+        None is for those that are not shown.
+        """
         if (known := self._shown.get(run.folder)) is None:
             known = self._shown[run.folder] = run.shown_names
         return known
 
     def _as_shown(self, run: RunRecord, known: Mapping[str, T]) -> dict[str, T]:
-        if not (names := self._shown_names(run)):
+        if not (names := self.shown_names(run)):
             return dict(known)
         shown = ((names.get(name, name), value) for name, value in known.items())
         return {name: value for name, value in shown if name is not None}
 
     def _logged_name(self, run: RunRecord, name: str, params: Container[str]) -> str:
         """Return the name under which something was logged that views call otherwise."""
-        for logged, shown in self._shown_names(run).items():
+        for logged, shown in self.shown_names(run).items():
             if shown is None or not name.startswith(shown):
                 continue
             rest = name[len(shown) :]

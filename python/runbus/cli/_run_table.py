@@ -171,7 +171,7 @@ def _bests(found: Sequence[Row], fields: Fields) -> dict[Sweep, str]:
                 fields.read(run)
         room -= len(unread)
         if room >= 0 and (best := row.best(fields)) is not None:
-            bests[row.sweep] = best_text(best)
+            bests[row.sweep] = best_text(best, fields.shown_names(best.run))
     if room < 0:
         goes_on = "runbus ls goes on with it when it is called again"
         click.echo(f"{-room:,} points of sweeps are not compared yet: {goes_on}", err=True)

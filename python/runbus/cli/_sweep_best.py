@@ -26,9 +26,14 @@ _READ = 10
 """So many runs that have ended are read before one picture."""
 
 
-def best_text(found: Best) -> str:
-    """Return which value of what is the best, and the values of its point."""
-    return _text(found.metric, found.value, found.run.name)
+def best_text(found: Best, names: Mapping[str, str | None]) -> str:
+    """Return which value of what is the best, and the values of its point.
+
+    Args:
+        found: The best point.
+        names: What views call metrics of its run that have another name there.
+    """
+    return _text(names.get(found.metric) or found.metric, found.value, found.run.name)
 
 
 def _text(metric: str, value: float, job: str) -> str:

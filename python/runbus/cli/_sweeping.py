@@ -114,6 +114,7 @@ def _with_best(
         sys.stderr.write("there is no best run: none of them has a number to compare\n")
         return status
     value = format_number(found.value)
-    told = f"best: {found.run.name} ({found.run.id}), {found.metric} {value} at step {found.step}"
+    metric = found.run.shown_names.get(found.metric) or found.metric
+    told = f"best: {found.run.name} ({found.run.id}), {metric} {value} at step {found.step}"
     click.echo(printable(told), err=json_out is not None)
     return status

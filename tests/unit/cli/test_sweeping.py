@@ -321,6 +321,16 @@ def test_where_a_sweep_is_shown_its_best_point_is_if_somebody_says_what_is_best(
     told = f"best of train: loss 0.25, lr=0.25 ({first.id}-2)\n"
     assert capsys.readouterr().out.endswith(told)
 
+    # It is called as the run's metric is.
+    assert run_command(["rename", f"{first.id}-2", "--metric", "loss=error"]) == 0
+    assert _listed()[-1][-1] == "error 0.25, lr=0.25"
+    assert run_command(["status"]) == 0
+    assert capsys.readouterr().out.endswith(told.replace("loss", "error"))
+    assert run_command([*words, "lr=0.5,0.25,2,3", "--best", "min:loss"]) == 0
+    assert "), error 0.25 at step " in capsys.readouterr().out
+    assert run_command(["rename", f"{first.id}-2", "--hide", "loss"]) == 0
+    assert _listed()[-1][-1] == "loss 0.25, lr=0.25"
+
 
 def test_of_a_large_sweep_each_list_reads_some_points_until_the_best_is_known(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

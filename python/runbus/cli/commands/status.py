@@ -190,7 +190,7 @@ def _print_best(experiment: str, statuses: Sequence[JobStatus]) -> None:
 
         runs = [one.record.run_id for one in statuses if one.record.name in sweep.jobs]
         if (found := best_of(experiment, runs, number)) is not None:
-            click.echo(printable(f"best of {sweep.title}: {best_text(found)} ({found.run.id})"))
+            click.echo(printable(f"best of {sweep.title}: {best_text(found, found.run.shown_names)} ({found.run.id})"))
 
 
 def _filled(
