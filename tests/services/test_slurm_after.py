@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from runbus.abc import UNMET
-from runbus.events import Condition
+from runbus.events import Condition, JobEnded, JobStarted, JobSubmitted
+from runbus.jobs import FactReader
 from runbus.testing._waiting import wait_until
 from runbus.testing.conformance.executor import Harness
 from runbus.testing.slurmd import Slurm
@@ -132,6 +133,27 @@ def test_a_chain_runs_to_its_end_while_nobody_leads_it(batch: Batch) -> None:
     batch.command("attach")
     assert batch.states() == dict.fromkeys("pqr", "SUCCEEDED")
     assert batch.order() == ["p", "q", "r"]
+
+
+def test_a_start_is_told_after_the_ends_of_what_it_waits_for_and_a_submission_before(
+    batch: Batch,
+) -> None:
+    batch.parent()
+    batch.job("q", depends_on=["p"])
+    batch.job("r", depends_on=["q"])
+    leader = batch.submit()
+    batch.go.touch()
+    leader.communicate(timeout=100)
+
+    (experiment,) = (batch.folder / "home" / "experiments" / "after").iterdir()
+    facts = FactReader(str(experiment)).poll()
+    told = [
+        (type(fact), fact.job)
+        for fact in facts
+        if isinstance(fact, JobSubmitted | JobStarted | JobEnded)
+    ]
+    assert told[:3] == [(JobSubmitted, name) for name in "pqr"]
+    assert told[3:] == [(kind, name) for name in "pqr" for kind in (JobStarted, JobEnded)]
 
 
 def test_arrays_wait_for_arrays(batch: Batch) -> None:

@@ -59,6 +59,8 @@ class JobIntended(JobFact, frozen=True, kw_only=True, tag="job.intended"):
 class JobSubmitted(JobFact, frozen=True, kw_only=True, tag="job.submitted"):
     """A backend accepted the job.
 
+    Jobs that it depends on may still run: the backend's own queue may hold it back until they end.
+
     Attributes:
         handle: What the backend calls it.
     """
@@ -68,6 +70,8 @@ class JobSubmitted(JobFact, frozen=True, kw_only=True, tag="job.submitted"):
 
 class JobStarted(JobFact, frozen=True, kw_only=True, tag="job.started"):
     """The job's own process runs.
+
+    The ends of the jobs that it depends on have been told before.
 
     Attributes:
         host: The machine it runs on.

@@ -339,8 +339,7 @@ class Board:
 
     def drained(self, name: str) -> None:
         """Everything that the attempt wrote has been handed on."""
-        job = self._jobs[name]
-        job.step = Step.UNTOLD
+        self._jobs[name].tell()
         self._touched[name] = None
 
     def is_wanted(self, name: str) -> bool:
@@ -428,8 +427,6 @@ def _decide_one(board: Board, job: Standing, now: float) -> Iterator[Decision]:
         yield from _while_submitted(job, now)
     if job.step in (Step.WATCHED, Step.GONE):
         yield from _while_watched(job)
-    if job.step is Step.UNTOLD and (reason is not None or not job.waits_for):
-        job.tell()
     if job.step is Step.ENDED:
         assert job.end is not None
         job.step = Step.CLOSING
@@ -500,7 +497,9 @@ def _while_submitted(job: Standing, now: float) -> Iterator[Decision]:
 
 def _while_watched(job: Standing) -> Iterator[Decision]:
     seen = job.seen
-    if seen is not None and not job.begun_anew(seen):
+    # The look that shows its start may come before the ends are told of those that it waited for.
+    is_untold = job.is_ahead and seen is not None and (seen.started_ns or job.step is Step.GONE)
+    if seen is not None and not is_untold and not job.begun_anew(seen):
         if seen.started_ns and not job.has_started:
             job.has_started = True
             yield NoteStart(job.spec, seen)
@@ -509,8 +508,9 @@ def _while_watched(job: Standing) -> Iterator[Decision]:
         elif job.step is Step.WATCHED and job.is_news(seen):
             yield NoteSeen(job.spec, seen)
     if job.step is Step.GONE:
-        job.step = Step.DRAINING
-        yield Drain(job.spec)
+        if not is_untold:
+            job.step = Step.DRAINING
+            yield Drain(job.spec)
         return
     if job.overdue and not job.record.overdue:
         yield NoteOverdue(job.spec, job.overdue)

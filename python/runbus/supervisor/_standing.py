@@ -39,8 +39,8 @@ class Step(enum.Enum):
     """Where a job is on its way. What takes time has a step that waits for it.
 
     A job is HELD until the jobs that it depends on have ended, or until all that have not are in a
-    queue that holds it back from then on: it is sent ahead. How it ended is said once they have
-    ended; until then it is UNTOLD.
+    queue that holds it back from then on: it is sent ahead. That it has started, and that it is
+    GONE, is told once they have ended.
     """
 
     HELD = enum.auto()
@@ -52,7 +52,6 @@ class Step(enum.Enum):
     WATCHED = enum.auto()
     GONE = enum.auto()
     DRAINING = enum.auto()
-    UNTOLD = enum.auto()
     ENDED = enum.auto()
     CLOSING = enum.auto()
     OVER = enum.auto()
@@ -206,7 +205,7 @@ class Standing:
             self.step = Step.WAITING if self.step is Step.HELD else self.step
 
     def tell(self) -> None:
-        """Say how its attempt ended, now that what it waits for has, or its end was asked for."""
+        """Say how its attempt ended."""
         assert self.seen is not None
         self.end = self._told(self.seen)
         self.step = Step.ENDED
@@ -221,6 +220,11 @@ class Standing:
         if reason is None and seen.reason == UNMET:
             return End(JobState.SKIPPED, TOO_SOON, None)
         return End(*verdict(seen, reason, self.record.overdue), seen)
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether what becomes of it is not to be told before the ends of those it waits for."""
+        return bool(self.waits_for) and self.reason_to_end is None
 
     def is_news(self, seen: Observation) -> bool:
         """Whether a backend says of a job that has not ended what is not recorded yet."""

@@ -19,6 +19,7 @@ from runbus.supervisor._decisions import (
     Find,
     Follow,
     NoteOverdue,
+    NoteStart,
     Retry,
     Submit,
     Withdraw,
@@ -57,11 +58,17 @@ def take(board: Board, *jobs: JobSpec) -> list[Decision]:
 
 
 def over(board: Board, job: JobSpec, seen: Observation) -> list[Decision]:
-    """Let a look at a job show its end, of which all is handed on."""
+    """Let a look at a job show its end."""
     board.saw(job.name, seen, (), 1.0)
-    assert any(isinstance(one, Drain) for one in decide(board, 1.0))
-    board.drained(job.name)
-    return decide(board, 1.0)
+    return drained(board, decide(board, 1.0))
+
+
+def drained(board: Board, told: list[Decision]) -> list[Decision]:
+    """Hand on all that jobs wrote which are over; return the other decisions."""
+    for one in told:
+        if isinstance(one, Drain):
+            board.drained(one.job.name)
+    return [*(one for one in told if not isinstance(one, Drain)), *decide(board, 1.0)]
 
 
 def held_for(decisions: list[Decision]) -> dict[str, list[tuple[str, str, str]]]:
@@ -178,7 +185,7 @@ def test_the_end_is_told_once_those_of_its_parents_are(
     seen, state = (DONE, JobState.SUCCEEDED) if begun else (NOT_BEGUN, JobState.FAILED)
     if is_first:
         assert over(board, child, seen) == []
-        told = end(board, parent, state)
+        told = drained(board, end(board, parent, state))
     else:
         end(board, parent, state)
         told = over(board, child, seen)
@@ -186,12 +193,24 @@ def test_the_end_is_told_once_those_of_its_parents_are(
     assert finished(told) == {"c": ("SUCCEEDED" if begun else "SKIPPED", reason)}
 
 
+@pytest.mark.parametrize("is_over", [False, True], ids=["it runs", "it is over"])
+def test_the_start_is_told_once_the_ends_of_its_parents_are(spec: Spec, is_over: bool) -> None:
+    board, parent, _ = ahead(spec)
+    board.saw("c", RUNNING, (), 1.0)
+    assert decide(board, 1.0) == []
+    if is_over:
+        board.saw("c", DONE, (), 1.0)
+        assert decide(board, 1.0) == []
+    told = end(board, parent, JobState.SUCCEEDED)
+    assert [type(one) for one in told] == [NoteStart, *([Drain] if is_over else [])]
+
+
 def test_what_was_not_let_begin_although_it_may_gets_an_attempt_that_is_no_retry(
     spec: Spec,
 ) -> None:
     board, parent, child = ahead(spec, when="afterany")
     over(board, child, NOT_BEGUN)
-    (again,) = end(board, parent, JobState.LOST)
+    (again,) = drained(board, end(board, parent, JobState.LOST))
     assert isinstance(again, Retry)
     assert (again.end, again.delay_s) == (End(JobState.SKIPPED, TOO_SOON, None), 0.0)
 
@@ -269,7 +288,8 @@ def test_who_takes_over_continues_with_what_is_held_back(spec: Spec) -> None:
         board = board_of(*jobs, p="h", c="h")
         assert {type(one) for one in decide(board, 0.0)} == {Follow}
         assert over(board, child, NOT_BEGUN) == []
-        assert finished(end(board, parent, JobState.FAILED))["c"][0] == "SKIPPED"
+        told = drained(board, end(board, parent, JobState.FAILED))
+        assert finished(told)["c"][0] == "SKIPPED"
 
 
 @pytest.mark.parametrize("state", [JobState.SUCCEEDED, JobState.FAILED])
@@ -305,7 +325,7 @@ def test_another_attempt_of_a_parent_is_not_known_to_the_queue_before_it_is_ther
     board = board_of(p, q, r, p="h", q="h")
     assert Find(r) in decide(board, 0.0)
     assert over(board, q, NOT_BEGUN) == []
-    (again,) = end(board, p, JobState.SUCCEEDED)
+    (again,) = drained(board, end(board, p, JobState.SUCCEEDED))
     assert isinstance(again, Retry)
     second = replace(q, attempt=2, folder="q/2")
     board.next_attempt(second)
