@@ -13,7 +13,7 @@ from runbus.config._flat import field_types, nested, options
 from runbus.config._node import Mistake
 from runbus.config._spans import DURATIONS, SIZES, no_duration, no_size
 from runbus.errors import near_matches
-from runbus.events.values import OTHER_FORM, hint_of, worded
+from runbus.events.values import INVALID_FORM, hint_of, worded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,14 +50,14 @@ def check_value(value: Any, shape: Any, at: Path) -> Mistakes:
         codec.convert(nested(value, shape), shape)
     except codec.DecodeError as error:
         problems = list(_entries(value, options(shape), at))
-        told = worded(str(error))
+        told = worded(str(error), hint_of(shape))
         return problems or [Mistake(f"{told}{_advice(value, shape, told)}", at)]
     return []
 
 
 def _advice(value: Any, shape: Any, told: str) -> str:
-    """Return what to write for a text of another form, for a list, or one of a few values."""
-    if OTHER_FORM in told:
+    """Return what to write for a text of an invalid form, for a list, or one of a few values."""
+    if told == INVALID_FORM:
         return f"; {hint_of(shape)}"
     allowed = [
         repr(one)

@@ -73,7 +73,8 @@ class _Value(msgspec.Struct, frozen=True, kw_only=True):
             try:
                 force_setattr(self, name, msgspec.convert(given, shape))
             except msgspec.ValidationError as error:
-                raise FieldInvalid(name, repr(given), worded(str(error)), hint_of(shape)) from None
+                hint = hint_of(shape)
+                raise FieldInvalid(name, repr(given), worded(str(error), hint), hint) from None
 
 
 class Resources(_Value, frozen=True, kw_only=True):
@@ -246,8 +247,8 @@ class ArtifactLimits(_Value, frozen=True, kw_only=True):
     ] = 100 << 30
 
 
-OTHER_FORM = "of another form"
-"""What is said of a text instead of a pattern that is too long to be read."""
+INVALID_FORM = "the text has an invalid form"
+"""What is said of a text that does not match a pattern, where a hint says what to write."""
 
 
 @functools.cache
@@ -255,12 +256,18 @@ def _checks(value: type[_Value]) -> list[tuple[str, object, Any]]:
     return [(field.name, field.default, field.type) for field in fields(value)]
 
 
-def worded(text: str) -> str:
-    """Bring msgspec's message into the form of ours, without its own word on where that is."""
+def worded(text: str, hint: str | None = None) -> str:
+    """Bring msgspec's message into the form of ours, without its own word on where that is.
+
+    Args:
+        text: The message.
+        hint: What is advised with it: then nobody has to read a pattern.
+    """
     text = re.sub(r" - at `(key` in `)?\$.*$", "", text).replace("`", "")
     text = re.sub("^Object missing required field (.+)$", r"the field '\1' is missing", text)
     text = re.sub(r"\barray\b", "list", re.sub(r"\bobject\b", "mapping", text))
-    text = re.sub(r"matching regex '.{40,}'", OTHER_FORM, text)
+    pattern = INVALID_FORM if hint else r"the text does not match the pattern \1"
+    text = re.sub(r"^Expected str matching regex ('.*')$", pattern, text, flags=re.DOTALL)
     text = text.replace(f"<= {HUNDRED_YEARS_S}", f"<= {HUNDRED_YEARS_S}, a hundred years")
     return text[:1].lower() + text[1:]
 

@@ -222,7 +222,7 @@ def test_a_rule_that_is_none_is_refused_with_a_hint_everywhere(
     assert run_command(["run", "train.py", "--stop-when", "loss"]) == 2
     assert "hint: write a metric and a bound" in capsys.readouterr().err
     assert _submit(folder, "{trials: 1}", job="command: ['true'], patience: loss") == 2
-    assert "jobs[0].patience: expected str of another form; write the best of a metric" in (
+    assert "jobs[0].patience: the text has an invalid form; write the best of a metric" in (
         capsys.readouterr().err
     )
 

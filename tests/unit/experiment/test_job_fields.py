@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from typing import Annotated
 
+import msgspec
 import pytest
 
 from runbus import ArtifactLimits, Command, Experiment, Job, Resources, RetryPolicy, Timeouts
 from runbus.config import load_batch
 from runbus.errors import BatchInvalid, FieldInvalid
+from runbus.events.values import worded
 from runbus.experiment import jobs_of_batch, sweep
 
 TRUE = Command(("true",))
@@ -33,7 +36,7 @@ KEYS = {
         (RetryPolicy, "backoff_s", -0.5, "expected float >= 0.0"),
         (Resources, "gpus", -1, "expected int >= 0"),
         (Resources, "gpus", True, "expected int, got bool"),
-        (Resources, "cpus", "zz", "expected str matching regex '^[0-9,:-]*$'"),
+        (Resources, "cpus", "zz", "the text has an invalid form"),
         (Resources, "nice", 99, "expected int <= 19"),
     ],
 )
@@ -125,3 +128,11 @@ def test_a_sweep_over_long_values_gives_names_that_jobs_may_have() -> None:
 
     assert len(set(names)) == 2
     assert max(map(len, names)) <= 200
+
+
+def test_a_pattern_is_told_where_nothing_says_what_to_write() -> None:
+    name = Annotated[str, msgspec.Meta(pattern="^[a-z]+$")]
+    with pytest.raises(msgspec.ValidationError) as refused:
+        msgspec.convert("A", name)
+
+    assert worded(str(refused.value)) == "the text does not match the pattern '^[a-z]+$'"

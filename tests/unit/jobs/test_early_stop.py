@@ -88,5 +88,5 @@ def test_what_is_no_rule_is_refused_with_a_hint(rule: str) -> None:
         EarlyStop(stop_when=rule)
 
     assert caught.value.hint == "write a metric and a bound: val/loss > 3 after 500, or loss is nan"
-    with pytest.raises(FieldInvalid, match="of another form"):
+    with pytest.raises(FieldInvalid, match="the text has an invalid form\n"):
         EarlyStop(patience=rule)
