@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from runbus.api._plan import rerun as rerun
     from runbus.api._plan import retry as retry
     from runbus.api._planned import Plan as Plan
+    from runbus.api._plugins_given import GivenPlugins as GivenPlugins
     from runbus.api._portal import Portal as Portal
     from runbus.api._portal import portal as portal
     from runbus.api._run import run as run
@@ -53,6 +54,7 @@ __all__ = [
     "ExperimentStatus",
     "Explanation",
     "Fleet",
+    "GivenPlugins",
     "Happening",
     "InTurn",
     "JobLines",
@@ -105,6 +107,7 @@ __getattr__, __dir__ = lazy_names(
         ),
         "._plan": ("plan", "prepare", "rerun", "retry"),
         "._planned": ("Plan",),
+        "._plugins_given": ("GivenPlugins",),
         "._portal": ("Portal", "portal"),
         "._status": ("ExperimentList", "ExperimentStatus", "status"),
         "._supervise": ("supervise",),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from msgspec.structs import replace
 
 from runbus.abc import Executor, Timeouts
+from runbus.api import GivenPlugins
 from runbus.cli import _launch
 from runbus.cli._configuring import Configured, made_by, with_meanings
 from runbus.cli._factories import factories_for, factories_making
@@ -197,6 +198,8 @@ def launch_on(
         is_whole = space is not None and space.size == len(points)
         data = space.data if space and is_whole else {Points.tag: [dict(one) for one in points]}
         jobs = as_points(jobs, points, data, name=values.name or "")
+    given = GivenPlugins(launch.plugins)
+    jobs = [given.changed(job) for job in jobs]
     executor_name = str(executor.name)
     entry = executor_entry(executor, executor_name)
     project = values.project or program
@@ -208,25 +211,17 @@ def launch_on(
             executor=executor_name,
             executors={executor_name: replace(entry, timeouts=launch.timeouts)},
             max_parallel=max_parallel,
-            plugins=_travelling(launch.plugins),
+            plugins=given.travelling,
             settings=launch.settings,
+            changed_by=given.changed_by,
         )
         if launch.is_detached:
             return _launch.detach(experiment, json_out=json_out)
-        return _launch.launch(experiment, plugins=launch.plugins, json_out=json_out)
+        return _launch.launch(experiment, plugins=given.hooking, json_out=json_out)
 
     return run_missing(
         project, jobs, run, again=again, detach=launch.is_detached, goal=goal, json_out=json_out
     )
-
-
-def _travelling(plugins: Sequence[Any]) -> list[Any]:
-    """Return the plugins that other processes may have to make."""
-    if not plugins:
-        return []
-    from runbus.plugins import is_for_workers
-
-    return [one for one in plugins if isinstance(one, str) or is_for_workers(one)]
 
 
 def _task_of(config: Any) -> Function:

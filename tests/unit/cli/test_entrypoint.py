@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import subprocess
 import sys
@@ -360,6 +361,7 @@ JOB = """
 from dataclasses import dataclass
 import runbus.cli
 from runbus.events import JobEnded
+from runbus.plugins import TaskPlugin
 
 @dataclass
 class Model:
@@ -385,6 +387,17 @@ class Bell:
 @runbus.cli.factory
 def bell() -> Bell:
     return Bell()
+
+@dataclass
+class Loud(TaskPlugin):
+    level: str = "1"
+
+    def setup(self, task, executor):
+        executor.env_vars["LOUD"] = self.level
+
+@runbus.cli.factory
+def loud() -> Loud:
+    return Loud()
 
 def train(model: Model = Model(), lr: float = 0.1, runtime: int = 1) -> dict:
     if lr == 9: raise OSError("nine")
@@ -418,6 +431,14 @@ def test_plugins_names_and_projects_of_runs_are_said_as_the_source_says_them(
     again = call(tmp_path, "--load", "past.yaml", "--dryrun", "model.width+=1")
     assert (again.returncode, "runtime: 9" in again.stdout) == (0, True), again.stderr
     assert (run.name, run.config["runtime"]) == ("mine", 9)
+
+
+def test_a_task_plugin_changes_the_job_that_is_recorded_as_in_python(tmp_path: Path) -> None:
+    done = call(tmp_path, "run.plugins=loud", "lr=2")
+    assert done.returncode == 0, done.stderr
+    (run,) = runbus.runs(project="train_job")
+    asked = json.loads(Path(run.experiment_folder, "experiment.json").read_text())
+    assert asked["jobs"][0]["env"]["LOUD"] == "1"
 
 
 def test_a_detached_run_is_left_to_the_supervisor(tmp_path: Path) -> None:
