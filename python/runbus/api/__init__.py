@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from runbus.api._explain import Happening as Happening
     from runbus.api._explain import explain as explain
     from runbus.api._failures import failure_of as failure_of
+    from runbus.api._far_folders import FarFolder as FarFolder
+    from runbus.api._far_folders import far_folders as far_folders
+    from runbus.api._far_folders import idle_far_folders as idle_far_folders
     from runbus.api._fleet import Fleet as Fleet
     from runbus.api._job_lines import InTurn as InTurn
     from runbus.api._job_lines import JobLines as JobLines
@@ -53,6 +56,7 @@ __all__ = [
     "ExperimentList",
     "ExperimentStatus",
     "Explanation",
+    "FarFolder",
     "Fleet",
     "GivenPlugins",
     "Happening",
@@ -68,8 +72,10 @@ __all__ = [
     "executors_of",
     "explain",
     "failure_of",
+    "far_folders",
     "follow",
     "giving_up",
+    "idle_far_folders",
     "lead",
     "lead_new",
     "plan",
@@ -93,6 +99,7 @@ __getattr__, __dir__ = lazy_names(
         "._experiment": ("AsyncExperiment", "Experiment"),
         "._explain": ("Explanation", "Happening", "explain"),
         "._failures": ("failure_of",),
+        "._far_folders": ("FarFolder", "far_folders", "idle_far_folders"),
         "._fleet": ("Fleet",),
         "._job_lines": ("InTurn", "JobLines"),
         "._lead": (

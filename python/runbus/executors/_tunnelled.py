@@ -244,6 +244,10 @@ class TunnelExecutor(Executor):
         folder = expanded(shlex.quote(self._moved(job, base).cwd))
         return ShellFiles(host.tunnel, os.fsencode(folder), apart=base)
 
+    def tunnel_to(self, host: str) -> Tunnel | None:
+        """Return how a machine is reached, by its name in records; None if it is none of these."""
+        return next((one.tunnel for one in self._hosts if one.name == host), None)
+
     def _follow(self, ref: JobRef) -> Observation | None:
         for host in self._hosts:
             if (job := host.jobs.get(ref.folder)) is not None:

@@ -104,9 +104,9 @@ def test_c_code_that_keeps_the_interpreter_blocks_the_loop(caplog):
     asked = threading.Event()
 
     class Loop(asyncio.SelectorEventLoop):
-        def call_soon_threadsafe(self, *words, **named):
+        def call_soon_threadsafe(self, callback, *args, context=None):
             asked.set()
-            return super().call_soon_threadsafe(*words, **named)
+            return super().call_soon_threadsafe(callback, *args, context=context)
 
     async def main() -> LagWatchdog:
         watchdog = LagWatchdog(Bus(), limit_s=0.2)
@@ -116,7 +116,7 @@ def test_c_code_that_keeps_the_interpreter_blocks_the_loop(caplog):
         for _ in range(5):
             seconds_to_sum(count)
         ends = time.monotonic() + 20
-        while not watchdog.lag_s and time.monotonic() < ends:
+        while not watchdog.lag_s and time.monotonic() < ends:  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0.01)
         watchdog.close()
         return watchdog

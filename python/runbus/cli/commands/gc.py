@@ -19,6 +19,7 @@ from runbus.errors import RunbusError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from runbus.api import FarFolder
     from runbus.catalog import Leftover, RunRow, Trashed
 
 __all__ = ["command"]
@@ -38,9 +39,9 @@ class _Age(click.ParamType[int]):
 
 
 class _Item(NamedTuple):
-    """What is to be removed: a run, to the trash; what is there, or a leftover, for good."""
+    """What is to be removed: a run, to the trash; what is there, or else, for good."""
 
-    what: RunRow | Trashed | Leftover
+    what: RunRow | Trashed | Leftover | FarFolder
     ended_ns: int
     is_for_good: bool
 
@@ -72,6 +73,9 @@ class _Item(NamedTuple):
     help="Only the runs of which it is true, as in runbus ls.",
 )
 @click.option("--tagged", is_flag=True, help="Also runs with tags or notes, which are kept else.")
+@click.option(
+    "--hosts", is_flag=True, help="Also what other machines keep of batches that are over."
+)
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list of objects.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
@@ -80,6 +84,7 @@ def command(
     project: str | None,
     where: tuple[str, ...],
     tagged: bool,
+    hosts: bool,
     dry_run: bool,
     as_json: bool,
     yes: bool,
@@ -90,9 +95,16 @@ def command(
     and, while no job runs, programs of other versions. Runs that are not over are never removed,
     and those with tags or notes only with --tagged. With --where nothing but runs is. It asks, and
     where nobody can answer it refuses without --yes.
+
+    With --hosts the machines of SSH and Slurm executors are asked, too: the folder of a batch of
+    this home is removed there, with all that its jobs wrote into it, if its last job has ended so
+    long ago and nothing was written there for a day.
     """
     before_ns = time.time_ns() - older_than
-    items = [*_old_runs(before_ns, project, where, is_any=tagged)]
+    if hosts and where:
+        raise click.UsageError("--where is for runs: --hosts goes without it")
+    items = [*_old_far_folders(before_ns, project)] if hosts else []
+    items += _old_runs(before_ns, project, where, is_any=tagged)
     items += [] if where else _old_trash(before_ns, project)
     items += [] if where or project else _old_leftovers(before_ns)
     if as_json:
@@ -151,6 +163,37 @@ def _old_leftovers(before_ns: int) -> Iterator[_Item]:
             yield _Item(one, one.used_ns, is_for_good=True)
 
 
+def _old_far_folders(before_ns: int, project: str | None) -> Iterator[_Item]:
+    import anyio
+
+    from runbus.api import far_folders, idle_far_folders
+
+    old = [one for one in far_folders(project) if one.ended_ns < before_ns]
+    found, problems = anyio.run(idle_far_folders, old)
+    for host, problem in problems.items():
+        click.echo(f"{host} is left as it is: {problem}", err=True)
+    for one in found:
+        yield _Item(one, one.ended_ns, is_for_good=True)
+
+
+def _remove_far_folders(items: Sequence[_Item]) -> ExitStatus:
+    """Remove what other machines keep; what something has been written to meanwhile is kept."""
+    from functools import partial
+
+    import anyio
+
+    from runbus.api import FarFolder, idle_far_folders
+
+    if not (folders := [one.what for one in items if isinstance(one.what, FarFolder)]):
+        return ExitStatus.OK
+    gone, problems = anyio.run(partial(idle_far_folders, folders, removes=True))
+    kept = [one for one in folders if one not in gone]
+    for one in kept:
+        why = problems.get(one.host, "it is in use, or may not be removed")
+        click.echo(f"{one.id} is kept: {why}", err=True)
+    return ExitStatus.FAILED if kept else ExitStatus.OK
+
+
 def _print(items: Sequence[_Item]) -> None:
     now_ns = time.time_ns()
     rows = [
@@ -169,10 +212,14 @@ def _print(items: Sequence[_Item]) -> None:
 
 def _remove(items: Sequence[_Item]) -> ExitStatus:
     """Remove what was shown; a run that somebody goes on with meanwhile is kept."""
+    from runbus.api import FarFolder
     from runbus.catalog import Leftover, RunRow, purge_run, remove_leftover, remove_run
 
-    status = ExitStatus.OK
+    # What tells of them goes with the runs.
+    status = _remove_far_folders(items)
     for one in items:
+        if isinstance(one.what, FarFolder):
+            continue
         try:
             if isinstance(one.what, Leftover):
                 remove_leftover(one.what)

@@ -190,7 +190,8 @@ def _print_best(experiment: str, statuses: Sequence[JobStatus]) -> None:
 
         runs = [one.record.run_id for one in statuses if one.record.name in sweep.jobs]
         if (found := best_of(experiment, runs, number)) is not None:
-            click.echo(printable(f"best of {sweep.title}: {best_text(found, found.run.shown_names)} ({found.run.id})"))
+            told = best_text(found, found.run.shown_names)
+            click.echo(printable(f"best of {sweep.title}: {told} ({found.run.id})"))
 
 
 def _filled(
