@@ -99,25 +99,22 @@ def test_a_folder_of_a_batch_that_is_over_goes_from_its_machine_and_no_other(
     assert list(old.parent.glob("wrapper-*"))
 
 
-def test_what_is_written_to_or_has_not_all_come_here_is_kept(
+def test_what_may_be_in_use_or_has_not_all_come_here_is_kept(
     runbus: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
-    log = "import runbus; open('f', 'w').close(); runbus.init().log_artifact('f')"
-    lives, lacks = (
-        ran(runbus, tmp_path),
-        ran(runbus, tmp_path, f'cd && {sys.executable} -c "{log}"'),
-    )
-    age(lives)
+    logs = "import runbus; open('f', 'w').close(); runbus.init().log_artifact('f')"
+    new = ran(runbus, tmp_path)
+    lacks = ran(runbus, tmp_path, f'cd {tmp_path} && {sys.executable} -c "{logs}"')
+    age(new)
     age(lacks)
     (artifact,) = (tmp_path / "home").glob("experiments/p/*/runs/*/artifacts/*")
-    aside = tmp_path / "aside"
-    artifact.rename(aside)
-    (lives / "heartbeat").touch()
+    artifact.rename(tmp_path / "aside")
+    (new / "written").touch()
 
     assert collected(runbus, "--dry-run")[1] == []
-    aside.rename(artifact)
-    age(lives)
-    assert collected(runbus, "--dry-run")[1] == sorted(f"box:{one}" for one in (lives, lacks))
+    (tmp_path / "aside").rename(artifact)
+    age(new)
+    assert collected(runbus, "--dry-run")[1] == sorted(f"box:{one}" for one in (new, lacks))
 
 
 def test_a_machine_that_does_not_answer_is_named_and_left(

@@ -105,7 +105,7 @@ def _is_here(folder: str, run_id: str) -> bool:
 async def idle_far_folders(
     folders: Sequence[FarFolder], *, removes: bool = False
 ) -> tuple[list[FarFolder], dict[str, str]]:
-    """Return those of some folders that are there, and in which nothing was written for a day.
+    """Return those of some folders that are there, and that nothing has used for a day.
 
     All machines are asked at the same time, each for a minute at the most.
 

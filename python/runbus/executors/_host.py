@@ -41,6 +41,8 @@ class FollowedJob(MirroredJob):
         observation: What may be told of it; None if nothing was seen, or not all is here.
         recorded: What its records say, as far as they are here.
         gone_since: Since when nothing of it has been seen, by a clock that is not set.
+        written_at: When something was last seen that it wrote, by that clock; before that, since
+            when it is followed.
     """
 
     def __init__(self, ref: JobRef, placement: Placement) -> None:
@@ -48,6 +50,7 @@ class FollowedJob(MirroredJob):
         self.observation: Observation | None = None
         self.recorded: Observation | None = None
         self.gone_since: float | None = None
+        self.written_at = time.monotonic()
 
 
 class Host:
@@ -225,7 +228,9 @@ class Host:
         ended = decoded(look.exit) is not None
         is_over = ended or self._is_gone(job, look, round_.answer)
         copied = await self._mirror.copy(job, look.files, is_over=is_over, final=ended)
-        round_.changed |= copied.anything
+        if copied.anything:
+            job.written_at = time.monotonic()
+            round_.changed = True
         round_.error = copied.error or round_.error
         if not copied.is_enough:
             if copied.error is None:

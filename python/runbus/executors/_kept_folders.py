@@ -46,29 +46,39 @@ def kept_folders(experiment_id: str, attempts: Sequence[str]) -> Iterator[KeptFo
     yield from sorted(found) if is_experiment_id(experiment_id) else ()
 
 
-def idle_script(paths: Sequence[str], *, removes: bool) -> bytes:
-    """Return what prints the numbers of those folders in which nothing has been written for a day.
+# A job whose wrapper has not recorded its end may run, on whatever machine of a cluster. What
+# cannot be looked through is in use.
+_IDLE = b"""\
+rb_idle() {
+    [ -d "$1" ] && [ ! -L "$1" ] && [ -n "$(find "$1" -prune)" ] || return
+    for rb_pid in "$1"/jobs/*/*/pid.json; do
+        [ ! -e "$rb_pid" ] || [ -e "${rb_pid%pid.json}exit.json" ] || return
+    done
+    [ -z "$(find "$1" -mtime -1 2>&1 | head -n 1)" ]
+}
+"""
 
-    A job that runs writes its heartbeat. A folder that cannot be looked through is none of them.
+
+def idle_script(paths: Sequence[str], *, removes: bool) -> bytes:
+    """Return what prints the numbers of those folders that nothing uses.
+
+    That is those in which nothing was written for a day, and no job has no record of its end.
 
     Args:
         paths: The folders.
         removes: Whether they are removed, too: at once from their places, and then in the
             background.
     """
-    lines = []
+    lines = [b"(%s" % _IDLE]
     for number, path in enumerate(paths):
         there, gone = quote(path), quote(f"{path}.removed-part")
-        found = (
-            b'[ -d %s ] && [ ! -L %s ] && [ -n "$(find %s -prune)" ] && '
-            b'[ -z "$(find %s -mtime -1 2>&1 | head -n 1)" ]' % ((there,) * 4)
-        )
+        lines.append(b"rb_idle %s && " % there)
         if removes:
-            found += b" && mv %s %s && { (rm -rf %s) </dev/null >/dev/null 2>&1 & }" % (
-                there, gone, gone,
-            )  # fmt: skip
-        lines.append(b"%s && echo %d\n" % (found, number))
-    return b"{\n%s} 2>/dev/null; true\n" % b"".join(lines)
+            lines.append(
+                b"mv %s %s && { rm -rf %s </dev/null >/dev/null & } && " % (there, gone, gone)
+            )
+        lines.append(b"echo %d\n" % number)
+    return b"".join((*lines, b") 2>/dev/null; true\n"))
 
 
 def parse_idle(output: bytes, paths: Sequence[str]) -> list[str]:

@@ -36,7 +36,7 @@ def verdict(
         overdue: Which time-out it was ended for; empty if for none.
     """
     if seen.phase == "gone" and not (overdue and not seen.started_ns):
-        return JobState.LOST, "its process is gone and left no exit record"
+        return JobState.LOST, seen.reason or "its process is gone and left no exit record"
     if seen.reason == TIME_LIMIT:
         had_to = ", and was killed, since it did not end" if seen.signal == signal.SIGKILL else ""
         return JobState.TIMEOUT, RAN_TOO_LONG + had_to

@@ -14,6 +14,7 @@ from runbus.executors._slurm.listing import Fact
 from runbus.executors._slurm.verdict import (
     ABSENCES,
     EXPECTED_S,
+    FORGOTTEN_S,
     RECORD_S,
     WORD_S,
     Accounts,
@@ -68,6 +69,31 @@ def test_what_both_sources_lack_again_and_again_is_gone() -> None:
     told = judged(RUNNING, gone, "login", 99.0)
     assert told is not None
     assert (told.phase, told.evidence) == ("gone", "squeue, sacct")
+
+
+def test_what_lives_for_the_accounts_alone_and_writes_nothing_is_gone_in_the_end() -> None:
+    running = Accounts({"a": fact("RUNNING")}, answered=True)
+    lost = after(({"a": fact("RUNNING")}, SILENT), *[({}, running)] * 3)
+    assert lost.forgotten_at == 1.0
+
+    def told(seen: Observation | None, now: float, written_at: float = 0.0) -> tuple[str, str]:
+        found = judged(seen, lost, "login", now, written_at=written_at)
+        assert found is not None
+        return found.phase, verdict(found, None)[1] if found.phase == "gone" else ""
+
+    why = "Slurm's controller has not known it for 10 minutes, in which it has written nothing"
+    for seen in (RUNNING, None):
+        assert told(seen, FORGOTTEN_S + 0.9)[0] in ("running", "provisioning")
+        assert told(seen, FORGOTTEN_S + 5, written_at=6.0)[0] in ("running", "provisioning")
+        assert told(seen, FORGOTTEN_S + 1) == ("gone", f"{why}, and the accounts have no end of it")
+    assert told(ended(exit_code=0), FORGOTTEN_S + 1)[0] == "ended"
+
+
+def test_what_the_controller_knows_again_or_does_not_answer_about_was_not_forgotten() -> None:
+    running = Accounts({"a": fact("RUNNING")}, answered=True)
+    assert after(({}, running), ({"a": fact("RUNNING")}, running)).forgotten_at is None
+    assert after((None, running)).forgotten_at is None
+    assert after(({}, running), (None, running), ({}, running)).forgotten_at == 0.0
 
 
 def test_where_no_accounts_are_kept_the_queue_must_lack_it_as_often() -> None:

@@ -104,7 +104,7 @@ def test_c_code_that_keeps_the_interpreter_blocks_the_loop(caplog):
     asked = threading.Event()
 
     class Loop(asyncio.SelectorEventLoop):
-        def call_soon_threadsafe(self, callback, *args, context=None):
+        def call_soon_threadsafe(self, callback, *args, context=None):  # type: ignore[override]
             asked.set()
             return super().call_soon_threadsafe(callback, *args, context=context)
 

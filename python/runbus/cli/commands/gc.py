@@ -98,7 +98,7 @@ def command(
 
     With --hosts the machines of SSH and Slurm executors are asked, too: the folder of a batch of
     this home is removed there, with all that its jobs wrote into it, if its last job has ended so
-    long ago and nothing was written there for a day.
+    long ago, nothing was written there for a day, and no job lacks a record of its end there.
     """
     before_ns = time.time_ns() - older_than
     if hosts and where:

@@ -13,7 +13,14 @@ from runbus.executors._host import Host
 from runbus.executors._slurm.listing import Fact
 from runbus.executors._slurm.machine import Member, SlurmMachine
 from runbus.executors._slurm.poll import Poll, poll_of
-from runbus.executors._slurm.verdict import Standing, judged, needs_word, waits, withdrawn
+from runbus.executors._slurm.verdict import (
+    Standing,
+    is_forgotten,
+    judged,
+    needs_word,
+    waits,
+    withdrawn,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -191,7 +198,8 @@ class SlurmHost(Host):
         return changed
 
     def _is_gone(self, job: FollowedJob, look: Look, answer: Answer) -> bool:
-        return self.standings.get(job.ref.folder, Standing()).is_over
+        standing = self.standings.get(job.ref.folder, Standing())
+        return standing.is_over or is_forgotten(standing, job.written_at, time.monotonic())
 
     def _judge(self, job: FollowedJob, look: Look, round_: Round) -> Observation | None:
         return self._judged(job, self._keep(job, look, round_))
@@ -203,7 +211,9 @@ class SlurmHost(Host):
             since = self._ended_since.setdefault(folder, now)
         standing = self.standings.get(folder, Standing())
         is_fresh = self._poll is not None and self._poll.asked_at > since
-        told = judged(seen, standing, self.name, now, now - since, self._notice, is_fresh)
+        told = judged(
+            seen, standing, self.name, now, now - since, self._notice, is_fresh, job.written_at
+        )
         if told is None:
             if seen is not None and needs_word(seen):
                 self._ask()

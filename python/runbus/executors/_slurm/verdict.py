@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
+    "FORGOTTEN_S",
     "RECORD_S",
     "Accounts",
     "Standing",
     "fact_of",
+    "is_forgotten",
     "is_over",
     "judged",
     "needs_word",
@@ -43,6 +45,10 @@ _WRAPPER_TOLD = "its wrapper was told to end"
 WORD_S = 30.0
 """How long the end of a job waits for Slurm to say whose signal it was that ended it; or, of one
 that left no record, with which exit code it failed."""
+
+FORGOTTEN_S = 600.0
+"""How long a job may live for the accounts alone, and write nothing, before it is gone: they may
+wait for what the controller has to say, or for ever where it has lost what it knew."""
 
 EXPECTED_S = 600.0
 """How long an expected start is told before another one is."""
@@ -88,6 +94,8 @@ class Standing(NamedTuple):
         ended_at: When it was first said to have ended, by a clock that is not set; None if never.
         is_out: Whether it is missing as an element is that was cancelled before its start.
         expected_at: When its expected start was taken in, by that clock.
+        forgotten_at: Since when the controller answers and does not know it, while it lives for the
+            accounts, by that clock; None if that is not so.
     """
 
     fact: Fact | None = None
@@ -95,6 +103,7 @@ class Standing(NamedTuple):
     ended_at: float | None = None
     is_out: bool = False
     expected_at: float = float("-inf")
+    forgotten_at: float | None = None
 
     @property
     def is_over(self) -> bool:
@@ -165,7 +174,11 @@ def noted(
         is_out = array_of(name) != name and has_waited
         return standing._replace(absences=standing.absences + 1, is_out=is_out)
     if fact.state not in _ENDED:
-        return _expecting(standing, fact, now)
+        alive = _expecting(standing, fact, now)
+        since = standing.forgotten_at
+        if since is None and queue is not None:
+            since = now
+        return alive._replace(forgotten_at=since) if fact is told else alive
     if fact is told and said is not None and not (told.exit_code or told.signal):
         fact = told._replace(exit_code=said.exit_code or told.exit_code, signal=said.signal)
     return Standing(fact, 0, now if standing.ended_at is None else standing.ended_at)
@@ -183,6 +196,18 @@ def _expecting(standing: Standing, fact: Fact, now: float) -> Standing:
     return Standing(fact, expected_at=now) if fact.start_s and waits(fact) else Standing(fact)
 
 
+def is_forgotten(standing: Standing, written_at: float, now: float) -> bool:
+    """Whether a job that lives for the accounts alone is gone all the same.
+
+    Args:
+        standing: What Slurm has said.
+        written_at: When something was last seen that it wrote, by the clock of the standing.
+        now: This moment, by that clock.
+    """
+    since = standing.forgotten_at
+    return since is not None and now - max(since, written_at) >= FORGOTTEN_S
+
+
 def needs_word(seen: Observation) -> bool:
     """Whether a job's own record leaves open who ended it."""
     if seen.phase != "ended":
@@ -194,6 +219,7 @@ def needs_word(seen: Observation) -> bool:
 def judged(
     seen: Observation | None, standing: Standing, host: str, now: float,
     ended_for_s: float = 0.0, notice: int = 0, is_fresh: bool = False,
+    written_at: float = float("-inf"),
 ) -> Observation | None:  # fmt: skip
     """Return what may be told of a job.
 
@@ -205,6 +231,7 @@ def judged(
         ended_for_s: Since how many seconds its own record of its end has been known.
         notice: The signal that announces the end of its time; 0 if none does.
         is_fresh: Whether Slurm was asked after its own record of its end was known.
+        written_at: When something was last seen that it wrote, by the clock of the standing.
 
     Returns:
         None as long as nothing new may be told.
@@ -237,6 +264,9 @@ def judged(
         return replace(gone, phase="gone", evidence="squeue, sacct")
     if fact is None:
         return seen or Observation(phase="queued", host=host)
+    if is_forgotten(standing, written_at, now):
+        gone = seen or Observation(phase="gone", host=fact.nodes or host)
+        return replace(gone, phase="gone", reason=_FORGOTTEN, evidence="squeue")
     return _alive(seen, fact, host)
 
 
@@ -259,6 +289,12 @@ def _alive(seen: Observation | None, fact: Fact, host: str) -> Observation | Non
         began, phase=phase, native_state=f"{fact.state} ({words})" if words else fact.state,
         reason=fact.reason, evidence=fact.source,
     )  # fmt: skip
+
+
+_FORGOTTEN = (
+    f"Slurm's controller has not known it for {FORGOTTEN_S / 60:.0f} minutes, in which it has "
+    "written nothing, and the accounts have no end of it"
+)
 
 
 def _start(fact: Fact) -> str:
