@@ -376,8 +376,10 @@ pub(crate) fn hold_back_term() {
     unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, ptr::null_mut()) };
 }
 
-/// Wait so long for a SIGTERM that is held back; whether one came.
-pub(crate) fn wait_for_term(longest: Duration) -> bool {
+/// Wait so long for a SIGTERM that is held back and comes from a process; whether one came.
+///
+/// That of others is ignored. It is from a parent, too, where it tells of that one's end.
+pub(crate) fn wait_for_term(from: u32, longest: Duration) -> bool {
     let set = term();
     let until = Instant::now() + longest;
     loop {
@@ -386,12 +388,19 @@ pub(crate) fn wait_for_term(longest: Duration) -> bool {
             tv_sec: libc::time_t::try_from(left.as_secs()).unwrap_or(libc::time_t::MAX),
             tv_nsec: left.subsec_nanos().into(),
         };
-        // SAFETY: the set and the time live as long as the call, which fills in nothing.
-        let signal =
-            unsafe { libc::sigtimedwait(&raw const set, ptr::null_mut(), &raw const left) };
+        // SAFETY: all zeros is a valid `siginfo_t`; the set and the time live as long as the call, which
+        // fills it in, and the sender is in it if the signal was sent by a process.
+        let (signal, sender) = unsafe {
+            let mut told: libc::siginfo_t = std::mem::zeroed();
+            let signal = libc::sigtimedwait(&raw const set, &raw mut told, &raw const left);
+            (signal, if signal > 0 { told.si_pid() } else { 0 })
+        };
+        if signal > 0 && u32::try_from(sender) == Ok(from) {
+            return true;
+        }
         // Who was stopped and continues is woken without one.
-        if signal > 0 || io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
-            return signal > 0;
+        if signal < 0 && io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+            return false;
         }
     }
 }

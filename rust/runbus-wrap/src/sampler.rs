@@ -70,7 +70,14 @@ impl Sampler {
     fn start(request: &Request, job: i32) -> Option<Self> {
         let program = request.sampler.as_deref()?;
         let job = os::c_string(job.to_string().as_bytes());
-        let words = [program.as_ptr(), job.as_ptr(), std::ptr::null()];
+        let wrapper = os::own_pid();
+        let parent = os::c_string(wrapper.to_string().as_bytes());
+        let words = [
+            program.as_ptr(),
+            job.as_ptr(),
+            parent.as_ptr(),
+            std::ptr::null(),
+        ];
         let told = |pair: &&CStr| {
             let name = pair.to_bytes().split(|byte| *byte == b'=').next();
             name.is_some_and(|name| TOLD.contains(&name))
@@ -79,7 +86,6 @@ impl Sampler {
         let ends = std::iter::once(std::ptr::null());
         let variables: Vec<_> = variables.map(CStr::as_ptr).chain(ends).collect();
         let (theirs, ours) = os::pipe().ok()?;
-        let wrapper = os::own_pid();
         match os::fork() {
             -1 => {
                 os::close(theirs);

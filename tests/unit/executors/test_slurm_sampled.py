@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -118,6 +119,32 @@ def test_who_samples_is_no_process_of_a_job_and_ends_with_a_task_that_is_killed(
         wait_until(lambda: samplers(run) == [])
         # The task itself is srun's to end.
         os.killpg(process.pid, 9)
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=["dash", "bash", "busybox"])
+def test_a_task_that_goes_on_after_a_signal_to_all_of_its_step_is_sampled_to_its_end(
+    run: runbus.Run, variables: dict[str, str], tmp_path: Path, shell: list[str]
+) -> None:
+    until_there_is_more = UNTIL_IT_IS_SAMPLED.replace("3000", '"$((size + 3000))"')
+    words = task(
+        SlurmExecutor(launcher="srun"), shell,
+        f"trap 'told=1' TERM; size=0 told=; {UNTIL_IT_IS_SAMPLED} : >{tmp_path}/ready\n"
+        'until [ "$told" ]; do sleep 0.05; done\n'
+        'size=$(cat "$RUNBUS_RUN"/metrics/*-s-h.journal | wc -c)\n'
+        f"{until_there_is_more} exit 7",
+    )  # fmt: skip
+
+    with started(words, variables) as process:
+        wait_until(lambda: (tmp_path / "ready").exists())
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+
+    assert process.returncode == 7
+    assert samplers(run) == []
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")

@@ -35,24 +35,32 @@ const NODES: [&str; 2] = ["SLURM_NODEID", "GROUP_RANK"];
 /// Which job is sampled.
 #[derive(Clone, Copy, Debug)]
 pub enum Beside {
-    /// That of this first process, which has lasted a second.
-    Job(u32),
+    /// That of a first process, which has lasted a second.
+    Job {
+        /// The first process.
+        root: u32,
+        /// What has started this process.
+        wrapper: u32,
+    },
     /// What a launcher starts on this machine: this process, its child, begins with it and ends with it.
     Tasks(u32),
 }
 
-/// Sample the machine of a job until SIGTERM.
+/// Sample the machine of a job until SIGTERM of the process that has started this one, or its end.
 ///
-/// Nothing is sampled where the environment names no run, or says so, or where a process of the run
+/// SIGTERM of others is not for the sampler: a scheduler sends it to all that runs on the machine, and the
+/// job may go on for as long as it is given. Nothing is sampled where the environment names no run, or says so, or where a process of the run
 /// samples by itself.
 pub fn sample_job(job: Beside) {
-    let until = UntilTold;
-    os::hold_back_term();
-    let root = match job {
-        Beside::Job(root) => Some(root),
-        Beside::Tasks(parent) if os::end_with(parent) && !until.wait(LASTED) => None,
-        Beside::Tasks(_) => return,
+    let (root, parent) = match job {
+        Beside::Job { root, wrapper } => (Some(root), wrapper),
+        Beside::Tasks(parent) => (None, parent),
     };
+    let until = UntilTold { by: parent };
+    os::hold_back_term();
+    if !os::end_with(parent) || (root.is_none() && until.wait(LASTED)) {
+        return;
+    }
     let Some((asked, samples)) = asked() else {
         return;
     };
@@ -148,11 +156,13 @@ fn machine(root: Option<u32>, run: PathBuf, gpus: Option<&Gpus>) -> Machine {
     }
 }
 
-/// Waits for SIGTERM.
-struct UntilTold;
+/// Waits for SIGTERM of a process.
+struct UntilTold {
+    by: u32,
+}
 
 impl Wait for UntilTold {
     fn wait(&self, longest: Duration) -> bool {
-        os::wait_for_term(longest)
+        os::wait_for_term(self.by, longest)
     }
 }
