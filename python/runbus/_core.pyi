@@ -41,6 +41,7 @@ __all__ = [
     "Sampler",
     "Series",
     "SeriesData",
+    "Syncing",
     "__version__",
     "about_segment",
     "are_same",
@@ -413,6 +414,14 @@ class Journal:
             OSError: The disk failed, for the file it names; the others are on the disk.
         """
 
+    def begin_sync(self, others: Sequence[str | os.PathLike[str]] = ..., /) -> Syncing:
+        """Begin what `sync` does, in a thread that needs no GIL, and return at once.
+
+        Raises:
+            OSError: The process has no more descriptors.
+            ValueError: The journal is closed.
+        """
+
     def close(self, *, sync: bool = True) -> None:
         """Write a final record, give back reserved space, and wait for the disk.
 
@@ -439,6 +448,22 @@ class Journal:
     @property
     def closed(self) -> bool:
         """Whether the journal was closed."""
+
+@final
+class Syncing:
+    """A sync that was begun. Without anybody who waits it goes on all the same."""
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when it is done; -1 once it was waited for."""
+
+    def wait(self) -> None:
+        """Return when it is done.
+
+        A second call does nothing.
+
+        Raises:
+            OSError: As `Journal.sync`.
+        """
 
 @final
 class JournalReader:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from runbus.attempt._evidence import own_pid_namespace as own_pid_namespace
     from runbus.attempt._journal import Journal as Journal
     from runbus.attempt._journal import JournalReader as JournalReader
+    from runbus.attempt._journal import Syncing as Syncing
     from runbus.attempt._journal import blobs as blobs
     from runbus.attempt._journal import has_writer as has_writer
     from runbus.attempt._journal import whole_records as whole_records
@@ -76,6 +77,7 @@ __all__ = [
     "LogTail",
     "Place",
     "Pulse",
+    "Syncing",
     "Written",
     "as_it_worked",
     "blobs",
@@ -126,7 +128,14 @@ __getattr__, __dir__ = lazy_names(
             "outlived",
             "own_pid_namespace",
         ),
-        "._journal": ("Journal", "JournalReader", "blobs", "has_writer", "whole_records"),
+        "._journal": (
+            "Journal",
+            "JournalReader",
+            "Syncing",
+            "blobs",
+            "has_writer",
+            "whole_records",
+        ),
         "._logs": (
             "LOOK_BACK",
             "LogTail",

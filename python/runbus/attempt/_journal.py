@@ -8,10 +8,11 @@ import struct
 
 from runbus._core import Journal as Journal
 from runbus._core import JournalReader as JournalReader
+from runbus._core import Syncing as Syncing
 from runbus._core import blobs as blobs
 from runbus._core import whole_records as whole_records
 
-__all__ = ["Journal", "JournalReader", "blobs", "has_writer", "whole_records"]
+__all__ = ["Journal", "JournalReader", "Syncing", "blobs", "has_writer", "whole_records"]
 
 _LOCK = "hhqqi"
 """The kernel's `struct flock`: kind, from where, start, length (0 for all), process."""

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from runbus.jobs._state import fold as fold
     from runbus.jobs._store import FactReader as FactReader
     from runbus.jobs._store import JobStore as JobStore
+    from runbus.jobs._store import StoreSync as StoreSync
     from runbus.jobs._store import read_jobs as read_jobs
     from runbus.jobs._sweeps import SweepAsked as SweepAsked
     from runbus.jobs._sweeps import SweepPoint as SweepPoint
@@ -72,6 +73,7 @@ __all__ = [
     "JobStore",
     "Leader",
     "Patience",
+    "StoreSync",
     "SweepAsked",
     "SweepPoint",
     "ask_to_cancel",
@@ -125,7 +127,7 @@ __getattr__, __dir__ = lazy_names(
         "._requests": ("CancelRequest", "ask_to_cancel", "read_requests", "requests_stamp"),
         "._retry": ("delay_s", "gets_another", "is_last"),
         "._state": ("FAILURES", "STOPPED_EARLY", "TERMINAL", "JobRecord", "JobState", "fold"),
-        "._store": ("FactReader", "JobStore", "read_jobs"),
+        "._store": ("FactReader", "JobStore", "StoreSync", "read_jobs"),
         "._sweeps": ("SweepAsked", "SweepPoint", "common_name", "own_name"),
         "._verdict": ("RAN_TOO_LONG", "End", "verdict"),
     },

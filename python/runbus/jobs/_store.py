@@ -15,9 +15,11 @@ from runbus.jobs._lease import Lease, passing
 from runbus.jobs._state import JobRecord, fold
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-__all__ = ["FactReader", "JobStore", "read_jobs"]
+    from runbus.attempt import Syncing
+
+__all__ = ["FactReader", "JobStore", "StoreSync", "read_jobs"]
 
 _FILE = "events.journal"
 
@@ -128,17 +130,30 @@ class JobStore:
         Raises:
             JournalError: The disk failed.
         """
+        self.begin_sync().wait()
+
+    def begin_sync(self) -> StoreSync:
+        """Begin what `sync` does, and return at once.
+
+        Raises:
+            JournalError: The process has no more files.
+        """
         with self._lock:
             asked, ended, self._asked, self._ended = self._asked, self._ended, [], []
             self._is_synced = True
-        try:
-            self._journal.sync([*self._asked_for(asked), *self._left_by(ended)])
-        except OSError as error:
+
+        def failed(error: OSError) -> JournalError:
             with self._lock:
                 self._asked += asked
                 self._ended += ended
                 self._is_synced = False
-            raise JournalError(self._path, str(error.strerror or error)) from error
+            return JournalError(self._path, str(error.strerror or error))
+
+        try:
+            paths = [*self._asked_for(asked), *self._left_by(ended)]
+            return StoreSync(self._journal.begin_sync(paths), failed)
+        except OSError as error:
+            raise failed(error) from error
 
     def check(self) -> None:
         """Make sure that this process still leads: before it does what only the leader may.
@@ -192,6 +207,34 @@ class JobStore:
             cursors = (f"{run}/metrics.cursor", f"{run}/records.cursor")
             if any(map(os.path.exists, cursors)):
                 yield from (*cursors, run)
+
+
+class StoreSync:
+    """A sync of a store that was begun.
+
+    Args:
+        syncing: What a thread of its own is busy with.
+        failed: Called when the disk fails: the next sync does it all again.
+    """
+
+    def __init__(self, syncing: Syncing, failed: Callable[[OSError], JournalError]) -> None:
+        self._syncing = syncing
+        self._failed = failed
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when it is done."""
+        return self._syncing.fileno()
+
+    def wait(self) -> None:
+        """Return when it is done.
+
+        Raises:
+            JournalError: The disk failed.
+        """
+        try:
+            self._syncing.wait()
+        except OSError as error:
+            raise self._failed(error) from error
 
 
 def _copy(path: str) -> None:

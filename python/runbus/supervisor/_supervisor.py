@@ -7,7 +7,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import anyio
-import anyio.to_thread
 from msgspec.structs import replace
 
 from runbus._clock import SYSTEM_CLOCK, AlarmClock
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 
     from runbus.abc import Executor, JobSpec, Observation
     from runbus.bus import Bus
-    from runbus.jobs import JobStore
+    from runbus.jobs import JobStore, StoreSync
     from runbus.supervisor._attempt import Attempt
 
 __all__ = ["Supervisor"]
@@ -63,8 +62,8 @@ class Supervisor:
 
     What to do is decided in one place, by `decide`, from what is recorded, asked for and seen, and
     carried out by `Work`. Each fact is in the journal before it is on the bus. All intents are
-    durable before the first job is submitted, and ends a second after they were recorded. A job
-    ends on the bus after all of its output.
+    durable before the first job is submitted: it is prepared meanwhile. Ends are durable a second
+    after they were recorded. A job ends on the bus after all of its output.
 
     A job that has ended as PREEMPTED is looked at while others run, and once if none does: if its
     backend has begun it anew, it continues with another attempt.
@@ -162,8 +161,7 @@ class Supervisor:
                     await self._take_along(name, executor, self._watching)
             inherited = set(self._store.jobs)
             await self._intend(jobs)
-            async with self._syncing:
-                await anyio.to_thread.run_sync(self._store.sync)
+            await self._sync()
             self._specs |= {job.name: job for job in jobs}
             await self._early_stops.watch(jobs, self._watching)
             self._put_on_board(jobs, inherited)
@@ -207,10 +205,10 @@ class Supervisor:
     async def _run_all(self, jobs: Sequence[JobSpec], max_parallel: int) -> None:
         inherited = set(self._store.jobs)
         await self._intend(jobs)
-        synced = anyio.Event()
+        # First of all: the disk takes longest.
+        syncing = self._store.begin_sync()
         async with anyio.create_task_group() as watches:
-            # First of all: the disk takes longest.
-            watches.start_soon(self._sync_intents, synced, name="sync intents")
+            watches.start_soon(self._sync_intents, syncing, name="sync intents")
             watches.start_soon(self._make_ready, name="make ready")
             await self._early_stops.watch(jobs, watches)
             watches.start_soon(self._feed.run, name="feed")
@@ -222,7 +220,6 @@ class Supervisor:
                 {name: one.capabilities.after for name, one in self._executors.items()}
             )
             self._put_on_board(jobs, inherited)
-            await synced.wait()
             watches.start_soon(self._sync_ends, name="sync ends")
             self._watching = watches
             self._begun.set()
@@ -233,17 +230,27 @@ class Supervisor:
             self._work.tasks = self._watching = None
             watches.cancel_scope.cancel()
         await self._tell_late_ends(list(self._specs.values()))
-        await anyio.to_thread.run_sync(self._store.sync)
+        await self._sync()
 
     async def _intend(self, jobs: Sequence[JobSpec]) -> None:
         for fact in intents(self._store, jobs, self._clock):
             self._store.record(fact)
             await self._bus.publish(fact)
 
-    async def _sync_intents(self, synced: anyio.Event) -> None:
-        # On a network file system a sync takes long: not in the loop's thread.
-        await anyio.to_thread.run_sync(self._store.sync)
-        synced.set()
+    async def _sync_intents(self, syncing: StoreSync) -> None:
+        async with self._syncing:
+            await self._synced(syncing)
+        self._work.let_submit()
+
+    async def _sync(self) -> None:
+        async with self._syncing:
+            await self._synced(self._store.begin_sync())
+
+    async def _synced(self, syncing: StoreSync) -> None:
+        # Cancelled, this waits until it is done: the last sync must not come beside it.
+        with anyio.CancelScope(shield=True):
+            await anyio.wait_readable(syncing)
+        syncing.wait()
 
     async def _sync_ends(self) -> None:
         """Have the ends of jobs survive a power failure while other jobs still run."""
@@ -252,9 +259,7 @@ class Supervisor:
             await sleep(self._clock, SYNC_S)
             self._ended = anyio.Event()
             if self._store.has_unsynced_ends:
-                # Cancelled, it waits until this is done: the last sync must not come beside it.
-                async with self._syncing:
-                    await anyio.to_thread.run_sync(self._store.sync)
+                await self._sync()
 
     async def _make_ready(self) -> None:
         for executor in {id(one): one for one in self._executors.values()}.values():

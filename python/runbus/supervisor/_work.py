@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from typing import TYPE_CHECKING, Any
@@ -123,6 +124,7 @@ class Work:
         self._attempts: dict[str, Attempt] = {}
         self._batches: dict[str, Batches] = {}
         self._is_acting = False
+        self._may_submit = asyncio.Event()
         self.alarm = Alarm(clock)
         self.tasks: anyio.abc.TaskGroup | None = None
 
@@ -143,6 +145,10 @@ class Work:
             self._is_acting = False
         # When to look again may have changed, too.
         self.alarm.ring()
+
+    def let_submit(self) -> None:
+        """Submit jobs from now on: what is intended is on the disk."""
+        self._may_submit.set()
 
     def _carry_out(self, decisions: Sequence[Decision], tasks: anyio.abc.TaskGroup) -> None:
         cancelled: dict[tuple[str, float], list[JobRef]] = {}
@@ -265,7 +271,9 @@ class Work:
     async def _attempt(self, job: JobSpec, hand: Hand) -> None:
         """Submit a job and see it through to its end, between the wrappers that plugins give."""
         try:
+            # Nothing of this is done anywhere: a dry run does the same.
             request = self._executors[job.executor].plan(await self._prepared(job))
+            await self._may_submit.wait()
             about = TaskStart(job=job.name, attempt=job.attempt, executor=job.executor)
             async with self._bus.around(about):
                 ref = await self._submit(request, hand)

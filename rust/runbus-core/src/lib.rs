@@ -40,4 +40,4 @@ mod sync;
 
 pub use error::Error;
 pub use stamps::are_same;
-pub use sync::sync_paths;
+pub use sync::{Syncing, sync_paths};

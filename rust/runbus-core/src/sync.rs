@@ -2,13 +2,15 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use crate::error::Error;
-use crate::os::is_unsupported;
+use crate::os::{self, is_unsupported};
 
 /// So many files are synced at the same time: a disk does in one turn what it is asked for meanwhile.
 ///
@@ -85,13 +87,69 @@ pub(crate) fn sync_at_once(
         result = result.and(sync_rest());
         for thread in helpers {
             // One that panics has not synced all that it took.
-            result = result.and(thread.join().unwrap_or_else(|_| {
-                let error = io::Error::other("a thread that syncs has panicked");
-                Err(Error::io(Path::new(""), error))
-            }));
+            result = result.and(thread.join().unwrap_or_else(|_| has_panicked()));
         }
         result
     })
+}
+
+fn has_panicked() -> Result<(), Error> {
+    let error = io::Error::other("a thread that syncs has panicked");
+    Err(Error::io(Path::new(""), error))
+}
+
+/// A sync that a thread of its own is busy with: an event loop need not wait for it.
+///
+/// Its descriptor is readable once it is done. Dropped, it goes on.
+#[derive(Debug)]
+pub struct Syncing {
+    counter: Arc<OwnedFd>,
+    thread: Result<JoinHandle<Result<(), Error>>, Result<(), Error>>,
+}
+
+impl Syncing {
+    /// Begin; where no thread can be started this returns when it is done.
+    pub(crate) fn begin(
+        work: impl Fn() -> Result<(), Error> + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        let counter = Arc::new(os::event_counter()?);
+        let work = Arc::new(work);
+        let (done, theirs) = (Done(Arc::clone(&counter)), Arc::clone(&work));
+        let thread = thread::Builder::new().stack_size(64 << 10);
+        let thread = thread.spawn(move || {
+            let _done = done;
+            theirs()
+        });
+        // What could not be started has dropped `done`.
+        let thread = thread.map_err(|_| work());
+        Ok(Self { counter, thread })
+    }
+
+    /// Wait until it is done.
+    ///
+    /// # Errors
+    /// When the disk refuses something; the rest is synced all the same.
+    pub fn wait(self) -> Result<(), Error> {
+        match self.thread {
+            Ok(thread) => thread.join().unwrap_or_else(|_| has_panicked()),
+            Err(result) => result,
+        }
+    }
+}
+
+impl AsRawFd for Syncing {
+    fn as_raw_fd(&self) -> RawFd {
+        self.counter.as_raw_fd()
+    }
+}
+
+/// Tells that a sync is done, however it ended.
+struct Done(Arc<OwnedFd>);
+
+impl Drop for Done {
+    fn drop(&mut self) {
+        os::count_event(&self.0);
+    }
 }
 
 fn sync_one(path: &Path, pass_over: PassOver) -> Result<(), Error> {

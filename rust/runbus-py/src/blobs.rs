@@ -9,6 +9,7 @@ use runbus_core::journal::{self, Options};
 
 use crate::errors::to_python;
 use crate::gil::GilCell;
+use crate::sync::Syncing;
 
 /// Writes opaque records into one journal: the events.
 #[pyclass(frozen, module = "runbus._core")]
@@ -68,6 +69,17 @@ impl Journal {
             None => runbus_core::sync_paths(&others),
         })
         .map_err(to_python)
+    }
+
+    #[pyo3(signature = (others=Vec::new(), /))]
+    fn begin_sync(&self, py: Python<'_>, others: Vec<PathBuf>) -> PyResult<Syncing> {
+        let durability = self
+            .writer
+            .borrow(py)
+            .as_ref()
+            .map(journal::BlobWriter::durability);
+        let durability = durability.ok_or_else(|| to_python(Error::Closed))?;
+        Ok(Syncing::new(durability.begin_sync(others)?))
     }
 
     #[pyo3(signature = (*, sync=true))]

@@ -49,7 +49,7 @@ mod _core {
     #[pymodule_export]
     use crate::stamps::are_same;
     #[pymodule_export]
-    use crate::sync::sync_paths;
+    use crate::sync::{Syncing, sync_paths};
     #[pymodule_export]
     use crate::writer::{Group, MetricWriter, Series};
 

@@ -168,6 +168,8 @@ fn read_request(socket: &mut File, asked: &mut Vec<u8>) -> io::Result<bool> {
         return Err(io::ErrorKind::InvalidData.into());
     }
     asked.clear();
+    // Read at once, not in pieces of which each is twice as long as the one before.
+    asked.reserve(length);
     let read = socket.take(length as u64).read_to_end(asked)?;
     Ok(read == length)
 }

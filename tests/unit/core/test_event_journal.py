@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
 from typing import TYPE_CHECKING
 
 import pytest
@@ -90,6 +91,20 @@ def open_files() -> set[str]:
         with contextlib.suppress(FileNotFoundError):
             found.add(os.readlink(f"/proc/self/fd/{file}"))
     return found
+
+
+def test_a_sync_that_was_begun_tells_when_it_is_done(tmp_path: Path) -> None:
+    with Journal(tmp_path / "events") as journal:
+        journal.append(b"one")
+        syncing = journal.begin_sync([tmp_path, tmp_path / "gone"])
+
+        ready, _, _ = select.select([syncing], [], [], 40)
+        assert ready == [syncing]
+        syncing.wait()
+        assert syncing.fileno() == -1
+        syncing.wait()
+    with pytest.raises(ValueError, match="closed"):
+        journal.begin_sync()
 
 
 def test_a_closed_journal_keeps_no_file_open(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -13,9 +13,18 @@ import anyio.lowlevel
 import pytest
 from msgspec.structs import replace
 
-from runbus.abc import GRACE_S, Capabilities, JobRef, JobSpec, Observation, RetryPolicy, Timeouts
+from runbus.abc import (
+    GRACE_S,
+    Capabilities,
+    JobRef,
+    JobSpec,
+    Observation,
+    Request,
+    RetryPolicy,
+    Timeouts,
+)
 from runbus.bus import Bus
-from runbus.errors import LeaseLost
+from runbus.errors import JournalError, LeaseLost
 from runbus.events import Dependency, JobEnded, JobFact, LogLines, ParamsLogged, RunFinished
 from runbus.jobs import (
     CancelRequest,
@@ -23,6 +32,7 @@ from runbus.jobs import (
     JobRecord,
     JobState,
     JobStore,
+    StoreSync,
     ask_to_cancel,
 )
 from runbus.kernel import Kernel
@@ -45,6 +55,41 @@ class Killed(Exception):
 
 def die(*_: object) -> NoReturn:
     raise Killed
+
+
+class Disk(StoreSync):
+    """A sync that is done when it is said to be."""
+
+    def __init__(self, order: list[str], error: JournalError | None) -> None:
+        self._ours, self._theirs = socket.socketpair()
+        self._order, self._error = order, error
+
+    def done(self) -> None:
+        self._ours.send(b".")
+
+    def fileno(self) -> int:
+        return self._theirs.fileno()
+
+    def wait(self) -> None:
+        self._order.append("synced")
+        self._ours.close()
+        self._theirs.close()
+        if self._error is not None:
+            raise self._error
+
+
+class SlowStore(JobStore):
+    """One whose first sync is that of `disk`."""
+
+    def __init__(
+        self, folder: str, order: list[str], *, error: JournalError | None = None
+    ) -> None:
+        super().__init__(folder)
+        self.disk = Disk(order, error)
+        self._syncs = iter([self.disk])
+
+    def begin_sync(self) -> StoreSync:
+        return next(self._syncs, None) or super().begin_sync()
 
 
 class Led:
@@ -129,45 +174,40 @@ async def test_a_fact_is_in_the_journal_before_anybody_is_told(spec: Spec, tmp_p
     assert unrecorded == []
 
 
-async def test_intents_are_on_the_disk_before_the_first_submit(
+async def test_a_job_is_prepared_while_its_intent_is_written_and_submitted_after_that(
     bus: Bus, spec: Spec, tmp_path: Path
 ) -> None:
-    backend = Backend()
     order: list[str] = []
-
-    class Store(JobStore):
-        def sync(self) -> None:
-            order.append("synced")
-            super().sync()
-
-    backend.on_submit = lambda name, _count: order.append(f"submitted {name}")
-    store = Store(str(tmp_path))
-    await Supervisor(bus, {"a": backend}, store).run([spec("j")], max_parallel=1)
-    store.close()
-
-    assert order[:2] == ["synced", "submitted j"]
-
-
-async def test_an_executor_gets_ready_while_the_intents_are_written(
-    bus: Bus, spec: Spec, tmp_path: Path
-) -> None:
-    is_ready = threading.Event()
-    in_time: list[bool] = []
-
-    class Store(JobStore):
-        def sync(self) -> None:
-            in_time.append(is_ready.wait(40))
-            super().sync()
+    store = SlowStore(str(tmp_path), order)
 
     class Preparing(Backend):
         async def make_ready(self) -> None:
-            is_ready.set()
+            order.append("ready")
 
-    store = Store(str(tmp_path))
-    await Supervisor(bus, {"a": Preparing()}, store).run([spec("j")], max_parallel=1)
-    store.close()
+        def plan(self, job: JobSpec) -> Request:
+            order.append("planned")
+            store.disk.done()
+            return super().plan(job)
 
-    assert in_time[0]
+    backend = Preparing()
+    backend.on_submit = lambda name, _count: order.append(f"submitted {name}")
+    with closing(store), anyio.fail_after(40):
+        await Supervisor(bus, {"a": backend}, store).run([spec("j")], max_parallel=1)
+
+    assert order[:4] == ["ready", "planned", "synced", "submitted j"]
+
+
+async def test_nothing_is_submitted_where_the_intents_cannot_be_written(
+    bus: Bus, spec: Spec, tmp_path: Path
+) -> None:
+    backend = Backend()
+    store = SlowStore(str(tmp_path), [], error=JournalError("events.journal", "no space"))
+    store.disk.done()
+
+    with closing(store), anyio.fail_after(40), pytest.raises(JournalError, match="no space"):
+        await Supervisor(bus, {"a": backend}, store).run([spec("j")], max_parallel=1)
+
+    assert backend.submits == []
 
 
 async def test_all_output_is_on_the_bus_before_the_end_is(spec: Spec, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 //! What makes a journal survive the machine: syncing.
 
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -8,7 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use crate::error::Error;
 use crate::mutex::lock;
 use crate::os;
-use crate::sync::{PassOver, sync_at_once};
+use crate::sync::{PassOver, Syncing, sync_at_once};
 
 /// That of a writer without a file: of no process.
 const NOWHERE: u32 = u32::MAX;
@@ -100,6 +101,14 @@ impl Durability {
         self.sync_at_once(&once, others)?;
         once.clear();
         Ok(())
+    }
+
+    /// Begin [`Durability::sync_with`], and return at once.
+    ///
+    /// # Errors
+    /// When the process has no more descriptors.
+    pub fn begin_sync(self, others: Vec<PathBuf>) -> io::Result<Syncing> {
+        Syncing::begin(move || self.sync_with(&others))
     }
 
     fn sync_at_once(&self, needed: &[PathBuf], others: &[PathBuf]) -> Result<(), Error> {
