@@ -672,7 +672,10 @@ def test_logs_follow_from_one_attempt_to_the_next_and_each_can_be_asked_for(
     assert told[1::2] == [b"end\n"] * 3
     for number in (1, 2, 3):
         assert command("logs", "a", "--attempt", str(number)).stdout.split()[1][-2:] == f"/{number}"
-    assert command("logs", "a").stdout == command("logs", "a", "--attempt", "3").stdout
+    every = command("logs", "a")
+    assert every.stdout.encode() == b"".join(told)
+    assert every.stderr == "".join(f"==> attempt {number} <==\n" for number in (1, 2, 3))
+    assert command("logs", "a", "--attempt", "3").stderr == ""
     beyond = command("logs", "a", "--attempt", "4")
     assert beyond.returncode == 2
     assert "job 'a' has had 3 attempts so far" in beyond.stderr

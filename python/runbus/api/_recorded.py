@@ -18,12 +18,14 @@ from runbus.errors import (
     near_matches,
 )
 from runbus.experiment import JobHandle, as_batch, as_python
-from runbus.jobs import Asked
+from runbus.jobs import Asked, attempt_heading
 
 if TYPE_CHECKING:
     import builtins
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from typing import Self
+
+    from runbus.catalog import JobStatus
 
 __all__ = ["Recorded"]
 
@@ -100,13 +102,22 @@ class Recorded:
         return ExperimentStatus.of(self._folder)
 
     def logs(
-        self, job: str | JobHandle, *, source: Literal["stdout", "stderr", "both"] = "both"
+        self,
+        job: str | JobHandle,
+        *,
+        source: Literal["stdout", "stderr", "both"] = "both",
+        attempt: int | None = None,
     ) -> str:
-        """Return what the latest attempt at a job has written so far; of much, the last MiB.
+        """Return what a job has written so far; of much, the last MiB of each attempt.
+
+        Where several attempts have written something, a line such as `==> attempt 2 <==` goes
+        before what each has written.
 
         Args:
             job: The job.
             source: Which output; if both, its standard output before its standard error.
+            attempt: Only this attempt, from 1; all in order if None. Empty for one that has not
+                been made.
 
         Raises:
             JobNotFound: There is no such job.
@@ -115,11 +126,12 @@ class Recorded:
         if source not in (*_SOURCES, "both"):
             raise FieldInvalid("source", repr(source), "expected stdout, stderr or both")
         wanted = set(self._named(job))
-        folders = [
-            one.folder for one in ExperimentStatus.of(self._folder) if one.record.name in wanted
-        ]
         sources = _SOURCES if source == "both" else (source,)
-        return "".join(_log(folder, one) for folder in folders for one in sources)
+        return "".join(
+            _logs(one, sources, attempt)
+            for one in ExperimentStatus.of(self._folder)
+            if one.record.name in wanted
+        )
 
     @property
     def runs(self) -> RunList:
@@ -219,6 +231,22 @@ class Recorded:
             points = [self._handles[one] for one in sweep.jobs if one in self._handles]
             if sweep.name:
                 self._handles.setdefault(sweep.name, JobHandle(sweep.name, self, points, {}))
+
+
+def _logs(
+    job: JobStatus, sources: Sequence[Literal["stdout", "stderr"]], attempt: int | None
+) -> str:
+    written = {
+        number: text
+        for number, folder in enumerate(job.attempts, 1)
+        if attempt in (None, number) and (text := "".join(_log(folder, one) for one in sources))
+    }
+    if len(written) < 2:
+        return "".join(written.values())
+    return "".join(
+        f"{attempt_heading(number)}\n" + text.removesuffix("\n") + "\n"
+        for number, text in written.items()
+    )
 
 
 def _log(folder: str, source: Literal["stdout", "stderr"]) -> str:

@@ -39,6 +39,12 @@ class JobStatus(NamedTuple):
     record: JobRecord
     folder: str
 
+    @property
+    def attempts(self) -> list[str]:
+        """The folders of its attempts, in order; one that has not begun is empty or missing."""
+        parent = os.path.dirname(self.folder)
+        return [os.path.join(parent, str(number + 1)) for number in range(self.record.attempt)]
+
 
 def find_experiment(text: str | None, *, home: str | os.PathLike[str] | None = None) -> str:
     """Return the folder of an experiment: by its id, by its project (the newest), or the newest.

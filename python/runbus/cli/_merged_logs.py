@@ -17,10 +17,11 @@ from runbus.attempt import log_offset_at, read_log, read_marks
 from runbus.catalog import job_statuses
 from runbus.cli._printer import colored, printable, unmoving
 from runbus.cli._screen import width_of
+from runbus.jobs import attempt_heading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from typing import Literal
+    from typing import Literal, TextIO
 
     from runbus.catalog import JobStatus
 
@@ -42,6 +43,7 @@ class _Piece(NamedTuple):
 
     time_ns: int
     job: str
+    attempt: int
     source: Source
     folder: str
     start: int
@@ -51,7 +53,7 @@ class _Piece(NamedTuple):
 def print_merged_logs(
     experiment: str, sources: Sequence[Source], *, since: int | None, follow: bool
 ) -> None:
-    """Print what the jobs of a batch have written, of each its latest attempt.
+    """Print what the jobs of a batch have written, over all their attempts.
 
     Standard output goes to standard output, standard error to standard error, or to standard output
     if it is all that is asked for.
@@ -60,15 +62,20 @@ def print_merged_logs(
         experiment: The experiment's folder.
         sources: Which outputs.
         since: Only what was written since this time, Unix in nanoseconds.
-        follow: Go on until all jobs have ended, over all their attempts.
+        follow: Go on until all jobs have ended.
     """
     printer = _Printer(sources)
     offsets: dict[tuple[str, Source], int] = {}
     while True:
         # The states first: what a job wrote before it ended is then surely there to be read.
         jobs = job_statuses(experiment)
-        printer.know(one.record.name for one in jobs)
-        pieces = (_pieces(one, source, offsets, since) for one in jobs for source in sources)
+        printer.know(jobs)
+        pieces = (
+            _pieces(one.record.name, attempt, folder, source, offsets, since)
+            for one in jobs
+            for attempt, folder in enumerate(one.attempts, 1)
+            for source in sources
+        )
         for piece in heapq.merge(*pieces):
             _print_piece(piece, printer)
         is_over = not follow or all(one.record.state.is_terminal for one in jobs)
@@ -79,30 +86,36 @@ def print_merged_logs(
 
 
 def _pieces(
-    job: JobStatus, source: Source, offsets: dict[tuple[str, Source], int], since: int | None
+    job: str,
+    attempt: int,
+    folder: str,
+    source: Source,
+    offsets: dict[tuple[str, Source], int],
+    since: int | None,
 ) -> Iterator[_Piece]:
     """Yield what is new in a log, as pieces of which the times are known; they are not read."""
-    path = os.path.join(job.folder, f"{source}.log")
+    path = os.path.join(folder, f"{source}.log")
     try:
         found = os.stat(path)
     except OSError:
         return  # it has not begun, or wrote nothing
-    key = job.folder, source
+    key = folder, source
     if (start := offsets.get(key)) is None:
-        start = 0 if since is None else log_offset_at(job.folder, source, since)
+        start = 0 if since is None else log_offset_at(folder, source, since)
     if found.st_size <= start:
         return
     offsets[key] = found.st_size
-    for mark in read_marks(job.folder):
+    for mark in read_marks(folder):
         end = min(getattr(mark, source), found.st_size)
         if end > start:
-            yield _Piece(mark.time_ns, job.record.name, source, job.folder, start, end)
+            yield _Piece(mark.time_ns, job, attempt, source, folder, start, end)
             start = end
     if found.st_size > start:
-        yield _Piece(found.st_mtime_ns, job.record.name, source, job.folder, start, found.st_size)
+        yield _Piece(found.st_mtime_ns, job, attempt, source, folder, start, found.st_size)
 
 
 def _print_piece(piece: _Piece, printer: _Printer) -> None:
+    printer.turn_to(piece.job, piece.attempt)
     offset = piece.start
     while offset < piece.end and (data := read_log(piece.folder, piece.source, offset)):
         data = data[: piece.end - offset]
@@ -119,16 +132,30 @@ class _Printer:
             source: sys.stdout if len(sources) == 1 else getattr(sys, source) for source in sources
         }
         self._begun: dict[tuple[str, Source], bytes] = {}
+        self._attempts: dict[str, int] = {}
+        self._retried: set[str] = set()
         self._colors: dict[str, str] = {}
         self._next_color = cycle(_COLORS)
         self._width = 0
 
-    def know(self, names: Iterator[str]) -> None:
-        """Choose colors for jobs, and how wide their labels are."""
-        for name in names:
+    def know(self, jobs: Sequence[JobStatus]) -> None:
+        """Choose colors for jobs, and how wide their labels are; note which have had attempts."""
+        self._retried.update(one.record.name for one in jobs if one.record.attempt > 1)
+        for name in (one.record.name for one in jobs):
             if name not in self._colors:
                 self._colors[name] = next(self._next_color)
                 self._width = min(_WIDEST, max(self._width, width_of(printable(name))))
+
+    def turn_to(self, job: str, attempt: int) -> None:
+        """Say which attempt follows, if it is not the one before and the job has had several."""
+        if self._attempts.get(job) == attempt or job not in self._retried:
+            return
+        self._attempts[job] = attempt
+        self._end_lines(job)
+        self._flush()
+        start = f"{self._label(job, sys.stderr)}{attempt_heading(attempt)}\n"
+        sys.stderr.buffer.write(start.encode(errors="surrogateescape"))
+        sys.stderr.buffer.flush()
 
     def add(self, job: str, source: Source, data: bytes) -> None:
         """Print the lines that are whole."""
@@ -144,21 +171,31 @@ class _Printer:
     def flush(self, *, final: bool) -> None:
         """Hand on what was printed; at the end also lines that have no end."""
         if final:
-            for (job, source), line in self._begun.items():
-                self._write(job, source, [line])
-            self._begun.clear()
+            for job in dict.fromkeys(job for job, _ in self._begun):
+                self._end_lines(job)
+        self._flush()
+
+    def _flush(self) -> None:
         for stream in self._streams.values():
             stream.buffer.flush()
 
-    def _write(self, job: str, source: Source, lines: Sequence[bytes]) -> None:
-        stream = self._streams[source]
+    def _end_lines(self, job: str) -> None:
+        """Print what a job has begun to write in lines that have no end."""
+        for source in self._streams:
+            if line := self._begun.pop((job, source), b""):
+                self._write(job, source, [line])
+
+    def _label(self, job: str, stream: TextIO) -> str:
         label = printable(job)
         blank = " " * (self._width - width_of(label))
-        is_shown = stream.isatty()
-        label = f"{colored(label, self._colors[job]) if is_shown else label}{blank} | "
+        return f"{colored(label, self._colors[job]) if stream.isatty() else label}{blank} | "
+
+    def _write(self, job: str, source: Source, lines: Sequence[bytes]) -> None:
+        stream = self._streams[source]
+        label = self._label(job, stream)
         start = label.encode(errors="surrogateescape")
         data = start + (b"\n" + start).join(lines) + b"\n"
-        if is_shown:
+        if stream.isatty():
             text = (b"\n".join(lines) + b"\n").decode("utf-8", "replace")
             shown = unmoving(text).removesuffix("\n").split("\n")
             data = "".join(f"{label}{line}\n" for line in shown).encode()

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from runbus.jobs._requests import ask_to_cancel as ask_to_cancel
     from runbus.jobs._requests import read_requests as read_requests
     from runbus.jobs._requests import requests_stamp as requests_stamp
+    from runbus.jobs._retry import attempt_heading as attempt_heading
     from runbus.jobs._retry import delay_s as delay_s
     from runbus.jobs._retry import gets_another as gets_another
     from runbus.jobs._retry import is_last as is_last
@@ -77,6 +78,7 @@ __all__ = [
     "SweepAsked",
     "SweepPoint",
     "ask_to_cancel",
+    "attempt_heading",
     "common_name",
     "current_record",
     "delay_s",
@@ -125,7 +127,7 @@ __getattr__, __dir__ = lazy_names(
         ),
         "._patience": ("Patience", "late_start"),
         "._requests": ("CancelRequest", "ask_to_cancel", "read_requests", "requests_stamp"),
-        "._retry": ("delay_s", "gets_another", "is_last"),
+        "._retry": ("attempt_heading", "delay_s", "gets_another", "is_last"),
         "._state": ("FAILURES", "STOPPED_EARLY", "TERMINAL", "JobRecord", "JobState", "fold"),
         "._store": ("FactReader", "JobStore", "StoreSync", "read_jobs"),
         "._sweeps": ("SweepAsked", "SweepPoint", "common_name", "own_name"),

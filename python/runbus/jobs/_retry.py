@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from runbus.events import RetryCause, RetryPolicy
     from runbus.jobs._verdict import End
 
-__all__ = ["cause_of", "delay_s", "gets_another", "is_last"]
+__all__ = ["attempt_heading", "cause_of", "delay_s", "gets_another", "is_last"]
 
 BACKOFF_MAX_S = 300.0
 """The longest wait before another attempt."""
@@ -72,3 +72,8 @@ def delay_s(job: Tried, *, requeued: int = 0) -> float:
     """Return the seconds between the end of this attempt and the next one."""
     doublings = min(job.attempt - requeued - 1, 60)
     return float(min(BACKOFF_MAX_S, job.retry.backoff_s * 2**doublings))
+
+
+def attempt_heading(attempt: int) -> str:
+    """Return the line that goes before what an attempt has written, where there are several."""
+    return f"==> attempt {attempt} <=="

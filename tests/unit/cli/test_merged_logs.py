@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from runbus import Experiment
 from runbus.catalog import find_experiment, job_statuses
 
 from .terminal import check_golden, watch
@@ -83,3 +84,35 @@ def test_a_terminal_is_shown_names_in_colors_and_nothing_moves_its_cursor(
     assert b"\x1b[36mtrain\x1b[0m" in raw
     assert b"\x1b[2J" not in raw
     check_golden(f"logs-{columns}x24", screen)
+
+
+def test_all_attempts_are_shown_and_what_each_has_written_is_told_apart(
+    tmp_path: Path, home: Path
+) -> None:
+    script = "echo $RUNBUS_ATTEMPT | sed 's|.*/||'; printf begun; exit 3"
+    jobs = [
+        {"name": "again", "command": ["sh", "-c", script], "retries": 1, "backoff": 0.01},
+        {"name": "once", "command": ["sh", "-c", "echo once; echo bad >&2"]},
+    ]
+    path = tmp_path / "b.json"
+    path.write_text(json.dumps({"project": "tried", "jobs": jobs}))
+    subprocess.run([RUNBUS, "submit", str(path)], capture_output=True, check=False, timeout=60)
+
+    both = subprocess.run(
+        [RUNBUS, "logs", "tried"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60,
+        check=True, text=True,
+    )  # fmt: skip
+
+    of_again = [line for line in both.stdout.splitlines() if line.startswith("again")]
+    assert of_again == [
+        "again | ==> attempt 1 <==", "again | 1", "again | begun",
+        "again | ==> attempt 2 <==", "again | 2", "again | begun",
+    ]  # fmt: skip
+    assert "once  | bad" in both.stdout.splitlines()
+    assert "==>" not in logs("tried")[0]
+    one_by_one = ("1\nbegun2\nbegun", "==> attempt 1 <==\n\n==> attempt 2 <==\n")
+    assert logs("tried", "again") == one_by_one
+    marked = "==> attempt 1 <==\n1\nbegun\n==> attempt 2 <==\n2\nbegun\n"
+    found = Experiment.from_title("tried", home=home)
+    assert (found.logs("again"), found.logs("once")) == (marked, "once\nbad\n")
+    assert [found.logs("again", attempt=number) for number in (1, 3)] == ["1\nbegun", ""]

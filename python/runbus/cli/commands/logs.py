@@ -16,6 +16,7 @@ import click
 from runbus.cli._named_run import named_batch, named_run, run_of_job
 from runbus.cli._options import complete_runs
 from runbus.errors import NoLogs, RunUnreadable
+from runbus.jobs import attempt_heading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -59,7 +60,7 @@ class _Since(click.ParamType[int]):
     "--attempt",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Only the attempt with this number; the latest one by default.",
+    help="Only the attempt with this number; all of them, one after the other, by default.",
 )
 @click.option(
     "--since",
@@ -87,6 +88,10 @@ def command(
     Its standard output goes to standard output, its standard error to standard error, or to
     standard output if it is all that is asked for: runbus logs RUN --stderr | less. Of a job on
     another machine that machine is asked for what has not been copied here.
+
+    Of a job that was tried again, or begun anew after it had lost its machine, all attempts are
+    printed in order. A line on standard error, ==> attempt 2 <==, comes before what each has
+    written. --attempt N prints that of one.
 
     Logs have no times of their own. The leader of a job notes each second how far its logs have
     come, and --since begins at the last such note before WHEN: it never leaves out what was written
@@ -124,11 +129,17 @@ def command(
         begun = found.begun_attempts()
         shown = attempt or max(begun, default=found.job.attempt)
         _tell_not_begun(found.job, shown, begun, follow=follow)
-        while _print_attempt(found, shown, sources, read_elsewhere, since=since, follow=follow):
-            if attempt is not None:
-                return
-            # What the next attempt wrote, it wrote later than any moment of this one.
+        headings = _Headings()
+        reading = partial(_print_attempt, found, sources, read_elsewhere, headings, since=since)
+        before = [] if attempt else begun[:-1]
+        for one in before:
+            headings.turn_to(one)
+            reading(one, follow=False)
+        if before:
+            headings.turn_to(shown)
+        while reading(shown, follow=follow) and attempt is None:
             shown += 1
+            headings.turn_to(shown)
 
 
 def _tell_not_begun(job: JobRecord, shown: int, begun: list[int], *, follow: bool) -> None:
@@ -145,9 +156,10 @@ def _tell_not_begun(job: JobRecord, shown: int, begun: list[int], *, follow: boo
 
 def _print_attempt(
     run: RunRecord,
-    attempt: int,
     sources: Sequence[Source],
     read_elsewhere: ReadLog | None,
+    headings: _Headings,
+    attempt: int,
     *,
     since: int | None,
     follow: bool,
@@ -166,6 +178,7 @@ def _print_attempt(
         _Output(
             folder,
             source,
+            headings,
             # What alone is asked for is the result, and a pager or a filter gets it.
             sys.stdout if len(sources) == 1 else getattr(sys, source),
             0 if since is None else log_offset_at(folder, source, since),
@@ -203,6 +216,24 @@ def _reading_elsewhere(run: RunRecord, node: int | None) -> Iterator[ReadLog | N
         yield None if read is None else partial(portal.call, read)
 
 
+class _Headings:
+    """Says on standard error which attempt follows: what lies there belongs to nobody's output."""
+
+    def __init__(self) -> None:
+        self._next = ""
+        self._is_amid_line = False
+
+    def turn_to(self, attempt: int) -> None:
+        """Say so before the next that is printed."""
+        self._next = attempt_heading(attempt)
+
+    def before(self, data: bytes) -> None:
+        """Say it, if it was not said before; these bytes are printed then."""
+        if self._next:
+            click.echo(("\n" if self._is_amid_line else "") + self._next, err=True)
+        self._next, self._is_amid_line = "", not data.endswith(b"\n")
+
+
 class _Output:
     """One output of an attempt, on its way to ours."""
 
@@ -210,6 +241,7 @@ class _Output:
         self,
         folder: str,
         source: Source,
+        headings: _Headings,
         target: TextIO,
         offset: int,
         read_elsewhere: ReadLog | None,
@@ -218,6 +250,7 @@ class _Output:
 
         self._stream = target.buffer
         self._folder, self._source = folder, source
+        self._headings = headings
         self._tail = LogTail(os.path.join(folder, f"{source}.log"), offset)
         self._read_elsewhere = read_elsewhere
         self._offset = offset
@@ -225,6 +258,7 @@ class _Output:
     def print_new(self, *, final: bool) -> None:
         while data := self._read(final=final):
             self._offset += len(data)
+            self._headings.before(data)
             self._stream.write(data)
         self._stream.flush()
 
