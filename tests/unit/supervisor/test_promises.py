@@ -81,9 +81,7 @@ class Disk(StoreSync):
 class SlowStore(JobStore):
     """One whose first sync is that of `disk`."""
 
-    def __init__(
-        self, folder: str, order: list[str], *, error: JournalError | None = None
-    ) -> None:
+    def __init__(self, folder: str, order: list[str], *, error: JournalError | None = None) -> None:
         super().__init__(folder)
         self.disk = Disk(order, error)
         self._syncs = iter([self.disk])
