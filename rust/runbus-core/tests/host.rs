@@ -388,6 +388,34 @@ fn others_are_only_counted_where_nobody_asks_for_the_heaviest() {
 }
 
 #[test]
+fn a_job_is_found_among_more_processes_than_are_looked_at() {
+    let machine = Machine::new();
+    let hands = Hands::new();
+    let host = Host {
+        heaviest: 3,
+        ..machine.host()
+    };
+    machine.process(100, 1, 5, 0, 0);
+    let children: Vec<String> = (101..151).map(|pid| pid.to_string()).collect();
+    machine.write("proc/100/task/100/children", &children.join(" "));
+    for pid in 101..151 {
+        machine.process(pid, 100, 6, 0, 0);
+    }
+    for pid in 1_000..12_000 {
+        machine.process(pid, 1, 7, 0, 0);
+    }
+    let (mut engine, processes) = engine_of(&host);
+    engine.begin(&hands);
+    let found = next(&mut engine, &hands);
+    assert_eq!(
+        (found["sys/processes"], found["sys/job/processes"]),
+        (11_051.0, 51.0)
+    );
+    assert!((100..151).all(|pid| processes.is_own(pid)));
+    assert_eq!(processes.heaviest().len(), 6);
+}
+
+#[test]
 fn the_processes_of_a_session_are_found_from_within_though_its_leader_has_ended() {
     let machine = Machine::new();
     let hands = Hands::new();

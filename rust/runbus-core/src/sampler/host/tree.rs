@@ -1,6 +1,7 @@
 //! The processes of a job, and those that use most of the machine.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -17,7 +18,7 @@ use crate::sampler::held::Held;
 use crate::sampler::rate::Rate;
 use crate::sampler::row::{NameId, Row, float};
 
-/// More processes than this are not looked at.
+/// More processes than this are not looked at, but counted; those of the job are looked at first.
 const MOST_PROCESSES: usize = 10_000;
 /// Of the job's own processes, files are kept open for so many.
 const MOST_HELD: usize = 64;
@@ -146,10 +147,15 @@ impl Look {
         }
     }
 
-    fn all(&self) -> Result<HashMap<u32, Found>, Trouble> {
+    /// Those that are looked at, and how many there are.
+    fn all(&self) -> Result<(HashMap<u32, Found>, u64), Trouble> {
         let folder = fs::read_dir(&self.proc)
             .map_err(|error| Trouble::of(&self.proc.display().to_string(), &error))?;
-        let mut found = HashMap::new();
+        let own = self.processes.own().into_iter().map(|(pid, _)| pid);
+        let own = own.chain([self.root]);
+        let mut found: HashMap<u32, Found> =
+            own.filter_map(|pid| Some((pid, self.one(pid)?))).collect();
+        let mut count = 0;
         for entry in folder.flatten() {
             let Some(pid) = entry
                 .file_name()
@@ -158,15 +164,16 @@ impl Look {
             else {
                 continue;
             };
-            if found.len() >= MOST_PROCESSES {
-                break;
-            }
+            count += 1;
             // Many end meanwhile.
-            if let Some(process) = self.one(pid) {
-                found.insert(pid, process);
+            if found.len() < MOST_PROCESSES
+                && let Entry::Vacant(place) = found.entry(pid)
+                && let Some(process) = self.one(pid)
+            {
+                place.insert(process);
             }
         }
-        Ok(found)
+        Ok((found, count))
     }
 
     fn one(&self, pid: u32) -> Option<Found> {
@@ -292,14 +299,14 @@ impl Getter for Look {
         if self.most == 0 && self.processes.are_followed() {
             return self.count(row);
         }
-        let all = self.all()?;
+        let (all, count) = self.all()?;
         if all.is_empty() {
             let reason = format!("{}: no processes are shown", self.proc.display());
             return Err(Trouble::NotSupported(reason));
         }
         let own = self.own(&all);
         let heavy = self.heaviest(&all, &own, now.monotonic_ns);
-        row.put(self.names[0], float(all.len() as u64));
+        row.put(self.names[0], float(count));
         row.put_some(self.names[1], self.files(&own).map(float));
         let ticks =
             |(pid, found): (&u32, &Found)| (*pid, (found.stat.own_ticks, found.stat.started));
