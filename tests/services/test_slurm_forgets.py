@@ -57,7 +57,7 @@ class Jobs:
         self.slurm.ask("scancel", self.number(ref))
 
     def has_failed(self, ref: JobRef) -> bool:
-        """Whether a job has failed for whoever is asked after the controller."""
+        """Whether a job has failed for what is asked after the controller."""
         number = self.number(ref)
         queue = ("squeue", "-h", "-t", "all", "-j", number, "-o", "%T")
         accounts = ("sacct", "-n", "-X", "-j", number, "-o", "State")
