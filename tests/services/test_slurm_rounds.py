@@ -77,7 +77,9 @@ class SlurmRound(Round):
         return what
 
     def _to_a_job(self, verb: str) -> None:
-        rows = self.slurm.ask("squeue", "-h", "-r", "-t", "R,PD", "-o", "%i %K %j").split("\n")
+        # Of an array that waits, scancel with a signal ends more than the element that it is told.
+        states = "R" if verb == "killed" else "R,PD"
+        rows = self.slurm.ask("squeue", "-h", "-r", "-t", states, "-o", "%i %K %j").split("\n")
         numbers = [row.split()[0] for row in rows if len(row.split()) == 3]
         if not numbers:
             return
