@@ -14,6 +14,7 @@ from runbus.executors import SlurmExecutor
 from runbus.testing._waiting import wait_until
 from runbus.testing.conformance.executor import Harness
 from runbus.testing.slurmd import Slurm, slurm_cluster
+from runbus.testing.slurmrestd import slurmrestd
 
 pytestmark = [pytest.mark.services, pytest.mark.usefixtures("slurm")]
 
@@ -57,7 +58,7 @@ class Jobs:
         self.slurm.ask("scancel", self.number(ref))
 
     def has_failed(self, ref: JobRef) -> bool:
-        """Whether a job has failed for what is asked after the controller."""
+        """Whether a job has failed for the accounts; where none are kept, for the controller."""
         number = self.number(ref)
         queue = ("squeue", "-h", "-t", "all", "-j", number, "-o", "%T")
         accounts = ("sacct", "-n", "-X", "-j", number, "-o", "State")
@@ -186,19 +187,27 @@ async def test_what_a_controller_knew_that_has_lost_its_state_is_told_as_far_as_
     assert [(one.phase, one.reason) for one in told] == [running, ("gone", "")]
 
 
+@pytest.mark.parametrize("by", ["programs", "slurmrestd"])
 @pytest.mark.parametrize("how", ["alone", "array"])
 async def test_one_that_is_cancelled_before_its_start_is_told_as_that_while_slurm_knows(
-    harness: Harness, jobs: Jobs, how: str
+    jobs: Jobs, slurm: Slurm, tmp_path: Path, how: str, by: str
 ) -> None:
-    harness.executor.__dict__.update(additional_parameters=LATER)
     count = 1 if how == "alone" else 3
-    refs = await harness.submit_all([harness.shell("echo ran") for _ in range(count)])
-    for ref in refs:
-        await harness.phase(ref, "queued")
-    jobs.cancel(refs[-1])
+    with slurmrestd(slurm, "socket") as server:
+        rest = server.address if by == "slurmrestd" else None
 
-    seen = (await harness.end(refs[-1])).seen
-    others = await harness.executor.observe(refs[:-1])
+        def make() -> SlurmExecutor:
+            folder = str(tmp_path / "far")
+            return SlurmExecutor(job_dir=folder, rest=rest, poll_s=0.5, additional_parameters=LATER)
+
+        async with Harness(make, str(tmp_path / "here")) as harness:
+            refs = await harness.submit_all([harness.shell("echo ran") for _ in range(count)])
+            for ref in refs:
+                await harness.phase(ref, "queued")
+            jobs.cancel(refs[-1])
+
+            seen = (await harness.end(refs[-1])).seen
+            others = await harness.executor.observe(refs[:-1])
 
     assert seen.reason.startswith("cancelled in Slurm")
     assert {one.phase for one in others.values()} <= {"queued"}

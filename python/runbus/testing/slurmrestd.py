@@ -56,6 +56,9 @@ class Slurmrestd:
                 *("slurmrestd", "-a", "rest_auth/jwt", f"127.0.0.1:{self._slurm.rest_port}"),
             ]
             more = {"SLURM_JWT": "daemon"}
+        if not self._slurm.keeps_accounts:
+            # With the part that asks them it does not begin there.
+            words[-1:-1] = ["-s", "openapi/v0.0.38"]
         self._process = subprocess.Popen(
             words, env={**self._slurm.environment, **more}, stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
