@@ -209,7 +209,7 @@ async def test_a_job_that_is_submitted_again_needs_no_second_gpu(
     ref = await harness.submit(job)
     await harness.restart()
 
-    with anyio.fail_after(30):
+    with anyio.fail_after(50):
         again = await harness.submit(job)
 
     assert again == ref

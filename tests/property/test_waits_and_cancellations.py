@@ -335,7 +335,7 @@ async def check(stage: Stage) -> None:
     assert [plugin.name for plugin in stage.kernel.hosts] == ["helper"]
     assert CAUSE.get() is None
     for wait in WAITS:
-        await asyncio.wait_for(wait(stage), 30)
+        await asyncio.wait_for(wait(stage), 50)
     assert stage.kernel.health().plugins["helper"].healthy
 
 

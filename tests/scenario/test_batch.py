@@ -218,7 +218,7 @@ def test_a_detached_batch_is_led_by_a_supervisor_that_goes_when_it_is_done(
     wait_until(lambda: states() == ["RUNNING", "SUCCEEDED"])
     with subprocess.Popen([RUNBUS, "attach"], stdout=subprocess.PIPE, text=True) as attached:
         go.touch()
-        out, _ = attached.communicate(timeout=30)
+        out, _ = attached.communicate(timeout=50)
     assert attached.returncode == 0
     assert out.count("SUCCEEDED") == 2
     wait_until(lambda: not os.listdir(home / "open"))
@@ -478,7 +478,7 @@ def test_kill_9_of_a_job_is_a_failure_by_that_signal(
     ) as leader:
         wait_until(lambda: command("status", "--json").stdout.count("RUNNING") == 1)
         os.kill(pid_of("a", tmp_path), signal.SIGKILL)
-        assert leader.wait(45) == 1
+        assert leader.wait(50) == 1
 
     assert (status()[0]["state"], status()[0]["signal"]) == ("FAILED", 9)
     assert status()[0]["reason"] == "killed by SIGKILL"
@@ -498,7 +498,7 @@ def test_kill_9_of_the_wrapper_makes_a_job_lost_only_once_it_is_gone(
         os.kill(parent_of(pid_of("a", tmp_path)), signal.SIGKILL)
         assert states() == ["RUNNING"]
         go.touch()
-        assert leader.wait(45) == 1
+        assert leader.wait(50) == 1
 
     assert states() == ["LOST"]
     assert status()[0]["reason"] == "its process is gone and left no exit record"
@@ -589,8 +589,8 @@ def test_attach_follows_a_batch_that_another_process_leads(
             assert follower.stderr is not None
             first = follower.stderr.readline()
             go.touch()
-            out, rest = follower.communicate(timeout=45)
-        assert leader.wait(45) == 1
+            out, rest = follower.communicate(timeout=50)
+        assert leader.wait(50) == 1
 
     assert first == "a | waits\n"
     # Lines and facts reach the eye by two ways.
@@ -618,9 +618,9 @@ def test_attach_takes_over_when_the_leader_dies(batch: Callable[..., str], tmp_p
         wait_until(lambda: command("status", "--json").stdout.count("RUNNING") == 1)
         with subprocess.Popen([RUNBUS, "attach"], stdout=subprocess.PIPE) as follower:
             leader.kill()
-            leader.wait(45)
+            leader.wait(50)
             go.touch()
-            follower.communicate(timeout=45)
+            follower.communicate(timeout=50)
 
     assert follower.returncode == 0
     assert states() == ["SUCCEEDED", "SUCCEEDED"]
@@ -639,7 +639,7 @@ def test_logs_since_a_time_begin_where_that_was_written(
         wait_until(lambda: has_cursor(tmp_path))
         now = datetime.now().isoformat()
         go.touch()
-        assert leader.wait(45) == 0
+        assert leader.wait(50) == 0
 
     since = command("logs", "a", "--since", now)
     assert (since.stdout, since.stderr) == ("new\n", "err\n")
@@ -664,8 +664,8 @@ def test_logs_follow_from_one_attempt_to_the_next_and_each_can_be_asked_for(
             first = [logs.stdout.readline()]
             go.touch()
             told = first + logs.stdout.readlines()
-            assert logs.wait(45) == 0
-        assert leader.wait(45) == 1
+            assert logs.wait(50) == 0
+        assert leader.wait(50) == 1
 
     attempts = [line.split()[1].rpartition(b"/")[2] for line in told[::2]]
     assert attempts == [b"1", b"2", b"3"]

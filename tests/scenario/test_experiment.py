@@ -281,7 +281,7 @@ def test_a_thread_adds_jobs_while_others_run(tmp_path: Path) -> None:
     thread = threading.Thread(target=add)
     thread.start()
     records = experiment.run()
-    thread.join(40)
+    thread.join(50)
     assert [(one.name, str(one.state)) for one in records] == [
         ("first", "SUCCEEDED"), ("beside", "SUCCEEDED"), ("child", "SUCCEEDED"),
     ]  # fmt: skip
@@ -401,7 +401,7 @@ def test_cancel_ends_one_job_from_another_thread(tmp_path: Path) -> None:
     thread = threading.Thread(target=cancel)
     thread.start()
     records = experiment.run(max_parallel=2, check=False)
-    thread.join(40)
+    thread.join(50)
     assert told == [True]
     assert [str(one.state) for one in records] == ["CANCELLED", "SUCCEEDED"]
     assert experiment.cancel() is False
@@ -488,7 +488,7 @@ finally:
         if is_stubborn:
             assert "long | no\n" in process.stderr
             process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=45)
+        out, err = process.communicate(timeout=50)
     assert process.returncode == -signal.SIGINT, err
     assert out.startswith("long  CANCELLED")
 

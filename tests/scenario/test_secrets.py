@@ -87,7 +87,7 @@ def test_a_secret_is_nowhere_but_in_its_job(
         wait_until(lambda: ready.exists() and ready.read_text() != "")
         while_it_runs = holders(home), CANARY.encode() in command_lines()
         go.touch()
-        said = "".join(submitted.communicate(timeout=30))
+        said = "".join(submitted.communicate(timeout=50))
 
     known = subprocess.run(["md5sum"], input=CANARY, capture_output=True, text=True, check=True)
     assert ready.read_text() == known.stdout

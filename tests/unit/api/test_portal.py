@@ -206,7 +206,7 @@ def test_an_interruption_just_after_the_start_of_a_task_cancels_it(
         def start(task: Callable[[], Awaitable[object]]) -> None:
             patch.undo()
             one._start(task)
-            assert begun.wait(40)
+            assert begun.wait(50)
             raise KeyboardInterrupt
 
         patch.setattr(one, "_start", start)

@@ -103,7 +103,7 @@ def cancel(wrapper: list[str]) -> Callable[[Path, int], None]:
 
     def cancel(folder: Path, grace_s: int) -> None:
         command = [*wrapper, "cancel", str(folder), str(grace_s)]
-        subprocess.run(command, check=True, timeout=40)
+        subprocess.run(command, check=True, timeout=50)
 
     return cancel
 

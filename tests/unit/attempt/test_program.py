@@ -58,9 +58,9 @@ def launch(program: str) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     yield launch
     for folder, process in started:
         if folder.exists():
-            subprocess.run([program, "cancel", str(folder), "0"], check=True, timeout=20)
+            subprocess.run([program, "cancel", str(folder), "0"], check=True, timeout=50)
         process.kill()
-        process.wait(20)
+        process.wait(50)
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def ended(launch) -> Callable[..., Observation]:
 
 
 def cancel(program: str, folder: Path, grace: str) -> None:
-    subprocess.run([program, "cancel", str(folder), grace], check=True, timeout=30)
+    subprocess.run([program, "cancel", str(folder), grace], check=True, timeout=50)
 
 
 @pytest.mark.parametrize("code", [126, 127])
@@ -133,7 +133,7 @@ def test_the_end_reaches_a_child_in_a_session_of_its_own(
         cancel(program, folder, "5")
     elif end == "signal":
         wrapper.terminate()
-    wrapper.wait(30)
+    wrapper.wait(50)
 
     assert not is_alive(child)
     seen = observe_folder(str(folder))
@@ -153,7 +153,7 @@ def test_a_child_in_a_group_of_its_own_ends_too(
     child = int(wait_for_line(tmp_path / "stdout.log"))
 
     cancel(program, tmp_path, "5")
-    wrapper.wait(20)
+    wrapper.wait(50)
 
     assert not is_alive(child)
 
@@ -230,7 +230,7 @@ def test_processes_that_fork_without_end_are_ended(
         pytest.skip("this machine lets nobody make a control group")
 
     cancel(program, tmp_path, "0.2")
-    wrapper.wait(30)
+    wrapper.wait(50)
 
     assert [pid for pid in processes() if str(tmp_path).encode() in command_line(pid)] == []
     assert json.loads((tmp_path / "exit.json").read_text())["left"] == 0

@@ -46,10 +46,10 @@ def test_a_job_that_is_ended_before_it_is_released_has_a_record_of_its_end(
         os.close(ended)
         with open(tmp_path / "pid.json", "rb") as record:
             record.read()
-        wrapper.wait(30)
+        wrapper.wait(50)
     finally:
         wrapper.kill()
-        wrapper.wait(30)
+        wrapper.wait(50)
     os.unlink(tmp_path / "pid.json")
 
     assert wrapper.returncode == 0

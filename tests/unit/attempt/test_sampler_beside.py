@@ -61,9 +61,9 @@ def start(program: str, tmp_path: Path) -> Iterator[Start]:
 
     yield start
     for process in started:
-        subprocess.run([program, "cancel", str(tmp_path), "0"], check=True, timeout=20)
+        subprocess.run([program, "cancel", str(tmp_path), "0"], check=True, timeout=50)
         process.kill()
-        process.wait(20)
+        process.wait(50)
 
 
 def began(folder: Path) -> tuple[float, int, int]:

@@ -54,7 +54,7 @@ def test_what_a_shell_does_not_tell_is_not_guessed(
 def test_a_kill_from_outside_is_recorded(start, wait_for_line, tmp_path: Path) -> None:
     wrapper = start(tmp_path, "echo $$; exec sleep 60")
     os.kill(int(wait_for_line(tmp_path / "stdout.log")), signal.SIGKILL)
-    wrapper.wait(20)
+    wrapper.wait(50)
 
     seen = observe_folder(str(tmp_path))
     assert seen is not None
@@ -129,7 +129,7 @@ def test_the_record_has_its_place_before_the_end(start, cancel, wait_for_line, t
     assert seen.phase == "running"
 
     cancel(tmp_path, 0)
-    wrapper.wait(20)
+    wrapper.wait(50)
     record = (tmp_path / "exit.json").read_bytes()
     assert len(record) == len(blank)
     for length in range(1, len(record.rstrip())):

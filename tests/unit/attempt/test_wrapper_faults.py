@@ -30,7 +30,7 @@ def test_a_job_outlives_its_wrapper_and_is_still_within_reach(
     pid = int(wait_for_line(tmp_path / "stdout.log"))
 
     wrapper.kill()
-    wrapper.wait(20)
+    wrapper.wait(50)
     assert is_running(str(tmp_path))
 
     cancel(tmp_path, 5)
@@ -54,7 +54,7 @@ def test_a_process_that_has_the_number_of_the_job_is_left_alone(
     cancel(tmp_path, 0)
 
     os.kill(pid, signal.SIGUSR1)
-    wrapper.wait(20)
+    wrapper.wait(50)
     seen = observe_folder(str(tmp_path))
     assert seen is not None
     assert seen.exit_code == 5
@@ -77,7 +77,7 @@ def test_a_process_that_only_has_the_number_is_left_alone(
     os.kill(pid, signal.SIGUSR1)
     wait_until(lambda: not is_alive(pid))
     wrapper.send_signal(signal.SIGCONT)
-    wrapper.wait(20)
+    wrapper.wait(50)
     seen = observe_folder(str(tmp_path))
     assert seen is not None
     assert seen.exit_code == 5
@@ -113,10 +113,10 @@ def test_the_heart_of_a_job_beats_while_it_runs(
     first = wait_for_line(tmp_path / "heartbeat").strip()
     changed = 'until read -r now <"$0" && [ "$now" != "$1" ]; do sleep 0.01; done'
     command = ["sh", "-c", changed, str(tmp_path / "heartbeat"), first]
-    subprocess.run(command, timeout=20, check=True)
+    subprocess.run(command, timeout=50, check=True)
 
     cancel(tmp_path, 0)
-    wrapper.wait(20)
+    wrapper.wait(50)
     assert float((tmp_path / "heartbeat").read_text()) > float(first)
 
 
@@ -221,7 +221,7 @@ def test_a_job_whose_first_thread_has_ended_lives_and_is_ended(
 
     assert is_running(str(tmp_path))
     cancel(tmp_path, grace)
-    wrapper.wait(20)
+    wrapper.wait(50)
 
     assert not is_running(str(tmp_path))
     seen = observe_folder(str(tmp_path))
@@ -253,7 +253,7 @@ def test_what_a_job_started_elsewhere_ends_with_it(
 
     cancel(tmp_path, grace)
 
-    wrapper.wait(20)
+    wrapper.wait(50)
     wait_until(lambda: not is_alive(pid))
 
 
@@ -279,7 +279,7 @@ def test_a_process_outside_of_the_job_is_left_alone(
     pid = int(wait_for_line(tmp_path / "stdout.log"))
 
     cancel(tmp_path, 0)
-    wrapper.wait(20)
+    wrapper.wait(50)
 
     assert Path(f"/proc/{pid}").exists()
     os.kill(pid, signal.SIGKILL)
@@ -292,7 +292,7 @@ def test_a_cancelled_job_that_ends_well_says_that_it_was_cancelled(
     wait_for_line(tmp_path / "stdout.log")
 
     cancel(tmp_path, 10)
-    wrapper.wait(20)
+    wrapper.wait(50)
 
     seen = observe_folder(str(tmp_path))
     assert seen is not None

@@ -160,11 +160,11 @@ async def test_an_error_of_a_background_task_or_a_thread_event_is_its_plugins_ow
         bad = Plugin("bad").on(Fact, fail)
         await k.start_plugin(bad)
         await asyncio.to_thread(k.bus.publish_from_thread, Fact())
-        await asyncio.wait_for(dispatched.wait(), 30)
+        await asyncio.wait_for(dispatched.wait(), 50)
         dispatched.clear()
         # The inbox lives on.
         await asyncio.to_thread(k.bus.publish_from_thread, Fact())
-        await asyncio.wait_for(dispatched.wait(), 30)
+        await asyncio.wait_for(dispatched.wait(), 50)
         health = k.health().plugins["task"]
 
     assert "PluginCrashed" not in health.error

@@ -285,7 +285,7 @@ async def test_a_task_that_a_handler_waits_for_keeps_the_order_of_events(kernel_
 
     async def first(event):
         if event.number == 1:
-            receipt = await asyncio.wait_for(kernel.bus.publish(Fact(2)), 30)
+            receipt = await asyncio.wait_for(kernel.bus.publish(Fact(2)), 50)
             assert receipt.queued
         seen.append(("first", event.number))
 

@@ -45,7 +45,7 @@ async def test_a_stream_that_was_not_opened_is_not_waited_for(kernel_factory, re
     stream = kernel.bus.stream(Tick)
 
     with pytest.raises(BusError, match="stream of Tick is not open: read it inside `async with`"):
-        await asyncio.wait_for(getattr(stream, read)(), 30)
+        await asyncio.wait_for(getattr(stream, read)(), 50)
 
 
 CASES = [

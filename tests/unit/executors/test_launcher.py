@@ -247,7 +247,7 @@ def test_the_launcher_ends_with_its_kernel_and_the_job_goes_on(tmp_path: Path) -
         environment = Path(f"/proc/{pid}/environ").read_bytes()
         leader.kill()
     with open(launcher, closefd=True) as ended:
-        subprocess.run(["tail", f"--pid={pid}", "-f", "/dev/null"], check=True, timeout=40)
+        subprocess.run(["tail", f"--pid={pid}", "-f", "/dev/null"], check=True, timeout=50)
         with pytest.raises(ProcessLookupError):
             signal.pidfd_send_signal(ended.fileno(), 0)
     (tmp_path / "go").write_text("\n")

@@ -761,7 +761,7 @@ async def test_a_run_that_has_ended_is_followed_again_and_leaves_nothing_behind(
             await manager.follow_run(run.id)
             followed = kernel.hosts[-1].plugin
             assert isinstance(followed, FollowedRun)
-            with anyio.fail_after(40):
+            with anyio.fail_after(50):
                 await followed.finish()
 
         assert len(kernel.hosts) == there + 1

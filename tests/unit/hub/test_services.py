@@ -284,7 +284,7 @@ def test_threads_may_register_services_at_once_and_one_remains() -> None:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(40)
+            thread.join(50)
         remaining = hub.get_plugin("mlops")
     ended = [one for one in log if one.endswith("shutdown")]
     assert len(ended) == len(set(ended)) == 8

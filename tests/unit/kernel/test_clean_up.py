@@ -354,7 +354,7 @@ async def test_a_task_that_raises_cancelled_error_by_itself_starts_again(kernel_
         scope.start(works, restart="on_failure")
 
     await kernel_factory(FakePlugin("p", setup=starts))
-    await asyncio.wait_for(done.wait(), 30)
+    await asyncio.wait_for(done.wait(), 50)
 
     assert len(tries) == 3
 
@@ -487,12 +487,12 @@ async def test_what_is_cancelled_while_it_is_entered_is_not_kept(kernel_factory,
     with pytest.raises(asyncio.CancelledError):
         await entering
     if swallows:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(50):
             await left.wait()
 
     assert log == (["cancelled", "left"] if swallows else ["cancelled"])
     assert kernel.health().plugins["p"].state is PluginState.STARTED
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(50):
         await plugin.scope.enter(anyio.create_task_group())
 
 
@@ -598,7 +598,7 @@ async def test_a_plugin_that_is_stopped_while_it_starts_is_called_off(kernel_fac
     kernel = await kernel_factory()
     starting = asyncio.create_task(kernel.start_plugin(FakePlugin("slow", setup=slow)))
     await reached.wait()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(50):
         await kernel.stop_plugin("slow")
     with pytest.raises(HookError, match="was called off"):
         await starting

@@ -431,7 +431,7 @@ async def test_what_runs_in_a_task_group_of_asyncio_ends_with_the_plugin(fails):
                 await kernel.bus.wait_for(PluginFailed, timeout=30, since=0)
 
     if not fails:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(50):
             await run()
         return
     with pytest.raises(ExceptionGroup) as caught:
@@ -953,7 +953,7 @@ async def test_the_mailboxes_of_a_plugin_whose_reader_died_release_publishers_at
         FakePlugin("slow", {PluginFailed: slow}),
         timers=FakeClock(),  # so no patience ends the wait
     )
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(50):
         for number in range(10):
             await kernel.bus.emit(Tick(number))
             await asyncio.sleep(0)

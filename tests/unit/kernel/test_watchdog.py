@@ -50,7 +50,7 @@ def test_the_watchdog_ends_with_an_event_loop_that_never_answers_it(caplog):
     thread = loop.run_until_complete(begin())
     wait_until(lambda: "has blocked" in caplog.text)
     loop.close()
-    thread.join(20)
+    thread.join(50)
     assert not thread.is_alive()
 
 

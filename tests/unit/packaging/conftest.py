@@ -54,7 +54,7 @@ def repository(tmp_path: Path) -> Repository:
 def unpacked(archive: str, folder: Path) -> dict[bytes, bytes]:
     """Unpack with the system's tar; return what lies there by path, links as `-> target`."""
     folder.mkdir(parents=True)
-    subprocess.run(["tar", "-xzf", archive, "-C", str(folder)], check=True, timeout=20)
+    subprocess.run(["tar", "-xzf", archive, "-C", str(folder)], check=True, timeout=50)
     found: dict[bytes, bytes] = {}
     top = os.fsencode(folder)
     for parent, folders, files in os.walk(top):

@@ -99,11 +99,11 @@ def test_first_tasks_that_come_at_once_wait_for_one_entering() -> None:
     threads = [threading.Thread(target=wrapped) for _ in range(8)]
     for thread in threads:
         thread.start()
-    assert begun.wait(40)
+    assert begun.wait(50)
     assert bodies == []
     may_end.set()
     for thread in threads:
-        thread.join(40)
+        thread.join(50)
 
     assert entered == [1]
     assert bodies == [1] * 8

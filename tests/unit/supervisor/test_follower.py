@@ -240,7 +240,7 @@ async def test_a_follower_that_comes_late_is_told_what_running_jobs_print_and_wh
     ):
         jobs = [over, runs, waits]
         supervisor = Supervisor(leading.bus, {"a": backend}, store)
-        with anyio.fail_after(40):
+        with anyio.fail_after(50):
             await anyio.Path(runs.folder, "stdout.log").write_bytes(b"early\n")
             run = functools.partial(supervisor.run, jobs, max_parallel=1)
             group.start_soon(run)

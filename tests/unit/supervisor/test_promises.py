@@ -115,7 +115,7 @@ class Led:
     @asynccontextmanager
     async def leading(self, jobs: Sequence[JobSpec]) -> AsyncIterator[None]:
         """Lead jobs beside the block, to their ends; in bounded time if the block fails."""
-        with anyio.fail_after(40):
+        with anyio.fail_after(50):
             async with anyio.create_task_group() as group:
                 group.start_soon(self.run, jobs)
                 try:
@@ -189,7 +189,7 @@ async def test_a_job_is_prepared_while_its_intent_is_written_and_submitted_after
 
     backend = Preparing()
     backend.on_submit = lambda name, _count: order.append(f"submitted {name}")
-    with closing(store), anyio.fail_after(40):
+    with closing(store), anyio.fail_after(50):
         await Supervisor(bus, {"a": backend}, store).run([spec("j")], max_parallel=1)
 
     assert order[:4] == ["ready", "planned", "synced", "submitted j"]
@@ -202,7 +202,7 @@ async def test_nothing_is_submitted_where_the_intents_cannot_be_written(
     store = SlowStore(str(tmp_path), [], error=JournalError("events.journal", "no space"))
     store.disk.done()
 
-    with closing(store), anyio.fail_after(40), pytest.raises(JournalError, match="no space"):
+    with closing(store), anyio.fail_after(50), pytest.raises(JournalError, match="no space"):
         await Supervisor(bus, {"a": backend}, store).run([spec("j")], max_parallel=1)
 
     assert backend.submits == []
@@ -418,7 +418,7 @@ async def test_winding_up_takes_no_longer_than_it_says(
         finally:
             wound_up.set()
 
-    with anyio.fail_after(40):
+    with anyio.fail_after(50):
         async with anyio.create_task_group() as group:
             group.start_soon(run)
             await led.looked.wait()
@@ -495,7 +495,7 @@ async def test_an_end_is_on_the_disk_while_other_jobs_still_run(
             backend.tell()
             await clock.advance(0.25)
 
-    with closing(store), anyio.fail_after(40):
+    with closing(store), anyio.fail_after(50):
         async with anyio.create_task_group() as group:
             group.start_soon(lead)
             await backend.submitted.wait()
