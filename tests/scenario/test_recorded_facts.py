@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import anyio
+import pytest
 
 import runbus
 from runbus import Command, Job, Kernel, LocalExecutor, Plugin
@@ -150,7 +151,10 @@ raise SystemExit(first)
     assert notes == ["first", "second"]
 
 
-async def test_what_a_run_was_started_with_is_told_once_as_its_params(tmp_path: Path) -> None:
+async def test_what_a_run_was_started_with_is_told_once_as_its_params(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNBUS_SYSTEM", "0")  # a sample would begin the run before the job does
     seen: list[ParamsLogged] = []
     body = "import runbus; run = runbus.init(config={'opt': {'name': 'adam'}}); run.log('x', 1.0)"
     job = Job(
@@ -167,3 +171,30 @@ async def test_what_a_run_was_started_with_is_told_once_as_its_params(tmp_path: 
     assert [event.params for event in seen] == [
         {"opt/name": "adam", "lr": 0.1, "api_key": "***"}, {"lr": 0.2}
     ]  # fmt: skip
+
+
+async def test_a_config_that_a_job_gives_after_its_machine_was_sampled_is_told_as_well(
+    tmp_path: Path,
+) -> None:
+    """As one does that imports for longer than a second before it begins its run."""
+    seen: list[ParamsLogged] = []
+
+    def note(event: ParamsLogged) -> None:
+        seen.append(event)
+        (tmp_path / "told").touch()
+
+    code = """
+import os, runbus
+from runbus.testing._waiting import wait_until
+wait_until(lambda: os.path.exists("told"))
+runbus.init(config={"opt": {"name": "adam"}, "lr": 9.0})
+"""
+    job = Job(
+        name="train", task=Command((sys.executable, "-c", code)), config={"lr": 0.1},
+        cwd=str(tmp_path),
+    )  # fmt: skip
+    async with Kernel(plugins=[LocalExecutor(), Plugin("p").on(ParamsLogged, note)]) as kernel:
+        (record,) = await ExperimentDraft("p", [job]).run(kernel.bus)
+
+    assert record.state is JobState.SUCCEEDED
+    assert [event.params for event in seen] == [{"lr": 0.1}, {"opt/name": "adam"}]

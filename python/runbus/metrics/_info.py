@@ -78,6 +78,16 @@ class RunInfo(NamedTuple):
         return cls.parse(read_file(path, limit=_LARGEST), path)
 
     @staticmethod
+    def version_of(folder: str) -> tuple[int, int]:
+        """Return what is another each time that run.json is written: its inode, and when it was.
+
+        Raises:
+            OSError: It does not exist, or cannot be reached.
+        """
+        found = os.stat(os.path.join(folder, _FILE))
+        return found.st_ino, found.st_mtime_ns
+
+    @staticmethod
     def files_to_sync(folder: str) -> tuple[str, str]:
         """Return what must be on the disk so that a power failure leaves the run in the lists."""
         return os.path.join(folder, _FILE), folder

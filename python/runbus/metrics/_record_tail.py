@@ -34,6 +34,9 @@ logger = logging.getLogger("runbus.metrics")
 class RecordTail:
     """Follows the records of the run of a job, over all attempts; its config comes first.
 
+    What the job adds to its config later, as it does in `init` where its machine was sampled
+    before, follows when it is there.
+
     Args:
         run_id: The run.
         experiment_id: The experiment it belongs to.
@@ -56,7 +59,10 @@ class RecordTail:
         self._folder = folder
         self._reader = RecordReader(folder, positions)
         self._told = False
-        self._has_config = bool(positions)
+        # A follower before has told what the config was: nothing but what changes is news.
+        self._config: dict[str, Any] | None = None
+        self._is_first = not positions
+        self._read: tuple[int, int] | None = None
 
     @property
     def positions(self) -> dict[str, int]:
@@ -79,19 +85,26 @@ class RecordTail:
                 logger.warning("records of run %s cannot be read: %s", self._run_id, error)
             return []
         facts = [fact for record in records if (fact := self._readable(record)) is not None]
-        return facts if self._has_config else [*self._config(), *facts]
+        return [*self._started_with(), *facts]
 
-    def _config(self) -> list[RunRecorded]:
-        """Return what the run was started with, as the params that it is; once."""
+    def _started_with(self) -> list[RunRecorded]:
+        """Return what the run was started with and was not told, as the params that it is."""
         try:
+            there = RunInfo.version_of(self._folder)
+            if there == self._read:
+                return []
             info = RunInfo.read(self._folder)
         except (RunbusError, OSError):
             return []  # it is read with the next ones
-        self._has_config = True
-        params = dict(flatten(redacted(info.config)))
-        return (
-            [ParamsLogged(**self._about, time_ns=info.created_ns, params=params)] if params else []
-        )
+        self._read = there
+        config = dict(flatten(redacted(info.config)))
+        known, self._config = self._config, config
+        if known is None:
+            new, time_ns = config if self._is_first else {}, info.created_ns
+        else:
+            new = {name: value for name, value in config.items() if known.get(name, ...) != value}
+            _, time_ns = there
+        return [ParamsLogged(**self._about, time_ns=time_ns, params=new)] if new else []
 
     def _readable(self, record: Record) -> RunRecorded | None:
         try:
