@@ -156,6 +156,20 @@ def test_a_start_is_told_after_the_ends_of_what_it_waits_for_and_a_submission_be
     assert told[3:] == [(kind, name) for name in "pqr" for kind in (JobStarted, JobEnded)]
 
 
+def test_what_needs_the_success_of_a_job_waits_in_the_queue_though_that_may_be_tried_again(
+    batch: Batch,
+) -> None:
+    batch.parent(f"mkdir {batch.folder}/tried 2>/dev/null && exit 3; true", retries=1, backoff=0)
+    batch.job("q", depends_on=["p"])
+    batch.job("r", depends_on=["q"])
+    leader = batch.submit()
+    batch.go.touch()
+    leader.communicate(timeout=150)
+
+    assert batch.states() == dict.fromkeys("pqr", "SUCCEEDED")
+    assert batch.order() == ["p", "p", "q", "r"]
+
+
 def test_arrays_wait_for_arrays(batch: Batch) -> None:
     grid: dict[str, Any] = {"sweep": {"grid": {"n": [1, 2, 3]}}}
     batch.parent(**grid)

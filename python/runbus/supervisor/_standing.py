@@ -137,11 +137,15 @@ class Standing:
         is_there = self.queue is not None and self.step is Step.HELD
         return is_there and self.spec.can_wait_in_queue
 
-    @property
-    def can_be_waited_for(self) -> bool:
-        """Whether its queue knows it, and its attempt is the last."""
+    def can_be_waited_for(self, when: Condition) -> bool:
+        """Whether its queue knows it, and cannot let begin too soon what waits for its end.
+
+        Where another attempt may follow, the end of this one is not that of the job: what needs its
+        success does not begin after a failure, and anything else would.
+        """
         is_there = self.queue is not None and self.step is Step.WATCHED
-        return is_there and is_last(self.spec, requeued=self.record.requeued)
+        is_final = when == "afterok" or is_last(self.spec, requeued=self.record.requeued)
+        return is_there and is_final
 
     @property
     def reason_to_end(self) -> str | None:

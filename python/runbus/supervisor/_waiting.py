@@ -70,7 +70,11 @@ class Waiting:
 
 def _note(parent: Standing, child: Standing) -> bool:
     """Note that the queue of one that waits knows the other; return whether it can hold it back."""
-    if parent.queue != child.queue or not (parent.can_be_waited_for and child.can_be_held_back):
+    name = "", parent.spec.name
+    if parent.queue != child.queue or not child.can_be_held_back:
         return False
-    child.in_queue["", parent.spec.name] = parent
+    when = child.waits_for.get(name)
+    if when is None or not parent.can_be_waited_for(when):
+        return False
+    child.in_queue[name] = parent
     return child.may_go_ahead

@@ -128,8 +128,34 @@ def test_what_no_queue_can_hold_back_is_held_here(spec: Spec, why: str) -> None:
     assert take(board, parent) == []
 
 
-def test_one_that_may_be_tried_again_is_waited_for_here_until_its_last_attempt(spec: Spec) -> None:
+def test_a_failure_that_is_tried_again_gives_what_needs_the_success_another_attempt(
+    spec: Spec,
+) -> None:
     parent, child = replace(spec("p"), retry=RetryPolicy(retries=1)), child_of(spec, "c", "p")
+    board = board_of(parent, child)
+    decide(board, 0.0)
+    assert held_for(take(board, parent)) == {"c": [("p", parent.folder, "afterok")]}
+    take(board, child)
+    *_, again = over(board, parent, replace(DONE, exit_code=1))
+    assert isinstance(again, Retry)
+    last = replace(parent, attempt=2, folder="p/2")
+    board.next_attempt(last)
+    board.recorded(record_of(last), 1.0)
+    assert submitted(decide(board, 100.0)) == ["p"]
+    assert over(board, child, NOT_BEGUN) == []
+
+    assert take(board, last) == []
+    (again,) = drained(board, end(board, last, JobState.SUCCEEDED))
+    assert isinstance(again, Retry)
+    assert again.end.reason == TOO_SOON
+
+
+@pytest.mark.parametrize("when", ["afterany", "afternotok"])
+def test_one_that_may_be_tried_again_is_waited_for_here_by_what_its_failure_lets_begin(
+    spec: Spec, when: Condition
+) -> None:
+    parent = replace(spec("p"), retry=RetryPolicy(retries=1))
+    child = child_of(spec, "c", "p", when=when)
     board = board_of(parent, child)
     decide(board, 0.0)
     assert take(board, parent) == []
@@ -137,7 +163,7 @@ def test_one_that_may_be_tried_again_is_waited_for_here_until_its_last_attempt(s
     board.next_attempt(last)
     board.recorded(record_of(last), 1.0)
     decide(board, 1.0)
-    assert held_for(take(board, last)) == {"c": [("p", "p/2", "afterok")]}
+    assert held_for(take(board, last)) == {"c": [("p", "p/2", when)]}
 
 
 def test_a_queue_is_not_given_too_much_to_look_at(spec: Spec) -> None:
@@ -309,10 +335,10 @@ def test_who_takes_over_looks_for_what_may_be_held_back_already(
 
 def test_who_takes_over_skips_nothing_that_a_queue_may_have(spec: Spec) -> None:
     parent = replace(spec("p"), retry=RetryPolicy(retries=1))
-    child = child_of(spec, "c", "p")
+    child = child_of(spec, "c", "p", when="afternotok")
     board = board_of(child, parent, p="h")
     decide(board, 0.0)
-    assert end(board, parent, JobState.FAILED) == [Find(child)]
+    assert end(board, parent, JobState.SUCCEEDED) == [Find(child)]
     assert not board.is_wanted("c")
     (cancel,) = take(board, child)
     assert isinstance(cancel, Cancel)
