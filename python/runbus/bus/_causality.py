@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -39,7 +39,7 @@ Envelope = tuple[Any, int, str]
 """An event, its number, and who read it: what CAUSE holds where no dispatch is running."""
 
 
-class Place(NamedTuple):
+class Place(msgspec.Struct, frozen=True, eq=False):
     """Where a dispatch stands among those that run.
 
     Attributes:

@@ -8,6 +8,8 @@ import sys
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from runbus.bus._calls import SLOW_S, Calls
 from runbus.bus._cancellation import cancels_seen, judge, take_back
 from runbus.bus._causality import CAUSE, Frame, link, next_seq
@@ -233,7 +235,7 @@ class Notifications:
             return None
         if holder.pending is None:
             holder.pending = deque()
-        frame.place = frame.place._replace(up=holder)
+        frame.place = replace(frame.place, up=holder)
         receipt = Receipt(frame.seq)
         receipt.queue(holder, asyncio.get_running_loop().create_future())
         holder.pending.append((frame, receipt))
@@ -284,7 +286,7 @@ class Notifications:
         # What the bus tells of itself is no step of the causal chain: at its very end, too, the
         # failure must be told, and the other handlers called.
         place = frame.place
-        frame.place = place._replace(depth=place.depth - 1)
+        frame.place = replace(place, depth=place.depth - 1)
         try:
             if frame.holder(HandlerFailed, self._active) is None:
                 event = type(frame.event).__name__

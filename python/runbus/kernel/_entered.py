@@ -10,8 +10,6 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-from anyio.abc import TaskGroup
-
 from runbus._revealed import cause_of
 from runbus.bus import CutOff, describe, exc_info, is_torn_down, plugin_of, shown
 from runbus.errors import BusClosed, HandlerTimeout, HookError
@@ -222,6 +220,8 @@ def check_manager(name: str, manager: object) -> None:
 
 async def exit_of(manager: Any) -> None:
     """Leave a context manager, without an error; what runs in a task group ends with it."""
+    from anyio.abc import TaskGroup  # what runs here has loaded it; an import need not
+
     if isinstance(manager, TaskGroup):
         # Left open by `setup`: what runs in it ends with the plugin.
         manager.cancel_scope.cancel()

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -84,7 +84,7 @@ class Health(msgspec.Struct, frozen=True):
     application: PluginHealth
 
 
-class Answer(NamedTuple):
+class Answer(msgspec.Struct, frozen=True):
     """What a plugin said last, and when by the monotonic clock; None if it never did."""
 
     healthy: bool
