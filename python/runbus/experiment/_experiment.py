@@ -371,7 +371,7 @@ class ExperimentDraft(Planning):
         stored = await anyio.to_thread.run_sync(self.prepare, executors)
         if self._cancel is not None:
             await stored.cancel(*self._cancel)
-        return await stored.run(bus)
+        return await stored.run(bus, executors=executors)
 
     async def cancel(self, reason: str, grace_s: float = GRACE_S) -> None:
         """Ask every job to end, and submit no more; `run` then returns as usual.
