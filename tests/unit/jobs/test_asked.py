@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from runbus._files import add_check
-from runbus.abc import JobSpec, Resources, RetryPolicy, Timeouts
-from runbus.errors import FileUnreadable
+from runbus.abc import JobSpec, Package, Resources, RetryPolicy, Timeouts
+from runbus.errors import ExperimentNotFound, FileUnreadable
 from runbus.events import Image
 from runbus.jobs import Asked
 
@@ -77,6 +77,44 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert json.loads((folder / "experiment.json").read_text())["version"] == 6
 
 
+def test_an_experiment_may_be_moved_and_its_folders_with_it(tmp_path: Path) -> None:
+    before, after = tmp_path / "here" / "e", tmp_path / "there" / "e"
+    before.mkdir(parents=True)
+
+    def asked_in(folder: Path) -> Asked:
+        code = Package(path=str(folder / "code/c.tgz"), sha256="c", size=1, root="/src")
+        about: dict[str, Any] = {
+            "experiment_id": "e", "executor": "far", "argv": ("true",), "cwd": "/",
+        }  # fmt: skip
+        jobs = [
+            JobSpec(
+                **about, name=name, run_id=f"e-{name}", package=package,
+                env={"A": "1", "RUNBUS_RUN": str(folder / "runs" / name)},
+                folder=str(folder / "jobs" / name / "1"), run_folder=str(folder / "runs" / name),
+            )
+            for name, package in (("a", code), ("b", None))
+        ]  # fmt: skip
+        return Asked(id="e", project="p", created_ns=5, max_parallel=1, jobs=jobs)
+
+    asked_in(before).write(str(before))
+    after.parent.mkdir()
+    before.rename(after)
+
+    assert Asked.read(str(after)).absolute(str(after)) == asked_in(after)
+    assert str(before) not in (after / "experiment.json").read_text()
+
+
+def test_what_is_not_there_and_what_is_of_another_are_told_so(tmp_path: Path) -> None:
+    with pytest.raises(ExperimentNotFound) as missing:
+        Asked.read(str(tmp_path / "e"))
+    assert missing.value.name == "e"
+
+    other = Path(written(tmp_path, OLD)).rename(tmp_path / "f")
+    with pytest.raises(FileUnreadable, match="it describes the experiment 'e'") as caught:
+        Asked.read(str(other))
+    assert caught.value.path == str(other / "experiment.json")
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
@@ -134,10 +172,13 @@ def test_what_version_4_wrote_of_an_image_is_read_by_its_new_names(tmp_path: Pat
         "base": "b", "python": "3.12", "packages": ["torch"], "system_packages": ["git"],
         "env": [["A", "1"]], "secrets": [["B", "env:B"]],
     }  # fmt: skip
-    old = {**OLD, "version": 4, "jobs": [{**NEWER_JOB, "image": image}], "executors": {}}
+    own = {"own": {"type": "own", "timeout": 5}}
+    old = {**OLD, "version": 4, "jobs": [{**NEWER_JOB, "image": image}], "executors": own}
 
-    (read,) = Asked.read(written(tmp_path, old)).jobs
+    asked = Asked.read(written(tmp_path, old))
 
+    (read,) = asked.jobs
+    assert asked.executors == own  # what is called so there is no time-out of jobs any more
     assert read.image == Image(
         base="b", python="3.12", pip=("torch",), apt=("git",), env={"A": "1"},
         secrets={"B": "env:B"},
