@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from runbus.attempt import LogTail, Pulse, is_running, read_log
+from runbus.abc import Observation
+from runbus.attempt import LogTail, Pulse, is_running, observe_folder, observe_start, read_log
 from runbus.attempt._evidence import MISSED_BEATS
 from runbus.attempt._logs import LINE_LIMIT
 
@@ -57,6 +59,51 @@ def test_without_a_rhythm_nothing_is_missing(tmp_path: Path, text: str) -> None:
     (tmp_path / "beat").write_text(text)
     beat(tmp_path, "1")
     assert Pulse(str(tmp_path), 0.0).look(1e9) is None
+
+
+PID = {"pid": 8, "start": 1, "boot": "b", "host": "there", "uptime": 1.5}
+EXIT = {
+    "status": 7, "uptime": 4.0, "user": "1m2.5s", "sys": "0m0.25s", "reason": "its own",
+    "max_rss": 4096, "by": "program",
+}  # fmt: skip
+
+
+def test_a_job_that_has_left_no_record_was_not_seen(tmp_path: Path) -> None:
+    (tmp_path / "pid.json").write_text('{"pid":')  # not wholly there
+    assert observe_folder(str(tmp_path)) is None
+    assert observe_start(str(tmp_path)) is None
+
+
+def test_a_job_runs_from_the_time_of_its_first_record(tmp_path: Path) -> None:
+    (tmp_path / "pid.json").write_text(json.dumps(PID))
+    os.utime(tmp_path / "pid.json", ns=(20, 20))
+
+    running = Observation(phase="running", host="there", pid=8, started_ns=20, evidence="pid.json")
+    assert observe_folder(str(tmp_path)) == running
+    assert observe_start(str(tmp_path)) == running
+
+
+def test_the_exit_record_tells_how_a_job_ended_and_what_it_took(tmp_path: Path) -> None:
+    (tmp_path / "exit.json").write_text(json.dumps(EXIT))
+    os.utime(tmp_path / "exit.json", ns=(30, 30))
+    ended = Observation(
+        phase="ended", ended_ns=30, cpu_s=62.75, max_rss_bytes=4096, exit_code=7,
+        reason="its own", wrapper="program", evidence="exit.json",
+    )  # fmt: skip
+    assert observe_folder(str(tmp_path)) == ended
+
+    (tmp_path / "pid.json").write_text(json.dumps(PID))
+    os.utime(tmp_path / "pid.json", ns=(20, 20))
+    begun = replace(ended, host="there", pid=8, started_ns=20, duration_s=2.5)
+    assert observe_folder(str(tmp_path)) == begun
+
+    # A machine that was started anew meanwhile counts from zero.
+    killed = {**EXIT, "status": 137, "signal": 9, "uptime": 1.0, "user": "no time"}
+    (tmp_path / "exit.json").write_text(json.dumps(killed))
+    os.utime(tmp_path / "exit.json", ns=(30, 30))
+    assert observe_folder(str(tmp_path)) == replace(
+        begun, exit_code=None, signal=9, duration_s=0.0, cpu_s=0.25
+    )
 
 
 def record_of(pid: int) -> dict[str, Any]:

@@ -90,7 +90,7 @@ def test_a_torn_line_hides_no_other_mark(cut: int) -> None:
 
         read = read_marks(folder)
 
-    assert read[-1].stdout == 100
+    assert [one.stdout for one in read[-2:]] == [99, 100]
     assert set(read[:-2]) <= set(whole)
 
 
@@ -98,18 +98,21 @@ def test_since_a_time_never_leaves_out_what_was_written_since(tmp_path: Path) ->
     clock = FakeClock()
     marks = LogMarks(str(tmp_path), clock)
     begin = clock.time_ns()
-    logs(tmp_path, b"x" * 300)
+    logs(tmp_path, b"x" * 350, b"x" * 40)
     for second in range(1, 4):
         clock.advance(1)
-        marks.note(100 * second, 0)
-    os.utime(tmp_path / "stdout.log", ns=(begin + 3 * S, begin + 3 * S))
+        marks.note(100 * second, 10 * second)
+    for name in ("stdout.log", "stderr.log"):
+        os.utime(tmp_path / name, ns=(begin + 3 * S, begin + 3 * S))
 
     def at(seconds: float) -> int:
         return log_offset_at(str(tmp_path), "stdout", begin + int(seconds * S))
 
     assert [at(0), at(0.5), at(1), at(1.9), at(2.5), at(3)] == [0, 0, 100, 100, 200, 300]
-    assert at(4.1) == 300, "nothing has been written since"
-    assert log_offset_at(str(tmp_path), "stderr", 0) == 0
+    assert at(4.1) == 350, "nothing has been written since"
+    stderr = [log_offset_at(str(tmp_path), "stderr", begin + at_s * S) for at_s in (0, 2, 5)]
+    assert stderr == [0, 20, 40]
+    assert log_offset_at(str(tmp_path / "gone"), "stderr", begin) == 0
 
 
 def test_a_clock_that_was_set_back_makes_it_show_more_and_never_less(tmp_path: Path) -> None:
