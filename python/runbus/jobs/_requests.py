@@ -100,8 +100,7 @@ def read_requests(folder: str, *, put_aside: bool = False) -> dict[str, CancelRe
         try:
             waiting[path] = _read(path)
         except FileNotFoundError:
-            # The leader until now has acted on it.
-            continue
+            pass  # the leader until now has acted on it
         except (codec.DecodeError, FileUnreadable, ValueError) as error:
             if put_aside:
                 logger.warning("the request %s cannot be read: %s", path, error)

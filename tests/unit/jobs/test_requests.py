@@ -68,9 +68,9 @@ def test_a_request_that_cannot_be_read_is_put_aside_and_stops_no_other(
     assert len(caplog.records) == 1
 
 
-def test_a_request_that_somebody_else_has_just_acted_on_hides_no_other(tmp_path: Path) -> None:
+def test_a_link_to_nothing_is_no_request_and_hides_none(tmp_path: Path) -> None:
     ask_to_cancel(str(tmp_path), FIRST)
     (path,) = read_requests(str(tmp_path))
-    (Path(path).parent / "0-first.json").symlink_to("gone")  # listed, and then not there
+    (Path(path).parent / "0-first.json").symlink_to("gone")
 
     assert read_requests(str(tmp_path)) == {path: FIRST}
