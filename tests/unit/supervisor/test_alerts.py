@@ -78,6 +78,36 @@ def test_memory_that_will_be_used_up_within_a_minute_is_told(pace: float, is_tol
     assert bool(told) is is_told
 
 
+@pytest.mark.parametrize("pace", [0.0, 0.4 * GB], ids=["as it was", "more and more"])
+def test_memory_that_does_not_become_less_is_not_told(pace: float) -> None:
+    machine = Machine()
+    assert [machine.memory(8 * GB + second * pace) for second in range(20)] == [[]] * 20
+
+
+def test_each_machine_and_each_thing_that_is_low_there_is_told_by_itself() -> None:
+    machine = Machine()
+    low = {
+        "mem/available": 1 * GB, "mem/total": 100 * GB, "cgroup/mem": 9.9 * GB,
+        "cgroup/mem_limit": 10 * GB, "disk/free": 1 * GB, "disk/used": 99.0,
+    }  # fmt: skip
+    for node in ("", "node1/", "node2/"):
+        told = machine.row({f"sys/{node}{name}": value for name, value in low.items()})
+        assert [type(one) for one in told] == [MemoryNearlyFull, MemoryNearlyFull, DiskNearlyFull]
+        assert [one.is_limit for one in told if isinstance(one, MemoryNearlyFull)] == [False, True]
+        assert {(f"{one.node}/".lstrip("/"), one.time_ns) for one in told} == {
+            (node, machine.now_ns)
+        }
+    assert machine.row({f"sys/{name}": value for name, value in low.items()}) == []
+
+
+def test_memory_of_each_machine_has_its_own_pace() -> None:
+    machine = Machine()
+    for second in range(10):
+        row = {"sys/mem/available": 29 * GB, "sys/mem/total": 100 * GB}
+        less = {"sys/node1/mem/available": (9 - second * 0.01) * GB}
+        assert machine.row({**row, **less, "sys/node1/mem/total": 100 * GB}) == []
+
+
 def test_a_clock_that_is_set_back_makes_no_pace() -> None:
     machine = Machine()
     for second in range(4):
@@ -93,9 +123,12 @@ def test_a_disk_is_nearly_full_by_share_and_bytes() -> None:
     (alert,) = machine.row({"sys/disk/free": 2 * GB, "sys/disk/used": 98.0})
     assert isinstance(alert, DiskNearlyFull)
     assert (alert.free, alert.used) == (2 * GB, 98.0)
-    assert machine.row({"sys/disk/free": 1 * GB, "sys/disk/used": 99.0}) == []
-    assert machine.row({"sys/disk/free": 90 * GB, "sys/disk/used": 70.0}) == []
-    assert len(machine.row({"sys/disk/free": 1 * GB, "sys/disk/used": 99.0})) == 1
+    for free, used in ((1, 99.0), (30, 92.0), (1, 99.0), (0.5, 95.5)):
+        assert machine.row({"sys/disk/free": free * GB, "sys/disk/used": used}) == []
+    for free, used in ((9, 89.0), (41, 92.0), (90, 70.0)):
+        assert machine.row({"sys/disk/free": free * GB, "sys/disk/used": used}) == []
+        (again,) = machine.row({"sys/disk/free": 2 * GB, "sys/disk/used": 95.5})
+        assert again.time_ns == machine.now_ns
 
 
 def test_rows_without_what_rules_need_say_nothing() -> None:

@@ -33,6 +33,17 @@ def test_looks_become_rarer_while_nothing_happens_but_never_too_rare() -> None:
     assert abs(gaps[-1] - 5) < 1e-6
 
 
+def test_what_nobody_reads_is_looked_at_as_rarely_as_is_said_and_only_then() -> None:
+    pace = Pace(0, 0.5)
+    now = quiet_looks(pace, 100.0, 40)[-1]
+    for _ in range(40):
+        pace.looked(now, has_changed=False, slowest_s=5.0)
+    assert abs(pace.wait_s(now) - 5.0) < 1e-6
+
+    pace.looked(now, has_changed=False)
+    assert abs(pace.wait_s(now) - 0.5) < 1e-6
+
+
 def test_something_new_makes_looks_frequent_again() -> None:
     pace = Pace(0, 5)
     now = quiet_looks(pace, 100.0, 40)[-1]
