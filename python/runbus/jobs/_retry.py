@@ -48,7 +48,7 @@ class Tried(Protocol):
         ...
 
 
-def is_last(job: Tried, *, requeued: int = 0) -> bool:
+def is_last(job: Tried, *, requeued: int) -> bool:
     """Whether no end of an attempt brings another one; see `gets_another`."""
     return job.attempt - requeued > job.retry.retries
 

@@ -215,7 +215,6 @@ class Board:
         has_room = heirless or self._seats.has_room(self._unfinished)
         if has_room and not self._seats.is_limited(job.spec.executor):
             self._seat_behind(job)
-            job.step = Step.SEATED
         else:
             self._waiting.keep_back(job)
 
@@ -270,7 +269,7 @@ class Board:
         """No earlier process has submitted the job."""
         job = self._jobs[name]
         job.is_inherited = False
-        job.step = Step.SEATED if job.has_turn else Step.WAITING
+        job.step = Step.SEATED  # or it is to end: it was not looked for otherwise
         self._touched[name] = None
 
     def not_submitted(self, name: str, end: End | None = None) -> None:
@@ -293,7 +292,7 @@ class Board:
         job.end = end or End(JobState.TIMEOUT, late_start(job.spec.timeouts.queue_s or 0), None)
         job.step = Step.ENDED
 
-    def saw(self, name: str, seen: Observation | None, written: Written, now: float) -> bool:
+    def saw(self, name: str, seen: Observation | None, written: Written, now: float) -> None:
         """Take in a look at the attempt of a job.
 
         Args:
@@ -301,21 +300,18 @@ class Board:
             seen: What was seen; None if it was not.
             written: What has been written to its logs.
             now: When.
-
-        Returns:
-            Whether it was new.
         """
         job = self._jobs[name]
-        if job.step is Step.OVER:
-            return seen is not None and self._revive(job, seen)
+        if job.step is Step.OVER and seen is not None:
+            self._revive(job, seen)
         if job.step is not Step.WATCHED:
-            return False
+            return
         overdue = job.patience.take_in(seen, written, now)
         if overdue and not job.overdue and job.reason_to_end is None:
             job.overdue = overdue
             self._touched[name] = None
         if seen is None:
-            return False
+            return
         seen = bounded(seen)
         is_new = seen != job.seen
         job.seen = seen
@@ -324,18 +320,16 @@ class Board:
             is_new = True
         if is_new:
             self._touched[name] = None
-        return is_new
 
-    def _revive(self, job: Standing, seen: Observation) -> bool:
-        """Let a job that has ended continue if its backend has begun it anew; return whether."""
+    def _revive(self, job: Standing, seen: Observation) -> None:
+        """Let a job that has ended continue if its backend has begun it anew."""
         if not job.may_go_on or not job.begun_anew(seen):
-            return False
+            return
         job.end = End(JobState.PREEMPTED, seen.reason or REQUEUED, bounded(seen))
         job.step = Step.ENDED
         job.cause_to_end = job.cause_to_end or self._ask_all
         self._unfinished += 1
         self._touched[job.spec.name] = None
-        return True
 
     def drained(self, name: str) -> None:
         """Everything that the attempt wrote has been handed on."""
@@ -422,7 +416,7 @@ def _decide_one(board: Board, job: Standing, now: float) -> Iterator[Decision]:
         job.cancel_noted = True
         yield NoteCancel(job.spec, reason)
     if job.step in (Step.HELD, Step.WAITING, Step.QUEUED, Step.SEATED):
-        yield from _before_its_start(board, job, reason, now)
+        yield from _before_its_start(board, job, now)
     elif job.step is Step.SUBMITTING:
         yield from _while_submitted(job, now)
     if job.step in (Step.WATCHED, Step.GONE):
@@ -446,9 +440,7 @@ def _at_its_end(job: Standing, end: End) -> Decision:
     return Finish(job.spec, end)
 
 
-def _before_its_start(
-    board: Board, job: Standing, reason: str | None, now: float
-) -> Iterator[Decision]:
+def _before_its_start(board: Board, job: Standing, now: float) -> Iterator[Decision]:
     if job.record.handle:
         # It runs, seat or no seat.
         if job.waits_for:
@@ -459,9 +451,9 @@ def _before_its_start(
         board._touch(board._waiting.in_queue(job))
         yield Follow(job.spec, job.record.handle)
         return
-    if job.step is Step.HELD and reason is None and job.may_go_ahead:
-        board._send_ahead(job)
     end = job.end_unbegun
+    if job.step is Step.HELD and end is None and job.may_go_ahead:
+        board._send_ahead(job)
     if job.is_inherited and (end is not None or job.has_turn):
         job.step = Step.FINDING
         yield Find(job.spec)

@@ -186,8 +186,8 @@ class Standing:
             parent: The other's experiment, empty for this one, and its name.
             state: How it ended; None if nobody can know, because its experiment was removed.
         """
-        when = self.waits_for.pop(parent, None)
-        if when is None or self.step in (Step.ENDED, Step.CLOSING, Step.OVER):
+        when = self.waits_for.pop(parent)
+        if self.step in (Step.ENDED, Step.CLOSING, Step.OVER):
             return False
         self.in_queue.pop(parent, None)
         experiment, name = parent
@@ -204,9 +204,8 @@ class Standing:
             self.end = End(JobState.SKIPPED, reason, None)
             self.step = Step.ENDED
         elif self.reason_to_end is None:
-            self.refused = self.refused or reason
             # Its queue may have it, though nobody lived to record that: it is to be looked for.
-            self.step = Step.WAITING if self.step is Step.HELD else self.step
+            self.refused = self.refused or reason
 
     def tell(self) -> None:
         """Say how its attempt ended."""

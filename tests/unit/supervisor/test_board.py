@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from runbus.abc import JobSpec, Observation, RetryPolicy, Timeouts
+from runbus.abc import GRACE_S, JobSpec, Observation, RetryPolicy, Timeouts
 from runbus.jobs import End, JobRecord, JobState, late_start
 from runbus.supervisor._board import Board, decide
 from runbus.supervisor._decisions import (
@@ -21,6 +21,7 @@ from runbus.supervisor._decisions import (
     NoteCancel,
     NoteOverdue,
     NoteSeen,
+    NoteStart,
     Requeue,
     Retry,
     Submit,
@@ -69,9 +70,73 @@ def test_a_job_is_lost_only_after_many_looks_over_a_while(
     board = watched(job)
 
     for now in times:
-        board.saw("j", GONE, (), now)
+        board.saw("j", GONE, (), 100.0 + now)
 
-    assert (Drain(job) in decide(board, times[-1])) == is_lost
+    assert (Drain(job) in decide(board, 100.0 + times[-1])) == is_lost
+
+
+def test_looks_at_which_a_job_was_gone_do_not_count_once_it_is_seen_again(spec: Spec) -> None:
+    job = spec("j")
+    board = watched(job)
+    for seen in (GONE, GONE, RUNNING, GONE, GONE):
+        board.saw("j", seen, (), 1.0)
+    board.saw("j", GONE, (), 0.9 + GONE_S)
+    assert Drain(job) not in decide(board, 0.9 + GONE_S)
+
+    board.saw("j", GONE, (), 1.0 + GONE_S)
+    assert Drain(job) in decide(board, 1.0 + GONE_S)
+
+
+LATE = "it had not started after 10 s, its queue timeout"
+KILLED = replace(DONE, exit_code=None, signal=15)
+TAKEN = replace(KILLED, phase="preempted")
+
+
+@pytest.mark.parametrize(
+    ("known", "seen", "state", "reason"),
+    [
+        ({}, DONE, JobState.SUCCEEDED, ""),
+        ({}, KILLED, JobState.FAILED, "killed by SIGTERM"),
+        ({}, TAKEN, JobState.PREEMPTED, "its machine was taken away"),
+        ({"overdue": LATE}, KILLED, JobState.TIMEOUT, LATE),
+        ({"cancelling": True}, KILLED, JobState.CANCELLED, "it was cancelled"),
+    ],
+    ids=["done", "killed", "taken away", "late", "cancelled"],
+)
+def test_what_was_seen_of_the_end_goes_with_it(
+    spec: Spec, known: dict[str, object], seen: Observation, state: JobState, reason: str
+) -> None:
+    job = spec("j")
+    board = Board()
+    board.set_seats(1, {})
+    record = record_of(job, state=JobState.RUNNING, handle="h", started_ns=1, **known)
+    board.add(job, record, 0.0)
+    # What one leader noted the next does not note again, but has done.
+    assert decide(board, 0.0) == [Follow(job, "h"), *([Cancel(job, GRACE_S)] if known else [])]
+
+    board.saw("j", seen, (), 1.0)
+    assert decide(board, 1.0) == [Drain(job)]
+    board.drained("j")
+
+    assert decide(board, 1.0) == [Finish(job, End(state, reason, seen))]
+
+
+def test_a_start_is_told_once_and_that_it_stands_still_with_it(spec: Spec) -> None:
+    for seen in (RUNNING, replace(RUNNING, phase="suspended")):
+        job = spec(f"j{seen.phase}")
+        board = Board()
+        board.set_seats(1, {})
+        board.add(job, record_of(job, state=JobState.QUEUED, handle="h"), 0.0)
+        decide(board, 0.0)
+
+        board.saw(job.name, seen, (), 1.0)
+        stands_still = [NoteSeen(job, seen)] if seen.phase == "suspended" else []
+        assert decide(board, 1.0) == [NoteStart(job, seen), *stands_still]
+        record = record_of(job, state=JobState.RUNNING, handle="h", started_ns=1)
+        board.recorded(replace(record, is_suspended=bool(stands_still)), 1.0)
+        board.ask_to_end("not needed", 1)
+
+        assert kinds(board, 2.0) == ["NoteCancel", "Cancel"]
 
 
 def test_a_job_that_was_not_seen_is_not_gone(spec: Spec) -> None:
@@ -93,6 +158,53 @@ def test_a_shorter_grace_is_sent_on_and_a_longer_one_is_not(spec: Spec) -> None:
         sent += [one.grace_s for one in decide(board, 1.0) if isinstance(one, Cancel)]
 
     assert sent == [10.0, 3.0, 0.0]
+
+
+def test_of_two_who_ask_for_the_end_at_the_same_time_the_more_urgent_counts(spec: Spec) -> None:
+    for graces in ((3.0, 20.0), (20.0, 3.0)):
+        job = spec(f"j{graces[0]}")
+        board = watched(job)
+        for grace_s in graces:
+            board.ask_to_end("not needed", grace_s, job.name)
+
+        assert Cancel(job, 3.0) in decide(board, 1.0)
+
+
+def test_the_end_of_a_job_that_is_not_led_here_is_asked_for_in_vain(spec: Spec) -> None:
+    board = watched(spec("j"))
+    board.ask_to_end("not needed", 1, "k")
+    board.recorded(record_of(spec("k"), state=JobState.RUNNING), 1.0)
+
+    assert decide(board, 1.0) == []
+
+
+def test_what_is_recorded_of_a_job_that_runs_ends_it_no_second_time(spec: Spec) -> None:
+    job = spec("j")
+    board = watched(job)
+    board.ask_to_end("not needed", 1)
+    assert kinds(board) == ["NoteCancel", "Cancel"]
+
+    record = record_of(job, state=JobState.RUNNING, handle="h", started_ns=1, cancelling=True)
+    board.recorded(record, 1.0)
+
+    assert decide(board, 1.0) == []
+
+
+def test_all_is_over_when_the_last_has_ended(spec: Spec) -> None:
+    jobs = [spec(name) for name in "abc"]
+    board = Board()
+    board.set_seats(3, {})
+    for job in jobs:
+        board.add(job, record_of(job), 0.0)
+    decide(board, 0.0)
+
+    over = []
+    for job in jobs:
+        board.recorded(record_of(job, state=JobState.SUCCEEDED), 1.0)
+        board.recorded(record_of(job, state=JobState.SUCCEEDED), 1.0)
+        over.append(board.is_over)
+
+    assert over == [False, False, True]
 
 
 def test_the_end_is_asked_for_once(spec: Spec) -> None:
@@ -139,6 +251,26 @@ def test_a_submission_that_takes_too_long_is_given_up_once(spec: Spec) -> None:
     assert finish.end == End(JobState.TIMEOUT, late_start(10), None)
 
 
+def test_a_job_that_writes_is_not_silent_and_one_whose_end_was_asked_for_is_not_late(
+    spec: Spec,
+) -> None:
+    for is_asked, writes, is_late in (
+        (False, True, False),
+        (False, False, True),
+        (True, False, False),
+    ):
+        job = spec(f"j{is_asked}{writes}", timeouts=Timeouts(idle_s=10))
+        board = watched(job)
+        if is_asked:
+            board.ask_to_end("not needed", 1)
+            assert kinds(board) == ["NoteCancel", "Cancel"]
+        for now in (0.0, 9.0, 18.0):
+            board.saw(job.name, RUNNING, ((0, int(now) if writes else 0),), now)
+            told = kinds(board, now)
+
+        assert told == (["NoteOverdue", "Cancel"] if is_late else [])
+
+
 def test_a_job_that_was_taken_while_it_was_given_up_is_ended(spec: Spec) -> None:
     job = spec("j")
     board = Board()
@@ -177,11 +309,12 @@ def test_a_job_that_waited_before_its_leader_came_is_given_up_that_much_sooner(s
     board.add(job, record_of(job, state=JobState.QUEUED, handle="h"), 0.0, waited_s=4.0)
     decide(board, 0.0)
 
-    assert not [board.saw("j", QUEUED, (), now) for now in (1.0, 5.9)][1]
-    assert decide(board, 5.9) == []
+    for now in (1.0, 5.9):
+        board.saw("j", QUEUED, (), now)
+        assert decide(board, now) == []
     board.saw("j", QUEUED, (), 6.0)
 
-    assert [type(one) for one in decide(board, 6.0)] == [NoteOverdue, Cancel]
+    assert decide(board, 6.0) == [NoteOverdue(job, late_start(10)), Cancel(job, GRACE_S)]
 
 
 def test_an_inherited_job_that_was_never_submitted_keeps_its_seat(spec: Spec) -> None:
@@ -258,7 +391,7 @@ def test_what_is_seen_of_an_attempt_that_is_over_changes_nothing(spec: Spec) -> 
     board.saw("j", Observation(phase="ended", exit_code=0), (), 1.0)
     decide(board, 1.0)
 
-    assert not board.saw("j", RUNNING, (), 2.0)
+    board.saw("j", RUNNING, (), 2.0)
     assert decide(board, 2.0) == []
 
 
@@ -271,8 +404,9 @@ def test_a_job_begun_anew_after_its_end_ends_again_if_all_jobs_were_asked_to(spe
     assert decide(board, 0.0) == [LookOn(job, "h")]
 
     board.ask_to_end("not needed", 3.0)
-    assert not board.saw("j", RUNNING, (), 1.0)
-    assert board.saw("j", replace(RUNNING, requeues=1), (), 2.0)
+    board.saw("j", RUNNING, (), 1.0)
+    assert board.is_over
+    board.saw("j", replace(RUNNING, requeues=1), (), 2.0)
     (requeue,) = decide(board, 2.0)
     assert isinstance(requeue, Requeue)
     assert requeue.end == End(JobState.PREEMPTED, REQUEUED, replace(RUNNING, requeues=1))
@@ -286,12 +420,70 @@ def test_a_job_begun_anew_after_its_end_ends_again_if_all_jobs_were_asked_to(spe
     ]  # fmt: skip
 
 
+def test_a_job_that_was_preempted_while_others_run_is_looked_at_and_may_be_begun_anew(
+    spec: Spec,
+) -> None:
+    job, other = spec("j"), spec("other")
+    board = Board()
+    board.set_seats(2, {})
+    for one in (job, other):
+        board.add(one, record_of(one, state=JobState.RUNNING, handle="h", started_ns=1), 0.0)
+    decide(board, 0.0)
+
+    board.recorded(record_of(job, state=JobState.PREEMPTED, handle="h", started_ns=1), 1.0)
+    assert decide(board, 1.0) == [LookOn(job, "h")]
+    board.saw("j", replace(RUNNING, requeues=1), (), 2.0)
+    assert kinds(board, 2.0) == ["Requeue"]
+
+    over = []
+    for one in (other, job):
+        board.recorded(record_of(one, state=JobState.SUCCEEDED, handle="h", started_ns=1), 3.0)
+        over.append(board.is_over)
+    assert over == [False, True]
+
+
+def test_an_attempt_that_the_backend_begins_anew_waits_for_its_start_from_then_on(
+    spec: Spec,
+) -> None:
+    job = spec("j", timeouts=Timeouts(queue_s=10))
+    board = watched(job)
+    board.saw("j", replace(QUEUED, requeues=1), (), 100.0)
+    assert decide(board, 100.0) == [Drain(job)]
+    board.drained("j")
+    assert kinds(board, 100.0) == ["Requeue"]
+    second = replace(job, attempt=2)
+    board.next_attempt(second)
+    again = record_of(second, state=JobState.QUEUED, handle="h", requeues=1, requeued=1)
+    board.recorded(again, 100.0)
+    assert decide(board, 100.0) == [Follow(second, "h")]
+
+    late = []
+    for now in (109.9, 110.0):
+        board.saw("j", replace(QUEUED, requeues=1), (), now)
+        late.append(kinds(board, now))
+
+    assert late == [[], ["NoteOverdue", "Cancel"]]
+
+
+def test_what_is_seen_of_an_attempt_begun_anew_is_not_told_of_the_one_before(spec: Spec) -> None:
+    job = spec("j")
+    board = Board()
+    board.set_seats(1, {})
+    board.add(job, record_of(job, state=JobState.QUEUED, handle="h"), 0.0)
+    decide(board, 0.0)
+
+    board.saw("j", replace(RUNNING, requeues=1, native_state="RUNNING"), (), 1.0)
+
+    assert decide(board, 1.0) == [Drain(job)]
+
+
 def test_a_job_that_has_ended_otherwise_is_not_begun_anew(spec: Spec) -> None:
     board = Board()
     board.add(spec("j"), record_of(spec("k"), state=JobState.FAILED, handle="h"), 0.0)
 
     assert decide(board, 0.0) == []
-    assert not board.saw("j", replace(RUNNING, requeues=1), (), 1.0)
+    board.saw("j", replace(RUNNING, requeues=1), (), 1.0)
+    assert decide(board, 1.0) == []
     assert board.is_over
 
 
@@ -302,14 +494,30 @@ def test_an_attempt_that_the_backend_begins_anew_was_preempted_and_the_next_one_
     board = watched(job)
     again = replace(RUNNING, requeues=2)
 
-    assert board.saw("j", RUNNING, (), 1.0)
-    assert not board.saw("j", RUNNING, (), 2.0)
-    assert board.saw("j", again, (), 3.0)
+    board.saw("j", RUNNING, (), 1.0)
+    assert decide(board, 1.0) == []
+    board.saw("j", again, (), 3.0)
     assert decide(board, 3.0) == [Drain(job)]
-    assert not board.saw("j", DONE, (), 4.0)
+    board.saw("j", DONE, (), 4.0)
     board.drained("j")
 
     assert decide(board, 4.0) == [Requeue(job, End(JobState.PREEMPTED, REQUEUED, again), 3)]
+
+
+def test_an_attempt_that_the_backend_began_anew_uses_up_no_retry_and_no_pause(spec: Spec) -> None:
+    second = spec("j", attempt=2, retry=RetryPolicy(retries=1, backoff_s=1.0))
+    board = Board()
+    board.set_seats(1, {})
+    record = record_of(second, state=JobState.RUNNING, handle="h", started_ns=1, requeued=1)
+    board.add(second, record, 0.0)
+    decide(board, 0.0)
+    board.saw("j", replace(DONE, exit_code=1), (), 1.0)
+    decide(board, 1.0)
+    board.drained("j")
+
+    (retry,) = decide(board, 1.0)
+    assert isinstance(retry, Retry)
+    assert (retry.end.reason, retry.delay_s) == ("exit code 1", 1.0)
 
 
 def test_the_words_of_a_backend_are_bounded(spec: Spec) -> None:
@@ -328,9 +536,9 @@ def test_a_job_that_begins_once_more_goes_before_those_that_never_began(spec: Sp
         board.add(job, record_of(job), 0.0)
     assert decide(board, 0.0) == [Submit(first)]
 
-    board.not_submitted("first", End(JobState.FAILED, "it could not be started", None))
-    (retry,) = decide(board, 0.0)
-    assert isinstance(retry, Retry)
+    end = End(JobState.FAILED, "it could not be started", None)
+    board.not_submitted("first", end)
+    assert decide(board, 0.0) == [Retry(first, end, 1.0)]
     board.next_attempt(again := replace(first, attempt=2))
     board.recorded(record_of(again), 0.0)
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from runbus.abc import JobSpec
+from runbus.abc import GRACE_S, JobSpec, RetryPolicy
 from runbus.events import Condition, Dependency
-from runbus.jobs import TERMINAL, JobState
+from runbus.jobs import TERMINAL, End, JobState
 from runbus.supervisor._board import Board, decide
-from runbus.supervisor._decisions import Decision, Finish, NoteCancel, Submit
+from runbus.supervisor._decisions import Cancel, Decision, Finish, NoteCancel, Submit
 
 from .test_board import record_of
 
@@ -86,6 +86,24 @@ def test_each_end_of_a_parent_frees_or_skips_as_the_condition_says(
         assert reason.endswith(f"that ended as {state}")
 
 
+def test_what_cannot_run_any_more_is_skipped_at_once(spec: Spec) -> None:
+    a = spec("a")
+    board = board_of(a, spec("b"), child_of(spec, "c", "a", "b"))
+    decide(board, 0.0)
+
+    assert list(finished(end(board, a, JobState.FAILED))) == ["c"]
+
+
+def test_a_job_that_has_ended_keeps_none_back_that_waits_for_the_same(spec: Spec) -> None:
+    a = spec("a")
+    board = board_of(a, child_of(spec, "b", "a"), child_of(spec, "c", "a"))
+    decide(board, 0.0)
+    board.ask_to_end("not needed", 1.0, "b")
+    assert list(finished(decide(board, 0.0))) == ["b"]
+
+    assert submitted(end(board, a, JobState.SUCCEEDED)) == ["c"]
+
+
 def test_what_waits_for_a_skipped_job_is_skipped_or_runs_after_it(spec: Spec) -> None:
     a, b = spec("a"), child_of(spec, "b", "a")
     board = board_of(a, b, child_of(spec, "c", "b"), child_of(spec, "d", "b", when="afterany"))
@@ -126,6 +144,22 @@ def test_the_first_failure_ends_all_if_asked_to(spec: Spec, state: JobState) -> 
         assert {one.reason for one in noted} <= {
             f"job 'a' ended as {state}, and the first failure ends all"
         }
+
+
+@pytest.mark.parametrize("group", ["", "g"], ids=["fail fast", "a group"])
+def test_what_runs_when_another_fails_is_given_its_time_to_end(spec: Spec, group: str) -> None:
+    a, b = (replace(spec(name), group=group) for name in "ab")
+    board = Board()
+    board.set_seats(2, {})
+    if not group:
+        board.fail_fast()
+    for job in (a, b):
+        board.add(job, record_of(job, state=JobState.RUNNING, handle="h", started_ns=1), 0.0)
+    decide(board, 0.0)
+
+    assert [one for one in end(board, a, JobState.FAILED) if isinstance(one, Cancel)] == [
+        Cancel(b, GRACE_S)
+    ]
 
 
 def test_a_leader_that_takes_over_ends_what_an_earlier_failure_was_to_end(spec: Spec) -> None:
@@ -179,6 +213,22 @@ def test_a_group_of_which_one_is_skipped_is_skipped(spec: Spec) -> None:
         assert list(finished(end(board, parent, JobState.FAILED))) == ["a"]
         reason = "job 'a' of its group ended as SKIPPED"
         assert finished(end(board, a, JobState.SKIPPED)) == {"b": ("SKIPPED", reason)}
+
+
+def test_one_of_a_group_that_begins_once_more_goes_before_those_that_never_began(
+    spec: Spec,
+) -> None:
+    a, b = (replace(one, retry=RetryPolicy(retries=1)) for one in group_of(spec, "a", "b"))
+    board = board_of(a, b, spec("x"))
+    board.set_seats(2, {})
+    assert submitted(decide(board, 0.0)) == ["a", "b"]
+    board.not_submitted("a", End(JobState.FAILED, "it could not be started", None))
+    decide(board, 0.0)
+    again = replace(a, attempt=2)
+    board.next_attempt(again)
+    board.recorded(record_of(again), 0.0)
+
+    assert submitted(decide(board, 60.0)) == ["a"]
 
 
 def test_what_is_left_of_a_group_begins_where_a_leader_died_between_two_of_it(spec: Spec) -> None:

@@ -191,6 +191,18 @@ def test_with_too_few_seats_one_gets_the_seat_of_what_it_waits_for_and_others_wa
     assert submitted(end(board, r, JobState.SUCCEEDED)) == ["t"]
 
 
+def test_one_that_has_a_seat_of_its_own_takes_no_second_when_its_parent_ends(spec: Spec) -> None:
+    parent, child, other = spec("p"), child_of(spec, "c", "p"), spec("o")
+    board = board_of(parent, child, seats=2)
+    decide(board, 0.0)
+    assert submitted(take(board, parent)) == ["c"]
+    take(board, child)
+    board.add(other, record_of(other), 0.0)
+    assert decide(board, 0.0) == []
+
+    assert submitted(end(board, parent, JobState.SUCCEEDED)) == ["o"]
+
+
 def test_an_executor_that_takes_only_some_is_never_given_more(spec: Spec) -> None:
     parent, child = spec("p"), child_of(spec, "c", "p")
     board = Board()
@@ -308,6 +320,63 @@ def test_the_time_to_its_start_is_counted_from_the_end_of_its_last_parent(spec: 
         assert any(isinstance(one, NoteOverdue) for one in told) == is_late
 
 
+def test_while_one_parent_is_left_no_time_to_its_start_is_counted(spec: Spec) -> None:
+    p, q = spec("p"), spec("q")
+    child = replace(child_of(spec, "c", "p", "q"), timeouts=Timeouts(queue_s=5))
+    board = board_of(p, q, child)
+    decide(board, 0.0)
+    take(board, p, q, child)
+    for now, over in ((100.0, p), (104.0, q)):
+        board.recorded(record_of(over, state=JobState.SUCCEEDED), now)
+        decide(board, now)
+
+    late = []
+    for now in (108.9, 109.0):
+        board.saw("c", QUEUED, (), now)
+        late.append(any(isinstance(one, NoteOverdue) for one in decide(board, now)))
+
+    assert late == [False, True]
+
+
+def test_one_that_is_on_its_way_to_the_queue_may_take_so_long_from_the_end_of_its_last_parent(
+    spec: Spec,
+) -> None:
+    parent = spec("p")
+    child = replace(child_of(spec, "c", "p"), timeouts=Timeouts(queue_s=5))
+    board = board_of(parent, child)
+    decide(board, 0.0)
+    assert submitted(take(board, parent)) == ["c"]
+    assert decide(board, 90.0) == []
+    board.recorded(record_of(parent, state=JobState.SUCCEEDED), 100.0)
+
+    assert decide(board, 100.0) == []
+    assert board.next_due == 105.0
+    assert decide(board, 104.9) == []
+    assert [type(one) for one in decide(board, 105.0)] == [Withdraw]
+
+
+def test_who_takes_over_counts_the_time_to_the_start_of_what_no_longer_waits(spec: Spec) -> None:
+    parent = spec("p")
+    child = replace(child_of(spec, "c", "p"), timeouts=Timeouts(queue_s=5))
+    ended, waits = (
+        record_of(parent, state=JobState.SUCCEEDED),
+        record_of(child, state=JobState.QUEUED, handle="h"),
+    )
+    board = Board()
+    board.set_seats(10, {})
+    board.set_queues({"a": "q"})
+    board.add(parent, ended, 100.0)
+    board.add(child, waits, 100.0, waited_s=3.0, parents={"p": ended})
+    assert decide(board, 100.0) == [Follow(child, "h")]
+
+    late = []
+    for now in (101.9, 102.0):
+        board.saw("c", QUEUED, (), now)
+        late.append(any(isinstance(one, NoteOverdue) for one in decide(board, now)))
+
+    assert late == [False, True]
+
+
 def test_who_takes_over_continues_with_what_is_held_back(spec: Spec) -> None:
     parent, child = spec("p"), child_of(spec, "c", "p")
     for jobs in ((parent, child), (child, parent)):
@@ -400,6 +469,7 @@ def test_one_that_its_queue_refuses_after_it_was_not_to_begin_is_skipped(spec: S
 def test_a_job_that_is_added_later_goes_ahead_too(spec: Spec) -> None:
     parent, child = spec("p"), child_of(spec, "c", "p")
     board = board_of(parent)
+    board.set_queues({"later": "other"})
     decide(board, 0.0)
     take(board, parent)
     board.add(child, record_of(child), 1.0, parents={"p": record_of(parent)})
