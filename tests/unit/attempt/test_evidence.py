@@ -37,6 +37,15 @@ def test_a_heart_has_stopped_when_too_many_beats_are_missing(tmp_path: Path) -> 
     assert pulse.look(200.1 + 2 * MISSED_BEATS) is True
 
 
+def test_a_heart_that_never_beats_has_stopped_when_too_many_beats_are_missing(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "beat").write_text("2\n")
+    pulse = Pulse(str(tmp_path), 100.0)
+    assert pulse.look(100.0 + 2 * MISSED_BEATS) is False
+    assert pulse.look(100.1 + 2 * MISSED_BEATS) is True
+
+
 @pytest.mark.parametrize("text", ["", None], ids=["empty", "gone"])
 def test_a_heartbeat_that_cannot_be_read_now_is_no_beat_and_no_end(
     tmp_path: Path, text: str | None
@@ -107,7 +116,7 @@ def test_the_exit_record_tells_how_a_job_ended_and_what_it_took(tmp_path: Path) 
 
 
 def record_of(pid: int) -> dict[str, Any]:
-    stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    stat = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return {
         "pid": pid, "start": int(stat[19]), "boot": boot, "host": os.uname().nodename,
@@ -142,6 +151,24 @@ def test_a_process_that_has_ended_and_was_not_waited_for_is_dead(tmp_path: Path)
         child.send_signal(signal.SIGKILL)
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
         assert not is_running(str(tmp_path))
+
+
+def told(child: subprocess.Popen[bytes]) -> None:
+    """Wait for the line that a process writes when it is ready."""
+    assert child.stdout is not None
+    assert child.stdout.readline() == b"ready\n"
+
+
+def test_a_job_that_gives_its_process_any_name_is_still_that_job(tmp_path: Path) -> None:
+    program = (
+        "open('/proc/self/comm', 'wb').write(b'\\xff) Z 1 (1')\nprint('ready', flush=True); input()"
+    )
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        told(child)
+        (tmp_path / "pid.json").write_text(json.dumps(record_of(child.pid)))
+        assert is_running(str(tmp_path))
+        child.communicate(b"\n")
 
 
 def test_a_log_is_read_from_any_byte_and_a_missing_one_is_empty(tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ def test_marks_are_a_second_apart_and_the_last_one_is_remembered(tmp_path: Path)
         Mark(begin + 3 * S, 120, 12),
     ]
     assert LogMarks(str(tmp_path), clock).last == (120, 12)
+    assert (tmp_path / "cursor").stat().st_mode & 0o177 == 0
 
 
 def test_a_job_that_is_over_within_a_second_leaves_no_mark(tmp_path: Path) -> None:

@@ -45,7 +45,10 @@ def test_a_lost_gpu_is_told_once_with_its_node() -> None:
     assert isinstance(alert, GpuLost)
     assert (alert.gpu, alert.node, alert.run_id, alert.job) == ("gpu0", "", "r", "j")
     assert alert.time_ns == machine.now_ns
-    assert machine.row({"sys/gpu0/lost": 1.0}) == []
+    assert [machine.row({"sys/gpu0/lost": 1.0}) for _ in range(3)] == [[]] * 3
+    (second,) = machine.row({"sys/gpu0/lost": 1.0, "sys/gpu1/lost": 1.0})
+    assert isinstance(second, GpuLost)
+    assert second.gpu == "gpu1"
     (other,) = machine.row({"sys/node3/gpu0/lost": 1.0})
     assert isinstance(other, GpuLost)
     assert (other.gpu, other.node) == ("gpu0", "node3")
