@@ -52,6 +52,7 @@ def test_folders_are_named_within_the_experiment(tmp_path: Path) -> None:
 
     assert store.relative(str(tmp_path / "jobs" / "1-j" / "1")) == "jobs/1-j/1"
     assert store.absolute("jobs/1-j/1") == str(tmp_path / "jobs" / "1-j" / "1")
+    assert store.relative(str(tmp_path.parent / "code")) == "../code"
 
 
 def test_a_journal_has_one_writer_and_says_whose_it_is(tmp_path: Path) -> None:
