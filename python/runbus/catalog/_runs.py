@@ -145,7 +145,12 @@ class RunRecord(StoredRun):
                 for fact in facts
                 if isinstance(fact, JobStarted) and fact.run_id == self.id
             }
+            # One that was over before anybody looked has left its records.
+            begun |= {one for one in range(1, self.job.attempt) if self._has_records(one)}
         return sorted(begun)
+
+    def _has_records(self, attempt: int) -> bool:
+        return os.path.exists(os.path.join(self.attempt_folder(attempt) or "", "pid.json"))
 
     def packaged(self) -> PackageManifest | None:
         """Return what code the job took along; None if none, or if its record is gone."""

@@ -22,7 +22,7 @@ from runbus import Command, Job, RetryPolicy, Timeouts, api
 from runbus.catalog import find_run
 from runbus.cli._app import run_command
 from runbus.errors import RunbusError
-from runbus.events import JobEnded, JobRetrying, JobStarted, JobSubmitted
+from runbus.events import JobEnded, JobRequeued, JobRetrying, JobStarted, JobSubmitted
 from runbus.experiment import ExperimentDraft, StoredExperiment
 from runbus.jobs import JobStore, read_jobs
 from runbus.testing._waiting import until
@@ -155,6 +155,27 @@ def test_a_retry_is_before_what_never_began_once_its_pause_is_over(
     store.record(JobRetrying(**about(stored, 1, time.time_ns(), 2), **how, delay_s=0.0))
     assert anyio.run(api.explain, f"{stored.id}-2").because == [turn.format("0 jobs are")]
     assert anyio.run(api.explain, f"{stored.id}-1").because == [turn.format("1 job is")]
+
+
+def test_attempts_that_nobody_saw_begin_are_known_by_what_they_have_left(
+    led: tuple[StoredExperiment, JobStore], capfd: pytest.CaptureFixture[str]
+) -> None:
+    stored, store = led
+    for attempt in (1, 2):
+        store.record(JobRequeued(
+            **about(stored, 1, time.time_ns(), attempt), requeues=attempt, reason="taken",
+            next_attempt=attempt + 1, folder=f"jobs/2-b/{attempt + 1}",
+        ))  # fmt: skip
+        folder = Path(stored.folder, "jobs", "2-b", str(attempt))
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "pid.json").touch()
+        (folder / "stdout.log").write_text(f"words {attempt}\n")
+
+    assert run_command(["logs", "b"]) == 0
+    captured = capfd.readouterr()
+    assert captured.out == "words 1\nwords 2\n"
+    headings = "==> attempt 1 <==\n==> attempt 2 <==\n"
+    assert captured.err == f"attempt 3 has not begun\n{headings}"
 
 
 @given(sent_s=st.floats(-9, 9), started_s=st.floats(-9, 9), ended_s=st.floats(-9, 9))

@@ -128,10 +128,10 @@ def command(
     with _reading_elsewhere(found, node) as read_elsewhere:
         begun = found.begun_attempts()
         shown = attempt or max(begun, default=found.job.attempt)
-        _tell_not_begun(found.job, shown, begun, follow=follow)
+        before = [] if attempt else begun[:-1]
+        _tell_not_begun(found.job, shown, begun, follow=follow, is_alone=not before)
         headings = _Headings()
         reading = partial(_print_attempt, found, sources, read_elsewhere, headings, since=since)
-        before = [] if attempt else begun[:-1]
         for one in before:
             headings.turn_to(one)
             reading(one, follow=False)
@@ -142,10 +142,13 @@ def command(
             headings.turn_to(shown)
 
 
-def _tell_not_begun(job: JobRecord, shown: int, begun: list[int], *, follow: bool) -> None:
+def _tell_not_begun(
+    job: JobRecord, shown: int, begun: list[int], *, follow: bool, is_alone: bool
+) -> None:
     """Say on standard error which attempt has not begun, and what is shown instead."""
     if shown != job.attempt and job.attempt not in begun and shown in begun:
-        told = f"attempt {job.attempt} has not begun: this is attempt {shown}"
+        told = f"attempt {job.attempt} has not begun"
+        told += f": this is attempt {shown}" if is_alone else ""
     elif shown in begun or follow:
         return
     else:
