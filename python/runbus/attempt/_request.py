@@ -21,7 +21,9 @@ _SAMPLED = (
 """What the program that samples is told of a job's own variables."""
 
 
-def render_request(job: JobSpec, *, advice: str = "", sampler: str = "") -> bytes:
+def render_request(
+    job: JobSpec, *, advice: str = "", sampler: str = "", by_script: bool = False
+) -> bytes:
     """Return the file `request` of an attempt; `rust/runbus-wrap/src/request.rs` describes it.
 
     A job with bootstrap lines, packaged code or a text that is given to it is left to its script:
@@ -31,21 +33,23 @@ def render_request(job: JobSpec, *, advice: str = "", sampler: str = "") -> byte
         job: The job, checked by `render_script`.
         advice: What the job's stderr says if its folder is not there.
         sampler: The path, where the job runs, of the program that samples the machine beside it.
+        by_script: Leave any job to its script.
     """
+    is_script = bool(by_script or job.bootstrap or job.package or job.given)
     return b"".join(
         b"%s %d\n%s\n" % (name.encode(), len(value), value)
-        for name, text in _fields(job, advice, sampler)
+        for name, text in _fields(job, advice, sampler, is_script)
         for value in [text.encode("utf-8", "surrogateescape")]
     )
 
 
-def _fields(job: JobSpec, advice: str, sampler: str) -> Iterator[tuple[str, str]]:
+def _fields(job: JobSpec, advice: str, sampler: str, is_script: bool) -> Iterator[tuple[str, str]]:
     yield "version", "1"
     variables = {**job.image.env, **job.env}
     is_sampled = bool(sampler) and variables.get(ENV_SYSTEM) != "0"
     if is_sampled:
         yield "sampler", sampler
-    if job.bootstrap or job.package or job.given:
+    if is_script:
         # The script sets them all, where the sampler does not see them.
         for name in _SAMPLED if is_sampled else (ENV_SAMPLER,):
             if name in variables:

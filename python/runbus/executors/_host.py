@@ -89,6 +89,7 @@ class Host:
         self.reserved: set[str] = set()
         self.down_until = 0.0
         self.jobs: dict[str, FollowedJob] = {}
+        self.copy_patience_s = copy_patience_s
         self._mirror = Mirror(tunnel, copy_patience_s)
         self._changed = changed
         self._cancels: dict[str, float] = {}
@@ -195,7 +196,7 @@ class Host:
         jobs = self._to_look_at()
         if not jobs:
             return False
-        answer = await self.machine.look([job.placement for job in jobs])
+        answer = await self._look(jobs)
         self._was_seen = True
         round_ = Round(answer, time.time_ns())
         async with anyio.create_task_group() as copying:
@@ -206,6 +207,10 @@ class Host:
         if round_.error is not None:
             raise round_.error
         return round_.changed
+
+    async def _look(self, jobs: Sequence[FollowedJob]) -> Answer:
+        """Ask about the folders of jobs, all in one request."""
+        return await self.machine.look([job.placement for job in jobs])
 
     async def _end_asked(self) -> None:
         """Have those jobs ended whose end was asked for."""

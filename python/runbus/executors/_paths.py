@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["at_home", "expanded", "marked"]
+from runbus._home import ENV_ATTEMPT
+
+__all__ = ["OWN_ATTEMPT", "at_home", "expanded", "marked"]
+
+OWN_ATTEMPT = "\x01.\x01"
+"""The folder of an attempt in a script that several attempts read: the wrapper tells it."""
 
 # What a path may begin with that only the machine's shell can tell.
 _HOME = re.compile(r"(?:\$HOME|\$\{HOME\}|(~[A-Za-z0-9_.-]*))(?=/|$)")
-_MARK = re.compile("\x01(~[A-Za-z0-9_.-]*)\x01")
+_MARK = re.compile("\x01(\\.|~[A-Za-z0-9_.-]*)\x01")
 
 
 def marked(path: str, *, is_program: bool = False) -> str:
@@ -40,5 +45,7 @@ def at_home(path: str, home: str) -> str | None:
 
 
 def _expansion(home: str) -> str:
+    if home == ".":
+        return f'"${ENV_ATTEMPT}"'
     # A tilde is expanded where it begins a word: inside of a substitution it does.
     return '"$HOME"' if home == "~" else f'"$(printf %s {home})"'

@@ -223,8 +223,7 @@ class TunnelExecutor(Executor):
             seen = observe_folder(ref.folder)
             placement = read_placement(ref.folder)
             host = self._hosts.of(placement)
-            ended = seen is not None and seen.phase == "ended"
-            if placement is not None and host is not None and not ended:
+            if placement is not None and host is not None and not self._is_end(seen):
                 host.follow(ref, placement)
                 host.cancel(placement, grace_s)
 
@@ -256,12 +255,16 @@ class TunnelExecutor(Executor):
                 return job.observation
         placement = read_placement(ref.folder)
         seen = seen_there(ref.folder, placement.host) if placement else observe_folder(ref.folder)
-        if seen is not None and seen.phase == "ended":
+        if self._is_end(seen):
             return seen
         owner = self._hosts.of(placement)
         if placement is not None and owner is not None:
             owner.follow(ref, placement)
         return None
+
+    def _is_end(self, seen: Observation | None) -> bool:
+        """Whether an attempt's own records, which are here, tell all of its end."""
+        return seen is not None and seen.phase == "ended"
 
     def _forget(self, ref: JobRef) -> None:
         for host in self._hosts:
@@ -282,9 +285,16 @@ class TunnelExecutor(Executor):
         """Return what a job is called by what queues jobs there; empty where nothing does."""
         return ""
 
-    def _moved(self, job: JobSpec, base: str) -> JobSpec:
-        """Return a job with its paths as they are on a machine."""
+    def _moved(self, job: JobSpec, base: str, own_folder: str = "") -> JobSpec:
+        """Return a job with its paths as they are on a machine.
+
+        Args:
+            job: The job.
+            base: The folder below which everything of it lies there.
+            own_folder: The attempt's folder there, if it is called otherwise than usual.
+        """
         folder, run_folder = remote_folders(job, base)
+        folder = own_folder or folder
         result = os.path.join(job.folder, RESULT)
         moved = {job.run_folder: run_folder, result: f"{folder}/{RESULT}"}
         package = job.package and replace(job.package, path=package_path(base, job.package))
@@ -311,6 +321,11 @@ class TunnelExecutor(Executor):
         moved = replace(there, cwd=cwd, argv=(program, *there.argv[1:]))
         return self._rendered(moved, host.machine.sampler)
 
+    @property
+    def _is_read_again(self) -> bool:
+        """Whether several attempts read one request: only its script finds the folder of each."""
+        return False
+
     def _rendered(self, job: JobSpec, sampler: str) -> bytes:
         """Return the request of a job, whose wrapper starts what samples beside it.
 
@@ -318,7 +333,7 @@ class TunnelExecutor(Executor):
             job: The job as of its machine.
             sampler: The path there of the program; empty if there is none.
         """
-        return render_request(job, advice=NO_FOLDER, sampler=sampler)
+        return render_request(job, advice=NO_FOLDER, sampler=sampler, by_script=self._is_read_again)
 
     def _tell(self) -> None:
         self._changes.note()

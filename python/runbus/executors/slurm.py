@@ -27,8 +27,14 @@ from runbus.errors import (
 from runbus.executors._choosing import Hosts
 from runbus.executors._environment import check_gpu_variable
 from runbus.executors._lent import TunnelPool  # noqa: TC001 - the configuration reads the fields
-from runbus.executors._paths import marked
-from runbus.executors._placement import PLACEMENT, read_placement, ref_to, run_json
+from runbus.executors._paths import OWN_ATTEMPT, marked
+from runbus.executors._placement import (
+    PLACEMENT,
+    read_placement,
+    ref_to,
+    remote_folders,
+    run_json,
+)
 from runbus.executors._slurm.body import SlurmBody
 from runbus.executors._slurm.choosing import AUTO
 from runbus.executors._slurm.commands import Commands
@@ -38,8 +44,10 @@ from runbus.executors._slurm.machine import Member
 from runbus.executors._slurm.numbers import chunks, element_name
 from runbus.executors._slurm.options import SlurmOptions, components, directives, notice
 from runbus.executors._slurm.partitions import Partition
+from runbus.executors._slurm.requeued import RequeuingHost
 from runbus.executors._slurm.resources import SlurmResources
-from runbus.executors._slurm.script import DEPENDENCY, array_name
+from runbus.executors._slurm.script import DEPENDENCY, array_name, job_name
+from runbus.executors._slurm.verdict import needs_word
 from runbus.executors._tunnelled import PIECE, TunnelExecutor, tunnel_to
 from runbus.transports import LocalTunnel
 
@@ -48,7 +56,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Literal
 
-    from runbus.abc import JobRef, JobSpec
+    from runbus.abc import JobRef, JobSpec, Observation
     from runbus.executors._slurm.scheduler import Scheduler
 
 __all__ = ["AUTO", "Partition", "SlurmExecutor", "SlurmResources", "partitions"]
@@ -115,7 +123,8 @@ class SlurmExecutor(SlurmOptions, TunnelExecutor):
         self.check()
         tunnel = self._reached()
         scheduler = scheduler_of(tunnel, self.rest, self.token)
-        self._host = SlurmHost(
+        follows = RequeuingHost if self.requeue else SlurmHost
+        self._host = follows(
             tunnel, scheduler, self.poll_s, self._tell, self.copy_patience_s, notice(self)
         )
         self._use(
@@ -164,7 +173,8 @@ class SlurmExecutor(SlurmOptions, TunnelExecutor):
     def _queue(self) -> Hashable:
         """What is the same for executors whose jobs Slurm can hold back for each other."""
         first, *others = components(self)
-        if not self.native_dependencies or others or DEPENDENCY in dict(directives(self, first)):
+        own = others or self.requeue or DEPENDENCY in dict(directives(self, first))
+        if own or not self.native_dependencies:
             return None
         return self._host.scheduler.way, self._host.name, self._job_dir
 
@@ -176,8 +186,10 @@ class SlurmExecutor(SlurmOptions, TunnelExecutor):
         """Return the batch script, and the script that it runs."""
         self.capabilities.check(job, self.name)
         check_gpu_variable(job)
-        moved = self._moved(job, marked(self._job_dir))
-        return Request(job=job, body=SlurmBody.for_slurm(moved, self))
+        base = marked(self._job_dir)
+        moved = self._moved(job, base, OWN_ATTEMPT if self.requeue else "")
+        folder, _ = remote_folders(job, base)
+        return Request(job=job, body=SlurmBody.for_slurm(moved, self, folder))
 
     async def submit_all(self, requests: Sequence[Request]) -> list[JobRef | RunbusError | None]:
         """Hand several jobs over: those that ask for the same as elements of one array.
@@ -265,8 +277,12 @@ class SlurmExecutor(SlurmOptions, TunnelExecutor):
         path = os.fsencode(f"{placement.folder}/{node_log(node, source)}")
         return await self._host.tunnel.read(path, offset, PIECE)
 
-    def _moved(self, job: JobSpec, base: str) -> JobSpec:
-        return launched(self, super()._moved(job, base), base)
+    def _moved(self, job: JobSpec, base: str, own_folder: str = "") -> JobSpec:
+        return launched(self, super()._moved(job, base, own_folder), base)
+
+    @property
+    def _is_read_again(self) -> bool:
+        return self.requeue
 
     def _rendered(self, job: JobSpec, sampler: str) -> bytes:
         if not is_launched(self) or not sampler:
@@ -275,8 +291,13 @@ class SlurmExecutor(SlurmOptions, TunnelExecutor):
         told = replace(job, env={**job.env, ENV_SAMPLER: sampler})
         return super()._rendered(told, "")
 
+    def _is_end(self, seen: Observation | None) -> bool:
+        # What a signal has ended Slurm may begin anew, which only Slurm knows.
+        return super()._is_end(seen) and not (self.requeue and seen and needs_word(seen))
+
     def _known_as(self, job: JobSpec) -> str:
-        return SlurmBody.for_slurm(self._moved(job, marked(self._job_dir)), self).name
+        folder, _ = remote_folders(job, marked(self._job_dir))
+        return job_name(job, folder)
 
 
 Outcomes = dict[str, "JobRef | RunbusError | None"]

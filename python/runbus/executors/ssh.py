@@ -127,6 +127,6 @@ class SSHExecutor(TunnelExecutor):
         body = MarkedBody.of(self._moved(job, marked(self._job_dir)), advice=NO_FOLDER)
         return Request(job=job, body=body)
 
-    def _moved(self, job: JobSpec, base: str) -> JobSpec:
-        moved = super()._moved(on_one_node(job), base)
+    def _moved(self, job: JobSpec, base: str, own_folder: str = "") -> JobSpec:
+        moved = super()._moved(on_one_node(job), base, own_folder)
         return self._containers.with_command(moved, base, moved.argv)

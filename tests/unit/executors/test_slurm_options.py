@@ -110,6 +110,11 @@ def directives(text: str) -> dict[str, str]:
             {"timeouts": Timeouts(run_s=90)},
         ),
         (
+            "slurm-requeue",
+            {"requeue": True, "container_image": "/images/train.sqsh"},
+            {"secrets": {"TOKEN": "env:TOKEN"}, "given": "values"},
+        ),
+        (
             "slurm-components-torchrun",
             {
                 "launcher": "torchrun", "gpus_per_node": "a100:8", "time": "2:00:00",
@@ -124,7 +129,7 @@ def directives(text: str) -> dict[str, str]:
     ],
     ids=[
         "plain", "full", "after", "pyxis", "oci", "apptainer", "charliecloud", "profiled",
-        "components", "components-torchrun",
+        "components", "requeue", "components-torchrun",
     ],
 )  # fmt: skip
 def test_the_scripts_are_those_that_were_looked_at(
@@ -165,6 +170,8 @@ def test_a_component_is_checked_with_what_the_executor_says_besides() -> None:
         SlurmExecutor(mem="64G", resource_group=[SlurmResources(mem_per_cpu="2G")])
     with pytest.raises(FieldInvalid, match="64 GB"):
         SlurmExecutor(resource_group=[SlurmResources(), SlurmResources(mem="64 GB")])
+    with pytest.raises(UsageError, match="begins no job of several components anew"):
+        SlurmExecutor(requeue=True, resource_group=[SlurmResources()])
     with pytest.raises(UsageError, match="nodes are those of a component"):
         SlurmExecutor(nodes=2, resource_group=[SlurmResources()])
     with pytest.raises(FieldInvalid, match="components"):

@@ -21,6 +21,7 @@ from runbus.executors._slurm.verdict import (
     Standing,
     judged,
     noted,
+    put_back,
 )
 from runbus.jobs import JobState, verdict
 
@@ -281,3 +282,47 @@ def test_a_word_that_nobody_knows_changes_nothing() -> None:
     told = judged(RUNNING, strange, "login", 1.0)
     assert told is not None
     assert (told.phase, told.native_state) == ("running", "TELEPORTING")
+
+
+TOLD = "its wrapper was told to end (SIGTERM)"
+
+
+@pytest.mark.parametrize(
+    ("seen", "state", "is_back"),
+    [
+        (RUNNING, "PENDING", True),
+        (RUNNING, "REQUEUED", True),
+        (RUNNING, "RUNNING", False),
+        (None, "PENDING", False),
+        (ended(signal=15), "PENDING", True),
+        (ended(exit_code=0, reason=TOLD), "PENDING", True),
+        (ended(signal=15), "COMPLETING", False),
+        (ended(exit_code=0), "PENDING", False),
+        (ended(signal=15, reason="cancelled"), "PENDING", False),
+    ],
+)
+def test_a_job_is_put_back_that_has_begun_and_waits_and_has_not_ended_by_itself(
+    seen: Observation | None, state: str, is_back: bool
+) -> None:
+    assert put_back(seen, Standing(fact(state))) == is_back
+    assert not put_back(seen, Standing())
+
+
+@pytest.mark.parametrize(
+    ("standing", "is_told"),
+    [
+        (Standing(), False),
+        (Standing(fact("COMPLETING")), False),
+        (Standing(fact("RUNNING"), absences=ABSENCES - 1), False),
+        (Standing(fact("RUNNING"), absences=ABSENCES), True),
+        (Standing(fact("TIMEOUT"), ended_at=0.0), True),
+    ],
+)
+def test_an_end_by_a_signal_is_told_once_slurm_does_not_begin_the_job_anew(
+    standing: Standing, is_told: bool
+) -> None:
+    late = WORD_S * 10
+    told = judged(ended(signal=15), standing, "h", late, late, requeue=True)
+
+    assert (told is not None) == is_told
+    assert judged(ended(exit_code=3), standing, "h", late, late, requeue=True) is not None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from runbus.executors._shell import quote
 from runbus.executors._slurm.listing import SACCT_FIELDS, SQUEUE_FORMAT
 from runbus.executors._slurm.partitions import PARTITIONS_FORMAT, RULES
-from runbus.executors._slurm.script import SECRETS
+from runbus.executors._slurm.script import KEPT, SECRETS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -28,6 +28,7 @@ __all__ = [
     "ids_script",
     "keep_script",
     "known_script",
+    "leave_script",
     "refusal",
     "scancel_words",
     "stage_script",
@@ -203,6 +204,11 @@ def ends_script(graces: Mapping[str, float]) -> bytes:
         % {b"dir": quote(folder), b"grace": grace, b"secrets": SECRETS.encode()}
         for folder, grace in graces.items()
     )
+
+
+def leave_script(folders: Sequence[str]) -> bytes:
+    """Remove the secrets of jobs that Slurm could have begun anew, and that are over."""
+    return b"rm -f %s\n" % b" ".join(quote(f"{folder}/{KEPT}") for folder in folders)
 
 
 def scancel_words(ids: Sequence[str], signal: str | None = None) -> list[str | bytes]:

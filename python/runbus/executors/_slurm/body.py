@@ -24,14 +24,21 @@ class SlurmBody(MarkedBody, frozen=True, kw_only=True):
     Attributes:
         options: What is asked of Slurm.
         name: What Slurm calls it.
+        folder: The attempt's folder there, which may have marks.
     """
 
     options: SlurmOptions
     name: str
+    folder: str
 
     @classmethod
-    def for_slurm(cls, job: JobSpec, options: SlurmOptions) -> SlurmBody:
+    def for_slurm(cls, job: JobSpec, options: SlurmOptions, folder: str) -> SlurmBody:
         """Return what is sent of a job whose folders may have marks.
+
+        Args:
+            job: The job as of its machine.
+            options: What is asked of Slurm.
+            folder: The attempt's folder there.
 
         Raises:
             UsageError: It and the options contradict each other, or there can be no script of it.
@@ -41,9 +48,10 @@ class SlurmBody(MarkedBody, frozen=True, kw_only=True):
             script=cls.finished(render_script(job, advice=NO_FOLDER)),
             advice=NO_FOLDER,
             options=options,
-            name=job_name(job, job.folder),
+            name=job_name(job, folder),
+            folder=folder,
         )
-        body.batch(job.folder, b"")
+        body.batch(folder, b"")
         return body
 
     def batch(self, folder: str, run: bytes) -> Batch:
@@ -73,6 +81,6 @@ class SlurmBody(MarkedBody, frozen=True, kw_only=True):
 
     def render(self) -> str:
         """Return both scripts as a person may see them."""
-        whole = self.batch(self.job.folder, b"runbus-wrapper").text
+        whole = self.batch(self.folder, b"runbus-wrapper").text
         batch = whole.decode("utf-8", "surrogateescape")
         return f"{expanded(batch)}\n# request.sh\n{super().render()}"

@@ -42,7 +42,7 @@ _FORCE_S = 60.0
 
 
 class SlurmHost(Host):
-    """Follows the jobs that one user has in a cluster.
+    """Follows the jobs that one user has in a cluster, which Slurm begins once.
 
     Args:
         tunnel: How to reach the login node.
@@ -54,6 +54,8 @@ class SlurmHost(Host):
     """
 
     machine: SlurmMachine
+    requeue = False
+    """Whether Slurm may begin them anew by itself."""
 
     def __init__(
         self,
@@ -204,22 +206,31 @@ class SlurmHost(Host):
     def _judge(self, job: FollowedJob, look: Look, round_: Round) -> Observation | None:
         return self._judged(job, self._keep(job, look, round_))
 
+    def _asked_since(self, moment: float) -> bool:
+        return self._poll is not None and self._poll.asked_at > moment
+
+    def _told(self, job: FollowedJob, told: Observation) -> Observation:
+        """Return what is told of a job; a subclass may know more."""
+        return told
+
     def _judged(self, job: FollowedJob, seen: Observation | None) -> Observation | None:
         folder, now = job.ref.folder, time.monotonic()
         since = now
         if seen is not None and seen.phase == "ended":
             since = self._ended_since.setdefault(folder, now)
         standing = self.standings.get(folder, Standing())
-        is_fresh = self._poll is not None and self._poll.asked_at > since
+        is_fresh = self._asked_since(since)
         told = judged(
-            seen, standing, self.name, now, now - since, self._notice, is_fresh, job.written_at
-        )
+            seen, standing, self.name, now, now - since, self._notice, is_fresh, job.written_at,
+            self.requeue,
+        )  # fmt: skip
         if told is None:
             if seen is not None and needs_word(seen):
                 self._ask()
             return job.observation
         if told.phase == "running" and standing.fact is not None and standing.fact.nodes:
             told = replace(told, host=standing.fact.nodes)
+        told = self._told(job, told)
         if told.phase == "ended":
             # Of an end without a record only this tells who looks once more.
             if seen is not None and seen.phase == "ended":

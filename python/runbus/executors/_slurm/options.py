@@ -28,6 +28,8 @@ class SlurmOptions(SlurmResources):
         resource_group: The machines of a heterogeneous job, a component each: what one of them does
             not say is as the options themselves say it. The first runs the job's script.
         signal: What it gets before its time is over, such as `USR1@90` for 90 seconds before.
+        requeue: Whether Slurm begins it anew by itself where it was preempted, has lost its machine
+            or was put back into the queue: each time is another attempt, and no retry.
         additional_parameters: Other options of `sbatch`, by their long names; True for one that
             has no value.
         launcher: What starts the job's command: `none`, once, on the first machine; `srun`, once
@@ -49,6 +51,7 @@ class SlurmOptions(SlurmResources):
 
     resource_group: Sequence[SlurmResources] = ()
     signal: str | None = None
+    requeue: bool = False
     additional_parameters: Mapping[str, str | int | bool] = field(default_factory=dict)
     launcher: Launcher = "none"
     launcher_args: Sequence[str] = ()
@@ -73,6 +76,8 @@ class SlurmOptions(SlurmResources):
         """
         if self.signal is not None and not _SIGNAL.fullmatch(self.signal):
             raise FieldInvalid("signal", repr(self.signal), NOT_READ, "write it like USR1@90")
+        if self.resource_group and self.requeue:
+            raise UsageError("Slurm begins no job of several components anew: leave requeue")
         if self.resource_group and self.nodes != 1:
             raise UsageError("nodes are those of a component: give them in resource_group")
         for key in self.additional_parameters:
@@ -162,7 +167,7 @@ def _check_additional(key: str) -> None:
     said = "additional_parameters", repr(key)
     if (advice := _OURS.get(name)) is not None:
         raise FieldInvalid(*said, "runbus gives that itself", advice or None)
-    if field_name in (*PLAIN, "signal"):
+    if field_name in (*PLAIN, "signal", "requeue"):
         raise FieldInvalid(*said, "it is an option of the executor", f"give it as {field_name}=")
     if name not in _OTHERS:
         known = [*_OTHERS, *(plain.replace("_", "-") for plain in PLAIN)]
@@ -240,7 +245,7 @@ _OTHERS = frozenset(
 )
 """The other options that sbatch has had from 20.11 to 24.11, under their long names."""
 
-_SWEEP = "equal jobs that are ready together, as those of a sweep, become one by themselves"
+_SWEEP = "sweep over the index: the points become one array, and max_parallel is its %"
 
 _OURS = {
     "array": _SWEEP,
@@ -253,8 +258,7 @@ _OURS = {
     "output": "its logs lie in the folder of the attempt",
     "parsable": "",
     "quiet": "",
-    "requeue": "give the job retries",
-    "no-requeue": "",
+    "no-requeue": "that is so unless it is told requeue=True",
     "test-only": "use a dry run",
     "wait": "",
     "wrap": "",

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEPENDENCY",
+    "KEPT",
     "SECRETS",
     "SHEBANG",
     "Batch",
@@ -40,6 +41,9 @@ SHEBANG = b"#!/bin/bash\n"
 
 SECRETS = "secrets"
 """The file in an attempt's folder that its script reads first, and removes."""
+
+KEPT = "kept"
+"""What they are called in the first folder of a job that Slurm may begin anew: they stay there."""
 
 DEPENDENCY = "dependency"
 """The option that holds a job back. What others are called is known once it is handed over."""
@@ -132,7 +136,8 @@ def batch_script(
     Raises:
         UsageError: The options and what the job asks for contradict each other.
     """
-    head = [("job-name", name), ("output", "/dev/null"), ("chdir", "/"), ("no-requeue", "")]
+    requeue = "requeue" if options.requeue else "no-requeue"
+    head = [("job-name", name), ("output", "/dev/null"), ("chdir", "/"), (requeue, "")]
     if not isinstance(folders, str):
         head.append(("array", spans(folders)))
     if job.after:
@@ -150,7 +155,9 @@ def batch_script(
         b"folder": _folder(folders),
         b"after": waiting(job),
         b"run": run,
-        b"secrets": SECRETS.encode(),
+        b"anew": _ANEW if options.requeue else b"",
+        b"secrets": _SECRETS_KEPT if options.requeue else _SECRETS_ONCE,
+        b"over": _OVER if options.requeue else b"",
         b"meet": _meeting(len(machines)),
         b"warn": _warning(options.signal),
     }
@@ -299,6 +306,59 @@ _GPUS_SEEN = b"""if [ -z "${CUDA_VISIBLE_DEVICES-}${ROCR_VISIBLE_DEVICES-}${SLUR
 then echo "no GPU is seen on ${SLURMD_NODENAME-}"; exit 76; fi
 """
 
+_SECRETS_ONCE = b"if [ -f %(file)s ]; then . ./%(file)s && rm -f %(file)s || exit 74; fi" % {
+    b"file": SECRETS.encode()
+}
+
+# Slurm begins this script anew, on another machine perhaps, where it was preempted, has lost its
+# machine or was put back by somebody. Each start is an attempt in a folder of its own: the next
+# number, made whole before it appears. One that has ended by itself is not begun anew, nor one that
+# was to end. Who came first owns the folder, and goes on to those after it: another job of Slurm
+# for the same attempt does nothing, however often it is begun.
+_ANEW = b"""rb_first=$rb_folder
+rb_id=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
+rb_id=${rb_id:-$SLURM_JOB_ID}
+rb_goes_on() {
+    rb_end=
+    read -r rb_end <exit.json
+    case $rb_end in
+    '{'*'"signal":15,"reason":"",'* | '{'*'"signal":9,"reason":"",'*) ;;
+    '{'*'"reason":"its wrapper was told to end'*) ;;
+    '{'*) return 1 ;;
+    esac
+    [ ! -e cancel ]
+}
+rb_make() (
+    if [ -g . ]; then umask 007; else umask 077; fi
+    rm -rf "$1.new" && mkdir "$1.new" || exit
+    for rb_file in request request.sh limit; do
+        [ ! -e "$rb_file" ] || cp "$rb_file" "$1.new/" || exit
+    done
+    echo "$rb_id" >"$1.new/owner" && cp "$1.new/owner" "$1.new/slurm.id" && mv -T "$1.new" "$1"
+)
+(umask 077; set -C; echo "$rb_id" >owner) 2>/dev/null
+while
+    rb_owner=
+    read -r rb_owner <owner
+    [ "$rb_owner" = "$rb_id" ] || exit 75
+    [ -e exit.json ]
+do
+    rb_goes_on || exit 75
+    rb_folder=${rb_folder%/*}/$((${rb_folder##*/} + 1))
+    [ -d "$rb_folder" ] || rb_make "$rb_folder" || exit 77
+    cd "$rb_folder" || exit 73
+done
+"""
+
+_SECRETS_KEPT = b"""[ ! -f %(file)s ] || mv -f %(file)s %(kept)s || exit 74
+[ ! -f "$rb_first/%(kept)s" ] || . "$rb_first/%(kept)s" || exit 74""" % {
+    b"file": SECRETS.encode(),
+    b"kept": KEPT.encode(),
+}
+
+_OVER = b"""rb_goes_on || rm -f "$rb_first/%s"
+""" % KEPT.encode()
+
 # bash, since its background children do not ignore INT and QUIT once it controls jobs; it waits for
 # the wrapper in the background, so that a signal is acted on at once. TERM, which Slurm sends to
 # all processes of a job that it ends, is the job's to answer: this shell and the wrapper outlast
@@ -308,9 +368,9 @@ then echo "no GPU is seen on ${SLURMD_NODENAME-}"; exit 76; fi
 _SCRIPT = b"""trap : TERM USR2
 %(folder)s
 cd "$rb_folder" || exit 73
-exec >>slurm.log 2>&1 </dev/null || exit 77
+%(anew)sexec >>slurm.log 2>&1 </dev/null || exit 77
 unset SLURM_EXPORT_ENV
-%(after)sif [ -f %(secrets)s ]; then . ./%(secrets)s && rm -f %(secrets)s || exit 74; fi
+%(after)s%(secrets)s
 %(setup)s%(gpus)s%(meet)srb_ns=$(readlink /proc/self/ns/pid)
 rb_end() {
     read -r rb_grace <grace || rb_grace=30
@@ -329,5 +389,5 @@ while kill -0 "$rb_wrapper" 2>/dev/null; do wait "$rb_wrapper"; rb_status=$?; do
 read -r rb_exit <exit.json
 rb_exit=${rb_exit#*\\"status\\":}
 rb_exit=${rb_exit%%%%[!0-9]*}
-exit "${rb_exit:-$rb_status}"
+%(over)sexit "${rb_exit:-$rb_status}"
 """

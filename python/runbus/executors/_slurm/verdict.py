@@ -31,6 +31,7 @@ __all__ = [
     "judged",
     "needs_word",
     "noted",
+    "put_back",
     "waits",
     "withdrawn",
 ]
@@ -216,10 +217,18 @@ def needs_word(seen: Observation) -> bool:
     return killed or seen.reason.startswith(_WRAPPER_TOLD)
 
 
+def put_back(seen: Observation | None, standing: Standing) -> bool:
+    """Whether a job that has begun waits in the queue: Slurm, asked since, is to begin it anew."""
+    fact = standing.fact
+    if seen is None or fact is None or not waits(fact):
+        return False
+    return seen.phase != "ended" or needs_word(seen)
+
+
 def judged(
     seen: Observation | None, standing: Standing, host: str, now: float,
     ended_for_s: float = 0.0, notice: int = 0, is_fresh: bool = False,
-    written_at: float = float("-inf"),
+    written_at: float = float("-inf"), requeue: bool = False,
 ) -> Observation | None:  # fmt: skip
     """Return what may be told of a job.
 
@@ -232,6 +241,7 @@ def judged(
         notice: The signal that announces the end of its time; 0 if none does.
         is_fresh: Whether Slurm was asked after its own record of its end was known.
         written_at: When something was last seen that it wrote, by the clock of the standing.
+        requeue: Whether Slurm may begin it anew by itself, and nothing says so yet.
 
     Returns:
         None as long as nothing new may be told.
@@ -239,15 +249,9 @@ def judged(
     if seen is not None and seen.phase == "ended":
         if not needs_word(seen):
             return _announced(seen) if notice and seen.signal == notice else seen
-        if is_fresh and standing.fact is not None and waits(standing.fact):
-            reason = "put back into Slurm's queue by somebody"
-            native = standing.fact.state
-            return replace(seen, phase="preempted", reason=reason, native_state=native)
-        if standing.ended_at is not None and standing.fact is not None:
-            told = _explained(seen, standing.fact)
-            is_announced = notice and told.signal == notice and not told.reason
-            return _announced(told) if is_announced else told
-        return seen if ended_for_s > WORD_S or standing.absences >= ABSENCES else None
+        if requeue and not (standing.is_over or is_forgotten(standing, written_at, now)):
+            return None
+        return _by_signal(seen, standing, ended_for_s, notice, is_fresh=is_fresh)
     fact = standing.fact
     if standing.ended_at is not None and fact is not None:
         # One that never had a machine leaves no record that could still be on its way.
@@ -268,6 +272,21 @@ def judged(
         gone = seen or Observation(phase="gone", host=fact.nodes or host)
         return replace(gone, phase="gone", reason=_FORGOTTEN, evidence="squeue")
     return _alive(seen, fact, host)
+
+
+def _by_signal(
+    seen: Observation, standing: Standing, ended_for_s: float, notice: int, *, is_fresh: bool
+) -> Observation | None:
+    """Return what may be told of an end by a signal: whose that was Slurm knows."""
+    if is_fresh and standing.fact is not None and waits(standing.fact):
+        reason = "put back into Slurm's queue by somebody"
+        native = standing.fact.state
+        return replace(seen, phase="preempted", reason=reason, native_state=native)
+    if standing.ended_at is not None and standing.fact is not None:
+        told = _explained(seen, standing.fact)
+        is_announced = notice and told.signal == notice and not told.reason
+        return _announced(told) if is_announced else told
+    return seen if ended_for_s > WORD_S or standing.absences >= ABSENCES else None
 
 
 def _alive(seen: Observation | None, fact: Fact, host: str) -> Observation | None:
