@@ -63,7 +63,7 @@ class RequeuingHost(SlurmHost):
     """Follows jobs of which Slurm may make further attempts.
 
     An attempt is told to be over, for another one, once all that it wrote is here. Where the other
-    lies is noted before in its folder here, for whoever follows it.
+    lies is noted before in its folder here, for those who follow it.
     """
 
     requeue = True
@@ -123,7 +123,7 @@ class RequeuingHost(SlurmHost):
     def _keep(self, job: FollowedJob, look: Look, round_: Round) -> Observation | None:
         """Keep records here, but for that of an end which is none if Slurm begins the job anew.
 
-        Whoever reads it takes it for the end of the job: it is kept once it is known what it is.
+        A reader takes it for the end of the job: it is kept once it is known what it is.
         """
         if decoded(look.exit) is None or "exit.json" in job.records:
             return super()._keep(job, look, round_)
