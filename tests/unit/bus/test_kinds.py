@@ -446,11 +446,45 @@ async def test_callable_objects_and_partials_of_them_are_seen_as_async(kernel_fa
     assert kernel.bus.on(Happened, partial(two_wanted, other=1)).is_async
 
 
-async def test_a_sync_handler_that_returns_a_coroutine_is_an_error(kernel_factory):
-    kernel = await kernel_factory(FakePlugin("bad", {Happened: lambda event: two_wanted(1, 2)}))
+@pytest.mark.parametrize(
+    "made",
+    [lambda: two_wanted(1, 2), lambda: asyncio.get_running_loop().create_future()],
+    ids=["a coroutine", "a future"],
+)
+async def test_a_sync_handler_that_returns_an_awaitable_is_an_error(kernel_factory, made):
+    kernel = await kernel_factory(FakePlugin("bad", {Happened: lambda event: made()}))
     receipt = await kernel.bus.publish(Happened())
 
     assert "returned an awaitable" in str(receipt.errors[0])
+
+
+async def test_a_request_that_is_cancelled_counts_as_a_call_that_neither_failed_nor_succeeded(
+    kernel_factory,
+):
+    waiting = asyncio.Event()
+    is_to_fail = True
+
+    async def answers(event):
+        if is_to_fail:
+            raise ValueError("no")
+        waiting.set()
+        await asyncio.Event().wait()
+
+    kernel = await kernel_factory(FakePlugin("p", {Lines: answers}))
+    with pytest.raises(HookError):
+        await kernel.bus.collect(Lines())
+    is_to_fail = False
+    with record(kernel.bus) as recording:
+        task = asyncio.create_task(kernel.bus.collect(Lines()))
+        await waiting.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    (entry,) = recording.entries
+    assert [verdict for *_, verdict in entry.handlers] == ["cancelled"]
+    (handler,) = kernel.health().plugins["p"].handlers
+    assert (handler.calls, handler.errors, handler.failures_in_a_row) == (2, 1, 1)
 
 
 async def test_the_same_handler_twice_is_refused(kernel_factory):
