@@ -177,6 +177,46 @@ async def test_many_parts_that_ignore_everything_share_one_second_of_grace():
     assert [type(one) for one in error.exceptions] == [PluginStuck] * 10
 
 
+async def test_those_that_ignore_everything_leave_the_others_their_share_of_the_grace():
+    clock = FakeClock()
+    free, done = asyncio.Event(), asyncio.Event()
+
+    async def until(event):
+        while not event.is_set():
+            try:
+                await event.wait()
+            except asyncio.CancelledError:
+                continue
+
+    async def enters(scope, event, delay_s=None):
+        @asynccontextmanager
+        async def resource():
+            yield
+            try:
+                await forever()
+            finally:
+                if delay_s is not None:
+                    clock.call_later(delay_s, event.set)
+                await until(event)
+
+        await scope.enter(resource())
+
+    # They are closed in the reverse order: the stubborn ones before the one that is only slow.
+    plugins = [
+        FakePlugin("slow", setup=partial(enters, event=done, delay_s=0.3)),
+        *(FakePlugin(name, setup=partial(enters, event=free)) for name in "abc"),
+    ]
+    kernel = Kernel(plugins=plugins, timers=clock, shutdown_budget_s=2)
+    await kernel.__aenter__()
+    _, error = await leave_under(clock, kernel)
+    for event in (free, done):
+        event.set()
+    await asyncio.sleep(0.01)
+
+    stuck = [one.plugin for one in error.exceptions if isinstance(one, PluginStuck)]
+    assert stuck == ["c", "b", "a"]
+
+
 async def test_a_reader_that_is_the_block_itself_holds_nothing_up():
     clock = FakeClock()
     async with Kernel(timers=clock) as kernel:
