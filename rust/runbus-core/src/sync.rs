@@ -177,3 +177,31 @@ fn sync(file: &File) -> io::Result<()> {
         result => result,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Error, Syncing};
+    use std::io;
+    use std::path::Path;
+
+    #[test]
+    fn how_a_sync_ended_is_told_to_who_waits() {
+        let refused = || Err(Error::io(Path::new("/f"), io::Error::other("refused")));
+        let syncing = Syncing::begin(refused).expect("descriptors");
+
+        let error = syncing.wait().expect_err("it was refused");
+        assert!(error.to_string().contains("refused"), "{error}");
+        Syncing::begin(|| Ok(()))
+            .expect("descriptors")
+            .wait()
+            .expect("nothing was to be done");
+    }
+
+    #[test]
+    fn a_sync_that_panics_is_over_and_has_failed() {
+        let syncing = Syncing::begin(|| panic!("on purpose")).expect("descriptors");
+
+        let error = syncing.wait().expect_err("it has panicked");
+        assert!(error.to_string().contains("panicked"), "{error}");
+    }
+}

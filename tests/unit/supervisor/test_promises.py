@@ -25,7 +25,15 @@ from runbus.abc import (
 )
 from runbus.bus import Bus
 from runbus.errors import JournalError, LeaseLost
-from runbus.events import Dependency, JobEnded, JobFact, LogLines, ParamsLogged, RunFinished
+from runbus.events import (
+    Dependency,
+    JobEnded,
+    JobFact,
+    LogLines,
+    ParamsLogged,
+    RunFinished,
+    TaskStart,
+)
 from runbus.jobs import (
     CancelRequest,
     FactReader,
@@ -187,12 +195,18 @@ async def test_a_job_is_prepared_while_its_intent_is_written_and_submitted_after
             store.disk.done()
             return super().plan(job)
 
+    @asynccontextmanager
+    async def told(_event: TaskStart) -> AsyncIterator[None]:
+        order.append("told")
+        yield
+
     backend = Preparing()
     backend.on_submit = lambda name, _count: order.append(f"submitted {name}")
     with closing(store), anyio.fail_after(50):
+        bus.on(TaskStart, told)
         await Supervisor(bus, {"a": backend}, store).run([spec("j")], max_parallel=1)
 
-    assert order[:4] == ["ready", "planned", "synced", "submitted j"]
+    assert order[:5] == ["ready", "planned", "synced", "told", "submitted j"]
 
 
 async def test_nothing_is_submitted_where_the_intents_cannot_be_written(
