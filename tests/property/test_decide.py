@@ -127,6 +127,7 @@ class World:
         self.holds_back = holds_back
         self.held: dict[tuple[str, int], tuple[After, ...]] = {}
         self.went_ahead: set[str] = set()
+        self.revived: set[str] = set()
         self.specs = {spec.name: spec for spec in specs}
         self.journal: list[JobFact] = []
         self.records: dict[str, JobRecord] = {}
@@ -172,8 +173,11 @@ class World:
 
     def record(self, fact: JobFact) -> None:
         self.journal.append(fact)
-        record = fold(self.records.get(fact.job), fact)
+        before = self.records.get(fact.job)
+        record = fold(before, fact)
         assert record is not None
+        if before is not None and before.state.is_terminal and not record.state.is_terminal:
+            self.revived.add(fact.job)
         self.records[fact.job] = record
         if hasattr(self, "board"):
             self.board.recorded(record, self.now)
@@ -375,6 +379,8 @@ class World:
             if record.handle
             and not record.state.is_terminal
             and not record.cancelling
+            # One that its backend has begun anew after its end asks nobody.
+            and name not in self.revived
             # One that a queue holds back gets the seat that others leave to it.
             and not (self.board._jobs[name].refused or self.board._jobs[name].waits_for)
         ]

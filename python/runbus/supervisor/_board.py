@@ -202,6 +202,7 @@ class Board:
                 job.wait_from(now)
                 if job.goes_ahead:
                     self._take_seat(job)
+                    self._touch(self._waiting.behind(job))
                 if job.step is Step.SUBMITTING and job.spec.timeouts.queue_s is not None:
                     self._wake_at(now + job.spec.timeouts.queue_s, job)
 
@@ -211,8 +212,9 @@ class Board:
 
     def _send_ahead(self, job: Standing) -> None:
         """Let a queue hold a job back, if there will be a seat for it whatever else needs one."""
-        heirless = not any(parent.has_heir for parent in job.in_queue.values())
-        has_room = heirless or self._seats.has_room(self._unfinished)
+        # One that is to get its own seat from another may end before that, and leave none.
+        leave_one = all(one.has_seat and not one.has_heir for one in job.in_queue.values())
+        has_room = leave_one or self._seats.has_room(self._unfinished)
         if has_room and not self._seats.is_limited(job.spec.executor):
             self._seat_behind(job)
         else:
@@ -379,16 +381,19 @@ class Board:
 
     def _queue(self, job: Standing) -> None:
         job.step = Step.QUEUED
-        has_begun = job.record.attempt > 1
-        if not job.spec.group:
+        if job.spec.group:
+            self._queue_group(job.spec.group)
+        else:
+            has_begun = job.record.attempt > 1
             self._seats.queue(((job.spec.name, job.spec.executor),), has_begun=has_begun)
-            return
-        members = [self._jobs[name] for name in self._groups[job.spec.group]]
-        # The last of them that may begin lets all begin.
-        if not any(one.step in (Step.HELD, Step.WAITING) for one in members):
-            waiting = [one.spec for one in members if one.step is Step.QUEUED]
-            jobs = [(one.name, one.executor) for one in waiting]
-            self._seats.queue(jobs, has_begun=has_begun)
+
+    def _queue_group(self, group: str) -> None:
+        """Let those of a group wait for seats that have none; the last that may begin lets all."""
+        members = [self._jobs[name] for name in self._groups.get(group, ())]
+        waiting = [one for one in members if one.step is Step.QUEUED]
+        if waiting and not any(one.step in (Step.HELD, Step.WAITING) for one in members):
+            jobs = [(one.spec.name, one.spec.executor) for one in waiting]
+            self._seats.queue(jobs, has_begun=any(one.record.attempt > 1 for one in waiting))
 
     def _wake_at(self, at: float, job: Standing) -> None:
         heapq.heappush(self._timers, (at, job.spec.name))
@@ -449,6 +454,7 @@ def _before_its_start(board: Board, job: Standing, now: float) -> Iterator[Decis
             board._take_seat(job)
         job.step = Step.WATCHED
         board._touch(board._waiting.in_queue(job))
+        board._queue_group(job.spec.group)
         yield Follow(job.spec, job.record.handle)
         return
     end = job.end_unbegun

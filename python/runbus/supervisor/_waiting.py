@@ -48,6 +48,12 @@ class Waiting:
                 if _note(job, child):
                     yield child
 
+    def behind(self, job: Standing) -> Iterator[Standing]:
+        """Yield the jobs that a queue could hold back until one has ended."""
+        for child in self._children.get(("", job.spec.name), ()):
+            if child.can_be_held_back and child.may_go_ahead:
+                yield child
+
     def out_of_queue(self, job: Standing) -> None:
         """Take in that another attempt of a job follows, which no queue knows."""
         for child in self._children.get(("", job.spec.name), ()):

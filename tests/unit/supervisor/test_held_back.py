@@ -183,12 +183,25 @@ def test_with_too_few_seats_one_gets_the_seat_of_what_it_waits_for_and_others_wa
     board = board_of(p, q, r, child_of(spec, "s", "p"), spec("t"), seats=1)
     assert submitted(decide(board, 0.0)) == ["p"]
     assert submitted(take(board, p)) == ["q"]
-    assert submitted(take(board, q)) == ["r"]
+    # Were q cancelled while p runs, r would begin beside it.
+    assert take(board, q) == []
     # There is no seat for the others until the chain is over.
-    assert end(board, p, JobState.SUCCEEDED) == []
+    assert submitted(end(board, p, JobState.SUCCEEDED)) == ["r"]
     take(board, r)
     assert end(board, q, JobState.SUCCEEDED) == []
     assert submitted(end(board, r, JobState.SUCCEEDED)) == ["t"]
+
+
+def test_one_that_is_cancelled_in_a_queue_lets_nothing_begin_beside_what_it_waits_for(
+    spec: Spec,
+) -> None:
+    p, q, r = spec("p"), child_of(spec, "q", "p"), child_of(spec, "r", "q", when="afterany")
+    board = board_of(p, q, r, seats=1)
+    decide(board, 0.0)
+    take(board, p)
+    take(board, q)
+    assert end(board, q, JobState.CANCELLED) == []
+    assert submitted(end(board, p, JobState.SUCCEEDED)) == ["r"]
 
 
 def test_one_that_has_a_seat_of_its_own_takes_no_second_when_its_parent_ends(spec: Spec) -> None:
