@@ -112,7 +112,7 @@ class RequeuingHost(SlurmHost):
 
     def _judge(self, job: FollowedJob, look: Look, round_: Round) -> Observation | None:
         seen = self._keep(job, look, round_)
-        is_over = self._is_over(job, seen)
+        is_over = self._note_phase(job, seen)
         told = self._passed(job, look, seen) if is_over else self._judged(job, seen)
         if told is not None and told.phase == "ended":
             super()._keep(job, look, round_)
@@ -149,8 +149,8 @@ class RequeuingHost(SlurmHost):
         )
         return self._pass_on(job, seen) if is_whole or is_late else job.observation
 
-    def _is_over(self, job: FollowedJob, seen: Observation | None) -> bool:
-        """Whether Slurm has made another attempt at a job, or is to."""
+    def _note_phase(self, job: FollowedJob, seen: Observation | None) -> bool:
+        """Note since when a job is seen so; return whether Slurm makes another attempt at it."""
         start = self._starts[job.ref.folder]
         if start.has_next or seen is None:
             return start.has_next
