@@ -20,7 +20,6 @@ import pytest
 
 from runbus.abc import JobSpec, Observation, Resources
 from runbus.attempt import observe_folder, render_request, render_script
-from runbus.testing._waiting import wait_until
 
 TABLE = Path(__file__).parents[3] / "docs" / "concepts" / "wrapper.md"
 WAITS = "import os, signal; print(os.getpid(), flush=True); signal.pause()"
@@ -290,4 +289,7 @@ def test_what_samples_the_machine_is_started_beside_a_job_that_lasts(
     (tmp_path / "sampler").write_text(f"#!/bin/sh\necho >{tmp_path}/began\n")
     (tmp_path / "sampler").chmod(0o755)
     launch(tmp_path, "sleep", "60")
-    wait_until((tmp_path / "began").exists)
+    until = time.monotonic() + patience_s
+    while not (tmp_path / "began").exists():
+        assert time.monotonic() < until
+        time.sleep(0.02)
