@@ -87,4 +87,8 @@ def parse_idle(output: bytes, paths: Sequence[str]) -> list[str]:
     Raises:
         ValueError: It is not an answer to the script.
     """
-    return [paths[int(line)] for line in output.split()]
+    numbers = {b"%d" % number: path for number, path in enumerate(paths)}
+    try:
+        return [numbers[line] for line in output.split()]
+    except KeyError:
+        raise ValueError("its answer does not say which folders are idle") from None

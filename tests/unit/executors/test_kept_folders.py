@@ -58,6 +58,12 @@ def test_what_nothing_uses_is_told_and_removed(tmp_path: Path, shell: list[str])
     assert new.is_dir()
 
 
+@pytest.mark.parametrize("output", [b"-1\n", b"2\n", b"01\n", b"0 x\n", b"\xff\n"])
+def test_an_answer_that_names_no_folder_is_refused(output: bytes) -> None:
+    with pytest.raises(ValueError, match="does not say which folders are idle"):
+        parse_idle(output, ["/a", "/b"])
+
+
 @pytest.mark.parametrize(
     "folder",
     [f"/far/{ID}", "/jobs/1-a/1", f"{ID}/jobs/1-a/1", "/far/20260101-000000-other1/jobs/1-a/1"],
