@@ -1,7 +1,8 @@
 //! A whole journal as columns, in one pass.
 
 use super::format::{ROW_WORDS, WORD_BYTES};
-use super::metric_reader::{MetricReader, Rows, Table};
+use super::metric_reader::MetricReader;
+use super::rows::{Rows, Table};
 use crate::error::Error;
 use crate::frame::{Frames, Mixed, Point, Wide};
 use crate::memory::Big;
