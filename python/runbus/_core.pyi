@@ -41,6 +41,7 @@ __all__ = [
     "Sampler",
     "Series",
     "SeriesData",
+    "Starting",
     "Syncing",
     "__version__",
     "about_segment",
@@ -448,6 +449,44 @@ class Journal:
     @property
     def closed(self) -> bool:
         """Whether the journal was closed."""
+
+@final
+class Starting:
+    """A program that a thread of its own starts, in a session of its own; its output goes nowhere.
+
+    The thread that starts a program stands still until that is loaded, for about a millisecond, and
+    in `os.posix_spawn` all other threads with it. Signals are handled as a new process expects it,
+    whatever this one ignores or blocks. Dropped, it goes on.
+    """
+
+    def __new__(
+        cls,
+        words: Sequence[bytes],
+        variables: Sequence[bytes],
+        /,
+        *,
+        stdin: int | None = None,
+        reaps: bool = False,
+    ) -> Self:
+        """Begin. Where no thread can be started this returns when the program is loaded.
+
+        Args:
+            words: The program's path, or its name in PATH, and its arguments.
+            variables: Its variables, each `NAME=value`.
+            stdin: What it reads, which the caller may close at once; nothing if None.
+            reaps: Whether the thread waits for the end of the process, too. Nobody else may then.
+
+        Raises:
+            OSError: There are not enough files.
+            ValueError: A word or a variable has a NUL in it.
+        """
+
+    def wait(self) -> int:
+        """Wait until the program is loaded, and return its pid.
+
+        Raises:
+            OSError: There are not enough processes, or it cannot be run.
+        """
 
 @final
 class Syncing:

@@ -54,9 +54,12 @@ if TYPE_CHECKING:
     from runbus.attempt._rendezvous import rendezvous as rendezvous
     from runbus.attempt._request import render_request as render_request
     from runbus.attempt._script import WRAPPER as WRAPPER
+    from runbus.attempt._script import check_job as check_job
     from runbus.attempt._script import redacted_job as redacted_job
     from runbus.attempt._script import render_script as render_script
     from runbus.attempt._script import secret_environment as secret_environment
+    from runbus.attempt._spawn import Starting as Starting
+    from runbus.attempt._spawn import spawn as spawn
     from runbus.attempt._work import FolderFiles as FolderFiles
     from runbus.attempt._work import as_it_worked as as_it_worked
     from runbus.attempt._work import note_work as note_work
@@ -77,12 +80,14 @@ __all__ = [
     "LogTail",
     "Place",
     "Pulse",
+    "Starting",
     "Syncing",
     "Written",
     "as_it_worked",
     "blobs",
     "carried_program",
     "carried_sampler",
+    "check_job",
     "has_writer",
     "is_elsewhere",
     "is_running",
@@ -106,6 +111,7 @@ __all__ = [
     "rendezvous",
     "sampler_program",
     "secret_environment",
+    "spawn",
     "whole_records",
     "wrapper_program",
     "wrapper_words",
@@ -159,7 +165,8 @@ __getattr__, __dir__ = lazy_names(
         ),
         "._rendezvous": ("MEETING_PORTS", "at_a_free_port", "on_one_node", "rendezvous"),
         "._request": ("render_request",),
-        "._script": ("WRAPPER", "redacted_job", "render_script", "secret_environment"),
+        "._script": ("WRAPPER", "check_job", "redacted_job", "render_script", "secret_environment"),
+        "._spawn": ("Starting", "spawn"),
         "._work": ("FolderFiles", "as_it_worked", "note_work"),
     },
 )

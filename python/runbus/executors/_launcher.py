@@ -17,7 +17,7 @@ import struct
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from runbus.executors._spawn import spawn
+from runbus.attempt import spawn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -41,8 +41,8 @@ class LauncherLost(Exception):
 class Launcher:
     """Starts wrappers by way of a process, and hears from it of their ends; for one event loop.
 
-    Wrappers inherit what the process was started with: limits, umask, niceness, control group. Made
-    in the thread of the loop; call `close` there, too.
+    It is loaded while this process goes on. Wrappers inherit what it was started with: limits,
+    umask, niceness, control group. Made in the thread of the loop; call `close` there, too.
 
     Args:
         program: The wrapper program.
@@ -52,11 +52,11 @@ class Launcher:
         patience_s: How long it may say nothing while it is asked, in seconds.
 
     Attributes:
-        pid: The process.
         alive: The pids of the wrappers that it has started, and that have not ended.
+        is_lost: Whether it starts no more wrappers.
 
     Raises:
-        OSError: There are not enough files or processes for it.
+        OSError: There are not enough files for it.
     """
 
     def __init__(
@@ -77,12 +77,14 @@ class Launcher:
         self._cut = b""
         self._heard = 0
         self._packed: tuple[Mapping[bytes, bytes], bytes] = {}, _number(0)
-        self._turn = asyncio.Lock()
+        self._turn, self._sending = asyncio.Lock(), 0
+        self._patience: asyncio.TimerHandle | None = None
+        self.is_lost = False
         self._socket, theirs = socket.socketpair()
         with theirs:
             try:
                 # A wrapper gets the variables of its job, and no others.
-                self.pid = spawn((program, "launch"), {}, stdin=theirs.fileno())
+                self._process = spawn((program, "launch"), {}, stdin=theirs.fileno())
             except BaseException:
                 self._socket.close()
                 raise
@@ -91,9 +93,22 @@ class Launcher:
         self._loop.add_reader(self._socket, self._hear)
 
     @property
-    def is_lost(self) -> bool:
-        """Whether it starts no more wrappers."""
-        return self._socket.fileno() < 0
+    def pid(self) -> int:
+        """The process; waits until it is loaded.
+
+        Raises:
+            OSError: It cannot be run, or there were not enough processes for it.
+        """
+        return self._process.wait()
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether it could be run, and there were enough processes; waits until it is loaded."""
+        try:
+            self._process.wait()
+        except OSError:
+            return False
+        return True
 
     async def start(
         self, folder: str, files: Mapping[str, bytes], environment: Mapping[bytes, bytes]
@@ -114,14 +129,17 @@ class Launcher:
         number = next(self._ids)
         answer: asyncio.Future[int] = self._loop.create_future()
         self._asked[number] = answer
+        self._have_patience()
         try:
             await self._send(self._request(number, folder, files, environment))
-            return await self._answered(answer)
-        except (TimeoutError, ConnectionError) as error:
+            return await answer
+        except ConnectionError as error:
             self._lose()
             raise LauncherLost from error
         finally:
             self._asked.pop(number, None)
+            if answer.done() and not answer.cancelled():
+                answer.exception()  # asyncio complains of what nobody looks at
 
     async def _send(self, asked: bytes) -> None:
         """Write to the socket, after what others write.
@@ -129,38 +147,54 @@ class Launcher:
         Raises:
             LauncherLost: The launcher is gone.
             ConnectionError: It goes.
-            TimeoutError: It does not read.
         """
-        async with self._turn:
-            if self.is_lost:
-                raise LauncherLost
-            async with asyncio.timeout(self._patience_s):
+        if self.is_lost:
+            raise LauncherLost
+        if not self._sending:
+            with suppress(BlockingIOError):
+                asked = asked[self._socket.send(asked) :]
+            if not asked:
+                return
+        self._sending += 1
+        try:
+            async with self._turn:
+                if self.is_lost:
+                    raise LauncherLost
                 await self._loop.sock_sendall(self._socket, asked)
+        finally:
+            self._sending -= 1
+            self._close_socket()
 
-    async def _answered(self, answer: asyncio.Future[int]) -> int:
-        """Wait for an answer for as long as the launcher is at work: it has others to start first.
+    def _have_patience(self) -> None:
+        """Give the launcher its time to say something: it may have others to start first."""
+        if self._patience is None:
+            self._patience = self._loop.call_later(self._patience_s, self._look, self._heard)
 
-        Raises:
-            TimeoutError: It does not say anything any more.
-        """
-        while not answer.done():
-            heard = self._heard
-            await asyncio.wait([answer], timeout=self._patience_s)
-            if not answer.done() and self._heard == heard:
-                raise TimeoutError
-        return answer.result()
+    def _look(self, heard: int) -> None:
+        """Give up a launcher that was asked something, and has said nothing for all its time."""
+        self._patience = None
+        if self._asked and self._heard == heard:
+            self._lose()
+        elif self._asked:
+            self._have_patience()
 
     def close(self) -> None:
         """End the launcher, not the wrappers; safe to repeat."""
         if self.is_lost:
             return
+        self.is_lost = True
+        if self._patience is not None:
+            self._patience.cancel()
         self._loop.remove_reader(self._socket)
-        self._socket.close()
-        # It may have been stopped: then it would not see the end of the socket.
-        with suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
-        with suppress(ChildProcessError):
-            os.waitpid(self.pid, 0)
+        with suppress(OSError):
+            # Whoever still writes hears of it. The loop must not find another file in its place.
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._close_socket()
+        with suppress(OSError):  # it never began, or somebody else has seen its end
+            pid = self.pid
+            # It may have been stopped: then it would not see the end of the socket.
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
         for answer in self._asked.values():
             if not answer.done():
                 answer.set_exception(LauncherLost())
@@ -168,9 +202,14 @@ class Launcher:
         self.alive.clear()
         self._when_lost(left)
 
+    def _close_socket(self) -> None:
+        if self.is_lost and not self._sending:
+            self._socket.close()
+
     def _lose(self) -> None:
         if not self.is_lost:
-            logger.warning("the process that starts wrappers is gone: they are started without it")
+            if self.has_begun:
+                logger.warning("the process that starts wrappers is gone: they start without it")
             self.close()
 
     def _request(

@@ -42,6 +42,7 @@ from runbus.attempt import (
     read_log,
     sampler_program,
     secret_environment,
+    spawn,
     wrapper_program,
     wrapper_words,
 )
@@ -51,7 +52,6 @@ from runbus.executors._changes import Changes
 from runbus.executors._environment import check_gpu_variable, inherited_environment
 from runbus.executors._gpus import VARIABLE, GpuPool, visible_gpus
 from runbus.executors._launcher import Launcher, LauncherLost
-from runbus.executors._spawn import spawn
 from runbus.executors._unpacked import in_unpacked_code
 
 if TYPE_CHECKING:
@@ -241,7 +241,8 @@ class LocalExecutor(Executor):
             write_file(os.path.join(folder, name), data, is_durable=False)
         # Kept free for the pidfd, which must not fail once the job runs.
         with closing(_Spare()):
-            pid = spawn((*wrapper_words(), "run", folder, own_pid_namespace()), environment)
+            words = (*wrapper_words(), "run", folder, own_pid_namespace())
+            pid = spawn(words, environment).wait()
         self._watch(pid, self._reap)
         return pid
 
@@ -249,8 +250,10 @@ class LocalExecutor(Executor):
         """Start the process that starts wrappers if need be; None if there is none, or no more.
 
         Raises:
-            OSError: There are not enough files or processes for it.
+            OSError: There are not enough files for it.
         """
+        if self._launcher is not None and self._launcher.is_lost and not self._launcher.has_begun:
+            self._launcher = None  # there may be more processes by now
         if self._launcher is None and (program := wrapper_program()) is not None:
             self._launcher = Launcher(program, self._launched_ended, self._launcher_lost)
         # There is none of a script, and one that is gone does not come back.
@@ -285,7 +288,7 @@ class LocalExecutor(Executor):
         for ref in refs:
             grace = f"{grace_s:.3f}"
             words = (*wrapper_words(), "cancel", ref.folder, grace, own_pid_namespace())
-            pid = spawn(words, inherited_environment(True))
+            pid = spawn(words, inherited_environment(True)).wait()
             self._watch(pid, self._reap)
 
     async def files(self, job: JobSpec) -> FolderFiles:
@@ -416,10 +419,9 @@ def _inherited_kib(told: int) -> int:
 def _request_files(request: Request, heartbeat_s: int | None) -> dict[str, bytes]:
     """Return what the wrapper reads, by the names of files."""
     body = request.of(AttemptBody)
-    files = {
-        "request.sh": body.script.encode("utf-8", "surrogateescape"),
-        "request": body.program_request(sampler=sampler_program() or ""),
-    }
+    files = {"request": body.program_request(sampler=sampler_program() or "")}
+    if body.is_script or wrapper_program() is None:
+        files["request.sh"] = body.script.encode("utf-8", "surrogateescape")
     if (time_s := request.job.timeouts.run_s) is not None:
         files["limit"] = b"%.3f %g\n" % (time_s, GRACE_S)
     if heartbeat_s is not None:

@@ -340,8 +340,8 @@ class ExperimentDraft(Planning):
             replace(spec, package=self._packages.get(spec.executor))
             for spec in self._specs(self._ready).of(jobs, first=first)
         ]
-        for (job, _), spec in zip(jobs, specs, strict=True):
-            self._recorder.record(self.folder, self.project, job, spec)
+        named = [(job, spec) for (job, _), spec in zip(jobs, specs, strict=True)]
+        self._recorder.record(self.folder, self.project, named)
         return specs
 
     async def run(self, bus: Bus) -> list[JobRecord]:

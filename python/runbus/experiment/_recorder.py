@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from runbus._files import make_folder, make_folders
@@ -10,44 +12,69 @@ from runbus.errors import FileUnreadable
 from runbus.metrics import Origin, RunInfo, make_run_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
     from runbus.abc import JobSpec
     from runbus.experiment._job import Job
 
 __all__ = ["Recorder"]
 
+_MANY = 16
+"""For fewer jobs than these a second thread is not worth its start."""
+
 
 class Recorder:
-    """Makes what lies on disk of a job before it begins."""
+    """Makes what lies on disk of jobs before they begin."""
 
     def __init__(self) -> None:
         self._origins: dict[str, Origin] = {}
 
-    def record(self, folder: str, project: str, job: Job, spec: JobSpec) -> None:
-        """Make the folders of a job, and its run.
+    def record(self, folder: str, project: str, jobs: Sequence[tuple[Job, JobSpec]]) -> None:
+        """Make the folders of jobs, and their runs.
 
         Args:
             folder: The experiment's folder.
             project: What its runs are gathered under.
-            job: The job.
-            spec: What its executor gets.
+            jobs: The jobs, each with what its executor gets.
 
         Raises:
             OSError: They cannot be written.
         """
-        origin = self._origin(spec.argv, spec.cwd, folder)
-        info = RunInfo.new(spec.run_id, job.name, project, job.config, job=job.name, origin=origin)
-        run = make_run_folder(folder, info)
-        if job.takes_over:
-            _take_over(run, info, job.takes_over)
+        asked = list(self._ask_git(folder, [spec for _, spec in jobs]))
+        with ExitStack() as stack:
+            if len(jobs) > _MANY:
+                # The disk makes what two threads ask for in little more than half the time.
+                thread = stack.enter_context(ThreadPoolExecutor(1, "job folders"))
+                made = thread.submit(_make_job_folders, jobs)
+                self._record_runs(folder, project, jobs)
+                made.result()
+            else:
+                self._record_runs(folder, project, jobs)
+                _make_job_folders(jobs)
+        for see_asked in asked:
+            see_asked()
+
+    def _ask_git(self, folder: str, specs: Sequence[JobSpec]) -> Iterator[Callable[[], None]]:
+        """Ask git about the folders that jobs start in, once about each."""
+        for spec in specs:
+            if spec.cwd not in self._origins:
+                origin = self._origins[spec.cwd] = Origin.of_job(spec.argv, spec.cwd)
+                yield origin.ask_git(folder)
+
+    def _record_runs(self, folder: str, project: str, jobs: Sequence[tuple[Job, JobSpec]]) -> None:
+        for job, spec in jobs:
+            origin = self._origins[spec.cwd].with_argv(spec.argv)
+            config = job.config
+            info = RunInfo.new(spec.run_id, job.name, project, config, job=job.name, origin=origin)
+            run = make_run_folder(folder, info)
+            if job.takes_over:
+                _take_over(run, info, job.takes_over)
+
+
+def _make_job_folders(jobs: Sequence[tuple[Job, JobSpec]]) -> None:
+    for _, spec in jobs:
         make_folders(os.path.dirname(spec.folder))
         make_folder(spec.folder)
-
-    def _origin(self, argv: tuple[str, ...], cwd: str, folder: str) -> Origin:
-        """Return where a job comes from; git is asked once for each folder."""
-        if cwd not in self._origins:
-            self._origins[cwd] = Origin.of_job(argv, cwd)
-            self._origins[cwd].ask_git(folder)
-        return self._origins[cwd].with_argv(argv)
 
 
 def _take_over(folder: str, info: RunInfo, of: str) -> None:

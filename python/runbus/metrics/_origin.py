@@ -6,20 +6,21 @@ code differs from it is found out by git itself, in the background.
 
 from __future__ import annotations
 
-import _thread
 import os
 import re
 import sys
 import zlib
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from runbus._core import Starting
 from runbus._files import file_mode, read_file
 from runbus._secrets import redacted_value
 from runbus.errors import FileUnreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Self
 
 __all__ = ["Origin"]
@@ -101,29 +102,28 @@ class Origin(NamedTuple):
         )
         return cls(tuple(map(str, argv)) if isinstance(argv, list) else (), python, cwd, commit)
 
-    def ask_git(self, experiment: str) -> None:
+    def ask_git(self, experiment: str) -> Callable[[], None]:
         """Have git note in an experiment's folder whether code differs from the commit, and how.
 
-        Waits for no answer, nor for the end of the shell that starts git.
+        Waits for no answer, nor for the shell that starts git.
+
+        Returns:
+            What waits until git is being asked: then it answers, too, if this process ends.
         """
         if not self.commit:
-            return
+            return partial(_see_asked, None)
         # As private as all that runbus writes.
         script = f"umask {0o777 & ~file_mode():o}; {_ASK_GIT}"
         # Whatever Python runs it: with what it reads from here alone.
         python = sys.executable or ""
         keep = (python, _PACKAGES, self._diff(experiment), self.commit)
-        argv = ("sh", "-c", script, self._note(experiment), self.cwd, *keep, *_GIT)
-        quiet = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in range(3)]
+        words = ("sh", "-c", script, self._note(experiment), self.cwd, *keep, *_GIT)
+        variables = [name + b"=" + value for name, value in os.environb.items()]
         try:
-            shell = os.posix_spawnp("sh", argv, os.environ, file_actions=quiet)
+            shell = Starting([os.fsencode(word) for word in words], variables, reaps=True)
         except OSError:
-            return  # then it is unknown
-        # Git belongs to nobody, and the shell ends at once: but a busy machine may take long.
-        try:
-            _thread.start_new_thread(_reap, (shell,))
-        except RuntimeError:  # there are too many threads
-            _reap(shell)
+            shell = None  # then it is unknown
+        return partial(_see_asked, shell)
 
     def answered(self, experiment: str) -> Self:
         """Return the same with what git has noted in an experiment's folder by now."""
@@ -160,9 +160,10 @@ class Origin(NamedTuple):
         return f"{_CHANGED}-{which:08x}"
 
 
-def _reap(process: int) -> None:
-    with suppress(ChildProcessError):  # where SIGCHLD is ignored it is reaped unseen
-        os.waitpid(process, 0)
+def _see_asked(shell: Starting | None) -> None:
+    if shell is not None:
+        with suppress(OSError):  # then it is unknown
+            shell.wait()
 
 
 def commit_of(cwd: str) -> str:

@@ -450,8 +450,9 @@ def _make(
         called = name or _name_of(origin, experiment_id)
         info = RunInfo.new(run_id, called, project, config, origin=origin)
         folder = make_run_folder(experiment, info)
-        origin.ask_git(experiment)
+        see_git_asked = origin.ask_git(experiment)
         journal = new_journal(folder)
+        see_git_asked()
         return Run(journal, info, folder, sync_ms=sync_ms, cancelled_on=cancelled_on)
     except BaseException:
         import shutil

@@ -28,6 +28,8 @@ pub mod journal;
 mod memory;
 mod mutex;
 mod os;
+#[cfg(feature = "segments")]
+pub mod process;
 pub mod sampler;
 #[cfg(feature = "segments")]
 pub mod segment;

@@ -10,6 +10,7 @@ mod fastcall;
 mod follow;
 mod gil;
 mod pieces;
+mod process;
 mod reader;
 mod reports;
 mod sampler;
@@ -42,6 +43,8 @@ mod _core {
     use crate::follow::{MetricBell, MetricTail};
     #[pymodule_export]
     use crate::pieces::{blobs, whole_records};
+    #[pymodule_export]
+    use crate::process::Starting;
     #[pymodule_export]
     use crate::reader::{Columns, JournalReader, MetricReader};
     #[pymodule_export]

@@ -150,6 +150,34 @@ async def test_a_launcher_that_does_not_answer_is_given_up(tmp_path: Path) -> No
     assert not (tmp_path / "exit.json").exists()
 
 
+async def test_those_who_still_write_to_a_launcher_hear_that_it_is_gone(tmp_path: Path) -> None:
+    told = Told()
+    async with told.launcher() as launcher:
+        os.kill(launcher.pid, signal.SIGSTOP)
+        files = {"padding": b"x" * 2_000_000}
+        asked = [asyncio.create_task(launcher.start(name, files, {})) for name in "abc"]
+        await asyncio.sleep(0)
+        os.kill(launcher.pid, signal.SIGKILL)
+        ended = await asyncio.gather(*asked, return_exceptions=True)
+        # No file of ours is in its place while somebody may still write.
+        launcher.close()
+
+    assert [type(one) for one in ended] == [LauncherLost] * 3
+
+
+async def test_a_launcher_that_could_not_be_run_is_lost_without_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    told = Told()
+    async with told.launcher(program=str(tmp_path / "none")) as launcher:
+        with pytest.raises(LauncherLost):
+            await launcher.start(str(tmp_path), files_of(tmp_path, "true"), ENVIRONMENT)
+
+    assert launcher.is_lost
+    assert not launcher.has_begun
+    assert not caplog.text
+
+
 SLOW = """#!{python}
 import os, struct
 
