@@ -28,7 +28,7 @@ FILES = {
     "question": "experiment.json",
     "folder": "",
     "placement": "placement.json",
-    "request": "request.sh",
+    "request": "request",
     "start": "pid.json",
     "end": "exit.json",
 }

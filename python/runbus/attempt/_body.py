@@ -8,8 +8,8 @@ import msgspec
 
 from runbus.abc import JobSpec
 from runbus.attempt._rendezvous import without_meeting
-from runbus.attempt._request import render_request
-from runbus.attempt._script import redacted_job, render_script
+from runbus.attempt._request import render_request, runs_script
+from runbus.attempt._script import check_job, redacted_job, render_script
 
 if TYPE_CHECKING:
     from typing import Self
@@ -24,23 +24,31 @@ class AttemptBody(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         job: The job as of where it runs: its folders are those of that machine.
-        script: The shell script that becomes the job's process.
         advice: What the job's stderr says if its folder is not there.
     """
 
     job: JobSpec
-    script: str
     advice: str = ""
 
     @classmethod
     def of(cls, job: JobSpec, *, advice: str = "") -> Self:
-        """Render the request of a job.
+        """Return the request of a job.
 
         Raises:
-            UsageError: There can be no script of it; see `render_script`.
+            UsageError: There can be no script of it; see `check_job`.
         """
-        script = cls.finished(render_script(job, advice=advice))
-        return cls(job=job, script=script, advice=advice)
+        check_job(job)
+        return cls(job=job, advice=advice)
+
+    @property
+    def script(self) -> str:
+        """The shell script that becomes the job's process."""
+        return self.finished(render_script(self.job, advice=self.advice))
+
+    @property
+    def is_script(self) -> bool:
+        """Whether the wrapper program, too, runs the script: some of the job is shell."""
+        return runs_script(self.job)
 
     @staticmethod
     def finished(script: str) -> str:

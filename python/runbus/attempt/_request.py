@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from runbus.abc import JobSpec
 
-__all__ = ["render_request"]
+__all__ = ["render_request", "runs_script"]
 
 _SAMPLED = (
     ENV_RUN, ENV_SYSTEM, "CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES",
@@ -30,17 +30,26 @@ def render_request(
     that is shell.
 
     Args:
-        job: The job, checked by `render_script`.
+        job: The job, checked by `check_job`.
         advice: What the job's stderr says if its folder is not there.
         sampler: The path, where the job runs, of the program that samples the machine beside it.
         by_script: Leave any job to its script.
     """
-    is_script = bool(by_script or job.bootstrap or job.package or job.given)
-    return b"".join(
-        b"%s %d\n%s\n" % (name.encode(), len(value), value)
+    is_script = by_script or runs_script(job)
+    return "".join(
+        f"{name} {_length(text)}\n{text}\n"
         for name, text in _fields(job, advice, sampler, is_script)
-        for value in [text.encode("utf-8", "surrogateescape")]
-    )
+    ).encode("utf-8", "surrogateescape")
+
+
+def _length(text: str) -> int:
+    """Return how many bytes a text becomes."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogateescape"))
+
+
+def runs_script(job: JobSpec) -> bool:
+    """Whether the wrapper program leaves a job to its script."""
+    return bool(job.bootstrap or job.package or job.given)
 
 
 def _fields(job: JobSpec, advice: str, sampler: str, is_script: bool) -> Iterator[tuple[str, str]]:

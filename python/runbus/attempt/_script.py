@@ -22,7 +22,14 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PREFIX = "RUNBUS_SECRET_"
 
-__all__ = ["WRAPPER", "redacted_job", "references", "render_script", "secret_environment"]
+__all__ = [
+    "WRAPPER",
+    "check_job",
+    "redacted_job",
+    "references",
+    "render_script",
+    "secret_environment",
+]
 
 WRAPPER = os.path.join(os.path.dirname(__file__), "wrapper.sh")
 """The script that runs a job and keeps its record; see its first lines."""
@@ -39,6 +46,37 @@ def render_script(job: JobSpec, *, advice: str = "") -> str:
     Args:
         job: The job.
         advice: What the job's stderr says if its folder is not there.
+
+    Raises:
+        UsageError: As `check_job`.
+    """
+    check_job(job)
+    env, secrets = {**job.image.env, **job.env}, references(job)
+    # As Python writes it: a line end in a name must not end the comment.
+    lines = [f"# runbus: {job.name!r} of {job.experiment_id}, attempt {job.attempt}"]
+    # What runs before the program, too, must be within reach of what ends the job.
+    has_prelude = bool(job.bootstrap or job.package)
+    if has_prelude:
+        lines += ['${rb_alone:+exec "$rb_alone" sh "$rb_request"}']
+    for name, place in sorted(secrets.items()):
+        lines.append(f"# {name} is {place!r}")
+        lines.append(f'export {name}="${{{_PREFIX}{name}?}}"; unset {_PREFIX}{name}')
+    lines += [f"export {name}={shlex.quote(value)}" for name, value in sorted(env.items())]
+    lines += [*_giving(job), *_unpacking(job)]
+    advised = f"{{ echo {shlex.quote(advice)} >&2; exit 126; }}" if advice else "exit 126"
+    lines += [f"cd {shlex.quote(job.cwd)} || {advised}"]
+    lines += [f"{{ {line}\n}} || exit" for line in job.bootstrap]
+    # A word each: the job's IFS, which is set by now, parts none.
+    alone = "" if has_prelude else '${rb_alone:+"$rb_alone"} ${rb_alone:+--} '
+    lines += [f"exec {alone}" + shlex.join((*_limits(job), *job.argv))]
+    return "\n".join(lines) + "\n"
+
+
+def check_job(job: JobSpec) -> None:
+    """Make sure that a job means something to a shell and to the system.
+
+    Args:
+        job: The job.
 
     Raises:
         UsageError: The name of a variable is none that a shell can set, a value, a word or the
@@ -61,24 +99,6 @@ def render_script(job: JobSpec, *, advice: str = "") -> str:
     _check_encodable(job)
     if both := sorted(env.keys() & secrets.keys()):
         raise UsageError(f"job {job.name!r}: {both[0]!r} is both a plain value and a secret")
-    # As Python writes it: a line end in a name must not end the comment.
-    lines = [f"# runbus: {job.name!r} of {job.experiment_id}, attempt {job.attempt}"]
-    # What runs before the program, too, must be within reach of what ends the job.
-    has_prelude = bool(job.bootstrap or job.package)
-    if has_prelude:
-        lines += ['${rb_alone:+exec "$rb_alone" sh "$rb_request"}']
-    for name, place in sorted(secrets.items()):
-        lines.append(f"# {name} is {place!r}")
-        lines.append(f'export {name}="${{{_PREFIX}{name}?}}"; unset {_PREFIX}{name}')
-    lines += [f"export {name}={shlex.quote(value)}" for name, value in sorted(env.items())]
-    lines += [*_giving(job), *_unpacking(job)]
-    advised = f"{{ echo {shlex.quote(advice)} >&2; exit 126; }}" if advice else "exit 126"
-    lines += [f"cd {shlex.quote(job.cwd)} || {advised}"]
-    lines += [f"{{ {line}\n}} || exit" for line in job.bootstrap]
-    # A word each: the job's IFS, which is set by now, parts none.
-    alone = "" if has_prelude else '${rb_alone:+"$rb_alone"} ${rb_alone:+--} '
-    lines += [f"exec {alone}" + shlex.join((*_limits(job), *job.argv))]
-    return "\n".join(lines) + "\n"
 
 
 def _check_encodable(job: JobSpec) -> None:

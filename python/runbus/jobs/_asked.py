@@ -214,11 +214,17 @@ def _relative(job: JobSpec, folder: str) -> JobSpec:
     package = job.package
     return replace(
         job,
-        folder=os.path.relpath(job.folder, folder),
-        run_folder=os.path.relpath(job.run_folder, folder),
+        folder=_within(job.folder, folder),
+        run_folder=_within(job.run_folder, folder),
         env=env,
         package=package and replace(package, path=os.path.relpath(package.path, folder)),
     )
+
+
+def _within(path: str, folder: str) -> str:
+    # What its own process has named is made of it; `relpath` takes apart and compares both.
+    inside = path.removeprefix(f"{folder}/")
+    return inside if inside != path else os.path.relpath(path, folder)
 
 
 def _absolute(job: JobSpec, folder: str) -> JobSpec:

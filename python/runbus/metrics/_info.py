@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from json.encoder import encode_basestring_ascii as _quoted
 from types import NoneType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -155,8 +156,10 @@ def _laid_out(value: Any, margin: str = "\n") -> str:
 
     The encoder's own layout is made in Python and costs a job as much as its folders.
     """
+    if isinstance(value, str):
+        return _quoted(value)  # as `dumps` does, which looks at its ten options first
     if not isinstance(value, dict) or not value:
         return json.dumps(value)
     inner = margin + "  "
-    fields = (f"{json.dumps(key)}: {_laid_out(one, inner)}" for key, one in value.items())
+    fields = (f"{_quoted(key)}: {_laid_out(one, inner)}" for key, one in value.items())
     return "{" + inner + f",{inner}".join(fields) + margin + "}"

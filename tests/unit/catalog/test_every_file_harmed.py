@@ -29,7 +29,6 @@ with runbus.init() as run:
 """
 
 OF_JOBS = {
-    "request.sh": "jobs/{job}/1/request.sh",
     "request": "jobs/{job}/1/request",
     "stdout.log": "jobs/{job}/1/stdout.log",
     "stderr.log": "jobs/{job}/1/stderr.log",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runbus.attempt import render_script
+from runbus.attempt import check_job
 from runbus.executors._paths import expanded
 from runbus.executors._slurm.options import SlurmOptions  # noqa: TC001 - a field of a struct
 from runbus.executors._slurm.script import Batch, batch_script, job_name
@@ -43,9 +43,9 @@ class SlurmBody(MarkedBody, frozen=True, kw_only=True):
         Raises:
             UsageError: It and the options contradict each other, or there can be no script of it.
         """
+        check_job(job)
         body = cls(
             job=job,
-            script=cls.finished(render_script(job, advice=NO_FOLDER)),
             advice=NO_FOLDER,
             options=options,
             name=job_name(job, folder),
