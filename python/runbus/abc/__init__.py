@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from runbus.abc.files import JobFiles as JobFiles
     from runbus.abc.files import pattern_problem as pattern_problem
     from runbus.abc.job import After as After
+    from runbus.abc.job import Copy as Copy
     from runbus.abc.job import JobSpec as JobSpec
     from runbus.abc.packager import Contents as Contents
     from runbus.abc.packager import Entry as Entry
@@ -67,6 +68,7 @@ __all__ = [
     "Collector",
     "Completed",
     "Contents",
+    "Copy",
     "DataStreamPlugin",
     "Delivery",
     "Dependency",
@@ -122,7 +124,7 @@ __getattr__, __dir__ = lazy_names(
             "Phase",
         ),
         ".files": ("FilePatterns", "FoundFile", "JobFiles", "pattern_problem"),
-        ".job": ("After", "JobSpec"),
+        ".job": ("After", "Copy", "JobSpec"),
         ".packager": (
             "Contents",
             "Entry",

@@ -50,6 +50,8 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
             same value where executors share it. Such a job begins only if the records of all of
             them say that it may, and otherwise ends with `UNMET` as its reason. None
             if there is no such queue.
+        copies: As which copies each job is to run, by their indices: an experiment has a job for
+            each of them then, `NAME[INDEX]`. Each job is one by itself if empty.
     """
 
     gpus: int | None = 0
@@ -65,6 +67,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     nodes: int = 1
     files: bool = False
     after: Hashable = None
+    copies: tuple[int, ...] = ()
 
     def check(self, job: JobSpec, executor: str) -> None:
         """Refuse a job that asks for more.

@@ -22,7 +22,19 @@ from runbus.events import (
     Timeouts,
 )
 
-__all__ = ["After", "JobSpec"]
+__all__ = ["After", "Copy", "JobSpec"]
+
+
+class Copy(msgspec.Struct, frozen=True, kw_only=True):
+    """Which of several equal jobs one is that were asked for as one.
+
+    Attributes:
+        of: What was asked for: what the names of all of them begin with.
+        index: Which of `Capabilities.copies` it is.
+    """
+
+    of: str
+    index: int
 
 
 class After(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +87,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
             an attempt ends: see `FilePatterns`.
         artifact_limits: How much of them it gets.
         is_trial: Whether it is a trial of a sweep: a plugin chooses its values as it begins.
+        copy: Which of the copies it is that its executor runs of a job; None if there is one.
         package: The code that travels with it: it runs in a copy of its own. None for none.
         image: What the machine must hold before the job starts.
         bootstrap: Lines of POSIX shell that run first; one that fails fails the job.
@@ -100,6 +113,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     artifacts: tuple[str, ...] = ()
     artifact_limits: ArtifactLimits = ArtifactLimits()
     is_trial: bool = False
+    copy: Copy | None = None
     package: Package | None = None
     image: Image = Image()
     bootstrap: tuple[str, ...] = ()

@@ -17,7 +17,7 @@ from runbus.errors import (
     UsageError,
     near_matches,
 )
-from runbus.experiment import JobHandle, as_batch, as_python
+from runbus.experiment import JobHandle, as_batch, as_python, members_by_origin
 from runbus.jobs import Asked, attempt_heading
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Self
 
+    from runbus.abc import JobSpec
     from runbus.catalog import JobStatus
 
 __all__ = ["Recorded"]
@@ -227,10 +228,19 @@ class Recorded:
         for name, members in groups.items():
             of_group = [self._handles[one] for one in members]
             self._handles.setdefault(name, JobHandle(name, self, of_group))
+        self._split(asked.jobs)
         for sweep in asked.sweeps:
             points = [self._handles[one] for one in sweep.jobs if one in self._handles]
             if sweep.name:
                 self._handles.setdefault(sweep.name, JobHandle(sweep.name, self, points, {}))
+
+    def _split(self, specs: Sequence[JobSpec]) -> None:
+        """Take in the copies that recorded jobs run as."""
+        for name, members in members_by_origin({one.name: one.copy for one in specs}).items():
+            for one in members:
+                self._handles.setdefault(one, JobHandle(one, self))
+            whole = self._handles.setdefault(name, JobHandle(name, self))
+            whole.split([self._handles[one] for one in members])
 
 
 def _logs(

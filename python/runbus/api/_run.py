@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from runbus.api._experiment import Experiment
 from runbus.api._job_of import task_of
+from runbus.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -69,7 +70,10 @@ def run(
     """
     task = task_of(task, values)
     experiment = Experiment(project or task.title, executor=executor, plugins=plugins)
-    experiment.add(task, name=name, retries=retries, timeout=timeout, artifacts=artifacts)
+    job = experiment.add(task, name=name, retries=retries, timeout=timeout, artifacts=artifacts)
+    if count := experiment._copies():
+        several = f"its executor runs job {job.name!r} as {count:,} copies, a run each"
+        raise UsageError(f"{several}: add it to an Experiment")
     experiment.run(detach=detach, tail_logs=tail_logs, check=check)
     (record,) = experiment.runs
     return record

@@ -23,7 +23,7 @@ from runbus.api._teller import Teller
 from runbus.config import is_importing
 from runbus.errors import JournalError, UsageError, innermost
 from runbus.experiment import ExperimentDraft, StoredExperiment
-from runbus.jobs import CancelRequest, ask_to_cancel
+from runbus.jobs import Asked, CancelRequest, ask_to_cancel
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -206,6 +206,7 @@ class Running(Composed):
             raise
         self._draft = draft
         self._folder = draft.folder
+        self._split(self._stored.specs)
         return self._stored
 
     def _drafted(
@@ -245,6 +246,7 @@ class Running(Composed):
                 self._handles.pop(job.name, None)
         else:
             await stored.add(specs, session.executors)
+            self._split(stored.specs)
 
     def _give_up(self) -> None:
         """End the jobs that are recorded and not begun, as CANCELLED."""
@@ -267,8 +269,9 @@ class Running(Composed):
             executors = executors_of({name: one.data for name, one in needed.items()})
             self._executors.check(used - executors.keys())
             draft.join(jobs, executors, needed, max_parallel=max_parallel, fail_fast=fail_fast)
+            self._split(Asked.read(self._folder).jobs)
             # Those of the jobs that this process has recorded.
-            self._task_plugins |= {job.name: job.plugins for job in jobs if job.plugins}
+            self._task_plugins |= draft.task_plugins
         except BaseException:
             with self._lock:
                 self._added = [*jobs, *self._added]
@@ -300,12 +303,21 @@ class Running(Composed):
             FileUnreadable: The experiment's record is damaged.
         """
         jobs = [*self._added]
-        executors = executors_of(self._executors.data) | self._executors.values
+        executors = self._made()
         self._executors.check({job.executor or self._executor for job in jobs} - executors.keys())
         if self._folder:
             draft = ExperimentDraft.open(self._folder, home=self._home, more=jobs)
             return plan_on(draft, executors)
         return plan_on(self._drafted(jobs), executors)
+
+    def _copies(self) -> int:
+        """Return as how many copies its executor runs a job that names none; 0 if as one."""
+        made = self._made().get(self._executor)
+        return 0 if made is None else len(made.capabilities.copies)
+
+    def _made(self) -> dict[str, Executor]:
+        """Return the executors that come with it, and this machine, by name."""
+        return executors_of(self._executors.data) | self._executors.values
 
     async def _wait(self, *, check: bool = True) -> list[JobRecord]:
         """See `AsyncExperiment.wait`."""

@@ -88,6 +88,7 @@ def run_sweep(
             portal().call(attach, started.unfinished)
             started = started_before(project, jobs)
         done, missing = started.done, started.missing
+    found = {name: [run_id] for name, run_id in done.items()}
     if missing:
         experiment = ExperimentDraft(
             project,
@@ -104,5 +105,7 @@ def run_sweep(
                 await experiment.run(kernel.bus)
 
         portal().call(launch)
-        done = done | {spec.name: spec.run_id for spec in experiment.specs}
-    return RunList(open_run(done[job.name]) for job in jobs)
+        for spec in experiment.specs:
+            name = spec.name if spec.copy is None else spec.copy.of
+            found.setdefault(name, []).append(spec.run_id)
+    return RunList(open_run(run_id) for job in jobs for run_id in found[job.name])

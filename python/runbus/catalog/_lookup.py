@@ -182,24 +182,28 @@ def find_sweep(
 ) -> tuple[str, list[str]] | None:
     """Return the folder of the newest experiment with a sweep of a name, and the jobs of that.
 
+    A job that ran as several copies is named in the same way.
+
     Args:
-        name: The name of the sweep.
+        name: The name of the sweep, or of the job.
         home: The home folder, instead of `$RUNBUS_HOME` or `~/.runbus`.
 
     Returns:
-        None if there is no such sweep.
+        None if there is no such sweep, and no such job.
 
     Raises:
         HomeUnusable: The home folder cannot be read.
     """
     for folder in sorted(Home(home).experiment_folders(), key=os.path.basename, reverse=True):
         try:
-            sweeps = Asked.read(folder).sweeps
+            asked = Asked.read(folder)
         except (NotFound, FileUnreadable):
             continue
-        for one in sweeps:
+        for one in asked.sweeps:
             if name and one.name == name:
                 return folder, [*one.jobs]
+        if copies := [one.name for one in asked.jobs if one.copy and one.copy.of == name]:
+            return folder, copies
     return None
 
 

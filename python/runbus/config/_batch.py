@@ -222,7 +222,8 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
         executor: The name of the executor of the jobs that name none.
         executors: The executors that it describes, and those of other files that its jobs use, by
             name.
-        max_parallel: How many jobs run at a time; as many as there are processors if absent.
+        max_parallel: How many jobs run at a time; as many as there are processors if absent,
+            or as the copies that an executor runs of one job.
         fail_fast: The first job that fails ends all others.
         jobs: The jobs, in the order in which they are submitted.
     """

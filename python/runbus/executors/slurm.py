@@ -36,6 +36,7 @@ from runbus.executors._placement import (
     run_json,
 )
 from runbus.executors._slurm.body import SlurmBody
+from runbus.executors._slurm.bounded import Bounded, numbered
 from runbus.executors._slurm.choosing import AUTO
 from runbus.executors._slurm.commands import Commands
 from runbus.executors._slurm.host import SlurmHost
@@ -123,6 +124,7 @@ class SlurmExecutor(SlurmOptions, TunnelExecutor):
         self.check()
         tunnel = self._reached()
         scheduler = scheduler_of(tunnel, self.rest, self.token)
+        self._bounded = Bounded()
         follows = RequeuingHost if self.requeue else SlurmHost
         self._host = follows(
             tunnel, scheduler, self.poll_s, self._tell, self.copy_patience_s, notice(self)
@@ -167,6 +169,7 @@ class SlurmExecutor(SlurmOptions, TunnelExecutor):
             batches=True,
             nodes=node_count(self),
             after=self._queue,
+            copies=elements.indices if (elements := self.elements) else (),
         )
 
     @property
@@ -185,22 +188,42 @@ class SlurmExecutor(SlurmOptions, TunnelExecutor):
     def plan(self, job: JobSpec) -> Request:
         """Return the batch script, and the script that it runs."""
         self.capabilities.check(job, self.name)
+        self._check_copy(job)
         check_gpu_variable(job)
         base = marked(self._job_dir)
         moved = self._moved(job, base, OWN_ATTEMPT if self.requeue else "")
         folder, _ = remote_folders(job, base)
         return Request(job=job, body=SlurmBody.for_slurm(moved, self, folder))
 
+    def _check_copy(self, job: JobSpec) -> None:
+        """Refuse a job that is none of the elements of the array, where there is one.
+
+        Raises:
+            UsageError: It is none.
+        """
+        asked = None if self.elements is None else self.elements.indices
+        index = None if job.copy is None else job.copy.index
+        if asked is None and index is not None:
+            raise UsageError(f"job {job.name!r} is an element of an array, and there is no array")
+        if asked is not None and index not in asked:
+            raise UsageError(f"job {job.name!r} is no element of the array {self.array}")
+
     async def submit_all(self, requests: Sequence[Request]) -> list[JobRef | RunbusError | None]:
         """Hand several jobs over: those that ask for the same as elements of one array.
 
-        Each has its own folder, wrapper and records, as if it had been submitted alone.
+        Each has its own folder, wrapper and records, as if it had been submitted alone. Of an array
+        of which only some elements run at a time, those that do not go in one `sbatch` with the
+        others find no room before there are so few left of these.
         """
         outcomes: dict[str, JobRef | RunbusError | None] = {}
-        async with anyio.create_task_group() as sending:
-            for alike in await self._groups(requests, outcomes):
-                name = f"submit {len(alike)} jobs to {self._host.name}"
-                sending.start_soon(self._send, alike, outcomes, name=name)
+        groups = await self._groups(requests, outcomes)
+        limit = self.elements.at_a_time if self.elements else None
+        open_jobs = (one.ref for one in self._host.open_jobs())
+        with self._bounded.within(limit, groups, open_jobs) as going:
+            async with anyio.create_task_group() as sending:
+                for alike in going:
+                    name = f"submit {len(alike)} jobs to {self._host.name}"
+                    sending.start_soon(self._send, alike, outcomes, name=name)
         return [outcomes.get(request.job.folder) for request in requests]
 
     async def _groups(
@@ -213,7 +236,7 @@ class SlurmExecutor(SlurmOptions, TunnelExecutor):
             was_sent = read_placement(request.job.folder) is not None
             need = package and package.sha256, request.job.timeouts.queue_s, was_sent
             needs.setdefault(need, []).append(request)
-        groups: dict[bytes, list[Request]] = {}
+        groups: dict[tuple[bytes, str], list[Request]] = {}
         largest = 1
         for alike in needs.values():
             first = alike[0].job
@@ -227,12 +250,14 @@ class SlurmExecutor(SlurmOptions, TunnelExecutor):
                 outcomes.update((one.job.folder, error_of(one.job, error)) for one in alike)
                 continue
             for request in alike:
-                groups.setdefault(request.of(SlurmBody).like, []).append(request)
+                copy_of = request.job.copy.of if request.job.copy else ""
+                groups.setdefault((request.of(SlurmBody).like, copy_of), []).append(request)
         return [chunk for group in groups.values() for chunk in chunks(group, largest)]
 
     async def _send(self, alike: Sequence[Request], outcomes: Outcomes) -> None:
         """Hand over jobs that ask for the same."""
-        if len(alike) == 1:
+        indices = await self._indices(alike)
+        if not indices:
             folder = alike[0].job.folder
             try:
                 outcomes[folder] = await self._try_submit(alike[0])
@@ -241,7 +266,7 @@ class SlurmExecutor(SlurmOptions, TunnelExecutor):
             return
         name = array_name([self._known_as(request.job) for request in alike])
         members = []
-        for index, request in enumerate(alike):
+        for index, request in zip(indices, alike, strict=True):
             try:
                 members.append(await self._member(request, index, element_name(name, index)))
             except (OSError, RunbusError) as error:
@@ -254,6 +279,16 @@ class SlurmExecutor(SlurmOptions, TunnelExecutor):
                     os.unlink(os.path.join(member.ref.folder, PLACEMENT))
             outcomes[member.ref.folder] = answer
         self._tell()
+
+    async def _indices(self, alike: Sequence[Request]) -> Sequence[int]:
+        """Return which elements of an array jobs are; empty for one that goes by itself.
+
+        Copies are those that were asked for, as far as the cluster has such indices.
+        """
+        asked = [one.job.copy.index for one in alike if one.job.copy is not None]
+        if asked and max(asked) < await self._host.scheduler.largest_array():
+            return asked
+        return range(len(alike)) if len(alike) > 1 else ()
 
     async def _member(self, request: Request, index: int, name: str) -> Member:
         """Record where a job goes, as an element of an array."""
@@ -278,7 +313,7 @@ class SlurmExecutor(SlurmOptions, TunnelExecutor):
         return await self._host.tunnel.read(path, offset, PIECE)
 
     def _moved(self, job: JobSpec, base: str, own_folder: str = "") -> JobSpec:
-        return launched(self, super()._moved(job, base, own_folder), base)
+        return numbered(self, launched(self, super()._moved(job, base, own_folder), base))
 
     @property
     def _is_read_again(self) -> bool:

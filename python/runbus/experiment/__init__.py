@@ -9,6 +9,7 @@ from runbus.experiment._as_text import as_python as as_python
 from runbus.experiment._batch import jobs_of_batch as jobs_of_batch
 from runbus.experiment._checks import check_name as check_name
 from runbus.experiment._checks import check_title as check_title
+from runbus.experiment._copies import members_by_origin as members_by_origin
 from runbus.experiment._experiment import ExperimentDraft as ExperimentDraft
 from runbus.experiment._handle import JobHandle as JobHandle
 from runbus.experiment._job import Job as Job
@@ -37,6 +38,7 @@ __all__ = [
     "jobs_to_rerun",
     "jobs_to_retry",
     "kept_code",
+    "members_by_origin",
     "started_before",
     "sweep",
     "swept",

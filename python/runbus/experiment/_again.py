@@ -167,6 +167,7 @@ def _jobs(asked: Asked, folder: str, names: Collection[str]) -> list[Job]:
             artifacts=spec.artifacts,
             artifact_limits=spec.artifact_limits,
             point=points.get(spec.name),
+            copy=spec.copy,
         )
         for spec, task in zip(asked.jobs, tasks, strict=False)
         if spec.name in names

@@ -22,6 +22,7 @@ from runbus.config import (
     output_data,
 )
 from runbus.experiment._again import jobs_asked
+from runbus.experiment._copies import members_by_origin
 from runbus.experiment._job import Job
 
 if TYPE_CHECKING:
@@ -130,7 +131,22 @@ def _asked(folder: str) -> tuple[Asked, list[Job]]:
             # They are the job's own by now.
             task = replace(task, env={}, cwd=None)
         found.append(replace(job, task=task, env=env))
-    return asked, found
+    return asked, _whole(found)
+
+
+def _whole(jobs: list[Job]) -> list[Job]:
+    """Return jobs with one in the place of the copies that its executor runs of it."""
+    of = {job.name: job.copy.of for job in jobs if job.copy is not None}
+    found: dict[str, Job] = {}
+    for job in jobs if of else ():
+        waits = [
+            one if one.experiment else replace(one, job=of.get(one.job, one.job))
+            for one in job.dependencies
+        ]
+        name = of.get(job.name, job.name)
+        whole = replace(job, name=name, copy=None, depends_on=[*dict.fromkeys(waits)])
+        found.setdefault(name, whole)
+    return list(found.values()) if of else jobs
 
 
 def _config(job: Job) -> dict[str, Any]:
@@ -149,6 +165,9 @@ def _notes(asked: Asked, *, is_python: bool = False) -> Iterator[str]:
         yield f"plugins: {', '.join(named)}{f' and {other} others' if other else ''}"
     if asked.settings:
         yield f"settings of plugins: {', '.join(sorted(asked.settings))}"
+    copies = members_by_origin({spec.name: spec.copy for spec in asked.jobs})
+    for name, members in copies.items():
+        yield f"job {name!r} ran as {len(members):,} copies of it: {', '.join(members)}"
     for sweep in asked.sweeps:
         yield f"sweep {sweep.name!r}: {len(sweep.jobs)} of its {sweep.total} points, one by one"
 
@@ -262,6 +281,6 @@ def _said(value: msgspec.Struct) -> dict[str, Any]:
         default = field.default
         if field.default_factory is not msgspec.NODEFAULT:
             default = field.default_factory()
-        if field.name not in ("point", "takes_over", "plugins") and one != default:
+        if field.name not in ("point", "copy", "takes_over", "plugins") and one != default:
             found[field.name] = one
     return found

@@ -18,6 +18,7 @@ from runbus._secrets import Secret
 from runbus.abc import GRACE_S, JobSpec
 from runbus.errors import HomeUnusable, JournalHeld, UsageError, os_reason
 from runbus.experiment._checks import with_words
+from runbus.experiment._copies import as_copies
 from runbus.experiment._packages import build_code, keep_code
 from runbus.experiment._planning import Planning
 from runbus.experiment._recorder import Recorder
@@ -51,7 +52,8 @@ class ExperimentDraft(Planning):
             `Config` of one, or data such as `{"type": "ssh", "hosts": ["box"]}`. Its leader, which
             may be another process, makes them and gives them to its kernel. A job that says
             nothing of a time-out has that of its executor.
-        max_parallel: How many jobs run at a time; as many as there are processors if None.
+        max_parallel: How many jobs run at a time; as many as there are processors if None, or as
+            the copies that an executor runs of one job.
         root: The folder whose code executors package that take code along; the current one if None.
         plugins: What its leader loads, another process too; a kernel that `run` is given has those
             that it was made with. Names of plugins that can be found, and hook values: a `Config`
@@ -112,6 +114,8 @@ class ExperimentDraft(Planning):
             HookError: A plugin of a job has failed; nothing was made.
             PluginStuck: A plugin of a job took too long; nothing was made.
         """
+        if executors is not None:
+            self._ready = self._jobs = self._with_copies(self._jobs, executors, [])
         packages = self._begin(executors)
         with self._writing():
             self._packages = keep_code(packages, self.folder)
@@ -169,7 +173,8 @@ class ExperimentDraft(Planning):
         assert self._asked is not None
         assert self._stored is not None
         before, entries = len(self._jobs), self.executor_entries
-        new_jobs = with_words(jobs, [job for job, _ in self._jobs])
+        known = [job for job, _ in self._jobs]
+        new_jobs = with_words(as_copies(jobs, executors, self._executor, known), known)
         self._others.learn(jobs)
         self._jobs = [*self._jobs, *new_jobs]
         self._groups = config.members_by_group({job.name: job.group for job, _ in self._jobs})

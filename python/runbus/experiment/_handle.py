@@ -21,6 +21,8 @@ class _Owner(Protocol):
 class JobHandle:
     """A job, a group of them, or a sweep, that was added to an experiment: later ones depend on it.
 
+    A job that its executor runs as several copies has them as its members once it is recorded.
+
     As a text it is the job's name, which the methods of an experiment take as well.
 
     Args:
@@ -50,6 +52,10 @@ class JobHandle:
         self.members = tuple(members)
         self.done = dict(done or {})
         self._is_sweep = done is not None
+
+    def split(self, copies: Sequence[JobHandle]) -> None:
+        """The job is recorded, as several copies."""
+        self.members = tuple(copies)
 
     @property
     def experiment_id(self) -> str:

@@ -13,6 +13,7 @@ from runbus._listed import check_mapping, listed
 from runbus._secrets import Secret
 from runbus.abc import (
     ArtifactLimits,
+    Copy,
     Dependency,
     EarlyStop,
     FilePatterns,
@@ -78,6 +79,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
             `runbus.abc.FilePatterns`.
         artifact_limits: How many files, and bytes, are kept of an attempt.
         point: Which point of which sweep it is; None if of none.
+        copy: Which copy it is of a job that its executor runs as several; None if it is whole.
         takes_over: The folder of a run of which its own gets the tags and notes; none if empty.
 
     Raises:
@@ -103,6 +105,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     artifacts: Sequence[str] = ()
     artifact_limits: ArtifactLimits = ArtifactLimits()
     point: SweepPoint | None = None
+    copy: Copy | None = None
     takes_over: str = ""
     plugins: tuple[Any, ...] = ()  # of TaskPlugins, whose class costs what functions cost
 

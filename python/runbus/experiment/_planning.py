@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from runbus.experiment._checks import (
     check_unicode,
     with_words,
 )
+from runbus.experiment._copies import as_copies, members_by_origin
 from runbus.experiment._job import Job
 from runbus.experiment._others import Others
 from runbus.experiment._packages import planned_code, unbuilt_code
@@ -81,7 +83,8 @@ class Planning:
         self._home = Home(home)
         self._others = Others(self._home)
         check_title(project)
-        self._jobs = with_words(jobs)
+        # What was recorded has its copies; those of the others are known with their executors.
+        self._jobs = with_words(as_copies(jobs, {}, executor))
         self._others.learn(jobs)
         self._ready = self._jobs
         self._root = absolute_path(root or ".")
@@ -96,6 +99,7 @@ class Planning:
         self._code = code
         self._changed_by = list(changed_by)
         self._groups = config.members_by_group({job.name: job.group for job in jobs})
+        self._is_bounded = max_parallel is not None
         largest = max(map(len, self._groups.values()), default=0)
         self._max_parallel = max_parallel or max(largest, len(os.sched_getaffinity(0)))
         self._check_groups()
@@ -150,6 +154,20 @@ class Planning:
         draft._packages = {spec.executor: spec.package for spec in asked.jobs if spec.package}
         return draft
 
+    def _with_copies(
+        self, jobs: Worded, executors: Mapping[str, Executor], before: Worded
+    ) -> Worded:
+        """Return jobs with a copy for each that their executors run."""
+        given, known = [job for job, _ in jobs], [job for job, _ in before]
+        every = as_copies(given, executors, self._executor, known)
+        if len(every) == len(given) and all(map(operator.is_, every, given)):
+            return jobs
+        if not self._is_bounded and self._stored is None:
+            # All of a job may run at once: so it goes to its backend as one, which may bound it.
+            members = members_by_origin({job.name: job.copy for job in every})
+            self._max_parallel = max([self._max_parallel, *map(len, members.values())])
+        return with_words(every, known)
+
     def _check_groups(self) -> None:
         for group, members in self._groups.items():
             if (count := len(members)) > self._max_parallel:
@@ -168,6 +186,11 @@ class Planning:
         """The time-outs that executors have for their jobs, of those that have any."""
         entries = self.executor_entries.items()
         return {name: one.timeouts for name, one in entries if one.timeouts != Timeouts()}
+
+    @property
+    def task_plugins(self) -> Mapping[str, Sequence[TaskPlugin]]:
+        """What is told the ends of the jobs that were recorded here, by their names."""
+        return self._stored.task_plugins if self._stored else {}
 
     @property
     def specs(self) -> Sequence[JobSpec]:
@@ -192,7 +215,8 @@ class Planning:
             HookError: A plugin that changes a job has failed.
             PluginStuck: A plugin that changes a job took too long.
         """
-        return self._plan([submitted(spec, plugins) for spec in self._dry_specs()], executors)
+        specs = self._dry_specs(executors)
+        return self._plan([submitted(spec, plugins) for spec in specs], executors)
 
     def _plan(self, specs: Sequence[JobSpec], executors: Mapping[str, Executor]) -> list[Request]:
         for spec in specs:
@@ -226,13 +250,14 @@ class Planning:
         used = sorted({request.job.executor for request in requests})
         return planned_code(executors, used, self._root, self._packages)
 
-    def _dry_specs(self) -> list[JobSpec]:
+    def _dry_specs(self, executors: Mapping[str, Executor]) -> list[JobSpec]:
         """Return the jobs as `run` would hand them on, without writing anything."""
+        known = () if self._stored is None else self._stored.specs
+        new = self._with_copies(self._jobs[len(known) :], executors, self._jobs[: len(known)])
         if self._stored is None:
-            jobs = self._set_up("EXPERIMENT", self._jobs)
+            jobs = self._set_up("EXPERIMENT", new)
             return self._specs(jobs).of(jobs)
-        known = self._stored.specs
-        more = self._set_up(self.id, self._jobs[len(known) :])
+        more = self._set_up(self.id, new)
         if more:
             self._check_open(read_jobs(self.folder))
         specs = [

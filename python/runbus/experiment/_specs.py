@@ -110,6 +110,7 @@ class Specs:
             stop=job.stop,
             artifacts=tuple(job.artifacts),
             artifact_limits=job.artifact_limits,
+            copy=job.copy,
             is_trial=job.point is not None and config.Trials.tag in job.point.space,
         )
 

@@ -9,7 +9,7 @@ import msgspec
 
 __all__ = ["SweepAsked", "SweepPoint", "common_name", "own_name"]
 
-_NUMBER = re.compile(r"[-_.# ]?\d+$")
+_NUMBER = re.compile(r"[-_.# ]?\d+$|\[\d+\]$")
 
 
 class SweepPoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,7 +70,7 @@ class SweepAsked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def common_name(job: str) -> str:
-    """Return a job's name without its values, as in `train-lr=0.1`, or its number."""
+    """Return a job's name without its values, as in `train-lr=0.1`, its number or its index."""
     before, equals, _ = job.partition("=")
     if equals:
         return before.rpartition("-")[0] or before

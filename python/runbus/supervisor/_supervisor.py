@@ -240,6 +240,7 @@ class Supervisor:
     async def _sync_intents(self, syncing: StoreSync) -> None:
         async with self._syncing:
             await self._synced(syncing)
+        await self._look_at_copies()
         self._work.let_submit()
 
     async def _sync(self) -> None:
@@ -277,15 +278,25 @@ class Supervisor:
 
     async def _look_at_preempted(self) -> None:
         """Look once whether jobs that have ended as PREEMPTED were begun anew by their backends."""
+        for executor, refs in self._handed_over(lambda one: one is JobState.PREEMPTED).items():
+            for ref, seen in (await self._executors[executor].observe(refs)).items():
+                self._board.saw(ref.name, seen, (), self._clock.monotonic())
+
+    async def _look_at_copies(self) -> None:
+        """Let executors know which copies of jobs they have, before they are given others."""
+        for executor, refs in self._handed_over(lambda one: not one.is_terminal).items():
+            if self._executors[executor].capabilities.copies:
+                await self._executors[executor].observe(refs)
+
+    def _handed_over(self, is_meant: Callable[[JobState], bool]) -> dict[str, list[JobRef]]:
+        """Return the attempts that executors have of jobs in some states, by the executors."""
         refs: dict[str, list[JobRef]] = {}
         for record in map(self._store.jobs.__getitem__, self._specs):
-            if record.state is JobState.PREEMPTED and record.handle:
+            if record.handle and is_meant(record.state):
                 folder = self._store.absolute(record.folder)
                 ref = JobRef(name=record.name, folder=folder, handle=record.handle)
                 refs.setdefault(record.executor, []).append(ref)
-        for executor, some in refs.items():
-            for ref, seen in (await self._executors[executor].observe(some)).items():
-                self._board.saw(ref.name, seen, (), self._clock.monotonic())
+        return refs
 
     def _put_on_board(self, jobs: Sequence[JobSpec], inherited: set[str]) -> None:
         """Put jobs on the board, as of their latest attempts."""

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runbus.abc import UNMET, After, JobSpec, Resources, Timeouts
+from runbus.abc import UNMET, After, Copy, JobSpec, Resources, Timeouts
 from runbus.attempt import observe_folder
 from runbus.errors import FieldInvalid, UsageError
 from runbus.events import CONDITIONS, Condition
@@ -110,6 +110,11 @@ def directives(text: str) -> dict[str, str]:
             {"timeouts": Timeouts(run_s=90)},
         ),
         (
+            "slurm-array",
+            {"array": "0,6,16-32:4%2"},
+            {"name": "train[6]", "copy": Copy(of="train", index=6)},
+        ),
+        (
             "slurm-requeue",
             {"requeue": True, "container_image": "/images/train.sqsh"},
             {"secrets": {"TOKEN": "env:TOKEN"}, "given": "values"},
@@ -129,7 +134,7 @@ def directives(text: str) -> dict[str, str]:
     ],
     ids=[
         "plain", "full", "after", "pyxis", "oci", "apptainer", "charliecloud", "profiled",
-        "components", "requeue", "components-torchrun",
+        "components", "array", "requeue", "components-torchrun",
     ],
 )  # fmt: skip
 def test_the_scripts_are_those_that_were_looked_at(
@@ -200,7 +205,7 @@ def test_one_component_is_an_ordinary_job() -> None:
         ("partition", "partition="),
         ("gpus-per-node", "gpus_per_node="),
         ("output", "logs"),
-        ("array", "sweep"),
+        ("array", "array="),
     ],
 )
 def test_another_option_is_one_of_sbatch_and_not_ours(name: str, advice: str) -> None:

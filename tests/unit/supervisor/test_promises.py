@@ -412,6 +412,53 @@ async def test_what_a_queue_has_held_back_waits_from_the_end_of_the_other_whoeve
     assert [str(record.state) for record in second.records] == ["SUCCEEDED", "TIMEOUT"]
 
 
+class Copying(Backend):
+    """One that runs each job as several copies, and can be slow to look at them."""
+
+    capabilities = Capabilities(pushes=True, copies=(0, 1))
+    looking = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_look = anyio.Event()
+        self.may_look.set()
+
+    async def observe(self, refs: Sequence[JobRef]) -> dict[JobRef, Observation]:
+        self.looking += 1
+        await self.may_look.wait()
+        return await super().observe(refs)
+
+
+async def test_an_executor_of_copies_knows_those_that_it_has_before_it_gets_others(
+    bus: Bus, spec: Spec, tmp_path: Path
+) -> None:
+    clock = FakeClock()
+    backend = Copying()
+    backend.first = RUNNING
+    jobs = [spec("j[0]"), spec("j[1]")]
+    first = Led(bus, tmp_path, backend, clock)
+    async with first.leading(jobs[:1]):
+        await first.advance(0)
+        backend.on_look = die
+        backend.tell()
+        await clock.advance(6)
+    second = Led(bus, tmp_path, backend, clock)
+    backend.may_look, backend.looking = anyio.Event(), 0
+    async with second.leading(jobs):
+        while backend.looking < 2:  # as every leader does, and to know what it has
+            await clock.advance(0.1)
+        submitted = [*backend.submits]
+        backend.may_look.set()
+        backend.first = DONE
+        backend.show("j[0]", DONE)
+        while not second.records:
+            await clock.advance(1)
+            backend.tell()
+
+    assert submitted == ["j[0]"]
+    assert backend.submits == ["j[0]", "j[1]"]
+
+
 async def test_winding_up_takes_no_longer_than_it_says(
     bus: Bus, spec: Spec, tmp_path: Path
 ) -> None:

@@ -41,8 +41,9 @@ def command(job_or_batch: str, grace_s: float) -> ExitStatus:
     """End a job, a sweep, or all jobs of a batch, and wait until they have ended.
 
     JOB_OR_BATCH is a job's id or name, or the name of its run (the newest of that name), the id of
-    an experiment, a project (its newest), the name of a sweep, or "latest", the batch of the newest
-    run: if runbus did not start that run, nothing is ended. Prints what became of it.
+    an experiment, a project (its newest), the name of a sweep or of a job that runs as several
+    copies, or "latest", the batch of the newest run: if runbus did not start that run, nothing is
+    ended. Prints what became of it.
     """
     from runbus.catalog import find_job, find_sweep
     from runbus.cli import _launch

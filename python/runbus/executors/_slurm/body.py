@@ -79,8 +79,17 @@ class SlurmBody(MarkedBody, frozen=True, kw_only=True):
         withheld = " ".join(self.job.withheld).encode()
         return b"%s\0%s" % (batch_script(self.options, self.job, "", "", b"").text, withheld)
 
+    @property
+    def is_bounded(self) -> bool:
+        """Whether it is an element of an array of which only so many run at a time."""
+        elements = self.options.elements
+        return elements is not None and elements.at_a_time is not None
+
     def render(self) -> str:
         """Return both scripts as a person may see them."""
-        whole = self.batch(self.folder, b"runbus-wrapper").text
-        batch = whole.decode("utf-8", "surrogateescape")
-        return f"{expanded(batch)}\n# request.sh\n{super().render()}"
+        run, copy = b"runbus-wrapper", self.job.copy
+        batch = self.batch(self.folder, run)
+        if copy is not None:
+            batch = self.batch_of(self.name, {copy.index: self.folder}, run)
+        text = batch.text.decode("utf-8", "surrogateescape")
+        return f"{expanded(text)}\n# request.sh\n{super().render()}"

@@ -228,9 +228,13 @@ class SlurmMachine(LoginNode):
         return sending.rest(members)
 
     async def _in_halves(self, members: Sequence[Member], sending: _Sending) -> bool:
-        """Hand over an array as two, the second if there was room for the first."""
+        """Hand over an array as two, the second if there was room for the first.
+
+        One that Slurm is to bound is not two, or it would bound each of them.
+        """
         half = len(members) // 2
-        if await self._hand_over(members[:half], sending):
+        is_bounded = members[0].request.of(SlurmBody).is_bounded
+        if await self._hand_over(members[:half], sending) and not is_bounded:
             return await self._hand_over(members[half:], sending)
         await self._unstage(members[half:], sending)
         return False

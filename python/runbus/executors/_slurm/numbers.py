@@ -2,18 +2,84 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from typing import TYPE_CHECKING, TypeVar
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["array_of", "chunks", "compressed", "element_name", "expanded", "is_id", "spans"]
+__all__ = [
+    "Array",
+    "array_of",
+    "chunks",
+    "compressed",
+    "element_name",
+    "expanded",
+    "is_id",
+    "read_array",
+    "spans",
+]
 
 T = TypeVar("T")
 
 _LARGEST = 1 << 22
-"""The highest index that an array can have in any Slurm."""
+"""The highest index that an array can have in any Slurm, and one more."""
+
+_MOST = 10_000
+"""How many elements are asked for at the most: each is a job of the experiment, with its folder."""
+
+
+class Array(NamedTuple):
+    """What the option `--array` of sbatch says.
+
+    Attributes:
+        indices: The indices, each once, in their order.
+        at_a_time: How many elements run at a time; None for any number.
+        step: The first step that it says, as Slurm tells it to each element; 1 if it says none.
+    """
+
+    indices: tuple[int, ...]
+    at_a_time: int | None = None
+    step: int = 1
+
+
+@lru_cache(maxsize=16)
+def read_array(text: str) -> Array:
+    """Return what a value of `--array` says, such as `0,6,16-32:4%2`.
+
+    Raises:
+        ValueError: Slurm would not read it, or it asks for too many elements.
+    """
+    whole, percent, limit = text.partition("%")
+    if percent and not _LIMIT.fullmatch(limit):
+        raise ValueError("after % there is how many run at a time, at least 1")
+    found: set[int] = set()
+    count, first_step = 0, 0
+    for span in whole.split(","):
+        if (parts := _SPAN.fullmatch(span)) is None:
+            raise ValueError(f"{span[:40]!r} is not an index, or a range of them")
+        low = int(parts["low"])
+        high = int(parts["high"] or low)
+        step = int(parts["step"] or 1)
+        if low > high:
+            raise ValueError(f"{span!r} ends before it begins")
+        if not step:
+            raise ValueError(f"{span!r} has no step")
+        if high >= _LARGEST:
+            raise ValueError(f"the highest index is {_LARGEST - 1:,}")
+        indices = range(low, high + 1, step)
+        count += len(indices)  # those that are there twice, too: the work is bounded
+        if count > _MOST:
+            raise ValueError(f"there are at most {_MOST:,} elements")
+        found.update(indices)
+        first_step = first_step or (step if parts["step"] else 0)
+    return Array(tuple(sorted(found)), int(limit) if percent else None, first_step or 1)
+
+
+_LIMIT = re.compile(r"0*[1-9]\d{0,6}", re.ASCII)
+_SPAN = re.compile(r"(?P<low>\d{1,9})(-(?P<high>\d{1,9})(:(?P<step>\d{1,9}))?)?", re.ASCII)
 
 
 def is_id(text: str) -> bool:

@@ -12,6 +12,7 @@ from typing import Literal
 from runbus._listed import listed
 from runbus.errors import FieldInvalid, UsageError
 from runbus.executors._containers import Containers
+from runbus.executors._slurm.numbers import Array, read_array
 from runbus.executors._slurm.resources import NOT_READ, PLAIN, SlurmResources
 
 __all__ = ["SlurmOptions", "components", "directives", "notice"]
@@ -30,6 +31,8 @@ class SlurmOptions(SlurmResources):
         signal: What it gets before its time is over, such as `USR1@90` for 90 seconds before.
         requeue: Whether Slurm begins it anew by itself where it was preempted, has lost its machine
             or was put back into the queue: each time is another attempt, and no retry.
+        array: The indices of an array, such as `0-15`, `0,6,16-32` or `0-15:4`, and with `%4` how
+            many elements run at a time. Each job becomes one job for each index, `NAME[INDEX]`.
         additional_parameters: Other options of `sbatch`, by their long names; True for one that
             has no value.
         launcher: What starts the job's command: `none`, once, on the first machine; `srun`, once
@@ -52,6 +55,7 @@ class SlurmOptions(SlurmResources):
     resource_group: Sequence[SlurmResources] = ()
     signal: str | None = None
     requeue: bool = False
+    array: str | int | None = None
     additional_parameters: Mapping[str, str | int | bool] = field(default_factory=dict)
     launcher: Launcher = "none"
     launcher_args: Sequence[str] = ()
@@ -62,6 +66,11 @@ class SlurmOptions(SlurmResources):
     container_mounts: Sequence[str] = ()
     container_runtime: Runtime | None = None
     setup_lines: Sequence[str] = ()
+
+    @property
+    def elements(self) -> Array | None:
+        """The array that each job becomes; None if it is one job."""
+        return None if self.array is None else read_array(str(self.array))
 
     @property
     def runtime(self) -> Runtime | None:
@@ -76,6 +85,10 @@ class SlurmOptions(SlurmResources):
         """
         if self.signal is not None and not _SIGNAL.fullmatch(self.signal):
             raise FieldInvalid("signal", repr(self.signal), NOT_READ, "write it like USR1@90")
+        if self.array is not None:
+            _check_array(self.array)
+        if self.array is not None and self.resource_group:
+            raise UsageError("Slurm makes no array of jobs of several components: leave array")
         if self.resource_group and self.requeue:
             raise UsageError("Slurm begins no job of several components anew: leave requeue")
         if self.resource_group and self.nodes != 1:
@@ -89,6 +102,21 @@ class SlurmOptions(SlurmResources):
         for line in listed(self.setup_lines, "setup_lines"):
             if "\0" in line:
                 raise UsageError("a line of 'setup_lines' holds a NUL character")
+
+
+def _check_array(given: object) -> None:
+    """Refuse what Slurm would not read as the indices of an array.
+
+    Raises:
+        FieldInvalid: It would not, or there are too many.
+    """
+    try:
+        if isinstance(given, bool) or not isinstance(given, (str, int)):
+            raise ValueError("expected text, or one index")
+        read_array(str(given))
+    except ValueError as error:
+        advice = "write it like 0-15, 0,6,16-32, 0-15:4 or 0-15%4"
+        raise FieldInvalid("array", repr(given), str(error), advice) from None
 
 
 def _check_launch(options: SlurmOptions) -> None:
@@ -167,7 +195,7 @@ def _check_additional(key: str) -> None:
     said = "additional_parameters", repr(key)
     if (advice := _OURS.get(name)) is not None:
         raise FieldInvalid(*said, "runbus gives that itself", advice or None)
-    if field_name in (*PLAIN, "signal", "requeue"):
+    if field_name in (*PLAIN, "signal", "requeue", "array"):
         raise FieldInvalid(*said, "it is an option of the executor", f"give it as {field_name}=")
     if name not in _OTHERS:
         known = [*_OTHERS, *(plain.replace("_", "-") for plain in PLAIN)]
@@ -245,10 +273,7 @@ _OTHERS = frozenset(
 )
 """The other options that sbatch has had from 20.11 to 24.11, under their long names."""
 
-_SWEEP = "sweep over the index: the points become one array, and max_parallel is its %"
-
 _OURS = {
-    "array": _SWEEP,
     "chdir": "give the job its workdir",
     "error": "its logs lie in the folder of the attempt",
     "export-file": "",

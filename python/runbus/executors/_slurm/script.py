@@ -18,7 +18,7 @@ from runbus.executors._slurm.numbers import spans
 from runbus.executors._slurm.options import components, directives
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from runbus.abc import After, JobSpec
     from runbus.executors._slurm.options import SlurmOptions
@@ -103,7 +103,8 @@ def job_name(job: JobSpec, folder: str) -> str:
         job: The job.
         folder: The attempt's folder on the cluster: what makes it this one.
     """
-    slug = re.sub(r"[^a-z0-9]+", "-", job.name.lower()).strip("-")[:20].rstrip("-") or "job"
+    name = job.name if job.copy is None else job.copy.of
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:20].rstrip("-") or "job"
     digest = hashlib.sha256(folder.encode("utf-8", "surrogateescape")).digest()
     return f"{slug}-{base64.b32encode(digest)[:12].decode().lower()}"
 
@@ -139,7 +140,7 @@ def batch_script(
     requeue = "requeue" if options.requeue else "no-requeue"
     head = [("job-name", name), ("output", "/dev/null"), ("chdir", "/"), (requeue, "")]
     if not isinstance(folders, str):
-        head.append(("array", spans(folders)))
+        head.append(("array", _array(options, folders)))
     if job.after:
         head.append((DEPENDENCY, "afterany"))
     first, *others = machines = components(options)
@@ -162,6 +163,17 @@ def batch_script(
         b"warn": _warning(options.signal),
     }
     return Batch(asked, script)
+
+
+def _array(options: SlurmOptions, indices: Iterable[int]) -> str:
+    """Return which elements there are, and how many of them run at a time."""
+    found = tuple(indices)
+    if (asked := options.elements) is None:
+        return spans(found)
+    if asked.indices == found:
+        return str(options.array)
+    limit = asked.at_a_time
+    return spans(found) if limit is None or limit >= len(found) else f"{spans(found)}%{limit}"
 
 
 def _folder(folders: str | Mapping[int, str]) -> bytes:
