@@ -87,6 +87,22 @@ async def test_what_is_added_later_waits_for_all_copies_and_names_stay_taken() -
     assert [one.job for one in request.job.depends_on] == ["train[0]", "train[6]", "train[16]"]
 
 
+async def test_what_is_added_to_an_experiment_that_has_run_gets_copies_as_well() -> None:
+    experiment = AsyncExperiment("copies")
+    first = experiment.add(sh("true"), name="first", executor="many")
+    async with Kernel(plugins=[Copying("many"), LocalExecutor()]) as kernel:
+        await experiment.run(kernel=kernel)
+        second = experiment.add(sh("true"), name="second", executor="many", dependencies=[first])
+        experiment.add(sh("true"), name="third", dependencies=["second"])
+        await experiment.run(kernel=kernel)
+
+    assert second.jobs == ("second[0]", "second[6]", "second[16]")
+    asked = {one.name: one for one in Asked.read(experiment.folder).jobs}
+    assert [one.job for one in asked["second[6]"].depends_on] == [*first.jobs]
+    assert [one.job for one in asked["third"].depends_on] == [*second.jobs]
+    assert set(states(experiment.folder).values()) == {"SUCCEEDED"}
+
+
 async def test_all_copies_may_run_at_once_unless_it_is_said_how_many_do() -> None:
     jobs = [Job(name="train", task=sh("true"), executor="many")]
     executors = {"many": Copying("many")}

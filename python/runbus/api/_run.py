@@ -63,7 +63,7 @@ def run(
         ExperimentFailed: It did not succeed: the error has the cause, the last lines and the log.
         TaskInvalid: What is to run is not a task, or no other process could import it.
         ConfigInvalid: There is no executor of that name, or a field or a value does not fit.
-        UsageError: The task cannot be run as it is.
+        UsageError: The task cannot be run as it is, or the executor runs it as several copies.
         ExtraMissing: The executor needs a package that is not installed.
         HomeUnusable: The home folder cannot be written.
         PluginNotPortable: A plugin has hooks for worker processes, which could not make it.

@@ -21,9 +21,8 @@ class _Owner(Protocol):
 class JobHandle:
     """A job, a group of them, or a sweep, that was added to an experiment: later ones depend on it.
 
-    A job that its executor runs as several copies has them as its members once it is recorded.
-
-    As a text it is the job's name, which the methods of an experiment take as well.
+    As a text it is the job's name, which the methods of an experiment take as well. A job that its
+    executor runs as several copies has these as its members once it is recorded.
 
     Args:
         name: What the job, or the group, is called.
