@@ -187,7 +187,7 @@ class Launcher:
             self._patience.cancel()
         self._loop.remove_reader(self._socket)
         with suppress(OSError):
-            # Whoever still writes hears of it. The loop must not find another file in its place.
+            # Those who still write hear of it. The loop must not find another file in its place.
             self._socket.shutdown(socket.SHUT_RDWR)
         self._close_socket()
         with suppress(OSError):  # it never began, or somebody else has seen its end

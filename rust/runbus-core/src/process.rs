@@ -74,7 +74,7 @@ impl Starting {
 
 fn start(program: Arc<Program>, process: &OnceLock<nix::Result<Pid>>, reaps: bool) {
     let started = *process.get_or_init(|| spawn(&program));
-    // Whoever writes to what it reads hears of it if there is no such process.
+    // Those who write to what it reads hear of it if there is no such process.
     drop(program);
     if let (Ok(pid), true) = (started, reaps) {
         // Where SIGCHLD is ignored it goes unseen.
