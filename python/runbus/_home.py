@@ -6,7 +6,7 @@ $RUNBUS_HOME (default ~/.runbus)
     experiment.json            what was asked
     events.journal             every fact, in order
     leader                     who leads it, and when anything was heard of it last
-    jobs/<job>/<attempt>/      request.sh, stdout.log, stderr.log, pid.json, exit.json,
+    jobs/<job>/<attempt>/      request, stdout.log, stderr.log, pid.json, exit.json,
                                result.json
     code/                      packaged code, and what it holds; the diffs of uncommitted changes
     runs/<run_id>/             run.json, {metrics,records}/<writer>.journal, artifacts/
