@@ -46,8 +46,6 @@ class JobStore:
     def __init__(self, folder: str) -> None:
         self.folder = folder
         self._path = os.path.join(folder, _FILE)
-        self._jobs: dict[str, JobRecord] = {}
-        self._asked: list[JobRecord] = []
         self._ended: list[JobRecord] = []
         self._is_synced = False
         self._lock = threading.Lock()

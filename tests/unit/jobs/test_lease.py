@@ -5,10 +5,13 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
+import signal
 import stat
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +30,9 @@ from runbus.jobs import (
     JobStore,
     is_handed_over,
     leader_of,
+    note_unled,
     read_jobs,
+    why_unled,
 )
 
 ABOUT: dict[str, Any] = {"experiment_id": "e", "job": "j", "run_id": "e-1", "attempt": 1}
@@ -52,14 +57,31 @@ for number in range(1_000_000):
 
 def age(folder: Path, seconds: float) -> None:
     """Make it look as if nothing had been heard of a leader for some time."""
-    path = folder / "leader"
-    record = json.loads(path.read_bytes())
     # The time is rounded when it is written: half a millisecond of it may lie ahead.
-    record["beat_s"] -= seconds + 0.001
-    # As long as before, whatever the number: what was left of a longer one would be no JSON.
-    text = json.dumps(record, separators=(",", ":")).encode().ljust(path.stat().st_size)
+    alter(folder, beat_s=claimed(folder)["beat_s"] - seconds - 0.001)
+
+
+def claimed(folder: Path) -> dict[str, Any]:
+    claim: dict[str, Any] = json.loads((folder / "leader").read_bytes())
+    return claim
+
+
+def alter(folder: Path, **fields: Any) -> None:
+    """Let the file of a leader say something else."""
+    write(folder, json.dumps({**claimed(folder), **fields}, separators=(",", ":")))
+
+
+def write(folder: Path, text: str) -> None:
+    path = folder / "leader"
     with path.open("r+b") as file:
-        file.write(text)
+        # As long as before, whatever it is: what was left of a longer one would be no JSON.
+        file.write(text.encode().ljust(path.stat().st_size))
+
+
+def untouched(folder: Path, seconds: float) -> None:
+    """Make it look as if nobody had written the file of a leader for some time."""
+    then = time.time() - seconds
+    os.utime(folder / "leader", (then, then), follow_symlinks=False)
 
 
 @contextmanager
@@ -124,13 +146,20 @@ def test_who_may_only_read_keeps_nobody_from_leading(tmp_path: Path) -> None:
 
 
 def test_an_older_runbus_leads_by_the_lock_of_its_journal(tmp_path: Path) -> None:
-    with Journal(tmp_path / "events.journal") as journal:
-        assert leader_of(str(tmp_path)) is not None
-        with pytest.raises(JournalHeld):
+    path = tmp_path / "events.journal"
+    with Journal(path) as journal:
+        leader = leader_of(str(tmp_path))
+        assert leader == (0, "", 0.0, False)
+        assert str(leader) == "led by a process that cannot be seen from here"
+        with pytest.raises(JournalHeld) as caught:
             JobStore(str(tmp_path))
+        assert caught.value.path == str(path)
         journal.append(b"{}")
+    known = path.stat().st_ino
 
+    assert leader_of(str(tmp_path)) is None
     JobStore(str(tmp_path)).close()
+    assert path.stat().st_ino == known  # nobody has it open who may still write
 
 
 def test_a_leader_that_is_silent_says_so_and_is_replaced_only_after_a_minute(
@@ -138,9 +167,13 @@ def test_a_leader_that_is_silent_says_so_and_is_replaced_only_after_a_minute(
 ) -> None:
     first = JobStore(str(tmp_path))
     age(tmp_path, TAKE_OVER_S - 20)
-    with pytest.raises(JournalHeld, match=r"led by pid \d+, silent for [45]\d s"):
+    with pytest.raises(JournalHeld, match=r"led by pid \d+, silent for [45]\d s") as held:
         JobStore(str(tmp_path))
+    assert held.value.path == str(tmp_path / "events.journal")
     age(tmp_path, 20)
+    leader = leader_of(str(tmp_path))
+    assert leader is not None
+    assert leader.can_be_replaced
 
     second = JobStore(str(tmp_path))
     with pytest.raises(LeaseLost, match=f"no longer leads {tmp_path}: it is led by pid"):
@@ -187,6 +220,23 @@ def test_what_a_replaced_leader_writes_too_late_is_never_read(tmp_path: Path) ->
     assert list(read_jobs(str(tmp_path))) == ["j", "k"]
     assert list(follower.poll()) == [replace(INTENDED, job="k")]
     assert read_jobs(str(tmp_path))["k"] == told
+
+
+def test_a_follower_is_told_every_fact_once_however_often_the_lead_is_taken(tmp_path: Path) -> None:
+    stores = [JobStore(str(tmp_path))]
+    follower = FactReader(str(tmp_path))
+    for one in "acegi":
+        stores[-1].record(replace(INTENDED, job=one))
+        assert [fact.job for fact in follower.poll()][-1:] == [one]
+        after = chr(ord(one) + 1)
+        stores[-1].record(replace(INTENDED, job=after))  # which is not read before the lead passes
+        age(tmp_path, TAKE_OVER_S)
+        stores.append(JobStore(str(tmp_path)))
+        assert [fact.job for fact in follower.poll()] == [after]
+    for store in reversed(stores):
+        store.close()
+
+    assert list(read_jobs(str(tmp_path))) == list("abcdefghij")
 
 
 def test_a_next_leader_that_dies_before_it_has_a_journal_of_its_own_leaves_that_to_the_next(
@@ -257,3 +307,129 @@ def test_a_process_that_stands_still_while_the_lead_passes_to_it_is_waited_for_i
         fcntl.fcntl(file, fcntl.F_OFD_SETLK, struct.pack("hhqqi", fcntl.F_WRLCK, 0, 0, 0, 0))
         with pytest.raises(JournalHeld, match="about to lead"):
             JobStore(str(tmp_path))
+
+
+def test_a_leader_on_another_machine_is_heard_of_by_the_time_of_its_file(tmp_path: Path) -> None:
+    store = JobStore(str(tmp_path))
+    alter(tmp_path, host="elsewhere", boot="another", beat_s=0.0)
+    untouched(tmp_path, TAKE_OVER_S / 2)
+
+    leader = leader_of(str(tmp_path))
+
+    assert leader is not None
+    assert (leader.pid, leader.host, leader.is_stopped) == (os.getpid(), "elsewhere", False)
+    assert TAKE_OVER_S / 2 <= leader.silent_s < TAKE_OVER_S
+    assert f"led by pid {os.getpid()} on elsewhere, silent for " in str(leader)
+    untouched(tmp_path, -1000)  # its clock is ahead
+    assert leader_of(str(tmp_path)) == leader._replace(silent_s=0.0)
+    untouched(tmp_path, TAKE_OVER_S)
+    JobStore(str(tmp_path)).close()
+    store.close()
+
+
+def test_a_time_that_this_machine_has_not_seen_yet_tells_nothing_of_a_leader(
+    tmp_path: Path,
+) -> None:
+    store = JobStore(str(tmp_path))
+    alter(tmp_path, beat_s=time.monotonic() + 1e6)
+    untouched(tmp_path, -1000)
+
+    leader = leader_of(str(tmp_path))
+
+    assert leader is not None
+    assert (leader.silent_s, leader.is_silent) == (0.0, False)
+    untouched(tmp_path, TAKE_OVER_S)
+    JobStore(str(tmp_path)).close()
+    store.close()
+
+
+def test_a_leader_whose_file_is_damaged_still_leads_until_it_is_silent(tmp_path: Path) -> None:
+    store = JobStore(str(tmp_path))
+    write(tmp_path, "{")
+    untouched(tmp_path, TAKE_OVER_S / 2)
+
+    leader = leader_of(str(tmp_path))
+
+    assert leader is not None
+    assert (leader.pid, leader.host, leader.is_stopped) == (0, "", False)
+    assert TAKE_OVER_S / 2 <= leader.silent_s < TAKE_OVER_S
+    untouched(tmp_path, -1000)
+    assert leader_of(str(tmp_path)) == (0, "", 0.0, False)
+    untouched(tmp_path, TAKE_OVER_S)
+    JobStore(str(tmp_path)).close()
+    store.close()
+
+
+def test_a_leader_that_a_signal_has_stopped_is_said_to_be(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", LEADER, tmp_path], stdout=subprocess.PIPE) as one:
+        assert one.stdout is not None
+        one.stdout.readline()
+        one.send_signal(signal.SIGSTOP)
+        os.waitpid(one.pid, os.WUNTRACED)
+
+        leader = leader_of(str(tmp_path))
+        alter(tmp_path, ns="of a container")  # a process of that number is not that process
+        hidden = leader_of(str(tmp_path))
+        one.kill()
+
+    assert leader is not None
+    assert leader.is_stopped
+    assert str(leader).endswith(", stopped")
+    assert hidden is not None
+    assert not hidden.is_stopped
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link"])
+def test_who_leads_cannot_be_told_from_a_file_that_cannot_be_opened(
+    tmp_path: Path, kind: str
+) -> None:
+    if kind == "pipe":
+        os.mkfifo(tmp_path / "leader")
+    else:
+        (tmp_path / "other").touch()
+        os.utime(tmp_path / "other", (1, 1))
+        (tmp_path / "leader").symlink_to("other")
+    untouched(tmp_path, -1000)
+    assert leader_of(str(tmp_path)) == (0, "", 0.0, False)
+    assert not is_handed_over(str(tmp_path))
+    untouched(tmp_path, TAKE_OVER_S / 2)
+
+    leader = leader_of(str(tmp_path))
+
+    assert leader is not None
+    assert (leader.pid, leader.host, leader.is_stopped) == (0, "", False)
+    assert TAKE_OVER_S / 2 <= leader.silent_s < TAKE_OVER_S
+    with pytest.raises(JournalHeld, match="led by a process that cannot be seen from here, silent"):
+        JobStore(str(tmp_path))
+    untouched(tmp_path, TAKE_OVER_S)
+    assert leader_of(str(tmp_path)) is None
+    JobStore(str(tmp_path)).close()
+
+
+def test_a_folder_in_the_place_of_the_file_of_a_leader_is_told(tmp_path: Path) -> None:
+    (tmp_path / "leader").mkdir()
+
+    with pytest.raises(JournalError) as caught:
+        JobStore(str(tmp_path))
+
+    assert not isinstance(caught.value, JournalHeld)
+    assert caught.value.reason == "is a directory"
+
+
+def test_why_nobody_could_lead_is_told_until_an_experiment_goes_on(tmp_path: Path) -> None:
+    folder = str(tmp_path)
+    JobStore(folder).close()
+    assert why_unled(folder) == ""
+    note_unled(folder, "no room:\n  the disk is full, it says \N{WARNING SIGN}\n")
+    os.utime(tmp_path / "events.journal", (1, 1))
+    assert why_unled(folder) == "no room: the disk is full, it says \N{WARNING SIGN}"
+    os.utime(tmp_path / "unled", (1, 1))
+    assert why_unled(folder) == "no room: the disk is full, it says \N{WARNING SIGN}"
+    (tmp_path / "unled").write_bytes(b"\xff")
+    os.utime(tmp_path / "unled", (2, 2))
+    assert why_unled(folder) == "\N{REPLACEMENT CHARACTER}"
+
+    os.utime(tmp_path / "events.journal", (3, 3))
+    assert why_unled(folder) == ""
+    shutil.rmtree(tmp_path)
+    assert why_unled(folder) == ""
