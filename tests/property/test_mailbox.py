@@ -16,43 +16,75 @@ from runbus.events import Lagged
 POLICIES = ["block", "drop_oldest", "drop_newest", "conflate"]
 
 
+class Batch(int):
+    """An event with a number, that holds some items."""
+
+    def __len__(self) -> int:
+        return self % 4
+
+
+def held(batches):
+    return sum(map(len, batches))
+
+
+def key_of(event):
+    if event % 8 == 7:
+        raise ValueError("no key")
+    return event % 3
+
+
 class MailboxMachine(RuleBasedStateMachine):
     """Compares a mailbox with a model: what was accepted, and what the reader got."""
 
     box: Mailbox
 
-    @initialize(policy=st.sampled_from(POLICIES), maxsize=st.integers(1, 4), spills=st.booleans())
-    def make(self, policy, maxsize, spills):
+    @initialize(
+        policy=st.sampled_from(POLICIES),
+        maxsize=st.integers(1, 4),
+        spills=st.booleans(),
+        sized=st.booleans(),
+    )
+    def make(self, policy, maxsize, spills, sized):
         self.loop = asyncio.new_event_loop()
         self.policy = policy
         self.maxsize = maxsize
-        self.spilled: list[int] = []
-        key = (lambda event: event % 3) if policy == "conflate" else None
+        self.spilled: list[Batch] = []
+        self.unspilled = 0
         self.box = make_mailbox(
             "test",
             maxsize=maxsize,
             overflow=policy,
-            key=key,
-            spill=self.spilled.append if spills else None,
+            key=key_of if policy == "conflate" else None,
+            spill=self.spill if spills else None,
+            sized=sized,
         )
         self.spills = spills
+        self.sized = sized
         self.number = 0
-        self.accepted = 0
-        self.got: list[int] = []
+        self.most = 0
+        self.accepted: list[Batch] = []
+        self.got: list[Batch] = []
         self.marked = 0
         self.last_was_mark = False
+        self.refused = 0
         self.line: deque[Putter] = deque()
+
+    def spill(self, event):
+        if event % 5 == 4:
+            self.unspilled += 1
+            raise OSError("disk full")
+        self.spilled.append(event)
 
     @rule()
     def offer(self):
         self.number += 1
-        item = self.number
+        item = Batch(self.number)
         refused = self.box.offer(item)
         if refused is not None:
             assert isinstance(self.box, BlockMailbox)
             self.line.append(self.box.line_up(item, self.loop.create_future()))
         elif not self.box.sealed:
-            self.accepted += 1
+            self.accepted.append(item)
 
     def take_note(self, item):
         if isinstance(item, Lagged):
@@ -67,18 +99,27 @@ class MailboxMachine(RuleBasedStateMachine):
 
     def settle_line(self):
         while self.line and self.line[0].admitted:
-            self.line.popleft()
-            self.accepted += 1
+            self.accepted.append(self.line.popleft().item)
+
+    def check_mark(self, items):
+        """A loss is told at once, but for a mark that comes right after another."""
+        books = self.box.statistics()
+        lost = books.dropped - books.superseded + books.spilled - self.marked
+        if lost and items and not self.last_was_mark and self.policy != "drop_newest":
+            assert items[0] == Lagged(lost)
 
     @precondition(lambda self: self.box.items)
     @rule()
     def take(self):
-        self.take_note(self.box.take())
+        item = self.box.take()
+        self.check_mark([item])
+        self.take_note(item)
         self.settle_line()
 
     @rule()
     def take_all(self):
         items = self.box.take_all()
+        self.check_mark(items)
         for item in items:
             self.take_note(item)
         if items and isinstance(items[-1], Lagged):
@@ -107,29 +148,46 @@ class MailboxMachine(RuleBasedStateMachine):
     @rule()
     def close(self):
         if self.number > 10:
-            waiting = len(self.line)
             self.box.close()
-            if self.spills:  # what waited in line is kept, too
-                self.accepted += waiting
+            # What waited in line is kept, too, where that can be.
+            self.accepted += [putter.item for putter in self.line if putter.item in self.spilled]
+            self.refused += sum(putter.item not in self.spilled for putter in self.line)
+            assert all(putter.future.done() for putter in self.line)
             self.line.clear()
 
     @invariant()
     def the_law_holds(self):
         statistics = self.box.statistics()
-        assert statistics.accepted == self.accepted
+        assert statistics.accepted == len(self.accepted)
         assert statistics.delivered == len(self.got)
         assert statistics.accepted == (
             statistics.delivered + statistics.dropped + statistics.spilled + statistics.pending
         )
         assert 0 <= statistics.pending <= self.maxsize
-        assert statistics.pending <= statistics.high_water <= self.maxsize
+        self.most = max(self.most, statistics.pending)
+        assert statistics.high_water == self.most
         assert statistics.waiting_publishers == len(self.line)
         assert self.marked <= statistics.dropped + statistics.spilled
         if self.policy == "block" and not self.box.closed:
             assert statistics.dropped == statistics.spilled == 0
+        assert statistics.refused == self.refused
         if self.spills:
             assert statistics.spilled == len(self.spilled)
-            assert statistics.superseded == statistics.dropped
+            if self.policy != "block":
+                assert statistics.superseded == statistics.dropped - self.unspilled
+
+    @invariant()
+    def so_it_does_for_what_the_events_hold(self):
+        items = self.box.statistics().items
+        assert (items is not None) == self.sized
+        if items is not None:
+            assert items.accepted == held(self.accepted)
+            assert items.delivered == held(self.got)
+            assert items.spilled == held(self.spilled)
+            assert items.accepted == (
+                items.delivered + items.dropped + items.spilled + items.pending
+            )
+            assert min(items) >= 0
 
     def teardown(self):
         if hasattr(self, "loop"):

@@ -132,9 +132,9 @@ class Mailbox:
         self,
         owner: str,
         maxsize: int,
-        spill: Callable[[Any], object] | None = None,
+        spill: Callable[[Any], object] | None,
         *,
-        sized: bool = False,
+        sized: bool,
     ) -> None:
         self.owner = owner
         self.maxsize = maxsize
@@ -305,27 +305,22 @@ class Mailbox:
         self.sealed = True
         self._wake()
 
-    def close(self) -> int:
-        """End at once; return how many events were left, which are spilled or dropped."""
+    def close(self) -> None:
+        """End at once; the events that were left are spilled or dropped."""
         self.sealed = self.closed = True
         self._forget_consumer()
-        left = 0
         try:
-            left = self._lose_all()
+            self._lose_all()
         finally:
             self._wake()
             self.settle()
-        return left
 
-    def _lose_all(self) -> int:
+    def _lose_all(self) -> None:
         """Lose whatever waits, one by one, so that the books are right whatever a spill raises."""
-        left = 0
         while self.items:
             item = self._pop()
             if type(item) is not Lagged:
-                left += 1
                 self._lose(item)
-        return left
 
     def _pop(self) -> Item:
         return self.items.popleft()

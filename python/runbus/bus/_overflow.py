@@ -88,9 +88,9 @@ class DropNewestMailbox(Mailbox):
         self,
         owner: str,
         maxsize: int,
-        spill: Callable[[Any], object] | None = None,
+        spill: Callable[[Any], object] | None,
         *,
-        sized: bool = False,
+        sized: bool,
     ) -> None:
         super().__init__(owner, maxsize, spill, sized=sized)
         self._marks = 0
@@ -150,9 +150,9 @@ class BlockMailbox(Mailbox):
         self,
         owner: str,
         maxsize: int,
-        spill: Callable[[Any], object] | None = None,
+        spill: Callable[[Any], object] | None,
         *,
-        sized: bool = False,
+        sized: bool,
     ) -> None:
         super().__init__(owner, maxsize, spill, sized=sized)
         self.putters: deque[Putter] = deque()
@@ -208,8 +208,8 @@ class BlockMailbox(Mailbox):
             self._admit()
         return taken
 
-    def _lose_all(self) -> int:
-        left = super()._lose_all()
+    def _lose_all(self) -> None:
+        super()._lose_all()
         while self.putters:
             putter = self.putters.popleft()
             try:
@@ -219,7 +219,6 @@ class BlockMailbox(Mailbox):
                 self.refused += not putter.admitted
                 if not putter.future.done():
                     putter.future.set_result(None)
-        return left
 
     @property
     def waiting_publishers(self) -> int:
@@ -241,7 +240,7 @@ class ConflateMailbox(Mailbox):
         spill: Callable[[Any], object] | None,
         key: Callable[[Any], Hashable],
         *,
-        sized: bool = False,
+        sized: bool,
     ) -> None:
         super().__init__(owner, maxsize, spill, sized=sized)
         self.items = {}
@@ -309,7 +308,7 @@ def make_mailbox(
     overflow: str,
     key: Callable[[Any], Hashable] | None,
     spill: Callable[[Any], object] | None,
-    sized: bool = False,
+    sized: bool,
     of: str = "stream()",
 ) -> Mailbox:
     """Return an empty mailbox.
