@@ -93,8 +93,24 @@ async def test_a_pipeline_refuses_what_is_no_next_value(kernel_factory, value, s
     later = FakePlugin("later", {Layers: adds("later")})
     kernel = await kernel_factory(FakePlugin("bad", {Layers: gives(value)}), later)
 
-    with pytest.raises(HookError, match=rf"plugin 'bad': .*{said}"):
+    with pytest.raises(HookError, match=rf"plugin 'bad': .*{said}") as caught:
         await kernel.bus.apply(Layers(()))
+    assert caught.value.event == "Layers"
+
+
+class Anything(Pipeline, frozen=True):  # type: ignore[type-arg]
+    pass
+
+
+async def test_a_pipeline_that_declares_no_type_keeps_to_that_of_its_first_value(kernel_factory):
+    kernel = await kernel_factory()
+    assert await kernel.bus.apply(Anything("a")) == "a"
+
+    kernel.bus.on(Anything, lambda event: event.value + "b")
+    assert await kernel.bus.apply(Anything("a")) == "ab"
+    kernel.bus.on(Anything, lambda event: 3)
+    with pytest.raises(HookError, match="returned a int; a str was expected"):
+        await kernel.bus.apply(Anything("a"))
 
 
 async def test_the_first_error_of_a_pipeline_ends_it_and_keeps_its_cause(kernel_factory):
@@ -146,8 +162,9 @@ async def test_a_collector_concatenates_in_plugin_order_and_says_who_gave_what(k
 async def test_a_collector_refuses_what_is_no_list(kernel_factory, value, said):
     kernel = await kernel_factory(FakePlugin("bad", {Lines: gives(value)}))
 
-    with pytest.raises(HookError, match=said):
+    with pytest.raises(HookError, match=said) as caught:
         await kernel.bus.collect(Lines())
+    assert (caught.value.plugin, caught.value.event) == ("bad", "Lines")
 
 
 async def test_first_asks_until_somebody_knows(kernel_factory):
@@ -173,7 +190,7 @@ async def test_first_asks_until_somebody_knows(kernel_factory):
 async def test_first_without_an_answer_names_who_was_asked(kernel_factory):
     kernel = await kernel_factory(FakePlugin("a", {Which: gives(None)}))
 
-    with pytest.raises(NoHandler, match="none of a did"):
+    with pytest.raises(NoHandler, match="nobody answered Which: none of a did"):
         await kernel.bus.first(Which())
 
 
@@ -260,9 +277,10 @@ async def test_a_failing_exit_is_raised_when_the_block_was_fine_and_a_note_when_
 async def test_a_wrapper_handler_must_return_a_context_manager(kernel_factory):
     kernel = await kernel_factory(FakePlugin("bad", {Wrap: gives(3)}))
 
-    with pytest.raises(HookError, match="no async context manager"):
+    with pytest.raises(HookError, match="returned 3, no async context manager") as caught:
         async with kernel.bus.around(Wrap()):
             pass
+    assert (caught.value.plugin, caught.value.event) == ("bad", "Wrap")
 
 
 async def test_the_first_plugin_wraps_a_function_outermost(kernel_factory):
@@ -280,8 +298,26 @@ async def test_the_first_plugin_wraps_a_function_outermost(kernel_factory):
 async def test_decorate_refuses_what_cannot_be_called(kernel_factory):
     kernel = await kernel_factory(FakePlugin("bad", {Dress: lambda event, fn: None}))
 
-    with pytest.raises(HookError, match="cannot be called"):
+    with pytest.raises(HookError, match="returned None, which cannot be called") as caught:
         kernel.bus.decorate(Dress(), print)
+    assert (caught.value.plugin, caught.value.event) == ("bad", "Dress")
+
+
+async def test_each_handler_that_is_asked_gets_the_event_itself(kernel_factory):
+    seen: list[Any] = []
+
+    def notes(event, *wrapped):
+        seen.append(event)
+        return wrapped[0] if wrapped else None
+
+    kernel = await kernel_factory(FakePlugin("p", dict.fromkeys((Lines, Which, Dress), notes)))
+    events = [Lines(), Which(), Dress()]
+    await kernel.bus.collect(events[0])
+    with pytest.raises(NoHandler):
+        await kernel.bus.first(events[1])
+    kernel.bus.decorate(events[2], print)
+
+    assert all(one is other for one, other in zip(seen, events, strict=True))
 
 
 async def test_a_subscriber_of_a_base_class_gets_its_subclasses(kernel_factory):
@@ -347,7 +383,12 @@ async def test_the_wrong_verb_is_refused_and_the_right_one_named(
     with pytest.raises(WrongKind) as caught:
         await use()
 
+    kind = getattr(event, "kind", None)
     assert (caught.value.verb, caught.value.right_verb) == (verb, right)
+    assert (caught.value.event, caught.value.kind) == (
+        type(event).__name__,
+        kind.value if kind else "",
+    )
 
 
 async def test_a_class_instead_of_an_event_is_told_to_be_one(kernel_factory):
@@ -357,6 +398,8 @@ async def test_a_class_instead_of_an_event_is_told_to_be_one(kernel_factory):
         with pytest.raises(WrongKind, match=r"Tick is a class of events, which \w+\(\)") as caught:
             await verb(Tick)
         assert caught.value.hint == "pass an event of that class: Tick(...)"
+        assert (caught.value.event, caught.value.kind) == ("Tick", "")
+        assert (caught.value.verb, caught.value.right_verb) == (verb.__name__, "")
     with pytest.raises(WrongKind, match="Tick is a class of events"):
         await asyncio.to_thread(bus.publish_from_thread, Tick)
 

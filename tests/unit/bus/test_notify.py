@@ -103,6 +103,28 @@ async def test_a_handler_of_the_application_that_is_skipped_is_a_matter_of_healt
     assert kernel.health().application.error == ""
 
 
+async def test_plugins_that_are_skipped_are_not_counted_and_skip_nobody_else(kernel_factory):
+    first, last = FakePlugin("first", {A: None}), FakePlugin("last", {A: None})
+    bad = [FakePlugin(name, {A: breaks}) for name in ("one", "two")]
+    kernel = await kernel_factory(first, *bad, last)
+    handled = [(await kernel.bus.publish(A(n))).handled for n in range(7)]
+
+    assert kernel.health().plugins["two"].state.value == "quarantined"
+    assert handled == [2] * 7
+    assert first.seen == last.seen == [A(n) for n in range(7)]
+
+
+async def test_a_handler_that_was_called_often_gets_every_event_still(kernel_factory):
+    plugin = FakePlugin("p", {A: None})
+    kernel = await kernel_factory(plugin)
+    receipts = [await kernel.bus.publish(A(n)) for n in range(30)]
+
+    assert plugin.seen == [A(n) for n in range(30)]
+    assert [receipt.handled for receipt in receipts] == [1] * 30
+    (handler,) = kernel.health().plugins["p"].handlers
+    assert (handler.calls, handler.errors) == (30, 0)
+
+
 async def test_a_success_begins_the_count_anew(kernel_factory):
     bad = FakePlugin("bad", {A: None})
     kernel = await kernel_factory(bad)

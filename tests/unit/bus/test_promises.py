@@ -165,8 +165,9 @@ async def test_a_publisher_that_waits_when_the_bus_closes_is_told_so():
         waiting = asyncio.create_task(kernel.bus.emit(Tick(2)))
         await asyncio.sleep(0)
 
-    with pytest.raises(BusClosed):
+    with pytest.raises(BusClosed) as caught:
         await waiting
+    assert (caught.value.verb, caught.value.state) == ("emit", "closed")
     assert (stream.statistics().accepted, stream.statistics().refused) == (1, 1)
 
 
@@ -411,6 +412,7 @@ async def test_an_answer_of_another_type_is_refused_and_counted(
         await getattr(kernel.bus, verb)(event)
 
     assert said in str(caught.value)
+    assert (caught.value.plugin, caught.value.event) == ("p", type(event).__name__)
     (handler,) = kernel.health().plugins["p"].handlers
     assert (handler.calls, handler.errors, handler.failures_in_a_row) == (1, 1, 1)
     assert recording.entries[0].handlers[0][2].startswith("error: HookError")
@@ -569,11 +571,15 @@ async def test_closed_subscriptions_are_skipped_by_requests_that_run(kernel_fact
 
     kernel.bus.on(Total, closes)
     subscription = kernel.bus.on(Total, lambda event: 99)
-    assert await kernel.bus.apply(Total(1)) == 1
+    kernel.bus.on(Total, lambda event: event.value + 1)
+    assert await kernel.bus.apply(Total(1)) == 2
 
+    kernel.bus.on(Dress, lambda event, fn: (fn, "and the one after"))
     subscription = kernel.bus.on(Dress, lambda event, fn: len)
     kernel.bus.on(Dress, closes)
-    assert kernel.bus.decorate(Dress(), sum) is sum
+    with pytest.raises(HookError, match="and the one after") as caught:
+        kernel.bus.decorate(Dress(), sum)
+    assert caught.value.event == "Dress"
 
 
 @pytest.mark.parametrize("event", [Lines(), Which(), Wrap(), Ends()])
@@ -591,8 +597,14 @@ async def test_who_closes_before_its_turn_in_a_request_that_runs_is_not_asked(
     def is_closed(event):
         asked.append("is closed")
 
-    pair = (is_closed, closes) if isinstance(event, Ends) else (closes, is_closed)
-    by_handler = {handler: kernel.bus.on(type(event), handler) for handler in pair}
+    def comes_after(event):
+        asked.append("comes after")
+        return nullcontext() if isinstance(event, Wrap) else None
+
+    handlers = [closes, is_closed, comes_after]
+    if isinstance(event, Ends):
+        handlers.reverse()
+    by_handler = {handler: kernel.bus.on(type(event), handler) for handler in handlers}
     subscription = by_handler[is_closed]
     if isinstance(event, Wrap):
         async with kernel.bus.around(event):
@@ -605,7 +617,7 @@ async def test_who_closes_before_its_turn_in_a_request_that_runs_is_not_asked(
     else:
         assert await kernel.bus.collect(event) == []
 
-    assert asked == ["closes"]
+    assert asked == ["closes", "comes after"]
 
 
 async def test_a_request_has_a_limit_of_thirty_seconds(kernel_factory):

@@ -146,8 +146,33 @@ async def test_other_verbs_from_a_thread_name_the_right_one(kernel_factory):
     with pytest.raises(WrongLoop) as caught:
         await asyncio.to_thread(kernel.bus.emit_nowait, Tick())
     assert "publish_from_thread" in str(caught.value.hint)
-    with pytest.raises(WrongLoop):
+    assert (caught.value.verb, caught.value.where) == ("emit_nowait", "thread")
+    with pytest.raises(WrongLoop) as caught:
         await asyncio.to_thread(lambda: asyncio.run(kernel.bus.publish(Fact())))
+    assert (caught.value.verb, caught.value.where) == ("publish", "thread")
+
+
+@pytest.mark.parametrize(
+    ("verb", "event"),
+    [("publish", Fact()), ("emit", Tick()), ("emit_nowait", Tick()), ("apply", Ask(1))],
+)
+def test_a_bus_belongs_to_one_loop_and_is_used_once_it_is_open(verb: str, event: Any) -> None:
+    bus = Bus()
+
+    async def use() -> None:
+        if (asked := getattr(bus, verb)(event)) is not None:
+            await asked
+
+    async def begin() -> None:
+        bus.open()
+
+    with pytest.raises(BusClosed) as new:
+        asyncio.run(use())
+    assert (new.value.verb, new.value.state) == (verb, "new")
+    asyncio.run(begin())
+    with pytest.raises(WrongLoop) as caught:
+        asyncio.run(use())
+    assert (caught.value.verb, caught.value.where) == (verb, "loop")
 
 
 async def test_threads_are_refused_before_and_after():
@@ -221,7 +246,7 @@ async def test_a_forked_child_is_refused_and_the_parent_goes_on(kernel_factory):
             try:
                 call()
             except WrongLoop as error:
-                told += error.where.encode() + b" "
+                told += f"{error.verb}:{error.where} ".encode()
         os.write(write_end, told)
         os._exit(0)
     os.close(write_end)
@@ -229,7 +254,7 @@ async def test_a_forked_child_is_refused_and_the_parent_goes_on(kernel_factory):
     os.close(read_end)
     await asyncio.to_thread(os.waitpid, child, 0)
 
-    assert told == b"fork fork fork "
+    assert told == b"publish_from_thread:fork emit_nowait:fork publish:fork "
     assert (await kernel.bus.publish(Fact())).seq
 
 
