@@ -165,7 +165,7 @@ class LogTail:
             # A piece of an endless line is better than holding it for ever.
             data = data[: _whole(data)] or (data if len(data) == LINE_LIMIT else b"")
         self.offset += len(data)
-        self._before = (self._before + data)[-LOOK_BACK:] if data else self._before
+        self._before = (self._before + data)[-LOOK_BACK:]
         return data
 
     @property

@@ -8,12 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runbus.attempt import LogTail
-from runbus.attempt._logs import LINE_LIMIT
+from runbus.attempt._logs import LINE_LIMIT, log_state, note_cut, read_cuts, read_log
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 
 def drained(tail: LogTail, *, final: bool = False) -> bytes:
@@ -136,3 +134,103 @@ def test_what_a_progress_bar_overwrites_is_handed_on_before_its_line_ends(tmp_pa
         more.write(b"\nend\r\n")
     assert tail.poll() == b" 3%\r\nend\r\n"
     tail.close()
+
+
+def test_a_progress_bar_that_has_begun_to_draw_anew_has_drawn_what_was_before(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "stderr.log"
+    file.write_bytes(b" 1%\r2")
+    tail = LogTail(str(file))
+
+    assert tail.poll() == b" 1%\r"
+    assert tail.poll(final=True) == b"2"
+
+
+def test_a_log_that_is_over_is_handed_on_in_whole_lines_but_for_its_last(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(b"some words\n" * (2 * LINE_LIMIT // 11) + b"and no end")
+    tail = LogTail(str(log))
+
+    *pieces, last = iter(lambda: tail.poll(final=True), b"")
+
+    assert all(piece.endswith(b"\n") for piece in pieces)
+    assert b"".join([*pieces, last]) == log.read_bytes()
+
+
+def test_a_log_of_the_same_size_is_looked_at_again_in_the_end(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    tail = LogTail(str(log))
+    for number, text in enumerate([b"one\n", b"two\n", b"six\n"]):
+        log.write_bytes(text)
+        if number:
+            assert tail.poll() == b""
+        assert drained(tail, final=True) == text
+        assert (tail.cuts, tail.offset) == (number, 4)
+
+
+def test_a_small_hole_of_a_log_is_handed_on_as_the_zeros_it_is(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(b"one\n")
+    tail = LogTail(str(log))
+    assert drained(tail) == b"one\n"
+    with log.open("ab") as file:
+        file.truncate(100_000)
+
+    assert drained(tail, final=True) == bytes(100_000 - 4)
+
+
+def test_a_line_without_end_behind_a_large_hole_is_handed_on_in_the_end(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with log.open("wb") as file:
+        file.seek(1 << 40)
+        file.write(b"last words")
+    tail = LogTail(str(log))
+
+    assert drained(tail).strip(b"\0") == b""
+    assert drained(tail, final=True).strip(b"\0") == b"last words"
+
+
+def test_a_log_is_read_from_any_byte_on_a_mebibyte_at_a_time(tmp_path: Path) -> None:
+    (tmp_path / "stdout.log").write_bytes(b"0123456789" * 200_000)
+    before = len(os.listdir("/proc/self/fd"))
+
+    assert read_log(str(tmp_path), "stdout", 1_999_995) == b"56789"
+    assert read_log(str(tmp_path), "stdout", 3) == (b"3456789012" * 200_000)[:LINE_LIMIT]
+    assert read_log(str(tmp_path), "stdout", 2_000_000) == b""
+    assert read_log(str(tmp_path), "stderr", 0) == b""
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_what_was_written_to_logs_is_known_by_their_sizes_and_times(tmp_path: Path) -> None:
+    assert log_state(str(tmp_path)) == ((0, 0), (0, 0))
+    for name, size in (("stdout.log", 3), ("stderr.log", 5)):
+        (tmp_path / name).write_bytes(bytes(size))
+        os.utime(tmp_path / name, ns=(0, 1_000_000_000 + size))
+
+    assert log_state(str(tmp_path)) == ((3, 1_000_000_003), (5, 1_000_000_005))
+
+
+def test_where_a_job_has_emptied_its_logs_is_kept_and_read_in_order(tmp_path: Path) -> None:
+    folder = str(tmp_path)
+    assert read_cuts(folder) == []
+    note_cut(folder, "stdout", 7)
+    note_cut(folder, "stderr", 0)
+    assert read_cuts(folder) == [("stdout", 7), ("stderr", 0)]
+    assert (tmp_path / "cuts").stat().st_mode & 0o777 == 0o600
+
+    with (tmp_path / "cuts").open("ab") as file:
+        file.write(b"stdin 3\nstdout -1\nstdout 12345678901234567890\n\xff\nstdout 8\nstdout 9")
+    assert read_cuts(folder) == [("stdout", 7), ("stderr", 0), ("stdout", 8)]
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "nowhere"])
+def test_a_cut_that_cannot_be_noted_is_passed_over(tmp_path: Path, kind: str) -> None:
+    folder = tmp_path / "attempt"
+    if kind != "nowhere":
+        folder.mkdir()
+        make = os.mkdir if kind == "folder" else os.mkfifo
+        make(folder / "cuts")
+
+    note_cut(str(folder), "stdout", 7)
+    assert read_cuts(str(folder)) == []
