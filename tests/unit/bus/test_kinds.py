@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 
 from runbus.config import Command
-from runbus.errors import HookError, InvalidHandler, NoHandler, Reentrant, WrongKind
+from runbus.errors import (
+    HandlerTimeout,
+    HookError,
+    InvalidHandler,
+    NoHandler,
+    Reentrant,
+    WrongKind,
+)
 from runbus.events import (
     Around,
     Collector,
@@ -21,7 +28,7 @@ from runbus.events import (
     Teardown,
 )
 from runbus.experiment import ExperimentDraft, Job
-from runbus.testing import FakePlugin, fail_next, idle, record
+from runbus.testing import FakeClock, FakePlugin, fail_next, idle, record
 
 
 class Layers(Pipeline[tuple[str, ...]], frozen=True):
@@ -281,6 +288,65 @@ async def test_a_wrapper_handler_must_return_a_context_manager(kernel_factory):
         async with kernel.bus.around(Wrap()):
             pass
     assert (caught.value.plugin, caught.value.event) == ("bad", "Wrap")
+
+
+class Manager:
+    """Does as it is told on entering and on exiting."""
+
+    def __init__(self, *, enter=None, leave=None):
+        self.enter = enter
+        self.leave = leave
+
+    async def __aenter__(self):
+        if self.enter is not None:
+            await self.enter.wait()
+
+    async def __aexit__(self, kind, error, traceback):
+        if self.leave is not None:
+            await self.leave.wait()
+        if error is not None:
+            raise error
+
+
+async def test_a_wrapper_that_raises_the_error_of_the_block_again_swallows_nothing(kernel_factory):
+    kernel = await kernel_factory(FakePlugin("p", {Forgiving: gives(Manager())}))
+
+    with pytest.raises(KeyError) as caught:
+        async with kernel.bus.around(Forgiving()):
+            fail()
+    assert not hasattr(caught.value, "__notes__")
+
+
+@pytest.mark.parametrize("half", ["__aenter__", "__aexit__"])
+async def test_half_a_context_manager_is_none(kernel_factory, half):
+    made = type("Half", (), {half: getattr(Manager, half)})
+    kernel = await kernel_factory(FakePlugin("p", {Wrap: gives(made())}))
+
+    with pytest.raises(HookError, match="no async context manager"):
+        async with kernel.bus.around(Wrap()):
+            pytest.fail("the block must not run")
+
+
+@pytest.mark.parametrize("step", ["enter", "leave"])
+async def test_the_limit_of_a_wrapper_holds_for_its_manager_too(kernel_factory, step):
+    clock = FakeClock()
+    kernel = await kernel_factory(timers=clock)
+    manager = Manager(**{step: asyncio.Event()})
+    kernel.bus.on(Wrap, gives(manager), timeout=2.0)
+
+    async def use():
+        async with kernel.bus.around(Wrap()):
+            pass
+
+    task = asyncio.create_task(use())
+    await clock.advance(1.9)
+    assert not task.done()
+    await clock.advance(0.2)
+    with pytest.raises(HookError) as caught:
+        await task
+    late = caught.value.__cause__
+    assert isinstance(late, HandlerTimeout)
+    assert (late.event, late.timeout_s) == ("Wrap", 2.0)
 
 
 async def test_the_first_plugin_wraps_a_function_outermost(kernel_factory):
