@@ -171,13 +171,13 @@ def test_a_log_of_the_same_size_is_looked_at_again_in_the_end(tmp_path: Path) ->
 
 def test_a_small_hole_of_a_log_is_handed_on_as_the_zeros_it_is(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    log.write_bytes(b"one\n")
+    log.write_bytes(b"o" * 65_535 + b"\n")  # whole blocks, after which the hole begins
     tail = LogTail(str(log))
-    assert drained(tail) == b"one\n"
+    assert drained(tail) == log.read_bytes()
     with log.open("ab") as file:
-        file.truncate(100_000)
+        file.truncate(200_000)
 
-    assert drained(tail, final=True) == bytes(100_000 - 4)
+    assert drained(tail, final=True) == bytes(200_000 - 65_536)
 
 
 def test_a_line_without_end_behind_a_large_hole_is_handed_on_in_the_end(tmp_path: Path) -> None:
@@ -187,7 +187,6 @@ def test_a_line_without_end_behind_a_large_hole_is_handed_on_in_the_end(tmp_path
         file.write(b"last words")
     tail = LogTail(str(log))
 
-    assert drained(tail).strip(b"\0") == b""
     assert drained(tail, final=True).strip(b"\0") == b"last words"
 
 
