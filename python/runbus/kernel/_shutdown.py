@@ -126,15 +126,14 @@ class Shutdowns:
         if task.done():
             return begun.result()
         grace_s = self.budget.end.grace_s(1, self.budget.left_s(), GRACE_S)
-        running = self._bus.running_in(task) or ("application", "a handler")
+        plugin, handler = self._bus.running_in(task) or ("application", "a handler")
         await end_tasks([task], Deadline(self._bus.timers, 0.0, 2 * grace_s), self._bus.timers)
         waited_s = round((self._bus.timers.monotonic_ns() - began_ns) / 1e9, 2)
         if task.done():
-            logger.warning("%s was cancelled after %g s, in %s of %s", doing, waited_s, *running)
+            said = "%s was cancelled after %g s, in %s of %s"
+            logger.warning(said, doing, waited_s, handler, plugin)
         else:
-            self.errors.append(
-                PluginStuck(running[0], f"{running[1]} ignores its cancellation", waited_s)
-            )
+            self.errors.append(PluginStuck(plugin, f"{handler} ignores its cancellation", waited_s))
         return None
 
     # -- the phases

@@ -255,15 +255,67 @@ async def test_the_handler_of_an_event_from_a_thread_that_ignores_everything_is_
     assert any(isinstance(one, PluginStuck) and one.plugin == "rock" for one in error.exceptions)
 
 
-async def test_a_slow_handler_of_kernel_stopping_has_only_the_time_of_its_phase():
+async def test_a_slow_handler_of_kernel_stopping_has_only_the_time_of_its_phase(caplog):
     clock = FakeClock()
-    plugins = [FakePlugin("slow", {KernelStopping: forever}), FakePlugin("p", {Shutdown: None})]
+    other = FakePlugin("p", {KernelStopping: None, Shutdown: None})
+    plugins = [other, FakePlugin("slow", {KernelStopping: forever})]
     kernel = Kernel(plugins=plugins, timers=clock, shutdown_budget_s=10)
     await kernel.__aenter__()
-    took_s, _ = await leave_under(clock, kernel)
+    took_s, error = await leave_under(clock, kernel)
 
+    assert error is None
     assert took_s == pytest.approx(4, abs=0.5)
-    assert len(plugins[1].seen) == 1
+    assert "publishing KernelStopping was cancelled after 4 s, in forever of slow" in caplog.text
+    stopping, shutdown = other.seen
+    assert (stopping.budget_s, shutdown.budget_s) == (10, pytest.approx(2))
+
+
+async def test_a_handler_of_kernel_stopping_that_ignores_everything_is_left_and_named():
+    clock = FakeClock()
+    free = asyncio.Event()
+
+    async def ignores(event):
+        while not free.is_set():
+            try:
+                await free.wait()
+            except asyncio.CancelledError:
+                continue
+
+    plugins = [FakePlugin("rock", {KernelStopping: ignores}), FakePlugin("p", {Shutdown: None})]
+    kernel = Kernel(plugins=plugins, timers=clock, shutdown_budget_s=10)
+    await kernel.__aenter__()
+    _, error = await leave_under(clock, kernel)
+    free.set()
+    await asyncio.sleep(0.01)
+
+    (stuck,) = error.exceptions
+    assert isinstance(stuck, PluginStuck)
+    assert (stuck.plugin, stuck.waited_s) == ("rock", 5.0)
+    assert stuck.doing.endswith(".ignores ignores its cancellation")
+    assert [type(event) for event in plugins[1].seen] == [Shutdown]
+
+
+async def test_what_a_plugin_does_not_read_in_time_is_said(caplog):
+    clock = FakeClock()
+
+    async def setup(scope):
+        stream = scope.stream(Tick, maxsize=10)
+
+        async def once():
+            await anext(stream)
+            await forever()
+
+        scope.start(once)
+
+    kernel = Kernel(plugins=[FakePlugin("p", setup=setup)], timers=clock, shutdown_budget_s=10)
+    await kernel.__aenter__()
+    await asyncio.sleep(0)
+    for number in range(4):
+        await kernel.bus.emit(Tick(number))
+    await leave_under(clock, kernel)
+
+    assert "p did not read 3 waiting Tick in time" in caplog.text
+    assert caplog.text.count("did not read") == 1
 
 
 async def test_dispatches_end_before_the_plugins_are_told():
