@@ -79,4 +79,6 @@ def common_name(job: str) -> str:
 
 def own_name(job: str) -> str:
     """Return what a job's name has beside that: its values, `lr=0.1`; all of it if nothing."""
-    return job.removeprefix(common_name(job)).lstrip("-_.# ") or job
+    before, equals, _ = job.partition("=")
+    shared = before.rpartition("-")[0] if equals else common_name(job)
+    return job.removeprefix(shared).lstrip("-_.# ") or job
