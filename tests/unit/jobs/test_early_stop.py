@@ -6,7 +6,7 @@ import math
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from runbus.abc import EarlyStop
@@ -54,6 +54,7 @@ def test_a_bound_ends_a_job_at_the_first_step_that_it_holds_for(
 
 
 @given(values=st.lists(st.floats(allow_infinity=False), max_size=30), steps=st.integers(1, 10))
+@example(values=[math.nan, 1.0, 1.0], steps=2)
 def test_patience_ends_a_job_once_its_best_is_so_many_steps_old(
     values: list[float], steps: int
 ) -> None:
@@ -69,6 +70,14 @@ def test_patience_ends_a_job_once_its_best_is_so_many_steps_old(
         stop = EarlyStop(patience=f"{goal}:val/loss for {steps}")
         found = _first(stop, [sign * one for one in values])
         assert (found and found[0]) == expected
+
+
+@pytest.mark.parametrize(("goal", "values"), [("min", [5, 3, 4, 3]), ("max", [1, 3, 2, 3])])
+def test_patience_says_what_was_best_and_when(goal: str, values: list[float]) -> None:
+    stop = EarlyStop(patience=f"{goal}:val/loss for 2")
+
+    said = "val/loss was best with 3 at step 1, and this is step 3"
+    assert _first(stop, values) == (3, said)
 
 
 @pytest.mark.parametrize(

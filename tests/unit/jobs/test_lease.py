@@ -188,6 +188,12 @@ def test_a_leader_that_is_silent_says_so_and_is_replaced_only_after_a_minute(
     assert leader_of(str(tmp_path)) is not None
     second.close()
     assert leader_of(str(tmp_path)) is None
+    with pytest.raises(LeaseLost) as lost:
+        first.check()
+    assert lost.value.reason == ""
+    own = (tmp_path / "events.journal").stat().st_ino
+    JobStore(str(tmp_path)).close()
+    assert (tmp_path / "events.journal").stat().st_ino == own  # nobody else has it open
 
 
 def test_a_leader_that_says_it_is_there_is_not_replaced(tmp_path: Path) -> None:
@@ -197,6 +203,11 @@ def test_a_leader_that_says_it_is_there_is_not_replaced(tmp_path: Path) -> None:
         first.beat(now)
         with pytest.raises(JournalHeld):
             JobStore(str(tmp_path))
+    age(tmp_path, TAKE_OVER_S)
+    first.beat(1.5 * BEAT_S)  # too early to say it again
+    leader = leader_of(str(tmp_path))
+    assert leader is not None
+    assert leader.can_be_replaced
     first.close()
 
 

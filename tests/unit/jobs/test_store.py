@@ -17,10 +17,19 @@ import pytest
 from msgspec.structs import replace
 
 from runbus import codec
+from runbus.abc import JobSpec, Package
 from runbus.attempt import Journal
 from runbus.errors import JournalError, JournalHeld
-from runbus.events import JobEnded, JobFact, JobIntended, JobStarted, JobSubmitted, KernelStopping
-from runbus.jobs import FactReader, JobState, JobStore, read_jobs
+from runbus.events import (
+    JobEnded,
+    JobFact,
+    JobIntended,
+    JobStarted,
+    JobSubmitted,
+    KernelStopping,
+    RetryPolicy,
+)
+from runbus.jobs import FactReader, JobState, JobStore, intend, read_jobs
 
 ABOUT: dict[str, Any] = {"experiment_id": "e", "job": "j", "run_id": "e-1", "attempt": 1}
 INTENDED = JobIntended(
@@ -41,6 +50,28 @@ def test_an_intent_says_all_that_the_record_holds(tmp_path: Path) -> None:
     assert (record.name, record.run_id, record.executor) == ("j", "e-1", "local")
     assert (record.folder, record.package, record.intended_ns) == ("jobs/1-j/1", "code/c.tgz", 1)
     assert read_jobs(str(tmp_path)) == {"j": record}
+
+
+def test_what_is_intended_of_jobs_is_all_that_a_next_leader_needs(tmp_path: Path) -> None:
+    packed = Package(path=str(tmp_path / "code/c.tgz"), sha256="0" * 64, size=1, root="/")
+    retry = RetryPolicy(retries=3)
+    one, two = (
+        JobSpec(
+            experiment_id="e", name=name, run_id=f"e-{name}", executor="local", argv=("true",),
+            cwd="/", env={}, folder=str(tmp_path / "jobs" / name), run_folder="", package=package,
+            retry=retry,
+        )
+        for name, package in (("one", packed), ("two", None))
+    )  # fmt: skip
+    store = JobStore(str(tmp_path))
+    first, second = intend(store, [one, two])
+    assert intend(store, [two]) == [second]  # which is known
+    store.close()
+
+    assert (first.name, first.folder, first.package) == ("one", "jobs/one", "code/c.tgz")
+    assert (second.name, second.folder, second.package) == ("two", "jobs/two", "")
+    assert (first.retry, second.retry) == (retry, retry)
+    assert [fact.job for fact in FactReader(str(tmp_path)).poll()] == ["one", "two"]
 
 
 def test_a_store_goes_on_where_the_one_before_ended(tmp_path: Path) -> None:
