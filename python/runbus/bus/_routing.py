@@ -35,7 +35,7 @@ class Route:
     gets the next event.
     """
 
-    __slots__ = ("boxes", "event", "kind", "limit_s", "offers", "subscriptions")
+    __slots__ = ("boxes", "kind", "limit_s", "offers", "subscriptions")
 
     def __init__(
         self,
@@ -43,7 +43,6 @@ class Route:
         subscriptions: tuple[Subscription, ...],
         boxes: tuple[Mailbox, ...],
     ) -> None:
-        self.event = event
         self.kind = event.kind
         self.limit_s = event.deadline_s
         self.subscriptions = subscriptions
