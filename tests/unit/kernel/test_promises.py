@@ -17,7 +17,7 @@ import pytest
 from runbus.abc import PluginState
 from runbus.errors import HandlerTimeout, InvalidOption, OrderCycle, PluginStuck
 from runbus.events import KernelStopping, Notify, Pipeline, Shutdown, Stream
-from runbus.kernel import Kernel, read_trace
+from runbus.kernel import Kernel, PluginHealth, read_trace
 from runbus.kernel._restart import Restarts
 from runbus.plugins import Plugin
 from runbus.testing import FakeClock, FakePlugin, idle
@@ -506,6 +506,81 @@ async def test_a_plugin_is_asked_before_the_block_begins_and_the_answer_has_an_a
     assert kernel.health().plugins["sick"].age_s == 3
     await clock.advance(8)
     assert kernel.health().plugins["sick"].age_s == pytest.approx(1)
+
+
+async def test_a_plugin_that_is_well_again_is_as_it_was(kernel_factory):
+    sick = Sick("sick")
+    kernel = await kernel_factory(sick)
+    assert kernel.health().plugins["sick"].state is PluginState.DEGRADED
+    sick.answer = (True, {"queue": 0})
+    health = await kernel.check_health()
+
+    assert health.healthy
+    assert health.plugins["sick"].state is PluginState.STARTED
+    assert health.plugins["sick"].details == {"queue": 0}
+
+
+async def test_what_became_of_a_plugin_counts_more_than_its_answer(kernel_factory):
+    async def fails(event):
+        raise ValueError("no")
+
+    async def crashes():
+        raise ZeroDivisionError("oh")
+
+    async def starts(scope):
+        scope.start(crashes)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    crashed, noisy = Sick("crashed", setup=starts), Sick("noisy", {Fact: fails})
+    well = Sick("well", requires=("noisy",))
+    well.version = "1.2"  # type: ignore[attr-defined]
+    for one in (crashed, noisy, well):
+        one.answer = (True, {"disk": "fine"})
+    kernel = await kernel_factory(crashed, noisy, well, timers=FakeClock())
+    for _ in range(5):
+        await kernel.bus.publish(Fact())
+    health = await kernel.check_health()
+
+    assert not health.healthy
+    assert list(health.plugins) == ["crashed", "noisy", "well"]
+    told = {name: (one.state.value, one.healthy, one.error) for name, one in health.plugins.items()}
+    assert told == {
+        "crashed": ("failed", False, told["crashed"][2]),
+        "noisy": ("quarantined", False, ""),
+        "well": ("started", True, ""),
+    }
+    assert "ZeroDivisionError: oh" in told["crashed"][2]
+    assert health.plugins["well"] == PluginHealth(
+        "well", PluginState.STARTED, True, {"disk": "fine"}, 0.0, "", (), ()
+    )
+    (handler,) = health.plugins["noisy"].handlers
+    assert (handler.plugin, handler.event, handler.errors) == ("noisy", "Fact", 5)
+    assert health.application == PluginHealth(
+        "application", PluginState.STARTED, True, {}, None, "", (), ()
+    )
+    assert [(one.name, one.state.value, one.health, one.error) for one in kernel.infos()] == [
+        ("crashed", "failed", "failed", told["crashed"][2]),
+        ("noisy", "quarantined", "failed", ""),
+        ("well", "started", "ok", ""),
+    ]
+    assert [(one.version, one.requires) for one in kernel.infos()] == [
+        ("", ()),
+        ("", ()),
+        ("1.2", ("noisy",)),
+    ]
+
+
+async def test_what_the_application_subscribes_is_shown_as_its_own(kernel_factory):
+    kernel = await kernel_factory()
+    kernel.bus.on(Fact, lambda event: None)
+    async with kernel.bus.stream(Tick):
+        await kernel.bus.publish(Fact())
+        await kernel.bus.emit(Tick())
+        application = kernel.health().application
+
+    assert [(one.event, one.calls) for one in application.handlers] == [("Fact", 1)]
+    assert [one.pending for one in application.streams] == [1]
 
 
 async def test_who_has_not_answered_yet_is_not_called_healthy(kernel_factory):
