@@ -198,11 +198,8 @@ class _Wish:
 
     def refuse(self, error: BaseException) -> None:
         """Raise `error` where the manager is wanted."""
-        if self.answer.done():
-            return
-        if isinstance(error, StopIteration):  # which no future takes
-            error = RuntimeError(describe(error))
-        self.answer.set_exception(error)
+        if not self.answer.done():
+            self.answer.set_exception(error)
 
 
 def check_manager(name: str, manager: object) -> None:

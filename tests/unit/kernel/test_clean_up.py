@@ -6,7 +6,7 @@ import asyncio
 import subprocess
 import sys
 import textwrap
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 import anyio
@@ -417,15 +417,16 @@ async def test_what_is_not_entered_before_the_end_is_refused_and_its_asker_has_n
     async def ask(scope, name):
         try:
             await scope.enter(slow())
-        except BusClosed:
-            refusals.append(name)
+        except BusClosed as error:
+            refusals.append((name, error.verb, error.state))
             raise
 
     async with Kernel(plugins=[FakePlugin("p", setup=asks, critical=True)]):
         await begun.wait()
 
     assert [text for text in caplog.messages if "has blocked the event loop" not in text] == []
-    assert refusals[:1] == ["is being entered"]
+    assert refusals[0] == ("is being entered", "enter", "closed")
+    assert {one[1:] for one in refusals} == {("enter", "closed")}
 
 
 async def test_what_is_cancelled_before_it_was_entered_is_never_entered(kernel_factory):
@@ -445,20 +446,28 @@ async def test_what_is_cancelled_before_it_was_entered_is_never_entered(kernel_f
         log.append("second")
         yield
 
+    @asynccontextmanager
+    async def third():
+        log.append("third")
+        yield
+
     plugin = FakePlugin("p")
     await kernel_factory(plugin)
     holds = asyncio.create_task(plugin.scope.enter(slow()))
     await first_in.wait()
     waits = asyncio.create_task(plugin.scope.enter(second()))
     await asyncio.sleep(0)
+    comes_after = asyncio.create_task(plugin.scope.enter(third()))
+    await asyncio.sleep(0)
     waits.cancel()
     go.set()
     await holds
     with pytest.raises(asyncio.CancelledError):
         await waits
-    await asyncio.sleep(0.01)
+    async with asyncio.timeout(50):
+        await comes_after
 
-    assert log == ["slow"]
+    assert log == ["slow", "third"]
 
 
 @pytest.mark.parametrize("swallows", [False, True])
@@ -496,20 +505,62 @@ async def test_what_is_cancelled_while_it_is_entered_is_not_kept(kernel_factory,
         await plugin.scope.enter(anyio.create_task_group())
 
 
-async def test_what_cannot_be_entered_tells_who_asked_and_the_plugin_goes_on(kernel_factory):
+async def test_what_was_entered_for_nobody_and_fails_to_be_left_is_told(kernel_factory, caplog):
+    begun = asyncio.Event()
+
+    @asynccontextmanager
+    async def slow():
+        begun.set()
+        with suppress(asyncio.CancelledError):
+            await forever()
+        yield
+        raise ZeroDivisionError("oh")
+
+    plugin = FakePlugin("p")
+    kernel = await kernel_factory(plugin)
+    entering = asyncio.create_task(plugin.scope.enter(slow()))
+    await begun.wait()
+    entering.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await entering
+    async with asyncio.timeout(50):
+        await plugin.scope.enter(anyio.create_task_group())
+
+    assert ".slow raised ZeroDivisionError: oh" in caplog.text
+    assert kernel.health().plugins["p"].state is PluginState.STARTED
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind", "said"),
+    [
+        (Odd("x"), Odd, "x"),
+        (StopIteration(3), RuntimeError, "coroutine raised StopIteration"),
+        (
+            asyncio.CancelledError(),
+            HookError,
+            r"plugin 'p': enter of .*Breaks raised CancelledError by itself",
+        ),
+    ],
+    ids=["odd", "stop", "cancelled"],
+)
+async def test_what_cannot_be_entered_tells_who_asked_and_the_plugin_goes_on(
+    kernel_factory, raised, kind, said
+):
     class Breaks:
         def __enter__(self) -> None:
-            raise Odd("x")
+            raise raised
 
         def __exit__(self, *_: object) -> None:
             pytest.fail("it was not entered")
 
     plugin = FakePlugin("p")
     kernel = await kernel_factory(plugin)
-    with pytest.raises(Odd):
+    with pytest.raises(kind, match=said):
         await plugin.scope.enter(Breaks())
 
     assert kernel.health().plugins["p"].state is PluginState.STARTED
+    async with asyncio.timeout(50):
+        await plugin.scope.enter(anyio.create_task_group())
 
 
 # -- starting and stopping while others do

@@ -849,6 +849,7 @@ async def test_health_asks_the_plugins_and_keeps_what_they_say(kernel_factory):
     sick.answer = None
     await clock.advance(13)
     assert kernel.health().plugins["sick"].details == {"error": "no answer within 2 s"}
+    assert not kernel.health().healthy
 
 
 async def test_health_shows_what_handlers_and_mailboxes_did(kernel_factory):

@@ -551,6 +551,7 @@ async def test_what_became_of_a_plugin_counts_more_than_its_answer(kernel_factor
         "well": ("started", True, ""),
     }
     assert "ZeroDivisionError: oh" in told["crashed"][2]
+    assert health.plugins["crashed"].details == {}  # it is not asked
     assert health.plugins["well"] == PluginHealth(
         "well", PluginState.STARTED, True, {"disk": "fine"}, 0.0, "", (), ()
     )
