@@ -6,7 +6,7 @@ import asyncio
 import subprocess
 import sys
 import textwrap
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 import anyio
@@ -102,6 +102,43 @@ async def test_what_one_closing_raises_keeps_no_other_from_being_closed(error):
         first, second = caught.value.exceptions
         assert first.__cause__ is error
         assert "later" in str(second)
+
+
+async def test_what_cannot_be_left_is_named_with_what_it_raised():
+    class Breaks:
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            raise ValueError("x")
+
+    @asynccontextmanager
+    async def stray():
+        yield
+        raise asyncio.CancelledError
+
+    async def enters(scope):
+        own, other = (HookError(name, "client", "", "went away") for name in ("p", "q"))
+        await scope.enter(raising_on_exit(own, [], "own"))
+        await scope.enter(raising_on_exit(other, [], "other"))
+        await scope.enter(stray())
+        stack = await scope.enter(ExitStack())
+        stack.callback(lambda: {}["nothing"])
+        await scope.enter(Breaks())
+
+    with pytest.raises(ExceptionGroup) as caught:
+        async with Kernel(plugins=[FakePlugin("p", setup=enters)]):
+            pass
+
+    told = [str(one).replace("<locals>.", "") for one in caught.value.exceptions]
+    here = "test_what_cannot_be_left_is_named_with_what_it_raised."
+    assert told == [
+        f"plugin 'p': close of {here}Breaks raised ValueError: x",
+        "plugin 'p': close of ExitStack raised KeyError: 'nothing'",
+        f"plugin 'p': close of {here}stray was cancelled",
+        "plugin 'p': close of raising_on_exit raised HookError: plugin 'q': client went away",
+        "plugin 'p': client went away",
+    ]
 
 
 @pytest.mark.parametrize("error", [Odd("x"), Mute(), SystemExit(3)], ids=lambda e: type(e).__name__)

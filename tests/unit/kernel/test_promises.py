@@ -16,7 +16,7 @@ import pytest
 
 from runbus.abc import PluginState
 from runbus.errors import HandlerTimeout, InvalidOption, OrderCycle, PluginStuck
-from runbus.events import KernelStopping, Notify, Pipeline, Shutdown, Stream
+from runbus.events import KernelStopping, Notify, Pipeline, PluginFailed, Shutdown, Stream
 from runbus.kernel import Kernel, PluginHealth, read_trace
 from runbus.kernel._restart import Restarts
 from runbus.plugins import Plugin
@@ -565,11 +565,40 @@ async def test_what_became_of_a_plugin_counts_more_than_its_answer(kernel_factor
         ("noisy", "quarantined", "failed", ""),
         ("well", "started", "ok", ""),
     ]
-    assert [(one.version, one.requires) for one in kernel.infos()] == [
-        ("", ()),
-        ("", ()),
-        ("1.2", ("noisy",)),
+    await kernel.start_plugin(FakePlugin("late"))  # which makes room: what failed is forgotten
+    assert [(one.name, one.version, one.requires) for one in kernel.infos()] == [
+        ("noisy", "", ()),
+        ("well", "1.2", ("noisy",)),
+        ("late", "", ()),
     ]
+
+
+async def test_an_answer_that_comes_after_a_crash_makes_it_no_smaller(kernel_factory):
+    crash, go = asyncio.Event(), asyncio.Event()
+
+    class Slow(FakePlugin):
+        async def health(self):
+            await go.wait()
+            return False, {}
+
+    async def crashes():
+        await crash.wait()
+        raise ZeroDivisionError("oh")
+
+    async def starts(scope):
+        scope.start(crashes)
+
+    kernel = await kernel_factory(Slow("slow", setup=starts))
+    check = asyncio.create_task(kernel.check_health())
+    await asyncio.sleep(0)
+    async with asyncio.timeout(50):
+        failed = kernel.bus.wait_for(PluginFailed)
+        crash.set()
+        await failed
+        go.set()
+        await check
+
+    assert kernel.health().plugins["slow"].state is PluginState.FAILED
 
 
 async def test_what_the_application_subscribes_is_shown_as_its_own(kernel_factory):
