@@ -82,6 +82,7 @@ async def test_five_failures_in_a_row_put_a_plugin_into_quarantine(kernel_factor
     await idle(kernel.bus)
     assert bad.seen == [B()]
     assert other.seen[-1] == PluginReleased(plugin="bad")
+    assert kernel.health().plugins["bad"].state.value == "started"
 
 
 async def test_a_handler_of_the_application_that_is_skipped_is_a_matter_of_health(kernel_factory):
@@ -123,6 +124,38 @@ async def test_a_handler_that_was_called_often_gets_every_event_still(kernel_fac
     assert [receipt.handled for receipt in receipts] == [1] * 30
     (handler,) = kernel.health().plugins["p"].handlers
     assert (handler.calls, handler.errors) == (30, 0)
+
+
+async def test_what_is_queued_reaches_all_who_listen_by_then(kernel_factory):
+    kernel = await kernel_factory()
+    late: list[Any] = []
+
+    async def again(event):
+        if event.number == 1:
+            await kernel.bus.publish(A(2))
+            kernel.bus.on(A, late.append)
+
+    kernel.bus.on(A, again)
+    async with kernel.bus.stream(A) as stream:
+        await kernel.bus.publish(A(1))
+
+        assert late == [A(2)]
+        assert await stream.batch() == [A(1), A(2)]
+
+
+async def test_a_recording_shows_who_failed_and_takes_nothing_from_streams(kernel_factory):
+    kernel = await kernel_factory(FakePlugin("bad", {A: breaks}), FakePlugin("good", {A: None}))
+    async with kernel.bus.stream(A) as stream:
+        with record(kernel.bus) as recording:
+            await kernel.bus.publish(A(1))
+
+        assert await stream.batch() == [A(1)]
+    (entry,) = [one for one in recording.entries if one.event == A(1)]
+    assert entry.outcome == "error"
+    assert [(plugin, verdict) for plugin, _, verdict in entry.handlers] == [
+        ("bad", "error: ZeroDivisionError: oh"),
+        ("good", "ok"),
+    ]
 
 
 async def test_a_success_begins_the_count_anew(kernel_factory):

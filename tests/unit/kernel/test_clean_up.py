@@ -123,7 +123,7 @@ async def test_what_cannot_be_left_is_named_with_what_it_raised():
         await scope.enter(raising_on_exit(other, [], "other"))
         await scope.enter(stray())
         stack = await scope.enter(ExitStack())
-        stack.callback(lambda: {}["nothing"])
+        stack.callback(lambda: dict[str, int]()["nothing"])
         await scope.enter(Breaks())
 
     with pytest.raises(ExceptionGroup) as caught:

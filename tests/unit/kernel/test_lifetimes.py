@@ -593,8 +593,9 @@ async def test_only_async_functions_are_started_and_only_managers_entered(kernel
         plugin.scope.start(print)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="on_failure"):
         plugin.scope.start(forever, restart="always")  # type: ignore[arg-type]
-    half = type("Half", (), {"__enter__": lambda one: one})
-    for other in (3, half()):
+    half: Any = type("Half", (), {"__enter__": lambda one: one})
+    others: list[Any] = [3, half()]
+    for other in others:
         with pytest.raises(TypeError, match="is no context manager"):
             await plugin.scope.enter(other)
     assert await plugin.scope.thread(sum, [1, 2]) == 3

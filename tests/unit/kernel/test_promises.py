@@ -360,7 +360,7 @@ async def test_a_worker_thread_that_blocks_is_abandoned_with_the_scope_of_its_ca
     assert scope.cancelled_caught
 
 
-async def test_an_error_inside_of_the_shutdown_itself_is_raised_and_the_rest_is_done():
+async def test_an_error_inside_of_the_shutdown_itself_is_raised_and_the_rest_is_done(caplog):
     log: list[Any] = []
     kernel = Kernel(plugins=[FakePlugin("p", {Shutdown: None}, log=log)])
 
@@ -380,6 +380,8 @@ async def test_an_error_inside_of_the_shutdown_itself_is_raised_and_the_rest_is_
 
     assert caught.value.code == 9
     assert log == ["p: setup", "p: Shutdown", "p: closed"]
+    assert "while the kernel stopped: SystemExit: 9" in caplog.text
+    assert "in intent" in caplog.text  # where it was raised
 
 
 def test_the_watchdog_of_a_signal_is_disarmed_once_the_kernel_was_left():
