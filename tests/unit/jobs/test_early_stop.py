@@ -39,11 +39,23 @@ def _first(
             1,
             "val/loss is 9 > 8 at step 1",
         ),
+        ("val/loss > 3", [9], 0, "val/loss is 9 > 3 at step 0"),
         ("val/loss > 3 after 9", [9, 9], None, None),
         ("loss > 3", [9, 9], None, None),
         ("val/loss > 3", [math.nan], None, None),
     ],
-    ids=["after", "reached", "below", "at-most", "nan", "or", "not-yet", "other", "no-nan"],
+    ids=[
+        "after",
+        "reached",
+        "below",
+        "at-most",
+        "nan",
+        "or",
+        "at-once",
+        "not-yet",
+        "other",
+        "no-nan",
+    ],
 )
 def test_a_bound_ends_a_job_at_the_first_step_that_it_holds_for(
     rule: str, values: list[float], step: int | None, reason: str | None
@@ -99,3 +111,10 @@ def test_what_is_no_rule_is_refused_with_a_hint(rule: str) -> None:
     assert caught.value.hint == "write a metric and a bound: val/loss > 3 after 500, or loss is nan"
     with pytest.raises(FieldInvalid, match="the text has an invalid form\n"):
         EarlyStop(patience=rule)
+
+
+def test_rules_say_what_they_look_at() -> None:
+    stop = EarlyStop(stop_when="a > 1 or b is nan", patience="min:c for 2")
+
+    assert EarlyStopRules(stop).metrics == {"a", "b", "c"}
+    assert EarlyStopRules(EarlyStop()).metrics == set()

@@ -12,6 +12,7 @@ from runbus.jobs import SweepAsked, SweepPoint, common_name, own_name
     [
         ("train-lr=0.1", "train", "lr=0.1"),
         ("fine-tune-lr=0.1,bs=2", "fine-tune", "lr=0.1,bs=2"),
+        ("train-lr=1e-3,bs=2", "train", "lr=1e-3,bs=2"),
         ("lr=0.1", "lr", "lr=0.1"),
         ("train-12", "train", "12"),
         ("train_3", "train", "3"),
