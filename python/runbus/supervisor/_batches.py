@@ -8,7 +8,7 @@ import anyio
 import anyio.lowlevel
 
 from runbus.abc import JobRef
-from runbus.supervisor._time import sleep
+from runbus.supervisor._time import Alarm, sleep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,7 +38,7 @@ class Batches:
     Args:
         executor: Where they go.
         check: Called before anything is handed over; raises if another process leads now.
-        clock: By which it waits for room.
+        clock: By which it waits for jobs, and for room.
     """
 
     def __init__(self, executor: Executor, check: Callable[[], None], clock: AlarmClock) -> None:
@@ -47,7 +47,7 @@ class Batches:
         self._clock = clock
         self._coming: set[str] = set()
         self._waiting: dict[str, _Waiting] = {}
-        self._news = anyio.Event()
+        self._news = Alarm(clock)
         self._is_gathering = False
 
     def expect(self, name: str) -> None:
@@ -57,7 +57,7 @@ class Batches:
     def excuse(self, name: str) -> None:
         """A job does not come, or has come."""
         self._coming.discard(name)
-        self._news.set()
+        self._news.ring()
 
     async def submit(self, request: Request, hand: Hand, tasks: TaskGroup) -> JobRef:
         """Hand a job over together with those that are ready; return once that is done.
@@ -93,12 +93,11 @@ class Batches:
 
     async def _serve(self) -> None:
         """Wait until the jobs that are expected have come, and hand over those that are there."""
-        with anyio.move_on_after(GATHER_S) as patience:
-            while self._coming:
-                self._news = anyio.Event()
-                await self._news.wait()
-        if patience.cancelled_caught:
-            self._coming.clear()
+        until = self._clock.monotonic() + GATHER_S
+        while self._coming:
+            self._news.clear()
+            if not await self._news.wait(until):
+                self._coming.clear()
         jobs, self._waiting = list(self._waiting.values()), {}
         self._is_gathering = False
         pause_s = NO_ROOM_S

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 from msgspec.structs import replace
 
@@ -15,7 +16,7 @@ from runbus._clock import SYSTEM_CLOCK, AlarmClock
 from runbus.abc import Capabilities, JobRef, JobSpec, Request, Timeouts
 from runbus.bus import Bus
 from runbus.errors import JobNotStarted, RunbusError, SubmitUnknown
-from runbus.events import TaskStart
+from runbus.events import JobDraft, JobTransform, TaskStart
 from runbus.jobs import JobRecord, JobState, JobStore
 from runbus.kernel import Kernel
 from runbus.supervisor import Supervisor
@@ -138,6 +139,45 @@ async def test_a_plugin_that_takes_long_for_one_job_does_not_hold_up_the_others(
     assert {one.state for one in records.values()} == {JobState.SUCCEEDED}
 
 
+async def test_jobs_that_are_decided_on_together_are_waited_for_while_plugins_prepare_them(
+    folder: Path, backend: Batching, spec: Spec
+) -> None:
+    """The clock stands still: what is not waited for is not handed over in time, or alone."""
+
+    async def slowly(event: JobTransform) -> JobDraft:
+        for _ in range(100 if event.job == "slow" else 0):
+            await anyio.lowlevel.checkpoint()
+        return event.value
+
+    async with Kernel() as kernel:
+        kernel.bus.on(JobTransform, slowly)
+        jobs = [spec("quick"), spec("slow")]
+        await supervise(kernel.bus, folder, backend, jobs, clock=FakeClock())
+
+    assert backend.batches == [["quick", "slow"]]
+
+
+async def test_a_job_that_cannot_be_prepared_is_not_waited_for(
+    folder: Path, backend: Batching, spec: Spec
+) -> None:
+    async def refuse(event: JobTransform) -> JobDraft:
+        for _ in range(100 if event.job == "bad" else 0):
+            await anyio.lowlevel.checkpoint()
+        if event.job == "bad":
+            raise JobNotStarted("bad", "it may not")
+        return event.value
+
+    async with Kernel() as kernel:
+        kernel.bus.on(JobTransform, refuse)
+        jobs = [spec("good"), spec("bad")]
+        records = await supervise(kernel.bus, folder, backend, jobs, clock=FakeClock())
+
+    assert backend.batches == [["good"]]
+    assert {name: str(one.state) for name, one in records.items()} == {
+        "good": "SUCCEEDED", "bad": "FAILED",
+    }  # fmt: skip
+
+
 async def test_each_job_of_a_batch_has_its_own_answer(
     bus: Bus, folder: Path, backend: Batching, spec: Spec
 ) -> None:
@@ -157,6 +197,23 @@ async def test_each_job_of_a_batch_has_its_own_answer(
     assert "no such partition" in records["refused"].reason
     assert backend.finds == ["lost"]
     assert backend.batches == [["fine", "lost", "refused"], ["lost"]]
+
+
+async def test_jobs_of_which_it_is_not_known_whether_they_came_go_together_once_it_is(
+    bus: Bus, folder: Path, backend: Batching, spec: Spec
+) -> None:
+    backend.answer = lambda name, call: SubmitUnknown(name, "no answer") if call == 1 else "taken"
+    find = backend.find
+
+    async def look_up(job: JobSpec) -> JobRef | None:
+        for _ in range(100 if job.name == "b" else 0):
+            await anyio.lowlevel.checkpoint()
+        return await find(job)
+
+    backend.find = look_up  # type: ignore[method-assign]
+    await supervise(bus, folder, backend, [spec("a"), spec("b")], clock=FakeClock())
+
+    assert backend.batches == [["a", "b"]] * 2
 
 
 async def test_jobs_for_which_there_is_no_room_are_given_again(
@@ -201,7 +258,9 @@ async def test_a_batch_that_nobody_waits_for_is_given_up(
         await backend.handing_over.wait()
         await supervisor.cancel("no more", 3.0)
 
-    records = await supervise(bus, folder, backend, [spec("a"), spec("b")], cancel_all)
+    jobs = [spec("a"), spec("b")]
+    # The clock stands still: it is heeded at once.
+    records = await supervise(bus, folder, backend, jobs, cancel_all, FakeClock())
 
     assert {one.state for one in records.values()} == {JobState.CANCELLED}
     assert {ref.name for ref, _ in backend.asked_to_end} == {"a", "b"}
