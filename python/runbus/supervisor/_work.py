@@ -123,7 +123,6 @@ class Work:
         self._hands: dict[str, Hand] = {}
         self._attempts: dict[str, Attempt] = {}
         self._batches: dict[str, Batches] = {}
-        self._is_acting = False
         self._may_submit = asyncio.Event()
         self.alarm = Alarm(clock)
         self.tasks: anyio.abc.TaskGroup | None = None
@@ -134,15 +133,11 @@ class Work:
         Called where something happened, so that no turn of the loop lies between a job's end and
         the start of the next.
         """
-        if self.tasks is None or self._is_acting:
+        if self.tasks is None:
             return
-        self._is_acting = True
-        try:
-            # What is recorded on the way may lead on to more.
-            while self._board.is_due(now := self._clock.monotonic()):
-                self._carry_out(decide(self._board, now), self.tasks)
-        finally:
-            self._is_acting = False
+        # What is recorded on the way may lead on to more.
+        while self._board.is_due(now := self._clock.monotonic()):
+            self._carry_out(decide(self._board, now), self.tasks)
         # When to look again may have changed, too.
         self.alarm.ring()
 
@@ -193,11 +188,11 @@ class Work:
             case NoteCancel():
                 self._note_cancel(job, decision.reason, hand)
             case NoteOverdue():
-                hand.put(self._recorded(self._facts.overdue(job, decision.reason)))
+                hand.put(self._noted(self._facts.overdue(job, decision.reason)))
             case NoteSeen():
-                hand.put(self._recorded(self._facts.observed(job, decision.seen)))
+                hand.put(self._noted(self._facts.observed(job, decision.seen)))
             case NoteStart():
-                hand.put(self._recorded(self._facts.started(job, decision.seen)))
+                hand.put(self._noted(self._facts.started(job, decision.seen)))
             case Withdraw():
                 hand.withdraw(decision.grace_s)
             case Follow():
@@ -208,18 +203,23 @@ class Work:
 
     def _note_cancel(self, job: JobSpec, reason: str, hand: Hand) -> None:
         try:
-            hand.put(self._recorded(self._facts.cancel_requested(job, reason)))
+            hand.put(self._noted(self._facts.cancel_requested(job, reason)))
         except LeaseLost:
             raise
         except JournalError as error:
             # On a full disk jobs can be ended all the same.
             logger.warning("that job %r was cancelled is not on record: %s", job.name, error)
 
-    def _recorded(self, fact: JobFact) -> JobFact:
+    def _noted(self, fact: JobFact) -> JobFact:
         """Record a fact and tell the board; it is for the caller to publish it."""
         if (record := self._store.record(fact)) is not None:
             self._board.recorded(record, self._clock.monotonic())
-            self.act()
+        return fact
+
+    def _recorded(self, fact: JobFact) -> JobFact:
+        """Record a fact and carry out what follows; it is for the caller to publish it."""
+        self._noted(fact)
+        self.act()
         return fact
 
     async def _serve(self, hand: Hand) -> None:
