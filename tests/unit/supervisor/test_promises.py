@@ -87,14 +87,16 @@ class Disk(StoreSync):
 
 
 class SlowStore(JobStore):
-    """One whose first sync is that of `disk`."""
+    """One whose first sync is that of `disk`, and that notes what each is of."""
 
     def __init__(self, folder: str, order: list[str], *, error: JournalError | None = None) -> None:
         super().__init__(folder)
         self.disk = Disk(order, error)
         self._syncs = iter([self.disk])
+        self.synced: list[set[str]] = []
 
     def begin_sync(self) -> StoreSync:
+        self.synced.append(set(self.jobs))
         return next(self._syncs, None) or super().begin_sync()
 
 
@@ -115,6 +117,7 @@ class Led:
                 self.bus, {self.backend.name: self.backend}, store, clock=self.clock
             )
             self.records = await supervisor.run(jobs, max_parallel=50)
+            assert not store.has_unsynced_ends
         except Killed:
             pass
         finally:
@@ -206,6 +209,7 @@ async def test_a_job_is_prepared_while_its_intent_is_written_and_submitted_after
         bus.on(TaskStart, told)
         await Supervisor(bus, {"a": backend}, store).run([spec("j")], max_parallel=1)
 
+    assert store.synced[0] == {"j"}
     assert order[:5] == ["ready", "planned", "synced", "told", "submitted j"]
 
 
