@@ -85,8 +85,9 @@ class Follower:
             await sleep(self._clock, _POLL_S)
 
     def _is_over(self) -> bool:
-        ended = [record for record in self._records.values() if record.state.is_terminal]
-        return len(ended) == len(self._specs)
+        # Not of those that were added later: they are told while there is something to follow.
+        records = [self._records.get(name) for name in self._specs]
+        return all(record is not None and record.state.is_terminal for record in records)
 
     async def _take_in(self, fact: JobFact) -> None:
         """Tell a fact as its leader does: an end after all that was written before it."""

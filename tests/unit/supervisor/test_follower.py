@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 from msgspec.structs import replace
 
@@ -257,6 +258,80 @@ async def test_a_follower_that_comes_late_is_told_what_running_jobs_print_and_wh
         ("JobEnded", "waits"),
     ]  # fmt: skip
     assert told.output[1, "stdout"] == b"early\n"
+
+
+async def test_a_follower_is_told_what_jobs_print_that_begin_while_it_follows(
+    spec: Spec, tmp_path: Path
+) -> None:
+    job, backend, shown = spec("j"), Backend(), anyio.Event()
+    backend.first = RUNNING
+    store = JobStore(str(tmp_path))
+    intend(store, [job])
+
+    async def show(lines: LogLines) -> None:
+        if lines.data == b"said\n":
+            shown.set()
+
+    async with (
+        Kernel() as leading,
+        Kernel(plugins=[Plugin("shown").stream(LogLines, show)]) as following,
+        anyio.create_task_group() as group,
+    ):
+        supervisor = Supervisor(leading.bus, {"a": backend}, store)
+        with anyio.fail_after(50):
+            started = following.bus.wait_for(JobStarted)
+            group.start_soon(Follower(following.bus, str(tmp_path), [job]).run)
+            await anyio.lowlevel.checkpoint()  # it has seen that the job waits
+            group.start_soon(functools.partial(supervisor.run, [job], max_parallel=1))
+            await started
+            await anyio.Path(job.folder, "stdout.log").write_bytes(b"said\n")
+            await shown.wait()
+            backend.show("j", DONE)
+    store.close()
+
+
+async def test_a_follower_follows_to_the_ends_of_its_jobs_and_hears_of_others_meanwhile(
+    spec: Spec, tmp_path: Path
+) -> None:
+    """A job that is added later, and ends before, is none of those that it waits for."""
+    mine, more = spec("mine"), spec("more")
+    backend, clock = Backend(), FakeClock()
+    backend.first = RUNNING
+    told: list[str] = []
+    store = JobStore(str(tmp_path))
+    intend(store, [mine])
+
+    async def note(fact: JobFact) -> None:
+        told.append(f"{type(fact).__name__} {fact.job}")
+
+    async with (
+        Kernel() as leading,
+        Kernel(plugins=[Plugin("notes").on(JobFact, note)]) as following,
+        anyio.create_task_group() as group,
+    ):
+        supervisor = Supervisor(leading.bus, {"a": backend}, store)
+        with anyio.fail_after(50):
+            follower = Follower(following.bus, str(tmp_path), [mine], clock=clock)
+            group.start_soon(follower.run)
+            await clock.advance(0)
+            group.start_soon(functools.partial(supervisor.run, [mine], max_parallel=2))
+            await backend.submitted.wait()
+            backend.first = DONE
+            ended = leading.bus.wait_for(JobEnded, lambda end: end.job == "more")
+            await supervisor.add([more])
+            await ended
+            await clock.advance(1)
+            assert told[-1] == "JobEnded more"
+            ended = leading.bus.wait_for(JobEnded, lambda end: end.job == "mine")
+            backend.show("mine", DONE)
+            await ended
+            await clock.advance(1)
+    store.close()
+
+    assert [one for one in told if one.endswith("more")] == [
+        "JobIntended more", "JobSubmitted more", "JobStarted more", "JobEnded more",
+    ]  # fmt: skip
+    assert told[-1] == "JobEnded mine"
 
 
 async def test_a_follower_leaves_no_trace(spec: Spec, tmp_path: Path) -> None:
