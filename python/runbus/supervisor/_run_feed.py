@@ -79,10 +79,6 @@ class RunFeed:
         self._begun.add(job.name)
         self._records.begin(job)
 
-    def has_begun(self, job: JobSpec) -> bool:
-        """Whether the start of the job's latest attempt has been reported."""
-        return job.name in self._begun
-
     def follow_metrics(self, job: JobSpec) -> None:
         """Hand on what the run logs as it comes, from now on; safe to repeat."""
         if job.name in self._begun:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ from msgspec.structs import replace
 from runbus._clock import SYSTEM_CLOCK, AlarmClock
 from runbus.abc import Capabilities, JobRef, JobSpec, Request, Timeouts
 from runbus.bus import Bus
-from runbus.errors import JobNotStarted, RunbusError, SubmitUnknown
-from runbus.events import JobDraft, JobTransform, TaskStart
+from runbus.errors import JobNotStarted, LeaseLost, RunbusError, SubmitUnknown
+from runbus.events import JobDraft, JobEnded, JobTransform, TaskStart
 from runbus.jobs import JobRecord, JobState, JobStore
 from runbus.kernel import Kernel
 from runbus.supervisor import Supervisor
+from runbus.supervisor._batches import GATHER_S, NO_ROOM_S
 from runbus.testing import FakeClock
 
 from .backend import RUNNING, Backend
@@ -178,6 +180,63 @@ async def test_a_job_that_cannot_be_prepared_is_not_waited_for(
     }  # fmt: skip
 
 
+async def test_a_job_that_is_cancelled_while_it_waits_for_others_is_not_handed_over(
+    folder: Path, backend: Batching, spec: Spec
+) -> None:
+    go_on = anyio.Event()
+
+    async def slowly(event: JobTransform) -> JobDraft:
+        if event.job == "slow":
+            await go_on.wait()
+        return event.value
+
+    async with Kernel() as kernel:
+
+        async def cancel_one(supervisor: Supervisor) -> None:
+            ended = kernel.bus.wait_for(JobEnded)
+            for _ in range(100):
+                await anyio.lowlevel.checkpoint()
+            await supervisor.cancel("not that one", 3.0, "a")
+            assert (await ended).job == "a"
+            go_on.set()
+
+        kernel.bus.on(JobTransform, slowly)
+        jobs = [spec("a"), spec("slow")]
+        await supervise(kernel.bus, folder, backend, jobs, cancel_one, FakeClock())
+
+    assert backend.batches == [["slow"]]
+
+
+async def test_who_was_replaced_while_jobs_waited_for_others_hands_none_over(
+    folder: Path, backend: Batching, spec: Spec
+) -> None:
+    clock, is_slow = FakeClock(), anyio.Event()
+
+    async def for_ever(event: JobTransform) -> JobDraft:
+        if event.job == "slow":
+            is_slow.set()
+            await anyio.sleep_forever()
+        return event.value
+
+    async def replace_it(_: Supervisor) -> None:
+        await is_slow.wait()
+        for _turn in range(100):
+            await anyio.lowlevel.checkpoint()
+        (folder / "leader").rename(folder / "former")
+        (folder / "leader").touch()
+        await clock.advance(GATHER_S)
+
+    async with Kernel() as kernel:
+        kernel.bus.on(JobTransform, for_ever)
+        with pytest.raises(ExceptionGroup) as caught:
+            await supervise(
+                kernel.bus, folder, backend, [spec("a"), spec("slow")], replace_it, clock
+            )
+
+    assert caught.group_contains(LeaseLost)
+    assert backend.batches == []
+
+
 async def test_each_job_of_a_batch_has_its_own_answer(
     bus: Bus, folder: Path, backend: Batching, spec: Spec
 ) -> None:
@@ -219,12 +278,24 @@ async def test_jobs_of_which_it_is_not_known_whether_they_came_go_together_once_
 async def test_jobs_for_which_there_is_no_room_are_given_again(
     bus: Bus, folder: Path, backend: Batching, spec: Spec
 ) -> None:
-    backend.answer = lambda name, call: None if name == "j1" and call < 3 else "taken"
-    jobs = [spec("j0"), spec("j1")]
-    records = await supervise(bus, folder, backend, jobs, *passing_time())
+    meanwhile, clock = passing_time()
+    calls: list[float] = []
 
-    assert backend.batches == [["j0", "j1"], ["j1"], ["j1"]]
+    def answer(name: str, call: int) -> Outcome | str:
+        if name == "j1":
+            calls.append(clock.monotonic())
+        return None if name == "j1" and call < 5 else "taken"
+
+    backend.answer = answer
+    jobs = [spec("j0"), spec("j1")]
+    records = await supervise(bus, folder, backend, jobs, meanwhile, clock)
+
+    assert backend.batches == [["j0", "j1"], *[["j1"]] * 4]
     assert {one.state for one in records.values()} == {JobState.SUCCEEDED}
+    # Ever more seldom, but for the first time soon: some of the others were taken.
+    assert [after - before for before, after in pairwise(calls)] == [
+        NO_ROOM_S, NO_ROOM_S, 2 * NO_ROOM_S, 4 * NO_ROOM_S,
+    ]  # fmt: skip
 
 
 async def test_a_job_that_is_cancelled_while_its_batch_is_on_the_way_is_ended_there(
