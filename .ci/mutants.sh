@@ -26,6 +26,7 @@ for one in "$@"; do
         jobs*) near='unit/jobs unit/supervisor unit/experiment' ;;
         kernel*) near='unit/kernel unit/plugins property/test_plugin_order.py property/test_kernel_end.py
             property/test_waits_and_cancellations.py' ;;
+        supervisor*) near='unit/supervisor property/test_decide.py' ;;
         *) near=unit/${one%%/*} ;;
     esac
     for test in $near; do tests="$tests \"tests/$test\","; done

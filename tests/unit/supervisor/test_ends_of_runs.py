@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import anyio
@@ -128,26 +128,65 @@ async def test_all_that_each_attempt_has_logged_is_on_the_bus_when_it_is_said_to
         tasks.cancel_scope.cancel()
 
 
-async def test_windows_are_told_once_each_to_who_reads_them(one: Logging) -> None:
-    with one.run(1) as run:
-        run.log("loss", 0.5, step=0)
-        run.log("loss", 1.5, step=1)
+@pytest.mark.parametrize("late", [True, False], ids=["later", "from the start"])
+async def test_windows_are_told_once_each_to_who_reads_them(one: Logging, late: bool) -> None:
+    run = one.run(1)
     async with (
         Kernel() as kernel,
-        kernel.bus.stream(MetricWindows) as windows,
+        kernel.bus.stream(MetricBatch) as batches,
         fed(kernel.bus, one, leads) as feed,
+        AsyncExitStack() as stack,
     ):
         job = one.attempt(1)
         feed.open(job)
         feed.begin(job)
+        feed.follow_metrics(job)
+        if late:
+            run.log("early", 0.5)
+            await batches.batch()
+        windows = await stack.enter_async_context(kernel.bus.stream(MetricWindows))
+        # Who has just begun to read is seen at the next look.
+        run.log("early", 0.5)
+        await batches.batch()
+        run.log("loss", 0.5, step=0)
+        run.log("loss", 1.5, step=1)
+        run.finish()
         await feed.drain(job)
         await feed.end(job, one.ended())
         told: list[object] = []
         while windows.statistics().pending:
             told += await windows.batch()
 
-    counts = [row.points for one in told if isinstance(one, MetricWindows) for row in one.windows()]
+    counts = [
+        row.points
+        for one in told
+        if isinstance(one, MetricWindows)
+        for row in one.windows()
+        if row.name == "loss"
+    ]
     assert sum(counts) == 2
+
+
+async def test_that_a_run_has_begun_is_not_told_before_the_start_of_its_job_is(
+    one: Logging,
+) -> None:
+    with one.run(1) as run:
+        run.log("loss", 0.5)
+    async with Kernel() as kernel, fed(kernel.bus, one, leads) as feed:
+        job, told = one.attempt(1), anyio.Event()
+
+        async def begun(_fact: RunStarted) -> None:
+            told.set()
+
+        kernel.bus.on(RunStarted, begun)
+        feed.open(job)
+        feed.follow_metrics(job)
+        with anyio.move_on_after(0.3):
+            await told.wait()
+        assert not told.is_set()
+        feed.begin(job)
+        feed.follow_metrics(job)
+        await told.wait()
 
 
 @pytest.mark.parametrize("begun", [True, False])

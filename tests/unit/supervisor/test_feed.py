@@ -17,11 +17,13 @@ from runbus import Kernel, Plugin
 from runbus._clock import SYSTEM_CLOCK
 from runbus._home import ENV_ATTEMPT, ENV_RUN
 from runbus.abc import JobSpec
-from runbus.attempt import LogMarks
+from runbus.attempt import LogMarks, read_cuts
+from runbus.errors import LeaseLost
 from runbus.events import LogLines, MetricBatch, NoteAdded
 from runbus.metrics import RunInfo, make_run_folder
 from runbus.supervisor._catch_up import Stragglers
 from runbus.supervisor._feed import MetricFeed
+from runbus.supervisor._output import JobOutput
 from runbus.supervisor._pace import IDLE_S
 from runbus.supervisor._positions import Positions
 from runbus.supervisor._records import POLL_S
@@ -29,6 +31,7 @@ from runbus.supervisor._run_feed import RunFeed
 from runbus.testing import FakeClock
 
 from .backend import leads
+from .test_ends_of_runs import open_logs
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Coroutine
@@ -295,6 +298,7 @@ async def test_a_reader_of_lines_that_stood_still_gets_each_once_and_in_order_af
             # Nobody continues looking for more.
             looking = [t for t in asyncio.all_tasks() if "lines of job" in t.get_name()]
             await asyncio.gather(*looking)
+        assert not open_logs(str(tmp_path))
         assert one.marked() == (4 * 6 + 23, 4 * 6)
 
     for name in ("stdout", "stderr"):
@@ -357,6 +361,7 @@ async def test_what_a_job_prints_after_it_has_emptied_its_log_comes_to_who_stood
         await one.done(one.feed.hand_on("j"))
 
         assert one.marked() == (0, 0)  # who leads next hands on all of it
+        assert read_cuts(str(tmp_path)) == [("stdout", 13)]
         got = await one.read(6 + 7 + 35)
 
     assert [(lines.offset, lines.data) for lines in got] == [
@@ -364,6 +369,41 @@ async def test_what_a_job_prints_after_it_has_emptied_its_log_comes_to_who_stood
         (6, b"second\n"),  # it was in hand
         (0, b"all is new, and longer than before\n"),
     ]
+
+
+async def test_who_was_replaced_notes_nothing_of_a_log_that_was_emptied(tmp_path: Path) -> None:
+    def replaced() -> None:
+        raise LeaseLost("e")
+
+    job = job_of(tmp_path, "r", str(tmp_path))
+    (tmp_path / "stdout.log").write_bytes(b"a line\n")
+    async with Kernel() as kernel:
+        # Its clock stands still: there is nothing else to note.
+        output = JobOutput(job, kernel.bus, FakeClock(), Stragglers(kernel.bus), replaced)
+        await output.hand_on()
+        os.truncate(tmp_path / "stdout.log", 0)
+        with pytest.raises(LeaseLost):
+            await output.hand_on()
+        output.close()
+
+    assert read_cuts(str(tmp_path)) == []
+
+
+async def test_what_one_job_prints_does_not_keep_others_from_their_turn(tmp_path: Path) -> None:
+    whole = 20 << 20
+    (tmp_path / "stdout.log").write_bytes((b"x" * 1023 + b"\n") * (whole >> 10))
+    job = job_of(tmp_path, "r", str(tmp_path))
+    async with Kernel() as kernel, kernel.bus.stream(LogLines, maxsize=100) as lines:
+        output = JobOutput(job, kernel.bus, FakeClock(), Stragglers(kernel.bus), leads)
+        at: list[int] = []
+        for final in (False, True):
+            await output.hand_on(final=final)
+            with anyio.fail_after(50):
+                for event in await lines.batch():
+                    assert isinstance(event, LogLines)
+                    at.append(event.offset + len(event.data))
+            assert at[-1] == whole if final else 0 < at[-1] < whole
+        output.close()
 
 
 async def test_what_an_attempt_has_recorded_is_told_before_it_is_said_to_be_over(

@@ -39,7 +39,7 @@ from runbus.jobs import (
     read_requests,
 )
 from runbus.kernel import Kernel
-from runbus.metrics import RunInfo, make_run_folder
+from runbus.metrics import RunInfo, init, make_run_folder
 from runbus.plugins import Plugin
 from runbus.supervisor import Follower, Supervisor
 from runbus.testing import FakeClock
@@ -260,33 +260,37 @@ async def test_a_follower_that_comes_late_is_told_what_running_jobs_print_and_wh
     assert told.output[1, "stdout"] == b"early\n"
 
 
-async def test_a_follower_is_told_what_jobs_print_that_begin_while_it_follows(
+async def test_a_follower_is_told_what_jobs_print_and_log_that_begin_while_it_follows(
     spec: Spec, tmp_path: Path
 ) -> None:
-    job, backend, shown = spec("j"), Backend(), anyio.Event()
+    """It follows before their intents are recorded, and does not wait for their ends."""
+    backend, said, logged = Backend(), anyio.Event(), anyio.Event()
     backend.first = RUNNING
-    store = JobStore(str(tmp_path))
-    intend(store, [job])
+    store, run = JobStore(str(tmp_path)), init(project="p")
+    job = replace(spec("j"), run_id=run.id, run_folder=run.folder)
 
-    async def show(lines: LogLines) -> None:
-        if lines.data == b"said\n":
-            shown.set()
+    async def note(event: LogLines | MetricBatch) -> None:
+        (said if isinstance(event, LogLines) else logged).set()
 
+    plugin = Plugin("notes").stream(LogLines, note).stream(MetricBatch, note)
     async with (
         Kernel() as leading,
-        Kernel(plugins=[Plugin("shown").stream(LogLines, show)]) as following,
+        Kernel(plugins=[plugin]) as following,
         anyio.create_task_group() as group,
     ):
         supervisor = Supervisor(leading.bus, {"a": backend}, store)
         with anyio.fail_after(50):
             started = following.bus.wait_for(JobStarted)
             group.start_soon(Follower(following.bus, str(tmp_path), [job]).run)
-            await anyio.lowlevel.checkpoint()  # it has seen that the job waits
+            await anyio.lowlevel.checkpoint()
             group.start_soon(functools.partial(supervisor.run, [job], max_parallel=1))
             await started
             await anyio.Path(job.folder, "stdout.log").write_bytes(b"said\n")
-            await shown.wait()
+            run.log("loss", 0.5)
+            await said.wait()
+            await logged.wait()
             backend.show("j", DONE)
+    run.finish()
     store.close()
 
 

@@ -15,7 +15,7 @@ import pytest
 from msgspec.structs import replace
 
 from runbus._home import ENV_RESULT, RESULT
-from runbus.abc import Capabilities, JobRef, JobSpec, Request, RetryPolicy, Timeouts
+from runbus.abc import Capabilities, JobRef, JobSpec, Request, RetryPolicy
 from runbus.bus import Bus
 from runbus.errors import JournalError, LeaseLost
 from runbus.events import (
@@ -244,7 +244,7 @@ async def test_who_takes_over_tells_what_a_job_prints_while_it_runs_and_not_befo
             for _ in range(3):
                 await second.advance(1)
             if not begun:
-                backend.show("j", replace(QUEUED, reason="Priority"))  # which is told
+                backend.show("j", replace(QUEUED, phase="provisioning"))  # which is told
                 for _ in range(3):
                     await second.advance(1)
                 assert lines.read == b""
@@ -275,17 +275,18 @@ async def test_a_job_that_has_ended_is_looked_at_no_more(
         backend.show("long", DONE)
 
 
-async def test_a_job_that_is_late_is_not_withdrawn_by_who_was_replaced(
+async def test_what_may_have_been_on_its_way_is_not_withdrawn_by_who_was_replaced(
     bus: Bus, spec: Spec, tmp_path: Path
 ) -> None:
-    backend, clock = Backend(), FakeClock()
-    backend.hang = True
-    led = Led(bus, tmp_path, backend, clock)
-    with told_that_another_leads():
-        async with led.leading([spec("late", timeouts=Timeouts(queue_s=10))]):
-            await backend.submitted.wait()
-            lose(tmp_path)
-            await clock.advance(10)
+    backend, job = Backend(), spec("j")
+    store = JobStore(str(tmp_path))
+    intend(store, [job])
+    store.close()
+    ask_to_cancel(str(tmp_path), CancelRequest("j", "not needed", 1))
+    backend.on_find = lambda _count: lose(tmp_path)
+
+    with pytest.raises(LeaseLost):
+        await supervise(bus, tmp_path, [backend], [job])
 
     assert backend.asked_to_end == []
 
@@ -293,7 +294,10 @@ async def test_a_job_that_is_late_is_not_withdrawn_by_who_was_replaced(
 async def test_a_job_of_which_it_cannot_be_noted_where_it_will_work_fails_and_leaves_nothing(
     bus: Bus, spec: Spec, tmp_path: Path
 ) -> None:
-    backend, job = Backend(), spec("j", artifacts=("*.txt",))
+    class WithFiles(Backend):
+        capabilities = Capabilities(pushes=True, files=True)
+
+    backend, job = WithFiles(), spec("j", artifacts=("*.txt",))
     await anyio.Path(job.folder).rmdir()
 
     (record,) = await supervise(bus, tmp_path, [backend], [job])
