@@ -152,7 +152,7 @@ async def test_a_reader_that_stood_still_gets_every_point_once_and_in_order_afte
             assert seen == [0, 1, 2, 3, 4, 5]
             assert list(Positions(run.folder, "metrics", leads).last.values()) == ends[:1]
 
-            # Whoever reads on is waited for: its end is told after all that it is to be told.
+            # A reader that reads on is waited for: the end is told after all that it is to be told.
             drain = asyncio.create_task(feed.drain(job))
             await asyncio.wait([drain], timeout=0.3)  # the clock stands still meanwhile
             assert not drain.done()
