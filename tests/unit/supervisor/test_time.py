@@ -78,16 +78,16 @@ async def test_what_is_withdrawn_is_cut_off_and_what_follows_is_not(early: bool)
 
 async def test_a_hand_gives_what_it_was_given_in_its_order(spec: Spec) -> None:
     hand, jobs = Hand(), [Submit(spec(name)) for name in "abc"]
-    assert not hand.is_busy
+    busy = [hand.is_busy]
     first = asyncio.create_task(hand.take())
     await asyncio.sleep(0)
     for job in jobs:
         hand.put(job)
     with anyio.fail_after(50):
         assert [await first, await hand.take()] == jobs[:2]
-        assert hand.is_busy
+        busy.append(hand.is_busy)
         assert await hand.take() == jobs[2]
-    assert not hand.is_busy
+    assert [*busy, hand.is_busy] == [False, True, False]
 
 
 class Looks:
