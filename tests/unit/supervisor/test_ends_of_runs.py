@@ -16,10 +16,11 @@ import runbus
 from runbus import Kernel, Plugin
 from runbus._clock import SYSTEM_CLOCK
 from runbus._home import ENV_ATTEMPT, ENV_RUN
-from runbus.abc import JobRef, JobSpec, Observation
+from runbus.abc import JobRef, JobSpec, Observation, Timeouts
 from runbus.bus import Bus
 from runbus.events import (
     JobEnded,
+    LogLines,
     MetricBatch,
     MetricWindows,
     NoteAdded,
@@ -320,3 +321,23 @@ async def test_what_was_seen_of_one_attempt_is_not_taken_for_the_next(one: Loggi
             tasks.cancel_scope.cancel()
 
     assert set(taken) == {(2, RUNNING)}
+
+
+async def test_what_jobs_write_is_waited_for_by_who_reads_it_and_by_who_times_their_silence(
+    one: Logging,
+) -> None:
+    job = one.attempt(1)
+    silent = replace(job, timeouts=Timeouts(idle_s=5))
+    async with Kernel() as kernel:
+        feed = RunFeed(kernel.bus, one.clock, leads)
+        watch = Watch(Backend(), feed, lambda *_: None, one.clock, Polls())
+        ref = JobRef(name="j", folder=job.folder, handle="h")
+        noticed = [watch.notice()]
+        watch.add(Attempt(job, ref))
+        noticed.append(watch.notice())
+        async with kernel.bus.stream(LogLines):
+            noticed.append(watch.notice())
+        watch.add(Attempt(silent, ref))
+        noticed.append(watch.notice())
+
+    assert noticed == [False, False, True, True]
