@@ -293,9 +293,9 @@ async def test_jobs_for_which_there_is_no_room_are_given_again(
     assert backend.batches == [["j0", "j1"], *[["j1"]] * 4]
     assert {one.state for one in records.values()} == {JobState.SUCCEEDED}
     # Ever more seldom, but for the first time soon: some of the others were taken.
-    assert [after - before for before, after in pairwise(calls)] == [
-        NO_ROOM_S, NO_ROOM_S, 2 * NO_ROOM_S, 4 * NO_ROOM_S,
-    ]  # fmt: skip
+    pauses = [after - before for before, after in pairwise(calls)]
+    expected = [NO_ROOM_S, NO_ROOM_S, 2 * NO_ROOM_S, 4 * NO_ROOM_S]
+    assert pauses == pytest.approx(expected, abs=0.3)
 
 
 async def test_a_job_that_is_cancelled_while_its_batch_is_on_the_way_is_ended_there(
