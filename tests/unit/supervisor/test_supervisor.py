@@ -628,7 +628,8 @@ async def test_jobs_whose_leader_is_cancelled_are_ended_and_say_so(
 
     record = read_jobs(str(tmp_path))["j"]
     assert (record.state, record.reason) == (JobState.CANCELLED, "the experiment was cancelled")
-    assert [grace_s for _, grace_s in backend.asked_to_end] == [GRACE_S]
+    ref = JobRef(name="j", folder=job.folder, handle="h-j")
+    assert backend.asked_to_end == [(ref, GRACE_S)]
 
 
 async def test_a_backend_that_cannot_tell_whether_a_job_is_there_is_asked_ever_more_seldom(

@@ -30,6 +30,7 @@ from runbus.events import (
     JobSubmitted,
     JobTransform,
     LogLines,
+    Resources,
 )
 from runbus.jobs import (
     CancelRequest,
@@ -310,9 +311,10 @@ async def test_a_job_goes_to_its_backend_with_what_others_returned_and_as_plugin
     bus: Bus, spec: Spec, tmp_path: Path
 ) -> None:
     planned: list[JobSpec] = []
+    asked_about: list[tuple[object, ...]] = []
 
     class Planning(Backend):
-        capabilities = Capabilities(pushes=True, images=True)
+        capabilities = Capabilities(pushes=True, images=True, gpus=2)
 
         def plan(self, job: JobSpec) -> Request:
             planned.append(job)
@@ -322,6 +324,9 @@ async def test_a_job_goes_to_its_backend_with_what_others_returned_and_as_plugin
         return replace(event.value, argv=(*event.value.argv, "--fast"))
 
     async def image(event: ImageTransform) -> Image:
+        assert event.cluster is not None
+        machines = event.cluster.spec.accelerator
+        asked_about.append((event.cluster.name, event.executor, machines and machines.count))
         return dataclasses.replace(event.value, pip=("numpy",))
 
     def filled(job: JobSpec) -> JobSpec:
@@ -331,6 +336,7 @@ async def test_a_job_goes_to_its_backend_with_what_others_returned_and_as_plugin
     bus.on(ImageTransform, image)
     bus.on(Bootstrap, lambda _event: ["module load cuda"])
     job = spec("j", outputs={"LR": {"job": "p", "key": "lr"}}, bootstrap=("cd work",))
+    job = replace(job, resources=Resources(gpus=2))
     store = JobStore(str(tmp_path))
     with closing(store), anyio.fail_after(50):
         supervisor = Supervisor(bus, {"a": Planning()}, store, filled=filled)
@@ -338,6 +344,7 @@ async def test_a_job_goes_to_its_backend_with_what_others_returned_and_as_plugin
 
     assert record.reason == ""
     (asked,) = planned
+    assert asked_about == [("j", "a", 2)]
     assert asked.argv == ("true", "--fast")
     assert asked.env == {"LR": "0.1", ENV_RESULT: f"{job.folder}/{RESULT}"}
     assert asked.image.pip == ("numpy",)
